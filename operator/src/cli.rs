@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use kube::Client;
 use spoor_runtime::{
-    SettingsReader,
+    SettingsReader, log_warnings,
     self_tracing::{SelfTracing, SelfTracingSettings},
 };
 use tokio::{
@@ -131,11 +131,13 @@ fn run_role<S>(
     settings: Option<(S, String)>,
     run: impl AsyncFnOnce(Client, S, CancellationToken) -> Result<(), RoleError>,
 ) -> anyhow::Result<()> {
-    let tracing = SelfTracingSettings::from_env(SERVICE, &mut reader);
-    let ((log, tracing), (settings, instance)) = reader.finish(log.zip(tracing).zip(settings))?;
+    let own_traces = SelfTracingSettings::from_env(SERVICE, &mut reader);
+    let ((log, own_traces), (settings, instance)) =
+        reader.finish(log.zip(own_traces).zip(settings))?;
     run_until_signal(async |stop| {
-        let tracing = SelfTracing::start(&tracing, &instance).context("cannot export spans")?;
+        let tracing = SelfTracing::start(&own_traces, &instance).context("cannot export spans")?;
         logs::init(log, tracing.as_ref());
+        log_warnings(&own_traces.warnings);
         let result = match connect().await {
             Ok(client) => run(client, settings, stop).await.map_err(Into::into),
             Err(error) => Err(error.into()),

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -10,13 +11,14 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use parking_lot::Mutex;
+use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 use tonic::{
     Code, Status,
     body::Body,
     server::NamedService,
     service::{LayerExt, Routes},
+    transport::server::TcpConnectInfo,
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::server::Builder;
@@ -27,8 +29,8 @@ use crate::listen::Stop;
 const HEALTH: &str = "grpc.health.v1.Health";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 
-/// `Watch` and reflection streams at once. They last for as long as the client likes, with
-/// nothing for it to do, so that a listener never closes one to make room.
+/// `Watch` and reflection streams of a port at once. They last for as long as the client likes,
+/// with nothing for it to do, so that a listener never closes one to make room.
 const MAX_OPEN_STREAMS: usize = 64;
 /// The one method that is answered at once.
 const CHECK: &str = "/grpc.health.v1.Health/Check";
@@ -83,7 +85,7 @@ pub async fn with_introspection(
     for service in services.iter().chain(&[HEALTH, REFLECTION]) {
         reflection = reflection.with_service_name(*service);
     }
-    let open = Arc::new(Semaphore::new(MAX_OPEN_STREAMS));
+    let open = Arc::new(OpenStreams::default());
     let routes = routes
         .add_service(bounded(health_service, &open))
         .add_service(bounded(reflection.build_v1()?, &open));
@@ -111,51 +113,72 @@ impl<S> Calls for S where
 {
 }
 
-/// Refuses streams while too many are open.
-fn bounded<S: Calls>(service: S, open: &Arc<Semaphore>) -> impl Calls {
+/// Bounds the streams that are open at once.
+fn bounded<S: Calls>(service: S, open: &Arc<OpenStreams>) -> impl Calls {
     let layer = layer_fn(|service: S| {
         let open = Arc::clone(open);
         service_fn(move |request: Request<Body>| {
             let (service, open) = (service.clone(), Arc::clone(&open));
             async move {
-                // Probes must succeed even while streams take all places.
+                // Probes must not end a stream.
                 if request.uri().path() == CHECK {
                     return service.oneshot(request).await;
                 }
-                // Taken before the service consumes the request.
-                let stop = request.extensions().get().cloned();
-                let Ok(place) = open.try_acquire_owned() else {
-                    let message = "too many health and reflection streams; try again later";
-                    return Ok(Status::resource_exhausted(message).into_http());
-                };
+                // Read before the service consumes the request.
+                let extensions = request.extensions();
+                let stop = extensions.get().map(|Stop(stop)| stop.child_token());
+                let client = extensions.get::<TcpConnectInfo>();
+                let client = client.and_then(|info| Some(info.remote_addr?.ip()));
+                let end = stop.unwrap_or_default();
+                open.add(client, end.clone());
+                // Cancels the token once the stream, or a call without one, has ended.
+                let guard = end.clone().drop_guard();
                 let response = service.oneshot(request).await?;
-                Ok(response.map(|body| Body::new(Open::new(body, place, stop))))
+                Ok(response.map(|body| {
+                    Body::new(OpenStream {
+                        body,
+                        ending: Box::pin(end.cancelled_owned()),
+                        is_ended: false,
+                        _guard: guard,
+                    })
+                }))
             }
         })
     });
     layer.named_layer(service)
 }
 
-/// A stream until its last frame, or until the listener stops, which would otherwise wait for it.
-struct Open {
-    body: Body,
-    stopped: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    is_ended: bool,
-    _place: OwnedSemaphorePermit,
-}
+/// The open streams, the oldest first: their clients, and what ends them.
+#[derive(Default)]
+struct OpenStreams(Mutex<Vec<(Option<IpAddr>, CancellationToken)>>);
 
-impl Open {
-    fn new(body: Body, place: OwnedSemaphorePermit, stop: Option<Stop>) -> Self {
-        Self {
-            body,
-            stopped: stop.map(|Stop(token)| Box::pin(token.cancelled_owned())),
-            is_ended: false,
-            _place: place,
+impl OpenStreams {
+    /// Adds a stream, and ends another one if there are too many: the oldest one of the client with
+    /// the most. To refuse the new one would allow a client to keep all others out.
+    fn add(&self, client: Option<IpAddr>, end: CancellationToken) {
+        let mut open = self.0.lock();
+        // Those that have ended: their guards cancelled the tokens.
+        open.retain(|(_, end)| !end.is_cancelled());
+        if open.len() >= MAX_OPEN_STREAMS {
+            let count = |client| open.iter().filter(|(other, _)| *other == client).count();
+            // Of equal ones the last is the maximum.
+            let most = open.iter().rev().max_by_key(|(client, _)| count(*client));
+            most.into_iter().for_each(|(_, end)| end.cancel());
         }
+        open.push((client, end));
     }
 }
 
-impl http_body::Body for Open {
+/// A stream until its last frame, or until it has to end: to make room, or because the listener
+/// stops, which would otherwise wait for it.
+struct OpenStream {
+    body: Body,
+    ending: Pin<Box<WaitForCancellationFutureOwned>>,
+    is_ended: bool,
+    _guard: DropGuard,
+}
+
+impl http_body::Body for OpenStream {
     type Data = Bytes;
     type Error = Status;
 
@@ -170,10 +193,7 @@ impl http_body::Body for Open {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             return Poll::Ready(frame);
         }
-        let Some(stopped) = &mut self.stopped else {
-            return Poll::Pending;
-        };
-        std::task::ready!(stopped.as_mut().poll(context));
+        std::task::ready!(self.ending.as_mut().poll(context));
         self.is_ended = true;
         // Unavailable is the status on which clients reconnect.
         let code = HeaderValue::from(Code::Unavailable as i32);

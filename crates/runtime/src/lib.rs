@@ -10,6 +10,7 @@ mod current;
 mod hints;
 mod introspection;
 mod listen;
+mod log_limit;
 mod logs;
 mod ops;
 mod problem;
@@ -27,9 +28,12 @@ pub use introspection::{Health, ReflectionError, with_introspection};
 pub use listen::{
     AllowedHosts, BindError, CutOff, Limits, Listener, Sockets, bind, by_protocol, grpc_fallback,
 };
+pub use log_limit::LogLimit;
 pub use logs::{LogFormat, LogLines};
 pub use ops::{ops_listener, ops_router};
 pub use problem::Problem;
-pub use settings::{InvalidSettings, SettingError, SettingsReader};
+pub use settings::{
+    Environment, InvalidSettings, SettingError, SettingsReader, log_warnings, otel, parse_endpoint,
+};
 pub use tls::{CertificateError, ServerCertificate};
 pub use tokio_rustls::TlsAcceptor;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, WithTonicConfig};
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tonic::transport::ClientTlsConfig;
 use tracing::{Level, Metadata, Span, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
@@ -55,7 +55,9 @@ impl SelfTracing {
             exporter = exporter.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
         }
         let provider = SdkTracerProvider::builder()
-            .with_sampler(settings.sampler.clone())
+            .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(
+                settings.probability,
+            ))))
             .with_resource(settings.resource(instance))
             .with_batch_exporter(LoggedExporter::new(exporter.build()?))
             .build();

@@ -1,6 +1,11 @@
 //! The errors of settings, which are all reported together.
 
+mod environment;
+pub mod otel;
+
 use std::{fmt, str::FromStr};
+
+pub use environment::{Environment, parse_endpoint};
 
 /// An error in one setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +66,13 @@ impl SettingsReader {
             Some(value) if self.0.is_empty() => Ok(value),
             _ => Err(InvalidSettings(self.0)),
         }
+    }
+}
+
+/// Logs settings that were ignored.
+pub fn log_warnings(warnings: &[SettingError]) {
+    for warning in warnings {
+        tracing::warn!("ignored {warning}");
     }
 }
 

@@ -14,10 +14,11 @@ use opentelemetry::{
     trace::{Tracer, TracerProvider},
 };
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, ShouldSample};
+use spoor_policy::Probability;
 use spoor_proto::spoor::control::v1::{
     OperationStrategy, Phase, Plan, Strategy, Version, strategy::Strategy::ProbabilityMillionths,
 };
-use spoor_telemetry::sampler::{Fallback, Live, LiveSampler};
+use spoor_telemetry::sampler::{Live, LiveSampler};
 
 /// Spans between two looks at the clock.
 const BATCH: u32 = 20_000;
@@ -77,7 +78,7 @@ fn live(millionths: u32, operations: u32) -> LiveSampler {
         }],
     })
     .expect("a valid plan");
-    LiveSampler::new(Arc::new(live), Fallback::default())
+    LiveSampler::new(Arc::new(live), Probability::ALWAYS)
 }
 
 fn tracer(sampler: impl ShouldSample + 'static) -> SdkTracer {

@@ -63,7 +63,7 @@ async fn main() -> anyhow::Result<()> {
     let settings = TelemetrySettings::read(variable)?;
     let telemetry = Telemetry::start(settings.or_service(ServiceName::new("w3c-harness")?))?;
     let router = telemetry.http_server(router(&telemetry.http_client_layer()));
-    let listener = serve::bind(args.listen, "--listen").await?;
+    let listener = serve::bind(args.listen, "--listen")?;
     println!("listening on http://{}/test", listener.local_addr()?);
 
     let stop = CancellationToken::new();

@@ -12,10 +12,8 @@ mod within;
 
 pub use channel::Channel;
 pub(crate) use channel::lazy;
-pub(crate) use client::Caller;
-pub use client::{Attributes, GrpcClient, GrpcClientLayer};
-pub(crate) use server::Callee;
-pub use server::{GrpcServer, GrpcServerLayer};
+pub use client::{Attributes, GrpcClient, GrpcClientLayer, RpcClientState};
+pub use server::{GrpcServer, GrpcServerLayer, RpcServerState};
 pub use transport::Transport;
 pub use within::within;
 

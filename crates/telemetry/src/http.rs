@@ -12,11 +12,10 @@ mod server;
 mod untraced;
 
 pub use bounds::{Bounds, bounded};
-pub(crate) use client::Caller;
-pub use client::{HttpClient, HttpClientLayer};
+pub use client::{HttpClient, HttpClientLayer, HttpClientState};
 pub use guard::guarded;
 pub use peer::{Peer, PeerCallError};
-pub(crate) use server::{Callers, Edge};
-pub use server::{HttpServer, HttpServerLayer};
+pub(crate) use server::Callers;
+pub use server::{HttpServer, HttpServerLayer, HttpServerState};
 pub use spoor_runtime::Problem;
 pub use untraced::{InvalidUntracedPaths, UntracedPaths};

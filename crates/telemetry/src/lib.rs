@@ -7,7 +7,7 @@
 //!
 //! use axum::{Router, routing::get};
 //! use spoor_policy::ServiceName;
-//! use spoor_telemetry::{TelemetrySettings, Telemetry, serve::{self, ServicePorts}};
+//! use spoor_telemetry::{Telemetry, TelemetrySettings, serve::{GRACE, ListenAddresses, Server}};
 //! use tokio_util::sync::CancellationToken;
 //!
 //! # #[tokio::main]
@@ -20,9 +20,13 @@
 //! let channel = telemetry.grpc_channel(&"http://127.0.0.1:9001".parse()?);
 //!
 //! // An HTTP edge, and its operations port.
-//! let ports = ServicePorts::take("127.0.0.1:8080".parse()?, "127.0.0.1:9464".parse()?).await?;
+//! let addresses = ListenAddresses {
+//!     listen: Some("127.0.0.1:8080".parse()?),
+//!     ops_listen: Some("127.0.0.1:9464".parse()?),
+//! };
+//! let server = Server::bind(addresses, telemetry.clone(), stop)?;
 //! let router = Router::new().route("/", get(|| async { "hello" }));
-//! ports.serve_http(router, serve::GRACE, &telemetry, stop).await?;
+//! server.serve_http(router, GRACE).await?;
 //!
 //! let drained = telemetry.shutdown(Duration::from_secs(5)).await;
 //! # drop((channel, drained));
@@ -30,10 +34,11 @@
 //! # }
 //! ```
 //!
-//! A gRPC server is `ports.serve_grpc(serve::Grpc { .. }, &telemetry, stop)`: it has the layer,
+//! A gRPC server is `server.serve_grpc(serve::Grpc::new(service, DESCRIPTORS))`: it has the layer,
 //! health and reflection. Spans inside a handler are plain
 //! `tracing::info_span!("heavy_calc")`, statements of a database [`database::statement`].
 
+mod attributes;
 pub mod batch;
 pub mod control_stream;
 mod credentials;
@@ -53,6 +58,7 @@ mod provider;
 pub mod sampler;
 pub mod serve;
 pub mod settings;
+mod traced;
 
 pub use peer::{InvalidPeerUrl, PeerUrl};
 pub use provider::{Drained, Telemetry, TelemetryStartError};

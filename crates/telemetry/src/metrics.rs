@@ -13,7 +13,10 @@ mod sampling;
 use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
-use prometheus_client::{encoding::text, registry::Registry};
+use prometheus_client::{
+    encoding::{DescriptorEncoder, EncodeMetric, text},
+    registry::{Registry, Unit},
+};
 
 use crate::{batch::SpanCounts, sampler::Live};
 
@@ -62,6 +65,18 @@ impl Metrics {
         text::encode(&mut text, &self.registry.lock())?;
         Ok(text)
     }
+}
+
+/// Writes a metric that is one number, for a collector.
+fn encode(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    number: impl EncodeMetric,
+) -> fmt::Result {
+    let kind = number.metric_type();
+    number.encode(encoder.encode_descriptor(name, help, unit, kind)?)
 }
 
 impl fmt::Debug for Metrics {

@@ -20,7 +20,7 @@ use opentelemetry_sdk::{
 };
 use opentelemetry_semantic_conventions::SCHEMA_URL;
 use parking_lot::Mutex;
-use spoor_runtime::ops_router;
+use spoor_runtime::{log_warnings, ops_router};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
@@ -36,8 +36,9 @@ use crate::{
     metrics::Metrics,
     peer::PeerUrl,
     propagation::Propagator,
-    sampler::{Fallback, Live, LiveSampler},
-    settings::{TelemetrySettings, TracesSampler},
+    sampler::{Live, LiveSampler},
+    settings::TelemetrySettings,
+    traced::TracedLayer,
 };
 
 /// A process's telemetry. Clones are the same one.
@@ -105,9 +106,7 @@ impl Telemetry {
             opentelemetry::global::set_tracer_provider(provider.clone());
         }
         // After the subscriber is set, or nobody would see them.
-        for warning in &telemetry.inner.settings.warnings {
-            tracing::warn!("ignored {warning}");
-        }
+        log_warnings(&telemetry.inner.settings.warnings);
         Ok(telemetry)
     }
 
@@ -211,7 +210,7 @@ impl Telemetry {
     }
 
     fn http_server_for(&self, callers: http::Callers, router: axum::Router) -> axum::Router {
-        router.layer(http::HttpServerLayer(Arc::new(http::Edge {
+        router.layer(TracedLayer(Arc::new(http::HttpServerState {
             tracer: self.inner.tracer.clone(),
             callers,
             untraced: self.inner.settings.untraced.clone(),
@@ -223,7 +222,7 @@ impl Telemetry {
     /// For an HTTP client: client spans, metrics, and the context in the request.
     #[must_use]
     pub fn http_client_layer(&self) -> http::HttpClientLayer {
-        http::HttpClientLayer(Arc::new(http::Caller {
+        TracedLayer(Arc::new(http::HttpClientState {
             tracer: self.inner.tracer.clone(),
             operations: Arc::clone(&self.inner.metrics.http_client),
         }))
@@ -239,7 +238,7 @@ impl Telemetry {
     /// For a tonic server: server spans, metrics and faults. [`crate::serve::grpc`] applies it.
     #[must_use]
     pub fn grpc_server_layer(&self) -> grpc::GrpcServerLayer {
-        grpc::GrpcServerLayer(Arc::new(grpc::Callee {
+        TracedLayer(Arc::new(grpc::RpcServerState {
             tracer: self.inner.tracer.clone(),
             faults: Arc::clone(&self.inner.faults),
             operations: Arc::clone(&self.inner.metrics.rpc_server),
@@ -249,14 +248,11 @@ impl Telemetry {
     /// For a tonic channel: client spans, metrics, and the context in the call.
     #[must_use]
     pub fn grpc_client_layer(&self) -> grpc::GrpcClientLayer {
-        let caller = grpc::Caller {
+        TracedLayer(Arc::new(grpc::RpcClientState {
             tracer: self.inner.tracer.clone(),
             operations: Arc::clone(&self.inner.metrics.rpc_client),
-        };
-        grpc::GrpcClientLayer {
-            caller: Arc::new(caller),
             server: None,
-        }
+        }))
     }
 
     /// A channel to a peer that may come later: traced, with keep-alive, connected at the first
@@ -364,7 +360,7 @@ fn provider(
     live: &Arc<Live>,
     exporter: Option<impl FnOnce() -> Result<Arc<dyn Export>, TelemetryStartError>>,
 ) -> Result<SdkTracerProvider, TelemetryStartError> {
-    let sampler = LiveSampler::new(Arc::clone(live), fallback(settings.sampler));
+    let sampler = LiveSampler::new(Arc::clone(live), settings.sampler);
     let mut builder = SdkTracerProvider::builder()
         .with_sampler(sampler)
         .with_resource(resource.clone());
@@ -373,14 +369,6 @@ fn provider(
         builder = builder.with_span_processor(processor);
     }
     Ok(builder.build())
-}
-
-fn fallback(sampler: TracesSampler) -> Fallback {
-    Fallback::from(match sampler {
-        TracesSampler::AlwaysOn => spoor_policy::Probability::ALWAYS,
-        TracesSampler::AlwaysOff => spoor_policy::Probability::NEVER,
-        TracesSampler::Ratio(probability) => probability,
-    })
 }
 
 fn tracer(provider: &SdkTracerProvider) -> SdkTracer {

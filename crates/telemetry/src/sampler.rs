@@ -5,7 +5,6 @@
 
 mod bucket;
 mod counts;
-mod fallback;
 mod held;
 mod live;
 mod plan;
@@ -19,11 +18,12 @@ use opentelemetry::{
     trace::{Link, SpanContext, SpanKind, TraceContextExt, TraceId, TraceState},
 };
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
+use spoor_policy::{Probability, Version};
+use spoor_proto::spoor::control::v1 as wire;
 
 pub use counts::Decisions;
-pub use fallback::Fallback;
-pub use live::{Held, Installed, Live};
-pub use plan::{InvalidPlan, PlanRefusal};
+pub use live::{Held, Live};
+pub use plan::PlanRefusal;
 
 use trace_state::Randomness;
 use view::{Rule, View};
@@ -40,10 +40,10 @@ impl LiveSampler {
     /// Decides by `live`, and by `fallback` before the first plan and where a plan leaves it to
     /// the service.
     #[must_use]
-    pub fn new(live: Arc<Live>, fallback: Fallback) -> Self {
+    pub fn new(live: Arc<Live>, fallback: Probability) -> Self {
         Self {
             live,
-            fallback: Arc::new(Rule::probability(fallback.probability())),
+            fallback: Arc::new(Rule::probability(fallback)),
         }
     }
 
@@ -89,6 +89,14 @@ impl ShouldSample for LiveSampler {
                 }
             }
         }
+    }
+}
+
+/// A plan's version as messages have it.
+pub(crate) fn to_wire(version: Version) -> wire::Version {
+    wire::Version {
+        epoch: version.epoch,
+        sequence: version.sequence,
     }
 }
 

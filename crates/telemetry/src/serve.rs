@@ -1,22 +1,22 @@
 //! Serving with an end: bind, serve, and drain under a grace period.
 
-mod ports;
 mod program;
+mod server;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
-use axum::Router;
-use spoor_runtime::{
-    BindError, CutOff, Limits, Listener, ReflectionError, Sockets, with_introspection,
-};
+use axum::{Router, response::IntoResponse};
+use http::Request;
+use spoor_runtime::{CutOff, Limits, Listener, ReflectionError, Sockets, with_introspection};
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
-use tower::Layer;
+use tonic::{body::Body, server::NamedService, service::Routes};
+use tower::{Layer, Service};
 
 use crate::Telemetry;
 
-pub use ports::ServicePorts;
-pub use program::{Bound, ListenAddresses, Program, run};
+pub use program::{ListenAddresses, Program, ServiceArgs};
+pub use server::Server;
+pub use spoor_runtime::{BindError, bind};
 
 /// The time that requests in flight have at a shutdown, whatever their own deadlines.
 pub const GRACE: Duration = Duration::from_secs(15);
@@ -48,14 +48,6 @@ pub enum ServeError {
     CutOff(#[from] CutOff),
 }
 
-/// Listens on an address; `setting` is the flag or variable that it comes from, for the error.
-///
-/// # Errors
-/// [`ServeError::Bind`].
-pub async fn bind(address: SocketAddr, setting: &str) -> Result<Sockets, ServeError> {
-    Ok(spoor_runtime::bind(address, setting)?)
-}
-
 /// Serves HTTP until `stop`, then finishes the requests in flight within `grace`. Handlers and
 /// layers find the peer's address as `axum::extract::ConnectInfo<SocketAddr>`.
 ///
@@ -82,6 +74,30 @@ pub struct Grpc {
     pub descriptors: &'static [u8],
     /// The time that requests in flight have after the stop.
     pub grace: Duration,
+}
+
+impl Grpc {
+    /// One service, such as a generated `ServiceBServer`, and the descriptors that have it.
+    pub fn new<S>(service: S, descriptors: &'static [u8]) -> Self
+    where
+        S: Service<
+                Request<Body>,
+                Response: IntoResponse,
+                Error = Infallible,
+                Future: Send + 'static,
+            > + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        Self {
+            routes: Routes::new(service),
+            services: vec![S::NAME],
+            descriptors,
+            grace: GRACE,
+        }
+    }
 }
 
 /// Serves gRPC until `stop`: then health reports NOT_SERVING, and the requests in flight finish

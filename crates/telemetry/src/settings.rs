@@ -1,25 +1,22 @@
 //! Settings, read once from the environment: OpenTelemetry's names, and a few of Spoor's own.
 //!
-//! Sources: OpenTelemetry specification, "Environment Variable Specification" and "OTLP Exporter
-//! Configuration". Where it requires that a value which cannot be understood is ignored with a
-//! warning, that is done ([`TelemetrySettings::warnings`]); everything else is an error.
+//! Where OpenTelemetry's specification requires that a value which cannot be understood is ignored
+//! with a warning, that is done ([`TelemetrySettings::warnings`]); everything else is an error.
 
 mod batch;
 mod control;
 mod otlp;
-mod reader;
 mod resource;
 mod sampler;
 
-use spoor_policy::{Fault, Namespace, ServiceName};
+use spoor_policy::{Fault, Namespace, Probability, ServiceName};
+use spoor_runtime::{Environment, SettingsReader, otel};
 
-use crate::{credentials::Credentials, edge::TrustedPeers, faults, http::UntracedPaths};
+use crate::{credentials::Credentials, edge::TrustedPeers, faults, http::UntracedPaths, percent};
 
 pub use batch::BatchSettings;
-pub use otlp::{OtlpCompression, OtlpSettings, Protocol};
-use reader::Reader;
-pub use sampler::TracesSampler;
-pub use spoor_runtime::{InvalidSettings, LogFormat, SettingError};
+pub use otlp::{OtlpCompression, OtlpSettings};
+pub use spoor_runtime::{InvalidSettings, LogFormat, SettingError, otel::Protocol};
 
 /// Everything that can be set about a service's telemetry.
 #[derive(Clone, Debug)]
@@ -35,8 +32,8 @@ pub struct TelemetrySettings {
     pub attributes: Vec<(String, String)>,
     /// `OTEL_SDK_DISABLED`: no spans. Contexts are still passed on and metrics still counted.
     pub disabled: bool,
-    /// `OTEL_TRACES_SAMPLER` and `_ARG`: decides where traces start until a policy does.
-    pub sampler: TracesSampler,
+    /// `OTEL_TRACES_SAMPLER` and `_ARG`: samples where traces start until a policy does.
+    pub sampler: Probability,
     /// `OTEL_TRACES_EXPORTER`: `otlp` (the default), or none for `none`.
     pub otlp: Option<OtlpSettings>,
     /// `OTEL_BSP_…`.
@@ -69,42 +66,41 @@ impl TelemetrySettings {
     /// # Errors
     /// All that is wrong, each naming its setting and what would be right.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidSettings> {
-        let mut reader = Reader::new(&variable);
-        let identity = resource::read(&mut reader);
+        let mut errors = SettingsReader::default();
+        let mut environment = Environment::new(&variable, &mut errors);
+        let identity = resource::read(&mut environment);
         let settings = Self {
             service: identity.service,
             namespace: identity.namespace,
             instance: identity.instance,
             attributes: identity.attributes,
             named: identity.named,
-            disabled: reader.boolean("OTEL_SDK_DISABLED"),
-            sampler: sampler::read(&mut reader),
-            otlp: exporter(&mut reader)
-                .then(|| otlp::read(&mut reader))
+            disabled: environment.boolean("OTEL_SDK_DISABLED"),
+            sampler: sampler::read(&mut environment),
+            otlp: otel::exports_traces(&mut environment)
+                .then(|| otlp::read(&mut environment))
                 .flatten(),
-            batch: batch::read(&mut reader),
-            log_filter: reader.text("RUST_LOG").unwrap_or_else(|| "info".to_owned()),
-            log_format: reader
+            batch: batch::read(&mut environment),
+            log_filter: environment
+                .text("RUST_LOG")
+                .unwrap_or_else(|| "info".to_owned()),
+            log_format: environment
                 .parsed("SPOOR_LOG_FORMAT", str::parse)
                 .unwrap_or_default(),
-            control: reader.parsed(control::ENDPOINT, control::endpoint),
-            credentials: control::credentials(&mut reader),
-            trusted: reader
+            control: environment.parsed(control::ENDPOINT, control::endpoint),
+            credentials: control::credentials(&mut environment),
+            trusted: environment
                 .parsed("SPOOR_TRUSTED_PEERS", str::parse::<TrustedPeers>)
                 .unwrap_or_default(),
-            untraced: reader
+            untraced: environment
                 .parsed("SPOOR_UNTRACED_PATHS", str::parse::<UntracedPaths>)
                 .unwrap_or_default(),
-            faults: reader
+            faults: environment
                 .parsed("SPOOR_FAULTS", faults::parse)
                 .unwrap_or_default(),
-            warnings: Vec::new(),
+            warnings: environment.warnings,
         };
-        let warnings = reader.finish()?;
-        Ok(Self {
-            warnings,
-            ..settings
-        })
+        errors.finish(Some(settings))
     }
 
     /// As [`TelemetrySettings::read`], from the process's environment.
@@ -126,17 +122,16 @@ impl TelemetrySettings {
     }
 }
 
-fn exporter(reader: &mut Reader<'_>) -> bool {
-    match reader.text("OTEL_TRACES_EXPORTER").as_deref() {
-        None | Some("otlp") => true,
-        Some("none") => false,
-        Some(other) => {
-            reader.warn(
-                "OTEL_TRACES_EXPORTER",
-                other,
-                "must be \"otlp\" or \"none\"",
-            );
-            true
-        }
-    }
+/// `key=value,key=value`, percent-encoded: the form of `OTEL_RESOURCE_ATTRIBUTES` and `…_HEADERS`.
+fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (key, value) = pair.split_once('=')?;
+            let key = percent::decoded(key.trim())?;
+            (!key.is_empty()).then_some(())?;
+            Some((key, percent::decoded(value.trim())?))
+        })
+        .collect()
 }

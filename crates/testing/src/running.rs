@@ -7,7 +7,7 @@ use reqwest::Response;
 use serde_json::Value;
 use spoor_telemetry::{
     Telemetry,
-    serve::{Bound, Program},
+    serve::{Program, Server, ServiceArgs},
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -18,19 +18,19 @@ use crate::ports;
 #[derive(Parser)]
 struct Cli<A: clap::Args> {
     #[command(flatten)]
-    args: A,
+    args: ServiceArgs<A>,
 }
 
 /// A service's arguments, with free ports. The one it listens on stays free after it has ended, so
 /// that another can be started in its place.
-pub fn args<A: clap::Args>(flags: &[&str]) -> A {
+pub fn args<A: clap::Args>(flags: &[&str]) -> ServiceArgs<A> {
     let listen = format!("--listen={}", nowhere());
     let ports = [listen.as_str(), "--ops-listen=127.0.0.1:0"];
     args_at(&[ports.as_slice(), flags].concat())
 }
 
 /// A service's arguments, with ports of one's own.
-pub fn args_at<A: clap::Args>(flags: &[&str]) -> A {
+pub fn args_at<A: clap::Args>(flags: &[&str]) -> ServiceArgs<A> {
     Cli::parse_from([&"service"].into_iter().chain(flags)).args
 }
 
@@ -56,17 +56,17 @@ pub struct Running<E> {
 
 impl<E: Send + 'static> Running<E> {
     /// Starts it with its [`args`].
-    pub async fn start<P>(program: P, telemetry: &'static Telemetry) -> Self
+    pub async fn start<P>(service: ServiceArgs<P>, telemetry: &Telemetry) -> Self
     where
-        P: Program<Error = E> + Send + 'static,
+        P: Program<Error = E> + clap::Args + Send + 'static,
     {
-        let service = Bound::take(program).await.unwrap();
         let stop = CancellationToken::new();
+        let server = Server::bind(service.listen, telemetry.clone(), stop.clone()).unwrap();
         Self {
-            address: service.ports.address().unwrap(),
-            ops: service.ports.ops_address().unwrap(),
-            stop: stop.clone(),
-            task: tokio::spawn(async move { service.serve(telemetry, stop).await }),
+            address: server.address().unwrap(),
+            ops: server.ops_address().unwrap(),
+            stop,
+            task: tokio::spawn(service.program.serve(server)),
         }
     }
 }

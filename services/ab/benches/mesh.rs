@@ -7,7 +7,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,11 +18,10 @@ use spoor_ab::{a, b};
 use spoor_telemetry::{
     Telemetry, TelemetrySettings,
     export::{Export, ExportResponse, Sending},
-    serve::Bound,
+    serve::ServeError,
 };
-use spoor_testing::args;
+use spoor_testing::{Running, args};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 /// The number of callers, each with its own connection and one request at a time.
 const CALLERS: usize = 16;
@@ -57,6 +55,8 @@ impl Export for Discard {
 struct Case {
     name: &'static str,
     url: String,
+    /// They run until they are dropped.
+    _services: [Running<ServeError>; 2],
     rounds: Vec<Round>,
 }
 
@@ -75,10 +75,11 @@ async fn main() {
         ("1 %", ("OTEL_TRACES_SAMPLER_ARG", "0.01")),
         ("100 %", ("OTEL_TRACES_SAMPLER_ARG", "1")),
     ] {
-        let url = format!("http://{}{}", mesh(setting).await, options.path);
+        let services = mesh(setting).await;
         cases.push(Case {
             name,
-            url,
+            url: format!("http://{}{}", services[0].address, options.path),
+            _services: services,
             rounds: Vec::new(),
         });
     }
@@ -94,17 +95,14 @@ async fn main() {
     print(&cases);
 }
 
-/// Starts both services and returns the address of the edge.
-async fn mesh(setting: (&'static str, &'static str)) -> SocketAddr {
+/// Starts both services; the edge is the first.
+async fn mesh(setting: (&'static str, &'static str)) -> [Running<ServeError>; 2] {
     let a_telemetry = telemetry("service-a", setting);
     let b_telemetry = telemetry("service-b", setting);
-    let b = Bound::take(args::<b::ServiceBArgs>(&[])).await.unwrap();
-    let url = format!("--service-b=http://{}", b.ports.address().unwrap());
-    let a = Bound::take(args::<a::ServiceAArgs>(&[&url])).await.unwrap();
-    let edge = a.ports.address().unwrap();
-    tokio::spawn(async move { b.serve(&b_telemetry, CancellationToken::new()).await });
-    tokio::spawn(async move { a.serve(&a_telemetry, CancellationToken::new()).await });
-    edge
+    let b = Running::start(args::<b::ServiceBArgs>(&[]), &b_telemetry).await;
+    let url = format!("--service-b=http://{}", b.address);
+    let a = Running::start(args::<a::ServiceAArgs>(&[&url]), &a_telemetry).await;
+    [a, b]
 }
 
 fn telemetry(service: &'static str, setting: (&'static str, &'static str)) -> Telemetry {

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use spoor_proto::spoor::ab::v1::service_b_client::ServiceBClient;
 use spoor_telemetry::{
-    Telemetry, duration,
+    duration,
     grpc::{Channel, PeerUrl},
-    serve::{GRACE, ListenAddresses, Program, ServeError, ServicePorts},
+    serve::{GRACE, Program, ServeError, Server},
 };
-use tokio_util::sync::CancellationToken;
 
 use edge::Edge;
 
@@ -22,9 +21,6 @@ type ServiceB = ServiceBClient<Channel>;
 /// The settings of service-a.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ServiceAArgs {
-    /// The addresses to listen on.
-    #[command(flatten)]
-    pub listen: ListenAddresses,
     /// Address of service-b, which need not be running yet
     #[arg(
         long,
@@ -47,28 +43,13 @@ pub struct ServiceAArgs {
 impl Program for ServiceAArgs {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut ListenAddresses {
-        &mut self.listen
-    }
-
-    async fn serve(
-        self,
-        ports: ServicePorts,
-        telemetry: &Telemetry,
-        shutdown: CancellationToken,
-    ) -> Result<(), ServeError> {
-        let ServiceAArgs {
-            service_b,
-            deadline,
-            ..
-        } = self;
+    async fn serve(self, server: Server) -> Result<(), ServeError> {
         let edge = Edge {
-            service_b: ServiceBClient::new(telemetry.grpc_channel(&service_b)),
-            deadline,
+            service_b: ServiceBClient::new(server.telemetry.grpc_channel(&self.service_b)),
+            deadline: self.deadline,
         };
         // A request in progress at shutdown may take its whole deadline.
-        ports
-            .serve_http(edge.router(), deadline + GRACE, telemetry, shutdown)
-            .await
+        let grace = self.deadline + GRACE;
+        server.serve_http(edge.router(), grace).await
     }
 }

@@ -5,17 +5,11 @@ mod wait;
 mod work;
 
 use spoor_policy::Probability;
-use spoor_proto::{
-    DESCRIPTORS,
-    spoor::ab::v1::service_b_server::{SERVICE_NAME, ServiceBServer},
-};
+use spoor_proto::{DESCRIPTORS, spoor::ab::v1::service_b_server::ServiceBServer};
 use spoor_telemetry::{
-    Telemetry,
     duration::DurationRange,
-    serve::{GRACE, Grpc, ListenAddresses, Program, ServeError, ServicePorts},
+    serve::{Grpc, Program, ServeError, Server},
 };
-use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 use calc::Calculator;
 use work::Work;
@@ -25,9 +19,6 @@ pub use calc::{InvalidRounds, Rounds};
 /// The settings of service-b.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ServiceBArgs {
-    /// The addresses to listen on.
-    #[command(flatten)]
-    pub listen: ListenAddresses,
     /// Wait of each request, such as 250ms, or uniformly distributed in a range such as 100ms..500ms
     #[arg(
         long,
@@ -52,34 +43,14 @@ pub struct ServiceBArgs {
 impl Program for ServiceBArgs {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut ListenAddresses {
-        &mut self.listen
-    }
-
-    async fn serve(
-        self,
-        ports: ServicePorts,
-        telemetry: &Telemetry,
-        shutdown: CancellationToken,
-    ) -> Result<(), ServeError> {
-        let ServiceBArgs {
-            wait,
-            calc: rounds,
-            error_rate,
-            ..
-        } = self;
+    async fn serve(self, server: Server) -> Result<(), ServeError> {
         let work = Work {
-            wait,
-            rounds,
-            error_rate,
+            wait: self.wait,
+            rounds: self.calc,
+            error_rate: self.error_rate,
             calculator: Calculator::new(),
         };
-        let server = Grpc {
-            routes: Routes::new(ServiceBServer::new(work)),
-            services: vec![SERVICE_NAME],
-            descriptors: DESCRIPTORS,
-            grace: GRACE,
-        };
-        ports.serve_grpc(server, telemetry, shutdown).await
+        let service = Grpc::new(ServiceBServer::new(work), DESCRIPTORS);
+        server.serve_grpc(service).await
     }
 }

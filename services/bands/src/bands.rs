@@ -7,10 +7,9 @@ mod reviews;
 use std::time::Duration;
 
 use spoor_telemetry::{
-    PeerUrl, Telemetry, duration,
-    serve::{GRACE, ListenAddresses, Program, ServeError, ServicePorts},
+    PeerUrl, duration,
+    serve::{GRACE, Program, ServeError, Server},
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{Id, response::with_limits};
 use reviews::Reviews;
@@ -18,9 +17,6 @@ use reviews::Reviews;
 /// The settings of bands.
 #[derive(clap::Args, Clone, Debug)]
 pub struct BandsArgs {
-    /// The addresses to listen on.
-    #[command(flatten)]
-    pub listen: ListenAddresses,
     /// Address of reviews, which need not be running yet
     #[arg(
         long,
@@ -43,23 +39,12 @@ pub struct BandsArgs {
 impl Program for BandsArgs {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut ListenAddresses {
-        &mut self.listen
-    }
-
-    async fn serve(
-        self,
-        ports: ServicePorts,
-        telemetry: &Telemetry,
-        shutdown: CancellationToken,
-    ) -> Result<(), ServeError> {
-        let reviews = Reviews(telemetry.http_peer(&self.reviews, self.deadline));
+    async fn serve(self, server: Server) -> Result<(), ServeError> {
+        let reviews = Reviews(server.telemetry.http_peer(&self.reviews, self.deadline));
         // The deadline for reviews passes first, so that bands are still sent, without them.
         let deadline = 2 * self.deadline;
         let router = with_limits(edge::router(reviews), deadline);
-        ports
-            .serve_http(router, deadline + GRACE, telemetry, shutdown)
-            .await
+        server.serve_http(router, deadline + GRACE).await
     }
 }
 

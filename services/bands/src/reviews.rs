@@ -8,11 +8,9 @@ use axum::{Json, Router, routing::get};
 use http::StatusCode;
 use serde::Serialize;
 use spoor_telemetry::{
-    Telemetry,
     http::Problem,
-    serve::{GRACE, ListenAddresses, Program, ServeError, ServicePorts},
+    serve::{GRACE, Program, ServeError, Server},
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     Id,
@@ -24,31 +22,16 @@ const DEADLINE: Duration = Duration::from_secs(1);
 
 /// The settings of reviews.
 #[derive(clap::Args, Clone, Debug)]
-pub struct ReviewsArgs {
-    /// The addresses to listen on.
-    #[command(flatten)]
-    pub listen: ListenAddresses,
-}
+pub struct ReviewsArgs;
 
 impl Program for ReviewsArgs {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut ListenAddresses {
-        &mut self.listen
-    }
-
-    async fn serve(
-        self,
-        ports: ServicePorts,
-        telemetry: &Telemetry,
-        shutdown: CancellationToken,
-    ) -> Result<(), ServeError> {
+    async fn serve(self, server: Server) -> Result<(), ServeError> {
         let router = Router::new().route("/reviews/{uuid}", get(review));
         let router = with_limits(router, DEADLINE);
         // Callers are services in the mesh, whose trace context is trusted.
-        ports
-            .serve_http_in_mesh(router, GRACE, telemetry, shutdown)
-            .await
+        server.serve_http_in_mesh(router, GRACE).await
     }
 }
 

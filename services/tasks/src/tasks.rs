@@ -14,7 +14,7 @@ use spoor_telemetry::{
     Telemetry,
     duration::parse_deadline,
     http::{Bounds, bounded},
-    serve::{GRACE, ListenAddresses, Program, ServeError, ServicePorts},
+    serve::{GRACE, Program, ServeError, Server},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -33,9 +33,6 @@ const MAX_REQUESTS: usize = 1024;
 /// The settings of tasks.
 #[derive(clap::Args, Clone, Debug)]
 pub struct TasksArgs {
-    /// The addresses to listen on.
-    #[command(flatten)]
-    pub listen: ListenAddresses,
     /// Redis to store the tasks in, such as redis://:PASSWORD@redis:6379/0, which need not be running
     /// yet [default: tasks are kept in memory and lost when the process ends]
     #[arg(
@@ -84,19 +81,11 @@ pub enum TasksError {
 impl Program for TasksArgs {
     type Error = TasksError;
 
-    fn listen(&mut self) -> &mut ListenAddresses {
-        &mut self.listen
-    }
-
-    async fn serve(
-        self,
-        ports: ServicePorts,
-        telemetry: &Telemetry,
-        shutdown: CancellationToken,
-    ) -> Result<(), TasksError> {
-        let store = self.store(telemetry)?;
+    async fn serve(self, server: Server) -> Result<(), TasksError> {
+        let store = self.store(&server.telemetry)?;
         let metrics = Arc::new(Metrics::new(store.kind()));
-        telemetry
+        server
+            .telemetry
             .metrics()
             .register(|registry| metrics.register(registry));
         let api = Api {
@@ -115,7 +104,7 @@ impl Program for TasksArgs {
             let _done = done.clone().drop_guard();
             // A request in progress at shutdown may take its whole deadline.
             let grace = self.deadline + GRACE;
-            ports.serve_http(router, grace, telemetry, shutdown).await
+            server.serve_http(router, grace).await
         };
         let (served, ()) = tokio::join!(serving, counting::run(&*store, &metrics, done.clone()));
         Ok(served?)

@@ -40,11 +40,11 @@ fn main() {
     match &options.model_file {
         Some(file) => {
             let flag = format!("--model-file={}", file.display());
-            input = Some(model("mounted", args(&[&flag]), options.pictures));
+            input = Some(model("mounted", args(&[&flag]).program, options.pictures));
         }
         None => {
             for built_in in [BuiltIn::Efficientnetb0, BuiltIn::Mobilenetv2] {
-                let args = args::<ModelArgs>(&[]).or_built_in(built_in);
+                let args = args::<ModelArgs>(&[]).program.or_built_in(built_in);
                 input = Some(model(built_in.name(), args, options.pictures));
             }
         }

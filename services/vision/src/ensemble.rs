@@ -9,19 +9,13 @@ use std::time::Duration;
 
 use spoor_proto::{
     DESCRIPTORS,
-    spoor::vision::v1::{
-        ensemble_server::{EnsembleServer, SERVICE_NAME},
-        model_client::ModelClient,
-    },
+    spoor::vision::v1::{ensemble_server::EnsembleServer, model_client::ModelClient},
 };
 use spoor_telemetry::{
-    Telemetry,
     duration::parse_deadline,
     grpc::PeerUrl,
-    serve::{GRACE, Grpc, ListenAddresses, Program, ServeError, ServicePorts},
+    serve::{Grpc, Program, ServeError, Server},
 };
-use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 use crate::model::BuiltIn;
 use member::Member;
@@ -35,9 +29,6 @@ const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
 /// The settings of ensemble.
 #[derive(clap::Args, Clone, Debug)]
 pub struct EnsembleArgs {
-    /// The addresses to listen on.
-    #[command(flatten)]
-    pub listen: ListenAddresses,
     /// Address of efficientnetb0, which need not be running yet
     #[arg(
         long,
@@ -72,19 +63,10 @@ pub struct EnsembleArgs {
 impl Program for EnsembleArgs {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut ListenAddresses {
-        &mut self.listen
-    }
-
-    async fn serve(
-        self,
-        ports: ServicePorts,
-        telemetry: &Telemetry,
-        shutdown: CancellationToken,
-    ) -> Result<(), ServeError> {
+    async fn serve(self, server: Server) -> Result<(), ServeError> {
         let member = |model, url: &PeerUrl| Member {
             model,
-            client: ModelClient::new(telemetry.grpc_channel(url)),
+            client: ModelClient::new(server.telemetry.grpc_channel(url)),
             deadline: self.model_deadline,
         };
         let service = Service {
@@ -96,12 +78,6 @@ impl Program for EnsembleArgs {
             weights: self.weights,
         };
         let service = EnsembleServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES);
-        let server = Grpc {
-            routes: Routes::new(service),
-            services: vec![SERVICE_NAME],
-            descriptors: DESCRIPTORS,
-            grace: GRACE,
-        };
-        ports.serve_grpc(server, telemetry, shutdown).await
+        server.serve_grpc(Grpc::new(service, DESCRIPTORS)).await
     }
 }

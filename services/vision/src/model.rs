@@ -9,16 +9,8 @@ mod service;
 
 use std::path::PathBuf;
 
-use spoor_proto::{
-    DESCRIPTORS,
-    spoor::vision::v1::model_server::{ModelServer, SERVICE_NAME},
-};
-use spoor_telemetry::{
-    Telemetry,
-    serve::{GRACE, Grpc, ListenAddresses, Program, ServeError, ServicePorts},
-};
-use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
+use spoor_proto::{DESCRIPTORS, spoor::vision::v1::model_server::ModelServer};
+use spoor_telemetry::serve::{Grpc, Program, ServeError, Server};
 
 use crate::{
     input::{Channels, Size},
@@ -40,9 +32,6 @@ const MESSAGE_OVERHEAD: usize = 1024;
 /// The settings of a model.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// The addresses to listen on.
-    #[command(flatten)]
-    pub listen: ListenAddresses,
     /// Name of the model [default: the service's name]
     #[arg(long, env = "SPOOR_MODEL", value_name = "MODEL")]
     pub model: Option<BuiltIn>,
@@ -111,16 +100,7 @@ pub enum ModelError {
 impl Program for ModelArgs {
     type Error = ModelError;
 
-    fn listen(&mut self) -> &mut ListenAddresses {
-        &mut self.listen
-    }
-
-    async fn serve(
-        self,
-        ports: ServicePorts,
-        telemetry: &Telemetry,
-        shutdown: CancellationToken,
-    ) -> Result<(), ModelError> {
+    async fn serve(self, server: Server) -> Result<(), ModelError> {
         let name = self.model.ok_or(ModelError::Unnamed)?.name();
         let (queue, preload) = (self.queue, self.preload);
         let model = self.open()?;
@@ -135,13 +115,7 @@ impl Program for ModelArgs {
             workers: Workers::new(queue.into()),
         };
         let service = ModelServer::new(service).max_decoding_message_size(max_bytes);
-        let server = Grpc {
-            routes: Routes::new(service),
-            services: vec![SERVICE_NAME],
-            descriptors: DESCRIPTORS,
-            grace: GRACE,
-        };
-        Ok(ports.serve_grpc(server, telemetry, shutdown).await?)
+        Ok(server.serve_grpc(Grpc::new(service, DESCRIPTORS)).await?)
     }
 }
 

@@ -16,13 +16,11 @@ use std::time::Duration;
 use axum::{Router, routing::post};
 use spoor_proto::spoor::vision::v1::ensemble_client::EnsembleClient;
 use spoor_telemetry::{
-    Telemetry,
     duration::parse_deadline,
     grpc::PeerUrl,
     http::{Bounds, bounded, guarded},
-    serve::{GRACE, ListenAddresses, Program, ServeError, ServicePorts},
+    serve::{GRACE, Program, ServeError, Server},
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::workers::Workers;
 use classify::Classifier;
@@ -40,9 +38,6 @@ const MAX_UPLOADS_BYTES: usize = 4 * upload::MAX_BYTES;
 /// The settings of preprocessing.
 #[derive(clap::Args, Clone, Debug)]
 pub struct PreprocessingArgs {
-    /// The addresses to listen on.
-    #[command(flatten)]
-    pub listen: ListenAddresses,
     /// Address of ensemble, which need not be running yet
     #[arg(
         long,
@@ -74,20 +69,11 @@ pub struct PreprocessingArgs {
 impl Program for PreprocessingArgs {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut ListenAddresses {
-        &mut self.listen
-    }
-
-    async fn serve(
-        self,
-        ports: ServicePorts,
-        telemetry: &Telemetry,
-        shutdown: CancellationToken,
-    ) -> Result<(), ServeError> {
+    async fn serve(self, server: Server) -> Result<(), ServeError> {
         let deadline = self.deadline;
         let classifier = Classifier {
             ensemble: Ensemble {
-                client: EnsembleClient::new(telemetry.grpc_channel(&self.ensemble)),
+                client: EnsembleClient::new(server.telemetry.grpc_channel(&self.ensemble)),
                 deadline,
             },
             inputs: InputCache::default(),
@@ -108,13 +94,8 @@ impl Program for PreprocessingArgs {
             .merge(page::router())
             .with_state(classifier);
         let router = guarded(router, page::CONTENT_SECURITY_POLICY);
-        ports
-            .serve_http(
-                bounded(router, bounds),
-                bounds.deadline + GRACE,
-                telemetry,
-                shutdown,
-            )
+        server
+            .serve_http(bounded(router, bounds), bounds.deadline + GRACE)
             .await
     }
 }

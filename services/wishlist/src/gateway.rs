@@ -16,13 +16,11 @@ use std::time::Duration;
 use axum::Router;
 use spoor_proto::spoor::wishlist::v1::wishlist_client::WishlistClient;
 use spoor_telemetry::{
-    Telemetry,
     duration::parse_deadline,
     grpc::{Channel, PeerUrl},
     http::{Bounds, Peer, bounded, guarded},
-    serve::{GRACE, ListenAddresses, Program, ServeError, ServicePorts},
+    serve::{GRACE, Program, ServeError, Server},
 };
-use tokio_util::sync::CancellationToken;
 
 use jaeger::Jaeger;
 use offers::Offers;
@@ -55,9 +53,6 @@ const MAX_REQUESTS: usize = 1024;
 /// The settings of gateway.
 #[derive(clap::Args, Clone, Debug)]
 pub struct GatewayArgs {
-    /// The addresses to listen on.
-    #[command(flatten)]
-    pub listen: ListenAddresses,
     /// Address of wishlist, which need not be running yet
     #[arg(
         long,
@@ -104,33 +99,23 @@ pub struct GatewayArgs {
 impl Program for GatewayArgs {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut ListenAddresses {
-        &mut self.listen
-    }
-
-    async fn serve(
-        self,
-        ports: ServicePorts,
-        telemetry: &Telemetry,
-        shutdown: CancellationToken,
-    ) -> Result<(), ServeError> {
+    async fn serve(self, server: Server) -> Result<(), ServeError> {
         let GatewayArgs {
             wishlist,
             offers,
             jaeger,
             trace_url,
             deadline,
-            ..
         } = self;
         let wishes = Wishes {
-            client: WishlistClient::new(telemetry.grpc_channel(&wishlist)),
+            client: WishlistClient::new(server.telemetry.grpc_channel(&wishlist)),
             deadline,
         };
-        let peer = telemetry.http_peer(&jaeger, deadline);
+        let peer = server.telemetry.http_peer(&jaeger, deadline);
         let jaeger = Jaeger::new(peer.clone(), &jaeger);
-        let offers = Offers::new(telemetry.grpc_channel(&offers), deadline);
+        let offers = Offers::new(server.telemetry.grpc_channel(&offers), deadline);
         // The task that follows offers also stops if serving fails.
-        let stop = shutdown.child_token();
+        let stop = server.shutdown.child_token();
         let updates = Updates::new(offers.clone(), stop.clone());
         let gateway = Gateway {
             wishes,
@@ -142,10 +127,8 @@ impl Program for GatewayArgs {
         // Merged last, since the proxy has bounds and a security policy of its own.
         let router = gateway.router(longest, peer).merge(jaeger.router());
         let serving = async {
-            let served = ports.serve_http(router, longest + GRACE, telemetry, shutdown);
-            let served = served.await;
-            stop.cancel();
-            served
+            let _stop = stop.drop_guard();
+            server.serve_http(router, longest + GRACE).await
         };
         let ((), served) = tokio::join!(updates.follow(), serving);
         served

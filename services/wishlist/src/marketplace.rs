@@ -5,17 +5,11 @@ mod listings;
 mod search;
 
 use spoor_policy::Probability;
-use spoor_proto::{
-    DESCRIPTORS,
-    spoor::marketplace::v1::marketplace_server::{MarketplaceServer, SERVICE_NAME},
-};
+use spoor_proto::{DESCRIPTORS, spoor::marketplace::v1::marketplace_server::MarketplaceServer};
 use spoor_telemetry::{
-    Telemetry,
     duration::DurationRange,
-    serve::{GRACE, Grpc, ListenAddresses, Program, ServeError, ServicePorts},
+    serve::{Grpc, Program, ServeError, Server},
 };
-use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 use search::Search;
 
@@ -24,9 +18,6 @@ pub use limit::{InvalidRateLimit, RateLimit};
 /// The settings of a marketplace.
 #[derive(clap::Args, Clone, Debug)]
 pub struct MarketplaceArgs {
-    /// The addresses to listen on.
-    #[command(flatten)]
-    pub listen: ListenAddresses,
     /// Name of the marketplace, which determines the IDs and prices of its offers
     #[arg(
         long,
@@ -64,23 +55,9 @@ pub struct MarketplaceArgs {
 impl Program for MarketplaceArgs {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut ListenAddresses {
-        &mut self.listen
-    }
-
-    async fn serve(
-        self,
-        ports: ServicePorts,
-        telemetry: &Telemetry,
-        shutdown: CancellationToken,
-    ) -> Result<(), ServeError> {
+    async fn serve(self, server: Server) -> Result<(), ServeError> {
         let search = Search::new(self.name, self.latency, self.error_rate, self.rate_limit);
-        let server = Grpc {
-            routes: Routes::new(MarketplaceServer::new(search)),
-            services: vec![SERVICE_NAME],
-            descriptors: DESCRIPTORS,
-            grace: GRACE,
-        };
-        ports.serve_grpc(server, telemetry, shutdown).await
+        let service = Grpc::new(MarketplaceServer::new(search), DESCRIPTORS);
+        server.serve_grpc(service).await
     }
 }

@@ -17,19 +17,16 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 use spoor_proto::{
     DESCRIPTORS,
     spoor::{
-        offers::v1::offers_server::{OffersServer, SERVICE_NAME},
-        wishlist::v1::wishlist_client::WishlistClient,
+        offers::v1::offers_server::OffersServer, wishlist::v1::wishlist_client::WishlistClient,
     },
 };
 use spoor_telemetry::{
     Telemetry,
     duration::{self, parse_deadline},
     grpc::PeerUrl,
-    serve::{GRACE, Grpc, ListenAddresses, Program, ServeError, ServicePorts},
+    serve::{Grpc, Program, ServeError, Server},
 };
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 use counts::SearchCounters;
 use marketplace::{Marketplace, SearchLimits};
@@ -46,9 +43,6 @@ const MAX_TASKS: usize = 256;
 /// The settings of offers.
 #[derive(clap::Args, Clone, Debug)]
 pub struct OffersArgs {
-    /// The addresses to listen on.
-    #[command(flatten)]
-    pub listen: ListenAddresses,
     /// Address of wishlist, which need not be running yet
     #[arg(
         long,
@@ -94,30 +88,22 @@ pub struct InvalidInterval(String);
 impl Program for OffersArgs {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut ListenAddresses {
-        &mut self.listen
-    }
-
-    async fn serve(
-        self,
-        ports: ServicePorts,
-        telemetry: &Telemetry,
-        shutdown: CancellationToken,
-    ) -> Result<(), ServeError> {
+    async fn serve(self, server: Server) -> Result<(), ServeError> {
         // The background tasks also stop if serving fails.
-        let stop = shutdown.child_token();
+        let stop = server.shutdown.child_token();
         let store = Arc::new(OfferStore::new());
-        let marketplaces = self.marketplaces(telemetry);
+        let marketplaces = self.marketplaces(&server.telemetry);
         let state_collector = StateCollector {
             marketplaces: Arc::clone(&marketplaces),
             store: Arc::clone(&store),
         };
-        telemetry
+        server
+            .telemetry
             .metrics()
             .register(|registry| registry.register_collector(Box::new(state_collector)));
         let (tasks, queue) = mpsc::channel(MAX_TASKS);
         let watcher = Watcher {
-            wishlist: WishlistClient::new(telemetry.grpc_channel(&self.wishlist)),
+            wishlist: WishlistClient::new(server.telemetry.grpc_channel(&self.wishlist)),
             marketplaces,
             store: Arc::clone(&store),
             limits: SearchLimits {
@@ -125,20 +111,13 @@ impl Program for OffersArgs {
                 stop: stop.clone(),
             },
         };
-        let service = Service::new(store, tasks, stop.clone());
-        let server = Grpc {
-            routes: Routes::new(OffersServer::new(service)),
-            services: vec![SERVICE_NAME],
-            descriptors: DESCRIPTORS,
-            grace: GRACE,
-        };
+        let service = OffersServer::new(Service::new(store, tasks, stop.clone()));
         let watching = async {
             tokio::join!(watcher.run_tasks(queue), watcher.run_rounds(self.every));
         };
         let serving = async {
-            let served = ports.serve_grpc(server, telemetry, shutdown).await;
-            stop.cancel();
-            served
+            let _stop = stop.drop_guard();
+            server.serve_grpc(Grpc::new(service, DESCRIPTORS)).await
         };
         let ((), served) = tokio::join!(watching, serving);
         served

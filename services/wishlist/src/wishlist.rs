@@ -5,17 +5,11 @@ mod store;
 
 use std::time::Duration;
 
-use spoor_proto::{
-    DESCRIPTORS,
-    spoor::wishlist::v1::wishlist_server::{SERVICE_NAME, WishlistServer},
-};
+use spoor_proto::{DESCRIPTORS, spoor::wishlist::v1::wishlist_server::WishlistServer};
 use spoor_telemetry::{
-    Telemetry,
     duration::parse_deadline,
-    serve::{GRACE, Grpc, ListenAddresses, Program, ServeError, ServicePorts},
+    serve::{Grpc, Program, ServeError, Server},
 };
-use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 use service::Service;
 use store::Limits;
@@ -25,9 +19,6 @@ pub use store::{DatabaseUrl, InvalidDatabaseUrl, MAX_WISHES, OpenDatabaseError, 
 /// The settings of wishlist.
 #[derive(clap::Args, Clone, Debug)]
 pub struct WishlistArgs {
-    /// The addresses to listen on.
-    #[command(flatten)]
-    pub listen: ListenAddresses,
     /// Database for the wishes: sqlite::memory: (lost when the process ends), sqlite:wishes.db (created
     /// if missing) or postgres://user@host/database
     #[arg(
@@ -72,27 +63,12 @@ pub enum WishlistError {
 impl Program for WishlistArgs {
     type Error = WishlistError;
 
-    fn listen(&mut self) -> &mut ListenAddresses {
-        &mut self.listen
-    }
-
-    async fn serve(
-        self,
-        ports: ServicePorts,
-        telemetry: &Telemetry,
-        shutdown: CancellationToken,
-    ) -> Result<(), WishlistError> {
+    async fn serve(self, server: Server) -> Result<(), WishlistError> {
         let store = self.open().await?;
-        let service = Service {
+        let service = WishlistServer::new(Service {
             store: store.clone(),
-        };
-        let server = Grpc {
-            routes: Routes::new(WishlistServer::new(service)),
-            services: vec![SERVICE_NAME],
-            descriptors: DESCRIPTORS,
-            grace: GRACE,
-        };
-        let served = ports.serve_grpc(server, telemetry, shutdown).await;
+        });
+        let served = server.serve_grpc(Grpc::new(service, DESCRIPTORS)).await;
         // After the last request, so that its statements can finish.
         store.close().await;
         Ok(served?)

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use spoor_policy::ServiceName;
 use spoor_telemetry::{
     Telemetry, TelemetrySettings,
-    serve::{self, Program},
+    serve::{Program, ServiceArgs},
 };
 use spoor_vision::model::BuiltIn;
 use tokio_util::sync::CancellationToken;
@@ -29,35 +29,35 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(2);
                                          follow the policies and faults of a lab")]
 pub enum RunService {
     /// An edge that calls service-b, over HTTP
-    ServiceA(spoor_ab::a::ServiceAArgs),
+    ServiceA(ServiceArgs<spoor_ab::a::ServiceAArgs>),
     /// Waits as if for a database, then computes, over gRPC
-    ServiceB(spoor_ab::b::ServiceBArgs),
+    ServiceB(ServiceArgs<spoor_ab::b::ServiceBArgs>),
     /// The wishlist's web page and JSON API
-    Gateway(spoor_wishlist::gateway::GatewayArgs),
+    Gateway(ServiceArgs<spoor_wishlist::gateway::GatewayArgs>),
     /// Stores the wishes, over gRPC
-    Wishlist(Box<spoor_wishlist::wishlist::WishlistArgs>),
+    Wishlist(Box<ServiceArgs<spoor_wishlist::wishlist::WishlistArgs>>),
     /// Searches the marketplaces for offers, over gRPC
-    Offers(spoor_wishlist::offers::OffersArgs),
+    Offers(ServiceArgs<spoor_wishlist::offers::OffersArgs>),
     /// A marketplace that is slow and reliable, over gRPC
-    MarketplaceAttic(spoor_wishlist::marketplace::MarketplaceArgs),
+    MarketplaceAttic(ServiceArgs<spoor_wishlist::marketplace::MarketplaceArgs>),
     /// A marketplace that is fast and often fails, over gRPC
-    MarketplaceBazaar(spoor_wishlist::marketplace::MarketplaceArgs),
+    MarketplaceBazaar(ServiceArgs<spoor_wishlist::marketplace::MarketplaceArgs>),
     /// A marketplace that accepts few requests per second, over gRPC
-    MarketplaceCorner(spoor_wishlist::marketplace::MarketplaceArgs),
+    MarketplaceCorner(ServiceArgs<spoor_wishlist::marketplace::MarketplaceArgs>),
     /// Bands with their reviews, over HTTP
-    Bands(spoor_bands::bands::BandsArgs),
+    Bands(ServiceArgs<spoor_bands::bands::BandsArgs>),
     /// Reviews of bands, over HTTP
-    Reviews(spoor_bands::reviews::ReviewsArgs),
+    Reviews(ServiceArgs<spoor_bands::reviews::ReviewsArgs>),
     /// A to-do list, over HTTP
-    Tasks(spoor_tasks::tasks::TasksArgs),
+    Tasks(ServiceArgs<spoor_tasks::tasks::TasksArgs>),
     /// Accepts images to classify, over HTTP
-    Preprocessing(spoor_vision::preprocessing::PreprocessingArgs),
+    Preprocessing(ServiceArgs<spoor_vision::preprocessing::PreprocessingArgs>),
     /// Queries both models and weights their votes, over gRPC
-    Ensemble(spoor_vision::ensemble::EnsembleArgs),
+    Ensemble(ServiceArgs<spoor_vision::ensemble::EnsembleArgs>),
     /// A model of MBConv blocks, over gRPC
-    Efficientnetb0(spoor_vision::model::ModelArgs),
+    Efficientnetb0(ServiceArgs<spoor_vision::model::ModelArgs>),
     /// A model of inverted residuals, over gRPC
-    Mobilenetv2(spoor_vision::model::ModelArgs),
+    Mobilenetv2(ServiceArgs<spoor_vision::model::ModelArgs>),
 }
 
 impl RunService {
@@ -108,10 +108,14 @@ impl RunService {
             Self::Tasks(args) => start.run(args).await,
             Self::Preprocessing(args) => start.run(args).await,
             Self::Ensemble(args) => start.run(args).await,
-            Self::Efficientnetb0(args) => {
-                start.run(args.or_built_in(BuiltIn::Efficientnetb0)).await
+            Self::Efficientnetb0(mut args) => {
+                args.program = args.program.or_built_in(BuiltIn::Efficientnetb0);
+                start.run(args).await
             }
-            Self::Mobilenetv2(args) => start.run(args.or_built_in(BuiltIn::Mobilenetv2)).await,
+            Self::Mobilenetv2(mut args) => {
+                args.program = args.program.or_built_in(BuiltIn::Mobilenetv2);
+                start.run(args).await
+            }
         }
     }
 
@@ -144,13 +148,13 @@ struct Start {
 }
 
 impl Start {
-    async fn run<P>(self, mut program: P) -> anyhow::Result<()>
+    async fn run<P>(self, mut service: ServiceArgs<P>) -> anyhow::Result<()>
     where
-        P: Program<Error: Error + Send + Sync + 'static>,
+        P: Program<Error: Error + Send + Sync + 'static> + clap::Args,
     {
         let (port, ops_port) = (self.service.port(), self.service.ops_port());
-        program.listen().or_loopback(port, ops_port);
-        Ok(serve::run(program, self.telemetry, self.stop).await?)
+        service.listen.or_loopback(port, ops_port);
+        Ok(service.run(self.telemetry, self.stop).await?)
     }
 }
 

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use spoor_lab::{Lab, Stopped};
 use spoor_runtime::{
-    SettingsReader,
+    SettingsReader, log_warnings,
     self_tracing::{SelfTracing, SelfTracingSettings},
 };
 use tracing_subscriber::{
@@ -61,14 +61,14 @@ struct Ended {
 impl UpArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let mut reader = SettingsReader::default();
-        let own_traces = SelfTracingSettings::from_env(SERVICE, &mut reader);
-        let own_traces = reader
-            .finish(own_traces)
+        let settings = SelfTracingSettings::from_env(SERVICE, &mut reader);
+        let settings = reader
+            .finish(settings)
             .map_err(|error| Invalid(vec![error.to_string()]))?;
         let instance = uuid::Uuid::new_v4().to_string();
-        let own_traces =
-            SelfTracing::start(&own_traces, &instance).context("cannot export spans")?;
+        let own_traces = SelfTracing::start(&settings, &instance).context("cannot export spans")?;
         log_to_standard_error(own_traces.as_ref());
+        log_warnings(&settings.warnings);
         let result = self.run().await;
         if let Some(own_traces) = own_traces {
             own_traces.shutdown().await;

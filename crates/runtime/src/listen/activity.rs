@@ -165,8 +165,8 @@ impl Activity {
     fn count_head(&self, state: &mut State) {
         let is_counted = state.has_unfinished_head() && !self.is_closing();
         match (state.is_counted, is_counted) {
-            (false, true) => self.totals.add_unfinished_head(),
-            (true, false) => self.totals.remove_unfinished_head(),
+            (false, true) => self.totals.unfinished_heads.add(1),
+            (true, false) => self.totals.unfinished_heads.remove(1),
             _ => {}
         }
         state.is_counted = is_counted;
@@ -204,7 +204,7 @@ impl State {
 impl Drop for Activity {
     fn drop(&mut self) {
         if self.state.get_mut().is_counted {
-            self.totals.remove_unfinished_head();
+            self.totals.unfinished_heads.remove(1);
         }
     }
 }
@@ -243,7 +243,7 @@ impl Turn {
     /// Counts a part of the response that was built. The peer's time to read it begins, unless it
     /// already has something to read.
     pub(super) fn add_unread(&self, bytes: usize) {
-        self.activity.totals.add_unread(bytes);
+        self.activity.totals.unread_bytes.add(bytes);
         let mut state = self.activity.state.lock();
         if state.unread_bytes == 0 {
             state.last_read = Instant::now();
@@ -261,7 +261,7 @@ impl Turn {
     /// Ends the count of a part that no longer takes memory.
     pub(super) fn remove_unread(&self, bytes: usize) {
         self.activity.state.lock().unread_bytes -= bytes;
-        self.activity.totals.remove_unread(bytes);
+        self.activity.totals.unread_bytes.remove(bytes);
     }
 }
 
@@ -305,33 +305,33 @@ mod tests {
 
     #[test]
     fn a_head_is_unfinished_until_it_begins() {
-        let totals = Arc::default();
+        let totals: Arc<Totals> = Arc::default();
         let activity = Activity::new(&totals);
-        assert_eq!(totals.unfinished_heads(), 0);
+        assert_eq!(totals.unfinished_heads.get(), 0);
         activity.receive(1);
         assert!(activity.waiting().unwrap().has_unfinished_head);
-        assert_eq!(totals.unfinished_heads(), 1);
+        assert_eq!(totals.unfinished_heads.get(), 1);
         let turn = activity.begin();
-        assert_eq!(totals.unfinished_heads(), 0);
+        assert_eq!(totals.unfinished_heads.get(), 0);
         // The body.
         activity.receive(READ_BUFFER_BYTES);
         drop(turn);
-        assert_eq!(totals.unfinished_heads(), 0);
+        assert_eq!(totals.unfinished_heads.get(), 0);
         activity.receive(1);
-        assert_eq!(totals.unfinished_heads(), 1);
+        assert_eq!(totals.unfinished_heads.get(), 1);
         drop(activity);
-        assert_eq!(totals.unfinished_heads(), 0);
+        assert_eq!(totals.unfinished_heads.get(), 0);
     }
 
     #[test]
     fn a_pipelined_head_is_unfinished() {
-        let totals = Arc::default();
+        let totals: Arc<Totals> = Arc::default();
         let activity = Activity::new(&totals);
         activity.receive(READ_BUFFER_BYTES + 1);
         drop(activity.begin());
-        assert_eq!(totals.unfinished_heads(), 1);
+        assert_eq!(totals.unfinished_heads.get(), 1);
         activity.close();
-        assert_eq!(totals.unfinished_heads(), 0);
+        assert_eq!(totals.unfinished_heads.get(), 0);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{Limits, activity::Activity, received::CountingStream, request::Answerer};
+use crate::LogLimit;
 
 /// Headers of one request; more are answered with 431.
 const MAX_HEADERS: usize = 100;
@@ -40,6 +41,9 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 const TLS_HANDSHAKE: u8 = 0x16;
 const TLS_ALERT: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 70];
 
+/// A client with `https` in its settings tries again as long as it runs.
+static TLS_REFUSALS: LogLimit = LogLimit::new();
+
 /// Sets what a socket needs, does the handshake if there is one, and answers all requests. After
 /// `stop`, those in flight are its last.
 pub(super) async fn serve(
@@ -63,7 +67,10 @@ pub(super) async fn serve(
     let starting = async {
         match tls {
             None if is_tls(&stream).await => {
-                tracing::warn!(%peer, "refused a TLS client: use http://, this port has no TLS");
+                if let Some(suppressed) = TLS_REFUSALS.admit() {
+                    let advice = "refused a TLS client: use http://, this port has no TLS";
+                    tracing::warn!(%peer, suppressed, "{advice}");
+                }
                 // With bytes left unread, the connection would be reset instead of closed.
                 let _ = stream.try_read(&mut [0; 4096]);
                 let _ = stream.try_write(&TLS_ALERT);

@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::Router;
@@ -25,13 +25,14 @@ use super::{
     registry::{PROCESS, Scope},
     request::{Answerer, Stop},
 };
+use crate::LogLimit;
 
 /// Pause after a failure to accept that the next attempt would meet again, such as no descriptors
 /// left, and after one for which connections are being closed.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 const RETRY_DELAY_AFTER_EVICTION: Duration = Duration::from_millis(5);
 /// Such failures come in thousands.
-const MIN_LOG_INTERVAL: Duration = Duration::from_secs(10);
+static FAILURES: LogLimit = LogLimit::new();
 
 /// A port with the router that answers there.
 // axum-server could replace little of this: it accepts and reloads certificates, but limits neither
@@ -130,9 +131,8 @@ impl Listener {
         };
         let free = Arc::new(Semaphore::new(limits.max_connections));
         let accepting = async {
-            let mut last_logged = None;
             loop {
-                let (stream, peer) = accept(&sockets, &mut last_logged).await;
+                let (stream, peer) = accept(&sockets).await;
                 // Sought after accepting, so that others are closed only for a connection that
                 // exists.
                 let place = place(&free, listener).await;
@@ -207,7 +207,7 @@ async fn place(free: &Arc<Semaphore>, listener: u64) -> Option<OwnedSemaphorePer
 }
 
 /// Accepts the next connection, retrying after failures.
-async fn accept(sockets: &Sockets, last_logged: &mut Option<Instant>) -> (TcpStream, SocketAddr) {
+async fn accept(sockets: &Sockets) -> (TcpStream, SocketAddr) {
     loop {
         let error = match sockets.accept().await {
             Ok(accepted) => return accepted,
@@ -218,9 +218,8 @@ async fn accept(sockets: &Sockets, last_logged: &mut Option<Instant>) -> (TcpStr
             continue;
         }
         let evicted = PROCESS.evict(Scope::Process);
-        if last_logged.is_none_or(|at| at.elapsed() > MIN_LOG_INTERVAL) {
-            tracing::error!(%error, evicted, "cannot accept connections");
-            *last_logged = Some(Instant::now());
+        if let Some(suppressed) = FAILURES.admit() {
+            tracing::error!(%error, evicted, suppressed, "cannot accept connections");
         }
         tokio::time::sleep(if evicted > 0 {
             RETRY_DELAY_AFTER_EVICTION

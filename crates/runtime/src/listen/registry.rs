@@ -6,7 +6,7 @@ use std::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use super::{
     activity::{Activity, Unread, Waiting},
     totals::Totals,
 };
+use crate::LogLimit;
 
 /// File descriptors belong to the process, so connections are counted over all its listeners:
 /// else one listener could leave none for the others.
@@ -44,8 +45,6 @@ const MAX_UNREAD_BYTES: usize = 64 << 20;
 /// Connections that have sent a part of a request's head. With the longest heads each takes about
 /// 64 KiB, together 64 MiB. A client's head arrives at once, so few wait for the rest.
 const MAX_UNFINISHED_HEADS: usize = 1024;
-/// A peer that reads nothing comes with many others.
-const MIN_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The bounds on all connections together.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +59,8 @@ struct Bounds {
 pub(super) struct Registry {
     max: Bounds,
     totals: Arc<Totals>,
-    last_warned: Mutex<Option<Instant>>,
+    /// A peer that reads nothing comes with many others.
+    warnings: LogLimit,
     next: AtomicU64,
     open: Mutex<HashMap<u64, Entry>>,
 }
@@ -96,7 +96,7 @@ impl Registry {
         Self {
             max,
             totals: Arc::default(),
-            last_warned: Mutex::default(),
+            warnings: LogLimit::new(),
             next: AtomicU64::new(0),
             open: Mutex::default(),
         }
@@ -152,7 +152,7 @@ impl Registry {
 
     /// Closes connections while more have a part of a head than may: those first that wait longest.
     pub(super) fn limit_heads(&self) {
-        if self.totals.unfinished_heads() > self.max.unfinished_heads {
+        if self.totals.unfinished_heads.get() > self.max.unfinished_heads {
             let closed = self.evict(Scope::Heads);
             self.warn(closed, "closed connections with incomplete requests");
         }
@@ -165,7 +165,7 @@ impl Registry {
     /// counting the longest response that is alone on its connection and is being read. Without
     /// this exception a response longer than the bound could not be read at all.
     pub(super) fn limit_unread(&self) {
-        if self.totals.unread_bytes() > self.max.unread_bytes {
+        if self.totals.unread_bytes.get() > self.max.unread_bytes {
             self.limit_unread_at(Instant::now());
         }
     }
@@ -198,10 +198,10 @@ impl Registry {
     }
 
     fn warn(&self, closed: usize, what: &str) {
-        let mut last = self.last_warned.lock();
-        if closed > 0 && last.is_none_or(|at| at.elapsed() > MIN_LOG_INTERVAL) {
-            tracing::warn!(closed, "{what}");
-            *last = Some(Instant::now());
+        if closed > 0
+            && let Some(suppressed) = self.warnings.admit()
+        {
+            tracing::warn!(closed, suppressed, "{what}");
         }
     }
 }
@@ -225,6 +225,8 @@ impl Drop for Place<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn registry_of(count: usize) -> (Registry, Vec<Arc<Activity>>) {

@@ -1,39 +1,31 @@
 //! Figures over all connections of a process.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Sums over the connections of a registry. They are atomics because every request changes them,
+/// A sum over the connections of a registry. It is an atomic because every request changes it,
 /// while the registry's lock is only taken once a bound is exceeded.
 #[derive(Debug, Default)]
+pub(super) struct Total(AtomicUsize);
+
+/// The sums over the connections of a registry.
+#[derive(Debug, Default)]
 pub(super) struct Totals {
-    unread_bytes: AtomicUsize,
-    unfinished_heads: AtomicUsize,
+    /// Bytes of responses that were built and that no peer has read.
+    pub(super) unread_bytes: Total,
+    /// Connections with a part of a request's head.
+    pub(super) unfinished_heads: Total,
 }
 
-impl Totals {
-    /// Bytes of responses that were built and that no peer has read.
-    pub(super) fn unread_bytes(&self) -> usize {
-        self.unread_bytes.load(Ordering::Relaxed)
+impl Total {
+    pub(super) fn get(&self) -> usize {
+        self.0.load(Relaxed)
     }
 
-    pub(super) fn add_unread(&self, bytes: usize) {
-        self.unread_bytes.fetch_add(bytes, Ordering::Relaxed);
+    pub(super) fn add(&self, count: usize) {
+        self.0.fetch_add(count, Relaxed);
     }
 
-    pub(super) fn remove_unread(&self, bytes: usize) {
-        self.unread_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// Connections with a part of a request's head.
-    pub(super) fn unfinished_heads(&self) -> usize {
-        self.unfinished_heads.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn add_unfinished_head(&self) {
-        self.unfinished_heads.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn remove_unfinished_head(&self) {
-        self.unfinished_heads.fetch_sub(1, Ordering::Relaxed);
+    pub(super) fn remove(&self, count: usize) {
+        self.0.fetch_sub(count, Relaxed);
     }
 }

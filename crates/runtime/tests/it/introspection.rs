@@ -1,5 +1,7 @@
 //! gRPC health and reflection.
 
+use std::time::Duration;
+
 use spoor_runtime::{Health, Limits, with_introspection};
 use tokio_stream::StreamExt;
 use tonic::{Code, Status, service::Routes, transport::Channel};
@@ -7,12 +9,15 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 use tonic_reflection::pb::v1::{
-    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
-    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    ServerReflectionRequest, ServerReflectionResponse,
+    server_reflection_client::ServerReflectionClient, server_reflection_request::MessageRequest,
+    server_reflection_response::MessageResponse,
 };
 
 use crate::support::{DEADLINE, Running, listen_with};
 
+/// Health and reflection streams of a port at once.
+const MAX_OPEN_STREAMS: usize = 64;
 const SERVICE: &str = "grpc.health.v1.Health";
 
 /// A listener that serves nothing but what is said about `SERVICE`.
@@ -57,19 +62,23 @@ async fn health_is_known_from_the_first_request() {
     }
 }
 
-#[tokio::test]
-async fn reflection_lists_what_is_served() {
-    let (_running, _, channel) = serve().await;
+/// Asks for the names of the services.
+async fn list(channel: Channel) -> Result<ServerReflectionResponse, Status> {
     let list = ServerReflectionRequest {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
     let mut replies = ServerReflectionClient::new(channel)
         .server_reflection_info(tokio_stream::once(list))
-        .await
-        .unwrap()
+        .await?
         .into_inner();
-    let reply = replies.next().await.unwrap().unwrap();
+    replies.next().await.unwrap()
+}
+
+#[tokio::test]
+async fn reflection_lists_what_is_served() {
+    let (_running, _, channel) = serve().await;
+    let reply = list(channel).await.unwrap();
     let Some(MessageResponse::ListServicesResponse(list)) = reply.message_response else {
         panic!("{reply:?}")
     };
@@ -96,22 +105,28 @@ async fn open_watches_do_not_delay_the_end() {
     assert_eq!(running.ended.await.unwrap(), Ok(()));
 }
 
-/// Nothing closes a stream on which it is never the client's turn.
+/// Nothing else closes a stream on which it is never the client's turn.
 #[tokio::test]
-async fn open_watches_have_a_bound() {
-    let (_running, _, channel) = serve().await;
+async fn too_many_streams_end_the_oldest() {
+    let (running, _, channel) = serve().await;
     let mut client = HealthClient::new(channel.clone());
     let mut open = Vec::new();
-    let refused = loop {
-        match client.watch(of("")).await {
-            Ok(watch) => open.push(watch),
-            Err(refused) => break refused,
-        }
-        assert!(open.len() < 1_000, "every watch was accepted");
-    };
-    assert_eq!(refused.code(), Code::ResourceExhausted);
+    for _ in 0..MAX_OPEN_STREAMS {
+        open.push(client.watch(of("")).await.unwrap().into_inner());
+    }
+    // Probes take no room.
     assert_eq!(check(&channel, "").await.unwrap(), ServingStatus::Serving);
-    open.pop();
-    let again = async { while client.watch(of("")).await.is_err() {} };
-    tokio::time::timeout(DEADLINE, again).await.unwrap();
+
+    let other = Channel::from_shared(running.url()).unwrap();
+    let other = other.connect().await.unwrap();
+    assert!(list(other).await.is_ok());
+    let mut ended = open.remove(0);
+    assert!(ended.message().await.unwrap().is_some());
+    let end = tokio::time::timeout(DEADLINE, ended.message()).await;
+    assert_eq!(end.unwrap().unwrap_err().code(), Code::Unavailable);
+    for mut stays in open {
+        assert!(stays.message().await.unwrap().is_some());
+        let ended = tokio::time::timeout(Duration::ZERO, stays.message()).await;
+        assert!(ended.is_err(), "a second one ended");
+    }
 }

@@ -45,9 +45,7 @@ impl Mesh {
     pub async fn start(stack: Stack) -> Self {
         let stop = CancellationToken::new();
         let b = serve_b(&stack.layers, stop.clone());
-        let listener = serve::bind("127.0.0.1:0".parse().unwrap(), "A")
-            .await
-            .unwrap();
+        let listener = serve::bind("127.0.0.1:0".parse().unwrap(), "A").unwrap();
         let address = listener.local_addr().unwrap();
         let router = a(&stack.layers, calls(&stack.layers, b));
         tokio::spawn(serve::http(listener, router, Duration::ZERO, stop.clone()));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use spoor_runtime::Backoff;
+use spoor_runtime::{Backoff, LogLimit};
 use tokio::task::JoinSet;
 
 use super::{DropReason, queue::Queue};
@@ -22,8 +22,6 @@ use crate::{
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
 // Short against a rollout, so that spans follow soon after the receiver is back.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(3);
-/// The shortest interval between two log lines about a full queue.
-const MIN_OVERFLOW_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub(super) struct Deliver {
@@ -51,9 +49,15 @@ impl Deliver {
     /// Delivers batches until the queue is closed and every span is settled.
     pub(super) async fn run(self) {
         let mut exports = JoinSet::new();
-        let mut overflow = Overflow::default();
+        let overflow = LogLimit::new();
+        let mut reported = 0;
         while let Some(batch) = self.queue.next().await {
-            overflow.report(self.queue.counts.dropped(DropReason::QueueFull));
+            let dropped = self.queue.counts.dropped(DropReason::QueueFull);
+            if dropped > reported && overflow.admit().is_some() {
+                let spans = dropped - reported;
+                tracing::warn!(spans, "dropped spans: OTEL_BSP_MAX_QUEUE_SIZE were waiting");
+                reported = dropped;
+            }
             let spans = u64::try_from(batch.len()).unwrap_or(u64::MAX);
             // Goes on taking batches, so that each span that is left is counted.
             if self.queue.give_up.is_cancelled() {
@@ -145,29 +149,6 @@ impl Deliver {
     fn note_success(&self) {
         if self.failing.swap(false, Relaxed) {
             tracing::info!("exporting spans again");
-        }
-    }
-}
-
-/// Logs at intervals that the queue overflowed.
-#[derive(Default)]
-struct Overflow {
-    reported: u64,
-    at: Option<Instant>,
-}
-
-impl Overflow {
-    fn report(&mut self, dropped: u64) {
-        let quiet = self
-            .at
-            .is_some_and(|at| at.elapsed() < MIN_OVERFLOW_LOG_INTERVAL);
-        if dropped > self.reported && !quiet {
-            let spans = dropped - self.reported;
-            tracing::warn!(spans, "dropped spans: OTEL_BSP_MAX_QUEUE_SIZE were waiting");
-            *self = Self {
-                reported: dropped,
-                at: Some(Instant::now()),
-            };
         }
     }
 }

@@ -7,8 +7,7 @@ use jiff::Timestamp;
 use spoor_policy::Fault;
 use spoor_proto::spoor::control::v1::{
     self, Acknowledgement, ClientMessage, DroppedSpans, Hello, Plan, Refusal, Report,
-    ServerMessage, Version, client_message, policy_stream_client::PolicyStreamClient,
-    server_message,
+    ServerMessage, client_message, policy_stream_client::PolicyStreamClient, server_message,
 };
 use spoor_runtime::Backoff;
 use tokio::{
@@ -20,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status, Streaming};
 
 use super::config::{ControlStream, Intervals};
-use crate::{batch::DropReason, credentials::CredentialsError, faults};
+use crate::{batch::DropReason, credentials::CredentialsError, faults, sampler::to_wire};
 
 /// Messages on their way out, at most.
 const OUTGOING: usize = 16;
@@ -217,11 +216,10 @@ impl Session<'_> {
 
     fn install(&self, plan: Plan) -> client_message::Message {
         match self.stream.live.install(plan) {
-            Ok(installed) => {
-                tracing::debug!(version = %installed.version, "plan in force");
-                let version = wire(installed.version);
+            Ok(version) => {
+                tracing::debug!(%version, "plan in force");
                 client_message::Message::Acknowledgement(Acknowledgement {
-                    version: Some(version),
+                    version: Some(to_wire(version)),
                 })
             }
             Err(refusal) => {
@@ -296,7 +294,7 @@ fn hello(stream: &ControlStream) -> client_message::Message {
         service: stream.service.to_string(),
         instance: stream.instance.clone(),
         start: stream.start.clone(),
-        held: held.as_ref().map(|held| wire(held.version)),
+        held: held.as_ref().map(|held| to_wire(held.version)),
         held_digest: held.map(|held| held.digest).unwrap_or_default(),
     })
 }
@@ -336,12 +334,5 @@ fn fault(message: v1::Fault) -> Option<Fault> {
 fn message(kind: client_message::Message) -> ClientMessage {
     ClientMessage {
         message: Some(kind),
-    }
-}
-
-fn wire(version: spoor_policy::Version) -> Version {
-    Version {
-        epoch: version.epoch,
-        sequence: version.sequence,
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fmt::Display,
-    pin::Pin,
     sync::Arc,
     task::{self, Poll},
 };
@@ -14,23 +13,29 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::SdkTracer;
 use tonic::{Code, body::Body};
-use tower::{Layer, Service};
+use tower::Service;
 
 use super::{attributes, body, call::Call, is_infrastructure};
-use crate::{metrics::Operations, outgoing};
+use crate::{
+    metrics::Operations,
+    outgoing,
+    traced::{Calling, Traced, TracedLayer},
+};
 
 /// Traces the calls made through a tonic channel.
-#[derive(Clone)]
-pub struct GrpcClientLayer {
-    pub(crate) caller: Arc<Caller>,
-    pub(crate) server: Option<Authority>,
-}
+pub type GrpcClientLayer = TracedLayer<RpcClientState>;
 
-/// The state shared by the layer's calls.
-pub(crate) struct Caller {
+/// A channel behind [`GrpcClientLayer`].
+pub type GrpcClient<S> = Traced<S, RpcClientState>;
+
+/// The state shared by the calls of a channel.
+#[derive(Clone)]
+pub struct RpcClientState {
     /// None: tracing is off.
     pub(crate) tracer: Option<SdkTracer>,
     pub(crate) operations: Arc<Operations>,
+    /// The channel's destination.
+    pub(crate) server: Option<Authority>,
 }
 
 /// Attributes of a call that only its caller knows, such as the attempt: an extension of its
@@ -38,35 +43,15 @@ pub(crate) struct Caller {
 #[derive(Clone, Debug)]
 pub struct Attributes(pub Vec<KeyValue>);
 
-/// A channel behind [`GrpcClientLayer`].
-#[derive(Clone)]
-pub struct GrpcClient<S> {
-    inner: S,
-    caller: Arc<Caller>,
-    server: Option<Authority>,
-}
-
 impl GrpcClientLayer {
     /// Sets the channel's destination, for `server.address` and `server.port`: only the channel
     /// itself knows.
     #[must_use]
     pub fn to(self, endpoint: &Uri) -> Self {
-        Self {
+        Self(Arc::new(RpcClientState {
             server: endpoint.authority().cloned(),
-            ..self
-        }
-    }
-}
-
-impl<S> Layer<S> for GrpcClientLayer {
-    type Service = GrpcClient<S>;
-
-    fn layer(&self, inner: S) -> GrpcClient<S> {
-        GrpcClient {
-            inner,
-            caller: Arc::clone(&self.caller),
-            server: self.server.clone(),
-        }
+            ..Arc::unwrap_or_clone(self.0)
+        }))
     }
 }
 
@@ -78,7 +63,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+    type Future = Calling<S, Request<B>>;
 
     fn poll_ready(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(task)
@@ -88,7 +73,7 @@ where
         if is_infrastructure(request.uri().path()) {
             return Box::pin(self.inner.call(request));
         }
-        let call = self.caller.begin(&request, self.server.as_ref());
+        let call = self.shared.begin(&request);
         // In unsampled traces, too: the peer must follow the decision instead of making its own.
         outgoing::inject(&call.context, request.headers_mut());
         let sent = self.inner.call(request).with_context(call.context.clone());
@@ -104,11 +89,11 @@ where
     }
 }
 
-impl Caller {
-    fn begin<B>(&self, request: &Request<B>, server: Option<&Authority>) -> Call {
+impl RpcClientState {
+    fn begin<B>(&self, request: &Request<B>) -> Call {
         let path = request.uri().path();
         let operation = self.operations.get("", attributes::method(path));
-        let server = server.or(request.uri().authority());
+        let server = self.server.as_ref().or(request.uri().authority());
         let context = outgoing::start(self.tracer.as_ref(), operation.name, || {
             let mut attributes = attributes::of_call(&operation, path, server);
             let callers = request.extensions().get::<Attributes>();

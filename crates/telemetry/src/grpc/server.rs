@@ -2,7 +2,6 @@
 
 use std::{
     net::SocketAddr,
-    pin::Pin,
     sync::Arc,
     task::{self, Poll},
 };
@@ -10,48 +9,35 @@ use std::{
 use http::{Request, Response};
 use opentelemetry::{
     Context,
-    trace::{FutureExt, Span, SpanKind, TraceContextExt, Tracer},
+    trace::{Span, SpanKind, TraceContextExt, Tracer},
 };
 use opentelemetry_sdk::trace::SdkTracer;
-use tonic::{Status, body::Body, transport::server::TcpConnectInfo};
-use tower::{Layer, Service};
+use tonic::{Code, Status, body::Body, transport::server::TcpConnectInfo};
+use tower::Service;
 
 use super::{attributes, body, call::Call, is_infrastructure};
 use crate::{
+    attributes::push_peer,
     edge,
-    faults::{self, Decision, Faults},
+    faults::{self, Faults},
     metrics::{Operation, Operations},
     outgoing,
+    traced::{Calling, Traced, TracedLayer, respond},
 };
 
 /// Traces the calls that a tonic server answers.
-#[derive(Clone)]
-pub struct GrpcServerLayer(pub(crate) Arc<Callee>);
+pub type GrpcServerLayer = TracedLayer<RpcServerState>;
 
-/// The state shared by the layer's calls.
-pub(crate) struct Callee {
+/// A service behind [`GrpcServerLayer`].
+pub type GrpcServer<S> = Traced<S, RpcServerState>;
+
+/// The state shared by the calls of a server.
+#[derive(Clone)]
+pub struct RpcServerState {
     /// None: tracing is off.
     pub(crate) tracer: Option<SdkTracer>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) operations: Arc<Operations>,
-}
-
-/// A service behind [`GrpcServerLayer`].
-#[derive(Clone)]
-pub struct GrpcServer<S> {
-    inner: S,
-    callee: Arc<Callee>,
-}
-
-impl<S> Layer<S> for GrpcServerLayer {
-    type Service = GrpcServer<S>;
-
-    fn layer(&self, inner: S) -> GrpcServer<S> {
-        GrpcServer {
-            inner,
-            callee: Arc::clone(&self.0),
-        }
-    }
 }
 
 impl<S, B> Service<Request<B>> for GrpcServer<S>
@@ -62,7 +48,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+    type Future = Calling<S, Request<B>>;
 
     fn poll_ready(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(task)
@@ -72,43 +58,22 @@ where
         if is_infrastructure(request.uri().path()) {
             return Box::pin(self.inner.call(request));
         }
-        let call = self.callee.begin(&request);
-        let fault = self.callee.faults.decide(call.operation.name);
-        // The usual case needs neither a clone of the service nor a second future.
-        if fault == Decision::default() {
-            let inside = call.context.clone().attach();
-            let answer = self.inner.call(request);
-            drop(inside);
-            let answer = answer.with_context(call.context.clone());
-            return Box::pin(async move { end(call, answer.await) });
-        }
-        // The clone is not ready; what was polled ready is.
-        let clone = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let call = self.shared.begin(&request);
+        let fault = self.shared.faults.decide(call.operation.name);
+        let failure = || Status::internal(faults::FAILURE).into_http();
         let context = call.context.clone();
-        let answer = async move {
-            let result = if fault.inject(&call.context).await {
-                Ok(Status::internal(faults::FAILURE).into_http())
-            } else {
-                inner.call(request).await
-            };
-            end(call, result)
+        let end = |result| match result {
+            Ok(response) => Ok(body::observed(call, response)),
+            Err(error) => {
+                call.finish(Code::Internal, "the service failed");
+                Err(error)
+            }
         };
-        Box::pin(answer.with_context(context))
+        respond(&mut self.inner, request, context, fault, failure, end)
     }
 }
 
-fn end<E>(call: Call, result: Result<Response<Body>, E>) -> Result<Response<Body>, E> {
-    match result {
-        Ok(response) => Ok(body::observed(call, response)),
-        Err(error) => {
-            call.finish(tonic::Code::Internal, "the service failed");
-            Err(error)
-        }
-    }
-}
-
-impl Callee {
+impl RpcServerState {
     fn begin<B>(&self, request: &Request<B>) -> Call {
         let path = request.uri().path();
         let operation = self.operations.get("", attributes::method(path));
@@ -139,7 +104,7 @@ fn start_span<B>(
         let uri = request.uri();
         let mut all = attributes::of_call(operation, uri.path(), uri.authority());
         if let Some(peer) = peer(request) {
-            attributes::push_peer(&mut all, peer);
+            push_peer(&mut all, peer);
         }
         span.set_attributes(all);
     }

@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use http::{HeaderMap, Method, Uri, header, request::Parts};
 use opentelemetry::KeyValue;
 use opentelemetry_semantic_conventions::attribute::{
-    CLIENT_ADDRESS, HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL, HTTP_ROUTE,
-    NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT, NETWORK_PROTOCOL_VERSION, SERVER_ADDRESS, SERVER_PORT,
+    HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL, HTTP_ROUTE, NETWORK_PROTOCOL_VERSION,
     URL_FULL, URL_PATH, URL_QUERY, URL_SCHEME, USER_AGENT_ORIGINAL,
 };
 
-use crate::metrics::OTHER;
+use crate::{
+    attributes::{push_peer, push_server},
+    metrics::OTHER,
+};
 
 /// The known methods by name, all others as `_OTHER`.
 pub(super) fn method(method: &Method) -> &'static str {
@@ -45,14 +47,10 @@ pub(super) fn of_server(request: &Parts, route: &str, peer: Option<SocketAddr>) 
     push_server(
         &mut attributes,
         host.and_then(|host| host.parse().ok()).as_ref(),
-        80,
+        Some(80),
     );
     if let Some(peer) = peer {
-        // A socket for both families shows IPv4 peers as `::ffff:a.b.c.d`.
-        let address = peer.ip().to_canonical().to_string();
-        attributes.push(KeyValue::new(CLIENT_ADDRESS, address.clone()));
-        attributes.push(KeyValue::new(NETWORK_PEER_ADDRESS, address));
-        attributes.push(KeyValue::new(NETWORK_PEER_PORT, i64::from(peer.port())));
+        push_peer(&mut attributes, peer);
     }
     if let Some(agent) = text(&request.headers, header::USER_AGENT) {
         attributes.push(KeyValue::new(USER_AGENT_ORIGINAL, agent.to_owned()));
@@ -73,7 +71,7 @@ pub(super) fn of_client<B>(request: &http::Request<B>) -> Vec<KeyValue> {
     } else {
         80
     };
-    push_server(&mut attributes, request.uri().authority(), default);
+    push_server(&mut attributes, request.uri().authority(), Some(default));
     attributes
 }
 
@@ -98,18 +96,6 @@ fn push_method(attributes: &mut Vec<KeyValue>, original: &Method) {
             HTTP_REQUEST_METHOD_ORIGINAL,
             original.to_string(),
         ));
-    }
-}
-
-fn push_server(
-    attributes: &mut Vec<KeyValue>,
-    authority: Option<&http::uri::Authority>,
-    default_port: u16,
-) {
-    if let Some(authority) = authority {
-        attributes.push(KeyValue::new(SERVER_ADDRESS, authority.host().to_owned()));
-        let port = authority.port_u16().unwrap_or(default_port);
-        attributes.push(KeyValue::new(SERVER_PORT, i64::from(port)));
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     error::Error,
-    pin::Pin,
     sync::Arc,
     task::{self, Poll},
     time::Instant,
@@ -12,40 +11,27 @@ use http::{Request, Response};
 use opentelemetry::trace::{FutureExt, SpanKind};
 use opentelemetry_sdk::trace::SdkTracer;
 use spoor_runtime::with_causes;
-use tower::{Layer, Service};
+use tower::Service;
 
 use super::{attributes, exchange::Exchange};
 use crate::{
     metrics::{OTHER, Operations},
     outgoing,
+    traced::{Calling, Traced, TracedLayer},
 };
 
 /// Traces the requests of an HTTP client, such as `hyper_util`'s.
-#[derive(Clone)]
-pub struct HttpClientLayer(pub(crate) Arc<Caller>);
-
-/// The state shared by the layer's requests.
-pub(crate) struct Caller {
-    pub(crate) tracer: Option<SdkTracer>,
-    pub(crate) operations: Arc<Operations>,
-}
+pub type HttpClientLayer = TracedLayer<HttpClientState>;
 
 /// A client behind [`HttpClientLayer`].
+pub type HttpClient<S> = Traced<S, HttpClientState>;
+
+/// The state shared by the requests of a client.
 #[derive(Clone)]
-pub struct HttpClient<S> {
-    inner: S,
-    caller: Arc<Caller>,
-}
-
-impl<S> Layer<S> for HttpClientLayer {
-    type Service = HttpClient<S>;
-
-    fn layer(&self, inner: S) -> HttpClient<S> {
-        HttpClient {
-            inner,
-            caller: Arc::clone(&self.0),
-        }
-    }
+pub struct HttpClientState {
+    /// None: tracing is off.
+    pub(crate) tracer: Option<SdkTracer>,
+    pub(crate) operations: Arc<Operations>,
 }
 
 impl<S, B, R> Service<Request<B>> for HttpClient<S>
@@ -56,7 +42,7 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<R>, S::Error>> + Send>>;
+    type Future = Calling<S, Request<B>>;
 
     fn poll_ready(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(task)
@@ -66,11 +52,9 @@ where
         let started = Instant::now();
         let method = attributes::method(request.method());
         // By host and not by path, which may hold an ID and would make a series for each.
-        let operation = self
-            .caller
-            .operations
-            .get(method, request.uri().host().unwrap_or(""));
-        let context = outgoing::start(self.caller.tracer.as_ref(), operation.name, || {
+        let HttpClientState { tracer, operations } = &*self.shared;
+        let operation = operations.get(method, request.uri().host().unwrap_or(""));
+        let context = outgoing::start(tracer.as_ref(), operation.name, || {
             attributes::of_client(&request)
         });
         outgoing::inject(&context, request.headers_mut());

@@ -1,11 +1,6 @@
 //! A client of a peer in the mesh.
 
-use std::{
-    error::Error,
-    pin::Pin,
-    task::{self, Poll},
-    time::Duration,
-};
+use std::{error::Error, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -17,7 +12,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use tokio::time::Instant;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 
 use super::{HttpClient, HttpClientLayer};
 use crate::PeerUrl;
@@ -35,7 +30,7 @@ const MAX_IDLE_CONNECTIONS: usize = 64;
 pub struct Peer {
     url: PeerUrl,
     deadline: Duration,
-    client: HttpClient<Exchanges>,
+    client: HttpClient<BoxCloneSyncService<Request<Body>, Response<Incoming>, PeerCallError>>,
 }
 
 /// A failure to get a peer's response.
@@ -68,11 +63,20 @@ impl Peer {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             .build(connector);
-        let client = layer.layer(Exchanges { client, deadline });
+        // Inside the layer, so that its span records a missed deadline.
+        let exchange = service_fn(move |request| {
+            let response = client.request(request);
+            async move {
+                let response = tokio::time::timeout(deadline, response).await;
+                response
+                    .map_err(|_| PeerCallError::Late(deadline))?
+                    .map_err(PeerCallError::Unreachable)
+            }
+        });
         Self {
             url,
             deadline,
-            client,
+            client: layer.layer(BoxCloneSyncService::new(exchange)),
         }
     }
 
@@ -127,33 +131,4 @@ async fn collected(body: Incoming, most: usize) -> Result<Bytes, PeerCallError> 
                 PeerCallError::BrokenOff(error)
             }
         })
-}
-
-/// Sends a request and reads the response, within the deadline. It is inside the layer, so that
-/// the layer's span records failures.
-#[derive(Clone)]
-struct Exchanges {
-    client: legacy::Client<HttpConnector, Body>,
-    deadline: Duration,
-}
-
-impl Service<Request<Body>> for Exchanges {
-    type Response = Response<Incoming>;
-    type Error = PeerCallError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, PeerCallError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), PeerCallError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let deadline = self.deadline;
-        let answer = self.client.request(request);
-        Box::pin(async move {
-            tokio::time::timeout(deadline, answer)
-                .await
-                .map_err(|_| PeerCallError::Late(deadline))?
-                .map_err(PeerCallError::Unreachable)
-        })
-    }
 }

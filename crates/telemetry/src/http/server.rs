@@ -4,7 +4,6 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    pin::Pin,
     sync::Arc,
     task::{self, Poll},
     time::Instant,
@@ -18,11 +17,11 @@ use axum::{
 use http::{Request, Response, StatusCode};
 use opentelemetry::{
     Context,
-    trace::{FutureExt, Span, SpanKind, TraceContextExt, Tracer},
+    trace::{Span, SpanKind, TraceContextExt, Tracer},
 };
 use opentelemetry_sdk::trace::SdkTracer;
 use spoor_runtime::Problem;
-use tower::{Layer, Service};
+use tower::Service;
 
 use super::{
     attributes,
@@ -31,17 +30,21 @@ use super::{
 };
 use crate::{
     edge::{self, Admitted, TrustedPeers},
-    faults::{self, Decision, Faults},
+    faults::{self, Faults},
     metrics::{Operation, Operations},
+    traced::{Calling, Traced, TracedLayer, respond},
 };
 
 /// Traces the requests of an HTTP server: [`crate::Telemetry::http_server`] and
 /// [`crate::Telemetry::http_server_in_mesh`] apply it.
-#[derive(Clone)]
-pub struct HttpServerLayer(pub(crate) Arc<Edge>);
+pub type HttpServerLayer = TracedLayer<HttpServerState>;
 
-/// The state shared by the layer's requests.
-pub(crate) struct Edge {
+/// A service behind [`HttpServerLayer`].
+pub type HttpServer<S> = Traced<S, HttpServerState>;
+
+/// The state shared by the requests of a server.
+#[derive(Clone)]
+pub struct HttpServerState {
     /// None: tracing is off.
     pub(crate) tracer: Option<SdkTracer>,
     pub(crate) callers: Callers,
@@ -51,29 +54,12 @@ pub(crate) struct Edge {
 }
 
 /// The callers of an HTTP server.
+#[derive(Clone)]
 pub(crate) enum Callers {
     /// Any client: only callers from these networks are trusted.
     Outside(TrustedPeers),
     /// Services of the mesh, all of which are trusted.
     Mesh,
-}
-
-/// A service behind [`HttpServerLayer`].
-#[derive(Clone)]
-pub struct HttpServer<S> {
-    inner: S,
-    edge: Arc<Edge>,
-}
-
-impl<S> Layer<S> for HttpServerLayer {
-    type Service = HttpServer<S>;
-
-    fn layer(&self, inner: S) -> HttpServer<S> {
-        HttpServer {
-            inner,
-            edge: Arc::clone(&self.0),
-        }
-    }
 }
 
 impl<S> Service<Request<Body>> for HttpServer<S>
@@ -84,39 +70,20 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future = Calling<S, Request<Body>>;
 
     fn poll_ready(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(task)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (exchange, request) = self.edge.begin(request);
-        let fault = self.edge.faults.decide(exchange.operation.name);
-        if fault == Decision::default() {
-            let inside = exchange.context.clone().attach();
-            let answer = self.inner.call(request);
-            drop(inside);
-            let answer = answer.with_context(exchange.context.clone());
-            return Box::pin(async move {
-                let Ok(response) = answer.await;
-                Ok(end(exchange, response))
-            });
-        }
-        // The clone is not ready; what was polled ready is.
-        let clone = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let (exchange, request) = self.shared.begin(request);
+        let fault = self.shared.faults.decide(exchange.operation.name);
+        let failure =
+            || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, faults::FAILURE).into_response();
         let context = exchange.context.clone();
-        let answer = async move {
-            let response = if fault.inject(&exchange.context).await {
-                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, faults::FAILURE).into_response()
-            } else {
-                let Ok(response) = inner.call(request).await;
-                response
-            };
-            Ok(end(exchange, response))
-        };
-        Box::pin(answer.with_context(context))
+        let end = |result: Result<_, Infallible>| result.map(|response| end(exchange, response));
+        respond(&mut self.inner, request, context, fault, failure, end)
     }
 }
 
@@ -132,7 +99,7 @@ fn end(exchange: Exchange, mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-impl Edge {
+impl HttpServerState {
     fn begin(&self, request: Request<Body>) -> (Exchange, Request<Body>) {
         let started = Instant::now();
         let peer = request
@@ -153,25 +120,16 @@ impl Edge {
             }
             Callers::Mesh => Admitted::of_the_mesh(request.headers()),
         };
-        // Even without tracing the caller's context is passed on.
-        let Some(tracer) = &self.tracer else {
-            return (
-                Exchange::new(SpanKind::Server, operation, started, admitted.parent),
-                request,
-            );
+        let (context, request) = match &self.tracer {
+            // Even without tracing the caller's context is passed on.
+            None => (admitted.parent, request),
+            Some(_) if self.untraced.contains(request.uri().path()) => {
+                (untraced::context(&admitted.parent), request)
+            }
+            Some(tracer) => start_span(tracer, &operation, admitted, peer, request),
         };
-        if self.untraced.contains(request.uri().path()) {
-            let context = untraced::context(&admitted.parent);
-            return (
-                Exchange::new(SpanKind::Server, operation, started, context),
-                request,
-            );
-        }
-        let (context, request) = start_span(tracer, &operation, admitted, peer, request);
-        (
-            Exchange::new(SpanKind::Server, operation, started, context),
-            request,
-        )
+        let exchange = Exchange::new(SpanKind::Server, operation, started, context);
+        (exchange, request)
     }
 }
 

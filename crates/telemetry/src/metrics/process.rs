@@ -5,10 +5,12 @@ use std::{fmt, fs, time::SystemTime};
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    encoding::DescriptorEncoder,
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
     registry::Unit,
 };
+
+use super::encode;
 
 #[derive(Debug)]
 pub(super) struct Process {
@@ -26,52 +28,30 @@ impl Process {
 
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        gauge(
-            &mut encoder,
-            "process_start_time",
-            "When the process started",
-            &Unit::Seconds,
-            self.started,
-        )?;
-        if let Some(seconds) = cpu_seconds() {
-            ConstCounter::new(seconds).encode(encoder.encode_descriptor(
-                "process_cpu",
-                "CPU time used",
-                Some(&Unit::Seconds),
-                MetricType::Counter,
-            )?)?;
+        let (seconds, bytes) = (Some(&Unit::Seconds), Some(&Unit::Bytes));
+        let started = ConstGauge::new(self.started);
+        let help = "When the process started";
+        encode(&mut encoder, "process_start_time", help, seconds, started)?;
+        if let Some(used) = cpu_seconds() {
+            let (help, used) = ("CPU time used", ConstCounter::new(used));
+            encode(&mut encoder, "process_cpu", help, seconds, used)?;
         }
-        if let Some(bytes) = resident_bytes() {
-            gauge(
-                &mut encoder,
-                "process_resident_memory",
-                "Resident memory",
-                &Unit::Bytes,
-                bytes,
-            )?;
+        if let Some(resident) = resident_bytes() {
+            let (name, resident) = ("process_resident_memory", ConstGauge::new(resident));
+            encode(&mut encoder, name, "Resident memory", bytes, resident)?;
         }
         if let Ok(open) = fs::read_dir("/proc/self/fd") {
-            let open = i64::try_from(open.count()).unwrap_or(i64::MAX);
-            ConstGauge::new(open).encode(encoder.encode_descriptor(
+            let open = ConstGauge::new(i64::try_from(open.count()).unwrap_or(i64::MAX));
+            encode(
+                &mut encoder,
                 "process_open_fds",
                 "Open file descriptors",
                 None,
-                MetricType::Gauge,
-            )?)?;
+                open,
+            )?;
         }
         Ok(())
     }
-}
-
-fn gauge(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    unit: &Unit,
-    value: f64,
-) -> fmt::Result {
-    let metric = encoder.encode_descriptor(name, help, Some(unit), MetricType::Gauge)?;
-    ConstGauge::new(value).encode(metric)
 }
 
 /// `utime` and `stime`, the 12th and 13th fields after the command in proc(5)'s `stat`.

@@ -8,6 +8,7 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter},
 };
 
+use super::encode;
 use crate::{
     batch::{DropReason, SpanCounts},
     sampler::{Decisions, Live},
@@ -18,12 +19,9 @@ pub(super) struct Spans(pub(super) Arc<SpanCounts>);
 
 impl Collector for Spans {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        ConstCounter::new(self.0.exported()).encode(encoder.encode_descriptor(
-            "spoor_spans_exported",
-            "Spans that the receiver accepted",
-            None,
-            MetricType::Counter,
-        )?)?;
+        let exported = ConstCounter::new(self.0.exported());
+        let help = "Spans that the receiver accepted";
+        encode(&mut encoder, "spoor_spans_exported", help, None, exported)?;
         let mut family = encoder.encode_descriptor(
             "spoor_spans_dropped",
             "Spans lost, by reason",
@@ -44,17 +42,10 @@ pub(super) struct Roots(pub(super) Arc<Live>);
 impl Collector for Roots {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Decisions { started, sampled } = self.0.decisions();
-        ConstCounter::new(started).encode(encoder.encode_descriptor(
-            "spoor_sampler_decisions",
-            "Traces started here: decisions of the sampler on root spans",
-            None,
-            MetricType::Counter,
-        )?)?;
-        ConstCounter::new(sampled).encode(encoder.encode_descriptor(
-            "spoor_sampler_sampled",
-            "Traces started here that are kept",
-            None,
-            MetricType::Counter,
-        )?)
+        let (started, sampled) = (ConstCounter::new(started), ConstCounter::new(sampled));
+        let help = "Traces started here: decisions of the sampler on root spans";
+        encode(&mut encoder, "spoor_sampler_decisions", help, None, started)?;
+        let help = "Traces started here that are kept";
+        encode(&mut encoder, "spoor_sampler_sampled", help, None, sampled)
     }
 }

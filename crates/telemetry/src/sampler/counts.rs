@@ -16,6 +16,8 @@ use parking_lot::Mutex;
 use spoor_policy::Version;
 use spoor_proto::spoor::control::v1 as wire;
 
+use super::to_wire;
+
 /// Decisions on root spans since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decisions {
@@ -151,10 +153,7 @@ impl Counters {
                     };
                 }
                 wire::Count {
-                    version: Some(wire::Version {
-                        epoch: version.epoch,
-                        sequence: version.sequence,
-                    }),
+                    version: Some(to_wire(version)),
                     operation: operation.to_string(),
                     first_unix_millis: total.first_unix_millis,
                     last_unix_millis: noticed.unix_millis.max(total.first_unix_millis),

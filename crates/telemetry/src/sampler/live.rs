@@ -20,6 +20,7 @@ use super::{
     bucket,
     counts::{Counters, Decisions},
     plan::{self, Levels, PlanRefusal, Prepared},
+    to_wire,
     view::View,
 };
 
@@ -44,13 +45,6 @@ struct Plans {
     unplanned: Arc<Counters>,
     /// The sum of those that are remembered no longer.
     forgotten: Decisions,
-}
-
-/// A plan that was put in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Installed {
-    /// The plan's version.
-    pub version: Version,
 }
 
 /// The version of the plan in force.
@@ -83,11 +77,12 @@ impl Live {
         }
     }
 
-    /// Puts a plan in force: every decision that starts after this returns follows it.
+    /// Puts a plan in force: every decision that starts after this returns follows it. Returns the
+    /// plan's version.
     ///
     /// # Errors
     /// [`PlanRefusal`], and the earlier plan stays in force.
-    pub fn install(&self, plan: wire::Plan) -> Result<Installed, PlanRefusal> {
+    pub fn install(&self, plan: wire::Plan) -> Result<Version, PlanRefusal> {
         let mut plans = self.plans.lock();
         // A reconnect brings the same plan again. Its counts go on, but what the former stream lent
         // is over.
@@ -111,22 +106,19 @@ impl Live {
         plans.current = Some(prepared);
         plans.shares = 0;
         self.follow(&plans, Timestamp::now());
-        Ok(Installed { version })
+        Ok(version)
     }
 
     /// Changes the rates of the plan in force; whether it is the plan that they are for, and they
     /// can be followed.
     pub fn share(&self, shares: &wire::Shares) -> bool {
         let mut plans = self.plans.lock();
-        let version = shares.version.map(|version| Version {
-            epoch: version.epoch,
-            sequence: version.sequence,
-        });
-        let is_current = plans.current.as_ref().map(|plan| plan.version) == version;
+        let current = plans.current.as_ref();
+        let is_current = current.is_some_and(|plan| shares.version == Some(to_wire(plan.version)));
         let mut factors = shares.shares.iter().map(|share| share.factor);
         // Zero or infinity would close or open a bucket for good.
         let is_valid = factors.all(|factor| factor.is_normal() && factor > 0.0);
-        if version.is_some() && is_current && is_valid {
+        if is_current && is_valid {
             self.set_shares(&mut plans, shares);
             return true;
         }
@@ -233,15 +225,11 @@ impl Live {
 
 impl Plans {
     /// The version of the plan if it is in force already, in which case its counts go on.
-    fn installed(&self, plan: &wire::Plan) -> Option<Installed> {
+    fn installed(&self, plan: &wire::Plan) -> Option<Version> {
         let current = self.current.as_ref()?;
-        let version = plan.version?;
-        let is_same = current.version.epoch == version.epoch
-            && current.version.sequence == version.sequence
-            && current.digest == plan.digest;
-        is_same.then_some(Installed {
-            version: current.version,
-        })
+        let is_same =
+            plan.version == Some(to_wire(current.version)) && current.digest == plan.digest;
+        is_same.then_some(current.version)
     }
 }
 

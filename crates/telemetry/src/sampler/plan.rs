@@ -23,85 +23,8 @@ const MAX_PHASES: usize = 1024;
 pub struct PlanRefusal {
     /// The plan's version, as it said it.
     pub version: wire::Version,
-    /// The fault.
-    pub reason: InvalidPlan,
-}
-
-/// A fault in a plan.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum InvalidPlan {
-    /// No version to acknowledge.
-    #[error("version: must be there")]
-    MissingVersion,
-    /// Nothing to decide by.
-    #[error("phases: must have from 1 to {MAX_PHASES} entries, not {0}")]
-    PhaseCount(usize),
-    /// A phase that never ends has another behind it, or the last one ends.
-    #[error("phases[{phase}].until_unix_millis: must be there in each phase but the last")]
-    UnexpectedEnd {
-        /// The phase's place.
-        phase: usize,
-    },
-    /// A phase ends before the one in front of it.
-    #[error("phases[{phase}].until_unix_millis: must be later than the phase before's")]
-    EndsDescend {
-        /// The phase's place.
-        phase: usize,
-    },
-    /// More operations than a client takes.
-    #[error("phases[{phase}].operations: must have at most {MAX_OPERATIONS} entries, not {found}")]
-    TooManyOperations {
-        /// The phase's place.
-        phase: usize,
-        /// Their number.
-        found: usize,
-    },
-    /// An entry of the operations without a name.
-    #[error("phases[{phase}].operations: an operation must not be empty")]
-    UnnamedOperation {
-        /// The phase's place.
-        phase: usize,
-    },
-    /// Two entries for one name.
-    #[error("phases[{phase}].operations: \"{operation}\" must be there once")]
-    RepeatedOperation {
-        /// The phase's place.
-        phase: usize,
-        /// The name.
-        operation: String,
-    },
-    /// A strategy of a kind that this client does not know.
-    #[error("phases[{phase}] \"{operation}\": must have a strategy that this client knows")]
-    UnknownStrategy {
-        /// The phase's place.
-        phase: usize,
-        /// The operation; empty for the default.
-        operation: String,
-    },
-    /// A probability over 100 %.
-    #[error(
-        "phases[{phase}] \"{operation}\": probability_millionths must be at most 1000000, not {found}"
-    )]
-    Probability {
-        /// The phase's place.
-        phase: usize,
-        /// The operation; empty for the default.
-        operation: String,
-        /// The number found.
-        found: u32,
-    },
-    /// A rate that is no positive number.
-    #[error(
-        "phases[{phase}] \"{operation}\": traces_per_second must be a number over 0, not {found}"
-    )]
-    Rate {
-        /// The phase's place.
-        phase: usize,
-        /// The operation; empty for the default.
-        operation: String,
-        /// The number found.
-        found: f64,
-    },
+    /// The field that is wrong, and what would be right.
+    pub reason: String,
 }
 
 /// A plan that was found valid.
@@ -126,63 +49,62 @@ pub(super) type Levels = HashMap<Box<str>, Level>;
 /// Checks a plan and lays it out; `levels` are those of the plan in force.
 pub(super) fn prepare(plan: wire::Plan, levels: &Levels) -> Result<Prepared, PlanRefusal> {
     // A refusal names the version, and here there is none to name.
-    let Some(version) = plan.version else {
-        let version = wire::Version::default();
-        return Err(PlanRefusal {
-            version,
-            reason: InvalidPlan::MissingVersion,
-        });
+    let named = plan.version;
+    let refusal = |reason| PlanRefusal {
+        version: named.unwrap_or_default(),
+        reason,
     };
-    let prepared = check(&plan).and_then(|()| {
-        let version = Version {
-            epoch: version.epoch,
-            sequence: version.sequence,
-        };
-        Builder::new(version, &plan, levels).build(plan)
-    });
-    prepared.map_err(|reason| PlanRefusal { version, reason })
+    let Some(wire::Version { epoch, sequence }) = named else {
+        return Err(refusal("version: must be there".to_owned()));
+    };
+    check(&plan).map_err(refusal)?;
+    let version = Version { epoch, sequence };
+    let builder = Builder::new(version, &plan, levels);
+    builder.build(plan).map_err(refusal)
 }
 
-fn check(plan: &wire::Plan) -> Result<(), InvalidPlan> {
+fn check(plan: &wire::Plan) -> Result<(), String> {
     let count = plan.phases.len();
     if count == 0 || count > MAX_PHASES {
-        return Err(InvalidPlan::PhaseCount(count));
+        return Err(format!(
+            "phases: must have from 1 to {MAX_PHASES} entries, not {count}"
+        ));
     }
     let mut before = None;
-    for (phase, wire) in plan.phases.iter().enumerate() {
-        let is_last = phase + 1 == count;
-        if wire.until_unix_millis.is_none() != is_last {
-            return Err(InvalidPlan::UnexpectedEnd { phase });
+    for (place, phase) in plan.phases.iter().enumerate() {
+        let end = phase.until_unix_millis;
+        let is_last = place + 1 == count;
+        if end.is_none() != is_last {
+            return Err(format!(
+                "phases[{place}].until_unix_millis: must be there in each phase but the last"
+            ));
         }
-        if !is_last && before.is_some() && wire.until_unix_millis <= before {
-            return Err(InvalidPlan::EndsDescend { phase });
+        if !is_last && before.is_some() && end <= before {
+            return Err(format!(
+                "phases[{place}].until_unix_millis: must be later than the phase before's"
+            ));
         }
-        before = wire.until_unix_millis;
-        check_operations(phase, &wire.operations)?;
+        before = end;
+        check_operations(&phase.operations)
+            .map_err(|problem| format!("phases[{place}].operations: {problem}"))?;
     }
     Ok(())
 }
 
-fn check_operations(
-    phase: usize,
-    operations: &[wire::OperationStrategy],
-) -> Result<(), InvalidPlan> {
-    if operations.len() > MAX_OPERATIONS {
-        return Err(InvalidPlan::TooManyOperations {
-            phase,
-            found: operations.len(),
-        });
+fn check_operations(operations: &[wire::OperationStrategy]) -> Result<(), String> {
+    let count = operations.len();
+    if count > MAX_OPERATIONS {
+        return Err(format!(
+            "must have at most {MAX_OPERATIONS} entries, not {count}"
+        ));
     }
-    let mut names = hashbrown::HashSet::with_capacity(operations.len());
+    let mut names = hashbrown::HashSet::with_capacity(count);
     for wire::OperationStrategy { operation, .. } in operations {
         if operation.is_empty() {
-            return Err(InvalidPlan::UnnamedOperation { phase });
+            return Err("an operation must not be empty".to_owned());
         }
         if !names.insert(operation.as_str()) {
-            return Err(InvalidPlan::RepeatedOperation {
-                phase,
-                operation: operation.clone(),
-            });
+            return Err(format!("\"{operation}\" must be there once"));
         }
     }
     Ok(())
@@ -221,10 +143,13 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn build(mut self, plan: wire::Plan) -> Result<Prepared, InvalidPlan> {
+    fn build(mut self, plan: wire::Plan) -> Result<Prepared, String> {
         let phases = plan.phases.into_iter().enumerate();
         let phases = phases
-            .map(|(place, phase)| self.phase(place, phase))
+            .map(|(place, phase)| {
+                let prepared = self.phase(phase);
+                prepared.map_err(|problem| format!("phases[{place}] {problem}"))
+            })
             .collect::<Result<_, _>>()?;
         Ok(Prepared {
             version: self.version,
@@ -235,11 +160,9 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn phase(&mut self, place: usize, phase: wire::Phase) -> Result<PreparedPhase, InvalidPlan> {
-        let default = match phase.default {
-            Some(strategy) => Some(self.rule(place, "", &strategy)?),
-            None => None,
-        };
+    fn phase(&mut self, phase: wire::Phase) -> Result<PreparedPhase, String> {
+        let default = phase.default.map(|strategy| self.rule("", &strategy));
+        let default = default.transpose()?;
         // Sparse, since it is read far more often than written: a lookup hardly ever meets a
         // name that is not the one sought.
         let mut operations = HashMap::with_capacity(4 * phase.operations.len());
@@ -248,7 +171,7 @@ impl<'a> Builder<'a> {
             strategy,
         } in phase.operations
         {
-            let rule = self.rule(place, &operation, &strategy.unwrap_or_default())?;
+            let rule = self.rule(&operation, &strategy.unwrap_or_default())?;
             let index = self
                 .entries
                 .get(operation.as_str())
@@ -263,32 +186,22 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn rule(
-        &mut self,
-        phase: usize,
-        operation: &str,
-        strategy: &wire::Strategy,
-    ) -> Result<Rule, InvalidPlan> {
+    fn rule(&mut self, operation: &str, strategy: &wire::Strategy) -> Result<Rule, String> {
         use wire::strategy::Strategy::{ProbabilityMillionths, TracesPerSecond};
-        let operation = operation.to_owned();
-        match strategy.strategy {
-            Some(ProbabilityMillionths(found)) => Probability::from_millionths(found)
-                .map(Rule::probability)
-                .map_err(|_| InvalidPlan::Probability {
-                    phase,
-                    operation,
-                    found,
-                }),
+        let problem = match strategy.strategy {
+            Some(ProbabilityMillionths(found)) => match Probability::from_millionths(found) {
+                Ok(probability) => return Ok(Rule::probability(probability)),
+                Err(_) => format!("probability_millionths must be at most 1000000, not {found}"),
+            },
             Some(TracesPerSecond(rate)) if rate.is_finite() && rate > 0.0 => {
-                Ok(Rule::RateLimit(self.bucket(&operation, rate)))
+                return Ok(Rule::RateLimit(self.bucket(operation, rate)));
             }
-            Some(TracesPerSecond(found)) => Err(InvalidPlan::Rate {
-                phase,
-                operation,
-                found,
-            }),
-            None => Err(InvalidPlan::UnknownStrategy { phase, operation }),
-        }
+            Some(TracesPerSecond(found)) => {
+                format!("traces_per_second must be a number over 0, not {found}")
+            }
+            None => "must have a strategy that this client knows".to_owned(),
+        };
+        Err(format!("\"{operation}\": {problem}"))
     }
 
     fn bucket(&mut self, operation: &str, rate: f64) -> TokenBucket {

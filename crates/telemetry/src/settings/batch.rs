@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reader::Reader;
+use spoor_runtime::Environment;
 
 /// The batch processor's bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,25 +37,31 @@ impl Default for BatchSettings {
     }
 }
 
-pub(super) fn read(reader: &mut Reader<'_>) -> BatchSettings {
+pub(super) fn read(environment: &mut Environment<'_>) -> BatchSettings {
     let default = BatchSettings::default();
-    let max_queue_size = size(reader, "OTEL_BSP_MAX_QUEUE_SIZE", default.max_queue_size);
+    let max_queue_size = size(
+        environment,
+        "OTEL_BSP_MAX_QUEUE_SIZE",
+        default.max_queue_size,
+    );
     let batch = size(
-        reader,
+        environment,
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
         default.max_export_batch_size,
     );
     BatchSettings {
-        schedule_delay: reader.milliseconds(&["OTEL_BSP_SCHEDULE_DELAY"], default.schedule_delay),
+        schedule_delay: environment
+            .milliseconds(&["OTEL_BSP_SCHEDULE_DELAY"], default.schedule_delay),
         max_queue_size,
         // The specification: it must be less than or equal to the queue's size.
         max_export_batch_size: batch.min(max_queue_size),
-        export_timeout: reader.milliseconds(&["OTEL_BSP_EXPORT_TIMEOUT"], default.export_timeout),
+        export_timeout: environment
+            .milliseconds(&["OTEL_BSP_EXPORT_TIMEOUT"], default.export_timeout),
         ..default
     }
 }
 
-fn size(reader: &mut Reader<'_>, setting: &'static str, default: usize) -> usize {
-    let number = reader.number(setting, 1, u64::try_from(default).unwrap_or(u64::MAX));
+fn size(environment: &mut Environment<'_>, setting: &'static str, default: usize) -> usize {
+    let number = environment.number(setting, 1, u64::try_from(default).unwrap_or(u64::MAX));
     usize::try_from(number).unwrap_or(default)
 }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::reader::{self, Reader};
+use spoor_runtime::{Environment, parse_endpoint};
+
 use crate::credentials::Credentials;
 
 pub(super) const ENDPOINT: &str = "SPOOR_CONTROL_ENDPOINT";
@@ -10,18 +11,18 @@ const CA_FILE: &str = "SPOOR_CONTROL_CA_FILE";
 const TOKEN_FILE: &str = "SPOOR_CONTROL_TOKEN_FILE";
 
 pub(super) fn endpoint(text: &str) -> Result<http::Uri, String> {
-    reader::endpoint(text, "http://127.0.0.1:5779")
+    parse_endpoint(text, "http://127.0.0.1:5779")
 }
 
 /// Files that may come later: whether they are there is seen when they are needed.
-pub(super) fn credentials(reader: &mut Reader<'_>) -> Credentials {
-    let endpoint = reader.text(ENDPOINT);
+pub(super) fn credentials(environment: &mut Environment<'_>) -> Credentials {
+    let endpoint = environment.text(ENDPOINT);
     let is_plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
     let mut file = |setting| {
-        let path = reader.text(setting)?;
+        let path = environment.text(setting)?;
         if is_plain {
             let right = "is of use only with an https SPOOR_CONTROL_ENDPOINT";
-            reader.warn(setting, &path, right);
+            environment.warn(setting, &path, right);
         }
         Some(PathBuf::from(path))
     };

@@ -4,7 +4,12 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use super::reader::{Reader, endpoint, pairs};
+use spoor_runtime::{
+    Environment,
+    otel::{self, Protocol},
+};
+
+use super::pairs;
 
 /// An OTLP receiver.
 #[derive(Clone)]
@@ -24,16 +29,6 @@ pub struct OtlpSettings {
     /// `OTEL_EXPORTER_OTLP_(TRACES_)CERTIFICATE`: the file with the certificates, as PEM, of those
     /// who may vouch for the receiver; the system's unless set.
     pub certificate: Option<PathBuf>,
-}
-
-/// OTLP's transport.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protocol {
-    /// `grpc`.
-    #[default]
-    Grpc,
-    /// `http/protobuf`.
-    HttpProtobuf,
 }
 
 /// The compression of a request's body.
@@ -60,109 +55,52 @@ impl fmt::Debug for OtlpSettings {
     }
 }
 
-pub(super) fn read(reader: &mut Reader<'_>) -> Option<OtlpSettings> {
-    let protocol = protocol(reader);
-    let compression = compression(reader);
-    let timeout = reader.milliseconds(
+pub(super) fn read(environment: &mut Environment<'_>) -> Option<OtlpSettings> {
+    let protocol = otel::protocol(environment);
+    let compression = environment.first(&[
+        "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+        "OTEL_EXPORTER_OTLP_COMPRESSION",
+    ]);
+    let compressions = [
+        ("none", OtlpCompression::None),
+        ("gzip", OtlpCompression::Gzip),
+    ];
+    let compression =
+        environment.choice(compression, &compressions, "must be \"gzip\" or \"none\"");
+    let timeout = environment.milliseconds(
         &[
             "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
             "OTEL_EXPORTER_OTLP_TIMEOUT",
         ],
         Duration::from_secs(10),
     );
-    let headers = headers(reader);
-    let certificate = reader.first(&[
+    let headers = headers(environment);
+    let certificate = environment.first(&[
         "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
         "OTEL_EXPORTER_OTLP_CERTIFICATE",
     ]);
-    let endpoint = traces_endpoint(reader, protocol)?;
     Some(OtlpSettings {
         protocol,
-        endpoint,
+        endpoint: otel::traces_endpoint(environment, protocol)?,
         headers,
         timeout,
-        compression,
+        compression: compression.unwrap_or_default(),
         certificate: certificate.map(|(_, path)| PathBuf::from(path)),
     })
 }
 
-fn protocol(reader: &mut Reader<'_>) -> Protocol {
-    let names = [
-        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-        "OTEL_EXPORTER_OTLP_PROTOCOL",
-    ];
-    match reader.first(&names) {
-        None => Protocol::default(),
-        Some((name, text)) => match text.as_str() {
-            "grpc" => Protocol::Grpc,
-            "http/protobuf" => Protocol::HttpProtobuf,
-            other => {
-                reader.warn(name, other, "must be \"grpc\" or \"http/protobuf\"");
-                Protocol::default()
-            }
-        },
-    }
-}
-
-fn compression(reader: &mut Reader<'_>) -> OtlpCompression {
-    let names = [
-        "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
-        "OTEL_EXPORTER_OTLP_COMPRESSION",
-    ];
-    match reader.first(&names) {
-        None => OtlpCompression::None,
-        Some((name, text)) => match text.as_str() {
-            "none" => OtlpCompression::None,
-            "gzip" => OtlpCompression::Gzip,
-            other => {
-                reader.warn(name, other, "must be \"gzip\" or \"none\"");
-                OtlpCompression::None
-            }
-        },
-    }
-}
-
-fn traces_endpoint(reader: &mut Reader<'_>, protocol: Protocol) -> Option<Uri> {
-    const BASE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-    const TRACES: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
-    let example = match protocol {
-        Protocol::Grpc => "http://localhost:4317",
-        Protocol::HttpProtobuf => "http://localhost:4318",
-    };
-    if reader.text(TRACES).is_some() {
-        return reader.parsed(TRACES, |text| endpoint(text, example));
-    }
-    let base = match reader.text(BASE) {
-        Some(_) => reader.parsed(BASE, |text| endpoint(text, example))?,
-        None => endpoint(example, example).ok()?,
-    };
-    match protocol {
-        Protocol::Grpc => Some(base),
-        // The specification: only the base URL gets a path, the one for traces is used as it is.
-        Protocol::HttpProtobuf => below(&base, "v1/traces"),
-    }
-}
-
-/// The same URL with this at the end of its path.
-fn below(base: &Uri, path: &str) -> Option<Uri> {
-    let path = format!("{}/{path}", base.path().trim_end_matches('/'));
-    let mut parts = base.clone().into_parts();
-    parts.path_and_query = Some(path.parse().ok()?);
-    Uri::from_parts(parts).ok()
-}
-
-fn headers(reader: &mut Reader<'_>) -> HeaderMap {
+fn headers(environment: &mut Environment<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for setting in [
         "OTEL_EXPORTER_OTLP_HEADERS",
         "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
     ] {
-        let Some(text) = reader.text(setting) else {
+        let Some(text) = environment.text(setting) else {
             continue;
         };
         match header_map(&text) {
             Some(map) => headers.extend(map),
-            None => reader.fail(
+            None => environment.fail(
                 setting,
                 "must be name=value pairs separated by commas, with other characters \
                  percent-encoded",

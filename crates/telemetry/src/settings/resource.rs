@@ -1,8 +1,9 @@
 //! The service's identity.
 
 use spoor_policy::{Namespace, ServiceName};
+use spoor_runtime::Environment;
 
-use super::reader::{Reader, pairs};
+use super::pairs;
 
 const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 const SERVICE: &str = "OTEL_SERVICE_NAME";
@@ -15,8 +16,8 @@ pub(super) struct Identity {
     pub(super) named: bool,
 }
 
-pub(super) fn read(reader: &mut Reader<'_>) -> Identity {
-    let mut attributes = attributes(reader);
+pub(super) fn read(environment: &mut Environment<'_>) -> Identity {
+    let mut attributes = attributes(environment);
     let mut take = |key: &str| {
         // Of repeated keys the last counts.
         let found = attributes.iter().rposition(|(name, _)| name == key)?;
@@ -29,15 +30,15 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Identity {
         take("service.namespace"),
         take("service.instance.id"),
     );
-    let service = reader
+    let service = environment
         .parsed(SERVICE, |text| ServiceName::new(text))
         .or_else(|| {
-            checked(reader, "service.name", attribute_name?, |text| {
+            checked(environment, "service.name", attribute_name?, |text| {
                 ServiceName::new(text)
             })
         });
     let namespace = namespace.and_then(|text| {
-        checked(reader, "service.namespace", text, |text| {
+        checked(environment, "service.namespace", text, |text| {
             Namespace::new(text)
         })
     });
@@ -51,12 +52,12 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Identity {
     }
 }
 
-fn attributes(reader: &mut Reader<'_>) -> Vec<(String, String)> {
-    let Some(text) = reader.text(ATTRIBUTES) else {
+fn attributes(environment: &mut Environment<'_>) -> Vec<(String, String)> {
+    let Some(text) = environment.text(ATTRIBUTES) else {
         return Vec::new();
     };
     pairs(&text).unwrap_or_else(|| {
-        reader.warn(
+        environment.warn(
             ATTRIBUTES,
             &text,
             "must be key=value pairs separated by commas, with other characters percent-encoded",
@@ -66,7 +67,7 @@ fn attributes(reader: &mut Reader<'_>) -> Vec<(String, String)> {
 }
 
 fn checked<T>(
-    reader: &mut Reader<'_>,
+    environment: &mut Environment<'_>,
     attribute: &str,
     text: String,
     check: impl Fn(&str) -> Result<T, spoor_policy::InvalidName>,
@@ -74,7 +75,7 @@ fn checked<T>(
     match check(&text) {
         Ok(name) => Some(name),
         Err(error) => {
-            reader.fail(ATTRIBUTES, format!("{attribute}: {error}, not {text:?}"));
+            environment.fail(ATTRIBUTES, format!("{attribute}: {error}, not {text:?}"));
             None
         }
     }

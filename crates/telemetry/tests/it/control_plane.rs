@@ -5,12 +5,14 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use opentelemetry_sdk::trace::SamplingDecision;
 use spoor_control::{Control, ControlSettings, Instance};
-use spoor_policy::{Namespace, Policy, PolicyKey, ServiceName, Strategy, Version, resolve};
+use spoor_policy::{
+    Namespace, Policy, PolicyKey, Probability, ServiceName, Strategy, Version, resolve,
+};
 use spoor_telemetry::{
     batch::SpanCounts,
     control_stream::{self, ControlStream, Credentials, Intervals},
     faults::Faults,
-    sampler::{Fallback, Live, LiveSampler},
+    sampler::{Live, LiveSampler},
 };
 use tokio::{
     task::JoinHandle,
@@ -37,7 +39,7 @@ async fn policy_takes_effect_and_evidence_returns() {
     let live = Arc::new(Live::new());
     let client = client(address, "one", &live, Duration::from_millis(20));
     let client = tokio::spawn(control_stream::run(client, stop.clone()));
-    let sampler = LiveSampler::new(live, Fallback::default());
+    let sampler = LiveSampler::new(live, Probability::ALWAYS);
 
     for percent in ["1%", "0.1%", "100%"] {
         let version = publish(&control, percent);

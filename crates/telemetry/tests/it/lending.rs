@@ -7,10 +7,12 @@ use opentelemetry_sdk::trace::SamplingDecision;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rstest::rstest;
 use spoor_control::{ClientCounts, Control, ControlSettings};
-use spoor_policy::{Namespace, Policy, PolicyKey, Strategy, TracesPerSecond, Version, resolve};
+use spoor_policy::{
+    Namespace, Policy, PolicyKey, Probability, Strategy, TracesPerSecond, Version, resolve,
+};
 use spoor_telemetry::{
     control_stream,
-    sampler::{Decisions, Fallback, Live, LiveSampler},
+    sampler::{Decisions, Live, LiveSampler},
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -131,7 +133,7 @@ impl Lab {
 
 /// Starts traces as independent requests come, so many a second.
 async fn start_traces(live: Arc<Live>, per_second: f64, seed: u64) {
-    let sampler = LiveSampler::new(live, Fallback::default());
+    let sampler = LiveSampler::new(live, Probability::ALWAYS);
     let mut random = StdRng::seed_from_u64(seed);
     let mut next = Instant::now();
     loop {

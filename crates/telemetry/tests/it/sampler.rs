@@ -14,7 +14,7 @@ use spoor_policy::Probability;
 use spoor_proto::spoor::control::v1::{
     Count, OperationStrategy, Phase, Plan, Strategy, Version, strategy,
 };
-use spoor_telemetry::sampler::{Fallback, Live, LiveSampler};
+use spoor_telemetry::sampler::{Live, LiveSampler};
 
 const LOW_56_BITS: u64 = (1 << 56) - 1;
 
@@ -58,7 +58,7 @@ fn sampler(phases: Vec<Phase>) -> (Arc<Live>, LiveSampler) {
     live.install(plan(1, phases)).unwrap();
     (
         Arc::clone(&live),
-        LiveSampler::new(live, Fallback::default()),
+        LiveSampler::new(live, Probability::ALWAYS),
     )
 }
 

@@ -23,14 +23,9 @@ pub async fn http(router: Router, stop: &CancellationToken) -> SocketAddr {
 
 #[tokio::test]
 async fn a_port_in_use_is_named_with_its_setting() {
-    let taken = serve::bind("127.0.0.1:0".parse().unwrap(), "x")
-        .await
-        .unwrap();
+    let taken = serve::bind("127.0.0.1:0".parse().unwrap(), "x").unwrap();
     let address = taken.local_addr().unwrap();
-    let error = serve::bind(address, "--address")
-        .await
-        .unwrap_err()
-        .to_string();
+    let error = serve::bind(address, "--address").unwrap_err().to_string();
     assert!(
         error.starts_with(&format!("cannot listen on {address} (set by --address): ")),
         "{error}"

@@ -11,7 +11,7 @@ use spoor_policy::{Probability, ServiceName};
 use spoor_telemetry::{
     TelemetrySettings,
     serve::ListenAddresses,
-    settings::{BatchSettings, LogFormat, OtlpCompression, Protocol, SettingError, TracesSampler},
+    settings::{BatchSettings, LogFormat, OtlpCompression, Protocol, SettingError},
 };
 
 use crate::fake::settings;
@@ -34,7 +34,7 @@ fn nothing_set_is_the_defaults() {
     assert_eq!(settings.namespace.as_str(), "default");
     assert_eq!(settings.instance.len(), 36);
     assert!(!settings.disabled);
-    assert_eq!(settings.sampler, TracesSampler::AlwaysOn);
+    assert_eq!(settings.sampler, Probability::ALWAYS);
     assert_eq!(settings.batch, BatchSettings::default());
     assert_eq!(settings.log_filter, "info");
     assert_eq!(settings.log_format, LogFormat::Text);
@@ -112,17 +112,13 @@ fn headers_merge_and_stay_secret() {
 }
 
 #[rstest]
-#[case("always_off", None, TracesSampler::AlwaysOff)]
-#[case("parentbased_always_on", None, TracesSampler::AlwaysOn)]
-#[case("traceidratio", Some("0.01"), TracesSampler::Ratio(Probability::from_millionths(10_000).unwrap()))]
-#[case(
-    "parentbased_traceidratio",
-    None,
-    TracesSampler::Ratio(Probability::ALWAYS)
-)]
-#[case("jaeger_remote", None, TracesSampler::Ratio(Probability::ALWAYS))]
-#[case("parentbased_jaeger_remote", Some("endpoint=http://doors:5779,pollingIntervalMs=5000,initialSamplingRate=0.25"), TracesSampler::Ratio(Probability::from_millionths(250_000).unwrap()))]
-fn samplers(#[case] name: &str, #[case] argument: Option<&str>, #[case] sampler: TracesSampler) {
+#[case("always_off", None, Probability::NEVER)]
+#[case("parentbased_always_on", None, Probability::ALWAYS)]
+#[case("traceidratio", Some("0.01"), Probability::from_millionths(10_000).unwrap())]
+#[case("parentbased_traceidratio", None, Probability::ALWAYS)]
+#[case("jaeger_remote", None, Probability::ALWAYS)]
+#[case("parentbased_jaeger_remote", Some("endpoint=http://doors:5779,pollingIntervalMs=5000,initialSamplingRate=0.25"), Probability::from_millionths(250_000).unwrap())]
+fn samplers(#[case] name: &str, #[case] argument: Option<&str>, #[case] sampler: Probability) {
     let mut variables = vec![
         ("OTEL_TRACES_SAMPLER", name),
         ("SPOOR_CONTROL_ENDPOINT", "https://policies:5780"),
@@ -142,7 +138,7 @@ fn invalid_jaeger_remote_argument_is_ignored(#[case] argument: &str, #[case] wro
         ("OTEL_TRACES_SAMPLER_ARG", argument),
         ("SPOOR_CONTROL_ENDPOINT", "https://policies:5780"),
     ]);
-    assert_eq!(settings.sampler, TracesSampler::Ratio(Probability::ALWAYS));
+    assert_eq!(settings.sampler, Probability::ALWAYS);
     let [warning] = settings.warnings.as_slice() else {
         panic!("{:?}", settings.warnings)
     };
@@ -253,7 +249,7 @@ fn a_ratio_out_of_range_is_ignored() {
         ("OTEL_TRACES_SAMPLER", "traceidratio"),
         ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
     ]);
-    assert_eq!(settings.sampler, TracesSampler::Ratio(Probability::ALWAYS));
+    assert_eq!(settings.sampler, Probability::ALWAYS);
     assert_eq!(settings.warnings.len(), 1);
 }
 

@@ -6,32 +6,14 @@ use axum::{Router, routing::get};
 use clap::Parser;
 use spoor_telemetry::{
     Telemetry, TelemetrySettings,
-    serve::{self, GRACE, ListenAddresses, Program, ServeError, ServicePorts},
+    serve::{GRACE, ListenAddresses, Server},
 };
 use tokio_util::sync::CancellationToken;
 
 #[derive(Parser)]
-struct Hello {
+struct Options {
     #[command(flatten)]
     listen: ListenAddresses,
-}
-
-impl Program for Hello {
-    type Error = ServeError;
-
-    fn listen(&mut self) -> &mut ListenAddresses {
-        &mut self.listen
-    }
-
-    async fn serve(
-        self,
-        ports: ServicePorts,
-        telemetry: &Telemetry,
-        shutdown: CancellationToken,
-    ) -> Result<(), ServeError> {
-        let router = Router::new().route("/", get(hello));
-        ports.serve_http(router, GRACE, telemetry, shutdown).await
-    }
 }
 
 // Adds a child to the request's span.
@@ -42,10 +24,9 @@ async fn hello() -> &'static str {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let mut program = Hello::parse();
-    program.listen.or_loopback(8090, 9490);
-    let settings = TelemetrySettings::from_env()?;
-    let telemetry = Telemetry::start(settings)?;
+    let mut options = Options::parse();
+    options.listen.or_loopback(8090, 9490);
+    let telemetry = Telemetry::start(TelemetrySettings::from_env()?)?;
     let shutdown = CancellationToken::new();
     tokio::spawn({
         let shutdown = shutdown.clone();
@@ -55,7 +36,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     });
-    serve::run(program, telemetry.clone(), shutdown).await?;
+    let server = Server::bind(options.listen, telemetry.clone(), shutdown)?;
+    let router = Router::new().route("/", get(hello));
+    server.serve_http(router, GRACE).await?;
     telemetry.shutdown(Duration::from_secs(5)).await;
     Ok(())
 }

@@ -1,10 +1,13 @@
 use std::time::Duration;
 
-use spoor_telemetry::serve::Bound;
 use spoor_testing::{args_at, nowhere};
 use tokio::{net::TcpListener, time::Instant};
+use tokio_util::sync::CancellationToken;
 
-use crate::pair::{Running, get, json, service_a, service_b, start_b};
+use crate::{
+    pair::{Running, get, json, service_a, service_b, start_b},
+    spans::CAUGHT,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_of_service_b_is_a_500() {
@@ -77,7 +80,9 @@ async fn a_silent_service_b_is_a_504() {
 async fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let listen = format!("--listen={}", taken.local_addr().unwrap());
-    let error = Bound::take(args_at::<spoor_ab::b::ServiceBArgs>(&[&listen]))
+    let service = args_at::<spoor_ab::b::ServiceBArgs>(&[&listen]);
+    let error = service
+        .run(CAUGHT.b.clone(), CancellationToken::new())
         .await
         .expect_err("the port is in use")
         .to_string();

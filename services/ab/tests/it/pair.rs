@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use reqwest::Response;
 use spoor_ab::{a, b};
-use spoor_telemetry::serve::ServeError;
+use spoor_telemetry::serve::{ServeError, ServiceArgs};
 use spoor_testing::args;
 
 use crate::spans::CAUGHT;
@@ -17,13 +17,13 @@ pub async fn service_b(flags: &[&str]) -> Running {
     start_b(args(flags)).await
 }
 
-pub async fn start_b(args: b::ServiceBArgs) -> Running {
+pub async fn start_b(args: ServiceArgs<b::ServiceBArgs>) -> Running {
     Running::start(args, &CAUGHT.b).await
 }
 
 pub async fn service_a(b: SocketAddr, flags: &[&str]) -> Running {
     let url = format!("--service-b=http://{b}");
-    let args: a::ServiceAArgs = args(&[flags, &[&url]].concat());
+    let args: ServiceArgs<a::ServiceAArgs> = args(&[flags, &[&url]].concat());
     Running::start(args, &CAUGHT.a).await
 }
 

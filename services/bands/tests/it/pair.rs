@@ -5,7 +5,10 @@ use std::{net::SocketAddr, sync::LazyLock};
 use reqwest::{Client, Response};
 use serde_json::Value;
 use spoor_bands::{bands, reviews};
-use spoor_telemetry::{Telemetry, serve::ServeError};
+use spoor_telemetry::{
+    Telemetry,
+    serve::{ServeError, ServiceArgs},
+};
 use spoor_testing::{Spans, args, args_at};
 
 pub use spoor_testing::json;
@@ -33,19 +36,19 @@ pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
 });
 
 pub async fn reviews() -> Running {
-    let args: reviews::ReviewsArgs = args(&[]);
+    let args: ServiceArgs<reviews::ReviewsArgs> = args(&[]);
     Running::start(args, &CAUGHT.reviews).await
 }
 
 pub async fn reviews_at(address: SocketAddr) -> Running {
     let listen = format!("--listen={address}");
-    let args: reviews::ReviewsArgs = args_at(&[&listen, "--ops-listen=127.0.0.1:0"]);
+    let args: ServiceArgs<reviews::ReviewsArgs> = args_at(&[&listen, "--ops-listen=127.0.0.1:0"]);
     Running::start(args, &CAUGHT.reviews).await
 }
 
 pub async fn bands(reviews: SocketAddr, flags: &[&str]) -> Running {
     let url = format!("--reviews=http://{reviews}");
-    let args: bands::BandsArgs = args(&[flags, &[&url]].concat());
+    let args: ServiceArgs<bands::BandsArgs> = args(&[flags, &[&url]].concat());
     Running::start(args, &CAUGHT.bands).await
 }
 

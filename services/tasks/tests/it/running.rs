@@ -5,7 +5,7 @@ use std::{ops::Deref, sync::LazyLock};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 use spoor_tasks::tasks::{TasksArgs, TasksError};
-use spoor_telemetry::Telemetry;
+use spoor_telemetry::{Telemetry, serve::ServiceArgs};
 use spoor_testing::{Running, Spans, args};
 
 pub use spoor_testing::json as answer;
@@ -45,7 +45,7 @@ impl Tasks {
     }
 
     pub async fn with(flags: &[&str], telemetry: &'static Telemetry) -> Self {
-        let args: TasksArgs = args(flags);
+        let args: ServiceArgs<TasksArgs> = args(flags);
         Self {
             running: Running::start(args, telemetry).await,
             client: Client::new(),

@@ -32,6 +32,7 @@ fn upload(seed: u64) -> (SamplePicture, DynamicImage) {
 #[case(BuiltIn::Mobilenetv2)]
 fn the_built_in_models_classify_samples(#[case] model: BuiltIn) {
     let (properties, network) = args::<model::ModelArgs>(&[])
+        .program
         .or_built_in(model)
         .load()
         .unwrap();
@@ -51,6 +52,7 @@ fn the_built_in_models_classify_samples(#[case] model: BuiltIn) {
 #[case(BuiltIn::Mobilenetv2)]
 fn the_built_in_models_declare_their_accuracy(#[case] model: BuiltIn) {
     let (properties, _) = args::<model::ModelArgs>(&[])
+        .program
         .or_built_in(model)
         .load()
         .unwrap();

@@ -1,4 +1,4 @@
-use spoor_telemetry::Telemetry;
+use spoor_telemetry::{Telemetry, serve::ServiceArgs};
 use spoor_testing::{
     Running, args,
     infrastructure::{assert_healthy, assert_listed, metrics},
@@ -31,16 +31,16 @@ fn own(service: &str) -> &'static Telemetry {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_service_has_an_ops_port() {
-    let model: model::ModelArgs = args(&["--model=mobilenetv2"]);
+    let model: ServiceArgs<model::ModelArgs> = args(&["--model=mobilenetv2"]);
     let model = Running::start(model, own("mobilenetv2")).await;
     let urls = [
         format!("--efficientnetb0=http://{}", nowhere()),
         format!("--mobilenetv2=http://{}", model.address),
     ];
-    let ensemble: ensemble::EnsembleArgs = args(&urls.each_ref().map(String::as_str));
+    let ensemble: ServiceArgs<ensemble::EnsembleArgs> = args(&urls.each_ref().map(String::as_str));
     let ensemble = Running::start(ensemble, own("ensemble")).await;
     let url = format!("--ensemble=http://{}", ensemble.address);
-    let edge: preprocessing::PreprocessingArgs = args(&[&url]);
+    let edge: ServiceArgs<preprocessing::PreprocessingArgs> = args(&[&url]);
     let edge = Running::start(edge, own("preprocessing")).await;
     assert_eq!(post(edge.address, png(0)).await.status(), 200);
     for (ops, metric) in [

@@ -38,8 +38,8 @@ impl Mounted {
     }
 
     fn load(&self, flags: &[&str]) -> Result<(ModelProperties, Network), ModelError> {
-        let args: ModelArgs = args(&[&[self.flag().as_str()], flags].concat());
-        args.load()
+        let args = args::<ModelArgs>(&[&[self.flag().as_str()], flags].concat());
+        args.program.load()
     }
 
     fn refused(&self, flags: &[&str]) -> String {

@@ -2,6 +2,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use futures_util::future::join_all;
 use serde_json::Value;
+use spoor_telemetry::serve::ServiceArgs;
 use spoor_testing::{Running, args_at, nowhere};
 use spoor_vision::model;
 use tokio::{
@@ -27,7 +28,7 @@ async fn end(mut model: Model) {
 async fn mobilenetv2_at(address: SocketAddr, flags: &[&str]) -> Model {
     let listen = format!("--listen={address}");
     let place = [listen.as_str(), "--ops-listen=127.0.0.1:0"];
-    let args: model::ModelArgs =
+    let args: ServiceArgs<model::ModelArgs> =
         args_at(&[place.as_slice(), &["--model=mobilenetv2"], flags].concat());
     Running::start(args, &CAUGHT.mobilenetv2).await
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use reqwest::{Client, Response};
 use serde_json::Value;
-use spoor_telemetry::serve::ServeError;
+use spoor_telemetry::serve::{ServeError, ServiceArgs};
 use spoor_testing::{Running, args};
 use spoor_vision::{ensemble, model, preprocessing, samples::SamplePicture};
 
@@ -26,12 +26,12 @@ pub struct Vision {
 }
 
 pub async fn efficientnetb0(flags: &[&str]) -> Model {
-    let args: model::ModelArgs = args(&[&["--model=efficientnetb0"], flags].concat());
+    let args: ServiceArgs<model::ModelArgs> = args(&[&["--model=efficientnetb0"], flags].concat());
     Running::start(args, &CAUGHT.efficientnetb0).await
 }
 
 pub async fn mobilenetv2(flags: &[&str]) -> Model {
-    let args: model::ModelArgs = args(&[&["--model=mobilenetv2"], flags].concat());
+    let args: ServiceArgs<model::ModelArgs> = args(&[&["--model=mobilenetv2"], flags].concat());
     Running::start(args, &CAUGHT.mobilenetv2).await
 }
 
@@ -45,13 +45,14 @@ pub async fn ensemble(
         format!("--mobilenetv2=http://{mobilenetv2}"),
     ];
     let urls = urls.each_ref().map(String::as_str);
-    let args: ensemble::EnsembleArgs = args(&[&urls, flags].concat());
+    let args: ServiceArgs<ensemble::EnsembleArgs> = args(&[&urls, flags].concat());
     Running::start(args, &CAUGHT.ensemble).await
 }
 
 pub async fn preprocessing(ensemble: SocketAddr, flags: &[&str]) -> Service {
     let url = format!("--ensemble=http://{ensemble}");
-    let args: preprocessing::PreprocessingArgs = args(&[&[url.as_str()], flags].concat());
+    let args: ServiceArgs<preprocessing::PreprocessingArgs> =
+        args(&[&[url.as_str()], flags].concat());
     Running::start(args, &CAUGHT.preprocessing).await
 }
 

@@ -144,8 +144,8 @@ async fn is_up(url: &str) {
 }
 
 async fn open(url: &str) -> Result<WishStore, OpenDatabaseError> {
-    let args: wishlist::WishlistArgs = args(&[&format!("--database-url={url}")]);
-    args.open().await
+    let args = args::<wishlist::WishlistArgs>(&[&format!("--database-url={url}")]);
+    args.program.open().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

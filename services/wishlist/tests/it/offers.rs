@@ -9,7 +9,7 @@ mod updates;
 use std::{net::SocketAddr, time::Duration};
 
 use serde_json::{Value, json};
-use spoor_telemetry::serve::ServeError;
+use spoor_telemetry::serve::{ServeError, ServiceArgs};
 use spoor_testing::{Running, args_at, infrastructure, ports::free};
 use spoor_wishlist::{marketplace, offers};
 use tokio::time::Instant;
@@ -89,7 +89,7 @@ impl Mesh {
 async fn marketplace(name: &str, flags: &[&str]) -> Running<ServeError> {
     let name = format!("--name={name}");
     let flags = [&[name.as_str(), "--latency=1ms"], flags].concat();
-    let args: marketplace::MarketplaceArgs = args(&flags);
+    let args: ServiceArgs<marketplace::MarketplaceArgs> = args(&flags);
     Running::start(args, &CAUGHT.marketplace).await
 }
 
@@ -103,7 +103,7 @@ async fn marketplace_at(address: SocketAddr, name: &str) -> Running<ServeError> 
         name.as_str(),
         "--latency=1ms",
     ];
-    let args: marketplace::MarketplaceArgs = args_at(&flags);
+    let args: ServiceArgs<marketplace::MarketplaceArgs> = args_at(&flags);
     Running::start(args, &CAUGHT.marketplace).await
 }
 
@@ -122,7 +122,7 @@ async fn offers(
         format!("--every={every}"),
     ];
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let args: offers::OffersArgs = args(&flags);
+    let args: ServiceArgs<offers::OffersArgs> = args(&flags);
     Running::start(args, &CAUGHT.offers).await
 }
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, ops::Deref, time::Duration};
 
 use reqwest::{Client, RequestBuilder, Response, redirect::Policy};
 use spoor_proto::spoor::wishlist::v1::wishlist_client::WishlistClient;
-use spoor_telemetry::serve::ServeError;
+use spoor_telemetry::serve::{ServeError, ServiceArgs};
 use spoor_testing::{Running, infrastructure::channel, nowhere};
 use spoor_wishlist::{gateway, wishlist};
 use tonic::transport::Channel;
@@ -34,7 +34,7 @@ impl Deref for Wishlist {
 impl Wishlist {
     pub async fn on(database_url: &str) -> Self {
         let flag = format!("--database-url={database_url}");
-        let args: wishlist::WishlistArgs = args(&[&flag]);
+        let args: ServiceArgs<wishlist::WishlistArgs> = args(&[&flag]);
         Self(Running::start(args, &CAUGHT.wishlist).await)
     }
 
@@ -69,7 +69,7 @@ impl Gateway {
             offers.as_str(),
             "--trace-url=http://traces.example/trace/{id}",
         ];
-        let args: gateway::GatewayArgs = args(&flags);
+        let args: ServiceArgs<gateway::GatewayArgs> = args(&flags);
         let running = Running::start(args, &CAUGHT.gateway).await;
         let client = Client::builder().redirect(Policy::none()).build().unwrap();
         Self {

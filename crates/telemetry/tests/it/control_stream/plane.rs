@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use spoor_policy::Probability;
 use spoor_proto::spoor::control::v1::{
     ClientMessage, Hello, Plan, Report, ServerMessage,
     client_message::Message as FromClient,
@@ -12,7 +13,7 @@ use spoor_telemetry::{
     batch::SpanCounts,
     control_stream::{self, ControlStream, Credentials, Intervals},
     faults::Faults,
-    sampler::{Fallback, Live, LiveSampler},
+    sampler::{Live, LiveSampler},
 };
 use tokio::{
     net::TcpListener,
@@ -195,7 +196,7 @@ impl Client {
     }
 
     pub fn root(&self) -> bool {
-        let sampler = LiveSampler::new(Arc::clone(&self.live), Fallback::default());
+        let sampler = LiveSampler::new(Arc::clone(&self.live), Probability::ALWAYS);
         root(&sampler, 1, "GET /").decision
             == opentelemetry_sdk::trace::SamplingDecision::RecordAndSample
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use reqwest::{Client, Response, redirect::Policy};
-use spoor_telemetry::serve::ServeError;
+use spoor_telemetry::serve::{ServeError, ServiceArgs};
 use spoor_testing::{Running, args};
 use spoor_wishlist::gateway;
 use tokio::net::TcpListener;
@@ -20,7 +20,7 @@ impl Gateway {
     /// Starts a gateway that proxies the Jaeger at this URL.
     pub async fn of(jaeger: &str, flags: &[&str]) -> Self {
         let jaeger = format!("--jaeger={jaeger}");
-        let args: gateway::GatewayArgs = args(&[flags, &[&jaeger]].concat());
+        let args: ServiceArgs<gateway::GatewayArgs> = args(&[flags, &[&jaeger]].concat());
         Self {
             running: Running::start(args, &CAUGHT.gateway).await,
             client: Client::builder().redirect(Policy::none()).build().unwrap(),

@@ -6,12 +6,12 @@ use reqwest::Response;
 use serde_json::Value;
 use spoor_proto::spoor::marketplace::v1::{
     Offer, SearchReply, SearchRequest,
-    marketplace_server::{Marketplace, MarketplaceServer, SERVICE_NAME},
+    marketplace_server::{Marketplace, MarketplaceServer},
 };
 use spoor_telemetry::serve;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status, service::Routes};
+use tonic::{Request, Status};
 
 use super::{DEADLINE, Mesh, an_address, missing, on};
 use crate::{
@@ -109,7 +109,8 @@ async fn pages_learn_when_offers_leaves_and_returns() {
     assert!(why.as_str().unwrap().contains("cannot be reached"), "{why}");
     let listen = format!("--listen={offers}");
     let flags = [listen.as_str(), "--ops-listen=127.0.0.1:0", "--every=1d"];
-    let args: spoor_wishlist::offers::OffersArgs = spoor_testing::args_at(&flags);
+    let args: serve::ServiceArgs<spoor_wishlist::offers::OffersArgs> =
+        spoor_testing::args_at(&flags);
     let _offers = spoor_testing::Running::start(args, &CAUGHT.offers).await;
     page.next("back", |_| true).await;
 }
@@ -177,10 +178,8 @@ async fn a_hostile_marketplace_cannot_inject_html() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = serve::Grpc {
-        routes: Routes::new(MarketplaceServer::new(Hostile)),
-        services: vec![SERVICE_NAME],
-        descriptors: spoor_proto::DESCRIPTORS,
         grace: Duration::ZERO,
+        ..serve::Grpc::new(MarketplaceServer::new(Hostile), spoor_proto::DESCRIPTORS)
     };
     let stop = CancellationToken::new();
     let serving = serve::grpc(listener, server, &CAUGHT.marketplace, stop.clone());

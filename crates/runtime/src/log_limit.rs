@@ -1,0 +1,61 @@
+//! Log lines that a flood of like events must not multiply.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// The interval in which one line is logged. It shows that something lasts, and a day of it is
+/// still few enough lines to read.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Admits one line in ten seconds, and counts the others.
+#[derive(Debug, Default)]
+pub struct LogLimit(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    last: Option<Instant>,
+    suppressed: u64,
+}
+
+impl LogLimit {
+    /// No line was logged yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Mutex::new(State {
+            last: None,
+            suppressed: 0,
+        }))
+    }
+
+    /// Returns how many lines were suppressed since the one before, if this one should be logged.
+    pub fn admit(&self) -> Option<u64> {
+        self.admit_at(Instant::now())
+    }
+
+    fn admit_at(&self, now: Instant) -> Option<u64> {
+        let mut state = self.0.lock();
+        let is_soon = |last| now.saturating_duration_since(last) < INTERVAL;
+        if state.last.is_some_and(is_soon) {
+            state.suppressed += 1;
+            return None;
+        }
+        state.last = Some(now);
+        Some(std::mem::take(&mut state.suppressed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_in_an_interval_counts_the_rest() {
+        let (limit, start) = (LogLimit::new(), Instant::now());
+        assert_eq!(limit.admit_at(start), Some(0));
+        assert_eq!(limit.admit_at(start), None);
+        assert_eq!(limit.admit_at(start + INTERVAL / 2), None);
+        assert_eq!(limit.admit_at(start + INTERVAL), Some(2));
+        assert_eq!(limit.admit_at(start + 2 * INTERVAL), Some(0));
+    }
+}

@@ -1,0 +1,126 @@
+//! Looks up environment variables, and collects what is wrong with their values.
+
+use std::{fmt::Display, time::Duration};
+
+use http::Uri;
+
+use super::{SettingError, SettingsReader};
+
+/// The environment variables of a process.
+pub struct Environment<'a> {
+    variable: &'a dyn Fn(&str) -> Option<String>,
+    errors: &'a mut SettingsReader,
+    /// Values that were ignored, as OpenTelemetry's specification requires.
+    pub warnings: Vec<SettingError>,
+}
+
+impl<'a> Environment<'a> {
+    /// Reads through `variable`, which returns the value of a variable, and adds errors to those
+    /// of other settings.
+    pub fn new(
+        variable: &'a dyn Fn(&str) -> Option<String>,
+        errors: &'a mut SettingsReader,
+    ) -> Self {
+        Self {
+            variable,
+            errors,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The value of a setting. OpenTelemetry treats an empty one as unset.
+    #[must_use]
+    pub fn text(&self, setting: &str) -> Option<String> {
+        let text = (self.variable)(setting)?;
+        let text = text.trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// The first of these that is set, with its name.
+    #[must_use]
+    pub fn first(&self, settings: &[&'static str]) -> Option<(&'static str, String)> {
+        settings
+            .iter()
+            .find_map(|setting| Some((*setting, self.text(setting)?)))
+    }
+
+    /// `true` in any case; all else is false, with a warning if it is not `false`.
+    pub fn boolean(&mut self, setting: &'static str) -> bool {
+        let choices = [("true", true), ("false", false)];
+        let text = self.text(setting).map(|text| (setting, text));
+        self.choice(text, &choices, "must be \"true\" or \"false\"")
+            .unwrap_or_default()
+    }
+
+    /// The value of the choice with this name; `None` if the setting is unset, or, with a warning,
+    /// if there is no such choice. The specification asks to read names in any case.
+    pub fn choice<T: Copy>(
+        &mut self,
+        found: Option<(&'static str, String)>,
+        choices: &[(&str, T)],
+        right: &str,
+    ) -> Option<T> {
+        let (setting, text) = found?;
+        let mut choices = choices.iter();
+        let choice = choices.find(|(name, _)| text.eq_ignore_ascii_case(name));
+        if choice.is_none() {
+            self.warn(setting, &text, right);
+        }
+        choice.map(|(_, value)| *value)
+    }
+
+    /// A number of at least `least`; otherwise a warning and the default.
+    pub fn number(&mut self, setting: &'static str, least: u64, default: u64) -> u64 {
+        let Some(text) = self.text(setting) else {
+            return default;
+        };
+        let number = text.parse().ok().filter(|number| *number >= least);
+        number.unwrap_or_else(|| {
+            let right = format!("must be a whole number of at least {least}");
+            self.warn(setting, &text, &right);
+            default
+        })
+    }
+
+    /// The first of these that is set, in milliseconds; otherwise a warning and the default.
+    pub fn milliseconds(&mut self, settings: &[&'static str], default: Duration) -> Duration {
+        let Some((setting, _)) = self.first(settings) else {
+            return default;
+        };
+        let default = u64::try_from(default.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.number(setting, 1, default))
+    }
+
+    /// A setting whose value must be right.
+    pub fn parsed<T, E: Display>(
+        &mut self,
+        setting: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let text = self.text(setting)?;
+        self.errors.checked(setting, parse(&text))
+    }
+
+    /// Records an error.
+    pub fn fail(&mut self, setting: &'static str, problem: impl Into<String>) {
+        self.errors.wrong(setting, problem);
+    }
+
+    /// Records that a value is ignored, and what would be right.
+    pub fn warn(&mut self, setting: &'static str, value: &str, right: &str) {
+        let problem = format!("{right}, not {value:?}");
+        self.warnings.push(SettingError { setting, problem });
+    }
+}
+
+/// Parses an http or https URL with a host.
+///
+/// # Errors
+/// The expected form.
+pub fn parse_endpoint(text: &str, example: &str) -> Result<Uri, String> {
+    let uri = text.parse::<Uri>().ok().filter(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    uri.ok_or_else(|| format!("must be a URL such as \"{example}\", not {text:?}"))
+}

@@ -1,0 +1,73 @@
+//! The layers and services of all protocols, and the response of a traced server.
+
+use std::{pin::Pin, sync::Arc};
+
+use opentelemetry::{Context, trace::FutureExt};
+use tower::{Layer, Service};
+
+use crate::faults::Decision;
+
+/// Traces what passes through a service. `T` is the state of one side of a protocol, which all
+/// requests share.
+#[derive(Clone, Debug)]
+pub struct TracedLayer<T>(pub(crate) Arc<T>);
+
+/// A service behind a [`TracedLayer`].
+#[derive(Clone, Debug)]
+pub struct Traced<S, T> {
+    pub(crate) inner: S,
+    pub(crate) shared: Arc<T>,
+}
+
+/// The result of a call of a service.
+pub(crate) type Called<S, R> = Result<<S as Service<R>>::Response, <S as Service<R>>::Error>;
+/// A call in progress.
+pub(crate) type Calling<S, R> = Pin<Box<dyn Future<Output = Called<S, R>> + Send>>;
+
+impl<S, T> Layer<S> for TracedLayer<T> {
+    type Service = Traced<S, T>;
+
+    fn layer(&self, inner: S) -> Traced<S, T> {
+        Traced {
+            inner,
+            shared: Arc::clone(&self.0),
+        }
+    }
+}
+
+/// Calls a server's handler in the context of its request, after the fault that is due. `failure`
+/// is the response if that fault is an error; `end` ends the request.
+pub(crate) fn respond<S, R>(
+    handler: &mut S,
+    request: R,
+    context: Context,
+    fault: Decision,
+    failure: fn() -> S::Response,
+    end: impl FnOnce(Called<S, R>) -> Called<S, R> + Send + 'static,
+) -> Calling<S, R>
+where
+    S: Service<R, Future: Send + 'static> + Clone + Send + 'static,
+    R: Send + 'static,
+{
+    // The usual case needs neither a clone of the service nor a second future.
+    if fault == Decision::default() {
+        let inside = context.clone().attach();
+        let response = handler.call(request);
+        drop(inside);
+        let response = response.with_context(context);
+        return Box::pin(async move { end(response.await) });
+    }
+    // The clone is not ready; what was polled ready is.
+    let clone = handler.clone();
+    let mut handler = std::mem::replace(handler, clone);
+    let within = context.clone();
+    let response = async move {
+        let result = if fault.inject(&context).await {
+            Ok(failure())
+        } else {
+            handler.call(request).await
+        };
+        end(result)
+    };
+    Box::pin(response.with_context(within))
+}
