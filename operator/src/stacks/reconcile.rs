@@ -25,6 +25,7 @@ use super::{
     gather_losses::{self, GatherLosses},
     objects::labels::Component,
     parse::{StackObject, parse},
+    pod_failure::recovers_in,
     route::{self, CollectorAction, RoutePlan, Traffic},
     sources::{RelatedObjects, StackSources},
     status::{self, Findings, StackHealth},
@@ -151,7 +152,9 @@ impl Reconciler {
             let left = end.duration_since(now);
             Duration::try_from(left).unwrap_or_default()
         });
-        Ok([retry, moving, plan.again_in, expiry]
+        let recovery = related.pods.iter();
+        let recovery = recovery.filter_map(|pod| recovers_in(pod, now)).min();
+        Ok([retry, moving, plan.again_in, expiry, recovery]
             .into_iter()
             .flatten()
             .min())

@@ -174,12 +174,20 @@ impl Findings<'_> {
                 messages(&self.report.problems),
             );
         }
-        let failing = health::failing(self.pods);
+        let failing = health::failing(self.pods, self.now);
         if failing.is_empty() {
-            ConditionUpdate::new(ConditionStatus::False, "AsExpected", "nothing is wrong")
-        } else {
-            ConditionUpdate::new(ConditionStatus::True, "PodsFailing", failing.join("; "))
+            return ConditionUpdate::new(ConditionStatus::False, "AsExpected", "nothing is wrong");
         }
+        let message = failing.join("; ");
+        let mut before = self.previous.conditions.iter();
+        let before = before.find(|condition| condition.kind == Condition::DEGRADED);
+        // The Collector lists valid values in another order at every start, since Go's maps have
+        // none. Its first text stays, so that a restart alone is no change of the status.
+        let message = match before {
+            Some(before) if words(&before.message) == words(&message) => before.message.clone(),
+            _ => message,
+        };
+        ConditionUpdate::new(ConditionStatus::True, "PodsFailing", message)
     }
 
     fn parts(&self) -> impl Iterator<Item = (&'static str, &health::PartHealth)> {
@@ -263,4 +271,12 @@ fn messages(problems: &[StackProblem]) -> String {
         .map(|problem| problem.message.as_str())
         .collect();
     all.join("; ")
+}
+
+/// The words of a message in alphabetical order.
+fn words(message: &str) -> Vec<&str> {
+    let is_delimiter = |char: char| char.is_whitespace() || "[]()".contains(char);
+    let mut words: Vec<_> = message.split(is_delimiter).collect();
+    words.sort_unstable();
+    words
 }

@@ -1,5 +1,6 @@
 //! The health of a stack's parts, from their Deployments and pods.
 
+use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use spoor_api::{stack::Stack, tracing_stack::TailInForce};
 
@@ -111,11 +112,11 @@ fn all_ready(deployment: &Deployment) -> bool {
 }
 
 /// Pods that cannot start or be scheduled, with the reason.
-pub(super) fn failing(pods: &[Pod]) -> Vec<String> {
+pub(super) fn failing(pods: &[Pod], now: Timestamp) -> Vec<String> {
     let staying = pods
         .iter()
         .filter(|pod| pod.metadata.deletion_timestamp.is_none());
-    let mut failing: Vec<String> = staying.filter_map(failure).collect();
+    let mut failing: Vec<String> = staying.filter_map(|pod| failure(pod, now)).collect();
     // In a stable order, since each change of the message would be a write.
     failing.sort();
     if failing.len() > MAX_REPORTED_PODS {
