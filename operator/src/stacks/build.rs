@@ -120,7 +120,7 @@ pub fn build(
             pods: &context.pods,
         });
         objects.extend(collector.network_policies.iter().map(Object::of));
-        objects.extend(collector.disruption_budgets.iter().map(Object::of));
+        objects.extend(collector.disruption_budget.iter().map(Object::of));
         tiers = Some(CollectorTiers {
             gather: tier(&collector.gather.config, &collector.gather.workload),
             decide: tier(&collector.decide.config, &collector.decide.workload),

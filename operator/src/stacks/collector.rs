@@ -24,7 +24,6 @@ pub mod rollout;
 mod rules;
 pub mod samples;
 mod workload;
-mod yaml;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -47,12 +46,9 @@ use super::objects::{
     labels::Component,
     otlp::{self, MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE},
     pod::PodDefaults,
+    text,
+    workload::disruption_budget,
 };
-
-/// The gathering tier, in names of objects.
-pub const GATHER: &str = "gather";
-/// The deciding tier, in names of objects.
-pub const DECIDE: &str = "decide";
 
 /// The annotation of deciding pods with the [`TailTable::digest`] of their rules.
 pub const TAIL_DIGEST: &str = "spoor.dev/tail-digest";
@@ -102,8 +98,8 @@ pub struct CollectorObjects {
     pub decide: Tier,
     /// The NetworkPolicies of both tiers.
     pub network_policies: Vec<NetworkPolicy>,
-    /// The PodDisruptionBudgets of both tiers.
-    pub disruption_budgets: Vec<PodDisruptionBudget>,
+    /// The PodDisruptionBudget of the gathering tier, if it has several pods.
+    pub disruption_budget: Option<PodDisruptionBudget>,
     /// The time after the last change of gathering pods for which parts of a trace may arrive from
     /// two of them.
     pub settle: Duration,
@@ -117,7 +113,7 @@ pub fn build(input: &CollectorInput<'_>) -> CollectorObjects {
         gather: gather(input, replicas),
         decide: decide(input),
         network_policies: network::network_policies(input.stack),
-        disruption_budgets: network::disruption_budgets(input.stack, replicas),
+        disruption_budget: disruption_budget(input.stack, Component::Gather, replicas),
         settle: settle(input.collector),
     }
 }
@@ -151,11 +147,11 @@ fn gather(input: &CollectorInput<'_>, replicas: i32) -> Tier {
     let CollectorInput {
         stack, collector, ..
     } = *input;
-    let peers = format!("{}-{GATHER}", stack.name);
+    let peers = Component::Gather.name_in(stack);
     let config = gather::config(&gather::Gather {
         spread: replicas > 1,
         peers: &peers,
-        decide: format!("{}-{DECIDE}:{}", stack.name, otlp::OTLP_GRPC),
+        decide: format!("{}:{}", Component::Decide.name_in(stack), otlp::OTLP_GRPC),
         reported: input.reported,
         wait: collector.gather_wait,
         memory: memory(collector),
@@ -164,8 +160,7 @@ fn gather(input: &CollectorInput<'_>, replicas: i32) -> Tier {
         stack,
         collector,
         component: Component::Gather,
-        tier: GATHER,
-        config: yaml::document(&config),
+        config: text::yaml(&config),
         replicas,
         ports: &ports::OF_GATHER,
         feature_gates: None,
@@ -196,8 +191,7 @@ fn decide(input: &CollectorInput<'_>) -> Tier {
             stack,
             collector,
             component: Component::Decide,
-            tier: DECIDE,
-            config: yaml::document(&config),
+            config: text::yaml(&config),
             // One pod whatever the replicas, since the parts of a trace have to meet.
             replicas: 1,
             ports: &ports::OF_DECIDE,

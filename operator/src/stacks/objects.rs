@@ -2,9 +2,11 @@
 //! [`super::collector`] depend on this module, and it on neither.
 
 pub mod labels;
+pub mod network;
 pub mod otlp;
 pub mod pod;
 pub mod text;
+pub mod workload;
 
 use std::fmt;
 

@@ -18,7 +18,7 @@ use super::{
     build::{self, BuildContext, BuiltStack, CollectorTiers, otlp_service},
     children::Detail,
     collector::{
-        self, DECIDE, GATHER,
+        self,
         rollout::{LiveTier, RolloutPlan, RolloutState, RolloutWait, spec_hash},
     },
     collector_probe::{CollectorProbe, ProbeOutcome},
@@ -190,9 +190,8 @@ impl Reconciler {
         let Some(tiers) = tiers else {
             return RolloutPlan::default();
         };
-        let name = |tier: &str| format!("{}-{tier}", stack.name);
-        let gather = status::live(related, &name(GATHER), Component::Gather);
-        let decide = status::live(related, &name(DECIDE), Component::Decide);
+        let gather = status::live(related, stack, Component::Gather);
+        let decide = status::live(related, stack, Component::Decide);
         let plan_with = |exporter| {
             let state = RolloutState {
                 gather: gather

@@ -8,7 +8,7 @@ use spoor_api::{Metadata, TracingStack, stack::Route};
 
 use super::{otlp_service::OtlpTarget, *};
 use crate::stacks::{
-    objects::{ObjectKind, labels, pod, text},
+    objects::{ObjectKind, labels, pod},
     validate::validate,
 };
 
@@ -47,7 +47,9 @@ fn all(stack: &Stack) -> Vec<Object> {
 
 /// The objects as a YAML file.
 fn yaml(objects: &[Object]) -> String {
-    let documents = objects.iter().map(|object| text::yaml(&json!(object.body)));
+    let documents = objects
+        .iter()
+        .map(|object| serde_yaml::to_string(&object.body).unwrap());
     documents.collect::<Vec<_>>().join("---\n")
 }
 
@@ -137,7 +139,10 @@ fn storages(#[case] name: &str, #[case] storage: &str) {
     });
     let text = yaml(&objects);
     for line in text.lines().filter(|line| line.contains("password: ")) {
-        assert!(line.contains("password: ${env:STORAGE_PASSWORD}"), "{line}");
+        assert!(
+            line.contains("password: '${env:STORAGE_PASSWORD}"),
+            "{line}"
+        );
     }
     insta::assert_snapshot!(format!("storage_{name}"), text);
 }
@@ -257,7 +262,7 @@ fn the_entrance(#[case] name: &str, #[case] spec: Value, #[case] to: Route) {
     let text = format!(
         "# {}\n{}",
         otlp_service::url(&stack),
-        text::yaml(&json!(service))
+        serde_yaml::to_string(&service).unwrap()
     );
     insta::assert_snapshot!(format!("otlp_service_{name}"), text);
 }
