@@ -15,7 +15,9 @@ use serde::Serialize;
 use spoor_runtime::self_tracing::record_error;
 use tracing::{Instrument, field::Empty};
 
-use super::{ApiServerError, CALL_DEADLINE, chain, watch::Key, with_deadline};
+use super::{
+    ApiServerError, CALL_DEADLINE, chain, resources::controller, watch::Key, with_deadline,
+};
 pub use fingerprint::Fingerprint;
 
 /// An object as it should be.
@@ -139,14 +141,10 @@ impl LiveObject {
     /// Extracts the facts, for a watch to keep.
     pub fn of<K: Resource + Serialize>(object: &K) -> Self {
         let metadata = object.meta();
-        let owners = metadata.owner_references.iter().flatten();
         let managers = metadata.managed_fields.iter().flatten();
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
-            controller: owners
-                .filter(|owner| owner.controller == Some(true))
-                .map(|owner| owner.uid.clone())
-                .next(),
+            controller: controller(metadata).map(|owner| owner.uid.clone()),
             appliers: managers
                 .filter(|entry| entry.operation.as_deref() == Some("Apply"))
                 .filter_map(|entry| entry.manager.clone())
@@ -309,11 +307,7 @@ impl Applier {
 
     /// An object whose controller somebody has removed is still ours.
     fn is_ours(&self, live: &LiveObject, desired: &DynamicObject) -> bool {
-        let owners = desired.metadata.owner_references.iter().flatten();
-        let controller = owners
-            .filter(|owner| owner.controller == Some(true))
-            .map(|owner| owner.uid.as_str())
-            .next();
+        let controller = controller(&desired.metadata).map(|owner| owner.uid.as_str());
         // Labels prove nothing, since anyone can set them; having applied the object does.
         let is_applied = live
             .appliers

@@ -43,8 +43,9 @@ use memory::TierMemory;
 use workload::{Pods, resources};
 
 use super::objects::{
+    Object,
     labels::Component,
-    otlp::{self, MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE},
+    otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE},
     pod::PodDefaults,
     text,
     workload::disruption_budget,
@@ -87,6 +88,14 @@ pub struct Tier {
     pub config: ConfigMap,
     /// Its pods.
     pub workload: Deployment,
+}
+
+impl Tier {
+    /// Its objects.
+    #[must_use]
+    pub fn objects(&self) -> [Object; 2] {
+        [Object::of(&self.config), Object::of(&self.workload)]
+    }
 }
 
 /// All objects of a stack's Collector.
@@ -144,29 +153,15 @@ fn settle(collector: &ManagedCollector) -> Duration {
 }
 
 fn gather(input: &CollectorInput<'_>, replicas: i32) -> Tier {
-    let CollectorInput {
-        stack, collector, ..
-    } = *input;
-    let peers = Component::Gather.name_in(stack);
-    let config = gather::config(&gather::Gather {
-        spread: replicas > 1,
-        peers: &peers,
-        decide: format!("{}:{}", Component::Decide.name_in(stack), otlp::OTLP_GRPC),
-        reported: input.reported,
-        wait: collector.gather_wait,
-        memory: memory(collector),
-    });
     let pods = Pods {
-        stack,
-        collector,
+        input,
         component: Component::Gather,
-        config: text::yaml(&config),
+        config: text::yaml(&gather::config(input)),
         replicas,
         ports: &ports::OF_GATHER,
         feature_gates: None,
-        drain: gather_drain(collector),
+        drain: gather_drain(input.collector),
         annotations: BTreeMap::new(),
-        defaults: input.pods,
     };
     pods.build()
 }
@@ -174,22 +169,9 @@ fn gather(input: &CollectorInput<'_>, replicas: i32) -> Tier {
 fn decide(input: &CollectorInput<'_>) -> Tier {
     let namespace = &input.stack.namespace;
     let of = |tail: &TailTable, annotations| {
-        let CollectorInput {
-            stack, collector, ..
-        } = *input;
-        let exporters = collector.exporters.iter();
-        let config = decide::config(&decide::Decide {
-            policies: rules::policies(tail, namespace),
-            jaeger: input.jaeger_otlp,
-            exporters: exporters
-                .map(|(name, config)| (name.as_str(), config))
-                .collect(),
-            wait: collector.decision_wait,
-            memory: memory(collector),
-        });
+        let config = decide::config(input, rules::policies(tail, namespace));
         let pods = Pods {
-            stack,
-            collector,
+            input,
             component: Component::Decide,
             config: text::yaml(&config),
             // One pod whatever the replicas, since the parts of a trace have to meet.
@@ -198,27 +180,20 @@ fn decide(input: &CollectorInput<'_>) -> Tier {
             feature_gates: Some(decide::FEATURE_GATES),
             drain: ENDPOINTS_LAG + MAX_CONNECTION_AGE,
             annotations,
-            defaults: input.pods,
         };
         pods.build()
     };
     // Hashed without rules, so that the rollout can tell a change of rules from one of the
     // pipeline.
     let without_rules = of(&TailTable::default(), BTreeMap::new()).workload;
+    let policies = rules::count(input.tail, namespace);
     let annotations = [
         (TAIL_DIGEST, input.tail.digest(namespace).to_string()),
-        (
-            TAIL_POLICIES,
-            rules::count(input.tail, namespace).to_string(),
-        ),
+        (TAIL_POLICIES, policies.to_string()),
         (PIPELINE_HASH, workload::hash(&without_rules)),
     ];
-    of(
-        input.tail,
-        annotations
-            .map(|(key, value)| (key.to_owned(), value))
-            .into(),
-    )
+    let annotations = annotations.map(|(key, value)| (key.to_owned(), value));
+    of(input.tail, annotations.into())
 }
 
 fn memory(collector: &ManagedCollector) -> TierMemory {

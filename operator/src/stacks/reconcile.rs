@@ -15,10 +15,10 @@ use tracing::Span;
 
 use super::{
     apply::{self, ApplyReport, DesiredObjects, StackProblem},
-    build::{self, BuildContext, BuiltStack, CollectorTiers, otlp_service},
+    build::{self, BuildContext, BuiltStack, otlp_service},
     children::Detail,
     collector::{
-        self,
+        self, CollectorObjects,
         rollout::{LiveTier, RolloutPlan, RolloutState, RolloutWait, spec_hash},
     },
     collector_probe::{CollectorProbe, ProbeOutcome},
@@ -184,7 +184,7 @@ impl Reconciler {
         stack: &Stack,
         object: &StackObject,
         related: &RelatedObjects,
-        tiers: Option<&CollectorTiers>,
+        tiers: Option<&CollectorObjects>,
         now: Timestamp,
     ) -> RolloutPlan {
         let Some(tiers) = tiers else {
@@ -202,14 +202,14 @@ impl Reconciler {
                     .map(|(workload, pods)| LiveTier { workload, pods }),
                 exporter,
             };
-            collector::rollout::plan(&state, &tiers.collector, now)
+            collector::rollout::plan(&state, tiers, now)
         };
         // The exporter's health costs a request to the pod, so it is read only if everything else
         // allows the deciding pod to be replaced.
         let mut plan = plan_with(collector::exporter::ExporterHealth::Unknown);
-        let is_outdated = decide.as_ref().is_some_and(|(workload, _)| {
-            spec_hash(workload) != spec_hash(&tiers.collector.decide.workload)
-        });
+        let is_outdated = decide
+            .as_ref()
+            .is_some_and(|(workload, _)| spec_hash(workload) != spec_hash(&tiers.decide.workload));
         if plan.decide && is_outdated {
             let pods = decide.as_ref().map(|(_, pods)| pods.as_slice());
             match self
@@ -392,9 +392,9 @@ fn desired_objects(
             (plan.gather, tiers.gather, Component::Gather),
             (plan.decide, tiers.decide, Component::Decide),
         ];
-        for (is_allowed, objects, component) in tiers {
+        for (is_allowed, tier, component) in tiers {
             if is_allowed {
-                desired.apply.extend(objects);
+                desired.apply.extend(tier.objects());
             } else {
                 desired.leave_components.push(component.as_str());
             }

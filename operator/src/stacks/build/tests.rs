@@ -41,7 +41,8 @@ fn all(stack: &Stack) -> Vec<Object> {
     };
     let built = build(stack, &context(), target, true, &TailTable::default());
     let tiers = built.tiers.into_iter();
-    let tiers = tiers.flat_map(|tiers| [tiers.gather, tiers.decide].concat());
+    let tiers = tiers.flat_map(|tiers| [tiers.gather, tiers.decide]);
+    let tiers = tiers.flat_map(|tier| tier.objects());
     built.objects.into_iter().chain(tiers).collect()
 }
 
@@ -179,7 +180,8 @@ fn templates(stack: &Stack, context: &BuildContext) -> Vec<Value> {
     };
     let built = build(stack, context, target, true, &TailTable::default());
     let tiers = built.tiers.into_iter();
-    let tiers = tiers.flat_map(|tiers| [tiers.gather, tiers.decide].concat());
+    let tiers = tiers.flat_map(|tiers| [tiers.gather, tiers.decide]);
+    let tiers = tiers.flat_map(|tier| tier.objects());
     let objects = built.objects.into_iter().chain(tiers);
     let workloads = objects.filter(|object| object.kind == ObjectKind::Deployment);
     let templates: Vec<_> = workloads

@@ -10,12 +10,12 @@ use k8s_openapi::api::{
     },
 };
 use serde::Serialize;
-use spoor_api::stack::{ManagedCollector, Stack};
+use spoor_api::stack::ManagedCollector;
 
-use super::{Tier, memory::TierMemory, ports};
+use super::{CollectorInput, Tier, memory::TierMemory, ports};
 use crate::stacks::objects::{
     labels::{Component, component_metadata, label_selector, selector},
-    pod::{self, DefaultResources, PodDefaults},
+    pod::{self, DefaultResources},
     text,
     workload::{CONFIG_FILE, config_map, container_ports, read_only_mount, rolling_update},
 };
@@ -34,8 +34,7 @@ const RESOURCES: DefaultResources = DefaultResources {
 
 /// The inputs of a tier's pods.
 pub(super) struct Pods<'a> {
-    pub(super) stack: &'a Stack,
-    pub(super) collector: &'a ManagedCollector,
+    pub(super) input: &'a CollectorInput<'a>,
     pub(super) component: Component,
     pub(super) config: String,
     pub(super) replicas: i32,
@@ -46,13 +45,11 @@ pub(super) struct Pods<'a> {
     pub(super) drain: Duration,
     /// The annotations of the pods.
     pub(super) annotations: BTreeMap<String, String>,
-    /// Defaults for the pods of every stack.
-    pub(super) defaults: &'a PodDefaults,
 }
 
 impl Pods<'_> {
     pub(super) fn build(self) -> Tier {
-        let config = config_map(self.stack, self.component, &self.config);
+        let config = config_map(self.input.stack, self.component, &self.config);
         let mut workload = self.deployment(&config);
         let hash = hash(&workload.spec);
         workload.metadata.annotations = Some(BTreeMap::from([(SPEC_HASH.to_owned(), hash)]));
@@ -61,16 +58,16 @@ impl Pods<'_> {
 
     fn deployment(&self, config: &ConfigMap) -> Deployment {
         Deployment {
-            metadata: component_metadata(self.stack, self.component),
+            metadata: component_metadata(self.input.stack, self.component),
             spec: Some(DeploymentSpec {
                 replicas: Some(self.replicas),
-                selector: label_selector(self.stack, self.component),
+                selector: label_selector(self.input.stack, self.component),
                 strategy: Some(rolling_update()),
                 revision_history_limit: Some(2),
                 template: PodTemplateSpec {
                     metadata: Some(pod::metadata(
-                        &self.collector.pod.additions,
-                        selector(self.stack, self.component),
+                        &self.input.collector.pod.additions,
+                        selector(self.input.stack, self.component),
                         self.annotations.clone(),
                     )),
                     spec: Some(self.pod(config)),
@@ -88,9 +85,9 @@ impl Pods<'_> {
             ..pod::spec(
                 self.container(),
                 vec![pod::config_volume("config", config)],
-                &self.collector.pod,
-                &label_selector(self.stack, self.component),
-                self.defaults,
+                &self.input.collector.pod,
+                &label_selector(self.input.stack, self.component),
+                self.input.pods,
             )
         }
     }
@@ -100,24 +97,25 @@ impl Pods<'_> {
             .feature_gates
             .map(|gates| format!("--feature-gates={gates}"));
         let config = format!("--config={CONFIG_FOLDER}/{CONFIG_FILE}");
-        let secrets = self.collector.env_from_secrets.iter();
+        let secrets = self.input.collector.env_from_secrets.iter();
         let env_from: Vec<_> = secrets.map(|name| env_from(name.as_str())).collect();
         Container {
             name: "collector".to_owned(),
             image: Some(
-                self.defaults
-                    .image(&self.collector.image, ManagedCollector::DEFAULT_IMAGE),
+                self.input
+                    .pods
+                    .image(&self.input.collector.image, ManagedCollector::DEFAULT_IMAGE),
             ),
-            image_pull_policy: Some(self.collector.image_pull_policy.as_str().to_owned()),
+            image_pull_policy: Some(self.input.collector.image_pull_policy.as_str().to_owned()),
             args: Some(std::iter::once(config).chain(gates).collect()),
             env: Some(vec![EnvVar {
                 name: "GOMEMLIMIT".to_owned(),
-                value: Some(TierMemory::of(&resources(self.collector)).go()),
+                value: Some(TierMemory::of(&resources(self.input.collector)).go()),
                 ..EnvVar::default()
             }]),
             env_from: Some(env_from).filter(|all| !all.is_empty()),
             ports: Some(container_ports(self.ports)),
-            resources: Some(resources(self.collector)),
+            resources: Some(resources(self.input.collector)),
             readiness_probe: Some(pod::http_probe("/", ports::HEALTH, 2, 3)),
             liveness_probe: Some(pod::http_probe("/", ports::HEALTH, 10, 6)),
             lifecycle: Some(pod::pre_stop_delay(seconds(self.drain))),

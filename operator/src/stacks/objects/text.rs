@@ -62,12 +62,11 @@ mod tests {
         });
         insta::assert_snapshot!(yaml(&value), @r#"
         policies:
-        - name: "a/b"
+        - name: 'a/b'
           span:
-          - "x == \"\U00002028\""
-          - "ü"
-        -
-          - 1
+          - "x == \"\L\""
+          - 'ü'
+        - - 1
           - 2.5
         - true
         receivers:
@@ -76,5 +75,13 @@ mod tests {
               grpc: {}
         "yes": null
         "#);
+    }
+
+    #[test]
+    fn quotes_keys_that_readers_differ_on() {
+        for key in ["yes", "0o17", "1:30", "~", "1e3"] {
+            let text = yaml(&json!({key: 1}));
+            assert!(text.starts_with(['"', '\'']), "{text}");
+        }
     }
 }
