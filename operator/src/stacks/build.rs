@@ -111,7 +111,7 @@ pub fn build(
         objects.extend(collector.disruption_budget.iter().map(Object::of));
         tiers = Some(collector);
     }
-    // The order of `ObjectKind`: a pod must not start before its ConfigMap and its NetworkPolicy exist.
+    // A pod must not start before its ConfigMap and its NetworkPolicy exist.
     objects.sort_by_key(|object| object.kind);
     BuiltStack { objects, tiers }
 }
