@@ -35,7 +35,7 @@ pub use settings::{ListenAddresses, PoliciesArguments, PoliciesSettings};
 pub use tokens::AUDIENCE;
 
 use crate::role::{Replica, RoleError, RunningRole, StandbyReadiness};
-use controller::PoliciesController;
+use controller::{ControllerState, PoliciesController};
 use identity::PodIdentifier;
 use metrics::PoliciesMetrics;
 use pods::PodsByAddress;
@@ -121,15 +121,16 @@ pub async fn start(
     let (path, key) = (settings.certificate.clone(), settings.key.clone());
     let tasks = replica.tasks.clone();
     tasks.spawn(certificate.clone().watch_files(path, key, stop.clone()));
-    let controller = PoliciesController::new(
-        sources.clone(),
-        replica.watches.clone(),
+    let controller = PoliciesController {
+        sources: sources.clone(),
+        watches: replica.watches.clone(),
         control,
-        PoliciesMetrics::register(&mut replica.registry),
-        replica.leadership.clone(),
-        replica.claims.clone(),
-        replica.events.clone(),
-    );
+        metrics: PoliciesMetrics::register(&mut replica.registry),
+        leadership: replica.leadership.clone(),
+        claims: replica.claims.clone(),
+        events: replica.events.clone(),
+        state: ControllerState::default(),
+    };
     let (opened, endpoints) = watch::channel(None);
     let is_published = endpoints.clone();
     let readiness = replica.readiness(StandbyReadiness::NotReady, move || {

@@ -13,9 +13,11 @@ use parking_lot::Mutex;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use serde::Serialize;
 use spoor_runtime::self_tracing::record_error;
-use tracing::{Instrument, Span, field::Empty};
+use tracing::{Instrument, field::Empty};
 
-use super::{ApiServerError, CALL_DEADLINE, chain, watch::Key, with_deadline};
+use super::{
+    ApiServerError, CALL_DEADLINE, chain, resources::controller, watch::Key, with_deadline,
+};
 pub use fingerprint::Fingerprint;
 
 /// An object as it should be.
@@ -75,32 +77,12 @@ pub enum ApplyError {
         #[source]
         source: serde_json::Error,
     },
-    /// The existing object could not be read.
-    #[error("cannot read {kind} {key}")]
-    Read {
-        /// The kind of the object.
-        kind: String,
-        /// Its namespace and name.
-        key: Key,
-        /// The cause.
-        #[source]
-        source: ApiServerError,
-    },
-    /// The API server did not accept the object.
-    #[error("cannot apply {kind} {key}")]
-    Apply {
-        /// The kind of the object.
-        kind: String,
-        /// Its namespace and name.
-        key: Key,
-        /// The cause.
-        #[source]
-        source: ApiServerError,
-    },
-    /// The API server did not delete the object.
-    #[error("cannot delete {kind} {key}")]
-    Delete {
-        /// The kind of the object.
+    /// A call to the API server failed.
+    #[error("cannot {action} {kind} {key}")]
+    Call {
+        /// What the call was to do: read, apply or delete.
+        action: &'static str,
+        /// The kind of the object, or its status.
         kind: String,
         /// Its namespace and name.
         key: Key,
@@ -159,14 +141,10 @@ impl LiveObject {
     /// Extracts the facts, for a watch to keep.
     pub fn of<K: Resource + Serialize>(object: &K) -> Self {
         let metadata = object.meta();
-        let owners = metadata.owner_references.iter().flatten();
         let managers = metadata.managed_fields.iter().flatten();
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
-            controller: owners
-                .filter(|owner| owner.controller == Some(true))
-                .map(|owner| owner.uid.clone())
-                .next(),
+            controller: controller(metadata).map(|owner| owner.uid.clone()),
             appliers: managers
                 .filter(|entry| entry.operation.as_deref() == Some("Apply"))
                 .filter_map(|entry| entry.manager.clone())
@@ -244,15 +222,8 @@ impl Applier {
         let api = self.api(&manifest.resource, &place.1);
         let patch = Patch::Apply(&manifest.object);
         self.writes.inc();
-        let span = span("apply", "PATCH", &place.0, &place.1);
-        let call = api.patch(&place.1.name, &parameters, &patch);
-        let after = match traced(span, call).await {
-            Ok(after) => after,
-            Err(source) => {
-                let (kind, key) = place;
-                return Err(ApplyError::Apply { kind, key, source });
-            }
-        };
+        let write = api.patch(&place.1.name, &parameters, &patch);
+        let after = call("apply", "PATCH", &place.0, &place.1, write).await?;
         // The API server adds defaults, so what it stored is remembered and not what was sent.
         let stored = Fingerprint::of(&after);
         self.applied
@@ -269,15 +240,16 @@ impl Applier {
     /// Writes an object's status. This is always a call.
     ///
     /// # Errors
-    /// [`ApplyError::Apply`].
+    /// [`ApplyError::Call`].
     pub async fn apply_status(
         &self,
         resource: &ApiResource,
         key: &Key,
         status: &impl Serialize,
     ) -> Result<DynamicObject, ApplyError> {
+        let kind = format!("{}/status", resource.kind);
         let status = serde_json::to_value(status).map_err(|source| ApplyError::Encode {
-            kind: format!("the status of {}", resource.kind),
+            kind: kind.clone(),
             key: key.clone(),
             source,
         })?;
@@ -287,20 +259,14 @@ impl Applier {
         let api = self.api(resource, key);
         let patch = Patch::Apply(&object);
         self.writes.inc();
-        let span = span("apply", "PATCH", &format!("{}/status", resource.kind), key);
-        let call = api.patch_status(&key.name, &parameters, &patch);
-        let applied = traced(span, call).await;
-        applied.map_err(|source| ApplyError::Apply {
-            kind: format!("the status of {}", resource.kind),
-            key: key.clone(),
-            source,
-        })
+        let write = api.patch_status(&key.name, &parameters, &patch);
+        call("apply", "PATCH", &kind, key, write).await
     }
 
     /// Deletes an object, if it exists and is still the one with this uid.
     ///
     /// # Errors
-    /// [`ApplyError::Delete`].
+    /// [`ApplyError::Call`].
     pub async fn delete(
         &self,
         resource: &ApiResource,
@@ -319,40 +285,29 @@ impl Applier {
             .lock()
             .remove(&(resource.kind.clone(), key.clone()));
         self.writes.inc();
-        let span = span("delete", "DELETE", &resource.kind, key);
-        match traced(span, api.delete(&key.name, &parameters)).await {
-            Ok(_) => Ok(()),
+        let delete = api.delete(&key.name, &parameters);
+        match call("delete", "DELETE", &resource.kind, key, delete).await {
             // A conflict means that the uid differs: the object in question is gone.
-            Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
-            Err(source) => Err(ApplyError::Delete {
-                kind: resource.kind.clone(),
-                key: key.clone(),
-                source,
-            }),
+            Err(ApplyError::Call { source, .. })
+                if source.is_not_found() || source.is_conflict() =>
+            {
+                Ok(())
+            }
+            result => result.map(drop),
         }
     }
 
     async fn live(&self, manifest: &Manifest) -> Result<Option<LiveObject>, ApplyError> {
         let key = manifest.key();
         let api = self.api(&manifest.resource, &key);
-        let span = span("read", "GET", &manifest.resource.kind, &key);
-        match traced(span, api.get_opt(&key.name)).await {
-            Ok(found) => Ok(found.as_ref().map(LiveObject::of)),
-            Err(source) => Err(ApplyError::Read {
-                kind: manifest.resource.kind.clone(),
-                key,
-                source,
-            }),
-        }
+        let read = api.get_opt(&key.name);
+        let found = call("read", "GET", &manifest.resource.kind, &key, read).await?;
+        Ok(found.as_ref().map(LiveObject::of))
     }
 
     /// An object whose controller somebody has removed is still ours.
     fn is_ours(&self, live: &LiveObject, desired: &DynamicObject) -> bool {
-        let owners = desired.metadata.owner_references.iter().flatten();
-        let controller = owners
-            .filter(|owner| owner.controller == Some(true))
-            .map(|owner| owner.uid.as_str())
-            .next();
+        let controller = controller(&desired.metadata).map(|owner| owner.uid.as_str());
         // Labels prove nothing, since anyone can set them; having applied the object does.
         let is_applied = live
             .appliers
@@ -371,12 +326,18 @@ impl Applier {
     }
 }
 
-/// The client span of a call. Leases and events have none: they would be most of the spans and say
-/// nothing about a resource.
-fn span(operation: &str, method: &str, kind: &str, key: &Key) -> Span {
-    tracing::info_span!(
+/// Makes a call within a client span. Leases and events have none: they would be most of the spans
+/// and say nothing about a resource.
+async fn call<T>(
+    action: &'static str,
+    method: &str,
+    kind: &str,
+    key: &Key,
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ApplyError> {
+    let span = tracing::info_span!(
         "call",
-        otel.name = %format_args!("{operation} {kind}"),
+        otel.name = %format_args!("{action} {kind}"),
         otel.kind = "client",
         otel.status_code = Empty,
         otel.status_description = Empty,
@@ -385,22 +346,18 @@ fn span(operation: &str, method: &str, kind: &str, key: &Key) -> Span {
         k8s.namespace.name = key.namespace,
         k8s.object.kind = kind,
         k8s.object.name = key.name,
-    )
-}
-
-/// Makes a call within its span.
-async fn traced<T>(
-    span: Span,
-    call: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, ApiServerError> {
-    let result = with_deadline(CALL_DEADLINE, call)
-        .instrument(span.clone())
-        .await;
-    if let Err(error) = &result {
-        if let Some(code) = error.code() {
+    );
+    let result = with_deadline(CALL_DEADLINE, call).instrument(span.clone());
+    result.await.map_err(|source| {
+        if let Some(code) = source.code() {
             span.record("http.response.status_code", i64::from(code));
         }
-        record_error(&span, &chain(error));
-    }
-    result
+        record_error(&span, &chain(&source));
+        ApplyError::Call {
+            action,
+            kind: kind.to_owned(),
+            key: key.clone(),
+            source,
+        }
+    })
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kube::core::Status;
+
 /// The deadline of one call to the API server.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -17,28 +19,27 @@ pub enum ApiServerError {
 }
 
 impl ApiServerError {
-    /// The HTTP status of the API server's response, if there was one.
-    #[must_use]
-    pub fn code(&self) -> Option<u16> {
+    /// The API server's response, if there was one.
+    fn response(&self) -> Option<&Status> {
         match self {
             Self::Failed(error) => match &**error {
-                kube::Error::Api(status) => Some(status.code),
+                kube::Error::Api(status) => Some(status),
                 _ => None,
             },
             Self::DeadlineExceeded(_) => None,
         }
     }
 
+    /// The HTTP status of the API server's response, if there was one.
+    #[must_use]
+    pub fn code(&self) -> Option<u16> {
+        self.response().map(|status| status.code)
+    }
+
     /// The message in the API server's response, if there was one.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
-        match self {
-            Self::Failed(error) => match &**error {
-                kube::Error::Api(status) => Some(&status.message),
-                _ => None,
-            },
-            Self::DeadlineExceeded(_) => None,
-        }
+        self.response().map(|status| status.message.as_str())
     }
 
     /// Returns true if the object does not exist.

@@ -1,6 +1,9 @@
 //! Spoor's own resources, as clients and events refer to them.
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::{
+    api::core::v1::ObjectReference,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
 use kube::{
     Api, Client, Resource,
     core::{ApiResource, DynamicResourceScope, GroupVersionKind},
@@ -44,6 +47,13 @@ pub fn reference(kind: &str, key: &Key, uid: &str) -> ObjectReference {
         uid: Some(uid.to_owned()),
         ..ObjectReference::default()
     }
+}
+
+/// The owner that controls an object, if any.
+#[must_use]
+pub fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
+    let mut owners = metadata.owner_references.iter().flatten();
+    owners.find(|owner| owner.controller == Some(true))
 }
 
 /// The metadata of an object, as it is written in YAML.

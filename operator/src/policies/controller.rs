@@ -40,7 +40,7 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(2);
 /// The time after a publication for which clients are expected to be applying it.
 const ACTIVE_PERIOD: Duration = Duration::from_secs(3);
 
-/// The state that the two loops share.
+/// The parts that the two loops share.
 pub(super) struct PoliciesController {
     pub(super) sources: PolicySources,
     pub(super) watches: Watches,
@@ -48,7 +48,13 @@ pub(super) struct PoliciesController {
     pub(super) metrics: PoliciesMetrics,
     pub(super) leadership: watch::Receiver<Leadership>,
     pub(super) claims: NamespaceClaims,
-    events: Arc<EventQueue>,
+    pub(super) events: Arc<EventQueue>,
+    pub(super) state: ControllerState,
+}
+
+/// The state that the two loops exchange.
+#[derive(Default)]
+pub(super) struct ControllerState {
     resolved: ArcSwapOption<ResolvedSnapshot>,
     /// Counts resolutions.
     resolutions: watch::Sender<u64>,
@@ -65,39 +71,15 @@ struct ResolvedSnapshot {
 }
 
 impl PoliciesController {
-    pub(super) fn new(
-        sources: PolicySources,
-        watches: Watches,
-        control: Control,
-        metrics: PoliciesMetrics,
-        leadership: watch::Receiver<Leadership>,
-        claims: NamespaceClaims,
-        events: Arc<EventQueue>,
-    ) -> Self {
-        Self {
-            sources,
-            watches,
-            control,
-            metrics,
-            leadership,
-            claims,
-            events,
-            resolved: ArcSwapOption::empty(),
-            resolutions: watch::Sender::new(0),
-            new_services: Notify::new(),
-            connected: ArcSwapOption::empty(),
-        }
-    }
-
     /// Resolves and publishes if anything has changed. Returns the time of the next expiry.
     pub(super) fn resolve(&self) -> Option<Timestamp> {
         let started = Instant::now();
         let now = Timestamp::now();
         let snapshot = self.sources.snapshot(&self.claims);
         self.report_refusals();
-        let connected = self.connected.load_full().unwrap_or_default();
+        let connected = self.state.connected.load_full().unwrap_or_default();
         let inputs = ResolutionInputs::of(&snapshot, &connected);
-        let before = self.resolved.load_full();
+        let before = self.state.resolved.load_full();
         let before = before.map(|before| before.resolved.clone());
         let resolved = match &before {
             Some(before) if before.is_current_for(&inputs, now) => {
@@ -121,12 +103,13 @@ impl PoliciesController {
         };
         let next_expiry = resolved.resolution.next_expiry;
         // After the publication, so that no status reports a plan that is not served yet.
-        self.resolved.store(Some(Arc::new(ResolvedSnapshot {
+        self.state.resolved.store(Some(Arc::new(ResolvedSnapshot {
             policies: snapshot.policies,
             resolved,
         })));
         // Even if the resolution is the same: the change may be an edited status.
-        self.resolutions
+        self.state
+            .resolutions
             .send_modify(|count| *count = count.wrapping_add(1));
         next_expiry
     }
@@ -148,7 +131,7 @@ impl PoliciesController {
         loop {
             tokio::select! {
                 ticked = changed.changed() => if ticked.is_err() { return },
-                () = self.new_services.notified() => {}
+                () = self.state.new_services.notified() => {}
                 () = until(expiry) => {}
             }
             tokio::time::sleep(DEBOUNCE_DELAY).await;
@@ -161,7 +144,7 @@ impl PoliciesController {
     /// Writes statuses as they become due, until the election ends. Writes only while nobody else
     /// can be the leader.
     pub(super) async fn run_status_writer(&self, mut statuses: Statuses) {
-        let mut resolutions = self.resolutions.subscribe();
+        let mut resolutions = self.state.resolutions.subscribe();
         let mut reports = self.control.changed();
         let mut leadership = self.leadership.clone();
         let mut active_until = Instant::now();
@@ -173,7 +156,7 @@ impl PoliciesController {
             resolutions.mark_unchanged();
             reports.mark_unchanged();
             self.update_connected();
-            let Some(snapshot) = self.resolved.load_full() else {
+            let Some(snapshot) = self.state.resolved.load_full() else {
                 return;
             };
             let ResolvedSnapshot { policies, resolved } = &*snapshot;
@@ -216,7 +199,7 @@ impl PoliciesController {
         let connected = instances
             .filter(|it| it.connected)
             .map(|it| (it.instance.namespace, it.instance.service));
-        let known = self.connected.load_full().unwrap_or_default();
+        let known = self.state.connected.load_full().unwrap_or_default();
         let mut services: BTreeSet<NamespacedService> = connected.collect();
         services.extend(known.iter().cloned());
         // Pods are many, and this runs up to twenty times a second, so they are read only if a new
@@ -230,8 +213,8 @@ impl PoliciesController {
             services.retain(|(namespace, service)| with_pods.contains(&(namespace, service)));
         }
         if services != *known {
-            self.connected.store(Some(Arc::new(services)));
-            self.new_services.notify_one();
+            self.state.connected.store(Some(Arc::new(services)));
+            self.state.new_services.notify_one();
         }
     }
 }

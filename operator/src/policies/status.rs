@@ -268,5 +268,5 @@ async fn write(
 }
 
 fn is_gone(error: &ApplyError) -> bool {
-    matches!(error, ApplyError::Apply { source, .. } if source.is_not_found())
+    matches!(error, ApplyError::Call { source, .. } if source.is_not_found())
 }

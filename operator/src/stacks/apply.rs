@@ -188,12 +188,7 @@ fn owned(object: Object, stack: &StackObject) -> Manifest {
 }
 
 fn is_unreachable(error: &ApplyError) -> bool {
-    match error {
-        ApplyError::Read { source, .. }
-        | ApplyError::Apply { source, .. }
-        | ApplyError::Delete { source, .. } => source.code().is_none(),
-        ApplyError::NameTaken { .. } | ApplyError::Encode { .. } => false,
-    }
+    matches!(error, ApplyError::Call { source, .. } if source.code().is_none())
 }
 
 impl ApplyReport {
@@ -211,11 +206,8 @@ impl ApplyReport {
 
 /// The error and the API server's own message.
 fn explained(error: &ApplyError) -> String {
-    let source = match error {
-        ApplyError::Read { source, .. }
-        | ApplyError::Apply { source, .. }
-        | ApplyError::Delete { source, .. } => source,
-        ApplyError::NameTaken { .. } | ApplyError::Encode { .. } => return error.to_string(),
+    let ApplyError::Call { source, .. } = error else {
+        return error.to_string();
     };
     match source.message() {
         Some(message) => format!("{error}: {message}"),

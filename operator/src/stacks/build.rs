@@ -7,13 +7,12 @@ pub mod otlp_service;
 #[cfg(test)]
 mod tests;
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use spoor_api::stack::{Collector, Jaeger, Stack};
 use spoor_policy::TailTable;
 
 use self::otlp_service::OtlpTarget;
 use super::{
-    collector,
+    collector::{self, CollectorObjects},
     objects::{
         Object,
         otlp::{OTLP_GRPC, OTLP_HTTP},
@@ -70,18 +69,7 @@ pub struct BuiltStack {
     /// All objects but those of the Collector's tiers.
     pub objects: Vec<Object>,
     /// The Collector's tiers, which are changed one at a time.
-    pub tiers: Option<CollectorTiers>,
-}
-
-/// The Collector's tiers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CollectorTiers {
-    /// All of the Collector, for planning its rollout.
-    pub collector: collector::CollectorObjects,
-    /// The objects of the gathering tier.
-    pub gather: Vec<Object>,
-    /// The objects of the deciding tier.
-    pub decide: Vec<Object>,
+    pub tiers: Option<CollectorObjects>,
 }
 
 /// Builds the objects of a stack. `with_collector` is true while the Collector is needed. Its
@@ -120,20 +108,12 @@ pub fn build(
             pods: &context.pods,
         });
         objects.extend(collector.network_policies.iter().map(Object::of));
-        objects.extend(collector.disruption_budgets.iter().map(Object::of));
-        tiers = Some(CollectorTiers {
-            gather: tier(&collector.gather.config, &collector.gather.workload),
-            decide: tier(&collector.decide.config, &collector.decide.workload),
-            collector,
-        });
+        objects.extend(collector.disruption_budget.iter().map(Object::of));
+        tiers = Some(collector);
     }
-    // The order of `ObjectKind`: a pod must not start before its ConfigMap and its NetworkPolicy exist.
+    // A pod must not start before its ConfigMap and its NetworkPolicy exist.
     objects.sort_by_key(|object| object.kind);
     BuiltStack { objects, tiers }
-}
-
-fn tier(config: &ConfigMap, workload: &Deployment) -> Vec<Object> {
-    vec![Object::of(config), Object::of(workload)]
 }
 
 /// The host and port of Jaeger's OTLP receiver over gRPC.

@@ -22,6 +22,7 @@ use super::objects::{
 };
 use crate::kubernetes::{
     apply::LiveObject,
+    resources::controller,
     watch::{Key, ObjectStore, WatchScope, Watches},
 };
 
@@ -180,14 +181,11 @@ where
     K: StackResource + Resource<DynamicType = ()> + Serialize,
 {
     let metadata = object.meta();
-    let owners = metadata.owner_references.iter().flatten();
-    let owner = owners
-        .filter(|owner| owner.controller == Some(true) && owner.kind == TracingStack::KIND)
-        .map(|owner| Owner {
-            name: owner.name.clone(),
-            uid: owner.uid.clone(),
-        })
-        .next();
+    let owner = controller(metadata).filter(|owner| owner.kind == TracingStack::KIND);
+    let owner = owner.map(|owner| Owner {
+        name: owner.name.clone(),
+        uid: owner.uid.clone(),
+    });
     StackChild {
         kind: K::KIND,
         key: Key::of(&object),

@@ -24,7 +24,6 @@ pub mod rollout;
 mod rules;
 pub mod samples;
 mod workload;
-mod yaml;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -44,15 +43,13 @@ use memory::TierMemory;
 use workload::{Pods, resources};
 
 use super::objects::{
+    Object,
     labels::Component,
-    otlp::{self, MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE},
+    otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE},
     pod::PodDefaults,
+    text,
+    workload::disruption_budget,
 };
-
-/// The gathering tier, in names of objects.
-pub const GATHER: &str = "gather";
-/// The deciding tier, in names of objects.
-pub const DECIDE: &str = "decide";
 
 /// The annotation of deciding pods with the [`TailTable::digest`] of their rules.
 pub const TAIL_DIGEST: &str = "spoor.dev/tail-digest";
@@ -93,6 +90,14 @@ pub struct Tier {
     pub workload: Deployment,
 }
 
+impl Tier {
+    /// Its objects.
+    #[must_use]
+    pub fn objects(&self) -> [Object; 2] {
+        [Object::of(&self.config), Object::of(&self.workload)]
+    }
+}
+
 /// All objects of a stack's Collector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CollectorObjects {
@@ -102,8 +107,8 @@ pub struct CollectorObjects {
     pub decide: Tier,
     /// The NetworkPolicies of both tiers.
     pub network_policies: Vec<NetworkPolicy>,
-    /// The PodDisruptionBudgets of both tiers.
-    pub disruption_budgets: Vec<PodDisruptionBudget>,
+    /// The PodDisruptionBudget of the gathering tier, if it has several pods.
+    pub disruption_budget: Option<PodDisruptionBudget>,
     /// The time after the last change of gathering pods for which parts of a trace may arrive from
     /// two of them.
     pub settle: Duration,
@@ -117,7 +122,7 @@ pub fn build(input: &CollectorInput<'_>) -> CollectorObjects {
         gather: gather(input, replicas),
         decide: decide(input),
         network_policies: network::network_policies(input.stack),
-        disruption_budgets: network::disruption_budgets(input.stack, replicas),
+        disruption_budget: disruption_budget(input.stack, Component::Gather, replicas),
         settle: settle(input.collector),
     }
 }
@@ -148,30 +153,15 @@ fn settle(collector: &ManagedCollector) -> Duration {
 }
 
 fn gather(input: &CollectorInput<'_>, replicas: i32) -> Tier {
-    let CollectorInput {
-        stack, collector, ..
-    } = *input;
-    let peers = format!("{}-{GATHER}", stack.name);
-    let config = gather::config(&gather::Gather {
-        spread: replicas > 1,
-        peers: &peers,
-        decide: format!("{}-{DECIDE}:{}", stack.name, otlp::OTLP_GRPC),
-        reported: input.reported,
-        wait: collector.gather_wait,
-        memory: memory(collector),
-    });
     let pods = Pods {
-        stack,
-        collector,
+        input,
         component: Component::Gather,
-        tier: GATHER,
-        config: yaml::document(&config),
+        config: text::yaml(&gather::config(input)),
         replicas,
         ports: &ports::OF_GATHER,
         feature_gates: None,
-        drain: gather_drain(collector),
+        drain: gather_drain(input.collector),
         annotations: BTreeMap::new(),
-        defaults: input.pods,
     };
     pods.build()
 }
@@ -179,52 +169,31 @@ fn gather(input: &CollectorInput<'_>, replicas: i32) -> Tier {
 fn decide(input: &CollectorInput<'_>) -> Tier {
     let namespace = &input.stack.namespace;
     let of = |tail: &TailTable, annotations| {
-        let CollectorInput {
-            stack, collector, ..
-        } = *input;
-        let exporters = collector.exporters.iter();
-        let config = decide::config(&decide::Decide {
-            policies: rules::policies(tail, namespace),
-            jaeger: input.jaeger_otlp,
-            exporters: exporters
-                .map(|(name, config)| (name.as_str(), config))
-                .collect(),
-            wait: collector.decision_wait,
-            memory: memory(collector),
-        });
+        let config = decide::config(input, rules::policies(tail, namespace));
         let pods = Pods {
-            stack,
-            collector,
+            input,
             component: Component::Decide,
-            tier: DECIDE,
-            config: yaml::document(&config),
+            config: text::yaml(&config),
             // One pod whatever the replicas, since the parts of a trace have to meet.
             replicas: 1,
             ports: &ports::OF_DECIDE,
             feature_gates: Some(decide::FEATURE_GATES),
             drain: ENDPOINTS_LAG + MAX_CONNECTION_AGE,
             annotations,
-            defaults: input.pods,
         };
         pods.build()
     };
     // Hashed without rules, so that the rollout can tell a change of rules from one of the
     // pipeline.
     let without_rules = of(&TailTable::default(), BTreeMap::new()).workload;
+    let policies = rules::count(input.tail, namespace);
     let annotations = [
         (TAIL_DIGEST, input.tail.digest(namespace).to_string()),
-        (
-            TAIL_POLICIES,
-            rules::count(input.tail, namespace).to_string(),
-        ),
+        (TAIL_POLICIES, policies.to_string()),
         (PIPELINE_HASH, workload::hash(&without_rules)),
     ];
-    of(
-        input.tail,
-        annotations
-            .map(|(key, value)| (key.to_owned(), value))
-            .into(),
-    )
+    let annotations = annotations.map(|(key, value)| (key.to_owned(), value));
+    of(input.tail, annotations.into())
 }
 
 fn memory(collector: &ManagedCollector) -> TierMemory {

@@ -2,9 +2,11 @@
 //! [`super::collector`] depend on this module, and it on neither.
 
 pub mod labels;
+pub mod network;
 pub mod otlp;
 pub mod pod;
 pub mod text;
+pub mod workload;
 
 use std::fmt;
 
@@ -15,7 +17,8 @@ use serde_json::Value;
 /// The field manager of all that the role writes, and the reporter of its events.
 pub(super) const FIELD_MANAGER: &str = "spoor-stacks";
 
-/// The kinds of object that a stack consists of.
+/// The kinds of object that a stack consists of, in the order in which they are applied: what pods
+/// need comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectKind {
     /// `v1`.
@@ -33,29 +36,6 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// All of them, in the order in which they are applied: what pods need comes first.
-    pub const ALL: [Self; 6] = [
-        Self::ConfigMap,
-        Self::PersistentVolumeClaim,
-        Self::Service,
-        Self::NetworkPolicy,
-        Self::PodDisruptionBudget,
-        Self::Deployment,
-    ];
-
-    /// The value of `kind`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ConfigMap => "ConfigMap",
-            Self::PersistentVolumeClaim => "PersistentVolumeClaim",
-            Self::Service => "Service",
-            Self::NetworkPolicy => "NetworkPolicy",
-            Self::PodDisruptionBudget => "PodDisruptionBudget",
-            Self::Deployment => "Deployment",
-        }
-    }
-
     /// The resource in the API server.
     #[must_use]
     pub fn resource(self) -> ApiResource {
@@ -75,7 +55,7 @@ impl ObjectKind {
 
 impl fmt::Display for ObjectKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+        fmt::Debug::fmt(self, f)
     }
 }
 

@@ -1,6 +1,11 @@
 //! The reason why a pod does not run, from what the kubelet and the scheduler report.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{
+    ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodStatus,
+};
 
 /// The reasons for which a container waits after a failure.
 const FAILURES: [&str; 7] = [
@@ -12,6 +17,11 @@ const FAILURES: [&str; 7] = [
     "ImagePullBackOff",
     "InvalidImageName",
 ];
+/// The time for which a pod has to be ready after its last crash to count as recovered. In this time
+/// the liveness probes, 6 at 10 s, end a program that hangs.
+const MIN_READY_TIME: SignedDuration = SignedDuration::from_secs(60);
+/// The age at which a crash is no longer reported. The kubelet resets its back-off by then.
+const MAX_CRASH_AGE: SignedDuration = SignedDuration::from_mins(10);
 /// The prefixes of the error with which the Collector and Jaeger, which is built on it, exit.
 const ERROR_PREFIXES: [&str; 2] = ["finished with error: ", "Error: "];
 /// The number of lines that are reported of a program without such an error.
@@ -19,15 +29,30 @@ const MAX_LAST_LINES: usize = 3;
 /// The longest error that a message contains, in characters.
 const MAX_ERROR_CHARS: usize = 1_000;
 
-/// The reason why a pod fails. None while it runs or may still start.
+/// The reason why a pod fails. None while it runs or may still start. A crash is reported until the
+/// pod has recovered, also while its program runs for a few seconds between two of them.
 #[must_use]
-pub fn failure(pod: &Pod) -> Option<String> {
+pub fn failure(pod: &Pod, now: Timestamp) -> Option<String> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let status = pod.status.as_ref()?;
-    let problem = containers(status)
-        .find_map(waits_for)
-        .or_else(|| unscheduled(status))?;
+    let problem = present_problem(status).or_else(|| recent_crash(pod, now))?;
     Some(format!("pod {name}: {problem}"))
+}
+
+/// The time until a pod that is ready counts as recovered from a crash that is still reported.
+#[must_use]
+pub fn recovers_in(pod: &Pod, now: Timestamp) -> Option<Duration> {
+    recent_crash(pod, now)?;
+    let since = ready_condition(pod).filter(|condition| condition.status == "True")?;
+    let since = since.last_transition_time.as_ref()?.0;
+    Duration::try_from(MIN_READY_TIME - now.duration_since(since)).ok()
+}
+
+/// The condition `Ready` of a pod.
+#[must_use]
+pub fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
+    let mut conditions = pod.status.as_ref()?.conditions.iter().flatten();
+    conditions.find(|condition| condition.type_ == "Ready")
 }
 
 /// Returns true if a pod has failed at least once and is not ready since, or cannot be scheduled.
@@ -42,7 +67,34 @@ pub fn has_failed(pod: &Pod) -> bool {
         let mut ended = states.into_iter().flatten();
         !container.ready && ended.any(|state| state.terminated.is_some())
     };
-    containers(status).any(has_ended) || failure(pod).is_some()
+    containers(status).any(has_ended) || present_problem(status).is_some()
+}
+
+fn present_problem(status: &PodStatus) -> Option<String> {
+    containers(status)
+        .find_map(waits_for)
+        .or_else(|| unscheduled(status))
+}
+
+/// The error of the last crash of a pod that crashes repeatedly and has not recovered.
+fn recent_crash(pod: &Pod, now: Timestamp) -> Option<String> {
+    let is_ready_since = |condition: &PodCondition| {
+        let since = condition.last_transition_time.as_ref()?;
+        (condition.status == "True").then_some(since.0)
+    };
+    let ready_since = ready_condition(pod).and_then(is_ready_since);
+    if ready_since.is_some_and(|since| now.duration_since(since) >= MIN_READY_TIME) {
+        return None;
+    }
+    containers(pod.status.as_ref()?).find_map(|container| {
+        let ended = last_end(container)?;
+        let age = now.duration_since(ended.finished_at.as_ref()?.0);
+        // The kubelet restarts a program at once after its first crash, and backs off from the
+        // second on.
+        let is_repeated = container.restart_count > 1 && age < MAX_CRASH_AGE;
+        let error = last_error(ended).map_or_else(String::new, |error| format!(": {error}"));
+        is_repeated.then(|| format!("CrashLoopBackOff{error}"))
+    })
 }
 
 fn containers(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
@@ -56,17 +108,20 @@ fn waits_for(container: &ContainerStatus) -> Option<String> {
         return None;
     }
     // The kubelet's own message only counts the back-off.
-    if let Some(words) = last_error(container) {
+    if let Some(words) = last_end(container).and_then(last_error) {
         return Some(format!("{reason}: {words}"));
     }
     let message = waiting.message.as_deref().unwrap_or_default();
     Some(format!("{reason} {message}").trim_end().to_owned())
 }
 
+fn last_end(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+    container.last_state.as_ref()?.terminated.as_ref()
+}
+
 /// The last lines of the container's log, which the kubelet keeps when a program ends with an
 /// error.
-fn last_error(container: &ContainerStatus) -> Option<String> {
-    let ended = container.last_state.as_ref()?.terminated.as_ref()?;
+fn last_error(ended: &ContainerStateTerminated) -> Option<String> {
     let lines: Vec<&str> = ended
         .message
         .as_ref()?
@@ -108,23 +163,66 @@ mod tests {
 
     use super::*;
 
+    fn now() -> Timestamp {
+        "2026-01-01T00:02:00Z".parse().unwrap()
+    }
+
     fn pod(state: Value, last_message: Option<&str>) -> Pod {
-        let last = last_message.map(
-            |message| json!({"terminated": {"exitCode": 1, "reason": "Error", "message": message}}),
-        );
+        let last = last_message.map(|message| {
+            json!({"terminated": {
+                "exitCode": 1, "reason": "Error", "message": message,
+                "finishedAt": "2026-01-01T00:00:00Z",
+            }})
+        });
         serde_json::from_value(json!({
             "metadata": {"name": "tracing-decide-1"},
             "status": {"containerStatuses": [{
                 "name": "collector", "image": "", "imageID": "", "ready": false,
-                "restartCount": 1, "state": state, "lastState": last.unwrap_or_default(),
+                "restartCount": 2, "state": state, "lastState": last.unwrap_or_default(),
             }]},
         }))
         .unwrap()
     }
 
+    /// A pod that runs between two crashes, and is ready since a time of day if there is one.
+    fn running(ready_since: Option<&str>) -> Pod {
+        let mut pod = pod(json!({"running": {}}), Some("Error: no such exporter"));
+        let status = pod.status.as_mut().unwrap();
+        status.conditions = ready_since.map(|since| {
+            let since = format!("2026-01-01T{since}Z");
+            let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": since});
+            vec![serde_json::from_value(ready).unwrap()]
+        });
+        pod
+    }
+
     fn crashing(log: &str) -> String {
         let state = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}});
-        failure(&pod(state, Some(log))).unwrap()
+        failure(&pod(state, Some(log)), now()).unwrap()
+    }
+
+    #[test]
+    fn crash_is_reported_until_the_pod_recovers() {
+        let expected = Some("pod tracing-decide-1: CrashLoopBackOff: no such exporter");
+        for ready_since in [None, Some("00:01:01")] {
+            let pod = running(ready_since);
+            assert_eq!(failure(&pod, now()).as_deref(), expected);
+        }
+        let left = recovers_in(&running(Some("00:01:01")), now());
+        assert_eq!(left, Some(Duration::from_secs(1)));
+        let recovered = running(Some("00:01:00"));
+        assert_eq!(failure(&recovered, now()), None);
+        assert_eq!(recovers_in(&recovered, now()), None);
+    }
+
+    #[test]
+    fn old_or_single_crash_is_not_reported() {
+        let old = now() + SignedDuration::from_mins(10);
+        assert_eq!(failure(&running(None), old), None);
+        let mut once = running(None);
+        let status = once.status.as_mut().unwrap();
+        status.container_statuses.as_mut().unwrap()[0].restart_count = 1;
+        assert_eq!(failure(&once, now()), None);
     }
 
     #[test]
@@ -156,7 +254,7 @@ mod tests {
     fn crash_without_log_has_the_kubelets_message() {
         let state = json!({"waiting": {"reason": "ErrImagePull", "message": "no such image"}});
         assert_eq!(
-            failure(&pod(state, None)).unwrap(),
+            failure(&pod(state, None), now()).unwrap(),
             "pod tracing-decide-1: ErrImagePull no such image"
         );
     }
@@ -164,9 +262,9 @@ mod tests {
     #[test]
     fn first_crash_counts_as_failed() {
         let starts = pod(json!({"waiting": {"reason": "ContainerCreating"}}), None);
-        assert!(!has_failed(&starts) && failure(&starts).is_none());
+        assert!(!has_failed(&starts) && failure(&starts, now()).is_none());
         let ended = pod(json!({"terminated": {"exitCode": 1}}), None);
-        assert!(has_failed(&ended) && failure(&ended).is_none());
+        assert!(has_failed(&ended) && failure(&ended, now()).is_none());
         assert!(has_failed(&pod(json!({"running": {}}), Some("Error: no"))));
     }
 }

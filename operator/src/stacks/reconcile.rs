@@ -15,16 +15,17 @@ use tracing::Span;
 
 use super::{
     apply::{self, ApplyReport, DesiredObjects, StackProblem},
-    build::{self, BuildContext, BuiltStack, CollectorTiers, otlp_service},
+    build::{self, BuildContext, BuiltStack, otlp_service},
     children::Detail,
     collector::{
-        self, DECIDE, GATHER,
+        self, CollectorObjects,
         rollout::{LiveTier, RolloutPlan, RolloutState, RolloutWait, spec_hash},
     },
     collector_probe::{CollectorProbe, ProbeOutcome},
     gather_losses::{self, GatherLosses},
     objects::labels::Component,
     parse::{StackObject, parse},
+    pod_failure::recovers_in,
     route::{self, CollectorAction, RoutePlan, Traffic},
     sources::{RelatedObjects, StackSources},
     status::{self, Findings, StackHealth},
@@ -151,7 +152,9 @@ impl Reconciler {
             let left = end.duration_since(now);
             Duration::try_from(left).unwrap_or_default()
         });
-        Ok([retry, moving, plan.again_in, expiry]
+        let recovery = related.pods.iter();
+        let recovery = recovery.filter_map(|pod| recovers_in(pod, now)).min();
+        Ok([retry, moving, plan.again_in, expiry, recovery]
             .into_iter()
             .flatten()
             .min())
@@ -181,15 +184,14 @@ impl Reconciler {
         stack: &Stack,
         object: &StackObject,
         related: &RelatedObjects,
-        tiers: Option<&CollectorTiers>,
+        tiers: Option<&CollectorObjects>,
         now: Timestamp,
     ) -> RolloutPlan {
         let Some(tiers) = tiers else {
             return RolloutPlan::default();
         };
-        let name = |tier: &str| format!("{}-{tier}", stack.name);
-        let gather = status::live(related, &name(GATHER), Component::Gather);
-        let decide = status::live(related, &name(DECIDE), Component::Decide);
+        let gather = status::live(related, stack, Component::Gather);
+        let decide = status::live(related, stack, Component::Decide);
         let plan_with = |exporter| {
             let state = RolloutState {
                 gather: gather
@@ -200,14 +202,14 @@ impl Reconciler {
                     .map(|(workload, pods)| LiveTier { workload, pods }),
                 exporter,
             };
-            collector::rollout::plan(&state, &tiers.collector, now)
+            collector::rollout::plan(&state, tiers, now)
         };
         // The exporter's health costs a request to the pod, so it is read only if everything else
         // allows the deciding pod to be replaced.
         let mut plan = plan_with(collector::exporter::ExporterHealth::Unknown);
-        let is_outdated = decide.as_ref().is_some_and(|(workload, _)| {
-            spec_hash(workload) != spec_hash(&tiers.collector.decide.workload)
-        });
+        let is_outdated = decide
+            .as_ref()
+            .is_some_and(|(workload, _)| spec_hash(workload) != spec_hash(&tiers.decide.workload));
         if plan.decide && is_outdated {
             let pods = decide.as_ref().map(|(_, pods)| pods.as_slice());
             match self
@@ -390,9 +392,9 @@ fn desired_objects(
             (plan.gather, tiers.gather, Component::Gather),
             (plan.decide, tiers.decide, Component::Decide),
         ];
-        for (is_allowed, objects, component) in tiers {
+        for (is_allowed, tier, component) in tiers {
             if is_allowed {
-                desired.apply.extend(objects);
+                desired.apply.extend(tier.objects());
             } else {
                 desired.leave_components.push(component.as_str());
             }

@@ -103,65 +103,55 @@ impl Findings<'_> {
 
     /// The condition `Progressing`: a change is under way.
     fn progressing(&self) -> ConditionUpdate {
-        let is_true =
-            |reason, message: String| ConditionUpdate::new(ConditionStatus::True, reason, message);
-        let to = self.route_plan.target.route;
+        match self.change() {
+            Some((reason, message)) => ConditionUpdate::new(ConditionStatus::True, reason, message),
+            None => ConditionUpdate::new(
+                ConditionStatus::False,
+                "Settled",
+                "everything runs as specified",
+            ),
+        }
+    }
+
+    /// The change that is under way, as a reason and a message.
+    fn change(&self) -> Option<(&'static str, String)> {
+        let to = self.route_plan.target.route.as_str();
         match self.route_plan.traffic {
             Traffic::Waiting => {
                 let wanted = self.stack.route.as_str();
-                return is_true(
-                    "WaitingForRoute",
-                    format!(
-                        "route {wanted} is not ready yet; traffic stays on {}",
-                        to.as_str()
-                    ),
-                );
+                let message = format!("route {wanted} is not ready yet; traffic stays on {to}");
+                return Some(("WaitingForRoute", message));
             }
             Traffic::Moving { .. } => {
                 let from = self.route_plan.route().as_str();
-                return is_true(
-                    MOVING_TRAFFIC,
-                    format!(
-                        "new connections take route {}; those on {from} are ending",
-                        to.as_str()
-                    ),
-                );
+                let message =
+                    format!("new connections take route {to}; those on {from} are ending");
+                return Some((MOVING_TRAFFIC, message));
             }
             Traffic::Held => {
-                return is_true(
-                    MOVING_TRAFFIC,
-                    "the Collector stays until Jaeger is ready to accept the spans that it may still hold"
-                        .to_owned(),
-                );
+                let message = "the Collector stays until Jaeger is ready to accept the spans that \
+                               it may still hold";
+                return Some((MOVING_TRAFFIC, message.to_owned()));
             }
             Traffic::Settled => {}
         }
         if let Some(waiting) = self.waiting {
-            return is_true("RollingOut", waiting.to_string());
+            return Some(("RollingOut", waiting.to_string()));
         }
         // The Deployment's status may still be that of the revision before, which looks complete.
         if !self.report.rolled.is_empty() {
             let message = format!("just applied {}", self.report.rolled.join(" and "));
-            return is_true("RollingOut", message);
+            return Some(("RollingOut", message));
         }
-        let rolling: Vec<_> = self.parts().filter(|(_, part)| !part.is_complete).collect();
         // Before the pods: those of the earlier stack say nothing about this one.
         if self.report.is_waiting {
             let message = "waits until the objects of an earlier stack of this name are deleted";
-            return is_true("Replacing", message.to_owned());
+            return Some(("Replacing", message.to_owned()));
         }
-        if rolling.is_empty() {
-            return ConditionUpdate::new(
-                ConditionStatus::False,
-                "Settled",
-                "everything runs as specified",
-            );
-        }
-        let names: Vec<_> = rolling.into_iter().map(|(name, _)| name).collect();
-        is_true(
-            "RollingOut",
-            format!("waits for the pods of {}", names.join(" and ")),
-        )
+        let rolling = self.parts().filter(|(_, part)| !part.is_complete);
+        let names: Vec<_> = rolling.map(|(name, _)| name).collect();
+        let message = format!("waits for the pods of {}", names.join(" and "));
+        (!names.is_empty()).then_some(("RollingOut", message))
     }
 
     /// The condition `Degraded`: something is wrong that does not pass by itself.
@@ -174,12 +164,20 @@ impl Findings<'_> {
                 messages(&self.report.problems),
             );
         }
-        let failing = health::failing(self.pods);
+        let failing = health::failing(self.pods, self.now);
         if failing.is_empty() {
-            ConditionUpdate::new(ConditionStatus::False, "AsExpected", "nothing is wrong")
-        } else {
-            ConditionUpdate::new(ConditionStatus::True, "PodsFailing", failing.join("; "))
+            return ConditionUpdate::new(ConditionStatus::False, "AsExpected", "nothing is wrong");
         }
+        let message = failing.join("; ");
+        let mut before = self.previous.conditions.iter();
+        let before = before.find(|condition| condition.kind == Condition::DEGRADED);
+        // The Collector lists valid values in another order at every start, since Go's maps have
+        // none. Its first text stays, so that a restart alone is no change of the status.
+        let message = match before {
+            Some(before) if words(&before.message) == words(&message) => before.message.clone(),
+            _ => message,
+        };
+        ConditionUpdate::new(ConditionStatus::True, "PodsFailing", message)
     }
 
     fn parts(&self) -> impl Iterator<Item = (&'static str, &health::PartHealth)> {
@@ -263,4 +261,12 @@ fn messages(problems: &[StackProblem]) -> String {
         .map(|problem| problem.message.as_str())
         .collect();
     all.join("; ")
+}
+
+/// The words of a message in alphabetical order.
+fn words(message: &str) -> Vec<&str> {
+    let is_delimiter = |char: char| char.is_whitespace() || "[]()".contains(char);
+    let mut words: Vec<_> = message.split(is_delimiter).collect();
+    words.sort_unstable();
+    words
 }

@@ -269,3 +269,21 @@ async fn edited_status_is_restored() {
         .await;
     role.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_role_leaves_statuses_alone() {
+    let Some(server) = apiserver::shared("stopped_role_leaves_statuses_alone").await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-stopped").await;
+    let role = Policies::start(&namespace).await;
+    let _instance = Follower::start(&role, &namespace, "a", 0).await;
+    let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
+    let before = policy.becomes("Converged").await;
+    role.stop().await;
+    // An update stops the role like an uninstallation does. Clients keep their plans meanwhile, so
+    // a status that said otherwise would be wrong at every update.
+    let after = policy.get().await.unwrap();
+    let converged = condition(&after["status"], "Converged");
+    assert_eq!(converged, condition(&before, "Converged"));
+}

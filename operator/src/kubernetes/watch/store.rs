@@ -24,7 +24,7 @@ type Objects<V> = BTreeMap<Key, Arc<V>>;
 #[derive(Debug)]
 pub struct ObjectStore<V>(Arc<RwLock<Objects<V>>>);
 
-/// The writing end of a [`ObjectStore`], for one of its watches.
+/// The writing end of an [`ObjectStore`], for one of its watches.
 pub(super) struct StoreWriter<V, F> {
     watched: ObjectStore<V>,
     convert: F,

@@ -7,15 +7,14 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy},
         core::v1::{
-            ConfigMap, Container, ContainerPort, EnvVar, EnvVarSource, PersistentVolumeClaim,
+            ConfigMap, Container, EnvVar, EnvVarSource, PersistentVolumeClaim,
             PersistentVolumeClaimSpec, PodTemplateSpec, ResourceFieldSelector, Service,
-            ServicePort, ServiceSpec, VolumeMount, VolumeResourceRequirements,
+            ServiceSpec, VolumeResourceRequirements,
         },
-        policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
-    apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
 use spoor_api::stack::{ManagedJaeger, Stack, Storage};
 
@@ -23,9 +22,13 @@ use self::storage::Needs;
 use crate::stacks::objects::{
     Object,
     labels::{self, Component, component_metadata, label_selector, selector},
+    network::service_port,
     otlp::{OTLP_GRPC, OTLP_HTTP},
     pod::{self, DefaultResources, PodDefaults},
-    text,
+    workload::{
+        CONFIG_FILE, config_map, container_ports, disruption_budget, read_only_mount,
+        rolling_update,
+    },
 };
 
 /// The port of Jaeger's page and its query API over HTTP.
@@ -37,7 +40,15 @@ pub const HEALTH: u16 = 13133;
 /// The port of Jaeger's own metrics.
 pub const METRICS: u16 = 8888;
 
-const CONFIG_FILE: &str = "config.yaml";
+/// The ports of a pod, by name.
+const PORTS: [(&str, u16); 6] = [
+    ("otlp-grpc", OTLP_GRPC),
+    ("otlp-http", OTLP_HTTP),
+    ("http-query", HTTP_QUERY),
+    ("grpc-query", GRPC_QUERY),
+    ("health", HEALTH),
+    ("metrics", METRICS),
+];
 const CONFIG_FOLDER: &str = "/etc/jaeger/config";
 
 /// The seconds before SIGTERM, longer than Services take to forget a pod.
@@ -55,7 +66,7 @@ const STORED: DefaultResources = DefaultResources {
 /// The name of Jaeger's objects.
 #[must_use]
 pub fn name(stack: &Stack) -> String {
-    format!("{}-jaeger", stack.name)
+    Component::Jaeger.name_in(stack)
 }
 
 /// The name of the query Service.
@@ -69,34 +80,17 @@ pub fn query_name(stack: &Stack) -> String {
 pub fn objects(stack: &Stack, jaeger: &ManagedJaeger, pods: &PodDefaults) -> Vec<Object> {
     let needs = storage::needs(stack, &jaeger.storage);
     let config = config::yaml(jaeger, &needs);
+    let config = config_map(stack, Component::Jaeger, &config);
     let mut objects = vec![
-        Object::of(&config_map(stack, &config)),
+        Object::of(&config),
         Object::of(&service(stack)),
         Object::of(&query_service(stack)),
         Object::of(&deployment(stack, jaeger, needs, &config, pods)),
     ];
-    objects.extend(claim(stack, &jaeger.storage).map(|claim| Object::of(&claim)));
-    objects.extend(disruption_budget(stack, jaeger).map(|budget| Object::of(&budget)));
+    objects.extend(claim(stack, &jaeger.storage).iter().map(Object::of));
+    let budget = disruption_budget(stack, Component::Jaeger, jaeger.replicas().into());
+    objects.extend(budget.iter().map(Object::of));
     objects
-}
-
-/// Names the ConfigMap after its content, so that pods of an older revision that start again find
-/// theirs.
-fn config_name(stack: &Stack, config: &str) -> String {
-    format!("{}-{}", name(stack), text::hash(config))
-}
-
-fn config_map(stack: &Stack, config: &str) -> ConfigMap {
-    ConfigMap {
-        metadata: component_metadata(stack, Component::Jaeger, config_name(stack, config)),
-        data: Some(BTreeMap::from([(
-            CONFIG_FILE.to_owned(),
-            config.to_owned(),
-        )])),
-        // The kubelet does not have to watch an immutable ConfigMap.
-        immutable: Some(true),
-        ..ConfigMap::default()
-    }
 }
 
 fn service(stack: &Stack) -> Service {
@@ -110,15 +104,13 @@ fn query_service(stack: &Stack) -> Service {
 }
 
 fn cluster_ip(stack: &Stack, name: String, ports: &[(&str, u16)]) -> Service {
-    let ports = ports.iter().map(|(name, port)| ServicePort {
-        name: Some((*name).to_owned()),
-        port: i32::from(*port),
-        protocol: Some("TCP".to_owned()),
-        target_port: Some(IntOrString::Int(i32::from(*port))),
-        ..ServicePort::default()
-    });
+    let ports = ports.iter();
+    let ports = ports.map(|(name, port)| service_port(name, *port, *port));
     Service {
-        metadata: component_metadata(stack, Component::Jaeger, name),
+        metadata: ObjectMeta {
+            name: Some(name),
+            ..component_metadata(stack, Component::Jaeger)
+        },
         spec: Some(ServiceSpec {
             selector: Some(selector(stack, Component::Jaeger)),
             ports: Some(ports.collect()),
@@ -133,14 +125,14 @@ fn deployment(
     stack: &Stack,
     jaeger: &ManagedJaeger,
     needs: Needs,
-    config: &str,
+    config: &ConfigMap,
     pods: &PodDefaults,
 ) -> Deployment {
-    let (mut container, volumes) = container(jaeger, needs, &config_name(stack, config));
+    let (mut container, volumes) = container(jaeger, needs, config);
     container.image = Some(pods.image(&jaeger.image, ManagedJaeger::DEFAULT_IMAGE));
     let selector = label_selector(stack, Component::Jaeger);
     Deployment {
-        metadata: component_metadata(stack, Component::Jaeger, name(stack)),
+        metadata: component_metadata(stack, Component::Jaeger),
         spec: Some(DeploymentSpec {
             replicas: Some(jaeger.replicas().into()),
             selector: selector.clone(),
@@ -169,20 +161,14 @@ fn strategy(storage: &Storage) -> DeploymentStrategy {
             type_: Some("Recreate".to_owned()),
             rolling_update: None,
         },
-        Storage::Memory { .. } | Storage::External { .. } => DeploymentStrategy {
-            type_: Some("RollingUpdate".to_owned()),
-            rolling_update: Some(RollingUpdateDeployment {
-                max_surge: Some(IntOrString::Int(1)),
-                max_unavailable: Some(IntOrString::Int(0)),
-            }),
-        },
+        Storage::Memory { .. } | Storage::External { .. } => rolling_update(),
     }
 }
 
 fn container(
     jaeger: &ManagedJaeger,
     needs: Needs,
-    config_name: &str,
+    config: &ConfigMap,
 ) -> (Container, Vec<k8s_openapi::api::core::v1::Volume>) {
     let Needs {
         env,
@@ -190,16 +176,8 @@ fn container(
         mut mounts,
         ..
     } = needs;
-    volumes.insert(0, pod::config_volume("config", config_name));
-    mounts.insert(
-        0,
-        VolumeMount {
-            name: "config".to_owned(),
-            mount_path: CONFIG_FOLDER.to_owned(),
-            read_only: Some(true),
-            ..VolumeMount::default()
-        },
-    );
+    volumes.insert(0, pod::config_volume("config", config));
+    mounts.insert(0, read_only_mount("config", CONFIG_FOLDER));
     let default = match jaeger.storage {
         Storage::Memory { .. } => &IN_MEMORY,
         Storage::Badger { .. } | Storage::External { .. } => &STORED,
@@ -209,7 +187,7 @@ fn container(
         image_pull_policy: Some(jaeger.image_pull_policy.as_str().to_owned()),
         args: Some(vec![format!("--config={CONFIG_FOLDER}/{CONFIG_FILE}")]),
         env: Some([vec![memory_limit()], env].concat()),
-        ports: Some(container_ports()),
+        ports: Some(container_ports(&PORTS)),
         resources: Some(pod::resources(&jaeger.pod.resources, default)),
         volume_mounts: Some(mounts),
         startup_probe: Some(pod::http_probe("/status", HEALTH, 1, 120)),
@@ -240,24 +218,6 @@ fn memory_limit() -> EnvVar {
     }
 }
 
-fn container_ports() -> Vec<ContainerPort> {
-    let ports = [
-        ("otlp-grpc", OTLP_GRPC),
-        ("otlp-http", OTLP_HTTP),
-        ("http-query", HTTP_QUERY),
-        ("grpc-query", GRPC_QUERY),
-        ("health", HEALTH),
-        ("metrics", METRICS),
-    ];
-    let ports = ports.into_iter().map(|(name, port)| ContainerPort {
-        name: Some(name.to_owned()),
-        container_port: i32::from(port),
-        protocol: Some("TCP".to_owned()),
-        ..ContainerPort::default()
-    });
-    ports.collect()
-}
-
 fn claim(stack: &Stack, storage: &Storage) -> Option<PersistentVolumeClaim> {
     let Storage::Badger {
         size,
@@ -268,7 +228,7 @@ fn claim(stack: &Stack, storage: &Storage) -> Option<PersistentVolumeClaim> {
         return None;
     };
     Some(PersistentVolumeClaim {
-        metadata: component_metadata(stack, Component::Jaeger, name(stack)),
+        metadata: component_metadata(stack, Component::Jaeger),
         spec: Some(PersistentVolumeClaimSpec {
             access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
             storage_class_name: storage_class_name.as_ref().map(ToString::to_string),
@@ -282,18 +242,5 @@ fn claim(stack: &Stack, storage: &Storage) -> Option<PersistentVolumeClaim> {
             ..PersistentVolumeClaimSpec::default()
         }),
         ..PersistentVolumeClaim::default()
-    })
-}
-
-/// Lets one pod be evicted at a time where there are several.
-fn disruption_budget(stack: &Stack, jaeger: &ManagedJaeger) -> Option<PodDisruptionBudget> {
-    (jaeger.replicas() > 1).then(|| PodDisruptionBudget {
-        metadata: component_metadata(stack, Component::Jaeger, name(stack)),
-        spec: Some(PodDisruptionBudgetSpec {
-            max_unavailable: Some(IntOrString::Int(1)),
-            selector: Some(label_selector(stack, Component::Jaeger)),
-            ..PodDisruptionBudgetSpec::default()
-        }),
-        ..PodDisruptionBudget::default()
     })
 }

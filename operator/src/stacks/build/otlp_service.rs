@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::core::v1::{Service, ServicePort, ServiceSpec},
-    apimachinery::pkg::util::intstr::IntOrString,
-};
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use spoor_api::stack::{Address, Collector, Jaeger, Route, Stack};
 
 use super::BuildContext;
 use crate::stacks::objects::{
     labels::{Component, selector, stack_metadata},
+    network::service_port,
     otlp::{OTLP_GRPC, OTLP_HTTP},
 };
 
@@ -135,13 +133,8 @@ fn ports(stack: &Stack) -> Vec<ServicePort> {
     if own != OTLP_GRPC && own != OTLP_HTTP {
         ports.push(("otlp", own, OTLP_GRPC));
     }
-    let ports = ports.into_iter().map(|(name, port, target)| ServicePort {
-        name: Some(name.to_owned()),
-        port: i32::from(port),
-        protocol: Some("TCP".to_owned()),
-        target_port: Some(IntOrString::Int(i32::from(target))),
-        ..ServicePort::default()
-    });
+    let ports = ports.into_iter();
+    let ports = ports.map(|(name, port, target)| service_port(name, port, target));
     ports.collect()
 }
 

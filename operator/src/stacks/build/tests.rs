@@ -8,7 +8,7 @@ use spoor_api::{Metadata, TracingStack, stack::Route};
 
 use super::{otlp_service::OtlpTarget, *};
 use crate::stacks::{
-    objects::{ObjectKind, labels, pod, text},
+    objects::{ObjectKind, labels, pod},
     validate::validate,
 };
 
@@ -41,13 +41,16 @@ fn all(stack: &Stack) -> Vec<Object> {
     };
     let built = build(stack, &context(), target, true, &TailTable::default());
     let tiers = built.tiers.into_iter();
-    let tiers = tiers.flat_map(|tiers| [tiers.gather, tiers.decide].concat());
+    let tiers = tiers.flat_map(|tiers| [tiers.gather, tiers.decide]);
+    let tiers = tiers.flat_map(|tier| tier.objects());
     built.objects.into_iter().chain(tiers).collect()
 }
 
 /// The objects as a YAML file.
 fn yaml(objects: &[Object]) -> String {
-    let documents = objects.iter().map(|object| text::yaml(&json!(object.body)));
+    let documents = objects
+        .iter()
+        .map(|object| serde_yaml::to_string(&object.body).unwrap());
     documents.collect::<Vec<_>>().join("---\n")
 }
 
@@ -137,7 +140,10 @@ fn storages(#[case] name: &str, #[case] storage: &str) {
     });
     let text = yaml(&objects);
     for line in text.lines().filter(|line| line.contains("password: ")) {
-        assert!(line.contains("password: ${env:STORAGE_PASSWORD}"), "{line}");
+        assert!(
+            line.contains("password: '${env:STORAGE_PASSWORD}"),
+            "{line}"
+        );
     }
     insta::assert_snapshot!(format!("storage_{name}"), text);
 }
@@ -174,7 +180,8 @@ fn templates(stack: &Stack, context: &BuildContext) -> Vec<Value> {
     };
     let built = build(stack, context, target, true, &TailTable::default());
     let tiers = built.tiers.into_iter();
-    let tiers = tiers.flat_map(|tiers| [tiers.gather, tiers.decide].concat());
+    let tiers = tiers.flat_map(|tiers| [tiers.gather, tiers.decide]);
+    let tiers = tiers.flat_map(|tier| tier.objects());
     let objects = built.objects.into_iter().chain(tiers);
     let workloads = objects.filter(|object| object.kind == ObjectKind::Deployment);
     let templates: Vec<_> = workloads
@@ -257,7 +264,7 @@ fn the_entrance(#[case] name: &str, #[case] spec: Value, #[case] to: Route) {
     let text = format!(
         "# {}\n{}",
         otlp_service::url(&stack),
-        text::yaml(&json!(service))
+        serde_yaml::to_string(&service).unwrap()
     );
     insta::assert_snapshot!(format!("otlp_service_{name}"), text);
 }

@@ -1,11 +1,10 @@
 //! The second tier: decides on whole traces by the policies in force, and exports those that it
 //! keeps. A change of policies replaces its pod.
 
-use std::{collections::BTreeMap, time::Duration};
-
 use serde_json::{Map, Value, json};
 
 use super::{
+    CollectorInput, memory,
     memory::TierMemory,
     parts::{HEALTH, LIMITER, go, grpc, health, limiter, sender, telemetry},
 };
@@ -24,34 +23,22 @@ const CACHED_DECISIONS: u64 = 100_000;
 /// The most spans in one message to Jaeger, whose limit may be the usual 4 MiB.
 const MAX_BATCH_SPANS: u64 = 2000;
 
-/// The inputs of the second tier's configuration.
-pub(super) struct Decide<'a> {
-    /// The policies of the tail sampler.
-    pub(super) policies: Vec<Value>,
-    /// The host and port of Jaeger's OTLP receiver over gRPC.
-    pub(super) jaeger: &'a str,
-    /// The exporters beside Jaeger's, by name.
-    pub(super) exporters: BTreeMap<&'a str, &'a Map<String, Value>>,
-    pub(super) wait: Duration,
-    pub(super) memory: TierMemory,
-}
-
-/// Builds the configuration of the second tier.
-pub(super) fn config(decide: &Decide<'_>) -> Value {
-    let mut exporters: Map<String, Value> = decide
-        .exporters
-        .iter()
-        .map(|(name, config)| ((*name).to_owned(), Value::Object((*config).clone())))
+/// Builds the configuration of the second tier, with these policies of the tail sampler.
+pub(super) fn config(input: &CollectorInput<'_>, policies: Vec<Value>) -> Value {
+    let memory = memory(input.collector);
+    let exporters = input.collector.exporters.iter();
+    let mut exporters: Map<String, Value> = exporters
+        .map(|(name, config)| (name.to_string(), Value::Object(config.clone())))
         .collect();
-    exporters.insert(JAEGER.to_owned(), jaeger(decide));
+    exporters.insert(JAEGER.to_owned(), jaeger(input.jaeger_otlp, memory));
     let names: Vec<&String> = exporters.keys().collect();
     json!({
         "receivers": {GATHERED: {"protocols": {"grpc": grpc(otlp::OTLP_GRPC)}}},
         "processors": {
-            LIMITER: limiter(decide.memory),
+            LIMITER: limiter(memory),
             DECIDER: {
-                "decision_wait": go(decide.wait),
-                "num_traces": decide.memory.traces(),
+                "decision_wait": go(input.collector.decision_wait),
+                "num_traces": memory.traces(),
                 // Evicting a trace would decide it before it is whole, so new spans wait instead
                 // and the gathering tier holds them.
                 "block_on_overflow": true,
@@ -61,7 +48,7 @@ pub(super) fn config(decide: &Decide<'_>) -> Value {
                     "sampled_cache_size": CACHED_DECISIONS,
                     "non_sampled_cache_size": CACHED_DECISIONS,
                 },
-                "policies": decide.policies,
+                "policies": policies,
             },
         },
         "exporters": exporters,
@@ -78,9 +65,9 @@ pub(super) fn config(decide: &Decide<'_>) -> Value {
     })
 }
 
-fn jaeger(decide: &Decide<'_>) -> Value {
-    let mut jaeger = Value::Object(sender(decide.memory));
-    jaeger["endpoint"] = json!(decide.jaeger);
+fn jaeger(endpoint: &str, memory: TierMemory) -> Value {
+    let mut jaeger = Value::Object(sender(memory));
+    jaeger["endpoint"] = json!(endpoint);
     jaeger["sending_queue"]["batch"]["max_size"] = json!(MAX_BATCH_SPANS);
     jaeger
 }

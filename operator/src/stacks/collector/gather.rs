@@ -4,27 +4,15 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use spoor_api::stack::Stack;
 
 use super::{
+    CollectorInput, memory,
     memory::TierMemory,
     parts::{HEALTH, LIMITER, go, grpc, health, http, limiter, sender, telemetry},
     ports,
 };
-use crate::stacks::objects::otlp;
-
-/// The inputs of the first tier's configuration.
-pub(super) struct Gather<'a> {
-    /// True if spans are spread by trace id over several pods.
-    pub(super) spread: bool,
-    /// The DNS name of all pods of the tier.
-    pub(super) peers: &'a str,
-    /// The host and port of the second tier.
-    pub(super) decide: String,
-    /// The endpoint for clients' own counts, `http://HOST:PORT`.
-    pub(super) reported: &'a str,
-    pub(super) wait: Duration,
-    pub(super) memory: TierMemory,
-}
+use crate::stacks::objects::{labels::Component, otlp};
 
 /// The receiver for clients.
 pub const CLIENTS: &str = "otlp";
@@ -42,7 +30,9 @@ const SCRAPED: &str = "prometheus/spoor";
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Builds the configuration of the first tier.
-pub(super) fn config(gather: &Gather<'_>) -> Value {
+pub(super) fn config(input: &CollectorInput<'_>) -> Value {
+    let memory = memory(input.collector);
+    let decide = Component::Decide.name_in(input.stack);
     let mut config = json!({
         "receivers": {
             CLIENTS: {"protocols": {
@@ -53,10 +43,10 @@ pub(super) fn config(gather: &Gather<'_>) -> Value {
             PEERS: {"protocols": {"grpc": grpc(ports::PEERS)}},
         },
         "processors": {
-            LIMITER: limiter(gather.memory),
+            LIMITER: limiter(memory),
             GATHERER: {
-                "wait_duration": go(gather.wait),
-                "num_traces": gather.memory.traces(),
+                "wait_duration": go(input.collector.gather_wait),
+                "num_traces": memory.traces(),
                 "num_workers": 2,
             },
             // No metrics of clients are stored. Only the counter of started spans is forwarded, as
@@ -74,9 +64,9 @@ pub(super) fn config(gather: &Gather<'_>) -> Value {
             },
         },
         "exporters": {
-            DECIDE: sender(gather.memory),
+            DECIDE: sender(memory),
             REPORTED: {
-                "endpoint": gather.reported,
+                "endpoint": input.reported,
                 "compression": "none",
                 "timeout": "5s",
                 "retry_on_failure": {"enabled": true, "max_elapsed_time": "30s"},
@@ -111,15 +101,15 @@ pub(super) fn config(gather: &Gather<'_>) -> Value {
             },
         },
     });
-    config["exporters"][DECIDE]["endpoint"] = json!(gather.decide);
+    config["exporters"][DECIDE]["endpoint"] = json!(format!("{decide}:{}", otlp::OTLP_GRPC));
     let pipelines = &mut config["service"]["pipelines"];
-    if gather.spread {
+    if input.collector.replicas > 1 {
         pipelines["traces/spread"] = json!({
             "receivers": [CLIENTS],
             "processors": [LIMITER],
             "exporters": [SPREADER],
         });
-        config["exporters"][SPREADER] = spreader(gather);
+        config["exporters"][SPREADER] = spreader(input.stack, memory);
     } else {
         pipelines["traces/gather"]["receivers"] = json!([CLIENTS, PEERS]);
     }
@@ -128,15 +118,15 @@ pub(super) fn config(gather: &Gather<'_>) -> Value {
 
 /// Queue and retries belong to each peer's own exporter. Those of the exporter as a whole would
 /// send spans again that another peer already has.
-fn spreader(gather: &Gather<'_>) -> Value {
-    let mut sender = Value::Object(sender(gather.memory));
+fn spreader(stack: &Stack, memory: TierMemory) -> Value {
+    let mut sender = Value::Object(sender(memory));
     // Spans that wait here reach their peer later than the rest of their trace.
     sender["sending_queue"]["batch"]["flush_timeout"] = json!("50ms");
     json!({
         "routing_key": "traceID",
         "protocol": {"otlp": sender},
         "resolver": {"dns": {
-            "hostname": gather.peers,
+            "hostname": Component::Gather.name_in(stack),
             "port": ports::PEERS.to_string(),
             "interval": go(LOOKUP_INTERVAL),
             "timeout": "1s",

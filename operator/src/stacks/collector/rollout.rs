@@ -11,12 +11,9 @@
 use std::{fmt, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{Pod, PodCondition},
-};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 
-use crate::stacks::pod_failure::has_failed;
+use crate::stacks::pod_failure::{has_failed, ready_condition};
 
 use super::{
     CollectorObjects, PIPELINE_HASH, SPEC_HASH, TAIL_DIGEST, Tier, exporter::ExporterHealth,
@@ -177,13 +174,14 @@ impl LiveTier<'_> {
 
     fn has_ready_pod(&self) -> bool {
         let mut staying = self.pods.iter().filter(|pod| !is_ending(pod));
-        staying.any(|pod| ready(pod).is_some_and(|condition| condition.status == "True"))
+        staying.any(|pod| ready_condition(pod).is_some_and(|condition| condition.status == "True"))
     }
 
     /// The last time at which a pod was created, or became ready or unready.
     fn last_change(&self) -> Option<Timestamp> {
         let times = self.pods.iter().flat_map(|pod| {
-            let turned = ready(pod).and_then(|condition| condition.last_transition_time.as_ref());
+            let turned =
+                ready_condition(pod).and_then(|condition| condition.last_transition_time.as_ref());
             let came = pod.metadata.creation_timestamp.as_ref();
             [turned, came].into_iter().flatten().map(|time| time.0)
         });
@@ -281,13 +279,6 @@ fn pipeline_hash(workload: &Deployment) -> Option<&String> {
 
 fn is_ending(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()
-}
-
-fn ready(pod: &Pod) -> Option<&PodCondition> {
-    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    conditions
-        .iter()
-        .find(|condition| condition.type_ == "Ready")
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ fn one_replica() {
     insta::assert_yaml_snapshot!("decide_workload", objects.decide.workload);
     insta::assert_yaml_snapshot!("services", services(&stack));
     insta::assert_yaml_snapshot!("network_policies", objects.network_policies);
-    assert_eq!(objects.disruption_budgets, []);
+    assert_eq!(objects.disruption_budget, None);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn two_replicas_with_everything_set() {
     insta::assert_snapshot!("decide_config_with_rules", config(&objects.decide));
     insta::assert_yaml_snapshot!("gather_workload_of_two", objects.gather.workload);
     insta::assert_yaml_snapshot!("decide_workload_with_secrets", objects.decide.workload);
-    insta::assert_yaml_snapshot!("disruption_budgets", objects.disruption_budgets);
+    insta::assert_yaml_snapshot!("disruption_budget", objects.disruption_budget);
 }
 
 #[test]

@@ -2,30 +2,27 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use k8s_openapi::{
-    api::{
-        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
-        core::v1::{
-            ConfigMap, Container, ContainerPort, EnvFromSource, EnvVar, PodSpec, PodTemplateSpec,
-            ResourceRequirements, SecretEnvSource, VolumeMount,
-        },
+use k8s_openapi::api::{
+    apps::v1::{Deployment, DeploymentSpec},
+    core::v1::{
+        ConfigMap, Container, EnvFromSource, EnvVar, PodSpec, PodTemplateSpec,
+        ResourceRequirements, SecretEnvSource,
     },
-    apimachinery::pkg::util::intstr::IntOrString,
 };
 use serde::Serialize;
-use spoor_api::stack::{ManagedCollector, Stack};
+use spoor_api::stack::ManagedCollector;
 
-use super::{Tier, memory::TierMemory, ports};
+use super::{CollectorInput, Tier, memory::TierMemory, ports};
 use crate::stacks::objects::{
     labels::{Component, component_metadata, label_selector, selector},
-    pod::{self, DefaultResources, PodDefaults},
+    pod::{self, DefaultResources},
     text,
+    workload::{CONFIG_FILE, config_map, container_ports, read_only_mount, rolling_update},
 };
 
 /// The annotation of a Deployment with a hash of its spec.
 pub const SPEC_HASH: &str = "spoor.dev/spec-hash";
 
-const CONFIG_FILE: &str = "config.yaml";
 const CONFIG_FOLDER: &str = "/etc/spoor/collector";
 /// The time that a Collector has to send what it holds.
 const FLUSH_TIME: Duration = Duration::from_secs(30);
@@ -37,11 +34,8 @@ const RESOURCES: DefaultResources = DefaultResources {
 
 /// The inputs of a tier's pods.
 pub(super) struct Pods<'a> {
-    pub(super) stack: &'a Stack,
-    pub(super) collector: &'a ManagedCollector,
+    pub(super) input: &'a CollectorInput<'a>,
     pub(super) component: Component,
-    /// The tier, in names of objects.
-    pub(super) tier: &'static str,
     pub(super) config: String,
     pub(super) replicas: i32,
     /// The ports, by name.
@@ -51,61 +45,32 @@ pub(super) struct Pods<'a> {
     pub(super) drain: Duration,
     /// The annotations of the pods.
     pub(super) annotations: BTreeMap<String, String>,
-    /// Defaults for the pods of every stack.
-    pub(super) defaults: &'a PodDefaults,
 }
 
 impl Pods<'_> {
     pub(super) fn build(self) -> Tier {
-        let config = self.config_map();
-        let mut workload = self.deployment(config.metadata.name.clone().unwrap_or_default());
+        let config = config_map(self.input.stack, self.component, &self.config);
+        let mut workload = self.deployment(&config);
         let hash = hash(&workload.spec);
         workload.metadata.annotations = Some(BTreeMap::from([(SPEC_HASH.to_owned(), hash)]));
         Tier { config, workload }
     }
 
-    /// Names the ConfigMap after its content, so that pods of the old revision that start again
-    /// find theirs.
-    fn config_map(&self) -> ConfigMap {
-        let name = format!("{}-{}", self.name(), text::hash(&self.config));
-        ConfigMap {
-            metadata: component_metadata(self.stack, self.component, name),
-            data: Some(BTreeMap::from([(
-                CONFIG_FILE.to_owned(),
-                self.config.clone(),
-            )])),
-            // The kubelet does not have to watch an immutable ConfigMap.
-            immutable: Some(true),
-            ..ConfigMap::default()
-        }
-    }
-
-    fn name(&self) -> String {
-        format!("{}-{}", self.stack.name, self.tier)
-    }
-
-    fn deployment(&self, config_map: String) -> Deployment {
+    fn deployment(&self, config: &ConfigMap) -> Deployment {
         Deployment {
-            metadata: component_metadata(self.stack, self.component, self.name()),
+            metadata: component_metadata(self.input.stack, self.component),
             spec: Some(DeploymentSpec {
                 replicas: Some(self.replicas),
-                selector: label_selector(self.stack, self.component),
-                // The new pod is ready before the old one ends.
-                strategy: Some(DeploymentStrategy {
-                    type_: Some("RollingUpdate".to_owned()),
-                    rolling_update: Some(RollingUpdateDeployment {
-                        max_surge: Some(IntOrString::Int(1)),
-                        max_unavailable: Some(IntOrString::Int(0)),
-                    }),
-                }),
+                selector: label_selector(self.input.stack, self.component),
+                strategy: Some(rolling_update()),
                 revision_history_limit: Some(2),
                 template: PodTemplateSpec {
                     metadata: Some(pod::metadata(
-                        &self.collector.pod.additions,
-                        selector(self.stack, self.component),
+                        &self.input.collector.pod.additions,
+                        selector(self.input.stack, self.component),
                         self.annotations.clone(),
                     )),
-                    spec: Some(self.pod(config_map)),
+                    spec: Some(self.pod(config)),
                 },
                 ..DeploymentSpec::default()
             }),
@@ -113,16 +78,16 @@ impl Pods<'_> {
         }
     }
 
-    fn pod(&self, config_map: String) -> PodSpec {
+    fn pod(&self, config: &ConfigMap) -> PodSpec {
         PodSpec {
             // The preStop hook counts towards the grace period.
             termination_grace_period_seconds: Some(seconds(self.drain + FLUSH_TIME)),
             ..pod::spec(
                 self.container(),
-                vec![pod::config_volume("config", config_map)],
-                &self.collector.pod,
-                &label_selector(self.stack, self.component),
-                self.defaults,
+                vec![pod::config_volume("config", config)],
+                &self.input.collector.pod,
+                &label_selector(self.input.stack, self.component),
+                self.input.pods,
             )
         }
     }
@@ -132,37 +97,29 @@ impl Pods<'_> {
             .feature_gates
             .map(|gates| format!("--feature-gates={gates}"));
         let config = format!("--config={CONFIG_FOLDER}/{CONFIG_FILE}");
-        let secrets = self.collector.env_from_secrets.iter();
+        let secrets = self.input.collector.env_from_secrets.iter();
         let env_from: Vec<_> = secrets.map(|name| env_from(name.as_str())).collect();
-        let ports = self
-            .ports
-            .iter()
-            .map(|(name, port)| container_port(name, *port));
         Container {
             name: "collector".to_owned(),
             image: Some(
-                self.defaults
-                    .image(&self.collector.image, ManagedCollector::DEFAULT_IMAGE),
+                self.input
+                    .pods
+                    .image(&self.input.collector.image, ManagedCollector::DEFAULT_IMAGE),
             ),
-            image_pull_policy: Some(self.collector.image_pull_policy.as_str().to_owned()),
+            image_pull_policy: Some(self.input.collector.image_pull_policy.as_str().to_owned()),
             args: Some(std::iter::once(config).chain(gates).collect()),
             env: Some(vec![EnvVar {
                 name: "GOMEMLIMIT".to_owned(),
-                value: Some(TierMemory::of(&resources(self.collector)).go()),
+                value: Some(TierMemory::of(&resources(self.input.collector)).go()),
                 ..EnvVar::default()
             }]),
             env_from: Some(env_from).filter(|all| !all.is_empty()),
-            ports: Some(ports.collect()),
-            resources: Some(resources(self.collector)),
+            ports: Some(container_ports(self.ports)),
+            resources: Some(resources(self.input.collector)),
             readiness_probe: Some(pod::http_probe("/", ports::HEALTH, 2, 3)),
             liveness_probe: Some(pod::http_probe("/", ports::HEALTH, 10, 6)),
             lifecycle: Some(pod::pre_stop_delay(seconds(self.drain))),
-            volume_mounts: Some(vec![VolumeMount {
-                name: "config".to_owned(),
-                mount_path: CONFIG_FOLDER.to_owned(),
-                read_only: Some(true),
-                ..VolumeMount::default()
-            }]),
+            volume_mounts: Some(vec![read_only_mount("config", CONFIG_FOLDER)]),
             ..Container::default()
         }
     }
@@ -177,14 +134,6 @@ pub(super) fn resources(collector: &ManagedCollector) -> ResourceRequirements {
 pub(super) fn hash(value: &impl Serialize) -> String {
     // Kubernetes' types are maps of texts and numbers, so encoding them as JSON cannot fail.
     text::hash(&serde_json::to_string(value).unwrap_or_default())
-}
-
-fn container_port(name: &str, port: u16) -> ContainerPort {
-    ContainerPort {
-        name: Some(name.to_owned()),
-        container_port: i32::from(port),
-        ..ContainerPort::default()
-    }
 }
 
 fn env_from(secret: &str) -> EnvFromSource {

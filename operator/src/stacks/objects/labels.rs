@@ -35,6 +35,17 @@ impl Component {
             Self::Decide => "collector-decide",
         }
     }
+
+    /// The name of a component's objects.
+    #[must_use]
+    pub fn name_in(self, stack: &Stack) -> String {
+        let suffix = match self {
+            Self::Jaeger => "jaeger",
+            Self::Gather => "gather",
+            Self::Decide => "decide",
+        };
+        format!("{}-{suffix}", stack.name)
+    }
 }
 
 /// The labels that select a component's pods, and that those pods have.
@@ -57,9 +68,9 @@ pub fn label_selector(stack: &Stack, component: Component) -> LabelSelector {
 
 /// The metadata of an object of a component.
 #[must_use]
-pub fn component_metadata(stack: &Stack, component: Component, name: String) -> ObjectMeta {
+pub fn component_metadata(stack: &Stack, component: Component) -> ObjectMeta {
     ObjectMeta {
-        name: Some(name),
+        name: Some(component.name_in(stack)),
         labels: Some(selector(stack, component)),
         ..ObjectMeta::default()
     }

@@ -1,12 +1,12 @@
 //! The parts that all pods of a stack have: the restricted Pod Security Standard, resources,
 //! scheduling.
 
-use std::{collections::BTreeMap, fmt::Display};
+use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
-        Affinity, Capabilities, ConfigMapVolumeSource, Container, EnvVar, HTTPGetAction, Lifecycle,
-        LifecycleHandler, LocalObjectReference, PodAffinityTerm, PodAntiAffinity,
+        Affinity, Capabilities, ConfigMap, ConfigMapVolumeSource, Container, EnvVar, HTTPGetAction,
+        Lifecycle, LifecycleHandler, LocalObjectReference, PodAffinityTerm, PodAntiAffinity,
         PodSecurityContext, PodSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
         SleepAction, Toleration, TopologySpreadConstraint, Volume, WeightedPodAffinityTerm,
     },
@@ -175,11 +175,11 @@ pub fn http_probe(path: &str, port: u16, period_seconds: i32, failure_threshold:
 
 /// A volume with the files of a ConfigMap.
 #[must_use]
-pub fn config_volume(name: &str, config_map: impl Display) -> Volume {
+pub fn config_volume(name: &str, config_map: &ConfigMap) -> Volume {
     Volume {
         name: name.to_owned(),
         config_map: Some(ConfigMapVolumeSource {
-            name: config_map.to_string(),
+            name: config_map.metadata.name.clone().unwrap_or_default(),
             ..ConfigMapVolumeSource::default()
         }),
         ..Volume::default()

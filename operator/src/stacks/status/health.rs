@@ -1,12 +1,12 @@
 //! The health of a stack's parts, from their Deployments and pods.
 
+use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use spoor_api::{stack::Stack, tracing_stack::TailInForce};
 
 use crate::stacks::{
-    build::jaeger,
     children::{Detail, belongs_to},
-    collector::{DECIDE, GATHER, rollout::LiveTier},
+    collector::rollout::LiveTier,
     objects::labels::Component,
     pod_failure::failure,
     sources::RelatedObjects,
@@ -43,8 +43,8 @@ impl StackHealth {
     /// Derives the health from related objects.
     #[must_use]
     pub fn of(stack: &Stack, related: &RelatedObjects) -> Self {
-        let part = |name: String, component| {
-            let (deployment, pods) = live(related, &name, component)?;
+        let part = |component: Component| {
+            let (deployment, pods) = live(related, stack, component)?;
             let live = LiveTier {
                 workload: deployment,
                 pods: &pods,
@@ -61,13 +61,10 @@ impl StackHealth {
             };
             Some((part, tail))
         };
-        let name = |tier: &str| format!("{}-{tier}", stack.name);
-        let (decide, tail) = part(name(DECIDE), Component::Decide).unwrap_or_default();
+        let (decide, tail) = part(Component::Decide).unwrap_or_default();
         Self {
-            jaeger: part(jaeger::name(stack), Component::Jaeger)
-                .unwrap_or_default()
-                .0,
-            gather: part(name(GATHER), Component::Gather).unwrap_or_default().0,
+            jaeger: part(Component::Jaeger).unwrap_or_default().0,
+            gather: part(Component::Gather).unwrap_or_default().0,
             decide,
             tail,
         }
@@ -78,9 +75,10 @@ impl StackHealth {
 #[must_use]
 pub fn live<'a>(
     related: &'a RelatedObjects,
-    name: &str,
+    stack: &Stack,
     component: Component,
 ) -> Option<(&'a Deployment, Vec<Pod>)> {
+    let name = component.name_in(stack);
     let deployment = related
         .children
         .iter()
@@ -111,11 +109,11 @@ fn all_ready(deployment: &Deployment) -> bool {
 }
 
 /// Pods that cannot start or be scheduled, with the reason.
-pub(super) fn failing(pods: &[Pod]) -> Vec<String> {
+pub(super) fn failing(pods: &[Pod], now: Timestamp) -> Vec<String> {
     let staying = pods
         .iter()
         .filter(|pod| pod.metadata.deletion_timestamp.is_none());
-    let mut failing: Vec<String> = staying.filter_map(failure).collect();
+    let mut failing: Vec<String> = staying.filter_map(|pod| failure(pod, now)).collect();
     // In a stable order, since each change of the message would be a write.
     failing.sort();
     if failing.len() > MAX_REPORTED_PODS {

@@ -275,6 +275,30 @@ fn status_with_problems() {
 }
 
 #[test]
+fn reordered_values_are_no_new_message() {
+    let crashing = |values: &str, previous: TracingStackStatus| {
+        let error = format!("Error: unknown type: \"kafkaa\" (valid values: [{values}])");
+        let ended = json!({"exitCode": 1, "message": error});
+        let container = json!({"name": "collector", "ready": false, "restartCount": 3, "image": "",
+            "imageID": "", "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+            "lastState": {"terminated": ended}});
+        let status = json!({"containerStatuses": [container]});
+        let pod = json!({"metadata": {"name": "tracing-decide-1"}, "status": status});
+        let case = Case {
+            pods: vec![serde_json::from_value(pod).unwrap()],
+            previous,
+            ..Case::default()
+        };
+        case.status()
+    };
+    let first = crashing("debug file nop", TracingStackStatus::default());
+    assert!(conditions_of(&first).contains("(valid values: [debug file nop])"));
+    assert_eq!(crashing("nop debug file", first.clone()), first);
+    let other = crashing("nop debug otlp", first.clone());
+    assert!(conditions_of(&other).contains("(valid values: [nop debug otlp])"));
+}
+
+#[test]
 fn invalid_stack_keeps_the_other_conditions() {
     let before = Case::default().status();
     let problem = StackProblem {

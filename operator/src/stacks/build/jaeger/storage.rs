@@ -9,12 +9,12 @@ use k8s_openapi::api::core::v1::{
     EnvVar, EnvVarSource, KeyToPath, PersistentVolumeClaimVolumeSource, SecretKeySelector,
     SecretVolumeSource, Volume, VolumeMount,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use spoor_api::stack::{
     Backend, Cassandra, ClickHouse, ObjectName, SearchCluster, Stack, Storage, Tls,
 };
 
-use super::name;
+use crate::stacks::objects::{labels::Component, workload::read_only_mount};
 
 /// The mount path of Badger's volume.
 const BADGER: &str = "/badger";
@@ -66,7 +66,7 @@ fn badger(stack: &Stack, retention: Duration) -> Needs {
         volumes: vec![Volume {
             name: "badger".to_owned(),
             persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-                claim_name: name(stack),
+                claim_name: Component::Jaeger.name_in(stack),
                 ..PersistentVolumeClaimVolumeSource::default()
             }),
             ..Volume::default()
@@ -82,36 +82,22 @@ fn badger(stack: &Stack, retention: Duration) -> Needs {
 
 fn search(kind: &str, storage: &SearchCluster) -> Needs {
     let mut needs = Needs::default();
-    let mut backend = Map::new();
-    backend.insert("server_urls".to_owned(), json!(literals(&storage.urls)));
+    let mut backend = json!({"server_urls": literals(&storage.urls)});
     if let Some(prefix) = &storage.index_prefix {
-        backend.insert(
-            "indices".to_owned(),
-            json!({"index_prefix": literal(prefix)}),
-        );
+        backend["indices"] = json!({"index_prefix": literal(prefix)});
     }
     if let Some(credentials) = &storage.credentials {
-        needs
-            .env
-            .push(from_secret(USERNAME, credentials, "username"));
-        needs.secret(
-            "credentials",
-            credentials.as_str(),
-            CREDENTIALS,
-            &["password"],
-        );
-        backend.insert(
-            "auth".to_owned(),
-            json!({"basic": {
-                "username": env_as_text(USERNAME),
-                // A file, so that a password can be rotated without a restart.
-                "password_file": format!("{CREDENTIALS}/password"),
-                "reload_interval": "10s",
-            }}),
-        );
+        let username = needs.variable(USERNAME, credentials, "username");
+        needs.secret("credentials", credentials, CREDENTIALS, &["password"]);
+        backend["auth"] = json!({"basic": {
+            "username": username,
+            // A file, so that a password can be rotated without a restart.
+            "password_file": format!("{CREDENTIALS}/password"),
+            "reload_interval": "10s",
+        }});
     }
     if let Some(tls) = &storage.tls {
-        backend.insert("tls".to_owned(), needs.tls(tls));
+        backend["tls"] = needs.tls(tls);
     }
     needs.backend = json!({kind: backend});
     needs
@@ -119,21 +105,18 @@ fn search(kind: &str, storage: &SearchCluster) -> Needs {
 
 fn cassandra(storage: &Cassandra) -> Needs {
     let mut needs = Needs::default();
-    let mut connection = Map::new();
-    connection.insert("servers".to_owned(), json!(literals(&storage.hosts)));
-    connection.insert("local_dc".to_owned(), json!(literal(&storage.datacenter)));
-    if let Some(credentials) = &storage.credentials {
-        connection.insert(
-            "auth".to_owned(),
-            json!({"basic": needs.login(credentials)}),
-        );
-    }
-    let tls = match &storage.tls {
-        Some(tls) => needs.tls(tls),
+    let mut connection = json!({
+        "servers": literals(&storage.hosts),
+        "local_dc": literal(&storage.datacenter),
         // Jaeger's Cassandra client uses TLS unless this is set.
-        None => json!({"insecure": true}),
-    };
-    connection.insert("tls".to_owned(), tls);
+        "tls": {"insecure": true},
+    });
+    if let Some(credentials) = &storage.credentials {
+        connection["auth"] = needs.login(credentials);
+    }
+    if let Some(tls) = &storage.tls {
+        connection["tls"] = needs.tls(tls);
+    }
     needs.backend = json!({"cassandra": {
         "schema": {
             "keyspace": literal(&storage.keyspace),
@@ -147,18 +130,16 @@ fn cassandra(storage: &Cassandra) -> Needs {
 
 fn clickhouse(storage: &ClickHouse) -> Needs {
     let mut needs = Needs::default();
-    let mut backend = Map::new();
-    backend.insert("addresses".to_owned(), json!(literals(&storage.addresses)));
-    backend.insert("database".to_owned(), json!(literal(&storage.database)));
-    backend.insert("create_schema".to_owned(), json!(true));
+    let mut backend = json!({
+        "addresses": literals(&storage.addresses),
+        "database": literal(&storage.database),
+        "create_schema": true,
+    });
     if let Some(credentials) = &storage.credentials {
-        backend.insert(
-            "auth".to_owned(),
-            json!({"basic": needs.login(credentials)}),
-        );
+        backend["auth"] = needs.login(credentials);
     }
     if let Some(tls) = &storage.tls {
-        backend.insert("tls".to_owned(), needs.tls(tls));
+        backend["tls"] = needs.tls(tls);
     }
     needs.backend = json!({"clickhouse": backend});
     needs
@@ -166,47 +147,52 @@ fn clickhouse(storage: &ClickHouse) -> Needs {
 
 impl Needs {
     fn login(&mut self, credentials: &ObjectName) -> Value {
-        self.env
-            .push(from_secret(USERNAME, credentials, "username"));
-        self.env
-            .push(from_secret(PASSWORD, credentials, "password"));
-        json!({
-            "username": env_as_text(USERNAME),
-            "password": env_as_text(PASSWORD),
-        })
+        json!({"basic": {
+            "username": self.variable(USERNAME, credentials, "username"),
+            "password": self.variable(PASSWORD, credentials, "password"),
+        }})
     }
 
     fn tls(&mut self, tls: &Tls) -> Value {
-        let mut fields = Map::new();
+        let mut fields = json!({});
         if let Some(secret) = &tls.ca {
-            self.secret("ca", secret.as_str(), CA, &["ca.crt"]);
-            fields.insert("ca_file".to_owned(), json!(format!("{CA}/ca.crt")));
+            self.secret("ca", secret, CA, &["ca.crt"]);
+            fields["ca_file"] = json!(format!("{CA}/ca.crt"));
         }
         if let Some(secret) = &tls.certificate {
-            self.secret(
-                "certificate",
-                secret.as_str(),
-                CERTIFICATE,
-                &["tls.crt", "tls.key"],
-            );
-            fields.insert(
-                "cert_file".to_owned(),
-                json!(format!("{CERTIFICATE}/tls.crt")),
-            );
-            fields.insert(
-                "key_file".to_owned(),
-                json!(format!("{CERTIFICATE}/tls.key")),
-            );
+            let keys = ["tls.crt", "tls.key"];
+            self.secret("certificate", secret, CERTIFICATE, &keys);
+            fields["cert_file"] = json!(format!("{CERTIFICATE}/tls.crt"));
+            fields["key_file"] = json!(format!("{CERTIFICATE}/tls.key"));
             // Certificates are renewed in place, and Jaeger should not need a restart for it.
-            fields.insert("reload_interval".to_owned(), json!("1m"));
+            fields["reload_interval"] = json!("1m");
         }
         if let Some(server) = &tls.server_name {
-            fields.insert("server_name_override".to_owned(), json!(literal(server)));
+            fields["server_name_override"] = json!(literal(server));
         }
-        Value::Object(fields)
+        fields
     }
 
-    fn secret(&mut self, volume: &str, secret: &str, path: &str, keys: &[&str]) {
+    /// Adds an environment variable from a Secret. Returns a reference to it that is read as text:
+    /// a reference alone would be read as YAML, which turns a numeric password into a number; next
+    /// to another reference, though empty, it stays text.
+    fn variable(&mut self, variable: &str, secret: &ObjectName, key: &str) -> String {
+        self.env.push(EnvVar {
+            name: variable.to_owned(),
+            value_from: Some(EnvVarSource {
+                secret_key_ref: Some(SecretKeySelector {
+                    name: secret.to_string(),
+                    key: key.to_owned(),
+                    optional: None,
+                }),
+                ..EnvVarSource::default()
+            }),
+            ..EnvVar::default()
+        });
+        format!("${{env:{variable}}}${{env:STORAGE_NOTHING:-}}")
+    }
+
+    fn secret(&mut self, volume: &str, secret: &ObjectName, path: &str, keys: &[&str]) {
         let items = keys.iter().map(|key| KeyToPath {
             key: (*key).to_owned(),
             path: (*key).to_owned(),
@@ -215,7 +201,7 @@ impl Needs {
         self.volumes.push(Volume {
             name: volume.to_owned(),
             secret: Some(SecretVolumeSource {
-                secret_name: Some(secret.to_owned()),
+                secret_name: Some(secret.to_string()),
                 items: Some(items.collect()),
                 // Readable for the pod's group, which `fsGroup` sets, and for nobody else.
                 default_mode: Some(0o440),
@@ -223,34 +209,7 @@ impl Needs {
             }),
             ..Volume::default()
         });
-        self.mounts.push(VolumeMount {
-            name: volume.to_owned(),
-            mount_path: path.to_owned(),
-            read_only: Some(true),
-            ..VolumeMount::default()
-        });
-    }
-}
-
-/// A reference to an environment variable that is read as text. A reference alone would be read as
-/// YAML, which turns a numeric password into a number; next to another reference, though empty, it
-/// stays text.
-fn env_as_text(variable: &str) -> String {
-    format!("${{env:{variable}}}${{env:STORAGE_NOTHING:-}}")
-}
-
-fn from_secret(variable: &str, credentials: &ObjectName, key: &str) -> EnvVar {
-    EnvVar {
-        name: variable.to_owned(),
-        value_from: Some(EnvVarSource {
-            secret_key_ref: Some(SecretKeySelector {
-                name: credentials.to_string(),
-                key: key.to_owned(),
-                optional: None,
-            }),
-            ..EnvVarSource::default()
-        }),
-        ..EnvVar::default()
+        self.mounts.push(read_only_mount(volume, path));
     }
 }
 

@@ -1,7 +1,10 @@
 //! A tier in a cluster of the tests' own, with as much of the Deployment controller as matters.
 
 use k8s_openapi::{
-    api::{apps::v1::DeploymentStatus, core::v1::PodStatus},
+    api::{
+        apps::v1::DeploymentStatus,
+        core::v1::{PodCondition, PodStatus},
+    },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 
