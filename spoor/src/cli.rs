@@ -29,13 +29,13 @@ mod up;
 use args::NamespaceArgs;
 use out::print_json;
 
-pub use args::{LabArgs, Output};
+pub use args::{LabArgs, Output, http_url};
 pub use client::{ClientError, LabClient};
 pub use command::Cli;
 pub use duration::{age, duration, positive_duration};
 pub use failure::{Invalid, InvalidOption, explain, report};
 pub use named::one_of;
-pub use out::counted;
+pub use out::{counted, exit_code};
 pub use ports::PortArgs;
 pub use signals::{cancel_on_shutdown_signal, shutdown_signal};
 pub use table::TextTable;

@@ -4,17 +4,12 @@
 mod rates;
 mod tour;
 
-use std::process::ExitCode;
+use std::{fmt::Display, future::Future, process::ExitCode, time::Duration};
 
+use anyhow::anyhow;
 use clap::Args;
-use spoor_api::read::ManifestError;
-use spoor_lab::StartLabError;
-use spoor_load::DriveError;
 
-use crate::{
-    cli::{Output, PortArgs},
-    traces::QueryError,
-};
+use crate::cli::{Output, PortArgs, exit_code};
 
 /// Take a short tour: a trace, its bottleneck, and a sampling rate that changes live
 #[derive(Args, Clone, Debug)]
@@ -32,72 +27,23 @@ pub struct DemoArgs {
     output: Output,
 }
 
-/// The error of a tour.
-#[derive(Debug, thiserror::Error)]
-pub enum DemoError {
-    /// The lab did not start.
-    #[error("{0}")]
-    Start(#[from] StartLabError),
-    /// The folder for the tour's data cannot be created.
-    #[error("cannot create a folder for the tour's data: {0}")]
-    Folder(#[source] std::io::Error),
-    /// Load could not be sent.
-    #[error("cannot send load: {0}")]
-    Load(#[from] DriveError),
-    /// Requests failed.
-    #[error("{failed} of {requests} requests failed")]
-    RequestsFailed {
-        /// The number of failed requests.
-        failed: u64,
-        /// The number of all requests.
-        requests: u64,
-    },
-    /// The traces could not be queried.
-    #[error(transparent)]
-    Query(#[from] QueryError),
-    /// A sample policy was refused.
-    #[error("cannot apply {sample}: {reason}")]
-    Apply {
-        /// The sample's file.
-        sample: &'static str,
-        /// The cause.
-        reason: String,
-    },
-    /// The edge's name is invalid.
-    #[error("invalid service name: {0}")]
-    Edge(#[from] spoor_policy::InvalidName),
-    /// The lab has no address of this name.
-    #[error("the lab has no address for {0}")]
-    NoAddress(String),
-    /// An expected event did not happen in time.
-    #[error("timed out after {seconds} s waiting for {what}")]
-    TimedOut {
-        /// The expected event.
-        what: String,
-        /// The time waited.
-        seconds: u64,
-    },
-    /// A sample policy cannot be read.
-    #[error("cannot read {sample}: {}", .errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Sample {
-        /// The sample's file.
-        sample: &'static str,
-        /// The errors in it.
-        errors: Vec<ManifestError>,
-    },
-}
-
 impl DemoArgs {
     /// Runs the tour.
     ///
     /// # Errors
-    /// [`DemoError`] names the stage that failed.
+    /// The failure of a stage.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let passed = tour::run(self.ports.0, self.output).await?;
-        Ok(if passed {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        Ok(exit_code(passed))
     }
+}
+
+/// Waits for an event at most this long.
+async fn within<T>(
+    limit: Duration,
+    what: impl Display,
+    event: impl Future<Output = T>,
+) -> anyhow::Result<T> {
+    let waited = tokio::time::timeout(limit, event).await;
+    waited.map_err(|_| anyhow!("timed out after {limit:?} waiting for {what}"))
 }

@@ -5,16 +5,21 @@ mod send;
 mod shape;
 mod summary;
 
-use std::{num::NonZeroU32, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
 use spoor_policy::{Probability, ServiceName};
 use spoor_telemetry::TelemetrySettings;
 
 use crate::cli::out::{say, show};
-use crate::cli::{Invalid, Output};
+use crate::cli::{Invalid, Output, exit_code};
 use send::Generation;
 use shape::Shape;
+
+/// The time during which traces are started if neither time nor number is given.
+const DEFAULT_DURATION: Duration = Duration::from_secs(10);
+/// The most spans in a trace. More do not fit into one message of a Collector.
+const MAX_SPANS: i64 = 1_000;
 
 /// Send traces of a known shape over OTLP, and report what was sent
 ///
@@ -43,8 +48,8 @@ pub struct GenerateArgs {
     #[arg(long, value_parser = crate::cli::duration)]
     duration: Option<Duration>,
     /// Spans in each trace
-    #[arg(long, default_value = "4", value_parser = spans)]
-    spans: NonZeroU32,
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=MAX_SPANS))]
+    spans: u32,
     /// Duration of each trace; its spans end one after the other
     #[arg(long, default_value = "1s", value_parser = spread)]
     spread: Duration,
@@ -74,40 +79,24 @@ impl GenerateArgs {
             Output::Json => say!("{}", serde_json::to_string(&summary)?),
             Output::Table => show!("{summary}"),
         }
-        Ok(if summary.dropped.is_empty() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        Ok(exit_code(summary.dropped.is_empty()))
     }
 
     fn generation(&self) -> Generation {
-        let duration = match (self.traces, self.duration) {
-            (None, None) => Some(Duration::from_secs(10)),
-            (_, duration) => duration,
-        };
+        // A number of traces is a limit by itself, and without one there must be another.
+        let default = self.traces.is_none().then_some(DEFAULT_DURATION);
         Generation {
             shape: Shape {
                 services: self.services.clone(),
-                spans: self.spans.get(),
+                spans: self.spans,
                 spread: self.spread,
                 errors: self.errors,
             },
             rate: self.rate,
             traces: self.traces,
-            duration,
+            duration: self.duration.or(default),
         }
     }
-}
-
-/// The most spans in a trace. More do not fit into one message of a Collector.
-const MAX_SPANS: u32 = 1_000;
-
-fn spans(text: &str) -> Result<NonZeroU32, String> {
-    text.parse()
-        .ok()
-        .filter(|spans: &NonZeroU32| spans.get() <= MAX_SPANS)
-        .ok_or_else(|| format!("must be a number from 1 to {MAX_SPANS}, not {text:?}"))
 }
 
 fn spread(text: &str) -> Result<Duration, String> {

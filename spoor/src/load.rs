@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use spoor_load::{Load, Pace, Scenario, draw_picture, drive, operations};
 
 use crate::cli::out::{say, show};
-use crate::cli::{InvalidOption, LabArgs, Output, TextTable, one_of};
+use crate::cli::{InvalidOption, LabArgs, Output, TextTable, exit_code, one_of};
 use destination::Destination;
 
 /// The most connections. Each is a task and a socket, and Linux has about 28 000 ephemeral ports
@@ -128,15 +128,12 @@ impl LoadArgs {
                 }
             }
         }
-        Ok(if summary.all.failed == 0 {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        Ok(exit_code(summary.all.failed == 0))
     }
 
     async fn load(&self) -> anyhow::Result<Load> {
         let pace = self.pace()?;
+        // Before the lab is asked for addresses, so that a wrong option is reported without one too.
         if self.path.is_some() && !self.scenario.accepts_path() {
             let name = self.scenario.name();
             let wrong = format!("--path: the scenario {name} has its own paths; leave out --path");
@@ -145,12 +142,11 @@ impl LoadArgs {
         let defaults = self.scenario.defaults();
         let urls = destination::find(self.scenario, &self.url, &self.lab.client()).await?;
         let path = self.path.as_deref().unwrap_or("/");
+        // A number of requests is a limit by itself, and without one there must be another.
+        let default_duration = self.requests.is_none().then_some(defaults.duration);
         Ok(Load {
             operations: operations(self.scenario, &urls, path)?,
-            duration: match (self.requests, self.duration) {
-                (None, None) => Some(defaults.duration),
-                (_, duration) => duration,
-            },
+            duration: self.duration.or(default_duration),
             pace,
             requests: self.requests,
             connections: NonZeroUsize::new(
@@ -172,6 +168,7 @@ impl LoadArgs {
             return Err(InvalidOption(wrong.to_owned()));
         }
         let lasts = match (self.scenario, self.rate, self.requests, self.duration) {
+            // A number alone asks how fast the services are, which a schedule would not show.
             (Scenario::Steady, None, Some(_), None) => return Ok(Pace::Closed),
             (Scenario::Steady, _, Some(requests), None) => time_for(requests, rate),
             (_, _, _, duration) => duration.unwrap_or(defaults.duration),

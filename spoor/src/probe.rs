@@ -4,13 +4,14 @@ mod complete;
 
 use std::{collections::VecDeque, fmt, process::ExitCode, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use reqwest::Url;
+use spoor_load::TraceResponse;
 use spoor_runtime::with_causes;
 use spoor_traces::tree::members;
 
-use crate::cli::out::say;
+use crate::cli::{http_url, out::say};
 use crate::traces::{Source, TraceClient};
 use complete::CompleteTrace;
 
@@ -46,35 +47,6 @@ pub struct ProbeArgs {
     timeout: Duration,
 }
 
-/// The error if no complete trace arrived in time.
-#[derive(Debug, thiserror::Error)]
-#[error("no complete trace within {within:?}: {progress}")]
-struct TimedOut {
-    within: Duration,
-    progress: Progress,
-}
-
-/// The error of a request.
-#[derive(Debug, thiserror::Error)]
-enum RequestError {
-    /// There is no response.
-    #[error("request to {url} failed")]
-    Send {
-        /// The URL requested.
-        url: Url,
-        /// The cause.
-        source: reqwest::Error,
-    },
-    /// The response does not name a trace.
-    #[error("{url} responded with {status} and no traceresponse header")]
-    Untraced {
-        /// The URL requested.
-        url: Url,
-        /// The status code.
-        status: u16,
-    },
-}
-
 /// The requests and responses so far.
 #[derive(Debug, Default)]
 struct Progress {
@@ -83,13 +55,6 @@ struct Progress {
     sampled: u32,
     /// The error of the last attempt.
     last_error: Option<anyhow::Error>,
-}
-
-/// The trace that a response names.
-#[derive(Debug, PartialEq, Eq)]
-struct Traced {
-    id: String,
-    sampled: bool,
 }
 
 impl ProbeArgs {
@@ -109,11 +74,7 @@ impl ProbeArgs {
                 say!("{id}: {trace}");
                 Ok(ExitCode::SUCCESS)
             }
-            Err(_elapsed) => Err(TimedOut {
-                within: self.timeout,
-                progress,
-            }
-            .into()),
+            Err(_elapsed) => bail!("no complete trace within {:?}: {progress}", self.timeout),
         }
     }
 
@@ -129,13 +90,13 @@ impl ProbeArgs {
             match request(http, &self.url).await {
                 Ok(traced) => {
                     progress.answered += 1;
-                    if traced.sampled {
+                    if traced.is_sampled {
                         progress.sampled += 1;
-                        awaited.push_back(traced.id);
+                        awaited.push_back(traced.trace_id);
                     }
                 }
                 // Not the end: services and query API may still be starting.
-                Err(error) => progress.last_error = Some(error.into()),
+                Err(error) => progress.last_error = Some(error),
             }
             if awaited.len() > MAX_AWAITED {
                 // The oldest is the least likely to arrive still: its spans were dropped, or a
@@ -181,67 +142,23 @@ impl fmt::Display for Progress {
     }
 }
 
-async fn request(http: &reqwest::Client, url: &Url) -> Result<Traced, RequestError> {
-    let response = http.get(url.clone()).send().await;
-    let response = response.map_err(|source| RequestError::Send {
-        url: url.clone(),
-        source,
-    })?;
-    let header = response.headers().get("traceresponse");
-    header
-        .and_then(|value| traced(value.to_str().ok()?))
-        .ok_or_else(|| RequestError::Untraced {
-            url: url.clone(),
-            status: response.status().as_u16(),
-        })
-}
-
-/// Parses `00-TRACE-SPAN-FLAGS`.
-fn traced(header: &str) -> Option<Traced> {
-    // The version is not checked: later ones keep these fields in place.
-    let mut parts = header.split('-').skip(1);
-    let id = parts.next().filter(|id| id.len() == 32)?.to_owned();
-    let flags = u8::from_str_radix(parts.nth(1)?, 16).ok()?;
-    Some(Traced {
-        id,
-        sampled: flags & 1 == 1,
-    })
-}
-
-fn http_url(text: &str) -> Result<Url, String> {
-    match Url::parse(text) {
-        Ok(url) if url.scheme() == "http" && url.has_host() => Ok(url),
-        _ => Err("must be a URL such as http://127.0.0.1:8080/".into()),
-    }
+async fn request(http: &reqwest::Client, url: &Url) -> anyhow::Result<TraceResponse> {
+    let response = match http.get(url.clone()).send().await {
+        // The cause, a refused connection, tells nothing more.
+        Err(error) if error.is_connect() => bail!(
+            "nothing listens at {url}; start a lab with `spoor up`, or give another address with \
+             --url"
+        ),
+        response => response.with_context(|| format!("request to {url} failed"))?,
+    };
+    let status = response.status();
+    TraceResponse::of(response.headers())
+        .with_context(|| format!("{url} responded with {status} and no traceresponse header"))
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
-
-    const ID: &str = "5b8aa5a2d2c872e8321cf37308d69df2";
-
-    #[rstest::rstest]
-    #[case("01", true)]
-    #[case("03", true)]
-    #[case("02", false)]
-    #[case("00", false)]
-    fn reads_the_sampled_flag(#[case] flags: &str, #[case] sampled: bool) {
-        let header = format!("00-{ID}-051581bf3cb55c13-{flags}");
-        let id = ID.to_owned();
-        assert_eq!(traced(&header).unwrap(), Traced { id, sampled });
-    }
-
-    #[rstest::rstest]
-    #[case("")]
-    #[case("00-5b8a-051581bf3cb55c13-01")]
-    #[case("00-5b8aa5a2d2c872e8321cf37308d69df2-051581bf3cb55c13")]
-    #[case("00-5b8aa5a2d2c872e8321cf37308d69df2-051581bf3cb55c13-xx")]
-    fn ignores_malformed_headers(#[case] header: &str) {
-        assert_eq!(traced(header), None);
-    }
 
     #[test]
     fn failure_describes_the_progress() {

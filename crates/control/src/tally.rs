@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use spoor_policy::{
     Strategy,
-    statistics::{Judge, Verdict, interval},
+    statistics::{Judge, Verdict, interval, p_value},
 };
 
 use crate::{
@@ -23,6 +23,10 @@ pub const MIN_EXPECTED: f64 = 50.0;
 /// The part of a rate limit that must be used where enough traces start. The rest may be in shares
 /// that cannot be lent, or that still follow a changing demand.
 const MIN_LIMIT_USE: f64 = 0.8;
+
+/// The p-value below which counts cannot be shown as consistent. It is far below that of the judge,
+/// since each new report is compared, and not only independent windows.
+const MIN_P_VALUE: f64 = 1e-9;
 
 /// The most that instances with small shares save up of a rate limit, in seconds of that limit.
 const MAX_SAVED_SECONDS: f64 = 5.0;
@@ -84,15 +88,24 @@ impl Tally {
             sampled,
             rate: sampled as f64 / counts.started as f64,
             interval: interval(sampled, counts.started, CONFIDENCE),
-            verdict: self.verdict(sampled, window, now),
+            verdict: self.verdict(sampled, counts.started, window, now),
         })
     }
 
-    fn verdict(&mut self, sampled: u64, window: Duration, now: Instant) -> Verdict {
+    /// The verdict to show beside these counts.
+    fn verdict(&mut self, sampled: u64, started: u64, window: Duration, now: Instant) -> Verdict {
         // The judge compares independent trials. Decisions under a rate limit are not independent,
         // so these are compared with what the limit allows.
         let limit = match self.strategy {
-            Strategy::Probability(_) => return self.judge.verdict(),
+            Strategy::Probability(probability) => {
+                let is_implausible = p_value(sampled, started, probability) < MIN_P_VALUE;
+                return match self.judge.verdict() {
+                    // The judge needs further windows to change its mind, while the rate beside it
+                    // follows each report: `100% Consistent` for a policy of 10 % helps nobody.
+                    Verdict::Consistent if is_implausible => Verdict::Unknown,
+                    verdict => verdict,
+                };
+            }
             Strategy::RateLimit(limit) => f64::from(limit.get()),
         };
         // A tenth more allows for differences between clocks.
@@ -185,6 +198,25 @@ mod tests {
             Verdict::TooHigh
         );
         assert_eq!(run(percent("1%"), 31, 10_000, 30).verdict, Verdict::TooLow);
+    }
+
+    #[test]
+    fn implausible_rate_is_not_consistent() {
+        let start = Instant::now();
+        let mut tally = Tally::new(percent("10%"), Duration::from_secs(60), start);
+        let at = |second| start + Duration::from_secs(second);
+        for second in 1..=24 {
+            // The rate is as asked for at first, and then every trace is kept.
+            let sampled = if second <= 12 { 100 } else { 1_000 };
+            let started = 1_000;
+            tally.add(Counts { started, sampled }, at(second - 1), at(second));
+            let verdict = tally.observed(at(second)).unwrap().verdict;
+            let expected = match second {
+                10..=12 => Verdict::Consistent,
+                _ => Verdict::Unknown,
+            };
+            assert_eq!(verdict, expected, "{second}");
+        }
     }
 
     #[test]

@@ -36,22 +36,6 @@ impl Open {
             admin: ports.listen(Endpoint::Admin)?,
         })
     }
-
-    fn urls(&self) -> std::io::Result<Vec<(&'static str, String)>> {
-        let named = [
-            ("otlp-grpc", &self.otlp_grpc),
-            ("otlp-http", &self.otlp_http),
-            ("traces", &self.query_http),
-            ("query-grpc", &self.query_grpc),
-            ("sampling-http", &self.sampling_http),
-            ("sampling-grpc", &self.sampling_grpc),
-            ("admin", &self.admin),
-        ];
-        named
-            .into_iter()
-            .map(|(name, sockets)| Ok((name, format!("http://{}", sockets.local_addr()?))))
-            .collect()
-    }
 }
 
 /// The ports reserved for the services.
@@ -96,11 +80,19 @@ pub(super) fn urls(
     open: &Open,
     services: &BTreeMap<Service, ServiceAddresses>,
 ) -> std::io::Result<BTreeMap<String, String>> {
-    let mut urls: BTreeMap<String, String> = open
-        .urls()?
-        .into_iter()
-        .map(|(name, url)| (name.to_owned(), url))
-        .collect();
+    let own = [
+        ("otlp-grpc", &open.otlp_grpc),
+        ("otlp-http", &open.otlp_http),
+        ("traces", &open.query_http),
+        ("query-grpc", &open.query_grpc),
+        ("sampling-http", &open.sampling_http),
+        ("sampling-grpc", &open.sampling_grpc),
+        ("admin", &open.admin),
+    ];
+    let mut urls = BTreeMap::new();
+    for (name, sockets) in own {
+        urls.insert(name.to_owned(), format!("http://{}", sockets.local_addr()?));
+    }
     for (service, place) in services {
         urls.insert(
             service.name().to_owned(),

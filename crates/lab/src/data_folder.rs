@@ -32,33 +32,17 @@ pub enum DataFolderError {
     #[error("no folder for the lab's data")]
     FindHome,
     /// The folder cannot be created.
-    #[error("cannot create the data folder {}", path.display())]
-    Create {
-        /// The folder.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
+    #[error("cannot create the data folder {}", .0.display())]
+    Create(PathBuf, #[source] io::Error),
     /// The folder cannot be written to.
-    #[error("cannot write to the data folder {}", path.display())]
-    Write {
-        /// The folder.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
+    #[error("cannot write to the data folder {}", .0.display())]
+    Write(PathBuf, #[source] io::Error),
     /// Another lab holds the lock.
-    #[error("another lab uses the data folder {}", path.display())]
-    Lock {
-        /// The folder.
-        path: PathBuf,
-    },
+    #[error("another lab uses the data folder {}", .0.display())]
+    Lock(PathBuf),
     /// Services of a lab that was killed are still running.
-    #[error("services of a lab that was killed still use the data folder {}", path.display())]
-    AwaitServices {
-        /// The folder.
-        path: PathBuf,
-    },
+    #[error("services of a lab that was killed still use the data folder {}", .0.display())]
+    AwaitServices(PathBuf),
 }
 
 impl DataFolder {
@@ -72,25 +56,19 @@ impl DataFolder {
             Some(path) => path.to_owned(),
             None => state_folder().ok_or(DataFolderError::FindHome)?,
         };
-        fs::create_dir_all(&path).map_err(|source| DataFolderError::Create {
-            path: path.clone(),
-            source,
-        })?;
-        let failed = |source| DataFolderError::Write {
-            path: path.clone(),
-            source,
-        };
+        fs::create_dir_all(&path).map_err(|error| DataFolderError::Create(path.clone(), error))?;
+        let failed = |error| DataFolderError::Write(path.clone(), error);
         // The kernel releases a lock however its holder ends, so that no stale lock can be left
         // behind.
         let lock = File::create(path.join("lock")).map_err(failed)?;
         if !try_lock(&lock).map_err(failed)? {
-            return Err(DataFolderError::Lock { path });
+            return Err(DataFolderError::Lock(path));
         }
         // After the lab's own lock: while another lab runs, its services hold theirs, and waiting
         // would be in vain.
         let services_lock = File::create(path.join("services.lock")).map_err(failed)?;
         if !lock_in_time(&services_lock).await.map_err(failed)? {
-            return Err(DataFolderError::AwaitServices { path });
+            return Err(DataFolderError::AwaitServices(path));
         }
         // Clears close-on-exec, which std sets on every file, so that the services inherit the
         // lock.
@@ -163,7 +141,7 @@ mod tests {
     async fn open(path: PathBuf) -> DataFolder {
         loop {
             match DataFolder::open(Some(&path)).await {
-                Err(DataFolderError::Lock { .. }) => tokio::time::sleep(POLL_INTERVAL).await,
+                Err(DataFolderError::Lock(_)) => tokio::time::sleep(POLL_INTERVAL).await,
                 opened => return opened.unwrap(),
             }
         }

@@ -11,19 +11,13 @@ use tokio_util::sync::CancellationToken;
 const GRACE: Duration = Duration::from_secs(15);
 
 /// The listeners, until they are closed.
+#[derive(Default)]
 pub(super) struct Listeners {
     stop: CancellationToken,
     tasks: JoinSet<(&'static str, Result<(), CutOff>)>,
 }
 
 impl Listeners {
-    pub(super) fn new() -> Self {
-        Self {
-            stop: CancellationToken::new(),
-            tasks: JoinSet::new(),
-        }
-    }
-
     /// Serves until the listeners close. The name appears in the log.
     pub(super) fn serve(&mut self, name: &'static str, listener: Listener) {
         let serving = listener.serve(GRACE, self.stop.clone());

@@ -173,50 +173,41 @@ impl Endpoint {
     /// The default port.
     #[must_use]
     pub fn default_port(self) -> u16 {
-        match self {
-            Self::OtlpGrpc => 4317,
-            Self::OtlpHttp => 4318,
-            Self::QueryHttp => 16686,
-            Self::QueryGrpc => 16685,
-            Self::SamplingHttp => 5778,
-            Self::SamplingGrpc => 5779,
-            Self::Admin => 16600,
-            Self::Service(service) => service.port(),
-            Self::Ops(service) => service.ops_port(),
-        }
+        self.facts().1
     }
 
     /// A short description for help and errors.
     #[must_use]
     pub fn description(self) -> String {
-        match self {
-            Self::OtlpGrpc => "OTLP over gRPC".to_owned(),
-            Self::OtlpHttp => "OTLP over HTTP".to_owned(),
-            Self::QueryHttp => "traces, over HTTP".to_owned(),
-            Self::QueryGrpc => "traces, over gRPC".to_owned(),
-            Self::SamplingHttp => "remote sampling, over HTTP".to_owned(),
-            Self::SamplingGrpc => "remote sampling and the policy stream, over gRPC".to_owned(),
-            Self::Admin => "the lab's own API".to_owned(),
-            Self::Service(service) => service.to_string(),
-            Self::Ops(service) => format!("metrics of {service}"),
-        }
+        self.facts().2
     }
 
     /// The endpoint's name, such as `query-http`, `gateway` or `gateway-ops`.
     #[must_use]
     pub fn name(self) -> String {
-        let name = match self {
-            Self::OtlpGrpc => "otlp-grpc",
-            Self::OtlpHttp => "otlp-http",
-            Self::QueryHttp => "query-http",
-            Self::QueryGrpc => "query-grpc",
-            Self::SamplingHttp => "sampling-http",
-            Self::SamplingGrpc => "sampling-grpc",
-            Self::Admin => "admin",
-            Self::Service(service) => service.name(),
-            Self::Ops(service) => return format!("{service}-ops"),
+        self.facts().0
+    }
+
+    fn facts(self) -> (String, u16, String) {
+        let (name, port, description) = match self {
+            Self::OtlpGrpc => ("otlp-grpc", 4317, "OTLP over gRPC"),
+            Self::OtlpHttp => ("otlp-http", 4318, "OTLP over HTTP"),
+            Self::QueryHttp => ("query-http", 16686, "traces, over HTTP"),
+            Self::QueryGrpc => ("query-grpc", 16685, "traces, over gRPC"),
+            Self::SamplingHttp => ("sampling-http", 5778, "remote sampling, over HTTP"),
+            Self::SamplingGrpc => (
+                "sampling-grpc",
+                5779,
+                "remote sampling and the policy stream, over gRPC",
+            ),
+            Self::Admin => ("admin", 16600, "the lab's own API"),
+            Self::Service(service) => (service.name(), service.port(), service.name()),
+            Self::Ops(service) => {
+                let description = format!("metrics of {service}");
+                return (format!("{service}-ops"), service.ops_port(), description);
+            }
         };
-        name.to_owned()
+        (name.to_owned(), port, description.to_owned())
     }
 }
 

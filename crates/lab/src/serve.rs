@@ -30,7 +30,7 @@ pub(super) async fn listen(
     pipeline: &Pipeline,
     admin: Admin,
 ) -> Result<Listeners, ReflectionError> {
-    let mut listeners = Listeners::new();
+    let mut listeners = Listeners::default();
     // The same on both ports, so that an exporter set to the other protocol's port works too.
     let otlp = hints.add(otlp(pipeline).await?, OTLP);
     listeners.serve(

@@ -28,6 +28,7 @@ pub(crate) struct Supervisor {
 }
 
 /// Children that stop together.
+#[derive(Default)]
 struct Group {
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -44,12 +45,12 @@ impl Supervisor {
         grace: Duration,
     ) -> io::Result<Self> {
         let logs = Logs::start()?;
-        let readiness = Readiness::new();
+        let readiness = Readiness::default();
         let mut supervisor = Self {
             roster: roster.clone(),
             logs: logs.clone(),
-            edges: Group::new(),
-            backends: Group::new(),
+            edges: Group::default(),
+            backends: Group::default(),
         };
         for spec in specs {
             let group = if spec.service.is_edge() {
@@ -100,13 +101,6 @@ impl Supervisor {
 }
 
 impl Group {
-    fn new() -> Self {
-        Self {
-            stop: CancellationToken::new(),
-            tasks: JoinSet::new(),
-        }
-    }
-
     async fn stop(mut self) {
         self.stop.cancel();
         while let Some(ended) = self.tasks.join_next().await {

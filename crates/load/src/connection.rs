@@ -11,8 +11,33 @@ use tokio::net::TcpStream;
 
 use super::tally::RequestResult;
 
-/// The response header with the request's trace ID and sampled flag (W3C Trace Context, Level 2).
-const TRACE_RESPONSE: &str = "traceresponse";
+/// The trace that a response names in its header `traceresponse` (W3C Trace Context, Level 2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceResponse {
+    /// The trace ID, 32 hexadecimal digits.
+    pub trace_id: String,
+    /// True if the trace was sampled.
+    pub is_sampled: bool,
+}
+
+impl TraceResponse {
+    /// Parses `00-TRACE-SPAN-FLAGS` from a response's headers; `None` without a valid header.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        Self::parse(text(headers, "traceresponse")?)
+    }
+
+    fn parse(header: &str) -> Option<Self> {
+        // The version is not checked: later ones keep these fields in place.
+        let mut parts = header.split('-').skip(1);
+        let trace_id = parts.next().filter(|id| id.len() == 32)?.to_owned();
+        let flags = u8::from_str_radix(parts.nth(1)?, 16).ok()?;
+        Some(Self {
+            trace_id,
+            is_sampled: flags & 1 == 1,
+        })
+    }
+}
 
 /// The open connections by address.
 #[derive(Debug, Default)]
@@ -58,7 +83,10 @@ async fn send(
     let read = Response {
         status: response.status(),
         location: text(response.headers(), header::LOCATION.as_str()).map(str::to_owned),
-        trace: text(response.headers(), TRACE_RESPONSE).and_then(sampled_trace),
+        // A trace that was not sampled cannot be looked up.
+        trace: TraceResponse::of(response.headers())
+            .filter(|trace| trace.is_sampled)
+            .map(|trace| trace.trace_id),
     };
     let mut body = response.into_body();
     // To the end, since the latency counts until the last byte and the connection is busy until
@@ -71,15 +99,6 @@ async fn send(
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
-}
-
-/// The trace ID in `00-TRACE-SPAN-FLAGS`, if the sampled flag is set.
-fn sampled_trace(response: &str) -> Option<String> {
-    let mut parts = response.split('-').skip(1);
-    let trace = parts.next().filter(|trace| trace.len() == 32)?;
-    let flags = u8::from_str_radix(parts.nth(1)?, 16).ok()?;
-    // A trace that was not sampled cannot be looked up.
-    (flags & 1 == 1).then(|| trace.to_owned())
 }
 
 async fn connect(address: &str) -> Option<SendRequest<Full<Bytes>>> {
@@ -100,11 +119,26 @@ mod tests {
     const TRACE: &str = "5b8aa5a2d2c872e8321cf37308d69df2";
 
     #[rstest::rstest]
-    #[case(format!("00-{TRACE}-00f067aa0ba902b7-01"), Some(TRACE))]
-    #[case(format!("00-{TRACE}-00f067aa0ba902b7-00"), None)]
-    #[case(format!("00-{TRACE}"), None)]
-    #[case("nonsense".to_owned(), None)]
-    fn only_a_kept_trace_is_named(#[case] response: String, #[case] trace: Option<&str>) {
-        assert_eq!(sampled_trace(&response).as_deref(), trace);
+    #[case("01", true)]
+    #[case("03", true)]
+    #[case("02", false)]
+    #[case("00", false)]
+    fn reads_the_sampled_flag(#[case] flags: &str, #[case] is_sampled: bool) {
+        let expected = TraceResponse {
+            trace_id: TRACE.to_owned(),
+            is_sampled,
+        };
+        let header = format!("00-{TRACE}-00f067aa0ba902b7-{flags}");
+        assert_eq!(TraceResponse::parse(&header), Some(expected));
+    }
+
+    #[rstest::rstest]
+    #[case("")]
+    #[case("nonsense")]
+    #[case("00-5b8a-051581bf3cb55c13-01")]
+    #[case("00-5b8aa5a2d2c872e8321cf37308d69df2-051581bf3cb55c13")]
+    #[case("00-5b8aa5a2d2c872e8321cf37308d69df2-051581bf3cb55c13-xx")]
+    fn ignores_malformed_headers(#[case] header: &str) {
+        assert_eq!(TraceResponse::parse(header), None);
     }
 }

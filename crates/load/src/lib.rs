@@ -24,6 +24,7 @@ mod tests;
 mod timeline;
 
 pub use base_url::{BaseUrl, InvalidBaseUrl};
+pub use connection::TraceResponse;
 pub use drive::drive;
 pub use edge::Edge;
 pub use error::DriveError;
@@ -34,6 +35,6 @@ pub use picture::{DrawError, draw as draw_picture};
 pub use scenario::{Defaults, Scenario};
 pub use schedule::{LoadPhase, Schedule};
 pub use summary::{
-    LoadSummary, OperationRow, PERCENTILES, PhaseRow, Points, Punctuality, ResultRow, SlowTrace,
+    LoadSummary, OperationRow, PERCENTILES, PhaseRow, Punctuality, ResultRow, SlowTrace,
 };
-pub use timeline::Point;
+pub use timeline::{Point, Points};

@@ -7,7 +7,7 @@ use plotters::{
     prelude::*,
 };
 
-use super::{summary::LoadSummary, timeline::Point};
+use super::{summary::LoadSummary, tally::real, timeline::Point};
 
 /// The width and height in pixels.
 const SIZE: (u32, u32) = (1000, 640);
@@ -60,18 +60,12 @@ pub fn draw(title: &str, summary: &LoadSummary) -> Result<String, DrawError> {
         let seconds = length(summary);
         let (lowest, highest) = extremes(&summary.timeline.points);
         if highest > lowest * MAX_LINEAR_RATIO {
-            let (bottom, top) = (lowest * 0.7, highest * 1.5);
-            let axis = (bottom..top).log_scale();
+            let bottom = lowest * 0.7;
+            let axis = (bottom..highest * 1.5).log_scale();
             draw_latency(&latency, seconds, axis, (bottom, highest * 1.2), summary)?;
         } else {
-            let (bottom, top) = (0.0, highest * 1.15);
-            draw_latency(
-                &latency,
-                seconds,
-                bottom..top,
-                (bottom, highest * 1.1),
-                summary,
-            )?;
+            let axis = 0.0..highest * 1.15;
+            draw_latency(&latency, seconds, axis, (0.0, highest * 1.1), summary)?;
         }
         draw_rate(&rate, seconds, summary)?;
         root.present()?;
@@ -267,9 +261,4 @@ fn length(summary: &LoadSummary) -> f64 {
 fn figure(value: &f64) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
-fn real(count: u64) -> f64 {
-    count as f64
 }

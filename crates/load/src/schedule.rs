@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::tally::real;
+
 /// A period in which the rate changes linearly from one value to another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoadPhase {
@@ -112,11 +114,6 @@ impl Schedule {
         }
         None
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
-fn real(number: u64) -> f64 {
-    number as f64
 }
 
 #[expect(

@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::{
     load::{Load, Pace},
     recorder::Recorded,
-    tally::{Slowest, Tally},
-    timeline::Point,
+    tally::{Tally, real},
+    timeline::Points,
 };
 
 /// The names and values of the percentiles shown.
@@ -110,16 +110,6 @@ pub struct OperationRow {
     pub row: ResultRow,
 }
 
-/// The results over time.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Points {
-    /// The length of an interval.
-    pub interval_seconds: f64,
-    /// The intervals in their order.
-    pub points: Vec<Point>,
-}
-
 impl LoadSummary {
     pub(super) fn new(
         load: &Load,
@@ -141,10 +131,7 @@ impl LoadSummary {
             corrected: matches!(load.pace, Pace::Open(_)),
             phases: phases(load, &recorded.phases),
             operations: recorded.operations.iter().map(named).collect(),
-            timeline: Points {
-                interval_seconds: recorded.timeline.interval_seconds(),
-                points: recorded.timeline.points(),
-            },
+            timeline: recorded.timeline.points(),
         }
     }
 }
@@ -176,16 +163,7 @@ impl From<&Tally> for ResultRow {
                 .iter()
                 .map(|(name, percentile)| (*name, tally.percentile(*percentile)))
                 .collect(),
-            slowest: tally.slowest.as_ref().map(SlowTrace::from),
-        }
-    }
-}
-
-impl From<&Slowest> for SlowTrace {
-    fn from(slowest: &Slowest) -> Self {
-        Self {
-            trace_id: slowest.trace.clone(),
-            milliseconds: slowest.latency.as_secs_f64() * 1e3,
+            slowest: tally.slowest.clone(),
         }
     }
 }
@@ -207,9 +185,4 @@ fn phases(load: &Load, tallies: &[Tally]) -> Vec<PhaseRow> {
         }
     };
     schedule.phases().iter().zip(tallies).map(row).collect()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
-fn real(count: u64) -> f64 {
-    count as f64
 }

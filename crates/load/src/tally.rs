@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use hdrhistogram::{CreationError, Histogram};
 use http::StatusCode;
 
+use super::summary::SlowTrace;
+
 /// The longest latency recorded, one hour in microseconds. Longer ones count as this.
 pub(super) const MAX_LATENCY_MICROS: u64 = 3_600_000_000;
 
@@ -53,18 +55,12 @@ pub(super) struct Outcome {
     pub(super) trace: Option<String>,
 }
 
-/// The slowest request whose trace was sampled.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Slowest {
-    pub(super) latency: Duration,
-    pub(super) trace: String,
-}
-
 /// Counts and latencies of a group of requests.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
     pub(super) results: BTreeMap<RequestResult, u64>,
-    pub(super) slowest: Option<Slowest>,
+    /// The slowest request whose trace was sampled.
+    pub(super) slowest: Option<SlowTrace>,
     latency: Histogram<u64>,
 }
 
@@ -82,13 +78,14 @@ impl Tally {
         *self.results.entry(outcome.result).or_default() += 1;
         // A latency beyond the limit counts as the limit, so that no request is missing.
         self.latency.saturating_record(micros(outcome.latency));
-        let is_slower = |slowest: &Slowest| outcome.latency > slowest.latency;
+        let milliseconds = outcome.latency.as_secs_f64() * 1e3;
+        let is_slower = |slowest: &SlowTrace| milliseconds > slowest.milliseconds;
         if let Some(trace) = &outcome.trace
             && self.slowest.as_ref().is_none_or(is_slower)
         {
-            self.slowest = Some(Slowest {
-                latency: outcome.latency,
-                trace: trace.clone(),
+            self.slowest = Some(SlowTrace {
+                trace_id: trace.clone(),
+                milliseconds,
             });
         }
     }
@@ -113,7 +110,12 @@ pub(super) fn micros(latency: Duration) -> u64 {
     u64::try_from(latency.as_micros()).unwrap_or(MAX_LATENCY_MICROS)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
 pub(super) fn milliseconds(micros: u64) -> f64 {
-    micros as f64 / 1e3
+    real(micros) / 1e3
+}
+
+/// A count as a number to compute with.
+#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
+pub(super) fn real(count: u64) -> f64 {
+    count as f64
 }

@@ -51,6 +51,16 @@ pub struct Point {
     pub max: Option<f64>,
 }
 
+/// The results over time.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Points {
+    /// The length of an interval.
+    pub interval_seconds: f64,
+    /// The intervals in their order.
+    pub points: Vec<Point>,
+}
+
 impl Timeline {
     pub(super) fn new() -> Self {
         Self {
@@ -75,18 +85,15 @@ impl Timeline {
         }
     }
 
-    /// The length of an interval, in seconds.
-    pub(super) fn interval_seconds(&self) -> f64 {
-        self.length.as_secs_f64()
-    }
-
     /// The figures of all intervals.
-    pub(super) fn points(&self) -> Vec<Point> {
-        let length = self.interval_seconds();
+    pub(super) fn points(&self) -> Points {
+        let length = self.length.as_secs_f64();
         let numbered = (0_u32..).zip(&self.intervals);
-        numbered
-            .map(|(number, interval)| interval.point(length * f64::from(number)))
-            .collect()
+        let point = |(number, interval): (_, &Interval)| interval.point(length * f64::from(number));
+        Points {
+            interval_seconds: length,
+            points: numbered.map(point).collect(),
+        }
     }
 
     fn interval(&mut self, at: Duration) -> Option<&mut Interval> {
@@ -167,7 +174,7 @@ mod tests {
         let mut timeline = Timeline::new();
         let (due, ended) = (Duration::from_millis(100), Duration::from_millis(700));
         timeline.count(due, ended, RequestResult::Status(StatusCode::BAD_GATEWAY));
-        let points = timeline.points();
+        let points = timeline.points().points;
         let counts: Vec<_> = points
             .iter()
             .map(|point| (point.requests, point.failed, point.answered))
@@ -188,7 +195,7 @@ mod tests {
                 RequestResult::Status(StatusCode::OK),
             );
         }
-        let points = timeline.points();
+        let points = timeline.points().points;
         assert!((MAX_INTERVALS / 2..=MAX_INTERVALS).contains(&points.len()));
         let requests: u64 = points.iter().map(|point| point.requests).sum();
         let answered: u64 = points.iter().map(|point| point.answered).sum();

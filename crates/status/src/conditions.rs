@@ -138,6 +138,10 @@ pub(crate) fn converged(
 fn clients_converged(clients: &ClientCounts) -> ConditionUpdate {
     let (expected, current) = (clients.expected, clients.current);
     let of = |matches: fn(&NotCurrentReason) -> bool| names(&clients.not_current, matches);
+    let applied = match expected {
+        1 => format!("{current} of 1 instance applies it"),
+        _ => format!("{current} of {expected} instances apply it"),
+    };
     // A condition has one reason, so the most severe problem comes first.
     let (status, reason, message) = if expected == 0 {
         let none = "there is no instance to apply it".to_owned();
@@ -151,7 +155,7 @@ fn clients_converged(clients: &ClientCounts) -> ConditionUpdate {
         )
     } else if clients.pending() > 0 {
         let who = of(|it| matches!(it, NotCurrentReason::Pending));
-        let message = format!("{current} of {expected} instances apply it; waiting for {who}");
+        let message = format!("{applied}; waiting for {who}");
         (ConditionStatus::False, "Pending", message)
     } else if clients.silent > 0 {
         let who = of(|it| matches!(it, NotCurrentReason::Silent));
@@ -160,21 +164,20 @@ fn clients_converged(clients: &ClientCounts) -> ConditionUpdate {
             0 => String::new(),
             _ => format!("; never asked: {never}"),
         };
-        let message = format!("{current} of {expected} instances apply it; silent: {who}{never}");
+        let message = format!("{applied}; silent: {who}{never}");
         (ConditionStatus::Unknown, "Silent", message)
     } else if clients.never_asked > 0 {
         let who = of(|it| matches!(it, NotCurrentReason::NeverAsked));
-        let message = format!("{current} of {expected} instances apply it; never asked: {who}");
+        let message = format!("{applied}; never asked: {who}");
         (ConditionStatus::Unknown, "NeverAsked", message)
     } else if clients.polling > 0 {
         let who = of(|it| matches!(it, NotCurrentReason::Polling));
         let message = format!(
-            "{current} of {expected} instances apply it; only polling: {who} (Jaeger's protocol has no acknowledgements and does not identify processes; they are counted by address, user agent, connection and interval)"
+            "{applied}; only polling: {who} (Jaeger's protocol has no acknowledgements and does not identify processes; they are counted by address, user agent, connection and interval)"
         );
         (ConditionStatus::Unknown, "Polling", message)
     } else {
-        let message = format!("{current} of {expected} instances apply it");
-        (ConditionStatus::True, "Converged", message)
+        (ConditionStatus::True, "Converged", applied)
     };
     ConditionUpdate::new(status, reason, message)
 }

@@ -123,7 +123,10 @@ fn undecided(observed: &ObservedRate, strategy: Option<Strategy>) -> String {
     if expected < MIN_EXPECTED {
         format!("{TOO_FEW} whether the rate matches the policy; they are judged after a minute")
     } else {
-        format!("{NOT_YET}; the first counts are judged after ten seconds")
+        format!(
+            "{NOT_YET}; the first counts are judged after ten seconds, and a change of the rate \
+             after three such windows"
+        )
     }
 }
 

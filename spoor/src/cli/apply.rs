@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::out::{say, say_error};
 use super::{
-    LabArgs, LabClient, Output, counted, documents::read_all, duration, failure::Invalid,
-    print_json,
+    ClientError, LabArgs, LabClient, Output, counted, documents::read_all, duration,
+    failure::Invalid, print_json,
 };
 use spoor_lab::wire::{ApplyResult, Change, ConvergenceResult};
 
@@ -64,7 +64,7 @@ impl ApplyArgs {
         if self.output == Output::Table {
             print_changes(&applied.policies);
         }
-        let convergence = self.wait.until_applied(&client, &applied).await?;
+        let convergence = self.wait.until_converged(&client, Some(&applied)).await?;
         match (self.output, &convergence) {
             (Output::Json, _) => print_json(&Report {
                 applied,
@@ -89,39 +89,23 @@ impl ApplyArgs {
 }
 
 impl WaitArgs {
-    /// Waits until these policies have converged, with `--wait`; `None` without it.
-    pub(super) async fn until_applied(
-        &self,
-        client: &LabClient,
-        applied: &ApplyResult,
-    ) -> anyhow::Result<Option<ConvergenceResult>> {
-        Ok(if self.wait {
-            Some(client.policies_converged(applied, self.timeout).await?)
-        } else {
-            None
-        })
-    }
-
-    /// Waits until all instances have what is published, with `--wait`; `None` without it.
+    /// Waits, with `--wait`, until these policies have converged, or without them until all
+    /// instances have what is published. `None` without `--wait`.
     pub(super) async fn until_converged(
         &self,
         client: &LabClient,
-    ) -> anyhow::Result<Option<ConvergenceResult>> {
-        Ok(if self.wait {
-            Some(client.converged(self.timeout).await?)
-        } else {
-            None
-        })
+        applied: Option<&ApplyResult>,
+    ) -> Result<Option<ConvergenceResult>, ClientError> {
+        if !self.wait {
+            return Ok(None);
+        }
+        client.converged(applied, self.timeout).await.map(Some)
     }
 }
 
 /// Failure if the instances did not converge in time.
 pub(super) fn exit_code(convergence: Option<&ConvergenceResult>) -> ExitCode {
-    if convergence.is_none_or(|convergence| convergence.converged) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    super::exit_code(convergence.is_none_or(|convergence| convergence.converged))
 }
 
 pub(super) fn print_changes(changes: &[Change]) {

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use reqwest::Url;
 use spoor_policy::Namespace;
 
-use super::client::{LabClient, lab_address};
+use super::client::LabClient;
 
 /// The output format of a subcommand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -25,7 +25,7 @@ pub struct LabArgs {
         env = "SPOOR_LAB",
         value_name = "URL",
         default_value = "http://127.0.0.1:16600",
-        value_parser = lab_address
+        value_parser = http_url
     )]
     lab: Url,
 }
@@ -36,6 +36,17 @@ pub(super) struct NamespaceArgs {
     /// The namespace of the policies; the lab's own services are in `default`
     #[arg(short, long, default_value = "default")]
     pub(super) namespace: Namespace,
+}
+
+/// Parses the URL of a lab or of one of its services.
+///
+/// # Errors
+/// A message that describes a valid value.
+pub fn http_url(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if url.scheme() == "http" && url.has_host() => Ok(url),
+        _ => Err("must be a URL such as http://127.0.0.1:8080".into()),
+    }
 }
 
 impl LabArgs {

@@ -97,40 +97,25 @@ impl LabClient {
             .await
     }
 
-    /// Waits until every instance has what is published now, for at most `within`.
-    pub async fn converged(&self, within: Duration) -> Result<ConvergenceResult, ClientError> {
-        self.wait(within, &[]).await
-    }
-
-    /// Waits until these policies have converged, for at most `within`.
-    pub async fn policies_converged(
+    /// Waits until these policies have converged, or without them until every instance has what is
+    /// published now, for at most `within`.
+    pub async fn converged(
         &self,
-        applied: &ApplyResult,
+        applied: Option<&ApplyResult>,
         within: Duration,
     ) -> Result<ConvergenceResult, ClientError> {
+        let request = self.request(Method::GET, "v1/converged");
+        let mut request = request.query(&[("within", within.as_millis())]);
         // Waiting for everything is stricter, never wrong: what was applied is part of it.
-        if applied.policies.len() > MAX_NAMED_POLICIES {
-            return self.converged(within).await;
+        if let Some(applied) = applied.filter(|it| it.policies.len() <= MAX_NAMED_POLICIES) {
+            let policies = applied.policies.iter();
+            let policies: Vec<String> = policies
+                .map(|policy| format!("{}/{}", policy.namespace, policy.name))
+                .collect();
+            // Without it, a status computed before this change could be taken for convergence.
+            let sequence = applied.version.sequence.to_string();
+            request = request.query(&[("policies", policies.join(",")), ("sequence", sequence)]);
         }
-        let policies = applied.policies.iter();
-        let policies: Vec<String> = policies
-            .map(|policy| format!("{}/{}", policy.namespace, policy.name))
-            .collect();
-        // Without it, a status computed before this change could be taken for convergence.
-        let sequence = applied.version.sequence.to_string();
-        let query = [("policies", policies.join(",")), ("sequence", sequence)];
-        self.wait(within, &query).await
-    }
-
-    async fn wait(
-        &self,
-        within: Duration,
-        query: &[(&str, String)],
-    ) -> Result<ConvergenceResult, ClientError> {
-        let request = self
-            .request(Method::GET, "v1/converged")
-            .query(&[("within", within.as_millis())])
-            .query(query);
         // The lab holds the request for as long as `within`, so the timeout of other requests is
         // too short.
         self.json(request.timeout(within + REQUEST_TIMEOUT)).await
@@ -209,16 +194,5 @@ impl LabClient {
                 status,
             },
         })
-    }
-}
-
-/// Parses the address of a lab.
-///
-/// # Errors
-/// A message that describes a valid value.
-pub fn lab_address(text: &str) -> Result<Url, String> {
-    match Url::parse(text) {
-        Ok(url) if url.scheme() == "http" && url.has_host() => Ok(url),
-        _ => Err("must be a URL such as http://127.0.0.1:16600".into()),
     }
 }

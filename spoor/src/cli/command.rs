@@ -40,6 +40,7 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    // Boxed, like others with many options: every value of an enum takes the size of the largest.
     Up(Box<UpArgs>),
     #[command(subcommand)]
     Run(Box<RunService>),

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde::Serialize;
 use spoor_api::read;
 use spoor_policy::{Namespace, PolicyName};
@@ -20,19 +20,20 @@ use spoor_lab::wire::{Change, ConvergenceResult};
 
 /// Delete policies, by name or those in files
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Examples:
+// A group, since the error for a missing argument then names both ways.
+#[command(group(ArgGroup::new("policies").required(true)), after_help = "Examples:
   spoor delete service-a
   spoor delete -f policies/ --wait")]
 pub struct DeleteArgs {
     /// The policies' names
-    #[arg(value_name = "NAME", required_unless_present = "filenames")]
+    #[arg(value_name = "NAME", group = "policies")]
     names: Vec<PolicyName>,
     /// A file, a folder or - (standard input) whose policies to delete; can be repeated
     #[arg(
         short = 'f',
         long = "filename",
         value_name = "FILE",
-        conflicts_with = "names"
+        group = "policies"
     )]
     filenames: Vec<PathBuf>,
     #[command(flatten)]
@@ -75,7 +76,7 @@ impl DeleteArgs {
             }
             changes.push(change);
         }
-        let convergence = self.wait.until_converged(&client).await?;
+        let convergence = self.wait.until_converged(&client, None).await?;
         let code = match refused {
             true => ExitCode::FAILURE,
             false => exit_code(convergence.as_ref()),

@@ -16,7 +16,7 @@ use super::{
     duration::age,
     get::NO_POLICIES,
     policy_row::{status_word, strategy, targets},
-    table::TextTable,
+    table::{TextTable, or_all_others},
 };
 
 /// Show a policy in detail: where it is effective, what overrides it, and what is observed
@@ -95,27 +95,25 @@ fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::R
         ]);
     }
     write!(text, "Conditions:\n{}", indented(&conditions))?;
-    // `None` in a status means every service or operation that no other entry names.
-    let place = |service: &Option<String>, operation: &Option<String>| {
-        let service = service.clone().unwrap_or_else(|| "(all others)".into());
-        [
-            service,
-            operation.clone().unwrap_or_else(|| "(all others)".into()),
-        ]
-    };
     if !status.effective.is_empty() {
         let mut effective = TextTable::new(&["SERVICE", "OPERATION", "STRATEGY"]);
         for entry in &status.effective {
-            let [service, operation] = place(&entry.service, &entry.operation);
-            effective.row([service, operation, entry.strategy.clone()]);
+            effective.row([
+                or_all_others(entry.service.as_ref()),
+                or_all_others(entry.operation.as_ref()),
+                entry.strategy.clone(),
+            ]);
         }
         write!(text, "Effective:\n{}", indented(&effective))?;
     }
     if !status.overridden.is_empty() {
         let mut overridden = TextTable::new(&["SERVICE", "OPERATION", "BY"]);
         for entry in &status.overridden {
-            let [service, operation] = place(&entry.service, &entry.operation);
-            overridden.row([service, operation, entry.by.clone()]);
+            overridden.row([
+                or_all_others(entry.service.as_ref()),
+                or_all_others(entry.operation.as_ref()),
+                entry.by.clone(),
+            ]);
         }
         write!(text, "Overridden:\n{}", indented(&overridden))?;
     }
@@ -129,6 +127,7 @@ fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::R
 }
 
 fn write_clients(text: &mut String, clients: &Clients) -> std::fmt::Result {
+    // Without `..`, so that a new state of clients cannot be forgotten here.
     let Clients {
         expected,
         current,

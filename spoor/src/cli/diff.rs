@@ -5,7 +5,12 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 
 use super::out::{say, say_error, show};
-use super::{LabArgs, Output, documents::read_all, print_json, table::TextTable};
+use super::{
+    LabArgs, Output,
+    documents::read_all,
+    print_json,
+    table::{TextTable, or_all_others},
+};
 use spoor_lab::wire::{Comparison, Difference, PlaceSetting};
 
 /// Show what applying files would change, without applying them
@@ -55,14 +60,8 @@ fn table(differences: &[Difference]) -> TextTable {
     let mut table = TextTable::new(&["SERVICE", "OPERATION", "PART", "BEFORE", "AFTER"]);
     for difference in differences {
         table.row([
-            difference
-                .service
-                .clone()
-                .unwrap_or_else(|| "(all others)".into()),
-            difference
-                .operation
-                .clone()
-                .unwrap_or_else(|| "(all others)".into()),
+            or_all_others(difference.service.as_ref()),
+            or_all_others(difference.operation.as_ref()),
             difference.part.clone(),
             shown(difference.before.as_ref()),
             shown(difference.after.as_ref()),

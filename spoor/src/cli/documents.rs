@@ -8,6 +8,8 @@ use std::{
 
 use spoor_lab::wire::{Document, Documents};
 
+use crate::traces::printable;
+
 /// The largest file of policies accepted, in bytes. The largest that is useful, 1 000 policies,
 /// has a few hundred kilobytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -16,7 +18,7 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadFilesError {
     /// The file or folder cannot be read.
-    #[error("cannot read {}", .0.display())]
+    #[error("cannot read {}", printable(&.0.to_string_lossy()))]
     Read(PathBuf, #[source] io::Error),
     /// The folder has no policy files.
     #[error("no .yaml, .yml or .json file in {} (subfolders are not read)", .0.display())]
@@ -56,7 +58,8 @@ fn read(path: &Path) -> Result<Document, ReadFilesError> {
         .and_then(text)
         .map_err(|error| ReadFilesError::Read(path.to_owned(), error))?;
     Ok(Document {
-        source: path.display().to_string(),
+        // The names in a folder are anyone's choice, and errors show them in a terminal.
+        source: printable(&path.to_string_lossy()),
         text,
     })
 }

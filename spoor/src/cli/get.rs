@@ -11,7 +11,7 @@ use spoor_policy::PolicyName;
 use super::out::{say, say_error, show};
 use super::{
     LabArgs, LabClient, NamespaceArgs,
-    policy_row::{HEADINGS, WIDE_HEADINGS, row, wide_row, winners},
+    policy_row::{HEADINGS, WIDE_HEADINGS, row, wide_cells, winners},
     print_json,
     table::TextTable,
 };
@@ -127,11 +127,10 @@ fn print_table(policies: &[SamplingPolicy], wide: bool) {
         return;
     }
     let now = Timestamp::now();
-    let mut headings = if wide {
-        WIDE_HEADINGS.to_vec()
-    } else {
-        HEADINGS.to_vec()
-    };
+    let mut headings = HEADINGS.to_vec();
+    if wide {
+        headings.extend(WIDE_HEADINGS);
+    }
     let winners: Vec<String> = policies.iter().map(winners).collect();
     let contested = winners.iter().any(|winners| !winners.is_empty());
     if contested {
@@ -140,11 +139,10 @@ fn print_table(policies: &[SamplingPolicy], wide: bool) {
     }
     let mut table = TextTable::new(&headings);
     for (policy, winners) in policies.iter().zip(winners) {
-        let mut cells = if wide {
-            wide_row(policy, now)
-        } else {
-            row(policy, now)
-        };
+        let mut cells = row(policy, now);
+        if wide {
+            cells.extend(wide_cells(policy));
+        }
         if contested {
             cells.push(winners);
         }

@@ -66,6 +66,12 @@ pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The exit code of a command that succeeds only if what it checks holds.
+#[must_use]
+pub fn exit_code(success: bool) -> process::ExitCode {
+    process::ExitCode::from(u8::from(!success))
+}
+
 /// A number with its noun, such as `1 policy` or `2 policies`.
 #[must_use]
 pub fn counted(number: usize, one: &str, many: &str) -> String {

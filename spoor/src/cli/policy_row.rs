@@ -20,20 +20,8 @@ pub const HEADINGS: [&str; 7] = [
     "OBSERVED",
     "AGE",
 ];
-/// The columns of [`wide_row`].
-pub const WIDE_HEADINGS: [&str; 11] = [
-    "NAME",
-    "STRATEGY",
-    "ACCEPTED",
-    "CONVERGED",
-    "CLIENTS",
-    "OBSERVED",
-    "AGE",
-    "PRIORITY",
-    "TARGETS",
-    "EXPIRES",
-    "REASON",
-];
+/// The further columns of [`wide_cells`].
+pub const WIDE_HEADINGS: [&str; 4] = ["PRIORITY", "TARGETS", "EXPIRES", "REASON"];
 
 /// The cells of a policy in the default table.
 pub fn row(policy: &SamplingPolicy, now: Timestamp) -> Vec<String> {
@@ -46,27 +34,25 @@ pub fn row(policy: &SamplingPolicy, now: Timestamp) -> Vec<String> {
         strategy(policy),
         accepted(policy),
         condition(policy, Condition::CONVERGED),
-        or_empty(summary.and_then(|summary| summary.clients.as_ref())),
-        or_empty(summary.and_then(|summary| summary.observed.as_ref())),
+        summary
+            .and_then(|it| it.clients.clone())
+            .unwrap_or_default(),
+        summary
+            .and_then(|it| it.observed.clone())
+            .unwrap_or_default(),
         created.map_or_else(String::new, |created| age(created, now)),
     ]
 }
 
-/// The cells of a policy in the wide table.
-pub fn wide_row(policy: &SamplingPolicy, now: Timestamp) -> Vec<String> {
+/// The further cells of a policy in the wide table.
+pub fn wide_cells(policy: &SamplingPolicy) -> [String; 4] {
     let reason = find(policy, Condition::ACCEPTED).map(|condition| condition.reason.clone());
-    let mut cells = row(policy, now);
-    cells.extend([
+    [
         policy.spec.priority.to_string(),
         targets(policy),
         policy.spec.expires_at.clone().unwrap_or_default(),
         reason.unwrap_or_default(),
-    ]);
-    cells
-}
-
-fn or_empty(text: Option<&String>) -> String {
-    text.cloned().unwrap_or_default()
+    ]
 }
 
 /// A policy's head and tail, such as `1%` or `100% + tail 10%`.

@@ -40,6 +40,7 @@ impl Args for PortArgs {
 
 impl FromArgMatches for PortArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        // First, since every other port has a value too: at least its default.
         if matches.get_flag(ANY) {
             return Ok(Self(LabPorts::any()));
         }

@@ -30,13 +30,13 @@ fn for_lab(error: &StartLabError) -> Option<String> {
         StartLabError::OpenDataFolder(DataFolderError::FindHome) => {
             "set --data, XDG_STATE_HOME or HOME"
         }
-        StartLabError::OpenDataFolder(
-            DataFolderError::Create { .. } | DataFolderError::Write { .. },
-        ) => "choose another with --data",
-        StartLabError::OpenDataFolder(DataFolderError::Lock { .. }) => {
+        StartLabError::OpenDataFolder(DataFolderError::Create(..) | DataFolderError::Write(..)) => {
+            "choose another with --data"
+        }
+        StartLabError::OpenDataFolder(DataFolderError::Lock(_)) => {
             "stop it, or choose another folder with --data"
         }
-        StartLabError::OpenDataFolder(DataFolderError::AwaitServices { .. }) => {
+        StartLabError::OpenDataFolder(DataFolderError::AwaitServices(_)) => {
             "end them, or choose another folder with --data"
         }
         _ => return None,
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn advice_is_found_below_other_errors() {
         let path = PathBuf::from("/nonexistent");
-        let error = StartLabError::from(DataFolderError::Lock { path });
+        let error = StartLabError::from(DataFolderError::Lock(path));
         let error = Error::new(error).context("the tour did not start");
         let advice = remedy(&error).unwrap_or_default();
         assert!(advice.contains("--data"), "{advice}");

@@ -62,100 +62,60 @@ pub enum RunService {
 
 impl RunService {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
-        // First of all: a signal during startup must drain as a later one does.
-        let shutdown = signals::cancel_on_shutdown_signal()?;
-        if std::env::var_os(SUPERVISED).is_some() {
-            end_with_the_lab(shutdown.clone())?;
-        }
-        let telemetry = self.telemetry()?;
-        let served = self.serve(telemetry.clone(), shutdown).await;
-        // After the servers, whose last requests still end spans.
-        let drained = telemetry.shutdown(TELEMETRY_GRACE).await;
-        if drained.dropped > 0 {
-            tracing::warn!(
-                dropped = drained.dropped,
-                exported = drained.exported,
-                "spans dropped at shutdown"
-            );
-        }
-        served.map(|()| ExitCode::SUCCESS)
-    }
-
-    fn telemetry(&self) -> anyhow::Result<Telemetry> {
-        let settings = TelemetrySettings::from_env()
-            .map_err(|errors| Invalid(errors.0.iter().map(ToString::to_string).collect()))?;
-        let name = ServiceName::new(self.service().name())?;
-        Ok(Telemetry::start(settings.or_service(name))?)
-    }
-
-    async fn serve(self, telemetry: Telemetry, stop: CancellationToken) -> anyhow::Result<()> {
-        let start = Start {
-            service: self.service(),
-            telemetry,
-            stop,
-        };
         match self {
-            Self::ServiceA(args) => start.run(args).await,
-            Self::ServiceB(args) => start.run(args).await,
-            Self::Gateway(args) => start.run(args).await,
-            Self::Wishlist(args) => start.run(*args).await,
-            Self::Offers(args) => start.run(args).await,
-            Self::MarketplaceAttic(args)
-            | Self::MarketplaceBazaar(args)
-            | Self::MarketplaceCorner(args) => start.run(args).await,
-            Self::Bands(args) => start.run(args).await,
-            Self::Reviews(args) => start.run(args).await,
-            Self::Tasks(args) => start.run(args).await,
-            Self::Preprocessing(args) => start.run(args).await,
-            Self::Ensemble(args) => start.run(args).await,
+            Self::ServiceA(args) => run(Service::ServiceA, args).await,
+            Self::ServiceB(args) => run(Service::ServiceB, args).await,
+            Self::Gateway(args) => run(Service::Gateway, args).await,
+            Self::Wishlist(args) => run(Service::Wishlist, *args).await,
+            Self::Offers(args) => run(Service::Offers, args).await,
+            Self::MarketplaceAttic(args) => run(Service::MarketplaceAttic, args).await,
+            Self::MarketplaceBazaar(args) => run(Service::MarketplaceBazaar, args).await,
+            Self::MarketplaceCorner(args) => run(Service::MarketplaceCorner, args).await,
+            Self::Bands(args) => run(Service::Bands, args).await,
+            Self::Reviews(args) => run(Service::Reviews, args).await,
+            Self::Tasks(args) => run(Service::Tasks, args).await,
+            Self::Preprocessing(args) => run(Service::Preprocessing, args).await,
+            Self::Ensemble(args) => run(Service::Ensemble, args).await,
             Self::Efficientnetb0(mut args) => {
                 args.program = args.program.or_built_in(BuiltIn::Efficientnetb0);
-                start.run(args).await
+                run(Service::Efficientnetb0, args).await
             }
             Self::Mobilenetv2(mut args) => {
                 args.program = args.program.or_built_in(BuiltIn::Mobilenetv2);
-                start.run(args).await
+                run(Service::Mobilenetv2, args).await
             }
         }
     }
-
-    fn service(&self) -> Service {
-        match self {
-            Self::ServiceA(_) => Service::ServiceA,
-            Self::ServiceB(_) => Service::ServiceB,
-            Self::Gateway(_) => Service::Gateway,
-            Self::Wishlist(_) => Service::Wishlist,
-            Self::Offers(_) => Service::Offers,
-            Self::MarketplaceAttic(_) => Service::MarketplaceAttic,
-            Self::MarketplaceBazaar(_) => Service::MarketplaceBazaar,
-            Self::MarketplaceCorner(_) => Service::MarketplaceCorner,
-            Self::Bands(_) => Service::Bands,
-            Self::Reviews(_) => Service::Reviews,
-            Self::Tasks(_) => Service::Tasks,
-            Self::Preprocessing(_) => Service::Preprocessing,
-            Self::Ensemble(_) => Service::Ensemble,
-            Self::Efficientnetb0(_) => Service::Efficientnetb0,
-            Self::Mobilenetv2(_) => Service::Mobilenetv2,
-        }
-    }
 }
 
-/// The environment of a service, besides its own settings.
-struct Start {
-    service: Service,
-    telemetry: Telemetry,
-    stop: CancellationToken,
-}
-
-impl Start {
-    async fn run<P>(self, mut service: ServiceArgs<P>) -> anyhow::Result<()>
-    where
-        P: Program<Error: Error + Send + Sync + 'static> + clap::Args,
-    {
-        let (port, ops_port) = (self.service.port(), self.service.ops_port());
-        service.listen.or_loopback(port, ops_port);
-        Ok(service.run(self.telemetry, self.stop).await?)
+/// Runs a service's program until a signal, or the end of its lab.
+async fn run<P>(service: Service, mut args: ServiceArgs<P>) -> anyhow::Result<ExitCode>
+where
+    P: Program<Error: Error + Send + Sync + 'static> + clap::Args,
+{
+    // First of all: a signal during startup must drain as a later one does.
+    let shutdown = signals::cancel_on_shutdown_signal()?;
+    if std::env::var_os(SUPERVISED).is_some() {
+        end_with_the_lab(shutdown.clone())?;
     }
+    let settings = TelemetrySettings::from_env()
+        .map_err(|errors| Invalid(errors.0.iter().map(ToString::to_string).collect()))?;
+    let name = ServiceName::new(service.name())?;
+    let telemetry = Telemetry::start(settings.or_service(name))?;
+    args.listen
+        .or_loopback(service.port(), service.ops_port());
+    let served = args.run(telemetry.clone(), shutdown).await;
+    // After the servers, whose last requests still end spans.
+    let drained = telemetry.shutdown(TELEMETRY_GRACE).await;
+    if drained.dropped > 0 {
+        tracing::warn!(
+            dropped = drained.dropped,
+            exported = drained.exported,
+            "spans dropped at shutdown"
+        );
+    }
+    served?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Shuts down when standard input closes. The lab holds the other end for as long as it lives, so

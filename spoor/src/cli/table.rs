@@ -15,28 +15,26 @@ impl TextTable {
     /// Creates a table without rows.
     #[must_use]
     pub fn new(headings: &[&str]) -> Self {
+        let headings = headings.iter().map(|heading| String::from(*heading));
         Self {
-            rows: vec![
-                headings
-                    .iter()
-                    .map(|heading| (*heading).to_owned())
-                    .collect(),
-            ],
+            rows: vec![headings.collect()],
         }
     }
 
     /// Adds a row. An empty cell is shown as `-`.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        let dash_if_empty = |cell: String| {
-            if cell.is_empty() {
-                "-".to_owned()
-            } else {
-                cell
-            }
+        let dash_if_empty = |cell: String| match cell.as_str() {
+            "" => "-".to_owned(),
+            _ => cell,
         };
         self.rows
             .push(cells.into_iter().map(dash_if_empty).collect());
     }
+}
+
+/// A service or operation, of which none means all that no policy names.
+pub fn or_all_others(name: Option<&String>) -> String {
+    name.map_or("(all others)", String::as_str).to_owned()
 }
 
 impl fmt::Display for TextTable {

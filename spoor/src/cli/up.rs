@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 
 use anyhow::Context;
 use clap::Args;
-use serde::Serialize;
-use spoor_lab::{Lab, Stopped};
+use serde_json::{Value, json};
+use spoor_lab::Lab;
 use spoor_runtime::{
     SettingsReader, log_warnings,
     self_tracing::{SelfTracing, SelfTracingSettings},
@@ -38,24 +38,6 @@ pub struct UpArgs {
     output: Output,
     #[command(flatten)]
     settings: LabSettingsArgs,
-}
-
-/// The JSON output when the lab is ready.
-#[derive(Serialize)]
-struct Ready<'a> {
-    event: &'static str,
-    milliseconds: f64,
-    urls: &'a BTreeMap<String, String>,
-    /// The store of the service `tasks`: a Redis URL, or `in-process`.
-    tasks_store: &'a str,
-}
-
-/// The JSON output when the lab has stopped.
-#[derive(Serialize)]
-struct Ended {
-    event: &'static str,
-    #[serde(flatten)]
-    stopped: Stopped,
 }
 
 impl UpArgs {
@@ -91,12 +73,13 @@ impl UpArgs {
         };
         let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
         match self.output {
-            Output::Json => try_write_json(&Ready {
-                event: "ready",
-                milliseconds,
-                urls: lab.urls(),
-                tasks_store,
-            })?,
+            Output::Json => try_write_json(&json!({
+                "event": "ready",
+                "milliseconds": milliseconds,
+                "urls": lab.urls(),
+                // A Redis URL, or `in-process`.
+                "tasks_store": tasks_store,
+            })),
             // Not `say!`, which ends the process if the reader has gone: `spoor up | head` still
             // runs the lab.
             Output::Table => out::try_write(format_args!(
@@ -116,10 +99,11 @@ impl UpArgs {
             }
         };
         match self.output {
-            Output::Json => try_write_json(&Ended {
-                event: "stopped",
-                stopped,
-            })?,
+            Output::Json => {
+                let mut json = serde_json::to_value(&stopped)?;
+                json["event"] = "stopped".into();
+                try_write_json(&json);
+            }
             Output::Table => out::try_write(format_args!("{stopped}\n")),
         }
         Ok(ExitCode::SUCCESS)
@@ -189,15 +173,18 @@ fn summary(urls: &BTreeMap<String, String>, tasks_store: &str, milliseconds: f64
         "in-process" => "The service tasks keeps its list in memory; \
                          set SPOOR_REDIS_URL to keep it in Redis.\n"
             .to_owned(),
-        redis => format!("The service tasks keeps its list in {redis}.\n"),
+        // Reaching Redis is no part of readiness, so this must not sound like a check.
+        redis => format!(
+            "The service tasks keeps its list in {redis}, and responds with 503 while that cannot \
+             be reached.\n"
+        ),
     };
     format!("The lab is ready ({milliseconds:.0} ms).\n{lines}{store}Press Ctrl-C to stop it.\n")
 }
 
 /// Prints a line of JSON. The lab keeps running if standard output is closed.
-fn try_write_json(value: &impl Serialize) -> serde_json::Result<()> {
-    out::try_write(format_args!("{}\n", serde_json::to_string(value)?));
-    Ok(())
+fn try_write_json(value: &Value) {
+    out::try_write(format_args!("{value}\n"));
 }
 
 fn log_to_standard_error(own_traces: Option<&SelfTracing>) {

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use spoor_lab::Lab;
@@ -13,7 +14,7 @@ use spoor_policy::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::DemoError;
+use super::within;
 
 /// The root decisions from which each verdict is computed.
 pub(super) const DECISIONS: u64 = 50_000;
@@ -50,7 +51,7 @@ pub struct RateResult {
     /// The upper end of the interval.
     pub upper: f64,
     /// The verdict on whether the observed rate is the one asked for.
-    pub verdict: &'static str,
+    pub verdict: String,
     /// Requests per second.
     pub requests_per_second: f64,
 }
@@ -58,7 +59,7 @@ pub struct RateResult {
 impl RateResult {
     /// True if the rate is as asked for and every sampled trace arrived.
     pub fn passed(&self) -> bool {
-        self.verdict == name(Verdict::Consistent)
+        self.verdict == Verdict::Consistent.to_string()
             && self.kept == self.sampled
             && self.started >= DECISIONS
     }
@@ -95,7 +96,7 @@ pub(super) async fn observe(
     version: Version,
     everywhere: Duration,
     show_bar: bool,
-) -> Result<RateResult, DemoError> {
+) -> anyhow::Result<RateResult> {
     // The store counts since its start; only the difference belongs to this rate.
     let kept_before = kept_traces(lab);
     let load = Load::closed_loop(
@@ -111,33 +112,32 @@ pub(super) async fn observe(
         |done| bar.set_position(done),
         CancellationToken::new(),
     )
-    .await?;
+    .await
+    .context("cannot send load")?;
     bar.finish_and_clear();
-    if summary.all.failed > 0 {
-        let (failed, requests) = (summary.all.failed, summary.all.requests);
-        return Err(DemoError::RequestsFailed { failed, requests });
-    }
-    let (started, sampled) = counted(lab, version, summary.all.requests).await?;
+    let (failed, requests) = (summary.all.failed, summary.all.requests);
+    ensure!(failed == 0, "{failed} of {requests} requests failed");
+    let (started, sampled) = counted(lab, version, requests).await?;
     let kept = arrived(lab, kept_before, sampled).await;
     let Interval { lower, upper } = interval(sampled, started, CONFIDENCE);
     Ok(RateResult {
         asked: asked.to_string(),
         everywhere_milliseconds: everywhere.as_secs_f64() * 1e3,
-        requests: summary.all.requests,
+        requests,
         started,
         sampled,
         kept,
         rate: share(sampled, started),
         lower,
         upper,
-        verdict: name(judge(sampled, started, asked, CONFIDENCE)),
+        verdict: judge(sampled, started, asked, CONFIDENCE).to_string(),
         requests_per_second: summary.requests_per_second,
     })
 }
 
 /// Waits until service-a has reported as many root decisions under a version as expected, and
 /// returns the numbers started and sampled.
-async fn counted(lab: &Lab, version: Version, expected: u64) -> Result<(u64, u64), DemoError> {
+async fn counted(lab: &Lab, version: Version, expected: u64) -> anyhow::Result<(u64, u64)> {
     let (namespace, service) = (Namespace::default(), ServiceName::new(EDGE)?);
     // Subscribed before the first look, so that no report is missed in between.
     let mut changed = lab.control().changed();
@@ -150,12 +150,8 @@ async fn counted(lab: &Lab, version: Version, expected: u64) -> Result<(u64, u64
             }
         }
     };
-    tokio::time::timeout(SETTLE_TIMEOUT, all_reported)
-        .await
-        .map_err(|_| DemoError::TimedOut {
-            what: format!("{expected} root decisions to be reported"),
-            seconds: SETTLE_TIMEOUT.as_secs(),
-        })
+    let what = format!("{expected} root decisions to be reported");
+    within(SETTLE_TIMEOUT, what, all_reported).await
 }
 
 /// Waits until the pipeline has kept as many new traces as were sampled, or the time is over, and
@@ -178,15 +174,6 @@ pub(super) fn kept_traces(lab: &Lab) -> u64 {
         .unwrap_or(u64::MAX)
         // Evicted traces arrived as well: at 100 % the store may be smaller than the tour.
         .saturating_add(occupancy.evicted.traces)
-}
-
-fn name(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Consistent => "Consistent",
-        Verdict::TooHigh => "TooHigh",
-        Verdict::TooLow => "TooLow",
-        Verdict::Unknown => "Unknown",
-    }
 }
 
 fn bar(visible: bool, asked: Probability) -> ProgressBar {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use anyhow::{Context, anyhow, bail};
 use jiff::Timestamp;
 use serde_json::json;
 use spoor_lab::{
@@ -15,8 +16,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    DemoError,
     rates::{self, RateResult, observe},
+    within,
 };
 use crate::cli::out::say;
 use crate::{
@@ -46,13 +47,15 @@ const SPANS_PER_TRACE: usize = 5;
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Runs the tour. True if every rate was observed as asked for and no service was restarted.
-pub(super) async fn run(ports: LabPorts, output: Output) -> Result<bool, DemoError> {
+pub(super) async fn run(ports: LabPorts, output: Output) -> anyhow::Result<bool> {
     let is_text = output == Output::Table;
-    let folder = Folder::new()?;
+    let folder = tempfile::Builder::new().prefix("spoor-demo-").tempdir();
+    // Removed when dropped, after a failure too.
+    let folder = folder.context("cannot create a folder for the tour's data")?;
     let began = Instant::now();
     // The rest is the default, whatever the environment says.
     let settings = LabSettings {
-        data: Some(folder.path.clone()),
+        data: Some(folder.path().to_owned()),
         // Not all services: offers starts traces by itself, which would be counted too.
         services: vec![Service::ServiceA, Service::ServiceB],
         ports,
@@ -79,7 +82,7 @@ pub(super) async fn run(ports: LabPorts, output: Output) -> Result<bool, DemoErr
 
 type Toured = (Vec<RateResult>, Vec<String>);
 
-async fn stages(lab: &Lab, is_text: bool, started_in: Duration) -> Result<Toured, DemoError> {
+async fn stages(lab: &Lab, is_text: bool, started_in: Duration) -> anyhow::Result<Toured> {
     let say = |text: &str| {
         if is_text {
             say!("{text}");
@@ -115,27 +118,28 @@ async fn stages(lab: &Lab, is_text: bool, started_in: Duration) -> Result<Toured
 
 /// Sends some requests with service-b's usual latency and waits for the complete trace of one. It
 /// also waits until all other traces have arrived, so that none is counted with a rate later.
-async fn first_trace(lab: &Lab, url: &BaseUrl) -> Result<(String, Tree), DemoError> {
+async fn first_trace(lab: &Lab, url: &BaseUrl) -> anyhow::Result<(String, Tree)> {
     let load = Load::closed_loop(url.clone(), "/", FIRST_REQUESTS, FIRST_CONNECTIONS, TIMEOUT);
-    drive(&load, |_| {}, CancellationToken::new()).await?;
+    drive(&load, |_| {}, CancellationToken::new())
+        .await
+        .context("cannot send load")?;
     let traces = TraceClient::at(&address(lab, "traces")?.to_string())?;
-    let deadline = Instant::now() + TIMEOUT;
-    while Instant::now() < deadline {
-        // A complete trace alone is not enough, or the others would be counted with the first rate.
-        let have_all_arrived = rates::kept_traces(lab) >= FIRST_REQUESTS;
-        if let (true, Some(found)) = (have_all_arrived, complete_trace(&traces).await?) {
-            return Ok(found);
+    let arrived = async {
+        loop {
+            // A complete trace alone is not enough, or the others would be counted with the first
+            // rate.
+            let have_all_arrived = rates::kept_traces(lab) >= FIRST_REQUESTS;
+            if let (true, Some(found)) = (have_all_arrived, complete_trace(&traces).await?) {
+                return Ok(found);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    let what = "a complete trace of service-a and service-b".to_owned();
-    Err(DemoError::TimedOut {
-        what,
-        seconds: TIMEOUT.as_secs(),
-    })
+    };
+    let what = "a complete trace of service-a and service-b";
+    within(TIMEOUT, what, arrived).await?
 }
 
-async fn complete_trace(traces: &TraceClient) -> Result<Option<(String, Tree)>, DemoError> {
+async fn complete_trace(traces: &TraceClient) -> anyhow::Result<Option<(String, Tree)>> {
     let found = traces
         .newest(&["service-a".to_owned()], &Query::default())
         .await?;
@@ -153,7 +157,7 @@ async fn rate(
     sample: &'static str,
     text: &str,
     show_bar: bool,
-) -> Result<RateResult, DemoError> {
+) -> anyhow::Result<RateResult> {
     let asked = asked(sample, text)?;
     let document = Document {
         source: sample.to_owned(),
@@ -162,39 +166,28 @@ async fn rate(
     lab.apply(&Documents {
         documents: vec![document],
     })
-    .map_err(|error| DemoError::Apply {
-        sample,
-        reason: error.to_string(),
-    })?;
+    .with_context(|| format!("cannot apply {sample}"))?;
     // Read after `apply` has returned, which publishes first.
     let version = lab.control().version();
     let everywhere = lab.control().converged(version);
-    let everywhere = tokio::time::timeout(TIMEOUT, everywhere)
-        .await
-        .map_err(|_| {
-            let what = format!("every instance to have {sample}");
-            DemoError::TimedOut {
-                what,
-                seconds: TIMEOUT.as_secs(),
-            }
-        })?;
+    let what = format!("every instance to have {sample}");
+    let everywhere = within(TIMEOUT, what, everywhere).await?;
     observe(lab, url, asked, version, everywhere.took, show_bar).await
 }
 
 /// The probability that a sample asks for.
-fn asked(sample: &'static str, text: &str) -> Result<Probability, DemoError> {
-    let manifests = spoor_api::read::policies(text, sample)
-        .map_err(|errors| DemoError::Sample { sample, errors })?;
+fn asked(sample: &'static str, text: &str) -> anyhow::Result<Probability> {
+    let manifests = spoor_api::read::policies(text, sample).map_err(|errors| {
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        anyhow!("cannot read {sample}: {}", errors.join("; "))
+    })?;
     let head = manifests
         .iter()
         .filter_map(|manifest| manifest.policy.validate(Timestamp::now()).ok()?.head())
         .next();
     match head {
         Some(Strategy::Probability(probability)) => Ok(probability),
-        _ => Err(DemoError::Apply {
-            sample,
-            reason: "the policy has no probability".to_owned(),
-        }),
+        _ => bail!("cannot apply {sample}: the policy has no probability"),
     }
 }
 
@@ -219,28 +212,7 @@ fn conclusion(results: &[RateResult], restarted: &[String]) -> String {
     }
 }
 
-fn address(lab: &Lab, name: &str) -> Result<BaseUrl, DemoError> {
+fn address(lab: &Lab, name: &str) -> anyhow::Result<BaseUrl> {
     let url = lab.urls().get(name).and_then(|url| url.parse().ok());
-    url.ok_or_else(|| DemoError::NoAddress(name.to_owned()))
-}
-
-/// A temporary folder for the tour's data, which is removed when dropped.
-struct Folder {
-    path: std::path::PathBuf,
-}
-
-impl Folder {
-    fn new() -> Result<Self, DemoError> {
-        let path = std::env::temp_dir().join(format!("spoor-demo-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir(&path).map_err(DemoError::Folder)?;
-        Ok(Self { path })
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.path) {
-            tracing::warn!(%error, path = %self.path.display(), "cannot remove the tour's folder");
-        }
-    }
+    url.with_context(|| format!("the lab has no address for {name}"))
 }

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use anyhow::Context;
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::{Resource, trace::SpanProcessor};
 use opentelemetry_semantic_conventions::attribute::{
@@ -37,28 +38,17 @@ pub(super) struct Generation {
     pub(super) duration: Option<Duration>,
 }
 
-/// The error of sending traces.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum GenerateError {
-    /// Exporting is turned off.
-    #[error("OTEL_TRACES_EXPORTER: must be \"otlp\", since the spans are to be sent")]
-    NoExporter,
-    /// An exporter cannot be built.
-    #[error(transparent)]
-    Start(#[from] TelemetryStartError),
-    /// A thread that exports panicked.
-    #[error("cannot export the last spans: {0}")]
-    Drain(#[from] tokio::task::JoinError),
-}
-
 /// Sends the traces until done or stopped, and waits up to `grace` for them to be exported.
 pub(super) async fn send(
     generation: &Generation,
     settings: &TelemetrySettings,
     grace: Duration,
     stop: CancellationToken,
-) -> Result<GenerationSummary, GenerateError> {
-    let otlp = settings.otlp.as_ref().ok_or(GenerateError::NoExporter)?;
+) -> anyhow::Result<GenerationSummary> {
+    let otlp = settings
+        .otlp
+        .as_ref()
+        .context("OTEL_TRACES_EXPORTER: must be \"otlp\", since the spans are to be sent")?;
     let services = &generation.shape.services;
     let counts = Arc::new(SpanCounts::new());
     let processors: Arc<[BatchProcessor]> = services
@@ -101,6 +91,7 @@ async fn play(
         let service = &generation.shape.services[trace.service];
         summary.count(service.as_str(), trace.spans.len() as u64, trace.has_error);
         in_progress.spawn(end_spans(trace, Arc::clone(processors), scope.clone()));
+        // Without this, a long run would hold the result of every trace that has ended.
         while in_progress.try_join_next().is_some() {}
     }
     while in_progress.join_next().await.is_some() {}
@@ -136,7 +127,7 @@ fn exporter(
 }
 
 /// Exports what is left. Spans that are not exported in time are counted as dropped.
-async fn drain(processors: Arc<[BatchProcessor]>, grace: Duration) -> Result<(), GenerateError> {
+async fn drain(processors: Arc<[BatchProcessor]>, grace: Duration) -> anyhow::Result<()> {
     let mut draining = JoinSet::new();
     for processor in &*processors {
         let processor = processor.clone();
@@ -144,7 +135,7 @@ async fn drain(processors: Arc<[BatchProcessor]>, grace: Duration) -> Result<(),
     }
     while let Some(drained) = draining.join_next().await {
         // If the time was too short, the counts show dropped spans.
-        let _in_time = drained?;
+        let _in_time = drained.context("cannot export the last spans")?;
     }
     Ok(())
 }

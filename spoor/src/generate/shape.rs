@@ -54,6 +54,7 @@ impl Shape {
     pub(super) fn trace(&self, number: u64, random: &mut impl Rng) -> Trace {
         let has_error = random.random_bool(self.errors.as_f64());
         let fails = has_error.then(|| random.random_range(0..self.spans));
+        // Not 0, which W3C Trace Context reserves for an invalid ID.
         let trace = TraceId::from(random.random_range(1..=u128::MAX));
         let root = SpanId::from(random.random_range(1..=u64::MAX));
         let first = self.service_at(number);
@@ -68,6 +69,7 @@ impl Shape {
         };
         let children = (1..self.spans).map(|place| {
             let id = SpanId::from(random.random_range(1..=u64::MAX));
+            // One after the other, so that a receiver gets each trace in parts, as from a mesh.
             let starts = self.spread * (place - 1) / self.spans;
             planned(place, id, root, starts, self.spread * place / self.spans)
         });
@@ -152,7 +154,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_trace_is_whole_in_order_and_ends_with_its_root(
+        fn spans_are_in_order_and_end_with_the_root(
             services in 1_usize..5, spans in 1_u32..50, number in 0_u64..1000, seed: u64,
         ) {
             let shape = shape(services, spans, Probability::ALWAYS);
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn traces_start_at_each_service_in_turn_and_pass_through_all() {
+    fn services_take_turns_and_all_have_spans() {
         let shape = shape(2, 4, Probability::NEVER);
         let mut random = StdRng::seed_from_u64(1);
         for number in 0..10 {

@@ -65,6 +65,7 @@ impl Answers {
 
     /// The answer under a key. If there are several, the last counts.
     pub fn named(&self, key: &str) -> Option<&str> {
+        // At the first `=`: an answer may contain others.
         let pairs = self.0.iter().filter_map(|answer| answer.split_once('='));
         let mut of_key = pairs.filter(|(name, _)| name.trim() == key);
         let (_, answer) = of_key.next_back()?;

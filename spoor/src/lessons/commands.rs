@@ -9,16 +9,12 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    answers::Answers,
-    context::Context,
-    lesson::Lesson,
-    policies::{Policies, ReadPoliciesError},
-    report::Report,
-    round, text,
+    answers::Answers, context::Context, lesson::Lesson, policies::Policies, report::Report, round,
+    text,
 };
 use crate::{
     cli::{
-        Invalid, LabArgs, Output, TextTable,
+        Invalid, LabArgs, Output, TextTable, exit_code,
         out::{say, show},
     },
     traces::Source,
@@ -89,14 +85,6 @@ pub struct CheckArgs {
     output: Output,
 }
 
-/// A lesson in JSON output.
-#[derive(Serialize)]
-struct Listed {
-    number: u8,
-    name: &'static str,
-    title: &'static str,
-}
-
 /// A check in JSON output.
 #[derive(Serialize)]
 struct Checked<'a> {
@@ -124,12 +112,11 @@ impl LessonArgs {
             (Some(lesson), _) => show!("{}", lesson.text()),
             (None, Output::Table) => list(),
             (None, Output::Json) => {
-                let listed = Lesson::ALL.iter().map(|lesson| Listed {
-                    number: lesson.number(),
-                    name: lesson.name(),
-                    title: lesson.title(),
+                let listed = Lesson::ALL.iter().map(|lesson| {
+                    let (number, name, title) = (lesson.number(), lesson.name(), lesson.title());
+                    serde_json::json!({ "number": number, "name": name, "title": title })
                 });
-                say!("{}", serde_json::to_string(&listed.collect::<Vec<_>>())?);
+                say!("{}", listed.collect::<serde_json::Value>());
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -187,11 +174,7 @@ impl CheckArgs {
             tokio::time::sleep(CHECK_INTERVAL).await;
         };
         self.print(&report)?;
-        Ok(if report.is_passed() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        Ok(exit_code(report.is_passed()))
     }
 
     /// Refuses answers that the check does not read: otherwise they would seem to be right.
@@ -210,7 +193,7 @@ impl CheckArgs {
     fn context(&self) -> anyhow::Result<Context> {
         let lab = self.lab.client();
         let policies = match &self.policies {
-            Some(path) => Policies::read(path).map_err(unreadable)?,
+            Some(path) => Policies::read(path)?,
             None => Policies::Lab(lab.clone()),
         };
         Ok(Context {
@@ -246,9 +229,4 @@ impl CheckArgs {
         }
         Ok(())
     }
-}
-
-/// An unreadable file is invalid input, with exit code 2.
-fn unreadable(error: ReadPoliciesError) -> anyhow::Error {
-    Invalid(vec![error.to_string()]).into()
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use spoor_traces::tree::Tree;
 use tokio::time::Instant;
 
 use super::{answers::Answers, policies::Policies};
@@ -27,6 +28,18 @@ pub struct Context {
 }
 
 impl Context {
+    /// Gets a trace, or `None` if there is none with this ID.
+    pub async fn trace(&self, id: &str) -> Result<Option<FoundTrace>, QueryError> {
+        match self.traces.trace(id).await {
+            Ok(batches) => Ok(Some(FoundTrace {
+                id: id.to_owned(),
+                tree: Tree::new(batches),
+            })),
+            Err(QueryError::Unknown(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Searches for the traces of a service that are new enough, newest first.
     pub async fn traces_of(&self, service: &str) -> Result<Vec<FoundTrace>, QueryError> {
         let query = Query {

@@ -35,23 +35,18 @@ struct Facts {
     name: &'static str,
     /// The text, which begins with `# NUMBER. TITLE`.
     text: &'static str,
-}
-
-/// The error for a lesson that does not exist.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown lesson {name:?}; the lessons are {}", Lesson::names())]
-pub struct UnknownLesson {
-    name: String,
+    answers: AnswerFormat,
 }
 
 macro_rules! facts {
-    ($number:literal, $file:literal) => {{
+    ($number:literal, $file:literal, $answers:expr) => {{
         const FILE: &str = $file;
         Facts {
             number: $number,
             // The name follows `NN-`.
             name: FILE.split_at(3).1,
             text: include_str!(concat!("../../../docs/lessons/", $file, ".md")),
+            answers: $answers,
         }
     }};
 }
@@ -72,17 +67,32 @@ impl Lesson {
     ];
 
     fn facts(self) -> Facts {
+        use AnswerFormat::{Named, Nothing, One};
         match self {
-            Self::FirstTrace => facts!(1, "01-first-trace"),
-            Self::Bottleneck => facts!(2, "02-bottleneck"),
-            Self::ManualSpan => facts!(3, "03-manual-span"),
-            Self::Errors => facts!(4, "04-errors-turn-red"),
-            Self::ContextPropagation => facts!(5, "05-context-propagation"),
-            Self::Route => facts!(6, "06-direct-or-collector"),
-            Self::Rates => facts!(7, "07-how-sure"),
-            Self::KeepErrors => facts!(8, "08-keep-errors"),
-            Self::Conflict => facts!(9, "09-two-policies-in-conflict"),
-            Self::MetricsBesideTraces => facts!(10, "10-metrics-beside-traces"),
+            Self::FirstTrace => facts!(1, "01-first-trace", Nothing),
+            Self::Bottleneck => facts!(2, "02-bottleneck", One("'SERVICE: SPAN'")),
+            Self::ManualSpan => facts!(3, "03-manual-span", Nothing),
+            Self::Errors => {
+                let answers = Named(&[("trace", "ID"), ("began", "SERVICE")]);
+                facts!(4, "04-errors-turn-red", answers)
+            }
+            Self::ContextPropagation => facts!(5, "05-context-propagation", Nothing),
+            Self::Route => {
+                let answers = Named(&[("wait", "SECONDS"), ("spans", "NUMBER")]);
+                facts!(6, "06-direct-or-collector", answers)
+            }
+            Self::Rates => {
+                let answers = Named(&[
+                    ("requests", "NUMBER"),
+                    ("1%", "LOWER..UPPER"),
+                    ("0.1%", "LOWER..UPPER"),
+                    ("needed", "NUMBER"),
+                ]);
+                facts!(7, "07-how-sure", answers)
+            }
+            Self::KeepErrors => facts!(8, "08-keep-errors", Named(&[("failed", "N")])),
+            Self::Conflict => facts!(9, "09-two-policies-in-conflict", Nothing),
+            Self::MetricsBesideTraces => facts!(10, "10-metrics-beside-traces", One("TRACE_ID")),
         }
     }
 
@@ -104,22 +114,7 @@ impl Lesson {
 
     /// The answers that the check needs.
     pub fn answer_format(self) -> AnswerFormat {
-        match self {
-            Self::FirstTrace | Self::ManualSpan | Self::ContextPropagation | Self::Conflict => {
-                AnswerFormat::Nothing
-            }
-            Self::Bottleneck => AnswerFormat::One("'SERVICE: SPAN'"),
-            Self::Errors => AnswerFormat::Named(&[("trace", "ID"), ("began", "SERVICE")]),
-            Self::Route => AnswerFormat::Named(&[("wait", "SECONDS"), ("spans", "NUMBER")]),
-            Self::Rates => AnswerFormat::Named(&[
-                ("requests", "NUMBER"),
-                ("1%", "LOWER..UPPER"),
-                ("0.1%", "LOWER..UPPER"),
-                ("needed", "NUMBER"),
-            ]),
-            Self::KeepErrors => AnswerFormat::Named(&[("failed", "N")]),
-            Self::MetricsBesideTraces => AnswerFormat::One("TRACE_ID"),
-        }
+        self.facts().answers
     }
 
     /// The number that `spoor lesson` takes.
@@ -150,19 +145,17 @@ impl Lesson {
 }
 
 impl FromStr for Lesson {
-    type Err = UnknownLesson;
+    type Err = String;
 
     /// Parses a number or name.
-    fn from_str(text: &str) -> Result<Self, UnknownLesson> {
+    ///
+    /// # Errors
+    /// A message that lists the lessons.
+    fn from_str(text: &str) -> Result<Self, String> {
         // The number is parsed, so that `01` works as well.
-        let is_it = |lesson: &&Self| lesson.name() == text || text.parse() == Ok(lesson.number());
-        Self::ALL
-            .iter()
-            .find(is_it)
-            .copied()
-            .ok_or_else(|| UnknownLesson {
-                name: text.to_owned(),
-            })
+        let is_it = |lesson: &Self| lesson.name() == text || text.parse() == Ok(lesson.number());
+        let found = Self::ALL.iter().copied().find(is_it);
+        found.ok_or_else(|| format!("unknown lesson {text:?}; the lessons are {}", Self::names()))
     }
 }
 

@@ -1,14 +1,11 @@
 //! The policies of a lab, or of a cluster as `kubectl get samplingpolicy -o json` prints them.
 
-use std::{
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+use std::{io, path::Path};
 
 use serde::Deserialize;
-use spoor_api::{SamplingPolicySpec, SamplingPolicyStatus};
+use spoor_api::{SamplingPolicySpec, SamplingPolicyStatus, status::Condition};
 
-use crate::cli::LabClient;
+use crate::cli::{Invalid, LabClient};
 
 /// The source of policies.
 pub enum Policies {
@@ -36,30 +33,6 @@ pub struct Named {
     pub name: String,
 }
 
-/// The error of reading policies from a file.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadPoliciesError {
-    /// The file cannot be read.
-    #[error("--policies: cannot read {path}: {source}", path = .path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// The file holds something else.
-    #[error(
-        "--policies: {path} is not the output of `kubectl get samplingpolicy -o json`: {source}",
-        path = .path.display()
-    )]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// The syntax error.
-        source: serde_json::Error,
-    },
-}
-
 #[derive(Deserialize)]
 #[serde(untagged)]
 // kubectl prints a list for a kind, and the object itself for a name.
@@ -68,20 +41,32 @@ enum OneOrMany {
     One(Box<CheckedPolicy>),
 }
 
+impl CheckedPolicy {
+    /// The condition of this type, if the policy has a status.
+    pub fn condition(&self, kind: &str) -> Option<&Condition> {
+        let mut conditions = self.status.as_ref()?.conditions.iter();
+        conditions.find(|it| it.kind == kind)
+    }
+}
+
 impl Policies {
     /// Reads policies from a file, or from standard input if the path is `-`.
-    pub fn read(path: &Path) -> Result<Self, ReadPoliciesError> {
+    ///
+    /// # Errors
+    /// [`Invalid`] names the option, the file and the cause.
+    pub fn read(path: &Path) -> Result<Self, Invalid> {
         let text = if path == Path::new("-") {
-            let mut text = String::new();
-            io::stdin().read_to_string(&mut text).map(|_| text)
+            io::read_to_string(io::stdin())
         } else {
             std::fs::read_to_string(path)
         };
-        let path = path.to_owned();
-        match text {
-            Ok(text) => parse(&text).map_err(|source| ReadPoliciesError::Parse { path, source }),
-            Err(source) => Err(ReadPoliciesError::Read { path, source }),
-        }
+        let name = path.display();
+        let invalid = |error: String| Invalid(vec![format!("--policies: {error}")]);
+        let text = text.map_err(|error| invalid(format!("cannot read {name}: {error}")))?;
+        parse(&text).map_err(|error| {
+            let expected = "the output of `kubectl get samplingpolicy -o json`";
+            invalid(format!("{name} is not {expected}: {error}"))
+        })
     }
 
     /// The policies of the default namespace.

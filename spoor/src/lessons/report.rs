@@ -39,17 +39,22 @@ impl Report {
         Self::default()
     }
 
-    /// The first of several attempts that passed, or else the first.
-    pub fn best(attempts: impl IntoIterator<Item = Self>) -> Option<Self> {
+    /// The first of several attempts that passed, or else the first. Without attempts, `what` is
+    /// missing.
+    pub fn best(attempts: impl IntoIterator<Item = Self>, what: &str, seen: &str) -> Self {
         let mut first = None;
         for attempt in attempts {
             // One good attempt is enough, however many failed before it.
             if attempt.is_passed() {
-                return Some(attempt);
+                return attempt;
             }
             first.get_or_insert(attempt);
         }
-        first
+        first.unwrap_or_else(|| {
+            let mut report = Self::new();
+            report.missing(what, seen);
+            report
+        })
     }
 
     /// Adds data that the check read, such as "the traces of service-a".
@@ -153,10 +158,11 @@ mod tests {
         bad.missing("a child", "");
         let mut good = Report::new();
         good.passed("a child", "");
-        let best = |attempts: &[&Report]| Report::best(attempts.iter().copied().cloned());
-        assert!(best(&[&bad, &good]).is_some_and(|it| it.is_passed()));
-        assert!(best(&[&bad]).is_some_and(|it| !it.is_passed()));
-        assert!(best(&[]).is_none());
+        let passes = |attempts: &[&Report]| {
+            Report::best(attempts.iter().copied().cloned(), "a trace", "").is_passed()
+        };
+        assert!(passes(&[&bad, &good]));
+        assert!(!passes(&[&bad]) && !passes(&[]));
     }
 
     #[test]

@@ -42,28 +42,23 @@ fn hanging(line: &str) -> usize {
 
 /// Colours `code` and **strong** words.
 fn coloured(line: &str) -> String {
-    let code = Style::new().cyan();
-    let strong = Style::new().bold();
-    let mut shown = String::new();
-    for (index, part) in line.split('`').enumerate() {
-        if index % 2 == 1 {
-            // Each word has its own escape codes, since a line may be wrapped between two.
-            let words = part.split(' ').map(|word| code.apply_to(word).to_string());
-            shown += &words.collect::<Vec<_>>().join(" ");
-            continue;
+    // Code first, since asterisks in it are its own.
+    alternate(line, "`", &Style::new().cyan(), |text| {
+        alternate(text, "**", &Style::new().bold(), str::to_owned)
+    })
+}
+
+/// Styles the text between each pair of marks, and passes the rest on.
+fn alternate(line: &str, mark: &str, style: &Style, rest: impl Fn(&str) -> String) -> String {
+    let part = |(index, part): (usize, &str)| {
+        if index % 2 == 0 {
+            return rest(part);
         }
-        for (index, part) in part.split("**").enumerate() {
-            if index % 2 == 1 {
-                let words = part
-                    .split(' ')
-                    .map(|word| strong.apply_to(word).to_string());
-                shown += &words.collect::<Vec<_>>().join(" ");
-            } else {
-                shown += part;
-            }
-        }
-    }
-    shown
+        // Each word has its own escape codes, since a line may be wrapped between two.
+        let words = part.split(' ').map(|word| style.apply_to(word).to_string());
+        words.collect::<Vec<_>>().join(" ")
+    };
+    line.split(mark).enumerate().map(part).collect()
 }
 
 fn wrapped(line: &str, columns: usize, hanging: usize) -> String {

@@ -67,8 +67,15 @@ pub(super) fn draw(timeline: &Points, seconds: f64, width: usize) -> String {
 
 /// Writes values as one line of bars, with a name and the highest value.
 fn strip(chart: &mut String, name: &str, values: &[f64]) {
-    let highest = values.iter().copied().fold(0.0, f64::max);
-    let _ = writeln!(chart, "{name:>9}  {}  up to {highest:.0}", line(values));
+    let top = values.iter().copied().fold(0.0, f64::max);
+    let bar = |value: &f64| {
+        let level = eighths(value / top.max(f64::MIN_POSITIVE));
+        // A value that is not zero always shows.
+        let least = usize::from(*value > 0.0);
+        LEVELS.get(level.max(least)).copied().unwrap_or(' ')
+    };
+    let line: String = values.iter().map(bar).collect();
+    let _ = writeln!(chart, "{name:>9}  {line}  up to {top:.0}");
 }
 
 /// Groups neighbouring intervals, so that there are at most `max` columns.
@@ -101,18 +108,6 @@ fn cell(column: &Column, row: usize, top: f64) -> char {
         0 if rows(column.p99) > 0.0 && row == 0 => '░',
         level => LEVELS.get(level).copied().unwrap_or(' '),
     }
-}
-
-/// Values as one line of bars.
-fn line(values: &[f64]) -> String {
-    let top = values.iter().copied().fold(0.0, f64::max);
-    let bar = |value: &f64| {
-        let level = eighths(value / top.max(f64::MIN_POSITIVE));
-        // A value that is not zero always shows.
-        let least = usize::from(*value > 0.0);
-        LEVELS.get(level.max(least)).copied().unwrap_or(' ')
-    };
-    values.iter().map(bar).collect()
 }
 
 #[expect(

@@ -21,6 +21,7 @@ pub struct Destination {
 /// A message that describes a valid value.
 pub fn destination(text: &str) -> Result<Destination, String> {
     let (edge, url) = match text.split_once('=') {
+        // A URL's query may contain `=` too, after characters that no service's name has.
         Some((name, url)) if !name.contains(['/', ':']) => (Some(named(name)?), url),
         _ => (None, text),
     };
@@ -57,6 +58,7 @@ pub(super) async fn find(
     let found = if given.is_empty() {
         match lab.status().await {
             Ok(status) => in_lab(edges, &status.urls),
+            // Services may run without a lab, by `spoor run` or in containers.
             Err(ClientError::NotRunning(_)) => well_known(edges),
             Err(error) => return Err(error.into()),
         }
@@ -110,6 +112,7 @@ fn in_lab(edges: &[Edge], urls: &BTreeMap<String, String>) -> BTreeMap<Edge, Bas
 
 fn well_known(edges: &[Edge]) -> BTreeMap<Edge, BaseUrl> {
     let url = |edge: &Edge| {
+        // By name, since the load generator does not know the lab, and the lab not the generator.
         let service = Service::ALL
             .into_iter()
             .find(|it| it.name() == edge.name())?;

@@ -163,11 +163,8 @@ impl TraceClient {
         }
     }
 
-    /// Searches for traces of a service and returns their spans.
-    ///
-    /// # Errors
-    /// [`QueryError`].
-    async fn find(&self, service: &str, query: &Query) -> Result<Vec<ResourceSpans>, QueryError> {
+    /// Searches for traces of a service, as the API does it.
+    async fn find(&self, service: &str, query: &Query) -> Result<Vec<FoundTrace>, QueryError> {
         // Jaeger refuses a v3 search without both ends of its time range.
         let now = Timestamp::now();
         let from = SystemTime::now()
@@ -201,49 +198,15 @@ impl TraceClient {
             ));
         }
         match self.get::<Answer>("/api/v3/traces", &parameters).await {
-            Ok(answer) => Ok(answer.result.resource_spans),
+            Ok(answer) => Ok(list::separate(answer.result.resource_spans)),
             // Jaeger responds with 404 to a search that finds nothing.
             Err(QueryError::Refused { status: 404, .. }) => Ok(vec![]),
             Err(error) => Err(error),
         }
     }
 
-    /// Searches for traces of a service, by attributes even where the API ignores them, as the v3
-    /// search of Jaeger 2.13 does.
-    async fn find_filtered(
-        &self,
-        service: &str,
-        query: &Query,
-    ) -> Result<Vec<FoundTrace>, QueryError> {
-        if query.tags.is_empty() || self.searches_by_attributes(service, query).await? {
-            return Ok(list::separate(self.find(service, query).await?));
-        }
-        let unfiltered = Query {
-            tags: vec![],
-            limit: MAX_TRACES,
-            ..query.clone()
-        };
-        let mut found = list::separate(self.find(service, &unfiltered).await?);
-        found.retain(|found| found.has_tags(&query.tags));
-        Ok(found)
-    }
-
-    /// False if the API finds traces by an attribute that no span has.
-    async fn searches_by_attributes(
-        &self,
-        service: &str,
-        query: &Query,
-    ) -> Result<bool, QueryError> {
-        let unknown = uuid::Uuid::new_v4().to_string();
-        let query = Query {
-            tags: vec![(unknown.clone(), unknown)],
-            limit: 1,
-            ..query.clone()
-        };
-        Ok(self.find(service, &query).await?.is_empty())
-    }
-
-    /// Searches for traces of any of the services and returns the newest.
+    /// Searches for traces of any of the services and returns the newest, by attributes even where
+    /// the API ignores them, as the v3 search of Jaeger 2.13 does.
     ///
     /// # Errors
     /// [`QueryError`].
@@ -253,16 +216,52 @@ impl TraceClient {
         query: &Query,
     ) -> Result<Vec<FoundTrace>, QueryError> {
         let mut by_id: BTreeMap<String, FoundTrace> = BTreeMap::new();
+        let mut ignores_attributes = None;
         for service in services {
-            for found in self.find_filtered(service, query).await? {
-                // A trace of several services is found once for each.
-                by_id.entry(found.id.clone()).or_insert(found);
+            let mut found = self.find(service, query).await?;
+            // Asked once, of a service that has traces: an empty result shows nothing, and needs no
+            // filter either.
+            if ignores_attributes.is_none() && !query.tags.is_empty() && !found.is_empty() {
+                ignores_attributes = Some(self.ignores_attributes(service, query).await?);
             }
+            if ignores_attributes == Some(true) {
+                found = self.find_and_filter(service, query).await?;
+            }
+            // A trace of several services is found once for each.
+            by_id.extend(found.into_iter().map(|found| (found.id.clone(), found)));
         }
         let mut found: Vec<FoundTrace> = by_id.into_values().collect();
         // Jaeger returns no particular order.
         found.sort_by_key(|trace| Reverse(trace.tree.start()));
         found.truncate(usize::from(query.limit));
+        Ok(found)
+    }
+
+    /// True if the API finds traces by an attribute that no span has.
+    async fn ignores_attributes(&self, service: &str, query: &Query) -> Result<bool, QueryError> {
+        let unknown = uuid::Uuid::new_v4().to_string();
+        let query = Query {
+            tags: vec![(unknown.clone(), unknown)],
+            limit: 1,
+            ..query.clone()
+        };
+        Ok(!self.find(service, &query).await?.is_empty())
+    }
+
+    /// Searches without attributes and leaves out what does not have them.
+    async fn find_and_filter(
+        &self,
+        service: &str,
+        query: &Query,
+    ) -> Result<Vec<FoundTrace>, QueryError> {
+        let unfiltered = Query {
+            tags: vec![],
+            // The limit is of traces that have the attributes, which may be few among many.
+            limit: MAX_TRACES,
+            ..query.clone()
+        };
+        let mut found = self.find(service, &unfiltered).await?;
+        found.retain(|found| found.has_tags(&query.tags));
         Ok(found)
     }
 

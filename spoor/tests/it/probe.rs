@@ -23,6 +23,17 @@ async fn says_what_is_missing_when_the_time_is_over() {
     }
 }
 
+#[tokio::test]
+async fn absent_lab_is_named_with_what_to_do() {
+    let mut probe = command();
+    // Nothing listens on port 1, which only root may open.
+    probe.args(["probe", "--url", "http://127.0.0.1:1/", "--timeout", "2s"]);
+    let ended = run(&mut probe, "").await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let said = "nothing listens at http://127.0.0.1:1/; start a lab with `spoor up`";
+    assert!(ended.stderr.contains(said), "{ended:?}");
+}
+
 async fn probe(lab: &Lab, options: &[&str]) -> crate::lab::Ended {
     let edge = format!("{}/?wait=1ms", lab.url("service-a"));
     let traces = lab.url("traces");

@@ -256,7 +256,7 @@ async fn more_policies_than_fit_are_refused() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let ended = apply("more.yaml", (600..1001).map(narrow).collect()).await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    let said = "1001 policies are more than 1000";
+    let said = "1001 policies, more than 1000";
     assert!(ended.stderr.contains(said), "{ended:?}");
     let names = lab.ok(&["get", "policies", "-o", "name"]).await;
     assert_eq!(names.lines().count(), 600);

@@ -89,7 +89,8 @@ async fn failed_start_ends_with_its_reason() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let mut lines = ended.stderr.lines().rev();
     let last = lines.next().unwrap();
-    assert!(last.contains("wishlist ended during startup"), "{ended:?}");
+    assert!(last.contains("wishlist ended (exit status: "), "{ended:?}");
+    assert!(last.contains(" during startup"), "{ended:?}");
     let reason: String = lines
         .take_while(|line| line.starts_with("wishlist"))
         .collect();

@@ -7,12 +7,12 @@ use axum::{
 use http::StatusCode;
 
 use super::{
-    problem::{not_found, problem},
+    problem::{conflict, not_found, problem},
     state::Admin,
     status::service_status,
 };
 use crate::{
-    supervisor::send_sigterm,
+    supervisor::{State as ChildState, send_sigterm},
     wire::{Problem, ServiceStatus},
 };
 
@@ -23,14 +23,18 @@ pub(super) async fn restart(
     Path(name): Path<String>,
 ) -> Result<Json<ServiceStatus>, Problem> {
     let children = admin.roster.children();
-    let running = children.iter().find_map(|(service, child)| {
-        let process = child.process().filter(|_| service.name() == name)?;
-        Some((service_status(*service, child), process.pid))
-    });
-    let (before, pid) =
-        running.ok_or_else(|| not_found(format_args!("a running service {name:?}")))?;
+    let named = children.iter().find(|(service, _)| service.name() == name);
+    let (service, child) = named.ok_or_else(|| not_found(format_args!("service {name:?}")))?;
+    let before = service_status(*service, child);
+    // Between two processes there is nothing to end, although the service exists.
+    let process = child.process().ok_or_else(|| {
+        conflict(match child.state {
+            ChildState::Stopped => format!("{name} is stopped, since the lab is stopping"),
+            _ => format!("{name} is already restarting; try again once it is ready"),
+        })
+    })?;
     // The supervisor starts it again, as after a crash.
-    send_sigterm(pid).map_err(|error| {
+    send_sigterm(process.pid).map_err(|error| {
         let title = "Cannot restart the service";
         problem(StatusCode::INTERNAL_SERVER_ERROR, title, error.to_string())
     })?;

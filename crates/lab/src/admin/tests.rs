@@ -358,7 +358,7 @@ async fn ops_ports_are_scrape_targets() {
 #[case(
     Method::POST,
     "/v1/services/service-b/restart",
-    r#""Not found","status":404,"detail":"a running service \"service-b\" not found"}"#
+    r#""Conflict","status":409,"detail":"service-b is already restarting; try again once it is ready"}"#
 )]
 #[case(
     Method::POST,

@@ -1,6 +1,6 @@
 //! The effect of a change of policies on the services.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use spoor_policy::{
     Effective, Namespace, OperationName, Policy, PolicyKey, Resolution, RuleCondition, ServiceName,
@@ -24,33 +24,24 @@ pub(super) fn differences(
     before: (&[Policy], &Resolution),
     after: (&[Policy], &Resolution),
 ) -> Vec<Difference> {
-    let (mut before, mut after) = (settings(before.0, before.1), settings(after.0, after.1));
-    // A place that stays the same leaves both maps.
-    before.retain(|place, setting| match after.get(place) {
-        Some(now) if now == setting => after.remove(place).is_none(),
-        _ => true,
-    });
-    let mut places: BTreeMap<Place, (Option<PlaceSetting>, Option<PlaceSetting>)> = BTreeMap::new();
-    for (place, setting) in before {
-        places.entry(place).or_default().0 = Some(setting);
-    }
-    for (place, setting) in after {
-        places.entry(place).or_default().1 = Some(setting);
-    }
-    type Sides = (Option<PlaceSetting>, Option<PlaceSetting>);
-    let difference = |((namespace, service, operation, part), sides): (Place, Sides)| Difference {
-        namespace: namespace.to_string(),
-        service: service.as_ref().map(ServiceName::to_string),
-        operation: operation.as_ref().map(OperationName::to_string),
-        part: if part == Part::Head {
-            "head".into()
-        } else {
-            "tail".into()
-        },
-        before: sides.0,
-        after: sides.1,
+    let (before, after) = (settings(before.0, before.1), settings(after.0, after.1));
+    let places: BTreeSet<&Place> = before.keys().chain(after.keys()).collect();
+    let changed = |place: &&Place| before.get(*place) != after.get(*place);
+    let difference = |place: &Place| {
+        let (namespace, service, operation, part) = place;
+        Difference {
+            namespace: namespace.to_string(),
+            service: service.as_ref().map(ServiceName::to_string),
+            operation: operation.as_ref().map(OperationName::to_string),
+            part: match part {
+                Part::Head => "head".into(),
+                Part::Tail => "tail".into(),
+            },
+            before: before.get(place).cloned(),
+            after: after.get(place).cloned(),
+        }
     };
-    places.into_iter().map(difference).collect()
+    places.into_iter().filter(changed).map(difference).collect()
 }
 
 /// Describes in one line what a tail policy keeps.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use notify::{RecursiveMode, Watcher};
+use spoor_traces::tree::value::visible_line;
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, timeout_at},
@@ -37,10 +38,10 @@ pub enum FolderError {
     #[error("cannot read the policy folder {}", .0.display())]
     List(PathBuf, #[source] io::Error),
     /// A file in it cannot be read.
-    #[error("cannot read {}", .0.display())]
+    #[error("cannot read {}", shown(.0))]
     Read(PathBuf, #[source] io::Error),
     /// A file is larger than accepted.
-    #[error("{} is larger than {MAX_FILE_BYTES} bytes", .0.display())]
+    #[error("{} is larger than {MAX_FILE_BYTES} bytes", shown(.0))]
     TooLarge(PathBuf),
     /// The folder has more files than accepted.
     #[error("more than {MAX_FILES} files in {}", .0.display())]
@@ -147,13 +148,20 @@ fn read_file(path: PathBuf) -> Result<Option<Document>, FolderError> {
     });
     match read {
         Ok(Some(text)) => Ok(Some(Document {
-            source: path.display().to_string(),
+            source: shown(&path),
             text,
         })),
         Ok(None) => Err(FolderError::TooLarge(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FolderError::Read(path, error)),
     }
+}
+
+/// A file's path in one line of visible characters.
+fn shown(path: &Path) -> String {
+    // Whoever may add a file chooses its name, which reaches the log and terminals with each error
+    // in the file: a line break or a bidirectional override would forge what they show.
+    visible_line(&path.to_string_lossy()).into_owned()
 }
 
 fn is_policy_file(path: &Path) -> bool {
@@ -163,4 +171,24 @@ fn is_policy_file(path: &Path) -> bool {
         .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
     let extension = path.extension().and_then(|extension| extension.to_str());
     !hidden && path.is_file() && matches!(extension, Some("yaml" | "yml" | "json"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn file_names_stay_in_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = "a\nERROR forged \u{202e}.yaml";
+        fs::write(folder.path().join(name), "spec: {}").unwrap();
+        let read = Folder::new(folder.path().to_owned()).read().unwrap();
+        let source = &read.first().unwrap().source;
+        assert!(
+            source.ends_with("a␊ERROR forged \\u{202e}.yaml"),
+            "{source}"
+        );
+    }
 }

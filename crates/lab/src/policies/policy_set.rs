@@ -102,28 +102,21 @@ impl PolicySet {
     }
 
     fn check_size(&self) -> Result<(), Vec<String>> {
-        let policies = self.applied.len() + self.folder.len();
-        if policies > MAX_POLICIES {
-            let error = format!("{policies} policies are more than {MAX_POLICIES}; delete some");
-            return Err(vec![error]);
-        }
         let targets = self.entries().flat_map(|entry| entry.policy.targets());
-        let targets: usize = targets.map(|target| target.operations.len().max(1)).sum();
-        if targets > MAX_TARGETS {
-            let error = format!(
-                "all policies together name {targets} services and operations, more than \
-                 {MAX_TARGETS}; delete some"
-            );
-            return Err(vec![error]);
+        let targets = targets.map(|target| target.operations.len().max(1)).sum();
+        let policies = self.applied.len() + self.folder.len();
+        let bytes = self.entries().map(Entry::bytes).sum();
+        let sizes: [(usize, usize, &str); 3] = [
+            (policies, MAX_POLICIES, "policies"),
+            (targets, MAX_TARGETS, "services and operations"),
+            (bytes, MAX_TOTAL_BYTES, "bytes"),
+        ];
+        match sizes.iter().find(|(size, max, _)| size > max) {
+            Some((size, max, what)) => Err(vec![format!(
+                "{size} {what}, more than {max} in total; delete some policies"
+            )]),
+            None => Ok(()),
         }
-        let bytes: usize = self.entries().map(Entry::bytes).sum();
-        if bytes > MAX_TOTAL_BYTES {
-            let error = format!(
-                "all policies together have {bytes} bytes, more than {MAX_TOTAL_BYTES}; delete some"
-            );
-            return Err(vec![error]);
-        }
-        Ok(())
     }
 
     /// Replaces the folder's policies. `first_accepted` has the creation times of those that the

@@ -106,14 +106,9 @@ fn parse(content: Content) -> Result<Saved, String> {
     let mut saved = Saved::default();
     for resource in &content.applied {
         let name = &resource.metadata.name;
-        let created = resource
-            .metadata
-            .creation_timestamp
-            .as_deref()
-            .unwrap_or_default();
-        let created = created
-            .parse()
-            .map_err(|error| format!("{name}: {error}"))?;
+        let created = resource.metadata.creation_timestamp.as_deref();
+        let created = created.unwrap_or_default().parse();
+        let created = created.map_err(|error| format!("{name}: {error}"))?;
         let generation = resource.metadata.generation.unwrap_or(1);
         let entry = Entry::new(resource, created, generation).map_err(|errors| {
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();

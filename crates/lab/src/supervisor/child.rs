@@ -65,24 +65,19 @@ impl Supervised {
         let mut backoff = Backoff::new(MIN_RESTART_DELAY);
         loop {
             let started = Instant::now();
-            let ended = match self.spawn() {
+            let failure = match self.spawn() {
                 Ok(process) => match self.watch(process).await {
-                    Some(status) => {
-                        self.roster.ended(service, status);
-                        format!("ended ({status})")
-                    }
+                    Some(status) => format!("ended ({status})"),
                     None => break,
                 },
-                Err(error) => {
-                    self.roster.not_started(service, error.to_string());
-                    format!("could not be started: {error}")
-                }
+                Err(error) => format!("could not be started ({error})"),
             };
+            self.roster.failed(service, failure.clone());
             if started.elapsed() >= STABLE_AFTER {
                 backoff.reset();
             }
             let wait = backoff.next_delay(MAX_RESTART_DELAY);
-            tracing::warn!("{service} {ended}; restarting it in {wait:.1?}");
+            tracing::warn!("{service} {failure}; restarting it in {wait:.1?}");
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.stop.cancelled() => break,

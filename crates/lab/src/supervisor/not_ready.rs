@@ -1,26 +1,18 @@
 //! The error of a start at which not all services become ready.
 
-use std::{process::ExitStatus, time::Duration};
+use std::time::Duration;
 
 use crate::service::Service;
 
 /// The error if not all services become ready.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
-    /// A service ended at each attempt.
-    #[error("{service} ended during startup ({status}); see its output above")]
-    Ended {
+    /// A service ended, or could not be started, at each attempt.
+    #[error("{service} {reason} during startup; see its output above, if there is any")]
+    Failed {
         /// The service.
         service: Service,
-        /// The exit status.
-        status: ExitStatus,
-    },
-    /// A service could not be started.
-    #[error("cannot start {service}: {reason}")]
-    Spawn {
-        /// The service.
-        service: Service,
-        /// The cause.
+        /// The last failure.
         reason: String,
     },
     /// Services were not ready in time.
@@ -37,7 +29,7 @@ impl NotReady {
     /// The services concerned.
     pub(super) fn services(&self) -> Vec<Service> {
         match self {
-            Self::Ended { service, .. } | Self::Spawn { service, .. } => vec![*service],
+            Self::Failed { service, .. } => vec![*service],
             Self::TimedOut { services, .. } => services.clone(),
         }
     }

@@ -6,18 +6,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(15);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A client of `/readyz`.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Readiness {
     client: reqwest::Client,
 }
 
 impl Readiness {
-    pub(super) fn new() -> Self {
-        Self {
-            client: reqwest::Client::new(),
-        }
-    }
-
     /// Waits until the service with this ops port is ready.
     pub(super) async fn wait(&self, ops: SocketAddr) {
         let url = format!("http://{ops}/readyz");

@@ -1,6 +1,6 @@
 //! The roster: the child processes and their states.
 
-use std::{collections::BTreeMap, process::ExitStatus};
+use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 use spoor_control::{Control, Instance};
@@ -29,8 +29,8 @@ pub(crate) struct Child {
     pub(crate) state: State,
     /// The number of restarts.
     pub(crate) restarts: u32,
-    /// The last failure.
-    failure: Option<Failure>,
+    /// The reason why the last process failed.
+    failure: Option<String>,
 }
 
 /// The state of a child.
@@ -54,12 +54,6 @@ pub(crate) struct Process {
     pub(crate) pid: u32,
     /// The `service.instance.id`.
     pub(crate) instance: String,
-}
-
-#[derive(Clone, Debug)]
-enum Failure {
-    Ended(ExitStatus),
-    Spawn(String),
 }
 
 impl Roster {
@@ -94,19 +88,12 @@ impl Roster {
         });
     }
 
-    pub(super) fn ended(&self, service: Service, status: ExitStatus) {
+    /// Records that a process ended by itself, or could not be started.
+    pub(super) fn failed(&self, service: Service, reason: String) {
         self.update(service, |child| {
             child.restarts += 1;
             child.state = State::Waiting;
-            child.failure = Some(Failure::Ended(status));
-        });
-    }
-
-    pub(super) fn not_started(&self, service: Service, reason: String) {
-        self.update(service, |child| {
-            child.restarts += 1;
-            child.state = State::Waiting;
-            child.failure = Some(Failure::Spawn(reason));
+            child.failure = Some(reason);
         });
     }
 
@@ -144,24 +131,11 @@ impl Roster {
     fn check(&self) -> Result<bool, NotReady> {
         let children = self.children.lock();
         let failed = |child: &Child| !child.is_ready() && child.restarts >= MAX_START_ATTEMPTS;
-        for (service, child) in children.iter().filter(|(_, child)| failed(child)) {
-            match child.failure.clone() {
-                Some(Failure::Ended(status)) => {
-                    return Err(NotReady::Ended {
-                        service: *service,
-                        status,
-                    });
-                }
-                Some(Failure::Spawn(reason)) => {
-                    return Err(NotReady::Spawn {
-                        service: *service,
-                        reason,
-                    });
-                }
-                None => {}
-            }
+        let mut failures = children.iter().filter(|(_, child)| failed(child));
+        match failures.find_map(|(service, child)| Some((*service, child.failure.clone()?))) {
+            Some((service, reason)) => Err(NotReady::Failed { service, reason }),
+            None => Ok(children.values().all(Child::is_ready)),
         }
-        Ok(children.values().all(Child::is_ready))
     }
 
     fn update(&self, service: Service, change: impl FnOnce(&mut Child)) {
@@ -206,12 +180,10 @@ fn instances(children: &BTreeMap<Service, Child>) -> Vec<Instance> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::os::unix::process::ExitStatusExt;
-
     use super::*;
 
     fn started_again(roster: &Roster) {
-        roster.ended(Service::Wishlist, ExitStatus::from_raw(1 << 8));
+        roster.failed(Service::Wishlist, "ended".to_owned());
         let instance = "w".to_owned();
         roster.started(Service::Wishlist, Process { pid: 1, instance });
     }

@@ -60,7 +60,7 @@ fn clients(expected: usize, current: usize, reasons: &[NotCurrentReason]) -> Cli
 #[case(clients(3, 2, &[NotCurrentReason::Silent]), "Unknown Silent: 2 of 3 instances apply it; silent: service-a one")]
 #[case(clients(2, 1, &[NotCurrentReason::NeverAsked]), "Unknown NeverAsked: 1 of 2 instances apply it; never asked: service-a one")]
 #[case(clients(2, 0, &[NotCurrentReason::Silent, NotCurrentReason::NeverAsked]), "Unknown Silent: 0 of 2 instances apply it; silent: service-a one; never asked: service-a one")]
-#[case(clients(1, 0, &[NotCurrentReason::Polling]), "Unknown Polling: 0 of 1 instances apply it; only polling: service-a one (Jaeger's protocol has no acknowledgements and does not identify processes; they are counted by address, user agent, connection and interval)")]
+#[case(clients(1, 0, &[NotCurrentReason::Polling]), "Unknown Polling: 0 of 1 instance applies it; only polling: service-a one (Jaeger's protocol has no acknowledgements and does not identify processes; they are counted by address, user agent, connection and interval)")]
 #[case(clients(1, 0, &[NotCurrentReason::Refused("no phase".into())]), "False Refused: refused by service-a one (no phase)")]
 #[case(clients(0, 0, &[]), "Unknown NoInstances: there is no instance to apply it")]
 fn converged_only_when_all_acknowledged(#[case] clients: ClientCounts, #[case] said: &str) {

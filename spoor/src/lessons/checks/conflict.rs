@@ -101,8 +101,7 @@ fn check_unchanged(report: &mut Report, first: Option<&CheckedPolicy>) {
 
 fn still_decides(report: &mut Report, first: &CheckedPolicy) {
     let what = "the first policy still decides for the rest";
-    let mut conditions = first.status.iter().flat_map(|status| &status.conditions);
-    let accepted = conditions.find(|it| it.kind == Condition::ACCEPTED);
+    let accepted = first.condition(Condition::ACCEPTED);
     let seen = accepted.map(|it| format!("{}: {}", it.reason, it.message));
     let seen = seen.unwrap_or_default();
     match accepted.map(|accepted| accepted.status) {

@@ -22,19 +22,17 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         report.unanswered("an answer", seen);
         return Ok(report);
     };
+    // The query API would respond that there is no such trace, which may also mean not yet.
     if !is_trace_id(id) {
         let seen = format!("{id:?} is not a trace ID, which has 32 hexadecimal digits");
         report.wrong("a trace that has an error", seen);
         return Ok(report);
     }
     report.has_read(format!("trace {}", printable(id)));
-    let tree = match context.traces.trace(id).await {
-        Ok(batches) => Tree::new(batches),
-        Err(error @ QueryError::Unknown(_)) => {
-            report.missing("a trace that has an error", error.to_string());
-            return Ok(report);
-        }
-        Err(error) => return Err(error.into()),
+    let Some(FoundTrace { tree, .. }) = context.trace(id).await? else {
+        let seen = QueryError::Unknown(id.to_owned());
+        report.missing("a trace that has an error", seen.to_string());
+        return Ok(report);
     };
     if check_trace(&mut report, &tree, began) {
         report.has_read("the faults in force, and the later traces of service-a");
@@ -89,6 +87,7 @@ fn cause(tree: &Tree, origin: &spoor_traces::tree::Row) -> String {
 /// Checks that no fault is in force. Requests are not enough, since one may succeed by chance.
 fn check_faults_cleared(report: &mut Report, faults: &FaultsByService) {
     let what = "no fault with errors is in force any more";
+    // A fault that only delays turns no span red.
     let has_errors =
         |fault: &FaultSetting| fault.errors.as_deref().is_some_and(|share| share != "0%");
     let failing: Vec<&str> = faults

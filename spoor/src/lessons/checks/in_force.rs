@@ -15,8 +15,7 @@ pub(super) fn is_of_service(entry: &EffectivePlace, service: &str) -> bool {
 
 /// The time since when a condition of the policy is true.
 pub(super) fn since(policy: &CheckedPolicy, condition: &str) -> Option<Timestamp> {
-    let mut conditions = policy.status.as_ref()?.conditions.iter();
-    let condition = conditions.find(|it| it.kind == condition)?;
+    let condition = policy.condition(condition)?;
     let is_true = condition.status == ConditionStatus::True;
     // The time of a false condition is that of its failure.
     is_true.then_some(())?;

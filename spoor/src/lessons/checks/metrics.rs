@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use spoor_traces::tree::Tree;
-
 use super::exemplars::{Bucket, buckets};
 use crate::{
     lessons::{context::Context, report::Report},
-    traces::{FoundTrace, QueryError, milliseconds, printable},
+    traces::{FoundTrace, milliseconds, printable},
 };
 
 const SERVICE: &str = "tasks";
@@ -37,7 +35,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
                 format!("{answer:?} does not have 32 hexadecimal digits"),
             );
         }
-        Some(answer) => match found(context, answer).await? {
+        Some(answer) => match context.trace(answer).await? {
             Some(trace) => judge(&mut report, &trace, slowest),
             None => report.missing(what, format!("there is no trace {answer}")),
         },
@@ -47,6 +45,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 
 async fn scrape(url: &str) -> Result<String, reqwest::Error> {
     let client = reqwest::Client::builder().timeout(SCRAPE_TIMEOUT).build()?;
+    // Only OpenMetrics has exemplars; the older text format has no place for them.
     let request = client
         .get(url)
         .header("accept", "application/openmetrics-text");
@@ -77,17 +76,6 @@ pub(super) fn is_trace_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-async fn found(context: &Context, id: &str) -> Result<Option<FoundTrace>, QueryError> {
-    match context.traces.trace(id).await {
-        Ok(batches) => Ok(Some(FoundTrace {
-            id: id.to_owned(),
-            tree: Tree::new(batches),
-        })),
-        Err(QueryError::Unknown(_)) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// Checks that the trace belongs to the bucket. It need not be the current exemplar, since a later
 /// request may have replaced that.
 fn judge(report: &mut Report, FoundTrace { id, tree }: &FoundTrace, bucket: &Bucket) {
@@ -111,6 +99,8 @@ fn judge(report: &mut Report, FoundTrace { id, tree }: &FoundTrace, bucket: &Buc
 
 #[cfg(test)]
 mod tests {
+    use spoor_traces::tree::Tree;
+
     use super::*;
     use crate::traces::spans::span;
 

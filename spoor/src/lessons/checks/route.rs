@@ -99,10 +99,8 @@ fn check_policy(report: &mut Report, policy: &CheckedPolicy) -> Option<Duration>
         }
         _ => report.wrong(what, "it has no slowerThan rule under tail.keep"),
     }
-    let mut conditions = policy.status.iter().flat_map(|it| &it.conditions);
-    let programmed = conditions.find(|it| it.kind == Condition::PROGRAMMED);
     let what = "a stage between the services and the store decides";
-    match programmed {
+    match policy.condition(Condition::PROGRAMMED) {
         Some(is) if is.status == ConditionStatus::True => report.passed(what, &is.message),
         Some(is) => report.missing(what, format!("{}: {}", is.reason, is.message)),
         None => report.missing(what, "the policy has no status yet"),

@@ -2,20 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    io,
     num::NonZeroU16,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use anyhow::{Context, anyhow, bail};
 use reqwest::{RequestBuilder, header::USER_AGENT};
 use spoor_lab::wire::{FaultSetting, ServiceStatus};
-use spoor_vision::samples::{EncodeError, SamplePicture};
+use spoor_vision::samples::SamplePicture;
 use tokio::time::Instant;
 
 use super::{Culprit, Marker};
 use crate::{
-    cli::{ClientError, LabClient, shutdown_signal},
-    traces::{Query, QueryError, TraceClient},
+    cli::{LabClient, shutdown_signal},
+    traces::{Query, TraceClient},
 };
 
 /// The timeout of a request, and of each wait in a round.
@@ -35,42 +35,8 @@ const SIDE: NonZeroU16 = match NonZeroU16::new(96) {
     None => NonZeroU16::MIN,
 };
 
-/// The error of a round.
-#[derive(Debug, thiserror::Error)]
-pub enum RoundError {
-    /// A request to the lab's API failed.
-    #[error(transparent)]
-    Lab(#[from] ClientError),
-    /// The service is not part of the lab.
-    #[error("this lab does not run {0}; start one with all services (`spoor up`)")]
-    NotRunning(&'static str),
-    /// A request to a service failed.
-    #[error("request to {url} failed")]
-    Send {
-        /// The URL requested.
-        url: String,
-        /// The cause.
-        source: reqwest::Error,
-    },
-    /// An image cannot be drawn.
-    #[error("cannot draw an image")]
-    Draw(#[from] EncodeError),
-    /// Ctrl-C.
-    #[error("interrupted; the lab is as before")]
-    Interrupted,
-    /// Ctrl-C cannot be caught.
-    #[error("cannot catch Ctrl-C")]
-    Signals(#[from] io::Error),
-    /// An expected event did not happen in time.
-    #[error("timed out after {TIMEOUT:?} waiting for {0}")]
-    TimedOut(String),
-    /// The traces cannot be queried.
-    #[error(transparent)]
-    Query(#[from] QueryError),
-}
-
 /// Sends the requests of a round. Only its traces are left behind.
-pub async fn start(seed: u32, lab: &LabClient, traces: &TraceClient) -> Result<Marker, RoundError> {
+pub async fn start(seed: u32, lab: &LabClient, traces: &TraceClient) -> anyhow::Result<Marker> {
     let began = SystemTime::now().duration_since(UNIX_EPOCH);
     let began = began.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
     let round = Round {
@@ -98,7 +64,7 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    async fn call_service_a(&self, wait: &str, calc: &str) -> Result<(), RoundError> {
+    async fn call_service_a(&self, wait: &str, calc: &str) -> anyhow::Result<()> {
         let url = format!("{}/?wait={wait}&calc={calc}", self.url("service-a")?);
         for _ in 0..REQUESTS {
             send(url.clone(), self.marked(self.http.get(&url))).await?;
@@ -108,7 +74,7 @@ impl Round<'_> {
 
     /// Adds a wish while one marketplace is slow. `offers` searches all marketplaces for a new wish,
     /// after the response to the request that added it.
-    async fn search_offers(&self, slow: &'static str) -> Result<(), RoundError> {
+    async fn search_offers(&self, slow: &'static str) -> anyhow::Result<()> {
         let fault = FaultSetting {
             operation: None,
             delay_milliseconds: DELAY_MILLISECONDS,
@@ -127,17 +93,17 @@ impl Round<'_> {
         searched
     }
 
-    async fn wish_and_wait(&self, slow: &'static str) -> Result<(), RoundError> {
+    async fn wish_and_wait(&self, slow: &'static str) -> anyhow::Result<()> {
         let wishes = format!("{}/api/wishes", self.url("gateway")?);
         let name = format!("a teapot, round {}", self.marker.began);
         let body = serde_json::json!({ "name": name });
         let request = self.marked(self.http.post(&wishes).json(&body));
         // From here on Ctrl-C must not leave the fault and the wish behind.
-        let interrupted = shutdown_signal()?;
+        let interrupted = shutdown_signal().context("cannot catch Ctrl-C")?;
         let location = send(wishes.clone(), request).await?;
         let searched = tokio::select! {
             searched = self.wait_for_span(slow) => searched,
-            () = interrupted => Err(RoundError::Interrupted),
+            () = interrupted => Err(anyhow!("interrupted; the lab is as before")),
         };
         if let Some(path) = location {
             let url = format!("{}{path}", self.url("gateway")?);
@@ -147,7 +113,7 @@ impl Round<'_> {
     }
 
     /// Waits until the round's trace has a span of a service.
-    async fn wait_for_span(&self, service: &str) -> Result<(), RoundError> {
+    async fn wait_for_span(&self, service: &str) -> anyhow::Result<()> {
         let query = Query {
             lookback: TIMEOUT * 4,
             ..Query::default()
@@ -161,18 +127,20 @@ impl Round<'_> {
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
-        Err(RoundError::TimedOut(format!("a span of {service}")))
+        bail!("timed out after {TIMEOUT:?} waiting for a span of {service}")
     }
 
     /// Classifies images after restarting one model, which loads on its first request.
-    async fn classify(&self, cold: &'static str) -> Result<(), RoundError> {
+    async fn classify(&self, cold: &'static str) -> anyhow::Result<()> {
         let url = format!("{}/classify", self.url("preprocessing")?);
         self.url(cold)?;
         // Otherwise both models would load during the round, and two spans would be slow.
         self.warm(&url).await?;
         self.restart(cold).await?;
         for seed in 0..2 {
-            let picture = SamplePicture::new(seed, SIDE).png()?;
+            let picture = SamplePicture::new(seed, SIDE)
+                .png()
+                .context("cannot draw an image")?;
             let request = self.marked(self.http.post(&url).body(picture));
             send(url.clone(), request).await?;
         }
@@ -180,13 +148,13 @@ impl Round<'_> {
     }
 
     /// Sends a request that is not part of the round, so that the other model is loaded.
-    async fn warm(&self, url: &str) -> Result<(), RoundError> {
-        let picture = SamplePicture::new(0, SIDE).png()?;
+    async fn warm(&self, url: &str) -> anyhow::Result<()> {
+        let picture = SamplePicture::new(0, SIDE).png().context("cannot draw an image")?;
         let request = self.http.post(url).body(picture);
         send(url.to_owned(), request).await.map(|_| ())
     }
 
-    async fn restart(&self, service: &'static str) -> Result<(), RoundError> {
+    async fn restart(&self, service: &'static str) -> anyhow::Result<()> {
         let before = self.lab.restart(service).await?;
         let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
@@ -197,30 +165,34 @@ impl Round<'_> {
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
-        Err(RoundError::TimedOut(format!("{service} after its restart")))
+        bail!("timed out after {TIMEOUT:?} waiting for {service} after its restart")
     }
 
-    async fn status(&self, name: &'static str) -> Result<ServiceStatus, RoundError> {
+    async fn status(&self, name: &'static str) -> anyhow::Result<ServiceStatus> {
         let mut services = self.lab.status().await?.services.into_iter();
         let found = services.find(|service| service.name == name);
-        found.ok_or(RoundError::NotRunning(name))
+        found.with_context(|| not_running(name))
     }
 
     fn marked(&self, request: RequestBuilder) -> RequestBuilder {
         request.header(USER_AGENT, self.marker.to_string())
     }
 
-    fn url(&self, service: &'static str) -> Result<&str, RoundError> {
+    fn url(&self, service: &'static str) -> anyhow::Result<&str> {
         let url = self.urls.get(service).map(String::as_str);
-        url.ok_or(RoundError::NotRunning(service))
+        url.with_context(|| not_running(service))
     }
 }
 
+fn not_running(service: &str) -> String {
+    format!("this lab does not run {service}; start one with all services (`spoor up`)")
+}
+
 /// Sends a request and returns the `Location` in the response, if any.
-async fn send(url: String, request: RequestBuilder) -> Result<Option<String>, RoundError> {
+async fn send(url: String, request: RequestBuilder) -> anyhow::Result<Option<String>> {
     let response = request.timeout(TIMEOUT).send().await;
     let response = response.and_then(reqwest::Response::error_for_status);
-    let response = response.map_err(|source| RoundError::Send { url, source })?;
+    let response = response.with_context(|| format!("request to {url} failed"))?;
     let location = response.headers().get(reqwest::header::LOCATION);
     let location = location.and_then(|it| it.to_str().ok());
     Ok(location.map(str::to_owned))
