@@ -31,7 +31,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use listeners::PolicyEndpoints;
-pub use settings::{ListenAddresses, PoliciesArguments, PoliciesSettings};
+pub use settings::{PoliciesArguments, PoliciesSettings, PolicyListeners};
 pub use tokens::AUDIENCE;
 
 use crate::role::{Replica, RoleError, RunningRole, StandbyReadiness};

@@ -62,6 +62,29 @@ impl Publication {
         })
     }
 
+    /// The services at which a policy may decide, of all those that run: those that it decides for
+    /// by name, running or not, and all others if it decides for services that no policy names.
+    ///
+    /// With a thousand policies and as many services, each policy's plan for each service would be
+    /// a million.
+    pub(crate) fn services_of<S>(
+        &self,
+        policy: &PolicyKey,
+        mut running: BTreeMap<ServiceName, S>,
+    ) -> BTreeMap<ServiceName, Option<S>> {
+        let heads = || self.heads.get(policy).into_iter().flatten();
+        let tail = self.tail.get(policy).into_iter().flat_map(BTreeMap::keys);
+        let named: BTreeSet<_> = heads().filter_map(|it| it.0.as_ref()).chain(tail).collect();
+        let mut services: BTreeMap<_, _> = named
+            .into_iter()
+            .map(|name| (name.clone(), running.remove(name)))
+            .collect();
+        if heads().any(|it| it.0.is_none()) {
+            services.extend(running.into_iter().map(|(name, it)| (name, Some(it))));
+        }
+        services
+    }
+
     /// True if a policy decided the head somewhere before, and does so elsewhere now.
     pub(crate) fn has_moved(&self, policy: &PolicyKey, before: Option<&Self>) -> bool {
         let had = before.and_then(|before| before.heads.get(policy));

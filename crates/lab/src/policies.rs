@@ -2,6 +2,7 @@
 
 mod difference;
 mod folder;
+mod known_services;
 mod policy_set;
 mod progress;
 mod saved;
@@ -23,10 +24,10 @@ use spoor_policy::{
 };
 use spoor_status::{PolicyFindings, TailRules, unknown_services, warnings};
 use spoor_traces::Pipeline;
-use tokio::sync::Notify;
 
 use self::{
     folder::Folder,
+    known_services::KnownServices,
     policy_set::{Entry, PolicySet},
     saved::SavedFile,
 };
@@ -45,9 +46,12 @@ struct Inner {
     pipeline: Pipeline,
     file: SavedFile,
     folder: Option<Folder>,
+    /// Held for as long as a change is saved, or a status of many policies is computed. So no task
+    /// may lock it on a thread of the async runtime, where it would delay every listener.
     state: Mutex<State>,
-    /// Notified after each resolution, since the next expiry may have changed.
-    resolved: Notify,
+    folder_errors: Mutex<Vec<String>>,
+    /// The next time at which a policy expires.
+    next_expiry: tokio::sync::watch::Sender<Option<Timestamp>>,
 }
 
 struct State {
@@ -56,7 +60,6 @@ struct State {
     /// The times at which the folder's policies were first accepted, as saved by the last run.
     /// Empty once the folder was read.
     first_accepted: BTreeMap<PolicyKey, Timestamp>,
-    folder_errors: Vec<String>,
     /// The last reported conditions of each policy.
     conditions: BTreeMap<PolicyKey, Vec<Condition>>,
 }
@@ -115,7 +118,6 @@ impl PolicyStore {
             set: PolicySet::new(saved.applied),
             resolution: Resolution::default(),
             first_accepted: saved.first_accepted,
-            folder_errors: vec![],
             conditions: BTreeMap::new(),
         };
         let store = Self(Arc::new(Inner {
@@ -124,7 +126,8 @@ impl PolicyStore {
             file,
             folder,
             state: Mutex::new(state),
-            resolved: Notify::new(),
+            folder_errors: Mutex::default(),
+            next_expiry: tokio::sync::watch::Sender::new(None),
         }));
         store.read_folder();
         store.resolve();
@@ -147,7 +150,9 @@ impl PolicyStore {
             .map_err(PolicyStoreError::Validate)?;
         let version = self.accept(&mut state, set, &actions)?;
         let policies = state.set.policies();
-        let warnings = self.warnings(&policies, &state.resolution);
+        let resolution = state.resolution.clone();
+        drop(state);
+        let warnings = self.warnings(&policies, &resolution, &actions);
         let change = |(key, action): &(PolicyKey, Action)| Change {
             warnings: warnings.get(key).cloned().unwrap_or_default(),
             ..change(key, *action)
@@ -173,8 +178,7 @@ impl PolicyStore {
             .map_err(PolicyStoreError::Validate)?;
         let (before, after) = (before.policies(), after.policies());
         let resolution = resolve(&after, now);
-        let mut warnings = self.warnings(&after, &resolution);
-        warnings.retain(|key, _| actions.iter().any(|(sent, _)| sent == key));
+        let warnings = self.warnings(&after, &resolution, &actions);
         let named = |(key, warnings): (PolicyKey, Vec<String>)| (key.name.to_string(), warnings);
         Ok(Comparison {
             differences: difference::differences(
@@ -195,21 +199,24 @@ impl PolicyStore {
             .collect()
     }
 
-    /// The warnings for policies' authors, by policy.
+    /// The warnings for the authors of those policies that were sent, by policy.
     fn warnings(
         &self,
         policies: &[Policy],
         resolution: &Resolution,
+        sent: &[(PolicyKey, Action)],
     ) -> BTreeMap<PolicyKey, Vec<String>> {
+        let sent: BTreeSet<&PolicyKey> = sent.iter().map(|(key, _)| key).collect();
+        let mut known = KnownServices::of(&self.0);
         let warn = |policy: &Policy| {
             let key = policy.key();
-            let known = known_services(policy, &self.0.control, &self.0.pipeline);
             let outcome = resolution.outcomes.get(key);
             let mut all = outcome.map(warnings).unwrap_or_default();
-            all.extend(unknown_services(policy, &known));
+            all.extend(unknown_services(policy, known.for_policy(policy)));
             (key.clone(), all)
         };
-        policies.iter().map(warn).collect()
+        let policies = policies.iter().filter(|policy| sent.contains(policy.key()));
+        policies.map(warn).collect()
     }
 
     /// Deletes a policy.
@@ -250,7 +257,7 @@ impl PolicyStore {
     /// The status of the watched folder, if there is one.
     pub(crate) fn folder_status(&self) -> Option<FolderStatus> {
         let folder = self.0.folder.as_ref()?;
-        let errors = self.0.state.lock().folder_errors.clone();
+        let errors = self.0.folder_errors.lock().clone();
         Some(FolderStatus {
             path: folder.path().display().to_string(),
             errors,
@@ -302,7 +309,9 @@ impl PolicyStore {
         let span = tracing::Span::current();
         span.record("policies", policies.len());
         span.record("version", version.sequence);
-        self.0.resolved.notify_one();
+        self.0
+            .next_expiry
+            .send_replace(state.resolution.next_expiry);
         version
     }
 }
@@ -310,6 +319,7 @@ impl PolicyStore {
 impl State {
     fn shown(&mut self, inner: &Inner, wanted: impl Fn(&PolicyKey) -> bool) -> Vec<SamplingPolicy> {
         let now = Timestamp::now();
+        let mut known = KnownServices::of(inner);
         let Self {
             set,
             resolution,
@@ -320,7 +330,9 @@ impl State {
         entries
             .map(|entry| {
                 let outcome = resolution.outcomes.get(entry.policy.key());
-                let status = outcome.map(|outcome| status(entry, outcome, inner, conditions, now));
+                let known = known.for_policy(&entry.policy);
+                let status = outcome
+                    .map(|outcome| status(entry, outcome, &inner.control, known, conditions, now));
                 SamplingPolicy {
                     status,
                     ..entry.resource.clone()
@@ -333,9 +345,8 @@ impl State {
 fn status(
     entry: &Entry,
     outcome: &Outcome,
-    Inner {
-        control, pipeline, ..
-    }: &Inner,
+    control: &Control,
+    known: &BTreeSet<ServiceName>,
     conditions: &mut BTreeMap<PolicyKey, Vec<Condition>>,
     now: Timestamp,
 ) -> SamplingPolicyStatus {
@@ -348,7 +359,7 @@ fn status(
         evidence: control.evidence(key).as_ref(),
         // The pipeline is in this process: it has them as soon as they are published.
         tail: TailRules::InForce,
-        known: &known_services(&entry.policy, control, pipeline),
+        known,
         notes: &[],
         previous,
         now,
@@ -356,23 +367,6 @@ fn status(
     .status();
     previous.clone_from(&status.conditions);
     status
-}
-
-/// The services that a policy may apply to: those that have instances, and for a policy that has
-/// only tail rules those that send spans, as unmodified SDKs do.
-fn known_services(
-    policy: &Policy,
-    control: &Control,
-    pipeline: &Pipeline,
-) -> BTreeSet<ServiceName> {
-    let namespace = &policy.key().namespace;
-    let mut known = control.known_services(namespace);
-    let mut named = policy.targets().iter().map(|target| &target.service);
-    // Only then, since reading all names of the store takes longer than the rest of a status.
-    if policy.head().is_none() && named.any(|service| !known.contains(service)) {
-        known.extend(pipeline.services_in(namespace));
-    }
-    known
 }
 
 fn change(key: &PolicyKey, action: Action) -> Change {

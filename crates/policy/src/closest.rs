@@ -5,6 +5,13 @@ use crate::ServiceName;
 /// The letters of a name for each typing error that it may contain.
 const LETTERS_PER_ERROR: usize = 3;
 
+/// The longest name that is compared, in bytes.
+const MAX_COMPARED_BYTES: usize = 64;
+
+/// The most names that one is compared with. Clients choose the names of services, and each
+/// comparison takes time proportional to the product of both lengths.
+const MAX_COMPARED_NAMES: usize = 1_000;
+
 /// The known service with the name closest to a misspelled one, if any is close. Of several equally
 /// close ones, the first in alphabetical order.
 pub fn closest<'a>(
@@ -12,12 +19,18 @@ pub fn closest<'a>(
     known: impl IntoIterator<Item = &'a ServiceName>,
 ) -> Option<&'a ServiceName> {
     let written = name.as_str().to_lowercase();
-    let max_distance = (written.chars().count() / LETTERS_PER_ERROR).max(1);
-    // Damerau–Levenshtein, since swapped letters are one typing error.
+    let max_distance = (written.len() / LETTERS_PER_ERROR).max(1);
+    // Names of very different lengths cannot be close, and need no comparison.
+    let is_comparable = |known: &&ServiceName| {
+        let len = known.as_str().len();
+        *known != name && len <= MAX_COMPARED_BYTES && len.abs_diff(written.len()) <= max_distance
+    };
+    let others = known.into_iter().filter(is_comparable);
+    // Swapped letters count as one typing error.
     let distance =
-        |known: &ServiceName| strsim::damerau_levenshtein(&written, &known.as_str().to_lowercase());
-    let others = known.into_iter().filter(|known| *known != name);
-    let near = others.map(|known| (distance(known), known));
+        |known: &ServiceName| strsim::osa_distance(&written, &known.as_str().to_lowercase());
+    let near = others.take(MAX_COMPARED_NAMES);
+    let near = near.map(|known| (distance(known), known));
     let nearest = near.filter(|(distance, _)| *distance <= max_distance).min();
     nearest.map(|(_, known)| known)
 }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 
-use super::settings::ListenAddresses;
+use super::settings::PolicyListeners;
 use crate::role::RoleError;
 
 /// The most policy streams at once. Each client opens one connection for its stream.
@@ -43,7 +43,7 @@ pub struct PolicyEndpoints {
 /// A port cannot be bound, or the descriptors for gRPC reflection cannot be read.
 pub(super) async fn start(
     control: &Control,
-    listen: &ListenAddresses,
+    listen: &PolicyListeners,
     tls: TlsAcceptor,
     tasks: &TaskTracker,
     stop: &CancellationToken,

@@ -12,7 +12,7 @@ pub struct PoliciesSettings {
     /// The settings that both roles have.
     pub role: RoleSettings,
     /// The addresses to listen on.
-    pub listen: ListenAddresses,
+    pub listen: PolicyListeners,
     /// The certificate of the stream listener, in PEM. It is read again when it changes.
     pub certificate: PathBuf,
     /// Its private key, in PEM.
@@ -26,7 +26,7 @@ pub struct PoliciesSettings {
 
 /// The addresses to listen on. Port 0 stands for any free port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListenAddresses {
+pub struct PolicyListeners {
     /// Jaeger's remote sampling API over HTTP.
     pub http: SocketAddr,
     /// Jaeger's remote sampling API over gRPC.
@@ -71,7 +71,7 @@ impl PoliciesSettings {
     #[must_use]
     pub fn new(
         role: RoleSettings,
-        listen: ListenAddresses,
+        listen: PolicyListeners,
         certificate: PathBuf,
         key: PathBuf,
     ) -> Self {
@@ -112,7 +112,7 @@ impl PoliciesArguments {
             &self.listen_metrics,
             "0.0.0.0:4318",
         );
-        let listen = ListenAddresses {
+        let listen = PolicyListeners {
             http: http?,
             grpc: grpc?,
             stream: stream?,

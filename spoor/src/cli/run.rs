@@ -102,8 +102,7 @@ where
         .map_err(|errors| Invalid(errors.0.iter().map(ToString::to_string).collect()))?;
     let name = ServiceName::new(service.name())?;
     let telemetry = Telemetry::start(settings.or_service(name))?;
-    args.listen
-        .or_loopback(service.port(), service.ops_port());
+    args.listen.or_loopback(service.port(), service.ops_port());
     let served = args.run(telemetry.clone(), shutdown).await;
     // After the servers, whose last requests still end spans.
     let drained = telemetry.shutdown(TELEMETRY_GRACE).await;

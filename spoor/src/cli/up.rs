@@ -10,6 +10,7 @@ use spoor_runtime::{
     SettingsReader, log_warnings,
     self_tracing::{SelfTracing, SelfTracingSettings},
 };
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{FilterExt, filter_fn},
@@ -24,6 +25,9 @@ use super::{
     out::{self, say_error},
     signals,
 };
+
+/// Lines of the log that wait for the terminal.
+const MAX_WAITING_LINES: usize = 1_000;
 
 /// Run the lab: services, control plane and trace pipeline
 #[derive(Args, Clone, Debug)]
@@ -49,7 +53,7 @@ impl UpArgs {
             .map_err(|error| Invalid(vec![error.to_string()]))?;
         let instance = uuid::Uuid::new_v4().to_string();
         let own_traces = SelfTracing::start(&settings, &instance).context("cannot export spans")?;
-        log_to_standard_error(own_traces.as_ref());
+        let _written = log_to_standard_error(own_traces.as_ref());
         log_warnings(&settings.warnings);
         let result = self.run().await;
         if let Some(own_traces) = own_traces {
@@ -187,10 +191,16 @@ fn try_write_json(value: &Value) {
     out::try_write(format_args!("{value}\n"));
 }
 
-fn log_to_standard_error(own_traces: Option<&SelfTracing>) {
+/// Starts the log. Its last lines are written when the guard is dropped.
+fn log_to_standard_error(own_traces: Option<&SelfTracing>) -> WorkerGuard {
+    // On a thread of its own: a terminal that is paused must not stop the listeners. Lines that do
+    // not fit meanwhile are lost.
+    let (writer, written) = NonBlockingBuilder::default()
+        .buffered_lines_limit(MAX_WAITING_LINES)
+        .finish(std::io::stderr());
     let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         // The services of a lab are known by name; module paths only widen the lines.
         .with_target(false)
@@ -204,4 +214,5 @@ fn log_to_standard_error(own_traces: Option<&SelfTracing>) {
     if let Err(error) = subscriber.try_init() {
         say_error!("spoor: cannot set up logging: {error}");
     }
+    written
 }

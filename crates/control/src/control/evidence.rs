@@ -35,12 +35,13 @@ impl Control {
     pub fn evidence(&self, policy: &PolicyKey) -> Option<Evidence> {
         let published = self.0.published.load_full()?;
         let now = Instant::now();
-        let known = self.namespace_services(policy, &published);
-        let roots_at = known
-            .iter()
-            .filter(|(_, service)| service.as_ref().is_some_and(|it| it.state().has_roots))
-            .map(|(name, _)| name.clone())
+        let running = self.running_services(policy);
+        let roots_at = running
+            .values()
+            .filter(|service| service.state().has_roots)
+            .map(|service| service.key().1.clone())
             .collect();
+        let services = published.services_of(policy, running);
         let mut evidence = Evidence {
             clients: ClientCounts::default(),
             slowest: None,
@@ -51,7 +52,7 @@ impl Control {
         let nowhere = BTreeMap::new();
         let tail = published.tail.get(policy).unwrap_or(&nowhere);
         let mut strategy = decided_elsewhere(&published, policy);
-        for (name, service) in known {
+        for (name, service) in services {
             let plan = published
                 .table
                 .plan(policy.namespace.as_str(), name.as_str());
@@ -126,27 +127,13 @@ impl Control {
         }
     }
 
-    /// The services of a policy's namespace that have instances or are named by policies.
-    fn namespace_services(
-        &self,
-        policy: &PolicyKey,
-        published: &Publication,
-    ) -> BTreeMap<ServiceName, Option<Arc<Service>>> {
-        let named = published
-            .table
-            .services()
-            .filter(|(namespace, _, _)| **namespace == policy.namespace)
-            .map(|(_, name, _)| (name.clone(), None));
-        let tail = published.tail.get(policy).into_iter().flatten();
-        let tail = tail.map(|(name, _)| (name.clone(), None));
-        let mut known: BTreeMap<_, _> = named.chain(tail).collect();
+    /// The services of a policy's namespace that have instances.
+    fn running_services(&self, policy: &PolicyKey) -> BTreeMap<ServiceName, Arc<Service>> {
         let services = self.0.services.all().into_iter();
-        known.extend(
-            services
-                .filter(|service| service.key().0 == policy.namespace)
-                .map(|service| (service.key().1.clone(), Some(service))),
-        );
-        known
+        services
+            .filter(|service| service.key().0 == policy.namespace)
+            .map(|service| (service.key().1.clone(), service))
+            .collect()
     }
 
     fn count_clients(

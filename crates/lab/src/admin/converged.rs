@@ -15,7 +15,11 @@ use spoor_control::InstanceState;
 use spoor_policy::{PolicyKey, Version};
 use tokio::time::{timeout, timeout_at};
 
-use super::{policies::key, problem::problem, state::Admin};
+use super::{
+    policies::{key, run_blocking},
+    problem::problem,
+    state::Admin,
+};
 use crate::{
     policies::Progress,
     wire::{ConvergenceResult, Problem},
@@ -60,7 +64,7 @@ pub(super) async fn converged(
     })?;
     Ok(Json(match &parameters.policies {
         None => everything(&admin, within).await,
-        Some(names) => policies(&admin, &keys(names)?, parameters.sequence, within).await,
+        Some(names) => policies(&admin, keys(names)?, parameters.sequence, within).await?,
     }))
 }
 
@@ -98,10 +102,10 @@ async fn everything(admin: &Admin, within: Duration) -> ConvergenceResult {
 
 async fn policies(
     admin: &Admin,
-    keys: &[PolicyKey],
+    keys: Vec<PolicyKey>,
     sequence: u64,
     within: Duration,
-) -> ConvergenceResult {
+) -> Result<ConvergenceResult, Problem> {
     let began = Instant::now();
     let deadline = began + within;
     let published = Version {
@@ -115,7 +119,8 @@ async fn policies(
     let progress = loop {
         // Before the progress is computed, so that a change meanwhile is not missed.
         ticks.mark_unchanged();
-        let progress = admin.policies.progress(keys);
+        let keys = keys.clone();
+        let progress = run_blocking(admin, move |store| Ok(store.progress(&keys))).await?;
         let now = Instant::now();
         let is_over = |it: &Progress| it.is_converged || it.is_stuck && now > began + RESTART_TIME;
         if progress.iter().all(is_over) || now >= deadline {
@@ -131,7 +136,7 @@ async fn policies(
         .collect();
     let services = progress.iter().flat_map(|it| &it.instances);
     let services: BTreeMap<_, _> = services.collect();
-    ConvergenceResult {
+    Ok(ConvergenceResult {
         converged: changed.is_some() && reasons.is_empty(),
         milliseconds: changed.and_then(|changed| milliseconds(changed.took)),
         expected: services.into_values().sum(),
@@ -140,7 +145,7 @@ async fn policies(
             None => late(&admin.control.instances()),
         },
         reasons,
-    }
+    })
 }
 
 fn milliseconds(took: Duration) -> Option<f64> {

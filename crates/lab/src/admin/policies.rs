@@ -87,7 +87,7 @@ pub(super) async fn delete(
 
 /// Runs an operation of the store on a thread for blocking work. A change writes to disk, and a
 /// read waits for the lock that the change holds.
-async fn run_blocking<T: Send + 'static>(
+pub(super) async fn run_blocking<T: Send + 'static>(
     admin: &Admin,
     act: impl FnOnce(&PolicyStore) -> Result<T, PolicyStoreError> + Send + 'static,
 ) -> Result<T, Problem> {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use spoor_runtime::with_causes;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    PolicyStore, State,
+    PolicyStore,
     folder::{Changes, Folder, FolderError},
     submitted,
 };
@@ -18,6 +18,9 @@ use super::{
 const MAX_SLEEP: Duration = Duration::from_secs(30);
 /// The minimum interval between updates of conditions while evidence arrives.
 const MIN_UPDATE_INTERVAL: Duration = Duration::from_millis(200);
+/// The minimum pause between them, in multiples of the time that the last one took: with very many
+/// policies and services they would otherwise keep a core busy.
+const MIN_UPDATE_PAUSE: u32 = 4;
 
 impl PolicyStore {
     /// Starts to watch the folder, if there is one.
@@ -47,14 +50,14 @@ impl PolicyStore {
             .and_then(|sent| set.replace_folder(&sent, &state.first_accepted, Timestamp::now()));
         match replaced {
             Ok(actions) => {
-                state.folder_errors.clear();
+                self.0.folder_errors.lock().clear();
                 // Those times are in the set from now on.
                 state.first_accepted.clear();
                 if let Err(error) = self.accept(&mut state, set, &actions) {
-                    set_folder_errors(&mut state, vec![with_causes(&error)]);
+                    self.set_folder_errors(vec![with_causes(&error)]);
                 }
             }
-            Err(errors) => set_folder_errors(&mut state, errors),
+            Err(errors) => self.set_folder_errors(errors),
         }
     }
 }
@@ -68,26 +71,33 @@ pub(crate) struct Watch {
 impl Watch {
     /// Runs until stopped.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut next_expiry = self.store.0.next_expiry.subscribe();
         let mut evidence = self.store.0.control.changed();
+        let mut next_update = Instant::now();
         loop {
-            let next_expiry = self.store.0.state.lock().resolution.next_expiry;
+            let expiry = *next_expiry.borrow_and_update();
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.store.0.resolved.notified() => {}
-                () = sleep_until(next_expiry) => self.store.resolve_if_expired(),
-                () = settled(&mut evidence) => {
+                Ok(()) = next_expiry.changed() => {}
+                () = sleep_until(expiry) => self.run_blocking(PolicyStore::resolve_if_expired).await,
+                () = changed_after(next_update, &mut evidence) => {
+                    let began = Instant::now();
                     // Listing updates the conditions, so that their transition times are those of
                     // the change and not of the next request.
-                    let _policies = self.store.list(None);
+                    self.run_blocking(|store| drop(store.list(None))).await;
+                    let pause = began.elapsed() * MIN_UPDATE_PAUSE;
+                    next_update = Instant::now() + pause.max(MIN_UPDATE_INTERVAL);
                 }
-                () = changed(&mut self.changes) => {
-                    // A task would block its thread while it reads and saves files.
-                    let store = self.store.clone();
-                    if let Err(error) = tokio::task::spawn_blocking(move || store.read_folder()).await {
-                        tracing::error!(%error, "cannot read the policy folder");
-                    }
-                }
+                () = changed(&mut self.changes) => self.run_blocking(PolicyStore::read_folder).await,
             }
+        }
+    }
+
+    /// Does what takes the store's lock, and may save files, on a thread that may block.
+    async fn run_blocking(&self, work: fn(&PolicyStore)) {
+        let store = self.store.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || work(&store)).await {
+            tracing::error!(%error, "cannot update the policies");
         }
     }
 }
@@ -110,17 +120,18 @@ impl PolicyStore {
             self.publish(&mut state);
         }
     }
-}
 
-/// Records the folder's errors, and logs them if they changed.
-fn set_folder_errors(state: &mut State, errors: Vec<String>) {
-    if state.folder_errors != errors {
-        tracing::error!(
-            "the watched folder has errors; its last valid policies stay in force:\n  {}",
-            errors.join("\n  ")
-        );
+    /// Records the folder's errors, and logs them if they changed.
+    fn set_folder_errors(&self, errors: Vec<String>) {
+        let mut last = self.0.folder_errors.lock();
+        if *last != errors {
+            tracing::error!(
+                "the watched folder has errors; its last valid policies stay in force:\n  {}",
+                errors.join("\n  ")
+            );
+        }
+        *last = errors;
     }
-    state.folder_errors = errors;
 }
 
 async fn changed(changes: &mut Option<Changes>) {
@@ -130,12 +141,12 @@ async fn changed(changes: &mut Option<Changes>) {
     }
 }
 
-/// Waits for new evidence, and then for a moment, since evidence arrives often.
-async fn settled(evidence: &mut watch::Receiver<u64>) {
+/// Waits for new evidence, which arrives often, after a time. Loses none when it is dropped.
+async fn changed_after(time: Instant, evidence: &mut watch::Receiver<u64>) {
+    tokio::time::sleep_until(time).await;
     if evidence.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
-    tokio::time::sleep(MIN_UPDATE_INTERVAL).await;
 }
 
 async fn sleep_until(expiry: Option<Timestamp>) {

@@ -5,19 +5,24 @@ use std::{
     collections::VecDeque,
     io::{self, IsTerminal, Write},
     thread,
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     sync::{mpsc, oneshot},
+    time::timeout,
 };
 
 use crate::service::Service;
 
 /// Longer lines are broken here, so that no service can make the lab hold an endless one.
 const LINE_BYTES: usize = 16 * 1024;
-/// Lines waiting to be written; when they are this many, the services wait.
+/// Lines waiting to be written; when they are this many, the services wait for a moment.
 const WAITING_LINES: usize = 256;
+/// The longest wait for a terminal. One that is paused, with Ctrl-S or by a pager, must not stop
+/// the services, which wait in turn once their pipes are full.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 /// The most that is held until the services are ready; the oldest lines are dropped first.
 const MAX_HELD_BYTES: usize = 256 * 1024;
 /// Names are padded to a common width; longer ones are rare.
@@ -89,6 +94,11 @@ impl Logs {
     /// Passes on all that a service writes, until it ends.
     pub(super) async fn follow(self, service: Service, from: impl AsyncRead + Unpin) {
         let prefix = prefix(service, self.colour);
+        let mut output = Output {
+            service,
+            entries: self.entries,
+            left_out: 0,
+        };
         let mut reader = BufReader::with_capacity(LINE_BYTES, from);
         let mut line = prefix.clone().into_bytes();
         loop {
@@ -101,23 +111,46 @@ impl Logs {
                 if !ended {
                     line.push(b'\n');
                 }
-                // A full channel makes this wait, and so the service's pipe: its output is never
-                // held in memory.
-                let whole = std::mem::replace(&mut line, prefix.clone().into_bytes());
-                if self
-                    .entries
-                    .send(Entry::Line(service, whole))
-                    .await
-                    .is_err()
-                {
-                    return;
-                }
+                output.send(&prefix, line).await;
+                line = prefix.clone().into_bytes();
             }
         }
         if line.len() > prefix.len() {
             line.push(b'\n');
-            let _ = self.entries.send(Entry::Line(service, line)).await;
+            output.send(&prefix, line).await;
         }
+    }
+}
+
+/// The lines of one service on their way to the terminal.
+struct Output {
+    service: Service,
+    entries: mpsc::Sender<Entry>,
+    /// Lines since the last one that was sent.
+    left_out: u64,
+}
+
+impl Output {
+    /// Sends a line, or leaves it out while the terminal is paused.
+    async fn send(&mut self, prefix: &str, line: Vec<u8>) {
+        let place = match self.left_out {
+            0 => timeout(MAX_WAIT, self.entries.reserve()).await.ok(),
+            // It was given its time already.
+            _ => self.entries.try_reserve().map(Ok).ok(),
+        };
+        let Some(Ok(place)) = place else {
+            self.left_out += 1;
+            return;
+        };
+        let line = match self.left_out {
+            0 => line,
+            count => {
+                let note = format!("{prefix}({count} lines left out: the terminal was paused)\n");
+                [note.into_bytes(), line].concat()
+            }
+        };
+        self.left_out = 0;
+        place.send(Entry::Line(self.service, line));
     }
 }
 
@@ -227,6 +260,7 @@ fn prefix(service: Service, colour: bool) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use tokio::io::AsyncWriteExt;
 
     async fn followed(output: &[u8]) -> Vec<String> {
         let (entries, mut received) = mpsc::channel(64);
@@ -251,6 +285,32 @@ mod tests {
             followed(b"one\ntwo").await,
             ["service-a      | one\n", "service-a      | two\n"]
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_are_left_out_while_the_terminal_is_paused() {
+        let (entries, mut received) = mpsc::channel(2);
+        let logs = Logs {
+            entries,
+            colour: false,
+        };
+        let (mut service, output) = tokio::io::duplex(1 << 10);
+        let following = tokio::spawn(logs.follow(Service::ServiceA, output));
+        // More than the channel and the pipe hold.
+        for _ in 0..1_000 {
+            service.write_all(b"a line\n").await.unwrap();
+        }
+        received.recv().await.unwrap();
+        service.write_all(b"the last\n").await.unwrap();
+        drop(service);
+        following.await.unwrap();
+        received.recv().await.unwrap();
+        let Some(Entry::Line(_, last)) = received.recv().await else {
+            panic!("the last line is missing");
+        };
+        let note = "service-a      | (998 lines left out: the terminal was paused)\n";
+        let last = String::from_utf8(last).unwrap();
+        assert_eq!(last, format!("{note}service-a      | the last\n"));
     }
 
     #[tokio::test]

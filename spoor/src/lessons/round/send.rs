@@ -149,7 +149,9 @@ impl Round<'_> {
 
     /// Sends a request that is not part of the round, so that the other model is loaded.
     async fn warm(&self, url: &str) -> anyhow::Result<()> {
-        let picture = SamplePicture::new(0, SIDE).png().context("cannot draw an image")?;
+        let picture = SamplePicture::new(0, SIDE)
+            .png()
+            .context("cannot draw an image")?;
         let request = self.http.post(url).body(picture);
         send(url.to_owned(), request).await.map(|_| ())
     }

@@ -123,6 +123,8 @@ async fn unread_summaries_are_bounded() {
     };
     assert_eq!(refused.code(), Code::Unavailable);
     assert!(open.len() < 10, "{} streams", open.len());
+    // The others would keep the window of the connection, which they share.
+    open.truncate(1);
     let mut read = 0;
     while let Some(message) = open[0].message().await.unwrap() {
         read += message.summaries.len();

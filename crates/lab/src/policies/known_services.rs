@@ -1,0 +1,48 @@
+//! The services that policies may apply to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use spoor_control::Control;
+use spoor_policy::{Namespace, Policy, ServiceName};
+use spoor_traces::Pipeline;
+
+use super::Inner;
+
+/// The services that policies may apply to, each namespace read at most once. A thousand policies
+/// may be compared with as many services as clients have named.
+pub(super) struct KnownServices<'a> {
+    control: &'a Control,
+    pipeline: &'a Pipeline,
+    with_instances: BTreeMap<Namespace, BTreeSet<ServiceName>>,
+    with_spans: BTreeMap<Namespace, BTreeSet<ServiceName>>,
+}
+
+impl<'a> KnownServices<'a> {
+    pub(super) fn of(inner: &'a Inner) -> Self {
+        Self {
+            control: &inner.control,
+            pipeline: &inner.pipeline,
+            with_instances: BTreeMap::new(),
+            with_spans: BTreeMap::new(),
+        }
+    }
+
+    /// Those that have instances, and for a policy that has only tail rules those that send spans,
+    /// as unmodified SDKs do.
+    pub(super) fn for_policy(&mut self, policy: &Policy) -> &BTreeSet<ServiceName> {
+        let namespace = &policy.key().namespace;
+        let with_instances = self
+            .with_instances
+            .entry(namespace.clone())
+            .or_insert_with(|| self.control.known_services(namespace));
+        let mut named = policy.targets().iter().map(|target| &target.service);
+        // Only then, since reading all names of the store takes longer than the rest of a status.
+        if policy.head().is_some() || named.all(|service| with_instances.contains(service)) {
+            return with_instances;
+        }
+        self.with_spans.entry(namespace.clone()).or_insert_with(|| {
+            let with_spans = self.pipeline.services_in(namespace);
+            with_instances.iter().cloned().chain(with_spans).collect()
+        })
+    }
+}
