@@ -105,7 +105,7 @@ pub async fn start(
     let sources = Sources::watch(&client, &replica.watches, &scope);
     let tokens = Arc::new(TokenReviewer::new(client));
     tokens.register(&mut replica.registry);
-    let control = Control::new(spoor_control::Settings {
+    let control = Control::new(spoor_control::ControlSettings {
         identify: Arc::new(PodIdentifier {
             by_name: sources.pods.clone(),
             by_address: PodsByAddress::new(sources.pods.clone(), replica.watches.changed()),

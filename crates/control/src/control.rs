@@ -33,7 +33,7 @@ use crate::{
     reporters::Reporters,
     service::{DisconnectedProcess, Service},
     services::Services,
-    settings::Settings,
+    settings::ControlSettings,
     tallies::Tallies,
 };
 
@@ -44,7 +44,7 @@ use crate::{
 pub struct Control(Arc<Inner>);
 
 struct Inner {
-    settings: Settings,
+    settings: ControlSettings,
     services: Services,
     pollers: Pollers,
     reporters: Reporters,
@@ -67,7 +67,7 @@ struct Inner {
 impl Control {
     /// Creates a control plane that serves nothing until the first [`Control::publish`].
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: ControlSettings) -> Self {
         Self(Arc::new(Inner {
             services: Services::new(settings.max_services),
             pollers: Pollers::new(settings.max_polling, settings.max_polling_interval),
@@ -239,7 +239,7 @@ impl Control {
 
 /// For sessions and listeners.
 impl Control {
-    pub(crate) fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &ControlSettings {
         &self.0.settings
     }
 

@@ -28,7 +28,7 @@ pub struct InstanceState {
     pub expected: bool,
     /// True if it has an open stream.
     pub connected: bool,
-    /// True if its last message is longer ago than [`Settings::silent_after`](crate::Settings).
+    /// True if its last message is longer ago than [`ControlSettings::silent_after`](crate::ControlSettings).
     pub silent: bool,
     /// The version that it last acknowledged. Of several processes, the one furthest behind.
     pub held: Option<Version>,

@@ -75,5 +75,5 @@ pub use fault::ServiceFaults;
 pub use identity::{AnyoneOnLoopback, Caller, Denied, Identify, Identity};
 pub use instance::{Instance, InstanceState, RefusedPlan};
 pub use listeners::stream::PolicyStreamService;
-pub use settings::Settings;
+pub use settings::ControlSettings;
 pub use tally::MIN_EXPECTED;

@@ -7,8 +7,8 @@ use std::{
 
 use jiff::Timestamp;
 use spoor_policy::{
-    OperationName, Outcome, Plan, PolicyKey, Resolution, ServiceName, Setting, Strategy, Table,
-    Version,
+    OperationName, Outcome, Plan, PolicyKey, PolicyTable, Resolution, ServiceName, Setting,
+    Strategy, Version,
 };
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 pub(crate) struct Publication {
     pub(crate) version: Version,
     pub(crate) at: Instant,
-    pub(crate) table: Table,
+    pub(crate) table: PolicyTable,
     pub(crate) tail: TailPlaces,
     heads: HeadPlaces,
 }

@@ -13,7 +13,7 @@ use crate::identity::{AnyoneOnLoopback, Identify};
 
 /// Limits, times, and the identification of clients.
 #[derive(Clone)]
-pub struct Settings {
+pub struct ControlSettings {
     /// The epoch of every version: the start of this control plane, in Unix nanoseconds.
     pub epoch: u64,
     /// The most streams at a time, and the most disconnected processes that are remembered.
@@ -47,7 +47,7 @@ pub struct Settings {
     pub shutdown: CancellationToken,
 }
 
-impl Default for Settings {
+impl Default for ControlSettings {
     fn default() -> Self {
         let since_1970 = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -73,9 +73,9 @@ impl Default for Settings {
     }
 }
 
-impl fmt::Debug for Settings {
+impl fmt::Debug for ControlSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
+        f.debug_struct("ControlSettings")
             .field("epoch", &self.epoch)
             .field("max_clients", &self.max_clients)
             .field("max_polling", &self.max_polling)

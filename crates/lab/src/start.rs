@@ -94,9 +94,9 @@ impl Lab {
 
         let stop = CancellationToken::new();
         let end_streams = CancellationToken::new();
-        let control = Control::new(spoor_control::Settings {
+        let control = Control::new(spoor_control::ControlSettings {
             shutdown: end_streams.clone(),
-            ..spoor_control::Settings::default()
+            ..spoor_control::ControlSettings::default()
         });
         let pipeline = Pipeline::start(pipeline_settings(&settings), stop.clone());
         let policies = PolicyStore::open(

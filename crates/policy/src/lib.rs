@@ -1,7 +1,7 @@
 //! Sampling policies: validated types, resolution and statistics.
 //!
 //! Pure: no I/O, no async, no Kubernetes. Values of these types are valid by construction.
-//! [`resolve`] turns all policies into one [`Table`], with an [`Outcome`] for each policy.
+//! [`resolve`] turns all policies into one [`PolicyTable`], with an [`Outcome`] for each policy.
 
 mod binomial;
 mod claims;
@@ -32,7 +32,7 @@ pub use policy::{InvalidPolicy, Policy, Target};
 pub use probability::{InvalidProbability, Probability, Threshold};
 pub use resolve::{Resolution, resolve};
 pub use strategy::{InvalidRate, Strategy, TracesPerSecond};
-pub use table::{Assigned, Phase, Plan, Strategies, Table};
+pub use table::{Assigned, Plan, PolicyPhase, PolicyTable, Strategies};
 pub use tail::{
     InvalidCondition, InvalidTail, Rule, RuleCondition, TailPlace, TailPolicy, TailTable,
 };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::{
-    Acceptance, Namespace, Outcome, Part, Policy, PolicyKey, Table, TailTable,
+    Acceptance, Namespace, Outcome, Part, Policy, PolicyKey, PolicyTable, TailTable,
     claims::{Claim, Claims, precedence},
     contest, succession,
     tail::{Named, NamespaceTail, ServiceTail},
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolution {
     /// The head strategies.
-    pub table: Table,
+    pub table: PolicyTable,
     /// The tail policies.
     pub tail: TailTable,
     /// The outcome for each policy.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::{
-    Assigned, OperationName, Part, Phase, Plan, Policy, Strategies,
+    Assigned, OperationName, Part, Plan, Policy, PolicyPhase, Strategies,
     claims::{Claim, Claims},
     table::NamespacePlans,
 };
@@ -98,7 +98,7 @@ impl Places<'_> {
             .into_iter()
             .chain(ends.iter().copied().map(Some))
             .take(MAX_PHASES);
-        let phases = starts.enumerate().map(|(at, start)| Phase {
+        let phases = starts.enumerate().map(|(at, start)| PolicyPhase {
             // The last phase of a truncated plan has no end. A later resolution adds the rest.
             until: ends.iter().nth(at).copied().filter(|_| at + 1 < MAX_PHASES),
             strategies: self.from(start),

@@ -9,12 +9,12 @@ use crate::{Digest, Namespace, OperationName, PolicyName, ServiceName, Strategy}
 
 /// The head strategies of all services.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Table {
+pub struct PolicyTable {
     pub(crate) namespaces: BTreeMap<Namespace, NamespacePlans>,
     pub(crate) empty: Plan,
 }
 
-/// A namespace's part of a [`Table`].
+/// A namespace's part of a [`PolicyTable`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NamespacePlans {
     /// The plans of services that a policy names.
@@ -27,12 +27,12 @@ pub(crate) struct NamespacePlans {
 /// end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    pub(crate) phases: Vec<Phase>,
+    pub(crate) phases: Vec<PolicyPhase>,
 }
 
 /// Strategies with the end of their validity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Phase {
+pub struct PolicyPhase {
     /// The start of the next phase, or `None` in the last.
     pub until: Option<Timestamp>,
     /// The strategies until then.
@@ -57,7 +57,7 @@ pub struct Assigned {
     pub policy: PolicyName,
 }
 
-impl Table {
+impl PolicyTable {
     /// The plan of a service, which policies may name or not.
     #[must_use]
     pub fn plan(&self, namespace: &str, service: &str) -> &Plan {
@@ -81,7 +81,7 @@ impl Table {
 impl Plan {
     /// The phases in chronological order.
     #[must_use]
-    pub fn phases(&self) -> &[Phase] {
+    pub fn phases(&self) -> &[PolicyPhase] {
         &self.phases
     }
 
@@ -127,7 +127,7 @@ impl Default for Plan {
     /// The service's own default without an end.
     fn default() -> Self {
         Self {
-            phases: vec![Phase::default()],
+            phases: vec![PolicyPhase::default()],
         }
     }
 }

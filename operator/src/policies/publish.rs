@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use spoor_control::Control;
-use spoor_policy::{Namespace, ServiceName, Table};
+use spoor_policy::{Namespace, PolicyTable, ServiceName};
 use tracing::field::Empty;
 
 use super::{metrics::as_i64, resolution::ResolvedPolicies};
@@ -41,7 +41,7 @@ pub(super) fn publish(
 
 /// The number of services with another plan than before.
 fn changed_services(before: Option<&ResolvedPolicies>, resolved: &ResolvedPolicies) -> usize {
-    let nothing = Table::default();
+    let nothing = PolicyTable::default();
     let before = before.map_or(&nothing, |before| &before.resolution.table);
     let after = &resolved.resolution.table;
     let services = before.services().chain(after.services());

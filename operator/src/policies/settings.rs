@@ -21,7 +21,7 @@ pub struct PoliciesSettings {
     pub observe: Duration,
     /// The bounds and times of the control plane behind the listeners. The role itself sets how
     /// callers are identified.
-    pub control: spoor_control::Settings,
+    pub control: spoor_control::ControlSettings,
 }
 
 /// The addresses to listen on. Port 0 stands for any free port.
@@ -76,7 +76,7 @@ impl PoliciesSettings {
             certificate,
             key,
             observe: Duration::from_secs(30),
-            control: spoor_control::Settings::default(),
+            control: spoor_control::ControlSettings::default(),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use spoor_control::{Control, Settings};
+use spoor_control::{Control, ControlSettings};
 use spoor_policy::resolve;
 use tokio::{net::TcpListener, process::Child, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -30,9 +30,9 @@ struct Plane {
 impl Plane {
     async fn start(address: SocketAddr, probability: &str) -> Self {
         let stop = CancellationToken::new();
-        let control = Control::new(Settings {
+        let control = Control::new(ControlSettings {
             shutdown: stop.clone(),
-            ..Settings::default()
+            ..ControlSettings::default()
         });
         publish(&control, probability);
         let listener = TcpListener::bind(address).await.unwrap();

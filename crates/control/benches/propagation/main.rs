@@ -19,7 +19,7 @@ use std::{
 use hdrhistogram::Histogram;
 use jiff::Timestamp;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use spoor_control::{Control, Settings};
+use spoor_control::{Control, ControlSettings};
 use spoor_policy::{Policy, PolicyKey, Probability, Strategy, resolve};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -59,10 +59,10 @@ fn main() -> Result<()> {
 
 async fn measure(count: usize, rounds: usize) -> Result<()> {
     let shutdown = CancellationToken::new();
-    let control = Control::new(Settings {
+    let control = Control::new(ControlSettings {
         max_clients: count,
         shutdown: shutdown.clone(),
-        ..Settings::default()
+        ..ControlSettings::default()
     });
     let mut version = control.publish(resolve(&[policy(0)?], Timestamp::now()));
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse()?)?.with_nodelay(Some(true));

@@ -8,13 +8,13 @@ use super::Control;
 use crate::service::Service;
 
 impl Control {
-    /// Divides a service's rate limits again after [`Settings::settle_delay`], if its number of
+    /// Divides a service's rate limits again after [`ControlSettings::settle_delay`], if its number of
     /// instances has changed.
     ///
     /// The delay collects changes that come together, such as a rollout: each division is a new
     /// version of the plan for every instance.
     ///
-    /// [`Settings::settle_delay`]: crate::settings::Settings::settle_delay
+    /// [`ControlSettings::settle_delay`]: crate::settings::ControlSettings::settle_delay
     pub(crate) fn schedule_reshare(&self, service: &Arc<Service>) {
         let shares = service.state().served.as_ref().and_then(|it| it.shares);
         let is_settled = shares.is_none_or(|shares| shares == self.0.sharers(service));

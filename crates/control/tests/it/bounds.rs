@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use spoor_control::Settings;
+use spoor_control::ControlSettings;
 use spoor_proto::spoor::control::v1::{self as proto, client_message::Message};
 use tonic::Code;
 
 use crate::support::{Lab, eventually, key, percent, policy, resolved, within};
 
-async fn lab(settings: Settings) -> Lab {
+async fn lab(settings: ControlSettings) -> Lab {
     let lab = Lab::empty(settings).await;
     lab.control.publish(resolved(&[]));
     lab
@@ -16,9 +16,9 @@ async fn lab(settings: Settings) -> Lab {
 
 #[tokio::test]
 async fn streams_are_bounded() {
-    let lab = lab(Settings {
+    let lab = lab(ControlSettings {
         max_clients: 2,
-        ..Settings::default()
+        ..ControlSettings::default()
     })
     .await;
     let mut first = lab.client("a", "1").await;
@@ -43,9 +43,9 @@ async fn streams_are_bounded() {
 
 #[tokio::test]
 async fn services_are_bounded_and_make_room() {
-    let lab = lab(Settings {
+    let lab = lab(ControlSettings {
         max_services: 2,
-        ..Settings::default()
+        ..ControlSettings::default()
     })
     .await;
     let mut stays = lab.client("a", "1").await;
@@ -65,7 +65,7 @@ async fn services_are_bounded_and_make_room() {
 
 #[tokio::test]
 async fn oversized_message_ends_its_stream() {
-    let lab = lab(Settings::default()).await;
+    let lab = lab(ControlSettings::default()).await;
     let mut client = lab.client("a", "1").await;
     client.plan().await;
     let reason = "x".repeat(2 << 20);
@@ -82,7 +82,7 @@ async fn oversized_message_ends_its_stream() {
 
 #[tokio::test]
 async fn clients_cannot_add_labels() {
-    let lab = lab(Settings::default()).await;
+    let lab = lab(ControlSettings::default()).await;
     let mut client = lab.client("a", "1").await;
     let version = client.plan().await.version;
     for number in 0..100 {
@@ -96,9 +96,9 @@ async fn clients_cannot_add_labels() {
 
 #[tokio::test]
 async fn idle_stream_is_closed() {
-    let lab = lab(Settings {
+    let lab = lab(ControlSettings {
         idle_after: Duration::from_millis(100),
-        ..Settings::default()
+        ..ControlSettings::default()
     })
     .await;
     let mut client = lab.client("a", "1").await;
@@ -111,7 +111,7 @@ async fn idle_stream_is_closed() {
 /// connection's window holds few. The other receives every last one without delay.
 #[tokio::test]
 async fn slow_subscriber_delays_nobody_and_catches_up() {
-    let lab = lab(Settings::default()).await;
+    let lab = lab(ControlSettings::default()).await;
     let mut slow = lab.client("a", "slow").await;
     let mut fast = lab.client("a", "fast").await;
     slow.plan().await;
@@ -142,7 +142,7 @@ async fn slow_subscriber_delays_nobody_and_catches_up() {
 
 #[tokio::test]
 async fn listed_instances_are_bounded() {
-    let lab = lab(Settings::default()).await;
+    let lab = lab(ControlSettings::default()).await;
     lab.control
         .publish(resolved(&[policy("one", &[("a", &[])], percent("1%"))]));
     let expected = (0..500).map(|it| crate::support::instance("a", &it.to_string()));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spoor_control::{ClientCounts, Counts, NotCurrentReason, Settings};
+use spoor_control::{ClientCounts, ControlSettings, Counts, NotCurrentReason};
 use spoor_policy::statistics::Verdict;
 use spoor_proto::spoor::control::v1::{self as proto, client_message::Message};
 
@@ -114,9 +114,9 @@ async fn polling_clients_are_counted_one_by_one() {
 
 #[tokio::test]
 async fn instance_without_messages_is_silent() {
-    let lab = Lab::empty(Settings {
+    let lab = Lab::empty(ControlSettings {
         silent_after: Duration::from_millis(100),
-        ..Settings::default()
+        ..ControlSettings::default()
     })
     .await;
     lab.control

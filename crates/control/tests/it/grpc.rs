@@ -1,6 +1,6 @@
 //! Jaeger's remote sampling over gRPC.
 
-use spoor_control::Settings;
+use spoor_control::ControlSettings;
 use spoor_proto::jaeger::api_v2::{
     SamplingStrategyParameters, SamplingStrategyResponse, SamplingStrategyType,
     sampling_manager_client::SamplingManagerClient,
@@ -53,7 +53,7 @@ async fn rejects_bad_names_and_waits_for_policies() {
     let lab = Lab::with(&[]).await;
     let code = ask(&lab, "").await.unwrap_err().code();
     assert_eq!(code, Code::InvalidArgument);
-    let lab = Lab::empty(Settings::default()).await;
+    let lab = Lab::empty(ControlSettings::default()).await;
     let code = ask(&lab, "a").await.unwrap_err().code();
     assert_eq!(code, Code::Unavailable);
 }

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use reqwest::{Method, StatusCode};
 use rstest::rstest;
-use spoor_control::{Control, Settings};
+use spoor_control::{Control, ControlSettings};
 
 use crate::support::{Lab, limit, percent, policy, resolved};
 
@@ -101,7 +101,7 @@ async fn only_get_is_answered() {
 
 #[tokio::test]
 async fn answers_503_before_the_first_publication() {
-    let lab = Lab::empty(Settings::default()).await;
+    let lab = Lab::empty(ControlSettings::default()).await;
     let (status, _, body) = ask(&lab, "/sampling?service=a").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
     Control::publish(&lab.control, resolved(&[]));

@@ -9,7 +9,7 @@ use std::{
 
 use reqwest::StatusCode;
 use rstest::rstest;
-use spoor_control::{Caller, Counts, Denied, Identify, Identity, Settings};
+use spoor_control::{Caller, ControlSettings, Counts, Denied, Identify, Identity};
 use spoor_policy::{Namespace, Policy, ServiceName};
 use spoor_proto::{
     jaeger::api_v2::{SamplingStrategyParameters, sampling_manager_client::SamplingManagerClient},
@@ -69,9 +69,9 @@ fn is_a(claimed: &ServiceName) -> Result<ServiceName, Denied> {
 }
 
 async fn lab(policies: &[Policy]) -> Lab {
-    let lab = Lab::empty(Settings {
+    let lab = Lab::empty(ControlSettings {
         identify: Arc::new(Pods),
-        ..Settings::default()
+        ..ControlSettings::default()
     })
     .await;
     lab.control.publish(resolved(policies));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spoor_control::Settings;
+use spoor_control::ControlSettings;
 use spoor_policy::{Fault, FaultDelay, Namespace, Probability};
 use spoor_proto::spoor::control::v1::{
     self as proto, client_message::Message, strategy::Strategy as Wire,
@@ -164,7 +164,7 @@ async fn faults_are_pushed_and_end() {
 
 #[tokio::test]
 async fn no_plan_before_the_first_publication() {
-    let lab = Lab::empty(Settings::default()).await;
+    let lab = Lab::empty(ControlSettings::default()).await;
     let mut client = lab.client("a", "1").await;
     assert_eq!(client.faults().await, []);
     lab.control.publish(resolved(&[]));
@@ -173,9 +173,9 @@ async fn no_plan_before_the_first_publication() {
 
 #[tokio::test]
 async fn stream_begins_with_one_hello() {
-    let settings = Settings {
+    let settings = ControlSettings {
         hello_within: Duration::from_millis(50),
-        ..Settings::default()
+        ..ControlSettings::default()
     };
     let lab = Lab::empty(settings).await;
     let report = Message::Report(proto::Report::default());

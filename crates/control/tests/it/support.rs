@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use prometheus_client::{encoding::text::encode, registry::Registry};
-use spoor_control::{Control, Instance, Settings};
+use spoor_control::{Control, ControlSettings, Instance};
 use spoor_policy::{Policy, PolicyKey, Resolution, Strategy, Target, TracesPerSecond, resolve};
 use spoor_proto::spoor::control::v1::{
     self as proto, ClientMessage, ServerMessage, client_message::Message,
@@ -34,7 +34,7 @@ pub struct Lab {
 
 impl Lab {
     /// A control plane with nothing published.
-    pub async fn empty(settings: Settings) -> Self {
+    pub async fn empty(settings: ControlSettings) -> Self {
         let shutdown = settings.shutdown.clone();
         let control = Control::new(settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -65,7 +65,7 @@ impl Lab {
     }
 
     pub async fn with(policies: &[Policy]) -> Self {
-        let lab = Self::empty(Settings::default()).await;
+        let lab = Self::empty(ControlSettings::default()).await;
         lab.control.publish(resolved(policies));
         lab
     }

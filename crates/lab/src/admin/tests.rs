@@ -40,7 +40,7 @@ impl Api {
         for (name, text) in files {
             std::fs::write(watched.join(name), text).unwrap();
         }
-        let control = Control::new(spoor_control::Settings::default());
+        let control = Control::new(spoor_control::ControlSettings::default());
         let stop = CancellationToken::new();
         let pipeline = Pipeline::start(spoor_traces::Settings::default(), stop);
         let saved = folder.path().join("policies.json");

@@ -220,7 +220,7 @@ mod tests {
     fn one_failure_at_startup_is_survived() {
         let roster = Roster::new(
             [Service::Wishlist],
-            Control::new(spoor_control::Settings::default()),
+            Control::new(spoor_control::ControlSettings::default()),
         );
         started_again(&roster);
         assert!(!roster.check().unwrap());
@@ -233,7 +233,7 @@ mod tests {
     fn repeated_failure_at_startup_is_reported() {
         let roster = Roster::new(
             [Service::Wishlist],
-            Control::new(spoor_control::Settings::default()),
+            Control::new(spoor_control::ControlSettings::default()),
         );
         (0..MAX_START_ATTEMPTS).for_each(|_| started_again(&roster));
         let error = roster.check().unwrap_err();

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use opentelemetry_sdk::trace::SamplingDecision;
-use spoor_control::{Control, Instance, Settings};
+use spoor_control::{Control, ControlSettings, Instance};
 use spoor_policy::{Namespace, Policy, PolicyKey, ServiceName, Strategy, Version, resolve};
 use spoor_telemetry::{
     batch::SpanCounts,
@@ -26,7 +26,7 @@ const DECISIONS: u64 = 10_000;
 
 #[tokio::test]
 async fn policy_takes_effect_and_evidence_returns() {
-    let control = Control::new(Settings::default());
+    let control = Control::new(ControlSettings::default());
     control.expect(vec![Instance {
         namespace: Namespace::default(),
         service: ServiceName::new("service-a").unwrap(),

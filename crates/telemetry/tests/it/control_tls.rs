@@ -11,7 +11,7 @@ use std::{
 };
 
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
-use spoor_control::{Caller, Control, Denied, Identify, Identity, Settings};
+use spoor_control::{Caller, Control, ControlSettings, Denied, Identify, Identity};
 use spoor_policy::{Namespace, Resolution, ServiceName};
 use spoor_telemetry::{
     batch::SpanCounts,
@@ -102,10 +102,10 @@ impl Plane {
         keeper: &Authenticator,
     ) -> Self {
         let stop = CancellationToken::new();
-        let control = Control::new(Settings {
+        let control = Control::new(ControlSettings {
             identify: Arc::new(keeper.clone()),
             shutdown: stop.clone(),
-            ..Settings::default()
+            ..ControlSettings::default()
         });
         control.publish(Resolution::default());
         let incoming = listen(address).await;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use opentelemetry_sdk::trace::SamplingDecision;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rstest::rstest;
-use spoor_control::{ClientCounts, Control, Settings};
+use spoor_control::{ClientCounts, Control, ControlSettings};
 use spoor_policy::{Namespace, Policy, PolicyKey, Strategy, TracesPerSecond, Version, resolve};
 use spoor_telemetry::{
     control_stream,
@@ -80,7 +80,7 @@ struct Lab {
 
 impl Lab {
     async fn start() -> Self {
-        let control = Control::new(Settings::default());
+        let control = Control::new(ControlSettings::default());
         let stop = CancellationToken::new();
         let (address, _server) = serve(&control, &stop);
         let instance = |number: usize| {

@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 use prost::Message;
-use spoor_control::{Control, CountSource, Instance, Settings};
+use spoor_control::{Control, ControlSettings, CountSource, Instance};
 use spoor_policy::{Policy, PolicyKey, Strategy, TailTable, resolve};
 use tokio::net::TcpListener;
 
@@ -72,7 +72,7 @@ async fn collector_forwards_counts_of_sdks() {
 
 /// With a policy for a service that one pod should be of.
 fn control() -> (Control, PolicyKey) {
-    let control = Control::new(Settings::default());
+    let control = Control::new(ControlSettings::default());
     let key = PolicyKey {
         namespace: Default::default(),
         name: "ten-percent".parse().unwrap(),
