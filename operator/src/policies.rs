@@ -112,6 +112,8 @@ pub async fn start(
             tokens,
             mismatches: sources.mismatches.clone(),
         }),
+        // Streams have a listener of their own, so they may use all of it.
+        max_streams: listeners::MAX_POLICY_STREAMS,
         shutdown: stop.clone(),
         ..settings.control.clone()
     });

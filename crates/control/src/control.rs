@@ -79,7 +79,7 @@ impl Control {
             tallies: Tallies::new(settings.window),
             changes: watch::Sender::new(0),
             stream_slots: Arc::new(Semaphore::new(
-                settings.max_clients.min(Semaphore::MAX_PERMITS),
+                settings.max_streams.min(Semaphore::MAX_PERMITS),
             )),
             next_generation: AtomicU64::new(0),
             // Zero stands for the shares of the plan.

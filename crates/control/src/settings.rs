@@ -7,6 +7,7 @@ use std::{
 };
 
 use spoor_policy::Probability;
+use spoor_runtime::Limits;
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::{AnyoneOnLoopback, Identify};
@@ -16,7 +17,9 @@ use crate::identity::{AnyoneOnLoopback, Identify};
 pub struct ControlSettings {
     /// The epoch of every version: the start of this control plane, in Unix nanoseconds.
     pub epoch: u64,
-    /// The most streams at a time, and the most disconnected processes that are remembered.
+    /// The most streams at a time.
+    pub max_streams: usize,
+    /// The most disconnected processes and the most reporters that are remembered.
     pub max_clients: usize,
     /// The most senders of polling requests that are remembered, by address and user agent. Others
     /// are answered but not counted.
@@ -55,6 +58,8 @@ impl Default for ControlSettings {
         Self {
             // Versions of a control plane that starts later must be newer.
             epoch: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
+            // Streams stay open, so they must leave room for the requests on the same listener.
+            max_streams: Limits::default().max_requests / 4 * 3,
             max_clients: 20_000,
             max_polling: 10_000,
             max_services: 10_000,
@@ -77,6 +82,7 @@ impl fmt::Debug for ControlSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ControlSettings")
             .field("epoch", &self.epoch)
+            .field("max_streams", &self.max_streams)
             .field("max_clients", &self.max_clients)
             .field("max_polling", &self.max_polling)
             .field("max_services", &self.max_services)

@@ -17,7 +17,7 @@ use super::settings::Listen;
 use crate::role::RoleError;
 
 /// The most policy streams at once. Each client opens one connection for its stream.
-const MAX_POLICY_STREAMS: usize = 20_000;
+pub(super) const MAX_POLICY_STREAMS: usize = 20_000;
 const MAX_STREAMS_PER_CONNECTION: u32 = 32;
 /// The most connections of Collectors, which are few.
 const MAX_COLLECTORS: usize = 256;

@@ -60,6 +60,7 @@ fn main() -> Result<()> {
 async fn measure(count: usize, rounds: usize) -> Result<()> {
     let shutdown = CancellationToken::new();
     let control = Control::new(ControlSettings {
+        max_streams: count,
         max_clients: count,
         shutdown: shutdown.clone(),
         ..ControlSettings::default()

@@ -11,6 +11,7 @@ use tokio::{
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Request, Status, Streaming, metadata::MetadataMap};
+use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
     control::Control,
@@ -23,6 +24,12 @@ use crate::{
 
 /// The longest instance ID and process ID accepted, in bytes.
 const MAX_INSTANCE_ID_BYTES: usize = 256;
+
+/// The delay after which a client that was refused for lack of room should try again. Streams that
+/// never register give up their place after [`ControlSettings::hello_within`], which is the same.
+///
+/// [`ControlSettings::hello_within`]: crate::settings::ControlSettings::hello_within
+const FULL_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// A stream from its request to its end.
 ///
@@ -63,7 +70,11 @@ impl Subscription {
             control
                 .metrics()
                 .refused(Endpoint::Stream, "TooManyClients");
-            return Err(Status::resource_exhausted("too many streams are open"));
+            return Err(Status::with_error_details(
+                Code::ResourceExhausted,
+                "too many streams are open; try again later",
+                ErrorDetails::with_retry_info(Some(FULL_RETRY_DELAY)),
+            ));
         };
         let peer = request.remote_addr().map(|peer| peer.ip().to_canonical());
         let shutdown = control.settings().shutdown.clone().cancelled_owned();

@@ -2,11 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use spoor_control::ControlSettings;
+use reqwest::StatusCode;
+use spoor_control::{Control, ControlSettings};
 use spoor_proto::spoor::control::v1::{self as proto, client_message::Message};
-use tonic::Code;
+use spoor_runtime::{Limits, Listener, bind, by_protocol};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, service::Routes, transport::Channel};
+use tonic_types::StatusExt;
 
-use crate::support::{Lab, eventually, key, percent, policy, resolved, within};
+use crate::support::{LIMIT, Lab, eventually, key, percent, policy, resolved, subscribe, within};
 
 async fn lab(settings: ControlSettings) -> Lab {
     let lab = Lab::empty(settings).await;
@@ -17,7 +21,7 @@ async fn lab(settings: ControlSettings) -> Lab {
 #[tokio::test]
 async fn streams_are_bounded() {
     let lab = lab(ControlSettings {
-        max_clients: 2,
+        max_streams: 2,
         ..ControlSettings::default()
     })
     .await;
@@ -39,6 +43,65 @@ async fn streams_are_bounded() {
     drop(first);
     lab.shows("spoor_control_subscribers 1").await;
     lab.client_with(hello()).await.unwrap().plan().await;
+}
+
+/// More streams than the listener has places for requests, over the listener of the lab and the
+/// operator.
+#[tokio::test]
+async fn stream_flood_leaves_room_for_requests() {
+    let control = Control::new(ControlSettings {
+        max_streams: 30,
+        ..ControlSettings::default()
+    });
+    control.publish(resolved(&[]));
+    let grpc = Routes::new(control.policy_stream()).into_axum_router();
+    let sockets = bind("127.0.0.1:0".parse().unwrap(), "the test").unwrap();
+    let url = format!("http://{}", sockets.local_addr().unwrap());
+    let listener = Listener::new(sockets, by_protocol(control.sampling_http(), grpc));
+    let limits = Limits {
+        max_requests: 40,
+        ..Limits::default()
+    };
+    let stop = CancellationToken::new();
+    let serving = listener.limits(limits).serve(LIMIT, stop.clone());
+    let server = tokio::spawn(serving);
+    let channel = Channel::from_shared(url.clone()).unwrap();
+    let channel = channel.connect().await.unwrap();
+    let (mut open, mut refused) = (vec![], vec![]);
+    for number in 0..60 {
+        let hello = Message::Hello(proto::Hello {
+            service: format!("service-{number}"),
+            instance: "1".to_owned(),
+            ..Default::default()
+        });
+        match subscribe(channel.clone(), "", hello).await {
+            Ok(client) => open.push(client),
+            Err(status) => refused.push(status),
+        }
+    }
+    assert_eq!((open.len(), refused.len()), (30, 30));
+    for status in refused {
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let retry = status.get_details_retry_info().unwrap();
+        assert!(retry.retry_delay.is_some());
+    }
+    for _ in 0..3 {
+        let url = format!("{url}/sampling?service=a");
+        let response = within(reqwest::get(url)).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+    drop((open, channel));
+    stop.cancel();
+    within(server).await.unwrap().unwrap();
+}
+
+#[test]
+fn default_streams_fit_on_a_listener() {
+    let (streams, requests) = (
+        ControlSettings::default().max_streams,
+        Limits::default().max_requests,
+    );
+    assert!(streams + 1_000 <= requests, "{streams} of {requests}");
 }
 
 #[tokio::test]

@@ -93,26 +93,7 @@ impl Lab {
 
     /// A client with a token, unless it is empty.
     pub async fn client_as(&self, token: &str, first: Message) -> Result<Client, Status> {
-        let (outgoing, messages) = mpsc::channel(64);
-        let mut client = PolicyStreamClient::new(self.channel().await);
-        let mut request = Request::new(ReceiverStream::new(messages));
-        if !token.is_empty() {
-            let authorization = format!("Bearer {token}").parse().unwrap();
-            request
-                .metadata_mut()
-                .insert("authorization", authorization);
-        }
-        let subscribed = client.subscribe(request);
-        outgoing
-            .send(ClientMessage {
-                message: Some(first),
-            })
-            .await
-            .unwrap();
-        Ok(Client {
-            outgoing,
-            incoming: subscribed.await?.into_inner(),
-        })
+        subscribe(self.channel().await, token, first).await
     }
 
     pub fn metrics(&self) -> String {
@@ -127,6 +108,30 @@ impl Lab {
     pub async fn shows(&self, line: &str) {
         eventually(line, || self.metrics().lines().any(|it| it == line)).await;
     }
+}
+
+/// Opens a stream, with a token unless it is empty, and sends its first message.
+pub async fn subscribe(channel: Channel, token: &str, first: Message) -> Result<Client, Status> {
+    let (outgoing, messages) = mpsc::channel(64);
+    let mut client = PolicyStreamClient::new(channel);
+    let mut request = Request::new(ReceiverStream::new(messages));
+    if !token.is_empty() {
+        let authorization = format!("Bearer {token}").parse().unwrap();
+        request
+            .metadata_mut()
+            .insert("authorization", authorization);
+    }
+    let subscribed = client.subscribe(request);
+    outgoing
+        .send(ClientMessage {
+            message: Some(first),
+        })
+        .await
+        .unwrap();
+    Ok(Client {
+        outgoing,
+        incoming: subscribed.await?.into_inner(),
+    })
 }
 
 impl Drop for Lab {
