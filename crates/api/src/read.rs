@@ -156,6 +156,8 @@ pub fn policies(text: &str, source: &str) -> Result<Vec<PolicyManifest>, Vec<Man
         }
     }
     errors.extend(duplicates(&manifests));
+    // Sorted, since checks go by kind: those for missing fields come after all that are present.
+    errors.sort_by_key(|error| error.line);
     errors.truncate(MAX_ERRORS);
     if errors.is_empty() {
         Ok(manifests)

@@ -30,6 +30,7 @@ const MAX_DEPTH: usize = 24;
 
 const TOO_LARGE: &str = "must be smaller: a document may hold 20000 values, 24 levels deep, and 4 MiB of text, with aliases written out";
 const NO_MARKER: &str = "must have a line `---` before the next document";
+const SYNTAX: &str = "write a field as `probability: 1%` and the entry of a list as `- service: a`";
 const TAG: &str = "must not have a tag; remove the word that begins with \"!\"";
 
 /// Writes a resource as YAML.
@@ -109,13 +110,14 @@ fn problem(error: &Error) -> Cow<'_, str> {
         Error::RecursiveReferencesRequireWeakTypes { .. } => {
             "must not have an alias inside the value that it stands for".into()
         }
+        Error::UnknownAnchor { .. } => "must not refer to an anchor that does not exist; quote text that begins with '*', such as `\"*a\"`".into(),
         // Scalars are read by their form, so only a tag can ask for another type.
         Error::InvalidBooleanStrict { .. }
         | Error::InvalidScalar { .. }
         | Error::TaggedScalarCannotDeserializeIntoString { .. }
         | Error::UnsupportedTag { .. } => TAG.into(),
         Error::ExternalMessage { source, msg, .. } => match source.as_ref() {
-            ExternalMessageSource::Parser(error) => syntax_problem(error.kind()).unwrap_or(msg),
+            ExternalMessageSource::Parser(error) => return syntax_problem(error.kind(), msg),
             _ => msg,
         }
         .into(),
@@ -123,23 +125,45 @@ fn problem(error: &Error) -> Cow<'_, str> {
     }
 }
 
-/// A message that is clearer than the parser's own.
-fn syntax_problem(kind: &ErrorKind) -> Option<&'static str> {
-    Some(match kind {
+/// The parser's message, or a clearer one, with an example of how it is right.
+fn syntax_problem<'a>(kind: &ErrorKind, message: &'a str) -> Cow<'a, str> {
+    let problem = match kind {
         ErrorKind::RecursionLimitExceeded => TOO_LARGE,
         ErrorKind::ExpectedDocumentStart => NO_MARKER,
+        ErrorKind::UndeclaredTagHandle => TAG,
         ErrorKind::TabInBlockIndentation
         | ErrorKind::TabInIndentation
-        | ErrorKind::TabInPlainScalar => "must be indented with spaces, not with tabs",
+        | ErrorKind::TabInPlainScalar => {
+            "must be indented with spaces, not with tabs, such as `  probability: 1%`"
+        }
         ErrorKind::InvalidQuotedScalarIndent => {
-            "must be indented like the quoted text before; its closing quote may be missing"
+            "must be indented like the quoted text before; its closing quote may be missing, such as in `name: 'a'`"
         }
         // The parser takes any other token in place of a value for the end of the text.
         ErrorKind::UnexpectedEofFlowMapping
         | ErrorKind::UnexpectedEofFlowSequence
-        | ErrorKind::UnexpectedEofImplicitFlowMapping => "must have a value between two commas",
-        _ => return None,
-    })
+        | ErrorKind::UnexpectedEofImplicitFlowMapping => {
+            "must have a value between two commas, such as `[a, b]`"
+        }
+        ErrorKind::MappingValueNotAllowed => {
+            "must not have a second colon on the line; start a new line, or quote the text, such as `\"a: b\"`"
+        }
+        ErrorKind::ExpectedBlockMappingKey
+        | ErrorKind::InvalidIndentation
+        | ErrorKind::SimpleKeyExpected => {
+            "must be a field with a value, indented like the field before, such as `probability: 1%`"
+        }
+        ErrorKind::UnexpectedCharacter { .. } => {
+            return format!("{message}; delete it or quote the text, such as `\"a\"`").into();
+        }
+        ErrorKind::MismatchedFlowCollectionEnd { .. }
+        | ErrorKind::UnclosedFlowCollection { .. } => {
+            return format!("{message}; close each bracket, such as `{{operations: [a, b]}}`")
+                .into();
+        }
+        _ => return format!("{message}; {SYNTAX}").into(),
+    };
+    problem.into()
 }
 
 impl Node {

@@ -166,6 +166,10 @@ fn name(value: &Value) -> String {
 }
 
 fn unknown(field: &str, known: &Map<String, Value>) -> String {
+    // Usually its lines lack indentation, and the field above them is empty.
+    if let Some((parent, _)) = known.iter().find(|(_, schema)| has_field(schema, field)) {
+        return format!("unknown field; it belongs in {parent:?}: indent it below `{parent}:`");
+    }
     let close = known.keys().map(|name| (distance(field, name), name)).min();
     match close {
         // One typing error in a short name, and one more for each four letters.
@@ -178,6 +182,13 @@ fn unknown(field: &str, known: &Map<String, Value>) -> String {
             format!("unknown field; known fields are {}", names.join(", "))
         }
     }
+}
+
+/// True if the values of a schema, or the items of its list, have a field of this name.
+fn has_field(schema: &Value, field: &str) -> bool {
+    let schema = schema.get("items").unwrap_or(schema);
+    let fields = schema.get("properties");
+    fields.is_some_and(|fields| fields.get(field).is_some())
 }
 
 /// The edit distance between two names, ignoring case (Levenshtein's).

@@ -58,6 +58,14 @@ fn reads_a_policy() {
     "head:\n  probability: 1%\n  rateLimit: {tracesPerSecond: 1}",
     r#"p.yaml:6: spec.head: must have one of "probability" and "rateLimit", not both; delete one"#
 )]
+#[case::misplaced_below_an_empty_field(
+    "head:\nprobability: 1%",
+    r#"p.yaml:7: spec.probability: unknown field; it belongs in "head": indent it below `head:`"#
+)]
+#[case::misplaced_field_of_an_item(
+    "head: {probability: 1%}\nservice: a",
+    r#"p.yaml:7: spec.service: unknown field; it belongs in "targets": indent it below `targets:`"#
+)]
 #[case::empty_head("head: {}", r#"p.yaml:6: spec.head: must have one of "probability" and "rateLimit", such as `probability: 1%`"#)]
 #[case::neither(
     "priority: 3",
@@ -122,7 +130,7 @@ fn rejects_invalid_spec(#[case] spec: &str, #[case] message: &str) {
 #[rstest]
 #[case::unknown_at_the_top(
     &format!("{GOOD}targets: []\n"),
-    "p.yaml:8: targets: unknown field; known fields are apiVersion, kind, metadata, spec, status\n"
+    "p.yaml:8: targets: unknown field; it belongs in \"spec\": indent it below `spec:`\n"
 )]
 #[case::unknown_in_metadata(
     &GOOD.replace("  name: service-a", "  name: service-a\n  lables: {}"),
@@ -142,7 +150,7 @@ fn rejects_invalid_spec(#[case] spec: &str, #[case] message: &str) {
 )]
 #[case::broken(
     &GOOD.replace("  head:", "  head: ["),
-    "p.yaml:6: unclosed bracket '['\n"
+    "p.yaml:6: unclosed bracket '['; close each bracket, such as `{operations: [a, b]}`\n"
 )]
 #[case::field_twice(
     &format!("{GOOD}    probability: 2%\n"),
@@ -163,11 +171,11 @@ fn rejects_invalid_spec(#[case] spec: &str, #[case] message: &str) {
 )]
 #[case::syntax_error_in_the_second(
     &format!("{GOOD}---\n{}", GOOD.replace("  head:", "  head: [")),
-    "p.yaml:14: unclosed bracket '['\n"
+    "p.yaml:14: unclosed bracket '['; close each bracket, such as `{operations: [a, b]}`\n"
 )]
 #[case::syntax_error_and_another(
     &format!("a: [\n---\n{}", GOOD.replace("1%", "-1%")),
-    "p.yaml:1: unclosed bracket '['\n\
+    "p.yaml:1: unclosed bracket '['; close each bracket, such as `{operations: [a, b]}`\n\
      p.yaml:9: spec.head.probability: must be from \"0%\" to \"100%\", not \"-1%\"\n"
 )]
 #[case::no_line_between(
@@ -183,6 +191,13 @@ fn rejects_invalid_spec(#[case] spec: &str, #[case] message: &str) {
     "p.yaml:6: spec.prio: unknown field; known fields are expiresAt, head, priority, tail, targets\n\
      p.yaml:7: spec.targets[0].servce: unknown field; did you mean \"service\"?\n\
      p.yaml:7: spec.targets[0].service: is missing; it must be text such as \"service-a\"\n"
+)]
+#[case::in_the_order_of_lines(
+    &GOOD.replace("  head:", "  zone: 1\n  tail: {}\n  expires: 1\n  head:").replace("kind: SamplingPolicy\n", "kind: SamplingPolicy\nalpha: 1\n"),
+    "p.yaml:3: alpha: unknown field; known fields are apiVersion, kind, metadata, spec, status\n\
+     p.yaml:7: spec.zone: unknown field; known fields are expiresAt, head, priority, tail, targets\n\
+     p.yaml:8: spec.tail.otherwise: is missing; it must be text such as \"10%\"\n\
+     p.yaml:9: spec.expires: unknown field; did you mean \"expiresAt\"?\n"
 )]
 fn rejects_invalid_text(#[case] text: &str, #[case] message: &str) {
     assert_eq!(errors(text), message);

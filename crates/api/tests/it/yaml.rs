@@ -60,8 +60,11 @@ const TAG: &str = "must not have a tag; remove the word that begins with \"!\"";
 #[case::time_tag("!!timestamp 2001-12-14", TAG)]
 #[case::tag_of_another_type("!!int a", TAG)]
 #[case::tag_of_a_key("[{!!int 1: a}]", TAG)]
-#[case::undeclared_tag_handle("!e!a b", "the handle wasn't declared")]
-#[case::unknown_alias("*a", "reference to unknown value")]
+#[case::undeclared_tag_handle("!e!a b", TAG)]
+#[case::unknown_alias(
+    "*a",
+    "must not refer to an anchor that does not exist; quote text that begins with '*', such as `\"*a\"`"
+)]
 #[case::alias_of_itself(
     "&a [*a]",
     "must not have an alias inside the value that it stands for"
@@ -80,10 +83,22 @@ const TAG: &str = "must not have a tag; remove the word that begins with \"!\"";
     "[{service: a, <<: {b: c}}]",
     "spec.targets[0].<<: unknown field; known fields are operations, service"
 )]
-#[case::nothing_between_commas("[a, , b]", "must have a value between two commas")]
-#[case::other_bracket("[a}", "mismatched bracket '[' closed by '}'")]
-#[case::colon_in_text("a: b", "mapping values are not allowed in this context")]
-#[case::control_character("\u{7}", "unexpected character: `\\u{7}'")]
+#[case::nothing_between_commas(
+    "[a, , b]",
+    "must have a value between two commas, such as `[a, b]`"
+)]
+#[case::other_bracket(
+    "[a}",
+    "mismatched bracket '[' closed by '}'; close each bracket, such as `{operations: [a, b]}`"
+)]
+#[case::colon_in_text(
+    "a: b",
+    "must not have a second colon on the line; start a new line, or quote the text, such as `\"a: b\"`"
+)]
+#[case::control_character(
+    "\u{7}",
+    "unexpected character: `\\u{7}'; delete it or quote the text, such as `\"a\"`"
+)]
 #[case::too_deep(
     &("[".repeat(23) + &"]".repeat(23)),
     "must be smaller: a document may hold 20000 values, 24 levels deep, and 4 MiB of text, with aliases written out"
@@ -144,7 +159,7 @@ fn finds_line(#[case] text: String, #[case] line: usize) {
 fn open_quote_is_found_on_the_next_line() {
     assert_eq!(
         errors(&POLICY.replace("name: a", "name: 'a")),
-        "p.yaml:5: must be indented like the quoted text before; its closing quote may be missing\n"
+        "p.yaml:5: must be indented like the quoted text before; its closing quote may be missing, such as in `name: 'a'`\n"
     );
 }
 
@@ -154,7 +169,9 @@ fn open_quote_is_found_on_the_next_line() {
 fn rejects_tabs_as_indentation(#[case] text: String, #[case] line: usize) {
     assert_eq!(
         errors(&text),
-        format!("p.yaml:{line}: must be indented with spaces, not with tabs\n")
+        format!(
+            "p.yaml:{line}: must be indented with spaces, not with tabs, such as `  probability: 1%`\n"
+        )
     );
 }
 
