@@ -58,10 +58,18 @@ struct Names {
 }
 
 impl Names {
-    fn definition(&self, schema: &Value, rules: &[Rule], columns: Value) -> Value {
+    fn definition(&self, schema: &Value, rules: &[Rule], mut columns: Vec<Value>) -> Value {
         let mut schema = structural::structural(schema.clone());
         for rule in rules {
             rule.apply(&mut schema);
+        }
+        // A column of a field has the field's description.
+        for column in &mut columns {
+            let path = column["jsonPath"].as_str().unwrap_or_default();
+            let field = rule::place(&mut schema, path);
+            if let Some(description) = field.and_then(|field| field.get("description")) {
+                column["description"] = description.clone();
+            }
         }
         json!({
             "apiVersion": "apiextensions.k8s.io/v1",
@@ -94,20 +102,25 @@ impl Names {
 }
 
 /// A column of `kubectl get`. A wide one is only shown with `-o wide`.
-fn column(name: &str, path: &str, wide: bool, description: &str) -> Value {
-    json!({
-        "name": name,
-        "type": "string",
-        "jsonPath": path,
-        "priority": i32::from(wide),
-        "description": description,
-    })
+fn column(name: &str, path: &str, wide: bool) -> Value {
+    json!({"name": name, "type": "string", "jsonPath": path, "priority": i32::from(wide)})
 }
 
 /// The column of a condition.
-fn condition(kind: &str, wide: bool, description: &str) -> Value {
+fn condition(kind: &str, wide: bool) -> Value {
     let path = format!(".status.conditions[?(@.type==\"{kind}\")].status");
-    column(kind, &path, wide, description)
+    described(column(kind, &path, wide), "Status", kind)
+}
+
+/// The column of a condition's message.
+fn message(kind: &str) -> Value {
+    let path = format!(".status.conditions[?(@.type==\"{kind}\")].message");
+    described(column("Message", &path, true), "Message", kind)
+}
+
+fn described(mut column: Value, what: &str, kind: &str) -> Value {
+    column["description"] = format!("{what} of the condition {kind}.").into();
+    column
 }
 
 // kubectl adds no age of its own if a definition has columns.

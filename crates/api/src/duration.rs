@@ -30,6 +30,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidText> {
         .ok_or_else(|| form::DURATION.invalid(text))
 }
 
+/// Formats a duration for [`parse_days_or_duration`].
+pub(crate) fn format_days_or_duration(duration: Duration) -> String {
+    let (seconds, day) = (duration.as_secs(), DAY.as_secs());
+    match seconds % day {
+        0 => format!("{}d", seconds / day),
+        _ => format_duration(duration),
+    }
+}
+
 /// Formats a duration for [`parse_duration`]. Fractions of a millisecond are dropped.
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {

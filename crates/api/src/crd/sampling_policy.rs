@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use spoor_policy::{AttributeKey, OperationName, RuleCondition, ServiceName};
 
-use super::{Rule, age, column, condition};
-use crate::{form, problem, status};
+use super::{Rule, age, column, condition, message};
+use crate::{form, problem, status::Condition};
 
 pub(super) fn rules() -> Vec<Rule> {
     let mut rules = vec![
@@ -79,54 +79,16 @@ fn percentage(at: &str) -> [Rule; 3] {
     ]
 }
 
-pub(super) fn columns() -> Value {
-    use status::Condition;
-    json!([
-        column(
-            "Strategy",
-            ".status.summary.strategy",
-            false,
-            "Effective strategy."
-        ),
-        column(
-            "Clients",
-            ".status.summary.clients",
-            false,
-            "Clients that apply the policy, out of those that should."
-        ),
-        column(
-            "Observed",
-            ".status.summary.observed",
-            false,
-            "Observed rate with its verdict, or the reason for its absence."
-        ),
-        condition(
-            Condition::CONVERGED,
-            false,
-            "Every expected instance applies the policy, and its tail rules are in force."
-        ),
-        condition(
-            Condition::ACCEPTED,
-            true,
-            "The policy is valid and decides somewhere."
-        ),
-        condition(
-            Condition::PROGRAMMED,
-            true,
-            "All of the policy is published."
-        ),
-        column(
-            "Message",
-            ".status.conditions[?(@.type==\"Converged\")].message",
-            true,
-            "Message of the condition Converged."
-        ),
-        column(
-            "Expires",
-            ".spec.expiresAt",
-            true,
-            "Time at which the policy expires."
-        ),
+pub(super) fn columns() -> Vec<Value> {
+    vec![
+        column("Strategy", ".status.summary.strategy", false),
+        column("Clients", ".status.summary.clients", false),
+        column("Observed", ".status.summary.observed", false),
+        condition(Condition::CONVERGED, false),
+        condition(Condition::ACCEPTED, true),
+        condition(Condition::PROGRAMMED, true),
+        message(Condition::CONVERGED),
+        column("Expires", ".spec.expiresAt", true),
         age(),
-    ])
+    ]
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Rule, age, column, condition, rule::fits};
+use super::{Rule, age, column, condition, message, rule::fits};
 use crate::{
     form, format_duration, problem,
     stack::{ExporterName, ManagedCollector, Storage},
@@ -235,48 +235,16 @@ fn quantity(at: &str) -> Rule {
     Rule::new(at, holds, form::QUANTITY.problem)
 }
 
-pub(super) fn columns() -> Value {
-    json!([
-        column(
-            "Route",
-            ".status.route",
-            false,
-            "Route that traffic takes now."
-        ),
-        column("Storage", ".status.storage", false, "Storage of traces."),
-        condition(
-            Condition::AVAILABLE,
-            false,
-            "The stack receives spans and answers queries."
-        ),
-        condition(
-            Condition::PROGRESSING,
-            false,
-            "The stack is being changed to its desired state."
-        ),
-        condition(
-            Condition::DEGRADED,
-            true,
-            "Part of the stack is not as desired."
-        ),
-        column(
-            "OTLP",
-            ".status.endpoints.otlp",
-            true,
-            "Address for spans of services."
-        ),
-        column(
-            "Query",
-            ".status.endpoints.query",
-            true,
-            "Address of Jaeger's UI and query API."
-        ),
-        column(
-            "Message",
-            ".status.conditions[?(@.type==\"Available\")].message",
-            true,
-            "Message of the condition Available."
-        ),
+pub(super) fn columns() -> Vec<Value> {
+    vec![
+        column("Route", ".status.route", false),
+        column("Storage", ".status.storage", false),
+        condition(Condition::AVAILABLE, false),
+        condition(Condition::PROGRESSING, false),
+        condition(Condition::DEGRADED, true),
+        column("OTLP", ".status.endpoints.otlp", true),
+        column("Query", ".status.endpoints.query", true),
+        message(Condition::AVAILABLE),
         age(),
-    ])
+    ]
 }

@@ -28,9 +28,9 @@ impl PodSettings {
 impl Errors {
     pub(super) fn pod(
         &mut self,
-        resources: Option<&Resources>,
-        scheduling: Option<&Scheduling>,
-        additions: Option<&PodAdditions>,
+        resources: &Option<Resources>,
+        scheduling: &Option<Scheduling>,
+        additions: &Option<PodAdditions>,
         at: &FieldPath,
     ) -> Checked<PodSettings> {
         let before = self.len();
@@ -45,9 +45,9 @@ impl Errors {
         }
         self.none_since(before)?;
         Ok(PodSettings {
-            resources: resources.cloned().unwrap_or_default(),
-            scheduling: scheduling.cloned().unwrap_or_default(),
-            additions: additions.cloned().unwrap_or_default(),
+            resources: resources.clone().unwrap_or_default(),
+            scheduling: scheduling.clone().unwrap_or_default(),
+            additions: additions.clone().unwrap_or_default(),
         })
     }
 

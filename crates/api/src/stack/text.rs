@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{InvalidText, form};
 
 macro_rules! text {
-    ($(#[$doc:meta])* $name:ident, $form:path) => {
+    ($(#[$doc:meta])* $name:ident, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
@@ -16,7 +16,7 @@ macro_rules! text {
             /// # Errors
             /// [`InvalidText`] says what is wrong with it.
             pub fn new(text: &str) -> Result<Self, InvalidText> {
-                $form.check(text).map(|text| Self(text.to_owned()))
+                $check(text).map(|text| Self(text.to_owned()))
             }
 
             /// The text.
@@ -36,15 +36,15 @@ macro_rules! text {
 
 text!(
     /// A stack's name, short enough to be part of the names of its objects.
-    StackName, form::STACK_NAME
+    StackName, |text| form::STACK_NAME.check(text)
 );
 text!(
     /// The name of a Secret, a StorageClass or a PriorityClass.
-    ObjectName, form::OBJECT_NAME
+    ObjectName, |text| form::OBJECT_NAME.check(text)
 );
 text!(
     /// Host and port.
-    Address, form::ADDRESS
+    Address, |text| form::ADDRESS.check(text)
 );
 
 impl Address {
@@ -57,10 +57,8 @@ impl Address {
     /// The part after the colon.
     #[must_use]
     pub fn port(&self) -> u16 {
-        let port = self
-            .0
-            .rsplit_once(':')
-            .and_then(|(_, port)| port.parse().ok());
+        let port = self.0.rsplit_once(':');
+        let port = port.and_then(|(_, port)| port.parse().ok());
         // The format guarantees a port.
         port.unwrap_or_default()
     }
@@ -94,38 +92,22 @@ impl BasePath {
     }
 }
 
-/// The Collector's name of an exporter: `type` or `type/name`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ExporterName(String);
+text!(
+    /// The Collector's name of an exporter: `type` or `type/name`.
+    ExporterName, exporter
+);
 
 impl ExporterName {
     /// The prefix of the operator's own names, after the slash.
     pub const RESERVED: &str = "spoor";
     pub(crate) const RESERVED_PROBLEM: &str = "must not begin with \"spoor\" after the slash, which is reserved for the operator; choose another name";
-
-    /// Checks the text.
-    ///
-    /// # Errors
-    /// [`InvalidText`] says what is wrong with it.
-    pub fn new(text: &str) -> Result<Self, InvalidText> {
-        let text = form::EXPORTER.check(text)?;
-        match text.split_once('/') {
-            Some((_, name)) if name.starts_with(Self::RESERVED) => {
-                Err(InvalidText(Self::RESERVED_PROBLEM.to_owned()))
-            }
-            _ => Ok(Self(text.to_owned())),
-        }
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl fmt::Display for ExporterName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+fn exporter(text: &str) -> Result<&str, InvalidText> {
+    match form::EXPORTER.check(text)?.split_once('/') {
+        Some((_, name)) if name.starts_with(ExporterName::RESERVED) => {
+            Err(InvalidText(ExporterName::RESERVED_PROBLEM.to_owned()))
+        }
+        _ => Ok(text),
     }
 }

@@ -8,9 +8,10 @@ use super::{
 };
 use crate::{
     FieldError, FieldPath, TracingStack,
+    duration::{format_days_or_duration, parse_days_or_duration},
     errors::{Checked, Errors},
     form::{self, Form},
-    format_duration, parse_duration, problem,
+    format_duration, problem,
     tracing_stack::{self as written, CollectorSpec, JaegerSpec},
 };
 
@@ -50,52 +51,57 @@ impl Errors {
         self.check(at, form.check(text)).map(str::to_owned)
     }
 
+    pub(super) fn optional_form(
+        &mut self,
+        form: &Form,
+        text: &Option<String>,
+        at: FieldPath,
+    ) -> Checked<Option<String>> {
+        let text = text.as_ref();
+        text.map(|text| self.form(form, text, at)).transpose()
+    }
+
     /// Checks a text with a default.
     pub(super) fn form_or(
         &mut self,
         form: &Form,
-        text: Option<&String>,
+        text: &Option<String>,
         default: &str,
         at: FieldPath,
     ) -> Checked<String> {
-        match text {
-            Some(text) => self.form(form, text, at),
-            None => Ok(default.to_owned()),
-        }
+        let text = self.optional_form(form, text, at)?;
+        Ok(text.unwrap_or_else(|| default.to_owned()))
     }
 
     pub(super) fn object_name(
         &mut self,
-        name: Option<&String>,
+        name: &Option<String>,
         at: FieldPath,
     ) -> Checked<Option<ObjectName>> {
+        let name = name.as_ref();
         name.map(|name| self.check(at, ObjectName::new(name)))
             .transpose()
     }
 
-    /// Checks a duration with a default.
+    /// Checks a duration with a default. The form says if it may be in days.
     pub(super) fn duration(
         &mut self,
-        text: Option<&String>,
+        form: &Form,
+        text: &Option<String>,
         default: Duration,
-        allowed: (Duration, Duration),
+        (least, most): (Duration, Duration),
         at: FieldPath,
     ) -> Checked<Duration> {
         let Some(text) = text else {
             return Ok(default);
         };
-        self.form(&form::DURATION, text, at.clone())?;
-        let duration = self.check(at.clone(), parse_duration(text))?;
-        let (least, most) = allowed;
-        if duration < least || duration > most {
-            let problem = format!(
-                "must be from {} to {}, not {text}",
-                format_duration(least),
-                format_duration(most)
-            );
-            return Err(self.report(at, problem));
+        self.form(form, text, at.clone())?;
+        let duration = self.check(at.clone(), parse_days_or_duration(text))?;
+        if (least..=most).contains(&duration) {
+            return Ok(duration);
         }
-        Ok(duration)
+        let (least, most) = (format_duration(least), format_days_or_duration(most));
+        Err(self.report(at, format!("must be from {least} to {most}, not {text}")))
     }
 
     pub(super) fn count(
@@ -161,23 +167,12 @@ impl Errors {
 
     fn managed_jaeger(&mut self, spec: &JaegerSpec, at: &FieldPath) -> Checked<Jaeger> {
         let default = ManagedJaeger::DEFAULT_IMAGE;
-        let image = self.form_or(
-            &form::IMAGE,
-            spec.image.as_ref(),
-            default,
-            at.field("image"),
-        );
+        let image = self.form_or(&form::IMAGE, &spec.image, default, at.field("image"));
         let replicas = self.replicas(spec.replicas, at.field("replicas"));
-        let storage = self.storage(
-            spec.storage.as_ref(),
-            replicas.as_ref().map_or(1, |count| *count),
-            at,
-        );
-        let has_clickhouse_tls = spec
-            .storage
-            .as_ref()
-            .and_then(|storage| storage.clickhouse.as_ref())
-            .is_some_and(|clickhouse| clickhouse.tls.is_some());
+        let valid_replicas = *replicas.as_ref().unwrap_or(&1);
+        let storage = self.storage(&spec.storage, valid_replicas, at);
+        let clickhouse = spec.storage.as_ref().and_then(|it| it.clickhouse.as_ref());
+        let has_clickhouse_tls = clickhouse.is_some_and(|it| it.tls.is_some());
         // A custom image may be newer than the default one, and only then supports this.
         if has_clickhouse_tls && spec.image.is_none() {
             let at = at.field("storage").field("clickhouse").field("tls");
@@ -191,12 +186,7 @@ impl Errors {
             let at = at.field("prometheus").field("url");
             self.form(&form::PROMETHEUS_URL, &prometheus.url, at)
         });
-        let pod = self.pod(
-            spec.resources.as_ref(),
-            spec.scheduling.as_ref(),
-            spec.pod.as_ref(),
-            at,
-        );
+        let pod = self.pod(&spec.resources, &spec.scheduling, &spec.pod, at);
         // The storage has this number already. This only ensures that it is valid.
         replicas?;
         Ok(Jaeger::Managed(Box::new(ManagedJaeger {
@@ -228,21 +218,18 @@ impl Errors {
 
     fn managed_collector(&mut self, spec: &CollectorSpec, at: &FieldPath) -> Checked<Collector> {
         let default = ManagedCollector::DEFAULT_IMAGE;
-        let image = self.form_or(
-            &form::IMAGE,
-            spec.image.as_ref(),
-            default,
-            at.field("image"),
-        );
+        let image = self.form_or(&form::IMAGE, &spec.image, default, at.field("image"));
         let replicas = self.replicas(spec.replicas, at.field("replicas"));
         let gather_wait = self.duration(
-            spec.gather_wait.as_ref(),
+            &form::DURATION,
+            &spec.gather_wait,
             ManagedCollector::DEFAULT_GATHER_WAIT,
             ManagedCollector::GATHER_WAIT,
             at.field("gatherWait"),
         );
         let decision_wait = self.duration(
-            spec.decision_wait.as_ref(),
+            &form::DURATION,
+            &spec.decision_wait,
             ManagedCollector::DEFAULT_DECISION_WAIT,
             ManagedCollector::DECISION_WAIT,
             at.field("decisionWait"),
@@ -256,12 +243,7 @@ impl Errors {
         let secrets_at = at.field("envFromSecrets");
         let max_secrets = ManagedCollector::MAX_SECRETS;
         let secrets = self.secrets(&spec.env_from_secrets, max_secrets, &secrets_at);
-        let pod = self.pod(
-            spec.resources.as_ref(),
-            spec.scheduling.as_ref(),
-            spec.pod.as_ref(),
-            at,
-        );
+        let pod = self.pod(&spec.resources, &spec.scheduling, &spec.pod, at);
         Ok(Collector::Managed(Box::new(ManagedCollector {
             image: image?,
             image_pull_policy: spec.image_pull_policy.unwrap_or_default(),

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Condition, ConditionStatus};
+use crate::field::shortened;
 
 /// The longest message, in characters. Kubernetes allows 32768, more than people read.
 const MAX_MESSAGE_CHARS: usize = 4_000;
@@ -51,17 +52,10 @@ pub fn conditions(
                 |before| before.last_transition_time.clone(),
             ),
             reason: update.reason.to_owned(),
-            message: shortened(update.message),
+            message: shortened(&update.message, MAX_MESSAGE_CHARS).into_owned(),
         }
     };
     updates.into_iter().map(condition).collect()
-}
-
-fn shortened(message: String) -> String {
-    match message.char_indices().nth(MAX_MESSAGE_CHARS) {
-        Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
-        None => message,
-    }
 }
 
 /// Formats a time as Kubernetes does, in whole seconds.
@@ -85,12 +79,16 @@ mod tests {
 
     #[test]
     fn messages_are_bounded() {
-        assert_eq!(
-            shortened("é".repeat(MAX_MESSAGE_CHARS)),
-            "é".repeat(MAX_MESSAGE_CHARS)
-        );
-        let longer = shortened("é".repeat(MAX_MESSAGE_CHARS + 1));
-        assert_eq!(longer, format!("{}…", "é".repeat(MAX_MESSAGE_CHARS)));
+        let longest = "é".repeat(MAX_MESSAGE_CHARS);
+        for (message, expected) in [
+            (longest.clone(), longest.clone()),
+            (longest.clone() + "é", longest + "…"),
+        ] {
+            let update = ConditionUpdate::new(ConditionStatus::True, "Reason", message);
+            let updates = [(Condition::CONVERGED, update)];
+            let found = conditions(updates, None, &[], Timestamp::UNIX_EPOCH);
+            assert_eq!(found[0].message, expected);
+        }
     }
 
     #[test]
