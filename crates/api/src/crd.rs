@@ -20,13 +20,8 @@ pub fn all() -> Vec<Value> {
 /// The definition of [`SamplingPolicy`].
 #[must_use]
 pub fn sampling_policy() -> Value {
-    Names {
-        kind: SamplingPolicy::KIND,
-        singular: "samplingpolicy",
-        plural: "samplingpolicies",
-        short: "spol",
-    }
-    .definition(
+    definition(
+        [SamplingPolicy::KIND, "samplingpolicies", "spol"],
         schema::sampling_policy(),
         &sampling_policy::rules(),
         sampling_policy::columns(),
@@ -36,69 +31,59 @@ pub fn sampling_policy() -> Value {
 /// The definition of [`TracingStack`].
 #[must_use]
 pub fn tracing_stack() -> Value {
-    Names {
-        kind: TracingStack::KIND,
-        singular: "tracingstack",
-        plural: "tracingstacks",
-        short: "ts",
-    }
-    .definition(
+    definition(
+        [TracingStack::KIND, "tracingstacks", "ts"],
         schema::tracing_stack(),
         &tracing_stack::rules(),
         tracing_stack::columns(),
     )
 }
 
-/// The names of a kind.
-struct Names {
-    kind: &'static str,
-    singular: &'static str,
-    plural: &'static str,
-    short: &'static str,
-}
-
-impl Names {
-    fn definition(&self, schema: &Value, rules: &[Rule], mut columns: Vec<Value>) -> Value {
-        let mut schema = structural::structural(schema.clone());
-        for rule in rules {
-            rule.apply(&mut schema);
-        }
-        // A column of a field has the field's description.
-        for column in &mut columns {
-            let path = column["jsonPath"].as_str().unwrap_or_default();
-            let field = rule::place(&mut schema, path);
-            if let Some(description) = field.and_then(|field| field.get("description")) {
-                column["description"] = description.clone();
-            }
-        }
-        json!({
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {"name": format!("{}.{GROUP}", self.plural)},
-            "spec": {
-                "group": GROUP,
-                "names": {
-                    "kind": self.kind,
-                    "listKind": format!("{}List", self.kind),
-                    "plural": self.plural,
-                    "singular": self.singular,
-                    "shortNames": [self.short],
-                    "categories": ["spoor", "tracing"],
-                },
-                "scope": "Namespaced",
-                "versions": [{
-                    "name": VERSION,
-                    "served": true,
-                    "storage": true,
-                    "schema": {"openAPIV3Schema": schema},
-                    // Writing the status then takes a permission of its own and keeps
-                    // `metadata.generation`.
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": columns,
-                }],
-            },
-        })
+fn definition(
+    [kind, plural, short]: [&str; 3],
+    schema: &Value,
+    rules: &[Rule],
+    mut columns: Vec<Value>,
+) -> Value {
+    let mut schema = structural::structural(schema.clone());
+    for rule in rules {
+        rule.apply(&mut schema);
     }
+    // A column of a field has the field's description.
+    for column in &mut columns {
+        let path = column["jsonPath"].as_str().unwrap_or_default();
+        let field = rule::place(&mut schema, path);
+        if let Some(description) = field.and_then(|field| field.get("description")) {
+            column["description"] = description.clone();
+        }
+    }
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.{GROUP}")},
+        "spec": {
+            "group": GROUP,
+            "names": {
+                "kind": kind,
+                "listKind": format!("{kind}List"),
+                "plural": plural,
+                "singular": kind.to_lowercase(),
+                "shortNames": [short],
+                "categories": ["spoor", "tracing"],
+            },
+            "scope": "Namespaced",
+            "versions": [{
+                "name": VERSION,
+                "served": true,
+                "storage": true,
+                "schema": {"openAPIV3Schema": schema},
+                // Writing the status then takes a permission of its own and keeps
+                // `metadata.generation`.
+                "subresources": {"status": {}},
+                "additionalPrinterColumns": columns,
+            }],
+        },
+    })
 }
 
 /// A column of `kubectl get`. A wide one is only shown with `-o wide`.

@@ -19,6 +19,10 @@ impl Errors {
         self.0.push(FieldError::new(path, problem));
     }
 
+    pub(crate) fn extend(&mut self, errors: Vec<FieldError>) {
+        self.0.extend(errors);
+    }
+
     /// Adds an error in place of the value that a check would return.
     pub(crate) fn report(&mut self, path: FieldPath, problem: impl Into<String>) -> Reported {
         self.add(path, problem);

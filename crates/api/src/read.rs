@@ -98,6 +98,18 @@ pub struct ManifestError {
     pub problem: String,
 }
 
+impl ManifestError {
+    /// An error in no field.
+    fn new(source: &Arc<str>, line: Option<usize>, problem: String) -> Self {
+        Self {
+            source: source.clone(),
+            line,
+            path: FieldPath::root(),
+            problem,
+        }
+    }
+}
+
 impl std::error::Error for ManifestError {}
 
 impl fmt::Display for ManifestError {
@@ -122,35 +134,23 @@ impl fmt::Display for ManifestError {
 /// The errors of all documents, in the order of the text, up to [`MAX_ERRORS`].
 pub fn policies(text: &str, source: &str) -> Result<Vec<PolicyManifest>, Vec<ManifestError>> {
     let source: Arc<str> = source.into();
-    let whole_text = |problem: String| {
-        vec![ManifestError {
-            source: source.clone(),
-            line: None,
-            path: FieldPath::root(),
-            problem,
-        }]
-    };
+    let whole_text = |problem| vec![ManifestError::new(&source, None, problem)];
     if text.len() > MAX_BYTES {
-        return Err(whole_text(format!(
-            "must be at most {MAX_BYTES} bytes, not {}",
-            text.len()
-        )));
+        let found = text.len();
+        let problem = format!("must be at most {MAX_BYTES} bytes, not {found}");
+        return Err(whole_text(problem));
     }
     // The parser could read several documents, but ends at the first error in any of them.
     let documents = documents::split(text);
     if documents.len() > MAX_DOCUMENTS {
         let found = documents.len();
-        return Err(whole_text(format!(
-            "must have at most {MAX_DOCUMENTS} documents, not {found}"
-        )));
+        let problem = format!("must have at most {MAX_DOCUMENTS} documents, not {found}");
+        return Err(whole_text(problem));
     }
     let (mut manifests, mut errors) = (vec![], vec![]);
     for document in documents {
-        match read(&document, &source) {
-            Ok(found) => manifests.extend(found),
-            Err(found) => errors.extend(found),
-        }
-        // A long list of invalid items must not cost more than is reported.
+        let result = read(&document, &source, &mut manifests, &mut errors);
+        errors.extend(result.err());
         if errors.len() >= MAX_ERRORS {
             break;
         }
@@ -167,28 +167,28 @@ pub fn policies(text: &str, source: &str) -> Result<Vec<PolicyManifest>, Vec<Man
 }
 
 /// Reads the policies of one document, which may be empty or a list.
+///
+/// # Errors
+/// The error of the document as a whole. Those of its policies are added to `errors`.
 fn read(
     document: &Document<'_>,
     source: &Arc<str>,
-) -> Result<Vec<PolicyManifest>, Vec<ManifestError>> {
+    manifests: &mut Vec<PolicyManifest>,
+    errors: &mut Vec<ManifestError>,
+) -> Result<(), ManifestError> {
+    let lines_before = document.lines_before;
     let node = yaml::parse(document.text).map_err(|error| {
-        vec![ManifestError {
-            source: source.clone(),
-            line: Some(document.lines_before + error.line),
-            path: FieldPath::root(),
-            problem: error.problem,
-        }]
+        ManifestError::new(source, Some(lines_before + error.line), error.problem)
     })?;
     let place = Place {
         document: node.into(),
-        lines_before: document.lines_before,
+        lines_before,
         at: FieldPath::root(),
     };
-    let at_place = |error| vec![place.error(source, error)];
+    let at_place = |error| place.error(source, error);
     let value = place.document.to_json().map_err(at_place)?;
-    let (mut manifests, mut errors) = (vec![], vec![]);
-    let resources = list::resources(value).map_err(at_place)?;
-    for (at, value) in resources {
+    for (at, value) in list::resources(value).map_err(at_place)? {
+        // A long list of invalid items must not cost more than is reported.
         if errors.len() >= MAX_ERRORS {
             break;
         }
@@ -208,11 +208,7 @@ fn read(
             }
         }
     }
-    if errors.is_empty() {
-        Ok(manifests)
-    } else {
-        Err(errors)
-    }
+    Ok(())
 }
 
 /// Reads a policy from any value. One with errors in its shape is not validated.
@@ -223,7 +219,7 @@ fn policy(mut value: Value) -> Result<SamplingPolicy, Vec<FieldError>> {
     }
     // Before the comparison with the schema, which does not have these fields.
     remove_server_fields(&mut value);
-    let errors = shape::errors(&value, schema::sampling_policy());
+    let errors = shape::errors(&value, schema::sampling_policy(), &FieldPath::root());
     if !errors.is_empty() {
         return Err(errors);
     }

@@ -174,7 +174,7 @@ pub struct Clients {
 }
 
 /// The observed sampling rate, from counts of root decisions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Observed {
     /// Origin of the counts.
@@ -207,7 +207,7 @@ pub struct Observed {
 }
 
 /// The origin of the counts of an [`Observed`] rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ObservedSource {
     /// Spoor's own clients, which are identified.
     Clients,
@@ -215,5 +215,6 @@ pub enum ObservedSource {
     /// send this metric.
     Reported,
     /// No counts yet.
+    #[default]
     Nothing,
 }

@@ -31,6 +31,7 @@ const MAX_DEPTH: usize = 24;
 const TOO_LARGE: &str = "must be smaller: a document may hold 20000 values, 24 levels deep, and 4 MiB of text, with aliases written out";
 const NO_MARKER: &str = "must have a line `---` before the next document";
 const SYNTAX: &str = "write a field as `probability: 1%` and the entry of a list as `- service: a`";
+const ALIAS: &str = "must not refer to an anchor that does not exist; quote text that begins with '*', such as `\"*a\"`";
 const TAG: &str = "must not have a tag; remove the word that begins with \"!\"";
 
 /// Writes a resource as YAML.
@@ -110,7 +111,7 @@ fn problem(error: &Error) -> Cow<'_, str> {
         Error::RecursiveReferencesRequireWeakTypes { .. } => {
             "must not have an alias inside the value that it stands for".into()
         }
-        Error::UnknownAnchor { .. } => "must not refer to an anchor that does not exist; quote text that begins with '*', such as `\"*a\"`".into(),
+        Error::UnknownAnchor { .. } => ALIAS.into(),
         // Scalars are read by their form, so only a tag can ask for another type.
         Error::InvalidBooleanStrict { .. }
         | Error::InvalidScalar { .. }
@@ -131,6 +132,13 @@ fn syntax_problem<'a>(kind: &ErrorKind, message: &'a str) -> Cow<'a, str> {
         ErrorKind::RecursionLimitExceeded => TOO_LARGE,
         ErrorKind::ExpectedDocumentStart => NO_MARKER,
         ErrorKind::UndeclaredTagHandle => TAG,
+        ErrorKind::MissingAnchorOrAliasName => ALIAS,
+        ErrorKind::ExpectedFlowMappingSeparator | ErrorKind::ExpectedFlowSequenceSeparator => {
+            "must have a comma between two values, such as `[a, b]`"
+        }
+        ErrorKind::UnknownQuotedScalarEscape => {
+            "must not have an unknown escape; use single quotes, such as `'a\\b'`"
+        }
         ErrorKind::TabInBlockIndentation
         | ErrorKind::TabInIndentation
         | ErrorKind::TabInPlainScalar => {
@@ -146,7 +154,7 @@ fn syntax_problem<'a>(kind: &ErrorKind, message: &'a str) -> Cow<'a, str> {
             "must have a value between two commas, such as `[a, b]`"
         }
         ErrorKind::MappingValueNotAllowed => {
-            "must not have a second colon on the line; start a new line, or quote the text, such as `\"a: b\"`"
+            "must not have a colon here; indent a field like the one before, and quote text with a colon, such as `\"a: b\"`"
         }
         ErrorKind::ExpectedBlockMappingKey
         | ErrorKind::InvalidIndentation

@@ -24,10 +24,10 @@ use spoor_policy::{Fault, Namespace, Resolution, ServiceName, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{
-    counts::{AttributedCounts, Counts, PlanEntry},
+    counts::{AttributedCounts, Counts},
     fault::{self, ServiceFaults},
     instance::{Instance, InstanceState, ServiceKey},
-    metrics::Metrics,
+    metrics::{Endpoint, Metrics},
     pollers::Pollers,
     publication::Publication,
     reporters::Reporters,
@@ -206,23 +206,10 @@ impl Control {
         service: &ServiceName,
         since: Option<Version>,
     ) -> Counts {
-        self.counts_by_operation(namespace, service, since).0
-    }
-
-    /// Like [`Control::counts`], with the part of each operation that the plans name. `None`
-    /// stands for all other operations.
-    #[must_use]
-    pub fn counts_by_operation(
-        &self,
-        namespace: &Namespace,
-        service: &ServiceName,
-        since: Option<Version>,
-    ) -> (Counts, BTreeMap<PlanEntry, Counts>) {
-        let key = (namespace.clone(), service.clone());
-        match self.0.services.get(&key) {
-            Some(service) => service.state().history.counts_since(since),
-            None => Default::default(),
-        }
+        let service = self.0.services.get(&(namespace.clone(), service.clone()));
+        service.map_or_else(Counts::default, |service| {
+            service.state().history.counts_since(since)
+        })
     }
 
     /// Notifies when acknowledgements, counts or instances change.
@@ -270,6 +257,11 @@ impl Control {
             }
             service
         })
+    }
+
+    /// Counts a stream as refused.
+    pub(crate) fn count_refused_stream(&self, reason: &'static str) {
+        self.0.metrics.refused(Endpoint::Stream, reason);
     }
 
     /// Reserves a place for a stream until the permit is dropped, unless all are taken.

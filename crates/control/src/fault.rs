@@ -1,9 +1,10 @@
 //! Faults for services to inject.
 
 use bytes::Bytes;
-use prost::Message;
 use spoor_policy::{Fault, Namespace, ServiceName};
 use spoor_proto::spoor::control::v1 as proto;
+
+use crate::served_plan;
 
 /// The faults of one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +27,7 @@ pub(crate) fn encode(faults: &[Fault]) -> Bytes {
         delay_millis: fault.delay.as_millis(),
         error_rate_millionths: fault.error_rate.millionths(),
     });
-    let message = proto::server_message::Message::Faults(proto::Faults {
+    served_plan::encode(proto::server_message::Message::Faults(proto::Faults {
         faults: faults.collect(),
-    });
-    proto::ServerMessage {
-        message: Some(message),
-    }
-    .encode_to_vec()
-    .into()
+    }))
 }

@@ -1,10 +1,10 @@
 //! The latest plans of one service, with the counts under each.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use spoor_policy::{OperationName, Plan, PolicyName, Strategy, Version};
 
-use crate::counts::{CountKey, Counts, PlanEntry};
+use crate::counts::{CountKey, Counts};
 
 /// The most plans of one service that are remembered.
 ///
@@ -21,7 +21,6 @@ struct PlanCounts {
     version: Version,
     plan: Plan,
     counts: Counts,
-    by_operation: BTreeMap<PlanEntry, Counts>,
 }
 
 impl History {
@@ -34,7 +33,6 @@ impl History {
             version,
             plan,
             counts: Counts::default(),
-            by_operation: BTreeMap::new(),
         });
     }
 
@@ -75,7 +73,6 @@ impl History {
             .iter_mut()
             .find(|past| past.version.sequence == key.sequence)?;
         past.counts += counts;
-        *past.by_operation.entry(key.operation.clone()).or_default() += counts;
         let strategies = &past.plan.phases().get(phase?)?.strategies;
         let assigned = match &key.operation {
             Some(operation) => strategies.operations.get(operation),
@@ -94,30 +91,17 @@ impl History {
         roots.fold(0, u64::saturating_add)
     }
 
-    /// The counts under the plan in force at a version and under all later ones, in total and by
-    /// plan entry. Without a version, the counts under all plans remembered.
-    pub(crate) fn counts_since(
-        &self,
-        version: Option<Version>,
-    ) -> (Counts, BTreeMap<PlanEntry, Counts>) {
+    /// The counts under the plan in force at a version and under all later ones. Without a version,
+    /// the counts under all plans remembered.
+    pub(crate) fn counts_since(&self, version: Option<Version>) -> Counts {
         // A publication that does not change the plan makes no entry, so the plan in force may have
         // an older version.
-        let from = version.map_or(0, |version| {
-            self.0
-                .iter()
-                .rev()
-                .find(|past| past.version <= version)
-                .map_or(0, |past| past.version.sequence)
-        });
-        let (mut sum, mut by_operation) = (Counts::default(), BTreeMap::new());
-        for past in self.0.iter().filter(|past| past.version.sequence >= from) {
+        let in_force = |version| self.0.iter().rposition(|past| past.version <= version);
+        let from = version.and_then(in_force).unwrap_or_default();
+        let mut sum = Counts::default();
+        for past in self.0.iter().skip(from) {
             sum += past.counts;
-            for (operation, counts) in &past.by_operation {
-                *by_operation
-                    .entry(operation.clone())
-                    .or_insert_with(Counts::default) += *counts;
-            }
         }
-        (sum, by_operation)
+        sum
     }
 }

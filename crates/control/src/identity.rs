@@ -3,8 +3,9 @@
 
 mod denied;
 
-use std::{future::Future, net::IpAddr, pin::Pin};
+use std::net::IpAddr;
 
+use futures_util::future::BoxFuture;
 use spoor_policy::{Namespace, ServiceName};
 use tonic::metadata::MetadataMap;
 
@@ -43,10 +44,7 @@ pub trait Identify: Send + Sync {
     ///
     /// # Errors
     /// The reason why the stream ends.
-    fn stream<'a>(
-        &'a self,
-        caller: Caller,
-    ) -> Pin<Box<dyn Future<Output = Result<Identity, Denied>> + Send + 'a>>;
+    fn stream(&self, caller: Caller) -> BoxFuture<'_, Result<Identity, Denied>>;
 
     /// The namespace of a polling client by its address, if it may have this service's strategy.
     ///
@@ -68,10 +66,7 @@ pub trait Identify: Send + Sync {
 pub struct AnyoneOnLoopback;
 
 impl Identify for AnyoneOnLoopback {
-    fn stream<'a>(
-        &'a self,
-        caller: Caller,
-    ) -> Pin<Box<dyn Future<Output = Result<Identity, Denied>> + Send + 'a>> {
+    fn stream(&self, caller: Caller) -> BoxFuture<'_, Result<Identity, Denied>> {
         let identity = Identity {
             namespace: Namespace::default(),
             service: caller.service,

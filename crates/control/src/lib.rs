@@ -15,8 +15,8 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | values | `counts`, `instance`, `identity`, `fault`, `settings`, `metrics`, `coverage`, `evidence` |
-//! | plans and counts | `served_plan`, `stock_strategy`, `history`, `publication`, `window`, `tally`, `tallies` |
+//! | values | `counts`, `instance`, `identity`, `settings`, `metrics`, `coverage`, `evidence` |
+//! | plans and counts | `served_plan`, `fault`, `stock_strategy`, `history`, `publication`, `window`, `tally`, `tallies` |
 //! | clients without a stream | `pollers`, `reporters` |
 //! | one process | `ledger`, `lending`, `record` |
 //! | instances | `processes`, `service`, `services` |

@@ -46,7 +46,7 @@ pub(crate) enum Endpoint {
 }
 
 /// The metrics. Clones share them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics {
     pub(crate) subscribers: Gauge,
     pub(crate) publications: Counter,
@@ -54,7 +54,7 @@ pub(crate) struct Metrics {
     pub(crate) acknowledgements: Counter,
     pub(crate) reports: Counter,
     pub(crate) metrics_requests: Counter,
-    propagation: Histogram,
+    propagation: Propagation,
     refusals: Family<ReasonLabel, Counter>,
     rejected: Family<ReasonLabel, Counter>,
     refused: Family<RefusalLabels, Counter>,
@@ -62,25 +62,15 @@ pub(crate) struct Metrics {
     known_reasons: Arc<Mutex<BTreeSet<String>>>,
 }
 
-impl Default for Metrics {
+/// The time from a plan's publication to its acknowledgement.
+#[derive(Clone, Debug)]
+struct Propagation(Histogram);
+
+impl Default for Propagation {
     fn default() -> Self {
-        let buckets = [
+        Self(Histogram::new([
             0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
-        ];
-        Self {
-            subscribers: Gauge::default(),
-            publications: Counter::default(),
-            pushes: Counter::default(),
-            acknowledgements: Counter::default(),
-            reports: Counter::default(),
-            metrics_requests: Counter::default(),
-            propagation: Histogram::new(buckets),
-            refusals: Family::default(),
-            rejected: Family::default(),
-            refused: Family::default(),
-            polls: Family::default(),
-            known_reasons: Arc::default(),
-        }
+        ]))
     }
 }
 
@@ -137,12 +127,12 @@ impl Metrics {
             "propagation",
             "Time from a plan's publication to an instance's acknowledgement",
             Unit::Seconds,
-            self.propagation.clone(),
+            self.propagation.0.clone(),
         );
     }
 
     pub(crate) fn propagated(&self, took: Duration) {
-        self.propagation.observe(took.as_secs_f64());
+        self.propagation.0.observe(took.as_secs_f64());
     }
 
     pub(crate) fn plan_refused(&self, reason: &str) {

@@ -25,11 +25,6 @@ const MAX_PROCESSES: usize = 16;
 pub(crate) struct Processes(Vec<(Arc<str>, Record)>);
 
 impl Processes {
-    pub(crate) fn get(&self, start: &str) -> Option<&Record> {
-        let found = self.0.iter().find(|(known, _)| **known == *start);
-        found.map(|(_, record)| record)
-    }
-
     pub(crate) fn get_mut(&mut self, start: &str) -> Option<&mut Record> {
         let found = self.0.iter_mut().find(|(known, _)| **known == *start);
         found.map(|(_, record)| record)

@@ -54,9 +54,7 @@ impl Publication {
             return false;
         };
         let operation = attributed.operation.as_ref();
-        let assigned = operation
-            .and_then(|operation| strategies.operations.get(operation))
-            .or(strategies.default.as_ref());
+        let assigned = strategies.strategy(operation.map_or("", OperationName::as_str));
         assigned.is_some_and(|it| {
             (&it.policy, it.strategy) == (&attributed.policy, attributed.strategy)
         })
@@ -101,9 +99,7 @@ impl Publication {
         named
             .chain([self.table.plan(policy.namespace.as_str(), "")])
             .filter_map(|plan| plan.at(now))
-            .flat_map(served_plan::assigned)
-            .find(|assigned| assigned.policy == policy.name)
-            .map(|assigned| assigned.strategy)
+            .find_map(|strategies| served_plan::decided_by(strategies, policy))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message;
-use spoor_policy::{Assigned, Digest, Plan, Strategies, Strategy, Version};
+use spoor_policy::{Assigned, Digest, Plan, PolicyKey, Strategies, Strategy, Version};
 use spoor_proto::spoor::control::v1 as proto;
 
 /// A plan at a version, with the encoded message.
@@ -40,22 +40,25 @@ impl ServedPlan {
                 })
                 .collect(),
         });
-        let message = proto::server_message::Message::Plan(proto::Plan {
+        let message = encode(proto::server_message::Message::Plan(proto::Plan {
             version: Some(version_to_proto(version)),
             digest: Bytes::copy_from_slice(&digest.0.to_be_bytes()).into(),
             phases: phases.collect(),
-        });
-        let message = proto::ServerMessage {
-            message: Some(message),
-        };
+        }));
         Self {
             version,
             digest,
             published,
             shares: is_shared(plan).then_some(instances),
-            message: message.encode_to_vec().into(),
+            message,
         }
     }
+}
+
+/// Encodes a message once for every stream that it goes to.
+pub(crate) fn encode(message: proto::server_message::Message) -> Bytes {
+    let message = Some(message);
+    proto::ServerMessage { message }.encode_to_vec().into()
 }
 
 /// The digest of a plan as one of several instances receives it.
@@ -80,8 +83,15 @@ fn is_shared(plan: &Plan) -> bool {
     })
 }
 
+/// The strategy of a policy, if it is among these.
+pub(crate) fn decided_by(strategies: &Strategies, policy: &PolicyKey) -> Option<Strategy> {
+    let mut assigned = assigned(strategies);
+    let found = assigned.find(|assigned| assigned.policy == policy.name);
+    found.map(|assigned| assigned.strategy)
+}
+
 /// All strategies, of the default and of operations.
-pub(crate) fn assigned(strategies: &Strategies) -> impl Iterator<Item = &Assigned> {
+fn assigned(strategies: &Strategies) -> impl Iterator<Item = &Assigned> {
     strategies
         .default
         .iter()

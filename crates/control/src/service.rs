@@ -221,7 +221,7 @@ impl ServiceState {
         };
         // It may have come back while this waited for the lock.
         let is_gone = processes
-            .get(&process.start)
+            .get_mut(&process.start)
             .is_some_and(|it| !it.is_connected && it.generation == process.generation);
         if is_gone {
             processes.remove(&process.start);

@@ -20,7 +20,6 @@ use crate::{
     counts::MAX_DECISIONS_PER_SECOND,
     identity::{Denied, Identity},
     ledger::{Ledger, Rejection, ReportContext},
-    metrics::Endpoint,
     record::Record,
     served_plan::{self, ServedPlan},
     service::{DisconnectedProcess, Outgoing, Service, ServiceState},
@@ -51,8 +50,7 @@ impl Session {
     ) -> Result<(Self, Option<Arc<ServedPlan>>), Status> {
         let key = (identity.namespace.clone(), identity.service.clone());
         let Some(service) = control.service_or_insert(&key) else {
-            let metrics = control.metrics();
-            metrics.refused(Endpoint::Stream, "TooManyServices");
+            control.count_refused_stream("TooManyServices");
             return Err(Status::resource_exhausted(
                 "too many services are connected",
             ));
@@ -252,8 +250,7 @@ impl Session {
             };
             let record = Record::new(self.generation, ledger, now);
             if !processes.try_insert(self.start.clone(), record) {
-                let metrics = self.control.metrics();
-                metrics.refused(Endpoint::Stream, "TooManyStreams");
+                self.control.count_refused_stream("TooManyStreams");
                 return Err(too_many_streams());
             }
             state.connected += 1;
@@ -279,8 +276,7 @@ impl Session {
     }
 
     fn refused_as(&self, denied: Denied) -> Status {
-        let metrics = self.control.metrics();
-        metrics.refused(Endpoint::Stream, denied.reason());
+        self.control.count_refused_stream(denied.reason());
         denied.into()
     }
 

@@ -82,10 +82,6 @@ impl fmt::Debug for ControlSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ControlSettings")
             .field("epoch", &self.epoch)
-            .field("max_streams", &self.max_streams)
-            .field("max_clients", &self.max_clients)
-            .field("max_polling", &self.max_polling)
-            .field("max_services", &self.max_services)
             .finish_non_exhaustive()
     }
 }

@@ -1,57 +1,19 @@
 //! Strategies for unmodified SDKs, as Jaeger's remote sampling expresses them.
 
-use serde::Serialize;
+use serde_json::{Value, json};
 use spoor_policy::{Assigned, PolicyName, Probability, Strategies, Strategy};
 use spoor_proto::jaeger::api_v2 as proto;
 
-/// A strategy in Jaeger's form.
-///
-/// Field names and nesting are those of jaeger-idl's `api_v2/sampling.proto` in JSON.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "strategyType")]
+/// A strategy that Jaeger's remote sampling can express.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum StockStrategy {
-    #[serde(rename = "PROBABILISTIC", rename_all = "camelCase")]
-    Probabilistic {
-        probabilistic_sampling: Probabilistic,
-        operation_sampling: PerOperation,
+    /// A probability, and those of single operations.
+    Probability {
+        default: f64,
+        operations: Vec<(String, f64)>,
     },
-    /// Without operations: clients that find both forms ignore the rate limit.
-    #[serde(rename = "RATE_LIMITING", rename_all = "camelCase")]
-    RateLimiting {
-        rate_limiting_sampling: RateLimiting,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Probabilistic {
-    sampling_rate: f64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct RateLimiting {
-    max_traces_per_second: i32,
-}
-
-/// Strategies by operation.
-///
-/// Every number is present, since clients differ in which ones they require. The lower bound is
-/// zero, since a higher one would sample more than the policy asks for.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct PerOperation {
-    default_sampling_probability: f64,
-    default_lower_bound_traces_per_second: f64,
-    per_operation_strategies: Vec<OperationProbability>,
-    default_upper_bound_traces_per_second: f64,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct OperationProbability {
-    operation: String,
-    probabilistic_sampling: Probabilistic,
+    /// Traces per second, without operations: clients that find both ignore the rate limit.
+    RateLimit(i32),
 }
 
 impl StockStrategy {
@@ -61,96 +23,88 @@ impl StockStrategy {
         default: Probability,
         instances: impl FnOnce() -> usize,
     ) -> Self {
-        let default = match strategies
-            .default
-            .as_ref()
-            .map(|assigned| assigned.strategy)
-        {
+        let default = match strategies.default.as_ref().map(|it| it.strategy) {
             Some(Strategy::RateLimit(limit)) => {
                 // Jaeger's protocol has whole numbers only.
                 let share = limit.whole_share(instances());
-                return Self::RateLimiting {
-                    rate_limiting_sampling: RateLimiting {
-                        max_traces_per_second: i32::try_from(share).unwrap_or(i32::MAX),
-                    },
-                };
+                return Self::RateLimit(i32::try_from(share).unwrap_or(i32::MAX));
             }
-            Some(Strategy::Probability(probability)) => probability.as_f64(),
-            None => default.as_f64(),
+            Some(Strategy::Probability(probability)) => probability,
+            None => default,
         };
         let operations = strategies.operations.iter();
-        let per_operation_strategies = operations
-            .filter_map(|(operation, assigned)| match assigned.strategy {
-                Strategy::Probability(probability) => Some(OperationProbability {
-                    operation: operation.to_string(),
-                    probabilistic_sampling: Probabilistic {
-                        sampling_rate: probability.as_f64(),
-                    },
-                }),
-                // Jaeger's protocol has no limit for an operation, so its default applies, and
-                // status reports that.
-                Strategy::RateLimit(_) => None,
-            })
-            .collect();
-        Self::Probabilistic {
-            probabilistic_sampling: Probabilistic {
-                sampling_rate: default,
-            },
-            operation_sampling: PerOperation {
-                default_sampling_probability: default,
-                default_lower_bound_traces_per_second: 0.0,
-                per_operation_strategies,
-                default_upper_bound_traces_per_second: 0.0,
-            },
+        let probability = |(operation, assigned): (_, &Assigned)| match assigned.strategy {
+            Strategy::Probability(it) => Some((ToString::to_string(operation), it.as_f64())),
+            // Jaeger's protocol has no limit for an operation, so its default applies, and status
+            // reports that.
+            Strategy::RateLimit(_) => None,
+        };
+        Self::Probability {
+            default: default.as_f64(),
+            operations: operations.filter_map(probability).collect(),
+        }
+    }
+
+    /// The JSON of `GET /sampling`, with the names of jaeger-idl's `api_v2/sampling.proto`.
+    pub(crate) fn to_json(&self) -> Value {
+        let probabilistic = |share: f64| json!({"samplingRate": share});
+        match self {
+            Self::RateLimit(limit) => json!({
+                "strategyType": "RATE_LIMITING",
+                "rateLimitingSampling": {"maxTracesPerSecond": limit},
+            }),
+            // Every number is present, since clients differ in which ones they require. A lower
+            // bound above zero would sample more than the policy asks for.
+            Self::Probability {
+                default,
+                operations,
+            } => json!({
+                "strategyType": "PROBABILISTIC",
+                "probabilisticSampling": probabilistic(*default),
+                "operationSampling": {
+                    "defaultSamplingProbability": default,
+                    "defaultLowerBoundTracesPerSecond": 0.0,
+                    "perOperationStrategies": operations.iter().map(|(operation, share)| json!({
+                        "operation": operation,
+                        "probabilisticSampling": probabilistic(*share),
+                    })).collect::<Vec<_>>(),
+                    "defaultUpperBoundTracesPerSecond": 0.0,
+                },
+            }),
         }
     }
 
     pub(crate) fn into_proto(self) -> proto::SamplingStrategyResponse {
+        let mut response = proto::SamplingStrategyResponse::default();
+        let probabilistic =
+            |sampling_rate| Some(proto::ProbabilisticSamplingStrategy { sampling_rate });
         match self {
-            Self::RateLimiting {
-                rate_limiting_sampling: it,
-            } => proto::SamplingStrategyResponse {
-                strategy_type: proto::SamplingStrategyType::RateLimiting.into(),
-                rate_limiting_sampling: Some(proto::RateLimitingSamplingStrategy {
-                    max_traces_per_second: it.max_traces_per_second,
-                }),
-                ..Default::default()
-            },
-            Self::Probabilistic {
-                probabilistic_sampling,
-                operation_sampling,
-            } => proto::SamplingStrategyResponse {
-                strategy_type: proto::SamplingStrategyType::Probabilistic.into(),
-                probabilistic_sampling: Some(probabilistic_sampling.into()),
-                operation_sampling: Some(operation_sampling.into()),
-                ..Default::default()
-            },
+            Self::RateLimit(max_traces_per_second) => {
+                response.set_strategy_type(proto::SamplingStrategyType::RateLimiting);
+                response.rate_limiting_sampling = Some(proto::RateLimitingSamplingStrategy {
+                    max_traces_per_second,
+                });
+            }
+            Self::Probability {
+                default,
+                operations,
+            } => {
+                response.set_strategy_type(proto::SamplingStrategyType::Probabilistic);
+                response.probabilistic_sampling = probabilistic(default);
+                let operations = operations.into_iter();
+                let operations =
+                    operations.map(|(operation, share)| proto::OperationSamplingStrategy {
+                        operation,
+                        probabilistic_sampling: probabilistic(share),
+                    });
+                response.operation_sampling = Some(proto::PerOperationSamplingStrategies {
+                    default_sampling_probability: default,
+                    per_operation_strategies: operations.collect(),
+                    ..Default::default()
+                });
+            }
         }
-    }
-}
-
-impl From<Probabilistic> for proto::ProbabilisticSamplingStrategy {
-    fn from(it: Probabilistic) -> Self {
-        Self {
-            sampling_rate: it.sampling_rate,
-        }
-    }
-}
-
-impl From<PerOperation> for proto::PerOperationSamplingStrategies {
-    fn from(it: PerOperation) -> Self {
-        let operations = it.per_operation_strategies.into_iter();
-        Self {
-            default_sampling_probability: it.default_sampling_probability,
-            default_lower_bound_traces_per_second: it.default_lower_bound_traces_per_second,
-            default_upper_bound_traces_per_second: it.default_upper_bound_traces_per_second,
-            per_operation_strategies: operations
-                .map(|it| proto::OperationSamplingStrategy {
-                    operation: it.operation,
-                    probabilistic_sampling: Some(it.probabilistic_sampling.into()),
-                })
-                .collect(),
-        }
+        response
     }
 }
 

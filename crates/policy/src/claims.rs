@@ -46,6 +46,16 @@ impl<'a> Claims<'a> {
         claims
     }
 
+    /// The services in which a policy claims this part.
+    pub(crate) fn services_with(
+        &self,
+        part: Part,
+    ) -> impl Iterator<Item = (&'a ServiceName, &ServiceClaims<'a>)> {
+        let services = self.services.iter();
+        let services = services.filter(move |(_, claims)| claims.has(part));
+        services.map(|(service, claims)| (*service, claims))
+    }
+
     fn add(&mut self, ranked: Ranked<'a>) {
         if ranked.policy.targets().is_empty() {
             self.whole.add(ranked);
@@ -65,7 +75,7 @@ impl<'a> Claims<'a> {
 
 impl ServiceClaims<'_> {
     /// True if a policy claims this part anywhere in the service.
-    pub(crate) fn has(&self, part: Part) -> bool {
+    fn has(&self, part: Part) -> bool {
         let mut claims = [&self.whole].into_iter().chain(self.operations.values());
         claims.any(|claim| claim.winner(part).is_some())
     }

@@ -186,15 +186,10 @@ impl Draft<'_> {
             (false, false) => Acceptance::PartiallyOverridden(winners),
             (false, true) => Acceptance::Conflicted(winners),
         };
-        let Self {
-            effective,
-            overridden,
-            ..
-        } = self;
         Outcome {
             acceptance,
-            effective,
-            overridden,
+            effective: self.effective,
+            overridden: self.overridden,
             warnings,
         }
     }
@@ -205,12 +200,8 @@ impl Draft<'_> {
         warnings.extend(tail.and_then(|tail| self.tail_heads.warning(&policy.key().name, tail)));
         // Jaeger's remote sampling has a rate limit for a whole service only.
         let is_limit = matches!(policy.head(), Some(Strategy::RateLimit(_)));
-        if is_limit
-            && policy
-                .targets()
-                .iter()
-                .any(|target| !target.operations.is_empty())
-        {
+        let mut targets = policy.targets().iter();
+        if is_limit && targets.any(|target| !target.operations.is_empty()) {
             warnings.push(
                 "polling clients cannot apply a rate limit to single operations; they sample these like the rest of the service".to_owned(),
             );

@@ -39,11 +39,8 @@ impl FaultDelay {
     /// # Errors
     /// [`InvalidFaultDelay`] if it is longer than [`FaultDelay::MAX`].
     pub fn new(delay: Duration) -> Result<Self, InvalidFaultDelay> {
-        if delay <= Self::MAX {
-            Ok(Self(delay))
-        } else {
-            Err(InvalidFaultDelay)
-        }
+        let is_allowed = delay <= Self::MAX;
+        is_allowed.then_some(Self(delay)).ok_or(InvalidFaultDelay)
     }
 
     /// The delay as a duration.

@@ -143,27 +143,18 @@ pub(crate) fn first_duplicate<T: Ord + Copy>(items: impl IntoIterator<Item = T>)
 }
 
 fn printable(text: &str) -> Result<(), InvalidName> {
-    if text.chars().any(char::is_control) {
-        Err(InvalidName::Control)
-    } else {
-        Ok(())
-    }
+    let is_printable = !text.chars().any(char::is_control);
+    is_printable.then_some(()).ok_or(InvalidName::Control)
 }
 
 fn label(text: &str) -> Result<(), InvalidName> {
-    if is_label(text) {
-        Ok(())
-    } else {
-        Err(InvalidName::NotDnsLabel)
-    }
+    let is_label = is_label(text);
+    is_label.then_some(()).ok_or(InvalidName::NotDnsLabel)
 }
 
 fn subdomain(text: &str) -> Result<(), InvalidName> {
-    if text.split('.').all(is_label) {
-        Ok(())
-    } else {
-        Err(InvalidName::NotDns)
-    }
+    let is_subdomain = text.split('.').all(is_label);
+    is_subdomain.then_some(()).ok_or(InvalidName::NotDns)
 }
 
 fn is_label(text: &str) -> bool {

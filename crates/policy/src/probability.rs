@@ -32,14 +32,11 @@ impl Probability {
     /// # Errors
     /// [`InvalidProbability::OutOfRange`] above 1 000 000.
     pub fn from_millionths(millionths: u32) -> Result<Self, InvalidProbability> {
-        if millionths <= Self::MILLIONTHS {
-            Ok(Self(millionths))
-        } else {
-            Err(InvalidProbability::OutOfRange(format!(
-                "{}%",
-                f64::from(millionths) / 1e4
-            )))
-        }
+        let is_in_range = millionths <= Self::MILLIONTHS;
+        is_in_range.then_some(Self(millionths)).ok_or_else(|| {
+            let percent = f64::from(millionths) / 1e4;
+            InvalidProbability::OutOfRange(format!("{percent}%"))
+        })
     }
 
     /// The probability in millionths: 1 % is 10 000.
@@ -90,17 +87,14 @@ impl FromStr for Probability {
         let not = || InvalidProbability::NotAPercentage(shown(text));
         let number = text.strip_suffix('%').ok_or_else(not)?;
         // Parsed as decimal digits: a floating-point number would not be exact to a millionth.
-        let (sign, digits) = match number.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, number),
-        };
+        let digits = number.strip_prefix('-').unwrap_or(number);
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
         let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
         if !is_digits(whole) || !is_digits(fraction) {
             return Err(not());
         }
         let out_of_range = || InvalidProbability::OutOfRange(shown(text));
-        if sign {
+        if number.starts_with('-') {
             return Err(out_of_range());
         }
         let whole: u32 = whole.parse().map_err(|_| out_of_range())?;

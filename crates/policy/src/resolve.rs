@@ -38,15 +38,12 @@ pub fn resolve(policies: &[Policy], now: Timestamp) -> Resolution {
             // A policy no longer holds at its `expiresAt` itself, the instant at which plans begin
             // their next phase.
             Some(end) if end <= now => {
-                resolution
-                    .outcomes
-                    .insert(policy.key().clone(), expired(end));
+                let key = policy.key().clone();
+                resolution.outcomes.insert(key, expired(end));
             }
             end => {
-                namespaces
-                    .entry(&policy.key().namespace)
-                    .or_default()
-                    .push(policy);
+                let namespace = &policy.key().namespace;
+                namespaces.entry(namespace).or_default().push(policy);
                 let next = [resolution.next_expiry, end];
                 resolution.next_expiry = next.into_iter().flatten().min();
             }
@@ -57,13 +54,10 @@ pub fn resolve(policies: &[Policy], now: Timestamp) -> Resolution {
         live.sort_by_key(|policy| precedence(policy));
         let claims = Claims::of(&live);
         let keys = live.iter().map(|policy| policy.key().clone());
-        resolution
-            .outcomes
-            .extend(keys.zip(contest::outcomes(&live, &claims)));
-        resolution
-            .table
-            .namespaces
-            .insert(namespace.clone(), succession::plans(&claims));
+        let outcomes = keys.zip(contest::outcomes(&live, &claims));
+        resolution.outcomes.extend(outcomes);
+        let (table, plans) = (&mut resolution.table, succession::plans(&claims));
+        table.namespaces.insert(namespace.clone(), plans);
         let tail = tails(&claims);
         // Without an empty entry, so that the table is empty when there are no tail rules.
         if tail != NamespaceTail::default() {
@@ -84,19 +78,17 @@ fn expired(end: Timestamp) -> Outcome {
 
 fn tails(claims: &Claims<'_>) -> NamespaceTail {
     let services = claims
-        .services
-        .iter()
-        .filter(|(_, claims)| claims.has(Part::Tail));
-    let services = services.map(|(service, of_service)| {
-        let operations = of_service.operations.iter();
-        let tail = ServiceTail {
-            operations: operations
-                .filter_map(|(operation, claim)| Some(((*operation).clone(), tail(claim)?)))
-                .collect(),
-            otherwise: tail(&of_service.whole),
-        };
-        ((*service).clone(), tail)
-    });
+        .services_with(Part::Tail)
+        .map(|(service, of_service)| {
+            let operations = of_service.operations.iter();
+            let tail = ServiceTail {
+                operations: operations
+                    .filter_map(|(operation, claim)| Some(((*operation).clone(), tail(claim)?)))
+                    .collect(),
+                otherwise: tail(&of_service.whole),
+            };
+            (service.clone(), tail)
+        });
     NamespaceTail {
         services: services.collect(),
         otherwise: tail(&claims.whole),

@@ -57,19 +57,17 @@ impl<'a> Succession<'a> {
 pub(crate) fn plans(claims: &Claims<'_>) -> NamespacePlans {
     // A service that only tails name has no plan of its own: the plan of all others applies.
     let services = claims
-        .services
-        .iter()
-        .filter(|(_, claims)| claims.has(Part::Head));
-    let services = services.map(|(service, of_service)| {
-        let operations = of_service.operations.iter();
-        let places = Places {
-            default: Succession::of(&of_service.whole).then(&claims.whole),
-            operations: operations
-                .map(|(name, claim)| (*name, Succession::of(claim)))
-                .collect(),
-        };
-        ((*service).clone(), places.plan())
-    });
+        .services_with(Part::Head)
+        .map(|(service, of_service)| {
+            let operations = of_service.operations.iter();
+            let places = Places {
+                default: Succession::of(&of_service.whole).then(&claims.whole),
+                operations: operations
+                    .map(|(name, claim)| (*name, Succession::of(claim)))
+                    .collect(),
+            };
+            (service.clone(), places.plan())
+        });
     NamespacePlans {
         services: services.collect(),
         others: Places {

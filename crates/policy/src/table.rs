@@ -69,11 +69,10 @@ impl PolicyTable {
 
     /// The services that policies name.
     pub fn services(&self) -> impl Iterator<Item = (&Namespace, &ServiceName, &Plan)> {
-        self.namespaces.iter().flat_map(|(namespace, plans)| {
-            plans
-                .services
-                .iter()
-                .map(move |(service, plan)| (namespace, service, plan))
+        let namespaces = self.namespaces.iter();
+        namespaces.flat_map(|(namespace, plans)| {
+            let services = plans.services.iter();
+            services.map(move |(service, plan)| (namespace, service, plan))
         })
     }
 }

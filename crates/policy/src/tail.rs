@@ -2,7 +2,7 @@
 
 mod digest;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use crate::{
     AttributeKey, Namespace, OperationName, PolicyName, Probability, RuleName, ServiceName,
@@ -45,6 +45,7 @@ pub enum RuleCondition {
 impl RuleCondition {
     /// The longest duration. Traces are not held longer.
     pub const MAX_DURATION: Duration = Duration::from_secs(3600);
+    const DURATIONS: RangeInclusive<Duration> = Duration::from_millis(1)..=Self::MAX_DURATION;
     /// The most values that one attribute may have.
     pub const MAX_VALUES: usize = 64;
     /// The longest value, in bytes.
@@ -56,15 +57,10 @@ impl RuleCondition {
     /// [`InvalidCondition`] says which limit is violated.
     pub fn check(&self) -> Result<(), InvalidCondition> {
         match self {
-            Self::Error => Ok(()),
-            Self::SlowerThan(duration) => {
-                let allowed = Duration::from_millis(1)..=Self::MAX_DURATION;
-                if allowed.contains(duration) {
-                    Ok(())
-                } else {
-                    Err(InvalidCondition::Duration(*duration))
-                }
+            Self::SlowerThan(duration) if !Self::DURATIONS.contains(duration) => {
+                Err(InvalidCondition::Duration(*duration))
             }
+            Self::SlowerThan(_) | Self::Error => Ok(()),
             Self::Attribute { values, .. } => check_values(values),
         }
     }
@@ -77,11 +73,8 @@ fn check_values(values: &[String]) -> Result<(), InvalidCondition> {
     if values.len() > RuleCondition::MAX_VALUES {
         return Err(InvalidCondition::TooManyValues(values.len()));
     }
-    match values
-        .iter()
-        .map(String::len)
-        .find(|len| *len > RuleCondition::MAX_VALUE_LEN)
-    {
+    let mut lengths = values.iter().map(String::len);
+    match lengths.find(|len| *len > RuleCondition::MAX_VALUE_LEN) {
         Some(len) => Err(InvalidCondition::ValueTooLong(len)),
         None => Ok(()),
     }

@@ -1,8 +1,10 @@
 //! A policy's three conditions: `Accepted`, `Programmed`, `Converged`.
 
+use std::collections::BTreeSet;
+
 use spoor_api::status::{Condition, ConditionStatus, ConditionUpdate};
 use spoor_control::{ClientCounts, Evidence, NotCurrent, NotCurrentReason};
-use spoor_policy::{Acceptance, Outcome, Setting};
+use spoor_policy::{Acceptance, Outcome, PolicyName, Setting};
 
 use crate::{places, tail_rules::TailRules};
 
@@ -21,27 +23,21 @@ pub fn warnings(outcome: &Outcome) -> Vec<String> {
 
 /// The condition `Accepted`: the policy decides somewhere. The message names the winners elsewhere.
 pub(crate) fn accepted(outcome: &Outcome) -> ConditionUpdate {
-    let (status, reason, message) = match &outcome.acceptance {
-        Acceptance::Accepted => (
-            ConditionStatus::True,
-            "Accepted",
-            "decides everywhere it applies".to_owned(),
-        ),
-        Acceptance::PartiallyOverridden(winners) => (
-            ConditionStatus::True,
-            "PartiallyOverridden",
-            format!("overridden in part by {}", joined(winners)),
-        ),
-        Acceptance::Conflicted(winners) => (
-            ConditionStatus::False,
-            "Conflicted",
-            format!("overridden everywhere by {}", joined(winners)),
-        ),
-        Acceptance::Expired(at) => (
-            ConditionStatus::False,
-            "Expired",
-            format!("expired at {at}"),
-        ),
+    let (reason, message) = match &outcome.acceptance {
+        Acceptance::Accepted => ("Accepted", "decides everywhere it applies".to_owned()),
+        Acceptance::PartiallyOverridden(winners) => {
+            let message = format!("overridden in part by {}", joined(winners));
+            ("PartiallyOverridden", message)
+        }
+        Acceptance::Conflicted(winners) => {
+            let message = format!("overridden everywhere by {}", joined(winners));
+            ("Conflicted", message)
+        }
+        Acceptance::Expired(at) => ("Expired", format!("expired at {at}")),
+    };
+    let status = match is_accepted(outcome) {
+        true => ConditionStatus::True,
+        false => ConditionStatus::False,
     };
     let sentences = [message]
         .into_iter()
@@ -136,42 +132,34 @@ pub(crate) fn converged(
 
 /// The condition of the clients alone: every expected instance has acknowledged the policy.
 fn clients_converged(clients: &ClientCounts) -> ConditionUpdate {
-    let (expected, current) = (clients.expected, clients.current);
-    let of = |matches: fn(&NotCurrentReason) -> bool| names(&clients.not_current, matches);
-    let applied = match expected {
-        1 => format!("{current} of 1 instance applies it"),
-        _ => format!("{current} of {expected} instances apply it"),
+    let applied = match clients.expected {
+        1 => format!("{} of 1 instance applies it", clients.current),
+        expected => format!("{} of {expected} instances apply it", clients.current),
     };
+    let who = |reason| names(&clients.not_current, |it| *it == reason);
     // A condition has one reason, so the most severe problem comes first.
-    let (status, reason, message) = if expected == 0 {
+    let (status, reason, message) = if clients.expected == 0 {
         let none = "there is no instance to apply it".to_owned();
         (ConditionStatus::Unknown, "NoInstances", none)
     } else if clients.refused > 0 {
-        let who = of(|it| matches!(it, NotCurrentReason::Refused(_)));
-        (
-            ConditionStatus::False,
-            "Refused",
-            format!("refused by {who}"),
-        )
+        let is_refused = |it: &NotCurrentReason| matches!(it, NotCurrentReason::Refused(_));
+        let message = format!("refused by {}", names(&clients.not_current, is_refused));
+        (ConditionStatus::False, "Refused", message)
     } else if clients.pending() > 0 {
-        let who = of(|it| matches!(it, NotCurrentReason::Pending));
-        let message = format!("{applied}; waiting for {who}");
+        let message = format!("{applied}; waiting for {}", who(NotCurrentReason::Pending));
         (ConditionStatus::False, "Pending", message)
     } else if clients.silent > 0 {
-        let who = of(|it| matches!(it, NotCurrentReason::Silent));
-        let never = of(|it| matches!(it, NotCurrentReason::NeverAsked));
-        let never = match clients.never_asked {
-            0 => String::new(),
-            _ => format!("; never asked: {never}"),
-        };
-        let message = format!("{applied}; silent: {who}{never}");
+        let mut message = format!("{applied}; silent: {}", who(NotCurrentReason::Silent));
+        if clients.never_asked > 0 {
+            message += &format!("; never asked: {}", who(NotCurrentReason::NeverAsked));
+        }
         (ConditionStatus::Unknown, "Silent", message)
     } else if clients.never_asked > 0 {
-        let who = of(|it| matches!(it, NotCurrentReason::NeverAsked));
-        let message = format!("{applied}; never asked: {who}");
+        let never = who(NotCurrentReason::NeverAsked);
+        let message = format!("{applied}; never asked: {never}");
         (ConditionStatus::Unknown, "NeverAsked", message)
     } else if clients.polling > 0 {
-        let who = of(|it| matches!(it, NotCurrentReason::Polling));
+        let who = who(NotCurrentReason::Polling);
         let message = format!(
             "{applied}; only polling: {who} (Jaeger's protocol has no acknowledgements and does not identify processes; they are counted by address, user agent, connection and interval)"
         );
@@ -185,11 +173,7 @@ fn clients_converged(clients: &ClientCounts) -> ConditionUpdate {
 /// The worst status of a policy's parts, with the messages of all.
 fn all(parts: impl Iterator<Item = ConditionUpdate>) -> ConditionUpdate {
     let parts: Vec<ConditionUpdate> = parts.collect();
-    let message = parts
-        .iter()
-        .map(|part| part.message.as_str())
-        .collect::<Vec<_>>()
-        .join("; ");
+    let messages: Vec<&str> = parts.iter().map(|part| part.message.as_str()).collect();
     // What certainly does not hold outweighs what is not known.
     let rank = |status: ConditionStatus| match status {
         ConditionStatus::False => 0,
@@ -200,7 +184,7 @@ fn all(parts: impl Iterator<Item = ConditionUpdate>) -> ConditionUpdate {
     let (status, reason) = worst.map_or((ConditionStatus::Unknown, "DecidesNothing"), |worst| {
         (worst.status, worst.reason)
     });
-    ConditionUpdate::new(status, reason, message)
+    ConditionUpdate::new(status, reason, messages.join("; "))
 }
 
 /// True if the policy decides the head anywhere.
@@ -226,40 +210,24 @@ pub(crate) fn is_accepted(outcome: &Outcome) -> bool {
     )
 }
 
-fn names(not_current: &[NotCurrent], matches: fn(&NotCurrentReason) -> bool) -> String {
-    let those: Vec<String> = not_current
-        .iter()
-        .filter(|instance| matches(&instance.reason))
-        .map(
-            |NotCurrent {
-                 service,
-                 instance,
-                 reason,
-             }| match reason {
-                NotCurrentReason::Refused(cause) => format!("{service} {instance} ({cause})"),
-                _ => format!("{service} {instance}"),
-            },
-        )
-        .collect();
-    let more = those.len().saturating_sub(MAX_NAMED);
-    let named = those
-        .into_iter()
-        .take(MAX_NAMED)
-        .collect::<Vec<_>>()
-        .join(", ");
-    if more > 0 {
-        format!("{named} and {more} more")
-    } else {
-        named
+/// The instances that are not current for such a reason.
+fn names(not_current: &[NotCurrent], matches: impl Fn(&NotCurrentReason) -> bool) -> String {
+    let those = not_current.iter().filter(|it| matches(&it.reason));
+    let name = |it: &NotCurrent| match &it.reason {
+        NotCurrentReason::Refused(cause) => format!("{} {} ({cause})", it.service, it.instance),
+        _ => format!("{} {}", it.service, it.instance),
+    };
+    let named: Vec<String> = those.clone().take(MAX_NAMED).map(name).collect();
+    let named = named.join(", ");
+    match those.count().saturating_sub(MAX_NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
     }
 }
 
-fn joined(names: impl IntoIterator<Item = impl ToString>) -> String {
-    names
-        .into_iter()
-        .map(|name| name.to_string())
-        .collect::<Vec<_>>()
-        .join(", ")
+fn joined(names: &BTreeSet<PolicyName>) -> String {
+    let names: Vec<&str> = names.iter().map(PolicyName::as_str).collect();
+    names.join(", ")
 }
 
 #[cfg(test)]

@@ -132,15 +132,9 @@ fn undecided(observed: &ObservedRate, strategy: Option<Strategy>) -> String {
 
 fn nothing(message: &str) -> api::Observed {
     api::Observed {
-        source: api::ObservedSource::Nothing,
-        window_seconds: 0,
-        started: 0,
-        sampled: 0,
-        rate: None,
-        lower: None,
-        upper: None,
         verdict: UNKNOWN.to_owned(),
         message: Some(message.to_owned()),
+        ..api::Observed::default()
     }
 }
 

@@ -78,16 +78,12 @@ fn names(services: Vec<&ServiceEvidence>) -> String {
 }
 
 fn never_seen(evidence: &ServiceEvidence) -> impl Iterator<Item = String> {
-    let name = &evidence.service;
     let operations = evidence.operations.iter();
-    operations
-        .filter(|it| it.seen == Some(false))
-        .map(move |it| {
-            format!(
-                "no trace of {name} starts with operation {:?}",
-                it.operation.as_str()
-            )
-        })
+    let unseen = operations.filter(|it| it.seen == Some(false));
+    unseen.map(move |it| {
+        let (service, operation) = (&evidence.service, it.operation.as_str());
+        format!("no trace of {service} starts with operation {operation:?}")
+    })
 }
 
 #[cfg(test)]

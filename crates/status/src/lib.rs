@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use spoor_api::{
     SamplingPolicyStatus,
-    status::{self as api, Condition, ConditionUpdate, PolicySummary},
+    status::{self as api, Condition, PolicySummary},
 };
 use spoor_control::Evidence;
 use spoor_policy::{Outcome, Policy, ServiceName};
@@ -52,21 +52,13 @@ impl PolicyFindings<'_> {
     /// The status for these findings.
     #[must_use]
     pub fn status(&self) -> SamplingPolicyStatus {
-        let Self {
-            policy,
-            outcome,
-            evidence,
-            tail,
-            known,
-            notes,
-            ..
-        } = self;
-        let mut converged = conditions::converged(outcome, *evidence, tail);
-        let hints = evidence.map(|evidence| hints::hints(policy, evidence, known));
+        let (policy, outcome, evidence) = (self.policy, self.outcome, self.evidence);
+        let mut converged = conditions::converged(outcome, evidence, &self.tail);
+        let hints = evidence.map(|evidence| hints::hints(policy, evidence, self.known));
         // A policy that is not accepted has no effect anywhere, so hints about its effect would
         // mislead.
         if conditions::is_accepted(outcome) {
-            for hint in hints.iter().flatten().chain(*notes) {
+            for hint in hints.iter().flatten().chain(self.notes) {
                 converged.message.push_str("; ");
                 converged.message.push_str(hint);
             }
@@ -75,7 +67,7 @@ impl PolicyFindings<'_> {
             (Condition::ACCEPTED, conditions::accepted(outcome)),
             (
                 Condition::PROGRAMMED,
-                conditions::programmed(outcome, *evidence, tail),
+                conditions::programmed(outcome, evidence, &self.tail),
             ),
             (Condition::CONVERGED, converged),
         ];
@@ -89,24 +81,17 @@ impl PolicyFindings<'_> {
             false => clients.as_ref().map(figures::clients_in_words),
         };
         SamplingPolicyStatus {
-            conditions: self.conditions(verdicts),
+            conditions: api::conditions(verdicts, self.generation, self.previous, self.now),
             summary: Some(PolicySummary {
                 strategy: places::strategy(policy),
                 clients: clients_in_words,
-                observed: observed.as_ref().zip(*evidence).map(observed_in_words),
+                observed: observed.as_ref().zip(evidence).map(observed_in_words),
             }),
             effective: places::effective(outcome),
             overridden: places::overridden(outcome),
             clients,
             observed,
         }
-    }
-
-    fn conditions(
-        &self,
-        verdicts: impl IntoIterator<Item = (&'static str, ConditionUpdate)>,
-    ) -> Vec<Condition> {
-        api::conditions(verdicts, self.generation, self.previous, self.now)
     }
 }
 

@@ -28,45 +28,37 @@ impl TailRules {
     }
 
     pub(crate) fn programmed(&self) -> ConditionUpdate {
-        let (status, reason, message) = match self {
-            Self::InForce => (
-                ConditionStatus::True,
-                "Programmed",
-                "its tail rules are in force".to_owned(),
-            ),
+        let (reason, message) = match self {
+            Self::InForce => ("Programmed", "its tail rules are in force".to_owned()),
             Self::RollingOut(stack) => (
-                ConditionStatus::False,
                 "RollingOut",
                 format!(
                     "the Collector of TracingStack {stack:?} does not apply its tail rules yet"
                 ),
             ),
             Self::RouteIsDirect(stack) => (
-                ConditionStatus::False,
                 "RouteIsDirect",
                 format!(
                     "TracingStack {stack:?} sends traces to Jaeger without a Collector, so tail rules have no effect; set its spec.route to Collector"
                 ),
             ),
             Self::CollectorNotManaged(stack) => (
-                ConditionStatus::False,
                 "CollectorNotManaged",
                 format!(
                     "TracingStack {stack:?} uses a Collector that the operator does not run (spec.collector.existing), so tail rules have no effect"
                 ),
             ),
             Self::NoTracingStack => (
-                ConditionStatus::False,
                 "NoTracingStack",
                 "the namespace has no TracingStack, so tail rules have no effect; create one"
                     .to_owned(),
             ),
         };
-        ConditionUpdate {
-            status,
-            reason,
-            message,
-        }
+        let status = match self {
+            Self::InForce => ConditionStatus::True,
+            _ => ConditionStatus::False,
+        };
+        ConditionUpdate::new(status, reason, message)
     }
 
     /// The condition `Converged`: the rules are in force.

@@ -51,11 +51,7 @@ impl Rule {
     /// A rule for a mapping whose keys have a format.
     pub(super) fn keys(at: &str, form: &Form) -> Self {
         let holds = format!("(size(key) <= {} && {})", form.max, fits("key", form));
-        Self::each_key(at, &holds, form.problem)
-    }
-
-    /// A rule for a mapping, with a condition on each `key`.
-    pub(super) fn each_key(at: &str, holds: &str, problem: &str) -> Self {
+        let problem = form.problem;
         Self {
             expression: Some(format!(
                 r#"'''{problem}, not "''' + self.filter(key, !{holds})[0] + '"'"#

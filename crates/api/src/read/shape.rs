@@ -34,9 +34,9 @@ pub(super) fn kind(value: &Value, kind: &str) -> Vec<FieldError> {
 
 /// The differences between a value and a schema: unknown fields, missing fields and wrong types.
 /// Limits are left to validation, whose messages are more specific.
-pub(super) fn errors(value: &Value, schema: &Value) -> Vec<FieldError> {
+pub(crate) fn errors(value: &Value, schema: &Value, at: &FieldPath) -> Vec<FieldError> {
     let mut errors = vec![];
-    compare(value, schema, &FieldPath::root(), &mut errors);
+    compare(value, schema, at, &mut errors);
     errors
 }
 
@@ -54,7 +54,7 @@ pub(super) fn without_nulls(value: Value) -> Value {
 }
 
 /// Adds the differences between a value at `at` and a schema.
-pub(crate) fn compare(value: &Value, schema: &Value, at: &FieldPath, errors: &mut Vec<FieldError>) {
+fn compare(value: &Value, schema: &Value, at: &FieldPath, errors: &mut Vec<FieldError>) {
     match (schema.get("type").and_then(Value::as_str), value) {
         (Some("object"), Value::Object(fields)) => object(fields, schema, at, errors),
         (Some("array"), Value::Array(items)) => {

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use schemars::{Schema, SchemaGenerator};
+use schemars::SchemaGenerator;
 use serde_json::Value;
 
 use super::PodSettings;
 use crate::{
     FieldPath,
     errors::{Checked, Errors},
-    form, problem,
+    form::{self, Form},
+    problem,
     read::shape,
     tracing_stack::kubernetes,
     tracing_stack::{
@@ -80,54 +81,34 @@ impl Errors {
     }
 
     fn scheduling(&mut self, scheduling: &Scheduling, at: &FieldPath) {
-        let selector = at.field("nodeSelector");
-        self.at_most(
-            scheduling.node_selector.len(),
-            PodSettings::MAX_ENTRIES,
-            &selector,
-        );
-        for (key, value) in &scheduling.node_selector {
-            self.require(selector.field(key), form::LABEL_KEY.check(key));
-            self.require(selector.field(key), form::LABEL_VALUE.check(value));
+        let selector = &scheduling.node_selector;
+        self.entries(selector, &form::LABEL_VALUE, &at.field("nodeSelector"));
+        let (tolerations, max) = (&scheduling.tolerations, PodSettings::MAX_TOLERATIONS);
+        let tolerations_at = at.field("tolerations");
+        self.at_most(tolerations.len(), max, &tolerations_at);
+        for (index, toleration) in tolerations.iter().enumerate() {
+            self.toleration(toleration, &tolerations_at.index(index));
         }
-        let tolerations = at.field("tolerations");
-        self.at_most(
-            scheduling.tolerations.len(),
-            PodSettings::MAX_TOLERATIONS,
-            &tolerations,
-        );
-        for (index, toleration) in scheduling.tolerations.iter().enumerate() {
-            self.toleration(toleration, &tolerations.index(index));
-        }
-        self.at_most(
-            scheduling.topology_spread_constraints.len(),
-            PodSettings::MAX_SPREADS,
-            &at.field("topologySpreadConstraints"),
-        );
+        let spread = &scheduling.topology_spread_constraints;
+        let spread_at = at.field("topologySpreadConstraints");
+        self.at_most(spread.len(), PodSettings::MAX_SPREADS, &spread_at);
         // The API server checks the same outlines, from the definition.
         let mut generator = SchemaGenerator::default();
         if let Some(affinity) = &scheduling.affinity {
             let schema = kubernetes::affinity(&mut generator);
-            let affinity = Value::Object(affinity.0.clone());
-            self.outline(&affinity, &schema, &at.field("affinity"));
+            let (affinity, at) = (Value::Object(affinity.0.clone()), at.field("affinity"));
+            self.extend(shape::errors(&affinity, schema.as_value(), &at));
         }
         // Checked as one list, since the schema is that of the whole field.
-        let spread = scheduling.topology_spread_constraints.iter();
-        let spread = spread.map(|it| Value::Object(it.0.clone())).collect();
+        let spread = spread.iter().map(|it| Value::Object(it.0.clone()));
         let schema = kubernetes::topology_spread_constraints(&mut generator);
-        let at_spread = at.field("topologySpreadConstraints");
-        self.outline(&Value::Array(spread), &schema, &at_spread);
+        self.extend(shape::errors(
+            &spread.collect(),
+            schema.as_value(),
+            &spread_at,
+        ));
         if let Some(name) = &scheduling.priority_class_name {
             self.require(at.field("priorityClassName"), form::OBJECT_NAME.check(name));
-        }
-    }
-
-    /// Compares a value with the outline of a Kubernetes type in the definition.
-    fn outline(&mut self, value: &Value, schema: &Schema, at: &FieldPath) {
-        let mut errors = vec![];
-        shape::compare(value, schema.as_value(), at, &mut errors);
-        for error in errors {
-            self.add(error.path, error.problem);
         }
     }
 
@@ -153,19 +134,19 @@ impl Errors {
         }
     }
 
-    fn additions(&mut self, additions: &PodAdditions, at: &FieldPath) {
-        let maps = [
-            ("annotations", &additions.annotations, &form::TEXT),
-            ("labels", &additions.labels, &form::LABEL_VALUE),
-        ];
-        for (field, entries, value_form) in maps {
-            let at = at.field(field);
-            self.at_most(entries.len(), PodSettings::MAX_ENTRIES, &at);
-            for (key, value) in entries {
-                self.require(at.field(key), form::LABEL_KEY.check(key));
-                self.require(at.field(key), value_form.check(value));
-            }
+    /// Checks a mapping whose keys are those of labels.
+    fn entries(&mut self, entries: &BTreeMap<String, String>, values: &Form, at: &FieldPath) {
+        self.at_most(entries.len(), PodSettings::MAX_ENTRIES, at);
+        for (key, value) in entries {
+            self.require(at.field(key), form::LABEL_KEY.check(key));
+            self.require(at.field(key), values.check(value));
         }
+    }
+
+    fn additions(&mut self, additions: &PodAdditions, at: &FieldPath) {
+        let (annotations, labels) = (&additions.annotations, &additions.labels);
+        self.entries(annotations, &form::TEXT, &at.field("annotations"));
+        self.entries(labels, &form::LABEL_VALUE, &at.field("labels"));
         let env = at.field("env");
         self.at_most(additions.env.len(), PodSettings::MAX_ENTRIES, &env);
         let name_at = |index| env.index(index).field("name");

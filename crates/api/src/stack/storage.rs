@@ -123,20 +123,12 @@ impl Storage {
         match self {
             Self::Memory { .. } => "Memory",
             Self::Badger { .. } => "Badger",
-            Self::External { backend, .. } => backend.word(),
-        }
-    }
-}
-
-impl Backend {
-    /// The name in the status.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::OpenSearch(_) => "OpenSearch",
-            Self::Elasticsearch(_) => "Elasticsearch",
-            Self::Cassandra(_) => "Cassandra",
-            Self::ClickHouse(_) => "ClickHouse",
+            Self::External { backend, .. } => match backend {
+                Backend::OpenSearch(_) => "OpenSearch",
+                Backend::Elasticsearch(_) => "Elasticsearch",
+                Backend::Cassandra(_) => "Cassandra",
+                Backend::ClickHouse(_) => "ClickHouse",
+            },
         }
     }
 }

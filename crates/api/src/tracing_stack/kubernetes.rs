@@ -17,10 +17,6 @@ impl JsonSchema for FreeForm {
         "FreeForm".into()
     }
 
-    fn inline_schema() -> bool {
-        true
-    }
-
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "object",
@@ -83,10 +79,6 @@ impl<'de> Deserialize<'de> for Quantity {
 impl JsonSchema for Quantity {
     fn schema_name() -> Cow<'static, str> {
         "Quantity".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

@@ -87,13 +87,25 @@ const TAG: &str = "must not have a tag; remove the word that begins with \"!\"";
     "[a, , b]",
     "must have a value between two commas, such as `[a, b]`"
 )]
+#[case::no_comma(
+    "{a: 1 b: 2}",
+    "must have a comma between two values, such as `[a, b]`"
+)]
+#[case::unknown_escape(
+    r#""a\q""#,
+    r"must not have an unknown escape; use single quotes, such as `'a\b'`"
+)]
+#[case::text_after_a_quote(
+    "'a' b",
+    "invalid trailing content after single-quoted scalar; write a field as `probability: 1%` and the entry of a list as `- service: a`"
+)]
 #[case::other_bracket(
     "[a}",
     "mismatched bracket '[' closed by '}'; close each bracket, such as `{operations: [a, b]}`"
 )]
 #[case::colon_in_text(
     "a: b",
-    "must not have a second colon on the line; start a new line, or quote the text, such as `\"a: b\"`"
+    "must not have a colon here; indent a field like the one before, and quote text with a colon, such as `\"a: b\"`"
 )]
 #[case::control_character(
     "\u{7}",
@@ -171,6 +183,18 @@ fn rejects_tabs_as_indentation(#[case] text: String, #[case] line: usize) {
         errors(&text),
         format!(
             "p.yaml:{line}: must be indented with spaces, not with tabs, such as `  probability: 1%`\n"
+        )
+    );
+}
+
+#[rstest]
+#[case::too_little(POLICY.replace("    probability", "  probability").replace("  head:", "  head:\n    a: 1\n   b: 1"), 8)]
+#[case::no_colon(POLICY.replace("spec:", "spec"), 5)]
+fn rejects_wrong_indentation(#[case] text: String, #[case] line: usize) {
+    assert_eq!(
+        errors(&text),
+        format!(
+            "p.yaml:{line}: must be a field with a value, indented like the field before, such as `probability: 1%`\n"
         )
     );
 }

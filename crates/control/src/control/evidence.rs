@@ -14,7 +14,7 @@ use crate::{
     evidence::{ClientCounts, Evidence, NotCurrentReason, OperationEvidence, ServiceEvidence},
     publication::Publication,
     record::PlanState,
-    served_plan,
+    served_plan::decided_by,
     service::Service,
     stock_strategy,
 };
@@ -198,12 +198,6 @@ impl Control {
 fn decided_elsewhere(published: &Publication, policy: &PolicyKey) -> Option<Strategy> {
     let others = published.table.plan(policy.namespace.as_str(), "");
     decided_by(others.at(Timestamp::now())?, policy)
-}
-
-fn decided_by(strategies: &Strategies, policy: &PolicyKey) -> Option<Strategy> {
-    served_plan::assigned(strategies)
-        .find(|assigned| assigned.policy == policy.name)
-        .map(|assigned| assigned.strategy)
 }
 
 /// The operations that a policy decides the head of.

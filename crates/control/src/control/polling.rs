@@ -3,25 +3,32 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
-use spoor_policy::{Namespace, ServiceName};
+use spoor_policy::ServiceName;
 
 use super::Control;
-use crate::{pollers::PollSource, stock_strategy::StockStrategy};
+use crate::{
+    identity::Denied, metrics::Endpoint, pollers::PollSource, stock_strategy::StockStrategy,
+};
 
 impl Control {
-    /// The strategy for a client that polls, or `None` before the first publication.
+    /// The strategy for a client that polls.
     ///
     /// Records the request: clients that poll regularly count as instances.
     pub(crate) fn poll(
         &self,
-        namespace: Namespace,
+        endpoint: Endpoint,
         service: ServiceName,
         source: Option<&PollSource>,
-    ) -> Option<StockStrategy> {
+    ) -> Result<StockStrategy, Denied> {
+        let address = source.map(PollSource::address);
+        let namespace = self.0.settings.identify.polling(address, &service);
+        let namespace =
+            namespace.inspect_err(|denied| self.0.metrics.refused(endpoint, denied.reason()))?;
         let now = Instant::now();
         let key = (namespace, service);
         // Before the first publication a client is neither answered nor counted.
-        let published = self.0.published.load_full()?;
+        let published = self.0.published.load_full();
+        let published = published.ok_or(Denied::NotPublished)?;
         let known = self.0.services.get(&key);
         if let Some(source) = source {
             self.0.pollers.record(&key, source, now);
@@ -38,6 +45,7 @@ impl Control {
             connected + self.0.pollers.sharers(&key, source, now)
         };
         let default = self.0.settings.stock_default;
-        Some(StockStrategy::new(&strategies, default, instances))
+        self.0.metrics.polled(endpoint);
+        Ok(StockStrategy::new(&strategies, default, instances))
     }
 }

@@ -47,6 +47,9 @@ pub enum Denied {
     /// It is a pod, but not a Collector of a stack.
     #[error("only the Collector of a TracingStack may send metrics")]
     NotACollector,
+    /// It polls before the first publication.
+    #[error("no policies are published yet; ask again in a moment")]
+    NotPublished,
     /// Its identity could not be checked.
     #[error("identity could not be checked: {0}")]
     Unavailable(String),
@@ -67,6 +70,7 @@ impl Denied {
             Self::UnknownPod(_) => "UnknownPod",
             Self::UnknownPeer => "UnknownPeer",
             Self::NotACollector => "NotACollector",
+            Self::NotPublished => "NotPublished",
             Self::Unavailable(_) => "Unavailable",
         }
     }
@@ -82,7 +86,8 @@ impl Denied {
             | Self::NoService
             | Self::NotACollector => Code::PermissionDenied,
             // The watch of pods may lag behind a new pod, which then succeeds a moment later.
-            Self::UnknownPod(_) | Self::UnknownPeer | Self::Unavailable(_) => Code::Unavailable,
+            Self::UnknownPod(_) | Self::UnknownPeer => Code::Unavailable,
+            Self::NotPublished | Self::Unavailable(_) => Code::Unavailable,
         }
     }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use prost::Message;
 use spoor_policy::Version;
 use spoor_proto::spoor::control::v1 as proto;
 
@@ -93,15 +92,12 @@ impl Loan {
                 .unwrap_or_default(),
             factor: *factor,
         });
-        let message = proto::server_message::Message::Shares(proto::Shares {
+        let message = served_plan::encode(proto::server_message::Message::Shares(proto::Shares {
             version: Some(served_plan::version_to_proto(version)),
             number,
             shares: shares.collect(),
-        });
-        let message = proto::ServerMessage {
-            message: Some(message),
-        };
-        self.newest = Some((number, message.encode_to_vec().into()));
+        }));
+        self.newest = Some((number, message));
         self.pending.push((number, self.next.clone()));
     }
 }

@@ -37,18 +37,9 @@ impl SamplingManager for Sampling {
         let source = request
             .remote_addr()
             .map(|peer| PollSource::new(peer, user_agent));
-        let peer = source.as_ref().map(PollSource::address);
         let service = ServiceName::new(&request.get_ref().service_name)
             .map_err(|error| Status::invalid_argument(format!("serviceName {error}")))?;
-        let identified = control.settings().identify.polling(peer, &service);
-        let namespace = identified
-            .inspect_err(|denied| control.metrics().refused(Endpoint::Grpc, denied.reason()))?;
-        let strategy = control
-            .poll(namespace, service, source.as_ref())
-            .ok_or_else(|| {
-                Status::unavailable("no policies are published yet; ask again in a moment")
-            })?;
-        control.metrics().polled(Endpoint::Grpc);
+        let strategy = control.poll(Endpoint::Grpc, service, source.as_ref())?;
         Ok(Response::new(strategy.into_proto()))
     }
 }

@@ -5,13 +5,14 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
-    pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, future::BoxFuture, stream::try_unfold};
+use futures_util::{
+    future::BoxFuture,
+    stream::{BoxStream, try_unfold},
+};
 use http::{HeaderValue, header::CONTENT_TYPE};
 use prost::Message;
 use spoor_proto::spoor::control::v1::{ClientMessage, policy_stream_server};
@@ -75,12 +76,12 @@ impl Service<http::Request<Body>> for PolicyStreamService {
 
 struct Subscribe(Control);
 
-type Pushes = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
+type Pushes = BoxStream<'static, Result<Bytes, Status>>;
 
 impl StreamingService<ClientMessage> for Subscribe {
     type Response = Bytes;
     type ResponseStream = Pushes;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Pushes>, Status>> + Send>>;
+    type Future = BoxFuture<'static, Result<Response<Pushes>, Status>>;
 
     fn call(&mut self, request: Request<Streaming<ClientMessage>>) -> Self::Future {
         let subscription = Subscription::open(&self.0, request);

@@ -16,7 +16,6 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::{
     control::Control,
     identity::{Caller, Denied},
-    metrics::Endpoint,
     served_plan::ServedPlan,
     service::Outgoing,
     session::Session,
@@ -67,9 +66,7 @@ impl Subscription {
         request: Request<Streaming<ClientMessage>>,
     ) -> Result<Self, Status> {
         let Some(permit) = control.try_reserve_stream() else {
-            control
-                .metrics()
-                .refused(Endpoint::Stream, "TooManyClients");
+            control.count_refused_stream("TooManyClients");
             return Err(Status::with_error_details(
                 Code::ResourceExhausted,
                 "too many streams are open; try again later",
@@ -143,7 +140,7 @@ impl Subscription {
             Ok(Ok(None)) => return Ok(None),
             Ok(Err(status)) => return Err(status),
             Err(_) => {
-                self.control.metrics().refused(Endpoint::Stream, "NoHello");
+                self.control.count_refused_stream("NoHello");
                 return Err(Status::deadline_exceeded("no hello was received in time"));
             }
         };
@@ -157,11 +154,7 @@ impl Subscription {
         };
         let identity = identified
             .unwrap_or_else(|_| Err(Denied::Unavailable("timed out".to_owned())))
-            .inspect_err(|denied| {
-                self.control
-                    .metrics()
-                    .refused(Endpoint::Stream, denied.reason());
-            })?;
+            .inspect_err(|denied| self.control.count_refused_stream(denied.reason()))?;
         let (session, sent_plan) = Session::register(&self.control, &identity, &hello)?;
         let now = Instant::now();
         Ok(Some(ActiveStream {
@@ -211,7 +204,7 @@ impl Subscription {
     }
 
     fn reject(&self, reason: &'static str, detail: &str) -> Status {
-        self.control.metrics().refused(Endpoint::Stream, reason);
+        self.control.count_refused_stream(reason);
         Status::invalid_argument(detail)
     }
 }

@@ -26,7 +26,7 @@ async fn answer(lab: &Lab, path: &str) -> String {
 #[tokio::test]
 async fn probability_is_given_in_both_forms() {
     let lab = Lab::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
-    assert_snapshot!(answer(&lab, "/sampling?service=a").await, @r#"{"strategyType":"PROBABILISTIC","probabilisticSampling":{"samplingRate":0.01},"operationSampling":{"defaultSamplingProbability":0.01,"defaultLowerBoundTracesPerSecond":0.0,"perOperationStrategies":[],"defaultUpperBoundTracesPerSecond":0.0}}"#);
+    assert_snapshot!(answer(&lab, "/sampling?service=a").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":0.01,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[]},"probabilisticSampling":{"samplingRate":0.01},"strategyType":"PROBABILISTIC"}"#);
 }
 
 #[tokio::test]
@@ -37,8 +37,8 @@ async fn operations_have_their_own_probability() {
         policy("all", &[], percent("50%")),
     ];
     let lab = Lab::with(&policies).await;
-    assert_snapshot!(answer(&lab, "/?service=a").await, @r#"{"strategyType":"PROBABILISTIC","probabilisticSampling":{"samplingRate":0.5},"operationSampling":{"defaultSamplingProbability":0.5,"defaultLowerBoundTracesPerSecond":0.0,"perOperationStrategies":[{"operation":"GET /","probabilisticSampling":{"samplingRate":0.001}},{"operation":"GET /x","probabilisticSampling":{"samplingRate":0.001}}],"defaultUpperBoundTracesPerSecond":0.0}}"#);
-    assert_snapshot!(answer(&lab, "/sampling?service=b").await, @r#"{"strategyType":"PROBABILISTIC","probabilisticSampling":{"samplingRate":0.5},"operationSampling":{"defaultSamplingProbability":0.5,"defaultLowerBoundTracesPerSecond":0.0,"perOperationStrategies":[],"defaultUpperBoundTracesPerSecond":0.0}}"#);
+    assert_snapshot!(answer(&lab, "/?service=a").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":0.5,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[{"operation":"GET /","probabilisticSampling":{"samplingRate":0.001}},{"operation":"GET /x","probabilisticSampling":{"samplingRate":0.001}}]},"probabilisticSampling":{"samplingRate":0.5},"strategyType":"PROBABILISTIC"}"#);
+    assert_snapshot!(answer(&lab, "/sampling?service=b").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":0.5,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[]},"probabilisticSampling":{"samplingRate":0.5},"strategyType":"PROBABILISTIC"}"#);
 }
 
 #[tokio::test]
@@ -53,16 +53,16 @@ async fn rate_limit_is_a_whole_share_alone() {
         let request = http.get(format!("{}/sampling?service=a", lab.http));
         request.send().await.unwrap().text().await.unwrap()
     };
-    assert_snapshot!(ask().await, @r#"{"strategyType":"RATE_LIMITING","rateLimitingSampling":{"maxTracesPerSecond":3}}"#);
+    assert_snapshot!(ask().await, @r#"{"rateLimitingSampling":{"maxTracesPerSecond":3},"strategyType":"RATE_LIMITING"}"#);
     let mut client = lab.client("a", "1").await;
     client.plan().await;
-    assert_snapshot!(ask().await, @r#"{"strategyType":"RATE_LIMITING","rateLimitingSampling":{"maxTracesPerSecond":2}}"#);
+    assert_snapshot!(ask().await, @r#"{"rateLimitingSampling":{"maxTracesPerSecond":2},"strategyType":"RATE_LIMITING"}"#);
 }
 
 #[tokio::test]
 async fn default_is_to_sample_all() {
     let lab = Lab::with(&[]).await;
-    assert_snapshot!(answer(&lab, "/sampling?service=a&other=1").await, @r#"{"strategyType":"PROBABILISTIC","probabilisticSampling":{"samplingRate":1.0},"operationSampling":{"defaultSamplingProbability":1.0,"defaultLowerBoundTracesPerSecond":0.0,"perOperationStrategies":[],"defaultUpperBoundTracesPerSecond":0.0}}"#);
+    assert_snapshot!(answer(&lab, "/sampling?service=a&other=1").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":1.0,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[]},"probabilisticSampling":{"samplingRate":1.0},"strategyType":"PROBABILISTIC"}"#);
 }
 
 #[tokio::test]

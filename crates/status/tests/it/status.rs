@@ -4,7 +4,7 @@ use spoor_api::{
     SamplingPolicyStatus, read,
     status::{Condition, ConditionStatus},
 };
-use spoor_control::{Control, Instance, Settings};
+use spoor_control::{Control, ControlSettings, Instance};
 use spoor_policy::{Namespace, Policy, resolve};
 use spoor_status::{PolicyFindings, TailRules, invalid};
 
@@ -61,7 +61,7 @@ fn status(
 
 #[test]
 fn policy_for_a_service_without_instances() {
-    let control = Control::new(Settings::default());
+    let control = Control::new(ControlSettings::default());
     let policies = [policy(
         "one-percent",
         "{targets: [{service: service-x}], head: {probability: 1%}}",
@@ -72,7 +72,7 @@ fn policy_for_a_service_without_instances() {
 
 #[test]
 fn policy_for_a_misspelled_service() {
-    let control = Control::new(Settings::default());
+    let control = Control::new(ControlSettings::default());
     expect(&control, "service-a", &["pod-1"]);
     let policies = [policy(
         "one-percent",
@@ -91,7 +91,7 @@ fn policy_for_a_misspelled_service() {
 
 #[test]
 fn tail_rules_without_a_collector() {
-    let control = Control::new(Settings::default());
+    let control = Control::new(ControlSettings::default());
     expect(&control, "service-a", &["pod-1", "pod-2"]);
     let spec = "{targets: [{service: service-a}], head: {probability: 100%}, tail: {keep: [{name: errors, error: {}}], otherwise: 10%}}";
     let direct = TailRules::RouteIsDirect("tracing".to_owned());
@@ -101,7 +101,7 @@ fn tail_rules_without_a_collector() {
 
 #[test]
 fn tail_rules_alone_need_no_client() {
-    let control = Control::new(Settings::default());
+    let control = Control::new(ControlSettings::default());
     expect(&control, "service-a", &["pod-1"]);
     let spec = "{targets: [{service: service-a}], tail: {keep: [{name: errors, error: {}}], otherwise: 10%}}";
     let policies = [policy("errors", spec)];
@@ -120,7 +120,7 @@ fn tail_rules_alone_need_no_client() {
 
 #[test]
 fn overridden_policy() {
-    let control = Control::new(Settings::default());
+    let control = Control::new(ControlSettings::default());
     let policies = [
         policy("everything", "{head: {probability: 100%}}"),
         policy(
@@ -134,7 +134,7 @@ fn overridden_policy() {
 
 #[test]
 fn expired_policy() {
-    let control = Control::new(Settings::default());
+    let control = Control::new(ControlSettings::default());
     let spec = "{head: {probability: 100%}, expiresAt: \"2026-01-01T11:00:00Z\"}";
     let status = status(
         &control,
@@ -154,7 +154,7 @@ fn invalid_policy() {
 /// A status that was stored outlives the process that made it.
 #[test]
 fn keeps_transition_times() {
-    let control = Control::new(Settings::default());
+    let control = Control::new(ControlSettings::default());
     let policies = [policy("one-percent", "{head: {probability: 1%}}")];
     let mut before = status(&control, &policies, TailRules::InForce, &[]).conditions;
     for condition in &mut before {

@@ -38,18 +38,15 @@ impl BodyError {
 
 /// Reads and decompresses a body.
 pub(super) async fn read(body: Body, compression: Compression) -> Result<Bytes, BodyError> {
-    compression.decompress(as_sent(body).await?, MAX_BODY_BYTES, |_| Ok(()))
-}
-
-async fn as_sent(body: Body) -> Result<Bytes, BodyError> {
-    let read =
-        tokio::time::timeout(MAX_BODY_TIME, axum::body::to_bytes(body, MAX_BODY_BYTES)).await;
-    read.map_err(|_| BodyError::TimedOut)?.map_err(|error| {
+    let read = axum::body::to_bytes(body, MAX_BODY_BYTES);
+    let read = tokio::time::timeout(MAX_BODY_TIME, read).await;
+    let as_sent = read.map_err(|_| BodyError::TimedOut)?.map_err(|error| {
         let is_too_large = std::error::Error::source(&error)
             .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
         match is_too_large {
             true => BodyError::TooLarge,
             false => BodyError::Aborted(error),
         }
-    })
+    })?;
+    compression.decompress(as_sent, MAX_BODY_BYTES, |_| Ok(()))
 }
