@@ -80,7 +80,7 @@ pub enum ApplyError {
     /// A call to the API server failed.
     #[error("cannot {action} {kind} {key}")]
     Call {
-        /// What the call was to do: read, apply or delete.
+        /// The purpose of the call: read, apply or delete.
         action: &'static str,
         /// The kind of the object, or its status.
         kind: String,
