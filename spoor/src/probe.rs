@@ -11,7 +11,7 @@ use spoor_load::TraceResponse;
 use spoor_runtime::with_causes;
 use spoor_traces::tree::members;
 
-use crate::cli::{http_url, out::say};
+use crate::cli::{counted, http_url, out::say};
 use crate::traces::{Source, TraceClient};
 use complete::CompleteTrace;
 
@@ -50,9 +50,9 @@ pub struct ProbeArgs {
 /// The requests and responses so far.
 #[derive(Debug, Default)]
 struct Progress {
-    sent: u32,
-    answered: u32,
-    sampled: u32,
+    sent: usize,
+    answered: usize,
+    sampled: usize,
     /// The error of the last attempt.
     last_error: Option<anyhow::Error>,
 }
@@ -128,10 +128,8 @@ impl fmt::Display for Progress {
             sampled,
             last_error,
         } = self;
-        write!(
-            f,
-            "{sent} requests sent, {answered} answered, {sampled} sampled"
-        )?;
+        let sent = counted(*sent, "request", "requests");
+        write!(f, "{sent} sent, {answered} answered, {sampled} sampled")?;
         if *answered > 0 && *sampled == 0 {
             write!(f, " (a policy may sample too few)")?;
         }

@@ -66,6 +66,10 @@ pub(super) async fn run(ports: LabPorts, output: Output) -> anyhow::Result<bool>
     let toured = stages(&lab, is_text, started_in).await;
     // Before the result is looked at: the lab is stopped after a failure too.
     let stopped = lab.stop().await;
+    // Only now: until the lab has stopped, it writes into the folder.
+    if let Err(error) = folder.close() {
+        tracing::warn!(%error, "cannot remove the tour's folder");
+    }
     let (results, restarted) = toured?;
     let passed = restarted.is_empty() && results.iter().all(RateResult::passed);
     if is_text {
