@@ -4,6 +4,7 @@ mod limit;
 mod listings;
 mod search;
 
+use parking_lot::Mutex;
 use spoor_policy::Probability;
 use spoor_proto::{
     DESCRIPTORS,
@@ -17,6 +18,7 @@ use spoor_telemetry::{
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+use limit::TokenBucket;
 use search::Search;
 
 pub use limit::{InvalidRateLimit, RateLimit};
@@ -74,7 +76,13 @@ impl Program for MarketplaceArgs {
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
-        let search = Search::new(self.name, self.latency, self.error_rate, self.rate_limit);
+        let search = Search {
+            name: self.name,
+            latency: self.latency,
+            error_rate: self.error_rate,
+            limit: self.rate_limit,
+            bucket: Mutex::new(TokenBucket::new(self.rate_limit)),
+        };
         let server = Grpc {
             routes: Routes::new(MarketplaceServer::new(search)),
             services: vec![SERVICE_NAME],

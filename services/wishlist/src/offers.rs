@@ -27,18 +27,19 @@ use spoor_telemetry::{
     grpc::PeerUrl,
     serve::{GRACE, Grpc, Listen, Ports, Program, ServeError},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use counts::SearchCounters;
 use marketplace::{Marketplace, SearchLimits};
 use metrics::StateCollector;
-use service::Service;
+use service::{MAX_WATCHERS, Service};
 use store::OfferStore;
 use watcher::Watcher;
 
 pub use peers::{InvalidMarketplaces, Peers};
+pub(crate) use store::MAX_OFFERS;
 
 /// The most new wishes that wait for a search. Further ones wait for the next round.
 const MAX_TASKS: usize = 256;
@@ -125,7 +126,12 @@ impl Program for OffersArgs {
                 stop: stop.clone(),
             },
         };
-        let service = Service::new(store, tasks, stop.clone());
+        let service = Service {
+            store,
+            tasks,
+            watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+            stop: stop.clone(),
+        };
         let server = Grpc {
             routes: Routes::new(OffersServer::new(service)),
             services: vec![SERVICE_NAME],
@@ -151,7 +157,7 @@ impl OffersArgs {
         telemetry
             .metrics()
             .register(|registry| counts.register(registry));
-        let peers = self.marketplaces.clone().into_vec().into_iter();
+        let peers = self.marketplaces.0.iter().cloned();
         peers
             .map(|peer| Marketplace::new(peer, telemetry, counts.clone()))
             .collect()
