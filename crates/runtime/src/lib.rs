@@ -9,6 +9,7 @@ mod compression;
 mod current;
 mod hints;
 mod introspection;
+mod list_budget;
 mod listen;
 mod log_limit;
 mod logs;
@@ -25,6 +26,7 @@ pub use compression::{ACCEPTED_ENCODINGS, Compression, DecompressError};
 pub use current::trace_id;
 pub use hints::{Api, with_hints};
 pub use introspection::{Health, ReflectionError, with_introspection};
+pub use list_budget::{ListBudget, ListBudgetSpent};
 pub use listen::{
     AllowedHosts, BindError, CutOff, Limits, Listener, Sockets, bind, by_protocol, grpc_fallback,
 };

@@ -1,6 +1,7 @@
 //! HTTP: the server layer, at an edge and inside the mesh, its problem documents, and the client
 //! to a peer.
 
+mod assets;
 mod attributes;
 mod bounds;
 mod client;
@@ -11,11 +12,12 @@ mod rest;
 mod server;
 mod untraced;
 
+pub use assets::assets;
 pub use bounds::{Bounds, bounded};
 pub use client::{HttpClient, HttpClientLayer, HttpClientState};
 pub use guard::guarded;
 pub use peer::{Peer, PeerCallError};
 pub(crate) use server::Callers;
 pub use server::{HttpServer, HttpServerLayer, HttpServerState};
-pub use spoor_runtime::Problem;
+pub use spoor_runtime::{ListBudget, ListBudgetSpent, Problem};
 pub use untraced::{InvalidUntracedPaths, UntracedPaths};

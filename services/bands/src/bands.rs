@@ -1,6 +1,5 @@
 //! bands: an edge that serves bands with their reviews over HTTP.
 
-mod catalogue;
 mod edge;
 mod reviews;
 
@@ -10,8 +9,9 @@ use spoor_telemetry::{
     PeerUrl, duration,
     serve::{GRACE, Program, ServeError, Server},
 };
+use uuid::Uuid;
 
-use crate::{Id, response::with_limits};
+use crate::{catalogue::BANDS, response::with_limits};
 use reviews::Reviews;
 
 /// The settings of bands.
@@ -49,6 +49,6 @@ impl Program for BandsArgs {
 }
 
 /// The IDs of all bands.
-pub fn known() -> impl Iterator<Item = Id> {
-    catalogue::ALL.iter().map(|band| band.id)
+pub fn known() -> impl Iterator<Item = Uuid> {
+    BANDS.iter().map(|band| band.id)
 }

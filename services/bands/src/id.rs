@@ -1,48 +1,24 @@
-//! IDs of bands and reviews.
-
-use std::fmt;
+//! IDs of bands and reviews in paths.
 
 use axum::extract::{FromRequestParts, Path};
 use http::{StatusCode, request::Parts};
-use serde::{Serialize, Serializer};
 use spoor_telemetry::http::Problem;
 use uuid::Uuid;
 
-/// A UUID in the hyphenated form of RFC 9562.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Id(Uuid);
+/// The UUID in a path, in the hyphenated form of RFC 9562.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Id(pub(crate) Uuid);
 
 /// The length of the text.
 const LENGTH: usize = 36;
 /// The most characters of an invalid ID that an error repeats.
 const MAX_SHOWN: usize = 64;
 
-impl Id {
-    /// Parses an ID in upper or lower case.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        // `Uuid::try_parse` also accepts other forms, such as one without hyphens.
-        let hyphenated = text.len() == LENGTH;
-        hyphenated
-            .then(|| Uuid::try_parse(text).ok().map(Self))
-            .flatten()
-    }
-
-    pub(crate) const fn known(value: u128) -> Self {
-        Self(Uuid::from_u128(value))
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.hyphenated().fmt(f)
-    }
-}
-
-impl Serialize for Id {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(self)
-    }
+/// Parses an ID in upper or lower case.
+fn parse(text: &str) -> Option<Uuid> {
+    // `Uuid::try_parse` also accepts other forms, such as one without hyphens.
+    let id = Uuid::try_parse(text).ok();
+    id.filter(|_| text.len() == LENGTH)
 }
 
 /// Extracts `{uuid}` from the path. An invalid one is a 422 that repeats it.
@@ -55,7 +31,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
         };
         let shown = || text.chars().take(MAX_SHOWN).collect::<String>();
         // Quoted as by `Debug`, so that control characters are escaped.
-        Self::parse(&text).ok_or_else(|| malformed(&format!("{:?}", shown())))
+        let id = parse(&text).ok_or_else(|| malformed(&format!("{:?}", shown())))?;
+        Ok(Self(id))
     }
 }
 
@@ -81,19 +58,19 @@ mod tests {
     #[case("3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6g", false)]
     #[case("", false)]
     fn only_hyphenated_ids_are_valid(#[case] text: &str, #[case] valid: bool) {
-        assert_eq!(Id::parse(text).is_some(), valid);
+        assert_eq!(parse(text).is_some(), valid);
     }
 
     proptest! {
         #[test]
         fn displayed_ids_parse_to_the_same(value: u128) {
-            let id = Id::known(value);
-            prop_assert_eq!(Id::parse(&id.to_string()), Some(id));
+            let id = Uuid::from_u128(value);
+            prop_assert_eq!(parse(&id.to_string()), Some(id));
         }
 
         #[test]
         fn any_text_is_parsed_without_panic(text in "\\PC{0,40}|[0-9a-f-]{36}") {
-            if let Some(id) = Id::parse(&text) {
+            if let Some(id) = parse(&text) {
                 prop_assert_eq!(id.to_string(), text.to_lowercase());
             }
         }

@@ -6,8 +6,7 @@ use axum::{Json, Router, routing::get};
 use jiff::{Timestamp, Unit};
 use serde::{Serialize, Serializer};
 use spoor_telemetry::http::{Bounds, bounded};
-
-use crate::Id;
+use uuid::Uuid;
 
 /// The most requests in progress. More are refused.
 const MAX_REQUESTS: usize = 1024;
@@ -15,7 +14,7 @@ const MAX_REQUESTS: usize = 1024;
 /// A response about an item with an ID.
 #[derive(Debug, Serialize)]
 pub(crate) struct Response<T> {
-    pub(crate) uuid: Id,
+    pub(crate) uuid: Uuid,
     /// The time at which the item was created.
     #[serde(serialize_with = "as_text")]
     pub(crate) created: Timestamp,
@@ -27,7 +26,7 @@ pub(crate) struct Response<T> {
 
 impl<T> Response<T> {
     /// Creates a response that is complete now.
-    pub(crate) fn new(uuid: Id, created: Timestamp, result: T) -> Self {
+    pub(crate) fn new(uuid: Uuid, created: Timestamp, result: T) -> Self {
         Self {
             uuid,
             created,
@@ -37,14 +36,9 @@ impl<T> Response<T> {
     }
 }
 
-#[derive(Serialize)]
-struct Health {
-    status: &'static str,
-}
-
 /// Adds the health route and the limits. `deadline` is the maximum time for a request.
 pub(crate) fn with_limits(router: Router, deadline: Duration) -> Router {
-    let health = get(async || Json(Health { status: "ok" }));
+    let health = get(async || Json(serde_json::json!({"status": "ok"})));
     let bounds = Bounds {
         at_once: MAX_REQUESTS,
         // All routes are GET, which has no body.

@@ -1,7 +1,5 @@
 //! reviews: reviews of bands over HTTP, for services in the mesh.
 
-mod catalogue;
-
 use std::time::Duration;
 
 use axum::{Json, Router, routing::get};
@@ -11,9 +9,11 @@ use spoor_telemetry::{
     http::Problem,
     serve::{GRACE, Program, ServeError, Server},
 };
+use uuid::Uuid;
 
 use crate::{
-    Id,
+    catalogue,
+    id::Id,
     response::{Response, with_limits},
 };
 
@@ -36,8 +36,8 @@ impl Program for ReviewsArgs {
 }
 
 /// The IDs of all reviews.
-pub fn known() -> impl Iterator<Item = Id> {
-    catalogue::ALL.iter().map(|review| review.id)
+pub fn known() -> impl Iterator<Item = Uuid> {
+    catalogue::reviews().map(|review| review.id)
 }
 
 #[derive(Debug, Serialize)]
@@ -45,9 +45,8 @@ struct Text {
     body: &'static str,
 }
 
-async fn review(id: Id) -> Result<Json<Response<Text>>, Problem> {
-    let found = catalogue::ALL.iter().find(|review| review.id == id);
-    let Some(review) = found else {
+async fn review(Id(id): Id) -> Result<Json<Response<Text>>, Problem> {
+    let Some(review) = catalogue::reviews().find(|review| review.id == id) else {
         let detail = format!("uuid: no review {id}");
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     };

@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use spoor_telemetry::{
     Telemetry,
     duration::parse_deadline,
-    http::{Bounds, bounded},
+    http::{Bounds, ListBudget, bounded},
     serve::{GRACE, Program, ServeError, Server},
 };
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,9 @@ pub use store::{InvalidRedisUrl, RedisUrl};
 const MAX_BODY_BYTES: usize = 8 * 1024;
 /// The most requests in progress. More are refused.
 const MAX_REQUESTS: usize = 1024;
+/// The most tasks in the lists that are being built: 16 of the longest, or about 50 MB, since a task
+/// takes 3 kB as fields of Redis and in JSON.
+const MAX_LISTED_AT_ONCE: u16 = 16_000;
 
 /// The settings of tasks.
 #[derive(clap::Args, Clone, Debug)]
@@ -83,7 +86,7 @@ impl Program for TasksArgs {
 
     async fn serve(self, server: Server) -> Result<(), TasksError> {
         let store = self.store(&server.telemetry)?;
-        let metrics = Arc::new(Metrics::new(store.kind()));
+        let metrics = Arc::new(Metrics::new(store.name()));
         server
             .telemetry
             .metrics()
@@ -91,6 +94,7 @@ impl Program for TasksArgs {
         let api = Api {
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
+            lists: ListBudget::new(MAX_LISTED_AT_ONCE),
         };
         let bounds = Bounds {
             at_once: MAX_REQUESTS,

@@ -103,12 +103,6 @@ impl Channels {
             .map(Self)
             .ok_or_else(|| InvalidChannels(format!("{values:?}")))
     }
-
-    /// The values for red, green and blue.
-    #[must_use]
-    pub fn get(self) -> [f32; CHANNELS] {
-        self.0
-    }
 }
 
 impl Input {
@@ -160,23 +154,16 @@ impl From<Input> for v1::Input {
     }
 }
 
-impl TryFrom<&v1::Input> for Input {
+impl TryFrom<Option<&v1::Input>> for Input {
     type Error = InvalidInput;
 
-    fn try_from(input: &v1::Input) -> Result<Self, InvalidInput> {
+    fn try_from(input: Option<&v1::Input>) -> Result<Self, InvalidInput> {
+        let input = input.ok_or(InvalidInput::Missing)?;
         Self::new(
             Size::new(input.width, input.height)?,
             Channels::new(&input.mean)?,
             Channels::new(&input.std)?,
         )
-    }
-}
-
-impl TryFrom<Option<&v1::Input>> for Input {
-    type Error = InvalidInput;
-
-    fn try_from(input: Option<&v1::Input>) -> Result<Self, InvalidInput> {
-        input.ok_or(InvalidInput::Missing)?.try_into()
     }
 }
 
@@ -259,7 +246,10 @@ mod tests {
     fn a_message_converts_to_the_same_input() {
         let size = Size::new(32, 16).unwrap();
         let input = Input::new(size, Channels::IMAGENET_MEAN, Channels::IMAGENET_STD).unwrap();
-        assert_eq!(Input::try_from(&v1::Input::from(input)).unwrap(), input);
+        assert_eq!(
+            Input::try_from(Some(&v1::Input::from(input))).unwrap(),
+            input
+        );
         assert_eq!(input.byte_count(), 3 * 32 * 16 * 4);
     }
 }

@@ -22,8 +22,7 @@ use service::Service;
 
 pub use built_in::BuiltIn;
 pub use file::OpenModelError;
-pub use lazy::LoadModelError;
-pub use network::{ClassifyError, LoadNetworkError, Network, Score};
+pub use network::{ClassifyError, LoadModelError, Network};
 pub use properties::{ModelProperties, Overrides, UnsupportedModel};
 
 /// The bytes of a tensor's message besides its values.
@@ -133,7 +132,7 @@ impl ModelArgs {
     /// [`ModelError`] if the model or a setting is invalid.
     pub fn load(self) -> Result<(ModelProperties, Network), ModelError> {
         let (source, properties) = self.read()?;
-        let network = Network::load(&source, &properties).map_err(LoadModelError::from)?;
+        let network = Network::load(&source, &properties)?;
         Ok((properties, network))
     }
 

@@ -19,10 +19,7 @@ pub(crate) struct Workers {
 }
 
 /// A reservation for a job that waits or runs. It ends when all its clones are dropped.
-#[derive(Clone, Debug)]
-pub(crate) struct Slot {
-    _permit: Arc<OwnedSemaphorePermit>,
-}
+pub(crate) type Slot = Arc<OwnedSemaphorePermit>;
 
 /// The error if all slots are reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,10 +44,7 @@ impl Workers {
     /// Reserves a slot, if one is free.
     pub(crate) fn reserve(&self) -> Result<Slot, QueueFull> {
         let permit = Arc::clone(&self.slots).try_acquire_owned();
-        let slot = |permit| Slot {
-            _permit: Arc::new(permit),
-        };
-        permit.map(slot).map_err(|_| QueueFull)
+        permit.map(Arc::new).map_err(|_| QueueFull)
     }
 
     /// Runs a job in the current span when a CPU is free. Waiting has a span of its own. A job that

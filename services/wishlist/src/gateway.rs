@@ -11,23 +11,30 @@ mod updates;
 mod view;
 mod wishes;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use axum::Router;
 use spoor_proto::spoor::wishlist::v1::wishlist_client::WishlistClient;
 use spoor_telemetry::{
     duration::parse_deadline,
     grpc::{Channel, PeerUrl},
-    http::{Bounds, Peer, bounded, guarded},
+    http::{Bounds, ListBudget, ListBudgetSpent, Peer, bounded, guarded},
     serve::{GRACE, Program, ServeError, Server},
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 use jaeger::Jaeger;
 use offers::Offers;
 use updates::Updates;
 use wishes::{Wish, WishError, Wishes};
 
-use crate::WishName;
+use crate::{WishName, wishlist::MAX_WISHES};
 
 pub use traces::{InvalidTraceUrl, TraceUrl};
 
@@ -49,6 +56,10 @@ const EXTRA_TIME: Duration = Duration::from_secs(3);
 
 /// The most requests in progress. More are refused.
 const MAX_REQUESTS: usize = 1024;
+
+/// The most wishes and offers in the lists that are being built: 16 times all that there can be, or
+/// about 150 MB, since one takes up to 3 kB as a message and in HTML.
+const MAX_LISTED_AT_ONCE: u16 = 48_000;
 
 /// The settings of gateway.
 #[derive(clap::Args, Clone, Debug)]
@@ -110,6 +121,7 @@ impl Program for GatewayArgs {
         let wishes = Wishes {
             client: WishlistClient::new(server.telemetry.grpc_channel(&wishlist)),
             deadline,
+            last_len: Arc::new(AtomicU32::new(MAX_WISHES.into())),
         };
         let peer = server.telemetry.http_peer(&jaeger, deadline);
         let jaeger = Jaeger::new(peer.clone(), &jaeger);
@@ -122,6 +134,7 @@ impl Program for GatewayArgs {
             offers,
             updates: updates.clone(),
             trace_url,
+            lists: ListBudget::new(MAX_LISTED_AT_ONCE),
         };
         let longest = longest_request(deadline);
         // Merged last, since the proxy has bounds and a security policy of its own.
@@ -148,9 +161,19 @@ struct Gateway {
     offers: Offers,
     updates: Updates,
     trace_url: TraceUrl,
+    lists: ListBudget,
 }
 
 impl Gateway {
+    /// Reserves memory for the wishes and offers of one response.
+    async fn reserve(&self) -> Result<OwnedSemaphorePermit, ListBudgetSpent> {
+        // As many as the last time, since a reply is in memory once it tells how many there are.
+        // Always as many as there can be would let few requests wait for a slow wishlist.
+        let [wishes, offers] = [&self.wishes.last_len, &self.offers.last_len];
+        let entries = wishes.load(Relaxed).saturating_add(offers.load(Relaxed));
+        self.lists.reserve(entries).await
+    }
+
     /// Adds a wish and starts a search for offers.
     async fn add_wish(&self, name: &WishName) -> Result<Wish, WishError> {
         let wish = self.wishes.clone().add(name).await?;

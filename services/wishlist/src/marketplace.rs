@@ -4,6 +4,7 @@ mod limit;
 mod listings;
 mod search;
 
+use parking_lot::Mutex;
 use spoor_policy::Probability;
 use spoor_proto::{DESCRIPTORS, spoor::marketplace::v1::marketplace_server::MarketplaceServer};
 use spoor_telemetry::{
@@ -11,6 +12,7 @@ use spoor_telemetry::{
     serve::{Grpc, Program, ServeError, Server},
 };
 
+use limit::TokenBucket;
 use search::Search;
 
 pub use limit::{InvalidRateLimit, RateLimit};
@@ -56,7 +58,13 @@ impl Program for MarketplaceArgs {
     type Error = ServeError;
 
     async fn serve(self, server: Server) -> Result<(), ServeError> {
-        let search = Search::new(self.name, self.latency, self.error_rate, self.rate_limit);
+        let search = Search {
+            name: self.name,
+            latency: self.latency,
+            error_rate: self.error_rate,
+            limit: self.rate_limit,
+            bucket: Mutex::new(TokenBucket::new(self.rate_limit)),
+        };
         let service = Grpc::new(MarketplaceServer::new(search), DESCRIPTORS);
         server.serve_grpc(service).await
     }

@@ -26,16 +26,17 @@ use spoor_telemetry::{
     grpc::PeerUrl,
     serve::{Grpc, Program, ServeError, Server},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use counts::SearchCounters;
 use marketplace::{Marketplace, SearchLimits};
 use metrics::StateCollector;
-use service::Service;
+use service::{MAX_WATCHERS, Service};
 use store::OfferStore;
 use watcher::Watcher;
 
 pub use peers::{InvalidMarketplaces, Peers};
+pub(crate) use store::MAX_OFFERS;
 
 /// The most new wishes that wait for a search. Further ones wait for the next round.
 const MAX_TASKS: usize = 256;
@@ -111,7 +112,12 @@ impl Program for OffersArgs {
                 stop: stop.clone(),
             },
         };
-        let service = OffersServer::new(Service::new(store, tasks, stop.clone()));
+        let service = OffersServer::new(Service {
+            store,
+            tasks,
+            watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+            stop: stop.clone(),
+        });
         let watching = async {
             tokio::join!(watcher.run_tasks(queue), watcher.run_rounds(self.every));
         };
@@ -130,7 +136,7 @@ impl OffersArgs {
         telemetry
             .metrics()
             .register(|registry| counts.register(registry));
-        let peers = self.marketplaces.clone().into_vec().into_iter();
+        let peers = self.marketplaces.0.iter().cloned();
         peers
             .map(|peer| Marketplace::new(peer, telemetry, counts.clone()))
             .collect()

@@ -42,7 +42,10 @@ impl Edge {
     pub(super) fn router(self) -> Router {
         // Shedding is outside the limit: further requests are refused instead of queued.
         let limits = ServiceBuilder::new()
-            .layer(HandleErrorLayer::new(async |_overload| busy()))
+            .layer(HandleErrorLayer::new(async |_overload| {
+                let detail = "too many requests in progress; try again in a moment";
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            }))
             .load_shed()
             .concurrency_limit(MAX_REQUESTS);
         Router::new()
@@ -78,11 +81,4 @@ async fn handle(
         result: reply.result.to_string(),
         trace_id: trace_id().map(|id| id.to_string()),
     }))
-}
-
-fn busy() -> Problem {
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "too many requests in progress; try again in a moment",
-    )
 }

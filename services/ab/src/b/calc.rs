@@ -3,7 +3,7 @@
 use std::{fmt, num::ParseIntError, str::FromStr, sync::Arc, thread};
 
 use tokio::{sync::Semaphore, task};
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 /// Rounds of `heavy_calc`, each of about a microsecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,9 +51,7 @@ impl Rounds {
 /// Runs `heavy_calc` on threads other than those that serve requests, at most one per CPU: further
 /// requests wait instead of slowing each other down.
 #[derive(Clone, Debug)]
-pub(super) struct Calculator {
-    slots: Arc<Semaphore>,
-}
+pub(super) struct Calculator(Arc<Semaphore>);
 
 /// The error if the computing thread panicked.
 #[derive(Debug, thiserror::Error)]
@@ -63,9 +61,7 @@ pub(super) struct CalcError(#[from] task::JoinError);
 impl Calculator {
     pub(super) fn new() -> Self {
         let cpus = thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            slots: Arc::new(Semaphore::new(cpus)),
-        }
+        Self(Arc::new(Semaphore::new(cpus)))
     }
 
     /// Computes the rounds in a span of their own. Zero rounds make no span.
@@ -77,17 +73,13 @@ impl Calculator {
         if rounds <= Rounds::MAX_INLINE {
             return Ok(span.in_scope(|| heavy_calc(rounds)));
         }
-        self.run_on_thread(rounds).instrument(span).await
-    }
-
-    async fn run_on_thread(&self, rounds: Rounds) -> Result<u64, CalcError> {
         // The semaphore is never closed, so acquiring does not fail.
-        let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
-        // `spawn_blocking` does not carry the current span to its thread.
-        let span = Span::current();
+        let waiting = Arc::clone(&self.0).acquire_owned().instrument(span.clone());
+        let slot = waiting.await.ok();
         let work = move || {
             // Occupied until the computation ends, even if the request is cancelled before.
             let _slot = slot;
+            // `spawn_blocking` does not carry the current span to its thread.
             span.in_scope(|| heavy_calc(rounds))
         };
         Ok(task::spawn_blocking(work).await?)

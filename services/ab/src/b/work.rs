@@ -36,7 +36,9 @@ impl ServiceB for Work {
             .map_err(|error| Status::internal(error.to_string()))?;
         // Only after the work, so that failed requests take as long as others.
         if strikes(self.error_rate) {
-            return Err(failure(self.error_rate));
+            let error = DeliberateFailure(self.error_rate);
+            tracing::error!(error = &error as &dyn Error, "request failed");
+            return Err(Status::internal(error.to_string()));
         }
         let waited_millis = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         Ok(Response::new(WorkReply {
@@ -74,9 +76,3 @@ impl Work {
 #[derive(Debug, thiserror::Error)]
 #[error("failed on purpose, as {0} of the requests do")]
 struct DeliberateFailure(Probability);
-
-fn failure(rate: Probability) -> Status {
-    let error = DeliberateFailure(rate);
-    tracing::error!(error = &error as &dyn Error, "request failed");
-    Status::internal(error.to_string())
-}

@@ -4,12 +4,10 @@ use axum::{Json, Router, extract::State, routing::get};
 use http::StatusCode;
 use serde::Serialize;
 use spoor_telemetry::http::Problem;
+use uuid::Uuid;
 
-use super::{
-    catalogue,
-    reviews::{Fetched, Review, Reviews},
-};
-use crate::{Id, response::Response};
+use super::reviews::{Fetched, Review, Reviews};
+use crate::{catalogue::BANDS, id::Id, response::Response};
 
 /// A band with its reviews.
 #[derive(Debug, Serialize)]
@@ -29,7 +27,7 @@ struct List {
 
 #[derive(Debug, Serialize)]
 struct BandSummary {
-    uuid: Id,
+    uuid: Uuid,
     name: &'static str,
 }
 
@@ -41,7 +39,7 @@ pub(super) fn router(reviews: Reviews) -> Router {
 }
 
 async fn list() -> Json<List> {
-    let bands = catalogue::ALL.iter().map(|band| BandSummary {
+    let bands = BANDS.iter().map(|band| BandSummary {
         uuid: band.id,
         name: band.name,
     });
@@ -50,12 +48,13 @@ async fn list() -> Json<List> {
     })
 }
 
-async fn band(State(reviews): State<Reviews>, id: Id) -> Result<Json<Response<Band>>, Problem> {
-    let Some(band) = catalogue::ALL.iter().find(|band| band.id == id) else {
+async fn band(State(reviews): State<Reviews>, Id(id): Id) -> Result<Json<Response<Band>>, Problem> {
+    let Some(band) = BANDS.iter().find(|band| band.id == id) else {
         let detail = format!("uuid: no band {id}; GET /bands lists all");
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     };
-    let Fetched { reviews, degraded } = reviews.fetch(&band.reviews).await;
+    let Fetched { reviews, degraded } =
+        reviews.fetch(band.reviews.each_ref().map(|it| it.id)).await;
     let result = Band {
         name: band.name,
         reviews,

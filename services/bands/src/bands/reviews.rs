@@ -6,8 +6,7 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use spoor_telemetry::http::{Peer, PeerCallError};
-
-use crate::Id;
+use uuid::Uuid;
 
 /// The longest response accepted.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
@@ -19,7 +18,7 @@ pub(super) struct Reviews(pub(super) Peer);
 /// A review.
 #[derive(Debug, Serialize)]
 pub(super) struct Review {
-    uuid: Id,
+    uuid: Uuid,
     body: String,
 }
 
@@ -55,8 +54,8 @@ struct Text {
 
 impl Reviews {
     /// Fetches reviews concurrently.
-    pub(super) async fn fetch(&self, ids: &[Id]) -> Fetched {
-        let results = join_all(ids.iter().map(|id| self.fetch_one(*id))).await;
+    pub(super) async fn fetch(&self, ids: [Uuid; 2]) -> Fetched {
+        let results = join_all(ids.map(|id| self.fetch_one(id))).await;
         let mut reviews = Vec::with_capacity(ids.len());
         let mut degraded = None;
         for result in results {
@@ -77,7 +76,7 @@ impl Reviews {
         }
     }
 
-    async fn fetch_one(&self, uuid: Id) -> Result<Review, FetchError> {
+    async fn fetch_one(&self, uuid: Uuid) -> Result<Review, FetchError> {
         let path = format!("/reviews/{uuid}");
         let response = self.0.get(&path, MAX_RESPONSE_BYTES).await?;
         if response.status() != StatusCode::OK {

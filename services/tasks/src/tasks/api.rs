@@ -10,34 +10,28 @@ use axum::{
 };
 use http::{StatusCode, header};
 use serde::Serialize;
-use spoor_telemetry::http::Problem;
+use spoor_telemetry::http::{ListBudget, Problem};
 
 use super::{
     input::{Listing, NewTask, TaskId},
     metrics::Metrics,
-    service::TaskService,
     store::{SharedStore, StoreError},
-    task::{Moment, Priority, Task, Title},
+    task::{Moment, Task},
 };
 
-/// The state of the handlers.
+/// The state of the handlers, with operations on tasks.
 #[derive(Clone)]
 pub(super) struct Api {
     pub(super) store: SharedStore,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) lists: ListBudget,
 }
 
 /// A task in a response.
 #[derive(Debug, Serialize)]
 struct TaskResponse {
-    id: String,
-    title: Title,
-    priority: Priority,
-    created: Moment,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    due: Option<Moment>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    completed: Option<Moment>,
+    #[serde(flatten)]
+    task: Task,
     overdue: bool,
 }
 
@@ -64,17 +58,13 @@ impl Api {
             .route("/health", get(health))
             .with_state(self)
     }
-
-    fn tasks(&self) -> TaskService<'_> {
-        TaskService {
-            store: &*self.store,
-            metrics: &self.metrics,
-        }
-    }
 }
 
-async fn create(State(api): State<Api>, new: NewTask) -> Result<impl IntoResponse, Problem> {
-    let task = api.tasks().create(new.into_task()).await?;
+async fn create(
+    State(api): State<Api>,
+    NewTask(task): NewTask,
+) -> Result<impl IntoResponse, Problem> {
+    let task = api.create(task).await?;
     let location = [(header::LOCATION, format!("/tasks/{}", task.id))];
     Ok((
         StatusCode::CREATED,
@@ -84,7 +74,8 @@ async fn create(State(api): State<Api>, new: NewTask) -> Result<impl IntoRespons
 }
 
 async fn list(State(api): State<Api>, listing: Listing) -> Result<Json<List>, Problem> {
-    let tasks = api.tasks().list(listing).await?;
+    let _reserved = api.lists.reserve(listing.limit.into()).await?;
+    let tasks = api.list(listing).await?;
     let tasks = tasks.into_iter().map(TaskResponse::from).collect();
     Ok(Json(List { tasks }))
 }
@@ -93,7 +84,7 @@ async fn get_one(
     State(api): State<Api>,
     TaskId(id): TaskId,
 ) -> Result<Json<TaskResponse>, Problem> {
-    let task = api.tasks().get(id).await?.ok_or_else(unknown)?;
+    let task = api.get(id).await?.ok_or_else(unknown)?;
     Ok(Json(task.into()))
 }
 
@@ -101,12 +92,12 @@ async fn complete(
     State(api): State<Api>,
     TaskId(id): TaskId,
 ) -> Result<Json<TaskResponse>, Problem> {
-    let task = api.tasks().complete(id).await?.ok_or_else(unknown)?;
+    let task = api.complete(id).await?.ok_or_else(unknown)?;
     Ok(Json(task.into()))
 }
 
 async fn delete(State(api): State<Api>, TaskId(id): TaskId) -> Result<StatusCode, Problem> {
-    match api.tasks().delete(id).await? {
+    match api.delete(id).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(unknown()),
     }
@@ -119,7 +110,7 @@ async fn health(State(api): State<Api>) -> Json<Health> {
     let counted = api.store.count(Moment::now()).await;
     Json(Health {
         status: if counted.is_ok() { "ok" } else { "degraded" },
-        store: api.store.kind().as_str(),
+        store: api.store.name(),
         reason: counted.err().map(|error| error.to_string()),
     })
 }
@@ -132,12 +123,7 @@ impl From<Task> for TaskResponse {
     fn from(task: Task) -> Self {
         Self {
             overdue: task.is_overdue(Moment::now()),
-            id: task.id.to_string(),
-            title: task.title,
-            priority: task.priority,
-            created: task.created,
-            due: task.due,
-            completed: task.completed,
+            task,
         }
     }
 }

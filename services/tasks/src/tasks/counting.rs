@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     metrics::Metrics,
-    store::{StoreError, TaskStore},
+    store::{StoreError, TaskCounts, TaskStore},
     task::Moment,
 };
 
@@ -15,28 +15,26 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Counts until stopped, and logs when the store becomes unavailable or available.
 pub(super) async fn run(store: &dyn TaskStore, metrics: &Metrics, stop: CancellationToken) {
-    // True at first, so that a store which is down at startup is logged, but not one that is up.
-    let mut was_up = true;
-    while let Some(counted) = stop.run_until_cancelled(store.count(Moment::now())).await {
-        was_up = record(
-            counted.map(|count| metrics.set_counts(count)),
-            metrics,
-            was_up,
-        );
-        if stop
-            .run_until_cancelled(tokio::time::sleep(COUNT_INTERVAL))
-            .await
-            .is_none()
-        {
-            break;
+    let counting = async {
+        // True at first, so that a store which is down at startup is logged, but not one that is up.
+        let mut was_up = true;
+        loop {
+            let counted = store.count(Moment::now()).await;
+            was_up = record(counted, metrics, was_up);
+            tokio::time::sleep(COUNT_INTERVAL).await;
         }
-    }
+    };
+    stop.run_until_cancelled(counting).await;
 }
 
-fn record(counted: Result<(), StoreError>, metrics: &Metrics, was_up: bool) -> bool {
+fn record(counted: Result<TaskCounts, StoreError>, metrics: &Metrics, was_up: bool) -> bool {
     match &counted {
-        Ok(()) if !was_up => tracing::info!("task store available again"),
-        Ok(()) => {}
+        Ok(counts) => {
+            metrics.set_counts(*counts);
+            if !was_up {
+                tracing::info!("task store available again");
+            }
+        }
         Err(error) => {
             // Old numbers would look current.
             metrics.clear_counts();

@@ -14,19 +14,15 @@ use super::{
     task::{Moment, Priority, Task, Title},
 };
 
-/// A task to create.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct NewTask {
-    title: Title,
-    priority: Priority,
-    due: Option<Moment>,
-}
+/// A task to create, with the current time.
+#[derive(Debug)]
+pub(super) struct NewTask(pub(super) Task);
 
 /// The tasks to list, and their maximum number.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Listing {
     pub(super) filter: Filter,
-    pub(super) limit: usize,
+    pub(super) limit: u16,
 }
 
 /// The task ID in a path.
@@ -57,25 +53,6 @@ pub(super) struct SentListing {
     limit: Option<String>,
 }
 
-impl NewTask {
-    /// Creates the task with the current time.
-    pub(super) fn into_task(self) -> Task {
-        let Self {
-            title,
-            priority,
-            due,
-        } = self;
-        Task {
-            id: Uuid::new_v4(),
-            title,
-            priority,
-            created: Moment::now(),
-            due,
-            completed: None,
-        }
-    }
-}
-
 impl TryFrom<SentTask> for NewTask {
     type Error = InvalidRequest;
 
@@ -89,11 +66,14 @@ impl TryFrom<SentTask> for NewTask {
         let due = sent.due.map(|due| due.parse()).transpose();
         let due = collect_error(&mut errors, "due", due);
         match (title, priority, due) {
-            (Some(title), Some(priority), Some(due)) => Ok(Self {
+            (Some(title), Some(priority), Some(due)) => Ok(Self(Task {
+                id: Uuid::new_v4(),
                 title,
                 priority,
+                created: Moment::now(),
                 due,
-            }),
+                completed: None,
+            })),
             _ => Err(InvalidRequest(errors)),
         }
     }
@@ -171,9 +151,9 @@ fn state(text: Option<&str>) -> Result<Filter, String> {
     }
 }
 
-fn limit(text: Option<&str>) -> Result<usize, String> {
-    const MAX_LIMIT: usize = 1000;
-    const DEFAULT_LIMIT: usize = 100;
+fn limit(text: Option<&str>) -> Result<u16, String> {
+    const MAX_LIMIT: u16 = 1000;
+    const DEFAULT_LIMIT: u16 = 100;
     let Some(text) = text else {
         return Ok(DEFAULT_LIMIT);
     };

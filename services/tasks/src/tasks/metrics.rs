@@ -7,10 +7,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{
-    store::{Kind, TaskCounts},
-    task::Task,
-};
+use super::{store::TaskCounts, task::Task};
 
 // Static texts only, so that no request can create a new series.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
@@ -37,11 +34,12 @@ pub(super) struct Metrics {
     tasks: Family<Labels<1>, Gauge<u64, AtomicU64>>,
     overdue: Family<Labels<1>, Gauge<u64, AtomicU64>>,
     store_up: Family<Labels<1>, Gauge<u64, AtomicU64>>,
-    store: Kind,
+    /// The store's name.
+    store: &'static str,
 }
 
 impl Metrics {
-    pub(super) fn new(store: Kind) -> Self {
+    pub(super) fn new(store: &'static str) -> Self {
         Self {
             created: Family::default(),
             completed: Family::default(),
@@ -123,23 +121,16 @@ impl Metrics {
         let state = |state| self.tasks.get_or_create_owned(&[("state", state)]);
         state("open").set(count.open);
         state("completed").set(count.completed);
-        let labels = self.store_labels();
-        self.overdue.get_or_create(&labels).set(count.overdue);
-        self.set_up(1);
+        let store = [("store", self.store)];
+        self.overdue.get_or_create(&store).set(count.overdue);
+        self.store_up.get_or_create(&store).set(1);
     }
 
     /// Removes the numbers of tasks, which are unknown while the store does not respond.
     pub(super) fn clear_counts(&self) {
         self.tasks.clear();
         self.overdue.clear();
-        self.set_up(0);
-    }
-
-    fn set_up(&self, up: u64) {
-        self.store_up.get_or_create(&self.store_labels()).set(up);
-    }
-
-    fn store_labels(&self) -> Labels<1> {
-        [("store", self.store.as_str())]
+        let store = [("store", self.store)];
+        self.store_up.get_or_create(&store).set(0);
     }
 }

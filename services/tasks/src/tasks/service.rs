@@ -7,21 +7,14 @@ use tracing::{Instrument, Span, field::Empty, info_span};
 use uuid::Uuid;
 
 use super::{
+    api::Api,
     input::Listing,
-    metrics::Metrics,
-    store::{StoreError, TaskStore},
+    store::StoreError,
     task::{Moment, Task},
 };
 
-/// The store, and the metrics to update.
-#[derive(Clone, Copy)]
-pub(super) struct TaskService<'a> {
-    pub(super) store: &'a dyn TaskStore,
-    pub(super) metrics: &'a Metrics,
-}
-
-impl TaskService<'_> {
-    pub(super) async fn create(self, task: Task) -> Result<Task, StoreError> {
+impl Api {
+    pub(super) async fn create(&self, task: Task) -> Result<Task, StoreError> {
         let span = self.span("create task");
         describe(&span, &task);
         let work = async {
@@ -39,7 +32,7 @@ impl TaskService<'_> {
         run_in_span(&span, work).await
     }
 
-    pub(super) async fn get(self, id: Uuid) -> Result<Option<Task>, StoreError> {
+    pub(super) async fn get(&self, id: Uuid) -> Result<Option<Task>, StoreError> {
         let span = self.span("get task");
         span.record("task.id", tracing::field::display(id));
         let task = run_in_span(&span, self.store.get(id)).await?;
@@ -49,10 +42,10 @@ impl TaskService<'_> {
         Ok(task)
     }
 
-    pub(super) async fn list(self, listing: Listing) -> Result<Vec<Task>, StoreError> {
+    pub(super) async fn list(&self, listing: Listing) -> Result<Vec<Task>, StoreError> {
         let Listing { filter, limit } = listing;
         let span = self.span("list tasks");
-        let tasks = run_in_span(&span, self.store.list(filter, limit)).await?;
+        let tasks = run_in_span(&span, self.store.list(filter, limit.into())).await?;
         let now = Moment::now();
         let overdue = tasks.iter().filter(|task| task.is_overdue(now)).count();
         span.record("tasks.count", tasks.len());
@@ -60,7 +53,7 @@ impl TaskService<'_> {
         Ok(tasks)
     }
 
-    pub(super) async fn complete(self, id: Uuid) -> Result<Option<Task>, StoreError> {
+    pub(super) async fn complete(&self, id: Uuid) -> Result<Option<Task>, StoreError> {
         let span = self.span("complete task");
         span.record("task.id", tracing::field::display(id));
         let work = async {
@@ -86,7 +79,7 @@ impl TaskService<'_> {
         run_in_span(&span, work).await
     }
 
-    pub(super) async fn delete(self, id: Uuid) -> Result<bool, StoreError> {
+    pub(super) async fn delete(&self, id: Uuid) -> Result<bool, StoreError> {
         let span = self.span("delete task");
         span.record("task.id", tracing::field::display(id));
         let deleted = run_in_span(&span, self.store.delete(id)).await?;
@@ -96,12 +89,12 @@ impl TaskService<'_> {
         Ok(deleted)
     }
 
-    fn span(self, name: &'static str) -> Span {
+    fn span(&self, name: &'static str) -> Span {
         // `tracing` fixes a span's fields when it is created, so this lists those of all operations.
         info_span!(
             "task",
             otel.name = name,
-            spoor.tasks.store = self.store.kind().as_str(),
+            spoor.tasks.store = self.store.name(),
             task.id = Empty,
             task.priority = Empty,
             task.due = Empty,

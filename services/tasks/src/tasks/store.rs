@@ -26,8 +26,8 @@ pub(crate) type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// A store of tasks. Operations are atomic, and each has a span of its own.
 pub(crate) trait TaskStore: Send + Sync {
-    /// The kind of store, for responses and attributes.
-    fn kind(&self) -> Kind;
+    /// The name in responses, metrics and the attribute `spoor.tasks.store`.
+    fn name(&self) -> &'static str;
 
     /// Adds an open task.
     fn create<'a>(&'a self, task: &'a Task) -> StoreFuture<'a, ()>;
@@ -46,13 +46,6 @@ pub(crate) trait TaskStore: Send + Sync {
 
     /// Counts the tasks. This has no span, since it is not part of a request.
     fn count(&self, now: Moment) -> StoreFuture<'_, TaskCounts>;
-}
-
-/// The kind of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Redis,
-    InProcess,
 }
 
 /// The tasks to list.
@@ -87,35 +80,16 @@ pub(crate) struct TaskCounts {
 pub(crate) enum StoreError {
     #[error("there are {MAX_OPEN} open tasks, which is the limit; complete or delete one first")]
     Full,
-    #[error("Redis at {server} cannot be reached; try again in a moment")]
-    Unavailable {
-        server: String,
-        source: ::redis::RedisError,
-    },
-    #[error("Redis at {server} did not respond in time; try again in a moment")]
-    Timeout { server: String },
-    #[error("Redis at {server} does not accept commands now: {reply}")]
-    Refused {
-        server: String,
-        reply: ::redis::RedisError,
-    },
-    #[error("Redis at {server} failed: {reply}")]
-    Failed {
-        server: String,
-        reply: ::redis::RedisError,
-    },
+    #[error("Redis at {0} cannot be reached; try again in a moment")]
+    Unavailable(String, #[source] ::redis::RedisError),
+    #[error("Redis at {0} did not respond in time; try again in a moment")]
+    Timeout(String),
+    #[error("Redis at {0} does not accept commands now: {1}")]
+    Refused(String, ::redis::RedisError),
+    #[error("Redis at {0} failed: {1}")]
+    Failed(String, ::redis::RedisError),
     #[error("task:{id} in Redis is not a valid task: {reason}")]
     InvalidTask { id: Uuid, reason: String },
-}
-
-impl Kind {
-    /// The name in responses and in the attribute `spoor.tasks.store`.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Redis => "redis",
-            Self::InProcess => "in-process",
-        }
-    }
 }
 
 impl StoreError {
@@ -123,7 +97,7 @@ impl StoreError {
     pub(crate) fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Unavailable { .. } | Self::Timeout { .. } | Self::Refused { .. }
+            Self::Unavailable(..) | Self::Timeout(_) | Self::Refused(..)
         )
     }
 }

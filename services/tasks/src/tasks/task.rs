@@ -6,14 +6,16 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-/// An entry of the to-do list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An entry of the to-do list, as responses show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Task {
     pub(crate) id: Uuid,
     pub(crate) title: Title,
     pub(crate) priority: Priority,
     pub(crate) created: Moment,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) due: Option<Moment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) completed: Option<Moment>,
 }
 
@@ -33,7 +35,8 @@ pub(crate) enum InvalidTitle {
 }
 
 /// The priority of a task, from low to urgent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Priority {
     Low,
     #[default]
@@ -179,12 +182,6 @@ impl fmt::Display for Moment {
 impl Serialize for Moment {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(self)
-    }
-}
-
-impl Serialize for Priority {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(self.as_str())
     }
 }
 

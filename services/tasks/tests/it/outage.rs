@@ -183,3 +183,26 @@ async fn a_redis_without_memory_is_reported() {
         answer(tasks.post("/tasks", &json!({"title": "x"})).await).await;
     assert_eq!(status, 201);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_beyond_the_budget_are_refused() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let flag = format!("--redis-url=redis://{}", silent.local_addr().unwrap());
+    let tasks = Tasks::with(&[&flag, "--redis-deadline=9s", "--deadline=2s"], apart()).await;
+    // The budget is that of 16 lists, all of which wait for Redis.
+    let lists = (0..17).map(|_| Box::pin(tasks.get("/tasks?limit=1000")));
+    let (refused, _, waiting) = futures_util::future::select_all(lists).await;
+    assert_eq!(waiting.len(), 16);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let (status, problem) = answer(refused).await;
+    assert_eq!(status, 503);
+    assert_eq!(
+        problem["detail"],
+        "too many long lists at once; try again in a moment"
+    );
+    drop(waiting);
+    let short = tasks.get("/tasks?limit=1").await;
+    let (_, problem) = answer(short).await;
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("longer than 2s"), "{detail}");
+}

@@ -2,14 +2,13 @@
 
 use std::str::FromStr;
 
+use clap::ValueEnum;
+
 use crate::model::BuiltIn;
 
-/// The weight of each model, as configured.
+/// The weight of each model, as configured, in the order of [`BuiltIn`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Weights {
-    efficientnetb0: f64,
-    mobilenetv2: f64,
-}
+pub struct Weights([f64; 2]);
 
 /// The error for invalid [`Weights`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,10 +19,7 @@ impl Weights {
     /// The weight of a model.
     #[must_use]
     pub fn of(self, model: BuiltIn) -> f64 {
-        match model {
-            BuiltIn::Efficientnetb0 => self.efficientnetb0,
-            BuiltIn::Mobilenetv2 => self.mobilenetv2,
-        }
+        self.0[model as usize]
     }
 }
 
@@ -41,11 +37,11 @@ impl FromStr for Weights {
 
     fn from_str(text: &str) -> Result<Self, InvalidWeights> {
         let mut weights = [None, None];
-        let models = [BuiltIn::Efficientnetb0, BuiltIn::Mobilenetv2];
         let invalid = || InvalidWeights(text.to_owned());
         for part in text.split(',') {
             let (name, weight) = part.split_once('=').ok_or_else(invalid)?;
-            let index = models.iter().position(|model| model.name() == name.trim());
+            let mut models = BuiltIn::value_variants().iter();
+            let index = models.position(|model| model.name() == name.trim());
             let weight: f64 = weight.trim().parse().map_err(|_| invalid())?;
             if !(weight.is_finite() && weight > 0.0) {
                 return Err(invalid());
@@ -54,10 +50,7 @@ impl FromStr for Weights {
         }
         // Both are needed, since a weight only means something relative to the other.
         match weights {
-            [Some(efficientnetb0), Some(mobilenetv2)] => Ok(Self {
-                efficientnetb0,
-                mobilenetv2,
-            }),
+            [Some(first), Some(second)] => Ok(Self([first, second])),
             _ => Err(invalid()),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    error::Error,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -34,21 +35,11 @@ pub enum OpenModelError {
         source: io::Error,
     },
     /// The file is not an ONNX model.
-    #[error("{model} is not an ONNX model")]
-    Decode {
-        /// The model.
-        model: String,
-        /// The cause.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    #[error("{0} is not an ONNX model")]
+    Decode(String, #[source] Box<dyn Error + Send + Sync>),
     /// The model is not supported.
-    #[error("{model} cannot be used: {source}")]
-    Unsupported {
-        /// The model.
-        model: String,
-        /// The reason.
-        source: UnsupportedModel,
-    },
+    #[error("{0} cannot be used: {1}")]
+    Unsupported(String, #[source] UnsupportedModel),
 }
 
 /// The largest file accepted. EfficientNet-B7, one of the largest models in use, has 265 MB.
@@ -71,10 +62,7 @@ impl Source {
         };
         tract_onnx::onnx()
             .proto_model_for_read(&mut bytes.as_ref())
-            .map_err(|source| OpenModelError::Decode {
-                model: self.name(),
-                source: source.into(),
-            })
+            .map_err(|error| OpenModelError::Decode(self.name(), error.into()))
     }
 
     /// Reads the properties of the model.
@@ -82,12 +70,8 @@ impl Source {
         &self,
         overrides: Overrides,
     ) -> Result<ModelProperties, OpenModelError> {
-        ModelProperties::read(&self.read()?, overrides).map_err(|source| {
-            OpenModelError::Unsupported {
-                model: self.name(),
-                source,
-            }
-        })
+        ModelProperties::read(&self.read()?, overrides)
+            .map_err(|reason| OpenModelError::Unsupported(self.name(), reason))
     }
 }
 

@@ -7,7 +7,7 @@ use tracing::{Instrument, info_span};
 
 use super::{
     file::Source,
-    network::{LoadNetworkError, Network},
+    network::{LoadModelError, Network},
     properties::ModelProperties,
 };
 
@@ -19,17 +19,6 @@ struct Inner {
     source: Source,
     properties: ModelProperties,
     network: OnceCell<Arc<Network>>,
-}
-
-/// The error of loading the model.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadModelError {
-    /// The model cannot be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadNetworkError),
-    /// The thread that loads it panicked.
-    #[error("loading the model was aborted")]
-    Lost(#[from] task::JoinError),
 }
 
 impl LazyModel {

@@ -2,9 +2,10 @@
 
 use std::{error::Error, sync::Arc};
 
+use spoor_proto::spoor::vision::v1::Score;
 use tract_onnx::prelude::{
-    DatumExt, Framework, InferenceModelExt, IntoRunnable, IntoTValue, Tensor, TractResult,
-    TypedRunnableModel, tvec,
+    DatumExt, Framework, InferenceModelExt, IntoRunnable, IntoTValue, Tensor, TractError,
+    TractResult, TypedRunnableModel, tvec,
 };
 
 use super::{file::Source, properties::ModelProperties};
@@ -17,29 +18,15 @@ pub struct Network {
     labels: Vec<String>,
 }
 
-/// A class with its score.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Score {
-    /// The class.
-    pub label: String,
-    /// The score, from 0 to 1.
-    pub score: f64,
-}
-
 /// The error of loading a model.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadNetworkError {
+pub enum LoadModelError {
     /// The model cannot be read.
     #[error(transparent)]
     Open(#[from] super::OpenModelError),
     /// The model cannot be prepared for inference.
-    #[error("{model} cannot be loaded")]
-    Prepare {
-        /// The model.
-        model: String,
-        /// The cause.
-        source: Box<dyn Error + Send + Sync>,
-    },
+    #[error("{0} cannot be loaded")]
+    Prepare(String, #[source] Box<dyn Error + Send + Sync>),
     /// The number of labels differs from that of classes.
     #[error(
         "{model} has {classes} classes, but {labels} labels; SPOOR_MODEL_LABELS_FILE must have a \
@@ -53,6 +40,9 @@ pub enum LoadNetworkError {
         /// The number of labels.
         labels: usize,
     },
+    /// The thread that loads it panicked.
+    #[error("loading the model was aborted")]
+    Lost(#[from] tokio::task::JoinError),
 }
 
 /// The error of an inference.
@@ -71,13 +61,10 @@ impl Network {
     pub(super) fn load(
         source: &Source,
         properties: &ModelProperties,
-    ) -> Result<Self, LoadNetworkError> {
+    ) -> Result<Self, LoadModelError> {
         let size = properties.input.size;
         let shape = [1, CHANNELS, size.height() as usize, size.width() as usize];
-        let failed = |source_error: tract_onnx::prelude::TractError| LoadNetworkError::Prepare {
-            model: source.name(),
-            source: source_error.into(),
-        };
+        let failed = |error: TractError| LoadModelError::Prepare(source.name(), error.into());
         let plan = prepare(source, shape)?.map_err(failed)?;
         let classes = classes(&plan, shape).map_err(failed)?;
         let labels = match &properties.labels {
@@ -85,7 +72,7 @@ impl Network {
             None => (0..classes).map(|class| format!("class {class}")).collect(),
         };
         if labels.len() != classes {
-            return Err(LoadNetworkError::Labels {
+            return Err(LoadModelError::Labels {
                 model: source.name(),
                 classes,
                 labels: labels.len(),

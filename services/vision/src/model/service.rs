@@ -3,15 +3,12 @@
 use std::error::Error;
 
 use spoor_proto::spoor::vision::v1::{
-    self, Classification, DescribeRequest, Description, Tensor, model_server::Model,
+    Classification, DescribeRequest, Description, Score, Tensor, model_server::Model,
 };
 use tonic::{Request, Response, Status};
 use tracing::{Instrument, field::Empty, info_span};
 
-use super::{
-    lazy::LazyModel,
-    network::{ClassifyError, Score},
-};
+use super::{lazy::LazyModel, network::ClassifyError};
 use crate::{
     input::Input,
     workers::{Slot, Workers},
@@ -47,7 +44,7 @@ impl Model for Service {
         let scores = self.infer(values, slot).await?;
         Ok(Response::new(Classification {
             model: self.name.to_owned(),
-            scores: scores.into_iter().map(v1::Score::from).collect(),
+            scores,
             accuracy: self.model.properties().accuracy,
         }))
     }
@@ -100,10 +97,4 @@ impl Service {
 fn failed(error: impl Error + 'static) -> Status {
     tracing::error!(error = &error as &dyn Error, "inference failed");
     Status::internal(error.to_string())
-}
-
-impl From<Score> for v1::Score {
-    fn from(Score { label, score }: Score) -> Self {
-        Self { label, score }
-    }
 }

@@ -135,14 +135,14 @@ impl Query {
 
 impl QueryResult {
     async fn of(ensemble: &Ensemble) -> Self {
-        let result = query(ensemble).await;
-        if let Err(failure) = &result {
-            let error = failure as &dyn Error;
-            tracing::warn!(error, "cannot query the models' inputs");
-        }
-        let (inputs, age) = match result {
-            Ok((inputs, age)) => (Ok(Arc::new(inputs)), age),
-            Err(failure) => (Err(Arc::new(failure)), MAX_AGE_WHEN_INCOMPLETE),
+        let (inputs, age) = match query(ensemble).await {
+            Ok((inputs, true)) => (Ok(Arc::new(inputs)), MAX_AGE),
+            Ok((inputs, false)) => (Ok(Arc::new(inputs)), MAX_AGE_WHEN_INCOMPLETE),
+            Err(failure) => {
+                let error = &failure as &dyn Error;
+                tracing::warn!(error, "cannot query the models' inputs");
+                (Err(Arc::new(failure)), MAX_AGE_WHEN_INCOMPLETE)
+            }
         };
         Self {
             inputs,
@@ -151,15 +151,10 @@ impl QueryResult {
     }
 }
 
-/// Queries the inputs, and returns them with the time for which they are valid.
-async fn query(ensemble: &Ensemble) -> Result<(Vec<RequiredInput>, Duration), RequestError> {
+/// Queries the inputs. False if a model is unavailable.
+async fn query(ensemble: &Ensemble) -> Result<(Vec<RequiredInput>, bool), RequestError> {
     let reply = ensemble.describe().await?;
-    let age = if reply.failures.is_empty() {
-        MAX_AGE
-    } else {
-        MAX_AGE_WHEN_INCOMPLETE
-    };
-    Ok((distinct(&reply)?, age))
+    Ok((distinct(&reply)?, reply.failures.is_empty()))
 }
 
 fn distinct(reply: &DescribeReply) -> Result<Vec<RequiredInput>, InvalidInput> {

@@ -1,7 +1,7 @@
 //! The web page, on which a picture can be chosen and classified.
 
-use axum::{Router, response::IntoResponse, routing::get};
-use http::header;
+use axum::{Router, response::Html, routing::get};
+use spoor_telemetry::http::assets;
 
 use super::classify::Classifier;
 
@@ -19,17 +19,9 @@ pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 
 
 pub(super) fn router() -> Router<Classifier> {
     Router::new()
-        .route("/", get(async || asset("text/html; charset=utf-8", PAGE)))
-        .route(
-            "/page.css",
-            get(async || asset("text/css; charset=utf-8", STYLE)),
-        )
-        .route(
-            "/page.js",
-            get(async || asset("text/javascript; charset=utf-8", SCRIPT)),
-        )
-}
-
-fn asset(kind: &'static str, body: &'static str) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, kind)], body)
+        .route("/", get(async || Html(PAGE)))
+        .merge(assets([
+            ("/page.css", "text/css; charset=utf-8", STYLE),
+            ("/page.js", "text/javascript; charset=utf-8", SCRIPT),
+        ]))
 }

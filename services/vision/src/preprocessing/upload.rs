@@ -18,10 +18,7 @@ const MAX_DISCARDED: usize = 4 * MAX_BYTES;
 pub(super) struct Memory(Arc<Semaphore>);
 
 /// A reserved part of the memory, released when dropped.
-#[derive(Debug)]
-pub(super) struct Part {
-    _permit: OwnedSemaphorePermit,
-}
+type Part = OwnedSemaphorePermit;
 
 /// A complete body.
 #[derive(Debug)]
@@ -51,8 +48,7 @@ impl Memory {
     /// Waits until this much is free and reserves it. Callers never need more than the whole budget.
     pub(super) async fn reserve(&self, bytes: u64) -> Option<Part> {
         let bytes = u32::try_from(bytes).ok()?;
-        let permit = Arc::clone(&self.0).acquire_many_owned(bytes).await.ok()?;
-        Some(Part { _permit: permit })
+        Arc::clone(&self.0).acquire_many_owned(bytes).await.ok()
     }
 
     /// Reads a body and reserves memory as it arrives.
@@ -81,11 +77,11 @@ impl Memory {
         }
         Ok(Upload {
             bytes: bytes.freeze(),
-            memory: Part { _permit: held },
+            memory: held,
         })
     }
 
-    fn try_reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, UploadError> {
+    fn try_reserve(&self, bytes: usize) -> Result<Part, UploadError> {
         let many = u32::try_from(bytes).map_err(|_| UploadError::TooLong)?;
         let permit = Arc::clone(&self.0).try_acquire_many_owned(many);
         permit.map_err(|error: TryAcquireError| {

@@ -41,6 +41,7 @@ pub(super) fn router() -> Router<Gateway> {
 }
 
 async fn list(State(gateway): State<Gateway>) -> Result<Json<List>, Problem> {
+    let _reserved = gateway.reserve().await?;
     Ok(Json(List {
         wishes: gateway.wishes.list().await?,
     }))
@@ -68,6 +69,7 @@ async fn remove(
 }
 
 async fn offers(State(gateway): State<Gateway>) -> Result<Json<Listing>, Problem> {
+    let _reserved = gateway.reserve().await?;
     Ok(Json(gateway.offers.list().await?))
 }
 

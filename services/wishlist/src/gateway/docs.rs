@@ -16,9 +16,8 @@ use axum::{
     routing::get,
 };
 use http::StatusCode;
-use spoor_telemetry::http::{Peer, Problem};
+use spoor_telemetry::http::{Peer, Problem, assets};
 
-use super::page::asset;
 use documents::{ARCHITECTURE, TAIL_RULES};
 use mesh_reader::MeshReader;
 
@@ -32,10 +31,7 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(jaeger: Peer) -> Router<S
     Router::new()
         .route("/docs", get(architecture))
         .route("/docs/{name}", get(document))
-        .route(
-            "/docs.css",
-            get(async || asset("text/css; charset=utf-8", STYLE)),
-        )
+        .merge(assets([("/docs.css", "text/css; charset=utf-8", STYLE)]))
         .with_state(MeshReader::new(jaeger))
 }
 

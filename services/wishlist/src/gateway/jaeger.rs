@@ -1,6 +1,6 @@
 //! `/jaeger`: a read-only proxy to Jaeger's pages and API.
 
-use std::{error::Error, io, sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -12,6 +12,7 @@ use axum::{
 };
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::PathAndQuery};
+use http_body_util::Limited;
 use spoor_telemetry::{
     PeerUrl,
     http::{Peer, PeerCallError, Problem},
@@ -27,7 +28,7 @@ const PREFIX: &str = "/jaeger";
 /// The most requests in progress. More are refused.
 const MAX_REQUESTS: usize = 64;
 /// The longest response body, which is more than any page needs.
-const MAX_BODY_BYTES: u64 = 64 << 20;
+const MAX_BODY_BYTES: usize = 64 << 20;
 /// The maximum time for a response body, however slowly it is read.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -103,7 +104,7 @@ impl Jaeger {
         let sent = self.peer.send(request).await;
         let (head, body) = sent.map_err(|error| unavailable(&error))?.into_parts();
         // Known from Content-Length, so that the client gets an error and not a response that is cut off.
-        if body.size_hint().lower() > MAX_BODY_BYTES {
+        if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
             return Err(Problem::new(StatusCode::BAD_GATEWAY, too_long()));
         }
         let mut response = Response::new(bounded(Body::new(body), permit));
@@ -151,24 +152,15 @@ fn copy(names: &[HeaderName], from: &HeaderMap, to: &mut HeaderMap) {
 /// long. If the client disconnects, the request to Jaeger is cancelled.
 fn bounded(body: Body, permit: OwnedSemaphorePermit) -> Body {
     let end = Instant::now() + BODY_TIMEOUT;
-    let chunks = body.into_data_stream();
-    let reading = Some((chunks, permit, MAX_BODY_BYTES));
-    let timed = stream::unfold(reading, move |reading| async move {
-        let (mut chunks, permit, left) = reading?;
-        let chunk = match tokio::time::timeout_at(end, chunks.next()).await {
-            Ok(Some(Ok(chunk))) => chunk,
-            // Without a next state, the stream ends after the error.
-            Ok(Some(Err(error))) => return Some((Err(io::Error::other(error)), None)),
-            Ok(None) => return None,
-            Err(elapsed) => return Some((Err(elapsed.into()), None)),
-        };
-        match left.checked_sub(chunk.len() as u64) {
-            Some(left) => Some((Ok(chunk), Some((chunks, permit, left)))),
-            None => {
-                tracing::warn!("{}", too_long());
-                Some((Err(io::Error::other(too_long())), None))
-            }
-        }
+    let chunks = Body::new(Limited::new(body, MAX_BODY_BYTES)).into_data_stream();
+    let timed = stream::try_unfold((chunks, permit), move |(mut chunks, permit)| async move {
+        let chunk = tokio::time::timeout_at(end, chunks.next()).await;
+        let chunk = chunk.unwrap_or_else(|elapsed| Some(Err(axum::Error::new(elapsed))));
+        let chunk = chunk.transpose().inspect_err(|error| {
+            let error = error as &dyn Error;
+            tracing::warn!(error, "Jaeger's response was cut off");
+        })?;
+        Ok::<_, axum::Error>(chunk.map(|chunk| (chunk, (chunks, permit))))
     });
     Body::from_stream(timed)
 }
@@ -198,16 +190,12 @@ async fn add_security_headers(mut response: Response) -> Response {
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::REFERRER_POLICY, "same-origin"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
     ] {
-        headers
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
+        let value = HeaderValue::from_static(value);
+        headers.entry(name).or_insert(value);
     }
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     response
 }
 

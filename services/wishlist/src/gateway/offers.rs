@@ -1,6 +1,13 @@
 //! A client of offers.
 
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use http::StatusCode;
 use jiff::Timestamp;
@@ -11,7 +18,8 @@ use spoor_proto::spoor::offers::v1::{
 use spoor_telemetry::{grpc::Channel, grpc::within, http::Problem};
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::wishes::{Wish, as_text};
+use super::wishes::Wish;
+use crate::offers::MAX_OFFERS;
 
 /// The longest that a page waits for offers. It is short, since the page can be shown without them.
 const MAX_DEADLINE: Duration = Duration::from_secs(1);
@@ -21,6 +29,8 @@ const MAX_DEADLINE: Duration = Duration::from_secs(1);
 pub(super) struct Offers {
     client: OffersClient<Channel>,
     deadline: Duration,
+    /// The number of offers in the last list.
+    pub(super) last_len: Arc<AtomicU32>,
 }
 
 /// The known offers.
@@ -44,7 +54,6 @@ pub(super) struct Offer {
     pub(super) price: String,
     pub(super) currency: String,
     pub(super) seller: String,
-    #[serde(serialize_with = "as_text")]
     pub(super) found: Timestamp,
 }
 
@@ -53,7 +62,6 @@ pub(super) struct Offer {
 pub(super) struct UnavailableMarketplace {
     pub(super) marketplace: String,
     pub(super) why: String,
-    #[serde(serialize_with = "as_text")]
     pub(super) since: Timestamp,
 }
 
@@ -73,6 +81,7 @@ impl Offers {
         Self {
             client: OffersClient::new(channel),
             deadline: deadline.min(MAX_DEADLINE),
+            last_len: Arc::new(AtomicU32::new(MAX_OFFERS.into())),
         }
     }
 
@@ -104,7 +113,12 @@ impl Offers {
     pub(super) async fn list(&self) -> Result<Listing, OffersError> {
         let mut client = self.client.clone();
         let list = async |request| client.list(request).await;
-        let reply = self.call(ListRequest {}, list).await?;
+        let reply = self.call(ListRequest {}, list).await;
+        // None after a failure: this service need not be running, and takes no memory then.
+        let len = reply.as_ref().map_or(0, |reply| reply.offers.len());
+        self.last_len
+            .store(u32::try_from(len).unwrap_or(u32::MAX), Relaxed);
+        let reply = reply?;
         let mut offers = reply.offers;
         offers.sort_by_key(|found| found.offer.as_ref().map(|offer| offer.price_hundredths));
         Ok(Listing {
@@ -165,16 +179,6 @@ fn time(unix_millis: i64) -> Timestamp {
     Timestamp::from_millisecond(unix_millis).unwrap_or_default()
 }
 
-impl OffersError {
-    fn status(self) -> StatusCode {
-        match self {
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-            Self::Failed => StatusCode::BAD_GATEWAY,
-        }
-    }
-}
-
 impl From<Status> for OffersError {
     fn from(status: Status) -> Self {
         // A warning only, since the wishlist works without offers.
@@ -189,6 +193,11 @@ impl From<Status> for OffersError {
 
 impl From<OffersError> for Problem {
     fn from(error: OffersError) -> Self {
-        Self::new(error.status(), error.to_string())
+        let status = match error {
+            OffersError::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            OffersError::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            OffersError::Failed => StatusCode::BAD_GATEWAY,
+        };
+        Self::new(status, error.to_string())
     }
 }

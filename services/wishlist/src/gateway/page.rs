@@ -11,6 +11,7 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
+use spoor_telemetry::http::{Problem, assets};
 
 use super::{
     Gateway,
@@ -53,15 +54,11 @@ pub(super) fn router() -> Router<Gateway> {
         .route("/", get(show))
         .route("/wishes", post(add))
         .route("/wishes/{id}/delete", post(remove))
-        .route(
-            "/style.css",
-            get(async || asset("text/css; charset=utf-8", STYLE)),
-        )
-        .route(
-            "/offers.js",
-            get(async || asset("text/javascript; charset=utf-8", SCRIPT)),
-        )
-        .route("/icon.svg", get(async || asset("image/svg+xml", ICON)))
+        .merge(assets([
+            ("/style.css", "text/css; charset=utf-8", STYLE),
+            ("/offers.js", "text/javascript; charset=utf-8", SCRIPT),
+            ("/icon.svg", "image/svg+xml", ICON),
+        ]))
 }
 
 async fn show(
@@ -76,14 +73,11 @@ async fn show(
         text: change.text(),
         trace: redirected.trace.as_deref().and_then(TraceId::new),
     });
-    page(
-        gateway,
-        Content {
-            notice,
-            ..Content::default()
-        },
-    )
-    .await
+    let content = Content {
+        notice,
+        ..Content::default()
+    };
+    page(gateway, content).await
 }
 
 async fn add(
@@ -93,17 +87,12 @@ async fn add(
     let Form(NewWish { name }) = match form {
         Ok(form) => form,
         Err(rejection) => {
-            let notice = Some(Notice::Failed(rejection.body_text()));
-            let status = rejection.status();
-            return page(
-                gateway,
-                Content {
-                    status,
-                    notice,
-                    ..Content::default()
-                },
-            )
-            .await;
+            let content = Content {
+                status: rejection.status(),
+                notice: Some(Notice::Failed(rejection.body_text())),
+                ..Content::default()
+            };
+            return page(gateway, content).await;
         }
     };
     let added = match WishName::new(&name) {
@@ -130,21 +119,12 @@ async fn remove(
     }
 }
 
-/// A response with a file that is built into the program.
-pub(super) fn asset(kind: &'static str, body: &'static str) -> impl IntoResponse {
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
-        (
-            header::CACHE_CONTROL,
-            // Not longer, since the URLs stay the same when the content changes.
-            HeaderValue::from_static("max-age=300"),
-        ),
-    ];
-    (headers, body)
-}
-
 /// Renders the page with the current wishes, or without them if they are unavailable.
 async fn page(gateway: Gateway, mut content: Content) -> Response {
+    let _reserved = match gateway.reserve().await {
+        Ok(reserved) => reserved,
+        Err(error) => return Problem::from(error).into_response(),
+    };
     let (wishes, offers) = tokio::join!(gateway.wishes.list(), gateway.offers.list());
     content.offers = offers;
     match wishes {

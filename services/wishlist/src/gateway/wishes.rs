@@ -1,6 +1,13 @@
 //! A client of wishlist, with deadlines and errors for users.
 
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use http::StatusCode;
 use jiff::Timestamp;
@@ -16,6 +23,8 @@ use crate::{InvalidWishName, WishName};
 pub(super) struct Wishes {
     pub(super) client: Client,
     pub(super) deadline: Duration,
+    /// The number of wishes in the last list.
+    pub(super) last_len: Arc<AtomicU32>,
 }
 
 /// A wish in a response.
@@ -23,7 +32,6 @@ pub(super) struct Wishes {
 pub(super) struct Wish {
     pub(super) id: String,
     pub(super) name: String,
-    #[serde(serialize_with = "as_text")]
     pub(super) created: Timestamp,
 }
 
@@ -64,6 +72,8 @@ impl Wishes {
     pub(super) async fn list(mut self) -> Result<Vec<Wish>, WishError> {
         let list = async |request| self.client.list(request).await;
         let reply = within(self.deadline, ListRequest {}, list).await?;
+        let len = u32::try_from(reply.wishes.len()).unwrap_or(u32::MAX);
+        self.last_len.store(len, Relaxed);
         reply.wishes.into_iter().map(Wish::try_from).collect()
     }
 }
@@ -116,9 +126,4 @@ impl TryFrom<v1::Wish> for Wish {
             created,
         })
     }
-}
-
-/// Serializes a time in RFC 3339 format.
-pub(super) fn as_text<S: serde::Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(time)
 }

@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use parking_lot::Mutex;
@@ -23,35 +23,17 @@ use crate::WishName;
 /// The gRPC service.
 #[derive(Debug)]
 pub(super) struct Search {
-    name: String,
-    latency: DurationRange,
-    error_rate: Probability,
-    limit: RateLimit,
-    bucket: Mutex<TokenBucket>,
+    pub(super) name: String,
+    pub(super) latency: DurationRange,
+    pub(super) error_rate: Probability,
+    pub(super) limit: RateLimit,
+    pub(super) bucket: Mutex<TokenBucket>,
 }
 
 /// The failure that `--error-rate` asks for.
 #[derive(Debug, thiserror::Error)]
 #[error("the search failed on purpose, as {0} of them do")]
 struct DeliberateFailure(Probability);
-
-impl Search {
-    pub(super) fn new(
-        name: String,
-        latency: DurationRange,
-        error_rate: Probability,
-        limit: RateLimit,
-    ) -> Self {
-        let bucket = Mutex::new(TokenBucket::new(limit));
-        Self {
-            name,
-            latency,
-            error_rate,
-            limit,
-            bucket,
-        }
-    }
-}
 
 #[tonic::async_trait]
 impl Marketplace for Search {
@@ -63,10 +45,17 @@ impl Marketplace for Search {
             .map_err(|error| Status::invalid_argument(format!("what: {error}")))?;
         // Before the latency: a real server also refuses such requests without doing the work.
         let admitted = self.bucket.lock().take(Instant::now());
-        admitted.map_err(|wait| too_many(self.limit, wait))?;
+        admitted.map_err(|wait| {
+            let message = format!("at most {} searches per second", self.limit);
+            let details = ErrorDetails::with_retry_info(Some(wait));
+            Status::with_error_details(Code::ResourceExhausted, message, details)
+        })?;
         tokio::time::sleep(self.latency.pick()).await;
         if strikes(self.error_rate) {
-            return Err(failure(self.error_rate));
+            let error = DeliberateFailure(self.error_rate);
+            tracing::error!(error = &error as &dyn Error, "search failed");
+            // UNAVAILABLE, so that clients retry.
+            return Err(Status::unavailable(error.to_string()));
         }
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -74,20 +63,4 @@ impl Marketplace for Search {
         let offers = listings::of(&self.name, &what, now);
         Ok(Response::new(SearchReply { offers }))
     }
-}
-
-fn too_many(limit: RateLimit, wait: Duration) -> Status {
-    let message = format!("at most {limit} searches per second");
-    Status::with_error_details(
-        Code::ResourceExhausted,
-        message,
-        ErrorDetails::with_retry_info(Some(wait)),
-    )
-}
-
-fn failure(rate: Probability) -> Status {
-    let error = DeliberateFailure(rate);
-    tracing::error!(error = &error as &dyn Error, "search failed");
-    // UNAVAILABLE, so that clients retry.
-    Status::unavailable(error.to_string())
 }

@@ -13,7 +13,7 @@ use prometheus_client::{
 
 use super::{breaker::BreakerState, marketplace::Marketplace, store::OfferStore};
 
-/// The state_collector of breakers, budgets and offers, which are read at each scrape.
+/// The state of breakers, budgets and offers, which are read at each scrape.
 pub(super) struct StateCollector {
     pub(super) marketplaces: Arc<[Marketplace]>,
     pub(super) store: Arc<OfferStore>,
@@ -49,7 +49,7 @@ impl Collector for StateCollector {
             ConstGauge::new(marketplace.budget()).encode(budgets.encode_family(&labels)?)?;
         }
         let offers = Gauge::<i64>::default();
-        offers.set(i64::try_from(self.store.offer_count()).unwrap_or(i64::MAX));
+        offers.set(i64::try_from(self.store.wishes().offer_count()).unwrap_or(i64::MAX));
         offers.encode(encoder.encode_descriptor(
             "spoor_offers_kept",
             "Offers that are known",

@@ -6,7 +6,7 @@ use spoor_telemetry::grpc::{InvalidPeerUrl, PeerUrl};
 
 /// The marketplaces to search: `attic=http://127.0.0.1:9004,bazaar=http://127.0.0.1:9005`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peers(Vec<Peer>);
+pub struct Peers(pub(super) Vec<Peer>);
 
 /// A marketplace by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,10 +43,6 @@ pub enum InvalidMarketplaces {
 impl Peers {
     /// The most marketplaces, since all are searched concurrently.
     pub const MAX: usize = 10;
-
-    pub(super) fn into_vec(self) -> Vec<Peer> {
-        self.0
-    }
 }
 
 impl FromStr for Peers {
@@ -99,7 +95,7 @@ mod tests {
     #[test]
     fn names_and_urls() {
         let peers: Peers = "attic=http://a:1, bazaar = http://b:2,".parse().unwrap();
-        let names: Vec<String> = peers.into_vec().into_iter().map(|peer| peer.name).collect();
+        let names: Vec<String> = peers.0.into_iter().map(|peer| peer.name).collect();
         assert_eq!(names, ["attic", "bazaar"]);
     }
 

@@ -25,7 +25,7 @@ use super::{
 use crate::WishName;
 
 /// The most open streams.
-const MAX_WATCHERS: usize = 64;
+pub(super) const MAX_WATCHERS: usize = 64;
 /// The time after which a stream ends, so that its span is exported, and its reader can connect to
 /// another replica.
 const MAX_WATCH_TIME: Duration = Duration::from_secs(60);
@@ -33,25 +33,10 @@ const MAX_WATCH_TIME: Duration = Duration::from_secs(60);
 /// The gRPC service.
 #[derive(Debug)]
 pub(super) struct Service {
-    store: Arc<OfferStore>,
-    tasks: mpsc::Sender<SearchTask>,
-    watchers: Arc<Semaphore>,
-    stop: CancellationToken,
-}
-
-impl Service {
-    pub(super) fn new(
-        store: Arc<OfferStore>,
-        tasks: mpsc::Sender<SearchTask>,
-        stop: CancellationToken,
-    ) -> Self {
-        Self {
-            store,
-            tasks,
-            watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
-            stop,
-        }
-    }
+    pub(super) store: Arc<OfferStore>,
+    pub(super) tasks: mpsc::Sender<SearchTask>,
+    pub(super) watchers: Arc<Semaphore>,
+    pub(super) stop: CancellationToken,
 }
 
 #[tonic::async_trait]
@@ -71,7 +56,9 @@ impl Offers for Service {
         // The permit is reserved first, so that a wish without one is not recorded as searched for.
         let permit = self.tasks.try_reserve();
         let searched = permit.is_ok().then(Instant::now);
-        self.store.add(&wish, request_span, searched);
+        self.store
+            .wishes()
+            .add_linked(&wish, request_span, searched);
         match permit {
             Ok(permit) => permit.send(SearchTask { wish, context }),
             Err(_) => {
@@ -85,7 +72,8 @@ impl Offers for Service {
         &self,
         request: Request<ForgetRequest>,
     ) -> Result<Response<ForgetReply>, Status> {
-        self.store.remove(wish_id(&request.get_ref().wish_id)?);
+        let id = wish_id(&request.get_ref().wish_id)?;
+        self.store.wishes().remove(id);
         Ok(Response::new(ForgetReply {}))
     }
 
@@ -143,7 +131,12 @@ mod tests {
     async fn a_wish_beyond_the_queue_is_first_in_a_round() {
         let store = Arc::new(OfferStore::new());
         let (tasks, mut queue) = mpsc::channel(1);
-        let service = Service::new(Arc::clone(&store), tasks, CancellationToken::new());
+        let service = Service {
+            store: Arc::clone(&store),
+            tasks,
+            watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+            stop: CancellationToken::new(),
+        };
         let [queued, waiting] = [1, 2].map(Uuid::from_u128);
         for id in [queued, waiting] {
             let request = LookForRequest {
@@ -154,6 +147,6 @@ mod tests {
         }
         assert_eq!(queue.try_recv().unwrap().wish.id, queued);
         assert!(queue.try_recv().is_err());
-        assert_eq!(store.next_round(1).wishes[0].id, waiting);
+        assert_eq!(store.wishes().next_round(1).wishes[0].id, waiting);
     }
 }

@@ -5,10 +5,9 @@
 mod tests;
 mod wishes;
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
-use opentelemetry::trace::SpanContext;
-use parking_lot::Mutex;
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use spoor_proto::spoor::{
     marketplace::v1::Offer,
     offers::v1::{Found, Missing, MissingMarketplace, watch_reply::News},
@@ -16,9 +15,10 @@ use spoor_proto::spoor::{
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
-use wishes::{Wishes, now};
+use wishes::now;
 
-pub(super) use wishes::{Round, Wish};
+pub(crate) use wishes::MAX_OFFERS;
+pub(super) use wishes::{Wish, Wishes};
 
 /// The most updates that a reader can lag behind.
 const MAX_LAG: usize = 256;
@@ -45,32 +45,9 @@ impl OfferStore {
         }
     }
 
-    /// Adds a wish that the request of this span made. If `searched` is `None`, the wish is the next
-    /// round's first.
-    pub(super) fn add(&self, wish: &Wish, request: SpanContext, searched: Option<Instant>) {
-        self.inner.lock().wishes.add_linked(wish, request, searched);
-    }
-
-    /// Removes a wish.
-    pub(super) fn remove(&self, id: Uuid) {
-        self.inner.lock().wishes.remove(id);
-    }
-
-    /// Starts a synchronization with wishlist and returns the known wishes. Wishes that are removed
-    /// from now on are not added again by [`OfferStore::finish_sync`].
-    pub(super) fn begin_sync(&self) -> Vec<Uuid> {
-        self.inner.lock().wishes.begin_sync()
-    }
-
-    /// Adds the wishes that are new in wishlist's response, and removes those that were known `before`
-    /// the request and are not in it.
-    pub(super) fn finish_sync(&self, before: &[Uuid], wishes: &[Wish]) {
-        self.inner.lock().wishes.finish_sync(before, wishes);
-    }
-
-    /// The wishes whose last search is the longest ago, up to a number, which are marked as searched.
-    pub(super) fn next_round(&self, max: usize) -> Round {
-        self.inner.lock().wishes.next_round(max)
+    /// The wishes, which no other task can access while the result is held.
+    pub(super) fn wishes(&self) -> MappedMutexGuard<'_, Wishes> {
+        MutexGuard::map(self.inner.lock(), |inner| &mut inner.wishes)
     }
 
     /// Records the offers of a marketplace for a wish, and returns the number of new ones.
@@ -122,11 +99,6 @@ impl OfferStore {
     /// Subscribes to updates from now on.
     pub(super) fn watch(&self) -> broadcast::Receiver<News> {
         self.updates.subscribe()
-    }
-
-    /// The number of offers.
-    pub(super) fn offer_count(&self) -> usize {
-        self.inner.lock().wishes.offer_count()
     }
 
     fn send(&self, update: News) {

@@ -83,16 +83,16 @@ impl Watcher {
     }
 
     async fn round(&self) {
-        let before = self.store.begin_sync();
+        let before = self.store.wishes().begin_sync();
         let span = Span::current();
         match self.wishes().await {
-            Ok(wishes) => self.store.finish_sync(&before, &wishes),
+            Ok(wishes) => self.store.wishes().finish_sync(&before, &wishes),
             // The wishes known so far are searched for anyway.
             Err(error) => {
                 tracing::error!(error = &error as &dyn Error, "cannot list the wishes");
             }
         }
-        let round = self.store.next_round(MAX_WISHES_PER_ROUND);
+        let round = self.store.wishes().next_round(MAX_WISHES_PER_ROUND);
         for link in round.links {
             span.add_link(link);
         }

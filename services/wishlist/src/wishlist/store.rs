@@ -5,6 +5,7 @@ mod url;
 
 use std::{sync::Arc, time::Duration};
 
+use spoor_proto::spoor::wishlist::v1::Wish;
 use spoor_telemetry::database::{self, Statement};
 use sqlx::{PgPool, SqlitePool};
 use uuid::Uuid;
@@ -15,7 +16,7 @@ pub use open::OpenDatabaseError;
 pub use url::{DatabaseUrl, InvalidDatabaseUrl};
 
 /// The most wishes stored, so that all fit on one page and in one gRPC message.
-pub const MAX_WISHES: i64 = 1000;
+pub const MAX_WISHES: u16 = 1000;
 
 // One statement instead of two. In SQLite it is atomic; in Postgres, concurrent requests may exceed the
 // limit by a few.
@@ -40,18 +41,13 @@ pub struct WishStore {
     server: Option<Arc<str>>,
 }
 
+/// The columns of [`LIST`].
+type Row = (String, String, i64);
+
 #[derive(Clone, Debug)]
 enum Pool {
     Sqlite(SqlitePool),
     Postgres(PgPool),
-}
-
-/// A stored wish.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub(crate) struct Wish {
-    pub(crate) id: String,
-    pub(crate) name: String,
-    pub(crate) created_unix_millis: i64,
 }
 
 /// The error of an operation.
@@ -59,12 +55,8 @@ pub(crate) struct Wish {
 pub(crate) enum StoreError {
     #[error("there are {MAX_WISHES} wishes, which is the limit; delete one first")]
     Full,
-    #[error("cannot add a wish")]
-    Add(#[source] sqlx::Error),
-    #[error("cannot delete a wish")]
-    Delete(#[source] sqlx::Error),
-    #[error("cannot list the wishes")]
-    List(#[source] sqlx::Error),
+    #[error("cannot {0}")]
+    Failed(&'static str, #[source] sqlx::Error),
 }
 
 /// Evaluates an expression for either database, since the types of the pools differ.
@@ -91,14 +83,14 @@ impl WishStore {
                     .bind(&wish.id)
                     .bind(&wish.name)
                     .bind(wish.created_unix_millis)
-                    .bind(MAX_WISHES)
+                    .bind(i64::from(MAX_WISHES))
                     .execute(pool)
                     .await
                     .map(|done| done.rows_affected())
             })
         };
         let added = database::observed(statement, self.span("INSERT wishes", ADD)).await;
-        if added.map_err(StoreError::Add)? == 0 {
+        if added.map_err(failed("add a wish"))? == 0 {
             Err(StoreError::Full)
         } else {
             Ok(wish)
@@ -114,15 +106,22 @@ impl WishStore {
             })
         };
         let deleted = database::observed(statement, self.span("DELETE wishes", DELETE)).await;
-        Ok(deleted.map_err(StoreError::Delete)? > 0)
+        Ok(deleted.map_err(failed("delete a wish"))? > 0)
     }
 
     /// Lists all wishes, newest first.
     pub(crate) async fn list(&self) -> Result<Vec<Wish>, StoreError> {
-        let statement =
-            async { with_pool!(self, pool => sqlx::query_as(LIST).fetch_all(pool).await) };
+        let statement = async {
+            with_pool!(self, pool => sqlx::query_as::<_, Row>(LIST).fetch_all(pool).await)
+        };
         let listed = database::observed(statement, self.span("SELECT wishes", LIST)).await;
-        listed.map_err(StoreError::List)
+        let wish = |(id, name, created_unix_millis)| Wish {
+            id,
+            name,
+            created_unix_millis,
+        };
+        let rows = listed.map_err(failed("list the wishes"))?;
+        Ok(rows.into_iter().map(wish).collect())
     }
 
     /// Closes all connections once their statements are finished.
@@ -141,6 +140,10 @@ impl WishStore {
         }
         .span()
     }
+}
+
+fn failed(operation: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
+    move |error| StoreError::Failed(operation, error)
 }
 
 impl Pool {

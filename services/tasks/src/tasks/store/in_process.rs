@@ -10,10 +10,11 @@ use tracing::{Span, info_span};
 use uuid::Uuid;
 
 use super::{
-    Completed, Filter, Kind, MAX_COMPLETED, MAX_OPEN, StoreError, StoreFuture, TaskCounts,
-    TaskStore,
+    Completed, Filter, MAX_COMPLETED, MAX_OPEN, StoreError, StoreFuture, TaskCounts, TaskStore,
 };
 use crate::tasks::task::{Moment, Task};
+
+const NAME: &str = "in-process";
 
 /// A store in memory, with at most [`MAX_OPEN`] open and [`MAX_COMPLETED`] completed tasks.
 #[derive(Debug, Default)]
@@ -29,8 +30,8 @@ struct Tables {
 }
 
 impl TaskStore for InProcess {
-    fn kind(&self) -> Kind {
-        Kind::InProcess
+    fn name(&self) -> &'static str {
+        NAME
     }
 
     fn create<'a>(&'a self, task: &'a Task) -> StoreFuture<'a, ()> {
@@ -75,7 +76,7 @@ fn span(operation: &'static str) -> Span {
     info_span!(
         "in-process store",
         otel.name = format!("{operation} tasks"),
-        db.system.name = Kind::InProcess.as_str(),
+        db.system.name = NAME,
         db.operation.name = operation,
         db.collection.name = "tasks",
     )

@@ -9,23 +9,22 @@
 //!
 //! Changes of more than one key are scripts, which Redis runs atomically.
 
+mod command;
 mod connection;
 mod fields;
-mod operation;
 mod url;
 
 use std::{collections::HashMap, error::Error, time::Duration};
 
-use redis::{RedisResult, Script};
+use redis::{RedisResult, Script, aio::ConnectionManager};
 use uuid::Uuid;
 
 use super::{
-    Completed, Filter, Kind, MAX_COMPLETED, MAX_OPEN, StoreError, StoreFuture, TaskCounts,
-    TaskStore,
+    Completed, Filter, MAX_COMPLETED, MAX_OPEN, StoreError, StoreFuture, TaskCounts, TaskStore,
 };
 use crate::tasks::task::{Moment, Task};
+use command::{CommandTelemetry, RedisCommand};
 use connection::Connection;
-use operation::{Operations, RedisCommand};
 
 pub use url::{InvalidRedisUrl, RedisUrl};
 
@@ -38,7 +37,7 @@ type Fields = HashMap<String, String>;
 /// A store in Redis, which need not be available all the time.
 pub(crate) struct Redis {
     connection: Connection,
-    operations: Operations,
+    telemetry: CommandTelemetry,
     scripts: Scripts,
 }
 
@@ -54,7 +53,7 @@ impl Redis {
     pub(crate) fn new(url: &RedisUrl, deadline: Duration) -> RedisResult<Self> {
         Ok(Self {
             connection: Connection::new(url, deadline)?,
-            operations: Operations::of(url),
+            telemetry: CommandTelemetry::of(url),
             // The client sends a script's hash, and its text when Redis does not know it, as after a restart.
             scripts: Scripts {
                 create: Script::new(include_str!("redis/create.lua")),
@@ -67,23 +66,31 @@ impl Redis {
 
     /// Registers the store's metrics.
     pub(crate) fn register(&self, registry: &mut prometheus_client::registry::Registry) {
-        self.operations.register(registry);
+        self.telemetry.register(registry);
     }
 
     async fn list_key(&self, ids: &str, from: &str, limit: usize) -> Result<Vec<Task>, StoreError> {
         let mut call = self.scripts.list.prepare_invoke();
         call.key(ids).key(DUE).arg(from).arg(limit);
-        let run = self
-            .connection
-            .run(async |redis| call.invoke_async::<Vec<(String, Fields)>>(redis).await);
-        let found = self.operations.observe(RedisCommand::LIST, run).await?;
+        let invoke = async |redis: &mut _| call.invoke_async::<Vec<(String, Fields)>>(redis).await;
+        let found = self.run(RedisCommand::LIST, invoke).await?;
         Ok(found.into_iter().filter_map(parse_listed).collect())
+    }
+
+    /// Runs a command, in a span of its own.
+    async fn run<T>(
+        &self,
+        command: RedisCommand,
+        run: impl AsyncFnOnce(&mut ConnectionManager) -> RedisResult<T>,
+    ) -> Result<T, StoreError> {
+        let run = self.connection.run(run);
+        self.telemetry.observe(command, run).await
     }
 }
 
 impl TaskStore for Redis {
-    fn kind(&self) -> Kind {
-        Kind::Redis
+    fn name(&self) -> &'static str {
+        "redis"
     }
 
     fn create<'a>(&'a self, task: &'a Task) -> StoreFuture<'a, ()> {
@@ -94,10 +101,8 @@ impl TaskStore for Redis {
             call.arg(task.id.to_string()).arg(task.rank());
             call.arg(due.map(|due| due.to_string()).unwrap_or_default());
             call.arg(MAX_OPEN).arg(fields::of(task));
-            let run = self
-                .connection
-                .run(async |redis| call.invoke_async(redis).await);
-            match self.operations.observe(RedisCommand::CREATE, run).await? {
+            let invoke = async |redis: &mut _| call.invoke_async(redis).await;
+            match self.run(RedisCommand::CREATE, invoke).await? {
                 true => Ok(()),
                 false => Err(StoreError::Full),
             }
@@ -108,10 +113,8 @@ impl TaskStore for Redis {
         Box::pin(async move {
             let mut command = redis::cmd("HGETALL");
             command.arg(key(id));
-            let run = self
-                .connection
-                .run(async |redis| command.query_async::<Fields>(redis).await);
-            let fields = self.operations.observe(RedisCommand::GET, run).await?;
+            let query = async |redis: &mut _| command.query_async::<Fields>(redis).await;
+            let fields = self.run(RedisCommand::GET, query).await?;
             // Redis has no empty hashes: this is a key that does not exist.
             (!fields.is_empty())
                 .then(|| fields::read(id, &fields))
@@ -140,20 +143,18 @@ impl TaskStore for Redis {
             call.key(key(id)).key(OPEN).key(DUE).key(COMPLETED);
             call.arg(id.to_string()).arg(now.to_string());
             call.arg(now.unix_millis()).arg(MAX_COMPLETED);
-            let run = self.connection.run(async |redis| {
-                call.invoke_async::<Option<(bool, usize, Fields)>>(redis)
-                    .await
-            });
-            let done = self.operations.observe(RedisCommand::COMPLETE, run).await?;
-            let completed = |(is_new, evicted, fields): (bool, usize, Fields)| {
+            let invoke = async |redis: &mut _| call.invoke_async(redis).await;
+            let done: Option<(bool, usize, Fields)> =
+                self.run(RedisCommand::COMPLETE, invoke).await?;
+            done.map(|(is_new, evicted, fields)| {
                 let task = fields::read(id, &fields)?;
                 Ok(Completed {
                     task,
                     is_new,
                     evicted,
                 })
-            };
-            done.map(completed).transpose()
+            })
+            .transpose()
         })
     }
 
@@ -162,10 +163,8 @@ impl TaskStore for Redis {
             let mut call = self.scripts.delete.prepare_invoke();
             call.key(key(id)).key(OPEN).key(DUE).key(COMPLETED);
             call.arg(id.to_string());
-            let run = self
-                .connection
-                .run(async |redis| call.invoke_async(redis).await);
-            self.operations.observe(RedisCommand::DELETE, run).await
+            let invoke = async |redis: &mut _| call.invoke_async(redis).await;
+            self.run(RedisCommand::DELETE, invoke).await
         })
     }
 

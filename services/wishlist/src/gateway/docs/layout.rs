@@ -2,7 +2,7 @@
 //! passing nodes to long edges, and order each column so that edges seldom cross (Sugiyama, Tagawa, Toda
 //! 1981).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{mesh::Mesh, visible::visible};
 
@@ -52,8 +52,7 @@ impl<'a> Layout<'a> {
     pub(super) fn of(mesh: &'a Mesh) -> Self {
         let columns = columns(mesh);
         let edges = edges(mesh, &columns);
-        let count = columns.values().max().map_or(0, |last| last + 1);
-        let mut nodes: Vec<Vec<Node<'a>>> = vec![Vec::new(); count as usize];
+        let mut nodes: BTreeMap<u32, Vec<Node<'a>>> = BTreeMap::new();
         let services = columns
             .iter()
             .map(|(name, column)| (Node::Service(name), *column));
@@ -62,11 +61,10 @@ impl<'a> Layout<'a> {
             Node::Service(_) => None,
         });
         for (node, column) in services.chain(passing) {
-            if let Some(column) = nodes.get_mut(column as usize) {
-                column.push(node);
-            }
+            nodes.entry(column).or_default().push(node);
         }
-        let max_rows = nodes.iter().map(Vec::len).max().unwrap_or(0);
+        let count = nodes.len();
+        let max_rows = nodes.values().map(Vec::len).max().unwrap_or(0);
         let longest = mesh
             .services
             .keys()
@@ -77,7 +75,7 @@ impl<'a> Layout<'a> {
             positions: positions(nodes, max_rows, &edges),
             edges,
             box_width: number(name_chars) * CHAR_WIDTH + 32,
-            columns: count,
+            columns: number(count),
             half_rows: number(max_rows * 2),
         }
     }
@@ -120,10 +118,14 @@ impl<'a> Layout<'a> {
 }
 
 /// Orders each column by the mean row of each node's predecessors, so that edges seldom cross.
-fn positions<'a>(columns: Vec<Vec<Node<'a>>>, max_rows: usize, edges: &Edges<'a>) -> Positions<'a> {
+fn positions<'a>(
+    columns: BTreeMap<u32, Vec<Node<'a>>>,
+    max_rows: usize,
+    edges: &Edges<'a>,
+) -> Positions<'a> {
     let predecessors = predecessors(edges);
     let mut positions = Positions::new();
-    for (column, mut nodes) in (0..).zip(columns) {
+    for (column, mut nodes) in columns {
         nodes.sort_by_cached_key(|node| {
             (mean_predecessor_row(node, &positions, &predecessors), *node)
         });
@@ -173,50 +175,26 @@ fn edges<'a>(mesh: &'a Mesh, columns: &BTreeMap<&str, u32>) -> Edges<'a> {
 
 /// Assigns columns: each service is to the right of all that call it, except within cycles.
 fn columns(mesh: &Mesh) -> BTreeMap<&str, u32> {
-    let mut columns: BTreeMap<&str, u32> = mesh
-        .services
-        .keys()
-        .map(|name| (name.as_str(), 0))
-        .collect();
-    let forward = acyclic_calls(mesh);
-    // The longest path has fewer calls than there are services, so that this many passes suffice.
-    for _ in 0..mesh.services.len() {
-        for (from, to) in &forward {
-            let next = columns.get(from).map_or(0, |column| column + 1);
-            if let Some(column) = columns.get_mut(to) {
-                *column = (*column).max(next);
-            }
-        }
+    let mut columns: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut left: BTreeSet<&str> = mesh.services.keys().map(String::as_str).collect();
+    while let Some(first) = left.first().copied() {
+        // From callee to caller, as many steps as there are services: this ends at one without
+        // callers that are left, or within a cycle, which has none.
+        let next = left.iter().fold(first, |name, _| {
+            callers(mesh, name)
+                .find(|it| left.contains(it))
+                .unwrap_or(name)
+        });
+        let rightmost = callers(mesh, next).filter_map(|it| columns.get(it)).max();
+        columns.insert(next, rightmost.map_or(0, |column| column + 1));
+        left.remove(next);
     }
     columns
 }
 
-/// The calls without those that close a cycle.
-fn acyclic_calls(mesh: &Mesh) -> Vec<(&str, &str)> {
-    let mut forward: Vec<(&str, &str)> = Vec::new();
-    for (from, to) in mesh.calls.keys() {
-        if !is_reachable(&forward, to, from) {
-            forward.push((from, to));
-        }
-    }
-    forward
-}
-
-fn is_reachable(calls: &[(&str, &str)], from: &str, to: &str) -> bool {
-    let mut reached = vec![from];
-    let mut next = 0;
-    while let Some(&at) = reached.get(next) {
-        if at == to {
-            return true;
-        }
-        for (_, callee) in calls.iter().filter(|(caller, _)| *caller == at) {
-            if !reached.contains(callee) {
-                reached.push(callee);
-            }
-        }
-        next += 1;
-    }
-    false
+fn callers<'a>(mesh: &'a Mesh, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let calls = mesh.calls.keys().filter(move |(_, to)| to == name);
+    calls.map(|(from, _)| from.as_str())
 }
 
 /// Converts a count, which is small since the number of services is bounded.

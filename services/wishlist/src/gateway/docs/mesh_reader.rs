@@ -9,7 +9,9 @@ use opentelemetry::{
     Context,
     trace::{FutureExt, SpanContext, TraceContextExt, TraceState},
 };
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use spoor_telemetry::http::{Peer, PeerCallError};
 use tokio::{sync::Mutex, time::Instant};
 
@@ -124,8 +126,8 @@ impl MeshReader {
             "/api/v3/traces?query.service_name={}&query.attributes={}\
              &query.search_depth={MAX_FAILED}&query.num_traces={MAX_FAILED}\
              &query.start_time_min={start}&query.start_time_max={end}",
-            escaped(&service),
-            escaped(r#"{"error":"true"}"#)
+            utf8_percent_encode(&service, NON_ALPHANUMERIC),
+            utf8_percent_encode(r#"{"error":"true"}"#, NON_ALPHANUMERIC)
         );
         match self.query(&path).await {
             // Jaeger responds with 404 to a search that finds nothing.
@@ -158,17 +160,6 @@ fn unsampled() -> Context {
         TraceState::NONE,
     );
     current.with_remote_span_context(unsampled)
-}
-
-/// Percent-encodes a query value.
-fn escaped(text: &str) -> String {
-    let escape = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-            char::from(byte).to_string()
-        }
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(escape).collect()
 }
 
 #[derive(Deserialize)]
@@ -207,14 +198,9 @@ struct Traces {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct ResourceSpans {
-    resource: Resource,
+    // Without types, since only one attribute of the few is used.
+    resource: Value,
     scope_spans: Vec<ScopeSpans>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Resource {
-    attributes: Vec<KeyValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -229,26 +215,7 @@ struct Span {
     trace_id: String,
     span_id: String,
     parent_span_id: String,
-    status: Status,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Status {
-    code: u8,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct KeyValue {
-    key: String,
-    value: AnyValue,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct AnyValue {
-    string_value: Option<String>,
+    status: Value,
 }
 
 /// The status code of OTLP for an error.
@@ -261,7 +228,10 @@ impl Traces {
             .spans()
             .map(|(service, span)| ((span.trace_id.as_str(), span.span_id.as_str()), service))
             .collect();
-        for (service, span) in self.spans().filter(|(_, span)| span.status.code == ERROR) {
+        for (service, span) in self
+            .spans()
+            .filter(|(_, span)| span.status["code"] == ERROR)
+        {
             let parent = (span.trace_id.as_str(), span.parent_span_id.as_str());
             mesh.fail(service, services.get(&parent).copied());
         }
@@ -278,9 +248,10 @@ impl Traces {
 
 impl ResourceSpans {
     fn service(&self) -> &str {
-        let mut attributes = self.resource.attributes.iter();
-        let name = attributes.find(|attribute| attribute.key == "service.name");
-        let name = name.and_then(|name| name.value.string_value.as_deref());
+        let attributes = self.resource["attributes"].as_array();
+        let mut attributes = attributes.into_iter().flatten();
+        let name = attributes.find(|attribute| attribute["key"] == "service.name");
+        let name = name.and_then(|name| name["value"]["stringValue"].as_str());
         name.unwrap_or_default()
     }
 }

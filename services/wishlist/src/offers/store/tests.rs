@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
+use std::time::Instant;
+
+use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
 use super::{
     wishes::{LINKED_ROUNDS, MAX_OFFERS},
@@ -47,7 +49,7 @@ fn ids(store: &OfferStore) -> Vec<String> {
 fn only_new_offers_are_sent() {
     let store = OfferStore::new();
     let bike = wish(1);
-    store.add(&bike, SpanContext::NONE, None);
+    store.wishes().add_linked(&bike, SpanContext::NONE, None);
     let mut updates = store.watch();
     let record = |offers| store.record_offers(bike.id, "attic", offers);
     assert_eq!(record(vec![offer("a", 1), offer("b", 2)]), 2);
@@ -57,7 +59,7 @@ fn only_new_offers_are_sent() {
         1
     );
     assert_eq!(ids(&store), ["b", "b", "c"]);
-    assert_eq!(store.offer_count(), 3);
+    assert_eq!(store.wishes().offer_count(), 3);
     let mut found = Vec::new();
     while let Ok(News::Offer(offer)) = updates.try_recv() {
         found.push((offer.marketplace, offer.offer.unwrap().id));
@@ -73,17 +75,18 @@ fn only_new_offers_are_sent() {
         ("corner", "b"),
     ];
     assert_eq!(found, expected);
-    store.remove(bike.id);
-    assert_eq!((store.offer_count(), record(vec![offer("a", 1)])), (0, 0));
+    store.wishes().remove(bike.id);
+    assert_eq!(store.wishes().offer_count(), 0);
+    assert_eq!(record(vec![offer("a", 1)]), 0);
 }
 
 #[test]
 fn a_wish_added_during_a_sync_stays() {
     let store = OfferStore::new();
-    store.add(&wish(1), SpanContext::NONE, None);
-    let before = store.begin_sync();
-    store.add(&wish(2), SpanContext::NONE, None);
-    store.finish_sync(&before, &[wish(3)]);
+    store.wishes().add_linked(&wish(1), SpanContext::NONE, None);
+    let before = store.wishes().begin_sync();
+    store.wishes().add_linked(&wish(2), SpanContext::NONE, None);
+    store.wishes().finish_sync(&before, &[wish(3)]);
     assert_eq!(wish_ids(&store), [wish(2).id, wish(3).id]);
 }
 
@@ -91,12 +94,12 @@ fn a_wish_added_during_a_sync_stays() {
 fn a_wish_removed_during_a_sync_stays_removed() {
     let store = OfferStore::new();
     let all = [wish(1), wish(2), wish(3)];
-    store.add(&wish(1), SpanContext::NONE, None);
-    let before = store.begin_sync();
-    store.remove(wish(1).id);
+    store.wishes().add_linked(&wish(1), SpanContext::NONE, None);
+    let before = store.wishes().begin_sync();
+    store.wishes().remove(wish(1).id);
     // The store did not know this one.
-    store.remove(wish(2).id);
-    store.finish_sync(&before, &all);
+    store.wishes().remove(wish(2).id);
+    store.wishes().finish_sync(&before, &all);
     assert_eq!(wish_ids(&store), [wish(3).id]);
     assert!(store.inner.lock().wishes.removed.is_empty());
 }
@@ -105,30 +108,34 @@ fn a_wish_removed_during_a_sync_stays_removed() {
 fn removals_before_a_sync_are_forgotten() {
     let store = OfferStore::new();
     for id in 0..2000 {
-        store.remove(wish(id).id);
+        store.wishes().remove(wish(id).id);
     }
     let remembered = store.inner.lock().wishes.removed.len();
-    assert_eq!(i64::try_from(remembered).unwrap(), MAX_WISHES);
-    let before = store.begin_sync();
-    store.finish_sync(&before, &[wish(1)]);
+    assert_eq!(remembered, usize::from(MAX_WISHES));
+    let before = store.wishes().begin_sync();
+    store.wishes().finish_sync(&before, &[wish(1)]);
     assert_eq!(wish_ids(&store), [wish(1).id]);
 }
 
 #[test]
 fn a_wish_without_search_is_first() {
     let store = OfferStore::new();
-    store.add(&wish(1), SpanContext::NONE, Some(Instant::now()));
-    store.add(&wish(2), SpanContext::NONE, None);
-    assert_eq!(store.next_round(1).wishes, [wish(2)]);
-    assert_eq!(store.next_round(1).wishes, [wish(1)]);
+    store
+        .wishes()
+        .add_linked(&wish(1), SpanContext::NONE, Some(Instant::now()));
+    store.wishes().add_linked(&wish(2), SpanContext::NONE, None);
+    assert_eq!(store.wishes().next_round(1).wishes, [wish(2)]);
+    assert_eq!(store.wishes().next_round(1).wishes, [wish(1)]);
 }
 
 #[test]
 fn every_wish_has_its_turn() {
     let store = OfferStore::new();
     let all: Vec<_> = (0..10).map(wish).collect();
-    store.finish_sync(&[], &all);
-    let mut turns: Vec<_> = (0..5).flat_map(|_| store.next_round(2).wishes).collect();
+    store.wishes().finish_sync(&[], &all);
+    let mut turns: Vec<_> = (0..5)
+        .flat_map(|_| store.wishes().next_round(2).wishes)
+        .collect();
     turns.sort_unstable_by_key(|wish| wish.id);
     assert_eq!(turns, all);
 }
@@ -136,11 +143,11 @@ fn every_wish_has_its_turn() {
 #[test]
 fn the_first_rounds_are_linked_to_the_request() {
     let store = OfferStore::new();
-    store.add(&wish(1), span(), None);
+    store.wishes().add_linked(&wish(1), span(), None);
     for _ in 0..LINKED_ROUNDS {
-        assert_eq!(store.next_round(9).links, [span()]);
+        assert_eq!(store.wishes().next_round(9).links, [span()]);
     }
-    let later = store.next_round(9);
+    let later = store.wishes().next_round(9);
     assert_eq!((later.wishes.len(), later.links.len()), (1, 0));
 }
 
@@ -164,11 +171,11 @@ fn a_missing_marketplace_is_sent_once() {
 fn wishes_and_offers_are_bounded() {
     let store = OfferStore::new();
     let all: Vec<_> = (0..2000).map(wish).collect();
-    store.finish_sync(&[], &all);
-    assert_eq!(i64::try_from(wish_ids(&store).len()).unwrap(), MAX_WISHES);
+    store.wishes().finish_sync(&[], &all);
+    assert_eq!(wish_ids(&store).len(), usize::from(MAX_WISHES));
     for wish in &all {
         let offers = (0..5).map(|id| offer(&id.to_string(), 1)).collect();
         store.record_offers(wish.id, "attic", offers);
     }
-    assert_eq!(store.offer_count(), MAX_OFFERS);
+    assert_eq!(store.wishes().offer_count(), usize::from(MAX_OFFERS));
 }

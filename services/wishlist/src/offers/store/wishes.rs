@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{WishName, wishlist::MAX_WISHES};
 
 /// The most offers in total, so that all fit in one gRPC message. Further ones are not kept.
-pub(super) const MAX_OFFERS: usize = 2000;
+pub(crate) const MAX_OFFERS: u16 = 2000;
 /// The number of rounds that link to the request which added a wish.
 pub(super) const LINKED_ROUNDS: u32 = 3;
 
@@ -34,7 +34,7 @@ pub(in crate::offers) struct Round {
 
 /// The table of wishes.
 #[derive(Debug, Default)]
-pub(super) struct Wishes {
+pub(in crate::offers) struct Wishes {
     pub(super) entries: HashMap<Uuid, Entry>,
     /// Wishes removed since the last synchronization began, which its response may still contain.
     pub(super) removed: HashSet<Uuid>,
@@ -57,7 +57,9 @@ struct LinkedRequest {
 }
 
 impl Wishes {
-    pub(super) fn add_linked(
+    /// Adds a wish that the request of this span made. If `searched` is `None`, the wish is the next
+    /// round's first.
+    pub(in crate::offers) fn add_linked(
         &mut self,
         wish: &Wish,
         request: SpanContext,
@@ -74,7 +76,7 @@ impl Wishes {
     }
 
     fn add(&mut self, wish: &Wish) {
-        if self.entries.contains_key(&wish.id) || is_full(self.entries.len()) {
+        if self.entries.contains_key(&wish.id) || self.entries.len() >= usize::from(MAX_WISHES) {
             return;
         }
         let entry = Entry {
@@ -86,10 +88,10 @@ impl Wishes {
         self.entries.insert(wish.id, entry);
     }
 
-    pub(super) fn remove(&mut self, id: Uuid) {
+    pub(in crate::offers) fn remove(&mut self, id: Uuid) {
         self.remove_entry(id);
         // Beyond the bound, a removed wish may come back until the next synchronization.
-        if !is_full(self.removed.len()) {
+        if self.removed.len() < usize::from(MAX_WISHES) {
             self.removed.insert(id);
         }
     }
@@ -100,12 +102,16 @@ impl Wishes {
         }
     }
 
-    pub(super) fn begin_sync(&mut self) -> Vec<Uuid> {
+    /// Starts a synchronization with wishlist and returns the known wishes. Wishes that are removed
+    /// from now on are not added again by [`Wishes::finish_sync`].
+    pub(in crate::offers) fn begin_sync(&mut self) -> Vec<Uuid> {
         self.removed.clear();
         self.entries.keys().copied().collect()
     }
 
-    pub(super) fn finish_sync(&mut self, before: &[Uuid], wishes: &[Wish]) {
+    /// Adds the wishes that are new in wishlist's response, and removes those that were known `before`
+    /// the request and are not in it.
+    pub(in crate::offers) fn finish_sync(&mut self, before: &[Uuid], wishes: &[Wish]) {
         let removed = std::mem::take(&mut self.removed);
         // A wish that was added during the request may be missing in the response, and stays.
         for id in before {
@@ -120,7 +126,8 @@ impl Wishes {
         }
     }
 
-    pub(super) fn next_round(&mut self, max: usize) -> Round {
+    /// The wishes whose last search is the longest ago, up to a number, which are marked as searched.
+    pub(in crate::offers) fn next_round(&mut self, max: usize) -> Round {
         // `None` compares less than any time, so that wishes without a search come first.
         let mut by_age: Vec<_> = self.entries.iter_mut().collect();
         by_age.sort_unstable_by_key(|(_, entry)| entry.searched);
@@ -162,7 +169,9 @@ impl Wishes {
                     ..before.swap_remove(index)
                 },
                 // A marketplace may repeat an ID in one response.
-                None if self.offer_count < MAX_OFFERS && !entry.has(marketplace, &offer.id) => {
+                None if self.offer_count < usize::from(MAX_OFFERS)
+                    && !entry.has(marketplace, &offer.id) =>
+                {
                     let found = Found {
                         wish_id: id.to_string(),
                         marketplace: marketplace.to_owned(),
@@ -184,7 +193,7 @@ impl Wishes {
         self.entries.values().flat_map(|entry| &entry.offers)
     }
 
-    pub(super) fn offer_count(&self) -> usize {
+    pub(in crate::offers) fn offer_count(&self) -> usize {
         self.offer_count
     }
 }
@@ -204,11 +213,6 @@ impl Entry {
         let mut offers = self.offers.iter();
         offers.any(|found| found.marketplace == marketplace && has_id(found, id))
     }
-}
-
-/// True if the number has reached the maximum number of wishes.
-fn is_full(count: usize) -> bool {
-    i64::try_from(count).is_ok_and(|count| count >= MAX_WISHES)
 }
 
 pub(super) fn now() -> i64 {

@@ -22,37 +22,17 @@ const WRITE_PROBE: &str = "BEGIN; CREATE TABLE probe (field); ROLLBACK";
 #[derive(Debug, thiserror::Error)]
 pub enum OpenDatabaseError {
     /// The server cannot be reached or refuses the login, or the file's folder is missing.
-    #[error("cannot open the database {database}")]
-    Connect {
-        /// The database.
-        database: String,
-        /// The cause.
-        source: sqlx::Error,
-    },
+    #[error("cannot open the database {0}")]
+    Connect(String, #[source] sqlx::Error),
     /// The server did not respond in time.
-    #[error("the database {database} did not respond within {after:?}")]
-    Silent {
-        /// The database.
-        database: String,
-        /// The time waited.
-        after: Duration,
-    },
+    #[error("the database {0} did not respond within {1:?}")]
+    Silent(String, Duration),
     /// The database is read-only.
-    #[error("cannot write to the database {database}; its file and folder must be writable")]
-    ReadOnly {
-        /// The database.
-        database: String,
-        /// The cause.
-        source: sqlx::Error,
-    },
+    #[error("cannot write to the database {0}; its file and folder must be writable")]
+    ReadOnly(String, #[source] sqlx::Error),
     /// The migrations failed.
-    #[error("cannot migrate the database {database}")]
-    Migrate {
-        /// The database.
-        database: String,
-        /// The cause.
-        source: MigrateError,
-    },
+    #[error("cannot migrate the database {0}")]
+    Migrate(String, #[source] MigrateError),
 }
 
 impl WishStore {
@@ -89,11 +69,11 @@ impl Opening<'_> {
         let pool = unlimited
             .connect_with(options)
             .await
-            .map_err(|error| self.connect(error))?;
+            .map_err(self.error(OpenDatabaseError::Connect))?;
         SQLITE
             .run(&pool)
             .await
-            .map_err(|error| self.migrate(error))?;
+            .map_err(self.error(OpenDatabaseError::Migrate))?;
         Ok(Pool::Sqlite(pool))
     }
 
@@ -106,15 +86,15 @@ impl Opening<'_> {
             .busy_timeout(self.limits.acquire)
             .disable_statement_logging();
         let pool = self.pool_options().connect_with(options).await;
-        let pool = pool.map_err(|error| self.connect(error))?;
+        let pool = pool.map_err(self.error(OpenDatabaseError::Connect))?;
         // SQLite silently opens a database read-only if it cannot write to it.
         pool.execute(WRITE_PROBE)
             .await
-            .map_err(|source| self.read_only(source))?;
+            .map_err(self.error(OpenDatabaseError::ReadOnly))?;
         SQLITE
             .run(&pool)
             .await
-            .map_err(|error| self.migrate(error))?;
+            .map_err(self.error(OpenDatabaseError::Migrate))?;
         Ok(Pool::Sqlite(pool))
     }
 
@@ -123,11 +103,11 @@ impl Opening<'_> {
         let options = options.disable_statement_logging();
         self.test_connection(&options).await?;
         let pool = self.pool_options().connect_with(options).await;
-        let pool = pool.map_err(|error| self.connect(error))?;
+        let pool = pool.map_err(self.error(OpenDatabaseError::Connect))?;
         POSTGRES
             .run(&pool)
             .await
-            .map_err(|error| self.migrate(error))?;
+            .map_err(self.error(OpenDatabaseError::Migrate))?;
         Ok(Pool::Postgres(pool))
     }
 
@@ -136,17 +116,14 @@ impl Opening<'_> {
     async fn test_connection(&self, options: &PgConnectOptions) -> Result<(), OpenDatabaseError> {
         let after = self.limits.acquire;
         let connection = tokio::time::timeout(after, options.connect()).await;
-        let silent = |_| OpenDatabaseError::Silent {
-            database: self.database.to_owned(),
-            after,
-        };
+        let silent = |_| OpenDatabaseError::Silent(self.database.to_owned(), after);
         let connection = connection
             .map_err(silent)?
-            .map_err(|error| self.connect(error))?;
+            .map_err(self.error(OpenDatabaseError::Connect))?;
         connection
             .close()
             .await
-            .map_err(|error| self.connect(error))
+            .map_err(self.error(OpenDatabaseError::Connect))
     }
 
     fn pool_options<DB: Database>(&self) -> PoolOptions<DB> {
@@ -155,24 +132,11 @@ impl Opening<'_> {
             .acquire_timeout(self.limits.acquire)
     }
 
-    fn connect(&self, source: sqlx::Error) -> OpenDatabaseError {
-        OpenDatabaseError::Connect {
-            database: self.database.to_owned(),
-            source,
-        }
-    }
-
-    fn read_only(&self, source: sqlx::Error) -> OpenDatabaseError {
-        OpenDatabaseError::ReadOnly {
-            database: self.database.to_owned(),
-            source,
-        }
-    }
-
-    fn migrate(&self, source: MigrateError) -> OpenDatabaseError {
-        OpenDatabaseError::Migrate {
-            database: self.database.to_owned(),
-            source,
-        }
+    /// Adds the database to a cause.
+    fn error<E>(
+        &self,
+        variant: fn(String, E) -> OpenDatabaseError,
+    ) -> impl FnOnce(E) -> OpenDatabaseError {
+        move |cause| variant(self.database.to_owned(), cause)
     }
 }

@@ -97,22 +97,13 @@ impl Connection {
         let server = self.server.clone();
         // First, since a timeout counts as an I/O error too.
         if error.is_timeout() {
-            StoreError::Timeout { server }
+            StoreError::Timeout(server)
         } else if error.is_io_error() {
-            StoreError::Unavailable {
-                server,
-                source: error,
-            }
+            StoreError::Unavailable(server, error)
         } else if refuses_all(&error) {
-            StoreError::Refused {
-                server,
-                reply: error,
-            }
+            StoreError::Refused(server, error)
         } else {
-            StoreError::Failed {
-                server,
-                reply: error,
-            }
+            StoreError::Failed(server, error)
         }
     }
 }

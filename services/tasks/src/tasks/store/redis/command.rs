@@ -1,6 +1,6 @@
-//! Operations on Redis: their names, spans and durations.
+//! Commands to Redis: their names, spans and durations.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use prometheus_client::{
     metrics::{family::Family, histogram::Histogram},
@@ -22,37 +22,35 @@ const BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RedisCommand {
     /// `db.query.summary`.
-    pub(super) summary: &'static str,
+    summary: &'static str,
     /// `db.query.text`, with placeholders and never with values.
-    pub(super) text: &'static str,
+    text: &'static str,
 }
 
 impl RedisCommand {
     // The name of the script instead of its hash, which would mean nothing in a trace.
-    pub(super) const CREATE: Self = Self {
-        summary: "EVALSHA create",
-        text: "EVALSHA create 3 task:? tasks:open tasks:due ?",
-    };
-    pub(super) const GET: Self = Self {
-        summary: "HGETALL",
-        text: "HGETALL task:?",
-    };
-    pub(super) const LIST: Self = Self {
-        summary: "EVALSHA list",
-        text: "EVALSHA list 2 ? tasks:due ?",
-    };
-    pub(super) const COMPLETE: Self = Self {
-        summary: "EVALSHA complete",
-        text: "EVALSHA complete 4 task:? tasks:open tasks:due tasks:completed ?",
-    };
-    pub(super) const DELETE: Self = Self {
-        summary: "EVALSHA delete",
-        text: "EVALSHA delete 4 task:? tasks:open tasks:due tasks:completed ?",
-    };
+    pub(super) const CREATE: Self = Self::new(
+        "EVALSHA create",
+        "EVALSHA create 3 task:? tasks:open tasks:due ?",
+    );
+    pub(super) const GET: Self = Self::new("HGETALL", "HGETALL task:?");
+    pub(super) const LIST: Self = Self::new("EVALSHA list", "EVALSHA list 2 ? tasks:due ?");
+    pub(super) const COMPLETE: Self = Self::new(
+        "EVALSHA complete",
+        "EVALSHA complete 4 task:? tasks:open tasks:due tasks:completed ?",
+    );
+    pub(super) const DELETE: Self = Self::new(
+        "EVALSHA delete",
+        "EVALSHA delete 4 task:? tasks:open tasks:due tasks:completed ?",
+    );
+
+    const fn new(summary: &'static str, text: &'static str) -> Self {
+        Self { summary, text }
+    }
 }
 
-/// The telemetry of all operations on one Redis.
-pub(super) struct Operations {
+/// The spans and durations of all commands to one Redis.
+pub(super) struct CommandTelemetry {
     host: String,
     port: Option<u16>,
     database: String,
@@ -62,7 +60,7 @@ pub(super) struct Operations {
 type Labels = [(&'static str, &'static str); 3];
 type Durations = Family<Labels, Histogram, fn() -> Histogram>;
 
-impl Operations {
+impl CommandTelemetry {
     pub(super) fn of(url: &RedisUrl) -> Self {
         let (host, port) = url.server();
         Self {
@@ -83,13 +81,21 @@ impl Operations {
         );
     }
 
-    /// Runs an operation in a span and records its duration.
+    /// Runs a command in a span and records its duration.
     pub(super) async fn observe<T>(
         &self,
-        operation: RedisCommand,
+        command: RedisCommand,
         run: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let span = self.statement(operation).span();
+        let span = Statement {
+            system: SYSTEM,
+            summary: command.summary,
+            text: command.text,
+            server: Some(&self.host),
+            port: self.port,
+            namespace: Some(&self.database),
+        }
+        .span();
         let started = Instant::now();
         let result = run.instrument(span.clone()).await;
         // To Prometheus, an empty label is the same as none.
@@ -97,30 +103,14 @@ impl Operations {
         if let Err(error) = &result {
             database::failed(&span, error_type, error);
         }
-        self.count(operation, error_type, started.elapsed());
-        result
-    }
-
-    fn statement(&self, operation: RedisCommand) -> Statement<'_> {
-        Statement {
-            system: SYSTEM,
-            summary: operation.summary,
-            text: operation.text,
-            server: Some(&self.host),
-            port: self.port,
-            namespace: Some(&self.database),
-        }
-    }
-
-    fn count(&self, operation: RedisCommand, error_type: &'static str, took: Duration) {
         let labels = [
             ("db_system_name", SYSTEM),
-            ("db_query_summary", operation.summary),
+            ("db_query_summary", command.summary),
             ("error_type", error_type),
         ];
-        self.durations
-            .get_or_create(&labels)
-            .observe(took.as_secs_f64());
+        let duration = self.durations.get_or_create(&labels);
+        duration.observe(started.elapsed().as_secs_f64());
+        result
     }
 }
 
@@ -128,12 +118,10 @@ impl Operations {
 fn error_type(error: &StoreError) -> &'static str {
     match error {
         StoreError::Full | StoreError::InvalidTask { .. } => "_OTHER",
-        StoreError::Timeout { .. } => "timeout",
-        StoreError::Unavailable { source, .. } if source.is_connection_refusal() => {
-            "connection_refused"
-        }
-        StoreError::Unavailable { .. } => "connection_broken",
-        StoreError::Refused { reply, .. } | StoreError::Failed { reply, .. } => code(reply),
+        StoreError::Timeout(_) => "timeout",
+        StoreError::Unavailable(_, error) if error.is_connection_refusal() => "connection_refused",
+        StoreError::Unavailable(..) => "connection_broken",
+        StoreError::Refused(_, reply) | StoreError::Failed(_, reply) => code(reply),
     }
 }
 

@@ -1,0 +1,93 @@
+//! A bound on the lists that are being built, which take memory before a listener counts them.
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::Problem;
+
+/// The longest wait for other lists. They take milliseconds, so a longer wait would only collect
+/// requests that cannot be served.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// The entries of all lists that are being built at the same time. Further lists wait. Clones share
+/// the budget.
+///
+/// A listener bounds the responses that are built and not read. A handler that awaits a database
+/// holds its list before that, once for each request in progress.
+#[derive(Clone, Debug)]
+pub struct ListBudget {
+    free: Arc<Semaphore>,
+    max_entries: u32,
+}
+
+/// The error if the budget stayed spent for the longest wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many long lists at once; try again in a moment")]
+pub struct ListBudgetSpent;
+
+impl ListBudget {
+    /// Creates a budget of this many entries.
+    #[must_use]
+    pub fn new(max_entries: u16) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(max_entries.into())),
+            max_entries: max_entries.into(),
+        }
+    }
+
+    /// Reserves entries until the result is dropped, which is once the list is in the response.
+    ///
+    /// # Errors
+    /// [`ListBudgetSpent`] after a second.
+    pub async fn reserve(&self, entries: u32) -> Result<OwnedSemaphorePermit, ListBudgetSpent> {
+        // A longer list than the whole budget is built alone, since it would wait for ever otherwise.
+        let entries = entries.min(self.max_entries);
+        let reserving = Arc::clone(&self.free).acquire_many_owned(entries);
+        match tokio::time::timeout(MAX_WAIT, reserving).await {
+            Ok(Ok(reserved)) => Ok(reserved),
+            // The semaphore is never closed, so that only the wait can fail.
+            Ok(Err(_)) | Err(_) => Err(ListBudgetSpent),
+        }
+    }
+}
+
+impl From<ListBudgetSpent> for Problem {
+    fn from(error: ListBudgetSpent) -> Self {
+        tracing::warn!("{error}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn spent_budget_refuses() {
+        let budget = ListBudget::new(3);
+        let _reserved = budget.reserve(2).await.unwrap();
+        assert!(budget.reserve(1).await.is_ok());
+        let refused = budget.reserve(2).await.unwrap_err();
+        assert_eq!(Problem::from(refused).status, 503);
+    }
+
+    #[tokio::test]
+    async fn dropped_reservation_is_free_again() {
+        let budget = ListBudget::new(1);
+        drop(budget.reserve(1).await.unwrap());
+        assert!(budget.reserve(1).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn list_beyond_the_budget_is_built_alone() {
+        let budget = ListBudget::new(3);
+        let reserved = budget.reserve(4).await.unwrap();
+        assert!(budget.reserve(1).await.is_err());
+        drop(reserved);
+        assert!(budget.reserve(1).await.is_ok());
+    }
+}
