@@ -14,7 +14,7 @@ use kube::Client;
 use spoor_operator::{
     kubernetes::watch::WatchScope,
     lease,
-    policies::{self, ListenAddresses, PoliciesSettings, PolicyEndpoints, RunningPolicies},
+    policies::{self, PolicyListeners, PoliciesSettings, PolicyEndpoints, RunningPolicies},
     settings::RoleSettings,
 };
 use tempfile::TempDir;
@@ -132,7 +132,7 @@ fn settings(
         timing: QUICK,
         claim_timing: QUICK,
     };
-    let listen = ListenAddresses {
+    let listen = PolicyListeners {
         http: any,
         grpc: any,
         stream: any,
