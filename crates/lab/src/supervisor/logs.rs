@@ -260,7 +260,6 @@ fn prefix(service: Service, colour: bool) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use tokio::io::AsyncWriteExt;
 
     async fn followed(output: &[u8]) -> Vec<String> {
         let (entries, mut received) = mpsc::channel(64);
@@ -287,30 +286,24 @@ mod tests {
         );
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn lines_are_left_out_while_the_terminal_is_paused() {
-        let (entries, mut received) = mpsc::channel(2);
-        let logs = Logs {
+        let (entries, mut received) = mpsc::channel(1);
+        let mut output = Output {
+            service: Service::ServiceA,
             entries,
-            colour: false,
+            left_out: 0,
         };
-        let (mut service, output) = tokio::io::duplex(1 << 10);
-        let following = tokio::spawn(logs.follow(Service::ServiceA, output));
-        // More than the channel and the pipe hold.
-        for _ in 0..1_000 {
-            service.write_all(b"a line\n").await.unwrap();
+        for line in ["1\n", "2\n", "3\n"] {
+            output.send("a | ", line.into()).await;
         }
         received.recv().await.unwrap();
-        service.write_all(b"the last\n").await.unwrap();
-        drop(service);
-        following.await.unwrap();
-        received.recv().await.unwrap();
-        let Some(Entry::Line(_, last)) = received.recv().await else {
-            panic!("the last line is missing");
+        output.send("a | ", "4\n".into()).await;
+        let Some(Entry::Line(_, line)) = received.recv().await else {
+            panic!("the line is missing");
         };
-        let note = "service-a      | (998 lines left out: the terminal was paused)\n";
-        let last = String::from_utf8(last).unwrap();
-        assert_eq!(last, format!("{note}service-a      | the last\n"));
+        let note = "a | (2 lines left out: the terminal was paused)\n4\n";
+        assert_eq!(String::from_utf8(line).unwrap(), note);
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use kube::Client;
 use spoor_operator::{
     kubernetes::watch::WatchScope,
     lease,
-    policies::{self, PolicyListeners, PoliciesSettings, PolicyEndpoints, RunningPolicies},
+    policies::{self, PoliciesSettings, PolicyEndpoints, PolicyListeners, RunningPolicies},
     settings::RoleSettings,
 };
 use tempfile::TempDir;
