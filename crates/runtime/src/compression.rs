@@ -4,7 +4,10 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
-use ruzstd::decoding::StreamingDecoder;
+use ruzstd::decoding::{
+    StreamingDecoder,
+    errors::{FrameDecoderError::ReadFrameHeaderError as Header, ReadFrameHeaderError::SkipFrame},
+};
 
 /// The compressions that receivers take, as `Accept-Encoding` and `grpc-accept-encoding` list
 /// them.
@@ -124,8 +127,22 @@ impl Read for ZstdFrames<'_> {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,
                 None if self.rest.is_empty() => return Ok(0),
-                None => StreamingDecoder::new_with_max_window_size(self.rest, self.max_window)
-                    .map_err(io::Error::other)?,
+                None => {
+                    match StreamingDecoder::new_with_max_window_size(self.rest, self.max_window) {
+                        Ok(frame) => frame,
+                        // A frame of somebody's own data may stand between the others (RFC 8878,
+                        // section 3.1.2). Its content follows two numbers of four bytes.
+                        Err(Header(SkipFrame { length, .. })) => {
+                            let skipped = usize::try_from(length)
+                                .ok()
+                                .and_then(|it| it.checked_add(8));
+                            let rest = skipped.and_then(|it| self.rest.get(it..));
+                            self.rest = rest.ok_or(io::ErrorKind::UnexpectedEof)?;
+                            continue;
+                        }
+                        Err(error) => return Err(io::Error::other(error)),
+                    }
+                }
             };
             let count = frame.read(buffer)?;
             // Zero bytes mean the end of a frame, and another may follow.
@@ -161,6 +178,17 @@ mod tests {
         let larger = zstd_of_window(2 * MIN_ZSTD_WINDOW_BYTES);
         let refused = decompress(Compression::Zstd, &larger).unwrap_err();
         assert!(matches!(refused, DecompressError::Invalid(_)));
+    }
+
+    #[test]
+    fn skippable_zstd_frames_are_skipped() {
+        let skippable = b"\x50\x2a\x4d\x18\x02\0\0\0xy";
+        // A frame of one raw block of three bytes.
+        let frame = b"\x28\xb5\x2f\xfd\x20\x03\x19\0\0abc";
+        let body = [&skippable[..], frame].concat();
+        assert_eq!(decompress(Compression::Zstd, &body).unwrap(), "abc");
+        let cut = &skippable[..9];
+        assert!(decompress(Compression::Zstd, cut).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, Uri, header, uri::Authority};
 
 /// Names by which containers reach their host. They end in the reserved `.internal`, so no web
 /// page has such a name.
@@ -21,16 +21,15 @@ impl AllowedHosts {
         Self(names.into_iter().collect())
     }
 
-    /// The host of a request that is not to be answered. A request without one does not come
-    /// from a browser.
+    /// A host of a request that is not to be answered. A request without one does not come from a
+    /// browser.
     pub(super) fn refused<'a>(&self, uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
-        let header = headers.get(header::HOST);
-        let host = match header {
-            Some(host) => host.to_str().unwrap_or("(not ASCII)"),
-            // HTTP/2 has the host in `:authority`, which hyper puts into the URI.
-            None => uri.authority()?.as_str(),
-        };
-        (!self.allow(host)).then_some(host)
+        let named = headers.get_all(header::HOST).iter();
+        let named = named.map(|host| host.to_str().unwrap_or("(not ASCII)"));
+        // HTTP/2 has the host in `:authority`, which hyper puts into the URI; HTTP/1 may have one in
+        // the request's line, which then counts instead of the header (RFC 9112, section 3.2.2).
+        let mut hosts = named.chain(uri.authority().map(Authority::as_str));
+        hosts.find(|host| !self.allow(host))
     }
 
     fn allow(&self, host: &str) -> bool {
@@ -64,7 +63,22 @@ fn without_port(host: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
+
+    #[test]
+    fn every_host_of_a_request_is_checked() {
+        let hosts = AllowedHosts::default();
+        let mut headers = HeaderMap::new();
+        headers.append(header::HOST, HeaderValue::from_static("localhost"));
+        let absolute = Uri::from_static("http://evil.example/");
+        assert_eq!(hosts.refused(&absolute, &headers), Some("evil.example"));
+        assert_eq!(hosts.refused(&Uri::from_static("/"), &headers), None);
+        headers.append(header::HOST, HeaderValue::from_static("evil.example"));
+        let refused = hosts.refused(&Uri::from_static("/"), &headers);
+        assert_eq!(refused, Some("evil.example"));
+    }
 
     #[rstest::rstest]
     #[case("127.0.0.1:16600", true)]
