@@ -14,7 +14,7 @@ mod writer;
 pub use search::{Search, StoredOperation};
 pub use trace::{StoredTrace, TraceTooLarge};
 
-pub(crate) use writer::{Refused, SPANS_BETWEEN_EVICTIONS, Stored, Writer};
+pub(crate) use writer::{SPANS_BETWEEN_EVICTIONS, Writer};
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -26,7 +26,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use parking_lot::RwLock;
 
 use crate::{
-    Kept, ScanError, TraceId,
+    Kept, ScanError, Totals, TraceId,
     log::{Evicted, IdHasher, Snapshot},
     memory::Share,
     scan,
@@ -76,8 +76,9 @@ impl TraceStore {
         let scanned = scan::scan(request, &mut Share::unbounded())?;
         let mut writer = self.write();
         let note = writer.note(kept);
-        let kept = writer.accept(&scanned, note).kept;
-        Ok(usize::try_from(kept).unwrap_or(usize::MAX))
+        let mut totals = Totals::default();
+        writer.accept(&scanned, note, &mut totals);
+        Ok(usize::try_from(totals.kept).unwrap_or(usize::MAX))
     }
 
     /// The trace with this id, however large it is.

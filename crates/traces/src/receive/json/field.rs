@@ -11,12 +11,8 @@ use serde::{
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Unexpected, Visitor},
 };
 
-use super::{
-    Fields,
-    ignored::Ignored,
-    output::Output,
-    schema::{Field, Kind},
-};
+use super::{Fields, ignored::Ignored, output::Output};
+use crate::otlp_json::{Field, Kind};
 
 /// Reads a field's value, or one element of a repeated field.
 pub(super) struct FieldValue<'o> {
@@ -126,9 +122,9 @@ impl<'de> Visitor<'de> for FieldValue<'_> {
         match self.field.kind {
             _ if !self.is_single() => return Err(E::invalid_type(unexpected, &self)),
             Kind::Text => self.output.bytes(number, value.as_bytes()),
-            Kind::Id => match id(value) {
-                Some(bytes) => self.output.bytes(number, &bytes),
-                None => return Err(E::invalid_value(unexpected, &self)),
+            Kind::Id => match hex::decode(value) {
+                Ok(bytes) => self.output.bytes(number, &bytes),
+                Err(_) => return Err(E::invalid_value(unexpected, &self)),
             },
             Kind::Bytes => match BASE64.decode(standard(value)) {
                 Ok(bytes) => self.output.bytes(number, &bytes),
@@ -220,19 +216,6 @@ fn shown(text: &str) -> &str {
         Some((end, _)) => text.get(..end).unwrap_or_default(),
         None => text,
     }
-}
-
-fn id(digits: &str) -> Option<Vec<u8>> {
-    let digits = digits.as_bytes();
-    if !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|value| value as u8);
-    let byte = |pair: &[u8]| match pair {
-        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-        _ => None,
-    };
-    digits.chunks(2).map(byte).collect()
 }
 
 /// proto3 accepts both alphabets, with or without padding.
