@@ -54,13 +54,13 @@ async fn search(State(queries): State<Queries>, uri: Uri, parameters: Parameters
     let site = Site::of(&uri);
     rendered(&queries, move |reader| {
         let filter = Filter::read(&parameters);
-        let palette = Palette::new(service::names(reader.store()));
+        let palette = Palette::new(service::some_names(reader));
         let status = match filter.problems.is_empty() {
             true => StatusCode::OK,
             false => StatusCode::BAD_REQUEST,
         };
         let content = html! {
-            (form::form(&site, &filter, reader.store(), palette.services()))
+            (form::form(&site, &filter, reader, palette.services()))
             (results::results(&site, &filter, reader, &palette))
         };
         (status, site.document("Traces", content))
@@ -91,7 +91,7 @@ async fn trace(
     let from = parameters.get("from").and_then(|from| from.parse().ok());
     rendered(&queries, move |reader| match reader.trace(id) {
         Ok(Some(found)) => {
-            let palette = Palette::new(service::names(reader.store()));
+            let palette = Palette::new(service::some_names(reader));
             let content = trace::trace(&site, &found, &palette, from.unwrap_or(0));
             let title = format!("Trace {}", text::short(id));
             (StatusCode::OK, site.document(&title, content))
@@ -118,13 +118,13 @@ async fn unknown_path(uri: Uri) -> Response {
     let message = html! {
         p { "No page has the path " code { (text::cut(uri.path(), 200)) } "." }
     };
-    let page = Site::of(&uri).notice("Not found", "There is nothing here", message);
+    let page = Site::of(&uri).notice("Not found", "Page not found", message);
     (StatusCode::NOT_FOUND, page).into_response()
 }
 
 fn invalid_id(site: &Site, id: &str, error: &InvalidTraceId) -> Response {
     let message = html! { p { code { (text::cut(id, 200)) } ": " (error) "." } };
-    let page = site.notice("Invalid trace id", "That is no trace id", message);
+    let page = site.notice("Invalid trace ID", "Invalid trace ID", message);
     (StatusCode::BAD_REQUEST, page).into_response()
 }
 
