@@ -26,7 +26,9 @@ use crate::{
 
 /// Bytes that are not a valid `ExportTraceServiceRequest`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the body is no valid ExportTraceServiceRequest: it {error} (before byte {at} of {len})")]
+#[error(
+    "the body is not a valid ExportTraceServiceRequest: it {error} (before byte {at} of {len})"
+)]
 pub struct InvalidRequest {
     error: WireError,
     at: usize,

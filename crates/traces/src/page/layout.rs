@@ -47,8 +47,8 @@ impl Site {
                     header .top {
                         a .brand href=(self.link("")) { (MARK) span { "Spoor" } }
                         form .by-id action=(self.link("trace")) {
-                            label .hidden for="by-id" { "Trace id" }
-                            input #by-id name="id" placeholder="Open a trace id"
+                            label .hidden for="by-id" { "Trace ID" }
+                            input #by-id name="id" placeholder="Trace ID"
                                 autocomplete="off" spellcheck="false" required;
                             button .quiet { "Open" }
                         }
@@ -66,7 +66,7 @@ impl Site {
             section .notice {
                 h1 { (heading) }
                 (message)
-                p { a .button href=(self.link("")) { "Look for traces" } }
+                p { a .button href=(self.link("")) { "Search for traces" } }
             }
         };
         self.document(title, content)

@@ -41,11 +41,11 @@ pub fn trace(site: &Site, stored: &StoredTrace, palette: &Palette, from: usize) 
 /// The page in place of a trace that is not there.
 pub fn missing(site: &Site, id: TraceId) -> Html<String> {
     let message = html! {
-        p { "No trace with the id " code { (id) } " is stored. It may be that" }
+        p { "No trace with the ID " code { (id) } " is stored. Possible reasons:" }
         ul {
-            li { "it was not sampled, or no tail rule kept it: " code { "spoor get policies" } ";" }
-            li { "it is still on its way: spans are exported in batches, try again in a few seconds;" }
-            li { "it made room for newer ones: the store is bounded." }
+            li { "It was not sampled, or no tail rule kept it: " code { "spoor get policies" } "." }
+            li { "It is still on its way. Spans are exported in batches; try again in a few seconds." }
+            li { "It was evicted to make room for newer ones, since the store is bounded." }
         }
     };
     site.notice("Trace not found", "This trace is not here", message)

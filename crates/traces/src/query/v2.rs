@@ -51,7 +51,7 @@ impl QueryService for GrpcQueriesV2 {
         &self,
         _: Request<ArchiveTraceRequest>,
     ) -> Result<Response<ArchiveTraceResponse>, Status> {
-        Err(Status::unimplemented("there is no archive"))
+        Err(Status::unimplemented("the archive is not supported"))
     }
 
     async fn find_traces(

@@ -334,7 +334,7 @@ fn says_what_is_wrong() {
     let error = scan(&[0x0a, 0x05, 0x0a], &mut Share::unbounded()).expect_err("truncated");
     assert_eq!(
         error.to_string(),
-        "the body is no valid ExportTraceServiceRequest: it ends in the middle of a field \
+        "the body is not a valid ExportTraceServiceRequest: it ends in the middle of a field \
          (before byte 2 of 3)"
     );
 }

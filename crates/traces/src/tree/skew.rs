@@ -42,7 +42,7 @@ fn shift(span: &mut Span, nanos: u64) {
     }
     let by = Duration::from_nanos(nanos);
     let warning = format!(
-        "clock skew: this span's timestamps were adjusted by {by:?}, since it started before its parent"
+        "Clock skew: this span's timestamps were adjusted by {by:?}, since it started before its parent"
     );
     warnings::add(span, warning);
 }

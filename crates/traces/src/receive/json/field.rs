@@ -40,11 +40,11 @@ impl<'de> Visitor<'de> for FieldValue<'_> {
             Kind::Id => "hexadecimal digits",
             Kind::Bytes => "base64",
             Kind::Bool => "true or false",
-            Kind::Int64 => "a whole number of 64 bits",
-            Kind::Uint32 | Kind::Fixed32 => "a whole number from 0, of 32 bits",
-            Kind::Fixed64 => "a whole number from 0, of 64 bits",
+            Kind::Int64 => "a 64-bit integer",
+            Kind::Uint32 | Kind::Fixed32 => "an unsigned 32-bit integer",
+            Kind::Fixed64 => "an unsigned 64-bit integer",
             Kind::Double => "a number",
-            Kind::Enum(_) => "the number of an enumeration",
+            Kind::Enum(_) => "an enum value as a number",
             Kind::Message(_) => "an object",
         };
         write!(f, "{what} in {}", self.field.name)
