@@ -2,6 +2,7 @@
 //!
 //! Everything here is generated from the `.proto` files beside it; their comments are the
 //! documentation.
+// Generated code does not pass these lints, and cannot be changed.
 #![allow(missing_docs, clippy::all)]
 
 /// All files' descriptors, for gRPC reflection.

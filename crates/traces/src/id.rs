@@ -8,7 +8,7 @@ pub struct TraceId([u8; 16]);
 
 /// A text that is not a [`TraceId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a trace id must be 1 to 32 hexadecimal digits and not all zero")]
+#[error("a trace ID must be 1 to 32 hexadecimal digits and not all zero")]
 pub struct InvalidTraceId;
 
 impl TraceId {

@@ -110,7 +110,7 @@ const MAX_SLOTS: usize = u16::MAX as usize;
 const MAX_SPARE: usize = 8;
 const MIN_TRACES: usize = 64;
 /// A field's key and the longest length.
-const MAX_FIELD_HEADER: usize = 6;
+pub(crate) const MAX_FIELD_HEADER: usize = 6;
 
 impl Log {
     /// A log sized for about `max_bytes`; its owner enforces the bound.

@@ -20,7 +20,7 @@ pub(crate) struct Memory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutOfMemory {
     /// Other requests hold it at the moment.
-    #[error("too many bytes are being received at the same time: try again later")]
+    #[error("too many bytes are being received at the same time; try again later")]
     Overloaded,
     /// The request needs more than the bound, even without other requests.
     #[error("the spans take more memory than there is for one request: send smaller batches")]

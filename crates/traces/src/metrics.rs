@@ -42,10 +42,10 @@ impl Collector for Pipeline {
         ];
         metrics.counters("spoor_traces_spans_dropped", help, "reason", &dropped)?;
         let help = "Spans that wait for their trace's decision";
-        metrics.gauge("spoor_traces_spans_gathering", help, totals.gathering)?;
+        metrics.gauge("spoor_traces_spans_gathering", help, None, totals.gathering)?;
         let name = "spoor_traces_traces_gathering";
         let help = "Traces that wait for their decision";
-        metrics.gauge(name, help, totals.traces_gathering)?;
+        metrics.gauge(name, help, None, totals.traces_gathering)?;
         let help = "Traces decided on";
         let decided = [
             ("kept", totals.traces_kept),
@@ -56,14 +56,15 @@ impl Collector for Pipeline {
         let help = "Traces decided on before their time, for want of memory";
         metrics.counter(name, help, totals.traces_decided_early)?;
 
+        let bytes = Some(&Unit::Bytes);
         let help = "Memory taken by the store";
-        metrics.bytes("spoor_traces_store", help, held.bytes)?;
+        metrics.gauge("spoor_traces_store", help, bytes, held.bytes as u64)?;
         let help = "Memory that the store may take";
-        metrics.bytes("spoor_traces_store_max", help, held.max_bytes)?;
+        metrics.gauge("spoor_traces_store_max", help, bytes, held.max_bytes as u64)?;
         let help = "Traces in the store";
-        metrics.gauge("spoor_traces_store_traces", help, held.traces as u64)?;
+        metrics.gauge("spoor_traces_store_traces", help, None, held.traces as u64)?;
         let help = "Spans in the store";
-        metrics.gauge("spoor_traces_store_spans", help, held.spans as u64)?;
+        metrics.gauge("spoor_traces_store_spans", help, None, held.spans as u64)?;
         let help = "Traces driven out of the store by newer ones";
         metrics.counter("spoor_traces_traces_evicted", help, held.evicted.traces)?;
         let help = "Spans driven out of the store by newer ones";
@@ -100,15 +101,7 @@ impl Metrics<'_, '_> {
         Ok(())
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.gauge_in(name, help, None, value)
-    }
-
-    fn bytes(&mut self, name: &str, help: &str, bytes: usize) -> fmt::Result {
-        self.gauge_in(name, help, Some(&Unit::Bytes), bytes as u64)
-    }
-
-    fn gauge_in(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: u64) -> fmt::Result {
+    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: u64) -> fmt::Result {
         let metric = self
             .0
             .encode_descriptor(name, help, unit, MetricType::Gauge)?;

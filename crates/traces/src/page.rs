@@ -24,7 +24,7 @@ use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use maud::html;
 
 use crate::{
-    TraceId,
+    InvalidTraceId, TraceId,
     query::{Queries, limits::Reader, parameters::Parameters, response},
     service,
 };
@@ -54,13 +54,13 @@ async fn search(State(queries): State<Queries>, uri: Uri, parameters: Parameters
     let site = Site::of(&uri);
     rendered(&queries, move |reader| {
         let filter = Filter::read(&parameters);
-        let palette = Palette::new(service::names(reader.store()));
+        let palette = Palette::new(service::some_names(reader));
         let status = match filter.problems.is_empty() {
             true => StatusCode::OK,
             false => StatusCode::BAD_REQUEST,
         };
         let content = html! {
-            (form::form(&site, &filter, reader.store(), palette.services()))
+            (form::form(&site, &filter, reader, palette.services()))
             (results::results(&site, &filter, reader, &palette))
         };
         (status, site.document("Traces", content))
@@ -73,7 +73,7 @@ async fn by_id(uri: Uri, parameters: Parameters) -> Response {
     match id.parse::<TraceId>() {
         // Relative, since the page may be served under a prefix.
         Ok(id) => Redirect::to(&format!("trace/{id}")).into_response(),
-        Err(error) => invalid_id(&Site::of(&uri), id, &error.to_string()),
+        Err(error) => invalid_id(&Site::of(&uri), id, &error),
     }
 }
 
@@ -86,12 +86,12 @@ async fn trace(
     let site = Site::of(&uri);
     let id: TraceId = match id.parse() {
         Ok(id) => id,
-        Err(error) => return invalid_id(&site, &id, &crate::InvalidTraceId::to_string(&error)),
+        Err(error) => return invalid_id(&site, &id, &error),
     };
     let from = parameters.get("from").and_then(|from| from.parse().ok());
     rendered(&queries, move |reader| match reader.trace(id) {
         Ok(Some(found)) => {
-            let palette = Palette::new(service::names(reader.store()));
+            let palette = Palette::new(service::some_names(reader));
             let content = trace::trace(&site, &found, &palette, from.unwrap_or(0));
             let title = format!("Trace {}", text::short(id));
             (StatusCode::OK, site.document(&title, content))
@@ -115,26 +115,16 @@ fn asset(content_type: &'static str, content: &'static str) -> Response {
 }
 
 async fn unknown_path(uri: Uri) -> Response {
-    let site = Site::of(&uri);
-    let content = layout::notice(
-        "There is nothing here",
-        html! {
-            p { "No page has the path " code { (text::cut(uri.path(), 200)) } "." }
-            p { a href=(site.link("")) { "Look for traces" } }
-        },
-    );
-    (StatusCode::NOT_FOUND, site.document("Not found", content)).into_response()
+    let message = html! {
+        p { "No page has the path " code { (text::cut(uri.path(), 200)) } "." }
+    };
+    let page = Site::of(&uri).notice("Not found", "Page not found", message);
+    (StatusCode::NOT_FOUND, page).into_response()
 }
 
-fn invalid_id(site: &Site, id: &str, error: &str) -> Response {
-    let content = layout::notice(
-        "That is no trace id",
-        html! {
-            p { code { (text::cut(id, 200)) } ": " (error) "." }
-            p { a href=(site.link("")) { "Look for traces" } }
-        },
-    );
-    let page = site.document("Invalid trace id", content);
+fn invalid_id(site: &Site, id: &str, error: &InvalidTraceId) -> Response {
+    let message = html! { p { code { (text::cut(id, 200)) } ": " (error) "." } };
+    let page = site.notice("Invalid trace ID", "Invalid trace ID", message);
     (StatusCode::BAD_REQUEST, page).into_response()
 }
 

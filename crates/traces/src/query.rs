@@ -31,7 +31,7 @@ pub const MAX_TRACES: usize = 20_000;
 /// `/api/…` in Jaeger's first version and `/api/v3/…`. What is not there is a 404 as JSON, so
 /// that it can be merged with a router that has a fallback of its own.
 pub fn http(queries: &Queries) -> Router {
-    let unknown = || async { v1::V1Error::new(StatusCode::NOT_FOUND, "there is no such API path") };
+    let unknown = || async { v1::V1Error::new(StatusCode::NOT_FOUND, "unknown API path") };
     v1::routes()
         .merge(v3::routes())
         .route("/api", any(unknown))

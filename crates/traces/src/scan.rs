@@ -11,11 +11,12 @@ mod wire;
 
 pub(crate) use attribute::Wanted;
 pub(crate) use resource::{resource_attributes, scope_name};
-pub(crate) use span::{flags, span_attributes, status_word, trace_state};
+pub(crate) use span::{span_attributes, status_word, trace_state};
 use std::ops::{AddAssign, Range};
 pub(crate) use weight::decoded_bytes;
 
-use wire::{BYTES, Reader, WireError, key};
+use wire::{BYTES, key};
+pub(crate) use wire::{Reader, WireError};
 
 use crate::{
     TraceId,
@@ -25,7 +26,9 @@ use crate::{
 
 /// Bytes that are not a valid `ExportTraceServiceRequest`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the body is no valid ExportTraceServiceRequest: it {error} (before byte {at} of {len})")]
+#[error(
+    "the body is not a valid ExportTraceServiceRequest: it {error} (before byte {at} of {len})"
+)]
 pub struct InvalidRequest {
     error: WireError,
     at: usize,

@@ -1,13 +1,28 @@
 //! Services by name, including Jaeger's name for none.
 
-use crate::{StoredOperation, TraceStore, kind};
+use crate::{
+    StoredOperation, TraceStore, kind,
+    query::limits::{Reader, TraceQueryError},
+    store::Limit,
+};
 
 /// Jaeger's name for the service of spans that name none.
 pub(crate) const MISSING: &str = "missing-service-name";
 
 /// The names of the services that have spans in a store, sorted.
-pub(crate) fn names(store: &TraceStore) -> Vec<String> {
-    let mut names = store.services();
+///
+/// # Errors
+/// [`TraceQueryError`] if they are too many for a response.
+pub(crate) fn names(reader: &Reader) -> Result<Vec<String>, TraceQueryError> {
+    reader.names(TraceStore::services_while).map(shown)
+}
+
+/// As many of them as a page has room for.
+pub(crate) fn some_names(reader: &Reader) -> Vec<String> {
+    shown(reader.some_names(TraceStore::services_while))
+}
+
+fn shown(mut names: Vec<String>) -> Vec<String> {
     if let Some(name) = names.iter_mut().find(|name| name.is_empty()) {
         MISSING.clone_into(name);
         names.sort();
@@ -24,9 +39,24 @@ pub(crate) fn stored(name: &str) -> &str {
 }
 
 /// The names of a service's operations, sorted.
-pub(crate) fn operation_names(store: &TraceStore, service: &str) -> Vec<String> {
-    let operations = operations(store, service, None).into_iter();
-    let mut names: Vec<String> = operations.map(|operation| operation.name).collect();
+///
+/// # Errors
+/// [`TraceQueryError`] if they are too many for a response.
+pub(crate) fn operation_names(
+    reader: &Reader,
+    service: &str,
+) -> Result<Vec<String>, TraceQueryError> {
+    operations(reader, service, None).map(distinct_names)
+}
+
+/// As many of them as a page has room for.
+pub(crate) fn some_operation_names(reader: &Reader, service: &str) -> Vec<String> {
+    distinct_names(reader.some_names(|store, limit| named(store, service, None, limit)))
+}
+
+fn distinct_names(operations: Vec<StoredOperation>) -> Vec<String> {
+    let names = operations.into_iter().map(|operation| operation.name);
+    let mut names: Vec<String> = names.collect();
     // A name that occurs with several kinds is there several times, one after the other.
     names.dedup();
     names
@@ -34,19 +64,26 @@ pub(crate) fn operation_names(store: &TraceStore, service: &str) -> Vec<String> 
 
 /// A service's operations of the kind that a word names, or of all; an unknown word finds none,
 /// nor does a service without a name.
+///
+/// # Errors
+/// [`TraceQueryError`] if they are too many for a response.
 pub(crate) fn operations(
+    reader: &Reader,
+    service: &str,
+    word: Option<&str>,
+) -> Result<Vec<StoredOperation>, TraceQueryError> {
+    reader.names(|store, limit| named(store, service, word, limit))
+}
+
+fn named(
     store: &TraceStore,
     service: &str,
     word: Option<&str>,
+    limit: Limit<'_>,
 ) -> Vec<StoredOperation> {
-    if service.is_empty() {
+    let kind = word.map(kind::named);
+    if service.is_empty() || kind == Some(None) {
         return Vec::new();
     }
-    let service = stored(service);
-    match word {
-        None => store.operations(service, None),
-        Some(word) => kind::named(word)
-            .map(|kind| store.operations(service, Some(kind)))
-            .unwrap_or_default(),
-    }
+    store.operations_while(stored(service), kind.flatten(), limit)
 }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::tail::TailSettings;
-
 /// The settings of a [`Pipeline`](crate::Pipeline).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PipelineSettings {
@@ -22,6 +20,27 @@ impl Default for PipelineSettings {
             store_bytes: 512 << 20,
             tail: TailSettings::default(),
             receive: ReceiveSettings::default(),
+        }
+    }
+}
+
+/// The settings of gathering traces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TailSettings {
+    /// The time that a trace is gathered, from its first span.
+    pub decision_wait: Duration,
+    /// The memory for gathering, in bytes; beyond it the oldest traces are decided early.
+    pub max_bytes: usize,
+    /// The number of decisions remembered, so that late spans follow them.
+    pub remembered: usize,
+}
+
+impl Default for TailSettings {
+    fn default() -> Self {
+        Self {
+            decision_wait: Duration::from_secs(2),
+            max_bytes: 256 << 20,
+            remembered: 250_000,
         }
     }
 }

@@ -14,11 +14,12 @@ mod writer;
 pub use search::{Search, StoredOperation};
 pub use trace::{StoredTrace, TraceTooLarge};
 
-pub(crate) use writer::{Refused, SPANS_BETWEEN_EVICTIONS, Stored, Writer};
+pub(crate) use writer::{SPANS_BETWEEN_EVICTIONS, Writer};
 
 use std::{
     collections::{BTreeSet, HashSet},
     fmt,
+    hash::Hash,
     sync::Arc,
 };
 
@@ -26,7 +27,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use parking_lot::RwLock;
 
 use crate::{
-    Kept, ScanError, TraceId,
+    Kept, ScanError, Totals, TraceId,
     log::{Evicted, IdHasher, Snapshot},
     memory::Share,
     scan,
@@ -76,8 +77,9 @@ impl TraceStore {
         let scanned = scan::scan(request, &mut Share::unbounded())?;
         let mut writer = self.write();
         let note = writer.note(kept);
-        let kept = writer.accept(&scanned, note).kept;
-        Ok(usize::try_from(kept).unwrap_or(usize::MAX))
+        let mut totals = Totals::default();
+        writer.accept(&scanned, note, &mut totals);
+        Ok(usize::try_from(totals.kept).unwrap_or(usize::MAX))
     }
 
     /// The trace with this id, however large it is.
@@ -136,10 +138,18 @@ impl TraceStore {
     /// The names of the services that have spans here, sorted; an empty one when spans name none.
     #[must_use]
     pub fn services(&self) -> Vec<String> {
+        self.services_while(&mut |_| true)
+    }
+
+    /// The names of services, until a limit is reached.
+    pub(crate) fn services_while(&self, limit: Limit<'_>) -> Vec<String> {
         let snapshot = self.snapshot();
         let mut names = HashSet::new();
         for segment in snapshot.newest_first() {
-            names.extend(segment.services.iter().map(|name| name.of(&segment.bytes)));
+            let of_segment = segment.services.iter().map(|name| name.of(&segment.bytes));
+            if !collect(&mut names, of_segment, |name| name.len(), limit) {
+                break;
+            }
         }
         let names = names.into_iter().map(String::from_utf8_lossy);
         let sorted: BTreeSet<_> = names.collect();
@@ -154,18 +164,28 @@ impl TraceStore {
     /// The names of a service's spans, of one kind or of all, sorted.
     #[must_use]
     pub fn operations(&self, service: &str, kind: Option<SpanKind>) -> Vec<StoredOperation> {
+        self.operations_while(service, kind, &mut |_| true)
+    }
+
+    /// The names of a service's spans, until a limit is reached.
+    pub(crate) fn operations_while(
+        &self,
+        service: &str,
+        kind: Option<SpanKind>,
+        limit: Limit<'_>,
+    ) -> Vec<StoredOperation> {
         let snapshot = self.snapshot();
         let mut found = HashSet::new();
         for segment in snapshot.newest_first() {
             let services = query::services_named(segment, service);
-            if services.is_empty() {
-                continue;
-            }
             let of_service = segment.operations.iter().filter(|operation| {
                 services.contains(&operation.service)
                     && kind.is_none_or(|kind| kind as i32 == i32::from(operation.kind))
             });
-            found.extend(of_service.map(|it| (it.name.of(&segment.bytes), it.kind)));
+            let named = of_service.map(|it| (it.name.of(&segment.bytes), it.kind));
+            if !collect(&mut found, named, |(name, _)| name.len(), limit) {
+                break;
+            }
         }
         let all = found.into_iter().map(|(name, kind)| StoredOperation {
             name: String::from_utf8_lossy(name).into_owned(),
@@ -207,6 +227,32 @@ impl TraceStore {
     pub(crate) fn write(&self) -> Writer<'_> {
         Writer::new(self.shared.write(), &self.hasher)
     }
+}
+
+/// A limit on the names collected: asked before each new name, with its bytes, and once per segment
+/// with 0. Collecting stops when it returns false.
+pub(crate) type Limit<'a> = &'a mut dyn FnMut(usize) -> bool;
+
+/// Adds the names of a segment that are new. Returns false if the limit is reached.
+fn collect<T: Eq + Hash>(
+    found: &mut HashSet<T>,
+    names: impl Iterator<Item = T>,
+    len: impl Fn(&T) -> usize,
+    limit: Limit<'_>,
+) -> bool {
+    // A segment without any new name is work, too, for which the client may no longer wait.
+    if !limit(0) {
+        return false;
+    }
+    for name in names {
+        // `StoredOperation` is the larger of the two results. What a name takes beside its own
+        // bytes is counted, since short names take more of it.
+        if !found.contains(&name) && !limit(len(&name) + size_of::<StoredOperation>()) {
+            return false;
+        }
+        found.insert(name);
+    }
+    true
 }
 
 impl fmt::Debug for TraceStore {

@@ -15,11 +15,6 @@
 mod decide;
 mod keep;
 mod randomness;
-mod settings;
-mod totals;
-
-pub use settings::TailSettings;
-pub use totals::Totals;
 
 use std::{
     collections::VecDeque,
@@ -29,11 +24,12 @@ use std::{
 use spoor_policy::TailTable;
 
 use crate::{
-    Kept, TraceId,
+    Kept, TailSettings, Totals, TraceId,
     log::{Destination, IdHasher, Interned, Log, Snapshot, TraceEntry},
     scan::Scanned,
     span::{NewSource, NewSpan},
-    store::{Refused, SPANS_BETWEEN_EVICTIONS, Writer},
+    store::{SPANS_BETWEEN_EVICTIONS, Writer},
+    totals::Refused,
 };
 use decide::{Waiting, decide};
 use keep::keep;
@@ -115,7 +111,7 @@ impl TailSampler {
             // trace.
             if self.gathering.len() == 0 {
                 let note = store.note(&Kept::NoPolicy);
-                self.totals.add(store.accept(scanned, note));
+                store.accept(scanned, note, &mut self.totals);
                 return;
             }
         }
@@ -269,10 +265,8 @@ impl TailSampler {
         };
         match appended {
             Ok(Place::Gathering(_)) => {}
-            Ok(Place::Store(_)) => self.totals.kept += 1,
             Ok(Place::Dropped) => self.totals.not_sampled += 1,
-            Err(Refused::Late) => self.totals.late += 1,
-            Err(Refused::Full) => self.totals.no_room += 1,
+            Ok(Place::Store(_)) | Err(_) => self.totals.count(&appended),
         }
         appended.ok()
     }
@@ -305,8 +299,8 @@ impl TailSampler {
         let note = match decide(&self.table, id, &spans) {
             Some(kept) => {
                 let reason = store.note(&kept);
-                let stored = keep((id, self.hasher.hash(id)), reason, &spans, store);
-                self.totals.add(stored);
+                let id = (id, self.hasher.hash(id));
+                keep(id, reason, &spans, store, &mut self.totals);
                 self.totals.traces_kept += 1;
                 KEPT + reason
             }

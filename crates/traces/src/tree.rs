@@ -18,7 +18,7 @@ pub mod warnings;
 pub use bottleneck::Bottleneck;
 pub use build::{EXERCISE_USER_AGENT, Tree};
 pub(crate) use ids::warn_about_ids;
-pub(crate) use member::service_name;
 pub use member::{Member, members};
+pub(crate) use member::{service_name, spans, spans_mut};
 pub use row::{Place, Row, Segment};
 pub use skew::correct_clock_skew;

@@ -9,19 +9,31 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// The pieces of work that may run at the same time; more wait in the order in which they came.
-/// Clones share them.
+/// Pieces of work that wait for a turn. Each holds its connection, and thus a descriptor, which
+/// the listeners of the process share.
+pub(crate) const MAX_WAITING: usize = 64;
+
+/// The pieces of work that may run at the same time; [`MAX_WAITING`] more wait in the order in
+/// which they came. Clones share them.
 #[derive(Clone, Debug)]
-pub(crate) struct Turns(Arc<Semaphore>);
+pub(crate) struct Turns {
+    running: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
 
 impl Turns {
     pub(crate) fn new(at_once: usize) -> Self {
-        Self(Arc::new(Semaphore::new(at_once)))
+        Self {
+            running: Arc::new(Semaphore::new(at_once)),
+            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+        }
     }
 
-    /// Waits for a turn, which lasts until it is dropped; none if it does not come in time.
+    /// Waits for a turn, which lasts until it is dropped; none if it does not come in time, or too
+    /// many wait already.
     pub(crate) async fn next(&self, deadline: Instant) -> Option<OwnedSemaphorePermit> {
-        let turn = timeout_at(deadline, Arc::clone(&self.0).acquire_owned()).await;
+        let _waiting = self.waiting.try_acquire().ok()?;
+        let turn = timeout_at(deadline, Arc::clone(&self.running).acquire_owned()).await;
         // The semaphore is never closed, so both errors mean that the wait was too long.
         turn.ok()?.ok()
     }
@@ -44,4 +56,35 @@ pub(crate) async fn run<T: Send + 'static>(
         work(cancelled)
     };
     tokio::task::spawn_blocking(work).await
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
+    use tokio::{task::JoinSet, time::Instant};
+
+    use super::{MAX_WAITING, Turns};
+
+    #[tokio::test]
+    async fn refuses_at_once_when_too_many_wait() {
+        let turns = Turns::new(1);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let running = turns.next(deadline).await.unwrap();
+        let mut waiting = JoinSet::new();
+        for _ in 0..MAX_WAITING {
+            let turns = turns.clone();
+            waiting.spawn(async move { turns.next(deadline).await.is_some() });
+        }
+        while turns.waiting.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(turns.next(deadline).await.is_none());
+        assert!(Instant::now() < deadline);
+        drop(running);
+        assert!(waiting.join_all().await.iter().all(|came| *came));
+        assert!(turns.next(deadline).await.is_some());
+    }
 }

@@ -91,7 +91,7 @@ impl Filter {
             (self.search.duration_min, self.search.duration_max)
             && longest < shortest
         {
-            let problem = "it is less than the minimum".to_owned();
+            let problem = "enter at least the minimum".to_owned();
             self.problems.push(("maxDuration", problem));
         }
         self.search.start_min = self.checked("lookback", lookback(&self.lookback)).flatten();
@@ -126,7 +126,7 @@ fn span(parameters: &Parameters, name: &str) -> Result<Option<Duration>, String>
     }
     let read = crate::query::go::duration(text);
     read.map(Some)
-        .map_err(|_| "a number and its unit is expected, such as 100ms or 1.2s".to_owned())
+        .map_err(|_| "enter a number with a unit, such as 100ms or 1.2s".to_owned())
 }
 
 fn lookback(text: &str) -> Result<Option<u64>, String> {
@@ -137,13 +137,14 @@ fn lookback(text: &str) -> Result<Option<u64>, String> {
             let span = parameters::nanos(Duration::from_secs(*seconds));
             Ok(Some(parameters::now().saturating_sub(span)))
         }
-        None => Err("one of the choices is expected, such as 1h".to_owned()),
+        None => Err("choose one of the listed values, such as 1h".to_owned()),
     }
 }
 
 /// Reads `key=value other="with spaces"`.
 fn tags(text: &str) -> Result<Vec<(String, String)>, String> {
-    let expected = || "key=value is expected, such as error=true or http.route=\"/a b\"".to_owned();
+    let expected =
+        || "enter pairs of key=value, such as error=true or http.route=\"/a b\"".to_owned();
     let mut tags = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {

@@ -7,14 +7,14 @@ use super::{
     layout::Site,
     text,
 };
-use crate::{TraceStore, service};
+use crate::{query::limits::Reader, service, tree::value::visible_line};
 
 /// The most choices in a list; other values can be typed.
 const MAX_CHOICES: usize = 500;
 
 /// The form, filled in as it was sent.
-pub fn form(site: &Site, filter: &Filter, store: &TraceStore, services: &[String]) -> Markup {
-    let operations = service::operation_names(store, &filter.service);
+pub fn form(site: &Site, filter: &Filter, reader: &Reader, services: &[String]) -> Markup {
+    let operations = service::some_operation_names(reader, &filter.service);
     html! {
         form .search action=(site.link("search")) role="search" aria-label="Search for traces" {
             div .field .wide {
@@ -27,7 +27,7 @@ pub fn form(site: &Site, filter: &Filter, store: &TraceStore, services: &[String
                         }
                     }
                     @if !filter.service.is_empty() && !services.contains(&filter.service) {
-                        option value=(filter.service) selected {
+                        option value=(visible_line(&filter.service)) selected {
                             (text::cut(&filter.service, 80)) " (no traces)"
                         }
                     }
@@ -99,7 +99,8 @@ fn input(filter: &Filter, field: Field<'_>) -> Markup {
     html! {
         div .field .wide[field.wide] {
             label for=(field.name) { (field.label) }
-            input id=(field.name) name=(field.name) value=(field.value) placeholder=(field.hint)
+            input id=(field.name) name=(field.name) value=(visible_line(field.value))
+                placeholder=(field.hint)
                 list=[field.list.then_some("operations")]
                 aria-invalid=[wrong.then_some("true")]
                 aria-describedby=[wrong.then_some(described_by)]

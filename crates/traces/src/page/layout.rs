@@ -47,8 +47,8 @@ impl Site {
                     header .top {
                         a .brand href=(self.link("")) { (MARK) span { "Spoor" } }
                         form .by-id action=(self.link("trace")) {
-                            label .hidden for="by-id" { "Trace id" }
-                            input #by-id name="id" placeholder="Open a trace id"
+                            label .hidden for="by-id" { "Trace ID" }
+                            input #by-id name="id" placeholder="Trace ID"
                                 autocomplete="off" spellcheck="false" required;
                             button .quiet { "Open" }
                         }
@@ -59,11 +59,16 @@ impl Site {
         };
         Html(page.into_string())
     }
-}
 
-/// A short message in place of content.
-pub fn notice(heading: &str, content: Markup) -> Markup {
-    html! {
-        section .notice { h1 { (heading) } (content) }
+    /// A page with a message in place of content, and the way back to the search.
+    pub fn notice(&self, title: &str, heading: &str, message: Markup) -> Html<String> {
+        let content = html! {
+            section .notice {
+                h1 { (heading) }
+                (message)
+                p { a .button href=(self.link("")) { "Search for traces" } }
+            }
+        };
+        self.document(title, content)
     }
 }

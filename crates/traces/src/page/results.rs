@@ -29,7 +29,7 @@ pub fn results(site: &Site, filter: &Filter, reader: &Reader, palette: &Palette)
         return html! {
             section .notice role="alert" {
                 h1 { "Check the form" }
-                p { "A field holds something that makes no sense; it says what is expected." }
+                p { "A field has an invalid value. The message below the field says which values are valid." }
             }
         };
     }
@@ -150,7 +150,7 @@ fn nothing(site: &Site, filter: &Filter, store: &TraceStore) -> Markup {
             p {
                 (text::count(store.len(), "trace"))
                 @if store.len() == 1 { " is" } @else { " are" }
-                " stored, but none with a span to which all of this applies."
+                " stored, but none has a span that matches all fields of the form."
             }
             ul {
                 @if filter.search.start_min.is_some() { li { "Look further back." } }

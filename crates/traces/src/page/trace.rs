@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::{
     found::named,
-    layout::{Site, notice},
+    layout::Site,
     palette::Palette,
     text,
     waterfall::{self, Frame},
@@ -40,31 +40,25 @@ pub fn trace(site: &Site, stored: &StoredTrace, palette: &Palette, from: usize) 
 
 /// The page in place of a trace that is not there.
 pub fn missing(site: &Site, id: TraceId) -> Html<String> {
-    let content = notice(
-        "This trace is not here",
-        html! {
-            p { "No trace with the id " code { (id) } " is stored. It may be that" }
-            ul {
-                li { "it was not sampled, or no tail rule kept it: " code { "spoor get policies" } ";" }
-                li { "it is still on its way: spans are exported in batches, try again in a few seconds;" }
-                li { "it made room for newer ones: the store is bounded." }
-            }
-            p { a .button href=(site.link("")) { "Look for traces" } }
-        },
-    );
-    site.document("Trace not found", content)
+    let message = html! {
+        p { "No trace with the ID " code { (id) } " is stored. Possible reasons:" }
+        ul {
+            li { "It was not sampled, or no tail rule kept it: " code { "spoor get policies" } "." }
+            li { "It is still on its way. Spans are exported in batches; try again in a few seconds." }
+            li { "It was evicted to make room for newer ones, since the store is bounded." }
+        }
+    };
+    site.notice("Trace not found", "This trace is not here", message)
 }
 
 /// The page in place of a trace that cannot be shown.
 pub fn too_large(site: &Site, error: &TraceQueryError) -> Html<String> {
-    let content = notice(
+    let message = html! { p { (error.to_string()) "." } };
+    site.notice(
+        "Trace too large",
         "This trace is too large to be shown",
-        html! {
-            p { (error.to_string()) "." }
-            p { a .button href=(site.link("")) { "Look for traces" } }
-        },
-    );
-    site.document("Trace too large", content)
+        message,
+    )
 }
 
 fn heading(site: &Site, stored: &StoredTrace, tree: &Tree) -> Markup {

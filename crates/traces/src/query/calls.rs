@@ -18,7 +18,7 @@ use crate::{
 
 impl Queries {
     pub(super) async fn services(&self) -> Result<Vec<String>, TraceQueryError> {
-        self.run(|reader| service::names(reader.store())).await
+        self.run(|reader| service::names(&reader)).await?
     }
 
     /// A service's operations of the kind that a word names; of all kinds if it is empty.
@@ -29,9 +29,9 @@ impl Queries {
     ) -> Result<Vec<StoredOperation>, TraceQueryError> {
         self.run(move |reader| {
             let kind = (!kind.is_empty()).then_some(kind.as_str());
-            service::operations(reader.store(), &service, kind)
+            service::operations(&reader, &service, kind)
         })
-        .await
+        .await?
     }
 
     /// Calls between services in a window, in nanoseconds.

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::{
 
 use crate::{
     StoredTrace, service,
-    tree::{correct_clock_skew, value, warn_about_ids, warnings},
+    tree::{correct_clock_skew, spans, spans_mut, value, warn_about_ids, warnings},
 };
 
 /// The batches of a trace, as they are stored if `raw`.
@@ -27,14 +27,12 @@ pub fn decoded(trace: &StoredTrace, raw: bool) -> Vec<ResourceSpans> {
 /// Names resources that have no name, leaves out links that lead nowhere, and adds warnings to
 /// spans that are odd.
 fn enrich(batches: &mut [ResourceSpans]) {
-    let scopes = batches.iter().flat_map(|batch| &batch.scope_spans);
-    let spans = scopes.flat_map(|scope| &scope.spans);
-    let ids: HashSet<Vec<u8>> = spans.map(|span| span.span_id.clone()).collect();
+    let ids: HashSet<Vec<u8>> = spans(batches).map(|span| span.span_id.clone()).collect();
+    for span in spans_mut(batches) {
+        warn(span, &ids);
+    }
     for batch in batches {
         name(batch.resource.get_or_insert_default());
-        for span in batch.scope_spans.iter_mut().flat_map(|of| &mut of.spans) {
-            warn(span, &ids);
-        }
     }
 }
 
@@ -56,24 +54,19 @@ fn name(resource: &mut Resource) {
 fn warn(span: &mut Span, ids: &HashSet<Vec<u8>>) {
     let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
     if end < start {
-        let warning = "Negative duration: the span ends before it starts";
-        warnings::add(span, warning.to_owned());
+        warnings::add(span, "Negative duration: the span ends before it starts");
     } else if end == start {
-        let warning = "Zero duration: the span ends when it starts";
-        warnings::add(span, warning.to_owned());
+        warnings::add(span, "Zero duration: the span ends when it starts");
     }
     let parent = &span.parent_span_id;
     if !value::is_zero(parent) && !ids.contains(parent) {
         let id = value::hex(parent);
-        warnings::add(
-            span,
-            format!("Missing parent: span {id} is not in the trace"),
-        );
+        let warning = format!("Missing parent: span {id} is not in the trace");
+        warnings::add(span, warning);
     }
     let links = span.links.len();
     span.links.retain(|link| !value::is_zero(&link.trace_id));
     if span.links.len() < links {
-        let warning = "Invalid link: it names no trace, and was left out";
-        warnings::add(span, warning.to_owned());
+        warnings::add(span, "Invalid link: it names no trace, and was left out");
     }
 }

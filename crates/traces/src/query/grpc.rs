@@ -1,14 +1,11 @@
 //! Jaeger's third query API over gRPC.
 
-use std::pin::Pin;
-
 use prost::Message;
 use spoor_proto::jaeger::api_v3::{
     DependenciesResponse, FindTraceSummariesRequest, FindTraceSummariesResponse, FindTracesRequest,
     GetDependenciesRequest, GetOperationsRequest, GetOperationsResponse, GetServicesRequest,
     GetServicesResponse, GetTraceRequest, TracesData, query_service_server::QueryService,
 };
-use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -16,7 +13,7 @@ use super::{
     calls::{search, unix_nanos},
     enrich::decoded,
     limits::Reader,
-    stream::{split, stream, stream_built},
+    stream::{Messages, split, stream, stream_built},
     summary,
 };
 use crate::{StoredTrace, TraceId};
@@ -25,19 +22,16 @@ use crate::{StoredTrace, TraceId};
 #[derive(Clone, Debug)]
 pub struct GrpcQueries(pub(super) Queries);
 
-type Summaries = Pin<Box<dyn Stream<Item = Result<FindTraceSummariesResponse, Status>> + Send>>;
-type Traces = Pin<Box<dyn Stream<Item = Result<TracesData, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl QueryService for GrpcQueries {
-    type GetTraceStream = Traces;
-    type FindTracesStream = Traces;
-    type FindTraceSummariesStream = Summaries;
+    type GetTraceStream = Messages<TracesData>;
+    type FindTracesStream = Messages<TracesData>;
+    type FindTraceSummariesStream = Messages<FindTraceSummariesResponse>;
 
     async fn get_trace(
         &self,
         request: Request<GetTraceRequest>,
-    ) -> Result<Response<Traces>, Status> {
+    ) -> Result<Response<Messages<TracesData>>, Status> {
         let request = request.into_inner();
         let id: TraceId = request
             .trace_id
@@ -50,7 +44,7 @@ impl QueryService for GrpcQueries {
     async fn find_traces(
         &self,
         request: Request<FindTracesRequest>,
-    ) -> Result<Response<Traces>, Status> {
+    ) -> Result<Response<Messages<TracesData>>, Status> {
         let (found, raw) = self.0.find(request.into_inner().query).await?;
         stream(&self.0, found, raw, messages)
     }
@@ -97,7 +91,7 @@ impl QueryService for GrpcQueries {
     async fn find_trace_summaries(
         &self,
         request: Request<FindTraceSummariesRequest>,
-    ) -> Result<Response<Summaries>, Status> {
+    ) -> Result<Response<Messages<FindTraceSummariesResponse>>, Status> {
         let search = search(request.into_inner().query)?;
         let find = move |reader: Reader| {
             let found = summary::summaries(&reader, &search)?;

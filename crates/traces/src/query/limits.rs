@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Search, StoredTrace, TraceId, TraceStore,
     scan::decoded_bytes,
+    store::Limit,
     turns::{self, Turns},
 };
 
@@ -19,6 +20,8 @@ use crate::{
 pub const MAX_RESPONSE_BYTES: usize = 32 << 20;
 /// The largest trace that a response shows, in stored bytes.
 pub const MAX_TRACE_BYTES: usize = 16 << 20;
+/// The most bytes of names that a page lists.
+const MAX_LISTED_BYTES: usize = 1 << 20;
 /// The most memory that one trace may take once decoded.
 pub const MAX_DECODED_BYTES: usize = 64 << 20;
 /// Responses that are built at the same time; more requests wait.
@@ -185,6 +188,39 @@ impl Reader {
         self.store.find_while(search, &is_wanted)
     }
 
+    /// The result of listing names, unless they take more memory than a response may.
+    pub(crate) fn names<T>(
+        &self,
+        list: impl FnOnce(&TraceStore, Limit<'_>) -> Vec<T>,
+    ) -> Result<Vec<T>, TraceQueryError> {
+        let (names, is_complete) = self.names_within(MAX_RESPONSE_BYTES, list);
+        match is_complete {
+            true => Ok(names),
+            false => Err(TraceQueryError::ResponseTooLarge),
+        }
+    }
+
+    /// As many names as a page has room for.
+    pub(crate) fn some_names<T>(
+        &self,
+        list: impl FnOnce(&TraceStore, Limit<'_>) -> Vec<T>,
+    ) -> Vec<T> {
+        self.names_within(MAX_LISTED_BYTES, list).0
+    }
+
+    fn names_within<T>(
+        &self,
+        max_bytes: usize,
+        list: impl FnOnce(&TraceStore, Limit<'_>) -> Vec<T>,
+    ) -> (Vec<T>, bool) {
+        let mut left = Some(max_bytes);
+        let names = list(&self.store, &mut |bytes| {
+            left = left.and_then(|left| left.checked_sub(bytes));
+            left.is_some() && !self.cancelled.is_cancelled()
+        });
+        (names, left.is_some())
+    }
+
     /// A trace, if it is not too large to be decoded.
     pub(crate) fn trace(&self, id: TraceId) -> Result<Option<StoredTrace>, TraceQueryError> {
         if self.cancelled.is_cancelled() {
@@ -216,8 +252,10 @@ mod tests {
     use tokio::{task::JoinSet, time::Instant};
     use tower::ServiceExt;
 
-    use super::{MAX_CONCURRENT_BUILDS, MAX_UNSENT_BYTES, Queries, TraceQueryError};
-    use crate::{TraceStore, query};
+    use tokio_util::sync::CancellationToken;
+
+    use super::{MAX_CONCURRENT_BUILDS, MAX_UNSENT_BYTES, Queries, Reader, TraceQueryError};
+    use crate::{TraceStore, query, store::Limit};
 
     fn queries() -> Queries {
         Queries::new(TraceStore::new(1 << 20))
@@ -243,6 +281,19 @@ mod tests {
         let has_left =
             tokio::task::spawn_blocking(move || has_left.recv_timeout(Duration::from_secs(30)));
         assert_eq!(has_left.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn names_are_not_listed_for_nobody() {
+        let reader = Reader {
+            store: TraceStore::new(1 << 20),
+            cancelled: CancellationToken::new(),
+        };
+        let list =
+            |_: &TraceStore, limit: Limit<'_>| Vec::from_iter((0..3).take_while(|_| limit(1)));
+        assert_eq!(reader.names(list), Ok(vec![0, 1, 2]));
+        reader.cancelled.cancel();
+        assert_eq!(reader.names(list), Ok(Vec::new()));
     }
 
     async fn get(queries: Queries, path: &str) -> StatusCode {

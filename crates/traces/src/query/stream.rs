@@ -19,7 +19,8 @@ const MAX_QUEUED_MESSAGES: usize = 2;
 /// A message holds at most about this much, well under what clients accept by default (4 MiB).
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
-type Messages<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
+/// The messages of a stream.
+pub(super) type Messages<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
 
 /// Sends traces one after the other, each as several messages. A stream that is cut ends with a
 /// status that says so; reading stops when the client disconnects.

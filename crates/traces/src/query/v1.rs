@@ -42,30 +42,26 @@ pub fn routes() -> Router<Queries> {
         .route("/api/traces/{id}", get(trace))
         .route("/api/dependencies", get_aggregate(call_counts))
         .method_not_allowed_fallback(async || {
-            V1Error::new(StatusCode::METHOD_NOT_ALLOWED, "the API is read with GET")
+            V1Error::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed here")
         })
 }
 
 fn services(request: ApiRequest) -> Result<Envelope<Vec<String>>, V1Error> {
-    Ok(Envelope::list(service::names(request.reader.store())))
+    Ok(Envelope::list(service::names(&request.reader)?))
 }
 
 fn operation_names(request: ApiRequest) -> Result<Envelope<Vec<String>>, V1Error> {
-    let store = request.reader.store();
-    Ok(Envelope::list(service::operation_names(
-        store,
-        &request.path?,
-    )))
+    let names = service::operation_names(&request.reader, &request.path?)?;
+    Ok(Envelope::list(names))
 }
 
 fn operations(request: ApiRequest) -> Result<Envelope<Vec<Operation>>, V1Error> {
     let service = request.parameters.get("service");
     let service = service.ok_or_else(|| SERVICE_REQUIRED.to_owned())?;
     let kind = request.parameters.get("spanKind");
-    let operations = service::operations(request.reader.store(), service, kind);
-    Ok(Envelope::list(
-        operations.into_iter().map(Operation::from).collect(),
-    ))
+    let found = service::operations(&request.reader, service, kind)?;
+    let operations = found.into_iter().map(Operation::from).collect();
+    Ok(Envelope::list(operations))
 }
 
 fn find(request: ApiRequest) -> Result<Envelope<V1Traces>, V1Error> {

@@ -1,6 +1,6 @@
 //! Jaeger's second query API over gRPC, which Kiali speaks: spans in Jaeger's own model.
 
-use std::{collections::BTreeSet, pin::Pin};
+use std::collections::BTreeSet;
 
 use prost::Message;
 use spoor_proto::jaeger::{
@@ -12,7 +12,6 @@ use spoor_proto::jaeger::{
     },
     api_v3::TraceQueryParameters,
 };
-use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -20,7 +19,7 @@ use super::{
     calls::unix_nanos,
     enrich::decoded,
     model,
-    stream::{split, stream},
+    stream::{Messages, split, stream},
 };
 use crate::{StoredTrace, TraceId, kind, tree::members};
 
@@ -28,17 +27,15 @@ use crate::{StoredTrace, TraceId, kind, tree::members};
 #[derive(Clone, Debug)]
 pub struct GrpcQueriesV2(pub(super) Queries);
 
-type Spans = Pin<Box<dyn Stream<Item = Result<SpansResponseChunk, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl QueryService for GrpcQueriesV2 {
-    type GetTraceStream = Spans;
-    type FindTracesStream = Spans;
+    type GetTraceStream = Messages<SpansResponseChunk>;
+    type FindTracesStream = Messages<SpansResponseChunk>;
 
     async fn get_trace(
         &self,
         request: Request<GetTraceRequest>,
-    ) -> Result<Response<Spans>, Status> {
+    ) -> Result<Response<Messages<SpansResponseChunk>>, Status> {
         let request = request.into_inner();
         let bytes = <[u8; 16]>::try_from(request.trace_id);
         let bytes = bytes
@@ -54,13 +51,13 @@ impl QueryService for GrpcQueriesV2 {
         &self,
         _: Request<ArchiveTraceRequest>,
     ) -> Result<Response<ArchiveTraceResponse>, Status> {
-        Err(Status::unimplemented("there is no archive"))
+        Err(Status::unimplemented("the archive is not supported"))
     }
 
     async fn find_traces(
         &self,
         request: Request<FindTracesRequest>,
-    ) -> Result<Response<Spans>, Status> {
+    ) -> Result<Response<Messages<SpansResponseChunk>>, Status> {
         let query = request
             .into_inner()
             .query

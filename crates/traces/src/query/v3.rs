@@ -42,12 +42,12 @@ pub fn routes() -> Router<Queries> {
         .route("/api/v3/", any(unknown))
         .route("/api/v3/{*path}", any(unknown))
         .method_not_allowed_fallback(async || {
-            V3Error::new(StatusCode::METHOD_NOT_ALLOWED, "the API is read with GET")
+            V3Error::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed here")
         })
 }
 
 async fn unknown() -> V3Error {
-    V3Error::new(StatusCode::NOT_FOUND, "there is no such API path")
+    V3Error::new(StatusCode::NOT_FOUND, "unknown API path")
 }
 
 /// An error in the form of gRPC's gateway.
@@ -88,15 +88,14 @@ impl From<String> for V3Error {
 }
 
 fn services(request: ApiRequest) -> Result<GetServicesResponse, V3Error> {
-    let services = service::names(request.reader.store());
+    let services = service::names(&request.reader)?;
     Ok(GetServicesResponse { services })
 }
 
 fn operations(request: ApiRequest) -> Result<GetOperationsResponse, V3Error> {
     let service = request.parameters.get("service").unwrap_or_default();
     let kind = request.parameters.any(&["spanKind", "span_kind"]);
-    let store = request.reader.store();
-    let found = service::operations(store, service, kind.map(|(_, word)| word));
+    let found = service::operations(&request.reader, service, kind.map(|(_, word)| word))?;
     let mut operations: Vec<_> = found.into_iter().map(Operation::from).collect();
     for operation in &mut operations {
         // An unspecified kind means internal: OTLP says to assume so.

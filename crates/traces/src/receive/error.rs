@@ -25,15 +25,15 @@ pub(super) enum ReceiveError {
     Compressed(#[from] DecompressError),
     #[error(transparent)]
     OutOfMemory(#[from] OutOfMemory),
-    #[error("too many large bodies are being read at the same time: try again later")]
+    #[error("too many large bodies are being read at the same time; try again later")]
     Busy,
     #[error("the sender disconnected")]
     Disconnected,
     #[error("the body is not one gRPC message")]
     Framing,
-    #[error("the body is no valid JSON of an ExportTraceServiceRequest: {0}")]
+    #[error("the body is not a valid ExportTraceServiceRequest in JSON: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("the body takes more memory as JSON than there is: send smaller batches, or protobuf")]
+    #[error("the body takes too much memory as JSON; send smaller batches, or protobuf")]
     TooLargeAsJson,
     #[error(transparent)]
     Request(#[from] InvalidRequest),

@@ -54,11 +54,7 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
             if is_on_its_way && !http_body::Body::is_end_stream(&body) {
                 tokio::spawn(body::discard(body, pipeline.receive_settings().clone()));
             }
-            let mut response = respond(
-                code,
-                response_encoding,
-                response_encoding.status(rpc_code, error.to_string()),
-            );
+            let mut response = refuse(code, response_encoding, rpc_code, error.to_string());
             // Exporters wait for as long as this says, and for a time of their own without it.
             if reason.is_temporary() {
                 let seconds = HeaderValue::from(RETRY_AFTER.as_secs());
@@ -134,18 +130,23 @@ pub(super) fn respond(code: StatusCode, encoding: Encoding, body: Vec<u8>) -> Re
     (code, [(CONTENT_TYPE, content_type)], body).into_response()
 }
 
-fn refusal(code: StatusCode, rpc_code: Code, message: &str) -> Response {
-    let encoding = Encoding::Json;
-    respond(
-        code,
-        encoding,
-        encoding.status(rpc_code, message.to_owned()),
-    )
+/// The response to a request from which nothing is accepted.
+pub(super) fn refuse(
+    code: StatusCode,
+    encoding: Encoding,
+    rpc_code: Code,
+    message: impl Into<String>,
+) -> Response {
+    respond(code, encoding, encoding.status(rpc_code, message.into()))
 }
 
 async fn method_not_allowed() -> Response {
-    let message = "only POST is allowed here";
-    let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented, message);
+    let mut response = refuse(
+        StatusCode::METHOD_NOT_ALLOWED,
+        Encoding::Json,
+        Code::Unimplemented,
+        "only POST is allowed here",
+    );
     response
         .headers_mut()
         .insert(ALLOW, HeaderValue::from_static("POST"));
@@ -157,8 +158,9 @@ pub(super) async fn elsewhere(method: Method, uri: Uri) -> Response {
     if method == Method::GET && uri.path() == "/" {
         return ABOUT.into_response();
     }
-    refusal(
+    refuse(
         StatusCode::NOT_FOUND,
+        Encoding::Json,
         Code::NotFound,
         "traces are received at /v1/traces",
     )

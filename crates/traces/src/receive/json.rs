@@ -9,7 +9,6 @@
 mod field;
 mod ignored;
 mod output;
-mod schema;
 
 use std::fmt;
 
@@ -23,7 +22,8 @@ pub(super) use ignored::Ignored;
 
 use field::FieldValue;
 use output::Output;
-use schema::{Field, Message};
+
+use crate::otlp_json::{Field, Message, REQUEST};
 
 /// Reads a JSON `ExportTraceServiceRequest`, and encodes it.
 ///
@@ -34,7 +34,7 @@ pub(super) fn to_protobuf(json: &[u8]) -> Result<(Bytes, Ignored), serde_json::E
     // serde_json refuses more than 128 levels, which bounds the recursion.
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     deserializer.deserialize_map(Fields {
-        message: &schema::REQUEST,
+        message: &REQUEST,
         output: &mut output,
         ignored: &mut ignored,
     })?;

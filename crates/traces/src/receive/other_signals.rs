@@ -67,8 +67,7 @@ async fn over_http(pipeline: &Pipeline, signal: Signal, request: Request) -> Res
                 Code::Unimplemented => StatusCode::NOT_FOUND,
                 _ => StatusCode::BAD_REQUEST,
             };
-            let message = status.message().to_owned();
-            http::respond(code, encoding, encoding.status(status.code(), message))
+            http::refuse(code, encoding, status.code(), status.message())
         }
     }
 }

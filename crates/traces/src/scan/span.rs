@@ -196,22 +196,13 @@ pub(crate) fn status_word(body: &[u8]) -> &'static str {
     }
 }
 
-/// The W3C `tracestate` of an encoded `Span`.
-pub(crate) fn trace_state(body: &[u8]) -> &str {
-    let mut state = &[][..];
+/// The W3C `tracestate` of an encoded `Span`, and its flags: W3C's in the lowest byte.
+pub(crate) fn trace_state(body: &[u8]) -> (&str, u32) {
+    let (mut state, mut flags) = (&[][..], 0);
     visit(body, |reader, key| match key {
         TRACE_STATE => reader.bytes().map(|text| state = text),
-        other => reader.unknown(other, 0),
-    });
-    std::str::from_utf8(state).unwrap_or_default()
-}
-
-/// The flags of an encoded `Span`: W3C's in the lowest byte.
-pub(crate) fn flags(body: &[u8]) -> u32 {
-    let mut flags = 0;
-    visit(body, |reader, key| match key {
         FLAGS => reader.fixed32().map(|value| flags = value),
         other => reader.unknown(other, 0),
     });
-    flags
+    (std::str::from_utf8(state).unwrap_or_default(), flags)
 }

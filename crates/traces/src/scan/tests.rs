@@ -194,7 +194,8 @@ fn assert_same(bytes: &[u8]) {
             assert_eq!(found.signature.contains(Signature::ROOT), is_root);
             let is_error = span.status.as_ref().is_some_and(|status| status.code == 2);
             assert_eq!(found.signature.contains(Signature::ERROR), is_error);
-            assert_eq!(trace_state(found.body), span.trace_state);
+            let state = (span.trace_state.as_str(), span.flags);
+            assert_eq!(trace_state(found.body), state);
             assert_eq!(source.service, service(resource).as_bytes());
             for pair in &span.attributes {
                 assert_attribute(found, pair);
@@ -333,7 +334,7 @@ fn says_what_is_wrong() {
     let error = scan(&[0x0a, 0x05, 0x0a], &mut Share::unbounded()).expect_err("truncated");
     assert_eq!(
         error.to_string(),
-        "the body is no valid ExportTraceServiceRequest: it ends in the middle of a field \
+        "the body is not a valid ExportTraceServiceRequest: it ends in the middle of a field \
          (before byte 2 of 3)"
     );
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::log::{Log, SPAN_FIELD, Segment, Source, SpanEntry, TraceAt, write_varint};
+use crate::log::{Log, MAX_FIELD_HEADER, SPAN_FIELD, Segment, SpanEntry, TraceAt, write_varint};
 
 /// A longer run is split, so that each piece fits into a gRPC message.
 const MAX_RUN_BYTES: usize = 1 << 20;
@@ -25,10 +25,19 @@ pub(super) fn resource_spans(log: &Log, trace: TraceAt, max_bytes: usize) -> Opt
         let Some(source) = segment.sources.get(first.source) else {
             continue;
         };
-        let spans = run.iter().map(|(_, _, span)| *span);
+        let resource = source.resource.of(&segment.bytes);
+        let scope = source.scope.of(&segment.bytes);
+        let spans = run.iter().map(|(_, _, span)| segment.field(span));
+        let scope_spans_len = scope.len() + spans.clone().map(<[u8]>::len).sum::<usize>();
         // Checked before copying, so that a trace beyond the bound costs no memory.
-        left = left.checked_sub(wrapped_len(segment, source, spans.clone()))?;
-        batches.push(wrap(segment, source, spans));
+        left = left.checked_sub(resource.len() + scope_spans_len)?;
+        let mut bytes = Vec::with_capacity(resource.len() + scope_spans_len + MAX_FIELD_HEADER);
+        bytes.extend_from_slice(resource);
+        bytes.push(SPAN_FIELD);
+        write_varint(&mut bytes, scope_spans_len);
+        bytes.extend_from_slice(scope);
+        spans.for_each(|span| bytes.extend_from_slice(span));
+        batches.push(bytes.into());
     }
     Some(batches)
 }
@@ -48,36 +57,4 @@ fn pieces<'r, 'a>(mut run: &'r [SpanOf<'a>]) -> impl Iterator<Item = &'r [SpanOf
         run = rest;
         Some(piece)
     })
-}
-
-fn wrapped_len<'a>(
-    segment: &Segment,
-    source: &Source,
-    spans: impl Iterator<Item = &'a SpanEntry>,
-) -> usize {
-    let headers = source.resource.of(&segment.bytes).len() + source.scope.of(&segment.bytes).len();
-    headers + spans.map(|span| segment.field(span).len()).sum::<usize>()
-}
-
-fn wrap<'a>(
-    segment: &Segment,
-    source: &Source,
-    spans: impl Iterator<Item = &'a SpanEntry> + Clone,
-) -> Bytes {
-    let resource = source.resource.of(&segment.bytes);
-    let scope = source.scope.of(&segment.bytes);
-    let scope_spans_len = scope.len()
-        + spans
-            .clone()
-            .map(|span| segment.field(span).len())
-            .sum::<usize>();
-    let mut bytes = Vec::with_capacity(resource.len() + scope_spans_len + 8);
-    bytes.extend_from_slice(resource);
-    bytes.push(SPAN_FIELD);
-    write_varint(&mut bytes, scope_spans_len);
-    bytes.extend_from_slice(scope);
-    for span in spans {
-        bytes.extend_from_slice(segment.field(span));
-    }
-    bytes.into()
 }

@@ -4,44 +4,12 @@ use parking_lot::RwLockWriteGuard;
 
 use super::shared::Shared;
 use crate::{
-    Kept, TraceId,
-    log::{Destination, Full, IdHasher, Interned, TraceAt},
+    Kept, Totals, TraceId,
+    log::{Destination, IdHasher, Interned, TraceAt},
     scan::Scanned,
     span::{NewSource, NewSpan},
+    totals::Refused,
 };
-
-/// The reason that a span is not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// There is no room for it.
-    Full,
-    /// Its trace was here and had to go: it would start the trace again as a part of it.
-    Late,
-}
-
-impl From<Full> for Refused {
-    fn from(_: Full) -> Self {
-        Self::Full
-    }
-}
-
-/// The outcomes of some spans.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Stored {
-    pub(crate) kept: u64,
-    pub(crate) late: u64,
-    pub(crate) no_room: u64,
-}
-
-impl Stored {
-    pub(crate) fn count<T>(&mut self, outcome: &Result<T, Refused>) {
-        match outcome {
-            Ok(_) => self.kept += 1,
-            Err(Refused::Late) => self.late += 1,
-            Err(Refused::Full) => self.no_room += 1,
-        }
-    }
-}
 
 /// Spans of one request that are stored before the bound is enforced again. Each takes about a
 /// hundred bytes beside its own, so that the store exceeds its bound by 2 MiB and these spans.
@@ -101,9 +69,8 @@ impl<'a> Writer<'a> {
         Ok(self.shared.log.append(to, span, source, interned)?)
     }
 
-    /// Accepts a request: appends all its spans.
-    pub(crate) fn accept(&mut self, scanned: &Scanned<'_>, note: u32) -> Stored {
-        let mut stored = Stored::default();
+    /// Accepts a request: appends all its spans, and counts their outcomes.
+    pub(crate) fn accept(&mut self, scanned: &Scanned<'_>, note: u32, totals: &mut Totals) {
         let mut last: Option<(TraceId, TraceAt)> = None;
         let mut since_eviction = 0;
         let hashes = self.hasher.hash_all(scanned.trace_ids(), |id, hash| {
@@ -125,13 +92,12 @@ impl<'a> Writer<'a> {
                     _ => self.destination(span.trace_id, hash, note),
                 };
                 let appended = self.append(to, span, &source, &mut interned);
-                stored.count(&appended);
+                totals.count(&appended);
                 if let Ok(at) = appended {
                     last = Some((span.trace_id, at));
                 }
             }
         }
-        stored
     }
 
     /// Drops the oldest traces while the store is over its bound. No [`TraceAt`] from before is
@@ -166,7 +132,7 @@ mod tests {
     };
     use prost::Message;
 
-    use crate::{Kept, TraceStore, memory::Share, scan::scan};
+    use crate::{Kept, Totals, TraceStore, memory::Share, scan::scan};
 
     #[test]
     fn one_request_does_not_exceed_the_bound() {
@@ -191,7 +157,9 @@ mod tests {
         let mut writer = store.write();
         let note = writer.note(&Kept::NoPolicy);
         let scanned = scan(&request, &mut Share::unbounded()).unwrap();
-        assert_eq!(writer.accept(&scanned, note).kept, 300_000);
+        let mut totals = Totals::default();
+        writer.accept(&scanned, note, &mut totals);
+        assert_eq!(totals.kept, 300_000);
         // The writer enforces the bound once more when it is dropped.
         let before_that = writer.shared.allocated();
         assert!(before_that < max_bytes + (4 << 20), "{before_that}");

@@ -6,7 +6,7 @@ use super::randomness::Head;
 use crate::{
     Kept, TraceId,
     log::{Segment, SpanEntry},
-    scan::{Wanted, flags, resource_attributes, span_attributes, trace_state},
+    scan::{Wanted, resource_attributes, span_attributes, trace_state},
     span::Signature,
 };
 
@@ -115,8 +115,8 @@ fn otherwise(
 fn head(root: Waiting<'_>, spans: &[Waiting<'_>]) -> Head {
     let all = std::iter::once(&root).chain(spans);
     all.filter(|(_, span)| span.signature.contains(Signature::TRACE_STATE))
-        .map(|(segment, span)| segment.body(span))
-        .map(|body| Head::read(trace_state(body), flags(body)))
+        .map(|(segment, span)| trace_state(segment.body(span)))
+        .map(|(state, flags)| Head::read(state, flags))
         .find(|head| head.threshold.is_some() || head.randomness.is_some())
         .unwrap_or_default()
 }

@@ -2,29 +2,29 @@
 
 use super::decide::Waiting;
 use crate::{
-    TraceId,
+    Totals, TraceId,
     log::{Destination, Interned},
     span::{NewSource, NewSpan},
-    store::{Stored, Writer},
+    store::Writer,
 };
 
-/// Copies a trace to the store.
+/// Copies a trace to the store, and counts the outcomes of its spans.
 pub(super) fn keep(
     (trace_id, hash): (TraceId, u64),
     note: u32,
     spans: &[Waiting<'_>],
     store: &mut Writer<'_>,
-) -> Stored {
+    totals: &mut Totals,
+) {
     // It may be there if it came before the policy, longer ago than is remembered.
     let mut to = store.destination(trace_id, hash, note);
-    let mut stored = Stored::default();
     let mut last = None;
     let mut interned = Interned::default();
     for (segment, span) in spans {
-        let Some(source) = segment.sources.get(span.source) else {
-            continue;
-        };
-        let Some(operation) = segment.operations.get(span.operation) else {
+        let (Some(source), Some(operation)) = (
+            segment.sources.get(span.source),
+            segment.operations.get(span.operation),
+        ) else {
             continue;
         };
         let Some(service) = segment.services.get(usize::from(source.service)) else {
@@ -52,10 +52,9 @@ pub(super) fn keep(
             namespace: source.namespace.of(bytes),
         };
         let appended = store.append(to, &new, &source, &mut interned);
-        stored.count(&appended);
+        totals.count(&appended);
         if let Ok(at) = appended {
             to = Destination::Known(at);
         }
     }
-    stored
 }

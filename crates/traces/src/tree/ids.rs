@@ -4,7 +4,10 @@ use std::collections::{HashMap, hash_map::Entry};
 
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 
-use super::{value, warnings};
+use super::{
+    member::{spans, spans_mut},
+    value, warnings,
+};
 
 const DUPLICATE: &str = "Duplicate span ID: another span of the trace has the same, so that their \
                          children cannot be told apart";
@@ -15,8 +18,7 @@ const OWN_PARENT: &str = "Invalid parent: the span names itself as its parent";
 pub(crate) fn warn_about_ids(batches: &mut [ResourceSpans]) {
     let mut first: HashMap<&[u8], &Span> = HashMap::new();
     let mut problems = Vec::new();
-    let spans = batches.iter().flat_map(|batch| &batch.scope_spans);
-    for (index, span) in spans.flat_map(|scope| &scope.spans).enumerate() {
+    for (index, span) in spans(batches).enumerate() {
         match first.entry(&span.span_id) {
             // A span that was exported twice, as a retry may do, is no other span.
             Entry::Occupied(earlier) if *earlier.get() != span => problems.push((index, DUPLICATE)),
@@ -28,12 +30,11 @@ pub(crate) fn warn_about_ids(batches: &mut [ResourceSpans]) {
         }
     }
     let mut problems = problems.into_iter().peekable();
-    let spans = batches.iter_mut().flat_map(|batch| &mut batch.scope_spans);
-    for (index, span) in spans.flat_map(|scope| &mut scope.spans).enumerate() {
+    for (index, span) in spans_mut(batches).enumerate() {
         while let Some((_, warning)) = problems.next_if(|(at, _)| *at == index) {
             // A trace from the query API has its warnings already.
             if !warnings::of(span).contains(&warning) {
-                warnings::add(span, warning.to_owned());
+                warnings::add(span, warning);
             }
         }
     }

@@ -89,6 +89,18 @@ impl Member {
     }
 }
 
+/// The spans in batches.
+pub(crate) fn spans(batches: &[ResourceSpans]) -> impl Iterator<Item = &Span> {
+    let scopes = batches.iter().flat_map(|batch| &batch.scope_spans);
+    scopes.flat_map(|scope| &scope.spans)
+}
+
+/// The spans in batches, to be changed.
+pub(crate) fn spans_mut(batches: &mut [ResourceSpans]) -> impl Iterator<Item = &mut Span> {
+    let scopes = batches.iter_mut().flat_map(|batch| &mut batch.scope_spans);
+    scopes.flat_map(|scope| &mut scope.spans)
+}
+
 /// The spans of a trace in the order reported. A span that was exported twice, as a retry may
 /// do, is there once.
 #[must_use]

@@ -20,18 +20,16 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 
-use super::{value, warnings};
+use super::{member::spans_mut, value, warnings};
 
 /// Moves spans that start before their parent, and adds a warning to each. The batches may be of
 /// several traces. What has been corrected before stays as it is.
 pub fn correct_clock_skew(batches: &mut [ResourceSpans]) {
     let corrections = corrections(&timed(batches));
-    let spans = batches
-        .iter_mut()
-        .flat_map(|batch| &mut batch.scope_spans)
-        .flat_map(|scope| &mut scope.spans);
-    for (span, correction) in spans.zip(corrections).filter(|(_, nanos)| *nanos > 0) {
-        shift(span, correction);
+    for (span, nanos) in spans_mut(batches).zip(corrections) {
+        if nanos > 0 {
+            shift(span, nanos);
+        }
     }
 }
 
@@ -44,7 +42,7 @@ fn shift(span: &mut Span, nanos: u64) {
     }
     let by = Duration::from_nanos(nanos);
     let warning = format!(
-        "clock skew: this span's timestamps were adjusted by {by:?}, since it started before its parent"
+        "Clock skew: this span's timestamps were adjusted by {by:?}, since it started before its parent"
     );
     warnings::add(span, warning);
 }

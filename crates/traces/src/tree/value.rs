@@ -1,6 +1,6 @@
 //! Attribute values as text, and text that can be shown.
 
-use std::{borrow::Cow, fmt::Write};
+use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
@@ -72,14 +72,7 @@ pub fn is_zero(id: &[u8]) -> bool {
 /// Bytes as lower-case hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(
-        String::with_capacity(bytes.len() * 2),
-        |mut digits, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(digits, "{byte:02x}");
-            digits
-        },
-    )
+    ::hex::encode(bytes)
 }
 
 /// Bytes in standard base64 with padding, as JSON carries them.

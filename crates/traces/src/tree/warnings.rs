@@ -10,9 +10,9 @@ use opentelemetry_proto::tonic::{
 pub const KEY: &str = "@jaeger@warnings";
 
 /// Adds a warning.
-pub fn add(span: &mut Span, warning: String) {
+pub fn add(span: &mut Span, warning: impl Into<String>) {
     let text = AnyValue {
-        value: Some(Value::StringValue(warning)),
+        value: Some(Value::StringValue(warning.into())),
     };
     let earlier = span.attributes.iter_mut().find(|found| found.key == KEY);
     if let Some(attribute) = earlier

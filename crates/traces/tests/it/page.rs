@@ -88,6 +88,17 @@ async fn a_wrong_field_is_kept_and_explained() {
 }
 
 #[tokio::test]
+async fn hidden_characters_in_fields_are_shown() {
+    let server = Server::start(&store()).await;
+    let path = "/search?service=s%00&operation=o%1B&tags=a%3D%E2%80%AEb&minDuration=%00";
+    let (_, page) = server.text(path).await;
+    assert!(!page.contains(['\0', '\u{1b}', '\u{202e}']));
+    for shown in ["s␀", "o␛", "a=\\u{202e}b", "value=\"␀\""] {
+        assert!(page.contains(shown), "{shown} is missing");
+    }
+}
+
+#[tokio::test]
 async fn ids_are_looked_up_and_checked() {
     let store = store();
     insert(&store, a_to_b(1, START, 100, true));
@@ -103,12 +114,12 @@ async fn ids_are_looked_up_and_checked() {
     for path in ["/trace/xyz", "/trace?id=", "/trace?id=%3Cscript%3E"] {
         let (status, page) = server.text(path).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
-        assert!(page.contains("no trace id") && !page.contains("<script"));
+        assert!(page.contains("Invalid trace ID") && !page.contains("<script"));
     }
     for path in ["/nothing", "/trace/1/2", "/%3Cscript%3E"] {
         let (status, page) = server.text(path).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
-        assert!(page.contains("There is nothing here") && !page.contains("<script"));
+        assert!(page.contains("Page not found") && !page.contains("<script"));
     }
 }
 

@@ -169,7 +169,7 @@ fn name(row: &Row) -> String {
 /// like clock skew.
 pub(super) fn was_moved(member: &Member) -> bool {
     let mut warnings = warnings::of(&member.span).into_iter();
-    warnings.any(|warning| warning.contains("clock skew"))
+    warnings.any(|warning| warning.contains("Clock skew"))
 }
 
 /// Checks that a trace ID looks random.
@@ -210,7 +210,7 @@ mod tests {
     /// As the query API gives it: at another time than it was sent with.
     fn moved(mut batch: ResourceSpans) -> ResourceSpans {
         let spans = batch.scope_spans.iter_mut().flat_map(|it| &mut it.spans);
-        spans.for_each(|span| warnings::add(span, "clock skew: moved".to_owned()));
+        spans.for_each(|span| warnings::add(span, "Clock skew: moved".to_owned()));
         batch
     }
 

@@ -58,7 +58,10 @@ impl<T> Envelope<T> {
     pub fn of(data: T) -> Self {
         Self {
             data: Some(data),
-            ..Self::default()
+            total: 0,
+            limit: 0,
+            offset: 0,
+            errors: V1Errors::default(),
         }
     }
 
@@ -74,18 +77,6 @@ impl<T> Envelope<Vec<T>> {
         Self {
             total: data.len(),
             ..Self::of(data)
-        }
-    }
-}
-
-impl<T> Default for Envelope<T> {
-    fn default() -> Self {
-        Self {
-            data: None,
-            total: 0,
-            limit: 0,
-            offset: 0,
-            errors: V1Errors::default(),
         }
     }
 }
@@ -135,7 +126,10 @@ impl IntoResponse for V1Error {
         let status = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let errors = V1Errors::default();
         errors.push(self);
-        let body = Envelope::<()>::default().errors(errors);
+        let body = Envelope {
+            data: None,
+            ..Envelope::of(()).errors(errors)
+        };
         (status, Json(body)).into_response()
     }
 }

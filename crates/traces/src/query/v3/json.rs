@@ -3,14 +3,9 @@
 //!
 //! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>
 
-use opentelemetry_proto::tonic::{
-    common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value},
-    resource::v1::Resource,
-    trace::v1::{
-        ResourceSpans, ScopeSpans, Span, Status,
-        span::{Event, Link},
-    },
-};
+use std::borrow::Cow;
+
+use prost::Message as _;
 use serde::{
     Serialize, Serializer,
     ser::{Error, SerializeMap, SerializeSeq},
@@ -18,8 +13,10 @@ use serde::{
 
 use crate::{
     TraceId,
+    otlp_json::{Field, Kind, Message, RESOURCE_SPANS, Written},
     query::{api::ApiRequest, enrich::decoded},
-    tree::value::{base64, hex, non_finite},
+    scan::{Reader, WireError},
+    tree::value::{base64, hex, is_zero, non_finite},
 };
 
 /// `{"result": {"resourceSpans": […]}}`, with these traces read and written one at a time.
@@ -60,226 +57,138 @@ impl Serialize for Batches {
                 refused
             })?;
             for batch in trace.iter().flat_map(|trace| decoded(trace, self.raw)) {
-                list.serialize_element(&Out(&batch))?;
+                // Encoded again, since prost leaves out defaults and puts the elements of a list one
+                // after the other, which a sender need not. One batch at a time, and the decoded one
+                // goes first, so that no second form of the whole trace is in memory.
+                let bytes = batch.encode_to_vec();
+                drop(batch);
+                list.serialize_element(&Object {
+                    message: &RESOURCE_SPANS,
+                    fields: Reader::new(&bytes),
+                })?;
             }
         }
         list.end()
     }
 }
 
-/// A message as this format writes it.
-struct Out<'a, T>(&'a T);
-
-/// Writes the entries of an object, leaving out those with their default value.
-struct Fields<M>(M);
-
-impl<M: SerializeMap> Fields<M> {
-    fn text(&mut self, key: &'static str, value: &str) -> Result<(), M::Error> {
-        match value {
-            "" => Ok(()),
-            value => self.0.serialize_entry(key, value),
-        }
-    }
-
-    fn id(&mut self, key: &'static str, id: &[u8]) -> Result<(), M::Error> {
-        match id.iter().all(|byte| *byte == 0) {
-            true => Ok(()),
-            false => self.0.serialize_entry(key, &hex(id)),
-        }
-    }
-
-    fn number<N>(&mut self, key: &'static str, number: N) -> Result<(), M::Error>
-    where
-        N: Default + PartialEq + Serialize,
-    {
-        match number == N::default() {
-            true => Ok(()),
-            false => self.0.serialize_entry(key, &number),
-        }
-    }
-
-    fn nanos(&mut self, key: &'static str, nanos: u64) -> Result<(), M::Error> {
-        match nanos {
-            0 => Ok(()),
-            nanos => self.0.serialize_entry(key, &nanos.to_string()),
-        }
-    }
-
-    fn list<'a, T>(&mut self, key: &'static str, list: &'a [T]) -> Result<(), M::Error>
-    where
-        Out<'a, T>: Serialize,
-    {
-        match list {
-            [] => Ok(()),
-            list => self.0.serialize_entry(key, &List(list)),
-        }
-    }
-
-    /// A message that is always there, if only as `{}`.
-    fn message<'a, T>(&mut self, key: &'static str, of: &'a T) -> Result<(), M::Error>
-    where
-        Out<'a, T>: Serialize,
-    {
-        self.0.serialize_entry(key, &Out(of))
-    }
+/// A message as prost encodes it.
+struct Object<'a> {
+    message: &'static Message,
+    fields: Reader<'a>,
 }
 
-struct List<'a, T>(&'a [T]);
-
-impl<'a, T> Serialize for List<'a, T>
-where
-    Out<'a, T>: Serialize,
-{
+impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut seq = serializer.serialize_seq(Some(self.0.len()))?;
-        for element in self.0 {
-            seq.serialize_element(&Out(element))?;
-        }
-        seq.end()
-    }
-}
-
-/// Implements `Serialize` for a message from the list of its fields.
-macro_rules! object {
-    ($message:ty, |$of:ident, $fields:ident| { $($field:expr;)* }) => {
-        impl Serialize for Out<'_, $message> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let $of = self.0;
-                let mut $fields = Fields(serializer.serialize_map(None)?);
-                $($field?;)*
-                $fields.0.end()
+        let mut members = serializer.serialize_map(None)?;
+        let mut reader = self.fields;
+        // Field numbers are at most 16.
+        let mut written = 0_u32;
+        while let Some(key) = reader.key().map_err(S::Error::custom)? {
+            let Some(field) = self.message.field_by_number(key >> 3) else {
+                reader.unknown(key, 0).map_err(S::Error::custom)?;
+                continue;
+            };
+            written |= 1 << field.number;
+            let value = value(field, key, &mut reader).map_err(S::Error::custom)?;
+            if !matches!(value, Value::Absent) && field.written != Written::Never {
+                members.serialize_entry(field.name, &value)?;
             }
         }
+        for field in self.message.fields {
+            if field.written == Written::Always && written & 1 << field.number == 0 {
+                members.serialize_entry(field.name, &Empty {})?;
+            }
+        }
+        members.end()
+    }
+}
+
+/// `{}`.
+#[derive(Serialize)]
+struct Empty {}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Value<'a> {
+    /// An ID of zeros, which stands for none.
+    Absent,
+    Bool(bool),
+    Number(i64),
+    Double(f64),
+    Text(Cow<'a, str>),
+    Object(Object<'a>),
+    List(Elements<'a>),
+}
+
+/// The elements of a repeated field, read as they are written: a list of them would take up to as
+/// much memory as the decoded trace.
+struct Elements<'a> {
+    field: &'static Field,
+    key: u32,
+    /// At the first element, after its key.
+    reader: Reader<'a>,
+}
+
+impl Serialize for Elements<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        let mut reader = self.reader;
+        loop {
+            let element = element(&self.field.kind, &mut reader).map_err(S::Error::custom)?;
+            list.serialize_element(&element)?;
+            if reader.key().map_err(S::Error::custom)? != Some(self.key) {
+                return list.end();
+            }
+        }
+    }
+}
+
+/// Reads a field's value, and passes over all elements of a repeated field.
+fn value<'a>(
+    field: &'static Field,
+    key: u32,
+    reader: &mut Reader<'a>,
+) -> Result<Value<'a>, WireError> {
+    if !field.is_repeated {
+        return element(&field.kind, reader);
+    }
+    let elements = Elements {
+        field,
+        key,
+        reader: *reader,
     };
-}
-
-object!(ResourceSpans, |of, fields| {
-    fields.message("resource", of.resource.as_ref().unwrap_or(&NO_RESOURCE));
-    fields.list("scopeSpans", &of.scope_spans);
-    fields.text("schemaUrl", &of.schema_url);
-});
-
-object!(Resource, |of, fields| {
-    fields.list("attributes", &of.attributes);
-    fields.number("droppedAttributesCount", of.dropped_attributes_count);
-});
-
-object!(ScopeSpans, |of, fields| {
-    fields.message("scope", of.scope.as_ref().unwrap_or(&NO_SCOPE));
-    fields.list("spans", &of.spans);
-    fields.text("schemaUrl", &of.schema_url);
-});
-
-object!(InstrumentationScope, |of, fields| {
-    fields.text("name", &of.name);
-    fields.text("version", &of.version);
-    fields.list("attributes", &of.attributes);
-    fields.number("droppedAttributesCount", of.dropped_attributes_count);
-});
-
-object!(Span, |of, fields| {
-    fields.id("traceId", &of.trace_id);
-    fields.id("spanId", &of.span_id);
-    fields.text("traceState", &of.trace_state);
-    fields.id("parentSpanId", &of.parent_span_id);
-    fields.number("flags", of.flags);
-    fields.text("name", &of.name);
-    fields.number("kind", of.kind);
-    fields.nanos("startTimeUnixNano", of.start_time_unix_nano);
-    fields.nanos("endTimeUnixNano", of.end_time_unix_nano);
-    fields.list("attributes", &of.attributes);
-    fields.number("droppedAttributesCount", of.dropped_attributes_count);
-    fields.list("events", &of.events);
-    fields.number("droppedEventsCount", of.dropped_events_count);
-    fields.list("links", &of.links);
-    fields.number("droppedLinksCount", of.dropped_links_count);
-    fields.message("status", of.status.as_ref().unwrap_or(&NO_STATUS));
-});
-
-object!(Event, |of, fields| {
-    fields.nanos("timeUnixNano", of.time_unix_nano);
-    fields.text("name", &of.name);
-    fields.list("attributes", &of.attributes);
-    fields.number("droppedAttributesCount", of.dropped_attributes_count);
-});
-
-object!(Link, |of, fields| {
-    fields.id("traceId", &of.trace_id);
-    fields.id("spanId", &of.span_id);
-    fields.text("traceState", &of.trace_state);
-    fields.list("attributes", &of.attributes);
-    fields.number("droppedAttributesCount", of.dropped_attributes_count);
-    fields.number("flags", of.flags);
-});
-
-object!(Status, |of, fields| {
-    fields.text("message", &of.message);
-    fields.number("code", of.code);
-});
-
-object!(KeyValue, |of, fields| {
-    fields.text("key", &of.key);
-    fields.message("value", of.value.as_ref().unwrap_or(&NO_VALUE));
-});
-
-impl Serialize for Out<'_, AnyValue> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        match &self.0.value {
-            None => {}
-            Some(Value::StringValue(text)) => map.serialize_entry("stringValue", text)?,
-            Some(Value::BoolValue(flag)) => map.serialize_entry("boolValue", flag)?,
-            Some(Value::IntValue(number)) => {
-                map.serialize_entry("intValue", &number.to_string())?;
-            }
-            Some(Value::DoubleValue(number)) if number.is_finite() => {
-                map.serialize_entry("doubleValue", number)?;
-            }
-            Some(Value::DoubleValue(number)) => {
-                map.serialize_entry("doubleValue", non_finite(*number))?;
-            }
-            Some(Value::ArrayValue(array)) => {
-                map.serialize_entry("arrayValue", &Values(&array.values))?;
-            }
-            Some(Value::KvlistValue(list)) => {
-                map.serialize_entry("kvlistValue", &Values(&list.values))?;
-            }
-            Some(Value::BytesValue(bytes)) => map.serialize_entry("bytesValue", &base64(bytes))?,
-            Some(Value::StringValueStrindex(index)) => {
-                map.serialize_entry("stringValueStrindex", index)?;
-            }
+    loop {
+        reader.unknown(key, 0)?;
+        let mut next = *reader;
+        if next.key()? != Some(key) {
+            return Ok(Value::List(elements));
         }
-        map.end()
+        *reader = next;
     }
 }
 
-/// `{"values": […]}`, as arrays and maps are written.
-struct Values<'a, T>(&'a [T]);
-
-impl<'a, T> Serialize for Values<'a, T>
-where
-    Out<'a, T>: Serialize,
-{
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = Fields(serializer.serialize_map(None)?);
-        fields.list("values", self.0)?;
-        fields.0.end()
-    }
+fn element<'a>(kind: &'static Kind, reader: &mut Reader<'a>) -> Result<Value<'a>, WireError> {
+    let long = |number: &dyn ToString| Value::Text(number.to_string().into());
+    Ok(match kind {
+        Kind::Text => Value::Text(String::from_utf8_lossy(reader.text()?)),
+        Kind::Id => match reader.bytes()? {
+            id if is_zero(id) => Value::Absent,
+            id => Value::Text(hex(id).into()),
+        },
+        Kind::Bytes => Value::Text(base64(reader.bytes()?).into()),
+        Kind::Bool => Value::Bool(reader.varint()? != 0),
+        Kind::Int64 => long(&reader.varint()?.cast_signed()),
+        Kind::Fixed64 => long(&reader.fixed64()?),
+        Kind::Uint32 | Kind::Enum(_) => Value::Number(reader.varint()?.cast_signed()),
+        Kind::Fixed32 => Value::Number(reader.fixed32()?.into()),
+        Kind::Double => match f64::from_bits(reader.fixed64()?) {
+            number if number.is_finite() => Value::Double(number),
+            number => Value::Text(non_finite(number).into()),
+        },
+        Kind::Message(message) => Value::Object(Object {
+            message,
+            fields: reader.message()?,
+        }),
+    })
 }
-
-const NO_VALUE: AnyValue = AnyValue { value: None };
-const NO_STATUS: Status = Status {
-    message: String::new(),
-    code: 0,
-};
-const NO_SCOPE: InstrumentationScope = InstrumentationScope {
-    name: String::new(),
-    version: String::new(),
-    attributes: Vec::new(),
-    dropped_attributes_count: 0,
-};
-const NO_RESOURCE: Resource = Resource {
-    attributes: Vec::new(),
-    dropped_attributes_count: 0,
-    entity_refs: Vec::new(),
-};

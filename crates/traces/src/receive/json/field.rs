@@ -11,12 +11,8 @@ use serde::{
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Unexpected, Visitor},
 };
 
-use super::{
-    Fields,
-    ignored::Ignored,
-    output::Output,
-    schema::{Field, Kind},
-};
+use super::{Fields, ignored::Ignored, output::Output};
+use crate::otlp_json::{Field, Kind};
 
 /// Reads a field's value, or one element of a repeated field.
 pub(super) struct FieldValue<'o> {
@@ -44,11 +40,11 @@ impl<'de> Visitor<'de> for FieldValue<'_> {
             Kind::Id => "hexadecimal digits",
             Kind::Bytes => "base64",
             Kind::Bool => "true or false",
-            Kind::Int64 => "a whole number of 64 bits",
-            Kind::Uint32 | Kind::Fixed32 => "a whole number from 0, of 32 bits",
-            Kind::Fixed64 => "a whole number from 0, of 64 bits",
+            Kind::Int64 => "a 64-bit integer",
+            Kind::Uint32 | Kind::Fixed32 => "an unsigned 32-bit integer",
+            Kind::Fixed64 => "an unsigned 64-bit integer",
             Kind::Double => "a number",
-            Kind::Enum(_) => "the number of an enumeration",
+            Kind::Enum(_) => "an enum value as a number",
             Kind::Message(_) => "an object",
         };
         write!(f, "{what} in {}", self.field.name)
@@ -126,9 +122,9 @@ impl<'de> Visitor<'de> for FieldValue<'_> {
         match self.field.kind {
             _ if !self.is_single() => return Err(E::invalid_type(unexpected, &self)),
             Kind::Text => self.output.bytes(number, value.as_bytes()),
-            Kind::Id => match id(value) {
-                Some(bytes) => self.output.bytes(number, &bytes),
-                None => return Err(E::invalid_value(unexpected, &self)),
+            Kind::Id => match hex::decode(value) {
+                Ok(bytes) => self.output.bytes(number, &bytes),
+                Err(_) => return Err(E::invalid_value(unexpected, &self)),
             },
             Kind::Bytes => match BASE64.decode(standard(value)) {
                 Ok(bytes) => self.output.bytes(number, &bytes),
@@ -220,19 +216,6 @@ fn shown(text: &str) -> &str {
         Some((end, _)) => text.get(..end).unwrap_or_default(),
         None => text,
     }
-}
-
-fn id(digits: &str) -> Option<Vec<u8>> {
-    let digits = digits.as_bytes();
-    if !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|value| value as u8);
-    let byte = |pair: &[u8]| match pair {
-        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-        _ => None,
-    };
-    digits.chunks(2).map(byte).collect()
 }
 
 /// proto3 accepts both alphabets, with or without padding.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::schema::Message;
+use crate::otlp_json::Message;
 
 /// Ignored fields that the response mentions. OTLP requires that unknown fields are ignored,
 /// but a sender whose every span is lost by that would never know.

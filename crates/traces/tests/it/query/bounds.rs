@@ -6,7 +6,9 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, span::Event};
 use prost::Message;
 use reqwest::StatusCode;
 use rstest::rstest;
-use spoor_proto::jaeger::api_v3::{FindTraceSummariesRequest, FindTracesRequest, GetTraceRequest};
+use spoor_proto::jaeger::api_v3::{
+    FindTraceSummariesRequest, FindTracesRequest, GetOperationsRequest, GetTraceRequest,
+};
 use spoor_traces::{
     TraceStore,
     query::{MAX_RESPONSE_BYTES, MAX_TRACE_BYTES},
@@ -94,6 +96,37 @@ async fn long_dependencies_are_refused(#[case] path: &str) {
     let server = Server::start(&many_pairs()).await;
     let (status, answer) = server.query(path, &[]).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{answer}");
+}
+
+#[tokio::test]
+async fn long_lists_of_operations_are_refused() {
+    let store = TraceStore::new(256 << 20);
+    for id in 1..=600 {
+        let name = format!("{id:064000}");
+        let one = span(id, id, 0, &name, START, START + 1);
+        insert(&store, vec![batch("s", vec![one])]);
+    }
+    let server = Server::start(&store).await;
+    for path in [
+        "/api/operations?service=s",
+        "/api/services/s/operations",
+        "/api/v3/operations?service=s",
+    ] {
+        let (status, _) = server.query(path, &[]).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{path}");
+    }
+    let request = GetOperationsRequest {
+        service: "s".to_owned(),
+        span_kind: String::new(),
+    };
+    let status = client(&store).await.get_operations(request).await;
+    assert_eq!(status.unwrap_err().code(), Code::ResourceExhausted);
+    // The page lists as many as it has room for.
+    let (status, page) = server.text("/search?service=s&lookback=5m").await;
+    assert_eq!(status, StatusCode::OK);
+    let listed = page.split_once("<datalist").unwrap().1;
+    let listed = listed.split_once("</datalist>").unwrap().0;
+    assert_eq!(listed.matches("<option").count(), (1 << 20) / 64_032);
 }
 
 #[tokio::test]

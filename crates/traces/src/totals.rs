@@ -1,6 +1,6 @@
 //! Totals of the outcomes of spans and traces.
 
-use crate::{scan::Rejected, store::Stored};
+use crate::{log::Full, scan::Rejected};
 
 /// The outcomes of spans and traces since the start. All spans received are kept, dropped or
 /// gathering.
@@ -37,9 +37,27 @@ impl Totals {
         self.not_sampled + self.rejected.total() + self.no_room + self.late
     }
 
-    pub(crate) fn add(&mut self, stored: Stored) {
-        self.kept += stored.kept;
-        self.late += stored.late;
-        self.no_room += stored.no_room;
+    /// Counts a span that was stored or refused.
+    pub(crate) fn count<T>(&mut self, outcome: &Result<T, Refused>) {
+        match outcome {
+            Ok(_) => self.kept += 1,
+            Err(Refused::Late) => self.late += 1,
+            Err(Refused::Full) => self.no_room += 1,
+        }
+    }
+}
+
+/// The reason that a span is not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// There is no room for it.
+    Full,
+    /// Its trace was here and had to go: it would start the trace again as a part of it.
+    Late,
+}
+
+impl From<Full> for Refused {
+    fn from(_: Full) -> Self {
+        Self::Full
     }
 }

@@ -1,23 +1,44 @@
-//! The messages of an `ExportTraceServiceRequest`, as far as OTLP/JSON has them.
+//! The messages of an `ExportTraceServiceRequest`, as far as OTLP/JSON has them: the receiver reads
+//! them, and the query API writes them.
 //!
 //! Source: opentelemetry-proto 1.9.
 
+use opentelemetry_proto::tonic::{
+    common::v1::{AnyValue, EntityRef, KeyValue},
+    trace::v1::{
+        ResourceSpans, ScopeSpans, Span,
+        span::{Event, Link},
+    },
+};
+
 /// A message type.
-pub(super) struct Message {
-    fields: &'static [Field],
+pub(crate) struct Message {
+    pub(crate) fields: &'static [Field],
+    /// Its size in a list, once decoded; 0 if it is only a part of what holds it.
+    pub(crate) decoded_bytes: usize,
 }
 
 /// A field of a message.
-pub(super) struct Field {
+pub(crate) struct Field {
     /// Its name in JSON.
-    pub(super) name: &'static str,
-    pub(super) number: u32,
-    pub(super) kind: Kind,
-    pub(super) is_repeated: bool,
+    pub(crate) name: &'static str,
+    pub(crate) number: u32,
+    pub(crate) kind: Kind,
+    pub(crate) is_repeated: bool,
+    pub(crate) written: Written,
+}
+
+/// The condition on which the query API writes a field.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    IfPresent,
+    /// A message that is written as `{}` where it is missing, as Jaeger does.
+    Always,
+    Never,
 }
 
 /// The type of a field's value.
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Text,
     /// Bytes, in hexadecimal digits.
     Id,
@@ -35,12 +56,16 @@ pub(super) enum Kind {
 }
 
 impl Message {
-    pub(super) fn field(&self, name: &str) -> Option<&'static Field> {
+    pub(crate) fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == name)
     }
 
+    pub(crate) fn field_by_number(&self, number: u32) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.number == number)
+    }
+
     /// The field that has this name in the `.proto` file.
-    pub(super) fn field_by_proto_name(&self, name: &str) -> Option<&'static Field> {
+    pub(crate) fn field_by_proto_name(&self, name: &str) -> Option<&'static Field> {
         let letters = || name.bytes().filter(|byte| *byte != b'_');
         let is_same = |field: &&Field| {
             let camel = field.name.bytes().map(|byte| byte.to_ascii_lowercase());
@@ -59,39 +84,52 @@ const fn one(name: &'static str, number: u32, kind: Kind) -> Field {
         number,
         kind,
         is_repeated: false,
+        written: Written::IfPresent,
     }
 }
 
 const fn many(name: &'static str, number: u32, kind: Kind) -> Field {
     Field {
-        name,
-        number,
-        kind,
         is_repeated: true,
+        ..one(name, number, kind)
     }
 }
 
-pub(super) static REQUEST: Message = Message {
+const fn always(name: &'static str, number: u32, kind: Kind) -> Field {
+    Field {
+        written: Written::Always,
+        ..one(name, number, kind)
+    }
+}
+
+pub(crate) static REQUEST: Message = Message {
+    decoded_bytes: 0,
     fields: &[many("resourceSpans", 1, Kind::Message(&RESOURCE_SPANS))],
 };
 
-static RESOURCE_SPANS: Message = Message {
+pub(crate) static RESOURCE_SPANS: Message = Message {
+    decoded_bytes: size_of::<ResourceSpans>(),
     fields: &[
-        one("resource", 1, Kind::Message(&RESOURCE)),
+        always("resource", 1, Kind::Message(&RESOURCE)),
         many("scopeSpans", 2, Kind::Message(&SCOPE_SPANS)),
         one("schemaUrl", 3, Kind::Text),
     ],
 };
 
 static RESOURCE: Message = Message {
+    decoded_bytes: 0,
     fields: &[
         many("attributes", 1, Kind::Message(&KEY_VALUE)),
         one("droppedAttributesCount", 2, Kind::Uint32),
-        many("entityRefs", 3, Kind::Message(&ENTITY_REF)),
+        Field {
+            written: Written::Never,
+            ..many("entityRefs", 3, Kind::Message(&ENTITY_REF))
+        },
     ],
 };
 
 static ENTITY_REF: Message = Message {
+    decoded_bytes: size_of::<EntityRef>(),
     fields: &[
         one("schemaUrl", 1, Kind::Text),
         one("type", 2, Kind::Text),
@@ -101,14 +139,16 @@ static ENTITY_REF: Message = Message {
 };
 
 static SCOPE_SPANS: Message = Message {
+    decoded_bytes: size_of::<ScopeSpans>(),
     fields: &[
-        one("scope", 1, Kind::Message(&SCOPE)),
+        always("scope", 1, Kind::Message(&SCOPE)),
         many("spans", 2, Kind::Message(&SPAN)),
         one("schemaUrl", 3, Kind::Text),
     ],
 };
 
 static SCOPE: Message = Message {
+    decoded_bytes: 0,
     fields: &[
         one("name", 1, Kind::Text),
         one("version", 2, Kind::Text),
@@ -118,6 +158,7 @@ static SCOPE: Message = Message {
 };
 
 static SPAN: Message = Message {
+    decoded_bytes: size_of::<Span>(),
     fields: &[
         one("traceId", 1, Kind::Id),
         one("spanId", 2, Kind::Id),
@@ -133,7 +174,7 @@ static SPAN: Message = Message {
         one("droppedEventsCount", 12, Kind::Uint32),
         many("links", 13, Kind::Message(&LINK)),
         one("droppedLinksCount", 14, Kind::Uint32),
-        one("status", 15, Kind::Message(&STATUS)),
+        always("status", 15, Kind::Message(&STATUS)),
         one("flags", 16, Kind::Fixed32),
     ],
 };
@@ -148,6 +189,7 @@ const SPAN_KINDS: &[&str] = &[
 ];
 
 static EVENT: Message = Message {
+    decoded_bytes: size_of::<Event>(),
     fields: &[
         one("timeUnixNano", 1, Kind::Fixed64),
         one("name", 2, Kind::Text),
@@ -157,6 +199,7 @@ static EVENT: Message = Message {
 };
 
 static LINK: Message = Message {
+    decoded_bytes: size_of::<Link>(),
     fields: &[
         one("traceId", 1, Kind::Id),
         one("spanId", 2, Kind::Id),
@@ -168,6 +211,7 @@ static LINK: Message = Message {
 };
 
 static STATUS: Message = Message {
+    decoded_bytes: 0,
     fields: &[
         one("message", 2, Kind::Text),
         one("code", 3, Kind::Enum(STATUS_CODES)),
@@ -177,13 +221,15 @@ static STATUS: Message = Message {
 const STATUS_CODES: &[&str] = &["STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR"];
 
 static KEY_VALUE: Message = Message {
+    decoded_bytes: size_of::<KeyValue>(),
     fields: &[
         one("key", 1, Kind::Text),
-        one("value", 2, Kind::Message(&ANY_VALUE)),
+        always("value", 2, Kind::Message(&ANY_VALUE)),
     ],
 };
 
 static ANY_VALUE: Message = Message {
+    decoded_bytes: size_of::<AnyValue>(),
     fields: &[
         one("stringValue", 1, Kind::Text),
         one("boolValue", 2, Kind::Bool),
@@ -192,13 +238,17 @@ static ANY_VALUE: Message = Message {
         one("arrayValue", 5, Kind::Message(&ARRAY)),
         one("kvlistValue", 6, Kind::Message(&PAIRS)),
         one("bytesValue", 7, Kind::Bytes),
+        // Signed in fact; it refers to a dictionary that only profiles have.
+        one("stringValueStrindex", 8, Kind::Uint32),
     ],
 };
 
 static ARRAY: Message = Message {
+    decoded_bytes: 0,
     fields: &[many("values", 1, Kind::Message(&ANY_VALUE))],
 };
 
 static PAIRS: Message = Message {
+    decoded_bytes: 0,
     fields: &[many("values", 1, Kind::Message(&KEY_VALUE))],
 };
