@@ -1,5 +1,7 @@
 //! Attributes of RPC spans, by the semantic conventions for RPC and gRPC.
 
+use std::borrow::Cow;
+
 use http::uri::Authority;
 use opentelemetry::KeyValue;
 use opentelemetry_semantic_conventions::attribute::{
@@ -19,9 +21,12 @@ pub(super) fn of_call(
 ) -> Vec<KeyValue> {
     let mut attributes = Vec::with_capacity(9);
     attributes.push(KeyValue::new(RPC_SYSTEM_NAME, "grpc"));
-    attributes.push(KeyValue::new(RPC_METHOD, operation.target));
-    if operation.target == OTHER {
-        attributes.push(KeyValue::new(RPC_METHOD_ORIGINAL, method(path).to_owned()));
+    // Whether a server has a method that it has never answered is known at the call's end.
+    if let Cow::Borrowed(_) = operation.name {
+        attributes.push(KeyValue::new(RPC_METHOD, operation.target));
+        if operation.target == OTHER {
+            attributes.push(KeyValue::new(RPC_METHOD_ORIGINAL, method(path).to_owned()));
+        }
     }
     push_server(&mut attributes, server, None);
     attributes

@@ -94,7 +94,7 @@ impl RpcClientState {
         let path = request.uri().path();
         let operation = self.operations.get("", attributes::method(path));
         let server = self.server.as_ref().or(request.uri().authority());
-        let context = outgoing::start(self.tracer.as_ref(), operation.name, || {
+        let context = outgoing::start(self.tracer.as_ref(), operation.name.clone(), || {
             let mut attributes = attributes::of_call(&operation, path, server);
             let callers = request.extensions().get::<Attributes>();
             attributes.extend(callers.into_iter().flat_map(|callers| callers.0.clone()));

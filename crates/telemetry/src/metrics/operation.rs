@@ -4,6 +4,7 @@
 //! was first seen.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -64,8 +65,8 @@ pub(crate) struct Operations {
 
 /// One operation: method and route, or an RPC method.
 pub(crate) struct Operation {
-    /// The span's name.
-    pub(crate) name: &'static str,
+    /// The span's name. Owned only by an operation that is not known, as callers may invent it.
+    pub(crate) name: Cow<'static, str>,
     /// The route or the RPC method; empty when there is none.
     pub(crate) target: &'static str,
     side: Side,
@@ -169,18 +170,27 @@ impl Operations {
 
     /// The operation of this method (one of a fixed set) and target.
     pub(crate) fn get(&self, method: &'static str, target: &str) -> Arc<Operation> {
+        self.find(method, target)
+            .unwrap_or_else(|| self.add(method, target))
+    }
+
+    /// The operation, if it is known.
+    pub(crate) fn find(&self, method: &'static str, target: &str) -> Option<Arc<Operation>> {
         let known = self.known.read();
-        if let Some(operation) = known.get(method).and_then(|targets| targets.get(target)) {
-            return Arc::clone(operation);
-        }
-        // Released first, since the lock is not reentrant.
-        drop(known);
-        self.add(method, target)
+        known.get(method)?.get(target).map(Arc::clone)
+    }
+
+    /// An operation that is not known: its span has this name, and its metrics are `_OTHER`'s.
+    pub(crate) fn unrecognized(&self, name: &str) -> Arc<Operation> {
+        Arc::new(Operation {
+            name: Cow::Owned(name.to_owned()),
+            ..Operation::new(self.side, OTHER, OTHER, &self.durations)
+        })
     }
 
     fn add(&self, method: &'static str, target: &str) -> Arc<Operation> {
         let mut known = self.known.write();
-        // Callers choose the names of gRPC methods, so their number must be bounded.
+        // Clients choose the hosts that they call, so their number must be bounded.
         if known.values().map(HashMap::len).sum::<usize>() >= MAX_OPERATIONS {
             return Arc::clone(&self.other);
         }
@@ -203,7 +213,7 @@ impl Operations {
 impl Operation {
     fn new(side: Side, method: &'static str, target: &'static str, durations: &Durations) -> Self {
         Self {
-            name: side.span_name(method, target),
+            name: Cow::Borrowed(side.span_name(method, target)),
             target,
             side,
             labels: side.labels(method, target),
