@@ -31,7 +31,7 @@ pub(super) enum ReceiveError {
     Disconnected,
     #[error("the body is not one gRPC message")]
     Framing,
-    #[error("the body is no valid JSON of an ExportTraceServiceRequest: {0}")]
+    #[error("the body is not a valid ExportTraceServiceRequest in JSON: {0}")]
     Json(#[from] serde_json::Error),
     #[error("the body takes more memory as JSON than there is: send smaller batches, or protobuf")]
     TooLargeAsJson,
