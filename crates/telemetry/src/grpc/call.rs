@@ -41,16 +41,9 @@ impl Call {
         let Cow::Owned(method) = &self.operation.name else {
             return;
         };
-        // Callers may invent names, which must not become series. The head has this status, since
-        // there is nothing to respond with before it.
-        if matches!(status::of(head), Some((Code::Unimplemented, _))) {
-            return;
-        }
-        let operation = operations.get("", method);
-        if operation.target != OTHER {
-            let method = KeyValue::new(RPC_METHOD, operation.target);
-            self.context.span().set_attribute(method);
-            self.operation = operation;
+        // The head has this status, since there is nothing to respond with before it.
+        if !matches!(status::of(head), Some((Code::Unimplemented, _))) {
+            self.operation = operations.add("", method);
         }
     }
 
@@ -72,9 +65,10 @@ impl Call {
         if !span.is_recording() {
             return;
         }
+        // Not at the start, when a server may not know yet whether the service has the method.
+        span.set_attribute(KeyValue::new(RPC_METHOD, self.operation.target));
         if let Cow::Owned(method) = &self.operation.name {
             span.update_name(OTHER);
-            span.set_attribute(KeyValue::new(RPC_METHOD, OTHER));
             span.set_attribute(KeyValue::new(RPC_METHOD_ORIGINAL, method.clone()));
         }
         let name = status::name(code);

@@ -79,10 +79,8 @@ where
 
 impl RpcServerState {
     fn begin<B>(&self, request: &Request<B>) -> Call {
-        let path = request.uri().path();
-        let method = attributes::method(path);
-        let known = self.operations.find("", method);
-        let operation = known.unwrap_or_else(|| self.operations.unrecognized(method));
+        let method = attributes::method(request.uri().path());
+        let operation = self.operations.get("", method);
         let parent = edge::extract(request.headers());
         let context = match &self.tracer {
             // In an unsampled trace a span would only be dropped, so its parent stands for it.
@@ -107,8 +105,7 @@ fn start_span<B>(
         .with_kind(SpanKind::Server);
     let mut span = tracer.build_with_context(builder, parent);
     if span.is_recording() {
-        let uri = request.uri();
-        let mut all = attributes::of_call(operation, uri.path(), uri.authority());
+        let mut all = attributes::of_call(request.uri().authority());
         if let Some(peer) = peer(request) {
             push_peer(&mut all, peer);
         }

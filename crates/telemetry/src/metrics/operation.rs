@@ -60,12 +60,11 @@ pub(crate) struct Operations {
     side: Side,
     durations: Durations,
     known: RwLock<HashMap<&'static str, ByTarget>>,
-    other: Arc<Operation>,
 }
 
 /// One operation: method and route, or an RPC method.
 pub(crate) struct Operation {
-    /// The span's name. Owned only by an operation that is not known, as callers may invent it.
+    /// The span's name. Owned only if the operation is not known: callers may invent such names.
     pub(crate) name: Cow<'static, str>,
     /// The route or the RPC method; empty when there is none.
     pub(crate) target: &'static str,
@@ -159,40 +158,50 @@ impl Operations {
         let durations = Durations::new_with_constructor(|| Histogram::new(BUCKETS.into_iter()));
         let (name, help) = side.metric();
         registry.register_with_unit(name, help, Unit::Seconds, durations.clone());
-        let other = Arc::new(Operation::new(side, OTHER, OTHER, &durations));
         Self {
             side,
             durations,
             known: RwLock::default(),
-            other,
         }
     }
 
     /// The operation of this method (one of a fixed set) and target.
     pub(crate) fn get(&self, method: &'static str, target: &str) -> Arc<Operation> {
-        self.find(method, target)
-            .unwrap_or_else(|| self.add(method, target))
-    }
-
-    /// The operation, if it is known.
-    pub(crate) fn find(&self, method: &'static str, target: &str) -> Option<Arc<Operation>> {
         let known = self.known.read();
-        known.get(method)?.get(target).map(Arc::clone)
+        if let Some(operation) = known.get(method).and_then(|targets| targets.get(target)) {
+            return Arc::clone(operation);
+        }
+        // Released first, since the lock is not reentrant.
+        drop(known);
+        match self.side {
+            // Callers may invent names, which must not become series: a server's method is added
+            // when the service has responded.
+            Side::RpcServer => self.unrecognized(method, target),
+            _ => self.add(method, target),
+        }
     }
 
-    /// An operation that is not known: its span has this name, and its metrics are `_OTHER`'s.
-    pub(crate) fn unrecognized(&self, name: &str) -> Arc<Operation> {
+    /// An operation that is not known, whose metrics are those of `_OTHER`.
+    fn unrecognized(&self, method: &'static str, target: &str) -> Arc<Operation> {
+        let name = match self.side {
+            Side::RpcServer | Side::RpcClient => target,
+            Side::HttpServer | Side::HttpClient => method,
+        };
         Arc::new(Operation {
             name: Cow::Owned(name.to_owned()),
-            ..Operation::new(self.side, OTHER, OTHER, &self.durations)
+            target: OTHER,
+            labels: self.side.labels(OTHER, OTHER),
+            ..Operation::new(self.side, OTHER, "", &self.durations)
         })
     }
 
-    fn add(&self, method: &'static str, target: &str) -> Arc<Operation> {
+    /// Adds an operation to those that are known, up to their maximum.
+    pub(crate) fn add(&self, method: &'static str, target: &str) -> Arc<Operation> {
         let mut known = self.known.write();
-        // Clients choose the hosts that they call, so their number must be bounded.
+        // A service's fallback, or a fault, responds to any name of a gRPC method, so their number
+        // must be bounded.
         if known.values().map(HashMap::len).sum::<usize>() >= MAX_OPERATIONS {
-            return Arc::clone(&self.other);
+            return self.unrecognized(method, target);
         }
         let operation = known
             .entry(method)
