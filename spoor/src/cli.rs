@@ -27,7 +27,6 @@ mod table;
 mod up;
 
 use args::NamespaceArgs;
-use out::print_json;
 
 pub use args::{LabArgs, Output, http_url};
 pub use client::{ClientError, LabClient};
@@ -35,7 +34,7 @@ pub use command::Cli;
 pub use duration::{age, duration, positive_duration};
 pub use failure::{Invalid, InvalidOption, explain, report};
 pub use named::one_of;
-pub use out::{counted, exit_code};
+pub use out::{counted, exit_code, print_json};
 pub use ports::PortArgs;
 pub use signals::{cancel_on_shutdown_signal, shutdown_signal};
 pub use table::TextTable;

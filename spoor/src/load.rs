@@ -84,7 +84,7 @@ pub struct LoadArgs {
     #[arg(long, default_value = "10s", value_parser = crate::cli::positive_duration)]
     timeout: Duration,
     /// Draw latency, rate and failures over time into this SVG file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = svg_file)]
     picture: Option<PathBuf>,
     /// Output format of the summary
     #[arg(short, long, value_enum, default_value_t)]
@@ -185,6 +185,14 @@ fn path(text: &str) -> Result<String, String> {
     is_valid
         .then(|| text.to_owned())
         .ok_or_else(|| format!("must be such as /?wait=0ms, not {text:?}"))
+}
+
+fn svg_file(text: &str) -> Result<PathBuf, String> {
+    let file = PathBuf::from(text);
+    match file.extension() {
+        Some(extension) if extension == "svg" => Ok(file),
+        _ => Err("the picture is SVG; give a file name that ends with .svg".to_owned()),
+    }
 }
 
 /// The time that a number of requests takes at a rate.

@@ -21,8 +21,8 @@ pub use format::printable;
 pub use list::FoundTrace;
 pub use render::{Canvas, render};
 
-use crate::cli::Output;
 use crate::cli::out::{say, say_error, show};
+use crate::cli::{Output, print_json};
 
 /// The query API to read traces from
 #[derive(Args, Clone, Debug)]
@@ -129,10 +129,11 @@ impl TracesArgs {
             warn_of_unknown(&service, &traces.services().await?);
         }
         match output {
-            Output::Json => say!("{}", list::json(&found)),
+            Output::Json => print_json(&list::json(&found))?,
             Output::Table => {
-                let table = list::table(&found, jiff::Timestamp::now());
-                show!("{}", Canvas::terminal().truncate(&table));
+                let canvas = Canvas::terminal();
+                let table = list::table(&found, jiff::Timestamp::now(), canvas);
+                show!("{}", canvas.cut(&table));
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -181,11 +182,11 @@ impl TraceArgs {
         let traces = self.source.open()?;
         let id = match self.id.as_str() {
             "latest" => traces.latest(&self.service).await?,
-            id => id.to_owned(),
+            id => format!("{id:0>32}"),
         };
         let tree = Tree::new(traces.trace(&id).await?);
         match self.output {
-            Output::Json => say!("{}", json::json(&id, &tree)),
+            Output::Json => print_json(&json::json(&id, &tree))?,
             Output::Table => {
                 show!("{}", render(&id, &tree, Canvas::terminal()));
                 say!(

@@ -124,8 +124,9 @@ impl LabPorts {
         None
     }
 
-    fn port(&self, endpoint: Endpoint) -> u16 {
-        // The default, 0, is any free port.
+    /// The port of an endpoint, or 0 for any free one.
+    #[must_use]
+    pub fn port(&self, endpoint: Endpoint) -> u16 {
         self.0.get(&endpoint).copied().unwrap_or_default()
     }
 }

@@ -63,7 +63,10 @@ impl fmt::Display for Stopped {
         ) {
             (others, 0) => write!(f, ", {others} dropped")?,
             (0, _) => {}
-            (others, _) => write!(f, ", {others} dropped for other reasons")?,
+            (others, _) => write!(
+                f,
+                ", {others} dropped as invalid or late, or for lack of memory"
+            )?,
         }
         for (reason, spans) in lost {
             write!(f, ", {spans} lost ({reason})")?;
@@ -82,7 +85,11 @@ mod tests {
     #[case::none(0, 0, "300 kept, 0 dropped.")]
     #[case::by_policy(264, 264, "300 kept, 264 dropped by tail policies.")]
     #[case::invalid(2, 0, "300 kept, 2 dropped.")]
-    #[case::both(266, 264, "264 dropped by tail policies, 2 dropped for other reasons.")]
+    #[case::both(
+        266,
+        264,
+        "264 dropped by tail policies, 2 dropped as invalid or late, or for lack of memory."
+    )]
     fn says_who_asked_for_it(#[case] dropped: u64, #[case] by_policy: u64, #[case] expected: &str) {
         let stopped = Stopped {
             received: 300 + dropped,

@@ -231,7 +231,8 @@ pub struct InstanceStatus {
 pub struct FolderStatus {
     /// The folder's path.
     pub path: String,
-    /// The errors in its files. If there are any, the last valid policies stay in force.
+    /// The errors in its files. If there are any, the files are not applied, and policies
+    /// that the folder applied before stay in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
 }

@@ -64,7 +64,9 @@ impl<'a> TailHeads<'a> {
             return None;
         }
         let kept_whole = match self.0.keys().any(|(share, _)| tail.otherwise() > *share) {
-            true => "; where that is less than `tail.otherwise`, all of these are kept",
+            true => {
+                "; where a head keeps less than `tail.otherwise`, the tail keeps all that it sees"
+            }
             false => "",
         };
         let heads = listed(&heads);

@@ -3,23 +3,28 @@
 use std::{collections::BTreeSet, fmt};
 
 use spoor_control::{Evidence, ServiceEvidence};
-use spoor_policy::{Policy, ServiceName, closest};
+use spoor_policy::{Namespace, Policy, ServiceName, closest};
 
 /// The most services that a message names.
 const MAX_NAMED: usize = 5;
 
 /// Warnings about unknown services that a policy names, each a sentence without a full stop.
 ///
-/// Tail rules apply to any service that sends spans, so for a policy without a head `known` should
-/// include those.
+/// `known` are the services of the policy's namespace. Tail rules apply to any service that sends
+/// spans, so for a policy without a head it should include those.
 #[must_use]
 pub fn unknown_services(policy: &Policy, known: &BTreeSet<ServiceName>) -> Vec<String> {
     let named = policy.targets().iter().map(|target| &target.service);
     // Sorted, so that the order of targets in the file does not change the message.
     let unknown: BTreeSet<&ServiceName> = named.filter(|it| !known.contains(*it)).collect();
+    // A file from a cluster may have a namespace that nobody expects to matter elsewhere.
+    let place = match &policy.key().namespace {
+        namespace if *namespace == Namespace::default() => String::new(),
+        namespace => format!(" in namespace {namespace} (the lab's services are in default)"),
+    };
     let missing = |of: &dyn fmt::Display| match policy.head() {
-        Some(_) => format!("no instance of {of} is known"),
-        None => format!("no span of {of} has arrived yet"),
+        Some(_) => format!("no instance of {of} is known{place}"),
+        None => format!("no span of {of} has arrived yet{place}"),
     };
     let warn = |service: &ServiceName| missing(service) + &did_you_mean(service, known);
     let more = unknown.len().saturating_sub(MAX_NAMED);
@@ -91,7 +96,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use spoor_control::{ClientCounts, OperationEvidence};
-    use spoor_policy::{Namespace, PolicyKey, Probability, Strategy, TailPolicy, Target};
+    use spoor_policy::{PolicyKey, Probability, Strategy, TailPolicy, Target};
 
     use super::*;
 

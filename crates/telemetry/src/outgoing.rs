@@ -1,6 +1,6 @@
 //! The common part of client layers: opens a client span, and passes the context on.
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
 use http::{HeaderMap, HeaderValue};
 use opentelemetry::{
@@ -19,7 +19,7 @@ use crate::{
 /// trace is not sampled: the span would be dropped, and its parent stands for it.
 pub(crate) fn start(
     tracer: Option<&SdkTracer>,
-    name: &'static str,
+    name: Cow<'static, str>,
     attributes: impl FnOnce() -> Vec<KeyValue>,
 ) -> Context {
     let current = Context::current();

@@ -75,9 +75,7 @@ impl ApplyArgs {
         }
         Ok(exit_code(convergence.as_ref()))
     }
-}
 
-impl ApplyArgs {
     fn no_policy_message(&self) -> String {
         let name = |file: &PathBuf| match file.to_str() {
             Some("-") => "standard input".to_owned(),
@@ -144,9 +142,9 @@ pub(super) fn print_convergence(convergence: &ConvergenceResult) {
     }
     let instances = counted(*expected, "instance", "instances");
     match (milliseconds, expected) {
-        (Some(milliseconds), _) => say!("Converged in {milliseconds:.1} ms ({instances})."),
         // A policy with a tail only has no client that could acknowledge it.
-        (None, 0) => say!("Converged: the tail rules are in force."),
+        (_, 0) => say!("Converged: the tail rules are in force."),
+        (Some(milliseconds), _) => say!("Converged in {milliseconds:.1} ms ({instances})."),
         (None, _) => say!("Converged: {instances} already up to date."),
     }
 }

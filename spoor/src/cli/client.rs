@@ -108,10 +108,8 @@ impl LabClient {
         let mut request = request.query(&[("within", within.as_millis())]);
         // Waiting for everything is stricter, never wrong: what was applied is part of it.
         if let Some(applied) = applied.filter(|it| it.policies.len() <= MAX_NAMED_POLICIES) {
-            let policies = applied.policies.iter();
-            let policies: Vec<String> = policies
-                .map(|policy| format!("{}/{}", policy.namespace, policy.name))
-                .collect();
+            let name = |it: &Change| format!("{}/{}", it.namespace, it.name);
+            let policies: Vec<String> = applied.policies.iter().map(name).collect();
             // Without it, a status computed before this change could be taken for convergence.
             let sequence = applied.version.sequence.to_string();
             request = request.query(&[("policies", policies.join(",")), ("sequence", sequence)]);
@@ -132,11 +130,8 @@ impl LabClient {
         service: &str,
         fault: &FaultSetting,
     ) -> Result<FaultsByService, ClientError> {
-        self.json(
-            self.request(Method::POST, &format!("v1/faults/{service}"))
-                .json(fault),
-        )
-        .await
+        let request = self.request(Method::POST, &format!("v1/faults/{service}"));
+        self.json(request.json(fault)).await
     }
 
     /// Removes the faults of a service, or of all.
@@ -169,30 +164,35 @@ impl LabClient {
     }
 
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
-        let failed = |source: reqwest::Error| {
-            // The one failure that a user can mend alone: everything else shows its cause.
-            if source.is_connect() {
-                ClientError::NotRunning(self.lab.clone())
-            } else {
-                ClientError::Request {
-                    lab: self.lab.clone(),
-                    source,
-                }
-            }
+        let lab = self.lab.clone();
+        // The one failure that a user can mend alone: everything else shows its cause.
+        let failed = |source: reqwest::Error| match source.is_connect() {
+            true => ClientError::NotRunning(lab.clone()),
+            false => ClientError::Request {
+                lab: lab.clone(),
+                source,
+            },
         };
         let response = request.send().await.map_err(failed)?;
         let status = response.status();
         if status.is_success() {
             return response.json().await.map_err(failed);
         }
-        // Any HTTP server may listen on the port. Only a lab responds with problem JSON.
+        // Any HTTP server may listen on the port, and a lab's services have problems as JSON, too.
         Err(match response.json::<Problem>().await {
             Ok(problem) if !problem.errors.is_empty() => ClientError::Invalid(problem.errors),
-            Ok(problem) => ClientError::Refused(problem.detail),
-            Err(_) => ClientError::NotALab {
-                lab: self.lab.clone(),
-                status,
-            },
+            Ok(problem) if status != StatusCode::NOT_FOUND || self.is_lab().await => {
+                ClientError::Refused(problem.detail)
+            }
+            _ => ClientError::NotALab { lab, status },
         })
+    }
+
+    /// True if a lab responds at the address.
+    pub(super) async fn is_lab(&self) -> bool {
+        match self.request(Method::GET, "v1/status").send().await {
+            Ok(response) => response.json::<Status>().await.is_ok(),
+            Err(_) => false,
+        }
     }
 }

@@ -99,11 +99,11 @@ impl DeleteArgs {
     fn keys(&self) -> anyhow::Result<Vec<(String, String)>> {
         if !self.names.is_empty() {
             let namespace = self.namespace.namespace.to_string();
-            return Ok(self
+            let keys = self
                 .names
                 .iter()
-                .map(|name| (namespace.clone(), name.to_string()))
-                .collect());
+                .map(|name| (namespace.clone(), name.to_string()));
+            return Ok(keys.collect());
         }
         let (mut keys, mut errors) = (vec![], vec![]);
         for document in read_all(&self.filenames)?.documents {
@@ -127,6 +127,27 @@ impl DeleteArgs {
             Ok(keys)
         } else {
             Err(Invalid(errors).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use crate::cli::Cli;
+
+    #[rstest::rstest]
+    #[case::names(&["one", "two"], None)]
+    #[case::files(&["-f", "one.yaml", "-f", "two.yaml"], None)]
+    #[case::nothing(&[], Some("<NAME|--filename <FILE>>"))]
+    #[case::both(&["one", "-f", "two.yaml"], Some("cannot be used with"))]
+    fn takes_names_or_files(#[case] arguments: &[&str], #[case] refusal: Option<&str>) {
+        let parsed = Cli::try_parse_from(["spoor", "delete"].iter().chain(arguments));
+        let refused = parsed.err().map(|error| error.to_string());
+        match refusal {
+            Some(text) => assert!(refused.is_some_and(|it| it.contains(text)), "{text}"),
+            None => assert_eq!(refused, None),
         }
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use spoor_policy::{FaultDelay, OperationName, Probability, ServiceName};
 
 use super::out::{say, show};
-use super::{LabArgs, Output, duration::duration, print_json, table::TextTable};
+use super::{InvalidOption, LabArgs, Output, duration::duration, print_json, table::TextTable};
 use spoor_lab::wire::{FaultSetting, FaultsByService};
 
 /// Inject delays and errors into a service, or list the faults in force
@@ -55,7 +55,7 @@ impl FaultArgs {
             // Without options this could mean to list or to clear, so neither is done.
             (false, Some(_)) => {
                 let missing = "no fault given; add --delay 300ms, --errors 20% or --clear";
-                return Err(super::failure::Invalid(vec![missing.into()]).into());
+                return Err(InvalidOption(missing.to_owned()).into());
             }
             (false, None) => client.faults().await?,
         };

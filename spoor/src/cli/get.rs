@@ -153,14 +153,11 @@ fn print_table(policies: &[SamplingPolicy], wide: bool) {
 
 async fn warn_of_folder(client: &LabClient) -> anyhow::Result<()> {
     // On standard error, so that the table can be piped.
-    if let Some(folder) = client
-        .status()
-        .await?
-        .folder
-        .filter(|folder| !folder.errors.is_empty())
-    {
+    let folder = client.status().await?.folder;
+    if let Some(folder) = folder.filter(|folder| !folder.errors.is_empty()) {
         say_error!(
-            "\nThe watched folder {} has errors; its last valid policies stay in force:",
+            "\nThe watched folder {} has errors, so its files are not applied; policies that it \
+             applied before stay in force:",
             folder.path
         );
         for error in folder.errors {

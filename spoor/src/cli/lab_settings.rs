@@ -69,7 +69,7 @@ pub(super) struct LabSettingsArgs {
         value_parser = origin
     )]
     otlp_origins: Vec<String>,
-    /// Maximum time for each service to end
+    /// Maximum time for each service to stop
     #[arg(long, env = "SPOOR_GRACE", value_name = "DURATION", default_value = "25s", value_parser = duration)]
     grace: Duration,
     /// The ports.

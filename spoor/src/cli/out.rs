@@ -7,6 +7,8 @@ use std::{
     process,
 };
 
+use spoor_traces::tree::value::is_invisible;
+
 /// Prints a line.
 macro_rules! say {
     ($($arguments:tt)*) => {
@@ -61,9 +63,21 @@ pub(crate) fn write_error(text: fmt::Arguments<'_>) {
 }
 
 /// Prints a value as one line of JSON.
-pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    say!("{}", serde_json::to_string(value)?);
+pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    say!("{}", visible_json(value)?);
     Ok(())
+}
+
+fn visible_json(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    let mut line = String::new();
+    for c in serde_json::to_string(value)?.chars() {
+        // JSON allows most control characters in strings, and a terminal obeys them.
+        match is_invisible(c) {
+            true => line += &format!("\\u{:04x}", u32::from(c)),
+            false => line.push(c),
+        }
+    }
+    Ok(line)
 }
 
 /// The exit code of a command that succeeds only if what it checks holds.
@@ -76,4 +90,17 @@ pub fn exit_code(success: bool) -> process::ExitCode {
 #[must_use]
 pub fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    #[test]
+    fn json_hides_no_control_character() {
+        let name = "a\u{9b}2J\u{202e}\u{1b}é";
+        let line = super::visible_json(&name).unwrap();
+        assert_eq!(line, r#""a\u009b2J\u202e\u001bé""#);
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), name);
+    }
 }

@@ -11,8 +11,8 @@ use super::out::{say, show};
 use super::{
     LabArgs, NamespaceArgs,
     apply::{WaitArgs, exit_code, print_changes, print_convergence},
-    duration::duration,
-    failure::Invalid,
+    duration::positive_duration,
+    failure::InvalidOption,
 };
 use spoor_lab::wire::{Document, Documents};
 
@@ -31,7 +31,7 @@ pub struct OverrideArgs {
     /// The share of traces to keep, such as 100% or 0.5%
     probability: Probability,
     /// The time until the override expires, such as 15m
-    #[arg(long = "for", value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = positive_duration, allow_hyphen_values = true)]
     lasting: Duration,
     /// Affect only traces that start with this operation; can be repeated
     #[arg(long)]
@@ -96,10 +96,10 @@ impl OverrideArgs {
     fn policy(&self, now: Timestamp) -> anyhow::Result<SamplingPolicy> {
         let until = SignedDuration::try_from(self.lasting)
             .ok()
-            .filter(|lasting| *lasting > SignedDuration::ZERO)
             .and_then(|lasting| now.checked_add(lasting).ok());
         let Some(until) = until else {
-            return Err(Invalid(vec!["--for: must be longer than 0, such as 15m".into()]).into());
+            let wrong = "--for: must end before the year 10000, such as 15m";
+            return Err(InvalidOption(wrong.to_owned()).into());
         };
         let metadata = Metadata {
             namespace: Some(self.namespace.namespace.to_string()),
@@ -134,7 +134,7 @@ impl OverrideArgs {
                     "{name:?} is not a valid policy name: {error}; write a policy with another name \
                      and apply it"
                 );
-                Err(Invalid(vec![wrong]).into())
+                Err(InvalidOption(wrong).into())
             }
         }
     }

@@ -58,17 +58,12 @@ pub fn wide_cells(policy: &SamplingPolicy) -> [String; 4] {
 /// A policy's head and tail, such as `1%` or `100% + tail 10%`.
 pub fn strategy(policy: &SamplingPolicy) -> String {
     let head = policy.spec.head.as_ref().and_then(|head| {
-        let rate = head
-            .rate_limit
-            .as_ref()
-            .map(|rate| format!("{}/s", rate.traces_per_second));
-        head.probability.clone().or(rate)
+        let rate = head.rate_limit.as_ref();
+        let rate = || rate.map(|rate| format!("{}/s", rate.traces_per_second));
+        head.probability.clone().or_else(rate)
     });
-    let tail = policy
-        .spec
-        .tail
-        .as_ref()
-        .map(|tail| format!("tail {}", tail.otherwise));
+    let tail = policy.spec.tail.as_ref();
+    let tail = tail.map(|tail| format!("tail {}", tail.otherwise));
     head.into_iter().chain(tail).collect::<Vec<_>>().join(" + ")
 }
 

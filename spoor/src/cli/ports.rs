@@ -28,7 +28,7 @@ impl Args for PortArgs {
                 .help(endpoint.description())
         });
         command
-            .next_help_heading("Ports on 127.0.0.1 (0: any free port)")
+            .next_help_heading("Ports on the loopback addresses (0: any free port)")
             .arg(any)
             .args(ports)
     }

@@ -30,6 +30,21 @@ impl TextTable {
         self.rows
             .push(cells.into_iter().map(dash_if_empty).collect());
     }
+
+    /// Leaves out these columns, one after the other, until the others fit a width.
+    pub fn fit(&mut self, width: usize, least_important: &[&str]) {
+        for heading in least_important {
+            let widest = self.to_string().lines().map(measure_text_width).max();
+            let mut headings = self.rows.first().into_iter().flatten();
+            if let Some(column) = headings.position(|it| it == heading)
+                && widest > Some(width)
+            {
+                for row in &mut self.rows {
+                    row.remove(column);
+                }
+            }
+        }
+    }
 }
 
 /// A service or operation, of which none means all that no policy names.
@@ -42,10 +57,8 @@ impl fmt::Display for TextTable {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells
-                .map(|cell| measure_text_width(cell))
-                .max()
-                .unwrap_or_default()
+            let widths = cells.map(|cell| measure_text_width(cell));
+            widths.max().unwrap_or_default()
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for row in &self.rows {
@@ -71,6 +84,14 @@ mod tests {
         table.row(["注文".into(), "5s".into()]);
         table.row(["cart".into(), "7s".into()]);
         assert_eq!(table.to_string(), "NAME   AGE\n注文   5s\ncart   7s\n");
+    }
+
+    #[test]
+    fn narrow_table_keeps_what_matters() {
+        let mut table = TextTable::new(&["ID", "AGE", "SPANS", "ROOT"]);
+        table.row(["7".into(), "5s".into(), "3".into(), "GET /".into()]);
+        table.fit(20, &["AGE", "SPANS"]);
+        assert_eq!(table.to_string(), "ID   SPANS   ROOT\n7    3       GET /\n");
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::{Value, json};
-use spoor_lab::Lab;
+use spoor_lab::{BindPortError, Endpoint, Lab, StartLabError};
 use spoor_runtime::{
     SettingsReader, log_warnings,
     self_tracing::{SelfTracing, SelfTracingSettings},
@@ -19,6 +19,7 @@ use tracing_subscriber::{
 };
 
 use super::{
+    LabClient,
     args::Output,
     failure::Invalid,
     lab_settings::LabSettingsArgs,
@@ -69,9 +70,20 @@ impl UpArgs {
         let settings = self.settings.settings()?;
         let redis = settings.redis_url.as_ref().map(ToString::to_string);
         let tasks_store = redis.as_deref().unwrap_or("in-process");
+        let admin = format!("http://127.0.0.1:{}", settings.ports.port(Endpoint::Admin));
+        let other = LabClient::new(admin.parse()?);
         let started = Instant::now();
         let lab = tokio::select! {
-            lab = Lab::start(settings) => lab?,
+            lab = Lab::start(settings) => match lab {
+                // Most often the port is that of a lab that was forgotten.
+                Err(StartLabError::BindPort(BindPortError::InUse { .. })) if other.is_lab().await => {
+                    bail!(
+                        "a lab is already running at {admin}; stop it, or start another with \
+                         --any-ports and a --data folder of its own"
+                    )
+                }
+                lab => lab?,
+            },
             // Dropping the start stops the children that it has started.
             () = &mut shutdown_signal => return Ok(ExitCode::SUCCESS),
         };

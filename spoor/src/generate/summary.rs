@@ -55,7 +55,7 @@ impl fmt::Display for GenerationSummary {
         for (service, started) in &self.services {
             writeln!(
                 f,
-                "  start at {service:<20} {:>10}, {} with an error",
+                "  {:>10} traces start at {service}, {} with an error",
                 started.traces, started.errors
             )?;
         }

@@ -7,7 +7,7 @@ use spoor_load::{Point, Points};
 /// The width when standard output is not a terminal.
 const DEFAULT_WIDTH: usize = 80;
 /// The columns left of the chart.
-const MARGIN: usize = 11;
+const MARGIN: usize = 13;
 const HEIGHT: usize = 6;
 const MAX_COLUMNS: usize = 100;
 /// Eighths of a cell, from empty to full.
@@ -51,13 +51,13 @@ pub(super) fn draw(timeline: &Points, seconds: f64, width: usize) -> String {
             .iter()
             .map(|column| cell(column, row, top))
             .collect();
-        let _ = writeln!(chart, "{label:>9} ┤{}", cells.trim_end());
+        let _ = writeln!(chart, "{label:>11} ┤{}", cells.trim_end());
     }
-    let _ = writeln!(chart, "{:>9} └{}", 0, "─".repeat(columns.len()));
+    let _ = writeln!(chart, "{:>11} └{}", 0, "─".repeat(columns.len()));
     let end = format!("{seconds:.0} s");
-    let _ = writeln!(chart, "{:>9}  {end:>1$}\n", "", columns.len());
+    let _ = writeln!(chart, "{:>11}  {end:>1$}\n", "", columns.len());
     let answered: Vec<f64> = columns.iter().map(|it| it.answered).collect();
-    strip(&mut chart, "replies/s", &answered);
+    strip(&mut chart, "responses/s", &answered);
     let failed: Vec<f64> = columns.iter().map(|it| it.failed).collect();
     if failed.iter().any(|failed| *failed > 0.0) {
         strip(&mut chart, "failed/s", &failed);
@@ -75,7 +75,7 @@ fn strip(chart: &mut String, name: &str, values: &[f64]) {
         LEVELS.get(level.max(least)).copied().unwrap_or(' ')
     };
     let line: String = values.iter().map(bar).collect();
-    let _ = writeln!(chart, "{name:>9}  {line}  up to {top:.0}");
+    let _ = writeln!(chart, "{name:>11}  {line}  up to {top:.0}");
 }
 
 /// Groups neighbouring intervals, so that there are at most `max` columns.
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn chart_fits_its_width() {
         let chart = draw(&timeline(240), 60.0, 60);
-        assert!(chart.contains("replies/s"), "{chart}");
+        assert!(chart.contains("responses/s"), "{chart}");
         assert!(!chart.contains("failed/s"), "{chart}");
         let fits = |line: &str| line.chars().count() <= 72;
         assert!(chart.lines().all(fits), "{chart}");

@@ -65,7 +65,10 @@ pub enum QueryError {
         source: serde_json::Error,
     },
     /// The service has no traces.
-    #[error("no trace of {0} yet; send a request, and give its spans a second or two to arrive")]
+    #[error(
+        "no trace of {0} yet; send a request, and give its spans a second or two to arrive; \
+         `spoor get policies` lists the policies, which may keep none of them"
+    )]
     NoTrace(String),
     /// There is no trace with this ID.
     #[error(
@@ -141,10 +144,8 @@ impl TraceClient {
     /// # Errors
     /// [`QueryError`].
     pub async fn services(&self) -> Result<Vec<String>, QueryError> {
-        Ok(self
-            .get::<Services>("/api/v3/services", &[])
-            .await?
-            .services)
+        let found: Services = self.get("/api/v3/services", &[]).await?;
+        Ok(found.services)
     }
 
     /// Gets the spans of a trace.
@@ -187,15 +188,8 @@ impl TraceClient {
             parameters.push(("query.duration_min", format!("{}us", shortest.as_micros())));
         }
         if !query.tags.is_empty() {
-            let tags: serde_json::Map<_, _> = query
-                .tags
-                .iter()
-                .map(|(key, value)| (key.clone(), value.clone().into()))
-                .collect();
-            parameters.push((
-                "query.attributes",
-                serde_json::Value::Object(tags).to_string(),
-            ));
+            let tags: BTreeMap<_, _> = query.tags.iter().cloned().collect();
+            parameters.push(("query.attributes", serde_json::json!(tags).to_string()));
         }
         match self.get::<Answer>("/api/v3/traces", &parameters).await {
             Ok(answer) => Ok(list::separate(answer.result.resource_spans)),
@@ -312,8 +306,69 @@ impl TraceClient {
 /// The message in an error response, which Jaeger wraps in JSON.
 fn error_message(body: &[u8]) -> String {
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let message = json.pointer("/error/message").and_then(|it| it.as_str());
+    // The second is that of problem JSON, as of the lab's services.
+    let message = json.pointer("/error/message").or(json.get("detail"));
+    let message = message.and_then(|it| it.as_str());
     let message = message.map_or_else(|| String::from_utf8_lossy(body), Into::into);
     // A server that is no query API may respond with a whole page.
     printable(&message).chars().take(500).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        sync::mpsc,
+    };
+
+    use super::*;
+    use crate::traces::spans::span;
+
+    /// Starts a query API that finds the same trace whatever is asked, and passes on each request.
+    async fn serve_one_trace() -> (String, mpsc::UnboundedReceiver<String>) {
+        let trace = span("shop", "GET /", 1, 0, 0, 5);
+        let body = serde_json::json!({ "result": { "resourceSpans": [trace] } }).to_string();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let (requests, received) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = vec![];
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                requests.send(String::from_utf8(head).unwrap()).unwrap();
+                let length = body.len();
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+                );
+                stream.write_all(head.as_bytes()).await.unwrap();
+                stream.write_all(body.as_bytes()).await.unwrap();
+            }
+        });
+        (base, received)
+    }
+
+    #[tokio::test]
+    async fn one_search_asks_once_about_attributes() {
+        let (base, mut requests) = serve_one_trace().await;
+        let query = Query {
+            tags: vec![("key".to_owned(), "value".to_owned())],
+            ..Query::default()
+        };
+        let services = ["shop", "till", "stock"].map(str::to_owned);
+        let traces = TraceClient::at(&base).unwrap();
+        let found = traces.newest(&services, &query).await.unwrap();
+        assert!(found.is_empty(), "no span has the attribute");
+        let mut unknown = 0;
+        while let Ok(request) = requests.try_recv() {
+            let by_attribute = request.contains("query.attributes=");
+            unknown += usize::from(by_attribute && !request.contains("%22key%22"));
+        }
+        assert_eq!(unknown, 1);
+    }
 }

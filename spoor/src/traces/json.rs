@@ -1,5 +1,7 @@
 //! A trace as JSON.
 
+use std::collections::BTreeMap;
+
 use spoor_traces::tree::{Bottleneck, Row, Tree, value};
 
 use super::{format::offset, notes};
@@ -7,6 +9,9 @@ use super::{format::offset, notes};
 /// A trace as JSON.
 pub(super) fn json(id: &str, tree: &Tree) -> serde_json::Value {
     let span = |row: &Row| {
+        let attributes = row.member.span.attributes.iter();
+        let attributes = attributes.map(|it| (&it.key, value::text(it.value.as_ref())));
+        let attributes: BTreeMap<_, _> = attributes.collect();
         serde_json::json!({
             "spanId": value::hex(&row.member.span.span_id),
             "parentSpanId": row.member.parent_id().map(value::hex),
@@ -21,6 +26,8 @@ pub(super) fn json(id: &str, tree: &Tree) -> serde_json::Value {
             "criticalMilliseconds": row.critical_time().as_secs_f64() * 1e3,
             "error": row.member.is_error(),
             "statusMessage": row.member.status_message(),
+            "traceState": row.member.span.trace_state,
+            "attributes": attributes,
             "notes": notes::of(tree, row),
         })
     };

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use spoor_traces::tree::{Member, Row, Tree, correct_clock_skew, members, value};
 
-use super::format::{milliseconds, printable};
+use super::{
+    format::{milliseconds, printable},
+    render::Canvas,
+};
 use crate::cli::{TextTable, age};
 
 /// A trace that was found.
@@ -56,7 +59,7 @@ pub(super) fn separate(mut batches: Vec<ResourceSpans>) -> Vec<FoundTrace> {
         .collect()
 }
 
-pub(super) fn table(found: &[FoundTrace], now: Timestamp) -> String {
+pub(super) fn table(found: &[FoundTrace], now: Timestamp, canvas: Canvas) -> String {
     if found.is_empty() {
         return "No traces found. Send some load (`spoor load`), or look further back (--lookback 24h).\n"
             .to_owned();
@@ -80,6 +83,9 @@ pub(super) fn table(found: &[FoundTrace], now: Timestamp) -> String {
             root(tree),
             services(tree).join(", "),
         ]);
+    }
+    if canvas.cuts {
+        table.fit(canvas.columns, &["AGE", "SPANS", "ERRORS"]);
     }
     table.to_string()
 }

@@ -29,6 +29,8 @@ pub struct Canvas {
     pub columns: usize,
     /// True if colours are shown.
     pub colour: bool,
+    /// True if longer lines are cut, as a terminal would wrap them. A file or a pipe gets all.
+    pub cuts: bool,
 }
 
 impl Canvas {
@@ -44,17 +46,18 @@ impl Canvas {
         Self {
             columns,
             colour: console::colors_enabled() && term.is_term(),
+            cuts: term.is_term(),
         }
     }
 
-    /// Truncates the lines of a table to the width of the terminal, which would wrap them.
+    /// Cuts each line to the width.
     #[must_use]
-    pub fn truncate(self, table: &str) -> String {
-        if !Term::stdout().is_term() {
-            return table.to_owned();
+    pub fn cut(self, text: &str) -> String {
+        if !self.cuts {
+            return text.to_owned();
         }
-        let truncate = |line| format!("{}\n", console::truncate_str(line, self.columns, "…"));
-        table.lines().map(truncate).collect()
+        let cut = |line| truncate_str(line, self.columns, "…").into_owned();
+        text.split('\n').map(cut).collect::<Vec<_>>().join("\n")
     }
 
     fn paint(self, style: Style, text: &str) -> String {
@@ -81,17 +84,12 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
         let _ = writeln!(out, "{}", line.trim_end());
         for note in notes::of(tree, row) {
             let indent = columns.service + 4 + branch(row).chars().count();
-            let line = format!("{:indent$}{note}", "");
-            let line = console::truncate_str(&line, canvas.columns, "…");
+            let line = canvas.cut(&format!("{:indent$}{note}", ""));
             let _ = writeln!(out, "{}", canvas.paint(Style::new().dim(), &line));
         }
     }
-    if let Some(left_out) = tree
-        .rows()
-        .len()
-        .checked_sub(MAX_ROWS)
-        .filter(|more| *more > 0)
-    {
+    let left_out = tree.rows().len().saturating_sub(MAX_ROWS);
+    if left_out > 0 {
         let _ = writeln!(out, "  … and {left_out} more spans");
     }
     let _ = writeln!(out, "  ━ on the critical path   ─ off it");
@@ -103,7 +101,7 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
         );
     }
     if let Some(text) = bottleneck.and_then(|found| verdict(tree, &found)) {
-        let text = console::truncate_str(&text, canvas.columns, "…");
+        let text = canvas.cut(&text);
         let _ = writeln!(out, "{}", canvas.paint(Style::new().yellow().bold(), &text));
     }
     out
@@ -138,14 +136,8 @@ struct Columns {
 impl Columns {
     fn of(tree: &Tree, canvas: Canvas) -> Self {
         let length = |text: &str| measure_text_width(&printable(text));
-        let widest = |measure: &dyn Fn(&Row) -> usize| {
-            tree.rows()
-                .iter()
-                .take(MAX_ROWS)
-                .map(measure)
-                .max()
-                .unwrap_or(0)
-        };
+        let rows = || tree.rows().iter().take(MAX_ROWS);
+        let widest = |measure: &dyn Fn(&Row) -> usize| rows().map(measure).max().unwrap_or(0);
         let service = widest(&|row| length(row.member.service())).min(MAX_SERVICE_WIDTH);
         // The bar gets what is left, and at least a minimum: names are cut before it disappears.
         let room = canvas.columns.saturating_sub(service + OTHER_WIDTH);

@@ -51,6 +51,19 @@ async fn bad_file_keeps_last_valid_policies() {
 }
 
 #[tokio::test]
+async fn bad_file_at_the_start_is_not_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    let policies = folder.path().join("policies");
+    std::fs::create_dir(&policies).unwrap();
+    std::fs::write(policies.join("bad.yaml"), policy("bad", "200%")).unwrap();
+    let lab = Lab::start_in(folder, &["--policies", "{folder}/policies"]).await;
+    let shown = lab.spoor(&["get", "policies"]).await;
+    assert!(shown.stdout.starts_with("No policies."), "{shown:?}");
+    let expected = "has errors, so its files are not applied;";
+    assert!(shown.stderr.contains(expected), "{shown:?}");
+}
+
+#[tokio::test]
 async fn folder_policies_cannot_be_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let policies = folder.path().join("policies");

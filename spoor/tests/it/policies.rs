@@ -263,6 +263,18 @@ async fn fault_fails_requests_until_cleared() {
 }
 
 #[tokio::test]
+async fn service_is_not_a_lab() {
+    let lab = Lab::start_with(&["--services", "service-b,service-a"]).await;
+    let service = lab.url("service-a");
+    for arguments in [&["get", "policies"][..], &["fault", "--clear"]] {
+        let ended = lab.spoor(&[arguments, &["--lab", &service]].concat()).await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let expected = format!("{service}/ is not a Spoor lab");
+        assert!(ended.stderr.contains(&expected), "{ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn refuses_fault_of_unknown_service() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let ended = lab.spoor(&["fault", "service-c", "--errors", "5%"]).await;
@@ -271,6 +283,8 @@ async fn refuses_fault_of_unknown_service() {
         ended.stderr,
         "spoor: unknown service \"service-c\"; the services are service-b\n"
     );
+    let ended = lab.spoor(&["fault", "service-b", "--errors", "0%"]).await;
+    assert!(ended.stderr.contains("has no effect"), "{ended:?}");
     assert_eq!(lab.ok(&["fault"]).await, "No faults.\n");
 }
 

@@ -55,6 +55,23 @@ async fn names_the_setting_of_a_port_in_use() {
 }
 
 #[tokio::test]
+async fn second_lab_names_the_running_one() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let admin = lab.url("admin");
+    let port = admin.rsplit(':').next().unwrap();
+    let mut up = command();
+    up.args(["up", "--data"]).arg(folder.path());
+    for option in PORT_OPTIONS {
+        up.args([option, if option == "--port-admin" { port } else { "0" }]);
+    }
+    let ended = run(&mut up, "").await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let expected = format!("spoor: a lab is already running at {admin}; stop it, ");
+    assert!(ended.stderr.starts_with(&expected), "{ended:?}");
+}
+
+#[tokio::test]
 async fn two_options_with_one_port_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     for arguments in [

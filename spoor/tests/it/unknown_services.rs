@@ -29,6 +29,17 @@ async fn misspelled_service_is_warned_of() {
 }
 
 #[tokio::test]
+async fn other_namespace_is_named() {
+    let lab = Lab::start_with(&["--services", "service-b,service-a"]).await;
+    let elsewhere =
+        policy("elsewhere", "1%").replace("name: elsewhere", "name: elsewhere\n  namespace: spoor");
+    let applied = lab.spoor_given(&elsewhere, &["apply", "-f", "-"]).await;
+    let warning = "no instance of service-a is known in namespace spoor (the lab's services are in \
+                   default)";
+    assert!(applied.stderr.contains(warning), "{applied:?}");
+}
+
+#[tokio::test]
 async fn tail_policy_needs_spans_only() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let tail = "apiVersion: spoor.dev/v1alpha1
@@ -63,6 +74,9 @@ spec:
     assert_eq!(sent.await.unwrap().status(), 200);
     let applied = lab.spoor_given(tail, &["apply", "-f", "-", "--wait"]).await;
     assert_eq!((applied.code, applied.stderr.as_str()), (Some(0), ""));
+    let again = lab.spoor_given(tail, &["apply", "-f", "-", "--wait"]).await;
+    let in_force = "unchanged\nConverged: the tail rules are in force.\n";
+    assert!(again.stdout.ends_with(in_force), "{again:?}");
     let described = lab.ok(&["describe", "example-python"]).await;
     assert!(!described.contains("no ready instance"), "{described}");
 }

@@ -51,9 +51,14 @@ pub(super) async fn clear(
     State(admin): State<Admin>,
     Path(service): Path<String>,
 ) -> Result<Json<FaultsByService>, Problem> {
+    let service = service_name(&service)?;
+    // A service that has ended may still have faults.
+    if faults_of(&admin.control, &service).is_empty() {
+        check_known(&admin, &service)?;
+    }
     admin
         .control
-        .set_faults(&Namespace::default(), &service_name(&service)?, vec![]);
+        .set_faults(&Namespace::default(), &service, vec![]);
     Ok(Json(faults(&admin.control)))
 }
 
@@ -94,13 +99,18 @@ fn fault(setting: &FaultSetting) -> Result<Fault, Problem> {
         .map(str::parse::<Probability>)
         .transpose();
     let delay = FaultDelay::new(Duration::from_millis(setting.delay_milliseconds));
-    Ok(Fault {
+    let fault = Fault {
         operation: operation.map_err(|error| invalid(format!("operation: {error}")))?,
         delay: delay.map_err(|error| invalid(format!("delayMilliseconds: {error}")))?,
         error_rate: error_rate
             .map_err(|error| invalid(format!("errors: {error}")))?
             .unwrap_or(Probability::NEVER),
-    })
+    };
+    if fault.delay == FaultDelay::default() && fault.error_rate == Probability::NEVER {
+        let wrong = "the fault has no effect; give a delay or a share of errors above 0";
+        return Err(invalid(wrong.to_owned()));
+    }
+    Ok(fault)
 }
 
 fn setting(fault: &Fault) -> FaultSetting {

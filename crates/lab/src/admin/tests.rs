@@ -390,6 +390,8 @@ async fn unknown_service_has_no_faults() {
     assert_eq!(refused.status, StatusCode::NOT_FOUND);
     let known = r#"unknown service \"service-c\"; the services are service-b"#;
     assert!(refused.body.contains(known), "{}", refused.body);
+    let path = "/v1/faults/service-c";
+    assert_eq!(api.call(Method::DELETE, path).await.body, refused.body);
 }
 
 #[tokio::test]

@@ -126,7 +126,8 @@ impl PolicyStore {
         let mut last = self.0.folder_errors.lock();
         if *last != errors {
             tracing::error!(
-                "the watched folder has errors; its last valid policies stay in force:\n  {}",
+                "the watched folder has errors, so its files are not applied; policies that it \
+                 applied before stay in force:\n  {}",
                 errors.join("\n  ")
             );
         }

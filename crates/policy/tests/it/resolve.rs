@@ -245,7 +245,7 @@ fn phase_with_the_same_strategies_is_hidden() {
     "tail rules see only the traces that a head keeps: 1% by its own head at every service",
 ])]
 #[case::otherwise_is_out_of_reach(Spec::new("p").percent(1).otherwise("10%").no_rules(), &[
-    "tail rules see only the traces that a head keeps: 1% by its own head at every service; where that is less than `tail.otherwise`, all of these are kept",
+    "tail rules see only the traces that a head keeps: 1% by its own head at every service; where a head keeps less than `tail.otherwise`, the tail keeps all that it sees",
 ])]
 #[case::limit_for_operations(Spec::new("p").at("a", &["x"]).limit(3), &[
     "polling clients cannot apply a rate limit to single operations; they sample these like the rest of the service",

@@ -2,27 +2,14 @@
 
 use http::uri::Authority;
 use opentelemetry::KeyValue;
-use opentelemetry_semantic_conventions::attribute::{
-    RPC_METHOD, RPC_METHOD_ORIGINAL, RPC_SYSTEM_NAME,
-};
+use opentelemetry_semantic_conventions::attribute::RPC_SYSTEM_NAME;
 
-use crate::{
-    attributes::push_server,
-    metrics::{OTHER, Operation},
-};
+use crate::attributes::push_server;
 
-/// Of both sides, at the span's start. `path` is the request's.
-pub(super) fn of_call(
-    operation: &Operation,
-    path: &str,
-    server: Option<&Authority>,
-) -> Vec<KeyValue> {
+/// Of both sides, at the span's start.
+pub(super) fn of_call(server: Option<&Authority>) -> Vec<KeyValue> {
     let mut attributes = Vec::with_capacity(9);
     attributes.push(KeyValue::new(RPC_SYSTEM_NAME, "grpc"));
-    attributes.push(KeyValue::new(RPC_METHOD, operation.target));
-    if operation.target == OTHER {
-        attributes.push(KeyValue::new(RPC_METHOD_ORIGINAL, method(path).to_owned()));
-    }
     push_server(&mut attributes, server, None);
     attributes
 }

@@ -1,16 +1,19 @@
 //! A call from its start to its status.
 
-use std::{sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
+use http::HeaderMap;
 use opentelemetry::{
     Context, KeyValue,
     trace::{SpanKind, Status, TraceContextExt},
 };
-use opentelemetry_semantic_conventions::attribute::{ERROR_TYPE, RPC_RESPONSE_STATUS_CODE};
+use opentelemetry_semantic_conventions::attribute::{
+    ERROR_TYPE, RPC_METHOD, RPC_METHOD_ORIGINAL, RPC_RESPONSE_STATUS_CODE,
+};
 use tonic::Code;
 
 use super::status;
-use crate::metrics::{Operation, Outcome};
+use crate::metrics::{OTHER, Operation, Operations, Outcome};
 
 /// A call in progress, at its client or its server, which judge codes differently. Dropped before
 /// its status is known, it counts as cancelled.
@@ -33,6 +36,17 @@ impl Call {
         }
     }
 
+    /// Registers the method when its service has answered, unless it does not have the method.
+    pub(super) fn recognize(&mut self, operations: &Operations, head: &HeaderMap) {
+        let Cow::Owned(method) = &self.operation.name else {
+            return;
+        };
+        // The head has this status, since there is nothing to respond with before it.
+        if !matches!(status::of(head), Some((Code::Unimplemented, _))) {
+            self.operation = operations.add("", method);
+        }
+    }
+
     /// It ended with this status.
     pub(super) fn finish(mut self, code: Code, message: &str) {
         self.over = true;
@@ -50,6 +64,12 @@ impl Call {
         // Without a span of its own the context holds the caller's, which is not recorded here.
         if !span.is_recording() {
             return;
+        }
+        // Not at the start, when a server may not know yet whether the service has the method.
+        span.set_attribute(KeyValue::new(RPC_METHOD, self.operation.target));
+        if let Cow::Owned(method) = &self.operation.name {
+            span.update_name(OTHER);
+            span.set_attribute(KeyValue::new(RPC_METHOD_ORIGINAL, method.clone()));
         }
         let name = status::name(code);
         span.set_attribute(KeyValue::new(RPC_RESPONSE_STATUS_CODE, name));

@@ -91,11 +91,11 @@ where
 
 impl RpcClientState {
     fn begin<B>(&self, request: &Request<B>) -> Call {
-        let path = request.uri().path();
-        let operation = self.operations.get("", attributes::method(path));
+        let method = attributes::method(request.uri().path());
+        let operation = self.operations.get("", method);
         let server = self.server.as_ref().or(request.uri().authority());
-        let context = outgoing::start(self.tracer.as_ref(), operation.name, || {
-            let mut attributes = attributes::of_call(&operation, path, server);
+        let context = outgoing::start(self.tracer.as_ref(), operation.name.clone(), || {
+            let mut attributes = attributes::of_call(server);
             let callers = request.extensions().get::<Attributes>();
             attributes.extend(callers.into_iter().flat_map(|callers| callers.0.clone()));
             attributes

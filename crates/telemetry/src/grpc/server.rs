@@ -58,12 +58,16 @@ where
         if is_infrastructure(request.uri().path()) {
             return Box::pin(self.inner.call(request));
         }
-        let call = self.shared.begin(&request);
-        let fault = self.shared.faults.decide(call.operation.name);
+        let mut call = self.shared.begin(&request);
+        let fault = self.shared.faults.decide(&call.operation.name);
         let failure = || Status::internal(faults::FAILURE).into_http();
         let context = call.context.clone();
-        let end = |result| match result {
-            Ok(response) => Ok(body::observed(call, response)),
+        let operations = Arc::clone(&self.shared.operations);
+        let end = move |result: Result<Response<Body>, S::Error>| match result {
+            Ok(response) => {
+                call.recognize(&operations, response.headers());
+                Ok(body::observed(call, response))
+            }
             Err(error) => {
                 call.finish(Code::Internal, "the service failed");
                 Err(error)
@@ -75,8 +79,8 @@ where
 
 impl RpcServerState {
     fn begin<B>(&self, request: &Request<B>) -> Call {
-        let path = request.uri().path();
-        let operation = self.operations.get("", attributes::method(path));
+        let method = attributes::method(request.uri().path());
+        let operation = self.operations.get("", method);
         let parent = edge::extract(request.headers());
         let context = match &self.tracer {
             // In an unsampled trace a span would only be dropped, so its parent stands for it.
@@ -97,12 +101,11 @@ fn start_span<B>(
     request: &Request<B>,
 ) -> Context {
     let builder = tracer
-        .span_builder(operation.name)
+        .span_builder(operation.name.clone())
         .with_kind(SpanKind::Server);
     let mut span = tracer.build_with_context(builder, parent);
     if span.is_recording() {
-        let uri = request.uri();
-        let mut all = attributes::of_call(operation, uri.path(), uri.authority());
+        let mut all = attributes::of_call(request.uri().authority());
         if let Some(peer) = peer(request) {
             push_peer(&mut all, peer);
         }

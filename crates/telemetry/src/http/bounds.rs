@@ -41,9 +41,12 @@ pub fn bounded(router: Router, bounds: Bounds) -> Router {
         .load_shed()
         .layer(GlobalConcurrencyLimitLayer::new(at_once));
     router
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "nothing is served at this path"))
         .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this takes other methods")
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this path does not accept the request's method",
+            )
         })
         // The last layer is outermost: excess requests are refused before any of their body is
         // read, and the deadline covers reading it.

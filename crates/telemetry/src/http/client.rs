@@ -54,7 +54,7 @@ where
         // By host and not by path, which may hold an ID and would make a series for each.
         let HttpClientState { tracer, operations } = &*self.shared;
         let operation = operations.get(method, request.uri().host().unwrap_or(""));
-        let context = outgoing::start(tracer.as_ref(), operation.name, || {
+        let context = outgoing::start(tracer.as_ref(), operation.name.clone(), || {
             attributes::of_client(&request)
         });
         outgoing::inject(&context, request.headers_mut());

@@ -78,7 +78,7 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (exchange, request) = self.shared.begin(request);
-        let fault = self.shared.faults.decide(exchange.operation.name);
+        let fault = self.shared.faults.decide(&exchange.operation.name);
         let failure =
             || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, faults::FAILURE).into_response();
         let context = exchange.context.clone();
@@ -143,7 +143,7 @@ fn start_span(
 ) -> (Context, Request<Body>) {
     let Admitted { parent, link, .. } = admitted;
     let builder = tracer
-        .span_builder(operation.name)
+        .span_builder(operation.name.clone())
         .with_kind(SpanKind::Server);
     let mut span = tracer.build_with_context(builder, &parent);
     if !span.is_recording() {

@@ -4,6 +4,7 @@
 //! was first seen.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -59,13 +60,12 @@ pub(crate) struct Operations {
     side: Side,
     durations: Durations,
     known: RwLock<HashMap<&'static str, ByTarget>>,
-    other: Arc<Operation>,
 }
 
 /// One operation: method and route, or an RPC method.
 pub(crate) struct Operation {
-    /// The span's name.
-    pub(crate) name: &'static str,
+    /// The span's name. Owned only if the operation is not known: callers may invent such names.
+    pub(crate) name: Cow<'static, str>,
     /// The route or the RPC method; empty when there is none.
     pub(crate) target: &'static str,
     side: Side,
@@ -158,12 +158,10 @@ impl Operations {
         let durations = Durations::new_with_constructor(|| Histogram::new(BUCKETS.into_iter()));
         let (name, help) = side.metric();
         registry.register_with_unit(name, help, Unit::Seconds, durations.clone());
-        let other = Arc::new(Operation::new(side, OTHER, OTHER, &durations));
         Self {
             side,
             durations,
             known: RwLock::default(),
-            other,
         }
     }
 
@@ -175,14 +173,35 @@ impl Operations {
         }
         // Released first, since the lock is not reentrant.
         drop(known);
-        self.add(method, target)
+        match self.side {
+            // Callers may invent names, which must not become series: a server's method is added
+            // when the service has responded.
+            Side::RpcServer => self.unrecognized(method, target),
+            _ => self.add(method, target),
+        }
     }
 
-    fn add(&self, method: &'static str, target: &str) -> Arc<Operation> {
+    /// An operation that is not known, whose metrics are those of `_OTHER`.
+    fn unrecognized(&self, method: &'static str, target: &str) -> Arc<Operation> {
+        let name = match self.side {
+            Side::RpcServer | Side::RpcClient => target,
+            Side::HttpServer | Side::HttpClient => method,
+        };
+        Arc::new(Operation {
+            name: Cow::Owned(name.to_owned()),
+            target: OTHER,
+            labels: self.side.labels(OTHER, OTHER),
+            ..Operation::new(self.side, OTHER, "", &self.durations)
+        })
+    }
+
+    /// Adds an operation to those that are known, up to their maximum.
+    pub(crate) fn add(&self, method: &'static str, target: &str) -> Arc<Operation> {
         let mut known = self.known.write();
-        // Callers choose the names of gRPC methods, so their number must be bounded.
+        // A service's fallback, or a fault, responds to any name of a gRPC method, so their number
+        // must be bounded.
         if known.values().map(HashMap::len).sum::<usize>() >= MAX_OPERATIONS {
-            return Arc::clone(&self.other);
+            return self.unrecognized(method, target);
         }
         let operation = known
             .entry(method)
@@ -203,7 +222,7 @@ impl Operations {
 impl Operation {
     fn new(side: Side, method: &'static str, target: &'static str, durations: &Durations) -> Self {
         Self {
-            name: side.span_name(method, target),
+            name: Cow::Borrowed(side.span_name(method, target)),
             target,
             side,
             labels: side.labels(method, target),

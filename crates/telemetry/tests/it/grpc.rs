@@ -24,7 +24,8 @@ use spoor_telemetry::{
 use tokio::net::TcpListener;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status, Streaming, service::Routes};
+use tonic::{Code, Request, Response, Status, Streaming, body::Body, service::Routes};
+use tower::ServiceExt;
 
 use crate::{
     fake::{DEADLINE, finish, hex, telemetry, text, until},
@@ -119,6 +120,32 @@ async fn a_call_is_a_client_and_a_server_span(#[case] code: Option<u32>, #[case]
     );
     let spans = finish(&telemetry, &fake).await;
     insta::assert_snapshot!(format!("grpc_{name}"), text(&spans));
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn invented_methods_share_one_series() {
+    let (caller, _) = telemetry(&[]);
+    let (callee, received) = telemetry(&[]);
+    let stop = CancellationToken::new();
+    let address = serve(&callee, &stop).await;
+    for name in ["One", "Two"] {
+        let invented = move |mut request: http::Request<Body>| {
+            *request.uri_mut() = format!("/spoor.ab.v1.ServiceB/{name}").parse().unwrap();
+            request
+        };
+        let channel = channel(&caller, address).map_request(invented);
+        let status = ServiceBClient::new(channel).work(work(None)).await;
+        assert_eq!(status.unwrap_err().code(), Code::Unimplemented);
+    }
+    let spans = finish(&callee, &received).await;
+    insta::assert_snapshot!("grpc_invented_method", text(&spans[..1]));
+    let metrics = callee.metrics().text().unwrap();
+    let series = r#"rpc_method="_OTHER",rpc_response_status_code="UNIMPLEMENTED",error_type="UNIMPLEMENTED"} 2"#;
+    assert!(
+        metrics.contains(series) && !metrics.contains("ServiceB/One"),
+        "{metrics}"
+    );
     stop.cancel();
 }
 

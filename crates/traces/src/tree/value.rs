@@ -40,8 +40,11 @@ pub fn visible_line(text: &str) -> Cow<'_, str> {
     escaped(text, is_invisible)
 }
 
+/// True for the characters that move or reorder text. All are below U+10000.
+///
 /// Source: Unicode, `Cc`, `Bidi_Control`, and the separators of lines and paragraphs.
-fn is_invisible(c: char) -> bool {
+#[must_use]
+pub fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

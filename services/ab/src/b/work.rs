@@ -74,5 +74,5 @@ impl Work {
 
 /// The failure that `--error-rate` asks for.
 #[derive(Debug, thiserror::Error)]
-#[error("failed on purpose, as {0} of the requests do")]
+#[error("simulated failure ({0} of requests fail)")]
 struct DeliberateFailure(Probability);

@@ -17,7 +17,7 @@ async fn a_failure_of_service_b_is_a_500() {
     assert_eq!(status, 500);
     assert_eq!(
         body["detail"],
-        "service-b: failed on purpose, as 100% of the requests do"
+        "service-b: simulated failure (100% of requests fail)"
     );
     assert_eq!(body["traceId"].as_str().unwrap().len(), 32);
 }

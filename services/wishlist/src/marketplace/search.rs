@@ -32,7 +32,7 @@ pub(super) struct Search {
 
 /// The failure that `--error-rate` asks for.
 #[derive(Debug, thiserror::Error)]
-#[error("the search failed on purpose, as {0} of them do")]
+#[error("simulated failure ({0} of searches fail)")]
 struct DeliberateFailure(Probability);
 
 #[tonic::async_trait]

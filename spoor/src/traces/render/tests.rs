@@ -23,6 +23,7 @@ fn a_to_b() -> Vec<ResourceSpans> {
 const CANVAS: Canvas = Canvas {
     columns: 100,
     colour: false,
+    cuts: true,
 };
 
 #[test]
@@ -153,6 +154,37 @@ fn shows_what_spans_carry() {
         }
     }
     insta::assert_snapshot!(render("0707", &Tree::new(batches), CANVAS));
+}
+
+#[test]
+fn only_a_terminal_cuts_notes() {
+    let mut batch = span("a", "b", 1, 0, 0, 10);
+    let message = "reason ".repeat(25);
+    batch.scope_spans[0].spans[0].status = Some(Status {
+        code: 2,
+        message: message.clone(),
+    });
+    let tree = Tree::new(vec![batch]);
+    let piped = Canvas {
+        cuts: false,
+        ..CANVAS
+    };
+    assert!(!render("0707", &tree, CANVAS).contains(&message));
+    assert!(render("0707", &tree, piped).contains(message.trim_end()));
+}
+
+#[test]
+fn json_has_trace_state_and_attributes() {
+    let mut batch = span("a", "b", 1, 0, 0, 10);
+    let root = &mut batch.scope_spans[0].spans[0];
+    root.trace_state = "ot=th:c".to_owned();
+    root.attributes = vec![text("receipt.items", "3")];
+    let tree = Tree::new(vec![batch]);
+    let json = json("0707", &tree);
+    assert_eq!(json["spans"][0]["traceState"], "ot=th:c");
+    assert_eq!(json["spans"][0]["attributes"]["receipt.items"], "3");
+    let drawn = render("0707", &tree, CANVAS);
+    assert!(drawn.contains("tracestate: ot=th:c"), "{drawn}");
 }
 
 #[test]
