@@ -36,7 +36,7 @@ held=$(measure 600ms)
 id=$(trace 'http://127.0.0.1:8080/?wait=600ms')
 seen "$id"
 
-wait=$(jq -n "[$held - $direct, 1] | max")
+wait=$(jq -n "$held - $direct")
 each=$(spoor trace "$id" --output json | jq '.spans | length')
 spans=$(jq -n "1000 * $wait * $each | round")
 echo "Seen after $direct s directly and after $held s through the stage; $each spans in each trace."

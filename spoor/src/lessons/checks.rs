@@ -12,3 +12,5 @@ pub(super) mod metrics;
 pub(super) mod propagation;
 pub(super) mod rates;
 pub(super) mod route;
+
+pub(super) use in_force::hiding;

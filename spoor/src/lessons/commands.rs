@@ -9,8 +9,12 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    answers::Answers, context::Context, lesson::Lesson, policies::Policies, report::Report, round,
-    text,
+    answers::{AnswerFormat, Answers},
+    context::Context,
+    lesson::Lesson,
+    policies::Policies,
+    report::Report,
+    round, text,
 };
 use crate::{
     cli::{
@@ -164,7 +168,7 @@ impl CheckArgs {
         self.validate_answers()?;
         let context = self.context()?;
         let deadline = Instant::now() + self.wait;
-        let report = loop {
+        let mut report = loop {
             let report = self.lesson.check(&context).await?;
             let is_last = Instant::now() >= deadline;
             // Waiting helps only where something is missing. A wrong answer is reported at once.
@@ -173,6 +177,10 @@ impl CheckArgs {
             }
             tokio::time::sleep(CHECK_INTERVAL).await;
         };
+        if !report.is_passed() {
+            let services = self.lesson.services();
+            context.report_policies(&mut report, services).await;
+        }
         self.print(&report)?;
         Ok(exit_code(report.is_passed()))
     }
@@ -184,6 +192,10 @@ impl CheckArgs {
             let refusal = format.refusal(answer)?;
             Some(format!("--answer {answer:?}: {} {refusal}", self.lesson))
         });
+        if let (AnswerFormat::One(_), [_, _, ..]) = (format, self.answers.as_slice()) {
+            let refusal = format!("--answer: {} asks for one answer; give one", self.lesson);
+            return Err(Invalid(vec![refusal]).into());
+        }
         match refusals.collect::<Vec<_>>() {
             refusals if refusals.is_empty() => Ok(()),
             refusals => Err(Invalid(refusals).into()),

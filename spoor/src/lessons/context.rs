@@ -5,7 +5,7 @@ use std::time::Duration;
 use spoor_traces::tree::Tree;
 use tokio::time::Instant;
 
-use super::{answers::Answers, policies::Policies};
+use super::{answers::Answers, checks::hiding, policies::Policies, report::Report};
 use crate::{
     cli::LabClient,
     traces::{FoundTrace, MAX_TRACES, Query, QueryError, TraceClient},
@@ -42,12 +42,29 @@ impl Context {
 
     /// Searches for the traces of a service that are new enough, newest first.
     pub async fn traces_of(&self, service: &str) -> Result<Vec<FoundTrace>, QueryError> {
-        let query = Query {
+        let services = [service.to_owned()];
+        self.traces.newest(&services, &self.query()).await
+    }
+
+    /// A search for the traces that are new enough.
+    pub fn query(&self) -> Query {
+        Query {
             // A check may wait for seconds. Its window must not lose the oldest trace meanwhile.
             lookback: self.lookback + self.began.elapsed(),
             limit: MAX_TRACES,
             ..Query::default()
-        };
-        self.traces.newest(&[service.to_owned()], &query).await
+        }
+    }
+
+    /// Adds the policies by which traces of the services may be missing.
+    pub async fn report_policies(&self, report: &mut Report, services: &[&str]) {
+        // Most checks need traces only, so they must work where no policies can be read.
+        let policies = self.policies.all().await.unwrap_or_default();
+        for service in services {
+            if let Some(names) = hiding(&policies, service) {
+                let seen = format!("{names} is in force; delete it, and send requests again");
+                report.missing(&format!("all traces of {service} are kept"), seen);
+            }
+        }
     }
 }

@@ -2,7 +2,13 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{answers::AnswerFormat, checks, context::Context, report::Report};
+use super::{
+    answers::{AnswerFormat, Form},
+    checks,
+    context::Context,
+    report::Report,
+    round::EDGES,
+};
 
 /// A lesson.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,29 +76,29 @@ impl Lesson {
         use AnswerFormat::{Named, Nothing, One};
         match self {
             Self::FirstTrace => facts!(1, "01-first-trace", Nothing),
-            Self::Bottleneck => facts!(2, "02-bottleneck", One("'SERVICE: SPAN'")),
+            Self::Bottleneck => facts!(2, "02-bottleneck", One(Form::Span)),
             Self::ManualSpan => facts!(3, "03-manual-span", Nothing),
             Self::Errors => {
-                let answers = Named(&[("trace", "ID"), ("began", "SERVICE")]);
+                let answers = Named(&[("trace", Form::TraceId), ("began", Form::Service)]);
                 facts!(4, "04-errors-turn-red", answers)
             }
             Self::ContextPropagation => facts!(5, "05-context-propagation", Nothing),
             Self::Route => {
-                let answers = Named(&[("wait", "SECONDS"), ("spans", "NUMBER")]);
+                let answers = Named(&[("wait", Form::Seconds), ("spans", Form::Number)]);
                 facts!(6, "06-direct-or-collector", answers)
             }
             Self::Rates => {
                 let answers = Named(&[
-                    ("requests", "NUMBER"),
-                    ("1%", "LOWER..UPPER"),
-                    ("0.1%", "LOWER..UPPER"),
-                    ("needed", "NUMBER"),
+                    ("requests", Form::Number),
+                    ("1%", Form::Interval),
+                    ("0.1%", Form::Interval),
+                    ("needed", Form::Number),
                 ]);
                 facts!(7, "07-how-sure", answers)
             }
-            Self::KeepErrors => facts!(8, "08-keep-errors", Named(&[("failed", "N")])),
+            Self::KeepErrors => facts!(8, "08-keep-errors", Named(&[("failed", Form::Number)])),
             Self::Conflict => facts!(9, "09-two-policies-in-conflict", Nothing),
-            Self::MetricsBesideTraces => facts!(10, "10-metrics-beside-traces", One("TRACE_ID")),
+            Self::MetricsBesideTraces => facts!(10, "10-metrics-beside-traces", One(Form::TraceId)),
         }
     }
 
@@ -109,6 +115,18 @@ impl Lesson {
             Self::KeepErrors => checks::kept_errors::check(context).await,
             Self::Conflict => checks::conflict::check(context).await,
             Self::MetricsBesideTraces => checks::metrics::check(context).await,
+        }
+    }
+
+    /// The services of which the exercise needs every trace.
+    pub fn services(self) -> &'static [&'static str] {
+        match self {
+            Self::FirstTrace => &["by-hand"],
+            Self::Bottleneck => &EDGES,
+            Self::ManualSpan | Self::Errors => &["service-a"],
+            Self::ContextPropagation => &["bands", "reviews"],
+            Self::MetricsBesideTraces => &["tasks"],
+            Self::Route | Self::Rates | Self::KeepErrors | Self::Conflict => &[],
         }
     }
 

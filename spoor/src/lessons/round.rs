@@ -6,6 +6,11 @@ mod send;
 pub use marker::Marker;
 pub use send::start;
 
+/// The services that a round sends requests to.
+pub const EDGES: [&str; 3] = ["service-a", "gateway", "preprocessing"];
+/// The service name of the spans that announce rounds.
+pub const ANNOUNCER: &str = "spoor-lesson";
+
 /// The part that is slow in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Culprit {

@@ -6,12 +6,14 @@ use jiff::Timestamp;
 
 use crate::{
     cli::counted,
-    lessons::{context::Context, report::Report, round::Marker},
-    traces::{FoundTrace, printable},
+    lessons::{
+        context::Context,
+        report::Report,
+        round::{ANNOUNCER, EDGES, Marker},
+    },
+    traces::{FoundTrace, Query, printable},
 };
 
-/// The services that a round sends requests to.
-const EDGES: [&str; 3] = ["service-a", "gateway", "preprocessing"];
 /// The time after which all spans of a round have arrived. Services export every second.
 const SETTLE_DELAY: Duration = Duration::from_secs(2);
 const ANSWER: &str = "spoor check 2 --answer 'SERVICE: SPAN'";
@@ -21,16 +23,27 @@ type Operation = (String, String);
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
-    let Some((marker, traces)) = newest_round(context).await? else {
+    let Some(marker) = newest_round(context).await? else {
         report.missing("a round", "start one with spoor lesson 2 --start");
         return Ok(report);
     };
+    let query = Query {
+        tags: marker.tags(),
+        ..context.query()
+    };
+    let edges = EDGES.map(str::to_owned);
+    let traces = context.traces.newest(&edges, &query).await?;
     let spans: usize = traces.iter().map(|it| it.tree.rows().len()).sum();
     report.has_read(format!(
         "round {marker}: {}, {}",
         counted(traces.len(), "trace", "traces"),
         counted(spans, "span", "spans"),
     ));
+    if traces.is_empty() {
+        let seen = "none can be read; start another round";
+        report.missing("the traces of the round started last", seen);
+        return Ok(report);
+    }
     let end = traces.iter().map(|it| it.tree.end()).max();
     if end.is_none_or(|end| !has_settled(end, Timestamp::now())) {
         report.missing(
@@ -52,20 +65,12 @@ fn has_settled(end: u64, now: Timestamp) -> bool {
     u128::try_from(since).is_ok_and(|since| since >= SETTLE_DELAY.as_nanos())
 }
 
-/// The traces of the newest round that has any.
-async fn newest_round(context: &Context) -> anyhow::Result<Option<(Marker, Vec<FoundTrace>)>> {
-    let mut rounds: BTreeMap<Marker, BTreeMap<String, FoundTrace>> = BTreeMap::new();
-    for edge in EDGES {
-        for found in context.traces_of(edge).await? {
-            if let Some(marker) = Marker::of(&found.tree) {
-                // A trace of several edges is found several times and counts once.
-                let round = rounds.entry(marker).or_default();
-                round.insert(found.id.clone(), found);
-            }
-        }
-    }
-    let newest = rounds.pop_last();
-    Ok(newest.map(|(marker, round)| (marker, round.into_values().collect())))
+/// The round that was started last. Its announcement arrives even if its traces do not, so that no
+/// earlier round is judged in its place.
+async fn newest_round(context: &Context) -> anyhow::Result<Option<Marker>> {
+    let announcements = context.traces_of(ANNOUNCER).await?;
+    let rounds = announcements.iter();
+    Ok(rounds.filter_map(|it| Marker::announced(&it.tree)).max())
 }
 
 /// The self time of each operation: the time of its spans without that of their children.

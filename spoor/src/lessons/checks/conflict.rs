@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use spoor_api::status::{Condition, ConditionStatus};
 use spoor_policy::Probability;
 
-use super::in_force::since;
+use super::in_force::{Part, effective_at, since};
 use crate::{
     cli::counted,
     lessons::{context::Context, policies::CheckedPolicy, report::Report, threshold::sampled_at},
@@ -27,23 +27,14 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let read = counted(policies.len(), "policy", "policies");
     report.has_read(format!("{read} and the traces of {SERVICE}"));
     let first = policies.iter().find(|it| it.metadata.name == FIRST);
-    // Found by its effect, since the lesson lets the learner choose the name.
-    let second = policies.iter().find(|policy| decides_operation(policy));
     check_unchanged(&mut report, first);
     if let Some(first) = first {
         still_decides(&mut report, first);
     }
-    let what = "another policy is effective for GET / only, with 100%";
-    let Some(second) = second else {
-        let seen = match policies.iter().find_map(another_strategy) {
-            Some((name, strategy)) => format!("{name} is effective there, with {strategy}"),
-            None => "no policy lists it under `Effective` in `spoor describe`".to_owned(),
-        };
-        report.missing(what, seen);
+    let Some(second) = check_second(&mut report, &policies) else {
         return Ok(report);
     };
-    report.passed(what, &second.metadata.name);
-    let what = "every instance has it in force";
+    let what = "it is in force in every instance";
     let Some(converged) = since(second, Condition::CONVERGED) else {
         report.missing(what, "not yet");
         return Ok(report);
@@ -113,22 +104,34 @@ fn still_decides(report: &mut Report, first: &CheckedPolicy) {
     }
 }
 
-fn decides_operation(policy: &CheckedPolicy) -> bool {
-    strategy_of_operation(policy).is_some_and(|strategy| strategy == ALL)
-}
-
-fn another_strategy(policy: &CheckedPolicy) -> Option<(&str, &str)> {
-    let strategy = strategy_of_operation(policy)?;
-    Some((&policy.metadata.name, strategy))
-}
-
-/// The strategy of a policy other than the first, if it is the one effective for the operation.
-fn strategy_of_operation(policy: &CheckedPolicy) -> Option<&str> {
-    let mut effective = policy.status.iter().flat_map(|status| &status.effective);
-    let entry = effective.find(|entry| {
-        entry.service.as_deref() == Some(SERVICE) && entry.operation.as_deref() == Some(OPERATION)
-    })?;
-    (policy.metadata.name != FIRST).then_some(entry.strategy.as_str())
+/// Checks that another policy decides at 100% for the operation, and none for other operations.
+fn check_second<'a>(
+    report: &mut Report,
+    policies: &'a [CheckedPolicy],
+) -> Option<&'a CheckedPolicy> {
+    let what = "another policy is effective for GET / only, with 100%";
+    // Found by their effect, since the lesson lets the learner choose the name.
+    let (at, beside): (Vec<_>, Vec<_>) = effective_at(policies, SERVICE, Part::Head)
+        .into_iter()
+        .filter(|(policy, _)| policy.metadata.name != FIRST)
+        .partition(|(_, entry)| entry.operation.as_deref() == Some(OPERATION));
+    let seen = match (at.first(), beside.first()) {
+        (Some((policy, entry)), None) if entry.strategy == ALL => {
+            report.passed(what, &policy.metadata.name);
+            return Some(policy);
+        }
+        (_, Some((policy, entry))) => {
+            let place = entry.operation.as_deref().unwrap_or("all operations");
+            format!("{} is effective for {place}, too", policy.metadata.name)
+        }
+        (Some((policy, entry)), None) => {
+            let (name, strategy) = (&policy.metadata.name, &entry.strategy);
+            format!("{name} is effective there, with {strategy}")
+        }
+        (None, None) => "no policy lists it under `Effective` in `spoor describe`".to_owned(),
+    };
+    report.missing(what, seen);
+    None
 }
 
 #[cfg(test)]
@@ -166,6 +169,22 @@ mod tests {
         let found = vec![trace(name, start, trace_state); count];
         let mut report = Report::new();
         check_traces(&mut report, &found, Timestamp::from_second(2).unwrap());
+        assert_eq!(report.is_passed(), passes, "{report}");
+    }
+
+    #[rstest::rstest]
+    #[case(&[("GET /", "100%")], true)]
+    #[case(&[("GET /", "50%")], false)]
+    #[case(&[("GET /", "100%"), ("GET /x", "100%")], false)]
+    #[case(&[], false)]
+    fn only_the_operation_may_be_taken(#[case] places: &[(&str, &str)], #[case] passes: bool) {
+        let place = |(operation, strategy): &(&str, &str)| json!({"service": SERVICE, "operation": operation, "strategy": strategy});
+        let effective: Vec<_> = places.iter().map(place).collect();
+        let policy =
+            json!({"metadata": {"name": "two"}, "spec": {}, "status": {"effective": effective}});
+        let mut report = Report::new();
+        let policies = [serde_json::from_value(policy).unwrap()];
+        assert_eq!(check_second(&mut report, &policies).is_some(), passes);
         assert_eq!(report.is_passed(), passes, "{report}");
     }
 

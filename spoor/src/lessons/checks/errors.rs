@@ -3,8 +3,8 @@
 use spoor_lab::wire::{FaultSetting, FaultsByService};
 use spoor_traces::tree::Tree;
 
-use super::metrics::is_trace_id;
 use crate::{
+    cli::counted,
     lessons::{context::Context, report::Report},
     traces::{FoundTrace, QueryError, printable},
 };
@@ -22,12 +22,6 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         report.unanswered("an answer", seen);
         return Ok(report);
     };
-    // The query API would respond that there is no such trace, which may also mean not yet.
-    if !is_trace_id(id) {
-        let seen = format!("{id:?} is not a trace ID, which has 32 hexadecimal digits");
-        report.wrong("a trace that has an error", seen);
-        return Ok(report);
-    }
     report.has_read(format!("trace {}", printable(id)));
     let Some(FoundTrace { tree, .. }) = context.trace(id).await? else {
         let seen = QueryError::Unknown(id.to_owned());
@@ -52,17 +46,24 @@ fn check_trace(report: &mut Report, tree: &Tree, answered: &str) -> bool {
     let (errors, spans) = (tree.errors(), rows.len());
     report.passed(
         "a trace that has an error",
-        format!("{errors} of its {spans} spans are red"),
+        format!("{errors} of {} red", counted(spans, "span is", "spans are")),
     );
-    let is_red = tree
-        .root()
-        .is_some_and(|root| root.member.service() == EDGE && root.member.is_error());
-    report.expect(is_red, "the error reached service-a and its caller", "");
+    let what = "the error reached service-a and its caller";
+    match tree.root().map(|root| &root.member) {
+        Some(root) if root.service() == EDGE && root.is_error() => report.passed(what, ""),
+        _ => report.missing(
+            what,
+            "the trace does not start with a red span of service-a",
+        ),
+    }
     let what = "the service where it began";
     if origin.member.service() == answered {
-        report.passed(what, format!("{answered}: {}", cause(tree, origin)));
+        report.passed(what, format!("{answered}: {}", cause(origin)));
     } else if !tree.services().iter().any(|(name, _)| *name == answered) {
         let seen = format!("the trace has no span of a service {answered:?}");
+        report.wrong(what, seen);
+    } else if !is_red(tree, answered) {
+        let seen = format!("no span of {} is red", printable(answered));
         report.wrong(what, seen);
     } else {
         let seen = format!(
@@ -74,11 +75,15 @@ fn check_trace(report: &mut Report, tree: &Tree, answered: &str) -> bool {
     true
 }
 
-fn cause(tree: &Tree, origin: &spoor_traces::tree::Row) -> String {
+fn is_red(tree: &Tree, service: &str) -> bool {
+    let mut members = tree.rows().iter().map(|row| &row.member);
+    members.any(|member| member.service() == service && member.is_error())
+}
+
+fn cause(origin: &spoor_traces::tree::Row) -> String {
     let message = origin.member.status_message();
     if message.is_empty() {
-        let spans = tree.rows().len();
-        format!("the lowest red span of {spans}")
+        "the lowest red span".to_owned()
     } else {
         printable(message)
     }
@@ -171,6 +176,22 @@ mod tests {
         };
         assert!(passes("service-b"));
         assert!(!passes(EDGE) && !passes("gateway") && !passes(""));
+    }
+
+    #[test]
+    fn says_why_a_service_is_not_the_origin() {
+        let healthy = span("gateway", "GET /", 3, 1, 120, 130);
+        let mut batches = vec![healthy];
+        batches.push(red(span(EDGE, "GET /", 1, 0, 100, 200)));
+        batches.push(red(span("service-b", "Work", 2, 1, 110, 190)));
+        let tree = Tree::new(batches);
+        let judged = |answer| {
+            let mut report = Report::new();
+            check_trace(&mut report, &tree, answer);
+            report.to_string()
+        };
+        assert!(judged("gateway").contains("no span of gateway is red"));
+        assert!(judged(EDGE).contains("because one below it is"));
     }
 
     #[test]

@@ -104,9 +104,16 @@ fn check_child(report: &mut Report, tree: &Tree, child: &Row) {
     // The query API moves a child that starts too early into its parent, so times alone do not show
     // it.
     let begins_within = outer.start() <= inner.start() && !was_moved(inner);
-    let within = begins_within && inner.end() <= outer.end();
     let what = "the child starts and ends within its parent";
-    if within {
+    if !begins_within {
+        report.wrong(
+            what,
+            "it starts before its parent; are its times in nanoseconds?",
+        );
+    } else if inner.end() > outer.end() {
+        let late = milliseconds(Duration::from_nanos(inner.end() - outer.end()));
+        report.wrong(what, format!("it ends {late} after its parent"));
+    } else {
         report.passed(
             what,
             format!(
@@ -115,8 +122,6 @@ fn check_child(report: &mut Report, tree: &Tree, child: &Row) {
                 milliseconds(outer.duration())
             ),
         );
-    } else {
-        report.wrong(what, "it starts earlier or ends later");
     }
 }
 
@@ -134,7 +139,10 @@ fn check_span(report: &mut Report, row: &Row, asked: &str, takes: Duration) {
     let (member, took) = (&row.member, row.member.duration());
     if member.service() != SERVICE {
         let service = printable(member.service());
-        report.wrong(&what, format!("{} is of {service:?}", name(row)));
+        report.wrong(
+            &what,
+            format!("{} belongs to service {service:?}", name(row)),
+        );
     } else if member.span.name != asked {
         report.wrong(&what, format!("its name is {}", name(row)));
     // Exactly, since both times are written by hand and nothing measures them.

@@ -1,23 +1,115 @@
 //! The policies effective for a service, and the time since when.
 
 use jiff::Timestamp;
-use spoor_api::status::{ConditionStatus, EffectivePlace};
+use spoor_api::status::{Condition, ConditionStatus, EffectivePlace};
 
 use crate::lessons::policies::CheckedPolicy;
 
-/// True if an effective strategy applies to the service, by its name or as one of all others.
-pub(super) fn is_of_service(entry: &EffectivePlace, service: &str) -> bool {
-    entry
-        .service
-        .as_deref()
-        .is_none_or(|named| named == service)
+/// A part of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Head,
+    Tail,
 }
 
-/// The time since when a condition of the policy is true.
+/// The policies with the strategies of one of their parts that are effective for the service.
+/// Those that name it take precedence over those for all services.
+pub(super) fn effective_at<'a>(
+    policies: &'a [CheckedPolicy],
+    service: &str,
+    part: Part,
+) -> Vec<(&'a CheckedPolicy, &'a EffectivePlace)> {
+    let entries = policies.iter().flat_map(|policy| {
+        let effective = policy.status.iter().flat_map(|status| &status.effective);
+        effective.map(move |entry| (policy, entry))
+    });
+    let is_effective = |entry: &EffectivePlace| {
+        let of = entry.service.as_deref();
+        let is_tail = entry.strategy.starts_with("tail");
+        is_tail == (part == Part::Tail) && of.is_none_or(|named| named == service)
+    };
+    let (named, others): (Vec<_>, Vec<_>) = entries
+        .filter(|(_, entry)| is_effective(entry))
+        .partition(|(_, entry)| entry.service.is_some());
+    if named.is_empty() { others } else { named }
+}
+
+/// The policies by which traces of the service may be missing, if any.
+pub(crate) fn hiding(policies: &[CheckedPolicy], service: &str) -> Option<String> {
+    let parts = [Part::Head, Part::Tail];
+    let effective = parts.map(|part| effective_at(policies, service, part));
+    let names = effective
+        .iter()
+        .flatten()
+        .filter(|(_, entry)| entry.strategy != "100%")
+        .map(|(policy, entry)| format!("policy {} ({})", policy.metadata.name, entry.strategy));
+    let names = names.collect::<Vec<_>>().join(", ");
+    (!names.is_empty()).then_some(names)
+}
+
+/// The start of the time in which a condition of the policy, as it is now, has been true.
 pub(super) fn since(policy: &CheckedPolicy, condition: &str) -> Option<Timestamp> {
-    let condition = policy.condition(condition)?;
-    let is_true = condition.status == ConditionStatus::True;
-    // The time of a false condition is that of its failure.
-    is_true.then_some(())?;
-    condition.last_transition_time.parse().ok()
+    let time = |condition: &Condition| -> Option<Timestamp> {
+        // The time of a false condition is that of its failure.
+        let is_true = condition.status == ConditionStatus::True;
+        is_true.then(|| condition.last_transition_time.parse().ok())?
+    };
+    let asked = time(policy.condition(condition)?)?;
+    let is_changed = policy.metadata.generation.is_some_and(|it| it > 1);
+    // A change of the spec need not move the time of this condition, but may move another's.
+    let conditions = policy.status.iter().flat_map(|status| &status.conditions);
+    let latest = conditions.filter(|_| is_changed).filter_map(time).max();
+    latest.max(Some(asked))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn policy(name: &str, service: Option<&str>, strategy: &str) -> CheckedPolicy {
+        let effective = json!([{"service": service, "strategy": strategy}]);
+        let policy =
+            json!({"metadata": {"name": name}, "spec": {}, "status": {"effective": effective}});
+        serde_json::from_value(policy).unwrap()
+    }
+
+    #[test]
+    fn names_the_policies_that_hide() {
+        let off = policy("off", Some("bands"), "0%");
+        let all = policy("all", Some("bands"), "100%");
+        let tail = policy("slow", None, "tail, otherwise 0%");
+        let rest = policy("rest", None, "1%");
+        let named = |policies: &[CheckedPolicy], service| hiding(policies, service);
+        assert_eq!(named(&[off.clone()], "bands").unwrap(), "policy off (0%)");
+        assert_eq!(named(&[off], "reviews"), None);
+        assert_eq!(named(&[all.clone(), rest], "bands"), None);
+        let found = named(&[all, tail], "bands").unwrap();
+        assert_eq!(found, "policy slow (tail, otherwise 0%)");
+    }
+
+    #[rstest::rstest]
+    #[case(1, 1_000)]
+    #[case(2, 2_000)]
+    fn a_change_counts_from_the_last_transition(#[case] generation: i64, #[case] second: i64) {
+        let condition = |kind: &str, second: i64| {
+            let time = Timestamp::from_second(second).unwrap().to_string();
+            json!({"type": kind, "status": "True", "lastTransitionTime": time, "reason": "R", "message": ""})
+        };
+        let conditions = [
+            condition(Condition::PROGRAMMED, 1_000),
+            condition(Condition::CONVERGED, 2_000),
+        ];
+        let policy = json!({
+            "metadata": {"name": "changed", "generation": generation},
+            "spec": {},
+            "status": {"conditions": conditions},
+        });
+        let policy: CheckedPolicy = serde_json::from_value(policy).unwrap();
+        let moment = since(&policy, Condition::PROGRAMMED).unwrap();
+        assert_eq!(moment.as_second(), second);
+    }
 }

@@ -68,14 +68,14 @@ fn check_parent(report: &mut Report, tree: &Tree, row: &Row) {
             if (service, name) == ABOVE {
                 report.passed(what, seen);
             } else {
-                report.missing(what, format!("its parent is {seen}"));
+                report.wrong(what, format!("its parent is {seen}"));
             }
             check_times(report, &row.member, &parent.member);
         }
         (InTree::MissingParent, _) => report.missing(
             what,
-            "its trace has no span with the ID that it names as its parent; both IDs must be from \
-             the same traceresponse header",
+            "its trace has no span with the ID that it names as its parent; take both IDs from one \
+             traceresponse header whose flags end in 1 or 3, which means sampled",
         ),
         _ => report.missing(what, "it names no parent, so it is a trace of its own"),
     }
@@ -90,11 +90,11 @@ fn check_times(report: &mut Report, own: &Member, above: &Member) {
     let duration = own.duration();
     // Only the start is compared: the work goes on after the response.
     if own.start() < above.start() || was_moved(own) {
-        report.missing(what, "it starts before the request that caused it");
+        report.wrong(what, "it starts before the request that caused it");
     } else if duration == Duration::ZERO {
-        report.missing(what, "it has no duration");
+        report.wrong(what, "it has no duration");
     } else if duration > MAX_DURATION {
-        report.missing(what, format!("it takes {}", milliseconds(duration)));
+        report.wrong(what, format!("it takes {}", milliseconds(duration)));
     } else {
         report.passed(what, milliseconds(duration));
     }
@@ -109,7 +109,7 @@ fn check_content(report: &mut Report, row: &Row) {
         Some(value) if is_number(value) => report.passed(what, value::text(value)),
         Some(value) => {
             let seen = printable(&value::text(value));
-            report.missing(what, format!("{seen:?} is not a number; use intValue"));
+            report.wrong(what, format!("{seen:?} is not a number; use intValue"));
         }
         None => report.missing(what, "the span has no attribute of this name"),
     }
@@ -122,8 +122,10 @@ fn check_content(report: &mut Report, row: &Row) {
             let seen = printable(&event.name);
             if within {
                 report.passed(what, seen);
+            } else if at == 0 {
+                report.wrong(what, format!("{seen} has no timeUnixNano"));
             } else {
-                report.missing(what, format!("{seen} is before its start or after its end"));
+                report.wrong(what, format!("{seen} is before its start or after its end"));
             }
         }
     }

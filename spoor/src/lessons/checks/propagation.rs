@@ -83,12 +83,15 @@ fn check_edge(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Fou
         return;
     };
     report.passed(what, format!("{} has a link to it", found.id));
-    let what = "bands does not pass on the tracestate";
+    let what = "bands does not pass on a tracestate member `smuggled`";
     if found.tree.rows().iter().any(|row| carries(&row.member)) {
-        report.wrong(what, "the member `smuggled` came through");
+        report.wrong(what, "it came through");
     } else {
-        // Whether one was sent is not known: the link leaves out what it cannot trust.
-        report.passed(what, "");
+        // The link leaves out what it cannot trust, so the check does not claim that one was sent.
+        report.passed(
+            what,
+            "provided that you sent it; the link does not record that",
+        );
     }
 }
 

@@ -6,7 +6,10 @@ use spoor_policy::{
 };
 
 use crate::{
-    lessons::{context::Context, report::Report, threshold::sampled_at},
+    lessons::{
+        answers::interval as parse_interval, context::Context, report::Report,
+        threshold::sampled_at,
+    },
     traces::FoundTrace,
 };
 
@@ -65,7 +68,12 @@ fn check_rate(
     let what = format!("traces that were sampled at {rate}");
     let seen = format!("{kept} of {requests} requests");
     if kept == 0 {
-        report.missing(&what, "there are none");
+        let seen = if found.is_empty() {
+            "there is no trace of service-a at all; is --traces-url right?"
+        } else {
+            "there are none"
+        };
+        report.missing(&what, seen);
         return Ok(());
     }
     if p_value(kept, requests, probability) < MIN_P_VALUE {
@@ -77,16 +85,12 @@ fn check_rate(
 
     let what = format!("the confidence interval for {rate}");
     let exact = interval(kept, requests, CONFIDENCE);
-    match context.answers.named(rate).map(range) {
+    match context.answers.named(rate).and_then(parse_interval) {
         None => {
             let seen = format!("--answer {rate}=LOWER..UPPER, as percentages");
             report.unanswered(&what, seen);
         }
-        Some(None) => {
-            let seen = format!("write the interval as --answer {rate}=0.05%..1.2%");
-            report.unanswered(&what, seen);
-        }
-        Some(Some(answered)) => judge(report, &what, answered, exact),
+        Some(answered) => judge(report, &what, answered, exact),
     }
     Ok(())
 }
@@ -100,6 +104,9 @@ fn judge(report: &mut Report, what: &str, answered: Interval, exact: Interval) {
             what,
             format!("{seen}; the exact interval is {}", shown(exact)),
         );
+    } else if answered.upper < exact.lower || exact.upper < answered.lower {
+        let why = "does not contain the observed rate; is it the interval of other load?";
+        report.wrong(what, format!("{seen} {why}"));
     } else if width < exact_width * (1.0 - TOLERANCE) {
         let why = "is narrower than so few traces allow at 95 %";
         report.wrong(what, format!("{seen} {why}"));
@@ -113,7 +120,7 @@ fn judge(report: &mut Report, what: &str, answered: Interval, exact: Interval) {
 
 /// Checks the number of requests in the answer by the interval that it would give.
 fn check_needed(report: &mut Report, context: &Context) -> anyhow::Result<()> {
-    let what = "the number of requests that determines 0.1 % to within a tenth of itself";
+    let what = "the number of requests needed to know 0.1 % to within a tenth of itself";
     let needed = context.answers.named("needed");
     let needed: Option<u64> = needed.and_then(|it| it.parse().ok());
     let Some(needed) = needed.filter(|needed| (1..=MAX_REQUESTS).contains(needed)) else {
@@ -164,18 +171,6 @@ async fn check_policy(report: &mut Report, context: &Context) -> anyhow::Result<
     Ok(())
 }
 
-/// Parses `0.8%..1.2%`. The first percent sign can be left out.
-fn range(text: &str) -> Option<Interval> {
-    let (lower, upper) = text.split_once("..")?;
-    let share = |end: &str| -> Option<f64> {
-        let percent: f64 = end.trim().trim_end_matches('%').trim().parse().ok()?;
-        let share = percent / 100.0;
-        (0.0..=1.0).contains(&share).then_some(share)
-    };
-    let (lower, upper) = (share(lower)?, share(upper)?);
-    (lower <= upper).then_some(Interval { lower, upper })
-}
-
 fn shown(Interval { lower, upper }: Interval) -> String {
     format!("{:.3}%..{:.3}%", lower * 100.0, upper * 100.0)
 }
@@ -186,26 +181,10 @@ mod tests {
 
     use super::*;
 
-    #[rstest::rstest]
-    #[case("0.8%..1.2%", Some((0.008, 0.012)))]
-    #[case("0.8..1.2%", Some((0.008, 0.012)))]
-    #[case(" 0 % .. 100 % ", Some((0.0, 1.0)))]
-    #[case("1.2%..0.8%", None)]
-    #[case("1%", None)]
-    #[case("NaN%..1%", None)]
-    #[case("0%..101%", None)]
-    fn reads_intervals(#[case] text: &str, #[case] ends: Option<(f64, f64)>) {
-        let read = range(text);
-        assert_eq!(read.is_some(), ends.is_some());
-        if let (Some(read), Some((lower, upper))) = (read, ends) {
-            assert!((read.lower - lower).abs() < 1e-12 && (read.upper - upper).abs() < 1e-12);
-        }
-    }
-
     fn judged(answered: &str) -> String {
         let mut report = Report::new();
         let exact = interval(100, 10_000, CONFIDENCE);
-        judge(&mut report, "it", range(answered).unwrap(), exact);
+        judge(&mut report, "it", parse_interval(answered).unwrap(), exact);
         report.to_string()
     }
 
@@ -218,6 +197,8 @@ mod tests {
         assert!(judged("0.99%..1.01%").contains("narrower"));
         assert!(judged("0%..5%").contains("wider"));
         assert!(judged("1.1%..1.5%").contains("not centred"));
+        // The interval of a tenth of the rate, as if both were swapped.
+        assert!(judged("0.069%..0.222%").contains("does not contain"));
     }
 
     #[test]

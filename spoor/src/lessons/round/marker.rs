@@ -3,7 +3,7 @@
 use std::fmt;
 
 use opentelemetry_semantic_conventions::attribute::USER_AGENT_ORIGINAL;
-use spoor_traces::tree::{EXERCISE_USER_AGENT, Tree, value};
+use spoor_traces::tree::{EXERCISE_USER_AGENT, Tree};
 
 /// The part after the prefix that all exercises share.
 const LESSON: &str = "2/";
@@ -18,10 +18,15 @@ pub struct Marker {
 }
 
 impl Marker {
-    /// The round that a trace belongs to, if any, from its root span.
-    pub fn of(tree: &Tree) -> Option<Self> {
-        let span = &tree.root()?.member.span;
-        Self::read(value::string(&span.attributes, USER_AGENT_ORIGINAL)?)
+    /// The round that a trace announces, if any, from the name of its root span.
+    pub fn announced(tree: &Tree) -> Option<Self> {
+        // A name and no user agent, so that a search for the round's requests does not find it.
+        Self::read(&tree.root()?.member.span.name)
+    }
+
+    /// The tags of the round's traces.
+    pub fn tags(self) -> Vec<(String, String)> {
+        vec![(USER_AGENT_ORIGINAL.to_owned(), self.to_string())]
     }
 
     fn read(user_agent: &str) -> Option<Self> {

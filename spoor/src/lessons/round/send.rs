@@ -12,17 +12,21 @@ use spoor_lab::wire::{FaultSetting, ServiceStatus};
 use spoor_vision::samples::SamplePicture;
 use tokio::time::Instant;
 
-use super::{Culprit, Marker};
+use super::{ANNOUNCER, Culprit, EDGES, Marker};
 use crate::{
     cli::{LabClient, shutdown_signal},
+    lessons::{checks::hiding, policies::Policies},
     traces::{Query, TraceClient},
 };
 
 /// The timeout of a request, and of each wait in a round.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// The timeout for traces of a service of which a policy does not keep all. A tail rule decides
+/// after about two seconds.
+const TIMEOUT_WITH_POLICY: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Enough requests for a pattern to show.
-const REQUESTS: u64 = 4;
+const REQUESTS: usize = 4;
 /// A slow wait and a fast one.
 const WAIT: [&str; 2] = ["600ms", "5ms"];
 /// A slow calculation and a fast one, in rounds.
@@ -46,6 +50,8 @@ pub async fn start(seed: u32, lab: &LabClient, traces: &TraceClient) -> anyhow::
         traces,
         http: reqwest::Client::new(),
     };
+    // Before any request: the check must know of this round even if its traces are not kept.
+    round.announce().await?;
     match Culprit::of(seed) {
         Culprit::Wait => round.call_service_a(WAIT[0], ROUNDS[1]).await?,
         Culprit::HeavyCalc => round.call_service_a(WAIT[1], ROUNDS[0]).await?,
@@ -69,7 +75,69 @@ impl Round<'_> {
         for _ in 0..REQUESTS {
             send(url.clone(), self.marked(self.http.get(&url))).await?;
         }
-        Ok(())
+        self.wait_for_traces(REQUESTS, "service-a").await
+    }
+
+    /// Sends a span that names the round, and waits until it can be read.
+    async fn announce(&self) -> anyhow::Result<()> {
+        let nanoseconds = format!("{}000000", self.marker.began);
+        let service = serde_json::json!({"stringValue": ANNOUNCER});
+        let body = serde_json::json!({"resourceSpans": [{
+            "resource": {"attributes": [{"key": "service.name", "value": service}]},
+            "scopeSpans": [{"spans": [{
+                "traceId": format!("{:032x}", rand::random::<u128>()),
+                "spanId": format!("{:016x}", rand::random::<u64>()),
+                "name": self.marker.to_string(),
+                "startTimeUnixNano": nanoseconds,
+                "endTimeUnixNano": nanoseconds,
+            }]}],
+        }]});
+        let url = format!("{}/v1/traces", self.url("otlp-http")?);
+        send(url.clone(), self.http.post(&url).json(&body)).await?;
+        let query = Query {
+            operation: Some(self.marker.to_string()),
+            ..Query::default()
+        };
+        self.wait_for(&[ANNOUNCER], query, 1, ANNOUNCER).await
+    }
+
+    /// Waits until the traces of so many requests can be read, one with a span of the service.
+    async fn wait_for_traces(&self, count: usize, service: &str) -> anyhow::Result<()> {
+        let query = Query {
+            tags: self.marker.tags(),
+            ..Query::default()
+        };
+        self.wait_for(&EDGES, query, count, service).await
+    }
+
+    async fn wait_for(
+        &self,
+        searched: &[&str],
+        query: Query,
+        count: usize,
+        service: &str,
+    ) -> anyhow::Result<()> {
+        let policies = Policies::Lab(self.lab.clone()).all().await?;
+        let mut hiding = searched.iter().filter_map(|it| hiding(&policies, it));
+        let hiding = hiding.next();
+        // With a policy that drops traces, nothing may ever arrive.
+        let timeout = hiding.as_ref().map_or(TIMEOUT, |_| TIMEOUT_WITH_POLICY);
+        let searched: Vec<String> = searched.iter().map(|it| (*it).to_owned()).collect();
+        let deadline = Instant::now() + timeout;
+        loop {
+            let found = self.traces.newest(&searched, &query).await?;
+            let mut services = found.iter().flat_map(|it| it.tree.services());
+            if found.len() >= count && services.any(|(name, _)| name == service) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let why = hiding.map_or_else(String::new, |it| {
+                    format!("; {it} is in force: delete it, and start another round")
+                });
+                bail!("the traces of this round did not arrive within {timeout:?}{why}");
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
     }
 
     /// Adds a wish while one marketplace is slow. `offers` searches all marketplaces for a new wish,
@@ -102,7 +170,7 @@ impl Round<'_> {
         let interrupted = shutdown_signal().context("cannot catch Ctrl-C")?;
         let location = send(wishes.clone(), request).await?;
         let searched = tokio::select! {
-            searched = self.wait_for_span(slow) => searched,
+            searched = self.wait_for_traces(1, slow) => searched,
             () = interrupted => Err(anyhow!("interrupted; the lab is as before")),
         };
         if let Some(path) = location {
@@ -112,48 +180,18 @@ impl Round<'_> {
         searched
     }
 
-    /// Waits until the round's trace has a span of a service.
-    async fn wait_for_span(&self, service: &str) -> anyhow::Result<()> {
-        let query = Query {
-            lookback: TIMEOUT * 4,
-            ..Query::default()
-        };
-        let deadline = Instant::now() + TIMEOUT;
-        while Instant::now() < deadline {
-            let found = self.traces.newest(&[service.to_owned()], &query).await?;
-            let is_of_round = |marker: Option<Marker>| marker == Some(self.marker);
-            if found.iter().any(|it| is_of_round(Marker::of(&it.tree))) {
-                return Ok(());
-            }
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
-        bail!("timed out after {TIMEOUT:?} waiting for a span of {service}")
-    }
-
     /// Classifies images after restarting one model, which loads on its first request.
     async fn classify(&self, cold: &'static str) -> anyhow::Result<()> {
         let url = format!("{}/classify", self.url("preprocessing")?);
         self.url(cold)?;
         // Otherwise both models would load during the round, and two spans would be slow.
-        self.warm(&url).await?;
+        send(url.clone(), self.http.post(&url).body(picture(0)?)).await?;
         self.restart(cold).await?;
         for seed in 0..2 {
-            let picture = SamplePicture::new(seed, SIDE)
-                .png()
-                .context("cannot draw an image")?;
-            let request = self.marked(self.http.post(&url).body(picture));
+            let request = self.marked(self.http.post(&url).body(picture(seed)?));
             send(url.clone(), request).await?;
         }
-        Ok(())
-    }
-
-    /// Sends a request that is not part of the round, so that the other model is loaded.
-    async fn warm(&self, url: &str) -> anyhow::Result<()> {
-        let picture = SamplePicture::new(0, SIDE)
-            .png()
-            .context("cannot draw an image")?;
-        let request = self.http.post(url).body(picture);
-        send(url.to_owned(), request).await.map(|_| ())
+        self.wait_for_traces(2, cold).await
     }
 
     async fn restart(&self, service: &'static str) -> anyhow::Result<()> {
@@ -184,6 +222,11 @@ impl Round<'_> {
         let url = self.urls.get(service).map(String::as_str);
         url.with_context(|| not_running(service))
     }
+}
+
+fn picture(seed: u64) -> anyhow::Result<Vec<u8>> {
+    let picture = SamplePicture::new(seed, SIDE).png();
+    picture.context("cannot draw an image")
 }
 
 fn not_running(service: &str) -> String {
