@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_are_left_out_while_the_terminal_is_paused() {
+    async fn paused_terminal_leaves_lines_out() {
         let (entries, mut received) = mpsc::channel(1);
         let mut output = Output {
             service: Service::ServiceA,
