@@ -328,12 +328,12 @@ mod tests {
     use crate::traces::spans::span;
 
     /// Starts a query API that finds the same trace whatever is asked, and passes on each request.
-    async fn serve_one_trace() -> (String, mpsc::UnboundedReceiver<String>) {
+    async fn serve_one_trace() -> (String, mpsc::Receiver<String>) {
         let trace = span("shop", "GET /", 1, 0, 0, 5);
         let body = serde_json::json!({ "result": { "resourceSpans": [trace] } }).to_string();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let (requests, received) = mpsc::unbounded_channel();
+        let (requests, received) = mpsc::channel(64);
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
@@ -341,7 +341,7 @@ mod tests {
                 while !head.ends_with(b"\r\n\r\n") {
                     head.push(stream.read_u8().await.unwrap());
                 }
-                requests.send(String::from_utf8(head).unwrap()).unwrap();
+                requests.try_send(String::from_utf8(head).unwrap()).unwrap();
                 let length = body.len();
                 let head = format!(
                     "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"

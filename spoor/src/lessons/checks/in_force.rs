@@ -84,8 +84,9 @@ mod tests {
         let tail = policy("slow", None, "tail, otherwise 0%");
         let rest = policy("rest", None, "1%");
         let named = |policies: &[CheckedPolicy], service| hiding(policies, service);
-        assert_eq!(named(&[off.clone()], "bands").unwrap(), "policy off (0%)");
-        assert_eq!(named(&[off], "reviews"), None);
+        let off = [off];
+        assert_eq!(named(&off, "bands").unwrap(), "policy off (0%)");
+        assert_eq!(named(&off, "reviews"), None);
         assert_eq!(named(&[all.clone(), rest], "bands"), None);
         let found = named(&[all, tail], "bands").unwrap();
         assert_eq!(found, "policy slow (tail, otherwise 0%)");
