@@ -15,7 +15,7 @@ use clap::Parser;
 use cli::out::say_error;
 
 /// Two threads are enough for the lab and for each service, and keep the processes small: the lab
-/// starts up to 15 of them.
+/// starts one for each service.
 const WORKER_THREADS: usize = 2;
 
 /// The time for blocking work that a command leaves behind, once everything has been drained.

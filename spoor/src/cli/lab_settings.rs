@@ -28,7 +28,7 @@ pub(super) struct LabSettingsArgs {
     #[arg(long, env = "SPOOR_STORE_BYTES", value_name = "SIZE", value_parser = bytes)]
     store_bytes: Option<StoreBytes>,
     /// The services to start [default: all]
-    // Not a `default_values` of clap, since `--help` would then list all fifteen as the default.
+    // Not a `default_values` of clap, since `--help` would then list every service as the default.
     #[arg(
         long,
         value_delimiter = ',',
