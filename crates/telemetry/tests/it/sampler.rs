@@ -202,7 +202,7 @@ fn decides_by_the_name_at_the_start() {
 #[test]
 fn default_decides_until_a_plan_arrives() {
     let live = Arc::new(Live::new());
-    let sampler = LiveSampler::new(Arc::clone(&live), Probability::NEVER.into());
+    let sampler = LiveSampler::new(Arc::clone(&live), Probability::NEVER);
     assert!(!keeps(&root(&sampler, u128::MAX, "GET /")));
     assert_eq!(live.held(), None);
     assert_eq!(live.counts(), Vec::new());
