@@ -175,11 +175,10 @@ mod tests {
     fn unknown_value_is_ignored_with_a_warning(#[case] name: &'static str, #[case] value: &str) {
         let sampler = ("OTEL_TRACES_SAMPLER", "traceidratio");
         let settings = read(&[ENDPOINT, (name, value), sampler]).unwrap();
-        let [warning] = settings.warnings.as_slice() else {
-            panic!("{:?}", settings.warnings)
-        };
-        assert_eq!(warning.setting, name);
-        assert!(warning.problem.contains(value), "{warning}");
+        let warnings = settings.warnings;
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert_eq!(warnings[0].setting, name);
+        assert!(warnings[0].problem.contains(value), "{}", warnings[0]);
         assert_eq!(settings.export.unwrap().probability.to_string(), "1");
     }
 }
