@@ -207,7 +207,7 @@ async fn bad_options_name_the_valid_values() {
         ),
         (
             &["check", "4", "--answer", "trace=1", "--answer", "end=2"],
-            "--answer \"end=2\": lesson 4 asks for --answer trace=ID --answer began=SERVICE",
+            "--answer \"end=2\": lesson 4 asks for --answer trace=TRACE_ID --answer began=SERVICE",
         ),
     ] {
         let ended = run(command().args(arguments), "").await;
