@@ -12,7 +12,7 @@
 
 mod dependencies;
 mod id;
-mod kept;
+mod keep_reason;
 mod kind;
 mod log;
 mod memory;
@@ -37,7 +37,7 @@ mod turns;
 pub const OTLP_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 pub use id::{InvalidTraceId, TraceId};
-pub use kept::Kept;
+pub use keep_reason::KeepReason;
 pub use log::Evicted;
 pub use memory::OutOfMemory;
 pub use pipeline::Pipeline;

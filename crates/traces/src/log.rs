@@ -107,8 +107,8 @@ pub struct Evicted {
 }
 
 const MAX_SLOTS: usize = u16::MAX as usize;
-const MAX_SPARE: usize = 8;
-const MIN_TRACES: usize = 64;
+const MAX_SPARE_SEGMENTS: usize = 8;
+const MIN_INDEXED_TRACES: usize = 64;
 /// A field's key and the longest length.
 pub(crate) const MAX_FIELD_HEADER: usize = 6;
 
@@ -162,8 +162,8 @@ impl Log {
     /// The trace of this id, whose hash the caller has from the log's hasher.
     #[inline]
     pub(crate) fn find(&self, id: TraceId, hash: u64) -> Option<TraceAt> {
-        let is_it = |at: &TraceAt| self.trace(*at).is_some_and(|trace| trace.id == id);
-        self.by_id.find(hash, is_it).copied()
+        let is_equal = |at: &TraceAt| self.trace(*at).is_some_and(|trace| trace.id == id);
+        self.by_id.find(hash, is_equal).copied()
     }
 
     #[inline]
@@ -214,7 +214,7 @@ impl Log {
                 self.active
                     .traces
                     .push(TraceEntry::new(span.trace_id, note));
-                self.list(hash, at);
+                self.index_trace(hash, at);
                 at
             }
         };
@@ -222,7 +222,7 @@ impl Log {
         Ok(trace)
     }
 
-    fn list(&mut self, hash: u64, at: TraceAt) {
+    fn index_trace(&mut self, hash: u64, at: TraceAt) {
         if self.by_id.len() == self.by_id.capacity() {
             self.grow();
         }
@@ -234,7 +234,7 @@ impl Log {
     /// those in their order is much faster than to follow the table's pointers.
     #[cold]
     fn grow(&mut self) {
-        let mut larger = HashTable::with_capacity((self.by_id.len() * 2).max(MIN_TRACES));
+        let mut larger = HashTable::with_capacity((self.by_id.len() * 2).max(MIN_INDEXED_TRACES));
         let newest = self.active_slot;
         let slots = self
             .stripped
@@ -355,7 +355,7 @@ impl Log {
             // Its spans in later segments are unreachable from now on, and are freed with those.
             evicted.spans += self.spans_of(at).count() as u64;
             evicted.traces += 1;
-            if let Some(hash) = self.unlist(at) {
+            if let Some(hash) = self.unindex_trace(at) {
                 gone(hash);
             }
         }
@@ -366,7 +366,7 @@ impl Log {
     }
 
     /// The hash of the trace's id.
-    fn unlist(&mut self, at: TraceAt) -> Option<u64> {
+    fn unindex_trace(&mut self, at: TraceAt) -> Option<u64> {
         let id = self.trace(at)?.id;
         let hash = self.hasher.hash(id);
         if let Ok(entry) = self.by_id.find_entry(hash, |known| *known == at) {
@@ -386,7 +386,7 @@ impl Log {
         self.sealed_bytes -= segment.allocated();
         // A search may still read it; then it goes when the search is done.
         if let Ok(segment) = Arc::try_unwrap(segment) {
-            self.spare(segment);
+            self.keep_spare(segment);
         }
     }
 
@@ -395,9 +395,9 @@ impl Log {
     }
 
     /// Keeps a segment's memory for the next.
-    fn spare(&mut self, segment: Segment) {
+    fn keep_spare(&mut self, segment: Segment) {
         // A segment of another size was made for one large span; keeping it would waste memory.
-        if self.spare.len() < MAX_SPARE && segment.bytes.capacity() == self.segment_bytes {
+        if self.spare.len() < MAX_SPARE_SEGMENTS && segment.bytes.capacity() == self.segment_bytes {
             self.spare.push(segment);
         }
     }

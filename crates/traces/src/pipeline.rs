@@ -50,7 +50,7 @@ impl fmt::Debug for Pipeline {
 pub(crate) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
 
 /// The most decisions made before the locks are released.
-const DECISIONS_AT_ONCE: usize = 256;
+const MAX_DECISIONS_PER_LOCK: usize = 256;
 
 impl Pipeline {
     /// Starts the task that decides. When the token is cancelled, it decides on all traces that
@@ -138,7 +138,7 @@ impl Pipeline {
 
     /// Decides on all traces that wait, at once.
     pub async fn drain(&self) {
-        while self.decide(|sampler, store| sampler.decide_any(DECISIONS_AT_ONCE, store)) {
+        while self.decide(|sampler, store| sampler.decide_any(MAX_DECISIONS_PER_LOCK, store)) {
             tokio::task::yield_now().await;
         }
     }
@@ -179,7 +179,7 @@ impl Pipeline {
             }
             // Decides in rounds, between which receivers get the lock.
             while self.decide(|sampler, store| {
-                sampler.decide_due(Instant::now(), DECISIONS_AT_ONCE, store)
+                sampler.decide_due(Instant::now(), MAX_DECISIONS_PER_LOCK, store)
             }) {
                 tokio::task::yield_now().await;
             }

@@ -9,7 +9,7 @@ mod span;
 mod weight;
 mod wire;
 
-pub(crate) use attribute::Wanted;
+pub(crate) use attribute::AttributeMatcher;
 pub(crate) use resource::{resource_attributes, scope_name};
 pub(crate) use span::{span_attributes, status_word, trace_state};
 use std::ops::{AddAssign, Range};
@@ -143,12 +143,12 @@ struct ScannedResource<'a> {
 /// fit.
 pub(crate) fn scan<'a>(request: &'a [u8], share: &mut Share) -> Result<Scanned<'a>, ScanError> {
     let mut pass = Pass {
-        found: Scanned::new(),
+        scanned: Scanned::new(),
         share,
     };
     let mut reader = Reader::new(request);
     match pass.request(&mut reader) {
-        Ok(()) => Ok(pass.found),
+        Ok(()) => Ok(pass.scanned),
         Err(Stop::OutOfMemory(error)) => Err(error.into()),
         Err(Stop::Invalid(error)) => Err(ScanError::Invalid(InvalidRequest {
             error,
@@ -210,7 +210,7 @@ impl<'a> Scanned<'a> {
 
 /// A pass in progress.
 struct Pass<'a, 's> {
-    found: Scanned<'a>,
+    scanned: Scanned<'a>,
     share: &'s mut Share,
 }
 
@@ -219,7 +219,7 @@ impl<'a> Pass<'a, '_> {
         const RESOURCE_SPANS: u32 = key(1, BYTES);
         // Reserved at once: a list that grows is copied, and takes from the share at each step.
         let expected = reader.rest().len() / TYPICAL_SPAN_BYTES + 1;
-        self.found.spans.reserve(expected, self.share)?;
+        self.scanned.spans.reserve(expected, self.share)?;
         while let Some(key) = reader.key()? {
             match key {
                 RESOURCE_SPANS => self.resource_spans(reader.message()?)?,
@@ -233,9 +233,9 @@ impl<'a> Pass<'a, '_> {
         const RESOURCE: u32 = key(1, BYTES);
         const SCOPE_SPANS: u32 = key(2, BYTES);
         const SCHEMA_URL: u32 = key(3, BYTES);
-        let index = self.found.resources.len();
-        let first_part = self.found.resource_parts.len();
-        let first_scope = self.found.scopes.len();
+        let index = self.scanned.resources.len();
+        let first_part = self.scanned.resource_parts.len();
+        let first_scope = self.scanned.scopes.len();
         let mut resource = ScannedResource::default();
         // Fields may come in any order, and a resource in several parts. Everything except the
         // scopes is kept: joined, these parts are a valid `ResourceSpans`.
@@ -244,7 +244,7 @@ impl<'a> Pass<'a, '_> {
             match key {
                 SCOPE_SPANS => {
                     let part = reader.between(from, to);
-                    keep_part(&mut self.found.resource_parts, part, self.share)?;
+                    keep_part(&mut self.scanned.resource_parts, part, self.share)?;
                     self.scope_spans(reader.message()?, index)?;
                     from = reader.position();
                 }
@@ -255,14 +255,14 @@ impl<'a> Pass<'a, '_> {
             to = reader.position();
         }
         let part = reader.between(from, to);
-        keep_part(&mut self.found.resource_parts, part, self.share)?;
-        if self.found.scopes.len() == first_scope {
+        keep_part(&mut self.scanned.resource_parts, part, self.share)?;
+        if self.scanned.scopes.len() == first_scope {
             // No scope refers to this resource: those without a span were left out.
-            self.found.resource_parts.truncate(first_part);
+            self.scanned.resource_parts.truncate(first_part);
             return Ok(());
         }
-        resource.parts = first_part..self.found.resource_parts.len();
-        self.found.resources.push(resource, self.share)?;
+        resource.parts = first_part..self.scanned.resource_parts.len();
+        self.scanned.resources.push(resource, self.share)?;
         Ok(())
     }
 
@@ -270,19 +270,19 @@ impl<'a> Pass<'a, '_> {
         const SCOPE: u32 = key(1, BYTES);
         const SPAN: u32 = key(2, BYTES);
         const SCHEMA_URL: u32 = key(3, BYTES);
-        let first_part = self.found.scope_parts.len();
-        let first_span = self.found.spans.len();
+        let first_part = self.scanned.scope_parts.len();
+        let first_span = self.scanned.spans.len();
         let (mut from, mut to) = (reader.position(), reader.position());
         while let Some(key) = reader.key()? {
             match key {
                 SPAN => {
                     let part = reader.between(from, to);
-                    keep_part(&mut self.found.scope_parts, part, self.share)?;
+                    keep_part(&mut self.scanned.scope_parts, part, self.share)?;
                     match span::span(reader.message()?)? {
-                        Ok(span) => self.found.spans.push(span, self.share)?,
+                        Ok(span) => self.scanned.spans.push(span, self.share)?,
                         // An invalid span does not fail the request: OTLP reports it as partial
                         // success.
-                        Err(invalid) => self.found.rejected.count(invalid),
+                        Err(invalid) => self.scanned.rejected.count(invalid),
                     }
                     from = reader.position();
                 }
@@ -293,17 +293,17 @@ impl<'a> Pass<'a, '_> {
             to = reader.position();
         }
         let part = reader.between(from, to);
-        keep_part(&mut self.found.scope_parts, part, self.share)?;
-        if self.found.spans.len() == first_span {
-            self.found.scope_parts.truncate(first_part);
+        keep_part(&mut self.scanned.scope_parts, part, self.share)?;
+        if self.scanned.spans.len() == first_span {
+            self.scanned.scope_parts.truncate(first_part);
             return Ok(());
         }
         let scope = ScannedScope {
             resource,
-            parts: first_part..self.found.scope_parts.len(),
-            spans: first_span..self.found.spans.len(),
+            parts: first_part..self.scanned.scope_parts.len(),
+            spans: first_span..self.scanned.spans.len(),
         };
-        self.found.scopes.push(scope, self.share)?;
+        self.scanned.scopes.push(scope, self.share)?;
         Ok(())
     }
 }

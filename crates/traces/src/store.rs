@@ -27,7 +27,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use parking_lot::RwLock;
 
 use crate::{
-    Kept, ScanError, Totals, TraceId,
+    KeepReason, ScanError, Totals, TraceId,
     log::{Evicted, IdHasher, Snapshot},
     memory::Share,
     scan,
@@ -73,7 +73,7 @@ impl TraceStore {
     ///
     /// # Errors
     /// [`ScanError`] if it cannot be decoded.
-    pub fn accept(&self, request: &[u8], kept: &Kept) -> Result<usize, ScanError> {
+    pub fn accept(&self, request: &[u8], kept: &KeepReason) -> Result<usize, ScanError> {
         let scanned = scan::scan(request, &mut Share::unbounded())?;
         let mut writer = self.write();
         let note = writer.note(kept);
@@ -129,10 +129,10 @@ impl TraceStore {
     }
 
     /// Finds traces as [`Self::find`] does, but stops once the search is no longer wanted.
-    pub(crate) fn find_while(&self, search: &Search, is_wanted: &dyn Fn() -> bool) -> Vec<TraceId> {
+    pub(crate) fn find_while(&self, search: &Search, proceed: &dyn Fn() -> bool) -> Vec<TraceId> {
         let snapshot = self.snapshot();
         // Searches without the lock, since that may take long.
-        query::find(&snapshot, search, is_wanted)
+        query::find(&snapshot, search, proceed)
     }
 
     /// The names of the services that have spans here, sorted; an empty one when spans name none.

@@ -77,10 +77,10 @@ impl<T: Copy> InternTable<T> {
     }
 
     #[inline]
-    pub(super) fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<u16> {
+    pub(super) fn find(&self, hash: u64, is_equal: impl Fn(&T) -> bool) -> Option<u16> {
         let found = self.by_hash.find(hash, |index| {
             let known = self.all.get(usize::from(*index));
-            known.is_some_and(|(of_known, item)| *of_known == hash && is_it(item))
+            known.is_some_and(|(of_known, item)| *of_known == hash && is_equal(item))
         });
         found.copied()
     }

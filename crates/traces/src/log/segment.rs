@@ -247,7 +247,7 @@ impl Segment {
     fn intern_service(&mut self, name: &[u8]) -> u16 {
         let known = self.services.iter().enumerate().rev();
         let found = known
-            .take(SERVICES_TO_COMPARE)
+            .take(MAX_SERVICES_COMPARED)
             .find(|(_, known)| known.of(&self.bytes) == name);
         if let Some((index, _)) = found {
             return index as u16;
@@ -292,7 +292,7 @@ impl Segment {
 
 /// The services that a new one is compared with. One may stand twice if there are more; only
 /// space is lost by that.
-const SERVICES_TO_COMPARE: usize = 64;
+const MAX_SERVICES_COMPARED: usize = 64;
 
 /// Returns whether the pieces, joined, equal the whole.
 fn is_joined(mut whole: &[u8], pieces: &[&[u8]]) -> bool {

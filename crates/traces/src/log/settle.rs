@@ -57,7 +57,7 @@ impl Log {
             self.stripped.pop_front();
             self.stripped_traces -= stripped.traces;
             for index in 0..stripped.traces {
-                self.unlist(TraceAt::new(stripped.slot, index));
+                self.unindex_trace(TraceAt::new(stripped.slot, index));
             }
             if let Some(segment) = self.vacate(stripped.slot) {
                 self.sealed_bytes -= segment.allocated();
@@ -97,7 +97,7 @@ impl Log {
             return;
         };
         let stripped = segment.strip();
-        self.spare(segment);
+        self.keep_spare(segment);
         // All its spans were of traces that began earlier.
         if stripped.traces.is_empty() {
             self.free.push(slot);

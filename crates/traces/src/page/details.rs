@@ -11,11 +11,11 @@ use opentelemetry_proto::tonic::{
 use super::{layout::Site, text};
 use crate::{
     TraceId,
-    tree::{Place, Row, Tree, value},
+    tree::{Position, Row, Tree, value},
 };
 
 /// The most attributes, events or links in a list.
-const MOST: usize = 100;
+const MAX_LISTED: usize = 100;
 /// The most characters of a value that are shown.
 const MAX_VALUE_CHARACTERS: usize = 1_000;
 
@@ -69,13 +69,13 @@ fn notes(tree: &Tree, row: &Row) -> Markup {
                 }
             }
         }
-        @if row.place == Place::MissingParent {
+        @if row.position == Position::MissingParent {
             p .note {
                 "Its parent " code { (value::hex(&member.span.parent_span_id)) }
                 " is not in this trace: not sampled, not exported yet, or lost."
             }
         }
-        @if row.place == Place::Cycle {
+        @if row.position == Position::Cycle {
             p .note { "Its parents lead back to itself, so it is shown as a root." }
         }
         @if early { p .note { "It starts before its parent, by the same clock." } }
@@ -99,7 +99,7 @@ fn table(attributes: &[KeyValue]) -> Markup {
     html! {
         table {
             tbody {
-                @for attribute in sorted.iter().take(MOST) {
+                @for attribute in sorted.iter().take(MAX_LISTED) {
                     tr {
                         th scope="row" { (text::cut(&attribute.key, 200)) }
                         td { (text::cut(&value::text(attribute.value.as_ref()), MAX_VALUE_CHARACTERS)) }
@@ -116,7 +116,7 @@ fn events(tree: &Tree, events: &[Event]) -> Markup {
         @if !events.is_empty() {
             h2 { "Events" }
             ol .events {
-                @for event in events.iter().take(MOST) {
+                @for event in events.iter().take(MAX_LISTED) {
                     li {
                         p {
                             span .at {
@@ -140,7 +140,7 @@ fn links(site: &Site, links: &[Link]) -> Markup {
         @if !links.is_empty() {
             h2 { "Links" }
             ul .links {
-                @for link in links.iter().take(MOST) {
+                @for link in links.iter().take(MAX_LISTED) {
                     li {
                         (linked_span(site, link))
                         @if !link.attributes.is_empty() { (table(&link.attributes)) }
@@ -170,8 +170,8 @@ fn linked_span(site: &Site, link: &Link) -> Markup {
 
 fn left_out(total: usize) -> Markup {
     html! {
-        @if total > MOST {
-            p .cut { (text::grouped(total - MOST)) " more are left out; the JSON has them all." }
+        @if total > MAX_LISTED {
+            p .cut { (text::grouped(total - MAX_LISTED)) " more are left out; the JSON has them all." }
         }
     }
 }

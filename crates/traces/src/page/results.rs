@@ -6,13 +6,13 @@ use maud::{Markup, html};
 
 use super::{
     filter::Filter,
-    found::{Found, named},
     layout::Site,
+    list_item::{ListItem, display_name},
     palette::Palette,
     scatter, text,
 };
 use crate::{
-    Kept, TraceStore,
+    KeepReason, TraceStore,
     query::{
         limits::Reader,
         parameters::{nanos, now},
@@ -38,7 +38,7 @@ pub fn results(site: &Site, filter: &Filter, reader: &Reader, palette: &Palette)
     // One at a time: together they may be as large as the store.
     for id in reader.find(&filter.search) {
         match reader.trace(id) {
-            Ok(Some(trace)) => found.push(Found::new(&trace)),
+            Ok(Some(trace)) => found.push(ListItem::new(&trace)),
             Ok(None) => {}
             Err(_) => too_large.push(id),
         }
@@ -79,14 +79,14 @@ pub fn results(site: &Site, filter: &Filter, reader: &Reader, palette: &Palette)
     }
 }
 
-fn result(site: &Site, trace: &Found, palette: &Palette, longest: Duration, now: u64) -> Markup {
-    let share = text::place(nanos(trace.duration), nanos(longest)).max(0.3);
+fn result(site: &Site, trace: &ListItem, palette: &Palette, longest: Duration, now: u64) -> Markup {
+    let share = text::percent_along(nanos(trace.duration), nanos(longest)).max(0.3);
     html! {
         li .result .failed[trace.errors > 0] {
             a .what href=(site.link(&format!("trace/{}", trace.id))) {
                 span .service { (text::cut(&trace.service, 80)) }
                 " "
-                strong { (text::cut(named(&trace.operation), 160)) }
+                strong { (text::cut(display_name(&trace.operation), 160)) }
             }
             span .long { (text::duration(trace.duration)) }
             svg .share width="100%" height="4" aria-hidden="true" {
@@ -114,7 +114,7 @@ fn result(site: &Site, trace: &Found, palette: &Palette, longest: Duration, now:
                     title=(text::date_time(trace.start) + " UTC") {
                     (text::ago(trace.start, now))
                 }
-                @if !matches!(trace.kept, Kept::NoPolicy) { " · kept: " (trace.kept) }
+                @if !matches!(trace.kept, KeepReason::NoPolicy) { " · kept: " (trace.kept) }
             }
         }
     }

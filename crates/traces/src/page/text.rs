@@ -15,8 +15,8 @@ pub fn duration(duration: Duration) -> String {
         1_000..1_000_000 => (1e3, "µs"),
         1_000_000..1_000_000_000 => (1e6, "ms"),
         1_000_000_000..60_000_000_000 => (1e9, "s"),
-        60_000_000_000..3_600_000_000_000 => return two(duration, 60, "min", 1, "s"),
-        _ => return two(duration, 3_600, "h", 60, "min"),
+        60_000_000_000..3_600_000_000_000 => return two_units(duration, 60, "min", 1, "s"),
+        _ => return two_units(duration, 3_600, "h", 60, "min"),
     };
     // For reading: the digits beyond a double's precision are not shown.
     let number = nanos as f64 / unit;
@@ -28,7 +28,7 @@ pub fn duration(duration: Duration) -> String {
     format!("{} {name}", trimmed(&format!("{number:.digits$}")))
 }
 
-fn two(duration: Duration, major: u64, name: &str, minor: u64, minor_name: &str) -> String {
+fn two_units(duration: Duration, major: u64, name: &str, minor: u64, minor_name: &str) -> String {
     let seconds = duration.as_secs();
     let (whole, rest) = (seconds / major, seconds % major / minor);
     format!("{whole} {name} {rest} {minor_name}")
@@ -100,8 +100,8 @@ pub fn grouped(number: usize) -> String {
 }
 
 /// The first characters of a text, made visible, and the number of those left out.
-pub fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
+pub fn cut(text: &str, max_chars: usize) -> String {
+    match text.char_indices().nth(max_chars) {
         None => visible(text).into_owned(),
         Some((end, _)) => {
             let kept = text.get(..end).unwrap_or(text);
@@ -113,7 +113,7 @@ pub fn cut(text: &str, most: usize) -> String {
 
 /// An operation's name for a narrow column, in two parts: the start, which may be cut, and the end
 /// from the last slash on, which should stay visible. A gRPC method is without its package.
-pub fn parts(operation: &str) -> (&str, &str) {
+pub fn split_operation(operation: &str) -> (&str, &str) {
     let Some((start, _)) = operation.rsplit_once('/') else {
         return ("", operation);
     };
@@ -140,7 +140,7 @@ pub fn short(id: TraceId) -> String {
 }
 
 /// A place along an axis, for SVG.
-pub fn place(part: u64, whole: u64) -> f64 {
+pub fn percent_along(part: u64, whole: u64) -> f64 {
     // For drawing: a pixel is far coarser than what is lost.
     match whole {
         0 => 0.0,
@@ -154,7 +154,7 @@ mod tests {
 
     use rstest::rstest;
 
-    use super::{ago, count, cut, date_time, duration, parts, percent};
+    use super::{ago, count, cut, date_time, duration, percent, split_operation};
 
     #[rstest]
     #[case(0, "0")]
@@ -187,7 +187,7 @@ mod tests {
     #[case("INSERT wishes", ("", "INSERT wishes"))]
     #[case("", ("", ""))]
     fn names_end_with_their_last_part(#[case] name: &str, #[case] expected: (&str, &str)) {
-        assert_eq!(parts(name), expected);
+        assert_eq!(split_operation(name), expected);
     }
 
     #[test]

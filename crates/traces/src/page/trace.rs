@@ -4,14 +4,14 @@ use axum::response::Html;
 use maud::{Markup, html};
 
 use super::{
-    found::named,
     layout::Site,
+    list_item::display_name,
     palette::Palette,
     text,
     waterfall::{self, Frame},
 };
 use crate::{
-    Kept, StoredTrace, TraceId,
+    KeepReason, StoredTrace, TraceId,
     query::{TraceQueryError, parameters::now},
     tree::{Bottleneck, Row, Tree},
 };
@@ -71,7 +71,7 @@ fn heading(site: &Site, stored: &StoredTrace, tree: &Tree) -> Markup {
                 p .crumbs { a href=(site.link("")) { "Traces" } }
                 h1 {
                     span .service { (text::cut(service, 120)) } " "
-                    (text::cut(named(operation), 240))
+                    (text::cut(display_name(operation), 240))
                 }
                 p .id { code { (stored.id) } }
             }
@@ -110,19 +110,19 @@ fn facts(stored: &StoredTrace, tree: &Tree) -> Markup {
 }
 
 /// The reason that it was kept, as a sentence.
-fn because(kept: &Kept) -> Markup {
+fn because(kept: &KeepReason) -> Markup {
     html! {
         @match kept {
-            Kept::NoPolicy => { "no tail policy covers it: all that arrives is kept" }
-            Kept::NoRoot => { "it had no root span when it was decided, so no policy applied" }
-            Kept::Rule { policy, rule } => {
+            KeepReason::NoPolicy => { "no tail policy covers it: all that arrives is kept" }
+            KeepReason::NoRoot => { "it had no root span when it was decided, so no policy applied" }
+            KeepReason::Rule { policy, rule } => {
                 "rule " b { (rule.to_string()) } " of policy " b { (policy.to_string()) } " matched"
             }
-            Kept::Otherwise { policy } => {
+            KeepReason::Otherwise { policy } => {
                 "no rule matched, and it is in the share of others that policy "
                 b { (policy.to_string()) } " keeps"
             }
-            Kept::Head { policy } => {
+            KeepReason::Head { policy } => {
                 "no rule matched, and head sampling had already thinned out as far as policy "
                 b { (policy.to_string()) } " asks"
             }
@@ -177,7 +177,7 @@ fn link(frame: &Frame<'_>, index: usize, row: &Row) -> Markup {
     html! {
         a href=(frame.link_to(index, row)) {
             (text::cut(row.member.service(), 80)) " "
-            b { (text::cut(named(&row.member.span.name), 120)) }
+            b { (text::cut(display_name(&row.member.span.name), 120)) }
         }
     }
 }

@@ -69,7 +69,7 @@ impl Queries {
 impl From<StoredOperation> for api_v3::Operation {
     fn from(operation: StoredOperation) -> Self {
         Self {
-            span_kind: kind::word(operation.kind).to_owned(),
+            span_kind: kind::name(operation.kind).to_owned(),
             name: operation.name,
         }
     }

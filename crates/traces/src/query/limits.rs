@@ -184,8 +184,8 @@ impl Reader {
 
     /// The ids of the traces that match, the newest first.
     pub(crate) fn find(&self, search: &Search) -> Vec<TraceId> {
-        let is_wanted = || !self.cancelled.is_cancelled();
-        self.store.find_while(search, &is_wanted)
+        let proceed = || !self.cancelled.is_cancelled();
+        self.store.find_while(search, &proceed)
     }
 
     /// The result of listing names, unless they take more memory than a response may.

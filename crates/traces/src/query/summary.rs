@@ -9,7 +9,7 @@ use prost::Message;
 use super::limits::{MAX_RESPONSE_BYTES, Reader, TraceQueryError};
 use crate::{
     Search, StoredTrace, TraceId,
-    tree::{Member, Place, Row, Tree},
+    tree::{Member, Position, Row, Tree},
 };
 
 /// The name of the operation that a trace too large to be read is listed under.
@@ -57,7 +57,7 @@ fn summary(trace: &StoredTrace) -> TraceSummary {
         ..counts
     });
     let root = tree.root().map(|row| &row.member);
-    let is_orphan = |row: &&Row| row.place == Place::MissingParent;
+    let is_orphan = |row: &&Row| row.position == Position::MissingParent;
     TraceSummary {
         trace_id: trace.id.to_string(),
         root_service_name: root.map_or("", Member::service).to_owned(),

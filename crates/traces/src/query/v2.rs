@@ -93,7 +93,7 @@ impl QueryService for GrpcQueriesV2 {
         let found = self.0.operations(service, span_kind).await?;
         let names: BTreeSet<String> = found.iter().map(|found| found.name.clone()).collect();
         let operations = found.into_iter().map(|found| Operation {
-            span_kind: kind::word(found.kind).to_owned(),
+            span_kind: kind::name(found.kind).to_owned(),
             name: found.name,
         });
         Ok(Response::new(GetOperationsResponse {

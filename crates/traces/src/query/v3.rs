@@ -100,7 +100,7 @@ fn operations(request: ApiRequest) -> Result<GetOperationsResponse, V3Error> {
     for operation in &mut operations {
         // An unspecified kind means internal: OTLP says to assume so.
         if operation.span_kind.is_empty() {
-            kind::word(SpanKind::Internal).clone_into(&mut operation.span_kind);
+            kind::name(SpanKind::Internal).clone_into(&mut operation.span_kind);
         }
     }
     Ok(GetOperationsResponse { operations })

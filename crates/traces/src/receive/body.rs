@@ -25,10 +25,10 @@ pub(super) async fn read(
     if body.size_hint().lower() > max as u64 {
         return Err(ReceiveError::TooLarge { max });
     }
-    within(settings.body_deadline, collect(body, max, share)).await
+    with_timeout(settings.body_deadline, collect(body, max, share)).await
 }
 
-async fn within<T>(
+async fn with_timeout<T>(
     after: Duration,
     reading: impl Future<Output = Result<T, ReceiveError>>,
 ) -> Result<T, ReceiveError> {
@@ -75,21 +75,21 @@ pub(super) fn compression(
 
 /// Reads on for a while and forgets, so that a sender in the middle of a body that was refused
 /// gets to read why.
-pub(super) async fn discard(mut body: Body, settings: ReceiveSettings) {
-    let max = settings.max_body_bytes.saturating_mul(BODIES_TO_DISCARD);
+pub(super) async fn drain_rest(mut body: Body, settings: ReceiveSettings) {
+    let max = settings.max_body_bytes.saturating_mul(MAX_DRAINED_BODIES);
     // Past either bound the connection is closed, which is what is wanted then.
-    let _ = skim(&mut body, max, settings.body_deadline).await;
+    let _ = drain(&mut body, max, settings.body_deadline).await;
 }
 
-const BODIES_TO_DISCARD: usize = 8;
+const MAX_DRAINED_BODIES: usize = 8;
 
 /// Reads a body of at most `max` bytes to its end and keeps nothing of it.
-pub(super) async fn skim(
+pub(super) async fn drain(
     body: &mut Body,
     max: usize,
     deadline: Duration,
 ) -> Result<(), ReceiveError> {
-    let skimming = async {
+    let draining = async {
         let mut size = 0;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(ReceiveError::Aborted)?;
@@ -100,5 +100,5 @@ pub(super) async fn skim(
         }
         Ok(())
     };
-    within(deadline, skimming).await
+    with_timeout(deadline, draining).await
 }

@@ -52,7 +52,7 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
             // A sender that asked whether it may send the body has not sent it.
             let is_on_its_way = !parts.headers.contains_key(EXPECT);
             if is_on_its_way && !http_body::Body::is_end_stream(&body) {
-                tokio::spawn(body::discard(body, pipeline.receive_settings().clone()));
+                tokio::spawn(body::drain_rest(body, pipeline.receive_settings().clone()));
             }
             let mut response = refuse(code, response_encoding, rpc_code, error.to_string());
             // Exporters wait for as long as this says, and for a time of their own without it.
@@ -154,7 +154,7 @@ async fn method_not_allowed() -> Response {
 }
 
 /// Responds on every path that is not one of the receiver's.
-pub(super) async fn elsewhere(method: Method, uri: Uri) -> Response {
+pub(super) async fn not_found(method: Method, uri: Uri) -> Response {
     if method == Method::GET && uri.path() == "/" {
         return ABOUT.into_response();
     }

@@ -85,8 +85,8 @@ async fn discard(pipeline: &Pipeline, signal: Signal, mut body: Body) -> Result<
     if settings.other_signals == OtherSignals::Refuse {
         return Err(Status::unimplemented(explanation(signal)));
     }
-    let skimmed = body::skim(&mut body, settings.max_body_bytes, settings.body_deadline).await;
-    skimmed.map_err(|error| Status::invalid_argument(error.to_string()))?;
+    let drained = body::drain(&mut body, settings.max_body_bytes, settings.body_deadline).await;
+    drained.map_err(|error| Status::invalid_argument(error.to_string()))?;
     pipeline.request_counts().count_discarded(signal);
     Ok(())
 }

@@ -210,7 +210,7 @@ fn hash(bytes: &[u8]) -> (u64, bool) {
 
 /// An attribute that is looked for, its value as text: `200` finds the text and the number.
 #[derive(Clone, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct AttributeMatcher {
     key: String,
     text: String,
     int: Option<i64>,
@@ -218,7 +218,7 @@ pub(crate) struct Wanted {
     bool: Option<bool>,
 }
 
-impl Wanted {
+impl AttributeMatcher {
     pub(crate) fn new(key: &str, text: &str) -> Self {
         Self {
             key: key.to_owned(),
@@ -248,16 +248,16 @@ impl Wanted {
     }
 
     /// Returns whether it is looked for under this name.
-    pub(crate) fn is_named(&self, name: &str) -> bool {
+    pub(crate) fn has_key(&self, name: &str) -> bool {
         self.key == name
     }
 
     /// Returns whether a field that Jaeger shows as this attribute matches.
-    pub(crate) fn is_text(&self, name: &str, text: &str) -> bool {
-        self.is(name.as_bytes(), Value::Text(text.as_bytes()))
+    pub(crate) fn matches_text(&self, name: &str, text: &str) -> bool {
+        self.matches(name.as_bytes(), Value::Text(text.as_bytes()))
     }
 
-    pub(crate) fn is(&self, name: &[u8], value: Value<&[u8]>) -> bool {
+    pub(crate) fn matches(&self, name: &[u8], value: Value<&[u8]>) -> bool {
         name == self.key.as_bytes()
             && match value {
                 Value::Missing | Value::Other => false,

@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 /// The memory of one ID, in the queue and in the table with its free slots.
 const BYTES_PER_ID: usize = 40;
 /// The part of the store's memory that is for ids.
-const PART: usize = 64;
+const STORE_FRACTION: usize = 64;
 
 /// The last evicted ids, by their hashes; the oldest is forgotten first.
 pub(super) struct EvictedIds {
@@ -24,7 +24,7 @@ impl EvictedIds {
         Self {
             hashes: HashTable::new(),
             oldest_first: VecDeque::new(),
-            max: store_bytes / PART / BYTES_PER_ID,
+            max: store_bytes / STORE_FRACTION / BYTES_PER_ID,
         }
     }
 
@@ -56,11 +56,11 @@ impl EvictedIds {
 
 #[cfg(test)]
 mod tests {
-    use super::{BYTES_PER_ID, EvictedIds, PART};
+    use super::{BYTES_PER_ID, EvictedIds, STORE_FRACTION};
 
     #[test]
     fn the_oldest_id_is_forgotten_first() {
-        let mut ids = EvictedIds::new(PART * BYTES_PER_ID * 3);
+        let mut ids = EvictedIds::new(STORE_FRACTION * BYTES_PER_ID * 3);
         for id in [1, 2, 2, 3, 4] {
             ids.remember(id);
         }
@@ -75,6 +75,10 @@ mod tests {
         for id in 0..200_000_u64 {
             ids.remember(id.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         }
-        assert!(ids.allocated() <= store_bytes / PART, "{}", ids.allocated());
+        assert!(
+            ids.allocated() <= store_bytes / STORE_FRACTION,
+            "{}",
+            ids.allocated()
+        );
     }
 }

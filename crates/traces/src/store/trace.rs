@@ -4,7 +4,7 @@ use bytes::Bytes;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message;
 
-use crate::{Kept, TraceId};
+use crate::{KeepReason, TraceId};
 
 /// A trace has more bytes than the caller allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +17,7 @@ pub struct StoredTrace {
     /// Its id.
     pub id: TraceId,
     /// The reason that it was kept.
-    pub kept: Kept,
+    pub kept: KeepReason,
     pub(crate) resource_spans: Vec<Bytes>,
 }
 

@@ -4,11 +4,11 @@ use parking_lot::RwLockWriteGuard;
 
 use super::shared::Shared;
 use crate::{
-    Kept, Totals, TraceId,
+    KeepReason, Totals, TraceId,
     log::{Destination, IdHasher, Interned, TraceAt},
     scan::Scanned,
     span::{NewSource, NewSpan},
-    totals::Refused,
+    totals::NotStored,
 };
 
 /// Spans of one request that are stored before the bound is enforced again. Each takes about a
@@ -27,7 +27,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The number of a reason to keep a trace.
-    pub(crate) fn note(&mut self, kept: &Kept) -> u32 {
+    pub(crate) fn note(&mut self, kept: &KeepReason) -> u32 {
         if let Some(number) = self.shared.reason_numbers.get(kept) {
             return *number;
         }
@@ -59,12 +59,12 @@ impl<'a> Writer<'a> {
         span: &NewSpan<'_>,
         source: &NewSource<'_>,
         interned: &mut Interned,
-    ) -> Result<TraceAt, Refused> {
+    ) -> Result<TraceAt, NotStored> {
         // A trace that is there has not been evicted.
         if let Destination::New { hash, .. } = to
             && self.shared.evicted_ids.contains(hash)
         {
-            return Err(Refused::Late);
+            return Err(NotStored::Late);
         }
         Ok(self.shared.log.append(to, span, source, interned)?)
     }
@@ -132,7 +132,7 @@ mod tests {
     };
     use prost::Message;
 
-    use crate::{Kept, Totals, TraceStore, memory::Share, scan::scan};
+    use crate::{KeepReason, Totals, TraceStore, memory::Share, scan::scan};
 
     #[test]
     fn one_request_does_not_exceed_the_bound() {
@@ -155,7 +155,7 @@ mod tests {
         let max_bytes = 8 << 20;
         let store = TraceStore::new(max_bytes);
         let mut writer = store.write();
-        let note = writer.note(&Kept::NoPolicy);
+        let note = writer.note(&KeepReason::NoPolicy);
         let scanned = scan(&request, &mut Share::unbounded()).unwrap();
         let mut totals = Totals::default();
         writer.accept(&scanned, note, &mut totals);

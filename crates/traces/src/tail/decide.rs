@@ -4,9 +4,9 @@ use spoor_policy::{PolicyName, Rule, RuleCondition, TailPolicy, TailTable};
 
 use super::randomness::Head;
 use crate::{
-    Kept, TraceId,
+    KeepReason, TraceId,
     log::{Segment, SpanEntry},
-    scan::{Wanted, resource_attributes, span_attributes, trace_state},
+    scan::{AttributeMatcher, resource_attributes, span_attributes, trace_state},
     span::Signature,
 };
 
@@ -14,9 +14,9 @@ use crate::{
 pub(super) type Waiting<'a> = (&'a Segment, &'a SpanEntry);
 
 /// The reason to keep the trace, or `None` to drop it.
-pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> Option<Kept> {
+pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> Option<KeepReason> {
     if table.is_empty() {
-        return Some(Kept::NoPolicy);
+        return Some(KeepReason::NoPolicy);
     }
     let roots = spans
         .iter()
@@ -26,13 +26,13 @@ pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> O
     let Some(root) = roots.min_by_key(|(_, span)| span.start) else {
         // Without a root the service and so the policy are unknown. The Collector keeps such a
         // trace, too.
-        return Some(Kept::NoRoot);
+        return Some(KeepReason::NoRoot);
     };
     let Some((name, policy)) = policy_for(table, *root) else {
-        return Some(Kept::NoPolicy);
+        return Some(KeepReason::NoPolicy);
     };
     match policy.keep().iter().find(|rule| matches(rule, spans)) {
-        Some(rule) => Some(Kept::Rule {
+        Some(rule) => Some(KeepReason::Rule {
             policy: name.clone(),
             rule: rule.name.clone(),
         }),
@@ -57,11 +57,11 @@ fn matches(rule: &Rule, spans: &[Waiting<'_>]) -> bool {
             .any(|(_, span)| span.signature.contains(Signature::ERROR)),
         RuleCondition::SlowerThan(limit) => u128::from(duration(spans)) > limit.as_nanos(),
         RuleCondition::Attribute { key, values } => {
-            let wanted: Vec<_> = values
+            let matchers: Vec<_> = values
                 .iter()
-                .map(|value| Wanted::new(key.as_str(), value))
+                .map(|value| AttributeMatcher::new(key.as_str(), value))
                 .collect();
-            spans.iter().any(|span| has_one(*span, &wanted))
+            spans.iter().any(|span| has_one(*span, &matchers))
         }
     }
 }
@@ -76,9 +76,9 @@ fn duration(spans: &[Waiting<'_>]) -> u64 {
     last.unwrap_or(0).saturating_sub(first.unwrap_or(0))
 }
 
-fn has_one((segment, span): Waiting<'_>, wanted: &[Wanted]) -> bool {
+fn has_one((segment, span): Waiting<'_>, matchers: &[AttributeMatcher]) -> bool {
     let mut has = false;
-    let mut check = |name: &[u8], value| has |= wanted.iter().any(|one| one.is(name, value));
+    let mut check = |name: &[u8], value| has |= matchers.iter().any(|it| it.matches(name, value));
     if let Some(source) = segment.sources.get(span.source) {
         resource_attributes(source.resource.of(&segment.bytes), &mut check);
     }
@@ -95,17 +95,17 @@ fn otherwise(
     id: TraceId,
     root: Waiting<'_>,
     spans: &[Waiting<'_>],
-) -> Option<Kept> {
+) -> Option<KeepReason> {
     let threshold = policy.otherwise().threshold();
     let head = head(root, spans);
     if !threshold.keeps(head.randomness_of(id)) {
         return None;
     }
     Some(match head.threshold {
-        Some(of_head) if of_head > 0 && of_head >= threshold.value() => Kept::Head {
+        Some(of_head) if of_head > 0 && of_head >= threshold.value() => KeepReason::Head {
             policy: name.clone(),
         },
-        _ => Kept::Otherwise {
+        _ => KeepReason::Otherwise {
             policy: name.clone(),
         },
     })

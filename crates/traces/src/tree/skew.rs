@@ -63,7 +63,7 @@ struct Timed<'a> {
 enum Clock {
     /// A host's clock, which is right or wrong for all of its spans alike.
     Host(usize),
-    /// Of a resource that names no host; its spans may still be of several hosts.
+    /// The clocks of a resource that names no host; its spans may be of several hosts.
     Resource(usize),
 }
 
@@ -145,8 +145,8 @@ fn corrections(spans: &[Timed<'_>]) -> Vec<u64> {
             continue;
         };
         for child in below {
-            if let (Some(span), Some(place)) = (spans.get(child), corrections.get_mut(child)) {
-                *place = correction(span, parent, of_parent);
+            if let (Some(span), Some(nanos)) = (spans.get(child), corrections.get_mut(child)) {
+                *nanos = correction(span, parent, of_parent);
                 ready.push(child);
             }
         }
@@ -159,7 +159,7 @@ fn correction(child: &Timed<'_>, parent: &Timed<'_>, of_parent: u64) -> u64 {
     let along = if is_same_clock { of_parent } else { 0 };
     let parent_start = parent.start.saturating_add(of_parent);
     let is_early = child.start.saturating_add(along) < parent_start;
-    // One host's clock agrees with itself: the instrumentation meant it.
+    // One host has one clock, so the instrumentation reported the early start on purpose.
     let is_trusted = is_same_clock && matches!(child.clock, Clock::Host(_));
     if is_trusted || !is_early {
         return along;

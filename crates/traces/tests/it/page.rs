@@ -3,7 +3,7 @@
 use opentelemetry_proto::tonic::trace::v1::{Status, span::Event};
 use reqwest::{StatusCode, header};
 use spoor_policy::{PolicyName, RuleName};
-use spoor_traces::{Kept, TraceStore};
+use spoor_traces::{KeepReason, TraceStore};
 
 use crate::{
     serve::Server,
@@ -26,7 +26,7 @@ fn store() -> TraceStore {
 #[tokio::test]
 async fn a_trace_shows_its_spans_and_what_matters() {
     let store = store();
-    let kept = Kept::Rule {
+    let kept = KeepReason::Rule {
         policy: PolicyName::new("keep-errors").unwrap(),
         rule: RuleName::new("errors").unwrap(),
     };

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::{
     },
 };
 use prost::Message;
-use spoor_traces::{Kept, TraceStore};
+use spoor_traces::{KeepReason, TraceStore};
 
 /// A millisecond in OTLP's unit.
 pub const MS: u64 = 1_000_000;
@@ -79,11 +79,11 @@ pub fn batch(service: &str, spans: Vec<Span>) -> ResourceSpans {
 
 /// Puts batches into a store.
 pub fn insert(store: &TraceStore, batches: Vec<ResourceSpans>) {
-    insert_kept(store, batches, &Kept::NoPolicy);
+    insert_kept(store, batches, &KeepReason::NoPolicy);
 }
 
 /// Puts batches into a store for a reason.
-pub fn insert_kept(store: &TraceStore, resource_spans: Vec<ResourceSpans>, kept: &Kept) {
+pub fn insert_kept(store: &TraceStore, resource_spans: Vec<ResourceSpans>, kept: &KeepReason) {
     let request = ExportTraceServiceRequest { resource_spans };
     store.accept(&request.encode_to_vec(), kept).unwrap();
 }

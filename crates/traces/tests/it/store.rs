@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::{
     trace::v1::{ResourceSpans, Span, Status, span::SpanKind},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
-use spoor_traces::{Kept, Search, StoredOperation, TraceId, TraceStore};
+use spoor_traces::{KeepReason, Search, StoredOperation, TraceId, TraceStore};
 
 use crate::spans::{MS, attribute, batch, insert, insert_kept, span, text, trace_id};
 
@@ -287,9 +287,9 @@ fn a_span_larger_than_a_segment_has_a_place() {
 #[test]
 fn says_why_a_trace_was_kept() {
     let store = TraceStore::new(1 << 20);
-    insert_kept(&store, large(1, 1), &Kept::NoRoot);
-    insert_kept(&store, large(1, 2), &Kept::NoPolicy);
-    assert_eq!(store.trace(id(1)).unwrap().kept, Kept::NoRoot);
+    insert_kept(&store, large(1, 1), &KeepReason::NoRoot);
+    insert_kept(&store, large(1, 2), &KeepReason::NoPolicy);
+    assert_eq!(store.trace(id(1)).unwrap().kept, KeepReason::NoRoot);
 }
 
 #[test]

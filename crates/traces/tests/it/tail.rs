@@ -15,7 +15,7 @@ use spoor_policy::{
     AttributeKey, Namespace, Policy, PolicyKey, PolicyName, Rule, RuleCondition, RuleName,
     ServiceName, TailPolicy, TailTable, Target, resolve,
 };
-use spoor_traces::{Kept, Pipeline, PipelineSettings, TailSettings, TraceId};
+use spoor_traces::{KeepReason, Pipeline, PipelineSettings, TailSettings, TraceId};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -102,8 +102,8 @@ fn with_state(low: u64, state: &str) -> Span {
     }
 }
 
-fn rule(rule: &str) -> Option<Kept> {
-    Some(Kept::Rule {
+fn rule(rule: &str) -> Option<KeepReason> {
+    Some(KeepReason::Rule {
         policy: name(),
         rule: RuleName::new(rule).unwrap(),
     })
@@ -140,7 +140,7 @@ const MOST: u64 = (1 << 56) - 1;
 
 #[rstest]
 #[case::no_rule(trace(1), None, "0%", None)]
-#[case::otherwise(trace(1), None, "100%", Some(Kept::Otherwise { policy: name() }))]
+#[case::otherwise(trace(1), None, "100%", Some(KeepReason::Otherwise { policy: name() }))]
 #[case::error(Span { status: failed(), ..trace(1) }, None, "0%", rule("errors"))]
 #[case::child_error(trace(1), Some(Span { status: failed(), ..span(1, 2, 1, "x", 1_000, 1_001) }), "0%", rule("errors"))]
 #[case::not_slow(span(1, 1, 0, "GET /", 1_000, 1_500), None, "0%", None)]
@@ -149,18 +149,23 @@ const MOST: u64 = (1 << 56) - 1;
 #[case::gold(Span { attributes: vec![text("customer.tier", "gold")], ..trace(1) }, None, "0%", rule("gold"))]
 #[case::number(Span { attributes: vec![attribute("customer.tier", Value::IntValue(7))], ..trace(1) }, None, "0%", rule("gold"))]
 #[case::silver(Span { attributes: vec![text("customer.tier", "silver")], ..trace(1) }, None, "0%", None)]
-#[case::head_let_through_fewer(with_state(MOST, "ot=th:fd70a3d70a3d71"), None, "10%", Some(Kept::Head { policy: name() }))]
-#[case::head_let_through_more(with_state(MOST, "ot=th:8"), None, "10%", Some(Kept::Otherwise { policy: name() }))]
+#[case::head_let_through_fewer(with_state(MOST, "ot=th:fd70a3d70a3d71"), None, "10%", Some(KeepReason::Head { policy: name() }))]
+#[case::head_let_through_more(with_state(MOST, "ot=th:8"), None, "10%", Some(KeepReason::Otherwise { policy: name() }))]
 #[case::too_many_for_otherwise(with_state(HALF, "ot=th:8"), None, "10%", None)]
-#[case::explicit_randomness(with_state(HALF, "ot=th:8;rv:ffffffffffffff"), None, "10%", Some(Kept::Otherwise { policy: name() }))]
+#[case::explicit_randomness(with_state(HALF, "ot=th:8;rv:ffffffffffffff"), None, "10%", Some(KeepReason::Otherwise { policy: name() }))]
 #[case::state_of_a_child(trace(HALF), Some(Span { trace_state: "ot=th:8".into(), ..span(HALF, 2, 1, "x", 1_000, 1_001) }), "10%", None)]
-#[case::without_root(span(1, 1, 9, "GET /", 1_000, 1_100), None, "0%", Some(Kept::NoRoot))]
+#[case::without_root(
+    span(1, 1, 9, "GET /", 1_000, 1_100),
+    None,
+    "0%",
+    Some(KeepReason::NoRoot)
+)]
 #[tokio::test]
 async fn decides(
     #[case] first: Span,
     #[case] second: Option<Span>,
     #[case] otherwise: &str,
-    #[case] expected: Option<Kept>,
+    #[case] expected: Option<KeepReason>,
 ) {
     let (pipeline, _) = start(patient());
     pipeline.set_tail(table(rules(), otherwise));
@@ -183,7 +188,7 @@ async fn keeps_traces_that_start_elsewhere() {
     pipeline.drain().await;
     assert_eq!(
         pipeline.store().trace(id_of(&trace(1))).unwrap().kept,
-        Kept::NoPolicy
+        KeepReason::NoPolicy
     );
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span, span::Event};
 use proptest::prelude::*;
 use rstest::rstest;
-use spoor_traces::tree::{Place, Row, Tree, correct_clock_skew};
+use spoor_traces::tree::{Position, Row, Tree, correct_clock_skew};
 
 use crate::spans::{MS, a_to_b, batch, span, text};
 
@@ -92,8 +92,8 @@ fn a_missing_parent_makes_a_root_that_says_so() {
         span(1, 2, 9, "orphan", 0, 10),
         span(1, 3, 2, "child", 1, 9),
     ]);
-    let places: Vec<Place> = tree.rows().iter().map(|row| row.place).collect();
-    assert_eq!(places, [Place::MissingParent, Place::Child]);
+    let places: Vec<Position> = tree.rows().iter().map(|row| row.position).collect();
+    assert_eq!(places, [Position::MissingParent, Position::Child]);
 }
 
 #[test]
@@ -103,15 +103,15 @@ fn cycles_are_shown_once() {
         span(1, 2, 1, "egg", 1, 9),
         span(1, 3, 3, "itself", 2, 3),
     ]);
-    let rows: Vec<(&str, Place)> = tree
+    let rows: Vec<(&str, Position)> = tree
         .rows()
         .iter()
-        .map(|row| (row.member.span.name.as_str(), row.place))
+        .map(|row| (row.member.span.name.as_str(), row.position))
         .collect();
     let expected = [
-        ("itself", Place::Cycle),
-        ("hen", Place::Cycle),
-        ("egg", Place::Child),
+        ("itself", Position::Cycle),
+        ("hen", Position::Cycle),
+        ("egg", Position::Child),
     ];
     assert_eq!(rows, expected);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spoor_traces::tree::{Member, Place as InTree, Row, Tree, value, warnings};
+use spoor_traces::tree::{Member, Position, Row, Tree, value, warnings};
 
 use crate::{
     cli::counted,
@@ -40,7 +40,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 
 /// The reports on a trace with each of its children, the latest first, or without a child.
 fn attempts(found: &FoundTrace) -> Vec<Report> {
-    let is_child = |row: &&Row| row.place == InTree::Child;
+    let is_child = |row: &&Row| row.position == Position::Child;
     // If none passes, the report is that of the first, which should be what was sent last.
     let children = found.tree.rows().iter().rev().filter(is_child);
     let with_each: Vec<Report> = children.map(|child| judged(found, Some(child))).collect();
@@ -64,7 +64,7 @@ fn judged(FoundTrace { id, tree }: &FoundTrace, child: Option<&Row>) -> Report {
 }
 
 fn check_root(report: &mut Report, tree: &Tree) {
-    let is_root = |row: &&Row| row.place == InTree::Root;
+    let is_root = |row: &&Row| row.position == Position::Root;
     let roots: Vec<&Row> = tree.rows().iter().filter(is_root).collect();
     let what = "one span without a parent, the root";
     match roots.as_slice() {
@@ -90,7 +90,7 @@ fn check_child(report: &mut Report, tree: &Tree, child: &Row) {
         return;
     };
     report.expect(
-        parent.place == InTree::Root,
+        parent.position == Position::Root,
         "a span whose parent is the root",
         format!("{} below {}", name(child), name(parent)),
     );
@@ -154,7 +154,7 @@ fn check_span(report: &mut Report, row: &Row, asked: &str, takes: Duration) {
 }
 
 fn report_no_child(report: &mut Report, tree: &Tree) {
-    let lost = |row: &&Row| row.place == InTree::MissingParent;
+    let lost = |row: &&Row| row.position == Position::MissingParent;
     let seen = match tree.rows().iter().find(lost) {
         Some(row) => format!(
             "{} names {} as its parent, but the trace has no such span",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
-use spoor_traces::tree::{Member, Place as InTree, Row, Tree, value};
+use spoor_traces::tree::{Member, Position, Row, Tree, value};
 
 use super::first_trace::{has_own_id, was_moved};
 use crate::{
@@ -61,8 +61,8 @@ fn judged(FoundTrace { id, tree }: &FoundTrace, row: &Row) -> Report {
 fn check_parent(report: &mut Report, tree: &Tree, row: &Row) {
     let what = "its parent is the span of service-a";
     let parent = row.parent.and_then(|parent| tree.rows().get(parent));
-    match (row.place, parent) {
-        (InTree::Child, Some(parent)) => {
+    match (row.position, parent) {
+        (Position::Child, Some(parent)) => {
             let (service, name) = (parent.member.service(), parent.member.span.name.as_str());
             let seen = format!("{} of {}", printable(name), printable(service));
             if (service, name) == ABOVE {
@@ -72,7 +72,7 @@ fn check_parent(report: &mut Report, tree: &Tree, row: &Row) {
             }
             check_times(report, &row.member, &parent.member);
         }
-        (InTree::MissingParent, _) => report.missing(
+        (Position::MissingParent, _) => report.missing(
             what,
             "its trace has no span with the ID that it names as its parent; take both IDs from one \
              traceresponse header whose flags end in 1 or 3, which means sampled",

@@ -1,6 +1,6 @@
 //! Lesson 5: a forged context, which reviews trusts and bands only links to.
 
-use spoor_traces::tree::{Member, Place as InTree, Tree, value};
+use spoor_traces::tree::{Member, Position, Tree, value};
 
 use super::first_trace::check_random;
 use crate::{
@@ -101,8 +101,8 @@ fn joined(tree: &Tree) -> Option<&Member> {
     let called_by_bands = of_service(tree, EDGE).next().is_some();
     let mut rows = tree.rows().iter();
     let row = rows.find(|row| {
-        let from_outside = row.place == InTree::MissingParent && row.member.service() == INSIDE;
-        from_outside && (!called_by_bands || carries(&row.member))
+        let is_entry = row.position == Position::MissingParent && row.member.service() == INSIDE;
+        is_entry && (!called_by_bands || carries(&row.member))
     })?;
     Some(&row.member)
 }

@@ -7,7 +7,7 @@ use std::{
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 use spoor_policy::TailTable;
-use spoor_traces::{Kept, StoredTrace, TailSettings};
+use spoor_traces::{KeepReason, StoredTrace, TailSettings};
 
 use super::{failed, id_of, patient, rules, send, start, table, trace};
 use crate::{
@@ -88,7 +88,7 @@ async fn a_change_of_rules_finds_the_traces_in_flight() {
     let stored = pipeline.store().trace(id_of(&trace(3))).unwrap();
     assert_eq!(
         (stored.kept.clone(), stored.decode().len()),
-        (Kept::NoPolicy, 2)
+        (KeepReason::NoPolicy, 2)
     );
     assert_balanced(&pipeline);
 }
