@@ -1,7 +1,7 @@
 //! One pass over an encoded `ExportTraceServiceRequest`: validates it and finds its spans.
 //!
-//! Nothing is copied or decoded: the result says where things are in the bytes. What passes can
-//! be decoded by prost; what prost refuses does not pass.
+//! Nothing is copied or decoded: the result consists of slices of the request. The scan accepts
+//! exactly the requests that prost can decode.
 
 mod attribute;
 mod resource;
@@ -38,10 +38,10 @@ pub struct InvalidRequest {
 /// Failure to scan a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScanError {
-    /// It cannot be decoded.
+    /// The request cannot be decoded.
     #[error(transparent)]
     Invalid(#[from] InvalidRequest),
-    /// There is no memory for the index of its spans.
+    /// The index of the spans does not fit in memory.
     #[error(transparent)]
     OutOfMemory(#[from] OutOfMemory),
 }
@@ -102,8 +102,8 @@ impl AddAssign for Rejected {
 
 /// The result of a pass, in slices of the request.
 ///
-/// Resources and scopes without a valid span are left out: two bytes of a request make an empty
-/// one, and what is kept of it takes twenty times as much.
+/// Resources and scopes without a valid span are left out, since an empty one has two bytes in a
+/// request and would take twenty times as many here.
 #[derive(Debug)]
 pub(crate) struct Scanned<'a> {
     pub(crate) spans: CountedVec<NewSpan<'a>>,
@@ -131,16 +131,15 @@ struct ScannedScope {
 struct ScannedResource<'a> {
     /// The value of `service.name`.
     service: &'a [u8],
-    /// The value of `k8s.namespace.name`, else of `service.namespace`.
+    /// The value of `k8s.namespace.name`, or else of `service.namespace`.
     namespace: &'a [u8],
     parts: Range<usize>,
 }
 
-/// Reads a request. Its index takes its memory from the share.
+/// Scans a request. The memory for its index is taken from the share.
 ///
 /// # Errors
-/// [`InvalidRequest`] if prost could not decode it either, [`OutOfMemory`] if the index does not
-/// fit.
+/// [`InvalidRequest`] if prost cannot decode the request, [`OutOfMemory`] if the index does not fit.
 pub(crate) fn scan<'a>(request: &'a [u8], share: &mut Share) -> Result<Scanned<'a>, ScanError> {
     let mut pass = Pass {
         scanned: Scanned::new(),
@@ -152,16 +151,14 @@ pub(crate) fn scan<'a>(request: &'a [u8], share: &mut Share) -> Result<Scanned<'
         Err(Stop::OutOfMemory(error)) => Err(error.into()),
         Err(Stop::Invalid(error)) => Err(ScanError::Invalid(InvalidRequest {
             error,
-            // The reader stands behind the outermost field that is invalid, hence "before
-            // byte".
+            // The reader is after the outermost invalid field, hence "before byte".
             at: reader.position(),
             len: request.len(),
         })),
     }
 }
 
-/// Checks an encoded `ExportTraceServiceRequest` as receivers do; returns how many valid spans it
-/// has.
+/// Scans an encoded `ExportTraceServiceRequest` as receivers do; returns the number of valid spans.
 ///
 /// # Errors
 /// [`ScanError`] if it cannot be decoded.
@@ -217,7 +214,7 @@ struct Pass<'a, 's> {
 impl<'a> Pass<'a, '_> {
     fn request(&mut self, reader: &mut Reader<'a>) -> Result<(), Stop> {
         const RESOURCE_SPANS: u32 = key(1, BYTES);
-        // Reserved at once: a list that grows is copied, and takes from the share at each step.
+        // Reserved in advance: a growing list is copied, and takes from the share at each step.
         let expected = reader.rest().len() / TYPICAL_SPAN_BYTES + 1;
         self.scanned.spans.reserve(expected, self.share)?;
         while let Some(key) = reader.key()? {
@@ -308,7 +305,7 @@ impl<'a> Pass<'a, '_> {
     }
 }
 
-/// Keeps the bytes between two spans or scopes as one part.
+/// Adds the bytes between two spans or scopes as a part.
 fn keep_part<'a>(
     parts: &mut CountedVec<&'a [u8]>,
     part: &'a [u8],

@@ -1,16 +1,16 @@
 //! Gathers traces and decides on each once, whole.
 //!
 //! Invariants, each under the sampler's lock:
-//! - A trace that was ever gathered is in the gathering log: waiting, or settled with a note that
-//!   says what was decided. Its spans follow the note. Only a trace that is neither there nor in
-//!   the store is new.
-//! - A new trace gathers if a tail policy is in force. Otherwise it goes to the store at once:
-//!   that is its decision, which a policy that comes later does not undo.
-//! - A trace that waits is decided once, by the table in force at that time, be it empty.
+//! - A trace that was ever gathered is in the gathering log: either waiting, or settled with a note
+//!   that contains the decision, which its late spans follow. Only a trace that is neither there
+//!   nor in the store is new.
+//! - A new trace is gathered if a tail policy is in force. Otherwise it goes to the store at once:
+//!   that is its decision, which a later policy does not undo.
+//! - A waiting trace is decided once, by the table in force at that time, even an empty one.
 //!
-//! So each trace is decided once and whole while its decision is remembered:
-//! [`TailSettings::max_remembered_decisions`] traces, for a minute. A trace that went to the store at once is
-//! known by being there.
+//! So each trace is decided once and whole for as long as its decision is remembered: a minute,
+//! for at most [`TailSettings::max_remembered_decisions`] traces. A trace that went to the store at
+//! once is recognised there.
 
 mod decide;
 mod keep;
@@ -40,7 +40,7 @@ pub(crate) struct TailSampler {
     hasher: IdHasher,
     table: TailTable,
     gathering: Log,
-    /// Arrival times of traces: the total that had begun by each time.
+    /// Arrival times, each with the number of traces that had begun by then.
     arrivals: VecDeque<(Instant, u64)>,
     begun: u64,
     decided: u64,
@@ -80,12 +80,12 @@ impl TailSampler {
         }
     }
 
-    /// The table for all decisions from now on.
+    /// Replaces the table for all later decisions.
     pub(crate) fn set_table(&mut self, table: TailTable) {
         self.table = table;
     }
 
-    /// The traces that wait or were decided lately.
+    /// The traces that wait or were decided recently.
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.gathering.snapshot()
     }
@@ -98,7 +98,7 @@ impl TailSampler {
         }
     }
 
-    /// Accepts a request: appends each span where its trace is, or drops it.
+    /// Accepts a request: appends each span to the log that has its trace, or drops it.
     pub(crate) fn accept(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
         let count = scanned.spans.len() as u64;
         self.totals.received += count + scanned.rejected.total();
@@ -107,8 +107,7 @@ impl TailSampler {
             // A policy that comes within a minute finds these traces in the store, and does not
             // gather them.
             self.last_kept_at_once = Some(now);
-            // Nothing waits and nothing is remembered: the gathering log need not be asked for each
-            // trace.
+            // Nothing waits and nothing is remembered, so the gathering log needs no look-ups.
             if self.gathering.len() == 0 {
                 let note = store.note(&KeepReason::NoPolicy);
                 store.accept(scanned, note, &mut self.totals);
@@ -120,7 +119,7 @@ impl TailSampler {
         if self.begun > begun {
             self.record_arrival(now);
         }
-        // More than have time, so that due traces do not pile up between ticks.
+        // Twice as many as have begun, so that due traces do not pile up between ticks.
         self.decide_due(now, (self.begun - begun) as usize * 2 + 8, store);
         self.decide_early(store);
     }
@@ -129,7 +128,7 @@ impl TailSampler {
         self.begun - self.decided
     }
 
-    /// Decides on the traces whose time has come, at most `max`; says whether there are more.
+    /// Decides on at most `max` traces whose wait is over; returns whether there are more.
     pub(crate) fn decide_due(&mut self, now: Instant, max: usize, store: &mut Writer<'_>) -> bool {
         self.gathering
             .forget(self.settings.max_remembered_decisions, DECISION_RETENTION);
@@ -156,11 +155,11 @@ impl TailSampler {
         false
     }
 
-    /// Decides on at most `max` of all that wait; says whether there are more.
+    /// Decides on at most `max` waiting traces; returns whether there are more.
     pub(crate) fn decide_any(&mut self, max: usize, store: &mut Writer<'_>) -> bool {
         for _ in 0..max {
             if !self.decide_oldest(store) {
-                // All traces that they count are decided.
+                // All traces that the arrival times count are decided.
                 self.arrivals.clear();
                 return false;
             }
@@ -209,7 +208,7 @@ impl TailSampler {
         }
     }
 
-    /// Returns the present or future place of a trace.
+    /// Determines where a trace is, or where a new one belongs.
     #[inline]
     fn locate(
         &self,
@@ -222,7 +221,7 @@ impl TailSampler {
             return match self.gathering.trace(at).map_or(DROPPED, TraceEntry::note) {
                 WAITING => TraceLocation::Gathering(Destination::Known(at)),
                 DROPPED => TraceLocation::Dropped,
-                // It may have been evicted since: then the store refuses the span as late.
+                // The trace may have been evicted since: then the store drops the span as late.
                 kept => TraceLocation::Store(store.destination(id, hash, kept - KEPT)),
             };
         }
@@ -240,7 +239,7 @@ impl TailSampler {
         })
     }
 
-    /// Appends a span where its trace is; returns where that is now.
+    /// Appends a span to its trace; returns the trace's location, or `None` if it was not stored.
     fn append(
         &mut self,
         location: TraceLocation,
@@ -316,7 +315,7 @@ impl TailSampler {
     }
 }
 
-/// The present or future place of a trace.
+/// The log that a trace is in, or that a new trace belongs to.
 #[derive(Clone, Copy, Debug)]
 enum TraceLocation {
     Gathering(Destination),

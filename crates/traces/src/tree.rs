@@ -1,8 +1,9 @@
 //! A trace as a tree: the calls, each span's own time, and the work that makes up the trace's
 //! duration.
 //!
-//! Pure functions from decoded spans to rows in the order in which a waterfall shows them. The spans
-//! are not trusted: parents may be missing or form a cycle, clocks may disagree, IDs may repeat.
+//! Pure functions from decoded spans to rows in the order in which a waterfall shows them. The
+//! spans are not trusted: parents may be missing or form a cycle, clocks may disagree, IDs may
+//! repeat.
 
 mod bottleneck;
 mod build;

@@ -1,4 +1,4 @@
-//! A trace as a list shows it.
+//! Summaries of traces, as lists show them.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::{
     tree::{Member, Position, Row, Tree},
 };
 
-/// The name of the operation that a trace too large to be read is listed under.
+/// The operation name shown for a trace that is too large to be read.
 const TOO_LARGE: &str = "(this trace is too large to be shown)";
 
 /// The traces that match, the newest first. They are read one at a time.
@@ -26,7 +26,7 @@ pub fn summaries(reader: &Reader, search: &Search) -> Result<Vec<TraceSummary>, 
         let summary = match reader.trace(id) {
             Ok(Some(trace)) => summary(&trace),
             Ok(None) => continue,
-            // It is listed nevertheless, so that a search finds its ID.
+            // Listed nevertheless, so that a search finds the trace ID.
             Err(_) => too_large(id),
         };
         let fits = left.checked_sub(summary.encoded_len());

@@ -1,5 +1,5 @@
-//! Metrics, logs and profiles, which every SDK sends unless told otherwise: refused with an
-//! explanation, or accepted and discarded.
+//! Metrics, logs and profiles, which SDKs send by default: refused with an explanation, or accepted
+//! and discarded.
 
 use axum::{
     Router,
@@ -28,7 +28,7 @@ pub(super) fn http_routes() -> Router<Pipeline> {
     Router::new()
         .route("/v1/metrics", over_http(Signal::Metrics))
         .route("/v1/logs", over_http(Signal::Logs))
-        // The signal is in development, and so is its path.
+        // The signal is in development, which is part of the path.
         .route("/v1development/profiles", over_http(Signal::Profiles))
 }
 
@@ -93,8 +93,8 @@ async fn discard(pipeline: &Pipeline, signal: Signal, mut body: Body) -> Result<
 
 fn explanation(signal: Signal) -> String {
     format!(
-        "only traces are received here, not {}: set OTEL_METRICS_EXPORTER and OTEL_LOGS_EXPORTER \
-         to none, send metrics and logs elsewhere, or start the lab with \
+        "this endpoint accepts only traces, not {}; set OTEL_METRICS_EXPORTER and \
+         OTEL_LOGS_EXPORTER to none, send metrics and logs elsewhere, or start the lab with \
          --discard-other-signals",
         signal.name()
     )

@@ -22,7 +22,7 @@ pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> O
         .iter()
         .filter(|(_, span)| span.signature.contains(Signature::ROOT));
     // A trace may have several roots, but gets one decision. The Collector applies the policies of
-    // all (docs/tail-rules.md).
+    // every root (docs/tail-rules.md).
     let Some(root) = roots.min_by_key(|(_, span)| span.start) else {
         // Without a root the service and so the policy are unknown. The Collector keeps such a
         // trace, too.
@@ -66,7 +66,7 @@ fn matches(rule: &Rule, spans: &[Waiting<'_>]) -> bool {
     }
 }
 
-/// From the first start to the last end, in nanoseconds.
+/// The time from the first start to the last end, in nanoseconds.
 fn duration(spans: &[Waiting<'_>]) -> u64 {
     let first = spans.iter().map(|(_, span)| span.start).min();
     let last = spans
@@ -86,9 +86,9 @@ fn has_one((segment, span): Waiting<'_>, matchers: &[AttributeMatcher]) -> bool 
     has
 }
 
-/// `otherwise` is a share of all traces, head and tail together: a head that has let through
-/// fewer leaves nothing to drop. Where the head did not record its probability, it is a
-/// share of what arrived.
+/// Decides on a trace that no rule matches. `otherwise` is a share of all traces, of head and tail
+/// together: if the head already kept fewer, nothing is dropped here. If the head did not record
+/// its probability, `otherwise` is a share of the traces that arrived.
 fn otherwise(
     name: &PolicyName,
     policy: &TailPolicy,
@@ -111,7 +111,7 @@ fn otherwise(
     })
 }
 
-/// The head's decision as the root records it, else as the first span does that has one.
+/// The head's decision as recorded in the root, or else in the first span that has one.
 fn head(root: Waiting<'_>, spans: &[Waiting<'_>]) -> Head {
     let all = std::iter::once(&root).chain(spans);
     all.filter(|(_, span)| span.signature.contains(Signature::TRACE_STATE))

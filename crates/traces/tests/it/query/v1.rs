@@ -136,7 +136,7 @@ async fn the_window_is_in_microseconds() {
 #[case::start("/api/traces", &[("start", "now")], "unable to parse param 'start': strconv.ParseInt: parsing \"now\": invalid syntax")]
 #[case::end("/api/traces", &[("end", "1.5")], "unable to parse param 'end': strconv.ParseInt: parsing \"1.5\": invalid syntax")]
 #[case::limit("/api/traces", &[("limit", "many")], "unable to parse param 'limit': strconv.ParseInt: parsing \"many\": invalid syntax")]
-#[case::no_limit("/api/traces", &[("limit", "0")], "unable to parse param 'limit': it must be between 1 and 20000")]
+#[case::no_limit("/api/traces", &[("limit", "0")], "unable to parse param 'limit': must be between 1 and 20000")]
 #[case::min("/api/traces", &[("minDuration", "5")], "unable to parse param 'minDuration': time: missing unit in duration \"5\"")]
 #[case::max("/api/traces", &[("maxDuration", "soon")], "unable to parse param 'maxDuration': time: invalid duration \"soon\"")]
 #[case::max_below_min("/api/traces", &[("service", "x"), ("minDuration", "2s"), ("maxDuration", "1s")], "'maxDuration' should be greater than 'minDuration'")]

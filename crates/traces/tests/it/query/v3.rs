@@ -100,9 +100,9 @@ async fn each_parameter_narrows_the_search(
 
 #[rstest]
 #[case::window(&[], "query.startTimeMin and query.startTimeMax are required")]
-#[case::time(&[("query.start_time_min", "yesterday"), WINDOW[1]], "malformed parameter query.start_time_min: it must be a time as RFC 3339 has it")]
+#[case::time(&[("query.start_time_min", "yesterday"), WINDOW[1]], "malformed parameter query.start_time_min: must be an RFC 3339 time")]
 #[case::order(&[("query.startTimeMin", "2024-01-01T00:00:00Z"), WINDOW[1]], "query.startTimeMin must be before query.startTimeMax")]
-#[case::depth(&[WINDOW[0], WINDOW[1], ("query.search_depth", "-1")], "malformed parameter query.search_depth: it must be between 1 and 20000")]
+#[case::depth(&[WINDOW[0], WINDOW[1], ("query.search_depth", "-1")], "malformed parameter query.search_depth: must be between 1 and 20000")]
 #[case::duration(&[WINDOW[0], WINDOW[1], ("query.duration_min", "1")], "malformed parameter query.duration_min: time: missing unit")]
 #[case::attributes(&[WINDOW[0], WINDOW[1], ("query.attributes", "x")], "malformed parameter query.attributes: ")]
 #[case::filter(&[WINDOW[0], WINDOW[1], ("query.filter", r#"{"op":"exists"}"#)], "query.filter is not supported")]
