@@ -36,7 +36,7 @@ pub(crate) struct Interned {
     service: u16,
 }
 
-/// Hashes trace ids; shared by all that look up the same ids, so that each is hashed once.
+/// Hashes trace IDs; shared by all that look up the same IDs, so that each is hashed once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct IdHasher(DefaultHashBuilder);
 
@@ -344,8 +344,8 @@ impl Log {
         Ok(())
     }
 
-    /// Drops the oldest sealed segment, if any, with all its traces, and calls `on_evicted` with the
-    /// hash of each trace ID.
+    /// Drops the oldest sealed segment, if any, with all its traces, and calls `on_evicted` with
+    /// the hash of each trace ID.
     pub(crate) fn evict_oldest(&mut self, mut on_evicted: impl FnMut(u64)) -> Option<Evicted> {
         let slot = *self.order.front()?;
         // The segment stays in its slot during this, since the table's pointers refer to it.

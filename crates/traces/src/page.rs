@@ -1,5 +1,5 @@
-//! The page: searching for traces, and a trace as a waterfall. Rendered here, complete without
-//! scripts; everything that came from outside is escaped.
+//! The web page: a search for traces, and a trace as a waterfall. It is rendered on the server and
+//! needs no scripts; all text from spans and requests is escaped.
 
 mod details;
 mod filter;
@@ -32,7 +32,7 @@ use filter::Filter;
 use layout::Site;
 use palette::Palette;
 
-/// The resources that the browser may load: our own style sheet and icon.
+/// Allows the browser to load only the page's own style sheet and icon.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -128,7 +128,7 @@ fn invalid_id(site: &Site, id: &str, error: &InvalidTraceId) -> Response {
     (StatusCode::BAD_REQUEST, page).into_response()
 }
 
-/// Renders within the bounds on queries: a page may decode many spans.
+/// Renders a page within the bounds on queries, since a page may decode many spans.
 async fn render_page(
     queries: &Queries,
     page: impl FnOnce(&Reader) -> (StatusCode, Html<String>) + Send + 'static,
@@ -145,7 +145,7 @@ async fn render_page(
     })
 }
 
-/// Adds the headers that keep a browser from doing more than showing the page.
+/// Adds the headers that restrict what a browser does with the page.
 async fn add_security_headers(request: Request, next: Next) -> Response {
     const HEADERS: [(HeaderName, &str); 6] = [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),

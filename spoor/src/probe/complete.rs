@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::traces::spans::span;
 
-    /// Of service-a or service-b: an id, and that of the parent (0: none).
+    /// Of service-a or service-b: an ID, and that of the parent (0: none).
     fn trace(spans: &[(&str, u8, u8)]) -> Vec<Member> {
         let batch = |&(service, id, parent)| span(service, "", id, parent, 0, 0);
         members(spans.iter().map(batch).collect())

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::{
 
 const MS: u64 = 1_000_000;
 
-/// A span by itself, as its service sends it: id and parent (0: none) are one byte repeated, start
+/// A span by itself, as its service sends it: ID and parent (0: none) are one byte repeated, start
 /// and end are in milliseconds. Its trace is always the same.
 pub(crate) fn span(
     service: &str,

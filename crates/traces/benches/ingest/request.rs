@@ -1,4 +1,4 @@
-//! A request of typical spans, whose trace ids can be made fresh in place.
+//! A request of typical spans, whose trace IDs can be made fresh in place.
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
@@ -69,11 +69,11 @@ impl Request {
         }
     }
 
-    /// The request with ids and times that it never had before.
+    /// The request with IDs and times that it never had before.
     pub fn fresh(&mut self) -> &[u8] {
         for (id, start) in &self.spans {
             let trace = self.sent / self.spans_in_trace + 1;
-            // Spread as random ids are.
+            // Spread as random IDs are.
             let low = trace.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             self.body[*id..*id + 8].copy_from_slice(&trace.to_be_bytes());
             self.body[*id + 8..*id + 16].copy_from_slice(&low.to_be_bytes());

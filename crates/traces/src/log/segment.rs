@@ -95,8 +95,8 @@ impl TraceEntry {
         SpanAt::from_bits(self.last.load(Ordering::Relaxed))
     }
 
-    /// Adds a span; returns the one before it. Only the log's writer, of which there is one, may call
-    /// this.
+    /// Adds a span; returns the one before it. Only the log's writer, of which there is one, may
+    /// call this.
     pub(crate) fn link(&self, span: SpanAt, start: u64) -> Option<SpanAt> {
         let previous = self.last();
         self.last.store(span.to_bits(), Ordering::Relaxed);

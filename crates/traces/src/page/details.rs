@@ -32,7 +32,7 @@ pub fn details(site: &Site, tree: &Tree, row: &Row) -> Markup {
                 div { dt { "Self time" } dd { (text::duration(row.self_time)) } }
                 div { dt { "On critical path" } dd { (text::duration(row.critical_time())) } }
                 @if !member.kind().is_empty() { div { dt { "Kind" } dd { (member.kind()) } } }
-                div { dt { "Span id" } dd { code { (value::hex(&span.span_id)) } } }
+                div { dt { "Span ID" } dd { code { (value::hex(&span.span_id)) } } }
             }
             (attributes("Attributes", &span.attributes))
             (events(tree, &span.events))
@@ -48,7 +48,7 @@ pub fn details(site: &Site, tree: &Tree, row: &Row) -> Markup {
     }
 }
 
-/// The fragment of the URL that shows a row's details.
+/// The URL fragment of a row's details.
 pub fn anchor(row: &Row) -> String {
     format!("span-{}", value::hex(&row.member.span.span_id))
 }
@@ -58,8 +58,8 @@ fn notes(tree: &Tree, row: &Row) -> Markup {
     let member = &row.member;
     let parent = row.parent.and_then(|parent| tree.rows().get(parent));
     let parent = parent.map(|row| &row.member);
-    let early = parent.is_some_and(|parent| member.start() < parent.start());
-    let backwards = member.span.end_time_unix_nano < member.span.start_time_unix_nano;
+    let is_early = parent.is_some_and(|parent| member.start() < parent.start());
+    let is_negative = member.span.end_time_unix_nano < member.span.start_time_unix_nano;
     html! {
         @if member.is_error() {
             p .note .error {
@@ -76,11 +76,11 @@ fn notes(tree: &Tree, row: &Row) -> Markup {
             }
         }
         @if row.position == Position::Cycle {
-            p .note { "Its parents lead back to itself, so it is shown as a root." }
+            p .note { "It is its own ancestor, so it is shown as a root." }
         }
-        @if early { p .note { "It starts before its parent, by the same clock." } }
+        @if is_early { p .note { "It starts before its parent, by the same clock." } }
         @for warning in member.warnings() { p .note { (text::cut(warning, MAX_VALUE_CHARACTERS)) } }
-        @if backwards { p .note { "It was reported to end before it starts." } }
+        @if is_negative { p .note { "Its reported end is before its start." } }
     }
 }
 
@@ -156,7 +156,7 @@ fn linked_span(site: &Site, link: &Link) -> Markup {
     let id = <[u8; 16]>::try_from(link.trace_id.as_slice()).map(TraceId::from_bytes);
     html! {
         @if value::is_zero(&link.trace_id) {
-            "A link that names no trace"
+            "A link without a trace ID"
         } @else {
             @if let Ok(id) = id {
                 "Trace " a href=(site.link(&format!("trace/{id}"))) { code { (id) } }
@@ -171,7 +171,7 @@ fn linked_span(site: &Site, link: &Link) -> Markup {
 fn left_out(total: usize) -> Markup {
     html! {
         @if total > MAX_LISTED {
-            p .cut { (text::grouped(total - MAX_LISTED)) " more are left out; the JSON has them all." }
+            p .cut { (text::grouped(total - MAX_LISTED)) " more are not shown; the JSON has all of them." }
         }
     }
 }

@@ -1,10 +1,10 @@
-//! A trace that a search found.
+//! A trace in a list of search results.
 
 use std::time::Duration;
 
 use crate::{KeepReason, StoredTrace, TraceId, tree::Tree};
 
-/// A trace as the list of results shows it.
+/// The properties of a trace that the list shows.
 #[derive(Clone, Debug)]
 pub struct ListItem {
     pub id: TraceId,
@@ -37,7 +37,7 @@ impl ListItem {
     }
 }
 
-/// The name of an operation, which a service may leave empty.
+/// The name of an operation, or a placeholder if it is empty.
 pub fn display_name(operation: &str) -> &str {
     match operation {
         "" => "(no name)",

@@ -44,7 +44,7 @@ pub fn results(site: &Site, filter: &Filter, reader: &Reader, palette: &Palette)
         }
     }
     if found.is_empty() && too_large.is_empty() {
-        return nothing(site, filter, store);
+        return no_results(site, filter, store);
     }
     if filter.longest_first {
         found.sort_by_key(|trace| std::cmp::Reverse(trace.duration));
@@ -120,12 +120,12 @@ fn result(site: &Site, trace: &ListItem, palette: &Palette, longest: Duration, n
     }
 }
 
-fn nothing(site: &Site, filter: &Filter, store: &TraceStore) -> Markup {
+fn no_results(site: &Site, filter: &Filter, store: &TraceStore) -> Markup {
     if store.is_empty() {
         return html! {
             section .notice {
                 h1 { "No traces yet" }
-                p { "Spoor listens, but no span has come in. Make one:" }
+                p { "Spoor has not received any spans yet. To send some:" }
                 ul {
                     li {
                         "In the lab, call the edge: " code { "curl http://127.0.0.1:8080/" }
@@ -136,11 +136,11 @@ fn nothing(site: &Site, filter: &Filter, store: &TraceStore) -> Markup {
                         code { "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317" } "."
                     }
                     li {
-                        "Requests but no traces? The sampling rate may be low: "
+                        "If requests leave no traces, the sampling rate may be low: "
                         code { "spoor get policies" } "."
                     }
                 }
-                p { a .button href=(site.link("")) { "Look again" } }
+                p { a .button href=(site.link("")) { "Search again" } }
             }
         };
     }
@@ -161,10 +161,10 @@ fn nothing(site: &Site, filter: &Filter, store: &TraceStore) -> Markup {
                     li { "Tags match one span exactly: " code { "error=true" } "." }
                 }
                 @if filter.search.duration_min.is_some() || filter.search.duration_max.is_some() {
-                    li { "Durations are of a single span, not of the trace." }
+                    li { "Durations apply to a single span, not to the trace." }
                 }
             }
-            @if filter.narrows() {
+            @if filter.is_restrictive() {
                 p { a .button href=(site.link("")) { "Show all traces" } }
             }
         }

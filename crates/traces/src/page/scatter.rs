@@ -1,4 +1,4 @@
-//! The results as points: duration over start time.
+//! The results as a scatter plot: duration over start time.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::query::parameters::nanos;
 
-/// The plot; nothing for fewer than two traces.
+/// The plot; empty for fewer than two traces.
 pub fn scatter(site: &Site, found: &[ListItem]) -> Markup {
     if found.len() < 2 {
         return html! {};
@@ -45,7 +45,7 @@ pub fn scatter(site: &Site, found: &[ListItem]) -> Markup {
 }
 
 fn point(site: &Site, trace: &ListItem, first: u64, last: u64, top: u64) -> Markup {
-    // A margin on each side keeps whole points in the picture.
+    // A margin on each side, so that no point is cut off.
     let across = match last - first {
         0 => 50.0,
         range => 2.0 + 0.96 * text::percent_along(trace.start - first, range),

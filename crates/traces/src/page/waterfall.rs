@@ -12,9 +12,9 @@ use crate::{
 
 /// The most spans on one page.
 const MAX_ROWS: usize = 1_000;
-/// A page that has grown to this many bytes shows no more details.
+/// The size in bytes from which on a page shows no more details.
 const MAX_PAGE_BYTES: usize = 4 << 20;
-/// Spans deeper than this are indented no further.
+/// The deepest level that is indented.
 const MAX_INDENT: usize = 16;
 
 /// The input of a waterfall.
@@ -55,7 +55,7 @@ pub fn waterfall(frame: &Frame<'_>) -> Markup {
             let row = item(
                 frame,
                 row,
-                // Rows of a bottleneck come from top to bottom, and so are sorted.
+                // The rows of a bottleneck are sorted.
                 slowest.binary_search(&index).is_ok(),
                 with_details,
             );
@@ -71,8 +71,8 @@ pub fn waterfall(frame: &Frame<'_>) -> Markup {
             ol .rows { @for row in shown { (row) } }
             @if size >= MAX_PAGE_BYTES {
                 p .cut {
-                    "The details of further spans are left out, since this page is already large; "
-                    "the JSON has them all."
+                    "The details of the remaining spans are not shown, since this page is already large; "
+                    "the JSON has all of them."
                 }
             }
             (pages(frame, from, next))
@@ -142,14 +142,15 @@ fn item(frame: &Frame<'_>, row: &Row, slowest: bool, with_details: bool) -> Mark
                 @if with_details {
                     (details::details(frame.site, frame.tree, row))
                 } @else {
-                    p .cut { "Left out, since this page is already large; see the JSON." }
+                    p .cut { "Not shown, since this page is already large; see the JSON." }
                 }
             }
         }
     }
 }
 
-/// The operation and its service, cut where the column is too narrow. The title has them in full.
+/// The operation and its service, which CSS truncates in a narrow column. The title has both in
+/// full.
 fn label(member: &Member) -> Markup {
     let operation = text::cut(display_name(&member.span.name), 240);
     let service = text::cut(member.service(), 60);
@@ -179,7 +180,7 @@ fn bar(tree: &Tree, row: &Row, class: &str) -> Markup {
     let at = |time: u64| text::percent_along(time - tree.start(), total);
     let (start, end) = (at(row.member.start()), at(row.member.end()));
     let width = (end - start).max(0.25);
-    // The label stands where there is room: after the bar, before it, or in it.
+    // The label is placed where there is room: after the bar, before it, or in it.
     let (label_x, shift, anchor, inside) = match (start, end) {
         (_, end) if end < 82.0 => (end.max(start + width), 6, "start", ""),
         (start, _) if start > 18.0 => (start, -6, "end", ""),

@@ -182,7 +182,7 @@ impl Reader {
         &self.store
     }
 
-    /// The ids of the traces that match, the newest first.
+    /// The IDs of the traces that match, the newest first.
     pub(crate) fn find(&self, search: &Search) -> Vec<TraceId> {
         let proceed = || !self.cancelled.is_cancelled();
         self.store.find_while(search, &proceed)
@@ -227,7 +227,8 @@ impl Reader {
             return Ok(None);
         }
         let too_large = || TraceQueryError::TraceTooLarge(id);
-        // Two bounds: few stored bytes may become many once decoded, such as a million empty events.
+        // Two bounds: few stored bytes may become many once decoded, such as a million empty
+        // events.
         let found = self.store.trace_within(id, MAX_TRACE_BYTES);
         let Some(trace) = found.map_err(|_| too_large())? else {
             return Ok(None);

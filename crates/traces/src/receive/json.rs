@@ -4,7 +4,8 @@
 //! field has one name, in lowerCamelCase. A name in snake_case is unknown, and unknown fields are
 //! ignored. The response mentions some of them: see [`Ignored`].
 //!
-//! Sources: OTLP specification 1.9, "JSON Protobuf Encoding"; <https://protobuf.dev/programming-guides/json/>.
+//! Sources: OTLP specification 1.9, "JSON Protobuf Encoding";
+//! <https://protobuf.dev/programming-guides/json/>.
 
 mod field;
 mod ignored;

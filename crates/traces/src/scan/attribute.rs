@@ -146,7 +146,8 @@ fn each<'a>(
     Ok(())
 }
 
-/// The bits of an attribute, its texts hashed, in a signature; none if the value cannot be compared.
+/// The bits of an attribute, its texts hashed, in a signature; none if the value cannot be
+/// compared.
 #[inline]
 pub(super) fn signature_of(name: u64, value: Value<u64>) -> Signature {
     let value = match value {

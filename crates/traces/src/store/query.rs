@@ -1,4 +1,4 @@
-//! Finds traces: columns first, bytes last.
+//! Search: filters spans by their columns first, and reads their bytes last.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::{
     span::Signature,
 };
 
-/// The ids of the traces that match, the newest first.
+/// The IDs of the traces that match, the newest first.
 pub(super) fn find(
     snapshot: &Snapshot,
     search: &Search,
@@ -26,9 +26,9 @@ pub(super) fn find(
         limit: search.limit,
         traces: BTreeMap::new(),
     };
-    // Checks once per segment, which usually has a megabyte, whether the client is still there.
+    // Checks for a disconnected client once per segment, which is usually a megabyte.
     for segment in snapshot.newest_first().take_while(|_| proceed()) {
-        // A trace starts no later than any of its spans: none that is here can be newer.
+        // A trace starts no later than its spans, so no trace in this segment can be newer.
         if found.is_newer_than(segment.latest_start) {
             continue;
         }
@@ -44,7 +44,7 @@ pub(super) fn find(
             let Some((serial, trace)) = snapshot.trace_of(segment, span) else {
                 continue;
             };
-            // The pointer tells apart traces that started at the same time.
+            // The pointer distinguishes traces that started at the same time.
             let key = (trace.start(), serial, span.trace.index());
             // The bytes come last: decoding attributes costs more than all columns together.
             if !found.accepts(key) || !segment_query.has_attributes(span) {
@@ -56,7 +56,7 @@ pub(super) fn find(
     found.traces.into_values().rev().collect()
 }
 
-/// The indices of a service among a segment's.
+/// The indices of a service in a segment.
 pub(super) fn services_named(segment: &Segment, service: &str) -> Vec<u16> {
     let names = segment.services.iter().enumerate();
     let named = names.filter(|(_, name)| name.of(&segment.bytes) == service.as_bytes());
@@ -96,7 +96,7 @@ impl NewestTraces {
     }
 }
 
-/// A search, prepared.
+/// A search, prepared for matching.
 struct Query<'a> {
     search: &'a Search,
     duration: std::ops::RangeInclusive<u64>,
@@ -136,7 +136,7 @@ impl<'a> Query<'a> {
                     let mut signatures = matcher.signatures();
                     match (key, value) {
                         (STATUS_CODE, "ERROR") => signatures.push(Signature::ERROR),
-                        // No column says so: each span has to be looked at.
+                        // No column has this, so the bytes of each span are read.
                         (STATUS_CODE, _) => signatures.push(Signature::default()),
                         _ => {}
                     }
@@ -155,14 +155,14 @@ const STATUS_CODE: &str = "otel.status_code";
 struct SegmentQuery<'a> {
     query: &'a Query<'a>,
     segment: &'a Segment,
-    /// One flag for each operation: a match may have it. Empty if it may have any.
+    /// For each operation, whether a match may have it. Empty if any operation matches.
     operations: Vec<bool>,
     /// For each attribute, for each source, whether its resource or scope has it.
     resources: Vec<Vec<bool>>,
 }
 
 impl<'a> SegmentQuery<'a> {
-    /// None if nothing in the segment can match.
+    /// Returns `None` if nothing in the segment can match.
     fn new(query: &'a Query<'a>, segment: &'a Segment) -> Option<Self> {
         let search = query.search;
         let mut operations = Vec::new();
@@ -174,7 +174,7 @@ impl<'a> SegmentQuery<'a> {
             if services.as_ref().is_some_and(Vec::is_empty) {
                 return None;
             }
-            let may = segment.operations.iter().map(|operation| {
+            let flags = segment.operations.iter().map(|operation| {
                 services
                     .as_ref()
                     .is_none_or(|services| services.contains(&operation.service))
@@ -186,7 +186,7 @@ impl<'a> SegmentQuery<'a> {
                         .as_ref()
                         .is_none_or(|name| operation.name.of(&segment.bytes) == name.as_bytes())
             });
-            operations.extend(may);
+            operations.extend(flags);
             if !operations.contains(&true) {
                 return None;
             }
@@ -252,7 +252,7 @@ impl<'a> SegmentQuery<'a> {
     fn is_of_resource(&self, attribute: usize, span: &SpanEntry) -> bool {
         let sources = self.resources.get(attribute);
         sources
-            .and_then(|of| of.get(usize::from(span.source)))
+            .and_then(|flags| flags.get(usize::from(span.source)))
             .is_some_and(|has| *has)
     }
 }

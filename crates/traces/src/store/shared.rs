@@ -29,7 +29,7 @@ impl Shared {
         }
     }
 
-    /// The memory that it takes.
+    /// The memory in use, in bytes.
     pub(super) fn allocated(&self) -> usize {
         self.log.allocated() + self.evicted_ids.allocated()
     }

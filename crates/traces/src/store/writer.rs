@@ -1,4 +1,4 @@
-//! Adds to a store.
+//! Writing to a store.
 
 use parking_lot::RwLockWriteGuard;
 
@@ -11,11 +11,11 @@ use crate::{
     totals::NotStored,
 };
 
-/// Spans of one request that are stored before the bound is enforced again. Each takes about a
-/// hundred bytes beside its own, so that the store exceeds its bound by 2 MiB and these spans.
+/// The spans of one request that are stored between two evictions. Each takes about a hundred bytes
+/// in addition to its encoding, so the store exceeds its bound by at most 2 MiB and these spans.
 pub(crate) const SPANS_BETWEEN_EVICTIONS: usize = 1 << 14;
 
-/// Adds to the store, and keeps it within its bound.
+/// Writes to the store, and evicts traces to keep it within its bound.
 pub(crate) struct Writer<'a> {
     shared: RwLockWriteGuard<'a, Shared>,
     hasher: &'a IdHasher,
@@ -26,7 +26,7 @@ impl<'a> Writer<'a> {
         Self { shared, hasher }
     }
 
-    /// The number of a reason to keep a trace.
+    /// The number of a reason, with which traces are annotated.
     pub(crate) fn note(&mut self, kept: &KeepReason) -> u32 {
         if let Some(number) = self.shared.reason_numbers.get(kept) {
             return *number;
@@ -43,7 +43,7 @@ impl<'a> Writer<'a> {
         self.shared.log.find(id, hash)
     }
 
-    /// The trace of this id, or a new one with this note.
+    /// The trace of this ID, or a new one with this note.
     #[inline]
     pub(crate) fn destination(&self, id: TraceId, hash: u64, note: u32) -> Destination {
         match self.find(id, hash) {
@@ -60,7 +60,7 @@ impl<'a> Writer<'a> {
         source: &NewSource<'_>,
         interned: &mut Interned,
     ) -> Result<TraceAt, NotStored> {
-        // A trace that is there has not been evicted.
+        // A known trace has not been evicted.
         if let Destination::New { hash, .. } = to
             && self.shared.evicted_ids.contains(hash)
         {
@@ -106,7 +106,7 @@ impl<'a> Writer<'a> {
         let shared = &mut *self.shared;
         while shared.allocated() > shared.max_bytes {
             let remember = |hash| shared.evicted_ids.remember(hash);
-            // Only the active segment is left, which cannot go.
+            // Only the active segment is left, which cannot be evicted.
             let Some(evicted) = shared.log.evict_oldest(remember) else {
                 break;
             };

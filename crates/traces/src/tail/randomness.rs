@@ -55,10 +55,10 @@ impl Head {
 
     /// The 56 bits that determine whether a trace is in the share.
     ///
-    /// A head with a threshold above 0 decided by the bits of the ID, so the same bits are used here
-    /// for the share to be one of all traces. A head that kept everything used no bits of the ID,
-    /// and a head without a threshold may have kept a biased selection of IDs: the bits are then
-    /// used only if they are known to be random, which sequential IDs are not.
+    /// A head with a threshold above 0 decided by the bits of the ID, so the same bits are used
+    /// here for the share to be one of all traces. A head that kept everything used no bits of the
+    /// ID, and a head without a threshold may have kept a biased selection of IDs: the bits are
+    /// then used only if they are known to be random, which sequential IDs are not.
     pub(super) fn randomness_of(&self, id: TraceId) -> u64 {
         match (self.randomness, self.threshold) {
             (Some(explicit), _) => explicit,
@@ -172,7 +172,7 @@ mod tests {
             let bucket = (u128::from(randomness) * BUCKETS as u128) >> 56;
             buckets[bucket as usize] += 1;
         }
-        // 1 % of the ids each: 1,000, standard deviation 31.5.
+        // 1 % of the IDs each: 1,000, standard deviation 31.5.
         let expected = f64::from(IDS) / BUCKETS as f64;
         let deviation = |count: &u32| (f64::from(*count) - expected).powi(2) / expected;
         let chi_squared: f64 = buckets.iter().map(deviation).sum();

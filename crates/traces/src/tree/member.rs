@@ -81,7 +81,7 @@ impl Member {
         warnings::of(&self.span)
     }
 
-    /// Its parent's id; none for a root, whose parent id is empty or zero.
+    /// Its parent's ID; none for a root, whose parent ID is empty or zero.
     #[must_use]
     pub fn parent_id(&self) -> Option<&[u8]> {
         let id = self.span.parent_span_id.as_slice();
@@ -117,7 +117,7 @@ pub fn members(batches: Vec<ResourceSpans>) -> Vec<Member> {
                     .iter()
                     .filter_map(|index| members.get(*index))
                     .any(|earlier| earlier.span == span && earlier.resource == resource);
-                // Bounded, so that a trace of one id a million times costs no quadratic time.
+                // Bounded, so that a trace of one ID a million times costs no quadratic time.
                 if is_repeat {
                     continue;
                 }

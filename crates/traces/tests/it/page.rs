@@ -216,10 +216,10 @@ async fn odd_trees_are_shown_with_a_word_on_why() {
     insert(&store, vec![batch("service", spans)]);
     let page = page_of(&store, TRACE).await;
     for expected in [
-        "Its parents lead back to itself",
+        "It is its own ancestor",
         "Its parent <code>0000000000000009</code> is not in this trace",
         "timestamps were adjusted by",
-        "It was reported to end before it starts",
+        "Its reported end is before its start",
         "(no name)",
     ] {
         assert!(page.contains(expected), "{expected} is missing");
@@ -281,7 +281,7 @@ async fn long_names_and_values_are_cut() {
         assert!(page.len() < 60_000, "{path}: {}", page.len());
     }
     let page = page_of(&store, TRACE).await;
-    assert!(page.contains("99,000 more bytes") && page.contains("201 more are left out"));
+    assert!(page.contains("99,000 more bytes") && page.contains("201 more are not shown"));
 }
 
 #[tokio::test]
@@ -317,5 +317,5 @@ async fn large_spans_leave_details_out() {
     let page = page_of(&store, TRACE).await;
     assert!(page.len() < 6 << 20);
     assert_eq!(page.matches("<summary>").count(), 300);
-    assert!(page.contains("The details of further spans are left out"));
+    assert!(page.contains("The details of the remaining spans are not shown"));
 }

@@ -90,7 +90,7 @@ fn id_of(span: &Span) -> TraceId {
     TraceId::from_bytes(span.trace_id.clone().try_into().unwrap())
 }
 
-/// A trace with these low 64 bits in its id.
+/// A trace with these low 64 bits in its ID.
 fn trace(low: u64) -> Span {
     span(low, 1, 0, "GET /", 1_000, 1_100)
 }
@@ -226,7 +226,7 @@ async fn a_rule_finds_a_resource_attribute() {
     assert_eq!(pipeline.store().len(), 1);
 }
 
-/// Without a threshold the ids may be those of a head that keeps the half with the larger ones.
+/// Without a threshold the IDs may be those of a head that keeps the half with the larger ones.
 #[tokio::test]
 async fn otherwise_without_head_is_a_share() {
     let (pipeline, _) = start(patient());

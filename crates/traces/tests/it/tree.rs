@@ -262,7 +262,7 @@ fn a_second_correction_changes_nothing() {
     assert_eq!(batches, once);
 }
 
-/// The same span ids in two traces are different spans.
+/// The same span IDs in two traces are different spans.
 #[test]
 fn traces_are_corrected_apart() {
     let mut batches = vec![

@@ -17,13 +17,13 @@ use crate::{
 
 /// The default limit of a search, in traces.
 const DEFAULT_LIMIT: usize = 100;
-/// The most trace ids in one request.
+/// The most trace IDs in one request.
 const MAX_IDS: usize = 1_000;
 /// The lookback of a search without a start.
 const DEFAULT_LOOKBACK: Duration = Duration::from_secs(2 * DAY.as_secs());
 
-/// Reads the parameters of a request: the trace IDs in it, or else the search, and whether to return
-/// traces as they are stored.
+/// Reads the parameters of a request: the trace IDs in it, or else the search, and whether to
+/// return traces as they are stored.
 ///
 /// # Errors
 /// A message that names the parameter and what is wrong with it.

@@ -35,8 +35,8 @@ impl Output {
         self.0.extend_from_slice(value);
     }
 
-    /// Writes a nested message. Its length is known only afterwards, so one byte is reserved for it,
-    /// and the content moves if that is not enough.
+    /// Writes a nested message. Its length is known only afterwards, so one byte is reserved for
+    /// it, and the content moves if that is not enough.
     pub(super) fn nested<E>(
         &mut self,
         field: u32,

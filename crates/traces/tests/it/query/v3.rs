@@ -316,6 +316,6 @@ async fn operations_of_no_service_are_none() {
 async fn an_empty_link_is_no_link_on_the_page() {
     let server = Server::start(&odd()).await;
     let (_, page) = server.text("/trace/5b8efff7980381030000000000000001").await;
-    assert!(page.contains("A link that names no trace"));
+    assert!(page.contains("A link without a trace ID"));
     assert!(!page.contains("trace/00000000000000000000000000000000"));
 }
