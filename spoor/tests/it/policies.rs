@@ -9,27 +9,27 @@ async fn policy_is_in_force_until_deleted() {
     let lab = Lab::start().await;
     assert_eq!(lab.requests(5).await, 5);
 
-    let said = lab.apply(&policy("service-a", "0%")).await;
+    let output = lab.apply(&policy("service-a", "0%")).await;
     assert!(
-        said.contains("samplingpolicy.spoor.dev/service-a created"),
-        "{said}"
+        output.contains("samplingpolicy.spoor.dev/service-a created"),
+        "{output}"
     );
     assert!(
-        said.contains("Converged in ") && said.contains("(1 instance)"),
-        "{said}"
+        output.contains("Converged in ") && output.contains("(1 instance)"),
+        "{output}"
     );
     assert_eq!(lab.requests(20).await, 0);
 
-    let said = lab.apply(&policy("service-a", "100%")).await;
-    assert!(said.contains("service-a configured"), "{said}");
+    let output = lab.apply(&policy("service-a", "100%")).await;
+    assert!(output.contains("service-a configured"), "{output}");
     assert_eq!(lab.requests(20).await, 20);
-    let said = lab.apply(&policy("service-a", "100%")).await;
-    assert!(said.contains("service-a unchanged"), "{said}");
+    let output = lab.apply(&policy("service-a", "100%")).await;
+    assert!(output.contains("service-a unchanged"), "{output}");
 
     lab.apply(&policy("service-a", "0%")).await;
-    let said = lab.ok(&["delete", "service-a", "--wait"]).await;
-    assert!(said.contains("service-a deleted"), "{said}");
-    assert!(said.contains("(1 instance)"), "{said}");
+    let output = lab.ok(&["delete", "service-a", "--wait"]).await;
+    assert!(output.contains("service-a deleted"), "{output}");
+    assert!(output.contains("(1 instance)"), "{output}");
     assert_eq!(lab.requests(5).await, 5);
     let again = lab.spoor(&["delete", "service-a"]).await;
     assert_eq!(again.code, Some(1));
@@ -94,10 +94,10 @@ async fn get_and_describe_show_the_status() {
     );
 
     let yaml = lab.ok(&["get", "policy", "service-a", "-o", "yaml"]).await;
-    let said = succeeded(lab.spoor_given(&yaml, &["apply", "-f", "-"]).await);
+    let output = succeeded(lab.spoor_given(&yaml, &["apply", "-f", "-"]).await);
     assert!(
-        said.contains("unchanged"),
-        "what is shown can be applied: {said}"
+        output.contains("unchanged"),
+        "what is shown can be applied: {output}"
     );
     let described = lab.ok(&["describe", "service-a"]).await;
     assert!(
@@ -186,12 +186,12 @@ async fn waiting_again_reports_instances() {
 #[tokio::test]
 async fn override_expires() {
     let lab = Lab::start().await;
-    let said = lab
+    let output = lab
         .ok(&["override", "service-a", "0%", "--for", "1500ms", "--wait"])
         .await;
     assert!(
-        said.contains("override-service-a created") && said.contains("Converged"),
-        "{said}"
+        output.contains("override-service-a created") && output.contains("Converged"),
+        "{output}"
     );
     assert!(!lab.request().await);
     eventually("sampled again", || lab.request(), |sampled| *sampled).await;
@@ -336,21 +336,29 @@ async fn restart_keeps_policies_and_their_age() {
             .await,
     );
     assert_eq!(before, after);
-    eventually("the policy holds", || lab.request(), |sampled| !sampled).await;
+    eventually(
+        "the policy is in force",
+        || lab.request(),
+        |sampled| !sampled,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn applies_a_folder_of_samples() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/samples/policies/");
-    let said = lab.spoor(&["apply", "-f", samples]).await;
-    assert_eq!(said.code, Some(0), "{said:?}");
+    let output = lab.spoor(&["apply", "-f", samples]).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
     let warns_of_heads = |line: &&str| line.contains("tail rules see only");
-    let warned = said.stderr.lines().filter(warns_of_heads).count();
-    assert_eq!(warned, 2, "once for each policy with tail rules: {said:?}");
+    let warned = output.stderr.lines().filter(warns_of_heads).count();
+    assert_eq!(
+        warned, 2,
+        "once for each policy with tail rules: {output:?}"
+    );
     // Another sample keeps all of this operation.
     let except = r#"1% by "service-a" at service-a (except "GET /")"#;
-    assert!(said.stderr.contains(except), "{said:?}");
+    assert!(output.stderr.contains(except), "{output:?}");
     let applied = lab.json(&["get", "policies", "-o", "json"]).await;
     let applied = applied["items"].as_array().unwrap();
     assert!(applied.len() >= 9, "{applied:?}");
@@ -378,16 +386,16 @@ async fn applies_a_list_from_kubectl() {
     let list = list.to_string();
     let difference = lab.spoor_given(&list, &["diff", "-f", "-"]).await;
     assert_eq!(difference.code, Some(1), "{difference:?}");
-    let said = lab.ok_given(&list, &["apply", "-f", "-"]).await;
-    for said in [difference.stdout, said] {
+    let output = lab.ok_given(&list, &["apply", "-f", "-"]).await;
+    for output in [difference.stdout, output] {
         assert!(
-            said.contains("service-a") && said.contains("service-b"),
-            "{said}"
+            output.contains("service-a") && output.contains("service-b"),
+            "{output}"
         );
     }
     let own = lab.ok(&["get", "policies", "-o", "yaml"]).await;
-    let said = lab.ok_given(&own, &["apply", "-f", "-"]).await;
-    assert_eq!(said.matches(" unchanged").count(), 2, "{said}");
+    let output = lab.ok_given(&own, &["apply", "-f", "-"]).await;
+    assert_eq!(output.matches(" unchanged").count(), 2, "{output}");
     lab.ok_given(&own, &["delete", "-f", "-"]).await;
     let left = lab.json(&["get", "policies", "-o", "json"]).await;
     assert_eq!(left["items"], serde_json::json!([]));
