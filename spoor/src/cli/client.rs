@@ -11,7 +11,7 @@ use spoor_lab::wire::{
     Problem, ServiceStatus, Status,
 };
 
-/// Timeout of a request that the lab answers at once.
+/// The timeout of a request to which the lab responds immediately.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most policies named in one query. With more, the URL could become longer than HTTP
@@ -165,7 +165,7 @@ impl LabClient {
 
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
         let lab = self.lab.clone();
-        // The one failure that a user can mend alone: everything else shows its cause.
+        // The one failure with a known fix; all others show their cause.
         let failed = |source: reqwest::Error| match source.is_connect() {
             true => ClientError::NotRunning(lab.clone()),
             false => ClientError::Request {
@@ -188,7 +188,7 @@ impl LabClient {
         })
     }
 
-    /// True if a lab responds at the address.
+    /// Returns whether a lab responds at the address.
     pub(super) async fn is_lab(&self) -> bool {
         match self.request(Method::GET, "v1/status").send().await {
             Ok(response) => response.json::<Status>().await.is_ok(),

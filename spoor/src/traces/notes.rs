@@ -20,7 +20,7 @@ pub(super) fn of(tree: &Tree, row: &Row) -> Vec<String> {
     if !member.status_message().is_empty() {
         lines.push(format!("status: {}", short(member.status_message())));
     }
-    // That of the others is the same, except where a service adds to it.
+    // Only the root's, since that of other spans is the same unless a service adds to it.
     if row.depth == 0 && !member.span.trace_state.is_empty() {
         lines.push(format!("tracestate: {}", short(&member.span.trace_state)));
     }

@@ -1,4 +1,4 @@
-//! Spans as tests need them.
+//! Spans for tests.
 
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, KeyValue, any_value::Value},

@@ -1,4 +1,4 @@
-//! Lesson 6: the abilities of a stage between services and store, and its cost.
+//! Lesson 6: the benefits and the cost of a stage between services and store.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -24,14 +24,14 @@ const SERVICE: &str = "service-a";
 const REQUESTS_PER_SECOND: f64 = 1000.0;
 /// The tolerated relative error of the answer.
 const TOLERANCE: f64 = 0.25;
-/// The way out after a change. The status does not tell when a policy was last changed, only since
-/// when its conditions hold.
+/// The advice after a change. The status does not contain the time of a policy's last change, only
+/// the times since which its conditions have been true.
 const CHANGED: &str =
     "if the policy was changed since, delete it, apply it again, and send requests again";
 /// The fewest slow traces that pass.
 const MIN_SLOW: usize = 3;
-/// The waits accepted for a cluster, in seconds. Its Collector's decision wait is a setting that
-/// the check does not know.
+/// The waits accepted for a cluster, in seconds. The check cannot read the decision wait of its
+/// Collector.
 const WAITS: RangeInclusive<f64> = 1.0..=30.0;
 /// The shares of a lab's decision wait of 2 s that a measurement may give. Each of the two times
 /// includes an export, which takes up to a second, so that their difference varies. Either time by
@@ -40,7 +40,7 @@ const MEASURED: RangeInclusive<f64> = 0.6..=1.5;
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
-    report.has_read(format!("the policy {POLICY} and the traces of {SERVICE}"));
+    report.add_source(format!("the policy {POLICY} and the traces of {SERVICE}"));
     let policy = context.policies.named(POLICY).await?;
     let Some(slower_than) = policy.as_ref().and_then(|it| check_policy(&mut report, it)) else {
         if policy.is_none() {
@@ -167,7 +167,7 @@ fn check_cost(
         return;
     };
     if !waits.contains(&wait) {
-        // The message does not give the right wait, nor whether this one is longer.
+        // The message reveals neither the right wait nor whether this one is longer.
         let seen = format!(
             "{wait} s is not how much longer a trace takes with the policy than without; measure \
              both times again, since each varies by up to a second"
