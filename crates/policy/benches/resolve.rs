@@ -1,4 +1,4 @@
-//! The time that a resolution takes. Every change of a policy waits for one.
+//! The duration of a resolution, which every change of a policy requires.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{

@@ -26,10 +26,10 @@ use opentelemetry_sdk::trace::SdkTracer;
 use spoor_telemetry::{Telemetry, TelemetrySettings};
 use tonic::{Request, Response, Status, transport::server::TcpIncoming};
 
-/// Spans a second, each for [`LENGTH`]; the last as fast as one thread makes them.
+/// Spans per second, each for [`LENGTH`]; in the last run as fast as one thread makes them.
 const RATES: [Option<u32>; 4] = [Some(5_000), Some(20_000), Some(50_000), None];
 const LENGTH: Duration = Duration::from_secs(3);
-/// Between two bursts of a paced run.
+/// The pause between two bursts of a paced run.
 const TICK: Duration = Duration::from_millis(10);
 
 fn main() {
@@ -92,7 +92,7 @@ fn make(tracer: &SdkTracer, rate: Option<u32>) -> u64 {
     made
 }
 
-/// About what a server span of the layers holds.
+/// Approximately the content of a server span of the layers.
 fn span(tracer: &SdkTracer) {
     let mut span = tracer.build(
         tracer

@@ -36,7 +36,7 @@ pub(crate) struct Interned {
     service: u16,
 }
 
-/// Hashes trace IDs; shared by all that look up the same IDs, so that each is hashed once.
+/// Hashes trace IDs. All logs share it, so that each ID is hashed once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct IdHasher(DefaultHashBuilder);
 
@@ -113,7 +113,7 @@ const MIN_INDEXED_TRACES: usize = 64;
 pub(crate) const MAX_FIELD_HEADER: usize = 6;
 
 impl Log {
-    /// A log sized for about `max_bytes`; its owner enforces the bound.
+    /// Creates a log sized for about `max_bytes`; its owner enforces the bound.
     pub(crate) fn new(max_bytes: usize, hasher: IdHasher) -> Self {
         // Eviction frees a whole segment, so a segment is a small part of the bound. Full segments
         // take half of the slots at most; the others are for segments whose spans or sources run
@@ -404,7 +404,7 @@ impl Log {
     }
 }
 
-/// Writes a field of `ScopeSpans` that holds a span.
+/// Writes a span as a field of `ScopeSpans`.
 fn write_field(bytes: &mut Vec<u8>, body: &[u8]) {
     bytes.push(SPAN_FIELD);
     write_varint(bytes, body.len());

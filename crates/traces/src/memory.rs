@@ -8,8 +8,8 @@ use std::{
     },
 };
 
-/// The bytes of requests that are being received: bodies as they came, decompressed, and the
-/// index of their spans. Cheap to clone.
+/// The bytes of requests that are being received: their bodies, compressed and decompressed, and
+/// the index of their spans. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
     taken: Arc<AtomicUsize>,

@@ -1,4 +1,4 @@
-//! A span on its way from a request to the log.
+//! A span on the path from a request to a log.
 
 use crate::TraceId;
 

@@ -104,8 +104,8 @@ impl TailSampler {
         self.totals.received += count + scanned.rejected.total();
         self.totals.rejected += scanned.rejected;
         if self.table.is_empty() {
-            // A policy that comes within a minute finds these traces in the store, and does not
-            // gather them.
+            // A policy that is applied within a minute finds these traces in the store, and does
+            // not gather them.
             self.last_kept_at_once = Some(now);
             // Nothing waits and nothing is remembered, so the gathering log needs no look-ups.
             if self.gathering.len() == 0 {
@@ -167,7 +167,7 @@ impl TailSampler {
         true
     }
 
-    /// Decides on the oldest traces while those that wait take too much memory.
+    /// Decides on the oldest traces while the waiting ones exceed the memory bound.
     fn decide_early(&mut self, store: &mut Writer<'_>) {
         // A decision frees nothing by itself: memory is freed when a segment's last trace is
         // settled.
@@ -280,7 +280,7 @@ impl TailSampler {
         }
     }
 
-    /// Decides on the trace that has waited longest; false if none waits.
+    /// Decides on the oldest waiting trace; returns false if there is none.
     fn decide_oldest(&mut self, store: &mut Writer<'_>) -> bool {
         let Some(at) = self.gathering.oldest() else {
             return false;

@@ -8,7 +8,7 @@ use crate::{log::Full, scan::Rejected};
 pub struct Totals {
     /// Spans in requests that could be read.
     pub received: u64,
-    /// Spans that went to the store.
+    /// Spans that were stored.
     pub kept: u64,
     /// Spans of traces that a policy dropped.
     pub not_sampled: u64,

@@ -106,7 +106,7 @@ impl LabClient {
     ) -> Result<ConvergenceResult, ClientError> {
         let request = self.request(Method::GET, "v1/converged");
         let mut request = request.query(&[("within", within.as_millis())]);
-        // Waiting for everything is stricter, never wrong: what was applied is part of it.
+        // Waiting for everything is stricter, but never wrong, since it includes what was applied.
         if let Some(applied) = applied.filter(|it| it.policies.len() <= MAX_NAMED_POLICIES) {
             let name = |it: &Change| format!("{}/{}", it.namespace, it.name);
             let policies: Vec<String> = applied.policies.iter().map(name).collect();
@@ -114,8 +114,7 @@ impl LabClient {
             let sequence = applied.version.sequence.to_string();
             request = request.query(&[("policies", policies.join(",")), ("sequence", sequence)]);
         }
-        // The lab holds the request for as long as `within`, so the timeout of other requests is
-        // too short.
+        // The lab responds after at most `within`, so the timeout of other requests is too short.
         self.json(request.timeout(within + REQUEST_TIMEOUT)).await
     }
 

@@ -33,7 +33,7 @@ pub(crate) use {errln, out, outln};
 /// The exit code that shells report for a command ended by SIGPIPE: 128 + 13.
 const CLOSED_PIPE: i32 = 141;
 
-/// Prints on standard output, ignoring failures: for a command that continues either way.
+/// Prints on standard output and ignores failures, for a command that continues in any case.
 pub(crate) fn try_write(text: fmt::Arguments<'_>) {
     // Flushed here, so that a closed pipe is noticed now and not when the process ends.
     let mut stdout = io::stdout().lock();

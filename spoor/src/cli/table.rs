@@ -63,7 +63,7 @@ impl fmt::Display for TextTable {
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for row in &self.rows {
-            // Padded by columns and not by characters, of which East Asian ones and emoji take two.
+            // Padded by columns and not by characters, since East Asian ones and emoji take two.
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
                 line += &pad_str(cell, width + GAP, Alignment::Left, None);

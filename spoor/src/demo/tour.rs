@@ -121,7 +121,7 @@ async fn stages(lab: &Lab, is_text: bool, started_in: Duration) -> anyhow::Resul
 }
 
 /// Sends some requests with service-b's usual latency and waits for the complete trace of one. It
-/// also waits until all other traces have arrived, so that none is counted with a rate later.
+/// also waits until all other traces have arrived, so that none of them is counted with a rate.
 async fn first_trace(lab: &Lab, url: &BaseUrl) -> anyhow::Result<(String, Tree)> {
     let load = Load::closed_loop(url.clone(), "/", FIRST_REQUESTS, FIRST_CONNECTIONS, TIMEOUT);
     drive(&load, |_| {}, CancellationToken::new())

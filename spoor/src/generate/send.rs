@@ -1,4 +1,4 @@
-//! Sending of the traces: each span goes to its service's exporter when it ends.
+//! Sends the traces: each span is passed to the exporter of its service when it ends.
 
 use std::{
     sync::Arc,

@@ -230,7 +230,7 @@ fn bar(tree: &Tree, row: &Row, cells: usize) -> String {
     reason = "a column of the screen"
 )]
 fn cell(offset: Duration, whole: Duration, cells: usize) -> usize {
-    // A trace may take no time at all, and 0 / 0 is not a column.
+    // The duration of a trace may be zero, and 0 / 0 is not a column.
     let share = offset.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE);
     ((share * cells as f64).round() as usize).min(cells)
 }

@@ -8,8 +8,8 @@ use opentelemetry_proto::tonic::{
 
 const MS: u64 = 1_000_000;
 
-/// A span by itself, as its service sends it: ID and parent (0: none) are one byte repeated, start
-/// and end are in milliseconds. Its trace is always the same.
+/// A batch with one span. ID and parent are one repeated byte (0: no parent), start and end are in
+/// milliseconds, and the trace is always the same.
 pub(crate) fn span(
     service: &str,
     name: &str,

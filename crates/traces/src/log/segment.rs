@@ -55,7 +55,7 @@ pub(crate) struct SpanEntry {
     pub(crate) source: u16,
 }
 
-/// A trace, in the segment that holds its first span.
+/// A trace, in the segment of its first span.
 #[derive(Debug)]
 pub(crate) struct TraceEntry {
     pub(crate) id: TraceId,
@@ -310,7 +310,7 @@ fn is_concatenation(mut bytes: &[u8], pieces: &[&[u8]]) -> bool {
 /// The size of a field's key and length prefix, and the length of its content.
 fn field_header(field: &[u8]) -> (usize, usize) {
     let (mut len, mut shift) = (0, 0);
-    // Behind the key, a length of 32 bits takes five bytes at most.
+    // After the key, a length of 32 bits takes at most five bytes.
     for (at, byte) in field.iter().enumerate().skip(1).take(5) {
         len |= usize::from(byte & 0x7f) << shift;
         if *byte < 0x80 {

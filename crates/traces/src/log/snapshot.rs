@@ -48,8 +48,8 @@ impl Snapshot {
         self.slots.get(usize::from(slot))?.as_deref()
     }
 
-    /// The trace that a span in a segment belongs to; none if it has been evicted. With the
-    /// serial number of the trace's segment.
+    /// The trace of a span in a segment, with the serial number of the trace's segment; `None` if
+    /// the trace has been evicted.
     pub(crate) fn trace_of(&self, of: &Segment, span: &SpanEntry) -> Option<(u64, &TraceEntry)> {
         let segment = self.segment(span.trace.slot())?;
         // A trace's segment is never newer than its spans, so this one has replaced it in the slot.

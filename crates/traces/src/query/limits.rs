@@ -99,12 +99,12 @@ impl From<TraceQueryError> for tonic::Status {
 }
 
 impl Queries {
-    /// Queries over a store, with bounds of their own.
+    /// Queries over a store, with new bounds.
     #[must_use]
     pub fn new(store: TraceStore) -> Self {
         Self {
             store,
-            // Each may decode `MAX_DECODED_BYTES`: 256 MiB together, as docs/query.md says.
+            // Each may decode `MAX_DECODED_BYTES`: 256 MiB together, which docs/query.md states.
             builds: Turns::new(MAX_CONCURRENT_BUILDS),
             aggregates: Turns::new(MAX_CONCURRENT_AGGREGATES),
             is_aggregate: false,
@@ -121,8 +121,8 @@ impl Queries {
         }
     }
 
-    /// Does some work on a thread that may block, once it is its turn. When the returned future
-    /// is dropped, as it is when the client disconnects, the reader finds nothing more.
+    /// Runs work on a thread that may block, once it has a turn. When the returned future is
+    /// dropped, as it is when the client disconnects, the reader finds nothing more.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(Reader) -> T + Send + 'static,

@@ -126,8 +126,7 @@ struct Building {
 }
 
 impl Buffer {
-    /// Writes a trace. If it does not fit, the buffer is left as it was before, and the result
-    /// is false.
+    /// Writes a trace. If it does not fit, the buffer is unchanged, and the result is false.
     ///
     /// # Errors
     /// Any other reason why it cannot be written.

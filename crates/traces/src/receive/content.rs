@@ -43,7 +43,7 @@ impl Content {
         let turn = pipeline.large_bodies().next(deadline).await;
         let turn = turn.ok_or(ReceiveError::Busy)?;
         let pipeline = pipeline.clone();
-        // A thread of its own rather than pieces with a yield between them: serde_json reads a
+        // A separate thread rather than pieces with a yield between them: serde_json reads a
         // document in one call, and a worker that always has the next piece delays the rest.
         let accepted = turns::run(turn, move |cancelled| {
             let count = |bytes| match cancelled.is_cancelled() {

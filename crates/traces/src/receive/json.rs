@@ -28,7 +28,7 @@ use crate::otlp_json::{Field, Message, REQUEST};
 
 /// Reads a JSON `ExportTraceServiceRequest`, and encodes it.
 ///
-/// The result is never longer than the JSON, and nothing else is kept meanwhile.
+/// The result is never longer than the JSON, and nothing else is kept in memory.
 pub(super) fn to_protobuf(json: &[u8]) -> Result<(Bytes, Ignored), serde_json::Error> {
     let mut output = Output::with_capacity(json.len());
     let mut ignored = Ignored::default();

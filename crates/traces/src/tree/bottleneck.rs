@@ -30,8 +30,8 @@ impl Bottleneck {
 }
 
 impl Tree {
-    /// The work in which most of the critical path is spent. There is none for a single span,
-    /// which has nothing to be compared with, and none in an exercise.
+    /// The work in which most of the critical path is spent. A single span has none, since there is
+    /// nothing to compare it with, and an exercise has none either.
     #[must_use]
     pub fn bottleneck(&self) -> Option<Bottleneck> {
         match self.is_exercise() {

@@ -163,7 +163,7 @@ impl Tree {
     }
 }
 
-/// Puts spans, which come sorted by start, into the order of the tree.
+/// Arranges spans, which are sorted by start, in the order of the tree.
 fn arrange(members: Vec<Member>) -> Vec<Row> {
     let links = links(&members);
     let mut below: Vec<Vec<usize>> = vec![Vec::new(); members.len()];
@@ -181,7 +181,7 @@ fn arrange(members: Vec<Member>) -> Vec<Row> {
 
     let mut members: Vec<Option<Member>> = members.into_iter().map(Some).collect();
     let mut rows = Vec::with_capacity(members.len());
-    // A cycle hangs below no root: whatever is left is started from its earliest span.
+    // A cycle is below no root, so each one is started at its earliest span.
     let starts = roots.into_iter().map(|index| (index, false));
     let leftovers = (0..members.len()).map(|index| (index, true));
     for (start, in_cycle) in starts.chain(leftovers).collect::<Vec<_>>() {
@@ -244,7 +244,7 @@ fn children(rows: &[Row]) -> Vec<Vec<usize>> {
     children
 }
 
-/// A span's duration less the union of its children's, as far as they lie within it.
+/// A span's duration minus the union of its children's, as far as they overlap with it.
 fn self_times(rows: &[Row], children: &[Vec<usize>]) -> Vec<Duration> {
     let self_time = |(row, children): (&Row, &Vec<usize>)| {
         let (start, end) = (row.member.start(), row.member.end());

@@ -60,7 +60,7 @@ impl Member {
         StatusCode::try_from(code).unwrap_or(StatusCode::Unset)
     }
 
-    /// The service's description of the failure; empty if it gave none.
+    /// The message of its status; empty if there is none.
     #[must_use]
     pub fn status_message(&self) -> &str {
         self.span

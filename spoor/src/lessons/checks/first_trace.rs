@@ -41,7 +41,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 /// The reports on a trace with each of its children, the latest first, or without a child.
 fn attempts(found: &FoundTrace) -> Vec<Report> {
     let is_child = |row: &&Row| row.position == Position::Child;
-    // If none passes, the report is that of the first, which should be what was sent last.
+    // If none passes, the report is that of the first, which should be the last one sent.
     let children = found.tree.rows().iter().rev().filter(is_child);
     let with_each: Vec<Report> = children.map(|child| judged(found, Some(child))).collect();
     if with_each.is_empty() {

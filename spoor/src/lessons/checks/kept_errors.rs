@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use crate::traces::spans::span;
 
-    /// A trace of a request that failed in service-b, or of which only service-a's span is there.
+    /// A trace of a request that failed in service-b, complete or with only service-a's span.
     fn failed(is_whole: bool) -> FoundTrace {
         let mut batches = vec![span(SERVICE, "GET /", 1, 0, 0, 10)];
         if is_whole {

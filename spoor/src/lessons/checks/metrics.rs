@@ -48,7 +48,7 @@ async fn scrape(url: &str) -> Result<String, reqwest::Error> {
     response.text().await
 }
 
-/// The buckets of slow sampled requests. Those of earlier load stay, so there may be several.
+/// The buckets of slow sampled requests. There may be several, since those of earlier load remain.
 fn slow(report: &mut Report, buckets: Vec<Bucket>) -> Vec<Bucket> {
     let is_slow = |it: &Bucket| it.exemplar.is_some() && it.above >= MIN_SLOW.as_secs_f64();
     let slow: Vec<Bucket> = buckets.into_iter().filter(is_slow).collect();

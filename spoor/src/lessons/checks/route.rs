@@ -48,7 +48,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         }
         return Ok(report);
     };
-    // Traces from before the policy tell what it changed, so the moment matters.
+    // Traces from before the policy show what it changed, so its time is needed.
     let Some(programmed) = policy
         .as_ref()
         .and_then(|it| since(it, Condition::PROGRAMMED))
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use crate::traces::spans::span;
 
-    /// A trace of two spans that takes so many milliseconds.
+    /// A trace of two spans with a duration.
     fn trace(milliseconds: u64) -> FoundTrace {
         FoundTrace {
             id: "07".repeat(16),

@@ -261,7 +261,7 @@ fn tag(attribute: &KeyValue) -> Tag {
 fn typed(any: Option<&AnyValue>) -> (&'static str, serde_json::Value) {
     match any.and_then(|any| any.value.as_ref()) {
         Some(Value::BoolValue(flag)) => ("bool", (*flag).into()),
-        // The type remains `int64`, so that a reader can tell it from a string.
+        // The type remains `int64`, so that clients can distinguish it from a string.
         Some(Value::IntValue(number)) if number.unsigned_abs() > MAX_SAFE_INTEGER => {
             ("int64", number.to_string().into())
         }
