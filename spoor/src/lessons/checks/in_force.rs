@@ -74,7 +74,7 @@ mod tests {
     fn names_the_policies_that_hide() {
         let off = policy("off", Some("bands"), "0%");
         let all = policy("all", Some("bands"), "100%");
-        let tail = policy("slow", None, "tail, otherwise 0%");
+        let tail = policy("slow", None, "tail rules, otherwise 0%");
         let rest = policy("rest", None, "1%");
         let named = |policies: &[CheckedPolicy], service| hiding(policies, service);
         let off = [off];
@@ -82,6 +82,6 @@ mod tests {
         assert_eq!(named(&off, "reviews"), None);
         assert_eq!(named(&[all.clone(), rest], "bands"), None);
         let found = named(&[all, tail], "bands").unwrap();
-        assert_eq!(found, "policy slow (tail, otherwise 0%)");
+        assert_eq!(found, "policy slow (tail rules, otherwise 0%)");
     }
 }
