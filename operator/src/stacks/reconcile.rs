@@ -83,7 +83,9 @@ impl Reconciler {
             Err(problem) => {
                 let problem = StackProblem {
                     reason: "Invalid",
-                    message: format!("{problem}; correct the spec (what ran before keeps running)"),
+                    message: format!(
+                        "{problem}; correct the spec (existing objects stay unchanged)"
+                    ),
                 };
                 let contested = self.claims.contested(&object.key.namespace);
                 let status = status::blocked(problem, contested, object, &parsed.status, now);
