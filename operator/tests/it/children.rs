@@ -145,7 +145,7 @@ async fn deleted_or_edited_children_are_restored() {
             let parts = ["/spec/replicas", "/spec/selector", "/data"];
             for part in parts {
                 if object.pointer(part) != now.pointer(part) {
-                    let last = replica.process.last_words();
+                    let last = replica.process.log_tail();
                     return Err(format!("{name}{part}: {:?}\n{last}", now.pointer(part)));
                 }
             }
@@ -299,7 +299,7 @@ async fn killed_operator_completes_its_work() {
             let there = children(&namespace).await.len();
             match there >= count * 2 {
                 true => Ok(()),
-                false => Err(format!("{there}: {}", replica.process.last_words())),
+                false => Err(format!("{there}: {}", replica.process.log_tail())),
             }
         })
         .await;

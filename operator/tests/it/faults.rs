@@ -177,7 +177,7 @@ async fn change_survives_a_killed_operator() {
 
     // After the push and before the status: the service has the plan, but no status reports it.
     policy.patch("2%").await;
-    stream.take(20_000).await;
+    stream.acknowledge_until(20_000).await;
     replica.process.kill();
     replica = release.start("policies-0");
     let (_stream, plan) = instance.connect(endpoint, &ca, TAKEOVER).await;
@@ -216,7 +216,7 @@ async fn api_server_outage_keeps_the_rate() {
         .has("one is current", |status| status["clients"]["current"] == 1)
         .await;
 
-    server.away();
+    server.kill();
     let away = Instant::now();
     let mut counted = 0;
     while away.elapsed() < AWAY {
@@ -239,7 +239,7 @@ async fn api_server_outage_keeps_the_rate() {
     server.resume().await;
     let back = Instant::now();
     policy.patch("2%").await;
-    stream.take(20_000).await;
+    stream.acknowledge_until(20_000).await;
     println!(
         "a change after {AWAY:?} without API server: {:.1?}",
         back.elapsed()
@@ -274,13 +274,13 @@ async fn expired_watch_lists_again() {
     for _ in 0..20 {
         server.namespace("noise").await;
     }
-    server.away();
+    server.kill();
     server.compact().await;
     server.resume().await;
     // Two changes that the operator's old watches do not deliver; one is a deletion.
     doomed.delete().await;
     policy.patch("2%").await;
-    stream.take(20_000).await;
+    stream.acknowledge_until(20_000).await;
     policy.becomes("Converged").await;
 
     let account = chart::account_name(&namespace.name, "policies");
@@ -356,7 +356,7 @@ async fn missing_definitions_are_logged_once() {
     .await;
     // Long enough for each watch to try several times.
     tokio::time::sleep(Duration::from_secs(8)).await;
-    let log = replica.process.last_words();
+    let log = replica.process.log_tail();
     let warnings = log.matches("the watch failed").count();
     assert_eq!(warnings, 2, "one for each kind: {log}");
 

@@ -252,11 +252,11 @@ async fn namespaces_do_not_affect_each_other() {
 
     let endpoints = policies.endpoints().await;
     let from = |address: &str| address.parse::<IpAddr>().unwrap();
-    let answer = stock::ask(endpoints.http, from("127.0.0.2"), "a")
+    let answer = stock::poll_http(endpoints.http, from("127.0.0.2"), "a")
         .await
         .unwrap();
     assert_eq!(stock::sampling_rate(&answer), Some(0.01));
-    let answer = stock::ask(endpoints.http, from("127.0.0.3"), "a")
+    let answer = stock::poll_http(endpoints.http, from("127.0.0.3"), "a")
         .await
         .unwrap();
     assert_eq!(stock::sampling_rate(&answer), Some(0.0));
@@ -278,22 +278,31 @@ async fn sampling_endpoints_identify_by_address() {
     let nobody: IpAddr = [127, 0, 0, 9].into();
 
     let answer = eventually("a's own strategy over HTTP", SOON, async || {
-        stock::ask(endpoints.http, pod, "a")
+        stock::poll_http(endpoints.http, pod, "a")
             .await
             .map_err(|status| status.to_string())
     });
     assert_eq!(stock::sampling_rate(&answer.await), Some(0.01));
-    assert_eq!(stock::ask(endpoints.http, pod, "b").await.unwrap_err(), 403);
     assert_eq!(
-        stock::ask(endpoints.http, nobody, "a").await.unwrap_err(),
+        stock::poll_http(endpoints.http, pod, "b")
+            .await
+            .unwrap_err(),
+        403
+    );
+    assert_eq!(
+        stock::poll_http(endpoints.http, nobody, "a")
+            .await
+            .unwrap_err(),
         503
     );
 
-    let rate = stock::ask_grpc(endpoints.grpc, pod, "a").await.unwrap();
+    let rate = stock::poll_grpc(endpoints.grpc, pod, "a").await.unwrap();
     assert_eq!(rate, Some(0.01));
-    let status = stock::ask_grpc(endpoints.grpc, pod, "b").await.unwrap_err();
+    let status = stock::poll_grpc(endpoints.grpc, pod, "b")
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
-    let status = stock::ask_grpc(endpoints.grpc, nobody, "a")
+    let status = stock::poll_grpc(endpoints.grpc, nobody, "a")
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");

@@ -67,7 +67,7 @@ async fn live(namespace: &Namespace<'_>) {
     subscriber.report(&plan, 1_000, 10).await;
     policy.becomes("Converged").await;
     policy.patch("2%").await;
-    subscriber.take(20_000).await;
+    subscriber.acknowledge_until(20_000).await;
     policy.becomes("Converged").await;
     policy.delete().await;
     policies.stop().await;
@@ -129,7 +129,7 @@ async fn stacks_role_has_no_unused_rights() {
                 old.map(|(name, _)| name),
                 there.len(),
                 first.len(),
-                replica.process.last_words()
+                replica.process.log_tail()
             )),
         }
     })
@@ -138,7 +138,7 @@ async fn stacks_role_has_no_unused_rights() {
     eventually("it has ended", SOON, async || {
         match replica.process.is_running() {
             false => Ok(()),
-            true => Err(replica.process.last_words()),
+            true => Err(replica.process.log_tail()),
         }
     })
     .await;

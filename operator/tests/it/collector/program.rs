@@ -6,12 +6,12 @@ use serde_json::Value;
 use spoor_operator::stacks::collector::Tier;
 use tempfile::TempDir;
 
-use super::configuration::Listening;
+use super::configuration::ListenAddresses;
 use crate::apiserver::{Process, eventually};
 
 /// A Collector that runs.
 pub struct Program {
-    pub listening: Listening,
+    pub addresses: ListenAddresses,
     process: Process,
     _folder: TempDir,
 }
@@ -22,7 +22,7 @@ impl Program {
         collector: &Path,
         tier: &Tier,
         config: &Value,
-        listening: Listening,
+        addresses: ListenAddresses,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.json");
@@ -47,17 +47,17 @@ impl Program {
         let log = folder.path().join("log");
         let process = Process::start(collector, arguments, &[], log);
         let program = Self {
-            listening,
+            addresses,
             process,
             _folder: folder,
         };
-        let url = format!("http://{}/", listening.health);
+        let url = format!("http://{}/", addresses.health);
         eventually(
             "the Collector is ready",
             Duration::from_secs(30),
             async || {
                 if !program.process.is_running() {
-                    panic!("the Collector ended:\n{}", program.process.last_words());
+                    panic!("the Collector ended:\n{}", program.process.log_tail());
                 }
                 match reqwest::get(&url).await {
                     Ok(answer) if answer.status() == 200 => Ok(()),
@@ -94,13 +94,13 @@ impl Program {
     }
 
     /// The last lines that it wrote.
-    pub fn last_words(&self) -> String {
-        self.process.last_words()
+    pub fn log_tail(&self) -> String {
+        self.process.log_tail()
     }
 
     /// Its own metrics.
     pub async fn metrics(&self) -> String {
-        let url = format!("http://{}/metrics", self.listening.own_metrics);
+        let url = format!("http://{}/metrics", self.addresses.own_metrics);
         reqwest::get(url).await.unwrap().text().await.unwrap()
     }
 }
