@@ -73,7 +73,7 @@ async fn pod_gets_the_strategy_of_its_own_service() {
     assert_eq!(probability(&plan), Some(10_000));
 
     let Err(refused) = subscribe(&policies, Some(&token), "b", "a-0").await else {
-        panic!("a's pod may say that it is b");
+        panic!("a pod of a was accepted as b");
     };
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
     assert_eq!(policies.count(REFUSED, "OtherService").await, 1);
@@ -106,7 +106,7 @@ async fn foreign_tokens_are_refused_and_counted() {
     let is_fine = subscribe(&policies, Some(&renewed), "a", "a-0").await;
     assert!(
         is_fine.is_ok(),
-        "the issuer's own signature is taken: {:?}",
+        "the issuer's own signature is refused: {:?}",
         is_fine.err()
     );
 
@@ -138,7 +138,7 @@ async fn foreign_tokens_are_refused_and_counted() {
     for (what, token, reason) in tokens {
         let before = policies.count(REFUSED, reason).await;
         let Err(status) = subscribe(&policies, token.as_deref(), "a", "a-0").await else {
-            panic!("a token is taken that is {what}");
+            panic!("a token was accepted that is {what}");
         };
         let is_refused = [Code::Unauthenticated, Code::PermissionDenied].contains(&status.code());
         assert!(is_refused, "{what}: {status:?}");
@@ -167,7 +167,7 @@ async fn client_cannot_act_for_another_instance() {
     let policies = Policies::start(&namespace).await;
 
     let Err(refused) = subscribe(&policies, Some(&token), "a", "a-1").await else {
-        panic!("a-0 may say that it is a-1");
+        panic!("a-0 was accepted as a-1");
     };
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
     assert_eq!(policies.count(REFUSED, "OtherInstance").await, 1);

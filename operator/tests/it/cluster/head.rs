@@ -28,7 +28,7 @@ async fn policy_changes_rate_of_running_services() {
     policies::apply_sample(&lab, "service-a-1-percent.yaml").await;
     let (policy, took) = policies::converged(&lab, "service-a", applied).await;
     let clients = &policy["status"]["clients"];
-    lab.say(format_args!(
+    lab.log(format_args!(
         "1 %: every instance has it {} ms after kubectl was started, the slowest {} ms after it was sent",
         took.as_millis(),
         clients["slowestMilliseconds"]
@@ -42,7 +42,7 @@ async fn policy_changes_rate_of_running_services() {
     let patched = Instant::now();
     policies::patch(&lab, "service-a", &json!({"head": {"probability": "10%"}})).await;
     let (_, took) = policies::converged(&lab, "service-a", patched).await;
-    lab.say(format_args!(
+    lab.log(format_args!(
         "10 % by kubectl patch: every instance has it {} ms after kubectl was started",
         took.as_millis()
     ));
@@ -67,12 +67,12 @@ async fn rate_is(lab: &Lab, rate: &str, lasts: Duration) {
         let spans = 3 * usize::try_from(sent.requests).unwrap();
         jaeger::complete(lab, "service-a", since, spans).await
     } else {
-        jaeger::settled(lab, "service-a", since).await
+        jaeger::all_traces(lab, "service-a", since).await
     };
     let roots = found.values().filter(|trace| starts_at_service_a(trace));
     let sampled = u64::try_from(roots.count()).unwrap();
     let p_value = statistics::p_value(sampled, sent.requests, rate);
-    lab.say(format_args!(
+    lab.log(format_args!(
         "{rate} of {} requests: {sampled} traces (p = {p_value:.3}); latency {}",
         sent.requests, sent.latency
     ));
@@ -94,7 +94,7 @@ async fn table_shows_it(lab: &Lab) {
         |policy: &serde_json::Value| policy["status"]["observed"]["verdict"] == "Consistent";
     policies::until(lab, "service-a", "an observed rate", consistent).await;
     let table = kubectl(&["get", "samplingpolicies", "--namespace", lab.namespace]).await;
-    lab.say(format_args!("kubectl get samplingpolicies:\n{table}"));
+    lab.log(format_args!("kubectl get samplingpolicies:\n{table}"));
     let row = table
         .lines()
         .find(|row| row.starts_with("service-a"))

@@ -30,7 +30,7 @@ async fn release_of_the_same_name_works_elsewhere() {
         .is(&lab, "SamplingPolicy", "service-a", "Converged")
         .await;
     assert_eq!(policy["status"]["clients"]["current"], 1, "{policy}");
-    lab.say("the second release's stack is available, and its policy converged");
+    lab.log("the second release's stack is available, and its policy converged");
 
     let policy = policies::wait_for(&lab, "service-a", "Converged", "True").await;
     assert_eq!(
@@ -60,7 +60,7 @@ async fn second_release_in_a_namespace_is_refused() {
     };
     let install = lab::release_arguments("install", OTHER, lab.namespace, &without_applications());
     let printed = helm_fails(&borrowed(&install)).await;
-    lab.say(printed.trim_end());
+    lab.log(printed.trim_end());
     let expected = format!(
         "the operator of release {RELEASE} is in namespace {} already",
         lab.namespace

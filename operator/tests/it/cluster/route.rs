@@ -30,7 +30,7 @@ async fn route_change_under_load_loses_no_span() {
         .values()
         .map(|trace| trace.spans - trace.distinct)
         .sum();
-    lab.say(format_args!(
+    lab.log(format_args!(
         "{} requests with {spans} spans: {arrived} arrived, {repeated} of them more than once",
         sent.requests
     ));
@@ -58,7 +58,7 @@ async fn direct_route_reports_tail_rules_as_inactive() {
     .await;
     let policy = policies::wait_for(&lab, "needs-collector", "Programmed", "False").await;
     let programmed = objects::condition(&policy, "Programmed").unwrap();
-    lab.say(programmed);
+    lab.log(programmed);
     assert_eq!(programmed["reason"], "RouteIsDirect", "{programmed}");
     let message = programmed["message"].as_str().unwrap();
     assert!(message.contains("route"), "{message}");
@@ -78,8 +78,8 @@ async fn moved(lab: &Lab, route: &str) {
     })
     .await;
     let moved = asked.elapsed().as_secs_f64();
-    stack::settled(lab).await;
-    lab.say(format_args!(
+    stack::wait_until_settled(lab).await;
+    lab.log(format_args!(
         "{route}: traffic has moved after {moved:.1} s, all is drained after {:.1} s",
         asked.elapsed().as_secs_f64()
     ));

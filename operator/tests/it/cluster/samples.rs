@@ -26,7 +26,7 @@ async fn each_sample_of_a_policy_is_programmed() {
             policies::wait_for(&lab, name, "Accepted", "True").await;
             policies::wait_for(&lab, name, "Programmed", "True").await;
         }
-        lab.say(format_args!(
+        lab.log(format_args!(
             "{file}: {documents:?} accepted and programmed"
         ));
         let path = in_repository(&format!("k8s/samples/policies/{file}"));
@@ -52,16 +52,16 @@ async fn each_sample_of_a_stack_is_available() {
         };
         if let Some(reason) = only_valid {
             kubectl(&[&["apply", "--dry-run=server"], &here[..]].concat()).await;
-            lab.say(format_args!("{file}: valid; {reason}"));
+            lab.log(format_args!("{file}: valid; {reason}"));
             continue;
         }
         kubectl(&[&["apply"], &here[..]].concat()).await;
         for name in &documents {
             available(&lab, name).await;
         }
-        lab.say(format_args!("{file}: {documents:?} available"));
+        lab.log(format_args!("{file}: {documents:?} available"));
         stack::reset(&lab).await;
-        stack::settled(&lab).await;
+        stack::wait_until_settled(&lab).await;
     }
     kubectl(&["delete", "secret", "vendor", "--namespace", lab.namespace]).await;
 }

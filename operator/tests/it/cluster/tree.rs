@@ -36,12 +36,12 @@ pub struct Span {
 }
 
 #[derive(Deserialize)]
-struct Answer {
-    data: Vec<Found>,
+struct QueryResponse {
+    data: Vec<FoundTrace>,
 }
 
 #[derive(Deserialize)]
-struct Found {
+struct FoundTrace {
     spans: Vec<FoundSpan>,
     processes: BTreeMap<String, Process>,
 }
@@ -106,8 +106,8 @@ pub async fn find(lab: &Lab, id: &str) -> Option<Tree> {
     if !answer.status.is_success() {
         return None;
     }
-    let answer: Answer = serde_json::from_str(&answer.text).unwrap();
-    let Found { spans, processes } = answer.data.into_iter().next()?;
+    let answer: QueryResponse = serde_json::from_str(&answer.text).unwrap();
+    let FoundTrace { spans, processes } = answer.data.into_iter().next()?;
     let span = |found: FoundSpan| {
         let tags: BTreeMap<_, _> = found
             .tags

@@ -69,7 +69,7 @@ impl Program {
         program
     }
 
-    /// Ends it as the kubelet does, after what its `preStop` waits.
+    /// Ends the program as the kubelet does, after the delay of its `preStop`.
     pub async fn stop(self) {
         self.process.terminate();
         eventually(
@@ -77,7 +77,7 @@ impl Program {
             Duration::from_secs(60),
             async || {
                 if self.process.is_running() {
-                    Err("it runs".to_owned())
+                    Err("it still runs".to_owned())
                 } else {
                     Ok(())
                 }
@@ -86,14 +86,14 @@ impl Program {
         .await;
     }
 
-    /// Ends it as the death of its node does.
+    /// Kills the program, as the failure of its node would.
     pub fn kill(&self) {
         let pid = i32::try_from(self.process.pid()).unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     }
 
-    /// The last lines that it wrote.
+    /// The last lines of the program's output.
     pub fn log_tail(&self) -> String {
         self.process.log_tail()
     }

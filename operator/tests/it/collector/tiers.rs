@@ -18,7 +18,7 @@ use super::{
     sink::Sink,
 };
 
-/// Gathering programs, a deciding one, and where they send to.
+/// The gathering programs, the deciding one, and the receiver behind it.
 pub struct Tiers {
     pub gather: Vec<Program>,
     pub decide: Program,
@@ -29,7 +29,7 @@ pub struct Tiers {
 }
 
 impl Tiers {
-    /// As many gathering programs as the stack has replicas.
+    /// Starts as many gathering programs as the stack has replicas.
     pub async fn start(
         program: &Path,
         stack: Stack,
@@ -68,27 +68,27 @@ impl Tiers {
     }
 
     /// Replaces the deciding program for new rules as its Deployment does: the new one first, and
-    /// the old one goes on for what its `preStop` waits.
+    /// the old one continues for the delay of its `preStop`.
     pub async fn change_rules(&mut self, tail: &TailTable) {
         let tier = objects(&self.stack, tail).decide;
         let new = start_decide(&self.program, &tier, self.sink.address).await;
-        self.proxy.lead_to(new.addresses.grpc);
+        self.proxy.set_target(new.addresses.grpc);
         let old = std::mem::replace(&mut self.decide, new);
         tokio::time::sleep(pre_stop(&tier)).await;
         old.stop().await;
     }
 
-    /// Kills the deciding program; another comes as soon as it can.
+    /// Kills the deciding program, and starts another one.
     pub async fn kill_decide(&mut self, tail: &TailTable) {
         let tier = objects(&self.stack, tail).decide;
         // To a port without a listener, like a Service without endpoints.
-        self.proxy.lead_to(ListenAddresses::on_free_ports().grpc);
+        self.proxy.set_target(ListenAddresses::on_free_ports().grpc);
         self.decide.kill();
         self.decide = start_decide(&self.program, &tier, self.sink.address).await;
-        self.proxy.lead_to(self.decide.addresses.grpc);
+        self.proxy.set_target(self.decide.addresses.grpc);
     }
 
-    /// Ends all, the first tier first; what came out.
+    /// Ends all programs, the first tier first. Returns the receiver.
     pub async fn stop(self) -> Sink {
         for gather in self.gather {
             gather.stop().await;

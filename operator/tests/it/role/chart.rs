@@ -49,7 +49,7 @@ pub fn account_name(namespace: &str, role: &str) -> String {
 }
 
 /// A client that is the ServiceAccount of this role, as the chart makes it for a release that
-/// serves its own namespace only; where there is no Helm, one that may do everything.
+/// serves its own namespace only; without Helm, one with all rights.
 pub async fn account(namespace: &Namespace<'_>, role: &str) -> Client {
     account_serving(namespace, role, &[&namespace.name]).await
 }
@@ -74,7 +74,7 @@ async fn install(namespace: &Namespace<'_>, name: &str, served: &[&str]) {
             }
         }
         None => {
-            eprintln!("\nno helm: {name} may do everything\n");
+            eprintln!("\nno helm: {name} has all rights\n");
             namespace.service_account(name).await;
             let binding = everything(&namespace.name, name);
             namespace.apply(binding).await.unwrap();
