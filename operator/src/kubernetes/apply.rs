@@ -273,7 +273,7 @@ impl Applier {
         key: &Key,
         uid: &str,
     ) -> Result<(), ApplyError> {
-        // The precondition protects an object that was deleted and created again by somebody else
+        // The precondition protects an object that was deleted and created again by another client
         // since the watch saw it.
         let parameters = DeleteParams::background().preconditions(kube::api::Preconditions {
             uid: Some(uid.to_owned()),

@@ -20,7 +20,7 @@ use super::{
 /// A service in a namespace.
 pub(super) type NamespacedService = (Namespace, ServiceName);
 
-/// The inputs of a resolution, beside the time.
+/// The inputs of a resolution, besides the time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ResolutionInputs {
     pub(super) policies: Vec<Policy>,

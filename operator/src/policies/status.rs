@@ -52,7 +52,7 @@ pub(super) struct Statuses {
     entries: HashMap<Key, Entry>,
 }
 
-/// The state of a policy's status, beside the policy itself.
+/// The state of a policy's status, besides the policy itself.
 struct Entry {
     uid: String,
     /// The last write of this replica.

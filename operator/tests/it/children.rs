@@ -79,7 +79,7 @@ async fn children(namespace: &Namespace<'_>) -> Names {
     names
 }
 
-/// Waits until these are there; all that is there then.
+/// Waits until the objects of a complete stack exist. Returns all of its objects.
 pub async fn complete(namespace: &Namespace<'_>) -> Names {
     let needed = [
         "Deployment/tracing-jaeger",

@@ -1,4 +1,4 @@
-//! The lifecycle of stacks, with a test in the place of the cluster's controllers: specs change,
+//! The lifecycle of stacks, with a test in place of the cluster's controllers: specs change,
 //! routes switch, tail rules come into force, certificates are renewed.
 
 mod certificates;

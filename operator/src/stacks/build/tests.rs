@@ -126,7 +126,7 @@ const TLS: &str =
 )]
 fn storages(#[case] name: &str, #[case] storage: &str) {
     let storage: Value = serde_yaml::from_str(&storage.replace("TLS", TLS)).unwrap();
-    // The default image speaks no TLS to ClickHouse.
+    // The default image does not support TLS for ClickHouse.
     let image = "jaegertracing/jaeger:2.99.0";
     let stack = stack(json!({"jaeger": {"storage": storage, "image": image}}));
     let mut objects = without_collector(&stack);

@@ -26,7 +26,7 @@ async fn killed_operator_completes_its_change() {
     for rate in ["20%", "100%"] {
         let changed = Instant::now();
         let wanted = head(rate);
-        // At the same time: the change may be at any step when the operator dies.
+        // Concurrently, so that the change may be at any step when the operator is killed.
         let (stacks, policies) = (operator("stacks"), operator("policies"));
         let ((), stacks, policies) = tokio::join!(
             policies::apply(&lab, "service-a", &wanted),
@@ -43,7 +43,7 @@ async fn killed_operator_completes_its_change() {
     }
     let sent = sender.stop().await.answered().await;
     lab.log(format_args!(
-        "{} requests meanwhile, none failed",
+        "{} requests during that time, none failed",
         sent.requests
     ));
     assert_eq!(
@@ -113,7 +113,7 @@ async fn unknown_exporter_gives_the_collectors_error() {
         return;
     };
     stack::patch(&lab, &json!({"collector": {"exporters": {"nonesuch": {}}}})).await;
-    let degraded = eventually("the Collector's own words", ROLLOUT_TIMEOUT, || async {
+    let degraded = eventually("the Collector's own error", ROLLOUT_TIMEOUT, || async {
         let stack = stack::read(&lab).await;
         let degraded = objects::condition(&stack, "Degraded").cloned();
         let message = |it: &Value| it["message"].as_str().unwrap_or_default().to_owned();
@@ -125,7 +125,7 @@ async fn unknown_exporter_gives_the_collectors_error() {
     .await;
     lab.log(&degraded);
     assert_eq!(degraded["status"], "True");
-    // The Collector that ran before still does.
+    // The earlier Collector is still running.
     let stack = stack::read(&lab).await;
     assert!(objects::is(&stack, "Available", "True"), "{stack}");
 }
@@ -142,7 +142,7 @@ async fn spans_outlive_a_killed_jaeger() {
     assert_eq!(pods::kill(&lab, &jaeger_pods()).await, 1);
     let sent = sender.answered().await;
     lab.wait_until_settled().await;
-    // Memory storage loses what it held. What was on its way, or came later, waits in queues.
+    // Memory storage loses its traces. Spans on their way, and later ones, wait in queues.
     let found = jaeger::all_traces(&lab, "service-a", since).await;
     let broken = found
         .values()
@@ -150,13 +150,13 @@ async fn spans_outlive_a_killed_jaeger() {
         .count();
     let ended = SystemTime::now().duration_since(killed).unwrap();
     lab.log(format_args!(
-        "{} requests, {} of their traces there {:.0} s after the kill, {broken} in part or repeated",
+        "{} requests, {} of their traces in Jaeger {:.0} s after the kill, {broken} in part or repeated",
         sent.requests,
         found.len(),
         ended.as_secs_f64()
     ));
     let lost = sent.requests - found.len() as u64;
-    // Those of the first 5 s, and of the start of the sender.
+    // Those of the first 5 s, and of the sender's start.
     assert!(lost <= 50 * 10, "{lost} lost: more than it held");
     assert_eq!(broken, 0);
 }
@@ -176,7 +176,7 @@ async fn children_deleted_by_hand_come_back() {
         format!("configmap/{STACK}-ca"),
     ];
     for child in &children {
-        let uid = uid(&lab, child).await.expect("it is there");
+        let uid = uid(&lab, child).await.expect("the object exists");
         let deleted = Instant::now();
         kubectl(&["delete", child, "--namespace", lab.namespace]).await;
         eventually(child, ROLLOUT_TIMEOUT, || async {
@@ -202,7 +202,7 @@ async fn children_deleted_by_hand_come_back() {
     assert_eq!(
         found.len() as u64,
         sent.requests,
-        "traces, after all of that"
+        "traces, after all deletions"
     );
 }
 

@@ -1,4 +1,4 @@
-//! The main job: a policy changes what running services sample, and the status proves it.
+//! Head sampling: a policy changes what running services sample, and the status proves it.
 
 use std::time::{Duration, SystemTime};
 
@@ -58,7 +58,7 @@ async fn policy_changes_rate_of_running_services() {
     );
 }
 
-/// Sends load, and compares the traces in Jaeger with what the rate asks for.
+/// Sends load, and compares the number of traces in Jaeger with the rate.
 async fn rate_is(lab: &Lab, rate: &str, lasts: Duration) {
     let since = SystemTime::now();
     let sent = load::requests(lab, 300, lasts).await.answered().await;
@@ -105,8 +105,8 @@ async fn table_shows_it(lab: &Lab) {
     }
 }
 
-/// Without a policy no status reports when services are back at their default, but they are: requests
-/// in a row are all traced.
+/// Waits until services are back at their fallback. Without a policy no status reports that, so this
+/// waits until several requests in a row are traced.
 async fn default_is_back(lab: &Lab) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    command::{at_last, helm, in_repository, kubectl, kubectl_given, missing},
+    command::{helm, in_repository, kubectl, kubectl_given, missing, run_blocking},
     pods, stack,
 };
 
@@ -247,15 +247,15 @@ fn uninstall_everything() -> String {
     let mut printed = String::new();
     for namespace in NAMESPACES {
         let release = ["uninstall", RELEASE, "--namespace", namespace, "--wait"];
-        printed += &at_last(
+        printed += &run_blocking(
             "HELM",
             "helm",
             &[&release[..], &["--ignore-not-found"]].concat(),
         );
         let delete = ["delete", "namespace", namespace, "--ignore-not-found"];
-        printed += &at_last("KUBECTL", "kubectl", &delete);
+        printed += &run_blocking("KUBECTL", "kubectl", &delete);
     }
-    printed + &at_last("KUBECTL", "kubectl", &delete_definitions())
+    printed + &run_blocking("KUBECTL", "kubectl", &delete_definitions())
 }
 
 fn delete_definitions() -> [&'static str; 5] {
@@ -282,7 +282,7 @@ fn print_state(namespace: &str) {
         &["logs", "--selector", &of_release, "--prefix", "--tail=5"],
     ];
     for query in queries {
-        let printed = at_last("KUBECTL", "kubectl", &[&here, query].concat());
+        let printed = run_blocking("KUBECTL", "kubectl", &[&here, query].concat());
         eprintln!("--- kubectl {}\n{printed}", query.join(" "));
     }
 }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    command::{at_last, helm, helm_fails, kubectl, kubectl_given},
+    command::{helm, helm_fails, kubectl, kubectl_given, run_blocking},
     lab::{self, Lab, RELEASE, ROLLOUT_TIMEOUT, SERVICE_A_PODS, STACK},
     objects, policies,
 };
@@ -135,8 +135,8 @@ impl Second {
         let uninstall = [&uninstall[..], &["--wait", "--ignore-not-found"]].concat();
         let delete = ["delete", "namespace", &self.namespace, "--ignore-not-found"];
         let printed = [
-            at_last("HELM", "helm", &uninstall),
-            at_last("KUBECTL", "kubectl", &delete),
+            run_blocking("HELM", "helm", &uninstall),
+            run_blocking("KUBECTL", "kubectl", &delete),
         ];
         eprint!("{}", printed.concat());
     }

@@ -8,7 +8,7 @@ use super::{
     objects, policies, stack,
 };
 
-/// The Secret that a sample asks its reader to create.
+/// The Secret that a sample requires.
 const VENDOR: &str = r#"{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "vendor"},
     "stringData": {"VENDOR_TOKEN": "none"}}"#;
 
@@ -44,9 +44,9 @@ async fn each_sample_of_a_stack_is_available() {
         let path = in_repository(&format!("k8s/samples/stacks/{file}"));
         let here = ["--namespace", lab.namespace, "-f", &path];
         let only_valid = if !runs_here(&fs::read_to_string(&path).unwrap()) {
-            Some("what it needs is not on this cluster")
+            Some("the cluster lacks what it needs")
         } else if DONE_ELSEWHERE.contains(&file.as_str()) {
-            Some("another test does what it asks for")
+            Some("another test applies it")
         } else {
             None
         };
@@ -79,7 +79,7 @@ async fn available(lab: &Lab, name: &str) {
     .await;
 }
 
-/// Storage and Collectors that do not run on the test cluster.
+/// Returns false for samples with storage or a Collector that the test cluster lacks.
 fn runs_here(sample: &str) -> bool {
     let elsewhere = [
         "opensearch:",

@@ -1,4 +1,4 @@
-//! Tail rules keep what they should, and changing them loses, splits and repeats no trace.
+//! Tail rules keep the expected traces, and a change of rules loses, splits or repeats none.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +15,7 @@ use super::{
 
 /// Significance level: one in ten thousand correct counts fails.
 const SIGNIFICANCE: f64 = 1e-4;
-/// Under the gathering time.
+/// The time over which a trace's spans are sent, shorter than the gathering time.
 const SPREAD: Duration = Duration::from_secs(1);
 /// The pods of the tier that decides.
 pub const DECIDE: &str = "app.kubernetes.io/name=collector-decide";
@@ -78,7 +78,7 @@ async fn rule_changes_under_load_keep_traces_whole() {
     let since = SystemTime::now();
     let services = ["roll-shop", "roll-till"];
     let sender = load::traces(&lab, &services, 60, load::UNTIL_STOPPED, SPREAD).await;
-    // Errors are kept by every one of the rules: each of them must be there, and whole.
+    // Every set of rules keeps errors, so each trace with an error must arrive complete.
     for otherwise in ["10%", "0%", "60%", "5%"] {
         let changed = Instant::now();
         policies::apply(&lab, "rolling", &errors_kept("roll-shop", otherwise)).await;
@@ -96,8 +96,8 @@ async fn rule_changes_under_load_keep_traces_whole() {
     nothing_is_missing(&lab, &sent, &found, "roll-shop", "roll-till");
 }
 
-/// Measures what is not promised: a trace wider than the gathering time is decided in parts, of
-/// which those without its root are kept.
+/// Measures behaviour that is not guaranteed: a trace longer than the gathering time is decided in
+/// parts, and those without its root are kept.
 #[tokio::test(flavor = "multi_thread")]
 async fn wide_traces_are_decided_in_parts() {
     let Some(lab) = Lab::installed("wide traces").await else {
@@ -122,13 +122,13 @@ async fn wide_traces_are_decided_in_parts() {
     assert!(found.len() as u64 >= errors, "{} of {errors}", found.len());
 }
 
-/// Measures what is not promised: a pod deleted without grace loses the traces that it holds.
+/// Measures behaviour that is not guaranteed: a pod that is killed loses the traces that it holds.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_collector_loses_only_what_it_holds() {
     let Some(lab) = Lab::installed("decide killed").await else {
         return;
     };
-    // Everything is kept, but by a rule: decide holds it until then.
+    // A rule keeps everything, so the deciding pod holds each trace until it has decided.
     policies::apply(&lab, "killed", &errors_kept("killed-shop", "100%")).await;
     in_force(&lab, "killed").await;
     let since = SystemTime::now();
@@ -148,7 +148,7 @@ async fn killed_collector_loses_only_what_it_holds() {
         sent.traces - found.len() as u64,
         found.len() - whole
     ));
-    // What it held is gone with it, and no more than that: 5 s of deciding and a retry.
+    // Only the traces that the pod held may be lost: those of 5 s of deciding and a retry.
     assert!(
         whole as u64 >= sent.traces / 2,
         "{whole} of {}",
@@ -175,8 +175,8 @@ pub async fn in_force(lab: &Lab, policy: &str) {
     );
 }
 
-/// All errors of the first service and all traces of the second are there, and whatever is
-/// there is whole, once.
+/// Asserts that all traces with errors of the first service and all traces of the second arrived, and
+/// that every trace that arrived is complete and without repeated spans.
 pub fn nothing_is_missing(lab: &Lab, sent: &Generated, found: &Traces, ruled: &str, free: &str) {
     let kept = Kept::of(found, ruled);
     let broken = found.values().filter(|trace| !is_whole(trace)).count();

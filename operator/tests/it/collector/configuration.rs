@@ -40,7 +40,7 @@ pub struct Upstreams {
     pub reported: SocketAddr,
 }
 
-/// The configuration in a tier's objects with these addresses in the place of a pod's.
+/// The configuration in a tier's objects with these addresses in place of a pod's.
 pub fn relocated(tier: &Tier, addresses: &ListenAddresses, upstreams: &Upstreams) -> Value {
     let text = &tier.config.data.as_ref().unwrap()["config.yaml"];
     let mut config: Value = serde_yaml::from_str(text).unwrap();

@@ -1,4 +1,4 @@
-//! The outputs of the tiers beside traces for Jaeger.
+//! The outputs of the tiers besides traces for Jaeger.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! An OTLP receiver in the place of Jaeger, which counts how often it received each span.
+//! An OTLP receiver in place of Jaeger, which counts how often it received each span.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! Both tiers, with a proxy in the place of the Service between them.
+//! Both tiers, with a proxy in place of the Service between them.
 
 use std::{
     net::SocketAddr,

@@ -55,7 +55,7 @@ impl Policies {
         Self::start_with(client, namespace, pod, |_| {}).await
     }
 
-    /// The same with other settings.
+    /// Starts a replica with other settings.
     pub async fn start_with(
         client: Client,
         namespace: &Namespace<'_>,
@@ -108,7 +108,7 @@ impl Policies {
         values.map(|value| value.parse::<u64>().unwrap()).sum()
     }
 
-    /// Stops it as the kubelet would.
+    /// Stops the replica as the kubelet would.
     pub async fn stop(self) {
         self.stop.cancel();
         let _ = self.running.finished().await;

@@ -63,7 +63,7 @@ async fn operator_for_all_is_refused_by_name() {
     assert_eq!(ready, "", "an operator that serves no namespace is Ready");
     policies::patch(&lab, "service-a", &json!({"head": {"probability": "10%"}})).await;
     policies::wait_for(&lab, "service-a", "Converged", "True").await;
-    lab.log("nothing was rewritten, and the first operator goes on");
+    lab.log("nothing was rewritten, and the first operator continues");
 }
 
 /// The note of an event with this reason in the first release's namespace, once there is one.
