@@ -209,7 +209,8 @@ impl Applier {
             .filter(|known| known.desired == desired)
             .map(|known| known.stored);
         if stored.is_some() && before != stored {
-            // Either another client has changed the object, or the watch lags behind the last apply.
+            // Either another client has changed the object, or the watch lags behind the last
+            // apply.
             before = self.live(manifest).await?.map(|live| live.fingerprint);
         }
         if stored.is_some() && before == stored {

@@ -59,7 +59,8 @@ pub enum WatchScope {
     /// Every namespace, by cluster-wide watches.
     #[default]
     All,
-    /// These namespaces, by one watch in each, so that the operator needs no permission in any other.
+    /// These namespaces, by one watch in each, so that the operator needs no permission in any
+    /// other.
     Only(BTreeSet<String>),
 }
 

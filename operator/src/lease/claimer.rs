@@ -134,8 +134,8 @@ impl Claimer {
                 self.claims.set(namespace, claim);
                 self.timing.renew
             }
-            // Another client wrote at the same time, most often the other role of this installation,
-            // so the next attempt will probably find the Lease renewed.
+            // Another client wrote at the same time, most often the other role of this
+            // installation, so the next attempt will probably find the Lease renewed.
             Ok(None) => self.timing.retry / 10,
             Err(error) => {
                 // An API server that fails may still confirm the claim later; one that refuses the

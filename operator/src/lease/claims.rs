@@ -204,10 +204,7 @@ impl NamespaceClaims {
             known.insert(namespace.to_owned(), claim.clone())
         };
         // Renewals are not reported, since each report reconciles every stack: one every 20 s.
-        if before
-            .as_ref()
-            .is_some_and(|before| before.differs_only_in_expiry(&claim))
-        {
+        if before.as_ref().is_some_and(|it| it.is_renewed_by(&claim)) {
             return;
         }
         let identity = self.identity();
@@ -279,8 +276,8 @@ impl NamespaceClaim {
         matches!(self, Self::Held { until, .. } if Instant::now() < *until)
     }
 
-    /// Returns true if at most the expiry differs, which requires no action.
-    fn differs_only_in_expiry(&self, other: &Self) -> bool {
+    /// Returns true if `other` only renews this claim, which requires no action.
+    fn is_renewed_by(&self, other: &Self) -> bool {
         // Not if the claim had expired: after its renewal, objects may be written again.
         match (self, other) {
             (

@@ -11,7 +11,7 @@ use spoor_policy::{Namespace, ServiceName};
 use super::pods::{Pod, SERVICE_LABEL};
 
 /// The most mismatches that are remembered.
-const MAX_REMEMBERED_MISMATCHES: usize = 1_000;
+const MAX_MISMATCHES: usize = 1_000;
 /// The time for which a mismatch is remembered, longer than an SDK's polling interval.
 const REMEMBER_FOR: Duration = Duration::from_secs(600);
 /// The most pods that a message names.
@@ -40,12 +40,13 @@ impl IdentityMismatches {
             actual: pod.service.clone(),
         };
         let mut mismatches = self.0.lock();
-        if mismatches.len() >= MAX_REMEMBERED_MISMATCHES && !mismatches.contains_key(&mismatch) {
+        if mismatches.len() >= MAX_MISMATCHES && !mismatches.contains_key(&mismatch) {
             mismatches.retain(|_, at| is_recent(*at, now));
         }
-        // When the table is full, new mismatches are dropped instead of old ones, so that a pod that
-        // claims one service after another cannot displace a mismatch that a user is looking for.
-        if mismatches.len() < MAX_REMEMBERED_MISMATCHES || mismatches.contains_key(&mismatch) {
+        // When the table is full, new mismatches are dropped instead of old ones, so that a pod
+        // that claims one service after another cannot displace a mismatch that a user is looking
+        // for.
+        if mismatches.len() < MAX_MISMATCHES || mismatches.contains_key(&mismatch) {
             mismatches.insert(mismatch, now);
         }
     }
@@ -137,10 +138,10 @@ mod tests {
     fn mismatches_are_bounded() {
         let mismatches = IdentityMismatches::default();
         let now = Instant::now();
-        for number in 0..2 * MAX_REMEMBERED_MISMATCHES {
+        for number in 0..2 * MAX_MISMATCHES {
             let pod = pod(&number.to_string(), None);
             mismatches.record(&pod, &"a".parse().unwrap(), now);
         }
-        assert_eq!(mismatches.0.lock().len(), MAX_REMEMBERED_MISMATCHES);
+        assert_eq!(mismatches.0.lock().len(), MAX_MISMATCHES);
     }
 }

@@ -134,8 +134,9 @@ pub fn drain(collector: &ManagedCollector) -> Duration {
     collector.gather_wait + collector.decision_wait + 2 * SEND_TIME
 }
 
-/// The time for which a gathering pod continues when it is deleted: until its clients have connected
-/// to other pods, their last spans are gathered, and its peers no longer resolve its address.
+/// The time for which a gathering pod continues when it is deleted: until its clients have
+/// connected to other pods, their last spans are gathered, and its peers no longer resolve its
+/// address.
 fn gather_drain(collector: &ManagedCollector) -> Duration {
     let clients = ENDPOINTS_LAG + MAX_CONNECTION_AGE + MAX_CONNECTION_AGE_GRACE;
     // The last second is for sending.

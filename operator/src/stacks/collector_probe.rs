@@ -80,9 +80,9 @@ pub enum ProbeOutcome {
 impl Default for CollectorProbe {
     fn default() -> Self {
         Self {
-            // hyper's client, which kube depends on, follows no redirects and uses no proxy: a pod's
-            // response cannot make the operator send requests elsewhere. Idle connections are not kept, since
-            // a pod is read a few times a minute and may be gone by then.
+            // hyper's client, which kube depends on, follows no redirects and uses no proxy: a
+            // pod's response cannot make the operator send requests elsewhere. Idle connections are
+            // not kept, since a pod is read a few times a minute and may be gone by then.
             client: Client::builder(TokioExecutor::new())
                 .pool_max_idle_per_host(0)
                 .build_http(),

@@ -56,8 +56,8 @@ impl Reconciler {
         };
         self.losses.initialize(&object.key);
         self.losses.keep_pods(&object.key, &pods);
-        // With several pods the clients' receiver only distributes spans: the peers' receiver accepts
-        // them again.
+        // With several pods the clients' receiver only distributes spans: the peers' receiver
+        // accepts them again.
         let receivers: &[&str] = match collector.replicas {
             1 => &[CLIENTS, PEERS],
             _ => &[PEERS],

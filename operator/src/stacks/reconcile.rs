@@ -83,9 +83,7 @@ impl Reconciler {
             Err(problem) => {
                 let problem = StackProblem {
                     reason: "Invalid",
-                    message: format!(
-                        "{problem}; correct the spec (existing objects stay unchanged)"
-                    ),
+                    message: format!("{problem}; correct the spec (existing objects are kept)"),
                 };
                 let contested = self.claims.contested(&object.key.namespace);
                 let status = status::blocked(problem, contested, object, &parsed.status, now);

@@ -291,8 +291,8 @@ async fn killed_operator_completes_its_work() {
     let namespace = server.namespace("spoor-killed").await;
     apply_stack(&namespace, json!({})).await;
     let release = Release::new(&namespace, "stacks").await;
-    // Killed each time after one more object than before. The dead leader's lease is released by the
-    // test, which would otherwise wait 15 s for it to expire.
+    // Killed each time after one more object than before. The dead leader's lease is released by
+    // the test, which would otherwise wait 15 s for it to expire.
     for count in 1..=4 {
         let replica = release.start("stacks-0");
         eventually("some objects", SOON * 3, async || {

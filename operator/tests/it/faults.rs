@@ -268,8 +268,8 @@ async fn expired_watch_lists_again() {
     policy.becomes("Converged").await;
     deleted.becomes("Accepted").await;
 
-    // Other writes make the resource version of the operator's watches an old one, and the compaction
-    // then removes that version from the history.
+    // Other writes make the resource version of the operator's watches an old one, and the
+    // compaction then removes that version from the history.
     let mark = server.mark();
     for _ in 0..20 {
         server.namespace("noise").await;

@@ -82,7 +82,8 @@ impl Follower {
         self.held.borrow().0
     }
 
-    /// Waits for a plan that keeps this share in millionths; `None` stands for the service's fallback.
+    /// Waits for a plan that keeps this share in millionths; `None` stands for the service's
+    /// fallback.
     pub async fn holds(&mut self, millionths: Option<u32>) {
         let what = format!("{} holds {millionths:?}", self.pod.name);
         let held = self

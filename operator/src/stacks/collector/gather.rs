@@ -1,6 +1,6 @@
 //! The first tier: receives spans, gathers them into complete traces and forwards those to the
-//! second tier. It applies no policy, so that a change of policy does not affect the traces that are
-//! being gathered.
+//! second tier. It applies no policy, so that a change of policy does not affect the traces that
+//! are being gathered.
 
 use std::time::Duration;
 

@@ -303,9 +303,8 @@ fn invalid_stack_keeps_the_other_conditions() {
     let before = Case::default().status();
     let problem = StackProblem {
         reason: "Invalid",
-        message:
-            "spec.jaeger.replicas: must be 1; correct the spec (existing objects stay unchanged)"
-                .to_owned(),
+        message: "spec.jaeger.replicas: must be 1; correct the spec (existing objects are kept)"
+            .to_owned(),
     };
     let status = blocked(problem, None, &object(), &before, time(9));
     assert_eq!(status.endpoints, before.endpoints);

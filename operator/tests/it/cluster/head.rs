@@ -105,8 +105,8 @@ async fn table_shows_it(lab: &Lab) {
     }
 }
 
-/// Waits until services are back at their fallback. Without a policy no status reports that, so this
-/// waits until several requests in a row are traced.
+/// Waits until services are back at their fallback. Without a policy no status reports that, so
+/// this waits until several requests in a row are traced.
 async fn default_is_back(lab: &Lab) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {

@@ -110,8 +110,8 @@ pub async fn complete(lab: &Lab, service: &str, since: SystemTime, spans: usize)
     until(lab, service, since, |found| spans_of(found) >= spans).await
 }
 
-/// Reads the same once there are this many traces, each at least in part, or none has arrived for the
-/// longest delay.
+/// Reads the same once there are this many traces, each at least in part, or none has arrived for
+/// the longest delay.
 pub async fn started(lab: &Lab, service: &str, since: SystemTime, traces: usize) -> Traces {
     until(lab, service, since, |found| found.len() >= traces).await
 }

@@ -11,7 +11,8 @@ use super::{
     lab::{Lab, STACK},
 };
 
-/// The time in seconds in which a trace is certainly gathered, decided on, and exported with a retry.
+/// The time in seconds in which a trace is certainly gathered, decided on, and exported with a
+/// retry.
 const TRACES_COME_WITHIN: &str = "15";
 /// The time for one script, which sends load and waits for statuses that are written every 30 s.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(240);

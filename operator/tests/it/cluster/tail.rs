@@ -175,8 +175,8 @@ pub async fn in_force(lab: &Lab, policy: &str) {
     );
 }
 
-/// Asserts that all traces with errors of the first service and all traces of the second arrived, and
-/// that every trace that arrived is complete and without repeated spans.
+/// Asserts that all traces with errors of the first service and all traces of the second arrived,
+/// and that every trace that arrived is complete and without repeated spans.
 pub fn nothing_is_missing(lab: &Lab, sent: &Generated, found: &Traces, ruled: &str, free: &str) {
     let kept = Kept::of(found, ruled);
     let broken = found.values().filter(|trace| !is_whole(trace)).count();

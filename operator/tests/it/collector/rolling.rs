@@ -44,8 +44,9 @@ fn addresses(tiers: &Tiers) -> Vec<SocketAddr> {
     gather.map(|gather| gather.addresses.grpc).collect()
 }
 
-/// The time over which a trace's spans are sent, in milliseconds. A delivery delay has the same effect
-/// as a longer time, so half of the gathering time is left for a machine that is busy with other tests.
+/// The time over which a trace's spans are sent, in milliseconds. A delivery delay has the same
+/// effect as a longer time, so half of the gathering time is left for a machine that is busy with
+/// other tests.
 const SPREAD_MILLISECONDS: u64 = 1000;
 
 fn load(traces_per_second: u32, seconds: u64, spread_in_milliseconds: u64) -> Load {
