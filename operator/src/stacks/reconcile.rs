@@ -154,7 +154,7 @@ impl Reconciler {
         });
         let recovery = related.pods.iter();
         let recovery = recovery.filter_map(|pod| recovers_in(pod, now)).min();
-        Ok([retry, moving, plan.replan_after, expiry, recovery]
+        Ok([retry, moving, plan.replan_in, expiry, recovery]
             .into_iter()
             .flatten()
             .min())
@@ -223,8 +223,7 @@ impl Reconciler {
                     plan.decide = false;
                     plan.gather = false;
                     plan.waiting = Some(RolloutWait::ExporterUnknown);
-                    plan.replan_after =
-                        [plan.replan_after, Some(after)].into_iter().flatten().min();
+                    plan.replan_in = [plan.replan_in, Some(after)].into_iter().flatten().min();
                 }
             }
         }

@@ -49,7 +49,7 @@ pub struct RolloutPlan {
     /// The reason why a tier waits, if one does.
     pub waiting: Option<RolloutWait>,
     /// The delay after which to plan again even if nothing has changed.
-    pub replan_after: Option<Duration>,
+    pub replan_in: Option<Duration>,
 }
 
 /// The reason why a tier is not changed yet.
@@ -130,7 +130,7 @@ pub fn plan(current: &RolloutState<'_>, wanted: &CollectorObjects, now: Timestam
         gather: gather_waits.is_none(),
         decide: decide_waits.is_none(),
         waiting: waits.map(|(waiting, _)| waiting),
-        replan_after: waits.and_then(|(_, replan_after)| replan_after),
+        replan_in: waits.and_then(|(_, replan_in)| replan_in),
     }
 }
 
@@ -180,13 +180,10 @@ impl LiveTier<'_> {
     /// The last time at which a pod was created, or became ready or unready.
     fn last_change(&self) -> Option<Timestamp> {
         let times = self.pods.iter().flat_map(|pod| {
-            let ready_changed =
+            let ready =
                 ready_condition(pod).and_then(|condition| condition.last_transition_time.as_ref());
             let created = pod.metadata.creation_timestamp.as_ref();
-            [ready_changed, created]
-                .into_iter()
-                .flatten()
-                .map(|time| time.0)
+            [ready, created].into_iter().flatten().map(|time| time.0)
         });
         times.max()
     }

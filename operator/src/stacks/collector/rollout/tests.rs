@@ -209,7 +209,7 @@ fn new_rules_leave_gathering_pods_alone() {
             gather: true,
             decide: true,
             waiting: None,
-            replan_after: None
+            replan_in: None
         }
     );
 }
@@ -223,7 +223,7 @@ fn only_new_rules_wait_for_the_exporter() {
         (rules.decide, rules.waiting),
         (false, Some(RolloutWait::ExporterFails))
     );
-    assert!(rules.replan_after.is_some());
+    assert!(rules.replan_in.is_some());
     let image = planned(&gather, &decide, ExporterHealth::Failing, &objects(2, 1, 1));
     assert!(image.decide && !image.gather, "{image:?}");
 }
@@ -244,7 +244,7 @@ fn new_rules_wait_for_gathering_pods_to_settle() {
         (false, Some(RolloutWait::GatherSettles))
     );
     assert_eq!(
-        plan.replan_after,
+        plan.replan_in,
         Some(old.settle_delay - Duration::from_secs(10))
     );
     gather.pods[0].ends = Some(20);
@@ -291,7 +291,7 @@ fn failed_deciding_pod_is_followed_at_once() {
     };
     let starting = plan_with(false);
     assert_eq!(starting.waiting, Some(RolloutWait::DecideStarts));
-    assert_eq!(starting.replan_after, Some(Duration::from_secs(55)));
+    assert_eq!(starting.replan_in, Some(Duration::from_secs(55)));
     let failed = plan_with(true);
     assert!(failed.decide, "{failed:?}");
 }
