@@ -164,7 +164,7 @@ pub struct Clients {
     pub polling: u32,
     /// Clients that have stopped sending messages.
     pub silent: u32,
-    /// Expected instances that have never asked for a strategy.
+    /// Expected instances that have never requested a strategy.
     #[serde(default)]
     // Absent in a status that an earlier version wrote.
     pub never_asked: u32,
