@@ -173,7 +173,7 @@ fn too_long() -> String {
 fn unavailable(error: &PeerCallError) -> Problem {
     tracing::error!(error = error as &dyn Error, "Jaeger unavailable");
     match error {
-        PeerCallError::Late(_) => Problem::new(
+        PeerCallError::Timeout(_) => Problem::new(
             StatusCode::GATEWAY_TIMEOUT,
             "Jaeger did not respond in time",
         ),

@@ -138,9 +138,9 @@ async fn names_from_traces_are_only_text() {
 }
 
 #[rstest::rstest]
-#[case::broken(get(async || StatusCode::BAD_GATEWAY.into_response()), "it responded with 502")]
-#[case::no_json(get(async || "<html>".into_response()), "its response is not valid")]
-#[case::endless(get(async || " ".repeat(9 << 20).into_response()), "more than 8388608 bytes")]
+#[case::broken(get(async || StatusCode::BAD_GATEWAY.into_response()), "HTTP status 502")]
+#[case::no_json(get(async || "<html>".into_response()), "invalid response")]
+#[case::endless(get(async || " ".repeat(9 << 20).into_response()), "longer than 8388608 bytes")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_jaeger_is_explained(
     #[case] services: axum::routing::MethodRouter,
