@@ -195,8 +195,8 @@ impl Gateway {
             .merge(docs::router(jaeger))
             .with_state(self);
         let bounds = Bounds {
-            at_once: MAX_REQUESTS,
-            body_bytes: MAX_BODY_BYTES,
+            max_in_flight: MAX_REQUESTS,
+            max_body_bytes: MAX_BODY_BYTES,
             deadline: longest,
         };
         guarded(bounded(routes, bounds), CONTENT_SECURITY_POLICY)

@@ -121,7 +121,7 @@ impl Deliver {
                 Ok(Err(failure)) => failure,
                 Err(_) => Failure::Retry {
                     after: None,
-                    reason: "no answer in time".to_owned(),
+                    reason: "no response in time".to_owned(),
                 },
             };
             let Failure::Retry { after, reason } = &failure else {

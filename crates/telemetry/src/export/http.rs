@@ -90,7 +90,7 @@ impl Export for Http {
                 .unwrap_or_else(|_| {
                     Err(Failure::Retry {
                         after: None,
-                        reason: "no answer in time".to_owned(),
+                        reason: "no response in time".to_owned(),
                     })
                 })
         })

@@ -63,8 +63,8 @@ where
         Box::pin(async move {
             let result = sent.await;
             match &result {
-                Ok(response) => exchange.answered(response.status()),
-                Err(error) => exchange.failed(OTHER, with_causes(error)),
+                Ok(response) => exchange.finish(response.status()),
+                Err(error) => exchange.fail(OTHER, with_causes(error)),
             }
             result
         })

@@ -95,7 +95,7 @@ fn end(exchange: Exchange, mut response: Response<Body>) -> Response<Body> {
             response.headers_mut().insert(name, value);
         }
     }
-    exchange.answered(response.status());
+    exchange.finish(response.status());
     response
 }
 

@@ -247,8 +247,8 @@ async fn response_names_one_trace() {
 #[tokio::test]
 async fn too_long_body_is_refused_after_reading() {
     let bounds = Bounds {
-        at_once: 8,
-        body_bytes: 1000,
+        max_in_flight: 8,
+        max_body_bytes: 1000,
         deadline: DEADLINE,
     };
     let router = Router::new().route("/", post(async |_: String| "short enough"));

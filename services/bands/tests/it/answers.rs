@@ -65,7 +65,7 @@ async fn both_services_are_healthy() {
 #[case::malformed("/1", 422, "uuid: must be such as")]
 #[case::braced("/%7B3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d%7D", 422, "uuid: must")]
 #[case::no_text("/%ff", 422, "uuid: must")]
-#[case::elsewhere("/a/b", 404, "nothing is served at this path")]
+#[case::elsewhere("/a/b", 404, "no resource at this path")]
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_paths_and_ids_are_problems(
     #[case] path: &str,
