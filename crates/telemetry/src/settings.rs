@@ -129,9 +129,9 @@ fn pairs(text: &str) -> Option<Vec<(String, String)>> {
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (key, value) = pair.split_once('=')?;
-            let key = percent::decoded(key.trim())?;
+            let key = percent::decode(key.trim())?;
             (!key.is_empty()).then_some(())?;
-            Some((key, percent::decoded(value.trim())?))
+            Some((key, percent::decode(value.trim())?))
         })
         .collect()
 }

@@ -33,8 +33,8 @@ impl Encoder {
 }
 
 /// Reads the receiver's response. A response that cannot be decoded still is an acceptance.
-pub(super) fn accepted(answer: &[u8]) -> ExportResponse {
-    let partial = ExportTraceServiceResponse::decode(answer)
+pub(super) fn accepted(body: &[u8]) -> ExportResponse {
+    let partial = ExportTraceServiceResponse::decode(body)
         .ok()
         .and_then(|response| response.partial_success)
         .unwrap_or_default();

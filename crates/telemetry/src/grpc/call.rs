@@ -15,14 +15,14 @@ use tonic::Code;
 use super::status;
 use crate::metrics::{OTHER, Operation, Operations, Outcome};
 
-/// A call in progress, at its client or its server, which judge codes differently. Dropped before
-/// its status is known, it counts as cancelled.
+/// A call in progress, at its client or its server. If it is dropped before its status is known, it
+/// counts as cancelled.
 pub(super) struct Call {
     pub(super) operation: Arc<Operation>,
     pub(super) context: Context,
     started: Instant,
     side: SpanKind,
-    over: bool,
+    is_over: bool,
 }
 
 impl Call {
@@ -32,11 +32,11 @@ impl Call {
             context,
             started: Instant::now(),
             side,
-            over: false,
+            is_over: false,
         }
     }
 
-    /// Registers the method when its service has answered, unless it does not have the method.
+    /// Registers the method when the service has responded, unless the service does not have it.
     pub(super) fn recognize(&mut self, operations: &Operations, head: &HeaderMap) {
         let Cow::Owned(method) = &self.operation.name else {
             return;
@@ -47,9 +47,9 @@ impl Call {
         }
     }
 
-    /// It ended with this status.
+    /// Ends the call with a status.
     pub(super) fn finish(mut self, code: Code, message: &str) {
-        self.over = true;
+        self.is_over = true;
         self.record(code, message);
     }
 
@@ -87,7 +87,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if !self.over {
+        if !self.is_over {
             self.record(Code::Cancelled, "cancelled before its end");
         }
     }

@@ -29,7 +29,7 @@ pub type HttpClient<S> = Traced<S, HttpClientState>;
 /// The state shared by the requests of a client.
 #[derive(Clone)]
 pub struct HttpClientState {
-    /// None: tracing is off.
+    /// `None` if tracing is off.
     pub(crate) tracer: Option<SdkTracer>,
     pub(crate) operations: Arc<Operations>,
 }

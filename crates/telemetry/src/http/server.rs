@@ -45,7 +45,7 @@ pub type HttpServer<S> = Traced<S, HttpServerState>;
 /// The state shared by the requests of a server.
 #[derive(Clone)]
 pub struct HttpServerState {
-    /// None: tracing is off.
+    /// `None` if tracing is off.
     pub(crate) tracer: Option<SdkTracer>,
     pub(crate) callers: Callers,
     pub(crate) untraced: UntracedPaths,

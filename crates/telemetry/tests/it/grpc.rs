@@ -213,12 +213,15 @@ async fn a_connection_to_no_grpc_server_is_left() {
     let mut client = ServiceBClient::new(channel(&telemetry, address));
     let (answer, ()) = tokio::join!(client.work(work(None)), stranger::first_on(&listener));
     let status = answer.unwrap_err();
-    let said = "no gRPC server answered, but one of HTTP: 404 Not Found";
-    assert_eq!((status.code(), status.message()), (Code::Unavailable, said));
+    let message = "the peer is not a gRPC server: HTTP status 404 Not Found";
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::Unavailable, message)
+    );
     serve_on(listener, &telemetry, &stop);
     client.work(work(None)).await.unwrap();
     let text = text(&finish(&telemetry, &fake).await);
-    assert!(text.contains(said), "{text}");
+    assert!(text.contains(message), "{text}");
     stop.cancel();
 }
 
