@@ -223,7 +223,8 @@ impl<W: Write> Printer<W> {
 /// that is ready has gone on without it, and says when it is reached.
 fn is_warning(line: &[u8]) -> bool {
     let line = String::from_utf8_lossy(line);
-    (line.contains(" WARN ") || line.contains(" ERROR ")) && !line.contains("control plane lost")
+    (line.contains(" WARN ") || line.contains(" ERROR "))
+        && !line.contains("control plane unavailable")
 }
 
 impl Held {
@@ -343,7 +344,11 @@ mod tests {
     #[test]
     fn warnings_are_passed_on() {
         let mut printer = Printer::new(vec![]);
-        for text in ["1 WARN ignored", "2 WARN control plane lost", "3 INFO x"] {
+        for text in [
+            "1 WARN ignored",
+            "2 WARN control plane unavailable",
+            "3 INFO x",
+        ] {
             printer.handle(line(Service::Wishlist, text));
         }
         printer.handle(Entry::Release(

@@ -86,7 +86,7 @@ async fn takes_faults_and_their_end() {
         error_rate_millionths: 1_000_000,
     };
     stream
-        .tell(ToClient::Faults(WireFaults {
+        .send(ToClient::Faults(WireFaults {
             faults: vec![fault],
         }))
         .await;
@@ -97,7 +97,7 @@ async fn takes_faults_and_their_end() {
     );
 
     stream
-        .tell(ToClient::Faults(WireFaults { faults: Vec::new() }))
+        .send(ToClient::Faults(WireFaults { faults: Vec::new() }))
         .await;
     until("its end", || !client.faults.decide("GET /").fail).await;
     client.stop().await;
@@ -111,8 +111,8 @@ async fn no_faults_leave_those_of_the_settings() {
     client.faults.set(faults);
     let mut stream = plane.next().await;
     let none = WireFaults { faults: Vec::new() };
-    stream.tell(ToClient::Faults(none)).await;
-    // Messages come in order: what is behind it has been taken after it.
+    stream.send(ToClient::Faults(none)).await;
+    // Messages are handled in order.
     stream.push(nothing(1)).await;
     assert!(matches!(stream.answer().await, FromClient::Hello(_)));
     assert!(matches!(
@@ -154,7 +154,7 @@ async fn sends_a_final_report_when_it_stops() {
     }
     client.stop.cancel();
     let mut last = None;
-    while let Some(message) = timeout(DEADLINE, stream.said.message())
+    while let Some(message) = timeout(DEADLINE, stream.incoming.message())
         .await
         .unwrap()
         .unwrap()

@@ -368,11 +368,11 @@ fn ending(until: i64, default: Strategy) -> Phase {
 #[case::nothing(vec![], "phases: must have from 1 to 1024 entries, not 0")]
 #[case::last_ends(
     vec![ending(9, probability(1))],
-    "phases[0].until_unix_millis: must be there in each phase but the last"
+    "phases[0].until_unix_millis: must be set in every phase but the last"
 )]
 #[case::descending(
     vec![ending(9, probability(1)), ending(8, probability(1)), phase(None, &[])],
-    "phases[1].until_unix_millis: must be later than the phase before's"
+    "phases[1].until_unix_millis: must be later than in the previous phase"
 )]
 #[case::too_much(
     vec![phase(Some(probability(1_000_001)), &[])],
@@ -380,15 +380,15 @@ fn ending(until: i64, default: Strategy) -> Phase {
 )]
 #[case::no_rate(
     vec![phase(None, &[("GET /", rate(0.0))])],
-    "phases[0] \"GET /\": traces_per_second must be a number over 0, not 0"
+    "phases[0] \"GET /\": traces_per_second must be greater than 0, not 0"
 )]
 #[case::not_a_rate(
     vec![phase(Some(rate(f64::NAN)), &[])],
-    "phases[0] \"\": traces_per_second must be a number over 0, not NaN"
+    "phases[0] \"\": traces_per_second must be greater than 0, not NaN"
 )]
 #[case::unknown(
     vec![phase(Some(Strategy { strategy: None }), &[])],
-    "phases[0] \"\": must have a strategy that this client knows"
+    "phases[0] \"\": must have a strategy that this client supports"
 )]
 #[case::unnamed(
     vec![phase(None, &[("", probability(1))])],
@@ -396,7 +396,7 @@ fn ending(until: i64, default: Strategy) -> Phase {
 )]
 #[case::twice(
     vec![phase(None, &[("a", probability(1)), ("a", probability(2))])],
-    "phases[0].operations: \"a\" must be there once"
+    "phases[0].operations: duplicate operation \"a\"; list it once"
 )]
 fn a_bad_plan_changes_nothing(#[case] phases: Vec<Phase>, #[case] reason: &str) {
     let (live, sampler) = sampler(vec![phase(Some(probability(0)), &[])]);
