@@ -45,7 +45,8 @@ impl BatchProcessor {
         counts: Arc<SpanCounts>,
         exporter: impl FnOnce() -> Result<Arc<dyn Export>, E>,
     ) -> Result<Self, E> {
-        // A separate runtime, so that exports continue while the service's threads are busy or gone.
+        // A separate runtime, so that exports continue while the service's threads are busy or
+        // gone.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;

@@ -1,7 +1,8 @@
 //! The sampler that applies the plans of the control plane while the process runs.
 //!
 //! [`Live`] holds the plan in force, and [`LiveSampler`] decides by it. A decision reads one atomic
-//! and its thread's copy of the plan, takes no lock and, if the trace is dropped, allocates nothing.
+//! and its thread's copy of the plan, takes no lock and, if the trace is dropped, allocates
+//! nothing.
 
 mod bucket;
 mod counts;
@@ -82,8 +83,8 @@ impl ShouldSample for LiveSampler {
                 if parent.is_valid() {
                     follow(parent)
                 } else {
-                    // An invalid parent may still have the randomness by which other services decide
-                    // on this trace.
+                    // An invalid parent may still have the randomness by which other services
+                    // decide on this trace.
                     self.root(trace_id, name, parent.trace_state())
                 }
             }

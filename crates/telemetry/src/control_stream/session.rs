@@ -189,7 +189,10 @@ impl Session<'_> {
         if !self.is_accepted {
             self.is_accepted = true;
             self.state.backoff.reset();
-            tracing::info!(endpoint = %self.stream.endpoint.uri(), "connected to the control plane");
+            tracing::info!(
+                endpoint = %self.stream.endpoint.uri(),
+                "connected to the control plane"
+            );
         }
         match received.message {
             Some(server_message::Message::Plan(plan)) => self.send(self.install(plan)).await,
@@ -208,8 +211,8 @@ impl Session<'_> {
         }
     }
 
-    /// An empty list removes the faults that were pushed. A control plane without faults sends it as
-    /// well, and then those of the settings stay.
+    /// An empty list removes the faults that were pushed. A control plane without faults sends it
+    /// as well, and then those of the settings stay.
     fn set_faults(&mut self, faults: Vec<Fault>) {
         if self.state.has_pushed_faults || !faults.is_empty() {
             self.state.has_pushed_faults = true;

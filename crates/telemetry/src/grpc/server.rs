@@ -83,7 +83,7 @@ impl RpcServerState {
         let operation = self.operations.get("", method);
         let parent = edge::extract(request.headers());
         let context = match &self.tracer {
-            // In an unsampled trace a span would only be dropped, so its parent stands for it.
+            // In an unsampled trace the span would be dropped, so its parent is used.
             Some(tracer) if !outgoing::is_unsampled(&parent) => {
                 start_span(tracer, &operation, &parent, request)
             }

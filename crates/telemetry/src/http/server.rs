@@ -1,4 +1,4 @@
-//! The layer of an HTTP server: trusted callers, the server span, faults, metrics, the trace ID
+//! The layer of an HTTP server: trusted callers, the server span, faults, metrics, and the trace ID
 //! in the response.
 
 use std::{
@@ -118,7 +118,7 @@ impl HttpServerState {
             Callers::Outside(trusted) => {
                 edge::admit(trusted, peer.map(|it| it.ip()), request.headers())
             }
-            Callers::Mesh => Admitted::of_the_mesh(request.headers()),
+            Callers::Mesh => Admitted::in_mesh(request.headers()),
         };
         let (context, request) = match &self.tracer {
             // Even without tracing the caller's context is passed on.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-/// Members that a list may have.
+/// The most members in a list.
 pub const MAX_MEMBERS: usize = 32;
 /// Characters that a list may have in all, over all its headers.
 pub const MAX_LENGTH: usize = 512;

@@ -28,7 +28,7 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Events {
             let mut fields = Fields::default();
             event.record(&mut fields);
             let level = event.metadata().level();
-            // A server span's status is its answer's; a span inside has no other.
+            // The status of a server span is that of its response. Other spans get it here.
             if *level == Level::ERROR && context.event_span(event).is_some() {
                 span.set_status(Status::error(fields.description().to_owned()));
             }
@@ -52,7 +52,7 @@ impl Fields {
         self.exception.as_deref().unwrap_or(&self.message)
     }
 
-    /// `exception` where there is an error: the conventions ask for that name.
+    /// `exception` if there is an error, as the semantic conventions require.
     fn name(&self) -> Cow<'static, str> {
         match self.exception {
             Some(_) => "exception".into(),

@@ -19,8 +19,8 @@ pub(super) type Level = Arc<AtomicU64>;
 const SAVED_SECONDS: f64 = 5.0;
 const SAVED_TOKENS: f64 = 5.0;
 
-/// A bucket that is filled at a rate. It holds the tokens of one second, or, if these are fewer than
-/// five, those of five seconds up to five. It holds at least one, and starts with one.
+/// A bucket that is filled at a rate. It holds the tokens of one second, or, if these are fewer
+/// than five, those of five seconds up to five. It holds at least one, and starts with one.
 ///
 /// This is the generic cell rate algorithm: the state is one number, and taking a token is one
 /// compare-and-swap.
@@ -39,8 +39,9 @@ impl TokenBucket {
         let (interval, tolerance) = timing(tokens_per_second);
         let one_token = now.saturating_add(tolerance);
         let level = level.unwrap_or_else(|| Arc::new(AtomicU64::new(one_token)));
-        // The next token of a slower predecessor may be later than that of this bucket can be, which
-        // is one interval from now. Not earlier, or each change of the rate would add a token.
+        // The next token of a slower predecessor may be later than that of this bucket can be,
+        // which is one interval from now. Not earlier, or each change of the rate would add a
+        // token.
         level.fetch_min(one_token.saturating_add(interval), Ordering::Relaxed);
         Self {
             tokens_per_second,
@@ -65,7 +66,8 @@ impl TokenBucket {
     /// Multiplies the plan's rate by a positive, finite factor.
     pub(super) fn set_share(&self, factor: f64) {
         let (interval, tolerance) = timing(self.tokens_per_second * factor);
-        // A decision between the two stores reads an old and a new value, and is off by at most a token.
+        // A decision between the two stores reads an old and a new value, and is off by at most a
+        // token.
         self.interval.store(interval, Ordering::Relaxed);
         self.tolerance.store(tolerance, Ordering::Relaxed);
     }

@@ -77,8 +77,8 @@ impl Live {
         }
     }
 
-    /// Puts a plan in force. It applies to every decision that starts after this returns. Returns the
-    /// plan's version.
+    /// Puts a plan in force. It applies to every decision that starts after this returns. Returns
+    /// the plan's version.
     ///
     /// # Errors
     /// [`PlanRefusal`], and the earlier plan stays in force.
@@ -109,8 +109,8 @@ impl Live {
         Ok(version)
     }
 
-    /// Changes the rates of the plan in force. Returns false, and changes nothing, if the shares are
-    /// for another plan or invalid.
+    /// Changes the rates of the plan in force. Returns false, and changes nothing, if the shares
+    /// are for another plan or invalid.
     pub fn apply_shares(&self, shares: &wire::Shares) -> bool {
         let mut plans = self.plans.lock();
         let current = plans.current.as_ref();

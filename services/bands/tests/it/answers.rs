@@ -62,7 +62,7 @@ async fn both_services_are_healthy() {
 
 #[rstest]
 #[case::unknown("/00000000-0000-4000-8000-000000000000", 404, "uuid: no ")]
-#[case::malformed("/1", 422, "uuid: must be such as")]
+#[case::malformed("/1", 422, "uuid: must be a UUID")]
 #[case::braced("/%7B3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d%7D", 422, "uuid: must")]
 #[case::no_text("/%ff", 422, "uuid: must")]
 #[case::elsewhere("/a/b", 404, "no resource at this path")]

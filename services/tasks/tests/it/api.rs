@@ -143,7 +143,7 @@ async fn open_tasks_are_bounded(#[case] store: &str) {
 #[case(json!({"title": "x", "due": "tomorrow"}), "due: must be a time")]
 #[case(json!({"title": "x", "due": 12}), "due: invalid type")]
 #[case(json!({"title": "x", "colour": "red"}), "unknown field `colour`, expected one of `title`")]
-#[case(json!([1]), "must be such as {\"title\": \"wash up\"")]
+#[case(json!([1]), "the body must have the form {\"title\": \"wash up\"")]
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_name_the_field(#[case] body: Value, #[case] says: &str) {
     let tasks = Tasks::in_process().await;

@@ -20,7 +20,7 @@ pub struct RedisUrl {
 
 /// The error for an invalid URL. It does not repeat the text, which may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be such as redis://127.0.0.1:6379/0 or redis://:PASSWORD@redis:6379/0")]
+#[error("must be a URL such as redis://127.0.0.1:6379/0 or redis://:PASSWORD@redis:6379/0")]
 pub struct InvalidRedisUrl;
 
 impl RedisUrl {
