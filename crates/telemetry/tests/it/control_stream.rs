@@ -1,4 +1,4 @@
-//! The stream's client against a control plane that does as the test says.
+//! The stream's client against a control plane that the test controls.
 
 mod plane;
 
@@ -18,7 +18,7 @@ use crate::sampler::{phase, plan, probability};
 use plane::{Client, DEADLINE, Plane, everything, nothing, plane, until};
 
 #[tokio::test]
-async fn says_hello_takes_a_plan_and_acknowledges_it() {
+async fn sends_hello_and_acknowledges_a_plan() {
     let mut plane = plane().await;
     let client = Client::start(plane.address);
     let mut stream = plane.next().await;
@@ -75,7 +75,7 @@ async fn refuses_a_bad_plan_and_keeps_the_last() {
 }
 
 #[tokio::test]
-async fn takes_faults_and_their_end() {
+async fn applies_and_removes_faults() {
     let mut plane = plane().await;
     let client = Client::start(plane.address);
     let stream = plane.next().await;
@@ -124,7 +124,7 @@ async fn no_faults_leave_those_of_the_settings() {
 }
 
 #[tokio::test]
-async fn reports_what_changes_and_that_it_lives() {
+async fn reports_changes_and_heartbeats() {
     let mut plane = plane().await;
     let client = Client::start(plane.address);
     let mut stream = plane.next().await;
@@ -138,7 +138,7 @@ async fn reports_what_changes_and_that_it_lives() {
     let mut again = stream.report(|_| true).await;
     assert!(again.unix_millis > report.unix_millis, "{again:?}");
     again.unix_millis = report.unix_millis;
-    assert_eq!(again, report, "nothing new, but it lives");
+    assert_eq!(again, report, "only the time has changed");
     client.stop().await;
 }
 
