@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{Admin, MAX_BODY_BYTES, Places, router, state::MAX_WAITING};
+use super::{Admin, MAX_BODY_BYTES, Permits, router, state::MAX_WAITING};
 use crate::{policies::PolicyStore, serve, service::Service, supervisor::Roster};
 
 const POLICY: &str = "apiVersion: spoor.dev/v1alpha1
@@ -56,7 +56,7 @@ impl Api {
             urls: Arc::new(urls.into()),
             metrics: Arc::new(serve::metrics(&control, &pipeline)),
             control,
-            places: Places::default(),
+            permits: Permits::default(),
         };
         Self {
             router: router(admin),
