@@ -100,7 +100,7 @@ async fn classify<'a>(
         |tensor: &&TensorFor| tensor.models.iter().any(|name| name == member.name());
     let tensor = tensors.iter().find(is_for_member);
     let tensor = tensor.and_then(|it| it.tensor.clone()).ok_or_else(|| {
-        let message = "it was unavailable when the models were asked for their inputs";
+        let message = "unavailable when the inputs were queried";
         member.failure(Reason::Away, message)
     })?;
     let classification = member.classify(tensor).await?;
@@ -169,12 +169,12 @@ mod tests {
         let failures = reasons.map(|reason| Failure {
             model: "mobilenetv2".to_owned(),
             reason: reason.into(),
-            message: "it is down".to_owned(),
+            message: "down".to_owned(),
         });
         let status = no_votes(&failures);
         assert_eq!(status.code(), code);
         assert!(
-            status.message().starts_with("mobilenetv2: it is down; "),
+            status.message().starts_with("mobilenetv2: down; "),
             "{status}"
         );
     }
