@@ -221,7 +221,7 @@ impl Address {
         }
     }
 
-    /// The target of a redirect on this host. `None` if it leads elsewhere.
+    /// The target of a redirect on this host. `None` if it leads to another host.
     fn rewrite(&self, location: &HeaderValue) -> Option<HeaderValue> {
         let location = location.to_str().ok()?;
         let from_origin = location.strip_prefix(&self.origin);

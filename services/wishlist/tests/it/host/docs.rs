@@ -18,11 +18,11 @@ use crate::spans::CAUGHT;
 /// Jaeger's query API with these services and calls; wishlist has failed, called by gateway.
 fn api(services: &Value, calls: &Value) -> Router {
     let (services, calls) = (services.clone(), calls.clone());
-    let failed = async |Query(asked): Query<Vec<(String, String)>>| {
-        let about = |name: &str, value: &str| asked.contains(&(name.into(), value.into()));
+    let failed = async |Query(query): Query<Vec<(String, String)>>| {
+        let about = |name: &str, value: &str| query.contains(&(name.into(), value.into()));
         assert!(
             about("query.attributes", r#"{"error":"true"}"#),
-            "{asked:?}"
+            "{query:?}"
         );
         if !about("query.service_name", "wishlist") {
             let none = value!({"error": {"httpCode": 404, "message": "No traces found"}});
