@@ -25,9 +25,9 @@ async fn a_band_comes_with_its_reviews() {
     assert_times(&body);
     assert_eq!(body["result"]["name"], "The Tail Samplers");
     assert!(body["result"].get("degraded").is_none(), "{body}");
-    let found = body["result"]["reviews"].as_array().unwrap();
-    assert_eq!(found.len(), 2);
-    for review in found {
+    let reviews = body["result"]["reviews"].as_array().unwrap();
+    assert_eq!(reviews.len(), 2);
+    for review in reviews {
         let path = format!("/reviews/{}", review["uuid"].as_str().unwrap());
         let (alone, _) = ok(get(reviews.address, &path).await).await;
         assert_times(&alone);
@@ -75,8 +75,8 @@ async fn unknown_paths_and_ids_are_problems(
     let reviews = reviews().await;
     let bands = bands(reviews.address, &[]).await;
     for (address, kind) in [(bands.address, "bands"), (reviews.address, "reviews")] {
-        let (found, body) = json(get(address, &format!("/{kind}{path}")).await).await;
-        assert_eq!(found, status, "{body}");
+        let (actual, body) = json(get(address, &format!("/{kind}{path}")).await).await;
+        assert_eq!(actual, status, "{body}");
         assert!(
             body["detail"].as_str().unwrap().starts_with(detail),
             "{body}"
