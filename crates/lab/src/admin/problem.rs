@@ -1,5 +1,5 @@
-//! The error responses of the API. Each kind has a title of its own, which tells more than the name
-//! of the status.
+//! The error responses of the API. Each kind has a title, which is more specific than the name of
+//! the status.
 
 use http::StatusCode;
 

@@ -301,7 +301,7 @@ async fn too_many_waiting_requests_are_refused() {
     }
     let refused = api.call(Method::GET, path).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
-    // A client that disconnects gives its place back.
+    // A client that disconnects releases its permit.
     waiting.pop();
     let mut next = Box::pin(api.call(Method::GET, path));
     let response = tokio::time::timeout(Duration::ZERO, &mut next).await;
@@ -323,7 +323,7 @@ async fn ops_ports_are_scrape_targets() {
     );
 }
 
-/// The bytes, too: other programs than Spoor's may read these responses.
+/// Checks the bytes, since other programs than Spoor may read these responses.
 #[rstest::rstest]
 #[case(
     Method::GET,

@@ -122,7 +122,7 @@ impl Logs {
     }
 }
 
-/// The lines of one service on their way to the terminal.
+/// The lines of one service to be printed.
 struct Output {
     service: Service,
     entries: mpsc::Sender<Entry>,
