@@ -75,7 +75,7 @@ pub fn record_failure(span: &Span, error_type: &str, error: &(dyn Error + 'stati
     span.record("error.type", error_type);
     span.record("otel.status_code", "ERROR");
     span.record("otel.status_description", tracing::field::display(error));
-    // Inside the span, where it becomes the `exception` event that the conventions ask for.
+    // Inside the span, where it becomes the `exception` event of the conventions.
     span.in_scope(|| tracing::warn!(error, "the statement failed"));
 }
 

@@ -127,8 +127,8 @@ pub fn should_inject(rate: Probability) -> bool {
         && rand::rng().random_range(0..Probability::ALWAYS.millionths()) < rate.millionths()
 }
 
-/// Parses faults as settings and flags have them: members separated by commas, faults by
-/// semicolons, such as `operation=GET /,delay=300ms,errors=20%;errors=1%`.
+/// Parses faults in settings and flags: members are separated by commas, and faults by semicolons,
+/// such as `operation=GET /,delay=300ms,errors=20%;errors=1%`.
 ///
 /// # Errors
 /// [`InvalidFault`] names the member.

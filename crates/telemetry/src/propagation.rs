@@ -1,4 +1,4 @@
-//! W3C Trace Context and Baggage, in and out.
+//! Extraction and injection of W3C Trace Context and Baggage.
 //!
 //! This replaces the SDK's, which masks the random flag, rejects keys that Trace Context level 2
 //! permits, and takes the first of several `traceparent` headers.
@@ -85,7 +85,7 @@ impl TextMapPropagator for Propagator {
     }
 }
 
-/// The header that passes this context's span on.
+/// The header for this context's span.
 pub(crate) fn traceparent(context: &Context) -> String {
     traceparent::write(context.span().span_context(), flags(context))
 }
@@ -95,9 +95,9 @@ pub(crate) fn caller(extractor: &dyn Extractor) -> Option<SpanContext> {
     only(extractor, TRACEPARENT).and_then(traceparent::read)
 }
 
-/// The flags that the context's span passes on: whether it is sampled, and whether its trace id
-/// is random. The SDK resets the latter on spans that it drops, so for a trace from elsewhere it
-/// comes from what was extracted; ids made here are random.
+/// The flags that the context's span passes on: whether it is sampled, and whether its trace ID is
+/// random. The SDK resets the latter on spans that it drops, so for a trace of another process it
+/// is that of the extracted context. IDs of this process are random.
 #[must_use]
 pub fn flags(context: &Context) -> TraceFlags {
     let span = context.span();

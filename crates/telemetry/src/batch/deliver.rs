@@ -81,7 +81,7 @@ impl Delivery {
 
     async fn deliver_batch(&self, batch: Bytes, spans: u64) {
         tokio::select! {
-            // After the grace period no further attempt starts, however fast the receiver answers.
+            // After the grace period no further attempt starts, however fast the receiver responds.
             biased;
             () = self.queue.give_up.cancelled() => {
                 self.queue.settle_dropped(DropReason::ShutDown, spans);

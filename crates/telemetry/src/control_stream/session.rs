@@ -31,7 +31,7 @@ const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct ReconnectState {
     pub(super) backoff: Backoff,
-    /// True if the faults in force came over a stream, and not from the service's settings.
+    /// True if the faults in force are from a stream and not from the service's settings.
     has_pushed_faults: bool,
 }
 
@@ -241,7 +241,7 @@ impl Session<'_> {
     /// Sends a report if something has changed or the last is old.
     async fn report(&mut self) -> Result<(), SessionError> {
         let report = report(self.stream);
-        // One interval early, since at the next tick it would be too late.
+        // One interval early, since the next tick would be too late.
         let is_due = self.last.as_ref().is_none_or(|(last, at)| {
             *last != report
                 || at.elapsed() + self.stream.intervals.report > self.stream.intervals.alive

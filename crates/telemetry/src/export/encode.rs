@@ -1,4 +1,4 @@
-//! Spans → the bytes of an `ExportTraceServiceRequest`.
+//! Encodes spans as an `ExportTraceServiceRequest`.
 
 use bytes::Bytes;
 use opentelemetry_proto::{
@@ -32,7 +32,7 @@ impl Encoder {
     }
 }
 
-/// Reads the receiver's response. A response that cannot be decoded still is an acceptance.
+/// Reads the receiver's response. One that cannot be decoded also means acceptance.
 pub(super) fn accepted(body: &[u8]) -> ExportResponse {
     let partial = ExportTraceServiceResponse::decode(body)
         .ok()

@@ -141,7 +141,7 @@ fn reason(status: &Status) -> String {
     }
 }
 
-/// A response as it is: one that cannot be decoded is an acceptance, too.
+/// Returns the bytes of a response, since one that cannot be decoded also means acceptance.
 fn raw(response: &mut DecodeBuf<'_>) -> Result<Bytes, Status> {
     Ok(response.copy_to_bytes(response.remaining()))
 }

@@ -41,7 +41,7 @@ impl Call {
         let Cow::Owned(method) = &self.operation.name else {
             return;
         };
-        // The head has this status, since there is nothing to respond with before it.
+        // The head has this status, since the response has no messages.
         if !matches!(status::of(head), Some((Code::Unimplemented, _))) {
             self.operation = operations.add("", method);
         }
@@ -65,7 +65,7 @@ impl Call {
         if !span.is_recording() {
             return;
         }
-        // Not at the start, when a server may not know yet whether the service has the method.
+        // Not at the start, since a server may not know yet whether the service has the method.
         span.set_attribute(KeyValue::new(RPC_METHOD, self.operation.target));
         if let Cow::Owned(method) = &self.operation.name {
             span.update_name(OTHER);

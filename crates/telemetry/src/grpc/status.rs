@@ -1,4 +1,4 @@
-//! gRPC status codes: their names, and which are a server's fault.
+//! gRPC status codes: their names, and which are errors of the server.
 
 use http::{HeaderMap, StatusCode};
 use tonic::Code;

@@ -51,7 +51,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let started = Instant::now();
         let method = attributes::method(request.method());
-        // By host and not by path, which may hold an ID and would make a series for each.
+        // By host and not by path, since an ID in a path would create a series for each value.
         let HttpClientState { tracer, operations } = &*self.shared;
         let operation = operations.get(method, request.uri().host().unwrap_or(""));
         let context = outgoing::start(tracer.as_ref(), operation.name.clone(), || {

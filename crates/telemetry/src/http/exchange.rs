@@ -47,12 +47,12 @@ impl Exchange {
             self.started.elapsed(),
             span.span_context(),
         );
-        // Without a span of its own the context holds another's, which is not recorded here.
+        // Without its own span, the context holds another one, which is not recorded here.
         if !span.is_recording() {
             return;
         }
         span.set_attribute(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(code)));
-        // The semantic conventions for HTTP: to a server, a 4xx is its client's error.
+        // By the semantic conventions for HTTP, a 4xx is not an error of the server.
         let is_error = match self.side {
             SpanKind::Client => code >= 400,
             _ => status.is_server_error(),

@@ -78,7 +78,7 @@ impl FromStr for UntracedPaths {
 pub(super) fn context(parent: &Context) -> Context {
     let ids = RandomIdGenerator::default();
     let parent_trace_id = parent.span().span_context().trace_id();
-    // The caller's ID is kept, so that log lines here can still be found by it.
+    // The caller's ID is kept, so that log lines can be found by it.
     let trace_id = match parent.has_active_span() {
         true => parent_trace_id,
         false => ids.new_trace_id(),

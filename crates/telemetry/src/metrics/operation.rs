@@ -1,7 +1,7 @@
-//! Operations as a layer knows them: the span's name, and its duration histograms.
+//! Operations of a layer, each with its span's name and its duration histograms.
 //!
-//! An operation is looked up once a request, without allocating; its labels were made when it
-//! was first seen.
+//! An operation is looked up once per request, without allocating. Its labels are created at its
+//! first request.
 
 use std::{
     borrow::Cow,
@@ -66,7 +66,7 @@ pub(crate) struct Operations {
 pub(crate) struct Operation {
     /// The span's name. Owned only if the operation is not known: callers may invent such names.
     pub(crate) name: Cow<'static, str>,
-    /// The route or the RPC method; empty when there is none.
+    /// The route or the RPC method. Empty if there is none.
     pub(crate) target: &'static str,
     side: Side,
     labels: Labels,
@@ -231,12 +231,12 @@ impl Operation {
         }
     }
 
-    /// Counts one request, whose span this is.
+    /// Counts a request with its span.
     pub(crate) fn observe(&self, outcome: Outcome, duration: Duration, span: &SpanContext) {
         let seconds = duration.as_secs_f64();
         let exemplar = Exemplar::of(span);
         let now = exemplar.map(|_| SystemTime::now());
-        // A handful of outcomes occur, so scanning a list is faster than hashing.
+        // There are few outcomes, so scanning a list is faster than hashing.
         let outcomes = self.outcomes.read();
         if let Some((_, histogram)) = outcomes.iter().find(|(known, _)| *known == outcome) {
             histogram.observe(seconds, exemplar, now);
@@ -259,8 +259,8 @@ impl Operation {
     }
 }
 
-/// Leaks a text: span names must be `'static` or allocated for each span. Their
-/// number is bounded by [`MAX_OPERATIONS`].
+/// Leaks a text, since span names must be `'static` or allocated for each span. Their number is
+/// bounded by [`MAX_OPERATIONS`].
 fn leak(text: &str) -> &'static str {
     Box::leak(text.into())
 }

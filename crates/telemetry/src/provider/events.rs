@@ -1,6 +1,5 @@
-//! Events (`tracing::error!` and the like) onto the span that they happen in: a server span of
-//! this crate's layers, which are OpenTelemetry's own and unknown to `tracing`, or a `tracing`
-//! span.
+//! Adds events (such as `tracing::error!`) to the current span: a server span of this crate's
+//! layers, which `tracing` does not know, or a `tracing` span.
 
 use std::{borrow::Cow, error::Error, fmt::Debug};
 

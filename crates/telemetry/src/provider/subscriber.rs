@@ -1,4 +1,4 @@
-//! Turns `tracing`'s spans and events into log lines and parts of the trace.
+//! Converts `tracing`'s spans and events to log lines and parts of the trace.
 
 use opentelemetry::Context;
 use opentelemetry_sdk::trace::SdkTracer;

@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(taken(&bucket, 100 * SECOND, 100 * SECOND + 50, 1), expected);
     }
 
-    /// Tokens at a moment, from a share that was in force for long to another one.
+    /// The tokens at a time when a share that was in force for long changes to another one.
     #[rstest]
     #[case::grown(1.0, 4.0, 10)]
     #[case::shrunk(1.0, 0.1, 5)]
@@ -220,7 +220,7 @@ mod tests {
                 .filter_map(|thread| thread.join().ok())
                 .sum()
         });
-        // Threads see different times here, so up to a second's worth may be saved.
+        // The threads use different times, so the tokens of up to one second may be saved.
         assert!((90..=200).contains(&total), "{total}");
     }
 }

@@ -76,7 +76,7 @@ impl View {
             .map(|rule| (Self::DEFAULT_ENTRY, rule))
     }
 
-    /// The buckets of rate limits, by operation; empty: all that no other names.
+    /// The buckets of rate limits, by operation. The empty one is for all others.
     pub(super) fn buckets(&self) -> impl Iterator<Item = (&str, &TokenBucket)> {
         let operations = self.operations.iter();
         let operations = operations.map(|(name, entry)| (&**name, &entry.rule));

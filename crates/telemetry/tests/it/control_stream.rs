@@ -63,7 +63,7 @@ async fn refuses_a_bad_plan_and_keeps_the_last() {
         "{}",
         refusal.reason
     );
-    assert!(!client.root(), "the plan before stays in force");
+    assert!(!client.root(), "the previous plan stays in force");
 
     stream.push(everything(3)).await;
     assert!(matches!(
@@ -99,7 +99,10 @@ async fn applies_and_removes_faults() {
     stream
         .send(ToClient::Faults(WireFaults { faults: Vec::new() }))
         .await;
-    until("its end", || !client.faults.decide("GET /").fail).await;
+    until("the end of the fault", || {
+        !client.faults.decide("GET /").fail
+    })
+    .await;
     client.stop().await;
 }
 
@@ -203,13 +206,13 @@ async fn lost_connection_keeps_the_plan() {
     assert_eq!(
         report.counts.first().map(|count| count.started),
         Some(1),
-        "counts go on"
+        "counts continue"
     );
     client.stop().await;
 }
 
 #[tokio::test]
-async fn cut_off_its_phases_go_on_ending() {
+async fn phases_end_without_a_connection() {
     let mut plane = plane().await;
     let client = Client::start(plane.address);
     let stream = plane.next().await;
