@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shape_comes_in_every_colour() {
+    fn every_shape_has_every_colour() {
         let seen: BTreeSet<String> = (0..500).map(|seed| sample(seed).label).collect();
         assert_eq!(seen.len(), COLOURS.len() * SHAPES.len());
     }

@@ -104,7 +104,7 @@ fn request(method: Method, path: &str, body: Body) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn apply_says_what_it_did_with_each_policy() {
+async fn apply_reports_the_action_for_each_policy() {
     let api = Api::start(&[]);
     for action in ["created", "unchanged"] {
         let applied = api.post("/v1/policies", "application/yaml", POLICY).await;

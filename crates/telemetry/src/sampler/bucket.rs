@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_rate_goes_on_from_the_old_level() {
+    fn new_rate_continues_from_the_old_level() {
         let old = TokenBucket::new(10.0, None, 0);
         assert!(old.take(0));
         let new = TokenBucket::new(20.0, Some(Arc::clone(old.level())), 1);

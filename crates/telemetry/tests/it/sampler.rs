@@ -147,13 +147,13 @@ fn all_and_none_have_no_exception() {
 #[case(500_000, "ot=th:8")]
 #[case(10_000, "ot=th:fd70a3d70a3d7")]
 #[case(1_000, "ot=th:ffbe76c8b43958")]
-fn tells_the_threshold_that_kept_a_trace(#[case] millionths: u32, #[case] state: &str) {
+fn tracestate_has_the_threshold_of_a_kept_trace(#[case] millionths: u32, #[case] state: &str) {
     let result = root(&always(millionths), u128::MAX, "GET /");
     assert_eq!(result.trace_state.header(), state);
 }
 
 #[test]
-fn tells_no_threshold_of_what_it_drops() {
+fn tracestate_of_a_dropped_trace_has_no_threshold() {
     assert_eq!(
         root(&always(10_000), 1 << 60, "GET /").trace_state,
         TraceState::NONE
@@ -218,7 +218,7 @@ fn default_decides_until_a_plan_arrives() {
 }
 
 #[test]
-fn a_rate_limit_holds_and_tells_no_threshold() {
+fn rate_limit_is_kept_without_a_threshold() {
     let (live, sampler) = sampler(vec![phase(Some(rate(5.0)), &[])]);
     let start = std::time::Instant::now();
     let kept: Vec<_> = (1..10_000)
@@ -336,7 +336,7 @@ fn counts_say_when() {
 }
 
 #[test]
-fn a_plan_that_comes_again_goes_on_counting() {
+fn repeated_plan_keeps_its_counts() {
     let (live, sampler) = sampler(vec![phase(Some(probability(0)), &[])]);
     for started in 1..=20 {
         root(&sampler, 1, "GET /");

@@ -254,7 +254,7 @@ fn a_ratio_out_of_range_is_ignored() {
 }
 
 #[test]
-fn all_errors_come_at_once_and_name_the_fix() {
+fn all_errors_are_reported_with_valid_values() {
     let errors = errors(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "s3cret"),

@@ -14,7 +14,7 @@ fn assert_times(body: &Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_band_comes_with_its_reviews() {
+async fn band_has_its_reviews() {
     let reviews = reviews().await;
     let bands = bands(reviews.address, &[]).await;
     let (body, _) = ok(get(bands.address, &known()).await).await;

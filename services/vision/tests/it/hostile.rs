@@ -92,7 +92,7 @@ fn bodies_that_are_no_picture_are_refused(
 #[case(100_000, 1)]
 #[case(1, 100_000)]
 #[case(1, 1)]
-fn odd_sizes(#[case] width: u32, #[case] height: u32) {
+fn unusual_sizes(#[case] width: u32, #[case] height: u32) {
     let (status, answer) = classify(plain(width, height));
     assert_eq!(status, 200, "{answer}");
 }

@@ -111,7 +111,7 @@ async fn without_models_or_ensemble_requests_fail() {
 #[case::larger(8, 16)]
 #[case::so_small_that_its_server_refuses_the_tensor(16, 8)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_with_another_input_votes_at_once(#[case] before: i64, #[case] after: i64) {
+async fn model_with_another_input_votes_immediately(#[case] before: i64, #[case] after: i64) {
     let before = Mounted::new(&colours(before).labelled("red,green,blue"));
     let after = Mounted::new(&colours(after).labelled("red,green,blue"));
     let mut vision = Vision::of(

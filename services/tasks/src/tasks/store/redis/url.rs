@@ -119,7 +119,7 @@ mod tests {
         "redis://redis.example:7000/2"
     )]
     #[case("redis://:secret@redis/", "redis://redis:6379/0")]
-    fn shown_without_the_password(#[case] text: &str, #[case] shown: &str) {
+    fn displayed_without_the_password(#[case] text: &str, #[case] shown: &str) {
         let url: RedisUrl = text.parse().unwrap();
         assert_eq!(
             (url.to_string(), format!("{url:?}")),
