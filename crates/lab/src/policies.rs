@@ -243,7 +243,7 @@ impl PolicyStore {
     /// All policies, or those of a namespace, with their status and sorted by name.
     pub(crate) fn list(&self, namespace: Option<&Namespace>) -> Vec<SamplingPolicy> {
         let mut state = self.0.state.lock();
-        state.with_status(&self.0, |key| {
+        state.list(&self.0, |key| {
             namespace.is_none_or(|of| key.namespace == *of)
         })
     }
@@ -251,7 +251,7 @@ impl PolicyStore {
     /// One policy with its status.
     pub(crate) fn get(&self, key: &PolicyKey) -> Option<SamplingPolicy> {
         let mut state = self.0.state.lock();
-        state.with_status(&self.0, |of| of == key).pop()
+        state.list(&self.0, |of| of == key).pop()
     }
 
     /// The status of the watched folder, if there is one.
@@ -317,11 +317,7 @@ impl PolicyStore {
 }
 
 impl State {
-    fn with_status(
-        &mut self,
-        inner: &Inner,
-        matches: impl Fn(&PolicyKey) -> bool,
-    ) -> Vec<SamplingPolicy> {
+    fn list(&mut self, inner: &Inner, filter: impl Fn(&PolicyKey) -> bool) -> Vec<SamplingPolicy> {
         let now = Timestamp::now();
         let mut known = KnownServices::of(inner);
         let Self {
@@ -330,7 +326,7 @@ impl State {
             conditions,
             ..
         } = self;
-        let entries = set.entries().filter(|entry| matches(entry.policy.key()));
+        let entries = set.entries().filter(|entry| filter(entry.policy.key()));
         entries
             .map(|entry| {
                 let outcome = resolution.outcomes.get(entry.policy.key());

@@ -90,11 +90,7 @@ mod tests {
         264,
         "264 dropped by tail policies, 2 dropped as invalid or late, or for lack of memory."
     )]
-    fn reports_drops_by_cause(
-        #[case] dropped: u64,
-        #[case] by_policy: u64,
-        #[case] expected: &str,
-    ) {
+    fn counts_drops_by_cause(#[case] dropped: u64, #[case] by_policy: u64, #[case] expected: &str) {
         let stopped = Stopped {
             received: 300 + dropped,
             kept: 300,

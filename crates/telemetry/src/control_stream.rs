@@ -81,20 +81,17 @@ impl Obstacle {
         let error = error as &dyn std::error::Error;
         match self {
             Self::Unreachable => {
-                tracing::warn!(
-                    error,
-                    "control plane unavailable; the last plan stays in force"
-                );
+                tracing::warn!(error, "control plane unavailable; keeping the last plan");
             }
             Self::Credentials(_) => {
                 tracing::warn!(
                     error,
-                    "cannot load the control plane credentials; the last plan stays in force"
+                    "cannot load the control plane credentials; keeping the last plan"
                 );
             }
             Self::Denied(_) => tracing::warn!(
                 error,
-                "access denied by the control plane; the last plan stays in force"
+                "access denied by the control plane; keeping the last plan"
             ),
         }
     }

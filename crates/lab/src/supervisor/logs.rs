@@ -312,12 +312,8 @@ mod tests {
     #[tokio::test]
     async fn breaks_an_endless_line() {
         let lines = followed(&vec![b'x'; 3 * MAX_LINE_BYTES]).await;
-        assert!(
-            lines.len() >= 3
-                && lines
-                    .iter()
-                    .all(|line| line.len() < 2 * MAX_LINE_BYTES + 64)
-        );
+        let limit = 2 * MAX_LINE_BYTES + 64;
+        assert!(lines.len() >= 3 && lines.iter().all(|line| line.len() < limit));
     }
 
     fn line(service: Service, text: &str) -> Entry {
@@ -350,18 +346,14 @@ mod tests {
     #[test]
     fn warnings_are_passed_on() {
         let mut printer = Printer::new(vec![]);
-        for text in [
-            "1 WARN ignored",
-            "2 WARN control plane unavailable",
-            "3 INFO x",
-        ] {
+        for text in ["1 WARN x", "2 WARN control plane unavailable", "3 INFO x"] {
             printer.handle(line(Service::Wishlist, text));
         }
         printer.handle(Entry::Release(
             Release::PassOn(vec![]),
             oneshot::channel().0,
         ));
-        assert_eq!(printer.out, b"1 WARN ignored");
+        assert_eq!(printer.out, b"1 WARN x");
     }
 
     #[test]

@@ -55,10 +55,7 @@ impl Delivery {
             let dropped = self.queue.counts.dropped(DropReason::QueueFull);
             if dropped > reported && overflow.admit().is_some() {
                 let spans = dropped - reported;
-                tracing::warn!(
-                    spans,
-                    "dropped spans: the queue holds OTEL_BSP_MAX_QUEUE_SIZE"
-                );
+                tracing::warn!(spans, "dropped spans: OTEL_BSP_MAX_QUEUE_SIZE was reached");
                 reported = dropped;
             }
             let spans = u64::try_from(batch.len()).unwrap_or(u64::MAX);

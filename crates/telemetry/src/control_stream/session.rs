@@ -189,10 +189,7 @@ impl Session<'_> {
         if !self.is_accepted {
             self.is_accepted = true;
             self.state.backoff.reset();
-            tracing::info!(
-                endpoint = %self.stream.endpoint.uri(),
-                "connected to the control plane"
-            );
+            tracing::info!(endpoint = %self.stream.endpoint.uri(), "control plane connected");
         }
         match received.message {
             Some(server_message::Message::Plan(plan)) => self.send(self.install(plan)).await,
@@ -229,7 +226,7 @@ impl Session<'_> {
                 })
             }
             Err(refusal) => {
-                tracing::warn!(reason = %refusal, "plan refused; the previous plan stays in force");
+                tracing::warn!(reason = %refusal, "plan refused; keeping the previous one");
                 client_message::Message::Refusal(Refusal {
                     version: Some(refusal.version),
                     reason: refusal.to_string(),
@@ -250,17 +247,15 @@ impl Session<'_> {
             return Ok(());
         }
         self.last = Some((report.clone(), Instant::now()));
-        self.send(client_message::Message::Report(with_timestamp(report)))
+        self.send(client_message::Message::Report(stamped(report)))
             .await
     }
 
     /// Sends the final report and waits until the control plane has seen the end of the stream.
     async fn shutdown_notice(&mut self) -> Result<(), SessionError> {
-        let last = message(client_message::Message::Report(with_timestamp(report(
-            self.stream,
-        ))));
+        let last = client_message::Message::Report(stamped(report(self.stream)));
         let shutdown_notice = async {
-            let sent = self.outgoing.send(last).await;
+            let sent = self.outgoing.send(message(last)).await;
             // Without senders the stream of requests ends after the report.
             self.outgoing = mpsc::channel(1).0;
             while sent.is_ok() && matches!(self.incoming.message().await, Ok(Some(_))) {}
@@ -326,7 +321,7 @@ fn report(stream: &ControlStream) -> Report {
 }
 
 /// Adds the current time, which is left out when reports are compared.
-fn with_timestamp(report: Report) -> Report {
+fn stamped(report: Report) -> Report {
     Report {
         unix_millis: Some(Timestamp::now().as_millisecond()),
         ..report

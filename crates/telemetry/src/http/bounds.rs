@@ -36,10 +36,7 @@ pub fn bounded(router: Router, bounds: Bounds) -> Router {
     } = bounds;
     let limits = ServiceBuilder::new()
         .layer(HandleErrorLayer::new(async |_overload| {
-            Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too many concurrent requests",
-            )
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once")
         }))
         .load_shed()
         .layer(GlobalConcurrencyLimitLayer::new(max_in_flight));
@@ -55,15 +52,11 @@ pub fn bounded(router: Router, bounds: Bounds) -> Router {
         // read, and the deadline covers reading it.
         .layer(DefaultBodyLimit::max(max_body_bytes))
         .layer(middleware::from_fn(drain_unread_body))
-        .layer(middleware::from_fn_with_state(deadline, enforce_deadline))
+        .layer(middleware::from_fn_with_state(deadline, with_deadline))
         .layer(limits)
 }
 
-async fn enforce_deadline(
-    State(deadline): State<Duration>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn with_deadline(State(deadline): State<Duration>, request: Request, next: Next) -> Response {
     tokio::time::timeout(deadline, next.run(request))
         .await
         .unwrap_or_else(|elapsed| {

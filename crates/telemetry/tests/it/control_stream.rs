@@ -99,10 +99,7 @@ async fn applies_and_removes_faults() {
     stream
         .send(ToClient::Faults(WireFaults { faults: Vec::new() }))
         .await;
-    until("the end of the fault", || {
-        !client.faults.decide("GET /").fail
-    })
-    .await;
+    until("no fault", || !client.faults.decide("GET /").fail).await;
     client.stop().await;
 }
 

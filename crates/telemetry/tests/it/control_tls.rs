@@ -43,9 +43,9 @@ struct State {
 
 impl Authenticator {
     fn expecting(token: &str) -> Self {
-        let authenticator = Self::default();
-        authenticator.expect(token);
-        authenticator
+        let auth = Self::default();
+        auth.expect(token);
+        auth
     }
 
     fn expect(&self, token: &str) {
@@ -99,11 +99,11 @@ impl Plane {
     async fn start(
         address: SocketAddr,
         certificate: Option<&CertifiedKey<KeyPair>>,
-        authenticator: &Authenticator,
+        auth: &Authenticator,
     ) -> Self {
         let stop = CancellationToken::new();
         let control = Control::new(ControlSettings {
-            identify: Arc::new(authenticator.clone()),
+            identify: Arc::new(auth.clone()),
             shutdown: stop.clone(),
             ..ControlSettings::default()
         });
@@ -262,8 +262,8 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 #[tokio::test]
 async fn installs_plans_over_tls_with_current_token() {
-    let (certificate, authenticator) = (certificate(), Authenticator::expecting("s3cret-1"));
-    let plane = Plane::start(anywhere(), Some(&certificate), &authenticator).await;
+    let (certificate, auth) = (certificate(), Authenticator::expecting("s3cret-1"));
+    let plane = Plane::start(anywhere(), Some(&certificate), &auth).await;
     let mut pod = Pod::new();
     pod.write("ca.crt", &certificate.cert.pem());
     pod.write("token", "s3cret-1\n");
@@ -273,13 +273,10 @@ async fn installs_plans_over_tls_with_current_token() {
     let address = plane.address;
     plane.kill().await;
     pod.write("token", "s3cret-2\n");
-    authenticator.expect("s3cret-2");
-    let plane = Plane::start(address, Some(&certificate), &authenticator).await;
+    auth.expect("s3cret-2");
+    let plane = Plane::start(address, Some(&certificate), &auth).await;
     until("the plan after a restart", || plane.is_current()).await;
-    assert_eq!(
-        authenticator.tokens(),
-        ["Bearer s3cret-1", "Bearer s3cret-2"]
-    );
+    assert_eq!(auth.tokens(), ["Bearer s3cret-1", "Bearer s3cret-2"]);
     assert!(!pod.log.text().contains("s3cret"), "{}", pod.log.text());
     pod.stop().await;
     plane.kill().await;
@@ -287,8 +284,8 @@ async fn installs_plans_over_tls_with_current_token() {
 
 #[tokio::test]
 async fn waits_for_files_that_are_not_there_yet() {
-    let (certificate, authenticator) = (certificate(), Authenticator::expecting("s3cret"));
-    let plane = Plane::start(anywhere(), Some(&certificate), &authenticator).await;
+    let (certificate, auth) = (certificate(), Authenticator::expecting("s3cret"));
+    let plane = Plane::start(anywhere(), Some(&certificate), &auth).await;
     let mut pod = Pod::new();
     pod.start(&https(&plane));
     let ca_file = pod.file("ca.crt").display().to_string();
@@ -309,8 +306,8 @@ async fn waits_for_files_that_are_not_there_yet() {
 #[tokio::test]
 async fn sends_no_token_to_an_untrusted_control_plane() {
     let (certificate, other) = (certificate(), certificate());
-    let authenticator = Authenticator::expecting("s3cret");
-    let plane = Plane::start(anywhere(), Some(&certificate), &authenticator).await;
+    let auth = Authenticator::expecting("s3cret");
+    let plane = Plane::start(anywhere(), Some(&certificate), &auth).await;
     let mut pod = Pod::new();
     pod.write("ca.crt", &other.cert.pem());
     pod.write("token", "s3cret");
@@ -319,7 +316,7 @@ async fn sends_no_token_to_an_untrusted_control_plane() {
         pod.log.lines_with("control plane unavailable") == 1
     })
     .await;
-    assert_eq!(authenticator.tokens(), Vec::<String>::new());
+    assert_eq!(auth.tokens(), Vec::<String>::new());
     pod.write("ca.crt", &certificate.cert.pem());
     until("the plan", || plane.is_current()).await;
     pod.stop().await;
@@ -328,32 +325,32 @@ async fn sends_no_token_to_an_untrusted_control_plane() {
 
 #[tokio::test]
 async fn shows_no_token_without_tls() {
-    let authenticator = Authenticator::expecting("s3cret");
-    let plane = Plane::start(anywhere(), None, &authenticator).await;
+    let auth = Authenticator::expecting("s3cret");
+    let plane = Plane::start(anywhere(), None, &auth).await;
     let mut pod = Pod::new();
     pod.write("token", "s3cret");
     pod.start(&format!("http://{}", plane.address));
-    until("a call", || !authenticator.tokens().is_empty()).await;
-    assert!(authenticator.tokens().iter().all(String::is_empty));
+    until("a call", || !auth.tokens().is_empty()).await;
+    assert!(auth.tokens().iter().all(String::is_empty));
     pod.stop().await;
     plane.kill().await;
 }
 
 #[tokio::test]
 async fn denied_client_logs_once_and_retries() {
-    let (certificate, authenticator) = (certificate(), Authenticator::expecting("another"));
-    let plane = Plane::start(anywhere(), Some(&certificate), &authenticator).await;
+    let (certificate, auth) = (certificate(), Authenticator::expecting("another"));
+    let plane = Plane::start(anywhere(), Some(&certificate), &auth).await;
     let mut pod = Pod::new();
     pod.write("ca.crt", &certificate.cert.pem());
     pod.write("token", "s3cret");
     pod.start(&https(&plane));
-    until("five attempts", || authenticator.tokens().len() >= 5).await;
+    until("five attempts", || auth.tokens().len() >= 5).await;
     let reason = "Unauthenticated: invalid token";
     assert_eq!(pod.log.lines_with(reason), 1, "{}", pod.log.text());
-    assert_eq!(pod.log.lines_with("connected to the control plane"), 0);
-    authenticator.expect("s3cret");
+    assert_eq!(pod.log.lines_with("control plane connected"), 0);
+    auth.expect("s3cret");
     until("the plan", || plane.is_current()).await;
-    assert_eq!(pod.log.lines_with("connected to the control plane"), 1);
+    assert_eq!(pod.log.lines_with("control plane connected"), 1);
     assert!(!pod.log.text().contains("s3cret"), "{}", pod.log.text());
     pod.stop().await;
     plane.kill().await;

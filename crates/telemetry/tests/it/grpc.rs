@@ -213,15 +213,12 @@ async fn connection_to_another_server_is_replaced() {
     let mut client = ServiceBClient::new(channel(&telemetry, address));
     let (answer, ()) = tokio::join!(client.work(work(None)), not_grpc::accept_first(&listener));
     let status = answer.unwrap_err();
-    let message = "the peer is not a gRPC server: HTTP status 404 Not Found";
-    assert_eq!(
-        (status.code(), status.message()),
-        (Code::Unavailable, message)
-    );
+    let why = "the peer is not a gRPC server: HTTP status 404 Not Found";
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, why));
     serve_on(listener, &telemetry, &stop);
     client.work(work(None)).await.unwrap();
     let text = text(&finish(&telemetry, &fake).await);
-    assert!(text.contains(message), "{text}");
+    assert!(text.contains(why), "{text}");
     stop.cancel();
 }
 

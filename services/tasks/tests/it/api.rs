@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use spoor_testing::RedisServer;
 
-use crate::running::{CAUGHT, Tasks, answer, separate_telemetry};
+use crate::running::{CAUGHT, Tasks, answer, telemetry};
 
 /// The service on a store, or `None` without Redis. Dropping it stops the server.
 async fn on(store: &str, test: &str) -> Option<(Tasks, Option<RedisServer>)> {
@@ -175,17 +175,14 @@ async fn all_errors_are_reported_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_paths_and_queries(#[case] path: &str, #[case] status: u16, #[case] part: &str) {
     let tasks = Tasks::in_process().await;
-    let (actual, problem) = answer(tasks.get(path).await).await;
+    let (got, problem) = answer(tasks.get(path).await).await;
     let detail = problem["detail"].as_str().unwrap();
-    assert!(
-        actual == status && detail.contains(part),
-        "{actual} {detail}"
-    );
+    assert!(got == status && detail.contains(part), "{got} {detail}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_in_process_store_names_itself() {
-    let tasks = Tasks::with(&[], separate_telemetry()).await;
+    let tasks = Tasks::with(&[], telemetry()).await;
     let health = answer(tasks.get("/health").await).await;
     assert_eq!(
         health,
@@ -196,7 +193,7 @@ async fn the_in_process_store_names_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_are_counted() {
-    let tasks = Tasks::with(&[], separate_telemetry()).await;
+    let tasks = Tasks::with(&[], telemetry()).await;
     let late = tasks
         .create("late", "urgent", Some("2020-01-01T00:00:00Z"))
         .await;

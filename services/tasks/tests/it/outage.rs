@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use spoor_testing::RedisServer;
 use tokio::time::Instant;
 
-use crate::running::{CAUGHT, Tasks, answer, separate_telemetry};
+use crate::running::{CAUGHT, Tasks, answer, telemetry};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -35,8 +35,7 @@ async fn a_killed_redis_recovers_under_load() {
         return;
     };
     let flag = format!("--redis-url={}", redis.url());
-    let tasks =
-        Arc::new(Tasks::with(&[&flag, "--redis-deadline=500ms"], separate_telemetry()).await);
+    let tasks = Arc::new(Tasks::with(&[&flag, "--redis-deadline=500ms"], telemetry()).await);
     let kept = tasks.create("kept", "urgent", None).await;
     let (stop, unexpected) = (
         Arc::new(AtomicBool::new(false)),
@@ -187,7 +186,7 @@ async fn lists_beyond_the_budget_are_refused() {
     let flag = format!("--redis-url=redis://{}", silent.local_addr().unwrap());
     let tasks = Tasks::with(
         &[&flag, "--redis-deadline=9s", "--deadline=2s"],
-        separate_telemetry(),
+        telemetry(),
     )
     .await;
     // The budget is that of 16 lists, all of which wait for Redis.

@@ -104,6 +104,6 @@ impl Tasks {
 }
 
 /// Creates telemetry with its own metrics.
-pub fn separate_telemetry() -> &'static Telemetry {
+pub fn telemetry() -> &'static Telemetry {
     Box::leak(Box::new(Spans::default().of("tasks")))
 }

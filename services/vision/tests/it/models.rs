@@ -39,11 +39,11 @@ async fn a_model_describes_itself_before_loading() {
         assert!(description.labels.len() >= 10, "{description:?}");
         assert!(description.accuracy.is_some(), "{description:?}");
         let tensor = grey(&mut client).await;
-        let classification = client.classify(tensor).await.unwrap().into_inner();
-        let sum: f64 = classification.scores.iter().map(|score| score.score).sum();
-        assert!((sum - 1.0).abs() < 1e-6, "{classification:?}");
+        let reply = client.classify(tensor).await.unwrap().into_inner();
+        let sum: f64 = reply.scores.iter().map(|score| score.score).sum();
+        assert!((sum - 1.0).abs() < 1e-6, "{reply:?}");
         assert!(
-            classification
+            reply
                 .scores
                 .is_sorted_by(|one, next| one.score >= next.score)
         );

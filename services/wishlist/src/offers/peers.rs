@@ -19,9 +19,7 @@ pub(super) struct Peer {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMarketplaces {
     /// Not `name=url`.
-    #[error(
-        "must be marketplaces such as attic=http://127.0.0.1:9004,bazaar=http://127.0.0.1:9005, not {0:?}"
-    )]
+    #[error("must be marketplaces such as attic=http://a:9004,bazaar=http://b:9005, not {0:?}")]
     Member(String),
     /// A name with characters that metrics or pages would have to escape, or too long for them.
     #[error("a marketplace's name must have from 1 to 40 letters, digits or -, not {0:?}")]

@@ -91,16 +91,12 @@ async fn forged_redirect_parameters_are_harmless() {
 #[case("", 422, "The name must not be empty.")]
 #[case("name=a%00b", 422, "without control characters")]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invalid_name_is_refused(
-    #[case] body: &str,
-    #[case] status: u16,
-    #[case] expected: &str,
-) {
+async fn an_invalid_name_is_refused(#[case] body: &str, #[case] status: u16, #[case] part: &str) {
     let (_wishlist, gateway) = both().await;
     let (actual, page) = html(post(&gateway, "/wishes", body).await).await;
     assert_eq!(actual, status);
     assert!(
-        page.contains(expected) && page.contains("aria-invalid"),
+        page.contains(part) && page.contains("aria-invalid"),
         "{page}"
     );
 }

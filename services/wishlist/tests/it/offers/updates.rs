@@ -19,13 +19,13 @@ use crate::{
     spans::CAUGHT,
 };
 
-/// An open stream.
-struct Events {
+/// The open stream of a page.
+struct Page {
     response: Response,
     read: String,
 }
 
-impl Events {
+impl Page {
     async fn of(gateway: &Gateway) -> Self {
         let response = gateway.get("/api/offers/stream").await;
         assert_eq!(response.status(), 200);
@@ -70,10 +70,7 @@ impl Events {
 #[tokio::test(flavor = "multi_thread")]
 async fn new_offers_reach_every_open_page() {
     let mesh = Mesh::of(&[("attic", &[]), ("corner", &[])], "1d").await;
-    let mut pages = [
-        Events::of(&mesh.gateway).await,
-        Events::of(&mesh.gateway).await,
-    ];
+    let mut pages = [Page::of(&mesh.gateway).await, Page::of(&mesh.gateway).await];
     // Only the first page gets this event if offers was connected before the second page opened.
     pages[0].next("back", |_| true).await;
     let (wish, _) = mesh.wish("a kite").await;
@@ -94,7 +91,7 @@ async fn new_offers_reach_every_open_page() {
 async fn missing_marketplaces_are_listed() {
     let address = an_address();
     let mesh = Mesh::with_peers(&[("attic", address)], "1d").await;
-    let mut page = Events::of(&mesh.gateway).await;
+    let mut page = Page::of(&mesh.gateway).await;
     page.next("back", |_| true).await;
     mesh.wish("a ghost").await;
     let missing = page.next("missing", |_| true).await;
@@ -107,7 +104,7 @@ async fn pages_learn_when_offers_leaves_and_returns() {
     let wishlist = Wishlist::on("sqlite::memory:").await;
     let offers = an_address();
     let gateway = Gateway::with(wishlist.address, offers).await;
-    let mut page = Events::of(&gateway).await;
+    let mut page = Page::of(&gateway).await;
     let why = page.next("away", |_| true).await;
     assert!(why.as_str().unwrap().contains("cannot be reached"), "{why}");
     let listen = format!("--listen={offers}");
@@ -121,7 +118,7 @@ async fn pages_learn_when_offers_leaves_and_returns() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_page_does_not_delay_shutdown() {
     let mesh = Mesh::of(&[("attic", &[])], "1d").await;
-    let mut page = Events::of(&mesh.gateway).await;
+    let mut page = Page::of(&mesh.gateway).await;
     page.next("back", |_| true).await;
     mesh.gateway.end(Duration::from_secs(3)).await;
     let ended = tokio::time::timeout(DEADLINE, page.event()).await;
@@ -134,7 +131,7 @@ async fn pages_beyond_the_limit_are_refused() {
     let mesh = Mesh::of(&[("attic", &[])], "1d").await;
     let mut pages = Vec::new();
     for _ in 0..PLACES {
-        pages.push(Events::of(&mesh.gateway).await);
+        pages.push(Page::of(&mesh.gateway).await);
     }
     let (status, problem) =
         crate::running::json(mesh.gateway.get("/api/offers/stream").await).await;
