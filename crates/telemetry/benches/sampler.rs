@@ -48,7 +48,7 @@ fn main() {
         }
     }
     println!(
-        "\nWhat the live sampler keeps says so in its tracestate (ot=th), which takes three allocations."
+        "\nThe live sampler writes the threshold into the tracestate of kept spans (ot=th), with three allocations."
     );
 }
 
