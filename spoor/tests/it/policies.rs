@@ -9,27 +9,27 @@ async fn policy_is_in_force_until_deleted() {
     let lab = Lab::start().await;
     assert_eq!(lab.requests(5).await, 5);
 
-    let output = lab.apply(&policy("service-a", "0%")).await;
+    let text = lab.apply(&policy("service-a", "0%")).await;
     assert!(
-        output.contains("samplingpolicy.spoor.dev/service-a created"),
-        "{output}"
+        text.contains("samplingpolicy.spoor.dev/service-a created"),
+        "{text}"
     );
     assert!(
-        output.contains("Converged in ") && output.contains("(1 instance)"),
-        "{output}"
+        text.contains("Converged in ") && text.contains("(1 instance)"),
+        "{text}"
     );
     assert_eq!(lab.requests(20).await, 0);
 
-    let output = lab.apply(&policy("service-a", "100%")).await;
-    assert!(output.contains("service-a configured"), "{output}");
+    let text = lab.apply(&policy("service-a", "100%")).await;
+    assert!(text.contains("service-a configured"), "{text}");
     assert_eq!(lab.requests(20).await, 20);
-    let output = lab.apply(&policy("service-a", "100%")).await;
-    assert!(output.contains("service-a unchanged"), "{output}");
+    let text = lab.apply(&policy("service-a", "100%")).await;
+    assert!(text.contains("service-a unchanged"), "{text}");
 
     lab.apply(&policy("service-a", "0%")).await;
-    let output = lab.ok(&["delete", "service-a", "--wait"]).await;
-    assert!(output.contains("service-a deleted"), "{output}");
-    assert!(output.contains("(1 instance)"), "{output}");
+    let text = lab.ok(&["delete", "service-a", "--wait"]).await;
+    assert!(text.contains("service-a deleted"), "{text}");
+    assert!(text.contains("(1 instance)"), "{text}");
     assert_eq!(lab.requests(5).await, 5);
     let again = lab.spoor(&["delete", "service-a"]).await;
     assert_eq!(again.code, Some(1));
@@ -135,10 +135,10 @@ async fn get_and_describe_show_the_status() {
     );
 
     let yaml = lab.ok(&["get", "policy", "service-a", "-o", "yaml"]).await;
-    let output = succeeded(lab.spoor_given(&yaml, &["apply", "-f", "-"]).await);
+    let text = succeeded(lab.spoor_given(&yaml, &["apply", "-f", "-"]).await);
     assert!(
-        output.contains("unchanged"),
-        "what is shown can be applied: {output}"
+        text.contains("unchanged"),
+        "what is shown can be applied: {text}"
     );
     let described = lab.ok(&["describe", "service-a"]).await;
     assert!(
@@ -227,12 +227,12 @@ async fn waiting_again_reports_instances() {
 #[tokio::test]
 async fn override_expires() {
     let lab = Lab::start().await;
-    let output = lab
+    let text = lab
         .ok(&["override", "service-a", "0%", "--for", "1500ms", "--wait"])
         .await;
     assert!(
-        output.contains("override-service-a created") && output.contains("Converged"),
-        "{output}"
+        text.contains("override-service-a created") && text.contains("Converged"),
+        "{text}"
     );
     assert!(!lab.request().await);
     eventually("sampled again", || lab.request(), |sampled| *sampled).await;
@@ -389,17 +389,14 @@ async fn restart_keeps_policies_and_their_age() {
 async fn applies_a_folder_of_samples() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/samples/policies/");
-    let output = lab.spoor(&["apply", "-f", samples]).await;
-    assert_eq!(output.code, Some(0), "{output:?}");
+    let ended = lab.spoor(&["apply", "-f", samples]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
     let warns_of_heads = |line: &&str| line.contains("tail rules see only");
-    let warned = output.stderr.lines().filter(warns_of_heads).count();
-    assert_eq!(
-        warned, 2,
-        "once for each policy with tail rules: {output:?}"
-    );
+    let warned = ended.stderr.lines().filter(warns_of_heads).count();
+    assert_eq!(warned, 2, "once for each policy with tail rules: {ended:?}");
     // Another sample keeps all of this operation.
     let except = r#"1% by "service-a" at service-a (except "GET /")"#;
-    assert!(output.stderr.contains(except), "{output:?}");
+    assert!(ended.stderr.contains(except), "{ended:?}");
     let applied = lab.json(&["get", "policies", "-o", "json"]).await;
     let applied = applied["items"].as_array().unwrap();
     assert!(applied.len() >= 9, "{applied:?}");
@@ -427,16 +424,16 @@ async fn applies_a_list_from_kubectl() {
     let list = list.to_string();
     let difference = lab.spoor_given(&list, &["diff", "-f", "-"]).await;
     assert_eq!(difference.code, Some(1), "{difference:?}");
-    let output = lab.ok_given(&list, &["apply", "-f", "-"]).await;
-    for output in [difference.stdout, output] {
+    let text = lab.ok_given(&list, &["apply", "-f", "-"]).await;
+    for text in [difference.stdout, text] {
         assert!(
-            output.contains("service-a") && output.contains("service-b"),
-            "{output}"
+            text.contains("service-a") && text.contains("service-b"),
+            "{text}"
         );
     }
     let own = lab.ok(&["get", "policies", "-o", "yaml"]).await;
-    let output = lab.ok_given(&own, &["apply", "-f", "-"]).await;
-    assert_eq!(output.matches(" unchanged").count(), 2, "{output}");
+    let text = lab.ok_given(&own, &["apply", "-f", "-"]).await;
+    assert_eq!(text.matches(" unchanged").count(), 2, "{text}");
     lab.ok_given(&own, &["delete", "-f", "-"]).await;
     let left = lab.json(&["get", "policies", "-o", "json"]).await;
     assert_eq!(left["items"], serde_json::json!([]));
