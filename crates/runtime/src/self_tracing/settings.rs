@@ -15,9 +15,9 @@ use crate::{
 /// The settings of self-tracing.
 #[derive(Clone, Debug)]
 pub struct SelfTracingSettings {
-    /// None if nothing is to be recorded.
+    /// `None` if nothing is recorded.
     pub(super) export: Option<ExportSettings>,
-    /// Values that were ignored, to be logged once there is a log.
+    /// Values that were ignored. Log them once logging is set up.
     pub warnings: Vec<SettingError>,
 }
 
@@ -39,7 +39,7 @@ impl SelfTracingSettings {
         Self::read(default_service, reader, |name| std::env::var(name).ok())
     }
 
-    /// Reads the settings through `variable`, which returns the value of a variable.
+    /// Reads the settings with `variable`, which returns the value of a variable.
     pub fn read(
         default_service: &str,
         reader: &mut SettingsReader,
@@ -48,8 +48,8 @@ impl SelfTracingSettings {
         const NO_POLICIES: &str = "must be always_on, always_off or traceidratio, since policies \
                                    do not apply to this process's own spans";
         let mut environment = Environment::new(&variable, reader);
-        // Without a receiver, what is wrong beside is not reported: other programs share the
-        // environment.
+        // If tracing is off, other errors are not reported: the variables may be meant for other
+        // programs.
         let is_on = otel::names_receiver(&environment)
             && !environment.boolean("OTEL_SDK_DISABLED")
             && otel::exports_traces(&mut environment);
@@ -79,8 +79,8 @@ impl SelfTracingSettings {
 impl ExportSettings {
     /// The resource of all spans, with the attributes of `OTEL_RESOURCE_ATTRIBUTES`.
     pub(super) fn resource(&self, instance: &str) -> Resource {
-        // What is added later takes precedence: the environment may name another service and
-        // instance, and `OTEL_SERVICE_NAME` overrides `OTEL_RESOURCE_ATTRIBUTES`.
+        // Later attributes take precedence: the environment may name another service and instance,
+        // and `OTEL_SERVICE_NAME` overrides `OTEL_RESOURCE_ATTRIBUTES`.
         let resource = Resource::builder_empty()
             .with_attributes([
                 KeyValue::new("service.name", self.default_service.clone()),
