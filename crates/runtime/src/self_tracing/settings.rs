@@ -62,7 +62,7 @@ impl SelfTracingSettings {
             && let Some((name, _)) = environment.first(&otel::PROTOCOLS)
         {
             // OTLP over HTTP would add a second HTTP client to the operator's image.
-            environment.fail(name, "must be \"grpc\" for this process's own spans");
+            environment.add_error(name, "must be \"grpc\" for this process's own spans");
         }
         Some(Self {
             export: Some(ExportSettings {
