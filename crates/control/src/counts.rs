@@ -1,4 +1,4 @@
-//! Counts of root decisions, and what they are counted for.
+//! Counts of root decisions, and the plan entries and policies that they belong to.
 //!
 //! The architecture page lists the forms that a count takes from the sampler to the status.
 

@@ -23,7 +23,7 @@ impl Control {
         }
         let (control, service) = (self.clone(), service.clone());
         let Ok(runtime) = Handle::try_current() else {
-            // A session that is dropped after its runtime has nobody left to send plans to.
+            // If a session is dropped after its runtime, there are no streams to send plans to.
             service.end_reshare();
             return;
         };
@@ -48,7 +48,7 @@ impl Control {
             return;
         };
         let next = *sequence + 1;
-        // The number is used up only by a plan that differs from the one in force.
+        // The number is used only if the plan differs from the one in force.
         if inner.serve(service, &published, inner.version(next), Instant::now()) {
             *sequence = next;
         }

@@ -48,10 +48,10 @@ pub enum Denied {
     #[error("only the Collector of a TracingStack may send metrics")]
     NotACollector,
     /// It polls before the first publication.
-    #[error("no policies are published yet; ask again in a moment")]
+    #[error("no policies are published yet; try again in a moment")]
     NotPublished,
-    /// Its identity could not be checked.
-    #[error("identity could not be checked: {0}")]
+    /// Its identity cannot be checked.
+    #[error("cannot check the identity: {0}; try again")]
     Unavailable(String),
 }
 
@@ -75,7 +75,7 @@ impl Denied {
         }
     }
 
-    /// The gRPC status code. `Unavailable` asks the client to try again.
+    /// The gRPC status code. Clients try again after `Unavailable`.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {

@@ -32,7 +32,7 @@ fn expect(control: &Control, service: &str, pods: &[&str]) {
         service: service.parse().unwrap(),
         id: (*pod).to_owned(),
     };
-    control.expect(pods.iter().map(instance).collect());
+    control.set_expected(pods.iter().map(instance).collect());
 }
 
 /// The status of the first policy, given all and where its tail rules are.
