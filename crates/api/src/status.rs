@@ -49,7 +49,7 @@ pub struct PolicySummary {
     #[schemars(length(max = 32))]
     pub clients: Option<String>,
     /// Observed rate with its verdict, or the reason for its absence: `0.98% Consistent`,
-    /// `0.98% Reported`, `1% (too few to tell)`, `1% (no verdict yet)`, `no recent requests`.
+    /// `0.98% Reported`, `1% (too few traces)`, `1% (no verdict yet)`, `no recent requests`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub observed: Option<String>,

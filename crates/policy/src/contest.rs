@@ -49,7 +49,7 @@ struct Contest<'a>(Vec<Draft<'a>>);
 struct Draft<'a> {
     effective: Vec<Effective>,
     overridden: Vec<Overridden>,
-    /// The winners over the policy, by rank, which is faster to compare than names.
+    /// The policies that win over this one, by rank, which is faster to compare than names.
     winners: BTreeSet<usize>,
     /// The heads below 100 % at places of the policy's tail.
     tail_heads: TailHeads<'a>,
@@ -65,7 +65,7 @@ impl<'a> Contest<'a> {
             };
             self.add_win(place, part, *winner);
             for loser in losers {
-                let because = between(winner.policy, loser.policy);
+                let because = precedence_between(winner.policy, loser.policy);
                 self.add_loss(place, part, *loser, *winner, because);
             }
             for outer in around.iter().filter_map(|claim| claim.winner(part)) {
@@ -89,7 +89,7 @@ impl<'a> Contest<'a> {
         );
         let ranks = |(head, tail): Winners<'a>| (head.map(|it| it.rank), tail.map(|it| it.rank));
         if ranks(here) == ranks(outer) {
-            // The larger place stands for this one.
+            // The larger place already has this result.
             return;
         }
         if let Some((heads, head)) = self.tail_heads(outer) {
@@ -159,7 +159,7 @@ fn specificity(place: Place<'_>) -> Precedence {
 }
 
 /// The reason why one of two policies that claim the same place takes precedence.
-fn between(winner: &Policy, loser: &Policy) -> Precedence {
+fn precedence_between(winner: &Policy, loser: &Policy) -> Precedence {
     if winner.priority() != loser.priority() {
         Precedence::Priority {
             winner: winner.priority(),

@@ -8,7 +8,7 @@ use crate::{
     Acceptance, Namespace, Outcome, Part, Policy, PolicyKey, PolicyTable, TailTable,
     claims::{Claim, Claims, precedence},
     contest, succession,
-    tail::{Named, NamespaceTail, ServiceTail},
+    tail::{NamedTail, NamespaceTail, ServiceTail},
 };
 
 /// The result of resolving all policies at one moment.
@@ -35,8 +35,8 @@ pub fn resolve(policies: &[Policy], now: Timestamp) -> Resolution {
     let mut namespaces: BTreeMap<&Namespace, Vec<&Policy>> = BTreeMap::new();
     for policy in policies {
         match policy.expires_at() {
-            // A policy no longer holds at its `expiresAt` itself, the instant at which plans begin
-            // their next phase.
+            // A policy is no longer in force at its `expiresAt` itself, the instant at which plans
+            // begin their next phase.
             Some(end) if end <= now => {
                 let key = policy.key().clone();
                 resolution.outcomes.insert(key, expired(end));
@@ -95,7 +95,7 @@ fn tails(claims: &Claims<'_>) -> NamespaceTail {
     }
 }
 
-fn tail(claim: &Claim<'_>) -> Option<Named> {
+fn tail(claim: &Claim<'_>) -> Option<NamedTail> {
     let winner = claim.winner(Part::Tail)?.policy;
     Some((winner.key().name.clone(), winner.tail()?.clone()))
 }

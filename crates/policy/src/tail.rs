@@ -54,7 +54,7 @@ impl RuleCondition {
     /// Checks durations and values against their limits.
     ///
     /// # Errors
-    /// [`InvalidCondition`] says which limit is violated.
+    /// [`InvalidCondition`] names the violated limit.
     pub fn check(&self) -> Result<(), InvalidCondition> {
         match self {
             Self::SlowerThan(duration) if !Self::DURATIONS.contains(duration) => {
@@ -175,17 +175,17 @@ pub enum TailPlace<'t> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NamespaceTail {
     pub(crate) services: BTreeMap<ServiceName, ServiceTail>,
-    pub(crate) otherwise: Option<Named>,
+    pub(crate) otherwise: Option<NamedTail>,
 }
 
 /// A tail policy with the name of its policy.
-pub(crate) type Named = (PolicyName, TailPolicy);
+pub(crate) type NamedTail = (PolicyName, TailPolicy);
 
 /// A service's part of a [`NamespaceTail`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ServiceTail {
-    pub(crate) operations: BTreeMap<OperationName, Named>,
-    pub(crate) otherwise: Option<Named>,
+    pub(crate) operations: BTreeMap<OperationName, NamedTail>,
+    pub(crate) otherwise: Option<NamedTail>,
 }
 
 impl TailTable {

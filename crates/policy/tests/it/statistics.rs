@@ -1,4 +1,5 @@
-//! References: the sums themselves, at 40 digits (mpmath).
+//! Tests of intervals, p-values and verdicts. The reference values are exact sums, computed with 40
+//! digits by mpmath.
 
 use proptest::prelude::*;
 use rstest::rstest;
@@ -90,13 +91,13 @@ fn approximation_continues_the_exact_result(#[case] trials: u64, #[case] off: u6
 #[case::right("1%", 1_010, 100_000, Verdict::Consistent)]
 #[case::twice("1%", 2_000, 100_000, Verdict::TooHigh)]
 #[case::half("1%", 500, 100_000, Verdict::TooLow)]
-#[case::nothing_seen("1%", 0, 0, Verdict::Unknown)]
-#[case::too_little_to_say("1%", 2, 100, Verdict::Unknown)]
-#[case::little_but_absurd("1%", 20, 20, Verdict::TooHigh)]
+#[case::no_trials("1%", 0, 0, Verdict::Unknown)]
+#[case::too_few_trials("1%", 2, 100, Verdict::Unknown)]
+#[case::few_but_impossible("1%", 20, 20, Verdict::TooHigh)]
 #[case::one_missing_of_all("100%", 99_999, 100_000, Verdict::TooLow)]
 #[case::all("100%", 50, 50, Verdict::Consistent)]
 #[case::all_of_three("100%", 3, 3, Verdict::Unknown)]
-#[case::one_where_none_may_be("0%", 1, 10, Verdict::TooHigh)]
+#[case::one_at_zero_percent("0%", 1, 10, Verdict::TooHigh)]
 #[case::none("0%", 0, 10, Verdict::Consistent)]
 fn verdicts(
     #[case] probability: Probability,
@@ -141,7 +142,7 @@ fn judge_resets_with_another_probability() {
     assert_eq!(judge.add_window(2_000, 100_000, two), Verdict::Consistent);
 }
 
-/// The definition, summed without any of the crate's shortcuts.
+/// The p-value summed as it is defined, without the crate's optimizations.
 fn p_value_by_definition(successes: u64, trials: u64, share: f64) -> f64 {
     let mass = |k: u64| {
         let mut mass = 1.0;
