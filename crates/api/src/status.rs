@@ -101,7 +101,7 @@ impl Condition {
     pub const PROGRESSING: &str = "Progressing";
     /// Part of a stack is not as desired.
     pub const DEGRADED: &str = "Degraded";
-    /// A second operator wants to serve the namespace of the policy or stack, and is refused.
+    /// A second installation tried to claim the namespace of the policy or stack, and was refused.
     pub const CONTESTED: &str = "Contested";
 }
 

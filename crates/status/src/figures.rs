@@ -121,12 +121,9 @@ fn no_verdict_message(observed: &ObservedRate, strategy: Option<Strategy>) -> St
         _ => f64::INFINITY,
     };
     if expected < MIN_EXPECTED {
-        format!("{TOO_FEW} to compare the rate with the policy yet; wait for a minute of traces")
+        format!("{TOO_FEW} for a verdict yet; wait up to a minute")
     } else {
-        format!(
-            "{NOT_YET}; the first verdict takes ten seconds, and a change of the rate three such \
-             windows"
-        )
+        format!("{NOT_YET}; it takes ten seconds, or three such windows after a change of the rate")
     }
 }
 

@@ -14,7 +14,7 @@ fn schema(definition: &Value) -> &Value {
         .unwrap()
 }
 
-/// Every part of a schema with the way to it.
+/// Every part of a schema with its path.
 fn parts<'a>(schema: &'a Value, at: &str, parts: &mut Vec<(String, &'a Value)>) {
     parts.push((at.to_owned(), schema));
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
@@ -44,9 +44,9 @@ fn all_parts() -> Vec<(String, Value)> {
 
 /// True for fields that the API server itself validates.
 fn is_kubernetes_own(at: &str) -> bool {
-    let way = at.split_once('.').map(|(_, way)| way);
+    let path = at.split_once('.').map(|(_, path)| path);
     let own = ["apiVersion", "kind", "metadata", "metadata.name"];
-    way.is_some_and(|way| own.contains(&way))
+    path.is_some_and(|path| own.contains(&path))
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn files_match_the_types() {
             let generated = to_yaml(&definition).unwrap();
             assert!(
                 text.ends_with(&generated),
-                "{folder}/{file} has drifted: {COMMAND}"
+                "{folder}/{file} is out of date; run {COMMAND}"
             );
             assert!(text.contains(COMMAND));
             expected.insert(file);
@@ -141,7 +141,7 @@ fn lists_with_keys_are_maps() {
     );
 }
 
-/// Validation and the API server read the patterns with different engines.
+/// Validation and the API server use different regular expression engines.
 #[test]
 fn patterns_agree_with_validation() {
     let pattern = Regex::new("matches\\(r'([^']*)'\\)").unwrap();
