@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     Acceptance, Namespace, Outcome, Part, Policy, PolicyKey, PolicyTable, TailTable,
     claims::{Claim, Claims, precedence},
-    contest, succession,
+    outcomes, succession,
     tail::{NamedTail, NamespaceTail, ServiceTail},
 };
 
@@ -54,7 +54,7 @@ pub fn resolve(policies: &[Policy], now: Timestamp) -> Resolution {
         live.sort_by_key(|policy| precedence(policy));
         let claims = Claims::of(&live);
         let keys = live.iter().map(|policy| policy.key().clone());
-        let outcomes = keys.zip(contest::outcomes(&live, &claims));
+        let outcomes = keys.zip(outcomes::of(&live, &claims));
         resolution.outcomes.extend(outcomes);
         let (table, plans) = (&mut resolution.table, succession::plans(&claims));
         table.namespaces.insert(namespace.clone(), plans);
@@ -85,13 +85,13 @@ fn tails(claims: &Claims<'_>) -> NamespaceTail {
                 operations: operations
                     .filter_map(|(operation, claim)| Some(((*operation).clone(), tail(claim)?)))
                     .collect(),
-                otherwise: tail(&of_service.whole),
+                others: tail(&of_service.others),
             };
             (service.clone(), tail)
         });
     NamespaceTail {
         services: services.collect(),
-        otherwise: tail(&claims.whole),
+        others: tail(&claims.others),
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn plans(claims: &Claims<'_>) -> NamespacePlans {
         .map(|(service, of_service)| {
             let operations = of_service.operations.iter();
             let places = Places {
-                default: Succession::of(&of_service.whole).then(&claims.whole),
+                default: Succession::of(&of_service.others).then(&claims.others),
                 operations: operations
                     .map(|(name, claim)| (*name, Succession::of(claim)))
                     .collect(),
@@ -71,7 +71,7 @@ pub(crate) fn plans(claims: &Claims<'_>) -> NamespacePlans {
     NamespacePlans {
         services: services.collect(),
         others: Places {
-            default: Succession::of(&claims.whole),
+            default: Succession::of(&claims.others),
             operations: vec![],
         }
         .plan(),

@@ -25,11 +25,11 @@ struct RuleHasher(Xxh3Default);
 
 impl RuleHasher {
     fn namespace(&mut self, tail: &NamespaceTail) {
-        self.optional(tail.otherwise.as_ref());
+        self.optional(tail.others.as_ref());
         self.length(tail.services.len());
         for (service, tail) in &tail.services {
             self.text(service.as_str());
-            self.optional(tail.otherwise.as_ref());
+            self.optional(tail.others.as_ref());
             self.length(tail.operations.len());
             for (operation, named) in &tail.operations {
                 self.text(operation.as_str());

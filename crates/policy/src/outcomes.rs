@@ -10,28 +10,28 @@ use crate::{
 };
 
 /// The outcomes of policies that have not ended, in the order of their ranks.
-pub(crate) fn outcomes(ordered: &[&Policy], claims: &Claims<'_>) -> Vec<Outcome> {
-    let mut contest = Contest(ordered.iter().map(|_| Draft::default()).collect());
+pub(crate) fn of(ordered: &[&Policy], claims: &Claims<'_>) -> Vec<Outcome> {
+    let mut drafts = Drafts(ordered.iter().map(|_| Draft::default()).collect());
     let namespace = Place {
         service: None,
         operation: None,
     };
-    contest.add_place(namespace, &claims.whole, &[]);
+    drafts.add_place(namespace, &claims.others, &[]);
     for (service, of_service) in &claims.services {
-        let whole = Place {
+        let service_place = Place {
             service: Some(service),
             operation: None,
         };
-        contest.add_place(whole, &of_service.whole, &[&claims.whole]);
+        drafts.add_place(service_place, &of_service.others, &[&claims.others]);
         for (operation, claim) in &of_service.operations {
             let place = Place {
                 operation: Some(operation),
-                ..whole
+                ..service_place
             };
-            contest.add_place(place, claim, &[&of_service.whole, &claims.whole]);
+            drafts.add_place(place, claim, &[&of_service.others, &claims.others]);
         }
     }
-    contest
+    drafts
         .0
         .into_iter()
         .zip(ordered)
@@ -43,7 +43,7 @@ pub(crate) fn outcomes(ordered: &[&Policy], claims: &Claims<'_>) -> Vec<Outcome>
 type Winners<'a> = (Option<Ranked<'a>>, Option<Ranked<'a>>);
 
 /// The incomplete outcomes of policies, by rank.
-struct Contest<'a>(Vec<Draft<'a>>);
+struct Drafts<'a>(Vec<Draft<'a>>);
 
 #[derive(Default)]
 struct Draft<'a> {
@@ -55,7 +55,7 @@ struct Draft<'a> {
     tail_heads: TailHeads<'a>,
 }
 
-impl<'a> Contest<'a> {
+impl<'a> Drafts<'a> {
     /// Adds the result for a place to the outcomes of all policies concerned. `around` are the claims
     /// to the larger places that contain it, smaller ones first.
     fn add_place(&mut self, place: Place<'a>, claim: &Claim<'a>, around: &[&Claim<'a>]) {
