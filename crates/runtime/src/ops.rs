@@ -36,17 +36,14 @@ pub fn ops_router(
     Router::new()
         // Independent of readiness, since the kubelet restarts a container that fails it.
         .route("/healthz", get(async || "ok\n"))
-        .route(
-            "/readyz",
-            get(async move || readiness_response(readiness())),
-        )
+        .route("/readyz", get(async move || ready_response(readiness())))
         .route(
             "/metrics",
             get(async move |headers: HeaderMap| metrics_response(metrics(), &headers)),
         )
 }
 
-fn readiness_response(readiness: Result<(), String>) -> Response {
+fn ready_response(readiness: Result<(), String>) -> Response {
     match readiness {
         Ok(()) => "ok\n".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n").into_response(),

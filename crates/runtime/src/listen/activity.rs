@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn one_request_in_progress_makes_a_connection_busy() {
+    fn one_busy_request_makes_the_connection_busy() {
         let activity = Activity::new(&Arc::default());
         let (one, other) = (activity.begin(), activity.begin());
         one.set_waiting_for_server(false);

@@ -31,10 +31,8 @@ pub fn by_protocol(http: Router, grpc: Router) -> Router {
 /// has.
 pub fn grpc_fallback(router: Router, served: &'static str) -> Router {
     router.fallback_service(service_fn(move |request: Request| {
-        let message = format!(
-            "{} is not served on this port; {served}",
-            request.uri().path()
-        );
+        let path = request.uri().path();
+        let message = format!("{path} is not served on this port; {served}");
         let response: Response = if is_grpc(request.headers()) {
             let status = Status::unimplemented(message);
             status.into_http::<tonic::body::Body>().map(Body::new)

@@ -57,9 +57,8 @@ impl http_body::Body for ResponseBody {
         let exchange = &self.exchange;
         // While the body is pending, the handler has nothing to send yet, so the peer is not the
         // one that delays.
-        exchange
-            .activity
-            .set_waiting_for_server(polled.is_pending());
+        let is_pending = polled.is_pending();
+        exchange.activity.set_waiting_for_server(is_pending);
         polled
             .map_ok(|frame| frame.map_data(|bytes| UnreadBytes::new(bytes, Arc::clone(exchange))))
             .map(|frame| {
