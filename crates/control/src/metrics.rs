@@ -140,7 +140,7 @@ impl Metrics {
         self.refusals.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    pub(crate) fn count_rejected_message(&self, reason: &str) {
+    pub(crate) fn count_rejected(&self, reason: &str) {
         let reason = reason.to_owned();
         self.rejected.get_or_create(&ReasonLabel { reason }).inc();
     }

@@ -106,9 +106,7 @@ impl Session {
             Some(Message::Refusal(refusal)) => self.handle_refusal(&refusal),
             Some(Message::Report(report)) => self.handle_report(&report),
             Some(Message::Hello(_)) => {
-                return Err(Status::invalid_argument(
-                    "unexpected second hello; send one hello per stream",
-                ));
+                return Err(Status::invalid_argument("hello sent twice; send it once"));
             }
             // A message that a later version of the protocol added.
             None => return Ok(()),
@@ -121,9 +119,7 @@ impl Session {
                 self.control.notify_change();
             }
             Err(rejection) => {
-                self.control
-                    .metrics()
-                    .count_rejected_message(rejection.reason());
+                self.control.metrics().count_rejected(rejection.reason());
                 self.warn("ignored an invalid message", &rejection);
             }
         }

@@ -22,7 +22,7 @@ impl PodSettings {
     /// The most entries of `requests`, `limits`, `nodeSelector`, `annotations`, `labels` and `env`.
     pub(crate) const MAX_ENTRIES: usize = 16;
     pub(crate) const MAX_TOLERATIONS: usize = 32;
-    pub(crate) const MAX_SPREAD_CONSTRAINTS: usize = 16;
+    pub(crate) const MAX_CONSTRAINTS: usize = 16;
     pub(crate) const MAX_PULL_SECRETS: usize = 8;
 }
 
@@ -91,11 +91,7 @@ impl Errors {
         }
         let spread = &scheduling.topology_spread_constraints;
         let spread_at = at.field("topologySpreadConstraints");
-        self.at_most(
-            spread.len(),
-            PodSettings::MAX_SPREAD_CONSTRAINTS,
-            &spread_at,
-        );
+        self.at_most(spread.len(), PodSettings::MAX_CONSTRAINTS, &spread_at);
         // The API server checks the same outlines, which are part of the definition.
         let mut generator = SchemaGenerator::default();
         if let Some(affinity) = &scheduling.affinity {

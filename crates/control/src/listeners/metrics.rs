@@ -93,9 +93,8 @@ async fn metrics(
             protobuf_response(StatusCode::OK, response.encode_to_vec())
         }
         Err(error) => {
-            control
-                .metrics()
-                .count_refused(Endpoint::Metrics, error.reason());
+            let reason = error.reason();
+            control.metrics().count_refused(Endpoint::Metrics, reason);
             error.into_response()
         }
     }

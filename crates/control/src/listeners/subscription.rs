@@ -142,7 +142,7 @@ impl Subscription {
             Err(_) => {
                 self.control.count_refused_stream("NoHello");
                 return Err(Status::deadline_exceeded(
-                    "no hello received in time; send it as the first message",
+                    "no hello received in time; send it first",
                 ));
             }
         };
@@ -176,7 +176,7 @@ impl Subscription {
     fn end_broken(&self, status: Status) -> Result<Option<(Bytes, Box<Self>)>, Status> {
         match status.code() {
             Code::InvalidArgument | Code::OutOfRange => {
-                self.control.metrics().count_rejected_message("Unreadable");
+                self.control.metrics().count_rejected("Unreadable");
                 Err(status)
             }
             _ => Ok(None),
