@@ -147,11 +147,11 @@ pub async fn start(
     let lead = async move {
         // Without this wait the first version could lack the policies of a namespace that is about
         // to be claimed, and clients that reconnect would fall back to their default.
-        claims.settled().await;
+        claims.wait_until_read().await;
         let expiry = controller.resolve();
         let listen = &settings.listen;
         listeners::start(&controller.control, listen, acceptor, &tasks, &stop, opened).await?;
-        let statuses = Statuses::new(applier, events, claims, settings.observe);
+        let statuses = Statuses::new(applier, events, claims, settings.observed_interval);
         tokio::join!(
             controller.run_resolver(expiry),
             controller.run_status_writer(statuses)

@@ -1,5 +1,5 @@
 //! The lifecycle that both roles share: watches, leader election, claims, the operations port and
-//! an orderly end.
+//! a graceful shutdown.
 
 use std::{collections::BTreeSet, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -78,7 +78,7 @@ pub(crate) type RoleReadiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync
 /// A standby's response to readiness probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StandbyReadiness {
-    /// Ready, since nobody connects to the role.
+    /// Ready, since the role has no clients.
     Ready,
     /// Not ready, so that its Service sends clients to the leader only.
     NotReady,

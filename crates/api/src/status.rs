@@ -39,7 +39,7 @@ pub struct SamplingPolicyStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicySummary {
-    /// Head and tail strategy: `1%`, `100% + tail 10%`.
+    /// Head and tail strategy: `1%`, `100% + tail rules, otherwise 10%`.
     #[schemars(length(max = 256))]
     pub strategy: String,
     /// Clients that apply the policy out of those that can acknowledge it, and clients that only
@@ -128,7 +128,7 @@ pub struct EffectivePlace {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub operation: Option<String>,
-    /// Strategy of the policy there: `1%`, `10/s` or `tail, otherwise 10%`.
+    /// Strategy of the policy there: `1%`, `10/s` or `tail rules, otherwise 10%`.
     #[schemars(length(max = 256))]
     pub strategy: String,
 }
@@ -164,7 +164,7 @@ pub struct Clients {
     pub polling: u32,
     /// Clients that have stopped sending messages.
     pub silent: u32,
-    /// Expected instances that have never asked for a strategy.
+    /// Expected instances that have never requested a strategy.
     #[serde(default)]
     // Absent in a status that an earlier version wrote.
     pub never_asked: u32,

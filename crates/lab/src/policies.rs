@@ -286,6 +286,9 @@ impl PolicyStore {
             .filter(|(_, action)| *action != Action::Unchanged)
         {
             tracing::info!("policy {} {}", key.name, action.as_str());
+            // The conditions of the earlier policy say nothing about this one. Without them, those
+            // of tail rules, which are in force at once, would keep their old transition time.
+            state.conditions.remove(key);
         }
         Ok(self.publish(state))
     }
@@ -300,9 +303,6 @@ impl PolicyStore {
     fn publish(&self, state: &mut State) -> Version {
         let policies = state.set.policies();
         state.resolution = resolve(&policies, Timestamp::now());
-        let keys: BTreeSet<&PolicyKey> = policies.iter().map(Policy::key).collect();
-        // A later policy of the same name starts with transition times of its own.
-        state.conditions.retain(|key, _| keys.contains(key));
         // Before the version is published, since its status says that the tail rules are in force.
         self.0.pipeline.set_tail(state.resolution.tail.clone());
         let version = self.0.control.publish(state.resolution.clone());

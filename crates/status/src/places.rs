@@ -16,19 +16,19 @@ pub(crate) fn truncation_notes(outcome: &Outcome) -> impl Iterator<Item = String
     long.map(|(list, len)| format!("status.{list} lists {MAX_PLACES} of {len} places"))
 }
 
-/// The head and tail strategy, such as `1%` or `100% + tail 10%`.
+/// The head and tail strategy, such as `1%` or `100% + tail rules, otherwise 10%`.
 pub(crate) fn strategy(policy: &Policy) -> String {
     let head = policy.head().map(|head| head.to_string());
     let tail = policy
         .tail()
-        .map(|tail| format!("tail {}", tail.otherwise()));
+        .map(|tail| format!("tail rules, otherwise {}", tail.otherwise()));
     head.into_iter().chain(tail).collect::<Vec<_>>().join(" + ")
 }
 
 pub(crate) fn effective(outcome: &Outcome) -> Vec<api::EffectivePlace> {
     let strategy = |setting: &Setting| match setting {
         Setting::Head(strategy) => strategy.to_string(),
-        Setting::Tail { otherwise } => format!("tail, otherwise {otherwise}"),
+        Setting::Tail { otherwise } => format!("tail rules, otherwise {otherwise}"),
     };
     let places = outcome.effective.iter().take(MAX_PLACES);
     let places = places.map(|place| api::EffectivePlace {

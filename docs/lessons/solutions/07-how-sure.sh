@@ -19,6 +19,7 @@ interval() { # SAMPLE
 one=$(interval service-a-1-percent)
 tenth=$(interval alternatives/service-a-0.1-percent)
 # Two divided by the root of the traces is a tenth at 400 traces, and one in a thousand requests is a trace.
-# Count only the requests sent here.
-spoor check 7 --lookback "$((SECONDS + 1))s" \
+# Count only the requests sent here. On a cluster, where traces take longer to arrive, the check starts
+# later, too.
+spoor check 7 --lookback "$((SECONDS + ${TRACES_COME_WITHIN:-1}))s" \
     --answer requests=10000 --answer "1%=$one" --answer "0.1%=$tenth" --answer needed=400000

@@ -31,7 +31,7 @@ const AT_ONCE: usize = 16;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The time for which memory is measured once everything exists.
-const WATCHED: Duration = Duration::from_secs(10);
+const MEASUREMENT_TIME: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() {
@@ -68,7 +68,7 @@ async fn main() {
     report("stacks", &replica).await;
 }
 
-/// Each is for an operation of its own; the first ones also say what becomes of whole traces.
+/// Applies a policy for an operation of its own. The first ones also have tail rules.
 async fn policy(namespace: &Namespace<'_>, number: usize) {
     let service = format!("service-{}", number % SERVICES);
     let operation = format!("GET /{}", number / SERVICES);
@@ -114,11 +114,11 @@ async fn started(release: &Release) -> Replica {
     replica
 }
 
-/// The most that was seen.
+/// Prints the largest memory that was read during the measurement.
 async fn report(role: &str, replica: &Replica) {
     let start = Instant::now();
     let mut most = 0;
-    while start.elapsed() < WATCHED {
+    while start.elapsed() < MEASUREMENT_TIME {
         most = most.max(replica.process.resident_kilobytes().unwrap());
         sleep(Duration::from_millis(100)).await;
     }

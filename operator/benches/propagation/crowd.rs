@@ -12,18 +12,18 @@ use crate::{
     subscriber::{Claim, Subscriber},
 };
 
-/// Pods that are made, and streams that are opened, at a time.
+/// The number of pods that are created and connected at a time.
 const AT_ONCE: usize = 32;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// They listen until they are dropped.
+/// The instances. They acknowledge plans until they are dropped.
 pub struct Crowd {
     _listening: JoinSet<()>,
 }
 
 impl Crowd {
-    /// Makes this many pods and connects them all.
+    /// Creates this many pods and connects them.
     pub async fn gather(namespace: &Namespace<'_>, release: &Release, count: usize) -> Self {
         let subscribers: Vec<Subscriber> = stream::iter(0..count)
             .map(|number| join(namespace, release, number))

@@ -94,7 +94,7 @@ async fn measure(count: usize, rounds: u32) {
     drop(crowd);
 }
 
-/// Waits until the operator has taken this many acknowledgements.
+/// Waits until the operator has received this many acknowledgements.
 async fn acknowledged(replica: &Replica, count: u64) {
     let start = Instant::now();
     loop {
@@ -115,7 +115,7 @@ async fn acknowledgements(replica: &Replica) -> u64 {
     value.map_or(0, |value| value.parse().unwrap())
 }
 
-/// One process holds one end of each connection.
+/// Raises the limit on open files: this process holds one end of every connection.
 fn raise_file_limit() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let limit = Rlimit {

@@ -20,7 +20,7 @@ use super::{
 };
 pub use fingerprint::Fingerprint;
 
-/// An object as it should be.
+/// An object with its desired content.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
     /// Its resource.
@@ -49,7 +49,7 @@ pub enum ApplyOutcome {
     Created,
     /// The object had other content.
     Changed,
-    /// Somebody else had changed the object since it was applied.
+    /// Another field manager had changed the object since it was applied.
     Repaired,
     /// The object had this content already.
     Unchanged,
@@ -58,7 +58,7 @@ pub enum ApplyOutcome {
 /// The reason why an object could not be brought to its desired content.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// An object of this name belongs to somebody else. It is left as it is.
+    /// An object of this name was not created by Spoor. It is left as it is.
     #[error("{kind} {key} exists already and was not created by Spoor; rename or delete it")]
     NameTaken {
         /// The kind of the object.
@@ -96,9 +96,9 @@ pub enum ApplyError {
 pub struct Applier {
     client: Client,
     field_manager: &'static str,
-    /// The objects that were applied last, with their fingerprints. Server-side apply itself tells
-    /// only after a write whether it changed something: without these, every reconciliation would
-    /// be a write for each object, and a controller that fights over a field would go unnoticed.
+    /// The objects that were applied last, with their fingerprints. Only the response to a write
+    /// shows whether server-side apply changed something: without these, every reconciliation would
+    /// write each object, and a controller that fights over a field would go unnoticed.
     applied: Mutex<HashMap<(String, Key), AppliedState>>,
     writes: Counter,
 }
@@ -177,8 +177,8 @@ impl Applier {
             );
     }
 
-    /// Brings an object to its desired content. `live` is what a watch knows of it; without it the
-    /// object is read first.
+    /// Brings an object to its desired content. `live` is the object's state in a watch; without it
+    /// the object is read first.
     ///
     /// # Errors
     /// [`ApplyError::NameTaken`] if there is an object of that name that this field manager has never
@@ -192,7 +192,7 @@ impl Applier {
         let read;
         let live = match live {
             Some(live) => Some(live),
-            // The watch selects objects by label, so one that it does not know may exist without.
+            // The watch selects objects by label, so the object may exist without that label.
             None => {
                 read = self.live(manifest).await?;
                 read.as_ref()
@@ -209,14 +209,15 @@ impl Applier {
             .filter(|known| known.desired == desired)
             .map(|known| known.stored);
         if stored.is_some() && before != stored {
-            // Either somebody has changed the object, or the watch lags behind the last apply.
+            // Either another client has changed the object, or the watch lags behind the last
+            // apply.
             before = self.live(manifest).await?.map(|live| live.fingerprint);
         }
         if stored.is_some() && before == stored {
             return Ok(ApplyOutcome::Unchanged);
         }
-        // `force` takes fields over from other managers. Without it a field that somebody has
-        // edited would be a conflict on each attempt, and the object could never be restored.
+        // `force` takes fields over from other managers. Without it a field that another client
+        // has edited would be a conflict on each attempt, and the object could never be restored.
         let was_applied = stored.is_some();
         let parameters = PatchParams::apply(self.field_manager).force();
         let api = self.api(&manifest.resource, &place.1);
@@ -273,7 +274,7 @@ impl Applier {
         key: &Key,
         uid: &str,
     ) -> Result<(), ApplyError> {
-        // The precondition protects an object that was deleted and created again by somebody else
+        // The precondition protects an object that was deleted and created again by another client
         // since the watch saw it.
         let parameters = DeleteParams::background().preconditions(kube::api::Preconditions {
             uid: Some(uid.to_owned()),
@@ -301,11 +302,12 @@ impl Applier {
         let key = manifest.key();
         let api = self.api(&manifest.resource, &key);
         let read = api.get_opt(&key.name);
-        let found = call("read", "GET", &manifest.resource.kind, &key, read).await?;
-        Ok(found.as_ref().map(LiveObject::of))
+        let object = call("read", "GET", &manifest.resource.kind, &key, read).await?;
+        Ok(object.as_ref().map(LiveObject::of))
     }
 
-    /// An object whose controller somebody has removed is still ours.
+    /// Returns true if this applier may write the object. One whose owner reference was removed is
+    /// still ours.
     fn is_ours(&self, live: &LiveObject, desired: &DynamicObject) -> bool {
         let controller = controller(&desired.metadata).map(|owner| owner.uid.as_str());
         // Labels prove nothing, since anyone can set them; having applied the object does.
@@ -326,8 +328,8 @@ impl Applier {
     }
 }
 
-/// Makes a call within a client span. Leases and events have none: they would be most of the spans
-/// and say nothing about a resource.
+/// Makes a call within a client span. Calls for Leases and events have none: they would be
+/// most of the spans, and are not about a resource.
 async fn call<T>(
     action: &'static str,
     method: &str,

@@ -48,7 +48,7 @@ impl ApiServerError {
         self.code() == Some(404)
     }
 
-    /// Returns true if somebody else changed the object first.
+    /// Returns true if another client changed the object first.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         self.code() == Some(409)
@@ -64,7 +64,7 @@ impl From<kube::Error> for ApiServerError {
 /// Makes a call with a deadline.
 ///
 /// # Errors
-/// The call's own, and when it takes longer.
+/// The call failed, or took longer than the deadline.
 pub async fn with_deadline<T>(
     deadline: Duration,
     call: impl Future<Output = Result<T, kube::Error>>,

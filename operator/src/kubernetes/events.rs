@@ -20,11 +20,11 @@ use tokio_util::sync::CancellationToken;
 use super::{ApiServerError, CALL_DEADLINE, with_deadline};
 
 /// The most events that wait for the API server. Further ones are dropped with a line in the log.
-const MAX_QUEUED: usize = 256;
+const MAX_QUEUED_EVENTS: usize = 256;
 /// The time for which the same event is not published again.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(600);
-/// The most events that are remembered for that.
-const MAX_REMEMBERED: usize = 4096;
+/// The most published events that are remembered to recognise repetitions.
+const MAX_REMEMBERED_EVENTS: usize = 4096;
 /// The longest note that the API server accepts.
 const MAX_NOTE_BYTES: usize = 1024;
 
@@ -62,7 +62,7 @@ impl EventQueue {
         instance: String,
         stop: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (queue, mut queued) = mpsc::channel::<Event>(MAX_QUEUED);
+        let (queue, mut queued) = mpsc::channel::<Event>(MAX_QUEUED_EVENTS);
         let send = async move {
             while let Some(Some(event)) = stop.run_until_cancelled(queued.recv()).await {
                 let reason = event.reason.clone();
@@ -89,14 +89,14 @@ impl EventQueue {
         let now = Instant::now();
         {
             let mut published = self.published.lock();
-            while published.len() >= MAX_REMEMBERED
+            while published.len() >= MAX_REMEMBERED_EVENTS
                 || published
                     .front()
                     .is_some_and(|(at, _)| now.duration_since(*at) > REPEAT_INTERVAL)
             {
                 published.pop_front();
             }
-            // A scan of at most 4096 entries, which only events pay, and those are rare.
+            // A scan of at most 4096 entries is cheap enough, since events are rare.
             if published.iter().any(|(_, known)| *known == same) {
                 return;
             }

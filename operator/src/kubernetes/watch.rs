@@ -59,7 +59,8 @@ pub enum WatchScope {
     /// Every namespace, by cluster-wide watches.
     #[default]
     All,
-    /// These namespaces, by one watch in each, so that no right in any other is needed.
+    /// These namespaces, by one watch in each, so that the operator needs no permission in any
+    /// other.
     Only(BTreeSet<String>),
 }
 
@@ -153,7 +154,7 @@ impl Watches {
             let api = api(namespace.as_deref());
             let mut store = store.writer(namespace.clone(), convert.clone());
             let place = (name, namespace);
-            // Registered before the task starts, so that nobody sees the watches as synced too
+            // Registered before the task starts, so that the watches never count as synced too
             // early.
             inner.missing.send_modify(|missing| {
                 missing.insert(place.clone(), None);
@@ -167,7 +168,7 @@ impl Watches {
         store
     }
 
-    /// Reports a change of something that is kept elsewhere.
+    /// Reports a change of state that is kept outside these stores.
     pub fn notify(&self) {
         self.0.notify();
     }
@@ -253,7 +254,7 @@ impl Inner {
                         tracing::info!(
                             resource = place.0,
                             namespace = place.1,
-                            "the watch works again"
+                            "the watch recovered"
                         );
                     }
                 }
@@ -311,7 +312,7 @@ impl Inner {
     }
 }
 
-/// Returns true if the API server does not know the resource.
+/// Returns true if the API server has no such resource.
 fn is_unknown_resource(error: &watcher::Error) -> bool {
     matches!(
         error,

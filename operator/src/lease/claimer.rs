@@ -86,7 +86,7 @@ impl Claimer {
                 .retain(|namespace, _| wanted.contains(namespace));
             self.attempt_due(wanted).await;
             if self.entries.values().all(|entry| entry.is_known) {
-                self.claims.set_settled();
+                self.claims.set_all_read();
             }
             let due = self.entries.values().filter_map(|entry| entry.due).min();
             let due = due.unwrap_or_else(|| Instant::now() + IDLE_INTERVAL);
@@ -134,8 +134,8 @@ impl Claimer {
                 self.claims.set(namespace, claim);
                 self.timing.renew
             }
-            // Somebody else wrote at the same time, most often the other role of this installation,
-            // so the next attempt will probably find the Lease renewed.
+            // Another client wrote at the same time, most often the other role of this
+            // installation, so the next attempt will probably find the Lease renewed.
             Ok(None) => self.timing.retry / 10,
             Err(error) => {
                 // An API server that fails may still confirm the claim later; one that refuses the
@@ -152,7 +152,7 @@ impl Claimer {
     }
 
     /// Reads the Lease, and acquires, renews or annotates it if that is due. Returns none if
-    /// somebody else has written it in between.
+    /// another client has written it in between.
     async fn attempt(
         &self,
         namespace: &str,
@@ -170,11 +170,11 @@ impl Claimer {
         };
         let me = &candidate.identity;
         let started = Instant::now();
-        let found = with_deadline(deadline, api.get_opt(CLAIM_LEASE)).await?;
+        let read = with_deadline(deadline, api.get_opt(CLAIM_LEASE)).await?;
         let last_read = entry.last_read.replace(started);
         let before = entry.observed.take();
         let was_observed = before.is_some();
-        entry.observed = found.map(|lease| ObservedLease::observe(lease, started, before));
+        entry.observed = read.map(|lease| ObservedLease::observe(lease, started, before));
         entry.note = entry
             .observed
             .as_ref()

@@ -27,7 +27,7 @@ pub const CLAIM_LEASE: &str = "spoor-operator";
 pub(super) enum NamespaceClaim {
     /// This installation serves the namespace.
     Held {
-        /// The time before which nobody can have taken over.
+        /// The time before which no other installation can take over.
         until: Instant,
         /// Another installation that was refused recently.
         contender: Option<String>,
@@ -53,7 +53,7 @@ struct Inner {
     identity: String,
     known: RwLock<BTreeMap<String, NamespaceClaim>>,
     /// True once the Lease of every namespace was read.
-    is_settled: watch::Sender<bool>,
+    all_read: watch::Sender<bool>,
     watches: Watches,
     held: Gauge,
     refused: Gauge,
@@ -67,7 +67,7 @@ impl NamespaceClaims {
         Self(Arc::new(Inner {
             identity,
             known: RwLock::default(),
-            is_settled: watch::Sender::new(false),
+            all_read: watch::Sender::new(false),
             watches,
             held: Gauge::default(),
             refused: Gauge::default(),
@@ -95,7 +95,7 @@ impl NamespaceClaims {
         &self.0.identity
     }
 
-    /// Returns true if this installation serves the namespace, as far as it knows.
+    /// Returns true if this installation serves the namespace, by the last read of its Lease.
     #[must_use]
     pub fn holds(&self, namespace: &str) -> bool {
         matches!(
@@ -104,8 +104,8 @@ impl NamespaceClaims {
         )
     }
 
-    /// Returns true if this installation serves the namespace and nobody can have taken over. Only
-    /// then may it write to objects there.
+    /// Returns true if this installation serves the namespace and no other one can have taken over.
+    /// Only then may it write to objects there.
     #[must_use]
     pub fn is_certain(&self, namespace: &str) -> bool {
         let known = self.0.known.read();
@@ -186,14 +186,14 @@ impl NamespaceClaims {
     }
 
     /// Records that the Lease of every namespace was read.
-    pub(super) fn set_settled(&self) {
-        self.0.is_settled.send_replace(true);
+    pub(super) fn set_all_read(&self) {
+        self.0.all_read.send_replace(true);
     }
 
     /// Waits until the Lease of every namespace was read.
-    pub async fn settled(&self) {
-        let mut is_settled = self.0.is_settled.subscribe();
-        if is_settled.wait_for(|is_settled| *is_settled).await.is_err() {
+    pub async fn wait_until_read(&self) {
+        let mut all_read = self.0.all_read.subscribe();
+        if all_read.wait_for(|all_read| *all_read).await.is_err() {
             std::future::pending().await
         }
     }
@@ -204,7 +204,7 @@ impl NamespaceClaims {
             known.insert(namespace.to_owned(), claim.clone())
         };
         // Renewals are not reported, since each report reconciles every stack: one every 20 s.
-        if before.as_ref().is_some_and(|before| before.is_like(&claim)) {
+        if before.as_ref().is_some_and(|it| it.is_renewed_by(&claim)) {
             return;
         }
         let identity = self.identity();
@@ -276,8 +276,8 @@ impl NamespaceClaim {
         matches!(self, Self::Held { until, .. } if Instant::now() < *until)
     }
 
-    /// Returns true if only the expiry differs, which requires no action.
-    fn is_like(&self, other: &Self) -> bool {
+    /// Returns true if `other` only renews this claim, which requires no action.
+    fn is_renewed_by(&self, other: &Self) -> bool {
         // Not if the claim had expired: after its renewal, objects may be written again.
         match (self, other) {
             (

@@ -101,9 +101,9 @@ impl Election {
         } = &*self.candidate.clone();
         // A read and a write of this length leave a third of the duration for the next attempt.
         let deadline = timing.duration / 3;
-        let found = with_deadline(deadline, self.api.get_opt(name)).await?;
+        let read = with_deadline(deadline, self.api.get_opt(name)).await?;
         self.observed =
-            found.map(|lease| ObservedLease::observe(lease, Instant::now(), self.observed.take()));
+            read.map(|lease| ObservedLease::observe(lease, Instant::now(), self.observed.take()));
         let was_leader = self.leadership.borrow().is_leader();
         let action = record::next_action(self.observed.as_ref(), identity, was_leader, started);
         let written = match action {

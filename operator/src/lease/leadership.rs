@@ -1,4 +1,4 @@
-//! Candidates for a lease, and what a candidate knows of its own leadership.
+//! Candidates for a lease, and the state of their leadership.
 
 use std::time::{Duration, Instant};
 
@@ -38,14 +38,15 @@ pub struct Candidate {
     pub timing: Timing,
 }
 
-/// The state of a candidate's leadership, as far as the candidate knows.
+/// The state of a candidate's leadership, by its last read of the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leadership {
     /// The candidate is not the leader yet.
     Standby,
     /// The candidate is the leader.
     Leader {
-        /// The time at which the lease expires unless it is renewed. Nobody can take over before.
+        /// The time at which the lease expires unless it is renewed. No other candidate can take
+        /// over before.
         until: Instant,
     },
     /// Another candidate took over. This one never leads again.
@@ -56,13 +57,13 @@ pub enum Leadership {
 }
 
 impl Leadership {
-    /// Returns true if the candidate leads and nobody can have taken over.
+    /// Returns true if the candidate leads and no other one can have taken over.
     #[must_use]
     pub fn is_certain(&self) -> bool {
         matches!(self, Self::Leader { until } if Instant::now() < *until)
     }
 
-    /// Returns true if the candidate leads as far as it knows.
+    /// Returns true if the candidate leads, by its last read of the lease.
     #[must_use]
     pub fn is_leader(&self) -> bool {
         matches!(self, Self::Leader { .. })

@@ -141,8 +141,8 @@ impl PoliciesController {
         }
     }
 
-    /// Writes statuses as they become due, until the election ends. Writes only while nobody else
-    /// can be the leader.
+    /// Writes statuses as they become due, until the election ends. Writes only while no other
+    /// replica can be the leader.
     pub(super) async fn run_status_writer(&self, mut statuses: Statuses) {
         let mut resolutions = self.state.resolutions.subscribe();
         let mut reports = self.control.changed();
@@ -172,7 +172,7 @@ impl PoliciesController {
             };
             let next = statuses.write(policies, resolved, &evidence).await;
             let began = Instant::now();
-            let interval = match next.is_moving || began < active_until {
+            let interval = match next.has_pending_changes || began < active_until {
                 true => ACTIVE_INTERVAL,
                 false => IDLE_INTERVAL,
             };
@@ -192,8 +192,8 @@ impl PoliciesController {
         }
     }
 
-    /// Remembers the services that have had clients, for as long as they have pods: a client that
-    /// has connected once is missed when it is gone.
+    /// Remembers the services that have had clients, for as long as they have pods, so that the pod
+    /// of a client that has disconnected is still expected.
     fn update_connected(&self) {
         let instances = self.control.instances().into_iter();
         let connected = instances

@@ -27,7 +27,7 @@ pub(super) struct PolicyEvidence {
 
 impl EvidenceSources<'_> {
     /// Collects the evidence about a policy.
-    pub(super) fn known(&self, policy: &PolicyKey) -> PolicyEvidence {
+    pub(super) fn collect(&self, policy: &PolicyKey) -> PolicyEvidence {
         let evidence = self.control.evidence(policy);
         let services = evidence.iter().flat_map(|evidence| &evidence.services);
         let now = Instant::now();

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::kubernetes::watch::ObjectStore;
 
-/// Identifies callers by what Kubernetes knows of their pods.
+/// Identifies callers by their pods in Kubernetes.
 pub(super) struct PodIdentifier {
     pub(super) by_name: ObjectStore<Pod>,
     pub(super) by_address: PodsByAddress,

@@ -8,10 +8,10 @@ use std::{
 use parking_lot::Mutex;
 use spoor_policy::{Namespace, ServiceName};
 
-use super::pods::{Pod, SERVICE};
+use super::pods::{Pod, SERVICE_LABEL};
 
 /// The most mismatches that are remembered.
-const MAX_REMEMBERED: usize = 1_000;
+const MAX_MISMATCHES: usize = 1_000;
 /// The time for which a mismatch is remembered, longer than an SDK's polling interval.
 const REMEMBER_FOR: Duration = Duration::from_secs(600);
 /// The most pods that a message names.
@@ -40,12 +40,13 @@ impl IdentityMismatches {
             actual: pod.service.clone(),
         };
         let mut mismatches = self.0.lock();
-        if mismatches.len() >= MAX_REMEMBERED && !mismatches.contains_key(&mismatch) {
+        if mismatches.len() >= MAX_MISMATCHES && !mismatches.contains_key(&mismatch) {
             mismatches.retain(|_, at| is_recent(*at, now));
         }
-        // Under pressure new ones are dropped and not old ones, so that pods that claim ever other
-        // services cannot displace a mismatch that somebody is looking for.
-        if mismatches.len() < MAX_REMEMBERED || mismatches.contains_key(&mismatch) {
+        // When the table is full, new mismatches are dropped instead of old ones, so that a pod
+        // that claims one service after another cannot displace a mismatch that a user is looking
+        // for.
+        if mismatches.len() < MAX_MISMATCHES || mismatches.contains_key(&mismatch) {
             mismatches.insert(mismatch, now);
         }
     }
@@ -81,7 +82,7 @@ impl IdentityMismatches {
         };
         let named = pods.into_iter().take(MAX_NAMED_PODS).collect::<Vec<_>>();
         Some(format!(
-            "refused pods that claim to be {service} without the label {SERVICE}={service}: {}{more}",
+            "refused pods that claim to be {service} without the label {SERVICE_LABEL}={service}: {}{more}",
             named.join(", ")
         ))
     }
@@ -125,18 +126,22 @@ mod tests {
         let expected = "refused pods that claim to be a without the label spoor.dev/service=a: one, two (labelled b)";
         assert_eq!(note(|_, _| true, 0).as_deref(), Some(expected));
         assert!(!note(|pod, _| pod == "two", 0).unwrap().contains("one"));
-        assert_eq!(note(|_, _| false, 0), None, "they have it by now");
-        assert_eq!(note(|_, _| true, 601), None, "they have not polled lately");
+        assert_eq!(note(|_, _| false, 0), None, "the pods have the label now");
+        assert_eq!(
+            note(|_, _| true, 601),
+            None,
+            "the pods have not polled recently"
+        );
     }
 
     #[test]
     fn mismatches_are_bounded() {
         let mismatches = IdentityMismatches::default();
         let now = Instant::now();
-        for number in 0..2 * MAX_REMEMBERED {
+        for number in 0..2 * MAX_MISMATCHES {
             let pod = pod(&number.to_string(), None);
             mismatches.record(&pod, &"a".parse().unwrap(), now);
         }
-        assert_eq!(mismatches.0.lock().len(), MAX_REMEMBERED);
+        assert_eq!(mismatches.0.lock().len(), MAX_MISMATCHES);
     }
 }

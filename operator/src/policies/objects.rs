@@ -29,7 +29,7 @@ pub(super) struct PolicyObject {
 pub(super) struct StackState {
     pub(super) namespace: Namespace,
     pub(super) name: String,
-    pub(super) wants_direct: bool,
+    pub(super) is_direct_requested: bool,
     /// True if traffic takes the route through the Collector.
     pub(super) is_through_collector: bool,
     pub(super) has_own_collector: bool,
@@ -37,11 +37,11 @@ pub(super) struct StackState {
     pub(super) tail_digest: Option<String>,
 }
 
-/// Parses a policy. None if it is being deleted.
+/// Parses a policy. Returns none if it is being deleted.
 pub(super) fn parse_policy(object: DynamicObject) -> Option<PolicyObject> {
     let key = Key::of(&object);
     let DynamicObject { metadata, data, .. } = object;
-    // A finalizer may keep the object for long, but its author wants the policy to end now.
+    // A finalizer may keep the object for a long time, but the policy ends when it is deleted.
     if metadata.deletion_timestamp.is_some() {
         return None;
     }
@@ -66,7 +66,7 @@ pub(super) fn parse_stack(object: DynamicObject) -> Option<StackState> {
     Some(StackState {
         namespace: Namespace::new(metadata.namespace?).ok()?,
         name: metadata.name?,
-        wants_direct: text("/spec/route") == Some("Direct"),
+        is_direct_requested: text("/spec/route") == Some("Direct"),
         is_through_collector: text("/status/route") == Some("Collector"),
         has_own_collector: at("/spec/collector/existing").is_none(),
         tail_digest: text("/status/tail/digest").map(str::to_owned),

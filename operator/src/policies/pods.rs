@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use crate::kubernetes::watch::ObjectStore;
 
 /// The label that names a pod's service for Spoor.
-pub(super) const SERVICE: &str = "spoor.dev/service";
+pub(super) const SERVICE_LABEL: &str = "spoor.dev/service";
 /// The label that names it otherwise. Many pods have it for other reasons.
-const NAME: &str = "app.kubernetes.io/name";
-const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+const NAME_LABEL: &str = "app.kubernetes.io/name";
+const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 
 /// A pod as the API server sends it, with only the fields that are read.
 pub(super) type RawPod = Object<NotUsed, RawPodStatus>;
@@ -80,7 +80,7 @@ pub(super) fn parse(raw: RawPod) -> Option<Pod> {
         return None;
     }
     let service = |label| ServiceName::new(labels.get(label)?).ok();
-    let explicit = service(SERVICE);
+    let explicit = service(SERVICE_LABEL);
     let has_spoor_label = explicit.is_some();
     let is_ready = metadata.deletion_timestamp.is_none()
         && status
@@ -88,16 +88,16 @@ pub(super) fn parse(raw: RawPod) -> Option<Pod> {
             .iter()
             .any(|condition| condition.kind == "Ready" && condition.status == "True");
     let is_collector = labels
-        .get(NAME)
+        .get(NAME_LABEL)
         .is_some_and(|name| name == "collector-gather")
         && labels
-            .get(MANAGED_BY)
+            .get(MANAGED_BY_LABEL)
             .is_some_and(|by| by == "spoor-operator");
     Some(Pod {
         namespace: Namespace::new(metadata.namespace?).ok()?,
         name: metadata.name?,
         uid: metadata.uid?,
-        service: explicit.or_else(|| service(NAME)),
+        service: explicit.or_else(|| service(NAME_LABEL)),
         has_spoor_label,
         is_ready,
         is_collector,

@@ -20,7 +20,7 @@ use super::{
 /// A service in a namespace.
 pub(super) type NamespacedService = (Namespace, ServiceName);
 
-/// The inputs of a resolution, beside the time.
+/// The inputs of a resolution, besides the time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ResolutionInputs {
     pub(super) policies: Vec<Policy>,
@@ -91,11 +91,11 @@ impl ResolvedPolicies {
         })
     }
 
-    /// The status of a policy. None before the policy was resolved.
+    /// Builds the status of a policy. Returns none before the policy was resolved.
     pub(super) fn status(
         &self,
         found: &PolicyObject,
-        known: impl FnOnce(&PolicyKey) -> PolicyEvidence,
+        collect: impl FnOnce(&PolicyKey) -> PolicyEvidence,
         previous: &[Condition],
         now: Timestamp,
     ) -> Option<SamplingPolicyStatus> {
@@ -107,7 +107,7 @@ impl ResolvedPolicies {
             }
         };
         let outcome = self.resolution.outcomes.get(policy.key())?;
-        let known = known(policy.key());
+        let known = collect(policy.key());
         let tail = self.tails.get(&policy.key().namespace);
         let findings = PolicyFindings {
             policy,
@@ -142,7 +142,7 @@ impl StackState {
     fn tail_rules(&self, digest: &str) -> TailRules {
         let name = self.name.clone();
         // From the spec first, since the status still shows the former route while traffic moves.
-        if self.wants_direct {
+        if self.is_direct_requested {
             TailRules::RouteIsDirect(name)
         } else if !self.has_own_collector {
             TailRules::CollectorNotManaged(name)
@@ -171,8 +171,8 @@ fn instances(
     let named: BTreeSet<(&Namespace, &ServiceName)> = targets.chain(connected).collect();
     let expected = snapshot.pods.iter().filter_map(|pod| {
         let service = pod.service.as_ref()?;
-        // Many pods have `app.kubernetes.io/name` for other reasons, and would be missed forever if
-        // that label alone made them expected.
+        // Many pods have `app.kubernetes.io/name` for other reasons, and would never become current
+        // if that label alone made them expected.
         let is_expected =
             pod.is_ready && (pod.has_spoor_label || named.contains(&(&pod.namespace, service)));
         is_expected.then(|| Instance {

@@ -18,7 +18,7 @@ pub struct PoliciesSettings {
     /// Its private key, in PEM.
     pub key: PathBuf,
     /// The shortest interval between two writes of a status in which only observed numbers differ.
-    pub observe: Duration,
+    pub observed_interval: Duration,
     /// The bounds and times of the control plane behind the listeners. The role itself sets how
     /// callers are identified.
     pub control: spoor_control::ControlSettings,
@@ -80,7 +80,7 @@ impl PoliciesSettings {
             listen,
             certificate,
             key,
-            observe: Duration::from_secs(30),
+            observed_interval: Duration::from_secs(30),
             control: spoor_control::ControlSettings::default(),
         }
     }

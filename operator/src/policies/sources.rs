@@ -67,8 +67,8 @@ impl PolicySources {
         scope.namespaces_or(|| &self.policies.namespaces() | &self.stacks.namespaces())
     }
 
-    /// The objects in the namespaces that this installation serves. Pods of a namespace that nobody
-    /// serves are callers, too, but without policies.
+    /// The objects in the namespaces that this installation serves. Pods of a namespace that no
+    /// installation serves are callers, too, but without policies.
     pub(super) fn snapshot(&self, claims: &NamespaceClaims) -> SourcesSnapshot {
         let mut snapshot = self.everything();
         // `holds` and not `is_certain`: while the API server is away, the last claim still counts

@@ -47,18 +47,18 @@ pub(super) struct Statuses {
     events: Arc<EventQueue>,
     resource: ApiResource,
     claims: NamespaceClaims,
-    observe: Duration,
+    observed_interval: Duration,
     began: Instant,
     entries: HashMap<Key, Entry>,
 }
 
-/// The state of a policy's status, beside the policy itself.
+/// The state of a policy's status, besides the policy itself.
 struct Entry {
     uid: String,
     /// The last write of this replica.
     written: Option<Written>,
     written_at: Instant,
-    differs: Option<Instant>,
+    differs_since: Option<Instant>,
 }
 
 struct Written {
@@ -81,7 +81,7 @@ pub(super) struct NextWrite {
     /// The latest time; none if nothing is pending.
     pub(super) at: Option<Instant>,
     /// True if clients are applying a change.
-    pub(super) is_moving: bool,
+    pub(super) has_pending_changes: bool,
 }
 
 impl Statuses {
@@ -89,14 +89,14 @@ impl Statuses {
         applier: Arc<Applier>,
         events: Arc<EventQueue>,
         claims: NamespaceClaims,
-        observe: Duration,
+        observed_interval: Duration,
     ) -> Self {
         Self {
             applier,
             events,
             claims,
             resource: resources::sampling_policies(),
-            observe,
+            observed_interval,
             began: Instant::now(),
             entries: HashMap::new(),
         }
@@ -130,7 +130,7 @@ impl Statuses {
                     if let Some(entry) = self.entries.get_mut(&due.found.key) {
                         entry.written = Some(written);
                         entry.written_at = Instant::now();
-                        entry.differs = None;
+                        entry.differs_since = None;
                     }
                 }
                 // The policy was deleted in the meantime.
@@ -162,7 +162,7 @@ impl Statuses {
         let mut due = vec![];
         let mut next = NextWrite {
             at: None,
-            is_moving: false,
+            has_pending_changes: false,
         };
         self.forget(policies);
         let policies = policies
@@ -181,8 +181,8 @@ impl Statuses {
             let current = entry.current(found);
             let previous = current.map(|status| status.conditions.as_slice());
             let previous = previous.unwrap_or_default();
-            let known = |key: &_| evidence.known(key);
-            let Some(mut desired) = resolved.status(found, known, previous, time) else {
+            let collect = |key: &_| evidence.collect(key);
+            let Some(mut desired) = resolved.status(found, collect, previous, time) else {
                 continue;
             };
             let contested = self.claims.contested(&found.key.namespace);
@@ -194,21 +194,21 @@ impl Statuses {
                 current,
                 desired: &desired,
                 written: entry.written_at,
-                returning_until: began + RECONNECT_PERIOD,
-                observe: self.observe,
+                reconnect_until: began + RECONNECT_PERIOD,
+                observed_interval: self.observed_interval,
             };
-            let mut differs = entry.differs;
-            let at = schedule::write_time(&change, &mut differs, now);
+            let mut differs_since = entry.differs_since;
+            let at = schedule::write_time(&change, &mut differs_since, now);
             let previous = previous.to_vec();
-            entry.differs = differs;
+            entry.differs_since = differs_since;
             match at {
                 None => continue,
                 Some(at) if at > now => {
-                    next.is_moving |= differs.is_some();
+                    next.has_pending_changes |= differs_since.is_some();
                     next.at = [next.at, Some(at)].into_iter().flatten().min();
                 }
                 Some(_) => {
-                    next.is_moving = true;
+                    next.has_pending_changes = true;
                     due.push(Due {
                         found: found.clone(),
                         desired,
@@ -235,7 +235,7 @@ impl Entry {
             uid: found.uid.clone(),
             written: None,
             written_at: began,
-            differs: None,
+            differs_since: None,
         }
     }
 

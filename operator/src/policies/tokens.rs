@@ -25,7 +25,7 @@ pub const AUDIENCE: &str = "spoor.dev";
 /// The most reviews at once: a thousand clients that reconnect together must not flood the API
 /// server.
 const MAX_CONCURRENT_REVIEWS: usize = 32;
-/// The deadline of one review, including the wait for its turn.
+/// The deadline of one review, including the wait for a permit.
 const REVIEW_DEADLINE: Duration = Duration::from_secs(4);
 /// The time for which a valid token is accepted without another review.
 const CACHE_TTL: Duration = Duration::from_secs(60);
@@ -44,7 +44,7 @@ pub(super) struct TokenPod {
     pub(super) uid: String,
 }
 
-/// Has tokens reviewed by the API server.
+/// Verifies tokens by TokenReviews of the API server.
 pub(super) struct TokenReviewer {
     api: Api<TokenReview>,
     permits: Semaphore,
@@ -155,13 +155,13 @@ impl TokenReviewer {
 fn token_pod(status: &TokenReviewStatus) -> Result<TokenPod, Denied> {
     if status.authenticated != Some(true) {
         // Only this text distinguishes a wrong audience from an invalid token.
-        let is_for_others = status.error.iter().any(|error| error.contains("audience"));
-        return Err(match is_for_others {
+        let is_wrong_audience = status.error.iter().any(|error| error.contains("audience"));
+        return Err(match is_wrong_audience {
             true => Denied::WrongAudience,
             false => Denied::TokenInvalid,
         });
     }
-    // An authenticator that does not know audiences leaves them out. The token is then for the API
+    // An authenticator without support for audiences returns none. The token is then for the API
     // server, and not for Spoor.
     let audiences = status.audiences.iter().flatten();
     if !audiences.into_iter().any(|audience| audience == AUDIENCE) {

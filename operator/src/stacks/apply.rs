@@ -30,10 +30,10 @@ pub struct DesiredObjects {
 pub struct ApplyReport {
     /// The objects that could not be applied or deleted.
     pub problems: Vec<StackProblem>,
-    /// The objects that somebody had changed and that are restored now, with the name of who
-    /// changed them.
+    /// The objects that another field manager had changed and that are restored now, each with
+    /// the name of that manager.
     pub repaired: Vec<String>,
-    /// The Deployments that have changed. What is known of their pods is from before the change.
+    /// The Deployments that have changed. The observed state of their pods predates the change.
     pub rolled: Vec<String>,
     /// True if an object of an earlier stack of this name is still being deleted.
     pub is_waiting: bool,
@@ -90,7 +90,7 @@ pub async fn apply(
             }
             Ok(ApplyOutcome::Created | ApplyOutcome::Changed | ApplyOutcome::Unchanged) => {}
             Err(error) => {
-                report.failed(&error);
+                report.add_error(&error);
                 // Each further object would wait for its own deadline.
                 if is_unreachable(&error) {
                     return report;
@@ -124,18 +124,19 @@ fn unwanted<'a>(
             .component
             .as_deref()
             .is_some_and(|component| leave_components.contains(&component));
-        let holds = match child.kind {
+        let must_stay = match child.kind {
             ObjectKind::ConfigMap => in_use.contains(child.key.name.as_str()),
             // The claim may hold traces. It is deleted with the stack.
             ObjectKind::PersistentVolumeClaim => true,
             _ => false,
         };
-        is_mine && !is_wanted && !is_left && !holds
+        is_mine && !is_wanted && !is_left && !must_stay
     });
     unwanted.collect()
 }
 
-/// The ConfigMaps of all pods and Deployments. A pod that starts again must find its own.
+/// The ConfigMaps that pods and Deployments mount. A pod that restarts needs the one of its own
+/// revision.
 fn config_maps_in_use(related: &RelatedObjects) -> HashSet<&str> {
     let deployments = related
         .children
@@ -164,7 +165,7 @@ fn is_of_an_earlier_stack(child: &StackChild, stack: &StackObject) -> bool {
 async fn delete(applier: &Applier, child: &StackChild, report: &mut ApplyReport) {
     let (resource, uid) = (child.kind.resource(), &child.live.uid);
     if let Err(error) = applier.delete(&resource, &child.key, uid).await {
-        report.failed(&error);
+        report.add_error(&error);
     }
 }
 
@@ -192,20 +193,20 @@ fn is_unreachable(error: &ApplyError) -> bool {
 }
 
 impl ApplyReport {
-    fn failed(&mut self, error: &ApplyError) {
+    fn add_error(&mut self, error: &ApplyError) {
         let reason = match error {
             ApplyError::NameTaken { .. } => "NameTaken",
             _ => "ApplyFailed",
         };
         self.problems.push(StackProblem {
             reason,
-            message: explained(error),
+            message: error_message(error),
         });
     }
 }
 
-/// The error and the API server's own message.
-fn explained(error: &ApplyError) -> String {
+/// The message of an error, with the API server's own if there is one.
+fn error_message(error: &ApplyError) -> String {
     let ApplyError::Call { source, .. } = error else {
         return error.to_string();
     };

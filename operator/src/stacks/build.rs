@@ -43,7 +43,7 @@ pub struct PoliciesService {
 }
 
 impl PoliciesService {
-    /// The DNS name under which pods of every namespace find it.
+    /// The DNS name by which pods of every namespace reach it.
     #[must_use]
     pub fn host(&self) -> String {
         // Without the cluster's domain: pods' search domains complete the name in any cluster.
@@ -74,7 +74,7 @@ pub struct BuiltStack {
 
 /// Builds the objects of a stack. `with_collector` is true while the Collector is needed. Its
 /// Services exist even without it: a Service that is deleted and created again has another address,
-/// and a pod that has resolved the old one would send into nowhere.
+/// and a pod that has resolved the old one would keep sending to it.
 #[must_use]
 pub fn build(
     stack: &Stack,

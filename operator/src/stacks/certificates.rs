@@ -33,8 +33,8 @@ pub const AUTHORITY_SECRET: &str = "spoor-ca";
 /// The name of the Secret with the server's certificate.
 pub const SERVER_SECRET: &str = "spoor-policies-tls";
 
-/// The interval at which the Secrets are read, so that one that somebody deleted or emptied is
-/// restored. Two small reads, since a watch would need the right to list Secrets.
+/// The interval at which the Secrets are read, so that one that was deleted or emptied is
+/// restored. These are two small reads; a watch would need permission to list Secrets.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
@@ -97,7 +97,7 @@ impl CertificateManager {
         self.trust.subscribe()
     }
 
-    /// Creates and renews certificates, while nobody else can be the leader.
+    /// Creates and renews certificates while no other replica can be the leader.
     pub async fn run(self, mut leadership: watch::Receiver<Leadership>) {
         loop {
             if leadership.wait_for(Leadership::is_certain).await.is_err() {
@@ -139,24 +139,24 @@ impl CertificateManager {
 
     /// Brings both certificates up to date. Returns the time until the next renewal.
     async fn update(&self, now: Timestamp) -> Result<Duration, Error> {
-        let found = self.read(AUTHORITY_SECRET).await?;
+        let stored = self.read(AUTHORITY_SECRET).await?;
         let authority = secret::authority(
             AUTHORITY_SECRET,
-            found.as_ref(),
+            stored.as_ref(),
             now,
             self.lifetimes.authority,
         )?;
         self.write(AUTHORITY_SECRET, &authority).await?;
-        // The authority comes first, so that clients trust a new one before they meet what it
-        // signed.
+        // The authority comes first, so that clients trust a new one before a server presents a
+        // certificate that it signed.
         self.trust.send_if_modified(|trust| {
             let is_new = trust.authority.as_ref() != Some(&authority.certificates);
             trust.authority = Some(authority.certificates.clone());
             is_new
         });
-        let found = self.read(SERVER_SECRET).await?;
+        let stored = self.read(SERVER_SECRET).await?;
         let (names, life) = (&self.names, self.lifetimes.server);
-        let server = secret::server(SERVER_SECRET, found.as_ref(), names, &authority, now, life)?;
+        let server = secret::server(SERVER_SECRET, stored.as_ref(), names, &authority, now, life)?;
         self.write(SERVER_SECRET, &server).await?;
         let due = authority.renew_at.min(server.renew_at).duration_since(now);
         Ok(Duration::try_from(due).unwrap_or_default())

@@ -114,7 +114,7 @@ impl Children {
             .iter()
             .flat_map(|kind| kind.in_namespace(&stack.namespace));
         let mine = within.filter(|child| match &child.owner {
-            // The owner reference comes first, since somebody may have edited the label.
+            // The owner reference comes first, since the label may have been edited.
             Some(owner) => owner.name == stack.name,
             None => child.instance.as_ref() == Some(&stack.name),
         });

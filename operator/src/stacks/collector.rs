@@ -1,14 +1,14 @@
 //! The Collector of a stack, in two tiers.
 //!
-//! The gathering tier receives spans and forwards whole traces to the deciding tier, which keeps or
-//! drops each trace by the tail policies and exports what it keeps. When its rules change, the stock sampler decides at
-//! once on the spans it holds. Since it receives only whole traces, it never holds part of one
-//! then. A change of rules replaces the deciding pod and leaves the gathering ones alone.
+//! The gathering tier receives spans and forwards complete traces to the deciding tier, which keeps
+//! or drops each trace by the tail policies and exports what it keeps. When its rules change, the
+//! Collector's sampler decides at once on the spans it holds. Since it receives only complete
+//! traces, it never decides on a part of one. A change of rules replaces the deciding pod only.
 //!
-//! With several replicas the gathering pods spread spans among themselves by trace id. While their
-//! number changes, parts of one trace pass through two of them. The parts meet again in the one
-//! deciding pod, which waits for longer than they are apart. So there is one deciding pod whatever
-//! the number of replicas, and both tiers never change at once ([`rollout`]).
+//! With several replicas the gathering pods distribute spans among themselves by trace ID. While
+//! their number changes, parts of one trace may pass through two of them. The parts meet again in
+//! the deciding pod, whose wait exceeds the time between them. So there is always one deciding pod,
+//! and the two tiers never change at once ([`rollout`]).
 //!
 //! Everything here is pure: a stack and a table in, objects out.
 
@@ -60,8 +60,8 @@ pub const PIPELINE_HASH: &str = "spoor.dev/pipeline-hash";
 
 /// The time after which a pod that is ending gets no new connections.
 const ENDPOINTS_LAG: Duration = Duration::from_secs(2);
-/// The time after which everyone who looks up a tier's pods in the cluster's DNS knows of a change:
-/// answers are cached for up to 30 s.
+/// The time after which every client of the cluster's DNS sees a change of a tier's pods: responses
+/// are cached for up to 30 s.
 const DNS_LAG: Duration = Duration::from_secs(35);
 
 /// The inputs of a stack's Collector.
@@ -111,7 +111,7 @@ pub struct CollectorObjects {
     pub disruption_budget: Option<PodDisruptionBudget>,
     /// The time after the last change of gathering pods for which parts of a trace may arrive from
     /// two of them.
-    pub settle: Duration,
+    pub settle_delay: Duration,
 }
 
 /// Builds the objects of a stack's Collector.
@@ -123,7 +123,7 @@ pub fn build(input: &CollectorInput<'_>) -> CollectorObjects {
         decide: decide(input),
         network_policies: network::network_policies(input.stack),
         disruption_budget: disruption_budget(input.stack, Component::Gather, replicas),
-        settle: settle(input.collector),
+        settle_delay: settle_delay(input.collector),
     }
 }
 
@@ -134,22 +134,23 @@ pub fn drain(collector: &ManagedCollector) -> Duration {
     collector.gather_wait + collector.decision_wait + 2 * SEND_TIME
 }
 
-/// The time for which a gathering pod continues when it is deleted: until its clients have gone
-/// elsewhere, their last spans are gathered, and its peers, if it has any, have forgotten it.
+/// The time for which a gathering pod continues when it is deleted: until its clients have
+/// connected to other pods, their last spans are gathered, and its peers no longer resolve its
+/// address.
 fn gather_drain(collector: &ManagedCollector) -> Duration {
     let clients = ENDPOINTS_LAG + MAX_CONNECTION_AGE + MAX_CONNECTION_AGE_GRACE;
     // The last second is for sending.
     clients.max(DNS_LAG) + collector.gather_wait + Duration::from_secs(1)
 }
 
-fn settle(collector: &ManagedCollector) -> Duration {
+fn settle_delay(collector: &ManagedCollector) -> Duration {
     // A single pod has no peers that could still send to a former one.
-    let peers_know = if collector.replicas > 1 {
+    let dns_lag = if collector.replicas > 1 {
         DNS_LAG
     } else {
         Duration::ZERO
     };
-    peers_know + collector.gather_wait + collector.decision_wait
+    dns_lag + collector.gather_wait + collector.decision_wait
 }
 
 fn gather(input: &CollectorInput<'_>, replicas: i32) -> Tier {
@@ -183,8 +184,8 @@ fn decide(input: &CollectorInput<'_>) -> Tier {
         };
         pods.build()
     };
-    // Hashed without rules, so that the rollout can tell a change of rules from one of the
-    // pipeline.
+    // Hashed without rules, so that the rollout can distinguish a change of rules from a change of
+    // the pipeline.
     let without_rules = of(&TailTable::default(), BTreeMap::new()).workload;
     let policies = rules::count(input.tail, namespace);
     let annotations = [

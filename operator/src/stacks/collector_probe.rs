@@ -29,13 +29,13 @@ const MIN_READING_INTERVAL: Duration = Duration::from_secs(2);
 const MAX_READING_AGE: Duration = Duration::from_secs(30);
 const READ_DEADLINE: Duration = Duration::from_secs(2);
 /// The largest response. A Collector's metrics are shorter.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+const MAX_METRICS_BYTES: usize = 4 * 1024 * 1024;
 
 /// The reason why the metrics of a pod could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The pod has no usable address.
-    #[error("cannot make a URL of the pod's address")]
+    #[error("cannot build a URL from the pod's address")]
     Address(#[source] http::uri::InvalidUri),
     /// The pod cannot be reached.
     #[error("cannot request the metrics")]
@@ -50,7 +50,7 @@ pub enum ReadError {
     #[error("the pod did not send its metrics within {READ_DEADLINE:?}")]
     DeadlineExceeded,
     /// The response is too long to be a Collector's.
-    #[error("the metrics are longer than {MAX_BYTES} bytes")]
+    #[error("the metrics are longer than {MAX_METRICS_BYTES} bytes")]
     TooLong,
 }
 
@@ -80,9 +80,9 @@ pub enum ProbeOutcome {
 impl Default for CollectorProbe {
     fn default() -> Self {
         Self {
-            // The client that kube brings follows no redirect and knows no proxy: a pod's response
-            // cannot make the operator send requests elsewhere. Idle connections are not kept, since
-            // a pod is read a few times a minute and may be gone by then.
+            // hyper's client, which kube depends on, follows no redirects and uses no proxy: a
+            // pod's response cannot make the operator send requests elsewhere. Idle connections are
+            // not kept, since a pod is read a few times a minute and may be gone by then.
             client: Client::builder(TokioExecutor::new())
                 .pool_max_idle_per_host(0)
                 .build_http(),
@@ -135,8 +135,8 @@ impl CollectorProbe {
     }
 
     /// Forgets stacks that no longer exist.
-    pub fn keep_only(&self, is_there: impl Fn(&Key) -> bool) {
-        self.earlier.lock().retain(|stack, _| is_there(stack));
+    pub fn keep_only(&self, exists: impl Fn(&Key) -> bool) {
+        self.earlier.lock().retain(|stack, _| exists(stack));
     }
 
     /// Reads the metrics of a Collector's pod, in Prometheus' text format.
@@ -160,7 +160,7 @@ impl CollectorProbe {
             return Err(ReadError::Status(response.status()));
         }
         // Whoever can label a pod could otherwise fill the operator's memory.
-        let body = Limited::new(response.into_body(), MAX_BYTES)
+        let body = Limited::new(response.into_body(), MAX_METRICS_BYTES)
             .collect()
             .await;
         let body = body.map_err(|error| match error.is::<LengthLimitError>() {
@@ -187,7 +187,7 @@ mod tests {
         let redirect = || async { (StatusCode::FOUND, [(LOCATION, "/short")]).into_response() };
         let router = Router::new()
             .route("/short", get(|| async { "up 1\n" }))
-            .route("/long", get(|| async { "#".repeat(MAX_BYTES + 1) }))
+            .route("/long", get(|| async { "#".repeat(MAX_METRICS_BYTES + 1) }))
             .route("/redirect", get(redirect));
         tokio::spawn(async move { axum::serve(listener, router).await });
         address

@@ -36,7 +36,7 @@ use crate::{
 
 /// The time for which changes are collected, since one change of a stack comes as several events.
 const DEBOUNCE_DELAY: Duration = Duration::from_millis(20);
-/// The interval at which every stack is reconciled though nothing has changed.
+/// The interval at which every stack is reconciled even if nothing has changed.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(600);
 /// The delay before the next attempt after a status could not be written.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
@@ -73,7 +73,8 @@ struct Reconciled {
 }
 
 impl StacksController {
-    /// Reconciles until the election ends. Starts attempts only while nobody else can be the leader.
+    /// Reconciles until the election ends. Starts attempts only while no other replica can be
+    /// the leader.
     pub(super) async fn run(mut self) {
         let mut schedules = HashMap::new();
         let mut running = JoinSet::new();
@@ -84,7 +85,7 @@ impl StacksController {
             if leadership.wait_for(Leadership::is_certain).await.is_err() {
                 return;
             }
-            let Some(trust) = self.trust().await else {
+            let Some(trust) = self.wait_for_trust().await else {
                 return;
             };
             self.changed.mark_unchanged();
@@ -117,7 +118,7 @@ impl StacksController {
 
     /// Waits for the certificate authority, without which services could not verify the policies
     /// endpoints, or for the reason why it is missing.
-    async fn trust(&mut self) -> Option<Trust> {
+    async fn wait_for_trust(&mut self) -> Option<Trust> {
         let is_known = |trust: &Trust| trust.authority.is_some() || trust.problem.is_some();
         let trust = self.trust.wait_for(is_known).await.ok()?;
         Some(trust.clone())

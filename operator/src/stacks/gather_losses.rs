@@ -100,18 +100,18 @@ impl GatherLosses {
     }
 
     /// Forgets stacks that no longer exist.
-    pub fn keep_only(&self, is_there: impl Fn(&Key) -> bool) {
-        self.stacks.lock().retain(|stack, _| is_there(stack));
+    pub fn keep_only(&self, exists: impl Fn(&Key) -> bool) {
+        self.stacks.lock().retain(|stack, _| exists(stack));
     }
 
     /// Forgets pods that no longer exist.
     pub fn keep_pods(&self, stack: &Key, pods: &[Pod]) {
         if let Some(known) = self.stacks.lock().get_mut(stack) {
-            let is_there = |uid: &String| {
+            let exists = |uid: &String| {
                 pods.iter()
                     .any(|pod| pod.metadata.uid.as_ref() == Some(uid))
             };
-            known.pods.retain(|uid, _| is_there(uid));
+            known.pods.retain(|uid, _| exists(uid));
         }
     }
 }

@@ -42,8 +42,8 @@ impl Reconciler {
                 }
             }
             let reads = stream::iter(reads).buffer_unordered(MAX_CONCURRENT_READS);
-            let found: Vec<bool> = reads.collect().await;
-            if found.contains(&true) {
+            let has_new_losses: Vec<bool> = reads.collect().await;
+            if has_new_losses.contains(&true) {
                 watches.notify();
             }
         }
@@ -51,13 +51,13 @@ impl Reconciler {
 
     /// Returns true if a stack's gathering pods have lost more spans than was known.
     async fn find_losses(&self, object: Arc<StackObject>) -> bool {
-        let Some((collector, pods)) = self.gathering(&object) else {
+        let Some((collector, pods)) = self.gathering_pods(&object) else {
             return false;
         };
         self.losses.initialize(&object.key);
         self.losses.keep_pods(&object.key, &pods);
-        // With several pods the clients' receiver only spreads spans: the peers' receiver accepts
-        // them again.
+        // With several pods the clients' receiver only distributes spans: the peers' receiver
+        // accepts them again.
         let receivers: &[&str] = match collector.replicas {
             1 => &[CLIENTS, PEERS],
             _ => &[PEERS],
@@ -70,7 +70,7 @@ impl Reconciler {
             return false;
         }
         tokio::time::sleep(collector.gather_wait + RELEASE_LAG).await;
-        let mut has_found = false;
+        let mut has_new_losses = false;
         for (pod, earlier) in pods.iter().zip(earlier) {
             let now = self.gather_counters(pod, receivers).await;
             let (Some(earlier), Some(now)) = (earlier, now) else {
@@ -78,9 +78,9 @@ impl Reconciler {
             };
             let uid = pod.metadata.uid.as_deref().unwrap_or_default();
             let lost = now.lost_since(&earlier).unwrap_or_default();
-            has_found |= self.losses.add(&object.key, uid, lost);
+            has_new_losses |= self.losses.add(&object.key, uid, lost);
         }
-        has_found
+        has_new_losses
     }
 
     async fn gather_counters(&self, pod: &Pod, receivers: &[&str]) -> Option<GatherCounters> {
@@ -92,8 +92,8 @@ impl Reconciler {
     }
 
     /// A stack's own Collector and its gathering pods, if these run the present spec. During a
-    /// rollout they may still spread spans, or hold them for longer.
-    fn gathering(&self, object: &StackObject) -> Option<(Box<ManagedCollector>, Vec<Pod>)> {
+    /// rollout they may still distribute spans, or hold them for longer.
+    fn gathering_pods(&self, object: &StackObject) -> Option<(Box<ManagedCollector>, Vec<Pod>)> {
         let related = self.sources.related_objects(&object.key);
         let parsed = parse(object, &[], jiff::Timestamp::now());
         if !is_settled(&parsed.status, object.generation) {
@@ -130,7 +130,7 @@ mod tests {
     #[case("False", 3, true)]
     #[case("True", 3, false)]
     #[case("False", 2, false)]
-    fn pods_are_read_once_a_change_is_through(
+    fn pods_are_read_once_a_change_is_complete(
         #[case] progressing: &str,
         #[case] observed: i64,
         #[case] is_read: bool,

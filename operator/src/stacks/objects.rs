@@ -65,7 +65,7 @@ pub trait StackResource: Serialize {
     const KIND: ObjectKind;
 }
 
-macro_rules! parts {
+macro_rules! stack_resources {
     ($($kind:ident = $type:path),* $(,)?) => {
         $(impl StackResource for $type {
             const KIND: ObjectKind = ObjectKind::$kind;
@@ -73,7 +73,7 @@ macro_rules! parts {
     };
 }
 
-parts! {
+stack_resources! {
     ConfigMap = k8s_openapi::api::core::v1::ConfigMap,
     PersistentVolumeClaim = k8s_openapi::api::core::v1::PersistentVolumeClaim,
     Service = k8s_openapi::api::core::v1::Service,
@@ -92,7 +92,7 @@ pub struct Object {
 }
 
 impl Object {
-    /// Wraps an object. Metadata that only the stack knows (namespace, owner) is added later.
+    /// Wraps an object. The metadata that depends on the stack (namespace, owner) is added later.
     #[must_use]
     pub fn of<P: StackResource>(part: &P) -> Self {
         // These types are maps of texts and numbers, so encoding them as JSON cannot fail.

@@ -30,7 +30,7 @@ const MAX_LAST_LINES: usize = 3;
 const MAX_ERROR_CHARS: usize = 1_000;
 
 /// The reason why a pod fails. None while it runs or may still start. A crash is reported until the
-/// pod has recovered, also while its program runs for a few seconds between two of them.
+/// pod has recovered, including the seconds for which its program runs between two crashes.
 #[must_use]
 pub fn failure(pod: &Pod, now: Timestamp) -> Option<String> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
@@ -56,7 +56,7 @@ pub fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
 }
 
 /// Returns true if a pod has failed at least once and is not ready since, or cannot be scheduled.
-/// This is earlier than [`failure`], which leaves a first crash to the kubelet.
+/// This is true earlier than [`failure`] reports, which ignores a first crash.
 #[must_use]
 pub fn has_failed(pod: &Pod) -> bool {
     let Some(status) = &pod.status else {
@@ -72,7 +72,7 @@ pub fn has_failed(pod: &Pod) -> bool {
 
 fn present_problem(status: &PodStatus) -> Option<String> {
     containers(status)
-        .find_map(waits_for)
+        .find_map(waiting_failure)
         .or_else(|| unscheduled(status))
 }
 
@@ -87,7 +87,7 @@ fn recent_crash(pod: &Pod, now: Timestamp) -> Option<String> {
         return None;
     }
     containers(pod.status.as_ref()?).find_map(|container| {
-        let ended = last_end(container)?;
+        let ended = last_termination(container)?;
         let age = now.duration_since(ended.finished_at.as_ref()?.0);
         // The kubelet restarts a program at once after its first crash, and backs off from the
         // second on.
@@ -101,21 +101,21 @@ fn containers(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
     status.container_statuses.iter().flatten()
 }
 
-fn waits_for(container: &ContainerStatus) -> Option<String> {
+fn waiting_failure(container: &ContainerStatus) -> Option<String> {
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
     if !FAILURES.contains(&reason) {
         return None;
     }
-    // The kubelet's own message only counts the back-off.
-    if let Some(words) = last_end(container).and_then(last_error) {
-        return Some(format!("{reason}: {words}"));
+    // The kubelet's own message only names the delay of the back-off.
+    if let Some(error) = last_termination(container).and_then(last_error) {
+        return Some(format!("{reason}: {error}"));
     }
     let message = waiting.message.as_deref().unwrap_or_default();
     Some(format!("{reason} {message}").trim_end().to_owned())
 }
 
-fn last_end(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+fn last_termination(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
     container.last_state.as_ref()?.terminated.as_ref()
 }
 
@@ -129,7 +129,7 @@ fn last_error(ended: &ContainerStateTerminated) -> Option<String> {
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect();
-    let words = ERROR_PREFIXES.iter().find_map(|begin| {
+    let error = ERROR_PREFIXES.iter().find_map(|begin| {
         let (index, line) = lines
             .iter()
             .enumerate()
@@ -139,11 +139,11 @@ fn last_error(ended: &ContainerStateTerminated) -> Option<String> {
         Some([&[first], rest].concat())
     });
     let tail = lines.len().saturating_sub(MAX_LAST_LINES);
-    let words = words.unwrap_or_else(|| lines.get(tail..).unwrap_or_default().to_vec());
-    let words = words.join(" ");
-    match words.char_indices().nth(MAX_ERROR_CHARS) {
-        Some((end, _)) => Some(format!("{}…", words.get(..end)?)),
-        None => (!words.is_empty()).then_some(words),
+    let error = error.unwrap_or_else(|| lines.get(tail..).unwrap_or_default().to_vec());
+    let error = error.join(" ");
+    match error.char_indices().nth(MAX_ERROR_CHARS) {
+        Some((end, _)) => Some(format!("{}…", error.get(..end)?)),
+        None => (!error.is_empty()).then_some(error),
     }
 }
 
@@ -152,7 +152,7 @@ fn unscheduled(status: &PodStatus) -> Option<String> {
     let condition = conditions
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
     let message = condition.message.as_deref();
-    Some(message.unwrap_or("it cannot be scheduled").to_owned())
+    Some(message.unwrap_or("the pod cannot be scheduled").to_owned())
 }
 
 #[cfg(test)]
@@ -242,9 +242,9 @@ mod tests {
 
     #[test]
     fn crash_without_error_reports_the_last_lines() {
-        let said = crashing("one\ntwo\n\nthree\nfour\n");
+        let message = crashing("one\ntwo\n\nthree\nfour\n");
         assert_eq!(
-            said,
+            message,
             "pod tracing-decide-1: CrashLoopBackOff: two three four"
         );
         assert!(crashing(&"é".repeat(5_000)).chars().count() < 1_100);

@@ -83,7 +83,7 @@ impl Reconciler {
             Err(problem) => {
                 let problem = StackProblem {
                     reason: "Invalid",
-                    message: format!("{problem}; correct the spec (what ran before keeps running)"),
+                    message: format!("{problem}; correct the spec (existing objects are kept)"),
                 };
                 let contested = self.claims.contested(&object.key.namespace);
                 let status = status::blocked(problem, contested, object, &parsed.status, now);
@@ -154,7 +154,7 @@ impl Reconciler {
         });
         let recovery = related.pods.iter();
         let recovery = recovery.filter_map(|pod| recovers_in(pod, now)).min();
-        Ok([retry, moving, plan.again_in, expiry, recovery]
+        Ok([retry, moving, plan.replan_in, expiry, recovery]
             .into_iter()
             .flatten()
             .min())
@@ -223,7 +223,7 @@ impl Reconciler {
                     plan.decide = false;
                     plan.gather = false;
                     plan.waiting = Some(RolloutWait::ExporterUnknown);
-                    plan.again_in = [plan.again_in, Some(after)].into_iter().flatten().min();
+                    plan.replan_in = [plan.replan_in, Some(after)].into_iter().flatten().min();
                 }
             }
         }

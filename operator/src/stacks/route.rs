@@ -13,7 +13,7 @@ use super::{
     objects::otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE},
 };
 
-/// The time until every node's proxy knows that a Service has other endpoints.
+/// The time until kube-proxy on every node has applied a change of a Service's endpoints.
 const SERVICE_LAG: Duration = Duration::from_secs(3);
 
 /// The present state of a stack, as far as its route depends on it.
@@ -131,8 +131,8 @@ fn traffic(stack: &Stack, target: OtlpTarget, state: &RouteState, now: Timestamp
         };
     }
     // A Collector that cannot send keeps its spans. Deleting it would lose them.
-    let holds_on = target.route == Route::Direct && state.collector_exists;
-    if holds_on && !state.jaeger_is_ready {
+    let may_hold_spans = target.route == Route::Direct && state.collector_exists;
+    if may_hold_spans && !state.jaeger_is_ready {
         Traffic::Held
     } else {
         Traffic::Settled
@@ -150,7 +150,7 @@ fn old_route_drain(stack: &Stack, old: Route) -> Duration {
 }
 
 fn is_ready(stack: &Stack, route: Route, state: &RouteState) -> bool {
-    // The operator does not see whether what somebody else runs is ready, and assumes that it is.
+    // The operator cannot observe an existing Collector or Jaeger, and assumes that it is ready.
     existing(stack, route).is_some()
         || match route {
             Route::Collector => state.collector_is_ready,

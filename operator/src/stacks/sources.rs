@@ -15,7 +15,7 @@ use crate::kubernetes::{
     watch::{Key, ObjectStore, WatchScope, Watches},
 };
 
-/// The objects that the reconciliation of one stack depends on, beside the stack itself.
+/// The objects that the reconciliation of one stack depends on, besides the stack itself.
 #[derive(Clone, Debug)]
 pub struct RelatedObjects {
     /// The objects that belong to the stack, or did to an earlier one of its name.

@@ -80,9 +80,9 @@ impl Findings<'_> {
 
     /// The condition `Available`: spans are accepted and traces can be queried.
     fn available(&self) -> ConditionUpdate {
-        let leads_to = self.route_plan.target.route;
+        let route = self.route_plan.target.route;
         let mut missing = vec![];
-        if leads_to == Route::Collector && matches!(self.stack.collector, Collector::Managed(_)) {
+        if route == Route::Collector && matches!(self.stack.collector, Collector::Managed(_)) {
             missing.extend((!self.health.gather.is_available).then_some("the gathering Collector"));
             missing.extend((!self.health.decide.is_available).then_some("the deciding Collector"));
         }
@@ -93,7 +93,7 @@ impl Findings<'_> {
             ConditionUpdate::new(
                 ConditionStatus::True,
                 "Ready",
-                "accepts spans and answers queries",
+                "accepts spans and serves queries",
             )
         } else {
             let message = format!("no ready pods for {}", missing.join(", "));
@@ -140,17 +140,18 @@ impl Findings<'_> {
         }
         // The Deployment's status may still be that of the revision before, which looks complete.
         if !self.report.rolled.is_empty() {
-            let message = format!("just applied {}", self.report.rolled.join(" and "));
+            let rolled = self.report.rolled.join(" and ");
+            let message = format!("applied {rolled}; waiting for the new pods");
             return Some(("RollingOut", message));
         }
         // Before the pods: those of the earlier stack say nothing about this one.
         if self.report.is_waiting {
-            let message = "waits until the objects of an earlier stack of this name are deleted";
+            let message = "waiting until the objects of an earlier stack of this name are deleted";
             return Some(("Replacing", message.to_owned()));
         }
         let rolling = self.parts().filter(|(_, part)| !part.is_complete);
         let names: Vec<_> = rolling.map(|(name, _)| name).collect();
-        let message = format!("waits for the pods of {}", names.join(" and "));
+        let message = format!("waiting for the pods of {}", names.join(" and "));
         (!names.is_empty()).then_some(("RollingOut", message))
     }
 
@@ -166,7 +167,7 @@ impl Findings<'_> {
         }
         let failing = health::failing(self.pods, self.now);
         if failing.is_empty() {
-            return ConditionUpdate::new(ConditionStatus::False, "AsExpected", "nothing is wrong");
+            return ConditionUpdate::new(ConditionStatus::False, "AsExpected", "no problems found");
         }
         let message = failing.join("; ");
         let mut before = self.previous.conditions.iter();

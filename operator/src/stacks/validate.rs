@@ -20,12 +20,12 @@ pub fn validate(stack: &TracingStack) -> Result<Stack, Vec<FieldError>> {
     let spec = FieldPath::root().field("spec");
     let at = |part: &str| spec.field(part).field("scheduling");
     if let Jaeger::Managed(jaeger) = &stack.jaeger {
-        scheduling(&jaeger.pod.scheduling, &at("jaeger"), &mut errors);
+        check_scheduling(&jaeger.pod.scheduling, &at("jaeger"), &mut errors);
     }
     if let Collector::Managed(collector) = &stack.collector {
-        scheduling(&collector.pod.scheduling, &at("collector"), &mut errors);
+        check_scheduling(&collector.pod.scheduling, &at("collector"), &mut errors);
     }
-    one_port(&stack, &spec, &mut errors);
+    check_ports_match(&stack, &spec, &mut errors);
     if errors.is_empty() {
         Ok(stack)
     } else {
@@ -34,7 +34,7 @@ pub fn validate(stack: &TracingStack) -> Result<Stack, Vec<FieldError>> {
 }
 
 /// Checks that both routes have one port, since services have one address whatever the route.
-fn one_port(stack: &Stack, spec: &FieldPath, errors: &mut Vec<FieldError>) {
+fn check_ports_match(stack: &Stack, spec: &FieldPath, errors: &mut Vec<FieldError>) {
     let (Some(collector), Some(jaeger)) = (
         existing(stack, Route::Collector),
         existing(stack, Route::Direct),
@@ -54,22 +54,23 @@ fn one_port(stack: &Stack, spec: &FieldPath, errors: &mut Vec<FieldError>) {
 }
 
 /// Checks the fields whose types Kubernetes defines, since they are passed to pods unchanged.
-fn scheduling(scheduling: &Scheduling, at: &FieldPath, errors: &mut Vec<FieldError>) {
+fn check_scheduling(scheduling: &Scheduling, at: &FieldPath, errors: &mut Vec<FieldError>) {
     if let Some(affinity) = &scheduling.affinity {
-        shape::<Affinity>(&affinity.0, at.field("affinity"), errors);
+        check_shape::<Affinity>(&affinity.0, at.field("affinity"), errors);
     }
     let spread = at.field("topologySpreadConstraints");
     for (index, constraint) in scheduling.topology_spread_constraints.iter().enumerate() {
-        shape::<TopologySpreadConstraint>(&constraint.0, spread.index(index), errors);
+        check_shape::<TopologySpreadConstraint>(&constraint.0, spread.index(index), errors);
     }
 }
 
-fn shape<T: DeserializeOwned>(
+fn check_shape<T: DeserializeOwned>(
     fields: &Map<String, Value>,
     at: FieldPath,
     errors: &mut Vec<FieldError>,
 ) {
-    // The API server would refuse the Deployment later, and only the operator would know why.
+    // Otherwise the API server would refuse the Deployment later, and the error would not name the
+    // field of the stack.
     if let Err(error) = serde_json::from_value::<T>(Value::Object(fields.clone())) {
         let problem = format!("must be as in a pod's spec: {error}");
         errors.push(FieldError::new(at, problem));

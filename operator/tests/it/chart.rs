@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use render::{have_helm, notes, objects, refusal};
 
-/// Values under which everything that the chart can make is made.
+/// Values that enable every object of the chart.
 const EVERYTHING: [&str; 9] = [
     "operator.stacks.replicas=2",
     "operator.policies.replicas=2",
@@ -166,7 +166,7 @@ fn unready_standby_blocks_no_rollout() {
             json!({"maxUnavailable": "100%", "maxSurge": 0})
         );
     }
-    // A budget that asked for one Ready pod of `policies` would never let the leader go.
+    // A budget that required a Ready pod of `policies` would never let the leader be evicted.
     for (name, max_unavailable) in [
         ("spoor-stacks", json!(1)),
         ("spoor-policies", json!("100%")),

@@ -79,7 +79,7 @@ async fn children(namespace: &Namespace<'_>) -> Names {
     names
 }
 
-/// Waits until these are there; all that is there then.
+/// Waits until the objects of a complete stack exist. Returns all of its objects.
 pub async fn complete(namespace: &Namespace<'_>) -> Names {
     let needed = [
         "Deployment/tracing-jaeger",
@@ -145,7 +145,7 @@ async fn deleted_or_edited_children_are_restored() {
             let parts = ["/spec/replicas", "/spec/selector", "/data"];
             for part in parts {
                 if object.pointer(part) != now.pointer(part) {
-                    let last = replica.process.last_words();
+                    let last = replica.process.log_tail();
                     return Err(format!("{name}{part}: {:?}\n{last}", now.pointer(part)));
                 }
             }
@@ -192,7 +192,7 @@ async fn field_conflict_ends_without_a_fight() {
         }
     })
     .await;
-    // Overruled once, and then said so in the status; after that there is nothing to write.
+    // The operator restores the object once and reports that in the status; then it writes nothing.
     let user = format!("system:serviceaccount:{0}:{0}-stacks", namespace.name);
     eventually("three seconds without a write", SOON, async || {
         let mark = server.mark();
@@ -228,7 +228,7 @@ async fn object_of_another_owner_is_left_alone() {
     let release = Release::new(&namespace, "stacks").await;
     let _replica = release.start("stacks-0");
 
-    let message = eventually("the stack says so", SOON, async || {
+    let message = eventually("the stack reports it", SOON, async || {
         let status = stack(&namespace).await["status"].clone();
         let degraded = condition(&status, "Degraded");
         match (degraded["status"].as_str(), degraded["reason"].as_str()) {
@@ -278,7 +278,7 @@ async fn children_are_owned_by_their_stack() {
     let finalizers = &stack(&namespace).await["metadata"]["finalizers"];
     assert!(
         finalizers.is_null(),
-        "it can be deleted without the operator: {finalizers}"
+        "cannot be deleted without the operator: {finalizers}"
     );
 }
 
@@ -291,15 +291,15 @@ async fn killed_operator_completes_its_work() {
     let namespace = server.namespace("spoor-killed").await;
     apply_stack(&namespace, json!({})).await;
     let release = Release::new(&namespace, "stacks").await;
-    // Each time after one more object than the time before; a dead leader's lease is taken from
-    // it, since nobody waits 15 s for it here.
+    // Killed each time after one more object than before. The dead leader's lease is released by
+    // the test, which would otherwise wait 15 s for it to expire.
     for count in 1..=4 {
         let replica = release.start("stacks-0");
         eventually("some objects", SOON * 3, async || {
             let there = children(&namespace).await.len();
             match there >= count * 2 {
                 true => Ok(()),
-                false => Err(format!("{there}: {}", replica.process.last_words())),
+                false => Err(format!("{there}: {}", replica.process.log_tail())),
             }
         })
         .await;
@@ -317,7 +317,11 @@ async fn killed_operator_completes_its_work() {
     let first = complete(&namespace).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let second = complete(&namespace).await;
-    assert_eq!(uids(&first), uids(&second), "it recreates objects");
+    assert_eq!(
+        uids(&first),
+        uids(&second),
+        "the operator recreates objects"
+    );
 }
 
 async fn free_lease(namespace: &Namespace<'_>) {

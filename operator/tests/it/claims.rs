@@ -21,8 +21,8 @@ fn serving(namespaces: &[&Namespace<'_>]) -> impl FnOnce(&mut RoleSettings) {
     move |role| role.scope = scope
 }
 
-/// Lets a role of an installation do what it likes in other namespaces: what the chart grants
-/// depends on its values, and here it must not be rights that keep the second one away.
+/// Grants a role of an installation all rights in other namespaces, so that it is the claim and not
+/// a missing right that keeps the second installation away.
 async fn allow(installed: &Namespace<'_>, role: &str, namespaces: &[&Namespace<'_>]) {
     let account = chart::account_name(&installed.name, role);
     for namespace in namespaces {
@@ -127,16 +127,16 @@ async fn second_stacks_operator_is_refused_by_name() {
         |write: &String| write.starts_with("create events") || write.contains("secrets");
     assert!(by_second.iter().all(is_harmless), "{by_second:?}");
 
-    // What was contested is not any more.
+    // The namespace is no longer contested.
     second.stop().await;
     first
         .status("tracing", |status| condition(status, "Contested").is_null())
         .await;
-    // When the first one is gone the next one takes over.
+    // When the first installation is gone, the second one takes over.
     first.stop().await;
     let mark = one.server.mark();
     let second = Stacks::start_with(&two, |settings| serving(&[&one])(&mut settings.role)).await;
-    until("the second one serves", async || {
+    until("the second installation serves", async || {
         second.ops("readyz").await == "ok\n" && !writes(&two, "stacks", mark).is_empty()
     })
     .await;
@@ -166,7 +166,7 @@ async fn second_policies_operator_is_refused_by_name() {
     assert!(by_second.iter().all(is_event), "{by_second:?}");
     second.stop().await;
     policy
-        .has("is not contested any more", |status| {
+        .has("is no longer contested", |status| {
             condition(status, "Contested").is_null()
         })
         .await;
@@ -247,7 +247,7 @@ async fn operator_serves_the_namespaces_of_its_list() {
         !call.namespace.is_empty() && ![&one.name, &two.name].contains(&&call.namespace)
     });
     assert_eq!(elsewhere.next().map(|call| &call.namespace), None);
-    // Nothing of the whole cluster is asked for.
+    // Nothing is requested for the whole cluster.
     let mut broad = calls
         .iter()
         .filter(|call| !call.resource.is_empty() && call.namespace.is_empty());

@@ -1,5 +1,5 @@
-//! Failures on a cluster: the operator dies, its leader dies, the API server is away, a watch
-//! expires. Services keep the last rate and get the next one.
+//! Failures: the operator or its leader is killed, the API server is unavailable, a watch expires.
+//! Services keep the last rate and get the next one.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use crate::{
     subscriber::{Claim, Subscriber, probability},
 };
 
-/// The time for which the API server is away.
-const AWAY: Duration = Duration::from_secs(30);
+/// The time for which the API server is unavailable.
+const OUTAGE: Duration = Duration::from_secs(30);
 
 /// By default a lease holds for 15 s, and a standby reads it every 2 s.
 const TAKEOVER: Duration = Duration::from_secs(30);
@@ -41,7 +41,7 @@ impl Instance {
         Self { name, token }
     }
 
-    /// Connects as often as it takes, as the client in the services does.
+    /// Connects with retries, as the services' client does.
     async fn connect(
         &self,
         endpoint: std::net::SocketAddr,
@@ -83,7 +83,7 @@ async fn standby_replaces_a_killed_leader() {
     let release = Release::new(&namespace, "policies").await;
     let (endpoint, ca) = (release.endpoints.stream, release.certificate.ca_pem.clone());
     let leader = release.start("policies-0");
-    eventually("the first one leads", TAKEOVER, async || {
+    eventually("the first replica leads", TAKEOVER, async || {
         leader.unready().await
     })
     .await;
@@ -92,11 +92,11 @@ async fn standby_replaces_a_killed_leader() {
     assert_eq!(probability(&plan), Some(10_000));
     policy.becomes("Converged").await;
     eventually(
-        "the second one looks at the lease",
+        "the second replica reads the lease",
         SOON,
         async || match standby.unready().await {
             Ok(()) => panic!("two replicas lead at once"),
-            Err(why) if why.contains("error") => Err(why),
+            Err(reason) if reason.contains("error") => Err(reason),
             Err(_) => Ok(()),
         },
     )
@@ -105,7 +105,7 @@ async fn standby_replaces_a_killed_leader() {
     leader.process.kill();
     let killed = Instant::now();
     policy.patch("2%").await;
-    let (_stream, plan) = eventually("the new rate from the other one", TAKEOVER, async || {
+    let (_stream, plan) = eventually("the new rate from the standby", TAKEOVER, async || {
         let stream = instance.try_connect(endpoint, &ca).await;
         let (stream, plan) = stream.map_err(|status| format!("{status:?}"))?;
         match probability(&plan) {
@@ -131,12 +131,12 @@ async fn stopped_leader_releases_its_lease() {
     let namespace = server.namespace("spoor-handover").await;
     let release = Release::new(&namespace, "policies").await;
     let leader = release.start("policies-0");
-    eventually("the first one leads", TAKEOVER, async || {
+    eventually("the first replica leads", TAKEOVER, async || {
         leader.unready().await
     })
     .await;
     let standby = release.start("policies-1");
-    eventually("the second one runs", SOON, async || {
+    eventually("the second replica runs", SOON, async || {
         let why = standby.unready().await;
         why.err()
             .filter(|why| !why.contains("error"))
@@ -147,12 +147,12 @@ async fn stopped_leader_releases_its_lease() {
 
     leader.process.terminate();
     let stopped = Instant::now();
-    eventually("the second one leads", TAKEOVER, async || {
+    eventually("the second replica leads", TAKEOVER, async || {
         standby.unready().await
     })
     .await;
     println!("handover after SIGTERM: {:.1?}", stopped.elapsed());
-    // Had it waited for the lease to run out, it would have taken 15 s.
+    // Waiting for the lease to expire would take 15 s.
     assert!(
         stopped.elapsed() < Duration::from_secs(10),
         "{:?}",
@@ -177,7 +177,7 @@ async fn change_survives_a_killed_operator() {
 
     // After the push and before the status: the service has the plan, but no status reports it.
     policy.patch("2%").await;
-    stream.take(20_000).await;
+    stream.acknowledge_until(20_000).await;
     replica.process.kill();
     replica = release.start("policies-0");
     let (_stream, plan) = instance.connect(endpoint, &ca, TAKEOVER).await;
@@ -216,21 +216,21 @@ async fn api_server_outage_keeps_the_rate() {
         .has("one is current", |status| status["clients"]["current"] == 1)
         .await;
 
-    server.away();
-    let away = Instant::now();
+    server.kill();
+    let started = Instant::now();
     let mut counted = 0;
-    while away.elapsed() < AWAY {
+    while started.elapsed() < OUTAGE {
         tokio::time::sleep(Duration::from_millis(500)).await;
         counted += 1_000;
         stream.report(&plan, counted, counted / 100).await;
         assert_eq!(policies.ops("healthz").await.trim(), "ok");
     }
-    // A new client cannot be identified, and is asked to try again.
+    // A new client cannot be identified, and is refused with a status that makes it retry.
     let Err(status) = late.try_connect(endpoint, &ca).await else {
-        panic!("nobody can have asked the API server about this token");
+        panic!("a token was accepted without a review");
     };
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-    // The lease expired long ago, and nobody could take it.
+    // The lease expired long ago, but no other replica could acquire it.
     assert!(
         policies.running.endpoints().borrow().is_some(),
         "the listeners are closed"
@@ -239,9 +239,9 @@ async fn api_server_outage_keeps_the_rate() {
     server.resume().await;
     let back = Instant::now();
     policy.patch("2%").await;
-    stream.take(20_000).await;
+    stream.acknowledge_until(20_000).await;
     println!(
-        "a change after {AWAY:?} without API server: {:.1?}",
+        "a change after {OUTAGE:?} without the API server: {:.1?}",
         back.elapsed()
     );
     let (_late, plan) = late.connect(endpoint, &ca, SOON).await;
@@ -257,7 +257,7 @@ async fn expired_watch_lists_again() {
     };
     let namespace = server.namespace("spoor-gone").await;
     let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
-    let doomed = SamplingPolicy::apply(&namespace, "b", "1%").await;
+    let deleted = SamplingPolicy::apply(&namespace, "b", "1%").await;
     let instance = Instance::new(&namespace, 0).await;
     let policies = Policies::start(&namespace).await;
     let (endpoint, ca) = (
@@ -266,21 +266,21 @@ async fn expired_watch_lists_again() {
     );
     let (mut stream, _) = instance.connect(endpoint, &ca, SOON).await;
     policy.becomes("Converged").await;
-    doomed.becomes("Accepted").await;
+    deleted.becomes("Accepted").await;
 
-    // What other people write makes the operator's place in history an old one; then that part
-    // of history is gone.
+    // Other writes make the resource version of the operator's watches an old one, and the
+    // compaction then removes that version from the history.
     let mark = server.mark();
     for _ in 0..20 {
         server.namespace("noise").await;
     }
-    server.away();
+    server.kill();
     server.compact().await;
     server.resume().await;
     // Two changes that the operator's old watches do not deliver; one is a deletion.
-    doomed.delete().await;
+    deleted.delete().await;
     policy.patch("2%").await;
-    stream.take(20_000).await;
+    stream.acknowledge_until(20_000).await;
     policy.becomes("Converged").await;
 
     let account = chart::account_name(&namespace.name, "policies");
@@ -289,11 +289,8 @@ async fn expired_watch_lists_again() {
         .iter()
         .any(|call| call.verb == "list" && call.resource == "samplingpolicies");
     let gone: Vec<_> = calls.iter().filter(|call| call.code == 410).collect();
-    println!("{} watches were answered with 410", gone.len());
-    assert!(
-        relisted,
-        "the watch went on as if nothing had happened: {calls:#?}"
-    );
+    println!("{} watches got 410", gone.len());
+    assert!(relisted, "the watch was not listed again: {calls:#?}");
     policies.stop().await;
 }
 
@@ -307,20 +304,20 @@ async fn status_of_another_manager_is_overwritten() {
     let policies = Policies::start(&namespace).await;
     policy.becomes("Programmed").await;
 
-    let lie = serde_json::json!({
+    let foreign = serde_json::json!({
         "apiVersion": "spoor.dev/v1alpha1",
         "kind": "SamplingPolicy",
         "metadata": {"name": "a"},
         "status": {"conditions": [{
             "type": "Programmed",
             "status": "False",
-            "reason": "SomebodySaysSo",
+            "reason": "AnotherManager",
             "message": "no",
             "lastTransitionTime": "2026-01-01T00:00:00Z",
             "observedGeneration": 1,
         }]},
     });
-    policy.apply_status(lie, "somebody").await;
+    policy.apply_status(foreign, "another-manager").await;
     policy.becomes("Programmed").await;
     policies.stop().await;
 }
@@ -337,29 +334,34 @@ async fn missing_definitions_are_logged_once() {
         let deleted = definitions.delete(&name, &DeleteParams::default()).await;
         deleted.unwrap();
     }
-    eventually("they are gone", SOON, async || {
+    eventually("the definitions are deleted", SOON, async || {
         let left = definitions.list(&ListParams::default()).await.unwrap();
         match left.items.len() {
             0 => Ok(()),
-            left => Err(format!("{left} are left")),
+            left => Err(format!("{left} definitions are left")),
         }
     })
     .await;
     let release = Release::new(&namespace, "policies").await;
     let replica = release.start("policies-0");
-    eventually("it says what is missing", SOON, async || {
-        match replica.unready().await {
-            Err(why) if why.contains("CustomResourceDefinitions") => Ok(()),
+    eventually(
+        "the readiness names the missing definitions",
+        SOON,
+        async || match replica.unready().await {
+            Err(reason) if reason.contains("CustomResourceDefinitions") => Ok(()),
             other => Err(format!("{other:?}")),
-        }
-    })
+        },
+    )
     .await;
     // Long enough for each watch to try several times.
     tokio::time::sleep(Duration::from_secs(8)).await;
-    let log = replica.process.last_words();
+    let log = replica.process.log_tail();
     let warnings = log.matches("the watch failed").count();
     assert_eq!(warnings, 2, "one for each kind: {log}");
 
     server.define_resources().await;
-    eventually("it serves", TAKEOVER, async || replica.unready().await).await;
+    eventually("the replica is ready", TAKEOVER, async || {
+        replica.unready().await
+    })
+    .await;
 }

@@ -1,4 +1,4 @@
-//! A service's instance that takes every plan at once, for as long as it lives.
+//! A service's instance that acknowledges every plan at once, until it is dropped.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Makes a Ready pod of a service, and lets it follow the role's policies.
+    /// Creates a Ready pod of a service and connects it to the role.
     pub async fn start(
         role: &Policies,
         namespace: &Namespace<'_>,
@@ -33,7 +33,7 @@ impl Follower {
         Self::connect(role, namespace, service, &pod).await
     }
 
-    /// Lets a pod that is there follow the role's policies.
+    /// Connects an existing pod to the role.
     pub async fn connect(
         role: &Policies,
         namespace: &Namespace<'_>,
@@ -55,7 +55,7 @@ impl Follower {
         stream.acknowledge(&plan).await;
         let (holds, held) = watch::channel((1, plan));
         let following = tokio::spawn(async move {
-            // Ends with the role.
+            // The stream ends with the role.
             loop {
                 match stream.plan().await {
                     Ok(plan) => {
@@ -82,7 +82,8 @@ impl Follower {
         self.held.borrow().0
     }
 
-    /// Waits for a plan that keeps this share in millionths; none: its own default.
+    /// Waits for a plan that keeps this share in millionths; `None` stands for the service's
+    /// fallback.
     pub async fn holds(&mut self, millionths: Option<u32>) {
         let what = format!("{} holds {millionths:?}", self.pod.name);
         let held = self

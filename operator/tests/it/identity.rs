@@ -73,7 +73,7 @@ async fn pod_gets_the_strategy_of_its_own_service() {
     assert_eq!(probability(&plan), Some(10_000));
 
     let Err(refused) = subscribe(&policies, Some(&token), "b", "a-0").await else {
-        panic!("a's pod may say that it is b");
+        panic!("a pod of a was accepted as b");
     };
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
     assert_eq!(policies.count(REFUSED, "OtherService").await, 1);
@@ -106,7 +106,7 @@ async fn foreign_tokens_are_refused_and_counted() {
     let is_fine = subscribe(&policies, Some(&renewed), "a", "a-0").await;
     assert!(
         is_fine.is_ok(),
-        "the issuer's own signature is taken: {:?}",
+        "the issuer's own signature is refused: {:?}",
         is_fine.err()
     );
 
@@ -138,7 +138,7 @@ async fn foreign_tokens_are_refused_and_counted() {
     for (what, token, reason) in tokens {
         let before = policies.count(REFUSED, reason).await;
         let Err(status) = subscribe(&policies, token.as_deref(), "a", "a-0").await else {
-            panic!("a token is taken that is {what}");
+            panic!("a token was accepted that is {what}");
         };
         let is_refused = [Code::Unauthenticated, Code::PermissionDenied].contains(&status.code());
         assert!(is_refused, "{what}: {status:?}");
@@ -167,7 +167,7 @@ async fn client_cannot_act_for_another_instance() {
     let policies = Policies::start(&namespace).await;
 
     let Err(refused) = subscribe(&policies, Some(&token), "a", "a-1").await else {
-        panic!("a-0 may say that it is a-1");
+        panic!("a-0 was accepted as a-1");
     };
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
     assert_eq!(policies.count(REFUSED, "OtherInstance").await, 1);
@@ -252,11 +252,11 @@ async fn namespaces_do_not_affect_each_other() {
 
     let endpoints = policies.endpoints().await;
     let from = |address: &str| address.parse::<IpAddr>().unwrap();
-    let answer = stock::ask(endpoints.http, from("127.0.0.2"), "a")
+    let answer = stock::poll_http(endpoints.http, from("127.0.0.2"), "a")
         .await
         .unwrap();
     assert_eq!(stock::sampling_rate(&answer), Some(0.01));
-    let answer = stock::ask(endpoints.http, from("127.0.0.3"), "a")
+    let answer = stock::poll_http(endpoints.http, from("127.0.0.3"), "a")
         .await
         .unwrap();
     assert_eq!(stock::sampling_rate(&answer), Some(0.0));
@@ -278,22 +278,31 @@ async fn sampling_endpoints_identify_by_address() {
     let nobody: IpAddr = [127, 0, 0, 9].into();
 
     let answer = eventually("a's own strategy over HTTP", SOON, async || {
-        stock::ask(endpoints.http, pod, "a")
+        stock::poll_http(endpoints.http, pod, "a")
             .await
             .map_err(|status| status.to_string())
     });
     assert_eq!(stock::sampling_rate(&answer.await), Some(0.01));
-    assert_eq!(stock::ask(endpoints.http, pod, "b").await.unwrap_err(), 403);
     assert_eq!(
-        stock::ask(endpoints.http, nobody, "a").await.unwrap_err(),
+        stock::poll_http(endpoints.http, pod, "b")
+            .await
+            .unwrap_err(),
+        403
+    );
+    assert_eq!(
+        stock::poll_http(endpoints.http, nobody, "a")
+            .await
+            .unwrap_err(),
         503
     );
 
-    let rate = stock::ask_grpc(endpoints.grpc, pod, "a").await.unwrap();
+    let rate = stock::poll_grpc(endpoints.grpc, pod, "a").await.unwrap();
     assert_eq!(rate, Some(0.01));
-    let status = stock::ask_grpc(endpoints.grpc, pod, "b").await.unwrap_err();
+    let status = stock::poll_grpc(endpoints.grpc, pod, "b")
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
-    let status = stock::ask_grpc(endpoints.grpc, nobody, "a")
+    let status = stock::poll_grpc(endpoints.grpc, nobody, "a")
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");

@@ -41,7 +41,7 @@ fn configuration(jaeger: Value, folder: &Path) -> (Value, Ports) {
         .replace("/etc/jaeger/", &format!("{place}/"))
         .replace("/badger/", &format!("{place}/badger/"));
     let mut config = serde_yaml::from_str(&text).unwrap();
-    let ports = Ports::anywhere();
+    let ports = Ports::on_free_ports();
     ports.set(&mut config);
     (config, ports)
 }
@@ -80,7 +80,7 @@ struct Ports {
 
 impl Ports {
     /// Free now.
-    fn anywhere() -> Self {
+    fn on_free_ports() -> Self {
         let [grpc, http, query, query_grpc, health, metrics] =
             spoor_testing::ports::free().map(|it| it.port());
         Self {
@@ -124,7 +124,7 @@ async fn ready(process: &Process, ports: &Ports) {
         Duration::from_secs(30),
         async || match reqwest::get(&url).await {
             Ok(answer) if answer.status() == 200 => Ok(()),
-            other => Err(format!("{other:?}\n{}", process.last_words())),
+            other => Err(format!("{other:?}\n{}", process.log_tail())),
         },
     )
     .await;
@@ -213,7 +213,7 @@ async fn ended(process: &Process) {
         "Jaeger has ended",
         Duration::from_secs(60),
         async || match process.is_running() {
-            true => Err(process.last_words()),
+            true => Err(process.log_tail()),
             false => Ok(()),
         },
     );
@@ -242,7 +242,7 @@ async fn external_storage_is_connected_to(#[case] storage: &str, #[case] expecte
         return;
     };
     let storage: Value = serde_yaml::from_str(storage).unwrap();
-    let words = last_words(&program, json!({"storage": storage})).await;
+    let words = log_tail(&program, json!({"storage": storage})).await;
     assert!(words.contains(expected), "{words}");
 }
 
@@ -254,18 +254,18 @@ async fn default_image_has_no_clickhouse_tls() {
     };
     let clickhouse = json!({"addresses": ["127.0.0.1:9"], "tls": {}});
     let jaeger = json!({"storage": {"clickhouse": clickhouse}, "image": "jaeger:later"});
-    let words = last_words(&program, jaeger).await;
+    let words = log_tail(&program, jaeger).await;
     assert!(words.contains("invalid keys: tls"), "{words}");
 }
 
 /// The last lines of a Jaeger that is expected to exit.
-async fn last_words(program: &Path, jaeger: Value) -> String {
+async fn log_tail(program: &Path, jaeger: Value) -> String {
     let folder = tempfile::tempdir().unwrap();
     secrets(&folder);
     let (config, _) = configuration(jaeger, folder.path());
     let process = start(program, &config, folder.path());
     ended(&process).await;
-    process.last_words()
+    process.log_tail()
 }
 
 /// Writes the files that a pod would have from its Secrets.

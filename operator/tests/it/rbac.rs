@@ -35,15 +35,15 @@ async fn policies_role_has_no_unused_rights() {
         return;
     };
     let mark = server.mark();
-    live(&namespace).await;
+    exercise(&namespace).await;
 
     let account = chart::account_name(&namespace.name, "policies");
     let calls = server.calls_of(&namespace.name, &account, mark);
     compare(&calls, &granted(&rendered, &namespace.name, "policies"));
 }
 
-/// Makes the role do everything that it ever does.
-async fn live(namespace: &Namespace<'_>) {
+/// Exercises everything that the role does.
+async fn exercise(namespace: &Namespace<'_>) {
     let policies = Policies::start(namespace).await;
     let policy = SamplingPolicy::apply(namespace, "a", "1%").await;
     let pod = namespace
@@ -67,7 +67,7 @@ async fn live(namespace: &Namespace<'_>) {
     subscriber.report(&plan, 1_000, 10).await;
     policy.becomes("Converged").await;
     policy.patch("2%").await;
-    subscriber.take(20_000).await;
+    subscriber.acknowledge_until(20_000).await;
     policy.becomes("Converged").await;
     policy.delete().await;
     policies.stop().await;
@@ -92,7 +92,7 @@ async fn stacks_role_has_no_unused_rights() {
         deleted.unwrap();
     }
     let replica = release.start("stacks-0");
-    // Of every kind that a stack can have something.
+    // A stack with objects of every kind.
     let spec = json!({
         "jaeger": {"storage": {"badger": {"size": "1Gi"}}},
         "collector": {"replicas": 2},
@@ -129,16 +129,16 @@ async fn stacks_role_has_no_unused_rights() {
                 old.map(|(name, _)| name),
                 there.len(),
                 first.len(),
-                replica.process.last_words()
+                replica.process.log_tail()
             )),
         }
     })
     .await;
     replica.process.terminate();
-    eventually("it has ended", SOON, async || {
+    eventually("the process has ended", SOON, async || {
         match replica.process.is_running() {
             false => Ok(()),
-            true => Err(replica.process.last_words()),
+            true => Err(replica.process.log_tail()),
         }
     })
     .await;
@@ -168,7 +168,7 @@ async fn rights_end_at_the_served_namespaces() {
         }
         for outside in [other.name.as_str(), "kube-system", "default"] {
             let mut allowed = resources(&client, outside).await;
-            // What everybody may do who has a name.
+            // The rights of every authenticated user.
             allowed.retain(|resource| !resource.starts_with("selfsubject"));
             allowed.remove("tokenreviews");
             allowed.remove("customresourcedefinitions");

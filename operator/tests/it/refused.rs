@@ -1,4 +1,4 @@
-//! The refusals of a cluster's API server and their messages, which validation has to share.
+//! The refusals of a cluster's API server and their messages, with which validation has to agree.
 
 mod agreement;
 mod judge;
@@ -10,10 +10,10 @@ mod stacks;
 struct Case {
     /// Its `spec`, as YAML in one line.
     spec: &'static str,
-    /// Texts in the message: the field, and words of the fix.
-    says: &'static [&'static str],
+    /// The texts that the message must contain: the field, and parts of the fix.
+    expected: &'static [&'static str],
 }
 
-const fn case(spec: &'static str, says: &'static [&'static str]) -> Case {
-    Case { spec, says }
+const fn case(spec: &'static str, expected: &'static [&'static str]) -> Case {
+    Case { spec, expected }
 }

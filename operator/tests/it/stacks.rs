@@ -1,5 +1,5 @@
-//! The life of stacks, with a test in the place of the cluster's controllers: what is asked for
-//! changes, routes turn, tail rules come into force, certificates are renewed.
+//! The lifecycle of stacks, with a test in place of the cluster's controllers: specs change,
+//! routes switch, tail rules come into force, certificates are renewed.
 
 mod certificates;
 mod concurrency;
@@ -110,9 +110,9 @@ impl<'a> Stacks<'a> {
         Api::namespaced_with(client, &self.namespace.name, &tracing_stacks())
     }
 
-    /// Waits for a status; of the stack as it was last asked for.
+    /// Waits for a status of the stack's latest generation.
     pub async fn status(&self, name: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-        eventually("the status says so", SOON, async || {
+        eventually("the expected status", SOON, async || {
             let stack = self
                 .stacks()
                 .get(name)
@@ -128,8 +128,8 @@ impl<'a> Stacks<'a> {
         .await
     }
 
-    /// Does what the Deployment controller and the kubelet would: every Deployment of the stack
-    /// has its pods, which are ready.
+    /// Stands in for the Deployment controller and the kubelet: gives every Deployment of the stack
+    /// its pods, which are ready.
     pub async fn run_pods(&self) {
         let deployments = self.namespace.api::<Deployment>();
         for deployment in deployments.list(&ListParams::default()).await.unwrap() {
@@ -182,9 +182,9 @@ impl<'a> Stacks<'a> {
             .is_some()
     }
 
-    /// Waits until services lead to this component.
-    async fn leads_to(&self, component: &str) {
-        eventually("services lead there", SOON, async || {
+    /// Waits until the OTLP Service selects this component.
+    async fn wait_until_route_is(&self, component: &str) {
+        eventually("the Service selects the component", SOON, async || {
             let service = self.namespace.api::<Service>().get("tracing-otlp").await;
             let spec = service.map_err(|error| error.to_string())?.spec.unwrap();
             let selector = spec.selector.unwrap_or_default();

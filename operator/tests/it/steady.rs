@@ -46,7 +46,7 @@ async fn steady_load_writes_only_the_lease() {
     }
     policy.becomes("Converged").await;
     let mut load = Load::default();
-    // What is first observed is news and written at once.
+    // The first observed rate is written at once.
     let observed = |status: &serde_json::Value| status["observed"]["started"].as_u64() > Some(0);
     let until = Instant::now() + SOON * 2;
     while !observed(&policy.get().await.unwrap()["status"]) {

@@ -1,4 +1,4 @@
-//! Jaeger's remote sampling as unmodified SDKs ask for it, from an address of the test's choice.
+//! Requests to Jaeger's remote sampling API as unmodified SDKs send them, from a chosen address.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,22 +11,22 @@ use tokio::net::TcpSocket;
 use tonic::{Status, transport::Endpoint};
 use tower::service_fn;
 
-/// Over HTTP: the answer, or its status.
-pub async fn ask(endpoint: SocketAddr, from: IpAddr, service: &str) -> Result<Value, u16> {
+/// Polls over HTTP. Returns the response's body, or the status of a refusal.
+pub async fn poll_http(endpoint: SocketAddr, from: IpAddr, service: &str) -> Result<Value, u16> {
     let http = reqwest::Client::builder()
         .local_address(from)
         .build()
         .unwrap();
     let url = format!("http://{endpoint}/sampling?service={service}");
-    let answer = http.get(url).send().await.unwrap();
-    match answer.status().as_u16() {
-        200 => Ok(answer.json().await.unwrap()),
+    let response = http.get(url).send().await.unwrap();
+    match response.status().as_u16() {
+        200 => Ok(response.json().await.unwrap()),
         status => Err(status),
     }
 }
 
-/// Over gRPC: the sampling rate.
-pub async fn ask_grpc(
+/// Polls over gRPC. Returns the sampling rate.
+pub async fn poll_grpc(
     address: SocketAddr,
     from: IpAddr,
     service: &str,
@@ -41,16 +41,16 @@ pub async fn ask_grpc(
     let parameters = SamplingStrategyParameters {
         service_name: service.to_owned(),
     };
-    let answer = SamplingManagerClient::new(channel)
+    let response = SamplingManagerClient::new(channel)
         .get_sampling_strategy(parameters)
         .await?;
-    Ok(answer
+    Ok(response
         .into_inner()
         .probabilistic_sampling
         .map(|it| it.sampling_rate))
 }
 
-/// The rate in an answer over HTTP.
-pub fn sampling_rate(answer: &Value) -> Option<f64> {
-    answer["probabilisticSampling"]["samplingRate"].as_f64()
+/// The rate in a response over HTTP.
+pub fn sampling_rate(response: &Value) -> Option<f64> {
+    response["probabilisticSampling"]["samplingRate"].as_f64()
 }

@@ -1,4 +1,4 @@
-//! A client of Spoor's stream that says what a test tells it to, true or not.
+//! A client of Spoor's policy stream that sends what a test specifies, valid or not.
 #![allow(dead_code)] // The tests and the benchmarks each use a part.
 
 use std::{net::SocketAddr, time::Duration};
@@ -14,8 +14,8 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
-/// For a plan that is due: long, since it tells a hung test from a slow machine.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// The deadline for a plan. It is long, since it should fail a hung test and not a slow machine.
+const PLAN_DEADLINE: Duration = Duration::from_secs(60);
 
 /// An open stream.
 pub struct Subscriber {
@@ -23,7 +23,7 @@ pub struct Subscriber {
     incoming: Streaming<ServerMessage>,
 }
 
-/// The claims with which a stream opens.
+/// The identity that a client claims when it opens a stream.
 #[derive(Clone, Debug)]
 pub struct Claim<'a> {
     pub token: Option<&'a str>,
@@ -56,20 +56,20 @@ impl Subscriber {
             let bearer = format!("Bearer {token}").parse().unwrap();
             request.metadata_mut().insert("authorization", bearer);
         }
-        let answer = PolicyStreamClient::new(channel).subscribe(request).await?;
+        let response = PolicyStreamClient::new(channel).subscribe(request).await?;
         let mut this = Self {
             outgoing,
-            incoming: answer.into_inner(),
+            incoming: response.into_inner(),
         };
         let plan = this.plan().await?;
         Ok((this, plan))
     }
 
-    /// The next plan that is pushed.
+    /// Receives the next plan.
     pub async fn plan(&mut self) -> Result<Plan, Status> {
         loop {
-            let message = tokio::time::timeout(DEADLINE, self.incoming.message()).await;
-            let message = message.map_err(|_| Status::deadline_exceeded("no plan came"))??;
+            let message = tokio::time::timeout(PLAN_DEADLINE, self.incoming.message()).await;
+            let message = message.map_err(|_| Status::deadline_exceeded("no plan received"))??;
             match message
                 .ok_or_else(|| Status::aborted("the stream ended"))?
                 .message
@@ -80,8 +80,8 @@ impl Subscriber {
         }
     }
 
-    /// Waits for a plan of this probability for whatever operation, and acknowledges it.
-    pub async fn take(&mut self, millionths: u32) -> Plan {
+    /// Acknowledges plans until one has this default probability. Returns that plan.
+    pub async fn acknowledge_until(&mut self, millionths: u32) -> Plan {
         loop {
             let plan = self.plan().await.unwrap();
             self.acknowledge(&plan).await;
@@ -94,7 +94,7 @@ impl Subscriber {
     /// Acknowledges this plan.
     pub async fn acknowledge(&self, plan: &Plan) {
         let version = plan.version;
-        self.say(Message::Acknowledgement(Acknowledgement { version }))
+        self.send(Message::Acknowledgement(Acknowledgement { version }))
             .await;
     }
 
@@ -113,10 +113,10 @@ impl Subscriber {
             counts: vec![count],
             ..Report::default()
         };
-        self.say(Message::Report(report)).await;
+        self.send(Message::Report(report)).await;
     }
 
-    async fn say(&self, kind: Message) {
+    async fn send(&self, kind: Message) {
         let _ = self.outgoing.send(message(kind)).await;
     }
 }

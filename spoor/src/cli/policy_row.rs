@@ -55,7 +55,7 @@ pub fn wide_cells(policy: &SamplingPolicy) -> [String; 4] {
     ]
 }
 
-/// A policy's head and tail, such as `1%` or `100% + tail 10%`.
+/// A policy's head and tail, such as `1%` or `100% + tail rules, otherwise 10%`.
 pub fn strategy(policy: &SamplingPolicy) -> String {
     let head = policy.spec.head.as_ref().and_then(|head| {
         let rate = head.rate_limit.as_ref();
@@ -63,7 +63,7 @@ pub fn strategy(policy: &SamplingPolicy) -> String {
         head.probability.clone().or_else(rate)
     });
     let tail = policy.spec.tail.as_ref();
-    let tail = tail.map(|tail| format!("tail {}", tail.otherwise));
+    let tail = tail.map(|tail| format!("tail rules, otherwise {}", tail.otherwise));
     head.into_iter().chain(tail).collect::<Vec<_>>().join(" + ")
 }
 

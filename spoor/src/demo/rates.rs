@@ -85,7 +85,7 @@ impl fmt::Display for RateResult {
 
 /// The headings for the lines that `RateResult` displays.
 pub(super) const HEADINGS: &str =
-    "   asked    everywhere   requests      kept   observed  99.99 % interval       verdict";
+    "    rate      in force   requests      kept   observed  99.99 % interval       verdict";
 
 /// Sends requests until enough root decisions are counted under a version, and computes the
 /// verdict.

@@ -204,6 +204,8 @@ impl CheckArgs {
 
     fn context(&self) -> anyhow::Result<Context> {
         let lab = self.lab.client();
+        // Before standard input is read, which may take seconds to come from a cluster.
+        let began = Instant::now();
         let policies = match &self.policies {
             Some(path) => Policies::read(path)?,
             None => Policies::Lab(lab.clone()),
@@ -213,7 +215,7 @@ impl CheckArgs {
             lab,
             policies,
             answers: Answers::new(self.answers.clone()),
-            began: Instant::now(),
+            began,
             lookback: self.lookback,
         })
     }

@@ -91,6 +91,33 @@ async fn each_bottleneck_can_be_found() {
     assert_eq!(lab.json(&["fault", "--output", "json"]).await, before);
 }
 
+/// The answer of an earlier round must not pass, neither before the traces of a later one arrive nor
+/// if they never do.
+#[tokio::test]
+async fn only_the_last_round_is_judged() {
+    let lab = Lab::start().await;
+    let check = "spoor check 2 --answer 'service-b: heavy_calc' --wait 15s";
+    let script = format!("spoor lesson 2 --start --seed 1 && {check}");
+    let ended = run(&lab, &script, &[]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let script = format!("spoor lesson 2 --start --seed 0 && {check}");
+    let ended = run(&lab, &script, &[]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+
+    lab.ok(&["override", "service-a", "0%", "--wait"]).await;
+    let ended = run(&lab, "spoor lesson 2 --start --seed 1", &[]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended.stderr.contains("override-service-a (0%)"),
+        "{ended:?}"
+    );
+    let ended = run(&lab, check, &[]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for part in ["the round started last", "override-service-a (0%)"] {
+        assert!(ended.stdout.contains(part), "{ended:?}");
+    }
+}
+
 #[tokio::test]
 async fn every_lesson_is_listed() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;

@@ -39,6 +39,47 @@ async fn policy_is_in_force_until_deleted() {
     );
 }
 
+/// Lessons count the traces since then.
+#[tokio::test]
+async fn changed_tail_rules_have_a_new_transition() {
+    let lab = Lab::start().await;
+    let policy = |otherwise: &str| {
+        format!(
+            "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {{name: slow}}\n\
+             spec: {{tail: {{keep: [{{name: slow, slowerThan: 1s}}], otherwise: {otherwise}}}}}\n"
+        )
+    };
+    let programmed = async || {
+        let shown = lab.json(&["get", "policy", "slow", "-o", "json"]).await;
+        let conditions = shown["status"]["conditions"].as_array().unwrap();
+        let programmed = conditions.iter().find(|it| it["type"] == "Programmed");
+        programmed.unwrap()["lastTransitionTime"].clone()
+    };
+    lab.apply(&policy("0%")).await;
+    let created = programmed().await;
+    let changed = |otherwise: usize| {
+        let (lab, programmed) = (&lab, &programmed);
+        async move {
+            lab.apply(&policy(&format!("{otherwise}%"))).await;
+            programmed().await
+        }
+    };
+    // The status has whole seconds, so the first changes may fall into the second of the creation.
+    let mut otherwise = 0;
+    eventually(
+        "a later transition",
+        || {
+            otherwise += 1;
+            changed(otherwise % 100)
+        },
+        |time| *time != created,
+    )
+    .await;
+    let unchanged = programmed().await;
+    lab.apply(&policy(&format!("{}%", otherwise % 100))).await;
+    assert_eq!(programmed().await, unchanged);
+}
+
 #[tokio::test]
 async fn get_and_describe_show_the_status() {
     let lab = Lab::start().await;

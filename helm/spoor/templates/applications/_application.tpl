@@ -1,7 +1,7 @@
 {{/*
 One application: its ServiceAccount, Deployment, Service, NetworkPolicy and disruption budget.
 dict: root, name, values, port, protocol (http or grpc), callers (the applications that may call it; without
-any, everyone may), env (list of EnvVar), writable (a writable folder), mounted (a volume mounted read-only:
+any, all clients may), env (list of EnvVar), writable (a writable folder), mounted (a volume mounted read-only:
 source, path).
 */}}
 {{- define "spoor.application" -}}
@@ -43,13 +43,13 @@ spec:
         ports:
         - {name: {{ .protocol }}, containerPort: {{ .port }}}
         - {name: ops, containerPort: 9464}
-        # The operator creates it for the TracingStack. The pod starts once it exists.
+        # The operator creates this ConfigMap for the TracingStack. The pod starts once it exists.
         envFrom:
         - configMapRef: {name: {{ $stack }}-otel-env}
         {{- include "spoor.env" (dict "root" .root "pod" .values.pod "own" (include "spoor.application.env" .)) | nindent 8 }}
         {{- include "spoor.probes" .root | nindent 8 }}
         lifecycle:
-          # The endpoint is removed meanwhile, so that nobody connects to a port that closes.
+          # In this time the pod's endpoint is removed, so that no client connects to a closing port.
           preStop: {sleep: {seconds: 3}}
         resources: {{- include "spoor.yaml" .values.resources | nindent 10 }}
         securityContext: {{- include "spoor.container.security" .root | nindent 10 }}

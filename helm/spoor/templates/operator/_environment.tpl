@@ -14,7 +14,7 @@
 - {name: MALLOC_ARENA_MAX, value: "1"}
 {{- with include "spoor.yaml" .Values.operator.tracing | fromYaml }}
 {{- if .enabled }}
-{{- /* Not by `default`, which evaluates its argument, and with it the refusal, in any case. */}}
+{{- /* Not with `default`, which always evaluates its argument, and with it the call of `fail`. */}}
 {{- $endpoint := .endpoint }}
 {{- if not $endpoint }}{{ $endpoint = include "spoor.operator.tracing.endpoint" $ }}{{ end }}
 - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ $endpoint | quote }}}
@@ -42,7 +42,7 @@
 {{- with (.Values.global | default dict).imageRegistry }}
 - {name: SPOOR_IMAGE_REGISTRY, value: {{ . | quote }}}
 {{- end }}
-# Without a user ID the chart lets the platform assign one, and so do the pods of stacks.
+# If the chart sets no user ID, the platform assigns one, and does so for the pods of stacks, too.
 - name: SPOOR_POD_USER_IDS
   value: {{ kindIs "invalid" (.Values.securityContext | default dict).runAsUser | ternary "assigned" "image" }}
 {{- end -}}

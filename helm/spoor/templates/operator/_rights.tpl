@@ -1,6 +1,6 @@
 {{/*
 A ServiceAccount of the operator and its permissions. With `operator.namespaces` the rules apply in these
-namespaces only; without, in the whole cluster.
+namespaces only, otherwise in the whole cluster.
 dict: root, name (of the account), rules (for the namespaces that are served), clusterRules (for what
 belongs to no namespace; may be empty), ownRules (for the release's namespace). Rules are YAML.
 */}}

@@ -71,12 +71,12 @@ fn status(built: &ResolvedPolicies, found: &PolicyObject) -> SamplingPolicyStatu
 
 #[test]
 fn expects_ready_pods_of_relevant_services() {
-    let meant = |name, ready| pod(name, json!({"spoor.dev/service": "a"}), ready);
+    let labelled = |name, ready| pod(name, json!({"spoor.dev/service": "a"}), ready);
     let named = |name| pod(name, json!({"app.kubernetes.io/name": "b"}), "True");
     let other = pod("other", json!({"app": "a"}), "True");
     let pods = vec![
-        meant("a-0", "True"),
-        meant("a-1", "False"),
+        labelled("a-0", "True"),
+        labelled("a-1", "False"),
         named("b-0"),
         other,
     ];
@@ -155,9 +155,9 @@ fn tail_rules_need_every_stack(#[case] stacks: &[(Value, Value)], #[case] expect
         .resolution
         .tail
         .digest(&Namespace::new("shop").unwrap());
-    let says = |status: &Value| status.to_string().replace(DIGEST, &digest.to_string());
+    let with_digest = |status: &Value| status.to_string().replace(DIGEST, &digest.to_string());
     let stacks = stacks.iter().map(|(spec, status)| {
-        let status = serde_json::from_str(&says(status)).unwrap();
+        let status = serde_json::from_str(&with_digest(status)).unwrap();
         stack(spec.clone(), status)
     });
     let stacks: Vec<Arc<StackState>> = stacks.collect();
@@ -170,5 +170,5 @@ fn tail_rules_need_every_stack(#[case] stacks: &[(Value, Value)], #[case] expect
     assert_eq!(programmed.unwrap().reason, expected);
 }
 
-/// Stands for that of the rules of [`tail`].
+/// A placeholder for the digest of the rules of [`tail`].
 const DIGEST: &str = "the digest";

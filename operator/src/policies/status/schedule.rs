@@ -15,43 +15,43 @@ const MIN_WRITE_INTERVAL: Duration = Duration::from_millis(250);
 /// The shortest interval between two writes in which no verdict changes.
 const MIN_DETAIL_WRITE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The status of a policy in the cluster and as it should be.
+/// The present and the desired status of a policy.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StatusChange<'a> {
     /// The status in the cluster.
     pub(super) current: Option<&'a SamplingPolicyStatus>,
-    /// The status as it should be.
+    /// The desired status.
     pub(super) desired: &'a SamplingPolicyStatus,
     /// The time of the last write, or at which this replica became the leader.
     pub(super) written: Instant,
     /// The time until which clients may still reconnect to a new leader.
-    pub(super) returning_until: Instant,
+    pub(super) reconnect_until: Instant,
     /// The shortest interval between two writes in which only observed numbers change.
-    pub(super) observe: Duration,
+    pub(super) observed_interval: Duration,
 }
 
-/// The time at which to write. None while the status is as it should be. `differs` keeps the time
-/// since when it is not.
+/// The time at which to write. None while the status is as desired. `differs_since` keeps the time
+/// of the first difference.
 pub(super) fn write_time(
     change: &StatusChange<'_>,
-    differs: &mut Option<Instant>,
+    differs_since: &mut Option<Instant>,
     now: Instant,
 ) -> Option<Instant> {
     let StatusChange {
         current, desired, ..
     } = *change;
     if current == Some(desired) {
-        *differs = None;
+        *differs_since = None;
         return None;
     }
     if current.is_some_and(|current| without_numbers(current) == without_numbers(desired)) {
-        *differs = None;
-        return Some(change.written + change.observe);
+        *differs_since = None;
+        return Some(change.written + change.observed_interval);
     }
     // From the first difference on: if each further one moved the time, a status that changes all
     // the time would never be written.
-    let since = *differs.get_or_insert(now);
-    let is_settled = !is_on_its_way(desired);
+    let since = *differs_since.get_or_insert(now);
+    let is_settled = !is_converging(desired);
     let settled = if is_settled {
         since
     } else {
@@ -61,10 +61,10 @@ pub(super) fn write_time(
     let Some(current) = current else {
         return Some(settled);
     };
-    // Clients keep their plan while the leader changes, so a status that says otherwise for some
-    // seconds would be wrong, not only early.
-    if is_only_waiting(current, desired) {
-        return Some(settled.max(change.returning_until));
+    // Clients keep their plan while the leader changes, so it would be wrong to report for some
+    // seconds that they have none.
+    if only_awaits_reconnects(current, desired) {
+        return Some(settled.max(change.reconnect_until));
     }
     Some(match verdicts(current) == verdicts(desired) {
         true => settled.max(change.written + MIN_DETAIL_WRITE_INTERVAL),
@@ -73,7 +73,7 @@ pub(super) fn write_time(
 }
 
 /// Returns true if clients are still applying the policy.
-fn is_on_its_way(status: &SamplingPolicyStatus) -> bool {
+fn is_converging(status: &SamplingPolicyStatus) -> bool {
     let is_accepted = condition(status, Condition::ACCEPTED)
         .is_some_and(|accepted| accepted.status == ConditionStatus::True);
     is_accepted
@@ -82,7 +82,7 @@ fn is_on_its_way(status: &SamplingPolicyStatus) -> bool {
 }
 
 /// Returns true if the only change is that clients of the last leader have not reconnected yet.
-fn is_only_waiting(current: &SamplingPolicyStatus, desired: &SamplingPolicyStatus) -> bool {
+fn only_awaits_reconnects(current: &SamplingPolicyStatus, desired: &SamplingPolicyStatus) -> bool {
     let had = condition(current, Condition::CONVERGED);
     let has = condition(desired, Condition::CONVERGED);
     let (Some(had), Some(has)) = (had, has) else {
@@ -145,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    const OBSERVE: Duration = Duration::from_secs(30);
+    const OBSERVED_INTERVAL: Duration = Duration::from_secs(30);
 
     fn status(converged: ConditionStatus, generation: i64) -> SamplingPolicyStatus {
         let condition = |kind: &str, status, reason: &str| Condition {
@@ -214,8 +214,8 @@ mod tests {
             current,
             desired,
             written,
-            returning_until: written,
-            observe: OBSERVE,
+            reconnect_until: written,
+            observed_interval: OBSERVED_INTERVAL,
         }
     }
 
@@ -223,10 +223,10 @@ mod tests {
     #[rstest]
     #[case::nothing_changed(Some(current()), current(), None)]
     #[case::first(None, current(), Some(100_000))]
-    #[case::first_and_not_taken_yet(None, pending(1), Some(100_200))]
-    #[case::changed_and_taken(Some(current()), status(ConditionStatus::True, 2), Some(100_000))]
-    #[case::changed_and_not_taken_yet(Some(current()), pending(2), Some(100_200))]
-    #[case::taken_at_last(Some(pending(1)), current(), Some(100_000))]
+    #[case::first_and_not_applied_yet(None, pending(1), Some(100_200))]
+    #[case::changed_and_applied(Some(current()), status(ConditionStatus::True, 2), Some(100_000))]
+    #[case::changed_and_not_applied_yet(Some(current()), pending(2), Some(100_200))]
+    #[case::applied(Some(pending(1)), current(), Some(100_000))]
     #[case::numbers(Some(current()), counted(7), Some(30_000))]
     #[case::a_verdict(Some(current()), judged(), Some(100_000))]
     #[case::clients(Some(current()), with(7), Some(100_000))]
@@ -249,11 +249,11 @@ mod tests {
         let written = Instant::now();
         let start = written + MIN_WRITE_INTERVAL;
         let known = change(Some(&is), &half, written);
-        let mut differs = None;
+        let mut differs_since = None;
         for later in [0, 50, 150] {
             let now = start + Duration::from_millis(later);
             assert_eq!(
-                write_time(&known, &mut differs, now),
+                write_time(&known, &mut differs_since, now),
                 Some(start + SETTLE_DELAY)
             );
         }
@@ -271,8 +271,8 @@ mod tests {
                 current: Some(&is),
                 desired: &desired,
                 written: began,
-                returning_until: until,
-                observe: OBSERVE,
+                reconnect_until: until,
+                observed_interval: OBSERVED_INTERVAL,
             };
             assert_eq!(write_time(&known, &mut None, start), Some(expected));
         }

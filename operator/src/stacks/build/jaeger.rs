@@ -1,4 +1,4 @@
-//! Jaeger: its configuration, Deployment, Services and what protects them.
+//! Jaeger: its configuration, Deployment, Services, volume claim and disruption budget.
 
 pub mod config;
 pub mod storage;
@@ -18,7 +18,7 @@ use k8s_openapi::{
 };
 use spoor_api::stack::{ManagedJaeger, Stack, Storage};
 
-use self::storage::Needs;
+use self::storage::StorageParts;
 use crate::stacks::objects::{
     Object,
     labels::{self, Component, component_metadata, label_selector, selector},
@@ -51,7 +51,7 @@ const PORTS: [(&str, u16); 6] = [
 ];
 const CONFIG_FOLDER: &str = "/etc/jaeger/config";
 
-/// The seconds before SIGTERM, longer than Services take to forget a pod.
+/// The delay before SIGTERM, longer than Services take to remove a pod.
 const PRE_STOP_SECONDS: i64 = 5;
 
 const IN_MEMORY: DefaultResources = DefaultResources {
@@ -78,14 +78,14 @@ pub fn query_name(stack: &Stack) -> String {
 /// Builds Jaeger's objects, except its NetworkPolicy.
 #[must_use]
 pub fn objects(stack: &Stack, jaeger: &ManagedJaeger, pods: &PodDefaults) -> Vec<Object> {
-    let needs = storage::needs(stack, &jaeger.storage);
-    let config = config::yaml(jaeger, &needs);
+    let parts = storage::parts(stack, &jaeger.storage);
+    let config = config::yaml(jaeger, &parts);
     let config = config_map(stack, Component::Jaeger, &config);
     let mut objects = vec![
         Object::of(&config),
         Object::of(&service(stack)),
         Object::of(&query_service(stack)),
-        Object::of(&deployment(stack, jaeger, needs, &config, pods)),
+        Object::of(&deployment(stack, jaeger, parts, &config, pods)),
     ];
     objects.extend(claim(stack, &jaeger.storage).iter().map(Object::of));
     let budget = disruption_budget(stack, Component::Jaeger, jaeger.replicas().into());
@@ -124,11 +124,11 @@ fn cluster_ip(stack: &Stack, name: String, ports: &[(&str, u16)]) -> Service {
 fn deployment(
     stack: &Stack,
     jaeger: &ManagedJaeger,
-    needs: Needs,
+    parts: StorageParts,
     config: &ConfigMap,
     pods: &PodDefaults,
 ) -> Deployment {
-    let (mut container, volumes) = container(jaeger, needs, config);
+    let (mut container, volumes) = container(jaeger, parts, config);
     container.image = Some(pods.image(&jaeger.image, ManagedJaeger::DEFAULT_IMAGE));
     let selector = label_selector(stack, Component::Jaeger);
     Deployment {
@@ -167,15 +167,15 @@ fn strategy(storage: &Storage) -> DeploymentStrategy {
 
 fn container(
     jaeger: &ManagedJaeger,
-    needs: Needs,
+    parts: StorageParts,
     config: &ConfigMap,
 ) -> (Container, Vec<k8s_openapi::api::core::v1::Volume>) {
-    let Needs {
+    let StorageParts {
         env,
         mut volumes,
         mut mounts,
         ..
-    } = needs;
+    } = parts;
     volumes.insert(0, pod::config_volume("config", config));
     mounts.insert(0, read_only_mount("config", CONFIG_FOLDER));
     let default = match jaeger.storage {
@@ -202,7 +202,7 @@ fn container(
     (container, volumes)
 }
 
-/// The variable by which Go's garbage collector knows the memory limit.
+/// The variable from which Go's garbage collector reads the memory limit.
 fn memory_limit() -> EnvVar {
     // From the container's own limit, so that it also holds where the stack or a LimitRange sets it.
     EnvVar {

@@ -29,11 +29,11 @@ pub fn jaeger(stack: &Stack, managed: &ManagedJaeger) -> NetworkPolicy {
         ingress(Some(namespace), &ports),
         ingress(Some(cluster), &[jaeger::METRICS]),
     ];
-    let asks_others =
+    let needs_egress =
         matches!(managed.storage, Storage::External { .. }) || managed.prometheus.is_some();
-    // Unrestricted where it is needed: a NetworkPolicy cannot name a host, and the addresses of an
-    // external database are not known.
-    let egress = asks_others.then(NetworkPolicyEgressRule::default);
+    // Unrestricted where it is needed: a NetworkPolicy cannot name a host, and the operator does
+    // not know the addresses of an external database.
+    let egress = needs_egress.then(NetworkPolicyEgressRule::default);
     let egress = egress.into_iter().collect();
     network_policy(stack, Component::Jaeger, ingress, Some(egress))
 }

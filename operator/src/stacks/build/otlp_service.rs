@@ -18,7 +18,7 @@ pub const ROUTE_ANNOTATION: &str = "spoor.dev/route";
 /// The annotation of the Service with the time of its last change of route.
 pub const SINCE_ANNOTATION: &str = "spoor.dev/route-since";
 
-/// The route of the Service, and the time since when it has it.
+/// The route of the Service, and the time of its last change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OtlpTarget {
     /// The route: to the Collector, or directly to Jaeger.
@@ -70,7 +70,8 @@ pub fn other(route: Route) -> Route {
     }
 }
 
-/// The address at the end of a route, if it is something that the operator does not run.
+/// The address at the end of a route, if an existing Collector or Jaeger is there, which the
+/// operator does not run.
 #[must_use]
 pub fn existing(stack: &Stack, route: Route) -> Option<&Address> {
     match (route, &stack.collector, &stack.jaeger) {
@@ -127,8 +128,8 @@ fn ports(stack: &Stack) -> Vec<ServicePort> {
         ("otlp-grpc", OTLP_GRPC, OTLP_GRPC),
         ("otlp-http", OTLP_HTTP, OTLP_HTTP),
     ];
-    // Services keep their address when the route leads to what the operator runs, and that may have
-    // the port of an existing Collector or Jaeger.
+    // Services keep their address when the route changes, and that address may have the port of an
+    // existing Collector or Jaeger.
     let own = port(stack);
     if own != OTLP_GRPC && own != OTLP_HTTP {
         ports.push(("otlp", own, OTLP_GRPC));

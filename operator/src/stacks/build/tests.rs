@@ -126,7 +126,7 @@ const TLS: &str =
 )]
 fn storages(#[case] name: &str, #[case] storage: &str) {
     let storage: Value = serde_yaml::from_str(&storage.replace("TLS", TLS)).unwrap();
-    // The default image speaks no TLS to ClickHouse.
+    // The default image does not support TLS for ClickHouse.
     let image = "jaegertracing/jaeger:2.99.0";
     let stack = stack(json!({"jaeger": {"storage": storage, "image": image}}));
     let mut objects = without_collector(&stack);
@@ -172,7 +172,7 @@ fn replicas_base_path_prometheus_and_scheduling() {
     insta::assert_snapshot!(yaml(&without_collector(&stack)));
 }
 
-/// The pod templates of a stack, as JSON, with what the operator knows of its context.
+/// The pod templates of a stack in this context, as JSON.
 fn templates(stack: &Stack, context: &BuildContext) -> Vec<Value> {
     let target = OtlpTarget {
         route: stack.route,
@@ -257,7 +257,7 @@ fn platform_may_choose_registry_and_users() {
     json!({"route": "Direct", "jaeger": {"existing": {"otlp": "jaeger.example.com:4317"}}}),
     Route::Direct
 )]
-fn the_entrance(#[case] name: &str, #[case] spec: Value, #[case] to: Route) {
+fn otlp_service_follows_the_route(#[case] name: &str, #[case] spec: Value, #[case] to: Route) {
     let stack = stack(spec);
     let since = Some("2027-01-01T12:00:00Z".parse().unwrap());
     let service = otlp_service::service(&stack, OtlpTarget { route: to, since }, &context());
@@ -327,17 +327,17 @@ fn pods_meet_the_restricted_security_standard() {
         pods += 1;
         restricted(pod).unwrap_or_else(|problem| panic!("{object}: {problem}"));
         for container in pod["containers"].as_array().unwrap() {
-            careful(container).unwrap_or_else(|problem| panic!("{object}: {problem}"));
+            hardened(container).unwrap_or_else(|problem| panic!("{object}: {problem}"));
         }
     }
     assert!(pods > 20, "{pods} pods");
 }
 
-/// The standard's rules, as far as pods of Linux go.
+/// The standard's rules for pods on Linux.
 fn restricted(pod: &Value) -> Result<(), String> {
-    let is = |value: &Value, wanted: Value, what: &str| match *value == wanted {
+    let is = |value: &Value, expected: Value, field: &str| match *value == expected {
         true => Ok(()),
-        false => Err(format!("{what} is {value}")),
+        false => Err(format!("{field} is {value}")),
     };
     for field in ["hostNetwork", "hostPID", "hostIPC", "hostUsers"] {
         is(&pod[field], Value::Null, field)?;
@@ -385,7 +385,7 @@ fn restricted(pod: &Value) -> Result<(), String> {
 }
 
 /// Restrictions beyond the standard.
-fn careful(container: &Value) -> Result<(), String> {
+fn hardened(container: &Value) -> Result<(), String> {
     if container["securityContext"]["readOnlyRootFilesystem"] != json!(true) {
         return Err("can write its root file system".to_owned());
     }

@@ -25,7 +25,7 @@ pub struct Issued {
 /// Issues a certificate authority.
 ///
 /// # Errors
-/// There is no randomness, or the time cannot be encoded.
+/// The system has no source of randomness, or the time cannot be encoded.
 pub fn authority(now: Timestamp, life: Duration) -> Result<Issued, rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut parameters = authority_parameters(&key)?;

@@ -20,7 +20,7 @@ const SIGNED_BY: &str = "spoor.dev/signed-by";
 
 const END: &str = "-----END CERTIFICATE-----";
 
-/// The lifetimes of certificates. They are renewed after two thirds of it.
+/// The lifetimes of certificates, which are renewed after two thirds of theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CertificateLifetimes {
     /// The lifetime of the authority's certificate.
@@ -182,7 +182,7 @@ fn stored(
     match (text(form.certificate), text(form.key)) {
         (None, None) => Ok(None),
         // A certificate without its key is of no use, nor is a key without its certificate.
-        // The annotation distinguishes the operator's own certificate from somebody else's.
+        // The annotation distinguishes the operator's own certificate from a foreign one.
         (certificate, key) if annotations.contains_key(RENEW_AT) => {
             Ok(certificate
                 .zip(key)
@@ -203,9 +203,9 @@ impl StoredCertificate {
 
     fn valid_at(&self, now: Timestamp) -> Option<CertificateState> {
         let renew_at = self.time(RENEW_AT).filter(|renew_at| now < *renew_at)?;
-        let is_whole = certificates(&self.certificate).next().is_some()
+        let is_usable = certificates(&self.certificate).next().is_some()
             && rcgen::KeyPair::from_pem(&self.key).is_ok();
-        is_whole.then(|| CertificateState {
+        is_usable.then(|| CertificateState {
             write: None,
             certificates: self.certificate.clone(),
             key: self.key.clone(),

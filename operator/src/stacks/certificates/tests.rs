@@ -111,7 +111,7 @@ fn new_authority_keeps_the_old_one_trusted() {
     let now = Timestamp::now();
     let (authority, _) = first(now);
     let ca = authority.write.as_ref().unwrap();
-    // The server' certificate is young when the authority is due.
+    // The server's certificate is new when the authority is due for renewal.
     let due = later(now, lifetimes.authority / 3 * 2);
     let before = later(due, Duration::ZERO) - SignedDuration::from_hours(24);
     let server = secret::server(
@@ -132,9 +132,9 @@ fn new_authority_keeps_the_old_one_trusted() {
         secret::server("server", Some(&tls), &names(), &new, due, lifetimes.server).unwrap();
     assert!(
         stored.write.is_none(),
-        "clients may not know the new authority yet"
+        "clients may not trust the new authority yet"
     );
-    // The one after the next forgets the first.
+    // The authority after that no longer includes the first.
     let again = new.write.as_ref().unwrap();
     let third = later(due, lifetimes.authority / 3 * 2);
     let third = secret::authority("ca", Some(again), third, lifetimes.authority).unwrap();

@@ -1,4 +1,4 @@
-//! The second tier: decides on whole traces by the policies in force, and exports those that it
+//! The second tier: decides on complete traces by the policies in force, and exports those that it
 //! keeps. A change of policies replaces its pod.
 
 use serde_json::{Map, Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{
     CollectorInput, memory,
     memory::TierMemory,
-    parts::{HEALTH, LIMITER, go, grpc, health, limiter, sender, telemetry},
+    parts::{HEALTH, LIMITER, go_duration, grpc, health, limiter, sender, telemetry},
 };
 use crate::stacks::objects::otlp;
 
@@ -37,10 +37,10 @@ pub(super) fn config(input: &CollectorInput<'_>, policies: Vec<Value>) -> Value 
         "processors": {
             LIMITER: limiter(memory),
             DECIDER: {
-                "decision_wait": go(input.collector.decision_wait),
+                "decision_wait": go_duration(input.collector.decision_wait),
                 "num_traces": memory.traces(),
-                // Evicting a trace would decide it before it is whole, so new spans wait instead
-                // and the gathering tier holds them.
+                // Evicting a trace would decide on it before it is complete, so new spans wait in
+                // the gathering tier instead.
                 "block_on_overflow": true,
                 // Policies only ever keep traces, so the first match is the decision.
                 "sample_on_first_match": true,

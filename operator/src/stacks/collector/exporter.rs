@@ -5,12 +5,12 @@ use super::{decide::JAEGER, samples::MetricSample};
 /// The health of the exporter to Jaeger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExporterHealth {
-    /// Nobody has read the metrics, or they showed nothing.
+    /// The metrics were not read, or do not include the exporter.
     #[default]
     Unknown,
-    /// It sends what it holds.
+    /// It sends its queued spans.
     Working,
-    /// It cannot send what it holds.
+    /// It cannot send its queued spans.
     Failing,
 }
 
@@ -41,8 +41,8 @@ impl ExporterReading {
     /// The health of the exporter since an earlier reading of the same pod.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> ExporterHealth {
-        // With unlimited retries no failure is counted while Jaeger is away; only the queue does not
-        // move.
+        // With unlimited retries no failure is counted while Jaeger is unavailable; only the queue
+        // does not shrink.
         let fails = self.failed > earlier.failed;
         let stuck = self.queued > 0.0 && earlier.queued > 0.0 && self.sent <= earlier.sent;
         if fails || stuck {

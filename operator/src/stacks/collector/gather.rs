@@ -1,5 +1,6 @@
-//! The first tier: receives spans, gathers them into whole traces and hands those to the second. It
-//! knows no policy, so that a change of policy does not disturb the traces that are being gathered.
+//! The first tier: receives spans, gathers them into complete traces and forwards those to the
+//! second tier. It applies no policy, so that a change of policy does not affect the traces that
+//! are being gathered.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use spoor_api::stack::Stack;
 use super::{
     CollectorInput, memory,
     memory::TierMemory,
-    parts::{HEALTH, LIMITER, go, grpc, health, http, limiter, sender, telemetry},
+    parts::{HEALTH, LIMITER, go_duration, grpc, health, http, limiter, sender, telemetry},
     ports,
 };
 use crate::stacks::objects::{labels::Component, otlp};
@@ -45,7 +46,7 @@ pub(super) fn config(input: &CollectorInput<'_>) -> Value {
         "processors": {
             LIMITER: limiter(memory),
             GATHERER: {
-                "wait_duration": go(input.collector.gather_wait),
+                "wait_duration": go_duration(input.collector.gather_wait),
                 "num_traces": memory.traces(),
                 "num_workers": 2,
             },
@@ -116,8 +117,9 @@ pub(super) fn config(input: &CollectorInput<'_>) -> Value {
     config
 }
 
-/// Queue and retries belong to each peer's own exporter. Those of the exporter as a whole would
-/// send spans again that another peer already has.
+/// Builds the exporter that distributes spans among the gathering pods. Queue and retries are those
+/// of each peer: a queue of the exporter as a whole would also resend spans that another peer
+/// already has.
 fn spreader(stack: &Stack, memory: TierMemory) -> Value {
     let mut sender = Value::Object(sender(memory));
     // Spans that wait here reach their peer later than the rest of their trace.
@@ -128,7 +130,7 @@ fn spreader(stack: &Stack, memory: TierMemory) -> Value {
         "resolver": {"dns": {
             "hostname": Component::Gather.name_in(stack),
             "port": ports::PEERS.to_string(),
-            "interval": go(LOOKUP_INTERVAL),
+            "interval": go_duration(LOOKUP_INTERVAL),
             "timeout": "1s",
         }},
     })

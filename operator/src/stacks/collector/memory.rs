@@ -21,8 +21,8 @@ impl TierMemory {
         Self(memory.unwrap_or(512 * MIB).max(32 * MIB))
     }
 
-    /// The soft limit from which Go's runtime collects garbage more often.
-    pub(super) fn go(self) -> String {
+    /// The value of `GOMEMLIMIT`, from which Go's runtime collects garbage more often.
+    pub(super) fn gomemlimit(self) -> String {
         format!("{}MiB", self.0 * 4 / 5 / MIB)
     }
 

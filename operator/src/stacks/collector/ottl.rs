@@ -4,8 +4,8 @@ use spoor_policy::AttributeKey;
 
 /// Quotes a text as a literal that nothing in it can end.
 ///
-/// The Collector reads it three times: as YAML, for `${…}` to expand, and as OTTL. The dollar sign
-/// is escaped here, so that the second pass finds none.
+/// The Collector interprets it three times: as YAML, for `${…}` to expand, and as OTTL. The dollar
+/// sign is escaped here, so that the second pass finds none.
 pub(super) fn text(text: &str) -> String {
     let mut literal = String::with_capacity(text.len() + 2);
     literal.push('"');

@@ -9,23 +9,23 @@ use crate::stacks::objects::otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE,
 
 /// The extension that answers probes.
 pub(super) const HEALTH: &str = "health_check";
-/// The first processor of each pipeline: refuses spans that there is no memory for.
+/// The first processor of each pipeline: refuses spans when memory is short.
 pub(super) const LIMITER: &str = "memory_limiter";
 
 /// Formats a duration for Go.
-pub(super) fn go(duration: Duration) -> String {
+pub(super) fn go_duration(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
 }
 
-/// An OTLP receiver over gRPC. Its connections have a maximum age, else senders would stay with the
-/// pods that they know.
+/// An OTLP receiver over gRPC. Its connections have a maximum age, since senders would otherwise
+/// stay connected to the same pods.
 pub(super) fn grpc(port: u16) -> Value {
     json!({
         "endpoint": any_address(port),
         "max_recv_msg_size_mib": 64,
         "keepalive": {"server_parameters": {
-            "max_connection_age": go(MAX_CONNECTION_AGE),
-            "max_connection_age_grace": go(MAX_CONNECTION_AGE_GRACE),
+            "max_connection_age": go_duration(MAX_CONNECTION_AGE),
+            "max_connection_age_grace": go_duration(MAX_CONNECTION_AGE_GRACE),
         }},
     })
 }
@@ -47,8 +47,8 @@ pub(super) fn sender(memory: TierMemory) -> Map<String, Value> {
             "enabled": true,
             "initial_interval": "200ms",
             "max_interval": "2s",
-            // No limit: a span is dropped only when there is no room for it, never because its
-            // receiver is away for long.
+            // No limit: a span is dropped only when there is no memory for it, never because its
+            // receiver is unavailable for a long time.
             "max_elapsed_time": "0s",
         },
         "sending_queue": {

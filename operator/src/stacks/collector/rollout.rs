@@ -4,9 +4,9 @@
 //!   deciding pod, unless that is being replaced in the meantime.
 //! - The deciding pod is not replaced for new rules while it cannot send what it holds, which would
 //!   be lost. For another pipeline it is replaced, since that may fix it.
-//! - The deciding pod is replaced once at a time: rules that change faster are combined.
+//! - The deciding pod has one replacement at a time: rules that change faster are combined.
 //!
-//! No tier waits for itself: a broken revision can always be followed by a good one.
+//! No tier waits for itself: a broken revision can always be replaced by a working one.
 
 use std::{fmt, time::Duration};
 
@@ -46,10 +46,10 @@ pub struct RolloutPlan {
     pub gather: bool,
     /// True if the objects of the deciding tier may be applied.
     pub decide: bool,
-    /// The reason why the other tier waits.
+    /// The reason why a tier waits, if one does.
     pub waiting: Option<RolloutWait>,
-    /// The delay after which to plan again though nothing has changed.
-    pub again_in: Option<Duration>,
+    /// The delay after which to plan again even if nothing has changed.
+    pub replan_in: Option<Duration>,
 }
 
 /// The reason why a tier is not changed yet.
@@ -130,7 +130,7 @@ pub fn plan(current: &RolloutState<'_>, wanted: &CollectorObjects, now: Timestam
         gather: gather_waits.is_none(),
         decide: decide_waits.is_none(),
         waiting: waits.map(|(waiting, _)| waiting),
-        again_in: waits.and_then(|(_, again_in)| again_in),
+        replan_in: waits.and_then(|(_, replan_in)| replan_in),
     }
 }
 
@@ -180,10 +180,10 @@ impl LiveTier<'_> {
     /// The last time at which a pod was created, or became ready or unready.
     fn last_change(&self) -> Option<Timestamp> {
         let times = self.pods.iter().flat_map(|pod| {
-            let turned =
+            let ready =
                 ready_condition(pod).and_then(|condition| condition.last_transition_time.as_ref());
-            let came = pod.metadata.creation_timestamp.as_ref();
-            [turned, came].into_iter().flatten().map(|time| time.0)
+            let created = pod.metadata.creation_timestamp.as_ref();
+            [ready, created].into_iter().flatten().map(|time| time.0)
         });
         times.max()
     }
@@ -233,10 +233,10 @@ fn decide_wait(
     if gather.changing {
         return Some((RolloutWait::GatherChanges, None));
     }
-    // DNS answers are cached, so a gathering pod may send parts of traces to a peer for a while
+    // DNS responses are cached, so a gathering pod may send parts of traces to a peer for a while
     // after that one has gone.
-    if gather.quiet_for < wanted.settle {
-        let left = wanted.settle - gather.quiet_for;
+    if gather.quiet_for < wanted.settle_delay {
+        let left = wanted.settle_delay - gather.quiet_for;
         return Some((RolloutWait::GatherSettles, Some(left)));
     }
     // New rules can wait for Jaeger. A new pipeline cannot: it may be what makes the exporter work

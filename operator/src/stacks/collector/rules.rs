@@ -52,7 +52,7 @@ fn governed<'t>(
 ) -> BTreeMap<&'t PolicyName, (&'t TailPolicy, Vec<String>)> {
     let mut governed = BTreeMap::new();
     let mut earlier = EarlierPlaces::default();
-    // The most specific places come first, so all that a place has to exclude is known.
+    // The most specific places come first, so everything that a place has to exclude was added.
     for (place, name, policy) in tail.places(namespace) {
         let (_, places) = governed.entry(name).or_insert((policy, vec![]));
         places.push(earlier.condition(place));

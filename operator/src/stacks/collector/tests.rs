@@ -48,7 +48,7 @@ fn built(stack: &Stack, tail: &TailTable) -> CollectorObjects {
     })
 }
 
-/// CollectorObjects that differ in their rules, their image, their replicas.
+/// Objects that differ in their rules, image and replicas.
 pub(super) fn objects(rules: u8, image: u8, replicas: u8) -> CollectorObjects {
     let stack = stack(&format!(
         "    {{image: \"collector:{image}\", replicas: {replicas}}}"
@@ -58,7 +58,7 @@ pub(super) fn objects(rules: u8, image: u8, replicas: u8) -> CollectorObjects {
     built(&stack, &table(specs))
 }
 
-/// Everything that rules can say, at every kind of place.
+/// Every kind of rule, at every kind of place.
 fn many_rules() -> TailTable {
     table(&[
         "{targets: [{service: checkout}, {service: cart}], tail: {otherwise: 10%, keep: [

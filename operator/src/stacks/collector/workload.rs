@@ -110,7 +110,7 @@ impl Pods<'_> {
             args: Some(std::iter::once(config).chain(gates).collect()),
             env: Some(vec![EnvVar {
                 name: "GOMEMLIMIT".to_owned(),
-                value: Some(TierMemory::of(&resources(self.input.collector)).go()),
+                value: Some(TierMemory::of(&resources(self.input.collector)).gomemlimit()),
                 ..EnvVar::default()
             }]),
             env_from: Some(env_from).filter(|all| !all.is_empty()),

@@ -21,7 +21,7 @@ use serde_json::Value;
 use spoor_api::stack::{PodAdditions, PodSettings, Resources, Scheduling};
 
 /// The user and group of Jaeger and the Collector in their images.
-const USER: i64 = 10001;
+const IMAGE_USER_ID: i64 = 10001;
 
 /// Defaults for the pods of every stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,7 +103,7 @@ pub fn spec(
     }
 }
 
-/// The metadata of pods. These labels and annotations win over the stack's.
+/// The metadata of pods. These labels and annotations take precedence over the stack's.
 #[must_use]
 pub fn metadata(
     additions: &PodAdditions,
@@ -125,22 +125,21 @@ pub fn metadata(
 /// The stack's resources, with the defaults for those that it sets neither in `requests` nor in
 /// `limits`.
 #[must_use]
-pub fn resources(asked: &Resources, default: &DefaultResources) -> ResourceRequirements {
-    let named = |name: &str| asked.requests.contains_key(name) || asked.limits.contains_key(name);
-    let merged = |asked: &BTreeMap<String, spoor_api::stack::Quantity>,
-                  default: &[(&str, &str)]| {
+pub fn resources(own: &Resources, default: &DefaultResources) -> ResourceRequirements {
+    let named = |name: &str| own.requests.contains_key(name) || own.limits.contains_key(name);
+    let merged = |own: &BTreeMap<String, spoor_api::stack::Quantity>, default: &[(&str, &str)]| {
         let default = default
             .iter()
             .filter(|(name, _)| !named(name))
             .map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned())));
-        let asked = asked
+        let own = own
             .iter()
             .map(|(name, amount)| (name.clone(), Quantity(amount.to_string())));
-        Some(default.chain(asked).collect::<BTreeMap<_, _>>()).filter(|all| !all.is_empty())
+        Some(default.chain(own).collect::<BTreeMap<_, _>>()).filter(|all| !all.is_empty())
     };
     ResourceRequirements {
-        requests: merged(&asked.requests, &default.requests),
-        limits: merged(&asked.limits, &default.limits),
+        requests: merged(&own.requests, &default.requests),
+        limits: merged(&own.limits, &default.limits),
         claims: None,
     }
 }
@@ -207,7 +206,7 @@ fn pull_secrets(additions: &PodAdditions) -> Option<Vec<LocalObjectReference>> {
 
 fn pod_security(user_ids: UserIds) -> PodSecurityContext {
     let user = match user_ids {
-        UserIds::Image => Some(USER),
+        UserIds::Image => Some(IMAGE_USER_ID),
         UserIds::Assigned => None,
     };
     PodSecurityContext {

@@ -3,8 +3,8 @@
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The value as YAML, with sorted keys and every text in quotes: what one version of YAML reads as a
-/// text (`0o17`, `1:30`, `yes`), another reads as something else.
+/// The value as YAML, with sorted keys and every text in quotes: without
+/// quotes, versions of YAML differ in how they read `0o17`, `1:30` or `yes`.
 #[must_use]
 pub fn yaml(value: &Value) -> String {
     let options = serde_saphyr::ser_options! { quote_all: true };

@@ -28,7 +28,7 @@ fn running(to: Route, since: Option<Timestamp>) -> RouteState {
 
 #[test]
 fn new_stack_has_its_route_at_once() {
-    for (route, fate) in [
+    for (route, action) in [
         ("Collector", CollectorAction::Run),
         ("Direct", CollectorAction::Remove),
     ] {
@@ -47,7 +47,7 @@ fn new_stack_has_its_route_at_once() {
         assert_eq!(progress.target, target);
         assert_eq!(
             (progress.collector, progress.traffic),
-            (fate, Traffic::Settled)
+            (action, Traffic::Settled)
         );
     }
 }
@@ -56,11 +56,11 @@ fn new_stack_has_its_route_at_once() {
 fn collector_stays_until_its_spans_are_sent() {
     let stack = stack(json!({"route": "Direct"}));
     let first = plan(&stack, &running(Route::Collector, None), at(0));
-    let turned = OtlpTarget {
+    let switched = OtlpTarget {
         route: Route::Direct,
         since: Some(at(0)),
     };
-    assert_eq!(first.target, turned);
+    assert_eq!(first.target, switched);
     assert_eq!(first.collector, CollectorAction::Keep);
     assert_eq!(first.route(), Route::Collector, "not all traffic has moved");
     let Traffic::Moving { left } = first.traffic else {
@@ -94,11 +94,11 @@ fn collector_stays_until_its_spans_are_sent() {
 #[test]
 fn collector_with_spans_waits_for_jaeger() {
     let stack = stack(json!({"route": "Direct"}));
-    let away = RouteState {
+    let unavailable = RouteState {
         jaeger_is_ready: false,
         ..running(Route::Direct, Some(at(0)))
     };
-    let held = plan(&stack, &away, at(1000));
+    let held = plan(&stack, &unavailable, at(1000));
     assert_eq!(
         (held.collector, held.traffic),
         (CollectorAction::Keep, Traffic::Held)
@@ -106,7 +106,7 @@ fn collector_with_spans_waits_for_jaeger() {
     // Once the Collector is gone, a restart of Jaeger does not bring it back.
     let gone = RouteState {
         collector_exists: false,
-        ..away
+        ..unavailable
     };
     assert_eq!(
         plan(&stack, &gone, at(1000)).collector,
@@ -128,12 +128,12 @@ fn traffic_waits_for_a_ready_collector() {
         (CollectorAction::Run, Traffic::Waiting)
     );
     assert_eq!(waiting.route(), Route::Direct);
-    let turned = plan(&stack, &running(Route::Direct, None), at(7));
+    let switched = plan(&stack, &running(Route::Direct, None), at(7));
     let target = OtlpTarget {
         route: Route::Collector,
         since: Some(at(7)),
     };
-    assert_eq!(turned.target, target);
+    assert_eq!(switched.target, target);
 }
 
 #[test]
@@ -167,7 +167,7 @@ proptest! {
     #[test]
     fn traffic_never_goes_to_an_unready_route(
         wants_direct: bool,
-        leads_direct: bool,
+        is_direct: bool,
         since in proptest::option::of(0i64..100),
         jaeger_is_ready: bool,
         collector_is_ready: bool,
@@ -176,7 +176,7 @@ proptest! {
         let route = |direct| if direct { Route::Direct } else { Route::Collector };
         let stack = stack(json!({"route": route(wants_direct).as_str()}));
         let state = RouteState {
-            target: Some(OtlpTarget { route: route(leads_direct), since: since.map(at) }),
+            target: Some(OtlpTarget { route: route(is_direct), since: since.map(at) }),
             jaeger_is_ready,
             collector_is_ready,
             collector_exists: true,
@@ -186,13 +186,13 @@ proptest! {
             Route::Direct => jaeger_is_ready,
             Route::Collector => collector_is_ready,
         };
-        let has_turned = progress.target.route != route(leads_direct);
-        prop_assert!(!has_turned || is_ready);
+        let has_switched = progress.target.route != route(is_direct);
+        prop_assert!(!has_switched || is_ready);
         if progress.collector == CollectorAction::Remove {
             prop_assert_eq!(progress.target.route, Route::Direct);
             prop_assert_eq!(progress.traffic, Traffic::Settled);
         }
-        // Looking again at once changes nothing.
+        // Planning again at once changes nothing.
         let again = RouteState { target: Some(progress.target), ..state };
         prop_assert_eq!(plan(&stack, &again, at(now)), progress);
     }

@@ -225,9 +225,9 @@ fn just_applied_objects_are_progressing() {
         report,
         ..Case::default()
     };
-    let said = conditions_of(&case.status());
-    let rolling = "Progressing=True RollingOut: just applied Deployment tracing-jaeger";
-    assert!(said.contains(rolling), "{said}");
+    let text = conditions_of(&case.status());
+    let rolling = "Progressing=True RollingOut: applied Deployment tracing-jaeger; waiting for";
+    assert!(text.contains(rolling), "{text}");
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn status_with_problems() {
     };
     let report = ApplyReport {
         problems: vec![
-            problem("NameTaken", "Service shop/tracing-otlp is there already"),
+            problem("NameTaken", "Service shop/tracing-otlp exists already"),
             problem(
                 "ApplyFailed",
                 "cannot apply ConfigMap shop/tracing-ca: forbidden",
@@ -303,9 +303,8 @@ fn invalid_stack_keeps_the_other_conditions() {
     let before = Case::default().status();
     let problem = StackProblem {
         reason: "Invalid",
-        message:
-            "spec.jaeger.replicas: must be 1; correct the spec (what ran before keeps running)"
-                .to_owned(),
+        message: "spec.jaeger.replicas: must be 1; correct the spec (existing objects are kept)"
+            .to_owned(),
     };
     let status = blocked(problem, None, &object(), &before, time(9));
     assert_eq!(status.endpoints, before.endpoints);

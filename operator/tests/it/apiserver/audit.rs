@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use super::ApiServer;
 
-/// A request that the API server answered, or a watch that it began or ended.
+/// A request that the API server completed, or the start or end of a watch.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub user: String,
@@ -11,7 +11,7 @@ pub struct Call {
     pub verb: String,
     /// Empty for the core group.
     pub group: String,
-    /// Empty where the request was for a path that is no resource.
+    /// Empty if the path of the request names no resource.
     pub resource: String,
     pub subresource: String,
     pub namespace: String,
@@ -44,26 +44,26 @@ impl Call {
     }
 }
 
-/// A place in the audit log.
+/// A position in the audit log.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mark(usize);
 
 impl ApiServer {
-    /// Where the audit log ends now.
+    /// The present end of the audit log.
     pub fn mark(&self) -> Mark {
         Mark(self.audit_log().len())
     }
 
-    /// The calls since then.
+    /// The calls since a mark.
     pub fn calls_since(&self, mark: Mark) -> Vec<Call> {
         let log = self.audit_log();
         let new = String::from_utf8_lossy(log.get(mark.0..).unwrap_or_default());
-        // The last line may be half written.
+        // The last line may be incomplete.
         let whole = new.rfind('\n').map_or("", |end| &new[..end]);
         whole.lines().filter_map(call).collect()
     }
 
-    /// The calls of this ServiceAccount since then.
+    /// The calls of this ServiceAccount since a mark.
     pub fn calls_of(&self, namespace: &str, account: &str, mark: Mark) -> Vec<Call> {
         let user = format!("system:serviceaccount:{namespace}:{account}");
         let mut calls = self.calls_since(mark);

@@ -13,7 +13,7 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Makes them all in this folder.
+    /// Writes all of these into a folder.
     pub fn write(folder: &Path) -> Self {
         let ca = authority();
         write(folder, "ca.crt", &ca.pem());

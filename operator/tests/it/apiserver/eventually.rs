@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Tries until it succeeds; panics after `deadline` with what was awaited and why the last
-/// attempt was not it.
+/// Repeats `attempt` until it succeeds. Panics after `deadline` with a description of what was
+/// awaited and the reason why the last attempt failed.
 pub async fn eventually<T, Attempt, Outcome>(
     what: &str,
     deadline: Duration,
@@ -14,17 +14,17 @@ where
     Outcome: Future<Output = Result<T, String>>,
 {
     let start = Instant::now();
-    let mut last = "no attempt came to an end".to_owned();
+    let mut last = "no attempt completed".to_owned();
     loop {
         let left = deadline.saturating_sub(start.elapsed());
         match tokio::time::timeout(left, attempt()).await {
-            Ok(Ok(found)) => return found,
-            Ok(Err(why)) => last = why,
+            Ok(Ok(value)) => return value,
+            Ok(Err(reason)) => last = reason,
             Err(_) => {}
         }
         assert!(
             start.elapsed() < deadline,
-            "{what}: not within {deadline:?}; last seen: {last}"
+            "{what}: not within {deadline:?}; last attempt: {last}"
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

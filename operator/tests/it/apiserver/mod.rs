@@ -1,6 +1,6 @@
-//! A real API server of the tests' own: etcd and kube-apiserver from `KUBEBUILDER_ASSETS`, with
-//! RBAC, ServiceAccount tokens and an audit log. No controllers, no scheduler, no kubelet: what
-//! those would do (a pod that becomes Ready) a test does itself.
+//! A real API server for the tests: etcd and kube-apiserver from `KUBEBUILDER_ASSETS`, with
+//! RBAC, ServiceAccount tokens and an audit log. There are no controllers, no scheduler and no
+//! kubelet: a test does itself what those would do, such as making a pod Ready.
 //!
 //! All tests of a binary share one server, each in a namespace of its own; a test that stops the
 //! server, or whose operator must see nothing of its neighbours, starts a private one.

@@ -27,7 +27,7 @@ pub struct Namespace<'a> {
     pub client: Client,
 }
 
-/// A pod that the test made.
+/// A pod that the test created.
 #[derive(Clone, Debug)]
 pub struct PodIdentity {
     pub name: String,
@@ -35,7 +35,7 @@ pub struct PodIdentity {
 }
 
 impl ApiServer {
-    /// Makes a namespace whose name begins so.
+    /// Creates a namespace with a unique name that begins with `prefix`.
     pub async fn namespace(&self, prefix: &str) -> Namespace<'_> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let name = format!("{prefix}-{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -56,7 +56,7 @@ impl ApiServer {
 }
 
 impl Namespace<'_> {
-    /// A typed view of one kind in it, as the administrator.
+    /// An API for one kind in the namespace, as the administrator.
     pub fn api<K>(&self) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
@@ -85,14 +85,14 @@ impl Namespace<'_> {
         }
     }
 
-    /// Makes a pod that is Ready at this address.
+    /// Creates a pod that is Ready at this address.
     pub async fn ready_pod(&self, name: &str, labels: &[(&str, &str)], ip: &str) -> PodIdentity {
         let pod = self.pod(name, labels).await;
         self.pod_status(name, ip, true).await;
         pod
     }
 
-    /// Writes a pod's status in the place of a kubelet.
+    /// Writes a pod's status, as the kubelet would.
     pub async fn pod_status(&self, name: &str, ip: &str, ready: bool) {
         let ready = if ready { "True" } else { "False" };
         let status = json!({"status": {
@@ -107,7 +107,7 @@ impl Namespace<'_> {
             .unwrap();
     }
 
-    /// Makes a ServiceAccount.
+    /// Creates a ServiceAccount.
     pub async fn service_account(&self, name: &str) {
         let account = json!({"metadata": {"name": name}});
         self.api::<ServiceAccount>()
@@ -128,7 +128,7 @@ impl Namespace<'_> {
         self.token("default", &[audience], Some(bound)).await
     }
 
-    /// A token for the API server, bound to nothing.
+    /// A token for the API server, bound to no object.
     pub async fn account_token(&self, account: &str) -> String {
         self.token(account, &[], None).await
     }
@@ -158,7 +158,7 @@ impl Namespace<'_> {
         answer.unwrap().status.unwrap().token
     }
 
-    /// A client that is this ServiceAccount.
+    /// A client with the identity of this ServiceAccount.
     pub async fn client_as(&self, account: &str) -> Client {
         self.server.with_token(&self.account_token(account).await)
     }

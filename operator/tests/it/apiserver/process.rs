@@ -5,8 +5,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// Kills the program when its standard input ends: also when this process dies without a chance
-/// to clean up, as a test binary does at its end, and as it does under a debugger's kill.
+/// Kills the program when its standard input ends, and so also when this process ends without
+/// cleaning up: a test binary does not drop its statics, and a debugger may kill it.
 const WATCHDOG: &str = r#"
 folder=$1; shift
 "$@" </dev/null & program=$!
@@ -37,7 +37,7 @@ impl Process {
         Self::start_owning(None, program, arguments, environment, log)
     }
 
-    /// The same; the folder is deleted when the program has ended.
+    /// Starts a program, and deletes the folder once the program has ended.
     pub fn start_owning<A: AsRef<OsStr>>(
         folder: Option<&Path>,
         program: &Path,
@@ -79,12 +79,12 @@ impl Process {
         self.pid
     }
 
-    /// Kills it at once, as a node's death would.
+    /// Kills the program at once, as the failure of its node would.
     pub fn kill(mut self) {
         self.end();
     }
 
-    /// Asks it to end (SIGTERM), as the kubelet does.
+    /// Sends SIGTERM to the program, as the kubelet does.
     pub fn terminate(&self) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.pid).unwrap()).unwrap();
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
@@ -99,15 +99,15 @@ impl Process {
         })
     }
 
-    /// The kilobytes of memory that it has resident, from `VmRSS`.
+    /// The resident memory of the program in kilobytes, from `VmRSS`.
     pub fn resident_kilobytes(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
         line.split_whitespace().nth(1)?.parse().ok()
     }
 
-    /// The last lines that it wrote.
-    pub fn last_words(&self) -> String {
+    /// The last lines of the program's output.
+    pub fn log_tail(&self) -> String {
         let text = std::fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
@@ -126,7 +126,7 @@ impl Drop for Process {
     }
 }
 
-/// The shell writes it right after its start.
+/// Reads the process ID that the shell writes right after its start.
 fn pid_in(file: &Path) -> u32 {
     let start = std::time::Instant::now();
     loop {

@@ -22,7 +22,7 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// Starts both, and applies Spoor's CRDs.
+    /// Starts etcd and kube-apiserver, and applies Spoor's CRDs.
     pub async fn start(assets: Assets) -> Self {
         // Kept: etcd's watchdog deletes it, which happens even when this process is killed.
         let folder = tempfile::Builder::new()
@@ -48,7 +48,7 @@ impl ApiServer {
         this
     }
 
-    /// Where it serves.
+    /// The URL of the API server.
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
     }
@@ -58,8 +58,8 @@ impl ApiServer {
         std::fs::read_to_string(self.certificates.file("tokens.key")).unwrap()
     }
 
-    /// Kills kube-apiserver; what it stored stays.
-    pub fn away(&self) {
+    /// Kills kube-apiserver. etcd continues.
+    pub fn kill(&self) {
         if let Some(server) = self.server.lock().take() {
             server.kill();
         }
@@ -77,23 +77,27 @@ impl ApiServer {
                 let Err(error) = client.request_text(request).await else {
                     return Ok(());
                 };
-                let words = |process: &Process| process.last_words();
-                let server = self.server.lock().as_ref().map(words).unwrap_or_default();
-                Err(format!("{error}\n{server}\n{}", self.etcd.last_words()))
+                let log_tail = |process: &Process| process.log_tail();
+                let server = self
+                    .server
+                    .lock()
+                    .as_ref()
+                    .map(log_tail)
+                    .unwrap_or_default();
+                Err(format!("{error}\n{server}\n{}", self.etcd.log_tail()))
             },
         )
         .await;
     }
 
-    /// Forgets the history of everything stored: who then asks for changes since an earlier
-    /// version gets 410.
+    /// Compacts etcd's history, so that a watch from an earlier resource version gets 410.
     pub async fn compact(&self) {
         let etcd = format!("http://127.0.0.1:{}/v3/kv", self.etcd_port);
         let http = reqwest::Client::new();
         let post = async |call: &str, body: serde_json::Value| -> serde_json::Value {
-            let answer = http.post(format!("{etcd}/{call}")).json(&body).send();
-            let answer = answer.await.unwrap().error_for_status().unwrap();
-            answer.json().await.unwrap()
+            let response = http.post(format!("{etcd}/{call}")).json(&body).send();
+            let response = response.await.unwrap().error_for_status().unwrap();
+            response.json().await.unwrap()
         };
         let newest = post("range", json!({"key": "AA=="})).await["header"]["revision"].clone();
         post("compaction", json!({"revision": newest, "physical": true})).await;

@@ -44,11 +44,11 @@ fn callers_have_addresses_of_their_services() {
         for caller in callers {
             let deployment = named(&objects, "Deployment", caller);
             let variables = &pod(deployment).unwrap()["containers"][0]["env"];
-            let told = list(variables)
+            let has_address = list(variables)
                 .iter()
                 .filter_map(|variable| variable["value"].as_str())
                 .any(|value| value.contains(&address));
-            assert!(told, "{caller} is not told {address}");
+            assert!(has_address, "{caller} has no variable with {address}");
         }
     }
 }
@@ -62,8 +62,8 @@ fn only_edges_have_trusted_peers() {
     for (name, callers) in SERVICES {
         let deployment = named(&objects, "Deployment", name);
         let variables = names(&pod(deployment).unwrap()["containers"][0]["env"]);
-        let is_told = variables.contains("SPOOR_TRUSTED_PEERS");
-        assert_eq!(is_told, callers.is_empty(), "{name}");
+        let has_variable = variables.contains("SPOOR_TRUSTED_PEERS");
+        assert_eq!(has_variable, callers.is_empty(), "{name}");
     }
 }
 

@@ -88,7 +88,7 @@ impl Prometheus {
             let answer: Value = answer.json().await.map_err(|error| error.to_string())?;
             match answer["data"]["result"].as_array() {
                 Some(found) if !found.is_empty() => Ok(()),
-                _ => Err(format!("{answer} {}", self.process.last_words())),
+                _ => Err(format!("{answer} {}", self.process.log_tail())),
             }
         })
         .await;

@@ -38,7 +38,7 @@ impl Release {
         self.objects_beside(values, &[])
     }
 
-    /// Its objects on a cluster that has these kinds besides, `GROUP/VERSION/KIND`.
+    /// Its objects on a cluster that also has these kinds, `GROUP/VERSION/KIND`.
     fn objects_beside(self, values: &[&str], kinds: &[&str]) -> Vec<Value> {
         let mut command = self.command("template", values);
         for kind in kinds {
@@ -72,7 +72,7 @@ pub fn objects(values: &[&str]) -> Vec<Value> {
     RELEASE.objects(values)
 }
 
-/// The same on a cluster that has these kinds besides, `GROUP/VERSION/KIND`.
+/// The objects on a cluster that also has these kinds, `GROUP/VERSION/KIND`.
 pub fn objects_beside(values: &[&str], kinds: &[&str]) -> Vec<Value> {
     RELEASE.objects_beside(values, kinds)
 }
@@ -80,7 +80,7 @@ pub fn objects_beside(values: &[&str], kinds: &[&str]) -> Vec<Value> {
 /// Helm's message about values that it refuses.
 pub fn refusal(values: &[&str]) -> String {
     let output = RELEASE.run("template", values);
-    assert!(!output.status.success(), "{values:?} are taken");
+    assert!(!output.status.success(), "{values:?} are accepted");
     String::from_utf8(output.stderr).unwrap()
 }
 

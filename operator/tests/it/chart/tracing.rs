@@ -53,8 +53,8 @@ fn both_roles_export_their_traces(
 #[case::default(&[])]
 #[case::disabled(&["operator.tracing.endpoint=http://collector:4317"])]
 #[case::null(&["operator.tracing.enabled=null"])]
-fn operator_is_not_traced_unasked(#[case] values: &[&str]) {
-    if !have_helm("chart::operator_is_not_traced_unasked") {
+fn operator_is_not_traced_by_default(#[case] values: &[&str]) {
+    if !have_helm("chart::operator_is_not_traced_by_default") {
         return;
     }
     let objects = objects(values);

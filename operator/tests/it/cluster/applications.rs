@@ -31,7 +31,7 @@ async fn each_application_has_a_whole_trace() {
     };
     have_whole_traces(&lab).await;
     let memory = pods::memory(&lab).await;
-    lab.say(format_args!(
+    lab.log(format_args!(
         "{} pods take {} MB of memory, the models loaded",
         memory.len(),
         memory.values().sum::<u64>() / 1_000_000
@@ -78,7 +78,7 @@ async fn exemplars_in_prometheus_lead_to_traces() {
         let tree = tree::of(&lab, id, &["tasks"]).await;
         tree.starts_at("tasks", "GET /tasks");
     }
-    lab.say(format_args!(
+    lab.log(format_args!(
         "{} exemplars, each a trace in Jaeger",
         ids.len()
     ));
@@ -133,7 +133,7 @@ async fn load_scenario_runs_as_a_job() {
     })
     .await;
     let printed = kubectl(&["logs", job, "--namespace", lab.namespace]).await;
-    lab.say(format_args!("{job}: {ended}\n{printed}"));
+    lab.log(format_args!("{job}: {ended}\n{printed}"));
     assert!(ended.contains("Complete"), "{ended}: {printed}");
     for edge in ["service-a", "gateway", "bands", "tasks", "preprocessing"] {
         assert!(printed.contains(edge), "{edge}: {printed}");
@@ -155,7 +155,7 @@ pub async fn have_whole_traces(lab: &Lab) {
     a_band_comes_with_its_reviews(lab).await;
     a_task_is_in_redis(lab).await;
     both_models_look_at_a_picture_at_once(lab).await;
-    lab.say("every application's trace is whole");
+    lab.log("every application's trace is whole");
 }
 
 async fn service_a_calls_service_b(lab: &Lab) {
@@ -281,7 +281,7 @@ async fn everything_is_scraped(lab: &Lab) {
 
 /// The value of an expression.
 async fn query(lab: &Lab, expression: &str) -> Value {
-    ask_prometheus(lab, "query", &[("query", expression)]).await["result"].take()
+    query_prometheus(lab, "query", &[("query", expression)]).await["result"].take()
 }
 
 /// The traces to which the exemplars since then lead.
@@ -289,7 +289,7 @@ async fn exemplars(lab: &Lab, series: &str, since: SystemTime) -> BTreeSet<Strin
     let since = since.duration_since(UNIX_EPOCH).unwrap().as_secs();
     let (start, end) = (since.to_string(), (since + 3600).to_string());
     let range = [("query", series), ("start", &start), ("end", &end)];
-    let found = ask_prometheus(lab, "query_exemplars", &range).await;
+    let found = query_prometheus(lab, "query_exemplars", &range).await;
     let series = found.as_array().into_iter().flatten();
     series
         .flat_map(|series| series["exemplars"].as_array().into_iter().flatten())
@@ -298,7 +298,7 @@ async fn exemplars(lab: &Lab, series: &str, since: SystemTime) -> BTreeSet<Strin
         .collect()
 }
 
-async fn ask_prometheus(lab: &Lab, what: &str, parameters: &[(&str, &str)]) -> Value {
+async fn query_prometheus(lab: &Lab, what: &str, parameters: &[(&str, &str)]) -> Value {
     let parameters: Vec<_> = parameters
         .iter()
         .map(|(name, value)| format!("{name}={}", escaped(value)))

@@ -1,4 +1,4 @@
-//! The programs that people use: kubectl and helm.
+//! The programs that users run: kubectl and helm.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,7 +16,7 @@ pub async fn kubectl(arguments: &[&str]) -> String {
     succeed(&program("KUBECTL", "kubectl"), arguments, "").await
 }
 
-/// The same with input.
+/// Runs kubectl with this standard input.
 pub async fn kubectl_given(input: &str, arguments: &[&str]) -> String {
     succeed(&program("KUBECTL", "kubectl"), arguments, input).await
 }
@@ -56,8 +56,8 @@ pub async fn helm_fails(arguments: &[&str]) -> String {
     printed
 }
 
-/// Runs a program without async, as `Drop` needs, and returns its output or why it did not run.
-pub fn at_last(variable: &str, name: &str, arguments: &[&str]) -> String {
+/// Runs a program without async, as `Drop` needs. Returns its output, or the reason why it failed.
+pub fn run_blocking(variable: &str, name: &str, arguments: &[&str]) -> String {
     let output = std::process::Command::new(program(variable, name))
         .args(arguments)
         .output();
@@ -71,7 +71,7 @@ pub fn at_last(variable: &str, name: &str, arguments: &[&str]) -> String {
     }
 }
 
-/// Names the first thing that the tests need and that is missing.
+/// The first requirement of the tests that is missing, if any.
 pub fn missing() -> Option<String> {
     let Some(kubeconfig) = std::env::var_os("KUBECONFIG") else {
         return Some("KUBECONFIG is not set".to_owned());
@@ -84,7 +84,7 @@ pub fn missing() -> Option<String> {
     }
     [("KUBECTL", "kubectl"), ("HELM", "helm")]
         .into_iter()
-        .find(|(variable, name)| !is_there(&program(variable, name)))
+        .find(|(variable, name)| !exists(&program(variable, name)))
         .map(|(variable, name)| format!("no {name} on the PATH, and none in {variable}"))
 }
 
@@ -99,7 +99,7 @@ pub fn program(variable: &str, name: &str) -> PathBuf {
     std::env::var_os(variable).map_or_else(|| PathBuf::from(name), PathBuf::from)
 }
 
-fn is_there(program: &Path) -> bool {
+fn exists(program: &Path) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     program.is_file() || std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
@@ -114,7 +114,7 @@ async fn succeed(program: &Path, arguments: &[&str], input: &str) -> String {
         .spawn()
         .unwrap();
     let mut stdin = process.stdin.take().unwrap();
-    // A program that does not read it may be gone by then.
+    // A program that does not read its input may have ended already.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
     let output = tokio::time::timeout(COMMAND_TIMEOUT, process.wait_with_output()).await;

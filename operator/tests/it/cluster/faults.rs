@@ -26,7 +26,7 @@ async fn killed_operator_completes_its_change() {
     for rate in ["20%", "100%"] {
         let changed = Instant::now();
         let wanted = head(rate);
-        // At the same time: the change may be at any step when the operator dies.
+        // Concurrently, so that the change may be at any step when the operator is killed.
         let (stacks, policies) = (operator("stacks"), operator("policies"));
         let ((), stacks, policies) = tokio::join!(
             policies::apply(&lab, "service-a", &wanted),
@@ -35,15 +35,15 @@ async fn killed_operator_completes_its_change() {
         );
         assert_eq!((stacks, policies), (1, 1));
         let (policy, took) = policies::converged(&lab, "service-a", changed).await;
-        lab.say(format_args!(
+        lab.log(format_args!(
             "{rate}: in force {:.1} s after it was applied and the operator killed",
             took.as_secs_f64()
         ));
         assert_eq!(policy["status"]["clients"]["current"], SERVICE_A_PODS);
     }
     let sent = sender.stop().await.answered().await;
-    lab.say(format_args!(
-        "{} requests meanwhile, none failed",
+    lab.log(format_args!(
+        "{} requests during that time, none failed",
         sent.requests
     ));
     assert_eq!(
@@ -51,7 +51,7 @@ async fn killed_operator_completes_its_change() {
         before,
         "restarted or replaced"
     );
-    lab.settled().await;
+    lab.wait_until_settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,8 +89,8 @@ async fn services_keep_their_rate_without_operator() {
         .await
         .answered()
         .await;
-    let found = jaeger::settled(&lab, "service-a", since).await;
-    lab.say(format_args!(
+    let found = jaeger::all_traces(&lab, "service-a", since).await;
+    lab.log(format_args!(
         "{} requests without an operator, {} traces at 0 %",
         sent.requests,
         found.len()
@@ -101,7 +101,7 @@ async fn services_keep_their_rate_without_operator() {
     scale("1").await;
     policies::apply(&lab, "service-a", &head("100%")).await;
     let (_, took) = policies::converged(&lab, "service-a", back).await;
-    lab.say(format_args!(
+    lab.log(format_args!(
         "operator back, and 100 % in force after {:.1} s",
         took.as_secs_f64()
     ));
@@ -113,7 +113,7 @@ async fn unknown_exporter_gives_the_collectors_error() {
         return;
     };
     stack::patch(&lab, &json!({"collector": {"exporters": {"nonesuch": {}}}})).await;
-    let degraded = eventually("the Collector's own words", ROLLOUT_TIMEOUT, || async {
+    let degraded = eventually("the Collector's own error", ROLLOUT_TIMEOUT, || async {
         let stack = stack::read(&lab).await;
         let degraded = objects::condition(&stack, "Degraded").cloned();
         let message = |it: &Value| it["message"].as_str().unwrap_or_default().to_owned();
@@ -123,9 +123,9 @@ async fn unknown_exporter_gives_the_collectors_error() {
         }
     })
     .await;
-    lab.say(&degraded);
+    lab.log(&degraded);
     assert_eq!(degraded["status"], "True");
-    // The Collector that ran before still does.
+    // The earlier Collector is still running.
     let stack = stack::read(&lab).await;
     assert!(objects::is(&stack, "Available", "True"), "{stack}");
 }
@@ -141,22 +141,22 @@ async fn spans_outlive_a_killed_jaeger() {
     let killed = SystemTime::now();
     assert_eq!(pods::kill(&lab, &jaeger_pods()).await, 1);
     let sent = sender.answered().await;
-    lab.settled().await;
-    // Memory storage loses what it held. What was on its way, or came later, waits in queues.
-    let found = jaeger::settled(&lab, "service-a", since).await;
+    lab.wait_until_settled().await;
+    // Memory storage loses its traces. Spans on their way, and later ones, wait in queues.
+    let found = jaeger::all_traces(&lab, "service-a", since).await;
     let broken = found
         .values()
         .filter(|trace| trace.spans != 3 || trace.distinct != 3)
         .count();
     let ended = SystemTime::now().duration_since(killed).unwrap();
-    lab.say(format_args!(
-        "{} requests, {} of their traces there {:.0} s after the kill, {broken} in part or repeated",
+    lab.log(format_args!(
+        "{} requests, {} of their traces in Jaeger {:.0} s after the kill, {broken} in part or repeated",
         sent.requests,
         found.len(),
         ended.as_secs_f64()
     ));
     let lost = sent.requests - found.len() as u64;
-    // Those of the first 5 s, and of the start of the sender.
+    // Those of the first 5 s, and of the sender's start.
     assert!(lost <= 50 * 10, "{lost} lost: more than it held");
     assert_eq!(broken, 0);
 }
@@ -176,7 +176,7 @@ async fn children_deleted_by_hand_come_back() {
         format!("configmap/{STACK}-ca"),
     ];
     for child in &children {
-        let uid = uid(&lab, child).await.expect("it is there");
+        let uid = uid(&lab, child).await.expect("the object exists");
         let deleted = Instant::now();
         kubectl(&["delete", child, "--namespace", lab.namespace]).await;
         eventually(child, ROLLOUT_TIMEOUT, || async {
@@ -186,12 +186,12 @@ async fn children_deleted_by_hand_come_back() {
             }
         })
         .await;
-        lab.say(format_args!(
+        lab.log(format_args!(
             "{child} is back after {} ms",
             deleted.elapsed().as_millis()
         ));
     }
-    lab.settled().await;
+    lab.wait_until_settled().await;
     let since = SystemTime::now();
     let sent = load::requests(&lab, 50, Duration::from_secs(4))
         .await
@@ -202,7 +202,7 @@ async fn children_deleted_by_hand_come_back() {
     assert_eq!(
         found.len() as u64,
         sent.requests,
-        "traces, after all of that"
+        "traces, after all deletions"
     );
 }
 
@@ -214,7 +214,7 @@ fn head(rate: &str) -> serde_json::Value {
 /// this waits until a trace arrives again.
 pub async fn jaeger_is_empty(lab: &Lab) {
     pods::kill(lab, &jaeger_pods()).await;
-    lab.settled().await;
+    lab.wait_until_settled().await;
     let since = SystemTime::now();
     eventually("a trace of bands", ROLLOUT_TIMEOUT, || async {
         edge::get(lab, "bands:8082", "/bands").await;

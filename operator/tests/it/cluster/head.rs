@@ -1,4 +1,4 @@
-//! The main job: a policy changes what running services sample, and the status proves it.
+//! Head sampling: a policy changes what running services sample, and the status proves it.
 
 use std::time::{Duration, SystemTime};
 
@@ -28,7 +28,7 @@ async fn policy_changes_rate_of_running_services() {
     policies::apply_sample(&lab, "service-a-1-percent.yaml").await;
     let (policy, took) = policies::converged(&lab, "service-a", applied).await;
     let clients = &policy["status"]["clients"];
-    lab.say(format_args!(
+    lab.log(format_args!(
         "1 %: every instance has it {} ms after kubectl was started, the slowest {} ms after it was sent",
         took.as_millis(),
         clients["slowestMilliseconds"]
@@ -42,7 +42,7 @@ async fn policy_changes_rate_of_running_services() {
     let patched = Instant::now();
     policies::patch(&lab, "service-a", &json!({"head": {"probability": "10%"}})).await;
     let (_, took) = policies::converged(&lab, "service-a", patched).await;
-    lab.say(format_args!(
+    lab.log(format_args!(
         "10 % by kubectl patch: every instance has it {} ms after kubectl was started",
         took.as_millis()
     ));
@@ -58,7 +58,7 @@ async fn policy_changes_rate_of_running_services() {
     );
 }
 
-/// Sends load, and compares the traces in Jaeger with what the rate asks for.
+/// Sends load, and compares the number of traces in Jaeger with the rate.
 async fn rate_is(lab: &Lab, rate: &str, lasts: Duration) {
     let since = SystemTime::now();
     let sent = load::requests(lab, 300, lasts).await.answered().await;
@@ -67,12 +67,12 @@ async fn rate_is(lab: &Lab, rate: &str, lasts: Duration) {
         let spans = 3 * usize::try_from(sent.requests).unwrap();
         jaeger::complete(lab, "service-a", since, spans).await
     } else {
-        jaeger::settled(lab, "service-a", since).await
+        jaeger::all_traces(lab, "service-a", since).await
     };
     let roots = found.values().filter(|trace| starts_at_service_a(trace));
     let sampled = u64::try_from(roots.count()).unwrap();
     let p_value = statistics::p_value(sampled, sent.requests, rate);
-    lab.say(format_args!(
+    lab.log(format_args!(
         "{rate} of {} requests: {sampled} traces (p = {p_value:.3}); latency {}",
         sent.requests, sent.latency
     ));
@@ -94,7 +94,7 @@ async fn table_shows_it(lab: &Lab) {
         |policy: &serde_json::Value| policy["status"]["observed"]["verdict"] == "Consistent";
     policies::until(lab, "service-a", "an observed rate", consistent).await;
     let table = kubectl(&["get", "samplingpolicies", "--namespace", lab.namespace]).await;
-    lab.say(format_args!("kubectl get samplingpolicies:\n{table}"));
+    lab.log(format_args!("kubectl get samplingpolicies:\n{table}"));
     let row = table
         .lines()
         .find(|row| row.starts_with("service-a"))
@@ -105,8 +105,8 @@ async fn table_shows_it(lab: &Lab) {
     }
 }
 
-/// Without a policy no status reports when services are back at their default, but they are: requests
-/// in a row are all traced.
+/// Waits until services are back at their fallback. Without a policy no status reports that, so
+/// this waits until several requests in a row are traced.
 async fn default_is_back(lab: &Lab) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {

@@ -14,19 +14,19 @@ use super::{
     stack,
 };
 
-/// One question is about so much time, which keeps answers small.
+/// The period that one query covers, which keeps responses small.
 const WINDOW: Duration = Duration::from_secs(3);
-/// More traces than start in a window.
-const LIMIT: usize = 20_000;
-/// Longer than a trace waits on its way: gathering, deciding, a retry.
-const QUIET: Duration = Duration::from_secs(12);
+/// The most traces that a query returns, more than start in a window.
+const MAX_TRACES_PER_QUERY: usize = 20_000;
+/// Longer than a trace is delayed by gathering, deciding and a retry.
+const MAX_DELAY: Duration = Duration::from_secs(12);
 
 /// A trace, with the parts that tests check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
-    /// Where its root is, if that has arrived.
+    /// The service of its root, if that has arrived.
     pub root: Option<String>,
-    /// Number of spans, and of different ones.
+    /// The number of spans, and of distinct ones.
     pub spans: usize,
     pub distinct: usize,
     pub has_error: bool,
@@ -36,13 +36,13 @@ pub struct Trace {
 pub type Traces = BTreeMap<String, Trace>;
 
 #[derive(Deserialize)]
-struct Answer {
-    data: Vec<Found>,
+struct QueryResponse {
+    data: Vec<FoundTrace>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Found {
+struct FoundTrace {
     #[serde(rename = "traceID")]
     trace_id: String,
     spans: Vec<FoundSpan>,
@@ -74,25 +74,28 @@ struct Process {
     service_name: String,
 }
 
-/// All traces with spans of this service since then.
+/// Reads all traces with spans of this service since a time.
 pub async fn traces(lab: &Lab, service: &str, since: SystemTime) -> Traces {
     let (mut traces, end) = (Traces::new(), SystemTime::now() + WINDOW);
     let mut from = since;
     while from < end {
-        let answer = query(lab, service, from, from + WINDOW).await;
-        assert!(answer.data.len() < LIMIT, "more than {LIMIT} in {WINDOW:?}");
-        traces.extend(answer.data.into_iter().map(trace));
+        let response = query(lab, service, from, from + WINDOW).await;
+        assert!(
+            response.data.len() < MAX_TRACES_PER_QUERY,
+            "more than {MAX_TRACES_PER_QUERY} in {WINDOW:?}"
+        );
+        traces.extend(response.data.into_iter().map(trace));
         from += WINDOW;
     }
     traces
 }
 
-/// The same, once no more have come for longer than any can be on its way.
-pub async fn settled(lab: &Lab, service: &str, since: SystemTime) -> Traces {
+/// Reads the same once none has arrived for longer than the longest delay.
+pub async fn all_traces(lab: &Lab, service: &str, since: SystemTime) -> Traces {
     let mut latest = traces(lab, service, since).await;
     let mut quiet_since = Instant::now();
-    while quiet_since.elapsed() < QUIET {
-        tokio::time::sleep(QUIET / 4).await;
+    while quiet_since.elapsed() < MAX_DELAY {
+        tokio::time::sleep(MAX_DELAY / 4).await;
         let now = traces(lab, service, since).await;
         if spans_of(&now) != spans_of(&latest) {
             quiet_since = Instant::now();
@@ -102,12 +105,13 @@ pub async fn settled(lab: &Lab, service: &str, since: SystemTime) -> Traces {
     latest
 }
 
-/// The same, once there are so many spans; at the latest when no more come.
+/// Reads the same once there are this many spans, or none has arrived for the longest delay.
 pub async fn complete(lab: &Lab, service: &str, since: SystemTime, spans: usize) -> Traces {
     until(lab, service, since, |found| spans_of(found) >= spans).await
 }
 
-/// The same, once there are so many traces, each at least in part; at the latest when no more come.
+/// Reads the same once there are this many traces, each at least in part, or none has arrived for
+/// the longest delay.
 pub async fn started(lab: &Lab, service: &str, since: SystemTime, traces: usize) -> Traces {
     until(lab, service, since, |found| found.len() >= traces).await
 }
@@ -121,13 +125,13 @@ async fn until(
     let (mut latest, mut changed) = (0, Instant::now());
     loop {
         let found = traces(lab, service, since).await;
-        if is_complete(&found) || changed.elapsed() > QUIET {
+        if is_complete(&found) || changed.elapsed() > MAX_DELAY {
             return found;
         }
         if spans_of(&found) != latest {
             (latest, changed) = (spans_of(&found), Instant::now());
         }
-        tokio::time::sleep(QUIET / 8).await;
+        tokio::time::sleep(MAX_DELAY / 8).await;
     }
 }
 
@@ -135,27 +139,27 @@ fn spans_of(traces: &Traces) -> usize {
     traces.values().map(|trace| trace.spans).sum()
 }
 
-/// The path under which Jaeger answers, without a slash at its end.
+/// The base path of Jaeger, without a trailing slash.
 pub async fn base_path(lab: &Lab) -> String {
     let stack = stack::read(lab).await;
     let path = stack["spec"]["jaeger"]["basePath"].as_str();
     path.unwrap_or_default().to_owned()
 }
 
-async fn query(lab: &Lab, service: &str, from: SystemTime, to: SystemTime) -> Answer {
+async fn query(lab: &Lab, service: &str, from: SystemTime, to: SystemTime) -> QueryResponse {
     let base = base_path(lab).await;
     let (from, to) = (micros(from), micros(to));
-    // Raw: otherwise Jaeger hides what it has twice.
+    // Raw, since Jaeger otherwise hides duplicate spans.
     let path = format!(
         "/api/v1/namespaces/{}/services/http:{STACK}-query:16686/proxy{base}/api/traces\
-         ?service={service}&start={from}&end={to}&limit={LIMIT}&raw=true",
+         ?service={service}&start={from}&end={to}&limit={MAX_TRACES_PER_QUERY}&raw=true",
         lab.namespace
     );
     let request = Request::get(path).body(Vec::new()).unwrap();
     lab.client.request(request).await.unwrap()
 }
 
-fn trace(found: Found) -> (String, Trace) {
+fn trace(found: FoundTrace) -> (String, Trace) {
     let distinct: BTreeSet<_> = found.spans.iter().map(|span| &span.span_id).collect();
     let root = found.spans.iter().find(|span| span.references.is_empty());
     let is_error = |tag: &Tag| tag.key == "error" && (tag.value == true || tag.value == "true");

@@ -1,4 +1,4 @@
-//! Installations of Spoor on the cluster, and which test uses which.
+//! Installations of Spoor on the cluster, and their assignment to tests.
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    command::{at_last, helm, in_repository, kubectl, kubectl_given, missing},
+    command::{helm, in_repository, kubectl, kubectl_given, missing, run_blocking},
     pods, stack,
 };
 
@@ -30,15 +30,15 @@ pub const RELEASE: &str = "spoor";
 pub const STACK: &str = "tracing";
 /// The instances of service-a that most tests need.
 pub const SERVICE_A_PODS: usize = 3;
-/// Jaeger must forget nothing while a test counts.
+/// The traces that Jaeger keeps, so many that it evicts none while a test counts.
 pub const MAX_TRACES: u32 = 200_000;
-/// Memory that so many traces take.
+/// The memory that these traces take.
 pub const JAEGER_MEMORY: &str = "3Gi";
 /// Time for an installation, or for a rollout with its drains.
 pub const ROLLOUT_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// One permit for each namespace. A test takes one, or all of them to be alone on the cluster.
-/// Permits are given in the order of asking, so that a test that asks for all gets its turn.
+/// Permits are granted in the order of requests, so that a test that needs all is not starved.
 static PERMITS: Semaphore = Semaphore::const_new(NAMESPACES.len());
 /// Namespaces that no test uses. The last one is taken first: tests that run one after another
 /// share one installation.
@@ -56,7 +56,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Spoor as installed, without policies. None, with a message, if there is no
+    /// Provides Spoor as installed, without policies. Returns none, with a message, if there is no
     /// cluster; with `SPOOR_REQUIRE_ALL=1` that is a failure.
     pub async fn installed(test: &'static str) -> Option<Self> {
         let lab = Self::acquire(test, 1).await?;
@@ -64,14 +64,14 @@ impl Lab {
         Some(lab)
     }
 
-    /// The same, while no other test uses the cluster.
+    /// Provides the same while no other test uses the cluster.
     pub async fn installed_alone(test: &'static str) -> Option<Self> {
         let lab = Self::alone(test).await?;
         lab.prepare().await;
         Some(lab)
     }
 
-    /// The cluster with whatever is on it, while no other test uses it.
+    /// Provides the cluster in any state while no other test uses it.
     pub async fn alone(test: &'static str) -> Option<Self> {
         Self::acquire(test, NAMESPACES.len()).await
     }
@@ -98,31 +98,31 @@ impl Lab {
             self.install(&self.values()).await;
         }
         self.clean().await;
-        self.say("the lab is ready");
+        self.log("the lab is ready");
     }
 
-    /// A line about how the test goes.
-    pub fn say(&self, what: impl std::fmt::Display) {
+    /// Logs a line about the progress of the test.
+    pub fn log(&self, what: impl std::fmt::Display) {
         let seconds = self.started.elapsed().as_secs_f64();
         eprintln!("{} [{seconds:6.1} s] {what}", self.test);
     }
 
     /// Installs the chart into a new namespace under the restricted Pod Security Standard, and
-    /// waits until all of it is there; how long that took.
+    /// waits until everything is ready. Returns the time that took.
     pub async fn install(&self, values: &[String]) -> Duration {
         create_namespace(self.namespace).await;
         let started = Instant::now();
         self.release("install", values).await;
-        self.settled().await;
+        self.wait_until_settled().await;
         let took = started.elapsed();
-        self.say(format_args!(
+        self.log(format_args!(
             "installed: everything ready after {:.1} s",
             took.as_secs_f64()
         ));
         took
     }
 
-    /// Removes every installation and the definitions, as far as they are there.
+    /// Removes every installation and the definitions, if they exist.
     pub async fn empty_cluster(&self) {
         let removals: JoinSet<()> = NAMESPACES.into_iter().map(remove).collect();
         removals.join_all().await;
@@ -136,26 +136,26 @@ impl Lab {
     }
 
     /// The chart's values for tests: more instances, rights in one namespace only, and a Jaeger
-    /// that forgets nothing meanwhile.
+    /// that evicts no trace while a test counts.
     pub fn values(&self) -> Vec<String> {
         vec![
             format!("operator.namespaces={{{}}}", self.namespace),
             format!("applications.ab.serviceA.replicas={SERVICE_A_PODS}"),
             "prometheus.enabled=true".to_owned(),
-            // Whether it is asked must not depend on its chance failures.
+            // Without random failures, so that the circuit breaker never skips this marketplace.
             "applications.wishlist.marketplaces.bazaar.errorRate=0%".to_owned(),
             format!("stack.spec.jaeger.storage.memory.maxTraces={MAX_TRACES}"),
             format!("stack.spec.jaeger.resources.limits.memory={JAEGER_MEMORY}"),
         ]
     }
 
-    /// Waits until the stack is available, nothing progresses, and every pod is ready.
-    pub async fn settled(&self) {
-        stack::settled(self).await;
+    /// Waits until the stack is available and not progressing, and every pod is ready.
+    pub async fn wait_until_settled(&self) {
+        stack::wait_until_settled(self).await;
         pods::all_ready(self).await;
     }
 
-    /// Without policies, and with the stack as it was installed.
+    /// Deletes all policies, and restores the stack as it was installed.
     pub async fn clean(&self) {
         kubectl(&[
             "delete",
@@ -168,7 +168,7 @@ impl Lab {
         pods::delete_generators(self).await;
         stack::reset(self).await;
         stack::without_tail_rules(self).await;
-        self.settled().await;
+        self.wait_until_settled().await;
     }
 }
 
@@ -186,7 +186,7 @@ async fn is_installed(namespace: &str) -> bool {
     !kubectl(&kept).await.is_empty()
 }
 
-/// Creates a namespace under the restricted Pod Security Standard, if it is not there.
+/// Creates a namespace under the restricted Pod Security Standard, unless it exists.
 pub async fn create_namespace(name: &str) {
     let namespace = format!(
         "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n  labels:\n    \
@@ -222,8 +222,8 @@ pub fn image_tag() -> String {
 impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.say("FAILED; what is on the cluster:");
-            explain(self.namespace);
+            self.log("FAILED; the state of the cluster:");
+            print_state(self.namespace);
         }
         free_namespaces().push(self.namespace);
         let is_last = TESTS.fetch_sub(1, Ordering::SeqCst) == 1;
@@ -233,7 +233,7 @@ impl Drop for Lab {
         // Another test may have begun since; then that one uninstalls.
         let others = NAMESPACES.len() - self.permits.num_permits();
         if let Ok(_alone) = PERMITS.try_acquire_many(others.try_into().unwrap()) {
-            self.say(format_args!("uninstalled: {}", uninstall_everything()));
+            self.log(format_args!("uninstalled: {}", uninstall_everything()));
         }
     }
 }
@@ -242,21 +242,20 @@ fn free_namespaces() -> std::sync::MutexGuard<'static, Vec<&'static str>> {
     FREE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes what [`Lab::empty_cluster`] does, where nothing can be awaited any more; what that
-/// printed.
+/// Removes the same as [`Lab::empty_cluster`] without async, as `Drop` needs. Returns the output.
 fn uninstall_everything() -> String {
     let mut printed = String::new();
     for namespace in NAMESPACES {
         let release = ["uninstall", RELEASE, "--namespace", namespace, "--wait"];
-        printed += &at_last(
+        printed += &run_blocking(
             "HELM",
             "helm",
             &[&release[..], &["--ignore-not-found"]].concat(),
         );
         let delete = ["delete", "namespace", namespace, "--ignore-not-found"];
-        printed += &at_last("KUBECTL", "kubectl", &delete);
+        printed += &run_blocking("KUBECTL", "kubectl", &delete);
     }
-    printed + &at_last("KUBECTL", "kubectl", &delete_definitions())
+    printed + &run_blocking("KUBECTL", "kubectl", &delete_definitions())
 }
 
 fn delete_definitions() -> [&'static str; 5] {
@@ -269,11 +268,11 @@ fn delete_definitions() -> [&'static str; 5] {
     ]
 }
 
-fn explain(namespace: &str) {
+fn print_state(namespace: &str) {
     let here = ["--namespace", namespace];
     let of_stack = format!("app.kubernetes.io/instance={STACK}");
     let of_release = format!("app.kubernetes.io/instance={RELEASE}");
-    let questions: [&[&str]; 7] = [
+    let queries: [&[&str]; 7] = [
         &["get", "pods,statefulsets,deployments", "-o", "wide"],
         &["get", "tracingstacks,samplingpolicies", "-o", "yaml"],
         &["get", "events", "--sort-by=.lastTimestamp"],
@@ -282,8 +281,8 @@ fn explain(namespace: &str) {
         &["logs", "--selector", &of_stack, "--prefix", "--tail=20"],
         &["logs", "--selector", &of_release, "--prefix", "--tail=5"],
     ];
-    for question in questions {
-        let printed = at_last("KUBECTL", "kubectl", &[&here, question].concat());
-        eprintln!("--- kubectl {}\n{printed}", question.join(" "));
+    for query in queries {
+        let printed = run_blocking("KUBECTL", "kubectl", &[&here, query].concat());
+        eprintln!("--- kubectl {}\n{printed}", query.join(" "));
     }
 }

@@ -11,9 +11,10 @@ use super::{
     lab::{Lab, STACK},
 };
 
-/// Seconds; longer than a trace is gathered, decided on, and exported twice.
+/// The time in seconds in which a trace is certainly gathered, decided on, and exported with a
+/// retry.
 const TRACES_COME_WITHIN: &str = "15";
-/// Time for one script: it sends load, and waits for statuses that are written every 30 s.
+/// The time for one script, which sends load and waits for statuses that are written every 30 s.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,20 +38,26 @@ async fn tells_right_from_wrong(lesson: &'static str) {
     };
     // Traces of earlier tests would count.
     faults::jaeger_is_empty(&lab).await;
-    let (wrong, says) = run(&lab, &format!("{lesson}.wrong.sh")).await;
-    assert!(!wrong, "the wrong solution of {lesson} passes: {says}");
-    let expected = expected_words(lesson);
+    let (has_passed, output) = run(&lab, &format!("{lesson}.wrong.sh")).await;
     assert!(
-        says.contains(&expected),
-        "{lesson}: no {expected:?} in {says}"
+        !has_passed,
+        "the wrong solution of {lesson} passes: {output}"
     );
-    lab.say("the wrong solution fails");
+    let expected = expected_message(lesson);
+    assert!(
+        output.contains(&expected),
+        "{lesson}: no {expected:?} in {output}"
+    );
+    lab.log("the wrong solution fails");
 
     lab.clean().await;
     faults::jaeger_is_empty(&lab).await;
-    let (right, says) = run(&lab, &format!("{lesson}.sh")).await;
-    assert!(right && says.contains("Passed: "), "{lesson}: {says}");
-    lab.say("the reference solution passes");
+    let (has_passed, output) = run(&lab, &format!("{lesson}.sh")).await;
+    assert!(
+        has_passed && output.contains("Passed: "),
+        "{lesson}: {output}"
+    );
+    lab.log("the reference solution passes");
 }
 
 /// Runs a solution with a `spoor` that works on the cluster. Returns true if it succeeded, and its
@@ -75,16 +82,16 @@ async fn run(lab: &Lab, solution: &str) -> (bool, String) {
     let ended = ended
         .unwrap_or_else(|_| panic!("{solution} still runs"))
         .unwrap();
-    let said = [ended.stdout, ended.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
-    (ended.status.success(), said.concat())
+    let output = [ended.stdout, ended.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
+    (ended.status.success(), output.concat())
 }
 
 /// The message that the check must print about the wrong solution.
-fn expected_words(lesson: &str) -> String {
+fn expected_message(lesson: &str) -> String {
     let path = in_repository(&format!("docs/lessons/solutions/{lesson}.wrong.sh"));
     let script = std::fs::read_to_string(path).unwrap();
-    let words = script
+    let message = script
         .lines()
         .find_map(|line| line.strip_prefix("# The check says: "));
-    words.expect("what the check says").to_owned()
+    message.expect("a line with the check's message").to_owned()
 }

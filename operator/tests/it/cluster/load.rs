@@ -1,4 +1,4 @@
-//! Load, sent from inside of the cluster by pods of the image `spoor`.
+//! Load, sent from inside the cluster by pods with the image `spoor`.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,10 +17,10 @@ use crate::apiserver::eventually;
 
 /// Duration for senders that the test stops: longer than any test.
 pub const UNTIL_STOPPED: Duration = Duration::from_secs(900);
-/// Time for a sender's telemetry to drain, in seconds.
-const DRAINS: u32 = 150;
+/// The time for a sender's telemetry to drain.
+const DRAIN_SECONDS: u32 = 150;
 
-/// A pod that sends.
+/// A pod that sends load.
 pub struct Sender<'lab> {
     lab: &'lab Lab,
     name: String,
@@ -101,22 +101,22 @@ pub const SPANS: usize = 6;
 const SPANS_TEXT: &str = "6";
 
 impl Sender<'_> {
-    /// Makes it start nothing new and complete what has begun.
+    /// Stops the sender gracefully: it starts no new request and completes those in flight.
     pub async fn stop(self) -> Self {
-        let gracefully = DeleteParams::default().grace_period(DRAINS);
+        let gracefully = DeleteParams::default().grace_period(DRAIN_SECONDS);
         let pods = pods::api(self.lab);
         pods.delete(&self.name, &gracefully).await.unwrap();
         self
     }
 
-    /// Waits for the end of the load. Every request must have been answered.
+    /// Waits for the end of the load. Every request must have got a response.
     pub async fn answered(self) -> Requests {
         let sent: Requests = serde_json::from_str(&self.summary().await).unwrap();
         assert_eq!((sent.failed, sent.unsent), (0, 0), "{sent:?}");
         sent
     }
 
-    /// Waits until all is exported. The sender must not have dropped any of it.
+    /// Waits until all spans are exported. The sender must not have dropped any.
     pub async fn exported(self) -> Generated {
         let sent: Generated = serde_json::from_str(&self.summary().await).unwrap();
         assert!(sent.dropped.is_empty(), "{sent:?}");
@@ -124,7 +124,7 @@ impl Sender<'_> {
         sent
     }
 
-    /// Waits for the summary that it prints at its end.
+    /// Waits for the summary that the sender prints when it ends.
     async fn summary(self) -> String {
         let printed = self.printed.await.unwrap();
         pods::delete_now(self.lab, &self.name).await;
@@ -163,7 +163,7 @@ fn pod(namespace: &str, what: &str, arguments: &[&str]) -> Pod {
         },
         "spec": {
             "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": DRAINS,
+            "terminationGracePeriodSeconds": DRAIN_SECONDS,
             "automountServiceAccountToken": false,
             "enableServiceLinks": false,
             "securityContext": {

@@ -1,4 +1,4 @@
-//! Reads Spoor's objects as they are on the API server.
+//! Reads Spoor's objects from the API server.
 
 use kube::{
     Api,
@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::lab::Lab;
 
-/// One of Spoor's objects.
+/// Reads one of Spoor's objects.
 pub async fn read(lab: &Lab, kind: &str, name: &str) -> Option<Value> {
     read_in(lab, lab.namespace, kind, name).await
 }
 
-/// The same in another namespace.
+/// Reads one of Spoor's objects in another namespace.
 pub async fn read_in(lab: &Lab, namespace: &str, kind: &str, name: &str) -> Option<Value> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("spoor.dev", "v1alpha1", kind));
     let objects: Api<DynamicObject> =

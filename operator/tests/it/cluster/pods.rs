@@ -1,4 +1,4 @@
-//! Pods: which ones exist, are ready, and are the same as before.
+//! Queries about pods, and their deletion.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::lab::{Lab, ROLLOUT_TIMEOUT};
 use crate::apiserver::eventually;
 
-/// Marks the pods that tests start to send something.
+/// The label of pods that tests start to send load.
 pub const GENERATOR: &str = "spoor.dev/test-generator";
 
 /// Pods by name: the uid and how often their containers were restarted.
@@ -41,7 +41,7 @@ pub async fn of_service(lab: &Lab, service: &str) -> Facts {
     facts.collect()
 }
 
-/// Both services' pods.
+/// The pods of service-a and service-b.
 pub async fn of_services(lab: &Lab) -> Facts {
     let mut facts = of_service(lab, "service-a").await;
     facts.extend(of_service(lab, "service-b").await);
@@ -99,7 +99,7 @@ pub async fn kill(lab: &Lab, labels: &str) -> usize {
     pods.len()
 }
 
-/// Deletes a pod at once, if it is there.
+/// Deletes a pod at once, if it exists.
 pub async fn delete_now(lab: &Lab, name: &str) {
     let at_once = DeleteParams::default().grace_period(0);
     match api(lab).delete(name, &at_once).await {

@@ -1,4 +1,4 @@
-//! Policies, applied as people do it, and what becomes of them.
+//! Policies, applied with kubectl, and their statuses.
 
 use std::time::Duration;
 
@@ -55,8 +55,8 @@ pub async fn delete(lab: &Lab, name: &str) {
     .await;
 }
 
-/// Waits until a condition of the policy has this status, about its present generation; the
-/// policy then.
+/// Waits until a condition of the policy has this status at its present generation. Returns the
+/// policy.
 pub async fn wait_for(lab: &Lab, name: &str, condition: &str, status: &str) -> Value {
     let what = format!("{condition}={status} of policy {name}");
     until(lab, name, &what, |policy| {
@@ -65,7 +65,7 @@ pub async fn wait_for(lab: &Lab, name: &str, condition: &str, status: &str) -> V
     .await
 }
 
-/// Waits until the policy is as it should be.
+/// Waits until the policy meets a condition, which `what` describes. Returns the policy.
 pub async fn until(lab: &Lab, name: &str, what: &str, is_right: impl Fn(&Value) -> bool) -> Value {
     eventually(what, ROLLOUT_TIMEOUT, || async {
         let Some(policy) = objects::read(lab, "SamplingPolicy", name).await else {
@@ -80,7 +80,7 @@ pub async fn until(lab: &Lab, name: &str, what: &str, is_right: impl Fn(&Value) 
     .await
 }
 
-/// Waits until every instance has acknowledged it; how long that took from `since`.
+/// Waits until every instance has acknowledged the policy. Returns it and the time since `since`.
 pub async fn converged(lab: &Lab, name: &str, since: Instant) -> (Value, Duration) {
     let policy = wait_for(lab, name, "Converged", "True").await;
     (policy, since.elapsed())

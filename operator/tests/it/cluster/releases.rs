@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    command::{at_last, helm, helm_fails, kubectl, kubectl_given},
+    command::{helm, helm_fails, kubectl, kubectl_given, run_blocking},
     lab::{self, Lab, RELEASE, ROLLOUT_TIMEOUT, SERVICE_A_PODS, STACK},
     objects, policies,
 };
@@ -30,7 +30,7 @@ async fn release_of_the_same_name_works_elsewhere() {
         .is(&lab, "SamplingPolicy", "service-a", "Converged")
         .await;
     assert_eq!(policy["status"]["clients"]["current"], 1, "{policy}");
-    lab.say("the second release's stack is available, and its policy converged");
+    lab.log("the second release's stack is available, and its policy converged");
 
     let policy = policies::wait_for(&lab, "service-a", "Converged", "True").await;
     assert_eq!(
@@ -60,7 +60,7 @@ async fn second_release_in_a_namespace_is_refused() {
     };
     let install = lab::release_arguments("install", OTHER, lab.namespace, &without_applications());
     let printed = helm_fails(&borrowed(&install)).await;
-    lab.say(printed.trim_end());
+    lab.log(printed.trim_end());
     let expected = format!(
         "the operator of release {RELEASE} is in namespace {} already",
         lab.namespace
@@ -135,8 +135,8 @@ impl Second {
         let uninstall = [&uninstall[..], &["--wait", "--ignore-not-found"]].concat();
         let delete = ["delete", "namespace", &self.namespace, "--ignore-not-found"];
         let printed = [
-            at_last("HELM", "helm", &uninstall),
-            at_last("KUBECTL", "kubectl", &delete),
+            run_blocking("HELM", "helm", &uninstall),
+            run_blocking("KUBECTL", "kubectl", &delete),
         ];
         eprint!("{}", printed.concat());
     }

@@ -11,7 +11,7 @@ use super::{
     load, objects, policies, stack, tail,
 };
 
-/// Under the gathering time.
+/// The time over which a trace's spans are sent, shorter than the gathering time.
 const SPREAD: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,7 +29,7 @@ async fn scaling_collectors_loses_no_trace() {
         .await
         .exported()
         .await;
-    let found = jaeger::settled(&lab, free, since).await;
+    let found = jaeger::all_traces(&lab, free, since).await;
     tail::nothing_is_missing(&lab, &sent, &found, ruled, free);
 
     let lost = spans_lost(&lab).await;
@@ -39,13 +39,13 @@ async fn scaling_collectors_loses_no_trace() {
         scaled(&lab, replicas).await;
     }
     let sent = sender.stop().await.exported().await;
-    let found = jaeger::settled(&lab, free, since).await;
+    let found = jaeger::all_traces(&lab, free, since).await;
     tail::nothing_is_missing(&lab, &sent, &found, ruled, free);
     assert_eq!(spans_lost(&lab).await, lost, "none is missing");
-    let stack = stack::settled(&lab).await;
-    let is_sound = objects::is(&stack, "Degraded", "False");
-    // What an earlier test lost is reported for some minutes.
-    assert!(is_sound || lost > 0.0, "{}", stack["status"]);
+    let stack = stack::wait_until_settled(&lab).await;
+    let is_healthy = objects::is(&stack, "Degraded", "False");
+    // Spans that an earlier test lost are reported for ten minutes.
+    assert!(is_healthy || lost > 0.0, "{}", stack["status"]);
 }
 
 /// The spans that the operator has counted as lost.
@@ -60,11 +60,11 @@ async fn spans_lost(lab: &Lab) -> f64 {
 }
 
 async fn scaled(lab: &Lab, replicas: u32) {
-    let asked = Instant::now();
+    let started = Instant::now();
     stack::patch(lab, &json!({"collector": {"replicas": replicas}})).await;
-    lab.settled().await;
-    lab.say(format_args!(
+    lab.wait_until_settled().await;
+    lab.log(format_args!(
         "collector.replicas: {replicas} after {:.1} s",
-        asked.elapsed().as_secs_f64()
+        started.elapsed().as_secs_f64()
     ));
 }

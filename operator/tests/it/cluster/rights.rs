@@ -35,7 +35,7 @@ async fn operator_has_no_right_in_other_namespaces() {
             here.iter().any(|right| right.contains("spoor.dev")),
             "{here:?}"
         );
-        lab.say(format_args!(
+        lab.log(format_args!(
             "{account}: {expected:?} outside of {}",
             lab.namespace
         ));

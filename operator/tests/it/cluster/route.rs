@@ -30,7 +30,7 @@ async fn route_change_under_load_loses_no_span() {
         .values()
         .map(|trace| trace.spans - trace.distinct)
         .sum();
-    lab.say(format_args!(
+    lab.log(format_args!(
         "{} requests with {spans} spans: {arrived} arrived, {repeated} of them more than once",
         sent.requests
     ));
@@ -58,15 +58,15 @@ async fn direct_route_reports_tail_rules_as_inactive() {
     .await;
     let policy = policies::wait_for(&lab, "needs-collector", "Programmed", "False").await;
     let programmed = objects::condition(&policy, "Programmed").unwrap();
-    lab.say(programmed);
+    lab.log(programmed);
     assert_eq!(programmed["reason"], "RouteIsDirect", "{programmed}");
     let message = programmed["message"].as_str().unwrap();
     assert!(message.contains("route"), "{message}");
 }
 
-/// Changes the route and waits until traffic has moved and everything has drained, by the status.
+/// Changes the route, and waits until the status reports that traffic has moved and drained.
 async fn moved(lab: &Lab, route: &str) {
-    let asked = Instant::now();
+    let started = Instant::now();
     stack::patch(lab, &json!({ "route": route })).await;
     eventually("traffic on the new route", ROLLOUT_TIMEOUT, || async {
         let stack = stack::read(lab).await;
@@ -77,10 +77,10 @@ async fn moved(lab: &Lab, route: &str) {
         }
     })
     .await;
-    let moved = asked.elapsed().as_secs_f64();
-    stack::settled(lab).await;
-    lab.say(format_args!(
-        "{route}: traffic has moved after {moved:.1} s, all is drained after {:.1} s",
-        asked.elapsed().as_secs_f64()
+    let moved = started.elapsed().as_secs_f64();
+    stack::wait_until_settled(lab).await;
+    lab.log(format_args!(
+        "{route}: traffic has moved after {moved:.1} s, everything is drained after {:.1} s",
+        started.elapsed().as_secs_f64()
     ));
 }

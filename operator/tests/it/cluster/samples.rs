@@ -8,7 +8,7 @@ use super::{
     objects, policies, stack,
 };
 
-/// The Secret that a sample asks its reader to create.
+/// The Secret that a sample requires.
 const VENDOR: &str = r#"{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "vendor"},
     "stringData": {"VENDOR_TOKEN": "none"}}"#;
 
@@ -26,7 +26,7 @@ async fn each_sample_of_a_policy_is_programmed() {
             policies::wait_for(&lab, name, "Accepted", "True").await;
             policies::wait_for(&lab, name, "Programmed", "True").await;
         }
-        lab.say(format_args!(
+        lab.log(format_args!(
             "{file}: {documents:?} accepted and programmed"
         ));
         let path = in_repository(&format!("k8s/samples/policies/{file}"));
@@ -44,24 +44,24 @@ async fn each_sample_of_a_stack_is_available() {
         let path = in_repository(&format!("k8s/samples/stacks/{file}"));
         let here = ["--namespace", lab.namespace, "-f", &path];
         let only_valid = if !runs_here(&fs::read_to_string(&path).unwrap()) {
-            Some("what it needs is not on this cluster")
+            Some("the cluster lacks what it needs")
         } else if DONE_ELSEWHERE.contains(&file.as_str()) {
-            Some("another test does what it asks for")
+            Some("another test applies it")
         } else {
             None
         };
         if let Some(reason) = only_valid {
             kubectl(&[&["apply", "--dry-run=server"], &here[..]].concat()).await;
-            lab.say(format_args!("{file}: valid; {reason}"));
+            lab.log(format_args!("{file}: valid; {reason}"));
             continue;
         }
         kubectl(&[&["apply"], &here[..]].concat()).await;
         for name in &documents {
             available(&lab, name).await;
         }
-        lab.say(format_args!("{file}: {documents:?} available"));
+        lab.log(format_args!("{file}: {documents:?} available"));
         stack::reset(&lab).await;
-        stack::settled(&lab).await;
+        stack::wait_until_settled(&lab).await;
     }
     kubectl(&["delete", "secret", "vendor", "--namespace", lab.namespace]).await;
 }
@@ -79,7 +79,7 @@ async fn available(lab: &Lab, name: &str) {
     .await;
 }
 
-/// Storage and Collectors that do not run on the test cluster.
+/// Returns false for samples with storage or a Collector that the test cluster lacks.
 fn runs_here(sample: &str) -> bool {
     let elsewhere = [
         "opensearch:",

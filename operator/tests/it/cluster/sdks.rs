@@ -61,7 +61,7 @@ async fn sdks_follow_policies_by_otel_env_alone() {
         policies::apply(&lab, "sdks", &head(probability)).await;
         for (service, _) in SERVICES {
             follows(&lab, service, &sampled).await;
-            lab.say(format_args!(
+            lab.log(format_args!(
                 "{service} samples at {probability} {:.1} s after kubectl was started",
                 applied.elapsed().as_secs_f64()
             ));
@@ -70,7 +70,7 @@ async fn sdks_follow_policies_by_otel_env_alone() {
     let all_poll = |policy: &Value| policy["status"]["clients"]["polling"] == SERVICES.len();
     let policy = policies::until(&lab, "sdks", "three clients that poll", all_poll).await;
     let clients = &policy["status"]["clients"];
-    lab.say(clients);
+    lab.log(clients);
     assert_eq!(clients["expected"], SERVICES.len(), "{clients}");
     for (service, _) in SERVICES {
         pods::delete_now(&lab, service).await;

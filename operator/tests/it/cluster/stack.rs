@@ -9,14 +9,14 @@ use super::{
 };
 use crate::apiserver::eventually;
 
-/// Changes the stack as people do; null removes a field.
+/// Changes the stack with `kubectl patch`; null removes a field.
 pub async fn patch(lab: &Lab, spec: &Value) {
     let patch = json!({ "spec": spec }).to_string();
     let kind = ["patch", "tracingstack", STACK, "--namespace", lab.namespace];
     kubectl(&[&kind[..], &["--type", "merge", "--patch", &patch]].concat()).await;
 }
 
-/// Gives the stack back the specification with which the tests installed it, and removes others.
+/// Restores the spec with which the tests installed the stack, and deletes other stacks.
 pub async fn reset(lab: &Lab) {
     let here = ["--namespace", lab.namespace];
     let names = kubectl(&[&["get", "tracingstacks", "--output", "name"], &here[..]].concat()).await;
@@ -47,14 +47,14 @@ pub async fn reset(lab: &Lab) {
     kubectl(&[&patch, &here[..]].concat()).await;
 }
 
-/// The stack as it is.
+/// Reads the stack.
 pub async fn read(lab: &Lab) -> Value {
     let stack = objects::read(lab, "TracingStack", STACK).await;
     stack.expect("the chart's stack")
 }
 
-/// Waits until what is specified is there and nothing moves any more.
-pub async fn settled(lab: &Lab) -> Value {
+/// Waits until the stack is available and not progressing.
+pub async fn wait_until_settled(lab: &Lab) -> Value {
     eventually(
         "the stack available and settled",
         ROLLOUT_TIMEOUT,
@@ -63,8 +63,8 @@ pub async fn settled(lab: &Lab) -> Value {
                 return Err("no stack".to_owned());
             };
             let is = |condition, status| objects::is(&stack, condition, status);
-            let is_sound = is("Degraded", "False") || has_lost_spans(&stack);
-            if is("Available", "True") && is("Progressing", "False") && is_sound {
+            let is_healthy = is("Degraded", "False") || has_lost_spans(&stack);
+            if is("Available", "True") && is("Progressing", "False") && is_healthy {
                 Ok(stack)
             } else {
                 Err(stack["status"]["conditions"].to_string())
@@ -74,8 +74,8 @@ pub async fn settled(lab: &Lab) -> Value {
     .await
 }
 
-/// True if spans came too late to be gathered, as some tests send them on purpose: the stack says
-/// so for ten minutes, and is sound otherwise.
+/// Returns true if spans arrived too late to be gathered, as some tests send them on purpose. The
+/// stack reports this for ten minutes, and is otherwise healthy.
 fn has_lost_spans(stack: &Value) -> bool {
     let conditions = stack["status"]["conditions"].as_array();
     conditions.is_some_and(|all| all.iter().any(|it| it["reason"] == "SpansLost"))

@@ -1,4 +1,4 @@
-//! Tail rules keep what they should, and changing them loses, splits and repeats no trace.
+//! Tail rules keep the expected traces, and a change of rules loses, splits or repeats none.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +15,7 @@ use super::{
 
 /// Significance level: one in ten thousand correct counts fails.
 const SIGNIFICANCE: f64 = 1e-4;
-/// Under the gathering time.
+/// The time over which a trace's spans are sent, shorter than the gathering time.
 const SPREAD: Duration = Duration::from_secs(1);
 /// The pods of the tier that decides.
 pub const DECIDE: &str = "app.kubernetes.io/name=collector-decide";
@@ -38,7 +38,7 @@ async fn errors_are_kept_and_a_tenth_of_the_rest() {
     .await
     .exported()
     .await;
-    let found = jaeger::settled(&lab, "tail-till", since).await;
+    let found = jaeger::all_traces(&lab, "tail-till", since).await;
     let kept = Kept::of(&found, "tail-shop");
     let (shop, till) = (sent.services["tail-shop"], sent.services["tail-till"]);
     let p_value = statistics::p_value(
@@ -46,7 +46,7 @@ async fn errors_are_kept_and_a_tenth_of_the_rest() {
         shop.traces - shop.errors,
         "10%".parse::<Probability>().unwrap(),
     );
-    lab.say(format_args!(
+    lab.log(format_args!(
         "{} of {} with an error, {} of {} without (p = {p_value:.3}), {} of {} of another service",
         kept.errors,
         shop.errors,
@@ -64,7 +64,7 @@ async fn errors_are_kept_and_a_tenth_of_the_rest() {
     assert_whole(&found);
     let policy = policies::wait_for(&lab, "errors-kept", "Programmed", "True").await;
     let digest = &stack::read(&lab).await["status"]["tail"];
-    lab.say(format_args!(
+    lab.log(format_args!(
         "in force: {digest}; status {}",
         policy["status"]["summary"]
     ));
@@ -78,26 +78,26 @@ async fn rule_changes_under_load_keep_traces_whole() {
     let since = SystemTime::now();
     let services = ["roll-shop", "roll-till"];
     let sender = load::traces(&lab, &services, 60, load::UNTIL_STOPPED, SPREAD).await;
-    // Errors are kept by every one of the rules: each of them must be there, and whole.
+    // Every set of rules keeps errors, so each trace with an error must arrive complete.
     for otherwise in ["10%", "0%", "60%", "5%"] {
         let changed = Instant::now();
         policies::apply(&lab, "rolling", &errors_kept("roll-shop", otherwise)).await;
         in_force(&lab, "rolling").await;
-        lab.say(format_args!(
+        lab.log(format_args!(
             "otherwise {otherwise}: in force after {:.1} s",
             changed.elapsed().as_secs_f64()
         ));
     }
     drain(&lab, DECIDE).await;
     policies::delete(&lab, "rolling").await;
-    stack::settled(&lab).await;
+    stack::wait_until_settled(&lab).await;
     let sent = sender.stop().await.exported().await;
-    let found = jaeger::settled(&lab, "roll-till", since).await;
+    let found = jaeger::all_traces(&lab, "roll-till", since).await;
     nothing_is_missing(&lab, &sent, &found, "roll-shop", "roll-till");
 }
 
-/// Measures what is not promised: a trace wider than the gathering time is decided in parts, of
-/// which those without its root are kept.
+/// Measures behaviour that is not guaranteed: a trace longer than the gathering time is decided in
+/// parts, and those without its root are kept.
 #[tokio::test(flavor = "multi_thread")]
 async fn wide_traces_are_decided_in_parts() {
     let Some(lab) = Lab::installed("wide traces").await else {
@@ -110,10 +110,10 @@ async fn wide_traces_are_decided_in_parts() {
         .await
         .exported()
         .await;
-    let found = jaeger::settled(&lab, "wide-shop", since).await;
+    let found = jaeger::all_traces(&lab, "wide-shop", since).await;
     let whole = found.values().filter(|trace| is_whole(trace)).count();
     let errors = sent.services["wide-shop"].errors;
-    lab.say(format_args!(
+    lab.log(format_args!(
         "traces of 12 s, far wider than the gathering time: {errors} of {} have an error and nothing else is to be kept; \
          {} are in Jaeger, {whole} of them whole",
         sent.traces,
@@ -122,13 +122,13 @@ async fn wide_traces_are_decided_in_parts() {
     assert!(found.len() as u64 >= errors, "{} of {errors}", found.len());
 }
 
-/// Measures what is not promised: a pod deleted without grace loses the traces that it holds.
+/// Measures behaviour that is not guaranteed: a pod that is killed loses the traces that it holds.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_collector_loses_only_what_it_holds() {
     let Some(lab) = Lab::installed("decide killed").await else {
         return;
     };
-    // Everything is kept, but by a rule: decide holds it until then.
+    // A rule keeps everything, so the deciding pod holds each trace until it has decided.
     policies::apply(&lab, "killed", &errors_kept("killed-shop", "100%")).await;
     in_force(&lab, "killed").await;
     let since = SystemTime::now();
@@ -137,18 +137,18 @@ async fn killed_collector_loses_only_what_it_holds() {
     let killed = pods::kill(&lab, DECIDE).await;
     let sent = sender.exported().await;
     pods::all_ready(&lab).await;
-    let found = jaeger::settled(&lab, "killed-shop", since).await;
+    let found = jaeger::all_traces(&lab, "killed-shop", since).await;
     let whole = found
         .values()
         .filter(|trace| trace.distinct == load::SPANS)
         .count();
-    lab.say(format_args!(
+    lab.log(format_args!(
         "{killed} pod of decide deleted without grace: of {} traces {} are missing, {} are in part",
         sent.traces,
         sent.traces - found.len() as u64,
         found.len() - whole
     ));
-    // What it held is gone with it, and no more than that: 5 s of deciding and a retry.
+    // Only the traces that the pod held may be lost: those of 5 s of deciding and a retry.
     assert!(
         whole as u64 >= sent.traces / 2,
         "{whole} of {}",
@@ -167,7 +167,7 @@ pub fn errors_kept(service: &str, otherwise: &str) -> Value {
 /// Waits until the Collector decides by the policy's rules, and the stack has settled.
 pub async fn in_force(lab: &Lab, policy: &str) {
     policies::wait_for(lab, policy, "Programmed", "True").await;
-    let stack = stack::settled(lab).await;
+    let stack = stack::wait_until_settled(lab).await;
     assert!(
         stack["status"]["tail"]["digest"].is_string(),
         "{STACK}: {}",
@@ -175,12 +175,12 @@ pub async fn in_force(lab: &Lab, policy: &str) {
     );
 }
 
-/// All errors of the first service and all traces of the second are there, and whatever is
-/// there is whole, once.
+/// Asserts that all traces with errors of the first service and all traces of the second arrived,
+/// and that every trace that arrived is complete and without repeated spans.
 pub fn nothing_is_missing(lab: &Lab, sent: &Generated, found: &Traces, ruled: &str, free: &str) {
     let kept = Kept::of(found, ruled);
     let broken = found.values().filter(|trace| !is_whole(trace)).count();
-    lab.say(format_args!(
+    lab.log(format_args!(
         "{} traces with {} spans sent; {} of {} with an error kept, {} of {} without a rule, {broken} lost in part or repeated",
         sent.traces,
         sent.spans,
@@ -200,8 +200,8 @@ pub async fn drain(lab: &Lab, labels: &str) {
         let name = pod.metadata.name.unwrap();
         let gracefully = kube::api::DeleteParams::default();
         pods::api(lab).delete(&name, &gracefully).await.unwrap();
-        lab.say(format_args!("drained {name}"));
-        lab.settled().await;
+        lab.log(format_args!("drained {name}"));
+        lab.wait_until_settled().await;
     }
 }
 

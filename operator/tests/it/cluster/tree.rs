@@ -1,4 +1,4 @@
-//! One trace as Jaeger has it: its spans, and which service called which.
+//! One trace in Jaeger: its spans, and the calls between services.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,12 +36,12 @@ pub struct Span {
 }
 
 #[derive(Deserialize)]
-struct Answer {
-    data: Vec<Found>,
+struct QueryResponse {
+    data: Vec<FoundTrace>,
 }
 
 #[derive(Deserialize)]
-struct Found {
+struct FoundTrace {
     spans: Vec<FoundSpan>,
     processes: BTreeMap<String, Process>,
 }
@@ -82,7 +82,7 @@ struct Process {
     service_name: String,
 }
 
-/// The trace with this id, once it is whole and has spans of all these services.
+/// Reads the trace with this ID once it is complete and has spans of all these services.
 pub async fn of(lab: &Lab, id: &str, services: &[&str]) -> Tree {
     eventually("the whole trace", ARRIVAL_TIMEOUT, || async {
         let tree = find(lab, id).await.ok_or(format!("{id}: none"))?;
@@ -99,15 +99,15 @@ pub async fn of(lab: &Lab, id: &str, services: &[&str]) -> Tree {
     .await
 }
 
-/// The trace with this id, as far as it is there.
+/// Reads the trace with this ID, which may be incomplete.
 pub async fn find(lab: &Lab, id: &str) -> Option<Tree> {
     let path = format!("{}/api/traces/{id}", base_path(lab).await);
     let answer = edge::get(lab, &format!("{STACK}-query:16686"), &path).await;
     if !answer.status.is_success() {
         return None;
     }
-    let answer: Answer = serde_json::from_str(&answer.text).unwrap();
-    let Found { spans, processes } = answer.data.into_iter().next()?;
+    let answer: QueryResponse = serde_json::from_str(&answer.text).unwrap();
+    let FoundTrace { spans, processes } = answer.data.into_iter().next()?;
     let span = |found: FoundSpan| {
         let tags: BTreeMap<_, _> = found
             .tags
@@ -138,7 +138,7 @@ pub async fn find(lab: &Lab, id: &str) -> Option<Tree> {
 }
 
 impl Tree {
-    /// The one span that has no parent, if every other has one that is there.
+    /// The one span without a parent, if the parent of every other span is in the trace.
     pub fn root(&self) -> Result<&Span, String> {
         let lost = |span: &&Span| {
             let parent = span.parent.as_ref();
@@ -150,7 +150,7 @@ impl Tree {
         let mut roots = self.0.values().filter(|span| span.parent.is_none());
         match (roots.next(), roots.next()) {
             (Some(root), None) => Ok(root),
-            _ => Err(format!("not one root: {self:?}")),
+            _ => Err(format!("several roots, or none: {self:?}")),
         }
     }
 
@@ -161,17 +161,17 @@ impl Tree {
         assert_eq!(start, (service, operation), "{self:?}");
     }
 
-    /// Services that take part.
+    /// The services in the trace.
     pub fn services(&self) -> BTreeSet<&str> {
         self.0.values().map(|span| span.service.as_str()).collect()
     }
 
-    /// The span with which a service answered another one, whose span is its parent.
+    /// The server span of a call from one service to another.
     pub fn call(&self, from: &str, to: &str) -> &Span {
         let call = self.0.values().find(|span| {
             let parent = span.parent.as_ref().map(|parent| &self.0[parent]);
-            let is_answer = span.service == to && span.kind == "server";
-            is_answer && parent.is_some_and(|it| it.service == from && it.kind == "client")
+            let is_response = span.service == to && span.kind == "server";
+            is_response && parent.is_some_and(|it| it.service == from && it.kind == "client")
         });
         call.unwrap_or_else(|| panic!("{from} has not called {to}: {self:?}"))
     }
@@ -187,7 +187,7 @@ impl Tree {
                     .is_some_and(|it| it == system)
                 && parent.is_some_and(|parent| parent.service == service)
         });
-        found.unwrap_or_else(|| panic!("{service} has asked no {system}: {self:?}"))
+        found.unwrap_or_else(|| panic!("{service} has sent no statement to {system}: {self:?}"))
     }
 }
 

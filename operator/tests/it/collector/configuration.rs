@@ -1,13 +1,13 @@
-//! A tier's configuration, moved from a pod to this host.
+//! A tier's configuration, adapted from a pod to this host.
 
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use spoor_operator::stacks::collector::Tier;
 
-/// Where a tier's program listens.
+/// The addresses at which a tier's program listens.
 #[derive(Clone, Copy, Debug)]
-pub struct Listening {
+pub struct ListenAddresses {
     pub grpc: SocketAddr,
     pub http: SocketAddr,
     pub peers: SocketAddr,
@@ -16,9 +16,9 @@ pub struct Listening {
     pub span_metrics: SocketAddr,
 }
 
-impl Listening {
-    /// On ports that are free now.
-    pub fn anywhere() -> Self {
+impl ListenAddresses {
+    /// Addresses with ports that are free now.
+    pub fn on_free_ports() -> Self {
         let [grpc, http, peers, health, own_metrics, span_metrics] = spoor_testing::ports::free();
         Self {
             grpc,
@@ -31,17 +31,17 @@ impl Listening {
     }
 }
 
-/// Whom a tier's program talks to.
+/// The addresses to which a tier's program sends.
 #[derive(Clone, Copy, Debug)]
-pub struct Talking {
+pub struct Upstreams {
     /// The second tier's address, or Jaeger's.
     pub next: SocketAddr,
-    /// Where clients' own counts go.
+    /// The endpoint for clients' own counts.
     pub reported: SocketAddr,
 }
 
-/// The configuration in a tier's objects with these addresses in the place of a pod's.
-pub fn relocated(tier: &Tier, listening: &Listening, talking: &Talking) -> Value {
+/// The configuration in a tier's objects with these addresses in place of a pod's.
+pub fn relocated(tier: &Tier, addresses: &ListenAddresses, upstreams: &Upstreams) -> Value {
     let text = &tier.config.data.as_ref().unwrap()["config.yaml"];
     let mut config: Value = serde_yaml::from_str(text).unwrap();
     let mut set = |path: &str, value: Value| {
@@ -52,39 +52,39 @@ pub fn relocated(tier: &Tier, listening: &Listening, talking: &Talking) -> Value
     let text = |address: SocketAddr| json!(address.to_string());
     set(
         "/receivers/otlp/protocols/grpc/endpoint",
-        text(listening.grpc),
+        text(addresses.grpc),
     );
     set(
         "/receivers/otlp/protocols/http/endpoint",
-        text(listening.http),
+        text(addresses.http),
     );
     set(
         "/receivers/otlp~1spoor-peers/protocols/grpc/endpoint",
-        text(listening.peers),
+        text(addresses.peers),
     );
-    set("/extensions/health_check/endpoint", text(listening.health));
+    set("/extensions/health_check/endpoint", text(addresses.health));
     set(
         "/service/telemetry/metrics/readers/0/pull/exporter/prometheus",
-        json!({"host": listening.own_metrics.ip(), "port": listening.own_metrics.port()}),
+        json!({"host": addresses.own_metrics.ip(), "port": addresses.own_metrics.port()}),
     );
     set(
         "/exporters/prometheus~1spoor/endpoint",
-        text(listening.span_metrics),
+        text(addresses.span_metrics),
     );
     set(
         "/exporters/otlp_http~1spoor-reported/endpoint",
-        json!(format!("http://{}", talking.reported)),
+        json!(format!("http://{}", upstreams.reported)),
     );
     for exporter in ["otlp_grpc~1spoor-decide", "otlp_grpc~1spoor-jaeger"] {
         set(
             &format!("/exporters/{exporter}/endpoint"),
-            text(talking.next),
+            text(upstreams.next),
         );
     }
     config
 }
 
-/// Spreads spans over these peers: there is no DNS of a cluster here.
+/// Distributes spans among these peers, since there is no cluster DNS here.
 pub fn with_peers(mut config: Value, peers: &[SocketAddr]) -> Value {
     let hostnames: Vec<String> = peers.iter().map(SocketAddr::to_string).collect();
     config["exporters"]["load_balancing/spoor-peers"]["resolver"] =

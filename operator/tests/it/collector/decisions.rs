@@ -14,7 +14,7 @@ use spoor_traces::{Pipeline, PipelineSettings, TailSettings, TraceId};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    configuration::{Listening, Talking, relocated},
+    configuration::{ListenAddresses, Upstreams, relocated},
     fixtures::{Fixture, HOSTILE_KEY, HOSTILE_OPERATION, HOSTILE_SERVICE, fixtures},
     objects,
     program::{Program, total},
@@ -72,20 +72,20 @@ async fn collector_and_lab_decide_alike(#[case] number: usize) {
     let stack = stack("{gatherWait: 1s, decisionWait: 3s}");
     let objects = objects(&stack, &table);
     let sink = Sink::start().await;
-    let listening = Listening::anywhere();
-    let talking = Talking {
+    let addresses = ListenAddresses::on_free_ports();
+    let upstreams = Upstreams {
         next: sink.address,
         reported: sink.address,
     };
-    let config = relocated(&objects.decide, &listening, &talking);
-    let decide = Program::start(&program, &objects.decide, &config, listening).await;
-    let listening = Listening::anywhere();
-    let talking = Talking {
-        next: decide.listening.grpc,
+    let config = relocated(&objects.decide, &addresses, &upstreams);
+    let decide = Program::start(&program, &objects.decide, &config, addresses).await;
+    let addresses = ListenAddresses::on_free_ports();
+    let upstreams = Upstreams {
+        next: decide.addresses.grpc,
         reported: sink.address,
     };
-    let config = relocated(&objects.gather, &listening, &talking);
-    let gather = Program::start(&program, &objects.gather, &config, listening).await;
+    let config = relocated(&objects.gather, &addresses, &upstreams);
+    let gather = Program::start(&program, &objects.gather, &config, addresses).await;
 
     send(&gather, &fixtures).await;
     eventually("all are decided", Duration::from_secs(60), async || {
@@ -179,7 +179,7 @@ fn requests(fixtures: &[Fixture]) -> impl Iterator<Item = ExportTraceServiceRequ
 }
 
 async fn send(gather: &Program, fixtures: &[Fixture]) {
-    let endpoint = format!("http://{}", gather.listening.grpc);
+    let endpoint = format!("http://{}", gather.addresses.grpc);
     let mut client = TraceServiceClient::connect(endpoint).await.unwrap();
     for request in requests(fixtures) {
         client.export(request).await.unwrap();

@@ -1,4 +1,4 @@
-//! The outputs of the tiers beside traces for Jaeger.
+//! The outputs of the tiers besides traces for Jaeger.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn failing_exporter_blocks_no_other() {
     let Some(tiers) = started("failing_exporter_blocks_no_other", DEAD).await else {
         return;
     };
-    let sent = send(LOAD, &[tiers.gather[0].listening.grpc]).await;
+    let sent = send(LOAD, &[tiers.gather[0].addresses.grpc]).await;
     let expected = sent.len() * usize::from(SPANS);
     eventually("all are with Jaeger", Duration::from_secs(30), async || {
         let spans = tiers.sink.spans();
@@ -52,7 +52,7 @@ async fn span_metrics_have_jaegers_names() {
     let Some(tiers) = started("span_metrics_have_jaegers_names", "{}").await else {
         return;
     };
-    let gather = &tiers.gather[0].listening;
+    let gather = &tiers.gather[0].addresses;
     let sent = send(LOAD, &[gather.grpc]).await;
     let url = format!("http://{}/metrics", gather.span_metrics);
     let metrics = eventually("they are counted", Duration::from_secs(60), async || {

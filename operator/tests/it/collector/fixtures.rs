@@ -1,4 +1,4 @@
-//! Made-up traces of every kind that a rule may see.
+//! Generated traces of every kind that a rule may match.
 
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, KeyValue, any_value::Value},
@@ -7,11 +7,11 @@ use opentelemetry_proto::tonic::{
 };
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 
-/// A service whose name tries to be more than a name.
+/// A service whose name tries to break out of the configuration.
 pub const HOSTILE_SERVICE: &str = "x\" or true or \"${env:HOME} $$ \\\" 'ü'";
-/// An operation of that kind.
+/// A hostile operation.
 pub const HOSTILE_OPERATION: &str = "say \\\") or (IsRootSpan() ${file:/etc/hostname}";
-/// An attribute's key of that kind.
+/// A hostile attribute key.
 pub const HOSTILE_KEY: &str = "a\"] != nil or span.attributes[\"b";
 
 const START: u64 = 1_800_000_000_000_000_000;
@@ -37,7 +37,7 @@ impl Fixture {
     }
 }
 
-/// As many traces, the same for the same seed.
+/// Generates traces, the same ones for the same seed.
 pub fn fixtures(count: usize, seed: u64) -> Vec<Fixture> {
     let mut random = StdRng::seed_from_u64(seed);
     (0..count).map(|_| fixture(&mut random)).collect()

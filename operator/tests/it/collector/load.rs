@@ -1,4 +1,4 @@
-//! Traces at a steady rate, and what became of each.
+//! Traces at a steady rate, and their outcomes.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -20,7 +20,7 @@ use super::sink::Received;
 pub struct Load {
     pub traces_per_second: u32,
     pub lasts: Duration,
-    /// From a trace's first span to its last.
+    /// The time from a trace's first span to its last.
     pub spread: Duration,
 }
 
@@ -37,7 +37,7 @@ pub struct Sent {
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// Sends traces, a share of each to each of the addresses; what was sent.
+/// Sends traces, a part of each to every address. Returns the sent traces.
 pub async fn send(load: Load, to: &[SocketAddr]) -> Vec<Sent> {
     let mut random = StdRng::seed_from_u64(7);
     let mut clients: Vec<_> = to.iter().map(client).collect();
@@ -79,14 +79,14 @@ fn client(address: &SocketAddr) -> TraceServiceClient<Channel> {
     TraceServiceClient::new(endpoint.connect_lazy())
 }
 
-/// Again until it is taken, as the services' exporters do.
+/// Exports spans, with retries until they are accepted, as the services' exporters do.
 async fn export(client: &mut TraceServiceClient<Channel>, spans: Vec<Span>) {
     if spans.is_empty() {
         return;
     }
     let request = request(spans);
     while let Err(refused) = client.export(request.clone()).await {
-        // Not the receiver's answer, but the end of a connection that was old enough.
+        // Not the receiver's response, but the end of a connection at its maximum age.
         let is_of_the_connection = std::error::Error::source(&refused).is_some();
         let is_retryable = refused.code() == tonic::Code::Unavailable || is_of_the_connection;
         assert!(is_retryable, "{refused}");
@@ -145,44 +145,45 @@ fn span(trace: &Sent, number: u8, fails: bool) -> Span {
     }
 }
 
-/// The fate of all traces, under rules that keep errors and a share of the rest.
+/// The outcomes of all traces, under rules that keep errors and a share of the rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CollectorAction {
+pub struct TraceOutcomes {
     pub traces: usize,
     pub to_be_kept: usize,
-    /// To be kept, and not a span came.
+    /// Traces to be kept of which no span was received.
     pub lost: usize,
-    /// Some spans came and some did not.
+    /// Traces of which only some spans were received.
     pub split: usize,
-    /// Came though the rules drop it.
+    /// Traces received although the rules drop them.
     pub kept_wrongly: usize,
-    /// Spans that came more than once.
+    /// Spans received more than once.
     pub repeated: usize,
 }
 
-impl CollectorAction {
+impl TraceOutcomes {
     pub fn of(sent: &[Sent], received: &Received, least: Probability, most: Probability) -> Self {
-        let mut fate = Self {
+        let mut outcomes = Self {
             traces: sent.len(),
             ..Self::default()
         };
         for trace in sent {
             let spans = received.get(trace.id.as_slice());
-            let came = spans.map_or(0, std::collections::BTreeMap::len);
+            let received_spans = spans.map_or(0, std::collections::BTreeMap::len);
             let is_kept = trace.fails || least.threshold().keeps(trace.randomness);
             let may_be_kept = trace.fails || most.threshold().keeps(trace.randomness);
-            fate.to_be_kept += usize::from(is_kept);
-            fate.lost += usize::from(is_kept && came == 0);
-            fate.split += usize::from(came > 0 && came < usize::from(SPANS));
-            fate.kept_wrongly += usize::from(!may_be_kept && came > 0);
+            outcomes.to_be_kept += usize::from(is_kept);
+            outcomes.lost += usize::from(is_kept && received_spans == 0);
+            outcomes.split +=
+                usize::from(received_spans > 0 && received_spans < usize::from(SPANS));
+            outcomes.kept_wrongly += usize::from(!may_be_kept && received_spans > 0);
             let times = spans.into_iter().flat_map(|spans| spans.values());
-            fate.repeated += times.map(|times| times - 1).sum::<usize>();
+            outcomes.repeated += times.map(|times| times - 1).sum::<usize>();
         }
-        fate
+        outcomes
     }
 
-    /// The same load with nothing wrong.
-    pub fn without_harm(self) -> Self {
+    /// The outcomes of the same load without a loss.
+    pub fn without_loss(self) -> Self {
         Self {
             traces: self.traces,
             to_be_kept: self.to_be_kept,
@@ -191,7 +192,7 @@ impl CollectorAction {
     }
 }
 
-impl fmt::Display for CollectorAction {
+impl fmt::Display for TraceOutcomes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,

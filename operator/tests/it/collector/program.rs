@@ -6,12 +6,12 @@ use serde_json::Value;
 use spoor_operator::stacks::collector::Tier;
 use tempfile::TempDir;
 
-use super::configuration::Listening;
+use super::configuration::ListenAddresses;
 use crate::apiserver::{Process, eventually};
 
 /// A Collector that runs.
 pub struct Program {
-    pub listening: Listening,
+    pub addresses: ListenAddresses,
     process: Process,
     _folder: TempDir,
 }
@@ -22,7 +22,7 @@ impl Program {
         collector: &Path,
         tier: &Tier,
         config: &Value,
-        listening: Listening,
+        addresses: ListenAddresses,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.json");
@@ -47,17 +47,17 @@ impl Program {
         let log = folder.path().join("log");
         let process = Process::start(collector, arguments, &[], log);
         let program = Self {
-            listening,
+            addresses,
             process,
             _folder: folder,
         };
-        let url = format!("http://{}/", listening.health);
+        let url = format!("http://{}/", addresses.health);
         eventually(
             "the Collector is ready",
             Duration::from_secs(30),
             async || {
                 if !program.process.is_running() {
-                    panic!("the Collector ended:\n{}", program.process.last_words());
+                    panic!("the Collector ended:\n{}", program.process.log_tail());
                 }
                 match reqwest::get(&url).await {
                     Ok(answer) if answer.status() == 200 => Ok(()),
@@ -69,7 +69,7 @@ impl Program {
         program
     }
 
-    /// Ends it as the kubelet does, after what its `preStop` waits.
+    /// Ends the program as the kubelet does, after the delay of its `preStop`.
     pub async fn stop(self) {
         self.process.terminate();
         eventually(
@@ -77,7 +77,7 @@ impl Program {
             Duration::from_secs(60),
             async || {
                 if self.process.is_running() {
-                    Err("it runs".to_owned())
+                    Err("it still runs".to_owned())
                 } else {
                     Ok(())
                 }
@@ -86,21 +86,21 @@ impl Program {
         .await;
     }
 
-    /// Ends it as the death of its node does.
+    /// Kills the program, as the failure of its node would.
     pub fn kill(&self) {
         let pid = i32::try_from(self.process.pid()).unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     }
 
-    /// The last lines that it wrote.
-    pub fn last_words(&self) -> String {
-        self.process.last_words()
+    /// The last lines of the program's output.
+    pub fn log_tail(&self) -> String {
+        self.process.log_tail()
     }
 
     /// Its own metrics.
     pub async fn metrics(&self) -> String {
-        let url = format!("http://{}/metrics", self.listening.own_metrics);
+        let url = format!("http://{}/metrics", self.addresses.own_metrics);
         reqwest::get(url).await.unwrap().text().await.unwrap()
     }
 }

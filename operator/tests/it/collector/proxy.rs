@@ -1,4 +1,4 @@
-//! Stands where a Service does: new connections go to the present pod, those that exist stay.
+//! A substitute for a Service: new connections go to the present pod, existing ones stay.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -30,8 +30,8 @@ impl Proxy {
         }
     }
 
-    /// Where new connections go from now on.
-    pub fn lead_to(&self, target: SocketAddr) {
+    /// Sets the target of new connections.
+    pub fn set_target(&self, target: SocketAddr) {
         *self.target.lock() = target;
     }
 }

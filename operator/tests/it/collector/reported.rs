@@ -22,7 +22,7 @@ use spoor_policy::{Policy, PolicyKey, Strategy, TailTable, resolve};
 use tokio::net::TcpListener;
 
 use super::{
-    configuration::{Listening, Talking, relocated},
+    configuration::{ListenAddresses, Upstreams, relocated},
     objects,
     program::Program,
     stack,
@@ -39,15 +39,15 @@ async fn collector_forwards_counts_of_sdks() {
     let (control, key) = control();
     let listener = serve(&control).await;
     let objects = objects(&stack("{}"), &TailTable::default());
-    let listening = Listening::anywhere();
-    let talking = Talking {
+    let addresses = ListenAddresses::on_free_ports();
+    let upstreams = Upstreams {
         next: "127.0.0.1:1".parse().unwrap(),
         reported: listener,
     };
-    let config = relocated(&objects.gather, &listening, &talking);
-    let gather = Program::start(&collector, &objects.gather, &config, listening).await;
+    let config = relocated(&objects.gather, &addresses, &upstreams);
+    let gather = Program::start(&collector, &objects.gather, &config, addresses).await;
 
-    let url = format!("http://{}/v1/metrics", listening.http);
+    let url = format!("http://{}/v1/metrics", addresses.http);
     let client = reqwest::Client::new();
     let second = AtomicU64::new(0);
     eventually("the counts", Duration::from_secs(30), async || {
@@ -60,7 +60,7 @@ async fn collector_forwards_counts_of_sdks() {
         assert_eq!(sent.unwrap().status(), 200);
         match control.evidence(&key).and_then(|it| it.observed) {
             Some(observed) if observed.started >= 200 => Ok(observed),
-            other => Err(format!("{other:?}; {}", gather.last_words())),
+            other => Err(format!("{other:?}; {}", gather.log_tail())),
         }
     })
     .await;

@@ -1,4 +1,4 @@
-//! Changes of rules, deaths and outages under load, by count.
+//! The number of traces lost, split or repeated by changes of rules, kills and outages under load.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -11,7 +11,7 @@ use spoor_operator::stacks::collector::exporter::{ExporterHealth, ExporterReadin
 use spoor_policy::{Probability, TailTable};
 
 use super::{
-    load::{CollectorAction, Load, Sent, send},
+    load::{Load, Sent, TraceOutcomes, send},
     managed,
     sink::Sink,
     stack, table,
@@ -30,9 +30,9 @@ fn rules() -> [TailTable; 2] {
     })
 }
 
-fn fate(sent: &[Sent], sink: &Sink) -> CollectorAction {
+fn outcomes(sent: &[Sent], sink: &Sink) -> TraceOutcomes {
     let share = |text: &str| text.parse::<Probability>().unwrap();
-    CollectorAction::of(sent, &sink.received(), share("10%"), share("20%"))
+    TraceOutcomes::of(sent, &sink.received(), share("10%"), share("20%"))
 }
 
 async fn started(program: &Path, collector: &str) -> Tiers {
@@ -41,12 +41,13 @@ async fn started(program: &Path, collector: &str) -> Tiers {
 
 fn addresses(tiers: &Tiers) -> Vec<SocketAddr> {
     let gather = tiers.gather.iter();
-    gather.map(|gather| gather.listening.grpc).collect()
+    gather.map(|gather| gather.addresses.grpc).collect()
 }
 
-/// Milliseconds over which a trace's spans come. Delay counts as width: half of the gathering time
-/// is left for a machine that is busy with other tests.
-const SPREAD: u64 = 1000;
+/// The time over which a trace's spans are sent, in milliseconds. A delivery delay has the same
+/// effect as a longer time, so half of the gathering time is left for a machine that is busy with
+/// other tests.
+const SPREAD_MILLISECONDS: u64 = 1000;
 
 fn load(traces_per_second: u32, seconds: u64, spread_in_milliseconds: u64) -> Load {
     Load {
@@ -56,8 +57,8 @@ fn load(traces_per_second: u32, seconds: u64, spread_in_milliseconds: u64) -> Lo
     }
 }
 
-/// Changes rules as often, one rollout after the other, while load comes.
-async fn under_changes(mut tiers: Tiers, load: Load, changes: usize) -> CollectorAction {
+/// Changes the rules this many times, one rollout after the other, while load is sent.
+async fn under_changes(mut tiers: Tiers, load: Load, changes: usize) -> TraceOutcomes {
     let to = addresses(&tiers);
     let sending = tokio::spawn(async move { send(load, &to).await });
     for number in 1..=changes {
@@ -67,11 +68,11 @@ async fn under_changes(mut tiers: Tiers, load: Load, changes: usize) -> Collecto
     finished(tiers, &sent).await
 }
 
-/// Lets all that was sent through, and counts.
-async fn finished(tiers: Tiers, sent: &[Sent]) -> CollectorAction {
+/// Waits until the tiers have forwarded all spans, and counts the outcomes.
+async fn finished(tiers: Tiers, sent: &[Sent]) -> TraceOutcomes {
     // What is being gathered is lost when the program ends: in a pod, `preStop` waits.
     tokio::time::sleep(managed(&stack("{}")).gather_wait + Duration::from_secs(2)).await;
-    fate(sent, &tiers.stop().await)
+    outcomes(sent, &tiers.stop().await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,9 +80,17 @@ async fn rule_change_keeps_traces_whole() {
     let Some(program) = super::program("rule_change_keeps_traces_whole") else {
         return;
     };
-    let fate = under_changes(started(&program, "{}").await, load(100, 20, SPREAD), 2).await;
-    assert_eq!(fate, fate.without_harm());
-    assert!(fate.traces >= 2000 && fate.to_be_kept > 100, "{fate}");
+    let outcomes = under_changes(
+        started(&program, "{}").await,
+        load(100, 20, SPREAD_MILLISECONDS),
+        2,
+    )
+    .await;
+    assert_eq!(outcomes, outcomes.without_loss());
+    assert!(
+        outcomes.traces >= 2000 && outcomes.to_be_kept > 100,
+        "{outcomes}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,14 +99,14 @@ async fn two_gatherers_decide_on_all_spans() {
         return;
     };
     let tiers = started(&program, "{replicas: 2}").await;
-    let fate = under_changes(tiers, load(100, 12, SPREAD), 1).await;
-    assert_eq!(fate, fate.without_harm());
-    assert!(fate.to_be_kept > 60, "{fate}");
+    let outcomes = under_changes(tiers, load(100, 12, SPREAD_MILLISECONDS), 1).await;
+    assert_eq!(outcomes, outcomes.without_loss());
+    assert!(outcomes.to_be_kept > 60, "{outcomes}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn absent_jaeger_shows_and_loses_nothing() {
-    let Some(program) = super::program("absent_jaeger_shows_and_loses_nothing") else {
+async fn unavailable_jaeger_is_reported_without_loss() {
+    let Some(program) = super::program("unavailable_jaeger_is_reported_without_loss") else {
         return;
     };
     let tiers = started(&program, "{}").await;
@@ -105,7 +114,7 @@ async fn absent_jaeger_shows_and_loses_nothing() {
     tiers.sink.refuse(true);
     let sent = send(load(50, 4, 100), &addresses(&tiers)).await;
     eventually(
-        "it fails",
+        "the exporter fails",
         Duration::from_secs(30),
         async || match exporter_health(&tiers).await {
             ExporterHealth::Failing => Ok(()),
@@ -115,15 +124,17 @@ async fn absent_jaeger_shows_and_loses_nothing() {
     .await;
     assert_eq!(tiers.sink.spans(), 0);
     tiers.sink.refuse(false);
-    eventually("it works", Duration::from_secs(30), async || {
-        match (exporter_health(&tiers).await, tiers.sink.spans()) {
+    eventually(
+        "the exporter works",
+        Duration::from_secs(30),
+        async || match (exporter_health(&tiers).await, tiers.sink.spans()) {
             (ExporterHealth::Working, 1..) => Ok(()),
             other => Err(format!("{other:?}")),
-        }
-    })
+        },
+    )
     .await;
-    let fate = finished(tiers, &sent).await;
-    assert_eq!(fate, fate.without_harm());
+    let outcomes = finished(tiers, &sent).await;
+    assert_eq!(outcomes, outcomes.without_loss());
 }
 
 /// The health of the exporter, as the operator determines it.
@@ -151,8 +162,8 @@ async fn limits_of_changes(
         return;
     };
     let tiers = started(&program, collector).await;
-    let fate = under_changes(tiers, load(200, seconds, spread), changes).await;
-    eprintln!("{changes} changes, traces of {spread} ms, {collector}: {fate}");
+    let outcomes = under_changes(tiers, load(200, seconds, spread), changes).await;
+    eprintln!("{changes} changes, traces of {spread} ms, {collector}: {outcomes}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,6 +193,6 @@ async fn limits_of_an_outage() {
     let sent = send(load(200, 10, 1500), &addresses(&tiers)).await;
     tiers.change_rules(&rules()[1]).await;
     tiers.sink.refuse(false);
-    let away = finished(tiers, &sent).await;
-    eprintln!("Jaeger away during a change that nobody held back: {away}");
+    let unavailable = finished(tiers, &sent).await;
+    eprintln!("Jaeger unavailable during a change that was not held back: {unavailable}");
 }

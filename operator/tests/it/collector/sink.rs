@@ -1,4 +1,4 @@
-//! An OTLP receiver in the place of Jaeger, which counts how often it received each span.
+//! An OTLP receiver in place of Jaeger, which counts how often it received each span.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ use tonic::{Request, Response, Status};
 /// The number of times that each span was received, by trace and span ID.
 pub type Received = BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, usize>>;
 
-/// A server that remembers what it was sent.
+/// A server that counts the spans it receives.
 pub struct Sink {
     pub address: SocketAddr,
     shared: Arc<Shared>,
@@ -60,7 +60,7 @@ impl Sink {
         received.values().flat_map(BTreeMap::values).sum()
     }
 
-    /// Refuses spans from now on, as a Jaeger whose storage is away.
+    /// Makes the server refuse spans, as a Jaeger without its storage does, or accept them again.
     pub fn refuse(&self, refuses: bool) {
         self.shared.refuses.store(refuses, Ordering::Relaxed);
     }
@@ -69,7 +69,7 @@ impl Sink {
 impl Shared {
     fn count(&self, resource_spans: Vec<ResourceSpans>) -> Result<(), Status> {
         if self.refuses.load(Ordering::Relaxed) {
-            return Err(Status::unavailable("asked to refuse"));
+            return Err(Status::unavailable("refused by the test"));
         }
         let mut received = self.received.lock();
         let scopes = resource_spans

@@ -1,4 +1,4 @@
-//! Both tiers, with a proxy in the place of the Service between them.
+//! Both tiers, with a proxy in place of the Service between them.
 
 use std::{
     net::SocketAddr,
@@ -11,14 +11,14 @@ use spoor_operator::stacks::collector::Tier;
 use spoor_policy::TailTable;
 
 use super::{
-    configuration::{Listening, Talking, relocated, with_peers},
+    configuration::{ListenAddresses, Upstreams, relocated, with_peers},
     objects,
     program::Program,
     proxy::Proxy,
     sink::Sink,
 };
 
-/// Gathering programs, a deciding one, and where they send to.
+/// The gathering programs, the deciding one, and the receiver behind it.
 pub struct Tiers {
     pub gather: Vec<Program>,
     pub decide: Program,
@@ -29,7 +29,7 @@ pub struct Tiers {
 }
 
 impl Tiers {
-    /// As many gathering programs as the stack has replicas.
+    /// Starts as many gathering programs as the stack has replicas.
     pub async fn start(
         program: &Path,
         stack: Stack,
@@ -39,21 +39,23 @@ impl Tiers {
         let sink = Sink::start().await;
         let objects = objects(&stack, tail);
         let decide = start_decide(program, &objects.decide, sink.address).await;
-        let proxy = Proxy::start(decide.listening.grpc).await;
+        let proxy = Proxy::start(decide.addresses.grpc).await;
         let replicas = super::managed(&stack).replicas;
-        let listening: Vec<Listening> = (0..replicas).map(|_| Listening::anywhere()).collect();
-        let peers: Vec<SocketAddr> = listening.iter().map(|listening| listening.peers).collect();
-        let talking = Talking {
+        let addresses: Vec<ListenAddresses> = (0..replicas)
+            .map(|_| ListenAddresses::on_free_ports())
+            .collect();
+        let peers: Vec<SocketAddr> = addresses.iter().map(|addresses| addresses.peers).collect();
+        let upstreams = Upstreams {
             next: proxy.address,
             reported,
         };
         let mut gather = Vec::new();
-        for listening in listening {
-            let mut config = relocated(&objects.gather, &listening, &talking);
+        for addresses in addresses {
+            let mut config = relocated(&objects.gather, &addresses, &upstreams);
             if replicas > 1 {
                 config = with_peers(config, &peers);
             }
-            gather.push(Program::start(program, &objects.gather, &config, listening).await);
+            gather.push(Program::start(program, &objects.gather, &config, addresses).await);
         }
         Self {
             gather,
@@ -66,27 +68,27 @@ impl Tiers {
     }
 
     /// Replaces the deciding program for new rules as its Deployment does: the new one first, and
-    /// the old one goes on for what its `preStop` waits.
+    /// the old one continues for the delay of its `preStop`.
     pub async fn change_rules(&mut self, tail: &TailTable) {
         let tier = objects(&self.stack, tail).decide;
         let new = start_decide(&self.program, &tier, self.sink.address).await;
-        self.proxy.lead_to(new.listening.grpc);
+        self.proxy.set_target(new.addresses.grpc);
         let old = std::mem::replace(&mut self.decide, new);
         tokio::time::sleep(pre_stop(&tier)).await;
         old.stop().await;
     }
 
-    /// Kills the deciding program; another comes as soon as it can.
+    /// Kills the deciding program, and starts another one.
     pub async fn kill_decide(&mut self, tail: &TailTable) {
         let tier = objects(&self.stack, tail).decide;
         // To a port without a listener, like a Service without endpoints.
-        self.proxy.lead_to(Listening::anywhere().grpc);
+        self.proxy.set_target(ListenAddresses::on_free_ports().grpc);
         self.decide.kill();
         self.decide = start_decide(&self.program, &tier, self.sink.address).await;
-        self.proxy.lead_to(self.decide.listening.grpc);
+        self.proxy.set_target(self.decide.addresses.grpc);
     }
 
-    /// Ends all, the first tier first; what came out.
+    /// Ends all programs, the first tier first. Returns the receiver.
     pub async fn stop(self) -> Sink {
         for gather in self.gather {
             gather.stop().await;
@@ -97,13 +99,13 @@ impl Tiers {
 }
 
 async fn start_decide(program: &Path, tier: &Tier, sink: SocketAddr) -> Program {
-    let listening = Listening::anywhere();
-    let talking = Talking {
+    let addresses = ListenAddresses::on_free_ports();
+    let upstreams = Upstreams {
         next: sink,
         reported: sink,
     };
-    let config = relocated(tier, &listening, &talking);
-    Program::start(program, tier, &config, listening).await
+    let config = relocated(tier, &addresses, &upstreams);
+    Program::start(program, tier, &config, addresses).await
 }
 
 fn pre_stop(tier: &Tier) -> Duration {

@@ -26,14 +26,10 @@ async fn handover_changes_no_status() {
     let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
     let before = Follower::start(&first, &namespace, "a", 0).await;
     policy.becomes("Converged").await;
-    eventually(
-        "the other one knows that it is a standby",
-        SOON,
-        async || {
-            let answer = second.ops("readyz").await;
-            answer.contains("standby").then_some(()).ok_or(answer)
-        },
-    )
+    eventually("the second replica is a standby", SOON, async || {
+        let answer = second.ops("readyz").await;
+        answer.contains("standby").then_some(()).ok_or(answer)
+    })
     .await;
     assert!(second.running.endpoints().borrow().is_none());
 
@@ -45,12 +41,16 @@ async fn handover_changes_no_status() {
     assert_eq!(second.ops("readyz").await, "ok\n");
     let mut after = Follower::connect(&second, &namespace, "a", &before.pod).await;
     after.holds(Some(10_000)).await;
-    eventually("the new leader has seen the instance", SOON, async || {
-        let current = second
-            .count("spoor_control_acknowledgements_total", "")
-            .await;
-        (current > 0).then_some(()).ok_or(format!("{current}"))
-    })
+    eventually(
+        "the new leader has the instance's acknowledgement",
+        SOON,
+        async || {
+            let current = second
+                .count("spoor_control_acknowledgements_total", "")
+                .await;
+            (current > 0).then_some(()).ok_or(format!("{current}"))
+        },
+    )
     .await;
     let status = policy.becomes("Converged").await;
     assert_eq!(status["clients"]["current"], 1);

@@ -1,4 +1,4 @@
-//! Tail rules, with this test in the place of the role `stacks`.
+//! Tail rules, with this test in place of the role `stacks`.
 
 use jiff::Timestamp;
 use kube::{

@@ -1,4 +1,4 @@
-//! Asks an API server and validation about resources.
+//! Submits resources to an API server and to validation, and compares the results.
 
 use jiff::Timestamp;
 use kube::Client;
@@ -8,14 +8,14 @@ use spoor_api::{SamplingPolicy, TracingStack};
 use super::Case;
 use crate::apiserver;
 
-/// A kind and an API server that knows it. Nothing is stored: every request is a dry run.
+/// A kind and an API server with its definition. Nothing is stored: every request is a dry run.
 pub(super) struct Judge {
     kind: &'static str,
     client: Client,
 }
 
 impl Judge {
-    /// None without the programs of an API server.
+    /// Creates a judge of a kind. Returns none without the programs of an API server.
     pub(super) async fn of(kind: &'static str, test: &str) -> Option<Self> {
         let client = apiserver::shared(test).await?.admin();
         Some(Self { kind, client })
@@ -53,7 +53,7 @@ impl Judge {
 
     /// Reads and validates it as the operator does.
     pub(super) fn validation(&self, resource: &Value) -> Result<(), String> {
-        let said = |errors: Vec<spoor_api::FieldError>| {
+        let joined = |errors: Vec<spoor_api::FieldError>| {
             errors
                 .iter()
                 .map(ToString::to_string)
@@ -67,17 +67,17 @@ impl Judge {
                 policy
                     .validate(Timestamp::UNIX_EPOCH)
                     .map(drop)
-                    .map_err(said)
+                    .map_err(joined)
             }
             _ => {
                 let stack = serde_json::from_value::<TracingStack>(resource.clone());
                 let stack = stack.map_err(|error| error.to_string())?;
-                stack.validate().map(drop).map_err(said)
+                stack.validate().map(drop).map_err(joined)
             }
         }
     }
 
-    /// Both must refuse each, and the API server's words must hold those of the case.
+    /// Checks that both refuse each case, and that the API server's message has the expected texts.
     pub(super) async fn refuse(&self, cases: &[Case]) {
         let mut wrong = vec![];
         for case in cases {
@@ -85,20 +85,20 @@ impl Judge {
             let resource = self.resource("refused", spec);
             match self.server(&resource).await {
                 Ok(()) => wrong.push(format!("{}\n  was accepted", case.spec)),
-                Err(said) => {
-                    for words in case.says.iter().filter(|words| !said.contains(*words)) {
-                        wrong.push(format!("{}\n  {words}\n  is not in: {said}", case.spec));
+                Err(message) => {
+                    for text in case.expected.iter().filter(|text| !message.contains(*text)) {
+                        wrong.push(format!("{}\n  {text}\n  is not in: {message}", case.spec));
                     }
                 }
             }
             if self.validation(&resource).is_ok() {
-                wrong.push(format!("{}\n  is valid to validation", case.spec));
+                wrong.push(format!("{}\n  is accepted by validation", case.spec));
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 
-    /// Both must accept each.
+    /// Checks that both accept each spec.
     pub(super) async fn accept(&self, specs: &[&str]) {
         let mut wrong = vec![];
         for text in specs {
@@ -107,12 +107,12 @@ impl Judge {
                 self.server(&resource)
                     .await
                     .err()
-                    .map(|said| format!("{text}\n  {said}")),
+                    .map(|message| format!("{text}\n  {message}")),
             );
             wrong.extend(
                 self.validation(&resource)
                     .err()
-                    .map(|said| format!("{text}\n  {said}")),
+                    .map(|message| format!("{text}\n  {message}")),
             );
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -48,13 +48,13 @@ pub fn account_name(namespace: &str, role: &str) -> String {
     format!("{namespace}-{role}")
 }
 
-/// A client that is the ServiceAccount of this role, as the chart makes it for a release that
-/// serves its own namespace only; where there is no Helm, one that may do everything.
+/// A client with the ServiceAccount of this role, as the chart creates it for a release that
+/// serves its own namespace only; without Helm, one with all rights.
 pub async fn account(namespace: &Namespace<'_>, role: &str) -> Client {
     account_serving(namespace, role, &[&namespace.name]).await
 }
 
-/// The same for a release that serves these namespaces, or all if none is named.
+/// The client for a release that serves these namespaces, or all if none is given.
 pub async fn account_serving(namespace: &Namespace<'_>, role: &str, served: &[&str]) -> Client {
     let name = account_name(&namespace.name, role);
     install(namespace, &name, served).await;
@@ -74,7 +74,7 @@ async fn install(namespace: &Namespace<'_>, name: &str, served: &[&str]) {
             }
         }
         None => {
-            eprintln!("\nno helm: {name} may do everything\n");
+            eprintln!("\nno helm: {name} has all rights\n");
             namespace.service_account(name).await;
             let binding = everything(&namespace.name, name);
             namespace.apply(binding).await.unwrap();
@@ -92,7 +92,7 @@ fn everything(namespace: &str, account: &str) -> Value {
     })
 }
 
-/// `HELM`, or `helm` beside the API server or on the PATH.
+/// The program in `HELM`, or `helm` in the folder of the API server or on the `PATH`.
 pub fn helm() -> Option<PathBuf> {
     if let Some(helm) = std::env::var_os("HELM") {
         return Some(helm.into());

@@ -23,10 +23,10 @@ use tokio_util::sync::CancellationToken;
 use crate::apiserver::{Namespace, eventually};
 use server_certificate::ServerCertificate;
 
-/// Long enough for a loaded machine, short enough to be waited for.
+/// The deadline of most waits: long enough for a loaded machine.
 pub const SOON: Duration = Duration::from_secs(15);
 
-/// A lease that a test can wait for.
+/// The timing of a lease that expires soon enough for a test.
 pub const QUICK: lease::Timing = lease::Timing {
     duration: Duration::from_secs(3),
     renew: Duration::from_millis(500),
@@ -55,7 +55,7 @@ impl Policies {
         Self::start_with(client, namespace, pod, |_| {}).await
     }
 
-    /// The same with other settings.
+    /// Starts a replica with other settings.
     pub async fn start_with(
         client: Client,
         namespace: &Namespace<'_>,
@@ -78,7 +78,7 @@ impl Policies {
         }
     }
 
-    /// Where its listeners are, once they are open.
+    /// The addresses of its listeners, once they are open.
     pub async fn endpoints(&self) -> PolicyEndpoints {
         let endpoints = self.running.endpoints();
         let found = eventually("the listeners open", SOON, async || {
@@ -108,7 +108,7 @@ impl Policies {
         values.map(|value| value.parse::<u64>().unwrap()).sum()
     }
 
-    /// Stops it as the kubelet would.
+    /// Stops the replica as the kubelet would.
     pub async fn stop(self) {
         self.stop.cancel();
         let _ = self.running.finished().await;

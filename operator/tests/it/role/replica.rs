@@ -103,7 +103,7 @@ impl Replica {
         match reqwest::get(url).await {
             Ok(answer) if answer.status().is_success() => Ok(()),
             Ok(answer) => Err(answer.text().await.unwrap_or_default()),
-            Err(error) => Err(format!("{error:?}\n{}", self.process.last_words())),
+            Err(error) => Err(format!("{error:?}\n{}", self.process.log_tail())),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Sampling policies as people write and read them.
+//! Sampling policies as users write and read them.
 
 use kube::{
     Api,
@@ -18,7 +18,7 @@ pub struct SamplingPolicy {
 }
 
 impl SamplingPolicy {
-    /// Applies one that keeps this much of a service's traces.
+    /// Applies a policy that keeps this share of a service's traces.
     pub async fn apply(namespace: &Namespace<'_>, service: &str, probability: &str) -> Self {
         let spec = json!({
             "targets": [{"service": service}],
@@ -27,7 +27,7 @@ impl SamplingPolicy {
         Self::apply_spec(namespace, service, spec).await
     }
 
-    /// Applies one of this name.
+    /// Applies a policy of this name.
     pub async fn apply_spec(namespace: &Namespace<'_>, name: &str, spec: Value) -> Self {
         let object = json!({
             "apiVersion": "spoor.dev/v1alpha1",
@@ -39,7 +39,7 @@ impl SamplingPolicy {
         Self::named(namespace, name)
     }
 
-    /// One that is there.
+    /// An existing policy.
     pub fn named(namespace: &Namespace<'_>, name: &str) -> Self {
         let client = namespace.client.clone();
         Self {
@@ -56,7 +56,7 @@ impl SamplingPolicy {
         patch.await.unwrap();
     }
 
-    /// Writes its status as this field manager, by force.
+    /// Applies its status as this field manager, with force.
     pub async fn apply_status(&self, object: Value, manager: &str) {
         let (parameters, status) = (PatchParams::apply(manager).force(), Patch::Apply(object));
         let applied = self
@@ -79,7 +79,7 @@ impl SamplingPolicy {
         serde_json::to_value(object).map_err(|error| error.to_string())
     }
 
-    /// Waits until its status is as it should be, at its newest generation.
+    /// Waits until its status meets a condition, at its latest generation. `what` describes it.
     pub async fn has(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         eventually(&format!("{}: {what}", self.name), SOON * 2, async || {
             let object = self.get().await?;
@@ -92,7 +92,7 @@ impl SamplingPolicy {
         .await
     }
 
-    /// Waits until this condition is `True`, for its newest generation.
+    /// Waits until this condition is `True`, at its latest generation.
     pub async fn becomes(&self, condition: &str) -> Value {
         let is_true = |status: &Value| self::condition(status, condition)["status"] == "True";
         self.has(condition, is_true).await

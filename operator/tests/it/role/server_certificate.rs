@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-/// The listeners' certificate as the Secret mounts it, and who vouches for it.
+/// The listeners' certificate as the Secret mounts it, and its authority.
 #[derive(Clone, Debug)]
 pub struct ServerCertificate {
     pub ca_pem: String,
@@ -12,7 +12,7 @@ pub struct ServerCertificate {
 }
 
 impl ServerCertificate {
-    /// Makes one for this machine, in this folder.
+    /// Issues a certificate for this machine into a folder.
     pub fn write(folder: &Path) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

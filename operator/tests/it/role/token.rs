@@ -1,4 +1,4 @@
-//! Tokens as nobody but their issuer should be able to make them.
+//! Forged tokens.
 
 use k8s_openapi::ByteString;
 use rcgen::{KeyPair, SigningKey};

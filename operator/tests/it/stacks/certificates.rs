@@ -47,7 +47,7 @@ async fn certificates_are_issued_and_renewed() {
     .await;
     let first = data("spoor-policies-tls", "tls.crt").await;
     until(
-        "another certificate after two thirds of its life",
+        "a new certificate after two thirds of its lifetime",
         async || data("spoor-policies-tls", "tls.crt").await != first,
     )
     .await;
@@ -86,7 +86,7 @@ async fn deleted_secrets_are_restored() {
         })
         .await;
     }
-    until("clients are told the new authority", async || {
+    until("clients get the new authority", async || {
         authority().await != before
     })
     .await;

@@ -1,4 +1,4 @@
-//! The objects of stacks: made, left alone, deleted.
+//! The objects of stacks: created, left alone, deleted.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -116,7 +116,7 @@ async fn unneeded_children_are_deleted() {
     assert!(role.there::<PersistentVolumeClaim>("tracing-jaeger").await);
     let elsewhere = json!({"existing": {"otlp": "collector.tools.svc:4317"}});
     role.apply("tracing", json!({"collector": elsewhere})).await;
-    until("the Collector goes", async || {
+    until("the Collector is deleted", async || {
         !role.there::<Deployment>("tracing-gather").await
             && !role.there::<Deployment>("tracing-decide").await
             && !role.there::<Service>("tracing-decide").await

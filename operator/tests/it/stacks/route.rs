@@ -20,7 +20,7 @@ async fn route_switches_once_the_new_one_is_ready() {
     let namespace = server.namespace("spoor-route").await;
     let role = Stacks::start(&namespace).await;
     role.apply("tracing", json!({"route": "Direct"})).await;
-    role.leads_to("jaeger").await;
+    role.wait_until_route_is("jaeger").await;
     until("Jaeger", async || {
         role.there::<Deployment>("tracing-jaeger").await
     })
@@ -37,9 +37,9 @@ async fn route_switches_once_the_new_one_is_ready() {
     .await;
     let waits = |status: &Value| condition(status, "Progressing")["reason"] == "WaitingForRoute";
     role.status("tracing", waits).await;
-    role.leads_to("jaeger").await;
+    role.wait_until_route_is("jaeger").await;
     role.run_pods().await;
-    role.leads_to("collector-gather").await;
+    role.wait_until_route_is("collector-gather").await;
     let moves = |status: &Value| condition(status, "Progressing")["reason"] == "MovingTraffic";
     let status = role.status("tracing", moves).await;
     assert_eq!(status["route"], "Direct", "traffic is still on its way");
@@ -50,16 +50,16 @@ async fn route_switches_once_the_new_one_is_ready() {
     };
     let before = address().await;
 
-    // Back at once: services lead to Jaeger, and the Collector hands on what it holds.
+    // Back at once: the Service selects Jaeger, and the Collector forwards the spans it holds.
     role.apply("tracing", json!({"route": "Direct"})).await;
-    role.leads_to("jaeger").await;
+    role.wait_until_route_is("jaeger").await;
     let status = role.status("tracing", moves).await;
     assert_eq!(status["route"], "Collector");
     assert!(role.there::<Deployment>("tracing-gather").await);
     assert!(role.there::<Deployment>("tracing-decide").await);
     let deadline = Duration::from_secs(60);
     eventually(
-        "the Collector goes when nothing is in it",
+        "the Collector is deleted once it holds nothing",
         deadline,
         async || {
             let stack = role.stacks().get("tracing").await.unwrap();
@@ -75,7 +75,7 @@ async fn route_switches_once_the_new_one_is_ready() {
     assert_eq!(
         address().await,
         before,
-        "pods look its address up once, and keep it"
+        "pods resolve its address once and keep it"
     );
     role.stop().await;
 }
@@ -123,7 +123,7 @@ async fn status_has_tail_rules_once_in_force() {
     let stack = role.stacks().get("tracing").await.unwrap();
     assert_eq!(
         stack.data["status"]["tail"]["digest"], before,
-        "none has them yet"
+        "no pod has them yet"
     );
     role.run_pods().await;
     let status = role

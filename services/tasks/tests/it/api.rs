@@ -171,7 +171,7 @@ async fn all_errors_are_reported_at_once() {
 #[case("/tasks/7", 422, "id: must be a UUID")]
 #[case("/tasks/%80", 422, "id: must be a UUID")]
 #[case("/tasks/00000000-0000-0000-0000-000000000000", 404, "no task")]
-#[case("/nothing", 404, "nothing here")]
+#[case("/nothing", 404, "nothing is served at this path")]
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_paths_and_queries(#[case] path: &str, #[case] status: u16, #[case] says: &str) {
     let tasks = Tasks::in_process().await;

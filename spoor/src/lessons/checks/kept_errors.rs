@@ -20,8 +20,7 @@ const MIN_FAILED: usize = 10;
 const MAX_OTHERWISE: f64 = 0.9;
 const KEPT: &str = "a tail rule that keeps the errors of service-a";
 const ALL: &str = "a trace for each request that failed";
-/// The way out when the numbers differ. The status does not tell when a policy was last changed,
-/// only since when its conditions hold.
+/// The fix when the numbers differ, since requests are counted from the last change of the policy.
 const START_AGAIN: &str = "delete it, apply it again, and send load once";
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
@@ -113,8 +112,9 @@ fn check_traces(report: &mut Report, found: &[&FoundTrace], answer: Option<&str>
     // More traces than failures means that the number is of another run.
     // Neither message tells the number found, which would be the answer.
     } else if failed.len() > answered {
-        let seen =
-            format!("more than {answered} have failed since the policy was created; {START_AGAIN}");
+        let seen = format!(
+            "more than {answered} have failed since the policy was last changed; {START_AGAIN}"
+        );
         report.wrong(ALL, seen);
     } else if failed.len() < answered {
         report.missing(

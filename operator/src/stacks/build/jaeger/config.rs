@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use spoor_api::stack::ManagedJaeger;
 
-use super::{GRPC_QUERY, HEALTH, HTTP_QUERY, METRICS, storage::Needs};
+use super::{GRPC_QUERY, HEALTH, HTTP_QUERY, METRICS, storage::StorageParts};
 use crate::stacks::objects::{
     otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE, OTLP_GRPC, OTLP_HTTP, any_address},
     text,
@@ -16,7 +16,7 @@ use crate::stacks::objects::{
 /// There is no batch processor: it would accept spans before they are stored and lose them when
 /// storing fails. The Collector and the services already send batches, and retry.
 #[must_use]
-pub fn yaml(jaeger: &ManagedJaeger, needs: &Needs) -> String {
+pub fn yaml(jaeger: &ManagedJaeger, storage: &StorageParts) -> String {
     let mut config = json!({
         "service": {
             "extensions": ["healthcheckv2", "jaeger_storage", "jaeger_query"],
@@ -35,7 +35,7 @@ pub fn yaml(jaeger: &ManagedJaeger, needs: &Needs) -> String {
         },
         "extensions": {
             "healthcheckv2": {"use_v2": true, "http": {"endpoint": any_address(HEALTH)}},
-            "jaeger_storage": {"backends": {"traces": needs.backend}},
+            "jaeger_storage": {"backends": {"traces": storage.backend}},
             "jaeger_query": {
                 // The Collector's configuration expands `$`, so a literal one is doubled.
                 "base_path": jaeger.base_path.as_str().replace('$', "$$"),

@@ -1,4 +1,4 @@
-//! Jaeger's storage: its part of the configuration, and what it needs in the pod.
+//! The parts of Jaeger's configuration and pod that depend on its storage.
 //!
 //! Passwords come from Secrets, as files where Jaeger reads files and as environment variables
 //! elsewhere. The configuration only refers to them.
@@ -17,16 +17,16 @@ use spoor_api::stack::{
 use crate::stacks::objects::{labels::Component, workload::read_only_mount};
 
 /// The mount path of Badger's volume.
-const BADGER: &str = "/badger";
-const CREDENTIALS: &str = "/etc/jaeger/credentials";
-const CA: &str = "/etc/jaeger/ca";
-const CERTIFICATE: &str = "/etc/jaeger/certificate";
-const USERNAME: &str = "STORAGE_USERNAME";
-const PASSWORD: &str = "STORAGE_PASSWORD";
+const BADGER_PATH: &str = "/badger";
+const CREDENTIALS_PATH: &str = "/etc/jaeger/credentials";
+const CA_PATH: &str = "/etc/jaeger/ca";
+const CERTIFICATE_PATH: &str = "/etc/jaeger/certificate";
+const USERNAME_VARIABLE: &str = "STORAGE_USERNAME";
+const PASSWORD_VARIABLE: &str = "STORAGE_PASSWORD";
 
-/// The needs of a storage in the pod and in the configuration.
+/// The parts of Jaeger's configuration and pod that depend on its storage.
 #[derive(Debug, Default)]
-pub struct Needs {
+pub struct StorageParts {
     /// The configuration of the backend.
     pub backend: Value,
     /// The credentials that Jaeger reads from its environment.
@@ -37,13 +37,13 @@ pub struct Needs {
     pub mounts: Vec<VolumeMount>,
 }
 
-/// The needs of a stack's storage.
+/// Builds the parts for a stack's storage.
 #[must_use]
-pub fn needs(stack: &Stack, storage: &Storage) -> Needs {
+pub fn parts(stack: &Stack, storage: &Storage) -> StorageParts {
     match storage {
-        Storage::Memory { max_traces } => Needs {
+        Storage::Memory { max_traces } => StorageParts {
             backend: json!({"memory": {"max_traces": max_traces}}),
-            ..Needs::default()
+            ..StorageParts::default()
         },
         Storage::Badger { retention, .. } => badger(stack, *retention),
         Storage::External { backend, .. } => match backend {
@@ -55,9 +55,9 @@ pub fn needs(stack: &Stack, storage: &Storage) -> Needs {
     }
 }
 
-fn badger(stack: &Stack, retention: Duration) -> Needs {
-    let directory = |name: &str| format!("{BADGER}/{name}");
-    Needs {
+fn badger(stack: &Stack, retention: Duration) -> StorageParts {
+    let directory = |name: &str| format!("{BADGER_PATH}/{name}");
+    StorageParts {
         backend: json!({"badger": {
             "ephemeral": false,
             "directories": {"keys": directory("keys"), "values": directory("values")},
@@ -73,38 +73,38 @@ fn badger(stack: &Stack, retention: Duration) -> Needs {
         }],
         mounts: vec![VolumeMount {
             name: "badger".to_owned(),
-            mount_path: BADGER.to_owned(),
+            mount_path: BADGER_PATH.to_owned(),
             ..VolumeMount::default()
         }],
         env: vec![],
     }
 }
 
-fn search(kind: &str, storage: &SearchCluster) -> Needs {
-    let mut needs = Needs::default();
+fn search(kind: &str, storage: &SearchCluster) -> StorageParts {
+    let mut parts = StorageParts::default();
     let mut backend = json!({"server_urls": literals(&storage.urls)});
     if let Some(prefix) = &storage.index_prefix {
         backend["indices"] = json!({"index_prefix": literal(prefix)});
     }
     if let Some(credentials) = &storage.credentials {
-        let username = needs.variable(USERNAME, credentials, "username");
-        needs.secret("credentials", credentials, CREDENTIALS, &["password"]);
+        let username = parts.add_variable(USERNAME_VARIABLE, credentials, "username");
+        parts.mount_secret("credentials", credentials, CREDENTIALS_PATH, &["password"]);
         backend["auth"] = json!({"basic": {
             "username": username,
             // A file, so that a password can be rotated without a restart.
-            "password_file": format!("{CREDENTIALS}/password"),
+            "password_file": format!("{CREDENTIALS_PATH}/password"),
             "reload_interval": "10s",
         }});
     }
     if let Some(tls) = &storage.tls {
-        backend["tls"] = needs.tls(tls);
+        backend["tls"] = parts.add_tls(tls);
     }
-    needs.backend = json!({kind: backend});
-    needs
+    parts.backend = json!({kind: backend});
+    parts
 }
 
-fn cassandra(storage: &Cassandra) -> Needs {
-    let mut needs = Needs::default();
+fn cassandra(storage: &Cassandra) -> StorageParts {
+    let mut parts = StorageParts::default();
     let mut connection = json!({
         "servers": literals(&storage.hosts),
         "local_dc": literal(&storage.datacenter),
@@ -112,12 +112,12 @@ fn cassandra(storage: &Cassandra) -> Needs {
         "tls": {"insecure": true},
     });
     if let Some(credentials) = &storage.credentials {
-        connection["auth"] = needs.login(credentials);
+        connection["auth"] = parts.basic_auth(credentials);
     }
     if let Some(tls) = &storage.tls {
-        connection["tls"] = needs.tls(tls);
+        connection["tls"] = parts.add_tls(tls);
     }
-    needs.backend = json!({"cassandra": {
+    parts.backend = json!({"cassandra": {
         "schema": {
             "keyspace": literal(&storage.keyspace),
             "datacenter": literal(&storage.datacenter),
@@ -125,45 +125,45 @@ fn cassandra(storage: &Cassandra) -> Needs {
         },
         "connection": connection,
     }});
-    needs
+    parts
 }
 
-fn clickhouse(storage: &ClickHouse) -> Needs {
-    let mut needs = Needs::default();
+fn clickhouse(storage: &ClickHouse) -> StorageParts {
+    let mut parts = StorageParts::default();
     let mut backend = json!({
         "addresses": literals(&storage.addresses),
         "database": literal(&storage.database),
         "create_schema": true,
     });
     if let Some(credentials) = &storage.credentials {
-        backend["auth"] = needs.login(credentials);
+        backend["auth"] = parts.basic_auth(credentials);
     }
     if let Some(tls) = &storage.tls {
-        backend["tls"] = needs.tls(tls);
+        backend["tls"] = parts.add_tls(tls);
     }
-    needs.backend = json!({"clickhouse": backend});
-    needs
+    parts.backend = json!({"clickhouse": backend});
+    parts
 }
 
-impl Needs {
-    fn login(&mut self, credentials: &ObjectName) -> Value {
+impl StorageParts {
+    fn basic_auth(&mut self, credentials: &ObjectName) -> Value {
         json!({"basic": {
-            "username": self.variable(USERNAME, credentials, "username"),
-            "password": self.variable(PASSWORD, credentials, "password"),
+            "username": self.add_variable(USERNAME_VARIABLE, credentials, "username"),
+            "password": self.add_variable(PASSWORD_VARIABLE, credentials, "password"),
         }})
     }
 
-    fn tls(&mut self, tls: &Tls) -> Value {
+    fn add_tls(&mut self, tls: &Tls) -> Value {
         let mut fields = json!({});
         if let Some(secret) = &tls.ca {
-            self.secret("ca", secret, CA, &["ca.crt"]);
-            fields["ca_file"] = json!(format!("{CA}/ca.crt"));
+            self.mount_secret("ca", secret, CA_PATH, &["ca.crt"]);
+            fields["ca_file"] = json!(format!("{CA_PATH}/ca.crt"));
         }
         if let Some(secret) = &tls.certificate {
             let keys = ["tls.crt", "tls.key"];
-            self.secret("certificate", secret, CERTIFICATE, &keys);
-            fields["cert_file"] = json!(format!("{CERTIFICATE}/tls.crt"));
-            fields["key_file"] = json!(format!("{CERTIFICATE}/tls.key"));
+            self.mount_secret("certificate", secret, CERTIFICATE_PATH, &keys);
+            fields["cert_file"] = json!(format!("{CERTIFICATE_PATH}/tls.crt"));
+            fields["key_file"] = json!(format!("{CERTIFICATE_PATH}/tls.key"));
             // Certificates are renewed in place, and Jaeger should not need a restart for it.
             fields["reload_interval"] = json!("1m");
         }
@@ -173,10 +173,10 @@ impl Needs {
         fields
     }
 
-    /// Adds an environment variable from a Secret. Returns a reference to it that is read as text:
-    /// a reference alone would be read as YAML, which turns a numeric password into a number; next
-    /// to another reference, though empty, it stays text.
-    fn variable(&mut self, variable: &str, secret: &ObjectName, key: &str) -> String {
+    /// Adds an environment variable from a Secret. Returns a reference to it whose value is read as
+    /// text: the value of a single reference would be parsed as YAML, which turns a numeric
+    /// password into a number. A second reference, to an empty value, prevents that.
+    fn add_variable(&mut self, variable: &str, secret: &ObjectName, key: &str) -> String {
         self.env.push(EnvVar {
             name: variable.to_owned(),
             value_from: Some(EnvVarSource {
@@ -192,7 +192,7 @@ impl Needs {
         format!("${{env:{variable}}}${{env:STORAGE_NOTHING:-}}")
     }
 
-    fn secret(&mut self, volume: &str, secret: &ObjectName, path: &str, keys: &[&str]) {
+    fn mount_secret(&mut self, volume: &str, secret: &ObjectName, path: &str, keys: &[&str]) {
         let items = keys.iter().map(|key| KeyToPath {
             key: (*key).to_owned(),
             path: (*key).to_owned(),
@@ -203,7 +203,7 @@ impl Needs {
             secret: Some(SecretVolumeSource {
                 secret_name: Some(secret.to_string()),
                 items: Some(items.collect()),
-                // Readable for the pod's group, which `fsGroup` sets, and for nobody else.
+                // Readable for the pod's group, which `fsGroup` sets, and for no other user.
                 default_mode: Some(0o440),
                 ..SecretVolumeSource::default()
             }),

@@ -18,7 +18,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(NOW + seconds).unwrap()
 }
 
-/// An action of a user on a stack.
+/// A step of the simulation.
 #[derive(Clone, Debug)]
 enum Act {
     Rules(u8),
@@ -43,10 +43,11 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// The cluster, and what is wanted of it.
+/// The simulated cluster and its desired state.
 struct World {
     now: i64,
-    wish: (u8, u8, u8),
+    /// The rules, the image and the number of replicas.
+    spec: (u8, u8, u8),
     wanted: CollectorObjects,
     exporter: ExporterHealth,
     gather: Option<FakeTier>,
@@ -54,9 +55,9 @@ struct World {
 }
 
 impl World {
-    fn wish(&mut self, change: impl Fn(&mut (u8, u8, u8))) {
-        change(&mut self.wish);
-        let (rules, image, replicas) = self.wish;
+    fn edit(&mut self, change: impl Fn(&mut (u8, u8, u8))) {
+        change(&mut self.spec);
+        let (rules, image, replicas) = self.spec;
         self.wanted = objects(rules, image, replicas);
     }
 
@@ -126,22 +127,22 @@ proptest! {
     fn tiers_never_change_at_once_and_converge(acts in proptest::collection::vec(act(), 0..12)) {
         let mut world = World {
             now: 0,
-            wish: (0, 0, 1),
+            spec: (0, 0, 1),
             wanted: objects(0, 0, 1),
             exporter: ExporterHealth::Working,
             gather: None,
             decide: None,
         };
-        // The first time there is nothing to lose.
+        // The first rollout needs no order, since there are no traces to lose.
         for _ in 0..60 {
             world.step()?;
         }
         prop_assert!(world.is_done());
         for act in acts {
             match act {
-                Act::Rules(rules) => world.wish(|wish| wish.0 = rules),
-                Act::Image(image) => world.wish(|wish| wish.1 = image),
-                Act::Replicas(replicas) => world.wish(|wish| wish.2 = replicas),
+                Act::Rules(rules) => world.edit(|spec| spec.0 = rules),
+                Act::Image(image) => world.edit(|spec| spec.1 = image),
+                Act::Replicas(replicas) => world.edit(|spec| spec.2 = replicas),
                 Act::ExporterHealth(exporter) => world.exporter = exporter,
                 Act::Wait(seconds) => for _ in 0..seconds {
                     world.step()?;
@@ -161,7 +162,7 @@ proptest! {
     }
 }
 
-/// A tier whose rollout is complete for an hour.
+/// A tier whose rollout was complete an hour ago.
 fn settled(tier: &Tier) -> FakeTier {
     let mut fake = FakeTier::new(&tier.workload, -3600, 8);
     for second in -3599..-3500 {
@@ -208,7 +209,7 @@ fn new_rules_leave_gathering_pods_alone() {
             gather: true,
             decide: true,
             waiting: None,
-            again_in: None
+            replan_in: None
         }
     );
 }
@@ -222,7 +223,7 @@ fn only_new_rules_wait_for_the_exporter() {
         (rules.decide, rules.waiting),
         (false, Some(RolloutWait::ExporterFails))
     );
-    assert!(rules.again_in.is_some());
+    assert!(rules.replan_in.is_some());
     let image = planned(&gather, &decide, ExporterHealth::Failing, &objects(2, 1, 1));
     assert!(image.decide && !image.gather, "{image:?}");
 }
@@ -242,7 +243,10 @@ fn new_rules_wait_for_gathering_pods_to_settle() {
         (plan.decide, plan.waiting),
         (false, Some(RolloutWait::GatherSettles))
     );
-    assert_eq!(plan.again_in, Some(old.settle - Duration::from_secs(10)));
+    assert_eq!(
+        plan.replan_in,
+        Some(old.settle_delay - Duration::from_secs(10))
+    );
     gather.pods[0].ends = Some(20);
     let plan = planned(
         &gather,
@@ -287,7 +291,7 @@ fn failed_deciding_pod_is_followed_at_once() {
     };
     let starting = plan_with(false);
     assert_eq!(starting.waiting, Some(RolloutWait::DecideStarts));
-    assert_eq!(starting.again_in, Some(Duration::from_secs(55)));
+    assert_eq!(starting.replan_in, Some(Duration::from_secs(55)));
     let failed = plan_with(true);
     assert!(failed.decide, "{failed:?}");
 }
@@ -322,7 +326,7 @@ fn reports_rules_once_the_old_ones_are_gone() {
     assert_eq!(in_force(&decide), Some(expected));
     decide.pods.push(FakePod {
         revision: "old".to_owned(),
-        came: 0,
+        created: 0,
         ready: Some(0),
         ends: Some(5),
     });

@@ -21,14 +21,14 @@ async fn installs_upgrades_and_uninstalls() {
     lab.install(&[TRACING.to_owned()]).await;
     let test = helm(&["test", RELEASE, "--namespace", lab.namespace]).await;
     assert!(test.contains("Succeeded"), "{test}");
-    lab.say("helm test passed");
+    lab.log("helm test passed");
 
     let since = SystemTime::now();
     upgrade_changes_what_it_should(&lab).await;
     let own = jaeger::started(&lab, "spoor-operator", since, 1).await;
     assert!(!own.is_empty(), "no traces of the operator's own work");
     uninstall_leaves_only_definitions(&lab).await;
-    lab.say("uninstalled: nothing is left but definitions, and what people wrote");
+    lab.log("uninstalled: nothing is left but definitions, and what people wrote");
 }
 
 async fn upgrade_changes_what_it_should(lab: &Lab) {
@@ -49,11 +49,11 @@ async fn upgrade_changes_what_it_should(lab: &Lab) {
 
     let value = "applications.ab.serviceA.replicas=3".to_owned();
     lab.release("upgrade", &[value, TRACING.to_owned()]).await;
-    lab.settled().await;
+    lab.wait_until_settled().await;
     policies::wait_for(lab, "service-a", "Converged", "True").await;
 
     let table = kubectl(&["get", "samplingpolicies", "--namespace", lab.namespace]).await;
-    lab.say(format_args!("after the upgrade:\n{table}"));
+    lab.log(format_args!("after the upgrade:\n{table}"));
     assert!(table.contains("1%") && table.contains("3/3"), "{table}");
     let after = uids(lab).await;
     assert_eq!(after.len(), before.len() + 1, "{after:?}");

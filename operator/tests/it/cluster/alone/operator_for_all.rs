@@ -25,7 +25,7 @@ async fn operator_for_all_is_refused_by_name() {
     };
     policies::apply_sample(&lab, "service-a-1-percent.yaml").await;
     policies::wait_for(&lab, "service-a", "Converged", "True").await;
-    stack::settled(&lab).await;
+    stack::wait_until_settled(&lab).await;
     let before = written(&lab).await;
     let nothing_else = ["stack.enabled=false", "applications.ab.enabled=false"].map(str::to_owned);
     let second = Second::install(&lab, OTHER, &nothing_else).await;
@@ -50,7 +50,7 @@ async fn operator_for_all_is_refused_by_name() {
     for role in ["stacks", "policies"] {
         second.logs(role, "leaving its objects alone", &both).await;
     }
-    lab.say("conditions, events and logs name both operators");
+    lab.log("conditions, events and logs name both operators");
 
     let noted = refused_at(&lab).await;
     eventually("refused once more", RENEWED_WITHIN, || async {
@@ -63,7 +63,7 @@ async fn operator_for_all_is_refused_by_name() {
     assert_eq!(ready, "", "an operator that serves no namespace is Ready");
     policies::patch(&lab, "service-a", &json!({"head": {"probability": "10%"}})).await;
     policies::wait_for(&lab, "service-a", "Converged", "True").await;
-    lab.say("nothing was rewritten, and the first operator goes on");
+    lab.log("nothing was rewritten, and the first operator continues");
 }
 
 /// The note of an event with this reason in the first release's namespace, once there is one.

@@ -1,4 +1,4 @@
-//! A tier in a cluster of the tests' own, with as much of the Deployment controller as matters.
+//! A simulated tier, with the parts of the Deployment controller that a rollout depends on.
 
 use k8s_openapi::{
     api::{
@@ -10,16 +10,16 @@ use k8s_openapi::{
 
 use super::*;
 
-/// A pod in the cluster of the tests.
+/// A simulated pod. Times are in seconds.
 #[derive(Clone, Debug)]
 pub(super) struct FakePod {
     pub(super) revision: String,
-    pub(super) came: i64,
+    pub(super) created: i64,
     pub(super) ready: Option<i64>,
     pub(super) ends: Option<i64>,
 }
 
-/// A Deployment in the cluster of the tests, with as much of its controller as matters.
+/// A simulated Deployment and its controller.
 #[derive(Clone, Debug)]
 pub(super) struct FakeTier {
     pub(super) applied: Deployment,
@@ -48,22 +48,22 @@ impl FakeTier {
         usize::try_from(self.applied.spec.as_ref().unwrap().replicas.unwrap()).unwrap()
     }
 
-    /// A second of the controller's work: new pods come, become ready, take an old one's place.
+    /// Simulates one second of the controller: creates a new pod, marks pods ready, ends old ones.
     pub(super) fn tick(&mut self, now: i64) {
         self.pods.retain(|pod| pod.ends.is_none_or(|end| end > now));
         let (revision, replicas, start) = (self.revision(), self.replicas(), self.takes_to_start);
         for pod in &mut self.pods {
-            if pod.ready.is_none() && pod.ends.is_none() && now >= pod.came + start {
+            if pod.ready.is_none() && pod.ends.is_none() && now >= pod.created + start {
                 pod.ready = Some(now);
             }
         }
         let is_new = |pod: &FakePod| pod.revision == revision && pod.ends.is_none();
         let new = self.pods.iter().filter(|pod| is_new(pod)).count();
-        let there = self.pods.iter().filter(|pod| pod.ends.is_none()).count();
-        if new < replicas && there <= replicas {
+        let staying = self.pods.iter().filter(|pod| pod.ends.is_none()).count();
+        if new < replicas && staying <= replicas {
             self.pods.push(FakePod {
                 revision: revision.clone(),
-                came: now,
+                created: now,
                 ready: None,
                 ends: None,
             });
@@ -112,7 +112,7 @@ impl FakePod {
         let time = |seconds| Some(Time(at(seconds)));
         Pod {
             metadata: ObjectMeta {
-                creation_timestamp: time(self.came),
+                creation_timestamp: time(self.created),
                 deletion_timestamp: self.ends.and_then(time),
                 ..ObjectMeta::default()
             },
@@ -125,7 +125,7 @@ impl FakePod {
                         "False"
                     }
                     .to_owned(),
-                    last_transition_time: time(self.ready.unwrap_or(self.came)),
+                    last_transition_time: time(self.ready.unwrap_or(self.created)),
                     ..PodCondition::default()
                 }]),
                 ..PodStatus::default()
