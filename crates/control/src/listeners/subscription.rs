@@ -141,9 +141,7 @@ impl Subscription {
             Ok(Err(status)) => return Err(status),
             Err(_) => {
                 self.control.count_refused_stream("NoHello");
-                return Err(Status::deadline_exceeded(
-                    "no hello received in time; send it first",
-                ));
+                return Err(Status::deadline_exceeded("no hello in time; send it first"));
             }
         };
         let caller = self.caller(&hello)?;
