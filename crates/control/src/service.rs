@@ -33,7 +33,7 @@ const MAX_OPERATIONS_SEEN: usize = 4_096;
 pub(crate) struct Service {
     key: ServiceKey,
     outgoing: watch::Sender<Outgoing>,
-    is_reshare_due: AtomicBool,
+    is_rebalance_due: AtomicBool,
     state: Mutex<ServiceState>,
 }
 
@@ -87,7 +87,7 @@ impl Service {
         Self {
             key,
             outgoing: watch::Sender::new(outgoing),
-            is_reshare_due: AtomicBool::new(false),
+            is_rebalance_due: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -150,12 +150,12 @@ impl Service {
     }
 
     /// Claims the next division of the rate limit. Returns false if it is claimed already.
-    pub(crate) fn begin_reshare(&self) -> bool {
-        !self.is_reshare_due.swap(true, Ordering::AcqRel)
+    pub(crate) fn begin_rebalance(&self) -> bool {
+        !self.is_rebalance_due.swap(true, Ordering::AcqRel)
     }
 
-    pub(crate) fn end_reshare(&self) {
-        self.is_reshare_due.store(false, Ordering::Release);
+    pub(crate) fn end_rebalance(&self) {
+        self.is_rebalance_due.store(false, Ordering::Release);
     }
 
     /// Every instance that is expected or connected, by ID.

@@ -66,7 +66,7 @@ impl Session {
         // Before the process is inserted, which may fail: dropping the session decrements it.
         control.metrics().subscribers.inc();
         let held = session.insert_process(hello)?;
-        control.schedule_reshare(&session.service);
+        control.schedule_rebalance(&session.service);
         control.notify_change();
         Ok((session, held))
     }
@@ -114,7 +114,7 @@ impl Session {
         match handled? {
             Ok(()) => {
                 // Polling clients send nothing when they stop, so their number is checked here.
-                self.control.schedule_reshare(&self.service);
+                self.control.schedule_rebalance(&self.service);
                 self.control.lend(&self.service);
                 self.control.notify_change();
             }
@@ -320,7 +320,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.control.metrics().subscribers.dec();
         self.disconnect();
-        self.control.schedule_reshare(&self.service);
+        self.control.schedule_rebalance(&self.service);
         self.control.notify_change();
     }
 }

@@ -97,11 +97,11 @@ fn head_programmed(evidence: Option<&Evidence>) -> ConditionUpdate {
         return ConditionUpdate::new(
             ConditionStatus::True,
             "Programmed",
-            "its head strategy is published",
+            "the head strategy is published",
         );
     }
     let message = format!(
-        "Jaeger's remote sampling cannot express a rate limit for one operation, so polling clients of {} do not apply it",
+        "Jaeger's remote sampling cannot express a rate limit for one operation, so polling clients of {} do not apply the policy",
         partly.join(", ")
     );
     ConditionUpdate::new(ConditionStatus::False, "PartlyExpressible", message)
@@ -133,13 +133,16 @@ pub(crate) fn converged(
 /// The condition of the clients alone: every expected instance has acknowledged the policy.
 fn clients_converged(clients: &ClientCounts) -> ConditionUpdate {
     let applied = match clients.expected {
-        1 => format!("{} of 1 instance applies it", clients.current),
-        expected => format!("{} of {expected} instances apply it", clients.current),
+        1 => format!("{} of 1 instance applies the policy", clients.current),
+        expected => format!(
+            "{} of {expected} instances apply the policy",
+            clients.current
+        ),
     };
     let list = |reason| names(&clients.not_current, |it| *it == reason);
     // A condition has one reason, so the most severe problem comes first.
     let (status, reason, message) = if clients.expected == 0 {
-        let none = "there is no instance to apply it".to_owned();
+        let none = "no instance exists to apply the policy".to_owned();
         (ConditionStatus::Unknown, "NoInstances", none)
     } else if clients.refused > 0 {
         let is_refused = |it: &NotCurrentReason| matches!(it, NotCurrentReason::Refused(_));

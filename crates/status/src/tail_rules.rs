@@ -29,11 +29,11 @@ impl TailRules {
 
     pub(crate) fn programmed(&self) -> ConditionUpdate {
         let (reason, message) = match self {
-            Self::InForce => ("Programmed", "its tail rules are in force".to_owned()),
+            Self::InForce => ("Programmed", "the tail rules are in force".to_owned()),
             Self::RollingOut(stack) => (
                 "RollingOut",
                 format!(
-                    "the Collector of TracingStack {stack:?} does not apply its tail rules yet"
+                    "the Collector of TracingStack {stack:?} does not apply the tail rules yet"
                 ),
             ),
             Self::RouteIsDirect(stack) => (

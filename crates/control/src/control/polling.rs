@@ -33,7 +33,7 @@ impl Control {
         if let Some(source) = source {
             self.0.pollers.record(&key, source, now);
             if let Some(service) = &known {
-                self.schedule_reshare(service);
+                self.schedule_rebalance(service);
             }
             self.notify_change();
         }

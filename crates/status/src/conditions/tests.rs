@@ -55,14 +55,14 @@ fn clients(expected: usize, current: usize, reasons: &[NotCurrentReason]) -> Cli
 }
 
 #[rstest]
-#[case(clients(3, 3, &[]), "True Converged: 3 of 3 instances apply it")]
-#[case(clients(3, 2, &[NotCurrentReason::Pending]), "False Pending: 2 of 3 instances apply it; waiting for service-a one")]
-#[case(clients(3, 2, &[NotCurrentReason::Silent]), "Unknown Silent: 2 of 3 instances apply it; silent: service-a one")]
-#[case(clients(2, 1, &[NotCurrentReason::NeverAsked]), "Unknown NeverAsked: 1 of 2 instances apply it; never asked: service-a one")]
-#[case(clients(2, 0, &[NotCurrentReason::Silent, NotCurrentReason::NeverAsked]), "Unknown Silent: 0 of 2 instances apply it; silent: service-a one; never asked: service-a one")]
-#[case(clients(1, 0, &[NotCurrentReason::Polling]), "Unknown Polling: 0 of 1 instance applies it; only polling: service-a one (Jaeger's protocol has no acknowledgements and does not identify processes; they are counted by address, user agent, connection and interval)")]
+#[case(clients(3, 3, &[]), "True Converged: 3 of 3 instances apply the policy")]
+#[case(clients(3, 2, &[NotCurrentReason::Pending]), "False Pending: 2 of 3 instances apply the policy; waiting for service-a one")]
+#[case(clients(3, 2, &[NotCurrentReason::Silent]), "Unknown Silent: 2 of 3 instances apply the policy; silent: service-a one")]
+#[case(clients(2, 1, &[NotCurrentReason::NeverAsked]), "Unknown NeverAsked: 1 of 2 instances apply the policy; never asked: service-a one")]
+#[case(clients(2, 0, &[NotCurrentReason::Silent, NotCurrentReason::NeverAsked]), "Unknown Silent: 0 of 2 instances apply the policy; silent: service-a one; never asked: service-a one")]
+#[case(clients(1, 0, &[NotCurrentReason::Polling]), "Unknown Polling: 0 of 1 instance applies the policy; only polling: service-a one (Jaeger's protocol has no acknowledgements and does not identify processes; they are counted by address, user agent, connection and interval)")]
 #[case(clients(1, 0, &[NotCurrentReason::Refused("no phase".into())]), "False Refused: refused by service-a one (no phase)")]
-#[case(clients(0, 0, &[]), "Unknown NoInstances: there is no instance to apply it")]
+#[case(clients(0, 0, &[]), "Unknown NoInstances: no instance exists to apply the policy")]
 fn converged_only_when_all_acknowledged(#[case] clients: ClientCounts, #[case] expected: &str) {
     let outcome = outcome(Acceptance::Accepted, &[HEAD]);
     let converged = converged(
@@ -90,12 +90,12 @@ fn tail_rules_depend_on_the_collector() {
     let programmed = programmed(&outcome, None, &TailRules::InForce);
     assert_eq!(
         formatted(&programmed),
-        "True Programmed: its tail rules are in force"
+        "True Programmed: the tail rules are in force"
     );
     let converged = converged(&outcome, None, &TailRules::InForce);
     assert_eq!(
         formatted(&converged),
-        "True Converged: its tail rules are in force"
+        "True Converged: the tail rules are in force"
     );
 }
 
@@ -112,7 +112,7 @@ fn worse_of_head_and_tail_counts() {
     assert!(
         verdict
             .message
-            .starts_with("3 of 3 instances apply it; the Collector of")
+            .starts_with("3 of 3 instances apply the policy; the Collector of")
     );
     let silent = evidence(clients(3, 2, &[NotCurrentReason::Silent]));
     let verdict = converged(&outcome, Some(&silent), &TailRules::InForce);
@@ -125,7 +125,7 @@ fn policy_without_tail_rules_needs_no_stack() {
     let programmed = programmed(&outcome, None, &TailRules::NoTracingStack);
     assert_eq!(
         formatted(&programmed),
-        "True Programmed: its head strategy is published"
+        "True Programmed: the head strategy is published"
     );
 }
 

@@ -84,7 +84,7 @@ fn policy_for_a_misspelled_service() {
         (converged.status, converged.message.as_str()),
         (
             ConditionStatus::Unknown,
-            "there is no instance to apply it; no ready instance of servce-a is known; did you mean service-a?"
+            "no instance exists to apply the policy; no ready instance of servce-a is known; did you mean service-a?"
         )
     );
 }
