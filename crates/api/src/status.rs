@@ -95,7 +95,7 @@ impl Condition {
     pub const PROGRAMMED: &str = "Programmed";
     /// Every expected instance applies the policy.
     pub const CONVERGED: &str = "Converged";
-    /// A stack receives spans and answers queries.
+    /// A stack receives spans and serves queries.
     pub const AVAILABLE: &str = "Available";
     /// A stack is being changed to its desired state.
     pub const PROGRESSING: &str = "Progressing";

@@ -64,14 +64,14 @@ impl Spans {
     async fn wait_for(&self, matches: impl Fn(&SpanData) -> bool, count: usize) -> Vec<SpanData> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            let found = self.matching(&matches);
-            if found.len() >= count {
-                return found;
+            let spans = self.matching(&matches);
+            if spans.len() >= count {
+                return spans;
             }
             assert!(
                 Instant::now() < deadline,
-                "{} of {count} spans: {found:#?}",
-                found.len()
+                "{} of {count} spans: {spans:#?}",
+                spans.len()
             );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -86,10 +86,10 @@ impl Spans {
 /// The only span of this name and kind.
 #[must_use]
 pub fn only_span<'a>(spans: &'a [SpanData], name: &str, kind: &SpanKind) -> &'a SpanData {
-    let found: Vec<_> = spans
+    let matching: Vec<_> = spans
         .iter()
         .filter(|span| span.name == name && span.span_kind == *kind)
         .collect();
-    assert_eq!(found.len(), 1, "{name} {kind:?} among {spans:#?}");
-    found[0]
+    assert_eq!(matching.len(), 1, "{name} {kind:?} among {spans:#?}");
+    matching[0]
 }

@@ -31,13 +31,17 @@ fn parts<'a>(schema: &'a Value, at: &str, parts: &mut Vec<(String, &'a Value)>) 
 fn all_parts() -> Vec<(String, Value)> {
     let mut all = vec![];
     for definition in crd::all() {
-        let mut found = vec![];
+        let mut of_definition = vec![];
         parts(
             schema(&definition),
             definition["spec"]["names"]["kind"].as_str().unwrap(),
-            &mut found,
+            &mut of_definition,
         );
-        all.extend(found.into_iter().map(|(at, part)| (at, part.clone())));
+        all.extend(
+            of_definition
+                .into_iter()
+                .map(|(at, part)| (at, part.clone())),
+        );
     }
     all
 }
@@ -65,11 +69,11 @@ fn files_match_the_types() {
             assert!(text.contains(COMMAND));
             expected.insert(file);
         }
-        let found: BTreeSet<String> = fs::read_dir(root.join(folder))
+        let files: BTreeSet<String> = fs::read_dir(root.join(folder))
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
-        assert_eq!(found, expected, "{folder}");
+        assert_eq!(files, expected, "{folder}");
     }
 }
 

@@ -141,24 +141,24 @@ proptest! {
             for operation in QUERIED_OPERATIONS {
                 for seconds in 0..12 {
                     let time = NOW + seconds.seconds();
-                    let found = plan.at(time).unwrap().strategy(operation);
+                    let resolved = plan.at(time).unwrap().strategy(operation);
                     let head = winner(&policies, time, service, operation, |p| p.head().is_some());
                     let expected = head.map(|policy| &policy.key().name);
                     // The last phase of a truncated plan also covers later phases.
                     if plan.phases().len() < 8 {
-                        prop_assert_eq!(found.map(|assigned| &assigned.policy), expected);
+                        prop_assert_eq!(resolved.map(|assigned| &assigned.policy), expected);
                     }
                 }
-                let found = resolution.tail.policy("default", service, operation);
+                let resolved = resolution.tail.policy("default", service, operation);
                 let tail = winner(&policies, NOW, service, operation, |p| p.tail().is_some());
-                prop_assert_eq!(found.map(|(name, _)| name), tail.map(|policy| &policy.key().name));
+                prop_assert_eq!(resolved.map(|(name, _)| name), tail.map(|policy| &policy.key().name));
                 let namespace = Namespace::default();
                 let first = resolution.tail.places(&namespace).find(|(place, ..)| match place {
                     TailPlace::Operation(of, name) => of.as_str() == service && name.as_str() == operation,
                     TailPlace::Service(of) => of.as_str() == service,
                     TailPlace::Namespace => true,
                 });
-                prop_assert_eq!(first.map(|(_, name, policy)| (name, policy)), found);
+                prop_assert_eq!(first.map(|(_, name, policy)| (name, policy)), resolved);
             }
         }
     }
@@ -215,12 +215,12 @@ proptest! {
                 match &place.setting {
                     Setting::Head(strategy) => {
                         let plan = table(&resolution, service);
-                        let found = plan.at(NOW).unwrap().strategy(operation).unwrap();
-                        prop_assert_eq!((&found.policy, &found.strategy), (own, strategy));
+                        let resolved = plan.at(NOW).unwrap().strategy(operation).unwrap();
+                        prop_assert_eq!((&resolved.policy, &resolved.strategy), (own, strategy));
                     }
                     Setting::Tail { .. } => {
-                        let found = resolution.tail.policy("default", service, operation);
-                        prop_assert_eq!(found.unwrap().0, own);
+                        let resolved = resolution.tail.policy("default", service, operation);
+                        prop_assert_eq!(resolved.unwrap().0, own);
                     }
                 }
             }

@@ -8,8 +8,8 @@ use spoor_policy::{
     statistics::{Interval, Judge, Verdict, interval, judge, p_value},
 };
 
-fn close(found: f64, reference: f64) -> bool {
-    (found - reference).abs() <= 1e-9 * reference.abs().max(f64::MIN_POSITIVE)
+fn close(computed: f64, reference: f64) -> bool {
+    (computed - reference).abs() <= 1e-9 * reference.abs().max(f64::MIN_POSITIVE)
 }
 
 #[rstest]
@@ -38,8 +38,11 @@ fn p_values(
     #[case] probability: Probability,
     #[case] reference: f64,
 ) {
-    let found = p_value(successes, trials, probability);
-    assert!(close(found, reference), "{found:e} is not {reference:e}");
+    let computed = p_value(successes, trials, probability);
+    assert!(
+        close(computed, reference),
+        "{computed:e} is not {reference:e}"
+    );
 }
 
 #[rstest]
@@ -60,10 +63,10 @@ fn intervals(
     #[case] lower: f64,
     #[case] upper: f64,
 ) {
-    let found = interval(successes, trials, confidence);
+    let computed = interval(successes, trials, confidence);
     assert!(
-        close(found.lower, lower) && close(found.upper, upper),
-        "{found:?}"
+        close(computed.lower, lower) && close(computed.upper, upper),
+        "{computed:?}"
     );
 }
 
@@ -74,14 +77,14 @@ fn intervals(
 fn approximation_continues_the_exact_result(#[case] trials: u64, #[case] off: u64) {
     let half: Probability = "50%".parse().unwrap();
     let sigmas = off as f64 / (trials as f64 / 4.0).sqrt();
-    let found = p_value(trials / 2 + off, trials, half);
+    let computed = p_value(trials / 2 + off, trials, half);
     // Normal, two-sided, at 1.5813 and 1.5809 standard deviations.
     let expected = if trials < 4_000_000_000 {
         0.113_803
     } else {
         0.113_896
     };
-    assert!((found - expected).abs() < 2e-4, "{sigmas}: {found}");
+    assert!((computed - expected).abs() < 2e-4, "{sigmas}: {computed}");
     let Interval { lower, upper } = interval(trials / 2, trials, 0.999);
     let width = (upper - lower) * (trials as f64).sqrt();
     assert!((width - 3.290_527).abs() < 1e-3, "{width}");
@@ -166,9 +169,9 @@ proptest! {
     ) {
         let successes = (trials as f64 * seen) as u64;
         let probability = Probability::from_millionths(millionths).unwrap();
-        let found = p_value(successes, trials, probability);
+        let computed = p_value(successes, trials, probability);
         let expected = p_value_by_definition(successes, trials, probability.as_f64());
-        prop_assert!((found - expected).abs() < 1e-9 * expected, "{found:e} {expected:e}");
+        prop_assert!((computed - expected).abs() < 1e-9 * expected, "{computed:e} {expected:e}");
     }
 
     #[test]

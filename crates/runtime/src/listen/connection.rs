@@ -145,7 +145,7 @@ async fn serve_requests<S>(
             if is_ending {
                 return;
             }
-            // Graceful, so that a request which arrives at this moment is still answered.
+            // Graceful, so that a request that arrives at this moment still gets its response.
             connection.as_mut().graceful_shutdown();
             is_ending = true;
             continue;

@@ -145,12 +145,12 @@ impl Registry {
             .collect();
         waiting.sort_by_key(|(_, waiting)| (waiting.has_responded, waiting.since));
         // An eighth at most, so that a small listener keeps most of its idle clients.
-        let some = MAX_EVICTED_AT_ONCE.min(waiting.len().div_ceil(8));
+        let count = MAX_EVICTED_AT_ONCE.min(waiting.len().div_ceil(8));
         waiting
             .iter()
-            .take(some)
+            .take(count)
             .for_each(|(entry, _)| entry.activity.close());
-        some
+        count
     }
 
     /// Closes connections if too many have sent a part of a head, beginning with those that have

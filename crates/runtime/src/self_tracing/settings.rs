@@ -111,8 +111,8 @@ mod tests {
     fn read(variables: &[(&str, &str)]) -> Result<SelfTracingSettings, InvalidSettings> {
         let mut reader = SettingsReader::default();
         let settings = SelfTracingSettings::read("spoor", &mut reader, |name| {
-            let found = variables.iter().find(|(variable, _)| *variable == name);
-            found.map(|(_, value)| (*value).to_owned())
+            let pair = variables.iter().find(|(variable, _)| *variable == name);
+            pair.map(|(_, value)| (*value).to_owned())
         });
         reader.finish(settings)
     }

@@ -31,21 +31,21 @@ pub enum Protocol {
 pub fn exports_traces(environment: &mut Environment<'_>) -> bool {
     const EXPORTER: &[&str] = &["OTEL_TRACES_EXPORTER"];
     let choices = [("otlp", true), ("none", false)];
-    let found = environment.first(EXPORTER);
-    let exports = environment.choice(found, &choices, "must be \"otlp\" or \"none\"");
+    let setting = environment.first(EXPORTER);
+    let exports = environment.choice(setting, &choices, "must be \"otlp\" or \"none\"");
     exports.unwrap_or(true)
 }
 
 /// Reads [`PROTOCOLS`]. Defaults to gRPC.
 pub fn protocol(environment: &mut Environment<'_>) -> Protocol {
-    let found = environment.first(&PROTOCOLS);
+    let setting = environment.first(&PROTOCOLS);
     let choices = [
         ("grpc", Protocol::Grpc),
         ("http/protobuf", Protocol::HttpProtobuf),
     ];
     let expected = "must be \"grpc\" or \"http/protobuf\"";
     environment
-        .choice(found, &choices, expected)
+        .choice(setting, &choices, expected)
         .unwrap_or_default()
 }
 

@@ -49,8 +49,8 @@ async fn receiver() -> (SocketAddr, mpsc::Receiver<ExportTraceServiceRequest>) {
 fn start(variables: &[(&str, &str)]) -> SelfTracing {
     let mut reader = SettingsReader::default();
     let settings = SelfTracingSettings::read("spoor-operator", &mut reader, |name| {
-        let found = variables.iter().find(|(variable, _)| *variable == name);
-        found.map(|(_, value)| (*value).to_owned())
+        let pair = variables.iter().find(|(variable, _)| *variable == name);
+        pair.map(|(_, value)| (*value).to_owned())
     });
     let settings = reader.finish(settings).unwrap();
     SelfTracing::start(&settings, "stacks-0").unwrap().unwrap()
