@@ -39,19 +39,10 @@ impl AllowedHosts {
         is("localhost")
             || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
             // RFC 6761: names below `localhost` resolve to loopback everywhere.
-            || is_under_localhost(name)
+            || name.to_ascii_lowercase().ends_with(".localhost")
             || CONTAINER_HOST_NAMES.into_iter().any(is)
             || self.0.iter().any(|other| is(other))
     }
-}
-
-fn is_under_localhost(name: &str) -> bool {
-    const SUFFIX: &[u8] = b".localhost";
-    let name = name.as_bytes();
-    name.len()
-        .checked_sub(SUFFIX.len())
-        .and_then(|at| name.get(at..))
-        .is_some_and(|end| end.eq_ignore_ascii_case(SUFFIX))
 }
 
 fn without_port(host: &str) -> &str {
