@@ -13,13 +13,14 @@ const MAX_LISTED: usize = 100;
 /// The observed effect of a policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
-    /// The instances of the services where it decides.
+    /// The instances of the services where the policy decides the head.
     pub clients: ClientCounts,
     /// The time from publication to acknowledgement of the slowest current instance.
     pub slowest: Option<Duration>,
     /// The recent sampling rate, or `None` before the first root decision under the policy.
     pub observed: Option<ObservedRate>,
-    /// The services where it decides the head, and those for which it decides the tail by name.
+    /// The services where the policy decides the head, and those for which it decides the tail by
+    /// name.
     pub services: Vec<ServiceEvidence>,
     /// The services of its namespace in which traces have started.
     pub roots_at: Vec<ServiceName>,
@@ -58,15 +59,15 @@ pub struct NotCurrent {
 /// The reason why an instance is not current.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotCurrentReason {
-    /// It has neither acknowledged nor refused the plan yet.
+    /// The instance has neither acknowledged nor refused the plan yet.
     Pending,
-    /// It refused the plan, for this reason.
+    /// The instance refused the plan, for this reason.
     Refused(String),
-    /// It has stopped sending messages.
+    /// The instance has stopped sending messages.
     Silent,
-    /// It is expected and has never asked for a strategy.
+    /// The instance is expected and has never asked for a strategy.
     NeverAsked,
-    /// It polls, and cannot acknowledge.
+    /// The client polls and cannot acknowledge.
     Polling,
 }
 
