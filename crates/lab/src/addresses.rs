@@ -93,13 +93,10 @@ pub(super) fn urls(
     for (name, sockets) in own {
         urls.insert(name.to_owned(), format!("http://{}", sockets.local_addr()?));
     }
-    for (service, place) in services {
-        urls.insert(
-            service.name().to_owned(),
-            format!("http://{}", place.address),
-        );
-        // The scrape targets are found by this suffix.
-        urls.insert(format!("{service}-ops"), format!("http://{}", place.ops));
+    for (service, at) in services {
+        urls.insert(service.name().to_owned(), format!("http://{}", at.address));
+        // Scrapers select their targets by this suffix.
+        urls.insert(format!("{service}-ops"), format!("http://{}", at.ops));
     }
     Ok(urls)
 }
@@ -114,14 +111,14 @@ pub(super) fn specs(
 ) -> Vec<Spec> {
     // Empty for a service that does not run in this lab; such settings are left out below.
     let url = |name: &str| urls.get(name).cloned().unwrap_or_default();
-    let spec = |(service, place): (&Service, &ServiceAddresses)| {
+    let spec = |(service, at): (&Service, &ServiceAddresses)| {
         let mut environment = vec![
             ("OTEL_SERVICE_NAME", service.name().to_owned()),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", url("otlp-grpc")),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
             ("SPOOR_CONTROL_ENDPOINT", url("sampling-grpc")),
-            ("SPOOR_LISTEN", place.address.to_string()),
-            ("SPOOR_OPS_LISTEN", place.ops.to_string()),
+            ("SPOOR_LISTEN", at.address.to_string()),
+            ("SPOOR_OPS_LISTEN", at.ops.to_string()),
         ];
         environment.extend(settings.sampler.variables());
         environment.extend(own_settings(*service, &url, settings, data));
@@ -134,7 +131,7 @@ pub(super) fn specs(
                 .into_iter()
                 .map(|(name, it)| (name.to_owned(), it))
                 .collect(),
-            ops: place.ops,
+            ops: at.ops,
         }
     };
     services.iter().map(spec).collect()

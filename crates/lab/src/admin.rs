@@ -20,7 +20,7 @@ use axum::{
     middleware::from_fn,
     routing::{get, post},
 };
-pub(super) use state::{Admin, Places};
+pub(super) use state::{Admin, Permits};
 
 use problem::{not_found, problem};
 

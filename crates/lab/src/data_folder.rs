@@ -64,8 +64,8 @@ impl DataFolder {
         if !try_lock(&lock).map_err(failed)? {
             return Err(DataFolderError::Lock(path));
         }
-        // After the lab's own lock: while another lab runs, its services hold theirs, and waiting
-        // would be in vain.
+        // After the lab's own lock: while another lab runs, its services hold theirs, and the
+        // wait would time out.
         let services_lock = File::create(path.join("services.lock")).map_err(failed)?;
         if !lock_in_time(&services_lock).await.map_err(failed)? {
             return Err(DataFolderError::AwaitServices(path));

@@ -243,7 +243,7 @@ impl PolicyStore {
     /// All policies, or those of a namespace, with their status and sorted by name.
     pub(crate) fn list(&self, namespace: Option<&Namespace>) -> Vec<SamplingPolicy> {
         let mut state = self.0.state.lock();
-        state.shown(&self.0, |key| {
+        state.list(&self.0, |key| {
             namespace.is_none_or(|of| key.namespace == *of)
         })
     }
@@ -251,7 +251,7 @@ impl PolicyStore {
     /// One policy with its status.
     pub(crate) fn get(&self, key: &PolicyKey) -> Option<SamplingPolicy> {
         let mut state = self.0.state.lock();
-        state.shown(&self.0, |of| of == key).pop()
+        state.list(&self.0, |of| of == key).pop()
     }
 
     /// The status of the watched folder, if there is one.
@@ -275,10 +275,10 @@ impl PolicyStore {
             .iter()
             .all(|(_, action)| *action == Action::Unchanged)
         {
-            // No new version, which every service would have to acknowledge for nothing.
+            // No new version, which every service would have to acknowledge needlessly.
             return Ok(self.0.control.version());
         }
-        // First, so that a policy that was in force is still there after a crash.
+        // Saved first, so that a policy in force still exists after a crash.
         self.0.file.write(&set, &state.first_accepted)?;
         state.set = set;
         for (key, action) in actions
@@ -317,7 +317,7 @@ impl PolicyStore {
 }
 
 impl State {
-    fn shown(&mut self, inner: &Inner, wanted: impl Fn(&PolicyKey) -> bool) -> Vec<SamplingPolicy> {
+    fn list(&mut self, inner: &Inner, filter: impl Fn(&PolicyKey) -> bool) -> Vec<SamplingPolicy> {
         let now = Timestamp::now();
         let mut known = KnownServices::of(inner);
         let Self {
@@ -326,7 +326,7 @@ impl State {
             conditions,
             ..
         } = self;
-        let entries = set.entries().filter(|entry| wanted(entry.policy.key()));
+        let entries = set.entries().filter(|entry| filter(entry.policy.key()));
         entries
             .map(|entry| {
                 let outcome = resolution.outcomes.get(entry.policy.key());

@@ -11,7 +11,7 @@ use super::{ports::LabPorts, service::Service};
 pub(crate) const REDIS_URL: &str = "SPOOR_REDIS_URL";
 
 /// The time that services have to end unless set otherwise. It is longer than any of their requests
-/// takes, so that stopping the lab cuts none off.
+/// takes, so that stopping the lab interrupts none.
 const DEFAULT_GRACE: Duration = Duration::from_secs(25);
 
 /// The settings of a lab. The default is a lab with all services on their own ports.
@@ -111,8 +111,7 @@ impl ServiceSampler {
         let known = Self::NAMES.into_iter().find(|known| *known == name);
         let name = known.ok_or_else(|| InvalidSampler::Name(name.to_owned()))?;
         match ratio {
-            // Checked for the samplers without a ratio, too: a wrong value is a mistake wherever it
-            // is.
+            // Also checked for the samplers without a ratio, where it would be a mistake as well.
             Some(ratio) if !(0.0..=1.0).contains(&ratio) => Err(InvalidSampler::Ratio(ratio)),
             ratio => Ok(Self { name, ratio }),
         }

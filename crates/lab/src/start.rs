@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     addresses::{self, Open, ReservedPorts},
-    admin::{Admin, Places},
+    admin::{Admin, Permits},
     data_folder::{DataFolder, DataFolderError},
     hints::Hints,
     listeners::Listeners,
@@ -125,7 +125,7 @@ impl Lab {
             decision_wait: pipeline.decision_wait(),
             urls: urls.clone(),
             metrics: Arc::new(metrics(&control, &pipeline)),
-            places: Places::default(),
+            permits: Permits::default(),
         };
         let hints = Hints::of(&open).map_err(StartLabError::ReadAddress)?;
         // Before the services start, since they connect at once.
@@ -200,7 +200,8 @@ impl Lab {
         self.supervisor.stop().await;
         self.pipeline.drain().await;
         let stopped = Stopped::of(&self.pipeline, &self.control);
-        // Policy streams never end by themselves: closing would wait for them in vain.
+        // Policy streams never end by themselves, so closing would always wait for the whole grace
+        // period.
         self.end_streams.cancel();
         self.listeners.close(LISTENERS_GRACE).await;
         self.stop.cancel();

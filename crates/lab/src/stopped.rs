@@ -56,7 +56,7 @@ impl fmt::Display for Stopped {
         if *dropped_by_policy > 0 {
             write!(f, ", {dropped_by_policy} dropped by tail policies")?;
         }
-        // Other reasons are an invalid ID or lack of memory; the lab's metrics tell them apart.
+        // Other reasons are an invalid ID or lack of memory; the lab's metrics distinguish them.
         match (
             dropped.saturating_sub(*dropped_by_policy),
             dropped_by_policy,
@@ -90,7 +90,7 @@ mod tests {
         264,
         "264 dropped by tail policies, 2 dropped as invalid or late, or for lack of memory."
     )]
-    fn says_who_asked_for_it(#[case] dropped: u64, #[case] by_policy: u64, #[case] expected: &str) {
+    fn counts_drops_by_cause(#[case] dropped: u64, #[case] by_policy: u64, #[case] expected: &str) {
         let stopped = Stopped {
             received: 300 + dropped,
             kept: 300,

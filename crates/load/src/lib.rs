@@ -1,8 +1,8 @@
-//! The load generator: sends requests on a scenario's schedule, or as fast as they are answered,
+//! The load generator: sends requests on a scenario's schedule, or as fast as responses arrive,
 //! and measures the latency.
 //!
-//! A [`Load`] says what to send and when; [`drive`] sends it and returns a [`LoadSummary`]. The
-//! [`Scenario`]s are ready-made patterns for the edges of the mesh.
+//! A [`Load`] describes what to send and when. [`drive`] sends it and returns a [`LoadSummary`].
+//! The [`Scenario`]s are ready-made patterns for the edges of the mesh.
 
 mod base_url;
 mod connection;

@@ -25,14 +25,14 @@ pub struct Load {
 /// The times at which requests are sent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Pace {
-    /// Each request is sent when the schedule says.
+    /// Requests are sent at the times of the schedule.
     Open(Schedule),
     /// Each connection sends the next request when it has the response to the last.
     Closed,
 }
 
 impl Load {
-    /// A number of `GET` requests of one path, as fast as they are answered.
+    /// A number of `GET` requests of one path, as fast as responses arrive.
     #[must_use]
     pub fn closed_loop(
         url: BaseUrl,

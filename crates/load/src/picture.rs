@@ -11,11 +11,11 @@ use super::{summary::LoadSummary, tally::real, timeline::Point};
 
 /// The width and height in pixels.
 const SIZE: (u32, u32) = (1000, 640);
-const HEADER: u32 = 70;
-const LATENCY: u32 = 350;
-const LEGEND: u32 = 24;
+const HEADER_HEIGHT: u32 = 70;
+const LATENCY_HEIGHT: u32 = 350;
+const LEGEND_HEIGHT: u32 = 24;
 /// The approximate width of a character, in pixels.
-const CHARACTER: i32 = 6;
+const CHARACTER_WIDTH: i32 = 6;
 const MARGIN: u32 = 16;
 const AXIS_WIDTH: u32 = 64;
 const AXIS_HEIGHT: u32 = 40;
@@ -29,9 +29,9 @@ const P99: RGBColor = RGBColor(64, 140, 210);
 const DUE: RGBColor = RGBColor(120, 120, 120);
 const ANSWERED: RGBColor = RGBColor(0, 120, 90);
 const FAILED: RGBColor = RGBColor(200, 40, 30);
-const FAINT: RGBColor = RGBColor(110, 110, 110);
+const GREY: RGBColor = RGBColor(110, 110, 110);
 /// The opacity of the area between p50 and p99.
-const BAND: f64 = 0.25;
+const BAND_OPACITY: f64 = 0.25;
 const GRID: RGBColor = RGBColor(225, 225, 225);
 
 /// The error of drawing a picture.
@@ -54,8 +54,8 @@ pub fn draw(title: &str, summary: &LoadSummary) -> Result<String, DrawError> {
         // In a block, since the backend borrows the text until it is dropped.
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         root.fill(&WHITE)?;
-        let (header, charts) = root.split_vertically(HEADER);
-        let (latency, rate) = charts.split_vertically(LATENCY);
+        let (header, charts) = root.split_vertically(HEADER_HEIGHT);
+        let (latency, rate) = charts.split_vertically(LATENCY_HEIGHT);
         write_header(&header, title, summary)?;
         let seconds = length(summary);
         let (lowest, highest) = extremes(&summary.timeline.points);
@@ -78,7 +78,7 @@ fn write_header(area: &Area<'_>, title: &str, summary: &LoadSummary) -> Result<(
     area.draw(&Text::new(title.to_owned(), (20, 14), large))?;
     let all = &summary.all;
     let latency = |name| all.latency_milliseconds.get(name).copied().unwrap_or(0.0);
-    let facts = format!(
+    let text = format!(
         "{} requests in {:.0} s, {} failed; latency p50 {:.1} ms, p99 {:.1} ms, max {:.0} ms, measured from when each request was {}",
         all.requests,
         summary.seconds,
@@ -88,8 +88,8 @@ fn write_header(area: &Area<'_>, title: &str, summary: &LoadSummary) -> Result<(
         latency("max"),
         if summary.corrected { "due" } else { "sent" },
     );
-    let small = ("sans-serif", 15).into_font().color(&FAINT);
-    area.draw(&Text::new(facts, (20, 44), small))
+    let small = ("sans-serif", 15).into_font().color(&GREY);
+    area.draw(&Text::new(text, (20, 44), small))
 }
 
 /// Draws the latency chart. `phases` are the lower and upper ends of the lines between phases.
@@ -105,8 +105,8 @@ where
     Y::CoordDescType: plotters::coord::ranged1d::Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
     let (bottom, names_at) = phases;
-    let between = P99.mix(BAND);
-    let (legend, area) = area.split_vertically(LEGEND);
+    let between = P99.mix(BAND_OPACITY);
+    let (legend, area) = area.split_vertically(LEGEND_HEIGHT);
     let entries = [
         (P99.to_rgba(), "p99: one in 100 took longer"),
         (P50.to_rgba(), "p50: half took longer"),
@@ -123,7 +123,7 @@ where
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(GRID)
-        .axis_style(FAINT)
+        .axis_style(GREY)
         .label_style(("sans-serif", 14))
         .axis_desc_style(("sans-serif", 15))
         .x_desc("when requests were due (seconds since the start)")
@@ -141,10 +141,10 @@ where
     // The first phase begins at the axis.
     for phase in summary.phases.iter().skip(1) {
         let line = [(phase.began, bottom), (phase.began, names_at)];
-        chart.draw_series(DashedLineSeries::new(line, 4, 4, FAINT.stroke_width(1)))?;
+        chart.draw_series(DashedLineSeries::new(line, 4, 4, GREY.stroke_width(1)))?;
     }
     if summary.phases.len() > 1 {
-        let small = ("sans-serif", 13).into_font().color(&FAINT);
+        let small = ("sans-serif", 13).into_font().color(&GREY);
         chart.draw_series(summary.phases.iter().map(|phase| {
             let at = (phase.began + seconds * 0.005, names_at);
             Text::new(phase.phase.clone(), at, small.clone())
@@ -173,7 +173,7 @@ fn draw_rate(area: &Area<'_>, seconds: f64, summary: &LoadSummary) -> Result<(),
         .chain(&due)
         .map(|(_, rate)| *rate)
         .fold(1.0, f64::max);
-    let (legend, area) = area.split_vertically(LEGEND);
+    let (legend, area) = area.split_vertically(LEGEND_HEIGHT);
     let mut entries = vec![
         (ANSWERED.to_rgba(), "answered"),
         (FAILED.to_rgba(), "failed, by due time"),
@@ -192,7 +192,7 @@ fn draw_rate(area: &Area<'_>, seconds: f64, summary: &LoadSummary) -> Result<(),
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(GRID)
-        .axis_style(FAINT)
+        .axis_style(GREY)
         .label_style(("sans-serif", 14))
         .axis_desc_style(("sans-serif", 15))
         .x_desc("seconds since the start")
@@ -216,7 +216,7 @@ fn draw_rate(area: &Area<'_>, seconds: f64, summary: &LoadSummary) -> Result<(),
 /// Writes the meaning of the colours in one line.
 fn write_legend(area: &Area<'_>, entries: &[(RGBAColor, &str)]) -> Result<(), Failure> {
     let mut left = i32::try_from(MARGIN + AXIS_WIDTH).unwrap_or_default();
-    let middle = i32::try_from(LEGEND / 2).unwrap_or_default();
+    let middle = i32::try_from(LEGEND_HEIGHT / 2).unwrap_or_default();
     for (colour, text) in entries {
         let mark = [(left, middle - 5), (left + 18, middle + 5)];
         area.draw(&Rectangle::new(mark, colour.filled()))?;
@@ -227,7 +227,7 @@ fn write_legend(area: &Area<'_>, entries: &[(RGBAColor, &str)]) -> Result<(), Fa
             font,
         ))?;
         let characters = i32::try_from(text.chars().count()).unwrap_or_default();
-        left += 24 + characters * CHARACTER + 24;
+        left += 24 + characters * CHARACTER_WIDTH + 24;
     }
     Ok(())
 }

@@ -173,7 +173,7 @@ mod tests {
     #[case(Scenario::Ramp, 8000)]
     #[case(Scenario::Spike, 5000)]
     #[case(Scenario::Soak, 180_000)]
-    fn a_schedule_comes_to_this_many_requests(#[case] scenario: Scenario, #[case] requests: u64) {
+    fn schedule_has_this_number_of_requests(#[case] scenario: Scenario, #[case] requests: u64) {
         let defaults = scenario.defaults();
         let schedule = scenario.schedule(defaults.rate.unwrap(), defaults.duration);
         assert_eq!(schedule.requests(), requests);

@@ -27,22 +27,22 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 const CREATED: &str = "HTTP/1.1 201 Created\r\nlocation: /things/7\r\ncontent-length: 0\r\n\r\n";
 const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
 
-/// Answers everything, the first request after a stall.
-async fn server(answer: &'static str, stall: Duration) -> String {
+/// Responds to all requests, to the first after a stall.
+async fn server(response: &'static str, stall: Duration) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let requests = Arc::new(AtomicU64::new(0));
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(converse(stream, answer, stall, Arc::clone(&requests)));
+            tokio::spawn(serve(stream, response, stall, Arc::clone(&requests)));
         }
     });
     format!("http://{address}")
 }
 
-async fn converse(
+async fn serve(
     mut stream: TcpStream,
-    answer: &'static str,
+    response: &'static str,
     stall: Duration,
     requests: Arc<AtomicU64>,
 ) {
@@ -58,12 +58,12 @@ async fn converse(
         }
         let is_post = request.starts_with(b"POST");
         request.clear();
-        let answer = if answer == CREATED && !is_post {
+        let response = if response == CREATED && !is_post {
             OK
         } else {
-            answer
+            response
         };
-        if stream.write_all(answer.as_bytes()).await.is_err() {
+        if stream.write_all(response.as_bytes()).await.is_err() {
             return;
         }
     }
@@ -200,11 +200,11 @@ fn requests_by_operation(summary: &LoadSummary) -> Vec<(&str, u64)> {
 #[tokio::test]
 async fn failures_are_counted_by_kind() {
     let url = server(BUSY, STALL).await;
-    let impatient = Load {
+    let short_timeout = Load {
         timeout: STALL / 4,
         ..load(&url, Pace::Closed, Some(10))
     };
-    let row = sent(&impatient).await.all;
+    let row = sent(&short_timeout).await.all;
     let kinds: Vec<_> = row
         .failures
         .iter()

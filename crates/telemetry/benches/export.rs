@@ -26,10 +26,10 @@ use opentelemetry_sdk::trace::SdkTracer;
 use spoor_telemetry::{Telemetry, TelemetrySettings};
 use tonic::{Request, Response, Status, transport::server::TcpIncoming};
 
-/// Spans a second, each for [`LENGTH`]; the last as fast as one thread makes them.
+/// Spans per second, each for [`DURATION`]. The last is as fast as one thread makes them.
 const RATES: [Option<u32>; 4] = [Some(5_000), Some(20_000), Some(50_000), None];
-const LENGTH: Duration = Duration::from_secs(3);
-/// Between two bursts of a paced run.
+const DURATION: Duration = Duration::from_secs(3);
+/// The time between two bursts of a paced run.
 const TICK: Duration = Duration::from_millis(10);
 
 fn main() {
@@ -62,7 +62,7 @@ fn main() {
 }
 
 fn per_second(made: u64) -> f64 {
-    f64::from(u32::try_from(made).unwrap()) / LENGTH.as_secs_f64()
+    f64::from(u32::try_from(made).unwrap()) / DURATION.as_secs_f64()
 }
 
 fn start(receiver: SocketAddr) -> Telemetry {
@@ -75,7 +75,7 @@ fn start(receiver: SocketAddr) -> Telemetry {
 
 /// The number of spans.
 fn make(tracer: &SdkTracer, rate: Option<u32>) -> u64 {
-    let end = Instant::now() + LENGTH;
+    let end = Instant::now() + DURATION;
     let burst = rate.map_or(1_000, |rate| rate / 100);
     let mut made = 0;
     let mut next = Instant::now();
@@ -92,7 +92,7 @@ fn make(tracer: &SdkTracer, rate: Option<u32>) -> u64 {
     made
 }
 
-/// About what a server span of the layers holds.
+/// Makes a span with about the attributes of a server span.
 fn span(tracer: &SdkTracer) {
     let mut span = tracer.build(
         tracer

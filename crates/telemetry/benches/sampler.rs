@@ -20,9 +20,9 @@ use spoor_proto::spoor::control::v1::{
 };
 use spoor_telemetry::sampler::{Live, LiveSampler};
 
-/// Spans between two looks at the clock.
+/// Spans between two readings of the clock.
 const BATCH: u32 = 20_000;
-/// Batches of each sampler, alternating, so that a change of the machine's pace meets both.
+/// Batches of each sampler, alternating, so that a change of the machine's speed affects both.
 const ROUNDS: usize = 150;
 const NAME: &str = "GET /";
 
@@ -48,7 +48,7 @@ fn main() {
         }
     }
     println!(
-        "\nWhat the live sampler keeps says so in its tracestate (ot=th), which takes three allocations."
+        "\nThe live sampler writes the threshold into the tracestate of kept spans (ot=th), with three allocations."
     );
 }
 

@@ -1,5 +1,5 @@
-//! The smallest trace there is: two spans of `my-otel-service`, a parent and its child, made by
-//! hand with nothing but OpenTelemetry's own packages.
+//! A minimal trace: two spans of `my-otel-service`, a parent and its child, made with only
+//! OpenTelemetry's own packages.
 //!
 //! `cargo run -p spoor-telemetry --example trace-by-hand`, with a receiver at
 //! `OTEL_EXPORTER_OTLP_ENDPOINT`, by default `http://localhost:4317`.
@@ -40,7 +40,7 @@ async fn main() -> anyhow::Result<()> {
     parent.span().end();
 
     provider.force_flush().context(
-        "the spans were not taken: is there a receiver? `spoor up` starts one on port 4317",
+        "cannot export the spans; start a receiver, for example `spoor up`, which listens on port 4317",
     )?;
     let trace = parent.span().span_context().trace_id();
     println!("trace {trace}\nhttp://127.0.0.1:16686/trace/{trace}");

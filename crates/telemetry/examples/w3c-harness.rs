@@ -1,13 +1,13 @@
-//! The service that the public W3C Trace Context test suite drives: an HTTP edge that calls back
-//! whom it is told to, through the same layers as every service here.
+//! The service for the public W3C Trace Context test suite: an HTTP edge that calls the requested
+//! URLs, through the same layers as every service here.
 //!
 //! `cargo run -p spoor-telemetry --example w3c-harness -- --listen 127.0.0.1:5000`, then in
 //! `test/` of <https://github.com/w3c/trace-context>:
 //! `SPEC_LEVEL=2 python test.py http://127.0.0.1:5000/test`
 //!
-//! The suite calls from this machine and expects to be believed, so the loopback networks are
-//! trusted here unless `SPOOR_TRUSTED_PEERS` says otherwise; nothing is exported unless
-//! `OTEL_TRACES_EXPORTER` says so.
+//! The suite calls from this machine and expects its context to be trusted, so the loopback
+//! networks are trusted by default (`SPOOR_TRUSTED_PEERS`). Nothing is exported by default
+//! (`OTEL_TRACES_EXPORTER`).
 
 use std::{env, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -116,7 +116,7 @@ async fn make(caller: Caller, call: Call) -> Result<(), BoxError> {
         .header(header::CONTENT_TYPE, "application/json")
         .body(body)?;
     let response = caller.oneshot(request).await?;
-    // Read to its end, so that the connection can serve again.
+    // Read to its end, so that the connection can be reused.
     response.into_body().collect().await?;
     Ok(())
 }

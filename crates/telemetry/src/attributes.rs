@@ -8,7 +8,7 @@ use opentelemetry_semantic_conventions::attribute::{
     CLIENT_ADDRESS, NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT, SERVER_ADDRESS, SERVER_PORT,
 };
 
-/// Adds those of the caller, as a server sees it.
+/// Adds the attributes of the caller.
 pub(crate) fn push_peer(attributes: &mut Vec<KeyValue>, peer: SocketAddr) {
     // A socket for both families shows IPv4 peers as `::ffff:a.b.c.d`.
     let address = peer.ip().to_canonical().to_string();
@@ -17,7 +17,7 @@ pub(crate) fn push_peer(attributes: &mut Vec<KeyValue>, peer: SocketAddr) {
     attributes.push(KeyValue::new(NETWORK_PEER_PORT, i64::from(peer.port())));
 }
 
-/// Adds those of the server. Only HTTP has a default port.
+/// Adds the attributes of the server. Only HTTP has a default port.
 pub(crate) fn push_server(
     attributes: &mut Vec<KeyValue>,
     authority: Option<&Authority>,

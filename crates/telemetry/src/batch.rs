@@ -1,7 +1,7 @@
-//! Finished spans on their way out: a bounded queue, retries, and a count of every loss.
+//! The export of finished spans: a bounded queue, retries, and a count of every loss.
 //!
-//! The SDK's own batch processor keeps its drop count private and gives a batch up after about
-//! a second; a receiver's rollout takes longer than that.
+//! The SDK's own batch processor keeps its drop count private and drops a batch after about a
+//! second. A receiver's rollout takes longer than that.
 
 mod counts;
 mod deliver;
@@ -22,7 +22,7 @@ use opentelemetry_sdk::{
 use parking_lot::Mutex;
 
 pub use counts::{DropReason, SpanCounts};
-use deliver::Deliver;
+use deliver::Delivery;
 use queue::Queue;
 
 use crate::{export::Export, settings::BatchSettings};
@@ -35,17 +35,18 @@ pub struct BatchProcessor {
 }
 
 impl BatchProcessor {
-    /// Starts the exporting thread. `exporter` is called on a Tokio runtime of that thread's,
-    /// where it may open its lazy connections.
+    /// Starts the exporting thread. `exporter` is called inside that thread's Tokio runtime, which
+    /// lazy connections require.
     ///
     /// # Errors
-    /// The operating system gives no thread or runtime, or `exporter` fails.
+    /// The thread or runtime cannot be created, or `exporter` fails.
     pub fn start<E: From<io::Error>>(
         settings: BatchSettings,
         counts: Arc<SpanCounts>,
         exporter: impl FnOnce() -> Result<Arc<dyn Export>, E>,
     ) -> Result<Self, E> {
-        // A runtime of its own: exports go on while the service's threads are busy or already gone.
+        // A separate runtime, so that exports continue while the service's threads are busy or
+        // gone.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -56,26 +57,26 @@ impl BatchProcessor {
         let exporter = match exporter {
             Ok(exporter) => exporter,
             Err(error) => {
-                // Dropped the usual way it would block, which another runtime does not allow.
+                // A plain drop would block, which is not allowed inside another runtime.
                 runtime.shutdown_background();
                 return Err(error);
             }
         };
         let queue = Arc::new(Queue::new(settings, counts));
-        let deliver = Deliver::new(settings, Arc::clone(&queue), exporter);
+        let delivery = Delivery::new(settings, Arc::clone(&queue), exporter);
         let worker = thread::Builder::new()
             .name("span-export".to_owned())
-            .spawn(move || runtime.block_on(deliver.run()))?;
+            .spawn(move || runtime.block_on(delivery.run()))?;
         Ok(Self {
             queue,
             worker: Arc::new(Mutex::new(Some(worker))),
         })
     }
 
-    /// Exports what is there now, and waits for it; blocks the thread.
+    /// Exports the spans that are queued now, and waits for it. Blocks the thread.
     ///
     /// # Errors
-    /// [`OTelSdkError::Timeout`] when it takes longer.
+    /// [`OTelSdkError::Timeout`] if it takes longer.
     pub fn flush(&self, timeout: Duration) -> OTelSdkResult {
         if self.queue.flush(Instant::now() + timeout) {
             Ok(())
@@ -84,19 +85,19 @@ impl BatchProcessor {
         }
     }
 
-    /// Takes no more spans, exports those that are there and stops; what the grace period
-    /// does not suffice for is dropped as [`DropReason::ShutDown`]. Blocks the thread.
+    /// Refuses new spans, exports those that are queued, and stops. Spans that are not exported
+    /// within the grace period are dropped as [`DropReason::ShutDown`]. Blocks the thread.
     ///
     /// # Errors
-    /// [`OTelSdkError::AlreadyShutdown`] the second time, [`OTelSdkError::Timeout`] when spans
-    /// had to be dropped.
+    /// [`OTelSdkError::AlreadyShutdown`] the second time, [`OTelSdkError::Timeout`] if spans
+    /// were dropped.
     pub fn drain(&self, grace: Duration) -> OTelSdkResult {
         let worker = self
             .worker
             .lock()
             .take()
             .ok_or(OTelSdkError::AlreadyShutdown)?;
-        // Closed before joining: the worker ends once it has settled what the queue holds.
+        // Closed before joining: the worker ends when all spans in the queue are settled.
         let in_time = self.queue.close(Instant::now() + grace);
         if worker.join().is_err() {
             return Err(OTelSdkError::InternalFailure(

@@ -1,8 +1,8 @@
 //! The client of the control plane's stream.
 //!
-//! Receives plans and faults, acknowledges or refuses at once, and reports counts. It never fails:
-//! while the connection is lost the last plan stays in force, its phases end on time, and it tries
-//! again until it is stopped.
+//! Receives plans and faults, acknowledges or refuses them, and reports counts. It never fails:
+//! while there is no connection the last plan stays in force, its phases end on time, and the
+//! client reconnects until it is stopped.
 
 mod config;
 mod session;
@@ -16,43 +16,43 @@ use crate::sampler::Live;
 
 pub use crate::credentials::{Credentials, CredentialsError};
 pub use config::{ControlStream, Intervals};
-use session::{Ended, Lost, Memory};
+use session::{Ended, ReconnectState, SessionError};
 
-/// Keeps the stream open until it is stopped; then sends a final report.
+/// Keeps the stream open until `shutdown`, and then sends a final report.
 pub async fn run(stream: ControlStream, shutdown: CancellationToken) {
     tokio::select! {
         () = keep_connected(&stream, &shutdown) => {}
-        // Beside the stream and not in it, since phases end while it is cut off, too.
+        // Separate from the stream, since phases also end without a connection.
         () = end_phases(&stream.live) => {}
     }
 }
 
 async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
-    let mut memory = Memory::new();
+    let mut state = ReconnectState::new();
     let mut obstacle = None;
     loop {
-        let error = match session::run(stream, shutdown, &mut memory).await {
+        let error = match session::run(stream, shutdown, &mut state).await {
             Ended::ShutDown => return,
             Ended::Lost { error, was_open } => {
-                // After a connection the same obstacle is a new outage, and logged again.
+                // After a connection the same obstacle is a new outage, which is logged again.
                 if was_open {
                     obstacle = None;
                 }
                 error
             }
         };
-        let newly = Obstacle::of(&error);
-        if obstacle.as_ref() != Some(&newly) {
-            newly.log(&error);
+        let new = Obstacle::of(&error);
+        if obstacle.as_ref() != Some(&new) {
+            new.log(&error);
         }
-        // A denial lasts until somebody changes a label or a token, so asking often is of no use.
-        let max = match newly {
+        // A denial lasts until a label or a token changes, so frequent attempts are useless.
+        let max = match new {
             Obstacle::Denied(_) => stream.intervals.denied,
             Obstacle::Credentials(_) | Obstacle::Unreachable => stream.intervals.retry,
         };
-        obstacle = Some(newly);
+        obstacle = Some(new);
         let stopped = shutdown
-            .run_until_cancelled(tokio::time::sleep(memory.backoff.next_delay(max)))
+            .run_until_cancelled(tokio::time::sleep(state.backoff.next_delay(max)))
             .await;
         if stopped.is_none() {
             return;
@@ -60,7 +60,7 @@ async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
     }
 }
 
-/// An obstacle between the process and the control plane; logged once, and again if it changes.
+/// An obstacle between the process and the control plane. It is logged when it changes.
 #[derive(Debug, PartialEq, Eq)]
 enum Obstacle {
     Unreachable,
@@ -69,35 +69,35 @@ enum Obstacle {
 }
 
 impl Obstacle {
-    fn of(error: &Lost) -> Self {
+    fn of(error: &SessionError) -> Self {
         match error {
-            Lost::Denied(_) => Self::Denied(error.to_string()),
-            Lost::Credentials(error) => Self::Credentials(error.to_string()),
+            SessionError::Denied(_) => Self::Denied(error.to_string()),
+            SessionError::Credentials(error) => Self::Credentials(error.to_string()),
             _ => Self::Unreachable,
         }
     }
 
-    fn log(&self, error: &Lost) {
+    fn log(&self, error: &SessionError) {
         let error = error as &dyn std::error::Error;
         match self {
             Self::Unreachable => {
-                tracing::warn!(error, "control plane lost; the last plan stays in force");
+                tracing::warn!(error, "control plane unavailable; keeping the last plan");
             }
             Self::Credentials(_) => {
                 tracing::warn!(
                     error,
-                    "control plane not asked; the last plan stays in force"
+                    "cannot load the control plane credentials; keeping the last plan"
                 );
             }
             Self::Denied(_) => tracing::warn!(
                 error,
-                "the control plane denies this service its plan; the last one stays in force"
+                "access denied by the control plane; keeping the last plan"
             ),
         }
     }
 }
 
-/// Moves the plan on to its next phase when one ends. Never returns.
+/// Starts the next phase of the plan when one ends. Never returns.
 async fn end_phases(live: &Live) {
     // Short, since a wall clock may jump and a new plan may end sooner.
     const MAX_WAIT: Duration = Duration::from_millis(250);

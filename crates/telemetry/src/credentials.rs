@@ -12,15 +12,14 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
-/// No certificate and no token is nearly as large.
-const MAX_FILE: u64 = 256 * 1024;
+/// Much larger than any certificate or token.
+const MAX_FILE_BYTES: u64 = 256 * 1024;
 
 /// The files that secure the stream. Both are read for each connection, since they are replaced
 /// while the process runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
-    /// The CA certificates for the control plane, as PEM. If unset, the
-    /// system's.
+    /// The CA certificates for the control plane, as PEM. If unset, the system's.
     pub ca_file: Option<PathBuf>,
     /// The token that identifies this process. It is sent over TLS only.
     pub token_file: Option<PathBuf>,
@@ -30,21 +29,21 @@ pub struct Credentials {
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// A file cannot be read.
-    #[error("read {}", path.display())]
+    #[error("cannot read {}", path.display())]
     Read {
-        /// Its path.
+        /// The path of the file.
         path: PathBuf,
-        /// In what way.
+        /// The reason.
         source: io::Error,
     },
-    /// It has no certificate in it.
-    #[error("{} holds no certificate in PEM", .0.display())]
+    /// The file contains no certificate.
+    #[error("{} contains no PEM certificate", .0.display())]
     NoCertificate(PathBuf),
-    /// It is empty, or holds what no header can.
-    #[error("{} holds no token", .0.display())]
+    /// The file is empty, or its content is not valid in a header.
+    #[error("{} contains no token", .0.display())]
     NoToken(PathBuf),
     /// TLS cannot be set up.
-    #[error("set up TLS")]
+    #[error("cannot set up TLS")]
     Tls(#[source] tonic::transport::Error),
 }
 
@@ -52,7 +51,7 @@ pub enum CredentialsError {
 pub(crate) type Authorization = Option<MetadataValue<Ascii>>;
 
 impl Credentials {
-    /// The endpoint with TLS, if its scheme asks for it.
+    /// The endpoint, with TLS if its scheme is `https`.
     pub(crate) async fn secure(&self, endpoint: Endpoint) -> Result<Endpoint, CredentialsError> {
         if !is_secure(&endpoint) {
             return Ok(endpoint);
@@ -69,7 +68,7 @@ impl Credentials {
         endpoint: &Endpoint,
     ) -> Result<Authorization, CredentialsError> {
         let path = match &self.token_file {
-            // Never in clear text, where anybody on the way could read it.
+            // Never without TLS, where the network could read it.
             Some(path) if is_secure(endpoint) => path,
             _ => return Ok(None),
         };
@@ -106,7 +105,7 @@ async fn read(path: &Path) -> Result<Vec<u8>, CredentialsError> {
         let mut content = vec![];
         let file = tokio::fs::File::open(path).await?;
         // Bounded while reading, since the file may be replaced after a check of its size.
-        file.take(MAX_FILE).read_to_end(&mut content).await?;
+        file.take(MAX_FILE_BYTES).read_to_end(&mut content).await?;
         Ok(content)
     };
     read.await.map_err(|source| CredentialsError::Read {

@@ -1,4 +1,4 @@
-//! Spans for database statements, as the semantic conventions for databases have them.
+//! Spans for database statements, as the semantic conventions for databases define them.
 
 use std::error::Error;
 
@@ -14,18 +14,18 @@ pub struct Statement<'a> {
     pub summary: &'a str,
     /// `db.query.text`: with placeholders, never with values.
     pub text: &'a str,
-    /// `server.address`; none for a database in the process.
+    /// `server.address`. `None` for a database in the process.
     pub server: Option<&'a str>,
-    /// `server.port`, where it is not the system's usual one.
+    /// `server.port`, if it is not the system's default port.
     pub port: Option<u16>,
     /// `db.namespace`: the database on that server.
     pub namespace: Option<&'a str>,
 }
 
-/// Operations that are followed by a procedure's name, and not by a table's.
+/// Operations that are followed by the name of a procedure instead of a table.
 const CALLS: [&str; 3] = ["CALL", "EVALSHA", "FCALL"];
 
-/// The span of a statement, a child of the current one: instrument the call's future with it.
+/// The span of a statement, a child of the current span.
 /// `summary` is `db.query.summary` and the span's name, such as `INSERT wishes`: the operation
 /// and the table. `text` has placeholders, never values.
 ///
@@ -37,7 +37,7 @@ const CALLS: [&str; 3] = ["CALL", "EVALSHA", "FCALL"];
 ///
 /// let text = "INSERT INTO wishes (name) VALUES ($1)";
 /// let span = database::statement("sqlite", "INSERT wishes", text);
-/// database::observed(execute(text), span).await
+/// database::observe(execute(text), span).await
 /// # }
 /// ```
 #[must_use]
@@ -51,12 +51,12 @@ pub fn statement(system: &str, summary: &str, text: &str) -> Span {
     .span()
 }
 
-/// Awaits a statement inside its span; an error becomes the span's status and an `exception`
+/// Executes a statement inside its span. An error becomes the span's status and an `exception`
 /// event.
 ///
 /// # Errors
-/// The statement's own.
-pub async fn observed<T, E: Error + 'static>(
+/// The statement's error.
+pub async fn observe<T, E: Error + 'static>(
     statement: impl Future<Output = Result<T, E>>,
     span: Span,
 ) -> Result<T, E> {
@@ -64,23 +64,23 @@ pub async fn observed<T, E: Error + 'static>(
 
     let result = statement.instrument(span.clone()).await;
     if let Err(error) = &result {
-        failed(&span, "_OTHER", error);
+        record_failure(&span, "_OTHER", error);
     }
     result
 }
 
-/// Records on a statement's span that it failed. `error_type` is one of few: a code of the
-/// database's, such as `OOM`, or what kept it from answering, such as `timeout`.
-pub fn failed(span: &Span, error_type: &str, error: &(dyn Error + 'static)) {
+/// Records a statement's failure in its span. `error_type` must be one of few values: a code of the
+/// database, such as `OOM`, or the reason why there is no response, such as `timeout`.
+pub fn record_failure(span: &Span, error_type: &str, error: &(dyn Error + 'static)) {
     span.record("error.type", error_type);
     span.record("otel.status_code", "ERROR");
     span.record("otel.status_description", tracing::field::display(error));
-    // Inside the span, where it becomes the `exception` event that the conventions ask for.
+    // Inside the span, where it becomes the `exception` event of the conventions.
     span.in_scope(|| tracing::warn!(error, "the statement failed"));
 }
 
 impl Statement<'_> {
-    /// Its span, a child of the current one.
+    /// The span of the statement, a child of the current span.
     #[must_use]
     pub fn span(&self) -> Span {
         let (operation, target) = match self.summary.split_once(' ') {

@@ -21,19 +21,19 @@ pub struct InvalidDeadline(pub String);
 /// The range of deadlines.
 const DEADLINES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 
-/// Reads a duration that is not negative; a day has 24 hours.
+/// Parses a duration that is not negative. A day has 24 hours.
 ///
 /// # Errors
 /// [`InvalidDuration`] for anything else.
 pub fn parse(text: &str) -> Result<Duration, InvalidDuration> {
     text.parse::<Span>()
-        // Without a date a day can have no other length, and months and years have none.
+        // Without a date, a day has 24 hours, and months and years have no length.
         .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
         .and_then(Duration::try_from)
         .map_err(|_| InvalidDuration(text.to_owned()))
 }
 
-/// Reads a deadline: from 1 ms to one minute.
+/// Parses a deadline: from 1 ms to one minute.
 ///
 /// # Errors
 /// [`InvalidDeadline`] for anything else.

@@ -1,8 +1,8 @@
 //! The callers that an HTTP edge trusts, and the headers of its responses.
 //!
-//! The context of a caller from outside is not trusted: it becomes a link on a new trace, so
-//! that its sampled flag never decides what is kept here, and its `tracestate` and baggage go no
-//! further. Only callers in a list of networks, empty unless set, continue their own trace.
+//! The context of a caller from outside is not trusted. It becomes a link on a new trace, so that
+//! its sampled flag never decides what is kept here, and its `tracestate` and baggage are dropped.
+//! Only callers in a list of networks, which is empty by default, continue their own trace.
 
 use std::{net::IpAddr, ops::Range, str::FromStr, sync::LazyLock};
 
@@ -17,12 +17,12 @@ use opentelemetry::{
 
 use crate::propagation::{self, BAGGAGE, Propagator, TRACEPARENT, TRACESTATE};
 
-/// W3C Trace Context's response header: the trace that answered.
+/// W3C Trace Context's response header, with the trace of the response.
 pub const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
-/// The trace id alone, for people.
+/// The trace ID alone, for people.
 pub const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
-/// The position of the flags in `traceresponse`, which has the form of `traceparent`.
+/// The position of the trace ID in `traceresponse`, which has the form of `traceparent`.
 const TRACE_ID_IN_RESPONSE: Range<usize> = 3..35;
 
 /// The networks whose callers are trusted.
@@ -37,7 +37,7 @@ pub struct InvalidTrustedPeers(String);
 /// The trace context admitted from a request's headers.
 #[derive(Clone, Debug)]
 pub struct Admitted {
-    /// The parent of the server span: the caller's context if it is trusted, else none.
+    /// The parent of the server span: the caller's context if it is trusted, else an empty one.
     pub parent: Context,
     /// An untrusted caller's span, to be linked from the server span.
     pub link: Option<SpanContext>,
@@ -45,7 +45,7 @@ pub struct Admitted {
 
 impl Admitted {
     /// The context of a caller inside the mesh, which is trusted at any address.
-    pub(crate) fn of_the_mesh(headers: &HeaderMap) -> Self {
+    pub(crate) fn in_mesh(headers: &HeaderMap) -> Self {
         Self {
             parent: extract(headers),
             link: None,
@@ -53,11 +53,11 @@ impl Admitted {
     }
 }
 
-/// Reads the trace context of a request from `peer`; an unknown peer is not trusted.
+/// Reads the trace context of a request from `peer`. An unknown peer is not trusted.
 #[must_use]
 pub fn admit(trusted: &TrustedPeers, peer: Option<IpAddr>, headers: &HeaderMap) -> Admitted {
     if peer.is_some_and(|peer| trusted.contains(peer)) {
-        Admitted::of_the_mesh(headers)
+        Admitted::in_mesh(headers)
     } else {
         Admitted {
             parent: Context::new(),
@@ -72,8 +72,8 @@ pub(crate) fn extract(headers: &HeaderMap) -> Context {
     PROPAGATOR.extract_with_context(&Context::new(), &Headers(headers))
 }
 
-/// The headers of a response to the request whose server span is in this context; none when
-/// there is no span.
+/// The headers of a response to the request whose server span is in this context. `None` if there
+/// is no span.
 #[must_use]
 pub fn response_headers(context: &Context) -> Option<[(HeaderName, HeaderValue); 2]> {
     if !context.span().span_context().is_valid() {
@@ -104,7 +104,7 @@ impl TrustedPeers {
 impl FromStr for TrustedPeers {
     type Err = InvalidTrustedPeers;
 
-    /// Networks in CIDR notation or single addresses, separated by commas; empty is none.
+    /// Networks in CIDR notation or single addresses, separated by commas. An empty text has none.
     fn from_str(text: &str) -> Result<Self, InvalidTrustedPeers> {
         let entries = text
             .split(',')
@@ -120,8 +120,8 @@ impl FromStr for TrustedPeers {
     }
 }
 
-/// Header values as text; one that is no text is there, but empty, so that it counts as broken
-/// and not as absent.
+/// Header values as text. A value that is not text is replaced, so that it counts as invalid and
+/// not as absent.
 struct Headers<'a>(&'a HeaderMap);
 
 impl Extractor for Headers<'_> {

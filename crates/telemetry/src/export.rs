@@ -20,12 +20,12 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use crate::settings::{OtlpSettings, Protocol};
 
-/// Sends batches of spans somewhere.
+/// Sends batches of spans to a receiver.
 pub trait Export: Send + Sync + 'static {
     /// The input of [`Export::send`]: an OTLP `ExportTraceServiceRequest`.
     fn encode(&self, spans: Vec<SpanData>) -> Bytes;
 
-    /// One attempt.
+    /// Starts one attempt.
     fn send(&self, batch: Bytes) -> Sending<'_>;
 }
 
@@ -35,7 +35,7 @@ pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<ExportResponse, Failur
 /// The receiver accepted the batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExportResponse {
-    /// Spans of it that the receiver will never accept.
+    /// The number of spans in it that the receiver will never accept.
     pub rejected: u64,
     /// The reason.
     pub message: String,
@@ -58,26 +58,26 @@ pub enum Failure {
 /// A failure to build an exporter.
 #[derive(Debug, thiserror::Error)]
 pub enum ExporterError {
-    /// The endpoint or its TLS.
+    /// The endpoint or its TLS configuration is invalid.
     #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
     Endpoint(#[from] tonic::transport::Error),
-    /// The file of `OTEL_EXPORTER_OTLP_CERTIFICATE`.
+    /// The file of `OTEL_EXPORTER_OTLP_CERTIFICATE` cannot be read.
     #[error("OTEL_EXPORTER_OTLP_CERTIFICATE: {} cannot be read: {source}", path.display())]
     Certificate {
-        /// Its path.
+        /// The path of the file.
         path: PathBuf,
         /// The reason.
         source: std::io::Error,
     },
-    /// It holds no certificate.
-    #[error("OTEL_EXPORTER_OTLP_CERTIFICATE: {} holds no certificate in PEM", .0.display())]
+    /// The file contains no certificate.
+    #[error("OTEL_EXPORTER_OTLP_CERTIFICATE: {} contains no PEM certificate", .0.display())]
     NoCertificate(PathBuf),
-    /// The system's root certificates.
+    /// The system's root certificates cannot be loaded.
     #[error("the system's root certificates cannot be loaded: {0}")]
     Roots(#[source] std::io::Error),
 }
 
-/// An exporter to an OTLP receiver; it connects when there is something to send.
+/// An exporter to an OTLP receiver. It connects when there are spans to send.
 ///
 /// # Errors
 /// The endpoint cannot be used.
@@ -92,15 +92,14 @@ pub fn otlp(
     })
 }
 
-/// The content of a file of certificates, at least one.
+/// The content of a file with at least one certificate.
 fn certificates(path: &Path) -> Result<Vec<u8>, ExporterError> {
     let pem = std::fs::read(path).map_err(|source| ExporterError::Certificate {
         path: path.to_owned(),
         source,
     })?;
-    // One is enough to tell a certificate file from a wrong path. rustls checks all of them.
-    let mut found = CertificateDer::pem_slice_iter(&pem);
-    match found.next() {
+    // One certificate shows that the path is not wrong. rustls checks all of them.
+    match CertificateDer::pem_slice_iter(&pem).next() {
         Some(Ok(_)) => Ok(pem),
         _ => Err(ExporterError::NoCertificate(path.to_owned())),
     }

@@ -1,4 +1,4 @@
-//! Faults to inject: a delay, a share of failing requests, for one operation or all.
+//! Faults to inject, for one operation or all: a delay, and a share of failing requests.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -13,18 +13,18 @@ use crate::duration;
 /// The fault to inject into one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
-    /// Wait this long first.
+    /// The delay of the request.
     pub delay: Option<Duration>,
-    /// Then fail.
+    /// True if the request fails after the delay.
     pub fail: bool,
 }
 
-/// The message of a request that an injected fault makes fail.
+/// The error message of a request that fails because of an injected fault.
 pub(crate) const FAILURE: &str = "injected fault";
 
 impl Decision {
-    /// Waits for the delay, and returns whether the request has to fail. Both are events of the
-    /// span in the context. HTTP and gRPC inject faults here.
+    /// Waits for the delay, and returns whether the request must fail. Both are events of the span
+    /// in the context.
     pub(crate) async fn inject(self, context: &Context) -> bool {
         if let Some(delay) = self.delay {
             record(context, KeyValue::new("fault.delay", delay.as_secs_f64()));
@@ -47,21 +47,21 @@ pub enum InvalidFault {
     /// Not `key=value`.
     #[error("\"{0}\" must be operation=…, delay=… or errors=…")]
     Member(String),
-    /// The operation's name.
+    /// The operation's name is invalid.
     #[error("operation: {0}")]
     Operation(#[from] spoor_policy::InvalidName),
-    /// The delay.
+    /// The delay is not a number with a unit.
     #[error("delay: must be a number of ms or s such as \"300ms\" or \"1.5s\", not \"{0}\"")]
     Delay(String),
     /// The delay is too long.
     #[error("delay: {0}")]
     TooLong(#[from] InvalidFaultDelay),
-    /// The share of errors.
+    /// The share of errors is invalid.
     #[error("errors: {0}")]
     ErrorRate(#[from] spoor_policy::InvalidProbability),
 }
 
-/// The faults in force: read by every request, without a lock.
+/// The faults in force. Requests read them without a lock.
 #[derive(Debug, Default)]
 pub struct Faults {
     table: ArcSwapOption<FaultTable>,
@@ -80,7 +80,7 @@ impl Faults {
         Self::default()
     }
 
-    /// Replaces all faults. Of two for the same operation the later counts.
+    /// Replaces all faults. If two have the same operation, the later is used.
     pub fn set(&self, faults: Vec<Fault>) {
         if faults.is_empty() {
             // No table instead of an empty one: requests then need a single load.
@@ -114,21 +114,21 @@ impl Faults {
         };
         Decision {
             delay: (fault.delay != FaultDelay::NONE).then(|| fault.delay.duration()),
-            fail: strikes(fault.error_rate),
+            fail: should_inject(fault.error_rate),
         }
     }
 }
 
 /// Decides at random, at this rate, whether to inject the fault.
 #[must_use]
-pub fn strikes(rate: Probability) -> bool {
+pub fn should_inject(rate: Probability) -> bool {
     // A random number is drawn only where it matters.
     rate != Probability::NEVER
         && rand::rng().random_range(0..Probability::ALWAYS.millionths()) < rate.millionths()
 }
 
-/// Parses faults as settings and flags have them: members separated by commas, faults by
-/// semicolons, such as `operation=GET /,delay=300ms,errors=20%;errors=1%`.
+/// Parses faults in settings and flags: members are separated by commas, and faults by semicolons,
+/// such as `operation=GET /,delay=300ms,errors=20%;errors=1%`.
 ///
 /// # Errors
 /// [`InvalidFault`] names the member.
@@ -151,13 +151,13 @@ fn parse_fault(text: &str) -> Result<Fault, InvalidFault> {
         .map(str::trim)
         .filter(|member| !member.is_empty())
     {
-        let no_member = || InvalidFault::Member(member.to_owned());
-        let (key, value) = member.split_once('=').ok_or_else(no_member)?;
+        let invalid_member = || InvalidFault::Member(member.to_owned());
+        let (key, value) = member.split_once('=').ok_or_else(invalid_member)?;
         match key.trim() {
             "operation" => fault.operation = Some(OperationName::new(value.trim())?),
             "delay" => fault.delay = parse_delay(value.trim())?,
             "errors" => fault.error_rate = value.trim().parse()?,
-            _ => return Err(no_member()),
+            _ => return Err(invalid_member()),
         }
     }
     Ok(fault)
@@ -220,7 +220,7 @@ mod tests {
     #[case("errors=0.2", "errors: must be a percentage")]
     #[case("errors=150%", "errors: must be from \"0%\" to \"100%\"")]
     #[case("operation=,delay=1s", "operation: must not be empty")]
-    fn errors_name_what_would_be_right(#[case] text: &str, #[case] message: &str) {
+    fn errors_name_the_valid_form(#[case] text: &str, #[case] message: &str) {
         let error = parse(text).unwrap_err().to_string();
         assert!(error.starts_with(message), "{error}");
     }
@@ -252,11 +252,11 @@ mod tests {
     }
 
     #[test]
-    fn errors_strike_at_their_rate() {
+    fn errors_occur_at_their_rate() {
         let faults = Faults::new();
         faults.set(vec![fault(None, 0, 200_000)]);
-        let struck = (0..20_000).filter(|_| faults.decide("any").fail).count();
+        let failed = (0..20_000).filter(|_| faults.decide("any").fail).count();
         // Ten standard deviations either side.
-        assert!((3_430..=4_570).contains(&struck), "{struck}");
+        assert!((3_430..=4_570).contains(&failed), "{failed}");
     }
 }

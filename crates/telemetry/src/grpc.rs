@@ -19,7 +19,7 @@ pub use within::within;
 
 pub use crate::peer::{InvalidPeerUrl, PeerUrl};
 
-/// Health checks and reflection are the infrastructure's: no spans, faults or metrics.
+/// True for health checks and reflection, which have no spans, faults or metrics.
 fn is_infrastructure(path: &str) -> bool {
     path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.")
 }

@@ -5,10 +5,10 @@ mod assets;
 mod attributes;
 mod bounds;
 mod client;
+mod drain;
 mod exchange;
 mod guard;
 mod peer;
-mod rest;
 mod server;
 mod untraced;
 

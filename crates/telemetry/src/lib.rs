@@ -1,6 +1,6 @@
 //! Telemetry for services: providers, the live sampler, propagation, layers and fault injection.
 //!
-//! A service starts its telemetry first and shuts it down last; in between, layers do the work.
+//! A service starts its telemetry first and shuts it down last.
 //!
 //! ```no_run
 //! use std::time::Duration;

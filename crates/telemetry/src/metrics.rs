@@ -1,4 +1,4 @@
-//! Numbers for Prometheus: requests (rate, errors, duration), spans, sampling, the process.
+//! Metrics for Prometheus: requests (rate, errors, duration), spans, sampling, the process.
 //!
 //! Names are those of the semantic conventions as OpenTelemetry's Prometheus compatibility
 //! document translates them: `http.server.request.duration` in seconds is
@@ -56,7 +56,7 @@ impl Metrics {
         add(&mut self.registry.lock());
     }
 
-    /// All of them in the OpenMetrics text format.
+    /// All metrics in the OpenMetrics text format.
     ///
     /// # Errors
     /// A metric cannot be written.

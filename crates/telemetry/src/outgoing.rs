@@ -15,8 +15,8 @@ use crate::{
     propagation::{BAGGAGE, Propagator, TRACEPARENT, TRACESTATE},
 };
 
-/// A context with a new client span, or the current one as it is when tracing is off or the
-/// trace is not sampled: the span would be dropped, and its parent stands for it.
+/// A context with a new client span. If tracing is off or the trace is not sampled, it is the
+/// current context, since the span would be dropped.
 pub(crate) fn start(
     tracer: Option<&SdkTracer>,
     name: Cow<'static, str>,
@@ -42,7 +42,7 @@ pub(crate) fn is_unsampled(context: &Context) -> bool {
     parent.is_valid() && !parent.is_sampled()
 }
 
-/// Writes the context into a request's headers, in place of what they held.
+/// Writes the context into a request's headers, replacing any that they have.
 pub(crate) fn inject(context: &Context, headers: &mut HeaderMap) {
     static PROPAGATOR: LazyLock<Propagator> = LazyLock::new(Propagator::new);
     // A proxied request still has its caller's headers, and those not written again would remain.
@@ -58,9 +58,9 @@ struct Headers<'a>(&'a mut HeaderMap);
 
 impl Injector for Headers<'_> {
     fn set(&mut self, key: &str, value: String) {
-        // Only the propagator's own fields come here, with values that are headers.
+        // The propagator sets only its own fields, with valid values.
         if let (Some(name), Ok(mut value)) = (edge::name(key), HeaderValue::try_from(value)) {
-            // Another one in each call: HTTP/2 need not remember it for the next.
+            // Different in each call, so that HTTP/2 should not index it.
             value.set_sensitive(true);
             self.0.insert(name.clone(), value);
         }

@@ -7,18 +7,18 @@ use http::{
     uri::{InvalidUri, PathAndQuery, Scheme},
 };
 
-/// The URL of a peer in the mesh: `http://HOST:PORT`, for HTTP with a path that all others are
-/// below, such as `http://jaeger:16686/jaeger`.
+/// The URL of a peer in the mesh: `http://HOST:PORT`. For HTTP it may have a base path, such as
+/// `http://jaeger:16686/jaeger`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerUrl(Uri);
 
 /// A text that is not a [`PeerUrl`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be such as http://127.0.0.1:9001")]
+#[error("must be a URL such as http://127.0.0.1:9001")]
 pub struct InvalidPeerUrl;
 
 impl PeerUrl {
-    /// As it was given.
+    /// The URL itself.
     pub(crate) fn uri(&self) -> &Uri {
         &self.0
     }
@@ -29,7 +29,7 @@ impl PeerUrl {
         let path = PathAndQuery::try_from(format!("{base}{path}"))?;
         let mut parts = self.0.clone().into_parts();
         parts.path_and_query = Some(path);
-        // With scheme, authority and path nothing is missing.
+        // This cannot fail, since it has a scheme, an authority and a path.
         Ok(Uri::from_parts(parts).unwrap_or_default())
     }
 }

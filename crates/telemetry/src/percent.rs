@@ -1,7 +1,8 @@
 //! Percent-encoding of settings and gRPC messages.
 
-/// `%41` → `A`; none when what follows a `%` is not hexadecimal, or the result not UTF-8.
-pub(crate) fn decoded(text: &str) -> Option<String> {
+/// `%41` → `A`. `None` if a `%` is not followed by two hexadecimal digits, or the result is not
+/// UTF-8.
+pub(crate) fn decode(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

@@ -1,7 +1,7 @@
-//! W3C Trace Context and Baggage, in and out.
+//! Extraction and injection of W3C Trace Context and Baggage.
 //!
-//! Ours and not the SDK's, which masks the random flag both ways, rejects keys that Trace
-//! Context level 2 allows and takes the first of several `traceparent` headers.
+//! This replaces the SDK's, which masks the random flag, rejects keys that Trace Context level 2
+//! permits, and takes the first of several `traceparent` headers.
 //! Sources: W3C Trace Context level 2, W3C Baggage.
 
 mod baggage;
@@ -33,9 +33,9 @@ pub const RANDOM: TraceFlags = TraceFlags::new(0x02);
 
 /// Reads and writes `traceparent`, `tracestate` and `baggage`.
 ///
-/// A broken or repeated `traceparent` starts a new trace; a broken or oversized `tracestate` is
-/// dropped and the `traceparent` kept. It trusts every caller: [`crate::edge`]
-/// decides which to trust.
+/// An invalid or repeated `traceparent` starts a new trace. An invalid or oversized `tracestate` is
+/// dropped and the `traceparent` kept. It trusts every caller: [`crate::edge`] decides which to
+/// trust.
 #[derive(Debug)]
 pub struct Propagator {
     fields: [String; 3],
@@ -85,7 +85,7 @@ impl TextMapPropagator for Propagator {
     }
 }
 
-/// The header that passes this context's span on.
+/// The header for this context's span.
 pub(crate) fn traceparent(context: &Context) -> String {
     traceparent::write(context.span().span_context(), flags(context))
 }
@@ -95,9 +95,9 @@ pub(crate) fn caller(extractor: &dyn Extractor) -> Option<SpanContext> {
     only(extractor, TRACEPARENT).and_then(traceparent::read)
 }
 
-/// The flags that the context's span passes on: whether it is sampled, and whether its trace id
-/// is random. The SDK resets the latter on spans that it drops, so for a trace from elsewhere it
-/// comes from what was extracted; ids made here are random.
+/// The flags that the context's span passes on: whether it is sampled, and whether its trace ID is
+/// random. The SDK resets the latter on spans that it drops, so for a trace of another process it
+/// is that of the extracted context. IDs of this process are random.
 #[must_use]
 pub fn flags(context: &Context) -> TraceFlags {
     let span = context.span();
@@ -120,7 +120,7 @@ fn is_random(context: &Context, span_context: &SpanContext) -> bool {
 
 fn only<'a>(extractor: &'a dyn Extractor, name: &str) -> Option<&'a str> {
     match extractor.get_all(name)?.as_slice() {
-        // With several, somebody on the way has added one, and which is right cannot be known.
+        // If there are several, an intermediary has added one, and the right one is unknown.
         [one] => Some(one),
         _ => None,
     }

@@ -41,7 +41,7 @@ use crate::{
     traced::TracedLayer,
 };
 
-/// A process's telemetry. Clones are the same one.
+/// A process's telemetry. Clones share it.
 #[derive(Clone)]
 pub struct Telemetry {
     inner: Arc<Inner>,
@@ -63,31 +63,31 @@ struct Inner {
 /// The outcomes of all spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
-    /// Those that the receiver accepted.
+    /// The spans that the receiver accepted.
     pub exported: u64,
-    /// Those that were lost, for whatever reason.
+    /// The spans that were lost, for any reason.
     pub dropped: u64,
 }
 
 /// A failure to start telemetry.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryStartError {
-    /// No exporter.
+    /// The exporter cannot be created.
     #[error(transparent)]
     Exporter(#[from] ExporterError),
-    /// No thread to export on.
+    /// The exporting thread cannot be started.
     #[error("cannot start the exporting thread: {0}")]
     Thread(#[from] io::Error),
     /// The log filter is invalid.
     #[error("RUST_LOG: {0}; must be directives such as \"info\" or \"info,sqlx=warn\"")]
     LogFilter(#[source] tracing_subscriber::filter::ParseError),
-    /// The process has a subscriber already.
-    #[error("the process logs elsewhere already: {0}")]
+    /// The process already has a global `tracing` subscriber.
+    #[error("the process already has a global tracing subscriber: {0}")]
     Subscriber(#[from] tracing::subscriber::SetGlobalDefaultError),
     /// Called outside a Tokio runtime.
     #[error("must be started inside a Tokio runtime: {0}")]
     Runtime(#[from] tokio::runtime::TryCurrentError),
-    /// The control plane's address.
+    /// The control plane's address is invalid.
     #[error("SPOOR_CONTROL_ENDPOINT: {0}")]
     ControlEndpoint(#[from] tonic::transport::Error),
 }
@@ -105,7 +105,7 @@ impl Telemetry {
         if let Some(provider) = &telemetry.inner.provider {
             opentelemetry::global::set_tracer_provider(provider.clone());
         }
-        // After the subscriber is set, or nobody would see them.
+        // Only after the subscriber is set, since they would be lost before.
         log_warnings(&telemetry.inner.settings.warnings);
         Ok(telemetry)
     }
@@ -129,7 +129,7 @@ impl Telemetry {
         )
     }
 
-    /// As [`Telemetry::local`], with an exporter of one's own.
+    /// As [`Telemetry::local`], with another exporter.
     ///
     /// # Errors
     /// As [`Telemetry::start`].
@@ -184,7 +184,7 @@ impl Telemetry {
         self.subscriber_to(io::stderr)
     }
 
-    /// As [`Telemetry::subscriber`], with the log elsewhere.
+    /// As [`Telemetry::subscriber`], with another destination of the log.
     ///
     /// # Errors
     /// As there.
@@ -228,8 +228,8 @@ impl Telemetry {
         }))
     }
 
-    /// A client of a peer over HTTP, which may come later: each request is traced, and has this
-    /// long to be answered.
+    /// A client of a peer over HTTP, which need not be running yet. Each request is traced, and has
+    /// this deadline.
     #[must_use]
     pub fn http_peer(&self, peer: &PeerUrl, deadline: Duration) -> http::Peer {
         http::Peer::new(peer.clone(), deadline, &self.http_client_layer())
@@ -255,8 +255,8 @@ impl Telemetry {
         }))
     }
 
-    /// A channel to a peer that may come later: traced, with keep-alive, connected at the first
-    /// call. Must be called inside a Tokio runtime.
+    /// A channel to a peer, which need not be running yet. It is traced, has keep-alive, and
+    /// connects at the first call. Must be called inside a Tokio runtime.
     #[must_use]
     pub fn grpc_channel(&self, peer: &PeerUrl) -> grpc::Channel {
         grpc::lazy(peer, self.grpc_client_layer())
@@ -275,7 +275,7 @@ impl Telemetry {
         )
     }
 
-    /// All metrics; a service's own can be added.
+    /// All metrics. A service can add its own.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.inner.metrics
@@ -299,24 +299,24 @@ impl Telemetry {
         &self.inner.counts
     }
 
-    /// For spans made by hand through OpenTelemetry's API; none when tracing is off.
+    /// The tracer for spans made with OpenTelemetry's API. `None` if tracing is off.
     #[must_use]
     pub fn tracer(&self) -> Option<SdkTracer> {
         self.inner.tracer.clone()
     }
 
-    /// The settings that it was started with.
+    /// The settings of the telemetry.
     #[must_use]
     pub fn settings(&self) -> &TelemetrySettings {
         &self.inner.settings
     }
 
-    /// Sets the answer of `/readyz`.
+    /// Sets whether `/readyz` reports ready.
     pub fn set_ready(&self, ready: bool) {
         self.inner.ready.store(ready, Relaxed);
     }
 
-    /// Returns the answer of `/readyz`.
+    /// Returns whether `/readyz` reports ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.inner.ready.load(Relaxed)
@@ -329,15 +329,15 @@ impl Telemetry {
         self.set_ready(false);
         if let Some(provider) = self.inner.provider.clone() {
             let drained =
-                // It blocks its thread until the last batch is settled.
+                // This blocks its thread until the last batch is settled.
                 tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(grace)).await;
             match drained {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "spans were not exported in time"),
-                Err(error) => tracing::warn!(%error, "exporting the last spans failed"),
+                Err(error) => tracing::warn!(%error, "cannot export the last spans"),
             }
         }
-        // Afterwards, so that the last report has the final counts.
+        // After the export, so that the last report has the final counts.
         self.inner.stop.cancel();
         let control = self.inner.control.lock().take();
         if let Some(task) = control

@@ -1,7 +1,8 @@
-//! The sampler that follows the control plane while the process runs.
+//! The sampler that applies the plans of the control plane while the process runs.
 //!
-//! [`Live`] holds the plan in force; [`LiveSampler`] decides by it. A decision reads one atomic
-//! and a copy of its own thread, takes no lock and, when the answer is no, allocates nothing.
+//! [`Live`] holds the plan in force, and [`LiveSampler`] decides by it. A decision reads one atomic
+//! and its thread's copy of the plan, takes no lock and, if the trace is dropped, allocates
+//! nothing.
 
 mod bucket;
 mod counts;
@@ -28,8 +29,8 @@ pub use plan::PlanRefusal;
 use trace_state::Randomness;
 use view::{Rule, View};
 
-/// Follows the parent where there is one, and decides where a trace starts: by the plan that
-/// [`Live`] holds and the name that the root span has at its start.
+/// Follows the parent's decision if there is one. For a root span it decides by the plan in
+/// [`Live`] and the span's name at its start.
 #[derive(Clone, Debug)]
 pub struct LiveSampler {
     live: Arc<Live>,
@@ -37,8 +38,7 @@ pub struct LiveSampler {
 }
 
 impl LiveSampler {
-    /// Decides by `live`, and by `fallback` before the first plan and where a plan leaves it to
-    /// the service.
+    /// Decides by `live`, and by `fallback` before the first plan and where a plan has no strategy.
     #[must_use]
     pub fn new(live: Arc<Live>, fallback: Probability) -> Self {
         Self {
@@ -59,8 +59,8 @@ impl LiveSampler {
             kept.then(|| rule.trace_state(incoming))
         });
         match kept {
-            Some(trace_state) => keep(trace_state),
-            None => not_kept(trace_state::without_threshold(incoming)),
+            Some(trace_state) => keep_trace(trace_state),
+            None => drop_trace(trace_state::without_threshold(incoming)),
         }
     }
 }
@@ -83,8 +83,8 @@ impl ShouldSample for LiveSampler {
                 if parent.is_valid() {
                     follow(parent)
                 } else {
-                    // An invalid parent may still bring the randomness that others decide this
-                    // trace by.
+                    // An invalid parent may still have the randomness by which other services
+                    // decide on this trace.
                     self.root(trace_id, name, parent.trace_state())
                 }
             }
@@ -92,7 +92,7 @@ impl ShouldSample for LiveSampler {
     }
 }
 
-/// A plan's version as messages have it.
+/// A plan's version in messages.
 pub(crate) fn to_wire(version: Version) -> wire::Version {
     wire::Version {
         epoch: version.epoch,
@@ -103,13 +103,13 @@ pub(crate) fn to_wire(version: Version) -> wire::Version {
 fn follow(parent: &SpanContext) -> SamplingResult {
     let trace_state = parent.trace_state().clone();
     if parent.is_sampled() {
-        keep(trace_state)
+        keep_trace(trace_state)
     } else {
-        not_kept(trace_state)
+        drop_trace(trace_state)
     }
 }
 
-fn keep(trace_state: TraceState) -> SamplingResult {
+fn keep_trace(trace_state: TraceState) -> SamplingResult {
     SamplingResult {
         decision: SamplingDecision::RecordAndSample,
         attributes: Vec::new(),
@@ -117,7 +117,7 @@ fn keep(trace_state: TraceState) -> SamplingResult {
     }
 }
 
-fn not_kept(trace_state: TraceState) -> SamplingResult {
+fn drop_trace(trace_state: TraceState) -> SamplingResult {
     SamplingResult {
         decision: SamplingDecision::Drop,
         attributes: Vec::new(),

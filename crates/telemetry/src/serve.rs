@@ -1,4 +1,4 @@
-//! Serving with an end: bind, serve, and drain under a grace period.
+//! Servers: bind, serve, and drain within a grace period.
 
 mod program;
 mod server;
@@ -21,8 +21,8 @@ pub use spoor_runtime::{BindError, bind};
 /// The time that requests in flight have at a shutdown, whatever their own deadlines.
 pub const GRACE: Duration = Duration::from_secs(15);
 
-/// Load generators call services over many connections, and services each other with many calls on
-/// one.
+/// Load generators use many connections to a service. Services make many concurrent calls on one
+/// connection.
 const LIMITS: Limits = Limits {
     max_connections: 10_000,
     max_streams_per_connection: 4_096,
@@ -37,10 +37,10 @@ const LIMITS: Limits = Limits {
 /// A failure to serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address cannot be listened on.
+    /// The address cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The descriptors that reflection would show.
+    /// The descriptors for reflection are invalid.
     #[error(transparent)]
     Reflection(#[from] ReflectionError),
     /// Requests were still in flight when the grace period ended.
@@ -77,7 +77,7 @@ pub struct Grpc {
 }
 
 impl Grpc {
-    /// One service, such as a generated `ServiceBServer`, and the descriptors that have it.
+    /// A server with one service, such as a generated `ServiceBServer`, and its descriptors.
     pub fn new<S>(service: S, descriptors: &'static [u8]) -> Self
     where
         S: Service<

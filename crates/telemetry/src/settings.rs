@@ -1,7 +1,7 @@
 //! Settings, read once from the environment: OpenTelemetry's names, and a few of Spoor's own.
 //!
-//! Where OpenTelemetry's specification requires that a value which cannot be understood is ignored
-//! with a warning, that is done ([`TelemetrySettings::warnings`]); everything else is an error.
+//! Invalid values are errors, except those that OpenTelemetry's specification requires to be
+//! ignored with a warning ([`TelemetrySettings::warnings`]).
 
 mod batch;
 mod control;
@@ -18,7 +18,7 @@ pub use batch::BatchSettings;
 pub use otlp::{OtlpCompression, OtlpSettings};
 pub use spoor_runtime::{InvalidSettings, LogFormat, SettingError, otel::Protocol};
 
-/// Everything that can be set about a service's telemetry.
+/// All settings of a service's telemetry.
 #[derive(Clone, Debug)]
 pub struct TelemetrySettings {
     /// `OTEL_SERVICE_NAME`, else `service.name` of `OTEL_RESOURCE_ATTRIBUTES`, else
@@ -32,9 +32,9 @@ pub struct TelemetrySettings {
     pub attributes: Vec<(String, String)>,
     /// `OTEL_SDK_DISABLED`: no spans. Contexts are still passed on and metrics still counted.
     pub disabled: bool,
-    /// `OTEL_TRACES_SAMPLER` and `_ARG`: samples where traces start until a policy does.
+    /// `OTEL_TRACES_SAMPLER` and `_ARG`: the sampling of root spans before the first policy.
     pub sampler: Probability,
-    /// `OTEL_TRACES_EXPORTER`: `otlp` (the default), or none for `none`.
+    /// `OTEL_TRACES_EXPORTER`: `otlp` (the default). `None` for `none`.
     pub otlp: Option<OtlpSettings>,
     /// `OTEL_BSP_…`.
     pub batch: BatchSettings,
@@ -42,20 +42,20 @@ pub struct TelemetrySettings {
     pub log_filter: String,
     /// `SPOOR_LOG_FORMAT`: `text` or `json`.
     pub log_format: LogFormat,
-    /// `SPOOR_CONTROL_ENDPOINT`: where policies and faults come from, such as
-    /// `http://127.0.0.1:5779`. None: nowhere, the sampler stays as it is set.
+    /// `SPOOR_CONTROL_ENDPOINT`: the source of policies and faults, such as
+    /// `http://127.0.0.1:5779`. `None` if there is none, and the sampler then never changes.
     pub control: Option<http::Uri>,
     /// `SPOOR_CONTROL_CA_FILE` and `SPOOR_CONTROL_TOKEN_FILE`, for a control plane with https.
     pub credentials: Credentials,
     /// `SPOOR_TRUSTED_PEERS`: the callers whose trace context an HTTP edge continues.
     pub trusted: TrustedPeers,
     /// `SPOOR_UNTRACED_PATHS`: requests that an HTTP server does not trace, such as
-    /// `/health,/static/*,*.css`; `none` for all to be traced. Unless set,
+    /// `/health,/static/*,*.css`; `none` traces all. The default is
     /// [`UntracedPaths::DEFAULT`].
     pub untraced: UntracedPaths,
     /// `SPOOR_FAULTS`: in force from the start.
     pub faults: Vec<Fault>,
-    /// Settings that were ignored, as OpenTelemetry asks; logged at the start.
+    /// Settings that were ignored, as OpenTelemetry requires. They are logged at the start.
     pub warnings: Vec<SettingError>,
     named: bool,
 }
@@ -64,7 +64,7 @@ impl TelemetrySettings {
     /// Reads all settings through `variable`, which looks one up by its name.
     ///
     /// # Errors
-    /// All that is wrong, each naming its setting and what would be right.
+    /// All invalid settings, each with its name and valid values.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidSettings> {
         let mut errors = SettingsReader::default();
         let mut environment = Environment::new(&variable, &mut errors);
@@ -129,9 +129,9 @@ fn pairs(text: &str) -> Option<Vec<(String, String)>> {
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (key, value) = pair.split_once('=')?;
-            let key = percent::decoded(key.trim())?;
+            let key = percent::decode(key.trim())?;
             (!key.is_empty()).then_some(())?;
-            Some((key, percent::decoded(value.trim())?))
+            Some((key, percent::decode(value.trim())?))
         })
         .collect()
 }

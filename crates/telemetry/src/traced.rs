@@ -7,7 +7,7 @@ use tower::{Layer, Service};
 
 use crate::faults::Decision;
 
-/// Traces what passes through a service. `T` is the state of one side of a protocol, which all
+/// Traces the requests of a service. `T` is the state of one side of a protocol, which all
 /// requests share.
 #[derive(Clone, Debug)]
 pub struct TracedLayer<T>(pub(crate) Arc<T>);
@@ -35,8 +35,8 @@ impl<S, T> Layer<S> for TracedLayer<T> {
     }
 }
 
-/// Calls a server's handler in the context of its request, after the fault that is due. `failure`
-/// is the response if that fault is an error; `end` ends the request.
+/// Calls a server's handler in the context of its request, after injecting the fault. `failure` is
+/// the response if the fault is an error, and `end` ends the request.
 pub(crate) fn respond<S, R>(
     handler: &mut S,
     request: R,
@@ -57,7 +57,7 @@ where
         let response = response.with_context(context);
         return Box::pin(async move { end(response.await) });
     }
-    // The clone is not ready; what was polled ready is.
+    // Only the original was polled ready, not the clone.
     let clone = handler.clone();
     let mut handler = std::mem::replace(handler, clone);
     let within = context.clone();

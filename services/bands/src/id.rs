@@ -37,7 +37,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 }
 
 fn malformed(text: &str) -> Problem {
-    let detail = format!("uuid: must be such as 3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d, not {text}");
+    let detail =
+        format!("uuid: must be a UUID such as 3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d, not {text}");
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
 }
 

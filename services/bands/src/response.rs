@@ -40,9 +40,9 @@ impl<T> Response<T> {
 pub(crate) fn with_limits(router: Router, deadline: Duration) -> Router {
     let health = get(async || Json(serde_json::json!({"status": "ok"})));
     let bounds = Bounds {
-        at_once: MAX_REQUESTS,
+        max_in_flight: MAX_REQUESTS,
         // All routes are GET, which has no body.
-        body_bytes: 0,
+        max_body_bytes: 0,
         deadline,
     };
     bounded(router.route("/health", health), bounds)

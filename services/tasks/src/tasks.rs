@@ -97,8 +97,8 @@ impl Program for TasksArgs {
             lists: ListBudget::new(MAX_LISTED_AT_ONCE),
         };
         let bounds = Bounds {
-            at_once: MAX_REQUESTS,
-            body_bytes: MAX_BODY_BYTES,
+            max_in_flight: MAX_REQUESTS,
+            max_body_bytes: MAX_BODY_BYTES,
             deadline: self.deadline,
         };
         let router = bounded(api.router(), bounds);

@@ -84,8 +84,8 @@ impl Program for PreprocessingArgs {
             deadline,
         };
         let bounds = Bounds {
-            at_once: MAX_REQUESTS,
-            body_bytes: upload::MAX_BYTES,
+            max_in_flight: MAX_REQUESTS,
+            max_body_bytes: upload::MAX_BYTES,
             // One for the upload, and one for the classification.
             deadline: deadline * 2,
         };

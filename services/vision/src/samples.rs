@@ -126,7 +126,7 @@ impl Background {
     }
 }
 
-/// More or less the colour, more or less bright.
+/// The colour, with random variations of hue and brightness.
 fn ink(pure: Colour, random: &mut StdRng) -> Colour {
     let bright = random.random_range(0.6..=1.05);
     pure.map(|channel| (channel * bright + random.random_range(TINT)).clamp(0.0, 1.0))
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shape_comes_in_every_colour() {
+    fn every_shape_has_every_colour() {
         let seen: BTreeSet<String> = (0..500).map(|seed| sample(seed).label).collect();
         assert_eq!(seen.len(), COLOURS.len() * SHAPES.len());
     }

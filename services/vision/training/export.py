@@ -1,4 +1,4 @@
-"""Writes a trained model as ONNX, and measures what was written."""
+"""Writes a trained model as ONNX, and measures its accuracy."""
 
 import numpy as np
 import onnx
@@ -15,13 +15,13 @@ STD = [0.25, 0.25, 0.25]
 
 
 def normalised(pictures):
-    """Bytes to what the models see."""
+    """Converts bytes to the models' inputs."""
     scaled = pictures.astype(np.float32) / 255
     return (scaled - np.float32(MEAN)) / np.float32(STD)
 
 
 def export(name, parameters, statistics):
-    """The model as ONNX, its normalisation folded into the convolutions."""
+    """Returns the model as ONNX, with its normalisation folded into the convolutions."""
     layers = OnnxLayers(parameters, statistics)
     logits = MODELS[name](layers, layers.input("image", 3), len(LABELS))
     graph = helper.make_graph(
@@ -44,7 +44,7 @@ def export(name, parameters, statistics):
 
 
 def describe(model, **properties):
-    """Adds to what the file says about itself."""
+    """Adds properties to the file's metadata."""
     for key, value in properties.items():
         model.metadata_props.add(key=key, value=value)
 
@@ -54,14 +54,14 @@ def listed(values):
 
 
 def answers(model, pictures):
-    """The label's index that the written model gives each picture."""
+    """Returns the index of the label that the model gives each picture."""
     session = onnxruntime.InferenceSession(model.SerializeToString())
     inputs = normalised(pictures).transpose(0, 3, 1, 2)
     return np.array([session.run(None, {"image": one[None]})[0].argmax() for one in inputs])
 
 
 class OnnxLayers:
-    """The models' layers as ONNX nodes; a value is its name."""
+    """The models' layers as ONNX nodes. A value is represented by its name."""
 
     def __init__(self, parameters, statistics):
         self.parameters, self.statistics = iter(parameters), iter(statistics)

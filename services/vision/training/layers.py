@@ -1,4 +1,4 @@
-"""The models' layers as they compute in training: JAX, [n, height, width, channels]."""
+"""The models' layers for training: JAX, [n, height, width, channels]."""
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +8,9 @@ EPSILON = 1e-5
 
 
 class Layers:
-    """Takes its parameters in the order of the calls, or draws them first, given `rng`.
+    """Uses the parameters in the order of the calls, or first draws them if `rng` is given.
 
-    Normalises by the batch's own mean and variance, and keeps those in `statistics`.
+    Normalises by the batch's own mean and variance, and stores those in `statistics`.
     """
 
     def __init__(self, parameters=None, rng=None):
@@ -38,8 +38,8 @@ class Layers:
         return self._normalise(y, weights)
 
     def depthwise(self, x, kernel, stride):
-        """A convolution of each channel by itself, normalised; a sum of shifted pictures,
-        for which XLA has faster gradients on a CPU than for its grouped convolution."""
+        """A convolution of each channel separately, normalised. It is a sum of shifted pictures,
+        whose gradients XLA computes faster on a CPU than those of a grouped convolution."""
         shape = (kernel, kernel, 1, self.channels(x))
         weights = self._next(weights=shape, fan_in=kernel**2, norm=shape[3])
         pad, (height, width) = kernel // 2, x.shape[1:3]
@@ -52,7 +52,7 @@ class Layers:
         return self._normalise(y, weights)
 
     def dense(self, x, channels):
-        """From each channel's mean, with a bias."""
+        """A dense layer over the channels, with a bias."""
         before = self.channels(x)
         weights = self._next(weights=(1, 1, before, channels), fan_in=before)
         return x @ weights["weights"][0, 0] + weights["bias"]

@@ -1,6 +1,7 @@
 """The two architectures, scaled down to pictures of 64 × 64.
 
-Each is written once, over `layers`: those of layers.py compute, those of export.py write ONNX.
+Each is defined once in terms of `layers`: those of layers.py compute, those of
+export.py write ONNX.
 """
 
 
@@ -32,7 +33,7 @@ MODELS = {"efficientnetb0": efficientnetb0, "mobilenetv2": mobilenetv2}
 
 
 def mb_conv(layers, x, channels, kernel, stride, expand):
-    """Expand, look at each channel by itself, weigh the channels, project."""
+    """Expands, convolves each channel separately, weights the channels, and projects."""
     before = layers.channels(x)
     y = x
     if expand > 1:
@@ -44,14 +45,14 @@ def mb_conv(layers, x, channels, kernel, stride, expand):
 
 
 def squeeze_and_excite(layers, x, squeezed):
-    """Weighs each channel by what the picture as a whole says."""
+    """Weights each channel by the mean of all channels over the picture."""
     weights = layers.silu(layers.dense(layers.mean(x), squeezed))
     weights = layers.sigmoid(layers.dense(weights, layers.channels(x)))
     return layers.multiply(x, weights)
 
 
 def inverted_residual(layers, x, channels, stride, expand):
-    """Expand, look at each channel by itself, project with a linear bottleneck."""
+    """Expands, convolves each channel separately, and projects with a linear bottleneck."""
     before = layers.channels(x)
     y = x
     if expand > 1:

@@ -1,4 +1,4 @@
-"""Pictures to learn from: one coloured shape each, on a noisy background.
+"""Pictures for training: one coloured shape each, on a noisy background.
 
 `services/vision/src/samples` draws the same kind of pictures for tests and load.
 """
@@ -38,7 +38,7 @@ def draw(classes, rng):
 
 
 def coverage(shapes, rng):
-    """How much of each pixel the shape covers, at a random size, place and angle."""
+    """The share of each pixel that the shape covers, at a random size, position and angle."""
     each = (len(shapes), 1, 1)
     radius = rng.uniform(0.2, 0.45, each)
     x0, y0 = rng.uniform(radius, 1 - radius), rng.uniform(radius, 1 - radius)
@@ -56,7 +56,7 @@ def coverage(shapes, rng):
 
 
 def ink(colours, rng):
-    """The shape's colour: more or less of its name, more or less bright."""
+    """The shape's colour, with random variations of hue and brightness."""
     pure = np.array(list(COLOURS.values()))[colours]
     bright = rng.uniform(0.6, 1.05, (len(colours), 1))
     mixed = pure * bright + rng.uniform(-0.08, 0.08, pure.shape)
@@ -78,7 +78,7 @@ def triangle(u, v):
 
 
 def star(u, v):
-    """A tenth of it, folded: below the line from the tip (1, 0) to the notch beside it."""
+    """Folded to a tenth: true below the line from the tip (1, 0) to the next notch."""
     tenth = np.pi / 5
     folded = np.abs((np.arctan2(v, u) + tenth) % (2 * tenth) - tenth)
     distance = np.hypot(u, v)

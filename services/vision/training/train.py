@@ -22,17 +22,17 @@ PEAK_LEARNING_RATE = 4e-3
 
 
 def main():
-    wanted = arguments()
+    args = arguments()
     start, busy = time.monotonic(), time.process_time()
-    seen, classes = pictures(wanted.pictures, wanted.seed)
-    parameters, statistics = train(wanted.model, normalised(seen), classes, wanted)
-    model = export(wanted.model, parameters, statistics)
+    seen, classes = pictures(args.pictures, args.seed)
+    parameters, statistics = train(args.model, normalised(seen), classes, args)
+    model = export(args.model, parameters, statistics)
 
-    held_out, truth = pictures(wanted.held_out, HELD_OUT_SEED)
+    held_out, truth = pictures(args.held_out, HELD_OUT_SEED)
     given = answers(model, held_out)
     describe(model, accuracy=f"{np.mean(given == truth):.4f}")
-    onnx.save(model, wanted.to / f"{wanted.model}.onnx")
-    report(wanted, model, given, truth)
+    onnx.save(model, args.to / f"{args.model}.onnx")
+    report(args, model, given, truth)
     print(f"{time.monotonic() - start:.0f} s, {time.process_time() - busy:.0f} s of processors")
 
 
@@ -47,20 +47,20 @@ def arguments():
     return parser.parse_args()
 
 
-def train(name, inputs, classes, wanted):
-    """The parameters, and the mean and variance that each normalisation sees with them."""
+def train(name, inputs, classes, args):
+    """Returns the parameters, and the mean and variance of each normalisation with them."""
     network = MODELS[name]
-    rng = np.random.default_rng(wanted.seed)
+    rng = np.random.default_rng(args.seed)
     drawn = Layers(rng=rng)
     network(drawn, np.zeros((1, SIDE, SIDE, 3), np.float32), len(LABELS))
     parameters = drawn.parameters
 
     batches = len(inputs) // BATCH
-    schedule = optax.cosine_onecycle_schedule(wanted.epochs * batches, PEAK_LEARNING_RATE)
+    schedule = optax.cosine_onecycle_schedule(args.epochs * batches, PEAK_LEARNING_RATE)
     optimiser = optax.adamw(schedule, weight_decay=1e-3)
     state = optimiser.init(parameters)
     step = jax.jit(partial(learn, network, optimiser))
-    for epoch in range(wanted.epochs):
+    for epoch in range(args.epochs):
         order = rng.permutation(len(inputs))[: batches * BATCH].reshape(batches, BATCH)
         losses = []
         for these in order:
@@ -83,7 +83,7 @@ def learn(network, optimiser, parameters, state, inputs, classes):
 
 
 def statistics(network, parameters, inputs):
-    """Those of a large batch, with the final parameters."""
+    """The statistics of a large batch, with the final parameters."""
 
     @jax.jit
     def measure(inputs):
@@ -94,13 +94,13 @@ def statistics(network, parameters, inputs):
     return measure(inputs[:STATISTICS_BATCH])
 
 
-def report(wanted, model, given, truth):
-    """What to write down: accuracy with its interval, size, what is taken for what."""
+def report(args, model, given, truth):
+    """Prints the accuracy with its interval, the size, and the most frequent confusions."""
     share, n, z = np.mean(given == truth), len(truth), 1.96
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     weights = sum(int(np.prod(one.dims)) for one in model.graph.initializer)
-    print(f"{wanted.model}, seed {wanted.seed}: {share:.2%} of {n} held-out pictures")
+    print(f"{args.model}, seed {args.seed}: {share:.2%} of {n} held-out pictures")
     print(f"95 % interval {middle - half:.2%} to {middle + half:.2%}")
     print(f"{weights} weights, {model.ByteSize()} bytes")
     pairs, counts = np.unique(

@@ -167,8 +167,8 @@ struct Gateway {
 impl Gateway {
     /// Reserves memory for the wishes and offers of one response.
     async fn reserve(&self) -> Result<OwnedSemaphorePermit, ListBudgetSpent> {
-        // As many as the last time, since a reply is in memory once it tells how many there are.
-        // Always as many as there can be would let few requests wait for a slow wishlist.
+        // The numbers of the last replies, since the next ones are known only when they are in
+        // memory. With the largest possible numbers, few requests could wait for a slow wishlist.
         let [wishes, offers] = [&self.wishes.last_len, &self.offers.last_len];
         let entries = wishes.load(Relaxed).saturating_add(offers.load(Relaxed));
         self.lists.reserve(entries).await
@@ -195,8 +195,8 @@ impl Gateway {
             .merge(docs::router(jaeger))
             .with_state(self);
         let bounds = Bounds {
-            at_once: MAX_REQUESTS,
-            body_bytes: MAX_BODY_BYTES,
+            max_in_flight: MAX_REQUESTS,
+            max_body_bytes: MAX_BODY_BYTES,
             deadline: longest,
         };
         guarded(bounded(routes, bounds), CONTENT_SECURITY_POLICY)

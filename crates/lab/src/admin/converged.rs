@@ -58,7 +58,7 @@ pub(super) async fn converged(
     let Query(parameters) = query
         .map_err(|error| problem(StatusCode::BAD_REQUEST, "Invalid query", error.body_text()))?;
     let within = Duration::from_millis(parameters.within).min(MAX_WAIT);
-    let _place = admin.places.waiting.try_acquire().map_err(|_| {
+    let _permit = admin.permits.waiting.try_acquire().map_err(|_| {
         let detail = "too many requests wait for policies; try again later";
         problem(StatusCode::SERVICE_UNAVAILABLE, "Too many waiting", detail)
     })?;
@@ -71,9 +71,9 @@ pub(super) async fn converged(
 fn keys(names: &str) -> Result<Vec<PolicyKey>, Problem> {
     let parts = names.split(',').map(|name| name.split_once('/'));
     let keys = parts.map(|parts| {
-        let wrong = "policies must be NAMESPACE/NAME, separated by commas";
+        let detail = "policies must be NAMESPACE/NAME, separated by commas";
         let (namespace, name) =
-            parts.ok_or_else(|| problem(StatusCode::BAD_REQUEST, "Invalid query", wrong))?;
+            parts.ok_or_else(|| problem(StatusCode::BAD_REQUEST, "Invalid query", detail))?;
         key(namespace, name)
     });
     keys.collect()

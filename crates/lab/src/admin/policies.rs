@@ -93,7 +93,7 @@ pub(super) async fn run_blocking<T: Send + 'static>(
 ) -> Result<T, Problem> {
     // Dropped with the request if its client disconnects before its turn. The permit moves to the
     // thread, which cannot be interrupted.
-    let turn = admin.places.operations.clone().acquire_owned();
+    let turn = admin.permits.operations.clone().acquire_owned();
     let permit = timeout(MAX_TURN_WAIT, turn).await.ok().and_then(Result::ok);
     let permit = permit.ok_or_else(|| {
         let detail = "too many requests read or change policies; try again in a few seconds";

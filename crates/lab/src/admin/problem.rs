@@ -1,5 +1,5 @@
-//! The error responses of the API. Each kind has a title of its own, which tells more than the name
-//! of the status.
+//! The error responses of the API. Each kind has a title, which is more specific than the name of
+//! the status.
 
 use http::StatusCode;
 
@@ -40,11 +40,11 @@ pub(super) fn internal(detail: String) -> Problem {
 
 /// The response to invalid policies.
 fn invalid_policies(errors: Vec<String>) -> Problem {
-    let found = match errors.len() {
+    let count = match errors.len() {
         1 => "1 error".to_owned(),
         several => format!("{several} errors"),
     };
-    let detail = format!("{found} found; nothing was changed");
+    let detail = format!("{count} found; nothing was changed");
     problem(StatusCode::UNPROCESSABLE_ENTITY, "Invalid policies", detail).with_errors(errors)
 }
 

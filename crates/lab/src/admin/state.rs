@@ -17,26 +17,26 @@ pub(crate) struct Admin {
     pub(crate) decision_wait: Duration,
     pub(crate) urls: Arc<BTreeMap<String, String>>,
     pub(crate) metrics: Arc<Registry>,
-    pub(crate) places: Places,
+    pub(crate) permits: Permits,
 }
 
-/// The places for requests that hold something for longer than a moment.
+/// The permits for requests that use a limited resource for a long time.
 #[derive(Clone)]
-pub(crate) struct Places {
-    /// For operations of the policy store. Each takes a thread, of those that queries of traces
+pub(crate) struct Permits {
+    /// For operations of the policy store. Each uses a blocking thread, which queries of traces
     /// also need.
     pub(super) operations: Arc<Semaphore>,
-    /// For requests that wait until policies are in force. Each keeps its connection, which the
-    /// listener cannot close in favour of others.
+    /// For requests that wait until policies are in force. Each has a connection, which the
+    /// listener cannot close for other clients.
     pub(super) waiting: Arc<Semaphore>,
 }
 
-/// The most operations at a time. All need the same lock.
+/// The most concurrent operations. All need the same lock.
 const MAX_OPERATIONS: usize = 2;
-/// The most requests that wait at a time.
+/// The most requests that wait concurrently.
 pub(super) const MAX_WAITING: usize = 32;
 
-impl Default for Places {
+impl Default for Permits {
     fn default() -> Self {
         Self {
             operations: Arc::new(Semaphore::new(MAX_OPERATIONS)),

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{Admin, MAX_BODY_BYTES, Places, router, state::MAX_WAITING};
+use super::{Admin, MAX_BODY_BYTES, Permits, router, state::MAX_WAITING};
 use crate::{policies::PolicyStore, serve, service::Service, supervisor::Roster};
 
 const POLICY: &str = "apiVersion: spoor.dev/v1alpha1
@@ -56,7 +56,7 @@ impl Api {
             urls: Arc::new(urls.into()),
             metrics: Arc::new(serve::metrics(&control, &pipeline)),
             control,
-            places: Places::default(),
+            permits: Permits::default(),
         };
         Self {
             router: router(admin),
@@ -104,7 +104,7 @@ fn request(method: Method, path: &str, body: Body) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn apply_says_what_it_did_with_each_policy() {
+async fn apply_reports_the_action_for_each_policy() {
     let api = Api::start(&[]);
     for action in ["created", "unchanged"] {
         let applied = api.post("/v1/policies", "application/yaml", POLICY).await;
@@ -301,7 +301,7 @@ async fn too_many_waiting_requests_are_refused() {
     }
     let refused = api.call(Method::GET, path).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
-    // A client that disconnects gives its place back.
+    // A client that disconnects releases its permit.
     waiting.pop();
     let mut next = Box::pin(api.call(Method::GET, path));
     let response = tokio::time::timeout(Duration::ZERO, &mut next).await;
@@ -323,7 +323,7 @@ async fn ops_ports_are_scrape_targets() {
     );
 }
 
-/// The bytes, too: other programs than Spoor's may read these responses.
+/// Checks the bytes, since other programs than Spoor may read these responses.
 #[rstest::rstest]
 #[case(
     Method::GET,

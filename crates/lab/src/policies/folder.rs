@@ -38,10 +38,10 @@ pub enum FolderError {
     #[error("cannot read the policy folder {}", .0.display())]
     List(PathBuf, #[source] io::Error),
     /// A file in it cannot be read.
-    #[error("cannot read {}", shown(.0))]
+    #[error("cannot read {}", visible_path(.0))]
     Read(PathBuf, #[source] io::Error),
     /// A file is larger than accepted.
-    #[error("{} is larger than {MAX_FILE_BYTES} bytes", shown(.0))]
+    #[error("{} is larger than {MAX_FILE_BYTES} bytes", visible_path(.0))]
     TooLarge(PathBuf),
     /// The folder has more files than accepted.
     #[error("more than {MAX_FILES} files in {}", .0.display())]
@@ -148,7 +148,7 @@ fn read_file(path: PathBuf) -> Result<Option<Document>, FolderError> {
     });
     match read {
         Ok(Some(text)) => Ok(Some(Document {
-            source: shown(&path),
+            source: visible_path(&path),
             text,
         })),
         Ok(None) => Err(FolderError::TooLarge(path)),
@@ -158,9 +158,9 @@ fn read_file(path: PathBuf) -> Result<Option<Document>, FolderError> {
 }
 
 /// A file's path in one line of visible characters.
-fn shown(path: &Path) -> String {
-    // Whoever may add a file chooses its name, which reaches the log and terminals with each error
-    // in the file: a line break or a bidirectional override would forge what they show.
+fn visible_path(path: &Path) -> String {
+    // The author of a file chooses its name, which the log and terminals show with each error in
+    // the file. A line break or a bidirectional override would falsify their output.
     visible_line(&path.to_string_lossy()).into_owned()
 }
 

@@ -166,16 +166,16 @@ fn refuse_names_in(
 }
 
 fn refuse_duplicates(sent: &[Submitted]) -> Result<(), Vec<String>> {
-    let mut places: BTreeMap<&PolicyKey, &Submitted> = BTreeMap::new();
+    let mut seen: BTreeMap<&PolicyKey, &Submitted> = BTreeMap::new();
     let mut refused = vec![];
     for sent in sent {
-        if let Some(first) = places.get(&sent.key) {
-            let (name, place) = (sent.key.name.as_str(), first.place());
+        if let Some(first) = seen.get(&sent.key) {
+            let (name, location) = (sent.key.name.as_str(), first.location());
             refused.push(sent.name_error(&format!(
-                "duplicate policy {name:?}, also at {place}; give each policy its own name"
+                "duplicate policy {name:?}, also at {location}; give each policy its own name"
             )));
         } else {
-            places.insert(&sent.key, sent);
+            seen.insert(&sent.key, sent);
         }
     }
     if refused.is_empty() {

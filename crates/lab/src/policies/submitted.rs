@@ -18,7 +18,7 @@ pub(super) struct Submitted {
 
 impl Submitted {
     /// The file and line.
-    pub(super) fn place(&self) -> String {
+    pub(super) fn location(&self) -> String {
         format!("{}:{}", self.manifest.source, self.manifest.line())
     }
 
@@ -35,7 +35,7 @@ impl Submitted {
 /// All errors in all documents, as `FILE:LINE: field: …`.
 pub(super) fn read(documents: &[Document]) -> Result<Vec<Submitted>, Vec<String>> {
     let (mut sent, mut errors) = (vec![], vec![]);
-    // All are read even after an error, so that every mistake is reported at once.
+    // All are read even after an error, so that all errors are reported together.
     for Document { source, text } in documents {
         match read::policies(text, source) {
             Ok(manifests) => {
@@ -46,15 +46,15 @@ pub(super) fn read(documents: &[Document]) -> Result<Vec<Submitted>, Vec<String>
                             key: policy.key().clone(),
                             manifest,
                         }),
-                        Err(found) => errors.extend(
-                            found
+                        Err(invalid) => errors.extend(
+                            invalid
                                 .into_iter()
                                 .map(|error| manifest.error(error).to_string()),
                         ),
                     }
                 }
             }
-            Err(found) => errors.extend(found.iter().map(ToString::to_string)),
+            Err(invalid) => errors.extend(invalid.iter().map(ToString::to_string)),
         }
     }
     if errors.is_empty() {

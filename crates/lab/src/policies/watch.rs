@@ -18,9 +18,9 @@ use super::{
 const MAX_SLEEP: Duration = Duration::from_secs(30);
 /// The minimum interval between updates of conditions while evidence arrives.
 const MIN_UPDATE_INTERVAL: Duration = Duration::from_millis(200);
-/// The minimum pause between them, in multiples of the time that the last one took: with very many
+/// The minimum pause between updates, in multiples of the duration of the last one. With very many
 /// policies and services they would otherwise keep a core busy.
-const MIN_UPDATE_PAUSE: u32 = 4;
+const MIN_PAUSE_FACTOR: u32 = 4;
 
 impl PolicyStore {
     /// Starts to watch the folder, if there is one.
@@ -51,7 +51,7 @@ impl PolicyStore {
         match replaced {
             Ok(actions) => {
                 self.0.folder_errors.lock().clear();
-                // Those times are in the set from now on.
+                // The set contains those times from now on.
                 state.first_accepted.clear();
                 if let Err(error) = self.accept(&mut state, set, &actions) {
                     self.set_folder_errors(vec![with_causes(&error)]);
@@ -85,7 +85,7 @@ impl Watch {
                     // Listing updates the conditions, so that their transition times are those of
                     // the change and not of the next request.
                     self.run_blocking(|store| drop(store.list(None))).await;
-                    let pause = began.elapsed() * MIN_UPDATE_PAUSE;
+                    let pause = began.elapsed() * MIN_PAUSE_FACTOR;
                     next_update = Instant::now() + pause.max(MIN_UPDATE_INTERVAL);
                 }
                 () = changed(&mut self.changes) => self.run_blocking(PolicyStore::read_folder).await,
@@ -93,7 +93,7 @@ impl Watch {
         }
     }
 
-    /// Does what takes the store's lock, and may save files, on a thread that may block.
+    /// Runs work that takes the store's lock, and may save files, on a thread that may block.
     async fn run_blocking(&self, work: fn(&PolicyStore)) {
         let store = self.store.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || work(&store)).await {

@@ -1,5 +1,5 @@
-//! The services' output, a line at a time, each with its service's name before it. It is held
-//! until all services are ready, so that what people read first is where everything is.
+//! The services' output, line by line, each with the name of its service. It is held until all
+//! services are ready, so that the list of addresses comes first.
 
 use std::{
     collections::VecDeque,
@@ -16,18 +16,18 @@ use tokio::{
 
 use crate::service::Service;
 
-/// Longer lines are broken here, so that no service can make the lab hold an endless one.
-const LINE_BYTES: usize = 16 * 1024;
-/// Lines waiting to be written; when they are this many, the services wait for a moment.
-const WAITING_LINES: usize = 256;
-/// The longest wait for a terminal. One that is paused, with Ctrl-S or by a pager, must not stop
-/// the services, which wait in turn once their pipes are full.
+/// The maximum length of a line. Longer ones are split, so that the memory for a line is bounded.
+const MAX_LINE_BYTES: usize = 16 * 1024;
+/// The most lines that wait to be written. Services wait while the queue is full.
+const MAX_WAITING_LINES: usize = 256;
+/// The longest wait for a terminal. A terminal that is paused, with Ctrl-S or by a pager, must not
+/// stop the services, which block when their pipes are full.
 const MAX_WAIT: Duration = Duration::from_secs(1);
-/// The most that is held until the services are ready; the oldest lines are dropped first.
+/// The most bytes that are held until the services are ready. The oldest lines are dropped first.
 const MAX_HELD_BYTES: usize = 256 * 1024;
-/// Names are padded to a common width; longer ones are rare.
+/// The common width of the names. Longer names are rare.
 const NAME_WIDTH: usize = 14;
-/// ANSI colours that read well on dark and light: cyan, green, magenta, yellow, blue.
+/// ANSI colours that are legible on dark and light backgrounds: cyan, green, magenta, yellow, blue.
 const COLOURS: [u8; 5] = [36, 32, 35, 33, 34];
 
 /// The output of all services, which goes to standard error.
@@ -39,7 +39,7 @@ pub(super) struct Logs {
 
 enum Entry {
     Line(Service, Vec<u8>),
-    /// Ends the time in which lines are held; the sender learns when they have been printed.
+    /// Ends the holding of lines. The channel reports when they have been printed.
     Release(Release, oneshot::Sender<()>),
 }
 
@@ -51,9 +51,9 @@ enum Release {
 }
 
 impl Logs {
-    /// Starts the thread that writes, so that a slow terminal holds up nothing else.
+    /// Starts the thread that writes, so that a slow terminal delays only the output.
     pub(super) fn start() -> io::Result<Self> {
-        let (entries, mut received) = mpsc::channel::<Entry>(WAITING_LINES);
+        let (entries, mut received) = mpsc::channel::<Entry>(MAX_WAITING_LINES);
         thread::Builder::new().name("logs".into()).spawn(move || {
             let mut printer = Printer::new(io::stderr());
             while let Some(entry) = received.blocking_recv() {
@@ -65,7 +65,7 @@ impl Logs {
     }
 
     /// Drops the lines held so far, except warnings and those of services that were `restarted`,
-    /// and passes on every later one. Who has chosen a log level gets them all.
+    /// and passes on every later one. With `RUST_LOG` all lines are printed.
     pub(super) async fn pass_on(&self, restarted: Vec<Service>) {
         let shown = match std::env::var_os("RUST_LOG") {
             Some(_) => Service::ALL.to_vec(),
@@ -99,7 +99,7 @@ impl Logs {
             entries: self.entries,
             left_out: 0,
         };
-        let mut reader = BufReader::with_capacity(LINE_BYTES, from);
+        let mut reader = BufReader::with_capacity(MAX_LINE_BYTES, from);
         let mut line = prefix.clone().into_bytes();
         loop {
             let (taken, ended) = match reader.fill_buf().await {
@@ -107,7 +107,7 @@ impl Logs {
                 Ok(buffered) => take_line(buffered, &mut line),
             };
             reader.consume(taken);
-            if ended || line.len() >= LINE_BYTES {
+            if ended || line.len() >= MAX_LINE_BYTES {
                 if !ended {
                     line.push(b'\n');
                 }
@@ -122,7 +122,7 @@ impl Logs {
     }
 }
 
-/// The lines of one service on their way to the terminal.
+/// The lines of one service to be printed.
 struct Output {
     service: Service,
     entries: mpsc::Sender<Entry>,
@@ -133,12 +133,12 @@ struct Output {
 impl Output {
     /// Sends a line, or leaves it out while the terminal is paused.
     async fn send(&mut self, prefix: &str, line: Vec<u8>) {
-        let place = match self.left_out {
+        let permit = match self.left_out {
             0 => timeout(MAX_WAIT, self.entries.reserve()).await.ok(),
-            // It was given its time already.
+            // An earlier line has already waited.
             _ => self.entries.try_reserve().map(Ok).ok(),
         };
-        let Some(Ok(place)) = place else {
+        let Some(Ok(permit)) = permit else {
             self.left_out += 1;
             return;
         };
@@ -150,7 +150,7 @@ impl Output {
             }
         };
         self.left_out = 0;
-        place.send(Entry::Line(self.service, line));
+        permit.send(Entry::Line(self.service, line));
     }
 }
 
@@ -214,16 +214,17 @@ impl<W: Write> Printer<W> {
     }
 
     fn write(&mut self, line: &[u8]) {
-        // Nobody is left to tell when standard error itself is gone.
+        // If standard error is closed, the error cannot be reported.
         let _ = self.out.write_all(line);
     }
 }
 
-/// On a busy machine a service may look for the control plane before that answers. A service
-/// that is ready has gone on without it, and says when it is reached.
+/// On a busy machine a service may try to connect before the control plane responds. A ready
+/// service works without it, and logs when it is connected.
 fn is_warning(line: &[u8]) -> bool {
     let line = String::from_utf8_lossy(line);
-    (line.contains(" WARN ") || line.contains(" ERROR ")) && !line.contains("control plane lost")
+    (line.contains(" WARN ") || line.contains(" ERROR "))
+        && !line.contains("control plane unavailable")
 }
 
 impl Held {
@@ -238,7 +239,8 @@ impl Held {
     }
 }
 
-/// Moves bytes to `line` up to the end of the line; says how many, and whether it ended.
+/// Moves bytes to `line` up to the end of the line. Returns their number, and whether the line
+/// ended.
 fn take_line(buffered: &[u8], line: &mut Vec<u8>) -> (usize, bool) {
     let end = buffered.iter().position(|byte| *byte == b'\n');
     let taken = end.map_or(buffered.len(), |end| end + 1);
@@ -268,14 +270,14 @@ mod tests {
             colour: false,
         };
         logs.follow(Service::ServiceA, output).await;
-        let mut found = vec![];
+        let mut lines = vec![];
         while let Some(entry) = received.recv().await {
             let Entry::Line(Service::ServiceA, line) = entry else {
                 continue;
             };
-            found.push(String::from_utf8(line).unwrap());
+            lines.push(String::from_utf8(line).unwrap());
         }
-        found
+        lines
     }
 
     #[tokio::test]
@@ -309,8 +311,9 @@ mod tests {
 
     #[tokio::test]
     async fn breaks_an_endless_line() {
-        let lines = followed(&vec![b'x'; 3 * LINE_BYTES]).await;
-        assert!(lines.len() >= 3 && lines.iter().all(|line| line.len() < 2 * LINE_BYTES + 64));
+        let lines = followed(&vec![b'x'; 3 * MAX_LINE_BYTES]).await;
+        let limit = 2 * MAX_LINE_BYTES + 64;
+        assert!(lines.len() >= 3 && lines.iter().all(|line| line.len() < limit));
     }
 
     fn line(service: Service, text: &str) -> Entry {
@@ -343,14 +346,14 @@ mod tests {
     #[test]
     fn warnings_are_passed_on() {
         let mut printer = Printer::new(vec![]);
-        for text in ["1 WARN ignored", "2 WARN control plane lost", "3 INFO x"] {
+        for text in ["1 WARN x", "2 WARN control plane unavailable", "3 INFO x"] {
             printer.handle(line(Service::Wishlist, text));
         }
         printer.handle(Entry::Release(
             Release::PassOn(vec![]),
             oneshot::channel().0,
         ));
-        assert_eq!(printer.out, b"1 WARN ignored");
+        assert_eq!(printer.out, b"1 WARN x");
     }
 
     #[test]
@@ -363,9 +366,9 @@ mod tests {
     fn held_lines_are_bounded() {
         let mut held = Held::default();
         for _ in 0..100 {
-            held.push(Service::ServiceA, vec![b'x'; LINE_BYTES]);
+            held.push(Service::ServiceA, vec![b'x'; MAX_LINE_BYTES]);
         }
         assert!(held.bytes <= MAX_HELD_BYTES);
-        assert_eq!(held.bytes, held.lines.len() * LINE_BYTES);
+        assert_eq!(held.bytes, held.lines.len() * MAX_LINE_BYTES);
     }
 }

@@ -15,18 +15,18 @@ pub struct SpanCounts {
 /// The reason that a span was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DropReason {
-    /// More spans were waiting than may.
+    /// The queue was full.
     QueueFull,
-    /// The receiver could not be reached, or did not accept them, in all attempts.
+    /// All attempts to export it failed.
     ExportFailed,
-    /// The receiver will never accept them.
+    /// The receiver will never accept it.
     Refused,
-    /// The process ended before they were exported.
+    /// The process ended before it was exported.
     ShutDown,
 }
 
 impl DropReason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 4] = [
         Self::QueueFull,
         Self::ExportFailed,
@@ -53,7 +53,7 @@ impl fmt::Display for DropReason {
 }
 
 impl SpanCounts {
-    /// Nothing counted yet.
+    /// Counts of 0.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -71,7 +71,7 @@ impl SpanCounts {
         self.slot(reason).load(Relaxed)
     }
 
-    /// Spans dropped for whatever reason.
+    /// Spans dropped for any reason.
     #[must_use]
     pub fn all_dropped(&self) -> u64 {
         self.dropped.iter().map(|count| count.load(Relaxed)).sum()

@@ -1,4 +1,4 @@
-//! Takes batches off the queue and delivers each, until it is exported, refused or given up.
+//! Takes batches from the queue and sends each until it is exported, refused or dropped.
 
 use std::{
     sync::{
@@ -18,21 +18,21 @@ use crate::{
     settings::BatchSettings,
 };
 
-/// The delays between attempts.
+/// The first delay between attempts.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
-// Short against a rollout, so that spans follow soon after the receiver is back.
+/// Much shorter than a rollout, so that spans are exported soon after the receiver has restarted.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(3);
 
 #[derive(Clone)]
-pub(super) struct Deliver {
+pub(super) struct Delivery {
     settings: BatchSettings,
     queue: Arc<Queue>,
     exporter: Arc<dyn Export>,
-    /// True while attempts fail. The log has one line when that begins and one when it ends.
+    /// True while attempts fail. Only changes of it are logged.
     failing: Arc<AtomicBool>,
 }
 
-impl Deliver {
+impl Delivery {
     pub(super) fn new(
         settings: BatchSettings,
         queue: Arc<Queue>,
@@ -55,42 +55,42 @@ impl Deliver {
             let dropped = self.queue.counts.dropped(DropReason::QueueFull);
             if dropped > reported && overflow.admit().is_some() {
                 let spans = dropped - reported;
-                tracing::warn!(spans, "dropped spans: OTEL_BSP_MAX_QUEUE_SIZE were waiting");
+                tracing::warn!(spans, "dropped spans: OTEL_BSP_MAX_QUEUE_SIZE was reached");
                 reported = dropped;
             }
             let spans = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-            // Goes on taking batches, so that each span that is left is counted.
+            // The loop continues, so that each remaining span is counted.
             if self.queue.give_up.is_cancelled() {
                 self.queue.settle_dropped(DropReason::ShutDown, spans);
                 continue;
             }
-            // Encoded once for all attempts, and while earlier batches are still under way.
+            // Encoded once for all attempts, and while earlier batches are being sent.
             let encoded = self.exporter.encode(batch);
-            // What exceeds this waits in the queue, which is bounded and counts what it drops.
+            // More batches wait in the queue, which is bounded and counts what it drops.
             while exports.len() >= self.settings.max_exports {
                 exports.join_next().await;
             }
-            let deliver = self.clone();
-            exports.spawn(async move { deliver.deliver_batch(encoded, spans).await });
+            let delivery = self.clone();
+            exports.spawn(async move { delivery.deliver_batch(encoded, spans).await });
         }
         while exports.join_next().await.is_some() {}
     }
 
     async fn deliver_batch(&self, batch: Bytes, spans: u64) {
         tokio::select! {
-            // After the grace period no further attempt starts, however fast the receiver answers.
+            // After the grace period no further attempt starts, however fast the receiver responds.
             biased;
             () = self.queue.give_up.cancelled() => {
                 self.queue.settle_dropped(DropReason::ShutDown, spans);
             }
-            outcome = self.attempts(batch) => match outcome {
+            outcome = self.send_with_retries(batch) => match outcome {
                 Ok(accepted) => self.settle(accepted, spans),
                 Err(Failure::Refused(reason)) => {
                     tracing::warn!(spans, reason, "the receiver refused spans");
                     self.queue.settle_dropped(DropReason::Refused, spans);
                 }
                 Err(Failure::Retry { reason, .. }) => {
-                    tracing::warn!(spans, reason, "gave spans up after retrying");
+                    tracing::warn!(spans, reason, "dropped spans after retrying");
                     self.queue.settle_dropped(DropReason::ExportFailed, spans);
                 }
             },
@@ -108,7 +108,7 @@ impl Deliver {
         self.queue.settle_exported(spans - refused);
     }
 
-    async fn attempts(&self, batch: Bytes) -> Result<ExportResponse, Failure> {
+    async fn send_with_retries(&self, batch: Bytes) -> Result<ExportResponse, Failure> {
         let give_up_at = Instant::now() + self.settings.retry_budget;
         let mut backoff = Backoff::new(MIN_RETRY_DELAY);
         loop {
@@ -121,14 +121,14 @@ impl Deliver {
                 Ok(Err(failure)) => failure,
                 Err(_) => Failure::Retry {
                     after: None,
-                    reason: "no answer in time".to_owned(),
+                    reason: "no response in time".to_owned(),
                 },
             };
             let Failure::Retry { after, reason } = &failure else {
                 return Err(failure);
             };
             self.note_failure(reason);
-            // Never sooner than the receiver asked.
+            // Not before the time that the receiver asks for.
             let delay = backoff.next_delay(MAX_RETRY_DELAY);
             let delay = delay.max(after.unwrap_or_default());
             // A receiver may ask for a delay that no clock can represent.

@@ -1,4 +1,4 @@
-//! The queue of spans, for the threads that end them and for the exporting one.
+//! The queue of spans between the threads that end them and the one that exports them.
 
 use std::{
     collections::VecDeque,
@@ -21,7 +21,7 @@ pub(super) struct Queue {
     wake: Notify,
     /// Wakes the threads that flush: spans were settled.
     settled: Condvar,
-    /// Cancelled when the grace period is over, which drops what is left.
+    /// Cancelled after the grace period. The remaining spans are then dropped.
     pub(super) give_up: CancellationToken,
     pub(super) counts: Arc<SpanCounts>,
     capacity: usize,
@@ -32,10 +32,10 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Waiting {
     spans: VecDeque<SpanData>,
-    /// The arrival time of the oldest of them.
+    /// The arrival time of the oldest span.
     since: Option<Instant>,
-    /// All spans ever queued, and those of them that were exported or dropped.
-    taken: u64,
+    /// The number of spans that were ever queued, and of those that were exported or dropped.
+    queued: u64,
     settled: u64,
     /// The count of settled spans until which batches are exported before they are full.
     flush_until: u64,
@@ -79,9 +79,9 @@ impl Queue {
             waiting.since = Some(Instant::now());
         }
         waiting.spans.push_back(span);
-        waiting.taken += 1;
+        waiting.queued += 1;
         let len = waiting.spans.len();
-        // Unlocked first, or the consumer would wake only to wait for the lock.
+        // Unlocked first, so that the consumer does not wait for the lock when it wakes.
         drop(waiting);
         // The two lengths that matter to the consumer. Waking it for each span would cost more than
         // queueing one.
@@ -90,8 +90,8 @@ impl Queue {
         }
     }
 
-    /// A batch as soon as one is full or its oldest span has waited long enough; none when the
-    /// queue is closed and empty.
+    /// The next batch, as soon as it is full or its oldest span has waited long enough. `None` when
+    /// the queue is closed and empty.
     pub(super) async fn next(&self) -> Option<Vec<SpanData>> {
         loop {
             match self.next_step() {
@@ -125,10 +125,10 @@ impl Queue {
         }
         let count = waiting.spans.len().min(self.batch);
         let batch: Vec<_> = waiting.spans.drain(..count).collect();
-        // The rest is at most as old as now: its own wait starts.
+        // The remaining spans start to wait now.
         waiting.since = Some(Instant::now());
         if waiting.spans.is_empty() {
-            // Gives the memory of a burst back, but not what the next batches need at once.
+            // Frees the memory of a burst, except what the next batches need.
             waiting.spans.shrink_to(self.batch * 2);
         }
         Next::Batch(batch)
@@ -149,10 +149,10 @@ impl Queue {
         self.settled.notify_all();
     }
 
-    /// Returns whether all spans of that time were settled before the deadline.
+    /// Exports the spans that are queued now. Returns whether all are settled before the deadline.
     pub(super) fn flush(&self, deadline: Instant) -> bool {
         let mut waiting = self.waiting.lock();
-        let target = waiting.taken;
+        let target = waiting.queued;
         // Several threads may flush, and an earlier target must not replace a later one.
         waiting.flush_until = waiting.flush_until.max(target);
         self.wake.notify_one();
@@ -164,7 +164,7 @@ impl Queue {
         true
     }
 
-    /// Takes no more, and flushes; after the deadline what is left is given up.
+    /// Refuses new spans, and flushes. The spans that remain after the deadline are dropped.
     pub(super) fn close(&self, deadline: Instant) -> bool {
         self.waiting.lock().closed = true;
         let in_time = self.flush(deadline);

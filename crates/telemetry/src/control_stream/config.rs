@@ -14,15 +14,15 @@ pub struct ControlStream {
     pub endpoint: Endpoint,
     /// The files that secure the stream.
     pub credentials: Credentials,
-    /// The service whose plan is asked for.
+    /// The service whose plan is requested.
     pub service: ServiceName,
     /// OpenTelemetry's `service.instance.id`.
     pub instance: String,
-    /// The ID of this start of the process, which the instance may outlive.
+    /// The ID of this start of the process. An instance may be restarted.
     pub start: String,
-    /// Takes the plans.
+    /// Receives the plans.
     pub live: Arc<Live>,
-    /// Takes the faults.
+    /// Receives the faults.
     pub faults: Arc<Faults>,
     /// The exporter's counts of spans.
     pub spans: Arc<SpanCounts>,
@@ -33,7 +33,7 @@ pub struct ControlStream {
 /// The stream's intervals and deadlines.
 #[derive(Clone, Copy, Debug)]
 pub struct Intervals {
-    /// Minimum between two reports when something has changed.
+    /// Minimum between two reports, sent when something has changed.
     pub report: Duration,
     /// Maximum between two reports.
     pub alive: Duration,
@@ -43,9 +43,9 @@ pub struct Intervals {
     pub shutdown_notice: Duration,
     /// Maximum between two attempts to connect.
     pub retry: Duration,
-    /// Maximum between two attempts while the control plane denies this process its plan.
+    /// Maximum between two attempts while the control plane denies access.
     pub denied: Duration,
-    /// Interval of HTTP/2 pings. A peer that does not answer one within this time is gone.
+    /// Interval and timeout of HTTP/2 pings.
     pub keep_alive: Duration,
 }
 

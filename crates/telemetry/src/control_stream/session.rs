@@ -21,21 +21,21 @@ use tonic::{Code, Request, Status, Streaming};
 use super::config::{ControlStream, Intervals};
 use crate::{batch::DropReason, credentials::CredentialsError, faults, sampler::to_wire};
 
-/// Messages on their way out, at most.
-const OUTGOING: usize = 16;
+/// The most messages that wait to be sent.
+const MAX_OUTGOING_MESSAGES: usize = 16;
 
-/// The longest delay before the second attempt. A control plane that restarts is back soon.
+/// The delay before the first retry. It is short, since a control plane restarts quickly.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// The state that outlives a session.
+/// The state that is kept between sessions.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct ReconnectState {
     pub(super) backoff: Backoff,
-    /// True if the faults in force came over a stream, and not from the service's settings.
+    /// True if the faults in force are from a stream and not from the service's settings.
     has_pushed_faults: bool,
 }
 
-impl Memory {
+impl ReconnectState {
     pub(super) fn new() -> Self {
         Self {
             backoff: Backoff::new(MIN_RETRY_DELAY),
@@ -49,35 +49,35 @@ impl Memory {
 pub(super) enum Ended {
     /// The process is shutting down, and the final report is sent.
     ShutDown,
-    /// The control plane cannot be reached, or refuses this process.
-    Lost { error: Lost, was_open: bool },
+    /// The session failed.
+    Lost { error: SessionError, was_open: bool },
 }
 
-/// The reason why the stream is cut off.
+/// The error of a session.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Lost {
-    #[error("prepare the connection to the control plane")]
+pub(super) enum SessionError {
+    #[error("cannot prepare the connection to the control plane")]
     Credentials(#[from] CredentialsError),
-    #[error("connect to the control plane")]
+    #[error("cannot connect to the control plane")]
     Connect(#[source] tonic::transport::Error),
-    #[error("subscribe to the control plane")]
+    #[error("cannot subscribe to the control plane")]
     Subscribe(#[source] Status),
     #[error("{:?}: {}", .0.code(), .0.message())]
     Denied(Status),
-    #[error("receive from the control plane")]
+    #[error("cannot receive from the control plane")]
     Receive(#[source] Status),
     #[error("the control plane ended the stream")]
     Closed,
-    #[error("the control plane took no message in time")]
+    #[error("the control plane did not respond in time")]
     Deadline,
 }
 
 pub(super) async fn run(
     stream: &ControlStream,
     shutdown: &CancellationToken,
-    memory: &mut Memory,
+    state: &mut ReconnectState,
 ) -> Ended {
-    let opened = match shutdown.run_until_cancelled(open(stream, memory)).await {
+    let opened = match shutdown.run_until_cancelled(open(stream, state)).await {
         None => return Ended::ShutDown,
         Some(opened) => opened,
     };
@@ -94,7 +94,7 @@ pub(super) async fn run(
         Ok(()) => Ended::ShutDown,
         Err(error) => Ended::Lost {
             error,
-            was_open: session.is_let_in,
+            was_open: session.is_accepted,
         },
     }
 }
@@ -103,14 +103,17 @@ struct Session<'a> {
     stream: &'a ControlStream,
     outgoing: mpsc::Sender<ClientMessage>,
     incoming: Streaming<ServerMessage>,
-    memory: &'a mut Memory,
-    /// True once the control plane has sent anything. A process that it denies has a stream for a
-    /// moment, too.
-    is_let_in: bool,
+    state: &'a mut ReconnectState,
+    /// True after the first message of the control plane. A stream may also be open briefly before
+    /// the process is denied.
+    is_accepted: bool,
     last: Option<(Report, Instant)>,
 }
 
-async fn open<'a>(stream: &'a ControlStream, memory: &'a mut Memory) -> Result<Session<'a>, Lost> {
+async fn open<'a>(
+    stream: &'a ControlStream,
+    state: &'a mut ReconnectState,
+) -> Result<Session<'a>, SessionError> {
     let intervals = stream.intervals;
     let endpoint = stream
         .credentials
@@ -119,15 +122,15 @@ async fn open<'a>(stream: &'a ControlStream, memory: &'a mut Memory) -> Result<S
     let authorization = stream.credentials.authorization(&endpoint).await?;
     let connect = timeout(intervals.deadline, endpoint.connect()).await;
     let channel = connect
-        .map_err(|_| Lost::Deadline)?
-        .map_err(Lost::Connect)?;
+        .map_err(|_| SessionError::Deadline)?
+        .map_err(SessionError::Connect)?;
     // The hello is queued before the call: the control plane refuses a stream that begins with
     // anything else.
-    let (outgoing, messages) = mpsc::channel(OUTGOING);
-    // There is room: nothing has been sent yet.
+    let (outgoing, messages) = mpsc::channel(MAX_OUTGOING_MESSAGES);
+    // The channel has room, since nothing has been sent yet.
     outgoing
         .try_send(message(hello(stream)))
-        .map_err(|_| Lost::Closed)?;
+        .map_err(|_| SessionError::Closed)?;
     let mut client = PolicyStreamClient::new(channel);
     let mut request = Request::new(ReceiverStream::new(messages));
     if let Some(authorization) = authorization {
@@ -136,15 +139,15 @@ async fn open<'a>(stream: &'a ControlStream, memory: &'a mut Memory) -> Result<S
     }
     let subscribe = timeout(intervals.deadline, client.subscribe(request)).await;
     let incoming = subscribe
-        .map_err(|_| Lost::Deadline)?
-        .map_err(|status| denied(status, Lost::Subscribe))?
+        .map_err(|_| SessionError::Deadline)?
+        .map_err(|status| denied(status, SessionError::Subscribe))?
         .into_inner();
     Ok(Session {
         stream,
         outgoing,
         incoming,
-        memory,
-        is_let_in: false,
+        state,
+        is_accepted: false,
         last: None,
     })
 }
@@ -163,30 +166,30 @@ fn endpoint(stream: &ControlStream, intervals: Intervals) -> tonic::transport::E
 }
 
 impl Session<'_> {
-    async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), Lost> {
+    async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), SessionError> {
         let mut reports = interval(self.stream.intervals.report.max(Duration::from_millis(1)));
-        // Counts are cumulative, so one report makes up for all that were missed.
+        // Counts are cumulative, so one report replaces all that were missed.
         reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                // Shutdown before messages, and messages before reports, which come round again.
+                // Shutdown has priority over messages, and messages over reports, which repeat.
                 biased;
                 () = shutdown.cancelled() => return self.shutdown_notice().await,
                 received = self.incoming.message() => match received {
-                    Ok(Some(received)) => self.take(received).await?,
-                    Ok(None) => return Err(Lost::Closed),
-                    Err(status) => return Err(denied(status, Lost::Receive)),
+                    Ok(Some(received)) => self.handle_message(received).await?,
+                    Ok(None) => return Err(SessionError::Closed),
+                    Err(status) => return Err(denied(status, SessionError::Receive)),
                 },
                 _ = reports.tick() => self.report().await?,
             }
         }
     }
 
-    async fn take(&mut self, received: ServerMessage) -> Result<(), Lost> {
-        if !self.is_let_in {
-            self.is_let_in = true;
-            self.memory.backoff.reset();
-            tracing::info!(endpoint = %self.stream.endpoint.uri(), "control plane reached");
+    async fn handle_message(&mut self, received: ServerMessage) -> Result<(), SessionError> {
+        if !self.is_accepted {
+            self.is_accepted = true;
+            self.state.backoff.reset();
+            tracing::info!(endpoint = %self.stream.endpoint.uri(), "control plane connected");
         }
         match received.message {
             Some(server_message::Message::Plan(plan)) => self.send(self.install(plan)).await,
@@ -195,21 +198,21 @@ impl Session<'_> {
                 Ok(())
             }
             Some(server_message::Message::Shares(shares)) => {
-                if !self.stream.live.share(&shares) {
+                if !self.stream.live.apply_shares(&shares) {
                     tracing::debug!(number = shares.number, "shares ignored");
                 }
                 Ok(())
             }
-            // From a newer control plane: nothing that this client could answer.
+            // A message of a newer control plane that this client does not know.
             None => Ok(()),
         }
     }
 
-    /// An empty list ends the faults that were pushed. A control plane without any sends it, too,
-    /// and then those of the settings stay.
+    /// An empty list removes the faults that were pushed. A control plane without faults sends it
+    /// as well, and then those of the settings stay.
     fn set_faults(&mut self, faults: Vec<Fault>) {
-        if self.memory.has_pushed_faults || !faults.is_empty() {
-            self.memory.has_pushed_faults = true;
+        if self.state.has_pushed_faults || !faults.is_empty() {
+            self.state.has_pushed_faults = true;
             self.stream.faults.set(faults);
         }
     }
@@ -223,7 +226,7 @@ impl Session<'_> {
                 })
             }
             Err(refusal) => {
-                tracing::warn!(reason = %refusal, "plan refused; the one before stays in force");
+                tracing::warn!(reason = %refusal, "plan refused; keeping the previous one");
                 client_message::Message::Refusal(Refusal {
                     version: Some(refusal.version),
                     reason: refusal.to_string(),
@@ -233,9 +236,9 @@ impl Session<'_> {
     }
 
     /// Sends a report if something has changed or the last is old.
-    async fn report(&mut self) -> Result<(), Lost> {
+    async fn report(&mut self) -> Result<(), SessionError> {
         let report = report(self.stream);
-        // One interval early, since at the next tick it would be too late.
+        // One interval early, since the next tick would be too late.
         let is_due = self.last.as_ref().is_none_or(|(last, at)| {
             *last != report
                 || at.elapsed() + self.stream.intervals.report > self.stream.intervals.alive
@@ -244,16 +247,16 @@ impl Session<'_> {
             return Ok(());
         }
         self.last = Some((report.clone(), Instant::now()));
-        self.send(client_message::Message::Report(dated(report)))
+        self.send(client_message::Message::Report(stamped(report)))
             .await
     }
 
     /// Sends the final report and waits until the control plane has seen the end of the stream.
-    async fn shutdown_notice(&mut self) -> Result<(), Lost> {
-        let last = message(client_message::Message::Report(dated(report(self.stream))));
+    async fn shutdown_notice(&mut self) -> Result<(), SessionError> {
+        let last = client_message::Message::Report(stamped(report(self.stream)));
         let shutdown_notice = async {
-            let sent = self.outgoing.send(last).await;
-            // Without senders the stream of requests ends behind the report.
+            let sent = self.outgoing.send(message(last)).await;
+            // Without senders the stream of requests ends after the report.
             self.outgoing = mpsc::channel(1).0;
             while sent.is_ok() && matches!(self.incoming.message().await, Ok(Some(_))) {}
         };
@@ -266,7 +269,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn send(&self, kind: client_message::Message) -> Result<(), Lost> {
+    async fn send(&self, kind: client_message::Message) -> Result<(), SessionError> {
         match timeout(
             self.stream.intervals.deadline,
             self.outgoing.send(message(kind)),
@@ -274,16 +277,16 @@ impl Session<'_> {
         .await
         {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Lost::Closed),
-            Err(_) => Err(Lost::Deadline),
+            Ok(Err(_)) => Err(SessionError::Closed),
+            Err(_) => Err(SessionError::Deadline),
         }
     }
 }
 
-/// The error of a control plane that does not believe this process, or another one.
-fn denied(status: Status, otherwise: fn(Status) -> Lost) -> Lost {
+/// The error of a denial, or `otherwise` for any other status.
+fn denied(status: Status, otherwise: fn(Status) -> SessionError) -> SessionError {
     match status.code() {
-        Code::PermissionDenied | Code::Unauthenticated => Lost::Denied(status),
+        Code::PermissionDenied | Code::Unauthenticated => SessionError::Denied(status),
         _ => otherwise(status),
     }
 }
@@ -317,8 +320,8 @@ fn report(stream: &ControlStream) -> Report {
     }
 }
 
-/// With the time of this moment, which is no news by itself.
-fn dated(report: Report) -> Report {
+/// Adds the current time, which is left out when reports are compared.
+fn stamped(report: Report) -> Report {
     Report {
         unix_millis: Some(Timestamp::now().as_millisecond()),
         ..report

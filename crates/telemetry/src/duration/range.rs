@@ -6,7 +6,7 @@ use rand::RngExt;
 
 use super::{InvalidDuration, parse};
 
-/// A time that is drawn for each request: `250ms`, or evenly between `100ms..500ms`.
+/// A duration that is chosen for each request: `250ms`, or at random from `100ms..500ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DurationRange {
     shortest: Duration,
@@ -16,22 +16,22 @@ pub struct DurationRange {
 /// A text that is not a [`DurationRange`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDurationRange {
-    /// An end is no duration.
+    /// A bound is not a duration.
     #[error(transparent)]
     Duration(#[from] InvalidDuration),
-    /// The ends are in the wrong order.
-    #[error("must begin with the shorter end, as in 100ms..500ms")]
+    /// The longer bound is first.
+    #[error("must begin with the shorter duration, as in 100ms..500ms")]
     Reversed,
-    /// Longer than a request may be held.
+    /// A bound is longer than [`DurationRange::MAX`].
     #[error("must be at most {max:?}", max = DurationRange::MAX)]
     TooLong,
 }
 
 impl DurationRange {
-    /// The longest that a request may be held.
+    /// The longest duration.
     pub const MAX: Duration = Duration::from_secs(10);
 
-    /// One of its durations.
+    /// Chooses a duration.
     #[must_use]
     pub fn pick(self) -> Duration {
         if self.shortest == self.longest {

@@ -1,4 +1,4 @@
-//! Spans → the bytes of an `ExportTraceServiceRequest`.
+//! Encodes spans as an `ExportTraceServiceRequest`.
 
 use bytes::Bytes;
 use opentelemetry_proto::{
@@ -32,9 +32,9 @@ impl Encoder {
     }
 }
 
-/// Reads the receiver's response. A response that cannot be decoded still is an acceptance.
-pub(super) fn accepted(answer: &[u8]) -> ExportResponse {
-    let partial = ExportTraceServiceResponse::decode(answer)
+/// Reads the receiver's response. One that cannot be decoded also means acceptance.
+pub(super) fn accepted(body: &[u8]) -> ExportResponse {
+    let partial = ExportTraceServiceResponse::decode(body)
         .ok()
         .and_then(|response| response.partial_success)
         .unwrap_or_default();

@@ -26,9 +26,9 @@ use crate::{
 const EXPORT: PathAndQuery =
     PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
 
-/// The time without a response to a batch after which the receiver is pinged, and the time that
-/// it has to answer the ping. Without it, a connection to a receiver that vanished would be used in
-/// vain for as long as the operating system retransmits, some 15 minutes.
+/// The time without a response to a batch after which the receiver is pinged, and the timeout of
+/// the ping. Without it, a connection to a receiver that vanished would be used for as long as the
+/// operating system retransmits, about 15 minutes.
 const MAX_SILENCE: Duration = Duration::from_secs(3);
 
 pub(super) struct Grpc {
@@ -72,11 +72,11 @@ impl Export for Grpc {
             client.ready().await.map_err(|error| retry(&*error))?;
             let mut request = Request::new(batch);
             *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
-            let answer = client
+            let response = client
                 .unary(request, EXPORT, EncodedCodec(raw))
                 .await
                 .map_err(|status| failure(&status))?;
-            Ok::<ExportResponse, Failure>(accepted(&answer.into_inner()))
+            Ok::<ExportResponse, Failure>(accepted(&response.into_inner()))
         })
     }
 }
@@ -89,7 +89,7 @@ fn tls(settings: &OtlpSettings) -> Result<ClientTlsConfig, ExporterError> {
     Ok(tls.ca_certificate(Certificate::from_pem(certificates(path)?)))
 }
 
-/// gRPC has its own paths: the endpoint's is of no meaning.
+/// gRPC has its own paths, so that of the endpoint is ignored.
 fn origin(endpoint: &Uri) -> Uri {
     let mut parts = endpoint.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::from_static("/"));
@@ -116,10 +116,10 @@ fn failure(status: &Status) -> Failure {
         | Code::DataLoss => true,
         // Only with a `RetryInfo` does the receiver say that it will recover.
         Code::ResourceExhausted => after.is_some(),
-        // Not the receiver's answer but the connection's failure.
+        // A source means that the connection failed.
         _ => status.source().is_some(),
     };
-    let reason = said(status);
+    let reason = reason(status);
     if retryable {
         Failure::Retry { after, reason }
     } else {
@@ -128,7 +128,7 @@ fn failure(status: &Status) -> Failure {
 }
 
 /// The receiver's message, or the root cause of the connection's failure.
-fn said(status: &Status) -> String {
+fn reason(status: &Status) -> String {
     let name = status::name(status.code());
     // tonic's own message is only "transport error"; the helpful cause is the last.
     let mut root = status.source();
@@ -141,7 +141,7 @@ fn said(status: &Status) -> String {
     }
 }
 
-/// A response as it is: one that cannot be decoded is an acceptance, too.
+/// Returns the bytes of a response, since one that cannot be decoded also means acceptance.
 fn raw(response: &mut DecodeBuf<'_>) -> Result<Bytes, Status> {
     Ok(response.copy_to_bytes(response.remaining()))
 }

@@ -47,7 +47,7 @@ impl Http {
     pub(super) fn new(settings: &OtlpSettings, encoder: Encoder) -> Result<Self, ExporterError> {
         let connector = connector(settings)?;
         let mut headers = settings.headers.clone();
-        // After the user's headers, which must not contradict the body.
+        // These override the user's headers, which must not contradict the body.
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/x-protobuf"),
@@ -71,7 +71,7 @@ impl Export for Http {
         let bytes = self.encoder.encode(spans);
         match self.compression {
             OtlpCompression::None => bytes,
-            OtlpCompression::Gzip => gzipped(&bytes),
+            OtlpCompression::Gzip => gzip(&bytes),
         }
     }
 
@@ -83,14 +83,14 @@ impl Export for Http {
         Box::pin(async move {
             let exchange = async {
                 let response = self.client.request(request).await.map_err(|e| retry(&e))?;
-                judge(response).await
+                read_response(response).await
             };
             tokio::time::timeout(self.timeout, exchange)
                 .await
                 .unwrap_or_else(|_| {
                     Err(Failure::Retry {
                         after: None,
-                        reason: "no answer in time".to_owned(),
+                        reason: "no response in time".to_owned(),
                     })
                 })
         })
@@ -128,10 +128,10 @@ fn roots(pem: &[u8]) -> RootCertStore {
     roots
 }
 
-async fn judge(response: Response<Incoming>) -> Result<super::ExportResponse, Failure> {
+async fn read_response(response: Response<Incoming>) -> Result<super::ExportResponse, Failure> {
     let status = response.status();
     let after = retry_after(response.headers());
-    // Read whatever the status, so that the connection can be used again.
+    // Read for any status, so that the connection can be reused.
     let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES)
         .collect()
         .await;
@@ -170,7 +170,7 @@ fn retry(error: &hyper_util::client::legacy::Error) -> Failure {
     }
 }
 
-fn gzipped(bytes: &[u8]) -> Bytes {
+fn gzip(bytes: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
     // Writing to memory cannot fail.
     let _ = encoder.write_all(bytes);

@@ -6,7 +6,7 @@ use opentelemetry_semantic_conventions::attribute::RPC_SYSTEM_NAME;
 
 use crate::attributes::push_server;
 
-/// Of both sides, at the span's start.
+/// The attributes of both sides at the span's start.
 pub(super) fn of_call(server: Option<&Authority>) -> Vec<KeyValue> {
     let mut attributes = Vec::with_capacity(9);
     attributes.push(KeyValue::new(RPC_SYSTEM_NAME, "grpc"));

@@ -1,4 +1,4 @@
-//! A response's body under observation: the call ends with its trailers.
+//! Observation of a response's body: its trailers end the call.
 
 use std::{
     pin::Pin,
@@ -13,12 +13,12 @@ use tonic::{Code, Status, body::Body};
 use super::{call::Call, status};
 
 /// The response with the call attached to its body, or finished if its head has the status.
-pub(super) fn observed(call: Call, response: Response<Body>) -> Response<Body> {
+pub(super) fn observe(call: Call, response: Response<Body>) -> Response<Body> {
     if let Some((code, message)) = status::of(response.headers()) {
         call.finish(code, &message);
         return response;
     }
-    // A proxy answered in place of a gRPC server.
+    // A proxy responded in place of a gRPC server.
     if !response.status().is_success() {
         call.finish(status::of_http(response.status()), "");
         return response;
@@ -54,7 +54,7 @@ impl http_body::Body for Observed {
         };
         let end = match frame {
             // gRPC requires trailers: without them the response was cut off.
-            None => Some((Code::Unknown, "the answer has no trailers".to_owned())),
+            None => Some((Code::Unknown, "the response has no trailers".to_owned())),
             Some(Err(error)) => Some((error.code(), error.message().to_owned())),
             Some(Ok(frame)) => frame
                 .trailers_ref()

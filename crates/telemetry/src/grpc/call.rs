@@ -15,14 +15,14 @@ use tonic::Code;
 use super::status;
 use crate::metrics::{OTHER, Operation, Operations, Outcome};
 
-/// A call in progress, at its client or its server, which judge codes differently. Dropped before
-/// its status is known, it counts as cancelled.
+/// A call in progress, at its client or its server. If it is dropped before its status is known, it
+/// counts as cancelled.
 pub(super) struct Call {
     pub(super) operation: Arc<Operation>,
     pub(super) context: Context,
     started: Instant,
     side: SpanKind,
-    over: bool,
+    is_over: bool,
 }
 
 impl Call {
@@ -32,24 +32,24 @@ impl Call {
             context,
             started: Instant::now(),
             side,
-            over: false,
+            is_over: false,
         }
     }
 
-    /// Registers the method when its service has answered, unless it does not have the method.
+    /// Registers the method when the service has responded, unless the service does not have it.
     pub(super) fn recognize(&mut self, operations: &Operations, head: &HeaderMap) {
         let Cow::Owned(method) = &self.operation.name else {
             return;
         };
-        // The head has this status, since there is nothing to respond with before it.
+        // The head has this status, since the response has no messages.
         if !matches!(status::of(head), Some((Code::Unimplemented, _))) {
             self.operation = operations.add("", method);
         }
     }
 
-    /// It ended with this status.
+    /// Ends the call with a status.
     pub(super) fn finish(mut self, code: Code, message: &str) {
-        self.over = true;
+        self.is_over = true;
         self.record(code, message);
     }
 
@@ -65,7 +65,7 @@ impl Call {
         if !span.is_recording() {
             return;
         }
-        // Not at the start, when a server may not know yet whether the service has the method.
+        // Not at the start, since a server may not know yet whether the service has the method.
         span.set_attribute(KeyValue::new(RPC_METHOD, self.operation.target));
         if let Cow::Owned(method) = &self.operation.name {
             span.update_name(OTHER);
@@ -87,7 +87,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if !self.over {
+        if !self.is_over {
             self.record(Code::Cancelled, "cancelled before its end");
         }
     }

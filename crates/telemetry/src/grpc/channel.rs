@@ -11,12 +11,12 @@ use crate::PeerUrl;
 /// A channel whose calls are traced, for a generated `…Client::new(channel)`.
 pub type Channel = GrpcClient<Transport>;
 
-/// On the same network a connection takes far less, or never comes.
-const CONNECT: Duration = Duration::from_secs(1);
+/// On the same network a connection takes far less time, or fails.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) fn lazy(peer: &PeerUrl, layer: GrpcClientLayer) -> Channel {
     let endpoint = Endpoint::from(peer.uri().clone())
-        .connect_timeout(CONNECT)
+        .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         // A peer that vanished is noticed within 25 s, long before the kernel stops retransmitting.
         .http2_keep_alive_interval(Duration::from_secs(20))

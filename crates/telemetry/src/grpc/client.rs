@@ -31,7 +31,7 @@ pub type GrpcClient<S> = Traced<S, RpcClientState>;
 /// The state shared by the calls of a channel.
 #[derive(Clone)]
 pub struct RpcClientState {
-    /// None: tracing is off.
+    /// `None` if tracing is off.
     pub(crate) tracer: Option<SdkTracer>,
     pub(crate) operations: Arc<Operations>,
     /// The channel's destination.
@@ -44,8 +44,8 @@ pub struct RpcClientState {
 pub struct Attributes(pub Vec<KeyValue>);
 
 impl GrpcClientLayer {
-    /// Sets the channel's destination, for `server.address` and `server.port`: only the channel
-    /// itself knows.
+    /// Sets the channel's destination, for `server.address` and `server.port`. Requests do not have
+    /// it.
     #[must_use]
     pub fn to(self, endpoint: &Uri) -> Self {
         Self(Arc::new(RpcClientState {
@@ -79,7 +79,7 @@ where
         let sent = self.inner.call(request).with_context(call.context.clone());
         Box::pin(async move {
             match sent.await {
-                Ok(response) => Ok(body::observed(call, response)),
+                Ok(response) => Ok(body::observe(call, response)),
                 Err(error) => {
                     call.finish(Code::Unavailable, &error.to_string());
                     Err(error)

@@ -25,7 +25,7 @@ use crate::{
     traced::{Calling, Traced, TracedLayer, respond},
 };
 
-/// Traces the calls that a tonic server answers.
+/// Traces the calls to a tonic server.
 pub type GrpcServerLayer = TracedLayer<RpcServerState>;
 
 /// A service behind [`GrpcServerLayer`].
@@ -34,7 +34,7 @@ pub type GrpcServer<S> = Traced<S, RpcServerState>;
 /// The state shared by the calls of a server.
 #[derive(Clone)]
 pub struct RpcServerState {
-    /// None: tracing is off.
+    /// `None` if tracing is off.
     pub(crate) tracer: Option<SdkTracer>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) operations: Arc<Operations>,
@@ -66,7 +66,7 @@ where
         let end = move |result: Result<Response<Body>, S::Error>| match result {
             Ok(response) => {
                 call.recognize(&operations, response.headers());
-                Ok(body::observed(call, response))
+                Ok(body::observe(call, response))
             }
             Err(error) => {
                 call.finish(Code::Internal, "the service failed");
@@ -83,7 +83,7 @@ impl RpcServerState {
         let operation = self.operations.get("", method);
         let parent = edge::extract(request.headers());
         let context = match &self.tracer {
-            // In an unsampled trace a span would only be dropped, so its parent stands for it.
+            // In an unsampled trace the span would be dropped, so its parent is used.
             Some(tracer) if !outgoing::is_unsampled(&parent) => {
                 start_span(tracer, &operation, &parent, request)
             }

@@ -1,4 +1,4 @@
-//! gRPC status codes: their names, and which are a server's fault.
+//! gRPC status codes: their names, and which are errors of the server.
 
 use http::{HeaderMap, StatusCode};
 use tonic::Code;
@@ -26,7 +26,7 @@ pub(crate) fn name(code: Code) -> &'static str {
     }
 }
 
-/// Returns whether a server's span is an error. The other codes blame the caller.
+/// Returns whether a server's span is an error. The other codes are the caller's errors.
 ///
 /// Source: semantic conventions for gRPC, "gRPC Status".
 pub(crate) fn is_server_error(code: Code) -> bool {
@@ -41,13 +41,13 @@ pub(crate) fn is_server_error(code: Code) -> bool {
     )
 }
 
-/// The status that these headers or trailers hold, with its message.
+/// The status and message in headers or trailers.
 pub(super) fn of(headers: &HeaderMap) -> Option<(Code, String)> {
     let code = Code::from_bytes(headers.get("grpc-status")?.as_bytes());
     let message = headers
         .get("grpc-message")
         .and_then(|message| message.to_str().ok());
-    Some((code, message.map(decoded).unwrap_or_default()))
+    Some((code, message.map(decode).unwrap_or_default()))
 }
 
 /// The code of a response without a gRPC status.
@@ -64,7 +64,7 @@ pub(super) fn of_http(status: StatusCode) -> Code {
     }
 }
 
-fn decoded(message: &str) -> String {
-    // A message with a broken encoding is shown as it came.
-    crate::percent::decoded(message).unwrap_or_else(|| message.to_owned())
+fn decode(message: &str) -> String {
+    // A message with an invalid encoding stays as it is.
+    crate::percent::decode(message).unwrap_or_else(|| message.to_owned())
 }

@@ -19,8 +19,8 @@ use tower::{Service, ServiceExt};
 /// One HTTP/2 connection, made at the first call, and again when it is lost or its peer turns out
 /// not to be a gRPC server.
 ///
-/// An address may lead elsewhere for a moment, as that of a Kubernetes Service does while its rules
-/// are written. A connection made then is healthy, and would otherwise be kept.
+/// An address may briefly lead to another server, as that of a Kubernetes Service does while its
+/// rules are written. A connection made then is healthy, and would otherwise be kept.
 #[derive(Clone, Debug)]
 pub struct Transport(Arc<Connections>);
 
@@ -36,10 +36,10 @@ struct Connection {
     channel: Channel,
 }
 
-/// Something else than a gRPC server answered. Its source is the status that the caller gets.
+/// The peer is not a gRPC server. The source is the status that the caller gets.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.message())]
-struct NoGrpcServer(#[source] Status);
+struct NotGrpc(#[source] Status);
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -55,7 +55,7 @@ impl Service<Request<Body>> for Transport {
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
 
-    /// The call waits for its connection: which one that is may change until then.
+    /// Always ready: the call waits for the connection, which may be replaced until then.
     fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
@@ -66,18 +66,18 @@ impl Service<Request<Body>> for Transport {
             // Cloned, so that the lock is not held during the call.
             let Connection { number, channel } = connections.latest.lock().clone();
             let response = channel.oneshot(request).await?;
-            if is_of_grpc(response.status()) {
+            if is_grpc_status(response.status()) {
                 return Ok(response);
             }
-            connections.leave(number);
-            Err(NoGrpcServer::answering(response.status()).into())
+            connections.replace(number);
+            Err(NotGrpc::with_status(response.status()).into())
         })
     }
 }
 
 impl Connections {
-    /// Another call may have left it already.
-    fn leave(&self, number: u64) {
+    /// Replaces a connection, unless another call has already done so.
+    fn replace(&self, number: u64) {
         let mut latest = self.latest.lock();
         if latest.number == number {
             *latest = Connection::lazy(number + 1, &self.endpoint);
@@ -94,16 +94,16 @@ impl Connection {
     }
 }
 
-impl NoGrpcServer {
-    fn answering(status: StatusCode) -> Self {
-        let message = format!("no gRPC server answered, but one of HTTP: {status}");
+impl NotGrpc {
+    fn with_status(status: StatusCode) -> Self {
+        let message = format!("the peer is not a gRPC server: HTTP status {status}");
         Self(Status::unavailable(message))
     }
 }
 
-/// gRPC's own failures have the HTTP status 200. A proxy on the way to the right place may ask who
-/// is calling.
-fn is_of_grpc(status: StatusCode) -> bool {
+/// gRPC's own failures have the HTTP status 200. A proxy in front of a gRPC server may require
+/// authentication.
+fn is_grpc_status(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::OK | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN

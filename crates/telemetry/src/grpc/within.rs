@@ -14,7 +14,7 @@ pub async fn within<M, R>(
     call: impl AsyncFnOnce(Request<M>) -> Result<Response<R>, Status>,
 ) -> Result<R, Status> {
     let mut request = Request::new(message);
-    // Sent as `grpc-timeout`, so that the service stops as well when nobody waits any more.
+    // Sent as `grpc-timeout`, so that the service stops as well after the deadline.
     request.set_timeout(deadline);
     // The channel applies that timeout too, but not to connecting.
     match tokio::time::timeout(deadline, call(request)).await {

@@ -30,7 +30,7 @@ pub(super) fn method(method: &Method) -> &'static str {
     }
 }
 
-/// Of a server span, at its start.
+/// The attributes of a server span at its start.
 pub(super) fn of_server(request: &Parts, route: &str, peer: Option<SocketAddr>) -> Vec<KeyValue> {
     let mut attributes = Vec::with_capacity(14);
     push_method(&mut attributes, &request.method);
@@ -61,7 +61,7 @@ pub(super) fn of_server(request: &Parts, route: &str, peer: Option<SocketAddr>) 
     attributes
 }
 
-/// Of a client span, at its start.
+/// The attributes of a client span at its start.
 pub(super) fn of_client<B>(request: &http::Request<B>) -> Vec<KeyValue> {
     let mut attributes = Vec::with_capacity(5);
     push_method(&mut attributes, request.method());
@@ -75,7 +75,7 @@ pub(super) fn of_client<B>(request: &http::Request<B>) -> Vec<KeyValue> {
     attributes
 }
 
-/// The URL without the credentials that it may hold.
+/// The URL without credentials.
 fn full(uri: &Uri) -> String {
     let text = uri.to_string();
     match uri

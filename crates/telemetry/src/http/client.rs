@@ -29,7 +29,7 @@ pub type HttpClient<S> = Traced<S, HttpClientState>;
 /// The state shared by the requests of a client.
 #[derive(Clone)]
 pub struct HttpClientState {
-    /// None: tracing is off.
+    /// `None` if tracing is off.
     pub(crate) tracer: Option<SdkTracer>,
     pub(crate) operations: Arc<Operations>,
 }
@@ -51,7 +51,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let started = Instant::now();
         let method = attributes::method(request.method());
-        // By host and not by path, which may hold an ID and would make a series for each.
+        // By host and not by path, since an ID in a path would create a series for each value.
         let HttpClientState { tracer, operations } = &*self.shared;
         let operation = operations.get(method, request.uri().host().unwrap_or(""));
         let context = outgoing::start(tracer.as_ref(), operation.name.clone(), || {
@@ -63,8 +63,8 @@ where
         Box::pin(async move {
             let result = sent.await;
             match &result {
-                Ok(response) => exchange.answered(response.status()),
-                Err(error) => exchange.failed(OTHER, with_causes(error)),
+                Ok(response) => exchange.finish(response.status()),
+                Err(error) => exchange.fail(OTHER, with_causes(error)),
             }
             result
         })

@@ -11,8 +11,8 @@ use opentelemetry_semantic_conventions::attribute::{ERROR_TYPE, HTTP_RESPONSE_ST
 
 use crate::metrics::{Operation, Outcome};
 
-/// A request in progress, at its client or its server. Dropped before its end, it counts as
-/// unanswered.
+/// A request in progress, at its client or its server. If it is dropped before its end, it
+/// counts as one without a response.
 pub(super) struct Exchange {
     side: SpanKind,
     pub(super) operation: Arc<Operation>,
@@ -38,7 +38,7 @@ impl Exchange {
     }
 
     /// Ends the request with a response.
-    pub(super) fn answered(mut self, status: StatusCode) {
+    pub(super) fn finish(mut self, status: StatusCode) {
         self.is_over = true;
         let span = self.context.span();
         let code = status.as_u16();
@@ -47,12 +47,12 @@ impl Exchange {
             self.started.elapsed(),
             span.span_context(),
         );
-        // Without a span of its own the context holds another's, which is not recorded here.
+        // Without its own span, the context holds another one, which is not recorded here.
         if !span.is_recording() {
             return;
         }
         span.set_attribute(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(code)));
-        // The semantic conventions for HTTP: to a server, a 4xx is its client's error.
+        // By the semantic conventions for HTTP, a 4xx is not an error of the server.
         let is_error = match self.side {
             SpanKind::Client => code >= 400,
             _ => status.is_server_error(),
@@ -65,7 +65,7 @@ impl Exchange {
     }
 
     /// Ends the request without a response.
-    pub(super) fn failed(mut self, error_type: &'static str, description: String) {
+    pub(super) fn fail(mut self, error_type: &'static str, description: String) {
         self.record_failure(error_type, description);
     }
 
@@ -73,7 +73,7 @@ impl Exchange {
         self.is_over = true;
         let span = self.context.span();
         self.operation.observe(
-            Outcome::NoAnswer,
+            Outcome::NoResponse,
             self.started.elapsed(),
             span.span_context(),
         );
@@ -89,8 +89,8 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.is_over {
             let description = match self.side {
-                SpanKind::Client => "cancelled before the answer",
-                _ => "the client went away before the answer",
+                SpanKind::Client => "cancelled before the response",
+                _ => "the client disconnected before the response",
             };
             self.record_failure("cancelled", description.to_owned());
         }

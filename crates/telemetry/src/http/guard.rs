@@ -9,14 +9,14 @@ use axum::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use spoor_runtime::Problem;
 
-/// Protects a router for browsers: requests from other sites' pages are refused unless they only
-/// read, and its own pages are limited by the content security policy.
+/// Protects a router that browsers use. Cross-site requests are refused unless they only read, and
+/// the content security policy applies to the router's own pages.
 pub fn guarded(router: Router, content_security_policy: &'static str) -> Router {
     router
-        .layer(middleware::from_fn(same_origin))
+        .layer(middleware::from_fn(require_same_origin))
         .layer(middleware::from_fn_with_state(
             content_security_policy,
-            strict,
+            add_security_headers,
         ))
 }
 
@@ -24,20 +24,16 @@ pub fn guarded(router: Router, content_security_policy: &'static str) -> Router 
 ///
 /// Browsers name a request's origin in `Sec-Fetch-Site` or, older ones, in `Origin`. A client that
 /// sends neither is not a browser, so no user's cookies or network position can be abused.
-async fn same_origin(request: Request, next: Next) -> Response {
-    if is_safe(request.method()) || comes_from_here(request.headers(), request.uri()) {
+async fn require_same_origin(request: Request, next: Next) -> Response {
+    if is_safe(request.method()) || is_same_origin(request.headers(), request.uri()) {
         return next.run(request).await;
     }
-    tracing::warn!("refused a request of another site");
-    Problem::new(
-        StatusCode::FORBIDDEN,
-        "requests of other sites' pages are refused",
-    )
-    .into_response()
+    tracing::warn!("refused a cross-site request");
+    Problem::new(StatusCode::FORBIDDEN, "cross-site requests are refused").into_response()
 }
 
-/// Adds the headers that make browsers strict.
-async fn strict(
+/// Adds headers that make browsers restrict the page.
+async fn add_security_headers(
     State(content_security_policy): State<&'static str>,
     request: Request,
     next: Next,
@@ -61,10 +57,10 @@ fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-fn comes_from_here(headers: &HeaderMap, uri: &Uri) -> bool {
+fn is_same_origin(headers: &HeaderMap, uri: &Uri) -> bool {
     match (headers.get("sec-fetch-site"), headers.get(header::ORIGIN)) {
         (Some(site), _) => site == "same-origin" || site == "none",
-        // Browsers without Fetch Metadata send at least this with what changes something.
+        // Browsers without Fetch Metadata send at least this with requests that change something.
         (None, Some(origin)) => is_own(origin, headers, uri),
         (None, None) => true,
     }
@@ -104,6 +100,6 @@ mod tests {
         for (name, value) in sent {
             headers.insert(*name, HeaderValue::from_static(value));
         }
-        assert_eq!(comes_from_here(&headers, &Uri::from_static("/wishes")), own);
+        assert_eq!(is_same_origin(&headers, &Uri::from_static("/wishes")), own);
     }
 }

@@ -1,4 +1,4 @@
-//! The layer of an HTTP server: trusted callers, the server span, faults, metrics, the trace ID
+//! The layer of an HTTP server: trusted callers, the server span, faults, metrics, and the trace ID
 //! in the response.
 
 use std::{
@@ -45,7 +45,7 @@ pub type HttpServer<S> = Traced<S, HttpServerState>;
 /// The state shared by the requests of a server.
 #[derive(Clone)]
 pub struct HttpServerState {
-    /// None: tracing is off.
+    /// `None` if tracing is off.
     pub(crate) tracer: Option<SdkTracer>,
     pub(crate) callers: Callers,
     pub(crate) untraced: UntracedPaths,
@@ -95,7 +95,7 @@ fn end(exchange: Exchange, mut response: Response<Body>) -> Response<Body> {
             response.headers_mut().insert(name, value);
         }
     }
-    exchange.answered(response.status());
+    exchange.finish(response.status());
     response
 }
 
@@ -118,7 +118,7 @@ impl HttpServerState {
             Callers::Outside(trusted) => {
                 edge::admit(trusted, peer.map(|it| it.ip()), request.headers())
             }
-            Callers::Mesh => Admitted::of_the_mesh(request.headers()),
+            Callers::Mesh => Admitted::in_mesh(request.headers()),
         };
         let (context, request) = match &self.tracer {
             // Even without tracing the caller's context is passed on.

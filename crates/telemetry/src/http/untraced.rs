@@ -1,5 +1,4 @@
-//! Requests that an HTTP server answers without a trace: those that browsers and probes send by
-//! themselves.
+//! Requests that an HTTP server does not trace, since browsers and probes send them automatically.
 
 use std::str::FromStr;
 
@@ -78,10 +77,10 @@ impl FromStr for UntracedPaths {
 /// below it becomes the root of a trace of its own, here or in a service called.
 pub(super) fn context(parent: &Context) -> Context {
     let ids = RandomIdGenerator::default();
-    let above = parent.span().span_context().trace_id();
-    // The caller's ID is kept, so that log lines here can still be found by it.
+    let parent_trace_id = parent.span().span_context().trace_id();
+    // The caller's ID is kept, so that log lines can be found by it.
     let trace_id = match parent.has_active_span() {
-        true => above,
+        true => parent_trace_id,
         false => ids.new_trace_id(),
     };
     let span = SpanContext::new(

@@ -5,8 +5,8 @@ use std::fmt;
 use opentelemetry::trace::{SpanContext, SpanId, TraceId};
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 
-/// A sampled request, under the names that OpenTelemetry's Prometheus compatibility document
-/// gives its ids. They become text only for a scrape.
+/// A sampled request, with the names of OpenTelemetry's Prometheus compatibility document. The IDs
+/// are converted to text only for a scrape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exemplar {
     trace: TraceId,
@@ -14,7 +14,7 @@ pub(super) struct Exemplar {
 }
 
 impl Exemplar {
-    /// None for a request that is not sampled: its trace would not be found.
+    /// `None` for a request that is not sampled, whose trace does not exist.
     pub(super) fn of(span: &SpanContext) -> Option<Self> {
         // A remote span is the caller's; this request has none of its own.
         (span.is_sampled() && !span.is_remote()).then(|| Self {

@@ -1,7 +1,7 @@
-//! Operations as a layer knows them: the span's name, and its duration histograms.
+//! Operations of a layer, each with its span's name and its duration histograms.
 //!
-//! An operation is looked up once a request, without allocating; its labels were made when it
-//! was first seen.
+//! An operation is looked up once per request, without allocating. Its labels are created at its
+//! first request.
 
 use std::{
     borrow::Cow,
@@ -20,13 +20,13 @@ use prometheus_client::{
 use super::exemplar::Exemplar;
 use crate::grpc::status;
 
-/// The semantic conventions' advice for request durations, in seconds.
+/// The boundaries that the semantic conventions recommend for request durations, in seconds.
 const BUCKETS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
 /// The most operations with metrics of their own; the others share `_OTHER`.
 const MAX_OPERATIONS: usize = 1000;
-/// The semantic conventions' name for what is not known.
+/// The semantic conventions' name for unknown values.
 pub(crate) const OTHER: &str = "_OTHER";
 
 type Labels = Vec<(&'static str, String)>;
@@ -47,12 +47,12 @@ pub(crate) enum Side {
 /// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// With this HTTP status.
+    /// An HTTP status.
     Http(u16),
-    /// With this gRPC status.
+    /// A gRPC status.
     Rpc(tonic::Code),
-    /// Without one: cancelled, or the peer could not be reached.
-    NoAnswer,
+    /// No status: the request was cancelled, or the peer is unreachable.
+    NoResponse,
 }
 
 /// All operations of one layer.
@@ -66,12 +66,12 @@ pub(crate) struct Operations {
 pub(crate) struct Operation {
     /// The span's name. Owned only if the operation is not known: callers may invent such names.
     pub(crate) name: Cow<'static, str>,
-    /// The route or the RPC method; empty when there is none.
+    /// The route or the RPC method. Empty if there is none.
     pub(crate) target: &'static str,
     side: Side,
     labels: Labels,
     durations: Durations,
-    /// Those that ever occurred.
+    /// The outcomes so far.
     outcomes: RwLock<Vec<(Outcome, Histogram)>>,
 }
 
@@ -98,7 +98,7 @@ impl Side {
         if let Some((key, value)) = match outcome {
             Outcome::Http(status) => Some(("http_response_status_code", status.to_string())),
             Outcome::Rpc(code) => Some(("rpc_response_status_code", status::name(code).to_owned())),
-            Outcome::NoAnswer => None,
+            Outcome::NoResponse => None,
         } {
             labels.push((key, value));
         }
@@ -110,7 +110,7 @@ impl Side {
 
     fn error_type(self, outcome: Outcome) -> Option<String> {
         match (self, outcome) {
-            (_, Outcome::NoAnswer) => Some(OTHER.to_owned()),
+            (_, Outcome::NoResponse) => Some(OTHER.to_owned()),
             (Self::HttpServer, Outcome::Http(status)) => {
                 (status >= 500).then(|| status.to_string())
             }
@@ -146,7 +146,7 @@ impl Side {
     fn span_name(self, method: &'static str, target: &'static str) -> &'static str {
         let method = if method == OTHER { "HTTP" } else { method };
         match self {
-            Self::HttpServer if !target.is_empty() => leaked(&format!("{method} {target}")),
+            Self::HttpServer if !target.is_empty() => leak(&format!("{method} {target}")),
             Self::HttpServer | Self::HttpClient => method,
             Self::RpcServer | Self::RpcClient => target,
         }
@@ -211,7 +211,7 @@ impl Operations {
                 Arc::new(Operation::new(
                     self.side,
                     method,
-                    leaked(target),
+                    leak(target),
                     &self.durations,
                 ))
             });
@@ -231,12 +231,12 @@ impl Operation {
         }
     }
 
-    /// Counts one request, whose span this is.
+    /// Counts a request with its span.
     pub(crate) fn observe(&self, outcome: Outcome, duration: Duration, span: &SpanContext) {
         let seconds = duration.as_secs_f64();
         let exemplar = Exemplar::of(span);
         let now = exemplar.map(|_| SystemTime::now());
-        // A handful of outcomes occur, so scanning a list is faster than hashing.
+        // There are few outcomes, so scanning a list is faster than hashing.
         let outcomes = self.outcomes.read();
         if let Some((_, histogram)) = outcomes.iter().find(|(known, _)| *known == outcome) {
             histogram.observe(seconds, exemplar, now);
@@ -259,8 +259,8 @@ impl Operation {
     }
 }
 
-/// Kept for the process's life: span names must be `'static` or allocated for each span. Their
-/// number is bounded by [`MAX_OPERATIONS`].
-fn leaked(text: &str) -> &'static str {
+/// Leaks a text, since span names must be `'static` or allocated for each span. Their number is
+/// bounded by [`MAX_OPERATIONS`].
+fn leak(text: &str) -> &'static str {
     Box::leak(text.into())
 }

@@ -1,5 +1,4 @@
-//! The process itself, under the names that Prometheus' own clients use. Linux only: elsewhere
-//! there is nothing to read and nothing is written.
+//! Metrics of the process, with the names of Prometheus' own clients. On Linux only.
 
 use std::{fmt, fs, time::SystemTime};
 

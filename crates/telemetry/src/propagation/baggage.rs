@@ -1,4 +1,4 @@
-//! `baggage`, by the SDK's propagator, over all its headers at once.
+//! `baggage`, by the SDK's propagator, with all its headers joined.
 
 use opentelemetry::{
     Context,
@@ -21,7 +21,7 @@ pub(super) fn extract(context: &Context, extractor: &dyn Extractor) -> Context {
     }
 }
 
-/// Several headers of one name mean one list.
+/// Several headers of one name are one list.
 struct Combined(String);
 
 impl Extractor for Combined {

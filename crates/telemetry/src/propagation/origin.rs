@@ -9,7 +9,7 @@ use opentelemetry::{
 
 use super::{RANDOM, tracestate::Member};
 
-/// Kept in the [`Context`] beside the span context that was extracted.
+/// Stored in the [`Context`], together with the extracted span context.
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
     trace_id: TraceId,
@@ -21,11 +21,11 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// The context with this parent, its `tracestate` and all that belongs to it.
+    /// Adds a parent and its `tracestate` to a context.
     pub(super) fn attach(context: &Context, parent: SpanContext, members: Vec<Member>) -> Context {
         let is_random = parent.trace_flags() & RANDOM == RANDOM;
         if is_random && members.is_empty() {
-            // What is assumed without an origin; most calls inside a mesh are like this.
+            // This is the default without an origin, and true for most calls inside a mesh.
             return context.with_remote_span_context(parent);
         }
         let held = representable(&members);
@@ -45,7 +45,7 @@ impl Origin {
         context.with_remote_span_context(parent).with_value(origin)
     }
 
-    /// The origin of this span's trace; none for a trace that started here.
+    /// The origin of this span's trace. `None` for a trace that started here.
     pub(super) fn of<'a>(context: &'a Context, span: &SpanContext) -> Option<&'a Self> {
         context
             .get::<Self>()
@@ -57,8 +57,8 @@ impl Origin {
         self.is_random
     }
 
-    /// The span's `tracestate` with the members that only the origin holds: in their place when
-    /// the list is unchanged, else behind it.
+    /// The span's `tracestate` with the members that only the origin holds: at their positions if
+    /// the list is unchanged, else at the end.
     pub(super) fn members<'a>(
         context: &'a Context,
         span: &'a SpanContext,
@@ -79,7 +79,7 @@ impl Origin {
     }
 }
 
-/// The members whose keys the SDK takes: it still has the narrower grammar of level 1.
+/// The members whose keys the SDK accepts. It uses the narrower grammar of level 1.
 fn representable(members: &[Member]) -> TraceState {
     let taken = members.iter().filter(|(key, value)| {
         TraceState::from_key_value([(key.as_str(), value.as_str())]).is_ok()

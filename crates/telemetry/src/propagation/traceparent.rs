@@ -1,6 +1,7 @@
 //! `traceparent`: `VERSION-TRACE_ID-PARENT_ID-FLAGS`.
 //!
-//! Every call reads one and writes one: digit by digit costs a tenth of parsing and formatting.
+//! Every call reads and writes one. Handling digits one by one takes a tenth of the time of parsing
+//! and formatting.
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
@@ -9,7 +10,7 @@ use super::RANDOM;
 /// The length of version 00, and of the known part of every later version.
 const LENGTH: usize = 55;
 
-/// Reads a value; none when it is malformed and the trace has to be restarted.
+/// Reads a value. `None` if it is invalid, and the trace must be restarted.
 pub(super) fn read(value: &str) -> Option<SpanContext> {
     let value = value.trim_matches([' ', '\t']);
     let (known, future) = value.split_at_checked(LENGTH)?;
@@ -18,7 +19,7 @@ pub(super) fn read(value: &str) -> Option<SpanContext> {
     let (parent_id, flags) = field::<16>(rest)?;
     let (version, flags) = (number(version)?, number(flags)?);
     let is_known = match version {
-        // The specification forbids 255, and lets later versions add fields behind a dash.
+        // The specification forbids 255, and permits later versions to add fields after a dash.
         0xff => false,
         0x00 => future.is_empty(),
         _ => future.is_empty() || future.starts_with('-'),
@@ -29,7 +30,7 @@ pub(super) fn read(value: &str) -> Option<SpanContext> {
     let context = SpanContext::new(
         TraceId::from(number(trace_id)?),
         SpanId::from(u64::try_from(number(parent_id)?).ok()?),
-        // Flags without a meaning yet must not be passed on.
+        // Unknown flags must not be passed on.
         TraceFlags::new(u8::try_from(flags).ok()?) & (TraceFlags::SAMPLED | RANDOM),
         true,
         TraceState::NONE,
@@ -49,13 +50,13 @@ pub(super) fn write(context: &SpanContext, flags: TraceFlags) -> String {
     header
 }
 
-/// The first so many bytes, and what follows the dash behind them.
+/// A field of `LENGTH` bytes, and the text after the dash that follows it.
 fn field<const LENGTH: usize>(text: &str) -> Option<(&str, &str)> {
     let (field, rest) = text.split_at_checked(LENGTH)?;
     Some((field, rest.strip_prefix('-')?))
 }
 
-/// The number that these at most 32 digits are; no others than lower-case ones will do.
+/// Parses at most 32 hexadecimal digits in lower case.
 fn number(digits: &str) -> Option<u128> {
     digits.bytes().try_fold(0, |number, byte| {
         let digit = match byte {

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-/// Members that a list may have.
+/// The most members in a list.
 pub const MAX_MEMBERS: usize = 32;
-/// Characters that a list may have in all, over all its headers.
+/// The maximum length of a list, in characters over all its headers.
 pub const MAX_LENGTH: usize = 512;
-/// Members longer than this go first when a list grows too long.
+/// Members longer than this are removed first from a list that is too long.
 const LONG_MEMBER: usize = 128;
 // The grammar of Trace Context level 2.
 const MAX_KEY: usize = 256;
@@ -15,8 +15,8 @@ const MAX_VALUE: usize = 256;
 /// A key and its value.
 pub(super) type Member = (String, String);
 
-/// Reads the headers' values, in their order. A list that is broken anywhere, or too long, is
-/// empty; of members with the same key the first, which is the latest, counts.
+/// Reads the headers' values, in their order. An invalid or too long list is read as empty. Of
+/// members with the same key the first, which is the latest, is kept.
 pub(super) fn read(headers: &[&str]) -> Vec<Member> {
     let texts = headers.iter().flat_map(|header| header.split(','));
     let texts = texts
@@ -35,8 +35,8 @@ pub(super) fn read(headers: &[&str]) -> Vec<Member> {
         .collect()
 }
 
-/// Writes one header's value; empty without members. Cuts a list that is too
-/// long by the specification's rules: long members first, then from the end.
+/// Writes one header's value, which is empty without members. A list that is too long is shortened
+/// by the specification's rules: long members first, then from the end.
 pub(super) fn write(members: &[(&str, &str)]) -> String {
     let mut members = members.to_vec();
     members.truncate(MAX_MEMBERS);
@@ -45,8 +45,8 @@ pub(super) fn write(members: &[(&str, &str)]) -> String {
             .iter()
             .rposition(|member| member_length(member) > LONG_MEMBER);
         match long {
-            Some(place) => {
-                members.remove(place);
+            Some(index) => {
+                members.remove(index);
             }
             None => {
                 members.pop();
@@ -73,14 +73,14 @@ fn member(text: &str) -> Option<(&str, &str)> {
     (is_key(key) && is_value(value)).then_some((key, value))
 }
 
-/// A lower-case letter or digit, then these, `_`, `-`, `*`, `/` and `@`.
+/// True for a lower-case letter or digit, followed by these, `_`, `-`, `*`, `/` and `@`.
 fn is_key(text: &str) -> bool {
     let starts = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let goes_on = |byte: u8| starts(byte) || matches!(byte, b'_' | b'-' | b'*' | b'/' | b'@');
-    text.len() <= MAX_KEY && text.bytes().next().is_some_and(starts) && text.bytes().all(goes_on)
+    let continues = |byte: u8| starts(byte) || matches!(byte, b'_' | b'-' | b'*' | b'/' | b'@');
+    text.len() <= MAX_KEY && text.bytes().next().is_some_and(starts) && text.bytes().all(continues)
 }
 
-/// Printable ASCII but `,` and `=`, with no space at its end.
+/// True for printable ASCII without `,` and `=`, and without a space at the end.
 fn is_value(text: &str) -> bool {
     let allowed = |byte: u8| matches!(byte, b' '..=b'~') && byte != b',' && byte != b'=';
     !text.is_empty() && text.len() <= MAX_VALUE && !text.ends_with(' ') && text.bytes().all(allowed)

@@ -1,6 +1,5 @@
-//! Events (`tracing::error!` and the like) onto the span that they happen in: a server span of
-//! this crate's layers, which are OpenTelemetry's own and unknown to `tracing`, or a `tracing`
-//! span.
+//! Adds events (such as `tracing::error!`) to the current span: a server span of this crate's
+//! layers, which `tracing` does not know, or a `tracing` span.
 
 use std::{borrow::Cow, error::Error, fmt::Debug};
 
@@ -28,7 +27,7 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Events {
             let mut fields = Fields::default();
             event.record(&mut fields);
             let level = event.metadata().level();
-            // A server span's status is its answer's; a span inside has no other.
+            // The status of a server span is that of its response. Other spans get it here.
             if *level == Level::ERROR && context.event_span(event).is_some() {
                 span.set_status(Status::error(fields.description().to_owned()));
             }
@@ -52,7 +51,7 @@ impl Fields {
         self.exception.as_deref().unwrap_or(&self.message)
     }
 
-    /// `exception` where there is an error: the conventions ask for that name.
+    /// `exception` if there is an error, as the semantic conventions require.
     fn name(&self) -> Cow<'static, str> {
         match self.exception {
             Some(_) => "exception".into(),

@@ -1,4 +1,4 @@
-//! Turns `tracing`'s spans and events into log lines and parts of the trace.
+//! Converts `tracing`'s spans and events to log lines and parts of the trace.
 
 use opentelemetry::Context;
 use opentelemetry_sdk::trace::SdkTracer;
@@ -14,8 +14,8 @@ use tracing_subscriber::{
 use super::{TelemetryStartError, events::Events};
 use crate::{outgoing::is_unsampled, settings::TelemetrySettings};
 
-/// The targets of what carries telemetry: its own spans would trace the tracing.
-const PLUMBING: [&str; 8] = [
+/// The targets of the libraries that transport telemetry. Their spans would trace the tracing.
+const TRANSPORT_TARGETS: [&str; 8] = [
     "h2",
     "hyper",
     "hyper_util",
@@ -26,7 +26,7 @@ const PLUMBING: [&str; 8] = [
     "tower",
 ];
 
-/// A subscriber of these settings that writes the log there.
+/// A subscriber with these settings that writes to `log`.
 pub(super) fn build(
     settings: &TelemetrySettings,
     tracer: Option<SdkTracer>,
@@ -61,7 +61,7 @@ pub(super) fn build(
 
 fn is_traceable(metadata: &Metadata<'_>) -> bool {
     let origin = metadata.target().split("::").next().unwrap_or_default();
-    *metadata.level() <= Level::INFO && !PLUMBING.contains(&origin)
+    *metadata.level() <= Level::INFO && !TRANSPORT_TARGETS.contains(&origin)
 }
 
 fn traceable<S: Subscriber>(filter: fn(&Metadata<'_>) -> bool) -> impl Filter<S> {
@@ -69,9 +69,9 @@ fn traceable<S: Subscriber>(filter: fn(&Metadata<'_>) -> bool) -> impl Filter<S>
         .with_max_level_hint(LevelFilter::INFO)
 }
 
-/// Inside a trace that is not sampled `tracing`'s spans are not even made. The log needs none.
+/// Disables `tracing`'s spans inside unsampled traces. The log needs none.
 struct OnlyTraced {
-    /// Spans are made at all.
+    /// True if spans are collected.
     tracing: bool,
 }
 
@@ -79,7 +79,7 @@ impl<S: Subscriber> Layer<S> for OnlyTraced {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         match (metadata.is_span(), self.tracing && is_traceable(metadata)) {
             (false, _) => Interest::always(),
-            // Asked for each span, since the answer depends on the trace under way.
+            // Decided for each span, since it depends on the current trace.
             (true, true) => Interest::sometimes(),
             (true, false) => Interest::never(),
         }

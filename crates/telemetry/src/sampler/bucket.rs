@@ -8,24 +8,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The state of a bucket: when its next token would come if it held none, in nanoseconds of
-/// [`now`]. Survives a change of the rate.
+/// The state of a bucket: the time of its next token if it held none, in nanoseconds of [`now`]. It
+/// is kept when the rate changes.
 pub(super) type Level = Arc<AtomicU64>;
 
-/// The time for which a slow bucket saves up tokens, and how many of them.
+/// The time for which a slow bucket saves tokens, and their number.
 ///
 /// At 1 trace/s for each instance and two thirds of that in requests that arrive independently, a
 /// bucket of one token keeps 60 % of what the limit allows, of five tokens 98 % (M/D/1/K).
 const SAVED_SECONDS: f64 = 5.0;
 const SAVED_TOKENS: f64 = 5.0;
 
-/// Gives so many tokens a second. Holds at most one second's worth, or where these are less than
-/// five, five seconds' worth up to five; always one. Starts with one.
+/// A bucket that is filled at a rate. It holds the tokens of one second, or, if these are fewer
+/// than five, those of five seconds up to five. It holds at least one, and starts with one.
 ///
-/// This is the generic cell rate algorithm: one number, and a token is one compare-and-swap.
+/// This is the generic cell rate algorithm: the state is one number, and taking a token is one
+/// compare-and-swap.
 #[derive(Debug)]
 pub(super) struct TokenBucket {
-    /// Of the plan; lending changes only what follows from it.
+    /// The rate of the plan. Shares change only the values below.
     tokens_per_second: f64,
     interval: AtomicU64,
     tolerance: AtomicU64,
@@ -33,13 +34,14 @@ pub(super) struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// Of a positive, finite rate. `level` is the one of the bucket that this one replaces.
+    /// The rate must be positive and finite. `level` is that of the bucket that this one replaces.
     pub(super) fn new(tokens_per_second: f64, level: Option<Level>, now: u64) -> Self {
         let (interval, tolerance) = timing(tokens_per_second);
         let one_token = now.saturating_add(tolerance);
         let level = level.unwrap_or_else(|| Arc::new(AtomicU64::new(one_token)));
-        // A slower predecessor may have put its next token further off than ours can be: one
-        // interval from now. Not nearer, or each change of the rate would give a token away.
+        // The next token of a slower predecessor may be later than that of this bucket can be,
+        // which is one interval from now. Not earlier, or each change of the rate would add a
+        // token.
         level.fetch_min(one_token.saturating_add(interval), Ordering::Relaxed);
         Self {
             tokens_per_second,
@@ -64,13 +66,14 @@ impl TokenBucket {
     /// Multiplies the plan's rate by a positive, finite factor.
     pub(super) fn set_share(&self, factor: f64) {
         let (interval, tolerance) = timing(self.tokens_per_second * factor);
-        // A decision between the two stores sees one of each, which shifts it by a token at most.
+        // A decision between the two stores reads an old and a new value, and is off by at most a
+        // token.
         self.interval.store(interval, Ordering::Relaxed);
         self.tolerance.store(tolerance, Ordering::Relaxed);
     }
 
-    /// The same for the bucket that decides: it keeps the tokens that it holds, as far as there is
-    /// room for them. The level says when they would be used up, which depends on the rate.
+    /// The same for the bucket in force. It keeps as many of its tokens as fit. The level is a time
+    /// that depends on the rate, so it must be converted.
     pub(super) fn set_share_in_force(&self, factor: f64, now: u64) {
         let interval = self.interval.load(Ordering::Relaxed);
         let full = now
@@ -93,7 +96,7 @@ impl TokenBucket {
     }
 }
 
-/// Nanoseconds between two tokens, and those that a full bucket is ahead of its last token.
+/// The nanoseconds between two tokens, and between the first and the last token of a full bucket.
 fn timing(tokens_per_second: f64) -> (u64, u64) {
     let saved = SAVED_TOKENS.min(tokens_per_second * SAVED_SECONDS);
     let depth = tokens_per_second.max(saved).max(1.0);
@@ -160,7 +163,7 @@ mod tests {
         assert_eq!(taken(&bucket, 100 * SECOND, 100 * SECOND + 50, 1), expected);
     }
 
-    /// Tokens at a moment, from a share that was in force for long to another one.
+    /// The tokens at a time when a share that was in force for long changes to another one.
     #[rstest]
     #[case::grown(1.0, 4.0, 10)]
     #[case::shrunk(1.0, 0.1, 5)]
@@ -188,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_rate_goes_on_from_the_old_level() {
+    fn new_rate_continues_from_the_old_level() {
         let old = TokenBucket::new(10.0, None, 0);
         assert!(old.take(0));
         let new = TokenBucket::new(20.0, Some(Arc::clone(old.level())), 1);
@@ -217,7 +220,7 @@ mod tests {
                 .filter_map(|thread| thread.join().ok())
                 .sum()
         });
-        // Threads see different times here, so up to a second's worth may be saved.
+        // The threads use different times, so the tokens of up to one second may be saved.
         assert!((90..=200).contains(&total), "{total}");
     }
 }

@@ -1,7 +1,7 @@
 //! Counts root decisions for each entry of a plan.
 //!
 //! Each thread counts in a [`Shard`] of its own, so that a decision writes no memory that another
-//! thread writes; [`Counters`] adds the shards up for a report.
+//! thread writes. [`Counters`] adds the shards for a report.
 
 use std::{
     ops::Add,
@@ -21,9 +21,9 @@ use super::to_wire;
 /// Decisions on root spans since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decisions {
-    /// All of them.
+    /// All decisions.
     pub started: u64,
-    /// Those that keep the trace.
+    /// The decisions to keep the trace.
     pub sampled: u64,
 }
 
@@ -42,7 +42,7 @@ impl Add for Decisions {
 /// All threads' counts for one version of the plan.
 #[derive(Debug)]
 pub(super) struct Counters {
-    /// None before the first plan, whose counts are not reported.
+    /// `None` before the first plan. Those counts are not reported.
     version: Option<Version>,
     /// The operation of each entry; empty for the default.
     entries: Vec<Box<str>>,
@@ -100,7 +100,7 @@ impl Counters {
         }
     }
 
-    /// A shard for the calling thread, to be given back with [`Counters::retire`].
+    /// Adds a shard for the calling thread, which must later call [`Counters::retire`].
     pub(super) fn shard(&self) -> Arc<Shard> {
         let slots = self.entries.iter().map(|_| Slot::default()).collect();
         let shard = Arc::new(Shard { slots });
@@ -108,7 +108,7 @@ impl Counters {
         shard
     }
 
-    /// Keeps a shard's counts and forgets the shard, which is no longer written.
+    /// Removes a shard and keeps its counts. The shard is no longer written.
     pub(super) fn retire(&self, shard: &Arc<Shard>) {
         let mut tallies = self.tallies.lock();
         // Under one lock, or a report in between would miss these counts.
@@ -172,7 +172,7 @@ impl Shard {
         let Some(slot) = self.slots.get(entry) else {
             return;
         };
-        // One writer: a plain load and store lose nothing, and cost no locked instruction.
+        // There is one writer, so a plain load and store are enough, without a locked instruction.
         let started = slot.started.load(Relaxed);
         if started == 0 {
             slot.first_unix_millis.store(unix_millis(), Relaxed);

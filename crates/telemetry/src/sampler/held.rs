@@ -28,7 +28,7 @@ impl Live {
         let generation = self.generation().load(Ordering::Acquire);
         // Fails while the thread ends and its locals are already gone.
         let decided = HELD.try_with(|held| {
-            // Only a nested decision would find it borrowed, and there are none.
+            // Only a nested decision would borrow it twice, and there are none.
             let current = held.try_borrow().ok()?;
             let held = current
                 .as_ref()
@@ -60,7 +60,7 @@ impl Live {
     }
 }
 
-/// For a thread that is ending and has no place for a copy any more.
+/// Decides for a thread that is ending and can no longer have a copy.
 fn decide_on_exit<R>(view: &View, decide: impl Fn(&View, &Shard) -> R) -> R {
     let shard = view.counters().shard();
     let decision = decide(view, &shard);

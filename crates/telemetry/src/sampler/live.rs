@@ -1,4 +1,4 @@
-//! The plan in force, and the way to change it.
+//! The plan in force.
 
 use std::{
     collections::VecDeque,
@@ -37,27 +37,27 @@ pub struct Live {
 
 struct Plans {
     current: Option<Prepared>,
-    /// The number of the shares in force; 0 where those of the plan are.
+    /// The number of the shares in force. 0 if the plan's own are.
     shares: u64,
     /// The counts of the current plan and those before it, newest first.
     counters: VecDeque<Arc<Counters>>,
-    /// Those from before the first plan.
+    /// The counts before the first plan.
     unplanned: Arc<Counters>,
-    /// The sum of those that are remembered no longer.
+    /// The sum of the counts that were removed.
     forgotten: Decisions,
 }
 
 /// The version of the plan in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// Its version.
+    /// The version.
     pub version: Version,
-    /// Its digest, as the control plane sent it.
+    /// The digest from the control plane.
     pub digest: Vec<u8>,
 }
 
 impl Live {
-    /// With no plan: the service's own default decides.
+    /// Without a plan. The service's own default decides.
     #[must_use]
     pub fn new() -> Self {
         let counters = Arc::new(Counters::new(None, vec!["".into()]));
@@ -77,15 +77,15 @@ impl Live {
         }
     }
 
-    /// Puts a plan in force: every decision that starts after this returns follows it. Returns the
-    /// plan's version.
+    /// Puts a plan in force. It applies to every decision that starts after this returns. Returns
+    /// the plan's version.
     ///
     /// # Errors
     /// [`PlanRefusal`], and the earlier plan stays in force.
     pub fn install(&self, plan: wire::Plan) -> Result<Version, PlanRefusal> {
         let mut plans = self.plans.lock();
-        // A reconnect brings the same plan again. Its counts go on, but what the former stream lent
-        // is over.
+        // A new connection sends the same plan again. Its counts continue, but the shares of the
+        // previous connection end.
         if let Some(same) = plans.installed(&plan) {
             self.set_shares(&mut plans, &wire::Shares::default());
             return Ok(same);
@@ -109,9 +109,9 @@ impl Live {
         Ok(version)
     }
 
-    /// Changes the rates of the plan in force; whether it is the plan that they are for, and they
-    /// can be followed.
-    pub fn share(&self, shares: &wire::Shares) -> bool {
+    /// Changes the rates of the plan in force. Returns false, and changes nothing, if the shares
+    /// are for another plan or invalid.
+    pub fn apply_shares(&self, shares: &wire::Shares) -> bool {
         let mut plans = self.plans.lock();
         let current = plans.current.as_ref();
         let is_current = current.is_some_and(|plan| shares.version == Some(to_wire(plan.version)));
@@ -125,7 +125,7 @@ impl Live {
         false
     }
 
-    /// The number of the shares in force; 0 where those of the plan are.
+    /// The number of the shares in force. 0 if the plan's own are.
     #[must_use]
     pub fn shares(&self) -> u64 {
         self.plans.lock().shares
@@ -145,7 +145,7 @@ impl Live {
         for phase in plans.current.iter().flat_map(|plan| &plan.phases) {
             let is_in_force = Arc::ptr_eq(&phase.view, &in_force);
             for (operation, bucket) in phase.view.buckets() {
-                // A phase to come holds no tokens that a change could give away.
+                // A future phase holds no tokens yet.
                 match is_in_force {
                     true => bucket.set_share_in_force(factor(operation), bucket::now()),
                     false => bucket.set_share(factor(operation)),
@@ -154,8 +154,8 @@ impl Live {
         }
     }
 
-    /// Goes on to the phase of the plan that holds at this time. The control stream calls this
-    /// when a phase ends, cut off or not.
+    /// Starts the phase of the plan for this time. The control stream calls this when a phase ends,
+    /// connected or not.
     pub fn advance(&self, now: Timestamp) {
         self.follow(&self.plans.lock(), now);
     }
@@ -184,7 +184,7 @@ impl Live {
     /// since the process started. Entries without any are left out.
     #[must_use]
     pub fn counts(&self) -> Vec<wire::Count> {
-        // Copied, so that summing up does not hold up a new plan.
+        // Copied, so that the sum does not delay a new plan.
         let counters = self.plans.lock().counters.clone();
         counters
             .iter()
@@ -192,7 +192,7 @@ impl Live {
             .collect()
     }
 
-    /// All root decisions, under whatever plan or none.
+    /// All root decisions, with any plan or none.
     #[must_use]
     pub fn decisions(&self) -> Decisions {
         let plans = self.plans.lock();
@@ -216,7 +216,7 @@ impl Live {
         let Some(phase) = phases.find(|phase| holds(phase.until_unix_millis)) else {
             return;
         };
-        // In this order: who sees the new generation finds the new view.
+        // In this order: a thread that reads the new generation also reads the new view.
         self.view.store(Arc::clone(&phase.view));
         self.generation
             .store(phase.view.generation(), Ordering::Release);
@@ -224,7 +224,7 @@ impl Live {
 }
 
 impl Plans {
-    /// The version of the plan if it is in force already, in which case its counts go on.
+    /// The version of the plan, if it is already in force. Its counts then continue.
     fn installed(&self, plan: &wire::Plan) -> Option<Version> {
         let current = self.current.as_ref()?;
         let is_same =

@@ -1,4 +1,4 @@
-//! From a plan as it came over the wire to the views that decide.
+//! Converts a plan from the wire to the views that decide.
 
 use std::sync::Arc;
 
@@ -12,29 +12,29 @@ use super::{
     view::{Entry, Rule, View},
 };
 
-/// Operations in a phase, at most.
+/// The most operations in a phase.
 const MAX_OPERATIONS: usize = 4096;
-/// Phases in a plan, at most.
+/// The most phases in a plan.
 const MAX_PHASES: usize = 1024;
 
-/// The reason that a plan was refused. The plan in force before stays.
+/// The reason why a plan was refused. The previous plan stays in force.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{reason}")]
 pub struct PlanRefusal {
-    /// The plan's version, as it said it.
+    /// The version that the plan has.
     pub version: wire::Version,
-    /// The field that is wrong, and what would be right.
+    /// The field that is invalid, and its valid values.
     pub reason: String,
 }
 
-/// A plan that was found valid.
+/// A valid plan.
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) version: Version,
     pub(super) digest: Vec<u8>,
     pub(super) phases: Vec<PreparedPhase>,
     pub(super) counters: Arc<Counters>,
-    /// The rate limits' levels by operation, for the plan that follows.
+    /// The rate limits' levels by operation, for the next plan.
     pub(super) levels: Levels,
 }
 
@@ -46,16 +46,15 @@ pub(super) struct PreparedPhase {
 
 pub(super) type Levels = HashMap<Box<str>, Level>;
 
-/// Checks a plan and lays it out; `levels` are those of the plan in force.
+/// Checks a plan and prepares it. `levels` are those of the plan in force.
 pub(super) fn prepare(plan: wire::Plan, levels: &Levels) -> Result<Prepared, PlanRefusal> {
-    // A refusal names the version, and here there is none to name.
-    let named = plan.version;
+    let version = plan.version;
     let refusal = |reason| PlanRefusal {
-        version: named.unwrap_or_default(),
+        version: version.unwrap_or_default(),
         reason,
     };
-    let Some(wire::Version { epoch, sequence }) = named else {
-        return Err(refusal("version: must be there".to_owned()));
+    let Some(wire::Version { epoch, sequence }) = version else {
+        return Err(refusal("version: must be set".to_owned()));
     };
     check(&plan).map_err(refusal)?;
     let version = Version { epoch, sequence };
@@ -71,22 +70,22 @@ fn check(plan: &wire::Plan) -> Result<(), String> {
         ));
     }
     let mut before = None;
-    for (place, phase) in plan.phases.iter().enumerate() {
+    for (index, phase) in plan.phases.iter().enumerate() {
         let end = phase.until_unix_millis;
-        let is_last = place + 1 == count;
+        let is_last = index + 1 == count;
         if end.is_none() != is_last {
             return Err(format!(
-                "phases[{place}].until_unix_millis: must be there in each phase but the last"
+                "phases[{index}].until_unix_millis: must be set in every phase but the last"
             ));
         }
         if !is_last && before.is_some() && end <= before {
             return Err(format!(
-                "phases[{place}].until_unix_millis: must be later than the phase before's"
+                "phases[{index}].until_unix_millis: must be later than in the previous phase"
             ));
         }
         before = end;
         check_operations(&phase.operations)
-            .map_err(|problem| format!("phases[{place}].operations: {problem}"))?;
+            .map_err(|problem| format!("phases[{index}].operations: {problem}"))?;
     }
     Ok(())
 }
@@ -104,7 +103,7 @@ fn check_operations(operations: &[wire::OperationStrategy]) -> Result<(), String
             return Err("an operation must not be empty".to_owned());
         }
         if !names.insert(operation.as_str()) {
-            return Err(format!("\"{operation}\" must be there once"));
+            return Err(format!("duplicate operation \"{operation}\"; list it once"));
         }
     }
     Ok(())
@@ -120,7 +119,7 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// An operation counts under one entry in all phases.
+    /// An operation has the same entry in all phases.
     fn new(version: Version, plan: &wire::Plan, before: &'a Levels) -> Self {
         let mut names: Vec<Box<str>> = vec!["".into()];
         let mut entries = HashMap::new();
@@ -146,9 +145,9 @@ impl<'a> Builder<'a> {
     fn build(mut self, plan: wire::Plan) -> Result<Prepared, String> {
         let phases = plan.phases.into_iter().enumerate();
         let phases = phases
-            .map(|(place, phase)| {
+            .map(|(index, phase)| {
                 let prepared = self.phase(phase);
-                prepared.map_err(|problem| format!("phases[{place}] {problem}"))
+                prepared.map_err(|problem| format!("phases[{index}] {problem}"))
             })
             .collect::<Result<_, _>>()?;
         Ok(Prepared {
@@ -163,8 +162,8 @@ impl<'a> Builder<'a> {
     fn phase(&mut self, phase: wire::Phase) -> Result<PreparedPhase, String> {
         let default = phase.default.map(|strategy| self.rule("", &strategy));
         let default = default.transpose()?;
-        // Sparse, since it is read far more often than written: a lookup hardly ever meets a
-        // name that is not the one sought.
+        // Sparse, since it is read far more often than written: lookups then hardly ever compare
+        // different names.
         let mut operations = HashMap::with_capacity(4 * phase.operations.len());
         for wire::OperationStrategy {
             operation,
@@ -189,24 +188,24 @@ impl<'a> Builder<'a> {
     fn rule(&mut self, operation: &str, strategy: &wire::Strategy) -> Result<Rule, String> {
         use wire::strategy::Strategy::{ProbabilityMillionths, TracesPerSecond};
         let problem = match strategy.strategy {
-            Some(ProbabilityMillionths(found)) => match Probability::from_millionths(found) {
+            Some(ProbabilityMillionths(value)) => match Probability::from_millionths(value) {
                 Ok(probability) => return Ok(Rule::probability(probability)),
-                Err(_) => format!("probability_millionths must be at most 1000000, not {found}"),
+                Err(_) => format!("probability_millionths must be at most 1000000, not {value}"),
             },
             Some(TracesPerSecond(rate)) if rate.is_finite() && rate > 0.0 => {
                 return Ok(Rule::RateLimit(self.bucket(operation, rate)));
             }
-            Some(TracesPerSecond(found)) => {
-                format!("traces_per_second must be a number over 0, not {found}")
+            Some(TracesPerSecond(value)) => {
+                format!("traces_per_second must be greater than 0, not {value}")
             }
-            None => "must have a strategy that this client knows".to_owned(),
+            None => "must have a strategy that this client supports".to_owned(),
         };
         Err(format!("\"{operation}\": {problem}"))
     }
 
     fn bucket(&mut self, operation: &str, rate: f64) -> TokenBucket {
-        // Phases and successive plans share one level for each operation, so that no change gives a
-        // token away.
+        // Phases and successive plans share one level for each operation, so that a change
+        // never adds a token.
         let level = self
             .levels
             .get(operation)

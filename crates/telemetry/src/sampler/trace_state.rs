@@ -40,7 +40,7 @@ pub(super) fn threshold(threshold: Threshold) -> TraceState {
 
 /// The incoming `tracestate` with this threshold in place of any other.
 pub(super) fn with_threshold(incoming: &TraceState, threshold: Threshold) -> TraceState {
-    // A threshold that rejects everything has no form, and keeps nothing that could carry it.
+    // A threshold that rejects everything has no text form, and no kept trace needs one.
     if threshold.value() >= Threshold::END {
         return without_threshold(incoming);
     }
@@ -49,7 +49,7 @@ pub(super) fn with_threshold(incoming: &TraceState, threshold: Threshold) -> Tra
         value.push(';');
         value.push_str(field);
     }
-    // Too long with ours: keeping what came is worth more than adding to it.
+    // If it would be too long, the incoming value is kept as it is.
     incoming
         .insert(MEMBER, value)
         .unwrap_or_else(|_| incoming.clone())
@@ -81,7 +81,7 @@ fn explicit(incoming: &TraceState) -> Option<Randomness> {
         .get(MEMBER)?
         .split(';')
         .find_map(|field| field.strip_prefix(RANDOMNESS)?.strip_prefix(':'))?;
-    // The specification has lower case only; anything else is no randomness.
+    // The specification permits lower case only.
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     if digits.len() != RANDOMNESS_DIGITS || !digits.bytes().all(is_digit) {
         return None;

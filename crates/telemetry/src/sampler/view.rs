@@ -1,4 +1,4 @@
-//! The rules of one phase of a plan, laid out for reading.
+//! The rules of one phase of a plan, in a form for fast lookup.
 
 use std::sync::{
     Arc,
@@ -31,7 +31,7 @@ pub(super) struct Entry {
     pub(super) rule: Rule,
 }
 
-/// Decides for root spans.
+/// The rule for a root span.
 #[derive(Debug)]
 pub(super) enum Rule {
     Probability {
@@ -50,7 +50,7 @@ impl View {
         operations: HashMap<Box<str>, Entry>,
         counters: Arc<Counters>,
     ) -> Self {
-        // Unique in the process, so that a thread's copy cannot be taken for another sampler's.
+        // Unique in the process, so that a thread's copy is not confused with another sampler's.
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let generation = NEXT.fetch_add(1, Ordering::Relaxed);
         Self {
@@ -61,8 +61,8 @@ impl View {
         }
     }
 
-    /// The rule for a root span of this name and the entry that it counts under; none: the
-    /// service's own default.
+    /// The rule for a root span of this name and the entry that it counts under. `None` for
+    /// the service's own default.
     #[inline]
     pub(super) fn rule(&self, name: &str) -> Option<(usize, &Rule)> {
         // Most plans name no operation, which saves hashing the name.
@@ -76,7 +76,7 @@ impl View {
             .map(|rule| (Self::DEFAULT_ENTRY, rule))
     }
 
-    /// The buckets of rate limits, by operation; empty: all that no other names.
+    /// The buckets of rate limits, by operation. The empty one is for all others.
     pub(super) fn buckets(&self) -> impl Iterator<Item = (&str, &TokenBucket)> {
         let operations = self.operations.iter();
         let operations = operations.map(|(name, entry)| (&**name, &entry.rule));
@@ -116,8 +116,8 @@ impl Rule {
         }
     }
 
-    /// The `tracestate` of a root span that this rule kept. Only a probability has a threshold
-    /// to tell.
+    /// The `tracestate` of a root span that this rule kept. Only a probability has a
+    /// threshold.
     pub(super) fn trace_state(&self, incoming: &TraceState) -> TraceState {
         match self {
             Self::Probability { written, .. } if *incoming == TraceState::NONE => written.clone(),

@@ -1,4 +1,4 @@
-//! A service from its arguments to its end.
+//! A service and its arguments.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -12,10 +12,10 @@ pub trait Program {
     /// A failure to run a service.
     type Error: From<ServeError>;
 
-    /// Serves until [`Server::shutdown`]; what it accepted by then is answered.
+    /// Serves until [`Server::shutdown`]. Requests accepted before then are completed.
     ///
     /// # Errors
-    /// Its own.
+    /// The error of the service.
     fn serve(self, server: Server) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
@@ -31,10 +31,10 @@ pub struct ServiceArgs<P: clap::Args> {
 }
 
 impl<P: Program + clap::Args> ServiceArgs<P> {
-    /// Runs the service until `shutdown`; what it accepted by then is answered.
+    /// Runs the service until `shutdown`. Requests accepted before then are completed.
     ///
     /// # Errors
-    /// A port that cannot be bound, or the program's own.
+    /// A port cannot be bound, or the service fails.
     pub async fn run(
         self,
         telemetry: Telemetry,
@@ -59,7 +59,7 @@ pub struct ListenAddresses {
 }
 
 impl ListenAddresses {
-    /// Takes these ports of 127.0.0.1 where nothing else is said.
+    /// Uses these ports of 127.0.0.1 for addresses that are not set.
     pub fn or_loopback(&mut self, port: u16, ops_port: u16) {
         let loopback = |port| (Ipv4Addr::LOCALHOST, port).into();
         self.listen.get_or_insert(loopback(port));

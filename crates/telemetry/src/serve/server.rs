@@ -21,7 +21,7 @@ const FREE_PORT: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHO
 pub struct Server {
     /// The telemetry of the service.
     pub telemetry: Telemetry,
-    /// Cancelled when the service should end. Requests accepted by then are answered.
+    /// Cancelled when the service should end. Requests accepted before then are completed.
     pub shutdown: CancellationToken,
     listener: Sockets,
     ops: Sockets,
@@ -48,7 +48,7 @@ impl Server {
     /// The address on which the service listens.
     ///
     /// # Errors
-    /// The operating system's.
+    /// An error of the operating system.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
@@ -56,13 +56,13 @@ impl Server {
     /// The address of its metrics and health.
     ///
     /// # Errors
-    /// The operating system's.
+    /// An error of the operating system.
     pub fn ops_address(&self) -> io::Result<SocketAddr> {
         self.ops.local_addr()
     }
 
     /// Serves an HTTP edge until the shutdown: the router behind [`Telemetry::http_server`].
-    /// Requests in flight finish within `grace`, and the operations port answers until then.
+    /// Requests in flight finish within `grace`, and the operations port is open until then.
     ///
     /// # Errors
     /// As [`http()`].
@@ -106,8 +106,8 @@ impl Server {
     }
 }
 
-/// Serves a service beside its operations port: ready from now until `stop`, and answering there
-/// until the last request is done.
+/// Serves a service and its operations port. The service is ready from now until `stop`, and the
+/// operations port is open until the last request is completed.
 async fn with_ops(
     serving: impl Future<Output = Result<(), ServeError>>,
     ops: Sockets,
@@ -125,7 +125,7 @@ async fn with_ops(
     };
     let serving = async {
         let result = serving.await;
-        // Probes and scrapers are answered until the last request is.
+        // The operations port is open until the last request is completed.
         done.cancel();
         result
     };

@@ -8,7 +8,7 @@ use spoor_runtime::Environment;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchSettings {
     /// `OTEL_BSP_SCHEDULE_DELAY` (ms): the longest time that a span waits for its batch to
-    /// fill. Default: 1 s, so that a trace is soon seen.
+    /// fill. Default: 1 s, so that traces appear quickly.
     pub schedule_delay: Duration,
     /// `OTEL_BSP_MAX_QUEUE_SIZE`: the most spans that wait. Default: 65 536, enough for a burst
     /// with everything sampled, and for a receiver's restart.

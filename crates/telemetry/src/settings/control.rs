@@ -14,15 +14,14 @@ pub(super) fn endpoint(text: &str) -> Result<http::Uri, String> {
     parse_endpoint(text, "http://127.0.0.1:5779")
 }
 
-/// Files that may come later: whether they are there is seen when they are needed.
+/// The files need not exist yet. They are read when they are needed.
 pub(super) fn credentials(environment: &mut Environment<'_>) -> Credentials {
     let endpoint = environment.text(ENDPOINT);
     let is_plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
     let mut file = |setting| {
         let path = environment.text(setting)?;
         if is_plain {
-            let right = "is of use only with an https SPOOR_CONTROL_ENDPOINT";
-            environment.warn(setting, &path, right);
+            environment.warn(setting, &path, "requires an https SPOOR_CONTROL_ENDPOINT");
         }
         Some(PathBuf::from(path))
     };

@@ -22,12 +22,12 @@ pub struct OtlpSettings {
     /// `OTEL_EXPORTER_OTLP_HEADERS`, overridden by `OTEL_EXPORTER_OTLP_TRACES_HEADERS`. Their
     /// values are secret.
     pub headers: HeaderMap,
-    /// `OTEL_EXPORTER_OTLP_(TRACES_)TIMEOUT` (ms): of one request. 10 s unless set.
+    /// `OTEL_EXPORTER_OTLP_(TRACES_)TIMEOUT` (ms): the timeout of one request. Default: 10 s.
     pub timeout: Duration,
     /// `OTEL_EXPORTER_OTLP_(TRACES_)COMPRESSION`.
     pub compression: OtlpCompression,
-    /// `OTEL_EXPORTER_OTLP_(TRACES_)CERTIFICATE`: the file with the certificates, as PEM, of those
-    /// who may vouch for the receiver; the system's unless set.
+    /// `OTEL_EXPORTER_OTLP_(TRACES_)CERTIFICATE`: the file with the CA certificates for the
+    /// receiver, as PEM. If unset, the system's.
     pub certificate: Option<PathBuf>,
 }
 

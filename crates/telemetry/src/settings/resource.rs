@@ -19,9 +19,9 @@ pub(super) struct Identity {
 pub(super) fn read(environment: &mut Environment<'_>) -> Identity {
     let mut attributes = attributes(environment);
     let mut take = |key: &str| {
-        // Of repeated keys the last counts.
-        let found = attributes.iter().rposition(|(name, _)| name == key)?;
-        let value = attributes.swap_remove(found).1;
+        // Of repeated keys the last is used.
+        let index = attributes.iter().rposition(|(name, _)| name == key)?;
+        let value = attributes.swap_remove(index).1;
         attributes.retain(|(name, _)| name != key);
         (!value.is_empty()).then_some(value)
     };

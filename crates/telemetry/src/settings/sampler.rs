@@ -9,12 +9,12 @@ pub(super) fn read(environment: &mut Environment<'_>) -> Probability {
     let no_policies = environment
         .text(control::ENDPOINT)
         .is_none()
-        .then_some("needs SPOOR_CONTROL_ENDPOINT, from where policies are pushed");
+        .then_some("requires SPOOR_CONTROL_ENDPOINT, which pushes policies");
     let probability = otel::sampling_probability(environment, no_policies);
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "from 0 to 1 it is at most a million, and rounding there is what is wanted"
+        reason = "a number from 0 to 1 is at most a million, and is to be rounded"
     )]
     let millionths = (probability * 1e6).round() as u32;
     Probability::from_millionths(millionths).unwrap_or(Probability::ALWAYS)

@@ -67,7 +67,7 @@ fn quick() -> BatchSettings {
 }
 
 #[tokio::test]
-async fn exports_after_the_delay_without_being_asked() {
+async fn exports_after_the_delay() {
     let fake = Fake::new();
     let bench = bench(quick(), &fake);
     bench.make(3);
@@ -76,7 +76,7 @@ async fn exports_after_the_delay_without_being_asked() {
 }
 
 #[tokio::test]
-async fn exports_a_full_batch_at_once() {
+async fn exports_a_full_batch_immediately() {
     let fake = Fake::new();
     let settings = BatchSettings {
         schedule_delay: Duration::from_secs(3600),
@@ -92,8 +92,8 @@ async fn exports_a_full_batch_at_once() {
 }
 
 #[test]
-fn retries_until_the_receiver_is_back() {
-    let fake = Fake::answering([retry(), retry()]);
+fn retries_until_the_receiver_recovers() {
+    let fake = Fake::responding([retry(), retry()]);
     let bench = bench(quick(), &fake);
     bench.make(3);
     bench.processor.flush(DEADLINE).unwrap();
@@ -104,7 +104,7 @@ fn retries_until_the_receiver_is_back() {
 #[test]
 fn waits_as_long_as_the_receiver_asks() {
     let after = Some(Duration::from_millis(400));
-    let fake = Fake::answering([Err(Failure::Retry {
+    let fake = Fake::responding([Err(Failure::Retry {
         after,
         reason: String::new(),
     })]);
@@ -117,7 +117,7 @@ fn waits_as_long_as_the_receiver_asks() {
 
 #[test]
 fn gives_up_when_the_budget_is_spent() {
-    let fake = Fake::answering(std::iter::repeat_with(retry).take(1000));
+    let fake = Fake::responding(std::iter::repeat_with(retry).take(1000));
     let settings = BatchSettings {
         retry_budget: Duration::from_millis(50),
         ..quick()
@@ -134,7 +134,7 @@ fn gives_up_when_the_budget_is_spent() {
 #[test]
 fn an_absurd_delay_is_a_failure_and_not_a_panic() {
     let after = Some(Duration::MAX);
-    let fake = Fake::answering([Err(Failure::Retry {
+    let fake = Fake::responding([Err(Failure::Retry {
         after,
         reason: String::new(),
     })]);
@@ -150,7 +150,7 @@ fn counts_what_the_receiver_refuses() {
         rejected: 2,
         message: "two are bad".to_owned(),
     };
-    let fake = Fake::answering([Ok(partial), Err(Failure::Refused("bad".to_owned()))]);
+    let fake = Fake::responding([Ok(partial), Err(Failure::Refused("bad".to_owned()))]);
     let bench = bench(quick(), &fake);
     bench.make(5);
     bench.processor.flush(DEADLINE).unwrap();
@@ -211,7 +211,7 @@ async fn full_queue_drops_and_counts() {
 }
 
 #[test]
-fn several_batches_are_on_their_way_at_once() {
+fn batches_are_sent_concurrently() {
     let fake = Fake::held();
     let settings = BatchSettings {
         max_export_batch_size: 1,
@@ -230,7 +230,7 @@ fn several_batches_are_on_their_way_at_once() {
 
 #[test]
 fn a_shutdown_drains_everything() {
-    let fake = Fake::answering([retry()]);
+    let fake = Fake::responding([retry()]);
     let settings = BatchSettings {
         schedule_delay: Duration::from_secs(3600),
         max_export_batch_size: 100,

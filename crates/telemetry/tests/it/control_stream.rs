@@ -1,4 +1,4 @@
-//! The stream's client against a control plane that does as the test says.
+//! The stream's client against a control plane that the test controls.
 
 mod plane;
 
@@ -18,7 +18,7 @@ use crate::sampler::{phase, plan, probability};
 use plane::{Client, DEADLINE, Plane, everything, nothing, plane, until};
 
 #[tokio::test]
-async fn says_hello_takes_a_plan_and_acknowledges_it() {
+async fn sends_hello_and_acknowledges_a_plan() {
     let mut plane = plane().await;
     let client = Client::start(plane.address);
     let mut stream = plane.next().await;
@@ -63,7 +63,7 @@ async fn refuses_a_bad_plan_and_keeps_the_last() {
         "{}",
         refusal.reason
     );
-    assert!(!client.root(), "the plan before stays in force");
+    assert!(!client.root(), "the previous plan stays in force");
 
     stream.push(everything(3)).await;
     assert!(matches!(
@@ -75,7 +75,7 @@ async fn refuses_a_bad_plan_and_keeps_the_last() {
 }
 
 #[tokio::test]
-async fn takes_faults_and_their_end() {
+async fn applies_and_removes_faults() {
     let mut plane = plane().await;
     let client = Client::start(plane.address);
     let stream = plane.next().await;
@@ -86,7 +86,7 @@ async fn takes_faults_and_their_end() {
         error_rate_millionths: 1_000_000,
     };
     stream
-        .tell(ToClient::Faults(WireFaults {
+        .send(ToClient::Faults(WireFaults {
             faults: vec![fault],
         }))
         .await;
@@ -97,9 +97,9 @@ async fn takes_faults_and_their_end() {
     );
 
     stream
-        .tell(ToClient::Faults(WireFaults { faults: Vec::new() }))
+        .send(ToClient::Faults(WireFaults { faults: Vec::new() }))
         .await;
-    until("its end", || !client.faults.decide("GET /").fail).await;
+    until("no fault", || !client.faults.decide("GET /").fail).await;
     client.stop().await;
 }
 
@@ -111,8 +111,8 @@ async fn no_faults_leave_those_of_the_settings() {
     client.faults.set(faults);
     let mut stream = plane.next().await;
     let none = WireFaults { faults: Vec::new() };
-    stream.tell(ToClient::Faults(none)).await;
-    // Messages come in order: what is behind it has been taken after it.
+    stream.send(ToClient::Faults(none)).await;
+    // Messages are handled in order.
     stream.push(nothing(1)).await;
     assert!(matches!(stream.answer().await, FromClient::Hello(_)));
     assert!(matches!(
@@ -124,7 +124,7 @@ async fn no_faults_leave_those_of_the_settings() {
 }
 
 #[tokio::test]
-async fn reports_what_changes_and_that_it_lives() {
+async fn reports_changes_and_heartbeats() {
     let mut plane = plane().await;
     let client = Client::start(plane.address);
     let mut stream = plane.next().await;
@@ -138,7 +138,7 @@ async fn reports_what_changes_and_that_it_lives() {
     let mut again = stream.report(|_| true).await;
     assert!(again.unix_millis > report.unix_millis, "{again:?}");
     again.unix_millis = report.unix_millis;
-    assert_eq!(again, report, "nothing new, but it lives");
+    assert_eq!(again, report, "only the time has changed");
     client.stop().await;
 }
 
@@ -154,7 +154,7 @@ async fn sends_a_final_report_when_it_stops() {
     }
     client.stop.cancel();
     let mut last = None;
-    while let Some(message) = timeout(DEADLINE, stream.said.message())
+    while let Some(message) = timeout(DEADLINE, stream.incoming.message())
         .await
         .unwrap()
         .unwrap()
@@ -203,13 +203,13 @@ async fn lost_connection_keeps_the_plan() {
     assert_eq!(
         report.counts.first().map(|count| count.started),
         Some(1),
-        "counts go on"
+        "counts continue"
     );
     client.stop().await;
 }
 
 #[tokio::test]
-async fn cut_off_its_phases_go_on_ending() {
+async fn phases_end_without_a_connection() {
     let mut plane = plane().await;
     let client = Client::start(plane.address);
     let stream = plane.next().await;

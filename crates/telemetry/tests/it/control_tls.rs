@@ -31,29 +31,29 @@ use tracing::{dispatcher::DefaultGuard, subscriber::set_default};
 const DEADLINE: Duration = Duration::from_secs(10);
 const SERVER: &str = "localhost";
 
-/// Lets in who brings the token of the moment, and remembers what was brought.
+/// Accepts the expected token, and records the tokens that it gets.
 #[derive(Clone, Default)]
-struct Authenticator(Arc<Mutex<Book>>);
+struct Authenticator(Arc<Mutex<State>>);
 
 #[derive(Default)]
-struct Book {
+struct State {
     valid: String,
-    brought: Vec<String>,
+    tokens: Vec<String>,
 }
 
 impl Authenticator {
     fn expecting(token: &str) -> Self {
-        let keeper = Self::default();
-        keeper.expect(token);
-        keeper
+        let auth = Self::default();
+        auth.expect(token);
+        auth
     }
 
     fn expect(&self, token: &str) {
         self.0.lock().unwrap().valid = token.to_owned();
     }
 
-    fn brought(&self) -> Vec<String> {
-        self.0.lock().unwrap().brought.clone()
+    fn tokens(&self) -> Vec<String> {
+        self.0.lock().unwrap().tokens.clone()
     }
 }
 
@@ -62,20 +62,20 @@ impl Identify for Authenticator {
         &'a self,
         caller: Caller,
     ) -> Pin<Box<dyn Future<Output = Result<Identity, Denied>> + Send + 'a>> {
-        let mut book = self.0.lock().unwrap();
-        let brought = caller.metadata.get("authorization");
-        let brought = brought.map_or("", |it| it.to_str().unwrap());
-        book.brought.push(brought.to_owned());
-        let found = match brought.strip_prefix("Bearer ") {
+        let mut state = self.0.lock().unwrap();
+        let token = caller.metadata.get("authorization");
+        let token = token.map_or("", |it| it.to_str().unwrap());
+        state.tokens.push(token.to_owned());
+        let identity = match token.strip_prefix("Bearer ") {
             None => Err(Denied::TokenMissing),
-            Some(token) if token == book.valid => Ok(Identity {
+            Some(token) if token == state.valid => Ok(Identity {
                 namespace: Namespace::default(),
                 service: caller.service,
                 instance: "pod-1".to_owned(),
             }),
             Some(_) => Err(Denied::TokenInvalid),
         };
-        Box::pin(ready(found))
+        Box::pin(ready(identity))
     }
 
     fn polling(&self, _: Option<IpAddr>, _: &ServiceName) -> Result<Namespace, Denied> {
@@ -95,15 +95,15 @@ struct Plane {
 }
 
 impl Plane {
-    /// With a certificate, or in plain.
+    /// With TLS if there is a certificate.
     async fn start(
         address: SocketAddr,
         certificate: Option<&CertifiedKey<KeyPair>>,
-        keeper: &Authenticator,
+        auth: &Authenticator,
     ) -> Self {
         let stop = CancellationToken::new();
         let control = Control::new(ControlSettings {
-            identify: Arc::new(keeper.clone()),
+            identify: Arc::new(auth.clone()),
             shutdown: stop.clone(),
             ..ControlSettings::default()
         });
@@ -153,7 +153,7 @@ async fn listen(address: SocketAddr) -> TcpIncoming {
     }
 }
 
-/// The parts of a pod: the files, which may come later, and the stream's client.
+/// The parts of a pod: the files, which may be created later, and the stream's client.
 struct Pod {
     files: TempDir,
     log: Log,
@@ -262,8 +262,8 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 #[tokio::test]
 async fn installs_plans_over_tls_with_current_token() {
-    let (certificate, keeper) = (certificate(), Authenticator::expecting("s3cret-1"));
-    let plane = Plane::start(anywhere(), Some(&certificate), &keeper).await;
+    let (certificate, auth) = (certificate(), Authenticator::expecting("s3cret-1"));
+    let plane = Plane::start(anywhere(), Some(&certificate), &auth).await;
     let mut pod = Pod::new();
     pod.write("ca.crt", &certificate.cert.pem());
     pod.write("token", "s3cret-1\n");
@@ -273,10 +273,10 @@ async fn installs_plans_over_tls_with_current_token() {
     let address = plane.address;
     plane.kill().await;
     pod.write("token", "s3cret-2\n");
-    keeper.expect("s3cret-2");
-    let plane = Plane::start(address, Some(&certificate), &keeper).await;
+    auth.expect("s3cret-2");
+    let plane = Plane::start(address, Some(&certificate), &auth).await;
     until("the plan after a restart", || plane.is_current()).await;
-    assert_eq!(keeper.brought(), ["Bearer s3cret-1", "Bearer s3cret-2"]);
+    assert_eq!(auth.tokens(), ["Bearer s3cret-1", "Bearer s3cret-2"]);
     assert!(!pod.log.text().contains("s3cret"), "{}", pod.log.text());
     pod.stop().await;
     plane.kill().await;
@@ -284,15 +284,15 @@ async fn installs_plans_over_tls_with_current_token() {
 
 #[tokio::test]
 async fn waits_for_files_that_are_not_there_yet() {
-    let (certificate, keeper) = (certificate(), Authenticator::expecting("s3cret"));
-    let plane = Plane::start(anywhere(), Some(&certificate), &keeper).await;
+    let (certificate, auth) = (certificate(), Authenticator::expecting("s3cret"));
+    let plane = Plane::start(anywhere(), Some(&certificate), &auth).await;
     let mut pod = Pod::new();
     pod.start(&https(&plane));
     let ca_file = pod.file("ca.crt").display().to_string();
     until("a warning", || pod.log.lines_with(&ca_file) == 1).await;
 
     pod.write("ca.crt", "");
-    let empty = "holds no certificate in PEM";
+    let empty = "contains no PEM certificate";
     until("another", || pod.log.lines_with(empty) == 1).await;
     pod.write("ca.crt", &certificate.cert.pem());
     let token_file = pod.file("token").display().to_string();
@@ -306,17 +306,17 @@ async fn waits_for_files_that_are_not_there_yet() {
 #[tokio::test]
 async fn sends_no_token_to_an_untrusted_control_plane() {
     let (certificate, other) = (certificate(), certificate());
-    let keeper = Authenticator::expecting("s3cret");
-    let plane = Plane::start(anywhere(), Some(&certificate), &keeper).await;
+    let auth = Authenticator::expecting("s3cret");
+    let plane = Plane::start(anywhere(), Some(&certificate), &auth).await;
     let mut pod = Pod::new();
     pod.write("ca.crt", &other.cert.pem());
     pod.write("token", "s3cret");
     pod.start(&https(&plane));
     until("a warning", || {
-        pod.log.lines_with("control plane lost") == 1
+        pod.log.lines_with("control plane unavailable") == 1
     })
     .await;
-    assert_eq!(keeper.brought(), Vec::<String>::new());
+    assert_eq!(auth.tokens(), Vec::<String>::new());
     pod.write("ca.crt", &certificate.cert.pem());
     until("the plan", || plane.is_current()).await;
     pod.stop().await;
@@ -325,32 +325,32 @@ async fn sends_no_token_to_an_untrusted_control_plane() {
 
 #[tokio::test]
 async fn shows_no_token_without_tls() {
-    let keeper = Authenticator::expecting("s3cret");
-    let plane = Plane::start(anywhere(), None, &keeper).await;
+    let auth = Authenticator::expecting("s3cret");
+    let plane = Plane::start(anywhere(), None, &auth).await;
     let mut pod = Pod::new();
     pod.write("token", "s3cret");
     pod.start(&format!("http://{}", plane.address));
-    until("a call", || !keeper.brought().is_empty()).await;
-    assert!(keeper.brought().iter().all(String::is_empty));
+    until("a call", || !auth.tokens().is_empty()).await;
+    assert!(auth.tokens().iter().all(String::is_empty));
     pod.stop().await;
     plane.kill().await;
 }
 
 #[tokio::test]
-async fn who_is_denied_says_why_once_and_keeps_trying() {
-    let (certificate, keeper) = (certificate(), Authenticator::expecting("another"));
-    let plane = Plane::start(anywhere(), Some(&certificate), &keeper).await;
+async fn denied_client_logs_once_and_retries() {
+    let (certificate, auth) = (certificate(), Authenticator::expecting("another"));
+    let plane = Plane::start(anywhere(), Some(&certificate), &auth).await;
     let mut pod = Pod::new();
     pod.write("ca.crt", &certificate.cert.pem());
     pod.write("token", "s3cret");
     pod.start(&https(&plane));
-    until("five attempts", || keeper.brought().len() >= 5).await;
-    let said = "Unauthenticated: invalid token";
-    assert_eq!(pod.log.lines_with(said), 1, "{}", pod.log.text());
-    assert_eq!(pod.log.lines_with("control plane reached"), 0);
-    keeper.expect("s3cret");
+    until("five attempts", || auth.tokens().len() >= 5).await;
+    let reason = "Unauthenticated: invalid token";
+    assert_eq!(pod.log.lines_with(reason), 1, "{}", pod.log.text());
+    assert_eq!(pod.log.lines_with("control plane connected"), 0);
+    auth.expect("s3cret");
     until("the plan", || plane.is_current()).await;
-    assert_eq!(pod.log.lines_with("control plane reached"), 1);
+    assert_eq!(pod.log.lines_with("control plane connected"), 1);
     assert!(!pod.log.text().contains("s3cret"), "{}", pod.log.text());
     pod.stop().await;
     plane.kill().await;

@@ -46,7 +46,7 @@ async fn failed_statement_records_its_exception() {
     let work = async {
         let span = database::statement("sqlite", "SELECT wishes", "SELECT * FROM wishes");
         let failing = async { Err::<(), _>(std::io::Error::other("no such table: wishes")) };
-        database::observed(failing, span).await.unwrap_err();
+        database::observe(failing, span).await.unwrap_err();
     };
     work.with_subscriber(telemetry.subscriber_to(std::io::sink).unwrap())
         .await;

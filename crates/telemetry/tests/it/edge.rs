@@ -1,4 +1,4 @@
-//! Whom an edge believes.
+//! The callers that an edge trusts.
 
 use std::net::IpAddr;
 
@@ -30,9 +30,9 @@ fn admit(trusted: &str, peer: &str) -> edge::Admitted {
 #[rstest]
 #[case::loopback("", "127.0.0.1")]
 #[case::loopback_6("", "::1")]
-#[case::elsewhere("10.0.0.0/8", "11.0.0.1")]
+#[case::other_network("10.0.0.0/8", "11.0.0.1")]
 #[case::other_family("10.0.0.0/8", "::1")]
-fn a_stranger_only_gets_a_link(#[case] trusted: &str, #[case] peer: &str) {
+fn untrusted_peer_becomes_a_link(#[case] trusted: &str, #[case] peer: &str) {
     let admitted = admit(trusted, peer);
     assert!(!admitted.parent.has_active_span());
     assert!(admitted.parent.baggage().is_empty());
@@ -48,7 +48,7 @@ fn a_stranger_only_gets_a_link(#[case] trusted: &str, #[case] peer: &str) {
 #[case::network("10.0.0.0/8, 127.0.0.0/8", "127.3.2.1")]
 #[case::address("127.0.0.1,::1", "::1")]
 #[case::mapped("127.0.0.0/8", "::ffff:127.0.0.1")]
-fn a_friend_is_the_parent(#[case] trusted: &str, #[case] peer: &str) {
+fn trusted_peer_is_the_parent(#[case] trusted: &str, #[case] peer: &str) {
     let admitted = admit(trusted, peer);
     assert!(admitted.link.is_none());
     let span = admitted.parent.span();
@@ -61,15 +61,15 @@ fn a_friend_is_the_parent(#[case] trusted: &str, #[case] peer: &str) {
 }
 
 #[test]
-fn an_unknown_peer_is_a_stranger() {
-    let everybody: TrustedPeers = "0.0.0.0/0,::/0".parse().unwrap();
-    let admitted = edge::admit(&everybody, None, &headers(&[("traceparent", PARENT)]));
+fn unknown_peer_is_not_trusted() {
+    let all: TrustedPeers = "0.0.0.0/0,::/0".parse().unwrap();
+    let admitted = edge::admit(&all, None, &headers(&[("traceparent", PARENT)]));
     assert!(!admitted.parent.has_active_span());
     assert!(admitted.link.is_some());
 }
 
 #[test]
-fn no_context_is_no_link() {
+fn without_context_there_is_no_link() {
     let admitted = edge::admit(&TrustedPeers::default(), None, &headers(&[]));
     assert!(admitted.link.is_none());
     let broken = headers(&[("traceparent", "00-abc")]);
@@ -84,7 +84,7 @@ fn no_context_is_no_link() {
 #[case("10.0.0.0/33")]
 #[case("localhost")]
 #[case("10.0.0.0/8 ::1")]
-fn a_list_that_is_none_is_an_error(#[case] text: &str) {
+fn invalid_list_is_an_error(#[case] text: &str) {
     let error = text.parse::<TrustedPeers>().unwrap_err().to_string();
     assert!(
         error.contains(text) && error.contains("must be networks"),
@@ -93,7 +93,7 @@ fn a_list_that_is_none_is_an_error(#[case] text: &str) {
 }
 
 #[test]
-fn the_response_names_the_trace() {
+fn response_has_the_trace_id() {
     let span = SpanContext::new(
         TraceId::from(0xabc),
         SpanId::from(0xdef),

@@ -1,4 +1,4 @@
-//! An exporter that does as it is told and keeps what it gets, and spans as text.
+//! An exporter with configured responses that keeps the spans it gets, and spans as text.
 
 use std::{
     collections::VecDeque,
@@ -26,12 +26,12 @@ use spoor_telemetry::{
     export::{Export, ExportResponse, Failure, Sending},
 };
 
-/// Long enough for any machine, and only ever waited for in full by a failing test.
+/// Long enough for any machine. Only a failing test waits for all of it.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 #[derive(Default)]
 pub struct Fake {
-    answers: Mutex<VecDeque<Result<ExportResponse, Failure>>>,
+    responses: Mutex<VecDeque<Result<ExportResponse, Failure>>>,
     spans: Mutex<Vec<Span>>,
     held: AtomicBool,
     pub attempts: AtomicUsize,
@@ -42,17 +42,17 @@ impl Fake {
         Arc::default()
     }
 
-    /// The responses to the next attempts; afterwards everything is accepted.
-    pub fn answering(
-        answers: impl IntoIterator<Item = Result<ExportResponse, Failure>>,
+    /// Gives these responses to the first attempts, and accepts all others.
+    pub fn responding(
+        responses: impl IntoIterator<Item = Result<ExportResponse, Failure>>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            answers: Mutex::new(answers.into_iter().collect()),
+            responses: Mutex::new(responses.into_iter().collect()),
             ..Self::default()
         })
     }
 
-    /// Never answers until released.
+    /// Does not respond until released.
     pub fn held() -> Arc<Self> {
         Arc::new(Self {
             held: AtomicBool::new(true),
@@ -84,8 +84,8 @@ impl Export for Fake {
             while self.held.load(Ordering::SeqCst) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            let answer = self.answers.lock().unwrap().pop_front();
-            let accepted = answer.unwrap_or_else(|| Ok(ExportResponse::default()))?;
+            let response = self.responses.lock().unwrap().pop_front();
+            let accepted = response.unwrap_or_else(|| Ok(ExportResponse::default()))?;
             let request = ExportTraceServiceRequest::decode(batch).unwrap();
             let scopes = request
                 .resource_spans
@@ -122,7 +122,7 @@ pub fn telemetry(variables: &[(&str, &str)]) -> (Telemetry, Arc<Fake>) {
     )
 }
 
-/// Stops it, and returns what was exported, by start.
+/// Shuts down the telemetry, and returns the exported spans by start.
 pub async fn finish(telemetry: &Telemetry, fake: &Fake) -> Vec<Span> {
     telemetry.shutdown(DEADLINE).await;
     let mut spans = fake.spans();
@@ -130,7 +130,7 @@ pub async fn finish(telemetry: &Telemetry, fake: &Fake) -> Vec<Span> {
     spans
 }
 
-/// Spans as a text that is the same in each run: ids and ports left out.
+/// Spans as text that is the same in each run, without IDs and ports.
 pub fn text(spans: &[Span]) -> String {
     let mut text = String::new();
     for span in spans {
@@ -187,7 +187,7 @@ fn value(value: Option<&AnyValue>) -> String {
     }
 }
 
-/// Polls until it holds.
+/// Waits until a condition holds.
 pub async fn until(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !holds() {

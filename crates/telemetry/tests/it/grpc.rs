@@ -29,12 +29,12 @@ use tower::ServiceExt;
 
 use crate::{
     fake::{DEADLINE, finish, hex, telemetry, text, until},
+    not_grpc,
     serve::listener,
-    stranger,
 };
 
-/// Answers `Work` with the code that `wait_millis` names, `Subscribe` with as many messages as
-/// it is told, and then an error.
+/// Responds to `Work` with the code in `wait_millis`, and to `Subscribe` with the requested number
+/// of messages and then an error.
 struct Answers;
 
 #[tonic::async_trait]
@@ -44,7 +44,7 @@ impl ServiceB for Answers {
             None => Ok(Response::new(WorkReply::default())),
             Some(code) => Err(Status::new(
                 Code::from(i32::try_from(code).unwrap()),
-                "as told",
+                "requested",
             )),
         }
     }
@@ -177,7 +177,7 @@ async fn a_streams_span_ends_with_its_trailers() {
 }
 
 #[tokio::test]
-async fn a_stream_that_nobody_reads_on_is_cancelled() {
+async fn unread_stream_is_cancelled() {
     let (telemetry, fake) = telemetry(&[]);
     let stop = CancellationToken::new();
     let address = serve(&telemetry, &stop).await;
@@ -194,7 +194,7 @@ async fn a_stream_that_nobody_reads_on_is_cancelled() {
 #[tokio::test]
 async fn an_unreachable_service_is_unavailable() {
     let (telemetry, fake) = telemetry(&[]);
-    // Port 1 of loopback: nobody listens there.
+    // No process listens on port 1 of loopback.
     let address = "127.0.0.1:1".parse().unwrap();
     let mut client = ServiceBClient::new(channel(&telemetry, address));
     let status = client.work(work(None)).await.unwrap_err();
@@ -206,24 +206,24 @@ async fn an_unreachable_service_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_connection_to_no_grpc_server_is_left() {
+async fn connection_to_another_server_is_replaced() {
     let (telemetry, fake) = telemetry(&[]);
     let stop = CancellationToken::new();
     let (listener, address) = listener().await;
     let mut client = ServiceBClient::new(channel(&telemetry, address));
-    let (answer, ()) = tokio::join!(client.work(work(None)), stranger::first_on(&listener));
+    let (answer, ()) = tokio::join!(client.work(work(None)), not_grpc::accept_first(&listener));
     let status = answer.unwrap_err();
-    let said = "no gRPC server answered, but one of HTTP: 404 Not Found";
-    assert_eq!((status.code(), status.message()), (Code::Unavailable, said));
+    let why = "the peer is not a gRPC server: HTTP status 404 Not Found";
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, why));
     serve_on(listener, &telemetry, &stop);
     client.work(work(None)).await.unwrap();
     let text = text(&finish(&telemetry, &fake).await);
-    assert!(text.contains(said), "{text}");
+    assert!(text.contains(why), "{text}");
     stop.cancel();
 }
 
 #[tokio::test]
-async fn an_unsampled_trace_goes_through_unsampled() {
+async fn unsampled_trace_stays_unsampled() {
     let (telemetry, fake) = telemetry(&[("OTEL_TRACES_SAMPLER", "always_off")]);
     let stop = CancellationToken::new();
     let address = serve(&telemetry, &stop).await;
@@ -263,7 +263,7 @@ async fn faults_fail_the_operation_they_name() {
 }
 
 #[tokio::test]
-async fn the_trace_is_one_over_both_processes() {
+async fn both_processes_share_one_trace() {
     let (caller, sent) = telemetry(&[]);
     let (callee, received) = telemetry(&[]);
     let stop = CancellationToken::new();
@@ -280,7 +280,7 @@ async fn the_trace_is_one_over_both_processes() {
 }
 
 #[tokio::test]
-async fn health_is_not_traced_and_says_when_it_ends() {
+async fn health_is_not_traced_and_reports_the_shutdown() {
     use tonic_health::pb::{
         HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
     };

@@ -22,7 +22,7 @@ fn request() -> Sent {
         .unwrap()
 }
 
-/// Answers with the context that it got.
+/// Responds with the context of the request.
 async fn echo(request: Sent) -> Result<Response<String>, Infallible> {
     let header = request
         .headers()
@@ -67,7 +67,7 @@ async fn an_unreachable_peer_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_given_up_leaves_a_span() {
+async fn cancelled_request_has_a_span() {
     let (telemetry, fake) = telemetry(&[]);
     let never =
         service_fn(|_: Sent| std::future::pending::<Result<Response<String>, Infallible>>());

@@ -91,7 +91,7 @@ async fn spans_follow_the_conventions(
 }
 
 #[tokio::test]
-async fn a_stranger_gets_a_new_trace_with_a_link() {
+async fn untrusted_peer_gets_a_new_trace_with_a_link() {
     let (telemetry, fake) = telemetry(&[]);
     let address = serve(&telemetry).await;
     let headers = [
@@ -114,7 +114,7 @@ async fn a_stranger_gets_a_new_trace_with_a_link() {
 }
 
 #[tokio::test]
-async fn a_trusted_peer_goes_on_with_its_trace() {
+async fn trusted_peer_continues_its_trace() {
     let (telemetry, fake) = telemetry(&[("SPOOR_TRUSTED_PEERS", "127.0.0.0/8")]);
     let address = serve(&telemetry).await;
     let (_, answer, _) = get_with(address, "GET", "/", &[("traceparent", PARENT)]).await;
@@ -126,7 +126,7 @@ async fn a_trusted_peer_goes_on_with_its_trace() {
 }
 
 #[tokio::test]
-async fn a_trusted_peers_no_is_a_no() {
+async fn unsampled_trace_of_a_trusted_peer_stays_unsampled() {
     let (telemetry, fake) = telemetry(&[("SPOOR_TRUSTED_PEERS", "127.0.0.1")]);
     let address = serve(&telemetry).await;
     let (_, answer, body) =
@@ -137,7 +137,7 @@ async fn a_trusted_peers_no_is_a_no() {
 }
 
 #[tokio::test]
-async fn an_unsampled_request_still_says_its_trace() {
+async fn unsampled_response_has_its_trace_id() {
     let (telemetry, fake) = telemetry(&[("OTEL_TRACES_SAMPLER", "always_off")]);
     let address = serve(&telemetry).await;
     let (_, answer, body) = get_with(address, "GET", "/context", &[]).await;
@@ -146,9 +146,9 @@ async fn an_unsampled_request_still_says_its_trace() {
     assert!(finish(&telemetry, &fake).await.is_empty());
 }
 
-/// Nothing below such a request starts a trace either, and the caller's trace ends there.
+/// The handler of such a request does not start a trace, and the caller's trace is not continued.
 #[rstest]
-#[case::from_anybody("")]
+#[case::from_an_untrusted_peer("")]
 #[case::from_a_trusted_peer("127.0.0.0/8")]
 #[tokio::test]
 async fn untraced_paths_make_no_spans(#[case] trusted: &str) {
@@ -172,7 +172,7 @@ async fn untraced_paths_make_no_spans(#[case] trusted: &str) {
 }
 
 #[tokio::test]
-async fn disabled_makes_no_spans_and_says_no_trace() {
+async fn disabled_telemetry_has_no_spans_and_no_trace_id() {
     let (telemetry, fake) = telemetry(&[("OTEL_SDK_DISABLED", "true")]);
     let address = serve(&telemetry).await;
     let (status, answer, _) = get_with(address, "GET", "/", &[("traceparent", PARENT)]).await;
@@ -204,7 +204,7 @@ async fn faults_delay_and_fail_what_they_name() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_leaves_a_span() {
+async fn request_of_a_disconnected_client_has_a_span() {
     let (telemetry, fake) = telemetry(&[]);
     let (entered, entering) = tokio::sync::oneshot::channel();
     let entered = std::sync::Arc::new(std::sync::Mutex::new(Some(entered)));
@@ -243,12 +243,13 @@ async fn response_names_one_trace() {
     assert_ne!(ids[0], "of a proxied server");
 }
 
-/// The answer to a body that is too long comes when all of it was sent, and the connection goes on.
+/// The response to a body that is too long is sent after all of it was read, and the connection
+/// stays open.
 #[tokio::test]
 async fn too_long_body_is_refused_after_reading() {
     let bounds = Bounds {
-        at_once: 8,
-        body_bytes: 1000,
+        max_in_flight: 8,
+        max_body_bytes: 1000,
         deadline: DEADLINE,
     };
     let router = Router::new().route("/", post(async |_: String| "short enough"));

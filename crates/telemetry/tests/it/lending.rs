@@ -26,7 +26,7 @@ const INSTANCES: usize = 30;
 const LIMIT: u32 = 300;
 const REPORT_INTERVAL: Duration = Duration::from_millis(200);
 const WINDOW: Duration = Duration::from_secs(3);
-/// Generous: shares follow demand within seconds where the machine is idle.
+/// Long: on an idle machine shares follow demand within seconds.
 const DEADLINE: Duration = Duration::from_secs(90);
 
 /// Instances whose demand falls as 1, 1/2, 1/3: with equal shares they would keep 68 and 77 % of
@@ -35,7 +35,7 @@ const DEADLINE: Duration = Duration::from_secs(90);
 #[case::demand_under_the_limit(200.0, 0.95)]
 #[case::demand_over_the_limit(500.0, 0.9)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn uneven_demand_uses_the_limit_up(#[case] demand: f64, #[case] part: f64) {
+async fn uneven_demand_uses_the_whole_limit(#[case] demand: f64, #[case] part: f64) {
     let lab = Lab::start().await;
     let version = lab.publish();
     lab.all_current().await;
@@ -131,7 +131,7 @@ impl Lab {
     }
 }
 
-/// Starts traces as independent requests come, so many a second.
+/// Starts traces like independent requests, at this rate.
 async fn start_traces(live: Arc<Live>, per_second: f64, seed: u64) {
     let sampler = LiveSampler::new(live, Probability::ALWAYS);
     let mut random = StdRng::seed_from_u64(seed);

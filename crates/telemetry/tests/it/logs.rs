@@ -32,7 +32,7 @@ impl Write for Log {
     }
 }
 
-/// Runs it inside a root span and returns what was logged, and the root's ids.
+/// Runs `work` inside a root span and returns the log and the root's IDs.
 async fn logged(telemetry: &Telemetry, work: impl Future<Output = ()>) -> (String, String, String) {
     let root = telemetry.tracer().unwrap().start("root");
     let context = Context::new().with_span(root);
@@ -56,7 +56,7 @@ async fn logged(telemetry: &Telemetry, work: impl Future<Output = ()>) -> (Strin
 #[case::sampled("always_on")]
 #[case::unsampled("always_off")]
 #[tokio::test]
-async fn a_line_says_its_trace_sampled_or_not(#[case] sampler: &str) {
+async fn lines_have_their_trace_id_sampled_or_not(#[case] sampler: &str) {
     let (telemetry, _fake) = telemetry(&[("OTEL_TRACES_SAMPLER", sampler)]);
     let work = async { tracing::info!(wish = "a\nbook", count = 2, "wished\nfor") };
     let (line, trace, span) = logged(&telemetry, work).await;
@@ -123,7 +123,7 @@ async fn spans_and_events_join_the_trace() {
 }
 
 #[tokio::test]
-async fn nothing_is_made_inside_an_unsampled_trace() {
+async fn unsampled_trace_makes_no_spans() {
     let (telemetry, fake) = telemetry(&[("OTEL_TRACES_SAMPLER", "always_off")]);
     let work = async {
         let span = tracing::info_span!("heavy_calc");
@@ -134,7 +134,7 @@ async fn nothing_is_made_inside_an_unsampled_trace() {
 }
 
 #[tokio::test]
-async fn the_plumbing_makes_no_spans() {
+async fn transport_libraries_make_no_spans() {
     let (telemetry, fake) = telemetry(&[]);
     let work = async {
         assert!(tracing::info_span!(target: "h2::client", "poll").is_disabled());

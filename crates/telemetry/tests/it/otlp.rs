@@ -24,27 +24,27 @@ use tonic::{Code, Request, Response, Status, codec::CompressionEncoding};
 
 use crate::{
     fake::{DEADLINE, settings, until},
+    not_grpc,
     serve::listener,
-    stranger,
 };
 
-/// Answers once as it is told, and accepts the rest.
+/// Gives a configured response to the first request, and accepts the others.
 #[derive(Clone, Default)]
 pub struct Receiver {
     requests: Arc<Mutex<Vec<(ExportTraceServiceRequest, String)>>>,
-    first: Arc<Mutex<Option<Answer>>>,
+    first: Arc<Mutex<Option<FirstResponse>>>,
 }
 
-enum Answer {
+enum FirstResponse {
     Status(Status),
     Http(u16, &'static [(&'static str, &'static str)]),
     Partial(i64),
 }
 
 impl Receiver {
-    fn answering(answer: Answer) -> Self {
+    fn responding(response: FirstResponse) -> Self {
         Self {
-            first: Arc::new(Mutex::new(Some(answer))),
+            first: Arc::new(Mutex::new(Some(response))),
             ..Self::default()
         }
     }
@@ -106,13 +106,13 @@ impl TraceService for Receiver {
         let authorization = authorization
             .map_or("", |it| it.to_str().unwrap())
             .to_owned();
-        let answer = match self.first.lock().unwrap().take() {
-            Some(Answer::Status(status)) => return Err(status),
-            Some(Answer::Partial(rejected)) => partial(rejected),
+        let response = match self.first.lock().unwrap().take() {
+            Some(FirstResponse::Status(status)) => return Err(status),
+            Some(FirstResponse::Partial(rejected)) => partial(rejected),
             _ => ExportTraceServiceResponse::default(),
         };
         self.keep(request.into_inner(), &authorization);
-        Ok(Response::new(answer))
+        Ok(Response::new(response))
     }
 }
 
@@ -130,15 +130,15 @@ fn grpc_on(listener: TcpListener, receiver: Receiver) {
 
 pub async fn http(receiver: Receiver) -> SocketAddr {
     let export = move |headers: HeaderMap, body: Bytes| async move {
-        let answer = match receiver.first.lock().unwrap().take() {
-            Some(Answer::Http(status, extra)) => {
-                let mut answer = http::Response::builder().status(status);
+        let response = match receiver.first.lock().unwrap().take() {
+            Some(FirstResponse::Http(status, extra)) => {
+                let mut response = http::Response::builder().status(status);
                 for (name, value) in extra {
-                    answer = answer.header(*name, *value);
+                    response = response.header(*name, *value);
                 }
-                return answer.body(axum::body::Body::empty()).unwrap();
+                return response.body(axum::body::Body::empty()).unwrap();
             }
-            Some(Answer::Partial(rejected)) => partial(rejected),
+            Some(FirstResponse::Partial(rejected)) => partial(rejected),
             _ => ExportTraceServiceResponse::default(),
         };
         assert_eq!(headers["content-type"], "application/x-protobuf");
@@ -159,7 +159,7 @@ pub async fn http(receiver: Receiver) -> SocketAddr {
             ExportTraceServiceRequest::decode(&*bytes).unwrap(),
             authorization,
         );
-        http::Response::new(axum::body::Body::from(answer.encode_to_vec()))
+        http::Response::new(axum::body::Body::from(response.encode_to_vec()))
     };
     let router = Router::new().route("/base/v1/traces", post(export));
     crate::serve::http(router, &CancellationToken::new()).await
@@ -227,8 +227,8 @@ async fn http_delivers_with_headers_and_resource() {
 }
 
 #[tokio::test]
-async fn spans_wait_for_a_receiver_that_comes_late() {
-    // Bound but not listening: connections are refused, and nobody else gets the port.
+async fn spans_wait_for_a_receiver_that_starts_late() {
+    // Bound but not listening: connections are refused, and no other process gets the port.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap();
@@ -246,24 +246,24 @@ async fn spans_wait_for_a_receiver_that_comes_late() {
     assert_eq!(receiver.spans(), 3);
 }
 
-/// As a pod whose network is taken away: the connection is there, and nobody at its end.
+/// Like a pod whose network is removed: the connection stays, without a process at its end.
 #[tokio::test]
 async fn silent_receiver_gets_a_new_connection() {
     arrive_after(async |listener| listener.accept().await.unwrap()).await;
 }
 
-/// As an address that led elsewhere for a moment: whoever answers there keeps the connection.
+/// Like an address that briefly leads to another server, which keeps the connection open.
 #[tokio::test]
-async fn a_connection_to_no_receiver_is_left() {
-    arrive_after(stranger::first_on).await;
+async fn connection_to_another_server_is_replaced() {
+    arrive_after(not_grpc::accept_first).await;
 }
 
-/// Spans whose first connection is somebody else's arrive at the receiver that comes then.
-async fn arrive_after<T>(somebody: impl AsyncFnOnce(&TcpListener) -> T) {
+/// Checks that spans arrive at a receiver that replaces `first_server` on the same port.
+async fn arrive_after<T>(first_server: impl AsyncFnOnce(&TcpListener) -> T) {
     let (listener, address) = listener().await;
     let telemetry = telemetry(&format!("http://{address}"), "grpc", &[]);
     make(&telemetry, 3);
-    let held = somebody(&listener).await;
+    let held = first_server(&listener).await;
     let receiver = Receiver::default();
     grpc_on(listener, receiver.clone());
     let drained = telemetry.shutdown(DEADLINE).await;
@@ -290,7 +290,7 @@ async fn grpc_statuses_are_retried_or_final() {
         (Status::unauthenticated("who?"), 0),
     ] {
         let text = format!("{status}");
-        let receiver = Receiver::answering(Answer::Status(status));
+        let receiver = Receiver::responding(FirstResponse::Status(status));
         let endpoint = format!("http://{}", grpc(receiver.clone()).await);
         let telemetry = telemetry(&endpoint, "grpc", &[]);
         make(&telemetry, 3);
@@ -313,7 +313,7 @@ async fn http_statuses_are_retried_or_final() {
         (500, &[][..], 0),
         (404, &[][..], 0),
     ] {
-        let receiver = Receiver::answering(Answer::Http(status, headers));
+        let receiver = Receiver::responding(FirstResponse::Http(status, headers));
         let endpoint = format!("http://{}/base", http(receiver.clone()).await);
         let telemetry = telemetry(&endpoint, "http/protobuf", &[]);
         make(&telemetry, 3);
@@ -329,9 +329,9 @@ async fn http_statuses_are_retried_or_final() {
 
 #[tokio::test]
 async fn a_partial_success_counts_what_was_rejected() {
-    let over_grpc = Receiver::answering(Answer::Partial(2));
+    let over_grpc = Receiver::responding(FirstResponse::Partial(2));
     let grpc = format!("http://{}", grpc(over_grpc).await);
-    let over_http = Receiver::answering(Answer::Partial(2));
+    let over_http = Receiver::responding(FirstResponse::Partial(2));
     let http = format!("http://{}/base", http(over_http).await);
     for (endpoint, protocol) in [(grpc, "grpc"), (http, "http/protobuf")] {
         let telemetry = telemetry(&endpoint, protocol, &[]);
@@ -342,7 +342,7 @@ async fn a_partial_success_counts_what_was_rejected() {
     }
 }
 
-/// Whoever answers in plain text on the other side: the handshake fails, and is retried.
+/// The server does not support TLS, so the handshake fails and is retried.
 #[tokio::test]
 async fn https_speaks_tls() {
     for protocol in ["grpc", "http/protobuf"] {

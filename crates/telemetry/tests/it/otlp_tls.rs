@@ -1,4 +1,4 @@
-//! The exporters over TLS, with the certificate of a receiver that the system knows nothing of.
+//! The exporters over TLS, with a certificate that the system does not trust.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::{
     otlp::{Receiver, grpc, http, make, telemetry},
 };
 
-/// Takes TLS off in front of a receiver.
+/// Terminates TLS in front of a receiver.
 async fn tls(receiver: SocketAddr, certificate: &CertifiedKey<KeyPair>) -> SocketAddr {
     let key = PrivateKeyDer::Pkcs8(certificate.signing_key.serialize_der().into());
     let mut config = ServerConfig::builder_with_provider(ring::default_provider().into())
@@ -34,7 +34,7 @@ async fn tls(receiver: SocketAddr, certificate: &CertifiedKey<KeyPair>) -> Socke
         while let Ok((stream, _)) = listener.accept().await {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                // A client that trusts nobody here goes away.
+                // A client that does not trust the certificate disconnects.
                 let Ok(mut inner) = acceptor.accept(stream).await else {
                     return;
                 };

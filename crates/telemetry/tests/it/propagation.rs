@@ -199,7 +199,7 @@ fn an_oversized_tracestate_is_dropped_alone() {
 #[rstest]
 #[case::sampled(Sampler::AlwaysOn, "01")]
 #[case::not_sampled(Sampler::AlwaysOff, "00")]
-fn the_random_flag_is_passed_on_as_it_came(#[case] sampler: Sampler, #[case] sampled: &str) {
+fn random_flag_is_passed_on_unchanged(#[case] sampler: Sampler, #[case] sampled: &str) {
     let tracer = SdkTracerProvider::builder()
         .with_sampler(sampler)
         .build()
@@ -364,7 +364,7 @@ fn text() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn nothing_that_comes_panics(
+    fn any_headers_are_accepted_without_a_panic(
         traceparents in prop::collection::vec(text(), 0..3),
         tracestates in prop::collection::vec(text(), 0..4),
         baggage in prop::collection::vec(text(), 0..3),
@@ -387,7 +387,7 @@ proptest! {
     }
 
     #[test]
-    fn what_goes_out_comes_in_again(
+    fn injected_context_is_extracted_again(
         trace_id in 1_u128..,
         span_id in 1_u64..,
         flags in 0_u8..4,

@@ -147,13 +147,13 @@ fn all_and_none_have_no_exception() {
 #[case(500_000, "ot=th:8")]
 #[case(10_000, "ot=th:fd70a3d70a3d7")]
 #[case(1_000, "ot=th:ffbe76c8b43958")]
-fn tells_the_threshold_that_kept_a_trace(#[case] millionths: u32, #[case] state: &str) {
+fn tracestate_has_the_threshold_of_a_kept_trace(#[case] millionths: u32, #[case] state: &str) {
     let result = root(&always(millionths), u128::MAX, "GET /");
     assert_eq!(result.trace_state.header(), state);
 }
 
 #[test]
-fn tells_no_threshold_of_what_it_drops() {
+fn tracestate_of_a_dropped_trace_has_no_threshold() {
     assert_eq!(
         root(&always(10_000), 1 << 60, "GET /").trace_state,
         TraceState::NONE
@@ -218,7 +218,7 @@ fn default_decides_until_a_plan_arrives() {
 }
 
 #[test]
-fn a_rate_limit_holds_and_tells_no_threshold() {
+fn rate_limit_is_kept_without_a_threshold() {
     let (live, sampler) = sampler(vec![phase(Some(rate(5.0)), &[])]);
     let start = std::time::Instant::now();
     let kept: Vec<_> = (1..10_000)
@@ -336,7 +336,7 @@ fn counts_say_when() {
 }
 
 #[test]
-fn a_plan_that_comes_again_goes_on_counting() {
+fn repeated_plan_keeps_its_counts() {
     let (live, sampler) = sampler(vec![phase(Some(probability(0)), &[])]);
     for started in 1..=20 {
         root(&sampler, 1, "GET /");
@@ -368,11 +368,11 @@ fn ending(until: i64, default: Strategy) -> Phase {
 #[case::nothing(vec![], "phases: must have from 1 to 1024 entries, not 0")]
 #[case::last_ends(
     vec![ending(9, probability(1))],
-    "phases[0].until_unix_millis: must be there in each phase but the last"
+    "phases[0].until_unix_millis: must be set in every phase but the last"
 )]
 #[case::descending(
     vec![ending(9, probability(1)), ending(8, probability(1)), phase(None, &[])],
-    "phases[1].until_unix_millis: must be later than the phase before's"
+    "phases[1].until_unix_millis: must be later than in the previous phase"
 )]
 #[case::too_much(
     vec![phase(Some(probability(1_000_001)), &[])],
@@ -380,15 +380,15 @@ fn ending(until: i64, default: Strategy) -> Phase {
 )]
 #[case::no_rate(
     vec![phase(None, &[("GET /", rate(0.0))])],
-    "phases[0] \"GET /\": traces_per_second must be a number over 0, not 0"
+    "phases[0] \"GET /\": traces_per_second must be greater than 0, not 0"
 )]
 #[case::not_a_rate(
     vec![phase(Some(rate(f64::NAN)), &[])],
-    "phases[0] \"\": traces_per_second must be a number over 0, not NaN"
+    "phases[0] \"\": traces_per_second must be greater than 0, not NaN"
 )]
 #[case::unknown(
     vec![phase(Some(Strategy { strategy: None }), &[])],
-    "phases[0] \"\": must have a strategy that this client knows"
+    "phases[0] \"\": must have a strategy that this client supports"
 )]
 #[case::unnamed(
     vec![phase(None, &[("", probability(1))])],
@@ -396,7 +396,7 @@ fn ending(until: i64, default: Strategy) -> Phase {
 )]
 #[case::twice(
     vec![phase(None, &[("a", probability(1)), ("a", probability(2))])],
-    "phases[0].operations: \"a\" must be there once"
+    "phases[0].operations: duplicate operation \"a\"; list it once"
 )]
 fn a_bad_plan_changes_nothing(#[case] phases: Vec<Phase>, #[case] reason: &str) {
     let (live, sampler) = sampler(vec![phase(Some(probability(0)), &[])]);

@@ -7,14 +7,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fake::DEADLINE;
 
-/// On any port.
+/// A listener on any port.
 pub async fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
 
-/// Serves it in the background, on any port.
+/// Serves a router in the background, on any port.
 pub async fn http(router: Router, stop: &CancellationToken) -> SocketAddr {
     let (listener, address) = listener().await;
     tokio::spawn(serve::http(listener, router, DEADLINE, stop.clone()));
@@ -33,7 +33,7 @@ async fn a_port_in_use_is_named_with_its_setting() {
 }
 
 #[tokio::test]
-async fn request_in_flight_is_answered_after_the_stop() {
+async fn request_in_flight_is_completed_after_the_stop() {
     let (entered, entering) = oneshot::channel();
     let (leave, leaving) = oneshot::channel::<()>();
     let gate = std::sync::Mutex::new(Some((entered, leaving)));

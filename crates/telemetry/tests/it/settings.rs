@@ -28,7 +28,7 @@ fn errors(variables: &'static [(&str, &str)]) -> Vec<SettingError> {
 }
 
 #[test]
-fn nothing_set_is_the_defaults() {
+fn unset_variables_have_defaults() {
     let settings = settings(&[]);
     assert_eq!(settings.service.as_str(), "unknown_service");
     assert_eq!(settings.namespace.as_str(), "default");
@@ -117,7 +117,7 @@ fn headers_merge_and_stay_secret() {
 #[case("traceidratio", Some("0.01"), Probability::from_millionths(10_000).unwrap())]
 #[case("parentbased_traceidratio", None, Probability::ALWAYS)]
 #[case("jaeger_remote", None, Probability::ALWAYS)]
-#[case("parentbased_jaeger_remote", Some("endpoint=http://doors:5779,pollingIntervalMs=5000,initialSamplingRate=0.25"), Probability::from_millionths(250_000).unwrap())]
+#[case("parentbased_jaeger_remote", Some("endpoint=http://policies:5779,pollingIntervalMs=5000,initialSamplingRate=0.25"), Probability::from_millionths(250_000).unwrap())]
 fn samplers(#[case] name: &str, #[case] argument: Option<&str>, #[case] sampler: Probability) {
     let mut variables = vec![
         ("OTEL_TRACES_SAMPLER", name),
@@ -130,9 +130,9 @@ fn samplers(#[case] name: &str, #[case] argument: Option<&str>, #[case] sampler:
 
 #[rstest]
 #[case("initialSamplingRate=2", "initialSamplingRate=2")]
-#[case("endpoint=http://doors:5779, rate=1", "rate=1")]
+#[case("endpoint=http://policies:5779, rate=1", "rate=1")]
 #[case("0.5", "0.5")]
-fn invalid_jaeger_remote_argument_is_ignored(#[case] argument: &str, #[case] wrong: &str) {
+fn invalid_jaeger_remote_argument_is_ignored(#[case] argument: &str, #[case] invalid: &str) {
     let settings = settings(&[
         ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
         ("OTEL_TRACES_SAMPLER_ARG", argument),
@@ -143,7 +143,7 @@ fn invalid_jaeger_remote_argument_is_ignored(#[case] argument: &str, #[case] wro
         panic!("{:?}", settings.warnings)
     };
     assert!(
-        warning.problem.ends_with(&format!("not {wrong:?}")),
+        warning.problem.ends_with(&format!("not {invalid:?}")),
         "{warning}"
     );
 }
@@ -161,7 +161,7 @@ fn remote_sampling_without_control_plane_warns() {
 }
 
 #[test]
-fn credentials_are_files_of_use_with_tls_only() {
+fn credentials_without_tls_warn() {
     let files = [
         ("SPOOR_CONTROL_CA_FILE", "/etc/spoor/ca/ca.crt"),
         (
@@ -217,7 +217,7 @@ fn none_exports_nowhere_and_disabled_is_disabled() {
     assert!(settings.disabled);
 }
 
-/// The specification: what cannot be understood is ignored, with a warning.
+/// The specification requires that invalid values are ignored with a warning.
 #[rstest]
 #[case("OTEL_TRACES_SAMPLER", "sometimes")]
 #[case("OTEL_TRACES_EXPORTER", "zipkin")]
@@ -229,7 +229,7 @@ fn none_exports_nowhere_and_disabled_is_disabled() {
 #[case("OTEL_SDK_DISABLED", "yes")]
 #[case("OTEL_RESOURCE_ATTRIBUTES", "a=%zz")]
 #[case("OTEL_RESOURCE_ATTRIBUTES", "nonsense")]
-fn warns_and_goes_on(#[case] name: &'static str, #[case] value: &str) {
+fn invalid_values_are_ignored_with_a_warning(#[case] name: &'static str, #[case] value: &str) {
     let settings = settings(&[(name, value)]);
     let [warning] = settings.warnings.as_slice() else {
         panic!("{:?}", settings.warnings)
@@ -254,7 +254,7 @@ fn a_ratio_out_of_range_is_ignored() {
 }
 
 #[test]
-fn all_errors_come_at_once_and_name_the_fix() {
+fn all_errors_are_reported_with_valid_values() {
     let errors = errors(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "s3cret"),
@@ -270,7 +270,7 @@ fn all_errors_come_at_once_and_name_the_fix() {
     insta::assert_snapshot!(lines.join("\n"));
 }
 
-/// The table of settings in docs/sdks.md: each variable, and what its row says holds if it is unset.
+/// The table of settings in docs/sdks.md: each variable, and its documented default.
 fn documented() -> BTreeMap<String, String> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/sdks.md");
     let page = std::fs::read_to_string(page).unwrap();
@@ -294,9 +294,9 @@ fn every_setting_is_documented() {
     let mut read = BTreeSet::new();
     for sampler in ["", "traceidratio", "jaeger_remote"] {
         for protocol in ["grpc", "http/protobuf"] {
-            let asked = RefCell::new(BTreeSet::new());
+            let names = RefCell::new(BTreeSet::new());
             TelemetrySettings::read(|name| {
-                asked.borrow_mut().insert(name.to_owned());
+                names.borrow_mut().insert(name.to_owned());
                 match name {
                     "OTEL_TRACES_SAMPLER" => Some(sampler.to_owned()),
                     "OTEL_EXPORTER_OTLP_PROTOCOL" => Some(protocol.to_owned()),
@@ -304,7 +304,7 @@ fn every_setting_is_documented() {
                 }
             })
             .unwrap();
-            read.extend(asked.into_inner());
+            read.extend(names.into_inner());
         }
     }
     let listen = ListenAddresses::augment_args(Command::new("service"));

@@ -4,7 +4,7 @@ use std::{error::Error, time::Duration};
 
 use spoor_policy::Probability;
 use spoor_proto::spoor::ab::v1::{WorkReply, WorkRequest, service_b_server::ServiceB};
-use spoor_telemetry::{duration::DurationRange, faults::strikes};
+use spoor_telemetry::{duration::DurationRange, faults::should_inject};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -35,7 +35,7 @@ impl ServiceB for Work {
             .await
             .map_err(|error| Status::internal(error.to_string()))?;
         // Only after the work, so that failed requests take as long as others.
-        if strikes(self.error_rate) {
+        if should_inject(self.error_rate) {
             let error = DeliberateFailure(self.error_rate);
             tracing::error!(error = &error as &dyn Error, "request failed");
             return Err(Status::internal(error.to_string()));
@@ -72,7 +72,7 @@ impl Work {
     }
 }
 
-/// The failure that `--error-rate` asks for.
+/// The failure that `--error-rate` injects.
 #[derive(Debug, thiserror::Error)]
 #[error("simulated failure ({0} of requests fail)")]
 struct DeliberateFailure(Probability);

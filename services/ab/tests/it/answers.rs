@@ -25,8 +25,8 @@ async fn absent_parameters_use_service_bs_settings() {
     let a = service_a(b.address, &[]).await;
     let (_, decided) = json(get(a.address, "/").await).await;
     assert_eq!(decided["waitedMillis"], 3);
-    let (_, asked) = json(get(a.address, "/?wait=0ms&calc=7").await).await;
-    assert_eq!(asked["result"], decided["result"]);
+    let (_, requested) = json(get(a.address, "/?wait=0ms&calc=7").await).await;
+    assert_eq!(requested["result"], decided["result"]);
 }
 
 #[rstest::rstest]
@@ -43,8 +43,8 @@ async fn absent_parameters_use_service_bs_settings() {
 async fn refuses(#[case] path: &str, #[case] status: u16, #[case] detail: &str) {
     let b = service_b(&[]).await;
     let a = service_a(b.address, &[]).await;
-    let (found, body) = json(get(a.address, path).await).await;
-    assert_eq!(found, status);
+    let (actual, body) = json(get(a.address, path).await).await;
+    assert_eq!(actual, status);
     assert!(body["detail"].as_str().unwrap().contains(detail), "{body}");
 }
 

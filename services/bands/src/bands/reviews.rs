@@ -36,9 +36,9 @@ pub(super) struct Fetched {
 enum FetchError {
     #[error("reviews is unavailable: {0}")]
     Call(#[from] PeerCallError),
-    #[error("reviews is unavailable: it responded with {0}")]
+    #[error("reviews is unavailable: HTTP status {0}")]
     Status(StatusCode),
-    #[error("reviews is unavailable: its response is not a review")]
+    #[error("reviews is unavailable: the response is not a review")]
     Body(#[from] serde_json::Error),
 }
 

@@ -14,7 +14,7 @@ fn assert_times(body: &Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_band_comes_with_its_reviews() {
+async fn band_has_its_reviews() {
     let reviews = reviews().await;
     let bands = bands(reviews.address, &[]).await;
     let (body, _) = ok(get(bands.address, &known()).await).await;
@@ -25,9 +25,9 @@ async fn a_band_comes_with_its_reviews() {
     assert_times(&body);
     assert_eq!(body["result"]["name"], "The Tail Samplers");
     assert!(body["result"].get("degraded").is_none(), "{body}");
-    let found = body["result"]["reviews"].as_array().unwrap();
-    assert_eq!(found.len(), 2);
-    for review in found {
+    let reviews = body["result"]["reviews"].as_array().unwrap();
+    assert_eq!(reviews.len(), 2);
+    for review in reviews {
         let path = format!("/reviews/{}", review["uuid"].as_str().unwrap());
         let (alone, _) = ok(get(reviews.address, &path).await).await;
         assert_times(&alone);
@@ -62,10 +62,10 @@ async fn both_services_are_healthy() {
 
 #[rstest]
 #[case::unknown("/00000000-0000-4000-8000-000000000000", 404, "uuid: no ")]
-#[case::malformed("/1", 422, "uuid: must be such as")]
+#[case::malformed("/1", 422, "uuid: must be a UUID")]
 #[case::braced("/%7B3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d%7D", 422, "uuid: must")]
 #[case::no_text("/%ff", 422, "uuid: must")]
-#[case::elsewhere("/a/b", 404, "nothing is served at this path")]
+#[case::elsewhere("/a/b", 404, "no resource at this path")]
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_paths_and_ids_are_problems(
     #[case] path: &str,
@@ -75,8 +75,8 @@ async fn unknown_paths_and_ids_are_problems(
     let reviews = reviews().await;
     let bands = bands(reviews.address, &[]).await;
     for (address, kind) in [(bands.address, "bands"), (reviews.address, "reviews")] {
-        let (found, body) = json(get(address, &format!("/{kind}{path}")).await).await;
-        assert_eq!(found, status, "{body}");
+        let (actual, body) = json(get(address, &format!("/{kind}{path}")).await).await;
+        assert_eq!(actual, status, "{body}");
         assert!(
             body["detail"].as_str().unwrap().starts_with(detail),
             "{body}"

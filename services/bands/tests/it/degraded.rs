@@ -49,11 +49,11 @@ async fn peer(answer: Option<&'static str>) -> std::net::SocketAddr {
 async fn without_reviews_bands_are_degraded() {
     let bands = bands(unused_address(), &[]).await;
     let (result, id) = result(&bands).await;
-    assert_degraded(&result, "it cannot be reached");
+    assert_degraded(&result, "connection failed");
     let spans = CAUGHT.spans.trace(&id, 3).await;
     let edge = only_span(&spans, "GET /bands/{uuid}", &SpanKind::Server);
-    let said = edge.events.iter().filter(|event| event.name == "exception");
-    assert_eq!(said.count(), 2, "{edge:#?}");
+    let exceptions = edge.events.iter().filter(|event| event.name == "exception");
+    assert_eq!(exceptions.count(), 2, "{edge:#?}");
     for call in spans
         .iter()
         .filter(|span| span.span_kind == SpanKind::Client)
@@ -86,10 +86,10 @@ async fn bands_recovers_with_reviews() {
 async fn a_silent_peer_is_cut_off_at_the_deadline() {
     let bands = bands(peer(None).await, &["--deadline=50ms"]).await;
     let (result, id) = result(&bands).await;
-    assert_degraded(&result, "it did not answer within 50ms");
+    assert_degraded(&result, "no response within 50ms");
     for call in CAUGHT.spans.trace(&id, 3).await {
         if call.span_kind == SpanKind::Client {
-            let why = Status::error("it did not answer within 50ms");
+            let why = Status::error("no response within 50ms");
             assert_eq!(call.status, why);
         }
     }
@@ -98,21 +98,21 @@ async fn a_silent_peer_is_cut_off_at_the_deadline() {
 #[rstest::rstest]
 #[case::broken(
     "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n",
-    "it responded with 503 Service Unavailable"
+    "HTTP status 503 Service Unavailable"
 )]
 #[case::no_review(
     "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
-    "its response is not a review"
+    "the response is not a review"
 )]
 #[case::endless(
     "HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n{}",
-    "it answered with more than 65536 bytes"
+    "response longer than 65536 bytes"
 )]
 #[case::half(
     "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}",
-    "it did not answer within 50ms"
+    "no response within 50ms"
 )]
-#[case::no_http("SSH-2.0-OpenSSH\r\n\r\n", "it cannot be reached")]
+#[case::no_http("SSH-2.0-OpenSSH\r\n\r\n", "connection failed")]
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_reviews_degrade_a_band(#[case] answer: &'static str, #[case] why: &str) {
     let bands = bands(peer(Some(answer)).await, &["--deadline=50ms"]).await;

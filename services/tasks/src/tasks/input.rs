@@ -170,7 +170,7 @@ fn invalid_json(rejection: JsonRejection) -> Problem {
         JsonRejection::JsonDataError(error) => {
             let example =
                 r#"{"title": "wash up", "priority": "high", "due": "2030-01-31T12:00:00Z"}"#;
-            let detail = format!("{}; must be such as {example}", cause(&error));
+            let detail = format!("{}; the body must have the form {example}", cause(&error));
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
         }
         other => other.into(),

@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use spoor_testing::RedisServer;
 
-use crate::running::{CAUGHT, Tasks, answer, apart};
+use crate::running::{CAUGHT, Tasks, answer, telemetry};
 
 /// The service on a store, or `None` without Redis. Dropping it stops the server.
 async fn on(store: &str, test: &str) -> Option<(Tasks, Option<RedisServer>)> {
@@ -30,15 +30,15 @@ async fn a_task_is_created_completed_and_deleted(#[case] store: &str) {
     let body =
         json!({"title": " wash up ", "priority": "high", "due": "2030-01-31T13:00:00+01:00"});
     let response = tasks.post("/tasks", &body).await;
-    let place = response.headers()["location"].to_str().unwrap().to_owned();
+    let path = response.headers()["location"].to_str().unwrap().to_owned();
     let (status, made) = answer(response).await;
     assert_eq!(status, 201);
     assert_eq!(made["title"], "wash up");
     assert_eq!(made["due"], "2030-01-31T12:00:00Z");
-    assert_eq!(place, format!("/tasks/{}", made["id"].as_str().unwrap()));
+    assert_eq!(path, format!("/tasks/{}", made["id"].as_str().unwrap()));
 
-    assert_eq!(answer(tasks.get(&place).await).await, (200, made.clone()));
-    let complete = format!("{place}/complete");
+    assert_eq!(answer(tasks.get(&path).await).await, (200, made.clone()));
+    let complete = format!("{path}/complete");
     let (status, done) = answer(tasks.post(&complete, &Value::Null).await).await;
     assert_eq!(status, 200);
     assert!(done["completed"].is_string() && done["overdue"] == false);
@@ -48,11 +48,11 @@ async fn a_task_is_created_completed_and_deleted(#[case] store: &str) {
         (200, done.clone()),
         "the second time changes nothing"
     );
-    assert_eq!(answer(tasks.get(&place).await).await, (200, done));
+    assert_eq!(answer(tasks.get(&path).await).await, (200, done));
 
-    assert_eq!(tasks.delete(&place).await, 204);
-    assert_eq!(tasks.delete(&place).await, 404);
-    assert_eq!(answer(tasks.get(&place).await).await.0, 404);
+    assert_eq!(tasks.delete(&path).await, 204);
+    assert_eq!(tasks.delete(&path).await, 404);
+    assert_eq!(answer(tasks.get(&path).await).await.0, 404);
     assert_eq!(
         answer(tasks.post(&complete, &Value::Null).await).await.0,
         404
@@ -116,8 +116,8 @@ async fn open_tasks_are_bounded(#[case] store: &str) {
     };
     let mut first = None;
     for number in 0..1000 {
-        let place = tasks.create(&number.to_string(), "low", None).await;
-        first.get_or_insert(place);
+        let path = tasks.create(&number.to_string(), "low", None).await;
+        first.get_or_insert(path);
     }
     let (status, problem) = answer(tasks.post("/tasks", &json!({"title": "x"})).await).await;
     assert_eq!(status, 409);
@@ -143,13 +143,13 @@ async fn open_tasks_are_bounded(#[case] store: &str) {
 #[case(json!({"title": "x", "due": "tomorrow"}), "due: must be a time")]
 #[case(json!({"title": "x", "due": 12}), "due: invalid type")]
 #[case(json!({"title": "x", "colour": "red"}), "unknown field `colour`, expected one of `title`")]
-#[case(json!([1]), "must be such as {\"title\": \"wash up\"")]
+#[case(json!([1]), "the body must have the form {\"title\": \"wash up\"")]
 #[tokio::test(flavor = "multi_thread")]
-async fn errors_name_the_field(#[case] body: Value, #[case] says: &str) {
+async fn errors_name_the_field(#[case] body: Value, #[case] part: &str) {
     let tasks = Tasks::in_process().await;
     let (status, problem) = answer(tasks.post("/tasks", &body).await).await;
     let detail = problem["detail"].as_str().unwrap();
-    assert!(status == 422 && detail.contains(says), "{status} {detail}");
+    assert!(status == 422 && detail.contains(part), "{status} {detail}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,18 +171,18 @@ async fn all_errors_are_reported_at_once() {
 #[case("/tasks/7", 422, "id: must be a UUID")]
 #[case("/tasks/%80", 422, "id: must be a UUID")]
 #[case("/tasks/00000000-0000-0000-0000-000000000000", 404, "no task")]
-#[case("/nothing", 404, "nothing is served at this path")]
+#[case("/nothing", 404, "no resource at this path")]
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_paths_and_queries(#[case] path: &str, #[case] status: u16, #[case] says: &str) {
+async fn wrong_paths_and_queries(#[case] path: &str, #[case] status: u16, #[case] part: &str) {
     let tasks = Tasks::in_process().await;
-    let (found, problem) = answer(tasks.get(path).await).await;
+    let (got, problem) = answer(tasks.get(path).await).await;
     let detail = problem["detail"].as_str().unwrap();
-    assert!(found == status && detail.contains(says), "{found} {detail}");
+    assert!(got == status && detail.contains(part), "{got} {detail}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_in_process_store_names_itself() {
-    let tasks = Tasks::with(&[], apart()).await;
+    let tasks = Tasks::with(&[], telemetry()).await;
     let health = answer(tasks.get("/health").await).await;
     assert_eq!(
         health,
@@ -193,7 +193,7 @@ async fn the_in_process_store_names_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_are_counted() {
-    let tasks = Tasks::with(&[], apart()).await;
+    let tasks = Tasks::with(&[], telemetry()).await;
     let late = tasks
         .create("late", "urgent", Some("2020-01-01T00:00:00Z"))
         .await;

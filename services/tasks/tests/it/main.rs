@@ -1,4 +1,4 @@
-//! tasks in the test's process, on ports of its own; a real Redis, which goes and comes back.
+//! tasks in the test's process, on its own ports, with a real Redis that stops and restarts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod api;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use spoor_testing::RedisServer;
 use tokio::time::Instant;
 
-use crate::running::{CAUGHT, Tasks, answer, apart};
+use crate::running::{CAUGHT, Tasks, answer, telemetry};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -20,10 +20,10 @@ async fn status(tasks: &Tasks) -> u16 {
     tasks.get("/tasks").await.status().as_u16()
 }
 
-async fn until(tasks: &Tasks, wanted: u16) {
+async fn until(tasks: &Tasks, expected: u16) {
     let deadline = Instant::now() + DEADLINE;
-    while status(tasks).await != wanted {
-        assert!(Instant::now() < deadline, "no {wanted}");
+    while status(tasks).await != expected {
+        assert!(Instant::now() < deadline, "no {expected}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -35,14 +35,14 @@ async fn a_killed_redis_recovers_under_load() {
         return;
     };
     let flag = format!("--redis-url={}", redis.url());
-    let tasks = Arc::new(Tasks::with(&[&flag, "--redis-deadline=500ms"], apart()).await);
+    let tasks = Arc::new(Tasks::with(&[&flag, "--redis-deadline=500ms"], telemetry()).await);
     let kept = tasks.create("kept", "urgent", None).await;
-    let (stop, odd) = (
+    let (stop, unexpected) = (
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicUsize::new(0)),
     );
     let load: Vec<_> = (0..4)
-        .map(|_| tokio::spawn(load(tasks.clone(), stop.clone(), odd.clone())))
+        .map(|_| tokio::spawn(load(tasks.clone(), stop.clone(), unexpected.clone())))
         .collect();
     until(&tasks, 200).await;
     redis.kill();
@@ -58,47 +58,43 @@ async fn a_killed_redis_recovers_under_load() {
     let ready = reqwest::get(format!("http://{}/readyz", tasks.ops))
         .await
         .unwrap();
-    assert_eq!(
-        ready.status(),
-        200,
-        "it answers, if only that Redis is away"
-    );
-    down(&tasks, "0").await;
+    assert_eq!(ready.status(), 200, "ready even without Redis");
+    wait_for_store_up(&tasks, "0").await;
     for unknown in ["spoor_tasks{", "spoor_tasks_overdue"] {
         assert!(tasks.measured(unknown).await.is_empty(), "{unknown}");
     }
 
     redis.restart().await;
     until(&tasks, 200).await;
-    down(&tasks, "1").await;
+    wait_for_store_up(&tasks, "1").await;
     assert_eq!(answer(tasks.get(&kept).await).await.0, 200, "Redis kept it");
     stop.store(true, SeqCst);
     for task in load {
         task.await.unwrap();
     }
     assert_eq!(
-        odd.load(SeqCst),
+        unexpected.load(SeqCst),
         0,
-        "answers other than 200, 201, 204, 409 and 503"
+        "responses other than 200, 201, 204, 409 and 503"
     );
 }
 
 /// Creates and deletes tasks, and counts unexpected responses.
-async fn load(tasks: Arc<Tasks>, stop: Arc<AtomicBool>, odd: Arc<AtomicUsize>) {
+async fn load(tasks: Arc<Tasks>, stop: Arc<AtomicBool>, unexpected: Arc<AtomicUsize>) {
     while !stop.load(SeqCst) {
         let created = tasks.post("/tasks", &json!({"title": "load"})).await;
-        let place = created.headers().get("location").cloned();
+        let path = created.headers().get("location").cloned();
         let status = created.status().as_u16();
-        let deleted = match place {
-            Some(place) => tasks.delete(place.to_str().unwrap()).await,
+        let deleted = match path {
+            Some(path) => tasks.delete(path.to_str().unwrap()).await,
             None => 503,
         };
-        let usual = matches!(status, 201 | 409 | 503) && matches!(deleted, 204 | 503);
-        odd.fetch_add(usize::from(!usual), SeqCst);
+        let expected = matches!(status, 201 | 409 | 503) && matches!(deleted, 204 | 503);
+        unexpected.fetch_add(usize::from(!expected), SeqCst);
     }
 }
 
-async fn down(tasks: &Tasks, up: &str) {
+async fn wait_for_store_up(tasks: &Tasks, up: &str) {
     let line = format!("spoor_tasks_store_up{{store=\"redis\"}} {up}");
     let deadline = Instant::now() + DEADLINE;
     while tasks.measured("spoor_tasks_store_up").await != [line.clone()] {
@@ -149,7 +145,7 @@ async fn a_silent_redis_costs_at_most_the_deadline() {
     let tasks = Tasks::with(&[&flag, "--redis-deadline=200ms"], &CAUGHT.telemetry).await;
     until(&tasks, 200).await;
     redis.cli(&["client", "pause", "4000"]);
-    let asked = Instant::now();
+    let started = Instant::now();
     let (status, problem) = answer(tasks.get("/tasks").await).await;
     assert_eq!(status, 503);
     assert!(
@@ -160,9 +156,9 @@ async fn a_silent_redis_costs_at_most_the_deadline() {
         "{problem}"
     );
     assert!(
-        asked.elapsed() < Duration::from_millis(3500),
+        started.elapsed() < Duration::from_millis(3500),
         "{:?}",
-        asked.elapsed()
+        started.elapsed()
     );
     until(&tasks, 200).await;
 }
@@ -188,7 +184,11 @@ async fn a_redis_without_memory_is_reported() {
 async fn lists_beyond_the_budget_are_refused() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let flag = format!("--redis-url=redis://{}", silent.local_addr().unwrap());
-    let tasks = Tasks::with(&[&flag, "--redis-deadline=9s", "--deadline=2s"], apart()).await;
+    let tasks = Tasks::with(
+        &[&flag, "--redis-deadline=9s", "--deadline=2s"],
+        telemetry(),
+    )
+    .await;
     // The budget is that of 16 lists, all of which wait for Redis.
     let lists = (0..17).map(|_| Box::pin(tasks.get("/tasks?limit=1000")));
     let (refused, _, waiting) = futures_util::future::select_all(lists).await;

@@ -17,8 +17,8 @@ async fn redis_cli_sees_the_tasks() {
     };
     let tasks = on(&redis).await;
     let due = Some("2030-01-31T12:00:00Z");
-    let place = tasks.create("wash up", "high", due).await;
-    let id = place.strip_prefix("/tasks/").unwrap();
+    let path = tasks.create("wash up", "high", due).await;
+    let id = path.strip_prefix("/tasks/").unwrap();
     let key = format!("task:{id}");
     assert_eq!(redis.cli(&["hget", &key, "title"]), "wash up");
     assert_eq!(redis.cli(&["hget", &key, "priority"]), "high");
@@ -27,11 +27,11 @@ async fn redis_cli_sees_the_tasks() {
     let millis = "1896091200000";
     assert_eq!(redis.cli(&["zscore", "tasks:due", id]), millis);
 
-    let done = answer(tasks.post(&format!("{place}/complete"), &Value::Null).await).await;
+    let done = answer(tasks.post(&format!("{path}/complete"), &Value::Null).await).await;
     assert_eq!(done.0, 200);
     assert_eq!(redis.cli(&["exists", "tasks:open", "tasks:due"]), "0");
     assert_eq!(redis.cli(&["zrange", "tasks:completed", "0", "-1"]), id);
-    assert_eq!(tasks.delete(&place).await, 204);
+    assert_eq!(tasks.delete(&path).await, 204);
     assert_eq!(redis.cli(&["dbsize"]), "0", "nothing is left behind");
 }
 
@@ -44,7 +44,7 @@ async fn changes_by_other_programs_are_tolerated() {
     let gone = tasks.create("gone", "urgent", None).await;
     let broken = tasks.create("broken", "high", None).await;
     tasks.create("whole", "low", None).await;
-    let key = |place: &str| place.replacen("/tasks/", "task:", 1);
+    let key = |path: &str| path.replacen("/tasks/", "task:", 1);
     redis.cli(&["del", &key(&gone)]);
     redis.cli(&["hset", &key(&broken), "priority", "very"]);
     assert_eq!(tasks.titles("").await, ["whole"]);
@@ -80,11 +80,11 @@ async fn only_the_newest_completed_tasks_are_kept() {
         return;
     };
     let tasks = on(&redis).await;
-    let place = tasks.create("the newest", "low", None).await;
+    let path = tasks.create("the newest", "low", None).await;
     let old = "for n = 0, 999 do redis.call('HSET', KEYS[1] .. n, 'title', 'old') \
                redis.call('ZADD', KEYS[2], n, n) end";
     redis.cli(&["eval", old, "2", "task:", "tasks:completed"]);
-    let done = answer(tasks.post(&format!("{place}/complete"), &Value::Null).await).await;
+    let done = answer(tasks.post(&format!("{path}/complete"), &Value::Null).await).await;
     assert_eq!(done.0, 200);
     assert_eq!(redis.cli(&["zcard", "tasks:completed"]), "1000");
     assert_eq!(

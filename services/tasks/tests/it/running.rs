@@ -78,10 +78,10 @@ impl Tasks {
             body["due"] = due.into();
         }
         let response = self.post("/tasks", &body).await;
-        let place = response.headers()["location"].to_str().unwrap().to_owned();
+        let path = response.headers()["location"].to_str().unwrap().to_owned();
         let (status, task) = answer(response).await;
         assert_eq!((status, &task["title"]), (201, &title.into()));
-        place
+        path
     }
 
     /// The titles in a list.
@@ -104,6 +104,6 @@ impl Tasks {
 }
 
 /// Creates telemetry with its own metrics.
-pub fn apart() -> &'static Telemetry {
+pub fn telemetry() -> &'static Telemetry {
     Box::leak(Box::new(Spans::default().of("tasks")))
 }

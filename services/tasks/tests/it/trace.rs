@@ -71,10 +71,10 @@ async fn a_request_and_its_commands_are_one_trace() {
 #[tokio::test(flavor = "multi_thread")]
 async fn completing_a_late_task_records_the_delay() {
     let tasks = Tasks::in_process().await;
-    let place = tasks
+    let path = tasks
         .create("late", "low", Some("2020-01-01T00:00:00Z"))
         .await;
-    let complete = format!("{place}/complete");
+    let complete = format!("{path}/complete");
     let response = tasks.post(&complete, &json!(null)).await;
     let found = spans(&response, 3).await;
     let completing = only_span(&found, "complete task", &SpanKind::Internal);

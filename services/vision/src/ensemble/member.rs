@@ -30,7 +30,7 @@ impl Member {
         let described = within(self.deadline, DescribeRequest {}, describe).await;
         let description = described.map_err(|status| self.failed(&status))?;
         Ok(Description {
-            // The name by which this service knows the model, whatever the model calls itself.
+            // The configured name, which may differ from the name that the model reports.
             model: self.name().to_owned(),
             ..description
         })
@@ -59,12 +59,12 @@ impl Member {
             "model failed"
         );
         match status.code() {
-            Code::Unavailable => self.failure(Reason::Away, "it cannot be reached"),
+            Code::Unavailable => self.failure(Reason::Away, "cannot be reached"),
             Code::DeadlineExceeded | Code::Cancelled => {
-                let message = format!("it did not respond within {:?}", self.deadline);
+                let message = format!("no response within {:?}", self.deadline);
                 self.failure(Reason::Away, message)
             }
-            Code::ResourceExhausted => self.failure(Reason::Busy, "its queue is full"),
+            Code::ResourceExhausted => self.failure(Reason::Busy, "queue full"),
             // Out of range means that the tensor is too large: it was made for a larger input than
             // the model has now.
             Code::FailedPrecondition | Code::OutOfRange => {

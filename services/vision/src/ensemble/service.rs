@@ -39,8 +39,8 @@ impl Ensemble for Service {
     async fn vote(&self, request: Request<VoteRequest>) -> Result<Response<VoteReply>, Status> {
         let tensors = request.into_inner().tensors;
         let classified = self.members.iter().map(|member| classify(member, &tensors));
-        let (answers, failures) = split(join_all(classified).await);
-        let reply = self.count(answers, failures)?;
+        let (successes, failures) = split(join_all(classified).await);
+        let reply = self.count(successes, failures)?;
         Ok(Response::new(reply))
     }
 }
@@ -48,7 +48,7 @@ impl Ensemble for Service {
 impl Service {
     fn count(
         &self,
-        answers: Vec<(&Member, Classification)>,
+        successes: Vec<(&Member, Classification)>,
         failures: Vec<Failure>,
     ) -> Result<VoteReply, Status> {
         let span = info_span!(
@@ -59,7 +59,7 @@ impl Service {
         );
         // There is no await in this function, across which a span must not be entered.
         let _inside = span.enter();
-        let ballots = self.ballots(answers);
+        let ballots = self.ballots(successes);
         let decision = vote::decide(&ballots).ok_or_else(|| no_votes(&failures))?;
         if let Some(best) = decision.top.first() {
             span.record("vote.label", &best.label);
@@ -72,13 +72,13 @@ impl Service {
         Ok(reply(&ballots, decision, failures))
     }
 
-    fn ballots(&self, answers: Vec<(&Member, Classification)>) -> Vec<Ballot> {
-        let accuracies: Vec<_> = answers
+    fn ballots(&self, successes: Vec<(&Member, Classification)>) -> Vec<Ballot> {
+        let accuracies: Vec<_> = successes
             .iter()
             .map(|(_, classification)| classification.accuracy)
             .collect();
         let weights = match self.weights {
-            Some(set) => answers.iter().map(|(it, _)| set.of(it.model)).collect(),
+            Some(set) => successes.iter().map(|(it, _)| set.of(it.model)).collect(),
             None => weights::by_accuracy(&accuracies),
         };
         let ballot =
@@ -87,7 +87,7 @@ impl Service {
                 weight,
                 scores: classification.scores,
             };
-        answers.into_iter().zip(weights).map(ballot).collect()
+        successes.into_iter().zip(weights).map(ballot).collect()
     }
 }
 
@@ -100,7 +100,7 @@ async fn classify<'a>(
         |tensor: &&TensorFor| tensor.models.iter().any(|name| name == member.name());
     let tensor = tensors.iter().find(is_for_member);
     let tensor = tensor.and_then(|it| it.tensor.clone()).ok_or_else(|| {
-        let message = "it was unavailable when the models were asked for their inputs";
+        let message = "unavailable when the inputs were queried";
         member.failure(Reason::Away, message)
     })?;
     let classification = member.classify(tensor).await?;
@@ -108,14 +108,14 @@ async fn classify<'a>(
 }
 
 fn split<T>(results: Vec<Result<T, Failure>>) -> (Vec<T>, Vec<Failure>) {
-    let (mut answers, mut failures) = (Vec::new(), Vec::new());
+    let (mut successes, mut failures) = (Vec::new(), Vec::new());
     for result in results {
         match result {
-            Ok(answer) => answers.push(answer),
+            Ok(success) => successes.push(success),
             Err(failure) => failures.push(failure),
         }
     }
-    (answers, failures)
+    (successes, failures)
 }
 
 fn reply(ballots: &[Ballot], decision: Decision, failures: Vec<Failure>) -> VoteReply {
@@ -169,12 +169,12 @@ mod tests {
         let failures = reasons.map(|reason| Failure {
             model: "mobilenetv2".to_owned(),
             reason: reason.into(),
-            message: "it is down".to_owned(),
+            message: "down".to_owned(),
         });
         let status = no_votes(&failures);
         assert_eq!(status.code(), code);
         assert!(
-            status.message().starts_with("mobilenetv2: it is down; "),
+            status.message().starts_with("mobilenetv2: down; "),
             "{status}"
         );
     }

@@ -12,7 +12,7 @@ pub struct Weights([f64; 2]);
 
 /// The error for invalid [`Weights`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be such as efficientnetb0=0.6,mobilenetv2=0.4, each above 0, not {0:?}")]
+#[error("must be weights such as efficientnetb0=0.6,mobilenetv2=0.4, each above 0, not {0:?}")]
 pub struct InvalidWeights(String);
 
 impl Weights {

@@ -50,7 +50,7 @@ pub(super) async fn classify(
 impl Classifier {
     async fn classify(&self, headers: &HeaderMap, body: Body) -> Result<Reply, RequestError> {
         let upload = timeout(self.deadline, self.uploads.read(body));
-        let Upload { bytes, memory } = upload.await.map_err(|_elapsed| UploadError::Slow)??;
+        let Upload { bytes, memory } = upload.await.map_err(|_elapsed| UploadError::Timeout)??;
         let bytes = form::picture(headers, bytes)?;
         // Only now, so that slow uploads do not occupy slots.
         let slot = self.workers.reserve()?;
@@ -58,7 +58,7 @@ impl Classifier {
         // After the header, so that an invalid picture is refused without a call.
         let inputs = self.inputs.get(&self.ensemble).await?;
         let mut vote = self.vote(&bytes, header, &inputs, &slot).await;
-        // Once only: if the inputs change again meanwhile, the client is asked to try again.
+        // Only once: if the inputs change again, the response asks the client to retry.
         if is_outdated(&vote) {
             self.inputs.forget(&inputs).await;
             let inputs = self.inputs.get(&self.ensemble).await?;

@@ -50,8 +50,8 @@ impl RequestError {
             | Self::Picture(InvalidPicture::TooLarge { .. } | InvalidPicture::TooMuch { .. }) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
-            Self::Upload(UploadError::Slow) => StatusCode::REQUEST_TIMEOUT,
-            Self::Upload(UploadError::Cut(_))
+            Self::Upload(UploadError::Timeout) => StatusCode::REQUEST_TIMEOUT,
+            Self::Upload(UploadError::Incomplete(_))
             | Self::Form(_)
             | Self::Picture(InvalidPicture::Empty) => StatusCode::BAD_REQUEST,
             Self::Picture(InvalidPicture::Format(_)) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -83,7 +83,7 @@ impl From<Status> for RequestError {
 impl From<RequestError> for Problem {
     fn from(failure: RequestError) -> Self {
         let status = failure.status();
-        // A client's errors are not ours to act on, and anybody can cause many of them.
+        // Errors of clients need no action here, and any client can cause many of them.
         if status.is_server_error() {
             tracing::error!(error = &failure as &dyn Error, "classification failed");
         } else {

@@ -13,12 +13,12 @@ pub(super) enum InvalidForm {
     #[error("the form's Content-Type names no boundary")]
     NoBoundary,
     #[error(
-        "the form holds no file; send one with curl -F image=@picture.png, or the picture alone with \
+        "the form has no file; send one with curl -F image=@picture.png, or the picture alone with \
          curl --data-binary @picture.png"
     )]
     NoFile,
     #[error("the form is incomplete")]
-    Cut,
+    Incomplete,
 }
 
 /// The first file of a form, or the whole body if it is not a form.
@@ -54,8 +54,8 @@ fn boundary(parameters: &str) -> Option<&str> {
 fn file(body: &Bytes, delimiter: &str) -> Result<Bytes, InvalidForm> {
     let delimiter = delimiter.as_bytes();
     // The first delimiter may be at the very beginning, without the line break before it.
-    let at_once = delimiter.get(2..).is_some_and(|it| body.starts_with(it));
-    let mut at = match at_once {
+    let starts_with_delimiter = delimiter.get(2..).is_some_and(|it| body.starts_with(it));
+    let mut at = match starts_with_delimiter {
         true => delimiter.len() - 2,
         false => after(body, 0, delimiter).ok_or(InvalidForm::NoFile)?,
     };
@@ -64,7 +64,7 @@ fn file(body: &Bytes, delimiter: &str) -> Result<Bytes, InvalidForm> {
         let head = body.get(at..head_end).unwrap_or_default();
         let next = after(body, head_end, delimiter);
         if is_of_file(head) {
-            let next = next.ok_or(InvalidForm::Cut)?;
+            let next = next.ok_or(InvalidForm::Incomplete)?;
             return Ok(body.slice(head_end..next - delimiter.len()));
         }
         at = next.ok_or(InvalidForm::NoFile)?;
@@ -78,10 +78,10 @@ fn is_of_file(head: &[u8]) -> bool {
     lines.any(|line| line.starts_with("content-disposition:") && line.contains("filename"))
 }
 
-/// The position after the next occurrence.
-fn after(body: &[u8], from: usize, wanted: &[u8]) -> Option<usize> {
-    let found = memchr::memmem::find(body.get(from..)?, wanted)?;
-    Some(from + found + wanted.len())
+/// The position after the next occurrence of a pattern.
+fn after(body: &[u8], from: usize, pattern: &[u8]) -> Option<usize> {
+    let position = memchr::memmem::find(body.get(from..)?, pattern)?;
+    Some(from + position + pattern.len())
 }
 
 #[cfg(test)]
@@ -94,8 +94,8 @@ mod tests {
     fn read(content_type: &'static str, body: &str) -> Result<String, InvalidForm> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        let found = picture(&headers, Bytes::copy_from_slice(body.as_bytes()))?;
-        Ok(String::from_utf8_lossy(&found).into_owned())
+        let file = picture(&headers, Bytes::copy_from_slice(body.as_bytes()))?;
+        Ok(String::from_utf8_lossy(&file).into_owned())
     }
 
     const FORM: &str = "multipart/form-data; boundary=xyz";
@@ -111,12 +111,12 @@ mod tests {
         FILE,
         Ok("PNG\r\n--x\r\n")
     )]
-    #[case::behind_a_field(FORM, &format!("{FIELD}{FILE}"), Ok("PNG\r\n--x\r\n"))]
-    #[case::behind_a_preamble(FORM, &format!("for people\r\n{FILE}"), Ok("PNG\r\n--x\r\n"))]
+    #[case::after_a_field(FORM, &format!("{FIELD}{FILE}"), Ok("PNG\r\n--x\r\n"))]
+    #[case::after_a_preamble(FORM, &format!("for people\r\n{FILE}"), Ok("PNG\r\n--x\r\n"))]
     #[case::no_boundary("multipart/form-data", FILE, Err(InvalidForm::NoBoundary))]
     #[case::no_file(FORM, &format!("{FIELD}--xyz--"), Err(InvalidForm::NoFile))]
     #[case::empty(FORM, "", Err(InvalidForm::NoFile))]
-    #[case::cut(FORM, &FILE[..FILE.len() - 10], Err(InvalidForm::Cut))]
+    #[case::cut(FORM, &FILE[..FILE.len() - 10], Err(InvalidForm::Incomplete))]
     #[case::cut_in_its_head(FORM, &FILE[..40], Err(InvalidForm::NoFile))]
     fn finds_the_file(
         #[case] content_type: &'static str,

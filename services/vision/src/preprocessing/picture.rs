@@ -152,9 +152,9 @@ mod tests {
 
     use super::*;
 
-    /// The largest square that is taken, of one byte for each pixel.
+    /// The side of the largest square accepted, with one byte per pixel.
     const GREY_SIDE: u32 = 6476;
-    /// The same of three.
+    /// The same with three bytes per pixel.
     const RGB_SIDE: u32 = 3739;
 
     /// Black, with every byte of its lines 0.
@@ -171,7 +171,7 @@ mod tests {
         png
     }
 
-    /// As PNG has it: the polynomial of ISO 3309.
+    /// The checksum of PNG, with the polynomial of ISO 3309.
     fn crc(bytes: &[u8]) -> u32 {
         let step = |sum: u32, _| (sum >> 1) ^ (0xedb8_8320 * (sum & 1));
         !bytes.iter().fold(u32::MAX, |sum, byte| {
@@ -179,7 +179,7 @@ mod tests {
         })
     }
 
-    /// Interlaced, a picture has more lines, but all are 0 as well.
+    /// An interlaced picture has more lines, which are all 0 as well.
     fn interlaced(side: u32) -> Vec<u8> {
         let mut png = grey(side, side + 2);
         png[20..24].copy_from_slice(&side.to_be_bytes());

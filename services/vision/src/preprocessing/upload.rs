@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 /// The largest body accepted: enough for a photograph of a good camera.
 pub(super) const MAX_BYTES: usize = 8 * 1024 * 1024;
-/// The number of bytes to read and discard from a larger body, so that the sender gets to read the
+/// The most bytes that are read and discarded from a larger body, so that the client reads the
 /// response.
 const MAX_DISCARDED: usize = 4 * MAX_BYTES;
 
@@ -35,9 +35,9 @@ pub(super) enum UploadError {
     #[error("too many pictures are being sent; try again in a moment")]
     NoMemory,
     #[error("the body took too long to arrive")]
-    Slow,
+    Timeout,
     #[error("the body is incomplete")]
-    Cut(#[source] axum::Error),
+    Incomplete(#[source] axum::Error),
 }
 
 impl Memory {
@@ -66,7 +66,7 @@ impl Memory {
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
             // Trailers are skipped.
-            let Ok(data) = frame.map_err(UploadError::Cut)?.into_data() else {
+            let Ok(data) = frame.map_err(UploadError::Incomplete)?.into_data() else {
                 continue;
             };
             if bytes.len() + data.len() > MAX_BYTES {

@@ -1,4 +1,4 @@
-//! The shapes, as what lies inside them.
+//! The shapes.
 
 use std::f32::consts::{PI, TAU};
 
@@ -57,7 +57,7 @@ fn triangle(u: f32, v: f32) -> bool {
         .all(|side: f32| u * side.sin() - v * side.cos() <= 0.5)
 }
 
-/// A tenth of it, folded: below the line from the tip (1, 0) to the notch beside it.
+/// Folded to a tenth: true below the line from the tip (1, 0) to the next notch.
 fn star(u: f32, v: f32) -> bool {
     const TENTH: f32 = PI / 5.0;
     let folded = ((v.atan2(u) + TENTH).rem_euclid(2.0 * TENTH) - TENTH).abs();

@@ -47,8 +47,8 @@ async fn both_models_and_the_vote_find_the_label() {
         };
         let (status, answer) = vision.classify(upload.unwrap()).await;
         assert_eq!(status, 200, "{answer}");
-        let said = [0, 1].map(|model| &answer["models"][model]["top"][0]["label"]);
-        let all = [&answer["label"], said[0], said[1]];
+        let labels = [0, 1].map(|model| &answer["models"][model]["top"][0]["label"]);
+        let all = [&answer["label"], labels[0], labels[1]];
         for (named, label) in named.iter_mut().zip(all) {
             *named += u64::from(label == sample.label());
         }

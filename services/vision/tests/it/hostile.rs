@@ -10,7 +10,7 @@ use crate::running::{Vision, json, post, sample};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 /// Shared by all cases, so that a later one fails if an earlier one broke the service.
-static VISION: LazyLock<Vision> = LazyLock::new(|| RUNTIME.block_on(Vision::patient()));
+static VISION: LazyLock<Vision> = LazyLock::new(|| RUNTIME.block_on(Vision::with_long_deadlines()));
 
 fn classify(bytes: Vec<u8>) -> (u16, Value) {
     RUNTIME.block_on(VISION.classify(bytes))
@@ -78,12 +78,12 @@ fn png_and_jpeg_are_classified() {
 fn bodies_that_are_no_picture_are_refused(
     #[case] body: Vec<u8>,
     #[case] status: u16,
-    #[case] says: &str,
+    #[case] expected: &str,
 ) {
-    let (found, problem) = classify(body);
-    assert_eq!(found, status, "{problem}");
+    let (actual, problem) = classify(body);
+    assert_eq!(actual, status, "{problem}");
     let detail = problem["detail"].as_str().unwrap();
-    assert!(detail.contains(says), "{problem}");
+    assert!(detail.contains(expected), "{problem}");
     assert_eq!(problem["traceId"].as_str().unwrap().len(), 32);
 }
 
@@ -92,7 +92,7 @@ fn bodies_that_are_no_picture_are_refused(
 #[case(100_000, 1)]
 #[case(1, 100_000)]
 #[case(1, 1)]
-fn odd_sizes(#[case] width: u32, #[case] height: u32) {
+fn unusual_sizes(#[case] width: u32, #[case] height: u32) {
     let (status, answer) = classify(plain(width, height));
     assert_eq!(status, 200, "{answer}");
 }

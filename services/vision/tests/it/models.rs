@@ -39,11 +39,12 @@ async fn a_model_describes_itself_before_loading() {
         assert!(description.labels.len() >= 10, "{description:?}");
         assert!(description.accuracy.is_some(), "{description:?}");
         let tensor = grey(&mut client).await;
-        let said = client.classify(tensor).await.unwrap().into_inner();
-        let sum: f64 = said.scores.iter().map(|score| score.score).sum();
-        assert!((sum - 1.0).abs() < 1e-6, "{said:?}");
+        let reply = client.classify(tensor).await.unwrap().into_inner();
+        let sum: f64 = reply.scores.iter().map(|score| score.score).sum();
+        assert!((sum - 1.0).abs() < 1e-6, "{reply:?}");
         assert!(
-            said.scores
+            reply
+                .scores
                 .is_sorted_by(|one, next| one.score >= next.score)
         );
     }
@@ -105,7 +106,7 @@ async fn requests_beyond_the_queue_are_refused() {
     let mut client = client(&model).await;
     let tensor = grey(&mut client).await;
     // The model is not loaded: the others arrive while the first ones load it.
-    let asked = (0..64).map(|_| {
+    let requests = (0..64).map(|_| {
         let (mut client, tensor) = (client.clone(), tensor.clone());
         async move {
             client
@@ -115,7 +116,7 @@ async fn requests_beyond_the_queue_are_refused() {
                 .map(|status| status.code())
         }
     });
-    let answers = join_all(asked).await;
+    let answers = join_all(requests).await;
     assert!(answers.contains(&None), "{answers:?}");
     assert!(
         answers.contains(&Some(Code::ResourceExhausted)),

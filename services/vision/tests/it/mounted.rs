@@ -43,14 +43,14 @@ impl Mounted {
     }
 
     fn refused(&self, flags: &[&str]) -> String {
-        told(&self.load(flags).map(|_| ()).unwrap_err())
+        with_causes(&self.load(flags).map(|_| ()).unwrap_err())
     }
 }
 
 /// An error with its causes.
-fn told(error: &dyn std::error::Error) -> String {
+fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn open(name: &str) -> Side {

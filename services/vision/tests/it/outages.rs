@@ -62,11 +62,11 @@ async fn one_model_decides_until_the_other_is_back() {
     assert_eq!(status, 200, "{answer}");
     let why = degraded(&answer);
     assert!(
-        why.starts_with("mobilenetv2 did not vote: it cannot be reached"),
+        why.starts_with("mobilenetv2 did not vote: cannot be reached"),
         "{answer}"
     );
     assert_eq!(answer["models"][0]["weight"], 1.0);
-    assert_eq!(answer["models"][1]["error"], "it cannot be reached");
+    assert_eq!(answer["models"][1]["error"], "cannot be reached");
 
     vision.mobilenetv2 = mobilenetv2_at(address, &[]).await;
     until(&vision, |answer| degraded(answer).is_empty()).await;
@@ -74,9 +74,9 @@ async fn one_model_decides_until_the_other_is_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_starts_late_votes() {
-    let away = unused_address();
+    let unused = unused_address();
     let model = efficientnetb0(&[]).await;
-    let ensemble = ensemble(model.address, away, &[]).await;
+    let ensemble = ensemble(model.address, unused, &[]).await;
     let preprocessing = preprocessing(ensemble.address, &[]).await;
     let (status, answer) = json(post(preprocessing.address, png(3)).await).await;
     assert_eq!(status, 200, "{answer}");
@@ -86,7 +86,7 @@ async fn a_model_that_starts_late_votes() {
     );
     let vision = Vision {
         efficientnetb0: model,
-        mobilenetv2: mobilenetv2_at(away, &[]).await,
+        mobilenetv2: mobilenetv2_at(unused, &[]).await,
         ensemble,
         preprocessing,
     };
@@ -111,7 +111,7 @@ async fn without_models_or_ensemble_requests_fail() {
 #[case::larger(8, 16)]
 #[case::so_small_that_its_server_refuses_the_tensor(16, 8)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_with_another_input_votes_at_once(#[case] before: i64, #[case] after: i64) {
+async fn model_with_another_input_votes_immediately(#[case] before: i64, #[case] after: i64) {
     let before = Mounted::new(&colours(before).labelled("red,green,blue"));
     let after = Mounted::new(&colours(after).labelled("red,green,blue"));
     let mut vision = Vision::of(

@@ -41,6 +41,6 @@ async fn unknown_paths_and_methods_are_problems(
     let preprocessing = preprocessing(unused_address(), &[]).await;
     let url = format!("http://{}{path}", preprocessing.address);
     let request = reqwest::Client::new().request(method.parse().unwrap(), url);
-    let (found, problem) = spoor_testing::json(request.send().await.unwrap()).await;
-    assert_eq!(found, status, "{problem}");
+    let (actual, problem) = spoor_testing::json(request.send().await.unwrap()).await;
+    assert_eq!(actual, status, "{problem}");
 }

@@ -61,8 +61,8 @@ impl Vision {
         Self::of(efficientnetb0(&[]).await, mobilenetv2(&[]).await).await
     }
 
-    /// Starts them with deadlines that are long enough for many tests at a time.
-    pub async fn patient() -> Self {
+    /// Starts the services with deadlines that are long enough for many concurrent tests.
+    pub async fn with_long_deadlines() -> Self {
         let models = (efficientnetb0(&[]).await, mobilenetv2(&[]).await);
         Self::set(models, &["--model-deadline=60s"], &["--deadline=60s"]).await
     }

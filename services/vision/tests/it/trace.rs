@@ -48,10 +48,10 @@ async fn a_picture_is_one_trace_to_both_models() {
     assert_eq!(attribute(decode, "image.width"), "96");
     assert_eq!(attribute(decode, "image.format"), "png");
 
-    let asks = only_span(&spans, VOTE, &SpanKind::Client);
-    assert_eq!(asks.parent_span_id, edge.span_context.span_id());
+    let call = only_span(&spans, VOTE, &SpanKind::Client);
+    assert_eq!(call.parent_span_id, edge.span_context.span_id());
     let votes = only_span(&spans, VOTE, &SpanKind::Server);
-    assert_eq!(votes.parent_span_id, asks.span_context.span_id());
+    assert_eq!(votes.parent_span_id, call.span_context.span_id());
     let vote = only_span(&spans, "vote", &SpanKind::Internal);
     assert_eq!(vote.parent_span_id, votes.span_context.span_id());
     assert_eq!(attribute(vote, "vote.degraded"), "false");

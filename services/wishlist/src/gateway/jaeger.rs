@@ -173,7 +173,7 @@ fn too_long() -> String {
 fn unavailable(error: &PeerCallError) -> Problem {
     tracing::error!(error = error as &dyn Error, "Jaeger unavailable");
     match error {
-        PeerCallError::Late(_) => Problem::new(
+        PeerCallError::Timeout(_) => Problem::new(
             StatusCode::GATEWAY_TIMEOUT,
             "Jaeger did not respond in time",
         ),
@@ -221,7 +221,7 @@ impl Address {
         }
     }
 
-    /// The target of a redirect on this host. `None` if it leads elsewhere.
+    /// The target of a redirect on this host. `None` if it leads to another host.
     fn rewrite(&self, location: &HeaderValue) -> Option<HeaderValue> {
         let location = location.to_str().ok()?;
         let from_origin = location.strip_prefix(&self.origin);

@@ -16,13 +16,13 @@ use spoor_proto::spoor::offers::v1::{
     WatchRequest, offers_client::OffersClient,
 };
 use spoor_telemetry::{grpc::Channel, grpc::within, http::Problem};
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::wishes::Wish;
 use crate::offers::MAX_OFFERS;
 
-/// The longest that a page waits for offers. It is short, since the page can be shown without them.
-const MAX_DEADLINE: Duration = Duration::from_secs(1);
+/// The longest that a request waits for offers if it can do without them.
+const MAX_OPTIONAL_WAIT: Duration = Duration::from_secs(1);
 
 /// A client of offers.
 #[derive(Clone)]
@@ -80,7 +80,7 @@ impl Offers {
     pub(super) fn new(channel: Channel, deadline: Duration) -> Self {
         Self {
             client: OffersClient::new(channel),
-            deadline: deadline.min(MAX_DEADLINE),
+            deadline,
             last_len: Arc::new(AtomicU32::new(MAX_OFFERS.into())),
         }
     }
@@ -93,9 +93,8 @@ impl Offers {
         };
         let mut client = self.client.clone();
         // A failure is logged and recorded in the trace.
-        let _ = self
-            .call(message, async |request| client.look_for(request).await)
-            .await;
+        let call = async |request| client.look_for(request).await;
+        let _ = within(self.optional_wait(), message, call).await;
     }
 
     /// Requests that a wish's offers are removed. A failure is ignored, since the next round does it.
@@ -105,15 +104,24 @@ impl Offers {
         };
         let mut client = self.client.clone();
         // A failure is logged and recorded in the trace.
-        let _ = self
-            .call(message, async |request| client.forget(request).await)
-            .await;
+        let call = async |request| client.forget(request).await;
+        let _ = within(self.optional_wait(), message, call).await;
     }
 
+    /// Lists the offers for a response that is nothing without them.
     pub(super) async fn list(&self) -> Result<Listing, OffersError> {
+        self.list_within(self.deadline).await
+    }
+
+    /// Lists the offers for a page that can be shown without them.
+    pub(super) async fn list_soon(&self) -> Result<Listing, OffersError> {
+        self.list_within(self.optional_wait()).await
+    }
+
+    async fn list_within(&self, deadline: Duration) -> Result<Listing, OffersError> {
         let mut client = self.client.clone();
         let list = async |request| client.list(request).await;
-        let reply = self.call(ListRequest {}, list).await;
+        let reply = within(deadline, ListRequest {}, list).await;
         // None after a failure: this service need not be running, and takes no memory then.
         let len = reply.as_ref().map_or(0, |reply| reply.offers.len());
         self.last_len
@@ -132,18 +140,14 @@ impl Offers {
         let mut client = self.client.clone();
         // Only opening the stream has a deadline, which a timeout in the request would apply to all of it.
         let opening = client.watch(WatchRequest {});
-        match tokio::time::timeout(self.deadline, opening).await {
+        match tokio::time::timeout(self.optional_wait(), opening).await {
             Ok(response) => Ok(response?.into_inner()),
             Err(_elapsed) => Err(OffersError::TimedOut),
         }
     }
 
-    async fn call<M, R>(
-        &self,
-        message: M,
-        call: impl AsyncFnOnce(Request<M>) -> Result<Response<R>, Status>,
-    ) -> Result<R, OffersError> {
-        Ok(within(self.deadline, message, call).await?)
+    fn optional_wait(&self) -> Duration {
+        self.deadline.min(MAX_OPTIONAL_WAIT)
     }
 }
 

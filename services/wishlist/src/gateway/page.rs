@@ -125,7 +125,7 @@ async fn page(gateway: Gateway, mut content: Content) -> Response {
         Ok(reserved) => reserved,
         Err(error) => return Problem::from(error).into_response(),
     };
-    let (wishes, offers) = tokio::join!(gateway.wishes.list(), gateway.offers.list());
+    let (wishes, offers) = tokio::join!(gateway.wishes.list(), gateway.offers.list_soon());
     content.offers = offers;
     match wishes {
         Ok(wishes) => content.wishes = Some(wishes),

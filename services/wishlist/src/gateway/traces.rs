@@ -14,7 +14,9 @@ pub struct TraceUrl {
 
 /// The error for an invalid [`TraceUrl`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be such as /jaeger/trace/{{id}} or http://127.0.0.1:16686/trace/{{id}}, not {0:?}")]
+#[error(
+    "must be a URL such as /jaeger/trace/{{id}} or http://127.0.0.1:16686/trace/{{id}}, not {0:?}"
+)]
 pub struct InvalidTraceUrl(String);
 
 /// A trace ID of 32 hexadecimal digits.

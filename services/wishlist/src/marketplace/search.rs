@@ -10,7 +10,7 @@ use spoor_policy::Probability;
 use spoor_proto::spoor::marketplace::v1::{
     SearchReply, SearchRequest, marketplace_server::Marketplace,
 };
-use spoor_telemetry::{duration::DurationRange, faults::strikes};
+use spoor_telemetry::{duration::DurationRange, faults::should_inject};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -30,7 +30,7 @@ pub(super) struct Search {
     pub(super) bucket: Mutex<TokenBucket>,
 }
 
-/// The failure that `--error-rate` asks for.
+/// The failure that `--error-rate` injects.
 #[derive(Debug, thiserror::Error)]
 #[error("simulated failure ({0} of searches fail)")]
 struct DeliberateFailure(Probability);
@@ -51,7 +51,7 @@ impl Marketplace for Search {
             Status::with_error_details(Code::ResourceExhausted, message, details)
         })?;
         tokio::time::sleep(self.latency.pick()).await;
-        if strikes(self.error_rate) {
+        if should_inject(self.error_rate) {
             let error = DeliberateFailure(self.error_rate);
             tracing::error!(error = &error as &dyn Error, "search failed");
             // UNAVAILABLE, so that clients retry.

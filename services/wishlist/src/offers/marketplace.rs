@@ -126,14 +126,14 @@ impl Marketplace {
                 Err(failure) => failure,
             };
             let left = until.saturating_duration_since(Instant::now());
-            let asked = failure.asks_to_wait();
+            let is_requested = failure.has_retry_delay();
             let last = failure.clone();
             let pause = backoff.next_delay(MAX_BACKOFF);
             let wait = self
                 .health
                 .lock()
                 .retry_after(failure, retries, pause, left)?;
-            if !wait_for_retry(wait, asked, &limits.stop).await {
+            if !wait_for_retry(wait, is_requested, &limits.stop).await {
                 // The token was taken for a retry that is not made.
                 self.health.lock().budget.refund();
                 return Err(SearchError::Stopping(last));
@@ -248,11 +248,11 @@ impl Health {
 }
 
 /// Waits in a span of its own, so that a trace shows where the time goes. False if stopped before.
-async fn wait_for_retry(wait: Duration, asked: bool, stop: &CancellationToken) -> bool {
+async fn wait_for_retry(wait: Duration, is_requested: bool, stop: &CancellationToken) -> bool {
     let span = info_span!(
         "backoff",
         retry.wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
-        retry.asked_by_marketplace = asked,
+        retry.asked_by_marketplace = is_requested,
     );
     let sleep = tokio::time::sleep(wait);
     stop.run_until_cancelled(sleep)

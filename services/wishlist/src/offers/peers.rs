@@ -19,12 +19,12 @@ pub(super) struct Peer {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMarketplaces {
     /// Not `name=url`.
-    #[error("must be such as attic=http://127.0.0.1:9004,bazaar=http://127.0.0.1:9005, not {0:?}")]
+    #[error("must be marketplaces such as attic=http://a:9004,bazaar=http://b:9005, not {0:?}")]
     Member(String),
     /// A name with characters that metrics or pages would have to escape, or too long for them.
     #[error("a marketplace's name must have from 1 to 40 letters, digits or -, not {0:?}")]
     Name(String),
-    /// A name that occurs duplicate.
+    /// Two marketplaces have the same name.
     #[error("duplicate marketplace {0:?}; list it once")]
     Duplicate(String),
     /// More than are searched concurrently.
@@ -100,11 +100,11 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case("", "must be such as attic=")]
-    #[case("http://a:1", "must be such as attic=")]
+    #[case("", "must be marketplaces such as attic=")]
+    #[case("http://a:1", "must be marketplaces such as attic=")]
     #[case("=http://a:1", "a marketplace's name must have")]
     #[case("a b=http://a:1", "a marketplace's name must have")]
-    #[case("a=ftp://a:1", "a: must be such as")]
+    #[case("a=ftp://a:1", "a: must be a URL")]
     #[case("a=http://a:1,a=http://b:1", "duplicate marketplace")]
     fn errors_show_a_valid_form(#[case] text: &str, #[case] message: &str) {
         let error = text.parse::<Peers>().unwrap_err().to_string();

@@ -20,19 +20,19 @@ pub(super) struct AttemptError {
     code: Code,
     message: String,
     /// The time that the marketplace asks to wait.
-    asked: Option<Duration>,
+    retry_delay: Option<Duration>,
 }
 
 /// The error of a search.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SearchError {
-    #[error("not called: its circuit breaker is open for another {:.1} s after {last}", .wait.as_secs_f64())]
+    #[error("the circuit breaker is open for another {:.1} s after {last}", .wait.as_secs_f64())]
     Refused { wait: Duration, last: String },
-    #[error("it failed after {MAX_RETRIES} retries: {0}")]
+    #[error("failed after {MAX_RETRIES} retries: {0}")]
     Failed(#[source] AttemptError),
-    #[error("it refused the request: {0}")]
+    #[error("request refused: {0}")]
     Final(#[source] AttemptError),
-    #[error("there was no time for another attempt: {0}")]
+    #[error("no time left for another attempt: {0}")]
     NoTime(#[source] AttemptError),
     #[error("the retry budget is spent: {0}")]
     NoBudget(#[source] AttemptError),
@@ -57,7 +57,7 @@ pub(super) fn after(
     if retries >= MAX_RETRIES {
         return Err(SearchError::Failed(failure));
     }
-    let wait = failure.asked.unwrap_or_default().max(backoff);
+    let wait = failure.retry_delay.unwrap_or_default().max(backoff);
     if wait >= left {
         return Err(SearchError::NoTime(failure));
     }
@@ -93,19 +93,19 @@ impl AttemptError {
         self.is_peer_failure() || matches!(self.code, Code::ResourceExhausted | Code::Aborted)
     }
 
-    /// True if the marketplace asked to wait.
-    pub(super) fn asks_to_wait(&self) -> bool {
-        self.asked.is_some()
+    /// True if the marketplace asks for a delay.
+    pub(super) fn has_retry_delay(&self) -> bool {
+        self.retry_delay.is_some()
     }
 }
 
 impl From<&Status> for AttemptError {
     fn from(status: &Status) -> Self {
-        let asked = status.get_details_retry_info();
+        let retry_delay = status.get_details_retry_info();
         Self {
             code: status.code(),
             message: status.message().chars().take(MAX_CHARS).collect(),
-            asked: asked.and_then(|info| info.retry_delay),
+            retry_delay: retry_delay.and_then(|info| info.retry_delay),
         }
     }
 }
@@ -141,8 +141,8 @@ mod tests {
     }
 
     fn limited(millis: u64) -> AttemptError {
-        let asked = Some(Duration::from_millis(millis));
-        let details = ErrorDetails::with_retry_info(asked);
+        let retry_delay = Some(Duration::from_millis(millis));
+        let details = ErrorDetails::with_retry_info(retry_delay);
         AttemptError::from(&Status::with_error_details(
             Code::ResourceExhausted,
             "slowly",

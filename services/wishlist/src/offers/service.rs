@@ -116,7 +116,7 @@ impl Offers for Service {
 
 fn wish_id(text: &str) -> Result<Uuid, Status> {
     Uuid::parse_str(text).map_err(|_| {
-        let message = "wish_id: must be such as 00000000-0000-4000-8000-000000000000";
+        let message = "wish_id: must be a UUID such as 00000000-0000-4000-8000-000000000000";
         Status::invalid_argument(message)
     })
 }

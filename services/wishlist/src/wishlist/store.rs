@@ -89,7 +89,7 @@ impl WishStore {
                     .map(|done| done.rows_affected())
             })
         };
-        let added = database::observed(statement, self.span("INSERT wishes", ADD)).await;
+        let added = database::observe(statement, self.span("INSERT wishes", ADD)).await;
         if added.map_err(failed("add a wish"))? == 0 {
             Err(StoreError::Full)
         } else {
@@ -105,7 +105,7 @@ impl WishStore {
                 sqlx::query(DELETE).bind(id).execute(pool).await.map(|done| done.rows_affected())
             })
         };
-        let deleted = database::observed(statement, self.span("DELETE wishes", DELETE)).await;
+        let deleted = database::observe(statement, self.span("DELETE wishes", DELETE)).await;
         Ok(deleted.map_err(failed("delete a wish"))? > 0)
     }
 
@@ -114,7 +114,7 @@ impl WishStore {
         let statement = async {
             with_pool!(self, pool => sqlx::query_as::<_, Row>(LIST).fetch_all(pool).await)
         };
-        let listed = database::observed(statement, self.span("SELECT wishes", LIST)).await;
+        let listed = database::observe(statement, self.span("SELECT wishes", LIST)).await;
         let wish = |(id, name, created_unix_millis)| Wish {
             id,
             name,

@@ -60,8 +60,8 @@ async fn refuses(
         .send()
         .await
         .unwrap();
-    let (found, problem) = json(response).await;
-    assert_eq!(found, status, "{problem}");
+    let (actual, problem) = json(response).await;
+    assert_eq!(actual, status, "{problem}");
     assert!(
         problem["detail"].as_str().unwrap().contains(detail),
         "{problem}"

@@ -176,9 +176,9 @@ async fn postgres_uses_tls_if_the_url_demands_it() {
     "cannot open the database postgres://127.0.0.1:1/w"
 )]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unavailable_database_is_named(#[case] url: &str, #[case] says: &str) {
-    let error = open(url).await.expect_err("it can't be had");
-    assert_eq!(error.to_string(), says);
+async fn an_unavailable_database_is_named(#[case] url: &str, #[case] expected: &str) {
+    let error = open(url).await.expect_err("the database is unavailable");
+    assert_eq!(error.to_string(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,7 +206,7 @@ async fn a_read_only_database_is_refused_at_startup() {
     Wishlist::on(&url).await.end().await;
     let error = open(&format!("{url}?mode=ro"))
         .await
-        .expect_err("wishes can't be added");
+        .expect_err("wishes cannot be added");
     assert_eq!(
         error.to_string(),
         format!("cannot write to the database {url}; its file and folder must be writable")

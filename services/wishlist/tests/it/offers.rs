@@ -42,12 +42,12 @@ impl Mesh {
         }
         Self {
             _marketplaces: running,
-            ..Self::asking(&peers, every).await
+            ..Self::with_peers(&peers, every).await
         }
     }
 
     /// Starts them with the addresses of marketplaces, which need not be running.
-    async fn asking(peers: &[(&str, SocketAddr)], every: &str) -> Self {
+    async fn with_peers(peers: &[(&str, SocketAddr)], every: &str) -> Self {
         let wishlist = Wishlist::on("sqlite::memory:").await;
         let offers = offers(wishlist.address, peers, every).await;
         Self {
@@ -73,11 +73,11 @@ impl Mesh {
     }
 
     /// Waits until `/api/offers` meets a condition.
-    async fn listing(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    async fn listing(&self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let (status, listing) = json(self.gateway.get("/api/offers").await).await;
-            if status == 200 && wanted(&listing) {
+            if status == 200 && matches(&listing) {
                 return listing;
             }
             assert!(Instant::now() < deadline, "{what}: {listing:#}");

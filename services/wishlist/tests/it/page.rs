@@ -91,12 +91,12 @@ async fn forged_redirect_parameters_are_harmless() {
 #[case("", 422, "The name must not be empty.")]
 #[case("name=a%00b", 422, "without control characters")]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invalid_name_is_refused(#[case] body: &str, #[case] status: u16, #[case] says: &str) {
+async fn an_invalid_name_is_refused(#[case] body: &str, #[case] status: u16, #[case] part: &str) {
     let (_wishlist, gateway) = both().await;
-    let (found, page) = html(post(&gateway, "/wishes", body).await).await;
-    assert_eq!(found, status);
+    let (actual, page) = html(post(&gateway, "/wishes", body).await).await;
+    assert_eq!(actual, status);
     assert!(
-        page.contains(says) && page.contains("aria-invalid"),
+        page.contains(part) && page.contains("aria-invalid"),
         "{page}"
     );
 }
@@ -135,11 +135,7 @@ async fn without_the_wishlist_the_page_has_a_notice() {
     let gateway = Gateway::alone().await;
     let (status, page) = html(gateway.get("/").await).await;
     assert_eq!(status, 503);
-    assert!(
-        page.contains("The wishlist can&#39;t be reached")
-            || page.contains("The wishlist cannot be reached"),
-        "{page}"
-    );
+    assert!(page.contains("The wishlist cannot be reached"), "{page}");
     let (status, page) = html(post(&gateway, "/wishes", "name=a+kite").await).await;
     assert_eq!(status, 503);
     assert!(

@@ -29,7 +29,7 @@ use crate::sampler::{phase, plan, probability, root};
 
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A control plane: what each stream's client says comes out, and what goes in reaches it.
+/// A control plane whose messages the test receives and sends.
 pub struct Plane {
     pub address: SocketAddr,
     streams: mpsc::Receiver<Connected>,
@@ -38,8 +38,8 @@ pub struct Plane {
 }
 
 pub struct Connected {
-    pub said: Streaming<ClientMessage>,
-    tell: mpsc::Sender<Result<ServerMessage, Status>>,
+    pub incoming: Streaming<ClientMessage>,
+    outgoing: mpsc::Sender<Result<ServerMessage, Status>>,
 }
 
 struct Accept(mpsc::Sender<Connected>);
@@ -52,16 +52,16 @@ impl PolicyStream for Accept {
         &self,
         request: Request<Streaming<ClientMessage>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let (tell, told) = mpsc::channel(16);
+        let (outgoing, messages) = mpsc::channel(16);
         let connected = Connected {
-            said: request.into_inner(),
-            tell,
+            incoming: request.into_inner(),
+            outgoing,
         };
         self.0
             .send(connected)
             .await
             .map_err(|_| Status::unavailable("the test is over"))?;
-        Ok(Response::new(ReceiverStream::new(told)))
+        Ok(Response::new(ReceiverStream::new(messages)))
     }
 }
 
@@ -93,7 +93,7 @@ impl Plane {
             .unwrap()
     }
 
-    /// Goes away at once, as a process that is killed.
+    /// Stops immediately, like a killed process.
     pub async fn kill(self) {
         self.stop.cancel();
         self.server.await.unwrap();
@@ -113,45 +113,45 @@ async fn listen(address: SocketAddr) -> TcpListener {
 }
 
 impl Connected {
-    pub async fn hears(&mut self) -> FromClient {
-        let message = timeout(DEADLINE, self.said.message())
+    pub async fn receive(&mut self) -> FromClient {
+        let message = timeout(DEADLINE, self.incoming.message())
             .await
             .expect("a message in time");
         message.unwrap().expect("not the end").message.unwrap()
     }
 
     pub async fn hello(&mut self) -> Hello {
-        match self.hears().await {
+        match self.receive().await {
             FromClient::Hello(hello) => hello,
             other => panic!("hello, not {other:?}"),
         }
     }
 
-    /// The next message that is no report.
+    /// The next message that is not a report.
     pub async fn answer(&mut self) -> FromClient {
         loop {
-            match self.hears().await {
+            match self.receive().await {
                 FromClient::Report(_) => {}
                 other => return other,
             }
         }
     }
 
-    pub async fn report(&mut self, wanted: impl Fn(&Report) -> bool) -> Report {
+    pub async fn report(&mut self, matches: impl Fn(&Report) -> bool) -> Report {
         loop {
-            match self.hears().await {
-                FromClient::Report(report) if wanted(&report) => return report,
+            match self.receive().await {
+                FromClient::Report(report) if matches(&report) => return report,
                 _ => {}
             }
         }
     }
 
     pub async fn push(&self, plan: Plan) {
-        self.tell(ToClient::Plan(plan)).await;
+        self.send(ToClient::Plan(plan)).await;
     }
 
-    pub async fn tell(&self, message: ToClient) {
-        self.tell
+    pub async fn send(&self, message: ToClient) {
+        self.outgoing
             .send(Ok(ServerMessage {
                 message: Some(message),
             }))

@@ -73,8 +73,8 @@ impl Redis {
         let mut call = self.scripts.list.prepare_invoke();
         call.key(ids).key(DUE).arg(from).arg(limit);
         let invoke = async |redis: &mut _| call.invoke_async::<Vec<(String, Fields)>>(redis).await;
-        let found = self.run(RedisCommand::LIST, invoke).await?;
-        Ok(found.into_iter().filter_map(parse_listed).collect())
+        let listed = self.run(RedisCommand::LIST, invoke).await?;
+        Ok(listed.into_iter().filter_map(parse_listed).collect())
     }
 
     /// Runs a command, in a span of its own.

@@ -12,7 +12,7 @@ pub(super) fn html(markdown: &str, resolve: fn(&str) -> Option<String>) -> Marku
 
 /// The parser's events with everything replaced that could add HTML of the document's own.
 fn events(markdown: &str, resolve: fn(&str) -> Option<String>) -> impl Iterator<Item = Event<'_>> {
-    // Links do not nest, so one flag tells whether the next end tag has a start tag.
+    // Links do not nest, so one flag is enough for the next end tag.
     let mut is_in_link = false;
     let parser = Parser::new_ext(markdown, Options::ENABLE_TABLES);
     let replaced = parser.map(move |event| match event {

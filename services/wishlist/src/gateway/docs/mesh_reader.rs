@@ -46,11 +46,11 @@ pub(super) type MeshResult = Result<Arc<Mesh>, Arc<ReadMeshError>>;
 pub(super) enum ReadMeshError {
     #[error("{0}")]
     Call(#[from] PeerCallError),
-    #[error("it did not respond to all queries within {0:?}")]
+    #[error("the queries took longer than {0:?}")]
     Timeout(Duration),
-    #[error("it responded with {0}")]
+    #[error("HTTP status {0}")]
     Status(StatusCode),
-    #[error("its response is not valid")]
+    #[error("invalid response")]
     Response(#[from] serde_json::Error),
 }
 

@@ -88,7 +88,7 @@ mod tests {
         "postgres://me:secret@db.example:6543/wishes",
         "postgres://db.example:6543/wishes"
     )]
-    fn shown_without_the_password(#[case] text: &str, #[case] shown: &str) {
+    fn displayed_without_the_password(#[case] text: &str, #[case] shown: &str) {
         assert_eq!(text.parse::<DatabaseUrl>().unwrap().to_string(), shown);
     }
 

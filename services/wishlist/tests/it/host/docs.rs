@@ -18,11 +18,11 @@ use crate::spans::CAUGHT;
 /// Jaeger's query API with these services and calls; wishlist has failed, called by gateway.
 fn api(services: &Value, calls: &Value) -> Router {
     let (services, calls) = (services.clone(), calls.clone());
-    let failed = async |Query(asked): Query<Vec<(String, String)>>| {
-        let about = |name: &str, value: &str| asked.contains(&(name.into(), value.into()));
+    let failed = async |Query(query): Query<Vec<(String, String)>>| {
+        let about = |name: &str, value: &str| query.contains(&(name.into(), value.into()));
         assert!(
             about("query.attributes", r#"{"error":"true"}"#),
-            "{asked:?}"
+            "{query:?}"
         );
         if !about("query.service_name", "wishlist") {
             let none = value!({"error": {"httpCode": 404, "message": "No traces found"}});
@@ -138,9 +138,9 @@ async fn names_from_traces_are_only_text() {
 }
 
 #[rstest::rstest]
-#[case::broken(get(async || StatusCode::BAD_GATEWAY.into_response()), "it responded with 502")]
-#[case::no_json(get(async || "<html>".into_response()), "its response is not valid")]
-#[case::endless(get(async || " ".repeat(9 << 20).into_response()), "more than 8388608 bytes")]
+#[case::broken(get(async || StatusCode::BAD_GATEWAY.into_response()), "HTTP status 502")]
+#[case::no_json(get(async || "<html>".into_response()), "invalid response")]
+#[case::endless(get(async || " ".repeat(9 << 20).into_response()), "longer than 8388608 bytes")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_jaeger_is_explained(
     #[case] services: axum::routing::MethodRouter,

@@ -34,11 +34,11 @@ async fn jaeger_gets_paths_without_credentials() {
     assert_eq!(answer.headers()["x-frame-options"], "DENY");
     assert!(answer.headers().contains_key("content-security-policy"));
     assert!(answer.headers().contains_key("x-trace-id"));
-    let asked = answer.text().await.unwrap();
+    let request = answer.text().await.unwrap();
     let expected = r#"GET /base/api/traces?service=a%26b ["accept", "host", "traceparent"#;
-    assert!(asked.starts_with(expected), "{asked}");
+    assert!(request.starts_with(expected), "{request}");
     for secret in ["cookie", "authorization", "forwarded"] {
-        assert!(!asked.contains(secret), "{asked}");
+        assert!(!request.contains(secret), "{request}");
     }
 }
 
@@ -155,9 +155,9 @@ impl Drop for Notice {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_jaeger_the_wishlist_works() {
     let gateway = Gateway::of(&format!("http://{}", unused_address()), &[]).await;
-    let away = gateway.get("/jaeger/").await;
-    assert_eq!(away.headers()["retry-after"], "1");
-    assert_eq!(json(away).await.0, 503);
+    let unavailable = gateway.get("/jaeger/").await;
+    assert_eq!(unavailable.headers()["retry-after"], "1");
+    assert_eq!(json(unavailable).await.0, 503);
     assert_eq!(gateway.get("/style.css").await.status(), 200);
     assert_eq!(gateway.get("/docs").await.status(), 200);
 }

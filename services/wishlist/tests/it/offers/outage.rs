@@ -23,7 +23,7 @@ async fn a_killed_marketplace_recovers_under_load() {
         ("bazaar", bazaar),
         ("corner", corner.address),
     ];
-    let mesh = Arc::new(Mesh::asking(&peers, "200ms").await);
+    let mesh = Arc::new(Mesh::with_peers(&peers, "200ms").await);
     let (wish, _) = mesh.wish("a phoenix").await;
     let all = |listing: &Value| {
         missing(listing).is_empty()
@@ -108,7 +108,7 @@ async fn without_offers_the_page_works() {
 #[tokio::test(flavor = "multi_thread")]
 async fn known_wishes_are_searched_without_wishlist() {
     let address = an_address();
-    let mesh = Mesh::asking(&[("attic", address)], "100ms").await;
+    let mesh = Mesh::with_peers(&[("attic", address)], "100ms").await;
     let (wish, _) = mesh.wish("an echo").await;
     mesh.listing("attic is missing", |listing| missing(listing) == ["attic"])
         .await;
@@ -124,12 +124,12 @@ async fn shutdown_does_not_wait_for_a_retry() {
     for wish in ["a knot", "a rope", "a sail"] {
         mesh.wish(wish).await;
     }
-    let asked = Instant::now();
+    let started = Instant::now();
     mesh.offers.stop.cancel();
     (&mut mesh.offers.task).await.unwrap().unwrap();
     assert!(
-        asked.elapsed() < Duration::from_secs(2),
+        started.elapsed() < Duration::from_secs(2),
         "{:?}",
-        asked.elapsed()
+        started.elapsed()
     );
 }

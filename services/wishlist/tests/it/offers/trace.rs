@@ -32,11 +32,11 @@ impl Trace {
     }
 
     /// The span of the search on a marketplace.
-    fn asked(&self, marketplace: &str) -> &SpanData {
+    fn search_of(&self, marketplace: &str) -> &SpanData {
         let search = only_span(&self.0, "search offers", &SpanKind::Internal);
-        let asked = self.below(search.span_context.span_id(), "search marketplace");
+        let searches = self.below(search.span_context.span_id(), "search marketplace");
         let of_it = |span: &&&SpanData| text(span, "marketplace.name") == marketplace;
-        asked.iter().find(of_it).unwrap()
+        searches.iter().find(of_it).unwrap()
     }
 }
 
@@ -82,8 +82,8 @@ async fn a_new_wish_and_its_searches_are_one_trace() {
     );
 
     for (name, attempts) in [("attic", 1), ("corner", 1), ("bazaar", 3)] {
-        let asked = trace.asked(name).span_context.span_id();
-        let searches = trace.below(asked, SEARCH);
+        let search = trace.search_of(name).span_context.span_id();
+        let searches = trace.below(search, SEARCH);
         assert_eq!(searches.len(), attempts, "{name}");
         for (retries, search) in (0..).zip(searches) {
             assert_eq!(attribute(search, "retry.count"), Some(&Value::I64(retries)));
@@ -94,12 +94,12 @@ async fn a_new_wish_and_its_searches_are_one_trace() {
             assert_eq!(server[0].span_kind, SpanKind::Server);
         }
     }
-    let bazaar = trace.asked("bazaar");
+    let bazaar = trace.search_of("bazaar");
     assert!(is_error(bazaar) && text(bazaar, "error.type") == "failed");
     let waits = trace.below(bazaar.span_context.span_id(), "backoff");
     assert_eq!(waits.len(), 2);
     assert_eq!(text(waits[0], "retry.asked_by_marketplace"), "false");
-    assert!(!is_error(trace.asked("attic")));
+    assert!(!is_error(trace.search_of("attic")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,18 +110,18 @@ async fn an_open_breaker_is_visible_in_the_trace() {
     // Three attempts have failed; after two more the breaker is open, and there is no wait.
     let (_, second) = mesh.wish("another fuse").await;
     let trace = Trace::of(&second, 13).await;
-    let asked = trace.asked("bazaar");
-    let below = |name| trace.below(asked.span_context.span_id(), name).len();
+    let search = trace.search_of("bazaar");
+    let below = |name| trace.below(search.span_context.span_id(), name).len();
     assert_eq!((below(SEARCH), below("backoff")), (2, 1));
-    assert_eq!(text(asked, "error.type"), "refused_by_breaker");
+    assert_eq!(text(search, "error.type"), "refused_by_breaker");
 
     let (_, third) = mesh.wish("one more fuse").await;
     let trace = Trace::of(&third, 8).await;
-    let asked = trace.asked("bazaar");
-    assert_eq!(trace.below(asked.span_context.span_id(), SEARCH).len(), 0);
-    assert_eq!(text(asked, "breaker.state"), "open");
-    let Status::Error { description } = &asked.status else {
-        panic!("{asked:#?}")
+    let search = trace.search_of("bazaar");
+    assert_eq!(trace.below(search.span_context.span_id(), SEARCH).len(), 0);
+    assert_eq!(text(search, "breaker.state"), "open");
+    let Status::Error { description } = &search.status else {
+        panic!("{search:#?}")
     };
     assert!(
         description.contains("circuit breaker is open"),
@@ -138,22 +138,22 @@ async fn a_rate_limit_is_waited_for_as_requested() {
         trace = Trace::of(&stamp, 13) => trace,
         trace = Trace::of(&coin, 13) => trace,
     };
-    let asked = trace.asked("corner").span_context.span_id();
-    let searches = trace.below(asked, SEARCH);
+    let search = trace.search_of("corner").span_context.span_id();
+    let searches = trace.below(search, SEARCH);
     assert_eq!(searches.len(), 2);
     assert_eq!(text(searches[0], "error.type"), "RESOURCE_EXHAUSTED");
-    assert!(!is_error(searches[1]) && !is_error(trace.asked("corner")));
-    let waits = trace.below(asked, "backoff");
+    assert!(!is_error(searches[1]) && !is_error(trace.search_of("corner")));
+    let waits = trace.below(search, "backoff");
     assert_eq!(text(waits[0], "retry.asked_by_marketplace"), "true");
     let waited = waits[0]
         .end_time
         .duration_since(waits[0].start_time)
         .unwrap();
-    let Some(Value::I64(asked)) = attribute(waits[0], "retry.wait_ms") else {
+    let Some(Value::I64(wait)) = attribute(waits[0], "retry.wait_ms") else {
         panic!("{waits:#?}")
     };
     assert!(
-        (50..=1000).contains(asked) && waited.as_millis() >= 50,
-        "{asked} {waited:?}"
+        (50..=1000).contains(wait) && waited.as_millis() >= 50,
+        "{wait} {waited:?}"
     );
 }

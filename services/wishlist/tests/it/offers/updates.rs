@@ -19,13 +19,13 @@ use crate::{
     spans::CAUGHT,
 };
 
-/// An open stream.
-struct News {
+/// The open stream of a page.
+struct Page {
     response: Response,
     read: String,
 }
 
-impl News {
+impl Page {
     async fn of(gateway: &Gateway) -> Self {
         let response = gateway.get("/api/offers/stream").await;
         assert_eq!(response.status(), 200);
@@ -37,11 +37,11 @@ impl News {
     }
 
     /// Waits for the next event of this name that meets a condition.
-    async fn next(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    async fn next(&mut self, name: &str, matches: impl Fn(&Value) -> bool) -> Value {
         tokio::time::timeout(DEADLINE, async {
             loop {
-                let (event, data) = self.event().await.expect("more news");
-                if event == name && wanted(&data) {
+                let (event, data) = self.event().await.expect("another event");
+                if event == name && matches(&data) {
                     return data;
                 }
             }
@@ -70,8 +70,8 @@ impl News {
 #[tokio::test(flavor = "multi_thread")]
 async fn new_offers_reach_every_open_page() {
     let mesh = Mesh::of(&[("attic", &[]), ("corner", &[])], "1d").await;
-    let mut pages = [News::of(&mesh.gateway).await, News::of(&mesh.gateway).await];
-    // The second page may have opened after offers was connected, which only the first is told.
+    let mut pages = [Page::of(&mesh.gateway).await, Page::of(&mesh.gateway).await];
+    // Only the first page gets this event if offers was connected before the second page opened.
     pages[0].next("back", |_| true).await;
     let (wish, _) = mesh.wish("a kite").await;
     for page in &mut pages {
@@ -90,8 +90,8 @@ async fn new_offers_reach_every_open_page() {
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_marketplaces_are_listed() {
     let address = an_address();
-    let mesh = Mesh::asking(&[("attic", address)], "1d").await;
-    let mut page = News::of(&mesh.gateway).await;
+    let mesh = Mesh::with_peers(&[("attic", address)], "1d").await;
+    let mut page = Page::of(&mesh.gateway).await;
     page.next("back", |_| true).await;
     mesh.wish("a ghost").await;
     let missing = page.next("missing", |_| true).await;
@@ -104,7 +104,7 @@ async fn pages_learn_when_offers_leaves_and_returns() {
     let wishlist = Wishlist::on("sqlite::memory:").await;
     let offers = an_address();
     let gateway = Gateway::with(wishlist.address, offers).await;
-    let mut page = News::of(&gateway).await;
+    let mut page = Page::of(&gateway).await;
     let why = page.next("away", |_| true).await;
     assert!(why.as_str().unwrap().contains("cannot be reached"), "{why}");
     let listen = format!("--listen={offers}");
@@ -118,7 +118,7 @@ async fn pages_learn_when_offers_leaves_and_returns() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_page_does_not_delay_shutdown() {
     let mesh = Mesh::of(&[("attic", &[])], "1d").await;
-    let mut page = News::of(&mesh.gateway).await;
+    let mut page = Page::of(&mesh.gateway).await;
     page.next("back", |_| true).await;
     mesh.gateway.end(Duration::from_secs(3)).await;
     let ended = tokio::time::timeout(DEADLINE, page.event()).await;
@@ -131,7 +131,7 @@ async fn pages_beyond_the_limit_are_refused() {
     let mesh = Mesh::of(&[("attic", &[])], "1d").await;
     let mut pages = Vec::new();
     for _ in 0..PLACES {
-        pages.push(News::of(&mesh.gateway).await);
+        pages.push(Page::of(&mesh.gateway).await);
     }
     let (status, problem) =
         crate::running::json(mesh.gateway.get("/api/offers/stream").await).await;
@@ -184,7 +184,7 @@ async fn a_hostile_marketplace_cannot_inject_html() {
     let stop = CancellationToken::new();
     let serving = serve::grpc(listener, server, &CAUGHT.marketplace, stop.clone());
     let serving = tokio::spawn(serving);
-    let mesh = Mesh::asking(&[("evil", address)], "1d").await;
+    let mesh = Mesh::with_peers(&[("evil", address)], "1d").await;
     let (wish, _) = mesh.wish("a mirror").await;
     let listing = mesh
         .listing("its offers", |listing| {

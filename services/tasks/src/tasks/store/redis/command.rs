@@ -101,7 +101,7 @@ impl CommandTelemetry {
         // To Prometheus, an empty label is the same as none.
         let error_type = result.as_ref().err().map_or("", error_type);
         if let Err(error) = &result {
-            database::failed(&span, error_type, error);
+            database::record_failure(&span, error_type, error);
         }
         let labels = [
             ("db_system_name", SYSTEM),

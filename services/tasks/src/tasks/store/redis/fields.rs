@@ -23,23 +23,23 @@ pub(super) fn of(task: &Task) -> Vec<String> {
 
 /// Parses a task from its fields.
 pub(super) fn read(id: Uuid, fields: &Fields) -> Result<Task, StoreError> {
-    let read = Read { id, fields };
+    let reader = FieldReader { id, fields };
     Ok(Task {
         id,
-        title: read.required("title", Title::new)?,
-        priority: read.required("priority", str::parse)?,
-        created: read.required("created", str::parse)?,
-        due: read.optional("due", str::parse)?,
-        completed: read.optional("completed", str::parse)?,
+        title: reader.required("title", Title::new)?,
+        priority: reader.required("priority", str::parse)?,
+        created: reader.required("created", str::parse)?,
+        due: reader.optional("due", str::parse)?,
+        completed: reader.optional("completed", str::parse)?,
     })
 }
 
-struct Read<'a> {
+struct FieldReader<'a> {
     id: Uuid,
     fields: &'a Fields,
 }
 
-impl Read<'_> {
+impl FieldReader<'_> {
     fn required<T, E: Display>(
         &self,
         name: &str,
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_is_what_was_written() {
+    fn written_tasks_are_read_again() {
         let task = Task {
             id: Uuid::new_v4(),
             title: Title::new("wash up").unwrap(),
@@ -96,10 +96,10 @@ mod tests {
     #[case(&[], "title is missing")]
     #[case(&[("title", "x"), ("priority", "so so")], "priority must be \"low\"")]
     #[case(&[("title", "x"), ("priority", "low"), ("created", "then")], "created must be a time")]
-    fn what_others_wrote_is_checked(#[case] pairs: &[(&str, &str)], #[case] says: &str) {
+    fn fields_of_other_programs_are_checked(#[case] pairs: &[(&str, &str)], #[case] reason: &str) {
         let error = read(Uuid::nil(), &fields(pairs)).unwrap_err().to_string();
         assert!(
-            error.contains("task:00000000") && error.contains(says),
+            error.contains("task:00000000") && error.contains(reason),
             "{error}"
         );
     }

@@ -20,7 +20,7 @@ pub struct RedisUrl {
 
 /// The error for an invalid URL. It does not repeat the text, which may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be such as redis://127.0.0.1:6379/0 or redis://:PASSWORD@redis:6379/0")]
+#[error("must be a URL such as redis://127.0.0.1:6379/0 or redis://:PASSWORD@redis:6379/0")]
 pub struct InvalidRedisUrl;
 
 impl RedisUrl {
@@ -119,7 +119,7 @@ mod tests {
         "redis://redis.example:7000/2"
     )]
     #[case("redis://:secret@redis/", "redis://redis:6379/0")]
-    fn shown_without_the_password(#[case] text: &str, #[case] shown: &str) {
+    fn displayed_without_the_password(#[case] text: &str, #[case] shown: &str) {
         let url: RedisUrl = text.parse().unwrap();
         assert_eq!(
             (url.to_string(), format!("{url:?}")),

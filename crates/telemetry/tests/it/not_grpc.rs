@@ -1,4 +1,4 @@
-//! Somebody else where a gRPC server is expected: HTTP/2, and nothing that was asked for.
+//! An HTTP/2 server that is not a gRPC server.
 
 use std::convert::Infallible;
 
@@ -8,13 +8,13 @@ use hyper::{body::Bytes, server::conn::http2::Builder, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 
-/// Answers on the first connection, and keeps it.
-pub async fn first_on(listener: &TcpListener) {
+/// Serves the first connection, which stays open.
+pub async fn accept_first(listener: &TcpListener) {
     let (stream, _) = listener.accept().await.unwrap();
     let not_found = service_fn(async |_| {
-        let mut answer = Response::new(Empty::<Bytes>::new());
-        *answer.status_mut() = StatusCode::NOT_FOUND;
-        Ok::<_, Infallible>(answer)
+        let mut response = Response::new(Empty::<Bytes>::new());
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        Ok::<_, Infallible>(response)
     });
     let served =
         Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), not_found);

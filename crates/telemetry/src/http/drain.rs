@@ -1,7 +1,7 @@
-//! The rest of a request's body, if the response did not need it.
+//! Draining of the request's body, if the handler did not read all of it.
 //!
-//! A connection that is closed while its client still sends may take the answer with it, and then
-//! the client reports a broken pipe instead of the error in the response.
+//! When a connection is closed while its client still sends, the response may be lost, and the
+//! client reports a broken pipe instead of the error in the response.
 
 use std::{
     pin::Pin,
@@ -22,48 +22,49 @@ const MAX_DISCARDED_BYTES: usize = 1024 * 1024;
 /// The time for reading it.
 const MAX_DISCARD_TIME: Duration = Duration::from_secs(1);
 
-/// Reads a body to its end if the response is ready before, so that the client reads the response.
-pub(super) async fn read_on(request: Request, next: Next) -> Response {
-    let is_whole = request.body().is_end_stream();
+/// Reads the body to its end after the handler has responded, so that the client reads the
+/// response.
+pub(super) async fn drain_unread_body(request: Request, next: Next) -> Response {
+    let is_empty = request.body().is_end_stream();
     // A client that waits for `100 Continue` does not send a body that is refused.
-    let asks_first = request.headers().contains_key(EXPECT);
-    if is_whole || asks_first {
+    let expects_continue = request.headers().contains_key(EXPECT);
+    if is_empty || expects_continue {
         return next.run(request).await;
     }
-    let rest = Rest::default();
-    let request = request.map(|body| Body::new(Given::new(body, &rest)));
+    let unread = UnreadBody::default();
+    let request = request.map(|body| Body::new(ReclaimableBody::new(body, &unread)));
     let response = next.run(request).await;
-    if let Some(body) = rest.take() {
+    if let Some(body) = unread.take() {
         // A slower client may lose the response.
         let _ = tokio::time::timeout(MAX_DISCARD_TIME, discard(body)).await;
     }
     response
 }
 
-/// Receives a body that its handler did not read to the end.
+/// A body that the handler did not read to the end.
 #[derive(Clone, Default)]
-struct Rest(Arc<Mutex<Option<Body>>>);
+struct UnreadBody(Arc<Mutex<Option<Body>>>);
 
-impl Rest {
+impl UnreadBody {
     fn take(&self) -> Option<Body> {
         self.0.lock().take()
     }
 }
 
-/// A body that returns to [`Rest`] if its handler does not read it to the end.
-struct Given {
+/// A body that moves to [`UnreadBody`] when the handler drops it before its end.
+struct ReclaimableBody {
     body: Body,
-    rest: Rest,
+    unread: UnreadBody,
 }
 
-impl Given {
-    fn new(body: Body, rest: &Rest) -> Self {
-        let rest = rest.clone();
-        Self { body, rest }
+impl ReclaimableBody {
+    fn new(body: Body, unread: &UnreadBody) -> Self {
+        let unread = unread.clone();
+        Self { body, unread }
     }
 }
 
-impl http_body::Body for Given {
+impl http_body::Body for ReclaimableBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -83,10 +84,10 @@ impl http_body::Body for Given {
     }
 }
 
-impl Drop for Given {
+impl Drop for ReclaimableBody {
     fn drop(&mut self) {
         if !self.body.is_end_stream() {
-            *self.rest.0.lock() = Some(std::mem::take(&mut self.body));
+            *self.unread.0.lock() = Some(std::mem::take(&mut self.body));
         }
     }
 }
@@ -94,7 +95,7 @@ impl Drop for Given {
 async fn discard(mut body: Body) {
     let mut read = 0;
     while read < MAX_DISCARDED_BYTES {
-        // None is the end, and after an error there is no client to respond to.
+        // `None` is the end, and after an error there is no client to respond to.
         let Some(Ok(frame)) = body.frame().await else {
             return;
         };
