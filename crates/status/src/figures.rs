@@ -18,7 +18,7 @@ const TOO_FEW: &str = "too few traces";
 const NOT_YET: &str = "no verdict yet";
 
 /// The explanation of [`Verdict::TooLow`] for a rate limit.
-const UNUSED_SHARES: &str = "below the limit: bursts of traces exceed the share of an instance, polling clients keep equal shares, and shares follow a change in demand after a few seconds";
+const UNUSED_SHARES: &str = "below the limit; this can happen if bursts of traces exceed the share of an instance, if polling clients do not need their equal shares, and for a few seconds after a change in demand";
 
 /// The text for clients of a policy with tail rules only, which a Collector applies.
 pub(crate) const NO_CLIENTS: &str = "none needed";
@@ -94,7 +94,9 @@ fn with_rate(observed: &ObservedRate, strategy: Option<Strategy>) -> api::Observ
         CountSource::Clients => (api::ObservedSource::Clients, None),
         CountSource::Reported => (
             api::ObservedSource::Reported,
-            Some("from metrics, which get no verdict because anyone can send them".to_owned()),
+            Some(
+                "counted by metrics, which have no verdict because anyone can send them".to_owned(),
+            ),
         ),
     };
     api::Observed {
@@ -174,12 +176,12 @@ impl Absence {
 
     fn message(self) -> &'static str {
         match self {
-            Self::NoInstances => "no instance counts traces",
+            Self::NoInstances => "there are no instances to count traces",
             Self::OnlyPolling => {
-                "all clients only poll, and no Collector has forwarded the metric otel.sdk.span.started for this policy alone"
+                "all clients only poll, and no Collector has forwarded the metric otel.sdk.span.started of a service where only this policy decides"
             }
             Self::NeverAsked => "no client has asked for a strategy",
-            Self::Silent => "no client sends messages",
+            Self::Silent => "all clients have stopped sending messages",
             Self::NoRequests => "no trace has started under the policy recently",
         }
     }
@@ -235,9 +237,9 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case(0, 0, 0, "no instances", "no instance counts traces")]
+    #[case(0, 0, 0, "no instances", "there are no instances to count traces")]
     #[case(2, 2, 0, "not reported", "all clients only poll")]
-    #[case(2, 0, 2, "silent", "no client sends messages")]
+    #[case(2, 0, 2, "silent", "all clients have stopped sending messages")]
     #[case(
         2,
         1,
