@@ -35,7 +35,7 @@ impl Export for Collected {
 impl Spans {
     /// The telemetry of a service, which exports its spans to this collection.
     #[must_use]
-    pub fn of(&self, service: &str) -> Telemetry {
+    pub fn telemetry(&self, service: &str) -> Telemetry {
         let settings = TelemetrySettings::read(|variable| match variable {
             "OTEL_SERVICE_NAME" => Some(service.to_owned()),
             "OTEL_BSP_SCHEDULE_DELAY" => Some("10".to_owned()),

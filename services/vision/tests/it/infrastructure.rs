@@ -26,7 +26,7 @@ async fn all_services_have_health_and_reflection() {
 
 /// With its own services, since other tests share theirs.
 fn own(service: &str) -> &'static Telemetry {
-    Box::leak(Box::new(CAUGHT.spans.of(service)))
+    Box::leak(Box::new(CAUGHT.spans.telemetry(service)))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -324,7 +324,7 @@ mod tests {
         };
         let (mut registry, counts) = (Registry::default(), SearchCounters::default());
         counts.register(&mut registry);
-        let marketplace = Marketplace::new(peer, &Spans::default().of("offers"), counts);
+        let marketplace = Marketplace::new(peer, &Spans::default().telemetry("offers"), counts);
         let limits = SearchLimits {
             deadline: Duration::from_secs(60),
             stop: CancellationToken::new(),
