@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     lab::{DEADLINE, Lab, command_of, eventually, send},
-    peer::have,
+    peer::has_programs,
 };
 
 const FLAGS: [&str; 8] = [
@@ -30,7 +30,7 @@ const FLAGS: [&str; 8] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wish_is_made_and_its_trace_is_looked_at() {
-    if !have("the pages in a browser", &["chromium", "chromedriver"]) {
+    if !has_programs("the pages in a browser", &["chromium", "chromedriver"]) {
         return;
     }
     let lab = Lab::start().await;
@@ -73,7 +73,7 @@ async fn a_wish_is_made_and_its_trace_is_looked_at() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offer_arrives_on_the_open_page_by_itself() {
-    if !have("the pages in a browser", &["chromium", "chromedriver"]) {
+    if !has_programs("the pages in a browser", &["chromium", "chromedriver"]) {
         return;
     }
     // Not bazaar, which fails so often by design that a whole round may find nothing there.
@@ -146,7 +146,7 @@ const LATE_LISTINGS: &str = r#"
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_listing_takes_no_news_off_the_page() {
-    if !have("the pages in a browser", &["chromium", "chromedriver"]) {
+    if !has_programs("the pages in a browser", &["chromium", "chromedriver"]) {
         return;
     }
     let lab = Lab::start_with(&["--services", "gateway,wishlist,offers,marketplace-attic"]).await;

@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use crate::{
     lab::Lab,
-    peer::{have, runs, workshop},
+    peer::{has_programs, runs, workshop},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_python_sdk_delivers() {
-    if !have("the Python SDK", &["python3"]) {
+    if !has_programs("the Python SDK", &["python3"]) {
         return;
     }
     let folder = workshop("python", &["requirements.txt", "deliver.py"]);

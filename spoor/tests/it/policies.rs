@@ -386,7 +386,7 @@ async fn applies_a_folder_of_samples() {
     let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/samples/policies/");
     let said = lab.spoor(&["apply", "-f", samples]).await;
     assert_eq!(said.code, Some(0), "{said:?}");
-    let warns_of_heads = |line: &&str| line.contains("tail rules see only");
+    let warns_of_heads = |line: &&str| line.contains("tail rules apply only to");
     let warned = said.stderr.lines().filter(warns_of_heads).count();
     assert_eq!(warned, 2, "once for each policy with tail rules: {said:?}");
     // Another sample keeps all of this operation.
