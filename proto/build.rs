@@ -29,8 +29,8 @@ const JSON_MESSAGES: [&str; 8] = [
     "Dependency",
 ];
 
-/// Their 64-bit integers, which protobuf's JSON writes as strings: a JSON number is a double for
-/// many readers.
+/// The 64-bit integers in these messages. Protobuf's JSON writes them as strings, since many
+/// readers parse JSON numbers as doubles.
 const JSON_LONG_FIELDS: [&str; 3] = [
     "TraceSummary.min_start_time_unix_nano",
     "TraceSummary.max_end_time_unix_nano",
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in FILES {
         println!("cargo::rerun-if-changed={file}");
     }
-    // In Rust, so that a build needs no `protoc` of a certain version.
+    // With protox, so that the build needs no `protoc`.
     let descriptors = protox::compile(FILES, ["."])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         config = config.field_attribute(format!(".jaeger.api_v3.{message}"), attribute);
     }
     config
-        // Large fields share the buffer that they arrived in instead of being copied.
+        // Large fields share the buffer that they were received in, instead of being copied.
         .bytes(".jaeger.api_v3.TracesData")
         .bytes(".spoor.vision.v1.Tensor")
         .compile_fds(descriptors)?;

@@ -67,7 +67,7 @@ pub(crate) fn checked_name(
     if !is_name {
         let problem =
             format!("must consist of lower case letters, digits, '-' and '.', not {text:?}");
-        reader.wrong(setting, problem);
+        reader.add_error(setting, problem);
     }
     text.to_owned()
 }
@@ -95,9 +95,9 @@ pub struct LogArguments {
 impl LogArguments {
     /// Checks the settings.
     pub(crate) fn read(&self, reader: &mut SettingsReader) -> Option<LogSettings> {
-        let filter = reader.parsed("--log (SPOOR_LOG)", &self.log, "info,kube=warn");
+        let filter = reader.parse("--log (SPOOR_LOG)", &self.log, "info,kube=warn");
         let format = self.log_format.parse();
-        let format = reader.checked("--log-format (SPOOR_LOG_FORMAT)", format);
+        let format = reader.check("--log-format (SPOOR_LOG_FORMAT)", format);
         Some(LogSettings {
             filter: filter?,
             format: format?,
@@ -149,7 +149,7 @@ impl RoleArguments {
             .filter(|namespace| !namespace.is_empty())
             .map(|namespace| checked_name(reader, "--namespaces (SPOOR_NAMESPACES)", namespace))
             .collect();
-        let ops = reader.parsed(
+        let ops = reader.parse(
             "--ops-listen (SPOOR_OPS_LISTEN)",
             &self.ops_listen,
             "0.0.0.0:9464",

@@ -5,7 +5,7 @@
 // Generated code does not pass these lints, and cannot be changed.
 #![allow(missing_docs, clippy::all)]
 
-/// All files' descriptors, for gRPC reflection.
+/// The encoded descriptors of all files, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// Spoor's own services.
@@ -42,7 +42,7 @@ pub mod spoor {
     }
 }
 
-/// Protobuf's JSON, where serde would write it otherwise.
+/// Serialization of values that protobuf's JSON writes differently than serde does by default.
 mod json {
     pub fn long<S: serde::Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(number)
@@ -53,7 +53,7 @@ mod json {
     }
 }
 
-/// Jaeger's.
+/// Jaeger's services.
 pub mod jaeger {
     pub mod api_v2 {
         tonic::include_proto!("jaeger.api_v2");

@@ -108,7 +108,7 @@ fn described(mut column: Value, what: &str, kind: &str) -> Value {
     column
 }
 
-// kubectl adds no age of its own if a definition has columns.
+/// The column of the age, which kubectl does not add if a definition has columns.
 fn age() -> Value {
     json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"})
 }

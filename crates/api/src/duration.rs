@@ -64,7 +64,7 @@ fn parse(text: &str) -> Option<u64> {
         let (name, after) = split_while(after, |c| c.is_ascii_alphabetic());
         let at = units.iter().position(|(unit, _)| *unit == name)?;
         let (_, millis) = units.get(at)?;
-        // Later units must be smaller.
+        // The following units must be smaller.
         units = units.get(at + 1..)?;
         total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(*millis)?)?;
         rest = after;

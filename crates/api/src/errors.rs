@@ -8,7 +8,7 @@ use crate::{API_VERSION, FieldError, FieldPath, field::quoted};
 #[derive(Default)]
 pub(crate) struct Errors(Vec<FieldError>);
 
-/// Stands for an error that is in [`Errors`] already.
+/// A marker for an error that was added to [`Errors`].
 pub(crate) struct Reported;
 
 /// A valid value, unless its error has been added.
@@ -29,7 +29,7 @@ impl Errors {
         Reported
     }
 
-    /// The outcome of checks of several fields, of which `before` errors are older.
+    /// The result of checks of several fields: an error if there are more errors than `before`.
     pub(crate) fn none_since(&self, before: usize) -> Checked<()> {
         if self.len() == before {
             Ok(())
@@ -56,7 +56,7 @@ impl Errors {
     /// Checks an object's `apiVersion` and `kind`.
     pub(crate) fn kind(&mut self, api_version: &str, kind: &str, expected: &str) {
         let root = FieldPath::root();
-        // The operator validates objects that were not read by `read`, which checks this, too.
+        // `read` checks this as well, but the operator validates objects from the API server.
         for (field, found, expected) in [
             ("apiVersion", api_version, API_VERSION),
             ("kind", kind, expected),

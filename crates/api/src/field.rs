@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-/// The most characters of a text in a message.
+/// The most characters of a quoted text in a message.
 const MAX_SHOWN_CHARS: usize = 60;
 
 /// The path from a document's root to a field, such as `spec.targets[0].service`.
@@ -83,7 +83,7 @@ impl FieldError {
         }
     }
 
-    /// The same error, seen from a value that has this one at `path`.
+    /// The same error in a value that contains this one at `path`.
     pub(crate) fn below(self, path: &FieldPath) -> Self {
         Self::new(path.join(&self.path), self.problem)
     }

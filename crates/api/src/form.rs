@@ -19,7 +19,7 @@ pub(crate) struct Form {
     pub(crate) max: usize,
     /// A pattern for the whole text.
     pub(crate) pattern: &'static str,
-    /// The message for other texts: what the text must be.
+    /// The message for other texts, which states the expected format.
     pub(crate) problem: &'static str,
     regex: OnceLock<Option<Regex>>,
 }
@@ -42,8 +42,8 @@ impl Form {
             let problem = format!("must be at most {max} bytes, not {len}");
             return Err(InvalidText(problem));
         }
-        // Patterns are constants. One that does not compile would fit no text, which tests of the
-        // definitions would show.
+        // Patterns are constants. One that does not compile would match no text, and fail the tests
+        // of the definitions.
         let regex = self.regex.get_or_init(|| Regex::new(self.pattern).ok());
         match regex {
             Some(regex) if regex.is_match(text) => Ok(text),
@@ -81,7 +81,7 @@ macro_rules! dns_name {
     };
 }
 
-// Without a place for credentials, which belong in a Secret.
+// Credentials are not allowed, since they belong in a Secret.
 macro_rules! url {
     () => {
         concat!(
@@ -125,8 +125,8 @@ pub(crate) static BASE_PATH: Form = Form::new(
     "^/([-A-Za-z0-9_~][-A-Za-z0-9._~]*(/[-A-Za-z0-9_~][-A-Za-z0-9._~]*)*)?$",
     "must be a path such as \"/jaeger\" that begins with '/' and does not end with it",
 );
-/// For an existing Jaeger or Collector. A Service of type ExternalName stands for it, which cannot
-/// have an IP address.
+/// The address of an existing Jaeger or Collector. It becomes a Service of type ExternalName, which
+/// cannot have an IP address.
 pub(crate) static NAMED_ADDRESS: Form = Form::new(
     260,
     concat!("^", dns_name!(), ":", port!(), "$"),

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 /// The part of Kubernetes' `ObjectMeta` that Spoor reads, writes or preserves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-// Unknown fields are errors, so that a misspelled one is noticed. `read` removes those of the
-// server.
+// Unknown fields are errors, so that misspelled ones are reported. `read` removes the server's
+// fields before.
 pub struct Metadata {
     /// The object's name, unique in its namespace.
     #[schemars(length(min = 1, max = 253), example = &"service-a")]

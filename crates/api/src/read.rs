@@ -25,8 +25,8 @@ pub const MAX_DOCUMENTS: usize = 1_000;
 /// The most errors reported for one text.
 pub const MAX_ERRORS: usize = 50;
 
-/// The fields of `metadata` that the API server and its controllers own, besides those in
-/// [`Metadata`](crate::Metadata).
+/// The fields of `metadata` that the API server and its controllers set and that
+/// [`Metadata`](crate::Metadata) does not have.
 const SERVER_METADATA: [&str; 6] = [
     "deletionGracePeriodSeconds",
     "deletionTimestamp",
@@ -56,7 +56,7 @@ struct Place {
 }
 
 impl PolicyManifest {
-    /// The line where it begins, counted from 1.
+    /// The line where the policy begins, counted from 1.
     #[must_use]
     pub fn line(&self) -> usize {
         self.place.line(&self.place.at)
@@ -140,7 +140,7 @@ pub fn policies(text: &str, source: &str) -> Result<Vec<PolicyManifest>, Vec<Man
         let problem = format!("must be at most {MAX_BYTES} bytes, not {found}");
         return Err(whole_text(problem));
     }
-    // The parser could read several documents, but ends at the first error in any of them.
+    // The parser could read several documents, but stops at the first error in any of them.
     let documents = documents::split(text);
     if documents.len() > MAX_DOCUMENTS {
         let found = documents.len();
@@ -156,7 +156,7 @@ pub fn policies(text: &str, source: &str) -> Result<Vec<PolicyManifest>, Vec<Man
         }
     }
     errors.extend(duplicates(&manifests));
-    // Sorted, since checks go by kind: those for missing fields come after all that are present.
+    // Sorted, since the errors for missing fields come after those for present ones.
     errors.sort_by_key(|error| error.line);
     errors.truncate(MAX_ERRORS);
     if errors.is_empty() {
@@ -188,7 +188,7 @@ fn read(
     let at_place = |error| place.error(source, error);
     let value = place.document.to_json().map_err(at_place)?;
     for (at, value) in list::resources(value).map_err(at_place)? {
-        // A long list of invalid items must not cost more than is reported.
+        // A long list of invalid items must not take more time than the reported ones.
         if errors.len() >= MAX_ERRORS {
             break;
         }
@@ -202,16 +202,16 @@ fn read(
                 source: source.clone(),
                 place,
             }),
-            Err(found) => {
-                let found = found.into_iter().take(MAX_ERRORS);
-                errors.extend(found.map(|error| place.error(source, error)));
+            Err(invalid) => {
+                let invalid = invalid.into_iter().take(MAX_ERRORS);
+                errors.extend(invalid.map(|error| place.error(source, error)));
             }
         }
     }
     Ok(())
 }
 
-/// Reads a policy from any value. One with errors in its shape is not validated.
+/// Reads a policy from any value. A policy that does not match the schema is not validated.
 fn policy(mut value: Value) -> Result<SamplingPolicy, Vec<FieldError>> {
     let errors = shape::kind(&value, SamplingPolicy::KIND);
     if !errors.is_empty() {

@@ -1,7 +1,7 @@
 //! The JSON schemas of the resources.
 //!
-//! Custom resource definitions allow neither references nor null as a type, so schemas are inlined
-//! and optional fields are absent rather than null.
+//! Custom resource definitions allow neither references nor null as a type. So schemas are inlined,
+//! and optional fields may be absent but not null.
 
 use std::sync::LazyLock;
 

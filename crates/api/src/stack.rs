@@ -43,9 +43,9 @@ pub struct Stack {
 /// The Jaeger of a [`Stack`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Jaeger {
-    /// A Jaeger that runs already.
+    /// A Jaeger that the operator does not run.
     Existing(ExistingJaeger),
-    /// One to run.
+    /// A Jaeger to run.
     // Boxed, since it is far larger than the other variant.
     Managed(Box<ManagedJaeger>),
 }
@@ -92,9 +92,10 @@ impl ManagedJaeger {
 /// The Collector of a [`Stack`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Collector {
-    /// A Collector that runs already, with its address for OTLP over gRPC. The host is a DNS name.
+    /// A Collector that the operator does not run, by its address for OTLP over gRPC. The host is a
+    /// DNS name.
     Existing(Address),
-    /// One to run.
+    /// A Collector to run.
     // Boxed, since it is far larger than the other variant.
     Managed(Box<ManagedCollector>),
 }
@@ -113,7 +114,7 @@ pub struct ManagedCollector {
     pub gather_wait: Duration,
     /// The time that a gathered trace waits for its decision.
     pub decision_wait: Duration,
-    /// Further exporters with their configuration. The Collector expands `${env:…}` in it.
+    /// Additional exporters with their configuration. The Collector expands `${env:…}` in it.
     pub exporters: BTreeMap<ExporterName, Map<String, Value>>,
     /// Secrets that become environment variables of the pods that export.
     pub env_from_secrets: Vec<ObjectName>,
@@ -132,14 +133,14 @@ impl ManagedCollector {
     /// The default of `decisionWait`.
     pub const DEFAULT_DECISION_WAIT: Duration = Duration::from_secs(5);
     /// The limits of `gatherWait`.
-    pub(crate) const GATHER_WAIT: (Duration, Duration) =
+    pub(crate) const GATHER_WAIT_LIMITS: (Duration, Duration) =
         (Duration::from_millis(100), Duration::from_secs(60));
     /// The limits of `decisionWait`.
-    pub(crate) const DECISION_WAIT: (Duration, Duration) =
+    pub(crate) const DECISION_WAIT_LIMITS: (Duration, Duration) =
         (Duration::from_millis(100), Duration::from_secs(300));
-    /// The most exporters.
+    /// The most additional exporters.
     pub const MAX_EXPORTERS: usize = 16;
-    /// The most Secrets.
+    /// The most entries of `envFromSecrets`.
     pub const MAX_SECRETS: usize = 8;
     /// The most replicas, of Jaeger too.
     pub const MAX_REPLICAS: u16 = 16;

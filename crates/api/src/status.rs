@@ -49,7 +49,7 @@ pub struct PolicySummary {
     #[schemars(length(max = 32))]
     pub clients: Option<String>,
     /// Observed rate with its verdict, or the reason for its absence: `0.98% Consistent`,
-    /// `0.98% Reported`, `1% (too few to tell)`, `1% (no verdict yet)`, `no recent requests`.
+    /// `0.98% Reported`, `1% (too few traces)`, `1% (no verdict yet)`, `no recent requests`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub observed: Option<String>,
@@ -95,13 +95,13 @@ impl Condition {
     pub const PROGRAMMED: &str = "Programmed";
     /// Every expected instance applies the policy.
     pub const CONVERGED: &str = "Converged";
-    /// A stack receives spans and answers queries.
+    /// A stack receives spans and serves queries.
     pub const AVAILABLE: &str = "Available";
     /// A stack is being changed to its desired state.
     pub const PROGRESSING: &str = "Progressing";
     /// Part of a stack is not as desired.
     pub const DEGRADED: &str = "Degraded";
-    /// A second operator wants to serve the namespace of the policy or stack, and is refused.
+    /// A second installation tried to claim the namespace of the policy or stack, and was refused.
     pub const CONTESTED: &str = "Contested";
 }
 

@@ -35,7 +35,7 @@ impl SamplingPolicy {
         let tail = tail.map(|tail| errors.tail(tail, &at.field("tail")));
         let expires_at = spec.expires_at.as_ref();
         let expires_at = expires_at.map(|text| errors.time(text, at.field("expiresAt")));
-        // Only now, so that the error in one field does not hide those in the next.
+        // Only here, so that an error in one field does not hide those in others.
         let (Ok(key), Ok(head), Ok(tail), Ok(expires_at), true) = (
             key,
             head.transpose(),
@@ -73,7 +73,7 @@ impl Errors {
             at.index(index).field("service")
         });
         let mut checked = vec![];
-        // Entries beyond the limit are one error, not one each.
+        // All entries beyond the limit are a single error.
         for (index, target) in targets.iter().enumerate().take(Policy::MAX_TARGETS) {
             let at = at.index(index);
             let service = self.check(at.field("service"), ServiceName::new(&target.service));
@@ -123,7 +123,7 @@ impl Errors {
             .collect();
         let otherwise = self.probability(&tail.otherwise, at.field("otherwise"))?;
         self.none_since(before)?;
-        // Only now: it would report a duplicate name once more, for the whole list.
+        // Only here, since it would report duplicate names again, for the entire list.
         self.check(keep, TailPolicy::new(rules, otherwise))
     }
 

@@ -1,4 +1,4 @@
-//! Reading and writing YAML. Only this module depends on the crates that do it.
+//! Reading and writing YAML. No other module depends on the YAML crates.
 
 use std::{borrow::Cow, fmt};
 
@@ -16,14 +16,14 @@ use serde_saphyr::{
 
 use crate::{FieldError, FieldPath, field::Segment};
 
-/// The most values in a document with aliases expanded: a short text with nested aliases can stand
-/// for a very large document.
+/// The most values in a document with aliases expanded. A short text with nested aliases can expand
+/// to a very large document.
 const MAX_NODES: usize = 20_000;
 
 /// The most text in a document with aliases expanded, in bytes.
 const MAX_TEXT_BYTES: usize = 4 << 20;
 
-/// The most lists and mappings inside each other. Reading is recursive and takes about 50 KiB of a
+/// The deepest nesting of lists and mappings. Reading is recursive and takes about 50 KiB of a
 /// thread's 2 MiB for each level in a debug build (7 KiB in a release build). The deepest texts that
 /// kubectl prints, lists with managed fields, have about 14 levels.
 const MAX_DEPTH: usize = 24;
@@ -75,14 +75,14 @@ pub(crate) fn parse(text: &str) -> Result<Node, Malformed> {
             // Nested anchors record the same nodes several times.
             max_recorded_anchor_events: MAX_NODES,
             max_recorded_anchor_bytes: MAX_TEXT_BYTES,
-            // Many aliases of one value are fine: the limits above apply to what they stand for.
+            // Many aliases of one value are allowed: the limits above apply after their expansion.
             enforce_alias_anchor_ratio: false,
         },
         // With comments as events, 33 lines of comment before a list are an error.
         emit_comments: false,
-        // `to_json` reports duplicates, since it knows the field's path.
+        // `to_json` reports duplicates with the path of the field.
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
-        // YAML 1.2 has no merge keys, so `<<` is a field like any other, and unknown.
+        // YAML 1.2 has no merge keys, so `<<` is an ordinary field, which is unknown.
         merge_keys: MergeKeyPolicy::AsOrdinary,
         // YAML 1.1 and 1.2 disagree on `012`, `1_000` and `yes`. They stay text, so that a field of
         // another type refuses them.
@@ -99,7 +99,7 @@ pub(crate) fn parse(text: &str) -> Result<Node, Malformed> {
     })
 }
 
-/// The problem without its line, which the caller puts in front.
+/// The problem without its line, which the caller adds.
 fn problem(error: &Error) -> Cow<'_, str> {
     match error {
         Error::AliasError { error, .. } => problem(error),
@@ -112,7 +112,7 @@ fn problem(error: &Error) -> Cow<'_, str> {
             "must not have an alias inside the value that it stands for".into()
         }
         Error::UnknownAnchor { .. } => ALIAS.into(),
-        // Scalars are read by their form, so only a tag can ask for another type.
+        // The type of a scalar follows from its syntax, so only a tag can require another type.
         Error::InvalidBooleanStrict { .. }
         | Error::InvalidScalar { .. }
         | Error::TaggedScalarCannotDeserializeIntoString { .. }
@@ -126,7 +126,7 @@ fn problem(error: &Error) -> Cow<'_, str> {
     }
 }
 
-/// The parser's message, or a clearer one, with an example of how it is right.
+/// The parser's message or a clearer one, with an example of correct syntax.
 fn syntax_problem<'a>(kind: &ErrorKind, message: &'a str) -> Cow<'a, str> {
     let problem = match kind {
         ErrorKind::RecursionLimitExceeded => TOO_LARGE,
@@ -147,7 +147,7 @@ fn syntax_problem<'a>(kind: &ErrorKind, message: &'a str) -> Cow<'a, str> {
         ErrorKind::InvalidQuotedScalarIndent => {
             "must be indented like the quoted text before; its closing quote may be missing, such as in `name: 'a'`"
         }
-        // The parser takes any other token in place of a value for the end of the text.
+        // The parser reports the end of the text for any other token in place of a value.
         ErrorKind::UnexpectedEofFlowMapping
         | ErrorKind::UnexpectedEofFlowSequence
         | ErrorKind::UnexpectedEofImplicitFlowMapping => {
@@ -208,7 +208,7 @@ impl Node {
     pub(crate) fn line(&self, path: &FieldPath) -> usize {
         let (mut node, mut location) = (self, self.0.0.defined);
         for segment in path.segments() {
-            let found = match (&node.0.0.value, segment) {
+            let next = match (&node.0.0.value, segment) {
                 // The last one, since a duplicate is reported where it is repeated.
                 (Content::Mapping(entries), Segment::Field(name)) => entries
                     .iter()
@@ -219,8 +219,8 @@ impl Node {
                 }
                 _ => None,
             };
-            let Some(found) = found else { break };
-            (node, location) = found;
+            let Some(next) = next else { break };
+            (node, location) = next;
         }
         line_number(location)
     }
@@ -230,7 +230,7 @@ fn line_number(location: Location) -> usize {
     usize::try_from(location.line()).unwrap_or(usize::MAX)
 }
 
-/// True for the tags of JSON's types, which say no more than a value's form.
+/// True for the tags of JSON's types, which are redundant.
 fn is_core_tag(tag: &str) -> bool {
     let name = tag.strip_prefix("tag:yaml.org,2002:");
     name.is_some_and(|name| ["bool", "float", "int", "map", "null", "seq", "str"].contains(&name))

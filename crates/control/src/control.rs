@@ -1,4 +1,4 @@
-//! The control plane's state, and the operations of its owner.
+//! The control plane's state and its public operations.
 
 pub(crate) mod convergence;
 mod evidence;
@@ -37,9 +37,9 @@ use crate::{
     tallies::Tallies,
 };
 
-/// The control plane. Clones share it.
+/// The control plane. Clones share its state.
 ///
-/// Its listeners need a Tokio runtime. Its other methods do not, and never block.
+/// Its listeners need a Tokio runtime. Its other methods do not need one, and never block.
 #[derive(Clone)]
 pub struct Control(Arc<Inner>);
 
@@ -82,7 +82,7 @@ impl Control {
                 settings.max_streams.min(Semaphore::MAX_PERMITS),
             )),
             next_generation: AtomicU64::new(0),
-            // Zero stands for the shares of the plan.
+            // In reports, 0 means the shares of the plan.
             next_share_number: AtomicU64::new(1),
             disconnected: Mutex::default(),
             settings,
@@ -102,7 +102,8 @@ impl Control {
         }
         drop(sequence);
         inner.metrics.publications.inc();
-        // After the new table is stored: counts of the old one that come until now go with it.
+        // After the new table is stored, so that counts of the old one that arrived meanwhile are
+        // forgotten too.
         inner.tallies.forget(&published, before.as_deref());
         self.notify_change();
         published.version
@@ -114,7 +115,7 @@ impl Control {
         self.0.version(*self.0.sequence.lock())
     }
 
-    /// Replaces all faults of a service, known or not, and pushes them.
+    /// Replaces all faults of a service and pushes them. The service need not be known.
     pub fn set_faults(&self, namespace: &Namespace, service: &ServiceName, faults: Vec<Fault>) {
         let key = (namespace.clone(), service.clone());
         let mut known = self.0.faults.lock();
@@ -147,8 +148,8 @@ impl Control {
             .collect()
     }
 
-    /// Replaces the set of instances that should be there.
-    pub fn expect(&self, instances: Vec<Instance>) {
+    /// Replaces the set of expected instances.
+    pub fn set_expected(&self, instances: Vec<Instance>) {
         let mut expected: BTreeMap<ServiceKey, BTreeSet<String>> = BTreeMap::new();
         for Instance {
             namespace,
@@ -166,7 +167,7 @@ impl Control {
                 Some(service) => service.state().expected = ids,
                 None => tracing::error!(
                     service = %key.1,
-                    "too many services to track an expected one; raise max_services"
+                    "too many services to track another expected one; raise max_services"
                 ),
             }
         }
@@ -212,7 +213,7 @@ impl Control {
         })
     }
 
-    /// Notifies when acknowledgements, counts or instances change.
+    /// A receiver that is notified when acknowledgements, counts or instances change.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
@@ -234,21 +235,21 @@ impl Control {
         &self.0.metrics
     }
 
-    /// Wakes those who wait on [`Control::changed`].
+    /// Notifies the receivers of [`Control::changed`].
     pub(crate) fn notify_change(&self) {
         self.0
             .changes
             .send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 
-    /// Returns the service, which is created with the table and faults of this moment if it is
-    /// new, or `None` if there are too many services.
+    /// Returns the service. A new one is created with the current table and faults. Returns `None`
+    /// if there are too many services.
     pub(crate) fn service_or_insert(&self, key: &ServiceKey) -> Option<Arc<Service>> {
         let inner = &*self.0;
         inner.services.get_or_insert(key, || {
             let faults = match inner.faults.lock().get(key) {
                 Some(faults) => fault::encode(faults),
-                // Sent all the same: it ends faults that a former control plane pushed.
+                // Sent even if empty: it ends faults that an earlier control plane pushed.
                 None => fault::encode(&[]),
             };
             let service = Service::new(key.clone(), faults);
@@ -261,7 +262,7 @@ impl Control {
 
     /// Counts a stream as refused.
     pub(crate) fn count_refused_stream(&self, reason: &'static str) {
-        self.0.metrics.refused(Endpoint::Stream, reason);
+        self.0.metrics.count_refused(Endpoint::Stream, reason);
     }
 
     /// Reserves a place for a stream until the permit is dropped, unless all are taken.
@@ -269,7 +270,7 @@ impl Control {
         self.0.stream_slots.clone().try_acquire_owned().ok()
     }
 
-    /// A number for a stream, larger than that of any stream before.
+    /// A number for a stream, larger than those of all earlier streams.
     pub(crate) fn next_generation(&self) -> u64 {
         self.0.next_generation.fetch_add(1, Ordering::Relaxed)
     }

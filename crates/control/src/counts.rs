@@ -1,4 +1,4 @@
-//! Counts of root decisions, and what they are counted for.
+//! Counts of root decisions, and the plan entries and policies that they belong to.
 //!
 //! The architecture page lists the forms that a count takes from the sampler to the status.
 
@@ -51,12 +51,12 @@ pub(crate) struct AttributedCounts {
 
 impl Counts {
     /// The counts that fall in a part of the time that they cover.
-    pub(crate) fn part(self, part: Duration, whole: Duration) -> Self {
-        let (part, whole) = (part.as_nanos(), whole.as_nanos());
-        let of = |count: u64| match whole {
+    pub(crate) fn part(self, part: Duration, total: Duration) -> Self {
+        let (part, total) = (part.as_nanos(), total.as_nanos());
+        let of = |count: u64| match total {
             0 => count,
             // In 128 bits, since counts times nanoseconds exceed 64.
-            _ => u64::try_from(u128::from(count) * part / whole).unwrap_or(count),
+            _ => u64::try_from(u128::from(count) * part / total).unwrap_or(count),
         };
         Self {
             started: of(self.started),

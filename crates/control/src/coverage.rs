@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-/// The most that a process's clock may be slower than ours: one part in this many.
+/// The most that a process's clock may be slower than ours, as a divisor: one part in this many.
 const MAX_DRIFT_DIVISOR: u32 = 100;
 
 /// The time up to which a process has reported its counts.
 ///
-/// A report that was held up on its way, by a stalled process or a laptop asleep, arrives
-/// together with the ones after it. Its counts belong to the time when they were made, so the
-/// process's own clock measures the time between two reports. Ours only makes sure that none of it
-/// lies in the future.
+/// A report may be delayed, by a stalled process or a sleeping laptop, and then arrive together
+/// with later ones. Its counts belong to the time when they were made, so the process's own clock
+/// measures the time between two reports. Our clock only ensures that no report covers time in the
+/// future.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Coverage(Option<LastReport>);
 
@@ -50,7 +50,7 @@ impl Coverage {
     fn until(&self, unix_millis: Option<i64>, now: Instant) -> Instant {
         let Some(before) = self.0 else { return now };
         let passed = before.unix_millis.zip(unix_millis);
-        // A clock that was set back does not tell how much time has passed.
+        // If the clock was set back, the time that has passed is unknown.
         let passed = passed.and_then(|(before, after)| since(before, after));
         // A slower clock would otherwise fall further behind ours with each report.
         let until = passed.and_then(|it| before.until.checked_add(it + it / MAX_DRIFT_DIVISOR));
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_jump_do_no_harm() {
+    fn jumps_of_a_clock_are_tolerated() {
         let forwards = [(10, 10), (9_999, 11), (10_000, 12)];
         assert_eq!(covered(&forwards), [(0, 10), (10, 11), (11, 12)]);
         let backwards = [(1_000, 1_000), (20, 1_001), (21, 1_002)];

@@ -13,13 +13,14 @@ const MAX_LISTED: usize = 100;
 /// The observed effect of a policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
-    /// The instances of the services where it decides.
+    /// The instances of the services where the policy decides the head.
     pub clients: ClientCounts,
     /// The time from publication to acknowledgement of the slowest current instance.
     pub slowest: Option<Duration>,
     /// The recent sampling rate, or `None` before the first root decision under the policy.
     pub observed: Option<ObservedRate>,
-    /// The services where it decides the head, and those that it names for tail rules.
+    /// The services where the policy decides the head, and those for which it decides the tail by
+    /// name.
     pub services: Vec<ServiceEvidence>,
     /// The services of its namespace in which traces have started.
     pub roots_at: Vec<ServiceName>,
@@ -28,7 +29,7 @@ pub struct Evidence {
 /// Numbers of instances by state. `expected` is the sum of the others and of those pending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientCounts {
-    /// Instances that should be there, or are.
+    /// Instances that are expected or connected.
     pub expected: usize,
     /// Instances that acknowledged the newest plan.
     pub current: usize,
@@ -38,7 +39,7 @@ pub struct ClientCounts {
     pub polling: usize,
     /// Instances that have stopped sending messages.
     pub silent: usize,
-    /// Instances that should be there and have never asked for a strategy.
+    /// Expected instances that have never asked for a strategy.
     pub never_asked: usize,
     /// The instances that are not current, at most 100.
     pub not_current: Vec<NotCurrent>,
@@ -58,15 +59,15 @@ pub struct NotCurrent {
 /// The reason why an instance is not current.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotCurrentReason {
-    /// It has not answered yet.
+    /// The instance has neither acknowledged nor refused the plan yet.
     Pending,
-    /// It refused the plan, for this reason.
+    /// The instance refused the plan, for this reason.
     Refused(String),
-    /// It has stopped sending messages.
+    /// The instance has stopped sending messages.
     Silent,
-    /// It should be there and has never asked for a strategy.
+    /// The instance is expected and has never asked for a strategy.
     NeverAsked,
-    /// It polls, and cannot acknowledge.
+    /// The client polls and cannot acknowledge.
     Polling,
 }
 
@@ -103,9 +104,9 @@ pub enum CountSource {
 pub struct ServiceEvidence {
     /// The service.
     pub service: ServiceName,
-    /// The number of instances that there are, or should be.
+    /// The number of instances that are expected or connected.
     pub instances: usize,
-    /// True if an instance reports what it samples, and has done so long enough to be relied on.
+    /// True if an instance has reported its decisions for long enough to rely on them.
     pub reports: bool,
     /// True if any trace has started there.
     pub roots_seen: bool,
@@ -127,7 +128,7 @@ pub struct OperationEvidence {
 }
 
 impl ClientCounts {
-    /// The number of instances that have not answered yet.
+    /// The number of instances that have neither acknowledged nor refused the plan yet.
     #[must_use]
     pub fn pending(&self) -> usize {
         let known = self.current + self.refused + self.polling + self.silent + self.never_asked;

@@ -25,7 +25,7 @@ struct PlanCounts {
 
 impl History {
     pub(crate) fn push(&mut self, version: Version, plan: Plan) {
-        // The oldest counts go with their plan: without it they cannot be attributed.
+        // The oldest counts are removed with their plan: without it, they cannot be attributed.
         if self.0.len() == MAX_PLANS {
             self.0.pop_front();
         }
@@ -38,8 +38,8 @@ impl History {
 
     /// Replaces the newest plan by one with the same strategies under other policy names.
     ///
-    /// A renamed policy is no new version for clients, since digests leave names out. Counts must
-    /// be attributed to the new name all the same.
+    /// Renaming a policy makes no new version, since digests do not include names. But counts must
+    /// be attributed to the new name.
     pub(crate) fn rename_policies(&mut self, plan: &Plan) {
         if let Some(newest) = self.0.back_mut()
             && newest.plan != *plan

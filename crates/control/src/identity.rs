@@ -11,7 +11,7 @@ use tonic::metadata::MetadataMap;
 
 pub use denied::Denied;
 
-/// The evidence of a new stream's client.
+/// The client of a new stream, before it is identified.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The request's metadata, with its credentials.
@@ -33,8 +33,8 @@ pub struct Identity {
     pub service: ServiceName,
     /// Its instance, which all streams of one pod share.
     ///
-    /// Reports of a stream count for this instance only. Processes of one instance are told apart
-    /// by the `start` of their hello. A stream that claims another known instance is refused.
+    /// Reports of a stream count for this instance only. The `start` of the hello distinguishes the
+    /// processes of one instance. A stream that claims another known instance is refused.
     pub instance: String,
 }
 

@@ -1,4 +1,4 @@
-//! Services and their instances, as others see them.
+//! The public types of services' instances.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -24,13 +24,13 @@ pub struct Instance {
 pub struct InstanceState {
     /// The instance.
     pub instance: Instance,
-    /// True if it should be there.
+    /// True if it is expected.
     pub expected: bool,
     /// True if it has an open stream.
     pub connected: bool,
     /// True if its last message is longer ago than [`ControlSettings::silent_after`](crate::ControlSettings).
     pub silent: bool,
-    /// The version that it last acknowledged. Of several processes, the one furthest behind.
+    /// The version that it last acknowledged. With several processes, the oldest of their versions.
     pub held: Option<Version>,
     /// True if that is its service's newest plan.
     pub current: bool,

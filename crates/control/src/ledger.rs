@@ -32,7 +32,7 @@ struct CumulativeCount {
     phases: (usize, usize),
 }
 
-/// A message that cannot be true. None of it is applied.
+/// The reason why a message is invalid. No part of an invalid message is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Rejection {
     #[error("version missing")]
@@ -74,7 +74,7 @@ pub(crate) struct ReportContext<'a> {
 }
 
 impl Ledger {
-    /// A ledger for a process that this control plane knew once and has forgotten.
+    /// A ledger for a process that this control plane has forgotten.
     pub(crate) fn resume_at(sequence: u64) -> Self {
         Self {
             counts: BTreeMap::new(),
@@ -82,10 +82,10 @@ impl Ledger {
         }
     }
 
-    /// Applies a report, whole or not at all, and returns the increases.
+    /// Applies a report, either entirely or not at all, and returns the increases.
     ///
     /// Counts under versions of another epoch, or older than the history, are ignored rather than
-    /// rejected: the process is honest, but the policy that decided them is no longer known.
+    /// rejected: they are valid, but the policy that decided them is no longer known.
     pub(crate) fn apply(
         &mut self,
         counts: &[proto::Count],
@@ -129,8 +129,8 @@ impl Ledger {
             return Ok(None);
         }
         if !context.sent.contains(&sequence) {
-            // A process that was forgotten reports old versions, too, of which no record says that
-            // they were sent.
+            // A process that was forgotten also reports old versions, for which there is no record
+            // that they were sent.
             return match self.resumed {
                 Some(resumed) if sequence < resumed => Ok(None),
                 _ => Err(Rejection::NeverSent),
@@ -184,7 +184,8 @@ impl Ledger {
         let until = now.phases.1;
         Ok((counts != Counts::default()).then(|| CountDelta {
             key: key.clone(),
-            // Across phases it is unknown which policy decided how many, so none gets them.
+            // Across phases it is unknown which policy decided how many, so they are not
+            // attributed.
             phase: (since == until).then_some(until),
             counts,
         }))
@@ -213,7 +214,7 @@ fn phase(
     let phases = plan.phases();
     let has = |at: usize| match (phases.get(at), operation) {
         (Some(phase), Some(operation)) => phase.strategies.operations.contains_key(operation),
-        (found, None) => found.is_some(),
+        (phase, None) => phase.is_some(),
         (None, Some(_)) => false,
     };
     let in_force = phases

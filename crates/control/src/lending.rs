@@ -12,6 +12,6 @@ mod loan;
 
 pub(crate) use self::{
     demand::Demands,
-    divide::{ShareDemand, divide, is_worth_it, next_shares},
+    divide::{ShareDemand, divide, is_worth_sending, next_shares},
     loan::Loan,
 };

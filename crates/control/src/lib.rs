@@ -2,12 +2,12 @@
 //!
 //! [`Control::publish`] puts one table in force. Clients reach it at four endpoints: Jaeger's remote
 //! sampling over HTTP ([`Control::sampling_http`]) and gRPC ([`Control::sampling_grpc`]), which only
-//! answer; Spoor's own stream ([`Control::policy_stream`]), which pushes plans and receives
+//! respond; Spoor's own stream ([`Control::policy_stream`]), which pushes plans and receives
 //! acknowledgements and counts; and OTLP metrics ([`Control::metrics_http`]) that unmodified SDKs
-//! report. From all of it follows the [`Control::evidence`] of each policy.
+//! report. [`Control::evidence`] combines all of this for each policy.
 //!
-//! Nothing is served before the first publication: a client that asks a control plane which has
-//! just started must not mistake "not known yet" for "no policy".
+//! Nothing is served before the first publication: a client of a control plane that has just
+//! started must not mistake "not known yet" for "no policy".
 //!
 //! # Layers
 //!
@@ -16,7 +16,8 @@
 //! | layer | modules |
 //! |---|---|
 //! | values | `counts`, `instance`, `identity`, `settings`, `metrics`, `coverage`, `evidence` |
-//! | plans and counts | `served_plan`, `fault`, `stock_strategy`, `history`, `publication`, `window`, `tally`, `tallies` |
+//! | plans and counts | `served_plan`, `fault`, `jaeger_strategy`, `history`, `publication`,
+//! `window`, `tally`, `tallies` |
 //! | clients without a stream | `pollers`, `reporters` |
 //! | one process | `ledger`, `lending`, `record` |
 //! | instances | `processes`, `service`, `services` |
@@ -46,6 +47,7 @@ mod fault;
 mod history;
 mod identity;
 mod instance;
+mod jaeger_strategy;
 mod ledger;
 mod lending;
 mod listeners;
@@ -60,7 +62,6 @@ mod service;
 mod services;
 mod session;
 mod settings;
-mod stock_strategy;
 mod tallies;
 mod tally;
 mod window;

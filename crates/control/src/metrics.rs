@@ -110,7 +110,7 @@ impl Metrics {
         );
         registry.register(
             "rejected_messages",
-            "Messages of instances ignored because they cannot be true, by reason",
+            "Invalid messages of instances that were ignored, by reason",
             self.rejected.clone(),
         );
         registry.register(
@@ -131,32 +131,33 @@ impl Metrics {
         );
     }
 
-    pub(crate) fn propagated(&self, took: Duration) {
+    pub(crate) fn observe_propagation(&self, took: Duration) {
         self.propagation.0.observe(took.as_secs_f64());
     }
 
-    pub(crate) fn plan_refused(&self, reason: &str) {
-        let reason = self.bounded(reason);
+    pub(crate) fn count_refused_plan(&self, reason: &str) {
+        let reason = self.reason_label(reason);
         self.refusals.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    pub(crate) fn rejected(&self, reason: &str) {
+    pub(crate) fn count_rejected(&self, reason: &str) {
         let reason = reason.to_owned();
         self.rejected.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    pub(crate) fn refused(&self, endpoint: Endpoint, reason: &'static str) {
+    pub(crate) fn count_refused(&self, endpoint: Endpoint, reason: &'static str) {
         self.refused
             .get_or_create(&RefusalLabels { endpoint, reason })
             .inc();
     }
 
-    pub(crate) fn polled(&self, endpoint: Endpoint) {
+    pub(crate) fn count_poll(&self, endpoint: Endpoint) {
         self.polls.get_or_create(&EndpointLabel { endpoint }).inc();
     }
 
-    /// The label of a reason: itself if it is a word and among the first ones, otherwise `Other`.
-    fn bounded(&self, reason: &str) -> String {
+    /// The label of a reason: the reason itself if it is a word and among the first ones, or else
+    /// `Other`.
+    fn reason_label(&self, reason: &str) -> String {
         let is_word = (1..=MAX_REASON_BYTES).contains(&reason.len())
             && reason.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let mut known = self.known_reasons.lock();

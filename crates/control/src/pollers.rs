@@ -28,7 +28,7 @@ const OTHER_USER_AGENTS: [&str; 7] = [
     "Prometheus/",
 ];
 
-/// The sender of a request, as far as it can be told.
+/// The sender of a request, as far as it can be identified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PollSource {
     address: IpAddr,
@@ -58,8 +58,8 @@ impl PollSource {
     /// The sender of a request from this address, with this user agent.
     pub(crate) fn new(peer: SocketAddr, user_agent: Option<&[u8]>) -> Self {
         let user_agent = user_agent.unwrap_or_default();
-        let told_apart = user_agent.get(..MAX_USER_AGENT_BYTES);
-        let user_agent = String::from_utf8_lossy(told_apart.unwrap_or(user_agent));
+        let compared = user_agent.get(..MAX_USER_AGENT_BYTES).unwrap_or(user_agent);
+        let user_agent = String::from_utf8_lossy(compared);
         Self {
             address: peer.ip().to_canonical(),
             port: peer.port(),
@@ -90,7 +90,7 @@ impl Pollers {
 
     /// Records a request.
     pub(crate) fn record(&self, key: &ServiceKey, source: &PollSource, now: Instant) {
-        // A person who looks at a strategy must not take a share of its rate limit.
+        // The request of a person must not take a share of the rate limit.
         if !source.may_be_sampler() {
             return;
         }
@@ -165,7 +165,7 @@ impl Pollers {
             .collect()
     }
 
-    /// True if any SDK has asked for a service lately.
+    /// True if any SDK has recently polled for a service.
     pub(crate) fn has_recent(&self, key: &ServiceKey, now: Instant) -> bool {
         let known = self.known.lock();
         let requests = known
@@ -239,18 +239,18 @@ mod tests {
     }
 
     #[test]
-    fn user_agents_and_addresses_are_told_apart() {
+    fn distinguishes_user_agents_and_addresses() {
         let (pollers, now) = polled(&[
             source("127.0.0.1:1", "Go-http-client/1.1"),
             source("127.0.0.1:2", "axios/1.7"),
             source("[::ffff:10.0.0.2]:3", "Go-http-client/1.1"),
         ]);
-        let found = pollers.clients(&key("a"), now);
-        let found: Vec<String> = found
+        let clients = pollers.clients(&key("a"), now);
+        let clients: Vec<String> = clients
             .iter()
             .map(|(address, clients)| format!("{address} {clients}"))
             .collect();
-        assert_eq!(found, ["10.0.0.2 1", "127.0.0.1 2"]);
+        assert_eq!(clients, ["10.0.0.2 1", "127.0.0.1 2"]);
         assert_eq!(pollers.count(&key("a"), now), 3);
         assert_eq!(pollers.count(&key("b"), now), 0);
     }

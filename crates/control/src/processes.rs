@@ -1,7 +1,7 @@
 //! The processes of one instance.
 //!
 //! A pod's container may restart, and two processes may run side by side. Each process counts
-//! from zero, so each has a record of its own; together they are the instance.
+//! from zero, so each has a record of its own.
 
 use std::{
     collections::BTreeMap,
@@ -26,11 +26,12 @@ pub(crate) struct Processes(Vec<(Arc<str>, Record)>);
 
 impl Processes {
     pub(crate) fn get_mut(&mut self, start: &str) -> Option<&mut Record> {
-        let found = self.0.iter_mut().find(|(known, _)| **known == *start);
-        found.map(|(_, record)| record)
+        let process = self.0.iter_mut().find(|(known, _)| **known == *start);
+        process.map(|(_, record)| record)
     }
 
-    /// Adds a process, in the place of the longest disconnected one if there are too many.
+    /// Adds a process. If there are too many, it replaces the one that has been disconnected
+    /// longest.
     ///
     /// Returns `false` if there is no room because all are connected.
     pub(crate) fn try_insert(&mut self, start: Arc<str>, record: Record) -> bool {
@@ -132,8 +133,8 @@ impl Processes {
         self.0.iter().map(|(_, record)| record)
     }
 
-    /// The processes that stand for the instance: the connected ones, or else the one whose
-    /// message came last.
+    /// The processes that represent the instance: the connected ones, or else the one with the
+    /// latest message.
     fn representatives(&self) -> impl Iterator<Item = &Record> {
         let last = match self.is_connected() {
             true => None,

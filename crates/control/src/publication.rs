@@ -26,10 +26,10 @@ pub(crate) struct Publication {
     heads: HeadPlaces,
 }
 
-/// The services, and operations of each, whose tail rules a policy decides by name.
+/// The places where a policy decides the tail by name: services, and operations of each.
 pub(crate) type TailPlaces = BTreeMap<PolicyKey, BTreeMap<ServiceName, BTreeSet<OperationName>>>;
 
-/// The places where a policy decides the head. `None` stands for all other services, or all other
+/// The places where a policy decides the head. `None` means all other services, or all other
 /// operations of a service.
 type HeadPlaces = BTreeMap<PolicyKey, BTreeSet<(Option<ServiceName>, PlanEntry)>>;
 
@@ -60,11 +60,10 @@ impl Publication {
         })
     }
 
-    /// The services at which a policy may decide, of all those that run: those that it decides for
-    /// by name, running or not, and all others if it decides for services that no policy names.
-    ///
-    /// With a thousand policies and as many services, each policy's plan for each service would be
-    /// a million.
+    /// The services where a policy may decide: those where it decides by name, whether they run or
+    /// not, and if it decides for services that no policy names, all others that run.
+    // Computed from the policy's places, since looking up the policy in the plan of every service
+    // would take a million steps with a thousand policies and as many services.
     pub(crate) fn services_of<S>(
         &self,
         policy: &PolicyKey,
@@ -83,7 +82,7 @@ impl Publication {
         services
     }
 
-    /// True if a policy decided the head somewhere before, and does so elsewhere now.
+    /// True if a policy decided the head somewhere before, and now decides it in other places.
     pub(crate) fn has_moved(&self, policy: &PolicyKey, before: Option<&Self>) -> bool {
         let had = before.and_then(|before| before.heads.get(policy));
         had.is_some() && had != self.heads.get(policy)

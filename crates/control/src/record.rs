@@ -115,7 +115,7 @@ impl Record {
     pub(crate) fn record_spans(&mut self, report: &proto::Report) {
         self.spans_exported = report.spans_exported;
         for dropped in report.spans_dropped.iter().take(MAX_REASONS) {
-            // When all places are taken, known reasons are still updated.
+            // If there are too many reasons, known ones are still updated.
             let is_new = !self.spans_dropped.contains_key(dropped.reason.as_str());
             if !is_new || self.spans_dropped.len() < MAX_REASONS {
                 self.spans_dropped

@@ -12,7 +12,7 @@ use crate::{
     instance::ServiceKey,
 };
 
-/// The most series of one reporter. An honest one has three, one for each sampling result.
+/// The most series of one reporter. SDKs have three, one for each sampling result.
 const MAX_SERIES: usize = 32;
 
 /// The identity of a reporting process: its service, and a digest of its resource.
@@ -25,7 +25,7 @@ pub(crate) struct RootSpanPoint {
     pub(crate) series: u64,
     /// True if the traces of these roots are kept.
     pub(crate) is_sampled: bool,
-    /// True if it counts from the point before, false if from the start.
+    /// True if the value is the increase since the previous point, false if it is cumulative.
     pub(crate) is_delta: bool,
     /// Unix nanoseconds, or 0 if not reported.
     pub(crate) start: u64,
@@ -67,8 +67,8 @@ impl Reporters {
 
     /// Stores a process's points, and returns the increase since its last report.
     ///
-    /// `None` for the first report, since the time that it covers is unknown, and for one that
-    /// cannot be true.
+    /// `None` for the first report, since the time that it covers is unknown, and for a report with
+    /// an implausible increase.
     pub(crate) fn update(
         &self,
         reporter: ReporterKey,

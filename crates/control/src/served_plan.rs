@@ -86,8 +86,8 @@ fn is_shared(plan: &Plan) -> bool {
 /// The strategy of a policy, if it is among these.
 pub(crate) fn decided_by(strategies: &Strategies, policy: &PolicyKey) -> Option<Strategy> {
     let mut assigned = assigned(strategies);
-    let found = assigned.find(|assigned| assigned.policy == policy.name);
-    found.map(|assigned| assigned.strategy)
+    let decided = assigned.find(|assigned| assigned.policy == policy.name);
+    decided.map(|assigned| assigned.strategy)
 }
 
 /// All strategies, of the default and of operations.

@@ -28,12 +28,12 @@ use crate::{
 /// Clients choose the names, so the set must be bounded.
 const MAX_OPERATIONS_SEEN: usize = 4_096;
 
-/// A service that has instances, or should have.
+/// A service that has instances or expects some.
 #[derive(Debug)]
 pub(crate) struct Service {
     key: ServiceKey,
     outgoing: watch::Sender<Outgoing>,
-    is_reshare_due: AtomicBool,
+    is_rebalance_due: AtomicBool,
     state: Mutex<ServiceState>,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct ServiceState {
     pub(crate) served: Option<Arc<ServedPlan>>,
     pub(crate) history: History,
     pub(crate) instances: HashMap<Arc<str>, Processes>,
-    /// The IDs of the instances that should be there.
+    /// The IDs of the expected instances.
     pub(crate) expected: BTreeSet<String>,
     /// The number of connected processes.
     pub(crate) connected: usize,
@@ -87,7 +87,7 @@ impl Service {
         Self {
             key,
             outgoing: watch::Sender::new(outgoing),
-            is_reshare_due: AtomicBool::new(false),
+            is_rebalance_due: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -96,17 +96,17 @@ impl Service {
         &self.key
     }
 
-    /// Locks the state. `lib.rs` says which other locks may be held or taken meanwhile.
+    /// Locks the state. `lib.rs` has the lock order.
     pub(crate) fn state(&self) -> MutexGuard<'_, ServiceState> {
         self.state.lock()
     }
 
-    /// The newest messages, for one more stream.
+    /// The newest messages, for a new stream.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Outgoing> {
         self.outgoing.subscribe()
     }
 
-    /// Serves a plan to a number of instances, unless it is the same as before for each of them.
+    /// Serves a plan to a number of instances, unless nothing changes for them.
     ///
     /// Returns true if the plan is served as a new version.
     pub(crate) fn publish(
@@ -118,7 +118,7 @@ impl Service {
     ) -> bool {
         let mut state = self.state();
         let digest = served_plan::digest(plan, instances);
-        // Equal digests mean that instances would behave the same, so they are sent nothing.
+        // Equal digests mean equal behaviour, so nothing is sent.
         if state.served.as_ref().is_some_and(|it| it.digest == digest) {
             state.history.rename_policies(plan);
             return false;
@@ -126,7 +126,7 @@ impl Service {
         let served = Arc::new(ServedPlan::new(plan, version, published, instances));
         state.history.push(version, plan.clone());
         state.served = Some(served.clone());
-        // Streams that wake lock the state to record the plan as sent.
+        // The streams that this notifies lock the state, to record the plan as sent.
         drop(state);
         self.outgoing
             .send_modify(|outgoing| outgoing.plan = Some(served));
@@ -142,7 +142,7 @@ impl Service {
         });
     }
 
-    /// Makes streams look for new shares of their processes.
+    /// Notifies streams of new shares of their processes.
     pub(crate) fn notify_shares(&self) {
         self.outgoing.send_modify(|outgoing| {
             outgoing.shares = outgoing.shares.wrapping_add(1);
@@ -150,12 +150,12 @@ impl Service {
     }
 
     /// Claims the next division of the rate limit. Returns false if it is claimed already.
-    pub(crate) fn begin_reshare(&self) -> bool {
-        !self.is_reshare_due.swap(true, Ordering::AcqRel)
+    pub(crate) fn begin_rebalance(&self) -> bool {
+        !self.is_rebalance_due.swap(true, Ordering::AcqRel)
     }
 
-    pub(crate) fn end_reshare(&self) {
-        self.is_reshare_due.store(false, Ordering::Release);
+    pub(crate) fn end_rebalance(&self) {
+        self.is_rebalance_due.store(false, Ordering::Release);
     }
 
     /// Every instance that is expected or connected, by ID.
@@ -190,7 +190,7 @@ impl Service {
 }
 
 impl ServiceState {
-    /// Every instance that is expected or connected, with what is known of it.
+    /// Every instance that is expected or connected, with its processes if any are known.
     pub(crate) fn expected_or_connected(&self) -> impl Iterator<Item = (&str, Option<&Processes>)> {
         let expected = self
             .expected
@@ -204,8 +204,8 @@ impl ServiceState {
         expected.chain(others)
     }
 
-    /// True if there is, or should be, an instance of this ID.
-    pub(crate) fn knows(&self, instance: &str) -> bool {
+    /// True if an instance with this ID is known or expected.
+    pub(crate) fn has_instance(&self, instance: &str) -> bool {
         self.expected.contains(instance) || self.instances.contains_key(instance)
     }
 
@@ -214,12 +214,12 @@ impl ServiceState {
         self.instances.get_mut(instance)?.get_mut(start)
     }
 
-    /// Forgets a process, unless it has come back.
+    /// Forgets a process, unless it has reconnected.
     pub(crate) fn forget(&mut self, process: &DisconnectedProcess) {
         let Some(processes) = self.instances.get_mut(&process.instance) else {
             return;
         };
-        // It may have come back while this waited for the lock.
+        // It may have reconnected while this thread waited for the lock.
         let is_gone = processes
             .get_mut(&process.start)
             .is_some_and(|it| !it.is_connected && it.generation == process.generation);

@@ -29,7 +29,7 @@ impl Services {
         self.known.read().values().cloned().collect()
     }
 
-    /// Returns the service, which `make` creates if it is new, or `None` if there is no room.
+    /// Returns the service, which `make` creates if it is new, or `None` if there are too many.
     ///
     /// `make` runs under the lock that [`Services::all`] takes: a publication either finds the
     /// new service in the list, or was stored before `make` looks for it.

@@ -37,7 +37,7 @@ pub(crate) struct Session {
     /// The process of the instance, by its own claim.
     start: Arc<str>,
     generation: u64,
-    /// Limits warnings to one for each stream, so that a broken client cannot flood the log.
+    /// Limits warnings to one for each stream, so that a faulty client cannot flood the log.
     has_warned: AtomicBool,
 }
 
@@ -52,13 +52,13 @@ impl Session {
         let Some(service) = control.service_or_insert(&key) else {
             control.count_refused_stream("TooManyServices");
             return Err(Status::resource_exhausted(
-                "too many services are connected",
+                "too many services are connected; try again later",
             ));
         };
         let session = Self {
             control: control.clone(),
             instance: identity.instance.as_str().into(),
-            start: start(hello).into(),
+            start: process_start(hello).into(),
             generation: control.next_generation(),
             service,
             has_warned: AtomicBool::new(false),
@@ -66,7 +66,7 @@ impl Session {
         // Before the process is inserted, which may fail: dropping the session decrements it.
         control.metrics().subscribers.inc();
         let held = session.insert_process(hello)?;
-        control.schedule_reshare(&session.service);
+        control.schedule_rebalance(&session.service);
         control.notify_change();
         Ok((session, held))
     }
@@ -93,7 +93,7 @@ impl Session {
         record.loan.newest(sent)
     }
 
-    /// Handles a message after the hello. One that cannot be true is counted and ignored.
+    /// Handles a message after the hello. An invalid one is counted and ignored.
     ///
     /// # Errors
     /// The status that the stream ends with.
@@ -106,7 +106,7 @@ impl Session {
             Some(Message::Refusal(refusal)) => self.handle_refusal(&refusal),
             Some(Message::Report(report)) => self.handle_report(&report),
             Some(Message::Hello(_)) => {
-                return Err(Status::invalid_argument("second hello on one stream"));
+                return Err(Status::invalid_argument("hello sent twice; send it once"));
             }
             // A message that a later version of the protocol added.
             None => return Ok(()),
@@ -114,13 +114,13 @@ impl Session {
         match handled? {
             Ok(()) => {
                 // Polling clients send nothing when they stop, so their number is checked here.
-                self.control.schedule_reshare(&self.service);
+                self.control.schedule_rebalance(&self.service);
                 self.control.lend(&self.service);
                 self.control.notify_change();
             }
             Err(rejection) => {
-                self.control.metrics().rejected(rejection.reason());
-                self.warn("ignored a message that cannot be true", &rejection);
+                self.control.metrics().count_rejected(rejection.reason());
+                self.warn("ignored an invalid message", &rejection);
             }
         }
         Ok(())
@@ -139,15 +139,15 @@ impl Session {
             Err(rejection) => return Ok(Err(rejection)),
         };
         let took = served
-            // A repeated acknowledgement says nothing about the time of propagation, nor does the
-            // time before the instance connected.
+            // Repeated acknowledgements, and the time before the instance connected, are not part
+            // of the propagation time.
             .filter(|served| served.version == version && record.held != Some(version))
             .map(|served| now.saturating_duration_since(served.published.max(record.connected)));
         record.acknowledge(version, took);
         drop(state);
         self.control.metrics().acknowledgements.inc();
         if let Some(took) = took {
-            self.control.metrics().propagated(took);
+            self.control.metrics().observe_propagation(took);
         }
         Ok(Ok(()))
     }
@@ -161,7 +161,7 @@ impl Session {
         };
         record.refuse(version, &refusal.reason);
         drop(state);
-        self.control.metrics().plan_refused(&refusal.reason);
+        self.control.metrics().count_refused_plan(&refusal.reason);
         self.warn("instance refused its plan", &refusal.reason);
         Ok(Ok(()))
     }
@@ -234,8 +234,8 @@ impl Session {
         let is_known_epoch = held.is_some_and(|it| it.epoch == self.control.settings().epoch);
         // The claimed ID may differ from the one of the credentials, but must not be that of another
         // known instance.
-        if *hello.instance != *self.instance && state.knows(&hello.instance) {
-            return Err(self.refused_as(Denied::OtherInstance {
+        if *hello.instance != *self.instance && state.has_instance(&hello.instance) {
+            return Err(self.refuse(Denied::OtherInstance {
                 claimed: hello.instance.clone(),
                 actual: self.instance.to_string(),
             }));
@@ -243,7 +243,7 @@ impl Session {
         let processes = state.instances.entry(self.instance.clone()).or_default();
         let Some(record) = processes.get_mut(&self.start) else {
             // A process that holds a version of this epoch and has no record was forgotten. Its
-            // counts so far are in the sums already.
+            // counts so far are already included in the sums.
             let ledger = match (&served, is_known_epoch) {
                 (Some(served), true) => Ledger::resume_at(served.version.sequence),
                 _ => Ledger::default(),
@@ -275,7 +275,7 @@ impl Session {
         Ok(is_current.then_some(served))
     }
 
-    fn refused_as(&self, denied: Denied) -> Status {
+    fn refuse(&self, denied: Denied) -> Status {
         self.control.count_refused_stream(denied.reason());
         denied.into()
     }
@@ -320,14 +320,14 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.control.metrics().subscribers.dec();
         self.disconnect();
-        self.control.schedule_reshare(&self.service);
+        self.control.schedule_rebalance(&self.service);
         self.control.notify_change();
     }
 }
 
-/// The ID of a process among those of its instance. Clients that send none restart under a new
-/// instance ID, so that ID serves.
-fn start(hello: &proto::Hello) -> &str {
+/// The ID of a process among those of its instance. Clients that send none have a new instance ID
+/// after each restart, which then identifies the process.
+fn process_start(hello: &proto::Hello) -> &str {
     match hello.start.as_str() {
         "" => &hello.instance,
         start => start,
@@ -339,5 +339,5 @@ fn replaced() -> Status {
 }
 
 fn too_many_streams() -> Status {
-    Status::resource_exhausted("this instance has too many streams open")
+    Status::resource_exhausted("this instance has too many open streams; close some of them")
 }

@@ -22,16 +22,16 @@ pub struct ControlSettings {
     /// The most disconnected processes and the most reporters that are remembered.
     pub max_clients: usize,
     /// The most senders of polling requests that are remembered, by address and user agent. Others
-    /// are answered but not counted.
+    /// receive strategies but are not counted.
     pub max_polling: usize,
     /// The most services with streams or expected instances.
     pub max_services: usize,
     /// The longest time that a new stream may take to send its hello.
-    pub hello_within: Duration,
+    pub hello_timeout: Duration,
     /// The time without a message after which an instance is silent.
     pub silent_after: Duration,
     /// The time without a message after which a stream is closed.
-    pub idle_after: Duration,
+    pub idle_timeout: Duration,
     /// The window of observed rates.
     pub window: Duration,
     /// The delay after a change in the number of instances before rate limits are divided again,
@@ -41,9 +41,9 @@ pub struct ControlSettings {
     pub max_polling_interval: Duration,
     /// The time after its last metrics for which an unmodified SDK counts as reporting.
     pub reporting_for: Duration,
-    /// The probability for polling clients where no policy decides. Jaeger's protocol cannot tell
-    /// them to keep their own default.
-    pub stock_default: Probability,
+    /// The probability for polling clients where no policy decides. Jaeger's protocol has no
+    /// response that means "use your own default".
+    pub polling_default: Probability,
     /// Identifies clients.
     pub identify: Arc<dyn Identify>,
     /// Ends every stream.
@@ -63,15 +63,15 @@ impl Default for ControlSettings {
             max_clients: 20_000,
             max_polling: 10_000,
             max_services: 10_000,
-            hello_within: Duration::from_secs(5),
+            hello_timeout: Duration::from_secs(5),
             silent_after: Duration::from_secs(15),
-            idle_after: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
             window: Duration::from_secs(60),
             settle_delay: Duration::from_millis(100),
             // Five times the default interval of OpenTelemetry's SDKs.
             max_polling_interval: Duration::from_secs(300),
             reporting_for: Duration::from_secs(180),
-            stock_default: Probability::ALWAYS,
+            polling_default: Probability::ALWAYS,
             identify: Arc::new(AnyoneOnLoopback),
             shutdown: CancellationToken::new(),
         }

@@ -18,10 +18,10 @@ use crate::{
     tally::Tally,
 };
 
-/// A policy and its strategy: a policy that changes its strategy begins a new tally.
+/// A policy and its strategy. A policy whose strategy changes begins a new tally.
 type TallyKey = (PolicyKey, Strategy);
 
-/// The tallies of all policies, by who counted.
+/// The tallies of all policies, by the origin of the counts.
 #[derive(Debug)]
 pub(crate) struct Tallies {
     window: Duration,
@@ -40,7 +40,8 @@ impl Tallies {
         }
     }
 
-    /// Adds counts of a client to the policies that decided them, if these still do.
+    /// Adds a client's counts to the tallies of the policies that decided them, if these still
+    /// decide.
     pub(crate) fn add(
         &self,
         service: &ServiceKey,
@@ -65,8 +66,7 @@ impl Tallies {
                 };
                 tallies
                     .entry((policy, it.strategy))
-                    // Begun at the start of what is added, or its first counts would lie before the
-                    // window.
+                    // Starts at `from`; otherwise the first counts would be before the window.
                     .or_insert_with(|| Tally::new(it.strategy, self.window, from))
                     .add(it.counts, from, to);
             }
@@ -110,10 +110,11 @@ impl Tallies {
         })
     }
 
-    /// Forgets what a publication makes meaningless.
+    /// Removes the tallies that a publication makes meaningless.
     ///
-    /// A policy with a new strategy keeps its old tally while it is recent. A policy that decides
-    /// elsewhere begins a new one: counts from places it has left say nothing about it.
+    /// A policy with a new strategy keeps its old tally while it is recent. A policy that now
+    /// decides in other places begins a new one, since the old counts come from places where it no
+    /// longer decides.
     pub(crate) fn forget(&self, published: &Publication, before: Option<&Publication>) {
         let (now, time) = (Instant::now(), Timestamp::now());
         for tallies in [&self.clients, &self.reported] {

@@ -100,8 +100,9 @@ impl Tally {
             Strategy::Probability(probability) => {
                 let is_implausible = p_value(sampled, started, probability) < MIN_P_VALUE;
                 return match self.judge.verdict() {
-                    // The judge needs further windows to change its mind, while the rate beside it
-                    // follows each report: `100% Consistent` for a policy of 10 % helps nobody.
+                    // The judge needs several windows to change its verdict, while the rate shown
+                    // with it follows each report: `100% Consistent` for a policy of 10 % would
+                    // mislead.
                     Verdict::Consistent if is_implausible => Verdict::Unknown,
                     verdict => verdict,
                 };
@@ -206,7 +207,7 @@ mod tests {
         let mut tally = Tally::new(percent("10%"), Duration::from_secs(60), start);
         let at = |second| start + Duration::from_secs(second);
         for second in 1..=24 {
-            // The rate is as asked for at first, and then every trace is kept.
+            // At first the rate is that of the policy, and then every trace is kept.
             let sampled = if second <= 12 { 100 } else { 1_000 };
             let started = 1_000;
             tally.add(Counts { started, sampled }, at(second - 1), at(second));

@@ -46,12 +46,12 @@ impl Window {
         let first = self.bucket(from).max(oldest);
         let mut before = match from == to {
             true => Counts::default(),
-            false => until(self.begin(first)),
+            false => until(self.start_of(first)),
         };
         // Each bucket gets the cumulative count at its end less that of the bucket before, so that
         // rounding loses nothing.
         for bucket in first..=self.bucket(to) {
-            let after = until(self.begin(bucket + 1).min(to));
+            let after = until(self.start_of(bucket + 1).min(to));
             if let Some(place) = self.buckets.get_mut(slot(bucket)) {
                 *place += after.since(before);
             }
@@ -71,12 +71,12 @@ impl Window {
 
     /// The most traces that a limit per second allows in the window.
     ///
-    /// Each bucket stands for itself: what one leaves of the limit is not available to the next.
+    /// Buckets are independent: an unused part of the limit does not carry over to the next one.
     pub(crate) fn allowed(&mut self, per_second: f64, now: Instant) -> f64 {
         self.slide(now);
-        let most = per_second * self.step().as_secs_f64();
+        let max_started = per_second * self.step().as_secs_f64();
         let started = self.buckets.iter().map(|bucket| bucket.started as f64);
-        started.map(|started| started.min(most)).sum()
+        started.map(|started| started.min(max_started)).sum()
     }
 
     /// The time covered: the window's length, or its age while that is less.
@@ -103,7 +103,7 @@ impl Window {
     }
 
     /// The moment when a bucket begins.
-    fn begin(&self, bucket: u64) -> Instant {
+    fn start_of(&self, bucket: u64) -> Instant {
         let nanos = self.step().as_nanos().saturating_mul(bucket.into());
         let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
         self.origin + Duration::from_nanos(nanos)
@@ -148,6 +148,7 @@ mod tests {
             }
         }
     }
+
     fn sums(window: &mut Window, start: Instant, seconds: &[u64]) -> Vec<u64> {
         let sum = |second: &u64| window.sum(start + Duration::from_secs(*second)).started;
         seconds.iter().map(sum).collect()
@@ -165,8 +166,8 @@ mod tests {
         window.add(counts, at(10), at(30));
         // A late report of another process. Below, one that is older than the window.
         window.add(counts, at(10), at(30));
-        let found = sums(&mut window, start, &[30, 69, 75, 80, 88, 89]);
-        assert_eq!(found, [802, 802, 562, 362, 42, 0]);
+        let sums_over_time = sums(&mut window, start, &[30, 69, 75, 80, 88, 89]);
+        assert_eq!(sums_over_time, [802, 802, 562, 362, 42, 0]);
         window.add(counts, at(0), at(20));
         assert_eq!(sums(&mut window, start, &[92]), [0]);
     }

@@ -1,4 +1,4 @@
-//! The duration of a resolution, which every change of a policy requires.
+//! The time of a resolution. Every change of a policy needs one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
@@ -89,7 +89,7 @@ fn policies(targets: impl Fn(usize) -> Vec<Target>, expire: bool) -> Vec<Policy>
     (0..500).map(policy).collect()
 }
 
-fn print(what: &str, policies: &[Policy]) {
+fn print(title: &str, policies: &[Policy]) {
     let mut times: Vec<Duration> = (0..ROUNDS)
         .map(|_| {
             let start = Instant::now();
@@ -100,7 +100,7 @@ fn print(what: &str, policies: &[Policy]) {
     times.sort();
     let millis = |time: Duration| format!("{:.2} ms", time.as_secs_f64() * 1e3);
     println!(
-        "{what:<58} {:>9} {:>9}",
+        "{title:<58} {:>9} {:>9}",
         millis(times[ROUNDS / 2]),
         millis(times[ROUNDS - 1])
     );

@@ -1,4 +1,4 @@
-//! The binomial distribution, precise for large numbers and far out in its tails.
+//! The binomial distribution, precise for large numbers and far into its tails.
 //!
 //! Masses come from Loader's saddle-point form ("Fast and Accurate Computation of Binomial
 //! Probabilities", 2000), where nothing large cancels; tails are sums of masses away from the
@@ -71,8 +71,8 @@ impl Binomial {
         log_mass.exp() * sum
     }
 
-    /// The same probability in two parts: the logarithm of the mass there, and the tail in units of
-    /// that mass. The product itself may be too small for a number.
+    /// The same probability in two factors: the logarithm of the mass there, and the tail in units
+    /// of that mass. The product itself may be too small for an `f64`.
     pub(crate) fn upper_tail(&self, successes: u64) -> (f64, f64) {
         let odds = self.success / self.failure;
         let (mut term, mut sum) = (1.0, 1.0);

@@ -24,7 +24,7 @@ pub(crate) struct Claim<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct ServiceClaims<'a> {
     /// The claim to all operations without claims of their own.
-    pub(crate) whole: Claim<'a>,
+    pub(crate) others: Claim<'a>,
     pub(crate) operations: BTreeMap<&'a OperationName, Claim<'a>>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct ServiceClaims<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Claims<'a> {
     /// The claim to all services without claims of their own.
-    pub(crate) whole: Claim<'a>,
+    pub(crate) others: Claim<'a>,
     pub(crate) services: BTreeMap<&'a ServiceName, ServiceClaims<'a>>,
 }
 
@@ -58,13 +58,13 @@ impl<'a> Claims<'a> {
 
     fn add(&mut self, ranked: Ranked<'a>) {
         if ranked.policy.targets().is_empty() {
-            self.whole.add(ranked);
+            self.others.add(ranked);
         }
         // A valid policy names each service and operation once, so it claims no place twice.
         for target in ranked.policy.targets() {
             let service = self.services.entry(&target.service).or_default();
             if target.operations.is_empty() {
-                service.whole.add(ranked);
+                service.others.add(ranked);
             }
             for operation in &target.operations {
                 service.operations.entry(operation).or_default().add(ranked);
@@ -76,7 +76,7 @@ impl<'a> Claims<'a> {
 impl ServiceClaims<'_> {
     /// True if a policy claims this part anywhere in the service.
     fn has(&self, part: Part) -> bool {
-        let mut claims = [&self.whole].into_iter().chain(self.operations.values());
+        let mut claims = [&self.others].into_iter().chain(self.operations.values());
         claims.any(|claim| claim.winner(part).is_some())
     }
 }

@@ -54,7 +54,7 @@ mod tests {
     #[case("x", None)]
     fn finds_the_closest_name(#[case] written: &str, #[case] meant: Option<&str>) {
         let known = ["tasks", "service-b", "service-a", "gateway"].map(|it| it.parse().unwrap());
-        let found = closest(&written.parse().unwrap(), &known);
-        assert_eq!(found.map(ServiceName::as_str), meant);
+        let suggestion = closest(&written.parse().unwrap(), &known);
+        assert_eq!(suggestion.map(ServiceName::as_str), meant);
     }
 }

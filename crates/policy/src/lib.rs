@@ -6,10 +6,10 @@
 mod binomial;
 mod claims;
 mod closest;
-mod contest;
 mod fault;
 mod name;
 mod outcome;
+mod outcomes;
 mod policy;
 mod probability;
 mod resolve;

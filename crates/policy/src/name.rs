@@ -41,7 +41,7 @@ macro_rules! name {
             /// Validates a text.
             ///
             /// # Errors
-            /// [`InvalidName`] says what is wrong with it.
+            /// [`InvalidName`] for the first rule that the text violates.
             pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidName> {
                 let text = text.as_ref();
                 if text.is_empty() {

@@ -9,26 +9,26 @@ use crate::{OperationName, PolicyName, Probability, ServiceName, Strategy};
 /// The outcome of resolution for one policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Its acceptance: everywhere, in part, or not at all.
+    /// The policy's acceptance: everywhere, in part, or not at all.
     pub acceptance: Acceptance,
     /// The places where the policy decides.
     pub effective: Vec<Effective>,
     /// The places where another policy decides instead.
     pub overridden: Vec<Overridden>,
-    /// Warnings for its author, each a sentence without a full stop.
+    /// Warnings for the policy's author, each a sentence without a full stop.
     pub warnings: Vec<String>,
 }
 
 /// The acceptance of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Acceptance {
-    /// It decides at all its places.
+    /// The policy decides at all its places.
     Accepted,
-    /// It decides at some of its places. These policies win at the others.
+    /// The policy decides at some of its places. These policies win at the others.
     PartiallyOverridden(BTreeSet<PolicyName>),
-    /// It decides nowhere. These policies win.
+    /// The policy decides nowhere. These policies win.
     Conflicted(BTreeSet<PolicyName>),
-    /// It expired at this time.
+    /// The policy expired at this time.
     Expired(Timestamp),
 }
 
@@ -70,7 +70,7 @@ pub struct Overridden {
     pub part: Part,
     /// The winner.
     pub by: PolicyName,
-    /// The rule by which it wins.
+    /// The rule by which the winner takes precedence.
     pub because: Precedence,
 }
 
@@ -86,20 +86,20 @@ pub enum Part {
 /// The rules by which one policy wins over another, in the order of their application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precedence {
-    /// It is for an operation, the other for more than that.
+    /// The winner is for an operation, the other policy for a larger place.
     ForOperation,
-    /// It is for a service, the other for the namespace.
+    /// The winner is for a service, the other policy for the namespace.
     ForService,
-    /// Its priority is higher.
+    /// The winner has the higher priority.
     Priority {
         /// The winner's priority.
         winner: i32,
         /// The other policy's priority.
         loser: i32,
     },
-    /// It is older.
+    /// The winner is older.
     Older,
-    /// It is first in alphabetical order.
+    /// The winner is first in alphabetical order.
     FirstByName,
 }
 

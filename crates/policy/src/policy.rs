@@ -61,10 +61,10 @@ impl Policy {
     /// The most operations that one target may have.
     pub const MAX_OPERATIONS: usize = 64;
 
-    /// Creates a policy, and checks what only its fields together can violate.
+    /// Creates a policy, and checks the constraints between its fields.
     ///
     /// # Errors
-    /// [`InvalidPolicy`] names the field.
+    /// [`InvalidPolicy`] for the first violated constraint.
     pub fn new(
         key: PolicyKey,
         priority: i32,

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use crate::{
     Acceptance, Namespace, Outcome, Part, Policy, PolicyKey, PolicyTable, TailTable,
     claims::{Claim, Claims, precedence},
-    contest, succession,
-    tail::{Named, NamespaceTail, ServiceTail},
+    outcomes, succession,
+    tail::{NamedTail, NamespaceTail, ServiceTail},
 };
 
 /// The result of resolving all policies at one moment.
@@ -35,8 +35,8 @@ pub fn resolve(policies: &[Policy], now: Timestamp) -> Resolution {
     let mut namespaces: BTreeMap<&Namespace, Vec<&Policy>> = BTreeMap::new();
     for policy in policies {
         match policy.expires_at() {
-            // A policy no longer holds at its `expiresAt` itself, the instant at which plans begin
-            // their next phase.
+            // A policy is no longer in force at its `expiresAt` itself, the instant at which plans
+            // begin their next phase.
             Some(end) if end <= now => {
                 let key = policy.key().clone();
                 resolution.outcomes.insert(key, expired(end));
@@ -54,7 +54,7 @@ pub fn resolve(policies: &[Policy], now: Timestamp) -> Resolution {
         live.sort_by_key(|policy| precedence(policy));
         let claims = Claims::of(&live);
         let keys = live.iter().map(|policy| policy.key().clone());
-        let outcomes = keys.zip(contest::outcomes(&live, &claims));
+        let outcomes = keys.zip(outcomes::of(&live, &claims));
         resolution.outcomes.extend(outcomes);
         let (table, plans) = (&mut resolution.table, succession::plans(&claims));
         table.namespaces.insert(namespace.clone(), plans);
@@ -85,17 +85,17 @@ fn tails(claims: &Claims<'_>) -> NamespaceTail {
                 operations: operations
                     .filter_map(|(operation, claim)| Some(((*operation).clone(), tail(claim)?)))
                     .collect(),
-                otherwise: tail(&of_service.whole),
+                others: tail(&of_service.others),
             };
             (service.clone(), tail)
         });
     NamespaceTail {
         services: services.collect(),
-        otherwise: tail(&claims.whole),
+        others: tail(&claims.others),
     }
 }
 
-fn tail(claim: &Claim<'_>) -> Option<Named> {
+fn tail(claim: &Claim<'_>) -> Option<NamedTail> {
     let winner = claim.winner(Part::Tail)?.policy;
     Some((winner.key().name.clone(), winner.tail()?.clone()))
 }

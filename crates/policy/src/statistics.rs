@@ -162,16 +162,16 @@ impl Judge {
                 ..Self::default()
             };
         }
-        let found = judge(successes, trials, probability, CONFIDENCE);
-        self.agreeing = if found == self.candidate {
+        let window_verdict = judge(successes, trials, probability, CONFIDENCE);
+        self.agreeing = if window_verdict == self.candidate {
             self.agreeing.saturating_add(1)
         } else {
             1
         };
-        self.candidate = found;
-        let is_first = self.verdict == Verdict::Unknown && found == Verdict::Consistent;
+        self.candidate = window_verdict;
+        let is_first = self.verdict == Verdict::Unknown && window_verdict == Verdict::Consistent;
         if is_first || self.agreeing >= WINDOWS {
-            self.verdict = found;
+            self.verdict = window_verdict;
         }
         self.verdict
     }

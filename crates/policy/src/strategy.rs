@@ -35,7 +35,7 @@ pub struct InvalidRate {
 }
 
 impl TracesPerSecond {
-    /// The maximum.
+    /// The largest number allowed.
     pub const MAX: u32 = 1_000_000;
 
     /// Validates a number.

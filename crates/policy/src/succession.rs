@@ -10,7 +10,7 @@ use crate::{
     table::NamespacePlans,
 };
 
-/// The most phases of a plan. Later ones follow with a later resolution.
+/// The most phases of a plan. A later resolution adds the others.
 const MAX_PHASES: usize = 8;
 
 /// The policies that decide at one place in turn, each until it expires.
@@ -26,7 +26,7 @@ impl<'a> Succession<'a> {
     fn then(mut self, claim: &Claim<'a>) -> Self {
         for policy in claim.to(Part::Head).iter().map(|ranked| ranked.policy) {
             match self.0.last().map(|last| last.expires_at()) {
-                // This one never expires, so no turn follows.
+                // The last policy never expires, so no other one follows.
                 Some(None) => break,
                 Some(Some(turn)) if policy.expires_at().is_some_and(|end| end <= turn) => {}
                 _ => self.0.push(policy),
@@ -39,7 +39,7 @@ impl<'a> Succession<'a> {
         self.0.iter().filter_map(|policy| policy.expires_at())
     }
 
-    /// The policy that decides from a time on, or from now on if the time is `None`.
+    /// The strategy from a time on, or from now on if the time is `None`.
     fn from(&self, time: Option<Timestamp>) -> Option<Assigned> {
         let holds = |policy: &Policy| {
             time.zip(policy.expires_at())
@@ -61,7 +61,7 @@ pub(crate) fn plans(claims: &Claims<'_>) -> NamespacePlans {
         .map(|(service, of_service)| {
             let operations = of_service.operations.iter();
             let places = Places {
-                default: Succession::of(&of_service.whole).then(&claims.whole),
+                default: Succession::of(&of_service.others).then(&claims.others),
                 operations: operations
                     .map(|(name, claim)| (*name, Succession::of(claim)))
                     .collect(),
@@ -71,7 +71,7 @@ pub(crate) fn plans(claims: &Claims<'_>) -> NamespacePlans {
     NamespacePlans {
         services: services.collect(),
         others: Places {
-            default: Succession::of(&claims.whole),
+            default: Succession::of(&claims.others),
             operations: vec![],
         }
         .plan(),

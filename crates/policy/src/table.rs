@@ -93,8 +93,8 @@ impl Plan {
             .map(|phase| &phase.strategies)
     }
 
-    /// The digest of strategies and times, without policies' names: it stands for the behaviour of
-    /// clients.
+    /// The digest of strategies and times, without the policies' names: equal digests mean that
+    /// clients behave the same.
     #[must_use]
     pub fn digest(&self) -> Digest {
         let mut hasher = Xxh3Default::new();
@@ -111,8 +111,7 @@ impl Plan {
                 .as_ref()
                 .map(|assigned| assigned.strategy)
                 .hash(&mut hasher);
-            // The length first, so that the operations of two phases cannot be taken for each
-            // other's.
+            // The length first, so that operations cannot be hashed as those of another phase.
             phase.strategies.operations.len().hash(&mut hasher);
             for (operation, assigned) in &phase.strategies.operations {
                 (operation, assigned.strategy).hash(&mut hasher);
@@ -138,7 +137,7 @@ impl Strategies {
         self.operations.get(operation).or(self.default.as_ref())
     }
 
-    /// True if both have the same strategies, of whichever policies.
+    /// True if both have the same strategies, regardless of the policies.
     fn decides_as(&self, other: &Self) -> bool {
         let strategy = |assigned: &Assigned| assigned.strategy;
         let operations = |strategies: &Self| -> Vec<Strategy> {

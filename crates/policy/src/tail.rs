@@ -54,7 +54,7 @@ impl RuleCondition {
     /// Checks durations and values against their limits.
     ///
     /// # Errors
-    /// [`InvalidCondition`] says which limit is violated.
+    /// [`InvalidCondition`] names the violated limit.
     pub fn check(&self) -> Result<(), InvalidCondition> {
         match self {
             Self::SlowerThan(duration) if !Self::DURATIONS.contains(duration) => {
@@ -175,17 +175,17 @@ pub enum TailPlace<'t> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NamespaceTail {
     pub(crate) services: BTreeMap<ServiceName, ServiceTail>,
-    pub(crate) otherwise: Option<Named>,
+    pub(crate) others: Option<NamedTail>,
 }
 
 /// A tail policy with the name of its policy.
-pub(crate) type Named = (PolicyName, TailPolicy);
+pub(crate) type NamedTail = (PolicyName, TailPolicy);
 
 /// A service's part of a [`NamespaceTail`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ServiceTail {
-    pub(crate) operations: BTreeMap<OperationName, Named>,
-    pub(crate) otherwise: Option<Named>,
+    pub(crate) operations: BTreeMap<OperationName, NamedTail>,
+    pub(crate) others: Option<NamedTail>,
 }
 
 impl TailTable {
@@ -207,13 +207,13 @@ impl TailTable {
             let operations = tail.operations.iter();
             operations.map(move |(name, named)| (TailPlace::Operation(service, name), named))
         });
-        let wholes = services().filter_map(|(service, tail)| {
-            Some((TailPlace::Service(service), tail.otherwise.as_ref()?))
+        let other_operations = services().filter_map(|(service, tail)| {
+            Some((TailPlace::Service(service), tail.others.as_ref()?))
         });
-        let rest = tail.and_then(|tail| tail.otherwise.as_ref());
+        let other_services = tail.and_then(|tail| tail.others.as_ref());
         operations
-            .chain(wholes)
-            .chain(rest.map(|named| (TailPlace::Namespace, named)))
+            .chain(other_operations)
+            .chain(other_services.map(|named| (TailPlace::Namespace, named)))
             .map(|(place, (name, policy))| (place, name, policy))
     }
 
@@ -229,8 +229,8 @@ impl TailTable {
         let own = namespace.services.get(service);
         // The most specific place decides: operation, service, namespace.
         own.and_then(|tail| tail.operations.get(operation))
-            .or_else(|| own.and_then(|tail| tail.otherwise.as_ref()))
-            .or(namespace.otherwise.as_ref())
+            .or_else(|| own.and_then(|tail| tail.others.as_ref()))
+            .or(namespace.others.as_ref())
             .map(|(name, policy)| (name, policy))
     }
 }

@@ -63,15 +63,16 @@ impl<'a> TailHeads<'a> {
         if heads.is_empty() {
             return None;
         }
-        let kept_whole = match self.0.keys().any(|(share, _)| tail.otherwise() > *share) {
+        let all_kept = match self.0.keys().any(|(share, _)| tail.otherwise() > *share) {
             true => {
-                "; where a head keeps less than `tail.otherwise`, the tail keeps all that it sees"
+                "; where a head keeps less than `tail.otherwise`, the tail keeps every trace that \
+                 it receives"
             }
             false => "",
         };
         let heads = listed(&heads);
         Some(format!(
-            "tail rules see only the traces that a head keeps: {heads}{kept_whole}"
+            "tail rules apply only to the traces that a head keeps: {heads}{all_kept}"
         ))
     }
 }
@@ -100,7 +101,7 @@ impl fmt::Display for Extent<'_> {
             return Ok(());
         }
         let name = |it: &Place<'_>| match (place.service, it.operation) {
-            // The service is named already.
+            // The service has been written before.
             (Some(_), Some(operation)) => format!("{:?}", operation.as_str()),
             _ => it.to_string(),
         };
@@ -109,7 +110,7 @@ impl fmt::Display for Extent<'_> {
     }
 }
 
-/// The first items of a list, and the number of the others.
+/// Formats the first items of a list and the number of the others.
 fn listed(items: &[impl fmt::Display]) -> String {
     let named = items.iter().take(MAX_NAMED).map(ToString::to_string);
     let named = named.collect::<Vec<_>>().join(", ");

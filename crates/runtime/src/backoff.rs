@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-/// Delays that double with each failure, up to a maximum. Each is drawn from its upper half, so
-/// that clients which were cut off together do not come back together.
-// Not backon's, because its jitter is added behind the maximum, which then is exceeded up to
-// twofold, and the maximum is fixed in advance: a client that is denied waits longer than one that
-// cannot connect. The operator's watches need neither and use it through kube.
+/// Delays that double with each failure, up to a maximum. A random factor from 0.5 to 1 keeps
+/// clients that were disconnected together from reconnecting together.
+// Not backon, for two reasons. It adds jitter after it applies the maximum, so that a delay can be
+// twice as long. And its maximum is fixed in advance, while a client that is denied has to wait
+// longer than one that cannot connect. The operator's watches need neither, and use backon through
+// kube.
 #[derive(Debug)]
 pub struct Backoff {
     min: Duration,
@@ -16,7 +17,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Begins with a delay of at most `min`.
+    /// Creates a backoff whose first delay is at most `min`.
     #[must_use]
     pub fn new(min: Duration) -> Self {
         Self { min, next: min }
@@ -29,7 +30,7 @@ impl Backoff {
         delay.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 
-    /// Starts over after a success.
+    /// Starts again at the first delay, after a success.
     pub fn reset(&mut self) {
         self.next = self.min;
     }

@@ -1,4 +1,4 @@
-//! An error with what caused it, on one line.
+//! An error and its causes on one line.
 
 use std::error::Error;
 

@@ -12,8 +12,8 @@ const INITIAL_BUFFER_BYTES: usize = 512;
 /// The buffered bytes at which a stream sends them. This is Tonic's default.
 const YIELD_THRESHOLD_BYTES: usize = 32 * 1024;
 
-/// Sends encoded messages, so that one encoding can go to many receivers or be sent again, and
-/// decodes received ones by a function.
+/// Sends messages that are encoded already, so that one encoding can be sent to many receivers or
+/// again, and decodes received messages with the given function.
 #[derive(Clone, Copy, Debug)]
 pub struct EncodedCodec<D>(pub fn(&mut DecodeBuf<'_>) -> Result<D, Status>);
 

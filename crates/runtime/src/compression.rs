@@ -1,4 +1,4 @@
-//! Compressed request bodies: one decoder for every receiver.
+//! Decompression of request bodies, for all receivers.
 
 use std::io::{self, Read};
 
@@ -9,61 +9,61 @@ use ruzstd::decoding::{
     errors::{FrameDecoderError::ReadFrameHeaderError as Header, ReadFrameHeaderError::SkipFrame},
 };
 
-/// The compressions that receivers take, as `Accept-Encoding` and `grpc-accept-encoding` list
-/// them.
+/// The compressions that receivers accept, in the format of `Accept-Encoding` and
+/// `grpc-accept-encoding`.
 pub const ACCEPTED_ENCODINGS: &str = "gzip, deflate, zstd";
 
-// A body exceeds its bound by at most this much before that is noticed.
+/// The bytes decompressed at a time, and so the most by which a body exceeds its limit before it is
+/// refused.
 const CHUNK_BYTES: usize = 64 << 10;
-/// The window of a zstd frame is allocated before it is used, so none larger than the longest
-/// body makes sense. But encoders that do not know a body's length announce up to this much
-/// (RFC 9659), however short it is.
+/// The zstd window size that is always accepted. Larger windows are accepted up to the longest
+/// body, since they are allocated in advance. Encoders that do not know a body's length announce a
+/// window of up to 8 MiB (RFC 9659), however short the body is.
 const MIN_ZSTD_WINDOW_BYTES: u64 = 8 << 20;
 
 /// The compression of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// None.
+    /// No compression.
     Identity,
-    /// RFC 1952, any number of members.
+    /// RFC 1952, with any number of members.
     Gzip,
     /// In zlib's format, as HTTP defines it.
     Deflate,
-    /// RFC 8878, any number of frames.
+    /// RFC 8878, with any number of frames.
     Zstd,
 }
 
-/// A compressed body cannot be decompressed.
+/// The error for a body that cannot be decompressed.
 #[derive(Debug, thiserror::Error)]
 pub enum DecompressError {
     /// It does not match its encoding.
-    #[error("the body cannot be decompressed: {0}")]
+    #[error("cannot decompress the body: {0}")]
     Invalid(#[from] io::Error),
-    /// Its content is longer than allowed.
-    #[error("the body, decompressed, is larger than {max} bytes: send smaller batches")]
+    /// Its content is larger than allowed.
+    #[error("decompressed body is larger than {max} bytes; send smaller batches")]
     TooLarge {
-        /// The bound.
+        /// The largest size allowed.
         max: usize,
     },
 }
 
 impl Compression {
-    /// The compression of this name in a header; none for any other.
+    /// The compression with this name in a header, or `None` if it is not supported.
     #[must_use]
     pub fn named(name: &[u8]) -> Option<Self> {
-        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        match () {
-            // An empty header means the same as none.
-            () if name.is_empty() || is("identity") => Some(Self::Identity),
-            () if is("gzip") => Some(Self::Gzip),
-            () if is("deflate") => Some(Self::Deflate),
-            () if is("zstd") => Some(Self::Zstd),
-            () => None,
+        match name.to_ascii_lowercase().as_slice() {
+            // An empty header means the same as an absent one.
+            b"" | b"identity" => Some(Self::Identity),
+            b"gzip" => Some(Self::Gzip),
+            b"deflate" => Some(Self::Deflate),
+            b"zstd" => Some(Self::Zstd),
+            _ => None,
         }
     }
 
-    /// Decompresses to at most `max` bytes. Each piece is given to `count` before the next one is
-    /// made, so that what decompression takes in memory can be bounded over many bodies.
+    /// Decompresses to at most `max` bytes. `count` is called with the length of each chunk before
+    /// the next one, so that callers can bound the memory of several bodies together.
     ///
     /// # Errors
     /// [`DecompressError`], or the error of `count`.
@@ -95,7 +95,7 @@ fn read_all<E: From<DecompressError>>(
         if bytes == 0 {
             return Ok(all.into());
         }
-        // Checked before the bytes are kept, so that memory stays within the bound.
+        // Checked before the bytes are stored, so that memory stays within the limit.
         if all.len() + bytes > max {
             return Err(DecompressError::TooLarge { max }.into());
         }
@@ -130,8 +130,8 @@ impl Read for ZstdFrames<'_> {
                 None => {
                     match StreamingDecoder::new_with_max_window_size(self.rest, self.max_window) {
                         Ok(frame) => frame,
-                        // A frame of somebody's own data may stand between the others (RFC 8878,
-                        // section 3.1.2). Its content follows two numbers of four bytes.
+                        // Skippable frames with user-defined data may occur between the others
+                        // (RFC 8878, section 3.1.2). Two numbers of four bytes precede the data.
                         Err(Header(SkipFrame { length, .. })) => {
                             let skipped = usize::try_from(length)
                                 .ok()
@@ -165,7 +165,7 @@ mod tests {
         compression.decompress(Bytes::copy_from_slice(body), 1 << 20, |_| Ok(()))
     }
 
-    /// An empty zstd frame that asks for a window of this many bytes, a power of two.
+    /// An empty zstd frame with a window of this many bytes, a power of two.
     fn zstd_of_window(bytes: u64) -> Vec<u8> {
         let exponent = u8::try_from(bytes.ilog2() - 10).unwrap();
         vec![0x28, 0xb5, 0x2f, 0xfd, 0, exponent << 3, 1, 0, 0]
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn counting_ends_decompression() {
+    fn error_of_count_ends_decompression() {
         let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
         io::Write::write_all(&mut encoder, &[0; 1 << 20]).unwrap();
         let body = Bytes::from(encoder.finish().unwrap());
@@ -212,7 +212,7 @@ mod tests {
     #[case("zstd", Some(Compression::Zstd))]
     #[case("br", None)]
     #[case("gzip, gzip", None)]
-    fn compressions_have_names(#[case] name: &str, #[case] expected: Option<Compression>) {
+    fn compression_is_found_by_name(#[case] name: &str, #[case] expected: Option<Compression>) {
         assert_eq!(Compression::named(name.as_bytes()), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! Well-known HTTP paths that reach a port of another API.
+//! Hints for requests with a well-known HTTP path that arrive at the port of another API.
 
 use axum::{
     Router,
@@ -13,11 +13,11 @@ use crate::Problem;
 /// The API that a well-known path belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
-    /// OTLP's spans.
+    /// Spans over OTLP.
     OtlpTraces,
-    /// OTLP's metrics.
+    /// Metrics over OTLP.
     OtlpMetrics,
-    /// OTLP's logs and profiles.
+    /// Logs and profiles over OTLP.
     OtlpOthers,
     /// Jaeger's query API, of any version.
     JaegerQuery,
@@ -56,8 +56,8 @@ fn is_query(path: &str) -> bool {
     })
 }
 
-/// Answers well-known paths for which `hint` names another port; a port's own paths have no hint.
-/// Without this, clients with a wrong port in their settings get a bare 404.
+/// Responds to well-known paths with `hint`, which names the right port or returns `None` for the
+/// port's own paths. Without hints, clients with a wrong port in their settings get a bare 404.
 pub fn with_hints<H>(router: Router, hint: H) -> Router
 where
     H: Fn(Api) -> Option<String> + Clone + Send + Sync + 'static,
@@ -66,7 +66,7 @@ where
         let path = request.uri().path();
         let hint = Api::of_path(path)
             .and_then(&hint)
-            .map(|hint| format!("there is no {path} on this port: {hint}"));
+            .map(|hint| format!("{path} is not served on this port; {hint}"));
         async move {
             match hint {
                 Some(detail) => Problem::new(StatusCode::NOT_FOUND, detail).into_response(),

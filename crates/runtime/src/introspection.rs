@@ -1,4 +1,4 @@
-//! gRPC health and reflection beside a port's own services.
+//! gRPC health and reflection, in addition to a port's own services.
 
 use std::{
     convert::Infallible,
@@ -29,18 +29,19 @@ use crate::listen::Stop;
 const HEALTH: &str = "grpc.health.v1.Health";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 
-/// `Watch` and reflection streams of a port at once. They last for as long as the client likes,
-/// with nothing for it to do, so that a listener never closes one to make room.
+/// The most `Watch` and reflection streams of a port that are open at a time. They may last for as
+/// long as the client likes, and a listener never closes them to make room, since they wait for the
+/// server.
 const MAX_OPEN_STREAMS: usize = 64;
-/// The one method that is answered at once.
+/// The path of the only method without a long-lived stream.
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 
-/// The descriptors that reflection would show cannot be read.
+/// The error for descriptors that gRPC reflection cannot read.
 #[derive(Debug, thiserror::Error)]
-#[error("gRPC reflection cannot be served")]
+#[error("cannot set up gRPC reflection")]
 pub struct ReflectionError(#[from] tonic_reflection::server::Error);
 
-/// The health of a port's services, as the port reports it.
+/// The health that a port reports for its services.
 #[derive(Clone, Debug)]
 pub struct Health {
     reporter: HealthReporter,
@@ -60,12 +61,11 @@ impl Health {
     }
 }
 
-/// Adds health and reflection for services, by their full names; `descriptors` is an encoded
-/// `FileDescriptorSet` that has them, and may have more. The services are healthy from the first
-/// request on, until [`Health::shut_down`].
+/// Adds health and reflection for services, given by their full names. `descriptors` is an encoded
+/// `FileDescriptorSet` with at least these services. They are healthy until [`Health::shut_down`].
 ///
 /// # Errors
-/// [`ReflectionError`].
+/// [`ReflectionError`] if the descriptors cannot be read.
 pub async fn with_introspection(
     routes: Routes,
     services: &[&'static str],
@@ -92,8 +92,8 @@ pub async fn with_introspection(
     Ok((routes, health))
 }
 
-/// The bounds of `Routes::add_service`, which tonic's services meet.
-trait Calls:
+/// The trait bounds of `Routes::add_service`, which tonic's services meet.
+trait GrpcService:
     NamedService
     + Clone
     + Send
@@ -103,7 +103,7 @@ trait Calls:
 {
 }
 
-impl<S> Calls for S where
+impl<S> GrpcService for S where
     S: NamedService
         + Clone
         + Send
@@ -113,14 +113,14 @@ impl<S> Calls for S where
 {
 }
 
-/// Bounds the streams that are open at once.
-fn bounded<S: Calls>(service: S, open: &Arc<OpenStreams>) -> impl Calls {
+/// Limits the streams of a service that are open at a time.
+fn bounded<S: GrpcService>(service: S, open: &Arc<OpenStreams>) -> impl GrpcService {
     let layer = layer_fn(|service: S| {
         let open = Arc::clone(open);
         service_fn(move |request: Request<Body>| {
             let (service, open) = (service.clone(), Arc::clone(&open));
             async move {
-                // Probes must not end a stream.
+                // Health checks are not counted: probes must not end a stream.
                 if request.uri().path() == CHECK {
                     return service.oneshot(request).await;
                 }
@@ -148,20 +148,20 @@ fn bounded<S: Calls>(service: S, open: &Arc<OpenStreams>) -> impl Calls {
     layer.named_layer(service)
 }
 
-/// The open streams, the oldest first: their clients, and what ends them.
+/// The open streams, the oldest first, each with its client and the token that ends it.
 #[derive(Default)]
 struct OpenStreams(Mutex<Vec<(Option<IpAddr>, CancellationToken)>>);
 
 impl OpenStreams {
-    /// Adds a stream, and ends another one if there are too many: the oldest one of the client with
-    /// the most. To refuse the new one would allow a client to keep all others out.
+    /// Adds a stream, and ends another one if there are too many: the oldest stream of the client
+    /// with the most. If new streams were refused instead, one client could lock out all others.
     fn add(&self, client: Option<IpAddr>, end: CancellationToken) {
         let mut open = self.0.lock();
-        // Those that have ended: their guards cancelled the tokens.
+        // The guard of a stream cancels its token when the stream ends.
         open.retain(|(_, end)| !end.is_cancelled());
         if open.len() >= MAX_OPEN_STREAMS {
             let count = |client| open.iter().filter(|(other, _)| *other == client).count();
-            // Of equal ones the last is the maximum.
+            // Reversed, since `max_by_key` returns the last of equal items.
             let most = open.iter().rev().max_by_key(|(client, _)| count(*client));
             most.into_iter().for_each(|(_, end)| end.cancel());
         }
@@ -169,8 +169,8 @@ impl OpenStreams {
     }
 }
 
-/// A stream until its last frame, or until it has to end: to make room, or because the listener
-/// stops, which would otherwise wait for it.
+/// A stream that also ends to make room for others, and when the listener stops, which would
+/// otherwise wait for it.
 struct OpenStream {
     body: Body,
     ending: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -189,7 +189,7 @@ impl http_body::Body for OpenStream {
         if self.is_ended {
             return Poll::Ready(None);
         }
-        // First what is still to be said, such as that the server no longer serves.
+        // The last messages come first, such as that the server no longer serves.
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             return Poll::Ready(frame);
         }

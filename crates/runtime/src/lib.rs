@@ -1,6 +1,6 @@
-//! The basis of every process of Spoor: listeners with limits and draining, TLS, gRPC health and
-//! reflection, the operations port, errors of settings, the log's format, delays between attempts,
-//! and the traces of a process's own work.
+//! The parts that every process of Spoor needs: listeners with limits and draining, TLS, gRPC
+//! health and reflection, the operations port, settings and their errors, the log's format,
+//! backoff, and self-tracing.
 
 mod backoff;
 mod causes;

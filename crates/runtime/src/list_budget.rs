@@ -1,4 +1,4 @@
-//! A bound on the lists that are being built, which take memory before a listener counts them.
+//! A limit on the lists that are being built, which take memory before a listener counts them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,22 +7,22 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Problem;
 
-/// The longest wait for other lists. They take milliseconds, so a longer wait would only collect
+/// The longest wait for entries. Lists take milliseconds, so a longer wait would only collect
 /// requests that cannot be served.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// The entries of all lists that are being built at the same time. Further lists wait. Clones share
-/// the budget.
+/// A limit on the total entries of the lists that are being built at the same time. Clones share
+/// it.
 ///
-/// A listener bounds the responses that are built and not read. A handler that awaits a database
-/// holds its list before that, once for each request in progress.
+/// A listener limits the responses that are built and not read. A handler that awaits a database
+/// holds its list before that, one for each request in progress.
 #[derive(Clone, Debug)]
 pub struct ListBudget {
     free: Arc<Semaphore>,
     max_entries: u32,
 }
 
-/// The error if the budget stayed spent for the longest wait.
+/// The error for entries that did not become free within the longest wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many long lists at once; try again in a moment")]
 pub struct ListBudgetSpent;
@@ -37,17 +37,17 @@ impl ListBudget {
         }
     }
 
-    /// Reserves entries until the result is dropped, which is once the list is in the response.
+    /// Reserves entries until the permit is dropped. Drop it once the list is in the response.
     ///
     /// # Errors
     /// [`ListBudgetSpent`] after a second.
     pub async fn reserve(&self, entries: u32) -> Result<OwnedSemaphorePermit, ListBudgetSpent> {
-        // A longer list than the whole budget is built alone, since it would wait for ever otherwise.
+        // A list longer than the whole budget is built alone; otherwise it would wait forever.
         let entries = entries.min(self.max_entries);
         let reserving = Arc::clone(&self.free).acquire_many_owned(entries);
         match tokio::time::timeout(MAX_WAIT, reserving).await {
             Ok(Ok(reserved)) => Ok(reserved),
-            // The semaphore is never closed, so that only the wait can fail.
+            // The semaphore is never closed, so only the wait can fail.
             Ok(Err(_)) | Err(_) => Err(ListBudgetSpent),
         }
     }

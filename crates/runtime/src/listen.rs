@@ -1,8 +1,8 @@
 //! The one listener implementation: HTTP/1, HTTP/2 and gRPC on every port, within limits.
 //!
-//! A listener accepts connections ([`Listener`]), follows whose turn it is on each of them
-//! ([`activity`]), and closes those that only wait for their peer when they do so for too long or
-//! when another one needs their place ([`registry`]).
+//! A listener accepts connections ([`Listener`]), tracks which side each of them waits for
+//! ([`activity`]), and closes those that only wait for their peer when they have waited for too
+//! long or when room is needed for others ([`registry`]).
 
 mod activity;
 mod body;

@@ -1,14 +1,14 @@
-//! Log lines that a flood of like events must not multiply.
+//! A rate limit for log lines about events that may come in floods.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// The interval in which one line is logged. It shows that something lasts, and a day of it is
-/// still few enough lines to read.
-const INTERVAL: Duration = Duration::from_secs(10);
+/// The interval in which one line is logged. It is short enough to show that a problem persists,
+/// and long enough that the lines of a day can be read.
+const MIN_LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Admits one line in ten seconds, and counts the others.
+/// Admits one line in ten seconds and counts the others.
 #[derive(Debug, Default)]
 pub struct LogLimit(Mutex<State>);
 
@@ -19,7 +19,7 @@ struct State {
 }
 
 impl LogLimit {
-    /// No line was logged yet.
+    /// Creates a limit that admits the first line.
     #[must_use]
     pub const fn new() -> Self {
         Self(Mutex::new(State {
@@ -28,14 +28,14 @@ impl LogLimit {
         }))
     }
 
-    /// Returns how many lines were suppressed since the one before, if this one should be logged.
+    /// If a line should be logged now, returns how many were suppressed since the last one.
     pub fn admit(&self) -> Option<u64> {
         self.admit_at(Instant::now())
     }
 
     fn admit_at(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock();
-        let is_soon = |last| now.saturating_duration_since(last) < INTERVAL;
+        let is_soon = |last| now.saturating_duration_since(last) < MIN_LINE_INTERVAL;
         if state.last.is_some_and(is_soon) {
             state.suppressed += 1;
             return None;
@@ -54,8 +54,8 @@ mod tests {
         let (limit, start) = (LogLimit::new(), Instant::now());
         assert_eq!(limit.admit_at(start), Some(0));
         assert_eq!(limit.admit_at(start), None);
-        assert_eq!(limit.admit_at(start + INTERVAL / 2), None);
-        assert_eq!(limit.admit_at(start + INTERVAL), Some(2));
-        assert_eq!(limit.admit_at(start + 2 * INTERVAL), Some(0));
+        assert_eq!(limit.admit_at(start + MIN_LINE_INTERVAL / 2), None);
+        assert_eq!(limit.admit_at(start + MIN_LINE_INTERVAL), Some(2));
+        assert_eq!(limit.admit_at(start + 2 * MIN_LINE_INTERVAL), Some(0));
     }
 }

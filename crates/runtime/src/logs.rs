@@ -1,5 +1,4 @@
-//! Lines of the log on standard error, each with the trace and span that it belongs to, sampled
-//! or not.
+//! The format of log lines, each with the trace and span that it belongs to, sampled or not.
 
 mod fields;
 
@@ -58,7 +57,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        // OpenTelemetry's context and not tracing's, which does not know the server spans.
+        // OpenTelemetry's context rather than tracing's, which does not include the server spans.
         let span = Context::map_current(|context| context.span().span_context().clone());
         let line = match self.0 {
             LogFormat::Text => text(event, &span)?,

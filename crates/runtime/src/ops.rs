@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode, header};
 use crate::{Limits, Listener, Sockets};
 use format::Format;
 
-/// The most connections. Probes and scrapers are few.
+/// The most connections, far more than probes and scrapers need.
 const MAX_CONNECTIONS: usize = 64;
 
 /// The listener of an operations port, for a router that [`ops_router`] made.
@@ -27,7 +27,8 @@ pub fn ops_listener(sockets: impl Into<Sockets>, router: Router) -> Listener {
 }
 
 /// The routes of an operations port. `metrics` writes OpenMetrics, and `readiness` returns the
-/// reason why the process is not ready, if it is not. The process is healthy as long as it answers.
+/// reason why the process is not ready, if it is not. The process is healthy as long as it
+/// responds.
 pub fn ops_router(
     metrics: impl Fn() -> Result<String, fmt::Error> + Clone + Send + Sync + 'static,
     readiness: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
@@ -35,22 +36,22 @@ pub fn ops_router(
     Router::new()
         // Independent of readiness, since the kubelet restarts a container that fails it.
         .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(async move || ready(readiness())))
+        .route("/readyz", get(async move || ready_response(readiness())))
         .route(
             "/metrics",
-            get(async move |headers: HeaderMap| written(metrics(), &headers)),
+            get(async move |headers: HeaderMap| metrics_response(metrics(), &headers)),
         )
 }
 
-fn ready(readiness: Result<(), String>) -> Response {
+fn ready_response(readiness: Result<(), String>) -> Response {
     match readiness {
         Ok(()) => "ok\n".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n").into_response(),
     }
 }
 
-fn written(metrics: Result<String, fmt::Error>, headers: &HeaderMap) -> Response {
-    let format = Format::asked_for(headers);
+fn metrics_response(metrics: Result<String, fmt::Error>, headers: &HeaderMap) -> Response {
+    let format = Format::accepted(headers);
     match metrics {
         Ok(text) => {
             let headers = [
@@ -58,7 +59,7 @@ fn written(metrics: Result<String, fmt::Error>, headers: &HeaderMap) -> Response
                 // A cache must not serve one format to a scraper that asked for the other.
                 (header::VARY, "accept"),
             ];
-            (headers, format.write(text)).into_response()
+            (headers, format.convert(text)).into_response()
         }
         Err(error) => {
             let error = &error as &dyn std::error::Error;

@@ -11,20 +11,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::trace_id;
 
-/// An error response, as `application/problem+json`. With the status 429 or 503 it asks the client
-/// to try again after a second.
-// The crate `problem_details` was considered: its further members are a type parameter, which would
-// appear in the signature of each handler.
+/// An error response, as `application/problem+json`. With the status 429 or 503 it has the header
+/// `Retry-After: 1`.
+// Not the crate `problem_details`: its extension members are a type parameter, which would appear
+// in the signature of each handler.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
     #[serde(rename = "type", skip_deserializing)]
     kind: Kind,
-    /// The kind of failure: the status's name, unless set.
+    /// A summary of the failure. Defaults to the name of the status.
     pub title: Cow<'static, str>,
     /// The HTTP status.
     pub status: u16,
-    /// The explanation, with what would be right.
+    /// An explanation of this failure, and what to do about it.
     pub detail: String,
     /// The errors in the submitted documents.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -34,8 +34,9 @@ pub struct Problem {
     pub trace_id: Option<String>,
 }
 
-/// The type of every problem. By RFC 9457 the status alone then tells the kind of failure.
-// Without a size, since handlers return the problem by value.
+/// The type of every problem. By RFC 9457, `about:blank` means that the status identifies the
+/// failure.
+// A type of size zero, since handlers return the problem by value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 enum Kind {
     #[default]
@@ -44,7 +45,7 @@ enum Kind {
 }
 
 impl Problem {
-    /// A failure of the current request, in the current trace.
+    /// Creates a problem with the ID of the current trace.
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_reads_as_it_was_written() {
+    fn problem_round_trips_through_json() {
         let errors = vec!["a.yaml:1: unknown field".to_owned()];
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         let problem = Problem::new(status, "1 error found")

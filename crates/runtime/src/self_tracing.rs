@@ -1,12 +1,13 @@
-//! Traces that a process records of its own work, as Jaeger calls it: self-tracing.
+//! Self-tracing: the traces that a process records of its own work.
 //!
-//! The spans are those that Spoor's crates open by the macros of `tracing`; they are exported as
-//! OTLP over gRPC, configured by OpenTelemetry's standard variables. This module reads the
-//! endpoint, the sampler, and what turns tracing off. The SDK reads `OTEL_RESOURCE_ATTRIBUTES`
-//! and `OTEL_BSP_…` itself, and the exporter `OTEL_EXPORTER_OTLP_HEADERS`, `…_TIMEOUT` and
-//! `…_COMPRESSION`, so these apply as their documentation says.
+//! The spans are those that Spoor's crates create with the macros of `tracing`. They are exported
+//! as OTLP over gRPC, configured by OpenTelemetry's standard variables. This module reads the
+//! variables of the endpoint and the sampler, and those that turn tracing off. The SDK itself reads
+//! `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_BSP_…`, and the exporter reads
+//! `OTEL_EXPORTER_OTLP_HEADERS`, `…_TIMEOUT` and `…_COMPRESSION`.
 //!
-//! The services record their requests by `spoor-telemetry` instead, whose sampler follows policies.
+//! The services record their requests with `spoor-telemetry` instead, whose sampler follows
+//! policies.
 
 mod exporter;
 mod settings;
@@ -24,10 +25,10 @@ use exporter::LoggedExporter;
 pub use settings::SelfTracingSettings;
 
 /// The longest time for the last export when the process ends. A Collector in the cluster needs
-/// milliseconds; one that is away must not delay the end until the kubelet kills the process.
-const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(3);
+/// milliseconds. If it is unreachable, the process must still end before the kubelet kills it.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The export of a process's own spans. It ends with [`SelfTracing::shutdown`].
+/// The export of a process's own spans, until [`SelfTracing::shutdown`].
 #[derive(Debug)]
 pub struct SelfTracing {
     provider: SdkTracerProvider,
@@ -35,11 +36,11 @@ pub struct SelfTracing {
 
 impl SelfTracing {
     /// Starts the export, if the settings name a receiver. `instance` becomes
-    /// `service.instance.id`. Call it in a Tokio runtime, which the connection to the receiver
-    /// needs. A receiver that is away is no error.
+    /// `service.instance.id`. Must be called within a Tokio runtime, which the connection to the
+    /// receiver needs. An unreachable receiver is not an error.
     ///
     /// # Errors
-    /// A variable that the exporter reads itself is invalid.
+    /// An error if a variable that the exporter reads itself is invalid.
     pub fn start(
         settings: &SelfTracingSettings,
         instance: &str,
@@ -51,7 +52,7 @@ impl SelfTracing {
             .with_tonic()
             .with_endpoint(settings.endpoint.to_string());
         if settings.endpoint.scheme() == Some(&http::uri::Scheme::HTTPS) {
-            // By default tonic trusts no certificate authority at all.
+            // By default, tonic trusts no certificate authority.
             exporter = exporter.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
         }
         let provider = SdkTracerProvider::builder()
@@ -64,14 +65,14 @@ impl SelfTracing {
         Ok(Some(Self { provider }))
     }
 
-    /// A layer that records the spans of Spoor's crates. While one is entered, the lines of
-    /// [`LogLines`](crate::LogLines) carry its IDs.
+    /// A layer that records the spans of Spoor's crates. Lines that [`LogLines`](crate::LogLines)
+    /// formats within a span have its IDs.
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
-        // Without threads, source lines and busy times: they would double a span's size, and the
-        // name of the span says where in the code it is from.
+        // Threads, source locations and busy times would double a span's size, and its name already
+        // identifies the place in the code.
         tracing_opentelemetry::layer()
             .with_tracer(self.provider.tracer("spoor"))
             .with_threads(false)
@@ -83,9 +84,9 @@ impl SelfTracing {
 
     /// Exports the spans that have ended, for at most three seconds, and stops.
     pub async fn shutdown(self) {
-        // The SDK waits by blocking its thread, while the export needs this runtime's.
+        // The SDK blocks the thread while it waits, and the export needs this runtime's threads.
         let stopped = tokio::task::spawn_blocking(move || {
-            self.provider.shutdown_with_timeout(SHUTDOWN_DEADLINE)
+            self.provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT)
         });
         match stopped.await {
             Ok(Ok(())) => {}
@@ -102,20 +103,21 @@ impl SelfTracing {
 }
 
 /// Records that the work of a span failed. The span has to declare both fields as
-/// [`tracing::field::Empty`]: those of a span are fixed when it is opened.
+/// [`tracing::field::Empty`], since a span's fields are fixed when it is created.
 pub fn record_error(span: &Span, error: &str) {
     span.record("otel.status_code", "ERROR");
     span.record("otel.status_description", error);
 }
 
 fn is_recorded(metadata: &Metadata<'_>) -> bool {
-    // Warnings explain a span's outcome and are few: one for each series of failures. Other lines
-    // are only in the log, since each would be encoded and stored a second time.
+    // Warnings explain a span's outcome, and there are few: one for each series of failures. Other
+    // lines are in the log only; as events they would be encoded and stored a second time.
     is_own(metadata) && (metadata.is_span() || *metadata.level() <= Level::WARN)
 }
 
-/// By target, since the exporter's own client opens spans, too: to record hyper's, h2's or tonic's
-/// would make each export the reason for another one.
+/// Returns whether a span or event comes from one of Spoor's crates, by its target.
+// The exporter's own client creates spans in hyper, h2 and tonic. If they were recorded, each
+// export would cause another one.
 fn is_own(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     target == "spoor" || target.starts_with("spoor::") || target.starts_with("spoor_")

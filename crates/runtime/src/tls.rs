@@ -1,4 +1,4 @@
-//! A TLS certificate that is loaded again when its files change.
+//! A TLS certificate that is reloaded when its files change.
 
 use std::{
     fmt, io,
@@ -23,10 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 /// The interval between reads of the files. The kubelet takes up to a minute to update them anyway.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
-/// The interval before the first certificate is there, since nobody can connect until then.
+/// The interval until the first certificate is loaded. Clients cannot connect before.
 const FIRST_LOAD_INTERVAL: Duration = Duration::from_millis(250);
-/// The largest file. ServerCertificate chains are smaller.
-const MAX_BYTES: u64 = 256 * 1024;
+/// The largest file accepted. Certificate chains are smaller.
+const MAX_FILE_BYTES: u64 = 256 * 1024;
 
 /// The reason why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -35,9 +35,9 @@ pub enum CertificateError {
     #[error("cannot read {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
     /// A file is larger than any certificate.
-    #[error("{} is larger than {MAX_BYTES} bytes", .0.display())]
+    #[error("{} is larger than {MAX_FILE_BYTES} bytes", .0.display())]
     TooLarge(PathBuf),
-    /// A file is not the PEM that it should be.
+    /// A file does not contain the expected PEM.
     #[error("{} contains no {what} in PEM", .path.display())]
     Parse {
         /// The path of the file.
@@ -48,7 +48,7 @@ pub enum CertificateError {
         #[source]
         source: pem::Error,
     },
-    /// Key and certificate do not match, or are of an unknown kind.
+    /// Key and certificate do not match, or are of an unsupported kind.
     #[error("certificate and key are not usable")]
     Use(#[source] rustls::Error),
     /// The TLS library has no usable protocol version.
@@ -97,13 +97,13 @@ impl ServerCertificate {
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
-    /// Loads the files whenever they change, until `stop`. If new files are not usable, the last
+    /// Loads the files whenever they change, until `stop`. If new files are invalid, the last
     /// certificate stays in force.
     pub async fn watch_files(self, certificate: PathBuf, key: PathBuf, stop: CancellationToken) {
-        let mut seen = Seen::default();
+        let mut loaded = PemFiles::default();
         let mut last_problem = None;
         loop {
-            let problem = match self.reload(&certificate, &key, &mut seen).await {
+            let problem = match self.reload(&certificate, &key, &mut loaded).await {
                 Ok(()) => None,
                 Err(error) => {
                     let problem = error.to_string();
@@ -132,28 +132,28 @@ impl ServerCertificate {
         &self,
         certificate: &Path,
         key: &Path,
-        seen: &mut Seen,
+        loaded: &mut PemFiles,
     ) -> Result<(), CertificateError> {
-        let found = Seen {
+        let files = PemFiles {
             chain: read(certificate).await?,
             key: read(key).await?,
         };
         // Compared by content, since the kubelet swaps a symlink, and modification times may be
         // equal.
-        if found != *seen {
-            let certified = self.0.certified(certificate, key, &found)?;
+        if files != *loaded {
+            let certified = self.0.certified(certificate, key, &files)?;
             self.0.key.store(Some(Arc::new(certified)));
-            // Only after success, so that broken files are tried again.
-            *seen = found;
+            // Only after success, so that invalid files are tried again.
+            *loaded = files;
             tracing::info!(path = %certificate.display(), "loaded a certificate");
         }
         Ok(())
     }
 }
 
-/// The content of the files, in PEM.
+/// The contents of the files, in PEM.
 #[derive(Default, PartialEq, Eq)]
-struct Seen {
+struct PemFiles {
     chain: Vec<u8>,
     key: Vec<u8>,
 }
@@ -163,20 +163,23 @@ impl Current {
         &self,
         certificate: &Path,
         key: &Path,
-        found: &Seen,
+        files: &PemFiles,
     ) -> Result<CertifiedKey, CertificateError> {
-        let wrong = |path: &Path, what| {
+        let parse_error = |path: &Path, what| {
             let path = path.to_owned();
             move |source| CertificateError::Parse { path, what, source }
         };
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&found.chain)
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&files.chain)
             .collect::<Result<_, _>>()
-            .map_err(wrong(certificate, "certificate"))?;
+            .map_err(parse_error(certificate, "certificate"))?;
         if chain.is_empty() {
-            return Err(wrong(certificate, "certificate")(pem::Error::NoItemsFound));
+            return Err(parse_error(certificate, "certificate")(
+                pem::Error::NoItemsFound,
+            ));
         }
-        let key = PrivateKeyDer::from_pem_slice(&found.key).map_err(wrong(key, "private key"))?;
-        // Checks that both belong together: between two writes one may be newer than the other.
+        let key =
+            PrivateKeyDer::from_pem_slice(&files.key).map_err(parse_error(key, "private key"))?;
+        // Checks that both belong together: between two writes, one may be newer than the other.
         let certified = CertifiedKey::from_der(chain, key, &self.provider);
         certified.map_err(CertificateError::Use)
     }
@@ -198,7 +201,7 @@ async fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let failed = |error| CertificateError::Read(path.to_owned(), error);
     let metadata = tokio::fs::metadata(path).await.map_err(failed)?;
     // Checked before reading, so that a wrong path cannot fill the memory.
-    if metadata.len() > MAX_BYTES {
+    if metadata.len() > MAX_FILE_BYTES {
         return Err(CertificateError::TooLarge(path.to_owned()));
     }
     tokio::fs::read(path).await.map_err(failed)
@@ -216,7 +219,7 @@ mod tests {
     struct Files {
         folder: TempDir,
         certificate: ServerCertificate,
-        seen: Seen,
+        loaded: PemFiles,
     }
 
     impl Files {
@@ -224,7 +227,7 @@ mod tests {
             Self {
                 folder: tempfile::tempdir().unwrap(),
                 certificate: ServerCertificate::empty(),
-                seen: Seen::default(),
+                loaded: PemFiles::default(),
             }
         }
 
@@ -236,7 +239,9 @@ mod tests {
         async fn reload(&mut self) -> Result<(), CertificateError> {
             let chain = self.folder.path().join("tls.crt");
             let key = self.folder.path().join("tls.key");
-            self.certificate.reload(&chain, &key, &mut self.seen).await
+            self.certificate
+                .reload(&chain, &key, &mut self.loaded)
+                .await
         }
 
         fn in_force(&self) -> Option<Vec<u8>> {

@@ -17,8 +17,8 @@ const NOT_APPLIED: &str = "no instance should apply this policy";
 /// Warnings for the policy's author, each a sentence without a full stop.
 #[must_use]
 pub fn warnings(outcome: &Outcome) -> Vec<String> {
-    let nowhere = decides_nowhere(outcome).into_iter();
-    nowhere.chain(outcome.warnings.iter().cloned()).collect()
+    let no_effect = no_effect_warning(outcome).into_iter();
+    no_effect.chain(outcome.warnings.iter().cloned()).collect()
 }
 
 /// The condition `Accepted`: the policy decides somewhere. The message names the winners elsewhere.
@@ -42,12 +42,12 @@ pub(crate) fn accepted(outcome: &Outcome) -> ConditionUpdate {
     let sentences = [message]
         .into_iter()
         .chain(outcome.warnings.iter().cloned())
-        .chain(places::left_out(outcome));
+        .chain(places::truncation_notes(outcome));
     ConditionUpdate::new(status, reason, sentences.collect::<Vec<_>>().join("; "))
 }
 
-/// A warning that the policy has no effect, with the reason, or `None` if it has one.
-fn decides_nowhere(outcome: &Outcome) -> Option<String> {
+/// A warning that the policy has no effect, with the reason, or `None` if the policy has an effect.
+fn no_effect_warning(outcome: &Outcome) -> Option<String> {
     match &outcome.acceptance {
         Acceptance::Accepted | Acceptance::PartiallyOverridden(_) => None,
         Acceptance::Conflicted(winners) => {
@@ -81,7 +81,7 @@ pub(crate) fn programmed(
     }
     let head = decides_head(outcome).then(|| head_programmed(evidence));
     let tail = decides_tail(outcome).then(|| tail.programmed());
-    all(tail.into_iter().chain(head))
+    combine(tail.into_iter().chain(head))
 }
 
 fn head_programmed(evidence: Option<&Evidence>) -> ConditionUpdate {
@@ -97,11 +97,11 @@ fn head_programmed(evidence: Option<&Evidence>) -> ConditionUpdate {
         return ConditionUpdate::new(
             ConditionStatus::True,
             "Programmed",
-            "its head strategy is published",
+            "the head strategy is published",
         );
     }
     let message = format!(
-        "Jaeger's remote sampling cannot express a rate limit for one operation, so polling clients of {} do not apply it",
+        "Jaeger's remote sampling cannot express a rate limit for one operation, so polling clients of {} do not apply the policy",
         partly.join(", ")
     );
     ConditionUpdate::new(ConditionStatus::False, "PartlyExpressible", message)
@@ -127,41 +127,44 @@ pub(crate) fn converged(
         ),
     });
     let tail = decides_tail(outcome).then(|| tail.converged());
-    all(head.into_iter().chain(tail))
+    combine(head.into_iter().chain(tail))
 }
 
 /// The condition of the clients alone: every expected instance has acknowledged the policy.
 fn clients_converged(clients: &ClientCounts) -> ConditionUpdate {
     let applied = match clients.expected {
-        1 => format!("{} of 1 instance applies it", clients.current),
-        expected => format!("{} of {expected} instances apply it", clients.current),
+        1 => format!("{} of 1 instance applies the policy", clients.current),
+        expected => format!(
+            "{} of {expected} instances apply the policy",
+            clients.current
+        ),
     };
-    let who = |reason| names(&clients.not_current, |it| *it == reason);
+    let list = |reason| names(&clients.not_current, |it| *it == reason);
     // A condition has one reason, so the most severe problem comes first.
     let (status, reason, message) = if clients.expected == 0 {
-        let none = "there is no instance to apply it".to_owned();
+        let none = "no instance exists to apply the policy".to_owned();
         (ConditionStatus::Unknown, "NoInstances", none)
     } else if clients.refused > 0 {
         let is_refused = |it: &NotCurrentReason| matches!(it, NotCurrentReason::Refused(_));
         let message = format!("refused by {}", names(&clients.not_current, is_refused));
         (ConditionStatus::False, "Refused", message)
     } else if clients.pending() > 0 {
-        let message = format!("{applied}; waiting for {}", who(NotCurrentReason::Pending));
+        let message = format!("{applied}; waiting for {}", list(NotCurrentReason::Pending));
         (ConditionStatus::False, "Pending", message)
     } else if clients.silent > 0 {
-        let mut message = format!("{applied}; silent: {}", who(NotCurrentReason::Silent));
+        let mut message = format!("{applied}; silent: {}", list(NotCurrentReason::Silent));
         if clients.never_asked > 0 {
-            message += &format!("; never asked: {}", who(NotCurrentReason::NeverAsked));
+            message += &format!("; never asked: {}", list(NotCurrentReason::NeverAsked));
         }
         (ConditionStatus::Unknown, "Silent", message)
     } else if clients.never_asked > 0 {
-        let never = who(NotCurrentReason::NeverAsked);
-        let message = format!("{applied}; never asked: {never}");
+        let never_asked = list(NotCurrentReason::NeverAsked);
+        let message = format!("{applied}; never asked: {never_asked}");
         (ConditionStatus::Unknown, "NeverAsked", message)
     } else if clients.polling > 0 {
-        let who = who(NotCurrentReason::Polling);
+        let polling = list(NotCurrentReason::Polling);
         let message = format!(
-            "{applied}; only polling: {who} (Jaeger's protocol has no acknowledgements and does not identify processes; they are counted by address, user agent, connection and interval)"
+            "{applied}; only polling: {polling} (Jaeger's protocol has no acknowledgements and does not identify processes; they are counted by address, user agent, connection and interval)"
         );
         (ConditionStatus::Unknown, "Polling", message)
     } else {
@@ -170,11 +173,11 @@ fn clients_converged(clients: &ClientCounts) -> ConditionUpdate {
     ConditionUpdate::new(status, reason, message)
 }
 
-/// The worst status of a policy's parts, with the messages of all.
-fn all(parts: impl Iterator<Item = ConditionUpdate>) -> ConditionUpdate {
+/// Combines the conditions of a policy's parts: the worst status, with the messages of all parts.
+fn combine(parts: impl Iterator<Item = ConditionUpdate>) -> ConditionUpdate {
     let parts: Vec<ConditionUpdate> = parts.collect();
     let messages: Vec<&str> = parts.iter().map(|part| part.message.as_str()).collect();
-    // What certainly does not hold outweighs what is not known.
+    // `False` is worse than `Unknown`.
     let rank = |status: ConditionStatus| match status {
         ConditionStatus::False => 0,
         ConditionStatus::Unknown => 1,
@@ -193,7 +196,7 @@ pub(crate) fn decides_head(outcome: &Outcome) -> bool {
     settings.any(|setting| matches!(setting, Setting::Head(_)))
 }
 
-/// True if the policy decides only tails: Collectors apply it, and no client needs to.
+/// True if the policy decides only the tail, so that Collectors apply it and clients do not.
 pub(crate) fn decides_tail_only(outcome: &Outcome) -> bool {
     is_accepted(outcome) && decides_tail(outcome) && !decides_head(outcome)
 }
@@ -210,16 +213,16 @@ pub(crate) fn is_accepted(outcome: &Outcome) -> bool {
     )
 }
 
-/// The instances that are not current for such a reason.
+/// The names of the instances that are not current for a matching reason.
 fn names(not_current: &[NotCurrent], matches: impl Fn(&NotCurrentReason) -> bool) -> String {
-    let those = not_current.iter().filter(|it| matches(&it.reason));
+    let matching = not_current.iter().filter(|it| matches(&it.reason));
     let name = |it: &NotCurrent| match &it.reason {
         NotCurrentReason::Refused(cause) => format!("{} {} ({cause})", it.service, it.instance),
         _ => format!("{} {}", it.service, it.instance),
     };
-    let named: Vec<String> = those.clone().take(MAX_NAMED).map(name).collect();
+    let named: Vec<String> = matching.clone().take(MAX_NAMED).map(name).collect();
     let named = named.join(", ");
-    match those.count().saturating_sub(MAX_NAMED) {
+    match matching.count().saturating_sub(MAX_NAMED) {
         0 => named,
         more => format!("{named} and {more} more"),
     }

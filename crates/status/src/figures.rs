@@ -12,15 +12,15 @@ use crate::conditions;
 const UNKNOWN: &str = "Unknown";
 
 /// The explanation of [`UNKNOWN`] where there are few counts.
-const TOO_FEW: &str = "too few to tell";
+const TOO_FEW: &str = "too few traces";
 
 /// The explanation of [`UNKNOWN`] where counts have not been judged yet.
 const NOT_YET: &str = "no verdict yet";
 
 /// The explanation of [`Verdict::TooLow`] for a rate limit.
-const UNUSED_SHARES: &str = "below the limit: bursts of traces exceed the share of an instance, polling clients keep equal shares, and shares follow a change in demand after a few seconds";
+const UNUSED_SHARES: &str = "below the limit; this can happen if bursts of traces exceed the share of an instance, if polling clients do not need their equal shares, and for a few seconds after a change in demand";
 
-/// The text in place of clients for a policy with tail rules only, which a Collector applies.
+/// The text for clients of a policy with tail rules only, which a Collector applies.
 pub(crate) const NO_CLIENTS: &str = "none needed";
 
 /// The clients by state, or `None` if the policy decides no head, so that no client applies it.
@@ -63,18 +63,18 @@ pub(crate) fn observed(
     }
     let is_limit = matches!(policy.head(), Some(Strategy::RateLimit(_)));
     Some(match &evidence.observed {
-        // A limit is a maximum, so a lower rate is explained rather than reported as a fault.
+        // A limit is a maximum, so a lower rate is explained rather than reported as an error.
         Some(observed) if is_limit && observed.verdict == Verdict::TooLow => api::Observed {
             message: Some(UNUSED_SHARES.to_owned()),
-            ..seen(observed, policy.head())
+            ..with_rate(observed, policy.head())
         },
-        Some(observed) => seen(observed, policy.head()),
-        None => nothing(Absence::of(&evidence.clients).message()),
+        Some(observed) => with_rate(observed, policy.head()),
+        None => without_rate(Absence::of(&evidence.clients).message()),
     })
 }
 
 /// The observed rate with its verdict, or the reason for its absence: `0.98% Consistent`,
-/// `1% (too few to tell)`, `1% (no verdict yet)`, `no recent requests`.
+/// `1% (too few traces)`, `1% (no verdict yet)`, `no recent requests`.
 pub(crate) fn observed_in_words(observed: &api::Observed, clients: &ClientCounts) -> String {
     let verdict = &observed.verdict;
     match (observed.source, &observed.rate) {
@@ -89,12 +89,14 @@ pub(crate) fn observed_in_words(observed: &api::Observed, clients: &ClientCounts
     }
 }
 
-fn seen(observed: &ObservedRate, strategy: Option<Strategy>) -> api::Observed {
+fn with_rate(observed: &ObservedRate, strategy: Option<Strategy>) -> api::Observed {
     let (source, message) = match observed.source {
         CountSource::Clients => (api::ObservedSource::Clients, None),
         CountSource::Reported => (
             api::ObservedSource::Reported,
-            Some("from metrics, which get no verdict because anyone can send them".to_owned()),
+            Some(
+                "counted by metrics, which have no verdict because anyone can send them".to_owned(),
+            ),
         ),
     };
     api::Observed {
@@ -107,30 +109,27 @@ fn seen(observed: &ObservedRate, strategy: Option<Strategy>) -> api::Observed {
         upper: Some(percentage(observed.interval.upper)),
         message: message.or_else(|| {
             let is_unknown = observed.verdict == Verdict::Unknown;
-            is_unknown.then(|| undecided(observed, strategy))
+            is_unknown.then(|| no_verdict_message(observed, strategy))
         }),
         verdict: observed.verdict.to_string(),
     }
 }
 
-/// The reason why there is no verdict. Counts are judged as soon as they suffice, but not before a
-/// sixth of the window is over, and otherwise at its end.
-fn undecided(observed: &ObservedRate, strategy: Option<Strategy>) -> String {
+/// The reason why there is no verdict. Counts are judged when there are enough, but not before a
+/// sixth of the window has passed, and otherwise at its end.
+fn no_verdict_message(observed: &ObservedRate, strategy: Option<Strategy>) -> String {
     let expected = match strategy {
         Some(Strategy::Probability(probability)) => observed.started as f64 * probability.as_f64(),
         _ => f64::INFINITY,
     };
     if expected < MIN_EXPECTED {
-        format!("{TOO_FEW} whether the rate matches the policy; they are judged after a minute")
+        format!("{TOO_FEW} for a verdict yet; wait up to a minute")
     } else {
-        format!(
-            "{NOT_YET}; the first counts are judged after ten seconds, and a change of the rate \
-             after three such windows"
-        )
+        format!("{NOT_YET}; it takes ten seconds, or three such windows after a change of the rate")
     }
 }
 
-fn nothing(message: &str) -> api::Observed {
+fn without_rate(message: &str) -> api::Observed {
     api::Observed {
         verdict: UNKNOWN.to_owned(),
         message: Some(message.to_owned()),
@@ -150,7 +149,7 @@ enum Absence {
 
 impl Absence {
     fn of(clients: &ClientCounts) -> Self {
-        // First, since all other counts are also equal to 0 then.
+        // First, since all other counts are also 0 then.
         if clients.expected == 0 {
             Self::NoInstances
         } else if clients.polling == clients.expected {
@@ -177,12 +176,12 @@ impl Absence {
 
     fn message(self) -> &'static str {
         match self {
-            Self::NoInstances => "no instance counts traces",
+            Self::NoInstances => "there are no instances to count traces",
             Self::OnlyPolling => {
-                "all clients only poll, and no Collector has forwarded the metric otel.sdk.span.started for this policy alone"
+                "all clients only poll, and no Collector has forwarded the metric otel.sdk.span.started of a service where only this policy decides"
             }
             Self::NeverAsked => "no client has asked for a strategy",
-            Self::Silent => "no client sends messages",
+            Self::Silent => "all clients have stopped sending messages",
             Self::NoRequests => "no trace has started under the policy recently",
         }
     }
@@ -233,14 +232,14 @@ mod tests {
     #[case(0.1, "10%")]
     #[case(0.000987, "0.0987%")]
     #[case(0.999999, "100%")]
-    fn percentages(#[case] share: f64, #[case] shown: &str) {
-        assert_eq!(percentage(share), shown);
+    fn percentages(#[case] share: f64, #[case] expected: &str) {
+        assert_eq!(percentage(share), expected);
     }
 
     #[rstest::rstest]
-    #[case(0, 0, 0, "no instances", "no instance counts traces")]
+    #[case(0, 0, 0, "no instances", "there are no instances to count traces")]
     #[case(2, 2, 0, "not reported", "all clients only poll")]
-    #[case(2, 0, 2, "silent", "no client sends messages")]
+    #[case(2, 0, 2, "silent", "all clients have stopped sending messages")]
     #[case(
         2,
         1,
@@ -263,7 +262,7 @@ mod tests {
             ..ClientCounts::default()
         };
         let absence = Absence::of(&clients);
-        let observed = nothing(absence.message());
+        let observed = without_rate(absence.message());
         assert_eq!(observed_in_words(&observed, &clients), words);
         assert!(absence.message().starts_with(message));
     }
@@ -291,7 +290,7 @@ mod tests {
 
     #[rstest::rstest]
     #[case(CountSource::Clients, Verdict::Consistent, 100, "1% Consistent")]
-    #[case(CountSource::Clients, Verdict::Unknown, 100, "1% (too few to tell)")]
+    #[case(CountSource::Clients, Verdict::Unknown, 100, "1% (too few traces)")]
     #[case(CountSource::Clients, Verdict::Unknown, 10_000, "1% (no verdict yet)")]
     #[case(CountSource::Reported, Verdict::Unknown, 100, "1% Reported")]
     fn rates_have_a_verdict(
@@ -312,7 +311,10 @@ mod tests {
             verdict,
         };
         assert_eq!(
-            observed_in_words(&seen(&observed, Some(strategy)), &ClientCounts::default()),
+            observed_in_words(
+                &with_rate(&observed, Some(strategy)),
+                &ClientCounts::default()
+            ),
             words
         );
     }

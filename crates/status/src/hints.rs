@@ -1,4 +1,4 @@
-//! Hints at the reasons why a policy that all clients apply may have no effect.
+//! Hints about why a policy that all clients apply may have no effect.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -17,14 +17,14 @@ pub fn unknown_services(policy: &Policy, known: &BTreeSet<ServiceName>) -> Vec<S
     let named = policy.targets().iter().map(|target| &target.service);
     // Sorted, so that the order of targets in the file does not change the message.
     let unknown: BTreeSet<&ServiceName> = named.filter(|it| !known.contains(*it)).collect();
-    // A file from a cluster may have a namespace that nobody expects to matter elsewhere.
-    let place = match &policy.key().namespace {
+    // A file from a cluster may have a namespace, whose effect in the lab is easily overlooked.
+    let location = match &policy.key().namespace {
         namespace if *namespace == Namespace::default() => String::new(),
         namespace => format!(" in namespace {namespace} (the lab's services are in default)"),
     };
     let missing = |of: &dyn fmt::Display| match policy.head() {
-        Some(_) => format!("no instance of {of} is known{place}"),
-        None => format!("no span of {of} has arrived yet{place}"),
+        Some(_) => format!("no instance of {of} is known{location}"),
+        None => format!("no span of {of} has arrived yet{location}"),
     };
     let warn = |service: &ServiceName| missing(service) + &did_you_mean(service, known);
     let more = unknown.len().saturating_sub(MAX_NAMED);
@@ -44,7 +44,7 @@ pub(crate) fn hints(
     // Only a service that reports its roots can be known to have none.
     let reporting = running.into_iter().filter(|it| it.reports);
     let (starting, inner): (Vec<_>, Vec<_>) = reporting.partition(|it| it.roots_seen);
-    // Tail rules need no instance that asks for a strategy, only spans.
+    // Tail rules need spans only, and no instance that requests a strategy.
     let is_unknown =
         |it: &&ServiceEvidence| policy.head().is_some() || !known.contains(&it.service);
     let unknown: Vec<_> = unknown.into_iter().filter(is_unknown).collect();
@@ -52,12 +52,12 @@ pub(crate) fn hints(
     let mut hints = vec![];
     if !unknown.is_empty() {
         // With several names, it would be unclear which one a suggestion is for.
-        let meant = match unknown[..] {
+        let suggestion = match unknown[..] {
             [one] => did_you_mean(&one.service, known),
             _ => String::new(),
         };
         let names = names(unknown);
-        hints.push(format!("no ready instance of {names} is known{meant}"));
+        hints.push(format!("no ready instance of {names} is known{suggestion}"));
     }
     // Without any roots in the namespace, there may simply be no requests.
     if !inner.is_empty() && !evidence.roots_at.is_empty() {
@@ -146,32 +146,32 @@ mod tests {
     }
 
     #[test]
-    fn tail_needs_spans_and_no_instance() {
-        let nobody = ServiceEvidence {
+    fn tail_rules_need_spans_but_no_instance() {
+        let absent = ServiceEvidence {
             instances: 0,
             reports: false,
             ..service("service-x")
         };
-        let found = evidence(vec![nobody], &[]);
+        let evidence = evidence(vec![absent], &[]);
         let known = BTreeSet::from(["service-x".parse().unwrap()]);
         let tail_only = policy(None);
         assert_eq!(unknown_services(&tail_only, &known), [""; 0]);
-        assert_eq!(super::hints(&tail_only, &found, &known), [""; 0]);
+        assert_eq!(super::hints(&tail_only, &evidence, &known), [""; 0]);
         let none = BTreeSet::new();
         assert_eq!(
             unknown_services(&tail_only, &none),
             ["no span of service-x has arrived yet"]
         );
         assert_eq!(
-            super::hints(&tail_only, &found, &none),
+            super::hints(&tail_only, &evidence, &none),
             ["no ready instance of service-x is known"]
         );
         assert_eq!(
             unknown_services(&with_head(), &none),
             ["no instance of service-x is known"]
         );
-        // A head is applied by instances, whatever sends spans.
-        assert_eq!(hints(&found, &known).len(), 1);
+        // A head is applied by instances, no matter which services send spans.
+        assert_eq!(hints(&evidence, &known).len(), 1);
     }
 
     #[test]
@@ -184,9 +184,9 @@ mod tests {
             }],
             ..service("service-a")
         };
-        let found = evidence(vec![service("service-b"), a], &["service-a"]);
+        let evidence = evidence(vec![service("service-b"), a], &["service-a"]);
         assert_eq!(
-            hints(&found, &BTreeSet::new()),
+            hints(&evidence, &BTreeSet::new()),
             [
                 "no trace starts at service-b; traces start at service-a",
                 "no trace of service-a starts with operation \"GET /nowhere\"",
@@ -205,30 +205,30 @@ mod tests {
 
     #[test]
     fn names_service_without_instances() {
-        let nobody = ServiceEvidence {
+        let absent = ServiceEvidence {
             instances: 0,
             reports: false,
             ..service("service-x")
         };
-        let found = evidence(vec![nobody], &["service-a"]);
+        let evidence = evidence(vec![absent], &["service-a"]);
         assert_eq!(
-            hints(&found, &BTreeSet::new()),
+            hints(&evidence, &BTreeSet::new()),
             ["no ready instance of service-x is known"]
         );
         let known = ["service-a".parse().unwrap()].into();
         assert_eq!(
-            hints(&found, &known),
+            hints(&evidence, &known),
             ["no ready instance of service-x is known; did you mean service-a?"]
         );
     }
 
     #[test]
     fn no_hint_without_reports() {
-        let stock = ServiceEvidence {
+        let silent = ServiceEvidence {
             reports: false,
             ..service("service-b")
         };
-        assert!(hints(&evidence(vec![stock], &["service-a"]), &BTreeSet::new()).is_empty());
+        assert!(hints(&evidence(vec![silent], &["service-a"]), &BTreeSet::new()).is_empty());
         assert!(hints(&evidence(vec![service("service-b")], &[]), &BTreeSet::new()).is_empty());
     }
 }

@@ -1,8 +1,8 @@
 //! The status of a policy's resource.
 //!
 //! [`PolicyFindings`] hold all inputs: the policy's resolution, the control plane's evidence and the
-//! state of its tail rules. Pure: the same findings give the same status. A condition keeps its
-//! `lastTransitionTime` as long as its status does not change.
+//! state of its tail rules. The computation is pure: the same findings give the same status. A
+//! condition keeps its `lastTransitionTime` as long as its status does not change.
 
 mod conditions;
 mod figures;
@@ -40,7 +40,7 @@ pub struct PolicyFindings<'a> {
     /// The services of its namespace, to suggest one for an unknown name. Tail rules apply to any
     /// service that sends spans, so for a policy without a head they may include those.
     pub known: &'a BTreeSet<ServiceName>,
-    /// Other remarks about its clients, each a sentence without a full stop.
+    /// Other notes on its clients, each a sentence without a full stop.
     pub notes: &'a [String],
     /// The conditions of its last status.
     pub previous: &'a [Condition],

@@ -6,8 +6,8 @@ use spoor_policy::{Outcome, Policy, Setting};
 /// The most places in a list of a status. The schema allows no more.
 const MAX_PLACES: usize = 256;
 
-/// Remarks on lists that leave out places, each a sentence without a full stop.
-pub(crate) fn left_out(outcome: &Outcome) -> impl Iterator<Item = String> {
+/// Notes on truncated lists of places, each a sentence without a full stop.
+pub(crate) fn truncation_notes(outcome: &Outcome) -> impl Iterator<Item = String> {
     let lists = [
         ("effective", outcome.effective.len()),
         ("overridden", outcome.overridden.len()),
@@ -40,7 +40,7 @@ pub(crate) fn effective(outcome: &Outcome) -> Vec<api::EffectivePlace> {
 }
 
 pub(crate) fn overridden(outcome: &Outcome) -> Vec<api::OverriddenPlace> {
-    // The API server would refuse the whole status for one place too many.
+    // With more places, the API server would refuse the entire status.
     let places = outcome.overridden.iter().take(MAX_PLACES);
     let places = places.map(|place| api::OverriddenPlace {
         service: place.service.as_ref().map(ToString::to_string),

@@ -4,8 +4,8 @@ use spoor_api::status::{ConditionStatus, ConditionUpdate};
 
 /// The state of tail rules: in force, or the reason why not.
 ///
-/// Ordered by severity. Of several stacks, the worst counts: rules that one stack does not apply are
-/// not in force.
+/// Ordered by severity. With several stacks, the worst state counts: rules that one stack does not
+/// apply are not in force.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TailRules {
     /// The rules decide about traces.
@@ -16,24 +16,24 @@ pub enum TailRules {
     RouteIsDirect(String),
     /// The stack of this name uses a Collector that the operator does not run.
     CollectorNotManaged(String),
-    /// No stack is there to apply the rules.
+    /// The namespace has no stack to apply the rules.
     NoTracingStack,
 }
 
 impl TailRules {
-    /// The state of a namespace, from the states of its stacks.
+    /// The state of a namespace: the worst of its stacks' states.
     #[must_use]
-    pub fn across(stacks: impl IntoIterator<Item = Self>) -> Self {
+    pub fn worst_of(stacks: impl IntoIterator<Item = Self>) -> Self {
         stacks.into_iter().max().unwrap_or(Self::NoTracingStack)
     }
 
     pub(crate) fn programmed(&self) -> ConditionUpdate {
         let (reason, message) = match self {
-            Self::InForce => ("Programmed", "its tail rules are in force".to_owned()),
+            Self::InForce => ("Programmed", "the tail rules are in force".to_owned()),
             Self::RollingOut(stack) => (
                 "RollingOut",
                 format!(
-                    "the Collector of TracingStack {stack:?} does not apply its tail rules yet"
+                    "the Collector of TracingStack {stack:?} does not apply the tail rules yet"
                 ),
             ),
             Self::RouteIsDirect(stack) => (
@@ -63,7 +63,7 @@ impl TailRules {
 
     /// The condition `Converged`: the rules are in force.
     pub(crate) fn converged(&self) -> ConditionUpdate {
-        // A Collector applies rules from its start on, so there is nothing to wait for in between.
+        // A Collector applies rules as soon as it starts, so programmed rules have converged.
         let programmed = self.programmed();
         match self {
             Self::InForce => ConditionUpdate {
@@ -83,15 +83,15 @@ mod tests {
     fn worst_stack_counts() {
         let rolling = TailRules::RollingOut("b".into());
         let direct = TailRules::RouteIsDirect("a".into());
-        assert_eq!(TailRules::across([]), TailRules::NoTracingStack);
+        assert_eq!(TailRules::worst_of([]), TailRules::NoTracingStack);
         assert_eq!(
-            TailRules::across([TailRules::InForce, TailRules::InForce]),
+            TailRules::worst_of([TailRules::InForce, TailRules::InForce]),
             TailRules::InForce
         );
         assert_eq!(
-            TailRules::across([TailRules::InForce, rolling.clone()]),
+            TailRules::worst_of([TailRules::InForce, rolling.clone()]),
             rolling
         );
-        assert_eq!(TailRules::across([direct.clone(), rolling]), direct);
+        assert_eq!(TailRules::worst_of([direct.clone(), rolling]), direct);
     }
 }

@@ -85,18 +85,18 @@ impl TelemetrySettings {
                 .text("RUST_LOG")
                 .unwrap_or_else(|| "info".to_owned()),
             log_format: environment
-                .parsed("SPOOR_LOG_FORMAT", str::parse)
+                .parse("SPOOR_LOG_FORMAT", str::parse)
                 .unwrap_or_default(),
-            control: environment.parsed(control::ENDPOINT, control::endpoint),
+            control: environment.parse(control::ENDPOINT, control::endpoint),
             credentials: control::credentials(&mut environment),
             trusted: environment
-                .parsed("SPOOR_TRUSTED_PEERS", str::parse::<TrustedPeers>)
+                .parse("SPOOR_TRUSTED_PEERS", str::parse::<TrustedPeers>)
                 .unwrap_or_default(),
             untraced: environment
-                .parsed("SPOOR_UNTRACED_PATHS", str::parse::<UntracedPaths>)
+                .parse("SPOOR_UNTRACED_PATHS", str::parse::<UntracedPaths>)
                 .unwrap_or_default(),
             faults: environment
-                .parsed("SPOOR_FAULTS", faults::parse)
+                .parse("SPOOR_FAULTS", faults::parse)
                 .unwrap_or_default(),
             warnings: environment.warnings,
         };

@@ -1,4 +1,4 @@
-//! The endpoints that every service has: health, reflection, the operations port.
+//! Checks of the endpoints that every service has: health, reflection and the operations port.
 
 use std::net::SocketAddr;
 
@@ -12,13 +12,13 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-/// A connection without telemetry.
+/// A gRPC connection without telemetry.
 pub async fn channel(address: SocketAddr) -> Channel {
     let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
     endpoint.connect().await.unwrap()
 }
 
-/// Both the server and this service say that they serve.
+/// Checks that the server as a whole and this service report `SERVING`.
 pub async fn assert_healthy(address: SocketAddr, service: &str) {
     let mut client = HealthClient::new(channel(address).await);
     for service in ["", service] {
@@ -30,7 +30,7 @@ pub async fn assert_healthy(address: SocketAddr, service: &str) {
     }
 }
 
-/// Reflection lists this service.
+/// Checks that reflection lists this service.
 pub async fn assert_listed(address: SocketAddr, service: &str) {
     let list = ServerReflectionRequest {
         host: String::new(),
@@ -54,8 +54,8 @@ pub async fn assert_listed(address: SocketAddr, service: &str) {
 /// Checks that a service's operations port reports it healthy, and returns its metrics.
 pub async fn metrics(ops: SocketAddr) -> String {
     for path in ["/healthz", "/readyz"] {
-        let answer = reqwest::get(format!("http://{ops}{path}")).await.unwrap();
-        assert_eq!(answer.status(), 200, "{path}");
+        let response = reqwest::get(format!("http://{ops}{path}")).await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
     }
     let metrics = reqwest::get(format!("http://{ops}/metrics")).await.unwrap();
     assert_eq!(metrics.status(), 200);

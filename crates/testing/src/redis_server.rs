@@ -1,4 +1,4 @@
-//! A Redis of our own, for as long as a test runs.
+//! A Redis server for the duration of a test.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -8,7 +8,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::{peer, ports};
+use crate::{ports, programs};
 
 const PASSWORD: &str = "only-for-tests";
 
@@ -21,9 +21,9 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// `None`, with a line on standard error, where Redis is not installed.
+    /// Starts a server. Returns `None`, with a message, if Redis is not installed.
     pub async fn start(test: &str) -> Option<Self> {
-        if !peer::have(test, &["redis-server", "redis-cli"]) {
+        if !programs::has_programs(test, &["redis-server", "redis-cli"]) {
             return None;
         }
         let [address] = ports::free();
@@ -33,35 +33,35 @@ impl RedisServer {
             port: address.port(),
             folder,
         };
-        server.is_up().await;
+        server.wait_until_up().await;
         Some(server)
     }
 
-    /// With its password.
+    /// The URL, with the password.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://:{PASSWORD}@127.0.0.1:{}/0", self.port)
     }
 
-    /// Its host and port.
+    /// The host and port.
     #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// As a crash would end it.
+    /// Kills the server, as a crash would.
     pub fn kill(&mut self) {
         self.server.kill().unwrap();
         self.server.wait().unwrap();
     }
 
-    /// On the same port, with what it had written.
-    pub async fn again(&mut self) {
+    /// Starts the server again after [`Self::kill`], on the same port and with its data.
+    pub async fn restart(&mut self) {
         self.server = spawn(self.port, &self.folder);
-        self.is_up().await;
+        self.wait_until_up().await;
     }
 
-    /// The output of `redis-cli`.
+    /// Runs `redis-cli` and returns its output.
     pub fn cli(&self, arguments: &[&str]) -> String {
         let output = Command::new("redis-cli")
             .args([
@@ -77,10 +77,10 @@ impl RedisServer {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    async fn is_up(&self) {
+    async fn wait_until_up(&self) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while self.cli(&["ping"]) != "PONG" {
-            assert!(Instant::now() < deadline, "Redis does not answer");
+            assert!(Instant::now() < deadline, "Redis does not respond");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -88,7 +88,7 @@ impl RedisServer {
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        // Killed already, or now.
+        // Fails if the server was killed already.
         let _ = self.server.kill();
         self.server.wait().unwrap();
     }

@@ -1,4 +1,4 @@
-//! Starts services and reads their answers.
+//! Starts services and reads their responses.
 
 use std::net::SocketAddr;
 
@@ -14,48 +14,48 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ports;
 
-/// Flags as the command line has them.
+/// The flags of a service on the command line.
 #[derive(Parser)]
 struct Cli<A: clap::Args> {
     #[command(flatten)]
     args: ServiceArgs<A>,
 }
 
-/// A service's arguments, with free ports. The one it listens on stays free after it has ended, so
-/// that another can be started in its place.
+/// A service's arguments, with free ports. The port that it listens on stays free after it has
+/// ended, so that another service can be started there.
 pub fn args<A: clap::Args>(flags: &[&str]) -> ServiceArgs<A> {
-    let listen = format!("--listen={}", nowhere());
+    let listen = format!("--listen={}", unused_address());
     let ports = [listen.as_str(), "--ops-listen=127.0.0.1:0"];
     args_at(&[ports.as_slice(), flags].concat())
 }
 
-/// A service's arguments, with ports of one's own.
+/// A service's arguments, including its ports.
 pub fn args_at<A: clap::Args>(flags: &[&str]) -> ServiceArgs<A> {
     Cli::parse_from([&"service"].into_iter().chain(flags)).args
 }
 
-/// An address where nothing listens until the test binds it.
+/// An address where nothing listens, unless the test binds it.
 #[must_use]
-pub fn nowhere() -> SocketAddr {
+pub fn unused_address() -> SocketAddr {
     let [address] = ports::free();
     address
 }
 
-/// A service that runs until this is dropped; it ends with this result.
+/// A service that runs until this is dropped.
 #[derive(Debug)]
 pub struct Running<E> {
     /// Its address.
     pub address: SocketAddr,
     /// The address of its metrics and health.
     pub ops: SocketAddr,
-    /// Ends it.
+    /// Stops the service.
     pub stop: CancellationToken,
-    /// Its end.
+    /// The task of the service, with its result.
     pub task: JoinHandle<Result<(), E>>,
 }
 
 impl<E: Send + 'static> Running<E> {
-    /// Starts it with its [`args`].
+    /// Starts a service with its [`args`].
     pub async fn start<P>(service: ServiceArgs<P>, telemetry: &Telemetry) -> Self
     where
         P: Program<Error = E> + clap::Args + Send + 'static,
@@ -77,7 +77,7 @@ impl<E> Drop for Running<E> {
     }
 }
 
-/// The answer's status and body; failures must be problem documents.
+/// The status and JSON body of a response. Checks that a failure is a problem document.
 pub async fn json(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     let kind = response.headers()["content-type"]

@@ -1,4 +1,4 @@
-//! Catches the spans that services export.
+//! Collects the spans that services export.
 
 use std::{
     sync::{Arc, Mutex},
@@ -16,12 +16,12 @@ use tokio::time::Instant;
 
 /// The spans of all services that export to it.
 #[derive(Clone, Debug, Default)]
-pub struct Spans(Arc<Caught>);
+pub struct Spans(Arc<Collected>);
 
 #[derive(Debug, Default)]
-struct Caught(Mutex<Vec<SpanData>>);
+struct Collected(Mutex<Vec<SpanData>>);
 
-impl Export for Caught {
+impl Export for Collected {
     fn encode(&self, spans: Vec<SpanData>) -> Bytes {
         self.0.lock().unwrap().extend(spans);
         Bytes::new()
@@ -33,9 +33,9 @@ impl Export for Caught {
 }
 
 impl Spans {
-    /// The telemetry of a service whose spans are caught.
+    /// The telemetry of a service, which exports its spans to this collection.
     #[must_use]
-    pub fn of(&self, service: &str) -> Telemetry {
+    pub fn telemetry(&self, service: &str) -> Telemetry {
         let settings = TelemetrySettings::read(|variable| match variable {
             "OTEL_SERVICE_NAME" => Some(service.to_owned()),
             "OTEL_BSP_SCHEDULE_DELAY" => Some("10".to_owned()),
@@ -46,50 +46,50 @@ impl Spans {
         Telemetry::with_exporter(settings.unwrap(), exporter).unwrap()
     }
 
-    /// This trace's spans, once there are so many.
+    /// Waits for at least `count` spans of a trace and returns them.
     pub async fn trace(&self, id: &str, count: usize) -> Vec<SpanData> {
         let of_trace = |span: &SpanData| span.span_context.trace_id().to_string() == id;
-        self.of_kind(of_trace, count).await
+        self.wait_for(of_trace, count).await
     }
 
-    /// The spans that link to this trace, once there are so many.
+    /// Waits for at least `count` spans with a link to a trace and returns them.
     pub async fn linked_to(&self, id: &str, count: usize) -> Vec<SpanData> {
         let links = |span: &SpanData| {
             let mut links = span.links.iter();
             links.any(|link| link.span_context.trace_id().to_string() == id)
         };
-        self.of_kind(links, count).await
+        self.wait_for(links, count).await
     }
 
-    async fn of_kind(&self, is: impl Fn(&SpanData) -> bool, count: usize) -> Vec<SpanData> {
+    async fn wait_for(&self, matches: impl Fn(&SpanData) -> bool, count: usize) -> Vec<SpanData> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            let found = self.so_far(&is);
-            if found.len() >= count {
-                return found;
+            let spans = self.matching(&matches);
+            if spans.len() >= count {
+                return spans;
             }
             assert!(
                 Instant::now() < deadline,
-                "{} of {count} spans: {found:#?}",
-                found.len()
+                "{} of {count} spans: {spans:#?}",
+                spans.len()
             );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    fn so_far(&self, is: impl Fn(&SpanData) -> bool) -> Vec<SpanData> {
+    fn matching(&self, matches: impl Fn(&SpanData) -> bool) -> Vec<SpanData> {
         let spans = self.0.0.lock().unwrap();
-        spans.iter().filter(|span| is(span)).cloned().collect()
+        spans.iter().filter(|span| matches(span)).cloned().collect()
     }
 }
 
 /// The only span of this name and kind.
 #[must_use]
-pub fn one<'a>(spans: &'a [SpanData], name: &str, kind: &SpanKind) -> &'a SpanData {
-    let found: Vec<_> = spans
+pub fn only_span<'a>(spans: &'a [SpanData], name: &str, kind: &SpanKind) -> &'a SpanData {
+    let matching: Vec<_> = spans
         .iter()
         .filter(|span| span.name == name && span.span_kind == *kind)
         .collect();
-    assert_eq!(found.len(), 1, "{name} {kind:?} among {spans:#?}");
-    found[0]
+    assert_eq!(matching.len(), 1, "{name} {kind:?} among {spans:#?}");
+    matching[0]
 }

@@ -19,7 +19,7 @@ pub(super) fn publish(
     if before.is_none_or(|before| before.inputs.instances != *instances) {
         // Before the publication, so that a new version is not seen as complete without the new
         // instances.
-        control.expect(instances.clone());
+        control.set_expected(instances.clone());
     }
     if before.is_none_or(|before| !before.serves_as(resolved)) {
         let span = tracing::info_span!(

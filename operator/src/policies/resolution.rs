@@ -132,7 +132,7 @@ fn tails(
     let tails = digests.iter().map(|(namespace, digest)| {
         let own = stacks.iter().filter(|stack| stack.namespace == *namespace);
         let digest = digest.to_string();
-        let rules = TailRules::across(own.map(|stack| stack.tail_rules(&digest)));
+        let rules = TailRules::worst_of(own.map(|stack| stack.tail_rules(&digest)));
         (namespace.clone(), rules)
     });
     tails.collect()

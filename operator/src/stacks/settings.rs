@@ -90,14 +90,14 @@ impl StacksArguments {
             let problem = format!(
                 "must be a registry such as \"registry.example.com/mirror\", not {registry:?}"
             );
-            reader.wrong("--image-registry (SPOOR_IMAGE_REGISTRY)", problem);
+            reader.add_error("--image-registry (SPOOR_IMAGE_REGISTRY)", problem);
         }
         let user_ids = match self.pod_user_ids.as_str() {
             "image" => UserIds::Image,
             "assigned" => UserIds::Assigned,
             other => {
                 let problem = format!("must be \"image\" or \"assigned\", not {other:?}");
-                reader.wrong("--pod-user-ids (SPOOR_POD_USER_IDS)", problem);
+                reader.add_error("--pod-user-ids (SPOOR_POD_USER_IDS)", problem);
                 return None;
             }
         };

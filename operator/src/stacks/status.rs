@@ -71,7 +71,7 @@ impl Findings<'_> {
             endpoints: Some(self.endpoints()),
             route: Some(self.route_plan.route()),
             storage: Some(match &self.stack.jaeger {
-                Jaeger::Managed(jaeger) => jaeger.storage.word().to_owned(),
+                Jaeger::Managed(jaeger) => jaeger.storage.status_name().to_owned(),
                 Jaeger::Existing(_) => "Existing".to_owned(),
             }),
             tail: self.tail(),

@@ -24,7 +24,7 @@ use spoor_operator::stacks::{
     objects::pod::PodDefaults,
 };
 use spoor_policy::{TailTable, resolve};
-use spoor_testing::peer::skip;
+use spoor_testing::programs::skip;
 
 /// The Collector's program, from `SPOOR_COLLECTOR`. None, with a message, if there is
 /// none; with `SPOOR_REQUIRE_ALL=1` that is a failure.

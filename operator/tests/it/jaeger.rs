@@ -14,7 +14,7 @@ use spoor_operator::stacks::{
     objects::pod::PodDefaults,
 };
 use spoor_policy::TailTable;
-use spoor_testing::peer::skip;
+use spoor_testing::programs::skip;
 use tempfile::TempDir;
 
 use crate::apiserver::{Process, eventually};

@@ -12,7 +12,7 @@ use kube::{
     api::{DeleteParams, PostParams},
 };
 use serde_json::{Value, json};
-use spoor_testing::peer::skip;
+use spoor_testing::programs::skip;
 
 use crate::{
     apiserver::{self, Call, Namespace, eventually},

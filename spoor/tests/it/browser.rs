@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     lab::{DEADLINE, Lab, command_of, eventually, send},
-    peer::have,
+    peer::has_programs,
 };
 
 const FLAGS: [&str; 8] = [
@@ -30,7 +30,7 @@ const FLAGS: [&str; 8] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wish_and_its_trace_are_shown() {
-    if !have("the pages in a browser", &["chromium", "chromedriver"]) {
+    if !has_programs("the pages in a browser", &["chromium", "chromedriver"]) {
         return;
     }
     let lab = Lab::start().await;
@@ -73,7 +73,7 @@ async fn wish_and_its_trace_are_shown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn open_page_shows_new_offers() {
-    if !have("the pages in a browser", &["chromium", "chromedriver"]) {
+    if !has_programs("the pages in a browser", &["chromium", "chromedriver"]) {
         return;
     }
     // Not bazaar, which fails so often by design that a whole round may find nothing there.
@@ -146,7 +146,7 @@ const LATE_LISTINGS: &str = r#"
 
 #[tokio::test(flavor = "multi_thread")]
 async fn late_listing_keeps_newer_events() {
-    if !have("the pages in a browser", &["chromium", "chromedriver"]) {
+    if !has_programs("the pages in a browser", &["chromium", "chromedriver"]) {
         return;
     }
     let lab = Lab::start_with(&["--services", "gateway,wishlist,offers,marketplace-attic"]).await;

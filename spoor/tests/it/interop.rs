@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use crate::{
     lab::Lab,
-    peer::{have, install_folder, run_in},
+    peer::{has_programs, install_folder, run_in},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn python_exporters_deliver_spans() {
-    if !have("the Python SDK", &["python3"]) {
+    if !has_programs("the Python SDK", &["python3"]) {
         return;
     }
     let folder = install_folder("python", &["requirements.txt", "deliver.py"]);

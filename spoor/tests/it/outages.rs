@@ -251,7 +251,7 @@ async fn tasks_survive_a_redis_outage() {
     let health = get(&lab, "tasks", "/health").await;
     assert_eq!(health.body["status"], "degraded", "{health:?}");
 
-    redis.again().await;
+    redis.restart().await;
     eventually("Redis is back", tasks, |tasks| tasks.status == 200).await;
     let sent = traffic.ended().await;
     sent.assert_no_failures(&["service-a"]);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::lab::{command_of, run, succeeded};
 
-pub use spoor_testing::peer::have;
+pub use spoor_testing::programs::has_programs;
 
 /// A folder with copies of these files, in which the dependencies of a program are installed once.
 pub fn install_folder(name: &str, files: &[&str]) -> PathBuf {

@@ -391,7 +391,7 @@ async fn applies_a_folder_of_samples() {
     let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/samples/policies/");
     let ended = lab.spoor(&["apply", "-f", samples]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let warns_of_heads = |line: &&str| line.contains("tail rules see only");
+    let warns_of_heads = |line: &&str| line.contains("tail rules apply only to");
     let warned = ended.stderr.lines().filter(warns_of_heads).count();
     assert_eq!(warned, 2, "once for each policy with tail rules: {ended:?}");
     // Another sample keeps all of this operation.

@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use crate::{lab::Lab, peer::have};
+use crate::{lab::Lab, peer::has_programs};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -87,7 +87,7 @@ fn values(data: &Value) -> Vec<&Value> {
 
 #[tokio::test]
 async fn exemplars_in_prometheus_lead_to_traces() {
-    if !have("exemplars_in_prometheus_lead_to_traces", &["prometheus"]) {
+    if !has_programs("exemplars_in_prometheus_lead_to_traces", &["prometheus"]) {
         return;
     }
     let lab = Lab::start_with(&["--services", "service-a,service-b,tasks"]).await;

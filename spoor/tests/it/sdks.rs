@@ -12,7 +12,7 @@ use rstest::rstest;
 use crate::{
     lab::eventually,
     lessons::script::{blocks, run},
-    peer::have,
+    peer::has_programs,
 };
 use example::Example;
 use page::{GO, JAVA, JAVASCRIPT, Language, PYTHON, RUST, section, settings};
@@ -35,7 +35,7 @@ fn page_prints_the_programs(#[values(GO, JAVA, JAVASCRIPT, PYTHON, RUST)] langua
 #[tokio::test(flavor = "multi_thread")]
 async fn follows_head_policies(#[case] language: Language, #[case] follows_rate_limits: bool) {
     let test = format!("the {} program of docs/sdks.md", language.heading);
-    if !have(&test, language.tools) {
+    if !has_programs(&test, language.tools) {
         return;
     }
     let example = Example::new(language).await;
@@ -81,7 +81,7 @@ async fn follows_head_policies(#[case] language: Language, #[case] follows_rate_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn python_follows_tail_rules_only() {
-    if !have("the Python program of docs/sdks.md", PYTHON.tools) {
+    if !has_programs("the Python program of docs/sdks.md", PYTHON.tools) {
         return;
     }
     let example = Example::new(PYTHON).await;

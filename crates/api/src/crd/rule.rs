@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 
 use crate::{duration::DAY, form, form::Form, format_duration};
 
-/// A rule for a place in a schema.
+/// A validation rule for a place in a schema.
 pub(super) struct Rule {
-    /// The place, such as `spec.targets[].service`. `{}` stands for the values of a mapping.
+    /// The place, such as `spec.targets[].service`. `{}` means the values of a mapping.
     pub(super) at: String,
     /// The condition, in CEL.
     holds: String,
@@ -61,15 +61,15 @@ impl Rule {
     }
 
     /// Rules for a duration within limits.
-    pub(super) fn duration(at: &str, (least, most): (Duration, Duration)) -> [Self; 2] {
-        let (least, most) = (format_duration(least), format_duration(most));
-        // Only for texts of the format: the rule above reports the others, and CEL's `duration`
+    pub(super) fn duration(at: &str, (min, max): (Duration, Duration)) -> [Self; 2] {
+        let (min, max) = (format_duration(min), format_duration(max));
+        // Only for texts in this format: the first rule reports the others, and CEL's `duration`
         // fails on them.
         let holds = format!(
-            "!{} || (duration(self) >= duration('{least}') && duration(self) <= duration('{most}'))",
+            "!{} || (duration(self) >= duration('{min}') && duration(self) <= duration('{max}'))",
             fits("self", &form::DURATION)
         );
-        let problem = format!("must be from {least} to {most}");
+        let problem = format!("must be from {min} to {max}");
         [
             Self::form(at, &form::DURATION),
             Self::new(at, holds, problem),
@@ -77,18 +77,18 @@ impl Rule {
     }
 
     /// Rules for a duration or whole days, within limits.
-    pub(super) fn retention(at: &str, (least, most): (Duration, Duration)) -> [Self; 2] {
+    pub(super) fn retention(at: &str, (min, max): (Duration, Duration)) -> [Self; 2] {
         let days = |duration: Duration| duration.as_secs().div_ceil(DAY.as_secs());
-        // Rounded inwards, so that whole days are within the limits.
-        let (fewest, most_days) = (days(least), most.as_secs() / DAY.as_secs());
-        let (least, most) = (format_duration(least), format_duration(most));
+        // Rounded so that whole days are within the limits.
+        let (min_days, max_days) = (days(min), max.as_secs() / DAY.as_secs());
+        let (min, max) = (format_duration(min), format_duration(max));
         let in_days = "int(self.substring(0, size(self) - 1))";
         let holds = format!(
-            "!{} || (self.endsWith('d') ? ({in_days} >= {fewest} && {in_days} <= {most_days}) : \
-             (duration(self) >= duration('{least}') && duration(self) <= duration('{most}')))",
+            "!{} || (self.endsWith('d') ? ({in_days} >= {min_days} && {in_days} <= {max_days}) : \
+             (duration(self) >= duration('{min}') && duration(self) <= duration('{max}')))",
             fits("self", &form::RETENTION)
         );
-        let problem = format!("must be from {least} to {most_days}d");
+        let problem = format!("must be from {min} to {max_days}d");
         [
             Self::form(at, &form::RETENTION),
             Self::new(at, holds, problem),

@@ -24,8 +24,8 @@ fn clean(schema: &mut Value) {
     let Value::Object(fields) = schema else {
         return;
     };
-    // Not allowed beside `properties`. The API server prunes unknown fields, and kubectl rejects
-    // them.
+    // Not allowed together with `properties`. The API server prunes unknown fields anyway, and
+    // kubectl rejects them.
     if fields.get("additionalProperties") == Some(&Value::Bool(false)) {
         fields.remove("additionalProperties");
     }

@@ -40,7 +40,8 @@ pub(super) fn rules() -> Vec<Rule> {
     rules
 }
 
-// CEL cannot count the fields of an object, so rules about a lone field name all others.
+// CEL cannot count the fields of an object, so a rule that a field must be the only one lists all
+// others.
 fn jaeger() -> Vec<Rule> {
     vec![
         Rule::new(
@@ -89,17 +90,18 @@ fn collector() -> Vec<Rule> {
     ];
     rules.extend(Rule::duration(
         "spec.collector.gatherWait",
-        ManagedCollector::GATHER_WAIT,
+        ManagedCollector::GATHER_WAIT_LIMITS,
     ));
     rules.extend(Rule::duration(
         "spec.collector.decisionWait",
-        ManagedCollector::DECISION_WAIT,
+        ManagedCollector::DECISION_WAIT_LIMITS,
     ));
     rules.push(gather_before_decision());
     rules
 }
 
-/// Holds if either text is not a duration, which another rule reports.
+/// The rule that `gatherWait` is at most `decisionWait`. It holds if either text is not a duration,
+/// which another rule reports.
 fn gather_before_decision() -> Rule {
     let wait = |field: &str, default: Duration| {
         let default = format_duration(default);
@@ -116,16 +118,16 @@ fn gather_before_decision() -> Rule {
 }
 
 fn storage() -> Vec<Rule> {
-    let found = "[has(self.memory), has(self.badger), has(self.opensearch), has(self.elasticsearch), has(self.cassandra), has(self.clickhouse)].filter(is, is).size()";
+    let count = "[has(self.memory), has(self.badger), has(self.opensearch), has(self.elasticsearch), has(self.cassandra), has(self.clickhouse)].filter(is, is).size()";
     let mut rules = vec![
         Rule::new(
             "spec.jaeger.storage",
-            format!("{found} > 0"),
+            format!("{count} > 0"),
             problem::STORAGE_NONE,
         ),
         Rule::new(
             "spec.jaeger.storage",
-            format!("{found} < 2"),
+            format!("{count} < 2"),
             problem::STORAGE_SEVERAL,
         ),
         Rule::form(
@@ -150,7 +152,7 @@ fn storage() -> Vec<Rule> {
         problem::SIZE,
     ));
     let retention = "spec.jaeger.storage.badger.retention";
-    rules.extend(Rule::retention(retention, Storage::RETENTION));
+    rules.extend(Rule::retention(retention, Storage::RETENTION_LIMITS));
     rules
 }
 

@@ -1,18 +1,17 @@
-//! Compares a document with the shape of a schema.
-//!
-//! serde stops at the first error. This reports all of them.
+//! Compares a document with a schema, and reports all differences, whereas serde stops at the first
+//! error.
 
 use serde_json::{Map, Value};
 
 use crate::{API_VERSION, FieldError, FieldPath, TracingStack, field::quoted};
 
-/// The errors in `apiVersion` and `kind`. Unless both are right, the schema does not apply.
+/// The errors in `apiVersion` and `kind`. The schema applies only if there are none.
 pub(super) fn kind(value: &Value, kind: &str) -> Vec<FieldError> {
     let root = FieldPath::root();
     let Value::Object(fields) = value else {
         let problem = format!(
             "must be a mapping with `apiVersion`, `kind`, `metadata` and `spec`, not {}",
-            name(value)
+            describe(value)
         );
         return vec![FieldError::new(root, problem)];
     };
@@ -20,11 +19,11 @@ pub(super) fn kind(value: &Value, kind: &str) -> Vec<FieldError> {
     for (field, expected) in [("apiVersion", API_VERSION), ("kind", kind)] {
         let problem = match fields.get(field) {
             Some(Value::String(found)) if found == expected => continue,
-            // A valid resource, too, but only the operator can run one.
+            // A TracingStack is valid as well, but only the operator can apply one.
             Some(Value::String(found)) if found == TracingStack::KIND => {
                 format!("must be {expected:?}; apply a {found} to a cluster with `kubectl apply`")
             }
-            Some(found) => format!("must be {expected:?}, not {}", name(found)),
+            Some(found) => format!("must be {expected:?}, not {}", describe(found)),
             None => format!("is missing; add `{field}: {expected}`"),
         };
         errors.push(FieldError::new(root.field(field), problem));
@@ -72,7 +71,7 @@ fn compare(value: &Value, schema: &Value, at: &FieldPath, errors: &mut Vec<Field
         // Without a type in the schema, validation checks the value, as for quantities.
         | (None, _) => {}
         (Some(_), _) => {
-            let problem = format!("must be {}, not {}", expected(schema), name(value));
+            let problem = format!("must be {}, not {}", expected(schema), describe(value));
             errors.push(FieldError::new(at.clone(), problem));
         }
     }
@@ -154,7 +153,7 @@ fn expected(schema: &Value) -> String {
 }
 
 /// A description of a value: `the number 1`.
-fn name(value: &Value) -> String {
+fn describe(value: &Value) -> String {
     match value {
         Value::Null => "empty".to_owned(),
         Value::Bool(flag) => format!("the boolean {flag}"),
@@ -166,7 +165,7 @@ fn name(value: &Value) -> String {
 }
 
 fn unknown(field: &str, known: &Map<String, Value>) -> String {
-    // Usually its lines lack indentation, and the field above them is empty.
+    // Usually the field lacks indentation, and the field above it is empty.
     if let Some((parent, _)) = known.iter().find(|(_, schema)| has_field(schema, field)) {
         return format!("unknown field; it belongs in {parent:?}: indent it below `{parent}:`");
     }
@@ -193,7 +192,7 @@ fn has_field(schema: &Value, field: &str) -> bool {
 
 /// The edit distance between two names, ignoring case (Levenshtein's).
 fn distance(one: &str, other: &str) -> usize {
-    // What a person wrote may be of any length, while names are short.
+    // The document's field may be of any length, while names are short.
     let one: String = one.chars().take(64).collect();
     strsim::levenshtein(&one.to_lowercase(), &other.to_lowercase())
 }

@@ -22,7 +22,7 @@ impl PodSettings {
     /// The most entries of `requests`, `limits`, `nodeSelector`, `annotations`, `labels` and `env`.
     pub(crate) const MAX_ENTRIES: usize = 16;
     pub(crate) const MAX_TOLERATIONS: usize = 32;
-    pub(crate) const MAX_SPREADS: usize = 16;
+    pub(crate) const MAX_CONSTRAINTS: usize = 16;
     pub(crate) const MAX_PULL_SECRETS: usize = 8;
 }
 
@@ -55,8 +55,8 @@ impl Errors {
     fn resources(&mut self, resources: &Resources, at: &FieldPath) {
         let requests = self.amounts(&resources.requests, &at.field("requests"));
         let limits = self.amounts(&resources.limits, &at.field("limits"));
-        // Kubernetes would refuse the pods, long after it has accepted the stack. The same holds
-        // for tolerations.
+        // Otherwise Kubernetes would accept the stack and later refuse its pods. The same is true
+        // of tolerations.
         for (name, limit) in limits {
             if requests.get(name).is_some_and(|request| *request > limit) {
                 self.add(at.field("limits").field(name), problem::LIMITS);
@@ -91,15 +91,15 @@ impl Errors {
         }
         let spread = &scheduling.topology_spread_constraints;
         let spread_at = at.field("topologySpreadConstraints");
-        self.at_most(spread.len(), PodSettings::MAX_SPREADS, &spread_at);
-        // The API server checks the same outlines, from the definition.
+        self.at_most(spread.len(), PodSettings::MAX_CONSTRAINTS, &spread_at);
+        // The API server checks the same outlines, which are part of the definition.
         let mut generator = SchemaGenerator::default();
         if let Some(affinity) = &scheduling.affinity {
             let schema = kubernetes::affinity(&mut generator);
             let (affinity, at) = (Value::Object(affinity.0.clone()), at.field("affinity"));
             self.extend(shape::errors(&affinity, schema.as_value(), &at));
         }
-        // Checked as one list, since the schema is that of the whole field.
+        // Checked as one list, since the schema is for the entire field.
         let spread = spread.iter().map(|it| Value::Object(it.0.clone()));
         let schema = kubernetes::topology_spread_constraints(&mut generator);
         self.extend(shape::errors(

@@ -36,7 +36,7 @@ impl Quantity {
             .find(|(name, _)| *name == unit)
             .map_or(1_000_000, |(_, factor)| *factor);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        // The form allows 12 digits before the point and 3 behind it, which fits.
+        // The form allows 12 digits before the point and 3 after it, which fit in 128 bits.
         let thousandths: u128 = format!("{whole}{fraction:0<3}").parse().unwrap_or_default();
         Ok(thousandths * factor / 1_000)
     }

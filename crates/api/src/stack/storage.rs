@@ -117,9 +117,9 @@ impl Storage {
         }
     }
 
-    /// The name in the status.
+    /// The name of the storage in the status.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn status_name(&self) -> &'static str {
         match self {
             Self::Memory { .. } => "Memory",
             Self::Badger { .. } => "Badger",

@@ -14,7 +14,7 @@ macro_rules! text {
             /// Checks the text.
             ///
             /// # Errors
-            /// [`InvalidText`] says what is wrong with it.
+            /// [`InvalidText`] if the text does not have the required format.
             pub fn new(text: &str) -> Result<Self, InvalidText> {
                 $check(text).map(|text| Self(text.to_owned()))
             }
@@ -72,7 +72,7 @@ impl BasePath {
     /// Checks the text.
     ///
     /// # Errors
-    /// [`InvalidText`] says what is wrong with it.
+    /// [`InvalidText`] if the text is not a path.
     pub fn new(text: &str) -> Result<Self, InvalidText> {
         let text = form::BASE_PATH.check(text)?;
         // Without the slash of the root, so that a path can be appended to every prefix.

@@ -19,7 +19,7 @@ impl TracingStack {
     /// Checks all fields and returns the stack.
     ///
     /// # Errors
-    /// All errors.
+    /// The errors in all fields.
     pub fn validate(&self) -> Result<Stack, Vec<FieldError>> {
         let mut errors = Errors::default();
         let root = FieldPath::root();
@@ -83,13 +83,13 @@ impl Errors {
             .transpose()
     }
 
-    /// Checks a duration with a default. The form says if it may be in days.
+    /// Checks a duration with a default, which may be in days if the form allows that.
     pub(super) fn duration(
         &mut self,
         form: &Form,
         text: &Option<String>,
         default: Duration,
-        (least, most): (Duration, Duration),
+        (min, max): (Duration, Duration),
         at: FieldPath,
     ) -> Checked<Duration> {
         let Some(text) = text else {
@@ -97,11 +97,11 @@ impl Errors {
         };
         self.form(form, text, at.clone())?;
         let duration = self.check(at.clone(), parse_days_or_duration(text))?;
-        if (least..=most).contains(&duration) {
+        if (min..=max).contains(&duration) {
             return Ok(duration);
         }
-        let (least, most) = (format_duration(least), format_days_or_duration(most));
-        Err(self.report(at, format!("must be from {least} to {most}, not {text}")))
+        let (min, max) = (format_duration(min), format_days_or_duration(max));
+        Err(self.report(at, format!("must be from {min} to {max}, not {text}")))
     }
 
     pub(super) fn count(
@@ -149,11 +149,11 @@ impl Errors {
         };
         let at = at.field("existing");
         // Compared as a whole, so that no field can be forgotten.
-        let alone = JaegerSpec {
+        let only_existing = JaegerSpec {
             existing: Some(existing.clone()),
             ..JaegerSpec::default()
         };
-        if *spec != alone {
+        if *spec != only_existing {
             self.add(at.clone(), problem::EXISTING_JAEGER);
         }
         let otlp = self.named_address(&existing.otlp, at.field("otlp"));
@@ -187,7 +187,7 @@ impl Errors {
             self.form(&form::PROMETHEUS_URL, &prometheus.url, at)
         });
         let pod = self.pod(&spec.resources, &spec.scheduling, &spec.pod, at);
-        // The storage has this number already. This only ensures that it is valid.
+        // The storage already has this number. This only ensures that it is valid.
         replicas?;
         Ok(Jaeger::Managed(Box::new(ManagedJaeger {
             image: image?,
@@ -205,11 +205,11 @@ impl Errors {
         };
         let at = at.field("existing");
         // Compared as a whole, so that no field can be forgotten.
-        let alone = CollectorSpec {
+        let only_existing = CollectorSpec {
             existing: Some(existing.clone()),
             ..CollectorSpec::default()
         };
-        if *spec != alone {
+        if *spec != only_existing {
             self.add(at.clone(), problem::EXISTING_COLLECTOR);
         }
         self.named_address(&existing.otlp, at.field("otlp"))
@@ -224,14 +224,14 @@ impl Errors {
             &form::DURATION,
             &spec.gather_wait,
             ManagedCollector::DEFAULT_GATHER_WAIT,
-            ManagedCollector::GATHER_WAIT,
+            ManagedCollector::GATHER_WAIT_LIMITS,
             at.field("gatherWait"),
         );
         let decision_wait = self.duration(
             &form::DURATION,
             &spec.decision_wait,
             ManagedCollector::DEFAULT_DECISION_WAIT,
-            ManagedCollector::DECISION_WAIT,
+            ManagedCollector::DECISION_WAIT_LIMITS,
             at.field("decisionWait"),
         );
         if let (Ok(gather), Ok(decision)) = (&gather_wait, &decision_wait)

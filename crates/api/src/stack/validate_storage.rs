@@ -15,12 +15,12 @@ use crate::{
 };
 
 impl Storage {
-    /// The most of memory's `maxTraces`.
-    pub(crate) const MAX_TRACES: u32 = 10_000_000;
-    /// The most nodes of a database that are named.
+    /// The largest `maxTraces` of storage in memory.
+    pub(crate) const MAX_MEMORY_TRACES: u32 = 10_000_000;
+    /// The most nodes of a database that may be listed.
     pub(crate) const MAX_NODES: usize = 16;
     /// The limits of `retention`.
-    pub(crate) const RETENTION: (Duration, Duration) =
+    pub(crate) const RETENTION_LIMITS: (Duration, Duration) =
         (Duration::from_secs(3600), Duration::from_secs(8760 * 3600));
     const DEFAULT_KEYSPACE: &str = "jaeger_v1_dc1";
     const DEFAULT_DATACENTER: &str = "dc1";
@@ -43,8 +43,8 @@ impl Errors {
         let spec = spec.as_ref().unwrap_or(&default);
         let (at, replicas_at) = (&at.field("storage"), at.field("replicas"));
         let external = |backend| Storage::External { replicas, backend };
-        // All are checked, also where several are set.
-        let members = [
+        // All are checked, even if several are set.
+        let storages = [
             spec.memory.as_ref().map(|it| self.memory(it, at)),
             spec.badger.as_ref().map(|it| self.badger(it, at)),
             spec.opensearch.as_ref().map(|it| {
@@ -64,11 +64,11 @@ impl Errors {
                 clickhouse.map(Backend::ClickHouse).map(external)
             }),
         ];
-        let mut found = members.into_iter().flatten();
-        match (found.next(), found.next()) {
+        let mut storages = storages.into_iter().flatten();
+        match (storages.next(), storages.next()) {
             (None, _) => Err(self.report(at.clone(), problem::STORAGE_NONE)),
             (Some(_), Some(_)) => Err(self.report(at.clone(), problem::STORAGE_SEVERAL)),
-            (Some(Ok(inside)), None) if inside.replicas() < replicas => {
+            (Some(Ok(storage)), None) if storage.replicas() < replicas => {
                 Err(self.report(replicas_at, problem::REPLICAS))
             }
             (Some(storage), None) => storage,
@@ -78,7 +78,7 @@ impl Errors {
     fn memory(&mut self, spec: &MemorySpec, at: &FieldPath) -> Checked<Storage> {
         let at = at.field("memory").field("maxTraces");
         let default = Storage::DEFAULT_MAX_TRACES;
-        let max_traces = self.count(spec.max_traces, default, Storage::MAX_TRACES, at)?;
+        let max_traces = self.count(spec.max_traces, default, Storage::MAX_MEMORY_TRACES, at)?;
         Ok(Storage::Memory { max_traces })
     }
 
@@ -97,7 +97,7 @@ impl Errors {
             &form::RETENTION,
             &spec.retention,
             Storage::DEFAULT_RETENTION,
-            Storage::RETENTION,
+            Storage::RETENTION_LIMITS,
             at.field("retention"),
         );
         // The size is kept as written. This only ensures that it is valid.

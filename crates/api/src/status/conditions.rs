@@ -86,8 +86,8 @@ mod tests {
         ] {
             let update = ConditionUpdate::new(ConditionStatus::True, "Reason", message);
             let updates = [(Condition::CONVERGED, update)];
-            let found = conditions(updates, None, &[], Timestamp::UNIX_EPOCH);
-            assert_eq!(found[0].message, expected);
+            let written = conditions(updates, None, &[], Timestamp::UNIX_EPOCH);
+            assert_eq!(written[0].message, expected);
         }
     }
 

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{FreeForm, ImagePullPolicy, PodAdditions, Resources, Scheduling};
 
-/// A Collector for the operator to run, or with `existing` alone, one that runs already.
+/// A Collector for the operator to run, or an existing one if only `existing` is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 // No field has a default in the schema: the API server would write it next to `existing`.
 pub struct CollectorSpec {
-    /// A Collector that runs already, instead of all other fields here. The operator does not
-    /// configure its tail rules: policies with tail rules have the condition `Programmed=False`.
+    /// Existing Collector to use instead of one that the operator runs. No other field may be set.
+    /// The operator does not configure its tail rules: policies with tail rules have the condition
+    /// `Programmed=False`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing: Option<ExistingCollectorSpec>,
     /// Image of the Collector, contrib distribution. Defaults to the one that this version of the
@@ -43,8 +44,9 @@ pub struct CollectorSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), example = &"5s")]
     pub decision_wait: Option<String>,
-    /// Further exporters, by name in the Collector's format (`type` or `type/name`), each with its
-    /// configuration. Names that begin with `spoor` after the slash are reserved for the operator.
+    /// Additional exporters, by name in the Collector's format (`type` or `type/name`), each with
+    /// its configuration. Names that begin with `spoor` after the slash are reserved for the
+    /// operator.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub exporters: BTreeMap<String, FreeForm>,

@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{ImagePullPolicy, PodAdditions, Resources, Scheduling, StorageSpec};
 
-/// A Jaeger for the operator to run, or with `existing` alone, one that runs already.
+/// A Jaeger for the operator to run, or an existing one if only `existing` is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 // No field has a default in the schema: the API server would write it next to `existing`.
 pub struct JaegerSpec {
-    /// A Jaeger that runs already, instead of all other fields here.
+    /// Existing Jaeger to use instead of one that the operator runs. No other field may be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing: Option<ExistingJaegerSpec>,
     /// Image of Jaeger v2. Defaults to the one that this version of the operator was tested with.
@@ -62,7 +62,7 @@ pub struct ExistingJaegerSpec {
     /// Host and port for OTLP over gRPC, without TLS.
     #[schemars(length(min = 1, max = 260), example = &"jaeger.observability.svc:4317")]
     pub otlp: String,
-    /// Host and port of its UI and query API over HTTP, shown in the status.
+    /// Host and port of Jaeger's UI and query API over HTTP, shown in the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 260), example = &"jaeger.observability.svc:16686")]
     pub query: Option<String>,

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value, json};
 
-/// A mapping that is passed on unchanged.
+/// A mapping that the operator copies without reading it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FreeForm(pub Map<String, Value>);
@@ -65,7 +65,7 @@ impl<'de> Deserialize<'de> for Quantity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::String(text) => Ok(Self(text)),
-            // A fraction may not be printed with the digits that were written.
+            // A fraction may be formatted with other digits than were written.
             Value::Number(number) if !number.is_f64() => Ok(Self(number.to_string())),
             _ => Err(de::Error::custom(
                 "must be a quantity such as \"500m\" or \"256Mi\"",
@@ -74,8 +74,7 @@ impl<'de> Deserialize<'de> for Quantity {
     }
 }
 
-// `x-kubernetes-int-or-string` stands in place of a `type`, since both numbers and texts are
-// allowed.
+// `x-kubernetes-int-or-string` replaces `type`, since both numbers and texts are allowed.
 impl JsonSchema for Quantity {
     fn schema_name() -> Cow<'static, str> {
         "Quantity".into()

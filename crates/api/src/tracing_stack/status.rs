@@ -20,7 +20,7 @@ pub struct TracingStackStatus {
     /// Addresses of the stack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<StackEndpoints>,
-    /// Route that traffic takes now.
+    /// Current route from the services to Jaeger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<Route>,
     /// Storage of traces: `Memory`, `Badger`, `OpenSearch`, `Elasticsearch`, `Cassandra`,

@@ -62,7 +62,7 @@ pub struct BadgerSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ElasticsearchSpec {
-    /// URLs of its nodes, such as `https://opensearch:9200`.
+    /// URLs of the cluster's nodes, such as `https://opensearch:9200`.
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
     pub urls: Vec<String>,
     /// Prefix of the names of Jaeger's indices. If unset, there is no prefix.
@@ -81,7 +81,7 @@ pub struct ElasticsearchSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CassandraSpec {
-    /// Its nodes, each `host` or `host:port`. The port defaults to 9042.
+    /// Nodes of the cluster, each `host` or `host:port`. The port defaults to 9042.
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 260)), extend("x-kubernetes-list-type" = "set"))]
     pub hosts: Vec<String>,
     /// Keyspace. Defaults to `jaeger_v1_dc1`.
@@ -95,8 +95,8 @@ pub struct CassandraSpec {
     /// Credentials Jaeger uses. If unset, Jaeger connects anonymously.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialsSpec>,
-    /// TLS settings. `tls: {}` verifies the server by the certificate authorities in Jaeger's image.
-    /// If unset, Jaeger connects without TLS.
+    /// TLS settings. With `tls: {}`, the server is verified with the certificate authorities in
+    /// Jaeger's image. If unset, Jaeger connects without TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,
 }
@@ -105,7 +105,7 @@ pub struct CassandraSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClickhouseSpec {
-    /// Its nodes, each `host:port` of the native protocol.
+    /// Nodes of ClickHouse, each `host:port` of the native protocol.
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 260)), extend("x-kubernetes-list-type" = "set"))]
     pub addresses: Vec<String>,
     /// Database. Defaults to `jaeger`.
@@ -115,8 +115,8 @@ pub struct ClickhouseSpec {
     /// Credentials Jaeger uses. Defaults to ClickHouse's user `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialsSpec>,
-    /// TLS settings. `tls: {}` verifies the server by the certificate authorities in Jaeger's image.
-    /// If unset, Jaeger connects without TLS.
+    /// TLS settings. With `tls: {}`, the server is verified with the certificate authorities in
+    /// Jaeger's image. If unset, Jaeger connects without TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,
 }

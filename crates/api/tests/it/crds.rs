@@ -14,7 +14,7 @@ fn schema(definition: &Value) -> &Value {
         .unwrap()
 }
 
-/// Every part of a schema with the way to it.
+/// Every part of a schema with its path.
 fn parts<'a>(schema: &'a Value, at: &str, parts: &mut Vec<(String, &'a Value)>) {
     parts.push((at.to_owned(), schema));
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
@@ -31,22 +31,26 @@ fn parts<'a>(schema: &'a Value, at: &str, parts: &mut Vec<(String, &'a Value)>) 
 fn all_parts() -> Vec<(String, Value)> {
     let mut all = vec![];
     for definition in crd::all() {
-        let mut found = vec![];
+        let mut of_definition = vec![];
         parts(
             schema(&definition),
             definition["spec"]["names"]["kind"].as_str().unwrap(),
-            &mut found,
+            &mut of_definition,
         );
-        all.extend(found.into_iter().map(|(at, part)| (at, part.clone())));
+        all.extend(
+            of_definition
+                .into_iter()
+                .map(|(at, part)| (at, part.clone())),
+        );
     }
     all
 }
 
 /// True for fields that the API server itself validates.
 fn is_kubernetes_own(at: &str) -> bool {
-    let way = at.split_once('.').map(|(_, way)| way);
+    let path = at.split_once('.').map(|(_, path)| path);
     let own = ["apiVersion", "kind", "metadata", "metadata.name"];
-    way.is_some_and(|way| own.contains(&way))
+    path.is_some_and(|path| own.contains(&path))
 }
 
 #[test]
@@ -60,16 +64,16 @@ fn files_match_the_types() {
             let generated = to_yaml(&definition).unwrap();
             assert!(
                 text.ends_with(&generated),
-                "{folder}/{file} has drifted: {COMMAND}"
+                "{folder}/{file} is out of date; run {COMMAND}"
             );
             assert!(text.contains(COMMAND));
             expected.insert(file);
         }
-        let found: BTreeSet<String> = fs::read_dir(root.join(folder))
+        let files: BTreeSet<String> = fs::read_dir(root.join(folder))
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
-        assert_eq!(found, expected, "{folder}");
+        assert_eq!(files, expected, "{folder}");
     }
 }
 
@@ -141,7 +145,7 @@ fn lists_with_keys_are_maps() {
     );
 }
 
-/// Validation and the API server read the patterns with different engines.
+/// Validation and the API server use different regular expression engines.
 #[test]
 fn patterns_agree_with_validation() {
     let pattern = Regex::new("matches\\(r'([^']*)'\\)").unwrap();

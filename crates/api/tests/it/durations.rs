@@ -1,4 +1,4 @@
-//! Durations as texts.
+//! Parsing and formatting of durations.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Texts that nobody means well with: whatever comes, reading ends, soon, and says something.
+//! Hostile texts: reading always ends quickly, with policies or with errors.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use spoor_api::read::{self, MAX_BYTES, MAX_ERRORS};
 
 use crate::samples::samples;
 
-/// Reads a text and looks at every word of the answer.
+/// Reads a text and checks the lines, number and length of the errors.
 fn read_all(text: &str) {
     let start = Instant::now();
-    // A text's end is on a line of its own.
+    // The end of a text counts as one more line.
     let lines = 1..=text.matches(['\n', '\r']).count() + 1;
     match read::policies(text, "f.yaml") {
         Ok(manifests) => {
@@ -32,7 +32,7 @@ fn read_all(text: &str) {
             }
         }
     }
-    // Not a benchmark: a hang is what it must not be.
+    // Not a benchmark: this only detects hangs.
     assert!(start.elapsed() < Duration::from_secs(20));
 }
 
@@ -56,7 +56,7 @@ fn long_alias() -> String {
     )
 }
 
-/// Values inside many anchors at once, each of which has to remember them.
+/// Values within many nested anchors, each of which records them.
 fn nested_anchors() -> String {
     let anchors: String = (0..20)
         .map(|level| format!("{}- &a{level}\n", "  ".repeat(level)))
@@ -73,7 +73,7 @@ fn nested_anchors() -> String {
     true
 )]
 #[case::directive(&format!("%YAML 1.2\n---\n{HEAD}spec: {{head: {{probability: 1%}}}}\n...\n"), true)]
-#[case::an_alias_is_fine(
+#[case::alias(
     &format!("{HEAD}spec: {{head: {{probability: &p 1%}}, tail: {{otherwise: *p}}}}\n"),
     true
 )]
@@ -131,10 +131,10 @@ fn nested_anchors() -> String {
 #[case::keys_that_are_lists("[a]: 1\n", false)]
 #[case::zeros("\0\0\0", false)]
 #[case::binary("a: !!binary aGVsbG8=\n", false)]
-fn hostile(#[case] text: &str, #[case] is_taken: bool) {
+fn hostile(#[case] text: &str, #[case] is_accepted: bool) {
     read_all(text);
     let result = read::policies(text, "f.yaml");
-    assert_eq!(result.is_ok(), is_taken, "{result:?}");
+    assert_eq!(result.is_ok(), is_accepted, "{result:?}");
 }
 
 /// One change of a text.

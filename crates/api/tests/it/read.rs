@@ -1,4 +1,4 @@
-//! Reading policies: what is right, and what is said of what is wrong.
+//! Reading policies, and the messages for errors.
 
 use rstest::rstest;
 use spoor_api::read::{self, PolicyManifest};
@@ -15,8 +15,8 @@ spec:
 
 /// The errors in a text, one on each line.
 pub(crate) fn errors(text: &str) -> String {
-    let found = read::policies(text, "p.yaml").expect_err("must not be accepted");
-    found.iter().map(|error| format!("{error}\n")).collect()
+    let errors = read::policies(text, "p.yaml").expect_err("must not be accepted");
+    errors.iter().map(|error| format!("{error}\n")).collect()
 }
 
 /// A policy whose `spec` is this, from line 6 on.
@@ -46,7 +46,7 @@ fn reads_a_policy() {
     "hed: {probability: 1%}",
     r#"p.yaml:6: spec.hed: unknown field; did you mean "head"?"#
 )]
-#[case::too_much(
+#[case::above_100_percent(
     "head:\n  probability: 150%",
     r#"p.yaml:7: spec.head.probability: must be from "0%" to "100%", not "150%""#
 )]
@@ -71,7 +71,7 @@ fn reads_a_policy() {
     "priority: 3",
     r#"p.yaml:5: spec: must have "head", "tail" or both, such as `head: {probability: 1%}`"#
 )]
-#[case::soon("tail:\n  keep:\n  - name: slow\n    slowerThan: soon\n  otherwise: 1%", r#"p.yaml:9: spec.tail.keep[0].slowerThan: must be a duration such as "500ms", "2s" or "1m30s", not "soon""#)]
+#[case::invalid_duration("tail:\n  keep:\n  - name: slow\n    slowerThan: soon\n  otherwise: 1%", r#"p.yaml:9: spec.tail.keep[0].slowerThan: must be a duration such as "500ms", "2s" or "1m30s", not "soon""#)]
 #[case::no_otherwise(
     "tail:\n  keep: []",
     r#"p.yaml:6: spec.tail.otherwise: is missing; it must be text such as "10%""#
@@ -253,11 +253,11 @@ metadata:
 #[test]
 fn reads_a_list_from_kubectl() {
     let manifests = read::policies(LIST, "p.yaml").unwrap();
-    let found: Vec<(&str, usize)> = manifests
+    let names: Vec<(&str, usize)> = manifests
         .iter()
         .map(|manifest| (manifest.policy.metadata.name.as_str(), manifest.line()))
         .collect();
-    assert_eq!(found, [("service-a", 3), ("service-b", 34)]);
+    assert_eq!(names, [("service-a", 3), ("service-b", 34)]);
     let own_list = LIST
         .replace("apiVersion: v1\n", "apiVersion: spoor.dev/v1alpha1\n")
         .replace("kind: List", "kind: SamplingPolicyList");

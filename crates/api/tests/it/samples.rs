@@ -1,4 +1,4 @@
-//! The files in `k8s/samples`: what people apply first must be right.
+//! The files in `k8s/samples`, which users apply first, must be valid.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -11,7 +11,7 @@ pub fn samples() -> Vec<(String, String)> {
     samples
 }
 
-/// Those of the folder, and those that are the same policies with other values.
+/// All sample policies, including those with alternative values.
 fn of_policies() -> Vec<(String, String)> {
     let mut samples = files("policies");
     samples.extend(files("policies/alternatives"));
@@ -37,8 +37,8 @@ fn files(folder: &str) -> Vec<(String, String)> {
     files
 }
 
-/// As `spoor apply -f k8s/samples/policies/` does it: each policy is there once, and each one
-/// decides somewhere.
+/// `spoor apply -f k8s/samples/policies/` applies all of them together: each name must be unique,
+/// and each policy must decide somewhere.
 #[test]
 fn sample_policies_are_compatible() {
     let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
@@ -49,7 +49,7 @@ fn sample_policies_are_compatible() {
         .map(|manifest| manifest.policy.validate(now).unwrap())
         .collect();
     let outcomes = spoor_policy::resolve(&policies, now).outcomes;
-    assert_eq!(outcomes.len(), policies.len(), "a policy is there twice");
+    assert_eq!(outcomes.len(), policies.len(), "duplicate policy");
     for (key, outcome) in outcomes {
         assert!(!outcome.effective.is_empty(), "{key} has no effect");
     }
@@ -67,7 +67,7 @@ fn sample_stacks_are_described_and_valid() {
             .unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
         storage.insert(match stack.jaeger {
             Jaeger::Existing(_) => "Existing",
-            Jaeger::Managed(jaeger) => jaeger.storage.word(),
+            Jaeger::Managed(jaeger) => jaeger.storage.status_name(),
         });
     }
     let all = [

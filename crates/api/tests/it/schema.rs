@@ -1,4 +1,4 @@
-//! The schema that a cluster gets says the same as validation.
+//! The schema in a cluster must agree with validation.
 
 use rstest::rstest;
 use serde_json::Value;
@@ -35,13 +35,14 @@ const ATTRIBUTE: &str =
 #[case(&format!("{ATTRIBUTE}/values/maxItems"), RuleCondition::MAX_VALUES)]
 #[case(&format!("{ATTRIBUTE}/values/items/maxLength"), RuleCondition::MAX_VALUE_LEN)]
 fn bounds(#[case] pointer: &str, #[case] bound: usize) {
-    let found = schema::sampling_policy()
+    let maximum = schema::sampling_policy()
         .pointer(pointer)
         .and_then(Value::as_u64);
-    assert_eq!(found, Some(bound as u64), "{pointer}");
+    assert_eq!(maximum, Some(bound as u64), "{pointer}");
 }
 
-/// A cluster takes no references, no choices of types and no null, and shows every description.
+/// A structural schema has no references, no choices of types and no null. `kubectl explain` shows
+/// every description.
 fn check(schema: &Value, at: &str) {
     let Value::Object(schema) = schema else {
         panic!("{at}: {schema}")

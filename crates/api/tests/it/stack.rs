@@ -1,4 +1,4 @@
-//! Stacks: what they mean, and what is said of those that mean nothing.
+//! Validation of stacks, and the messages for errors.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use spoor_api::{
     stack::{Backend, Collector, Jaeger, ManagedCollector, ManagedJaeger, Stack, Storage},
 };
 
-/// A stack whose `spec` is this.
+/// A stack with this `spec`.
 fn stack(spec: &str) -> TracingStack {
     serde_yaml::from_str(&format!(
         "apiVersion: spoor.dev/v1alpha1\nkind: TracingStack\nmetadata: {{name: tracing, namespace: shop}}\nspec: {spec}"
@@ -198,9 +198,9 @@ fn accepts_valid_spec(#[case] spec: &str) {
 )]
 fn rejects_invalid_spec(#[case] spec: &str, #[case] expected: &str) {
     let errors = stack(spec).validate().unwrap_err();
-    let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    assert!(found[0].starts_with(expected), "{found:#?}");
-    assert_eq!(found.len(), 1, "{found:#?}");
+    let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert!(messages[0].starts_with(expected), "{messages:#?}");
+    assert_eq!(messages.len(), 1, "{messages:#?}");
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn all_errors_are_reported_at_once() {
 #[case("Tracing")]
 #[case("1tracing")]
 #[case("tracing.shop")]
-#[case("a-name-so-long-that-what-is-named-after-it-has-no-room")]
+#[case("a-name-that-is-longer-than-the-limit-of-40")]
 fn rejects_invalid_names(#[case] name: &str) {
     let mut stack = stack("{}");
     stack.metadata.name = name.to_owned();

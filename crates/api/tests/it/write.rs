@@ -28,7 +28,7 @@ fn head() -> impl Strategy<Value = Head> {
     ]
 }
 
-/// Also texts that YAML would take for something else.
+/// Includes texts that YAML reads as another type unless they are quoted.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         "[ -~äß€😀]{1,20}",

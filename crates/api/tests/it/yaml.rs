@@ -1,4 +1,4 @@
-//! Readings on which YAML parsers differ.
+//! YAML that parsers read differently.
 
 use rstest::rstest;
 use spoor_api::read;

@@ -27,7 +27,7 @@ use crate::Result;
 const MAX_OPENING: usize = 64;
 
 /// The most acknowledgements that wait to be sent.
-const OUTGOING_MESSAGES: usize = 16;
+const MAX_OUTGOING: usize = 16;
 
 /// The length of a gRPC message's prefix: a flag for compression, and the message's length.
 const PREFIX_BYTES: usize = 5;
@@ -50,7 +50,7 @@ async fn subscribe_all(address: SocketAddr, count: usize) -> Result<()> {
             let (mut sender, connection) =
                 http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
             tokio::spawn(connection);
-            let (outgoing, messages) = mpsc::channel(OUTGOING_MESSAGES);
+            let (outgoing, messages) = mpsc::channel(MAX_OUTGOING);
             outgoing.send(hello(number)).await?;
             let body = ReceiverStream::new(messages)
                 .map(|message| Ok::<_, std::convert::Infallible>(Frame::data(message)));

@@ -1,4 +1,4 @@
-//! The progress of a version: which instances have it in force.
+//! The convergence of instances to a version.
 
 use std::{
     future,
@@ -27,14 +27,14 @@ pub struct Convergence {
 
 impl Control {
     /// Waits until every expected and connected instance has its service's newest plan in force,
-    /// and none is silent. The caller sets a time limit.
+    /// and none is silent. There is no timeout.
     pub async fn converged(&self, version: Version) -> Convergence {
         self.until_converged(|control| control.convergence(version))
             .await
     }
 
-    /// Like [`Control::converged`], for the services whose plan has changed at this version or
-    /// later. No other service is waiting for it.
+    /// Like [`Control::converged`], but only for the services whose plan has changed at this
+    /// version or later.
     pub async fn converged_where_changed(&self, version: Version) -> Convergence {
         self.until_converged(|control| control.convergence_of(version, true))
             .await
@@ -77,7 +77,7 @@ impl Control {
                 continue;
             }
             let silent_after = self.0.settings.silent_after;
-            // Ends at the first instance that is behind, since one is enough.
+            // Returns at the first instance that has not converged.
             let of_service = convergence_of(&service, version, silent_after, now)?;
             all.instances += of_service.instances;
             all.took = all.took.max(of_service.took);

@@ -12,18 +12,18 @@ use spoor_policy::{OperationName, PolicyKey, ServiceName, Strategies, Strategy};
 use super::Control;
 use crate::{
     evidence::{ClientCounts, Evidence, NotCurrentReason, OperationEvidence, ServiceEvidence},
+    jaeger_strategy,
     publication::Publication,
     record::PlanState,
     served_plan::decided_by,
     service::Service,
-    stock_strategy,
 };
 
-/// The root decisions of a service after which an operation without any is reported as not seen.
-const MIN_ROOTS_WITHOUT: u64 = 20;
+/// The root decisions of a service that are needed to report an operation without any as not seen.
+const MIN_ROOTS_FOR_UNSEEN: u64 = 20;
 
-/// The time for which a service must have reported before it is said to start no traces: its other
-/// instances may report later.
+/// The time for which a service must have reported before it is reported to start no traces, since
+/// its other instances may report later.
 const MIN_REPORTING_TIME: Duration = Duration::from_secs(5);
 
 impl Control {
@@ -51,7 +51,7 @@ impl Control {
         };
         let nowhere = BTreeMap::new();
         let tail = published.tail.get(policy).unwrap_or(&nowhere);
-        let mut strategy = decided_elsewhere(&published, policy);
+        let mut strategy = strategy_for_others(&published, policy);
         for (name, service) in services {
             let plan = published
                 .table
@@ -59,7 +59,7 @@ impl Control {
             let strategies = plan.at(Timestamp::now());
             let head = strategies.and_then(|it| Some((it, decided_by(it, policy)?)));
             let mut clients = ClientCounts::default();
-            // Counted at places of tail rules too: the number of instances tells whether the
+            // Counted at places of tail rules too, since the number of instances shows whether the
             // service exists.
             let took = self.count_clients(policy, &name, service.as_deref(), now, &mut clients);
             let mut operations = tail.get(&name).cloned().unwrap_or_default();
@@ -73,7 +73,7 @@ impl Control {
             evidence.services.push(ServiceEvidence {
                 instances: clients.expected,
                 partly_expressible: head
-                    .is_some_and(|(it, _)| !stock_strategy::is_expressible(it, &policy.name)),
+                    .is_some_and(|(it, _)| !jaeger_strategy::is_expressible(it, &policy.name)),
                 ..self.service_evidence(&name, service.as_deref(), operations, now)
             });
             if head.is_some() {
@@ -105,9 +105,9 @@ impl Control {
             if state.operations_seen.contains(operation) {
                 return Some(true);
             }
-            // Under other plans, clients did not count this operation by itself.
+            // Under other plans, clients did not count this operation separately.
             let roots = state.history.roots_where_named(operation);
-            (roots >= MIN_ROOTS_WITHOUT).then_some(false)
+            (roots >= MIN_ROOTS_FOR_UNSEEN).then_some(false)
         };
         let operations = operations.into_iter().map(|operation| OperationEvidence {
             seen: is_seen(&operation),
@@ -177,9 +177,9 @@ impl Control {
         let total: usize = polling.values().sum();
         // Polling clients have no ID. They are most likely the expected instances that have no
         // stream.
-        let found = clients.never_asked.min(total);
-        clients.never_asked -= found;
-        clients.expected += total - found;
+        let matched = clients.never_asked.min(total);
+        clients.never_asked -= matched;
+        clients.expected += total - matched;
         clients.polling += total;
         for (address, here) in polling {
             for number in 1..=here {
@@ -195,7 +195,7 @@ impl Control {
 }
 
 /// The strategy of a policy for services that no policy names.
-fn decided_elsewhere(published: &Publication, policy: &PolicyKey) -> Option<Strategy> {
+fn strategy_for_others(published: &Publication, policy: &PolicyKey) -> Option<Strategy> {
     let others = published.table.plan(policy.namespace.as_str(), "");
     decided_by(others.at(Timestamp::now())?, policy)
 }

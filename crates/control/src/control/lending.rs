@@ -12,13 +12,13 @@ use spoor_policy::{Assigned, Plan, Strategies, Strategy, TracesPerSecond};
 use super::Control;
 use crate::{
     counts::PlanEntry,
-    lending::{ShareDemand, divide, is_worth_it, next_shares},
+    lending::{ShareDemand, divide, is_worth_sending, next_shares},
     record::Record,
     service::{Service, ServiceState},
 };
 
 /// The shortest time between two adjustments of one service's shares. Every message of every process
-/// asks for one.
+/// triggers one.
 const MIN_ADJUST_INTERVAL: Duration = Duration::from_millis(200);
 
 impl Control {
@@ -54,8 +54,8 @@ fn adjust(state: &mut ServiceState, next_number: impl Fn() -> u64) -> bool {
     let limits = limits(plan);
     let processes = state.instances.values_mut().flat_map(|it| it.all_mut());
     let mut members: Vec<&mut Record> = processes.filter(|it| it.is_connected).collect();
-    // A plan ends all loans, but not before it arrives: until every process has it, some may
-    // still use more than its share.
+    // A plan ends all loans, but only when it arrives. Until every process has it, some may still
+    // use more than their share.
     if !members.iter().all(|it| it.held == Some(served.version)) {
         return false;
     }
@@ -94,7 +94,7 @@ fn limits(plan: &Plan) -> BTreeMap<PlanEntry, TracesPerSecond> {
     default.chain(operations).filter_map(limit).collect()
 }
 
-/// Divides a limit again, unless that is not worth the messages.
+/// Divides a limit again, if the improvement is worth the messages.
 fn set_goals(members: &mut [&mut Record], operation: &PlanEntry, equal: f64) {
     let wants: Vec<ShareDemand> = members
         .iter()
@@ -104,14 +104,14 @@ fn set_goals(members: &mut [&mut Record], operation: &PlanEntry, equal: f64) {
         })
         .collect();
     let goals = divide(&wants);
-    if is_worth_it(&wants, &goals) {
+    if is_worth_sending(&wants, &goals) {
         for (member, goal) in members.iter_mut().zip(goals) {
             member.loan.set_goal(operation, goal);
         }
     }
 }
 
-/// Moves shares towards their goals, as far as nothing is lent twice. Returns true if any changed.
+/// Moves shares towards their goals without lending any part twice. Returns true if any changed.
 fn set_shares(members: &mut [&mut Record], operation: &PlanEntry) -> bool {
     let usable: Vec<f64> = members.iter().map(|it| it.loan.usable(operation)).collect();
     let goals: Vec<f64> = members.iter().map(|it| it.loan.goal(operation)).collect();

@@ -1,4 +1,4 @@
-//! Answers unmodified SDKs that poll for their strategy.
+//! Serves strategies to unmodified SDKs that poll.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use spoor_policy::ServiceName;
 
 use super::Control;
 use crate::{
-    identity::Denied, metrics::Endpoint, pollers::PollSource, stock_strategy::StockStrategy,
+    identity::Denied, jaeger_strategy::JaegerStrategy, metrics::Endpoint, pollers::PollSource,
 };
 
 impl Control {
@@ -19,21 +19,21 @@ impl Control {
         endpoint: Endpoint,
         service: ServiceName,
         source: Option<&PollSource>,
-    ) -> Result<StockStrategy, Denied> {
+    ) -> Result<JaegerStrategy, Denied> {
         let address = source.map(PollSource::address);
         let namespace = self.0.settings.identify.polling(address, &service);
-        let namespace =
-            namespace.inspect_err(|denied| self.0.metrics.refused(endpoint, denied.reason()))?;
+        let namespace = namespace
+            .inspect_err(|denied| self.0.metrics.count_refused(endpoint, denied.reason()))?;
         let now = Instant::now();
         let key = (namespace, service);
-        // Before the first publication a client is neither answered nor counted.
+        // Before the first publication, a client gets no strategy and is not counted.
         let published = self.0.published.load_full();
         let published = published.ok_or(Denied::NotPublished)?;
         let known = self.0.services.get(&key);
         if let Some(source) = source {
             self.0.pollers.record(&key, source, now);
             if let Some(service) = &known {
-                self.schedule_reshare(service);
+                self.schedule_rebalance(service);
             }
             self.notify_change();
         }
@@ -44,8 +44,8 @@ impl Control {
             let connected = known.map_or(0, |service| service.state().connected);
             connected + self.0.pollers.sharers(&key, source, now)
         };
-        let default = self.0.settings.stock_default;
-        self.0.metrics.polled(endpoint);
-        Ok(StockStrategy::new(&strategies, default, instances))
+        let default = self.0.settings.polling_default;
+        self.0.metrics.count_poll(endpoint);
+        Ok(JaegerStrategy::new(&strategies, default, instances))
     }
 }

@@ -15,16 +15,16 @@ impl Control {
     /// version of the plan for every instance.
     ///
     /// [`ControlSettings::settle_delay`]: crate::settings::ControlSettings::settle_delay
-    pub(crate) fn schedule_reshare(&self, service: &Arc<Service>) {
+    pub(crate) fn schedule_rebalance(&self, service: &Arc<Service>) {
         let shares = service.state().served.as_ref().and_then(|it| it.shares);
         let is_settled = shares.is_none_or(|shares| shares == self.0.sharers(service));
-        if is_settled || !service.begin_reshare() {
+        if is_settled || !service.begin_rebalance() {
             return;
         }
         let (control, service) = (self.clone(), service.clone());
         let Ok(runtime) = Handle::try_current() else {
-            // A session that is dropped after its runtime has nobody left to send plans to.
-            service.end_reshare();
+            // If a session is dropped after its runtime, there are no streams to send plans to.
+            service.end_rebalance();
             return;
         };
         runtime.spawn(async move {
@@ -32,15 +32,15 @@ impl Control {
             let stop = settings.shutdown.cancelled();
             let stopped = tokio::time::timeout(settings.settle_delay, stop).await;
             // Before the division: a change during it must schedule another.
-            service.end_reshare();
+            service.end_rebalance();
             if stopped.is_err() {
-                control.reshare(&service);
+                control.rebalance(&service);
             }
         });
     }
 
     /// Serves a service's plan with its rate limits divided by the present number of instances.
-    fn reshare(&self, service: &Service) {
+    fn rebalance(&self, service: &Service) {
         let inner = &*self.0;
         // Held while serving, as in `publish`, so that versions reach a service in order.
         let mut sequence = inner.sequence.lock();
@@ -48,7 +48,7 @@ impl Control {
             return;
         };
         let next = *sequence + 1;
-        // The number is used up only by a plan that differs from the one in force.
+        // The number is used only if the plan differs from the one in force.
         if inner.serve(service, &published, inner.version(next), Instant::now()) {
             *sequence = next;
         }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Control {
-    /// Adds the counts that a process reports, if its service is known here.
+    /// Adds the counts that a process reports, if its service is known.
     pub(crate) fn add_sdk_counts(&self, key: &ServiceKey, resource: u64, points: &[RootSpanPoint]) {
         let now = Instant::now();
         let service = match self.0.services.get(key) {
@@ -32,9 +32,9 @@ impl Control {
         state.last_sdk_report = Some(now);
         state.has_roots |= delta.counts.started > 0;
         let in_force = state.served.as_ref().map(|served| served.published);
-        // Released early, since attributing the counts takes the tallies' lock and nothing of this.
+        // Released early, since attributing the counts needs only the lock of the tallies.
         drop(state);
-        // Roots that started under the plan before say nothing about this one.
+        // Roots that started under the previous plan are not evidence for this one.
         let is_under_this_plan =
             in_force.is_some_and(|since| now.saturating_duration_since(since) >= delta.over);
         if is_under_this_plan && delta.counts.started > 0 {

@@ -4,54 +4,54 @@ use http::StatusCode;
 use spoor_policy::ServiceName;
 use tonic::{Code, Status};
 
-/// The reason why a client is refused. Messages name no one but the client itself.
+/// The reason why a client is refused. Messages reveal nothing about other clients.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// It sent no token.
+    /// The client sent no token.
     #[error("token missing; send one as `authorization: Bearer`")]
     TokenMissing,
-    /// Its token is forged, expired or damaged.
-    #[error("invalid token")]
+    /// The token is forged, expired or damaged.
+    #[error("invalid token; send a current ServiceAccount token")]
     TokenInvalid,
-    /// Its token was made for another audience.
-    #[error("token is for another audience")]
+    /// The token is for another audience.
+    #[error("token is for another audience; request one for this control plane")]
     WrongAudience,
-    /// Its token does not belong to a pod.
-    #[error("token is not bound to a pod")]
+    /// The token is not bound to a pod.
+    #[error("token is not bound to a pod; mount a projected ServiceAccount token")]
     NotAPod,
-    /// It claims to be of another service.
+    /// The client claims another service.
     #[error("this pod belongs to service {actual}, not {claimed}")]
     OtherService {
-        /// The service that it claims.
+        /// The claimed service.
         claimed: ServiceName,
-        /// Its service.
+        /// The client's service.
         actual: ServiceName,
     },
-    /// It claims to be another instance.
+    /// The client claims to be another instance.
     #[error("this is instance {actual}, not {claimed}")]
     OtherInstance {
-        /// The instance that it claims.
+        /// The claimed instance.
         claimed: String,
-        /// Its instance.
+        /// The client's instance.
         actual: String,
     },
-    /// Its pod has no service label.
+    /// The client's pod has no service label.
     #[error("this pod has no service; add the label spoor.dev/service")]
     NoService,
-    /// Its pod is not known here, or not yet.
+    /// The client's pod is not known, or not yet.
     #[error("pod {0} is not known yet; try again")]
     UnknownPod(String),
-    /// No known pod has its address.
+    /// No known pod has the client's address.
     #[error("no pod with this address is known yet; try again")]
     UnknownPeer,
-    /// It is a pod, but not a Collector of a stack.
+    /// The client is a pod, but not a Collector of a stack.
     #[error("only the Collector of a TracingStack may send metrics")]
     NotACollector,
-    /// It polls before the first publication.
-    #[error("no policies are published yet; ask again in a moment")]
+    /// The client polls before the first publication.
+    #[error("no policies are published yet; try again in a moment")]
     NotPublished,
-    /// Its identity could not be checked.
-    #[error("identity could not be checked: {0}")]
+    /// The client's identity cannot be checked.
+    #[error("cannot check the identity: {0}; try again")]
     Unavailable(String),
 }
 
@@ -75,7 +75,7 @@ impl Denied {
         }
     }
 
-    /// The gRPC status code. `Unavailable` asks the client to try again.
+    /// The gRPC status code. Clients try again after `Unavailable`.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {

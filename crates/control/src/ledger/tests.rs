@@ -98,7 +98,7 @@ fn sum(deltas: &[CountDelta]) -> Counts {
 #[case::fewer_sampled(count(1, "", 10, 4), Rejection::Decreased)]
 #[case::more_than_possible(count(1, "", u64::MAX, 5), Rejection::Implausible)]
 #[case::no_version(proto::Count { version: None, ..count(1, "", 1, 1) }, Rejection::NoVersion)]
-fn rejects_untrue_reports_as_a_whole(#[case] forged: proto::Count, #[case] rejection: Rejection) {
+fn rejects_invalid_reports_entirely(#[case] forged: proto::Count, #[case] rejection: Rejection) {
     let history = history(&[1, 2]);
     let mut ledger = Ledger::default();
     apply(&mut ledger, &history, &[count(1, "", 10, 5)]).unwrap();

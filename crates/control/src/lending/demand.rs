@@ -13,7 +13,7 @@ const STEADY_SECONDS: f64 = 15.0;
 /// The time constant of the average that follows a change, in seconds.
 const FAST_SECONDS: f64 = 3.0;
 
-/// The distance of the two averages, in standard deviations, that is taken for a change.
+/// The distance of the two averages, in standard deviations, that counts as a change.
 const MIN_CHANGE_DEVIATIONS: f64 = 3.0;
 
 /// The standard deviations subtracted from a demand to get the part that is not noise.
@@ -79,7 +79,7 @@ impl Demand {
         self.steady = average(self.steady, STEADY_SECONDS);
         let deviation = (self.steady.max(1.0 / STEADY_SECONDS) / (2.0 * FAST_SECONDS)).sqrt();
         if (self.fast - self.steady).abs() > MIN_CHANGE_DEVIATIONS * deviation {
-            // A change is no noise, and the slow average would take a minute to follow it.
+            // The demand has changed, and the slow average would take a minute to follow.
             self.steady = self.fast;
         }
     }

@@ -2,14 +2,13 @@
 //!
 //! Shares are multiples of an equal share, so those of all processes add up to their number.
 
-/// The smallest share: a process without demand needs one to start with when demand appears, until
-/// it has reported that.
+/// The smallest share. A process without demand needs some until it has reported new demand.
 const MIN_SHARE: f64 = 0.1;
 
 /// The part of the allowed traces that new goals must gain to be worth a message.
 const MIN_GAIN: f64 = 0.04;
 
-/// The factor by which the goal of a process that lacks must grow to be worth a message.
+/// The factor by which the goal of a process that lacks a share must grow to be worth a message.
 const MIN_GROWTH: f64 = 1.5;
 
 /// The distance from its goal, as a part of the goal, at which a share has reached it.
@@ -48,7 +47,7 @@ pub(crate) fn divide(wants: &[ShareDemand]) -> Vec<f64> {
 
 /// Gives equal parts, but to none more than it wants.
 fn fill_equally(wanted: &[f64]) -> Vec<f64> {
-    // In ascending order, each demand below the level leaves more for the larger ones.
+    // In ascending order, so that each demand below the level leaves more for the larger ones.
     let mut ascending: Vec<usize> = (0..wanted.len()).collect();
     let value = |place: &usize| wanted.get(*place).copied().unwrap_or_default();
     ascending.sort_by(|one, other| value(one).total_cmp(&value(other)));
@@ -66,7 +65,7 @@ fn fill_equally(wanted: &[f64]) -> Vec<f64> {
 }
 
 /// True if new goals are enough of an improvement to be worth the messages.
-pub(crate) fn is_worth_it(wants: &[ShareDemand], goals: &[f64]) -> bool {
+pub(crate) fn is_worth_sending(wants: &[ShareDemand], goals: &[f64]) -> bool {
     let pairs = || wants.iter().zip(goals);
     let kept = |share: fn(&ShareDemand, f64) -> f64| -> f64 {
         pairs()
@@ -116,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// More than nothing by rounding.
+    /// The tolerance for rounding.
     const ROUNDING: f64 = 1e-9;
 
     fn wants(demands: &[f64]) -> Vec<ShareDemand> {
@@ -153,9 +152,9 @@ mod tests {
     #[test]
     fn even_demand_changes_nothing() {
         let even = wants(&[0.7, 0.6, 0.65, 0.72]);
-        assert!(!is_worth_it(&even, &divide(&even)));
+        assert!(!is_worth_sending(&even, &divide(&even)));
         let over = wants(&[40.0, 40.0, 41.0]);
-        assert!(!is_worth_it(&over, &divide(&over)));
+        assert!(!is_worth_sending(&over, &divide(&over)));
     }
 
     #[test]
@@ -166,7 +165,7 @@ mod tests {
             certain: 0.4,
             goal: 0.1,
         };
-        assert!(is_worth_it(&many, &divide(&many)));
+        assert!(is_worth_sending(&many, &divide(&many)));
     }
 
     proptest! {
@@ -178,7 +177,7 @@ mod tests {
             prop_assert!((sum - total).abs() <= ROUNDING * total.max(1.0), "{}", sum);
             for (share, demand) in shares.iter().zip(&demands) {
                 prop_assert!(*share >= MIN_SHARE - ROUNDING, "{}", share);
-                // Nobody is better off with equal shares unless others get no more than it.
+                // No process gets less than its demand or an equal share, whichever is smaller.
                 prop_assert!(*share >= demand.min(1.0) - ROUNDING, "{} for {}", share, demand);
             }
         }
@@ -190,7 +189,7 @@ mod tests {
             for (want, goal) in wants.iter_mut().zip(&goals) {
                 want.goal = *goal;
             }
-            prop_assert!(!is_worth_it(&wants, &divide(&wants)));
+            prop_assert!(!is_worth_sending(&wants, &divide(&wants)));
         }
 
         /// Confirmations may come late, in any order, or not at all.

@@ -8,7 +8,7 @@ use spoor_proto::spoor::control::v1 as proto;
 
 use crate::{counts::PlanEntry, served_plan};
 
-/// The most messages that await confirmation. A process that confirms none is sent no more.
+/// The most messages that await confirmation. A process that confirms none receives no more.
 const MAX_PENDING: usize = 4;
 
 /// Shares by plan entry, as multiples of the equal share in the plan. Missing entries are 1.
@@ -41,7 +41,7 @@ impl Loan {
         }
     }
 
-    /// The newest message, unless it has this number.
+    /// The newest message with its number, unless that is `sent`.
     pub(crate) fn newest(&self, sent: Option<u64>) -> Option<(u64, Bytes)> {
         let newest = self.newest.as_ref();
         newest.filter(|(number, _)| Some(*number) != sent).cloned()
@@ -66,7 +66,7 @@ impl Loan {
 
     /// Sets the share to send next. Returns true if that is a change.
     pub(crate) fn set(&mut self, operation: &PlanEntry, new: f64) -> bool {
-        // A client that never confirms would otherwise make this list grow without end.
+        // Otherwise the list would grow without limit for a client that never confirms.
         let is_full = self.pending.len() >= MAX_PENDING;
         if is_full || share(&self.next, operation) == new {
             return false;

@@ -18,7 +18,7 @@ impl Control {
     /// Collector, at `/api/sampling`.
     ///
     /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`. Without addresses,
-    /// clients cannot be told apart.
+    /// clients cannot be distinguished.
     pub fn sampling_http(&self) -> Router {
         Router::new()
             .route("/sampling", get(sampling))

@@ -81,7 +81,7 @@ async fn metrics(
 ) -> Response {
     let peer = peer.map(|Extension(ConnectInfo(peer))| peer.ip().to_canonical());
     let control = &receiver.control;
-    // Identified first, so that a stranger's body is not even read.
+    // Identified first, so that the body of an unknown sender is not read.
     let result = match control.settings().identify.reporting(peer) {
         Ok(namespace) => receiver.receive(&namespace, request).await,
         Err(denied) => Err(denied.into()),
@@ -90,10 +90,11 @@ async fn metrics(
         Ok(()) => {
             control.metrics().metrics_requests.inc();
             let response = ExportMetricsServiceResponse::default();
-            answer(StatusCode::OK, response.encode_to_vec())
+            protobuf_response(StatusCode::OK, response.encode_to_vec())
         }
         Err(error) => {
-            control.metrics().refused(Endpoint::Metrics, error.reason());
+            let reason = error.reason();
+            control.metrics().count_refused(Endpoint::Metrics, reason);
             error.into_response()
         }
     }
@@ -110,7 +111,7 @@ impl Receiver {
             .map_err(|_| MetricsError::Busy)?;
         let bytes = body::read(body, compression).await?;
         let request = ExportMetricsServiceRequest::decode(bytes)?;
-        for process in points::roots(&request) {
+        for process in points::of_root_spans(&request) {
             let key = (namespace.clone(), process.service);
             self.control
                 .add_sdk_counts(&key, process.resource, &process.points);
@@ -165,14 +166,14 @@ impl MetricsError {
 impl IntoResponse for MetricsError {
     fn into_response(self) -> Response {
         let (status, code) = self.status();
-        // OTLP's error responses.
+        // OTLP/HTTP: the body of an error response is a `google.rpc.Status`.
         let body = tonic_types::pb::Status {
             code: code as i32,
             message: self.to_string(),
             details: Vec::new(),
         };
-        let mut response = answer(status, body.encode_to_vec());
-        // OTLP/HTTP: a client retries these, after the time that `Retry-After` names.
+        let mut response = protobuf_response(status, body.encode_to_vec());
+        // OTLP/HTTP: a client retries these after the time in `Retry-After`.
         let is_retryable = matches!(
             status,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
@@ -189,6 +190,6 @@ impl IntoResponse for MetricsError {
     }
 }
 
-fn answer(status: StatusCode, body: Vec<u8>) -> Response {
+fn protobuf_response(status: StatusCode, body: Vec<u8>) -> Response {
     (status, [(CONTENT_TYPE, PROTOBUF)], body).into_response()
 }

@@ -13,15 +13,13 @@ use futures_util::{
     future::BoxFuture,
     stream::{BoxStream, try_unfold},
 };
-use http::{HeaderValue, header::CONTENT_TYPE};
 use prost::Message;
 use spoor_proto::spoor::control::v1::{ClientMessage, policy_stream_server};
 use spoor_runtime::EncodedCodec;
 use tonic::{
-    Code, Request, Response, Status, Streaming,
+    Request, Response, Status, Streaming,
     body::Body,
     codec::DecodeBuf,
-    metadata::GRPC_CONTENT_TYPE,
     server::{Grpc, NamedService, StreamingService},
 };
 use tower::Service;
@@ -63,7 +61,8 @@ impl Service<http::Request<Body>> for PolicyStreamService {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         if request.uri().path() != SUBSCRIBE_PATH {
-            return Box::pin(std::future::ready(Ok(unimplemented())));
+            let status = Status::unimplemented("no such method; call Subscribe");
+            return Box::pin(std::future::ready(Ok(status.into_http())));
         }
         let subscribe = Subscribe(self.0.clone());
         Box::pin(async move {
@@ -92,15 +91,6 @@ impl StreamingService<ClientMessage> for Subscribe {
             Response::new(Box::pin(pushes) as Pushes)
         })))
     }
-}
-
-fn unimplemented() -> http::Response<Body> {
-    let mut response = http::Response::new(Body::default());
-    let headers = response.headers_mut();
-    let status = HeaderValue::from(Code::Unimplemented as i32);
-    headers.insert(Status::GRPC_STATUS, status);
-    headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
-    response
 }
 
 fn decode(buffer: &mut DecodeBuf<'_>) -> Result<ClientMessage, Status> {

@@ -24,10 +24,10 @@ use crate::{
 /// The longest instance ID and process ID accepted, in bytes.
 const MAX_INSTANCE_ID_BYTES: usize = 256;
 
-/// The delay after which a client that was refused for lack of room should try again. Streams that
-/// never register give up their place after [`ControlSettings::hello_within`], which is the same.
+/// The delay after which a client should try again if there are too many streams. Streams that
+/// never register are closed after [`ControlSettings::hello_timeout`], which is the same.
 ///
-/// [`ControlSettings::hello_within`]: crate::settings::ControlSettings::hello_within
+/// [`ControlSettings::hello_timeout`]: crate::settings::ControlSettings::hello_timeout
 const FULL_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// A stream from its request to its end.
@@ -54,7 +54,7 @@ struct ActiveStream {
     sent_shares: Option<u64>,
     /// The last value of [`Outgoing::shares`].
     seen_shares: u64,
-    idle_after: Duration,
+    idle_timeout: Duration,
     last_message: Instant,
     idle: Pin<Box<Sleep>>,
 }
@@ -128,7 +128,7 @@ impl Subscription {
         let settings = &self.control.settings();
         let hello = tokio::select! {
             () = &mut self.shutdown => return Err(stopping()),
-            hello = timeout(settings.hello_within, self.inbound.message()) => hello,
+            hello = timeout(settings.hello_timeout, self.inbound.message()) => hello,
         };
         let hello = match hello {
             Ok(Ok(Some(ClientMessage {
@@ -141,14 +141,14 @@ impl Subscription {
             Ok(Err(status)) => return Err(status),
             Err(_) => {
                 self.control.count_refused_stream("NoHello");
-                return Err(Status::deadline_exceeded("no hello was received in time"));
+                return Err(Status::deadline_exceeded("no hello in time; send it first"));
             }
         };
         let caller = self.caller(&hello)?;
-        // In a cluster this asks the API server, so it needs a deadline.
+        // In a cluster this calls the API server, so it needs a timeout.
         let identified = tokio::select! {
             () = &mut self.shutdown => return Err(stopping()),
-            identified = timeout(settings.hello_within, settings.identify.stream(caller)) => {
+            identified = timeout(settings.hello_timeout, settings.identify.stream(caller)) => {
                 identified
             }
         };
@@ -164,9 +164,9 @@ impl Subscription {
             sent_faults: None,
             sent_shares: None,
             seen_shares: 0,
-            idle_after: settings.idle_after,
+            idle_timeout: settings.idle_timeout,
             last_message: now,
-            idle: Box::pin(sleep_until(now + settings.idle_after)),
+            idle: Box::pin(sleep_until(now + settings.idle_timeout)),
         }))
     }
 
@@ -174,7 +174,7 @@ impl Subscription {
     fn end_broken(&self, status: Status) -> Result<Option<(Bytes, Box<Self>)>, Status> {
         match status.code() {
             Code::InvalidArgument | Code::OutOfRange => {
-                self.control.metrics().rejected("Unreadable");
+                self.control.metrics().count_rejected("Unreadable");
                 Err(status)
             }
             _ => Ok(None),
@@ -210,7 +210,7 @@ impl Subscription {
 }
 
 impl ActiveStream {
-    /// The next message that the client does not have yet: the plan, the faults, or its shares.
+    /// The next message that was not sent yet: the plan, the faults, or the process's shares.
     fn next_message(&mut self) -> Result<Option<Bytes>, Status> {
         let Outgoing {
             plan,
@@ -229,7 +229,7 @@ impl ActiveStream {
             self.sent_plan = Some(plan);
             return Ok(Some(message));
         }
-        // Sent once even if there are none, which ends those of an earlier control plane.
+        // Sent even if there are none, which ends the faults of an earlier control plane.
         if self.sent_faults.as_ref() != Some(&faults) {
             self.sent_faults = Some(faults.clone());
             return Ok(Some(faults));
@@ -250,13 +250,13 @@ impl ActiveStream {
     }
 
     fn check_idle(&mut self) -> Result<(), Status> {
-        let until = self.last_message + self.idle_after;
+        let until = self.last_message + self.idle_timeout;
         if Instant::now() >= until {
             return Err(Status::deadline_exceeded(
-                "no message was received for too long",
+                "no message received for too long; send a report at least every 5 s",
             ));
         }
-        // Moved only when it fires, since resetting a timer at each message would cost more.
+        // Reset only when it fires, since resetting the timer at each message would cost more.
         self.idle.as_mut().reset(until);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The number of processes behind the requests of one user agent at one address.
 //!
-//! Jaeger's protocol does not name processes, but each process polls at a regular interval, and
+//! Jaeger's protocol does not identify processes, but each process polls at a regular interval, and
 //! many keep their connection. So the sequence of requests of `n` processes with the same interval
 //! repeats every `n` requests, and a connection with several requests is one process.
 
@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The most requests remembered, enough to tell 31 processes apart.
+/// The most requests remembered, enough to distinguish 31 processes.
 const MAX_REQUESTS: usize = 64;
 
 /// The requests needed to see two equal intervals.
@@ -34,7 +34,7 @@ const MAX_LATENESS: Duration = Duration::from_secs(1);
 pub(super) struct Requests {
     /// Oldest first.
     recent: VecDeque<Request>,
-    rhythm: Option<Rhythm>,
+    pattern: Option<PollingPattern>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,9 +43,9 @@ struct Request {
     port: u16,
 }
 
-/// A number of clients that each ask once in each period.
+/// A number of clients that each poll once in each period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rhythm {
+struct PollingPattern {
     clients: usize,
     period: Duration,
 }
@@ -53,37 +53,37 @@ struct Rhythm {
 impl Requests {
     /// Records a request on the connection from this port.
     pub(super) fn add(&mut self, port: u16, now: Instant, max_interval: Duration) {
-        let is_over = |rhythm: Rhythm| self.is_over(rhythm.period, now);
-        // After a gap the old requests would hide the new rhythm.
-        if self.is_stale(now, max_interval) || self.rhythm.is_some_and(is_over) {
+        let is_over = |pattern: PollingPattern| self.is_over(pattern.period, now);
+        // After a gap, the old requests would hide the new pattern.
+        if self.is_stale(now, max_interval) || self.pattern.is_some_and(is_over) {
             *self = Self::default();
         }
         if self.recent.len() == MAX_REQUESTS {
             self.recent.pop_front();
         }
         self.recent.push_back(Request { at: now, port });
-        if let Some(rhythm) = self.find_rhythm(max_interval) {
-            self.rhythm = Some(rhythm);
+        if let Some(pattern) = self.find_pattern(max_interval) {
+            self.pattern = Some(pattern);
         }
     }
 
-    /// The number of processes that poll. One or two requests are not yet a process.
+    /// The number of processes that poll. One or two requests do not count as a process yet.
     pub(super) fn clients(&self, now: Instant) -> usize {
-        let rhythm = self.rhythm.filter(|it| !self.is_over(it.period, now));
-        let by_rhythm = rhythm.map_or(0, |rhythm| rhythm.clients);
-        by_rhythm.max(self.polling_connections(now))
+        let pattern = self.pattern.filter(|it| !self.is_over(it.period, now));
+        let by_pattern = pattern.map_or(0, |pattern| pattern.clients);
+        by_pattern.max(self.polling_connections(now))
     }
 
     /// The number of clients that a rate limit is divided by for the one on this connection, which
     /// is included.
     ///
-    /// While no client is known to poll, every connection counts, since it may turn out to.
+    /// While no client is known to poll, every connection counts, since each may begin to poll.
     pub(super) fn sharers(&self, port: u16, now: Instant) -> usize {
         let connections: HashSet<u16> = self.recent.iter().map(|it| it.port).collect();
-        let asked = self.recent.iter().filter(|it| it.port == port).count();
+        let requests = self.recent.iter().filter(|it| it.port == port).count();
         match self.clients(now) {
             0 => connections.len().max(1),
-            known if asked == 1 && self.polling_connections(now) > 0 => known + 1,
+            known if requests == 1 && self.polling_connections(now) > 0 => known + 1,
             known => known,
         }
     }
@@ -112,14 +112,14 @@ impl Requests {
     }
 
     /// The smallest number of clients that explains the latest requests, if any does.
-    fn find_rhythm(&self, max_interval: Duration) -> Option<Rhythm> {
+    fn find_pattern(&self, max_interval: Duration) -> Option<PollingPattern> {
         let times: Vec<Instant> = self.recent.iter().map(|it| it.at).collect();
         let allowed = MIN_INTERVAL..=max_interval + max_interval / 10;
-        let before = self.rhythm.map_or(0, |rhythm| rhythm.clients);
-        // The smallest number first: multiples of a period repeat as well.
+        let before = self.pattern.map_or(0, |pattern| pattern.clients);
+        // The smallest number first, since the sequence also repeats after multiples of the period.
         for clients in 1..=times.len() / 2 {
-            // Three of many requests may happen to be evenly spaced. Fewer clients than before
-            // are believed only on as much evidence as it took to find those.
+            // Three of many requests may be evenly spaced by chance. A smaller number of clients
+            // than before needs as much evidence as the larger one did.
             let evidence = MIN_REQUESTS.max(2 * clients.max(before) + 1);
             let Some(from) = times.len().checked_sub(evidence) else {
                 break;
@@ -127,7 +127,7 @@ impl Requests {
             let latest = times.get(from..).unwrap_or_default();
             let period = period(latest, clients).filter(|period| allowed.contains(period));
             if let Some(period) = period {
-                return Some(Rhythm { clients, period });
+                return Some(PollingPattern { clients, period });
             }
         }
         self.irregular(&times)
@@ -135,11 +135,11 @@ impl Requests {
     }
 
     /// One client, if there are many requests without a regular interval.
-    fn irregular(&self, times: &[Instant]) -> Option<Rhythm> {
-        let is_known = self.rhythm.is_some() || times.len() < MIN_IRREGULAR_REQUESTS;
+    fn irregular(&self, times: &[Instant]) -> Option<PollingPattern> {
+        let is_known = self.pattern.is_some() || times.len() < MIN_IRREGULAR_REQUESTS;
         let (first, last) = (times.first()?, times.last()?);
         let intervals = u32::try_from(times.len() - 1).ok()?;
-        (!is_known).then(|| Rhythm {
+        (!is_known).then(|| PollingPattern {
             clients: 1,
             period: (*last - *first) / intervals,
         })
@@ -178,7 +178,7 @@ mod tests {
     const MAX_INTERVAL: Duration = Duration::from_secs(300);
 
     /// The number of clients after each request, given its milliseconds and port.
-    fn found(requests: &[(u64, u16)]) -> Vec<usize> {
+    fn client_counts(requests: &[(u64, u16)]) -> Vec<usize> {
         let start = Instant::now();
         let mut all = Requests::default();
         let counts = requests.iter().map(|(millis, port)| {
@@ -189,7 +189,7 @@ mod tests {
         counts.collect()
     }
 
-    /// The requests of clients that begin at these milliseconds and ask at an interval.
+    /// The requests of clients that begin at these milliseconds and poll at an interval.
     fn polls(begins: &[u64], interval: u64, times: u64, keeps_connection: bool) -> Vec<(u64, u16)> {
         let mut polls = vec![];
         for (client, begin) in (0..).zip(begins) {
@@ -207,10 +207,10 @@ mod tests {
 
     #[test]
     fn a_single_request_is_no_client() {
-        assert_eq!(found(&[(0, 1)]), [0]);
-        assert_eq!(found(&[(0, 1), (5_000, 2)]), [0, 0]);
+        assert_eq!(client_counts(&[(0, 1)]), [0]);
+        assert_eq!(client_counts(&[(0, 1), (5_000, 2)]), [0, 0]);
         assert_eq!(
-            found(&[(0, 1), (5_000, 1), (7_000, 2), (19_000, 3)]),
+            client_counts(&[(0, 1), (5_000, 1), (7_000, 2), (19_000, 3)]),
             [0; 4]
         );
     }
@@ -220,7 +220,7 @@ mod tests {
     #[case::one_connection(true)]
     fn the_third_regular_request_is_a_client(#[case] keeps_connection: bool) {
         let polls = polls(&[0], 5_000, 5, keeps_connection);
-        assert_eq!(found(&polls), [0, 0, 1, 1, 1]);
+        assert_eq!(client_counts(&polls), [0, 0, 1, 1, 1]);
     }
 
     #[rstest]
@@ -228,19 +228,25 @@ mod tests {
     #[case::three_at_once(&[0, 10, 20])]
     #[case::two(&[0, 900])]
     #[case::ten(&[0, 300, 800, 1_000, 1_050, 1_700, 2_200, 3_100, 3_900, 4_200])]
-    fn processes_at_one_address_are_told_apart(#[case] begins: &[u64]) {
+    fn distinguishes_processes_at_one_address(#[case] begins: &[u64]) {
         for keeps_connection in [false, true] {
             let polls = polls(begins, 5_000, 6, keeps_connection);
-            assert_eq!(found(&polls).pop(), Some(begins.len()));
+            assert_eq!(client_counts(&polls).pop(), Some(begins.len()));
         }
     }
 
     #[test]
-    fn evenly_spaced_connections_are_told_apart() {
+    fn distinguishes_evenly_spaced_connections() {
         let begins = [0, 2_500];
-        assert_eq!(found(&polls(&begins, 5_000, 6, true)).pop(), Some(2));
+        assert_eq!(
+            client_counts(&polls(&begins, 5_000, 6, true)).pop(),
+            Some(2)
+        );
         // Not distinguishable from one process that polls twice as often.
-        assert_eq!(found(&polls(&begins, 5_000, 6, false)).pop(), Some(1));
+        assert_eq!(
+            client_counts(&polls(&begins, 5_000, 6, false)).pop(),
+            Some(1)
+        );
     }
 
     #[test]
@@ -250,7 +256,7 @@ mod tests {
             .zip(late)
             .map(|(time, late)| (time * 5_000 + late, 1))
             .collect();
-        assert_eq!(found(&polls), [0, 0, 1, 1, 1]);
+        assert_eq!(client_counts(&polls), [0, 0, 1, 1, 1]);
     }
 
     #[test]
@@ -266,15 +272,15 @@ mod tests {
             now += gap;
             (now, port)
         });
-        let found = found(&polls.collect::<Vec<_>>());
-        assert_eq!(found.last(), Some(&1));
-        assert!(found.iter().rev().skip(1).all(|clients| *clients == 0));
+        let counts = client_counts(&polls.collect::<Vec<_>>());
+        assert_eq!(counts.last(), Some(&1));
+        assert!(counts.iter().rev().skip(1).all(|clients| *clients == 0));
     }
 
     #[test]
     fn a_burst_of_requests_is_no_client() {
         let burst: Vec<(u64, u16)> = (0..60).map(|at| (at * 10, 1)).collect();
-        assert_eq!(found(&burst).pop(), Some(0));
+        assert_eq!(client_counts(&burst).pop(), Some(0));
     }
 
     #[test]
@@ -291,30 +297,34 @@ mod tests {
     }
 
     #[test]
-    fn one_of_three_that_leaves_is_noticed() {
+    fn detects_that_one_of_three_clients_stopped() {
         let mut requests = polls(&[0, 1_000, 3_000], 5_000, 5, false);
         requests.extend(
             polls(&[25_000, 26_000], 5_000, 5, false)
                 .iter()
                 .map(|(at, port)| (*at, port + 1_000)),
         );
-        assert_eq!(found(&requests).pop(), Some(2));
+        assert_eq!(client_counts(&requests).pop(), Some(2));
     }
 
     #[test]
     fn a_limit_is_divided_before_clients_are_known() {
         let now = Instant::now();
         let mut all = Requests::default();
-        let mut ask = |port, at| {
+        let mut poll = |port, at| {
             all.add(port, at, MAX_INTERVAL);
             all.sharers(port, at)
         };
-        assert_eq!([ask(1, now), ask(2, now), ask(3, now)], [1, 2, 3]);
+        assert_eq!([poll(1, now), poll(2, now), poll(3, now)], [1, 2, 3]);
         let later = now + Duration::from_secs(5);
-        assert_eq!([ask(1, later), ask(2, later), ask(3, later)], [3, 3, 3]);
+        assert_eq!([poll(1, later), poll(2, later), poll(3, later)], [3, 3, 3]);
         let later = now + Duration::from_secs(10);
-        assert_eq!([ask(1, later), ask(2, later), ask(3, later)], [3, 3, 3]);
-        assert_eq!(ask(4, later), 4, "a new client gets no more than its share");
+        assert_eq!([poll(1, later), poll(2, later), poll(3, later)], [3, 3, 3]);
+        assert_eq!(
+            poll(4, later),
+            4,
+            "a new client gets no more than its share"
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Everything is bounded, and no client delays another.
+//! Limits of the control plane, and the independence of its clients.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, service::Routes, transport::Channel};
 use tonic_types::StatusExt;
 
-use crate::support::{LIMIT, Lab, eventually, key, percent, policy, resolved, subscribe, within};
+use crate::support::{Lab, TIMEOUT, eventually, key, percent, policy, resolved, subscribe, within};
 
 async fn lab(settings: ControlSettings) -> Lab {
     let lab = Lab::empty(settings).await;
@@ -38,14 +38,16 @@ async fn streams_are_bounded() {
     };
     let refused = lab.client_with(hello()).await.err().unwrap();
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    lab.shows(r#"spoor_control_refused_total{endpoint="Stream",reason="TooManyClients"} 1"#)
-        .await;
+    lab.wait_for_metric(
+        r#"spoor_control_refused_total{endpoint="Stream",reason="TooManyClients"} 1"#,
+    )
+    .await;
     drop(first);
-    lab.shows("spoor_control_subscribers 1").await;
+    lab.wait_for_metric("spoor_control_subscribers 1").await;
     lab.client_with(hello()).await.unwrap().plan().await;
 }
 
-/// More streams than the listener has places for requests, over the listener of the lab and the
+/// Opens more streams than the listener allows requests, with the listener of the lab and the
 /// operator.
 #[tokio::test]
 async fn stream_flood_leaves_room_for_requests() {
@@ -63,7 +65,7 @@ async fn stream_flood_leaves_room_for_requests() {
         ..Limits::default()
     };
     let stop = CancellationToken::new();
-    let serving = listener.limits(limits).serve(LIMIT, stop.clone());
+    let serving = listener.limits(limits).serve(TIMEOUT, stop.clone());
     let server = tokio::spawn(serving);
     let channel = Channel::from_shared(url.clone()).unwrap();
     let channel = channel.connect().await.unwrap();
@@ -105,19 +107,19 @@ fn default_streams_fit_on_a_listener() {
 }
 
 #[tokio::test]
-async fn services_are_bounded_and_make_room() {
+async fn services_are_bounded_and_removed() {
     let lab = lab(ControlSettings {
         max_services: 2,
         ..ControlSettings::default()
     })
     .await;
-    let mut stays = lab.client("a", "1").await;
-    stays.plan().await;
+    let mut open = lab.client("a", "1").await;
+    open.plan().await;
     for number in 0..5 {
-        let mut passing = lab.client(&format!("passing-{number}"), "1").await;
-        passing.plan().await;
-        drop(passing);
-        lab.shows("spoor_control_subscribers 1").await;
+        let mut closed = lab.client(&format!("closed-{number}"), "1").await;
+        closed.plan().await;
+        drop(closed);
+        lab.wait_for_metric("spoor_control_subscribers 1").await;
     }
     let mut other = lab.client("b", "1").await;
     other.plan().await;
@@ -136,10 +138,10 @@ async fn oversized_message_ends_its_stream() {
         version: None,
         reason,
     };
-    client.say(Message::Refusal(refusal)).await;
+    client.send(Message::Refusal(refusal)).await;
     within(client.end()).await.unwrap_err();
-    lab.shows("spoor_control_subscribers 0").await;
-    lab.shows(r#"spoor_control_rejected_messages_total{reason="Unreadable"} 1"#)
+    lab.wait_for_metric("spoor_control_subscribers 0").await;
+    lab.wait_for_metric(r#"spoor_control_rejected_messages_total{reason="Unreadable"} 1"#)
         .await;
 }
 
@@ -151,29 +153,29 @@ async fn clients_cannot_add_labels() {
     for number in 0..100 {
         let reason = format!("Reason{number}");
         let refusal = proto::Refusal { version, reason };
-        client.say(Message::Refusal(refusal)).await;
+        client.send(Message::Refusal(refusal)).await;
     }
-    lab.shows(r#"spoor_control_refusals_total{reason="Other"} 84"#)
+    lab.wait_for_metric(r#"spoor_control_refusals_total{reason="Other"} 84"#)
         .await;
 }
 
 #[tokio::test]
 async fn idle_stream_is_closed() {
     let lab = lab(ControlSettings {
-        idle_after: Duration::from_millis(100),
+        idle_timeout: Duration::from_millis(100),
         ..ControlSettings::default()
     })
     .await;
     let mut client = lab.client("a", "1").await;
-    client.take().await;
+    client.accept_plan().await;
     let code = client.end().await.unwrap_err().code();
     assert_eq!(code, Code::DeadlineExceeded);
 }
 
-/// One subscriber reads nothing while hundreds of plans are published, each so large that the
-/// connection's window holds few. The other receives every last one without delay.
+/// One subscriber reads nothing while hundreds of plans are published, each so large that few fit
+/// in the connection's window. The other subscriber receives each of them without delay.
 #[tokio::test]
-async fn slow_subscriber_delays_nobody_and_catches_up() {
+async fn slow_subscriber_does_not_delay_others() {
     let lab = lab(ControlSettings::default()).await;
     let mut slow = lab.client("a", "slow").await;
     let mut fast = lab.client("a", "fast").await;
@@ -200,7 +202,10 @@ async fn slow_subscriber_delays_nobody_and_catches_up() {
     while slow.plan().await.version.unwrap().sequence != last.sequence {
         received += 1;
     }
-    assert!(received < 250, "{received} were kept for the slow one");
+    assert!(
+        received < 250,
+        "{received} plans were queued for the slow subscriber"
+    );
 }
 
 #[tokio::test]
@@ -209,11 +214,11 @@ async fn listed_instances_are_bounded() {
     lab.control
         .publish(resolved(&[policy("one", &[("a", &[])], percent("1%"))]));
     let expected = (0..500).map(|it| crate::support::instance("a", &it.to_string()));
-    lab.control.expect(expected.collect());
+    lab.control.set_expected(expected.collect());
     let clients = lab.control.evidence(&key("one")).unwrap().clients;
     assert_eq!((clients.never_asked, clients.not_current.len()), (500, 100));
-    lab.control.expect(vec![]);
-    eventually("nobody", || {
+    lab.control.set_expected(vec![]);
+    eventually("no expected instances", || {
         let evidence = lab.control.evidence(&key("one")).unwrap();
         evidence.clients.expected == 0
     })

@@ -14,7 +14,7 @@ fn clients(lab: &Lab, name: &str) -> ClientCounts {
     lab.control.evidence(&key(name)).unwrap().clients
 }
 
-/// The numbers: expected, current, refused, polling, silent or never there.
+/// The numbers of clients: expected, current, refused, polling, silent or never asked.
 fn numbers(lab: &Lab, name: &str) -> [usize; 5] {
     let it = clients(lab, name);
     let absent = it.silent + it.never_asked;
@@ -39,27 +39,30 @@ async fn counted(lab: &Lab, service: &str, started: u64, sampled: u64) {
 async fn instances_are_counted_by_state() {
     let lab = Lab::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
     let expected = ["1", "2", "3"].map(|id| instance("a", id));
-    lab.control.expect(expected.to_vec());
+    lab.control.set_expected(expected.to_vec());
     assert_eq!(numbers(&lab, "one"), [3, 0, 0, 0, 3]);
 
     let mut elsewhere = lab.client("b", "of another service").await;
-    elsewhere.take().await;
+    elsewhere.accept_plan().await;
     let mut current = lab.client("a", "1").await;
-    current.take().await;
+    current.accept_plan().await;
     let mut refusing = lab.client("a", "2").await;
     let version = refusing.plan().await.version;
     let reason = "UnknownStrategy".to_owned();
     refusing
-        .say(Message::Refusal(proto::Refusal { version, reason }))
+        .send(Message::Refusal(proto::Refusal { version, reason }))
         .await;
-    eventually("one of each", || numbers(&lab, "one") == [3, 1, 1, 0, 1]).await;
-    let why: Vec<_> = clients(&lab, "one")
+    eventually("one client in each state", || {
+        numbers(&lab, "one") == [3, 1, 1, 0, 1]
+    })
+    .await;
+    let reasons: Vec<_> = clients(&lab, "one")
         .not_current
         .into_iter()
         .map(|it| (it.instance, it.reason))
         .collect();
     assert_eq!(
-        why,
+        reasons,
         [
             (
                 "2".to_owned(),
@@ -68,17 +71,24 @@ async fn instances_are_counted_by_state() {
             ("3".to_owned(), NotCurrentReason::NeverAsked),
         ]
     );
-    lab.shows(r#"spoor_control_refusals_total{reason="UnknownStrategy"} 1"#)
+    lab.wait_for_metric(r#"spoor_control_refusals_total{reason="UnknownStrategy"} 1"#)
         .await;
 
-    // One more than expected, that has not answered yet; and one that polls.
+    // An unexpected instance that has not acknowledged yet, and a client that polls.
     let mut surplus = lab.client("a", "4").await;
     surplus.plan().await;
     let url = format!("{}/sampling?service=a", lab.http);
     reqwest::get(&url).await.unwrap();
-    assert_eq!(numbers(&lab, "one"), [4, 1, 1, 0, 1], "a look is no client");
+    assert_eq!(
+        numbers(&lab, "one"),
+        [4, 1, 1, 0, 1],
+        "one request does not make a client"
+    );
     let _poller = Poller::start(&lab, "a");
-    eventually("it polls", || numbers(&lab, "one") == [4, 1, 1, 1, 0]).await;
+    eventually("a polling client", || {
+        numbers(&lab, "one") == [4, 1, 1, 1, 0]
+    })
+    .await;
     assert_eq!(clients(&lab, "one").pending(), 1);
     let slowest = lab.control.evidence(&key("one")).unwrap().slowest;
     assert!(slowest.is_some_and(|it| it < Duration::from_secs(10)));
@@ -90,9 +100,16 @@ async fn polling_clients_are_counted_one_by_one() {
     reqwest::get(format!("{}/sampling?service=a", lab.http))
         .await
         .unwrap();
-    assert_eq!(numbers(&lab, "one"), [0; 5], "a look is no client");
+    assert_eq!(
+        numbers(&lab, "one"),
+        [0; 5],
+        "one request does not make a client"
+    );
     let _one = Poller::start(&lab, "a");
-    eventually("one", || numbers(&lab, "one") == [1, 0, 0, 1, 0]).await;
+    eventually("one polling client", || {
+        numbers(&lab, "one") == [1, 0, 0, 1, 0]
+    })
+    .await;
     let names = || {
         let clients = clients(&lab, "one").not_current.into_iter();
         clients
@@ -104,7 +121,10 @@ async fn polling_clients_are_counted_one_by_one() {
         [("127.0.0.1".to_owned(), NotCurrentReason::Polling)]
     );
     let _other = Poller::start(&lab, "a");
-    eventually("two", || numbers(&lab, "one") == [2, 0, 0, 2, 0]).await;
+    eventually("two polling clients", || {
+        numbers(&lab, "one") == [2, 0, 0, 2, 0]
+    })
+    .await;
     let expected = ["127.0.0.1 (1 of 2)", "127.0.0.1 (2 of 2)"];
     assert_eq!(
         names(),
@@ -122,17 +142,17 @@ async fn instance_without_messages_is_silent() {
     lab.control
         .publish(resolved(&[policy("one", &[("a", &[])], percent("1%"))]));
     let mut client = lab.client("a", "1").await;
-    client.take().await;
-    eventually("silence", || numbers(&lab, "one") == [1, 0, 0, 0, 1]).await;
+    client.accept_plan().await;
+    eventually("silent", || numbers(&lab, "one") == [1, 0, 0, 0, 1]).await;
     client.report(vec![]).await;
-    eventually("a word", || numbers(&lab, "one") == [1, 1, 0, 0, 0]).await;
+    eventually("current again", || numbers(&lab, "one") == [1, 1, 0, 0, 0]).await;
 }
 
 #[tokio::test]
 async fn disconnected_instance_counts_only_if_expected() {
     let lab = Lab::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
     let mut client = lab.client("a", "1").await;
-    client.take().await;
+    client.accept_plan().await;
     eventually("current", || numbers(&lab, "one") == [1, 1, 0, 0, 0]).await;
     drop(client);
     eventually("gone", || numbers(&lab, "one") == [0, 0, 0, 0, 0]).await;
@@ -142,7 +162,7 @@ async fn disconnected_instance_counts_only_if_expected() {
 async fn counts_add_up_over_reconnects_and_restarts() {
     let lab = Lab::with(&[policy("one", &[("a", &["GET /"])], percent("50%"))]).await;
     let mut client = lab.client("a", "1").await;
-    let plan = client.take().await;
+    let plan = client.accept_plan().await;
     let report = |client: &Client, started, sampled| {
         let counts = vec![count(&plan, "GET /", started, sampled)];
         let outgoing = client.outgoing.clone();
@@ -164,11 +184,11 @@ async fn counts_add_up_over_reconnects_and_restarts() {
     counted(&lab, "a", 30, 16).await;
     drop(client);
     let mut client = lab.client("a", "1").await;
-    client.take().await;
+    client.accept_plan().await;
     report(&client, 31, 16).await;
     counted(&lab, "a", 31, 16).await;
     let mut restarted = lab.client("a", "2").await;
-    restarted.take().await;
+    restarted.accept_plan().await;
     report(&restarted, 4, 4).await;
     counted(&lab, "a", 35, 20).await;
 
@@ -183,13 +203,13 @@ async fn counts_add_up_over_reconnects_and_restarts() {
 async fn counts_since_a_version_exclude_older_ones() {
     let lab = Lab::with(&[policy("one", &[("a", &[])], percent("100%"))]).await;
     let mut client = lab.client("a", "1").await;
-    let first = client.take().await;
+    let first = client.accept_plan().await;
     client.report(vec![count(&first, "", 10, 10)]).await;
     counted(&lab, "a", 10, 10).await;
     let version = lab
         .control
         .publish(resolved(&[policy("one", &[("a", &[])], percent("0%"))]));
-    let second = client.take().await;
+    let second = client.accept_plan().await;
     client
         .report(vec![count(&first, "", 11, 11), count(&second, "", 7, 0)])
         .await;
@@ -197,10 +217,10 @@ async fn counts_since_a_version_exclude_older_ones() {
     let (namespace, service) = (Default::default(), "a".parse().unwrap());
     let since = lab.control.counts(&namespace, &service, Some(version));
     assert_eq!((since.started, since.sampled), (7, 0));
-    // The policy says something else now; what it said before does not count against it.
+    // Counts under the policy's former strategy do not affect the observed rate of the new one.
     let observed = lab.control.evidence(&key("one")).unwrap().observed.unwrap();
     assert_eq!((observed.started, observed.sampled), (7, 0));
-    // Nothing new for anybody: the plan in force stays, and so do its counts.
+    // A publication that changes no plan keeps the plan in force, and its counts.
     let version = lab
         .control
         .publish(resolved(&[policy("one", &[("a", &[])], percent("0%"))]));
@@ -212,7 +232,7 @@ async fn counts_since_a_version_exclude_older_ones() {
 async fn forged_reports_are_counted_and_ignored() {
     let lab = Lab::with(&[policy("one", &[("a", &[])], percent("50%"))]).await;
     let mut client = lab.client("a", "1").await;
-    let plan = client.take().await;
+    let plan = client.accept_plan().await;
     client.report(vec![count(&plan, "", 10, 5)]).await;
     let mut never_sent = plan.version.unwrap();
     never_sent.sequence += 1;
@@ -233,7 +253,7 @@ async fn forged_reports_are_counted_and_ignored() {
         "NoVersion",
     ] {
         let line = format!(r#"spoor_control_rejected_messages_total{{reason="{reason}"}} 1"#);
-        lab.shows(&line).await;
+        lab.wait_for_metric(&line).await;
     }
     counted(&lab, "a", 10, 5).await;
     client.report(vec![count(&plan, "", 11, 6)]).await;
@@ -250,8 +270,8 @@ async fn reports_root_services_and_unseen_operations() {
     )];
     let lab = Lab::with(&policies).await;
     let (mut a, mut b) = (lab.client("a", "1").await, lab.client("b", "1").await);
-    let plan = a.take().await;
-    b.take().await;
+    let plan = a.accept_plan().await;
+    b.accept_plan().await;
     let unseen = || {
         let evidence = lab.control.evidence(&key("one")).unwrap();
         let operations = evidence.services[0].operations.clone();
@@ -262,7 +282,11 @@ async fn reports_root_services_and_unseen_operations() {
     };
     a.report(vec![count(&plan, "GET /", 1, 0)]).await;
     counted(&lab, "a", 1, 0).await;
-    assert_eq!(unseen(), 0, "one trace tells nothing about the others");
+    assert_eq!(
+        unseen(),
+        0,
+        "one trace is too few to report an operation as unseen"
+    );
     a.report(vec![count(&plan, "GET /", 20, 0)]).await;
     counted(&lab, "a", 20, 0).await;
     let evidence = lab.control.evidence(&key("one")).unwrap();
@@ -288,7 +312,7 @@ async fn reports_root_services_and_unseen_operations() {
 async fn new_operation_is_not_unseen_at_once() {
     let lab = Lab::with(&[policy("one", &[("a", &[])], percent("50%"))]).await;
     let mut client = lab.client("a", "1").await;
-    let before = client.take().await;
+    let before = client.accept_plan().await;
     client.report(vec![count(&before, "", 1_000, 500)]).await;
     counted(&lab, "a", 1_000, 500).await;
     lab.control.publish(resolved(&[policy(
@@ -300,12 +324,12 @@ async fn new_operation_is_not_unseen_at_once() {
         let evidence = lab.control.evidence(&key("one")).unwrap();
         evidence.services[0].operations[0].seen
     };
-    assert_eq!(seen(), None, "no process has told it from others yet");
-    let after = client.take().await;
+    assert_eq!(seen(), None, "no process has counted it separately yet");
+    let after = client.accept_plan().await;
     client.report(vec![count(&after, "", 20, 0)]).await;
-    eventually("it is missing", || seen() == Some(false)).await;
+    eventually("not seen", || seen() == Some(false)).await;
     client.report(vec![count(&after, "GET /", 1, 0)]).await;
-    eventually("it is there", || seen() == Some(true)).await;
+    eventually("seen", || seen() == Some(true)).await;
 }
 
 #[tokio::test]
@@ -313,19 +337,19 @@ async fn retargeted_policy_begins_a_new_tally() {
     let on = |service| policy("one", &[(service, &[])], percent("60%"));
     let lab = Lab::with(&[on("a")]).await;
     let (mut a, mut b) = (lab.client("a", "1").await, lab.client("b", "1").await);
-    let plan = a.take().await;
-    b.take().await;
+    let plan = a.accept_plan().await;
+    b.accept_plan().await;
     a.report(vec![count(&plan, "", 1_000, 600)]).await;
     counted(&lab, "a", 1_000, 600).await;
     let observed = || lab.control.evidence(&key("one")).unwrap().observed;
     assert_eq!(observed().map(|it| it.started), Some(1_000));
     lab.control.publish(resolved(&[on("b")]));
     assert_eq!(observed(), None);
-    // What the former service counted in the meantime arrives late.
+    // A late report of the service that the policy no longer targets.
     a.report(vec![count(&plan, "", 2_000, 1_200)]).await;
     counted(&lab, "a", 2_000, 1_200).await;
     assert_eq!(observed(), None);
-    let plan = b.take().await;
+    let plan = b.accept_plan().await;
     b.report(vec![count(&plan, "", 10, 6)]).await;
     counted(&lab, "b", 10, 6).await;
     assert_eq!(observed().map(|it| it.started), Some(10));
@@ -335,7 +359,7 @@ async fn retargeted_policy_begins_a_new_tally() {
 async fn decisions_under_no_policy_count_as_roots_only() {
     let lab = Lab::with(&[]).await;
     let mut client = lab.client("a", "1").await;
-    let plan = client.take().await;
+    let plan = client.accept_plan().await;
     client.report(vec![count(&plan, "", 3, 3)]).await;
     counted(&lab, "a", 3, 3).await;
     lab.control

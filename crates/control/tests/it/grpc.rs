@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use crate::support::{Lab, limit, percent, policy};
 
-async fn ask(lab: &Lab, service: &str) -> Result<SamplingStrategyResponse, Status> {
+async fn get_strategy(lab: &Lab, service: &str) -> Result<SamplingStrategyResponse, Status> {
     let parameters = SamplingStrategyParameters {
         service_name: service.to_owned(),
     };
@@ -18,7 +18,7 @@ async fn ask(lab: &Lab, service: &str) -> Result<SamplingStrategyResponse, Statu
 }
 
 #[tokio::test]
-async fn answers_like_http() {
+async fn strategies_equal_those_over_http() {
     let policies = [
         policy("one", &[("a", &["GET /"])], percent("0.1%")),
         policy("all", &[("a", &[])], percent("50%")),
@@ -26,7 +26,7 @@ async fn answers_like_http() {
     ];
     let lab = Lab::with(&policies).await;
 
-    let a = ask(&lab, "a").await.unwrap();
+    let a = get_strategy(&lab, "a").await.unwrap();
     assert_eq!(a.strategy_type(), SamplingStrategyType::Probabilistic);
     assert_eq!(a.probabilistic_sampling.unwrap().sampling_rate, 0.5);
     let operations = a.operation_sampling.unwrap();
@@ -38,7 +38,7 @@ async fn answers_like_http() {
         0.001
     );
 
-    let b = ask(&lab, "b").await.unwrap();
+    let b = get_strategy(&lab, "b").await.unwrap();
     assert_eq!(b.strategy_type(), SamplingStrategyType::RateLimiting);
     let limit = b.rate_limiting_sampling.unwrap();
     assert_eq!(limit.max_traces_per_second, 10);
@@ -49,11 +49,11 @@ async fn answers_like_http() {
 }
 
 #[tokio::test]
-async fn rejects_bad_names_and_waits_for_policies() {
+async fn rejects_bad_names_and_unpublished_policies() {
     let lab = Lab::with(&[]).await;
-    let code = ask(&lab, "").await.unwrap_err().code();
+    let code = get_strategy(&lab, "").await.unwrap_err().code();
     assert_eq!(code, Code::InvalidArgument);
     let lab = Lab::empty(ControlSettings::default()).await;
-    let code = ask(&lab, "a").await.unwrap_err().code();
+    let code = get_strategy(&lab, "a").await.unwrap_err().code();
     assert_eq!(code, Code::Unavailable);
 }

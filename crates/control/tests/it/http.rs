@@ -7,15 +7,15 @@ use spoor_control::{Control, ControlSettings};
 
 use crate::support::{Lab, limit, percent, policy, resolved};
 
-async fn ask(lab: &Lab, path: &str) -> (StatusCode, String, String) {
+async fn get(lab: &Lab, path: &str) -> (StatusCode, String, String) {
     let response = reqwest::get(format!("{}{path}", lab.http)).await.unwrap();
     let content_type = response.headers()["content-type"].to_str().unwrap();
     let (status, content_type) = (response.status(), content_type.to_owned());
     (status, content_type, response.text().await.unwrap())
 }
 
-async fn answer(lab: &Lab, path: &str) -> String {
-    let (status, content_type, body) = ask(lab, path).await;
+async fn get_strategy(lab: &Lab, path: &str) -> String {
+    let (status, content_type, body) = get(lab, path).await;
     assert_eq!(
         (status, content_type.as_str()),
         (StatusCode::OK, "application/json")
@@ -24,9 +24,9 @@ async fn answer(lab: &Lab, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn probability_is_given_in_both_forms() {
+async fn probability_is_written_in_both_fields() {
     let lab = Lab::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
-    assert_snapshot!(answer(&lab, "/sampling?service=a").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":0.01,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[]},"probabilisticSampling":{"samplingRate":0.01},"strategyType":"PROBABILISTIC"}"#);
+    assert_snapshot!(get_strategy(&lab, "/sampling?service=a").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":0.01,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[]},"probabilisticSampling":{"samplingRate":0.01},"strategyType":"PROBABILISTIC"}"#);
 }
 
 #[tokio::test]
@@ -37,8 +37,8 @@ async fn operations_have_their_own_probability() {
         policy("all", &[], percent("50%")),
     ];
     let lab = Lab::with(&policies).await;
-    assert_snapshot!(answer(&lab, "/?service=a").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":0.5,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[{"operation":"GET /","probabilisticSampling":{"samplingRate":0.001}},{"operation":"GET /x","probabilisticSampling":{"samplingRate":0.001}}]},"probabilisticSampling":{"samplingRate":0.5},"strategyType":"PROBABILISTIC"}"#);
-    assert_snapshot!(answer(&lab, "/sampling?service=b").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":0.5,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[]},"probabilisticSampling":{"samplingRate":0.5},"strategyType":"PROBABILISTIC"}"#);
+    assert_snapshot!(get_strategy(&lab, "/?service=a").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":0.5,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[{"operation":"GET /","probabilisticSampling":{"samplingRate":0.001}},{"operation":"GET /x","probabilisticSampling":{"samplingRate":0.001}}]},"probabilisticSampling":{"samplingRate":0.5},"strategyType":"PROBABILISTIC"}"#);
+    assert_snapshot!(get_strategy(&lab, "/sampling?service=b").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":0.5,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[]},"probabilisticSampling":{"samplingRate":0.5},"strategyType":"PROBABILISTIC"}"#);
 }
 
 #[tokio::test]
@@ -49,27 +49,27 @@ async fn rate_limit_is_a_whole_share_alone() {
     ];
     let lab = Lab::with(&policies).await;
     let http = reqwest::Client::new();
-    let ask = async || {
+    let poll = async || {
         let request = http.get(format!("{}/sampling?service=a", lab.http));
         request.send().await.unwrap().text().await.unwrap()
     };
-    assert_snapshot!(ask().await, @r#"{"rateLimitingSampling":{"maxTracesPerSecond":3},"strategyType":"RATE_LIMITING"}"#);
+    assert_snapshot!(poll().await, @r#"{"rateLimitingSampling":{"maxTracesPerSecond":3},"strategyType":"RATE_LIMITING"}"#);
     let mut client = lab.client("a", "1").await;
     client.plan().await;
-    assert_snapshot!(ask().await, @r#"{"rateLimitingSampling":{"maxTracesPerSecond":2},"strategyType":"RATE_LIMITING"}"#);
+    assert_snapshot!(poll().await, @r#"{"rateLimitingSampling":{"maxTracesPerSecond":2},"strategyType":"RATE_LIMITING"}"#);
 }
 
 #[tokio::test]
-async fn default_is_to_sample_all() {
+async fn samples_all_by_default() {
     let lab = Lab::with(&[]).await;
-    assert_snapshot!(answer(&lab, "/sampling?service=a&other=1").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":1.0,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[]},"probabilisticSampling":{"samplingRate":1.0},"strategyType":"PROBABILISTIC"}"#);
+    assert_snapshot!(get_strategy(&lab, "/sampling?service=a&other=1").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":1.0,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[]},"probabilisticSampling":{"samplingRate":1.0},"strategyType":"PROBABILISTIC"}"#);
 }
 
 #[tokio::test]
 async fn names_are_decoded() {
     let lab = Lab::with(&[policy("one", &[("my shop/ü", &[])], percent("25%"))]).await;
-    let found = answer(&lab, "/sampling?service=my+shop%2F%C3%BC").await;
-    assert!(found.contains(r#""samplingRate":0.25"#), "{found}");
+    let strategy = get_strategy(&lab, "/sampling?service=my+shop%2F%C3%BC").await;
+    assert!(strategy.contains(r#""samplingRate":0.25"#), "{strategy}");
 }
 
 #[rstest]
@@ -83,7 +83,7 @@ async fn names_are_decoded() {
 #[tokio::test]
 async fn bad_requests_are_explained(#[case] path: &str, #[case] expected: StatusCode) {
     let lab = Lab::with(&[]).await;
-    let (status, content_type, body) = ask(&lab, path).await;
+    let (status, content_type, body) = get(&lab, path).await;
     assert_eq!(
         (status, content_type.as_str()),
         (expected, "application/problem+json")
@@ -92,7 +92,7 @@ async fn bad_requests_are_explained(#[case] path: &str, #[case] expected: Status
 }
 
 #[tokio::test]
-async fn only_get_is_answered() {
+async fn methods_other_than_get_are_refused() {
     let lab = Lab::with(&[]).await;
     let request = reqwest::Client::new().request(Method::POST, format!("{}/sampling", lab.http));
     let response = request.send().await.unwrap();
@@ -100,10 +100,10 @@ async fn only_get_is_answered() {
 }
 
 #[tokio::test]
-async fn answers_503_before_the_first_publication() {
+async fn unavailable_before_the_first_publication() {
     let lab = Lab::empty(ControlSettings::default()).await;
-    let (status, _, body) = ask(&lab, "/sampling?service=a").await;
+    let (status, _, body) = get(&lab, "/sampling?service=a").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
     Control::publish(&lab.control, resolved(&[]));
-    answer(&lab, "/sampling?service=a").await;
+    get_strategy(&lab, "/sampling?service=a").await;
 }

@@ -1,4 +1,4 @@
-//! Clients are identified by their credentials, and report for no one else.
+//! Identification of clients by their credentials, which limits what they can report.
 
 use std::{
     future::{Future, ready},
@@ -19,8 +19,8 @@ use tonic::Code;
 
 use crate::support::{Client, Lab, count, eventually, instance, key, percent, policy, resolved};
 
-/// A small cluster: `token-POD` is the token of a pod of service `a` in `default`. A client that
-/// polls is such a pod, whatever its address.
+/// A small cluster: `token-POD` is the token of a pod of service `a` in `default`. Every polling
+/// client is such a pod, regardless of its address.
 struct Pods;
 
 impl Identify for Pods {
@@ -45,7 +45,7 @@ fn identity(caller: &Caller) -> Result<Identity, Denied> {
     let authorization = authorization.ok_or(Denied::TokenMissing)?;
     let pod = match authorization.to_str().unwrap() {
         "Bearer for another" => return Err(Denied::WrongAudience),
-        "Bearer token-of-nobody" => return Err(Denied::NotAPod),
+        "Bearer token-without-pod" => return Err(Denied::NotAPod),
         "Bearer token-unwatched" => return Err(Denied::UnknownPod("unwatched".to_owned())),
         token => token.strip_prefix("Bearer token-"),
     };
@@ -107,7 +107,7 @@ fn half() -> Vec<Policy> {
 #[case::none("", "a", "TokenMissing", Code::Unauthenticated)]
 #[case::forged("forged", "a", "TokenInvalid", Code::Unauthenticated)]
 #[case::another_audience("for another", "a", "WrongAudience", Code::Unauthenticated)]
-#[case::of_no_pod("token-of-nobody", "a", "NotAPod", Code::PermissionDenied)]
+#[case::without_a_pod("token-without-pod", "a", "NotAPod", Code::PermissionDenied)]
 #[case::another_service("token-1", "b", "OtherService", Code::PermissionDenied)]
 #[case::not_watched_yet("token-unwatched", "a", "UnknownPod", Code::Unavailable)]
 #[tokio::test]
@@ -124,16 +124,16 @@ async fn refusals_are_explained_and_counted(
         .unwrap();
     assert_eq!(client.end().await.unwrap_err().code(), code);
     let line = format!(r#"spoor_control_refused_total{{endpoint="Stream",reason="{reason}"}} 1"#);
-    lab.shows(&line).await;
+    lab.wait_for_metric(&line).await;
     assert_eq!(lab.control.instances(), []);
 }
 
 #[tokio::test]
 async fn polling_for_another_service_is_refused() {
     let lab = lab(&half()).await;
-    let ask = |service: &str| reqwest::get(format!("{}/sampling?service={service}", lab.http));
-    assert_eq!(ask("a").await.unwrap().status(), StatusCode::OK);
-    assert_eq!(ask("b").await.unwrap().status(), StatusCode::FORBIDDEN);
+    let poll = |service: &str| reqwest::get(format!("{}/sampling?service={service}", lab.http));
+    assert_eq!(poll("a").await.unwrap().status(), StatusCode::OK);
+    assert_eq!(poll("b").await.unwrap().status(), StatusCode::FORBIDDEN);
     let mut grpc = SamplingManagerClient::new(lab.channel().await);
     let parameters = SamplingStrategyParameters {
         service_name: "b".to_owned(),
@@ -145,7 +145,7 @@ async fn polling_for_another_service_is_refused() {
         let line = format!(
             r#"spoor_control_refused_total{{endpoint="{endpoint}",reason="OtherService"}} 1"#
         );
-        lab.shows(&line).await;
+        lab.wait_for_metric(&line).await;
     }
 }
 
@@ -156,47 +156,49 @@ async fn only_a_collector_may_send_metrics() {
     let request = request.header("content-type", "application/x-protobuf");
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
-    lab.shows(r#"spoor_control_refused_total{endpoint="Metrics",reason="NotACollector"} 1"#)
-        .await;
+    lab.wait_for_metric(
+        r#"spoor_control_refused_total{endpoint="Metrics",reason="NotACollector"} 1"#,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn instance_is_the_pod_not_its_own_claim() {
     let lab = lab(&half()).await;
-    lab.control.expect(vec![instance("a", "pod-1")]);
+    lab.control.set_expected(vec![instance("a", "pod-1")]);
     let hello = hello("a", "a-uuid", "start-1");
     let mut client = lab.client_as("token-pod-1", hello).await.unwrap();
-    client.take().await;
+    client.accept_plan().await;
     eventually("current", || {
         lab.control.instances().iter().all(|it| it.current)
     })
     .await;
-    let found = lab.control.instances();
-    let named: Vec<_> = found.iter().map(|it| it.instance.id.as_str()).collect();
+    let instances = lab.control.instances();
+    let named: Vec<_> = instances.iter().map(|it| it.instance.id.as_str()).collect();
     assert_eq!(named, ["pod-1"]);
-    assert!(found[0].expected);
+    assert!(instances[0].expected);
 }
 
 #[tokio::test]
 async fn counts_of_a_restarted_container_add_up() {
     let lab = lab(&half()).await;
-    lab.control.expect(vec![instance("a", "pod-1")]);
+    lab.control.set_expected(vec![instance("a", "pod-1")]);
     let mut first = process(&lab, "pod-1", "start-1").await;
-    let plan = first.take().await;
+    let plan = first.accept_plan().await;
     first.report(vec![count(&plan, "", 10, 5)]).await;
-    eventually("its counts", || counts(&lab) == (10, 5)).await;
+    eventually("the first process's counts", || counts(&lab) == (10, 5)).await;
     drop(first);
 
     let mut second = process(&lab, "pod-1", "start-2").await;
-    let plan = second.take().await;
+    let plan = second.accept_plan().await;
     second.report(vec![count(&plan, "", 4, 2)]).await;
     eventually("the counts of both", || counts(&lab) == (14, 7)).await;
     drop(second);
 
     let mut again = process(&lab, "pod-1", "start-2").await;
-    let plan = again.take().await;
+    let plan = again.accept_plan().await;
     again.report(vec![count(&plan, "", 6, 3)]).await;
-    eventually("what is new", || counts(&lab) == (16, 8)).await;
+    eventually("the increase", || counts(&lab) == (16, 8)).await;
     let clients = lab.control.evidence(&key("one")).unwrap().clients;
     assert_eq!((clients.expected, clients.current), (1, 1));
     assert!(!lab.metrics().contains("rejected_messages_total{"));
@@ -205,10 +207,10 @@ async fn counts_of_a_restarted_container_add_up() {
 #[tokio::test]
 async fn pod_is_current_when_all_its_processes_are() {
     let lab = lab(&half()).await;
-    lab.control.expect(vec![instance("a", "pod-1")]);
+    lab.control.set_expected(vec![instance("a", "pod-1")]);
     let mut one = process(&lab, "pod-1", "one").await;
     let mut two = process(&lab, "pod-1", "two").await;
-    let plan = one.take().await;
+    let plan = one.accept_plan().await;
     one.report(vec![count(&plan, "", 10, 5)]).await;
     two.plan().await;
     eventually("the counts of one", || counts(&lab) == (10, 5)).await;
@@ -225,11 +227,11 @@ async fn pod_is_current_when_all_its_processes_are() {
 async fn shared_start_does_not_mix_up_pods() {
     let lab = lab(&half()).await;
     lab.control
-        .expect(vec![instance("a", "honest"), instance("a", "forger")]);
+        .set_expected(vec![instance("a", "honest"), instance("a", "forger")]);
     let mut honest = process(&lab, "honest", "start").await;
     let mut forger = process(&lab, "forger", "start").await;
-    forger.take().await;
-    eventually("one of two", || {
+    forger.accept_plan().await;
+    eventually("one of two instances is current", || {
         lab.control.evidence(&key("one")).unwrap().clients.current == 1
     })
     .await;
@@ -238,27 +240,29 @@ async fn shared_start_does_not_mix_up_pods() {
         .iter()
         .any(|it| it.instance.id == "honest" && it.current);
     assert!(!honest_is_current);
-    let plan = honest.take().await;
+    let plan = honest.accept_plan().await;
     honest.report(vec![count(&plan, "", 10, 5)]).await;
     forger.report(vec![count(&plan, "", 1, 0)]).await;
-    eventually("both, apart", || counts(&lab) == (11, 5)).await;
+    eventually("the counts of both pods", || counts(&lab) == (11, 5)).await;
 }
 
 #[tokio::test]
 async fn pod_claiming_another_instance_is_refused() {
     let lab = lab(&half()).await;
     lab.control
-        .expect(vec![instance("a", "pod-1"), instance("a", "pod-2")]);
+        .set_expected(vec![instance("a", "pod-1"), instance("a", "pod-2")]);
     let mut honest = process(&lab, "pod-1", "start").await;
-    honest.take().await;
+    honest.accept_plan().await;
     for claimed in ["pod-1", "pod-2"] {
         let hello = hello("a", claimed, "start");
         let mut forger = lab.client_as("token-forger", hello).await.unwrap();
         let status = forger.end().await.unwrap_err();
         assert_eq!(status.code(), Code::PermissionDenied);
     }
-    lab.shows(r#"spoor_control_refused_total{endpoint="Stream",reason="OtherInstance"} 2"#)
-        .await;
+    lab.wait_for_metric(
+        r#"spoor_control_refused_total{endpoint="Stream",reason="OtherInstance"} 2"#,
+    )
+    .await;
     honest.report(vec![]).await;
 }
 
@@ -267,15 +271,15 @@ async fn pod_claiming_another_instance_is_refused() {
 async fn versions_not_sent_to_a_process_are_rejected() {
     let lab = lab(&half()).await;
     let mut early = process(&lab, "early", "start").await;
-    let old = early.take().await;
+    let old = early.accept_plan().await;
     lab.control
         .publish(resolved(&[policy("one", &[("a", &[])], percent("10%"))]));
-    early.take().await;
+    early.accept_plan().await;
     let mut late = process(&lab, "late", "start").await;
-    late.take().await;
+    late.accept_plan().await;
     late.acknowledge(old.version).await;
     late.report(vec![count(&old, "", 100, 100)]).await;
-    lab.shows(r#"spoor_control_rejected_messages_total{reason="NeverSent"} 2"#)
+    lab.wait_for_metric(r#"spoor_control_rejected_messages_total{reason="NeverSent"} 2"#)
         .await;
     assert_eq!(counts(&lab), (0, 0));
 }
@@ -286,16 +290,18 @@ async fn streams_of_an_instance_are_bounded() {
     let mut open = vec![];
     for start in 0..16 {
         let mut client = process(&lab, "pod-1", &start.to_string()).await;
-        client.take().await;
+        client.accept_plan().await;
         open.push(client);
     }
     let mut surplus = process(&lab, "pod-1", "16").await;
     let code = surplus.end().await.unwrap_err().code();
     assert_eq!(code, Code::ResourceExhausted);
-    lab.shows(r#"spoor_control_refused_total{endpoint="Stream",reason="TooManyStreams"} 1"#)
-        .await;
-    lab.shows("spoor_control_subscribers 16").await;
+    lab.wait_for_metric(
+        r#"spoor_control_refused_total{endpoint="Stream",reason="TooManyStreams"} 1"#,
+    )
+    .await;
+    lab.wait_for_metric("spoor_control_subscribers 16").await;
     drop(open.pop());
-    lab.shows("spoor_control_subscribers 15").await;
-    process(&lab, "pod-1", "17").await.take().await;
+    lab.wait_for_metric("spoor_control_subscribers 15").await;
+    process(&lab, "pod-1", "17").await.accept_plan().await;
 }

@@ -1,4 +1,4 @@
-//! Servers on port 0, and clients of each endpoint.
+//! Tests of a control plane on port 0 with clients of each endpoint.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bounds;

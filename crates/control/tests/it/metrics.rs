@@ -118,7 +118,7 @@ fn observed(lab: &Lab, name: &str) -> Option<ObservedRate> {
 async fn lab(policies: &[Policy]) -> Lab {
     let lab = Lab::with(policies).await;
     lab.control
-        .expect(vec![instance("a", "pod-1"), instance("b", "pod-2")]);
+        .set_expected(vec![instance("a", "pod-1"), instance("b", "pod-2")]);
     lab
 }
 
@@ -126,7 +126,11 @@ async fn lab(policies: &[Policy]) -> Lab {
 async fn sdk_counts_are_reported_without_a_verdict() {
     let lab = lab(&[policy("one", &[("a", &[])], percent("10%"))]).await;
     roots(&lab, "a", 1, 900, 100).await;
-    assert_eq!(observed(&lab, "one"), None, "nobody knows since when");
+    assert_eq!(
+        observed(&lab, "one"),
+        None,
+        "the first report covers an unknown time"
+    );
     roots(&lab, "a", 2, 1_800, 200).await;
     let seen = observed(&lab, "one").unwrap();
     assert_eq!((seen.started, seen.sampled), (1_000, 100));
@@ -147,14 +151,15 @@ async fn sdk_counts_are_reported_without_a_verdict() {
     let evidence = lab.control.evidence(&key("one")).unwrap();
     assert_eq!(evidence.roots_at, ["a".parse().unwrap()]);
     assert!(evidence.services[0].reports && evidence.services[0].roots_seen);
-    lab.shows("spoor_control_metrics_requests_total 39").await;
+    lab.wait_for_metric("spoor_control_metrics_requests_total 39")
+        .await;
 }
 
 #[tokio::test]
 async fn counts_of_clients_take_precedence() {
     let lab = lab(&[policy("one", &[("a", &[])], percent("50%"))]).await;
     let mut client = lab.client("a", "pod-1").await;
-    let plan = client.take().await;
+    let plan = client.accept_plan().await;
     client.report(vec![count(&plan, "", 4, 2)]).await;
     roots(&lab, "a", 1, 900, 100).await;
     roots(&lab, "a", 2, 1_800, 200).await;
@@ -267,5 +272,5 @@ async fn unreadable_bodies_are_refused_and_counted(
     let response = post(&lab, body, content_type, encoding).await;
     assert_eq!(response.status().as_u16(), status);
     let line = format!(r#"spoor_control_refused_total{{endpoint="Metrics",reason="{reason}"}} 1"#);
-    lab.shows(&line).await;
+    lab.wait_for_metric(&line).await;
 }

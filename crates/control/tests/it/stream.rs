@@ -22,7 +22,7 @@ fn default_of(plan: &proto::Plan) -> Option<Wire> {
 async fn plan_is_pushed_at_once_and_when_it_changes() {
     let lab = Lab::with(&[policy("one", &[("a", &["GET /"])], percent("1%"))]).await;
     let mut client = lab.client("a", "1").await;
-    let first = client.take().await;
+    let first = client.accept_plan().await;
     assert_eq!(default_of(&first), None);
     let operation = &first.phases[0].operations[0];
     assert_eq!(operation.operation, "GET /");
@@ -32,7 +32,7 @@ async fn plan_is_pushed_at_once_and_when_it_changes() {
     let version = lab
         .control
         .publish(resolved(&[policy("one", &[], percent("0.1%"))]));
-    let second = client.take().await;
+    let second = client.accept_plan().await;
     assert_eq!(
         default_of(&second),
         Some(Wire::ProbabilityMillionths(1_000))
@@ -40,8 +40,9 @@ async fn plan_is_pushed_at_once_and_when_it_changes() {
     assert_eq!(second.version.unwrap().sequence, version.sequence);
     assert_ne!(first.digest, second.digest);
     within(lab.control.converged(version)).await;
-    lab.shows("spoor_control_acknowledgements_total 2").await;
-    lab.shows("spoor_control_subscribers 1").await;
+    lab.wait_for_metric("spoor_control_acknowledgements_total 2")
+        .await;
+    lab.wait_for_metric("spoor_control_subscribers 1").await;
 }
 
 #[tokio::test]
@@ -65,7 +66,7 @@ async fn only_changed_plans_are_pushed() {
     let plan = b.plan().await;
     let version = lab.control.version();
     assert_eq!(plan.version.unwrap().sequence, version.sequence);
-    lab.shows("spoor_control_pushes_total 6").await;
+    lab.wait_for_metric("spoor_control_pushes_total 6").await;
 }
 
 #[tokio::test]
@@ -94,7 +95,7 @@ async fn rate_limit_is_divided_among_instances() {
     .await;
     let share = |plan: &proto::Plan| match default_of(plan) {
         Some(Wire::TracesPerSecond(share)) => share,
-        other => panic!("no share but {other:?}"),
+        other => panic!("expected a share, not {other:?}"),
     };
     let mut other = lab.client("b", "1").await;
     other.plan().await;
@@ -117,7 +118,7 @@ async fn rate_limit_is_divided_among_instances() {
 async fn reconnect_with_the_newest_plan_gets_no_push() {
     let lab = Lab::with(&[]).await;
     let mut client = lab.client("a", "1").await;
-    let plan = client.take().await;
+    let plan = client.accept_plan().await;
     drop(client);
     let hello = |held_digest: Vec<u8>| {
         Message::Hello(proto::Hello {
@@ -130,10 +131,10 @@ async fn reconnect_with_the_newest_plan_gets_no_push() {
     };
     let mut client = lab.client_with(hello(plan.digest.clone())).await.unwrap();
     client.faults().await;
-    lab.shows("spoor_control_pushes_total 1").await;
+    lab.wait_for_metric("spoor_control_pushes_total 1").await;
     let version = lab.control.version();
     within(lab.control.converged(version)).await;
-    // Another content under the same version is no match.
+    // The same version with another digest does not match.
     let mut client = lab.client_with(hello(vec![1])).await.unwrap();
     assert_eq!(client.plan().await, plan);
 }
@@ -174,7 +175,7 @@ async fn no_plan_before_the_first_publication() {
 #[tokio::test]
 async fn stream_begins_with_one_hello() {
     let settings = ControlSettings {
-        hello_within: Duration::from_millis(50),
+        hello_timeout: Duration::from_millis(50),
         ..ControlSettings::default()
     };
     let lab = Lab::empty(settings).await;
@@ -186,7 +187,7 @@ async fn stream_begins_with_one_hello() {
     );
 
     let mut client = lab.client("a", "1").await;
-    client.say(Message::Hello(proto::Hello::default())).await;
+    client.send(Message::Hello(proto::Hello::default())).await;
     assert_eq!(
         client.end().await.unwrap_err().code(),
         Code::InvalidArgument
@@ -208,28 +209,28 @@ async fn newer_stream_replaces_the_older() {
     second.plan().await;
     first.acknowledge(plan.version).await;
     assert_eq!(first.end().await.unwrap_err().code(), Code::Aborted);
-    let found = lab.control.instances();
-    assert_eq!(found.len(), 1);
-    assert!(found[0].connected && !found[0].current);
+    let instances = lab.control.instances();
+    assert_eq!(instances.len(), 1);
+    assert!(instances[0].connected && !instances[0].current);
 }
 
 #[tokio::test]
 async fn convergence_waits_for_expected_instances() {
     let lab = Lab::with(&[]).await;
     lab.control
-        .expect(vec![instance("a", "1"), instance("a", "2")]);
+        .set_expected(vec![instance("a", "1"), instance("a", "2")]);
     let version = lab
         .control
         .publish(resolved(&[policy("one", &[], percent("1%"))]));
     let mut one = lab.client("a", "1").await;
-    one.take().await;
-    eventually("the first", || {
+    one.accept_plan().await;
+    eventually("the first instance is current", || {
         lab.control.instances().iter().any(|it| it.current)
     })
     .await;
     assert_eq!(lab.control.convergence(version), None);
     let mut other = lab.client("a", "2").await;
-    other.take().await;
+    other.accept_plan().await;
     let convergence = within(lab.control.converged(version)).await;
     assert_eq!(convergence.instances, 2);
     assert!(convergence.took > Duration::ZERO);
@@ -250,5 +251,5 @@ async fn shutdown_ends_every_stream_and_the_server() {
     }
     drop(clients);
     within(&mut lab.grpc_server).await.unwrap().unwrap();
-    lab.shows("spoor_control_subscribers 0").await;
+    lab.wait_for_metric("spoor_control_subscribers 0").await;
 }

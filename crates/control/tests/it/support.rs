@@ -22,7 +22,7 @@ use tonic::{
     transport::{Channel, Server, server::TcpIncoming},
 };
 
-pub const LIMIT: Duration = Duration::from_secs(10);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub struct Lab {
     pub control: Control,
@@ -104,8 +104,8 @@ impl Lab {
         text
     }
 
-    /// Waits until the metrics have a line.
-    pub async fn shows(&self, line: &str) {
+    /// Waits until the metrics contain a line.
+    pub async fn wait_for_metric(&self, line: &str) {
         eventually(line, || self.metrics().lines().any(|it| it == line)).await;
     }
 }
@@ -156,7 +156,7 @@ impl Client {
             match self.next().await {
                 Ok(Some(server_message::Message::Plan(plan))) => return plan,
                 Ok(Some(server_message::Message::Faults(_))) => {}
-                other => panic!("no plan but {other:?}"),
+                other => panic!("expected a plan, not {other:?}"),
             }
         }
     }
@@ -166,7 +166,7 @@ impl Client {
             match self.next().await {
                 Ok(Some(server_message::Message::Faults(faults))) => return faults.faults,
                 Ok(Some(server_message::Message::Plan(_))) => {}
-                other => panic!("no faults but {other:?}"),
+                other => panic!("expected faults, not {other:?}"),
             }
         }
     }
@@ -177,7 +177,7 @@ impl Client {
         Ok(())
     }
 
-    pub async fn say(&self, message: Message) {
+    pub async fn send(&self, message: Message) {
         let message = ClientMessage {
             message: Some(message),
         };
@@ -185,12 +185,12 @@ impl Client {
     }
 
     pub async fn acknowledge(&self, version: Option<proto::Version>) {
-        self.say(Message::Acknowledgement(proto::Acknowledgement { version }))
+        self.send(Message::Acknowledgement(proto::Acknowledgement { version }))
             .await;
     }
 
     /// Receives the next plan and acknowledges it.
-    pub async fn take(&mut self) -> proto::Plan {
+    pub async fn accept_plan(&mut self) -> proto::Plan {
         let plan = self.plan().await;
         self.acknowledge(plan.version).await;
         plan
@@ -201,7 +201,7 @@ impl Client {
             counts,
             ..Default::default()
         };
-        self.say(Message::Report(report)).await;
+        self.send(Message::Report(report)).await;
     }
 }
 
@@ -286,14 +286,14 @@ pub fn resolved(policies: &[Policy]) -> Resolution {
 }
 
 pub async fn within<F: Future>(future: F) -> F::Output {
-    timeout(LIMIT, future).await.expect("in time")
+    timeout(TIMEOUT, future).await.expect("not in time")
 }
 
 /// Waits until a condition holds.
-pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LIMIT;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
+pub async fn eventually(description: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + TIMEOUT;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not in time: {description}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -142,7 +142,7 @@ impl Roster {
         let mut children = self.children.lock();
         change(children.entry(service).or_default());
         // Under the lock, so that the control plane receives the changes in their order.
-        self.control.expect(instances(&children));
+        self.control.set_expected(instances(&children));
         self.changed.send_replace(());
     }
 }

@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::{Named, NamespaceTail, Rule, RuleCondition, TailTable};
+use super::{NamedTail, NamespaceTail, Rule, RuleCondition, TailTable};
 use crate::{Digest, Namespace};
 
 impl TailTable {
@@ -25,11 +25,11 @@ struct RuleHasher(Xxh3Default);
 
 impl RuleHasher {
     fn namespace(&mut self, tail: &NamespaceTail) {
-        self.optional(tail.otherwise.as_ref());
+        self.optional(tail.others.as_ref());
         self.length(tail.services.len());
         for (service, tail) in &tail.services {
             self.text(service.as_str());
-            self.optional(tail.otherwise.as_ref());
+            self.optional(tail.others.as_ref());
             self.length(tail.operations.len());
             for (operation, named) in &tail.operations {
                 self.text(operation.as_str());
@@ -38,14 +38,14 @@ impl RuleHasher {
         }
     }
 
-    fn optional(&mut self, named: Option<&Named>) {
+    fn optional(&mut self, named: Option<&NamedTail>) {
         self.choice(u8::from(named.is_some()));
         if let Some(named) = named {
             self.named(named);
         }
     }
 
-    fn named(&mut self, (name, policy): &Named) {
+    fn named(&mut self, (name, policy): &NamedTail) {
         self.text(name.as_str());
         self.0
             .update(&policy.otherwise().millionths().to_le_bytes());

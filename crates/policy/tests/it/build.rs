@@ -1,4 +1,4 @@
-//! Policies for tests, in a line each.
+//! Builder of policies for tests.
 
 use jiff::{Timestamp, ToSpan};
 use spoor_policy::{
@@ -8,8 +8,8 @@ use spoor_policy::{
 
 pub const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
-/// Both head and tail for the whole namespace, unless it says otherwise. Times are in seconds
-/// from [`NOW`].
+/// A policy, by default with head and tail for the whole namespace. Times are in seconds from
+/// [`NOW`].
 #[derive(Clone, Debug)]
 pub struct Spec {
     pub name: String,

@@ -1,4 +1,4 @@
-//! Texts and numbers: what is taken, and what is said of the rest.
+//! Validation of texts and numbers, and the messages for invalid ones.
 
 use proptest::prelude::*;
 use rstest::rstest;
@@ -81,8 +81,8 @@ fn thresholds(#[case] probability: Probability, #[case] text: &str) {
 #[case(TracesPerSecond::new(0).is_err())]
 #[case(TracesPerSecond::new(1_000_000).is_ok())]
 #[case(TracesPerSecond::new(1_000_001).is_err())]
-fn bounds(#[case] is_as_it_should_be: bool) {
-    assert!(is_as_it_should_be);
+fn bounds(#[case] is_expected: bool) {
+    assert!(is_expected);
 }
 
 #[test]

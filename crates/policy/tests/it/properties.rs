@@ -13,9 +13,9 @@ use crate::build::{NOW, Spec, key, table};
 
 const SERVICES: [&str; 3] = ["a", "b", "c"];
 const OPERATIONS: [&str; 3] = ["x", "y", "z"];
-/// Also a service and an operation that nobody names.
-const ASKED_SERVICES: [&str; 4] = ["a", "b", "c", "other"];
-const ASKED_OPERATIONS: [&str; 4] = ["x", "y", "z", "other"];
+/// Includes a service and an operation that no policy names.
+const QUERIED_SERVICES: [&str; 4] = ["a", "b", "c", "other"];
+const QUERIED_OPERATIONS: [&str; 4] = ["x", "y", "z", "other"];
 
 fn spec() -> impl Strategy<Value = Spec> {
     let operations = || subsequence(OPERATIONS.to_vec(), 0..=3);
@@ -83,7 +83,7 @@ fn claim(policy: &Policy, service: &str, operation: &str) -> Option<u8> {
         .then_some(2)
 }
 
-/// The rules of the design, one after the other.
+/// The winner by a direct implementation of the rules, in their order.
 fn winner<'a>(
     policies: &'a [Policy],
     time: Timestamp,
@@ -105,13 +105,13 @@ fn winner<'a>(
         .map(|(_, policy)| policy)
 }
 
-/// A phase as clients see it: its end, its default, its operations.
-type Seen = (Option<Timestamp>, Option<Head>, Vec<(String, Head)>);
+/// A phase without policies' names: its end, its default, its operations.
+type ClientPhase = (Option<Timestamp>, Option<Head>, Vec<(String, Head)>);
 
-/// A plan as clients see it: each change of strategies with its time.
-fn behaviour(plan: &Plan) -> Vec<Seen> {
+/// The behaviour of clients under a plan: each change of strategies with its time.
+fn behaviour(plan: &Plan) -> Vec<ClientPhase> {
     let strategy = |assigned: &Assigned| assigned.strategy;
-    let mut seen: Vec<Seen> = vec![];
+    let mut phases: Vec<ClientPhase> = vec![];
     for phase in plan.phases() {
         let Strategies {
             default,
@@ -122,43 +122,43 @@ fn behaviour(plan: &Plan) -> Vec<Seen> {
             .map(|(name, assigned)| (name.to_string(), strategy(assigned)))
             .collect();
         let default = default.as_ref().map(strategy);
-        match seen.last_mut() {
+        match phases.last_mut() {
             Some((until, known, others)) if *known == default && *others == operations => {
                 *until = phase.until;
             }
-            _ => seen.push((phase.until, default, operations)),
+            _ => phases.push((phase.until, default, operations)),
         }
     }
-    seen
+    phases
 }
 
 proptest! {
     #[test]
     fn every_root_span_has_the_right_winner(policies in policies()) {
         let resolution = resolve(&policies, NOW);
-        for service in ASKED_SERVICES {
+        for service in QUERIED_SERVICES {
             let plan = table(&resolution, service);
-            for operation in ASKED_OPERATIONS {
+            for operation in QUERIED_OPERATIONS {
                 for seconds in 0..12 {
                     let time = NOW + seconds.seconds();
-                    let found = plan.at(time).unwrap().strategy(operation);
+                    let resolved = plan.at(time).unwrap().strategy(operation);
                     let head = winner(&policies, time, service, operation, |p| p.head().is_some());
                     let expected = head.map(|policy| &policy.key().name);
-                    // The last phase of a plan stands also for what it does not look ahead to.
+                    // The last phase of a truncated plan also covers later phases.
                     if plan.phases().len() < 8 {
-                        prop_assert_eq!(found.map(|assigned| &assigned.policy), expected);
+                        prop_assert_eq!(resolved.map(|assigned| &assigned.policy), expected);
                     }
                 }
-                let found = resolution.tail.policy("default", service, operation);
+                let resolved = resolution.tail.policy("default", service, operation);
                 let tail = winner(&policies, NOW, service, operation, |p| p.tail().is_some());
-                prop_assert_eq!(found.map(|(name, _)| name), tail.map(|policy| &policy.key().name));
+                prop_assert_eq!(resolved.map(|(name, _)| name), tail.map(|policy| &policy.key().name));
                 let namespace = Namespace::default();
                 let first = resolution.tail.places(&namespace).find(|(place, ..)| match place {
                     TailPlace::Operation(of, name) => of.as_str() == service && name.as_str() == operation,
                     TailPlace::Service(of) => of.as_str() == service,
                     TailPlace::Namespace => true,
                 });
-                prop_assert_eq!(first.map(|(_, name, policy)| (name, policy)), found);
+                prop_assert_eq!(first.map(|(_, name, policy)| (name, policy)), resolved);
             }
         }
     }
@@ -175,7 +175,7 @@ proptest! {
     #[test]
     fn phases_ascend_and_the_last_has_no_end(policies in policies()) {
         let resolution = resolve(&policies, NOW);
-        for service in ASKED_SERVICES {
+        for service in QUERIED_SERVICES {
             let plan = table(&resolution, service);
             let ends: Vec<Option<Timestamp>> = plan.phases().iter().map(|p| p.until).collect();
             let (last, others) = ends.split_last().unwrap();
@@ -192,7 +192,7 @@ proptest! {
     #[test]
     fn equal_digests_mean_equal_behaviour(one in policies(), other in policies()) {
         let (one, other) = (resolve(&one, NOW), resolve(&other, NOW));
-        for service in ASKED_SERVICES {
+        for service in QUERIED_SERVICES {
             for (one, other) in [
                 (table(&one, service), table(&other, service)),
                 (table(&one, service), table(&one, "a")),
@@ -215,12 +215,12 @@ proptest! {
                 match &place.setting {
                     Setting::Head(strategy) => {
                         let plan = table(&resolution, service);
-                        let found = plan.at(NOW).unwrap().strategy(operation).unwrap();
-                        prop_assert_eq!((&found.policy, &found.strategy), (own, strategy));
+                        let resolved = plan.at(NOW).unwrap().strategy(operation).unwrap();
+                        prop_assert_eq!((&resolved.policy, &resolved.strategy), (own, strategy));
                     }
                     Setting::Tail { .. } => {
-                        let found = resolution.tail.policy("default", service, operation);
-                        prop_assert_eq!(found.unwrap().0, own);
+                        let resolved = resolution.tail.policy("default", service, operation);
+                        prop_assert_eq!(resolved.unwrap().0, own);
                     }
                 }
             }

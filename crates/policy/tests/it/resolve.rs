@@ -242,10 +242,10 @@ fn phase_with_the_same_strategies_is_hidden() {
 #[rstest]
 #[case::all_errors_arrive(Spec::new("p").percent(100), &[])]
 #[case::own_head(Spec::new("p").percent(1).otherwise("1%"), &[
-    "tail rules see only the traces that a head keeps: 1% by its own head at every service",
+    "tail rules apply only to the traces that a head keeps: 1% by its own head at every service",
 ])]
 #[case::otherwise_is_out_of_reach(Spec::new("p").percent(1).otherwise("10%").no_rules(), &[
-    "tail rules see only the traces that a head keeps: 1% by its own head at every service; where a head keeps less than `tail.otherwise`, the tail keeps all that it sees",
+    "tail rules apply only to the traces that a head keeps: 1% by its own head at every service; where a head keeps less than `tail.otherwise`, the tail keeps every trace that it receives",
 ])]
 #[case::limit_for_operations(Spec::new("p").at("a", &["x"]).limit(3), &[
     "polling clients cannot apply a rate limit to single operations; they sample these like the rest of the service",
@@ -282,7 +282,7 @@ fn tail_warns_of_heads_by_place(
         "tail"
     };
     let warnings = &resolved(&specs).outcomes[&key(last)].warnings;
-    let expected = format!("tail rules see only the traces that a head keeps: {heads}");
+    let expected = format!("tail rules apply only to the traces that a head keeps: {heads}");
     let expected = Some(expected).filter(|_| !heads.is_empty());
     assert_eq!(*warnings, Vec::from_iter(expected));
 }
@@ -314,7 +314,7 @@ fn expired_policy_has_its_expiry() {
     assert!(resolution.tail.is_empty());
 }
 
-/// Written down, since processes of different age compare it.
+/// Compared with a literal, since the digest must be the same in processes of different versions.
 #[test]
 fn tail_digest_is_stable() {
     let digest = |specs: &[Spec]| {

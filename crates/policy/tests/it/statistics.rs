@@ -1,4 +1,5 @@
-//! References: the sums themselves, at 40 digits (mpmath).
+//! Tests of intervals, p-values and verdicts. The reference values are exact sums, computed with 40
+//! digits by mpmath.
 
 use proptest::prelude::*;
 use rstest::rstest;
@@ -7,8 +8,8 @@ use spoor_policy::{
     statistics::{Interval, Judge, Verdict, interval, judge, p_value},
 };
 
-fn close(found: f64, reference: f64) -> bool {
-    (found - reference).abs() <= 1e-9 * reference.abs().max(f64::MIN_POSITIVE)
+fn close(computed: f64, reference: f64) -> bool {
+    (computed - reference).abs() <= 1e-9 * reference.abs().max(f64::MIN_POSITIVE)
 }
 
 #[rstest]
@@ -37,8 +38,11 @@ fn p_values(
     #[case] probability: Probability,
     #[case] reference: f64,
 ) {
-    let found = p_value(successes, trials, probability);
-    assert!(close(found, reference), "{found:e} is not {reference:e}");
+    let computed = p_value(successes, trials, probability);
+    assert!(
+        close(computed, reference),
+        "{computed:e} is not {reference:e}"
+    );
 }
 
 #[rstest]
@@ -59,10 +63,10 @@ fn intervals(
     #[case] lower: f64,
     #[case] upper: f64,
 ) {
-    let found = interval(successes, trials, confidence);
+    let computed = interval(successes, trials, confidence);
     assert!(
-        close(found.lower, lower) && close(found.upper, upper),
-        "{found:?}"
+        close(computed.lower, lower) && close(computed.upper, upper),
+        "{computed:?}"
     );
 }
 
@@ -73,14 +77,14 @@ fn intervals(
 fn approximation_continues_the_exact_result(#[case] trials: u64, #[case] off: u64) {
     let half: Probability = "50%".parse().unwrap();
     let sigmas = off as f64 / (trials as f64 / 4.0).sqrt();
-    let found = p_value(trials / 2 + off, trials, half);
+    let computed = p_value(trials / 2 + off, trials, half);
     // Normal, two-sided, at 1.5813 and 1.5809 standard deviations.
     let expected = if trials < 4_000_000_000 {
         0.113_803
     } else {
         0.113_896
     };
-    assert!((found - expected).abs() < 2e-4, "{sigmas}: {found}");
+    assert!((computed - expected).abs() < 2e-4, "{sigmas}: {computed}");
     let Interval { lower, upper } = interval(trials / 2, trials, 0.999);
     let width = (upper - lower) * (trials as f64).sqrt();
     assert!((width - 3.290_527).abs() < 1e-3, "{width}");
@@ -90,13 +94,13 @@ fn approximation_continues_the_exact_result(#[case] trials: u64, #[case] off: u6
 #[case::right("1%", 1_010, 100_000, Verdict::Consistent)]
 #[case::twice("1%", 2_000, 100_000, Verdict::TooHigh)]
 #[case::half("1%", 500, 100_000, Verdict::TooLow)]
-#[case::nothing_seen("1%", 0, 0, Verdict::Unknown)]
-#[case::too_little_to_say("1%", 2, 100, Verdict::Unknown)]
-#[case::little_but_absurd("1%", 20, 20, Verdict::TooHigh)]
+#[case::no_trials("1%", 0, 0, Verdict::Unknown)]
+#[case::too_few_trials("1%", 2, 100, Verdict::Unknown)]
+#[case::few_but_impossible("1%", 20, 20, Verdict::TooHigh)]
 #[case::one_missing_of_all("100%", 99_999, 100_000, Verdict::TooLow)]
 #[case::all("100%", 50, 50, Verdict::Consistent)]
 #[case::all_of_three("100%", 3, 3, Verdict::Unknown)]
-#[case::one_where_none_may_be("0%", 1, 10, Verdict::TooHigh)]
+#[case::one_at_zero_percent("0%", 1, 10, Verdict::TooHigh)]
 #[case::none("0%", 0, 10, Verdict::Consistent)]
 fn verdicts(
     #[case] probability: Probability,
@@ -141,7 +145,7 @@ fn judge_resets_with_another_probability() {
     assert_eq!(judge.add_window(2_000, 100_000, two), Verdict::Consistent);
 }
 
-/// The definition, summed without any of the crate's shortcuts.
+/// The p-value summed as it is defined, without the crate's optimizations.
 fn p_value_by_definition(successes: u64, trials: u64, share: f64) -> f64 {
     let mass = |k: u64| {
         let mut mass = 1.0;
@@ -165,9 +169,9 @@ proptest! {
     ) {
         let successes = (trials as f64 * seen) as u64;
         let probability = Probability::from_millionths(millionths).unwrap();
-        let found = p_value(successes, trials, probability);
+        let computed = p_value(successes, trials, probability);
         let expected = p_value_by_definition(successes, trials, probability.as_f64());
-        prop_assert!((found - expected).abs() < 1e-9 * expected, "{found:e} {expected:e}");
+        prop_assert!((computed - expected).abs() < 1e-9 * expected, "{computed:e} {expected:e}");
     }
 
     #[test]

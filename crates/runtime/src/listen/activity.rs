@@ -1,7 +1,8 @@
-//! The side that a connection waits for, the server or the peer, and what the peer has not read.
+//! The side that a connection waits for, the server or the peer, and the bytes that the peer has
+//! not read.
 //!
-//! A connection on which it is only ever the peer's turn costs a descriptor and memory and does
-//! nothing for it. Such a connection is the one to close when it lasts, or when room is needed.
+//! A connection that only waits for its peer occupies a descriptor and memory while the server has
+//! nothing to do for it. Such connections are closed after a timeout, or when room is needed.
 
 use std::{
     sync::Arc,
@@ -13,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Limits, totals::Totals};
 
-/// A peer that takes nothing of a response for this long does not read it: a round trip takes less,
-/// even if a packet of it is lost and sent again.
+/// The longest pause of a peer that still reads its response. A round trip takes less, even if a
+/// packet is lost and sent again.
 const MAX_READ_PAUSE: Duration = Duration::from_secs(5);
 
-/// Bytes for which hyper allocates a read buffer on any connection. Less of a request's head costs
-/// no more than the idle connection does.
+/// The size of the read buffer that hyper allocates for every connection. A part of a request's
+/// head that fits in it takes no more memory than an idle connection does.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 
 /// The activity on one connection.
@@ -32,20 +33,20 @@ pub(super) struct Activity {
 #[derive(Debug)]
 struct State {
     requests: usize,
-    /// Requests whose next step is the server's.
+    /// Requests that wait for the server.
     working: usize,
-    /// The last step of either side.
+    /// The time of the last action of either side.
     last_step: Instant,
-    has_answered: bool,
+    has_responded: bool,
     /// Bytes of responses that the peer has not read.
     unread_bytes: usize,
-    /// The last time that the peer read some of them, or that there was nothing to read.
+    /// The last time that the peer read some of them, or had nothing to read.
     last_read: Instant,
-    /// The most bytes that may have been received and do not belong to a request yet.
+    /// An upper bound on the bytes received that do not belong to a request yet.
     unparsed_bytes: usize,
-    /// A request began after the last bytes were received, so it has taken some of them.
+    /// True if a request began after the last bytes were received, and so consumed some of them.
     is_parsed: bool,
-    /// The connection is among the unfinished heads of the totals.
+    /// True if the totals count this connection among the unfinished heads.
     is_counted: bool,
 }
 
@@ -53,9 +54,9 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unread {
     pub(super) bytes: usize,
-    /// The peer takes nothing.
+    /// True if the peer has stopped reading.
     pub(super) is_stalled: bool,
-    /// They belong to one request, and the connection has no other.
+    /// True if they belong to the only request on the connection.
     pub(super) is_one_response: bool,
 }
 
@@ -63,7 +64,7 @@ pub(super) struct Unread {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Waiting {
     pub(super) since: Instant,
-    pub(super) has_answered: bool,
+    pub(super) has_responded: bool,
     pub(super) has_requests: bool,
     pub(super) has_unfinished_head: bool,
 }
@@ -76,7 +77,7 @@ impl Activity {
                 requests: 0,
                 working: 0,
                 last_step: now,
-                has_answered: false,
+                has_responded: false,
                 unread_bytes: 0,
                 last_read: now,
                 unparsed_bytes: 0,
@@ -88,10 +89,11 @@ impl Activity {
         })
     }
 
-    /// Ends the connection, with what is in progress on it.
+    /// Ends the connection and all requests in progress on it.
     pub(super) fn close(&self) {
         self.close.cancel();
-        // From now on it takes no room from others, so that not more of them are closed than needed.
+        // A closing connection no longer counts, so that no more of the others are closed than
+        // needed.
         self.count_head(&mut self.state.lock());
     }
 
@@ -104,12 +106,12 @@ impl Activity {
         self.close.cancelled().await;
     }
 
-    /// The wait, if nothing on the connection is the server's turn.
+    /// The wait for the peer, or `None` while a request waits for the server.
     pub(super) fn waiting(&self) -> Option<Waiting> {
         let state = self.state.lock();
         (state.working == 0).then_some(Waiting {
             since: state.last_step,
-            has_answered: state.has_answered,
+            has_responded: state.has_responded,
             has_requests: state.requests > 0,
             has_unfinished_head: state.has_unfinished_head(),
         })
@@ -129,10 +131,10 @@ impl Activity {
         }
     }
 
-    /// Time until the next look at this connection; `None` once the peer has kept the server
-    /// waiting for too long.
-    pub(super) fn look_again(&self, limits: &Limits) -> Option<Duration> {
-        // The state may change meanwhile, so the next look comes no later than the shortest limit.
+    /// The time until the next check of this connection, or `None` once it has waited for its peer
+    /// for too long.
+    pub(super) fn next_check(&self, limits: &Limits) -> Option<Duration> {
+        // The state may change meanwhile, so the next check comes no later than the shortest limit.
         let soon = limits.header_timeout.min(limits.idle_timeout);
         let soon = soon.min(limits.stall_timeout);
         let Some(waiting) = self.waiting() else {
@@ -140,7 +142,7 @@ impl Activity {
         };
         let max_wait = if waiting.has_requests {
             limits.stall_timeout
-        } else if waiting.has_answered {
+        } else if waiting.has_responded {
             limits.idle_timeout
         } else {
             limits.header_timeout
@@ -149,10 +151,10 @@ impl Activity {
         (!left.is_zero()).then_some(left.min(soon))
     }
 
-    /// Counts what the peer has sent.
+    /// Counts bytes that the peer has sent.
     pub(super) fn receive(&self, bytes: usize) {
         let mut state = self.state.lock();
-        // HTTP/1 reads on during a request only once it has used up what it had.
+        // During a request, hyper reads more of an HTTP/1 connection only once its buffer is empty.
         if state.is_parsed || state.requests > 0 {
             state.unparsed_bytes = 0;
         }
@@ -161,7 +163,7 @@ impl Activity {
         self.count_head(&mut state);
     }
 
-    /// Keeps the totals up to date after a change of the state.
+    /// Updates the totals after a change of the state.
     fn count_head(&self, state: &mut State) {
         let is_counted = state.has_unfinished_head() && !self.is_closing();
         match (state.is_counted, is_counted) {
@@ -172,8 +174,8 @@ impl Activity {
         state.is_counted = is_counted;
     }
 
-    /// A request begins, with the server's turn.
-    pub(super) fn begin(self: &Arc<Self>) -> Turn {
+    /// Begins a request, which waits for the server at first.
+    pub(super) fn begin(self: &Arc<Self>) -> RequestActivity {
         let mut state = self.state.lock();
         state.requests += 1;
         state.working += 1;
@@ -181,18 +183,19 @@ impl Activity {
         state.is_parsed = true;
         self.count_head(&mut state);
         drop(state);
-        Turn {
+        RequestActivity {
             activity: Arc::clone(self),
-            is_servers: Mutex::new(true),
+            is_waiting_for_server: Mutex::new(true),
         }
     }
 }
 
 impl State {
-    /// Returns whether a head may be incomplete that takes more memory than an idle connection. It
-    /// is certain before the first request, whose head then is all that was received.
+    /// Returns whether the connection may hold an incomplete head that takes more memory than an
+    /// idle connection does. Before the first request this is certain, since everything received
+    /// belongs to its head.
     fn has_unfinished_head(&self) -> bool {
-        let idle_bytes = if self.has_answered {
+        let idle_bytes = if self.has_responded {
             READ_BUFFER_BYTES
         } else {
             0
@@ -211,28 +214,28 @@ impl Drop for Activity {
 
 /// The side that one request waits for. The request ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct RequestActivity {
     activity: Arc<Activity>,
-    is_servers: Mutex<bool>,
+    is_waiting_for_server: Mutex<bool>,
 }
 
-impl Turn {
-    pub(super) fn is_servers(&self) -> bool {
-        *self.is_servers.lock()
+impl RequestActivity {
+    pub(super) fn is_waiting_for_server(&self) -> bool {
+        *self.is_waiting_for_server.lock()
     }
 
-    /// Gives the turn to the server or to the peer. Either way it was a step.
-    pub(super) fn give(&self, to_server: bool) {
-        // Lock order: the turn before its connection.
-        let mut is_servers = self.is_servers.lock();
+    /// Records that the request now waits for the server, or else for the peer.
+    pub(super) fn set_waiting_for_server(&self, is_waiting: bool) {
+        // Lock order: the request before its connection.
+        let mut is_waiting_for_server = self.is_waiting_for_server.lock();
         let mut state = self.activity.state.lock();
         state.last_step = Instant::now();
-        match (*is_servers, to_server) {
+        match (*is_waiting_for_server, is_waiting) {
             (true, false) => state.working -= 1,
             (false, true) => state.working += 1,
             _ => {}
         }
-        *is_servers = to_server;
+        *is_waiting_for_server = is_waiting;
     }
 
     /// Returns whether the connection has to end.
@@ -240,8 +243,8 @@ impl Turn {
         self.activity.is_closing()
     }
 
-    /// Counts a part of the response that was built. The peer's time to read it begins, unless it
-    /// already has something to read.
+    /// Counts a part of the response that was built. The peer's time to read begins, unless there
+    /// are unread bytes already.
     pub(super) fn add_unread(&self, bytes: usize) {
         self.activity.totals.unread_bytes.add(bytes);
         let mut state = self.activity.state.lock();
@@ -251,27 +254,27 @@ impl Turn {
         state.unread_bytes += bytes;
     }
 
-    /// The peer has read some of the response, which is a step.
+    /// Records that the peer has read some of the response.
     pub(super) fn record_read(&self) {
         let mut state = self.activity.state.lock();
         state.last_read = Instant::now();
         state.last_step = state.last_read;
     }
 
-    /// Ends the count of a part that no longer takes memory.
+    /// Removes the bytes of a part that no longer takes memory.
     pub(super) fn remove_unread(&self, bytes: usize) {
         self.activity.state.lock().unread_bytes -= bytes;
         self.activity.totals.unread_bytes.remove(bytes);
     }
 }
 
-impl Drop for Turn {
+impl Drop for RequestActivity {
     fn drop(&mut self) {
         let mut state = self.activity.state.lock();
         state.requests -= 1;
-        state.working -= usize::from(*self.is_servers.get_mut());
+        state.working -= usize::from(*self.is_waiting_for_server.get_mut());
         state.last_step = Instant::now();
-        state.has_answered = true;
+        state.has_responded = true;
         self.activity.count_head(&mut state);
     }
 }
@@ -285,37 +288,37 @@ mod tests {
     #[test]
     fn a_new_connection_waits_for_its_peer() {
         let waiting = Activity::new(&Arc::default()).waiting().unwrap();
-        assert!(!waiting.has_answered && !waiting.has_requests);
+        assert!(!waiting.has_responded && !waiting.has_requests);
     }
 
     #[test]
-    fn one_request_at_work_is_enough_to_be_busy() {
+    fn one_busy_request_makes_the_connection_busy() {
         let activity = Activity::new(&Arc::default());
         let (one, other) = (activity.begin(), activity.begin());
-        one.give(false);
+        one.set_waiting_for_server(false);
         assert_eq!(activity.waiting(), None);
-        other.give(false);
+        other.set_waiting_for_server(false);
         assert!(activity.waiting().unwrap().has_requests);
-        one.give(true);
+        one.set_waiting_for_server(true);
         assert_eq!(activity.waiting(), None);
         drop((one, other));
         let waiting = activity.waiting().unwrap();
-        assert!(waiting.has_answered && !waiting.has_requests);
+        assert!(waiting.has_responded && !waiting.has_requests);
     }
 
     #[test]
-    fn a_head_is_unfinished_until_it_begins() {
+    fn a_head_is_unfinished_until_its_request_begins() {
         let totals: Arc<Totals> = Arc::default();
         let activity = Activity::new(&totals);
         assert_eq!(totals.unfinished_heads.get(), 0);
         activity.receive(1);
         assert!(activity.waiting().unwrap().has_unfinished_head);
         assert_eq!(totals.unfinished_heads.get(), 1);
-        let turn = activity.begin();
+        let request = activity.begin();
         assert_eq!(totals.unfinished_heads.get(), 0);
         // The body.
         activity.receive(READ_BUFFER_BYTES);
-        drop(turn);
+        drop(request);
         assert_eq!(totals.unfinished_heads.get(), 0);
         activity.receive(1);
         assert_eq!(totals.unfinished_heads.get(), 1);
@@ -335,13 +338,13 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_waits_too_long_has_no_time_left() {
+    fn no_next_check_after_the_longest_wait() {
         let activity = Activity::new(&Arc::default());
         let none = Limits {
             header_timeout: Duration::ZERO,
             ..Limits::default()
         };
-        assert_eq!(activity.look_again(&none), None);
-        assert!(activity.look_again(&Limits::default()).is_some());
+        assert_eq!(activity.next_check(&none), None);
+        assert!(activity.next_check(&Limits::default()).is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! Request bodies, which say whose turn it is and count what a handler holds.
+//! Request bodies that record which side is waited for, and count the bytes that handlers hold.
 
 use std::{
     pin::Pin,
@@ -13,11 +13,11 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::activity::Turn;
+use super::activity::RequestActivity;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Bytes that handlers may hold of bodies, over all requests of a listener.
+/// The bytes of bodies that handlers may hold, over all requests of a listener.
 #[derive(Debug)]
 pub(super) struct Budget {
     max: usize,
@@ -36,29 +36,29 @@ impl Budget {
 /// One request and its response, from the first head to the last byte that the peer reads.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    pub(super) turn: Turn,
+    pub(super) activity: RequestActivity,
     budget: Arc<Budget>,
     held: AtomicUsize,
     is_body_complete: AtomicBool,
     has_response_begun: AtomicBool,
     is_over_budget: AtomicBool,
-    /// `None`: the request was refused before it had one.
+    /// `None` if the request was refused before it had a permit.
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// More bytes are being received than a listener allows.
+/// The error if handlers hold more bytes of bodies than the listener allows.
 #[derive(Debug, thiserror::Error)]
-#[error("too many bytes are being received at the same time: try again later")]
+#[error("too many bytes are being received at the same time; try again later")]
 struct OverBudget;
 
 impl Exchange {
     pub(super) fn new(
-        turn: Turn,
+        activity: RequestActivity,
         budget: Arc<Budget>,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Self {
         Self {
-            turn,
+            activity,
             budget,
             held: AtomicUsize::new(0),
             is_body_complete: AtomicBool::new(false),
@@ -70,7 +70,7 @@ impl Exchange {
 
     /// Returns whether the handler waits for more of the body.
     pub(super) fn is_receiving(&self) -> bool {
-        !self.is_body_complete.load(Ordering::Acquire) && !self.turn.is_servers()
+        !self.is_body_complete.load(Ordering::Acquire) && !self.activity.is_waiting_for_server()
     }
 
     /// Returns whether the handler was refused more of the body.
@@ -78,17 +78,17 @@ impl Exchange {
         self.is_over_budget.load(Ordering::Acquire)
     }
 
-    /// The response begins. What the handler still receives is part of a conversation: neither
-    /// bounded in time nor counted.
-    pub(super) fn respond(&self) {
+    /// Begins the response. From then on both sides may stream, so that the rest of the body is
+    /// neither bounded in time nor counted.
+    pub(super) fn begin_response(&self) {
         self.has_response_begun.store(true, Ordering::Release);
-        self.turn.give(true);
+        self.activity.set_waiting_for_server(true);
         self.release();
     }
 
     fn receive(&self, bytes: usize) -> Result<(), OverBudget> {
-        self.turn.give(true);
-        // Counted even if refused below, since `release` subtracts all that is held.
+        self.activity.set_waiting_for_server(true);
+        // Counted even if refused below, since `release` subtracts everything in `held`.
         self.held.fetch_add(bytes, Ordering::AcqRel);
         let before = self.budget.taken.fetch_add(bytes, Ordering::AcqRel);
         if before.saturating_add(bytes) > self.budget.max {
@@ -141,13 +141,13 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         let exchange = &self.exchange;
-        // From here on it is a conversation, which may last as long as both like.
+        // A stream in both directions may last for as long as both sides like.
         if exchange.has_response_begun.load(Ordering::Acquire) {
             return polled.map_err(Into::into);
         }
         match polled {
             Poll::Pending => {
-                exchange.turn.give(false);
+                exchange.activity.set_waiting_for_server(false);
                 Poll::Pending
             }
             Poll::Ready(Some(Ok(frame))) => {
@@ -159,7 +159,7 @@ where
                 Poll::Ready(Some(received.map_err(Into::into)))
             }
             Poll::Ready(last) => {
-                exchange.turn.give(true);
+                exchange.activity.set_waiting_for_server(true);
                 exchange.is_body_complete.store(true, Ordering::Release);
                 Poll::Ready(last.map(|last| last.map_err(Into::into)))
             }

@@ -1,4 +1,4 @@
-//! One connection to its end.
+//! Serves one connection until it ends.
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -14,61 +14,61 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{Limits, activity::Activity, received::CountingStream, request::Answerer};
+use super::{Limits, activity::Activity, received::CountingStream, request::RequestHandler};
 use crate::LogLimit;
 
-/// Headers of one request; more are answered with 431.
+/// The most headers of one request. The response to more of them is 431.
 const MAX_HEADERS: usize = 100;
-/// Bytes that a connection may hold of a request's head: the query APIs accept 1,000 trace IDs in a
-/// URL, 41 KB, and the other headers need some, too.
+/// The most bytes of a request's head. The query APIs accept 1,000 trace IDs in a URL, which take
+/// 41 KB; the rest is for the other headers.
 const MAX_HEAD_BYTES: usize = 48 * 1024;
-/// Bytes of headers that a stream may have.
+/// The most bytes of headers of one HTTP/2 stream.
 const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
-/// Bytes that one stream, and all streams of a connection, may have sent and that are not read yet.
+/// The most bytes that are received but not read yet, of one HTTP/2 stream and of all streams of a
+/// connection.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// The interval of HTTP/2 pings, which find peers that have vanished.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for a peer to acknowledge what is sent to it. One that reads nothing would hold its
-/// connection, and what the response holds, for as long as it likes.
+/// The time for a peer to acknowledge sent bytes. Without it, a peer that reads nothing would keep
+/// its connection, and the memory of its response, for as long as it likes.
 #[cfg(target_os = "linux")]
-const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time for a peer without requests to close its side.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time for a peer to close its side after a graceful shutdown without requests in flight.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The first byte of a TLS record that begins a handshake, and an alert "protocol version"
 /// in TLS 1.0's framing, which every TLS client understands.
 const TLS_HANDSHAKE: u8 = 0x16;
 const TLS_ALERT: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 70];
 
-/// A client with `https` in its settings tries again as long as it runs.
+/// A client with `https` in its settings retries for as long as it runs.
 static TLS_REFUSALS: LogLimit = LogLimit::new();
 
-/// Sets what a socket needs, does the handshake if there is one, and answers all requests. After
-/// `stop`, those in flight are its last.
+/// Sets the socket's options, does the TLS handshake if there is TLS, and serves requests until the
+/// connection ends. After `stop`, no new requests are accepted.
 pub(super) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
-    answerer: Arc<Answerer>,
+    handler: Arc<RequestHandler>,
     activity: Arc<Activity>,
     stop: CancellationToken,
 ) {
-    // Otherwise an answer of several frames waits for the peer's delayed acknowledgement, 40 ms.
+    // Otherwise a response of several frames waits for the peer's delayed acknowledgement, 40 ms.
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
-    if let Err(error) =
-        socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT))
+    if let Err(error) = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))
     {
-        tracing::debug!(%error, %peer, "a peer that reads nothing will not be noticed");
+        tracing::debug!(%error, %peer, "cannot set TCP_USER_TIMEOUT");
     }
-    let within = answerer.limits.header_timeout;
+    let within = handler.limits.header_timeout;
     let received = Arc::clone(&activity);
     let starting = async {
         match tls {
             None if is_tls(&stream).await => {
                 if let Some(suppressed) = TLS_REFUSALS.admit() {
-                    let advice = "refused a TLS client: use http://, this port has no TLS";
+                    let advice = "refused a TLS client; this port has no TLS, use http://";
                     tracing::warn!(%peer, suppressed, "{advice}");
                 }
                 // With bytes left unread, the connection would be reset instead of closed.
@@ -86,8 +86,8 @@ pub(super) async fn serve(
             },
         }
     };
-    // One deadline for the look at the first byte and for the handshake: a silent peer must not
-    // hold a place.
+    // One deadline for peeking at the first byte and for the handshake: a silent peer must not keep
+    // its place.
     let started = tokio::select! {
         started = tokio::time::timeout(within, starting) => started,
         () = activity.closing() => return,
@@ -95,13 +95,13 @@ pub(super) async fn serve(
     };
     match started {
         Ok(Some(Transport::Plain(stream))) => {
-            converse(stream, peer, answerer, activity, stop).await;
+            serve_requests(stream, peer, handler, activity, stop).await;
         }
         Ok(Some(Transport::Tls(stream))) => {
-            converse(stream, peer, answerer, activity, stop).await;
+            serve_requests(stream, peer, handler, activity, stop).await;
         }
         Ok(None) => {}
-        Err(_) => tracing::debug!(%peer, "nothing was sent in time"),
+        Err(_) => tracing::debug!(%peer, "no first byte or TLS handshake in time"),
     }
 }
 
@@ -115,37 +115,37 @@ async fn is_tls(stream: &TcpStream) -> bool {
     matches!(stream.peek(&mut first).await, Ok(1)) && first == [TLS_HANDSHAKE]
 }
 
-/// The requests of a connection; after the stop, those in flight are its last.
-async fn converse<S>(
+/// Serves the requests of a connection. After `stop`, no new ones are accepted.
+async fn serve_requests<S>(
     stream: S,
     peer: SocketAddr,
-    answerer: Arc<Answerer>,
+    handler: Arc<RequestHandler>,
     activity: Arc<Activity>,
     stop: CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let limits = answerer.limits;
+    let limits = handler.limits;
     let requests = Arc::clone(&activity);
     let service = service_fn(move |request| {
-        let (answerer, activity) = (Arc::clone(&answerer), Arc::clone(&requests));
-        async move { answerer.answer(&activity, peer, request).await }
+        let (handler, activity) = (Arc::clone(&handler), Arc::clone(&requests));
+        async move { handler.handle(&activity, peer, request).await }
     });
     let builder = builder(&limits);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut is_ending = false;
     loop {
-        let look_again = if is_ending && activity.requests() == 0 {
-            // Only the peer's close is missing, and it may never come.
-            Some(GOODBYE_TIMEOUT)
+        let next_check = if is_ending && activity.requests() == 0 {
+            // Only the peer's close is left to wait for, and it may never come.
+            Some(CLOSE_TIMEOUT)
         } else {
-            activity.look_again(&limits)
+            activity.next_check(&limits)
         };
-        let Some(look_again) = look_again else {
+        let Some(next_check) = next_check else {
             if is_ending {
                 return;
             }
-            // Graceful, so that a request which arrives at this moment is still answered.
+            // Graceful, so that a request that arrives at this moment still gets its response.
             connection.as_mut().graceful_shutdown();
             is_ending = true;
             continue;
@@ -153,7 +153,7 @@ async fn converse<S>(
         tokio::select! {
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    tracing::debug!(%error, %peer, "connection broke");
+                    tracing::debug!(%error, %peer, "connection failed");
                 }
                 return;
             }
@@ -165,7 +165,7 @@ async fn converse<S>(
                 connection.as_mut().graceful_shutdown();
                 is_ending = true;
             }
-            () = tokio::time::sleep(look_again) => {
+            () = tokio::time::sleep(next_check) => {
                 if is_ending && activity.requests() == 0 {
                     return;
                 }

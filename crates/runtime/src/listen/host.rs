@@ -1,29 +1,30 @@
-//! The hosts that a listener on loopback answers for.
+//! The host names that a listener on loopback accepts.
 //!
-//! A web page can have its own name resolve to 127.0.0.1 (DNS rebinding) and then read whatever
-//! listens there, because to the browser it is one origin. The name shows in `Host`.
+//! A web page can make its own name resolve to 127.0.0.1 (DNS rebinding). The browser then regards
+//! servers on this machine as the page's own origin, so the page can read their responses. Such
+//! requests have the page's name in `Host`.
 
 use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, Uri, header, uri::Authority};
 
-/// Names by which containers reach their host. They end in the reserved `.internal`, so no web
-/// page has such a name.
-const NAMES_FROM_CONTAINERS: [&str; 2] = ["host.docker.internal", "host.containers.internal"];
+/// Names by which containers reach their host. No web page can have them, since `.internal` is
+/// reserved.
+const CONTAINER_HOST_NAMES: [&str; 2] = ["host.docker.internal", "host.containers.internal"];
 
-/// Names beside this machine's own that a listener on loopback answers to.
+/// Host names that a listener on loopback accepts in addition to this machine's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedHosts(Arc<[String]>);
 
 impl AllowedHosts {
-    /// These names, without ports.
+    /// Allows these names, given without ports.
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         Self(names.into_iter().collect())
     }
 
-    /// A host of a request that is not to be answered. A request without one does not come from a
-    /// browser.
-    pub(super) fn refused<'a>(&self, uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    /// The first host in a request that is not allowed. Requests without a host are allowed, since
+    /// browsers always send one.
+    pub(super) fn refused_host<'a>(&self, uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
         let named = headers.get_all(header::HOST).iter();
         let named = named.map(|host| host.to_str().unwrap_or("(not ASCII)"));
         // HTTP/2 has the host in `:authority`, which hyper puts into the URI; HTTP/1 may have one in
@@ -38,19 +39,10 @@ impl AllowedHosts {
         is("localhost")
             || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
             // RFC 6761: names below `localhost` resolve to loopback everywhere.
-            || is_under_localhost(name)
-            || NAMES_FROM_CONTAINERS.into_iter().any(is)
+            || name.to_ascii_lowercase().ends_with(".localhost")
+            || CONTAINER_HOST_NAMES.into_iter().any(is)
             || self.0.iter().any(|other| is(other))
     }
-}
-
-fn is_under_localhost(name: &str) -> bool {
-    const SUFFIX: &[u8] = b".localhost";
-    let name = name.as_bytes();
-    name.len()
-        .checked_sub(SUFFIX.len())
-        .and_then(|at| name.get(at..))
-        .is_some_and(|end| end.eq_ignore_ascii_case(SUFFIX))
 }
 
 fn without_port(host: &str) -> &str {
@@ -73,11 +65,17 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(header::HOST, HeaderValue::from_static("localhost"));
         let absolute = Uri::from_static("http://evil.example/");
-        assert_eq!(hosts.refused(&absolute, &headers), Some("evil.example"));
+        assert_eq!(
+            hosts.refused_host(&absolute, &headers),
+            Some("evil.example")
+        );
         let relative = Uri::from_static("/");
-        assert_eq!(hosts.refused(&relative, &headers), None);
+        assert_eq!(hosts.refused_host(&relative, &headers), None);
         headers.append(header::HOST, HeaderValue::from_static("evil.example"));
-        assert_eq!(hosts.refused(&relative, &headers), Some("evil.example"));
+        assert_eq!(
+            hosts.refused_host(&relative, &headers),
+            Some("evil.example")
+        );
     }
 
     #[rstest::rstest]

@@ -5,24 +5,25 @@ use std::time::Duration;
 /// The limits of one listener on its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once. When there are more, those that wait longest for their peer are
-    /// closed; if every one of them is at work, new ones wait in the kernel's queue.
+    /// The most connections at a time. When there are more, those that have waited longest for
+    /// their peer are closed. If all of them have a request in progress, new ones wait in the
+    /// kernel's queue.
     pub max_connections: usize,
-    /// HTTP/2 streams at once on one connection; a client holds back what is more.
+    /// The most HTTP/2 streams at a time on one connection. Clients wait before they open more.
     pub max_streams_per_connection: u32,
-    /// Requests at once over all connections; more are refused.
+    /// The most requests at a time over all connections. More are refused.
     pub max_requests: usize,
-    /// Bytes of request bodies that handlers have read and not yet answered, over all
-    /// connections; more are refused.
+    /// The most bytes of request bodies that handlers have read before they respond, over all
+    /// connections. More are refused.
     pub max_body_bytes: usize,
-    /// Time for a TLS handshake, for a connection's first request, and for the head of each
-    /// HTTP/1 request, the wait for it included.
+    /// The time for a TLS handshake, for a connection's first request, and for the head of each
+    /// HTTP/1 request, including the wait for its first byte.
     pub header_timeout: Duration,
-    /// Time for a request's body to arrive, unless the response has begun.
+    /// The time for a request's body to arrive, unless the response has begun.
     pub body_timeout: Duration,
-    /// Time that an HTTP/2 connection may be without a request.
+    /// The time that an HTTP/2 connection may be without a request.
     pub idle_timeout: Duration,
-    /// Time that a peer may leave a response unread.
+    /// The time that a peer may leave a response unread.
     pub stall_timeout: Duration,
 }
 
@@ -35,7 +36,8 @@ impl Default for Limits {
             max_body_bytes: 128 << 20,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(15),
-            // Exporters and pollers come at least once a minute and are not to reconnect for it.
+            // Exporters and pollers send requests at least once a minute, and should not have to
+            // reconnect for each.
             idle_timeout: Duration::from_secs(300),
             stall_timeout: Duration::from_secs(30),
         }

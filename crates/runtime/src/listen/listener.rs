@@ -1,4 +1,4 @@
-//! Accepts connections, within limits, until it is stopped.
+//! Accepts connections within limits until the listener is stopped.
 
 use std::{
     io,
@@ -23,20 +23,20 @@ use super::{
     body::Budget,
     connection,
     registry::{PROCESS, Scope},
-    request::{Answerer, Stop},
+    request::{RequestHandler, Stop},
 };
 use crate::LogLimit;
 
-/// Pause after a failure to accept that the next attempt would meet again, such as no descriptors
-/// left, and after one for which connections are being closed.
+/// The delay after a failed accept that is likely to fail again, such as when no descriptors are
+/// left, and the delay if connections were closed to make room.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 const RETRY_DELAY_AFTER_EVICTION: Duration = Duration::from_millis(5);
-/// Such failures come in thousands.
-static FAILURES: LogLimit = LogLimit::new();
+/// Failures to accept repeat with every attempt.
+static ACCEPT_FAILURES: LogLimit = LogLimit::new();
 
-/// A port with the router that answers there.
-// axum-server could replace little of this: it accepts and reloads certificates, but limits neither
-// the number of connections nor the time that a peer may keep one waiting.
+/// A port with the router that serves it.
+// axum-server could replace little of this: it accepts connections and reloads certificates, but
+// limits neither their number nor the time that they may wait for their peer.
 #[derive(Debug)]
 pub struct Listener {
     sockets: Sockets,
@@ -49,19 +49,19 @@ pub struct Listener {
 /// A TLS configuration.
 struct Tls(TlsAcceptor);
 
-/// Requests were still in flight when the grace period ended.
+/// The error for requests that were still in flight when the grace period ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{requests} requests were cut off: not done within {} s of the shutdown", .grace.as_secs_f64())]
+#[error("cut off {requests} requests that did not end within {} s of the shutdown", .grace.as_secs_f64())]
 pub struct CutOff {
-    /// The requests.
+    /// The number of requests.
     pub requests: usize,
     /// The grace period.
     pub grace: Duration,
 }
 
 impl Listener {
-    /// Answers with a router, HTTP/1 and HTTP/2 alike. Handlers and layers find the peer's
-    /// address as `axum::extract::ConnectInfo<SocketAddr>`, tonic's as `TcpConnectInfo`.
+    /// Serves a router over HTTP/1 and HTTP/2. Handlers and layers find the peer's address in the
+    /// extensions `axum::extract::ConnectInfo<SocketAddr>` and tonic's `TcpConnectInfo`.
     pub fn new(sockets: impl Into<Sockets>, router: Router) -> Self {
         Self {
             sockets: sockets.into(),
@@ -79,21 +79,22 @@ impl Listener {
         self
     }
 
-    /// Speaks TLS.
+    /// Serves over TLS only.
     #[must_use]
     pub fn tls(mut self, acceptor: TlsAcceptor) -> Self {
         self.tls = Some(Tls(acceptor));
         self
     }
 
-    /// Sets further names to answer to on loopback. Listeners on other addresses answer to any.
+    /// Sets the host names to accept on loopback besides this machine's own. Listeners on other
+    /// addresses accept any.
     #[must_use]
     pub fn hosts(mut self, hosts: AllowedHosts) -> Self {
         self.hosts = hosts;
         self
     }
 
-    /// Accepts until `stop`, then lets the requests in flight finish for as long as `grace`.
+    /// Accepts connections until `stop`, then waits for the requests in flight for at most `grace`.
     ///
     /// # Errors
     /// [`CutOff`].
@@ -108,34 +109,34 @@ impl Listener {
         let is_loopback = sockets
             .local_addr()
             .is_ok_and(|address| address.ip().is_loopback());
-        let listener = PROCESS.listener();
-        let answerer = Arc::new(Answerer {
+        let listener = PROCESS.next_listener();
+        let handler = Arc::new(RequestHandler {
             listener,
             // axum recommends `with_state` before serving: it prepares the router once, not per
             // request.
             router: router.with_state(()),
             limits,
-            // Needed on loopback only, which a rebound name would otherwise reach; see `host`.
+            // On loopback only, as the protection against DNS rebinding; see `host`.
             hosts: is_loopback.then_some(hosts),
             free: Arc::new(Semaphore::new(limits.max_requests)),
             budget: Arc::new(Budget::new(limits.max_body_bytes)),
             stop: Stop(stop.clone()),
         });
         let connections = Connections {
-            answerer,
+            handler,
             tls,
             tasks: TaskTracker::new(),
             stop: stop.clone(),
-            cut: CancellationToken::new(),
+            abort: CancellationToken::new(),
             cut_off: Arc::default(),
         };
         let free = Arc::new(Semaphore::new(limits.max_connections));
         let accepting = async {
             loop {
                 let (stream, peer) = accept(&sockets).await;
-                // Sought after accepting, so that others are closed only for a connection that
+                // Reserved after accepting, so that others are closed only for a connection that
                 // exists.
-                let place = place(&free, listener).await;
+                let place = reserve_place(&free, listener).await;
                 PROCESS.make_room();
                 connections.spawn(stream, peer, place);
             }
@@ -149,27 +150,27 @@ impl Listener {
 
 /// The connections of a listener.
 struct Connections {
-    answerer: Arc<Answerer>,
+    handler: Arc<RequestHandler>,
     tls: Option<Tls>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    cut: CancellationToken,
+    abort: CancellationToken,
     cut_off: Arc<AtomicUsize>,
 }
 
 impl Connections {
     fn spawn(&self, stream: TcpStream, peer: SocketAddr, place: impl Send + 'static) {
-        let activity = PROCESS.activity();
-        let registered = PROCESS.enter(self.answerer.listener, Arc::clone(&activity));
+        let activity = PROCESS.new_activity();
+        let registered = PROCESS.add(self.handler.listener, Arc::clone(&activity));
         let stop = self.stop.clone();
         let tls = self.tls.as_ref().map(|tls| tls.0.clone());
-        let answerer = Arc::clone(&self.answerer);
-        let serving = connection::serve(stream, peer, tls, answerer, Arc::clone(&activity), stop);
-        let (cut, cut_off) = (self.cut.clone(), Arc::clone(&self.cut_off));
+        let handler = Arc::clone(&self.handler);
+        let serving = connection::serve(stream, peer, tls, handler, Arc::clone(&activity), stop);
+        let (abort, cut_off) = (self.abort.clone(), Arc::clone(&self.cut_off));
         self.tasks.spawn(async move {
             let requests = || activity.requests();
             let mut serving = std::pin::pin!(serving);
-            if cut.run_until_cancelled(serving.as_mut()).await.is_none() {
+            if abort.run_until_cancelled(serving.as_mut()).await.is_none() {
                 cut_off.fetch_add(requests(), Ordering::Relaxed);
             }
             drop((place, registered));
@@ -182,7 +183,7 @@ impl Connections {
             return Ok(());
         }
         // The tasks end at their next await, so the second wait is short and the count complete.
-        self.cut.cancel();
+        self.abort.cancel();
         self.tasks.wait().await;
         match self.cut_off.load(Ordering::Relaxed) {
             0 => Ok(()),
@@ -192,14 +193,14 @@ impl Connections {
 }
 
 /// Reserves a place for an accepted connection, closing others if there is none.
-async fn place(free: &Arc<Semaphore>, listener: u64) -> Option<OwnedSemaphorePermit> {
+async fn reserve_place(free: &Arc<Semaphore>, listener: u64) -> Option<OwnedSemaphorePermit> {
     loop {
         if let Ok(place) = Arc::clone(free).try_acquire_owned() {
             return Some(place);
         }
         PROCESS.evict(Scope::Listener(listener));
         let acquiring = Arc::clone(free).acquire_owned();
-        // Those at work now may wait for their peer in a moment.
+        // Connections with a request in progress may wait for their peer a moment later.
         if let Ok(place) = tokio::time::timeout(RETRY_DELAY, acquiring).await {
             return place.ok();
         }
@@ -214,11 +215,11 @@ async fn accept(sockets: &Sockets) -> (TcpStream, SocketAddr) {
             Err(error) => error,
         };
         // accept(2) on Linux reports pending errors of the new connection as its own.
-        if is_the_peers(&error) {
+        if is_connection_error(&error) {
             continue;
         }
         let evicted = PROCESS.evict(Scope::Process);
-        if let Some(suppressed) = FAILURES.admit() {
+        if let Some(suppressed) = ACCEPT_FAILURES.admit() {
             tracing::error!(%error, evicted, suppressed, "cannot accept connections");
         }
         tokio::time::sleep(if evicted > 0 {
@@ -230,7 +231,7 @@ async fn accept(sockets: &Sockets) -> (TcpStream, SocketAddr) {
     }
 }
 
-fn is_the_peers(error: &io::Error) -> bool {
+fn is_connection_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(
         error.kind(),

@@ -27,10 +27,12 @@ pub fn by_protocol(http: Router, grpc: Router) -> Router {
     Router::new().fallback_service(dispatch)
 }
 
-/// Answers gRPC calls of services that a port does not have, naming what it does.
-pub fn grpc_fallback(router: Router, serves: &'static str) -> Router {
+/// Responds to requests for services that a port does not have. `served` describes those that it
+/// has.
+pub fn grpc_fallback(router: Router, served: &'static str) -> Router {
     router.fallback_service(service_fn(move |request: Request| {
-        let message = format!("there is no {} here: {serves}", request.uri().path());
+        let path = request.uri().path();
+        let message = format!("{path} is not served on this port; {served}");
         let response: Response = if is_grpc(request.headers()) {
             let status = Status::unimplemented(message);
             status.into_http::<tonic::body::Body>().map(Body::new)

@@ -14,9 +14,9 @@ use tokio::{
 
 use super::{activity::Activity, registry::PROCESS};
 
-/// A socket whose connection knows how much it has received.
-// hyper does not tell how much of a head it holds. This is below TLS, so that a part of a handshake
-// counts, too.
+/// A socket that counts received bytes in the activity of its connection.
+// hyper does not expose how much of a head it has buffered. The socket is below TLS, so that a part
+// of a handshake counts too.
 #[derive(Debug)]
 pub(super) struct CountingStream {
     stream: TcpStream,

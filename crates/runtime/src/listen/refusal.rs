@@ -1,4 +1,4 @@
-//! Responses of the listener itself, in the form of the request's protocol.
+//! Responses of the listener itself, in the request's protocol.
 
 use axum::{
     body::Body,
@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use crate::Problem;
 
-/// The reason that the listener refuses a request before or instead of its handler.
+/// The reason why the listener responds in place of the handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RequestRefusal {
     Busy,
@@ -31,16 +31,16 @@ impl RequestRefusal {
 
     fn detail(&self) -> String {
         match self {
-            Self::Busy => "too many requests at the same time: try again later".to_owned(),
+            Self::Busy => "too many requests at the same time; try again later".to_owned(),
             Self::OverBudget => {
-                "too many bytes are being received at the same time: try again later".to_owned()
+                "too many bytes are being received at the same time; try again later".to_owned()
             }
             Self::BodyTimeout { seconds } => {
                 format!("the request's body did not arrive within {seconds} s")
             }
             Self::Deadline => "the caller's deadline (grpc-timeout) has passed".to_owned(),
             Self::Host(host) => format!(
-                "host {host:?} is not this machine's loopback: use http://127.0.0.1 or \
+                "host {host:?} is not a loopback name of this machine; use http://127.0.0.1 or \
                  http://localhost"
             ),
         }
@@ -88,7 +88,7 @@ mod tests {
     #[case("application/grpc; charset=utf-8", true)]
     #[case("application/grpc-web", false)]
     #[case("application/json", false)]
-    fn tells_grpc_by_content_type(#[case] kind: &'static str, #[case] expected: bool) {
+    fn recognizes_grpc_by_content_type(#[case] kind: &'static str, #[case] expected: bool) {
         let kind = (header::CONTENT_TYPE, HeaderValue::from_static(kind));
         assert_eq!(is_grpc(&HeaderMap::from_iter([kind])), expected);
     }

@@ -18,8 +18,9 @@ use super::{
 };
 use crate::LogLimit;
 
-/// File descriptors belong to the process, so connections are counted over all its listeners:
-/// else one listener could leave none for the others.
+/// The connections of this process.
+// File descriptors are limited per process, so connections are counted over all its listeners.
+// Otherwise one listener could leave none for the others.
 pub(super) static PROCESS: LazyLock<Registry> = LazyLock::new(|| {
     let limit = getrlimit(Resource::Nofile).current;
     let limit = limit.and_then(|limit| usize::try_from(limit).ok());
@@ -30,20 +31,22 @@ pub(super) static PROCESS: LazyLock<Registry> = LazyLock::new(|| {
     })
 });
 
-/// The rest is for files, children's pipes, outgoing connections, and for the connections that
-/// arrive while others are being closed.
+/// The most connections for a number of file descriptors.
+// The rest is for files, children's pipes, outgoing connections, and for the connections that
+// arrive while others are being closed.
 fn connections_within(descriptors: usize) -> usize {
     (descriptors / 4 * 3).max(1)
 }
 
-/// Room is made for several connections at a time, so that a flood does not cost a search each.
-const EVICTED_AT_ONCE: usize = 16;
+/// The most connections closed at a time to make room. Several are, so that not every connection of
+/// a flood causes a search.
+const MAX_EVICTED_AT_ONCE: usize = 16;
 
-/// Bytes of responses that were built and that nobody has read yet, over all connections of the
-/// process: two of the longest responses that the query APIs give (docs/query.md).
+/// The most bytes of responses that were built and not read yet, over all connections of the
+/// process: two of the longest responses of the query APIs (docs/query.md).
 const MAX_UNREAD_BYTES: usize = 64 << 20;
-/// Connections that have sent a part of a request's head. With the longest heads each takes about
-/// 64 KiB, together 64 MiB. A client's head arrives at once, so few wait for the rest.
+/// The most connections that have sent a part of a request's head. With the longest heads each
+/// takes about 64 KiB, together 64 MiB. Clients send a head at once, so few are incomplete.
 const MAX_UNFINISHED_HEADS: usize = 1024;
 
 /// The bounds on all connections together.
@@ -59,7 +62,7 @@ struct Bounds {
 pub(super) struct Registry {
     max: Bounds,
     totals: Arc<Totals>,
-    /// A peer that reads nothing comes with many others.
+    /// Connections that have to be closed usually come in large numbers.
     warnings: LogLimit,
     next: AtomicU64,
     open: Mutex<HashMap<u64, Entry>>,
@@ -71,22 +74,22 @@ struct Entry {
     activity: Arc<Activity>,
 }
 
-/// Connections of which some are to be closed.
+/// The connections among which some are closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// Those of every listener.
+    /// Those of all listeners.
     Process,
-    /// Those of one.
+    /// Those of one listener.
     Listener(u64),
-    /// Those of one that have requests in flight.
+    /// Those of one listener that have requests in flight.
     Requests(u64),
-    /// Those of every listener that have a part of a request's head.
+    /// Those of all listeners that have sent a part of a request's head.
     Heads,
 }
 
-/// A connection's place; it is free again when this is dropped.
+/// The registration of a connection. Dropping it removes the connection.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct Registration<'a> {
     registry: &'a Registry,
     key: u64,
 }
@@ -103,26 +106,26 @@ impl Registry {
     }
 
     /// A number for a new listener.
-    pub(super) fn listener(&self) -> u64 {
+    pub(super) fn next_listener(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The activity of a new connection.
-    pub(super) fn activity(&self) -> Arc<Activity> {
+    pub(super) fn new_activity(&self) -> Arc<Activity> {
         Activity::new(&self.totals)
     }
 
     /// Adds a connection.
-    pub(super) fn enter(&self, listener: u64, activity: Arc<Activity>) -> Place<'_> {
+    pub(super) fn add(&self, listener: u64, activity: Arc<Activity>) -> Registration<'_> {
         let key = self.next.fetch_add(1, Ordering::Relaxed);
         self.open.lock().insert(key, Entry { listener, activity });
-        Place {
+        Registration {
             registry: self,
             key,
         }
     }
 
-    /// Closes connections while the process has as many as it may.
+    /// Closes connections if the process has as many as allowed.
     pub(super) fn make_room(&self) {
         if self.open.lock().len() >= self.max.connections {
             self.evict(Scope::Process);
@@ -135,22 +138,23 @@ impl Registry {
         let open = self.open.lock();
         let mut waiting: Vec<_> = open
             .values()
-            // One that was told to close may take a moment, and must not count as room made twice.
+            // A closing connection may take a moment to end, and must not be counted as room twice.
             .filter(|entry| !entry.activity.is_closing())
             .filter_map(|entry| Some((entry, entry.activity.waiting()?)))
             .filter(|(entry, waiting)| scope.has(entry.listener, waiting))
             .collect();
-        waiting.sort_by_key(|(_, waiting)| (waiting.has_answered, waiting.since));
+        waiting.sort_by_key(|(_, waiting)| (waiting.has_responded, waiting.since));
         // An eighth at most, so that a small listener keeps most of its idle clients.
-        let some = EVICTED_AT_ONCE.min(waiting.len().div_ceil(8));
+        let count = MAX_EVICTED_AT_ONCE.min(waiting.len().div_ceil(8));
         waiting
             .iter()
-            .take(some)
+            .take(count)
             .for_each(|(entry, _)| entry.activity.close());
-        some
+        count
     }
 
-    /// Closes connections while more have a part of a head than may: those first that wait longest.
+    /// Closes connections if too many have sent a part of a head, beginning with those that have
+    /// waited longest.
     pub(super) fn limit_heads(&self) {
         if self.totals.unfinished_heads.get() > self.max.unfinished_heads {
             let closed = self.evict(Scope::Heads);
@@ -158,12 +162,12 @@ impl Registry {
         }
     }
 
-    /// Closes connections while the process holds more unread bytes than it may: those first whose
-    /// peers take nothing, then those with the most.
+    /// Closes connections if the process holds too many unread bytes: first those whose peers have
+    /// stopped reading, then those with the most unread bytes.
     ///
-    /// Invariant: the connections that stay open have at most `max.unread_bytes` of them, not
+    /// Invariant: the connections that stay open have at most `max.unread_bytes` in total, not
     /// counting the longest response that is alone on its connection and is being read. Without
-    /// this exception a response longer than the bound could not be read at all.
+    /// this exception a response longer than the bound could never be read.
     pub(super) fn limit_unread(&self) {
         if self.totals.unread_bytes.get() > self.max.unread_bytes {
             self.limit_unread_at(Instant::now());
@@ -174,7 +178,7 @@ impl Registry {
         let open = self.open.lock();
         let mut unread: Vec<_> = open
             .values()
-            // What these hold is on its way out, and must not cost another connection its life.
+            // Their memory is about to be freed, so no other connection must be closed for it.
             .filter(|entry| !entry.activity.is_closing())
             .map(|entry| (entry, entry.activity.unread(now)))
             .filter(|(_, unread)| unread.bytes > 0)
@@ -217,7 +221,7 @@ impl Scope {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Registration<'_> {
     fn drop(&mut self) {
         self.registry.open.lock().remove(&self.key);
     }
@@ -235,16 +239,16 @@ mod tests {
             unread_bytes: 100,
             unfinished_heads: 1,
         });
-        let activities = (0..count).map(|_| registry.activity()).collect();
+        let activities = (0..count).map(|_| registry.new_activity()).collect();
         (registry, activities)
     }
 
     #[test]
-    fn the_one_without_an_answer_goes_first() {
+    fn connection_without_a_response_is_closed_first() {
         let (registry, activities) = registry_of(2);
         let _places: Vec<_> = activities
             .iter()
-            .map(|it| registry.enter(1, Arc::clone(it)))
+            .map(|it| registry.add(1, Arc::clone(it)))
             .collect();
         drop(activities[0].begin());
         registry.make_room();
@@ -253,12 +257,12 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_at_work_stays() {
+    fn busy_connection_is_not_closed() {
         let (registry, activities) = registry_of(1);
-        let _place = registry.enter(1, Arc::clone(&activities[0]));
-        let turn = activities[0].begin();
+        let _place = registry.add(1, Arc::clone(&activities[0]));
+        let request = activities[0].begin();
         assert_eq!(registry.evict(Scope::Process), 0);
-        turn.give(false);
+        request.set_waiting_for_server(false);
         assert_eq!(registry.evict(Scope::Requests(2)), 0);
         assert_eq!(registry.evict(Scope::Requests(1)), 1);
         assert!(activities[0].is_closing());
@@ -267,7 +271,7 @@ mod tests {
     #[test]
     fn nothing_is_closed_while_there_is_room() {
         let (registry, activities) = registry_of(2);
-        let _place = registry.enter(1, Arc::clone(&activities[0]));
+        let _place = registry.add(1, Arc::clone(&activities[0]));
         registry.make_room();
         assert!(!activities[0].is_closing());
     }
@@ -275,7 +279,7 @@ mod tests {
     #[test]
     fn the_oldest_unfinished_head_is_closed() {
         let (registry, activities) = registry_of(4);
-        let enter = |at: usize| registry.enter(1, Arc::clone(&activities[at]));
+        let enter = |at: usize| registry.add(1, Arc::clone(&activities[at]));
         let _places = [enter(0), enter(1), enter(2), enter(3)];
         activities[3].receive(1);
         registry.limit_heads();
@@ -286,17 +290,17 @@ mod tests {
         assert_eq!(is_closing, [false, true, false, false]);
     }
 
-    /// The connections that are closed for their unread responses, each given by its length, after
-    /// nobody has read anything for some time.
+    /// The connections that are closed after a pause without reads, given the lengths of the unread
+    /// responses on each.
     fn closed_after(pause: Duration, unread: &[Vec<usize>]) -> Vec<usize> {
         let (registry, activities) = registry_of(unread.len());
-        let (mut places, mut turns) = (Vec::new(), Vec::new());
+        let (mut registrations, mut requests) = (Vec::new(), Vec::new());
         for (activity, unread) in activities.iter().zip(unread) {
-            places.push(registry.enter(1, Arc::clone(activity)));
+            registrations.push(registry.add(1, Arc::clone(activity)));
             for bytes in unread {
-                let turn = activity.begin();
-                turn.add_unread(*bytes);
-                turns.push(turn);
+                let request = activity.begin();
+                request.add_unread(*bytes);
+                requests.push(request);
             }
         }
         registry.limit_unread_at(Instant::now() + pause);
@@ -307,7 +311,7 @@ mod tests {
     #[rstest::rstest]
     #[case::within_the_bound(vec![vec![60], vec![40]], vec![])]
     #[case::one_response_may_exceed_it(vec![vec![500]], vec![])]
-    #[case::the_others_are_within_it(vec![vec![500], vec![60], vec![40]], vec![])]
+    #[case::other_responses_within_the_bound(vec![vec![500], vec![60], vec![40]], vec![])]
     #[case::several_on_one_connection(vec![vec![60, 60], vec![1]], vec![0])]
     #[case::the_most_bytes_go_first(vec![vec![30], vec![50], vec![40], vec![60]], vec![1])]
     fn unread_bytes_are_bounded(#[case] unread: Vec<Vec<usize>>, #[case] closed: Vec<usize>) {

@@ -1,4 +1,4 @@
-//! One request to its response.
+//! Handles one request.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,70 +20,71 @@ use super::{
 };
 
 /// The longest wait for a permit after connections were closed for a request.
-const ROOM_WITHIN: Duration = Duration::from_secs(1);
-/// The interval of checks while a handler does not read its body.
+const MAX_PERMIT_WAIT: Duration = Duration::from_secs(1);
+/// The interval of checks of a late body while its handler does not read it.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The handler of a listener's requests.
 #[derive(Debug)]
-pub(super) struct Answerer {
+pub(super) struct RequestHandler {
     pub(super) listener: u64,
     pub(super) router: Router,
     pub(super) limits: Limits,
-    /// `None`: any host will do.
+    /// `None` allows any host.
     pub(super) hosts: Option<AllowedHosts>,
     pub(super) free: Arc<Semaphore>,
     pub(super) budget: Arc<Budget>,
     pub(super) stop: Stop,
 }
 
-/// The end of a listener, for responses that would not end by themselves. An extension of each
-/// request.
+/// The token that stops the listener, for responses that would not end by themselves. It is an
+/// extension of each request.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop(pub(crate) CancellationToken);
 
-impl Answerer {
-    pub(super) async fn answer(
+impl RequestHandler {
+    pub(super) async fn handle(
         &self,
         activity: &Arc<Activity>,
         peer: SocketAddr,
         request: Request<Incoming>,
     ) -> Result<http::Response<ResponseBody>, Infallible> {
-        let turn = activity.begin();
+        let started = activity.begin();
         let admitted = self.admit(activity, &request).await;
-        let exchange = |permit| Arc::new(Exchange::new(turn, Arc::clone(&self.budget), permit));
+        let exchange = |permit| Arc::new(Exchange::new(started, Arc::clone(&self.budget), permit));
         let (response, exchange) = match admitted {
             Ok(permit) => {
                 let exchange = exchange(Some(permit));
-                (self.handle(request, peer, &exchange).await, exchange)
+                (self.call_router(request, peer, &exchange).await, exchange)
             }
             Err(refusal) => (refusal.respond(is_grpc(request.headers())), exchange(None)),
         };
-        exchange.respond();
+        exchange.begin_response();
         Ok(response.map(|body| ResponseBody::new(body, exchange)))
     }
 
-    /// A permit for a request.
+    /// Checks a request's host and reserves a permit for it.
     async fn admit(
         &self,
         activity: &Activity,
         request: &Request<Incoming>,
     ) -> Result<OwnedSemaphorePermit, RequestRefusal> {
-        // Before a permit is taken: what a web page sends must not cost others their place.
+        // Before a permit is taken: requests of a web page must not displace others.
         let hosts = self.hosts.as_ref();
-        if let Some(host) = hosts.and_then(|hosts| hosts.refused(request.uri(), request.headers()))
+        if let Some(host) =
+            hosts.and_then(|hosts| hosts.refused_host(request.uri(), request.headers()))
         {
             return Err(RequestRefusal::Host(host.to_owned()));
         }
-        // Streams outlive their connection until they are next polled, and then would each build a
-        // response for nobody.
+        // Streams outlive their connection until they are next polled, and each would then build a
+        // response that is never sent.
         if activity.is_closing() {
             return Err(RequestRefusal::Busy);
         }
         self.permit().await.ok_or(RequestRefusal::Busy)
     }
 
-    async fn handle(
+    async fn call_router(
         &self,
         request: Request<Incoming>,
         peer: SocketAddr,
@@ -100,7 +101,8 @@ impl Answerer {
         let handling = self.router.clone().oneshot(request);
         tokio::select! {
             response = handling => match response {
-                // The handler saw only a broken body and may have blamed the client for it.
+                // The handler received an error in place of the body, and may report it as the
+                // client's fault.
                 Ok(_) if exchange.is_over_budget() => RequestRefusal::OverBudget.respond(is_grpc),
                 Ok(response) => response,
             },
@@ -126,13 +128,13 @@ impl Answerer {
         // Closes requests that only wait for their peer, which frees permits a moment later.
         PROCESS.evict(Scope::Requests(self.listener));
         let acquiring = Arc::clone(&self.free).acquire_owned();
-        tokio::time::timeout(ROOM_WITHIN, acquiring)
+        tokio::time::timeout(MAX_PERMIT_WAIT, acquiring)
             .await
             .ok()?
             .ok()
     }
 
-    /// Ends when a body has not arrived in time, and otherwise never.
+    /// Returns when the body has not arrived in time, and otherwise never.
     async fn body_timeout(&self, exchange: &Exchange) {
         tokio::time::sleep(self.limits.body_timeout).await;
         while !exchange.is_receiving() {
@@ -141,7 +143,7 @@ impl Answerer {
     }
 }
 
-/// Handlers find the peer where axum and where tonic look for it.
+/// Adds the peer's address to the extensions in which axum and tonic look it up.
 fn with_peer(mut request: Request<Body>, peer: SocketAddr) -> Request<Body> {
     let extensions = request.extensions_mut();
     extensions.insert(ConnectInfo(peer));

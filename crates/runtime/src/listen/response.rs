@@ -12,30 +12,31 @@ use http_body::{Frame, SizeHint};
 
 use super::{body::Exchange, registry::PROCESS};
 
-/// A response's body. A frame that was handed over and after which nobody asks for the next one
-/// is a frame that the peer does not take.
+/// A response's body. While hyper holds a frame and does not poll for the next one, the peer is not
+/// reading.
 #[derive(Debug)]
 pub(super) struct ResponseBody {
     body: Body,
     exchange: Arc<Exchange>,
 }
 
-/// Bytes of a response that were handed over and that the peer has not read.
+/// Bytes of a response that hyper holds and the peer has not read.
 ///
-/// HTTP/2 takes a frame of any length as soon as the peer's window has room for one byte, and keeps
-/// it for as long as the peer likes, so neither the body nor the window bounds what is held.
+/// For HTTP/2, hyper takes a frame of any length as soon as the peer's window has room for one
+/// byte, and keeps it until the peer has read it. So neither the body nor the window bounds the
+/// memory.
 #[derive(Debug)]
 pub(super) struct UnreadBytes {
     bytes: Bytes,
-    /// All of them count until the last one is read, because the memory stays until then.
+    /// All bytes count until the last one is read, since the memory is not freed before.
     len: usize,
     /// Keeps the request in flight, with its permit, for as long as its response takes memory.
     exchange: Arc<Exchange>,
 }
 
-/// The connection holds more than its share of what the peers have not read.
+/// The error that ends responses on a connection that is closed for its unread bytes.
 #[derive(Debug, thiserror::Error)]
-#[error("the connection is being closed: too many responses are unread")]
+#[error("connection closed because too many responses are unread")]
 struct Closing;
 
 impl ResponseBody {
@@ -54,15 +55,16 @@ impl http_body::Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<UnreadBytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         let exchange = &self.exchange;
-        // Pending means that the handler has nothing to send yet, so it is not the peer that
-        // delays.
-        exchange.turn.give(polled.is_pending());
+        // While the body is pending, the handler has nothing to send yet, so the peer is not the
+        // one that delays.
+        let is_pending = polled.is_pending();
+        exchange.activity.set_waiting_for_server(is_pending);
         polled
             .map_ok(|frame| frame.map_data(|bytes| UnreadBytes::new(bytes, Arc::clone(exchange))))
             .map(|frame| {
                 PROCESS.limit_unread();
                 // Dropped here, since the connection's task may take a moment to end.
-                if exchange.turn.is_closing() {
+                if exchange.activity.is_closing() {
                     return Some(Err(axum::Error::new(Closing)));
                 }
                 frame
@@ -81,7 +83,7 @@ impl http_body::Body for ResponseBody {
 impl UnreadBytes {
     fn new(bytes: Bytes, exchange: Arc<Exchange>) -> Self {
         let len = bytes.len();
-        exchange.turn.add_unread(len);
+        exchange.activity.add_unread(len);
         Self {
             bytes,
             len,
@@ -101,12 +103,12 @@ impl Buf for UnreadBytes {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
-        self.exchange.turn.record_read();
+        self.exchange.activity.record_read();
     }
 }
 
 impl Drop for UnreadBytes {
     fn drop(&mut self) {
-        self.exchange.turn.remove_unread(self.len);
+        self.exchange.activity.remove_unread(self.len);
     }
 }

@@ -10,10 +10,10 @@ use std::{
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// Connections that the kernel holds until they are accepted.
-const BACKLOG: u32 = 1024;
+/// The most connections that the kernel queues until they are accepted.
+const MAX_BACKLOG: u32 = 1024;
 
-/// An address cannot be listened on.
+/// The error for an address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address} (set by {setting}): {source}")]
 pub struct BindError {
@@ -25,13 +25,14 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// The sockets of one port: on 127.0.0.1 there is one on `::1` beside it, because `localhost` is
-/// either, depending on the client.
+/// The sockets of one port. A port on 127.0.0.1 has a second one on `::1`, because `localhost`
+/// resolves to either, depending on the client.
 #[derive(Debug)]
 pub struct Sockets {
     first: TcpListener,
     other: Option<TcpListener>,
-    turns: AtomicUsize,
+    /// The number of polls so far, whose parity selects the socket that is polled first.
+    polls: AtomicUsize,
 }
 
 /// Listens on an address; `setting` is the flag or variable that sets it, for the error.
@@ -50,8 +51,8 @@ impl Sockets {
     /// Listens on an address; on 127.0.0.1 also on `::1`, if the machine has it.
     ///
     /// # Errors
-    /// The operating system's error. The port being in use on `::1` alone is one, unless any port
-    /// would do: clients of `localhost` would reach another program.
+    /// The operating system's error. A port that is in use on `::1` only is an error, too, unless
+    /// it is 0: clients of `localhost` might reach the other program.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let first = listen(address)?;
         let mut sockets = Self::from(first);
@@ -80,9 +81,9 @@ impl Sockets {
     pub(super) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         poll_fn(|context| {
             let both = [Some(&self.first), self.other.as_ref()];
-            // By turns, so that a flood on one does not keep the other waiting.
-            let turn = self.turns.fetch_add(1, Ordering::Relaxed);
-            for socket in (0..2).filter_map(|at| both[(turn + at) % 2]) {
+            // Alternating, so that a flood on one socket does not delay the other.
+            let first = self.polls.fetch_add(1, Ordering::Relaxed);
+            for socket in (0..2).filter_map(|at| both[(first + at) % 2]) {
                 if let Poll::Ready(accepted) = socket.poll_accept(context) {
                     return Poll::Ready(accepted);
                 }
@@ -98,7 +99,7 @@ impl From<TcpListener> for Sockets {
         Self {
             first,
             other: None,
-            turns: AtomicUsize::new(0),
+            polls: AtomicUsize::new(0),
         }
     }
 }
@@ -112,5 +113,5 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // A process that restarts must not wait for the TIME_WAIT of its predecessor's connections.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(MAX_BACKLOG)
 }

@@ -1,18 +1,19 @@
-//! Figures over all connections of a process.
+//! Sums over all connections of a process.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// A sum over the connections of a registry. It is an atomic because every request changes it,
-/// while the registry's lock is only taken once a bound is exceeded.
+/// A sum over the connections of a registry.
+// Atomic, because every request changes it, while the registry's lock is taken only once a bound is
+// exceeded.
 #[derive(Debug, Default)]
 pub(super) struct Total(AtomicUsize);
 
 /// The sums over the connections of a registry.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
-    /// Bytes of responses that were built and that no peer has read.
+    /// Bytes of responses that were built and not read yet.
     pub(super) unread_bytes: Total,
-    /// Connections with a part of a request's head.
+    /// Connections that have sent a part of a request's head.
     pub(super) unfinished_heads: Total,
 }
 

@@ -1,4 +1,4 @@
-//! An event's fields, for people and for machines.
+//! The fields of an event, as text and as JSON.
 
 use std::{
     error::Error,
@@ -12,7 +12,8 @@ use crate::with_causes;
 
 const MESSAGE: &str = "message";
 
-/// ` the message key=value key=value`. Line breaks are escaped: one event, one line.
+/// Writes fields as ` the message key=value key=value`. Line breaks are escaped, so that an event
+/// is one line.
 pub(super) struct TextFields<'a> {
     line: &'a mut String,
 }
@@ -25,9 +26,9 @@ impl<'a> TextFields<'a> {
     fn put(&mut self, field: &Field, text: &str) {
         // Writing to a string cannot fail.
         if field.name() == MESSAGE {
-            let _ = write!(self.line, " {}", text.escape_debug_lines());
+            let _ = write!(self.line, " {}", one_line(text));
         } else {
-            let _ = write!(self.line, " {}={}", field.name(), text.escape_debug_lines());
+            let _ = write!(self.line, " {}={}", field.name(), one_line(text));
         }
     }
 }
@@ -50,7 +51,7 @@ impl Visit for TextFields<'_> {
     }
 }
 
-/// The fields as members of an object.
+/// Adds fields to a JSON object.
 pub(super) struct JsonFields<'a>(pub(super) &'a mut Map<String, Value>);
 
 impl JsonFields<'_> {
@@ -89,13 +90,7 @@ impl Visit for JsonFields<'_> {
     }
 }
 
-/// Keeps a text on one line.
-trait OneLine {
-    fn escape_debug_lines(&self) -> String;
-}
-
-impl OneLine for str {
-    fn escape_debug_lines(&self) -> String {
-        self.replace('\n', "\\n").replace('\r', "\\r")
-    }
+/// Escapes line breaks.
+fn one_line(text: &str) -> String {
+    text.replace('\n', "\\n").replace('\r', "\\r")
 }

@@ -1,19 +1,20 @@
-//! The two text formats of metrics: OpenMetrics, and Prometheus' own for scrapers without it.
+//! The two text formats of metrics: OpenMetrics, and Prometheus' own for scrapers that do not
+//! accept it.
 
 use http::{HeaderMap, header};
 
 /// A format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
-    /// With exemplars.
+    /// OpenMetrics, which has exemplars.
     OpenMetrics,
-    /// Without.
+    /// Prometheus' text format, which has no exemplars.
     Prometheus,
 }
 
 impl Format {
-    /// OpenMetrics, unless the scraper asks for plain text and not for it.
-    pub(super) fn asked_for(headers: &HeaderMap) -> Self {
+    /// The format for a request: OpenMetrics, unless `Accept` lists only plain text.
+    pub(super) fn accepted(headers: &HeaderMap) -> Self {
         let accepts = |kind| {
             let values = headers.get_all(header::ACCEPT).iter();
             values
@@ -21,7 +22,7 @@ impl Format {
                 .flat_map(|value| value.split(','))
                 .any(|range| range.split(';').next().is_some_and(|it| it.trim() == kind))
         };
-        // Preferences are ignored: a scraper that knows OpenMetrics gets it for its exemplars.
+        // Preferences are ignored: a scraper that accepts OpenMetrics gets it for its exemplars.
         if accepts("text/plain") && !accepts("application/openmetrics-text") {
             Self::Prometheus
         } else {
@@ -36,8 +37,8 @@ impl Format {
         }
     }
 
-    /// OpenMetrics in this format.
-    pub(super) fn write(self, open_metrics: String) -> String {
+    /// Converts OpenMetrics to this format.
+    pub(super) fn convert(self, open_metrics: String) -> String {
         match self {
             Self::OpenMetrics => open_metrics,
             Self::Prometheus => plain(&open_metrics),
@@ -58,7 +59,7 @@ fn plain(open_metrics: &str) -> String {
         if let Some((kind, name, rest)) = described(line)
             && counters.contains(&name)
         {
-            // There a counter's name has the suffix that its samples have.
+            // In Prometheus' format, a counter's name has the same suffix as its samples.
             text.extend(["# ", kind, " ", name, "_total ", rest, "\n"]);
         } else {
             text.extend([without_exemplar(line), "\n"]);
@@ -67,14 +68,14 @@ fn plain(open_metrics: &str) -> String {
     text
 }
 
-/// `# TYPE name rest` or `# HELP name rest`, in its parts.
+/// Splits `# TYPE name rest` and `# HELP name rest` into its parts.
 fn described(line: &str) -> Option<(&str, &str, &str)> {
     let (kind, line) = line.strip_prefix("# ")?.split_once(' ')?;
     let (name, rest) = line.split_once(' ')?;
     Some((kind, name, rest))
 }
 
-/// Label values hold no `# {`: they are names, routes and codes.
+/// A sample without its exemplar. Label values contain no ` # {`: they are names, routes and codes.
 fn without_exemplar(line: &str) -> &str {
     match line.rsplit_once(" # {") {
         Some((sample, _)) if !line.starts_with('#') => sample,
@@ -102,7 +103,7 @@ mod tests {
     #[case(Some("text/html"), Format::OpenMetrics)]
     fn the_accept_header_decides(#[case] accept: Option<&'static str>, #[case] format: Format) {
         let accept = accept.map(|value| (header::ACCEPT, HeaderValue::from_static(value)));
-        assert_eq!(Format::asked_for(&accept.into_iter().collect()), format);
+        assert_eq!(Format::accepted(&accept.into_iter().collect()), format);
     }
 
     #[test]
@@ -127,6 +128,6 @@ requests_total{path=\"/\"} 2
 took_seconds_bucket{le=\"0.1\"} 1
 took_seconds_bucket{le=\"+Inf\"} 2
 ";
-        assert_eq!(Format::Prometheus.write(open_metrics.to_owned()), plain);
+        assert_eq!(Format::Prometheus.convert(open_metrics.to_owned()), plain);
     }
 }

@@ -1,5 +1,5 @@
-//! An exporter that reports failures in the log. The SDK itself drops the spans without a word,
-//! unless its feature for internal logs is on, which would log each attempt.
+//! An exporter that logs failures. The SDK drops spans silently, unless its feature for internal
+//! logs is enabled, which logs each attempt.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -30,8 +30,8 @@ impl LoggedExporter {
 impl SpanExporter for LoggedExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let result = self.exporter.export(batch).await;
-        // Exports never run concurrently, so the order of the two operations does not matter. One
-        // line for each series of failures.
+        // One line for each series of failures. Relaxed suffices, since exports never run
+        // concurrently.
         let was_failing = self.is_failing.swap(result.is_err(), Ordering::Relaxed);
         match &result {
             Err(error) if !was_failing => {

@@ -15,9 +15,9 @@ use crate::{
 /// The settings of self-tracing.
 #[derive(Clone, Debug)]
 pub struct SelfTracingSettings {
-    /// None if nothing is to be recorded.
+    /// `None` if nothing is recorded.
     pub(super) export: Option<ExportSettings>,
-    /// Values that were ignored, to be logged once there is a log.
+    /// Values that were ignored. Log them once logging is set up.
     pub warnings: Vec<SettingError>,
 }
 
@@ -39,7 +39,7 @@ impl SelfTracingSettings {
         Self::read(default_service, reader, |name| std::env::var(name).ok())
     }
 
-    /// Reads the settings through `variable`, which returns the value of a variable.
+    /// Reads the settings with `variable`, which returns the value of a variable.
     pub fn read(
         default_service: &str,
         reader: &mut SettingsReader,
@@ -48,8 +48,8 @@ impl SelfTracingSettings {
         const NO_POLICIES: &str = "must be always_on, always_off or traceidratio, since policies \
                                    do not apply to this process's own spans";
         let mut environment = Environment::new(&variable, reader);
-        // Without a receiver, what is wrong beside is not reported: other programs share the
-        // environment.
+        // If tracing is off, other errors are not reported: the variables may be meant for other
+        // programs.
         let is_on = otel::names_receiver(&environment)
             && !environment.boolean("OTEL_SDK_DISABLED")
             && otel::exports_traces(&mut environment);
@@ -62,7 +62,7 @@ impl SelfTracingSettings {
             && let Some((name, _)) = environment.first(&otel::PROTOCOLS)
         {
             // OTLP over HTTP would add a second HTTP client to the operator's image.
-            environment.fail(name, "must be \"grpc\" for this process's own spans");
+            environment.add_error(name, "must be \"grpc\" for this process's own spans");
         }
         Some(Self {
             export: Some(ExportSettings {
@@ -79,8 +79,8 @@ impl SelfTracingSettings {
 impl ExportSettings {
     /// The resource of all spans, with the attributes of `OTEL_RESOURCE_ATTRIBUTES`.
     pub(super) fn resource(&self, instance: &str) -> Resource {
-        // What is added later takes precedence: the environment may name another service and
-        // instance, and `OTEL_SERVICE_NAME` overrides `OTEL_RESOURCE_ATTRIBUTES`.
+        // Later attributes take precedence: the environment may name another service and instance,
+        // and `OTEL_SERVICE_NAME` overrides `OTEL_RESOURCE_ATTRIBUTES`.
         let resource = Resource::builder_empty()
             .with_attributes([
                 KeyValue::new("service.name", self.default_service.clone()),
@@ -111,8 +111,8 @@ mod tests {
     fn read(variables: &[(&str, &str)]) -> Result<SelfTracingSettings, InvalidSettings> {
         let mut reader = SettingsReader::default();
         let settings = SelfTracingSettings::read("spoor", &mut reader, |name| {
-            let found = variables.iter().find(|(variable, _)| *variable == name);
-            found.map(|(_, value)| (*value).to_owned())
+            let pair = variables.iter().find(|(variable, _)| *variable == name);
+            pair.map(|(_, value)| (*value).to_owned())
         });
         reader.finish(settings)
     }

@@ -1,4 +1,4 @@
-//! Looks up environment variables, and collects what is wrong with their values.
+//! Reads environment variables, and collects the errors in their values.
 
 use std::{fmt::Display, time::Duration};
 
@@ -15,8 +15,8 @@ pub struct Environment<'a> {
 }
 
 impl<'a> Environment<'a> {
-    /// Reads through `variable`, which returns the value of a variable, and adds errors to those
-    /// of other settings.
+    /// Creates an environment that reads with `variable`, which returns the value of a variable,
+    /// and adds errors to those of other settings.
     pub fn new(
         variable: &'a dyn Fn(&str) -> Option<String>,
         errors: &'a mut SettingsReader,
@@ -36,7 +36,7 @@ impl<'a> Environment<'a> {
         (!text.is_empty()).then(|| text.to_owned())
     }
 
-    /// The first of these that is set, with its name.
+    /// The name and value of the first of these settings that is set.
     #[must_use]
     pub fn first(&self, settings: &[&'static str]) -> Option<(&'static str, String)> {
         settings
@@ -44,7 +44,8 @@ impl<'a> Environment<'a> {
             .find_map(|setting| Some((*setting, self.text(setting)?)))
     }
 
-    /// `true` in any case; all else is false, with a warning if it is not `false`.
+    /// Reads a boolean, `true` or `false` in upper or lower case. Other values are false, with a
+    /// warning.
     pub fn boolean(&mut self, setting: &'static str) -> bool {
         let choices = [("true", true), ("false", false)];
         let text = self.text(setting).map(|text| (setting, text));
@@ -52,37 +53,38 @@ impl<'a> Environment<'a> {
             .unwrap_or_default()
     }
 
-    /// The value of the choice with this name; `None` if the setting is unset, or, with a warning,
-    /// if there is no such choice. The specification asks to read names in any case.
+    /// The value of the choice that a setting names. `None` if the setting is unset or, with a
+    /// warning, if there is no such choice. As the specification requires, case does not matter.
     pub fn choice<T: Copy>(
         &mut self,
-        found: Option<(&'static str, String)>,
+        setting: Option<(&'static str, String)>,
         choices: &[(&str, T)],
-        right: &str,
+        expected: &str,
     ) -> Option<T> {
-        let (setting, text) = found?;
+        let (setting, text) = setting?;
         let mut choices = choices.iter();
         let choice = choices.find(|(name, _)| text.eq_ignore_ascii_case(name));
         if choice.is_none() {
-            self.warn(setting, &text, right);
+            self.warn(setting, &text, expected);
         }
         choice.map(|(_, value)| *value)
     }
 
-    /// A number of at least `least`; otherwise a warning and the default.
-    pub fn number(&mut self, setting: &'static str, least: u64, default: u64) -> u64 {
+    /// Reads a whole number of at least `min`. Other values are ignored with a warning.
+    pub fn number(&mut self, setting: &'static str, min: u64, default: u64) -> u64 {
         let Some(text) = self.text(setting) else {
             return default;
         };
-        let number = text.parse().ok().filter(|number| *number >= least);
+        let number = text.parse().ok().filter(|number| *number >= min);
         number.unwrap_or_else(|| {
-            let right = format!("must be a whole number of at least {least}");
-            self.warn(setting, &text, &right);
+            let expected = format!("must be a whole number of at least {min}");
+            self.warn(setting, &text, &expected);
             default
         })
     }
 
-    /// The first of these that is set, in milliseconds; otherwise a warning and the default.
+    /// Reads the first of these settings that is set, in milliseconds. Other values are ignored
+    /// with a warning.
     pub fn milliseconds(&mut self, settings: &[&'static str], default: Duration) -> Duration {
         let Some((setting, _)) = self.first(settings) else {
             return default;
@@ -91,24 +93,24 @@ impl<'a> Environment<'a> {
         Duration::from_millis(self.number(setting, 1, default))
     }
 
-    /// A setting whose value must be right.
-    pub fn parsed<T, E: Display>(
+    /// Reads a setting whose value must be valid, or records an error.
+    pub fn parse<T, E: Display>(
         &mut self,
         setting: &'static str,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<T> {
         let text = self.text(setting)?;
-        self.errors.checked(setting, parse(&text))
+        self.errors.check(setting, parse(&text))
     }
 
     /// Records an error.
-    pub fn fail(&mut self, setting: &'static str, problem: impl Into<String>) {
-        self.errors.wrong(setting, problem);
+    pub fn add_error(&mut self, setting: &'static str, problem: impl Into<String>) {
+        self.errors.add_error(setting, problem);
     }
 
-    /// Records that a value is ignored, and what would be right.
-    pub fn warn(&mut self, setting: &'static str, value: &str, right: &str) {
-        let problem = format!("{right}, not {value:?}");
+    /// Records a warning that a value is ignored. `expected` is the requirement that it violates.
+    pub fn warn(&mut self, setting: &'static str, value: &str, expected: &str) {
+        let problem = format!("{expected}, not {value:?}");
         self.warnings.push(SettingError { setting, problem });
     }
 }
@@ -116,7 +118,7 @@ impl<'a> Environment<'a> {
 /// Parses an http or https URL with a host.
 ///
 /// # Errors
-/// The expected form.
+/// A message with the expected form.
 pub fn parse_endpoint(text: &str, example: &str) -> Result<Uri, String> {
     let uri = text.parse::<Uri>().ok().filter(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))

@@ -1,8 +1,7 @@
-//! OpenTelemetry's variables for traces, read alike for services and for self-tracing.
+//! OpenTelemetry's variables for traces, for services and for self-tracing.
 //!
 //! Sources: OpenTelemetry specification, "Environment Variable Specification" and "OTLP Exporter
-//! Configuration". Where it requires that a value which cannot be understood is ignored with a
-//! warning, that is done.
+//! Configuration". Values that are not recognized are ignored with a warning where they require it.
 
 use http::Uri;
 
@@ -10,7 +9,7 @@ use super::{Environment, parse_endpoint};
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
-/// The variables of the protocol. The one for traces takes precedence.
+/// The variables for the protocol. The one for traces takes precedence.
 pub const PROTOCOLS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
     "OTEL_EXPORTER_OTLP_PROTOCOL",
@@ -28,25 +27,25 @@ pub enum Protocol {
     HttpProtobuf,
 }
 
-/// Reads `OTEL_TRACES_EXPORTER`: `otlp`, the default, or `none`.
+/// Reads `OTEL_TRACES_EXPORTER`. Returns true for `otlp`, the default, and false for `none`.
 pub fn exports_traces(environment: &mut Environment<'_>) -> bool {
     const EXPORTER: &[&str] = &["OTEL_TRACES_EXPORTER"];
     let choices = [("otlp", true), ("none", false)];
-    let found = environment.first(EXPORTER);
-    let exports = environment.choice(found, &choices, "must be \"otlp\" or \"none\"");
+    let setting = environment.first(EXPORTER);
+    let exports = environment.choice(setting, &choices, "must be \"otlp\" or \"none\"");
     exports.unwrap_or(true)
 }
 
-/// Reads [`PROTOCOLS`]; gRPC by default.
+/// Reads [`PROTOCOLS`]. Defaults to gRPC.
 pub fn protocol(environment: &mut Environment<'_>) -> Protocol {
-    let found = environment.first(&PROTOCOLS);
+    let setting = environment.first(&PROTOCOLS);
     let choices = [
         ("grpc", Protocol::Grpc),
         ("http/protobuf", Protocol::HttpProtobuf),
     ];
-    let right = "must be \"grpc\" or \"http/protobuf\"";
+    let expected = "must be \"grpc\" or \"http/protobuf\"";
     environment
-        .choice(found, &choices, right)
+        .choice(setting, &choices, expected)
         .unwrap_or_default()
 }
 
@@ -56,8 +55,8 @@ pub fn names_receiver(environment: &Environment<'_>) -> bool {
     environment.first(&[TRACES_ENDPOINT, ENDPOINT]).is_some()
 }
 
-/// Reads `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, else `OTEL_EXPORTER_OTLP_ENDPOINT`; by default the
-/// protocol's port of localhost. `None` after an error.
+/// Reads `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, or else `OTEL_EXPORTER_OTLP_ENDPOINT`. Defaults to
+/// the protocol's port on localhost. Returns `None` after an error.
 pub fn traces_endpoint(environment: &mut Environment<'_>, protocol: Protocol) -> Option<Uri> {
     let example = match protocol {
         Protocol::Grpc => "http://localhost:4317",
@@ -65,21 +64,21 @@ pub fn traces_endpoint(environment: &mut Environment<'_>, protocol: Protocol) ->
     };
     let parse = |text: &str| parse_endpoint(text, example);
     if environment.text(TRACES_ENDPOINT).is_some() {
-        return environment.parsed(TRACES_ENDPOINT, parse);
+        return environment.parse(TRACES_ENDPOINT, parse);
     }
     let base = match environment.text(ENDPOINT) {
-        Some(_) => environment.parsed(ENDPOINT, parse)?,
+        Some(_) => environment.parse(ENDPOINT, parse)?,
         None => parse(example).ok()?,
     };
     match protocol {
         Protocol::Grpc => Some(base),
-        // The specification: only the base URL gets a path, the one for traces is used as it is.
-        Protocol::HttpProtobuf => below(&base, "v1/traces"),
+        // By the specification, a path is appended to the base URL only, not to the one for traces.
+        Protocol::HttpProtobuf => append_path(&base, "v1/traces"),
     }
 }
 
-/// The same URL with this at the end of its path.
-fn below(base: &Uri, path: &str) -> Option<Uri> {
+/// Appends `path` to the path of a URL.
+fn append_path(base: &Uri, path: &str) -> Option<Uri> {
     let path = format!("{}/{path}", base.path().trim_end_matches('/'));
     let mut parts = base.clone().into_parts();
     parts.path_and_query = Some(path.parse().ok()?);
@@ -87,28 +86,29 @@ fn below(base: &Uri, path: &str) -> Option<Uri> {
 }
 
 /// Reads `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`: the probability, from 0 to 1, with
-/// which a trace that starts here is sampled. A span with a parent follows it in any case.
+/// which a trace that starts here is sampled. Spans with a parent always follow the parent's
+/// decision.
 ///
-/// `no_policies` is the warning about `jaeger_remote` where no policy can arrive.
+/// `no_policies` is the warning about `jaeger_remote` for processes that receive no policies.
 pub fn sampling_probability(environment: &mut Environment<'_>, no_policies: Option<&str>) -> f64 {
     let Some(name) = environment.text(SAMPLER) else {
         return 1.0;
     };
-    // A span with a parent follows it, so both spellings mean the same.
+    // Spans with a parent follow it anyway, so the prefix makes no difference.
     match name.strip_prefix("parentbased_").unwrap_or(&name) {
         "always_on" => 1.0,
         "always_off" => 0.0,
         "traceidratio" => ratio(environment),
         "jaeger_remote" => {
-            if let Some(right) = no_policies {
-                environment.warn(SAMPLER, &name, right);
+            if let Some(expected) = no_policies {
+                environment.warn(SAMPLER, &name, expected);
             }
             initial_rate(environment)
         }
         _ => {
-            let right = "must be always_on, always_off, traceidratio, jaeger_remote, or one of \
+            let expected = "must be always_on, always_off, traceidratio, jaeger_remote, or one of \
                          them after \"parentbased_\"";
-            environment.warn(SAMPLER, &name, right);
+            environment.warn(SAMPLER, &name, expected);
             1.0
         }
     }
@@ -124,8 +124,8 @@ fn ratio(environment: &mut Environment<'_>) -> f64 {
     })
 }
 
-/// Settings that other SDKs read, too. Here only the initial rate matters, since policies are
-/// pushed to Spoor's services at an endpoint of their own.
+/// The `initialSamplingRate` of a `jaeger_remote` sampler. The other settings are ignored, since
+/// Spoor's services receive policies at an endpoint of their own.
 fn initial_rate(environment: &mut Environment<'_>) -> f64 {
     let text = environment.text(SAMPLER_ARGUMENT).unwrap_or_default();
     let mut rate = 1.0;

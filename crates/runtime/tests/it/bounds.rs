@@ -22,7 +22,7 @@ async fn a_silent_connection_is_closed(#[case] sent: &[u8]) {
         header_timeout: SHORT,
         ..Limits::default()
     };
-    listen(limits).answer_to(sent).await;
+    listen(limits).send_and_read(sent).await;
 }
 
 #[tokio::test]
@@ -35,12 +35,12 @@ async fn an_idle_http2_connection_is_closed() {
     // The preface, and `GET /` as the static table of HPACK has it.
     let mut request = H2_PREFACE.to_vec();
     request.extend(b"\0\0\x0e\x01\x05\0\0\0\x01\x82\x84\x86\x41\x09localhost");
-    let answer = running.answer_to(&request).await;
-    assert!(answer.contains("hello"), "{answer:?}");
+    let response = running.send_and_read(&request).await;
+    assert!(response.contains("hello"), "{response:?}");
 }
 
 #[tokio::test]
-async fn a_full_listener_closes_who_waits_longest() {
+async fn full_listener_closes_the_longest_waiting() {
     let limits = Limits {
         max_connections: 2,
         ..Limits::default()
@@ -48,14 +48,14 @@ async fn a_full_listener_closes_who_waits_longest() {
     let running = listen(limits);
     let mut oldest = running.sending(b"").await;
     let _other = running.sending(H2_PREFACE).await;
-    let answer = tokio::time::timeout(DEADLINE, reqwest::get(running.url()));
-    let answer = answer.await.unwrap().unwrap();
-    assert_eq!(answer.text().await.unwrap(), "hello");
+    let response = tokio::time::timeout(DEADLINE, reqwest::get(running.url()));
+    let response = response.await.unwrap().unwrap();
+    assert_eq!(response.text().await.unwrap(), "hello");
     read_to_end(&mut oldest).await;
 }
 
 #[tokio::test]
-async fn a_connection_at_work_is_not_closed() {
+async fn busy_connection_is_not_closed() {
     let limits = Limits {
         max_connections: 1,
         idle_timeout: SHORT,
@@ -84,28 +84,28 @@ async fn a_connection_at_work_is_not_closed() {
         "the connection was closed"
     );
     drop(busy);
-    let answer = tokio::time::timeout(DEADLINE, reqwest::get(running.url()));
-    assert_eq!(answer.await.unwrap().unwrap().status(), 200);
+    let response = tokio::time::timeout(DEADLINE, reqwest::get(running.url()));
+    assert_eq!(response.await.unwrap().unwrap().status(), 200);
 }
 
 #[tokio::test]
-async fn half_sent_requests_keep_nobody_out() {
+async fn half_sent_request_makes_room_for_others() {
     let limits = Limits {
         max_requests: 1,
         ..Limits::default()
     };
     let running = listen(limits);
     let mut half = running.sending(HALF_A_BODY).await;
-    // As soon as the handler waits for the rest.
-    let answer = async {
+    // Succeeds once the handler waits for the rest of the half-sent request.
+    let succeeds = async {
         loop {
-            let answer = reqwest::get(running.url()).await.unwrap();
-            if answer.status() == 200 {
+            let response = reqwest::get(running.url()).await.unwrap();
+            if response.status() == 200 {
                 break;
             }
         }
     };
-    tokio::time::timeout(DEADLINE, answer).await.unwrap();
+    tokio::time::timeout(DEADLINE, succeeds).await.unwrap();
     read_to_end(&mut half).await;
 }
 
@@ -115,9 +115,9 @@ async fn a_body_must_arrive_in_time() {
         body_timeout: SHORT,
         ..Limits::default()
     };
-    let answer = listen(limits).answer_to(HALF_A_BODY).await;
-    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert!(answer.contains("did not arrive within"), "{answer}");
+    let response = listen(limits).send_and_read(HALF_A_BODY).await;
+    assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
+    assert!(response.contains("did not arrive within"), "{response}");
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn bodies_together_have_a_bound() {
     let refused = post(1501).await.unwrap();
     assert_eq!(refused.status(), 503);
     assert!(refused.headers().contains_key("retry-after"));
-    // What was counted is given back.
+    // Counted bytes are released after each request.
     for _ in 0..3 {
         assert_eq!(post(1000).await.unwrap().text().await.unwrap(), "1000");
     }
@@ -143,11 +143,11 @@ async fn bodies_together_have_a_bound() {
 #[tokio::test]
 async fn a_callers_deadline_ends_its_call() {
     let running = listen(Limits::default());
-    let answer = reqwest::Client::new()
+    let response = reqwest::Client::new()
         .get(running.url() + "never")
         .header("content-type", "application/grpc")
         .header("grpc-timeout", "20m")
         .send();
-    let answer = tokio::time::timeout(DEADLINE, answer).await.unwrap();
-    assert_eq!(answer.unwrap().headers()["grpc-status"], "4");
+    let response = tokio::time::timeout(DEADLINE, response).await.unwrap();
+    assert_eq!(response.unwrap().headers()["grpc-status"], "4");
 }

@@ -1,4 +1,4 @@
-//! The end of a listener.
+//! Draining a listener that stops.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 use crate::support::{DEADLINE, H2_PREFACE, listen, listen_with};
 
 #[tokio::test]
-async fn idle_connections_do_not_hold_up_the_end() {
+async fn idle_connections_do_not_delay_the_end() {
     let running = listen(Limits::default());
     let _silent = running.sending(b"").await;
     let mut idle = running.sending(H2_PREFACE).await;

@@ -1,4 +1,4 @@
-//! Heads of requests: their length, and those that never end.
+//! Request heads that are too long or incomplete.
 
 use rustix::process::{Resource, getrlimit};
 use spoor_runtime::Limits;
@@ -6,23 +6,25 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{DEADLINE, listen, read_to_end};
 
-/// The connections of a process that may have sent a part of a head.
+/// The most connections of a process that may have sent a part of a head.
 const MAX_UNFINISHED: usize = 1024;
-/// A descriptor for each end of them, of which a listener uses three quarters at most.
-const DESCRIPTORS: u64 = 4 * 1024;
+/// Enough for both ends of the connections, since a listener uses at most three quarters of them.
+const MIN_DESCRIPTORS: u64 = 4 * 1024;
 
 #[rstest::rstest]
-// 1,000 trace IDs, as the query API accepts them, and some headers.
+// 1,000 trace IDs, which the query API accepts, and some headers.
 #[case::long(41_000 + 5_000, "200 ")]
 #[case::too_long(200_000, "431 ")]
 #[tokio::test]
-async fn a_heads_length_is_bounded(#[case] bytes: usize, #[case] status: &str) {
+async fn length_of_a_head_is_bounded(#[case] bytes: usize, #[case] status: &str) {
     let query = "q".repeat(bytes);
     let head = format!("GET /?{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    let answer = listen(Limits::default()).answer_to(head.as_bytes()).await;
+    let response = listen(Limits::default())
+        .send_and_read(head.as_bytes())
+        .await;
     assert!(
-        answer.starts_with(&format!("HTTP/1.1 {status}")),
-        "{answer}"
+        response.starts_with(&format!("HTTP/1.1 {status}")),
+        "{response}"
     );
 }
 
@@ -30,12 +32,12 @@ async fn a_heads_length_is_bounded(#[case] bytes: usize, #[case] status: &str) {
 async fn unfinished_heads_have_a_bound() {
     if getrlimit(Resource::Nofile)
         .current
-        .is_some_and(|it| it < DESCRIPTORS)
+        .is_some_and(|it| it < MIN_DESCRIPTORS)
     {
-        return eprintln!("SKIPPED: this process may open fewer than {DESCRIPTORS} files");
+        return eprintln!("SKIPPED: this process may open fewer than {MIN_DESCRIPTORS} files");
     }
     let running = listen(Limits {
-        // So that none is closed because it takes too long.
+        // Long enough that no connection is closed for its age.
         header_timeout: DEADLINE * 10,
         ..Limits::default()
     });

@@ -16,11 +16,11 @@ use tonic_reflection::pb::v1::{
 
 use crate::support::{DEADLINE, Running, listen_with};
 
-/// Health and reflection streams of a port at once.
+/// The most health and reflection streams of a port at a time.
 const MAX_OPEN_STREAMS: usize = 64;
 const SERVICE: &str = "grpc.health.v1.Health";
 
-/// A listener that serves nothing but what is said about `SERVICE`.
+/// A listener with health and reflection only.
 async fn serve() -> (Running, Health, Channel) {
     let descriptors = tonic_health::pb::FILE_DESCRIPTOR_SET;
     let added = with_introspection(Routes::default(), &[SERVICE], descriptors).await;
@@ -30,7 +30,7 @@ async fn serve() -> (Running, Health, Channel) {
     (running, health, channel.connect().await.unwrap())
 }
 
-fn of(service: &str) -> HealthCheckRequest {
+fn health_of(service: &str) -> HealthCheckRequest {
     HealthCheckRequest {
         service: service.to_owned(),
     }
@@ -38,7 +38,7 @@ fn of(service: &str) -> HealthCheckRequest {
 
 async fn check(channel: &Channel, service: &str) -> Result<ServingStatus, Status> {
     let mut client = HealthClient::new(channel.clone());
-    let reply = client.check(of(service)).await?;
+    let reply = client.check(health_of(service)).await?;
     Ok(reply.into_inner().status())
 }
 
@@ -62,7 +62,7 @@ async fn health_is_known_from_the_first_request() {
     }
 }
 
-/// Asks for the names of the services.
+/// Lists the services by reflection.
 async fn list(channel: Channel) -> Result<ServerReflectionResponse, Status> {
     let list = ServerReflectionRequest {
         host: String::new(),
@@ -76,7 +76,7 @@ async fn list(channel: Channel) -> Result<ServerReflectionResponse, Status> {
 }
 
 #[tokio::test]
-async fn reflection_lists_what_is_served() {
+async fn reflection_lists_all_services() {
     let (_running, _, channel) = serve().await;
     let reply = list(channel).await.unwrap();
     let Some(MessageResponse::ListServicesResponse(list)) = reply.message_response else {
@@ -88,11 +88,11 @@ async fn reflection_lists_what_is_served() {
     }
 }
 
-/// A listener would wait for it until its grace period ends.
+/// Otherwise the listener would wait for the watch until its grace period ends.
 #[tokio::test]
 async fn open_watches_do_not_delay_the_end() {
     let (running, health, channel) = serve().await;
-    let watch = HealthClient::new(channel).watch(of("")).await;
+    let watch = HealthClient::new(channel).watch(health_of("")).await;
     let mut watch = watch.unwrap().into_inner();
     let next = watch.message().await.unwrap().unwrap();
     assert_eq!(next.status(), ServingStatus::Serving);
@@ -105,16 +105,16 @@ async fn open_watches_do_not_delay_the_end() {
     assert_eq!(running.ended.await.unwrap(), Ok(()));
 }
 
-/// Nothing else closes a stream on which it is never the client's turn.
+/// Nothing else closes such a stream, since it never waits for its client.
 #[tokio::test]
 async fn too_many_streams_end_the_oldest() {
     let (running, _, channel) = serve().await;
     let mut client = HealthClient::new(channel.clone());
     let mut open = Vec::new();
     for _ in 0..MAX_OPEN_STREAMS {
-        open.push(client.watch(of("")).await.unwrap().into_inner());
+        open.push(client.watch(health_of("")).await.unwrap().into_inner());
     }
-    // Probes take no room.
+    // Probes do not count.
     assert_eq!(check(&channel, "").await.unwrap(), ServingStatus::Serving);
 
     let other = Channel::from_shared(running.url()).unwrap();

@@ -1,4 +1,4 @@
-//! Listeners as clients and attackers find them.
+//! Tests of listeners and self-tracing with real clients, well-behaved and hostile.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bounds;

@@ -1,4 +1,4 @@
-//! Protocols, addresses and names that a port answers to.
+//! The protocols, addresses and host names of a port.
 
 use axum::{Router, routing::get};
 use spoor_runtime::{Limits, by_protocol, grpc_fallback};
@@ -28,8 +28,8 @@ async fn localhost_is_both_loopback_addresses() {
     let Ok(_) = tokio::net::TcpListener::bind("[::1]:0").await else {
         return eprintln!("SKIPPED: this machine has no ::1");
     };
-    let answer = reqwest::get(format!("http://[::1]:{port}/")).await.unwrap();
-    assert_eq!(answer.text().await.unwrap(), "hello");
+    let response = reqwest::get(format!("http://[::1]:{port}/")).await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "hello");
 }
 
 #[tokio::test]
@@ -37,9 +37,9 @@ async fn a_rebound_name_is_refused() {
     let running = listen(Limits::default());
     for client in [reqwest::Client::new(), http2()] {
         let request = client.get(running.url()).header("host", "evil.example");
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 403);
-        assert!(answer.text().await.unwrap().contains("evil.example"));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 403);
+        assert!(response.text().await.unwrap().contains("evil.example"));
     }
 }
 
@@ -58,18 +58,18 @@ async fn a_tls_client_gets_an_alert() {
 }
 
 #[tokio::test]
-async fn each_protocol_has_its_own_answers() {
+async fn each_protocol_has_its_own_router() {
     let http = Router::new().route("/", get(async || "HTTP"));
     let grpc = grpc_fallback(Router::new(), "this port has nothing");
     let router = by_protocol(http, grpc);
     let running = listen_with(router, Limits::default(), DEADLINE);
-    let answer = reqwest::get(running.url()).await.unwrap();
-    assert_eq!(answer.text().await.unwrap(), "HTTP");
+    let response = reqwest::get(running.url()).await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "HTTP");
     let call = http2()
         .post(running.url() + "a.Service/Method")
         .header("content-type", "application/grpc");
-    let answer = call.send().await.unwrap();
-    assert_eq!(answer.headers()["grpc-status"], "12");
-    let message = answer.headers()["grpc-message"].to_str().unwrap();
+    let response = call.send().await.unwrap();
+    assert_eq!(response.headers()["grpc-status"], "12");
+    let message = response.headers()["grpc-message"].to_str().unwrap();
     assert!(message.contains("a.Service/Method"), "{message}");
 }

@@ -1,4 +1,4 @@
-//! A process's own spans, on their way to a receiver.
+//! The export of a process's own spans to a receiver.
 
 use std::{collections::HashMap, net::SocketAddr};
 
@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 use tonic::{Request, Response, Status};
 use tracing_subscriber::layer::SubscriberExt;
 
-/// The targets of Spoor's crates; this test's own target is another one.
+/// A target in one of Spoor's crates. The target of this test is not recorded.
 const OWN: &str = "spoor_operator::stacks";
 
 struct Receiver(mpsc::Sender<ExportTraceServiceRequest>);
@@ -49,8 +49,8 @@ async fn receiver() -> (SocketAddr, mpsc::Receiver<ExportTraceServiceRequest>) {
 fn start(variables: &[(&str, &str)]) -> SelfTracing {
     let mut reader = SettingsReader::default();
     let settings = SelfTracingSettings::read("spoor-operator", &mut reader, |name| {
-        let found = variables.iter().find(|(variable, _)| *variable == name);
-        found.map(|(_, value)| (*value).to_owned())
+        let pair = variables.iter().find(|(variable, _)| *variable == name);
+        pair.map(|(_, value)| (*value).to_owned())
     });
     let settings = reader.finish(settings).unwrap();
     SelfTracing::start(&settings, "stacks-0").unwrap().unwrap()
@@ -67,7 +67,7 @@ fn work() {
     let _entered = reconcile.enter();
     tracing::info!(target: OWN, "not recorded");
     tracing::warn!(target: OWN, "recorded");
-    // As the exporter's own client does, and below what is recorded.
+    // A span of the exporter's own client, and one below the recorded level.
     drop(tracing::info_span!("h2_frame").entered());
     drop(tracing::debug_span!(target: OWN, "detail").entered());
     drop(tracing::info_span!(target: OWN, "apply", otel.kind = "client").entered());
@@ -106,7 +106,7 @@ async fn own_spans_arrive_and_no_others() {
 }
 
 #[tokio::test]
-async fn unsampled_spans_stay_here() {
+async fn unsampled_spans_are_not_exported() {
     let (address, mut received) = receiver().await;
     let endpoint = format!("http://{address}");
     let tracing = start(&[
@@ -122,7 +122,7 @@ async fn unsampled_spans_stay_here() {
 
 #[tokio::test]
 async fn silent_receiver_does_not_block_shutdown() {
-    // Never accepted: the connection is established, and nothing answers on it.
+    // The connection is established by the kernel, but never accepted.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     let tracing = start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);

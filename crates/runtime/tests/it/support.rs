@@ -1,4 +1,4 @@
-//! Listeners on free ports, and clients that say what they like.
+//! Listeners on free ports, and clients that send arbitrary bytes.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Only ever waited for in full by a failing test.
+/// Long enough that only a failing test waits for it.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 /// An HTTP/2 client's first bytes: the preface and empty settings.
 pub const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -52,15 +52,16 @@ impl Running {
         format!("http://{}/", self.address)
     }
 
-    /// A connection on which this has been sent.
+    /// Opens a connection and sends bytes.
     pub async fn sending(&self, bytes: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         stream
     }
 
-    /// The bytes received until the listener closes the connection.
-    pub async fn answer_to(&self, bytes: &[u8]) -> String {
+    /// Opens a connection, sends bytes, and returns everything received until the listener closes
+    /// it.
+    pub async fn send_and_read(&self, bytes: &[u8]) -> String {
         let mut stream = self.sending(bytes).await;
         read_to_end(&mut stream).await
     }
@@ -69,7 +70,7 @@ impl Running {
 pub async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut all = Vec::new();
     let reading = stream.read_to_end(&mut all);
-    // A reset is an end, too.
+    // An error is ignored, since a reset also ends the connection.
     let _ = tokio::time::timeout(DEADLINE, reading)
         .await
         .expect("the listener left the connection open");

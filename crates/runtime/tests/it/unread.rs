@@ -1,4 +1,4 @@
-//! Responses that are built and that nobody reads.
+//! Responses that their peers do not read.
 
 use axum::{Router, body::Bytes, routing::get};
 use spoor_runtime::Limits;
@@ -9,11 +9,11 @@ use tokio::{
 
 use crate::support::{DEADLINE, Running, listen_with, read_to_end};
 
-/// More than the 64 MiB that the connections of a process may have unread.
+/// More than the 64 MiB of unread responses that a process allows.
 const BEYOND_THE_BOUND: usize = 80 << 20;
-/// The streams of the connections that have that much unread.
+/// The streams over which the unread bytes are spread.
 const STREAMS: u8 = 5;
-/// A read of this length takes many to reach the end, and each makes room in the socket's buffers.
+/// Small enough that many reads are needed, each of which makes room in the socket's buffers.
 const SLOW_READ_BYTES: usize = 64 << 10;
 
 fn listen() -> Running {
@@ -26,8 +26,7 @@ fn listen() -> Running {
     listen_with(router, Limits::default(), DEADLINE)
 }
 
-/// An HTTP/2 connection that asks for parts on several streams, of which each may send as much as
-/// the window says.
+/// An HTTP/2 connection that requests parts on several streams, each with this flow-control window.
 async fn unread_parts(running: &Running, window: u8) -> TcpStream {
     let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     // SETTINGS with INITIAL_WINDOW_SIZE.
@@ -64,26 +63,26 @@ async fn unread_responses_close_their_connection(#[case] window: u8) {
 }
 
 #[tokio::test]
-async fn a_response_that_is_read_is_not_closed() {
+async fn response_that_is_read_is_not_cut_off() {
     let running = listen();
     let mut reader = running
         .sending(b"GET /long HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .await;
     let mut piece = vec![0; SLOW_READ_BYTES];
     let mut read = reader.read(&mut piece).await.unwrap();
-    // Others come and go meanwhile, and one of them reads nothing.
+    // Meanwhile, other clients send requests, and one of them reads nothing.
     let mut unread = unread_parts(&running, 1).await;
     let mut others = Box::pin(async {
         read_to_end(&mut unread).await;
         get_length(&running, "").await
     });
-    let answered = loop {
+    let length = loop {
         tokio::select! {
-            answered = &mut others => break answered,
+            length = &mut others => break length,
             more = reader.read(&mut piece) => read += more.unwrap(),
         }
     };
-    assert_eq!(answered, "hello".len());
+    assert_eq!(length, "hello".len());
     assert!(
         read < BEYOND_THE_BOUND,
         "it was read before the others came"

@@ -55,22 +55,22 @@ fn clients(expected: usize, current: usize, reasons: &[NotCurrentReason]) -> Cli
 }
 
 #[rstest]
-#[case(clients(3, 3, &[]), "True Converged: 3 of 3 instances apply it")]
-#[case(clients(3, 2, &[NotCurrentReason::Pending]), "False Pending: 2 of 3 instances apply it; waiting for service-a one")]
-#[case(clients(3, 2, &[NotCurrentReason::Silent]), "Unknown Silent: 2 of 3 instances apply it; silent: service-a one")]
-#[case(clients(2, 1, &[NotCurrentReason::NeverAsked]), "Unknown NeverAsked: 1 of 2 instances apply it; never asked: service-a one")]
-#[case(clients(2, 0, &[NotCurrentReason::Silent, NotCurrentReason::NeverAsked]), "Unknown Silent: 0 of 2 instances apply it; silent: service-a one; never asked: service-a one")]
-#[case(clients(1, 0, &[NotCurrentReason::Polling]), "Unknown Polling: 0 of 1 instance applies it; only polling: service-a one (Jaeger's protocol has no acknowledgements and does not identify processes; they are counted by address, user agent, connection and interval)")]
+#[case(clients(3, 3, &[]), "True Converged: 3 of 3 instances apply the policy")]
+#[case(clients(3, 2, &[NotCurrentReason::Pending]), "False Pending: 2 of 3 instances apply the policy; waiting for service-a one")]
+#[case(clients(3, 2, &[NotCurrentReason::Silent]), "Unknown Silent: 2 of 3 instances apply the policy; silent: service-a one")]
+#[case(clients(2, 1, &[NotCurrentReason::NeverAsked]), "Unknown NeverAsked: 1 of 2 instances apply the policy; never asked: service-a one")]
+#[case(clients(2, 0, &[NotCurrentReason::Silent, NotCurrentReason::NeverAsked]), "Unknown Silent: 0 of 2 instances apply the policy; silent: service-a one; never asked: service-a one")]
+#[case(clients(1, 0, &[NotCurrentReason::Polling]), "Unknown Polling: 0 of 1 instance applies the policy; only polling: service-a one (Jaeger's protocol has no acknowledgements and does not identify processes; they are counted by address, user agent, connection and interval)")]
 #[case(clients(1, 0, &[NotCurrentReason::Refused("no phase".into())]), "False Refused: refused by service-a one (no phase)")]
-#[case(clients(0, 0, &[]), "Unknown NoInstances: there is no instance to apply it")]
-fn converged_only_when_all_acknowledged(#[case] clients: ClientCounts, #[case] said: &str) {
+#[case(clients(0, 0, &[]), "Unknown NoInstances: no instance exists to apply the policy")]
+fn converged_only_when_all_acknowledged(#[case] clients: ClientCounts, #[case] expected: &str) {
     let outcome = outcome(Acceptance::Accepted, &[HEAD]);
     let converged = converged(
         &outcome,
         Some(&evidence(clients)),
         &TailRules::NoTracingStack,
     );
-    assert_eq!(shown(&converged), said);
+    assert_eq!(formatted(&converged), expected);
 }
 
 #[test]
@@ -89,22 +89,22 @@ fn tail_rules_depend_on_the_collector() {
     }
     let programmed = programmed(&outcome, None, &TailRules::InForce);
     assert_eq!(
-        shown(&programmed),
-        "True Programmed: its tail rules are in force"
+        formatted(&programmed),
+        "True Programmed: the tail rules are in force"
     );
     let converged = converged(&outcome, None, &TailRules::InForce);
     assert_eq!(
-        shown(&converged),
-        "True Converged: its tail rules are in force"
+        formatted(&converged),
+        "True Converged: the tail rules are in force"
     );
 }
 
 #[test]
 fn worse_of_head_and_tail_counts() {
     let outcome = outcome(Acceptance::Accepted, &[HEAD, TAIL]);
-    let everybody = evidence(clients(3, 3, &[]));
+    let all_current = evidence(clients(3, 3, &[]));
     let rolling = TailRules::RollingOut("main".into());
-    let verdict = converged(&outcome, Some(&everybody), &rolling);
+    let verdict = converged(&outcome, Some(&all_current), &rolling);
     assert_eq!(
         (verdict.status, verdict.reason),
         (ConditionStatus::False, "RollingOut")
@@ -112,7 +112,7 @@ fn worse_of_head_and_tail_counts() {
     assert!(
         verdict
             .message
-            .starts_with("3 of 3 instances apply it; the Collector of")
+            .starts_with("3 of 3 instances apply the policy; the Collector of")
     );
     let silent = evidence(clients(3, 2, &[NotCurrentReason::Silent]));
     let verdict = converged(&outcome, Some(&silent), &TailRules::InForce);
@@ -124,8 +124,8 @@ fn policy_without_tail_rules_needs_no_stack() {
     let outcome = outcome(Acceptance::Accepted, &[HEAD]);
     let programmed = programmed(&outcome, None, &TailRules::NoTracingStack);
     assert_eq!(
-        shown(&programmed),
-        "True Programmed: its head strategy is published"
+        formatted(&programmed),
+        "True Programmed: the head strategy is published"
     );
 }
 
@@ -134,12 +134,12 @@ fn overridden_policy_names_the_winners() {
     let winners = ["one", "two"].map(|name| PolicyName::new(name).unwrap());
     let partly = Acceptance::PartiallyOverridden(winners.clone().into());
     assert_eq!(
-        shown(&accepted(&outcome(partly, &[HEAD]))),
+        formatted(&accepted(&outcome(partly, &[HEAD]))),
         "True PartiallyOverridden: overridden in part by one, two"
     );
     let lost = outcome(Acceptance::Conflicted(winners.into()), &[]);
     assert_eq!(
-        shown(&accepted(&lost)),
+        formatted(&accepted(&lost)),
         "False Conflicted: overridden everywhere by one, two"
     );
     for verdict in [
@@ -169,7 +169,7 @@ fn expired_policy_names_the_time() {
     let at = "2026-01-01T00:00:00Z".parse().unwrap();
     let expired = outcome(Acceptance::Expired(at), &[]);
     assert_eq!(
-        shown(&accepted(&expired)),
+        formatted(&accepted(&expired)),
         "False Expired: expired at 2026-01-01T00:00:00Z"
     );
     assert_eq!(
@@ -183,14 +183,14 @@ fn invalid_policy_lists_its_errors() {
     let reasons = ["spec.head: one".to_owned(), "spec.tail: two".to_owned()];
     let [(_, accepted), (_, programmed), (_, converged)] = invalid(&reasons);
     assert_eq!(
-        shown(&accepted),
+        formatted(&accepted),
         "False Invalid: spec.head: one; spec.tail: two"
     );
     assert_eq!(programmed.status, ConditionStatus::False);
     assert_eq!(converged.status, ConditionStatus::False);
 }
 
-fn shown(verdict: &ConditionUpdate) -> String {
+fn formatted(verdict: &ConditionUpdate) -> String {
     let ConditionUpdate {
         status,
         reason,

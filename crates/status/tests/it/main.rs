@@ -1,4 +1,4 @@
-//! Statuses of policies as people write them, against a control plane in the process.
+//! Tests of the status of policies from YAML, with a control plane in the same process.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod status;

@@ -14,7 +14,7 @@ fn now() -> Timestamp {
     NOW.parse().unwrap()
 }
 
-/// The policy of this name and the rest of its resource.
+/// A policy with this name and `spec`.
 fn policy(name: &str, spec: &str) -> Policy {
     let text = format!(
         "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {{name: {name}}}\nspec: {spec}"
@@ -32,10 +32,10 @@ fn expect(control: &Control, service: &str, pods: &[&str]) {
         service: service.parse().unwrap(),
         id: (*pod).to_owned(),
     };
-    control.expect(pods.iter().map(instance).collect());
+    control.set_expected(pods.iter().map(instance).collect());
 }
 
-/// The status of the first policy, given all and where its tail rules are.
+/// The status of the first of these policies, given the state of its tail rules.
 fn status(
     control: &Control,
     policies: &[Policy],
@@ -84,7 +84,7 @@ fn policy_for_a_misspelled_service() {
         (converged.status, converged.message.as_str()),
         (
             ConditionStatus::Unknown,
-            "there is no instance to apply it; no ready instance of servce-a is known; did you mean service-a?"
+            "no instance exists to apply the policy; no ready instance of servce-a is known; did you mean service-a?"
         )
     );
 }
@@ -151,7 +151,7 @@ fn invalid_policy() {
     assert_yaml_snapshot!(invalid(&reasons, Some(1), &[], now()));
 }
 
-/// A status that was stored outlives the process that made it.
+/// The times must survive a restart of the operator, which only has the stored status.
 #[test]
 fn keeps_transition_times() {
     let control = Control::new(ControlSettings::default());

@@ -100,7 +100,7 @@ fn headers(environment: &mut Environment<'_>) -> HeaderMap {
         };
         match header_map(&text) {
             Some(map) => headers.extend(map),
-            None => environment.fail(
+            None => environment.add_error(
                 setting,
                 "must be name=value pairs separated by commas, with other characters \
                  percent-encoded",

@@ -31,7 +31,7 @@ pub(super) fn read(environment: &mut Environment<'_>) -> Identity {
         take("service.instance.id"),
     );
     let service = environment
-        .parsed(SERVICE, |text| ServiceName::new(text))
+        .parse(SERVICE, |text| ServiceName::new(text))
         .or_else(|| {
             checked(environment, "service.name", attribute_name?, |text| {
                 ServiceName::new(text)
@@ -75,7 +75,7 @@ fn checked<T>(
     match check(&text) {
         Ok(name) => Some(name),
         Err(error) => {
-            environment.fail(ATTRIBUTES, format!("{attribute}: {error}, not {text:?}"));
+            environment.add_error(ATTRIBUTES, format!("{attribute}: {error}, not {text:?}"));
             None
         }
     }

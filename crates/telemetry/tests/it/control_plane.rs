@@ -29,7 +29,7 @@ const DECISIONS: u64 = 10_000;
 #[tokio::test]
 async fn policy_takes_effect_and_evidence_returns() {
     let control = Control::new(ControlSettings::default());
-    control.expect(vec![Instance {
+    control.set_expected(vec![Instance {
         namespace: Namespace::default(),
         service: ServiceName::new("service-a").unwrap(),
         id: "one".to_owned(),

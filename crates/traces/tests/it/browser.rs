@@ -3,7 +3,7 @@
 
 use std::{env, path::PathBuf, process::Output, time::Duration};
 
-use spoor_testing::peer::skip;
+use spoor_testing::programs::skip;
 use spoor_traces::TraceStore;
 use tokio::{process::Command, time::timeout};
 

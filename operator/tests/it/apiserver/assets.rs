@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use spoor_testing::peer::skip;
+use spoor_testing::programs::skip;
 
 /// The folder that holds `etcd`, `kube-apiserver` and `kubectl`.
 #[derive(Clone, Debug)]

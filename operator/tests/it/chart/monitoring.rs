@@ -8,7 +8,7 @@ use std::{
 
 use axum::{Router, routing::get};
 use serde_json::{Value, json};
-use spoor_testing::peer::skip;
+use spoor_testing::programs::skip;
 
 use super::{
     SERVICES, contains,

@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use serde::Deserialize;
 use serde_json::Value;
-use spoor_testing::peer::skip;
+use spoor_testing::programs::skip;
 
 use crate::role::chart::helm;
 

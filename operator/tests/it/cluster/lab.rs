@@ -9,7 +9,7 @@ use std::{
 };
 
 use kube::Client;
-use spoor_testing::peer::skip;
+use spoor_testing::programs::skip;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     task::JoinSet,

@@ -7,7 +7,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use kube::api::{LogParams, PostParams};
 use serde_json::{Value, json};
-use spoor_testing::peer::skip;
+use spoor_testing::programs::skip;
 use tokio::time::Instant;
 
 use super::{

@@ -81,7 +81,7 @@ fn control() -> (Control, PolicyKey) {
     let created = Timestamp::UNIX_EPOCH;
     let policy = Policy::new(key.clone(), 0, created, vec![], Some(head), None, None).unwrap();
     control.publish(resolve(&[policy], Timestamp::now()));
-    control.expect(vec![Instance {
+    control.set_expected(vec![Instance {
         namespace: Default::default(),
         service: "stock".parse().unwrap(),
         id: "pod-1".to_owned(),

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use spoor_testing::{args_at, nowhere};
+use spoor_testing::{args_at, unused_address};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +36,7 @@ async fn requests_fail_at_the_configured_rate() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_absent_service_b_is_a_503_until_it_starts() {
-    let address = nowhere();
+    let address = unused_address();
     let a = service_a(address, &[]).await;
     let response = get(a.address, "/?wait=0ms&calc=0").await;
     assert_eq!(response.headers()["retry-after"], "1");

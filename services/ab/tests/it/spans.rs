@@ -16,7 +16,7 @@ pub struct Caught {
 /// two with spans of its own.
 pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
     let spans = Spans::default();
-    let (a, b) = (spans.of("service-a"), spans.of("service-b"));
+    let (a, b) = (spans.telemetry("service-a"), spans.telemetry("service-b"));
     tracing::subscriber::set_global_default(b.subscriber().unwrap()).unwrap();
     Caught { a, b, spans }
 });

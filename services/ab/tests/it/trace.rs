@@ -1,6 +1,6 @@
 use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry_sdk::trace::SpanData;
-use spoor_testing::one;
+use spoor_testing::only_span;
 
 use crate::{
     pair::{get, json, service_a, service_b},
@@ -22,11 +22,11 @@ async fn a_request_is_one_trace_through_both_services() {
     let b = service_b(&[]).await;
     let a = service_a(b.address, &[]).await;
     let spans = trace_of(a.address, "/?wait=1ms&calc=100", 5).await;
-    let edge = one(&spans, "GET /", &SpanKind::Server);
-    let call = one(&spans, WORK, &SpanKind::Client);
-    let work = one(&spans, WORK, &SpanKind::Server);
-    let wait = one(&spans, "SELECT orders", &SpanKind::Client);
-    let calc = one(&spans, "heavy_calc", &SpanKind::Internal);
+    let edge = only_span(&spans, "GET /", &SpanKind::Server);
+    let call = only_span(&spans, WORK, &SpanKind::Client);
+    let work = only_span(&spans, WORK, &SpanKind::Server);
+    let wait = only_span(&spans, "SELECT orders", &SpanKind::Client);
+    let calc = only_span(&spans, "heavy_calc", &SpanKind::Internal);
     assert_eq!(edge.parent_span_id, SpanId::INVALID);
     assert_eq!(call.parent_span_id, edge.span_context.span_id());
     assert_eq!(work.parent_span_id, call.span_context.span_id());
@@ -53,9 +53,9 @@ async fn a_failure_marks_the_spans_of_both_services() {
     let b = service_b(&["--error-rate=100%"]).await;
     let a = service_a(b.address, &[]).await;
     let spans = trace_of(a.address, "/?wait=0ms&calc=0", 3).await;
-    let edge = one(&spans, "GET /", &SpanKind::Server);
-    let call = one(&spans, WORK, &SpanKind::Client);
-    let work = one(&spans, WORK, &SpanKind::Server);
+    let edge = only_span(&spans, "GET /", &SpanKind::Server);
+    let call = only_span(&spans, WORK, &SpanKind::Client);
+    let work = only_span(&spans, WORK, &SpanKind::Server);
     for span in [edge, call, work] {
         assert!(matches!(span.status, Status::Error { .. }), "{span:#?}");
     }

@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use rstest::rstest;
 use serde_json::{Value, json as value};
-use spoor_testing::nowhere;
+use spoor_testing::unused_address;
 
 use crate::pair::{bands, get, json, known, ok, reviews};
 
@@ -53,7 +53,7 @@ async fn every_listed_band_exists() {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_services_are_healthy() {
     let reviews = reviews().await;
-    let bands = bands(nowhere(), &[]).await;
+    let bands = bands(unused_address(), &[]).await;
     for address in [reviews.address, bands.address] {
         let (body, _) = ok(get(address, "/health").await).await;
         assert_eq!(body, value!({"status": "ok"}));
@@ -87,7 +87,7 @@ async fn unknown_paths_and_ids_are_problems(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_methods_are_refused() {
-    let bands = bands(nowhere(), &[]).await;
+    let bands = bands(unused_address(), &[]).await;
     let client = reqwest::Client::new();
     let url = format!("http://{}{}", bands.address, known());
     let (status, _) = json(client.post(url).body("{}").send().await.unwrap()).await;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use opentelemetry::trace::{SpanKind, Status};
 use serde_json::Value;
-use spoor_testing::{nowhere, one};
+use spoor_testing::{only_span, unused_address};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -47,11 +47,11 @@ async fn peer(answer: Option<&'static str>) -> std::net::SocketAddr {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_reviews_bands_are_degraded() {
-    let bands = bands(nowhere(), &[]).await;
+    let bands = bands(unused_address(), &[]).await;
     let (result, id) = result(&bands).await;
     assert_degraded(&result, "connection failed");
     let spans = CAUGHT.spans.trace(&id, 3).await;
-    let edge = one(&spans, "GET /bands/{uuid}", &SpanKind::Server);
+    let edge = only_span(&spans, "GET /bands/{uuid}", &SpanKind::Server);
     let exceptions = edge.events.iter().filter(|event| event.name == "exception");
     assert_eq!(exceptions.count(), 2, "{edge:#?}");
     for call in spans
@@ -67,7 +67,7 @@ async fn without_reviews_bands_are_degraded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bands_recovers_with_reviews() {
-    let address = nowhere();
+    let address = unused_address();
     let bands = bands(address, &[]).await;
     assert!(result(&bands).await.0["reviews"].is_null());
     for _ in 0..2 {

@@ -26,7 +26,7 @@ pub struct Caught {
 /// reviews.
 pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
     let spans = Spans::default();
-    let (bands, reviews) = (spans.of("bands"), spans.of("reviews"));
+    let (bands, reviews) = (spans.telemetry("bands"), spans.telemetry("reviews"));
     tracing::subscriber::set_global_default(bands.subscriber().unwrap()).unwrap();
     Caught {
         bands,

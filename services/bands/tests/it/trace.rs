@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use opentelemetry::trace::{SpanId, SpanKind, TraceState};
 use opentelemetry_sdk::trace::SpanData;
-use spoor_testing::one;
+use spoor_testing::only_span;
 
 use crate::pair::{CAUGHT, bands, get_with, known, ok, reviews};
 
@@ -23,7 +23,7 @@ async fn the_context_is_propagated_over_http() {
     let reviews = reviews().await;
     let bands = bands(reviews.address, &[]).await;
     let (_, spans) = trace(bands.address, &[]).await;
-    let edge = one(&spans, "GET /bands/{uuid}", &SpanKind::Server);
+    let edge = only_span(&spans, "GET /bands/{uuid}", &SpanKind::Server);
     assert_eq!(edge.parent_span_id, SpanId::INVALID);
     let of = |kind: SpanKind| spans.iter().filter(move |span| span.span_kind == kind);
     let calls: Vec<_> = of(SpanKind::Client).collect();
@@ -52,7 +52,7 @@ async fn an_untrusted_context_is_only_a_link() {
         ];
         let (id, spans) = trace(bands.address, &headers).await;
         assert_ne!(id, ATTACKERS);
-        let edge = one(&spans, "GET /bands/{uuid}", &SpanKind::Server);
+        let edge = only_span(&spans, "GET /bands/{uuid}", &SpanKind::Server);
         let links: Vec<_> = edge.links.iter().collect();
         assert_eq!(links.len(), 1);
         assert_eq!(links[0].span_context.trace_id().to_string(), ATTACKERS);

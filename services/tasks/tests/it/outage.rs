@@ -64,7 +64,7 @@ async fn a_killed_redis_recovers_under_load() {
         assert!(tasks.measured(unknown).await.is_empty(), "{unknown}");
     }
 
-    redis.again().await;
+    redis.restart().await;
     until(&tasks, 200).await;
     wait_for_store_up(&tasks, "1").await;
     assert_eq!(answer(tasks.get(&kept).await).await.0, 200, "Redis kept it");
@@ -112,7 +112,7 @@ async fn a_redis_that_starts_later_is_used() {
     let flag = format!("--redis-url={}", redis.url());
     let tasks = Tasks::with(&[&flag], &CAUGHT.telemetry).await;
     assert_eq!(status(&tasks).await, 503);
-    redis.again().await;
+    redis.restart().await;
     until(&tasks, 200).await;
 }
 

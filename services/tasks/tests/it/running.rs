@@ -19,7 +19,7 @@ pub struct Caught {
 
 pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
     let spans = Spans::default();
-    let telemetry = spans.of("tasks");
+    let telemetry = spans.telemetry("tasks");
     tracing::subscriber::set_global_default(telemetry.subscriber().unwrap()).unwrap();
     Caught { telemetry, spans }
 });
@@ -105,5 +105,5 @@ impl Tasks {
 
 /// Creates telemetry with its own metrics.
 pub fn telemetry() -> &'static Telemetry {
-    Box::leak(Box::new(Spans::default().of("tasks")))
+    Box::leak(Box::new(Spans::default().telemetry("tasks")))
 }

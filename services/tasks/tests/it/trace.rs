@@ -7,7 +7,7 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::SpanData;
 use reqwest::Response;
 use serde_json::json;
-use spoor_testing::{RedisServer, nowhere, one};
+use spoor_testing::{RedisServer, only_span, unused_address};
 
 use crate::running::{CAUGHT, Tasks};
 
@@ -47,9 +47,9 @@ async fn a_request_and_its_commands_are_one_trace() {
     assert_eq!(response.status(), 201);
 
     let spans = spans(&response, 3).await;
-    let edge = one(&spans, "POST /tasks", &SpanKind::Server);
-    let create = one(&spans, "create task", &SpanKind::Internal);
-    let call = one(&spans, "EVALSHA create", &SpanKind::Client);
+    let edge = only_span(&spans, "POST /tasks", &SpanKind::Server);
+    let create = only_span(&spans, "create task", &SpanKind::Internal);
+    let call = only_span(&spans, "EVALSHA create", &SpanKind::Client);
     assert_eq!(edge.parent_span_id, SpanId::INVALID);
     assert_eq!(create.parent_span_id, edge.span_context.span_id());
     assert_eq!(call.parent_span_id, create.span_context.span_id());
@@ -77,9 +77,9 @@ async fn completing_a_late_task_records_the_delay() {
     let complete = format!("{path}/complete");
     let response = tasks.post(&complete, &json!(null)).await;
     let found = spans(&response, 3).await;
-    let completing = one(&found, "complete task", &SpanKind::Internal);
+    let completing = only_span(&found, "complete task", &SpanKind::Internal);
     assert_eq!(text(completing, "spoor.tasks.store"), "in-process");
-    let update = one(&found, "UPDATE tasks", &SpanKind::Internal);
+    let update = only_span(&found, "UPDATE tasks", &SpanKind::Internal);
     assert_eq!(update.parent_span_id, completing.span_context.span_id());
     let [event] = &completing.events[..] else {
         panic!("{completing:#?}")
@@ -94,21 +94,21 @@ async fn completing_a_late_task_records_the_delay() {
     );
     let again = tasks.post(&complete, &json!(null)).await;
     let found = spans(&again, 3).await;
-    let again = one(&found, "complete task", &SpanKind::Internal);
+    let again = only_span(&found, "complete task", &SpanKind::Internal);
     assert_eq!(events(again), ["task.already_completed"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spans_record_why_redis_failed() {
-    let address = nowhere();
+    let address = unused_address();
     let flag = format!("--redis-url=redis://:top-secret@{address}/0");
     let tasks = Tasks::with(&[&flag], &CAUGHT.telemetry).await;
     let response = tasks.get("/tasks").await;
     assert_eq!(response.status(), 503);
     let spans = spans(&response, 3).await;
-    let edge = one(&spans, "GET /tasks", &SpanKind::Server);
-    let list = one(&spans, "list tasks", &SpanKind::Internal);
-    let call = one(&spans, "EVALSHA list", &SpanKind::Client);
+    let edge = only_span(&spans, "GET /tasks", &SpanKind::Server);
+    let list = only_span(&spans, "list tasks", &SpanKind::Internal);
+    let call = only_span(&spans, "EVALSHA list", &SpanKind::Client);
     assert_eq!(text(call, "error.type"), "connection_refused");
     for span in [edge, list, call] {
         assert!(matches!(span.status, Status::Error { .. }), "{span:#?}");

@@ -2,7 +2,7 @@ use spoor_telemetry::{Telemetry, serve::ServiceArgs};
 use spoor_testing::{
     Running, args,
     infrastructure::{assert_healthy, assert_listed, metrics},
-    nowhere,
+    unused_address,
 };
 use spoor_vision::{ensemble, model, preprocessing};
 
@@ -26,7 +26,7 @@ async fn all_services_have_health_and_reflection() {
 
 /// With its own services, since other tests share theirs.
 fn own(service: &str) -> &'static Telemetry {
-    Box::leak(Box::new(CAUGHT.spans.of(service)))
+    Box::leak(Box::new(CAUGHT.spans.telemetry(service)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,7 +34,7 @@ async fn each_service_has_an_ops_port() {
     let model: ServiceArgs<model::ModelArgs> = args(&["--model=mobilenetv2"]);
     let model = Running::start(model, own("mobilenetv2")).await;
     let urls = [
-        format!("--efficientnetb0=http://{}", nowhere()),
+        format!("--efficientnetb0=http://{}", unused_address()),
         format!("--mobilenetv2=http://{}", model.address),
     ];
     let ensemble: ServiceArgs<ensemble::EnsembleArgs> = args(&urls.each_ref().map(String::as_str));

@@ -3,7 +3,7 @@ use std::{net::SocketAddr, time::Duration};
 use futures_util::future::join_all;
 use serde_json::Value;
 use spoor_telemetry::serve::ServiceArgs;
-use spoor_testing::{Running, args_at, nowhere};
+use spoor_testing::{Running, args_at, unused_address};
 use spoor_vision::model;
 use tokio::{
     net::TcpListener,
@@ -74,7 +74,7 @@ async fn one_model_decides_until_the_other_is_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_starts_late_votes() {
-    let unused = nowhere();
+    let unused = unused_address();
     let model = efficientnetb0(&[]).await;
     let ensemble = ensemble(model.address, unused, &[]).await;
     let preprocessing = preprocessing(ensemble.address, &[]).await;
@@ -95,8 +95,8 @@ async fn a_model_that_starts_late_votes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_models_or_ensemble_requests_fail() {
-    let ensemble = ensemble(nowhere(), nowhere(), &[]).await;
-    for ensemble in [ensemble.address, nowhere()] {
+    let ensemble = ensemble(unused_address(), unused_address(), &[]).await;
+    for ensemble in [ensemble.address, unused_address()] {
         let preprocessing = preprocessing(ensemble, &[]).await;
         let answer = post(preprocessing.address, png(3)).await;
         assert_eq!(answer.headers()["retry-after"], "1");

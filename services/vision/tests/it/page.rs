@@ -1,5 +1,5 @@
 use crate::running::preprocessing;
-use spoor_testing::nowhere;
+use spoor_testing::unused_address;
 
 #[rstest::rstest]
 #[case("/", "text/html; charset=utf-8", "type=\"file\"")]
@@ -11,7 +11,7 @@ async fn the_page_and_its_assets_are_served(
     #[case] kind: &str,
     #[case] has: &str,
 ) {
-    let preprocessing = preprocessing(nowhere(), &[]).await;
+    let preprocessing = preprocessing(unused_address(), &[]).await;
     let url = format!("http://{}{path}", preprocessing.address);
     let answer = reqwest::get(url).await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -38,7 +38,7 @@ async fn unknown_paths_and_methods_are_problems(
     #[case] path: &str,
     #[case] status: u16,
 ) {
-    let preprocessing = preprocessing(nowhere(), &[]).await;
+    let preprocessing = preprocessing(unused_address(), &[]).await;
     let url = format!("http://{}{path}", preprocessing.address);
     let request = reqwest::Client::new().request(method.parse().unwrap(), url);
     let (actual, problem) = spoor_testing::json(request.send().await.unwrap()).await;

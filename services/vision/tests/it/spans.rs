@@ -19,10 +19,10 @@ pub struct Caught {
 pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
     let spans = Spans::default();
     let caught = Caught {
-        preprocessing: spans.of("preprocessing"),
-        ensemble: spans.of("ensemble"),
-        efficientnetb0: spans.of("efficientnetb0"),
-        mobilenetv2: spans.of("mobilenetv2"),
+        preprocessing: spans.telemetry("preprocessing"),
+        ensemble: spans.telemetry("ensemble"),
+        efficientnetb0: spans.telemetry("efficientnetb0"),
+        mobilenetv2: spans.telemetry("mobilenetv2"),
         spans,
     };
     let subscriber = caught.preprocessing.subscriber().unwrap();

@@ -1,6 +1,6 @@
 use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry_sdk::trace::SpanData;
-use spoor_testing::one;
+use spoor_testing::only_span;
 
 use crate::{
     running::{Vision, png},
@@ -36,23 +36,23 @@ async fn a_picture_is_one_trace_to_both_models() {
     let spans = trace_of(&vision, 14).await;
     assert_eq!(spans.len(), 14, "{spans:#?}");
 
-    let edge = one(&spans, "POST /classify", &SpanKind::Server);
+    let edge = only_span(&spans, "POST /classify", &SpanKind::Server);
     assert_eq!(edge.parent_span_id, SpanId::INVALID);
-    let preprocess = one(&spans, "preprocess", &SpanKind::Internal);
+    let preprocess = only_span(&spans, "preprocess", &SpanKind::Internal);
     assert_eq!(preprocess.parent_span_id, edge.span_context.span_id());
     for step in ["decode", "resize", "normalise"] {
-        let step = one(&spans, step, &SpanKind::Internal);
+        let step = only_span(&spans, step, &SpanKind::Internal);
         assert_eq!(step.parent_span_id, preprocess.span_context.span_id());
     }
-    let decode = one(&spans, "decode", &SpanKind::Internal);
+    let decode = only_span(&spans, "decode", &SpanKind::Internal);
     assert_eq!(attribute(decode, "image.width"), "96");
     assert_eq!(attribute(decode, "image.format"), "png");
 
-    let call = one(&spans, VOTE, &SpanKind::Client);
+    let call = only_span(&spans, VOTE, &SpanKind::Client);
     assert_eq!(call.parent_span_id, edge.span_context.span_id());
-    let votes = one(&spans, VOTE, &SpanKind::Server);
+    let votes = only_span(&spans, VOTE, &SpanKind::Server);
     assert_eq!(votes.parent_span_id, call.span_context.span_id());
-    let vote = one(&spans, "vote", &SpanKind::Internal);
+    let vote = only_span(&spans, "vote", &SpanKind::Internal);
     assert_eq!(vote.parent_span_id, votes.span_context.span_id());
     assert_eq!(attribute(vote, "vote.degraded"), "false");
 
@@ -100,6 +100,6 @@ async fn an_unavailable_model_marks_its_call_as_failed() {
     let calls = all(&spans, CLASSIFY, &SpanKind::Client);
     let is_red = |span: &&&SpanData| matches!(span.status, Status::Error { .. });
     assert_eq!(calls.iter().filter(is_red).count(), 1, "{calls:#?}");
-    let vote = one(&spans, "vote", &SpanKind::Internal);
+    let vote = only_span(&spans, "vote", &SpanKind::Internal);
     assert_eq!(attribute(vote, "vote.degraded"), "true");
 }

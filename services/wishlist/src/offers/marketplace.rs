@@ -266,7 +266,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use prometheus_client::{encoding::text, registry::Registry};
-    use spoor_testing::{Spans, nowhere};
+    use spoor_testing::{Spans, unused_address};
     use tonic::Status;
 
     use super::*;
@@ -320,11 +320,11 @@ mod tests {
     async fn only_actual_retries_are_counted_and_paid() {
         let peer = Peer {
             name: "attic".to_owned(),
-            url: format!("http://{}", nowhere()).parse().unwrap(),
+            url: format!("http://{}", unused_address()).parse().unwrap(),
         };
         let (mut registry, counts) = (Registry::default(), SearchCounters::default());
         counts.register(&mut registry);
-        let marketplace = Marketplace::new(peer, &Spans::default().of("offers"), counts);
+        let marketplace = Marketplace::new(peer, &Spans::default().telemetry("offers"), counts);
         let limits = SearchLimits {
             deadline: Duration::from_secs(60),
             stop: CancellationToken::new(),

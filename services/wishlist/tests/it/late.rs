@@ -1,6 +1,6 @@
 //! Peers that accept calls and never respond.
 
-use spoor_testing::{json, nowhere};
+use spoor_testing::{json, unused_address};
 use tokio::net::TcpListener;
 
 use crate::running::{Gateway, Wishlist};
@@ -27,7 +27,7 @@ async fn slow_offers_do_not_fail_an_added_wish() {
 async fn the_page_reports_a_wishlist_timeout() {
     let wishlist = silent().await;
     let address = wishlist.local_addr().unwrap();
-    let gateway = Gateway::within("300ms", address, nowhere()).await;
+    let gateway = Gateway::within("300ms", address, unused_address()).await;
     let added = gateway.post("/wishes", FORM, "name=a+kite").send();
     for answer in [gateway.get("/").await, added.await.unwrap()] {
         assert_eq!(answer.status(), 504);

@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use spoor_testing::peer::skip;
+use spoor_testing::programs::skip;
 use tempfile::TempDir;
 
 /// Postgres refuses to run as root, so it runs as `nobody`.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, ops::Deref, time::Duration};
 use reqwest::{Client, RequestBuilder, Response, redirect::Policy};
 use spoor_proto::spoor::wishlist::v1::wishlist_client::WishlistClient;
 use spoor_telemetry::serve::{ServeError, ServiceArgs};
-use spoor_testing::{Running, infrastructure::channel, nowhere};
+use spoor_testing::{Running, infrastructure::channel, unused_address};
 use spoor_wishlist::{gateway, wishlist};
 use tonic::transport::Channel;
 
@@ -51,7 +51,7 @@ impl Wishlist {
 impl Gateway {
     /// Starts a gateway without offers.
     pub async fn of(wishlist: SocketAddr) -> Self {
-        Self::with(wishlist, nowhere()).await
+        Self::with(wishlist, unused_address()).await
     }
 
     pub async fn with(wishlist: SocketAddr, offers: SocketAddr) -> Self {
@@ -81,7 +81,7 @@ impl Gateway {
 
     /// Starts a gateway without wishlist.
     pub async fn alone() -> Self {
-        Self::of(nowhere()).await
+        Self::of(unused_address()).await
     }
 
     /// Stops it, and asserts that this takes no longer than a time.

@@ -18,13 +18,13 @@ pub struct Caught {
 /// exports the manual spans of offers as well.
 pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
     let spans = Spans::default();
-    let (gateway, wishlist) = (spans.of("gateway"), spans.of("wishlist"));
+    let (gateway, wishlist) = (spans.telemetry("gateway"), spans.telemetry("wishlist"));
     tracing::subscriber::set_global_default(wishlist.subscriber().unwrap()).unwrap();
     Caught {
         gateway,
         wishlist,
-        offers: spans.of("offers"),
-        marketplace: spans.of("marketplace"),
+        offers: spans.telemetry("offers"),
+        marketplace: spans.telemetry("marketplace"),
         spans,
     }
 });

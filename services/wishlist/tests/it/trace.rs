@@ -3,7 +3,7 @@ use opentelemetry::{
     trace::{SpanId, SpanKind},
 };
 use opentelemetry_sdk::trace::SpanData;
-use spoor_testing::one;
+use spoor_testing::only_span;
 
 use crate::{
     running::{both, json},
@@ -30,10 +30,10 @@ async fn a_request_and_its_statement_are_one_trace() {
     assert_eq!(json(response).await.0, 201);
 
     let spans = CAUGHT.spans.trace(&trace, 4).await;
-    let edge = one(&spans, "POST /api/wishes", &SpanKind::Server);
-    let call = one(&spans, ADD, &SpanKind::Client);
-    let add = one(&spans, ADD, &SpanKind::Server);
-    let insert = one(&spans, "INSERT wishes", &SpanKind::Client);
+    let edge = only_span(&spans, "POST /api/wishes", &SpanKind::Server);
+    let call = only_span(&spans, ADD, &SpanKind::Client);
+    let add = only_span(&spans, ADD, &SpanKind::Server);
+    let insert = only_span(&spans, "INSERT wishes", &SpanKind::Client);
     assert_eq!(edge.parent_span_id, SpanId::INVALID);
     assert_eq!(call.parent_span_id, edge.span_context.span_id());
     assert_eq!(add.parent_span_id, call.span_context.span_id());

@@ -29,7 +29,7 @@ pub(super) struct ProcessPoints {
 }
 
 /// The counts of root spans of each process that names its service.
-pub(super) fn roots(
+pub(super) fn of_root_spans(
     request: &ExportMetricsServiceRequest,
 ) -> impl Iterator<Item = ProcessPoints> + '_ {
     request.resource_metrics.iter().filter_map(of_process)
@@ -69,7 +69,7 @@ fn of_sum<'a>(sum: &'a Sum, scope: &'a str) -> impl Iterator<Item = RootSpanPoin
         .filter_map(move |point| of_roots(point, is_delta?, scope))
 }
 
-/// Reads a point of root spans. A point without a parent origin counts all spans, so it is not one.
+/// Reads a point if it counts root spans. Without a parent origin, a point counts all spans.
 fn of_roots(point: &NumberDataPoint, is_delta: bool, scope: &str) -> Option<RootSpanPoint> {
     if text(&point.attributes, PARENT_ORIGIN)? != "none" {
         return None;
@@ -95,8 +95,8 @@ fn of_roots(point: &NumberDataPoint, is_delta: bool, scope: &str) -> Option<Root
 }
 
 fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
-    let found = attributes.iter().find(|attribute| attribute.key == key)?;
-    match found.value.as_ref()?.value.as_ref()? {
+    let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
+    match attribute.value.as_ref()?.value.as_ref()? {
         Value::StringValue(text) => Some(text),
         _ => None,
     }

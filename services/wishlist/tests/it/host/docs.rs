@@ -10,7 +10,7 @@ use axum::{
 use http::StatusCode;
 use opentelemetry::trace::{SpanKind, Status};
 use serde_json::{Value, json as value};
-use spoor_testing::{json, nowhere, one};
+use spoor_testing::{json, only_span, unused_address};
 
 use super::peer::{Gateway, peer};
 use crate::spans::CAUGHT;
@@ -105,7 +105,7 @@ async fn drawing_the_mesh_makes_no_client_spans() {
         );
         // The server's span is exported last, since it ends last.
         let spans = CAUGHT.spans.trace(&trace, 1).await;
-        let server = one(&spans, "GET /docs", &SpanKind::Server);
+        let server = only_span(&spans, "GET /docs", &SpanKind::Server);
         assert_eq!(server.status, Status::Unset);
         assert_eq!(spans.len(), 1, "{spans:#?}");
     }
@@ -154,7 +154,7 @@ async fn a_failing_jaeger_is_explained(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_documents_are_a_404() {
-    let gateway = Gateway::of(&format!("http://{}", nowhere()), &[]).await;
+    let gateway = Gateway::of(&format!("http://{}", unused_address()), &[]).await;
     let page = gateway.get("/docs/tail-rules").await.text().await.unwrap();
     assert!(page.contains("<h1>Tail rules in the Collector"), "{page}");
     for unknown in ["/docs/nothing", "/docs/%ff", "/docs/..%2f..%2fCargo.toml"] {

@@ -8,7 +8,7 @@ use axum::{
     routing::{any, get},
 };
 use futures_util::stream::{self, Stream};
-use spoor_testing::{json, nowhere};
+use spoor_testing::{json, unused_address};
 use tokio::time::Instant;
 
 use super::peer::{Gateway, peer};
@@ -154,7 +154,7 @@ impl Drop for Notice {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_jaeger_the_wishlist_works() {
-    let gateway = Gateway::of(&format!("http://{}", nowhere()), &[]).await;
+    let gateway = Gateway::of(&format!("http://{}", unused_address()), &[]).await;
     let unavailable = gateway.get("/jaeger/").await;
     assert_eq!(unavailable.headers()["retry-after"], "1");
     assert_eq!(json(unavailable).await.0, 503);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::Value;
-use spoor_testing::nowhere;
+use spoor_testing::unused_address;
 use tokio_util::sync::CancellationToken;
 
 use super::{Mesh, an_address, marketplace, marketplace_at, missing, on};
@@ -84,7 +84,7 @@ async fn load(mesh: Arc<Mesh>, stop: CancellationToken) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_offers_the_page_works() {
     let wishlist = Wishlist::on("sqlite::memory:").await;
-    let gateway = Gateway::with(wishlist.address, nowhere()).await;
+    let gateway = Gateway::with(wishlist.address, unused_address()).await;
     let form = "application/x-www-form-urlencoded";
     let added = gateway.post("/wishes", form, "name=a+boat");
     assert_eq!(added.send().await.unwrap().status(), 303);

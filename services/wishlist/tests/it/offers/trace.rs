@@ -5,7 +5,7 @@ use opentelemetry::{
     trace::{SpanId, SpanKind, Status},
 };
 use opentelemetry_sdk::trace::SpanData;
-use spoor_testing::one;
+use spoor_testing::only_span;
 
 use super::Mesh;
 use crate::spans::CAUGHT;
@@ -33,7 +33,7 @@ impl Trace {
 
     /// The span of the search on a marketplace.
     fn search_of(&self, marketplace: &str) -> &SpanData {
-        let search = one(&self.0, "search offers", &SpanKind::Internal);
+        let search = only_span(&self.0, "search offers", &SpanKind::Internal);
         let searches = self.below(search.span_context.span_id(), "search marketplace");
         let of_it = |span: &&&SpanData| text(span, "marketplace.name") == marketplace;
         searches.iter().find(of_it).unwrap()
@@ -68,10 +68,10 @@ async fn a_new_wish_and_its_searches_are_one_trace() {
     let trace = Trace::of(&id, 22).await;
     assert_eq!(trace.0.len(), 22, "{:#?}", trace.0);
 
-    let edge = one(&trace.0, "POST /api/wishes", &SpanKind::Server);
-    let call = one(&trace.0, LOOK_FOR, &SpanKind::Client);
-    let look_for = one(&trace.0, LOOK_FOR, &SpanKind::Server);
-    let search = one(&trace.0, "search offers", &SpanKind::Internal);
+    let edge = only_span(&trace.0, "POST /api/wishes", &SpanKind::Server);
+    let call = only_span(&trace.0, LOOK_FOR, &SpanKind::Client);
+    let look_for = only_span(&trace.0, LOOK_FOR, &SpanKind::Server);
+    let search = only_span(&trace.0, "search offers", &SpanKind::Internal);
     assert_eq!(edge.parent_span_id, SpanId::INVALID);
     assert_eq!(call.parent_span_id, edge.span_context.span_id());
     assert_eq!(look_for.parent_span_id, call.span_context.span_id());

@@ -6,17 +6,17 @@ use spoor_proto::jaeger::api_v2 as proto;
 
 /// A strategy that Jaeger's remote sampling can express.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum StockStrategy {
+pub(crate) enum JaegerStrategy {
     /// A probability, and those of single operations.
     Probability {
         default: f64,
         operations: Vec<(String, f64)>,
     },
-    /// Traces per second, without operations: clients that find both ignore the rate limit.
+    /// Traces per second, without operations: clients that receive both ignore the rate limit.
     RateLimit(i32),
 }
 
-impl StockStrategy {
+impl JaegerStrategy {
     /// Converts strategies, with rate limits divided by the number of instances.
     pub(crate) fn new(
         strategies: &Strategies,
@@ -54,7 +54,7 @@ impl StockStrategy {
                 "rateLimitingSampling": {"maxTracesPerSecond": limit},
             }),
             // Every number is present, since clients differ in which ones they require. A lower
-            // bound above zero would sample more than the policy asks for.
+            // bound above zero would sample more than the policy allows.
             Self::Probability {
                 default,
                 operations,

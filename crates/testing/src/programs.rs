@@ -1,12 +1,12 @@
-//! Third-party programs: where they are missing the test is skipped with a message, unless all
-//! are required.
+//! Third-party programs. Tests are skipped with a message where these are missing, unless
+//! `SPOOR_REQUIRE_ALL` is set.
 
 use std::io::{self, Write};
 
-/// Returns whether a test can run: `required` names the programs it needs, `SPOOR_REQUIRE_ALL=1`
-/// makes their absence a failure.
+/// Returns whether all programs that a test requires are installed. Reports the test as skipped if
+/// not; with `SPOOR_REQUIRE_ALL=1`, the test fails instead.
 #[must_use]
-pub fn have(test: &str, required: &[&str]) -> bool {
+pub fn has_programs(test: &str, required: &[&str]) -> bool {
     let missing: Vec<&str> = required
         .iter()
         .copied()
@@ -19,7 +19,7 @@ pub fn have(test: &str, required: &[&str]) -> bool {
     false
 }
 
-/// Reports that a test is skipped because something is `missing`. With `SPOOR_REQUIRE_ALL=1` it
+/// Reports a test as skipped, because something is `missing`. With `SPOOR_REQUIRE_ALL=1`, the test
 /// fails instead.
 pub fn skip(test: &str, missing: &str) {
     let message = format!("SKIPPED {test}: {missing}");

@@ -10,28 +10,28 @@ use crate::{
 };
 
 /// The outcomes of policies that have not ended, in the order of their ranks.
-pub(crate) fn outcomes(ordered: &[&Policy], claims: &Claims<'_>) -> Vec<Outcome> {
-    let mut contest = Contest(ordered.iter().map(|_| Draft::default()).collect());
+pub(crate) fn of(ordered: &[&Policy], claims: &Claims<'_>) -> Vec<Outcome> {
+    let mut drafts = Drafts(ordered.iter().map(|_| Draft::default()).collect());
     let namespace = Place {
         service: None,
         operation: None,
     };
-    contest.add_place(namespace, &claims.whole, &[]);
+    drafts.add_place(namespace, &claims.others, &[]);
     for (service, of_service) in &claims.services {
-        let whole = Place {
+        let service_place = Place {
             service: Some(service),
             operation: None,
         };
-        contest.add_place(whole, &of_service.whole, &[&claims.whole]);
+        drafts.add_place(service_place, &of_service.others, &[&claims.others]);
         for (operation, claim) in &of_service.operations {
             let place = Place {
                 operation: Some(operation),
-                ..whole
+                ..service_place
             };
-            contest.add_place(place, claim, &[&of_service.whole, &claims.whole]);
+            drafts.add_place(place, claim, &[&of_service.others, &claims.others]);
         }
     }
-    contest
+    drafts
         .0
         .into_iter()
         .zip(ordered)
@@ -43,19 +43,19 @@ pub(crate) fn outcomes(ordered: &[&Policy], claims: &Claims<'_>) -> Vec<Outcome>
 type Winners<'a> = (Option<Ranked<'a>>, Option<Ranked<'a>>);
 
 /// The incomplete outcomes of policies, by rank.
-struct Contest<'a>(Vec<Draft<'a>>);
+struct Drafts<'a>(Vec<Draft<'a>>);
 
 #[derive(Default)]
 struct Draft<'a> {
     effective: Vec<Effective>,
     overridden: Vec<Overridden>,
-    /// The winners over the policy, by rank, which is faster to compare than names.
+    /// The policies that win over this one, by rank, which is faster to compare than names.
     winners: BTreeSet<usize>,
     /// The heads below 100 % at places of the policy's tail.
     tail_heads: TailHeads<'a>,
 }
 
-impl<'a> Contest<'a> {
+impl<'a> Drafts<'a> {
     /// Adds the result for a place to the outcomes of all policies concerned. `around` are the claims
     /// to the larger places that contain it, smaller ones first.
     fn add_place(&mut self, place: Place<'a>, claim: &Claim<'a>, around: &[&Claim<'a>]) {
@@ -65,7 +65,7 @@ impl<'a> Contest<'a> {
             };
             self.add_win(place, part, *winner);
             for loser in losers {
-                let because = between(winner.policy, loser.policy);
+                let because = precedence_between(winner.policy, loser.policy);
                 self.add_loss(place, part, *loser, *winner, because);
             }
             for outer in around.iter().filter_map(|claim| claim.winner(part)) {
@@ -89,7 +89,7 @@ impl<'a> Contest<'a> {
         );
         let ranks = |(head, tail): Winners<'a>| (head.map(|it| it.rank), tail.map(|it| it.rank));
         if ranks(here) == ranks(outer) {
-            // The larger place stands for this one.
+            // The larger place already has this result.
             return;
         }
         if let Some((heads, head)) = self.tail_heads(outer) {
@@ -159,7 +159,7 @@ fn specificity(place: Place<'_>) -> Precedence {
 }
 
 /// The reason why one of two policies that claim the same place takes precedence.
-fn between(winner: &Policy, loser: &Policy) -> Precedence {
+fn precedence_between(winner: &Policy, loser: &Policy) -> Precedence {
     if winner.priority() != loser.priority() {
         Precedence::Priority {
             winner: winner.priority(),
