@@ -10,14 +10,10 @@ async fn policy_is_in_force_until_deleted() {
     assert_eq!(lab.requests(5).await, 5);
 
     let text = lab.apply(&policy("service-a", "0%")).await;
-    assert!(
-        text.contains("samplingpolicy.spoor.dev/service-a created"),
-        "{text}"
-    );
-    assert!(
-        text.contains("Converged in ") && text.contains("(1 instance)"),
-        "{text}"
-    );
+    let created = "samplingpolicy.spoor.dev/service-a created";
+    for expected in [created, "Converged in ", "(1 instance)"] {
+        assert!(text.contains(expected), "{text}");
+    }
     assert_eq!(lab.requests(20).await, 0);
 
     let text = lab.apply(&policy("service-a", "100%")).await;
@@ -227,9 +223,8 @@ async fn waiting_again_reports_instances() {
 #[tokio::test]
 async fn override_expires() {
     let lab = Lab::start().await;
-    let text = lab
-        .ok(&["override", "service-a", "0%", "--for", "1500ms", "--wait"])
-        .await;
+    let arguments = ["override", "service-a", "0%", "--for", "1500ms", "--wait"];
+    let text = lab.ok(&arguments).await;
     assert!(
         text.contains("override-service-a created") && text.contains("Converged"),
         "{text}"
