@@ -1,5 +1,5 @@
-//! The lab at rest: how soon all is ready, and what each process keeps of the memory, before the
-//! models are loaded and with both.
+//! The idle lab: the time until it is ready, and the memory of each process, before the models are
+//! loaded and with both loaded.
 //!
 //! `cargo bench -p spoor --bench idle`
 
@@ -14,27 +14,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Until what the start needed has been given back, and every regular task has run.
-const SETTLE: Duration = Duration::from_secs(6);
+/// The time after which memory needed only at startup is freed and every periodic task has run.
+const SETTLE_DELAY: Duration = Duration::from_secs(6);
 const STARTS: usize = 5;
 
-/// The bound on the memory of the whole mesh, in kB of proportional set size.
-const AIM_BEFORE_MODELS: u64 = 150_000;
-const AIM_WITH_MODELS: u64 = 250_000;
-const AIM_READY: Duration = Duration::from_secs(3);
+/// The targets for the memory of the whole mesh, in kB of proportional set size.
+const TARGET_BEFORE_MODELS: u64 = 150_000;
+const TARGET_WITH_MODELS: u64 = 250_000;
+const TARGET_READY: Duration = Duration::from_secs(3);
 
 fn main() {
     let mut times: Vec<Duration> = (0..STARTS).map(|_| Lab::start().ready).collect();
     times.sort();
     let lab = Lab::start();
-    thread::sleep(SETTLE);
+    thread::sleep(SETTLE_DELAY);
     let before = lab.processes();
     lab.classify();
-    thread::sleep(SETTLE);
+    thread::sleep(SETTLE_DELAY);
     let with = lab.processes();
     println!(
         "{:<32} {:>10} {:>10} {:>14}",
-        "PSS in kB", "at rest", "RSS", "with models"
+        "PSS in kB", "idle", "RSS", "with models"
     );
     for (name, memory) in &before {
         let later = with.get(name).map(|memory| memory.proportional.to_string());
@@ -50,15 +50,15 @@ fn main() {
     };
     println!("{:<32} {:>10} {:>25}", "all", total(&before), total(&with));
     println!(
-        "{:<32} {AIM_BEFORE_MODELS:>10} {AIM_WITH_MODELS:>25}",
-        "aim: under"
+        "{:<32} {TARGET_BEFORE_MODELS:>10} {TARGET_WITH_MODELS:>25}",
+        "target: under"
     );
     let shown = |time: &Duration| format!("{} ms", time.as_millis());
     println!(
-        "ready: median {} of {STARTS}, slowest {} (aim: under {})",
+        "ready: median {} of {STARTS}, slowest {} (target: under {})",
         times.get(STARTS / 2).map(shown).unwrap(),
         times.last().map(shown).unwrap(),
-        shown(&AIM_READY)
+        shown(&TARGET_READY)
     );
 }
 
@@ -89,17 +89,17 @@ impl Lab {
         let stdout = process.stdout.take().unwrap();
         BufReader::new(stdout).read_line(&mut line).unwrap();
         let ready = began.elapsed();
-        let said: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(said["event"], "ready", "{line}");
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(event["event"], "ready", "{line}");
         Self {
             process,
-            admin: said["urls"]["admin"].as_str().unwrap().to_owned(),
+            admin: event["urls"]["admin"].as_str().unwrap().to_owned(),
             ready,
             _data: data,
         }
     }
 
-    /// Has pictures classified, so that both models are loaded.
+    /// Classifies pictures, so that both models are loaded.
     fn classify(&self) {
         let status = Command::new(env!("CARGO_BIN_EXE_spoor"))
             .args(["load", "images", "--requests", "8", "--connections", "1"])

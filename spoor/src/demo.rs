@@ -38,7 +38,7 @@ impl DemoArgs {
     }
 }
 
-/// Waits for an event at most this long.
+/// Waits for an event, for at most `limit`.
 async fn within<T>(
     limit: Duration,
     what: impl Display,

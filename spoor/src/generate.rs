@@ -11,7 +11,7 @@ use clap::Args;
 use spoor_policy::{Probability, ServiceName};
 use spoor_telemetry::TelemetrySettings;
 
-use crate::cli::out::{say, show};
+use crate::cli::out::{out, outln};
 use crate::cli::{Invalid, Output, exit_code};
 use send::Generation;
 use shape::Shape;
@@ -76,8 +76,8 @@ impl GenerateArgs {
         let stop = crate::cli::cancel_on_shutdown_signal()?;
         let summary = send::send(&self.generation(), &settings, self.grace, stop).await?;
         match self.output {
-            Output::Json => say!("{}", serde_json::to_string(&summary)?),
-            Output::Table => show!("{summary}"),
+            Output::Json => outln!("{}", serde_json::to_string(&summary)?),
+            Output::Table => out!("{summary}"),
         }
         Ok(exit_code(summary.dropped.is_empty()))
     }

@@ -12,7 +12,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use spoor_load::{Load, Pace, Scenario, draw_picture, drive, operations};
 
-use crate::cli::out::{say, show};
+use crate::cli::out::{out, outln};
 use crate::cli::{InvalidOption, LabArgs, Output, TextTable, exit_code, one_of};
 use destination::Destination;
 
@@ -100,7 +100,7 @@ impl LoadArgs {
     /// If the options contradict each other, or nothing listens at an address.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         if self.list {
-            show!("{}", list());
+            out!("{}", list());
             return Ok(ExitCode::SUCCESS);
         }
         let load = self.load().await?;
@@ -119,12 +119,12 @@ impl LoadArgs {
             Output::Json => {
                 let mut json = serde_json::to_value(&summary)?;
                 json["scenario"] = self.scenario.name().into();
-                say!("{json}");
+                outln!("{json}");
             }
             Output::Table => {
-                show!("{}", report::Report(&summary));
+                out!("{}", report::Report(&summary));
                 if let Some(file) = &self.picture {
-                    say!("\nPicture written to {}", file.display());
+                    outln!("\nPicture written to {}", file.display());
                 }
             }
         }
@@ -133,7 +133,8 @@ impl LoadArgs {
 
     async fn load(&self) -> anyhow::Result<Load> {
         let pace = self.pace()?;
-        // Before the lab is asked for addresses, so that a wrong option is reported without one too.
+        // Before the request to the lab for addresses, so that a wrong option is reported without
+        // one.
         if self.path.is_some() && !self.scenario.accepts_path() {
             let name = self.scenario.name();
             let wrong = format!("--path: the scenario {name} has its own paths; leave out --path");
@@ -168,7 +169,7 @@ impl LoadArgs {
             return Err(InvalidOption(wrong.to_owned()));
         }
         let lasts = match (self.scenario, self.rate, self.requests, self.duration) {
-            // A number alone asks how fast the services are, which a schedule would not show.
+            // A number alone measures how fast the services are, which a schedule would hide.
             (Scenario::Steady, None, Some(_), None) => return Ok(Pace::Closed),
             (Scenario::Steady, _, Some(requests), None) => time_for(requests, rate),
             (_, _, _, duration) => duration.unwrap_or(defaults.duration),

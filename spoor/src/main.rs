@@ -12,13 +12,13 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 
-use cli::out::say_error;
+use cli::out::errln;
 
 /// Two threads are enough for the lab and for each service, and keep the processes small: the lab
 /// starts one for each service.
 const WORKER_THREADS: usize = 2;
 
-/// The time for blocking work that a command leaves behind, once everything has been drained.
+/// The time for blocking work that is still running after the drain.
 const BLOCKING_GRACE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
             result.unwrap_or_else(|error| cli::report(&error))
         }
         Err(error) => {
-            say_error!("spoor: cannot start the async runtime: {error}");
+            errln!("spoor: cannot start the async runtime: {error}");
             ExitCode::FAILURE
         }
     }

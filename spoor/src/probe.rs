@@ -11,14 +11,14 @@ use spoor_load::TraceResponse;
 use spoor_runtime::with_causes;
 use spoor_traces::tree::members;
 
-use crate::cli::{counted, http_url, out::say};
+use crate::cli::{counted, http_url, out::outln};
 use crate::traces::{Source, TraceClient};
 use complete::CompleteTrace;
 
 const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most traces looked up at a time. With more, the oldest is given up.
-const MAX_AWAITED: usize = 16;
+/// The most traces that are awaited. With more, the oldest is no longer looked up.
+const MAX_AWAITED_TRACES: usize = 16;
 
 /// Send requests until the trace of one has arrived completely
 #[derive(Args, Clone, Debug)]
@@ -58,20 +58,20 @@ struct Progress {
 }
 
 impl ProbeArgs {
-    /// Sends requests until the trace of one is complete, or the time is over.
+    /// Sends requests until the trace of one is complete, or until the timeout.
     ///
     /// # Errors
-    /// A summary of what is missing when the time is over.
+    /// A summary of what is missing at the timeout.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let traces = self.source.open()?;
         let http = reqwest::Client::builder()
             .timeout(REQUEST_TIMEOUT)
             .build()?;
         let mut progress = Progress::default();
-        let found = self.find(&http, &traces, &mut progress);
-        match tokio::time::timeout(self.timeout, found).await {
+        let search = self.find(&http, &traces, &mut progress);
+        match tokio::time::timeout(self.timeout, search).await {
             Ok((id, trace)) => {
-                say!("{id}: {trace}");
+                outln!("{id}: {trace}");
                 Ok(ExitCode::SUCCESS)
             }
             Err(_elapsed) => bail!("no complete trace within {:?}: {progress}", self.timeout),
@@ -95,12 +95,12 @@ impl ProbeArgs {
                         awaited.push_back(traced.trace_id);
                     }
                 }
-                // Not the end: services and query API may still be starting.
+                // Not fatal, since services and the query API may still be starting.
                 Err(error) => progress.last_error = Some(error),
             }
-            if awaited.len() > MAX_AWAITED {
-                // The oldest is the least likely to arrive still: its spans were dropped, or a
-                // policy changed.
+            if awaited.len() > MAX_AWAITED_TRACES {
+                // The oldest is the least likely to arrive: its spans were dropped, or a policy
+                // changed.
                 awaited.pop_front();
             }
             // The spans of the request just sent cannot have arrived before this.
@@ -142,7 +142,7 @@ impl fmt::Display for Progress {
 
 async fn request(http: &reqwest::Client, url: &Url) -> anyhow::Result<TraceResponse> {
     let response = match http.get(url.clone()).send().await {
-        // The cause, a refused connection, tells nothing more.
+        // The cause, a refused connection, adds no information.
         Err(error) if error.is_connect() => bail!(
             "nothing listens at {url}; start a lab with `spoor up`, or give another address with \
              --url"

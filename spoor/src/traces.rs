@@ -21,7 +21,7 @@ pub use format::printable;
 pub use list::FoundTrace;
 pub use render::{Canvas, render};
 
-use crate::cli::out::{say, say_error, show};
+use crate::cli::out::{errln, out, outln};
 use crate::cli::{Output, print_json};
 
 /// The query API to read traces from
@@ -118,7 +118,7 @@ impl TracesArgs {
     /// [`QueryError`] if there is no valid response.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let traces = self.source.open()?;
-        // Jaeger's API searches by service only, so that without one each is searched.
+        // Jaeger's API searches only by service, so without one each service is searched.
         let services = match &self.service {
             Some(service) => vec![service.clone()],
             None => traces.services().await?,
@@ -126,14 +126,14 @@ impl TracesArgs {
         let (output, service) = (self.output, self.service.clone());
         let found = traces.newest(&services, &self.into_query()).await?;
         if let (true, Some(service)) = (found.is_empty(), service) {
-            warn_of_unknown(&service, &traces.services().await?);
+            warn_if_unknown(&service, &traces.services().await?);
         }
         match output {
             Output::Json => print_json(&list::json(&found))?,
             Output::Table => {
                 let canvas = Canvas::terminal();
                 let table = list::table(&found, jiff::Timestamp::now(), canvas);
-                show!("{}", canvas.cut(&table));
+                out!("{}", canvas.cut(&table));
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -141,8 +141,7 @@ impl TracesArgs {
 
     fn into_query(mut self) -> Query {
         if self.errors {
-            // Jaeger's own tag for a span whose status is an error, which every backend of it
-            // understands.
+            // Jaeger's tag for a span whose status is an error, which all its backends support.
             self.tags.push(("error".to_owned(), "true".to_owned()));
         }
         Query {
@@ -155,10 +154,10 @@ impl TracesArgs {
     }
 }
 
-fn warn_of_unknown(service: &str, known: &[String]) {
+fn warn_if_unknown(service: &str, known: &[String]) {
     if !known.iter().any(|name| name == service) {
         let service = printable(service);
-        say_error!("Warning: no service {service:?} has traces; `spoor traces` lists all that do");
+        errln!("Warning: no service {service:?} has traces; `spoor traces` lists all that do");
     }
 }
 
@@ -177,7 +176,7 @@ impl TraceArgs {
     /// Shows a trace.
     ///
     /// # Errors
-    /// [`QueryError`] when there is no answer, or no such trace.
+    /// [`QueryError`] if there is no valid response, or no such trace.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let traces = self.source.open()?;
         let id = match self.id.as_str() {
@@ -188,8 +187,8 @@ impl TraceArgs {
         match self.output {
             Output::Json => print_json(&json::json(&id, &tree))?,
             Output::Table => {
-                show!("{}", render(&id, &tree, Canvas::terminal()));
-                say!(
+                out!("{}", render(&id, &tree, Canvas::terminal()));
+                outln!(
                     "\n{}/trace/{id}",
                     self.source.traces_url.trim_end_matches('/')
                 );

@@ -22,11 +22,11 @@ pub(crate) struct Dependency {
     pub(crate) call_count: u64,
 }
 
-/// The calls that were counted, sorted by name.
+/// The calls between services, sorted by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dependencies {
     pub(crate) calls: Vec<Dependency>,
-    /// Traces that were too large to be counted.
+    /// The number of traces that were too large to be counted.
     pub(crate) left_out: usize,
 }
 
@@ -43,14 +43,14 @@ pub(crate) fn dependencies(
 ) -> Result<Dependencies, TraceQueryError> {
     let mut counts = Counts::default();
     let mut left_out = 0;
-    let everything = Search {
+    let search = Search {
         start_min: Some(start),
         start_max: Some(end),
         limit: usize::MAX,
         ..Search::default()
     };
     // One at a time: together they may be as large as the store.
-    for id in reader.find(&everything) {
+    for id in reader.find(&search) {
         match reader.trace(id) {
             Ok(Some(trace)) => counts.add(&members(trace.decode()))?,
             Ok(None) => {}
@@ -75,7 +75,7 @@ pub(crate) fn dependencies(
 #[derive(Debug, Default)]
 struct Counts {
     calls: BTreeMap<(String, String), u64>,
-    /// The length of all names. Few spans have many pairs of services, and each repeats two names.
+    /// The length of all names. A few spans can have many pairs of services, each with two names.
     bytes: usize,
 }
 

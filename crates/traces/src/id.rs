@@ -1,4 +1,4 @@
-//! A trace's id.
+//! Trace IDs.
 
 use std::{fmt, str::FromStr};
 
@@ -24,12 +24,12 @@ impl TraceId {
         self.0
     }
 
-    /// The low 56 bits: a trace's randomness unless its state says otherwise.
+    /// The low 56 bits: a trace's randomness unless its `tracestate` has another.
     ///
-    /// Source: W3C Trace Context Level 2, random trace id flag.
+    /// Source: W3C Trace Context Level 2, random trace ID flag.
     #[must_use]
     pub const fn randomness(self) -> u64 {
-        // The truncation is meant: the low 64 bits, then the low 56 of those.
+        // The truncation is intended: the low 64 bits, then the low 56 of those.
         (u128::from_be_bytes(self.0) as u64) & ((1 << 56) - 1)
     }
 }
@@ -49,7 +49,7 @@ impl fmt::Debug for TraceId {
 impl FromStr for TraceId {
     type Err = InvalidTraceId;
 
-    /// Reads hexadecimal digits; leading zeros may be left out, as Jaeger has it.
+    /// Parses hexadecimal digits; leading zeros may be omitted, as in Jaeger.
     fn from_str(text: &str) -> Result<Self, InvalidTraceId> {
         let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !digits || text.is_empty() || text.len() > 32 {

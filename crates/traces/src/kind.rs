@@ -1,8 +1,8 @@
-//! Jaeger's words for the kinds of spans.
+//! Jaeger's names of the span kinds.
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
-const WORDS: [(SpanKind, &str); 5] = [
+const NAMES: [(SpanKind, &str); 5] = [
     (SpanKind::Internal, "internal"),
     (SpanKind::Server, "server"),
     (SpanKind::Client, "client"),
@@ -10,14 +10,14 @@ const WORDS: [(SpanKind, &str); 5] = [
     (SpanKind::Consumer, "consumer"),
 ];
 
-/// The word for a kind; empty when unspecified.
-pub(crate) fn word(kind: SpanKind) -> &'static str {
-    let found = WORDS.iter().find(|(known, _)| *known == kind);
-    found.map_or("", |(_, word)| word)
+/// The name of a kind; empty when unspecified.
+pub(crate) fn name(kind: SpanKind) -> &'static str {
+    let entry = NAMES.iter().find(|(known, _)| *known == kind);
+    entry.map_or("", |(_, name)| name)
 }
 
-/// The kind that a word names.
-pub(crate) fn named(text: &str) -> Option<SpanKind> {
-    let found = WORDS.iter().find(|(_, word)| *word == text);
-    found.map(|(kind, _)| *kind)
+/// The kind with a name.
+pub(crate) fn from_name(name: &str) -> Option<SpanKind> {
+    let entry = NAMES.iter().find(|(_, known)| *known == name);
+    entry.map(|(kind, _)| *kind)
 }

@@ -1,18 +1,18 @@
 //! Receives, tail-samples, stores and serves traces: OTLP in, Jaeger's query API out.
 //!
-//! Two verbs describe a span's way through the crate, with one meaning at every stage:
+//! Two verbs describe the path of a span through the crate, with one meaning at every stage:
 //!
 //! - **accept** a request: determine the outcome of each of its spans. [`Pipeline::accept`] scans
 //!   the request and hands its spans to the tail sampler; [`TraceStore::accept`] stores them all.
-//! - **append** a span to a log, where it stays in a segment until that is evicted. The traces
-//!   that wait for their decision and the traces that are kept have a log each.
+//! - **append** a span to a log, where it stays in a segment until that is evicted. There are two
+//!   logs: one for the traces that wait for their decision, one for the traces that are kept.
 //!
 //! A trace that has waited long enough is **decided** once: it is **kept**, and its spans are
 //! appended to the store, or it is **dropped**.
 
 mod dependencies;
 mod id;
-mod kept;
+mod keep_reason;
 mod kind;
 mod log;
 mod memory;
@@ -37,7 +37,7 @@ mod turns;
 pub const OTLP_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 pub use id::{InvalidTraceId, TraceId};
-pub use kept::Kept;
+pub use keep_reason::KeepReason;
 pub use log::Evicted;
 pub use memory::OutOfMemory;
 pub use pipeline::Pipeline;

@@ -1,9 +1,9 @@
-//! Spans in the order of their arrival, found by trace. One log holds the traces that wait for
+//! Spans in the order of their arrival, indexed by trace. One log contains the traces that wait for
 //! their decision, another the traces that were kept.
 //!
-//! Memory comes and goes a segment at a time, the oldest first. A trace belongs to the segment
-//! of its first span: all its other spans are in the same segment or a later one, so when its
-//! segment goes the trace goes whole, and nothing that stays refers to what went.
+//! Memory is allocated and freed by segment, the oldest first. A trace belongs to the segment of
+//! its first span; its other spans are in the same segment or later ones. Freeing that segment
+//! therefore removes the whole trace, and no remaining trace refers to the freed memory.
 
 mod names;
 mod pointer;
@@ -28,7 +28,7 @@ pub(crate) use snapshot::Snapshot;
 use pointer::SpanAt;
 use settle::StrippedSegment;
 
-/// Remembers a source's place in the segment that is being written.
+/// The cached indices of a source in the active segment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Interned {
     serial: u64,
@@ -36,7 +36,7 @@ pub(crate) struct Interned {
     service: u16,
 }
 
-/// Hashes trace ids; shared by all that look up the same ids, so that each is hashed once.
+/// Hashes trace IDs. All logs share it, so that each ID is hashed once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct IdHasher(DefaultHashBuilder);
 
@@ -46,9 +46,9 @@ impl IdHasher {
         self.0.hash_one(u128::from_ne_bytes(id.to_bytes()))
     }
 
-    /// The hashes of a request's trace IDs. Each is looked up on the way for the sake of the
-    /// processor's cache: these look-ups do not depend on one another, so that the processor
-    /// waits for memory once for several of them.
+    /// The hashes of a request's trace IDs. Each ID is also looked up, which only warms the
+    /// processor's cache: these look-ups are independent of one another, so the processor overlaps
+    /// their cache misses.
     pub(crate) fn hash_all(
         &self,
         ids: impl Iterator<Item = TraceId> + Clone,
@@ -65,13 +65,13 @@ impl IdHasher {
 /// The trace to append a span to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Destination {
-    /// One that the log has.
+    /// A trace in the log.
     Known(TraceAt),
-    /// One whose first span it is, with the hash of its ID, and its note.
+    /// A new trace, with the hash of its ID and its note.
     New { hash: u64, note: u32 },
 }
 
-/// No span can be appended: every slot for a segment is taken.
+/// The log is full: every segment slot is in use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Full;
 
@@ -107,13 +107,13 @@ pub struct Evicted {
 }
 
 const MAX_SLOTS: usize = u16::MAX as usize;
-const MAX_SPARE: usize = 8;
-const MIN_TRACES: usize = 64;
-/// A field's key and the longest length.
+const MAX_SPARE_SEGMENTS: usize = 8;
+const MIN_INDEXED_TRACES: usize = 64;
+/// The most bytes of a field's key and length.
 pub(crate) const MAX_FIELD_HEADER: usize = 6;
 
 impl Log {
-    /// A log sized for about `max_bytes`; its owner enforces the bound.
+    /// Creates a log sized for about `max_bytes`; its owner enforces the bound.
     pub(crate) fn new(max_bytes: usize, hasher: IdHasher) -> Self {
         // Eviction frees a whole segment, so a segment is a small part of the bound. Full segments
         // take half of the slots at most; the others are for segments whose spans or sources run
@@ -151,7 +151,7 @@ impl Log {
         self.spans
     }
 
-    /// The memory that it takes.
+    /// The memory in use, in bytes.
     pub(crate) fn allocated(&self) -> usize {
         self.sealed_bytes
             + self.active.allocated()
@@ -159,11 +159,11 @@ impl Log {
             + self.spare.iter().map(Segment::allocated).sum::<usize>()
     }
 
-    /// The trace of this id, whose hash the caller has from the log's hasher.
+    /// Finds a trace by its ID and the ID's hash from the log's hasher.
     #[inline]
     pub(crate) fn find(&self, id: TraceId, hash: u64) -> Option<TraceAt> {
-        let is_it = |at: &TraceAt| self.trace(*at).is_some_and(|trace| trace.id == id);
-        self.by_id.find(hash, is_it).copied()
+        let is_equal = |at: &TraceAt| self.trace(*at).is_some_and(|trace| trace.id == id);
+        self.by_id.find(hash, is_equal).copied()
     }
 
     #[inline]
@@ -181,7 +181,7 @@ impl Log {
         self.segment(at.slot())?.traces.get(at.index())
     }
 
-    /// A trace's spans, the last first.
+    /// The spans of a trace, from the last to the first.
     pub(crate) fn spans_of(
         &self,
         at: TraceAt,
@@ -214,7 +214,7 @@ impl Log {
                 self.active
                     .traces
                     .push(TraceEntry::new(span.trace_id, note));
-                self.list(hash, at);
+                self.index_trace(hash, at);
                 at
             }
         };
@@ -222,19 +222,20 @@ impl Log {
         Ok(trace)
     }
 
-    fn list(&mut self, hash: u64, at: TraceAt) {
+    /// Adds a trace to the index.
+    fn index_trace(&mut self, hash: u64, at: TraceAt) {
         if self.by_id.len() == self.by_id.capacity() {
             self.grow();
         }
-        // There is room: nothing is hashed again.
+        // The table has room, so it does not grow and calls no hasher.
         self.by_id.insert_unique(hash, at, |_| hash);
     }
 
-    /// Makes the table twice as large. It has just the traces of all segments, and to go through
-    /// those in their order is much faster than to follow the table's pointers.
+    /// Doubles the table's capacity. It is rebuilt from the segments in their order, which is much
+    /// faster than following the pointers of the old table.
     #[cold]
     fn grow(&mut self) {
-        let mut larger = HashTable::with_capacity((self.by_id.len() * 2).max(MIN_TRACES));
+        let mut larger = HashTable::with_capacity((self.by_id.len() * 2).max(MIN_INDEXED_TRACES));
         let newest = self.active_slot;
         let slots = self
             .stripped
@@ -245,7 +246,7 @@ impl Log {
             let Some(segment) = self.segment(slot) else {
                 continue;
             };
-            // The one that is being added is not in the table yet.
+            // The last trace of the newest segment is being added and not in the table yet.
             let count = segment.traces.len() - usize::from(slot == newest);
             for (index, trace) in segment.traces.iter().take(count).enumerate() {
                 let hash = self.hasher.hash(trace.id);
@@ -309,7 +310,7 @@ impl Log {
         }
     }
 
-    /// Seals the segment that is being written and starts another.
+    /// Seals the active segment and starts another.
     #[cold]
     fn roll(&mut self, bytes: usize) -> Result<(), Full> {
         let slot = match self.free.pop() {
@@ -321,7 +322,7 @@ impl Log {
             None => return Err(Full),
         };
         self.serial += 1;
-        // A span that is larger than a segment gets one of its own.
+        // A span larger than a segment gets a segment for itself.
         let next = if bytes > self.segment_bytes {
             Segment::new(self.serial, bytes)
         } else if let Some(mut spare) = self.spare.pop() {
@@ -331,23 +332,23 @@ impl Log {
             Segment::new(self.serial, self.segment_bytes)
         };
         let mut sealed = std::mem::replace(&mut self.active, next);
-        // The next will be much like this one.
+        // Sized like the last segment, since the next one is usually similar.
         self.active.reserve(sealed.spans.len(), sealed.traces.len());
         sealed.seal();
         self.sealed_bytes += sealed.allocated();
         self.order.push_back(self.active_slot);
-        if let Some(place) = self.slots.get_mut(usize::from(self.active_slot)) {
-            *place = Some(Arc::new(sealed));
+        if let Some(entry) = self.slots.get_mut(usize::from(self.active_slot)) {
+            *entry = Some(Arc::new(sealed));
         }
         self.active_slot = slot;
         Ok(())
     }
 
-    /// Drops the oldest sealed segment, if there is one, with all its traces, and calls back with
-    /// the hash of each trace's id.
-    pub(crate) fn evict_oldest(&mut self, mut gone: impl FnMut(u64)) -> Option<Evicted> {
+    /// Drops the oldest sealed segment, if any, with all its traces, and calls `on_evicted` with
+    /// the hash of each trace ID.
+    pub(crate) fn evict_oldest(&mut self, mut on_evicted: impl FnMut(u64)) -> Option<Evicted> {
         let slot = *self.order.front()?;
-        // The segment stays in its slot meanwhile, since the table's pointers lead there.
+        // The segment stays in its slot during this, since the table's pointers refer to it.
         let segment = self.slots.get(usize::from(slot))?.clone()?;
         let mut evicted = Evicted::default();
         for index in 0..segment.traces.len() {
@@ -355,8 +356,8 @@ impl Log {
             // Its spans in later segments are unreachable from now on, and are freed with those.
             evicted.spans += self.spans_of(at).count() as u64;
             evicted.traces += 1;
-            if let Some(hash) = self.unlist(at) {
-                gone(hash);
+            if let Some(hash) = self.unindex_trace(at) {
+                on_evicted(hash);
             }
         }
         drop(segment);
@@ -365,8 +366,8 @@ impl Log {
         Some(evicted)
     }
 
-    /// The hash of the trace's id.
-    fn unlist(&mut self, at: TraceAt) -> Option<u64> {
+    /// Removes a trace from the index and returns the hash of its ID.
+    fn unindex_trace(&mut self, at: TraceAt) -> Option<u64> {
         let id = self.trace(at)?.id;
         let hash = self.hasher.hash(id);
         if let Ok(entry) = self.by_id.find_entry(hash, |known| *known == at) {
@@ -384,9 +385,9 @@ impl Log {
             return;
         };
         self.sealed_bytes -= segment.allocated();
-        // A search may still read it; then it goes when the search is done.
+        // A search may still read the segment, which is then freed after the search.
         if let Ok(segment) = Arc::try_unwrap(segment) {
-            self.spare(segment);
+            self.keep_spare(segment);
         }
     }
 
@@ -394,16 +395,16 @@ impl Log {
         self.slots.get_mut(usize::from(slot))?.take()
     }
 
-    /// Keeps a segment's memory for the next.
-    fn spare(&mut self, segment: Segment) {
+    /// Keeps a segment's memory for reuse.
+    fn keep_spare(&mut self, segment: Segment) {
         // A segment of another size was made for one large span; keeping it would waste memory.
-        if self.spare.len() < MAX_SPARE && segment.bytes.capacity() == self.segment_bytes {
+        if self.spare.len() < MAX_SPARE_SEGMENTS && segment.bytes.capacity() == self.segment_bytes {
             self.spare.push(segment);
         }
     }
 }
 
-/// Writes a field of `ScopeSpans` that holds a span.
+/// Writes a span as a field of `ScopeSpans`.
 fn write_field(bytes: &mut Vec<u8>, body: &[u8]) {
     bytes.push(SPAN_FIELD);
     write_varint(bytes, body.len());

@@ -8,8 +8,8 @@ use std::{
     },
 };
 
-/// The bytes of requests that are being received: bodies as they came, decompressed, and the
-/// index of their spans. Cheap to clone.
+/// The bytes of requests that are being received: their bodies, compressed and decompressed, and
+/// the index of their spans. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
     taken: Arc<AtomicUsize>,
@@ -19,11 +19,11 @@ pub(crate) struct Memory {
 /// The memory for requests is exhausted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutOfMemory {
-    /// Other requests hold it at the moment.
+    /// Other requests use it at the moment.
     #[error("too many bytes are being received at the same time; try again later")]
     Overloaded,
     /// The request needs more than the bound, even without other requests.
-    #[error("the spans take more memory than there is for one request: send smaller batches")]
+    #[error("the spans need more memory than one request may use; send smaller batches")]
     RequestTooLarge,
 }
 
@@ -35,7 +35,7 @@ impl Memory {
         }
     }
 
-    /// The share of a request that has taken nothing yet.
+    /// An empty share, for a request.
     pub(crate) fn share(&self) -> Share {
         Share {
             memory: self.clone(),
@@ -69,9 +69,8 @@ impl Share {
         if own > self.memory.max {
             return Err(OutOfMemory::RequestTooLarge);
         }
-        // Taken first and compared afterwards, so that two requests cannot both find the last bytes
-        // free; `drop` gives them back in either case. Nothing is published by the sum, hence
-        // relaxed.
+        // Added first and compared afterwards, so that two requests cannot both take the last free
+        // bytes; `drop` returns them in either case. The sum orders no other memory, hence relaxed.
         let before = self.memory.taken.fetch_add(bytes, Ordering::Relaxed);
         self.bytes = own;
         match before.saturating_add(bytes) > self.memory.max {
@@ -80,11 +79,11 @@ impl Share {
         }
     }
 
-    /// Gives back all but `bytes`.
+    /// Returns all but `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
-        let given_back = self.bytes.saturating_sub(bytes);
-        self.memory.taken.fetch_sub(given_back, Ordering::Relaxed);
-        self.bytes -= given_back;
+        let returned = self.bytes.saturating_sub(bytes);
+        self.memory.taken.fetch_sub(returned, Ordering::Relaxed);
+        self.bytes -= returned;
     }
 }
 
@@ -102,12 +101,11 @@ pub(crate) struct CountedVec<T> {
 }
 
 impl<T> CountedVec<T> {
-    /// An empty list. `beside` are the bytes that each item takes elsewhere, for as long as the
-    /// list is used.
-    pub(crate) fn new(beside: usize) -> Self {
+    /// An empty list. Each item takes `extra_bytes` elsewhere for as long as the list is used.
+    pub(crate) fn new(extra_bytes: usize) -> Self {
         Self {
             items: Vec::new(),
-            bytes_per_item: size_of::<T>() + beside,
+            bytes_per_item: size_of::<T>() + extra_bytes,
         }
     }
 
@@ -151,7 +149,7 @@ impl<T> Deref for CountedVec<T> {
     }
 }
 
-/// Items that a list grows by at least.
+/// The fewest items by which a list grows.
 const MIN_GROWTH: usize = 4;
 
 #[cfg(test)]
@@ -161,7 +159,7 @@ mod tests {
     use super::{CountedVec, Memory, OutOfMemory};
 
     #[test]
-    fn a_dropped_share_is_given_back() {
+    fn dropped_share_is_returned() {
         let memory = Memory::new(100);
         let mut first = memory.share();
         first.grow(60).unwrap();
@@ -172,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_no_request_may_have() {
+    fn rejects_more_than_the_bound() {
         let mut share = Memory::new(100).share();
         share.grow(60).unwrap();
         assert_eq!(share.grow(60), Err(OutOfMemory::RequestTooLarge));

@@ -53,21 +53,21 @@ impl Collector for Pipeline {
         ];
         metrics.counters("spoor_traces_traces_decided", help, "decision", &decided)?;
         let name = "spoor_traces_traces_decided_early";
-        let help = "Traces decided on before their time, for want of memory";
+        let help = "Traces decided early because the memory for gathering was full";
         metrics.counter(name, help, totals.traces_decided_early)?;
 
         let bytes = Some(&Unit::Bytes);
         let help = "Memory taken by the store";
         metrics.gauge("spoor_traces_store", help, bytes, held.bytes as u64)?;
-        let help = "Memory that the store may take";
+        let help = "Upper bound on the memory of the store";
         metrics.gauge("spoor_traces_store_max", help, bytes, held.max_bytes as u64)?;
         let help = "Traces in the store";
         metrics.gauge("spoor_traces_store_traces", help, None, held.traces as u64)?;
         let help = "Spans in the store";
         metrics.gauge("spoor_traces_store_spans", help, None, held.spans as u64)?;
-        let help = "Traces driven out of the store by newer ones";
+        let help = "Traces evicted from the store to make room for newer ones";
         metrics.counter("spoor_traces_traces_evicted", help, held.evicted.traces)?;
-        let help = "Spans driven out of the store by newer ones";
+        let help = "Spans evicted from the store to make room for newer ones";
         metrics.counter("spoor_traces_spans_evicted", help, held.evicted.spans)
     }
 }

@@ -1,5 +1,5 @@
-//! The messages of an `ExportTraceServiceRequest`, as far as OTLP/JSON has them: the receiver reads
-//! them, and the query API writes them.
+//! The schema of an `ExportTraceServiceRequest` in OTLP/JSON. The receiver reads by it, and the
+//! query API writes by it.
 //!
 //! Source: opentelemetry-proto 1.9.
 
@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::{
 /// A message type.
 pub(crate) struct Message {
     pub(crate) fields: &'static [Field],
-    /// Its size in a list, once decoded; 0 if it is only a part of what holds it.
+    /// The decoded size of an element in a list; 0 if the message is only embedded in another.
     pub(crate) decoded_bytes: usize,
 }
 
@@ -50,7 +50,7 @@ pub(crate) enum Kind {
     Fixed32,
     Fixed64,
     Double,
-    /// A number, or a name: OTLP allows only numbers, proto3 and the Collector both.
+    /// A number or a name. OTLP allows only numbers; proto3 and the Collector accept both.
     Enum(&'static [&'static str]),
     Message(&'static Message),
 }
@@ -238,7 +238,7 @@ static ANY_VALUE: Message = Message {
         one("arrayValue", 5, Kind::Message(&ARRAY)),
         one("kvlistValue", 6, Kind::Message(&PAIRS)),
         one("bytesValue", 7, Kind::Bytes),
-        // Signed in fact; it refers to a dictionary that only profiles have.
+        // Signed in the schema; it refers to a dictionary that only profiles have.
         one("stringValueStrindex", 8, Kind::Uint32),
     ],
 };

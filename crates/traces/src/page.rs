@@ -1,11 +1,11 @@
-//! The page: searching for traces, and a trace as a waterfall. Rendered here, complete without
-//! scripts; everything that came from outside is escaped.
+//! The web page: a search for traces, and a trace as a waterfall. It is rendered on the server and
+//! needs no scripts; all text from spans and requests is escaped.
 
 mod details;
 mod filter;
 mod form;
-mod found;
 mod layout;
+mod list_item;
 mod palette;
 mod results;
 mod scatter;
@@ -32,8 +32,8 @@ use filter::Filter;
 use layout::Site;
 use palette::Palette;
 
-/// The resources that the browser may load: our own style sheet and icon.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
+/// Allows the browser to load only the page's own style sheet and icon.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// `/`, `/search`, `/trace/{id}` and their assets; a page with status 404 for any other path.
@@ -46,13 +46,13 @@ pub fn router(queries: &Queries) -> Router {
         .route("/style.css", get(style))
         .route("/favicon.svg", get(icon))
         .fallback(unknown_path)
-        .layer(from_fn(guarded))
+        .layer(from_fn(add_security_headers))
         .with_state(queries.clone())
 }
 
 async fn search(State(queries): State<Queries>, uri: Uri, parameters: Parameters) -> Response {
     let site = Site::of(&uri);
-    rendered(&queries, move |reader| {
+    render_page(&queries, move |reader| {
         let filter = Filter::read(&parameters);
         let palette = Palette::new(service::some_names(reader));
         let status = match filter.problems.is_empty() {
@@ -89,7 +89,7 @@ async fn trace(
         Err(error) => return invalid_id(&site, &id, &error),
     };
     let from = parameters.get("from").and_then(|from| from.parse().ok());
-    rendered(&queries, move |reader| match reader.trace(id) {
+    render_page(&queries, move |reader| match reader.trace(id) {
         Ok(Some(found)) => {
             let palette = Palette::new(service::some_names(reader));
             let content = trace::trace(&site, &found, &palette, from.unwrap_or(0));
@@ -128,8 +128,8 @@ fn invalid_id(site: &Site, id: &str, error: &InvalidTraceId) -> Response {
     (StatusCode::BAD_REQUEST, page).into_response()
 }
 
-/// Renders within the bounds on queries: a page may decode many spans.
-async fn rendered(
+/// Renders a page within the bounds on queries, since a page may decode many spans.
+async fn render_page(
     queries: &Queries,
     page: impl FnOnce(&Reader) -> (StatusCode, Html<String>) + Send + 'static,
 ) -> Response {
@@ -140,15 +140,15 @@ async fn rendered(
         Ok((status, [(header::CONTENT_TYPE, kind)], body).into_response())
     });
     body.unwrap_or_else(|error| {
-        tracing::warn!(%error, "a page was not rendered");
+        tracing::warn!(%error, "cannot render the page");
         (error.status(), error.to_string()).into_response()
     })
 }
 
-/// Adds the headers that keep a browser from doing more than showing the page.
-async fn guarded(request: Request, next: Next) -> Response {
+/// Adds the headers that restrict what a browser does with the page.
+async fn add_security_headers(request: Request, next: Next) -> Response {
     const HEADERS: [(HeaderName, &str); 6] = [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         // For browsers that do not know `frame-ancestors`.
         (header::X_FRAME_OPTIONS, "DENY"),

@@ -23,7 +23,7 @@ use crate::{
     turns::Turns,
 };
 
-/// Accepts spans, decides on whole traces, stores those that are kept. Cheap to clone.
+/// Accepts spans, decides on whole traces, and stores those that are kept. Cheap to clone.
 #[derive(Clone)]
 pub struct Pipeline {
     shared: Arc<Shared>,
@@ -45,16 +45,16 @@ impl fmt::Debug for Pipeline {
     }
 }
 
-/// Large bodies whose content is read at the same time. All listeners of the process share two
-/// asynchronous worker threads; the system shares the cores between those and these fairly.
+/// The most large bodies that are read at the same time, on separate threads: all listeners of the
+/// process share two asynchronous worker threads, and the system schedules both kinds fairly.
 pub(crate) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
 
 /// The most decisions made before the locks are released.
-const DECISIONS_AT_ONCE: usize = 256;
+const MAX_DECISIONS_PER_LOCK: usize = 256;
 
 impl Pipeline {
-    /// Starts the task that decides. When the token is cancelled, it decides on all traces that
-    /// wait, and the receivers accept no more requests.
+    /// Starts the pipeline and its decision task. When the token is cancelled, the task decides on
+    /// all waiting traces, and the receivers accept no more requests.
     #[must_use]
     pub fn start(settings: PipelineSettings, shutdown: CancellationToken) -> Self {
         let store = TraceStore::new(settings.store_bytes);
@@ -71,12 +71,11 @@ impl Pipeline {
         let pipeline = Self {
             shared: Arc::new(shared),
         };
-        tokio::spawn(pipeline.clone().decide_in_time(shutdown));
+        tokio::spawn(pipeline.clone().run_decisions(shutdown));
         pipeline
     }
 
-    /// Puts tail rules in force for every decision from now on, those on traces in flight
-    /// included.
+    /// Puts tail rules in force for all later decisions, including those on traces that wait.
     pub fn set_tail(&self, table: TailTable) {
         self.shared.sampler.lock().set_table(table);
     }
@@ -104,13 +103,13 @@ impl Pipeline {
         Ok(scanned.rejected)
     }
 
-    /// The traces kept.
+    /// The store of the traces that were kept.
     #[must_use]
     pub fn store(&self) -> &TraceStore {
         &self.shared.store
     }
 
-    /// The time that a trace is gathered, from its first span.
+    /// The decision wait, from the first span of a trace.
     #[must_use]
     pub fn decision_wait(&self) -> Duration {
         self.shared.settings.tail.decision_wait
@@ -120,7 +119,7 @@ impl Pipeline {
     /// decision.
     #[must_use]
     pub fn services_in(&self, namespace: &Namespace) -> BTreeSet<ServiceName> {
-        // One lock after the other, and none while the copies are read.
+        // One lock after the other, and no lock while the snapshots are read.
         let waiting = self.shared.sampler.lock().snapshot();
         let kept = self.shared.store.snapshot();
         [waiting, kept]
@@ -130,15 +129,15 @@ impl Pipeline {
             .collect()
     }
 
-    /// The outcomes of all spans so far, as of one moment.
+    /// The outcomes of all spans so far, as a consistent snapshot.
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.shared.sampler.lock().totals()
     }
 
-    /// Decides on all traces that wait, at once.
+    /// Decides on all waiting traces immediately.
     pub async fn drain(&self) {
-        while self.decide(|sampler, store| sampler.decide_any(DECISIONS_AT_ONCE, store)) {
+        while self.decide(|sampler, store| sampler.decide_any(MAX_DECISIONS_PER_LOCK, store)) {
             tokio::task::yield_now().await;
         }
     }
@@ -164,13 +163,13 @@ impl Pipeline {
         self.shared.closed.load(Ordering::Relaxed)
     }
 
-    async fn decide_in_time(self, shutdown: CancellationToken) {
+    async fn run_decisions(self, shutdown: CancellationToken) {
         let wait = self.shared.settings.tail.decision_wait;
-        // Decisions are late by a tenth of the wait at most. The bounds keep short waits from a
-        // busy loop and long ones from deciding in bursts.
+        // Decisions are late by at most a tenth of the wait. The bounds prevent a busy loop with a
+        // short wait and bursts of decisions with a long one.
         let period = (wait / 10).clamp(Duration::from_millis(5), Duration::from_millis(100));
         let mut ticks = tokio::time::interval(period);
-        // The next tick decides all that is due: there is nothing to catch up with.
+        // The next tick decides on all due traces, so missed ticks need not be made up for.
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -179,7 +178,7 @@ impl Pipeline {
             }
             // Decides in rounds, between which receivers get the lock.
             while self.decide(|sampler, store| {
-                sampler.decide_due(Instant::now(), DECISIONS_AT_ONCE, store)
+                sampler.decide_due(Instant::now(), MAX_DECISIONS_PER_LOCK, store)
             }) {
                 tokio::task::yield_now().await;
             }
@@ -191,9 +190,9 @@ impl Pipeline {
 
     fn decide(
         &self,
-        some: impl FnOnce(&mut TailSampler, &mut crate::store::Writer<'_>) -> bool,
+        decide_some: impl FnOnce(&mut TailSampler, &mut crate::store::Writer<'_>) -> bool,
     ) -> bool {
         let mut sampler = self.shared.sampler.lock();
-        some(&mut sampler, &mut self.shared.store.write())
+        decide_some(&mut sampler, &mut self.shared.store.write())
     }
 }

@@ -1,5 +1,4 @@
-//! Jaeger's query API over the store: the first version and the third over HTTP, the second and
-//! the third over gRPC.
+//! Jaeger's query API over the store: v1 and v3 over HTTP, v2 and v3 over gRPC.
 
 mod api;
 mod calls;
@@ -28,8 +27,8 @@ pub use limits::{MAX_RESPONSE_BYTES, MAX_TRACE_BYTES, Queries, TraceQueryError};
 /// The most traces that one search returns; a request for more is refused rather than cut.
 pub const MAX_TRACES: usize = 20_000;
 
-/// `/api/…` in Jaeger's first version and `/api/v3/…`. What is not there is a 404 as JSON, so
-/// that it can be merged with a router that has a fallback of its own.
+/// `/api/…` of Jaeger's v1 API and `/api/v3/…`. Unknown paths below `/api` are answered with 404 as
+/// JSON, so that it can be merged with a router that has another fallback.
 pub fn http(queries: &Queries) -> Router {
     let unknown = || async { v1::V1Error::new(StatusCode::NOT_FOUND, "unknown API path") };
     v1::routes()

@@ -22,7 +22,7 @@ impl Pipeline {
         let origins = self.receive_settings().origins.clone();
         http::routes()
             .merge(other_signals::http_routes())
-            .fallback(http::elsewhere)
+            .fallback(http::not_found)
             // Comes last, so that it applies to all routes and to the fallback.
             .layer(from_fn_with_state(origins, cors::check))
             .with_state(self.clone())

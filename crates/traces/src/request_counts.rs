@@ -5,14 +5,14 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// The reason that a whole request was refused. The number of its spans is unknown.
+/// The reason why a request was refused as a whole. The number of its spans is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RefusalReason {
     /// The body cannot be decoded or decompressed.
     BadData,
-    /// Neither protobuf nor JSON, or an unknown compression.
+    /// The body is neither protobuf nor JSON, or its compression is unknown.
     UnsupportedType,
-    /// Larger than allowed, before or after decompression.
+    /// The body is larger than allowed, before or after decompression.
     TooLarge,
     /// The sender took too long.
     TimedOut,

@@ -1,7 +1,7 @@
 //! One pass over an encoded `ExportTraceServiceRequest`: validates it and finds its spans.
 //!
-//! Nothing is copied or decoded: the result says where things are in the bytes. What passes can
-//! be decoded by prost; what prost refuses does not pass.
+//! Nothing is copied or decoded: the result consists of slices of the request. The scan accepts
+//! exactly the requests that prost can decode.
 
 mod attribute;
 mod resource;
@@ -9,7 +9,7 @@ mod span;
 mod weight;
 mod wire;
 
-pub(crate) use attribute::Wanted;
+pub(crate) use attribute::AttributeMatcher;
 pub(crate) use resource::{resource_attributes, scope_name};
 pub(crate) use span::{span_attributes, status_word, trace_state};
 use std::ops::{AddAssign, Range};
@@ -38,10 +38,10 @@ pub struct InvalidRequest {
 /// Failure to scan a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScanError {
-    /// It cannot be decoded.
+    /// The request cannot be decoded.
     #[error(transparent)]
     Invalid(#[from] InvalidRequest),
-    /// There is no memory for the index of its spans.
+    /// The index of the spans does not fit in memory.
     #[error(transparent)]
     OutOfMemory(#[from] OutOfMemory),
 }
@@ -102,8 +102,8 @@ impl AddAssign for Rejected {
 
 /// The result of a pass, in slices of the request.
 ///
-/// Resources and scopes without a valid span are left out: two bytes of a request make an empty
-/// one, and what is kept of it takes twenty times as much.
+/// Resources and scopes without a valid span are left out, since an empty one has two bytes in a
+/// request and would take twenty times as many here.
 #[derive(Debug)]
 pub(crate) struct Scanned<'a> {
     pub(crate) spans: CountedVec<NewSpan<'a>>,
@@ -131,37 +131,34 @@ struct ScannedScope {
 struct ScannedResource<'a> {
     /// The value of `service.name`.
     service: &'a [u8],
-    /// The value of `k8s.namespace.name`, else of `service.namespace`.
+    /// The value of `k8s.namespace.name`, or else of `service.namespace`.
     namespace: &'a [u8],
     parts: Range<usize>,
 }
 
-/// Reads a request. Its index takes its memory from the share.
+/// Scans a request. The memory for its index is taken from the share.
 ///
-/// # Errors
-/// [`InvalidRequest`] if prost could not decode it either, [`OutOfMemory`] if the index does not
-/// fit.
+/// # Errors [`InvalidRequest`] if prost cannot decode the request, [`OutOfMemory`] if the index
+/// does not fit.
 pub(crate) fn scan<'a>(request: &'a [u8], share: &mut Share) -> Result<Scanned<'a>, ScanError> {
     let mut pass = Pass {
-        found: Scanned::new(),
+        scanned: Scanned::new(),
         share,
     };
     let mut reader = Reader::new(request);
     match pass.request(&mut reader) {
-        Ok(()) => Ok(pass.found),
+        Ok(()) => Ok(pass.scanned),
         Err(Stop::OutOfMemory(error)) => Err(error.into()),
         Err(Stop::Invalid(error)) => Err(ScanError::Invalid(InvalidRequest {
             error,
-            // The reader stands behind the outermost field that is invalid, hence "before
-            // byte".
+            // The reader is after the outermost invalid field, hence "before byte".
             at: reader.position(),
             len: request.len(),
         })),
     }
 }
 
-/// Checks an encoded `ExportTraceServiceRequest` as receivers do; returns how many valid spans it
-/// has.
+/// Scans an encoded `ExportTraceServiceRequest` as receivers do; returns the number of valid spans.
 ///
 /// # Errors
 /// [`ScanError`] if it cannot be decoded.
@@ -210,16 +207,16 @@ impl<'a> Scanned<'a> {
 
 /// A pass in progress.
 struct Pass<'a, 's> {
-    found: Scanned<'a>,
+    scanned: Scanned<'a>,
     share: &'s mut Share,
 }
 
 impl<'a> Pass<'a, '_> {
     fn request(&mut self, reader: &mut Reader<'a>) -> Result<(), Stop> {
         const RESOURCE_SPANS: u32 = key(1, BYTES);
-        // Reserved at once: a list that grows is copied, and takes from the share at each step.
+        // Reserved in advance: a growing list is copied, and takes from the share at each step.
         let expected = reader.rest().len() / TYPICAL_SPAN_BYTES + 1;
-        self.found.spans.reserve(expected, self.share)?;
+        self.scanned.spans.reserve(expected, self.share)?;
         while let Some(key) = reader.key()? {
             match key {
                 RESOURCE_SPANS => self.resource_spans(reader.message()?)?,
@@ -233,9 +230,9 @@ impl<'a> Pass<'a, '_> {
         const RESOURCE: u32 = key(1, BYTES);
         const SCOPE_SPANS: u32 = key(2, BYTES);
         const SCHEMA_URL: u32 = key(3, BYTES);
-        let index = self.found.resources.len();
-        let first_part = self.found.resource_parts.len();
-        let first_scope = self.found.scopes.len();
+        let index = self.scanned.resources.len();
+        let first_part = self.scanned.resource_parts.len();
+        let first_scope = self.scanned.scopes.len();
         let mut resource = ScannedResource::default();
         // Fields may come in any order, and a resource in several parts. Everything except the
         // scopes is kept: joined, these parts are a valid `ResourceSpans`.
@@ -244,7 +241,7 @@ impl<'a> Pass<'a, '_> {
             match key {
                 SCOPE_SPANS => {
                     let part = reader.between(from, to);
-                    keep_part(&mut self.found.resource_parts, part, self.share)?;
+                    keep_part(&mut self.scanned.resource_parts, part, self.share)?;
                     self.scope_spans(reader.message()?, index)?;
                     from = reader.position();
                 }
@@ -255,14 +252,14 @@ impl<'a> Pass<'a, '_> {
             to = reader.position();
         }
         let part = reader.between(from, to);
-        keep_part(&mut self.found.resource_parts, part, self.share)?;
-        if self.found.scopes.len() == first_scope {
+        keep_part(&mut self.scanned.resource_parts, part, self.share)?;
+        if self.scanned.scopes.len() == first_scope {
             // No scope refers to this resource: those without a span were left out.
-            self.found.resource_parts.truncate(first_part);
+            self.scanned.resource_parts.truncate(first_part);
             return Ok(());
         }
-        resource.parts = first_part..self.found.resource_parts.len();
-        self.found.resources.push(resource, self.share)?;
+        resource.parts = first_part..self.scanned.resource_parts.len();
+        self.scanned.resources.push(resource, self.share)?;
         Ok(())
     }
 
@@ -270,19 +267,19 @@ impl<'a> Pass<'a, '_> {
         const SCOPE: u32 = key(1, BYTES);
         const SPAN: u32 = key(2, BYTES);
         const SCHEMA_URL: u32 = key(3, BYTES);
-        let first_part = self.found.scope_parts.len();
-        let first_span = self.found.spans.len();
+        let first_part = self.scanned.scope_parts.len();
+        let first_span = self.scanned.spans.len();
         let (mut from, mut to) = (reader.position(), reader.position());
         while let Some(key) = reader.key()? {
             match key {
                 SPAN => {
                     let part = reader.between(from, to);
-                    keep_part(&mut self.found.scope_parts, part, self.share)?;
+                    keep_part(&mut self.scanned.scope_parts, part, self.share)?;
                     match span::span(reader.message()?)? {
-                        Ok(span) => self.found.spans.push(span, self.share)?,
+                        Ok(span) => self.scanned.spans.push(span, self.share)?,
                         // An invalid span does not fail the request: OTLP reports it as partial
                         // success.
-                        Err(invalid) => self.found.rejected.count(invalid),
+                        Err(invalid) => self.scanned.rejected.count(invalid),
                     }
                     from = reader.position();
                 }
@@ -293,22 +290,22 @@ impl<'a> Pass<'a, '_> {
             to = reader.position();
         }
         let part = reader.between(from, to);
-        keep_part(&mut self.found.scope_parts, part, self.share)?;
-        if self.found.spans.len() == first_span {
-            self.found.scope_parts.truncate(first_part);
+        keep_part(&mut self.scanned.scope_parts, part, self.share)?;
+        if self.scanned.spans.len() == first_span {
+            self.scanned.scope_parts.truncate(first_part);
             return Ok(());
         }
         let scope = ScannedScope {
             resource,
-            parts: first_part..self.found.scope_parts.len(),
-            spans: first_span..self.found.spans.len(),
+            parts: first_part..self.scanned.scope_parts.len(),
+            spans: first_span..self.scanned.spans.len(),
         };
-        self.found.scopes.push(scope, self.share)?;
+        self.scanned.scopes.push(scope, self.share)?;
         Ok(())
     }
 }
 
-/// Keeps the bytes between two spans or scopes as one part.
+/// Adds the bytes between two spans or scopes as a part.
 fn keep_part<'a>(
     parts: &mut CountedVec<&'a [u8]>,
     part: &'a [u8],

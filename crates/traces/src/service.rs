@@ -1,4 +1,4 @@
-//! Services by name, including Jaeger's name for none.
+//! Service names, including Jaeger's placeholder for a missing one.
 
 use crate::{
     StoredOperation, TraceStore, kind,
@@ -6,7 +6,7 @@ use crate::{
     store::Limit,
 };
 
-/// Jaeger's name for the service of spans that name none.
+/// Jaeger's placeholder for the service of spans without a `service.name`.
 pub(crate) const MISSING: &str = "missing-service-name";
 
 /// The names of the services that have spans in a store, sorted.
@@ -14,15 +14,15 @@ pub(crate) const MISSING: &str = "missing-service-name";
 /// # Errors
 /// [`TraceQueryError`] if they are too many for a response.
 pub(crate) fn names(reader: &Reader) -> Result<Vec<String>, TraceQueryError> {
-    reader.names(TraceStore::services_while).map(shown)
+    reader.names(TraceStore::services_while).map(display_names)
 }
 
 /// As many of them as a page has room for.
 pub(crate) fn some_names(reader: &Reader) -> Vec<String> {
-    shown(reader.some_names(TraceStore::services_while))
+    display_names(reader.some_names(TraceStore::services_while))
 }
 
-fn shown(mut names: Vec<String>) -> Vec<String> {
+fn display_names(mut names: Vec<String>) -> Vec<String> {
     if let Some(name) = names.iter_mut().find(|name| name.is_empty()) {
         MISSING.clone_into(name);
         names.sort();
@@ -30,7 +30,7 @@ fn shown(mut names: Vec<String>) -> Vec<String> {
     names
 }
 
-/// The store's name of a service.
+/// The name of a service in the store, where a missing name is empty.
 pub(crate) fn stored(name: &str) -> &str {
     match name {
         MISSING => "",
@@ -51,37 +51,37 @@ pub(crate) fn operation_names(
 
 /// As many of them as a page has room for.
 pub(crate) fn some_operation_names(reader: &Reader, service: &str) -> Vec<String> {
-    distinct_names(reader.some_names(|store, limit| named(store, service, None, limit)))
+    distinct_names(reader.some_names(|store, limit| find_by_kind(store, service, None, limit)))
 }
 
 fn distinct_names(operations: Vec<StoredOperation>) -> Vec<String> {
     let names = operations.into_iter().map(|operation| operation.name);
     let mut names: Vec<String> = names.collect();
-    // A name that occurs with several kinds is there several times, one after the other.
+    // A name that occurs with several kinds is listed once for each, one after the other.
     names.dedup();
     names
 }
 
-/// A service's operations of the kind that a word names, or of all; an unknown word finds none,
-/// nor does a service without a name.
+/// A service's operations of one kind, or of all kinds. An unknown kind or an empty service name
+/// has no operations.
 ///
 /// # Errors
 /// [`TraceQueryError`] if they are too many for a response.
 pub(crate) fn operations(
     reader: &Reader,
     service: &str,
-    word: Option<&str>,
+    kind: Option<&str>,
 ) -> Result<Vec<StoredOperation>, TraceQueryError> {
-    reader.names(|store, limit| named(store, service, word, limit))
+    reader.names(|store, limit| find_by_kind(store, service, kind, limit))
 }
 
-fn named(
+fn find_by_kind(
     store: &TraceStore,
     service: &str,
-    word: Option<&str>,
+    kind: Option<&str>,
     limit: Limit<'_>,
 ) -> Vec<StoredOperation> {
-    let kind = word.map(kind::named);
+    let kind = kind.map(kind::from_name);
     if service.is_empty() || kind == Some(None) {
         return Vec::new();
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct PipelineSettings {
     /// The memory for traces that are kept, in bytes.
     pub store_bytes: usize,
-    /// The time and memory for gathering traces until their decision.
+    /// The limits on gathering traces until their decision.
     pub tail: TailSettings,
     /// The receiver's bounds.
     pub receive: ReceiveSettings,
@@ -31,8 +31,8 @@ pub struct TailSettings {
     pub decision_wait: Duration,
     /// The memory for gathering, in bytes; beyond it the oldest traces are decided early.
     pub max_bytes: usize,
-    /// The number of decisions remembered, so that late spans follow them.
-    pub remembered: usize,
+    /// The most decisions remembered, so that late spans follow them.
+    pub max_remembered_decisions: usize,
 }
 
 impl Default for TailSettings {
@@ -40,7 +40,7 @@ impl Default for TailSettings {
         Self {
             decision_wait: Duration::from_secs(2),
             max_bytes: 256 << 20,
-            remembered: 250_000,
+            max_remembered_decisions: 250_000,
         }
     }
 }
@@ -50,7 +50,7 @@ impl Default for TailSettings {
 pub struct ReceiveSettings {
     /// The longest body, in bytes, also after decompression.
     pub max_body_bytes: usize,
-    /// The time that a sender has to send a body.
+    /// The maximum time to receive a body.
     pub body_deadline: Duration,
     /// The memory for requests that are being received, over all senders, in bytes: bodies, also
     /// decompressed, and the index of their spans.
@@ -76,10 +76,10 @@ impl Default for ReceiveSettings {
 /// The treatment of metrics, logs and profiles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OtherSignals {
-    /// They are refused with an explanation.
+    /// Refuse them with an explanation.
     #[default]
     Refuse,
-    /// They are accepted, counted and discarded.
+    /// Accept, count and discard them.
     Discard,
 }
 
@@ -89,8 +89,8 @@ pub enum AllowedOrigins {
     /// Pages of this machine: `localhost` and loopback addresses, on any port.
     #[default]
     Loopback,
-    /// These, such as `https://shop.example`.
+    /// Pages of these origins, such as `https://shop.example`.
     Listed(Vec<String>),
-    /// All.
+    /// All pages.
     Any,
 }

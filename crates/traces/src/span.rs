@@ -1,4 +1,4 @@
-//! A span on its way from a request to the log.
+//! A span on the path from a request to a log.
 
 use crate::TraceId;
 
@@ -9,7 +9,7 @@ pub(crate) struct NewSpan<'a> {
     /// The encoded `Span`.
     pub(crate) body: &'a [u8],
     pub(crate) name: &'a [u8],
-    /// `SpanKind`'s number; 0 for those that do not exist.
+    /// The number of the `SpanKind`; 0 if it is unknown.
     pub(crate) kind: u8,
     /// In nanoseconds since 1970.
     pub(crate) start: u64,
@@ -27,12 +27,12 @@ pub(crate) struct NewSource<'a> {
     pub(crate) scope: &'a [&'a [u8]],
     /// `service.name`.
     pub(crate) service: &'a [u8],
-    /// `k8s.namespace.name`, else `service.namespace`.
+    /// `k8s.namespace.name`, or else `service.namespace`.
     pub(crate) namespace: &'a [u8],
 }
 
 impl NewSource<'_> {
-    /// The bytes that it takes in a log, unless it is there already.
+    /// The bytes that the source takes in a log, unless the log has it already.
     pub(crate) fn max_bytes(&self) -> usize {
         let pieces = self.resource.iter().chain(self.scope);
         let pieces: usize = pieces.map(|piece| piece.len()).sum();
@@ -40,7 +40,7 @@ impl NewSource<'_> {
     }
 }
 
-/// A small Bloom filter over a span's attributes, and three facts about the span itself.
+/// A small Bloom filter over a span's attributes, and three flags of the span.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Signature(u64);
 

@@ -1,7 +1,7 @@
-//! Keeps traces in memory.
+//! The store: traces in memory.
 //!
-//! The bytes of spans are kept as they came, in a [`Log`](crate::log::Log). Columns beside them
-//! let a search pass over most spans without reading their bytes.
+//! The bytes of spans are stored as received, in a [`Log`](crate::log::Log), together with columns
+//! by which a search skips most spans without reading their bytes.
 
 mod assemble;
 mod evicted;
@@ -27,7 +27,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use parking_lot::RwLock;
 
 use crate::{
-    Kept, ScanError, Totals, TraceId,
+    KeepReason, ScanError, Totals, TraceId,
     log::{Evicted, IdHasher, Snapshot},
     memory::Share,
     scan,
@@ -44,11 +44,11 @@ pub struct TraceStore {
 /// The store's contents and evictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Occupancy {
-    /// Traces held.
+    /// Traces stored.
     pub traces: usize,
-    /// Spans held.
+    /// Spans stored.
     pub spans: usize,
-    /// Memory taken, in bytes.
+    /// Memory used, in bytes.
     pub bytes: usize,
     /// The bound on that memory, in bytes.
     pub max_bytes: usize,
@@ -57,7 +57,7 @@ pub struct Occupancy {
 }
 
 impl TraceStore {
-    /// An empty store that takes at most so many bytes.
+    /// An empty store that uses at most `max_bytes` of memory.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         let hasher = IdHasher::default();
@@ -73,7 +73,7 @@ impl TraceStore {
     ///
     /// # Errors
     /// [`ScanError`] if it cannot be decoded.
-    pub fn accept(&self, request: &[u8], kept: &Kept) -> Result<usize, ScanError> {
+    pub fn accept(&self, request: &[u8], kept: &KeepReason) -> Result<usize, ScanError> {
         let scanned = scan::scan(request, &mut Share::unbounded())?;
         let mut writer = self.write();
         let note = writer.note(kept);
@@ -82,16 +82,16 @@ impl TraceStore {
         Ok(usize::try_from(totals.kept).unwrap_or(usize::MAX))
     }
 
-    /// The trace with this id, however large it is.
+    /// The trace with this ID, of any size.
     #[must_use]
     pub fn trace(&self, id: TraceId) -> Option<StoredTrace> {
         self.trace_within(id, usize::MAX).ok().flatten()
     }
 
-    /// The trace with this id, if it has at most so many bytes.
+    /// The trace with this ID, if it has at most `max_bytes`.
     ///
     /// # Errors
-    /// [`TraceTooLarge`] if it has more; then nothing is copied.
+    /// [`TraceTooLarge`] if it is larger; then nothing is copied.
     pub fn trace_within(
         &self,
         id: TraceId,
@@ -106,7 +106,7 @@ impl TraceStore {
         let Some(kept) = shared.reasons.get(entry.note() as usize).cloned() else {
             return Ok(None);
         };
-        // Copied under the lock: writers wait for `max_bytes` at most.
+        // Copied under the lock: writers wait until at most `max_bytes` are copied.
         let resource_spans = assemble::resource_spans(&shared.log, at, max_bytes);
         Ok(Some(StoredTrace {
             id,
@@ -122,20 +122,20 @@ impl TraceStore {
         ids.into_iter().filter_map(|id| self.trace(id)).collect()
     }
 
-    /// The ids of the traces that match, the newest first.
+    /// The IDs of the traces that match, the newest first.
     #[must_use]
     pub fn find(&self, search: &Search) -> Vec<TraceId> {
         self.find_while(search, &|| true)
     }
 
-    /// Finds traces as [`Self::find`] does, but stops once the search is no longer wanted.
-    pub(crate) fn find_while(&self, search: &Search, is_wanted: &dyn Fn() -> bool) -> Vec<TraceId> {
+    /// Finds traces as [`Self::find`] does, but stops once `proceed` returns false.
+    pub(crate) fn find_while(&self, search: &Search, proceed: &dyn Fn() -> bool) -> Vec<TraceId> {
         let snapshot = self.snapshot();
         // Searches without the lock, since that may take long.
-        query::find(&snapshot, search, is_wanted)
+        query::find(&snapshot, search, proceed)
     }
 
-    /// The names of the services that have spans here, sorted; an empty one when spans name none.
+    /// The names of the services that have spans, sorted; empty for spans without a service name.
     #[must_use]
     pub fn services(&self) -> Vec<String> {
         self.services_while(&mut |_| true)
@@ -156,18 +156,18 @@ impl TraceStore {
         sorted.into_iter().map(String::from).collect()
     }
 
-    /// A copy of the log to read.
+    /// A snapshot of the log.
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.shared.read().log.snapshot()
     }
 
-    /// The names of a service's spans, of one kind or of all, sorted.
+    /// The operations of a service, of one kind or of all kinds, sorted.
     #[must_use]
     pub fn operations(&self, service: &str, kind: Option<SpanKind>) -> Vec<StoredOperation> {
         self.operations_while(service, kind, &mut |_| true)
     }
 
-    /// The names of a service's spans, until a limit is reached.
+    /// The operations of a service, until a limit is reached.
     pub(crate) fn operations_while(
         &self,
         service: &str,
@@ -187,14 +187,14 @@ impl TraceStore {
                 break;
             }
         }
-        let all = found.into_iter().map(|(name, kind)| StoredOperation {
+        let operations = found.into_iter().map(|(name, kind)| StoredOperation {
             name: String::from_utf8_lossy(name).into_owned(),
             kind: SpanKind::try_from(i32::from(kind)).unwrap_or(SpanKind::Unspecified),
         });
-        all.collect::<BTreeSet<_>>().into_iter().collect()
+        operations.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// The number of traces in it.
+    /// The number of traces.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.read().log.len()
@@ -206,7 +206,7 @@ impl TraceStore {
         self.len() == 0
     }
 
-    /// Its contents and evictions.
+    /// The contents and evictions.
     #[must_use]
     pub fn occupancy(&self) -> Occupancy {
         let shared = self.shared.read();
@@ -229,8 +229,8 @@ impl TraceStore {
     }
 }
 
-/// A limit on the names collected: asked before each new name, with its bytes, and once per segment
-/// with 0. Collecting stops when it returns false.
+/// A limit on the names collected: called before each new name with its size in bytes, and once per
+/// segment with 0. Collecting stops when it returns false.
 pub(crate) type Limit<'a> = &'a mut dyn FnMut(usize) -> bool;
 
 /// Adds the names of a segment that are new. Returns false if the limit is reached.
@@ -240,13 +240,13 @@ fn collect<T: Eq + Hash>(
     len: impl Fn(&T) -> usize,
     limit: Limit<'_>,
 ) -> bool {
-    // A segment without any new name is work, too, for which the client may no longer wait.
+    // A segment without any new name takes time, too, during which the client may disconnect.
     if !limit(0) {
         return false;
     }
     for name in names {
-        // `StoredOperation` is the larger of the two results. What a name takes beside its own
-        // bytes is counted, since short names take more of it.
+        // `StoredOperation` is the larger of the two results. Its size is counted in addition to
+        // the name's bytes, since it dominates for short names.
         if !found.contains(&name) && !limit(len(&name) + size_of::<StoredOperation>()) {
             return false;
         }

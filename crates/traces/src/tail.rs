@@ -1,16 +1,16 @@
 //! Gathers traces and decides on each once, whole.
 //!
 //! Invariants, each under the sampler's lock:
-//! - A trace that was ever gathered is in the gathering log: waiting, or settled with a note that
-//!   says what was decided. Its spans follow the note. Only a trace that is neither there nor in
-//!   the store is new.
-//! - A new trace gathers if a tail policy is in force. Otherwise it goes to the store at once:
-//!   that is its decision, which a policy that comes later does not undo.
-//! - A trace that waits is decided once, by the table in force at that time, be it empty.
+//! - A trace that was ever gathered is in the gathering log: either waiting, or settled with a note
+//!   that contains the decision, which its late spans follow. Only a trace that is neither there
+//!   nor in the store is new.
+//! - A new trace is gathered if a tail policy is in force. Otherwise it goes to the store at once:
+//!   that is its decision, which a later policy does not undo.
+//! - A waiting trace is decided once, by the table in force at that time, even an empty one.
 //!
-//! So each trace is decided once and whole while its decision is remembered:
-//! [`TailSettings::remembered`] traces, for a minute. A trace that went to the store at once is
-//! known by being there.
+//! So each trace is decided once and whole for as long as its decision is remembered: a minute,
+//! for at most [`TailSettings::max_remembered_decisions`] traces. A trace that went to the store at
+//! once is recognised there.
 
 mod decide;
 mod keep;
@@ -24,12 +24,12 @@ use std::{
 use spoor_policy::TailTable;
 
 use crate::{
-    Kept, TailSettings, Totals, TraceId,
+    KeepReason, TailSettings, Totals, TraceId,
     log::{Destination, IdHasher, Interned, Log, Snapshot, TraceEntry},
     scan::Scanned,
     span::{NewSource, NewSpan},
     store::{SPANS_BETWEEN_EVICTIONS, Writer},
-    totals::Refused,
+    totals::NotStored,
 };
 use decide::{Waiting, decide};
 use keep::keep;
@@ -40,7 +40,7 @@ pub(crate) struct TailSampler {
     hasher: IdHasher,
     table: TailTable,
     gathering: Log,
-    /// Arrival times of traces: the total that had begun by each time.
+    /// Arrival times, each with the number of traces that had begun by then.
     arrivals: VecDeque<(Instant, u64)>,
     begun: u64,
     decided: u64,
@@ -50,11 +50,11 @@ pub(crate) struct TailSampler {
 }
 
 /// The precision of arrival times; decisions are late by at most this, never early.
-const ARRIVAL_GRAIN: Duration = Duration::from_millis(1);
+const ARRIVAL_STEP: Duration = Duration::from_millis(1);
 /// The time that decisions are remembered.
-const REMEMBER_FOR: Duration = Duration::from_secs(60);
+const DECISION_RETENTION: Duration = Duration::from_secs(60);
 /// The memory of one remembered decision. All together take at most a quarter of the bound.
-const BYTES_TO_REMEMBER: usize = 64;
+const BYTES_PER_DECISION: usize = 64;
 
 /// The note of a trace in the gathering log: it waits, it was dropped, or it was kept, with the
 /// store's number for the reason added.
@@ -64,9 +64,9 @@ const KEPT: u32 = 2;
 
 impl TailSampler {
     pub(crate) fn new(mut settings: TailSettings, hasher: IdHasher) -> Self {
-        settings.remembered = settings
-            .remembered
-            .min(settings.max_bytes / 4 / BYTES_TO_REMEMBER);
+        settings.max_remembered_decisions = settings
+            .max_remembered_decisions
+            .min(settings.max_bytes / 4 / BYTES_PER_DECISION);
         Self {
             gathering: Log::new(settings.max_bytes, hasher.clone()),
             hasher,
@@ -80,12 +80,12 @@ impl TailSampler {
         }
     }
 
-    /// The table for all decisions from now on.
+    /// Replaces the table for all later decisions.
     pub(crate) fn set_table(&mut self, table: TailTable) {
         self.table = table;
     }
 
-    /// The traces that wait or were decided lately.
+    /// The traces that wait or were decided recently.
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.gathering.snapshot()
     }
@@ -98,19 +98,18 @@ impl TailSampler {
         }
     }
 
-    /// Accepts a request: appends each span where its trace is, or drops it.
+    /// Accepts a request: appends each span to the log that has its trace, or drops it.
     pub(crate) fn accept(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
         let count = scanned.spans.len() as u64;
         self.totals.received += count + scanned.rejected.total();
         self.totals.rejected += scanned.rejected;
         if self.table.is_empty() {
-            // A policy that comes within a minute finds these traces in the store, and does not
-            // gather them.
+            // A policy that is applied within a minute finds these traces in the store, and does
+            // not gather them.
             self.last_kept_at_once = Some(now);
-            // Nothing waits and nothing is remembered: the gathering log need not be asked for each
-            // trace.
+            // Nothing waits and nothing is remembered, so the gathering log needs no look-ups.
             if self.gathering.len() == 0 {
-                let note = store.note(&Kept::NoPolicy);
+                let note = store.note(&KeepReason::NoPolicy);
                 store.accept(scanned, note, &mut self.totals);
                 return;
             }
@@ -118,9 +117,9 @@ impl TailSampler {
         let begun = self.begun;
         self.append_all(scanned, now, store);
         if self.begun > begun {
-            self.note_arrival(now);
+            self.record_arrival(now);
         }
-        // More than have arrived, so that due traces do not pile up between ticks.
+        // Twice as many as have begun, so that due traces do not pile up between ticks.
         self.decide_due(now, (self.begun - begun) as usize * 2 + 8, store);
         self.decide_early(store);
     }
@@ -129,17 +128,17 @@ impl TailSampler {
         self.begun - self.decided
     }
 
-    /// Decides on the traces whose time has come, at most `max`; says whether there are more.
+    /// Decides on at most `max` traces whose wait is over; returns whether there are more.
     pub(crate) fn decide_due(&mut self, now: Instant, max: usize, store: &mut Writer<'_>) -> bool {
         self.gathering
-            .forget(self.settings.remembered, REMEMBER_FOR);
+            .forget(self.settings.max_remembered_decisions, DECISION_RETENTION);
         if self.table.is_empty() {
             // Without a policy no new traces push out the settled ones.
             self.gathering.retire();
         }
         let mut left = max;
-        while let Some((came, count)) = self.arrivals.front().copied() {
-            if now.saturating_duration_since(came) < self.settings.decision_wait + ARRIVAL_GRAIN {
+        while let Some((time, count)) = self.arrivals.front().copied() {
+            if now.saturating_duration_since(time) < self.settings.decision_wait + ARRIVAL_STEP {
                 return false;
             }
             while self.decided < count {
@@ -156,11 +155,11 @@ impl TailSampler {
         false
     }
 
-    /// Decides on at most `max` of all that wait; says whether there are more.
+    /// Decides on at most `max` waiting traces; returns whether there are more.
     pub(crate) fn decide_any(&mut self, max: usize, store: &mut Writer<'_>) -> bool {
         for _ in 0..max {
             if !self.decide_oldest(store) {
-                // All traces that they count are decided.
+                // All traces that the arrival times count are decided.
                 self.arrivals.clear();
                 return false;
             }
@@ -168,7 +167,7 @@ impl TailSampler {
         true
     }
 
-    /// Decides on the oldest traces while those that wait take too much memory.
+    /// Decides on the oldest traces while the waiting ones exceed the memory bound.
     fn decide_early(&mut self, store: &mut Writer<'_>) {
         // A decision frees nothing by itself: memory is freed when a segment's last trace is
         // settled.
@@ -180,12 +179,12 @@ impl TailSampler {
     fn append_all(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
         let may_be_in_store = self
             .last_kept_at_once
-            .is_some_and(|last| now.saturating_duration_since(last) < REMEMBER_FOR);
-        let no_policy = store.note(&Kept::NoPolicy);
+            .is_some_and(|last| now.saturating_duration_since(last) < DECISION_RETENTION);
+        let no_policy = store.note(&KeepReason::NoPolicy);
         let hashes = self.hasher.hash_all(scanned.trace_ids(), |id, hash| {
             self.gathering.find(id, hash).is_some()
         });
-        let mut last: Option<(TraceId, Place)> = None;
+        let mut last: Option<(TraceId, TraceLocation)> = None;
         let mut since_eviction = 0;
         for (source, spans) in scanned.by_source(&hashes) {
             let mut interned = (Interned::default(), Interned::default());
@@ -199,89 +198,89 @@ impl TailSampler {
                     last = None;
                 }
                 let id = (span.trace_id, hash);
-                let place = match last {
-                    Some((last, place)) if last == span.trace_id => place,
-                    _ => self.place(id, may_be_in_store, no_policy, store),
+                let location = match last {
+                    Some((last, location)) if last == span.trace_id => location,
+                    _ => self.locate(id, may_be_in_store, no_policy, store),
                 };
-                let appended = self.append(place, span, &source, &mut interned, store);
-                last = appended.map(|place| (span.trace_id, place));
+                let appended = self.append(location, span, &source, &mut interned, store);
+                last = appended.map(|location| (span.trace_id, location));
             }
         }
     }
 
-    /// Returns the present or future place of a trace.
+    /// Determines where a trace is, or where a new one belongs.
     #[inline]
-    fn place(
+    fn locate(
         &self,
         (id, hash): (TraceId, u64),
         may_be_in_store: bool,
         no_policy: u32,
         store: &Writer<'_>,
-    ) -> Place {
+    ) -> TraceLocation {
         if let Some(at) = self.gathering.find(id, hash) {
             return match self.gathering.trace(at).map_or(DROPPED, TraceEntry::note) {
-                WAITING => Place::Gathering(Destination::Known(at)),
-                DROPPED => Place::Dropped,
-                // It may have been evicted since: then the store refuses the span as late.
-                kept => Place::Store(store.destination(id, hash, kept - KEPT)),
+                WAITING => TraceLocation::Gathering(Destination::Known(at)),
+                DROPPED => TraceLocation::Dropped,
+                // The trace may have been evicted since: then the store drops the span as late.
+                kept => TraceLocation::Store(store.destination(id, hash, kept - KEPT)),
             };
         }
         if self.table.is_empty() {
-            return Place::Store(store.destination(id, hash, no_policy));
+            return TraceLocation::Store(store.destination(id, hash, no_policy));
         }
         // This look-up costs a cache miss for each new trace, so it is limited to the time in which
         // a trace in flight may be in the store.
         if may_be_in_store && let Some(at) = store.find(id, hash) {
-            return Place::Store(Destination::Known(at));
+            return TraceLocation::Store(Destination::Known(at));
         }
-        Place::Gathering(Destination::New {
+        TraceLocation::Gathering(Destination::New {
             hash,
             note: WAITING,
         })
     }
 
-    /// Appends a span where its trace is; returns where that is now.
+    /// Appends a span to its trace; returns the trace's location, or `None` if it was not stored.
     fn append(
         &mut self,
-        place: Place,
+        location: TraceLocation,
         span: &NewSpan<'_>,
         source: &NewSource<'_>,
         (in_gathering, in_store): &mut (Interned, Interned),
         store: &mut Writer<'_>,
-    ) -> Option<Place> {
-        let appended = match place {
-            Place::Gathering(to) => {
+    ) -> Option<TraceLocation> {
+        let appended = match location {
+            TraceLocation::Gathering(to) => {
                 let at = self.gathering.append(to, span, source, in_gathering);
                 let is_new = matches!(to, Destination::New { .. });
                 self.begun += u64::from(is_new && at.is_ok());
-                at.map(|at| Place::Gathering(Destination::Known(at)))
-                    .map_err(Refused::from)
+                at.map(|at| TraceLocation::Gathering(Destination::Known(at)))
+                    .map_err(NotStored::from)
             }
-            Place::Store(to) => {
+            TraceLocation::Store(to) => {
                 let at = store.append(to, span, source, in_store);
-                at.map(|at| Place::Store(Destination::Known(at)))
+                at.map(|at| TraceLocation::Store(Destination::Known(at)))
             }
-            Place::Dropped => Ok(place),
+            TraceLocation::Dropped => Ok(location),
         };
         match appended {
-            Ok(Place::Gathering(_)) => {}
-            Ok(Place::Dropped) => self.totals.not_sampled += 1,
-            Ok(Place::Store(_)) | Err(_) => self.totals.count(&appended),
+            Ok(TraceLocation::Gathering(_)) => {}
+            Ok(TraceLocation::Dropped) => self.totals.not_sampled += 1,
+            Ok(TraceLocation::Store(_)) | Err(_) => self.totals.count(&appended),
         }
         appended.ok()
     }
 
-    fn note_arrival(&mut self, now: Instant) {
+    fn record_arrival(&mut self, now: Instant) {
         match self.arrivals.back_mut() {
             // One entry per millisecond instead of one per trace.
-            Some((came, count)) if now.saturating_duration_since(*came) < ARRIVAL_GRAIN => {
+            Some((time, count)) if now.saturating_duration_since(*time) < ARRIVAL_STEP => {
                 *count = self.begun;
             }
             _ => self.arrivals.push_back((now, self.begun)),
         }
     }
 
-    /// Decides on the trace that has waited longest; false if none waits.
+    /// Decides on the oldest waiting trace; returns false if there is none.
     fn decide_oldest(&mut self, store: &mut Writer<'_>) -> bool {
         let Some(at) = self.gathering.oldest() else {
             return false;
@@ -316,9 +315,9 @@ impl TailSampler {
     }
 }
 
-/// The present or future place of a trace.
+/// The log that a trace is in, or that a new trace belongs to.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum TraceLocation {
     Gathering(Destination),
     Store(Destination),
     Dropped,

@@ -8,7 +8,7 @@ use crate::{log::Full, scan::Rejected};
 pub struct Totals {
     /// Spans in requests that could be read.
     pub received: u64,
-    /// Spans that went to the store.
+    /// Spans that were stored.
     pub kept: u64,
     /// Spans of traces that a policy dropped.
     pub not_sampled: u64,
@@ -26,37 +26,37 @@ pub struct Totals {
     pub traces_kept: u64,
     /// Traces decided and dropped.
     pub traces_dropped: u64,
-    /// Traces decided before their time, for want of memory.
+    /// Traces decided early because the memory for gathering was full.
     pub traces_decided_early: u64,
 }
 
 impl Totals {
-    /// Spans dropped, for whatever reason.
+    /// Spans dropped for any reason.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.not_sampled + self.rejected.total() + self.no_room + self.late
     }
 
-    /// Counts a span that was stored or refused.
-    pub(crate) fn count<T>(&mut self, outcome: &Result<T, Refused>) {
+    /// Counts a span that was stored or not stored.
+    pub(crate) fn count<T>(&mut self, outcome: &Result<T, NotStored>) {
         match outcome {
             Ok(_) => self.kept += 1,
-            Err(Refused::Late) => self.late += 1,
-            Err(Refused::Full) => self.no_room += 1,
+            Err(NotStored::Late) => self.late += 1,
+            Err(NotStored::Full) => self.no_room += 1,
         }
     }
 }
 
 /// The reason that a span is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum NotStored {
     /// There is no room for it.
     Full,
-    /// Its trace was here and had to go: it would start the trace again as a part of it.
+    /// Its trace was evicted; the late span alone would look like a complete trace.
     Late,
 }
 
-impl From<Full> for Refused {
+impl From<Full> for NotStored {
     fn from(_: Full) -> Self {
         Self::Full
     }

@@ -1,8 +1,8 @@
 //! A trace as a tree: the calls, each span's own time, and the work that makes up the trace's
 //! duration.
 //!
-//! Pure: from decoded spans to rows in the order in which a waterfall shows them. Nothing about
-//! the spans is trusted: parents may be missing or form a cycle, clocks may disagree, ids may
+//! Pure functions from decoded spans to rows in the order in which a waterfall shows them. The
+//! spans are not trusted: parents may be missing or form a cycle, clocks may disagree, IDs may
 //! repeat.
 
 mod bottleneck;
@@ -20,5 +20,5 @@ pub use build::{EXERCISE_USER_AGENT, Tree};
 pub(crate) use ids::warn_about_ids;
 pub use member::{Member, members};
 pub(crate) use member::{service_name, spans, spans_mut};
-pub use row::{Place, Row, Segment};
+pub use row::{Position, Row, Segment};
 pub use skew::correct_clock_skew;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use clap::Args;
 use serde::Serialize;
 
-use super::out::{say, say_error};
+use super::out::{errln, outln};
 use super::{
     ClientError, LabArgs, LabClient, Output, counted, documents::read_all, duration,
     failure::Invalid, print_json,
@@ -57,7 +57,7 @@ impl ApplyArgs {
         let documents = read_all(&self.filenames)?;
         let client = self.lab.client();
         let applied = client.apply(&documents).await?;
-        // The lab accepts an empty set; here it means a wrong file name, such as a Helm template.
+        // The lab accepts an empty set, but here it means a wrong file, such as a Helm template.
         if applied.policies.is_empty() {
             return Err(Invalid(vec![self.no_policy_message()]).into());
         }
@@ -114,10 +114,10 @@ pub(super) fn print_changes(changes: &[Change]) {
         ..
     } in changes
     {
-        say!("samplingpolicy.spoor.dev/{name} {}", action.as_str());
+        outln!("samplingpolicy.spoor.dev/{name} {}", action.as_str());
         for warning in warnings {
             // kubectl also prints warnings on standard error, after the object they concern.
-            say_error!("Warning: {name}: {warning}");
+            errln!("Warning: {name}: {warning}");
         }
     }
 }
@@ -131,20 +131,20 @@ pub(super) fn print_convergence(convergence: &ConvergenceResult) {
         reasons,
     } = convergence;
     if !converged {
-        say_error!("Not converged:");
+        errln!("Not converged:");
         for reason in reasons {
-            say_error!("  {reason}");
+            errln!("  {reason}");
         }
         for instance in waiting {
-            say_error!("  {instance} has not acknowledged the change");
+            errln!("  {instance} has not acknowledged the change");
         }
         return;
     }
     let instances = counted(*expected, "instance", "instances");
     match (milliseconds, expected) {
-        // A policy with a tail only has no client that could acknowledge it.
-        (_, 0) => say!("Converged: the tail rules are in force."),
-        (Some(milliseconds), _) => say!("Converged in {milliseconds:.1} ms ({instances})."),
-        (None, _) => say!("Converged: {instances} already up to date."),
+        // A policy with only a tail has no clients that acknowledge it.
+        (_, 0) => outln!("Converged: the tail rules are in force."),
+        (Some(milliseconds), _) => outln!("Converged in {milliseconds:.1} ms ({instances})."),
+        (None, _) => outln!("Converged: {instances} already up to date."),
     }
 }

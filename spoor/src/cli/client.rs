@@ -11,7 +11,7 @@ use spoor_lab::wire::{
     Problem, ServiceStatus, Status,
 };
 
-/// Timeout of a request that the lab answers at once.
+/// The timeout of a request to which the lab responds immediately.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most policies named in one query. With more, the URL could become longer than HTTP
@@ -106,7 +106,7 @@ impl LabClient {
     ) -> Result<ConvergenceResult, ClientError> {
         let request = self.request(Method::GET, "v1/converged");
         let mut request = request.query(&[("within", within.as_millis())]);
-        // Waiting for everything is stricter, never wrong: what was applied is part of it.
+        // Waiting for everything is stricter, but never wrong, since it includes what was applied.
         if let Some(applied) = applied.filter(|it| it.policies.len() <= MAX_NAMED_POLICIES) {
             let name = |it: &Change| format!("{}/{}", it.namespace, it.name);
             let policies: Vec<String> = applied.policies.iter().map(name).collect();
@@ -114,8 +114,7 @@ impl LabClient {
             let sequence = applied.version.sequence.to_string();
             request = request.query(&[("policies", policies.join(",")), ("sequence", sequence)]);
         }
-        // The lab holds the request for as long as `within`, so the timeout of other requests is
-        // too short.
+        // The lab responds after at most `within`, so the timeout of other requests is too short.
         self.json(request.timeout(within + REQUEST_TIMEOUT)).await
     }
 
@@ -165,7 +164,7 @@ impl LabClient {
 
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
         let lab = self.lab.clone();
-        // The one failure that a user can mend alone: everything else shows its cause.
+        // The one failure with a known fix; all others show their cause.
         let failed = |source: reqwest::Error| match source.is_connect() {
             true => ClientError::NotRunning(lab.clone()),
             false => ClientError::Request {
@@ -188,7 +187,7 @@ impl LabClient {
         })
     }
 
-    /// True if a lab responds at the address.
+    /// Returns whether a lab responds at the address.
     pub(super) async fn is_lab(&self) -> bool {
         match self.request(Method::GET, "v1/status").send().await {
             Ok(response) => response.json::<Status>().await.is_ok(),

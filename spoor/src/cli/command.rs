@@ -1,4 +1,4 @@
-//! The command line: its subcommands, and what runs each.
+//! The command line: its subcommands, and the code that runs each.
 
 use std::process::ExitCode;
 

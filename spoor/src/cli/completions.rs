@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::{Cli, out::show};
+use super::{Cli, out::out};
 
 /// Print the completion script of a shell
 #[derive(Args, Clone, Debug)]
@@ -20,12 +20,13 @@ pub struct CompletionsArgs {
 
 impl CompletionsArgs {
     pub(super) fn execute(&self) -> anyhow::Result<ExitCode> {
-        show!("{}", script(self.shell)?);
+        out!("{}", script(self.shell)?);
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// A script in memory, since `clap_complete` panics where it cannot write, as to a closed pipe.
+/// Generates a script in memory, since `clap_complete` panics if it cannot write, as to a closed
+/// pipe.
 fn script(shell: Shell) -> anyhow::Result<String> {
     let mut script = vec![];
     clap_complete::generate(shell, &mut Cli::command(), "spoor", &mut script);

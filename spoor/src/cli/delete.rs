@@ -13,7 +13,7 @@ use super::{
     client::ClientError,
     documents::read_all,
     failure::Invalid,
-    out::{say, say_error},
+    out::{errln, outln},
     print_json,
 };
 use spoor_lab::wire::{Change, ConvergenceResult};
@@ -65,7 +65,7 @@ impl DeleteArgs {
                 // The others are deleted nevertheless, as kubectl does: stopping at the first would
                 // leave a result that depends on the order.
                 Err(ClientError::Refused(why)) => {
-                    say_error!("spoor: {why}");
+                    errln!("spoor: {why}");
                     refused = true;
                     continue;
                 }
@@ -87,7 +87,7 @@ impl DeleteArgs {
                 convergence,
             })?,
             (Output::Table, Some(it)) if it.converged && it.expected == 0 => {
-                say!("Converged: no instance was affected.");
+                outln!("Converged: no instance was affected.");
             }
             (Output::Table, Some(convergence)) => print_convergence(convergence),
             (Output::Table, None) => {}

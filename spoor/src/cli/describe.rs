@@ -10,7 +10,7 @@ use spoor_api::{
 };
 use spoor_policy::PolicyName;
 
-use super::out::{say, show};
+use super::out::{out, outln};
 use super::{
     LabArgs, NamespaceArgs,
     duration::age,
@@ -45,14 +45,14 @@ impl DescribeArgs {
             policies = client.policies(namespace).await?;
         }
         if policies.is_empty() {
-            say!("{NO_POLICIES}");
+            outln!("{NO_POLICIES}");
         }
         let now = Timestamp::now();
         let described: Vec<String> = policies
             .iter()
             .map(|policy| described(policy, now))
             .collect::<Result<_, _>>()?;
-        show!("{}", described.join("\n"));
+        out!("{}", described.join("\n"));
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -127,7 +127,7 @@ fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::R
 }
 
 fn write_clients(text: &mut String, clients: &Clients) -> std::fmt::Result {
-    // Without `..`, so that a new state of clients cannot be forgotten here.
+    // Without `..`, so that a new field does not compile until it is handled here.
     let Clients {
         expected,
         current,
@@ -166,7 +166,7 @@ fn write_observed(text: &mut String, observed: &Observed) -> std::fmt::Result {
         )?;
     }
     match message {
-        // The word `Unknown` tells a reader nothing that the message does not.
+        // The verdict `Unknown` adds nothing to its message.
         Some(message) if verdict == "Unknown" => writeln!(text, "{message}"),
         Some(message) => writeln!(text, "{verdict}: {message}"),
         None => writeln!(text, "{verdict}"),

@@ -1,10 +1,10 @@
-//! `spoor diff`: what applying would change.
+//! `spoor diff`: the changes that applying files would make.
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
-use super::out::{say, say_error, show};
+use super::out::{errln, out, outln};
 use super::{
     LabArgs, Output,
     documents::read_all,
@@ -43,14 +43,14 @@ impl DiffArgs {
             .iter()
             .flat_map(|(policy, all)| all.iter().map(move |it| (policy, it)))
         {
-            say_error!("Warning: {policy}: {warning}");
+            errln!("Warning: {policy}: {warning}");
         }
         match self.output {
             Output::Json => print_json(&differences)?,
-            Output::Table if differences.is_empty() => say!("No differences."),
-            Output::Table => show!("{}", table(&differences)),
+            Output::Table if differences.is_empty() => outln!("No differences."),
+            Output::Table => out!("{}", table(&differences)),
         }
-        // As `diff` and `kubectl diff` exit.
+        // The exit codes of `diff` and `kubectl diff`.
         let code = if differences.is_empty() { 0 } else { 1 };
         Ok(ExitCode::from(code))
     }

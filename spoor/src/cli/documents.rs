@@ -10,8 +10,8 @@ use spoor_lab::wire::{Document, Documents};
 
 use crate::traces::printable;
 
-/// The largest file of policies accepted, in bytes. The largest that is useful, 1 000 policies,
-/// has a few hundred kilobytes.
+/// The largest file of policies accepted, in bytes. The largest useful file, of 1 000 policies, has
+/// a few hundred kilobytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// The error of reading policy files.
@@ -58,7 +58,7 @@ fn read(path: &Path) -> Result<Document, ReadFilesError> {
         .and_then(text)
         .map_err(|error| ReadFilesError::Read(path.to_owned(), error))?;
     Ok(Document {
-        // The names in a folder are anyone's choice, and errors show them in a terminal.
+        // Anyone may have chosen the names in a folder, and errors print them in a terminal.
         source: printable(&path.to_string_lossy()),
         text,
     })
@@ -66,8 +66,8 @@ fn read(path: &Path) -> Result<Document, ReadFilesError> {
 
 fn text(file: impl Read) -> io::Result<String> {
     let mut bytes = vec![];
-    // One byte more than allowed tells a file that is too large from one that just fits, and works
-    // for pipes, which have no size.
+    // Reading one byte more than allowed detects a file that is too large, even for pipes, which
+    // have no size.
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(io::Error::other("the file is larger than 1 MiB"));

@@ -1,4 +1,4 @@
-//! Durations as options take them and tables show them.
+//! The formats of durations in options and tables.
 
 use std::time::Duration;
 

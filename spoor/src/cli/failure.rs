@@ -7,7 +7,7 @@ use spoor_runtime::with_causes;
 
 use spoor_lab::Service;
 
-use super::{client::ClientError, documents::ReadFilesError, out::say_error, remedy::remedy};
+use super::{client::ClientError, documents::ReadFilesError, out::errln, remedy::remedy};
 
 /// Invalid input, one message for each error. Its exit code is 2, as for an invalid option.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         (Some(ClientError::Invalid(messages)), _) | (_, Some(Invalid(messages))) => messages,
         _ => {
             let remedy = remedy(error).map(|it| format!("; {it}"));
-            say_error!(
+            errln!(
                 "spoor: {}{}",
                 with_causes(error.as_ref()),
                 remedy.unwrap_or_default()
@@ -44,17 +44,17 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         }
     };
     for message in messages {
-        say_error!("{message}");
+        errln!("{message}");
     }
     ExitCode::from(2)
 }
 
 fn is_invalid_input(error: &anyhow::Error) -> bool {
-    // Exit code 2 tells scripts that trying again cannot help.
+    // Exit code 2 lets scripts distinguish errors that a retry cannot fix.
     error.is::<ReadFilesError>() || error.is::<InvalidOption>()
 }
 
-/// Prints what is wrong with the command line, or the requested help.
+/// Prints an error of the command line, or the requested help.
 #[must_use]
 pub fn explain(error: &clap::Error) -> ExitCode {
     let unknown = match error.get(ContextKind::InvalidSubcommand) {
@@ -65,10 +65,10 @@ pub fn explain(error: &clap::Error) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    // clap would list the subcommands of `run` only with their descriptions, over two screens.
+    // clap would list the subcommands of `run` with their descriptions, over two screens.
     if std::env::args().nth(1).as_deref() == Some("run") {
         let known = Service::ALL.map(Service::name).join(", ");
-        say_error!("spoor: unknown service {unknown:?}; the services are {known}");
+        errln!("spoor: unknown service {unknown:?}; the services are {known}");
     } else {
         let _ = error.print();
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use spoor_policy::{FaultDelay, OperationName, Probability, ServiceName};
 
-use super::out::{say, show};
+use super::out::{out, outln};
 use super::{InvalidOption, LabArgs, Output, duration::duration, print_json, table::TextTable};
 use spoor_lab::wire::{FaultSetting, FaultsByService};
 
@@ -78,7 +78,7 @@ impl FaultArgs {
 
 fn print(faults: &FaultsByService) {
     if faults.is_empty() {
-        say!("No faults.");
+        outln!("No faults.");
         return;
     }
     let mut table = TextTable::new(&["SERVICE", "OPERATION", "DELAY", "ERRORS"]);
@@ -97,5 +97,5 @@ fn print(faults: &FaultsByService) {
             ]);
         }
     }
-    show!("{table}");
+    out!("{table}");
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use spoor_api::{API_VERSION, SamplingPolicy, to_yaml};
 use spoor_policy::PolicyName;
 
-use super::out::{say, say_error, show};
+use super::out::{errln, out, outln};
 use super::{
     LabArgs, LabClient, NamespaceArgs,
     policy_row::{HEADINGS, WIDE_HEADINGS, row, wide_cells, winners},
@@ -25,7 +25,7 @@ use super::{
 pub struct GetArgs {
     /// The kind of resource to list
     #[arg(value_enum)]
-    what: Resource,
+    resource: Resource,
     /// The name of one policy
     name: Option<PolicyName>,
     #[command(flatten)]
@@ -60,7 +60,7 @@ enum Format {
 
 /// Printed instead of an empty list.
 pub(super) const NO_POLICIES: &str =
-    "No policies. Each service samples as its own settings say; by default, every trace.";
+    "No policies. Each service uses its own sampler settings; by default, it samples every trace.";
 
 /// A list in the format of the Kubernetes API.
 #[derive(Serialize)]
@@ -73,7 +73,7 @@ struct List {
 
 impl GetArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
-        let Resource::Policies = self.what;
+        let Resource::Policies = self.resource;
         let client = self.lab.client();
         let namespace = self.namespace.namespace.as_str();
         let policies = match &self.name {
@@ -84,7 +84,7 @@ impl GetArgs {
             Format::Json | Format::Yaml => self.print_resources(policies)?,
             Format::Name => {
                 for policy in &policies {
-                    say!("samplingpolicy.spoor.dev/{}", policy.metadata.name);
+                    outln!("samplingpolicy.spoor.dev/{}", policy.metadata.name);
                 }
             }
             Format::Table | Format::Wide => {
@@ -99,7 +99,7 @@ impl GetArgs {
     fn print_resources(&self, policies: Vec<SamplingPolicy>) -> anyhow::Result<()> {
         match (&self.name, policies.as_slice()) {
             (Some(_), [policy]) => self.print_resource(policy),
-            // kubectl prints even one item as a list unless it was asked for by name, and scripts
+            // kubectl prints even one item as a list unless it was requested by name, and scripts
             // rely on that.
             _ => {
                 let kind = "SamplingPolicyList";
@@ -115,7 +115,7 @@ impl GetArgs {
     fn print_resource(&self, resource: &(impl Serialize + 'static)) -> anyhow::Result<()> {
         match self.output {
             Format::Json => print_json(resource)?,
-            _ => show!("{}", to_yaml(resource)?),
+            _ => out!("{}", to_yaml(resource)?),
         }
         Ok(())
     }
@@ -123,7 +123,7 @@ impl GetArgs {
 
 fn print_table(policies: &[SamplingPolicy], wide: bool) {
     if policies.is_empty() {
-        say!("{NO_POLICIES}");
+        outln!("{NO_POLICIES}");
         return;
     }
     let now = Timestamp::now();
@@ -148,20 +148,20 @@ fn print_table(policies: &[SamplingPolicy], wide: bool) {
         }
         table.row(cells);
     }
-    show!("{table}");
+    out!("{table}");
 }
 
 async fn warn_of_folder(client: &LabClient) -> anyhow::Result<()> {
     // On standard error, so that the table can be piped.
     let folder = client.status().await?.folder;
     if let Some(folder) = folder.filter(|folder| !folder.errors.is_empty()) {
-        say_error!(
+        errln!(
             "\nThe watched folder {} has errors, so its files are not applied; policies that it \
              applied before stay in force:",
             folder.path
         );
         for error in folder.errors {
-            say_error!("  {error}");
+            errln!("  {error}");
         }
     }
     Ok(())

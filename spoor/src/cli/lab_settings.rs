@@ -78,7 +78,7 @@ pub(super) struct LabSettingsArgs {
 }
 
 impl LabSettingsArgs {
-    /// The settings that the options ask for.
+    /// The settings that the options specify.
     ///
     /// # Errors
     /// If the sampler and its argument are not valid together, or two ports are the same.

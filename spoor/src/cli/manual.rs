@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use clap::{Args, CommandFactory};
 
-use super::{Cli, out::say};
+use super::{Cli, out::outln};
 
 /// Write the manual pages of all subcommands to a folder
 #[derive(Args, Clone, Debug)]
@@ -24,7 +24,7 @@ impl ManualArgs {
         fs::create_dir_all(&self.folder).with_context(|| format!("cannot create {folder}"))?;
         clap_mangen::generate_to(Cli::command(), &self.folder)
             .with_context(|| format!("cannot write the manual pages to {folder}"))?;
-        say!("Wrote the manual pages to {folder}.");
+        outln!("Wrote the manual pages to {folder}.");
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -2,8 +2,8 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-/// A parser of the names of `values`, which lists them in `--help` with their descriptions. The
-/// types are those of libraries, which do not depend on clap and so cannot be `ValueEnum`s.
+/// A parser of the names of `values`, which `--help` lists with their descriptions. The types
+/// belong to libraries that do not depend on clap, so they cannot be `ValueEnum`s.
 pub fn one_of<T: Copy + Send + Sync + 'static>(
     values: &'static [T],
     name: fn(T) -> &'static str,

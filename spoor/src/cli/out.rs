@@ -1,5 +1,5 @@
 //! Output to standard output and standard error. When the reader closes the pipe, as `head` does,
-//! the command ends quietly, where `println!` and `eprintln!` would panic.
+//! the command ends without a message, while `println!` and `eprintln!` would panic.
 
 use std::{
     fmt,
@@ -10,30 +10,30 @@ use std::{
 use spoor_traces::tree::value::is_invisible;
 
 /// Prints a line.
-macro_rules! say {
+macro_rules! outln {
     ($($arguments:tt)*) => {
         $crate::cli::out::write(format_args!("{}\n", format_args!($($arguments)*)))
     };
 }
 
 /// Prints text that contains its own line breaks.
-macro_rules! show {
+macro_rules! out {
     ($($arguments:tt)*) => { $crate::cli::out::write(format_args!($($arguments)*)) };
 }
 
-/// Prints a line on standard error. Failures are ignored, since the exit code tells the same.
-macro_rules! say_error {
+/// Prints a line on standard error. Failures are ignored, since the exit code reports the same.
+macro_rules! errln {
     ($($arguments:tt)*) => {
         $crate::cli::out::write_error(format_args!("{}\n", format_args!($($arguments)*)))
     };
 }
 
-pub(crate) use {say, say_error, show};
+pub(crate) use {errln, out, outln};
 
 /// The exit code that shells report for a command ended by SIGPIPE: 128 + 13.
 const CLOSED_PIPE: i32 = 141;
 
-/// Prints on standard output, ignoring failures: for a command that continues either way.
+/// Prints on standard output and ignores failures, for a command that continues in any case.
 pub(crate) fn try_write(text: fmt::Arguments<'_>) {
     // Flushed here, so that a closed pipe is noticed now and not when the process ends.
     let mut stdout = io::stdout().lock();
@@ -52,7 +52,7 @@ pub(crate) fn write(text: fmt::Arguments<'_>) {
         if error.kind() == io::ErrorKind::BrokenPipe {
             process::exit(CLOSED_PIPE);
         }
-        say_error!("spoor: cannot write to standard output: {error}");
+        errln!("spoor: cannot write to standard output: {error}");
         process::exit(1);
     }
 }
@@ -64,14 +64,14 @@ pub(crate) fn write_error(text: fmt::Arguments<'_>) {
 
 /// Prints a value as one line of JSON.
 pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    say!("{}", visible_json(value)?);
+    outln!("{}", visible_json(value)?);
     Ok(())
 }
 
 fn visible_json(value: &impl serde::Serialize) -> serde_json::Result<String> {
     let mut line = String::new();
     for c in serde_json::to_string(value)?.chars() {
-        // JSON allows most control characters in strings, and a terminal obeys them.
+        // JSON allows most control characters in strings, and a terminal would interpret them.
         match is_invisible(c) {
             true => line += &format!("\\u{:04x}", u32::from(c)),
             false => line.push(c),
@@ -80,7 +80,7 @@ fn visible_json(value: &impl serde::Serialize) -> serde_json::Result<String> {
     Ok(line)
 }
 
-/// The exit code of a command that succeeds only if what it checks holds.
+/// The exit code of a command whose check succeeded or failed.
 #[must_use]
 pub fn exit_code(success: bool) -> process::ExitCode {
     process::ExitCode::from(u8::from(!success))

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use spoor_api::{Head, Metadata, SamplingPolicy, SamplingPolicySpec, TargetSpec, to_yaml};
 use spoor_policy::{OperationName, PolicyName, Probability, ServiceName};
 
-use super::out::{say, show};
+use super::out::{out, outln};
 use super::{
     LabArgs, NamespaceArgs,
     apply::{WaitArgs, exit_code, print_changes, print_convergence},
@@ -59,7 +59,7 @@ impl OverrideArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let policy = self.policy(Timestamp::now())?;
         match self.output {
-            Some(Format::Yaml) => show!("{}", to_yaml(&policy)?),
+            Some(Format::Yaml) => out!("{}", to_yaml(&policy)?),
             Some(Format::Json) => super::print_json(&policy)?,
             None => return self.apply(&policy).await,
         }
@@ -85,7 +85,7 @@ impl OverrideArgs {
             print_convergence(convergence);
         }
         if let Some(until) = &policy.spec.expires_at {
-            say!(
+            outln!(
                 "In force until {until}; `spoor delete {}` ends it earlier.",
                 policy.metadata.name
             );

@@ -1,12 +1,12 @@
-//! Advice on errors of the lab and of load. They come from libraries, which do not know the options
-//! and subcommands that help.
+//! Advice on errors of the lab and of load. The errors are those of libraries, which are
+//! independent of the options and subcommands that help.
 
 use spoor_lab::{BindPortError, DataFolderError, StartLabError};
 use spoor_load::DriveError;
 
 use super::ports::{option, variable};
 
-/// The advice for an error that an option or a subcommand can mend.
+/// The advice for an error that an option or a subcommand can fix.
 pub(super) fn remedy(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         let of_lab = cause.downcast_ref().and_then(for_lab);
@@ -46,7 +46,7 @@ fn for_lab(error: &StartLabError) -> Option<String> {
 
 fn for_load(error: &DriveError) -> Option<String> {
     matches!(error, DriveError::Connect { .. })
-        .then(|| "is it running? `spoor up` starts the lab".to_owned())
+        .then(|| "start the lab with `spoor up`, or check the address".to_owned())
 }
 
 #[cfg(test)]

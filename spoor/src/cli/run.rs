@@ -93,10 +93,10 @@ async fn run<P>(service: Service, mut args: ServiceArgs<P>) -> anyhow::Result<Ex
 where
     P: Program<Error: Error + Send + Sync + 'static> + clap::Args,
 {
-    // First of all: a signal during startup must drain as a later one does.
+    // Before anything else, so that a signal during startup drains like a later one.
     let shutdown = signals::cancel_on_shutdown_signal()?;
     if std::env::var_os(SUPERVISED).is_some() {
-        end_with_the_lab(shutdown.clone())?;
+        shut_down_with_lab(shutdown.clone())?;
     }
     let settings = TelemetrySettings::from_env()
         .map_err(|errors| Invalid(errors.0.iter().map(ToString::to_string).collect()))?;
@@ -117,20 +117,20 @@ where
     Ok(ExitCode::SUCCESS)
 }
 
-/// Shuts down when standard input closes. The lab holds the other end for as long as it lives, so
-/// this also works when the lab is killed, unlike a signal.
+/// Shuts down when standard input closes. The lab keeps the other end open while it runs, so this
+/// also works when the lab is killed, unlike a signal.
 #[expect(
     clippy::disallowed_methods,
-    reason = "whatever has not drained by then may never: an orphan must not keep its ports"
+    reason = "an orphan that has not drained by then must not keep its ports"
 )]
-fn end_with_the_lab(shutdown: CancellationToken) -> std::io::Result<()> {
-    // A thread and not a task: blocking reads of standard input cannot be cancelled, and would hold
-    // up the shutdown of the runtime.
+fn shut_down_with_lab(shutdown: CancellationToken) -> std::io::Result<()> {
+    // A thread and not a task: blocking reads of standard input cannot be cancelled, and would
+    // delay the shutdown of the runtime.
     thread::Builder::new()
-        .name("lifeline".into())
+        .name("lab-watch".into())
         .spawn(move || {
             let mut ignored = [0; 64];
-            // Whatever arrives is ignored; only the end of the stream counts.
+            // Only the end of the stream counts; any input is ignored.
             while matches!(std::io::stdin().read(&mut ignored), Ok(read) if read > 0) {}
             shutdown.cancel();
             thread::sleep(ORPHAN_GRACE);

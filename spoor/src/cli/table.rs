@@ -4,6 +4,7 @@ use std::fmt;
 
 use console::{Alignment, measure_text_width, pad_str};
 
+/// The columns between two cells.
 const GAP: usize = 3;
 
 /// Rows below headings, with each column as wide as its widest cell.
@@ -31,7 +32,7 @@ impl TextTable {
             .push(cells.into_iter().map(dash_if_empty).collect());
     }
 
-    /// Leaves out these columns, one after the other, until the others fit a width.
+    /// Removes these columns, one after the other, until the table fits a width.
     pub fn fit(&mut self, width: usize, least_important: &[&str]) {
         for heading in least_important {
             let widest = self.to_string().lines().map(measure_text_width).max();
@@ -47,7 +48,7 @@ impl TextTable {
     }
 }
 
-/// A service or operation, of which none means all that no policy names.
+/// The name of a service or operation; `None` means all that no policy names.
 pub fn or_all_others(name: Option<&String>) -> String {
     name.map_or("(all others)", String::as_str).to_owned()
 }
@@ -62,7 +63,7 @@ impl fmt::Display for TextTable {
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for row in &self.rows {
-            // Padded by columns and not by characters, of which East Asian ones and emoji take two.
+            // Padded by columns and not by characters, since East Asian ones and emoji take two.
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
                 line += &pad_str(cell, width + GAP, Alignment::Left, None);
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn narrow_table_keeps_what_matters() {
+    fn narrow_table_drops_the_listed_columns() {
         let mut table = TextTable::new(&["ID", "AGE", "SPANS", "ROOT"]);
         table.row(["7".into(), "5s".into(), "3".into(), "GET /".into()]);
         table.fit(20, &["AGE", "SPANS"]);

@@ -23,12 +23,12 @@ use super::{
     args::Output,
     failure::Invalid,
     lab_settings::LabSettingsArgs,
-    out::{self, say_error},
+    out::{self, errln},
     signals,
 };
 
-/// Lines of the log that wait for the terminal.
-const MAX_WAITING_LINES: usize = 1_000;
+/// The most log lines that wait to be written to the terminal.
+const MAX_QUEUED_LINES: usize = 1_000;
 
 /// Run the lab: services, control plane and trace pipeline
 #[derive(Args, Clone, Debug)]
@@ -71,12 +71,12 @@ impl UpArgs {
         let redis = settings.redis_url.as_ref().map(ToString::to_string);
         let tasks_store = redis.as_deref().unwrap_or("in-process");
         let admin = format!("http://127.0.0.1:{}", settings.ports.port(Endpoint::Admin));
-        let other = LabClient::new(admin.parse()?);
+        let running = LabClient::new(admin.parse()?);
         let started = Instant::now();
         let lab = tokio::select! {
             lab = Lab::start(settings) => match lab {
-                // Most often the port is that of a lab that was forgotten.
-                Err(StartLabError::BindPort(BindPortError::InUse { .. })) if other.is_lab().await => {
+                // Usually another lab is still running and uses the port.
+                Err(StartLabError::BindPort(BindPortError::InUse { .. })) if running.is_lab().await => {
                     bail!(
                         "a lab is already running at {admin}; stop it, or start another with \
                          --any-ports and a --data folder of its own"
@@ -84,7 +84,7 @@ impl UpArgs {
                 }
                 lab => lab?,
             },
-            // Dropping the start stops the children that it has started.
+            // Dropping the future stops the children that it has started.
             () = &mut shutdown_signal => return Ok(ExitCode::SUCCESS),
         };
         let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
@@ -96,7 +96,7 @@ impl UpArgs {
                 // A Redis URL, or `in-process`.
                 "tasks_store": tasks_store,
             })),
-            // Not `say!`, which ends the process if the reader has gone: `spoor up | head` still
+            // Not `outln!`, which ends the process if the reader has gone: `spoor up | head` still
             // runs the lab.
             Output::Table => out::try_write(format_args!(
                 "{}",
@@ -104,13 +104,13 @@ impl UpArgs {
             )),
         }
         shutdown_signal.await;
-        say_error!("Stopping: finishing the requests in progress.");
-        // Someone who presses Ctrl-C twice does not want to wait for the drain.
+        errln!("Stopping: finishing the requests in progress.");
+        // A second Ctrl-C skips the drain.
         let second_signal = signals::shutdown_signal()?;
         let stopped = tokio::select! {
             stopped = lab.stop() => stopped,
             () = second_signal => {
-                say_error!("Stopped at once after a second signal; requests in progress are lost.");
+                errln!("Stopped at once after a second signal; requests in progress are lost.");
                 return Ok(ExitCode::FAILURE);
             }
         };
@@ -189,7 +189,7 @@ fn summary(urls: &BTreeMap<String, String>, tasks_store: &str, milliseconds: f64
         "in-process" => "The service tasks keeps its list in memory; \
                          set SPOOR_REDIS_URL to keep it in Redis.\n"
             .to_owned(),
-        // Reaching Redis is no part of readiness, so this must not sound like a check.
+        // Readiness does not include Redis, so this must not imply that it was checked.
         redis => format!(
             "The service tasks keeps its list in {redis}, and responds with 503 while that cannot \
              be reached.\n"
@@ -205,26 +205,26 @@ fn try_write_json(value: &Value) {
 
 /// Starts the log. Its last lines are written when the guard is dropped.
 fn log_to_standard_error(own_traces: Option<&SelfTracing>) -> WorkerGuard {
-    // On a thread of its own: a terminal that is paused must not stop the listeners. Lines that do
-    // not fit meanwhile are lost.
+    // On a separate thread, since a paused terminal must not block the listeners. Lines beyond the
+    // limit are dropped.
     let (writer, written) = NonBlockingBuilder::default()
-        .buffered_lines_limit(MAX_WAITING_LINES)
+        .buffered_lines_limit(MAX_QUEUED_LINES)
         .finish(std::io::stderr());
     let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        // The services of a lab are known by name; module paths only widen the lines.
+        // The services of a lab have names; module paths only make the lines longer.
         .with_target(false)
         .compact()
-        // Of this layer alone, so that the level of the log does not decide about spans; and without
-        // spans, so that its lines are the same with and without self-tracing.
+        // Filters this layer only, so that the log level does not affect the spans of self-tracing;
+        // and excludes spans, so that its lines are the same with and without self-tracing.
         .with_filter(level.and(filter_fn(|metadata| !metadata.is_span())));
     let subscriber = tracing_subscriber::registry()
         .with(own_traces.map(SelfTracing::layer))
         .with(lines);
     if let Err(error) = subscriber.try_init() {
-        say_error!("spoor: cannot set up logging: {error}");
+        errln!("spoor: cannot set up logging: {error}");
     }
     written
 }

@@ -32,7 +32,7 @@ const FAST_PATH: &str = "/?wait=0ms&calc=0";
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RateResult {
-    /// The rate that the policy asks for.
+    /// The rate in the policy.
     pub asked: String,
     /// The time from the publication to the last instance's acknowledgement.
     pub everywhere_milliseconds: f64,
@@ -50,14 +50,14 @@ pub struct RateResult {
     pub lower: f64,
     /// The upper end of the interval.
     pub upper: f64,
-    /// The verdict on whether the observed rate is the one asked for.
+    /// The verdict on whether the observed rate matches the policy.
     pub verdict: String,
     /// Requests per second.
     pub requests_per_second: f64,
 }
 
 impl RateResult {
-    /// True if the rate is as asked for and every sampled trace arrived.
+    /// True if the observed rate matches the policy and every sampled trace arrived.
     pub fn passed(&self) -> bool {
         self.verdict == Verdict::Consistent.to_string()
             && self.kept == self.sampled
@@ -97,7 +97,7 @@ pub(super) async fn observe(
     everywhere: Duration,
     show_bar: bool,
 ) -> anyhow::Result<RateResult> {
-    // The store counts since its start; only the difference belongs to this rate.
+    // The store counts from its start, so the difference belongs to this rate.
     let kept_before = kept_traces(lab);
     let load = Load::closed_loop(
         url.clone(),
@@ -139,7 +139,7 @@ pub(super) async fn observe(
 /// returns the numbers started and sampled.
 async fn counted(lab: &Lab, version: Version, expected: u64) -> anyhow::Result<(u64, u64)> {
     let (namespace, service) = (Namespace::default(), ServiceName::new(EDGE)?);
-    // Subscribed before the first look, so that no report is missed in between.
+    // Subscribed before the first read, so that no report is missed in between.
     let mut changed = lab.control().changed();
     let all_reported = async {
         loop {
@@ -167,7 +167,7 @@ async fn arrived(lab: &Lab, before: u64, sampled: u64) -> u64 {
     }
 }
 
-/// The number of traces that ever entered the store.
+/// The number of traces stored so far, including evicted ones.
 pub(super) fn kept_traces(lab: &Lab) -> u64 {
     let occupancy = lab.pipeline().store().occupancy();
     u64::try_from(occupancy.traces)

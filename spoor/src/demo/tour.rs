@@ -19,7 +19,7 @@ use super::{
     rates::{self, RateResult, observe},
     within,
 };
-use crate::cli::out::say;
+use crate::cli::out::outln;
 use crate::{
     cli::Output,
     traces::{Canvas, Query, TraceClient, render},
@@ -46,14 +46,14 @@ const FIRST_CONNECTIONS: usize = 4;
 const SPANS_PER_TRACE: usize = 5;
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Runs the tour. True if every rate was observed as asked for and no service was restarted.
+/// Runs the tour. True if every observed rate matches its policy and no service was restarted.
 pub(super) async fn run(ports: LabPorts, output: Output) -> anyhow::Result<bool> {
     let is_text = output == Output::Table;
     let folder = tempfile::Builder::new().prefix("spoor-demo-").tempdir();
     // Removed when dropped, after a failure too.
     let folder = folder.context("cannot create a folder for the tour's data")?;
     let began = Instant::now();
-    // The rest is the default, whatever the environment says.
+    // All other settings are the defaults, and the environment is ignored.
     let settings = LabSettings {
         data: Some(folder.path().to_owned()),
         // Not all services: offers starts traces by itself, which would be counted too.
@@ -64,19 +64,19 @@ pub(super) async fn run(ports: LabPorts, output: Output) -> anyhow::Result<bool>
     let lab = Lab::start(settings).await?;
     let started_in = began.elapsed();
     let toured = stages(&lab, is_text, started_in).await;
-    // Before the result is looked at: the lab is stopped after a failure too.
+    // Before the result is evaluated, so that the lab is stopped after a failure, too.
     let stopped = lab.stop().await;
-    // Only now: until the lab has stopped, it writes into the folder.
+    // After the stop, since the lab writes to the folder until then.
     if let Err(error) = folder.close() {
         tracing::warn!(%error, "cannot remove the tour's folder");
     }
     let (results, restarted) = toured?;
     let passed = restarted.is_empty() && results.iter().all(RateResult::passed);
     if is_text {
-        say!("\n{stopped}");
-        say!("{}", conclusion(&results, &restarted));
+        outln!("\n{stopped}");
+        outln!("{}", conclusion(&results, &restarted));
     } else {
-        say!(
+        outln!(
             "{}",
             json!({"rates": results, "restarted": restarted, "passed": passed})
         );
@@ -87,41 +87,41 @@ pub(super) async fn run(ports: LabPorts, output: Output) -> anyhow::Result<bool>
 type Toured = (Vec<RateResult>, Vec<String>);
 
 async fn stages(lab: &Lab, is_text: bool, started_in: Duration) -> anyhow::Result<Toured> {
-    let say = |text: &str| {
+    let print = |text: &str| {
         if is_text {
-            say!("{text}");
+            outln!("{text}");
         }
     };
     let processes = lab.processes();
-    say(&format!(
+    print(&format!(
         "1. The lab: {} services, ready in {} ms",
         processes.len(),
         started_in.as_millis()
     ));
     for (service, pid) in &processes {
-        say(&format!("   {service:<10} process {pid}"));
+        print(&format!("   {service:<10} process {pid}"));
     }
 
     let url = address(lab, "service-a")?;
-    say(&format!(
+    print(&format!(
         "\n2. A trace: {FIRST_REQUESTS} requests to {url}/, and the trace of one\n"
     ));
     let (id, tree) = first_trace(lab, &url).await?;
-    say(render(&id, &tree, Canvas::terminal()).trim_end());
+    print(render(&id, &tree, Canvas::terminal()).trim_end());
 
-    say("\n3. Three sampling rates, each applied while the services run\n");
-    say(rates::HEADINGS);
+    print("\n3. Three sampling rates, each applied while the services run\n");
+    print(rates::HEADINGS);
     let mut results = vec![];
     for (sample, text) in SAMPLES {
         let result = rate(lab, &url, sample, text, is_text).await?;
-        say(&result.to_string());
+        print(&result.to_string());
         results.push(result);
     }
     Ok((results, restarted(&processes, &lab.processes())))
 }
 
 /// Sends some requests with service-b's usual latency and waits for the complete trace of one. It
-/// also waits until all other traces have arrived, so that none is counted with a rate later.
+/// also waits until all other traces have arrived, so that none of them is counted with a rate.
 async fn first_trace(lab: &Lab, url: &BaseUrl) -> anyhow::Result<(String, Tree)> {
     let load = Load::closed_loop(url.clone(), "/", FIRST_REQUESTS, FIRST_CONNECTIONS, TIMEOUT);
     drive(&load, |_| {}, CancellationToken::new())
@@ -149,7 +149,7 @@ async fn complete_trace(traces: &TraceClient) -> anyhow::Result<Option<(String, 
         .await?;
     let complete = found
         .into_iter()
-        // Spans of a trace arrive from two processes; a trace with fewer is still on its way.
+        // Spans of a trace arrive from two processes; one with fewer spans is incomplete.
         .find(|found| found.tree.rows().len() >= SPANS_PER_TRACE);
     Ok(complete.map(|found| (found.id, found.tree)))
 }
@@ -162,7 +162,7 @@ async fn rate(
     text: &str,
     show_bar: bool,
 ) -> anyhow::Result<RateResult> {
-    let asked = asked(sample, text)?;
+    let asked = probability(sample, text)?;
     let document = Document {
         source: sample.to_owned(),
         text: text.to_owned(),
@@ -179,8 +179,8 @@ async fn rate(
     observe(lab, url, asked, version, everywhere.took, show_bar).await
 }
 
-/// The probability that a sample asks for.
-fn asked(sample: &'static str, text: &str) -> anyhow::Result<Probability> {
+/// The probability in a sample policy.
+fn probability(sample: &'static str, text: &str) -> anyhow::Result<Probability> {
     let manifests = spoor_api::read::policies(text, sample).map_err(|errors| {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         anyhow!("cannot read {sample}: {}", errors.join("; "))
@@ -199,7 +199,7 @@ fn restarted(before: &BTreeMap<String, u32>, after: &BTreeMap<String, u32>) -> V
     before
         .iter()
         .filter(|(name, pid)| after.get(*name) != Some(pid))
-        .map(|(n, _)| n.clone())
+        .map(|(name, _)| name.clone())
         .collect()
 }
 
@@ -211,7 +211,7 @@ fn conclusion(results: &[RateResult], restarted: &[String]) -> String {
         .collect();
     match (failed.is_empty(), restarted.is_empty()) {
         (true, true) => "Every observed rate matches its policy, every sampled trace arrived, and no service was restarted.".to_owned(),
-        (false, _) => format!("These rates were not observed as asked for: {}.", failed.join(", ")),
+        (false, _) => format!("These observed rates do not match their policies: {}.", failed.join(", ")),
         (true, false) => format!("These services were restarted during the tour: {}.", restarted.join(", ")),
     }
 }

@@ -1,4 +1,4 @@
-//! Sending of the traces: each span goes to its service's exporter when it ends.
+//! Sends the traces: each span is passed to the exporter of its service when it ends.
 
 use std::{
     sync::Arc,
@@ -45,17 +45,16 @@ pub(super) async fn send(
     grace: Duration,
     stop: CancellationToken,
 ) -> anyhow::Result<GenerationSummary> {
-    let otlp = settings
-        .otlp
-        .as_ref()
-        .context("OTEL_TRACES_EXPORTER: must be \"otlp\", since the spans are to be sent")?;
+    let otlp = settings.otlp.as_ref().context(
+        "OTEL_TRACES_EXPORTER: must be \"otlp\", since generate exports spans over OTLP",
+    )?;
     let services = &generation.shape.services;
     let counts = Arc::new(SpanCounts::new());
     let processors: Arc<[BatchProcessor]> = services
         .iter()
         .map(|service| exporter(service, settings, otlp, &counts))
         .collect::<Result<_, _>>()?;
-    let mut summary = play(generation, &processors, &stop).await;
+    let mut summary = run_schedule(generation, &processors, &stop).await;
     drain(processors, grace).await?;
     summary.exported = counts.exported();
     summary.dropped = DropReason::ALL
@@ -67,7 +66,7 @@ pub(super) async fn send(
 }
 
 /// Starts each trace when it is due, and returns when all have ended.
-async fn play(
+async fn run_schedule(
     generation: &Generation,
     processors: &Arc<[BatchProcessor]>,
     stop: &CancellationToken,
@@ -126,7 +125,7 @@ fn exporter(
     })
 }
 
-/// Exports what is left. Spans that are not exported in time are counted as dropped.
+/// Exports the remaining spans. Spans that are not exported in time are counted as dropped.
 async fn drain(processors: Arc<[BatchProcessor]>, grace: Duration) -> anyhow::Result<()> {
     let mut draining = JoinSet::new();
     for processor in &*processors {

@@ -58,20 +58,20 @@ impl Shape {
         let trace = TraceId::from(random.random_range(1..=u128::MAX));
         let root = SpanId::from(random.random_range(1..=u64::MAX));
         let first = self.service_at(number);
-        let planned = |place: u32, id, parent, starts, ends| PlannedSpan {
+        let planned = |index: u32, id, parent, starts, ends| PlannedSpan {
             ends,
-            service: self.service_at(number + u64::from(place)),
+            service: self.service_at(number + u64::from(index)),
             starts,
             id,
             trace,
             parent,
-            has_error: fails == Some(place),
+            has_error: fails == Some(index),
         };
-        let children = (1..self.spans).map(|place| {
+        let children = (1..self.spans).map(|index| {
             let id = SpanId::from(random.random_range(1..=u64::MAX));
             // One after the other, so that a receiver gets each trace in parts, as from a mesh.
-            let starts = self.spread * (place - 1) / self.spans;
-            planned(place, id, root, starts, self.spread * place / self.spans)
+            let starts = self.spread * (index - 1) / self.spans;
+            planned(index, id, root, starts, self.spread * index / self.spans)
         });
         let mut spans: Vec<_> = children.collect();
         spans.push(planned(

@@ -8,7 +8,7 @@ use spoor_policy::statistics::Interval;
 /// The answers that a lesson asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerFormat {
-    /// No answer: the check reads traces only.
+    /// No answer: the check only reads traces.
     Nothing,
     /// One answer.
     One(Form),
@@ -34,8 +34,8 @@ pub enum Form {
 }
 
 impl Form {
-    /// The placeholder, and an example if the placeholder does not show the form.
-    fn shown(self) -> (&'static str, &'static str) {
+    /// The placeholder, and an explanation if the placeholder does not show the form.
+    fn placeholder(self) -> (&'static str, &'static str) {
         match self {
             Self::TraceId => ("TRACE_ID", ", which has 32 hexadecimal digits"),
             Self::Service => ("SERVICE", ""),
@@ -46,7 +46,7 @@ impl Form {
         }
     }
 
-    fn admits(self, text: &str) -> bool {
+    fn is_valid(self, text: &str) -> bool {
         match self {
             Self::TraceId => text.len() == 32 && text.bytes().all(|it| it.is_ascii_hexdigit()),
             Self::Service => !text.is_empty(),
@@ -77,8 +77,8 @@ pub fn interval(text: &str) -> Option<Interval> {
 }
 
 impl AnswerFormat {
-    /// The reason why an answer is not one that the lesson asks for, with the correct form. `None`
-    /// if it is.
+    /// The reason why an answer is invalid for the lesson, with the correct form; `None` if it is
+    /// valid.
     pub fn refusal(self, answer: &str) -> Option<String> {
         match self {
             Self::Nothing => Some("asks for no answer; leave out --answer".to_owned()),
@@ -95,8 +95,8 @@ impl AnswerFormat {
 }
 
 fn refusal_of(form: Form, text: &str) -> Option<String> {
-    let (placeholder, explanation) = form.shown();
-    let is_valid = form.admits(text.trim());
+    let (placeholder, explanation) = form.placeholder();
+    let is_valid = form.is_valid(text.trim());
     (!is_valid).then(|| format!("asks for {placeholder} here{explanation}"))
 }
 
@@ -104,11 +104,11 @@ impl fmt::Display for AnswerFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => Ok(()),
-            Self::One(form) => write!(f, "--answer {}", form.shown().0),
+            Self::One(form) => write!(f, "--answer {}", form.placeholder().0),
             Self::Named(keys) => {
                 let answers = keys
                     .iter()
-                    .map(|(key, form)| format!("--answer {key}={}", form.shown().0));
+                    .map(|(key, form)| format!("--answer {key}={}", form.placeholder().0));
                 f.write_str(&answers.collect::<Vec<_>>().join(" "))
             }
         }

@@ -13,4 +13,4 @@ pub(super) mod propagation;
 pub(super) mod rates;
 pub(super) mod route;
 
-pub(super) use in_force::hiding;
+pub(super) use in_force::dropping_policies;

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     cli::{
         Invalid, LabArgs, Output, TextTable, exit_code,
-        out::{say, show},
+        out::{out, outln},
     },
     traces::Source,
 };
@@ -108,19 +108,19 @@ impl LessonArgs {
             return self.start_round().await;
         }
         match (self.lesson, self.output) {
-            // Anything else gets the Markdown as it is, to read elsewhere.
+            // A file or pipe gets the Markdown unchanged.
             (Some(lesson), _) if std::io::stdout().is_terminal() => {
                 let (_, columns) = Term::stdout().size();
-                show!("{}", text::for_terminal(lesson.text(), columns.into()));
+                out!("{}", text::for_terminal(lesson.text(), columns.into()));
             }
-            (Some(lesson), _) => show!("{}", lesson.text()),
+            (Some(lesson), _) => out!("{}", lesson.text()),
             (None, Output::Table) => list(),
             (None, Output::Json) => {
                 let listed = Lesson::ALL.iter().map(|lesson| {
                     let (number, name, title) = (lesson.number(), lesson.name(), lesson.title());
                     serde_json::json!({ "number": number, "name": name, "title": title })
                 });
-                say!("{}", listed.collect::<serde_json::Value>());
+                outln!("{}", listed.collect::<serde_json::Value>());
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -131,15 +131,15 @@ impl LessonArgs {
             let wrong = "--start: only lesson 2 has rounds; use spoor lesson 2 --start";
             return Err(Invalid(vec![wrong.to_owned()]).into());
         }
-        // Printed only as JSON: with it, a learner could look up what is slow.
+        // Printed only as JSON, since it determines what is slow.
         let seed = self.seed.unwrap_or_else(rand::random);
         let marker = round::start(seed, &self.lab.client(), &self.source.open()?).await?;
         let tag = format!("{USER_AGENT_ORIGINAL}={marker}");
         match self.output {
-            Output::Json => say!("{}", serde_json::json!({ "tag": tag, "seed": seed })),
+            Output::Json => outln!("{}", serde_json::json!({ "tag": tag, "seed": seed })),
             Output::Table => {
-                say!("Requests were sent, and something was slow. To list their traces:");
-                say!("  spoor traces --tag {tag}");
+                outln!("Requests were sent, and something was slow. To list their traces:");
+                outln!("  spoor traces --tag {tag}");
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -155,12 +155,12 @@ fn list() {
             lesson.title().to_owned(),
         ]);
     }
-    show!("{table}");
-    say!("\n`spoor lesson N` shows a lesson, `spoor check N` checks its exercise.");
+    out!("{table}");
+    outln!("\n`spoor lesson N` shows a lesson, `spoor check N` checks its exercise.");
 }
 
 impl CheckArgs {
-    /// Checks until the exercise is done, something is wrong, or the time is over.
+    /// Checks until the exercise is done, something is wrong, or the wait is over.
     ///
     /// # Errors
     /// An invalid answer, or data that cannot be read.
@@ -171,7 +171,7 @@ impl CheckArgs {
         let mut report = loop {
             let report = self.lesson.check(&context).await?;
             let is_last = Instant::now() >= deadline;
-            // Waiting helps only where something is missing. A wrong answer is reported at once.
+            // Waiting helps only if something is missing. A wrong answer is reported immediately.
             if report.is_passed() || !report.can_still_pass() || is_last {
                 break report;
             }
@@ -185,7 +185,7 @@ impl CheckArgs {
         Ok(exit_code(report.is_passed()))
     }
 
-    /// Refuses answers that the check does not read: otherwise they would seem to be right.
+    /// Refuses answers that the check ignores, which would otherwise seem to be right.
     fn validate_answers(&self) -> anyhow::Result<()> {
         let format = self.lesson.answer_format();
         let refusals = self.answers.iter().filter_map(|answer| {
@@ -228,15 +228,15 @@ impl CheckArgs {
                 passed,
                 report,
             };
-            say!("{}", serde_json::to_string(&checked)?);
+            outln!("{}", serde_json::to_string(&checked)?);
             return Ok(());
         }
-        show!("{report}");
+        out!("{report}");
         if passed {
             let done = format!("Passed: {}.", lesson.title());
-            say!("{}", Style::new().green().bold().apply_to(done));
+            outln!("{}", Style::new().green().bold().apply_to(done));
         } else {
-            say!(
+            outln!(
                 "Not done yet. `spoor lesson {}` has hints.",
                 lesson.number()
             );

@@ -5,7 +5,7 @@ use std::time::Duration;
 use spoor_traces::tree::Tree;
 use tokio::time::Instant;
 
-use super::{answers::Answers, checks::hiding, policies::Policies, report::Report};
+use super::{answers::Answers, checks::dropping_policies, policies::Policies, report::Report};
 use crate::{
     cli::LabClient,
     traces::{FoundTrace, MAX_TRACES, Query, QueryError, TraceClient},
@@ -49,19 +49,19 @@ impl Context {
     /// A search for the traces that are new enough.
     pub fn query(&self) -> Query {
         Query {
-            // A check may wait for seconds. Its window must not lose the oldest trace meanwhile.
+            // A check may wait for seconds, during which its window must not lose the oldest trace.
             lookback: self.lookback + self.began.elapsed(),
             limit: MAX_TRACES,
             ..Query::default()
         }
     }
 
-    /// Adds the policies by which traces of the services may be missing.
+    /// Reports the policies because of which traces of the services may be missing.
     pub async fn report_policies(&self, report: &mut Report, services: &[&str]) {
         // Most checks need traces only, so they must work where no policies can be read.
         let policies = self.policies.all().await.unwrap_or_default();
         for service in services {
-            if let Some(names) = hiding(&policies, service) {
+            if let Some(names) = dropping_policies(&policies, service) {
                 let seen = format!("{names} is in force; delete it, and send requests again");
                 report.missing(&format!("all traces of {service} are kept"), seen);
             }

@@ -23,7 +23,7 @@ pub enum Lesson {
     Errors,
     /// A forged context, inside the mesh and at an edge.
     ContextPropagation,
-    /// The abilities of a stage between services and store, and its cost.
+    /// The benefits and the cost of a stage between services and store.
     Route,
     /// The rates 1 % and 0.1 %, and their confidence intervals.
     Rates,
@@ -31,7 +31,7 @@ pub enum Lesson {
     KeepErrors,
     /// Two policies with the same target.
     Conflict,
-    /// The way from a latency bucket to a trace, by an exemplar.
+    /// From a latency bucket to a trace, by an exemplar.
     MetricsBesideTraces,
 }
 
@@ -171,8 +171,8 @@ impl FromStr for Lesson {
     /// A message that lists the lessons.
     fn from_str(text: &str) -> Result<Self, String> {
         // The number is parsed, so that `01` works as well.
-        let is_it = |lesson: &Self| lesson.name() == text || text.parse() == Ok(lesson.number());
-        let found = Self::ALL.iter().copied().find(is_it);
+        let is_named = |lesson: &Self| lesson.name() == text || text.parse() == Ok(lesson.number());
+        let found = Self::ALL.iter().copied().find(is_named);
         found.ok_or_else(|| format!("unknown lesson {text:?}; the lessons are {}", Self::names()))
     }
 }
@@ -195,10 +195,7 @@ mod tests {
             let heading = format!("# {number}. {}\n", lesson.title());
             assert!(lesson.text().starts_with(&heading), "{lesson}");
             let check = format!("spoor check {number}");
-            assert!(
-                lesson.text().contains(&check),
-                "{lesson} says how it is checked"
-            );
+            assert!(lesson.text().contains(&check), "{lesson} names its check");
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use console::Style;
 use serde::Serialize;
 
-/// The data that a check read, and its findings.
+/// The data that a check has read, and its findings.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     // The name in the JSON output since its first version.
@@ -14,7 +14,7 @@ pub struct Report {
     findings: Vec<Finding>,
 }
 
-/// The result for one thing that the lesson asks for.
+/// The result for one requirement of the lesson.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Finding {
     what: String,
@@ -39,8 +39,7 @@ impl Report {
         Self::default()
     }
 
-    /// The first of several attempts that passed, or else the first. Without attempts, `what` is
-    /// missing.
+    /// The first attempt that passed, or else the first one. Without attempts, `what` is missing.
     pub fn best(attempts: impl IntoIterator<Item = Self>, what: &str, seen: &str) -> Self {
         let mut first = None;
         for attempt in attempts {
@@ -58,26 +57,26 @@ impl Report {
     }
 
     /// Adds data that the check read, such as "the traces of service-a".
-    pub fn has_read(&mut self, what: impl Into<String>) {
+    pub fn add_source(&mut self, what: impl Into<String>) {
         self.read.push(what.into());
     }
 
-    /// Adds a finding that is as the lesson asks.
+    /// Adds a requirement that is met.
     pub fn passed(&mut self, what: &str, seen: impl Into<String>) {
         self.push(what, State::Passed, seen);
     }
 
-    /// Adds something that is missing. It may still arrive, since spans take a second or two.
+    /// Adds a missing requirement. It may still be met, since spans take a second or two to arrive.
     pub fn missing(&mut self, what: &str, seen: impl Into<String>) {
         self.push(what, State::Missing, seen);
     }
 
-    /// Adds an answer that was not given in the lesson's form, with that form.
+    /// Adds a missing or malformed answer, with the correct form.
     pub fn unanswered(&mut self, what: &str, form: impl Into<String>) {
         self.push(what, State::Unanswered, form);
     }
 
-    /// Adds something that is wrong, which waiting does not change.
+    /// Adds a violated requirement, which waiting does not change.
     pub fn wrong(&mut self, what: &str, seen: impl Into<String>) {
         self.push(what, State::Wrong, seen);
     }
@@ -91,13 +90,13 @@ impl Report {
         }
     }
 
-    /// True if everything is as the lesson asks.
+    /// Returns whether all requirements are met.
     pub fn is_passed(&self) -> bool {
-        // A check that found nothing to judge has not passed.
+        // A check without findings has not passed.
         !self.findings.is_empty() && self.findings.iter().all(|it| it.state == State::Passed)
     }
 
-    /// True if the check can pass once more spans have arrived.
+    /// Returns whether the check may pass once more spans have arrived.
     pub fn can_still_pass(&self) -> bool {
         self.findings
             .iter()
@@ -168,7 +167,7 @@ mod tests {
     #[test]
     fn displays_one_line_per_finding() {
         let mut report = Report::new();
-        report.has_read("the traces of shop");
+        report.add_source("the traces of shop");
         report.passed("a trace", "5b8a");
         report.missing("a child", "");
         let shown = console::strip_ansi_codes(&report.to_string()).into_owned();

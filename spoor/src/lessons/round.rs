@@ -13,7 +13,7 @@ pub const ANNOUNCER: &str = "spoor-lesson";
 
 /// The part that is slow in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Culprit {
+pub enum SlowPart {
     /// The wait of service-b.
     Wait,
     /// The calculation of service-b.
@@ -24,7 +24,7 @@ pub enum Culprit {
     ColdModel(&'static str),
 }
 
-impl Culprit {
+impl SlowPart {
     const ALL: [Self; 6] = [
         Self::Wait,
         Self::HeavyCalc,
@@ -34,7 +34,7 @@ impl Culprit {
         Self::Marketplace("marketplace-corner"),
     ];
 
-    /// Chooses a culprit, the same for equal seeds.
+    /// Chooses the slow part, the same for equal seeds.
     pub fn of(seed: u32) -> Self {
         let index = usize::try_from(seed).unwrap_or_default() % Self::ALL.len();
         Self::ALL.get(index).copied().unwrap_or(Self::Wait)

@@ -12,8 +12,8 @@ const TOLERANCE: f64 = 0.01;
 pub fn sampled_at(tree: &Tree, probability: Probability) -> bool {
     let root = tree.root();
     let share = root.and_then(|root| share(&root.member.span.trace_state));
-    let asked = probability.as_f64();
-    share.is_some_and(|share| (share - asked).abs() <= TOLERANCE * asked)
+    let expected = probability.as_f64();
+    share.is_some_and(|share| (share - expected).abs() <= TOLERANCE * expected)
 }
 
 /// The sampling probability in a `tracestate`.

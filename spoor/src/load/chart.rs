@@ -12,7 +12,7 @@ const HEIGHT: usize = 6;
 const MAX_COLUMNS: usize = 100;
 /// Eighths of a cell, from empty to full.
 const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-/// The fewest points worth a chart: with fewer, the table says as much.
+/// The fewest points for a chart: with fewer, the table has the same information.
 const MIN_POINTS: usize = 8;
 
 /// A column of the chart, which covers one or more intervals.
@@ -32,7 +32,7 @@ pub(super) fn terminal_width() -> usize {
     usize::from(width)
 }
 
-/// Draws the chart of a load of so many seconds. It is empty for a load that was too short.
+/// Draws the chart of a load that took `seconds`. It is empty for a load that was too short.
 pub(super) fn draw(timeline: &Points, seconds: f64, width: usize) -> String {
     if timeline.points.len() < MIN_POINTS {
         return String::new();
@@ -70,7 +70,7 @@ fn strip(chart: &mut String, name: &str, values: &[f64]) {
     let top = values.iter().copied().fold(0.0, f64::max);
     let bar = |value: &f64| {
         let level = eighths(value / top.max(f64::MIN_POSITIVE));
-        // A value that is not zero always shows.
+        // A value other than zero is always visible.
         let least = usize::from(*value > 0.0);
         LEVELS.get(level.max(least)).copied().unwrap_or(' ')
     };
@@ -81,10 +81,10 @@ fn strip(chart: &mut String, name: &str, values: &[f64]) {
 /// Groups neighbouring intervals, so that there are at most `max` columns.
 fn columns(timeline: &Points, max: usize) -> Vec<Column> {
     let points = &timeline.points;
-    let together = points.len().div_ceil(max).max(1);
+    let points_per_column = points.len().div_ceil(max).max(1);
     let seconds = |count: usize| real(count) * timeline.interval_seconds;
     points
-        .chunks(together)
+        .chunks(points_per_column)
         .map(|points| {
             let sum = |of: fn(&Point) -> u64| points.iter().map(of).sum::<u64>();
             let highest =

@@ -112,7 +112,7 @@ fn in_lab(edges: &[Edge], urls: &BTreeMap<String, String>) -> BTreeMap<Edge, Bas
 
 fn well_known(edges: &[Edge]) -> BTreeMap<Edge, BaseUrl> {
     let url = |edge: &Edge| {
-        // By name, since the load generator does not know the lab, and the lab not the generator.
+        // By name, since the load generator and the lab do not depend on each other.
         let service = Service::ALL
             .into_iter()
             .find(|it| it.name() == edge.name())?;
@@ -143,8 +143,8 @@ mod tests {
 
     #[test]
     fn several_services_need_names() {
-        let told = [destination("http://127.0.0.1:1").unwrap()];
-        let error = given_for(Scenario::Mesh, &told).unwrap_err();
+        let given = [destination("http://127.0.0.1:1").unwrap()];
+        let error = given_for(Scenario::Mesh, &given).unwrap_err();
         assert!(
             error
                 .to_string()

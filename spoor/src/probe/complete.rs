@@ -16,7 +16,7 @@ pub(super) struct CompleteTrace {
     services: BTreeSet<String>,
 }
 
-/// The part that an incomplete trace lacks.
+/// The missing part of an incomplete trace.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Incomplete {
     /// The root span.
@@ -50,7 +50,7 @@ impl CompleteTrace {
             .iter()
             .map(|member| member.span.span_id.as_slice())
             .collect();
-        // After the services: their message says more about what is still on its way.
+        // After the services, since their message is more specific.
         if spans.iter().all(|span| span.parent_id().is_some()) {
             return Err(Incomplete::Root);
         }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::traces::spans::span;
 
-    /// Of service-a or service-b: an id, and that of the parent (0: none).
+    /// Of service-a or service-b: an ID, and that of the parent (0: none).
     fn trace(spans: &[(&str, u8, u8)]) -> Vec<Member> {
         let batch = |&(service, id, parent)| span(service, "", id, parent, 0, 0);
         members(spans.iter().map(batch).collect())
@@ -101,9 +101,9 @@ mod tests {
             ("service-a", 2, 1),
             ("service-b", 3, 2),
         ]);
-        let whole = CompleteTrace::of(&spans, &both()).map(|whole| whole.to_string());
+        let summary = CompleteTrace::of(&spans, &both()).map(|trace| trace.to_string());
         assert_eq!(
-            whole,
+            summary,
             Ok("complete, 3 spans of service-a, service-b".to_owned())
         );
     }
@@ -113,7 +113,7 @@ mod tests {
     #[case::one_service(&[("service-a", 1, 0)], Incomplete::Services("service-b".into()))]
     #[case::no_root(&[("service-a", 2, 1), ("service-b", 3, 2)], Incomplete::Root)]
     #[case::a_gap(&[("service-a", 1, 0), ("service-b", 3, 2)], Incomplete::Parents(1))]
-    fn missing_part_is_named(#[case] spans: &[(&str, u8, u8)], #[case] lack: Incomplete) {
-        assert_eq!(CompleteTrace::of(&trace(spans), &both()), Err(lack));
+    fn missing_part_is_named(#[case] spans: &[(&str, u8, u8)], #[case] missing: Incomplete) {
+        assert_eq!(CompleteTrace::of(&trace(spans), &both()), Err(missing));
     }
 }

@@ -112,7 +112,7 @@ struct Services {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct Response {
     result: Batches,
 }
 
@@ -153,12 +153,12 @@ impl TraceClient {
     /// # Errors
     /// [`QueryError::Unknown`] if there is no such trace.
     pub async fn trace(&self, id: &str) -> Result<Vec<ResourceSpans>, QueryError> {
-        // The ID becomes part of a path; it was checked where it came in, and a slash must not slip
-        // through.
+        // The ID becomes part of a path. It was validated earlier, but must not contain a slash in
+        // any case.
         let digits: String = id.chars().filter(char::is_ascii_alphanumeric).collect();
         let path = format!("/api/v3/traces/{digits}");
-        match self.get::<Answer>(&path, &[]).await {
-            Ok(answer) => Ok(answer.result.resource_spans),
+        match self.get::<Response>(&path, &[]).await {
+            Ok(response) => Ok(response.result.resource_spans),
             Err(QueryError::Refused { status: 404, .. }) => Err(QueryError::Unknown(id.to_owned())),
             Err(error) => Err(error),
         }
@@ -176,8 +176,8 @@ impl TraceClient {
             ("query.service_name", service.to_owned()),
             ("query.start_time_min", from.to_string()),
             ("query.start_time_max", now.to_string()),
-            // Jaeger 2.13's HTTP gateway uses the first name, later ones the second, which is that
-            // of the API's definition. Each ignores the other.
+            // Jaeger 2.13's HTTP gateway uses the first name, later versions the second, as in the
+            // API's definition. Each ignores the other.
             ("query.num_traces", query.limit.to_string()),
             ("query.search_depth", query.limit.to_string()),
         ];
@@ -191,16 +191,16 @@ impl TraceClient {
             let tags: BTreeMap<_, _> = query.tags.iter().cloned().collect();
             parameters.push(("query.attributes", serde_json::json!(tags).to_string()));
         }
-        match self.get::<Answer>("/api/v3/traces", &parameters).await {
-            Ok(answer) => Ok(list::separate(answer.result.resource_spans)),
+        match self.get::<Response>("/api/v3/traces", &parameters).await {
+            Ok(response) => Ok(list::separate(response.result.resource_spans)),
             // Jaeger responds with 404 to a search that finds nothing.
             Err(QueryError::Refused { status: 404, .. }) => Ok(vec![]),
             Err(error) => Err(error),
         }
     }
 
-    /// Searches for traces of any of the services and returns the newest, by attributes even where
-    /// the API ignores them, as the v3 search of Jaeger 2.13 does.
+    /// Searches for traces of any of the services and returns the newest. Filters by attributes
+    /// even if the API ignores them, as the v3 search of Jaeger 2.13 does.
     ///
     /// # Errors
     /// [`QueryError`].
@@ -213,8 +213,8 @@ impl TraceClient {
         let mut ignores_attributes = None;
         for service in services {
             let mut found = self.find(service, query).await?;
-            // Asked once, of a service that has traces: an empty result shows nothing, and needs no
-            // filter either.
+            // Determined once, with a service that has traces: an empty result proves nothing, and
+            // needs no filter.
             if ignores_attributes.is_none() && !query.tags.is_empty() && !found.is_empty() {
                 ignores_attributes = Some(self.ignores_attributes(service, query).await?);
             }
@@ -231,7 +231,7 @@ impl TraceClient {
         Ok(found)
     }
 
-    /// True if the API finds traces by an attribute that no span has.
+    /// Returns whether the API finds traces by an attribute that no span has.
     async fn ignores_attributes(&self, service: &str, query: &Query) -> Result<bool, QueryError> {
         let unknown = uuid::Uuid::new_v4().to_string();
         let query = Query {
@@ -242,7 +242,7 @@ impl TraceClient {
         Ok(!self.find(service, &query).await?.is_empty())
     }
 
-    /// Searches without attributes and leaves out what does not have them.
+    /// Searches without attributes, and then filters the traces by them.
     async fn find_and_filter(
         &self,
         service: &str,
@@ -306,11 +306,11 @@ impl TraceClient {
 /// The message in an error response, which Jaeger wraps in JSON.
 fn error_message(body: &[u8]) -> String {
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    // The second is that of problem JSON, as of the lab's services.
+    // The second is the field of problem JSON, as the lab's services send it.
     let message = json.pointer("/error/message").or(json.get("detail"));
     let message = message.and_then(|it| it.as_str());
     let message = message.map_or_else(|| String::from_utf8_lossy(body), Into::into);
-    // A server that is no query API may respond with a whole page.
+    // A server that is not a query API may respond with a long page.
     printable(&message).chars().take(500).collect()
 }
 
@@ -327,7 +327,7 @@ mod tests {
     use super::*;
     use crate::traces::spans::span;
 
-    /// Starts a query API that finds the same trace whatever is asked, and passes on each request.
+    /// Starts a query API that finds the same trace for any query, and forwards each request.
     async fn serve_one_trace() -> (String, mpsc::Receiver<String>) {
         let trace = span("shop", "GET /", 1, 0, 0, 5);
         let body = serde_json::json!({ "result": { "resourceSpans": [trace] } }).to_string();
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_search_asks_once_about_attributes() {
+    async fn attribute_support_is_tested_once() {
         let (base, mut requests) = serve_one_trace().await;
         let query = Query {
             tags: vec![("key".to_owned(), "value".to_owned())],

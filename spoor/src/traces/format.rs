@@ -1,4 +1,4 @@
-//! Texts and figures in the form that a terminal shows.
+//! Texts and figures for a terminal.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use spoor_traces::tree::{Tree, value};
 /// Formats a duration in milliseconds, with about three significant digits.
 pub(crate) fn milliseconds(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1e3;
-    // Figures of about equal precision line up and can be compared at a glance.
+    // Figures of similar precision are easy to compare.
     if ms >= 100.0 {
         format!("{ms:.0} ms")
     } else if ms >= 1.0 {

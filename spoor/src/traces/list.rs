@@ -22,16 +22,16 @@ pub struct FoundTrace {
 }
 
 impl FoundTrace {
-    /// True if one span has all of these attributes, itself or by its resource. `error` stands for
-    /// its status, as in Jaeger.
+    /// Returns whether one span has all of these attributes, including those of its resource. As in
+    /// Jaeger, `error` means the status.
     pub(super) fn has_tags(&self, tags: &[(String, String)]) -> bool {
-        let has_tag = |row: &Row, (key, wanted): &(String, String)| {
+        let has_tag = |row: &Row, (key, expected): &(String, String)| {
             if key == "error" {
-                return row.member.is_error().to_string() == *wanted;
+                return row.member.is_error().to_string() == *expected;
             }
             let attributes = row.member.span.attributes.iter();
             let mut attributes = attributes.chain(&row.member.resource.attributes);
-            attributes.any(|it| it.key == *key && value::text(it.value.as_ref()) == *wanted)
+            attributes.any(|it| it.key == *key && value::text(it.value.as_ref()) == *expected)
         };
         let has_all = |row: &Row| tags.iter().all(|tag| has_tag(row, tag));
         self.tree.rows().iter().any(has_all)
@@ -40,8 +40,7 @@ impl FoundTrace {
 
 /// Groups the spans of a response by trace. The API returns the spans of all traces together.
 pub(super) fn separate(mut batches: Vec<ResourceSpans>) -> Vec<FoundTrace> {
-    // The tree would otherwise draw a child before its parent where two machines disagree about the
-    // time.
+    // Otherwise the tree would draw a child before its parent if two clocks disagree.
     correct_clock_skew(&mut batches);
     let mut by_id: BTreeMap<String, Vec<Member>> = BTreeMap::new();
     for member in members(batches) {

@@ -4,7 +4,7 @@ use opentelemetry_proto::tonic::{
     common::v1::KeyValue,
     trace::v1::span::{Event, Link},
 };
-use spoor_traces::tree::{Place, Row, Tree, value};
+use spoor_traces::tree::{Position, Row, Tree, value};
 
 use super::format::{milliseconds, offset, printable};
 
@@ -20,17 +20,17 @@ pub(super) fn of(tree: &Tree, row: &Row) -> Vec<String> {
     if !member.status_message().is_empty() {
         lines.push(format!("status: {}", short(member.status_message())));
     }
-    // That of the others is the same, except where a service adds to it.
+    // Only the root's, since that of other spans is the same unless a service adds to it.
     if row.depth == 0 && !member.span.trace_state.is_empty() {
         lines.push(format!("tracestate: {}", short(&member.span.trace_state)));
     }
-    match row.place {
-        Place::Root | Place::Child => {}
-        Place::MissingParent => lines.push(format!(
+    match row.position {
+        Position::Root | Position::Child => {}
+        Position::MissingParent => lines.push(format!(
             "parent {} is not in this trace: not sampled, not exported yet, or lost",
             value::hex(&member.span.parent_span_id)
         )),
-        Place::Cycle => lines.push("the span is its own ancestor".to_owned()),
+        Position::Cycle => lines.push("the span is its own ancestor".to_owned()),
     }
     lines.extend(warnings(row).into_iter().map(short));
     let events = &member.span.events;
@@ -46,7 +46,7 @@ pub(super) fn of(tree: &Tree, row: &Row) -> Vec<String> {
 fn warnings(row: &Row) -> Vec<&str> {
     let parent = value::hex(&row.member.span.parent_span_id);
     let mut warnings = row.member.warnings();
-    if row.place == Place::MissingParent {
+    if row.position == Position::MissingParent {
         // The API reports a missing parent as a warning too, with the same ID.
         warnings.retain(|warning| !warning.contains(&parent));
     }

@@ -29,7 +29,7 @@ pub struct Canvas {
     pub columns: usize,
     /// True if colours are shown.
     pub colour: bool,
-    /// True if longer lines are cut, as a terminal would wrap them. A file or a pipe gets all.
+    /// True if longer lines are cut, which a terminal would wrap. Files and pipes get full lines.
     pub cuts: bool,
 }
 
@@ -93,7 +93,7 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
         let _ = writeln!(out, "  … and {left_out} more spans");
     }
     let _ = writeln!(out, "  ━ on the critical path   ─ off it");
-    // Lesson 2 asks for the bottleneck, so that neither mark nor verdict may give it away.
+    // The bottleneck is the answer of lesson 2, so neither mark nor verdict may reveal it.
     if tree.is_exercise() {
         let _ = writeln!(
             out,
@@ -196,7 +196,7 @@ fn line(tree: &Tree, row: &Row, columns: &Columns, slowest: bool, canvas: Canvas
 fn branch(row: &Row) -> String {
     match row.depth {
         0 => String::new(),
-        // Deep traces stop indenting where the name would have no room left.
+        // Deep spans are not indented further, so that there is room for the name.
         depth => format!("{}└ ", "  ".repeat((depth - 1).min(MAX_NAME_WIDTH / 4))),
     }
 }
@@ -230,20 +230,20 @@ fn bar(tree: &Tree, row: &Row, cells: usize) -> String {
     reason = "a column of the screen"
 )]
 fn cell(offset: Duration, whole: Duration, cells: usize) -> usize {
-    // A trace may take no time at all, and 0 / 0 is not a column.
+    // The duration of a trace may be zero, and 0 / 0 is not a column.
     let share = offset.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE);
     ((share * cells as f64).round() as usize).min(cells)
 }
 
-/// A span's name, in which what is before the last `/` is cut first: of the name of a gRPC method,
-/// the package says the least.
+/// Shortens a span's name before its last `/` first, since the package is the least useful part of
+/// a gRPC method's name.
 fn shortened(name: &str, width: usize) -> String {
     let name = printable(name);
     let excess = measure_text_width(&name).saturating_sub(width);
     match name.rsplit_once('/') {
         Some((path, method)) if excess > 0 && !path.is_empty() => {
             let kept = measure_text_width(path).saturating_sub(excess);
-            // The ellipsis takes a column of its own.
+            // The ellipsis takes one column.
             let skipped = path.chars().count() - kept.saturating_sub(1).min(path.chars().count());
             let end: String = path.chars().skip(skipped).collect();
             format!("…{end}/{method}")

@@ -1,4 +1,4 @@
-//! Spans as tests need them.
+//! Spans for tests.
 
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, KeyValue, any_value::Value},
@@ -8,8 +8,8 @@ use opentelemetry_proto::tonic::{
 
 const MS: u64 = 1_000_000;
 
-/// A span by itself, as its service sends it: id and parent (0: none) are one byte repeated, start
-/// and end are in milliseconds. Its trace is always the same.
+/// A batch with one span. ID and parent are one repeated byte (0: no parent), start and end are in
+/// milliseconds, and the trace is always the same.
 pub(crate) fn span(
     service: &str,
     name: &str,

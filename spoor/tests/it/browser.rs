@@ -29,7 +29,7 @@ const FLAGS: [&str; 8] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wish_is_made_and_its_trace_is_looked_at() {
+async fn wish_and_its_trace_are_shown() {
     if !has_programs("the pages in a browser", &["chromium", "chromedriver"]) {
         return;
     }
@@ -49,8 +49,8 @@ async fn a_wish_is_made_and_its_trace_is_looked_at() {
     .await;
 
     assert!(lab.request().await);
-    let whole = || async { lab.traces(&["traces", "--service", "service-b"]).await };
-    let found = eventually("a trace of A and B", whole, |found| {
+    let traces = || async { lab.traces(&["traces", "--service", "service-b"]).await };
+    let found = eventually("a trace of A and B", traces, |found| {
         found[0]["spans"].as_u64() >= Some(3)
     })
     .await;
@@ -67,12 +67,12 @@ async fn a_wish_is_made_and_its_trace_is_looked_at() {
     for expected in ["service-a", "service-b", "ServiceB", "/Work", "GET /"] {
         assert!(waterfall.contains(expected), "{expected}: {waterfall}");
     }
-    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    assert_eq!(browser.errors().await, Vec::<String>::new());
     browser.quit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_offer_arrives_on_the_open_page_by_itself() {
+async fn open_page_shows_new_offers() {
     if !has_programs("the pages in a browser", &["chromium", "chromedriver"]) {
         return;
     }
@@ -88,7 +88,7 @@ async fn an_offer_arrives_on_the_open_page_by_itself() {
     browser.type_into("input[name=name]", "a lantern").await;
     browser.click("form[action] button[type=submit]").await;
     eventually(
-        "all marketplaces are missing, as the script says",
+        "all marketplaces are listed as unavailable",
         || browser.text("main"),
         |text| {
             text.contains("Unavailable marketplaces: attic")
@@ -106,7 +106,7 @@ async fn an_offer_arrives_on_the_open_page_by_itself() {
         u32::try_from(offers["pid"].as_u64().unwrap()).unwrap(),
     );
     eventually(
-        "offers of both on the page that nobody loaded again",
+        "offers of both on the page without a reload",
         || browser.text("ul.offers"),
         |text| {
             ["attic", "corner"]
@@ -121,31 +121,31 @@ async fn an_offer_arrives_on_the_open_page_by_itself() {
         "{main}"
     );
     // While `offers` was away, the browser may report a failure of /api/offers.
-    let complaints = browser.complaints().await;
+    let errors = browser.errors().await;
     assert!(
-        complaints.iter().all(|said| said.contains("/api/offers")),
-        "{complaints:?}"
+        errors.iter().all(|error| error.contains("/api/offers")),
+        "{errors:?}"
     );
     browser.quit().await;
 }
 
 /// Delays each list of offers by some seconds, so that events are newer than the list.
 const LATE_LISTINGS: &str = r#"
-    const inTime = window.fetch;
-    window.asked = 0;
-    window.answered = 0;
-    window.fetch = async (...what) => {
-        window.asked += 1;
-        const answer = await inTime(...what);
-        const body = await answer.text();
+    const originalFetch = window.fetch;
+    window.requested = 0;
+    window.responded = 0;
+    window.fetch = async (...parameters) => {
+        window.requested += 1;
+        const response = await originalFetch(...parameters);
+        const body = await response.text();
         await new Promise((then) => setTimeout(then, 6000));
-        setTimeout(() => { window.answered += 1; });
-        return new Response(body, answer);
+        setTimeout(() => { window.responded += 1; });
+        return new Response(body, response);
     };
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_listing_takes_no_news_off_the_page() {
+async fn late_listing_keeps_newer_events() {
     if !has_programs("the pages in a browser", &["chromium", "chromedriver"]) {
         return;
     }
@@ -165,8 +165,8 @@ async fn an_older_listing_takes_no_news_off_the_page() {
     browser.type_into("input[name=name]", "a lantern").await;
     browser.click("form[action] button[type=submit]").await;
     eventually(
-        "all listings have come",
-        || browser.run("return window.asked > 0 && window.answered === window.asked"),
+        "all listings have arrived",
+        || browser.run("return window.requested > 0 && window.responded === window.requested"),
         |all| *all == json!(true),
     )
     .await;
@@ -258,7 +258,7 @@ impl Browser {
     async fn text(&self, selector: &str) -> String {
         let element = self.element(selector).await;
         let url = format!("{}/element/{element}/text", self.session);
-        let answer: Value = self
+        let response: Value = self
             .http
             .get(url)
             .send()
@@ -268,7 +268,7 @@ impl Browser {
             .await
             .unwrap();
         // An element that a navigation has just removed has no text.
-        answer["value"].as_str().unwrap_or_default().to_owned()
+        response["value"].as_str().unwrap_or_default().to_owned()
     }
 
     async fn type_into(&self, selector: &str, text: &str) {
@@ -284,7 +284,7 @@ impl Browser {
     }
 
     /// The errors that the pages caused in the browser: blocked scripts, missing files.
-    async fn complaints(&self) -> Vec<String> {
+    async fn errors(&self) -> Vec<String> {
         let entries = self.post("se/log", json!({"type": "browser"})).await;
         let entries = entries.as_array().cloned().unwrap_or_default();
         entries
@@ -301,26 +301,26 @@ impl Browser {
         let wanted = json!({"using": "css selector", "value": selector});
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let answer = self.ask("element", &wanted).await;
-            let found = answer["value"]
+            let response = self.send("element", &wanted).await;
+            let found = response["value"]
                 .as_object()
                 .and_then(|value| value.values().next());
             match found.and_then(Value::as_str) {
-                Some(id) if answer["value"]["error"].is_null() => return id.to_owned(),
-                _ => assert!(Instant::now() < deadline, "{selector}: {answer:#}"),
+                Some(id) if response["value"]["error"].is_null() => return id.to_owned(),
+                _ => assert!(Instant::now() < deadline, "{selector}: {response:#}"),
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
     async fn post(&self, path: &str, body: Value) -> Value {
-        let answer = self.ask(path, &body).await;
-        assert!(answer["value"]["error"].is_null(), "{path}: {answer:#}");
-        answer["value"].clone()
+        let response = self.send(path, &body).await;
+        assert!(response["value"]["error"].is_null(), "{path}: {response:#}");
+        response["value"].clone()
     }
 
     /// The driver's response, which may be an error.
-    async fn ask(&self, path: &str, body: &Value) -> Value {
+    async fn send(&self, path: &str, body: &Value) -> Value {
         let url = format!("{}/{path}", self.session);
         let sent = self.http.post(url).json(body).send().await;
         sent.unwrap().json().await.unwrap()

@@ -7,8 +7,8 @@ use std::{
 
 use crate::lab::{DEADLINE, Lab, eventually};
 
-/// A request that was sent this long before the signal has been accepted.
-const ACCEPTED: Duration = Duration::from_millis(150);
+/// The time before the signal from which on a request counts as accepted.
+const MAX_ACCEPT_DELAY: Duration = Duration::from_millis(150);
 
 #[tokio::test]
 async fn interrupt_loses_nothing() {
@@ -48,14 +48,14 @@ async fn stop_under_load(signal: &str) {
             match outcome {
                 Ok(200) => answered += 1,
                 other => assert!(
-                    sent + ACCEPTED > signalled,
+                    sent + MAX_ACCEPT_DELAY > signalled,
                     "sent {:?} before the signal: {other:?}",
                     signalled - sent
                 ),
             }
         }
     }
-    assert!(answered > 16, "{answered} were answered");
+    assert!(answered > 16, "{answered} responses");
     assert_eq!(
         stopped["received"],
         answered * spans_each,
@@ -72,12 +72,12 @@ async fn send_until_refused(
     let mut outcomes = vec![];
     loop {
         let sent = Instant::now();
-        let answer = http
+        let response = http
             .get(&*url)
             .timeout(Duration::from_secs(20))
             .send()
             .await;
-        let outcome = answer
+        let outcome = response
             .map(|it| it.status().as_u16())
             .map_err(|error| format!("{error:?}"));
         let refused = outcome.is_err();
@@ -101,7 +101,7 @@ async fn received(lab: &Lab, http: &reqwest::Client) -> u64 {
     line.unwrap().parse().unwrap()
 }
 
-/// The number, once it no longer changes.
+/// Waits until the number of received spans no longer changes, and returns it.
 async fn settled(lab: &Lab, http: &reqwest::Client) -> u64 {
     let deadline = Instant::now() + DEADLINE;
     let mut last = 0;

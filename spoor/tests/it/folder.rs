@@ -9,12 +9,7 @@ async fn policies_last_as_long_as_their_files() {
     std::fs::create_dir(&policies).unwrap();
     std::fs::write(policies.join("a.yaml"), policy("of-folder", "0%")).unwrap();
     let lab = Lab::start_in(folder, &["--policies", "{folder}/policies"]).await;
-    eventually(
-        "taken up at the start",
-        || lab.request(),
-        |sampled| !sampled,
-    )
-    .await;
+    eventually("applied at the start", || lab.request(), |sampled| !sampled).await;
 
     std::fs::write(policies.join("a.yaml"), policy("of-folder", "100%")).unwrap();
     eventually("changed", || lab.request(), |sampled| *sampled).await;
@@ -47,7 +42,12 @@ async fn bad_file_keeps_last_valid_policies() {
 
     std::fs::remove_file(policies.join("bad.yaml")).unwrap();
     eventually("the error is gone", get, |ended| ended.stderr.is_empty()).await;
-    eventually("the good file holds", || lab.request(), |sampled| *sampled).await;
+    eventually(
+        "the good file is in force",
+        || lab.request(),
+        |sampled| *sampled,
+    )
+    .await;
 }
 
 #[tokio::test]

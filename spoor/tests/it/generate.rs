@@ -1,4 +1,4 @@
-//! `spoor generate`: what it says it sent is what arrives.
+//! `spoor generate`: its summary matches the traces that arrive.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::lab::{Lab, command, eventually, run};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_it_says_it_sent_arrives() {
+async fn reported_traces_arrive() {
     let lab = Lab::start().await;
     let mut generate = command();
     generate
@@ -54,7 +54,7 @@ async fn rejected_spans_are_counted_and_fail() {
 }
 
 #[tokio::test]
-async fn without_an_exporter_it_says_so() {
+async fn missing_exporter_is_an_error() {
     let mut generate = command();
     generate.env("OTEL_TRACES_EXPORTER", "none").arg("generate");
     let ended = run(&mut generate, "").await;

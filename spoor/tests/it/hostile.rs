@@ -1,5 +1,5 @@
-//! Input that anyone may send to any port of the lab. Nothing panics, ends or grows without bound;
-//! no response blames the server; and afterwards the lab is as before.
+//! Hostile input to every port of the lab. No process panics, exits or grows without bound, no
+//! response is a server error, and afterwards the lab works as before.
 
 mod attempts;
 mod connection;
@@ -7,9 +7,9 @@ mod deadlines;
 mod descriptors;
 mod frames;
 mod listeners;
+mod processes;
 mod requests;
 mod streams;
-mod survivors;
 
 use std::{fs::File, net::SocketAddr};
 
@@ -17,28 +17,28 @@ use tokio::task::JoinSet;
 
 use crate::lab::Lab;
 use listeners::{GRPC, HTTP, Listener};
-use survivors::Survivors;
+use processes::Processes;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_is_sent_brings_anything_down() {
+async fn hostile_input_harms_no_process() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     let lab = Lab::start_logging_to(File::create(&log).unwrap(), folder, &[]).await;
     listeners::assert_all_are_known(lab.urls());
-    let before = Survivors::of(&lab).await;
+    let before = Processes::of(&lab).await;
 
-    each(&lab, HTTP, requests::any).await;
-    each(&lab, HTTP, requests::too_large).await;
-    each(&lab, HTTP, requests::broken).await;
-    each(&lab, HTTP, deadlines::is_bounded).await;
-    each(&lab, GRPC, frames::any).await;
-    each(&lab, GRPC, frames::no_http2).await;
+    attack_each(&lab, HTTP, requests::any).await;
+    attack_each(&lab, HTTP, requests::too_large).await;
+    attack_each(&lab, HTTP, requests::broken).await;
+    attack_each(&lab, HTTP, deadlines::is_bounded).await;
+    attack_each(&lab, GRPC, frames::any).await;
+    attack_each(&lab, GRPC, frames::no_http2).await;
 
-    before.assert_unharmed(&lab, &log).await;
+    before.assert_healthy(&lab, &log).await;
 }
 
-/// Sends to all listeners at once.
-async fn each<F>(
+/// Runs an attack on all listeners concurrently.
+async fn attack_each<F>(
     lab: &Lab,
     listeners: &'static [Listener],
     attack: impl Fn(&'static Listener, SocketAddr) -> F,

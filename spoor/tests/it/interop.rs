@@ -4,16 +4,16 @@ use serde_json::Value;
 
 use crate::{
     lab::Lab,
-    peer::{has_programs, runs, workshop},
+    peer::{has_programs, install_folder, run_in},
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_python_sdk_delivers() {
+async fn python_exporters_deliver_spans() {
     if !has_programs("the Python SDK", &["python3"]) {
         return;
     }
-    let folder = workshop("python", &["requirements.txt", "deliver.py"]);
-    runs(&folder, "python3", &["-m", "venv", "venv"]).await;
+    let folder = install_folder("python", &["requirements.txt", "deliver.py"]);
+    run_in(&folder, "python3", &["-m", "venv", "venv"]).await;
     let python = folder.join("venv/bin/python");
     let python = python.to_str().unwrap();
     let install = [
@@ -23,7 +23,7 @@ async fn the_python_sdk_delivers() {
         "--quiet",
         "--disable-pip-version-check",
     ];
-    runs(
+    run_in(
         &folder,
         python,
         &[&install[..], &["-r", "requirements.txt"]].concat(),
@@ -31,7 +31,7 @@ async fn the_python_sdk_delivers() {
     .await;
     let lab = Lab::start().await;
     let (grpc, http) = (lab.url("otlp-grpc"), lab.url("otlp-http"));
-    let printed = runs(&folder, python, &["deliver.py", grpc, http, "python"]).await;
+    let printed = run_in(&folder, python, &["deliver.py", grpc, http, "python"]).await;
     let ids: Value = serde_json::from_str(&printed).unwrap();
     for way in ["grpc", "http", "gzip"] {
         let id = ids[way].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! A lab for one test, which is killed when the test ends.
+//! A lab for one test, killed when the test ends.
 
 use std::{
     collections::BTreeMap,
@@ -16,9 +16,9 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-/// For steps that take milliseconds on an idle machine.
+/// The deadline for steps that take milliseconds on an idle machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
-/// For a script. That of one lesson sends twenty thousand requests.
+/// The deadline for a script. The script of one lesson sends twenty thousand requests.
 const SCRIPT_DEADLINE: Duration = Duration::from_secs(300);
 
 /// A running lab.
@@ -47,12 +47,12 @@ impl Lab {
         Self::start_in(tempfile::tempdir().unwrap(), options).await
     }
 
-    /// `{folder}` in an option stands for the lab's own folder.
+    /// Replaces `{folder}` in an option by the lab's folder.
     pub async fn start_in(folder: TempDir, options: &[&str]) -> Self {
         Self::start_logging_to(Stdio::inherit(), folder, options).await
     }
 
-    /// The file for the output of the lab and its services.
+    /// Redirects the standard error of the lab and its services.
     pub async fn start_logging_to(
         log: impl Into<Stdio>,
         folder: TempDir,
@@ -75,7 +75,7 @@ impl Lab {
         let mut process = program
             .args(["up", "--output", "json", "--data"])
             .arg(folder.path().join("data"))
-            // They would take precedence over the chosen ports.
+            // It would take precedence over the ports in the options.
             .args((!has_ports(options)).then_some("--any-ports"))
             .args(
                 options
@@ -135,7 +135,7 @@ impl Lab {
         self.process.id().unwrap()
     }
 
-    /// A subcommand, with this lab.
+    /// Runs a subcommand for this lab.
     pub async fn spoor(&self, arguments: &[&str]) -> Ended {
         self.spoor_given("", arguments).await
     }
@@ -183,10 +183,10 @@ impl Lab {
     }
 
     /// Waits until a trace can be queried.
-    pub async fn has_trace(&self, id: &str) {
+    pub async fn wait_for_trace(&self, id: &str) {
         let trace = ["trace", id, "--traces-url", self.url("traces")];
-        let is_there = |ended: &Ended| ended.code == Some(0);
-        eventually("the trace", || self.spoor(&trace), is_there).await;
+        let is_found = |ended: &Ended| ended.code == Some(0);
+        eventually("the trace", || self.spoor(&trace), is_found).await;
     }
 
     /// Load on service-a.
@@ -277,20 +277,20 @@ fn has_ports(options: &[&str]) -> bool {
 /// A request without wait or calculation. True if its trace is sampled.
 pub async fn request(http: &reqwest::Client, service_a: &str) -> Result<bool, String> {
     let url = format!("{service_a}/?wait=0ms&calc=0");
-    let answer = http
+    let response = http
         .get(url)
         .send()
         .await
         .map_err(|error| format!("{error:?}"))?;
-    if !answer.status().is_success() {
-        return Err(format!("{answer:?}"));
+    if !response.status().is_success() {
+        return Err(format!("{response:?}"));
     }
-    let response = answer.headers()["traceresponse"].to_str().unwrap();
-    let flags = u8::from_str_radix(response.rsplit('-').next().unwrap(), 16).unwrap();
+    let header = response.headers()["traceresponse"].to_str().unwrap();
+    let flags = u8::from_str_radix(header.rsplit('-').next().unwrap(), 16).unwrap();
     Ok(flags & 1 == 1)
 }
 
-/// The program.
+/// A command that runs the program under test.
 pub fn command() -> Command {
     let mut command = command_of(env!("CARGO_BIN_EXE_spoor"));
     if std::env::var_os("RUST_LOG").is_none() {
@@ -299,7 +299,7 @@ pub fn command() -> Command {
     command
 }
 
-/// Any program. It does not outlive its test.
+/// A command that runs any program, killed when dropped.
 pub fn command_of(program: &str) -> Command {
     let mut command = Command::new(program);
     command.kill_on_drop(true);
@@ -315,7 +315,7 @@ pub async fn run(command: &mut Command, input: &str) -> Ended {
         .spawn()
         .unwrap();
     let mut stdin = process.stdin.take().unwrap();
-    // A command that does not read it may have ended by then.
+    // A command that does not read its input may have ended already.
     let _ = tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await;
     drop(stdin);
     let output = tokio::time::timeout(SCRIPT_DEADLINE, process.wait_with_output()).await;
@@ -347,16 +347,16 @@ pub fn is_running(pid: u32) -> bool {
         .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
 }
 
-/// Tries until the result is as expected.
+/// Repeats a read until its result is as expected, with a deadline.
 pub async fn eventually<T: Debug, F: Future<Output = T>>(
     what: &str,
-    mut look: impl FnMut() -> F,
-    is_right: impl Fn(&T) -> bool,
+    mut read: impl FnMut() -> F,
+    is_expected: impl Fn(&T) -> bool,
 ) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        let seen = look().await;
-        if is_right(&seen) {
+        let seen = read().await;
+        if is_expected(&seen) {
             return seen;
         }
         assert!(Instant::now() < deadline, "{what}: last seen {seen:?}");

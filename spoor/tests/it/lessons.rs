@@ -1,28 +1,28 @@
-//! The lessons as learners take them: in a lab, with each command as printed. Every lesson has a
+//! The lessons as learners do them: in a lab, with each command as printed. Every lesson has a
 //! solution that its check must accept, and a wrong one that it must reject.
 
-mod book;
+mod files;
 pub mod script;
 
 use rstest::rstest;
 use serde_json::Value;
 
 use crate::lab::Lab;
-use book::{Lesson, lessons};
+use files::{Lesson, lessons};
 use script::{printed, run};
 
 /// In one lab: first the wrong solution, then the commands of the text, then the right solution,
 /// and the wrong one once more, since earlier right work must not make it pass.
-async fn taken(number: usize, start: &[&str]) {
+async fn assert_lesson_works(number: usize, start: &[&str]) {
     let lesson = Lesson::of(number);
     let lab = Lab::start_with(start).await;
     let wrong = lesson.wrong_solution();
-    let expected = wrong.expected_words();
+    let expected = wrong.expected_text();
     let ended = run(&lab, &wrong.text, &[]).await;
     assert_eq!(ended.code, Some(1), "{}: {ended:?}", wrong.path.display());
     assert!(
         ended.stdout.contains(&expected) && ended.stdout.contains("Not done yet."),
-        "{} should be told {expected:?}: {ended:?}",
+        "the check of {} must print {expected:?}: {ended:?}",
         wrong.path.display()
     );
 
@@ -58,14 +58,14 @@ async fn taken(number: usize, start: &[&str]) {
 #[case(10)]
 #[tokio::test]
 async fn checks_accept_right_and_reject_wrong_work(#[case] number: usize) {
-    taken(number, &[]).await;
+    assert_lesson_works(number, &[]).await;
 }
 
 /// The bottleneck moves. The sum over the traces finds it, wherever it is.
 #[tokio::test]
 async fn each_bottleneck_can_be_found() {
     let lab = Lab::start().await;
-    // A fault of the user's own, which has to stay.
+    // A fault that the user set, which must stay.
     let own = [
         "fault",
         "marketplace-attic",
@@ -128,8 +128,8 @@ async fn every_lesson_is_listed() {
         .iter()
         .map(|lesson| lesson["number"].as_u64().unwrap())
         .collect();
-    let there: Vec<u64> = lessons().iter().map(|it| it.number as u64).collect();
-    assert_eq!(listed, there, "docs/lessons and `spoor lesson`");
+    let in_folder: Vec<u64> = lessons().iter().map(|it| it.number as u64).collect();
+    assert_eq!(listed, in_folder, "docs/lessons and `spoor lesson`");
     for lesson in lessons() {
         let number = lesson.number.to_string();
         assert_eq!(lab.ok(&["lesson", &number]).await, lesson.text);

@@ -12,7 +12,7 @@ async fn load(lab: &Lab, arguments: &[&str]) -> Ended {
 }
 
 #[tokio::test]
-async fn the_mesh_is_loaded_where_the_lab_says() {
+async fn mesh_load_uses_the_addresses_of_the_lab() {
     let services = "service-a,service-b,bands,reviews,tasks";
     let lab = Lab::start_with(&["--services", services]).await;
     let ended = load(
@@ -53,12 +53,12 @@ async fn the_mesh_is_loaded_where_the_lab_says() {
     let tasks: Value = tasks.json().await.unwrap();
     assert_eq!(tasks["tasks"].as_array().map(Vec::len), Some(0), "{tasks}");
     let slowest = sent["slowest"]["traceId"].as_str().unwrap();
-    lab.has_trace(slowest).await;
+    lab.wait_for_trace(slowest).await;
     assert_eq!(lab.traces(&["trace", slowest]).await["traceId"], slowest);
 }
 
 #[tokio::test]
-async fn people_get_a_table_a_chart_and_a_picture() {
+async fn summary_has_table_chart_and_picture() {
     let lab = Lab::start_with(&["--services", "service-a,service-b"]).await;
     let picture = lab.folder().join("ramp.svg");
     let ramp = [
@@ -76,22 +76,26 @@ async fn people_get_a_table_a_chart_and_a_picture() {
     )
     .await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    for said in [
+    for expected in [
         "REQUESTS",
         "P99.9",
         "15 to 30 per second",
         "Latency over time",
         "spoor trace ",
     ] {
-        assert!(ended.stdout.contains(said), "{said}: {}", ended.stdout);
+        assert!(
+            ended.stdout.contains(expected),
+            "{expected}: {}",
+            ended.stdout
+        );
     }
     let svg = std::fs::read_to_string(picture).unwrap();
     assert!(svg.starts_with("<svg") && svg.contains("spoor load ramp"));
 }
 
 #[tokio::test]
-async fn options_that_do_not_go_together_are_refused() {
-    for (arguments, said) in [
+async fn conflicting_options_are_refused() {
+    for (arguments, expected) in [
         (&["closed", "--rate", "5"][..], "--rate"),
         (&["mesh", "--path", "/x"], "--path"),
         (&["mesh", "--url", "http://127.0.0.1:1"], "--url gateway="),
@@ -110,7 +114,7 @@ async fn options_that_do_not_go_together_are_refused() {
     ] {
         let ended = run(command().arg("load").args(arguments), "").await;
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
-        assert!(ended.stderr.contains(said), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(expected), "{arguments:?}: {ended:?}");
     }
 }
 

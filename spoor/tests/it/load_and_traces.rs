@@ -3,7 +3,7 @@
 use crate::lab::{Lab, command, eventually, policy, run};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn load_is_sent_and_its_traces_are_seen() {
+async fn load_produces_complete_traces() {
     let lab = Lab::start().await;
     let sent = lab
         // Few at a time: forty computations at once would exceed service-a's deadline on a busy
@@ -72,12 +72,12 @@ async fn latency_counts_from_the_due_time() {
     assert_eq!(
         sent_in_time.as_u64().unwrap() + unsent.as_u64().unwrap(),
         40,
-        "those that were never sent are told: {sent:#}"
+        "unsent requests are reported: {sent:#}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn faults_show_as_failed_requests_and_red_traces() {
+async fn faults_cause_failures_and_error_spans() {
     let lab = Lab::start().await;
     lab.ok(&["fault", "service-b", "--errors", "100%"]).await;
     let failing = || async {

@@ -1,8 +1,8 @@
-//! The command as people use it: the real program, with its own ports and folders.
+//! Tests of the real program, with separate ports and folders.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod browser;
-mod control_away;
+mod control_outage;
 mod drain;
 mod folder;
 mod generate;

@@ -18,15 +18,15 @@ async fn listed_origins_replace_the_default() {
     let origins = "https://shop.example,https://other.example";
     let lab = Lab::start_with(&["--services", "service-b", "--otlp-origins", origins]).await;
     for allowed in ["https://shop.example", "https://other.example"] {
-        let answer = post(&lab, "/v1/traces", allowed).await;
-        assert_eq!(answer.status(), 200);
-        assert_eq!(answer.headers()[ORIGIN], allowed);
+        let response = post(&lab, "/v1/traces", allowed).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()[ORIGIN], allowed);
     }
     for refused in ["http://localhost:3000", "https://evil.example"] {
-        let answer = post(&lab, "/v1/traces", refused).await;
-        assert_eq!(answer.status(), 403, "{refused}");
-        assert!(!answer.headers().contains_key(ORIGIN));
-        assert!(answer.text().await.unwrap().contains("--otlp-origins"));
+        let response = post(&lab, "/v1/traces", refused).await;
+        assert_eq!(response.status(), 403, "{refused}");
+        assert!(!response.headers().contains_key(ORIGIN));
+        assert!(response.text().await.unwrap().contains("--otlp-origins"));
     }
 }
 
@@ -34,8 +34,8 @@ async fn listed_origins_replace_the_default() {
 async fn a_star_allows_every_origin() {
     let options = ["--services", "service-b", "--otlp-origins", "*"];
     let lab = Lab::start_with(&options).await;
-    let answer = post(&lab, "/v1/traces", "https://shop.example").await;
-    assert_eq!(answer.headers()[ORIGIN], "https://shop.example");
+    let response = post(&lab, "/v1/traces", "https://shop.example").await;
+    assert_eq!(response.headers()[ORIGIN], "https://shop.example");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,8 +43,8 @@ async fn other_signals_are_discarded_on_request() {
     let options = ["--services", "service-b", "--discard-other-signals"];
     let lab = Lab::start_with(&options).await;
     for path in ["/v1/metrics", "/v1/logs", "/v1development/profiles"] {
-        let answer = post(&lab, path, "http://localhost").await;
-        assert_eq!(answer.status(), 200, "{path}");
+        let response = post(&lab, path, "http://localhost").await;
+        assert_eq!(response.status(), 200, "{path}");
     }
     let metrics = format!("{}/metrics", lab.url("admin"));
     let metrics = reqwest::get(metrics).await.unwrap().text().await.unwrap();
@@ -60,9 +60,9 @@ async fn other_signals_are_discarded_on_request() {
 #[case::one_of_two("SPOOR_OTLP_ORIGINS", "https://a.example,b", "\"b\"")]
 #[case::no_boolean("SPOOR_DISCARD_OTHER_SIGNALS", "perhaps", "true, false")]
 #[tokio::test]
-async fn bad_values_are_refused(#[case] name: &str, #[case] value: &str, #[case] said: &str) {
+async fn bad_values_are_refused(#[case] name: &str, #[case] value: &str, #[case] expected: &str) {
     let mut command = lab::command();
     let ended = lab::run(command.arg("up").env(name, value), "").await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    assert!(ended.stderr.contains(expected), "{}", ended.stderr);
 }

@@ -1,5 +1,5 @@
-//! Outages of parts of the mesh under load: the rest keeps responding, degraded responses say so,
-//! traces show where, and everything recovers by itself.
+//! Outages of services under load: the others keep responding, degraded responses name the outage,
+//! traces show the failed call, and everything recovers without intervention.
 
 mod traffic;
 
@@ -15,24 +15,24 @@ use traffic::Traffic;
 /// A band that always exists.
 const BAND: &str = "/bands/3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d";
 
-/// A part that no longer responds, like a process that hangs. Its connections stay open.
-struct Hung {
+/// A stopped service, which does not respond but keeps its connections open.
+struct HungService {
     service: &'static str,
     pid: u32,
 }
 
-impl Hung {
+impl HungService {
     async fn of(lab: &Lab, service: &'static str) -> Self {
         let pid = lab.service(service).await["pid"].as_u64().unwrap();
         let pid = u32::try_from(pid).unwrap();
         send("-STOP", pid);
-        // On a busy machine its threads may respond once more before they stop.
+        // On a busy machine its threads may still respond before they stop.
         eventually("stopped", async || is_stopped(pid), |stopped| *stopped).await;
         Self { service, pid }
     }
 
-    /// Ends the process as a crash would. Only its supervisor starts it again.
-    async fn killed(self, lab: &Lab) {
+    /// Kills the process, as a crash would, and waits until the supervisor has restarted it.
+    async fn kill_and_wait(self, lab: &Lab) {
         send("-KILL", self.pid);
         let look = || lab.service(self.service);
         eventually("started again", look, |service| {
@@ -42,7 +42,7 @@ impl Hung {
     }
 }
 
-/// True if the process is stopped, where the system tells.
+/// Returns whether a process is stopped; true on systems without `/proc`.
 fn is_stopped(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.map_or(true, |stat| {
@@ -54,28 +54,31 @@ fn is_stopped(pid: u32) -> bool {
 
 /// A response: its status, trace and body.
 #[derive(Debug)]
-struct Answer {
+struct Response {
     status: u16,
     trace: String,
     body: Value,
 }
 
-async fn ask(request: reqwest::RequestBuilder) -> Answer {
-    let answer = request.timeout(DEADLINE).send().await.unwrap();
-    let trace = answer.headers()["x-trace-id"].to_str().unwrap().to_owned();
-    Answer {
-        status: answer.status().as_u16(),
+async fn send_request(request: reqwest::RequestBuilder) -> Response {
+    let response = request.timeout(DEADLINE).send().await.unwrap();
+    let trace = response.headers()["x-trace-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    Response {
+        status: response.status().as_u16(),
         trace,
-        body: answer.json().await.unwrap(),
+        body: response.json().await.unwrap(),
     }
 }
 
-async fn get(lab: &Lab, service: &str, path: &str) -> Answer {
-    ask(reqwest::Client::new().get(format!("{}{path}", lab.url(service)))).await
+async fn get(lab: &Lab, service: &str, path: &str) -> Response {
+    send_request(reqwest::Client::new().get(format!("{}{path}", lab.url(service)))).await
 }
 
-/// Checks that the trace has a failed span of this service whose operation names the part.
-async fn shows_where(lab: &Lab, trace: &str, caller: &str, part: &str) {
+/// Checks that a trace has a failed span of the caller whose operation contains `part`.
+async fn assert_failed_call(lab: &Lab, trace: &str, caller: &str, part: &str) {
     let spans = async || {
         let ended = lab
             .spoor(&[
@@ -109,21 +112,21 @@ async fn bands_work_without_reviews() {
     assert_eq!(whole.status, 200, "{whole:?}");
     assert!(whole.body["result"]["degraded"].is_null(), "{whole:?}");
 
-    let reviews = Hung::of(&lab, "reviews").await;
+    let reviews = HungService::of(&lab, "reviews").await;
     let degraded = get(&lab, "bands", BAND).await;
     assert_eq!(degraded.status, 200, "{degraded:?}");
     let why = degraded.body["result"]["degraded"].as_str().unwrap();
     assert!(why.contains("reviews"), "{why}");
-    shows_where(&lab, &degraded.trace, "bands", "").await;
+    assert_failed_call(&lab, &degraded.trace, "bands", "").await;
 
-    reviews.killed(&lab).await;
+    reviews.kill_and_wait(&lab).await;
     let band = || get(&lab, "bands", BAND);
     eventually("whole again", band, |band| {
         band.status == 200 && band.body["result"]["degraded"].is_null()
     })
     .await;
     let sent = traffic.ended().await;
-    sent.is_unharmed(&["service-a", "bands"]);
+    sent.assert_no_failures(&["service-a", "bands"]);
 }
 
 #[rstest]
@@ -137,34 +140,34 @@ async fn offers_come_from_the_other_marketplaces(#[case] marketplace: &'static s
     let lab = Lab::start_with(&["--services", &services]).await;
     let traffic = Traffic::start(&lab);
     let name = marketplace.trim_start_matches("marketplace-");
-    let missing = |offers: &Answer| {
+    let missing = |offers: &Response| {
         let missing = offers.body["missing"].as_array().unwrap();
         missing.iter().any(|it| it["marketplace"] == name)
     };
 
-    let hung = Hung::of(&lab, marketplace).await;
+    let hung = HungService::of(&lab, marketplace).await;
     let offers = || async {
         // Not more than the marketplaces accept.
         tokio::time::sleep(Duration::from_millis(500)).await;
         wish(&lab, "a kettle").await;
         get(&lab, "gateway", "/api/offers").await
     };
-    let seen = eventually("it is said to be missing", offers, |offers| {
+    let seen = eventually("the marketplace is missing", offers, |offers| {
         assert_eq!(offers.status, 200, "{offers:?}");
         let others = offers.body["offers"].as_array().unwrap();
         missing(offers) && others.iter().any(|offer| offer["marketplace"] != name)
     })
     .await;
     assert!(missing(&seen));
-    let unanswered = wish(&lab, "a kettle").await;
-    assert_eq!(unanswered.status, 201, "{unanswered:?}");
-    shows_where(&lab, &unanswered.trace, "offers", "search marketplace").await;
+    let with_timeout = wish(&lab, "a kettle").await;
+    assert_eq!(with_timeout.status, 201, "{with_timeout:?}");
+    assert_failed_call(&lab, &with_timeout.trace, "offers", "search marketplace").await;
     let page = reqwest::get(format!("{}/", lab.url("gateway"))).await;
     assert_eq!(page.unwrap().status(), 200);
 
-    hung.killed(&lab).await;
+    hung.kill_and_wait(&lab).await;
     // On a busy machine the restart may make offers late once, which is a 504 without offers.
-    eventually("it is there again", offers, |offers| {
+    eventually("the marketplace is back", offers, |offers| {
         let found = offers.body["offers"].as_array();
         found.is_some_and(|found| {
             !missing(offers) && found.iter().any(|offer| offer["marketplace"] == name)
@@ -172,15 +175,17 @@ async fn offers_come_from_the_other_marketplaces(#[case] marketplace: &'static s
     })
     .await;
     let sent = traffic.ended().await;
-    sent.is_unharmed(&["service-a", "gateway"]);
+    sent.assert_no_failures(&["service-a", "gateway"]);
 }
 
 /// Adds a wish, for which `offers` then searches the marketplaces.
-async fn wish(lab: &Lab, name: &str) -> Answer {
+async fn wish(lab: &Lab, name: &str) -> Response {
     let url = format!("{}/api/wishes", lab.url("gateway"));
-    ask(reqwest::Client::new()
-        .post(url)
-        .json(&json!({ "name": name })))
+    send_request(
+        reqwest::Client::new()
+            .post(url)
+            .json(&json!({ "name": name })),
+    )
     .await
 }
 
@@ -188,7 +193,7 @@ async fn wish(lab: &Lab, name: &str) -> Answer {
 #[case("efficientnetb0")]
 #[case("mobilenetv2")]
 #[tokio::test]
-async fn one_model_can_answer_alone(#[case] model: &'static str) {
+async fn one_model_is_enough_for_a_vote(#[case] model: &'static str) {
     let vision = "preprocessing,ensemble,efficientnetb0,mobilenetv2";
     let services = format!("service-a,service-b,{vision}");
     let lab = Lab::start_with(&["--services", &services]).await;
@@ -196,23 +201,24 @@ async fn one_model_can_answer_alone(#[case] model: &'static str) {
     let picture = picture();
     let classify = || {
         let url = format!("{}/classify", lab.url("preprocessing"));
-        ask(reqwest::Client::new().post(url).body(picture.clone()))
+        send_request(reqwest::Client::new().post(url).body(picture.clone()))
     };
-    let is_whole = |answer: &Answer| answer.status == 200 && answer.body["degraded"].is_null();
-    eventually("both models are asked", classify, is_whole).await;
+    let is_whole =
+        |response: &Response| response.status == 200 && response.body["degraded"].is_null();
+    eventually("both models respond", classify, is_whole).await;
 
-    let hung = Hung::of(&lab, model).await;
+    let hung = HungService::of(&lab, model).await;
     let degraded = classify().await;
     assert_eq!(degraded.status, 200, "{degraded:?}");
     assert!(degraded.body["label"].is_string(), "{degraded:?}");
     let why = degraded.body["degraded"].as_str().unwrap();
     assert!(why.contains(model), "{why}");
-    shows_where(&lab, &degraded.trace, "ensemble", "Classify").await;
+    assert_failed_call(&lab, &degraded.trace, "ensemble", "Classify").await;
 
-    hung.killed(&lab).await;
-    eventually("both models are asked again", classify, is_whole).await;
+    hung.kill_and_wait(&lab).await;
+    eventually("both models respond again", classify, is_whole).await;
     let sent = traffic.ended().await;
-    sent.is_unharmed(&["service-a", "preprocessing"]);
+    sent.assert_no_failures(&["service-a", "preprocessing"]);
 }
 
 fn picture() -> Vec<u8> {
@@ -235,17 +241,20 @@ async fn tasks_survive_a_redis_outage() {
     assert_eq!(tasks().await.status, 200);
 
     redis.kill();
-    let away = eventually("it is said to be away", tasks, |tasks| tasks.status == 503).await;
+    let away = eventually("Redis is reported missing", tasks, |tasks| {
+        tasks.status == 503
+    })
+    .await;
     let detail = away.body["detail"].as_str().unwrap();
     assert!(detail.contains("Redis"), "{detail}");
-    shows_where(&lab, &away.trace, "tasks", "").await;
+    assert_failed_call(&lab, &away.trace, "tasks", "").await;
     let health = get(&lab, "tasks", "/health").await;
     assert_eq!(health.body["status"], "degraded", "{health:?}");
 
     redis.restart().await;
-    eventually("it is found again", tasks, |tasks| tasks.status == 200).await;
+    eventually("Redis is back", tasks, |tasks| tasks.status == 200).await;
     let sent = traffic.ended().await;
-    sent.is_unharmed(&["service-a"]);
+    sent.assert_no_failures(&["service-a"]);
     assert_eq!(lab.service("tasks").await["restarts"], 0);
 }
 
@@ -254,7 +263,10 @@ async fn killed_service_restarts_each_time() {
     let lab = Lab::start_with(&["--services", "service-a,service-b,bands,reviews"]).await;
     let traffic = Traffic::start(&lab);
     for _ in 0..3 {
-        Hung::of(&lab, "reviews").await.killed(&lab).await;
+        HungService::of(&lab, "reviews")
+            .await
+            .kill_and_wait(&lab)
+            .await;
         let band = || get(&lab, "bands", BAND);
         eventually("whole again", band, |band| {
             band.body["result"]["degraded"].is_null()
@@ -262,5 +274,8 @@ async fn killed_service_restarts_each_time() {
         .await;
     }
     assert_eq!(lab.service("reviews").await["restarts"], 3);
-    traffic.ended().await.is_unharmed(&["service-a", "bands"]);
+    traffic
+        .ended()
+        .await
+        .assert_no_failures(&["service-a", "bands"]);
 }

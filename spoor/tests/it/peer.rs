@@ -7,8 +7,8 @@ use crate::lab::{command_of, run, succeeded};
 
 pub use spoor_testing::programs::has_programs;
 
-/// A folder in which the dependencies of a program are installed once, with these files.
-pub fn workshop(name: &str, files: &[&str]) -> PathBuf {
+/// A folder with copies of these files, in which the dependencies of a program are installed once.
+pub fn install_folder(name: &str, files: &[&str]) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/interop")
         .join(name);
@@ -21,6 +21,6 @@ pub fn workshop(name: &str, files: &[&str]) -> PathBuf {
 }
 
 /// Runs a program to its end in a folder, and returns its output.
-pub async fn runs(folder: &Path, program: &str, arguments: &[&str]) -> String {
+pub async fn run_in(folder: &Path, program: &str, arguments: &[&str]) -> String {
     succeeded(run(command_of(program).args(arguments).current_dir(folder), "").await)
 }

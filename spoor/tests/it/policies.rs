@@ -9,27 +9,23 @@ async fn policy_is_in_force_until_deleted() {
     let lab = Lab::start().await;
     assert_eq!(lab.requests(5).await, 5);
 
-    let said = lab.apply(&policy("service-a", "0%")).await;
-    assert!(
-        said.contains("samplingpolicy.spoor.dev/service-a created"),
-        "{said}"
-    );
-    assert!(
-        said.contains("Converged in ") && said.contains("(1 instance)"),
-        "{said}"
-    );
+    let text = lab.apply(&policy("service-a", "0%")).await;
+    let created = "samplingpolicy.spoor.dev/service-a created";
+    for expected in [created, "Converged in ", "(1 instance)"] {
+        assert!(text.contains(expected), "{text}");
+    }
     assert_eq!(lab.requests(20).await, 0);
 
-    let said = lab.apply(&policy("service-a", "100%")).await;
-    assert!(said.contains("service-a configured"), "{said}");
+    let text = lab.apply(&policy("service-a", "100%")).await;
+    assert!(text.contains("service-a configured"), "{text}");
     assert_eq!(lab.requests(20).await, 20);
-    let said = lab.apply(&policy("service-a", "100%")).await;
-    assert!(said.contains("service-a unchanged"), "{said}");
+    let text = lab.apply(&policy("service-a", "100%")).await;
+    assert!(text.contains("service-a unchanged"), "{text}");
 
     lab.apply(&policy("service-a", "0%")).await;
-    let said = lab.ok(&["delete", "service-a", "--wait"]).await;
-    assert!(said.contains("service-a deleted"), "{said}");
-    assert!(said.contains("(1 instance)"), "{said}");
+    let text = lab.ok(&["delete", "service-a", "--wait"]).await;
+    assert!(text.contains("service-a deleted"), "{text}");
+    assert!(text.contains("(1 instance)"), "{text}");
     assert_eq!(lab.requests(5).await, 5);
     let again = lab.spoor(&["delete", "service-a"]).await;
     assert_eq!(again.code, Some(1));
@@ -135,10 +131,10 @@ async fn get_and_describe_show_the_status() {
     );
 
     let yaml = lab.ok(&["get", "policy", "service-a", "-o", "yaml"]).await;
-    let said = succeeded(lab.spoor_given(&yaml, &["apply", "-f", "-"]).await);
+    let text = succeeded(lab.spoor_given(&yaml, &["apply", "-f", "-"]).await);
     assert!(
-        said.contains("unchanged"),
-        "what is shown can be applied: {said}"
+        text.contains("unchanged"),
+        "what is shown can be applied: {text}"
     );
     let described = lab.ok(&["describe", "service-a"]).await;
     assert!(
@@ -227,12 +223,11 @@ async fn waiting_again_reports_instances() {
 #[tokio::test]
 async fn override_expires() {
     let lab = Lab::start().await;
-    let said = lab
-        .ok(&["override", "service-a", "0%", "--for", "1500ms", "--wait"])
-        .await;
+    let arguments = ["override", "service-a", "0%", "--for", "1500ms", "--wait"];
+    let text = lab.ok(&arguments).await;
     assert!(
-        said.contains("override-service-a created") && said.contains("Converged"),
-        "{said}"
+        text.contains("override-service-a created") && text.contains("Converged"),
+        "{text}"
     );
     assert!(!lab.request().await);
     eventually("sampled again", || lab.request(), |sampled| *sampled).await;
@@ -377,21 +372,21 @@ async fn restart_keeps_policies_and_their_age() {
             .await,
     );
     assert_eq!(before, after);
-    eventually("the policy holds", || lab.request(), |sampled| !sampled).await;
+    eventually("0% in force", || lab.request(), |sampled| !sampled).await;
 }
 
 #[tokio::test]
 async fn applies_a_folder_of_samples() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/samples/policies/");
-    let said = lab.spoor(&["apply", "-f", samples]).await;
-    assert_eq!(said.code, Some(0), "{said:?}");
+    let ended = lab.spoor(&["apply", "-f", samples]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
     let warns_of_heads = |line: &&str| line.contains("tail rules apply only to");
-    let warned = said.stderr.lines().filter(warns_of_heads).count();
-    assert_eq!(warned, 2, "once for each policy with tail rules: {said:?}");
+    let warned = ended.stderr.lines().filter(warns_of_heads).count();
+    assert_eq!(warned, 2, "once for each policy with tail rules: {ended:?}");
     // Another sample keeps all of this operation.
     let except = r#"1% by "service-a" at service-a (except "GET /")"#;
-    assert!(said.stderr.contains(except), "{said:?}");
+    assert!(ended.stderr.contains(except), "{ended:?}");
     let applied = lab.json(&["get", "policies", "-o", "json"]).await;
     let applied = applied["items"].as_array().unwrap();
     assert!(applied.len() >= 9, "{applied:?}");
@@ -419,16 +414,16 @@ async fn applies_a_list_from_kubectl() {
     let list = list.to_string();
     let difference = lab.spoor_given(&list, &["diff", "-f", "-"]).await;
     assert_eq!(difference.code, Some(1), "{difference:?}");
-    let said = lab.ok_given(&list, &["apply", "-f", "-"]).await;
-    for said in [difference.stdout, said] {
+    let text = lab.ok_given(&list, &["apply", "-f", "-"]).await;
+    for text in [difference.stdout, text] {
         assert!(
-            said.contains("service-a") && said.contains("service-b"),
-            "{said}"
+            text.contains("service-a") && text.contains("service-b"),
+            "{text}"
         );
     }
     let own = lab.ok(&["get", "policies", "-o", "yaml"]).await;
-    let said = lab.ok_given(&own, &["apply", "-f", "-"]).await;
-    assert_eq!(said.matches(" unchanged").count(), 2, "{said}");
+    let text = lab.ok_given(&own, &["apply", "-f", "-"]).await;
+    assert_eq!(text.matches(" unchanged").count(), 2, "{text}");
     lab.ok_given(&own, &["delete", "-f", "-"]).await;
     let left = lab.json(&["get", "policies", "-o", "json"]).await;
     assert_eq!(left["items"], serde_json::json!([]));

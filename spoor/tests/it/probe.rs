@@ -3,7 +3,7 @@
 use crate::lab::{Lab, command, run, succeeded};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn finds_the_trace_of_a_request_in_both_services() {
+async fn finds_a_trace_of_both_services() {
     let lab = Lab::start().await;
     let found = succeeded(probe(&lab, &["--expect", "service-a,service-b"]).await);
     let (id, found) = found.trim_end().split_once(": ").unwrap();
@@ -14,7 +14,7 @@ async fn finds_the_trace_of_a_request_in_both_services() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn says_what_is_missing_when_the_time_is_over() {
+async fn timeout_names_what_is_missing() {
     let lab = Lab::start().await;
     let ended = probe(&lab, &["--expect", "service-z", "--timeout", "4s"]).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -24,14 +24,14 @@ async fn says_what_is_missing_when_the_time_is_over() {
 }
 
 #[tokio::test]
-async fn absent_lab_is_named_with_what_to_do() {
+async fn missing_lab_is_reported_with_a_fix() {
     let mut probe = command();
     // Nothing listens on port 1, which only root may open.
     probe.args(["probe", "--url", "http://127.0.0.1:1/", "--timeout", "2s"]);
     let ended = run(&mut probe, "").await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    let said = "nothing listens at http://127.0.0.1:1/; start a lab with `spoor up`";
-    assert!(ended.stderr.contains(said), "{ended:?}");
+    let expected = "nothing listens at http://127.0.0.1:1/; start a lab with `spoor up`";
+    assert!(ended.stderr.contains(expected), "{ended:?}");
 }
 
 async fn probe(lab: &Lab, options: &[&str]) -> crate::lab::Ended {

@@ -51,8 +51,13 @@ impl Prometheus {
         }
     }
 
-    /// The result of a query, once it is as expected.
-    async fn answers(&self, path: &str, query: &str, will_do: impl Fn(&Value) -> bool) -> Value {
+    /// Repeats a query until its result is as expected.
+    async fn query_until(
+        &self,
+        path: &str,
+        query: &str,
+        is_expected: impl Fn(&Value) -> bool,
+    ) -> Value {
         let deadline = Instant::now() + DEADLINE;
         let url = format!("{}/{path}", self.url);
         let mut last = Value::Null;
@@ -62,11 +67,11 @@ impl Prometheus {
                 ("start", "0"),
                 ("end", "4102444800"),
             ]);
-            // It is ready some time after it listens.
-            let answer = request.send().await;
-            if let Ok(answer) = answer.and_then(reqwest::Response::error_for_status) {
-                last = answer.json().await.unwrap();
-                if will_do(&last["data"]) {
+            // Prometheus listens before it is ready.
+            let response = request.send().await;
+            if let Ok(response) = response.and_then(reqwest::Response::error_for_status) {
+                last = response.json().await.unwrap();
+                if is_expected(&last["data"]) {
                     return last["data"].take();
                 }
             }
@@ -103,24 +108,24 @@ async fn exemplars_in_prometheus_lead_to_traces() {
         };
         jobs.iter().all(up) && values(data).len() == jobs.len()
     };
-    prometheus.answers("query", "up", all_up).await;
+    prometheus.query_until("query", "up", all_up).await;
     let one = |data: &Value| values(data).first().is_some_and(|it| it["value"][1] == "1");
     prometheus
-        .answers("query", r#"spoor_tasks_overdue{job="tasks"}"#, one)
+        .query_until("query", r#"spoor_tasks_overdue{job="tasks"}"#, one)
         .await;
 
     assert!(lab.request().await);
     for query in dashboard_queries(&["Services", "Sampling"]) {
         let some = |data: &Value| !values(data).is_empty();
-        prometheus.answers("query", &query, some).await;
+        prometheus.query_until("query", &query, some).await;
     }
 
     let query = r#"http_server_request_duration_seconds_bucket{job="tasks",http_route="/tasks"}"#;
     let some = |data: &Value| data[0]["exemplars"][0]["labels"]["trace_id"].is_string();
-    let found = prometheus.answers("query_exemplars", query, some).await;
+    let found = prometheus.query_until("query_exemplars", query, some).await;
     let exemplar = &found[0]["exemplars"][0];
     let trace = exemplar["labels"]["trace_id"].as_str().unwrap();
-    lab.has_trace(trace).await;
+    lab.wait_for_trace(trace).await;
     let shown = lab.traces_text(&["trace", trace]).await;
     assert!(
         shown.contains("POST /tasks") && shown.contains("create task"),

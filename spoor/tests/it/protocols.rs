@@ -10,15 +10,15 @@ const SAMPLING: &str = "jaeger.api_v2.SamplingManager/GetSamplingStrategy";
 const EXPORT: &str = "opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn either_port_takes_either_protocol() {
+async fn each_port_serves_both_protocols() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let http2 = Client::builder().http2_prior_knowledge().build().unwrap();
     for port in ["sampling-http", "sampling-grpc"] {
         for client in [&Client::new(), &http2] {
             let url = format!("{}/api/sampling?service=service-b", lab.url(port));
-            let answer = client.get(url).send().await.unwrap();
-            assert_eq!(answer.status(), 200, "{port}");
-            assert!(answer.text().await.unwrap().contains("PROBABILISTIC"));
+            let response = client.get(url).send().await.unwrap();
+            assert_eq!(response.status(), 200, "{port}");
+            assert!(response.text().await.unwrap().contains("PROBABILISTIC"));
         }
         call(&http2, lab.url(port), SAMPLING, b"\x0a\x09service-b").await;
     }
@@ -26,8 +26,8 @@ async fn either_port_takes_either_protocol() {
         for client in [&Client::new(), &http2] {
             let url = format!("{}/v1/traces", lab.url(port));
             let post = client.post(url).header("content-type", "application/json");
-            let answer = post.body("{}").send().await.unwrap();
-            assert_eq!(answer.status(), 200, "{port}");
+            let response = post.body("{}").send().await.unwrap();
+            assert_eq!(response.status(), 200, "{port}");
         }
         call(&http2, lab.url(port), EXPORT, b"").await;
     }
@@ -40,7 +40,7 @@ async fn either_port_takes_either_protocol() {
 async fn call(client: &Client, url: &str, method: &str, message: &[u8]) {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     let body = [&[0][..], &length, message].concat();
-    let answer = client
+    let response = client
         .post(format!("{url}/{method}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
@@ -48,7 +48,7 @@ async fn call(client: &Client, url: &str, method: &str, message: &[u8]) {
         .send()
         .await
         .unwrap();
-    let headers = answer.headers();
+    let headers = response.headers();
     assert!(!headers.contains_key("grpc-status"), "{url}: {headers:?}");
 }
 
@@ -70,15 +70,15 @@ async fn grpc_ports_have_health_and_reflection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_port_says_where_to_go() {
+async fn wrong_port_names_the_right_one() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let http2 = Client::builder().http2_prior_knowledge().build().unwrap();
     let call = http2
         .post(format!("{}/{EXPORT}", lab.url("traces")))
         .header("content-type", "application/grpc");
-    let answer = call.send().await.unwrap();
-    assert_eq!(answer.headers()["grpc-status"], "12");
-    let message = answer.headers()["grpc-message"].to_str().unwrap();
+    let response = call.send().await.unwrap();
+    assert_eq!(response.headers()["grpc-status"], "12");
+    let message = response.headers()["grpc-message"].to_str().unwrap();
     assert!(message.contains("16685"), "{message}");
     for (port, path, elsewhere) in [
         ("traces", "/v1/traces", "otlp-http"),
@@ -90,14 +90,17 @@ async fn a_wrong_port_says_where_to_go() {
         ("admin", "/api/v2/spans", "otlp-http"),
     ] {
         let url = format!("{}{path}", lab.url(port));
-        let answer = Client::new().post(url).body("{}").send().await.unwrap();
-        assert_eq!(answer.status(), 404, "{port} {path}");
-        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        let response = Client::new().post(url).body("{}").send().await.unwrap();
+        assert_eq!(response.status(), 404, "{port} {path}");
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json"
+        );
         let (_, number) = lab.url(elsewhere).rsplit_once(':').unwrap();
-        let answer = answer.text().await.unwrap();
-        assert!(answer.contains(&format!("port {number}")), "{answer}");
+        let response = response.text().await.unwrap();
+        assert!(response.contains(&format!("port {number}")), "{response}");
     }
-    let answer = Client::new().get(lab.url("query-grpc")).send().await;
-    let answer = answer.unwrap().text().await.unwrap();
-    assert!(answer.contains("16686"), "{answer}");
+    let response = Client::new().get(lab.url("query-grpc")).send().await;
+    let response = response.unwrap().text().await.unwrap();
+    assert!(response.contains("16686"), "{response}");
 }

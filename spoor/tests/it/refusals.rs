@@ -68,13 +68,13 @@ async fn bad_policy_leaves_the_rate_in_force() {
     let lab = Lab::start().await;
     lab.apply(&policy("service-a", "0%")).await;
     let path = lab.folder().join("bad.yaml");
-    for (what, text, said) in BAD {
+    for (what, text, expected) in BAD {
         std::fs::write(&path, text).unwrap();
         for subcommand in ["apply", "diff"] {
             let ended = lab.spoor(&[subcommand, "-f", path.to_str().unwrap()]).await;
             assert_eq!(ended.code, Some(2), "{what}: {ended:?}");
             assert_eq!(ended.stdout, "", "{what}");
-            for part in said {
+            for part in expected {
                 assert!(
                     ended.stderr.contains(part),
                     "{what}: {part:?} in {}",
@@ -102,13 +102,13 @@ async fn file_without_policies_exits_with_2() {
             "tab.yaml:2: must be indented with spaces",
         ),
     ];
-    for (name, content, said) in files {
+    for (name, content, expected) in files {
         let path = lab.folder().join(name);
         std::fs::write(&path, content).unwrap();
         let ended = lab.spoor(&["apply", "-f", path.to_str().unwrap()]).await;
         assert_eq!(ended.code, Some(2), "{name}: {ended:?}");
         assert_eq!(ended.stderr.lines().count(), 1, "{name}: {ended:?}");
-        assert!(ended.stderr.contains(said), "{name}: {ended:?}");
+        assert!(ended.stderr.contains(expected), "{name}: {ended:?}");
         assert!(ended.stderr.contains(name), "{name}: {ended:?}");
     }
     let missing = lab.spoor(&["apply", "-f", "/nowhere/p.yaml"]).await;
@@ -138,10 +138,10 @@ async fn several_files_are_applied_atomically() {
     assert_eq!(lab.ok(&["get", "policies", "-o", "name"]).await, "");
 
     std::fs::write(&bad, policy("better", "1%")).unwrap();
-    let said = lab.ok(&files).await;
+    let expected = lab.ok(&files).await;
     assert!(
-        said.contains("good created") && said.contains("better created"),
-        "{said}"
+        expected.contains("good created") && expected.contains("better created"),
+        "{expected}"
     );
 }
 
@@ -184,7 +184,7 @@ async fn admin_api_refuses_other_origins() {
 
 #[tokio::test]
 async fn bad_options_name_the_valid_values() {
-    for (arguments, said) in [
+    for (arguments, expected) in [
         (
             &["fault", "service-b", "--delay", "90s"][..],
             "'--delay <DURATION>': must be at most 60 s",
@@ -212,7 +212,7 @@ async fn bad_options_name_the_valid_values() {
     ] {
         let ended = run(command().args(arguments), "").await;
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
-        assert!(ended.stderr.contains(said), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(expected), "{arguments:?}: {ended:?}");
     }
 }
 
@@ -228,7 +228,7 @@ fn closed_standard_error_does_not_panic() {
 }
 
 #[tokio::test]
-async fn more_policies_than_fit_are_refused() {
+async fn too_many_policies_are_refused() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let operations: Vec<String> = (0..64).map(|number| format!("op{number}")).collect();
     let target = |number: usize| format!("{{service: s{number}, operations: {operations:?}}}");
@@ -249,15 +249,15 @@ async fn more_policies_than_fit_are_refused() {
 
     let ended = apply("wide.yaml", (0..3).map(wide).collect()).await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    let said = "12288 services and operations, more than 10000";
-    assert!(ended.stderr.contains(said), "{ended:?}");
+    let expected = "12288 services and operations, more than 10000";
+    assert!(ended.stderr.contains(expected), "{ended:?}");
 
     let ended = apply("many.yaml", (0..600).map(narrow).collect()).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let ended = apply("more.yaml", (600..1001).map(narrow).collect()).await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    let said = "1001 policies, more than 1000";
-    assert!(ended.stderr.contains(said), "{ended:?}");
+    let expected = "1001 policies, more than 1000";
+    assert!(ended.stderr.contains(expected), "{ended:?}");
     let names = lab.ok(&["get", "policies", "-o", "name"]).await;
     assert_eq!(names.lines().count(), 600);
 }

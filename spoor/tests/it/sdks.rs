@@ -41,32 +41,42 @@ async fn follows_head_policies(#[case] language: Language, #[case] follows_rate_
     let example = Example::new(language).await;
     let mut service = example.start();
     service
-        .until("100 % at first", |sampled| sampled == 1000)
+        .wait_for_sampled("100 % at first", |sampled| sampled == 1000)
         .await;
 
     example.apply_head("probability: 0%").await;
-    service.until("0 %", |sampled| sampled == 0).await;
+    service
+        .wait_for_sampled("0 %", |sampled| sampled == 0)
+        .await;
     example.apply_head("probability: 10%").await;
-    service.until("10 %", |sampled| sampled > 0).await;
+    service
+        .wait_for_sampled("10 %", |sampled| sampled > 0)
+        .await;
     let sampled = service.sampled().await;
     assert!(TEN_PERCENT.contains(&sampled), "{sampled} of 1000 at 10 %");
-    example.is_polling().await;
+    example.wait_until_polling().await;
 
     example.apply_head("probability: 100%").await;
-    service.until("100 %", |sampled| sampled == 1000).await;
+    service
+        .wait_for_sampled("100 %", |sampled| sampled == 1000)
+        .await;
     example.apply_head("rateLimit: {tracesPerSecond: 5}").await;
     if follows_rate_limits {
-        service.until("5 a second", |sampled| sampled < 50).await;
+        service
+            .wait_for_sampled("5 a second", |sampled| sampled < 50)
+            .await;
     } else {
         assert!(keeps_all(&mut service).await, "rate limits are ignored");
     }
     let policy = example.language.service();
     example.lab.ok(&["delete", &policy]).await;
-    service.until("no policy", |sampled| sampled == 1000).await;
+    service
+        .wait_for_sampled("no policy", |sampled| sampled == 1000)
+        .await;
 
-    example.has_traces().await;
+    example.wait_for_traces().await;
     drop(service);
-    variables::are_read_as_the_page_says(&example).await;
+    variables::assert_read_as_documented(&example).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,11 +87,11 @@ async fn python_follows_tail_rules_only() {
     let example = Example::new(PYTHON).await;
     let mut service = example.start();
     service
-        .until("100 % at first", |sampled| sampled == 1000)
+        .wait_for_sampled("100 % at first", |sampled| sampled == 1000)
         .await;
     example.apply_head("probability: 0%").await;
     assert!(keeps_all(&mut service).await, "head policies are ignored");
-    example.has_traces().await;
+    example.wait_for_traces().await;
 
     let policy = blocks(&section("SDKs that ignore head policies"), "sh");
     let ended = run(&example.lab, &format!("set -e\n{policy}"), &[]).await;
@@ -98,7 +108,7 @@ async fn python_follows_tail_rules_only() {
     // For 2000 traces: more than 7 standard deviations on each side.
     assert!((0.05..0.15).contains(&share), "{share} of all traces kept");
     drop(service);
-    variables::are_read_as_the_page_says(&example).await;
+    variables::assert_read_as_documented(&example).await;
 }
 
 /// True if every trace is sampled for longer than any client waits between two polls.

@@ -1,4 +1,4 @@
-//! Startup: everything printed is true, and a failure is explained in one clear line.
+//! Startup: the printed addresses respond, and a failure is explained in one line.
 
 use std::process::Stdio;
 
@@ -26,8 +26,8 @@ async fn every_printed_url_responds() {
     }
     assert_eq!(urls.len(), 9, "{urls:?}");
     for url in urls {
-        let answer = reqwest::get(&url).await.unwrap();
-        assert_eq!(answer.status(), 200, "{url}");
+        let response = reqwest::get(&url).await.unwrap();
+        assert_eq!(response.status(), 200, "{url}");
     }
 }
 
@@ -120,7 +120,7 @@ async fn data_folder_serves_one_lab() {
 }
 
 #[tokio::test]
-async fn damaged_policies_are_named_not_forgotten() {
+async fn damaged_policies_prevent_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let kept = folder.path().join("policies.json");
     std::fs::write(&kept, "{\"applied\": [").unwrap();

@@ -108,7 +108,7 @@ async fn failed_start_ends_with_its_reason() {
 }
 
 #[tokio::test]
-async fn the_banner_is_printed_first() {
+async fn ready_message_is_printed_first() {
     let folder = tempfile::tempdir().unwrap();
     let mut up = command_of("bash");
     up.args(["-c", "exec \"$0\" up --any-ports --data \"$1\" 2>&1"])

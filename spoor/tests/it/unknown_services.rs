@@ -3,7 +3,7 @@
 use crate::lab::{Lab, policy};
 
 #[tokio::test]
-async fn misspelled_service_is_warned_of() {
+async fn misspelled_service_causes_a_warning() {
     let lab = Lab::start().await;
     let misspelled = policy("typo", "1%").replace("service: service-a", "service: servce-a");
     let warning = "no instance of servce-a is known; did you mean service-a?";

@@ -1,6 +1,6 @@
-//! The second process: a number of clients that acknowledge every plan at once.
+//! The second process: clients that acknowledge every plan immediately.
 //!
-//! They are as small as possible, so that the benchmark measures the control plane.
+//! They do as little as possible, so that the benchmark measures the control plane.
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -1,15 +1,16 @@
 //! The cost of tracing a request A → B over loopback, through our layers and through the stock
 //! stack, side by side: without layers, with tracing off, at 1 % and at 100 %.
 //!
-//! The stock stack is what a Rust service would be built with otherwise: axum- and
+//! The stock stack is the usual choice for a Rust service: axum- and
 //! tonic-tracing-opentelemetry as their documentation composes them, tracing-opentelemetry with its
 //! defaults, the SDK's batch processor and opentelemetry-otlp. It has no metrics, no faults and no
 //! log, so its "off" is no layer at all; ours has all three, and its "off" is `OTEL_SDK_DISABLED`.
 //! Both export to a receiver in this process, on another thread.
 //!
-//! The stacks take turns, so that a slow moment of the machine affects all of them. The mean is that
-//! of the fastest 95 %, since one request that is preempted for milliseconds outweighs a hundred others.
-//! The CPU time is that of the requests' thread; on a busy machine it is the steadiest figure.
+//! The stacks take turns, so that a slow moment of the machine affects all of them. The mean is
+//! that of the fastest 95 %, since one request that is preempted for milliseconds outweighs a
+//! hundred others. The CPU time is that of the requests' thread; on a busy machine it is the
+//! steadiest figure.
 //!
 //! `cargo bench -p spoor-telemetry --bench request`
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -25,8 +26,8 @@ use stack::{Sampling, Stack};
 const TURNS: usize = 41;
 /// The share of the requests that the mean covers, the fastest first.
 const TRIMMED_PERCENT: usize = 95;
-/// The requests of a turn. Their four spans each fill whole batches of 512, so that no partly filled
-/// batch is exported during the next turn.
+/// The requests of a turn. Their four spans each fill whole batches of 512, so that no partly
+/// filled batch is exported during the next turn.
 const REQUESTS: usize = 1_024;
 
 struct Case {
@@ -45,8 +46,8 @@ struct Figures {
 }
 
 fn main() {
-    // Receivers, and the connections of the stock exporters, have a thread of their own, as our
-    // exporter has: the requests' thread only makes spans.
+    // Receivers and the connections of the stock exporters have a separate thread, as our exporter
+    // does, so that the requests' thread only makes spans.
     let exporting = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -1,4 +1,4 @@
-//! Two services, A (HTTP) and B (gRPC), as small as they can be.
+//! Two minimal services, A (HTTP) and B (gRPC).
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -33,7 +33,7 @@ type Calls = BoxCloneSyncService<
     tonic::transport::Error,
 >;
 
-/// The two services, reachable.
+/// The two services, running.
 pub struct Mesh {
     pub stack: Stack,
     client: Client<HttpConnector, Empty<Bytes>>,
@@ -57,7 +57,7 @@ impl Mesh {
         }
     }
 
-    /// Runs it where `tracing` belongs to these services.
+    /// Runs a future with the `tracing` subscriber of these services.
     pub fn inside<T>(&self, run: impl FnOnce() -> T) -> T {
         tracing::dispatcher::with_default(&self.stack.dispatch, run)
     }

@@ -45,7 +45,7 @@ impl Sampling {
     }
 }
 
-/// The layers that a service is built with, and the receiver of its spans.
+/// The layers of a service, and the receiver of its spans.
 pub struct Stack {
     pub layers: Layers,
     pub dispatch: Dispatch,

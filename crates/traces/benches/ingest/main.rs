@@ -1,8 +1,8 @@
-//! The throughput of the pipeline, the memory of a stored span and the duration of a search.
-//! Prints a table; `--quick` for a tenth of the work.
+//! Measures the throughput of the pipeline, the memory of a stored span and the duration of a
+//! search. Prints a table; `--quick` does a tenth of the work.
 //!
-//! The pipeline runs in a process of its own, on one thread pinned to one core; the sender runs
-//! in this one.
+//! The pipeline runs in a separate process, on one thread pinned to one core; the sender runs in
+//! this process.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
@@ -47,7 +47,7 @@ fn main() {
     }
 }
 
-/// Keeps a thread and those that it starts on one core, if there is more than one.
+/// Pins the thread and the threads that it starts to one core, if there are several.
 fn pin(core: usize) {
     let mut set = rustix::thread::CpuSet::new();
     set.set(core);
@@ -56,9 +56,9 @@ fn pin(core: usize) {
     }
 }
 
-/// The processor time of a thread, in seconds, which unlike the time by the clock does not
-/// depend on other programs. `self` is a process's first thread.
-fn worked(thread: &str) -> f64 {
+/// The processor time of a thread in seconds, which other programs do not affect, unlike wall time.
+/// `self` is the first thread of the process.
+fn processor_time(thread: &str) -> f64 {
     let times = std::fs::read_to_string(format!("/proc/{thread}/schedstat")).expect("schedstat");
     let nanos: u64 = times
         .split(' ')
@@ -71,18 +71,18 @@ fn worked(thread: &str) -> f64 {
 
 fn stored(request: &mut Request, spans: u64, spans_in_trace: u64) {
     let mut server = Server::start("stored");
-    let before: u64 = server.ask("resident").parse().expect("a number");
-    let worked = server.number("worked");
+    let before: u64 = server.query("resident").parse().expect("a number");
+    let used = server.number("processor_time");
     let rate = sender::send(server.port, request, spans);
-    let core = spans as f64 / (server.number("worked") - worked);
-    let held: u64 = server.ask("spans").parse().expect("a number");
-    let resident: u64 = server.ask("resident").parse().expect("a number");
-    let each = (resident - before) / held;
+    let core = spans as f64 / (server.number("processor_time") - used);
+    let stored: u64 = server.query("spans").parse().expect("a number");
+    let resident: u64 = server.query("resident").parse().expect("a number");
+    let each = (resident - before) / stored;
     println!(
         "stored, {spans_in_trace} span(s) a trace: {core:.0} spans a core-second ({rate:.0} by \
-         the clock), {each} bytes resident a span of {held}"
+         the clock), {each} bytes resident a span of {stored}"
     );
-    for line in server.ask("search").split('|') {
+    for line in server.query("search").split('|') {
         println!("  search {line}");
     }
 }
@@ -90,12 +90,12 @@ fn stored(request: &mut Request, spans: u64, spans_in_trace: u64) {
 fn tail_sampled(request: &mut Request, spans: u64, spans_in_trace: u64) {
     let mut server = Server::start("tail");
     let started = Instant::now();
-    let worked = server.number("worked");
+    let used = server.number("processor_time");
     sender::send(server.port, request, spans);
     let took = started.elapsed().as_secs_f64();
     let decided = server.number("decided");
-    let core = decided / (server.number("worked") - worked);
-    let totals = server.ask("totals");
+    let core = decided / (server.number("processor_time") - used);
+    let totals = server.query("totals");
     println!(
         "tail-sampled, {spans_in_trace} span(s) a trace: {core:.0} spans a core-second ({:.0} by \
          the clock; {totals})",
@@ -131,18 +131,18 @@ impl Server {
         server
     }
 
-    fn ask(&mut self, what: &str) -> String {
-        writeln!(self.input, "{what}").expect("to ask");
+    fn query(&mut self, name: &str) -> String {
+        writeln!(self.input, "{name}").expect("to write");
         self.line()
     }
 
-    fn number(&mut self, what: &str) -> f64 {
-        self.ask(what).parse().expect("a number")
+    fn number(&mut self, name: &str) -> f64 {
+        self.query(name).parse().expect("a number")
     }
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.output.read_line(&mut line).expect("an answer");
+        self.output.read_line(&mut line).expect("a line");
         line.trim_end().to_owned()
     }
 }

@@ -1,4 +1,4 @@
-//! A request of typical spans, whose trace ids can be made fresh in place.
+//! A request of typical spans, whose trace IDs are replaced in place.
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
@@ -69,17 +69,17 @@ impl Request {
         }
     }
 
-    /// The request with ids and times that it never had before.
-    pub fn fresh(&mut self) -> &[u8] {
+    /// Gives the spans new trace IDs and times, and returns the request.
+    pub fn renew(&mut self) -> &[u8] {
         for (id, start) in &self.spans {
             let trace = self.sent / self.spans_in_trace + 1;
-            // Spread as random ids are.
+            // Distributed like random IDs.
             let low = trace.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             self.body[*id..*id + 8].copy_from_slice(&trace.to_be_bytes());
             self.body[*id + 8..*id + 16].copy_from_slice(&low.to_be_bytes());
             let now = START + self.sent * 1_000;
             self.body[*start..*start + 8].copy_from_slice(&now.to_le_bytes());
-            // The key of the end stands between them.
+            // The key of the end time is between the two times.
             let end = now + 1_000_000 + low % 1_000_000;
             self.body[*start + 9..*start + 17].copy_from_slice(&end.to_le_bytes());
             self.sent += 1;
@@ -101,7 +101,7 @@ const START: u64 = 1_790_000_000_000_000_000;
 fn span(index: u64) -> Span {
     let mut span_id = vec![7; 8];
     span_id[0] = index as u8;
-    // Found again in the encoded request by its content.
+    // Located in the encoded request by its content.
     let mut trace_id = vec![0xfe; 16];
     trace_id[15] = index as u8;
     Span {

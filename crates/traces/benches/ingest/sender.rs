@@ -1,4 +1,4 @@
-//! Sends requests over a few connections, as fast as they are taken.
+//! Sends requests over a few connections, as fast as the server accepts them.
 
 use std::{
     io::{Read, Write},
@@ -10,7 +10,7 @@ use crate::request::{Request, SPANS};
 
 const CONNECTIONS: usize = 4;
 
-/// Sends so many spans; returns how many a second were taken.
+/// Sends a number of spans; returns the spans accepted per second.
 pub fn send(port: u16, request: &mut Request, spans: u64) -> f64 {
     let mut connections: Vec<TcpStream> = (0..CONNECTIONS)
         .map(|_| TcpStream::connect(("127.0.0.1", port)).expect("a connection"))
@@ -33,7 +33,7 @@ pub fn send(port: u16, request: &mut Request, spans: u64) -> f64 {
             if sent < spans {
                 message.clear();
                 message.extend_from_slice(head.as_bytes());
-                message.extend_from_slice(request.fresh());
+                message.extend_from_slice(request.renew());
                 connection.write_all(&message).expect("to send");
                 sent += SPANS;
                 waiting += 1;
@@ -44,11 +44,11 @@ pub fn send(port: u16, request: &mut Request, spans: u64) -> f64 {
 }
 
 fn receive(connection: &mut TcpStream) {
-    let mut answer = [0; 512];
-    let count = connection.read(&mut answer).expect("an answer");
+    let mut response = [0; 512];
+    let count = connection.read(&mut response).expect("a response");
     assert!(
-        answer[..count].starts_with(b"HTTP/1.1 200"),
+        response[..count].starts_with(b"HTTP/1.1 200"),
         "{}",
-        String::from_utf8_lossy(&answer[..count])
+        String::from_utf8_lossy(&response[..count])
     );
 }

@@ -1,4 +1,4 @@
-//! The pipeline in a process of its own, asked over its standard input.
+//! The pipeline in a separate process, which is queried over its standard input.
 
 use std::{
     io::{BufRead, Write},
@@ -37,8 +37,8 @@ pub fn run(mode: &str) {
             .await
             .expect("a port");
         println!("{}", listener.local_addr().expect("an address").port());
-        let asked = pipeline.clone();
-        std::thread::spawn(move || answer(&asked));
+        let queried = pipeline.clone();
+        std::thread::spawn(move || serve_queries(&queried));
         axum::serve(listener, pipeline.otlp_http())
             .await
             .expect("to serve");
@@ -68,9 +68,9 @@ fn tail_table() -> spoor_policy::TailTable {
     resolve(&[policy], now).tail
 }
 
-fn answer(pipeline: &Pipeline) {
+fn serve_queries(pipeline: &Pipeline) {
     for line in std::io::stdin().lock().lines() {
-        let answer = match line.expect("a question").as_str() {
+        let result = match line.expect("a query").as_str() {
             "resident" => resident().to_string(),
             "spans" => pipeline.store().occupancy().spans.to_string(),
             "decided" => {
@@ -86,12 +86,12 @@ fn answer(pipeline: &Pipeline) {
                     totals.traces_decided_early
                 )
             }
-            "worked" => crate::worked("self").to_string(),
+            "processor_time" => crate::processor_time("self").to_string(),
             "search" => searches(pipeline.store()),
             other => format!("unknown: {other}"),
         };
-        println!("{answer}");
-        std::io::stdout().flush().expect("to answer");
+        println!("{result}");
+        std::io::stdout().flush().expect("to write");
     }
 }
 
@@ -151,21 +151,21 @@ fn searches(store: &TraceStore) -> String {
             },
         ),
         (
-            "a tag that nobody has",
+            "a tag that no span has",
             Search {
                 tags: tag("customer.tier", "platinum"),
                 ..Search::default()
             },
         ),
         (
-            "a duration that nobody has",
+            "a duration that no span has",
             Search {
                 duration_min: Some(Duration::from_secs(1)),
                 ..Search::default()
             },
         ),
         (
-            "an operation that nobody has",
+            "an operation that no span has",
             Search {
                 operation: Some("x".into()),
                 ..Search::default()

@@ -10,7 +10,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Copies some bytes to the end of a segment's.
+    /// Appends pieces to a segment's bytes.
     pub(crate) fn append(bytes: &mut Vec<u8>, pieces: &[&[u8]]) -> Self {
         let start = bytes.len();
         for piece in pieces {
@@ -77,10 +77,10 @@ impl<T: Copy> InternTable<T> {
     }
 
     #[inline]
-    pub(super) fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<u16> {
+    pub(super) fn find(&self, hash: u64, is_equal: impl Fn(&T) -> bool) -> Option<u16> {
         let found = self.by_hash.find(hash, |index| {
             let known = self.all.get(usize::from(*index));
-            known.is_some_and(|(of_known, item)| *of_known == hash && is_it(item))
+            known.is_some_and(|(of_known, item)| *of_known == hash && is_equal(item))
         });
         found.copied()
     }
@@ -100,7 +100,7 @@ impl<T: Copy> InternTable<T> {
         self.by_hash.clear();
     }
 
-    /// Gives back what only a growing table needs.
+    /// Frees memory that only a growing table needs.
     pub(crate) fn seal(&mut self) {
         self.all.shrink_to_fit();
         // A sealed table is read by index only.
@@ -111,7 +111,7 @@ impl<T: Copy> InternTable<T> {
         self.all.capacity() * size_of::<(u64, T)>() + self.by_hash.allocation_size()
     }
 
-    /// A copy to read.
+    /// A copy for reading by index.
     pub(crate) fn snapshot(&self) -> Self {
         Self {
             all: self.all.clone(),

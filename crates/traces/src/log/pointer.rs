@@ -11,10 +11,10 @@ pub(crate) struct SpanAt(NonZeroU32);
 pub(crate) struct TraceAt(u32);
 
 impl SpanAt {
-    /// The bits that stand for no span.
+    /// The bits that represent no span.
     pub(crate) const NONE: u32 = 0;
 
-    /// Slots count from 0 to 65 534, so that no pointer has the bits of none.
+    /// Creates a pointer. Slots are 0 to 65 534, so that no pointer equals [`Self::NONE`].
     pub(crate) fn new(slot: u16, index: usize) -> Option<Self> {
         // Slot and index have 16 bits each: a segment has at most `Segment::MAX_SPANS` spans.
         let slot = u32::from(slot) + 1;

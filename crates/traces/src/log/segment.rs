@@ -13,14 +13,15 @@ use crate::{
     span::{NewSource, Signature},
 };
 
-/// Spans in the order in which they came, and the traces of which it saw the first span.
+/// Spans in the order of their arrival, and the traces whose first span is in this segment.
 ///
-/// Once sealed only the links of its traces change, so that a search reads it without a lock.
+/// Once it is sealed, only the links of its traces change, so that a search reads it without a
+/// lock.
 pub(crate) struct Segment {
-    /// Counts segments up; tells a segment from an earlier one in the same slot.
+    /// Increases with each segment, which distinguishes it from an earlier one in the same slot.
     pub(crate) serial: u64,
-    /// Encoded spans, each with its key and length as a field of `ScopeSpans`, and between them
-    /// what several share.
+    /// Encoded spans, each with its key and length as a field of `ScopeSpans`, and between them the
+    /// data that several spans share.
     pub(crate) bytes: Vec<u8>,
     pub(crate) spans: Vec<SpanEntry>,
     pub(crate) traces: Vec<TraceEntry>,
@@ -32,7 +33,7 @@ pub(crate) struct Segment {
     pub(crate) latest_start: u64,
 }
 
-/// The namespace of spans that name none, as in Kubernetes.
+/// The namespace of spans without one, as in Kubernetes.
 const DEFAULT_NAMESPACE: &str = "default";
 
 /// A span in a segment.
@@ -44,7 +45,7 @@ pub(crate) struct SpanEntry {
     pub(crate) duration: u64,
     pub(crate) signature: Signature,
     pub(crate) trace: TraceAt,
-    /// The span of the same trace that came before.
+    /// The previous span of the same trace.
     pub(crate) previous: Option<SpanAt>,
     /// The offset of its field in the segment's bytes.
     pub(crate) offset: u32,
@@ -54,7 +55,7 @@ pub(crate) struct SpanEntry {
     pub(crate) source: u16,
 }
 
-/// A trace, in the segment that holds its first span.
+/// A trace, in the segment of its first span.
 #[derive(Debug)]
 pub(crate) struct TraceEntry {
     pub(crate) id: TraceId,
@@ -73,7 +74,7 @@ impl TraceEntry {
         }
     }
 
-    /// A number that the log's owner attached to it.
+    /// The number that the owner of the log attached to the trace.
     pub(crate) fn note(&self) -> u32 {
         self.note.load(Ordering::Relaxed)
     }
@@ -89,12 +90,13 @@ impl TraceEntry {
         self.start.load(Ordering::Relaxed)
     }
 
-    /// The span that came last.
+    /// The last span appended.
     pub(crate) fn last(&self) -> Option<SpanAt> {
         SpanAt::from_bits(self.last.load(Ordering::Relaxed))
     }
 
-    /// Adds a span; returns the one before it. Only the log's only writer may call this.
+    /// Adds a span; returns the one before it. Only the log's writer, of which there is one, may
+    /// call this.
     pub(crate) fn link(&self, span: SpanAt, start: u64) -> Option<SpanAt> {
         let previous = self.last();
         self.last.store(span.to_bits(), Ordering::Relaxed);
@@ -162,7 +164,7 @@ impl Segment {
         self.traces.reserve(traces);
     }
 
-    /// Gives back what only a growing segment needs.
+    /// Frees memory that only a growing segment needs.
     pub(crate) fn seal(&mut self) {
         self.spans.shrink_to_fit();
         self.traces.shrink_to_fit();
@@ -180,7 +182,7 @@ impl Segment {
 
     /// Returns whether a span of `bytes` with a new source and operation still fits.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        // The bytes never move: the bound counts their capacity, and a copy would hold up the
+        // The buffer never grows: the bound counts its capacity, and copying it would delay the
         // writer.
         self.bytes.len() + bytes <= self.bytes.capacity()
             && self.spans.len() < Self::MAX_SPANS
@@ -188,7 +190,7 @@ impl Segment {
             && self.operations.has_room()
     }
 
-    /// The memory that it takes.
+    /// The memory in use, in bytes.
     pub(crate) fn allocated(&self) -> usize {
         self.bytes.capacity()
             + self.spans.capacity() * size_of::<SpanEntry>()
@@ -219,7 +221,7 @@ impl Segment {
         for piece in source.resource {
             hash = xxh3_64_with_seed(piece, hash);
         }
-        // Tells a piece of the scope from the same piece of the resource.
+        // Distinguishes a piece of the scope from the same piece of the resource.
         hash = hash.rotate_left(1);
         for piece in source.scope {
             hash = xxh3_64_with_seed(piece, hash);
@@ -227,8 +229,8 @@ impl Segment {
         // The same bytes in other pieces hash differently and are stored again, which only costs
         // space.
         let found = self.sources.find(hash, |known| {
-            is_joined(known.resource.of(&self.bytes), source.resource)
-                && is_joined(known.scope.of(&self.bytes), source.scope)
+            is_concatenation(known.resource.of(&self.bytes), source.resource)
+                && is_concatenation(known.scope.of(&self.bytes), source.scope)
         });
         if let Some(index) = found {
             return index;
@@ -247,7 +249,7 @@ impl Segment {
     fn intern_service(&mut self, name: &[u8]) -> u16 {
         let known = self.services.iter().enumerate().rev();
         let found = known
-            .take(SERVICES_TO_COMPARE)
+            .take(MAX_SERVICES_COMPARED)
             .find(|(_, known)| known.of(&self.bytes) == name);
         if let Some((index, _)) = found {
             return index as u16;
@@ -290,25 +292,25 @@ impl Segment {
     }
 }
 
-/// The services that a new one is compared with. One may stand twice if there are more; only
-/// space is lost by that.
-const SERVICES_TO_COMPARE: usize = 64;
+/// The most services that a new one is compared with. With more, one may be stored twice, which
+/// only wastes space.
+const MAX_SERVICES_COMPARED: usize = 64;
 
-/// Returns whether the pieces, joined, equal the whole.
-fn is_joined(mut whole: &[u8], pieces: &[&[u8]]) -> bool {
+/// Returns whether some bytes equal the concatenated pieces.
+fn is_concatenation(mut bytes: &[u8], pieces: &[&[u8]]) -> bool {
     for piece in pieces {
-        match whole.strip_prefix(*piece) {
-            Some(rest) => whole = rest,
+        match bytes.strip_prefix(*piece) {
+            Some(rest) => bytes = rest,
             None => return false,
         }
     }
-    whole.is_empty()
+    bytes.is_empty()
 }
 
-/// The length of a field's key and length, and the length.
+/// The size of a field's key and length prefix, and the length of its content.
 fn field_header(field: &[u8]) -> (usize, usize) {
     let (mut len, mut shift) = (0, 0);
-    // Behind the key, a length of 32 bits takes five bytes at most.
+    // After the key, a length of 32 bits takes at most five bytes.
     for (at, byte) in field.iter().enumerate().skip(1).take(5) {
         len |= usize::from(byte & 0x7f) << shift;
         if *byte < 0x80 {

@@ -1,6 +1,6 @@
-//! Settling: for a log whose traces are settled one by one, in the order in which they came.
+//! Settling: for a log whose traces are settled one by one, in the order of their arrival.
 //!
-//! The spans of a settled trace are of no use any more, but its outcome is, for a while. When all
+//! The spans of a settled trace are no longer needed, but its outcome is, for some time. When all
 //! traces of a segment are settled, the segment is stripped of its spans and keeps only its traces.
 
 use std::{
@@ -25,17 +25,17 @@ impl StrippedSegment {
 }
 
 impl Log {
-    /// The trace that came first among those not settled.
+    /// The oldest trace that is not settled.
     #[inline]
     pub(crate) fn oldest(&mut self) -> Option<TraceAt> {
         self.strip_settled();
         let slot = self.order.front().copied().unwrap_or(self.active_slot);
-        let is_there = self.settled < self.segment(slot)?.traces.len();
-        is_there.then(|| TraceAt::new(slot, self.settled))
+        let exists = self.settled < self.segment(slot)?.traces.len();
+        exists.then(|| TraceAt::new(slot, self.settled))
     }
 
-    /// Settles that trace; the caller knows how many spans it has. The note stays for as long as
-    /// the trace is remembered.
+    /// Settles the oldest trace, of which the caller has counted the spans. The note stays for as
+    /// long as the trace is remembered.
     pub(crate) fn settle_oldest(&mut self, note: u32, spans: usize) {
         let Some(at) = self.oldest() else { return };
         if let Some(trace) = self.trace(at) {
@@ -57,7 +57,7 @@ impl Log {
             self.stripped.pop_front();
             self.stripped_traces -= stripped.traces;
             for index in 0..stripped.traces {
-                self.unlist(TraceAt::new(stripped.slot, index));
+                self.unindex_trace(TraceAt::new(stripped.slot, index));
             }
             if let Some(segment) = self.vacate(stripped.slot) {
                 self.sealed_bytes -= segment.allocated();
@@ -66,8 +66,8 @@ impl Log {
         }
     }
 
-    /// Seals and strips the segment that is being written, if the log has only settled traces.
-    /// Otherwise they would be remembered until as many others have come.
+    /// Seals and strips the active segment if the log has only settled traces. Otherwise they would
+    /// be remembered until new traces filled the segment.
     pub(crate) fn retire(&mut self) {
         let is_settled = self.order.is_empty() && self.settled >= self.active.traces.len();
         if is_settled && self.settled > 0 && self.roll(0).is_ok() {
@@ -92,12 +92,12 @@ impl Log {
             return;
         };
         self.sealed_bytes -= segment.allocated();
-        // Nothing else has it: such a log is not searched.
+        // No snapshot shares it: such a log is not searched.
         let Ok(mut segment) = Arc::try_unwrap(segment) else {
             return;
         };
         let stripped = segment.strip();
-        self.spare(segment);
+        self.keep_spare(segment);
         // All its spans were of traces that began earlier.
         if stripped.traces.is_empty() {
             self.free.push(slot);
@@ -110,8 +110,8 @@ impl Log {
             since: Instant::now(),
         });
         self.sealed_bytes += stripped.allocated();
-        if let Some(place) = self.slots.get_mut(usize::from(slot)) {
-            *place = Some(Arc::new(stripped));
+        if let Some(entry) = self.slots.get_mut(usize::from(slot)) {
+            *entry = Some(Arc::new(stripped));
         }
     }
 }

@@ -1,24 +1,24 @@
-//! Reading a log without holding up its writer.
+//! Snapshots of a log, which are read without blocking its writer.
 
 use std::sync::Arc;
 
 use super::{Log, Segment, SpanEntry, TraceEntry};
 
 impl Log {
-    /// All segments, for a search to read without holding up the writer.
+    /// Takes a snapshot of all segments.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        // Sealed segments are shared. Only the active one is copied, a megabyte as a rule.
+        // Sealed segments are shared. Only the active one is copied, usually a megabyte.
         let mut slots = self.slots.clone();
         let mut order: Vec<u16> = self.order.iter().copied().collect();
-        if let Some(place) = slots.get_mut(usize::from(self.active_slot)) {
-            *place = Some(Arc::new(self.active.snapshot()));
+        if let Some(entry) = slots.get_mut(usize::from(self.active_slot)) {
+            *entry = Some(Arc::new(self.active.snapshot()));
             order.push(self.active_slot);
         }
         Snapshot { slots, order }
     }
 }
 
-/// A log's segments at some time.
+/// The segments of a log at one time.
 pub(crate) struct Snapshot {
     slots: Vec<Option<Arc<Segment>>>,
     order: Vec<u16>,
@@ -48,11 +48,11 @@ impl Snapshot {
         self.slots.get(usize::from(slot))?.as_deref()
     }
 
-    /// The trace that a span in a segment belongs to; none if it has been evicted. With the
-    /// serial number of the trace's segment.
+    /// The trace of a span in a segment, with the serial number of the trace's segment; `None` if
+    /// the trace has been evicted.
     pub(crate) fn trace_of(&self, of: &Segment, span: &SpanEntry) -> Option<(u64, &TraceEntry)> {
         let segment = self.segment(span.trace.slot())?;
-        // A trace's segment is never newer than its spans': this is another in its slot.
+        // A trace's segment is never newer than its spans, so this one has replaced it in the slot.
         if segment.serial > of.serial {
             return None;
         }

@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 use crate::span::Signature;
 
-const AN_HOUR: Duration = Duration::from_secs(3600);
+const ONE_HOUR: Duration = Duration::from_secs(3600);
 
 fn id(number: u64) -> TraceId {
     TraceId::from_bytes((u128::from(number) + 1).to_be_bytes())
@@ -58,7 +58,7 @@ fn note(log: &Log, trace: u64) -> Option<u32> {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A span of the newest trace but so many.
+    /// A span of the trace that began `back` traces before the newest.
     Span {
         back: u64,
         len: usize,
@@ -82,7 +82,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Traces come, grow and are settled in order, and nothing gets lost or mixed up.
+    /// Traces begin, grow and are settled in order, and each keeps its spans and its note.
     #[test]
     fn settles_in_the_order_of_arrival(steps in vec(step(), 1..300)) {
         // Segments of 8 KiB.
@@ -113,7 +113,7 @@ proptest! {
                         prop_assert_eq!(note(&log, trace), Some(trace as u32 + 1));
                     }
                 }
-                Step::Forget { max } => log.forget(max, AN_HOUR),
+                Step::Forget { max } => log.forget(max, ONE_HOUR),
             }
             prop_assert_eq!(log.spans(), waiting.iter().map(|(_, spans)| spans).sum::<usize>());
             for (trace, spans) in &waiting {
@@ -132,7 +132,7 @@ fn forgets_settled_traces_beyond_a_limit() {
     for trace in 0..1_000 {
         spans.add(&mut log, trace);
         log.settle_oldest(1, 1);
-        log.forget(100, AN_HOUR);
+        log.forget(100, ONE_HOUR);
     }
     assert!((100..130).contains(&log.len()), "{}", log.len());
     assert_eq!(note(&log, 0), None);

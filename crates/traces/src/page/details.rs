@@ -11,11 +11,11 @@ use opentelemetry_proto::tonic::{
 use super::{layout::Site, text};
 use crate::{
     TraceId,
-    tree::{Place, Row, Tree, value},
+    tree::{Position, Row, Tree, value},
 };
 
 /// The most attributes, events or links in a list.
-const MOST: usize = 100;
+const MAX_LISTED: usize = 100;
 /// The most characters of a value that are shown.
 const MAX_VALUE_CHARACTERS: usize = 1_000;
 
@@ -32,7 +32,7 @@ pub fn details(site: &Site, tree: &Tree, row: &Row) -> Markup {
                 div { dt { "Self time" } dd { (text::duration(row.self_time)) } }
                 div { dt { "On critical path" } dd { (text::duration(row.critical_time())) } }
                 @if !member.kind().is_empty() { div { dt { "Kind" } dd { (member.kind()) } } }
-                div { dt { "Span id" } dd { code { (value::hex(&span.span_id)) } } }
+                div { dt { "Span ID" } dd { code { (value::hex(&span.span_id)) } } }
             }
             (attributes("Attributes", &span.attributes))
             (events(tree, &span.events))
@@ -48,7 +48,7 @@ pub fn details(site: &Site, tree: &Tree, row: &Row) -> Markup {
     }
 }
 
-/// The fragment of the URL that shows a row's details.
+/// The URL fragment of a row's details.
 pub fn anchor(row: &Row) -> String {
     format!("span-{}", value::hex(&row.member.span.span_id))
 }
@@ -58,8 +58,8 @@ fn notes(tree: &Tree, row: &Row) -> Markup {
     let member = &row.member;
     let parent = row.parent.and_then(|parent| tree.rows().get(parent));
     let parent = parent.map(|row| &row.member);
-    let early = parent.is_some_and(|parent| member.start() < parent.start());
-    let backwards = member.span.end_time_unix_nano < member.span.start_time_unix_nano;
+    let is_early = parent.is_some_and(|parent| member.start() < parent.start());
+    let is_negative = member.span.end_time_unix_nano < member.span.start_time_unix_nano;
     html! {
         @if member.is_error() {
             p .note .error {
@@ -69,18 +69,18 @@ fn notes(tree: &Tree, row: &Row) -> Markup {
                 }
             }
         }
-        @if row.place == Place::MissingParent {
+        @if row.position == Position::MissingParent {
             p .note {
                 "Its parent " code { (value::hex(&member.span.parent_span_id)) }
                 " is not in this trace: not sampled, not exported yet, or lost."
             }
         }
-        @if row.place == Place::Cycle {
-            p .note { "Its parents lead back to itself, so it is shown as a root." }
+        @if row.position == Position::Cycle {
+            p .note { "It is its own ancestor, so it is shown as a root." }
         }
-        @if early { p .note { "It starts before its parent, by the same clock." } }
+        @if is_early { p .note { "It starts before its parent, by the same clock." } }
         @for warning in member.warnings() { p .note { (text::cut(warning, MAX_VALUE_CHARACTERS)) } }
-        @if backwards { p .note { "It was reported to end before it starts." } }
+        @if is_negative { p .note { "Its reported end is before its start." } }
     }
 }
 
@@ -99,7 +99,7 @@ fn table(attributes: &[KeyValue]) -> Markup {
     html! {
         table {
             tbody {
-                @for attribute in sorted.iter().take(MOST) {
+                @for attribute in sorted.iter().take(MAX_LISTED) {
                     tr {
                         th scope="row" { (text::cut(&attribute.key, 200)) }
                         td { (text::cut(&value::text(attribute.value.as_ref()), MAX_VALUE_CHARACTERS)) }
@@ -116,7 +116,7 @@ fn events(tree: &Tree, events: &[Event]) -> Markup {
         @if !events.is_empty() {
             h2 { "Events" }
             ol .events {
-                @for event in events.iter().take(MOST) {
+                @for event in events.iter().take(MAX_LISTED) {
                     li {
                         p {
                             span .at {
@@ -140,7 +140,7 @@ fn links(site: &Site, links: &[Link]) -> Markup {
         @if !links.is_empty() {
             h2 { "Links" }
             ul .links {
-                @for link in links.iter().take(MOST) {
+                @for link in links.iter().take(MAX_LISTED) {
                     li {
                         (linked_span(site, link))
                         @if !link.attributes.is_empty() { (table(&link.attributes)) }
@@ -156,7 +156,7 @@ fn linked_span(site: &Site, link: &Link) -> Markup {
     let id = <[u8; 16]>::try_from(link.trace_id.as_slice()).map(TraceId::from_bytes);
     html! {
         @if value::is_zero(&link.trace_id) {
-            "A link that names no trace"
+            "A link without a trace ID"
         } @else {
             @if let Ok(id) = id {
                 "Trace " a href=(site.link(&format!("trace/{id}"))) { code { (id) } }
@@ -170,8 +170,8 @@ fn linked_span(site: &Site, link: &Link) -> Markup {
 
 fn left_out(total: usize) -> Markup {
     html! {
-        @if total > MOST {
-            p .cut { (text::grouped(total - MOST)) " more are left out; the JSON has them all." }
+        @if total > MAX_LISTED {
+            p .cut { (text::grouped(total - MAX_LISTED)) " more are not shown; the JSON has all of them." }
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     service,
 };
 
-/// The lookbacks offered, as the form writes them; the empty choice is any time.
+/// The choices of the lookback: value, label and seconds. The empty value means any time.
 pub const LOOKBACKS: [(&str, &str, u64); 8] = [
     ("", "Any time", 0),
     ("5m", "Last 5 minutes", 5 * 60),
@@ -20,10 +20,10 @@ pub const LOOKBACKS: [(&str, &str, u64); 8] = [
     ("2d", "Last 2 days", 48 * 3_600),
 ];
 
-/// The limits offered.
+/// The choices of the limit.
 pub const LIMITS: [usize; 4] = [20, 50, 100, 200];
 
-/// The form's fields as filled in, and the search they describe.
+/// The values of the form's fields, and the search that they describe.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     pub service: String,
@@ -60,7 +60,7 @@ impl Filter {
     }
 
     /// Returns whether any field restricts the traces shown.
-    pub fn narrows(&self) -> bool {
+    pub fn is_restrictive(&self) -> bool {
         let search = &self.search;
         search.service.is_some()
             || search.operation.is_some()
@@ -72,8 +72,8 @@ impl Filter {
 
     /// The problem of a field.
     pub fn problem(&self, field: &str) -> Option<&str> {
-        let found = self.problems.iter().find(|(name, _)| *name == field);
-        found.map(|(_, problem)| problem.as_str())
+        let entry = self.problems.iter().find(|(name, _)| *name == field);
+        entry.map(|(_, problem)| problem.as_str())
     }
 
     fn interpret(&mut self, parameters: &Parameters) {
@@ -82,16 +82,16 @@ impl Filter {
         self.search.operation = some(&self.operation);
         self.search.tags = self.checked("tags", tags(&self.tags)).unwrap_or_default();
         self.search.duration_min = self
-            .checked("minDuration", span(parameters, "minDuration"))
+            .checked("minDuration", duration(parameters, "minDuration"))
             .flatten();
         self.search.duration_max = self
-            .checked("maxDuration", span(parameters, "maxDuration"))
+            .checked("maxDuration", duration(parameters, "maxDuration"))
             .flatten();
         if let (Some(shortest), Some(longest)) =
             (self.search.duration_min, self.search.duration_max)
             && longest < shortest
         {
-            let problem = "enter at least the minimum".to_owned();
+            let problem = "enter at least the minimum duration".to_owned();
             self.problems.push(("maxDuration", problem));
         }
         self.search.start_min = self.checked("lookback", lookback(&self.lookback)).flatten();
@@ -103,7 +103,7 @@ impl Filter {
         self.limit = self
             .checked("limit", limit)
             .unwrap_or(LIMITS[0])
-            // The APIs accept more than a page can show.
+            // The APIs accept higher limits than a page can show.
             .min(largest);
         self.search.limit = self.limit;
     }
@@ -119,7 +119,7 @@ impl Filter {
     }
 }
 
-fn span(parameters: &Parameters, name: &str) -> Result<Option<Duration>, String> {
+fn duration(parameters: &Parameters, name: &str) -> Result<Option<Duration>, String> {
     let text = parameters.get(name).map(str::trim).unwrap_or_default();
     if text.is_empty() {
         return Ok(None);
@@ -193,22 +193,22 @@ mod tests {
     #[case("lookback", "7y")]
     #[case("limit", "-1")]
     #[case("tags", "x")]
-    fn a_field_that_makes_no_sense_is_named(#[case] field: &str, #[case] value: &str) {
+    fn invalid_field_is_named(#[case] field: &str, #[case] value: &str) {
         let filter = read(&[(field, value)]);
         assert!(filter.problem(field).is_some());
         assert_eq!(filter.problems.len(), 1);
     }
 
     #[test]
-    fn empty_fields_ask_for_nothing() {
+    fn empty_fields_restrict_nothing() {
         let filter = read(&[("service", ""), ("minDuration", ""), ("lookback", "")]);
-        assert!(!filter.narrows());
+        assert!(!filter.is_restrictive());
         assert!(filter.problems.is_empty());
         assert_eq!(filter.search.limit, 20);
     }
 
     #[test]
-    fn the_largest_choice_bounds_the_limit() {
+    fn largest_choice_bounds_the_limit() {
         assert_eq!(read(&[("limit", "20000")]).search.limit, 200);
     }
 }

@@ -12,7 +12,7 @@ use crate::{query::limits::Reader, service, tree::value::visible_line};
 /// The most choices in a list; other values can be typed.
 const MAX_CHOICES: usize = 500;
 
-/// The form, filled in as it was sent.
+/// The form, with the values of the request.
 pub fn form(site: &Site, filter: &Filter, reader: &Reader, services: &[String]) -> Markup {
     let operations = service::some_operation_names(reader, &filter.service);
     html! {
@@ -94,7 +94,7 @@ struct Field<'a> {
 }
 
 fn input(filter: &Filter, field: Field<'_>) -> Markup {
-    let wrong = filter.problem(field.name).is_some();
+    let is_invalid = filter.problem(field.name).is_some();
     let described_by = format!("{}-problem", field.name);
     html! {
         div .field .wide[field.wide] {
@@ -102,8 +102,8 @@ fn input(filter: &Filter, field: Field<'_>) -> Markup {
             input id=(field.name) name=(field.name) value=(visible_line(field.value))
                 placeholder=(field.hint)
                 list=[field.list.then_some("operations")]
-                aria-invalid=[wrong.then_some("true")]
-                aria-describedby=[wrong.then_some(described_by)]
+                aria-invalid=[is_invalid.then_some("true")]
+                aria-describedby=[is_invalid.then_some(described_by)]
                 autocomplete="off" spellcheck="false";
             (problem(filter, field.name))
         }

@@ -1,10 +1,10 @@
-//! The frame around every page.
+//! The layout that all pages share.
 
 use axum::response::Html;
 use http::Uri;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-/// The page's place below the root, so that its links are relative and hold under any prefix.
+/// The relative path from a page to the root, so that links work under any prefix.
 #[derive(Clone, Debug)]
 pub struct Site {
     root: String,
@@ -13,9 +13,9 @@ pub struct Site {
 const MARK: PreEscaped<&str> = PreEscaped(include_str!("favicon.svg"));
 
 impl Site {
-    /// The site as seen from a page.
+    /// The site relative to the page at a URI.
     pub fn of(uri: &Uri) -> Self {
-        // Bounded, since anyone may ask for a path of slashes.
+        // Bounded, since anyone may request a path of slashes.
         let depth = uri.path().matches('/').count().saturating_sub(1).min(16);
         let root = match depth {
             0 => "./".to_owned(),
@@ -29,7 +29,7 @@ impl Site {
         format!("{}{path}", self.root)
     }
 
-    /// A whole page.
+    /// A complete page.
     pub fn document(&self, title: &str, content: Markup) -> Html<String> {
         let page = html! {
             (DOCTYPE)
@@ -60,7 +60,7 @@ impl Site {
         Html(page.into_string())
     }
 
-    /// A page with a message in place of content, and the way back to the search.
+    /// A page with a message and a link to the search.
     pub fn notice(&self, title: &str, heading: &str, message: Markup) -> Html<String> {
         let content = html! {
             section .notice {

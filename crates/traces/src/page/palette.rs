@@ -5,7 +5,7 @@ use std::collections::HashMap;
 /// The number of colours in the style sheet.
 const COLOURS: usize = 10;
 
-/// The services known and their colours.
+/// The services and their colours.
 #[derive(Clone, Debug)]
 pub struct Palette {
     services: Vec<String>,
@@ -13,20 +13,20 @@ pub struct Palette {
 }
 
 impl Palette {
-    /// Gives the services, which come sorted, one colour after the other.
+    /// Assigns colours to the sorted services in turn.
     pub fn new(services: Vec<String>) -> Self {
         let classes = services.iter().cloned().zip(0..).collect();
         Self { services, classes }
     }
 
-    /// The services it was made for.
+    /// The services with colours.
     pub fn services(&self) -> &[String] {
         &self.services
     }
 
-    /// The class that colours a service.
+    /// The CSS class for a service's colour.
     pub fn class(&self, service: &str) -> String {
-        let place = self.classes.get(service).copied();
-        format!("s{}", place.unwrap_or(0) % COLOURS)
+        let index = self.classes.get(service).copied();
+        format!("s{}", index.unwrap_or(0) % COLOURS)
     }
 }

@@ -6,13 +6,13 @@ use maud::{Markup, html};
 
 use super::{
     filter::Filter,
-    found::{Found, named},
     layout::Site,
+    list_item::{ListItem, display_name},
     palette::Palette,
     scatter, text,
 };
 use crate::{
-    Kept, TraceStore,
+    KeepReason, TraceStore,
     query::{
         limits::Reader,
         parameters::{nanos, now},
@@ -38,13 +38,13 @@ pub fn results(site: &Site, filter: &Filter, reader: &Reader, palette: &Palette)
     // One at a time: together they may be as large as the store.
     for id in reader.find(&filter.search) {
         match reader.trace(id) {
-            Ok(Some(trace)) => found.push(Found::new(&trace)),
+            Ok(Some(trace)) => found.push(ListItem::new(&trace)),
             Ok(None) => {}
             Err(_) => too_large.push(id),
         }
     }
     if found.is_empty() && too_large.is_empty() {
-        return nothing(site, filter, store);
+        return no_results(site, filter, store);
     }
     if filter.longest_first {
         found.sort_by_key(|trace| std::cmp::Reverse(trace.duration));
@@ -79,14 +79,14 @@ pub fn results(site: &Site, filter: &Filter, reader: &Reader, palette: &Palette)
     }
 }
 
-fn result(site: &Site, trace: &Found, palette: &Palette, longest: Duration, now: u64) -> Markup {
-    let share = text::place(nanos(trace.duration), nanos(longest)).max(0.3);
+fn result(site: &Site, trace: &ListItem, palette: &Palette, longest: Duration, now: u64) -> Markup {
+    let share = text::percent_along(nanos(trace.duration), nanos(longest)).max(0.3);
     html! {
         li .result .failed[trace.errors > 0] {
             a .what href=(site.link(&format!("trace/{}", trace.id))) {
                 span .service { (text::cut(&trace.service, 80)) }
                 " "
-                strong { (text::cut(named(&trace.operation), 160)) }
+                strong { (text::cut(display_name(&trace.operation), 160)) }
             }
             span .long { (text::duration(trace.duration)) }
             svg .share width="100%" height="4" aria-hidden="true" {
@@ -114,18 +114,18 @@ fn result(site: &Site, trace: &Found, palette: &Palette, longest: Duration, now:
                     title=(text::date_time(trace.start) + " UTC") {
                     (text::ago(trace.start, now))
                 }
-                @if !matches!(trace.kept, Kept::NoPolicy) { " · kept: " (trace.kept) }
+                @if !matches!(trace.kept, KeepReason::NoPolicy) { " · kept: " (trace.kept) }
             }
         }
     }
 }
 
-fn nothing(site: &Site, filter: &Filter, store: &TraceStore) -> Markup {
+fn no_results(site: &Site, filter: &Filter, store: &TraceStore) -> Markup {
     if store.is_empty() {
         return html! {
             section .notice {
                 h1 { "No traces yet" }
-                p { "Spoor listens, but no span has come in. Make one:" }
+                p { "Spoor has not received any spans yet. To send some:" }
                 ul {
                     li {
                         "In the lab, call the edge: " code { "curl http://127.0.0.1:8080/" }
@@ -136,11 +136,11 @@ fn nothing(site: &Site, filter: &Filter, store: &TraceStore) -> Markup {
                         code { "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317" } "."
                     }
                     li {
-                        "Requests but no traces? The sampling rate may be low: "
+                        "If requests leave no traces, the sampling rate may be low: "
                         code { "spoor get policies" } "."
                     }
                 }
-                p { a .button href=(site.link("")) { "Look again" } }
+                p { a .button href=(site.link("")) { "Search again" } }
             }
         };
     }
@@ -161,10 +161,10 @@ fn nothing(site: &Site, filter: &Filter, store: &TraceStore) -> Markup {
                     li { "Tags match one span exactly: " code { "error=true" } "." }
                 }
                 @if filter.search.duration_min.is_some() || filter.search.duration_max.is_some() {
-                    li { "Durations are of a single span, not of the trace." }
+                    li { "Durations apply to a single span, not to the trace." }
                 }
             }
-            @if filter.narrows() {
+            @if filter.is_restrictive() {
                 p { a .button href=(site.link("")) { "Show all traces" } }
             }
         }

@@ -1,18 +1,18 @@
-//! The results as points: duration over start time.
+//! The results as a scatter plot: duration over start time.
 
 use std::time::Duration;
 
 use maud::{Markup, html};
 
 use super::{
-    found::{Found, named},
     layout::Site,
+    list_item::{ListItem, display_name},
     text,
 };
 use crate::query::parameters::nanos;
 
-/// The plot; nothing for fewer than two traces.
-pub fn scatter(site: &Site, found: &[Found]) -> Markup {
+/// The plot; empty for fewer than two traces.
+pub fn scatter(site: &Site, found: &[ListItem]) -> Markup {
     if found.len() < 2 {
         return html! {};
     }
@@ -44,13 +44,13 @@ pub fn scatter(site: &Site, found: &[Found]) -> Markup {
     }
 }
 
-fn point(site: &Site, trace: &Found, first: u64, last: u64, top: u64) -> Markup {
-    // A margin on each side keeps whole points in the picture.
+fn point(site: &Site, trace: &ListItem, first: u64, last: u64, top: u64) -> Markup {
+    // A margin on each side, so that no point is cut off.
     let across = match last - first {
         0 => 50.0,
-        range => 2.0 + 0.96 * text::place(trace.start - first, range),
+        range => 2.0 + 0.96 * text::percent_along(trace.start - first, range),
     };
-    let up = 96.0 - 0.92 * text::place(nanos(trace.duration), top);
+    let up = 96.0 - 0.92 * text::percent_along(nanos(trace.duration), top);
     let radius = match trace.spans {
         0..4 => 4,
         4..16 => 5,
@@ -62,7 +62,7 @@ fn point(site: &Site, trace: &Found, first: u64, last: u64, top: u64) -> Markup 
         a href=(site.link(&format!("trace/{}", trace.id))) {
             circle class=(class) cx=(format!("{across:.2}%")) cy=(format!("{up:.2}%")) r=(radius) {
                 title {
-                    (text::cut(&trace.service, 80)) " " (text::cut(named(&trace.operation), 160))
+                    (text::cut(&trace.service, 80)) " " (text::cut(display_name(&trace.operation), 160))
                     ", " (text::duration(trace.duration)) ", " (text::count(trace.spans, "span"))
                     @if trace.errors > 0 { ", " (text::count(trace.errors, "error")) }
                 }

@@ -1,4 +1,4 @@
-//! Numbers, times and long texts, made short enough to read.
+//! Numbers, times and long texts in short, readable forms.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ pub fn duration(duration: Duration) -> String {
         1_000..1_000_000 => (1e3, "µs"),
         1_000_000..1_000_000_000 => (1e6, "ms"),
         1_000_000_000..60_000_000_000 => (1e9, "s"),
-        60_000_000_000..3_600_000_000_000 => return two(duration, 60, "min", 1, "s"),
-        _ => return two(duration, 3_600, "h", 60, "min"),
+        60_000_000_000..3_600_000_000_000 => return two_units(duration, 60, "min", 1, "s"),
+        _ => return two_units(duration, 3_600, "h", 60, "min"),
     };
-    // For reading: the digits beyond a double's precision are not shown.
+    // The digits beyond the precision of a double are not shown.
     let number = nanos as f64 / unit;
     let digits = match number {
         100.0.. => 0,
@@ -28,7 +28,7 @@ pub fn duration(duration: Duration) -> String {
     format!("{} {name}", trimmed(&format!("{number:.digits$}")))
 }
 
-fn two(duration: Duration, major: u64, name: &str, minor: u64, minor_name: &str) -> String {
+fn two_units(duration: Duration, major: u64, name: &str, minor: u64, minor_name: &str) -> String {
     let seconds = duration.as_secs();
     let (whole, rest) = (seconds / major, seconds % major / minor);
     format!("{whole} {name} {rest} {minor_name}")
@@ -57,7 +57,7 @@ pub fn date_time(nanos: u64) -> String {
     formatted(nanos, "%Y-%m-%d %H:%M:%S%.3f")
 }
 
-/// The time of day of it: `09:30:00.123`.
+/// The time of day of a time since the Unix epoch: `09:30:00.123`, in UTC.
 pub fn time_of_day(nanos: u64) -> String {
     formatted(nanos, "%H:%M:%S%.3f")
 }
@@ -69,7 +69,7 @@ fn formatted(nanos: u64, format: &str) -> String {
     }
 }
 
-/// A time relative to the present: `3 s ago`, `2 h 5 min ago`.
+/// A time relative to now: `3 s ago`, `2 h 5 min ago`.
 pub fn ago(nanos: u64, now: u64) -> String {
     match Duration::from_nanos(now.saturating_sub(nanos)) {
         age if age < Duration::from_secs(1) => "just now".to_owned(),
@@ -86,12 +86,12 @@ pub fn count(number: usize, noun: &str) -> String {
     format!("{} {noun}{plural}", grouped(number))
 }
 
-/// A number with its thousands set apart.
+/// A number with thousands separators.
 pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
@@ -99,21 +99,21 @@ pub fn grouped(number: usize) -> String {
     grouped
 }
 
-/// The first characters of a text, made visible, and the number of those left out.
-pub fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
+/// The first characters of a text, with invisible ones escaped, and the number of bytes left out.
+pub fn cut(text: &str, max_chars: usize) -> String {
+    match text.char_indices().nth(max_chars) {
         None => visible(text).into_owned(),
         Some((end, _)) => {
-            let kept = text.get(..end).unwrap_or(text);
-            let left = text.len() - kept.len();
-            format!("{}… ({} more bytes)", visible(kept), grouped(left))
+            let start = text.get(..end).unwrap_or(text);
+            let left_out = text.len() - start.len();
+            format!("{}… ({} more bytes)", visible(start), grouped(left_out))
         }
     }
 }
 
-/// An operation's name for a narrow column, in two parts: the start, which may be cut, and the end
-/// from the last slash on, which should stay visible. A gRPC method is without its package.
-pub fn parts(operation: &str) -> (&str, &str) {
+/// Splits an operation's name for a narrow column: the start, which may be cut, and the end from
+/// the last slash on, which should stay visible. The package of a gRPC method is omitted.
+pub fn split_operation(operation: &str) -> (&str, &str) {
     let Some((start, _)) = operation.rsplit_once('/') else {
         return ("", operation);
     };
@@ -126,7 +126,8 @@ pub fn parts(operation: &str) -> (&str, &str) {
         text.chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_'))
     };
-    // A service of protobuf has a capital letter, which tells `shop.v1.Cart` from a host's name.
+    // A protobuf service starts with a capital letter, which distinguishes `shop.v1.Cart` from a
+    // host name.
     let is_service = |text: &str| text.starts_with(|c: char| c.is_ascii_uppercase());
     match start.rsplit_once('.') {
         Some((package, service)) if is_package(package) && is_service(service) => (service, end),
@@ -134,14 +135,14 @@ pub fn parts(operation: &str) -> (&str, &str) {
     }
 }
 
-/// The first digits of a trace's id, enough to tell it from its neighbours.
+/// The first digits of a trace ID, enough to distinguish the traces of a list.
 pub fn short(id: TraceId) -> String {
     id.to_string().chars().take(8).collect()
 }
 
-/// A place along an axis, for SVG.
-pub fn place(part: u64, whole: u64) -> f64 {
-    // For drawing: a pixel is far coarser than what is lost.
+/// A position on an axis in percent, for SVG.
+pub fn percent_along(part: u64, whole: u64) -> f64 {
+    // The rounding error is far smaller than a pixel.
     match whole {
         0 => 0.0,
         whole => 100.0 * part as f64 / whole as f64,
@@ -154,7 +155,7 @@ mod tests {
 
     use rstest::rstest;
 
-    use super::{ago, count, cut, date_time, duration, parts, percent};
+    use super::{ago, count, cut, date_time, duration, percent, split_operation};
 
     #[rstest]
     #[case(0, "0")]
@@ -187,11 +188,11 @@ mod tests {
     #[case("INSERT wishes", ("", "INSERT wishes"))]
     #[case("", ("", ""))]
     fn names_end_with_their_last_part(#[case] name: &str, #[case] expected: (&str, &str)) {
-        assert_eq!(parts(name), expected);
+        assert_eq!(split_operation(name), expected);
     }
 
     #[test]
-    fn counts_shares_and_times_read_well() {
+    fn counts_shares_and_times_are_formatted() {
         assert_eq!(count(1, "span"), "1 span");
         assert_eq!(count(1_234_567, "span"), "1,234,567 spans");
         let (part, whole) = (Duration::from_millis(1), Duration::from_secs(1));

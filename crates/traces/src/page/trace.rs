@@ -4,14 +4,14 @@ use axum::response::Html;
 use maud::{Markup, html};
 
 use super::{
-    found::named,
     layout::Site,
+    list_item::display_name,
     palette::Palette,
     text,
     waterfall::{self, Frame},
 };
 use crate::{
-    Kept, StoredTrace, TraceId,
+    KeepReason, StoredTrace, TraceId,
     query::{TraceQueryError, parameters::now},
     tree::{Bottleneck, Row, Tree},
 };
@@ -19,7 +19,7 @@ use crate::{
 /// The most services named in the legend.
 const MAX_LEGEND_SERVICES: usize = 24;
 
-/// A trace with its details, its rows from a given one on.
+/// A trace with its details, from a given row on.
 pub fn trace(site: &Site, stored: &StoredTrace, palette: &Palette, from: usize) -> Markup {
     let tree = Tree::new(stored.decode());
     let frame = Frame {
@@ -38,20 +38,20 @@ pub fn trace(site: &Site, stored: &StoredTrace, palette: &Palette, from: usize) 
     }
 }
 
-/// The page in place of a trace that is not there.
+/// The page for a trace that is not stored.
 pub fn missing(site: &Site, id: TraceId) -> Html<String> {
     let message = html! {
         p { "No trace with the ID " code { (id) } " is stored. Possible reasons:" }
         ul {
             li { "It was not sampled, or no tail rule kept it: " code { "spoor get policies" } "." }
-            li { "It is still on its way. Spans are exported in batches; try again in a few seconds." }
+            li { "It has not arrived yet. Spans are exported in batches; try again in a few seconds." }
             li { "It was evicted to make room for newer ones, since the store is bounded." }
         }
     };
-    site.notice("Trace not found", "This trace is not here", message)
+    site.notice("Trace not found", "This trace is not stored", message)
 }
 
-/// The page in place of a trace that cannot be shown.
+/// The page for a trace that is too large.
 pub fn too_large(site: &Site, error: &TraceQueryError) -> Html<String> {
     let message = html! { p { (error.to_string()) "." } };
     site.notice(
@@ -71,7 +71,7 @@ fn heading(site: &Site, stored: &StoredTrace, tree: &Tree) -> Markup {
                 p .crumbs { a href=(site.link("")) { "Traces" } }
                 h1 {
                     span .service { (text::cut(service, 120)) } " "
-                    (text::cut(named(operation), 240))
+                    (text::cut(display_name(operation), 240))
                 }
                 p .id { code { (stored.id) } }
             }
@@ -104,33 +104,33 @@ fn facts(stored: &StoredTrace, tree: &Tree) -> Markup {
             div .failed[errors > 0] { dt { "Errors" } dd { (text::grouped(errors)) } }
             div { dt { "Services" } dd { (text::grouped(tree.services().len())) } }
             div { dt { "Depth" } dd { (depth.unwrap_or(0)) } }
-            div .why { dt { "Kept because" } dd { (because(&stored.kept)) } }
+            div .why { dt { "Kept because" } dd { (reason(&stored.kept)) } }
         }
     }
 }
 
-/// The reason that it was kept, as a sentence.
-fn because(kept: &Kept) -> Markup {
+/// The reason that a trace was kept, as a sentence.
+fn reason(kept: &KeepReason) -> Markup {
     html! {
         @match kept {
-            Kept::NoPolicy => { "no tail policy covers it: all that arrives is kept" }
-            Kept::NoRoot => { "it had no root span when it was decided, so no policy applied" }
-            Kept::Rule { policy, rule } => {
+            KeepReason::NoPolicy => { "no tail policy applies to it" }
+            KeepReason::NoRoot => { "it had no root span when the tail sampler decided" }
+            KeepReason::Rule { policy, rule } => {
                 "rule " b { (rule.to_string()) } " of policy " b { (policy.to_string()) } " matched"
             }
-            Kept::Otherwise { policy } => {
-                "no rule matched, and it is in the share of others that policy "
+            KeepReason::Otherwise { policy } => {
+                "no rule matched, and it is in the share of other traces that policy "
                 b { (policy.to_string()) } " keeps"
             }
-            Kept::Head { policy } => {
-                "no rule matched, and head sampling had already thinned out as far as policy "
-                b { (policy.to_string()) } " asks"
+            KeepReason::Head { policy } => {
+                "no rule matched, but head sampling had already dropped as many other traces as policy "
+                b { (policy.to_string()) } " would"
             }
         }
     }
 }
 
-/// Links to the span that failed first and to the bottleneck.
+/// Links to the origin of the error and to the bottleneck.
 fn findings(frame: &Frame<'_>) -> Markup {
     let rows = frame.tree.rows();
     let at = |index: usize| rows.get(index).map(|row| (index, row));
@@ -177,7 +177,7 @@ fn link(frame: &Frame<'_>, index: usize, row: &Row) -> Markup {
     html! {
         a href=(frame.link_to(index, row)) {
             (text::cut(row.member.service(), 80)) " "
-            b { (text::cut(named(&row.member.span.name), 120)) }
+            b { (text::cut(display_name(&row.member.span.name), 120)) }
         }
     }
 }

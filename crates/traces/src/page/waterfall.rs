@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::{details, found::named, layout::Site, palette::Palette, text};
+use super::{details, layout::Site, list_item::display_name, palette::Palette, text};
 use crate::{
     TraceId,
-    tree::{Bottleneck, Member, Place, Row, Tree},
+    tree::{Bottleneck, Member, Position, Row, Tree},
 };
 
 /// The most spans on one page.
 const MAX_ROWS: usize = 1_000;
-/// A page that has grown to this many bytes shows no more details.
+/// The size in bytes from which on a page shows no more details.
 const MAX_PAGE_BYTES: usize = 4 << 20;
-/// Spans deeper than this are indented no further.
-const DEEPEST_INDENT: usize = 16;
+/// The deepest level that is indented.
+const MAX_INDENT: usize = 16;
 
 /// The input of a waterfall.
 pub struct Frame<'a> {
@@ -55,7 +55,7 @@ pub fn waterfall(frame: &Frame<'_>) -> Markup {
             let row = item(
                 frame,
                 row,
-                // Rows of a bottleneck come from top to bottom, and so are sorted.
+                // The rows of a bottleneck are sorted.
                 slowest.binary_search(&index).is_ok(),
                 with_details,
             );
@@ -71,8 +71,8 @@ pub fn waterfall(frame: &Frame<'_>) -> Markup {
             ol .rows { @for row in shown { (row) } }
             @if size >= MAX_PAGE_BYTES {
                 p .cut {
-                    "The details of further spans are left out, since this page is already large; "
-                    "the JSON has them all."
+                    "The details of the remaining spans are not shown, since this page is already large; "
+                    "the JSON has all of them."
                 }
             }
             (pages(frame, from, next))
@@ -122,7 +122,7 @@ fn axis(duration: Duration) -> Markup {
 
 fn item(frame: &Frame<'_>, row: &Row, slowest: bool, with_details: bool) -> Markup {
     let member = &row.member;
-    let indent = row.depth.min(DEEPEST_INDENT);
+    let indent = row.depth.min(MAX_INDENT);
     let class = frame.palette.class(member.service());
     html! {
         li .failed[member.is_error()] aria-level=(row.depth + 1) {
@@ -130,11 +130,11 @@ fn item(frame: &Frame<'_>, row: &Row, slowest: bool, with_details: bool) -> Mark
                 summary {
                     span class=(format!("name i{indent}")) {
                         span class=(format!("dot {class}")) {}
-                        @if row.depth > DEEPEST_INDENT { span .soft { "+" (row.depth - DEEPEST_INDENT) } }
+                        @if row.depth > MAX_INDENT { span .soft { "+" (row.depth - MAX_INDENT) } }
                         (label(member))
                         @if member.is_error() { span .badge .error { "error" } }
                         @if slowest { span .badge .slowest { "bottleneck" } }
-                        @if let Some(note) = place_note(row.place) { span .badge { (note) } }
+                        @if let Some(note) = position_note(row.position) { span .badge { (note) } }
                         span .hidden { ", " (text::duration(member.duration())) }
                     }
                     (bar(frame.tree, row, &class))
@@ -142,18 +142,19 @@ fn item(frame: &Frame<'_>, row: &Row, slowest: bool, with_details: bool) -> Mark
                 @if with_details {
                     (details::details(frame.site, frame.tree, row))
                 } @else {
-                    p .cut { "Left out, since this page is already large; see the JSON." }
+                    p .cut { "Not shown, since this page is already large; see the JSON." }
                 }
             }
         }
     }
 }
 
-/// The operation and its service, cut where the column is too narrow. The title has them in full.
+/// The operation and its service, which CSS truncates in a narrow column. The title has both in
+/// full.
 fn label(member: &Member) -> Markup {
-    let operation = text::cut(named(&member.span.name), 240);
+    let operation = text::cut(display_name(&member.span.name), 240);
     let service = text::cut(member.service(), 60);
-    let (start, end) = text::parts(named(&member.span.name));
+    let (start, end) = text::split_operation(display_name(&member.span.name));
     html! {
         span .label title=(format!("{operation} · {service}")) {
             span .operation {
@@ -166,20 +167,20 @@ fn label(member: &Member) -> Markup {
     }
 }
 
-fn place_note(place: Place) -> Option<&'static str> {
-    match place {
-        Place::Root | Place::Child => None,
-        Place::MissingParent => Some("parent missing"),
-        Place::Cycle => Some("cycle"),
+fn position_note(position: Position) -> Option<&'static str> {
+    match position {
+        Position::Root | Position::Child => None,
+        Position::MissingParent => Some("parent missing"),
+        Position::Cycle => Some("cycle"),
     }
 }
 
 fn bar(tree: &Tree, row: &Row, class: &str) -> Markup {
     let total = tree.end() - tree.start();
-    let at = |time: u64| text::place(time - tree.start(), total);
+    let at = |time: u64| text::percent_along(time - tree.start(), total);
     let (start, end) = (at(row.member.start()), at(row.member.end()));
     let width = (end - start).max(0.25);
-    // The label stands where there is room: after the bar, before it, or in it.
+    // The label is placed where there is room: after the bar, before it, or in it.
     let (label_x, shift, anchor, inside) = match (start, end) {
         (_, end) if end < 82.0 => (end.max(start + width), 6, "start", ""),
         (start, _) if start > 18.0 => (start, -6, "end", ""),

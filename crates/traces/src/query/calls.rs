@@ -1,4 +1,4 @@
-//! Queries of both gRPC APIs, before either puts the result into its own messages.
+//! The queries that both gRPC APIs share, before each converts the results to its messages.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl Queries {
         self.run(|reader| service::names(&reader)).await?
     }
 
-    /// A service's operations of the kind that a word names; of all kinds if it is empty.
+    /// A service's operations of one kind; of all kinds if `kind` is empty.
     pub(super) async fn operations(
         &self,
         service: String,
@@ -44,7 +44,7 @@ impl Queries {
         Ok(self.aggregates().run(count).await??.calls)
     }
 
-    /// The traces that match, the newest first, and whether they are wanted as they are stored.
+    /// The traces that match, the newest first, and whether to return them as they are stored.
     pub(super) async fn find(
         &self,
         query: Option<TraceQueryParameters>,
@@ -55,9 +55,9 @@ impl Queries {
         Ok((found, raw))
     }
 
-    /// Succeeds if a trace is stored and not too large.
+    /// Checks that a trace is stored and not too large.
     pub(super) async fn check_stored(&self, id: TraceId) -> Result<(), Status> {
-        // Checked before the stream begins, which could report it only at its end.
+        // Checked before the stream begins, since a stream reports errors only at its end.
         let found = self.run(move |reader| reader.trace(id)).await??;
         match found {
             Some(_) => Ok(()),
@@ -69,7 +69,7 @@ impl Queries {
 impl From<StoredOperation> for api_v3::Operation {
     fn from(operation: StoredOperation) -> Self {
         Self {
-            span_kind: kind::word(operation.kind).to_owned(),
+            span_kind: kind::name(operation.kind).to_owned(),
             name: operation.name,
         }
     }
@@ -85,7 +85,7 @@ impl From<Dependency> for api_v3::Dependency {
     }
 }
 
-/// Reads what a search is for.
+/// Converts the parameters of a query to a search.
 pub(super) fn search(query: Option<TraceQueryParameters>) -> Result<Search, Status> {
     let invalid = |message: &str| Status::invalid_argument(message);
     let query = query.ok_or_else(|| invalid("missing query"))?;
@@ -114,13 +114,12 @@ pub(super) fn search(query: Option<TraceQueryParameters>) -> Result<Search, Stat
         start_max,
         duration_min: query.duration_min.and_then(duration),
         duration_max: query.duration_max.and_then(duration),
-        // 0 is what a client that says nothing sends.
+        // 0 is the value of an unset field.
         limit: if depth == 0 { DEFAULT_DEPTH } else { depth },
     })
 }
 
-/// A time in nanoseconds since the Unix epoch; none for the zero value, which means that it was
-/// not set.
+/// A time in nanoseconds since the Unix epoch; `None` for zero, the value of an unset field.
 pub(super) fn unix_nanos(time: Option<Timestamp>) -> Option<u64> {
     time.and_then(|time| nanos(time.seconds, time.nanos))
 }

@@ -1,4 +1,4 @@
-//! Additions to a trace that a query returns, unless it asks for the raw trace.
+//! Corrections and warnings in the traces that a query returns, except in raw traces.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::{
     tree::{correct_clock_skew, spans, spans_mut, value, warn_about_ids, warnings},
 };
 
-/// The batches of a trace, as they are stored if `raw`.
+/// The batches of a trace: as stored if `raw`, else corrected and with warnings.
 pub fn decoded(trace: &StoredTrace, raw: bool) -> Vec<ResourceSpans> {
     let mut batches = trace.decode();
     if !raw {
@@ -24,25 +24,25 @@ pub fn decoded(trace: &StoredTrace, raw: bool) -> Vec<ResourceSpans> {
     batches
 }
 
-/// Names resources that have no name, leaves out links that lead nowhere, and adds warnings to
-/// spans that are odd.
+/// Sets missing service names, removes links without a trace ID, and adds warnings to inconsistent
+/// spans.
 fn enrich(batches: &mut [ResourceSpans]) {
     let ids: HashSet<Vec<u8>> = spans(batches).map(|span| span.span_id.clone()).collect();
     for span in spans_mut(batches) {
-        warn(span, &ids);
+        add_warnings(span, &ids);
     }
     for batch in batches {
-        name(batch.resource.get_or_insert_default());
+        set_service_name(batch.resource.get_or_insert_default());
     }
 }
 
-fn name(resource: &mut Resource) {
+fn set_service_name(resource: &mut Resource) {
     if value::string(&resource.attributes, "service.name").is_some() {
         return;
     }
     let name = Value::StringValue(service::MISSING.to_owned());
     let attributes = &mut resource.attributes;
-    // One that is empty, or no string, would come before the name that is added.
+    // An empty one, or one that is not a string, would precede the name that is added.
     attributes.retain(|attribute| attribute.key != "service.name");
     attributes.push(KeyValue {
         key: "service.name".to_owned(),
@@ -51,7 +51,7 @@ fn name(resource: &mut Resource) {
     });
 }
 
-fn warn(span: &mut Span, ids: &HashSet<Vec<u8>>) {
+fn add_warnings(span: &mut Span, ids: &HashSet<Vec<u8>>) {
     let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
     if end < start {
         warnings::add(span, "Negative duration: the span ends before it starts");
@@ -67,6 +67,6 @@ fn warn(span: &mut Span, ids: &HashSet<Vec<u8>>) {
     let links = span.links.len();
     span.links.retain(|link| !value::is_zero(&link.trace_id));
     if span.links.len() < links {
-        warnings::add(span, "Invalid link: it names no trace, and was left out");
+        warnings::add(span, "Invalid link: it has no trace ID, so it was removed");
     }
 }

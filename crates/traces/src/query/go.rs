@@ -1,11 +1,11 @@
-//! Values as Go's standard library writes and reads them: Jaeger's parameters are parsed by it.
+//! Values in the formats of Go's standard library, with which Jaeger parses its parameters.
 
 use std::time::Duration;
 
 /// Reads a duration such as `1.5s`, `100ms` or `1h30m` (Go's `time.ParseDuration`).
 ///
 /// # Errors
-/// The message that Go gives.
+/// The message of Go.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let quoted = || format!("time: invalid duration {text:?}");
     let mut rest = text;
@@ -13,7 +13,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         if unsigned.trim_matches('0').is_empty() && !unsigned.is_empty() {
             return Ok(Duration::ZERO);
         }
-        return Err(format!("{}: it cannot be negative", quoted()));
+        return Err(format!("{}: must not be negative", quoted()));
     }
     rest = rest.strip_prefix('+').unwrap_or(rest);
     if rest == "0" {
@@ -22,7 +22,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if rest.is_empty() {
         return Err(quoted());
     }
-    // Go counts in integers; a double is as exact up to 104 days.
+    // Go calculates with integers; a double is equally exact up to 104 days.
     let mut nanos = 0_f64;
     while !rest.is_empty() {
         let digits = rest
@@ -50,22 +50,22 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// Reads a whole number (Go's `strconv.ParseInt` in base 10).
 ///
 /// # Errors
-/// The message that Go gives.
+/// The message of Go.
 pub fn integer(text: &str) -> Result<i64, String> {
     text.parse().map_err(|error: std::num::ParseIntError| {
         use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-        let why = match error.kind() {
+        let reason = match error.kind() {
             PosOverflow | NegOverflow => "value out of range",
             _ => "invalid syntax",
         };
-        format!("strconv.ParseInt: parsing {text:?}: {why}")
+        format!("strconv.ParseInt: parsing {text:?}: {reason}")
     })
 }
 
 /// Reads a truth value (Go's `strconv.ParseBool`).
 ///
 /// # Errors
-/// The message that Go gives.
+/// The message of Go.
 pub fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
@@ -118,8 +118,8 @@ mod tests {
     #[case("5 s", "time: unknown unit \" s\" in duration \"5 s\"")]
     #[case("1.2.3s", "time: invalid duration \"1.2.3s\"")]
     #[case("9999999h", "time: invalid duration \"9999999h\"")]
-    #[case("-1s", "time: invalid duration \"-1s\": it cannot be negative")]
-    fn other_durations_are_refused(#[case] text: &str, #[case] message: &str) {
+    #[case("-1s", "time: invalid duration \"-1s\": must not be negative")]
+    fn invalid_durations_are_rejected(#[case] text: &str, #[case] message: &str) {
         assert_eq!(duration(text), Err(message.to_owned()));
     }
 

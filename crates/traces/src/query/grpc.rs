@@ -1,4 +1,4 @@
-//! Jaeger's third query API over gRPC.
+//! Jaeger's v3 query API over gRPC.
 
 use prost::Message;
 use spoor_proto::jaeger::api_v3::{
@@ -95,7 +95,7 @@ impl QueryService for GrpcQueries {
         let search = search(request.into_inner().query)?;
         let find = move |reader: Reader| {
             let found = summary::summaries(&reader, &search)?;
-            let sized = found.into_iter().map(|one| (one.encoded_len(), one));
+            let sized = found.into_iter().map(|it| (it.encoded_len(), it));
             let message = |summaries| FindTraceSummariesResponse { summaries };
             Ok(split(sized).into_iter().map(message).collect())
         };

@@ -26,21 +26,21 @@ const MAX_LISTED_BYTES: usize = 1 << 20;
 pub const MAX_DECODED_BYTES: usize = 64 << 20;
 /// Responses that are built at the same time; more requests wait.
 const MAX_CONCURRENT_BUILDS: usize = 4;
-/// Those of them that read every trace of a time, which takes seconds where a search stops at its
-/// limit.
+/// Those of them that read every trace in a time window, which takes seconds, while a search stops
+/// at its limit.
 const MAX_CONCURRENT_AGGREGATES: usize = 1;
 /// gRPC streams that are open at the same time; more are refused.
 const MAX_CONCURRENT_STREAMS: usize = 16;
 /// Bodies that are built and not yet sent, over all connections.
 const MAX_UNSENT_BYTES: usize = 64 << 20;
-/// A permit stands for this many bytes, since a semaphore has no room for a number of bytes.
+/// The bytes that one permit represents.
 const PERMIT_BYTES: usize = 1 << 10;
 /// The longest time that a request waits for its turn.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 /// The longest time that a client may take to read a response.
 pub(crate) const MAX_SEND_TIME: Duration = Duration::from_secs(60);
 
-/// A store with the bounds on queries over it. Cheap to clone; all that serve one store share one.
+/// A store with the bounds on queries over it. Cheap to clone; all servers of one store share one.
 #[derive(Clone, Debug)]
 pub struct Queries {
     store: TraceStore,
@@ -99,12 +99,12 @@ impl From<TraceQueryError> for tonic::Status {
 }
 
 impl Queries {
-    /// Queries over a store, with bounds of their own.
+    /// Queries over a store, with new bounds.
     #[must_use]
     pub fn new(store: TraceStore) -> Self {
         Self {
             store,
-            // Each may decode `MAX_DECODED_BYTES`: 256 MiB together, as docs/query.md says.
+            // Each may decode `MAX_DECODED_BYTES`: 256 MiB together, which docs/query.md states.
             builds: Turns::new(MAX_CONCURRENT_BUILDS),
             aggregates: Turns::new(MAX_CONCURRENT_AGGREGATES),
             is_aggregate: false,
@@ -113,7 +113,7 @@ impl Queries {
         }
     }
 
-    /// The same for queries that read every trace of a time.
+    /// The same for queries that read every trace in a time window.
     pub(crate) fn aggregates(&self) -> Self {
         Self {
             is_aggregate: true,
@@ -121,15 +121,15 @@ impl Queries {
         }
     }
 
-    /// Does some work on a thread that may block, once it is its turn. When the returned future
-    /// is dropped, as it is when the client disconnects, the reader finds nothing more.
+    /// Runs work on a thread that may block, once it has a turn. When the returned future is
+    /// dropped, as it is when the client disconnects, the reader finds nothing more.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(Reader) -> T + Send + 'static,
     ) -> Result<T, TraceQueryError> {
         let deadline = Instant::now() + MAX_WAIT;
-        // In this order: an aggregate that waits for another one must not hold a place that a
-        // search could have. Both before a thread is taken, so that waiting requests hold none.
+        // In this order: an aggregate that waits for another one must not hold a turn that a
+        // search could use. Both before a thread is used, so that waiting requests occupy none.
         let alone = match self.is_aggregate {
             true => Some(
                 self.aggregates
@@ -155,7 +155,7 @@ impl Queries {
         &self,
         bytes: usize,
     ) -> Result<OwnedSemaphorePermit, TraceQueryError> {
-        // Does not wait: the body is in memory already, and would stay there.
+        // Does not wait: the body is in memory already, and would stay there during the wait.
         let permits =
             u32::try_from(bytes.div_ceil(PERMIT_BYTES)).map_err(|_| TraceQueryError::Busy)?;
         let unsent = Arc::clone(&self.unsent).try_acquire_many_owned(permits);
@@ -182,10 +182,10 @@ impl Reader {
         &self.store
     }
 
-    /// The ids of the traces that match, the newest first.
+    /// The IDs of the traces that match, the newest first.
     pub(crate) fn find(&self, search: &Search) -> Vec<TraceId> {
-        let is_wanted = || !self.cancelled.is_cancelled();
-        self.store.find_while(search, &is_wanted)
+        let proceed = || !self.cancelled.is_cancelled();
+        self.store.find_while(search, &proceed)
     }
 
     /// The result of listing names, unless they take more memory than a response may.
@@ -227,7 +227,8 @@ impl Reader {
             return Ok(None);
         }
         let too_large = || TraceQueryError::TraceTooLarge(id);
-        // Two bounds: few stored bytes may become many, such as a million empty events.
+        // Two bounds: few stored bytes may become many once decoded, such as a million empty
+        // events.
         let found = self.store.trace_within(id, MAX_TRACE_BYTES);
         let Some(trace) = found.map_err(|_| too_large())? else {
             return Ok(None);
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn work_learns_that_the_client_left() {
+    async fn disconnect_cancels_the_work() {
         let (started, mut has_started) = tokio::sync::mpsc::channel(1);
         let (left, has_left) = mpsc::channel();
         let queries = queries();
@@ -274,7 +275,7 @@ mod tests {
             left.send(()).unwrap();
         });
         tokio::select! {
-            _ = work => panic!("it ended by itself"),
+            _ = work => panic!("the work ended without a cancellation"),
             _ = has_started.recv() => {}
         }
         // The work was dropped by then.
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_are_not_listed_for_nobody() {
+    async fn cancelled_listing_stops() {
         let reader = Reader {
             store: TraceStore::new(1 << 20),
             cancelled: CancellationToken::new(),
@@ -303,14 +304,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn dependencies_leave_places_to_searches() {
+    async fn dependencies_leave_turns_to_searches() {
         const DEPENDENCIES: [&str; 2] = [
             "/api/dependencies",
             "/api/v3/dependencies?startTime=2023-11-14T22:13:20Z&endTime=2023-11-14T23:13:20Z",
         ];
         let queries = queries();
         let now = Instant::now();
-        // One aggregate runs, and one place is left.
+        // One aggregate runs, and one turn is left.
         let running = queries.aggregates.next(now).await.unwrap();
         let mut taken = Vec::new();
         for _ in 1..MAX_CONCURRENT_BUILDS {
@@ -326,7 +327,7 @@ mod tests {
             assert_eq!(calls, Ok(Vec::new()));
             StatusCode::OK
         });
-        // On the one thread of this test, each has asked for a place after this.
+        // On the one thread of this test, each request waits for a turn after this.
         tokio::task::yield_now().await;
         let found = get(queries.clone(), "/api/traces?service=s").await;
         assert_eq!(found, StatusCode::OK);

@@ -1,4 +1,4 @@
-//! Spans in Jaeger's own model, as its second query API returns them.
+//! Spans in Jaeger's own model, as its v2 query API returns them.
 
 use opentelemetry_proto::tonic::trace::v1::span::Link;
 use prost_types::{Duration, Timestamp};
@@ -24,7 +24,7 @@ pub fn span(member: &Member, raw: bool) -> Span {
             .into_iter()
             .chain(span.links.iter().map(follows_from))
             .collect(),
-        // Only W3C's eight flags: OTLP's own, above them, are unknown to Jaeger.
+        // Only W3C's eight flags, since Jaeger does not define OTLP's flags above them.
         flags: span.flags & u32::from(u8::MAX),
         start_time: Some(timestamp(member.start())),
         duration: Some(Duration {
@@ -70,7 +70,7 @@ fn key_values(tags: Vec<Tag>) -> Vec<KeyValue> {
 }
 
 fn key_value(Tag { key, kind, value }: Tag) -> KeyValue {
-    // Numbers that JSON cannot hold are texts there.
+    // Numbers beyond the range of JSON are texts in the tag.
     let text = value.as_str();
     let mut pair = KeyValue {
         key,

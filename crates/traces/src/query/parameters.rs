@@ -61,8 +61,8 @@ impl Parameters {
         name: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, String> {
-        let named = |error| format!("unable to parse param '{name}': {error}");
-        self.get(name).map(parse).transpose().map_err(named)
+        let with_name = |error| format!("unable to parse param '{name}': {error}");
+        self.get(name).map(parse).transpose().map_err(with_name)
     }
 
     /// A time given as a number of units since the Unix epoch, in nanoseconds.
@@ -88,13 +88,13 @@ pub fn now() -> u64 {
     u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0)
 }
 
-/// A duration in nanoseconds, the longest that there is if it is longer.
+/// A duration in nanoseconds, or the maximum if it is longer.
 pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The most tags in one search. Each one is compared with every resource of every segment that
-/// may match, so that the work of a search is its tags times the resources that are stored.
+/// The most tags in one search. Each one is compared with every resource of every segment that may
+/// match, so the work of a search is the product of its tags and the stored resources.
 pub const MAX_TAGS: usize = 64;
 
 /// The tags of a search.
@@ -119,7 +119,7 @@ pub fn limit(text: &str) -> Result<usize, String> {
     let limit = go::integer(text)?;
     usize::try_from(limit)
         .ok()
-        // Refused rather than cut: fewer traces would look like all that there are.
+        // Refused rather than reduced: fewer traces would look like all matches.
         .filter(|limit| (1..=super::MAX_TRACES).contains(limit))
-        .ok_or_else(|| format!("it must be between 1 and {}", super::MAX_TRACES))
+        .ok_or_else(|| format!("must be between 1 and {}", super::MAX_TRACES))
 }

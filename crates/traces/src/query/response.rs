@@ -24,11 +24,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::limits::{MAX_RESPONSE_BYTES, MAX_SEND_TIME, Queries, TraceQueryError};
 
-/// Room reserved for what follows a list that was cut.
-const TAIL_BYTES: usize = 256 << 10;
+/// The bytes reserved for the JSON after a truncated list.
+const RESERVED_TAIL_BYTES: usize = 256 << 10;
 /// A longer body is handed to its connection in pieces of this length.
 const PIECE_BYTES: usize = 64 << 10;
-/// The time after which a client that found all places taken should try again, in seconds.
+/// The time after which a refused client should try again, in seconds.
 const RETRY_AFTER: &str = "5";
 
 /// The response to a query that was refused.
@@ -42,8 +42,7 @@ pub fn refused<E: From<TraceQueryError> + IntoResponse>(error: TraceQueryError) 
     response
 }
 
-/// A body that was built. A long one counts as unsent until the client has read it, or has
-/// taken too long to.
+/// A response with a body, which counts as unsent until the client has read it or was too slow.
 pub fn unsent(queries: &Queries, bytes: Vec<u8>) -> Result<Response, TraceQueryError> {
     unsent_for(MAX_SEND_TIME, queries, bytes)
 }
@@ -56,7 +55,7 @@ fn unsent_for(
     if bytes.len() <= PIECE_BYTES {
         return Ok(Body::from(bytes).into_response());
     }
-    // Tells the client whether it received everything; otherwise the body would be chunked.
+    // Lets the client detect a truncated body, which chunked encoding would not.
     let length = HeaderValue::from(bytes.len());
     let unsent = Unsent {
         _counted: queries.keep_unsent(bytes.len())?,
@@ -64,7 +63,7 @@ fn unsent_for(
         sent: 0,
     };
     let unsent = Arc::new(Mutex::new(Some(unsent)));
-    // A connection that nobody reads from does not ask for more, and so would not notice.
+    // A connection whose client reads nothing does not poll the body, so only a task can drop it.
     tokio::spawn(discard(Arc::downgrade(&unsent), time));
     let body = Body::new(Pieces(unsent));
     Ok(([(header::CONTENT_LENGTH, length)], body).into_response())
@@ -83,8 +82,8 @@ struct Unsent {
     _counted: OwnedSemaphorePermit,
 }
 
-/// A body in pieces, each a copy: a piece that the connection still holds must not hold the
-/// whole body.
+/// A body in pieces. Each is a copy, so that a piece in the connection's buffer does not keep the
+/// whole body in memory.
 struct Pieces(Arc<Mutex<Option<Unsent>>>);
 
 impl http_body::Body for Pieces {
@@ -97,7 +96,7 @@ impl http_body::Body for Pieces {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let mut unsent = self.0.lock();
         let Some(body) = unsent.as_mut() else {
-            // An end would make the client take the part for the whole.
+            // A normal end would make a truncated response look complete.
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
         };
         let rest = body.bytes.get(body.sent..).unwrap_or_default();
@@ -118,23 +117,22 @@ pub struct Buffer(Rc<RefCell<Building>>);
 #[derive(Debug, Default)]
 struct Building {
     bytes: Vec<u8>,
-    /// Room that must be left.
+    /// The bytes that must be left.
     reserved: usize,
     is_full: bool,
-    /// Traces that are in it.
+    /// The traces written.
     traces: usize,
     error: Option<TraceQueryError>,
 }
 
 impl Buffer {
-    /// Writes a trace. If it does not fit, the buffer is left as it was before, and the result
-    /// is false.
+    /// Writes a trace. If it does not fit, the buffer is unchanged, and the result is false.
     ///
     /// # Errors
     /// Any other reason why it cannot be written.
     pub fn write_trace<E>(&self, write: impl FnOnce() -> Result<(), E>) -> Result<bool, E> {
         let start = self.0.borrow().bytes.len();
-        self.0.borrow_mut().reserved = TAIL_BYTES;
+        self.0.borrow_mut().reserved = RESERVED_TAIL_BYTES;
         let written = write();
         let mut building = self.0.borrow_mut();
         building.reserved = 0;
@@ -153,7 +151,7 @@ impl Buffer {
         }
     }
 
-    /// Traces that are in it.
+    /// The number of traces written.
     pub fn traces(&self) -> usize {
         self.0.borrow().traces
     }
@@ -191,14 +189,14 @@ impl Buffer {
 }
 
 impl Write for &Buffer {
-    fn write(&mut self, some: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut building = self.0.borrow_mut();
-        if building.bytes.len() + some.len() + building.reserved > MAX_RESPONSE_BYTES {
+        if building.bytes.len() + bytes.len() + building.reserved > MAX_RESPONSE_BYTES {
             building.is_full = true;
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        building.bytes.extend_from_slice(some);
-        Ok(some.len())
+        building.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -223,7 +221,7 @@ mod tests {
     };
 
     #[test]
-    fn a_busy_server_says_when_to_try_again() {
+    fn busy_response_has_retry_after() {
         for response in [
             refused::<v1::V1Error>(TraceQueryError::Busy),
             refused::<v3::V3Error>(TraceQueryError::Busy),
@@ -236,12 +234,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_nobody_reads_is_discarded() {
+    async fn unread_body_is_discarded() {
         let queries = Queries::new(TraceStore::new(1 << 20));
         let body = vec![b'x'; 100 * PIECE_BYTES];
         let time = Duration::from_millis(1);
         let mut body = unsent_for(time, &queries, body).unwrap().into_body();
-        // It ends with an error, and not as if it were whole.
+        // It ends with an error, so that it does not look complete.
         let mut pieces = 0;
         while body.frame().await.unwrap().is_ok() {
             pieces += 1;
@@ -251,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_is_read_is_whole() {
+    async fn read_body_is_complete() {
         let queries = Queries::new(TraceStore::new(1 << 20));
         for length in [0, 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES] {
             let sent = unsent(&queries, vec![b'x'; length]).unwrap();

@@ -16,14 +16,14 @@ use crate::{StoredTrace, TraceId};
 /// Messages that wait for the client to read them.
 const MAX_QUEUED_MESSAGES: usize = 2;
 
-/// A message holds at most about this much, well under what clients accept by default (4 MiB).
+/// The approximate maximum size of a message, well below the default limit of clients (4 MiB).
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
 /// The messages of a stream.
 pub(super) type Messages<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
 
-/// Sends traces one after the other, each as several messages. A stream that is cut ends with a
-/// status that says so; reading stops when the client disconnects.
+/// Sends traces one after the other, each as several messages. A truncated stream ends with an
+/// error status; reading stops when the client disconnects.
 pub(super) fn stream<M: Message + 'static>(
     queries: &Queries,
     ids: Vec<TraceId>,
@@ -39,8 +39,8 @@ pub(super) fn stream<M: Message + 'static>(
     Ok(respond(open, send))
 }
 
-/// Sends messages that are built before the first of them is sent. They count as unsent until the
-/// last one is, since all their memory stays until then.
+/// Sends messages that are all built before the first is sent. They count as unsent until the last
+/// one is sent, since all of them stay in memory until then.
 pub(super) async fn stream_built<M: Message + 'static>(
     queries: &Queries,
     build: impl FnOnce(Reader) -> Result<Vec<M>, TraceQueryError> + Send + 'static,
@@ -60,8 +60,8 @@ pub(super) async fn stream_built<M: Message + 'static>(
     Ok(respond((open, unsent), send))
 }
 
-/// Responds with what `send` sends within the time that a client has to read it. Keeps `counted`
-/// until the stream ends.
+/// Responds with the messages that `send` sends before the deadline for reading them. Keeps
+/// `counted` until the stream ends.
 fn respond<M, F>(
     counted: impl Send + 'static,
     send: impl FnOnce(Sender<Result<M, Status>>) -> F,
@@ -81,9 +81,9 @@ where
         let status = match ended {
             Ok(Ok(())) => return,
             Ok(Err(error)) => Status::from(error),
-            Err(_) => Status::deadline_exceeded("the client reads too slowly"),
+            Err(_) => Status::deadline_exceeded("the client read the stream too slowly"),
         };
-        // Whoever does not read does not see it either.
+        // A client that does not read does not receive the status either.
         let _ = tokio::time::timeout(MAX_SEND_TIME, sender.send(Err(status))).await;
     });
     Response::new(Box::pin(ReceiverStream::new(receiver)))
@@ -102,19 +102,19 @@ async fn send<M: Message + 'static>(
             let trace = reader.trace(id)?;
             trace.as_ref().map_or(Ok(Vec::new()), messages)
         };
-        let some = match queries.run(read).await? {
-            Ok(some) => some,
+        let built = match queries.run(read).await? {
+            Ok(built) => built,
             Err(error) => {
-                // The others are sent; the status tells of this one in the end.
+                // The other traces are sent, and the final status reports this one.
                 refused = Some(error);
                 continue;
             }
         };
-        let bytes = some.iter().map(Message::encoded_len).sum();
+        let bytes = built.iter().map(Message::encoded_len).sum();
         left = left
             .checked_sub(bytes)
             .ok_or(TraceQueryError::ResponseTooLarge)?;
-        for message in some {
+        for message in built {
             if sender.send(Ok(message)).await.is_err() {
                 return Ok(());
             }
@@ -123,7 +123,8 @@ async fn send<M: Message + 'static>(
     refused.map_or(Ok(()), Err)
 }
 
-/// Splits items, each with its size, into runs that fit into a message, unless one alone does not.
+/// Splits items, each with its size, into runs that fit into a message, unless a single one is
+/// larger.
 pub(super) fn split<T>(sized: impl IntoIterator<Item = (usize, T)>) -> Vec<Vec<T>> {
     let mut runs = vec![Vec::new()];
     let mut size = 0;

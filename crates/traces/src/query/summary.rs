@@ -1,4 +1,4 @@
-//! A trace as a list shows it.
+//! Summaries of traces, as lists show them.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use prost::Message;
 use super::limits::{MAX_RESPONSE_BYTES, Reader, TraceQueryError};
 use crate::{
     Search, StoredTrace, TraceId,
-    tree::{Member, Place, Row, Tree},
+    tree::{Member, Position, Row, Tree},
 };
 
-/// The name of the operation that a trace too large to be read is listed under.
+/// The operation name shown for a trace that is too large to be read.
 const TOO_LARGE: &str = "(this trace is too large to be shown)";
 
 /// The traces that match, the newest first. They are read one at a time.
@@ -26,7 +26,7 @@ pub fn summaries(reader: &Reader, search: &Search) -> Result<Vec<TraceSummary>, 
         let summary = match reader.trace(id) {
             Ok(Some(trace)) => summary(&trace),
             Ok(None) => continue,
-            // It is listed nevertheless, so that a search finds its ID.
+            // Listed nevertheless, so that a search finds the trace ID.
             Err(_) => too_large(id),
         };
         let fits = left.checked_sub(summary.encoded_len());
@@ -57,7 +57,7 @@ fn summary(trace: &StoredTrace) -> TraceSummary {
         ..counts
     });
     let root = tree.root().map(|row| &row.member);
-    let is_orphan = |row: &&Row| row.place == Place::MissingParent;
+    let is_orphan = |row: &&Row| row.position == Position::MissingParent;
     TraceSummary {
         trace_id: trace.id.to_string(),
         root_service_name: root.map_or("", Member::service).to_owned(),

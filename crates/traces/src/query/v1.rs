@@ -1,4 +1,4 @@
-//! Jaeger's first query API, which most tools speak: `/api/services`, `/api/traces` and so on.
+//! Jaeger's v1 query API, which most tools use: `/api/services`, `/api/traces` and so on.
 
 mod envelope;
 pub(super) mod json;
@@ -83,7 +83,7 @@ fn trace(request: ApiRequest) -> Result<Envelope<[json::Trace; 1]>, V1Error> {
     let id = request.path?;
     let malformed = |error: InvalidTraceId| format!("cannot parse trace ID {id:?}: {error}");
     let id: TraceId = id.parse().map_err(malformed)?;
-    // The time window is a hint for stores that are split by time; it only has to be well formed.
+    // The time window is a hint for stores that are partitioned by time; it is only validated.
     request.parameters.time("start", MICROSECOND)?;
     request.parameters.time("end", MICROSECOND)?;
     let raw = request.parameters.parsed("raw", go::boolean)?;

@@ -1,4 +1,4 @@
-//! Jaeger's second query API over gRPC, which Kiali speaks: spans in Jaeger's own model.
+//! Jaeger's v2 query API over gRPC, which Kiali uses: spans in Jaeger's own model.
 
 use std::collections::BTreeSet;
 
@@ -93,7 +93,7 @@ impl QueryService for GrpcQueriesV2 {
         let found = self.0.operations(service, span_kind).await?;
         let names: BTreeSet<String> = found.iter().map(|found| found.name.clone()).collect();
         let operations = found.into_iter().map(|found| Operation {
-            span_kind: kind::word(found.kind).to_owned(),
+            span_kind: kind::name(found.kind).to_owned(),
             name: found.name,
         });
         Ok(Response::new(GetOperationsResponse {
@@ -122,7 +122,7 @@ impl QueryService for GrpcQueriesV2 {
     }
 }
 
-/// Each span carries its process, so that few spans may become many bytes.
+/// Converts a trace to messages. Each span repeats its process, so few spans may become many bytes.
 fn messages(trace: &StoredTrace, raw: bool) -> Result<Vec<SpansResponseChunk>, TraceQueryError> {
     let mut left = MAX_RESPONSE_BYTES;
     let mut spans = Vec::new();

@@ -1,4 +1,4 @@
-//! Jaeger's third query API over HTTP, which responds in OTLP's JSON.
+//! Jaeger's v3 query API over HTTP, which responds with OTLP/JSON.
 
 mod json;
 mod search;
@@ -37,7 +37,7 @@ pub fn routes() -> Router<Queries> {
         .route("/api/v3/traces/{id}", get(trace))
         .route("/api/v3/trace-summaries", get(summaries))
         .route("/api/v3/dependencies", get_aggregate(dependencies))
-        // Without these, the first version would respond in its own form.
+        // Without these, v1 would respond in its format.
         .route("/api/v3", any(unknown))
         .route("/api/v3/", any(unknown))
         .route("/api/v3/{*path}", any(unknown))
@@ -50,7 +50,7 @@ async fn unknown() -> V3Error {
     V3Error::new(StatusCode::NOT_FOUND, "unknown API path")
 }
 
-/// An error in the form of gRPC's gateway.
+/// An error in the format of gRPC-Gateway.
 #[derive(Debug)]
 pub struct V3Error {
     status: StatusCode,
@@ -95,12 +95,12 @@ fn services(request: ApiRequest) -> Result<GetServicesResponse, V3Error> {
 fn operations(request: ApiRequest) -> Result<GetOperationsResponse, V3Error> {
     let service = request.parameters.get("service").unwrap_or_default();
     let kind = request.parameters.any(&["spanKind", "span_kind"]);
-    let found = service::operations(&request.reader, service, kind.map(|(_, word)| word))?;
+    let found = service::operations(&request.reader, service, kind.map(|(_, name)| name))?;
     let mut operations: Vec<_> = found.into_iter().map(Operation::from).collect();
     for operation in &mut operations {
-        // An unspecified kind means internal: OTLP says to assume so.
+        // OTLP specifies that an unspecified kind is treated as internal.
         if operation.span_kind.is_empty() {
-            kind::word(SpanKind::Internal).clone_into(&mut operation.span_kind);
+            kind::name(SpanKind::Internal).clone_into(&mut operation.span_kind);
         }
     }
     Ok(GetOperationsResponse { operations })
@@ -137,7 +137,7 @@ fn summaries(request: ApiRequest) -> Result<FindTraceSummariesResponse, V3Error>
 
 fn dependencies(request: ApiRequest) -> Result<DependenciesResponse, V3Error> {
     let (start, end) = search::dependency_window(&request.parameters)?;
-    // The format has no place for the traces that were left out.
+    // The format cannot report the traces that were left out.
     let found = dependencies::dependencies(&request.reader, start, end)?.calls;
     Ok(DependenciesResponse {
         dependencies: found.into_iter().map(Into::into).collect(),

@@ -1,4 +1,4 @@
-//! Gets a request's body into memory, within its bounds.
+//! Reads a request's body into memory, within bounds.
 
 use std::time::Duration;
 
@@ -21,14 +21,14 @@ pub(super) async fn read(
     settings: &ReceiveSettings,
     share: &mut Share,
 ) -> Result<Bytes, ReceiveError> {
-    // A length that was announced is refused before anything is read.
+    // A body whose announced length is too large is refused before it is read.
     if body.size_hint().lower() > max as u64 {
         return Err(ReceiveError::TooLarge { max });
     }
-    within(settings.body_deadline, collect(body, max, share)).await
+    with_timeout(settings.body_deadline, collect(body, max, share)).await
 }
 
-async fn within<T>(
+async fn with_timeout<T>(
     after: Duration,
     reading: impl Future<Output = Result<T, ReceiveError>>,
 ) -> Result<T, ReceiveError> {
@@ -47,7 +47,7 @@ async fn collect(body: &mut Body, max: usize, share: &mut Share) -> Result<Bytes
             return Err(ReceiveError::TooLarge { max });
         }
         share.grow(data.len())?;
-        // Often the only one: then nothing is copied.
+        // Often there is only one frame, which needs no copy.
         if all.is_empty() && body.is_end_stream() {
             return Ok(data);
         }
@@ -60,7 +60,7 @@ async fn collect(body: &mut Body, max: usize, share: &mut Share) -> Result<Bytes
     Ok(all.freeze())
 }
 
-/// The compression that a header names; none without the header.
+/// The compression in a header; `Identity` without the header.
 pub(super) fn compression(
     headers: &HeaderMap,
     header: &'static str,
@@ -73,23 +73,24 @@ pub(super) fn compression(
     })
 }
 
-/// Reads on for a while and forgets, so that a sender in the middle of a body that was refused
-/// gets to read why.
-pub(super) async fn discard(mut body: Body, settings: ReceiveSettings) {
-    let max = settings.max_body_bytes.saturating_mul(BODIES_TO_DISCARD);
-    // Past either bound the connection is closed, which is what is wanted then.
-    let _ = skim(&mut body, max, settings.body_deadline).await;
+/// Reads and discards the rest of a refused body, within bounds, so that a sender that is still
+/// sending it can read the response.
+pub(super) async fn drain_rest(mut body: Body, settings: ReceiveSettings) {
+    let max = settings.max_body_bytes.saturating_mul(MAX_DRAINED_BODIES);
+    // Beyond either bound the connection is closed, which is then intended.
+    let _ = drain(&mut body, max, settings.body_deadline).await;
 }
 
-const BODIES_TO_DISCARD: usize = 8;
+/// The most bytes drained, as a multiple of the longest body accepted.
+const MAX_DRAINED_BODIES: usize = 8;
 
-/// Reads a body of at most `max` bytes to its end and keeps nothing of it.
-pub(super) async fn skim(
+/// Reads and discards a body of at most `max` bytes.
+pub(super) async fn drain(
     body: &mut Body,
     max: usize,
     deadline: Duration,
 ) -> Result<(), ReceiveError> {
-    let skimming = async {
+    let draining = async {
         let mut size = 0;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(ReceiveError::Aborted)?;
@@ -100,5 +101,5 @@ pub(super) async fn skim(
         }
         Ok(())
     };
-    within(deadline, skimming).await
+    with_timeout(deadline, draining).await
 }

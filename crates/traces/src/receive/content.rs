@@ -11,14 +11,14 @@ use super::{
 };
 use crate::{OutOfMemory, Pipeline, memory::Share, turns};
 
-/// The longest content that is read on an asynchronous worker thread. Every other request of the
-/// process may wait for it, and it takes about a millisecond if it consists of empty messages. An
-/// SDK's batch of 512 spans has half as many bytes.
+/// The longest content that is read on an asynchronous worker thread, which blocks other requests
+/// of the process for about a millisecond if the content consists of empty messages. An SDK's
+/// batch of 512 spans has half as many bytes.
 const MAX_SMALL_PROTOBUF_BYTES: usize = 256 << 10;
-/// The same for JSON, of which a byte takes several times as long.
+/// The same for JSON, which takes several times as long per byte.
 const MAX_SMALL_JSON_BYTES: usize = 32 << 10;
 
-/// The content of a body that was read, as it came.
+/// A body as it was received.
 pub(super) struct Content {
     pub(super) bytes: Bytes,
     pub(super) compression: Compression,
@@ -26,8 +26,8 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Accepts the spans in it. If it is large, it waits for its turn, and holds no more than the
-    /// body as it came until then.
+    /// Accepts the spans in the body. A large body waits for its turn, and stays compressed until
+    /// then.
     pub(super) async fn accept(
         self,
         pipeline: &Pipeline,
@@ -43,7 +43,7 @@ impl Content {
         let turn = pipeline.large_bodies().next(deadline).await;
         let turn = turn.ok_or(ReceiveError::Busy)?;
         let pipeline = pipeline.clone();
-        // A thread of its own rather than pieces with a yield between them: serde_json reads a
+        // A separate thread rather than pieces with a yield between them: serde_json reads a
         // document in one call, and a worker that always has the next piece delays the rest.
         let accepted = turns::run(turn, move |cancelled| {
             let count = |bytes| match cancelled.is_cancelled() {
@@ -51,21 +51,21 @@ impl Content {
                 false => Ok(share.grow(bytes)?),
             };
             let content = self.compression.decompress(self.bytes, max, count)?;
-            // The pipeline may have closed meanwhile: spans that come after its last decisions would
-            // be lost silently.
+            // The pipeline may have closed during the wait: spans accepted after its last decisions
+            // would be lost silently.
             if pipeline.is_closed() {
                 return Err(ReceiveError::Closed);
             }
             accept(&pipeline, content, self.encoding, &mut share)
         });
-        // No thread is to be had only when the runtime shuts down.
+        // The task fails only if the runtime is shutting down.
         accepted.await.unwrap_or(Err(ReceiveError::Closed))
     }
 
-    /// Decompresses it if it is small, counting each piece before the next one is made.
+    /// Decompresses the body if its content is small, counting each piece before the next one.
     ///
-    /// A large one is decompressed again from its start: its size is not known before, and a few
-    /// hundred bytes may become megabytes.
+    /// A large body is decompressed again from its start later: its size is not known in advance,
+    /// since a few hundred bytes may become megabytes.
     fn decompress_small(
         &self,
         max: usize,
@@ -82,7 +82,7 @@ impl Content {
                 share.shrink_to(before);
                 Ok(None)
             }
-            // What is not compressed has any length.
+            // Uncompressed content is returned whatever its length.
             content => Ok(Some(content?).filter(|content| content.len() <= max)),
         }
     }
@@ -128,7 +128,7 @@ mod tests {
         Pipeline, PipelineSettings, ReceiveSettings, pipeline::MAX_CONCURRENT_LARGE_BODIES,
     };
 
-    /// A router with a receiver, whose requests take no network.
+    /// A pipeline, whose router is called without a network.
     fn pipeline(receive: ReceiveSettings) -> Pipeline {
         let settings = PipelineSettings {
             receive,
@@ -163,17 +163,17 @@ mod tests {
     #[case::json(JSON)]
     #[case::protobuf(PROTOBUF)]
     #[tokio::test]
-    async fn others_overtake_large_bodies(#[case] content_type: &str) {
+    async fn small_bodies_overtake_large_ones(#[case] content_type: &str) {
         let pipeline = pipeline(ReceiveSettings::default());
         let content = empty_messages(content_type, 1 << 20);
         let mut large = pin!(post(&pipeline, content_type, &content));
-        // There is one thread: if that did the work, the first poll would not return before.
+        // There is one thread: if it did the work, the first poll would return only afterwards.
         tokio::select! {
             biased;
-            _ = &mut large => panic!("it was read on the worker thread"),
+            _ = &mut large => panic!("the large body was read on the worker thread"),
             () = ready(()) => {}
         }
-        // A small one takes one poll, on this thread.
+        // A small body takes one poll, on this thread.
         let small = empty_messages(content_type, 16 << 10);
         tokio::select! {
             biased;
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_body_without_a_turn_is_refused() {
+    async fn large_body_without_a_turn_is_refused() {
         let pipeline = pipeline(ReceiveSettings {
             body_deadline: Duration::from_millis(20),
             ..ReceiveSettings::default()
@@ -209,18 +209,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_whose_sender_left_ends() {
+    async fn disconnect_ends_the_work_on_a_body() {
         let pipeline = pipeline(ReceiveSettings::default());
         let content = empty_messages(PROTOBUF, 8 << 20);
         {
             let mut large = pin!(post(&pipeline, PROTOBUF, &content));
             tokio::select! {
                 biased;
-                _ = &mut large => panic!("it was read on the worker thread"),
+                _ = &mut large => panic!("the large body was read on the worker thread"),
                 () = ready(()) => {}
             }
         }
-        // All turns and all memory are given back.
+        // All turns and all memory are released.
         let deadline = Instant::now() + Duration::from_secs(30);
         let mut turns = Vec::new();
         for _ in 0..MAX_CONCURRENT_LARGE_BODIES {

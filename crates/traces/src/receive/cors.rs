@@ -1,4 +1,4 @@
-//! Web pages that may send spans (CORS, as the Fetch standard has it).
+//! Web pages that may send spans (CORS, as the Fetch standard defines it).
 
 use axum::{
     extract::{Request, State},
@@ -34,7 +34,7 @@ fn is_loopback(origin: &str) -> bool {
         return false;
     };
     let host = uri.host().unwrap_or_default();
-    // A URI has an IPv6 address in brackets.
+    // An IPv6 address in a URI is in brackets.
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
         || address
@@ -42,8 +42,8 @@ fn is_loopback(origin: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-/// Responds to preflight requests, and lets the page read the response. A page of
-/// another origin is refused: a browser sends some requests without asking.
+/// Responds to preflight requests, and allows the page to read the response. Requests of other
+/// origins are refused, since a browser sends some of them without a preflight.
 pub(super) async fn check(
     State(allowed): State<AllowedOrigins>,
     request: Request,
@@ -53,19 +53,19 @@ pub(super) async fn check(
         return next.run(request).await;
     };
     if !origin.to_str().is_ok_and(|origin| allowed.allow(origin)) {
-        let message = "spans from web pages of this origin are not accepted: allow it with \
+        let message = "spans from web pages of this origin are not accepted; allow it with \
                        --otlp-origins\n";
         return (StatusCode::FORBIDDEN, message).into_response();
     }
     let headers = request.headers();
-    let asks =
+    let is_preflight =
         request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if asks {
-        let wanted = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let mut response = if is_preflight {
+        let requested = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
         let mut response = StatusCode::NO_CONTENT.into_response();
         let headers = response.headers_mut();
-        if let Some(wanted) = wanted {
-            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted);
+        if let Some(requested) = requested {
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, requested);
         }
         let post = HeaderValue::from_static("POST");
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, post);
@@ -77,7 +77,7 @@ pub(super) async fn check(
     };
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    // A cache must not give this response to a page of another origin.
+    // A cache must not return this response to a page of another origin.
     headers.append(VARY, HeaderValue::from_static("origin"));
     response
 }

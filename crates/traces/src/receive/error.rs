@@ -9,17 +9,17 @@ use crate::{InvalidRequest, OutOfMemory, ScanError, request_counts::RefusalReaso
 /// Failure to accept a request, over HTTP or gRPC.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReceiveError {
-    #[error("shutting down: try again later")]
+    #[error("the receiver is shutting down; try again later")]
     Closed,
     #[error("Content-Type must be application/x-protobuf or application/json, not \"{0}\"")]
     ContentType(String),
     #[error("{header} must be one of {ACCEPTED_ENCODINGS} or identity, not \"{name}\"")]
     Compression { header: &'static str, name: String },
-    #[error("the body is larger than {max} bytes: send smaller batches")]
+    #[error("the body is larger than {max} bytes; send smaller batches")]
     TooLarge { max: usize },
-    #[error("the body was not sent within {} s", after.as_secs_f64())]
+    #[error("the body was not received within {} s", after.as_secs_f64())]
     TimedOut { after: Duration },
-    #[error("the body broke off: {0}")]
+    #[error("the sender aborted the body: {0}")]
     Aborted(axum::Error),
     #[error(transparent)]
     Compressed(#[from] DecompressError),
@@ -29,7 +29,7 @@ pub(super) enum ReceiveError {
     Busy,
     #[error("the sender disconnected")]
     Disconnected,
-    #[error("the body is not one gRPC message")]
+    #[error("the body is not exactly one gRPC message")]
     Framing,
     #[error("the body is not a valid ExportTraceServiceRequest in JSON: {0}")]
     Json(#[from] serde_json::Error),

@@ -1,7 +1,7 @@
 //! OTLP over gRPC.
 //!
-//! Written by hand where tonic would do it: tonic decompresses a message before anything can count
-//! how large it becomes.
+//! Written by hand, since tonic decompresses a message before its decompressed size can be
+//! limited.
 
 use axum::{
     Router,
@@ -24,7 +24,7 @@ use super::{
 use crate::{Pipeline, request_counts::RefusalReason};
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-/// A flag that says how the message is compressed, and the message's length.
+/// The compressed flag and the length of the message.
 const PREFIX_BYTES: usize = 5;
 
 /// `opentelemetry.proto.collector.trace.v1.TraceService`, which accepts requests without
@@ -39,7 +39,7 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
         Err(error) => {
             pipeline.request_counts().count_refused(error.reason());
             let mut response = status(&error).into_http::<tonic::body::Body>();
-            // gRPC's specification of compression wants it with a refused encoding.
+            // gRPC's compression specification requires this header if an encoding is refused.
             accept_encoding(response.headers_mut());
             response.into_response()
         }
@@ -88,8 +88,7 @@ fn status(error: &ReceiveError) -> Status {
         RefusalReason::BadData if matches!(error, ReceiveError::Framing) => Code::Internal,
         RefusalReason::BadData => Code::InvalidArgument,
         RefusalReason::UnsupportedType => Code::Unimplemented,
-        // To OTLP out of range would mean: try again. That does not help a body that is too
-        // large.
+        // OTLP retries on OUT_OF_RANGE, which does not help with a body that is too large.
         RefusalReason::TooLarge | RefusalReason::Overloaded => Code::ResourceExhausted,
         RefusalReason::TimedOut => Code::DeadlineExceeded,
         RefusalReason::Aborted => Code::Cancelled,
@@ -108,7 +107,7 @@ pub(super) fn respond(reply: &[u8]) -> http::Response<tonic::body::Body> {
     frame.put_u32(u32::try_from(reply.len()).unwrap_or(u32::MAX));
     frame.put_slice(reply);
     let ok = HeaderValue::from(Code::Ok as i32);
-    // A status in the headers would end the call without its message.
+    // A status in the headers would end the call without a message.
     let trailers = HeaderMap::from_iter([(Status::GRPC_STATUS, ok)]);
     let body = Full::new(frame.freeze()).with_trailers(std::future::ready(Some(Ok(trailers))));
     let mut response = http::Response::new(tonic::body::Body::new(body));

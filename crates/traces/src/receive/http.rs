@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{Pipeline, request_counts::RefusalReason};
 
-/// The response to a browser that opens the address.
+/// The response to `GET /`, for people who open the address in a browser.
 const ABOUT: &str = "OTLP over HTTP: POST spans to /v1/traces, as protobuf or JSON\n";
 
 /// `POST /v1/traces`.
@@ -49,13 +49,13 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
             let reason = error.reason();
             let (code, rpc_code) = codes(reason);
             pipeline.request_counts().count_refused(reason);
-            // A sender that asked whether it may send the body has not sent it.
-            let is_on_its_way = !parts.headers.contains_key(EXPECT);
-            if is_on_its_way && !http_body::Body::is_end_stream(&body) {
-                tokio::spawn(body::discard(body, pipeline.receive_settings().clone()));
+            // A sender that expects `100 Continue` has not sent the body.
+            let is_sending = !parts.headers.contains_key(EXPECT);
+            if is_sending && !http_body::Body::is_end_stream(&body) {
+                tokio::spawn(body::drain_rest(body, pipeline.receive_settings().clone()));
             }
             let mut response = refuse(code, response_encoding, rpc_code, error.to_string());
-            // Exporters wait for as long as this says, and for a time of their own without it.
+            // Exporters wait for the time in this header, or else for their default.
             if reason.is_temporary() {
                 let seconds = HeaderValue::from(RETRY_AFTER.as_secs());
                 response.headers_mut().insert(header::RETRY_AFTER, seconds);
@@ -95,7 +95,7 @@ pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, ReceiveError> {
         .get(CONTENT_TYPE)
         .map_or(&b""[..], HeaderValue::as_bytes);
     let essence = text
-        // Parameters such as a charset change nothing.
+        // Parameters such as a charset are ignored.
         .split(|byte| *byte == b';')
         .next()
         .unwrap_or_default()
@@ -130,7 +130,7 @@ pub(super) fn respond(code: StatusCode, encoding: Encoding, body: Vec<u8>) -> Re
     (code, [(CONTENT_TYPE, content_type)], body).into_response()
 }
 
-/// The response to a request from which nothing is accepted.
+/// The response to a refused request.
 pub(super) fn refuse(
     code: StatusCode,
     encoding: Encoding,
@@ -153,8 +153,8 @@ async fn method_not_allowed() -> Response {
     response
 }
 
-/// Responds on every path that is not one of the receiver's.
-pub(super) async fn elsewhere(method: Method, uri: Uri) -> Response {
+/// Responds on every other path.
+pub(super) async fn not_found(method: Method, uri: Uri) -> Response {
     if method == Method::GET && uri.path() == "/" {
         return ABOUT.into_response();
     }
@@ -162,6 +162,6 @@ pub(super) async fn elsewhere(method: Method, uri: Uri) -> Response {
         StatusCode::NOT_FOUND,
         Encoding::Json,
         Code::NotFound,
-        "traces are received at /v1/traces",
+        "unknown path; send traces to /v1/traces",
     )
 }

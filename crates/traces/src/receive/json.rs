@@ -1,10 +1,11 @@
-//! OTLP's JSON, written as protobuf while it is read.
+//! OTLP/JSON, converted to protobuf while it is read.
 //!
-//! The rules are proto3's for JSON, with OTLP's exceptions: ids are hexadecimal, and a field has
-//! one name, in lowerCamelCase. A name in snake_case is an unknown one, and unknown fields are
+//! The rules are those of proto3's JSON mapping with OTLP's exceptions: IDs are hexadecimal, and a
+//! field has one name, in lowerCamelCase. A name in snake_case is unknown, and unknown fields are
 //! ignored. The response mentions some of them: see [`Ignored`].
 //!
-//! Sources: OTLP specification 1.9, "JSON Protobuf Encoding"; <https://protobuf.dev/programming-guides/json/>.
+//! Sources: OTLP specification 1.9, "JSON Protobuf Encoding";
+//! <https://protobuf.dev/programming-guides/json/>.
 
 mod field;
 mod ignored;
@@ -27,7 +28,7 @@ use crate::otlp_json::{Field, Message, REQUEST};
 
 /// Reads a JSON `ExportTraceServiceRequest`, and encodes it.
 ///
-/// The result is never longer than the JSON, and nothing else is kept meanwhile.
+/// The result is never longer than the JSON, and nothing else is kept in memory.
 pub(super) fn to_protobuf(json: &[u8]) -> Result<(Bytes, Ignored), serde_json::Error> {
     let mut output = Output::with_capacity(json.len());
     let mut ignored = Ignored::default();
@@ -42,7 +43,7 @@ pub(super) fn to_protobuf(json: &[u8]) -> Result<(Bytes, Ignored), serde_json::E
     Ok((output.into(), ignored))
 }
 
-/// The members of an object, which are the fields of a message.
+/// The members of an object: the fields of a message.
 struct Fields<'o> {
     message: &'static Message,
     output: &'o mut Output,
@@ -76,7 +77,7 @@ impl<'de> Visitor<'de> for Fields<'_> {
     }
 }
 
-/// A member's name: a field, or none that is known.
+/// The name of a member, which may be an unknown field.
 struct Name<'o> {
     message: &'static Message,
     ignored: &'o mut Ignored,

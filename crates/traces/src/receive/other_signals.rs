@@ -1,5 +1,5 @@
-//! Metrics, logs and profiles, which every SDK sends unless told otherwise: refused with an
-//! explanation, or accepted and discarded.
+//! Metrics, logs and profiles, which SDKs send by default: refused with an explanation, or accepted
+//! and discarded.
 
 use axum::{
     Router,
@@ -28,7 +28,7 @@ pub(super) fn http_routes() -> Router<Pipeline> {
     Router::new()
         .route("/v1/metrics", over_http(Signal::Metrics))
         .route("/v1/logs", over_http(Signal::Logs))
-        // The signal is in development, and so is its path.
+        // The signal is in development, which is part of the path.
         .route("/v1development/profiles", over_http(Signal::Profiles))
 }
 
@@ -85,16 +85,16 @@ async fn discard(pipeline: &Pipeline, signal: Signal, mut body: Body) -> Result<
     if settings.other_signals == OtherSignals::Refuse {
         return Err(Status::unimplemented(explanation(signal)));
     }
-    let skimmed = body::skim(&mut body, settings.max_body_bytes, settings.body_deadline).await;
-    skimmed.map_err(|error| Status::invalid_argument(error.to_string()))?;
+    let drained = body::drain(&mut body, settings.max_body_bytes, settings.body_deadline).await;
+    drained.map_err(|error| Status::invalid_argument(error.to_string()))?;
     pipeline.request_counts().count_discarded(signal);
     Ok(())
 }
 
 fn explanation(signal: Signal) -> String {
     format!(
-        "only traces are received here, not {}: set OTEL_METRICS_EXPORTER and OTEL_LOGS_EXPORTER \
-         to none, send metrics and logs elsewhere, or start the lab with \
+        "this endpoint accepts only traces, not {}; set OTEL_METRICS_EXPORTER and \
+         OTEL_LOGS_EXPORTER to none, send metrics and logs elsewhere, or start the lab with \
          --discard-other-signals",
         signal.name()
     )

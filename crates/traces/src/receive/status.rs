@@ -1,4 +1,4 @@
-//! Responses in the forms that OTLP defines.
+//! Responses in the encodings that OTLP defines.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tonic_types::{ErrorDetails, StatusExt, pb};
 
 use crate::Rejected;
 
-/// The time after which a sender that was turned away should try again.
+/// The time after which a refused sender should try again.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The encoding of a body.
@@ -46,10 +46,10 @@ impl Encoding {
     pub(super) fn response(self, partial: &PartialSuccess) -> Vec<u8> {
         match self {
             Self::Protobuf => partial.response(),
-            Self::Json if partial.is_whole() => b"{}".to_vec(),
+            Self::Json if partial.is_complete() => b"{}".to_vec(),
             Self::Json => {
                 let partial = json!({
-                    // Protobuf's JSON has 64-bit integers as strings.
+                    // Protobuf's JSON mapping writes 64-bit integers as strings.
                     "rejectedSpans": partial.rejected.to_string(),
                     "errorMessage": partial.message(),
                 });
@@ -61,8 +61,8 @@ impl Encoding {
     }
 }
 
-/// Remarks in the response to an accepted request: OTLP's `partialSuccess`, which holds
-/// warnings too, with no span rejected.
+/// The messages in the response to an accepted request: OTLP's `partialSuccess`, which may contain
+/// warnings without any span rejected.
 #[derive(Debug, Default)]
 pub(super) struct PartialSuccess {
     rejected: u64,
@@ -71,7 +71,7 @@ pub(super) struct PartialSuccess {
 
 impl PartialSuccess {
     pub(super) fn of(rejected: Rejected) -> Self {
-        // The names are those of OTLP's JSON, which is the form that people write by hand.
+        // The names are those of OTLP/JSON, which people write by hand.
         let problems = [
             (
                 rejected.trace_id,
@@ -83,18 +83,18 @@ impl PartialSuccess {
                 "parentSpanId must be 8 bytes or empty",
             ),
         ];
-        let found = problems.into_iter().filter(|(spans, _)| *spans > 0);
+        let present = problems.into_iter().filter(|(spans, _)| *spans > 0);
         let message = |(spans, rule)| match spans {
             1 => format!("{rule} (1 span rejected)"),
             spans => format!("{rule} ({spans} spans rejected)"),
         };
         Self {
             rejected: rejected.total(),
-            messages: found.map(message).collect(),
+            messages: present.map(message).collect(),
         }
     }
 
-    fn is_whole(&self) -> bool {
+    fn is_complete(&self) -> bool {
         self.rejected == 0 && self.messages.is_empty()
     }
 
@@ -111,12 +111,12 @@ impl PartialSuccess {
             rejected_spans: i64::try_from(self.rejected).unwrap_or(i64::MAX),
             error_message: self.message(),
         };
-        let partial_success = (!self.is_whole()).then(partial);
+        let partial_success = (!self.is_complete()).then(partial);
         ExportTraceServiceResponse { partial_success }.encode_to_vec()
     }
 }
 
-/// A gRPC status that asks the sender to try again later.
+/// A gRPC status that makes the sender retry later.
 pub(super) fn retry_later(code: tonic::Code, message: &str) -> tonic::Status {
     let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
     tonic::Status::with_error_details(code, message, details)

@@ -1,9 +1,9 @@
-//! Attributes: reading them, finding them, and marking them in a span's signature.
+//! Attributes: reading them, matching them, and adding them to a span's signature.
 
 use super::wire::{BYTES, FIXED64, Reader, VARINT, WireError, key};
 use crate::span::Signature;
 
-/// An attribute's value, as far as it can be compared with a text.
+/// An attribute's value, in the form that is compared with a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Value<T> {
     Missing,
@@ -15,11 +15,11 @@ pub(crate) enum Value<T> {
     Other,
 }
 
-/// The form in which texts are read; all are checked to be UTF-8.
+/// The form in which texts are read. Each text is validated as UTF-8.
 pub(super) trait Texts<'a> {
     type Text;
 
-    /// The text of a field that is left out.
+    /// The text of an absent field.
     fn empty() -> Self::Text;
 
     fn read(reader: &mut Reader<'a>) -> Result<Self::Text, WireError>;
@@ -76,7 +76,7 @@ pub(super) fn key_value<'a, T: Texts<'a>>(
         match key {
             KEY => name = Some(T::read(&mut reader)?),
             VALUE => match any_value::<T>(reader.message()?)? {
-                // A decoder merges repeated messages: one that says nothing changes nothing.
+                // Decoders merge repeated messages, so an empty one changes nothing.
                 Value::Missing => {}
                 found => value = found,
             },
@@ -105,7 +105,7 @@ fn any_value<'a, T: Texts<'a>>(mut reader: Reader<'a>) -> Result<Value<T::Text>,
             INT => Value::Int(reader.varint()?.cast_signed()),
             DOUBLE => Value::Double(f64::from_bits(reader.fixed64()?)),
             ARRAY => {
-                // Checked, not hashed: a list is never compared with a text.
+                // Validated only, since a list is never compared with a text.
                 each(reader.message()?, |item| any_value::<Plain>(item).map(drop))?;
                 Value::Other
             }
@@ -146,10 +146,10 @@ fn each<'a>(
     Ok(())
 }
 
-/// The mark of an attribute, its texts hashed, in a signature. One whose value cannot be compared
-/// leaves no mark.
+/// The bits of an attribute, its texts hashed, in a signature; none if the value cannot be
+/// compared.
 #[inline]
-pub(super) fn mark(name: u64, value: Value<u64>) -> Signature {
+pub(super) fn signature_of(name: u64, value: Value<u64>) -> Signature {
     let value = match value {
         Value::Missing | Value::Other => return Signature::default(),
         Value::Text(hash) => hash ^ TEXT,
@@ -160,7 +160,7 @@ pub(super) fn mark(name: u64, value: Value<u64>) -> Signature {
     Signature::of_hash(fold(name, value))
 }
 
-// The digits of π, for want of meaning.
+// Digits of π: arbitrary bits without structure.
 const TEXT: u64 = 0x243f_6a88_85a3_08d3;
 const INT: u64 = 0x1319_8a2e_0370_7344;
 const DOUBLE: u64 = 0xa409_3822_299f_31d0;
@@ -173,8 +173,8 @@ fn fold(one: u64, other: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// A hash that is fast for a few bytes, and whether they are ASCII. Signatures are never kept or
-/// sent, and a collision only costs a look at the span.
+/// A hash that is fast for a few bytes, and whether they are ASCII. It need not be stable, since
+/// signatures are never saved or sent, and a collision only costs a comparison with the span.
 #[inline(always)]
 fn hash(bytes: &[u8]) -> (u64, bool) {
     const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
@@ -208,9 +208,9 @@ fn hash(bytes: &[u8]) -> (u64, bool) {
     )
 }
 
-/// An attribute that is looked for, its value as text: `200` finds the text and the number.
+/// Matches an attribute by key and by its value as text: `200` matches the text and the number.
 #[derive(Clone, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct AttributeMatcher {
     key: String,
     text: String,
     int: Option<i64>,
@@ -218,7 +218,7 @@ pub(crate) struct Wanted {
     bool: Option<bool>,
 }
 
-impl Wanted {
+impl AttributeMatcher {
     pub(crate) fn new(key: &str, text: &str) -> Self {
         Self {
             key: key.to_owned(),
@@ -229,11 +229,11 @@ impl Wanted {
         }
     }
 
-    /// Signatures of which a span with the attribute contains at least one.
+    /// Signatures of which a span with a matching attribute contains at least one.
     pub(crate) fn signatures(&self) -> Vec<Signature> {
         let (name, _) = hash(self.key.as_bytes());
         let (text, _) = hash(self.text.as_bytes());
-        // The type of the attribute is unknown, and each type leaves another mark.
+        // The type of the attribute is unknown, and each type has other bits.
         let values = [
             Some(Value::Text(text)),
             self.int.map(Value::Int),
@@ -243,27 +243,27 @@ impl Wanted {
         values
             .into_iter()
             .flatten()
-            .map(|value| mark(name, value))
+            .map(|value| signature_of(name, value))
             .collect()
     }
 
-    /// Returns whether it is looked for under this name.
-    pub(crate) fn is_named(&self, name: &str) -> bool {
+    /// Returns whether it matches attributes with this key.
+    pub(crate) fn has_key(&self, name: &str) -> bool {
         self.key == name
     }
 
-    /// Returns whether a field that Jaeger shows as this attribute matches.
-    pub(crate) fn is_text(&self, name: &str, text: &str) -> bool {
-        self.is(name.as_bytes(), Value::Text(text.as_bytes()))
+    /// Returns whether a field that Jaeger shows as an attribute of this name matches.
+    pub(crate) fn matches_text(&self, name: &str, text: &str) -> bool {
+        self.matches(name.as_bytes(), Value::Text(text.as_bytes()))
     }
 
-    pub(crate) fn is(&self, name: &[u8], value: Value<&[u8]>) -> bool {
+    pub(crate) fn matches(&self, name: &[u8], value: Value<&[u8]>) -> bool {
         name == self.key.as_bytes()
             && match value {
                 Value::Missing | Value::Other => false,
                 Value::Text(text) => text == self.text.as_bytes(),
                 Value::Int(number) => self.int == Some(number),
-                // By bits, as the signature has it.
+                // By bits, as in the signature.
                 Value::Double(number) => self.double.map(f64::to_bits) == Some(number.to_bits()),
                 Value::Bool(flag) => self.bool == Some(flag),
             }

@@ -1,4 +1,4 @@
-//! Resources and scopes: what all spans under them share.
+//! Resources and scopes, which the spans below them share.
 
 use super::{
     ScannedResource,
@@ -6,30 +6,30 @@ use super::{
     wire::{BYTES, Reader, VARINT, WireError, key, visit},
 };
 
-/// Reads a `Resource`, noting the service and its namespace: Kubernetes' where that is said.
+/// Reads a `Resource`, with its service and its namespace, preferably that of Kubernetes.
 pub(super) fn resource<'a>(
     reader: Reader<'a>,
-    found: &mut ScannedResource<'a>,
+    scanned: &mut ScannedResource<'a>,
 ) -> Result<(), WireError> {
     // Policies are resolved in the namespace that Kubernetes confirms; `service.namespace` is any
     // text that the service chose.
     let mut of_kubernetes: &[u8] = &[];
     attributes(reader, |name, value| match (name, value) {
-        (b"service.name", Value::Text(text)) => found.service = text,
-        (b"service.namespace", Value::Text(text)) => found.namespace = text,
+        (b"service.name", Value::Text(text)) => scanned.service = text,
+        (b"service.namespace", Value::Text(text)) => scanned.namespace = text,
         (b"k8s.namespace.name", Value::Text(text)) => of_kubernetes = text,
         _ => {}
     })?;
     // Applied after the loop, since attributes come in any order.
     if !of_kubernetes.is_empty() {
-        found.namespace = of_kubernetes;
+        scanned.namespace = of_kubernetes;
     }
     Ok(())
 }
 
 fn attributes<'a>(
     mut reader: Reader<'a>,
-    mut found: impl FnMut(&'a [u8], Value<&'a [u8]>),
+    mut apply: impl FnMut(&'a [u8], Value<&'a [u8]>),
 ) -> Result<(), WireError> {
     const ATTRIBUTE: u32 = key(1, BYTES);
     const DROPPED: u32 = key(2, VARINT);
@@ -38,7 +38,7 @@ fn attributes<'a>(
         match key {
             ATTRIBUTE => {
                 let (name, value) = key_value::<Plain>(reader.message()?)?;
-                found(name, value);
+                apply(name, value);
             }
             DROPPED => drop(reader.varint()?),
             ENTITY => entity(reader.message()?)?,
@@ -81,15 +81,15 @@ pub(super) fn scope(mut reader: Reader<'_>) -> Result<(), WireError> {
     Ok(())
 }
 
-/// Calls back with every attribute of the resource in an encoded `ResourceSpans` without its
+/// Calls `apply` for each attribute of the resource in an encoded `ResourceSpans` without its
 /// scopes.
 pub(crate) fn resource_attributes<'a>(
     header: &'a [u8],
-    mut found: impl FnMut(&'a [u8], Value<&'a [u8]>),
+    mut apply: impl FnMut(&'a [u8], Value<&'a [u8]>),
 ) {
     const RESOURCE: u32 = key(1, BYTES);
     visit(header, |reader, key| match key {
-        RESOURCE => attributes(reader.message()?, &mut found),
+        RESOURCE => attributes(reader.message()?, &mut apply),
         other => reader.unknown(other, 0),
     });
 }

@@ -1,8 +1,8 @@
-//! One span: what the index keeps of it.
+//! Scanning of a span.
 
 use super::{
     InvalidId,
-    attribute::{Hashed, Plain, Texts, Value, key_value, mark},
+    attribute::{Hashed, Plain, Texts, Value, key_value, signature_of},
     wire::{BYTES, FIXED32, FIXED64, Reader, VARINT, WireError, key, visit},
 };
 use crate::{
@@ -28,7 +28,7 @@ const STATUS: u32 = key(15, BYTES);
 const FLAGS: u32 = key(16, FIXED32);
 const LAST_FIELD: u32 = 16;
 
-/// Reads a `Span`. The inner error says why a valid message is no valid span.
+/// Reads a `Span`. The inner error is the reason why a valid message is not a valid span.
 #[inline]
 pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, InvalidId>, WireError> {
     let body = reader.rest();
@@ -54,13 +54,14 @@ pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, Invalid
             END => end = reader.fixed64()?,
             ATTRIBUTE => {
                 let (name, value) = key_value::<Hashed>(reader.message()?)?;
-                signature.insert(mark(name, value));
+                signature.insert(signature_of(name, value));
             }
-            // Jaeger finds a tag among the fields of a span's logs, too, which are OTLP's events.
+            // Jaeger also finds a tag among the fields of a span's logs, which are OTLP's events.
             EVENT => event::<Hashed>(reader.message()?, |name, value| {
-                signature.insert(mark(name, value));
+                signature.insert(signature_of(name, value));
             })?,
-            // Links leave no mark: no search looks at their attributes, which Jaeger does not show.
+            // Links are not in the signature: no search reads their attributes, which Jaeger does
+            // not show.
             LINK => link(reader.message()?)?,
             STATUS => {
                 if let Some(code) = status_code(reader.message()?)? {
@@ -76,7 +77,7 @@ pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, Invalid
     if status as u32 == STATUS_ERROR {
         signature.insert(Signature::ERROR);
     }
-    // An ID of zeros is invalid in W3C Trace Context, so it names no parent either.
+    // An ID of zeros is invalid in W3C Trace Context, so it counts as no parent.
     if parent.iter().all(|byte| *byte == 0) {
         signature.insert(Signature::ROOT);
     }
@@ -88,7 +89,7 @@ pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, Invalid
     if span_id.len() != 8 || span_id.iter().all(|byte| *byte == 0) {
         return Ok(Err(InvalidId::Span));
     }
-    // A parent's ID of another length matches no span, so the span would be an orphan for ever.
+    // A parent ID of another length matches no span, so the span would always be an orphan.
     if !matches!(parent.len(), 0 | 8) {
         return Ok(Err(InvalidId::Parent));
     }
@@ -102,7 +103,7 @@ pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, Invalid
             .filter(|kind| *kind <= LAST_KIND)
             .unwrap_or(0),
         start,
-        // A span that ends too early is kept; queries add a warning to it.
+        // A span that ends before its start is kept; queries add a warning to it.
         duration: end.saturating_sub(start),
         signature,
     }))
@@ -170,14 +171,14 @@ fn link(mut link: Reader<'_>) -> Result<(), WireError> {
     Ok(())
 }
 
-/// Calls back with every attribute of an encoded `Span` and its events.
+/// Calls `apply` for each attribute of an encoded `Span` and its events.
 pub(crate) fn span_attributes<'a>(
     body: &'a [u8],
-    mut found: impl FnMut(&'a [u8], Value<&'a [u8]>),
+    mut apply: impl FnMut(&'a [u8], Value<&'a [u8]>),
 ) {
     visit(body, |reader, key| match key {
-        ATTRIBUTE => key_value::<Plain>(reader.message()?).map(|(name, value)| found(name, value)),
-        EVENT => event::<Plain>(reader.message()?, &mut found),
+        ATTRIBUTE => key_value::<Plain>(reader.message()?).map(|(name, value)| apply(name, value)),
+        EVENT => event::<Plain>(reader.message()?, &mut apply),
         other => reader.unknown(other, 0),
     });
 }
@@ -186,7 +187,7 @@ pub(crate) fn span_attributes<'a>(
 pub(crate) fn status_word(body: &[u8]) -> &'static str {
     let mut code = None;
     visit(body, |reader, key| match key {
-        STATUS => status_code(reader.message()?).map(|found| code = found.or(code)),
+        STATUS => status_code(reader.message()?).map(|next| code = next.or(code)),
         other => reader.unknown(other, 0),
     });
     match code {
@@ -196,7 +197,7 @@ pub(crate) fn status_word(body: &[u8]) -> &'static str {
     }
 }
 
-/// The W3C `tracestate` of an encoded `Span`, and its flags: W3C's in the lowest byte.
+/// The W3C `tracestate` of an encoded `Span`, and its flags, of which the lowest byte is W3C's.
 pub(crate) fn trace_state(body: &[u8]) -> (&str, u32) {
     let (mut state, mut flags) = (&[][..], 0);
     visit(body, |reader, key| match key {

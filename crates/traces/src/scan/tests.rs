@@ -215,28 +215,28 @@ fn assert_attribute(span: &NewSpan<'_>, pair: &KeyValue) {
         Some(any_value::Value::DoubleValue(number)) if !number.is_nan() => number.to_string(),
         _ => return,
     };
-    let wanted = Wanted::new(&pair.key, &text);
+    let matcher = AttributeMatcher::new(&pair.key, &text);
     assert!(
-        wanted
+        matcher
             .signatures()
             .iter()
             .any(|one| span.signature.contains(*one))
     );
-    let mut found = false;
-    span_attributes(span.body, |name, value| found |= wanted.is(name, value));
-    assert!(found, "{pair:?}");
+    let mut has = false;
+    span_attributes(span.body, |name, value| has |= matcher.matches(name, value));
+    assert!(has, "{pair:?}");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn finds_what_decoding_finds(request in request()) {
+    fn accepts_what_prost_accepts(request in request()) {
         assert_same(&request.encode_to_vec());
     }
 
     #[test]
-    fn refuses_what_decoding_refuses(
+    fn rejects_what_prost_rejects(
         request in request(),
         changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in proptest::option::of(any::<prop::sample::Index>()),
@@ -276,7 +276,7 @@ proptest! {
 }
 
 #[test]
-fn nesting_has_the_limit_that_decoding_has() {
+fn nesting_limit_equals_that_of_prost() {
     for depth in 40..50 {
         let mut value = AnyValue {
             value: Some(any_value::Value::BoolValue(true)),
@@ -306,7 +306,7 @@ fn nesting_has_the_limit_that_decoding_has() {
     }
 }
 
-/// A field of number 2 or less and any content.
+/// A length-delimited field with a number below 16.
 fn field(number: u8, content: &[u8]) -> Vec<u8> {
     let mut bytes = vec![number << 3 | 2];
     crate::log::write_varint(&mut bytes, content.len());
@@ -330,7 +330,7 @@ fn empty_messages_take_little_memory(#[case] request: Vec<u8>) {
 }
 
 #[test]
-fn says_what_is_wrong() {
+fn error_names_the_position() {
     let error = scan(&[0x0a, 0x05, 0x0a], &mut Share::unbounded()).expect_err("truncated");
     assert_eq!(
         error.to_string(),

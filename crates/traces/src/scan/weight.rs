@@ -1,7 +1,7 @@
-//! The memory that a trace takes once decoded, known before it is decoded.
+//! The decoded size of a trace, computed before it is decoded.
 //!
-//! A field of two bytes, such as an empty event, becomes a struct of a hundred: the length of the
-//! encoded bytes bounds nothing.
+//! A field of two bytes, such as an empty event, becomes a struct of a hundred bytes: the encoded
+//! length is no bound on the decoded size.
 
 use super::wire::{BYTES, Reader, WireError};
 use crate::otlp_json::{Kind, Message, RESOURCE_SPANS};
@@ -9,11 +9,11 @@ use crate::otlp_json::{Kind, Message, RESOURCE_SPANS};
 /// The allocator's overhead for each string and list, roughly.
 const ALLOCATION_BYTES: usize = 16;
 
-/// The memory that an encoded `ResourceSpans` takes once decoded, in bytes; roughly, and rather
-/// too much than too little.
+/// The approximate size of an encoded `ResourceSpans` once decoded, in bytes, rather too large than
+/// too small.
 pub(crate) fn decoded_bytes(resource_spans: &[u8]) -> usize {
     let mut total = 0;
-    // What was stored had been validated: nothing is left out here.
+    // Stored bytes were validated, so this cannot fail.
     let _ = add(
         &RESOURCE_SPANS,
         &mut Reader::new(resource_spans),
@@ -27,7 +27,7 @@ fn add(
     reader: &mut Reader<'_>,
     total: &mut usize,
 ) -> Result<(), WireError> {
-    // A list that grows has up to twice the room that it needs.
+    // A growing list has up to twice the capacity that it needs.
     *total = total.saturating_add(2 * message.decoded_bytes);
     while let Some(key) = reader.key()? {
         let kind = message.field_by_number(key >> 3).map(|field| &field.kind);
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_events_weigh_what_they_become() {
+    fn empty_events_count_their_decoded_size() {
         let events = 10_000;
         let span = Span {
             events: vec![Event::default(); events],
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_weigh_their_length() {
+    fn long_texts_count_their_length() {
         let span = Span {
             name: "x".repeat(1 << 20),
             ..Span::default()

@@ -1,20 +1,20 @@
 //! Protobuf's wire format, read without copying.
 //!
-//! Accepts exactly what prost accepts, so that whatever passes here can be decoded later.
+//! Accepts exactly the messages that prost accepts, so that each accepted one can be decoded later.
 //! Source: <https://protobuf.dev/programming-guides/encoding/>.
 
-/// The reason that bytes are no protobuf message of the expected type.
+/// The reason why bytes are not a protobuf message of the expected type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WireError {
     #[error("ends in the middle of a field")]
     Truncated,
-    #[error("holds a varint of more than 64 bits")]
+    #[error("contains a varint of more than 64 bits")]
     Varint,
-    #[error("holds a field number or wire type that does not exist")]
+    #[error("contains an invalid field number or wire type")]
     Key,
-    #[error("holds a field with another wire type than its definition")]
+    #[error("contains a field whose wire type differs from its definition")]
     WireType,
-    #[error("holds a string that is not UTF-8")]
+    #[error("contains a string that is not UTF-8")]
     Text,
     #[error("is nested too deeply")]
     Depth,
@@ -31,7 +31,7 @@ const GROUP: u32 = 3;
 const GROUP_END: u32 = 4;
 pub(crate) const FIXED32: u32 = 5;
 
-/// The key that stands before a field.
+/// The key before a field: its number and wire type.
 pub(crate) const fn key(field: u32, wire_type: u32) -> u32 {
     field << 3 | wire_type
 }
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
                 return Ok(value);
             }
         }
-        // Ten bytes that all announce another one are no varint, whatever follows.
+        // Ten bytes that all have the continuation bit are not a varint, whatever follows.
         if self.rest().len() < 10 {
             Err(WireError::Truncated)
         } else {
@@ -152,7 +152,7 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     pub(crate) fn text(&mut self) -> Result<&'a [u8], WireError> {
         let content = self.bytes()?;
-        // Most texts are short and ASCII, which is known faster.
+        // Most texts are short and ASCII, which is faster to check.
         if content.is_ascii() || std::str::from_utf8(content).is_ok() {
             Ok(content)
         } else {
@@ -179,10 +179,10 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Passes over a field that the message's definition, with fields 1 to `known`, has not.
+    /// Skips a field that is not in the message's definition, which has fields 1 to `known`.
     #[cold]
     pub(crate) fn unknown(&mut self, key: u32, known: u32) -> Result<(), WireError> {
-        // prost refuses a known field of another wire type, and skips an unknown field of any.
+        // prost rejects a known field of another wire type, and skips an unknown field of any type.
         if (1..=known).contains(&(key >> 3)) {
             return Err(WireError::WireType);
         }
@@ -218,7 +218,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Visits the fields of a message that has been scanned, so that it is valid.
+/// Visits the fields of a message that has been scanned and is therefore valid.
 pub(crate) fn visit<'a>(
     message: &'a [u8],
     mut field: impl FnMut(&mut Reader<'a>, u32) -> Result<(), WireError>,

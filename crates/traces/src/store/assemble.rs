@@ -1,14 +1,14 @@
-//! Puts a trace's spans back under their resources and scopes.
+//! Assembles a trace: its spans under their resources and scopes.
 
 use bytes::Bytes;
 
 use crate::log::{Log, MAX_FIELD_HEADER, SPAN_FIELD, Segment, SpanEntry, TraceAt, write_varint};
 
-/// A longer run is split, so that each piece fits into a gRPC message.
+/// The most bytes of spans in one `ResourceSpans`, so that each fits into a gRPC message.
 const MAX_RUN_BYTES: usize = 1 << 20;
 
-/// The trace's spans in the order in which they came, each run of one resource and scope an
-/// encoded `ResourceSpans`; none if together they are larger than a bound.
+/// The trace's spans in the order of their arrival, each run with one resource and scope as an
+/// encoded `ResourceSpans`; `None` if they are larger than `max_bytes` together.
 pub(super) fn resource_spans(log: &Log, trace: TraceAt, max_bytes: usize) -> Option<Vec<Bytes>> {
     let mut spans: Vec<_> = log.spans_of(trace).collect();
     // The links lead from the last span to the first.
@@ -18,7 +18,7 @@ pub(super) fn resource_spans(log: &Log, trace: TraceAt, max_bytes: usize) -> Opt
     let same_source = |(slot, _, span): &SpanOf<'_>, (next_slot, _, next): &SpanOf<'_>| {
         slot == next_slot && span.source == next.source
     };
-    for run in spans.chunk_by(same_source).flat_map(pieces) {
+    for run in spans.chunk_by(same_source).flat_map(split_run) {
         let Some((_, segment, first)) = run.first() else {
             continue;
         };
@@ -44,8 +44,8 @@ pub(super) fn resource_spans(log: &Log, trace: TraceAt, max_bytes: usize) -> Opt
 
 type SpanOf<'a> = (u16, &'a Segment, &'a SpanEntry);
 
-/// Parts of a run that are no longer than the longest, unless of a single span.
-fn pieces<'r, 'a>(mut run: &'r [SpanOf<'a>]) -> impl Iterator<Item = &'r [SpanOf<'a>]> {
+/// Splits a run into pieces of at most [`MAX_RUN_BYTES`], unless a single span is larger.
+fn split_run<'r, 'a>(mut run: &'r [SpanOf<'a>]) -> impl Iterator<Item = &'r [SpanOf<'a>]> {
     std::iter::from_fn(move || {
         let mut bytes = 0;
         let fits = |(_, segment, span): &&SpanOf<'_>| {

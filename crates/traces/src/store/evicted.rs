@@ -1,4 +1,4 @@
-//! The ids of traces that were evicted, so that their late spans do not start them again.
+//! The IDs of evicted traces, so that late spans do not create them again.
 
 use std::collections::VecDeque;
 
@@ -6,10 +6,10 @@ use hashbrown::HashTable;
 
 /// The memory of one ID, in the queue and in the table with its free slots.
 const BYTES_PER_ID: usize = 40;
-/// The part of the store's memory that is for ids.
-const PART: usize = 64;
+/// The fraction of the store's memory for these IDs: one part in so many.
+const STORE_FRACTION: usize = 64;
 
-/// The last evicted ids, by their hashes; the oldest is forgotten first.
+/// The last evicted trace IDs, by their hashes; the oldest is forgotten first.
 pub(super) struct EvictedIds {
     // Hashes take half of the memory of IDs. Among a million of them, two are equal with a
     // probability of 1 in 37 million; such a trace would be refused as late.
@@ -24,20 +24,20 @@ impl EvictedIds {
         Self {
             hashes: HashTable::new(),
             oldest_first: VecDeque::new(),
-            max: store_bytes / PART / BYTES_PER_ID,
+            max: store_bytes / STORE_FRACTION / BYTES_PER_ID,
         }
     }
 
     pub(super) fn remember(&mut self, hash: u64) {
-        // A second entry would be forgotten together with the first one.
+        // A second entry would be removed together with the first one.
         if self.max == 0 || self.contains(hash) {
             return;
         }
         if self.oldest_first.len() == self.max
             && let Some(oldest) = self.oldest_first.pop_front()
-            && let Ok(found) = self.hashes.find_entry(oldest, |known| *known == oldest)
+            && let Ok(entry) = self.hashes.find_entry(oldest, |known| *known == oldest)
         {
-            found.remove();
+            entry.remove();
         }
         self.oldest_first.push_back(hash);
         self.hashes.insert_unique(hash, hash, |known| *known);
@@ -48,7 +48,7 @@ impl EvictedIds {
         !self.hashes.is_empty() && self.hashes.find(hash, |known| *known == hash).is_some()
     }
 
-    /// The memory that it takes.
+    /// The memory in use, in bytes.
     pub(super) fn allocated(&self) -> usize {
         self.hashes.allocation_size() + self.oldest_first.capacity() * size_of::<u64>()
     }
@@ -56,11 +56,11 @@ impl EvictedIds {
 
 #[cfg(test)]
 mod tests {
-    use super::{BYTES_PER_ID, EvictedIds, PART};
+    use super::{BYTES_PER_ID, EvictedIds, STORE_FRACTION};
 
     #[test]
-    fn the_oldest_id_is_forgotten_first() {
-        let mut ids = EvictedIds::new(PART * BYTES_PER_ID * 3);
+    fn oldest_id_is_forgotten_first() {
+        let mut ids = EvictedIds::new(STORE_FRACTION * BYTES_PER_ID * 3);
         for id in [1, 2, 2, 3, 4] {
             ids.remember(id);
         }
@@ -69,12 +69,16 @@ mod tests {
     }
 
     #[test]
-    fn ids_take_no_more_than_their_part() {
+    fn ids_stay_within_their_memory() {
         let store_bytes = 64 << 20;
         let mut ids = EvictedIds::new(store_bytes);
         for id in 0..200_000_u64 {
             ids.remember(id.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         }
-        assert!(ids.allocated() <= store_bytes / PART, "{}", ids.allocated());
+        assert!(
+            ids.allocated() <= store_bytes / STORE_FRACTION,
+            "{}",
+            ids.allocated()
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Finds traces: columns first, bytes last.
+//! Search: filters spans by their columns first, and reads their bytes last.
 
 use std::collections::BTreeMap;
 
@@ -8,46 +8,46 @@ use super::Search;
 use crate::{
     TraceId, kind,
     log::{Segment, Snapshot, Source, SpanEntry},
-    scan::{Wanted, resource_attributes, scope_name, span_attributes, status_word},
+    scan::{AttributeMatcher, resource_attributes, scope_name, span_attributes, status_word},
     span::Signature,
 };
 
-/// The ids of the traces that match, the newest first.
+/// The IDs of the traces that match, the newest first.
 pub(super) fn find(
     snapshot: &Snapshot,
     search: &Search,
-    is_wanted: &dyn Fn() -> bool,
+    proceed: &dyn Fn() -> bool,
 ) -> Vec<TraceId> {
     if search.limit == 0 {
         return Vec::new();
     }
     let query = Query::new(search);
-    let mut found = Newest {
+    let mut found = NewestTraces {
         limit: search.limit,
         traces: BTreeMap::new(),
     };
-    // Checks once per segment, which usually has a megabyte, whether the client is still there.
-    for segment in snapshot.newest_first().take_while(|_| is_wanted()) {
-        // A trace starts no later than any of its spans: none that is here can be newer.
+    // Checks for a disconnected client once per segment, which is usually a megabyte.
+    for segment in snapshot.newest_first().take_while(|_| proceed()) {
+        // A trace starts no later than its spans, so no trace in this segment can be newer.
         if found.is_newer_than(segment.latest_start) {
             continue;
         }
-        let Some(local) = Local::new(&query, segment) else {
+        let Some(segment_query) = SegmentQuery::new(&query, segment) else {
             continue;
         };
         for span in segment
             .spans
             .iter()
             .rev()
-            .filter(|span| local.may_match(span))
+            .filter(|span| segment_query.may_match(span))
         {
             let Some((serial, trace)) = snapshot.trace_of(segment, span) else {
                 continue;
             };
-            // The pointer tells apart traces that started at the same time.
+            // The pointer distinguishes traces that started at the same time.
             let key = (trace.start(), serial, span.trace.index());
             // The bytes come last: decoding attributes costs more than all columns together.
-            if !found.takes(key) || !local.has_attributes(span) {
+            if !found.accepts(key) || !segment_query.has_attributes(span) {
                 continue;
             }
             found.add(key, trace.id);
@@ -56,7 +56,7 @@ pub(super) fn find(
     found.traces.into_values().rev().collect()
 }
 
-/// The indices of a service among a segment's.
+/// The indices of a service in a segment.
 pub(super) fn services_named(segment: &Segment, service: &str) -> Vec<u16> {
     let names = segment.services.iter().enumerate();
     let named = names.filter(|(_, name)| name.of(&segment.bytes) == service.as_bytes());
@@ -67,19 +67,19 @@ pub(super) fn services_named(segment: &Segment, service: &str) -> Vec<u16> {
 type Age = (u64, u64, usize);
 
 /// The newest traces so far, at most `limit`.
-struct Newest {
+struct NewestTraces {
     limit: usize,
     traces: BTreeMap<Age, TraceId>,
 }
 
-impl Newest {
+impl NewestTraces {
     /// Returns whether a trace that started at this time or earlier cannot be among the results.
     fn is_newer_than(&self, start: u64) -> bool {
         let oldest = self.traces.first_key_value();
         self.traces.len() >= self.limit && oldest.is_some_and(|((oldest, ..), _)| *oldest > start)
     }
 
-    fn takes(&self, age: Age) -> bool {
+    fn accepts(&self, age: Age) -> bool {
         let is_full = self.traces.len() >= self.limit;
         let is_newer = self
             .traces
@@ -96,17 +96,17 @@ impl Newest {
     }
 }
 
-/// A search, prepared.
+/// A search, prepared for matching.
 struct Query<'a> {
     search: &'a Search,
     duration: std::ops::RangeInclusive<u64>,
     start: std::ops::RangeInclusive<u64>,
     /// The bits that the span's signature must contain.
-    facts: Signature,
+    present: Signature,
     /// The bits that it must not contain.
-    not: Option<Signature>,
+    absent: Option<Signature>,
     kind: Option<SpanKind>,
-    attributes: Vec<(Wanted, Vec<Signature>)>,
+    attributes: Vec<(AttributeMatcher, Vec<Signature>)>,
 }
 
 impl<'a> Query<'a> {
@@ -118,29 +118,29 @@ impl<'a> Query<'a> {
             duration: search.duration_min.map_or(0, nanos)
                 ..=search.duration_max.map_or(u64::MAX, nanos),
             start: search.start_min.unwrap_or(0)..=search.start_max.unwrap_or(u64::MAX),
-            facts: Signature::default(),
-            not: None,
+            present: Signature::default(),
+            absent: None,
             kind: None,
             attributes: Vec::new(),
         };
         for (key, value) in &search.tags {
             match (key.as_str(), value.as_str()) {
                 // OTLP has these as fields; Jaeger shows them as tags.
-                ("error", "true") => query.facts.insert(Signature::ERROR),
-                ("error", "false") => query.not = Some(Signature::ERROR),
-                ("span.kind", word) if kind::named(word).is_some() => {
-                    query.kind = kind::named(word)
+                ("error", "true") => query.present.insert(Signature::ERROR),
+                ("error", "false") => query.absent = Some(Signature::ERROR),
+                ("span.kind", word) if kind::from_name(word).is_some() => {
+                    query.kind = kind::from_name(word)
                 }
                 (key, value) => {
-                    let wanted = Wanted::new(key, value);
-                    let mut signatures = wanted.signatures();
+                    let matcher = AttributeMatcher::new(key, value);
+                    let mut signatures = matcher.signatures();
                     match (key, value) {
                         (STATUS_CODE, "ERROR") => signatures.push(Signature::ERROR),
-                        // No column says so: each span has to be looked at.
+                        // No column has this, so the bytes of each span are read.
                         (STATUS_CODE, _) => signatures.push(Signature::default()),
                         _ => {}
                     }
-                    query.attributes.push((wanted, signatures));
+                    query.attributes.push((matcher, signatures));
                 }
             }
         }
@@ -152,17 +152,17 @@ impl<'a> Query<'a> {
 const STATUS_CODE: &str = "otel.status_code";
 
 /// A query, translated to the indices of one segment.
-struct Local<'a> {
+struct SegmentQuery<'a> {
     query: &'a Query<'a>,
     segment: &'a Segment,
-    /// One flag for each operation: a match may have it. Empty if it may have any.
+    /// For each operation, whether a match may have it. Empty if any operation matches.
     operations: Vec<bool>,
     /// For each attribute, for each source, whether its resource or scope has it.
     resources: Vec<Vec<bool>>,
 }
 
-impl<'a> Local<'a> {
-    /// None if nothing in the segment can match.
+impl<'a> SegmentQuery<'a> {
+    /// Returns `None` if nothing in the segment can match.
     fn new(query: &'a Query<'a>, segment: &'a Segment) -> Option<Self> {
         let search = query.search;
         let mut operations = Vec::new();
@@ -174,7 +174,7 @@ impl<'a> Local<'a> {
             if services.as_ref().is_some_and(Vec::is_empty) {
                 return None;
             }
-            let may = segment.operations.iter().map(|operation| {
+            let flags = segment.operations.iter().map(|operation| {
                 services
                     .as_ref()
                     .is_none_or(|services| services.contains(&operation.service))
@@ -186,16 +186,16 @@ impl<'a> Local<'a> {
                         .as_ref()
                         .is_none_or(|name| operation.name.of(&segment.bytes) == name.as_bytes())
             });
-            operations.extend(may);
+            operations.extend(flags);
             if !operations.contains(&true) {
                 return None;
             }
         }
         // Evaluated once per source, which thousands of spans may share.
-        let resources = query.attributes.iter().map(|(wanted, _)| {
+        let resources = query.attributes.iter().map(|(matcher, _)| {
             let has = |source: &Source| {
-                resource_has(source.resource.of(&segment.bytes), wanted)
-                    || scope_has(source.scope.of(&segment.bytes), wanted)
+                resource_has(source.resource.of(&segment.bytes), matcher)
+                    || scope_has(source.scope.of(&segment.bytes), matcher)
             };
             segment.sources.iter().map(has).collect()
         });
@@ -218,8 +218,8 @@ impl<'a> Local<'a> {
                 .is_some_and(|may| *may))
             && query.start.contains(&span.start)
             && query.duration.contains(&span.duration)
-            && span.signature.contains(query.facts)
-            && query.not.is_none_or(|not| !span.signature.contains(not))
+            && span.signature.contains(query.present)
+            && query.absent.is_none_or(|it| !span.signature.contains(it))
             && query
                 .attributes
                 .iter()
@@ -235,15 +235,15 @@ impl<'a> Local<'a> {
         let attributes = self.query.attributes.iter().enumerate();
         let mut missing: Vec<_> = attributes
             .filter(|(index, _)| !self.is_of_resource(*index, span))
-            .map(|(_, (wanted, _))| wanted)
+            .map(|(_, (matcher, _))| matcher)
             .collect();
         if !missing.is_empty() {
             let body = self.segment.body(span);
             span_attributes(body, |name, value| {
-                missing.retain(|wanted| !wanted.is(name, value));
+                missing.retain(|matcher| !matcher.matches(name, value));
             });
-            if missing.iter().any(|wanted| wanted.is_named(STATUS_CODE)) {
-                missing.retain(|wanted| !wanted.is_text(STATUS_CODE, status_word(body)));
+            if missing.iter().any(|matcher| matcher.has_key(STATUS_CODE)) {
+                missing.retain(|matcher| !matcher.matches_text(STATUS_CODE, status_word(body)));
             }
         }
         missing.is_empty()
@@ -252,19 +252,19 @@ impl<'a> Local<'a> {
     fn is_of_resource(&self, attribute: usize, span: &SpanEntry) -> bool {
         let sources = self.resources.get(attribute);
         sources
-            .and_then(|of| of.get(usize::from(span.source)))
+            .and_then(|flags| flags.get(usize::from(span.source)))
             .is_some_and(|has| *has)
     }
 }
 
-fn resource_has(header: &[u8], wanted: &Wanted) -> bool {
+fn resource_has(header: &[u8], matcher: &AttributeMatcher) -> bool {
     let mut has = false;
-    resource_attributes(header, |name, value| has |= wanted.is(name, value));
+    resource_attributes(header, |name, value| has |= matcher.matches(name, value));
     has
 }
 
-fn scope_has(header: &[u8], wanted: &Wanted) -> bool {
+fn scope_has(header: &[u8], matcher: &AttributeMatcher) -> bool {
     let (name, version) = scope_name(header);
-    (!name.is_empty() && wanted.is_text("otel.scope.name", name))
-        || (!version.is_empty() && wanted.is_text("otel.scope.version", version))
+    (!name.is_empty() && matcher.matches_text("otel.scope.name", name))
+        || (!version.is_empty() && matcher.matches_text("otel.scope.version", version))
 }

@@ -1,4 +1,4 @@
-//! Queries on the store.
+//! The criteria of a search.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ pub struct Search {
     pub service: Option<String>,
     /// The span's name.
     pub operation: Option<String>,
-    /// Attributes of the span or its resource, the value as text; `error=true` is a span with
-    /// the status error, `span.kind=server` and such its kind; `otel.status_code`,
-    /// `otel.scope.name` and `otel.scope.version` are found as Jaeger shows them.
+    /// Attributes of the span or its resource, with the value as text. As in Jaeger, `error=true`
+    /// matches the status error, `span.kind=server` the kind, and `otel.status_code`,
+    /// `otel.scope.name` and `otel.scope.version` the status and the scope.
     pub tags: Vec<(String, String)>,
     /// The span's earliest start, in nanoseconds since 1970.
     pub start_min: Option<u64>,
@@ -28,7 +28,7 @@ pub struct Search {
 }
 
 impl Default for Search {
-    /// The newest 20 traces, as Jaeger has it.
+    /// The newest 20 traces, as in Jaeger.
     fn default() -> Self {
         Self {
             service: None,
@@ -43,7 +43,7 @@ impl Default for Search {
     }
 }
 
-/// A span name that a service has been seen with.
+/// A name and kind of the spans of a service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StoredOperation {
     /// The span's name.

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use super::evicted::EvictedIds;
 use crate::{
-    Kept,
+    KeepReason,
     log::{Evicted, IdHasher, Log},
 };
 
 pub(super) struct Shared {
     pub(super) log: Log,
     pub(super) max_bytes: usize,
-    pub(super) reasons: Vec<Kept>,
-    pub(super) reason_numbers: HashMap<Kept, u32>,
+    pub(super) reasons: Vec<KeepReason>,
+    pub(super) reason_numbers: HashMap<KeepReason, u32>,
     pub(super) evicted: Evicted,
     pub(super) evicted_ids: EvictedIds,
 }
@@ -29,7 +29,7 @@ impl Shared {
         }
     }
 
-    /// The memory that it takes.
+    /// The memory in use, in bytes.
     pub(super) fn allocated(&self) -> usize {
         self.log.allocated() + self.evicted_ids.allocated()
     }

@@ -4,26 +4,26 @@ use bytes::Bytes;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message;
 
-use crate::{Kept, TraceId};
+use crate::{KeepReason, TraceId};
 
-/// A trace has more bytes than the caller allows.
+/// A trace is larger than the caller allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the trace is too large")]
 pub struct TraceTooLarge;
 
-/// A stored trace: a copy, which outlives its eviction.
+/// A copy of a stored trace, which remains valid after the eviction.
 #[derive(Clone, Debug)]
 pub struct StoredTrace {
-    /// Its id.
+    /// Its ID.
     pub id: TraceId,
     /// The reason that it was kept.
-    pub kept: Kept,
+    pub kept: KeepReason,
     pub(crate) resource_spans: Vec<Bytes>,
 }
 
 impl StoredTrace {
-    /// Its spans, each element an encoded `opentelemetry.proto.trace.v1.ResourceSpans` with
-    /// resource, scope and spans as they came.
+    /// The spans: encoded `opentelemetry.proto.trace.v1.ResourceSpans` with resource, scope and
+    /// spans as received.
     #[must_use]
     pub fn resource_spans(&self) -> &[Bytes] {
         &self.resource_spans
@@ -32,7 +32,7 @@ impl StoredTrace {
     /// The same, decoded.
     #[must_use]
     pub fn decode(&self) -> Vec<ResourceSpans> {
-        // What was stored had been validated, so that nothing is left out here.
+        // Stored bytes were validated, so no element is skipped here.
         self.resource_spans
             .iter()
             .filter_map(|bytes| ResourceSpans::decode(bytes.as_ref()).ok())

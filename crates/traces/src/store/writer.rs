@@ -1,21 +1,21 @@
-//! Adds to a store.
+//! Writing to a store.
 
 use parking_lot::RwLockWriteGuard;
 
 use super::shared::Shared;
 use crate::{
-    Kept, Totals, TraceId,
+    KeepReason, Totals, TraceId,
     log::{Destination, IdHasher, Interned, TraceAt},
     scan::Scanned,
     span::{NewSource, NewSpan},
-    totals::Refused,
+    totals::NotStored,
 };
 
-/// Spans of one request that are stored before the bound is enforced again. Each takes about a
-/// hundred bytes beside its own, so that the store exceeds its bound by 2 MiB and these spans.
+/// The spans of one request that are stored between two evictions. Each takes about a hundred bytes
+/// in addition to its encoding, so the store exceeds its bound by at most 2 MiB and these spans.
 pub(crate) const SPANS_BETWEEN_EVICTIONS: usize = 1 << 14;
 
-/// Adds to the store, and keeps it within its bound.
+/// Writes to the store, and evicts traces to keep it within its bound.
 pub(crate) struct Writer<'a> {
     shared: RwLockWriteGuard<'a, Shared>,
     hasher: &'a IdHasher,
@@ -26,8 +26,8 @@ impl<'a> Writer<'a> {
         Self { shared, hasher }
     }
 
-    /// The number of a reason to keep a trace.
-    pub(crate) fn note(&mut self, kept: &Kept) -> u32 {
+    /// The number of a reason, with which traces are annotated.
+    pub(crate) fn note(&mut self, kept: &KeepReason) -> u32 {
         if let Some(number) = self.shared.reason_numbers.get(kept) {
             return *number;
         }
@@ -43,7 +43,7 @@ impl<'a> Writer<'a> {
         self.shared.log.find(id, hash)
     }
 
-    /// The trace of this id, or a new one with this note.
+    /// The trace of this ID, or a new one with this note.
     #[inline]
     pub(crate) fn destination(&self, id: TraceId, hash: u64, note: u32) -> Destination {
         match self.find(id, hash) {
@@ -59,12 +59,12 @@ impl<'a> Writer<'a> {
         span: &NewSpan<'_>,
         source: &NewSource<'_>,
         interned: &mut Interned,
-    ) -> Result<TraceAt, Refused> {
-        // A trace that is there has not been evicted.
+    ) -> Result<TraceAt, NotStored> {
+        // A known trace has not been evicted.
         if let Destination::New { hash, .. } = to
             && self.shared.evicted_ids.contains(hash)
         {
-            return Err(Refused::Late);
+            return Err(NotStored::Late);
         }
         Ok(self.shared.log.append(to, span, source, interned)?)
     }
@@ -106,7 +106,7 @@ impl<'a> Writer<'a> {
         let shared = &mut *self.shared;
         while shared.allocated() > shared.max_bytes {
             let remember = |hash| shared.evicted_ids.remember(hash);
-            // Only the active segment is left, which cannot go.
+            // Only the active segment is left, which cannot be evicted.
             let Some(evicted) = shared.log.evict_oldest(remember) else {
                 break;
             };
@@ -132,7 +132,7 @@ mod tests {
     };
     use prost::Message;
 
-    use crate::{Kept, Totals, TraceStore, memory::Share, scan::scan};
+    use crate::{KeepReason, Totals, TraceStore, memory::Share, scan::scan};
 
     #[test]
     fn one_request_does_not_exceed_the_bound() {
@@ -155,7 +155,7 @@ mod tests {
         let max_bytes = 8 << 20;
         let store = TraceStore::new(max_bytes);
         let mut writer = store.write();
-        let note = writer.note(&Kept::NoPolicy);
+        let note = writer.note(&KeepReason::NoPolicy);
         let scanned = scan(&request, &mut Share::unbounded()).unwrap();
         let mut totals = Totals::default();
         writer.accept(&scanned, note, &mut totals);

@@ -4,9 +4,9 @@ use spoor_policy::{PolicyName, Rule, RuleCondition, TailPolicy, TailTable};
 
 use super::randomness::Head;
 use crate::{
-    Kept, TraceId,
+    KeepReason, TraceId,
     log::{Segment, SpanEntry},
-    scan::{Wanted, resource_attributes, span_attributes, trace_state},
+    scan::{AttributeMatcher, resource_attributes, span_attributes, trace_state},
     span::Signature,
 };
 
@@ -14,25 +14,25 @@ use crate::{
 pub(super) type Waiting<'a> = (&'a Segment, &'a SpanEntry);
 
 /// The reason to keep the trace, or `None` to drop it.
-pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> Option<Kept> {
+pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> Option<KeepReason> {
     if table.is_empty() {
-        return Some(Kept::NoPolicy);
+        return Some(KeepReason::NoPolicy);
     }
     let roots = spans
         .iter()
         .filter(|(_, span)| span.signature.contains(Signature::ROOT));
     // A trace may have several roots, but gets one decision. The Collector applies the policies of
-    // all (docs/tail-rules.md).
+    // every root (docs/tail-rules.md).
     let Some(root) = roots.min_by_key(|(_, span)| span.start) else {
         // Without a root the service and so the policy are unknown. The Collector keeps such a
         // trace, too.
-        return Some(Kept::NoRoot);
+        return Some(KeepReason::NoRoot);
     };
     let Some((name, policy)) = policy_for(table, *root) else {
-        return Some(Kept::NoPolicy);
+        return Some(KeepReason::NoPolicy);
     };
     match policy.keep().iter().find(|rule| matches(rule, spans)) {
-        Some(rule) => Some(Kept::Rule {
+        Some(rule) => Some(KeepReason::Rule {
             policy: name.clone(),
             rule: rule.name.clone(),
         }),
@@ -57,16 +57,16 @@ fn matches(rule: &Rule, spans: &[Waiting<'_>]) -> bool {
             .any(|(_, span)| span.signature.contains(Signature::ERROR)),
         RuleCondition::SlowerThan(limit) => u128::from(duration(spans)) > limit.as_nanos(),
         RuleCondition::Attribute { key, values } => {
-            let wanted: Vec<_> = values
+            let matchers: Vec<_> = values
                 .iter()
-                .map(|value| Wanted::new(key.as_str(), value))
+                .map(|value| AttributeMatcher::new(key.as_str(), value))
                 .collect();
-            spans.iter().any(|span| has_one(*span, &wanted))
+            spans.iter().any(|span| has_one(*span, &matchers))
         }
     }
 }
 
-/// From the first start to the last end, in nanoseconds.
+/// The time from the first start to the last end, in nanoseconds.
 fn duration(spans: &[Waiting<'_>]) -> u64 {
     let first = spans.iter().map(|(_, span)| span.start).min();
     let last = spans
@@ -76,9 +76,9 @@ fn duration(spans: &[Waiting<'_>]) -> u64 {
     last.unwrap_or(0).saturating_sub(first.unwrap_or(0))
 }
 
-fn has_one((segment, span): Waiting<'_>, wanted: &[Wanted]) -> bool {
+fn has_one((segment, span): Waiting<'_>, matchers: &[AttributeMatcher]) -> bool {
     let mut has = false;
-    let mut check = |name: &[u8], value| has |= wanted.iter().any(|one| one.is(name, value));
+    let mut check = |name: &[u8], value| has |= matchers.iter().any(|it| it.matches(name, value));
     if let Some(source) = segment.sources.get(span.source) {
         resource_attributes(source.resource.of(&segment.bytes), &mut check);
     }
@@ -86,32 +86,32 @@ fn has_one((segment, span): Waiting<'_>, wanted: &[Wanted]) -> bool {
     has
 }
 
-/// `otherwise` is a share of all traces, head and tail together: a head that has let through
-/// fewer leaves nothing to drop. Where the head did not record its probability, it is a
-/// share of what arrived.
+/// Decides on a trace that no rule matches. `otherwise` is a share of all traces, of head and tail
+/// together: if the head already kept fewer, nothing is dropped here. If the head did not record
+/// its probability, `otherwise` is a share of the traces that arrived.
 fn otherwise(
     name: &PolicyName,
     policy: &TailPolicy,
     id: TraceId,
     root: Waiting<'_>,
     spans: &[Waiting<'_>],
-) -> Option<Kept> {
+) -> Option<KeepReason> {
     let threshold = policy.otherwise().threshold();
     let head = head(root, spans);
     if !threshold.keeps(head.randomness_of(id)) {
         return None;
     }
     Some(match head.threshold {
-        Some(of_head) if of_head > 0 && of_head >= threshold.value() => Kept::Head {
+        Some(of_head) if of_head > 0 && of_head >= threshold.value() => KeepReason::Head {
             policy: name.clone(),
         },
-        _ => Kept::Otherwise {
+        _ => KeepReason::Otherwise {
             policy: name.clone(),
         },
     })
 }
 
-/// The head's decision as the root records it, else as the first span does that has one.
+/// The head's decision as recorded in the root, or else in the first span that has one.
 fn head(root: Waiting<'_>, spans: &[Waiting<'_>]) -> Head {
     let all = std::iter::once(&root).chain(spans);
     all.filter(|(_, span)| span.signature.contains(Signature::TRACE_STATE))

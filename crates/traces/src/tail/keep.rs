@@ -1,4 +1,4 @@
-//! Moves a trace from where it waited to the store.
+//! Moves a trace from the gathering log to the store.
 
 use super::decide::Waiting;
 use crate::{
@@ -16,7 +16,7 @@ pub(super) fn keep(
     store: &mut Writer<'_>,
     totals: &mut Totals,
 ) {
-    // It may be there if it came before the policy, longer ago than is remembered.
+    // The store may have the trace already, if it began before the policy and the retention.
     let mut to = store.destination(trace_id, hash, note);
     let mut last = None;
     let mut interned = Interned::default();

@@ -1,4 +1,5 @@
-//! The number that decides on a trace's share: explicit, from its id, or mixed from its id.
+//! A trace's randomness, which is compared with a threshold: explicit, the bits of the trace ID, or
+//! a hash of them.
 //!
 //! Source: OpenTelemetry, "TraceState: Probability Sampling" (`ot=th:…;rv:…`).
 
@@ -11,16 +12,17 @@ pub(super) struct Head {
     pub(super) threshold: Option<u64>,
     /// The explicit randomness, in 56 bits.
     pub(super) randomness: Option<u64>,
-    /// The flag by which the sender promises that the id's low 56 bits are random.
+    /// The flag by which the sender guarantees that the low 56 bits of the ID are random.
     pub(super) has_random_id: bool,
 }
 
+/// The hexadecimal digits of 56 bits.
 const DIGITS: usize = 14;
 /// Source: W3C Trace Context Level 2; OTLP, `Span.flags`, bits 0 to 7.
 const RANDOM_FLAG: u32 = 2;
 
 impl Head {
-    /// Reads a `tracestate` and the flags beside it. What is malformed counts as absent.
+    /// Reads a `tracestate` and the trace flags. A malformed value counts as absent.
     pub(super) fn read(trace_state: &str, flags: u32) -> Self {
         let members = trace_state
             .split(',')
@@ -53,10 +55,10 @@ impl Head {
 
     /// The 56 bits that determine whether a trace is in the share.
     ///
-    /// A head with a threshold above 0 has decided by the id's own bits, and so must we, for the
-    /// share to be one of all traces. A head that kept everything has looked at no bit of the
-    /// id, and a head without a threshold may have kept only ids of one kind: there the bits
-    /// count only if they are known to be random, which a sequence of ids is not.
+    /// A head with a threshold above 0 decided by the bits of the ID, so the same bits are used
+    /// here for the share to be one of all traces. A head that kept everything used no bits of the
+    /// ID, and a head without a threshold may have kept a biased selection of IDs: the bits are
+    /// then used only if they are known to be random, which sequential IDs are not.
     pub(super) fn randomness_of(&self, id: TraceId) -> u64 {
         match (self.randomness, self.threshold) {
             (Some(explicit), _) => explicit,
@@ -66,11 +68,11 @@ impl Head {
     }
 }
 
-/// 56 bits that every bit of the id changes with the same probability, so that ids which differ
-/// little (sequences, timestamps) spread evenly.
+/// Hashes an ID to 56 bits, each of which depends on every bit of the ID, so that similar IDs
+/// (sequences, timestamps) are distributed evenly.
 ///
-/// FNV-1a, which the Collector's tail sampler uses, does not do: the last byte of the id reaches
-/// no more than the 17th bit of the hash, so 65,536 ids in a row share one fate.
+/// FNV-1a, which the Collector's tail sampler uses, is not sufficient: the last byte of the ID
+/// affects only the low 17 bits of the hash, so 65,536 consecutive IDs get the same decision.
 ///
 /// Source of the mixing steps: D. Stafford, "Better Bit Mixing", variant 13, as in SplitMix64.
 fn mixed(id: TraceId) -> u64 {
@@ -113,8 +115,12 @@ mod tests {
     #[case::too_long("ot=th:fd70a3d70a3d711", None, None)]
     #[case::upper_case("ot=th:C", None, None)]
     #[case::short_randomness("ot=rv:1", None, None)]
-    #[case::somebody_elses("vendor=th:c", None, None)]
-    fn reads(#[case] text: &str, #[case] threshold: Option<u64>, #[case] randomness: Option<u64>) {
+    #[case::other_vendor("vendor=th:c", None, None)]
+    fn reads_a_tracestate(
+        #[case] text: &str,
+        #[case] threshold: Option<u64>,
+        #[case] randomness: Option<u64>,
+    ) {
         assert_eq!(
             Head::read(text, 0),
             Head {
@@ -145,7 +151,7 @@ mod tests {
         assert_eq!(randomness, expected.unwrap_or_else(|| mixed(id)));
     }
 
-    /// Ids as generators make them that are not random, and as heads leave them that are.
+    /// IDs of generators that are not random, and random IDs that a head has filtered.
     #[rstest]
     #[case::in_sequence(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef, 1)]
     #[case::from_one(1, 1)]
@@ -166,7 +172,7 @@ mod tests {
             let bucket = (u128::from(randomness) * BUCKETS as u128) >> 56;
             buckets[bucket as usize] += 1;
         }
-        // 1 % of the ids each: 1,000, standard deviation 31.5.
+        // 1 % of the IDs each: 1,000, standard deviation 31.5.
         let expected = f64::from(IDS) / BUCKETS as f64;
         let deviation = |count: &u32| (f64::from(*count) - expected).powi(2) / expected;
         let chi_squared: f64 = buckets.iter().map(deviation).sum();

@@ -1,8 +1,7 @@
 //! The bottleneck: the work in which most of the critical path is spent.
 //!
-//! One span may be short and still be what makes a trace slow, by being there 300 times. So spans
-//! that do the same are judged together: those of one service and name whose parents do the same,
-//! up to the root.
+//! A short span can still make a trace slow if it occurs 300 times. Spans that do the same are
+//! therefore grouped: those of one service and name whose parents are in one group, up to the root.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -23,7 +22,7 @@ impl Bottleneck {
     /// The least share of the critical path at which the largest part is a bottleneck.
     pub const MIN_SHARE: f64 = 0.3;
 
-    /// Returns whether it stands out. If not, there is no bottleneck to speak of.
+    /// Returns whether it is large enough to be called a bottleneck.
     #[must_use]
     pub fn is_dominant(&self) -> bool {
         self.share >= Self::MIN_SHARE
@@ -31,8 +30,8 @@ impl Bottleneck {
 }
 
 impl Tree {
-    /// The work in which most of the critical path is spent. There is none for a single span,
-    /// which has nothing to be compared with, and none in an exercise.
+    /// The work in which most of the critical path is spent. A single span has none, since there is
+    /// nothing to compare it with, and an exercise has none either.
     #[must_use]
     pub fn bottleneck(&self) -> Option<Bottleneck> {
         match self.is_exercise() {

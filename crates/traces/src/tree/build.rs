@@ -1,4 +1,4 @@
-//! Finds each span's place in the tree.
+//! Finds each span's position in the tree.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -8,12 +8,12 @@ use super::{
     critical,
     ids::warn_about_ids,
     member::{Member, members},
-    row::{Place, Row},
+    row::{Position, Row},
     skew::correct_clock_skew,
     value,
 };
 
-/// The prefix of the user agent of an exercise's requests.
+/// The prefix of the user agent in the requests of an exercise.
 pub const EXERCISE_USER_AGENT: &str = "spoor-lesson-";
 
 /// The event that a service adds to the span of a request that it delays or fails on purpose.
@@ -104,10 +104,10 @@ impl Tree {
         Duration::from_nanos(self.end - self.start)
     }
 
-    /// The span that stands for the trace: the first without a parent, else the first.
+    /// The span that represents the trace: the first without a parent, else the first.
     #[must_use]
     pub fn root(&self) -> Option<&Row> {
-        let real = self.rows.iter().find(|row| row.place == Place::Root);
+        let real = self.rows.iter().find(|row| row.position == Position::Root);
         real.or_else(|| self.rows.first())
     }
 
@@ -125,7 +125,7 @@ impl Tree {
         user_agent.is_some_and(|it| it.starts_with(EXERCISE_USER_AGENT))
     }
 
-    /// The row where the errors began: the first failed span that no failed span is below.
+    /// The row where the errors began: the first failed span without a failed child.
     #[must_use]
     pub fn origin_of_errors(&self) -> Option<usize> {
         let mut above_failed = vec![false; self.rows.len()];
@@ -147,15 +147,15 @@ impl Tree {
     /// Each service with its number of spans, in the order in which they appear.
     #[must_use]
     pub fn services(&self) -> Vec<(&str, usize)> {
-        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut indices: HashMap<&str, usize> = HashMap::new();
         let mut services: Vec<(&str, usize)> = Vec::new();
         for row in &self.rows {
             let name = row.member.service();
-            let place = *places.entry(name).or_insert_with(|| {
+            let index = *indices.entry(name).or_insert_with(|| {
                 services.push((name, 0));
                 services.len() - 1
             });
-            if let Some((_, count)) = services.get_mut(place) {
+            if let Some((_, count)) = services.get_mut(index) {
                 *count += 1;
             }
         }
@@ -163,14 +163,14 @@ impl Tree {
     }
 }
 
-/// Puts spans, which come sorted by start, into the order of the tree.
+/// Arranges spans, which are sorted by start, in the order of the tree.
 fn arrange(members: Vec<Member>) -> Vec<Row> {
     let links = links(&members);
     let mut below: Vec<Vec<usize>> = vec![Vec::new(); members.len()];
     let mut roots = Vec::new();
     for (index, link) in links.iter().enumerate() {
         match link {
-            (Place::Child, Some(parent)) => {
+            (Position::Child, Some(parent)) => {
                 if let Some(list) = below.get_mut(*parent) {
                     list.push(index);
                 }
@@ -181,7 +181,7 @@ fn arrange(members: Vec<Member>) -> Vec<Row> {
 
     let mut members: Vec<Option<Member>> = members.into_iter().map(Some).collect();
     let mut rows = Vec::with_capacity(members.len());
-    // A cycle hangs below no root: whatever is left is started from its earliest span.
+    // A cycle is below no root, so each one is started at its earliest span.
     let starts = roots.into_iter().map(|index| (index, false));
     let leftovers = (0..members.len()).map(|index| (index, true));
     for (start, in_cycle) in starts.chain(leftovers).collect::<Vec<_>>() {
@@ -192,17 +192,17 @@ fn arrange(members: Vec<Member>) -> Vec<Row> {
                 continue;
             };
             let row = rows.len();
-            let place = match links.get(index) {
-                _ if index == start && in_cycle => Place::Cycle,
-                Some((place, _)) => *place,
-                None => Place::Root,
+            let position = match links.get(index) {
+                _ if index == start && in_cycle => Position::Cycle,
+                Some((position, _)) => *position,
+                None => Position::Root,
             };
             rows.push(Row {
                 member,
                 depth,
                 parent,
                 children: 0,
-                place,
+                position,
                 self_time: Duration::ZERO,
                 critical: Vec::new(),
             });
@@ -217,18 +217,18 @@ fn arrange(members: Vec<Member>) -> Vec<Row> {
     rows
 }
 
-fn links(members: &[Member]) -> Vec<(Place, Option<usize>)> {
+fn links(members: &[Member]) -> Vec<(Position, Option<usize>)> {
     let mut by_id: HashMap<&[u8], usize> = HashMap::with_capacity(members.len());
     for (index, member) in members.iter().enumerate() {
         // IDs may repeat: children belong to the first span of their parent's ID.
         by_id.entry(&member.span.span_id).or_insert(index);
     }
     let link = |(index, member): (usize, &Member)| match member.parent_id() {
-        None => (Place::Root, None),
+        None => (Position::Root, None),
         Some(id) => match by_id.get(id) {
-            Some(parent) if *parent == index => (Place::Cycle, None),
-            Some(parent) => (Place::Child, Some(*parent)),
-            None => (Place::MissingParent, None),
+            Some(parent) if *parent == index => (Position::Cycle, None),
+            Some(parent) => (Position::Child, Some(*parent)),
+            None => (Position::MissingParent, None),
         },
     };
     members.iter().enumerate().map(link).collect()
@@ -244,7 +244,7 @@ fn children(rows: &[Row]) -> Vec<Vec<usize>> {
     children
 }
 
-/// A span's duration less the union of its children's, as far as they lie within it.
+/// A span's duration minus the union of its children's, as far as they overlap with it.
 fn self_times(rows: &[Row], children: &[Vec<usize>]) -> Vec<Duration> {
     let self_time = |(row, children): (&Row, &Vec<usize>)| {
         let (start, end) = (row.member.start(), row.member.end());

@@ -13,7 +13,7 @@ pub(super) fn path(
 ) -> Vec<(usize, Segment)> {
     let roots =
         (0..rows.len()).filter(|row| rows.get(*row).is_some_and(|row| row.parent.is_none()));
-    // The trace itself stands above its roots; time between them belongs to no span.
+    // The first frame is the trace itself, above its roots; time between them is in no span.
     let mut stack = vec![Frame {
         row: None,
         floor: trace.start,
@@ -32,8 +32,8 @@ pub(super) fn path(
             continue;
         };
         let ended = member.end().min(frame.end);
-        // A parent does not wait for work that begins when it has ended. A span without a duration
-        // may stand at its parent's very end.
+        // A parent does not wait for work that begins after its end. A span without a duration may
+        // be at exactly its parent's end.
         let runs_on = member.start() >= frame.end && member.start() != member.end();
         if runs_on || ended > frame.reached || ended < frame.floor {
             continue;

@@ -1,4 +1,4 @@
-//! Span IDs that leave a span's place in the tree uncertain.
+//! Span IDs that leave a span's position in the tree uncertain.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -9,7 +9,7 @@ use super::{
     value, warnings,
 };
 
-const DUPLICATE: &str = "Duplicate span ID: another span of the trace has the same, so that their \
+const DUPLICATE: &str = "Duplicate span ID: another span of the trace has the same ID, so their \
                          children cannot be told apart";
 const OWN_PARENT: &str = "Invalid parent: the span names itself as its parent";
 
@@ -20,10 +20,10 @@ pub(crate) fn warn_about_ids(batches: &mut [ResourceSpans]) {
     let mut problems = Vec::new();
     for (index, span) in spans(batches).enumerate() {
         match first.entry(&span.span_id) {
-            // A span that was exported twice, as a retry may do, is no other span.
+            // A span that was exported twice, as a retry may do, is the same span.
             Entry::Occupied(earlier) if *earlier.get() != span => problems.push((index, DUPLICATE)),
             Entry::Occupied(_) => {}
-            Entry::Vacant(place) => drop(place.insert(span)),
+            Entry::Vacant(entry) => drop(entry.insert(span)),
         }
         if span.parent_span_id == span.span_id && !value::is_zero(&span.span_id) {
             problems.push((index, OWN_PARENT));

@@ -1,4 +1,4 @@
-//! Spans taken out of their batches, each with what its batch said about it.
+//! Spans without their batches, each with the resource and scope of its batch.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// The resource's `service.name`; Jaeger's words for it when there is none.
+    /// The resource's `service.name`, or Jaeger's placeholder if there is none.
     #[must_use]
     pub fn service(&self) -> &str {
         service_name(&self.resource)
@@ -60,7 +60,7 @@ impl Member {
         StatusCode::try_from(code).unwrap_or(StatusCode::Unset)
     }
 
-    /// The service's description of the failure; empty if it gave none.
+    /// The message of its status; empty if there is none.
     #[must_use]
     pub fn status_message(&self) -> &str {
         self.span
@@ -69,10 +69,10 @@ impl Member {
             .map_or("", |status| &status.message)
     }
 
-    /// Jaeger's word for its kind; empty when unspecified or unknown.
+    /// Jaeger's name of its kind; empty when unspecified or unknown.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        kind::word(self.span.kind())
+        kind::name(self.span.kind())
     }
 
     /// Warnings about it, as sentences.
@@ -81,7 +81,7 @@ impl Member {
         warnings::of(&self.span)
     }
 
-    /// Its parent's id; none for a root, whose parent id is empty or zero.
+    /// Its parent's ID; none for a root, whose parent ID is empty or zero.
     #[must_use]
     pub fn parent_id(&self) -> Option<&[u8]> {
         let id = self.span.parent_span_id.as_slice();
@@ -102,7 +102,7 @@ pub(crate) fn spans_mut(batches: &mut [ResourceSpans]) -> impl Iterator<Item = &
 }
 
 /// The spans of a trace in the order reported. A span that was exported twice, as a retry may
-/// do, is there once.
+/// do, is included once.
 #[must_use]
 pub fn members(batches: Vec<ResourceSpans>) -> Vec<Member> {
     let mut members: Vec<Member> = Vec::new();
@@ -117,7 +117,7 @@ pub fn members(batches: Vec<ResourceSpans>) -> Vec<Member> {
                     .iter()
                     .filter_map(|index| members.get(*index))
                     .any(|earlier| earlier.span == span && earlier.resource == resource);
-                // Bounded, so that a trace of one id a million times costs no quadratic time.
+                // Bounded, so that a trace of one ID a million times costs no quadratic time.
                 if is_repeat {
                     continue;
                 }
@@ -135,7 +135,7 @@ pub fn members(batches: Vec<ResourceSpans>) -> Vec<Member> {
     members
 }
 
-/// The `service.name`, or Jaeger's word for none.
+/// The `service.name`, or Jaeger's placeholder if there is none.
 pub(crate) fn service_name(resource: &Resource) -> &str {
     value::string(&resource.attributes, "service.name").unwrap_or(service::MISSING)
 }

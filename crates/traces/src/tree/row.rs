@@ -1,10 +1,10 @@
-//! A row of the tree: a span, its place, and its part of the critical path.
+//! A row of the tree: a span, its position, and its part of the critical path.
 
 use std::time::Duration;
 
 use super::member::Member;
 
-/// A span in its place.
+/// A span at its position in the tree.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// The span.
@@ -15,24 +15,24 @@ pub struct Row {
     pub parent: Option<usize>,
     /// The number of spans directly below it.
     pub children: usize,
-    /// The reason for its place.
-    pub place: Place,
+    /// The reason for its position.
+    pub position: Position,
     /// Its duration without the time in which any child ran.
     pub self_time: Duration,
     /// The parts of it that the trace's duration is made of: the critical path, in time order.
     pub critical: Vec<Segment>,
 }
 
-/// The reason for a span's place.
+/// The reason for a span's position in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// It names no parent.
+pub enum Position {
+    /// It has no parent ID.
     Root,
     /// Its parent is above it.
     Child,
-    /// It names a parent that is not in the trace (not sampled, not yet here, or lost).
+    /// Its parent is not in the trace: not sampled, not received yet, or lost.
     MissingParent,
-    /// Its parents lead back to itself; shown as a root so that it is shown at all.
+    /// It is its own ancestor; shown as a root, since it is below none.
     Cycle,
 }
 
@@ -44,7 +44,7 @@ impl Row {
     }
 }
 
-/// A stretch of time on the critical path, spent in one span and in none of its children.
+/// A period on the critical path, spent in one span and in none of its children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Its start, in nanoseconds since the Unix epoch.

@@ -5,9 +5,9 @@
 //! or to its parent's start if it is longer than its parent, and the spans below it on the same
 //! clock move along.
 //!
-//! Two things differ. A child that starts in time and ends after its parent stays, since that is
-//! how work in the background looks. And no correction is too large: Jaeger has a limit, which
-//! is 0 by default, so that an unconfigured Jaeger only warns.
+//! There are two differences. A child that starts within its parent and ends after it is not moved,
+//! since background work looks like that. And the correction has no limit, while Jaeger has one
+//! that is 0 by default, so that an unconfigured Jaeger only warns.
 //!
 //! Source: Jaeger 2.13, `jaegerquery/internal/adjuster/clockskew.go`.
 
@@ -23,7 +23,7 @@ use prost::Message;
 use super::{member::spans_mut, value, warnings};
 
 /// Moves spans that start before their parent, and adds a warning to each. The batches may be of
-/// several traces. What has been corrected before stays as it is.
+/// several traces. Corrected batches do not change again.
 pub fn correct_clock_skew(batches: &mut [ResourceSpans]) {
     let corrections = corrections(&timed(batches));
     for (span, nanos) in spans_mut(batches).zip(corrections) {
@@ -63,7 +63,7 @@ struct Timed<'a> {
 enum Clock {
     /// A host's clock, which is right or wrong for all of its spans alike.
     Host(usize),
-    /// Of a resource that names no host; its spans may still be of several hosts.
+    /// The clocks of a resource that names no host; its spans may be of several hosts.
     Resource(usize),
 }
 
@@ -136,7 +136,7 @@ fn corrections(spans: &[Timed<'_>]) -> Vec<u64> {
         }
     }
     let mut corrections = vec![0; spans.len()];
-    // Parents before their children. Spans in a cycle are below no root, and stay.
+    // Parents before their children. Spans in a cycle are below no root and are not moved.
     while let Some(index) = ready.pop() {
         let below = children.get_mut(index).map(std::mem::take);
         let (Some(parent), Some(of_parent), Some(below)) =
@@ -145,8 +145,8 @@ fn corrections(spans: &[Timed<'_>]) -> Vec<u64> {
             continue;
         };
         for child in below {
-            if let (Some(span), Some(place)) = (spans.get(child), corrections.get_mut(child)) {
-                *place = correction(span, parent, of_parent);
+            if let (Some(span), Some(nanos)) = (spans.get(child), corrections.get_mut(child)) {
+                *nanos = correction(span, parent, of_parent);
                 ready.push(child);
             }
         }
@@ -159,7 +159,7 @@ fn correction(child: &Timed<'_>, parent: &Timed<'_>, of_parent: u64) -> u64 {
     let along = if is_same_clock { of_parent } else { 0 };
     let parent_start = parent.start.saturating_add(of_parent);
     let is_early = child.start.saturating_add(along) < parent_start;
-    // One host's clock agrees with itself: the instrumentation meant it.
+    // One host has one clock, so the instrumentation reported the early start on purpose.
     let is_trusted = is_same_clock && matches!(child.clock, Clock::Host(_));
     if is_trusted || !is_early {
         return along;

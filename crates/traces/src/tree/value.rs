@@ -27,14 +27,14 @@ pub fn string<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
     }
 }
 
-/// Text with each character that would steer a terminal, or turn what is read around, in a form
-/// that is seen: NUL as `␀`, a bidirectional override as `\u{202e}`. Lines stay lines.
+/// Escapes the characters that control a terminal or reorder text: NUL becomes `␀`, a
+/// bidirectional override `\u{202e}`. Line breaks and tabs stay.
 #[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, |c| is_invisible(c) && !matches!(c, '\n' | '\t'))
 }
 
-/// The same in one line: its ends and tabs are shown, too.
+/// The same for a single line: line breaks and tabs are escaped, too.
 #[must_use]
 pub fn visible_line(text: &str) -> Cow<'_, str> {
     escaped(text, is_invisible)

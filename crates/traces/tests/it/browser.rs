@@ -1,5 +1,5 @@
-//! The page in a real browser: what its policy allows is enough for it. Needs Chromium, under
-//! one of its names on the path or named by `CHROMIUM`; without one there is nothing to test.
+//! The page in a real browser, which must work under its content security policy. The test needs
+//! Chromium, on the `PATH` or named by `CHROMIUM`, and is skipped without it.
 
 use std::{env, path::PathBuf, process::Output, time::Duration};
 
@@ -13,16 +13,16 @@ use crate::{
 };
 
 fn chromium() -> Option<PathBuf> {
-    let named = env::var_os("CHROMIUM").map(PathBuf::from);
+    let from_variable = env::var_os("CHROMIUM").map(PathBuf::from);
     let path = env::var_os("PATH").unwrap_or_default();
-    let found = || {
+    let on_path = || {
         env::split_paths(&path)
             .flat_map(|folder| {
                 ["chromium", "chromium-browser", "google-chrome"].map(|name| folder.join(name))
             })
             .find(|file| file.is_file())
     };
-    named.or_else(found)
+    from_variable.or_else(on_path)
 }
 
 async fn visit(browser: &PathBuf, url: &str) -> Output {
@@ -49,7 +49,7 @@ async fn visit(browser: &PathBuf, url: &str) -> Output {
 }
 
 #[tokio::test]
-async fn browser_shows_a_trace_without_complaint() {
+async fn browser_shows_a_trace_without_errors() {
     let Some(browser) = chromium() else {
         skip("the page in a browser", "chromium not installed");
         return;
@@ -63,10 +63,10 @@ async fn browser_shows_a_trace_without_complaint() {
         let page = String::from_utf8_lossy(&output.stdout);
         assert!(page.contains(expected), "{path}: {page}");
         let log = String::from_utf8_lossy(&output.stderr);
-        let complaints: Vec<&str> = log
+        let errors: Vec<&str> = log
             .lines()
             .filter(|line| line.contains("CONSOLE"))
             .collect();
-        assert!(complaints.is_empty(), "{path}: {complaints:?}");
+        assert!(errors.is_empty(), "{path}: {errors:?}");
     }
 }

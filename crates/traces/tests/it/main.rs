@@ -1,4 +1,4 @@
-//! Traces, from outside.
+//! Tests of the public API.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod browser;

@@ -1,9 +1,9 @@
-//! The page, and what hostile spans make of it.
+//! The page, also with hostile spans.
 
 use opentelemetry_proto::tonic::trace::v1::{Status, span::Event};
 use reqwest::{StatusCode, header};
 use spoor_policy::{PolicyName, RuleName};
-use spoor_traces::{Kept, TraceStore};
+use spoor_traces::{KeepReason, TraceStore};
 
 use crate::{
     serve::Server,
@@ -24,9 +24,9 @@ fn store() -> TraceStore {
 }
 
 #[tokio::test]
-async fn a_trace_shows_its_spans_and_what_matters() {
+async fn trace_page_shows_spans_and_findings() {
     let store = store();
-    let kept = Kept::Rule {
+    let kept = KeepReason::Rule {
         policy: PolicyName::new("keep-errors").unwrap(),
         rule: RuleName::new("errors").unwrap(),
     };
@@ -51,7 +51,7 @@ async fn a_trace_shows_its_spans_and_what_matters() {
 }
 
 #[tokio::test]
-async fn the_search_lists_what_it_finds() {
+async fn search_lists_matching_traces() {
     let store = store();
     insert(&store, a_to_b(1, START, 100, true));
     insert(&store, a_to_b(2, START + 1_000, 100, false));
@@ -67,7 +67,7 @@ async fn the_search_lists_what_it_finds() {
 }
 
 #[tokio::test]
-async fn empty_pages_say_what_to_do_next() {
+async fn empty_pages_have_advice() {
     let store = store();
     let page = page_of(&store, "/").await;
     assert!(page.contains("No traces yet") && page.contains("spoor load"));
@@ -77,7 +77,7 @@ async fn empty_pages_say_what_to_do_next() {
 }
 
 #[tokio::test]
-async fn a_wrong_field_is_kept_and_explained() {
+async fn invalid_field_is_kept_and_explained() {
     let server = Server::start(&store()).await;
     let path = "/search?minDuration=soon&tags=%22%3E%3Cscript%3E";
     let (status, page) = server.text(path).await;
@@ -99,7 +99,7 @@ async fn hidden_characters_in_fields_are_shown() {
 }
 
 #[tokio::test]
-async fn ids_are_looked_up_and_checked() {
+async fn ids_are_validated_and_looked_up() {
     let store = store();
     insert(&store, a_to_b(1, START, 100, true));
     let server = Server::start(&store).await;
@@ -124,7 +124,7 @@ async fn ids_are_looked_up_and_checked() {
 }
 
 #[tokio::test]
-async fn every_page_forbids_what_it_does_not_need() {
+async fn every_page_has_security_headers() {
     let server = Server::start(&store()).await;
     for path in [
         "/",
@@ -147,7 +147,7 @@ async fn every_page_forbids_what_it_does_not_need() {
             response.headers()[header::X_CONTENT_TYPE_OPTIONS],
             "nosniff"
         );
-        // What the policy would block must not be there in the first place.
+        // The page must not contain anything that the policy would block.
         let body = response.text().await.unwrap();
         assert!(!body.contains(" style=") && !body.contains("<style") && !body.contains("<script"));
     }
@@ -192,7 +192,7 @@ async fn markup_in_spans_stays_text() {
     let page = page_of(&store, TRACE).await;
     assert!(page.contains("日本 😀"));
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
-    // In JSON it is data; the type keeps a browser from taking it for a page.
+    // In JSON it is data, and the content type prevents a browser from rendering it.
     let server = Server::start(&store).await;
     let response = server
         .get("/api/traces/5b8efff7980381030000000000000001")
@@ -203,7 +203,7 @@ async fn markup_in_spans_stays_text() {
 }
 
 #[tokio::test]
-async fn odd_trees_are_shown_with_a_word_on_why() {
+async fn inconsistent_spans_are_shown_with_notes() {
     let store = store();
     let spans = vec![
         span(1, 1, 2, "hen", START, START + 10),
@@ -216,10 +216,10 @@ async fn odd_trees_are_shown_with_a_word_on_why() {
     insert(&store, vec![batch("service", spans)]);
     let page = page_of(&store, TRACE).await;
     for expected in [
-        "Its parents lead back to itself",
+        "It is its own ancestor",
         "Its parent <code>0000000000000009</code> is not in this trace",
         "timestamps were adjusted by",
-        "It was reported to end before it starts",
+        "Its reported end is before its start",
         "(no name)",
     ] {
         assert!(page.contains(expected), "{expected} is missing");
@@ -281,11 +281,11 @@ async fn long_names_and_values_are_cut() {
         assert!(page.len() < 60_000, "{path}: {}", page.len());
     }
     let page = page_of(&store, TRACE).await;
-    assert!(page.contains("99,000 more bytes") && page.contains("201 more are left out"));
+    assert!(page.contains("99,000 more bytes") && page.contains("201 more are not shown"));
 }
 
 #[tokio::test]
-async fn a_trace_of_thousands_of_spans_comes_in_parts() {
+async fn large_trace_is_split_into_pages() {
     let store = store();
     let spans =
         (1..=2_500).map(|id| span(1, id, u64::from(id > 1), "work", START + id, START + 3_000));
@@ -300,7 +300,7 @@ async fn a_trace_of_thousands_of_spans_comes_in_parts() {
 }
 
 #[tokio::test]
-async fn large_spans_leave_details_out() {
+async fn large_page_omits_details() {
     let store = store();
     let large = |id| {
         let mut one = span(1, id, 0, "large", START + id, START + 900);
@@ -317,5 +317,5 @@ async fn large_spans_leave_details_out() {
     let page = page_of(&store, TRACE).await;
     assert!(page.len() < 6 << 20);
     assert_eq!(page.matches("<summary>").count(), 300);
-    assert!(page.contains("The details of further spans are left out"));
+    assert!(page.contains("The details of the remaining spans are not shown"));
 }

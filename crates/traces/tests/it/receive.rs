@@ -61,7 +61,7 @@ fn compressed_frame(message: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The headers of an answer, which have the status if there is no message.
+/// The headers of a response, which have the status if there is no message.
 async fn grpc(receiver: &Receiver, body: Vec<u8>) -> reqwest::header::HeaderMap {
     grpc_with(receiver, body, "identity").await
 }
@@ -95,7 +95,7 @@ async fn call(
 }
 
 #[tokio::test]
-async fn keeps_what_comes_as_it_came() {
+async fn stores_spans_as_received() {
     let receiver = Receiver::start(PipelineSettings::default()).await;
     let sent = a_to_b(1, 1_000, 300, true);
     let response = receiver.post(request(sent.clone())).send().await.unwrap();
@@ -186,21 +186,21 @@ async fn refuses_with_a_status(
         .await
         .unwrap();
     assert_eq!(response.status().as_u16(), expected);
-    let answer_type = response.headers()["content-type"]
+    let response_type = response.headers()["content-type"]
         .to_str()
         .unwrap()
         .to_owned();
-    let answer = response.bytes().await.unwrap();
+    let response = response.bytes().await.unwrap();
     if content_type == "application/x-protobuf" {
-        assert_eq!(answer_type, content_type);
+        assert_eq!(response_type, content_type);
         // google.rpc.Status: the code, then the message.
-        assert_eq!(answer[..2], [0x08, 3]);
-        assert_eq!(answer[2], 0x12);
+        assert_eq!(response[..2], [0x08, 3]);
+        assert_eq!(response[2], 0x12);
     } else {
-        assert_eq!(answer_type, "application/json");
-        let answer: Value = serde_json::from_slice(&answer).unwrap();
-        assert_eq!(answer["code"], 3);
-        assert!(!answer["message"].as_str().unwrap().is_empty());
+        assert_eq!(response_type, "application/json");
+        let response: Value = serde_json::from_slice(&response).unwrap();
+        assert_eq!(response["code"], 3);
+        assert!(!response["message"].as_str().unwrap().is_empty());
     }
     let line = format!("spoor_traces_requests_refused_total{{reason=\"{reason}\"}} 1");
     assert!(receiver.metrics().contains(&line), "{}", receiver.metrics());
@@ -227,7 +227,7 @@ async fn serves_only_traces(#[case] method: &str, #[case] path: &str, #[case] ex
 }
 
 #[tokio::test]
-async fn turns_senders_away_when_it_shuts_down() {
+async fn refuses_requests_after_shutdown() {
     let receiver = Receiver::start(PipelineSettings::default()).await;
     receiver.shutdown.cancel();
     let body = request(a_to_b(1, 1, 1, false));

@@ -64,7 +64,7 @@ impl Receiver {
         text
     }
 
-    /// Received is kept, dropped or gathering.
+    /// Checks that every span received is kept, dropped or gathering.
     pub fn assert_balanced(&self) {
         assert_balanced(&self.pipeline);
     }
@@ -79,10 +79,10 @@ pub fn assert_balanced(pipeline: &Pipeline) {
     );
 }
 
-/// Waits until something holds, for ten seconds at most.
-pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
+/// Waits until a condition is true, for at most ten seconds.
+pub async fn eventually(what: &str, is_true: impl Fn() -> bool) {
     let waiting = async {
-        while !holds() {
+        while !is_true() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };

@@ -1,4 +1,4 @@
-//! Made-up traces.
+//! Traces for tests.
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
@@ -10,9 +10,9 @@ use opentelemetry_proto::tonic::{
     },
 };
 use prost::Message;
-use spoor_traces::{Kept, TraceStore};
+use spoor_traces::{KeepReason, TraceStore};
 
-/// A millisecond in OTLP's unit.
+/// A millisecond in nanoseconds, the unit of OTLP.
 pub const MS: u64 = 1_000_000;
 
 /// An attribute.
@@ -29,13 +29,13 @@ pub fn text(key: &str, value: &str) -> KeyValue {
     attribute(key, Value::StringValue(value.to_owned()))
 }
 
-/// A trace's id that ends in a number.
+/// A trace's ID that ends in a number.
 pub fn trace_id(number: u64) -> Vec<u8> {
     let [high, low] = [0x5b8e_fff7_9803_8103_u64, number];
     [high.to_be_bytes(), low.to_be_bytes()].concat()
 }
 
-/// A span of a trace; `parent` 0 is none; times are in milliseconds.
+/// A span of a trace. A `parent` of 0 means none; times are in milliseconds.
 pub fn span(trace: u64, id: u64, parent: u64, name: &str, start: u64, end: u64) -> Span {
     Span {
         trace_id: trace_id(trace),
@@ -77,18 +77,18 @@ pub fn batch(service: &str, spans: Vec<Span>) -> ResourceSpans {
     }
 }
 
-/// Puts batches into a store.
+/// Stores batches.
 pub fn insert(store: &TraceStore, batches: Vec<ResourceSpans>) {
-    insert_kept(store, batches, &Kept::NoPolicy);
+    insert_kept(store, batches, &KeepReason::NoPolicy);
 }
 
-/// Puts batches into a store for a reason.
-pub fn insert_kept(store: &TraceStore, resource_spans: Vec<ResourceSpans>, kept: &Kept) {
+/// Stores batches with a reason.
+pub fn insert_kept(store: &TraceStore, resource_spans: Vec<ResourceSpans>, kept: &KeepReason) {
     let request = ExportTraceServiceRequest { resource_spans };
     store.accept(&request.encode_to_vec(), kept).unwrap();
 }
 
-/// A request through two services: B waits like a database, calculates, and fails if asked.
+/// A request through two services: service-b waits, calculates, and fails if `fails`.
 pub fn a_to_b(trace: u64, start: u64, wait: u64, fails: bool) -> Vec<ResourceSpans> {
     let id = trace * 16;
     let end = start + wait + 190;

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::{
     trace::v1::{ResourceSpans, Span, Status, span::SpanKind},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
-use spoor_traces::{Kept, Search, StoredOperation, TraceId, TraceStore};
+use spoor_traces::{KeepReason, Search, StoredOperation, TraceId, TraceStore};
 
 use crate::spans::{MS, attribute, batch, insert, insert_kept, span, text, trace_id};
 
@@ -18,7 +18,7 @@ fn id(number: u64) -> TraceId {
 const SERVICES: [&str; 3] = ["a", "b", "c"];
 const NAMES: [&str; 3] = ["GET /", "work", "ü"];
 
-fn made_up() -> impl Strategy<Value = (&'static str, Span)> {
+fn arbitrary_span() -> impl Strategy<Value = (&'static str, Span)> {
     let attributes = vec(
         prop_oneof![
             select(&["x", "y"][..]).prop_map(|value| text("key", value)),
@@ -133,7 +133,7 @@ fn is(pair: &KeyValue, text: &str) -> bool {
 
 proptest! {
     #[test]
-    fn finds_what_a_look_at_every_span_finds(spans in vec(made_up(), 0..120), search in search()) {
+    fn search_equals_a_full_scan(spans in vec(arbitrary_span(), 0..120), search in search()) {
         // So small that the spans fill several segments.
         let store = TraceStore::new(512 << 10);
         for (service, span) in &spans {
@@ -209,12 +209,12 @@ fn large(trace: u64, id: u64) -> Vec<ResourceSpans> {
 }
 
 #[test]
-fn lets_the_oldest_traces_go_whole() {
+fn evicts_the_oldest_traces_whole() {
     let max = 1 << 20;
     let store = TraceStore::new(max);
     for number in 1..=3_000 {
         insert(&store, large(number, 1));
-        // The first trace gets more spans all the time, and is the oldest still.
+        // The first trace gets more spans and remains the oldest.
         if number < 300 {
             insert(&store, large(1, number + 1));
         }
@@ -224,7 +224,7 @@ fn lets_the_oldest_traces_go_whole() {
     assert_eq!(occupancy.traces as u64 + occupancy.evicted.traces, 3_000);
     assert_eq!(occupancy.spans as u64 + occupancy.evicted.spans, 3_299);
     assert!(store.len() > 500, "{occupancy:?}");
-    // An unbroken run of the newest.
+    // Exactly the newest traces remain.
     let oldest = 3_001 - store.len() as u64;
     for number in 1..=3_000 {
         assert_eq!(
@@ -246,7 +246,7 @@ fn lets_the_oldest_traces_go_whole() {
 }
 
 #[test]
-fn spans_of_a_trace_that_went_are_not_found() {
+fn spans_of_an_evicted_trace_are_not_found() {
     let store = TraceStore::new(256 << 10);
     insert(&store, large(1, 1));
     for number in 2..=200 {
@@ -257,10 +257,10 @@ fn spans_of_a_trace_that_went_are_not_found() {
         last += 1;
         insert(&store, large(last, 1));
     }
-    // A late span does not start it again.
+    // A late span does not create it again.
     insert(&store, large(1, 2));
     assert!(store.trace(id(1)).is_none());
-    // Long after, when nobody remembers it, it is as new as its first span is then.
+    // Later, when its ID is forgotten, a span creates the trace again.
     for number in 1_000..2_000 {
         insert(&store, large(number, 1));
     }
@@ -270,7 +270,7 @@ fn spans_of_a_trace_that_went_are_not_found() {
 }
 
 #[test]
-fn a_span_larger_than_a_segment_has_a_place() {
+fn span_larger_than_a_segment_is_stored() {
     let store = TraceStore::new(8 << 20);
     let filling = text("filling", &"x".repeat(2 << 20));
     let giant = Span {
@@ -285,11 +285,11 @@ fn a_span_larger_than_a_segment_has_a_place() {
 }
 
 #[test]
-fn says_why_a_trace_was_kept() {
+fn trace_has_its_keep_reason() {
     let store = TraceStore::new(1 << 20);
-    insert_kept(&store, large(1, 1), &Kept::NoRoot);
-    insert_kept(&store, large(1, 2), &Kept::NoPolicy);
-    assert_eq!(store.trace(id(1)).unwrap().kept, Kept::NoRoot);
+    insert_kept(&store, large(1, 1), &KeepReason::NoRoot);
+    insert_kept(&store, large(1, 2), &KeepReason::NoPolicy);
+    assert_eq!(store.trace(id(1)).unwrap().kept, KeepReason::NoRoot);
 }
 
 #[test]
@@ -313,9 +313,9 @@ fn status_ok_is_found_by_its_tag() {
     assert_eq!(find("ERROR"), []);
 }
 
-/// A late span would be shown as if it were the whole trace.
+/// A late span would be shown as a complete trace.
 #[test]
-fn evicted_traces_do_not_start_again() {
+fn late_spans_do_not_recreate_a_trace() {
     let store = TraceStore::new(256 << 10);
     let filler = "x".repeat(1_000);
     let mut last = 0;

@@ -15,7 +15,7 @@ use spoor_policy::{
     AttributeKey, Namespace, Policy, PolicyKey, PolicyName, Rule, RuleCondition, RuleName,
     ServiceName, TailPolicy, TailTable, Target, resolve,
 };
-use spoor_traces::{Kept, Pipeline, PipelineSettings, TailSettings, TraceId};
+use spoor_traces::{KeepReason, Pipeline, PipelineSettings, TailSettings, TraceId};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -27,7 +27,7 @@ fn name() -> PolicyName {
     PolicyName::new("tail").unwrap()
 }
 
-/// A table with one policy, for service-a of the namespace that the made-up spans have.
+/// A table with one policy, for service-a of the namespace of the test spans.
 fn table(keep: Vec<(&str, RuleCondition)>, otherwise: &str) -> TailTable {
     let rule = |(name, condition)| Rule {
         name: RuleName::new(name).unwrap(),
@@ -72,8 +72,8 @@ fn start(tail: TailSettings) -> (Pipeline, CancellationToken) {
     (Pipeline::start(settings, shutdown.clone()), shutdown)
 }
 
-/// Decides on nothing before it is asked to.
-fn patient() -> TailSettings {
+/// A decision wait so long that only `drain` decides.
+fn long_wait() -> TailSettings {
     TailSettings {
         decision_wait: Duration::from_secs(3600),
         ..TailSettings::default()
@@ -90,7 +90,7 @@ fn id_of(span: &Span) -> TraceId {
     TraceId::from_bytes(span.trace_id.clone().try_into().unwrap())
 }
 
-/// A trace with these low 64 bits in its id.
+/// A trace with these low 64 bits in its ID.
 fn trace(low: u64) -> Span {
     span(low, 1, 0, "GET /", 1_000, 1_100)
 }
@@ -102,8 +102,8 @@ fn with_state(low: u64, state: &str) -> Span {
     }
 }
 
-fn rule(rule: &str) -> Option<Kept> {
-    Some(Kept::Rule {
+fn rule(rule: &str) -> Option<KeepReason> {
+    Some(KeepReason::Rule {
         policy: name(),
         rule: RuleName::new(rule).unwrap(),
     })
@@ -120,7 +120,7 @@ fn failed() -> Option<Status> {
 async fn services_have_kept_or_waiting_spans() {
     let stop = CancellationToken::new();
     let settings = PipelineSettings {
-        tail: patient(),
+        tail: long_wait(),
         ..PipelineSettings::default()
     };
     let pipeline = Pipeline::start(settings, stop);
@@ -140,29 +140,34 @@ const MOST: u64 = (1 << 56) - 1;
 
 #[rstest]
 #[case::no_rule(trace(1), None, "0%", None)]
-#[case::otherwise(trace(1), None, "100%", Some(Kept::Otherwise { policy: name() }))]
+#[case::otherwise(trace(1), None, "100%", Some(KeepReason::Otherwise { policy: name() }))]
 #[case::error(Span { status: failed(), ..trace(1) }, None, "0%", rule("errors"))]
 #[case::child_error(trace(1), Some(Span { status: failed(), ..span(1, 2, 1, "x", 1_000, 1_001) }), "0%", rule("errors"))]
 #[case::not_slow(span(1, 1, 0, "GET /", 1_000, 1_500), None, "0%", None)]
 #[case::slow(span(1, 1, 0, "GET /", 1_000, 1_501), None, "0%", rule("slow"))]
-#[case::slow_as_a_whole(trace(1), Some(span(1, 2, 1, "x", 1_300, 1_501)), "0%", rule("slow"))]
+#[case::slow_in_total(trace(1), Some(span(1, 2, 1, "x", 1_300, 1_501)), "0%", rule("slow"))]
 #[case::gold(Span { attributes: vec![text("customer.tier", "gold")], ..trace(1) }, None, "0%", rule("gold"))]
 #[case::number(Span { attributes: vec![attribute("customer.tier", Value::IntValue(7))], ..trace(1) }, None, "0%", rule("gold"))]
 #[case::silver(Span { attributes: vec![text("customer.tier", "silver")], ..trace(1) }, None, "0%", None)]
-#[case::head_let_through_fewer(with_state(MOST, "ot=th:fd70a3d70a3d71"), None, "10%", Some(Kept::Head { policy: name() }))]
-#[case::head_let_through_more(with_state(MOST, "ot=th:8"), None, "10%", Some(Kept::Otherwise { policy: name() }))]
+#[case::head_kept_fewer(with_state(MOST, "ot=th:fd70a3d70a3d71"), None, "10%", Some(KeepReason::Head { policy: name() }))]
+#[case::head_kept_more(with_state(MOST, "ot=th:8"), None, "10%", Some(KeepReason::Otherwise { policy: name() }))]
 #[case::too_many_for_otherwise(with_state(HALF, "ot=th:8"), None, "10%", None)]
-#[case::explicit_randomness(with_state(HALF, "ot=th:8;rv:ffffffffffffff"), None, "10%", Some(Kept::Otherwise { policy: name() }))]
+#[case::explicit_randomness(with_state(HALF, "ot=th:8;rv:ffffffffffffff"), None, "10%", Some(KeepReason::Otherwise { policy: name() }))]
 #[case::state_of_a_child(trace(HALF), Some(Span { trace_state: "ot=th:8".into(), ..span(HALF, 2, 1, "x", 1_000, 1_001) }), "10%", None)]
-#[case::without_root(span(1, 1, 9, "GET /", 1_000, 1_100), None, "0%", Some(Kept::NoRoot))]
+#[case::without_root(
+    span(1, 1, 9, "GET /", 1_000, 1_100),
+    None,
+    "0%",
+    Some(KeepReason::NoRoot)
+)]
 #[tokio::test]
-async fn decides(
+async fn decides_by_the_rules(
     #[case] first: Span,
     #[case] second: Option<Span>,
     #[case] otherwise: &str,
-    #[case] expected: Option<Kept>,
+    #[case] expected: Option<KeepReason>,
 ) {
-    let (pipeline, _) = start(patient());
+    let (pipeline, _) = start(long_wait());
     pipeline.set_tail(table(rules(), otherwise));
     let id = id_of(&first);
     send(&pipeline, vec![batch("service-a", vec![first])]);
@@ -177,19 +182,19 @@ async fn decides(
 
 #[tokio::test]
 async fn keeps_traces_that_start_elsewhere() {
-    let (pipeline, _) = start(patient());
+    let (pipeline, _) = start(long_wait());
     pipeline.set_tail(table(rules(), "0%"));
     send(&pipeline, vec![batch("service-b", vec![trace(1)])]);
     pipeline.drain().await;
     assert_eq!(
         pipeline.store().trace(id_of(&trace(1))).unwrap().kept,
-        Kept::NoPolicy
+        KeepReason::NoPolicy
     );
 }
 
 #[tokio::test]
 async fn kubernetes_namespace_takes_precedence() {
-    let (pipeline, _) = start(patient());
+    let (pipeline, _) = start(long_wait());
     pipeline.set_tail(table(Vec::new(), "0%"));
     let of = |number, namespace| {
         let mut batch = batch("service-a", vec![trace(number)]);
@@ -209,7 +214,7 @@ async fn kubernetes_namespace_takes_precedence() {
 
 #[tokio::test]
 async fn a_rule_finds_a_resource_attribute() {
-    let (pipeline, _) = start(patient());
+    let (pipeline, _) = start(long_wait());
     let key = AttributeKey::new("service.instance.id").unwrap();
     let condition = RuleCondition::Attribute {
         key,
@@ -221,10 +226,10 @@ async fn a_rule_finds_a_resource_attribute() {
     assert_eq!(pipeline.store().len(), 1);
 }
 
-/// Without a threshold the ids may be those of a head that keeps the half with the larger ones.
+/// Without a threshold the IDs may be those of a head that keeps the half with the larger ones.
 #[tokio::test]
 async fn otherwise_without_head_is_a_share() {
-    let (pipeline, _) = start(patient());
+    let (pipeline, _) = start(long_wait());
     pipeline.set_tail(table(Vec::new(), "10%"));
     for thousand in 0..20 {
         let spans = (0..1_000)
@@ -239,13 +244,13 @@ async fn otherwise_without_head_is_a_share() {
     assert!((1_750..2_250).contains(&kept), "{kept}");
 }
 
-/// A generator that counts, behind a head that says nothing or that it kept everything.
+/// A generator of sequential IDs, with a head that records nothing or that it kept everything.
 #[rstest]
 #[case::without_state("")]
 #[case::all_kept_by_the_head("ot=th:0")]
 #[tokio::test]
 async fn sequential_ids_keep_their_share(#[case] state: &str) {
-    let (pipeline, _) = start(patient());
+    let (pipeline, _) = start(long_wait());
     pipeline.set_tail(table(Vec::new(), "10%"));
     for thousand in 0..20 {
         let ids = (1..=1_000).map(|number: u64| thousand * 1_000 + number);

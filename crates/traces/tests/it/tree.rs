@@ -1,11 +1,11 @@
-//! Trees, on spans that are well formed and on spans that are not.
+//! Trees of well-formed and of inconsistent spans.
 
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span, span::Event};
 use proptest::prelude::*;
 use rstest::rstest;
-use spoor_traces::tree::{Place, Row, Tree, correct_clock_skew};
+use spoor_traces::tree::{Position, Row, Tree, correct_clock_skew};
 
 use crate::spans::{MS, a_to_b, batch, span, text};
 
@@ -59,7 +59,7 @@ fn last_parallel_child_is_critical() {
 }
 
 #[test]
-fn work_after_the_answer_is_not_critical_for_it() {
+fn work_after_the_parent_is_not_critical() {
     let tree = tree(vec![
         span(1, 1, 0, "root", 0, 50),
         span(1, 2, 1, "outlives", 40, 70),
@@ -87,13 +87,13 @@ fn children_are_in_order_of_their_start() {
 }
 
 #[test]
-fn a_missing_parent_makes_a_root_that_says_so() {
+fn orphan_is_a_root_with_missing_parent() {
     let tree = tree(vec![
         span(1, 2, 9, "orphan", 0, 10),
         span(1, 3, 2, "child", 1, 9),
     ]);
-    let places: Vec<Place> = tree.rows().iter().map(|row| row.place).collect();
-    assert_eq!(places, [Place::MissingParent, Place::Child]);
+    let places: Vec<Position> = tree.rows().iter().map(|row| row.position).collect();
+    assert_eq!(places, [Position::MissingParent, Position::Child]);
 }
 
 #[test]
@@ -103,15 +103,15 @@ fn cycles_are_shown_once() {
         span(1, 2, 1, "egg", 1, 9),
         span(1, 3, 3, "itself", 2, 3),
     ]);
-    let rows: Vec<(&str, Place)> = tree
+    let rows: Vec<(&str, Position)> = tree
         .rows()
         .iter()
-        .map(|row| (row.member.span.name.as_str(), row.place))
+        .map(|row| (row.member.span.name.as_str(), row.position))
         .collect();
     let expected = [
-        ("itself", Place::Cycle),
-        ("hen", Place::Cycle),
-        ("egg", Place::Child),
+        ("itself", Position::Cycle),
+        ("hen", Position::Cycle),
+        ("egg", Position::Child),
     ];
     assert_eq!(rows, expected);
 }
@@ -194,7 +194,7 @@ fn on_host(host: &str, spans: Vec<Span>) -> ResourceSpans {
 
 #[rstest]
 #[case::early(60, 110, (125, 175, 1))]
-#[case::an_hour_ahead_of_it(0, 50, (125, 175, 1))]
+#[case::clock_behind(0, 50, (125, 175, 1))]
 #[case::longer_than_its_parent(60, 360, (100, 400, 1))]
 #[case::in_time(110, 160, (110, 160, 0))]
 #[case::in_the_background(110, 260, (110, 260, 0))]
@@ -236,7 +236,7 @@ fn without_a_host_a_service_moves_together() {
     assert_eq!(times(&tree), [(100, 200, 0), (110, 190, 1), (115, 185, 1)]);
 }
 
-/// One clock is never wrong about itself: the instrumentation meant it.
+/// One host has one clock, so the instrumentation reported the early start on purpose.
 #[test]
 fn an_early_child_on_the_same_host_stays() {
     let spans = vec![
@@ -262,9 +262,9 @@ fn a_second_correction_changes_nothing() {
     assert_eq!(batches, once);
 }
 
-/// The same span ids in two traces are different spans.
+/// The same span IDs in two traces are different spans.
 #[test]
-fn traces_are_corrected_apart() {
+fn traces_are_corrected_separately() {
     let mut batches = vec![
         on_host(
             "a",
@@ -281,7 +281,7 @@ fn traces_are_corrected_apart() {
 }
 
 #[test]
-fn a_span_exported_twice_is_there_once() {
+fn span_exported_twice_is_included_once() {
     let batches: Vec<ResourceSpans> = [a_to_b(1, 0, 10, false), a_to_b(1, 0, 10, false)].concat();
     assert_eq!(Tree::new(batches).rows().len(), 5);
 }
@@ -320,7 +320,7 @@ fn ambiguous_ids_have_a_warning() {
 }
 
 #[test]
-fn nothing_is_a_tree_too() {
+fn no_spans_make_an_empty_tree() {
     let tree = Tree::new(Vec::new());
     assert!(tree.rows().is_empty());
     assert_eq!((tree.bottleneck(), tree.duration()), (None, Duration::ZERO));
@@ -334,7 +334,7 @@ fn deep_chain_needs_no_deep_stack() {
 }
 
 proptest! {
-    /// Whatever the spans: each is there once, below its parent, and the critical path neither
+    /// For any spans: each is included once, below its parent, and the critical path neither
     /// overlaps nor leaves the trace.
     #[test]
     fn any_spans_make_a_tree(

@@ -34,7 +34,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let edges = EDGES.map(str::to_owned);
     let traces = context.traces.newest(&edges, &query).await?;
     let spans: usize = traces.iter().map(|it| it.tree.rows().len()).sum();
-    report.has_read(format!(
+    report.add_source(format!(
         "round {marker}: {}, {}",
         counted(traces.len(), "trace", "traces"),
         counted(spans, "span", "spans"),
@@ -95,19 +95,19 @@ fn judge(report: &mut Report, answer: Option<&str>, times: &[(Operation, Duratio
         report.unanswered(what, ANSWER);
         return;
     };
-    let is_meant = |(of, name): &Operation| {
-        // gRPC spans are named by package, service and method; the last part is what people say.
+    let is_answer = |(of, name): &Operation| {
+        // gRPC spans are named by package, service and method, of which people use the last part.
         let last = name.rsplit('/').next().unwrap_or(name);
         of == service.trim() && (name == span.trim() || last == span.trim())
     };
-    let place = times.iter().position(|(operation, _)| is_meant(operation));
+    let place = times.iter().position(|(operation, _)| is_answer(operation));
     let of_place = place.and_then(|place| times.get(place));
     match (place, of_place) {
         (Some(0), Some(((service, span), time))) => report.passed(
             what,
             format!("{span} in {service}, {:.0} % of the time", share(time)),
         ),
-        // The message says how much is its own, not which has more: that is the exercise.
+        // The message does not reveal which span has more, since that is the exercise.
         (_, Some((_, time))) => report.wrong(
             what,
             format!(

@@ -25,11 +25,11 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
     let policies = context.policies.all().await?;
     let read = counted(policies.len(), "policy", "policies");
-    report.has_read(format!("{read} and the traces of {SERVICE}"));
+    report.add_source(format!("{read} and the traces of {SERVICE}"));
     let first = policies.iter().find(|it| it.metadata.name == FIRST);
     check_unchanged(&mut report, first);
     if let Some(first) = first {
-        still_decides(&mut report, first);
+        check_still_decides(&mut report, first);
     }
     let Some(second) = check_second(&mut report, &policies) else {
         return Ok(report);
@@ -50,7 +50,7 @@ fn check_traces(report: &mut Report, found: &[FoundTrace], converged: Timestamp)
         let root = found.tree.root().map(|row| row.member.span.name.as_str());
         root == Some(OPERATION)
             && i128::from(found.tree.start()) >= converged.as_nanosecond()
-            // The threshold in `tracestate` tells by which policy a trace was sampled.
+            // The threshold in `tracestate` shows by which policy a trace was sampled.
             && sampled_at(&found.tree, Probability::ALWAYS)
     };
     let count = found.iter().filter(is_traced).count();
@@ -64,7 +64,7 @@ fn check_traces(report: &mut Report, found: &[FoundTrace], converged: Timestamp)
 
 /// Checks that the existing policy, on which another team relies, was not changed.
 fn check_unchanged(report: &mut Report, first: Option<&CheckedPolicy>) {
-    let what = "the first policy still asks for 1% of all of service-a";
+    let what = "the first policy still samples 1% of all of service-a";
     let Some(CheckedPolicy { spec, .. }) = first else {
         report.missing(
             what,
@@ -90,7 +90,7 @@ fn check_unchanged(report: &mut Report, first: Option<&CheckedPolicy>) {
     }
 }
 
-fn still_decides(report: &mut Report, first: &CheckedPolicy) {
+fn check_still_decides(report: &mut Report, first: &CheckedPolicy) {
     let what = "the first policy still decides for the rest";
     let accepted = first.condition(Condition::ACCEPTED);
     let seen = accepted.map(|it| format!("{}: {}", it.reason, it.message));

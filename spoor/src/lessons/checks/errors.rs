@@ -22,14 +22,14 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         report.unanswered("an answer", seen);
         return Ok(report);
     };
-    report.has_read(format!("trace {}", printable(id)));
+    report.add_source(format!("trace {}", printable(id)));
     let Some(FoundTrace { tree, .. }) = context.trace(id).await? else {
         let seen = QueryError::Unknown(id.to_owned());
         report.missing("a trace that has an error", seen.to_string());
         return Ok(report);
     };
     if check_trace(&mut report, &tree, began) {
-        report.has_read("the faults in force, and the later traces of service-a");
+        report.add_source("the faults in force, and the later traces of service-a");
         check_faults_cleared(&mut report, &context.lab.faults().await?);
         check_newest(&mut report, &context.traces_of(EDGE).await?, &tree);
     }
@@ -135,7 +135,7 @@ mod tests {
         FaultsByService::from([("service-b".to_owned(), vec![fault])])
     }
 
-    fn is_mended(faults: &FaultsByService) -> bool {
+    fn is_cleared(faults: &FaultsByService) -> bool {
         let mut report = Report::new();
         check_faults_cleared(&mut report, faults);
         report.is_passed()
@@ -143,10 +143,10 @@ mod tests {
 
     #[test]
     fn rejects_an_active_fault() {
-        assert!(!is_mended(&faults(Some("30%"))));
-        assert!(is_mended(&faults(Some("0%"))));
-        assert!(is_mended(&faults(None)));
-        assert!(is_mended(&FaultsByService::new()));
+        assert!(!is_cleared(&faults(Some("30%"))));
+        assert!(is_cleared(&faults(Some("0%"))));
+        assert!(is_cleared(&faults(None)));
+        assert!(is_cleared(&FaultsByService::new()));
     }
 
     fn red(mut batch: ResourceSpans) -> ResourceSpans {

@@ -12,7 +12,7 @@ pub(super) struct Bucket {
     /// The lower bound in seconds, exclusive.
     pub(super) above: f64,
     /// The upper bound in seconds, inclusive.
-    upto: f64,
+    up_to: f64,
     /// The trace ID of the exemplar.
     pub(super) exemplar: Option<String>,
 }
@@ -32,16 +32,16 @@ pub(super) fn buckets(text: &str) -> Vec<Bucket> {
             let (before, rest) = labels.split_once("le=\"")?;
             let (bound, after) = rest.split_once('"')?;
             let operation = format!("{before}{}", after.trim_start_matches(','));
-            let upto = match bound {
+            let up_to = match bound {
                 "+Inf" => f64::INFINITY,
                 number => number.parse().ok()?,
             };
             // Buckets are cumulative and sorted, so the lower bound is that of the line before.
-            let above = bounds.insert(operation.clone(), upto).unwrap_or(0.0);
+            let above = bounds.insert(operation.clone(), up_to).unwrap_or(0.0);
             Some(Bucket {
                 operation,
                 above,
-                upto,
+                up_to,
                 exemplar: exemplar.and_then(trace_id),
             })
         })
@@ -66,10 +66,10 @@ impl Bucket {
 
     /// True if a request of this duration belongs to the bucket. The duration of a span differs a
     /// little from the one that the metric measures.
-    pub(super) fn holds(&self, duration: Duration) -> bool {
+    pub(super) fn contains(&self, duration: Duration) -> bool {
         const TOLERANCE: f64 = 0.005;
         let seconds = duration.as_secs_f64();
-        self.above - TOLERANCE < seconds && seconds <= self.upto + TOLERANCE
+        self.above - TOLERANCE < seconds && seconds <= self.up_to + TOLERANCE
     }
 }
 
@@ -78,10 +78,10 @@ impl fmt::Display for Bucket {
         let Self {
             operation,
             above,
-            upto,
+            up_to,
             ..
         } = self;
-        write!(f, "{above} s to {upto} s of {operation}")
+        write!(f, "{above} s to {up_to} s of {operation}")
     }
 }
 
@@ -102,7 +102,7 @@ http_server_request_duration_seconds_bucket{le="0.25",http_route="/health"} 1
         let found = buckets(TEXT);
         let seen: Vec<_> = found
             .iter()
-            .map(|it| (it.above, it.upto, it.exemplar.as_deref()))
+            .map(|it| (it.above, it.up_to, it.exemplar.as_deref()))
             .collect();
         let expected = [
             (0.0, 0.25, Some("aa")),
@@ -115,8 +115,8 @@ http_server_request_duration_seconds_bucket{le="0.25",http_route="/health"} 1
             found[1].to_string(),
             "0.25 s to 0.5 s of http_route=\"/tasks\""
         );
-        assert!(found[1].holds(Duration::from_millis(400)));
-        assert!(!found[1].holds(Duration::from_millis(3)));
+        assert!(found[1].contains(Duration::from_millis(400)));
+        assert!(!found[1].contains(Duration::from_millis(3)));
     }
 
     #[test]

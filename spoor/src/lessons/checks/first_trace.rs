@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spoor_traces::tree::{Member, Place as InTree, Row, Tree, value, warnings};
+use spoor_traces::tree::{Member, Position, Row, Tree, value, warnings};
 
 use crate::{
     cli::counted,
@@ -34,14 +34,14 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         "a trace of the service by-hand",
         "none has arrived; service.name must be an attribute of the resource, not of a span",
     );
-    report.has_read(format!("the traces of {SERVICE}: {}", found.len()));
+    report.add_source(format!("the traces of {SERVICE}: {}", found.len()));
     Ok(report)
 }
 
 /// The reports on a trace with each of its children, the latest first, or without a child.
 fn attempts(found: &FoundTrace) -> Vec<Report> {
-    let is_child = |row: &&Row| row.place == InTree::Child;
-    // If none passes, the report is that of the first, which should be what was sent last.
+    let is_child = |row: &&Row| row.position == Position::Child;
+    // If none passes, the report is that of the first, which should be the last one sent.
     let children = found.tree.rows().iter().rev().filter(is_child);
     let with_each: Vec<Report> = children.map(|child| judged(found, Some(child))).collect();
     if with_each.is_empty() {
@@ -64,7 +64,7 @@ fn judged(FoundTrace { id, tree }: &FoundTrace, child: Option<&Row>) -> Report {
 }
 
 fn check_root(report: &mut Report, tree: &Tree) {
-    let is_root = |row: &&Row| row.place == InTree::Root;
+    let is_root = |row: &&Row| row.position == Position::Root;
     let roots: Vec<&Row> = tree.rows().iter().filter(is_root).collect();
     let what = "one span without a parent, the root";
     match roots.as_slice() {
@@ -90,7 +90,7 @@ fn check_child(report: &mut Report, tree: &Tree, child: &Row) {
         return;
     };
     report.expect(
-        parent.place == InTree::Root,
+        parent.position == Position::Root,
         "a span whose parent is the root",
         format!("{} below {}", name(child), name(parent)),
     );
@@ -101,8 +101,8 @@ fn check_child(report: &mut Report, tree: &Tree, child: &Row) {
     );
     check_span(report, child, CHILD, CHILD_TAKES);
     let (outer, inner) = (&parent.member, &child.member);
-    // The query API moves a child that starts too early into its parent, so times alone do not show
-    // it.
+    // The query API moves a child that starts too early into its parent, so its times are not
+    // enough to detect this.
     let begins_within = outer.start() <= inner.start() && !was_moved(inner);
     let what = "the child starts and ends within its parent";
     if !begins_within {
@@ -133,9 +133,9 @@ pub(super) fn has_own_id(tree: &Tree, row: &Row) -> bool {
 }
 
 /// Checks a span's service, name and duration.
-fn check_span(report: &mut Report, row: &Row, asked: &str, takes: Duration) {
+fn check_span(report: &mut Report, row: &Row, expected: &str, takes: Duration) {
     let takes_in_words = milliseconds(takes);
-    let what = format!("a span {asked:?} of {SERVICE} that takes {takes_in_words}");
+    let what = format!("a span {expected:?} of {SERVICE} that takes {takes_in_words}");
     let (member, took) = (&row.member, row.member.duration());
     if member.service() != SERVICE {
         let service = printable(member.service());
@@ -143,9 +143,9 @@ fn check_span(report: &mut Report, row: &Row, asked: &str, takes: Duration) {
             &what,
             format!("{} belongs to service {service:?}", name(row)),
         );
-    } else if member.span.name != asked {
+    } else if member.span.name != expected {
         report.wrong(&what, format!("its name is {}", name(row)));
-    // Exactly, since both times are written by hand and nothing measures them.
+    // Compared exactly, since both times are written by hand and not measured.
     } else if took != takes {
         report.wrong(&what, format!("it takes {}", milliseconds(took)));
     } else {
@@ -154,7 +154,7 @@ fn check_span(report: &mut Report, row: &Row, asked: &str, takes: Duration) {
 }
 
 fn report_no_child(report: &mut Report, tree: &Tree) {
-    let lost = |row: &&Row| row.place == InTree::MissingParent;
+    let lost = |row: &&Row| row.position == Position::MissingParent;
     let seen = match tree.rows().iter().find(lost) {
         Some(row) => format!(
             "{} names {} as its parent, but the trace has no such span",
@@ -215,7 +215,7 @@ mod tests {
         Report::best(attempts(&found), "", "").is_passed()
     }
 
-    /// As the query API gives it: at another time than it was sent with.
+    /// A span as the query API returns it, moved to another time.
     fn moved(mut batch: ResourceSpans) -> ResourceSpans {
         let spans = batch.scope_spans.iter_mut().flat_map(|it| &mut it.spans);
         spans.for_each(|span| warnings::add(span, "Clock skew: moved".to_owned()));

@@ -34,8 +34,8 @@ pub(super) fn effective_at<'a>(
     if named.is_empty() { others } else { named }
 }
 
-/// The policies by which traces of the service may be missing, if any.
-pub(crate) fn hiding(policies: &[CheckedPolicy], service: &str) -> Option<String> {
+/// The policies because of which traces of the service may be missing, if any.
+pub(crate) fn dropping_policies(policies: &[CheckedPolicy], service: &str) -> Option<String> {
     let parts = [Part::Head, Part::Tail];
     let effective = parts.map(|part| effective_at(policies, service, part));
     let names = effective
@@ -47,7 +47,7 @@ pub(crate) fn hiding(policies: &[CheckedPolicy], service: &str) -> Option<String
     (!names.is_empty()).then_some(names)
 }
 
-/// The start of the time in which a condition of the policy, as it is now, has been true.
+/// The time since which a condition of the current policy has been true.
 pub(super) fn since(policy: &CheckedPolicy, condition: &str) -> Option<Timestamp> {
     let condition = policy.condition(condition)?;
     // The time of a false condition is that of its failure.
@@ -71,12 +71,12 @@ mod tests {
     }
 
     #[test]
-    fn names_the_policies_that_hide() {
+    fn names_the_policies_that_drop() {
         let off = policy("off", Some("bands"), "0%");
         let all = policy("all", Some("bands"), "100%");
         let tail = policy("slow", None, "tail rules, otherwise 0%");
         let rest = policy("rest", None, "1%");
-        let named = |policies: &[CheckedPolicy], service| hiding(policies, service);
+        let named = |policies: &[CheckedPolicy], service| dropping_policies(policies, service);
         let off = [off];
         assert_eq!(named(&off, "bands").unwrap(), "policy off (0%)");
         assert_eq!(named(&off, "reviews"), None);

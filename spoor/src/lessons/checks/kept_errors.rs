@@ -27,7 +27,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
     let policies = context.policies.all().await?;
     let read = counted(policies.len(), "policy", "policies");
-    report.has_read(format!("{read} and the traces of {SERVICE}"));
+    report.add_source(format!("{read} and the traces of {SERVICE}"));
     check_heads(&mut report, &policies);
     let Some(keeping) = keeps_errors(&policies) else {
         let seen = "no policy with `tail.keep: [{name: errors, error: {}}]` is effective there";
@@ -110,7 +110,7 @@ fn check_traces(report: &mut Report, found: &[&FoundTrace], answer: Option<&str>
             ),
         );
     // More traces than failures means that the number is of another run.
-    // Neither message tells the number found, which would be the answer.
+    // Neither message reveals the number found, which would be the answer.
     } else if failed.len() > answered {
         let seen = format!(
             "more than {answered} have failed since the policy was last changed; {START_AGAIN}"
@@ -127,7 +127,7 @@ fn check_traces(report: &mut Report, found: &[&FoundTrace], answer: Option<&str>
     let is_complete =
         |it: &&&&FoundTrace| it.tree.services().iter().any(|(name, _)| *name == BELOW);
     let count = failed.iter().filter(is_complete).count();
-    // Without any, nothing was judged.
+    // Without failed traces there is nothing to check.
     if !failed.is_empty() {
         report.expect(
             count == failed.len(),
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use crate::traces::spans::span;
 
-    /// A trace of a request that failed in service-b, or of which only service-a's span is there.
+    /// A trace of a request that failed in service-b, complete or with only service-a's span.
     fn failed(is_whole: bool) -> FoundTrace {
         let mut batches = vec![span(SERVICE, "GET /", 1, 0, 0, 10)];
         if is_whole {
@@ -181,12 +181,12 @@ mod tests {
     fn requires_a_whole_trace_per_failure(
         #[case] kept: usize,
         #[case] is_whole: bool,
-        #[case] told: Option<&str>,
+        #[case] answer: Option<&str>,
         #[case] passes: bool,
     ) {
         let found = vec![failed(is_whole); kept];
         let mut report = Report::new();
-        check_traces(&mut report, &found.iter().collect::<Vec<_>>(), told);
+        check_traces(&mut report, &found.iter().collect::<Vec<_>>(), answer);
         assert_eq!(report.is_passed(), passes, "{report}");
     }
 

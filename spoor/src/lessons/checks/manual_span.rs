@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
-use spoor_traces::tree::{Member, Place as InTree, Row, Tree, value};
+use spoor_traces::tree::{Member, Position, Row, Tree, value};
 
 use super::first_trace::{has_own_id, was_moved};
 use crate::{
@@ -17,7 +17,7 @@ const SERVICE: &str = "receipt";
 const ABOVE: (&str, &str) = ("service-a", "GET /");
 /// The longest plausible duration of the work.
 const MAX_DURATION: Duration = Duration::from_secs(600);
-/// The attribute that the lesson asks for.
+/// The attribute that the lesson requires.
 const ATTRIBUTE: &str = "receipt.items";
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
@@ -27,7 +27,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         "a span of the service receipt",
         "none has arrived; service.name must be an attribute of the resource",
     );
-    report.has_read(format!(
+    report.add_source(format!(
         "the traces with a span of {SERVICE}: {}",
         found.len()
     ));
@@ -61,8 +61,8 @@ fn judged(FoundTrace { id, tree }: &FoundTrace, row: &Row) -> Report {
 fn check_parent(report: &mut Report, tree: &Tree, row: &Row) {
     let what = "its parent is the span of service-a";
     let parent = row.parent.and_then(|parent| tree.rows().get(parent));
-    match (row.place, parent) {
-        (InTree::Child, Some(parent)) => {
+    match (row.position, parent) {
+        (Position::Child, Some(parent)) => {
             let (service, name) = (parent.member.service(), parent.member.span.name.as_str());
             let seen = format!("{} of {}", printable(name), printable(service));
             if (service, name) == ABOVE {
@@ -72,12 +72,12 @@ fn check_parent(report: &mut Report, tree: &Tree, row: &Row) {
             }
             check_times(report, &row.member, &parent.member);
         }
-        (InTree::MissingParent, _) => report.missing(
+        (Position::MissingParent, _) => report.missing(
             what,
-            "its trace has no span with the ID that it names as its parent; take both IDs from one \
+            "its trace has no span with its parent ID; take both IDs from one \
              traceresponse header whose flags end in 1 or 3, which means sampled",
         ),
-        _ => report.missing(what, "it names no parent, so it is a trace of its own"),
+        _ => report.missing(what, "it has no parent ID, so it is in a separate trace"),
     }
     let services = tree.services();
     let has_b = services.iter().any(|(name, _)| *name == "service-b");
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn accepts_a_corrected_span() {
         let lacking = span(SERVICE, "print", 5, 1, 90, 100);
-        let whole = with_what_it_says(span(SERVICE, "print", 4, 1, 90, 100), COUNT);
+        let whole = with_content(span(SERVICE, "print", 4, 1, 90, 100), COUNT);
         assert!(!passes(&[]));
         assert!(!passes(&[&lacking]));
         assert!(passes(&[&lacking, &whole]));
@@ -167,7 +167,7 @@ mod tests {
             span(SERVICE, "print", 4, 1, 4, 100),
             span(SERVICE, "print", 4, 1, 90, 90_000_000),
         ] {
-            let wrong = with_what_it_says(wrong, COUNT);
+            let wrong = with_content(wrong, COUNT);
             assert!(!passes(&[&wrong]), "{wrong:?}");
         }
     }
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn rejects_a_count_that_is_text() {
         let text = Value::StringValue("3".to_owned());
-        let own = with_what_it_says(span(SERVICE, "print", 4, 1, 90, 100), text);
+        let own = with_content(span(SERVICE, "print", 4, 1, 90, 100), text);
         assert!(!passes(&[&own]));
     }
 
@@ -195,7 +195,7 @@ mod tests {
         Report::best(attempts(&found), "", "").is_passed()
     }
 
-    fn with_what_it_says(mut batch: ResourceSpans, count: Value) -> ResourceSpans {
+    fn with_content(mut batch: ResourceSpans, count: Value) -> ResourceSpans {
         let span = &mut batch.scope_spans[0].spans[0];
         span.attributes.push(KeyValue {
             key: ATTRIBUTE.to_owned(),

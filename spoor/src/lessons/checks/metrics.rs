@@ -17,12 +17,12 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
     let urls = context.lab.status().await?.urls;
     let Some(url) = urls.get("tasks-ops") else {
-        report.wrong("a lab with the service tasks", "this lab runs without it");
+        report.wrong("a lab with the service tasks", "this lab does not run it");
         return Ok(report);
     };
     let url = format!("{url}/metrics");
     let buckets = buckets(&scrape(&url).await?);
-    report.has_read(format!("{url}, {} buckets", buckets.len()));
+    report.add_source(format!("{url}, {} buckets", buckets.len()));
     let slow = slow(&mut report, buckets);
     if slow.is_empty() {
         return Ok(report);
@@ -48,7 +48,7 @@ async fn scrape(url: &str) -> Result<String, reqwest::Error> {
     response.text().await
 }
 
-/// The buckets of slow sampled requests. Those of earlier load stay, so there may be several.
+/// The buckets of slow sampled requests. There may be several, since those of earlier load remain.
 fn slow(report: &mut Report, buckets: Vec<Bucket>) -> Vec<Bucket> {
     let is_slow = |it: &Bucket| it.exemplar.is_some() && it.above >= MIN_SLOW.as_secs_f64();
     let slow: Vec<Bucket> = buckets.into_iter().filter(is_slow).collect();
@@ -89,7 +89,7 @@ fn judge(report: &mut Report, FoundTrace { id, tree }: &FoundTrace, buckets: &[B
             what,
             format!("its root is {name:?}, the bucket is {buckets}"),
         );
-    } else if of_name.any(|bucket| is_exemplar(bucket) || bucket.holds(took)) {
+    } else if of_name.any(|bucket| is_exemplar(bucket) || bucket.contains(took)) {
         report.passed(what, format!("{id} took {}", milliseconds(took)));
     } else {
         let (took, buckets) = (milliseconds(took), listed(buckets));

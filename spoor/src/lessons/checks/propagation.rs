@@ -1,6 +1,6 @@
 //! Lesson 5: a forged context, which reviews trusts and bands only links to.
 
-use spoor_traces::tree::{Member, Place as InTree, Tree, value};
+use spoor_traces::tree::{Member, Position, Tree, value};
 
 use super::first_trace::check_random;
 use crate::{
@@ -19,7 +19,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let edge = context.traces_of(EDGE).await?;
     let mut report = Report::new();
     let traces = counted(inside.len(), "trace", "traces");
-    report.has_read(format!("{traces} of {INSIDE}, {} of {EDGE}", edge.len()));
+    report.add_source(format!("{traces} of {INSIDE}, {} of {EDGE}", edge.len()));
     judge(&mut report, &inside, &edge);
     Ok(report)
 }
@@ -85,9 +85,9 @@ fn check_edge(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Fou
     report.passed(what, format!("{} has a link to it", found.id));
     let what = "bands does not pass on a tracestate member `smuggled`";
     if found.tree.rows().iter().any(|row| carries(&row.member)) {
-        report.wrong(what, "it came through");
+        report.wrong(what, "bands passed it on");
     } else {
-        // The link leaves out what it cannot trust, so the check does not claim that one was sent.
+        // The link does not record the tracestate, so the check cannot tell whether one was sent.
         report.passed(
             what,
             "provided that you sent it; the link does not record that",
@@ -95,14 +95,14 @@ fn check_edge(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Fou
     }
 }
 
-/// The span of reviews in this trace whose parent was never sent. Spans of reviews that bands
-/// called also look like that until those of bands arrive.
+/// The span of reviews in a trace whose parent was never sent. Spans of reviews that bands called
+/// also have no parent until the spans of bands arrive.
 fn joined(tree: &Tree) -> Option<&Member> {
     let called_by_bands = of_service(tree, EDGE).next().is_some();
     let mut rows = tree.rows().iter();
     let row = rows.find(|row| {
-        let from_outside = row.place == InTree::MissingParent && row.member.service() == INSIDE;
-        from_outside && (!called_by_bands || carries(&row.member))
+        let is_entry = row.position == Position::MissingParent && row.member.service() == INSIDE;
+        is_entry && (!called_by_bands || carries(&row.member))
     })?;
     Some(&row.member)
 }

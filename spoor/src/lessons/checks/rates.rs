@@ -32,7 +32,7 @@ const MAX_REQUESTS: u64 = 1_000_000_000;
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
     let found = context.traces_of(POLICY).await?;
-    report.has_read(format!(
+    report.add_source(format!(
         "the tracestate of {} traces of {POLICY}, and its policy",
         found.len()
     ));
@@ -62,8 +62,8 @@ fn check_rate(
     requests: u64,
 ) -> anyhow::Result<()> {
     let probability: Probability = rate.parse()?;
-    let is_sampled_so = |it: &&FoundTrace| sampled_at(&it.tree, probability);
-    let kept = found.iter().filter(is_sampled_so).count();
+    let is_sampled_at_rate = |it: &&FoundTrace| sampled_at(&it.tree, probability);
+    let kept = found.iter().filter(is_sampled_at_rate).count();
     let kept = u64::try_from(kept)?;
     let what = format!("traces that were sampled at {rate}");
     let seen = format!("{kept} of {requests} requests");

@@ -1,4 +1,4 @@
-//! Lesson 6: the abilities of a stage between services and store, and its cost.
+//! Lesson 6: the benefits and the cost of a stage between services and store.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -26,8 +26,8 @@ const REQUESTS_PER_SECOND: f64 = 1000.0;
 const TOLERANCE: f64 = 0.25;
 /// The fewest slow traces that pass.
 const MIN_SLOW: usize = 3;
-/// The waits accepted for a cluster, in seconds. Its Collector's decision wait is a setting that
-/// the check does not know.
+/// The waits accepted for a cluster, in seconds. The check cannot read the decision wait of its
+/// Collector.
 const WAITS: RangeInclusive<f64> = 1.0..=30.0;
 /// The shares of a lab's decision wait of 2 s that a measurement may give. Each of the two times
 /// includes an export, which takes up to a second, so that their difference varies. Either time by
@@ -36,7 +36,7 @@ const MEASURED: RangeInclusive<f64> = 0.6..=1.5;
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
-    report.has_read(format!("the policy {POLICY} and the traces of {SERVICE}"));
+    report.add_source(format!("the policy {POLICY} and the traces of {SERVICE}"));
     let policy = context.policies.named(POLICY).await?;
     let Some(slower_than) = policy.as_ref().and_then(|it| check_policy(&mut report, it)) else {
         if policy.is_none() {
@@ -44,7 +44,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         }
         return Ok(report);
     };
-    // Traces from before the policy tell what it changed, so the moment matters.
+    // Traces from before the policy show what it changed, so its time is needed.
     let Some(programmed) = policy
         .as_ref()
         .and_then(|it| since(it, Condition::PROGRAMMED))
@@ -163,7 +163,7 @@ fn check_cost(
         return;
     };
     if !waits.contains(&wait) {
-        // The message does not give the right wait, nor whether this one is longer.
+        // The message reveals neither the right wait nor whether this one is longer.
         let seen = format!(
             "{wait} s is not how much longer a trace takes with the policy than without; measure \
              both times again, since each varies by up to a second"
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
     use crate::traces::spans::span;
 
-    /// A trace of two spans that takes so many milliseconds.
+    /// A trace of two spans with a duration.
     fn trace(milliseconds: u64) -> FoundTrace {
         FoundTrace {
             id: "07".repeat(16),

@@ -12,10 +12,10 @@ use spoor_lab::wire::{FaultSetting, ServiceStatus};
 use spoor_vision::samples::SamplePicture;
 use tokio::time::Instant;
 
-use super::{ANNOUNCER, Culprit, EDGES, Marker};
+use super::{ANNOUNCER, EDGES, Marker, SlowPart};
 use crate::{
     cli::{LabClient, shutdown_signal},
-    lessons::{checks::hiding, policies::Policies},
+    lessons::{checks::dropping_policies, policies::Policies},
     traces::{Query, TraceClient},
 };
 
@@ -25,13 +25,13 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// after about two seconds.
 const TIMEOUT_WITH_POLICY: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// Enough requests for a pattern to show.
+/// Enough requests to show a pattern.
 const REQUESTS: usize = 4;
 /// A slow wait and a fast one.
 const WAIT: [&str; 2] = ["600ms", "5ms"];
 /// A slow calculation and a fast one, in rounds.
 const ROUNDS: [&str; 2] = ["60000", "500"];
-/// Longer than the slowest marketplace takes by itself, and shorter than the timeout of offers.
+/// Longer than the slowest marketplace takes, and shorter than the timeout of `offers`.
 const DELAY_MILLISECONDS: u64 = 1_000;
 /// The width and height of the images in pixels.
 const SIDE: NonZeroU16 = match NonZeroU16::new(96) {
@@ -39,7 +39,7 @@ const SIDE: NonZeroU16 = match NonZeroU16::new(96) {
     None => NonZeroU16::MIN,
 };
 
-/// Sends the requests of a round. Only its traces are left behind.
+/// Sends the requests of a round, and restores the lab afterwards.
 pub async fn start(seed: u32, lab: &LabClient, traces: &TraceClient) -> anyhow::Result<Marker> {
     let began = SystemTime::now().duration_since(UNIX_EPOCH);
     let began = began.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
@@ -50,13 +50,13 @@ pub async fn start(seed: u32, lab: &LabClient, traces: &TraceClient) -> anyhow::
         traces,
         http: reqwest::Client::new(),
     };
-    // Before any request: the check must know of this round even if its traces are not kept.
+    // Before any request, so that the check finds the round even if its traces are not kept.
     round.announce().await?;
-    match Culprit::of(seed) {
-        Culprit::Wait => round.call_service_a(WAIT[0], ROUNDS[1]).await?,
-        Culprit::HeavyCalc => round.call_service_a(WAIT[1], ROUNDS[0]).await?,
-        Culprit::Marketplace(name) => round.search_offers(name).await?,
-        Culprit::ColdModel(name) => round.classify(name).await?,
+    match SlowPart::of(seed) {
+        SlowPart::Wait => round.call_service_a(WAIT[0], ROUNDS[1]).await?,
+        SlowPart::HeavyCalc => round.call_service_a(WAIT[1], ROUNDS[0]).await?,
+        SlowPart::Marketplace(name) => round.search_offers(name).await?,
+        SlowPart::ColdModel(name) => round.classify(name).await?,
     }
     Ok(round.marker)
 }
@@ -118,10 +118,10 @@ impl Round<'_> {
         service: &str,
     ) -> anyhow::Result<()> {
         let policies = Policies::Lab(self.lab.clone()).all().await?;
-        let mut hiding = searched.iter().filter_map(|it| hiding(&policies, it));
-        let hiding = hiding.next();
+        let mut names = searched.iter();
+        let dropping = names.find_map(|it| dropping_policies(&policies, it));
         // With a policy that drops traces, nothing may ever arrive.
-        let timeout = hiding.as_ref().map_or(TIMEOUT, |_| TIMEOUT_WITH_POLICY);
+        let timeout = dropping.as_ref().map_or(TIMEOUT, |_| TIMEOUT_WITH_POLICY);
         let searched: Vec<String> = searched.iter().map(|it| (*it).to_owned()).collect();
         let deadline = Instant::now() + timeout;
         loop {
@@ -131,28 +131,28 @@ impl Round<'_> {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                let why = hiding.map_or_else(String::new, |it| {
+                let hint = dropping.map_or_else(String::new, |it| {
                     format!("; {it} is in force: delete it, and start another round")
                 });
-                bail!("the traces of this round did not arrive within {timeout:?}{why}");
+                bail!("the traces of this round did not arrive within {timeout:?}{hint}");
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Adds a wish while one marketplace is slow. `offers` searches all marketplaces for a new wish,
-    /// after the response to the request that added it.
+    /// Adds a wish while one marketplace is slow. `offers` searches all marketplaces for a new
+    /// wish, after the response to the request that added it.
     async fn search_offers(&self, slow: &'static str) -> anyhow::Result<()> {
         let fault = FaultSetting {
             operation: None,
             delay_milliseconds: DELAY_MILLISECONDS,
             errors: None,
         };
-        // Before the fault is set: a lab without this marketplace must stay as it is.
+        // Before the fault is set, so that a lab without this marketplace stays unchanged.
         self.url(slow)?;
         let before = self.lab.faults().await?.remove(slow);
         self.lab.add_fault(slow, &fault).await?;
-        // Its error is returned only after the faults of before are restored.
+        // Its error is returned only after the earlier faults are restored.
         let searched = self.wish_and_wait(slow).await;
         self.lab.clear_faults(Some(slow)).await?;
         for fault in before.into_iter().flatten() {
@@ -171,7 +171,7 @@ impl Round<'_> {
         let location = send(wishes.clone(), request).await?;
         let searched = tokio::select! {
             searched = self.wait_for_traces(1, slow) => searched,
-            () = interrupted => Err(anyhow!("interrupted; the lab is as before")),
+            () = interrupted => Err(anyhow!("interrupted; the lab is restored")),
         };
         if let Some(path) = location {
             let url = format!("{}{path}", self.url("gateway")?);

@@ -108,7 +108,7 @@ fn control_characters_are_visible() {
     assert!(drawn.contains("a␀b␛[31mc\\u{202e}d"), "{drawn}");
 }
 
-/// The tree says so, and so does the warning of whoever answers.
+/// The tree and a warning of the query API report it.
 #[test]
 fn reports_a_missing_parent_once() {
     let mut batches = vec![span("shop", "lost", 1, 9, 0, 10)];
@@ -215,7 +215,7 @@ fn repeated_queries_are_the_bottleneck() {
 }
 
 #[test]
-fn says_that_nothing_dominates() {
+fn no_dominant_span_means_no_bottleneck() {
     let step = |number: u8| {
         let start = u64::from(number) * 100;
         span(

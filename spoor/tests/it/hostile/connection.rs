@@ -1,4 +1,4 @@
-//! A raw connection: it sends any bytes, and reads no more than the status.
+//! A raw connection that sends any bytes and reads only the status.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -37,7 +37,7 @@ impl Connection {
         let _ = self.0.shutdown().await;
     }
 
-    /// The server's last action. Every connection must have one.
+    /// The server's response or the end of the connection; `None` after the deadline.
     pub async fn outcome(mut self) -> Option<Outcome> {
         let mut head = Vec::new();
         let read = async {
@@ -64,8 +64,8 @@ impl Connection {
     }
 }
 
-/// Sends all of it on a new connection.
-pub async fn tell(address: SocketAddr, bytes: &[u8]) -> Option<Outcome> {
+/// Sends bytes on a new connection, and returns the outcome.
+pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Option<Outcome> {
     let mut connection = Connection::to(address).await;
     connection.send(bytes).await;
     connection.outcome().await

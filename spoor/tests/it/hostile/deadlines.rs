@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use super::{
-    connection::{Connection, Outcome, tell},
+    connection::{Connection, Outcome, exchange},
     listeners::Listener,
 };
 
 const CALLERS: usize = 16;
 
-/// Other requests get their responses meanwhile. Finally these do too, or are disconnected.
+/// Unfinished requests delay no others, and are eventually answered or disconnected.
 pub async fn is_bounded(listener: &'static Listener, address: SocketAddr) {
     let half_a_head = format!(
         "GET {} HTTP/1.1\r\nhost: localhost\r\nx-slow: ",
@@ -34,7 +34,7 @@ pub async fn is_bounded(listener: &'static Listener, address: SocketAddr) {
         "GET {} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n",
         listener.paths[0]
     );
-    let outcome = tell(address, good.as_bytes()).await;
+    let outcome = exchange(address, good.as_bytes()).await;
     assert!(
         matches!(outcome, Some(Outcome::Status(200..500))),
         "{}: {outcome:?}",

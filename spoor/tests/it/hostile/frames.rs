@@ -14,8 +14,8 @@ use tonic::{
 
 use super::{connection::Connection, listeners::Listener};
 
-/// For a stream that may stay open afterwards.
-const LONG_ENOUGH: Duration = Duration::from_secs(1);
+/// The wait for a response of a stream that may stay open.
+const STREAM_WAIT: Duration = Duration::from_secs(1);
 
 /// Each call ends with a gRPC code or an HTTP status, except streams that stay open.
 pub async fn any(listener: &'static Listener, address: SocketAddr) {
@@ -30,7 +30,7 @@ pub async fn any(listener: &'static Listener, address: SocketAddr) {
                 .header("grpc-encoding", *encoding)
                 .body(Body::new(Full::new(body.clone())))
                 .unwrap();
-            let ended = timeout(LONG_ENOUGH, ended(&mut channel, request)).await;
+            let ended = timeout(STREAM_WAIT, ended(&mut channel, request)).await;
             assert!(
                 !matches!(ended, Ok(Ended::Broken(_))),
                 "{} {path}: {ended:?} for {encoding} {}",
@@ -59,12 +59,12 @@ async fn ended(channel: &mut Channel, request: Request<Body>) -> Ended {
         Err(error) => return Ended::Broken(format!("{error:?}")),
     };
     let (head, body) = response.into_parts();
-    let says = |headers: &HeaderMap| headers.contains_key("grpc-status");
-    if says(&head.headers) || head.status.is_client_error() {
+    let has_status = |headers: &HeaderMap| headers.contains_key("grpc-status");
+    if has_status(&head.headers) || head.status.is_client_error() {
         return Ended::Answered;
     }
     match body.collect().await {
-        Ok(body) if body.trailers().is_some_and(says) => Ended::Answered,
+        Ok(body) if body.trailers().is_some_and(has_status) => Ended::Answered,
         other => Ended::Broken(format!("{head:?} {other:?}")),
     }
 }
@@ -109,7 +109,7 @@ fn framed(flag: u8, bytes: &[u8]) -> Bytes {
     [&[flag], &length[..], bytes].concat().into()
 }
 
-/// Zeros as gzip in a thousandth of their size: one zero, then "repeat the last 258 times".
+/// Gzip-compressed zeros, a thousandth of their size: one zero, then back-references of 258 bytes.
 fn zeros(count: usize) -> Bytes {
     const ONE_ZERO: &str = "00110000";
     const AGAIN_258: &str = "1100010100000";

@@ -170,13 +170,13 @@ pub const GRPC: &[Listener] = &[
     ),
 ];
 
-/// Fails when a new listener is missing here.
+/// Checks that this table has every listener of the lab.
 pub fn assert_all_are_known(urls: &BTreeMap<String, String>) {
     for name in urls.keys() {
         let mut listeners = HTTP.iter().chain(GRPC);
         assert!(
             listeners.any(|listener| listener.name == name),
-            "{name} is not tried"
+            "{name} is missing in this table"
         );
     }
 }

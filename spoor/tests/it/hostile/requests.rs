@@ -10,14 +10,14 @@ use proptest::{
 
 use super::{
     attempts,
-    connection::{Connection, Outcome, tell},
+    connection::{Connection, Outcome, exchange},
     listeners::Listener,
 };
 
 const ATTEMPTS: usize = 120;
 const TOO_MANY_BYTES: usize = 24 << 20;
 
-/// Each gets a response, and none is a server error.
+/// Every request gets a response, and none is a server error.
 pub async fn any(listener: &'static Listener, address: SocketAddr) {
     let attempts: Vec<Vec<u8>> = {
         let mut runner = TestRunner::new_with_rng(Config::default(), rng(listener.name));
@@ -26,7 +26,7 @@ pub async fn any(listener: &'static Listener, address: SocketAddr) {
         (0..ATTEMPTS).map(|_| attempt()).collect()
     };
     for attempt in attempts {
-        let outcome = tell(address, &attempt).await;
+        let outcome = exchange(address, &attempt).await;
         // A server that responds and closes before the whole body has arrived resets its response.
         let may_close = !attempt.ends_with(b"\r\n\r\n");
         let is_right = match outcome {
@@ -48,7 +48,7 @@ fn rng(listener: &str) -> TestRng {
     TestRng::from_seed(RngAlgorithm::ChaCha, &seed)
 }
 
-/// Each is refused, or ignored by endpoints that read no body.
+/// Requests that are too large are refused, or ignored by endpoints that read no body.
 pub async fn too_large(listener: &'static Listener, address: SocketAddr) {
     let path = listener.paths[0];
     let long = "x".repeat(1_000_000);
@@ -61,7 +61,7 @@ pub async fn too_large(listener: &'static Listener, address: SocketAddr) {
         ),
     ];
     for head in heads {
-        let outcome = tell(address, head.as_bytes()).await;
+        let outcome = exchange(address, head.as_bytes()).await;
         assert!(
             matches!(outcome, Some(Outcome::Status(400..500) | Outcome::Closed)),
             "{}: {outcome:?}",

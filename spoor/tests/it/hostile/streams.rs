@@ -19,8 +19,8 @@ use crate::lab::Lab;
 /// A listener's own limits.
 const MAX_STREAMS_PER_CONNECTION: u32 = 128;
 const MAX_REQUESTS: u32 = 4_000;
-/// It takes a few milliseconds on an idle machine.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+/// The longest time for a response, which takes a few milliseconds on an idle machine.
+const MAX_RESPONSE_TIME: Duration = Duration::from_secs(5);
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -30,8 +30,8 @@ const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
-/// More of any flood than a connection should survive.
-const FLOOD: u32 = 400_000;
+/// The most frames sent in a flood. The connection must be closed before.
+const MAX_FLOOD_FRAMES: u32 = 400_000;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -39,8 +39,8 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream, payload].concat()
 }
 
-/// The head of a gRPC call, whose body never comes.
-fn half_a_call(number: u32) -> Vec<u8> {
+/// The head of a gRPC call without its body.
+fn unfinished_call(number: u32) -> Vec<u8> {
     head_of_a_call(number, END_HEADERS)
 }
 
@@ -60,14 +60,14 @@ async fn begin_calls(lab: &Lab, count: u32) -> (TcpStream, u32) {
     let mut connection = TcpStream::connect(to).await.unwrap();
     let (reading, mut writing) = connection.split();
     let sending = async {
-        let calls = (0..count).flat_map(half_a_call);
+        let calls = (0..count).flat_map(unfinished_call);
         let all: Vec<u8> = H2_PREFACE.iter().copied().chain(calls).collect();
         // The server may close the connection meanwhile.
         let _ = writing.write_all(&all).await;
         let _ = writing.write_all(&frame(PING, 0, 0, &[7; 8])).await;
     };
     let mut reading = BufReader::new(reading);
-    let answering = async {
+    let receiving = async {
         let mut open = count;
         loop {
             let mut head = [0; 9];
@@ -87,18 +87,18 @@ async fn begin_calls(lab: &Lab, count: u32) -> (TcpStream, u32) {
             }
         }
     };
-    let both = async { tokio::join!(sending, answering).1 };
+    let both = async { tokio::join!(sending, receiving).1 };
     let open = timeout(DEADLINE, both).await.unwrap();
     (connection, open)
 }
 
-async fn assert_others_are_answered(lab: &Lab) {
+async fn assert_others_respond(lab: &Lab) {
     for name in ["otlp-grpc", "otlp-http", "sampling-grpc", "traces", "admin"] {
         let asked = Instant::now();
-        let answer = reqwest::get(lab.url(name)).await.unwrap();
+        let response = reqwest::get(lab.url(name)).await.unwrap();
         let took = asked.elapsed();
-        assert!(answer.status().as_u16() < 500, "{name}: {answer:?}");
-        assert!(took < ANSWERED_WITHIN, "{name} took {took:?}");
+        assert!(response.status().as_u16() < 500, "{name}: {response:?}");
+        assert!(took < MAX_RESPONSE_TIME, "{name} took {took:?}");
     }
 }
 
@@ -107,13 +107,13 @@ async fn half_open_streams_have_a_bound() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let (_one, open) = begin_calls(&lab, 10_000).await;
     assert!(open <= MAX_STREAMS_PER_CONNECTION, "{open}");
-    assert_others_are_answered(&lab).await;
+    assert_others_respond(&lab).await;
     // Together, the connections fill the listener.
     let mut all = Vec::new();
     for _ in 0..=MAX_REQUESTS / MAX_STREAMS_PER_CONNECTION {
         all.push(begin_calls(&lab, MAX_STREAMS_PER_CONNECTION).await);
     }
-    assert_others_are_answered(&lab).await;
+    assert_others_respond(&lab).await;
 }
 
 /// The frames of the flood with this number.
@@ -129,18 +129,18 @@ const FLOODS: [(&str, Flood); 5] = [
         _ => frame(CONTINUATION, 0, 1, b""),
     }),
     ("empty pieces of a body", |number| match number {
-        0 => half_a_call(0),
+        0 => unfinished_call(0),
         _ => frame(DATA, 0, 1, b""),
     }),
     // CVE-2023-44487.
-    ("calls that are taken back", |number| {
+    ("cancelled calls", |number| {
         let reset = frame(RST_STREAM, 0, 2 * number + 1, &[0, 0, 0, 8]);
-        [half_a_call(number), reset].concat()
+        [unfinished_call(number), reset].concat()
     }),
     // CVE-2025-8671: an increment of zero makes the server reset the stream.
     ("calls that the server resets", |number| {
         let update = frame(WINDOW_UPDATE, 0, 2 * number + 1, &[0; 4]);
-        [half_a_call(number), update].concat()
+        [unfinished_call(number), update].concat()
     }),
 ];
 
@@ -152,12 +152,12 @@ async fn floods_end_their_connection() {
         connection.send(H2_PREFACE).await;
         let mut is_open = true;
         let mut sent = 0;
-        while is_open && sent < FLOOD {
+        while is_open && sent < MAX_FLOOD_FRAMES {
             let some: Vec<u8> = (sent..sent + 100).flat_map(flood).collect();
             is_open = connection.send(&some).await;
             sent += 100;
         }
-        assert!(!is_open, "{what}: all {sent} were taken");
-        assert_others_are_answered(&lab).await;
+        assert!(!is_open, "{what}: all {sent} frames were accepted");
+        assert_others_respond(&lab).await;
     }
 }

@@ -25,8 +25,7 @@ const SERVICES: [(&str, &str); 7] = [
 ];
 const HOST: &str = "127.0.0.1:";
 
-/// A script with `spoor` on its path, in the repository's folder, with nothing of it changed
-/// but the ports.
+/// Runs a script with `spoor` on its path, in the repository's folder, with only the ports changed.
 pub async fn run(lab: &Lab, script: &str, arguments: &[&str]) -> Ended {
     let program = Path::new(env!("CARGO_BIN_EXE_spoor")).parent().unwrap();
     let path = format!(

@@ -7,14 +7,14 @@ use tokio::process::Child;
 
 use crate::lab::{DEADLINE, Lab, command, send};
 
-/// `spoor load mesh`, while it runs.
+/// A running `spoor load mesh`.
 pub struct Traffic(Child);
 
 /// The result.
 pub struct Sent(Value);
 
 impl Traffic {
-    /// Starts it at a low rate, since the parts share a machine with the test.
+    /// Starts the load at a low rate, since the services share a machine with the test.
     pub fn start(lab: &Lab) -> Self {
         let load = ["load", "mesh", "--rate", "10", "--duration", "10m"];
         let child = command()
@@ -26,7 +26,7 @@ impl Traffic {
         Self(child)
     }
 
-    /// Ends it, once every request has its response.
+    /// Ends the load once every request has a response.
     pub async fn ended(self) -> Sent {
         send("-INT", self.0.id().unwrap());
         let output = tokio::time::timeout(DEADLINE, self.0.wait_with_output()).await;
@@ -36,8 +36,8 @@ impl Traffic {
 }
 
 impl Sent {
-    /// True if every request to these services succeeded.
-    pub fn is_unharmed(&self, services: &[&str]) {
+    /// Checks that every request to these services succeeded.
+    pub fn assert_no_failures(&self, services: &[&str]) {
         for service in services {
             let of_service = |row: &&Value| {
                 let operation = row["operation"].as_str().unwrap();

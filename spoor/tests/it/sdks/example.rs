@@ -56,19 +56,22 @@ impl Example {
         self.lab.ok_given(&policy, &["apply", "-f", "-"]).await;
     }
 
-    /// Waits until it counts as `polling`.
-    pub async fn is_polling(&self) {
+    /// Waits until the program counts as `polling`.
+    pub async fn wait_until_polling(&self) {
         let service = self.language.service();
         let clients = || async {
             let get = ["get", "policies", &service, "-o", "json"];
             self.lab.json(&get).await["status"]["clients"].clone()
         };
-        let clients = eventually("it polls", clients, |clients| clients["polling"] == 1).await;
+        let clients = eventually("the program polls", clients, |clients| {
+            clients["polling"] == 1
+        })
+        .await;
         assert_eq!(clients["current"], 0, "{clients:#}");
     }
 
     /// Waits until its traces arrive, with the name and attribute from its settings.
-    pub async fn has_traces(&self) {
+    pub async fn wait_for_traces(&self) {
         let (traces, service) = (self.lab.url("traces"), self.language.service());
         let url = format!("{traces}/api/traces?service={service}&limit=1");
         let tags = || async {

@@ -40,7 +40,7 @@ async fn rust_service_follows_a_policy() {
         }
         Some(sampled)
     };
-    service.answers(&url).await;
+    service.wait_until_ready(&url).await;
     assert_eq!(sampled().await, Some(100), "without a policy");
 
     let nothing = policy("head", "0%").replace("service-a", &RUST.service());

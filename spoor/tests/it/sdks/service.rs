@@ -72,11 +72,11 @@ impl Service {
     }
 
     /// Waits until the number of sampled traces among 1000 is as expected.
-    pub async fn until(&mut self, what: &str, is_right: impl Fn(u64) -> bool) -> u64 {
+    pub async fn wait_for_sampled(&mut self, what: &str, is_expected: impl Fn(u64) -> bool) -> u64 {
         let mut seen = vec![];
         for _ in 0..30 {
             let sampled = self.sampled().await;
-            if is_right(sampled) {
+            if is_expected(sampled) {
                 return sampled;
             }
             seen.push(sampled);
@@ -85,14 +85,14 @@ impl Service {
     }
 
     /// Waits until a URL responds.
-    pub async fn answers(&mut self, url: &str) {
+    pub async fn wait_until_ready(&mut self, url: &str) {
         let deadline = Instant::now() + START_DEADLINE;
         while reqwest::get(url).await.is_err() {
             let ended = self.process.try_wait().unwrap();
             assert!(ended.is_none(), "the program has ended: {}", self.log());
             assert!(
                 Instant::now() < deadline,
-                "no answer in time: {}",
+                "no response in time: {}",
                 self.log()
             );
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -8,7 +8,7 @@ use super::example::Example;
 
 /// Compares the page's table with the program's behaviour. Its name, its attributes and its
 /// endpoint have been read by then, or its traces would not have arrived.
-pub async fn are_read_as_the_page_says(example: &Example) {
+pub async fn assert_read_as_documented(example: &Example) {
     let language = &example.language;
     for variable in [
         "OTEL_SERVICE_NAME",
@@ -29,15 +29,19 @@ pub async fn are_read_as_the_page_says(example: &Example) {
         ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
         ("OTEL_TRACES_EXPORTER", exporter),
     ] {
-        let said = language.reads(variable);
-        assert_eq!(is_read, said, "{} reads {variable}", language.heading);
+        let is_documented = language.reads(variable);
+        assert_eq!(
+            is_read, is_documented,
+            "{} reads {variable}",
+            language.heading
+        );
     }
 }
 
 /// Without a response, the SDK keeps its initial rate.
 async fn reads_argument(example: &Example) -> bool {
-    let [nobody] = spoor_testing::ports::free();
-    let argument = format!("endpoint=http://{nobody},pollingIntervalMs=1000,initialSamplingRate=0");
+    let [unused] = spoor_testing::ports::free();
+    let argument = format!("endpoint=http://{unused},pollingIntervalMs=1000,initialSamplingRate=0");
     let mut service = example.start_with(&[("OTEL_TRACES_SAMPLER_ARG", &argument)]);
     service.sampled().await == 0
 }
@@ -69,7 +73,7 @@ async fn reads_exporter(example: &Example) -> bool {
     }
 }
 
-/// A receiver of spans that tells which protocol they arrive by.
+/// A receiver of spans that detects the protocol of the sender.
 struct Receiver {
     listener: TcpListener,
     url: String,

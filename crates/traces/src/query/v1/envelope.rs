@@ -21,8 +21,8 @@ pub struct Envelope<T> {
     errors: V1Errors,
 }
 
-/// The entries of `errors`, or null. Clones share them: what the data lacks is known only when
-/// the data has been written.
+/// The entries of `errors`, or null. Clones share them, since missing data is known only when the
+/// data has been written.
 #[derive(Clone, Debug, Default)]
 pub struct V1Errors(Rc<RefCell<Vec<V1Error>>>);
 
@@ -82,7 +82,7 @@ impl<T> Envelope<Vec<T>> {
 }
 
 impl V1Error {
-    /// The whole request failed.
+    /// An error of the whole request.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             code: status.as_u16(),
@@ -90,7 +90,7 @@ impl V1Error {
         }
     }
 
-    /// An entry about something that the data lacks.
+    /// An entry about missing data.
     pub fn missing(message: impl Into<String>, trace: Option<TraceId>) -> Self {
         Self {
             code: 0,
@@ -99,7 +99,7 @@ impl V1Error {
         }
     }
 
-    /// A trace that is not there; the code is 0 where others may be.
+    /// An entry about a trace that is not stored; the code is 0 if other traces may be returned.
     pub fn not_found(code: u16, id: TraceId) -> Self {
         Self {
             code,
@@ -134,7 +134,7 @@ impl IntoResponse for V1Error {
     }
 }
 
-// serde asks for a reference.
+// serde requires a reference.
 fn is_zero(code: &u16) -> bool {
     *code == 0
 }

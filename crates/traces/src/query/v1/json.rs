@@ -1,6 +1,6 @@
-//! A trace in the JSON of Jaeger's first query API.
+//! A trace in the JSON of Jaeger's v1 query API.
 //!
-//! Tags that OTLP knows as fields are derived as the OpenTelemetry–Jaeger transformation says:
+//! Tags for OTLP's fields follow the OpenTelemetry–Jaeger transformation:
 //! <https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/jaeger/>.
 
 use std::{
@@ -25,7 +25,7 @@ use crate::{
     tree::{Member, members, value, warnings},
 };
 
-/// The largest integer that JavaScript holds exactly; what is beyond travels as a string.
+/// The largest integer that JavaScript represents exactly; larger ones are sent as strings.
 const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
 /// A trace.
@@ -91,8 +91,8 @@ pub struct Tag {
     pub value: serde_json::Value,
 }
 
-/// Converts a trace. Unless `raw`, a span that came twice is there once, clock skew is corrected,
-/// what is odd has a warning, and attributes are sorted by key.
+/// Converts a trace, without repeated spans. Unless `raw`, clock skew is corrected, inconsistent
+/// spans have warnings, and attributes are sorted by key.
 pub fn trace(trace: &StoredTrace, raw: bool) -> Trace {
     let mut processes = Processes::default();
     let spans = members(decoded(trace, raw))
@@ -107,7 +107,7 @@ pub fn trace(trace: &StoredTrace, raw: bool) -> Trace {
     }
 }
 
-/// Gives equal resources one id: `p1`, `p2` and so on.
+/// Assigns one ID to equal resources: `p1`, `p2` and so on.
 #[derive(Default)]
 struct Processes {
     /// By the encoded resource: a trace may have as many resources as spans.
@@ -182,13 +182,13 @@ fn follows_from(link: &Link) -> Reference {
     }
 }
 
-/// A span's attributes, and what Jaeger shows among them.
+/// A span's attributes, and the fields that Jaeger shows as tags.
 pub fn span_tags(member: &Member, raw: bool) -> Vec<Tag> {
     let mut all = Vec::new();
     all.extend(text("otel.scope.name", &member.scope.name));
     all.extend(text("otel.scope.version", &member.scope.version));
     all.extend(tags(&member.span.attributes, raw));
-    // They have a place of their own.
+    // Warnings have a separate field.
     all.retain(|tag| tag.key != warnings::KEY);
     all.extend(text("span.kind", member.kind()));
     match member.status_code() {
@@ -216,7 +216,7 @@ fn log(event: &Event, raw: bool) -> Log {
     }
 }
 
-/// An event's attributes, its name among them.
+/// An event's attributes, with its name.
 pub fn event_fields(event: &Event, raw: bool) -> Vec<Tag> {
     let mut fields = Vec::with_capacity(event.attributes.len() + 1);
     // The transformation lets an attribute of this name take precedence over the event's.
@@ -261,7 +261,7 @@ fn tag(attribute: &KeyValue) -> Tag {
 fn typed(any: Option<&AnyValue>) -> (&'static str, serde_json::Value) {
     match any.and_then(|any| any.value.as_ref()) {
         Some(Value::BoolValue(flag)) => ("bool", (*flag).into()),
-        // The type remains `int64`, so that a reader can tell it from a string.
+        // The type remains `int64`, so that clients can distinguish it from a string.
         Some(Value::IntValue(number)) if number.unsigned_abs() > MAX_SAFE_INTEGER => {
             ("int64", number.to_string().into())
         }

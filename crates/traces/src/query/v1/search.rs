@@ -17,20 +17,20 @@ use crate::{
 
 /// The default limit of a search, in traces.
 const DEFAULT_LIMIT: usize = 100;
-/// The most trace ids in one request.
+/// The most trace IDs in one request.
 const MAX_IDS: usize = 1_000;
 /// The lookback of a search without a start.
 const DEFAULT_LOOKBACK: Duration = Duration::from_secs(2 * DAY.as_secs());
 
-/// Reads the parameters of a request at a point in time: the traces that it names, else the search,
-/// and whether traces are wanted as they are stored.
+/// Reads the parameters of a request: the trace IDs in it, or else the search, and whether to
+/// return traces as they are stored.
 ///
 /// # Errors
 /// A message that names the parameter and what is wrong with it.
 pub fn parse(parameters: &Parameters, now: u64) -> Result<(Vec<TraceId>, Search, bool), String> {
     let start = parameters.time("start", MICROSECOND)?;
     let end = parameters.time("end", MICROSECOND)?.unwrap_or(now);
-    // Jaeger's page sends `lookback` beside `start`; scripts send it instead.
+    // Jaeger's page sends `lookback` together with `start`; scripts send it instead.
     let start = match start {
         Some(start) => start,
         None => end.saturating_sub(lookback(parameters)?),
@@ -47,7 +47,7 @@ pub fn parse(parameters: &Parameters, now: u64) -> Result<(Vec<TraceId>, Search,
         tags: tags(parameters)?,
         start_min: Some(start),
         start_max: Some(end),
-        // Zero is no bound: forms send it for an empty field.
+        // Zero means no bound: forms send it for an empty field.
         duration_min: duration_min.filter(|shortest| !shortest.is_zero()),
         duration_max: duration_max.filter(|longest| !longest.is_zero()),
         limit: limit.unwrap_or(DEFAULT_LIMIT),
@@ -58,7 +58,7 @@ pub fn parse(parameters: &Parameters, now: u64) -> Result<(Vec<TraceId>, Search,
     });
     let mut ids: Vec<TraceId> = ids.collect::<Result<_, String>>()?;
     let mut seen = HashSet::new();
-    // A trace that is named a thousand times would be returned as often.
+    // A trace ID that is repeated a thousand times would be returned as often.
     ids.retain(|id| seen.insert(*id));
     if ids.len() > MAX_IDS {
         return Err(format!(
@@ -92,7 +92,7 @@ fn lookback(parameters: &Parameters) -> Result<u64, String> {
     Ok(parameters::nanos(lookback))
 }
 
-/// `tag=key:value`, which may repeat, and `tags={"key":"value"}`, which wins.
+/// `tag=key:value`, which may repeat, and `tags={"key":"value"}`, which takes precedence.
 fn tags(parameters: &Parameters) -> Result<Vec<(String, String)>, String> {
     let mut tags = BTreeMap::new();
     for tag in parameters.all("tag") {

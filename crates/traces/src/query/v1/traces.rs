@@ -1,4 +1,4 @@
-//! Traces that are read and written one at a time, as many as fit into a response.
+//! A list of as many traces as fit into a response.
 
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub struct V1Traces {
     pub request: ApiRequest,
-    /// Receives an entry for each trace that the list lacks.
+    /// Receives an entry for each missing trace.
     pub errors: V1Errors,
     pub ids: Vec<TraceId>,
     pub raw: bool,
@@ -40,7 +40,7 @@ impl Serialize for V1Traces {
             let buffer = &self.request.buffer;
             if !buffer.write_trace(|| list.serialize_element(&trace))? {
                 // A search lists the newest traces first, so the oldest are left out.
-                self.errors.push(self.cut());
+                self.errors.push(self.truncated());
                 break;
             }
         }
@@ -49,7 +49,7 @@ impl Serialize for V1Traces {
 }
 
 impl V1Traces {
-    fn cut(&self) -> V1Error {
+    fn truncated(&self) -> V1Error {
         let message = format!(
             "only {} of {} traces are returned, since a response is limited to {} MiB; \
              ask for fewer traces or a shorter time",

@@ -1,5 +1,5 @@
-//! OTLP's JSON as Jaeger writes it: ids in hexadecimal, enums as numbers, 64-bit integers as
-//! strings, fields with their default value left out.
+//! OTLP/JSON as Jaeger writes it: IDs in hexadecimal, enums as numbers, 64-bit integers as strings,
+//! without fields at their default value.
 //!
 //! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>
 
@@ -50,16 +50,16 @@ impl Serialize for Batches {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         for id in &self.ids {
-            // The format cannot tell that a trace is missing, so the whole response is refused.
+            // The format cannot report a missing trace, so the whole response is refused.
             let trace = self.request.reader.trace(*id).map_err(|error| {
                 let refused = S::Error::custom(&error);
                 self.request.buffer.refuse(error);
                 refused
             })?;
             for batch in trace.iter().flat_map(|trace| decoded(trace, self.raw)) {
-                // Encoded again, since prost leaves out defaults and puts the elements of a list one
-                // after the other, which a sender need not. One batch at a time, and the decoded one
-                // goes first, so that no second form of the whole trace is in memory.
+                // Encoded again, since prost omits defaults and writes the elements of a list one
+                // after the other, which a sender need not do. One batch at a time, and the decoded
+                // batch is dropped first, so that the whole trace is not in memory twice.
                 let bytes = batch.encode_to_vec();
                 drop(batch);
                 list.serialize_element(&Object {
@@ -111,7 +111,7 @@ struct Empty {}
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Value<'a> {
-    /// An ID of zeros, which stands for none.
+    /// An ID of zeros, which represents none.
     Absent,
     Bool(bool),
     Number(i64),
@@ -121,8 +121,8 @@ enum Value<'a> {
     List(Elements<'a>),
 }
 
-/// The elements of a repeated field, read as they are written: a list of them would take up to as
-/// much memory as the decoded trace.
+/// The elements of a repeated field, read while they are written: a list would take up to as much
+/// memory as the decoded trace.
 struct Elements<'a> {
     field: &'static Field,
     key: u32,
@@ -144,7 +144,7 @@ impl Serialize for Elements<'_> {
     }
 }
 
-/// Reads a field's value, and passes over all elements of a repeated field.
+/// Reads a field's value, and skips all elements of a repeated field.
 fn value<'a>(
     field: &'static Field,
     key: u32,

@@ -1,4 +1,4 @@
-//! The parameters of `/api/v3/traces`. Names come in camelCase and, as they first were, in
+//! The parameters of `/api/v3/traces`. Names are in camelCase or, as in early versions, in
 //! snake_case.
 
 use std::collections::BTreeMap;
@@ -17,8 +17,8 @@ use crate::{
 /// The default limit of a search, in traces.
 pub const DEFAULT_DEPTH: usize = 100;
 
-/// Jaeger's structured filter (its RFC 0005) is experimental. If it were ignored,
-/// the response would have more than was asked for.
+/// Jaeger's structured filter (its RFC 0005) is experimental. Ignoring it would return traces that
+/// do not match.
 pub const FILTER_REFUSED: &str = "query.filter is not supported; search by service, operation, \
                                   attributes and duration";
 
@@ -38,7 +38,7 @@ const DEPTH: Names = &[
 ];
 const RAW: Names = &["query.rawTraces", "query.raw_traces"];
 
-/// Reads the parameters of a search, and whether its traces are wanted as they are stored.
+/// Reads the parameters of a search, and whether to return its traces as they are stored.
 ///
 /// # Errors
 /// A message that names the parameter and what is wrong with it.
@@ -47,8 +47,8 @@ pub fn parse(parameters: &Parameters) -> Result<(Search, bool), String> {
         return Err(FILTER_REFUSED.to_owned());
     }
     let text = |names| {
-        let found = parameters.any(names);
-        found.map(|(_, value)| value.to_owned())
+        let parameter = parameters.any(names);
+        parameter.map(|(_, value)| value.to_owned())
     };
     let start_min = read(parameters, START_MIN, time)?;
     let start_max = read(parameters, START_MAX, time)?;
@@ -74,8 +74,8 @@ pub fn parse(parameters: &Parameters) -> Result<(Search, bool), String> {
     Ok((search, raw))
 }
 
-/// Reads whether one trace is wanted as it is stored. Its time window is a hint for stores that
-/// are split by time; it only has to be well formed.
+/// Reads whether to return a trace as it is stored. The time window is a hint for stores that are
+/// partitioned by time; it is only validated.
 ///
 /// # Errors
 /// A message that names the parameter and what is wrong with it.
@@ -108,8 +108,8 @@ fn read<T>(
     let Some((name, value)) = parameters.any(names) else {
         return Ok(None);
     };
-    let named = |error| format!("malformed parameter {name}: {error}");
-    parse(value).map(Some).map_err(named)
+    let with_name = |error| format!("malformed parameter {name}: {error}");
+    parse(value).map(Some).map_err(with_name)
 }
 
 fn time(text: &str) -> Result<u64, String> {
@@ -117,7 +117,7 @@ fn time(text: &str) -> Result<u64, String> {
     let time: Timestamp = text
         .replace(' ', "+")
         .parse()
-        .map_err(|error| format!("it must be a time as RFC 3339 has it: {error}"))?;
+        .map_err(|error| format!("must be an RFC 3339 time: {error}"))?;
     Ok(u64::try_from(time.as_nanosecond()).unwrap_or(0))
 }
 

@@ -34,7 +34,7 @@ impl<'de> Visitor<'de> for FieldValue<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.field.kind {
+        let expected = match self.field.kind {
             _ if !self.is_single() => "a list",
             Kind::Text => "a string",
             Kind::Id => "hexadecimal digits",
@@ -47,10 +47,10 @@ impl<'de> Visitor<'de> for FieldValue<'_> {
             Kind::Enum(_) => "an enum value as a number",
             Kind::Message(_) => "an object",
         };
-        write!(f, "{what} in {}", self.field.name)
+        write!(f, "{expected} in {}", self.field.name)
     }
 
-    /// Null leaves a field as it is; in a list it is an element that says nothing.
+    /// Null leaves a field unset; in a list it is an empty element.
     fn visit_unit<E: Error>(self) -> Result<(), E> {
         if self.is_element {
             self.output.bytes(self.field.number, &[]);
@@ -152,14 +152,14 @@ impl FieldValue<'_> {
     fn number_in_text<E: Error>(self, text: &str) -> Result<(), E> {
         let unexpected = Unexpected::Str(shown(text));
         // Wide enough for the numbers of both 64-bit types; the field narrows it.
-        if let Ok(whole) = text.parse::<i128>() {
-            return self.integer(whole, unexpected);
+        if let Ok(integer) = text.parse::<i128>() {
+            return self.integer(integer, unexpected);
         }
-        // JSON's form and proto3's words, not all that Rust takes.
+        // Only the forms of JSON and proto3, since Rust's parser accepts others.
         let is_number = text.bytes().all(|byte| b"0123456789+-.eE".contains(&byte));
-        let is_word = matches!(text, "NaN" | "Infinity" | "-Infinity");
+        let is_special = matches!(text, "NaN" | "Infinity" | "-Infinity");
         match text.parse::<f64>() {
-            Ok(number) if is_number || is_word => self.float(number, unexpected),
+            Ok(number) if is_number || is_special => self.float(number, unexpected),
             _ => Err(E::invalid_value(unexpected, &self)),
         }
     }
@@ -170,8 +170,8 @@ impl FieldValue<'_> {
                 self.output.fixed64(self.field.number, value.to_bits());
                 Ok(())
             }
-            // 1e3 is a whole number too.
-            _ if value.fract() == 0.0 && value.abs() < MAX_EXACT => {
+            // 1e3 is an integer, too.
+            _ if value.fract() == 0.0 && value.abs() < MAX_EXACT_INTEGER => {
                 self.integer(value as i128, unexpected)
             }
             _ => Err(E::invalid_value(unexpected, &self)),
@@ -185,7 +185,7 @@ impl FieldValue<'_> {
         }
     }
 
-    /// None if the field holds no such number.
+    /// Writes an integer; `None` if it is out of range for the field or of another type.
     fn write_integer(&mut self, value: i128) -> Option<()> {
         let number = self.field.number;
         let output = &mut *self.output;
@@ -206,8 +206,8 @@ impl FieldValue<'_> {
     }
 }
 
-/// Whole numbers up to this are exact as doubles.
-const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+/// The largest integer up to which all integers are exact as doubles.
+const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
 /// The first characters of a text, for an error message.
 fn shown(text: &str) -> &str {

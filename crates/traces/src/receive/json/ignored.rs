@@ -1,16 +1,16 @@
-//! Fields that were ignored, although the sender surely meant them.
+//! Ignored fields that are probably mistakes of the sender.
 
 use std::collections::BTreeSet;
 
 use crate::otlp_json::Message;
 
-/// Ignored fields that the response mentions. OTLP requires that unknown fields are ignored,
-/// but a sender whose every span is lost by that would never know.
+/// Ignored fields that the response mentions. OTLP requires receivers to ignore unknown fields,
+/// but a sender that loses all its spans by this would have no indication.
 #[derive(Debug, Default)]
 pub(crate) struct Ignored {
-    /// Fields that came under their names in snake_case.
+    /// Fields whose names were in snake_case.
     snake_case: BTreeSet<&'static str>,
-    /// The name of scopes until OTLP 0.15.
+    /// Set if scopes had the name that OTLP used until 0.15.
     has_old_scopes: bool,
     has_unknown: bool,
     has_known: bool,
@@ -22,7 +22,7 @@ const OLD_SCOPES: [&str; 2] = [
 ];
 
 impl Ignored {
-    /// Notes that some field is known, which the body's `resourceSpans` is before all others.
+    /// Notes a known field. The first one of a body is `resourceSpans`.
     pub(super) fn note_known(&mut self) {
         self.has_known = true;
     }
@@ -31,7 +31,7 @@ impl Ignored {
     pub(super) fn note_unknown(&mut self, message: &Message, name: &str) {
         self.has_unknown = true;
         self.has_old_scopes |= OLD_SCOPES.contains(&name);
-        // The schema's name and not the sender's: no sender can make the set grow.
+        // The name in the schema and not the sender's, so that the set is bounded.
         if let Some(field) = message.field_by_proto_name(name) {
             self.snake_case.insert(field.name);
         }
@@ -43,13 +43,13 @@ impl Ignored {
         if !self.snake_case.is_empty() {
             let names: Vec<&str> = self.snake_case.iter().copied().collect();
             messages.push(format!(
-                "fields named in snake_case were ignored: OTLP/JSON has lowerCamelCase only: {}",
+                "fields in snake_case were ignored; use their lowerCamelCase names: {}",
                 names.join(", ")
             ));
         }
         if self.has_old_scopes {
-            let message = "instrumentationLibrarySpans were ignored: scopeSpans have taken their \
-                           place; update the exporter";
+            let message = "instrumentationLibrarySpans was ignored; OTLP 0.15 replaced it by \
+                           scopeSpans, so update the exporter";
             messages.push(message.to_owned());
         }
         if self.has_unknown && !self.has_known && messages.is_empty() {

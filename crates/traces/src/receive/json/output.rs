@@ -1,4 +1,4 @@
-//! Protobuf, written from front to back.
+//! Protobuf, encoded in one pass.
 
 use bytes::Bytes;
 use prost::encoding::{WireType, encode_key, encode_varint};
@@ -6,7 +6,7 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 /// The largest number that protobuf encodes in one byte.
 const MAX_ONE_BYTE_VARINT: u8 = 0x7f;
 
-/// An encoded message that grows.
+/// A message that is being encoded.
 pub(super) struct Output(Vec<u8>);
 
 impl Output {
@@ -35,25 +35,25 @@ impl Output {
         self.0.extend_from_slice(value);
     }
 
-    /// Writes a message within this one. Its length is known afterwards: one byte is left for
-    /// it, and what follows moves if that is not enough.
+    /// Writes a nested message. Its length is known only afterwards, so one byte is reserved for
+    /// it, and the content moves if that is not enough.
     pub(super) fn nested<E>(
         &mut self,
         field: u32,
         write: impl FnOnce(&mut Self) -> Result<(), E>,
     ) -> Result<(), E> {
         encode_key(field, WireType::LengthDelimited, &mut self.0);
-        let place = self.0.len();
+        let start = self.0.len();
         self.0.push(0);
         write(self)?;
-        let length = self.0.len() - place - 1;
-        match (u8::try_from(length), self.0.get_mut(place)) {
+        let length = self.0.len() - start - 1;
+        match (u8::try_from(length), self.0.get_mut(start)) {
             // Most messages are this short, and a body of empty ones has millions of them.
             (Ok(length @ ..=MAX_ONE_BYTE_VARINT), Some(byte)) => *byte = length,
             _ => {
                 let mut varint = Vec::new();
                 encode_varint(length as u64, &mut varint);
-                self.0.splice(place..=place, varint);
+                self.0.splice(start..=start, varint);
             }
         }
         Ok(())

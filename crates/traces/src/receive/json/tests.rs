@@ -34,9 +34,9 @@ fn span(members: Value) -> Result<Span, String> {
     Ok(request.resource_spans[0].scope_spans[0].spans[0].clone())
 }
 
-/// Everything that the messages have, as the crate's own types write it.
+/// A request with every field, compared with the JSON of opentelemetry-proto.
 #[test]
-fn reads_what_the_types_write() {
+fn reads_every_field() {
     let attribute = json!({"key": "a", "value": {"kvlistValue": {"values": [
         {"key": "b", "value": {"arrayValue": {"values": [
             {"stringValue": "ü\u{202e}\"\\"}, {"boolValue": false}, {"intValue": "-9223372036854775808"},
@@ -152,7 +152,7 @@ fn null_in_a_list_is_an_empty_element() {
 #[case::list_in_a_list(json!({"attributes": [[]]}), "an object in attributes")]
 #[case::text_for_bool(json!({"attributes": [{"value": {"boolValue": "true"}}]}), "true or false in boolValue")]
 #[case::bad_base64(json!({"attributes": [{"value": {"bytesValue": "&"}}]}), "base64 in bytesValue")]
-fn says_what_it_expected(#[case] members: Value, #[case] expected: &str) {
+fn error_names_the_expected_type(#[case] members: Value, #[case] expected: &str) {
     let error = span(members).unwrap_err();
     assert!(
         error.contains(expected) && error.contains("line 1"),
@@ -162,12 +162,12 @@ fn says_what_it_expected(#[case] members: Value, #[case] expected: &str) {
 
 #[rstest]
 #[case::nothing(json!({}), "")]
-#[case::snake_case(json!({"resource_spans": []}), "snake_case were ignored: OTLP/JSON has lowerCamelCase only: resourceSpans")]
-#[case::snake_case_within(with_span(json!({"trace_id": "", "span_id": ""})), "only: spanId, traceId")]
-#[case::old_scopes(json!({"resourceSpans": [{"instrumentationLibrarySpans": [{}]}]}), "instrumentationLibrarySpans were ignored")]
+#[case::snake_case(json!({"resource_spans": []}), "snake_case were ignored; use their lowerCamelCase names: resourceSpans")]
+#[case::snake_case_within(with_span(json!({"trace_id": "", "span_id": ""})), "names: spanId, traceId")]
+#[case::old_scopes(json!({"resourceSpans": [{"instrumentationLibrarySpans": [{}]}]}), "instrumentationLibrarySpans was ignored")]
 #[case::another_signal(json!({"resourceMetrics": []}), "the body has no resourceSpans")]
 #[case::unknown_beside_spans(json!({"resourceSpans": [{}], "future_field": 1}), "")]
-fn says_which_names_it_ignored(#[case] body: Value, #[case] expected: &str) {
+fn mentions_ignored_names(#[case] body: Value, #[case] expected: &str) {
     let (_, messages) = read(&body).unwrap();
     match expected {
         "" => assert_eq!(messages, [""; 0]),

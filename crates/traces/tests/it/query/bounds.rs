@@ -1,4 +1,4 @@
-//! Responses are bounded, and say so.
+//! Responses are bounded, and report what they omit.
 
 use std::collections::HashMap;
 
@@ -38,7 +38,7 @@ fn shared_resource(traces: u64) -> TraceStore {
     store
 }
 
-/// One trace of more bytes than are shown, and a small one.
+/// One trace that is too large to be shown, and a small one.
 fn large_and_small() -> TraceStore {
     let store = TraceStore::new(64 << 20);
     let big = "x".repeat(MAX_TRACE_BYTES / 8);
@@ -71,7 +71,7 @@ fn many_pairs() -> TraceStore {
 }
 
 /// A trace that is small until it is decoded.
-fn amplifying() -> TraceStore {
+fn small_until_decoded() -> TraceStore {
     let store = TraceStore::new(64 << 20);
     let mut one = span(1, 1, 0, "events", START, START + 1);
     one.events = vec![Event::default(); 1_000_000];
@@ -83,9 +83,9 @@ fn amplifying() -> TraceStore {
 async fn repeated_ids_are_returned_once() {
     let store = shared_resource(2);
     let ids = vec![("traceID", ONE); 500];
-    let (status, answer) = Server::start(&store).await.query("/api/traces", &ids).await;
+    let (status, response) = Server::start(&store).await.query("/api/traces", &ids).await;
     assert_eq!(status, StatusCode::OK);
-    assert_eq!(answer["data"].as_array().unwrap().len(), 1);
+    assert_eq!(response["data"].as_array().unwrap().len(), 1);
 }
 
 #[rstest]
@@ -94,8 +94,8 @@ async fn repeated_ids_are_returned_once() {
 #[tokio::test]
 async fn long_dependencies_are_refused(#[case] path: &str) {
     let server = Server::start(&many_pairs()).await;
-    let (status, answer) = server.query(path, &[]).await;
-    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{answer}");
+    let (status, response) = server.query(path, &[]).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{response}");
 }
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn unread_summaries_are_bounded() {
     };
     assert_eq!(refused.code(), Code::Unavailable);
     assert!(open.len() < 10, "{} streams", open.len());
-    // The others would keep the window of the connection, which they share.
+    // The other streams would use up the flow-control window of the connection.
     open.truncate(1);
     let mut read = 0;
     while let Some(message) = open[0].message().await.unwrap() {
@@ -174,9 +174,12 @@ async fn too_many_tags_are_refused() {
         .collect();
     let object = serde_json::to_string(&tags).unwrap();
     for (path, name) in [(V1, "tags"), (V3, "query.attributes")] {
-        let (status, answer) = server.query(path, &[(name, &object)]).await;
+        let (status, response) = server.query(path, &[(name, &object)]).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
-        assert!(answer.to_string().contains("at most 64 tags"), "{answer}");
+        assert!(
+            response.to_string().contains("at most 64 tags"),
+            "{response}"
+        );
     }
     let mut query = window();
     query.attributes = tags;
@@ -191,9 +194,9 @@ async fn too_many_ids_are_refused() {
     let ids: Vec<String> = (1..=1_001).map(|id| format!("{id:x}")).collect();
     let ids: Vec<_> = ids.iter().map(|id| ("traceID", id.as_str())).collect();
     let server = Server::start(&TraceStore::new(1 << 20)).await;
-    let (status, answer) = server.query("/api/traces", &ids).await;
+    let (status, response) = server.query("/api/traces", &ids).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
-    let message = answer["errors"][0]["msg"].as_str().unwrap();
+    let message = response["errors"][0]["msg"].as_str().unwrap();
     assert!(message.contains("at most 1000 traces"), "{message}");
 }
 
@@ -201,26 +204,26 @@ async fn too_many_ids_are_refused() {
 #[case::plain("")]
 #[case::pretty("&prettyPrint=true")]
 #[tokio::test]
-async fn a_long_v1_answer_is_cut(#[case] pretty: &str) {
+async fn long_v1_response_is_truncated(#[case] pretty: &str) {
     let server = Server::start(&shared_resource(200)).await;
     let (status, body) = server.text(&format!("{V1}{pretty}")).await;
     assert_eq!(status, StatusCode::OK);
     assert!(body.len() <= MAX_RESPONSE_BYTES);
-    let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
-    let returned = answer["data"].as_array().unwrap().len();
+    let response: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let returned = response["data"].as_array().unwrap().len();
     assert!((80..200).contains(&returned), "{returned}");
-    let message = answer["errors"][0]["msg"].as_str().unwrap();
+    let message = response["errors"][0]["msg"].as_str().unwrap();
     let expected = format!("only {returned} of 200 traces are returned");
     assert!(message.starts_with(&expected), "{message}");
 }
 
 #[tokio::test]
-async fn a_long_v3_answer_is_refused() {
+async fn long_v3_response_is_refused() {
     let server = Server::start(&shared_resource(200)).await;
-    let (status, answer) = server.query(V3, &[]).await;
+    let (status, response) = server.query(V3, &[]).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert_eq!(answer["error"]["httpCode"], 413);
-    let message = answer["error"]["message"].as_str().unwrap();
+    assert_eq!(response["error"]["httpCode"], 413);
+    let message = response["error"]["message"].as_str().unwrap();
     assert!(message.contains("larger than 32 MiB"), "{message}");
 }
 
@@ -256,9 +259,9 @@ async fn many_traces_have_short_summaries() {
 
 #[rstest]
 #[case::bytes(large_and_small())]
-#[case::decoded(amplifying())]
+#[case::decoded(small_until_decoded())]
 #[tokio::test]
-async fn a_trace_that_is_too_large_is_refused(#[case] store: TraceStore) {
+async fn too_large_trace_is_refused(#[case] store: TraceStore) {
     let server = Server::start(&store).await;
     for path in ["/api/traces/", "/api/v3/traces/", "/trace/"] {
         let (status, body) = server.text(&format!("{path}{ONE}")).await;
@@ -274,11 +277,11 @@ async fn a_trace_that_is_too_large_is_refused(#[case] store: TraceStore) {
 }
 
 #[tokio::test]
-async fn a_search_says_which_trace_is_too_large() {
+async fn search_names_traces_that_are_too_large() {
     let server = Server::start(&large_and_small()).await;
-    let (_, answer) = server.query(V1, &[]).await;
-    assert_eq!(answer["data"].as_array().unwrap().len(), 1);
-    assert_eq!(answer["errors"][0]["traceID"], ONE);
+    let (_, response) = server.query(V1, &[]).await;
+    assert_eq!(response["data"].as_array().unwrap().len(), 1);
+    assert_eq!(response["errors"][0]["traceID"], ONE);
     let (_, page) = server.text("/search?service=s").await;
     assert!(page.contains("1 trace too large to be shown, such as"));
 }
@@ -286,21 +289,21 @@ async fn a_search_says_which_trace_is_too_large() {
 #[tokio::test]
 async fn grpc_streams_are_limited_until_they_end() {
     let mut client = client(&shared_resource(90)).await;
-    let ask = || FindTracesRequest {
+    let request = || FindTracesRequest {
         query: Some(window()),
     };
     let mut open = Vec::new();
     let refused = loop {
-        match client.find_traces(ask()).await {
+        match client.find_traces(request()).await {
             Ok(stream) => open.push(stream),
             Err(refused) => break refused,
         }
     };
     assert_eq!((open.len(), refused.code()), (16, Code::Unavailable));
     drop(open);
-    // The server learns of it a little later.
+    // The server notices the disconnects a little later.
     let freed = async {
-        while client.find_traces(ask()).await.is_err() {
+        while client.find_traces(request()).await.is_err() {
             tokio::task::yield_now().await;
         }
     };

@@ -1,4 +1,4 @@
-//! The requests of the programs that show traces, as their sources send them.
+//! The requests of programs that show traces, taken from their sources.
 
 use reqwest::StatusCode;
 use rstest::rstest;
@@ -13,8 +13,8 @@ use crate::{
 const START: u64 = 1_700_000_000_000;
 
 /// Jaeger UI at c321fb3 of August 2026, after 2.20: `src/api/v3/client.ts` and
-/// `src/api/jaeger.ts`. What its settings switch on only where there is a backend for it, the
-/// monitor tab, quality metrics, the archive and deep dependencies, is left out.
+/// `src/api/jaeger.ts`. Optional features that need another backend are left out: the monitor tab,
+/// quality metrics, the archive and deep dependencies.
 const JAEGER_UI: &[&str] = &[
     "/api/v3/services",
     "/api/v3/operations?service=service-a",
@@ -41,7 +41,7 @@ const OLDER_JAEGER_UI: &[&str] = &[
     "/api/traces?traceID=5b8efff7980381030000000000000003",
 ];
 
-/// Grafana's `pkg/tsdb/jaeger`: `client.go` and `grpc_client.go`, which speaks version 3 over
+/// Grafana's `pkg/tsdb/jaeger`: `client.go` and `grpc_client.go`, which uses version 3 over
 /// HTTP despite its name and does not encode times.
 const GRAFANA: &[&str] = &[
     "/api/services",
@@ -61,8 +61,8 @@ const GRAFANA: &[&str] = &[
      ?start_time=2023-11-14T22:13:20Z&end_time=2023-11-14T23:13:20.123Z",
 ];
 
-/// Kiali's `tracing/jaeger/http_client.go`; over gRPC it speaks version 2, which the tests of
-/// that version send.
+/// Kiali's `tracing/jaeger/http_client.go`; over gRPC it uses version 2, whose tests send
+/// its requests.
 const KIALI: &[&str] = &[
     "/api/services",
     "/api/traces?end=1700003600000000&limit=100&service=service-a&start=1700000000000000\
@@ -86,8 +86,8 @@ async fn every_request_succeeds(#[case] requests: &[&str]) {
     for path in requests {
         let (status, body) = server.text(path).await;
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
-        let answer: Value = serde_json::from_str(&body).unwrap();
-        assert!(answer["errors"].is_null(), "{path}: {body}");
+        let response: Value = serde_json::from_str(&body).unwrap();
+        assert!(response["errors"].is_null(), "{path}: {body}");
     }
 }
 
@@ -96,8 +96,8 @@ async fn every_request_succeeds(#[case] requests: &[&str]) {
 async fn summaries_pass_jaeger_uis_checks() {
     let store = TraceStore::new(16 << 20);
     insert(&store, a_to_b(3, START, 100, true));
-    let (_, answer) = Server::start(&store).await.query(JAEGER_UI[3], &[]).await;
-    let summary = &answer["summaries"][0];
+    let (_, response) = Server::start(&store).await.query(JAEGER_UI[3], &[]).await;
+    let summary = &response["summaries"][0];
     let id = summary["traceId"].as_str().unwrap();
     assert!(id.len() == 32 && id.bytes().all(|digit| digit.is_ascii_hexdigit()));
     for time in ["minStartTimeUnixNano", "maxEndTimeUnixNano"] {

@@ -92,24 +92,24 @@ async fn a_trace_larger_than_a_message_takes_several() {
 }
 
 #[tokio::test]
-async fn searches_need_a_window_and_find() {
+async fn search_requires_a_window() {
     let store = TraceStore::new(16 << 20);
     insert(&store, a_to_b(1, START, 0, false));
     insert(&store, a_to_b(2, START + 1_000, 9, true));
     let mut client = client(&store).await;
-    let ask = |query| FindTracesRequest { query };
+    let request = |query| FindTracesRequest { query };
 
-    let refused = client.find_traces(ask(None)).await.unwrap_err();
+    let refused = client.find_traces(request(None)).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
-    let no_window = ask(Some(TraceQueryParameters::default()));
+    let no_window = request(Some(TraceQueryParameters::default()));
     let refused = client.find_traces(no_window).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
-    // To ignore it would be to answer with more than was asked for.
+    // Ignoring the filter would return traces that do not match.
     let filter = TraceQueryParameters {
         filter: Some(b"\x0a\x06exists".to_vec()),
         ..window()
     };
-    let refused = client.find_traces(ask(Some(filter))).await.unwrap_err();
+    let refused = client.find_traces(request(Some(filter))).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(refused.message().contains("query.filter"));
 
@@ -118,7 +118,7 @@ async fn searches_need_a_window_and_find() {
         attributes: [("error".to_owned(), "true".to_owned())].into(),
         ..window()
     };
-    let stream = client.find_traces(ask(Some(errors))).await.unwrap();
+    let stream = client.find_traces(request(Some(errors))).await.unwrap();
     let found = Tree::new(batches(stream.into_inner()).await);
     assert_eq!(found, Tree::new(a_to_b(2, START + 1_000, 9, true)));
 }
@@ -149,23 +149,23 @@ async fn services_operations_and_unknown_ids() {
 }
 
 #[tokio::test]
-async fn dependencies_need_a_window_and_count() {
+async fn dependencies_require_a_window() {
     let store = TraceStore::new(16 << 20);
     insert(&store, a_to_b(1, START, 0, false));
     let mut client = client(&store).await;
     let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
-    let ask = |start_time, end_time| GetDependenciesRequest {
+    let request = |start_time, end_time| GetDependenciesRequest {
         start_time,
         end_time,
     };
     for wrong in [
-        ask(None, at(1_700_003_600)),
-        ask(at(1_700_003_600), at(1_700_000_000)),
+        request(None, at(1_700_003_600)),
+        request(at(1_700_003_600), at(1_700_000_000)),
     ] {
         let refused = client.get_dependencies(wrong).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument);
     }
-    let request = ask(at(1_700_000_000), at(1_700_003_600));
+    let request = request(at(1_700_000_000), at(1_700_003_600));
     let found = client.get_dependencies(request).await.unwrap().into_inner();
     let calls = found.dependencies.iter();
     let between = calls.filter(|call| call.parent == "service-a" && call.child == "service-b");

@@ -10,7 +10,7 @@ use crate::{
 
 /// 2023-11-14 22:13:20 UTC, in milliseconds.
 const START: u64 = 1_700_000_000_000;
-/// The same in microseconds, and an hour on: what a client sends.
+/// The same in microseconds, as clients send it, and an hour later.
 const WINDOW: [(&str, &str); 2] = [("start", "1700000000000000"), ("end", "1700003600000000")];
 
 /// Three traces: quick, slow and failed, a second apart.
@@ -25,9 +25,9 @@ async fn server() -> Server {
 /// The last digit of each trace found.
 async fn found(server: &Server, parameters: &[(&str, &str)]) -> String {
     let parameters = [&WINDOW[..], &[("service", "service-a")], parameters].concat();
-    let (status, answer) = server.query("/api/traces", &parameters).await;
-    assert_eq!(status, StatusCode::OK, "{answer}");
-    let traces = answer["data"].as_array().unwrap();
+    let (status, response) = server.query("/api/traces", &parameters).await;
+    assert_eq!(status, StatusCode::OK, "{response}");
+    let traces = response["data"].as_array().unwrap();
     traces
         .iter()
         .map(|trace| trace["traceID"].as_str().unwrap().chars().last().unwrap())
@@ -76,7 +76,7 @@ async fn each_parameter_narrows_the_search(
     assert_eq!(found(&server().await, parameters).await, expected);
 }
 
-/// A child that starts an hour before its parent is moved and says so, unless asked for raw.
+/// A child that starts an hour before its parent is moved and has a warning, except in raw traces.
 #[rstest]
 #[case::corrected("false", 1_700_000_000_025_000, 1)]
 #[case::raw("true", 1_699_996_400_000_000, 0)]
@@ -93,8 +93,8 @@ async fn clock_skew_is_corrected(#[case] raw: &str, #[case] start: u64, #[case] 
     );
     let server = Server::start(&store).await;
     let path = "/api/traces/5b8efff7980381030000000000000001";
-    let (_, answer) = server.query(path, &[("raw", raw)]).await;
-    let spans = answer["data"][0]["spans"].as_array().unwrap();
+    let (_, response) = server.query(path, &[("raw", raw)]).await;
+    let spans = response["data"][0]["spans"].as_array().unwrap();
     let child = spans
         .iter()
         .find(|span| span["operationName"] == "server")
@@ -112,22 +112,22 @@ async fn the_window_is_in_microseconds() {
         ("start", "1700000000500000"),
         ("end", "1700000001500000"),
     ];
-    let (_, answer) = server.query("/api/traces", &window).await;
-    assert_eq!(answer["data"].as_array().unwrap().len(), 1);
+    let (_, response) = server.query("/api/traces", &window).await;
+    assert_eq!(response["data"].as_array().unwrap().len(), 1);
     // Without a window: the last two days.
-    let (status, answer) = server
+    let (status, response) = server
         .query("/api/traces", &[("service", "service-a")])
         .await;
-    assert_eq!((status, &answer["data"]), (StatusCode::OK, &json!([])));
-    assert_eq!(answer["errors"], Value::Null);
+    assert_eq!((status, &response["data"]), (StatusCode::OK, &json!([])));
+    assert_eq!(response["errors"], Value::Null);
     // With only a lookback: from the end.
     let lookback = [
         ("service", "service-a"),
         ("end", "1700000002500000"),
         ("lookback", "2s"),
     ];
-    let (_, answer) = server.query("/api/traces", &lookback).await;
-    assert_eq!(answer["data"].as_array().unwrap().len(), 2);
+    let (_, response) = server.query("/api/traces", &lookback).await;
+    assert_eq!(response["data"].as_array().unwrap().len(), 2);
 }
 
 #[rstest]
@@ -136,7 +136,7 @@ async fn the_window_is_in_microseconds() {
 #[case::start("/api/traces", &[("start", "now")], "unable to parse param 'start': strconv.ParseInt: parsing \"now\": invalid syntax")]
 #[case::end("/api/traces", &[("end", "1.5")], "unable to parse param 'end': strconv.ParseInt: parsing \"1.5\": invalid syntax")]
 #[case::limit("/api/traces", &[("limit", "many")], "unable to parse param 'limit': strconv.ParseInt: parsing \"many\": invalid syntax")]
-#[case::no_limit("/api/traces", &[("limit", "0")], "unable to parse param 'limit': it must be between 1 and 20000")]
+#[case::no_limit("/api/traces", &[("limit", "0")], "unable to parse param 'limit': must be between 1 and 20000")]
 #[case::min("/api/traces", &[("minDuration", "5")], "unable to parse param 'minDuration': time: missing unit in duration \"5\"")]
 #[case::max("/api/traces", &[("maxDuration", "soon")], "unable to parse param 'maxDuration': time: invalid duration \"soon\"")]
 #[case::max_below_min("/api/traces", &[("service", "x"), ("minDuration", "2s"), ("maxDuration", "1s")], "'maxDuration' should be greater than 'minDuration'")]
@@ -155,39 +155,39 @@ async fn a_bad_parameter_is_named(
     #[case] parameters: &[(&str, &str)],
     #[case] message: &str,
 ) {
-    let (status, answer) = server().await.query(path, parameters).await;
+    let (status, response) = server().await.query(path, parameters).await;
     let expected = json!({
         "data": null, "total": 0, "limit": 0, "offset": 0,
         "errors": [{"code": 400, "msg": message}],
     });
-    assert_eq!((status, answer), (StatusCode::BAD_REQUEST, expected));
+    assert_eq!((status, response), (StatusCode::BAD_REQUEST, expected));
 }
 
 #[tokio::test]
 async fn bad_json_in_tags_is_refused() {
     let server = server().await;
     for tags in ["{", "[]", r#"{"a":1}"#] {
-        let (status, answer) = server.query("/api/traces", &[("tags", tags)]).await;
+        let (status, response) = server.query("/api/traces", &[("tags", tags)]).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
-        let message = answer["errors"][0]["msg"].as_str().unwrap();
+        let message = response["errors"][0]["msg"].as_str().unwrap();
         assert!(message.starts_with("malformed 'tags' parameter, cannot unmarshal JSON: "));
     }
 }
 
 #[tokio::test]
-async fn traces_by_id_say_which_are_missing() {
+async fn missing_trace_ids_are_reported() {
     let server = server().await;
     let ids = [
         ("traceID", "5b8efff7980381030000000000000001"),
         ("traceID", "abc"),
     ];
-    let (status, answer) = server.query("/api/traces", &ids).await;
+    let (status, response) = server.query("/api/traces", &ids).await;
     assert_eq!(status, StatusCode::OK);
-    assert_eq!(answer["data"].as_array().unwrap().len(), 1);
+    assert_eq!(response["data"].as_array().unwrap().len(), 1);
     let missing = json!([{
         "msg": "trace not found", "traceID": "00000000000000000000000000000abc",
     }]);
-    assert_eq!(answer["errors"], missing);
+    assert_eq!(response["errors"], missing);
 }
 
 #[tokio::test]
@@ -198,23 +198,26 @@ async fn short_and_upper_case_ids_are_found() {
     insert(&store, vec![batch("s", spans)]);
     let server = Server::start(&store).await;
     for id in ["abc", "ABC", "0000000000000abc"] {
-        let (status, answer) = server.query(&format!("/api/traces/{id}"), &[]).await;
+        let (status, response) = server.query(&format!("/api/traces/{id}"), &[]).await;
         assert_eq!(status, StatusCode::OK);
         assert_eq!(
-            answer["data"][0]["traceID"],
+            response["data"][0]["traceID"],
             "00000000000000000000000000000abc"
         );
     }
 }
 
 #[tokio::test]
-async fn an_unknown_trace_is_a_404_that_names_it() {
-    let (status, answer) = server().await.query("/api/traces/abc", &[]).await;
+async fn unknown_trace_is_404_with_its_id() {
+    let (status, response) = server().await.query("/api/traces/abc", &[]).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     let fault = json!([{
         "code": 404, "msg": "trace not found", "traceID": "00000000000000000000000000000abc",
     }]);
-    assert_eq!((&answer["data"], &answer["errors"]), (&Value::Null, &fault));
+    assert_eq!(
+        (&response["data"], &response["errors"]),
+        (&Value::Null, &fault)
+    );
 }
 
 #[tokio::test]
@@ -269,8 +272,8 @@ async fn spans_without_a_service_are_found() {
         .await;
     assert_eq!(names["data"], json!(["work"]));
     let search = [&WINDOW[..], &[("service", "missing-service-name")]].concat();
-    let (_, answer) = server.query("/api/traces", &search).await;
-    let process = &answer["data"][0]["processes"]["p1"];
+    let (_, response) = server.query("/api/traces", &search).await;
+    let process = &response["data"][0]["processes"]["p1"];
     assert_eq!(process["serviceName"], "missing-service-name");
 }
 
@@ -278,34 +281,34 @@ async fn spans_without_a_service_are_found() {
 async fn dependencies_count_calls_between_services() {
     let server = server().await;
     let window = [("endTs", "1700000003000"), ("lookback", "3600000")];
-    let (_, answer) = server.query("/api/dependencies", &window).await;
+    let (_, response) = server.query("/api/dependencies", &window).await;
     let links = json!([
         {"parent": "service-a", "child": "service-a", "callCount": 3},
         {"parent": "service-a", "child": "service-b", "callCount": 3},
         {"parent": "service-b", "child": "service-b", "callCount": 6},
     ]);
-    assert_eq!(answer["data"], links);
+    assert_eq!(response["data"], links);
 
     let earlier = [("endTs", "1700000000500"), ("lookback", "3600000")];
-    let (_, answer) = server.query("/api/dependencies", &earlier).await;
-    assert_eq!(answer["data"][0]["callCount"], 1);
+    let (_, response) = server.query("/api/dependencies", &earlier).await;
+    assert_eq!(response["data"][0]["callCount"], 1);
 
     let other = [&window[..], &[("service", "none")]].concat();
-    let (_, answer) = server.query("/api/dependencies", &other).await;
-    assert_eq!(answer["data"], json!([]));
+    let (_, response) = server.query("/api/dependencies", &other).await;
+    assert_eq!(response["data"], json!([]));
 }
 
 #[tokio::test]
-async fn an_empty_store_answers_with_empty_lists() {
+async fn empty_store_returns_empty_lists() {
     let server = Server::start(&TraceStore::new(1 << 20)).await;
     for path in [
         "/api/services",
         "/api/dependencies",
         "/api/traces?service=x",
     ] {
-        let (status, answer) = server.query(path, &[]).await;
+        let (status, response) = server.query(path, &[]).await;
         assert_eq!(
-            (status, &answer["data"]),
+            (status, &response["data"]),
             (StatusCode::OK, &json!([])),
             "{path}"
         );
@@ -316,8 +319,8 @@ async fn an_empty_store_answers_with_empty_lists() {
 async fn unknown_paths_are_404_as_json() {
     let server = server().await;
     for path in ["/api", "/api/", "/api/nothing", "/api/traces/1/2"] {
-        let (status, answer) = server.query(path, &[]).await;
+        let (status, response) = server.query(path, &[]).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
-        assert_eq!(answer["errors"][0]["code"], 404);
+        assert_eq!(response["errors"][0]["code"], 404);
     }
 }

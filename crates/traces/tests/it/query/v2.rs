@@ -72,7 +72,7 @@ async fn spans_are_in_jaegers_model() {
 }
 
 #[tokio::test]
-async fn the_second_version_finds_and_lists() {
+async fn v2_finds_and_lists() {
     let store = TraceStore::new(16 << 20);
     insert(&store, a_to_b(1, START, 0, false));
     insert(&store, a_to_b(2, START + 1_000, 0, false));
@@ -95,7 +95,7 @@ async fn the_second_version_finds_and_lists() {
 }
 
 #[tokio::test]
-async fn the_second_version_refuses_by_name() {
+async fn v2_rejects_with_status_codes() {
     let mut client = client(&TraceStore::new(1 << 20)).await;
     for (id, code) in [
         (trace_id(1), Code::NotFound),

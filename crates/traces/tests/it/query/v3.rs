@@ -34,11 +34,11 @@ async fn a_trace_is_in_otlp_json() {
 }
 
 #[tokio::test]
-async fn what_is_answered_can_be_read_as_otlp() {
+async fn response_can_be_read_as_otlp() {
     let server = server().await;
     let path = "/api/v3/traces/5b8efff7980381030000000000000003";
-    let (_, mut answer) = server.query(path, &[]).await;
-    let data: TracesData = serde_json::from_value(answer["result"].take()).unwrap();
+    let (_, mut response) = server.query(path, &[]).await;
+    let data: TracesData = serde_json::from_value(response["result"].take()).unwrap();
     let expected = Tree::new(a_to_b(3, START + 2_000, 100, true));
     assert_eq!(Tree::new(data.resource_spans), expected);
 }
@@ -56,8 +56,8 @@ async fn clock_skew_is_corrected() {
     );
     let server = Server::start(&store).await;
     let path = "/api/v3/traces/5b8efff7980381030000000000000001";
-    let (_, answer) = server.query(path, &[]).await;
-    let child = &answer["result"]["resourceSpans"][1]["scopeSpans"][0]["spans"][0];
+    let (_, response) = server.query(path, &[]).await;
+    let child = &response["result"]["resourceSpans"][1]["scopeSpans"][0]["spans"][0];
     assert_eq!(child["startTimeUnixNano"], "1700000000025000000");
     assert_eq!(child["attributes"][0]["key"], "@jaeger@warnings");
 }
@@ -80,13 +80,13 @@ async fn each_parameter_narrows_the_search(
 ) {
     let server = server().await;
     let parameters = [&WINDOW[..], parameters].concat();
-    let (status, answer) = server.query("/api/v3/traces", &parameters).await;
+    let (status, response) = server.query("/api/v3/traces", &parameters).await;
     if traces == 0 {
         let none = json!({"error": {"httpCode": 404, "message": "No traces found"}});
-        assert_eq!((status, answer), (StatusCode::NOT_FOUND, none));
+        assert_eq!((status, response), (StatusCode::NOT_FOUND, none));
         return;
     }
-    let batches = answer["result"]["resourceSpans"].as_array().unwrap();
+    let batches = response["result"]["resourceSpans"].as_array().unwrap();
     let ids: std::collections::BTreeSet<&str> = batches
         .iter()
         .map(|batch| {
@@ -100,9 +100,9 @@ async fn each_parameter_narrows_the_search(
 
 #[rstest]
 #[case::window(&[], "query.startTimeMin and query.startTimeMax are required")]
-#[case::time(&[("query.start_time_min", "yesterday"), WINDOW[1]], "malformed parameter query.start_time_min: it must be a time as RFC 3339 has it")]
+#[case::time(&[("query.start_time_min", "yesterday"), WINDOW[1]], "malformed parameter query.start_time_min: must be an RFC 3339 time")]
 #[case::order(&[("query.startTimeMin", "2024-01-01T00:00:00Z"), WINDOW[1]], "query.startTimeMin must be before query.startTimeMax")]
-#[case::depth(&[WINDOW[0], WINDOW[1], ("query.search_depth", "-1")], "malformed parameter query.search_depth: it must be between 1 and 20000")]
+#[case::depth(&[WINDOW[0], WINDOW[1], ("query.search_depth", "-1")], "malformed parameter query.search_depth: must be between 1 and 20000")]
 #[case::duration(&[WINDOW[0], WINDOW[1], ("query.duration_min", "1")], "malformed parameter query.duration_min: time: missing unit")]
 #[case::attributes(&[WINDOW[0], WINDOW[1], ("query.attributes", "x")], "malformed parameter query.attributes: ")]
 #[case::filter(&[WINDOW[0], WINDOW[1], ("query.filter", r#"{"op":"exists"}"#)], "query.filter is not supported")]
@@ -111,31 +111,31 @@ async fn each_parameter_narrows_the_search(
 async fn a_bad_parameter_is_named(#[case] parameters: &[(&str, &str)], #[case] message: &str) {
     let server = server().await;
     for path in ["/api/v3/traces", "/api/v3/trace-summaries"] {
-        let (status, answer) = server.query(path, parameters).await;
+        let (status, response) = server.query(path, parameters).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
-        assert_eq!(answer["error"]["httpCode"], 400);
-        let given = answer["error"]["message"].as_str().unwrap();
+        assert_eq!(response["error"]["httpCode"], 400);
+        let given = response["error"]["message"].as_str().unwrap();
         assert!(given.starts_with(message), "{given}");
     }
 }
 
 #[tokio::test]
-async fn ids_are_checked_and_looked_up() {
+async fn ids_are_validated_and_looked_up() {
     let server = server().await;
-    let (status, answer) = server.query("/api/v3/traces/xyz", &[]).await;
+    let (status, response) = server.query("/api/v3/traces/xyz", &[]).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
-    let message = answer["error"]["message"].as_str().unwrap();
+    let message = response["error"]["message"].as_str().unwrap();
     assert!(message.starts_with("malformed parameter trace_id: "));
-    let (status, answer) = server.query("/api/v3/traces/abc", &[]).await;
+    let (status, response) = server.query("/api/v3/traces/abc", &[]).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    assert_eq!(answer["error"]["httpCode"], 404);
+    assert_eq!(response["error"]["httpCode"], 404);
     let bad_time = [("start_time", "x")];
     let (status, _) = server.query("/api/v3/traces/abc", &bad_time).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
-async fn services_and_operations_stand_alone() {
+async fn services_and_operations_have_no_envelope() {
     let server = server().await;
     let (_, services) = server.query("/api/v3/services", &[]).await;
     assert_eq!(services, json!({"services": ["service-a", "service-b"]}));
@@ -146,10 +146,10 @@ async fn services_and_operations_stand_alone() {
 }
 
 #[tokio::test]
-async fn summaries_tell_what_a_list_shows() {
+async fn summaries_have_counts_and_times() {
     let server = server().await;
     let failed = [&WINDOW[..], &[("query.attributes", r#"{"error":"true"}"#)]].concat();
-    let (status, answer) = server.query("/api/v3/trace-summaries", &failed).await;
+    let (status, response) = server.query("/api/v3/trace-summaries", &failed).await;
     assert_eq!(status, StatusCode::OK);
     let expected = json!({"summaries": [{
         "traceId": "5b8efff7980381030000000000000003",
@@ -164,11 +164,14 @@ async fn summaries_tell_what_a_list_shows() {
             {"name": "service-b", "spanCount": 3, "errorSpanCount": 2},
         ],
     }]});
-    assert_eq!(answer, expected);
+    assert_eq!(response, expected);
 
     let none = [&WINDOW[..], &[("query.serviceName", "none")]].concat();
-    let (status, answer) = server.query("/api/v3/trace-summaries", &none).await;
-    assert_eq!((status, answer), (StatusCode::OK, json!({"summaries": []})));
+    let (status, response) = server.query("/api/v3/trace-summaries", &none).await;
+    assert_eq!(
+        (status, response),
+        (StatusCode::OK, json!({"summaries": []}))
+    );
 }
 
 #[tokio::test]
@@ -180,21 +183,21 @@ async fn summaries_count_spans_without_their_parent() {
     ];
     insert(&store, vec![batch("s", spans)]);
     let server = Server::start(&store).await;
-    let (_, answer) = server.query("/api/v3/trace-summaries", &WINDOW).await;
-    assert_eq!(answer["summaries"][0]["orphanSpanCount"], 1);
+    let (_, response) = server.query("/api/v3/trace-summaries", &WINDOW).await;
+    assert_eq!(response["summaries"][0]["orphanSpanCount"], 1);
 }
 
 #[tokio::test]
-async fn dependencies_are_in_protobufs_json() {
+async fn dependencies_follow_protobuf_json() {
     let server = server().await;
     let window = [
         ("startTime", "2023-11-14T22:13:20Z"),
         ("end_time", "2023-11-14T23:13:20Z"),
     ];
-    let (status, answer) = server.query("/api/v3/dependencies", &window).await;
+    let (status, response) = server.query("/api/v3/dependencies", &window).await;
     assert_eq!(status, StatusCode::OK);
     let call = json!({"parent": "service-a", "child": "service-b", "callCount": "3"});
-    assert!(answer["dependencies"].as_array().unwrap().contains(&call));
+    assert!(response["dependencies"].as_array().unwrap().contains(&call));
 
     for (parameters, message) in [
         (&window[..1], "startTime and endTime are required"),
@@ -207,9 +210,9 @@ async fn dependencies_are_in_protobufs_json() {
             "startTime must be before endTime",
         ),
     ] {
-        let (status, answer) = server.query("/api/v3/dependencies", parameters).await;
+        let (status, response) = server.query("/api/v3/dependencies", parameters).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
-        let given = answer["error"]["message"].as_str().unwrap();
+        let given = response["error"]["message"].as_str().unwrap();
         assert!(given.starts_with(message), "{given}");
     }
 }
@@ -220,17 +223,17 @@ async fn dependencies_are_in_protobufs_json() {
 #[case::method("POST", "/api/v3/services", 405)]
 #[case::no_text("GET", "/api/v3/traces/%ff", 400)]
 #[tokio::test]
-async fn errors_have_the_form_of_v3(#[case] method: &str, #[case] path: &str, #[case] code: u16) {
+async fn errors_have_the_v3_format(#[case] method: &str, #[case] path: &str, #[case] code: u16) {
     let server = server().await;
     let request = reqwest::Client::new().request(method.parse().unwrap(), server.url(path));
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), code);
-    let answer: serde_json::Value = response.json().await.unwrap();
-    assert_eq!(answer["error"]["httpCode"], code);
+    let response: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(response["error"]["httpCode"], code);
 }
 
-/// A root, and below it a span without a name of its service, a length or a parent.
-fn odd() -> TraceStore {
+/// A root, and a span without a service name, a duration or a stored parent.
+fn inconsistent() -> TraceStore {
     let store = TraceStore::new(16 << 20);
     let mut lost = span(1, 2, 7, "lost", START + 1, START + 1);
     lost.links = vec![Link::default()];
@@ -242,11 +245,11 @@ fn odd() -> TraceStore {
 }
 
 #[tokio::test]
-async fn what_is_odd_has_a_warning() {
-    let server = Server::start(&odd()).await;
+async fn inconsistent_spans_have_warnings() {
+    let server = Server::start(&inconsistent()).await;
     let path = "/api/v3/traces/5b8efff7980381030000000000000001";
-    let (_, answer) = server.query(path, &[]).await;
-    let batch = &answer["result"]["resourceSpans"][1];
+    let (_, response) = server.query(path, &[]).await;
+    let batch = &response["result"]["resourceSpans"][1];
     let name = &batch["resource"]["attributes"][0]["value"]["stringValue"];
     assert_eq!(name, "missing-service-name");
     let span = &batch["scopeSpans"][0]["spans"][0];
@@ -261,14 +264,14 @@ async fn what_is_odd_has_a_warning() {
         assert!(warnings.contains(expected), "{expected}: {warnings}");
     }
 
-    let (_, answer) = server.query(path, &[("rawTraces", "true")]).await;
-    let batch = &answer["result"]["resourceSpans"][1];
+    let (_, response) = server.query(path, &[("rawTraces", "true")]).await;
+    let batch = &response["result"]["resourceSpans"][1];
     assert_eq!(batch["resource"], json!({}));
     assert!(!batch.to_string().contains("@jaeger@warnings"));
 
     let path = path.replace("v3/", "");
-    let (_, answer) = server.query(&path, &[]).await;
-    let span = &answer["data"][0]["spans"][1];
+    let (_, response) = server.query(&path, &[]).await;
+    let span = &response["data"][0]["spans"][1];
     assert_eq!(span["warnings"].as_array().unwrap().len(), 3);
     assert_eq!(span["references"].as_array().unwrap().len(), 1);
 }
@@ -280,8 +283,8 @@ async fn ambiguous_ids_have_a_warning() {
     insert(&store, vec![batch("s", spans.to_vec())]);
     let server = Server::start(&store).await;
     let path = "/api/v3/traces/5b8efff7980381030000000000000001";
-    let (_, answer) = server.query(path, &[]).await;
-    let spans = &answer["result"]["resourceSpans"][0]["scopeSpans"][0]["spans"];
+    let (_, response) = server.query(path, &[]).await;
+    let spans = &response["result"]["resourceSpans"][0]["scopeSpans"][0]["spans"];
     for (at, expected) in [
         (0, vec!["Invalid parent"]),
         (1, vec!["Duplicate span ID", "Invalid parent"]),
@@ -301,21 +304,21 @@ async fn ambiguous_ids_have_a_warning() {
 }
 
 #[tokio::test]
-async fn operations_of_no_service_are_none() {
-    let (status, answer) = Server::start(&odd())
+async fn operations_without_a_service_are_empty() {
+    let (status, response) = Server::start(&inconsistent())
         .await
         .query("/api/v3/operations", &[])
         .await;
     assert_eq!(
-        (status, answer),
+        (status, response),
         (StatusCode::OK, json!({"operations": []}))
     );
 }
 
 #[tokio::test]
-async fn an_empty_link_is_no_link_on_the_page() {
-    let server = Server::start(&odd()).await;
+async fn link_without_trace_id_has_no_anchor() {
+    let server = Server::start(&inconsistent()).await;
     let (_, page) = server.text("/trace/5b8efff7980381030000000000000001").await;
-    assert!(page.contains("A link that names no trace"));
+    assert!(page.contains("A link without a trace ID"));
     assert!(!page.contains("trace/00000000000000000000000000000000"));
 }

@@ -1,4 +1,4 @@
-//! Bounds on one request, and on all together.
+//! Bounds on one request, and on all requests together.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn refuses_what_is_too_large_without_keeping_it() {
+async fn refuses_bodies_that_are_too_large() {
     let receiver = Receiver::start(PipelineSettings::default()).await;
     let response = receiver.post(vec![0; 100 << 20]).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
@@ -36,9 +36,9 @@ async fn refuses_what_is_too_large_without_keeping_it() {
     receiver.post_ok(request(a_to_b(1, 1, 1, false))).await;
 }
 
-/// JSON takes its own size once more while it is read, however many spans it holds.
+/// JSON takes its size again while it is read, for any number of spans.
 #[tokio::test]
-async fn refuses_json_that_memory_cannot_hold() {
+async fn refuses_json_beyond_the_memory() {
     let receiver = Receiver::start(receiving(ReceiveSettings {
         max_receiving_bytes: 5 << 20,
         ..ReceiveSettings::default()
@@ -63,7 +63,7 @@ async fn refuses_json_that_memory_cannot_hold() {
 
 /// Another sender holds most of the memory with a body that it does not finish.
 #[tokio::test]
-async fn asks_to_come_back_when_it_has_no_memory() {
+async fn full_memory_is_a_temporary_error() {
     let receiver = Receiver::start(receiving(ReceiveSettings {
         max_receiving_bytes: 30_000,
         ..ReceiveSettings::default()
@@ -86,9 +86,9 @@ async fn asks_to_come_back_when_it_has_no_memory() {
     }
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(response.headers()["retry-after"], "1");
-    let answer = grpc(&receiver, frame(&body)).await;
-    assert_eq!(answer["grpc-status"], "8");
-    assert!(answer.contains_key("grpc-status-details-bin"));
+    let response = grpc(&receiver, frame(&body)).await;
+    assert_eq!(response["grpc-status"], "8");
+    assert!(response.contains_key("grpc-status-details-bin"));
     let small = request(vec![batch("a", vec![span(1, 1, 0, "x", 1, 2)])]);
     receiver.post_ok(small).await;
 }
@@ -111,17 +111,22 @@ async fn refuses_spans_whose_index_does_not_fit() {
     assert!(body.len() < 1 << 20);
     let response = receiver.post(body.clone()).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
-    let answer = grpc(&receiver, frame(&body)).await;
-    assert_eq!(answer["grpc-status"], "8");
-    assert!(answer["grpc-message"].to_str().unwrap().contains("smaller"));
-    // To try again would be of no use.
-    assert!(!answer.contains_key("grpc-status-details-bin"));
+    let response = grpc(&receiver, frame(&body)).await;
+    assert_eq!(response["grpc-status"], "8");
+    assert!(
+        response["grpc-message"]
+            .to_str()
+            .unwrap()
+            .contains("smaller")
+    );
+    // A retry would fail again.
+    assert!(!response.contains_key("grpc-status-details-bin"));
     assert_eq!(receiver.pipeline.totals().received, 0);
     receiver.post_ok(spans(10_000)).await;
 }
 
 #[tokio::test]
-async fn does_not_wait_for_ever_for_a_body() {
+async fn slow_body_times_out() {
     let body_deadline = Duration::from_millis(50);
     let receiver = Receiver::start(receiving(ReceiveSettings {
         body_deadline,
@@ -132,17 +137,17 @@ async fn does_not_wait_for_ever_for_a_body() {
     let head = "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\
                 content-type: application/json\r\n\r\n{";
     connection.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = vec![0; 32];
-    connection.read_exact(&mut answer).await.unwrap();
+    let mut response = vec![0; 32];
+    connection.read_exact(&mut response).await.unwrap();
     assert!(
-        answer.starts_with(b"HTTP/1.1 408"),
+        response.starts_with(b"HTTP/1.1 408"),
         "{}",
-        String::from_utf8_lossy(&answer)
+        String::from_utf8_lossy(&response)
     );
 }
 
 #[tokio::test]
-async fn has_room_for_ten_thousand_services() {
+async fn stores_ten_thousand_services() {
     let store_bytes = 16 << 20;
     let receiver = Receiver::start(PipelineSettings {
         store_bytes,
@@ -187,14 +192,14 @@ async fn grpc_counts_decompressed_bytes() {
     }))
     .await;
     let zeros = compressed_frame(&gzip(&vec![0; 8 << 20]));
-    let answer = grpc_with(&receiver, zeros, "gzip").await;
-    assert_eq!(answer["grpc-status"], "8");
-    let message = answer["grpc-message"].to_str().unwrap();
+    let response = grpc_with(&receiver, zeros, "gzip").await;
+    assert_eq!(response["grpc-status"], "8");
+    let message = response["grpc-message"].to_str().unwrap();
     assert!(message.contains("smaller"), "{message}");
     assert_eq!(grpc(&receiver, frame(&[])).await.get("grpc-status"), None);
 }
 
-/// It would be shown as if it were the whole trace.
+/// A late span would be shown as a complete trace.
 #[tokio::test]
 async fn late_spans_of_evicted_traces_are_counted() {
     let receiver = Receiver::start(PipelineSettings {

@@ -21,8 +21,8 @@ async fn accepts_compressed_bodies(#[case] name: &str, #[case] compress: fn(&[u8
     let sent = receiver.post(body).header("content-encoding", name).send();
     assert_eq!(sent.await.unwrap().status(), StatusCode::OK);
     let body = compress(&request(a_to_b(2, 1_000, 300, true)));
-    let answer = grpc_with(&receiver, compressed_frame(&body), name).await;
-    assert!(!answer.contains_key("grpc-status"), "{answer:?}");
+    let response = grpc_with(&receiver, compressed_frame(&body), name).await;
+    assert!(!response.contains_key("grpc-status"), "{response:?}");
     assert!(receiver.pipeline.store().trace(id(1)).is_some());
     assert!(receiver.pipeline.store().trace(id(2)).is_some());
     let bomb = compress(&vec![0; 17 << 20]);
@@ -36,12 +36,12 @@ async fn accepts_compressed_bodies(#[case] name: &str, #[case] compress: fn(&[u8
 async fn lists_the_compressions_it_accepts() {
     let receiver = Receiver::start(PipelineSettings::default()).await;
     let sent = receiver.post(vec![7]).header("content-encoding", "snappy");
-    let answer = sent.send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    assert_eq!(answer.headers()["accept-encoding"], "gzip, deflate, zstd");
-    let answer = grpc_with(&receiver, compressed_frame(&[7]), "snappy").await;
-    assert_eq!(answer["grpc-status"], "12");
-    assert_eq!(answer["grpc-accept-encoding"], "gzip, deflate, zstd");
+    let response = sent.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(response.headers()["accept-encoding"], "gzip, deflate, zstd");
+    let response = grpc_with(&receiver, compressed_frame(&[7]), "snappy").await;
+    assert_eq!(response["grpc-status"], "12");
+    assert_eq!(response["grpc-accept-encoding"], "gzip, deflate, zstd");
 }
 
 fn deflate(bytes: &[u8]) -> Vec<u8> {

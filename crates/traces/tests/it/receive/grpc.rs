@@ -19,12 +19,12 @@ async fn accepts_grpc() {
     let mut client = TraceServiceClient::connect(channel).await.unwrap();
     let plain = a_to_b(1, 1_000, 300, true);
     let export = |resource_spans| ExportTraceServiceRequest { resource_spans };
-    let answer = client
+    let response = client
         .export(export(plain.clone()))
         .await
         .unwrap()
         .into_inner();
-    assert_eq!(answer, ExportTraceServiceResponse::default());
+    assert_eq!(response, ExportTraceServiceResponse::default());
     let compressed = a_to_b(2, 2_000, 300, true);
     let mut client = client.send_compressed(CompressionEncoding::Gzip);
     client.export(export(compressed.clone())).await.unwrap();
@@ -49,7 +49,7 @@ async fn refuses_over_grpc() {
     assert_eq!(too_large["grpc-status"], "8");
     assert!(
         !too_large.contains_key("grpc-status-details-bin"),
-        "not to be tried again"
+        "must not be retried"
     );
     let channel = tonic::transport::Endpoint::new(format!("http://{}", receiver.grpc)).unwrap();
     let mut client = TraceServiceClient::new(channel.connect().await.unwrap())
@@ -59,7 +59,7 @@ async fn refuses_over_grpc() {
     };
     let refused = client.export(bomb).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
-    assert!(refused.details().is_empty(), "not to be tried again");
+    assert!(refused.details().is_empty(), "must not be retried");
     let metrics = receiver.metrics();
     assert!(
         metrics.contains("requests_refused_total{reason=\"bad_data\"} 1"),

@@ -34,8 +34,8 @@ async fn accepts_all_forms_of_json(#[case] body: Value) {
     let url = format!("http://{}/v1/traces", receiver.http);
     let response = Client::new().post(url).json(&body).send().await.unwrap();
     let status = response.status();
-    let answer = response.text().await.unwrap();
-    assert_eq!((status, answer.as_str()), (StatusCode::OK, "{}"));
+    let response = response.text().await.unwrap();
+    assert_eq!((status, response.as_str()), (StatusCode::OK, "{}"));
 }
 
 /// A body of any size is read by the same rules.
@@ -70,8 +70,8 @@ async fn warns_of_names_it_ignored(#[case] body: Value, #[case] expected: &str) 
     let url = format!("http://{}/v1/traces", receiver.http);
     let response = Client::new().post(url).json(&body).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    let answer: Value = response.json().await.unwrap();
-    let partial = &answer["partialSuccess"];
+    let response: Value = response.json().await.unwrap();
+    let partial = &response["partialSuccess"];
     assert_eq!(partial["rejectedSpans"], "0");
     let message = partial["errorMessage"].as_str().unwrap();
     assert!(message.contains(expected), "{message}");

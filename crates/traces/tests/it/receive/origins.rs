@@ -10,7 +10,7 @@ use crate::{receiver::Receiver, spans::a_to_b};
 async fn web_pages_of_this_machine_may_send() {
     let receiver = Receiver::start(PipelineSettings::default()).await;
     let url = format!("http://{}/v1/traces", receiver.http);
-    let question = |origin: &'static str| {
+    let preflight = |origin: &'static str| {
         Client::new()
             .request(reqwest::Method::OPTIONS, &url)
             .header("origin", origin)
@@ -18,7 +18,7 @@ async fn web_pages_of_this_machine_may_send() {
             .header("access-control-request-headers", "content-type,traceparent")
             .send()
     };
-    let allowed = question("http://localhost:3000").await.unwrap();
+    let allowed = preflight("http://localhost:3000").await.unwrap();
     assert_eq!(allowed.status(), StatusCode::NO_CONTENT);
     let headers = allowed.headers();
     assert_eq!(
@@ -29,7 +29,7 @@ async fn web_pages_of_this_machine_may_send() {
         headers["access-control-allow-headers"],
         "content-type,traceparent"
     );
-    let refused = question("https://evil.example").await.unwrap();
+    let refused = preflight("https://evil.example").await.unwrap();
     assert_eq!(refused.status(), StatusCode::FORBIDDEN);
     assert!(
         !refused

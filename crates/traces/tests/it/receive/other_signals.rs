@@ -14,9 +14,15 @@ async fn other_signals_are_refused_with_a_reason() {
     let message = over_grpc["grpc-message"].to_str().unwrap();
     assert!(message.contains("OTEL_METRICS_EXPORTER"), "{message}");
     let url = format!("http://{}/v1/logs", receiver.http);
-    let answer = Client::new().post(url).body("{}").send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
-    assert!(answer.text().await.unwrap().contains("OTEL_LOGS_EXPORTER"));
+    let response = Client::new().post(url).body("{}").send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    assert!(
+        response
+            .text()
+            .await
+            .unwrap()
+            .contains("OTEL_LOGS_EXPORTER")
+    );
 }
 
 #[tokio::test]
@@ -29,8 +35,8 @@ async fn other_signals_are_discarded_and_counted() {
     let over_grpc = other_signal_over_grpc(&receiver).await;
     assert!(!over_grpc.contains_key("grpc-status"), "{over_grpc:?}");
     let url = format!("http://{}/v1/logs", receiver.http);
-    let answer = Client::new().post(url).body("{}").send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
+    let response = Client::new().post(url).body("{}").send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
     let metrics = receiver.metrics();
     for signal in ["metrics", "logs"] {
         let counted = format!("requests_discarded_total{{signal=\"{signal}\"}} 1");

@@ -60,9 +60,9 @@ async fn post_json(receiver: &Receiver, body: &impl Serialize) -> Response {
 }
 
 async fn partial_success(response: Response) -> (i64, String) {
-    let mut answer: Value = response.json().await.unwrap();
-    let partial = answer["partialSuccess"].take();
-    // Protobuf's JSON has 64-bit integers as strings.
+    let mut response: Value = response.json().await.unwrap();
+    let partial = response["partialSuccess"].take();
+    // Protobuf's JSON mapping writes 64-bit integers as strings.
     let rejected = partial["rejectedSpans"].as_str().unwrap().parse().unwrap();
     (
         rejected,
@@ -83,7 +83,7 @@ async fn invalid_ids_are_rejected(
     spans[2].span_id = vec![1; 7];
     spans[3].parent_span_id = vec![1; 16];
     spans[4].parent_span_id = vec![0; 1];
-    // Neither of these names a parent.
+    // Neither of these has a parent.
     spans[5].parent_span_id = vec![0; 8];
     spans[6].parent_span_id = Vec::new();
     let expected = "traceId must be 16 bytes and not all zero (1 span rejected); \

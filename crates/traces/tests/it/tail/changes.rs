@@ -7,9 +7,9 @@ use std::{
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 use spoor_policy::TailTable;
-use spoor_traces::{Kept, StoredTrace, TailSettings};
+use spoor_traces::{KeepReason, StoredTrace, TailSettings};
 
-use super::{failed, id_of, patient, rules, send, start, table, trace};
+use super::{failed, id_of, long_wait, rules, send, start, table, trace};
 use crate::{
     receiver::{assert_balanced, eventually},
     spans::{batch, span},
@@ -17,7 +17,7 @@ use crate::{
 
 #[tokio::test]
 async fn late_spans_follow_their_trace() {
-    let (pipeline, _) = start(patient());
+    let (pipeline, _) = start(long_wait());
     pipeline.set_tail(table(rules(), "0%"));
     let dropped = trace(1);
     let kept = Span {
@@ -34,7 +34,7 @@ async fn late_spans_follow_their_trace() {
         ..span(trace, 2, 1, "late", 1_000, 9_000)
     };
     send(&pipeline, vec![batch("service-b", vec![late(1), late(2)])]);
-    // The rules may be gone by then.
+    // The same after the rules are removed.
     pipeline.set_tail(TailTable::default());
     send(&pipeline, vec![batch("service-b", vec![late(1), late(2)])]);
     pipeline.drain().await;
@@ -48,9 +48,9 @@ async fn late_spans_follow_their_trace() {
 }
 
 #[tokio::test]
-async fn a_change_of_rules_finds_the_traces_in_flight() {
-    let (pipeline, _) = start(patient());
-    // Straight to the store: kept, whatever comes later.
+async fn changed_rules_apply_to_waiting_traces() {
+    let (pipeline, _) = start(long_wait());
+    // Stored at once, so a later policy does not apply.
     send(&pipeline, vec![batch("service-a", vec![trace(1)])]);
     assert_eq!(pipeline.store().len(), 1);
     pipeline.set_tail(table(Vec::new(), "100%"));
@@ -67,7 +67,7 @@ async fn a_change_of_rules_finds_the_traces_in_flight() {
             .len(),
         2
     );
-    // In flight while the rules change: decided by those in force in the end.
+    // Waiting while the rules change: decided by the rules in force in the end.
     send(&pipeline, vec![batch("service-a", vec![trace(2)])]);
     pipeline.set_tail(table(Vec::new(), "0%"));
     send(
@@ -76,7 +76,7 @@ async fn a_change_of_rules_finds_the_traces_in_flight() {
     );
     pipeline.drain().await;
     assert_eq!(pipeline.totals().not_sampled, 2);
-    // In flight when the last rule goes.
+    // Waiting when the last policy is removed.
     send(&pipeline, vec![batch("service-a", vec![trace(3)])]);
     pipeline.set_tail(TailTable::default());
     send(
@@ -88,7 +88,7 @@ async fn a_change_of_rules_finds_the_traces_in_flight() {
     let stored = pipeline.store().trace(id_of(&trace(3))).unwrap();
     assert_eq!(
         (stored.kept.clone(), stored.decode().len()),
-        (Kept::NoPolicy, 2)
+        (KeepReason::NoPolicy, 2)
     );
     assert_balanced(&pipeline);
 }
@@ -109,7 +109,7 @@ async fn decides_when_the_wait_is_over() {
 
 #[tokio::test]
 async fn decides_on_all_when_it_shuts_down() {
-    let (pipeline, shutdown) = start(patient());
+    let (pipeline, shutdown) = start(long_wait());
     pipeline.set_tail(table(Vec::new(), "100%"));
     send(&pipeline, vec![batch("service-a", vec![trace(1)])]);
     shutdown.cancel();
@@ -117,11 +117,11 @@ async fn decides_on_all_when_it_shuts_down() {
 }
 
 #[tokio::test]
-async fn decides_early_rather_than_take_more_memory() {
+async fn full_memory_causes_early_decisions() {
     let max_bytes = 1 << 20;
     let (pipeline, _) = start(TailSettings {
         max_bytes,
-        ..patient()
+        ..long_wait()
     });
     pipeline.set_tail(table(Vec::new(), "100%"));
     for number in 0..20_000 {

@@ -65,7 +65,7 @@ impl Solution {
     }
 
     /// The text that the check must print about it: `# The check says: …`.
-    pub fn expected_words(&self) -> String {
+    pub fn expected_text(&self) -> String {
         let mark = "# The check says: ";
         let line = self.text.lines().find_map(|line| line.strip_prefix(mark));
         line.unwrap_or_else(|| panic!("{}: no {mark:?}", self.path.display()))

@@ -1,4 +1,4 @@
-//! The reason that a trace is in the store.
+//! The reason that a trace was kept.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use spoor_policy::{PolicyName, RuleName};
 
 /// The reason that a trace was kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Kept {
+pub enum KeepReason {
     /// No tail policy applies to it.
     NoPolicy,
-    /// It had no root span when it was decided, so no policy could be found for it.
+    /// It had no root span when it was decided, so no policy could be determined.
     NoRoot,
     /// A rule of its policy matched.
     Rule {
@@ -18,27 +18,26 @@ pub enum Kept {
         /// The rule.
         rule: RuleName,
     },
-    /// No rule matched; it is in the policy's share of the others.
+    /// No rule matched, and the policy keeps it as part of `otherwise`.
     Otherwise {
         /// The policy.
         policy: PolicyName,
     },
-    /// No rule matched, and its head had already let through no more than the policy's share
-    /// of the others.
+    /// No rule matched, and head sampling had already kept no more than the share `otherwise`.
     Head {
         /// The policy.
         policy: PolicyName,
     },
 }
 
-impl fmt::Display for Kept {
+impl fmt::Display for KeepReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoPolicy => f.write_str("no tail policy"),
             Self::NoRoot => f.write_str("no root span"),
             Self::Rule { policy, rule } => write!(f, "rule {rule} of policy {policy}"),
-            Self::Otherwise { policy } => write!(f, "otherwise of policy {policy}"),
-            Self::Head { policy } => write!(f, "head sampling, within policy {policy}"),
+            Self::Otherwise { policy } => write!(f, "`otherwise` of policy {policy}"),
+            Self::Head { policy } => write!(f, "head sampling (policy {policy})"),
         }
     }
 }

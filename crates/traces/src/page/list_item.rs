@@ -1,12 +1,12 @@
-//! A trace that a search found.
+//! A trace in a list of search results.
 
 use std::time::Duration;
 
-use crate::{Kept, StoredTrace, TraceId, tree::Tree};
+use crate::{KeepReason, StoredTrace, TraceId, tree::Tree};
 
-/// A trace as the list of results shows it.
+/// The properties of a trace that the list shows.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct ListItem {
     pub id: TraceId,
     pub start: u64,
     pub duration: Duration,
@@ -15,10 +15,10 @@ pub struct Found {
     pub service: String,
     pub operation: String,
     pub services: Vec<(String, usize)>,
-    pub kept: Kept,
+    pub kept: KeepReason,
 }
 
-impl Found {
+impl ListItem {
     pub fn new(trace: &StoredTrace) -> Self {
         let tree = Tree::new(trace.decode());
         let root = tree.root().map(|row| &row.member);
@@ -37,8 +37,8 @@ impl Found {
     }
 }
 
-/// The name of an operation, which a service may leave empty.
-pub fn named(operation: &str) -> &str {
+/// The name of an operation, or a placeholder if it is empty.
+pub fn display_name(operation: &str) -> &str {
     match operation {
         "" => "(no name)",
         name => name,

@@ -1,5 +1,5 @@
-//! An outage of the control plane: no request fails, no rate changes, and policies that changed
-//! meanwhile arrive afterwards.
+//! An outage of the control plane: no request fails, no rate changes, and policies changed during
+//! the outage arrive afterwards.
 
 use std::{
     net::SocketAddr,
@@ -53,7 +53,7 @@ impl Plane {
         }
     }
 
-    async fn take_away(self) -> SocketAddr {
+    async fn stop_and_wait(self) -> SocketAddr {
         self.stop.cancel();
         tokio::time::timeout(DEADLINE, self.server)
             .await
@@ -88,7 +88,7 @@ fn run(service: &str, listen: SocketAddr, plane: SocketAddr, more: &[(&str, Stri
 }
 
 #[tokio::test]
-async fn outage_of_control_changes_nothing() {
+async fn control_outage_changes_no_rate() {
     let [plane, a, b] = spoor_testing::ports::free();
     let plane = Plane::start(plane, "0%").await;
     let _service_b = run("service-b", b, plane.address, &[]);
@@ -96,19 +96,18 @@ async fn outage_of_control_changes_nothing() {
     let _service_a = run("service-a", a, plane.address, &to_b);
     let http = reqwest::Client::new();
     let url = format!("http://{a}");
-    let ask = || request(&http, &url);
-    let sampled = eventually("the policy holds", ask, |sampled| *sampled == Ok(false)).await;
+    let send = || request(&http, &url);
+    let sampled = eventually("the policy is in force", send, |sampled| {
+        *sampled == Ok(false)
+    })
+    .await;
     assert_eq!(sampled, Ok(false));
 
     let load = Load::start(url.clone());
-    load.goes_on_for(100).await;
-    let address = plane.take_away().await;
-    load.goes_on_for(300).await;
-    assert_eq!(
-        load.sampled(),
-        0,
-        "the rate stays while the control plane is away"
-    );
+    load.wait_for_responses(100).await;
+    let address = plane.stop_and_wait().await;
+    load.wait_for_responses(300).await;
+    assert_eq!(load.sampled(), 0, "the rate stays during the outage");
     let plane = Plane::start(address, "0%").await;
     let back = async || {
         plane
@@ -119,21 +118,21 @@ async fn outage_of_control_changes_nothing() {
             .count()
     };
     eventually("both are back", back, |current| *current == 2).await;
-    load.goes_on_for(100).await;
-    assert_eq!(load.sampled(), 0, "the rate stays when it is back");
+    load.wait_for_responses(100).await;
+    assert_eq!(load.sampled(), 0, "the rate stays after the outage");
 
-    let address = plane.take_away().await;
-    load.goes_on_for(100).await;
+    let address = plane.stop_and_wait().await;
+    load.wait_for_responses(100).await;
     let _plane = Plane::start(address, "100%").await;
     let sampled = async || load.sampled();
-    eventually("what changed meanwhile arrives", sampled, |sampled| {
+    eventually("the changed policy arrives", sampled, |sampled| {
         *sampled > 0
     })
     .await;
     assert_eq!(load.end(), 0, "requests that failed");
 }
 
-/// Requests, one after the other.
+/// Sends requests one after the other.
 struct Load {
     counts: Arc<Counts>,
     task: JoinHandle<()>,
@@ -141,7 +140,7 @@ struct Load {
 
 #[derive(Default)]
 struct Counts {
-    answered: AtomicU64,
+    unsampled: AtomicU64,
     sampled: AtomicU64,
     failed: AtomicU64,
 }
@@ -155,7 +154,7 @@ impl Load {
             loop {
                 let count = match request(&http, &url).await {
                     Ok(true) => &counted.sampled,
-                    Ok(false) => &counted.answered,
+                    Ok(false) => &counted.unsampled,
                     Err(_) => &counted.failed,
                 };
                 count.fetch_add(1, Ordering::Relaxed);
@@ -169,10 +168,10 @@ impl Load {
     }
 
     /// Waits for this many more responses.
-    async fn goes_on_for(&self, answers: u64) {
-        let answered = async || self.counts.answered.load(Ordering::Relaxed);
-        let goal = answered().await + answers;
-        eventually("answers", answered, |answered| *answered >= goal).await;
+    async fn wait_for_responses(&self, count: u64) {
+        let unsampled = async || self.counts.unsampled.load(Ordering::Relaxed);
+        let goal = unsampled().await + count;
+        eventually("responses", unsampled, |unsampled| *unsampled >= goal).await;
     }
 
     fn end(self) -> u64 {

@@ -1,20 +1,20 @@
-//! The lab's processes, before and after.
+//! The lab's processes, which must survive the attacks.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use super::{
-    connection::{Outcome, tell},
+    connection::{Outcome, exchange},
     listeners::{HTTP, address},
 };
 use crate::lab::Lab;
 
-/// The peak resident memory that each process may reach.
-const MOST_MEBIBYTES: u64 = 192;
+/// The peak resident memory allowed for each process, in mebibytes.
+const MAX_MEBIBYTES: u64 = 192;
 
 #[derive(Debug, PartialEq, Eq)]
-pub struct Survivors(BTreeMap<String, u32>);
+pub struct Processes(BTreeMap<String, u32>);
 
-impl Survivors {
+impl Processes {
     pub async fn of(lab: &Lab) -> Self {
         let status = lab.status().await;
         let services = status["services"].as_array().unwrap();
@@ -32,15 +32,16 @@ impl Survivors {
         Self(processes)
     }
 
-    /// Checks that all still run and respond, have not grown beyond the bound, and did not panic.
-    pub async fn assert_unharmed(&self, lab: &Lab, log: &Path) {
+    /// Checks that all processes still run and respond, stayed within the memory bound and did not
+    /// panic.
+    pub async fn assert_healthy(&self, lab: &Lab, log: &Path) {
         assert_eq!(&Self::of(lab).await, self, "started again");
         for listener in HTTP {
             let get = format!(
                 "GET {} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n",
                 listener.paths[0]
             );
-            let outcome = tell(address(lab.url(listener.name)), get.as_bytes()).await;
+            let outcome = exchange(address(lab.url(listener.name)), get.as_bytes()).await;
             assert!(
                 matches!(outcome, Some(Outcome::Status(200 | 405))),
                 "{}: {outcome:?}",
@@ -49,10 +50,10 @@ impl Survivors {
         }
         for (name, pid) in &self.0 {
             let peak = peak_mebibytes(*pid);
-            assert!(peak < MOST_MEBIBYTES, "{name} took {peak} MiB");
+            assert!(peak < MAX_MEBIBYTES, "{name} took {peak} MiB");
         }
-        let said = fs::read_to_string(log).unwrap();
-        assert!(!said.contains("panicked at"), "{said}");
+        let log = fs::read_to_string(log).unwrap();
+        assert!(!log.contains("panicked at"), "{log}");
     }
 }
 
