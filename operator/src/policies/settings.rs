@@ -91,7 +91,7 @@ impl PoliciesArguments {
     pub fn read(&self, reader: &mut SettingsReader) -> Option<PoliciesSettings> {
         let role = self.role.read(reader, "spoor-policies");
         let mut address =
-            |setting, text: &str, example| reader.parsed::<SocketAddr>(setting, text, example);
+            |setting, text: &str, example| reader.parse::<SocketAddr>(setting, text, example);
         let http = address(
             "--listen-http (SPOOR_LISTEN_HTTP)",
             &self.listen_http,

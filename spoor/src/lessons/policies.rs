@@ -31,8 +31,6 @@ pub struct CheckedPolicy {
 pub struct Named {
     /// `metadata.name`.
     pub name: String,
-    /// `metadata.generation`, the number of changes to the spec.
-    pub generation: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -81,7 +79,6 @@ impl Policies {
         let policy = |policy: spoor_api::SamplingPolicy| CheckedPolicy {
             metadata: Named {
                 name: policy.metadata.name,
-                generation: policy.metadata.generation,
             },
             spec: policy.spec,
             status: policy.status,

@@ -25,9 +25,9 @@ async fn band_has_its_reviews() {
     assert_times(&body);
     assert_eq!(body["result"]["name"], "The Tail Samplers");
     assert!(body["result"].get("degraded").is_none(), "{body}");
-    let reviews = body["result"]["reviews"].as_array().unwrap();
-    assert_eq!(reviews.len(), 2);
-    for review in reviews {
+    let listed = body["result"]["reviews"].as_array().unwrap();
+    assert_eq!(listed.len(), 2);
+    for review in listed {
         let path = format!("/reviews/{}", review["uuid"].as_str().unwrap());
         let (alone, _) = ok(get(reviews.address, &path).await).await;
         assert_times(&alone);

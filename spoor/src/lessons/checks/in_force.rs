@@ -1,7 +1,7 @@
 //! The policies effective for a service, and the time since when.
 
 use jiff::Timestamp;
-use spoor_api::status::{Condition, ConditionStatus, EffectivePlace};
+use spoor_api::status::{ConditionStatus, EffectivePlace};
 
 use crate::lessons::policies::CheckedPolicy;
 
