@@ -285,7 +285,7 @@ impl PolicyStore {
             .iter()
             .filter(|(_, action)| *action != Action::Unchanged)
         {
-            tracing::info!("policy {} {}", key.name, action.as_str());
+            tracing::info!("policy {} {action}", key.name);
         }
         Ok(self.publish(state))
     }

@@ -114,7 +114,7 @@ pub(super) fn print_changes(changes: &[Change]) {
         ..
     } in changes
     {
-        say!("samplingpolicy.spoor.dev/{name} {}", action.as_str());
+        say!("samplingpolicy.spoor.dev/{name} {action}");
         for warning in warnings {
             // kubectl also prints warnings on standard error, after the object they concern.
             say_error!("Warning: {name}: {warning}");

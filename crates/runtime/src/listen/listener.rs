@@ -47,6 +47,8 @@ pub struct Listener {
 }
 
 /// A TLS configuration.
+#[derive(derive_more::Debug)]
+#[debug("Tls")]
 struct Tls(TlsAcceptor);
 
 /// Requests were still in flight when the grace period ended.
@@ -236,10 +238,4 @@ fn is_the_peers(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset
     )
-}
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tls")
-    }
 }

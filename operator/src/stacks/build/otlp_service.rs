@@ -84,10 +84,7 @@ pub fn existing(stack: &Stack, route: Route) -> Option<&Address> {
 #[must_use]
 pub fn service(stack: &Stack, target: OtlpTarget, context: &BuildContext) -> Service {
     let mut metadata = stack_metadata(stack, name(stack));
-    let mut annotations = BTreeMap::from([(
-        ROUTE_ANNOTATION.to_owned(),
-        target.route.as_str().to_owned(),
-    )]);
+    let mut annotations = BTreeMap::from([(ROUTE_ANNOTATION.to_owned(), target.route.to_string())]);
     annotations.extend(
         target
             .since
