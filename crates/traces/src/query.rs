@@ -32,8 +32,8 @@ pub const MAX_TRACES: usize = 20_000;
 /// that it can be merged with a router that has a fallback of its own.
 pub fn http(queries: &Queries) -> Router {
     let unknown = || async { v1::V1Error::new(StatusCode::NOT_FOUND, "unknown API path") };
-    v1::routes()
-        .merge(v3::routes())
+    v1::routes(queries)
+        .merge(v3::routes(queries))
         .route("/api", any(unknown))
         .route("/api/", any(unknown))
         .route("/api/{*path}", any(unknown))
