@@ -50,15 +50,9 @@ pub fn url(stack: &Stack) -> String {
 /// existing Collector or Jaeger it is theirs.
 #[must_use]
 pub fn port(stack: &Stack) -> u16 {
-    let existing = [
-        existing(stack, stack.route),
-        existing(stack, other(stack.route)),
-    ];
-    existing
-        .into_iter()
-        .flatten()
-        .next()
-        .map_or(OTLP_GRPC, spoor_api::stack::Address::port)
+    existing(stack, stack.route)
+        .or_else(|| existing(stack, other(stack.route)))
+        .map_or(OTLP_GRPC, Address::port)
 }
 
 /// The other route.
