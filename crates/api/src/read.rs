@@ -218,7 +218,10 @@ fn policy(mut value: Value) -> Result<SamplingPolicy, Vec<FieldError>> {
         return Err(errors);
     }
     // Before the comparison with the schema, which does not have these fields.
-    remove_server_fields(&mut value);
+    remove_server_metadata(&mut value);
+    if let Value::Object(fields) = &mut value {
+        fields.remove("status");
+    }
     let errors = shape::errors(&value, schema::sampling_policy(), &FieldPath::root());
     if !errors.is_empty() {
         return Err(errors);
@@ -232,13 +235,18 @@ fn policy(mut value: Value) -> Result<SamplingPolicy, Vec<FieldError>> {
     Ok(policy)
 }
 
-/// Removes the fields that the API server sets and kubectl prints.
-fn remove_server_fields(policy: &mut Value) {
-    let Value::Object(fields) = policy else {
-        return;
-    };
-    fields.remove("status");
-    if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
+/// Reads a policy as the API server returns it, with its status.
+///
+/// # Errors
+/// The value is not a policy.
+pub fn stored_policy(mut value: Value) -> serde_json::Result<SamplingPolicy> {
+    remove_server_metadata(&mut value);
+    serde_json::from_value(value)
+}
+
+/// Removes the metadata that the API server sets and kubectl prints.
+fn remove_server_metadata(policy: &mut Value) {
+    if let Some(Value::Object(metadata)) = policy.get_mut("metadata") {
         metadata.retain(|name, _| !SERVER_METADATA.contains(&name.as_str()));
     }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{API_VERSION, Metadata, SamplingPolicyStatus};
+use crate::{API_VERSION, Metadata, SamplingPolicyStatus, status::Condition};
 
 /// Selects which traces of which services are kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +38,13 @@ impl SamplingPolicy {
             spec,
             status: None,
         }
+    }
+
+    /// The condition of this type, if the policy has a status.
+    #[must_use]
+    pub fn condition(&self, kind: &str) -> Option<&Condition> {
+        let mut conditions = self.status.as_ref()?.conditions.iter();
+        conditions.find(|it| it.kind == kind)
     }
 }
 

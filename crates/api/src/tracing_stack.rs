@@ -76,24 +76,25 @@ pub struct TracingStackSpec {
 }
 
 /// The route from the services to Jaeger.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    derive_more::Display,
+)]
 pub enum Route {
     /// Through the Collector.
     #[default]
     Collector,
     /// Without a Collector.
     Direct,
-}
-
-impl Route {
-    /// The value in the resource.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Collector => "Collector",
-            Self::Direct => "Direct",
-        }
-    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

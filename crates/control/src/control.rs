@@ -9,7 +9,6 @@ mod sdk_counts;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -40,7 +39,8 @@ use crate::{
 /// The control plane. Clones share its state.
 ///
 /// Its listeners need a Tokio runtime. Its other methods do not need one, and never block.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Control({:?})", _0.settings)]
 pub struct Control(Arc<Inner>);
 
 struct Inner {
@@ -331,13 +331,5 @@ impl Inner {
         let connected = service.state().connected;
         let polling = self.pollers.count(service.key(), Instant::now());
         (connected + polling).max(1)
-    }
-}
-
-impl fmt::Debug for Control {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Control")
-            .field("settings", &self.0.settings)
-            .finish_non_exhaustive()
     }
 }

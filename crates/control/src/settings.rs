@@ -1,7 +1,6 @@
 //! The settings of a control plane.
 
 use std::{
-    fmt,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -13,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::identity::{AnyoneOnLoopback, Identify};
 
 /// Limits, times, and the identification of clients.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
 pub struct ControlSettings {
     /// The epoch of every version: the start of this control plane, in Unix nanoseconds.
     pub epoch: u64,
@@ -45,6 +44,7 @@ pub struct ControlSettings {
     /// response that means "use your own default".
     pub polling_default: Probability,
     /// Identifies clients.
+    #[debug(skip)]
     pub identify: Arc<dyn Identify>,
     /// Ends every stream.
     pub shutdown: CancellationToken,
@@ -75,13 +75,5 @@ impl Default for ControlSettings {
             identify: Arc::new(AnyoneOnLoopback),
             shutdown: CancellationToken::new(),
         }
-    }
-}
-
-impl fmt::Debug for ControlSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ControlSettings")
-            .field("epoch", &self.epoch)
-            .finish_non_exhaustive()
     }
 }

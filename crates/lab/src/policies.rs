@@ -144,15 +144,10 @@ impl PolicyStore {
         // Held until the set is saved: of two changes at once, the later would otherwise undo the
         // other.
         let mut state = self.0.state.lock();
-        let mut set = state.set.clone();
-        let actions = set
-            .apply(&sent, Timestamp::now())
-            .map_err(PolicyStoreError::Validate)?;
+        let changed = state.set.clone().apply(&sent, Timestamp::now());
+        let (set, actions) = changed.map_err(PolicyStoreError::Validate)?;
         let version = self.accept(&mut state, set, &actions)?;
-        let policies = state.set.policies();
-        let resolution = state.resolution.clone();
-        drop(state);
-        let warnings = self.warnings(&policies, &resolution, &actions);
+        let warnings = self.warnings(&state.set, &state.resolution, &actions);
         let change = |(key, action): &(PolicyKey, Action)| Change {
             warnings: warnings.get(key).cloned().unwrap_or_default(),
             ..change(key, *action)
@@ -172,13 +167,11 @@ impl PolicyStore {
         let now = Timestamp::now();
         // A copy, since resolving a thousand policies twice under the lock would delay requests.
         let before = self.0.state.lock().set.clone();
-        let mut after = before.clone();
-        let actions = after
-            .apply(&sent, now)
-            .map_err(PolicyStoreError::Validate)?;
-        let (before, after) = (before.policies(), after.policies());
+        let changed = before.clone().apply(&sent, now);
+        let (set, actions) = changed.map_err(PolicyStoreError::Validate)?;
+        let (before, after) = (before.policies(), set.policies());
         let resolution = resolve(&after, now);
-        let warnings = self.warnings(&after, &resolution, &actions);
+        let warnings = self.warnings(&set, &resolution, &actions);
         let named = |(key, warnings): (PolicyKey, Vec<String>)| (key.name.to_string(), warnings);
         Ok(Comparison {
             differences: difference::differences(
@@ -202,21 +195,19 @@ impl PolicyStore {
     /// The warnings for the authors of those policies that were sent, by policy.
     fn warnings(
         &self,
-        policies: &[Policy],
+        set: &PolicySet,
         resolution: &Resolution,
         sent: &[(PolicyKey, Action)],
     ) -> BTreeMap<PolicyKey, Vec<String>> {
-        let sent: BTreeSet<&PolicyKey> = sent.iter().map(|(key, _)| key).collect();
         let mut known = KnownServices::of(&self.0);
-        let warn = |policy: &Policy| {
-            let key = policy.key();
+        let warn = |(key, _): &(PolicyKey, Action)| {
+            let policy = &set.get(key)?.policy;
             let outcome = resolution.outcomes.get(key);
             let mut all = outcome.map(warnings).unwrap_or_default();
             all.extend(unknown_services(policy, known.for_policy(policy)));
-            (key.clone(), all)
+            Some((key.clone(), all))
         };
-        let policies = policies.iter().filter(|policy| sent.contains(policy.key()));
-        policies.map(warn).collect()
+        sent.iter().filter_map(warn).collect()
     }
 
     /// Deletes a policy.
@@ -285,7 +276,7 @@ impl PolicyStore {
             .iter()
             .filter(|(_, action)| *action != Action::Unchanged)
         {
-            tracing::info!("policy {} {}", key.name, action.as_str());
+            tracing::info!("policy {} {action}", key.name);
             // The conditions of the earlier policy say nothing about this one. Without them, those
             // of tail rules, which are in force at once, would keep their old transition time.
             state.conditions.remove(key);

@@ -59,7 +59,8 @@ pub struct Change {
 }
 
 /// The action taken on a policy, as in kubectl.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, derive_more::Display)]
+#[display(rename_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// The policy was created.
@@ -70,19 +71,6 @@ pub enum Action {
     Unchanged,
     /// The policy was deleted.
     Deleted,
-}
-
-impl Action {
-    /// The action's name, as in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Configured => "configured",
-            Self::Unchanged => "unchanged",
-            Self::Deleted => "deleted",
-        }
-    }
 }
 
 /// A published version.

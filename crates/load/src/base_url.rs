@@ -1,6 +1,6 @@
 //! The address of a service.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use http::{
     Uri,
@@ -8,7 +8,8 @@ use http::{
 };
 
 /// The address of a service, `http://HOST:PORT`. A path or query is ignored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, derive_more::Display)]
+#[display("http://{_0}")]
 pub struct BaseUrl(Authority);
 
 /// The error for a text that is not such an address.
@@ -39,12 +40,6 @@ impl FromStr for BaseUrl {
         http.and_then(|it| it.authority)
             .map(Self)
             .ok_or_else(|| InvalidBaseUrl(text.to_owned()))
-    }
-}
-
-impl fmt::Display for BaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.0)
     }
 }
 

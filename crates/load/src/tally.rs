@@ -1,6 +1,6 @@
 //! Counts and latencies of requests.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use hdrhistogram::{CreationError, Histogram};
 use http::StatusCode;
@@ -11,15 +11,19 @@ use super::summary::SlowTrace;
 pub(super) const MAX_LATENCY_MICROS: u64 = 3_600_000_000;
 
 /// The result of one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, derive_more::Display)]
 pub(super) enum RequestResult {
     /// A response with this status.
+    #[display("{}", _0.as_u16())]
     Status(StatusCode),
     /// The connection was refused.
+    #[display("not connected")]
     NotConnected,
     /// The connection ended before the response was complete.
+    #[display("connection failed")]
     Disconnected,
     /// The response did not arrive in time.
+    #[display("timed out")]
     TimedOut,
 }
 
@@ -32,17 +36,6 @@ impl RequestResult {
     /// True if there was a response, and its status is neither 4xx nor 5xx.
     pub(super) fn is_success(self) -> bool {
         matches!(self, Self::Status(status) if !status.is_client_error() && !status.is_server_error())
-    }
-}
-
-impl fmt::Display for RequestResult {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status) => write!(f, "{}", status.as_u16()),
-            Self::NotConnected => f.write_str("not connected"),
-            Self::Disconnected => f.write_str("connection failed"),
-            Self::TimedOut => f.write_str("timed out"),
-        }
     }
 }
 

@@ -75,7 +75,8 @@ pub struct Overridden {
 }
 
 /// The parts of a policy, which are resolved separately.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, derive_more::Display)]
+#[display(rename_all = "lowercase")]
 pub enum Part {
     /// The decision at the start of a trace.
     Head,
@@ -84,13 +85,16 @@ pub enum Part {
 }
 
 /// The rules by which one policy wins over another, in the order of their application.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, derive_more::Display)]
 pub enum Precedence {
     /// The winner is for an operation, the other policy for a larger place.
+    #[display("is for that operation")]
     ForOperation,
     /// The winner is for a service, the other policy for the namespace.
+    #[display("is for that service")]
     ForService,
     /// The winner has the higher priority.
+    #[display("has the higher priority ({winner} over {loser})")]
     Priority {
         /// The winner's priority.
         winner: i32,
@@ -98,32 +102,11 @@ pub enum Precedence {
         loser: i32,
     },
     /// The winner is older.
+    #[display("is older")]
     Older,
     /// The winner is first in alphabetical order.
+    #[display("is equally old and first in alphabetical order")]
     FirstByName,
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Head => "head",
-            Self::Tail => "tail",
-        })
-    }
-}
-
-impl fmt::Display for Precedence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ForOperation => f.write_str("is for that operation"),
-            Self::ForService => f.write_str("is for that service"),
-            Self::Priority { winner, loser } => {
-                write!(f, "has the higher priority ({winner} over {loser})")
-            }
-            Self::Older => f.write_str("is older"),
-            Self::FirstByName => f.write_str("is equally old and first in alphabetical order"),
-        }
-    }
 }
 
 impl fmt::Display for Overridden {

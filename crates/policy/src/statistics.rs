@@ -29,7 +29,7 @@ pub struct Interval {
 }
 
 /// The result of comparing an observation with a policy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, derive_more::Display)]
 pub enum Verdict {
     /// There are enough observations, and they do not contradict the policy.
     Consistent,
@@ -40,17 +40,6 @@ pub enum Verdict {
     /// There are too few observations.
     #[default]
     Unknown,
-}
-
-impl std::fmt::Display for Verdict {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::Consistent => "Consistent",
-            Self::TooHigh => "TooHigh",
-            Self::TooLow => "TooLow",
-            Self::Unknown => "Unknown",
-        })
-    }
 }
 
 /// The Clopper–Pearson interval: it covers the true share with at least this confidence

@@ -1,11 +1,9 @@
 //! Strategies for the decision at the start of a trace.
 
-use std::fmt;
-
 use crate::Probability;
 
 /// The strategy for the decision at the start of a trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, derive_more::Display)]
 pub enum Strategy {
     /// Keeps each trace with this probability, consistently by its ID.
     Probability(Probability),
@@ -13,17 +11,9 @@ pub enum Strategy {
     RateLimit(TracesPerSecond),
 }
 
-impl fmt::Display for Strategy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Probability(probability) => probability.fmt(f),
-            Self::RateLimit(rate) => rate.fmt(f),
-        }
-    }
-}
-
 /// A whole number of traces per second, at least one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, derive_more::Display)]
+#[display("{_0}/s")]
 pub struct TracesPerSecond(u32);
 
 /// The error for a number that is not a [`TracesPerSecond`].
@@ -68,11 +58,5 @@ impl TracesPerSecond {
         let instances = u32::try_from(instances.max(1)).unwrap_or(u32::MAX);
         // Rounding down would turn a small limit into 0, which stops the service's traces.
         self.0.div_ceil(instances).max(1)
-    }
-}
-
-impl fmt::Display for TracesPerSecond {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/s", self.0)
     }
 }

@@ -1,6 +1,6 @@
 //! The parts that every process of Spoor needs: listeners with limits and draining, TLS, gRPC
 //! health and reflection, the operations port, settings and their errors, the log's format,
-//! backoff, and self-tracing.
+//! backoff, lines of text that people enter, and self-tracing.
 
 mod backoff;
 mod causes;
@@ -9,6 +9,7 @@ mod compression;
 mod current;
 mod hints;
 mod introspection;
+mod line;
 mod list_budget;
 mod listen;
 mod log_limit;
@@ -26,6 +27,7 @@ pub use compression::{ACCEPTED_ENCODINGS, Compression, DecompressError};
 pub use current::trace_id;
 pub use hints::{Api, with_hints};
 pub use introspection::{Health, ReflectionError, with_introspection};
+pub use line::{InvalidLine, Line};
 pub use list_budget::{ListBudget, ListBudgetSpent};
 pub use listen::{
     AllowedHosts, BindError, CutOff, Limits, Listener, Sockets, bind, by_protocol, grpc_fallback,

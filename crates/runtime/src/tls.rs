@@ -1,7 +1,7 @@
 //! A TLS certificate that is reloaded when its files change.
 
 use std::{
-    fmt, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -60,6 +60,8 @@ pub enum CertificateError {
 #[derive(Clone, Debug)]
 pub struct ServerCertificate(Arc<Current>);
 
+#[derive(derive_more::Debug)]
+#[debug("Current")]
 struct Current {
     provider: Arc<CryptoProvider>,
     key: ArcSwapOption<CertifiedKey>,
@@ -188,12 +190,6 @@ impl Current {
 impl ResolvesServerCert for Current {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.key.load_full()
-    }
-}
-
-impl fmt::Debug for Current {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Current")
     }
 }
 

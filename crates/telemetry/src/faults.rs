@@ -74,12 +74,6 @@ struct FaultTable {
 }
 
 impl Faults {
-    /// No faults, until some are set.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Replaces all faults. If two have the same operation, the later is used.
     pub fn set(&self, faults: Vec<Fault>) {
         if faults.is_empty() {
@@ -238,7 +232,7 @@ mod tests {
 
     #[test]
     fn an_operations_own_fault_overrides_the_general() {
-        let faults = Faults::new();
+        let faults = Faults::default();
         assert_eq!(faults.decide("GET /"), Decision::default());
         faults.set(vec![fault(Some("GET /"), 5, 0), fault(None, 0, 1_000_000)]);
         let (slow, failing) = (faults.decide("GET /"), faults.decide("POST /"));
@@ -253,7 +247,7 @@ mod tests {
 
     #[test]
     fn errors_occur_at_their_rate() {
-        let faults = Faults::new();
+        let faults = Faults::default();
         faults.set(vec![fault(None, 0, 200_000)]);
         let failed = (0..20_000).filter(|_| faults.decide("any").fail).count();
         // Ten standard deviations either side.

@@ -23,6 +23,8 @@ use crate::{batch::SpanCounts, sampler::Live};
 pub(crate) use operation::{OTHER, Operation, Operations, Outcome, Side};
 
 /// All of a process's metrics.
+#[derive(derive_more::Debug)]
+#[debug("Metrics")]
 pub struct Metrics {
     registry: Mutex<Registry>,
     pub(crate) http_server: Arc<Operations>,
@@ -77,10 +79,4 @@ fn encode(
 ) -> fmt::Result {
     let kind = number.metric_type();
     number.encode(encoder.encode_descriptor(name, help, unit, kind)?)
-}
-
-impl fmt::Debug for Metrics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Metrics").finish_non_exhaustive()
-    }
 }

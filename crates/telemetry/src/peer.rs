@@ -1,6 +1,6 @@
 //! The address of a peer in the mesh.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use http::{
     Uri,
@@ -9,7 +9,7 @@ use http::{
 
 /// The URL of a peer in the mesh: `http://HOST:PORT`. For HTTP it may have a base path, such as
 /// `http://jaeger:16686/jaeger`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, derive_more::Display)]
 pub struct PeerUrl(Uri);
 
 /// A text that is not a [`PeerUrl`].
@@ -44,12 +44,6 @@ impl FromStr for PeerUrl {
             .filter(|url| url.query().is_none())
             .map(Self)
             .ok_or(InvalidPeerUrl)
-    }
-}
-
-impl fmt::Display for PeerUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -5,7 +5,7 @@ mod resource;
 mod subscriber;
 
 use std::{
-    fmt, io,
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -42,7 +42,8 @@ use crate::{
 };
 
 /// A process's telemetry. Clones share it.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Telemetry({:?})", inner.settings)]
 pub struct Telemetry {
     inner: Arc<Inner>,
 }
@@ -146,9 +147,9 @@ impl Telemetry {
         resource: &Resource,
         exporter: Option<impl FnOnce() -> Result<Arc<dyn Export>, TelemetryStartError>>,
     ) -> Result<Self, TelemetryStartError> {
-        let counts = Arc::new(SpanCounts::new());
+        let counts = Arc::new(SpanCounts::default());
         let live = Arc::new(Live::new());
-        let faults = Arc::new(Faults::new());
+        let faults = Arc::new(Faults::default());
         faults.set(settings.faults.clone());
         let provider = (!settings.disabled)
             .then(|| provider(&settings, resource, &counts, &live, exporter))
@@ -404,12 +405,4 @@ fn control(
     Ok(Some(
         runtime.spawn(control_stream::run(stream, stop.clone())),
     ))
-}
-
-impl fmt::Debug for Telemetry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Telemetry")
-            .field("settings", &self.inner.settings)
-            .finish_non_exhaustive()
-    }
 }

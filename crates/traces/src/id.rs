@@ -1,9 +1,13 @@
 //! Trace IDs.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 /// The 16 bytes that all spans of a trace share.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, derive_more::Debug, derive_more::Display,
+)]
+#[debug("{self}")]
+#[display("{:032x}", u128::from_be_bytes(*_0))]
 pub struct TraceId([u8; 16]);
 
 /// A text that is not a [`TraceId`].
@@ -31,18 +35,6 @@ impl TraceId {
     pub const fn randomness(self) -> u64 {
         // The truncation is intended: the low 64 bits, then the low 56 of those.
         (u128::from_be_bytes(self.0) as u64) & ((1 << 56) - 1)
-    }
-}
-
-impl fmt::Display for TraceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
-    }
-}
-
-impl fmt::Debug for TraceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

@@ -1,11 +1,8 @@
 //! The bound on requests that are being received, over all connections.
 
-use std::{
-    ops::Deref,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 /// The bytes of requests that are being received: their bodies, compressed and decompressed, and
@@ -94,8 +91,9 @@ impl Drop for Share {
 }
 
 /// A list that takes its memory from a [`Share`] before it grows.
-#[derive(Debug)]
+#[derive(Debug, derive_more::Deref)]
 pub(crate) struct CountedVec<T> {
+    #[deref]
     items: Vec<T>,
     bytes_per_item: usize,
 }
@@ -138,14 +136,6 @@ impl<T> CountedVec<T> {
 
     pub(crate) fn truncate(&mut self, len: usize) {
         self.items.truncate(len);
-    }
-}
-
-impl<T> Deref for CountedVec<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        &self.items
     }
 }
 

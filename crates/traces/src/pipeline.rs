@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -24,7 +23,8 @@ use crate::{
 };
 
 /// Accepts spans, decides on whole traces, and stores those that are kept. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Pipeline({:?})", self.totals())]
 pub struct Pipeline {
     shared: Arc<Shared>,
 }
@@ -37,12 +37,6 @@ struct Shared {
     large_bodies: Turns,
     requests: RequestCounts,
     closed: AtomicBool,
-}
-
-impl fmt::Debug for Pipeline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Pipeline").field(&self.totals()).finish()
-    }
 }
 
 /// The most large bodies that are read at the same time, on separate threads: all listeners of the

@@ -31,8 +31,8 @@ pub const MAX_TRACES: usize = 20_000;
 /// JSON, so that it can be merged with a router that has another fallback.
 pub fn http(queries: &Queries) -> Router {
     let unknown = || async { v1::V1Error::new(StatusCode::NOT_FOUND, "unknown API path") };
-    v1::routes()
-        .merge(v3::routes())
+    v1::routes(queries)
+        .merge(v3::routes(queries))
         .route("/api", any(unknown))
         .route("/api/", any(unknown))
         .route("/api/{*path}", any(unknown))

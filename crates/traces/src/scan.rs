@@ -12,7 +12,7 @@ mod wire;
 pub(crate) use attribute::AttributeMatcher;
 pub(crate) use resource::{resource_attributes, scope_name};
 pub(crate) use span::{span_attributes, status_word, trace_state};
-use std::ops::{AddAssign, Range};
+use std::ops::Range;
 pub(crate) use weight::decoded_bytes;
 
 use wire::{BYTES, key};
@@ -66,7 +66,7 @@ pub(crate) enum InvalidId {
 }
 
 /// The numbers of spans rejected, by the field that is invalid. Each span counts once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, derive_more::AddAssign)]
 pub struct Rejected {
     /// Spans with an invalid trace ID.
     pub trace_id: u64,
@@ -89,14 +89,6 @@ impl Rejected {
             InvalidId::Span => self.span_id += 1,
             InvalidId::Parent => self.parent_span_id += 1,
         }
-    }
-}
-
-impl AddAssign for Rejected {
-    fn add_assign(&mut self, more: Self) {
-        self.trace_id += more.trace_id;
-        self.span_id += more.span_id;
-        self.parent_span_id += more.parent_span_id;
     }
 }
 

@@ -18,7 +18,6 @@ pub(crate) use writer::{SPANS_BETWEEN_EVICTIONS, Writer};
 
 use std::{
     collections::{BTreeSet, HashSet},
-    fmt,
     hash::Hash,
     sync::Arc,
 };
@@ -35,7 +34,8 @@ use crate::{
 use shared::Shared;
 
 /// The traces kept, bounded in bytes; the oldest is evicted first. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("TraceStore({:?})", self.occupancy())]
 pub struct TraceStore {
     shared: Arc<RwLock<Shared>>,
     hasher: IdHasher,
@@ -253,12 +253,4 @@ fn collect<T: Eq + Hash>(
         found.insert(name);
     }
     true
-}
-
-impl fmt::Debug for TraceStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TraceStore")
-            .field(&self.occupancy())
-            .finish()
-    }
 }

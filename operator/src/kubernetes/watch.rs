@@ -179,12 +179,6 @@ impl Watches {
         self.0.changed.subscribe()
     }
 
-    /// Returns true once every watch has listed all its objects.
-    #[must_use]
-    pub fn have_synced(&self) -> bool {
-        self.0.missing.borrow().is_empty()
-    }
-
     /// A message about a watch that has not synced, with its last error.
     #[must_use]
     pub fn unsynced_reason(&self) -> Option<String> {

@@ -8,8 +8,6 @@ pub mod pod;
 pub mod text;
 pub mod workload;
 
-use std::fmt;
-
 use kube::api::{ApiResource, DynamicObject};
 use serde::Serialize;
 use serde_json::Value;
@@ -19,7 +17,7 @@ pub(super) const FIELD_MANAGER: &str = "spoor-stacks";
 
 /// The kinds of object that a stack consists of, in the order in which they are applied: what pods
 /// need comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, derive_more::Display)]
 pub enum ObjectKind {
     /// `v1`.
     ConfigMap,
@@ -53,12 +51,6 @@ impl ObjectKind {
     }
 }
 
-impl fmt::Display for ObjectKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
 /// A type of object that a stack consists of.
 pub trait StackResource: Serialize {
     /// The kind of the type.
@@ -83,7 +75,8 @@ stack_resources! {
 }
 
 /// An object to apply.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, derive_more::Display)]
+#[display("{kind} \"{}\"", self.name())]
 pub struct Object {
     /// Its kind.
     pub kind: ObjectKind,
@@ -112,11 +105,5 @@ impl Object {
     #[must_use]
     pub fn name(&self) -> &str {
         self.body.metadata.name.as_deref().unwrap_or_default()
-    }
-}
-
-impl fmt::Display for Object {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} \"{}\"", self.kind, self.name())
     }
 }

@@ -286,11 +286,7 @@ impl Reconciler {
     ) {
         let to = route_plan.target.route;
         if let Some(from) = before.filter(|from| *from != to) {
-            let note = format!(
-                "OTLP traffic now takes route {} instead of {}",
-                to.as_str(),
-                from.as_str()
-            );
+            let note = format!("OTLP traffic now takes route {to} instead of {from}");
             self.publish_event(object, false, "RouteSwitched", "SwitchRoute", note);
         }
     }

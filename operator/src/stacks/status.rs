@@ -115,15 +115,15 @@ impl Findings<'_> {
 
     /// The change that is under way, as a reason and a message.
     fn change(&self) -> Option<(&'static str, String)> {
-        let to = self.route_plan.target.route.as_str();
+        let to = self.route_plan.target.route;
         match self.route_plan.traffic {
             Traffic::Waiting => {
-                let wanted = self.stack.route.as_str();
+                let wanted = self.stack.route;
                 let message = format!("route {wanted} is not ready yet; traffic stays on {to}");
                 return Some(("WaitingForRoute", message));
             }
             Traffic::Moving { .. } => {
-                let from = self.route_plan.route().as_str();
+                let from = self.route_plan.route();
                 let message =
                     format!("new connections take route {to}; those on {from} are ending");
                 return Some((MOVING_TRAFFIC, message));

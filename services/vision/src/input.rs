@@ -1,6 +1,6 @@
 //! The input of a model, and the normalisation of pictures for it.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use spoor_proto::spoor::vision::v1;
 
@@ -8,7 +8,8 @@ use spoor_proto::spoor::vision::v1;
 pub(crate) const CHANNELS: usize = 3;
 
 /// The size of a model's input in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, derive_more::Display)]
+#[display("{width}x{height}")]
 pub struct Size {
     height: u32,
     width: u32,
@@ -20,7 +21,8 @@ pub struct Size {
 pub struct InvalidSize(String);
 
 /// A number for each of red, green and blue.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, derive_more::Display)]
+#[display("{},{},{}", _0[0], _0[1], _0[2])]
 pub struct Channels([f32; CHANNELS]);
 
 /// The error for invalid [`Channels`].
@@ -187,19 +189,6 @@ impl FromStr for Channels {
             .map(|number| number.trim().parse())
             .collect();
         Self::new(&values.map_err(|_| invalid())?).map_err(|_| invalid())
-    }
-}
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x{}", self.width, self.height)
-    }
-}
-
-impl fmt::Display for Channels {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [red, green, blue] = self.0;
-        write!(f, "{red},{green},{blue}")
     }
 }
 

@@ -3,7 +3,7 @@
 pub mod gateway;
 pub mod marketplace;
 pub mod offers;
-mod wish;
 pub mod wishlist;
 
-pub use wish::{InvalidWishName, WishName};
+/// The name of a wish.
+pub type WishName = spoor_telemetry::Line;

@@ -114,7 +114,7 @@ pub(super) fn print_changes(changes: &[Change]) {
         ..
     } in changes
     {
-        outln!("samplingpolicy.spoor.dev/{name} {}", action.as_str());
+        outln!("samplingpolicy.spoor.dev/{name} {action}");
         for warning in warnings {
             // kubectl also prints warnings on standard error, after the object they concern.
             errln!("Warning: {name}: {warning}");

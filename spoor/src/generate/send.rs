@@ -49,7 +49,7 @@ pub(super) async fn send(
         "OTEL_TRACES_EXPORTER: must be \"otlp\", since generate exports spans over OTLP",
     )?;
     let services = &generation.shape.services;
-    let counts = Arc::new(SpanCounts::new());
+    let counts = Arc::new(SpanCounts::default());
     let processors: Arc<[BatchProcessor]> = services
         .iter()
         .map(|service| exporter(service, settings, otlp, &counts))
@@ -59,7 +59,7 @@ pub(super) async fn send(
     summary.exported = counts.exported();
     summary.dropped = DropReason::ALL
         .into_iter()
-        .map(|reason| (reason.as_str(), counts.dropped(reason)))
+        .map(|reason| (reason.to_string(), counts.dropped(reason)))
         .filter(|(_, spans)| *spans > 0)
         .collect();
     Ok(summary)

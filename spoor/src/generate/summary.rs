@@ -17,7 +17,7 @@ pub(super) struct GenerationSummary {
     /// The spans that the receiver accepted.
     pub(super) exported: u64,
     /// The spans dropped before that, by reason.
-    pub(super) dropped: BTreeMap<&'static str, u64>,
+    pub(super) dropped: BTreeMap<String, u64>,
     /// The duration from the first trace to the last.
     pub(super) seconds: f64,
     /// The traces by the service at which they start.

@@ -1,6 +1,6 @@
 //! The list of lessons.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use super::{
     answers::{AnswerFormat, Form},
@@ -11,7 +11,8 @@ use super::{
 };
 
 /// A lesson.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, derive_more::Display)]
+#[display("lesson {}", self.number())]
 pub enum Lesson {
     /// A trace sent with curl.
     FirstTrace,
@@ -174,12 +175,6 @@ impl FromStr for Lesson {
         let is_named = |lesson: &Self| lesson.name() == text || text.parse() == Ok(lesson.number());
         let found = Self::ALL.iter().copied().find(is_named);
         found.ok_or_else(|| format!("unknown lesson {text:?}; the lessons are {}", Self::names()))
-    }
-}
-
-impl fmt::Display for Lesson {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "lesson {}", self.number())
     }
 }
 

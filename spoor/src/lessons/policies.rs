@@ -2,8 +2,8 @@
 
 use std::{io, path::Path};
 
-use serde::Deserialize;
-use spoor_api::{SamplingPolicySpec, SamplingPolicyStatus, status::Condition};
+use serde_json::Value;
+use spoor_api::{SamplingPolicy, read};
 
 use crate::cli::{Invalid, LabClient};
 
@@ -12,41 +12,7 @@ pub enum Policies {
     /// The lab, which is queried each time.
     Lab(LabClient),
     /// The content of a file.
-    Read(Vec<CheckedPolicy>),
-}
-
-/// The parts of a policy that checks read.
-#[derive(Clone, Debug, Deserialize)]
-pub struct CheckedPolicy {
-    /// The metadata.
-    pub metadata: Named,
-    /// The desired state.
-    pub spec: SamplingPolicySpec,
-    /// The observed state.
-    pub status: Option<SamplingPolicyStatus>,
-}
-
-/// The part of the metadata that checks read.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Named {
-    /// `metadata.name`.
-    pub name: String,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-// kubectl prints a list for a kind, and the object itself for a name.
-enum OneOrMany {
-    Many { items: Vec<CheckedPolicy> },
-    One(Box<CheckedPolicy>),
-}
-
-impl CheckedPolicy {
-    /// The condition of this type, if the policy has a status.
-    pub fn condition(&self, kind: &str) -> Option<&Condition> {
-        let mut conditions = self.status.as_ref()?.conditions.iter();
-        conditions.find(|it| it.kind == kind)
-    }
+    Read(Vec<SamplingPolicy>),
 }
 
 impl Policies {
@@ -63,41 +29,36 @@ impl Policies {
         let name = path.display();
         let invalid = |error: String| Invalid(vec![format!("--policies: {error}")]);
         let text = text.map_err(|error| invalid(format!("cannot read {name}: {error}")))?;
-        parse(&text).map_err(|error| {
+        parse(&text).map(Self::Read).map_err(|error| {
             let expected = "the output of `kubectl get samplingpolicy -o json`";
             invalid(format!("{name} is not {expected}: {error}"))
         })
     }
 
     /// The policies of the default namespace.
-    pub async fn all(&self) -> anyhow::Result<Vec<CheckedPolicy>> {
-        let of_lab = match self {
-            Self::Read(policies) => return Ok(policies.clone()),
+    pub async fn all(&self) -> anyhow::Result<Vec<SamplingPolicy>> {
+        match self {
+            Self::Read(policies) => Ok(policies.clone()),
             // The lab's own services are in this namespace, and so are a lesson's policies.
-            Self::Lab(client) => client.policies("default").await?,
-        };
-        let policy = |policy: spoor_api::SamplingPolicy| CheckedPolicy {
-            metadata: Named {
-                name: policy.metadata.name,
-            },
-            spec: policy.spec,
-            status: policy.status,
-        };
-        Ok(of_lab.into_iter().map(policy).collect())
+            Self::Lab(client) => Ok(client.policies("default").await?),
+        }
     }
 
     /// The policy of this name.
-    pub async fn named(&self, name: &str) -> anyhow::Result<Option<CheckedPolicy>> {
+    pub async fn named(&self, name: &str) -> anyhow::Result<Option<SamplingPolicy>> {
         let mut all = self.all().await?.into_iter();
         Ok(all.find(|policy| policy.metadata.name == name))
     }
 }
 
-fn parse(text: &str) -> serde_json::Result<Policies> {
-    Ok(Policies::Read(match serde_json::from_str(text)? {
-        OneOrMany::Many { items } => items,
-        OneOrMany::One(policy) => vec![*policy],
-    }))
+fn parse(text: &str) -> serde_json::Result<Vec<SamplingPolicy>> {
+    let mut document: Value = serde_json::from_str(text)?;
+    // kubectl prints a list for a kind, and the object itself for a name.
+    let policies = match document.get_mut("items") {
+        Some(items) => serde_json::from_value(items.take())?,
+        None => vec![document],
+    };
+    policies.into_iter().map(read::stored_policy).collect()
 }
 
 #[cfg(test)]
@@ -111,11 +72,8 @@ mod tests {
         "spec": {"head": {"probability": "1%"}}}"#;
 
     fn names(text: &str) -> Vec<String> {
-        let Policies::Read(policies) = parse(text).unwrap() else {
-            return vec![];
-        };
-        let names = policies.into_iter().map(|policy| policy.metadata.name);
-        names.collect()
+        let policies = parse(text).unwrap().into_iter();
+        policies.map(|policy| policy.metadata.name).collect()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The parts of a stack whose shape comes from Kubernetes.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -26,7 +26,19 @@ impl JsonSchema for FreeForm {
 }
 
 /// The pull policy of an image.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    derive_more::Display,
+)]
 pub enum ImagePullPolicy {
     /// The image is pulled at each start of a pod.
     Always,
@@ -37,28 +49,10 @@ pub enum ImagePullPolicy {
     Never,
 }
 
-impl ImagePullPolicy {
-    /// The value in the resource.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Always => "Always",
-            Self::IfNotPresent => "IfNotPresent",
-            Self::Never => "Never",
-        }
-    }
-}
-
 /// An amount of CPU, memory or storage in Kubernetes' notation: `500m`, `1`, `256Mi`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, derive_more::Display)]
 #[serde(transparent)]
 pub struct Quantity(pub String);
-
-impl fmt::Display for Quantity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 impl<'de> Deserialize<'de> for Quantity {
     /// Accepts `cpu: 1` as well as `cpu: "1"`, as Kubernetes does.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rstest::rstest;
 use spoor_api::{
     TracingStack,
-    stack::{Backend, Collector, Jaeger, ManagedCollector, ManagedJaeger, Stack, Storage},
+    stack::{Backend, Collector, Jaeger, ManagedCollector, ManagedJaeger, Route, Stack, Storage},
 };
 
 /// A stack with this `spec`.
@@ -32,7 +32,7 @@ fn empty_spec_has_all_defaults() {
     let stack = valid("{}");
     assert_eq!(stack.name.as_str(), "tracing");
     assert_eq!(stack.namespace.as_str(), "shop");
-    assert_eq!(stack.route.as_str(), "Collector");
+    assert_eq!(stack.route, Route::Collector);
     let (jaeger, collector) = managed(stack);
     assert_eq!(jaeger.image, ManagedJaeger::DEFAULT_IMAGE);
     assert_eq!(jaeger.storage, Storage::Memory { max_traces: 50_000 });

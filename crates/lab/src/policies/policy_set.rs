@@ -83,22 +83,19 @@ impl PolicySet {
     /// Adds or replaces policies.
     ///
     /// # Errors
-    /// The errors in the policies. Nothing is changed then.
+    /// The errors in the policies.
     pub(super) fn apply(
-        &mut self,
+        mut self,
         sent: &[Submitted],
         now: Timestamp,
-    ) -> Result<Actions, Vec<String>> {
+    ) -> Result<(Self, Actions), Vec<String>> {
         refuse_names_in(&self.folder, sent, |name| {
             format!("{name:?} is in the watched folder; change it there")
         })?;
         let (entries, actions) = successors(sent, &self.applied, &BTreeMap::new(), now)?;
-        // Changed on a copy, so that a set that is too large leaves this one as it was.
-        let mut next = self.clone();
-        next.applied.extend(entries);
-        next.check_size()?;
-        *self = next;
-        Ok(actions)
+        self.applied.extend(entries);
+        self.check_size()?;
+        Ok((self, actions))
     }
 
     fn check_size(&self) -> Result<(), Vec<String>> {
@@ -123,24 +120,22 @@ impl PolicySet {
     /// lab knew before its last start.
     ///
     /// # Errors
-    /// The errors in the policies. Nothing is changed then.
+    /// The errors in the policies.
     pub(super) fn replace_folder(
-        &mut self,
+        mut self,
         sent: &[Submitted],
         first_accepted: &BTreeMap<PolicyKey, Timestamp>,
         now: Timestamp,
-    ) -> Result<Actions, Vec<String>> {
+    ) -> Result<(Self, Actions), Vec<String>> {
         refuse_names_in(&self.applied, sent, |name| {
             format!("{name:?} was applied before; `spoor delete {name}` first")
         })?;
         let (entries, mut actions) = successors(sent, &self.folder, first_accepted, now)?;
         let gone = self.folder.keys().filter(|key| !entries.contains_key(*key));
         actions.extend(gone.map(|key| (key.clone(), Action::Deleted)));
-        let mut next = self.clone();
-        next.folder = entries;
-        next.check_size()?;
-        *self = next;
-        Ok(actions)
+        self.folder = entries;
+        self.check_size()?;
+        Ok((self, actions))
     }
 
     /// Deletes an applied policy. False if there is none.

@@ -27,9 +27,7 @@ pub(crate) struct Progress {
 impl Progress {
     pub(super) fn of(policy: &SamplingPolicy, evidence: Option<&Evidence>) -> Self {
         let status = policy.status.as_ref();
-        let conditions = status.map(|status| status.conditions.as_slice());
-        let mut conditions = conditions.unwrap_or_default().iter();
-        let converged = conditions.find(|condition| condition.kind == Condition::CONVERGED);
+        let converged = policy.condition(Condition::CONVERGED);
         let reason = converged.map_or("", |condition| condition.reason.as_str());
         let has_head = status.is_some_and(|status| status.clients.is_some());
         let services = evidence.filter(|_| has_head).map(|it| it.services.iter());

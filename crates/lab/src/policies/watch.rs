@@ -45,11 +45,12 @@ impl PolicyStore {
             Ok(documents) => submitted::read(&documents),
             Err(error) => Err(vec![with_causes(&error)]),
         };
-        let mut set = state.set.clone();
-        let replaced = sent
-            .and_then(|sent| set.replace_folder(&sent, &state.first_accepted, Timestamp::now()));
+        let replaced = sent.and_then(|sent| {
+            let set = state.set.clone();
+            set.replace_folder(&sent, &state.first_accepted, Timestamp::now())
+        });
         match replaced {
-            Ok(actions) => {
+            Ok((set, actions)) => {
                 self.0.folder_errors.lock().clear();
                 // The set contains those times from now on.
                 state.first_accepted.clear();

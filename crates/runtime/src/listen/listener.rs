@@ -47,6 +47,8 @@ pub struct Listener {
 }
 
 /// A TLS configuration.
+#[derive(derive_more::Debug)]
+#[debug("Tls")]
 struct Tls(TlsAcceptor);
 
 /// The error for requests that were still in flight when the grace period ended.
@@ -237,10 +239,4 @@ fn is_connection_error(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset
     )
-}
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tls")
-    }
 }

@@ -1,9 +1,6 @@
 //! The outcomes of spans.
 
-use std::{
-    fmt,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Spans exported and dropped since the process started.
 #[derive(Debug, Default)]
@@ -12,8 +9,8 @@ pub struct SpanCounts {
     dropped: [AtomicU64; DropReason::ALL.len()],
 }
 
-/// The reason that a span was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The reason that a span was dropped, displayed by its name in metrics and reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, derive_more::Display)]
 pub enum DropReason {
     /// The queue was full.
     QueueFull,
@@ -33,32 +30,9 @@ impl DropReason {
         Self::Refused,
         Self::ShutDown,
     ];
-
-    /// The name in metrics and reports.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::QueueFull => "QueueFull",
-            Self::ExportFailed => "ExportFailed",
-            Self::Refused => "Refused",
-            Self::ShutDown => "ShutDown",
-        }
-    }
-}
-
-impl fmt::Display for DropReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }
 
 impl SpanCounts {
-    /// Counts of 0.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Spans that the receiver accepted.
     #[must_use]
     pub fn exported(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! The configuration of the control stream.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use spoor_policy::ServiceName;
 use tonic::transport::Endpoint;
@@ -8,7 +8,8 @@ use tonic::transport::Endpoint;
 use crate::{batch::SpanCounts, credentials::Credentials, faults::Faults, sampler::Live};
 
 /// The stream's configuration, and the shared state that it reads and writes.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("ControlStream({service}, {instance:?})")]
 pub struct ControlStream {
     /// The control plane's address, such as `http://127.0.0.1:5779`.
     pub endpoint: Endpoint,
@@ -60,16 +61,5 @@ impl Default for Intervals {
             denied: Duration::from_secs(10),
             keep_alive: Duration::from_secs(5),
         }
-    }
-}
-
-impl fmt::Debug for ControlStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ControlStream")
-            .field("endpoint", self.endpoint.uri())
-            .field("service", &self.service)
-            .field("instance", &self.instance)
-            .field("intervals", &self.intervals)
-            .finish_non_exhaustive()
     }
 }

@@ -1,13 +1,14 @@
 //! A random duration, evenly distributed between two bounds.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{str::FromStr, time::Duration};
 
 use rand::RngExt;
 
 use super::{InvalidDuration, parse};
 
 /// A duration that is chosen for each request: `250ms`, or at random from `100ms..500ms`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, derive_more::Display)]
+#[display("{shortest:?}..{longest:?}")]
 pub struct DurationRange {
     shortest: Duration,
     longest: Duration,
@@ -55,12 +56,6 @@ impl FromStr for DurationRange {
         } else {
             Ok(Self { shortest, longest })
         }
-    }
-}
-
-impl fmt::Display for DurationRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}..{:?}", self.shortest, self.longest)
     }
 }
 

@@ -29,7 +29,7 @@ impl Collector for Spans {
             MetricType::Counter,
         )?;
         for reason in DropReason::ALL {
-            let labels = [("reason", reason.as_str())];
+            let labels = [("reason", reason.to_string())];
             ConstCounter::new(self.0.dropped(reason)).encode(family.encode_family(&labels)?)?;
         }
         Ok(())

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -28,6 +27,8 @@ use super::{
 const REMEMBERED_PLANS: usize = 8;
 
 /// The plan in force: installed by the control stream, read by the sampler.
+#[derive(derive_more::Debug)]
+#[debug("Live({:?})", self.held())]
 pub struct Live {
     /// The generation of `view`, which a thread compares before it uses its own copy.
     generation: AtomicU64,
@@ -236,13 +237,5 @@ impl Plans {
 impl Default for Live {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl fmt::Debug for Live {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live")
-            .field("held", &self.held())
-            .finish_non_exhaustive()
     }
 }

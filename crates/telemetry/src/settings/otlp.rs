@@ -1,6 +1,6 @@
 //! The OTLP exporter's settings.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
@@ -12,7 +12,7 @@ use spoor_runtime::{
 use super::pairs;
 
 /// An OTLP receiver.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
 pub struct OtlpSettings {
     /// `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`, else `OTEL_EXPORTER_OTLP_PROTOCOL`, else gRPC.
     pub protocol: Protocol,
@@ -21,6 +21,8 @@ pub struct OtlpSettings {
     pub endpoint: Uri,
     /// `OTEL_EXPORTER_OTLP_HEADERS`, overridden by `OTEL_EXPORTER_OTLP_TRACES_HEADERS`. Their
     /// values are secret.
+    // Names only, since values may be credentials.
+    #[debug("{:?}", headers.keys().collect::<Vec<_>>())]
     pub headers: HeaderMap,
     /// `OTEL_EXPORTER_OTLP_(TRACES_)TIMEOUT` (ms): the timeout of one request. Default: 10 s.
     pub timeout: Duration,
@@ -39,20 +41,6 @@ pub enum OtlpCompression {
     None,
     /// `gzip`.
     Gzip,
-}
-
-impl fmt::Debug for OtlpSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OtlpSettings")
-            .field("protocol", &self.protocol)
-            .field("endpoint", &self.endpoint)
-            // Names only, since values may be credentials.
-            .field("headers", &self.headers.keys().collect::<Vec<_>>())
-            .field("timeout", &self.timeout)
-            .field("compression", &self.compression)
-            .field("certificate", &self.certificate)
-            .finish()
-    }
 }
 
 pub(super) fn read(environment: &mut Environment<'_>) -> Option<OtlpSettings> {

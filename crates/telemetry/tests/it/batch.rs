@@ -23,7 +23,7 @@ struct Bench {
 }
 
 fn bench(settings: BatchSettings, fake: &Arc<Fake>) -> Bench {
-    let counts = Arc::new(SpanCounts::new());
+    let counts = Arc::new(SpanCounts::default());
     let exporter: Arc<dyn Export> = fake.clone();
     let processor = BatchProcessor::start(settings, counts.clone(), || {
         Ok::<_, std::io::Error>(exporter)

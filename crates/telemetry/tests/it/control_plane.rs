@@ -81,8 +81,8 @@ pub fn client(
         instance: instance.to_owned(),
         start: "start".to_owned(),
         live: Arc::clone(live),
-        faults: Arc::new(Faults::new()),
-        spans: Arc::new(SpanCounts::new()),
+        faults: Arc::new(Faults::default()),
+        spans: Arc::new(SpanCounts::default()),
         intervals: Intervals {
             report,
             ..Intervals::default()

@@ -197,8 +197,8 @@ impl Pod {
             instance: "pod-1".to_owned(),
             start: "start-1".to_owned(),
             live: Arc::new(Live::new()),
-            faults: Arc::new(Faults::new()),
-            spans: Arc::new(SpanCounts::new()),
+            faults: Arc::new(Faults::default()),
+            spans: Arc::new(SpanCounts::default()),
             intervals: Intervals {
                 report: Duration::from_millis(20),
                 retry: Duration::from_millis(50),

@@ -41,19 +41,6 @@ where
     )
 }
 
-/// The same for a query that reads every trace of a time.
-pub fn get_aggregate<T, E>(query: fn(ApiRequest) -> Result<T, E>) -> MethodRouter<Queries>
-where
-    T: Serialize + 'static,
-    E: From<TraceQueryError> + IntoResponse + Send + 'static,
-{
-    routing::get(
-        async move |State(queries): State<Queries>, path, parameters| {
-            respond(&queries.aggregates(), path, parameters, query).await
-        },
-    )
-}
-
 async fn respond<T, E>(
     queries: &Queries,
     path: Result<Path<String>, PathRejection>,

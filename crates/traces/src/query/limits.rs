@@ -131,19 +131,10 @@ impl Queries {
         // In this order: an aggregate that waits for another one must not hold a turn that a
         // search could use. Both before a thread is used, so that waiting requests occupy none.
         let alone = match self.is_aggregate {
-            true => Some(
-                self.aggregates
-                    .next(deadline)
-                    .await
-                    .ok_or(TraceQueryError::Busy)?,
-            ),
+            true => Some(turn(&self.aggregates, deadline).await?),
             false => None,
         };
-        let turn = self
-            .builds
-            .next(deadline)
-            .await
-            .ok_or(TraceQueryError::Busy)?;
+        let turn = turn(&self.builds, deadline).await?;
         let store = self.store.clone();
         let done = turns::run((alone, turn), |cancelled| work(Reader { store, cancelled }));
         done.await
@@ -167,6 +158,10 @@ impl Queries {
         let stream = Arc::clone(&self.streams).try_acquire_owned();
         stream.map_err(|_| TraceQueryError::Busy)
     }
+}
+
+async fn turn(of: &Turns, deadline: Instant) -> Result<OwnedSemaphorePermit, TraceQueryError> {
+    of.next(deadline).await.ok_or(TraceQueryError::Busy)
 }
 
 /// Reads the store for one response.

@@ -17,7 +17,7 @@ use traces::V1Traces;
 
 use super::{
     Queries,
-    api::{ApiRequest, get, get_aggregate},
+    api::{ApiRequest, get},
     go, parameters,
 };
 use crate::{
@@ -33,14 +33,15 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const SERVICE_REQUIRED: &str = "parameter 'service' is required";
 
 /// The routes below `/api`.
-pub fn routes() -> Router<Queries> {
+pub fn routes(queries: &Queries) -> Router<Queries> {
+    let call_counts = get(call_counts).with_state(queries.aggregates());
     Router::new()
         .route("/api/services", get(services))
         .route("/api/services/{service}/operations", get(operation_names))
         .route("/api/operations", get(operations))
         .route("/api/traces", get(find))
         .route("/api/traces/{id}", get(trace))
-        .route("/api/dependencies", get_aggregate(call_counts))
+        .route("/api/dependencies", call_counts)
         .method_not_allowed_fallback(async || {
             V1Error::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed here")
         })

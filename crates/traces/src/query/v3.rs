@@ -23,20 +23,21 @@ pub use search::{DEFAULT_DEPTH, FILTER_REFUSED};
 
 use super::{
     Queries, TraceQueryError,
-    api::{ApiRequest, get, get_aggregate},
+    api::{ApiRequest, get},
     summary,
 };
 use crate::{InvalidTraceId, TraceId, dependencies, kind, service};
 
 /// The routes below `/api/v3`.
-pub fn routes() -> Router<Queries> {
+pub fn routes(queries: &Queries) -> Router<Queries> {
+    let dependencies = get(dependencies).with_state(queries.aggregates());
     Router::new()
         .route("/api/v3/services", get(services))
         .route("/api/v3/operations", get(operations))
         .route("/api/v3/traces", get(find))
         .route("/api/v3/traces/{id}", get(trace))
         .route("/api/v3/trace-summaries", get(summaries))
-        .route("/api/v3/dependencies", get_aggregate(dependencies))
+        .route("/api/v3/dependencies", dependencies)
         // Without these, v1 would respond in its format.
         .route("/api/v3", any(unknown))
         .route("/api/v3/", any(unknown))

@@ -184,7 +184,7 @@ fn container(
     };
     let container = Container {
         name: "jaeger".to_owned(),
-        image_pull_policy: Some(jaeger.image_pull_policy.as_str().to_owned()),
+        image_pull_policy: Some(jaeger.image_pull_policy.to_string()),
         args: Some(vec![format!("--config={CONFIG_FOLDER}/{CONFIG_FILE}")]),
         env: Some([vec![memory_limit()], env].concat()),
         ports: Some(container_ports(&PORTS)),

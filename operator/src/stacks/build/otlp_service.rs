@@ -50,15 +50,9 @@ pub fn url(stack: &Stack) -> String {
 /// existing Collector or Jaeger it is theirs.
 #[must_use]
 pub fn port(stack: &Stack) -> u16 {
-    let existing = [
-        existing(stack, stack.route),
-        existing(stack, other(stack.route)),
-    ];
-    existing
-        .into_iter()
-        .flatten()
-        .next()
-        .map_or(OTLP_GRPC, spoor_api::stack::Address::port)
+    existing(stack, stack.route)
+        .or_else(|| existing(stack, other(stack.route)))
+        .map_or(OTLP_GRPC, Address::port)
 }
 
 /// The other route.
@@ -85,10 +79,7 @@ pub fn existing(stack: &Stack, route: Route) -> Option<&Address> {
 #[must_use]
 pub fn service(stack: &Stack, target: OtlpTarget, context: &BuildContext) -> Service {
     let mut metadata = stack_metadata(stack, name(stack));
-    let mut annotations = BTreeMap::from([(
-        ROUTE_ANNOTATION.to_owned(),
-        target.route.as_str().to_owned(),
-    )]);
+    let mut annotations = BTreeMap::from([(ROUTE_ANNOTATION.to_owned(), target.route.to_string())]);
     annotations.extend(
         target
             .since

@@ -8,7 +8,7 @@
 //!
 //! No tier waits for itself: a broken revision can always be replaced by a working one.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
@@ -53,49 +53,32 @@ pub struct RolloutPlan {
 }
 
 /// The reason why a tier is not changed yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, derive_more::Display)]
 pub enum RolloutWait {
     /// Gathering pods are being replaced.
+    #[display("new tail rules wait until all gathering pods are replaced")]
     GatherChanges,
     /// They have been replaced, and parts of traces are still in two of them.
+    #[display("new tail rules wait until the traces of replaced gathering pods are complete")]
     GatherSettles,
     /// The deciding pod is being replaced.
+    #[display("the next change waits until the deciding pod is replaced")]
     DecideChanges,
     /// The deciding pod of the last change is starting.
+    #[display(
+        "the next change waits until the new deciding pod is ready or fails, for {} s at most",
+        MAX_START_WAIT.as_secs()
+    )]
     DecideStarts,
     /// No deciding pod is ready to receive traces from the gathering ones.
+    #[display("gathering pods wait until the deciding pod is ready")]
     DecideUnavailable,
     /// It is unknown whether the deciding pod can send what it keeps to Jaeger.
+    #[display("the deciding pod waits until it is known whether it can send its spans to Jaeger")]
     ExporterUnknown,
     /// The deciding pod cannot send what it keeps to Jaeger.
+    #[display("new tail rules wait until the deciding pod can send its spans to Jaeger")]
     ExporterFails,
-}
-
-impl fmt::Display for RolloutWait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::GatherChanges => "new tail rules wait until all gathering pods are replaced",
-            Self::GatherSettles => {
-                "new tail rules wait until the traces of replaced gathering pods are complete"
-            }
-            Self::DecideChanges => "the next change waits until the deciding pod is replaced",
-            Self::DecideStarts => {
-                return write!(
-                    f,
-                    "the next change waits until the new deciding pod is ready or fails, for {} s at \
-                     most",
-                    MAX_START_WAIT.as_secs()
-                );
-            }
-            Self::DecideUnavailable => "gathering pods wait until the deciding pod is ready",
-            Self::ExporterUnknown => {
-                "the deciding pod waits until it is known whether it can send its spans to Jaeger"
-            }
-            Self::ExporterFails => {
-                "new tail rules wait until the deciding pod can send its spans to Jaeger"
-            }
-        })
-    }
 }
 
 /// The longest time for which a revision of the deciding pod may start before another follows it. A

@@ -106,7 +106,7 @@ impl Pods<'_> {
                     .pods
                     .image(&self.input.collector.image, ManagedCollector::DEFAULT_IMAGE),
             ),
-            image_pull_policy: Some(self.input.collector.image_pull_policy.as_str().to_owned()),
+            image_pull_policy: Some(self.input.collector.image_pull_policy.to_string()),
             args: Some(std::iter::once(config).chain(gates).collect()),
             env: Some(vec![EnvVar {
                 name: "GOMEMLIMIT".to_owned(),

@@ -174,7 +174,7 @@ proptest! {
         now in 0i64..200,
     ) {
         let route = |direct| if direct { Route::Direct } else { Route::Collector };
-        let stack = stack(json!({"route": route(wants_direct).as_str()}));
+        let stack = stack(json!({"route": route(wants_direct)}));
         let state = RouteState {
             target: Some(OtlpTarget { route: route(is_direct), since: since.map(at) }),
             jaeger_is_ready,

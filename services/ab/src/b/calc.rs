@@ -1,12 +1,12 @@
 //! `heavy_calc`: CPU-bound work, and the threads on which it runs.
 
-use std::{fmt, num::ParseIntError, str::FromStr, sync::Arc, thread};
+use std::{num::ParseIntError, str::FromStr, sync::Arc, thread};
 
 use tokio::{sync::Semaphore, task};
 use tracing::Instrument;
 
 /// Rounds of `heavy_calc`, each of about a microsecond.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, derive_more::Display)]
 pub struct Rounds(u32);
 
 /// The error for an invalid number of rounds.
@@ -104,12 +104,6 @@ impl FromStr for Rounds {
 
     fn from_str(text: &str) -> Result<Self, InvalidRounds> {
         Self::new(text.parse()?)
-    }
-}
-
-impl fmt::Display for Rounds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

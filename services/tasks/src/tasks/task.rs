@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+use spoor_telemetry::Line;
 use uuid::Uuid;
 
 /// An entry of the to-do list, as responses show it.
@@ -19,20 +20,8 @@ pub(crate) struct Task {
     pub(crate) completed: Option<Moment>,
 }
 
-/// The title of a task: trimmed, not empty, on one line, and limited in length.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Title(String);
-
-/// The error for an invalid [`Title`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum InvalidTitle {
-    #[error("must not be empty")]
-    Empty,
-    #[error("must be at most {max} characters, not {0}", max = Title::MAX_CHARS)]
-    TooLong(usize),
-    #[error("must be on one line, without control characters")]
-    Control,
-}
+/// The title of a task.
+pub(crate) type Title = Line;
 
 /// The priority of a task, from low to urgent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -80,30 +69,6 @@ impl Task {
         };
         // Each priority has a range of its own, which no due time exceeds.
         urgency * (NEVER + 1) + self.due.map_or(NEVER, Moment::unix_millis)
-    }
-}
-
-impl Title {
-    /// The maximum number of characters.
-    pub(crate) const MAX_CHARS: usize = 200;
-
-    pub(crate) fn new(text: &str) -> Result<Self, InvalidTitle> {
-        // Trimmed first, so that a title of spaces is empty, and a final line break is permitted.
-        let text = text.trim();
-        let chars = text.chars().count();
-        if text.is_empty() {
-            Err(InvalidTitle::Empty)
-        } else if chars > Self::MAX_CHARS {
-            Err(InvalidTitle::TooLong(chars))
-        } else if text.contains(char::is_control) {
-            Err(InvalidTitle::Control)
-        } else {
-            Ok(Self(text.to_owned()))
-        }
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
     }
 }
 
@@ -209,22 +174,6 @@ mod tests {
             due: due.map(|due| due.parse().unwrap()),
             completed: None,
         }
-    }
-
-    #[rstest::rstest]
-    #[case("", InvalidTitle::Empty)]
-    #[case(" \t ", InvalidTitle::Empty)]
-    #[case("a\nb", InvalidTitle::Control)]
-    #[case("a\0b", InvalidTitle::Control)]
-    #[case(&"ß".repeat(201), InvalidTitle::TooLong(201))]
-    fn invalid_titles_are_refused(#[case] text: &str, #[case] error: InvalidTitle) {
-        assert_eq!(Title::new(text), Err(error));
-    }
-
-    #[test]
-    fn a_title_is_trimmed_and_counted_in_characters() {
-        assert_eq!(Title::new(" wash up\n").unwrap().as_str(), "wash up");
-        assert!(Title::new(&"ß".repeat(Title::MAX_CHARS)).is_ok());
     }
 
     #[rstest::rstest]

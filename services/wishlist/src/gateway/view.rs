@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn an_invalid_name_stays_in_the_field() {
-        let failure = WishError::Name(crate::InvalidWishName::Control);
+        let failure = WishError::Name(spoor_telemetry::InvalidLine::Control);
         let html = rendered(&Content::failed(&failure, "a\u{7}b".into()));
         assert!(
             html.contains("aria-invalid=\"true\"") && html.contains("on one line"),

@@ -12,11 +12,11 @@ use std::{
 use http::StatusCode;
 use jiff::Timestamp;
 use spoor_proto::spoor::wishlist::v1::{self, AddRequest, DeleteRequest, ListRequest};
-use spoor_telemetry::{grpc::within, http::Problem};
+use spoor_telemetry::{InvalidLine, grpc::within, http::Problem};
 use tonic::{Code, Status};
 
 use super::Client;
-use crate::{InvalidWishName, WishName};
+use crate::WishName;
 
 /// A client of wishlist.
 #[derive(Clone)]
@@ -39,7 +39,7 @@ pub(super) struct Wish {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum WishError {
     #[error("name: {0}")]
-    Name(#[from] InvalidWishName),
+    Name(#[from] InvalidLine),
     #[error("no wish with this ID")]
     NotFound,
     #[error("{0}")]

@@ -14,6 +14,8 @@ use prometheus_client::{
 use super::{breaker::BreakerState, marketplace::Marketplace, store::OfferStore};
 
 /// The state of breakers, budgets and offers, which are read at each scrape.
+#[derive(derive_more::Debug)]
+#[debug("StateCollector")]
 pub(super) struct StateCollector {
     pub(super) marketplaces: Arc<[Marketplace]>,
     pub(super) store: Arc<OfferStore>,
@@ -56,11 +58,5 @@ impl Collector for StateCollector {
             None,
             MetricType::Gauge,
         )?)
-    }
-}
-
-impl fmt::Debug for StateCollector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StateCollector").finish_non_exhaustive()
     }
 }

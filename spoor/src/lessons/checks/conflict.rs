@@ -1,13 +1,16 @@
 //! Lesson 9: two policies for the same service, which must share it.
 
 use jiff::Timestamp;
-use spoor_api::status::{Condition, ConditionStatus};
+use spoor_api::{
+    SamplingPolicy,
+    status::{Condition, ConditionStatus},
+};
 use spoor_policy::Probability;
 
 use super::in_force::{Part, effective_at, since};
 use crate::{
     cli::counted,
-    lessons::{context::Context, policies::CheckedPolicy, report::Report, threshold::sampled_at},
+    lessons::{context::Context, report::Report, threshold::sampled_at},
     traces::FoundTrace,
 };
 
@@ -63,9 +66,9 @@ fn check_traces(report: &mut Report, found: &[FoundTrace], converged: Timestamp)
 }
 
 /// Checks that the existing policy, on which another team relies, was not changed.
-fn check_unchanged(report: &mut Report, first: Option<&CheckedPolicy>) {
+fn check_unchanged(report: &mut Report, first: Option<&SamplingPolicy>) {
     let what = "the first policy still samples 1% of all of service-a";
-    let Some(CheckedPolicy { spec, .. }) = first else {
+    let Some(SamplingPolicy { spec, .. }) = first else {
         report.missing(
             what,
             "there is no policy service-a; apply k8s/samples/policies/service-a-1-percent.yaml",
@@ -90,7 +93,7 @@ fn check_unchanged(report: &mut Report, first: Option<&CheckedPolicy>) {
     }
 }
 
-fn check_still_decides(report: &mut Report, first: &CheckedPolicy) {
+fn check_still_decides(report: &mut Report, first: &SamplingPolicy) {
     let what = "the first policy still decides for the rest";
     let accepted = first.condition(Condition::ACCEPTED);
     let seen = accepted.map(|it| format!("{}: {}", it.reason, it.message));
@@ -107,8 +110,8 @@ fn check_still_decides(report: &mut Report, first: &CheckedPolicy) {
 /// Checks that another policy decides at 100% for the operation, and none for other operations.
 fn check_second<'a>(
     report: &mut Report,
-    policies: &'a [CheckedPolicy],
-) -> Option<&'a CheckedPolicy> {
+    policies: &'a [SamplingPolicy],
+) -> Option<&'a SamplingPolicy> {
     let what = "another policy is effective for GET / only, with 100%";
     // Found by their effect, since the lesson lets the learner choose the name.
     let (at, beside): (Vec<_>, Vec<_>) = effective_at(policies, SERVICE, Part::Head)
@@ -180,8 +183,13 @@ mod tests {
     fn only_the_operation_may_be_taken(#[case] places: &[(&str, &str)], #[case] passes: bool) {
         let place = |(operation, strategy): &(&str, &str)| json!({"service": SERVICE, "operation": operation, "strategy": strategy});
         let effective: Vec<_> = places.iter().map(place).collect();
-        let policy =
-            json!({"metadata": {"name": "two"}, "spec": {}, "status": {"effective": effective}});
+        let policy = json!({
+            "apiVersion": "spoor.dev/v1alpha1",
+            "kind": "SamplingPolicy",
+            "metadata": {"name": "two"},
+            "spec": {},
+            "status": {"effective": effective},
+        });
         let mut report = Report::new();
         let policies = [serde_json::from_value(policy).unwrap()];
         assert_eq!(check_second(&mut report, &policies).is_some(), passes);
@@ -197,8 +205,13 @@ mod tests {
     #[case(json!({"targets": [{"service": "service-a"}], "priority": 3,
                   "head": {"probability": "1%"}}), false)]
     fn rejects_a_changed_first_policy(#[case] spec: serde_json::Value, #[case] passes: bool) {
-        let first = json!({"metadata": {"name": FIRST}, "spec": spec});
-        let first: CheckedPolicy = serde_json::from_value(first).unwrap();
+        let first = json!({
+            "apiVersion": "spoor.dev/v1alpha1",
+            "kind": "SamplingPolicy",
+            "metadata": {"name": FIRST},
+            "spec": spec,
+        });
+        let first: SamplingPolicy = serde_json::from_value(first).unwrap();
         let mut report = Report::new();
         check_unchanged(&mut report, Some(&first));
         assert_eq!(report.is_passed(), passes, "{report}");

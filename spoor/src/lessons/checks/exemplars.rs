@@ -1,11 +1,12 @@
 //! Parsing of request duration buckets with their exemplars from OpenMetrics text.
 
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 const METRIC: &str = "http_server_request_duration_seconds_bucket{";
 
 /// A bucket of an operation's durations.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, derive_more::Display)]
+#[display("{above} s to {upto} s of {operation}")]
 pub(super) struct Bucket {
     /// The labels except the bound, such as route and status.
     operation: String,
@@ -70,18 +71,6 @@ impl Bucket {
         const TOLERANCE: f64 = 0.005;
         let seconds = duration.as_secs_f64();
         self.above - TOLERANCE < seconds && seconds <= self.up_to + TOLERANCE
-    }
-}
-
-impl fmt::Display for Bucket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            operation,
-            above,
-            up_to,
-            ..
-        } = self;
-        write!(f, "{above} s to {up_to} s of {operation}")
     }
 }
 

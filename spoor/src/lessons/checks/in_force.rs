@@ -1,9 +1,10 @@
 //! The policies effective for a service, and the time since when.
 
 use jiff::Timestamp;
-use spoor_api::status::{ConditionStatus, EffectivePlace};
-
-use crate::lessons::policies::CheckedPolicy;
+use spoor_api::{
+    SamplingPolicy,
+    status::{ConditionStatus, EffectivePlace},
+};
 
 /// A part of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,10 +16,10 @@ pub(crate) enum Part {
 /// The policies with the strategies of one of their parts that are effective for the service.
 /// Those that name it take precedence over those for all services.
 pub(super) fn effective_at<'a>(
-    policies: &'a [CheckedPolicy],
+    policies: &'a [SamplingPolicy],
     service: &str,
     part: Part,
-) -> Vec<(&'a CheckedPolicy, &'a EffectivePlace)> {
+) -> Vec<(&'a SamplingPolicy, &'a EffectivePlace)> {
     let entries = policies.iter().flat_map(|policy| {
         let effective = policy.status.iter().flat_map(|status| &status.effective);
         effective.map(move |entry| (policy, entry))
@@ -35,7 +36,7 @@ pub(super) fn effective_at<'a>(
 }
 
 /// The policies because of which traces of the service may be missing, if any.
-pub(crate) fn dropping_policies(policies: &[CheckedPolicy], service: &str) -> Option<String> {
+pub(crate) fn dropping_policies(policies: &[SamplingPolicy], service: &str) -> Option<String> {
     let parts = [Part::Head, Part::Tail];
     let effective = parts.map(|part| effective_at(policies, service, part));
     let names = effective
@@ -48,7 +49,7 @@ pub(crate) fn dropping_policies(policies: &[CheckedPolicy], service: &str) -> Op
 }
 
 /// The time since which a condition of the current policy has been true.
-pub(super) fn since(policy: &CheckedPolicy, condition: &str) -> Option<Timestamp> {
+pub(super) fn since(policy: &SamplingPolicy, condition: &str) -> Option<Timestamp> {
     let condition = policy.condition(condition)?;
     // The time of a false condition is that of its failure.
     let is_true = condition.status == ConditionStatus::True;
@@ -63,10 +64,15 @@ mod tests {
 
     use super::*;
 
-    fn policy(name: &str, service: Option<&str>, strategy: &str) -> CheckedPolicy {
+    fn policy(name: &str, service: Option<&str>, strategy: &str) -> SamplingPolicy {
         let effective = json!([{"service": service, "strategy": strategy}]);
-        let policy =
-            json!({"metadata": {"name": name}, "spec": {}, "status": {"effective": effective}});
+        let policy = json!({
+            "apiVersion": "spoor.dev/v1alpha1",
+            "kind": "SamplingPolicy",
+            "metadata": {"name": name},
+            "spec": {},
+            "status": {"effective": effective},
+        });
         serde_json::from_value(policy).unwrap()
     }
 
@@ -76,7 +82,7 @@ mod tests {
         let all = policy("all", Some("bands"), "100%");
         let tail = policy("slow", None, "tail rules, otherwise 0%");
         let rest = policy("rest", None, "1%");
-        let named = |policies: &[CheckedPolicy], service| dropping_policies(policies, service);
+        let named = |policies: &[SamplingPolicy], service| dropping_policies(policies, service);
         let off = [off];
         assert_eq!(named(&off, "bands").unwrap(), "policy off (0%)");
         assert_eq!(named(&off, "reviews"), None);

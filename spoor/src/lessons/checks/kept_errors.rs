@@ -1,13 +1,13 @@
 //! Lesson 8: a policy that keeps every trace with an error, and a share of the others.
 
 use jiff::Timestamp;
-use spoor_api::status::Condition;
+use spoor_api::{SamplingPolicy, status::Condition};
 use spoor_policy::Probability;
 
 use super::in_force::{Part, effective_at, since};
 use crate::{
     cli::counted,
-    lessons::{context::Context, policies::CheckedPolicy, report::Report},
+    lessons::{context::Context, report::Report},
     traces::FoundTrace,
 };
 
@@ -49,7 +49,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 }
 
 /// Checks that the head records every trace, since no tail rule can keep one that was not recorded.
-fn check_heads(report: &mut Report, policies: &[CheckedPolicy]) {
+fn check_heads(report: &mut Report, policies: &[SamplingPolicy]) {
     let what = "every trace of service-a is sampled at its start";
     let less = effective_at(policies, SERVICE, Part::Head)
         .into_iter()
@@ -66,8 +66,8 @@ fn check_heads(report: &mut Report, policies: &[CheckedPolicy]) {
     }
 }
 
-fn keeps_errors(policies: &[CheckedPolicy]) -> Option<&CheckedPolicy> {
-    let has_rule = |policy: &CheckedPolicy| {
+fn keeps_errors(policies: &[SamplingPolicy]) -> Option<&SamplingPolicy> {
+    let has_rule = |policy: &SamplingPolicy| {
         let mut rules = policy.spec.tail.iter().flat_map(|tail| &tail.keep);
         rules.any(|rule| rule.error.is_some())
     };
@@ -75,7 +75,7 @@ fn keeps_errors(policies: &[CheckedPolicy]) -> Option<&CheckedPolicy> {
     tails.find_map(|(policy, _)| has_rule(policy).then_some(policy))
 }
 
-fn check_otherwise(report: &mut Report, keeping: &CheckedPolicy) {
+fn check_otherwise(report: &mut Report, keeping: &SamplingPolicy) {
     let otherwise = keeping
         .spec
         .tail
@@ -197,8 +197,10 @@ mod tests {
         assert!(!report.to_string().contains("complete"), "{report}");
     }
 
-    fn policy(otherwise: &str) -> CheckedPolicy {
+    fn policy(otherwise: &str) -> SamplingPolicy {
         let policy = serde_json::json!({
+            "apiVersion": "spoor.dev/v1alpha1",
+            "kind": "SamplingPolicy",
             "metadata": {"name": "kept"},
             "spec": {"tail": {"keep": [{"name": "errors", "error": {}}], "otherwise": otherwise}},
         });

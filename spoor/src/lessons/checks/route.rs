@@ -3,14 +3,17 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use jiff::Timestamp;
-use spoor_api::status::{Condition, ConditionStatus};
+use spoor_api::{
+    SamplingPolicy,
+    status::{Condition, ConditionStatus},
+};
 
 use super::in_force::since;
 use crate::{
     lessons::{
         answers::{Answers, seconds},
         context::Context,
-        policies::{CheckedPolicy, Policies},
+        policies::Policies,
         report::Report,
     },
     traces::{FoundTrace, milliseconds},
@@ -76,7 +79,7 @@ fn measurable(decision_wait: Duration) -> RangeInclusive<f64> {
 }
 
 /// Checks the policy and returns the duration from which on it keeps traces.
-fn check_policy(report: &mut Report, policy: &CheckedPolicy) -> Option<Duration> {
+fn check_policy(report: &mut Report, policy: &SamplingPolicy) -> Option<Duration> {
     let what = "the policy keeps slow traces only";
     let tail = policy.spec.tail.as_ref();
     let rule = tail.and_then(|tail| {
@@ -290,6 +293,8 @@ mod tests {
     #[test]
     fn names_a_missing_target() {
         let policy = serde_json::json!({
+            "apiVersion": "spoor.dev/v1alpha1",
+            "kind": "SamplingPolicy",
             "metadata": {"name": POLICY},
             "spec": {"targets": [{"service": "service-b"}], "tail": {
                 "keep": [{"name": "slow", "slowerThan": "400ms"}], "otherwise": "0%"}},

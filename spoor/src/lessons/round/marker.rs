@@ -1,15 +1,14 @@
 //! The marker of a round's requests in their traces: their user agent.
 
-use std::fmt;
-
 use opentelemetry_semantic_conventions::attribute::USER_AGENT_ORIGINAL;
 use spoor_traces::tree::{EXERCISE_USER_AGENT, Tree};
 
 /// The part after the prefix that all exercises share.
 const LESSON: &str = "2/";
 
-/// A round. Later rounds compare greater.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A round, displayed as its user agent. Later rounds compare greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, derive_more::Display)]
+#[display("{EXERCISE_USER_AGENT}{LESSON}{seed}.{began}")]
 pub struct Marker {
     /// The start in Unix milliseconds.
     pub began: u64,
@@ -38,17 +37,6 @@ impl Marker {
             began: began.parse().ok()?,
             seed: seed.parse().ok()?,
         })
-    }
-}
-
-impl fmt::Display for Marker {
-    /// Formats the user agent.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{EXERCISE_USER_AGENT}{LESSON}{}.{}",
-            self.seed, self.began
-        )
     }
 }
 

@@ -169,7 +169,7 @@ pub struct Client {
 
 impl Client {
     pub fn start(address: SocketAddr) -> Self {
-        let (live, faults) = (Arc::new(Live::new()), Arc::new(Faults::new()));
+        let (live, faults) = (Arc::new(Live::new()), Arc::new(Faults::default()));
         let stop = CancellationToken::new();
         let stream = ControlStream {
             endpoint: format!("http://{address}").parse().unwrap(),
@@ -179,7 +179,7 @@ impl Client {
             start: "start".to_owned(),
             live: Arc::clone(&live),
             faults: Arc::clone(&faults),
-            spans: Arc::new(SpanCounts::new()),
+            spans: Arc::new(SpanCounts::default()),
             intervals: Intervals {
                 report: Duration::from_millis(20),
                 alive: Duration::from_millis(200),

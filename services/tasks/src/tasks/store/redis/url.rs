@@ -1,6 +1,6 @@
 //! The address of a Redis.
 
-use std::{ffi::OsStr, fmt, str::FromStr};
+use std::{ffi::OsStr, str::FromStr};
 
 use clap::{
     Arg, Command,
@@ -10,7 +10,10 @@ use clap::{
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
 /// A URL `redis://:PASSWORD@HOST:PORT/NUMBER`, which is displayed without its password.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug, derive_more::Display)]
+// Not derived as the standard library does, since that would show the password.
+#[debug("{self}")]
+#[display("redis://{host}:{port}/{}", self.database())]
 pub struct RedisUrl {
     text: String,
     info: ConnectionInfo,
@@ -60,20 +63,6 @@ impl FromStr for RedisUrl {
             port: *port,
             info,
         })
-    }
-}
-
-impl fmt::Display for RedisUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (host, port) = self.server();
-        write!(f, "redis://{host}:{port}/{}", self.database())
-    }
-}
-
-// Not derived, since that would show the password.
-impl fmt::Debug for RedisUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 
