@@ -166,15 +166,13 @@ impl Applier {
         }
     }
 
-    /// Registers the metrics, under `spoor_operator_`.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
-        registry
-            .sub_registry_with_prefix("spoor_operator")
-            .register(
-                "writes",
-                "Calls to the API server that write or delete an object",
-                self.writes.clone(),
-            );
+        registry.register(
+            "writes",
+            "Calls to the API server that write or delete an object",
+            self.writes.clone(),
+        );
     }
 
     /// Brings an object to its desired content. `live` is the object's state in a watch; without it

@@ -119,15 +119,13 @@ impl Watches {
         }))
     }
 
-    /// Registers the metrics, under `spoor_operator_`.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
-        registry
-            .sub_registry_with_prefix("spoor_operator")
-            .register(
-                "watch_failures",
-                "Watches that failed and were started again, by resource and reason",
-                self.0.failures.clone(),
-            );
+        registry.register(
+            "watch_failures",
+            "Watches that failed and were started again, by resource and reason",
+            self.0.failures.clone(),
+        );
     }
 
     /// Starts to watch the objects of a scope. Of each object the store keeps what `convert`
