@@ -29,6 +29,12 @@ const MAX_LAST_LINES: usize = 3;
 /// The longest error that a message contains, in characters.
 const MAX_ERROR_CHARS: usize = 1_000;
 
+/// The pods that are not being deleted.
+pub fn staying(pods: &[Pod]) -> impl Iterator<Item = &Pod> {
+    pods.iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+}
+
 /// The reason why a pod fails. None while it runs or may still start. A crash is reported until the
 /// pod has recovered, including the seconds for which its program runs between two crashes.
 #[must_use]

@@ -8,7 +8,7 @@ use crate::stacks::{
     children::{Detail, belongs_to},
     collector::rollout::LiveTier,
     objects::labels::Component,
-    pod_failure::failure,
+    pod_failure::{failure, staying},
     sources::RelatedObjects,
 };
 
@@ -110,10 +110,8 @@ fn all_ready(deployment: &Deployment) -> bool {
 
 /// Pods that cannot start or be scheduled, with the reason.
 pub(super) fn failing(pods: &[Pod], now: Timestamp) -> Vec<String> {
-    let staying = pods
-        .iter()
-        .filter(|pod| pod.metadata.deletion_timestamp.is_none());
-    let mut failing: Vec<String> = staying.filter_map(|pod| failure(pod, now)).collect();
+    let failing = staying(pods).filter_map(|pod| failure(pod, now));
+    let mut failing: Vec<String> = failing.collect();
     // In a stable order, since each change of the message would be a write.
     failing.sort();
     if failing.len() > MAX_REPORTED_PODS {
