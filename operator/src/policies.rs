@@ -20,7 +20,6 @@ mod settings;
 mod sources;
 mod status;
 mod tokens;
-mod validate;
 
 use std::sync::Arc;
 
