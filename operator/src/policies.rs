@@ -1,9 +1,9 @@
 //! The `policies` role: resolves sampling policies, serves them on its listeners, and reports in
 //! their status what took effect.
 //!
-//! An object goes through `sources` (watches), `objects` (parsed one by one, so that a broken
-//! one affects no other), `validate`, `resolution` (pure, covered by snapshots), `publish`
-//! and `status`. Only the leader resolves; a standby keeps its watches in sync and its listeners
+//! An object goes through `sources` (watches), `objects` (parsed and validated one by one, so that
+//! a broken one affects no other), `resolution` (pure, covered by snapshots), `publish` and
+//! `status`. Only the leader resolves; a standby keeps its watches in sync and its listeners
 //! closed. A leader that cannot reach the API server continues to serve what it has.
 
 mod controller;
