@@ -8,6 +8,7 @@ mod claims;
 mod closest;
 mod contest;
 mod fault;
+pub mod message;
 mod name;
 mod outcome;
 mod policy;

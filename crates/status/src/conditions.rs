@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use spoor_api::status::{Condition, ConditionStatus, ConditionUpdate};
 use spoor_control::{ClientCounts, Evidence, NotCurrent, NotCurrentReason};
-use spoor_policy::{Acceptance, Outcome, PolicyName, Setting};
+use spoor_policy::{Acceptance, Outcome, PolicyName, Setting, message::listed};
 
 use crate::{places, tail_rules::TailRules};
 
@@ -217,12 +217,8 @@ fn names(not_current: &[NotCurrent], matches: impl Fn(&NotCurrentReason) -> bool
         NotCurrentReason::Refused(cause) => format!("{} {} ({cause})", it.service, it.instance),
         _ => format!("{} {}", it.service, it.instance),
     };
-    let named: Vec<String> = those.clone().take(MAX_NAMED).map(name).collect();
-    let named = named.join(", ");
-    match those.count().saturating_sub(MAX_NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
-    }
+    let named: Vec<String> = those.map(name).collect();
+    listed(&named, MAX_NAMED)
 }
 
 fn joined(names: &BTreeSet<PolicyName>) -> String {
