@@ -29,10 +29,10 @@ use prometheus_client::{
     registry::Registry,
 };
 use serde::de::DeserializeOwned;
+use spoor_runtime::with_causes;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::chain;
 use store::StoreWriter;
 pub use store::{Key, ObjectStore};
 
@@ -292,7 +292,7 @@ impl Inner {
                  (`spoor-operator crds apply`)"
                     .to_owned()
             }
-            _ => chain(error),
+            _ => with_causes(error),
         };
         tracing::warn!(
             error = problem,
