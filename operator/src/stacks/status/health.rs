@@ -92,18 +92,12 @@ pub fn live<'a>(
 
 fn is_available(deployment: &Deployment) -> bool {
     let status = deployment.status.as_ref();
-    status
-        .and_then(|status| status.available_replicas)
-        .unwrap_or(0)
-        > 0
+    status.and_then(|it| it.available_replicas) > Some(0)
 }
 
 fn all_ready(deployment: &Deployment) -> bool {
-    let wanted = deployment
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.replicas)
-        .unwrap_or(1);
+    let spec = deployment.spec.as_ref();
+    let wanted = spec.and_then(|spec| spec.replicas).unwrap_or(1);
     let status = deployment.status.as_ref();
     status.and_then(|status| status.ready_replicas).unwrap_or(0) >= wanted
 }
