@@ -19,7 +19,7 @@ use crate::{
     crds,
     kubernetes::connect,
     logs, policies,
-    role::RoleError,
+    role::{RoleError, RunningRole},
     settings::{LogArguments, LogSettings},
     stacks,
 };
@@ -86,12 +86,16 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Stacks(role) => {
             let settings = role.read(&mut reader);
             let instance = settings.as_ref().map(|it| it.role.identity.clone());
-            run_role(reader, log, settings.zip(instance), stacks::run)
+            run_role(reader, log, settings.zip(instance), stacks::start)
         }
         Command::Policies(role) => {
             let settings = role.read(&mut reader);
             let instance = settings.as_ref().map(|it| it.role.identity.clone());
-            run_role(reader, log, settings.zip(instance), policies::run)
+            let start = async |client, settings, stop| {
+                let running = policies::start(client, settings, stop).await?;
+                Ok(running.role)
+            };
+            run_role(reader, log, settings.zip(instance), start)
         }
         Command::Crds { command: None } => {
             let yaml = crds::yaml()?;
@@ -129,7 +133,7 @@ fn run_role<S>(
     mut reader: SettingsReader,
     log: Option<LogSettings>,
     settings: Option<(S, String)>,
-    run: impl AsyncFnOnce(Client, S, CancellationToken) -> Result<(), RoleError>,
+    start: impl AsyncFnOnce(Client, S, CancellationToken) -> Result<RunningRole, RoleError>,
 ) -> anyhow::Result<()> {
     let own_traces = SelfTracingSettings::from_env(SERVICE, &mut reader);
     let ((log, own_traces), (settings, instance)) =
@@ -138,10 +142,12 @@ fn run_role<S>(
         let tracing = SelfTracing::start(&own_traces, &instance).context("cannot export spans")?;
         logs::init(log, tracing.as_ref());
         log_warnings(&own_traces.warnings);
-        let result = match connect().await {
-            Ok(client) => run(client, settings, stop).await.map_err(Into::into),
-            Err(error) => Err(error.into()),
+        let running = async {
+            let client = connect().await?;
+            let role = start(client, settings, stop).await?;
+            anyhow::Ok(role.finished().await?)
         };
+        let result = running.await;
         if let Some(tracing) = tracing {
             tracing.shutdown().await;
         }

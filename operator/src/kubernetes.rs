@@ -7,5 +7,5 @@ pub mod events;
 pub mod resources;
 pub mod watch;
 
-pub use call::{ApiServerError, CALL_DEADLINE, chain, with_deadline};
+pub use call::{ApiServerError, CALL_DEADLINE, with_deadline};
 pub use client::{ConnectError, connect, connect_with};

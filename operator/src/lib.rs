@@ -13,5 +13,6 @@ pub mod lease;
 mod logs;
 pub mod policies;
 pub mod role;
+mod sampling_policy;
 pub mod settings;
 pub mod stacks;

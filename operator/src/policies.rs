@@ -1,9 +1,9 @@
 //! The `policies` role: resolves sampling policies, serves them on its listeners, and reports in
 //! their status what took effect.
 //!
-//! An object goes through `sources` (watches), `objects` (parsed one by one, so that a broken
-//! one affects no other), `validate`, `resolution` (pure, covered by snapshots), `publish`
-//! and `status`. Only the leader resolves; a standby keeps its watches in sync and its listeners
+//! An object goes through `sources` (watches), `objects` (parsed and validated one by one, so that
+//! a broken one affects no other), `resolution` (pure, covered by snapshots), `publish` and
+//! `status`. Only the leader resolves; a standby keeps its watches in sync and its listeners
 //! closed. A leader that cannot reach the API server continues to serve what it has.
 
 mod controller;
@@ -20,9 +20,8 @@ mod settings;
 mod sources;
 mod status;
 mod tokens;
-mod validate;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use kube::Client;
 use spoor_control::Control;
@@ -30,8 +29,7 @@ use spoor_runtime::ServerCertificate;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use listeners::PolicyEndpoints;
-pub use settings::{PoliciesArguments, PoliciesSettings, PolicyListeners};
+pub use settings::{PoliciesArguments, PoliciesSettings, PolicyEndpoints};
 pub use tokens::AUDIENCE;
 
 use crate::role::{Replica, RoleError, RunningRole, StandbyReadiness};
@@ -46,46 +44,14 @@ use tokens::TokenReviewer;
 /// The field manager of statuses, and the reporter of events.
 const FIELD_MANAGER: &str = "spoor-policies";
 
-/// The running role. It ends when its token is cancelled.
+/// The running role, and its listeners.
 #[derive(Debug)]
 pub struct RunningPolicies {
-    role: RunningRole,
-    endpoints: watch::Receiver<Option<PolicyEndpoints>>,
-}
-
-impl RunningPolicies {
-    /// The address of `/metrics`, `/healthz` and `/readyz`.
-    #[must_use]
-    pub fn ops(&self) -> SocketAddr {
-        self.role.ops()
-    }
-
+    /// The role.
+    pub role: RunningRole,
     /// The addresses of the listeners while they are open: once this replica leads and has
     /// published.
-    #[must_use]
-    pub fn endpoints(&self) -> watch::Receiver<Option<PolicyEndpoints>> {
-        self.endpoints.clone()
-    }
-
-    /// Waits for the end of the role.
-    ///
-    /// # Errors
-    /// The reason, if the role ended by itself.
-    pub async fn finished(self) -> Result<(), RoleError> {
-        self.role.finished().await
-    }
-}
-
-/// Runs the role until `stop`.
-///
-/// # Errors
-/// The reason why it cannot continue.
-pub async fn run(
-    client: Client,
-    settings: PoliciesSettings,
-    stop: CancellationToken,
-) -> Result<(), RoleError> {
-    start(client, settings, stop).await?.finished().await
+    pub endpoints: watch::Receiver<Option<PolicyEndpoints>>,
 }
 
 /// Starts the role, which runs until `stop`.
@@ -104,7 +70,7 @@ pub async fn start(
     let scope = settings.role.scope.clone();
     let sources = PolicySources::watch(&client, &replica.watches, &scope);
     let tokens = Arc::new(TokenReviewer::new(client));
-    tokens.register(&mut replica.registry);
+    tokens.register(replica.metrics());
     let control = Control::new(spoor_control::ControlSettings {
         identify: Arc::new(PodIdentifier {
             by_name: sources.pods.clone(),
@@ -125,7 +91,7 @@ pub async fn start(
         sources: sources.clone(),
         watches: replica.watches.clone(),
         control,
-        metrics: PoliciesMetrics::register(&mut replica.registry),
+        metrics: PoliciesMetrics::register(replica.metrics()),
         leadership: replica.leadership.clone(),
         claims: replica.claims.clone(),
         events: replica.events.clone(),

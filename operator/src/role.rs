@@ -22,6 +22,8 @@ use crate::{
 
 /// The time that responses of the operations port have to complete when the role ends.
 const OPS_GRACE: Duration = Duration::from_secs(2);
+/// The prefix of the names of the operator's own metrics.
+const PREFIX: &str = "spoor_operator";
 
 /// The reason why a role ended or could not start.
 #[derive(Debug, thiserror::Error)]
@@ -117,17 +119,16 @@ impl Replica {
         let stop = stop.child_token();
         let tasks = TaskTracker::new();
         let mut registry = Registry::default();
+        let metrics = registry.sub_registry_with_prefix(PREFIX);
         let leader: Gauge = Gauge::default();
-        registry
-            .sub_registry_with_prefix("spoor_operator")
-            .register("leader", "1 if this replica is the leader", leader.clone());
+        metrics.register("leader", "1 if this replica is the leader", leader.clone());
         let watches = Watches::new(stop.clone());
-        watches.register(&mut registry);
+        watches.register(metrics);
         let claims = NamespaceClaims::new(settings.installation_identity(), watches.clone());
-        claims.register(&mut registry);
+        claims.register(metrics);
         let claimer = Claimer::new(client.clone(), claims.clone(), settings.claim_timing);
         let applier = Applier::new(client.clone(), field_manager);
-        applier.register(&mut registry);
+        applier.register(metrics);
         let pod = settings.pod.clone();
         let (events, publishing) =
             EventQueue::new(client.clone(), field_manager, pod, stop.clone());
@@ -148,6 +149,11 @@ impl Replica {
             claimer,
             ops_sockets,
         })
+    }
+
+    /// The registry of the operator's own metrics, which adds their prefix.
+    pub(crate) fn metrics(&mut self) -> &mut Registry {
+        self.registry.sub_registry_with_prefix(PREFIX)
     }
 
     /// The readiness that both roles have in common, then that of the role itself.

@@ -42,18 +42,6 @@ pub use self::{
 use crate::role::{Replica, RoleError, RunningRole, StandbyReadiness};
 use objects::FIELD_MANAGER;
 
-/// Runs the role until `stop`.
-///
-/// # Errors
-/// The reason why it cannot continue.
-pub async fn run(
-    client: Client,
-    settings: StacksSettings,
-    stop: CancellationToken,
-) -> Result<(), RoleError> {
-    start(client, settings, stop).await?.finished().await
-}
-
 /// Starts the role, which runs until `stop`.
 ///
 /// # Errors
@@ -74,7 +62,7 @@ pub async fn start(
         settings.lifetimes,
     );
     let losses = GatherLosses::default();
-    losses.register(&mut replica.registry);
+    losses.register(replica.metrics());
     let reconciler = Arc::new(Reconciler {
         sources: StackSources::watch(&watches, &client, &scope),
         applier: replica.applier.clone(),
@@ -91,7 +79,7 @@ pub async fn start(
         policies_service: settings.policies_service,
         cluster_domain: settings.cluster_domain,
         pods: settings.pods,
-        metrics: StacksMetrics::register(&mut replica.registry),
+        metrics: StacksMetrics::register(replica.metrics()),
     };
     let trust = certificates.trust();
     // Without a valid certificate no service can stream policies, which an administrator notices

@@ -1,6 +1,8 @@
 //! The place of an error in a resource.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
+
+use spoor_policy::message::shortened;
 
 /// The most characters of a quoted text in a message.
 const MAX_SHOWN_CHARS: usize = 60;
@@ -93,12 +95,4 @@ impl FieldError {
 pub(crate) fn quoted(text: &str) -> String {
     // Escaped, so that a text from a file cannot write control sequences to a terminal.
     format!("{:?}", shortened(text, MAX_SHOWN_CHARS))
-}
-
-/// The beginning of a text, with `…` if it is longer than `max` characters.
-pub(crate) fn shortened(text: &str, max: usize) -> Cow<'_, str> {
-    match text.char_indices().nth(max) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
-        None => text.into(),
-    }
 }

@@ -7,6 +7,7 @@ mod binomial;
 mod claims;
 mod closest;
 mod fault;
+pub mod message;
 mod name;
 mod outcome;
 mod outcomes;

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::message::shortened;
+
 /// A share of traces from 0 % to 100 %, exact to 0.0001 %.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Probability(u32);
@@ -84,7 +86,8 @@ impl FromStr for Probability {
     type Err = InvalidProbability;
 
     fn from_str(text: &str) -> Result<Self, InvalidProbability> {
-        let not = || InvalidProbability::NotAPercentage(shown(text));
+        let shown = || shortened(text, 40).into_owned();
+        let not = || InvalidProbability::NotAPercentage(shown());
         let number = text.strip_suffix('%').ok_or_else(not)?;
         // Parsed as decimal digits: a floating-point number would not be exact to a millionth.
         let digits = number.strip_prefix('-').unwrap_or(number);
@@ -93,7 +96,7 @@ impl FromStr for Probability {
         if !is_digits(whole) || !is_digits(fraction) {
             return Err(not());
         }
-        let out_of_range = || InvalidProbability::OutOfRange(shown(text));
+        let out_of_range = || InvalidProbability::OutOfRange(shown());
         if number.starts_with('-') {
             return Err(out_of_range());
         }
@@ -105,18 +108,10 @@ impl FromStr for Probability {
         let fraction = fraction.trim_end_matches('0');
         // Zeros at the end add nothing, so `1.00000%` is exact and not too fine.
         if fraction.len() > 4 {
-            return Err(InvalidProbability::TooFine(shown(text)));
+            return Err(InvalidProbability::TooFine(shown()));
         }
         let fraction: u32 = format!("{fraction:0<4}").parse().map_err(|_| not())?;
         Self::from_millionths(whole * 10_000 + fraction).map_err(|_| out_of_range())
-    }
-}
-
-/// A text shortened for a message.
-fn shown(text: &str) -> String {
-    match text.char_indices().nth(40) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
     }
 }
 

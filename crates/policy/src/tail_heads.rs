@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{OperationName, PolicyName, Probability, ServiceName, TailPolicy};
+use crate::{OperationName, PolicyName, Probability, ServiceName, TailPolicy, message::listed};
 
 /// The most heads, places or exceptions that a warning names, each.
 const MAX_NAMED: usize = 3;
@@ -57,7 +57,7 @@ impl<'a> TailHeads<'a> {
                 true => "its own head".to_owned(),
                 false => format!("\"{by}\""),
             };
-            format!("{share} by {by} at {}", listed(extents))
+            format!("{share} by {by} at {}", listed(extents, MAX_NAMED))
         };
         let heads: Vec<String> = withholding.map(describe).collect();
         if heads.is_empty() {
@@ -70,7 +70,7 @@ impl<'a> TailHeads<'a> {
             }
             false => "",
         };
-        let heads = listed(&heads);
+        let heads = listed(&heads, MAX_NAMED);
         Some(format!(
             "tail rules apply only to the traces that a head keeps: {heads}{all_kept}"
         ))
@@ -106,16 +106,6 @@ impl fmt::Display for Extent<'_> {
             _ => it.to_string(),
         };
         let except: Vec<String> = except.iter().map(name).collect();
-        write!(f, " (except {})", listed(&except))
-    }
-}
-
-/// Formats the first items of a list and the number of the others.
-fn listed(items: &[impl fmt::Display]) -> String {
-    let named = items.iter().take(MAX_NAMED).map(ToString::to_string);
-    let named = named.collect::<Vec<_>>().join(", ");
-    match items.len().saturating_sub(MAX_NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
+        write!(f, " (except {})", listed(&except, MAX_NAMED))
     }
 }

@@ -1,10 +1,10 @@
 //! A policy's three conditions: `Accepted`, `Programmed`, `Converged`.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use spoor_api::status::{Condition, ConditionStatus, ConditionUpdate};
 use spoor_control::{ClientCounts, Evidence, NotCurrent, NotCurrentReason};
-use spoor_policy::{Acceptance, Outcome, PolicyName, Setting};
+use spoor_policy::{Acceptance, Outcome, PolicyName, Setting, message::listed};
 
 use crate::{places, tail_rules::TailRules};
 
@@ -216,16 +216,15 @@ pub(crate) fn is_accepted(outcome: &Outcome) -> bool {
 /// The names of the instances that are not current for a matching reason.
 fn names(not_current: &[NotCurrent], matches: impl Fn(&NotCurrentReason) -> bool) -> String {
     let matching = not_current.iter().filter(|it| matches(&it.reason));
-    let name = |it: &NotCurrent| match &it.reason {
-        NotCurrentReason::Refused(cause) => format!("{} {} ({cause})", it.service, it.instance),
-        _ => format!("{} {}", it.service, it.instance),
+    // Written only if listed, since there may be thousands.
+    let name = |it: &NotCurrent, f: &mut fmt::Formatter<'_>| match &it.reason {
+        NotCurrentReason::Refused(cause) => write!(f, "{} {} ({cause})", it.service, it.instance),
+        _ => write!(f, "{} {}", it.service, it.instance),
     };
-    let named: Vec<String> = matching.clone().take(MAX_NAMED).map(name).collect();
-    let named = named.join(", ");
-    match matching.count().saturating_sub(MAX_NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
-    }
+    let named: Vec<_> = matching
+        .map(|it| fmt::from_fn(move |f| name(it, f)))
+        .collect();
+    listed(&named, MAX_NAMED)
 }
 
 fn joined(names: &BTreeSet<PolicyName>) -> String {

@@ -16,7 +16,7 @@ use crate::sampler::Live;
 
 pub use crate::credentials::{Credentials, CredentialsError};
 pub use config::{ControlStream, Intervals};
-use session::{Ended, ReconnectState, SessionError};
+use session::{ReconnectState, SessionError};
 
 /// Keeps the stream open until `shutdown`, and then sends a final report.
 pub async fn run(stream: ControlStream, shutdown: CancellationToken) {
@@ -31,16 +31,13 @@ async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
     let mut state = ReconnectState::new();
     let mut obstacle = None;
     loop {
-        let error = match session::run(stream, shutdown, &mut state).await {
-            Ended::ShutDown => return,
-            Ended::Lost { error, was_open } => {
-                // After a connection the same obstacle is a new outage, which is logged again.
-                if was_open {
-                    obstacle = None;
-                }
-                error
-            }
+        let Err(error) = session::run(stream, shutdown, &mut state).await else {
+            return;
         };
+        // After a connection the same obstacle is a new outage, which is logged again.
+        if state.is_accepted {
+            obstacle = None;
+        }
         let new = Obstacle::of(&error);
         if obstacle.as_ref() != Some(&new) {
             new.log(&error);

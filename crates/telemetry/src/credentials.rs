@@ -91,13 +91,10 @@ fn is_secure(endpoint: &Endpoint) -> bool {
 
 async fn certificates(path: &Path) -> Result<Certificate, CredentialsError> {
     let pem = read(path).await?;
-    let is_certificate = CertificateDer::pem_slice_iter(&pem)
-        .next()
-        .is_some_and(|first| first.is_ok());
-    if !is_certificate {
-        return Err(CredentialsError::NoCertificate(path.to_owned()));
+    match CertificateDer::pem_slice_iter(&pem).next() {
+        Some(Ok(_)) => Ok(Certificate::from_pem(pem)),
+        _ => Err(CredentialsError::NoCertificate(path.to_owned())),
     }
-    Ok(Certificate::from_pem(pem))
 }
 
 async fn read(path: &Path) -> Result<Vec<u8>, CredentialsError> {

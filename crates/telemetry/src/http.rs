@@ -15,6 +15,7 @@ mod untraced;
 pub use assets::assets;
 pub use bounds::{Bounds, bounded};
 pub use client::{HttpClient, HttpClientLayer, HttpClientState};
+pub use drain::discard;
 pub use guard::guarded;
 pub use peer::{Peer, PeerCallError};
 pub(crate) use server::Callers;

@@ -59,8 +59,8 @@ impl LiveSampler {
             kept.then(|| rule.trace_state(incoming))
         });
         match kept {
-            Some(trace_state) => keep_trace(trace_state),
-            None => drop_trace(trace_state::without_threshold(incoming)),
+            Some(trace_state) => decided(true, trace_state),
+            None => decided(false, trace_state::without_threshold(incoming)),
         }
     }
 }
@@ -101,25 +101,17 @@ pub(crate) fn to_wire(version: Version) -> wire::Version {
 }
 
 fn follow(parent: &SpanContext) -> SamplingResult {
-    let trace_state = parent.trace_state().clone();
-    if parent.is_sampled() {
-        keep_trace(trace_state)
-    } else {
-        drop_trace(trace_state)
-    }
+    decided(parent.is_sampled(), parent.trace_state().clone())
 }
 
-fn keep_trace(trace_state: TraceState) -> SamplingResult {
+#[inline]
+fn decided(kept: bool, trace_state: TraceState) -> SamplingResult {
+    let decision = match kept {
+        true => SamplingDecision::RecordAndSample,
+        false => SamplingDecision::Drop,
+    };
     SamplingResult {
-        decision: SamplingDecision::RecordAndSample,
-        attributes: Vec::new(),
-        trace_state,
-    }
-}
-
-fn drop_trace(trace_state: TraceState) -> SamplingResult {
-    SamplingResult {
-        decision: SamplingDecision::Drop,
+        decision,
         attributes: Vec::new(),
         trace_state,
     }

@@ -12,11 +12,11 @@ use kube::{
 use parking_lot::Mutex;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use serde::Serialize;
-use spoor_runtime::self_tracing::record_error;
+use spoor_runtime::{self_tracing::record_error, with_causes};
 use tracing::{Instrument, field::Empty};
 
 use super::{
-    ApiServerError, CALL_DEADLINE, chain, resources::controller, watch::Key, with_deadline,
+    ApiServerError, CALL_DEADLINE, resources, resources::controller, watch::Key, with_deadline,
 };
 pub use fingerprint::Fingerprint;
 
@@ -166,15 +166,13 @@ impl Applier {
         }
     }
 
-    /// Registers the metrics, under `spoor_operator_`.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
-        registry
-            .sub_registry_with_prefix("spoor_operator")
-            .register(
-                "writes",
-                "Calls to the API server that write or delete an object",
-                self.writes.clone(),
-            );
+        registry.register(
+            "writes",
+            "Calls to the API server that write or delete an object",
+            self.writes.clone(),
+        );
     }
 
     /// Brings an object to its desired content. `live` is the object's state in a watch; without it
@@ -319,12 +317,8 @@ impl Applier {
     }
 
     fn api(&self, resource: &ApiResource, key: &Key) -> Api<DynamicObject> {
-        let client = self.client.clone();
-        if key.namespace.is_empty() {
-            Api::all_with(client, resource)
-        } else {
-            Api::namespaced_with(client, &key.namespace, resource)
-        }
+        let namespace = (!key.namespace.is_empty()).then_some(key.namespace.as_str());
+        resources::api(&self.client, namespace, resource)
     }
 }
 
@@ -354,7 +348,7 @@ async fn call<T>(
         if let Some(code) = source.code() {
             span.record("http.response.status_code", i64::from(code));
         }
-        record_error(&span, &chain(&source));
+        record_error(&span, &with_causes(&source));
         ApplyError::Call {
             action,
             kind: kind.to_owned(),

@@ -29,10 +29,10 @@ use prometheus_client::{
     registry::Registry,
 };
 use serde::de::DeserializeOwned;
+use spoor_runtime::with_causes;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::chain;
 use store::StoreWriter;
 pub use store::{Key, ObjectStore};
 
@@ -119,15 +119,13 @@ impl Watches {
         }))
     }
 
-    /// Registers the metrics, under `spoor_operator_`.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
-        registry
-            .sub_registry_with_prefix("spoor_operator")
-            .register(
-                "watch_failures",
-                "Watches that failed and were started again, by resource and reason",
-                self.0.failures.clone(),
-            );
+        registry.register(
+            "watch_failures",
+            "Watches that failed and were started again, by resource and reason",
+            self.0.failures.clone(),
+        );
     }
 
     /// Starts to watch the objects of a scope. Of each object the store keeps what `convert`
@@ -288,7 +286,7 @@ impl Inner {
                  (`spoor-operator crds apply`)"
                     .to_owned()
             }
-            _ => chain(error),
+            _ => with_causes(error),
         };
         tracing::warn!(
             error = problem,

@@ -11,6 +11,7 @@ use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client, api::PostParams};
+use spoor_runtime::with_causes;
 use tokio::sync::watch;
 
 use super::{
@@ -19,7 +20,7 @@ use super::{
     record::{self, LeaseAction, ObservedLease},
     refusal::{self, RefusalNote},
 };
-use crate::kubernetes::{ApiServerError, chain, with_deadline};
+use crate::kubernetes::{ApiServerError, with_deadline};
 
 /// The timing of claims. There is one write per namespace and renewal, whatever the number of
 /// roles and replicas: a thousand namespaces cost 50 small writes a second.
@@ -142,7 +143,7 @@ impl Claimer {
                 // call has decided.
                 entry.is_known |= error.code().is_some_and(|code| code < 500);
                 if !self.claims.holds(namespace) {
-                    let problem = chain(&error);
+                    let problem = with_causes(&error);
                     self.claims
                         .set(namespace, NamespaceClaim::Failed { problem });
                 }

@@ -74,9 +74,8 @@ impl NamespaceClaims {
         }))
     }
 
-    /// Registers the metrics, under `spoor_operator_`.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("spoor_operator");
         registry.register(
             "served_namespaces",
             "Namespaces that this installation serves",
@@ -121,20 +120,15 @@ impl NamespaceClaims {
         }
     }
 
-    /// The installation that was refused in a namespace that this one serves.
-    #[must_use]
-    pub fn contender(&self, namespace: &str) -> Option<String> {
-        match self.0.known.read().get(namespace)? {
-            NamespaceClaim::Held { contender, .. } => contender.clone(),
-            NamespaceClaim::Refused { .. } | NamespaceClaim::Failed { .. } => None,
-        }
-    }
-
     /// The condition `Contested` for objects in a namespace that another installation tried to
     /// claim.
     #[must_use]
     pub fn contested(&self, namespace: &str) -> Option<ConditionUpdate> {
-        let other = self.contender(namespace)?;
+        let known = self.0.known.read();
+        let NamespaceClaim::Held { contender, .. } = known.get(namespace)? else {
+            return None;
+        };
+        let other = contender.as_ref()?;
         let identity = self.identity();
         let message = format!(
             "operator {identity} serves namespace {namespace} and refused operator {other}; \

@@ -6,7 +6,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use spoor_policy::{Namespace, ServiceName};
+use spoor_policy::{Namespace, ServiceName, message::listed};
 
 use super::pods::{Pod, SERVICE_LABEL};
 
@@ -73,18 +73,13 @@ impl IdentityMismatches {
                 None => mismatch.pod.clone(),
             })
             .collect();
-        if pods.is_empty() {
-            return None;
-        }
-        let more = match pods.len().saturating_sub(MAX_NAMED_PODS) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let named = pods.into_iter().take(MAX_NAMED_PODS).collect::<Vec<_>>();
-        Some(format!(
-            "refused pods that claim to be {service} without the label {SERVICE_LABEL}={service}: {}{more}",
-            named.join(", ")
-        ))
+        let named = listed(&pods, MAX_NAMED_PODS);
+        (!pods.is_empty()).then(|| {
+            format!(
+                "refused pods that claim to be {service} without the label \
+                 {SERVICE_LABEL}={service}: {named}"
+            )
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The four listeners of the role. The leader opens them once there is something to serve, and
 //! they stay open until the role ends.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use axum::Router;
 use spoor_control::Control;
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 
-use super::settings::PolicyListeners;
+use super::settings::PolicyEndpoints;
 use crate::role::RoleError;
 
 /// The most policy streams at once. Each client opens one connection for its stream.
@@ -24,26 +24,13 @@ const MAX_COLLECTORS: usize = 256;
 /// The time that responses under way have to complete when the role ends.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// The addresses of the listeners.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PolicyEndpoints {
-    /// Jaeger's remote sampling API over HTTP.
-    pub http: SocketAddr,
-    /// Jaeger's remote sampling API over gRPC.
-    pub grpc: SocketAddr,
-    /// Spoor's policy stream, over TLS.
-    pub stream: SocketAddr,
-    /// OTLP metrics over HTTP, for Collectors.
-    pub metrics: SocketAddr,
-}
-
 /// Opens the listeners and sends their addresses to `opened`. They close at `stop`.
 ///
 /// # Errors
 /// A port cannot be bound, or the descriptors for gRPC reflection cannot be read.
 pub(super) async fn start(
     control: &Control,
-    listen: &PolicyListeners,
+    listen: &PolicyEndpoints,
     tls: TlsAcceptor,
     tasks: &TaskTracker,
     stop: &CancellationToken,

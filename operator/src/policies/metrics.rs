@@ -28,7 +28,6 @@ impl PoliciesMetrics {
             policies: Gauge::default(),
             instances: Gauge::default(),
         };
-        let registry = registry.sub_registry_with_prefix("spoor_operator");
         registry.register(
             "resolutions",
             "Resolutions of all policies; none in steady state",

@@ -1,15 +1,13 @@
 //! Parses policies and stacks. One that cannot be parsed is kept with its errors, and affects no
 //! other.
 
-use jiff::Timestamp;
 use kube::core::DynamicObject;
 use serde::Deserialize;
 use serde_json::Value;
 use spoor_api::{SamplingPolicyStatus, status::Condition};
 use spoor_policy::{Namespace, Policy};
 
-use super::validate::validate;
-use crate::kubernetes::watch::Key;
+use crate::{kubernetes::watch::Key, sampling_policy::validate};
 
 /// A `SamplingPolicy` as it is in the cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,15 +37,9 @@ pub(super) struct StackState {
 
 /// Parses a policy. Returns none if it is being deleted.
 pub(super) fn parse_policy(object: DynamicObject) -> Option<PolicyObject> {
+    let policy = validate(&object)?;
     let key = Key::of(&object);
     let DynamicObject { metadata, data, .. } = object;
-    // A finalizer may keep the object for a long time, but the policy ends when it is deleted.
-    if metadata.deletion_timestamp.is_some() {
-        return None;
-    }
-    let created = metadata.creation_timestamp.map(|time| time.0);
-    let spec = data.get("spec").unwrap_or(&Value::Null);
-    let policy = validate(&key, spec, created.unwrap_or(Timestamp::UNIX_EPOCH));
     Some(PolicyObject {
         key,
         uid: metadata.uid.unwrap_or_default(),

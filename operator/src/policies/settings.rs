@@ -11,8 +11,8 @@ use crate::settings::{RoleArguments, RoleSettings};
 pub struct PoliciesSettings {
     /// The settings that both roles have.
     pub role: RoleSettings,
-    /// The addresses to listen on.
-    pub listen: PolicyListeners,
+    /// The addresses to listen on. Port 0 stands for any free port.
+    pub listen: PolicyEndpoints,
     /// The certificate of the stream listener, in PEM. It is read again when it changes.
     pub certificate: PathBuf,
     /// Its private key, in PEM.
@@ -24,9 +24,9 @@ pub struct PoliciesSettings {
     pub control: spoor_control::ControlSettings,
 }
 
-/// The addresses to listen on. Port 0 stands for any free port.
+/// The addresses of the role's listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PolicyListeners {
+pub struct PolicyEndpoints {
     /// Jaeger's remote sampling API over HTTP.
     pub http: SocketAddr,
     /// Jaeger's remote sampling API over gRPC.
@@ -71,7 +71,7 @@ impl PoliciesSettings {
     #[must_use]
     pub fn new(
         role: RoleSettings,
-        listen: PolicyListeners,
+        listen: PolicyEndpoints,
         certificate: PathBuf,
         key: PathBuf,
     ) -> Self {
@@ -112,7 +112,7 @@ impl PoliciesArguments {
             &self.listen_metrics,
             "0.0.0.0:4318",
         );
-        let listen = PolicyListeners {
+        let listen = PolicyEndpoints {
             http: http?,
             grpc: grpc?,
             stream: stream?,

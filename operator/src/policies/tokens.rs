@@ -68,15 +68,13 @@ impl TokenReviewer {
         }
     }
 
-    /// Registers the metrics, under `spoor_operator_`.
+    /// Registers the metrics.
     pub(super) fn register(&self, registry: &mut Registry) {
-        registry
-            .sub_registry_with_prefix("spoor_operator")
-            .register(
-                "token_reviews",
-                "Tokens reviewed by the API server, by result",
-                self.reviews.clone(),
-            );
+        registry.register(
+            "token_reviews",
+            "Tokens reviewed by the API server, by result",
+            self.reviews.clone(),
+        );
     }
 
     /// The pod of a token.

@@ -17,6 +17,7 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams},
 };
+use spoor_runtime::with_causes;
 use tokio::sync::watch;
 
 pub use secret::CertificateLifetimes;
@@ -24,7 +25,7 @@ use secret::{CertificateState, IssueError};
 
 use super::objects::FIELD_MANAGER;
 use crate::{
-    kubernetes::{ApiServerError, CALL_DEADLINE, chain, with_deadline},
+    kubernetes::{ApiServerError, CALL_DEADLINE, with_deadline},
     lease::Leadership,
 };
 
@@ -109,7 +110,7 @@ impl CertificateManager {
                     due.clamp(Duration::from_secs(1), CHECK_INTERVAL)
                 }
                 Err(error) => {
-                    self.report(Some(chain(&error)));
+                    self.report(Some(with_causes(&error)));
                     RETRY_DELAY
                 }
             };

@@ -17,9 +17,12 @@ use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
-use super::collector::{
-    OWN_METRICS,
-    exporter::{ExporterHealth, ExporterReading},
+use super::{
+    collector::{
+        OWN_METRICS,
+        exporter::{ExporterHealth, ExporterReading},
+    },
+    pod_failure::staying,
 };
 use crate::kubernetes::watch::Key;
 
@@ -94,10 +97,7 @@ impl Default for CollectorProbe {
 impl CollectorProbe {
     /// Checks the exporter of a stack's deciding pods, except those that are ending.
     pub async fn check(&self, stack: &Key, pods: &[Pod]) -> ProbeOutcome {
-        let mut staying = pods
-            .iter()
-            .filter(|pod| pod.metadata.deletion_timestamp.is_none());
-        let Some((pod, address)) = staying.find_map(|pod| {
+        let Some((pod, address)) = staying(pods).find_map(|pod| {
             let address = pod.status.as_ref()?.pod_ip.as_deref()?;
             Some((pod.metadata.name.clone()?, address))
         }) else {

@@ -17,7 +17,7 @@ use std::{
 
 use jiff::Timestamp;
 use spoor_api::TracingStack;
-use spoor_runtime::self_tracing::record_error;
+use spoor_runtime::{self_tracing::record_error, with_causes};
 use tokio::{sync::watch, task::JoinSet};
 use tracing::{Instrument, Span, field::Empty};
 
@@ -30,7 +30,7 @@ use super::{
     reconcile::Reconciler,
 };
 use crate::{
-    kubernetes::{apply::ApplyError, chain, watch::Key},
+    kubernetes::{apply::ApplyError, watch::Key},
     lease::Leadership,
 };
 
@@ -226,7 +226,7 @@ impl StacksController {
                 }
             };
             if let Err(error) = &result {
-                record_error(&Span::current(), &chain(error));
+                record_error(&Span::current(), &with_causes(error));
             }
             Reconciled {
                 key: stack.key.clone(),

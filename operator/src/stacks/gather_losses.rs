@@ -54,15 +54,13 @@ impl Labels {
 }
 
 impl GatherLosses {
-    /// Registers the metrics, under `spoor_operator_`.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
-        registry
-            .sub_registry_with_prefix("spoor_operator")
-            .register(
-                "gather_lost_spans",
-                "Spans that gathering Collectors accepted and never forwarded (a lower bound)",
-                self.lost.clone(),
-            );
+        registry.register(
+            "gather_lost_spans",
+            "Spans that gathering Collectors accepted and never forwarded (a lower bound)",
+            self.lost.clone(),
+        );
     }
 
     /// Exports a count of 0 for a stack, so that its first loss is an increase.

@@ -22,7 +22,6 @@ impl StacksMetrics {
             reconcile_duration: Histogram::new([0.000_5, 0.002, 0.01, 0.05, 0.25, 1.0, 5.0, 20.0]),
             stacks: Gauge::default(),
         };
-        let registry = registry.sub_registry_with_prefix("spoor_operator");
         registry.register(
             "reconciles",
             "Reconciliations of a stack; in steady state only resyncs",

@@ -5,12 +5,15 @@ use kube::core::DynamicObject;
 use serde::Deserialize;
 use serde_json::Value;
 use spoor_api::{
-    SamplingPolicy, SamplingPolicySpec, TracingStack,
+    TracingStack,
     tracing_stack::{TracingStackSpec, TracingStackStatus},
 };
 use spoor_policy::{Policy, TailTable, resolve};
 
-use crate::kubernetes::{resources::metadata, watch::Key};
+use crate::{
+    kubernetes::{resources::metadata, watch::Key},
+    sampling_policy::validate,
+};
 
 /// A stack as the API server sent it, with its spec and status unparsed.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,19 +67,8 @@ pub fn stack_object(object: DynamicObject) -> Option<StackObject> {
 /// without tail rules do not affect a stack. Errors are left to the `policies` role to report.
 #[must_use]
 pub fn tail_policy(object: DynamicObject) -> Option<Policy> {
-    let key = Key::of(&object);
-    let DynamicObject {
-        metadata: of, data, ..
-    } = object;
-    if of.deletion_timestamp.is_some() {
-        return None;
-    }
-    let created = of.creation_timestamp.map(|time| time.0);
-    let spec = SamplingPolicySpec::deserialize(data.get("spec")?).ok()?;
-    SamplingPolicy::new(metadata(&key), spec)
-        .validate(created.unwrap_or(Timestamp::UNIX_EPOCH))
-        .ok()
-        .filter(|policy| policy.tail().is_some())
+    let policy = validate(&object)?.ok()?;
+    policy.tail().is_some().then_some(policy)
 }
 
 /// Parses a stack, and resolves the policies of its namespace.

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{
     ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodStatus,
 };
+use spoor_policy::message::shortened;
 
 /// The reasons for which a container waits after a failure.
 const FAILURES: [&str; 7] = [
@@ -28,6 +29,12 @@ const ERROR_PREFIXES: [&str; 2] = ["finished with error: ", "Error: "];
 const MAX_LAST_LINES: usize = 3;
 /// The longest error that a message contains, in characters.
 const MAX_ERROR_CHARS: usize = 1_000;
+
+/// The pods that are not being deleted.
+pub fn staying(pods: &[Pod]) -> impl Iterator<Item = &Pod> {
+    pods.iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+}
 
 /// The reason why a pod fails. None while it runs or may still start. A crash is reported until the
 /// pod has recovered, including the seconds for which its program runs between two crashes.
@@ -141,10 +148,7 @@ fn last_error(ended: &ContainerStateTerminated) -> Option<String> {
     let tail = lines.len().saturating_sub(MAX_LAST_LINES);
     let error = error.unwrap_or_else(|| lines.get(tail..).unwrap_or_default().to_vec());
     let error = error.join(" ");
-    match error.char_indices().nth(MAX_ERROR_CHARS) {
-        Some((end, _)) => Some(format!("{}…", error.get(..end)?)),
-        None => (!error.is_empty()).then_some(error),
-    }
+    (!error.is_empty()).then(|| shortened(&error, MAX_ERROR_CHARS).into_owned())
 }
 
 fn unscheduled(status: &PodStatus) -> Option<String> {

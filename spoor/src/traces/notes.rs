@@ -4,6 +4,7 @@ use opentelemetry_proto::tonic::{
     common::v1::KeyValue,
     trace::v1::span::{Event, Link},
 };
+use spoor_policy::message::shortened;
 use spoor_traces::tree::{Position, Row, Tree, value};
 
 use super::format::{milliseconds, offset, printable};
@@ -86,9 +87,5 @@ fn left_out(total: usize, of: &str) -> Option<String> {
 }
 
 fn short(text: &str) -> String {
-    let text = printable(text);
-    match text.char_indices().nth(MAX_CHARACTERS) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text,
-    }
+    shortened(&printable(text), MAX_CHARACTERS).into_owned()
 }

@@ -1,9 +1,9 @@
 //! Conditions with the time of their last change.
 
 use jiff::Timestamp;
+use spoor_policy::message::shortened;
 
 use super::{Condition, ConditionStatus};
-use crate::field::shortened;
 
 /// The longest message, in characters. Kubernetes allows 32768, more than people read.
 const MAX_MESSAGE_CHARS: usize = 4_000;

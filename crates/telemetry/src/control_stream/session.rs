@@ -31,6 +31,9 @@ const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct ReconnectState {
     pub(super) backoff: Backoff,
+    /// True after the first message of the control plane in the present session, or else the last
+    /// one. A stream may also be open briefly before the process is denied.
+    pub(super) is_accepted: bool,
     /// True if the faults in force are from a stream and not from the service's settings.
     has_pushed_faults: bool,
 }
@@ -39,18 +42,10 @@ impl ReconnectState {
     pub(super) fn new() -> Self {
         Self {
             backoff: Backoff::new(MIN_RETRY_DELAY),
+            is_accepted: false,
             has_pushed_faults: false,
         }
     }
-}
-
-/// The reason why a session is over.
-#[derive(Debug)]
-pub(super) enum Ended {
-    /// The process is shutting down, and the final report is sent.
-    ShutDown,
-    /// The session failed.
-    Lost { error: SessionError, was_open: bool },
 }
 
 /// The error of a session.
@@ -72,30 +67,16 @@ pub(super) enum SessionError {
     Deadline,
 }
 
+/// Opens a session and serves it until the process shuts down and the final report is sent.
 pub(super) async fn run(
     stream: &ControlStream,
     shutdown: &CancellationToken,
     state: &mut ReconnectState,
-) -> Ended {
-    let opened = match shutdown.run_until_cancelled(open(stream, state)).await {
-        None => return Ended::ShutDown,
-        Some(opened) => opened,
-    };
-    let mut session = match opened {
-        Ok(session) => session,
-        Err(error) => {
-            return Ended::Lost {
-                error,
-                was_open: false,
-            };
-        }
-    };
-    match session.serve(shutdown).await {
-        Ok(()) => Ended::ShutDown,
-        Err(error) => Ended::Lost {
-            error,
-            was_open: session.is_accepted,
-        },
+) -> Result<(), SessionError> {
+    state.is_accepted = false;
+    match shutdown.run_until_cancelled(open(stream, state)).await {
+        None => Ok(()),
+        Some(session) => session?.serve(shutdown).await,
     }
 }
 
@@ -104,9 +85,6 @@ struct Session<'a> {
     outgoing: mpsc::Sender<ClientMessage>,
     incoming: Streaming<ServerMessage>,
     state: &'a mut ReconnectState,
-    /// True after the first message of the control plane. A stream may also be open briefly before
-    /// the process is denied.
-    is_accepted: bool,
     last: Option<(Report, Instant)>,
 }
 
@@ -147,7 +125,6 @@ async fn open<'a>(
         outgoing,
         incoming,
         state,
-        is_accepted: false,
         last: None,
     })
 }
@@ -186,8 +163,8 @@ impl Session<'_> {
     }
 
     async fn handle_message(&mut self, received: ServerMessage) -> Result<(), SessionError> {
-        if !self.is_accepted {
-            self.is_accepted = true;
+        if !self.state.is_accepted {
+            self.state.is_accepted = true;
             self.state.backoff.reset();
             tracing::info!(endpoint = %self.stream.endpoint.uri(), "control plane connected");
         }
@@ -270,16 +247,10 @@ impl Session<'_> {
     }
 
     async fn send(&self, kind: client_message::Message) -> Result<(), SessionError> {
-        match timeout(
-            self.stream.intervals.deadline,
-            self.outgoing.send(message(kind)),
-        )
-        .await
-        {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(SessionError::Closed),
-            Err(_) => Err(SessionError::Deadline),
-        }
+        let sending = self.outgoing.send(message(kind));
+        let sent = timeout(self.stream.intervals.deadline, sending).await;
+        sent.map_err(|_| SessionError::Deadline)?
+            .map_err(|_| SessionError::Closed)
     }
 }
 

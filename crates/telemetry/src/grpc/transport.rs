@@ -27,13 +27,8 @@ pub struct Transport(Arc<Connections>);
 #[derive(Debug)]
 struct Connections {
     endpoint: Endpoint,
-    latest: Mutex<Connection>,
-}
-
-#[derive(Clone, Debug)]
-struct Connection {
-    number: u64,
-    channel: Channel,
+    /// Shared with the calls that use it, which identifies it when one of them replaces it.
+    latest: Mutex<Arc<Channel>>,
 }
 
 /// The peer is not a gRPC server. The source is the status that the caller gets.
@@ -45,7 +40,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 
 impl Transport {
     pub(crate) fn lazy(endpoint: Endpoint) -> Self {
-        let latest = Mutex::new(Connection::lazy(0, &endpoint));
+        let latest = Mutex::new(Arc::new(endpoint.connect_lazy()));
         Self(Arc::new(Connections { endpoint, latest }))
     }
 }
@@ -64,12 +59,12 @@ impl Service<Request<Body>> for Transport {
         let connections = Arc::clone(&self.0);
         Box::pin(async move {
             // Cloned, so that the lock is not held during the call.
-            let Connection { number, channel } = connections.latest.lock().clone();
-            let response = channel.oneshot(request).await?;
+            let used = Arc::clone(&connections.latest.lock());
+            let response = Channel::clone(&used).oneshot(request).await?;
             if is_grpc_status(response.status()) {
                 return Ok(response);
             }
-            connections.replace(number);
+            connections.replace(&used);
             Err(NotGrpc::with_status(response.status()).into())
         })
     }
@@ -77,19 +72,10 @@ impl Service<Request<Body>> for Transport {
 
 impl Connections {
     /// Replaces a connection, unless another call has already done so.
-    fn replace(&self, number: u64) {
+    fn replace(&self, used: &Arc<Channel>) {
         let mut latest = self.latest.lock();
-        if latest.number == number {
-            *latest = Connection::lazy(number + 1, &self.endpoint);
-        }
-    }
-}
-
-impl Connection {
-    fn lazy(number: u64, endpoint: &Endpoint) -> Self {
-        Self {
-            number,
-            channel: endpoint.connect_lazy(),
+        if Arc::ptr_eq(&latest, used) {
+            *latest = Arc::new(self.endpoint.connect_lazy());
         }
     }
 }

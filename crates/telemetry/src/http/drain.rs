@@ -32,36 +32,27 @@ pub(super) async fn drain_unread_body(request: Request, next: Next) -> Response 
         return next.run(request).await;
     }
     let unread = UnreadBody::default();
-    let request = request.map(|body| Body::new(ReclaimableBody::new(body, &unread)));
+    let request = request.map(|body| {
+        let unread = Arc::clone(&unread);
+        Body::new(ReclaimableBody { body, unread })
+    });
     let response = next.run(request).await;
-    if let Some(body) = unread.take() {
+    let body = unread.lock().take();
+    if let Some(body) = body {
         // A slower client may lose the response.
-        let _ = tokio::time::timeout(MAX_DISCARD_TIME, discard(body)).await;
+        let discarded = discard(body, MAX_DISCARDED_BYTES);
+        let _ = tokio::time::timeout(MAX_DISCARD_TIME, discarded).await;
     }
     response
 }
 
 /// A body that the handler did not read to the end.
-#[derive(Clone, Default)]
-struct UnreadBody(Arc<Mutex<Option<Body>>>);
-
-impl UnreadBody {
-    fn take(&self) -> Option<Body> {
-        self.0.lock().take()
-    }
-}
+type UnreadBody = Arc<Mutex<Option<Body>>>;
 
 /// A body that moves to [`UnreadBody`] when the handler drops it before its end.
 struct ReclaimableBody {
     body: Body,
     unread: UnreadBody,
-}
-
-impl ReclaimableBody {
-    fn new(body: Body, unread: &UnreadBody) -> Self {
-        let unread = unread.clone();
-        Self { body, unread }
-    }
 }
 
 impl http_body::Body for ReclaimableBody {
@@ -87,14 +78,16 @@ impl http_body::Body for ReclaimableBody {
 impl Drop for ReclaimableBody {
     fn drop(&mut self) {
         if !self.body.is_end_stream() {
-            *self.unread.0.lock() = Some(std::mem::take(&mut self.body));
+            *self.unread.lock() = Some(std::mem::take(&mut self.body));
         }
     }
 }
 
-async fn discard(mut body: Body) {
+/// Reads and discards a body to its end, or until more than `max_bytes` were read. If the
+/// connection closed while its client still sends, the response would be lost.
+pub async fn discard(mut body: Body, max_bytes: usize) {
     let mut read = 0;
-    while read < MAX_DISCARDED_BYTES {
+    while read <= max_bytes {
         // `None` is the end, and after an error there is no client to respond to.
         let Some(Ok(frame)) = body.frame().await else {
             return;

@@ -81,10 +81,12 @@ pub fn objects(stack: &Stack, jaeger: &ManagedJaeger, pods: &PodDefaults) -> Vec
     let parts = storage::parts(stack, &jaeger.storage);
     let config = config::yaml(jaeger, &parts);
     let config = config_map(stack, Component::Jaeger, &config);
+    let otlp = [("otlp-grpc", OTLP_GRPC), ("otlp-http", OTLP_HTTP)];
+    let query = [("http-query", HTTP_QUERY), ("grpc-query", GRPC_QUERY)];
     let mut objects = vec![
         Object::of(&config),
-        Object::of(&service(stack)),
-        Object::of(&query_service(stack)),
+        Object::of(&service(stack, name(stack), &otlp)),
+        Object::of(&service(stack, query_name(stack), &query)),
         Object::of(&deployment(stack, jaeger, parts, &config, pods)),
     ];
     objects.extend(claim(stack, &jaeger.storage).iter().map(Object::of));
@@ -93,17 +95,7 @@ pub fn objects(stack: &Stack, jaeger: &ManagedJaeger, pods: &PodDefaults) -> Vec
     objects
 }
 
-fn service(stack: &Stack) -> Service {
-    let ports = [("otlp-grpc", OTLP_GRPC), ("otlp-http", OTLP_HTTP)];
-    cluster_ip(stack, name(stack), &ports)
-}
-
-fn query_service(stack: &Stack) -> Service {
-    let ports = [("http-query", HTTP_QUERY), ("grpc-query", GRPC_QUERY)];
-    cluster_ip(stack, query_name(stack), &ports)
-}
-
-fn cluster_ip(stack: &Stack, name: String, ports: &[(&str, u16)]) -> Service {
+fn service(stack: &Stack, name: String, ports: &[(&str, u16)]) -> Service {
     let ports = ports.iter();
     let ports = ports.map(|(name, port)| service_port(name, *port, *port));
     Service {

@@ -39,20 +39,11 @@ impl Default for CertificateLifetimes {
     }
 }
 
-/// The keys of a Secret with the certificate and its private key.
-struct SecretKeys {
-    certificate: &'static str,
-    key: &'static str,
-}
+/// The keys of a Secret with the certificate, and with its private key.
+type SecretKeys = [&'static str; 2];
 
-const AUTHORITY_KEYS: SecretKeys = SecretKeys {
-    certificate: "ca.crt",
-    key: "ca.key",
-};
-const SERVER_KEYS: SecretKeys = SecretKeys {
-    certificate: "tls.crt",
-    key: "tls.key",
-};
+const AUTHORITY_KEYS: SecretKeys = ["ca.crt", "ca.key"];
+const SERVER_KEYS: SecretKeys = ["tls.crt", "tls.key"];
 
 /// The content of a Secret.
 struct StoredCertificate {
@@ -100,7 +91,7 @@ pub fn authority(
     now: Timestamp,
     life: Duration,
 ) -> Result<CertificateState, IssueError> {
-    let stored = stored(name, found, &AUTHORITY_KEYS)?;
+    let stored = stored(name, found, AUTHORITY_KEYS)?;
     if let Some(stored) = stored.as_ref()
         && let Some(valid) = stored.valid_at(now)
     {
@@ -115,7 +106,7 @@ pub fn authority(
     let bundle = [issued.certificate.as_str(), before.unwrap_or_default()].concat();
     Ok(issued_state(
         name,
-        &AUTHORITY_KEYS,
+        AUTHORITY_KEYS,
         issued,
         bundle,
         BTreeMap::new(),
@@ -136,7 +127,7 @@ pub fn server(
     now: Timestamp,
     life: Duration,
 ) -> Result<CertificateState, IssueError> {
-    let stored = stored(name, found, &SERVER_KEYS)?;
+    let stored = stored(name, found, SERVER_KEYS)?;
     let joined = names.join(",");
     if let Some(stored) = stored.as_ref()
         && stored.annotations.get(NAMES) == Some(&joined)
@@ -156,7 +147,7 @@ pub fn server(
     let certificate = issued.certificate.clone();
     Ok(issued_state(
         name,
-        &SERVER_KEYS,
+        SERVER_KEYS,
         issued,
         certificate,
         annotations,
@@ -168,7 +159,7 @@ pub fn server(
 fn stored(
     name: &str,
     found: Option<&Secret>,
-    form: &SecretKeys,
+    keys: SecretKeys,
 ) -> Result<Option<StoredCertificate>, ForeignSecret> {
     let Some(secret) = found else {
         return Ok(None);
@@ -179,11 +170,11 @@ fn stored(
         (!bytes.0.is_empty()).then(|| String::from_utf8_lossy(&bytes.0).into_owned())
     };
     let annotations = secret.metadata.annotations.clone().unwrap_or_default();
-    match (text(form.certificate), text(form.key)) {
-        (None, None) => Ok(None),
+    match keys.map(text) {
+        [None, None] => Ok(None),
         // A certificate without its key is of no use, nor is a key without its certificate.
         // The annotation distinguishes the operator's own certificate from a foreign one.
-        (certificate, key) if annotations.contains_key(RENEW_AT) => {
+        [certificate, key] if annotations.contains_key(RENEW_AT) => {
             Ok(certificate
                 .zip(key)
                 .map(|(certificate, key)| StoredCertificate {
@@ -216,7 +207,7 @@ impl StoredCertificate {
 
 fn issued_state(
     name: &str,
-    form: &SecretKeys,
+    [certificate_key, private_key]: SecretKeys,
     issued: Issued,
     certificates: String,
     mut annotations: BTreeMap<String, String>,
@@ -236,8 +227,8 @@ fn issued_state(
             ..ObjectMeta::default()
         },
         data: Some(BTreeMap::from([
-            (form.certificate.to_owned(), bytes(&certificates)),
-            (form.key.to_owned(), bytes(&issued.key)),
+            (certificate_key.to_owned(), bytes(&certificates)),
+            (private_key.to_owned(), bytes(&issued.key)),
         ])),
         ..Secret::default()
     };

@@ -66,7 +66,7 @@ pub(super) fn config(input: &CollectorInput<'_>, policies: Vec<Value>) -> Value 
 }
 
 fn jaeger(endpoint: &str, memory: TierMemory) -> Value {
-    let mut jaeger = Value::Object(sender(memory));
+    let mut jaeger = sender(memory);
     jaeger["endpoint"] = json!(endpoint);
     jaeger["sending_queue"]["batch"]["max_size"] = json!(MAX_BATCH_SPANS);
     jaeger

@@ -121,7 +121,7 @@ pub(super) fn config(input: &CollectorInput<'_>) -> Value {
 /// of each peer: a queue of the exporter as a whole would also resend spans that another peer
 /// already has.
 fn spreader(stack: &Stack, memory: TierMemory) -> Value {
-    let mut sender = Value::Object(sender(memory));
+    let mut sender = sender(memory);
     // Spans that wait here reach their peer later than the rest of their trace.
     sender["sending_queue"]["batch"]["flush_timeout"] = json!("50ms");
     json!({

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{memory::TierMemory, ports};
 use crate::stacks::objects::otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE, any_address};
@@ -38,8 +38,8 @@ pub(super) fn http(port: u16) -> Value {
 
 /// An exporter of OTLP over gRPC, without TLS and with unlimited retries: when its queue is full,
 /// the pipeline before it waits, and then the limiter refuses spans.
-pub(super) fn sender(memory: TierMemory) -> Map<String, Value> {
-    let sender = json!({
+pub(super) fn sender(memory: TierMemory) -> Value {
+    json!({
         "compression": "none",
         "tls": {"insecure": true},
         "timeout": "5s",
@@ -61,11 +61,7 @@ pub(super) fn sender(memory: TierMemory) -> Map<String, Value> {
             "block_on_overflow": true,
             "batch": {"flush_timeout": "200ms", "sizer": "items", "min_size": 1000},
         },
-    });
-    match sender {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    }
+    })
 }
 
 pub(super) fn limiter(memory: TierMemory) -> Value {

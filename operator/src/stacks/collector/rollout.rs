@@ -8,12 +8,12 @@
 //!
 //! No tier waits for itself: a broken revision can always be replaced by a working one.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 
-use crate::stacks::pod_failure::{has_failed, ready_condition};
+use crate::stacks::pod_failure::{has_failed, ready_condition, staying};
 
 use super::{
     CollectorObjects, PIPELINE_HASH, SPEC_HASH, TAIL_DIGEST, Tier, exporter::ExporterHealth,
@@ -131,8 +131,7 @@ impl LiveTier<'_> {
         if !self.is_complete() {
             return None;
         }
-        let template = &self.workload.spec.as_ref()?.template;
-        let annotations = template.metadata.as_ref()?.annotations.as_ref()?;
+        let annotations = pod_annotations(self.workload)?;
         let policies = annotations.get(super::TAIL_POLICIES)?;
         Some((annotations.get(TAIL_DIGEST)?, policies.parse().ok()?))
     }
@@ -147,17 +146,17 @@ impl LiveTier<'_> {
         status.observed_generation < generation
             || status.updated_replicas.unwrap_or(0) != wanted
             || status.replicas.unwrap_or(0) != wanted
-            || self.pods.iter().any(is_ending)
+            || staying(self.pods).count() < self.pods.len()
     }
 
     fn has_failed_pod(&self) -> bool {
-        let mut staying = self.pods.iter().filter(|pod| !is_ending(pod));
-        staying.any(has_failed)
+        staying(self.pods).any(has_failed)
     }
 
     fn has_ready_pod(&self) -> bool {
-        let mut staying = self.pods.iter().filter(|pod| !is_ending(pod));
-        staying.any(|pod| ready_condition(pod).is_some_and(|condition| condition.status == "True"))
+        staying(self.pods)
+            .filter_map(ready_condition)
+            .any(|condition| condition.status == "True")
     }
 
     /// The last time at which a pod was created, or became ready or unready.
@@ -169,10 +168,6 @@ impl LiveTier<'_> {
             [ready, created].into_iter().flatten().map(|time| time.0)
         });
         times.max()
-    }
-
-    fn annotation(&self, of: impl Fn(&Deployment) -> Option<&String>) -> Option<&str> {
-        of(self.workload).map(String::as_str)
     }
 }
 
@@ -190,7 +185,7 @@ impl<'a> TierState<'a> {
         let since = |then: Timestamp| now.duration_since(then).max(SignedDuration::ZERO);
         Self {
             live,
-            outdated: live.annotation(spec_hash) != spec_hash(&wanted.workload).map(String::as_str),
+            outdated: spec_hash(live.workload) != spec_hash(&wanted.workload),
             changing: live.is_changing(),
             quiet_for: live
                 .last_change()
@@ -224,8 +219,7 @@ fn decide_wait(
     }
     // New rules can wait for Jaeger. A new pipeline cannot: it may be what makes the exporter work
     // again.
-    let only_rules = decide.live.annotation(pipeline_hash)
-        == pipeline_hash(&wanted.decide.workload).map(String::as_str);
+    let only_rules = pipeline_hash(decide.live.workload) == pipeline_hash(&wanted.decide.workload);
     if only_rules && current.exporter == ExporterHealth::Failing {
         return Some((RolloutWait::ExporterFails, Some(RETRY_INTERVAL)));
     }
@@ -250,18 +244,14 @@ pub(in crate::stacks) fn spec_hash(workload: &Deployment) -> Option<&String> {
     workload.metadata.annotations.as_ref()?.get(SPEC_HASH)
 }
 
-fn pipeline_hash(workload: &Deployment) -> Option<&String> {
+/// The annotations of a workload's pods.
+fn pod_annotations(workload: &Deployment) -> Option<&BTreeMap<String, String>> {
     let template = &workload.spec.as_ref()?.template;
-    template
-        .metadata
-        .as_ref()?
-        .annotations
-        .as_ref()?
-        .get(PIPELINE_HASH)
+    template.metadata.as_ref()?.annotations.as_ref()
 }
 
-fn is_ending(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_some()
+fn pipeline_hash(workload: &Deployment) -> Option<&String> {
+    pod_annotations(workload)?.get(PIPELINE_HASH)
 }
 
 #[cfg(test)]

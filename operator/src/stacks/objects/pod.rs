@@ -266,11 +266,8 @@ fn tolerations(scheduling: &Scheduling) -> Option<Vec<Toleration>> {
 
 fn constraints(scheduling: &Scheduling) -> Option<Vec<TopologySpreadConstraint>> {
     let all = scheduling.topology_spread_constraints.iter();
-    Some(
-        all.map(|constraint| as_written(&constraint.0))
-            .collect::<Vec<_>>(),
-    )
-    .filter(|all| !all.is_empty())
+    let all: Vec<_> = all.map(|it| as_written(&it.0)).collect();
+    (!all.is_empty()).then_some(all)
 }
 
 /// Reads fields that validation has already read as `T`.

@@ -8,7 +8,7 @@ use crate::stacks::{
     children::{Detail, belongs_to},
     collector::rollout::LiveTier,
     objects::labels::Component,
-    pod_failure::failure,
+    pod_failure::{failure, staying},
     sources::RelatedObjects,
 };
 
@@ -92,28 +92,20 @@ pub fn live<'a>(
 
 fn is_available(deployment: &Deployment) -> bool {
     let status = deployment.status.as_ref();
-    status
-        .and_then(|status| status.available_replicas)
-        .unwrap_or(0)
-        > 0
+    status.and_then(|it| it.available_replicas) > Some(0)
 }
 
 fn all_ready(deployment: &Deployment) -> bool {
-    let wanted = deployment
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.replicas)
-        .unwrap_or(1);
+    let spec = deployment.spec.as_ref();
+    let wanted = spec.and_then(|spec| spec.replicas).unwrap_or(1);
     let status = deployment.status.as_ref();
     status.and_then(|status| status.ready_replicas).unwrap_or(0) >= wanted
 }
 
 /// Pods that cannot start or be scheduled, with the reason.
 pub(super) fn failing(pods: &[Pod], now: Timestamp) -> Vec<String> {
-    let staying = pods
-        .iter()
-        .filter(|pod| pod.metadata.deletion_timestamp.is_none());
-    let mut failing: Vec<String> = staying.filter_map(|pod| failure(pod, now)).collect();
+    let failing = staying(pods).filter_map(|pod| failure(pod, now));
+    let mut failing: Vec<String> = failing.collect();
     // In a stable order, since each change of the message would be a write.
     failing.sort();
     if failing.len() > MAX_REPORTED_PODS {

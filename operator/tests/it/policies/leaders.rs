@@ -31,7 +31,7 @@ async fn handover_changes_no_status() {
         answer.contains("standby").then_some(()).ok_or(answer)
     })
     .await;
-    assert!(second.running.endpoints().borrow().is_none());
+    assert!(second.running.endpoints.borrow().is_none());
 
     let mark = server.mark();
     let stopped = Instant::now();

@@ -14,7 +14,7 @@ use kube::Client;
 use spoor_operator::{
     kubernetes::watch::WatchScope,
     lease,
-    policies::{self, PoliciesSettings, PolicyEndpoints, PolicyListeners, RunningPolicies},
+    policies::{self, PoliciesSettings, PolicyEndpoints, RunningPolicies},
     settings::RoleSettings,
 };
 use tempfile::TempDir;
@@ -80,7 +80,7 @@ impl Policies {
 
     /// The addresses of its listeners, once they are open.
     pub async fn endpoints(&self) -> PolicyEndpoints {
-        let endpoints = self.running.endpoints();
+        let endpoints = &self.running.endpoints;
         let found = eventually("the listeners open", SOON, async || {
             let endpoints = *endpoints.borrow();
             endpoints.ok_or(format!("/readyz: {}", self.ops("readyz").await))
@@ -90,7 +90,7 @@ impl Policies {
 
     /// The response of the operations port at this path.
     pub async fn ops(&self, path: &str) -> String {
-        let url = format!("http://{}/{path}", self.running.ops());
+        let url = format!("http://{}/{path}", self.running.role.ops());
         match reqwest::get(&url).await {
             Ok(answer) => answer.text().await.unwrap_or_default(),
             Err(error) => format!("{error:?}"),
@@ -111,7 +111,7 @@ impl Policies {
     /// Stops the replica as the kubelet would.
     pub async fn stop(self) {
         self.stop.cancel();
-        let _ = self.running.finished().await;
+        let _ = self.running.role.finished().await;
     }
 }
 
@@ -132,7 +132,7 @@ fn settings(
         timing: QUICK,
         claim_timing: QUICK,
     };
-    let listen = PolicyListeners {
+    let listen = PolicyEndpoints {
         http: any,
         grpc: any,
         stream: any,

@@ -25,8 +25,7 @@ impl Member {
     }
 
     pub(super) async fn describe(&self) -> Result<Description, Failure> {
-        let mut client = self.client.clone();
-        let describe = async |request| client.describe(request).await;
+        let describe = async |request| self.client.clone().describe(request).await;
         let described = within(self.deadline, DescribeRequest {}, describe).await;
         let description = described.map_err(|status| self.failed(&status))?;
         Ok(Description {
@@ -37,8 +36,7 @@ impl Member {
     }
 
     pub(super) async fn classify(&self, tensor: Tensor) -> Result<Classification, Failure> {
-        let mut client = self.client.clone();
-        let classify = async |request| client.classify(request).await;
+        let classify = async |request| self.client.clone().classify(request).await;
         let classified = within(self.deadline, tensor, classify).await;
         classified.map_err(|status| self.failed(&status))
     }

@@ -18,14 +18,12 @@ pub(super) struct Ensemble {
 
 impl Ensemble {
     pub(super) async fn describe(&self) -> Result<DescribeReply, RequestError> {
-        let mut client = self.client.clone();
-        let describe = async |request| client.describe(request).await;
+        let describe = async |request| self.client.clone().describe(request).await;
         Ok(within(self.deadline, DescribeRequest {}, describe).await?)
     }
 
     pub(super) async fn vote(&self, request: VoteRequest) -> Result<VoteReply, RequestError> {
-        let mut client = self.client.clone();
-        let vote = async |request| client.vote(request).await;
+        let vote = async |request| self.client.clone().vote(request).await;
         Ok(within(self.deadline, request, vote).await?)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use spoor_telemetry::http::discard;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 /// The largest body accepted: enough for a photograph of a good camera.
@@ -55,7 +56,7 @@ impl Memory {
     pub(super) async fn read(&self, mut body: Body) -> Result<Upload, UploadError> {
         let read = self.read_all(&mut body).await;
         if matches!(read, Err(UploadError::TooLong | UploadError::NoMemory)) {
-            discard(body).await;
+            discard(body, MAX_DISCARDED).await;
         }
         read
     }
@@ -88,18 +89,5 @@ impl Memory {
             tracing::debug!(%error, bytes, "no memory for an upload");
             UploadError::NoMemory
         })
-    }
-}
-
-/// Reads and discards a body. If the connection closed while the client still sends, the response
-/// would be lost.
-async fn discard(mut body: Body) {
-    let mut left = MAX_DISCARDED;
-    while let Some(Ok(frame)) = body.frame().await {
-        let length = frame.data_ref().map_or(0, Bytes::len);
-        match left.checked_sub(length) {
-            Some(rest) => left = rest,
-            None => return,
-        }
     }
 }

@@ -91,9 +91,8 @@ impl Offers {
             wish_id: wish.id.clone(),
             what: wish.name.clone(),
         };
-        let mut client = self.client.clone();
         // A failure is logged and recorded in the trace.
-        let call = async |request| client.look_for(request).await;
+        let call = async |request| self.client.clone().look_for(request).await;
         let _ = within(self.optional_wait(), message, call).await;
     }
 
@@ -102,9 +101,8 @@ impl Offers {
         let message = ForgetRequest {
             wish_id: id.to_owned(),
         };
-        let mut client = self.client.clone();
         // A failure is logged and recorded in the trace.
-        let call = async |request| client.forget(request).await;
+        let call = async |request| self.client.clone().forget(request).await;
         let _ = within(self.optional_wait(), message, call).await;
     }
 
@@ -119,8 +117,7 @@ impl Offers {
     }
 
     async fn list_within(&self, deadline: Duration) -> Result<Listing, OffersError> {
-        let mut client = self.client.clone();
-        let list = async |request| client.list(request).await;
+        let list = async |request| self.client.clone().list(request).await;
         let reply = within(deadline, ListRequest {}, list).await;
         // None after a failure: this service need not be running, and takes no memory then.
         let len = reply.as_ref().map_or(0, |reply| reply.offers.len());

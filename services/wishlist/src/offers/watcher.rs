@@ -107,8 +107,7 @@ impl Watcher {
     }
 
     async fn wishes(&self) -> Result<Vec<Wish>, Status> {
-        let mut wishlist = self.wishlist.clone();
-        let list = async |request| wishlist.list(request).await;
+        let list = async |request| self.wishlist.clone().list(request).await;
         let reply = within(self.limits.deadline, ListRequest {}, list).await?;
         // Invalid wishes are skipped; wishlist should have none.
         let wishes = reply.wishes.iter();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::{
-    ConnectOptions, Connection, Database, Executor,
+    ConnectOptions, Connection, Database, Executor, PgPool, SqlitePool,
     migrate::{MigrateError, Migrator},
     pool::PoolOptions,
     postgres::PgConnectOptions,
@@ -44,10 +44,15 @@ impl WishStore {
             limits,
         };
         let pool = match url.0.clone() {
-            Kind::Memory => opening.memory().await?,
-            Kind::Sqlite(options) => opening.sqlite(options).await?,
-            Kind::Postgres(options) => opening.postgres(options).await?,
+            Kind::Memory => Pool::Sqlite(opening.memory().await?),
+            Kind::Sqlite(options) => Pool::Sqlite(opening.sqlite(options).await?),
+            Kind::Postgres(options) => Pool::Postgres(opening.postgres(options).await?),
         };
+        let migrated = match &pool {
+            Pool::Sqlite(pool) => SQLITE.run(pool).await,
+            Pool::Postgres(pool) => POSTGRES.run(pool).await,
+        };
+        migrated.map_err(opening.error(OpenDatabaseError::Migrate))?;
         Ok(Self {
             pool,
             server: url.server().map(Into::into),
@@ -62,22 +67,15 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     /// Opens a database in memory, which exists as long as its only connection.
-    async fn memory(&self) -> Result<Pool, OpenDatabaseError> {
+    async fn memory(&self) -> Result<SqlitePool, OpenDatabaseError> {
         let options = SqliteConnectOptions::new().in_memory(true);
         let limits = self.pool_options().max_connections(1).min_connections(1);
         let unlimited = limits.idle_timeout(None).max_lifetime(None);
-        let pool = unlimited
-            .connect_with(options)
-            .await
-            .map_err(self.error(OpenDatabaseError::Connect))?;
-        SQLITE
-            .run(&pool)
-            .await
-            .map_err(self.error(OpenDatabaseError::Migrate))?;
-        Ok(Pool::Sqlite(pool))
+        let pool = unlimited.connect_with(options).await;
+        pool.map_err(self.error(OpenDatabaseError::Connect))
     }
 
-    async fn sqlite(&self, options: SqliteConnectOptions) -> Result<Pool, OpenDatabaseError> {
+    async fn sqlite(&self, options: SqliteConnectOptions) -> Result<SqlitePool, OpenDatabaseError> {
         let options = options
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
@@ -91,24 +89,15 @@ impl Opening<'_> {
         pool.execute(WRITE_PROBE)
             .await
             .map_err(self.error(OpenDatabaseError::ReadOnly))?;
-        SQLITE
-            .run(&pool)
-            .await
-            .map_err(self.error(OpenDatabaseError::Migrate))?;
-        Ok(Pool::Sqlite(pool))
+        Ok(pool)
     }
 
-    async fn postgres(&self, options: PgConnectOptions) -> Result<Pool, OpenDatabaseError> {
+    async fn postgres(&self, options: PgConnectOptions) -> Result<PgPool, OpenDatabaseError> {
         // Statements are in the traces already.
         let options = options.disable_statement_logging();
         self.test_connection(&options).await?;
         let pool = self.pool_options().connect_with(options).await;
-        let pool = pool.map_err(self.error(OpenDatabaseError::Connect))?;
-        POSTGRES
-            .run(&pool)
-            .await
-            .map_err(self.error(OpenDatabaseError::Migrate))?;
-        Ok(Pool::Postgres(pool))
+        pool.map_err(self.error(OpenDatabaseError::Connect))
     }
 
     /// Connects once before the pool is created. A pool retries until its deadline and then does not

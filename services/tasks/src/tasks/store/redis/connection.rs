@@ -1,6 +1,6 @@
 //! A connection to Redis that all requests share, with reconnection and deadlines.
 
-use std::{error::Error, io, time::Duration};
+use std::{error::Error, io, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use redis::{
@@ -20,14 +20,8 @@ pub(super) struct Connection {
     client: Client,
     server: String,
     deadline: Duration,
-    current: Mutex<Numbered>,
-}
-
-/// The connection in use, with its number, so that concurrent requests replace it only once.
-#[derive(Clone)]
-struct Numbered {
-    number: u64,
-    manager: ConnectionManager,
+    /// Shared with the requests that use it, so that concurrent ones replace it only once.
+    current: Mutex<Arc<ConnectionManager>>,
 }
 
 impl Connection {
@@ -36,15 +30,12 @@ impl Connection {
     pub(super) fn new(url: &RedisUrl, deadline: Duration) -> RedisResult<Self> {
         let client = Client::open(url.info().clone())?;
         let (host, port) = url.server();
-        let first = Numbered {
-            number: 0,
-            manager: manager(&client, deadline)?,
-        };
+        let first = manager(&client, deadline)?;
         Ok(Self {
             client,
             server: format!("{host}:{port}"),
             deadline,
-            current: Mutex::new(first),
+            current: Mutex::new(Arc::new(first)),
         })
     }
 
@@ -53,10 +44,8 @@ impl Connection {
         &self,
         commands: impl AsyncFnOnce(&mut ConnectionManager) -> RedisResult<T>,
     ) -> Result<T, StoreError> {
-        let Numbered {
-            number,
-            mut manager,
-        } = self.current.lock().clone();
+        let used = Arc::clone(&self.current.lock());
+        let mut manager = ConnectionManager::clone(&used);
         // The manager's own timeouts apply to each step; this one applies to all of them together.
         let error = match tokio::time::timeout(self.deadline, commands(&mut manager)).await {
             Ok(Ok(reply)) => return Ok(reply),
@@ -64,26 +53,21 @@ impl Connection {
             Err(_elapsed) => io::Error::from(io::ErrorKind::TimedOut).into(),
         };
         if is_stuck(&error) {
-            self.replace(number);
+            self.replace(&used);
         }
         Err(self.explain(error))
     }
 
     /// Replaces a stuck connection. The manager reconnects when a connection breaks, but not when
     /// Redis does not respond or refuses the handshake.
-    fn replace(&self, number: u64) {
+    fn replace(&self, used: &Arc<ConnectionManager>) {
         let mut current = self.current.lock();
         // Another request has replaced it already.
-        if current.number != number {
+        if !Arc::ptr_eq(&current, used) {
             return;
         }
         match manager(&self.client, self.deadline) {
-            Ok(manager) => {
-                *current = Numbered {
-                    number: number + 1,
-                    manager,
-                };
-            }
+            Ok(manager) => *current = Arc::new(manager),
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn Error,

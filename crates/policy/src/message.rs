@@ -1,0 +1,23 @@
+//! Parts of messages to people, bounded in length.
+
+use std::{borrow::Cow, fmt::Display};
+
+/// The first `max` items of a list, and the number of the others: `a, b and 3 more`.
+#[must_use]
+pub fn listed(items: &[impl Display], max: usize) -> String {
+    let named: Vec<String> = items.iter().take(max).map(ToString::to_string).collect();
+    let named = named.join(", ");
+    match items.len().saturating_sub(max) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+/// The beginning of a text, with `…` if it is longer than `max` characters.
+#[must_use]
+pub fn shortened(text: &str, max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
+        None => text.into(),
+    }
+}
