@@ -18,7 +18,7 @@ mod manual;
 mod named;
 pub(crate) mod out;
 mod overrule;
-mod policy_row;
+mod policy_columns;
 mod ports;
 mod remedy;
 mod run;

@@ -49,12 +49,13 @@ fn definition(
     for rule in rules {
         rule.apply(&mut schema);
     }
-    // A column of a field has the field's description.
     for column in &mut columns {
         let path = column["jsonPath"].as_str().unwrap_or_default();
         let field = rule::place(&mut schema, path);
-        if let Some(description) = field.and_then(|field| field.get("description")) {
-            column["description"] = description.clone();
+        for key in ["type", "description"] {
+            if let Some(of_field) = field.as_ref().and_then(|field| field.get(key)) {
+                column[key] = of_field.clone();
+            }
         }
     }
     json!({
@@ -86,7 +87,8 @@ fn definition(
     })
 }
 
-/// A column of `kubectl get`. A wide one is only shown with `-o wide`.
+/// A column of `kubectl get`. A wide one is only shown with `-o wide`. A field's column gets the
+/// field's type and description.
 fn column(name: &str, path: &str, wide: bool) -> Value {
     json!({"name": name, "type": "string", "jsonPath": path, "priority": i32::from(wide)})
 }
@@ -115,7 +117,43 @@ fn age() -> Value {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::KeepRule;
+
+    /// A field that is missing in one of these could be set beside another one, or is refused.
+    #[test]
+    fn one_of_rules_name_every_field() {
+        use crate::problem::{RULE_NONE, RULE_SEVERAL, STORAGE_NONE, STORAGE_SEVERAL};
+        let condition = (schema::sampling_policy(), "spec.tail.keep[]");
+        let storage = (schema::tracing_stack(), "spec.jaeger.storage");
+        let storages = tracing_stack::STORAGES;
+        for ((schema, at), fields, problems) in [
+            (
+                condition,
+                &KeepRule::CONDITIONS[..],
+                [RULE_NONE, RULE_SEVERAL],
+            ),
+            (storage, &storages[..], [STORAGE_NONE, STORAGE_SEVERAL]),
+        ] {
+            let mut schema = schema.clone();
+            let properties = rule::place(&mut schema, at).unwrap()["properties"].take();
+            let names = properties.as_object().unwrap().keys();
+            let expected: BTreeSet<&str> = fields.iter().copied().collect();
+            let found: BTreeSet<&str> = names
+                .map(String::as_str)
+                .filter(|it| *it != "name")
+                .collect();
+            assert_eq!(found, expected, "{at}");
+            for problem in problems {
+                let quoted = |field| problem.contains(&format!("\"{field}\""));
+                assert!(expected.iter().all(quoted), "{at}: {problem}");
+            }
+        }
+    }
 
     /// A rule whose place is not in the schema would have no effect.
     #[test]

@@ -55,7 +55,7 @@ impl SamplingPolicy {
 // literals. A test compares them.
 pub struct SamplingPolicySpec {
     /// Priority among equally specific policies. The highest wins.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     pub priority: i32,
     /// Services that the policy applies to. If empty, all services of the namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -146,6 +146,11 @@ pub struct KeepRule {
     pub attribute: Option<AttributeMatch>,
 }
 
+impl KeepRule {
+    /// The fields of which exactly one must be set.
+    pub const CONDITIONS: [&str; 3] = ["error", "slowerThan", "attribute"];
+}
+
 /// Match for every error. Has no settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -161,8 +166,4 @@ pub struct AttributeMatch {
     /// Values that match, as text.
     #[schemars(length(min = 1, max = 64), inner(length(max = 256)), extend("x-kubernetes-list-type" = "set"))]
     pub values: Vec<String>,
-}
-
-fn is_zero(number: &i32) -> bool {
-    *number == 0
 }

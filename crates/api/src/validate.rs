@@ -7,8 +7,8 @@ use spoor_policy::{
 };
 
 use crate::{
-    AttributeMatch, FieldError, FieldPath, Head, KeepRule, Metadata, SamplingPolicy, Tail,
-    TargetSpec,
+    AttributeMatch, ErrorMatch, FieldError, FieldPath, Head, KeepRule, Metadata, SamplingPolicy,
+    Tail, TargetSpec,
     errors::{Checked, Errors},
     form, parse_duration, problem,
 };
@@ -128,31 +128,35 @@ impl Errors {
     }
 
     fn rule(&mut self, rule: &KeepRule, at: &FieldPath) -> Checked<Rule> {
-        let name = self.check(at.field("name"), RuleName::new(&rule.name));
-        let condition = self.condition(rule, at);
+        // Without `..`, so that a new condition does not compile until it is matched below.
+        // Otherwise it would be ignored beside another one.
+        let KeepRule {
+            name,
+            error,
+            slower_than,
+            attribute,
+        } = rule;
+        let name = self.check(at.field("name"), RuleName::new(name));
+        let condition = match (error, slower_than, attribute) {
+            (Some(ErrorMatch {}), None, None) => Ok(RuleCondition::Error),
+            (None, Some(text), None) => self.slower_than(text, at.field("slowerThan")),
+            (None, None, Some(attribute)) => self.attribute(attribute, &at.field("attribute")),
+            (None, None, None) => Err(self.report(at.clone(), problem::RULE_NONE)),
+            _ => Err(self.report(at.clone(), problem::RULE_SEVERAL)),
+        };
         Ok(Rule {
             name: name?,
             condition: condition?,
         })
     }
 
-    fn condition(&mut self, rule: &KeepRule, at: &FieldPath) -> Checked<RuleCondition> {
-        match (&rule.error, &rule.slower_than, &rule.attribute) {
-            (Some(_), None, None) => Ok(RuleCondition::Error),
-            (None, Some(text), None) => {
-                let at = at.field("slowerThan");
-                // The form first, since it also bounds the number of digits, as the definition
-                // does.
-                self.check(at.clone(), form::DURATION.check(text))?;
-                let duration = self.check(at.clone(), parse_duration(text))?;
-                let condition = RuleCondition::SlowerThan(duration);
-                self.check(at, condition.check())?;
-                Ok(condition)
-            }
-            (None, None, Some(attribute)) => self.attribute(attribute, &at.field("attribute")),
-            (None, None, None) => Err(self.report(at.clone(), problem::RULE_NONE)),
-            _ => Err(self.report(at.clone(), problem::RULE_SEVERAL)),
-        }
+    fn slower_than(&mut self, text: &str, at: FieldPath) -> Checked<RuleCondition> {
+        // The form first, since it also bounds the number of digits, as the definition does.
+        self.check(at.clone(), form::DURATION.check(text))?;
+        let duration = self.check(at.clone(), parse_duration(text))?;
+        let condition = RuleCondition::SlowerThan(duration);
+        self.check(at, condition.check())?;
+        Ok(condition)
     }
 
     fn attribute(&mut self, attribute: &AttributeMatch, at: &FieldPath) -> Checked<RuleCondition> {

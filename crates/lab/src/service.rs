@@ -86,11 +86,30 @@ impl Service {
     /// stop first, while the services that they call still respond.
     #[must_use]
     pub fn is_edge(self) -> bool {
-        // A list and not a property of the port: `reviews` also serves HTTP and is no edge.
-        matches!(
-            self,
-            Self::ServiceA | Self::Gateway | Self::Bands | Self::Tasks | Self::Preprocessing
-        )
+        self.page().is_some()
+    }
+
+    /// For an edge, the path to open first and a description of what it returns.
+    #[must_use]
+    pub fn page(self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
+            Self::ServiceA => ("", "a request through service-a and service-b"),
+            Self::Gateway => ("", "the wishlist; /docs shows what is running"),
+            Self::Bands => ("/bands", "bands; /bands/UUID is one with its reviews"),
+            Self::Tasks => ("/tasks", "a to-do list"),
+            Self::Preprocessing => ("", "image classification"),
+            // A list and not a property of the port: `reviews` also serves HTTP and is no edge.
+            Self::ServiceB
+            | Self::Wishlist
+            | Self::Offers
+            | Self::MarketplaceAttic
+            | Self::MarketplaceBazaar
+            | Self::MarketplaceCorner
+            | Self::Reviews
+            | Self::Ensemble
+            | Self::Efficientnetb0
+            | Self::Mobilenetv2 => return None,
+        })
     }
 
     fn facts(self) -> (&'static str, u16, &'static str) {
@@ -138,5 +157,16 @@ impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // `pad` applies the width of a format such as `{service:<10}`.
         f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LabPorts;
+
+    #[test]
+    fn default_ports_differ() {
+        assert_eq!(LabPorts::default().shared(&Service::ALL), None);
     }
 }

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use render::{have_helm, notes, objects, refusal};
+use render::{CHART, have_helm, notes, objects, refusal};
 
 /// Values that enable every object of the chart.
 const EVERYTHING: [&str; 9] = [
@@ -29,7 +29,7 @@ const EVERYTHING: [&str; 9] = [
     "load.scenario=spike",
 ];
 /// Every service of the chart, with its callers. An edge has none.
-const SERVICES: [(&str, &[&str]); 15] = [
+pub const SERVICES: [(&str, &[&str]); 15] = [
     ("service-a", &[]),
     ("service-b", &["service-a"]),
     ("gateway", &[]),
@@ -46,6 +46,36 @@ const SERVICES: [(&str, &[&str]); 15] = [
     ("efficientnetb0", &["ensemble"]),
     ("mobilenetv2", &["ensemble"]),
 ];
+
+/// The edges among them.
+pub fn edges() -> impl Iterator<Item = &'static str> {
+    let edges = SERVICES
+        .into_iter()
+        .filter(|(_, callers)| callers.is_empty());
+    edges.map(|(name, _)| name)
+}
+
+/// A service, those that it calls, and those that they call.
+pub fn reached_from(service: &'static str) -> Vec<&'static str> {
+    let mut reached = vec![service];
+    for (callee, callers) in SERVICES {
+        if callers.contains(&service) {
+            reached.extend(reached_from(callee));
+        }
+    }
+    reached
+}
+
+/// Values that switch off every application but one.
+pub fn without_applications_but(kept: &str) -> Vec<String> {
+    let values = std::fs::read_to_string(format!("{CHART}/values.yaml")).unwrap();
+    let values: Value = serde_yaml::from_str(&values).unwrap();
+    let applications = values["applications"].as_object().unwrap().iter();
+    let others = applications.filter(|(name, it)| it["enabled"].is_boolean() && *name != kept);
+    others
+        .map(|(name, _)| format!("applications.{name}.enabled=false"))
+        .collect()
+}
 
 #[test]
 fn pods_meet_the_restricted_standard() {
@@ -212,16 +242,11 @@ fn notes_list_the_port_forwards() {
         return;
     }
     let all = notes(&[]);
-    let forwards = [
-        "tracing-query 16686",
-        "service-a 8080",
-        "gateway 8081",
-        "bands 8082",
-        "tasks 8083",
-        "preprocessing 8084",
-    ];
-    for forward in forwards {
-        let forward = format!("kubectl -n lab port-forward service/{forward}");
+    let objects = objects(&[]);
+    let port = |edge| &named(&objects, "Service", edge)["spec"]["ports"][0]["port"];
+    let forwards = edges().map(|edge| format!("{edge} {}", port(edge)));
+    for forward in forwards.chain(["tracing-query 16686".to_owned()]) {
+        let forward = format!("kubectl -n lab port-forward service/{forward}\n");
         assert!(all.contains(&forward), "{forward}: {all}");
     }
     assert!(all.contains("http://localhost:16686/jaeger/search"));

@@ -15,7 +15,7 @@ use super::{
     LabArgs, NamespaceArgs,
     duration::age,
     get::NO_POLICIES,
-    policy_row::{status_word, strategy, targets},
+    policy_columns::{status_word, strategy, targets},
     table::{TextTable, or_all_others},
 };
 

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
 use serde::Serialize;
 use spoor_api::{API_VERSION, SamplingPolicy, to_yaml};
 use spoor_policy::PolicyName;
@@ -11,7 +10,7 @@ use spoor_policy::PolicyName;
 use super::out::{errln, out, outln};
 use super::{
     LabArgs, LabClient, NamespaceArgs,
-    policy_row::{HEADINGS, WIDE_HEADINGS, row, wide_cells, winners},
+    policy_columns::{COLUMNS, WIDE_COLUMNS, winners},
     print_json,
     table::TextTable,
 };
@@ -126,27 +125,18 @@ fn print_table(policies: &[SamplingPolicy], wide: bool) {
         outln!("{NO_POLICIES}");
         return;
     }
-    let now = Timestamp::now();
-    let mut headings = HEADINGS.to_vec();
+    let mut columns = COLUMNS.to_vec();
     if wide {
-        headings.extend(WIDE_HEADINGS);
+        columns.extend(WIDE_COLUMNS);
     }
-    let winners: Vec<String> = policies.iter().map(winners).collect();
-    let contested = winners.iter().any(|winners| !winners.is_empty());
-    if contested {
-        // Only when needed: most tables would have an empty column otherwise.
-        headings.push("OVERRIDDEN BY");
+    // Only when needed: most tables would have an empty column otherwise.
+    if policies.iter().any(|policy| !winners(policy).is_empty()) {
+        columns.push(("OVERRIDDEN BY", winners));
     }
+    let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
     let mut table = TextTable::new(&headings);
-    for (policy, winners) in policies.iter().zip(winners) {
-        let mut cells = row(policy, now);
-        if wide {
-            cells.extend(wide_cells(policy));
-        }
-        if contested {
-            cells.push(winners);
-        }
-        table.row(cells);
+    for policy in policies {
+        table.row(columns.iter().map(|(_, cell)| cell(policy)));
     }
     out!("{table}");
 }

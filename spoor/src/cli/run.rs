@@ -138,3 +138,25 @@ fn shut_down_with_lab(shutdown: CancellationToken) -> std::io::Result<()> {
         })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+
+    use super::*;
+
+    #[test]
+    fn every_service_has_a_subcommand() {
+        let command = RunService::augment_subcommands(Command::new("run"));
+        let subcommands: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
+        assert_eq!(subcommands, Service::ALL.map(Service::name));
+        for (service, subcommand) in Service::ALL.into_iter().zip(command.get_subcommands()) {
+            let about = subcommand.get_about().map(ToString::to_string);
+            let about = about.unwrap_or_default();
+            assert!(
+                about.starts_with(service.description()),
+                "{service}: {about}"
+            );
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::{Value, json};
-use spoor_lab::{BindPortError, Endpoint, Lab, StartLabError};
+use spoor_lab::{BindPortError, Endpoint, Lab, Service, StartLabError};
 use spoor_runtime::{
     SettingsReader, log_warnings,
     self_tracing::{SelfTracing, SelfTracingSettings},
@@ -129,25 +129,9 @@ impl UpArgs {
 /// The `service.name` of the spans that the lab records of its own work.
 const SERVICE: &str = "spoor-lab";
 
-/// The endpoints to list: their names, the paths to open (`None` for gRPC), and descriptions.
-const ENDPOINTS: [(&str, Option<&str>, &str); 11] = [
-    (
-        "service-a",
-        Some(""),
-        "a request through service-a and service-b",
-    ),
-    (
-        "gateway",
-        Some(""),
-        "the wishlist; /docs shows what is running",
-    ),
-    (
-        "bands",
-        Some("/bands"),
-        "bands; /bands/UUID is one with its reviews",
-    ),
-    ("tasks", Some("/tasks"), "a to-do list"),
-    ("preprocessing", Some(""), "image classification"),
+/// The lab's own endpoints to list: their names, the paths to open (`None` for gRPC), and
+/// descriptions.
+const ENDPOINTS: [(&str, Option<&str>, &str); 6] = [
     ("traces", Some(""), "the trace page and Jaeger's query API"),
     ("otlp-http", Some(""), "OTLP over HTTP"),
     ("otlp-grpc", None, "OTLP over gRPC"),
@@ -169,15 +153,19 @@ const ENDPOINTS: [(&str, Option<&str>, &str); 11] = [
 ];
 
 fn summary(urls: &BTreeMap<String, String>, tasks_store: &str, milliseconds: f64) -> String {
-    let endpoints = ENDPOINTS.iter().filter_map(|(name, path, description)| {
-        let url = urls.get(*name)?;
+    let edges = Service::ALL.into_iter().filter_map(|service| {
+        let (path, description) = service.page()?;
+        Some((service.name(), Some(path), description))
+    });
+    let shown = |(name, path, description)| {
+        let url = urls.get(name)?;
         let shown = match path {
             Some(path) => format!("{url}{path}"),
             None => url.trim_start_matches("http://").to_owned(),
         };
         Some((shown, description))
-    });
-    let endpoints: Vec<_> = endpoints.collect();
+    };
+    let endpoints: Vec<_> = edges.chain(ENDPOINTS).filter_map(shown).collect();
     let width = endpoints.iter().map(|(shown, _)| shown.len()).max();
     let width = width.unwrap_or_default();
     let lines = endpoints

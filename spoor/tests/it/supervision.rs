@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use spoor_lab::Service;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::lab::{DEADLINE, Lab, command, command_of, eventually, is_running, policy, run, send};
@@ -47,7 +48,7 @@ async fn services_end_with_a_lab_that_is_killed() {
         .iter()
         .map(pid)
         .collect();
-    assert_eq!(pids.len(), 15);
+    assert_eq!(pids.len(), Service::ALL.len());
     lab.kill().await;
     let running = async || pids.iter().filter(|pid| is_running(**pid)).count();
     eventually("all have ended", running, |running| *running == 0).await;

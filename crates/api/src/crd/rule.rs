@@ -40,6 +40,18 @@ impl Rule {
         self
     }
 
+    /// Rules for an object that must have exactly one of these fields, with the problems if it has
+    /// none and if it has several.
+    pub(super) fn one_of(at: &str, fields: &[&str], [none, several]: [&str; 2]) -> [Self; 2] {
+        let present: Vec<String> = fields.iter().map(|it| format!("has(self.{it})")).collect();
+        // CEL cannot add booleans, so the true ones are counted.
+        let count = format!("[{}].filter(is, is).size()", present.join(", "));
+        [
+            Self::new(at, format!("{count} > 0"), none),
+            Self::new(at, format!("{count} < 2"), several),
+        ]
+    }
+
     /// A rule for a text of a format.
     pub(super) fn form(at: &str, form: &Form) -> Self {
         Self {

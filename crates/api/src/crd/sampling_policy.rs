@@ -6,7 +6,7 @@ use serde_json::Value;
 use spoor_policy::{AttributeKey, OperationName, RuleCondition, ServiceName};
 
 use super::{Rule, age, column, condition, message};
-use crate::{form, problem, status::Condition};
+use crate::{KeepRule, form, problem, status::Condition};
 
 pub(super) fn rules() -> Vec<Rule> {
     let mut rules = vec![
@@ -22,22 +22,17 @@ pub(super) fn rules() -> Vec<Rule> {
             problem::HEAD_BOTH,
         ),
         Rule::form("spec.tail.keep[].name", &form::RULE_NAME),
-        Rule::new(
-            "spec.tail.keep[]",
-            "has(self.error) || has(self.slowerThan) || has(self.attribute)",
-            problem::RULE_NONE,
-        ),
-        Rule::new(
-            "spec.tail.keep[]",
-            // CEL cannot add booleans, so the true ones are counted.
-            "[has(self.error), has(self.slowerThan), has(self.attribute)].filter(is, is).size() < 2",
-            problem::RULE_SEVERAL,
-        ),
         Rule::bytes(
             "spec.tail.keep[].attribute.values[]",
             RuleCondition::MAX_VALUE_LEN,
         ),
     ];
+    let problems = [problem::RULE_NONE, problem::RULE_SEVERAL];
+    rules.extend(Rule::one_of(
+        "spec.tail.keep[]",
+        &KeepRule::CONDITIONS,
+        problems,
+    ));
     rules.extend(Rule::time("spec.expiresAt"));
     for at in ["spec.head.probability", "spec.tail.otherwise"] {
         rules.extend(percentage(at));
@@ -88,6 +83,7 @@ pub(super) fn columns() -> Vec<Value> {
         condition(Condition::ACCEPTED, true),
         condition(Condition::PROGRAMMED, true),
         message(Condition::CONVERGED),
+        column("Priority", ".spec.priority", true),
         column("Expires", ".spec.expiresAt", true),
         age(),
     ]

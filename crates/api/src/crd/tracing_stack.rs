@@ -13,6 +13,15 @@ use crate::{
 
 const JAEGER: &str = "spec.jaeger";
 const COLLECTOR: &str = "spec.collector";
+/// The fields of `spec.jaeger.storage`, of which exactly one must be set.
+pub(super) const STORAGES: [&str; 6] = [
+    "memory",
+    "badger",
+    "opensearch",
+    "elasticsearch",
+    "cassandra",
+    "clickhouse",
+];
 
 pub(super) fn rules() -> Vec<Rule> {
     let mut rules = vec![
@@ -118,18 +127,7 @@ fn gather_before_decision() -> Rule {
 }
 
 fn storage() -> Vec<Rule> {
-    let count = "[has(self.memory), has(self.badger), has(self.opensearch), has(self.elasticsearch), has(self.cassandra), has(self.clickhouse)].filter(is, is).size()";
     let mut rules = vec![
-        Rule::new(
-            "spec.jaeger.storage",
-            format!("{count} > 0"),
-            problem::STORAGE_NONE,
-        ),
-        Rule::new(
-            "spec.jaeger.storage",
-            format!("{count} < 2"),
-            problem::STORAGE_SEVERAL,
-        ),
         Rule::form(
             "spec.jaeger.storage.badger.storageClassName",
             &form::OBJECT_NAME,
@@ -143,6 +141,8 @@ fn storage() -> Vec<Rule> {
         Rule::form("spec.jaeger.storage.clickhouse.addresses[]", &form::ADDRESS),
         Rule::form("spec.jaeger.storage.clickhouse.database", &form::DATABASE),
     ];
+    let problems = [problem::STORAGE_NONE, problem::STORAGE_SEVERAL];
+    rules.extend(Rule::one_of("spec.jaeger.storage", &STORAGES, problems));
     let size = "spec.jaeger.storage.badger.size";
     rules.push(quantity(size));
     rules.push(Rule::new(

@@ -1,6 +1,7 @@
 //! The schema in a cluster must agree with validation.
 
-use rstest::rstest;
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use spoor_api::schema;
 use spoor_policy::{
@@ -8,37 +9,63 @@ use spoor_policy::{
     ServiceName, TailPolicy, TracesPerSecond,
 };
 
-const SPEC: &str = "/properties/spec/properties";
-const TARGETS: &str = "/properties/spec/properties/targets";
-const OPERATIONS: &str = "/properties/spec/properties/targets/items/properties/operations";
-const RULES: &str = "/properties/spec/properties/tail/properties/keep";
-const ATTRIBUTE: &str =
-    "/properties/spec/properties/tail/properties/keep/items/properties/attribute/properties";
+/// Every upper limit in a schema, by the field and the kind of limit.
+fn limits(schema: &Value, at: &str) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    for limit in ["maxLength", "maxItems", "maximum"] {
+        if let Some(most) = schema[limit].as_u64() {
+            found.insert(format!("{at} {limit}"), usize::try_from(most).unwrap());
+        }
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        found.extend(limits(property, &format!("{at}.{name}")));
+    }
+    if let Some(items) = schema.get("items") {
+        found.extend(limits(items, &format!("{at}[]")));
+    }
+    found
+}
 
-#[rstest]
-#[case("/properties/metadata/properties/name/maxLength", PolicyName::MAX_LEN)]
-#[case(
-    "/properties/metadata/properties/namespace/maxLength",
-    Namespace::MAX_LEN
-)]
-#[case(&format!("{TARGETS}/maxItems"), Policy::MAX_TARGETS)]
-#[case(&format!("{TARGETS}/items/properties/service/maxLength"), ServiceName::MAX_LEN)]
-#[case(&format!("{OPERATIONS}/maxItems"), Policy::MAX_OPERATIONS)]
-#[case(&format!("{OPERATIONS}/items/maxLength"), OperationName::MAX_LEN)]
-#[case(
-    &format!("{SPEC}/head/properties/rateLimit/properties/tracesPerSecond/maximum"),
-    TracesPerSecond::MAX as usize
-)]
-#[case(&format!("{RULES}/maxItems"), TailPolicy::MAX_RULES)]
-#[case(&format!("{RULES}/items/properties/name/maxLength"), RuleName::MAX_LEN)]
-#[case(&format!("{ATTRIBUTE}/key/maxLength"), AttributeKey::MAX_LEN)]
-#[case(&format!("{ATTRIBUTE}/values/maxItems"), RuleCondition::MAX_VALUES)]
-#[case(&format!("{ATTRIBUTE}/values/items/maxLength"), RuleCondition::MAX_VALUE_LEN)]
-fn bounds(#[case] pointer: &str, #[case] bound: usize) {
-    let maximum = schema::sampling_policy()
-        .pointer(pointer)
-        .and_then(Value::as_u64);
-    assert_eq!(maximum, Some(bound as u64), "{pointer}");
+#[test]
+fn limits_are_those_of_validation() {
+    let schema = &schema::sampling_policy()["properties"];
+    let mut found = limits(&schema["metadata"], "metadata");
+    found.extend(limits(&schema["spec"], "spec"));
+    let expected = [
+        ("metadata.name maxLength", PolicyName::MAX_LEN),
+        ("metadata.namespace maxLength", Namespace::MAX_LEN),
+        ("spec.expiresAt maxLength", 64),
+        ("spec.head.probability maxLength", 16),
+        (
+            "spec.head.rateLimit.tracesPerSecond maximum",
+            TracesPerSecond::MAX as usize,
+        ),
+        ("spec.tail.keep maxItems", TailPolicy::MAX_RULES),
+        (
+            "spec.tail.keep[].attribute.key maxLength",
+            AttributeKey::MAX_LEN,
+        ),
+        (
+            "spec.tail.keep[].attribute.values maxItems",
+            RuleCondition::MAX_VALUES,
+        ),
+        (
+            "spec.tail.keep[].attribute.values[] maxLength",
+            RuleCondition::MAX_VALUE_LEN,
+        ),
+        ("spec.tail.keep[].name maxLength", RuleName::MAX_LEN),
+        ("spec.tail.keep[].slowerThan maxLength", 32),
+        ("spec.tail.otherwise maxLength", 16),
+        ("spec.targets maxItems", Policy::MAX_TARGETS),
+        ("spec.targets[].operations maxItems", Policy::MAX_OPERATIONS),
+        (
+            "spec.targets[].operations[] maxLength",
+            OperationName::MAX_LEN,
+        ),
+        ("spec.targets[].service maxLength", ServiceName::MAX_LEN),
+    ];
+    let expected = expected.map(|(limit, most)| (limit.to_owned(), most));
+    assert_eq!(found, BTreeMap::from(expected));
 }
 
 /// A structural schema has no references, no choices of types and no null. `kubectl explain` shows

@@ -1,7 +1,7 @@
 //! Resources round-trip through YAML.
 
 use jiff::{Timestamp, ToSpan};
-use proptest::{collection::vec, option, prelude::*};
+use proptest::{collection::vec, option, prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use spoor_api::{
     AttributeMatch, ErrorMatch, Head, KeepRule, Metadata, RateLimitSpec, SamplingPolicy,
     SamplingPolicySpec, Tail, TargetSpec, format_duration, read, to_yaml,
@@ -119,6 +119,16 @@ fn policy() -> impl Strategy<Value = SamplingPolicy> {
             SamplingPolicy::new(metadata, spec)
         },
     )
+}
+
+#[test]
+fn rules_have_every_condition() {
+    let mut runner = TestRunner::deterministic();
+    let rules = vec(rule(), 100).new_tree(&mut runner).unwrap().current();
+    for field in KeepRule::CONDITIONS {
+        let has_field = |rule| serde_json::to_value(rule).unwrap().get(field).is_some();
+        assert!(rules.iter().any(has_field), "{field}");
+    }
 }
 
 proptest! {

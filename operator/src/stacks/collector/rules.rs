@@ -140,38 +140,35 @@ fn sampler_policies(name: &PolicyName, policy: &TailPolicy, root: String) -> Vec
         let name = format!("{name}/{end}");
         json!({"name": name, "type": "and", "and": {"and_sub_policy": [root, condition]}})
     };
-    let spans: Vec<String> = policy.keep().iter().flat_map(span_conditions).collect();
+    let (spans, limit) = conditions(policy.keep());
     let spans = (!spans.is_empty()).then(|| both("keep", any_span("span", &spans)));
-    let slow = slowest_allowed(policy).map(|limit| both("keep/slow", trace_duration_policy(limit)));
+    let slow = limit.map(|limit| both("keep/slow", trace_duration_policy(limit)));
     let share = (policy.otherwise() != Probability::NEVER)
         .then(|| both("otherwise", share(policy.otherwise())));
     [spans, slow, share].into_iter().flatten().collect()
 }
 
-/// The conditions of a rule for a single span, any one of which suffices.
-fn span_conditions(rule: &Rule) -> Vec<String> {
-    match &rule.condition {
-        RuleCondition::Error => vec!["span.status.code == STATUS_CODE_ERROR".to_owned()],
-        RuleCondition::SlowerThan(limit) => vec![format!(
-            "span.end_time_unix_nano - span.start_time_unix_nano > {}",
-            limit.as_nanos()
-        )],
-        RuleCondition::Attribute { key, values } => {
-            values.iter().flat_map(|value| has(key, value)).collect()
+/// The conditions of rules for a single span, any one of which suffices, and their limit for the
+/// duration of a whole trace.
+fn conditions(rules: &[Rule]) -> (Vec<String>, Option<Duration>) {
+    let (mut spans, mut limits) = (vec![], vec![]);
+    for rule in rules {
+        match &rule.condition {
+            RuleCondition::Error => spans.push("span.status.code == STATUS_CODE_ERROR".to_owned()),
+            RuleCondition::SlowerThan(limit) => {
+                spans.push(format!(
+                    "span.end_time_unix_nano - span.start_time_unix_nano > {}",
+                    limit.as_nanos()
+                ));
+                limits.push(*limit);
+            }
+            RuleCondition::Attribute { key, values } => {
+                spans.extend(values.iter().flat_map(|value| has(key, value)));
+            }
         }
     }
-}
-
-/// The shortest duration limit of a policy: a trace that exceeds any limit exceeds that one.
-fn slowest_allowed(policy: &TailPolicy) -> Option<Duration> {
-    let limits = policy
-        .keep()
-        .iter()
-        .filter_map(|rule| match rule.condition {
-            RuleCondition::SlowerThan(limit) => Some(limit),
-            RuleCondition::Error | RuleCondition::Attribute { .. } => None,
-        });
-    limits.min()
+    // A trace that exceeds any of the limits exceeds the shortest one.
+    (spans, limits.into_iter().min())
 }
 
 /// The sampler measures whole traces, but in whole milliseconds rounded down: 500.9 ms are not more

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use jiff::Timestamp;
-use spoor_api::{TracingStack, stack::Collector};
+use spoor_api::{KeepRule, TracingStack, stack::Collector};
 use spoor_policy::{Policy, resolve};
 
 use super::*;
@@ -58,12 +58,24 @@ pub(super) fn objects(rules: u8, image: u8, replicas: u8) -> CollectorObjects {
     built(&stack, &table(specs))
 }
 
+/// A rule for each condition.
+const RULES: [(&str, &str); 3] = [
+    ("errors", "error: {}"),
+    ("slow", "slowerThan: 500ms"),
+    (
+        "gold",
+        "attribute: {key: customer.tier, values: [gold, '7']}",
+    ),
+];
+
 /// Every kind of rule, at every kind of place.
 fn many_rules() -> TailTable {
+    let rules = RULES.map(|(name, condition)| format!("{{name: {name}, {condition}}}"));
     table(&[
-        "{targets: [{service: checkout}, {service: cart}], tail: {otherwise: 10%, keep: [
-            {name: errors, error: {}}, {name: slow, slowerThan: 500ms},
-            {name: gold, attribute: {key: customer.tier, values: [gold, '7']}}]}}",
+        &format!(
+            "{{targets: [{{service: checkout}}, {{service: cart}}], tail: {{otherwise: 10%, keep: [{}]}}}}",
+            rules.join(", ")
+        ),
         "{targets: [{service: checkout, operations: [GET /pay, 'say \"$$ ${env:HOME}\"']}], tail: {otherwise: 0%}}",
         "{targets: [{service: search, operations: [GET /]}], tail: {otherwise: 100%, keep: [{name: errors, error: {}}]}}",
         "{tail: {otherwise: 0.05%}}",
@@ -107,6 +119,25 @@ fn two_replicas_with_everything_set() {
     insta::assert_yaml_snapshot!("gather_workload_of_two", objects.gather.workload);
     insta::assert_yaml_snapshot!("decide_workload_with_secrets", objects.decide.workload);
     insta::assert_yaml_snapshot!("disruption_budget", objects.disruption_budget);
+}
+
+#[test]
+fn every_condition_reaches_the_collector() {
+    let stack = stack("    {}");
+    let config_with = |rules: &str| {
+        let spec = format!("{{tail: {{otherwise: 0%, keep: [{rules}]}}}}");
+        config(&built(&stack, &table(&[&spec])).decide).to_owned()
+    };
+    for field in KeepRule::CONDITIONS {
+        let rule = RULES.iter().find(|(_, rule)| rule.starts_with(field));
+        let rule = rule.map(|(_, rule)| format!("{{name: only, {rule}}}"));
+        // Equal as well if there is no rule for the condition.
+        assert_ne!(
+            config_with(&rule.unwrap_or_default()),
+            config_with(""),
+            "{field}"
+        );
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{
-    EVERYTHING, SERVICES, list, named, names, of_kind, pod,
+    EVERYTHING, SERVICES, edges, list, named, names, of_kind, pod,
     render::{have_helm, notes, objects},
     variable, volume,
 };
@@ -182,6 +182,26 @@ fn scenario_runs_in_its_own_job() {
     let arguments = list(&job["containers"][0]["args"]);
     assert_eq!(arguments[..2], ["load", "spike"]);
     assert_eq!(arguments[arguments.len() - 2..], ["--duration", "1m"]);
+}
+
+#[test]
+fn every_edge_has_load_and_a_test() {
+    if !have_helm("chart::every_edge_has_load_and_a_test") {
+        return;
+    }
+    let objects = objects(&["load.scenario=mesh"]);
+    let arguments = |pod: &Value| pod["containers"][0]["args"].to_string();
+    let sent = arguments(pod(named(&objects, "Job", "load-mesh-1")).unwrap());
+    let tests = of_kind(&objects, "Pod").into_iter().filter_map(pod);
+    let tests: String = tests.map(arguments).collect();
+    for edge in edges() {
+        let port = &named(&objects, "Service", edge)["spec"]["ports"][0]["port"];
+        let url = format!("http://{edge}:{port}");
+        assert!(sent.contains(&format!("{edge}={url}")), "{edge}: {sent}");
+        // `spoor probe` sends GET, and an image is needed to call the models.
+        let is_tested = tests.contains(&format!("--url={url}/"));
+        assert_eq!(is_tested, edge != "preprocessing", "{edge}: {tests}");
+    }
 }
 
 #[test]

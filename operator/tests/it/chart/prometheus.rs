@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     EVERYTHING, SERVICES, contains, list, named, of_kind, pod,
     render::{have_helm, objects},
+    without_applications_but,
 };
 
 #[test]
@@ -40,8 +41,7 @@ fn scrapes_only_what_is_installed() {
     if !have_helm("chart::scrapes_only_what_is_installed") {
         return;
     }
-    let off = ["ab", "wishlist", "bands", "vision"]
-        .map(|application| format!("applications.{application}.enabled=false"));
+    let off = without_applications_but("tasks");
     let values = ["prometheus.enabled=true", "operator.enabled=false"]
         .into_iter()
         .chain(off.iter().map(String::as_str));

@@ -14,7 +14,10 @@ use super::{
     lab::{Lab, ROLLOUT_TIMEOUT},
     load, pods, tree,
 };
-use crate::apiserver::eventually;
+use crate::{
+    apiserver::eventually,
+    chart::{self, reached_from},
+};
 
 const MARKETPLACES: [&str; 3] = [
     "marketplace-attic",
@@ -135,7 +138,7 @@ async fn load_scenario_runs_as_a_job() {
     let printed = kubectl(&["logs", job, "--namespace", lab.namespace]).await;
     lab.log(format_args!("{job}: {ended}\n{printed}"));
     assert!(ended.contains("Complete"), "{ended}: {printed}");
-    for edge in ["service-a", "gateway", "bands", "tasks", "preprocessing"] {
+    for edge in chart::edges() {
         assert!(printed.contains(edge), "{edge}: {printed}");
     }
     // As it was: the Job goes with its revision.
@@ -150,18 +153,23 @@ async fn load_scenario_runs_as_a_job() {
 
 /// A request to each application, and its trace in Jaeger: who takes part, and who called whom.
 pub async fn have_whole_traces(lab: &Lab) {
-    service_a_calls_service_b(lab).await;
-    a_wish_goes_to_the_database_and_the_marketplaces(lab).await;
-    a_band_comes_with_its_reviews(lab).await;
-    a_task_is_in_redis(lab).await;
-    both_models_look_at_a_picture_at_once(lab).await;
+    for edge in chart::edges() {
+        match edge {
+            "service-a" => service_a_calls_service_b(lab).await,
+            "gateway" => a_wish_goes_to_the_database_and_the_marketplaces(lab).await,
+            "bands" => a_band_comes_with_its_reviews(lab).await,
+            "tasks" => a_task_is_in_redis(lab).await,
+            "preprocessing" => both_models_look_at_a_picture_at_once(lab).await,
+            other => panic!("no request to {other}"),
+        }
+    }
     lab.log("every application's trace is whole");
 }
 
 async fn service_a_calls_service_b(lab: &Lab) {
     let answer = edge::get(lab, "service-a:8080", "/?wait=5ms&calc=10").await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-    let tree = tree::of(lab, answer.trace_id(), &["service-a", "service-b"]).await;
+    let tree = tree::of(lab, answer.trace_id(), &reached_from("service-a")).await;
     tree.starts_at("service-a", "GET /");
     tree.call("service-a", "service-b");
 }
@@ -171,8 +179,7 @@ async fn a_wish_goes_to_the_database_and_the_marketplaces(lab: &Lab) {
     let added = edge::post(lab, "gateway:8081", "/api/wishes", Some(&wish)).await;
     assert_eq!(added.status, StatusCode::CREATED, "{added:?}");
     let id = added.json()["id"].to_string().replace('"', "");
-    let services = [&["gateway", "wishlist", "offers"], &MARKETPLACES[..]].concat();
-    let tree = tree::of(lab, added.trace_id(), &services).await;
+    let tree = tree::of(lab, added.trace_id(), &reached_from("gateway")).await;
     tree.starts_at("gateway", "POST /api/wishes");
     tree.call("gateway", "wishlist");
     tree.statement("wishlist", "sqlite");
@@ -189,7 +196,7 @@ async fn a_band_comes_with_its_reviews(lab: &Lab) {
     let band = bands["bands"][0]["uuid"].as_str().unwrap();
     let answer = edge::get(lab, "bands:8082", &format!("/bands/{band}")).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-    let tree = tree::of(lab, answer.trace_id(), &["bands", "reviews"]).await;
+    let tree = tree::of(lab, answer.trace_id(), &reached_from("bands")).await;
     tree.starts_at("bands", "GET /bands/{uuid}");
     tree.call("bands", "reviews");
 }
@@ -198,7 +205,7 @@ async fn a_task_is_in_redis(lab: &Lab) {
     let task = json!({"title": "look into Redis", "priority": "high"});
     let created = edge::post(lab, "tasks:8083", "/tasks", Some(&task)).await;
     assert_eq!(created.status, StatusCode::CREATED, "{created:?}");
-    let tree = tree::of(lab, created.trace_id(), &["tasks"]).await;
+    let tree = tree::of(lab, created.trace_id(), &reached_from("tasks")).await;
     tree.starts_at("tasks", "POST /tasks");
     tree.statement("tasks", "redis");
 
@@ -227,7 +234,7 @@ async fn both_models_look_at_a_picture_at_once(lab: &Lab) {
         "{} of {requests} traces",
         found.len()
     );
-    let services = [&["preprocessing", "ensemble"], &both[..]].concat();
+    let services = reached_from("preprocessing");
     let mut at_once = 0;
     for id in found.keys() {
         let tree = tree::of(lab, id, &services).await;
@@ -242,26 +249,9 @@ async fn both_models_look_at_a_picture_at_once(lab: &Lab) {
 
 /// Waits until Prometheus scrapes every target that it should.
 async fn everything_is_scraped(lab: &Lab) {
-    let expected: BTreeSet<&str> = [
-        "service-a",
-        "service-b",
-        "gateway",
-        "wishlist",
-        "offers",
-        "bands",
-        "reviews",
-        "tasks",
-        "preprocessing",
-        "ensemble",
-        "efficientnetb0",
-        "mobilenetv2",
-        "spoor-stacks",
-        "spoor-policies",
-        "tracing-gather",
-    ]
-    .into_iter()
-    .chain(MARKETPLACES)
-    .collect();
+    let services = chart::SERVICES.map(|(name, _)| name);
+    let others = ["spoor-stacks", "spoor-policies", "tracing-gather"];
+    let expected: BTreeSet<&str> = services.into_iter().chain(others).collect();
     eventually("everything scraped", SCRAPED_WITHIN, || async {
         let up = query(lab, "min by (job) (up)").await;
         let series = up.as_array().unwrap();

@@ -8,7 +8,7 @@ use super::{
     lab::{self, Lab, RELEASE, ROLLOUT_TIMEOUT, SERVICE_A_PODS, STACK},
     objects, policies,
 };
-use crate::apiserver::eventually;
+use crate::{apiserver::eventually, chart::without_applications_but};
 
 /// A second release's name that differs from the first one's.
 pub const OTHER: &str = "other";
@@ -58,7 +58,12 @@ async fn second_release_in_a_namespace_is_refused() {
     let Some(lab) = Lab::installed("two releases in a namespace").await else {
         return;
     };
-    let install = lab::release_arguments("install", OTHER, lab.namespace, &without_applications());
+    let install = lab::release_arguments(
+        "install",
+        OTHER,
+        lab.namespace,
+        &without_applications_but("ab"),
+    );
     let printed = helm_fails(&borrowed(&install)).await;
     lab.log(printed.trim_end());
     let expected = format!(
@@ -82,7 +87,7 @@ impl Second {
         let second = Self { name, namespace };
         second.remove();
         lab::create_namespace(&second.namespace).await;
-        let values = [&without_applications()[..], values].concat();
+        let values = [&without_applications_but("ab")[..], values].concat();
         let arguments = lab::release_arguments("install", name, &second.namespace, &values);
         helm(&borrowed(&arguments)).await;
         second
@@ -164,13 +169,6 @@ impl Drop for Second {
 /// The namespace of the second release.
 pub fn elsewhere(lab: &Lab) -> String {
     format!("{}-two", lab.namespace)
-}
-
-fn without_applications() -> Vec<String> {
-    let others = ["wishlist", "bands", "tasks", "vision"];
-    others
-        .map(|it| format!("applications.{it}.enabled=false"))
-        .to_vec()
 }
 
 fn borrowed(arguments: &[String]) -> Vec<&str> {

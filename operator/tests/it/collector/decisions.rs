@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use prost::Message;
 use rstest::rstest;
 use serde_json::json;
+use spoor_api::KeepRule;
 use spoor_policy::TailTable;
 use spoor_traces::{Pipeline, PipelineSettings, TailSettings, TraceId};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,7 @@ use crate::apiserver::eventually;
 const COUNT: usize = 3000;
 
 /// Rules of every form, for services and operations whose names try to break out.
-fn tables() -> [TailTable; 3] {
+fn specs() -> [Vec<String>; 3] {
     let hostile = json!({
         "targets": [
             {"service": HOSTILE_SERVICE, "operations": [HOSTILE_OPERATION]},
@@ -42,18 +43,27 @@ fn tables() -> [TailTable; 3] {
         {name: gold, attribute: {key: customer.tier, values: [gold, '7', '-3', 'true']}}]}}";
     let of_one_operation =
         "{targets: [{service: a, operations: [GET /op]}], tail: {otherwise: 0%}}";
+    let of_services = [of_a, of_one_operation, &hostile];
+    let of_the_namespace = "{tail: {otherwise: 25%, keep: [{name: slow, slowerThan: 2ms}]}}";
+    let all_or_nothing = [
+        "{targets: [{service: a}], tail: {otherwise: 100%}}",
+        "{tail: {otherwise: 0%}}",
+    ];
     [
-        table(&[of_a, of_one_operation, &hostile]),
-        table(&[
-            of_one_operation,
-            &hostile,
-            "{tail: {otherwise: 25%, keep: [{name: slow, slowerThan: 2ms}]}}",
-        ]),
-        table(&[
-            "{targets: [{service: a}], tail: {otherwise: 100%}}",
-            "{tail: {otherwise: 0%}}",
-        ]),
+        of_services.map(str::to_owned).to_vec(),
+        [of_one_operation, &hostile, of_the_namespace]
+            .map(str::to_owned)
+            .to_vec(),
+        all_or_nothing.map(str::to_owned).to_vec(),
     ]
+}
+
+#[test]
+fn every_condition_is_compared() {
+    let specs = specs().concat().concat();
+    for field in KeepRule::CONDITIONS {
+        assert!(specs.contains(&format!("{field}: ")), "{field}: {specs}");
+    }
 }
 
 #[rstest]
@@ -65,7 +75,8 @@ async fn collector_and_lab_decide_alike(#[case] number: usize) {
     let Some(program) = super::program("collector_and_lab_decide_alike") else {
         return;
     };
-    let table = tables()[number].clone();
+    let specs = specs()[number].clone();
+    let table = table(&specs.iter().map(String::as_str).collect::<Vec<_>>());
     let fixtures = fixtures(COUNT, number as u64);
     let expected = by_the_lab(&fixtures, &table).await;
 

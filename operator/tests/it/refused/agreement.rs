@@ -3,8 +3,11 @@
 mod fields;
 mod texts;
 
+use std::collections::BTreeSet;
+
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
+use spoor_api::schema;
 
 use self::{
     fields::{Field, KEYS, POLICIES, STACKS},
@@ -61,6 +64,27 @@ fn with_texts(judge: &Judge, fields: &[Field]) -> Vec<Value> {
         }
     }
     resources
+}
+
+/// The paths of the texts in a schema, through the first entry of each list.
+fn texts_in(schema: &Value, at: &str) -> Vec<String> {
+    if schema["type"] == "string" {
+        return vec![at.to_owned()];
+    }
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    let in_properties = properties.map(|(name, schema)| (name.as_str(), schema));
+    in_properties
+        .chain(schema.get("items").map(|items| ("0", items)))
+        .flat_map(|(name, schema)| texts_in(schema, &format!("{at}/{name}")))
+        .collect()
+}
+
+#[test]
+fn every_text_of_policies_is_tried() {
+    let spec = &schema::sampling_policy()["properties"]["spec"];
+    let texts: BTreeSet<String> = texts_in(spec, "").into_iter().collect();
+    let tried: BTreeSet<String> = POLICIES.iter().map(|field| field.at.to_owned()).collect();
+    assert_eq!(tried, texts);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! `SamplingPolicy`.
 
+use spoor_api::KeepRule;
+
 use super::{Case, case, judge::Judge};
 
 const REFUSED: &[Case] = &[
@@ -254,10 +256,20 @@ const ACCEPTED: &[&str] = &[
     "{head: {probability: 1%}, expiresAt: '1999-12-31T00:00:00Z'}",
     "{head: {probability: 1%}, targets: [{service: a, operations: ['GET /', 'POST /käse/{id}']}, {service: A B}]}",
     "{tail: {otherwise: 0%}}",
+    "{tail: {otherwise: 1%, keep: [{name: a, error: {}}]}}",
     "{tail: {otherwise: 100%, keep: [{name: a, slowerThan: 1ms}, {name: b, slowerThan: 1h}, {name: c, slowerThan: 59m59s999ms}]}}",
     "{tail: {otherwise: 1%, keep: [{name: a-0, attribute: {key: k, values: ['', ' ', true-ish]}}]}}",
     "{head: {probability: 1%, rateLimit: null}, tail: null}",
 ];
+
+#[test]
+fn every_condition_is_tried() {
+    for field in KeepRule::CONDITIONS {
+        let has_field = |spec: &str| spec.contains(&format!("{field}: "));
+        assert!(REFUSED.iter().any(|case| has_field(case.spec)), "{field}");
+        assert!(ACCEPTED.iter().any(|spec| has_field(spec)), "{field}");
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_of_policies_name_field_and_fix() {
