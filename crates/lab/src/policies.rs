@@ -19,9 +19,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use spoor_api::{SamplingPolicy, SamplingPolicyStatus, status::Condition};
 use spoor_control::Control;
-use spoor_policy::{
-    Namespace, Outcome, Policy, PolicyKey, Resolution, ServiceName, Version, resolve,
-};
+use spoor_policy::{Namespace, Outcome, PolicyKey, Resolution, ServiceName, Version, resolve};
 use spoor_status::{PolicyFindings, TailRules, unknown_services, warnings};
 use spoor_traces::Pipeline;
 

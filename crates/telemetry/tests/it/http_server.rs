@@ -126,7 +126,7 @@ async fn trusted_peer_continues_its_trace() {
 }
 
 #[tokio::test]
-async fn unsampled_trace_of_a_trusted_peer_stays_unsampled() {
+async fn trusted_peers_unsampled_trace_stays_so() {
     let (telemetry, fake) = telemetry(&[("SPOOR_TRUSTED_PEERS", "127.0.0.1")]);
     let address = serve(&telemetry).await;
     let (_, answer, body) =
@@ -172,7 +172,7 @@ async fn untraced_paths_make_no_spans(#[case] trusted: &str) {
 }
 
 #[tokio::test]
-async fn disabled_telemetry_has_no_spans_and_no_trace_id() {
+async fn disabled_telemetry_has_no_trace_id() {
     let (telemetry, fake) = telemetry(&[("OTEL_SDK_DISABLED", "true")]);
     let address = serve(&telemetry).await;
     let (status, answer, _) = get_with(address, "GET", "/", &[("traceparent", PARENT)]).await;

@@ -153,7 +153,7 @@ fn tracestate_has_the_threshold_of_a_kept_trace(#[case] millionths: u32, #[case]
 }
 
 #[test]
-fn tracestate_of_a_dropped_trace_has_no_threshold() {
+fn dropped_trace_has_no_threshold() {
     assert_eq!(
         root(&always(10_000), 1 << 60, "GET /").trace_state,
         TraceState::NONE

@@ -6,7 +6,7 @@ const METRIC: &str = "http_server_request_duration_seconds_bucket{";
 
 /// A bucket of an operation's durations.
 #[derive(Clone, Debug, PartialEq, derive_more::Display)]
-#[display("{above} s to {upto} s of {operation}")]
+#[display("{above} s to {up_to} s of {operation}")]
 pub(super) struct Bucket {
     /// The labels except the bound, such as route and status.
     operation: String,
