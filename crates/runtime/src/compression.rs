@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use bytes::Bytes;
-use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use flate2::{bufread::GzDecoder, read::ZlibDecoder};
 use ruzstd::decoding::{
     StreamingDecoder,
     errors::{FrameDecoderError::ReadFrameHeaderError as Header, ReadFrameHeaderError::SkipFrame},
@@ -20,6 +20,10 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// body, since they are allocated in advance. Encoders that do not know a body's length announce a
 /// window of up to 8 MiB (RFC 9659), however short the body is.
 const MIN_ZSTD_WINDOW_BYTES: u64 = 8 << 20;
+
+/// The most members or frames of a body. Programs that compress in parallel write one for each
+/// piece of 64 KiB or more, of which the longest body has a few hundred.
+const MAX_PARTS: usize = 1_024;
 
 /// The compression of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +79,7 @@ impl Compression {
     ) -> Result<Bytes, E> {
         match self {
             Self::Identity => Ok(body),
-            // A gzip file may have several members; `GzDecoder` would stop after the first.
-            Self::Gzip => read_all(MultiGzDecoder::new(&*body), max, count),
+            Self::Gzip => read_all(GzipMembers::new(&body), max, count),
             Self::Deflate => read_all(ZlibDecoder::new(&*body), max, count),
             Self::Zstd => read_all(ZstdFrames::new(&body, max), max, count),
         }
@@ -104,9 +107,57 @@ fn read_all<E: From<DecompressError>>(
     }
 }
 
+/// The parts of a body that is read: gzip's members or zstd's frames.
+#[derive(Default)]
+struct Parts(usize);
+
+impl Parts {
+    /// Counts one more. Without a limit, millions of parts without content would take seconds of a
+    /// processor's time, while the limits on content would not apply.
+    fn start_next(&mut self) -> io::Result<()> {
+        self.0 += 1;
+        match self.0 > MAX_PARTS {
+            true => Err(io::Error::other(format!(
+                "more than {MAX_PARTS} members or frames"
+            ))),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The members of a gzip body, one after another. flate2's `MultiGzDecoder` has no limit on them.
+struct GzipMembers<'a> {
+    member: GzDecoder<&'a [u8]>,
+    parts: Parts,
+}
+
+impl<'a> GzipMembers<'a> {
+    fn new(body: &'a [u8]) -> Self {
+        Self {
+            member: GzDecoder::new(body),
+            parts: Parts::default(),
+        }
+    }
+}
+
+impl Read for GzipMembers<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = self.member.read(buffer)?;
+            let rest = *self.member.get_ref();
+            if count > 0 || rest.is_empty() {
+                return Ok(count);
+            }
+            self.parts.start_next()?;
+            self.member = GzDecoder::new(rest);
+        }
+    }
+}
+
 /// The frames of a zstd body, one after another.
 struct ZstdFrames<'a> {
     rest: &'a [u8],
+    parts: Parts,
     frame: Option<StreamingDecoder<&'a [u8], ruzstd::decoding::FrameDecoder>>,
     max_window: u64,
 }
@@ -115,6 +166,7 @@ impl<'a> ZstdFrames<'a> {
     fn new(body: &'a [u8], max: usize) -> Self {
         Self {
             rest: body,
+            parts: Parts::default(),
             frame: None,
             max_window: MIN_ZSTD_WINDOW_BYTES.max(max as u64),
         }
@@ -128,6 +180,7 @@ impl Read for ZstdFrames<'_> {
                 Some(frame) => frame,
                 None if self.rest.is_empty() => return Ok(0),
                 None => {
+                    self.parts.start_next()?;
                     match StreamingDecoder::new_with_max_window_size(self.rest, self.max_window) {
                         Ok(frame) => frame,
                         // Skippable frames with user-defined data may occur between the others
@@ -189,6 +242,32 @@ mod tests {
         assert_eq!(decompress(Compression::Zstd, &body).unwrap(), "abc");
         let cut = &skippable[..9];
         assert!(decompress(Compression::Zstd, cut).is_err());
+    }
+
+    #[rstest::rstest]
+    #[case::gzip(
+        Compression::Gzip,
+        b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x03\0\0\0\0\0\0\0\0\0"
+    )]
+    #[case::zstd(Compression::Zstd, b"\x28\xb5\x2f\xfd\x20\0\x01\0\0")]
+    #[case::skippable(Compression::Zstd, b"\x50\x2a\x4d\x18\0\0\0\0")]
+    fn parts_without_content_are_limited(#[case] compression: Compression, #[case] part: &[u8]) {
+        assert_eq!(decompress(compression, &part.repeat(1_000)).unwrap(), "");
+        let refused = decompress(compression, &part.repeat(1_026)).unwrap_err();
+        assert!(refused.to_string().contains("1024 members or frames"));
+    }
+
+    #[test]
+    fn gzip_members_are_joined() {
+        let member = |content: &[u8]| {
+            let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+            io::Write::write_all(&mut encoder, content).unwrap();
+            encoder.finish().unwrap()
+        };
+        let body = [member(b"one"), member(b""), member(b" two")].concat();
+        assert_eq!(decompress(Compression::Gzip, &body).unwrap(), "one two");
+        let body = [member(b"one"), b"rest".to_vec()].concat();
+        assert!(decompress(Compression::Gzip, &body).is_err());
     }
 
     #[test]

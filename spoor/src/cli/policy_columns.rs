@@ -185,7 +185,7 @@ mod tests {
                 "expiresAt": "2027-01-01T12:00:00Z",
             },
             "status": {"conditions": [], "summary": {
-                "strategy": "5% + tail 1%",
+                "strategy": "5% + tail rules, otherwise 1%",
                 "clients": "3/3",
                 "observed": "5% Consistent",
             }},

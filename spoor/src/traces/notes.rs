@@ -55,9 +55,12 @@ fn warnings(row: &Row) -> Vec<&str> {
 }
 
 fn event(tree: &Tree, event: &Event) -> String {
-    let at = milliseconds(offset(tree, event.time_unix_nano));
+    let time = match event.time_unix_nano {
+        0 => "without a time".to_owned(),
+        time => format!("at {}", milliseconds(offset(tree, time))),
+    };
     let attributes = attributes(&event.attributes);
-    format!("event at {at}: {}{attributes}", short(&event.name))
+    format!("event {time}: {}{attributes}", short(&event.name))
 }
 
 fn link(link: &Link) -> String {

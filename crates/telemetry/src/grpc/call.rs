@@ -66,11 +66,16 @@ impl Call {
             return;
         }
         // Not at the start, since a server may not know yet whether the service has the method.
-        span.set_attribute(KeyValue::new(RPC_METHOD, self.operation.target));
-        if let Cow::Owned(method) = &self.operation.name {
-            span.update_name(OTHER);
-            span.set_attribute(KeyValue::new(RPC_METHOD_ORIGINAL, method.clone()));
-        }
+        let method = match &self.operation.name {
+            // A call that was cancelled before the first response is of a method that exists.
+            Cow::Owned(method) if code == Code::Unimplemented => {
+                span.update_name(OTHER);
+                span.set_attribute(KeyValue::new(RPC_METHOD_ORIGINAL, method.clone()));
+                OTHER.into()
+            }
+            method => method.clone(),
+        };
+        span.set_attribute(KeyValue::new(RPC_METHOD, method));
         let name = status::name(code);
         span.set_attribute(KeyValue::new(RPC_RESPONSE_STATUS_CODE, name));
         let is_error = match self.side {

@@ -176,6 +176,29 @@ async fn a_streams_span_ends_with_its_trailers() {
     stop.cancel();
 }
 
+/// Until a service has responded, its server does not know the service's methods.
+#[tokio::test]
+async fn cancelled_first_call_keeps_its_name() {
+    let method = "spoor.ab.v1.ServiceB/Work";
+    let fault = format!("operation={method},delay=60s");
+    let (caller, _) = telemetry(&[]);
+    let (callee, received) = telemetry(&[("SPOOR_FAULTS", &fault)]);
+    let stop = CancellationToken::new();
+    let address = serve(&callee, &stop).await;
+    let mut client = ServiceBClient::new(channel(&caller, address));
+    let cancelled = async {
+        while !callee.metrics().text().unwrap().contains("CANCELLED") {
+            let call = client.work(work(None));
+            let _ = tokio::time::timeout(Duration::from_millis(50), call).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, cancelled).await.unwrap();
+    let spans = finish(&callee, &received).await;
+    let text = text(&spans[..1]);
+    assert!(text.starts_with(&format!("{method} (Server)")), "{text}");
+    stop.cancel();
+}
+
 #[tokio::test]
 async fn unread_stream_is_cancelled() {
     let (telemetry, fake) = telemetry(&[]);

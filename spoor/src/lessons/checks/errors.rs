@@ -108,14 +108,23 @@ fn check_faults_cleared(report: &mut Report, faults: &FaultsByService) {
     }
 }
 
-/// Checks that the newest request succeeded. `found` has the newest trace first.
+/// Checks that the newest request that came to where the error began succeeded. Others, such as one
+/// that service-a refuses, would say nothing. `found` has the newest trace first.
 fn check_newest(report: &mut Report, found: &[FoundTrace], red: &Tree) {
-    let newest = found.first().filter(|it| it.tree.start() > red.start());
+    let rows = red.rows();
+    let origin = red.origin_of_errors().and_then(|origin| rows.get(origin));
+    let origin = origin.map_or("", |row| row.member.service());
+    let reached = |it: &&FoundTrace| it.tree.services().iter().any(|(name, _)| *name == origin);
+    let newest = found.iter().find(reached);
+    let newest = newest.filter(|it| it.tree.start() > red.start());
     let what = "the newest request succeeded";
     match newest {
         Some(newest) if newest.tree.errors() == 0 => report.passed(what, &newest.id),
         Some(newest) => report.missing(what, format!("{} has an error too", newest.id)),
-        None => report.missing(what, "there is no trace after the one with the error"),
+        None => report.missing(
+            what,
+            "no later trace has arrived yet that reaches the service where the error began",
+        ),
     }
 }
 
@@ -205,8 +214,14 @@ mod tests {
             check_newest(&mut report, &[found], &failed());
             report.is_passed()
         };
-        assert!(passes(vec![span(EDGE, "GET /", 1, 0, 300, 400)]));
-        assert!(!passes(vec![red(span(EDGE, "GET /", 1, 0, 300, 400))]));
-        assert!(!passes(vec![span(EDGE, "GET /", 1, 0, 50, 60)]), "earlier");
+        let whole = |start| {
+            let below = span("service-b", "Work", 2, 1, start, start + 10);
+            vec![span(EDGE, "GET /", 1, 0, start, start + 20), below]
+        };
+        assert!(passes(whole(300)));
+        assert!(!passes(whole(300).into_iter().map(red).collect()));
+        assert!(!passes(whole(50)), "earlier");
+        let refused = vec![span(EDGE, "GET /", 1, 0, 300, 400)];
+        assert!(!passes(refused), "not through service-b");
     }
 }

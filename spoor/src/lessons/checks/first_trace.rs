@@ -32,7 +32,8 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::best(
         found.iter().flat_map(attempts),
         "a trace of the service by-hand",
-        "none has arrived; service.name must be an attribute of the resource, not of a span",
+        "none has arrived that started within the last hour; service.name must be an attribute of the resource, not of \
+         a span, and times are in nanoseconds",
     );
     report.add_source(format!("the traces of {SERVICE}: {}", found.len()));
     Ok(report)
@@ -182,7 +183,7 @@ pub(super) fn was_moved(member: &Member) -> bool {
 
 /// Checks that a trace ID looks random.
 pub(super) fn check_random(report: &mut Report, id: &str) {
-    let what = "a trace ID that is random";
+    let what = "a trace ID that looks random";
     let distinct = distinct_digits(id);
     if WELL_KNOWN.contains(&id) {
         report.wrong(what, format!("{id} is an example from a specification"));

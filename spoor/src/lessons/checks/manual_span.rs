@@ -25,7 +25,8 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::best(
         found.iter().flat_map(attempts),
         "a span of the service receipt",
-        "none has arrived; service.name must be an attribute of the resource",
+        "none has arrived that started within the last hour; service.name must be an attribute of the resource, and \
+         its times in nanoseconds",
     );
     report.add_source(format!(
         "the traces with a span of {SERVICE}: {}",
@@ -109,7 +110,10 @@ fn check_content(report: &mut Report, row: &Row) {
         Some(value) if is_number(value) => report.passed(what, value::text(value)),
         Some(value) => {
             let seen = printable(&value::text(value));
-            report.wrong(what, format!("{seen:?} is not a number; use intValue"));
+            report.wrong(
+                what,
+                format!("{seen:?} is not a number of items; use intValue"),
+            );
         }
         None => report.missing(what, "the span has no attribute of this name"),
     }
@@ -133,7 +137,11 @@ fn check_content(report: &mut Report, row: &Row) {
 
 fn is_number(value: Option<&AnyValue>) -> bool {
     let value = value.and_then(|it| it.value.as_ref());
-    matches!(value, Some(Value::IntValue(_) | Value::DoubleValue(_)))
+    match value {
+        Some(Value::IntValue(count)) => *count > 0,
+        Some(Value::DoubleValue(count)) => *count > 0.0,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -173,10 +181,11 @@ mod tests {
     }
 
     #[test]
-    fn rejects_a_count_that_is_text() {
-        let text = Value::StringValue("3".to_owned());
-        let own = with_content(span(SERVICE, "print", 4, 1, 90, 100), text);
-        assert!(!passes(&[&own]));
+    fn rejects_a_count_that_is_none() {
+        for none in [Value::StringValue("3".to_owned()), Value::IntValue(-3)] {
+            let own = with_content(span(SERVICE, "print", 4, 1, 90, 100), none);
+            assert!(!passes(&[&own]));
+        }
     }
 
     const COUNT: Value = Value::IntValue(3);

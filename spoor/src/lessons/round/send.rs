@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use reqwest::{RequestBuilder, header::USER_AGENT};
 use spoor_lab::wire::{FaultSetting, ServiceStatus};
+use spoor_traces::tree::Position;
 use spoor_vision::samples::SamplePicture;
 use tokio::time::Instant;
 
@@ -16,7 +17,7 @@ use super::{ANNOUNCER, EDGES, Marker, SlowPart};
 use crate::{
     cli::{LabClient, shutdown_signal},
     lessons::{checks::dropping_policies, policies::Policies},
-    traces::{Query, TraceClient},
+    traces::{FoundTrace, Query, TraceClient},
 };
 
 /// The timeout of a request, and of each wait in a round.
@@ -52,13 +53,16 @@ pub async fn start(seed: u32, lab: &LabClient, traces: &TraceClient) -> anyhow::
     };
     // Before any request, so that the check finds the round even if its traces are not kept.
     round.announce().await?;
-    match SlowPart::of(seed) {
-        SlowPart::Wait => round.call_service_a(WAIT[0], ROUNDS[1]).await?,
-        SlowPart::HeavyCalc => round.call_service_a(WAIT[1], ROUNDS[0]).await?,
-        SlowPart::Marketplace(name) => round.search_offers(name).await?,
-        SlowPart::ColdModel(name) => round.classify(name).await?,
+    match round.run(SlowPart::of(seed)).await {
+        Ok(()) => Ok(round.marker),
+        Err(error) => Err(match lab.faults().await?.keys().next() {
+            Some(service) => error.context(format!(
+                "a fault of {service} is in force; clear it with `spoor fault --clear`, and start \
+                 another round"
+            )),
+            None => error,
+        }),
     }
-    Ok(round.marker)
 }
 
 struct Round<'a> {
@@ -70,6 +74,15 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
+    async fn run(&self, slow: SlowPart) -> anyhow::Result<()> {
+        match slow {
+            SlowPart::Wait => self.call_service_a(WAIT[0], ROUNDS[1]).await,
+            SlowPart::HeavyCalc => self.call_service_a(WAIT[1], ROUNDS[0]).await,
+            SlowPart::Marketplace(name) => self.search_offers(name).await,
+            SlowPart::ColdModel(name) => self.classify(name).await,
+        }
+    }
+
     async fn call_service_a(&self, wait: &str, calc: &str) -> anyhow::Result<()> {
         let url = format!("{}/?wait={wait}&calc={calc}", self.url("service-a")?);
         for _ in 0..REQUESTS {
@@ -127,7 +140,15 @@ impl Round<'_> {
         loop {
             let found = self.traces.newest(&searched, &query).await?;
             let mut services = found.iter().flat_map(|it| it.tree.services());
-            if found.len() >= count && services.any(|(name, _)| name == service) {
+            // A retried call can leave the spans of its first attempt long before the others.
+            let is_complete = |found: &FoundTrace| {
+                let mut rows = found.tree.rows().iter();
+                rows.all(|row| row.position != Position::MissingParent)
+            };
+            if found.len() >= count
+                && services.any(|(name, _)| name == service)
+                && found.iter().all(is_complete)
+            {
                 return Ok(());
             }
             if Instant::now() >= deadline {
@@ -237,7 +258,10 @@ fn not_running(service: &str) -> String {
 async fn send(url: String, request: RequestBuilder) -> anyhow::Result<Option<String>> {
     let response = request.timeout(TIMEOUT).send().await;
     let response = response.and_then(reqwest::Response::error_for_status);
-    let response = response.with_context(|| format!("request to {url} failed"))?;
+    // Without the parameters, which determine what is slow.
+    let place = url.split('?').next().unwrap_or_default();
+    let response = response.map_err(reqwest::Error::without_url);
+    let response = response.with_context(|| format!("request to {place} failed"))?;
     let location = response.headers().get(reqwest::header::LOCATION);
     let location = location.and_then(|it| it.to_str().ok());
     Ok(location.map(str::to_owned))
