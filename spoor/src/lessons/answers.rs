@@ -40,7 +40,7 @@ impl Form {
             Self::TraceId => ("TRACE_ID", ", which has 32 hexadecimal digits"),
             Self::Service => ("SERVICE", ""),
             Self::Span => ("'SERVICE: SPAN'", ", with the colon"),
-            Self::Number => ("NUMBER", ", a whole number such as 10000"),
+            Self::Number => ("NUMBER", ", a whole number such as 1200"),
             Self::Seconds => ("SECONDS", ", a number such as 0.6"),
             Self::Interval => ("LOWER..UPPER", ", percentages such as 0.05%..1.2%"),
         }
@@ -184,7 +184,7 @@ mod tests {
     #[case(
         AnswerFormat::Named(TWO),
         "b=10,000",
-        Some("asks for NUMBER here, a whole number such as 10000")
+        Some("asks for NUMBER here, a whole number such as 1200")
     )]
     #[case(AnswerFormat::Named(&[("w", Form::Seconds)]), "w=600ms", Some("asks for SECONDS here, a number such as 0.6"))]
     #[case(AnswerFormat::Named(&[("i", Form::Interval)]), "i=1%", Some("asks for LOWER..UPPER here, percentages such as 0.05%..1.2%"))]
