@@ -1,7 +1,8 @@
 //! The layer of a gRPC channel.
 
 use std::{
-    fmt::Display,
+    error::Error,
+    iter,
     sync::Arc,
     task::{self, Poll},
 };
@@ -12,8 +13,9 @@ use opentelemetry::{
     trace::{FutureExt, SpanKind},
 };
 use opentelemetry_sdk::trace::SdkTracer;
-use tonic::{Code, body::Body};
-use tower::Service;
+use spoor_runtime::with_causes;
+use tonic::{Code, TimeoutExpired, body::Body};
+use tower::{BoxError, Service};
 
 use super::{attributes, body, call::Call, is_infrastructure};
 use crate::{
@@ -57,15 +59,14 @@ impl GrpcClientLayer {
 
 impl<S, B> Service<Request<B>> for GrpcClient<S>
 where
-    S: Service<Request<B>, Response = Response<Body>>,
+    S: Service<Request<B>, Response = Response<Body>, Error = BoxError>,
     S::Future: Send + 'static,
-    S::Error: Display,
 {
     type Response = Response<Body>;
-    type Error = S::Error;
+    type Error = BoxError;
     type Future = Calling<S, Request<B>>;
 
-    fn poll_ready(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(task)
     }
 
@@ -81,11 +82,20 @@ where
             match sent.await {
                 Ok(response) => Ok(body::observe(call, response)),
                 Err(error) => {
-                    call.finish(Code::Unavailable, &error.to_string());
+                    call.finish(code_of(&*error), &with_causes(&*error));
                     Err(error)
                 }
             }
         })
+    }
+}
+
+/// The status of a call that got no response.
+fn code_of(error: &(dyn Error + 'static)) -> Code {
+    let mut causes = iter::successors(Some(error), |error| error.source());
+    match causes.any(|cause| cause.is::<TimeoutExpired>()) {
+        true => Code::DeadlineExceeded,
+        false => Code::Unavailable,
     }
 }
 

@@ -229,6 +229,22 @@ async fn an_unreachable_service_is_unavailable() {
 }
 
 #[tokio::test]
+async fn expired_deadline_is_named() {
+    let (caller, received) = telemetry(&[]);
+    let (callee, _) = telemetry(&[("SPOOR_FAULTS", "delay=60s")]);
+    let stop = CancellationToken::new();
+    let address = serve(&callee, &stop).await;
+    let mut client = ServiceBClient::new(channel(&caller, address));
+    let mut request = Request::new(work(None));
+    request.set_timeout(Duration::from_millis(50));
+    client.work(request).await.unwrap_err();
+    let text = text(&finish(&caller, &received).await);
+    assert!(text.contains("DEADLINE_EXCEEDED"), "{text}");
+    assert!(text.contains("Timeout expired"), "{text}");
+    stop.cancel();
+}
+
+#[tokio::test]
 async fn connection_to_another_server_is_replaced() {
     let (telemetry, fake) = telemetry(&[]);
     let stop = CancellationToken::new();
