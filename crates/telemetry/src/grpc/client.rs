@@ -92,7 +92,7 @@ where
 
 /// The status of a call that got no response.
 fn code_of(error: &(dyn Error + 'static)) -> Code {
-    let mut causes = iter::successors(Some(error), |error| error.source());
+    let mut causes = iter::successors(Some(error), |&cause| cause.source());
     match causes.any(|cause| cause.is::<TimeoutExpired>()) {
         true => Code::DeadlineExceeded,
         false => Code::Unavailable,
