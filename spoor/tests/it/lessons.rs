@@ -104,7 +104,8 @@ async fn only_the_last_round_is_judged() {
     let ended = run(&lab, &script, &[]).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
 
-    lab.ok(&["override", "service-a", "0%", "--wait"]).await;
+    lab.ok(&["override", "service-a", "0%", "--for", "10m", "--wait"])
+        .await;
     let ended = run(&lab, "spoor lesson 2 --start --seed 1", &[]).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(
