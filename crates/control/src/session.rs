@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use spoor_policy::Version;
 use spoor_proto::spoor::control::v1 as proto;
+use spoor_runtime::LogLimit;
 use tokio::sync::watch;
 use tonic::Status;
 
@@ -24,6 +25,9 @@ use crate::{
     served_plan::{self, ServedPlan},
     service::{DisconnectedProcess, Outgoing, Service, ServiceState},
 };
+
+/// One client can open thousands of streams, and send an invalid message on each.
+static WARNINGS: LogLimit = LogLimit::new();
 
 /// The registration of a connected process. Dropping it disconnects the process.
 ///
@@ -219,9 +223,11 @@ impl Session {
     }
 
     fn warn(&self, what: &str, reason: &dyn fmt::Display) {
-        if !self.has_warned.swap(true, Ordering::Relaxed) {
+        if !self.has_warned.swap(true, Ordering::Relaxed)
+            && let Some(suppressed) = WARNINGS.admit()
+        {
             let (service, instance) = (&self.service.key().1, &self.instance);
-            tracing::warn!(%service, %instance, %reason, "{what}");
+            tracing::warn!(%service, %instance, %reason, suppressed, "{what}");
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use spoor_policy::{Namespace, ServiceName, TailTable};
 use tokio_util::sync::CancellationToken;
 
@@ -94,6 +94,9 @@ impl Pipeline {
         let mut sampler = self.shared.sampler.lock();
         // Lock order: the sampler, then the store. Queries lock the store alone.
         sampler.accept(&scanned, Instant::now(), &mut self.shared.store.write());
+        while sampler.decide_early(&mut self.shared.store.write()) {
+            MutexGuard::bump(&mut sampler);
+        }
         Ok(scanned.rejected)
     }
 
@@ -131,7 +134,7 @@ impl Pipeline {
 
     /// Decides on all waiting traces immediately.
     pub async fn drain(&self) {
-        while self.decide(|sampler, store| sampler.decide_any(MAX_DECISIONS_PER_LOCK, store)) {
+        while self.decide(|sampler, store| sampler.decide_any(store)) {
             tokio::task::yield_now().await;
         }
     }

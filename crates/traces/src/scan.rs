@@ -9,7 +9,7 @@ mod span;
 mod weight;
 mod wire;
 
-pub(crate) use attribute::AttributeMatcher;
+pub(crate) use attribute::{AttributeMatcher, is_equal};
 pub(crate) use resource::{resource_attributes, scope_name};
 pub(crate) use span::{span_attributes, status_word, trace_state};
 use std::ops::Range;

@@ -51,6 +51,9 @@ pub(crate) struct TailSampler {
 
 /// The precision of arrival times; decisions are late by at most this, never early.
 const ARRIVAL_STEP: Duration = Duration::from_millis(1);
+/// The longest that decisions are made before others get the lock. Traces may be large and rules
+/// many, so a number of decisions would not bound the time; asynchronous threads wait for the lock.
+const MAX_DECISION_TIME: Duration = Duration::from_millis(10);
 /// The time that decisions are remembered.
 const DECISION_RETENTION: Duration = Duration::from_secs(60);
 /// The memory of one remembered decision. All together take at most a quarter of the bound.
@@ -128,8 +131,10 @@ impl TailSampler {
         self.begun - self.decided
     }
 
-    /// Decides on at most `max` traces whose wait is over; returns whether there are more.
+    /// Decides on at most `max` traces whose wait is over, for at most [`MAX_DECISION_TIME`]; returns
+    /// whether there are more.
     pub(crate) fn decide_due(&mut self, now: Instant, max: usize, store: &mut Writer<'_>) -> bool {
+        let started = Instant::now();
         self.gathering
             .forget(self.settings.max_remembered_decisions, DECISION_RETENTION);
         if self.table.is_empty() {
@@ -142,7 +147,7 @@ impl TailSampler {
                 return false;
             }
             while self.decided < count {
-                if left == 0 {
+                if left == 0 || started.elapsed() > MAX_DECISION_TIME {
                     return true;
                 }
                 left -= 1;
@@ -155,9 +160,10 @@ impl TailSampler {
         false
     }
 
-    /// Decides on at most `max` waiting traces; returns whether there are more.
-    pub(crate) fn decide_any(&mut self, max: usize, store: &mut Writer<'_>) -> bool {
-        for _ in 0..max {
+    /// Decides on waiting traces for [`MAX_DECISION_TIME`]; returns whether there are more.
+    pub(crate) fn decide_any(&mut self, store: &mut Writer<'_>) -> bool {
+        let started = Instant::now();
+        while started.elapsed() <= MAX_DECISION_TIME {
             if !self.decide_oldest(store) {
                 // All traces that the arrival times count are decided.
                 self.arrivals.clear();
@@ -167,13 +173,22 @@ impl TailSampler {
         true
     }
 
-    /// Decides on the oldest traces while the waiting ones exceed the memory bound.
-    fn decide_early(&mut self, store: &mut Writer<'_>) {
+    /// Decides on the oldest traces while the waiting ones exceed the memory bound, for at most
+    /// [`MAX_DECISION_TIME`]; returns whether they still do.
+    pub(crate) fn decide_early(&mut self, store: &mut Writer<'_>) -> bool {
+        let started = Instant::now();
         // A decision frees nothing by itself: memory is freed when a segment's last trace is
         // settled.
-        while self.gathering.allocated() > self.settings.max_bytes && self.decide_oldest(store) {
+        while self.gathering.allocated() > self.settings.max_bytes {
+            if started.elapsed() > MAX_DECISION_TIME {
+                return true;
+            }
+            if !self.decide_oldest(store) {
+                return false;
+            }
             self.totals.traces_decided_early += 1;
         }
+        false
     }
 
     fn append_all(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {

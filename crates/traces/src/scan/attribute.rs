@@ -213,9 +213,6 @@ fn hash(bytes: &[u8]) -> (u64, bool) {
 pub(crate) struct AttributeMatcher {
     key: String,
     text: String,
-    int: Option<i64>,
-    double: Option<f64>,
-    bool: Option<bool>,
 }
 
 impl AttributeMatcher {
@@ -223,9 +220,6 @@ impl AttributeMatcher {
         Self {
             key: key.to_owned(),
             text: text.to_owned(),
-            int: text.parse().ok(),
-            double: text.parse().ok(),
-            bool: text.parse().ok(),
         }
     }
 
@@ -236,9 +230,9 @@ impl AttributeMatcher {
         // The type of the attribute is unknown, and each type has other bits.
         let values = [
             Some(Value::Text(text)),
-            self.int.map(Value::Int),
-            self.double.map(Value::Double),
-            self.bool.map(Value::Bool),
+            self.text.parse().ok().map(Value::Int),
+            self.text.parse().ok().map(Value::Double),
+            self.text.parse().ok().map(Value::Bool),
         ];
         values
             .into_iter()
@@ -258,14 +252,21 @@ impl AttributeMatcher {
     }
 
     pub(crate) fn matches(&self, name: &[u8], value: Value<&[u8]>) -> bool {
-        name == self.key.as_bytes()
-            && match value {
-                Value::Missing | Value::Other => false,
-                Value::Text(text) => text == self.text.as_bytes(),
-                Value::Int(number) => self.int == Some(number),
-                // By bits, as in the signature.
-                Value::Double(number) => self.double.map(f64::to_bits) == Some(number.to_bits()),
-                Value::Bool(flag) => self.bool == Some(flag),
-            }
+        name == self.key.as_bytes() && is_equal(&self.text, value)
+    }
+}
+
+/// Returns whether a value equals a text, which is parsed for the types that are not text.
+pub(crate) fn is_equal(text: &str, value: Value<&[u8]>) -> bool {
+    match value {
+        Value::Missing | Value::Other => false,
+        Value::Text(value) => value == text.as_bytes(),
+        Value::Int(number) => text.parse() == Ok(number),
+        // By bits, as in the signature.
+        Value::Double(number) => {
+            let parsed = text.parse::<f64>();
+            parsed.is_ok_and(|parsed| parsed.to_bits() == number.to_bits())
+        }
+        Value::Bool(flag) => text.parse() == Ok(flag),
     }
 }

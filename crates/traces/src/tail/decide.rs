@@ -1,12 +1,14 @@
 //! Decides on a whole trace.
 
+use std::ptr;
+
 use spoor_policy::{PolicyName, Rule, RuleCondition, TailPolicy, TailTable};
 
 use super::randomness::Head;
 use crate::{
     KeepReason, TraceId,
     log::{Segment, SpanEntry},
-    scan::{AttributeMatcher, resource_attributes, span_attributes, trace_state},
+    scan::{is_equal, resource_attributes, span_attributes, trace_state},
     span::Signature,
 };
 
@@ -56,13 +58,7 @@ fn matches(rule: &Rule, spans: &[Waiting<'_>]) -> bool {
             .iter()
             .any(|(_, span)| span.signature.contains(Signature::ERROR)),
         RuleCondition::SlowerThan(limit) => u128::from(duration(spans)) > limit.as_nanos(),
-        RuleCondition::Attribute { key, values } => {
-            let matchers: Vec<_> = values
-                .iter()
-                .map(|value| AttributeMatcher::new(key.as_str(), value))
-                .collect();
-            spans.iter().any(|span| has_one(*span, &matchers))
-        }
+        RuleCondition::Attribute { key, values } => has_attribute(spans, key.as_str(), values),
     }
 }
 
@@ -76,13 +72,24 @@ fn duration(spans: &[Waiting<'_>]) -> u64 {
     last.unwrap_or(0).saturating_sub(first.unwrap_or(0))
 }
 
-fn has_one((segment, span): Waiting<'_>, matchers: &[AttributeMatcher]) -> bool {
+fn has_attribute(spans: &[Waiting<'_>], key: &str, values: &[String]) -> bool {
     let mut has = false;
-    let mut check = |name: &[u8], value| has |= matchers.iter().any(|it| it.matches(name, value));
-    if let Some(source) = segment.sources.get(span.source) {
-        resource_attributes(source.resource.of(&segment.bytes), &mut check);
+    let mut check = |name: &[u8], value| {
+        // Names are compared once, since most differ and a rule may list many values.
+        has = has || (name == key.as_bytes() && values.iter().any(|it| is_equal(it, value)));
+    };
+    let mut last_source = None;
+    for (segment, span) in spans {
+        let source = Some((ptr::from_ref(*segment), span.source));
+        // A resource may be much longer than the spans that share it.
+        if source != last_source
+            && let Some(source) = segment.sources.get(span.source)
+        {
+            resource_attributes(source.resource.of(&segment.bytes), &mut check);
+        }
+        last_source = source;
+        span_attributes(segment.body(span), &mut check);
     }
-    span_attributes(segment.body(span), &mut check);
     has
 }
 
