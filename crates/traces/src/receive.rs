@@ -8,7 +8,7 @@ mod cors;
 mod error;
 mod grpc;
 mod http;
-mod json;
+pub(crate) mod json;
 mod other_signals;
 mod status;
 

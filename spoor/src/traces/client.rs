@@ -8,7 +8,10 @@ use std::{
 
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use reqwest::StatusCode;
 use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+use spoor_traces::read_spans;
 
 use super::{
     format::printable,
@@ -38,6 +41,9 @@ pub enum QueryError {
         "no query API at {0}; start a lab with `spoor up`, or give another address with --traces-url"
     )]
     NotRunning(String),
+    /// The server at the address does not have the API's paths.
+    #[error("{0} is not a Jaeger query API; give the address of one with --traces-url")]
+    NotQueryApi(String),
     /// There is no complete response.
     #[error("query to {url} failed")]
     Send {
@@ -111,16 +117,10 @@ struct Services {
     services: Vec<String>,
 }
 
+/// A response with traces, whose spans are read by the rules of OTLP/JSON.
 #[derive(Deserialize)]
 struct Response {
-    result: Batches,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Batches {
-    #[serde(default)]
-    resource_spans: Vec<ResourceSpans>,
+    result: Box<RawValue>,
 }
 
 impl TraceClient {
@@ -157,10 +157,9 @@ impl TraceClient {
         // any case.
         let digits: String = id.chars().filter(char::is_ascii_alphanumeric).collect();
         let path = format!("/api/v3/traces/{digits}");
-        match self.get::<Response>(&path, &[]).await {
-            Ok(response) => Ok(response.result.resource_spans),
+        match self.get_spans(&path, &[]).await {
             Err(QueryError::Refused { status: 404, .. }) => Err(QueryError::Unknown(id.to_owned())),
-            Err(error) => Err(error),
+            found => found,
         }
     }
 
@@ -191,8 +190,8 @@ impl TraceClient {
             let tags: BTreeMap<_, _> = query.tags.iter().cloned().collect();
             parameters.push(("query.attributes", serde_json::json!(tags).to_string()));
         }
-        match self.get::<Response>("/api/v3/traces", &parameters).await {
-            Ok(response) => Ok(list::separate(response.result.resource_spans)),
+        match self.get_spans("/api/v3/traces", &parameters).await {
+            Ok(batches) => Ok(list::separate(batches)),
             // Jaeger responds with 404 to a search that finds nothing.
             Err(QueryError::Refused { status: 404, .. }) => Ok(vec![]),
             Err(error) => Err(error),
@@ -273,6 +272,18 @@ impl TraceClient {
         Ok(newest.id.clone())
     }
 
+    async fn get_spans(
+        &self,
+        path: &str,
+        parameters: &[(&str, String)],
+    ) -> Result<Vec<ResourceSpans>, QueryError> {
+        let response: Response = self.get(path, parameters).await?;
+        read_spans(response.result.get().as_bytes()).map_err(|source| QueryError::Read {
+            url: format!("{}{path}", self.base),
+            source,
+        })
+    }
+
     async fn get<T: serde::de::DeserializeOwned>(
         &self,
         path: &str,
@@ -292,7 +303,12 @@ impl TraceClient {
         let status = response.status();
         let body = response.bytes().await.map_err(failed)?;
         if !status.is_success() {
-            let message = error_message(&body);
+            let json: Value = serde_json::from_slice(&body).unwrap_or_default();
+            // The API itself responds so if there is no such trace, in the form of its errors.
+            if status == StatusCode::NOT_FOUND && json.get("error").is_none() {
+                return Err(QueryError::NotQueryApi(self.base.clone()));
+            }
+            let message = error_message(&json, &body);
             return Err(QueryError::Refused {
                 url,
                 status: status.as_u16(),
@@ -304,8 +320,7 @@ impl TraceClient {
 }
 
 /// The message in an error response, which Jaeger wraps in JSON.
-fn error_message(body: &[u8]) -> String {
-    let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+fn error_message(json: &Value, body: &[u8]) -> String {
     // The second is the field of problem JSON, as the lab's services send it.
     let message = json.pointer("/error/message").or(json.get("detail"));
     let message = message.and_then(|it| it.as_str());

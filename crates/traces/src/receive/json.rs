@@ -14,9 +14,11 @@ mod output;
 use std::fmt;
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, TracesData};
+use prost::Message as _;
 use serde::{
     Deserializer,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor},
 };
 
 pub(super) use ignored::Ignored;
@@ -25,6 +27,18 @@ use field::FieldValue;
 use output::Output;
 
 use crate::otlp_json::{Field, Message, REQUEST};
+
+/// Reads the spans of a JSON `TracesData`, as the query API v3 returns it, or of an
+/// `ExportTraceServiceRequest`, which is equal. Unlike serde's derived reader, it accepts what
+/// proto3's JSON mapping leaves out, such as an empty array, and its forms of NaN and infinities.
+///
+/// # Errors
+/// The error of the first invalid value.
+pub fn read_spans(json: &[u8]) -> Result<Vec<ResourceSpans>, serde_json::Error> {
+    let (protobuf, _) = to_protobuf(json)?;
+    let data = TracesData::decode(protobuf).map_err(serde_json::Error::custom)?;
+    Ok(data.resource_spans)
+}
 
 /// Reads a JSON `ExportTraceServiceRequest`, and encodes it.
 ///

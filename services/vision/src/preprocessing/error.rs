@@ -87,7 +87,7 @@ impl From<RequestError> for Problem {
         if status.is_server_error() {
             tracing::error!(error = &failure as &dyn Error, "classification failed");
         } else {
-            tracing::info!(error = &failure as &dyn Error, "picture refused");
+            tracing::debug!(error = &failure as &dyn Error, "picture refused");
         }
         Self::new(status, failure.to_string())
     }

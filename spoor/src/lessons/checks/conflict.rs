@@ -125,7 +125,7 @@ fn check_second<'a>(
         }
         (_, Some((policy, entry))) => {
             let place = entry.operation.as_deref().unwrap_or("all operations");
-            format!("{} is effective for {place}, too", policy.metadata.name)
+            format!("{} is effective for {place}", policy.metadata.name)
         }
         (Some((policy, entry)), None) => {
             let (name, strategy) = (&policy.metadata.name, &entry.strategy);

@@ -21,7 +21,7 @@ const MAX_OTHERWISE: f64 = 0.9;
 const KEPT: &str = "a tail rule that keeps the errors of service-a";
 const ALL: &str = "a trace for each request that failed";
 /// The fix when the numbers differ, since requests are counted from the last change of the policy.
-const START_AGAIN: &str = "delete it, apply it again, and send load once";
+const START_AGAIN: &str = "delete the policy, apply it again, and send load once";
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();

@@ -174,3 +174,23 @@ fn mentions_ignored_names(#[case] body: Value, #[case] expected: &str) {
         _ => assert!(messages.join("; ").contains(expected), "{messages:?}"),
     }
 }
+
+#[test]
+fn responses_are_read_as_leniently_as_requests() {
+    let attributes = r#"[{"key":"a","value":{"arrayValue":{}}},
+        {"key":"b","value":{"arrayValue":{"values":[{"arrayValue":{"values":[]}}]}}},
+        {"key":"c","value":{"kvlistValue":{}}},
+        {"key":"d","value":{"doubleValue":"NaN"}},
+        {"key":"e","value":{"doubleValue":"-Infinity"}},
+        {"value":{"intValue":"7"}}]"#;
+    let span = format!(
+        r#"{{"traceId":"0102030405060708090a0b0c0d0e0f10","spanId":"0102030405060708","name":"n","attributes":{attributes}}}"#
+    );
+    let json = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{span}]}}]}}]}}"#);
+    let batches = read_spans(json.as_bytes()).unwrap();
+    let attributes = &batches[0].scope_spans[0].spans[0].attributes;
+    let keys: Vec<&str> = attributes.iter().map(|it| it.key.as_str()).collect();
+    assert_eq!(keys, ["a", "b", "c", "d", "e", ""]);
+    assert!(read_spans(b"{}").unwrap().is_empty());
+    assert!(read_spans(b"[]").is_err());
+}
