@@ -233,6 +233,10 @@ impl TraceStore {
 /// segment with 0. Collecting stops when it returns false.
 pub(crate) type Limit<'a> = &'a mut dyn FnMut(usize) -> bool;
 
+/// The longest name that is listed, in bytes. Otherwise three names of 12 MB, which OTLP allows,
+/// would make the list too large for any client.
+const MAX_LISTED_NAME_BYTES: usize = 4_096;
+
 /// Adds the names of a segment that are new. Returns false if the limit is reached.
 fn collect<T: Eq + Hash>(
     found: &mut HashSet<T>,
@@ -244,7 +248,7 @@ fn collect<T: Eq + Hash>(
     if !limit(0) {
         return false;
     }
-    for name in names {
+    for name in names.filter(|name| len(name) <= MAX_LISTED_NAME_BYTES) {
         // `StoredOperation` is the larger of the two results. Its size is counted in addition to
         // the name's bytes, since it dominates for short names.
         if !found.contains(&name) && !limit(len(&name) + size_of::<StoredOperation>()) {

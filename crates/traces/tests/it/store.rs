@@ -197,6 +197,19 @@ fn lists_services_and_operations() {
     assert!(store.operations("c", None).is_empty());
 }
 
+#[test]
+fn very_long_names_are_not_listed() {
+    let store = TraceStore::new(1 << 20);
+    let long = "x".repeat(5_000);
+    insert(&store, vec![batch(&long, vec![span(1, 1, 0, "a", 1, 2)])]);
+    let names = vec![span(1, 2, 1, &long, 1, 2), span(1, 3, 1, "short", 1, 2)];
+    insert(&store, vec![batch("b", names)]);
+    assert_eq!(store.services(), ["b"]);
+    let operations = store.operations("b", None);
+    assert_eq!(operations.len(), 1, "{operations:?}");
+    assert_eq!(operations[0].name, "short");
+}
+
 fn large(trace: u64, id: u64) -> Vec<ResourceSpans> {
     let filling = text("filling", &"x".repeat(1_000));
     vec![batch(

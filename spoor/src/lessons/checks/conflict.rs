@@ -7,7 +7,7 @@ use spoor_api::{
 };
 use spoor_policy::Probability;
 
-use super::in_force::{Part, effective_at, since};
+use super::in_force::{Part, check_no_tail, effective_at, since};
 use crate::{
     cli::counted,
     lessons::{context::Context, report::Report, threshold::sampled_at},
@@ -30,6 +30,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let read = counted(policies.len(), "policy", "policies");
     report.add_source(format!("{read} and the traces of {SERVICE}"));
     let first = policies.iter().find(|it| it.metadata.name == FIRST);
+    check_no_tail(&mut report, &policies, SERVICE);
     check_unchanged(&mut report, first);
     if let Some(first) = first {
         check_still_decides(&mut report, first);

@@ -6,6 +6,8 @@ use spoor_api::{
     status::{ConditionStatus, EffectivePlace},
 };
 
+use crate::lessons::report::Report;
+
 /// A part of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -46,6 +48,16 @@ pub(crate) fn dropping_policies(policies: &[SamplingPolicy], service: &str) -> O
         .map(|(policy, entry)| format!("policy {} ({})", policy.metadata.name, entry.strategy));
     let names = names.collect::<Vec<_>>().join(", ");
     (!names.is_empty()).then_some(names)
+}
+
+/// Reports a policy with tail rules for the service, which drop traces that its head sampled.
+pub(super) fn check_no_tail(report: &mut Report, policies: &[SamplingPolicy], service: &str) {
+    if let Some((policy, _)) = effective_at(policies, service, Part::Tail).first() {
+        let what = format!("every sampled trace of {service} is kept");
+        let name = &policy.metadata.name;
+        let seen = format!("tail rules of policy {name} drop some; delete it, and send load again");
+        report.wrong(&what, seen);
+    }
 }
 
 /// The time since which a condition of the current policy has been true.

@@ -5,6 +5,7 @@ use spoor_policy::{
     statistics::{Interval, interval, p_value},
 };
 
+use super::in_force::check_no_tail;
 use crate::{
     lessons::{
         answers::interval as parse_interval, context::Context, report::Report,
@@ -49,6 +50,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
             "--answer requests=10000",
         ),
     }
+    check_no_tail(&mut report, &context.policies.all().await?, POLICY);
     check_needed(&mut report, context)?;
     check_policy(&mut report, context).await?;
     Ok(report)
