@@ -23,14 +23,14 @@ use tonic::{
     transport::{Endpoint, Server, server::TcpIncoming},
 };
 use tonic_tracing_opentelemetry::middleware::{client, server};
-use tower::{Layer, util::BoxCloneSyncService};
+use tower::{BoxError, Layer, ServiceExt, util::BoxCloneSyncService};
 
 use crate::stack::{Layers, Stack};
 
 type Calls = BoxCloneSyncService<
     http::Request<tonic::body::Body>,
     http::Response<tonic::body::Body>,
-    tonic::transport::Error,
+    BoxError,
 >;
 
 /// The two services, running.
@@ -80,6 +80,8 @@ fn calls(layers: &Layers, b: SocketAddr) -> Calls {
     let channel = Endpoint::try_from(format!("http://{b}"))
         .unwrap()
         .connect_lazy();
+    // Our layer expects the error type of our own channel.
+    let channel = channel.map_err(BoxError::from);
     match layers {
         Layers::None => Calls::new(channel),
         Layers::Ours(telemetry) => Calls::new(telemetry.grpc_client_layer().layer(channel)),
