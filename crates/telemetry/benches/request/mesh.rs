@@ -30,7 +30,7 @@ use crate::stack::{Layers, Stack};
 type Calls = BoxCloneSyncService<
     http::Request<tonic::body::Body>,
     http::Response<tonic::body::Body>,
-    BoxError,
+    Status,
 >;
 
 /// The two services, running.
@@ -80,12 +80,16 @@ fn calls(layers: &Layers, b: SocketAddr) -> Calls {
     let channel = Endpoint::try_from(format!("http://{b}"))
         .unwrap()
         .connect_lazy();
-    // Our layer expects the error type of our own channel.
-    let channel = channel.map_err(BoxError::from);
+    let status = |error: tonic::transport::Error| Status::from_error(error.into());
     match layers {
-        Layers::None => Calls::new(channel),
-        Layers::Ours(telemetry) => Calls::new(telemetry.grpc_client_layer().layer(channel)),
-        Layers::Stock(_) => Calls::new(client::OtelGrpcLayer.layer(channel)),
+        Layers::None => Calls::new(channel.map_err(status)),
+        Layers::Ours(telemetry) => {
+            // Our layer expects the error type of our own channel.
+            let layered = telemetry.grpc_client_layer();
+            let layered = layered.layer(channel.map_err(BoxError::from));
+            Calls::new(layered.map_err(Status::from_error))
+        }
+        Layers::Stock(_) => Calls::new(client::OtelGrpcLayer.layer(channel).map_err(status)),
     }
 }
 
