@@ -1,5 +1,6 @@
 //! The `spoor` command.
 
+mod allocator;
 mod cli;
 mod demo;
 mod generate;
@@ -14,12 +15,6 @@ use clap::Parser;
 
 use cli::out::errln;
 
-/// glibc's allocator never returns most freed memory: each of its arenas, eight for each core, keeps
-/// the most that it ever held. The lab then takes more than twice the memory that is in use, and
-/// exceeds the bounds that its documentation promises.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Two threads are enough for the lab and for each service, and keep the processes small: the lab
 /// starts one for each service.
 const WORKER_THREADS: usize = 2;
@@ -33,6 +28,13 @@ fn main() -> ExitCode {
         Ok(command) => command,
         Err(error) => return cli::explain(&error),
     };
+    if command.starts_a_lab()
+        && let Err(error) = allocator::limit()
+    {
+        errln!(
+            "spoor: cannot limit the memory allocator, so the lab may take more memory: {error}"
+        );
+    }
     // Not `#[tokio::main]`, whose thread count is that of the cores: sixteen processes would each
     // start as many.
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -64,6 +64,11 @@ enum Command {
 }
 
 impl Cli {
+    /// Returns whether the subcommand runs a lab in this process.
+    pub fn starts_a_lab(&self) -> bool {
+        matches!(self.command, Command::Up(_) | Command::Demo(_))
+    }
+
     /// Runs the subcommand.
     ///
     /// # Errors
