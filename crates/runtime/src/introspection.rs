@@ -41,6 +41,10 @@ const CHECK: &str = "/grpc.health.v1.Health/Check";
 #[error("cannot set up gRPC reflection")]
 pub struct ReflectionError(#[from] tonic_reflection::server::Error);
 
+/// The longest message to either service. Both repeat a name that they do not know in the status,
+/// where it takes three times its length and does not count as an unread response.
+const MAX_MESSAGE_BYTES: usize = 4 << 10;
+
 /// The health that a port reports for its services.
 #[derive(Clone, Debug)]
 pub struct Health {
@@ -72,6 +76,7 @@ pub async fn with_introspection(
     descriptors: &[u8],
 ) -> Result<(Routes, Health), ReflectionError> {
     let (reporter, health_service) = tonic_health::server::health_reporter();
+    let health_service = health_service.max_decoding_message_size(MAX_MESSAGE_BYTES);
     let health = Health {
         reporter,
         // The empty name stands for the server.
@@ -86,9 +91,11 @@ pub async fn with_introspection(
         reflection = reflection.with_service_name(*service);
     }
     let open = Arc::new(OpenStreams::default());
+    let reflection = reflection.build_v1()?;
+    let reflection = reflection.max_decoding_message_size(MAX_MESSAGE_BYTES);
     let routes = routes
         .add_service(bounded(health_service, &open))
-        .add_service(bounded(reflection.build_v1()?, &open));
+        .add_service(bounded(reflection, &open));
     Ok((routes, health))
 }
 

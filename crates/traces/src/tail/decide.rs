@@ -33,7 +33,7 @@ pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> O
     let Some((name, policy)) = policy_for(table, *root) else {
         return Some(KeepReason::NoPolicy);
     };
-    match policy.keep().iter().find(|rule| matches(rule, spans)) {
+    match first_match(policy.keep(), spans) {
         Some(rule) => Some(KeepReason::Rule {
             policy: name.clone(),
             rule: rule.name.clone(),
@@ -52,14 +52,21 @@ fn policy_for<'t>(
     table.policy(namespace, service, name)
 }
 
-fn matches(rule: &Rule, spans: &[Waiting<'_>]) -> bool {
-    match &rule.condition {
+/// The first rule that the trace meets.
+fn first_match<'r>(rules: &'r [Rule], spans: &[Waiting<'_>]) -> Option<&'r Rule> {
+    // Read once for all rules, and only if one depends on them.
+    let mut with_attribute = None;
+    let mut numbered = rules.iter().enumerate();
+    let found = numbered.find(|(index, rule)| match &rule.condition {
         RuleCondition::Error => spans
             .iter()
             .any(|(_, span)| span.signature.contains(Signature::ERROR)),
         RuleCondition::SlowerThan(limit) => u128::from(duration(spans)) > limit.as_nanos(),
-        RuleCondition::Attribute { key, values } => has_attribute(spans, key.as_str(), values),
-    }
+        RuleCondition::Attribute { .. } => with_attribute
+            .get_or_insert_with(|| with_an_attribute(rules, spans))
+            .contains(index),
+    });
+    found.map(|(_, rule)| rule)
 }
 
 /// The time from the first start to the last end, in nanoseconds.
@@ -72,11 +79,28 @@ fn duration(spans: &[Waiting<'_>]) -> u64 {
     last.unwrap_or(0).saturating_sub(first.unwrap_or(0))
 }
 
-fn has_attribute(spans: &[Waiting<'_>], key: &str, values: &[String]) -> bool {
-    let mut has = false;
+/// The most comparisons of an attribute's value for one trace. A request of 27 KB, compressed, may
+/// have a million attributes, and a policy a thousand values; all receivers wait meanwhile.
+const MAX_COMPARISONS: usize = 2_000_000;
+
+/// The indices of the rules one of whose attributes a span or its resource has.
+fn with_an_attribute(rules: &[Rule], spans: &[Waiting<'_>]) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut left = MAX_COMPARISONS;
     let mut check = |name: &[u8], value| {
-        // Names are compared once, since most differ and a rule may list many values.
-        has = has || (name == key.as_bytes() && values.iter().any(|it| is_equal(it, value)));
+        for (index, rule) in rules.iter().enumerate() {
+            let RuleCondition::Attribute { key, values } = &rule.condition else {
+                continue;
+            };
+            // Names are compared first, since most differ and a rule may list many values.
+            if name != key.as_str().as_bytes() || found.contains(&index) {
+                continue;
+            }
+            left = left.saturating_sub(values.len());
+            if left > 0 && values.iter().any(|it| is_equal(it, value)) {
+                found.push(index);
+            }
+        }
     };
     let mut last_source = None;
     for (segment, span) in spans {
@@ -90,7 +114,7 @@ fn has_attribute(spans: &[Waiting<'_>], key: &str, values: &[String]) -> bool {
         last_source = source;
         span_attributes(segment.body(span), &mut check);
     }
-    has
+    found
 }
 
 /// Decides on a trace that no rule matches. `otherwise` is a share of all traces, of head and tail

@@ -61,9 +61,8 @@ impl Offers for Service {
             .add_linked(&wish, request_span, searched);
         match permit {
             Ok(permit) => permit.send(SearchTask { wish, context }),
-            Err(_) => {
-                tracing::warn!("too many new wishes; this one waits for the next round");
-            }
+            // No warning, which a client could repeat thousands of times a second.
+            Err(_) => tracing::debug!("too many new wishes; this one waits for the next round"),
         }
         Ok(Response::new(LookForReply {}))
     }

@@ -194,3 +194,11 @@ fn responses_are_read_as_leniently_as_requests() {
     assert!(read_spans(b"{}").unwrap().is_empty());
     assert!(read_spans(b"[]").is_err());
 }
+
+#[test]
+fn refusal_does_not_repeat_the_body() {
+    let body = format!("\"{}\"", "\u{300}".repeat(100_000));
+    let error = to_protobuf(body.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("invalid type: a string"), "{error}");
+    assert!(error.len() < 200, "{}", error.len());
+}
