@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, TracesData};
 use prost::Message as _;
 use serde::{
     Deserializer,
-    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Unexpected, Visitor},
+    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor},
 };
 
 pub(super) use ignored::Ignored;
@@ -44,6 +44,12 @@ pub fn read_spans(json: &[u8]) -> Result<Vec<ResourceSpans>, serde_json::Error> 
 ///
 /// The result is never longer than the JSON, and nothing else is kept in memory.
 pub(super) fn to_protobuf(json: &[u8]) -> Result<(Bytes, Ignored), serde_json::Error> {
+    // serde_json's message would repeat the string, escaped: four times the length of the body.
+    if json.trim_ascii_start().starts_with(b"\"") {
+        return Err(serde_json::Error::custom(
+            "invalid type: a string, expected an object",
+        ));
+    }
     let mut output = Output::with_capacity(json.len());
     let mut ignored = Ignored::default();
     // serde_json refuses more than 128 levels, which bounds the recursion.
@@ -69,12 +75,6 @@ impl<'de> Visitor<'de> for Fields<'_> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
-    }
-
-    /// Refuses a string without repeating it: serde's message would have all of it, escaped, which
-    /// may be four times as long as the body.
-    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<(), E> {
-        Err(E::invalid_type(Unexpected::Other("a string"), &self))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
