@@ -207,7 +207,9 @@ impl TailSampler {
                 since_eviction += 1;
                 if since_eviction == SPANS_BETWEEN_EVICTIONS {
                     since_eviction = 0;
-                    self.decide_early(store);
+                    // Not in rounds with others between, which would leave the bound exceeded by the
+                    // rest of the request. So many spans are small, and their decisions quick.
+                    while self.decide_early(store) {}
                     // Evicts after the decisions, which move spans to the store.
                     store.evict();
                     last = None;
