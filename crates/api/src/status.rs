@@ -106,7 +106,9 @@ impl Condition {
 }
 
 /// The state of a [`Condition`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, derive_more::Display,
+)]
 pub enum ConditionStatus {
     /// The condition holds.
     True,

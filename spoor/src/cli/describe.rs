@@ -15,7 +15,7 @@ use super::{
     LabArgs, NamespaceArgs,
     duration::age,
     get::NO_POLICIES,
-    policy_columns::{status_word, strategy, targets},
+    policy_columns::{strategy, targets},
     table::{TextTable, or_all_others},
 };
 
@@ -89,7 +89,7 @@ fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::R
     for condition in &status.conditions {
         conditions.row([
             condition.kind.clone(),
-            status_word(condition.status).to_owned(),
+            condition.status.to_string(),
             condition.reason.clone(),
             condition.message.clone(),
         ]);

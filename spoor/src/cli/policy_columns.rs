@@ -7,6 +7,7 @@ use spoor_api::{
     SamplingPolicy,
     status::{Condition, ConditionStatus, PolicySummary},
 };
+use spoor_policy::message::listed;
 
 use super::duration::age;
 
@@ -42,7 +43,7 @@ pub const WIDE_COLUMNS: [Column; 4] = [
         policy.spec.expires_at.clone().unwrap_or_default()
     }),
     ("REASON", |policy| {
-        let accepted = find(policy, Condition::ACCEPTED);
+        let accepted = policy.condition(Condition::ACCEPTED);
         accepted.map_or_else(String::new, |accepted| accepted.reason.clone())
     }),
 ];
@@ -87,18 +88,14 @@ pub fn winners(policy: &SamplingPolicy) -> String {
         .flatten()
         .map(|place| place.by.as_str())
         .collect();
-    let named: Vec<&str> = names.iter().copied().take(MAX_NAMED).collect();
-    match names.len().saturating_sub(MAX_NAMED) {
-        0 => named.join(", "),
-        more => format!("{} and {more} more", named.join(", ")),
-    }
+    listed(&Vec::from_iter(names), MAX_NAMED)
 }
 
 /// The status of the condition `Accepted`, with the reason unless it is true.
 fn accepted(policy: &SamplingPolicy) -> String {
-    match find(policy, Condition::ACCEPTED) {
+    match policy.condition(Condition::ACCEPTED) {
         Some(condition) if condition.status != ConditionStatus::True => {
-            format!("{} ({})", status_word(condition.status), condition.reason)
+            format!("{} ({})", condition.status, condition.reason)
         }
         _ => condition(policy, Condition::ACCEPTED),
     }
@@ -113,27 +110,8 @@ fn summary(
 }
 
 fn condition(policy: &SamplingPolicy, kind: &str) -> String {
-    find(policy, kind).map_or_else(String::new, |condition| {
-        status_word(condition.status).into()
-    })
-}
-
-fn find<'a>(policy: &'a SamplingPolicy, kind: &str) -> Option<&'a Condition> {
-    policy
-        .status
-        .as_ref()?
-        .conditions
-        .iter()
-        .find(|condition| condition.kind == kind)
-}
-
-/// The status as Kubernetes writes it.
-pub fn status_word(status: ConditionStatus) -> &'static str {
-    match status {
-        ConditionStatus::True => "True",
-        ConditionStatus::False => "False",
-        ConditionStatus::Unknown => "Unknown",
-    }
+    let condition = policy.condition(kind);
+    condition.map_or_else(String::new, |condition| condition.status.to_string())
 }
 
 #[cfg(test)]
