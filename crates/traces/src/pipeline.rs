@@ -93,9 +93,10 @@ impl Pipeline {
         let scanned = scan::scan(request, share)?;
         let mut sampler = self.shared.sampler.lock();
         // Lock order: the sampler, then the store. Queries lock the store alone.
-        sampler.accept(&scanned, Instant::now(), &mut self.shared.store.write());
-        while sampler.decide_early(&mut self.shared.store.write()) {
+        let mut exceeds = sampler.accept(&scanned, Instant::now(), &mut self.shared.store.write());
+        while exceeds {
             MutexGuard::bump(&mut sampler);
+            exceeds = sampler.decide_early(&mut self.shared.store.write());
         }
         Ok(scanned.rejected)
     }

@@ -101,8 +101,14 @@ impl TailSampler {
         }
     }
 
-    /// Accepts a request: appends each span to the log that has its trace, or drops it.
-    pub(crate) fn accept(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
+    /// Accepts a request: appends each span to the log that has its trace, or drops it. Returns
+    /// whether the waiting traces exceed the memory bound, as [`Self::decide_early`] does.
+    pub(crate) fn accept(
+        &mut self,
+        scanned: &Scanned<'_>,
+        now: Instant,
+        store: &mut Writer<'_>,
+    ) -> bool {
         let count = scanned.spans.len() as u64;
         self.totals.received += count + scanned.rejected.total();
         self.totals.rejected += scanned.rejected;
@@ -114,7 +120,7 @@ impl TailSampler {
             if self.gathering.len() == 0 {
                 let note = store.note(&KeepReason::NoPolicy);
                 store.accept(scanned, note, &mut self.totals);
-                return;
+                return false;
             }
         }
         let begun = self.begun;
@@ -124,7 +130,7 @@ impl TailSampler {
         }
         // Twice as many as have begun, so that due traces do not pile up between ticks.
         self.decide_due(now, (self.begun - begun) as usize * 2 + 8, store);
-        self.decide_early(store);
+        self.decide_early(store)
     }
 
     fn waiting(&self) -> u64 {
