@@ -114,12 +114,14 @@ pub async fn start(
         // Without this wait the first version could lack the policies of a namespace that is about
         // to be claimed, and clients that reconnect would fall back to their default.
         claims.wait_until_read().await;
+        // Before the first resolution: objects also change while the listeners open.
+        let changed = controller.watches.changed();
         let expiry = controller.resolve();
         let listen = &settings.listen;
         listeners::start(&controller.control, listen, acceptor, &tasks, &stop, opened).await?;
         let statuses = Statuses::new(applier, events, claims, settings.observed_interval);
         tokio::join!(
-            controller.run_resolver(expiry),
+            controller.run_resolver(changed, expiry),
             controller.run_status_writer(statuses)
         );
         Ok(())

@@ -125,9 +125,13 @@ impl PoliciesController {
         }
     }
 
-    /// Resolves at every change, until the watches end.
-    pub(super) async fn run_resolver(&self, mut expiry: Option<Timestamp>) {
-        let mut changed = self.watches.changed();
+    /// Resolves at every change, until the watches end. `changed` and `expiry` are of the first
+    /// resolution.
+    pub(super) async fn run_resolver(
+        &self,
+        mut changed: watch::Receiver<u64>,
+        mut expiry: Option<Timestamp>,
+    ) {
         loop {
             tokio::select! {
                 ticked = changed.changed() => if ticked.is_err() { return },

@@ -78,6 +78,12 @@ impl StacksController {
     pub(super) async fn run(mut self) {
         let mut schedules = HashMap::new();
         let mut running = JoinSet::new();
+        // Without the certificate authority services could not verify the policies endpoints.
+        let is_known = |trust: &Trust| trust.authority.is_some() || trust.problem.is_some();
+        if self.trust.wait_for(is_known).await.is_err() {
+            return;
+        }
+        self.changed.mark_unchanged();
         loop {
             // Checked before each round, so that a leader whose lease may have expired starts
             // nothing.
@@ -85,23 +91,19 @@ impl StacksController {
             if leadership.wait_for(Leadership::is_certain).await.is_err() {
                 return;
             }
-            let Some(trust) = self.wait_for_trust().await else {
-                return;
-            };
-            self.changed.mark_unchanged();
-            let next = self.start_due(&trust, &mut schedules, &mut running);
+            let next = self.start_due(&mut schedules, &mut running);
             tokio::select! {
                 ticked = self.changed.changed() => {
                     if ticked.is_err() {
                         return;
                     }
-                    make_due(&mut schedules).await;
+                    self.make_due(&mut schedules).await;
                 }
                 ticked = self.trust.changed() => {
                     if ticked.is_err() {
                         return;
                     }
-                    make_due(&mut schedules).await;
+                    self.make_due(&mut schedules).await;
                 }
                 Some(ended) = running.join_next() => match ended {
                     Ok(reconciled) => self.finish(reconciled, &mut schedules),
@@ -116,21 +118,28 @@ impl StacksController {
         }
     }
 
-    /// Waits for the certificate authority, without which services could not verify the policies
-    /// endpoints, or for the reason why it is missing.
-    async fn wait_for_trust(&mut self) -> Option<Trust> {
-        let is_known = |trust: &Trust| trust.authority.is_some() || trust.problem.is_some();
-        let trust = self.trust.wait_for(is_known).await.ok()?;
-        Some(trust.clone())
+    /// Makes all stacks due after a change, and those that are being reconciled once more
+    /// afterwards.
+    async fn make_due(&mut self, schedules: &mut HashMap<Key, Schedule>) {
+        tokio::time::sleep(DEBOUNCE_DELAY).await;
+        // Only here, where all stacks become due: a change during any other step of the loop makes
+        // them due once more.
+        self.changed.mark_unchanged();
+        self.trust.mark_unchanged();
+        let now = Instant::now();
+        for schedule in schedules.values_mut() {
+            // One that waits for room keeps its place.
+            schedule.next = Some(schedule.next.map_or(now, |next| next.min(now)));
+        }
     }
 
     /// Starts the attempts that are due. Returns the time at which the next one will be.
     fn start_due(
         &self,
-        trust: &Trust,
         schedules: &mut HashMap<Key, Schedule>,
         running: &mut JoinSet<Reconciled>,
     ) -> Instant {
+        let trust = self.trust.borrow().clone();
         let now = Instant::now();
         let mut next_due = now + RESYNC_INTERVAL;
         let mut due = vec![];
@@ -170,7 +179,7 @@ impl StacksController {
                 schedule.next = None;
                 schedule.is_running = true;
             }
-            running.spawn(self.attempt(stack, trust));
+            running.spawn(self.attempt(stack, &trust));
         }
         next_due
     }
@@ -263,15 +272,5 @@ impl StacksController {
         // Something may have changed during the attempt: then the next one is due already.
         let next = Instant::now() + delay.min(RESYNC_INTERVAL);
         schedule.next = Some(schedule.next.map_or(next, |due| due.min(next)));
-    }
-}
-
-/// Makes all stacks due after a change, and those that are being reconciled once more afterwards.
-async fn make_due(schedules: &mut HashMap<Key, Schedule>) {
-    tokio::time::sleep(DEBOUNCE_DELAY).await;
-    let now = Instant::now();
-    for schedule in schedules.values_mut() {
-        // One that waits for room keeps its place.
-        schedule.next = Some(schedule.next.map_or(now, |next| next.min(now)));
     }
 }

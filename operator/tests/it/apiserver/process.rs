@@ -122,6 +122,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the end of {}:\n{}", self.log.display(), self.log_tail());
+        }
         self.end();
     }
 }
