@@ -5,7 +5,10 @@
 //! nothing to do for it. Such connections are closed after a timeout, or when room is needed.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -186,6 +189,7 @@ impl Activity {
         RequestActivity {
             activity: Arc::clone(self),
             is_waiting_for_server: Mutex::new(true),
+            head_bytes: AtomicUsize::new(0),
         }
     }
 }
@@ -217,6 +221,7 @@ impl Drop for Activity {
 pub(super) struct RequestActivity {
     activity: Arc<Activity>,
     is_waiting_for_server: Mutex<bool>,
+    head_bytes: AtomicUsize,
 }
 
 impl RequestActivity {
@@ -241,6 +246,18 @@ impl RequestActivity {
     /// Returns whether the connection has to end.
     pub(super) fn is_closing(&self) -> bool {
         self.activity.is_closing()
+    }
+
+    /// Counts the memory that the request's head takes.
+    pub(super) fn add_head(&self, bytes: usize) {
+        self.head_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.activity.totals.head_bytes.add(bytes);
+    }
+
+    /// Removes the head, which the handler no longer needs.
+    pub(super) fn remove_head(&self) {
+        let bytes = self.head_bytes.swap(0, Ordering::Relaxed);
+        self.activity.totals.head_bytes.remove(bytes);
     }
 
     /// Counts a part of the response that was built. The peer's time to read begins, unless there
@@ -270,6 +287,7 @@ impl RequestActivity {
 
 impl Drop for RequestActivity {
     fn drop(&mut self) {
+        self.remove_head();
         let mut state = self.activity.state.lock();
         state.requests -= 1;
         state.working -= usize::from(*self.is_waiting_for_server.get_mut());
@@ -335,6 +353,21 @@ mod tests {
         assert_eq!(totals.unfinished_heads.get(), 1);
         activity.close();
         assert_eq!(totals.unfinished_heads.get(), 0);
+    }
+
+    #[test]
+    fn a_head_is_counted_until_it_is_removed_or_dropped() {
+        let totals: Arc<Totals> = Arc::default();
+        let activity = Activity::new(&totals);
+        let (one, other) = (activity.begin(), activity.begin());
+        one.add_head(10);
+        other.add_head(5);
+        assert_eq!(totals.head_bytes.get(), 15);
+        one.remove_head();
+        drop(one);
+        assert_eq!(totals.head_bytes.get(), 5);
+        drop(other);
+        assert_eq!(totals.head_bytes.get(), 0);
     }
 
     #[test]

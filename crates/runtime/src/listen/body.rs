@@ -83,6 +83,7 @@ impl Exchange {
     pub(super) fn begin_response(&self) {
         self.has_response_begun.store(true, Ordering::Release);
         self.activity.set_waiting_for_server(true);
+        self.activity.remove_head();
         self.release();
     }
 

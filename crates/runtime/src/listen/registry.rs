@@ -28,6 +28,7 @@ pub(super) static PROCESS: LazyLock<Registry> = LazyLock::new(|| {
         connections: limit.map_or(usize::MAX, connections_within),
         unread_bytes: MAX_UNREAD_BYTES,
         unfinished_heads: MAX_UNFINISHED_HEADS,
+        head_bytes: MAX_HEAD_BYTES,
     })
 });
 
@@ -48,6 +49,10 @@ const MAX_UNREAD_BYTES: usize = 64 << 20;
 /// The most connections that have sent a part of a request's head. With the longest heads each
 /// takes about 64 KiB, together 64 MiB. Clients send a head at once, so few are incomplete.
 const MAX_UNFINISHED_HEADS: usize = 1024;
+/// The most bytes of the heads of requests whose response has not begun, over all connections of
+/// the process. Without this bound each listener could hold as many heads of 16 KiB as it allows
+/// requests. The heads of most requests take less than 2 KiB.
+const MAX_HEAD_BYTES: usize = 64 << 20;
 
 /// The bounds on all connections together.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +60,7 @@ struct Bounds {
     connections: usize,
     unread_bytes: usize,
     unfinished_heads: usize,
+    head_bytes: usize,
 }
 
 /// The open connections of several listeners.
@@ -83,6 +89,8 @@ pub(super) enum Scope {
     Listener(u64),
     /// Those of one listener that have requests in flight.
     Requests(u64),
+    /// Those of all listeners that have requests in flight.
+    AllRequests,
     /// Those of all listeners that have sent a part of a request's head.
     Heads,
 }
@@ -162,6 +170,17 @@ impl Registry {
         }
     }
 
+    /// Returns whether the process has room for the head of a request that was just counted. If
+    /// not, closes connections, which make room a moment later.
+    pub(super) fn has_room_for_head(&self) -> bool {
+        if self.totals.head_bytes.get() <= self.max.head_bytes {
+            return true;
+        }
+        let closed = self.evict(Scope::AllRequests);
+        self.warn(closed, "closed connections with requests in progress");
+        false
+    }
+
     /// Closes connections if the process holds too many unread bytes: first those whose peers have
     /// stopped reading, then those with the most unread bytes.
     ///
@@ -216,6 +235,7 @@ impl Scope {
             Self::Process => true,
             Self::Listener(this) => listener == this,
             Self::Requests(this) => listener == this && waiting.has_requests,
+            Self::AllRequests => waiting.has_requests,
             Self::Heads => waiting.has_unfinished_head,
         }
     }
@@ -238,6 +258,7 @@ mod tests {
             connections: count,
             unread_bytes: 100,
             unfinished_heads: 1,
+            head_bytes: 100,
         });
         let activities = (0..count).map(|_| registry.new_activity()).collect();
         (registry, activities)
@@ -288,6 +309,24 @@ mod tests {
         registry.limit_heads();
         let is_closing: Vec<_> = activities.iter().map(|it| it.is_closing()).collect();
         assert_eq!(is_closing, [false, true, false, false]);
+    }
+
+    #[test]
+    fn heads_of_requests_are_bounded_over_all_listeners() {
+        let (registry, activities) = registry_of(2);
+        let _one = registry.add(1, Arc::clone(&activities[0]));
+        let _other = registry.add(2, Arc::clone(&activities[1]));
+        let (held, new) = (activities[0].begin(), activities[1].begin());
+        held.add_head(60);
+        held.set_waiting_for_server(false);
+        new.add_head(40);
+        assert!(registry.has_room_for_head());
+        new.add_head(1);
+        assert!(!registry.has_room_for_head());
+        assert!(activities[0].is_closing());
+        assert!(!activities[1].is_closing());
+        drop(held);
+        assert!(registry.has_room_for_head());
     }
 
     /// The connections that are closed after a pause without reads, given the lengths of the unread

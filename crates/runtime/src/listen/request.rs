@@ -21,6 +21,8 @@ use super::{
 
 /// The longest wait for a permit after connections were closed for a request.
 const MAX_PERMIT_WAIT: Duration = Duration::from_secs(1);
+/// The memory that a header takes besides its text: an entry of the map.
+const HEADER_OVERHEAD_BYTES: usize = 128;
 /// The interval of checks of a late body while its handler does not read it.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -50,6 +52,7 @@ impl RequestHandler {
         request: Request<Incoming>,
     ) -> Result<http::Response<ResponseBody>, Infallible> {
         let started = activity.begin();
+        started.add_head(head_bytes(&request));
         let admitted = self.admit(activity, &request).await;
         let exchange = |permit| Arc::new(Exchange::new(started, Arc::clone(&self.budget), permit));
         let (response, exchange) = match admitted {
@@ -79,6 +82,9 @@ impl RequestHandler {
         // Streams outlive their connection until they are next polled, and each would then build a
         // response that is never sent.
         if activity.is_closing() {
+            return Err(RequestRefusal::Busy);
+        }
+        if !PROCESS.has_room_for_head() {
             return Err(RequestRefusal::Busy);
         }
         self.permit().await.ok_or(RequestRefusal::Busy)
@@ -152,6 +158,20 @@ fn with_peer(mut request: Request<Body>, peer: SocketAddr) -> Request<Body> {
         remote_addr: Some(peer),
     });
     request
+}
+
+/// The memory that a request's head takes, approximately.
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    let headers = request.headers();
+    let texts = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len());
+    texts.sum::<usize>()
+        + headers.len() * HEADER_OVERHEAD_BYTES
+        + request
+            .uri()
+            .path_and_query()
+            .map_or(0, |it| it.as_str().len())
 }
 
 async fn sleep(duration: Option<Duration>) {

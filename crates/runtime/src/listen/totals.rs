@@ -15,6 +15,8 @@ pub(super) struct Totals {
     pub(super) unread_bytes: Total,
     /// Connections that have sent a part of a request's head.
     pub(super) unfinished_heads: Total,
+    /// Bytes of the heads of requests whose response has not begun.
+    pub(super) head_bytes: Total,
 }
 
 impl Total {
