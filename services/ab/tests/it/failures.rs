@@ -48,11 +48,11 @@ async fn an_absent_service_b_is_a_503_until_it_starts() {
 
     let listen = format!("--listen={address}");
     let b = start_b(args_at(&[&listen, "--ops-listen=127.0.0.1:0"])).await;
-    answers_again(&a).await;
+    wait_until_ok(&a).await;
     drop(b);
 }
 
-async fn answers_again(a: &Running) {
+async fn wait_until_ok(a: &Running) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while get(a.address, "/?wait=0ms&calc=0").await.status() != 200 {
         assert!(Instant::now() < deadline, "never connected again");

@@ -66,7 +66,7 @@ pub async fn get_with(address: SocketAddr, path: &str, headers: &[(&str, &str)])
 
 /// The path of a band that exists.
 pub fn known() -> String {
-    format!("/bands/{}", bands::known().next().unwrap())
+    format!("/bands/{}", bands::ids().next().unwrap())
 }
 
 /// The body of a response, and its trace ID.

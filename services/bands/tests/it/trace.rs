@@ -32,8 +32,8 @@ async fn the_context_is_propagated_over_http() {
             .iter()
             .all(|call| call.parent_span_id == edge.span_context.span_id())
     );
-    let answers = of(SpanKind::Server).filter(|span| span.name == "GET /reviews/{uuid}");
-    let parents: Vec<_> = answers.map(|answer| answer.parent_span_id).collect();
+    let servers = of(SpanKind::Server).filter(|span| span.name == "GET /reviews/{uuid}");
+    let parents: Vec<_> = servers.map(|server| server.parent_span_id).collect();
     assert_eq!(parents.len(), 2);
     for call in calls {
         assert!(parents.contains(&call.span_context.span_id()), "{spans:#?}");
@@ -66,7 +66,7 @@ async fn an_untrusted_context_is_only_a_link() {
 #[tokio::test(flavor = "multi_thread")]
 async fn reviews_trusts_every_callers_context() {
     let reviews = reviews().await;
-    let path = format!("/reviews/{}", spoor_bands::reviews::known().next().unwrap());
+    let path = format!("/reviews/{}", spoor_bands::reviews::ids().next().unwrap());
     let response = get_with(reviews.address, &path, &[("traceparent", FORCED)]).await;
     assert_eq!(ok(response).await.1, ATTACKERS);
 }

@@ -8,7 +8,7 @@ use spoor_tasks::tasks::{TasksArgs, TasksError};
 use spoor_telemetry::{Telemetry, serve::ServiceArgs};
 use spoor_testing::{Running, Spans, args};
 
-pub use spoor_testing::json as answer;
+pub use spoor_testing::json as read_json;
 
 /// The spans that the services of all tests export, and their telemetry, since a process has one
 /// subscriber.
@@ -79,14 +79,14 @@ impl Tasks {
         }
         let response = self.post("/tasks", &body).await;
         let path = response.headers()["location"].to_str().unwrap().to_owned();
-        let (status, task) = answer(response).await;
+        let (status, task) = read_json(response).await;
         assert_eq!((status, &task["title"]), (201, &title.into()));
         path
     }
 
     /// The titles in a list.
     pub async fn titles(&self, query: &str) -> Vec<String> {
-        let (status, list) = answer(self.get(&format!("/tasks{query}")).await).await;
+        let (status, list) = read_json(self.get(&format!("/tasks{query}")).await).await;
         assert_eq!(status, 200, "{list}");
         let tasks = list["tasks"].as_array().unwrap();
         let title = |task: &Value| task["title"].as_str().unwrap().to_owned();

@@ -52,11 +52,11 @@ fn api(services: &Value, calls: &Value) -> Router {
 async fn docs(jaeger: Router) -> String {
     let address = peer(jaeger).await;
     let gateway = Gateway::of(&format!("http://{address}"), &[]).await;
-    let answer = gateway.get("/docs").await;
-    assert_eq!(answer.status(), 200);
-    let policy = answer.headers()["content-security-policy"].to_str();
+    let response = gateway.get("/docs").await;
+    assert_eq!(response.status(), 200);
+    let policy = response.headers()["content-security-policy"].to_str();
     assert!(policy.unwrap().contains("default-src 'none'"));
-    answer.text().await.unwrap()
+    response.text().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,9 +96,12 @@ async fn drawing_the_mesh_makes_no_client_spans() {
     let jaeger = api(&value!(["gateway", "tasks"]), &value!([])).layer(note);
     let gateway = Gateway::of(&format!("http://{}", peer(jaeger).await), &[]).await;
     for _ in 0..2 {
-        let answer = gateway.get("/docs").await;
-        let trace = answer.headers()["x-trace-id"].to_str().unwrap().to_owned();
-        let page = answer.text().await.unwrap();
+        let response = gateway.get("/docs").await;
+        let trace = response.headers()["x-trace-id"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let page = response.text().await.unwrap();
         assert!(
             page.contains(">tasks</text>") && !page.contains(" failed\""),
             "{page}"

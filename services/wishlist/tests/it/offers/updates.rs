@@ -100,7 +100,7 @@ async fn missing_marketplaces_are_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_learn_when_offers_leaves_and_returns() {
+async fn pages_report_an_outage_of_offers() {
     let wishlist = Wishlist::on("sqlite::memory:").await;
     let offers = an_address();
     let gateway = Gateway::with(wishlist.address, offers).await;
@@ -127,10 +127,10 @@ async fn an_open_page_does_not_delay_shutdown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_beyond_the_limit_are_refused() {
-    const PLACES: usize = 128;
+    const MAX_PAGES: usize = 128;
     let mesh = Mesh::of(&[("attic", &[])], "1d").await;
     let mut pages = Vec::new();
-    for _ in 0..PLACES {
+    for _ in 0..MAX_PAGES {
         pages.push(Page::of(&mesh.gateway).await);
     }
     let (status, problem) =
