@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     pair::{Running, get, json, service_a, service_b, start_b},
-    spans::CAUGHT,
+    spans::CAPTURED,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +82,7 @@ async fn a_port_in_use_is_named() {
     let listen = format!("--listen={}", taken.local_addr().unwrap());
     let service = args_at::<spoor_ab::b::ServiceBArgs>(&[&listen]);
     let error = service
-        .run(CAUGHT.b.clone(), CancellationToken::new())
+        .run(CAPTURED.b.clone(), CancellationToken::new())
         .await
         .expect_err("the port is in use")
         .to_string();

@@ -9,7 +9,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::pair::{CAUGHT, Running, bands, get, known, ok, reviews_at};
+use crate::pair::{CAPTURED, Running, bands, get, known, ok, reviews_at};
 
 async fn result(bands: &Running) -> (Value, String) {
     let (body, id) = ok(get(bands.address, &known()).await).await;
@@ -50,7 +50,7 @@ async fn without_reviews_bands_are_degraded() {
     let bands = bands(unused_address(), &[]).await;
     let (result, id) = result(&bands).await;
     assert_degraded(&result, "connection failed");
-    let spans = CAUGHT.spans.trace(&id, 3).await;
+    let spans = CAPTURED.spans.trace(&id, 3).await;
     let edge = only_span(&spans, "GET /bands/{uuid}", &SpanKind::Server);
     let exceptions = edge.events.iter().filter(|event| event.name == "exception");
     assert_eq!(exceptions.count(), 2, "{edge:#?}");
@@ -87,7 +87,7 @@ async fn a_silent_peer_is_cut_off_at_the_deadline() {
     let bands = bands(peer(None).await, &["--deadline=50ms"]).await;
     let (result, id) = result(&bands).await;
     assert_degraded(&result, "no response within 50ms");
-    for call in CAUGHT.spans.trace(&id, 3).await {
+    for call in CAPTURED.spans.trace(&id, 3).await {
         if call.span_kind == SpanKind::Client {
             let why = Status::error("no response within 50ms");
             assert_eq!(call.status, why);

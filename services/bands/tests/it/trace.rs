@@ -4,7 +4,7 @@ use opentelemetry::trace::{SpanId, SpanKind, TraceState};
 use opentelemetry_sdk::trace::SpanData;
 use spoor_testing::only_span;
 
-use crate::pair::{CAUGHT, bands, get_with, known, ok, reviews};
+use crate::pair::{CAPTURED, bands, get_with, known, ok, reviews};
 
 const ATTACKERS: &str = "0af7651916cd43dd8448eb211c80319c";
 const FORCED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -13,7 +13,7 @@ const UNSAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00
 /// The spans of one request: bands, its two calls, and reviews twice.
 async fn trace(bands: SocketAddr, headers: &[(&str, &str)]) -> (String, Vec<SpanData>) {
     let (_, id) = ok(get_with(bands, &known(), headers).await).await;
-    let spans = CAUGHT.spans.trace(&id, 5).await;
+    let spans = CAPTURED.spans.trace(&id, 5).await;
     assert_eq!(spans.len(), 5, "{spans:#?}");
     (id, spans)
 }

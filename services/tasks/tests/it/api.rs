@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use spoor_testing::RedisServer;
 
-use crate::running::{CAUGHT, Tasks, read_json, telemetry};
+use crate::running::{CAPTURED, Tasks, read_json, telemetry};
 
 /// The service on a store, or `None` without Redis. Dropping it stops the server.
 async fn on(store: &str, test: &str) -> Option<(Tasks, Option<RedisServer>)> {
@@ -15,7 +15,7 @@ async fn on(store: &str, test: &str) -> Option<(Tasks, Option<RedisServer>)> {
     }
     let server = RedisServer::start(test).await?;
     let flag = format!("--redis-url={}", server.url());
-    let tasks = Tasks::with(&[&flag], &CAUGHT.telemetry).await;
+    let tasks = Tasks::with(&[&flag], &CAPTURED.telemetry).await;
     Some((tasks, Some(server)))
 }
 

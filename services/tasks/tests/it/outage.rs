@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use spoor_testing::RedisServer;
 use tokio::time::Instant;
 
-use crate::running::{CAUGHT, Tasks, read_json, telemetry};
+use crate::running::{CAPTURED, Tasks, read_json, telemetry};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -114,7 +114,7 @@ async fn a_redis_that_starts_later_is_used() {
     };
     redis.kill();
     let flag = format!("--redis-url={}", redis.url());
-    let tasks = Tasks::with(&[&flag], &CAUGHT.telemetry).await;
+    let tasks = Tasks::with(&[&flag], &CAPTURED.telemetry).await;
     assert_eq!(status(&tasks).await, 503);
     redis.restart().await;
     until(&tasks, 200).await;
@@ -127,7 +127,7 @@ async fn a_corrected_password_is_enough_to_recover() {
         return;
     };
     let wrong = redis.url().replace("only-for-tests", "top-secret");
-    let tasks = Tasks::with(&[&format!("--redis-url={wrong}")], &CAUGHT.telemetry).await;
+    let tasks = Tasks::with(&[&format!("--redis-url={wrong}")], &CAPTURED.telemetry).await;
     let (status, problem) = read_json(tasks.get("/tasks").await).await;
     assert_eq!(status, 503);
     let detail = problem["detail"].as_str().unwrap();
@@ -146,7 +146,7 @@ async fn a_silent_redis_costs_at_most_the_deadline() {
         return;
     };
     let flag = format!("--redis-url={}", redis.url());
-    let tasks = Tasks::with(&[&flag, "--redis-deadline=200ms"], &CAUGHT.telemetry).await;
+    let tasks = Tasks::with(&[&flag, "--redis-deadline=200ms"], &CAPTURED.telemetry).await;
     until(&tasks, 200).await;
     redis.cli(&["client", "pause", "4000"]);
     let started = Instant::now();
@@ -173,7 +173,7 @@ async fn a_redis_without_memory_is_reported() {
         return;
     };
     let flag = format!("--redis-url={}", redis.url());
-    let tasks = Tasks::with(&[&flag], &CAUGHT.telemetry).await;
+    let tasks = Tasks::with(&[&flag], &CAPTURED.telemetry).await;
     until(&tasks, 200).await;
     redis.cli(&["config", "set", "maxmemory", "1"]);
     let (status, problem) = read_json(tasks.post("/tasks", &json!({"title": "x"})).await).await;

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 use spoor_testing::RedisServer;
 
-use crate::running::{CAUGHT, Tasks, read_json};
+use crate::running::{CAPTURED, Tasks, read_json};
 
 async fn on(server: &RedisServer) -> Tasks {
     let flag = format!("--redis-url={}", server.url());
-    Tasks::with(&[&flag], &CAUGHT.telemetry).await
+    Tasks::with(&[&flag], &CAPTURED.telemetry).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,16 +12,16 @@ pub use spoor_testing::json as read_json;
 
 /// The spans that the services of all tests export, and their telemetry, since a process has one
 /// subscriber.
-pub struct Caught {
+pub struct Captured {
     pub telemetry: Telemetry,
     pub spans: Spans,
 }
 
-pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
+pub static CAPTURED: LazyLock<Captured> = LazyLock::new(|| {
     let spans = Spans::default();
     let telemetry = spans.telemetry("tasks");
     tracing::subscriber::set_global_default(telemetry.subscriber().unwrap()).unwrap();
-    Caught { telemetry, spans }
+    Captured { telemetry, spans }
 });
 
 /// tasks on free ports, and a client.
@@ -41,7 +41,7 @@ impl Deref for Tasks {
 impl Tasks {
     /// Starts it without Redis.
     pub async fn in_process() -> Self {
-        Self::with(&[], &CAUGHT.telemetry).await
+        Self::with(&[], &CAPTURED.telemetry).await
     }
 
     pub async fn with(flags: &[&str], telemetry: &'static Telemetry) -> Self {

@@ -16,7 +16,7 @@ use crate::{
     running::{
         Model, Vision, efficientnetb0, ensemble, json, mobilenetv2, png, post, preprocessing,
     },
-    spans::CAUGHT,
+    spans::CAPTURED,
 };
 
 async fn end(mut model: Model) {
@@ -30,7 +30,7 @@ async fn mobilenetv2_at(address: SocketAddr, flags: &[&str]) -> Model {
     let place = [listen.as_str(), "--ops-listen=127.0.0.1:0"];
     let args: ServiceArgs<model::ModelArgs> =
         args_at(&[place.as_slice(), &["--model=mobilenetv2"], flags].concat());
-    Running::start(args, &CAUGHT.mobilenetv2).await
+    Running::start(args, &CAPTURED.mobilenetv2).await
 }
 
 fn degraded(response: &Value) -> &str {

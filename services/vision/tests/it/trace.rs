@@ -4,7 +4,7 @@ use spoor_testing::only_span;
 
 use crate::{
     running::{Vision, png},
-    spans::CAUGHT,
+    spans::CAPTURED,
 };
 
 const VOTE: &str = "spoor.vision.v1.Ensemble/Vote";
@@ -14,7 +14,7 @@ async fn trace_of(vision: &Vision, spans: usize) -> Vec<SpanData> {
     let (status, response) = vision.classify(png(2)).await;
     assert_eq!(status, 200, "{response}");
     let id = response["traceId"].as_str().unwrap();
-    CAUGHT.spans.trace(id, spans).await
+    CAPTURED.spans.trace(id, spans).await
 }
 
 fn all<'a>(spans: &'a [SpanData], name: &str, kind: &SpanKind) -> Vec<&'a SpanData> {

@@ -13,7 +13,7 @@ use serde_json::{Value, json as value};
 use spoor_testing::{json, only_span, unused_address};
 
 use super::peer::{Gateway, peer};
-use crate::spans::CAUGHT;
+use crate::spans::CAPTURED;
 
 /// Jaeger's query API with these services and calls; wishlist has failed, called by gateway.
 fn api(services: &Value, calls: &Value) -> Router {
@@ -107,7 +107,7 @@ async fn drawing_the_mesh_makes_no_client_spans() {
             "{page}"
         );
         // The server's span is exported last, since it ends last.
-        let spans = CAUGHT.spans.trace(&trace, 1).await;
+        let spans = CAPTURED.spans.trace(&trace, 1).await;
         let server = only_span(&spans, "GET /docs", &SpanKind::Server);
         assert_eq!(server.status, Status::Unset);
         assert_eq!(spans.len(), 1, "{spans:#?}");

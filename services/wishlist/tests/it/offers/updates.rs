@@ -16,7 +16,7 @@ use tonic::{Request, Status};
 use super::{DEADLINE, Mesh, an_address, missing, on};
 use crate::{
     running::{Gateway, Wishlist},
-    spans::CAUGHT,
+    spans::CAPTURED,
 };
 
 /// The open stream of a page.
@@ -111,7 +111,7 @@ async fn pages_report_an_outage_of_offers() {
     let flags = [listen.as_str(), "--ops-listen=127.0.0.1:0", "--every=1d"];
     let args: serve::ServiceArgs<spoor_wishlist::offers::OffersArgs> =
         spoor_testing::args_at(&flags);
-    let _offers = spoor_testing::Running::start(args, &CAUGHT.offers).await;
+    let _offers = spoor_testing::Running::start(args, &CAPTURED.offers).await;
     page.next("back", |_| true).await;
 }
 
@@ -182,7 +182,7 @@ async fn a_hostile_marketplace_cannot_inject_html() {
         ..serve::Grpc::new(MarketplaceServer::new(Hostile), spoor_proto::DESCRIPTORS)
     };
     let stop = CancellationToken::new();
-    let serving = serve::grpc(listener, server, &CAUGHT.marketplace, stop.clone());
+    let serving = serve::grpc(listener, server, &CAPTURED.marketplace, stop.clone());
     let serving = tokio::spawn(serving);
     let mesh = Mesh::with_peers(&[("evil", address)], "1d").await;
     let (wish, _) = mesh.wish("a mirror").await;
