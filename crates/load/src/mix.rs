@@ -67,7 +67,7 @@ fn of_edge(edge: Edge, url: &BaseUrl) -> Result<Vec<LoadOperation>, DriveError> 
         Edge::Bands => {
             let mut bands = vec![get("/bands")];
             // One name for all UUIDs, so that the table has one row for the route.
-            bands.extend(spoor_bands::bands::known().map(|uuid| LoadOperation {
+            bands.extend(spoor_bands::bands::ids().map(|uuid| LoadOperation {
                 name: "bands GET /bands/{uuid}".into(),
                 ..get(&format!("/bands/{uuid}"))
             }));

@@ -73,7 +73,7 @@ fn start(receiver: SocketAddr) -> Telemetry {
     Telemetry::local(settings.unwrap()).unwrap()
 }
 
-/// The number of spans.
+/// Makes spans at a rate, or as fast as possible, and returns their number.
 fn make(tracer: &SdkTracer, rate: Option<u32>) -> u64 {
     let end = Instant::now() + DURATION;
     let burst = rate.map_or(1_000, |rate| rate / 100);

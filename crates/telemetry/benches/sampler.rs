@@ -88,7 +88,7 @@ fn tracer(sampler: impl ShouldSample + 'static) -> SdkTracer {
         .tracer("bench")
 }
 
-/// The median time of a span under each.
+/// The median time of a batch with each tracer.
 fn compare(left: &SdkTracer, right: &SdkTracer) -> (Duration, Duration) {
     let (mut lefts, mut rights) = (Vec::new(), Vec::new());
     batch(left);

@@ -26,6 +26,7 @@ pub struct Statement<'a> {
 const CALLS: [&str; 3] = ["CALL", "EVALSHA", "FCALL"];
 
 /// The span of a statement, a child of the current span.
+///
 /// `summary` is `db.query.summary` and the span's name, such as `INSERT wishes`: the operation
 /// and the table. `text` has placeholders, never values.
 ///

@@ -46,7 +46,7 @@ pub struct ExportResponse {
 pub enum Failure {
     /// The receiver may accept it later.
     Retry {
-        /// The shortest delay before the next attempt, if the receiver asks for one.
+        /// The shortest delay before the next attempt, if the receiver requests one.
         after: Option<Duration>,
         /// The reason of the failure.
         reason: String,

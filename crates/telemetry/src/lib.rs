@@ -19,7 +19,7 @@
 //! // A gRPC client whose calls are traced: give it to a generated `…Client::new(channel)`.
 //! let channel = telemetry.grpc_channel(&"http://127.0.0.1:9001".parse()?);
 //!
-//! // An HTTP edge, and its operations port.
+//! // An HTTP edge, and its ops port.
 //! let addresses = ListenAddresses {
 //!     listen: Some("127.0.0.1:8080".parse()?),
 //!     ops_listen: Some("127.0.0.1:9464".parse()?),
@@ -36,7 +36,8 @@
 //!
 //! A gRPC server is `server.serve_grpc(serve::Grpc::new(service, DESCRIPTORS))`: it has the layer,
 //! health and reflection. Spans inside a handler are plain
-//! `tracing::info_span!("heavy_calc")`, statements of a database [`database::statement`].
+//! `tracing::info_span!("heavy_calc")`, and those of database statements are made by
+//! [`database::statement`].
 
 mod attributes;
 pub mod batch;

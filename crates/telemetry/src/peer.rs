@@ -77,10 +77,10 @@ mod tests {
     // Never another host.
     #[case("http://jaeger", "//evil.example/", "http://jaeger//evil.example/")]
     #[case("http://jaeger", "/@evil.example", "http://jaeger/@evil.example")]
-    fn paths(#[case] peer: &str, #[case] path: &str, #[case] whole: &str) {
+    fn paths(#[case] peer: &str, #[case] path: &str, #[case] expected: &str) {
         let peer: PeerUrl = peer.parse().unwrap();
         let joined = peer.join(path).unwrap();
-        assert_eq!(joined.to_string(), whole);
+        assert_eq!(joined.to_string(), expected);
         assert_eq!(joined.authority(), peer.uri().authority());
     }
 }

@@ -111,9 +111,9 @@ impl Telemetry {
         Ok(telemetry)
     }
 
-    /// The same without the process's global state: nothing is logged, and `tracing`'s
-    /// spans are not collected unless [`Telemetry::subscriber`] is set as the default. For
-    /// several services in one process, as in tests.
+    /// As [`Telemetry::start`], without the process's global state: nothing is logged, and
+    /// `tracing`'s spans are not collected unless [`Telemetry::subscriber`] is set as the default.
+    /// For several services in one process, as in tests.
     ///
     /// # Errors
     /// As [`Telemetry::start`].
@@ -197,7 +197,7 @@ impl Telemetry {
     }
 
     /// The router behind an HTTP edge: server spans, metrics, faults, the trust rule, and the
-    /// trace id in every response. Add all routes first. Requests for the paths of
+    /// trace ID in every response. Add all routes first. Requests for the paths of
     /// [`TelemetrySettings::untraced`] have no trace.
     pub fn http_server(&self, router: axum::Router) -> axum::Router {
         let trusted = self.inner.settings.trusted.clone();

@@ -81,7 +81,7 @@ impl ShouldSample for LiveSampler {
                 let span = context.span();
                 let parent = span.span_context();
                 if parent.is_valid() {
-                    follow(parent)
+                    follow_parent(parent)
                 } else {
                     // An invalid parent may still have the randomness by which other services
                     // decide on this trace.
@@ -100,7 +100,7 @@ pub(crate) fn to_wire(version: Version) -> wire::Version {
     }
 }
 
-fn follow(parent: &SpanContext) -> SamplingResult {
+fn follow_parent(parent: &SpanContext) -> SamplingResult {
     decided(parent.is_sampled(), parent.trace_state().clone())
 }
 

@@ -1,4 +1,4 @@
-//! Checks of the endpoints that every service has: health, reflection and the operations port.
+//! Checks of the endpoints that every service has: health, reflection and the ops port.
 
 use std::net::SocketAddr;
 
@@ -51,7 +51,7 @@ pub async fn assert_listed(address: SocketAddr, service: &str) {
     );
 }
 
-/// Checks that a service's operations port reports it healthy, and returns its metrics.
+/// Checks that a service's ops port reports it healthy, and returns its metrics.
 pub async fn metrics(ops: SocketAddr) -> String {
     for path in ["/healthz", "/readyz"] {
         let response = reqwest::get(format!("http://{ops}{path}")).await.unwrap();

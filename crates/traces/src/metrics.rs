@@ -27,9 +27,9 @@ impl Collector for Pipeline {
         let held = self.store().occupancy();
         let mut metrics = Metrics(&mut encoder);
 
-        let help = "Spans in readable requests";
+        let help = "Spans received in requests that could be decoded";
         metrics.counter("spoor_traces_spans_received", help, totals.received)?;
-        let help = "Spans that went to the store";
+        let help = "Spans kept in the store";
         metrics.counter("spoor_traces_spans_kept", help, totals.kept)?;
         let help = "Spans dropped, by reason";
         let dropped = [

@@ -93,10 +93,10 @@ impl Pipeline {
         let scanned = scan::scan(request, share)?;
         let mut sampler = self.shared.sampler.lock();
         // Lock order: the sampler, then the store. Queries lock the store alone.
-        let mut exceeds = sampler.accept(&scanned, Instant::now(), &mut self.shared.store.write());
-        while exceeds {
+        let mut is_over = sampler.accept(&scanned, Instant::now(), &mut self.shared.store.write());
+        while is_over {
             MutexGuard::bump(&mut sampler);
-            exceeds = sampler.decide_early(&mut self.shared.store.write());
+            is_over = sampler.decide_early(&mut self.shared.store.write());
         }
         Ok(scanned.rejected)
     }
@@ -135,7 +135,7 @@ impl Pipeline {
 
     /// Decides on all waiting traces immediately.
     pub async fn drain(&self) {
-        while self.decide(|sampler, store| sampler.decide_any(store)) {
+        while self.decide(|sampler, store| sampler.decide_waiting(store)) {
             tokio::task::yield_now().await;
         }
     }

@@ -27,8 +27,8 @@ pub use limits::{MAX_RESPONSE_BYTES, MAX_TRACE_BYTES, Queries, TraceQueryError};
 /// The most traces that one search returns; a request for more is refused rather than cut.
 pub const MAX_TRACES: usize = 20_000;
 
-/// `/api/…` of Jaeger's v1 API and `/api/v3/…`. Unknown paths below `/api` are answered with 404 as
-/// JSON, so that it can be merged with a router that has another fallback.
+/// `/api/…` of Jaeger's v1 API and `/api/v3/…`. Unknown paths below `/api` get a 404 as JSON, so
+/// that the router can be merged with one that has another fallback.
 pub fn http(queries: &Queries) -> Router {
     let unknown = || async { v1::V1Error::new(StatusCode::NOT_FOUND, "unknown API path") };
     v1::routes(queries)

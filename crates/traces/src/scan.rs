@@ -130,8 +130,9 @@ struct ScannedResource<'a> {
 
 /// Scans a request. The memory for its index is taken from the share.
 ///
-/// # Errors [`InvalidRequest`] if prost cannot decode the request, [`OutOfMemory`] if the index
-/// does not fit.
+/// # Errors
+/// [`InvalidRequest`] if prost cannot decode the request, [`OutOfMemory`] if the index does not
+/// fit.
 pub(crate) fn scan<'a>(request: &'a [u8], share: &mut Share) -> Result<Scanned<'a>, ScanError> {
     let mut pass = Pass {
         scanned: Scanned::new(),

@@ -17,7 +17,7 @@ pub(crate) fn names(reader: &Reader) -> Result<Vec<String>, TraceQueryError> {
     reader.names(TraceStore::services_while).map(display_names)
 }
 
-/// As many of them as a page has room for.
+/// As many service names as a page has room for.
 pub(crate) fn some_names(reader: &Reader) -> Vec<String> {
     display_names(reader.some_names(TraceStore::services_while))
 }
@@ -49,7 +49,7 @@ pub(crate) fn operation_names(
     operations(reader, service, None).map(distinct_names)
 }
 
-/// As many of them as a page has room for.
+/// As many operation names as a page has room for.
 pub(crate) fn some_operation_names(reader: &Reader, service: &str) -> Vec<String> {
     distinct_names(reader.some_names(|store, limit| find_by_kind(store, service, None, limit)))
 }

@@ -4,13 +4,13 @@
 //! - A trace that was ever gathered is in the gathering log: either waiting, or settled with a note
 //!   that contains the decision, which its late spans follow. Only a trace that is neither there
 //!   nor in the store is new.
-//! - A new trace is gathered if a tail policy is in force. Otherwise it goes to the store at once:
-//!   that is its decision, which a later policy does not undo.
+//! - A new trace is gathered if a tail policy is in force. Otherwise it goes to the store
+//!   immediately: that is its decision, which a later policy does not undo.
 //! - A waiting trace is decided once, by the table in force at that time, even an empty one.
 //!
 //! So each trace is decided once and whole for as long as its decision is remembered: a minute,
-//! for at most [`TailSettings::max_remembered_decisions`] traces. A trace that went to the store at
-//! once is recognised there.
+//! for at most [`TailSettings::max_remembered_decisions`] traces. A trace that went to the store
+//! immediately is recognised there.
 
 mod decide;
 mod keep;
@@ -45,7 +45,7 @@ pub(crate) struct TailSampler {
     begun: u64,
     decided: u64,
     /// The last time that a trace went to the store without waiting.
-    last_kept_at_once: Option<Instant>,
+    last_kept_immediately: Option<Instant>,
     totals: Totals,
 }
 
@@ -78,7 +78,7 @@ impl TailSampler {
             arrivals: VecDeque::new(),
             begun: 0,
             decided: 0,
-            last_kept_at_once: None,
+            last_kept_immediately: None,
             totals: Totals::default(),
         }
     }
@@ -115,7 +115,7 @@ impl TailSampler {
         if self.table.is_empty() {
             // A policy that is applied within a minute finds these traces in the store, and does
             // not gather them.
-            self.last_kept_at_once = Some(now);
+            self.last_kept_immediately = Some(now);
             // Nothing waits and nothing is remembered, so the gathering log needs no look-ups.
             if self.gathering.len() == 0 {
                 let note = store.note(&KeepReason::NoPolicy);
@@ -167,7 +167,7 @@ impl TailSampler {
     }
 
     /// Decides on waiting traces for [`MAX_DECISION_TIME`]; returns whether there are more.
-    pub(crate) fn decide_any(&mut self, store: &mut Writer<'_>) -> bool {
+    pub(crate) fn decide_waiting(&mut self, store: &mut Writer<'_>) -> bool {
         let started = Instant::now();
         while started.elapsed() <= MAX_DECISION_TIME {
             if !self.decide_oldest(store) {
@@ -199,7 +199,7 @@ impl TailSampler {
 
     fn append_all(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
         let may_be_in_store = self
-            .last_kept_at_once
+            .last_kept_immediately
             .is_some_and(|last| now.saturating_duration_since(last) < DECISION_RETENTION);
         let no_policy = store.note(&KeepReason::NoPolicy);
         let hashes = self.hasher.hash_all(scanned.trace_ids(), |id, hash| {
@@ -213,8 +213,9 @@ impl TailSampler {
                 since_eviction += 1;
                 if since_eviction == SPANS_BETWEEN_EVICTIONS {
                     since_eviction = 0;
-                    // Not in rounds with others between, which would leave the bound exceeded by the
-                    // rest of the request. So many spans are small, and their decisions quick.
+                    // The locks are not released between rounds, since the rest of the request
+                    // would exceed the bound further. Few spans were added since the last check,
+                    // so few decisions are needed.
                     while self.decide_early(store) {}
                     // Evicts after the decisions, which move spans to the store.
                     store.evict();

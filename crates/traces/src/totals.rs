@@ -6,7 +6,7 @@ use crate::{log::Full, scan::Rejected};
 /// gathering.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Spans in requests that could be read.
+    /// Spans received in requests that could be decoded.
     pub received: u64,
     /// Spans that were stored.
     pub kept: u64,

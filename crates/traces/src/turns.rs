@@ -1,4 +1,4 @@
-//! Long work on threads that may block, a few pieces of it at the same time.
+//! Long work on blocking threads, with a limit on the work that runs and on the work that waits.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Pieces of work that wait for a turn. Each holds its connection, and thus a descriptor, which
-/// the listeners of the process share.
+/// The most pieces of work that wait for a turn. Each holds its connection, and thus a descriptor,
+/// which the listeners of the process share.
 pub(crate) const MAX_WAITING: usize = 64;
 
-/// The pieces of work that may run at the same time; [`MAX_WAITING`] more wait in the order in
-/// which they came. Clones share them.
+/// A limit on the pieces of work that run at the same time; [`MAX_WAITING`] more wait in the order
+/// of their arrival. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Turns {
     running: Arc<Semaphore>,
@@ -22,15 +22,15 @@ pub(crate) struct Turns {
 }
 
 impl Turns {
-    pub(crate) fn new(at_once: usize) -> Self {
+    pub(crate) fn new(max_running: usize) -> Self {
         Self {
-            running: Arc::new(Semaphore::new(at_once)),
+            running: Arc::new(Semaphore::new(max_running)),
             waiting: Arc::new(Semaphore::new(MAX_WAITING)),
         }
     }
 
-    /// Waits for a turn, which lasts until it is dropped; none if it does not come in time, or too
-    /// many wait already.
+    /// Waits for a turn, which lasts until it is dropped; `None` if the deadline passes first, or
+    /// too many wait already.
     pub(crate) async fn next(&self, deadline: Instant) -> Option<OwnedSemaphorePermit> {
         let _waiting = self.waiting.try_acquire().ok()?;
         let turn = timeout_at(deadline, Arc::clone(&self.running).acquire_owned()).await;
@@ -51,7 +51,7 @@ pub(crate) async fn run<T: Send + 'static>(
     let cancelled = CancellationToken::new();
     let _cancel = cancelled.clone().drop_guard();
     let work = move || {
-        // Work that nobody waits for any more still has its turn until it notices.
+        // Abandoned work keeps its turn until it observes the cancellation.
         let _turn = turn;
         work(cancelled)
     };
@@ -69,7 +69,7 @@ mod tests {
     use super::{MAX_WAITING, Turns};
 
     #[tokio::test]
-    async fn refuses_at_once_when_too_many_wait() {
+    async fn refuses_immediately_when_too_many_wait() {
         let turns = Turns::new(1);
         let deadline = Instant::now() + Duration::from_secs(30);
         let running = turns.next(deadline).await.unwrap();
@@ -84,7 +84,7 @@ mod tests {
         assert!(turns.next(deadline).await.is_none());
         assert!(Instant::now() < deadline);
         drop(running);
-        assert!(waiting.join_all().await.iter().all(|came| *came));
+        assert!(waiting.join_all().await.iter().all(|got_turn| *got_turn));
         assert!(turns.next(deadline).await.is_some());
     }
 }

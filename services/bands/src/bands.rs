@@ -49,6 +49,6 @@ impl Program for BandsArgs {
 }
 
 /// The IDs of all bands.
-pub fn known() -> impl Iterator<Item = Uuid> {
+pub fn ids() -> impl Iterator<Item = Uuid> {
     BANDS.iter().map(|band| band.id)
 }

@@ -36,7 +36,7 @@ impl Program for ReviewsArgs {
 }
 
 /// The IDs of all reviews.
-pub fn known() -> impl Iterator<Item = Uuid> {
+pub fn ids() -> impl Iterator<Item = Uuid> {
     catalogue::reviews().map(|review| review.id)
 }
 

@@ -26,7 +26,7 @@ pub use network::{ClassifyError, LoadModelError, Network};
 pub use properties::{ModelProperties, Overrides, UnsupportedModel};
 
 /// The bytes of a tensor's message besides its values.
-const MESSAGE_OVERHEAD: usize = 1024;
+const MESSAGE_OVERHEAD_BYTES: usize = 1024;
 
 /// The settings of a model.
 #[derive(clap::Args, Clone, Debug)]
@@ -107,7 +107,7 @@ impl Program for ModelArgs {
             model.get_or_load().await?;
         }
         // The size of the one input: a larger one is refused before it is decoded, with OUT_OF_RANGE.
-        let max_bytes = model.properties().input.byte_count() + MESSAGE_OVERHEAD;
+        let max_bytes = model.properties().input.byte_count() + MESSAGE_OVERHEAD_BYTES;
         let service = Service {
             name,
             model,
@@ -154,7 +154,8 @@ impl ModelArgs {
             std: self.std,
             labels: self.labels_file.as_deref().map(file::labels).transpose()?,
         };
-        // Read at startup although the model is loaded later, so that a wrong file or setting fails at once.
+        // Read at startup although the model is loaded later, so that a wrong file or setting
+        // fails immediately.
         let properties = source.properties(overrides)?;
         Ok((source, properties))
     }

@@ -80,7 +80,7 @@ impl Program for PreprocessingArgs {
             workers: Workers::new(self.queue.into()),
             uploads: Memory::new(MAX_UPLOADS_BYTES),
             // Enough for one picture of the largest size, or for several smaller ones.
-            pictures: Memory::new(picture::MAX_MEMORY as usize),
+            pictures: Memory::new(picture::MAX_MEMORY_BYTES as usize),
             deadline,
         };
         let bounds = Bounds {

@@ -53,7 +53,7 @@ def listed(values):
     return ",".join(map(str, values))
 
 
-def answers(model, pictures):
+def predictions(model, pictures):
     """Returns the index of the label that the model gives each picture."""
     session = onnxruntime.InferenceSession(model.SerializeToString())
     inputs = normalised(pictures).transpose(0, 3, 1, 2)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import optax
 
-from export import answers, describe, export, normalised
+from export import describe, export, normalised, predictions
 from layers import Layers
 from models import MODELS
 from shapes import LABELS, SIDE, pictures
@@ -29,7 +29,7 @@ def main():
     model = export(args.model, parameters, statistics)
 
     held_out, truth = pictures(args.held_out, HELD_OUT_SEED)
-    given = answers(model, held_out)
+    given = predictions(model, held_out)
     describe(model, accuracy=f"{np.mean(given == truth):.4f}")
     onnx.save(model, args.to / f"{args.model}.onnx")
     report(args, model, given, truth)

@@ -57,7 +57,7 @@ impl Mesh {
         }
     }
 
-    /// Runs a future with the `tracing` subscriber of these services.
+    /// Calls a function with the `tracing` subscriber of these services.
     pub fn inside<T>(&self, run: impl FnOnce() -> T) -> T {
         tracing::dispatcher::with_default(&self.stack.dispatch, run)
     }

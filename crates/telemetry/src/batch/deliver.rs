@@ -128,10 +128,10 @@ impl Delivery {
                 return Err(failure);
             };
             self.note_failure(reason);
-            // Not before the time that the receiver asks for.
+            // Not before the time that the receiver requests.
             let delay = backoff.next_delay(MAX_RETRY_DELAY);
             let delay = delay.max(after.unwrap_or_default());
-            // A receiver may ask for a delay that no clock can represent.
+            // A receiver may request a delay that no clock can represent.
             let over = |next: Instant| next > give_up_at;
             if Instant::now().checked_add(delay).is_none_or(over) {
                 return Err(failure);

@@ -40,8 +40,8 @@ pub struct RpcClientState {
     pub(crate) server: Option<Authority>,
 }
 
-/// Attributes of a call that only its caller knows, such as the attempt: an extension of its
-/// request, and attributes of its span.
+/// Attributes that a caller adds to the span of one call, such as the attempt, as an extension of
+/// the request.
 #[derive(Clone, Debug)]
 pub struct Attributes(pub Vec<KeyValue>);
 

@@ -35,7 +35,7 @@ impl UntracedPaths {
     /// Returns whether requests for this path are not traced.
     pub(crate) fn contains(&self, path: &str) -> bool {
         self.0.iter().any(|pattern| match pattern {
-            Pattern::Path(whole) => path == whole,
+            Pattern::Path(exact) => path == exact,
             Pattern::Prefix(prefix) => path.starts_with(prefix.as_str()),
             Pattern::Suffix(suffix) => path.ends_with(suffix.as_str()),
         })

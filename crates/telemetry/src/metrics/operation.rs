@@ -93,7 +93,7 @@ impl Side {
 
     /// The attributes of an outcome: the status, and `error.type` when it counts
     /// as an error on this side.
-    fn outcome(self, outcome: Outcome) -> Labels {
+    fn outcome_labels(self, outcome: Outcome) -> Labels {
         let mut labels = Vec::new();
         if let Some((key, value)) = match outcome {
             Outcome::Http(status) => Some(("http_response_status_code", status.to_string())),
@@ -243,12 +243,12 @@ impl Operation {
             return;
         }
         drop(outcomes);
-        self.first(outcome).observe(seconds, exemplar, now);
+        self.add_outcome(outcome).observe(seconds, exemplar, now);
     }
 
-    fn first(&self, outcome: Outcome) -> Histogram {
+    fn add_outcome(&self, outcome: Outcome) -> Histogram {
         let mut labels = self.labels.clone();
-        labels.extend(self.side.outcome(outcome));
+        labels.extend(self.side.outcome_labels(outcome));
         let histogram = self.durations.get_or_create_owned(&labels);
         let mut outcomes = self.outcomes.write();
         // Another thread may have been first.

@@ -7,8 +7,8 @@ pub const MAX_MEMBERS: usize = 32;
 /// The maximum length of a list, in characters over all its headers.
 pub const MAX_LENGTH: usize = 512;
 /// Members longer than this are removed first from a list that is too long.
-const LONG_MEMBER: usize = 128;
-// The grammar of Trace Context level 2.
+const LONG_MEMBER_LENGTH: usize = 128;
+// The grammar of Trace Context level 2, in characters.
 const MAX_KEY: usize = 256;
 const MAX_VALUE: usize = 256;
 
@@ -43,7 +43,7 @@ pub(super) fn write(members: &[(&str, &str)]) -> String {
     while length(&members) > MAX_LENGTH {
         let long = members
             .iter()
-            .rposition(|member| member_length(member) > LONG_MEMBER);
+            .rposition(|member| member_length(member) > LONG_MEMBER_LENGTH);
         match long {
             Some(index) => {
                 members.remove(index);

@@ -14,7 +14,8 @@ use tracing_subscriber::{
 use super::{TelemetryStartError, events::Events};
 use crate::{outgoing::is_unsampled, settings::TelemetrySettings};
 
-/// The targets of the libraries that transport telemetry. Their spans would trace the tracing.
+/// The targets of the libraries that transport telemetry. Each export of their spans would create
+/// more spans.
 const TRANSPORT_TARGETS: [&str; 8] = [
     "h2",
     "hyper",

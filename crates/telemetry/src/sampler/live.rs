@@ -38,7 +38,7 @@ pub struct Live {
 
 struct Plans {
     current: Option<Prepared>,
-    /// The number of the shares in force. 0 if the plan's own are.
+    /// The number of the shares in force, or 0 while the plan's rates apply unchanged.
     shares: u64,
     /// The counts of the current plan and those before it, newest first.
     counters: VecDeque<Arc<Counters>>,
@@ -58,7 +58,7 @@ pub struct Held {
 }
 
 impl Live {
-    /// Without a plan. The service's own default decides.
+    /// Creates a `Live` without a plan, so that the sampler's fallback decides.
     #[must_use]
     pub fn new() -> Self {
         let counters = Arc::new(Counters::new(None, vec!["".into()]));
@@ -106,7 +106,7 @@ impl Live {
         }
         plans.current = Some(prepared);
         plans.shares = 0;
-        self.follow(&plans, Timestamp::now());
+        self.enter_phase(&plans, Timestamp::now());
         Ok(version)
     }
 
@@ -126,7 +126,7 @@ impl Live {
         false
     }
 
-    /// The number of the shares in force. 0 if the plan's own are.
+    /// The number of the shares in force, or 0 while the plan's rates apply unchanged.
     #[must_use]
     pub fn shares(&self) -> u64 {
         self.plans.lock().shares
@@ -158,7 +158,7 @@ impl Live {
     /// Starts the phase of the plan for this time. The control stream calls this when a phase ends,
     /// connected or not.
     pub fn advance(&self, now: Timestamp) {
-        self.follow(&self.plans.lock(), now);
+        self.enter_phase(&self.plans.lock(), now);
     }
 
     /// The end of the first phase that has not ended by `now`.
@@ -210,7 +210,7 @@ impl Live {
         self.view.load_full()
     }
 
-    fn follow(&self, plans: &Plans, now: Timestamp) {
+    fn enter_phase(&self, plans: &Plans, now: Timestamp) {
         let now = now.as_millisecond();
         let holds = |until: Option<i64>| until.is_none_or(|until| now < until);
         let mut phases = plans.current.iter().flat_map(|plan| &plan.phases);

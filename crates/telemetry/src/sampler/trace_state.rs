@@ -17,7 +17,7 @@ const LOW_56_BITS: u64 = Threshold::END - 1;
 pub(super) struct Randomness(u64);
 
 impl Randomness {
-    /// A valid `rv` of a trusted `tracestate`, else the trace id's low 56 bits.
+    /// A valid `rv` of a trusted `tracestate`, else the trace ID's low 56 bits.
     #[inline]
     pub(super) fn of(trace_id: TraceId, incoming: &TraceState) -> Self {
         explicit(incoming).unwrap_or_else(|| Self::of_id(trace_id))

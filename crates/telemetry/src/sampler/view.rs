@@ -61,8 +61,8 @@ impl View {
         }
     }
 
-    /// The rule for a root span of this name and the entry that it counts under. `None` for
-    /// the service's own default.
+    /// The rule for a root span of this name and the entry that it counts under. `None` if the
+    /// fallback decides.
     #[inline]
     pub(super) fn rule(&self, name: &str) -> Option<(usize, &Rule)> {
         // Most plans name no operation, which saves hashing the name.

@@ -1,4 +1,4 @@
-//! A service's own port and its operations port.
+//! A service's own port and its ops port.
 
 use std::{
     io,
@@ -62,7 +62,7 @@ impl Server {
     }
 
     /// Serves an HTTP edge until the shutdown: the router behind [`Telemetry::http_server`].
-    /// Requests in flight finish within `grace`, and the operations port is open until then.
+    /// Requests in flight finish within `grace`, and the ops port is open until then.
     ///
     /// # Errors
     /// As [`http()`].
@@ -90,7 +90,7 @@ impl Server {
         with_ops(serving, self.ops, &self.telemetry, self.shutdown).await
     }
 
-    /// Serves gRPC until the shutdown, as [`grpc`], and the operations port until the last call is
+    /// Serves gRPC until the shutdown, as [`grpc`], and the ops port until the last call is
     /// done.
     ///
     /// # Errors
@@ -106,8 +106,8 @@ impl Server {
     }
 }
 
-/// Serves a service and its operations port. The service is ready from now until `stop`, and the
-/// operations port is open until the last request is completed.
+/// Serves a service and its ops port. The service is ready from now until `stop`, and the
+/// ops port is open until the last request is completed.
 async fn with_ops(
     serving: impl Future<Output = Result<(), ServeError>>,
     ops: Sockets,
@@ -125,7 +125,7 @@ async fn with_ops(
     };
     let serving = async {
         let result = serving.await;
-        // The operations port is open until the last request is completed.
+        // The ops port is open until the last request is completed.
         done.cancel();
         result
     };

@@ -31,11 +31,11 @@ async fn sends_hello_and_acknowledges_a_plan() {
     assert_eq!((hello.held, hello.held_digest), (None, Vec::new()));
 
     stream.push(nothing(1)).await;
-    let FromClient::Acknowledgement(acknowledged) = stream.answer().await else {
+    let FromClient::Acknowledgement(acknowledged) = stream.next_message().await else {
         panic!("an acknowledgement");
     };
     assert_eq!(acknowledged.version.unwrap().sequence, 1);
-    assert!(!client.root());
+    assert!(!client.sample_root());
     client.stop().await;
 }
 
@@ -47,14 +47,14 @@ async fn refuses_a_bad_plan_and_keeps_the_last() {
     stream.push(nothing(1)).await;
     assert!(matches!(stream.hello().await, Hello { .. }));
     assert!(matches!(
-        stream.answer().await,
+        stream.next_message().await,
         FromClient::Acknowledgement(_)
     ));
 
     stream
         .push(plan(2, vec![phase(Some(probability(2_000_000)), &[])]))
         .await;
-    let FromClient::Refusal(refusal) = stream.answer().await else {
+    let FromClient::Refusal(refusal) = stream.next_message().await else {
         panic!("a refusal")
     };
     assert_eq!(refusal.version.unwrap().sequence, 2);
@@ -63,14 +63,14 @@ async fn refuses_a_bad_plan_and_keeps_the_last() {
         "{}",
         refusal.reason
     );
-    assert!(!client.root(), "the previous plan stays in force");
+    assert!(!client.sample_root(), "the previous plan stays in force");
 
     stream.push(everything(3)).await;
     assert!(matches!(
-        stream.answer().await,
+        stream.next_message().await,
         FromClient::Acknowledgement(_)
     ));
-    assert!(client.root());
+    assert!(client.sample_root());
     client.stop().await;
 }
 
@@ -114,9 +114,9 @@ async fn no_faults_leave_those_of_the_settings() {
     stream.send(ToClient::Faults(none)).await;
     // Messages are handled in order.
     stream.push(nothing(1)).await;
-    assert!(matches!(stream.answer().await, FromClient::Hello(_)));
+    assert!(matches!(stream.next_message().await, FromClient::Hello(_)));
     assert!(matches!(
-        stream.answer().await,
+        stream.next_message().await,
         FromClient::Acknowledgement(_)
     ));
     assert!(client.faults.decide("GET /").fail);
@@ -130,7 +130,7 @@ async fn reports_changes_and_heartbeats() {
     let mut stream = plane.next().await;
     stream.push(everything(1)).await;
     until("the plan", || client.live.held().is_some()).await;
-    assert!(client.root());
+    assert!(client.sample_root());
     let report = stream.report(|report| !report.counts.is_empty()).await;
     let count = report.counts.first().unwrap();
     assert_eq!((count.started, count.sampled), (1, 1));
@@ -150,7 +150,7 @@ async fn sends_a_final_report_when_it_stops() {
     stream.push(everything(1)).await;
     until("the plan", || client.live.held().is_some()).await;
     for _ in 0..1_000 {
-        client.root();
+        client.sample_root();
     }
     client.stop.cancel();
     let mut last = None;
@@ -179,14 +179,14 @@ async fn lost_connection_keeps_the_plan() {
     let client = Client::start(address);
     let mut stream = plane.next().await;
     stream.push(nothing(7)).await;
-    assert!(matches!(stream.answer().await, FromClient::Hello(_)));
+    assert!(matches!(stream.next_message().await, FromClient::Hello(_)));
     assert!(matches!(
-        stream.answer().await,
+        stream.next_message().await,
         FromClient::Acknowledgement(_)
     ));
     drop(stream);
     plane.kill().await;
-    assert!(!client.root());
+    assert!(!client.sample_root());
 
     let mut plane = Plane::start(address).await;
     let back = Instant::now();
@@ -225,7 +225,7 @@ async fn phases_end_without_a_connection() {
     until("the plan", || client.live.held().is_some()).await;
     drop(stream);
     plane.kill().await;
-    until("the phase's end", || client.root()).await;
+    until("the phase's end", || client.sample_root()).await;
     assert!(Timestamp::now() >= end);
     client.stop().await;
 }
@@ -238,7 +238,7 @@ async fn stops_without_a_control_plane() {
         .local_addr()
         .unwrap();
     let client = Client::start(closed);
-    assert!(client.root(), "the default decides");
+    assert!(client.sample_root(), "the fallback decides");
     let start = Instant::now();
     client.stop().await;
     assert!(start.elapsed() < Duration::from_secs(2));

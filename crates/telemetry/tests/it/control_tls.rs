@@ -252,9 +252,9 @@ fn https(plane: &Plane) -> String {
     format!("https://{SERVER}:{}", plane.address.port())
 }
 
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
-    while !is_so() {
+    while !condition() {
         assert!(Instant::now() < deadline, "{what} in time");
         sleep(Duration::from_millis(2)).await;
     }
@@ -283,7 +283,7 @@ async fn installs_plans_over_tls_with_current_token() {
 }
 
 #[tokio::test]
-async fn waits_for_files_that_are_not_there_yet() {
+async fn waits_for_missing_files() {
     let (certificate, auth) = (certificate(), Authenticator::expecting("s3cret"));
     let plane = Plane::start(anywhere(), Some(&certificate), &auth).await;
     let mut pod = Pod::new();

@@ -35,10 +35,10 @@ use crate::{
 
 /// Responds to `Work` with the code in `wait_millis`, and to `Subscribe` with the requested number
 /// of messages and then an error.
-struct Answers;
+struct Responder;
 
 #[tonic::async_trait]
-impl ServiceB for Answers {
+impl ServiceB for Responder {
     async fn work(&self, request: Request<WorkRequest>) -> Result<Response<WorkReply>, Status> {
         match request.into_inner().wait_millis {
             None => Ok(Response::new(WorkReply::default())),
@@ -53,7 +53,7 @@ impl ServiceB for Answers {
 type Messages = std::pin::Pin<Box<dyn Stream<Item = Result<ServerMessage, Status>> + Send>>;
 
 #[tonic::async_trait]
-impl PolicyStream for Answers {
+impl PolicyStream for Responder {
     type SubscribeStream = Messages;
 
     async fn subscribe(
@@ -77,7 +77,7 @@ async fn serve(telemetry: &Telemetry, stop: &CancellationToken) -> SocketAddr {
 
 fn serve_on(listener: TcpListener, telemetry: &Telemetry, stop: &CancellationToken) {
     let routes =
-        Routes::new(ServiceBServer::new(Answers)).add_service(PolicyStreamServer::new(Answers));
+        Routes::new(ServiceBServer::new(Responder)).add_service(PolicyStreamServer::new(Responder));
     let server = Grpc {
         routes,
         services: vec!["spoor.ab.v1.ServiceB"],
@@ -250,8 +250,8 @@ async fn connection_to_another_server_is_replaced() {
     let stop = CancellationToken::new();
     let (listener, address) = listener().await;
     let mut client = ServiceBClient::new(channel(&telemetry, address));
-    let (answer, ()) = tokio::join!(client.work(work(None)), not_grpc::accept_first(&listener));
-    let status = answer.unwrap_err();
+    let (response, ()) = tokio::join!(client.work(work(None)), not_grpc::accept_first(&listener));
+    let status = response.unwrap_err();
     let why = "the peer is not a gRPC server: HTTP status 404 Not Found";
     assert_eq!((status.code(), status.message()), (Code::Unavailable, why));
     serve_on(listener, &telemetry, &stop);

@@ -36,14 +36,14 @@ async fn serve(telemetry: &Telemetry) -> SocketAddr {
     crate::serve::http(telemetry.http_server(router), &CancellationToken::new()).await
 }
 
-/// The trace id that a handler sees, and whether the span is recorded.
+/// The trace ID that a handler sees, and whether the span is recorded.
 async fn context() -> String {
     let context = Context::current();
     let span = context.span();
     format!("{} {}", span.span_context().trace_id(), span.is_recording())
 }
 
-async fn get_with(
+async fn send_request(
     address: SocketAddr,
     method: &str,
     path: &str,
@@ -85,7 +85,7 @@ async fn spans_follow_the_conventions(
 ) {
     let (telemetry, fake) = telemetry(&[]);
     let address = serve(&telemetry).await;
-    get_with(address, method, path, &[("user-agent", "test/1")]).await;
+    send_request(address, method, path, &[("user-agent", "test/1")]).await;
     let span = one(&telemetry, &fake).await;
     insta::assert_snapshot!(format!("http_server_{name}"), text(&[span]));
 }
@@ -99,16 +99,16 @@ async fn untrusted_peer_gets_a_new_trace_with_a_link() {
         ("tracestate", "a=1"),
         ("baggage", "k=v"),
     ];
-    let (_, answer, body) = get_with(address, "GET", "/context", &headers).await;
+    let (_, response, body) = send_request(address, "GET", "/context", &headers).await;
     let span = one(&telemetry, &fake).await;
     let trace = hex(&span.trace_id);
     assert_ne!(trace, TRACE);
     assert!(span.parent_span_id.is_empty());
     assert_eq!(hex(&span.links[0].trace_id), TRACE);
     assert_eq!(body, format!("{trace} true"));
-    assert_eq!(answer["x-trace-id"], trace.as_str());
+    assert_eq!(response["x-trace-id"], trace.as_str());
     assert_eq!(
-        answer["traceresponse"],
+        response["traceresponse"],
         format!("00-{trace}-{}-03", hex(&span.span_id)).as_str()
     );
 }
@@ -117,22 +117,22 @@ async fn untrusted_peer_gets_a_new_trace_with_a_link() {
 async fn trusted_peer_continues_its_trace() {
     let (telemetry, fake) = telemetry(&[("SPOOR_TRUSTED_PEERS", "127.0.0.0/8")]);
     let address = serve(&telemetry).await;
-    let (_, answer, _) = get_with(address, "GET", "/", &[("traceparent", PARENT)]).await;
+    let (_, response, _) = send_request(address, "GET", "/", &[("traceparent", PARENT)]).await;
     let span = one(&telemetry, &fake).await;
     assert_eq!(hex(&span.trace_id), TRACE);
     assert_eq!(hex(&span.parent_span_id), "b7ad6b7169203331");
     assert!(span.links.is_empty());
-    assert_eq!(answer["x-trace-id"], TRACE);
+    assert_eq!(response["x-trace-id"], TRACE);
 }
 
 #[tokio::test]
 async fn trusted_peers_unsampled_trace_stays_so() {
     let (telemetry, fake) = telemetry(&[("SPOOR_TRUSTED_PEERS", "127.0.0.1")]);
     let address = serve(&telemetry).await;
-    let (_, answer, body) =
-        get_with(address, "GET", "/context", &[("traceparent", UNSAMPLED)]).await;
+    let (_, response, body) =
+        send_request(address, "GET", "/context", &[("traceparent", UNSAMPLED)]).await;
     assert_eq!(body, format!("{TRACE} false"));
-    assert!(answer["traceresponse"].to_str().unwrap().ends_with("-00"));
+    assert!(response["traceresponse"].to_str().unwrap().ends_with("-00"));
     assert!(finish(&telemetry, &fake).await.is_empty());
 }
 
@@ -140,8 +140,8 @@ async fn trusted_peers_unsampled_trace_stays_so() {
 async fn unsampled_response_has_its_trace_id() {
     let (telemetry, fake) = telemetry(&[("OTEL_TRACES_SAMPLER", "always_off")]);
     let address = serve(&telemetry).await;
-    let (_, answer, body) = get_with(address, "GET", "/context", &[]).await;
-    let trace = answer["x-trace-id"].to_str().unwrap().to_owned();
+    let (_, response, body) = send_request(address, "GET", "/context", &[]).await;
+    let trace = response["x-trace-id"].to_str().unwrap().to_owned();
     assert_eq!(body, format!("{trace} false"));
     assert!(finish(&telemetry, &fake).await.is_empty());
 }
@@ -158,14 +158,14 @@ async fn untraced_paths_make_no_spans(#[case] trusted: &str) {
     ]);
     let address = serve(&telemetry).await;
     let headers = [("traceparent", PARENT)];
-    let (status, answer, body) = get_with(address, "GET", "/context", &headers).await;
+    let (status, response, body) = send_request(address, "GET", "/context", &headers).await;
     assert_eq!(status, 200);
-    let trace = answer["x-trace-id"].to_str().unwrap().to_owned();
+    let trace = response["x-trace-id"].to_str().unwrap().to_owned();
     assert_eq!(body, format!("{trace} false"));
     assert_eq!(trace == TRACE, !trusted.is_empty());
     // Not sampled; an id made here is random.
     let flags = if trusted.is_empty() { "-02" } else { "-00" };
-    assert!(answer["traceresponse"].to_str().unwrap().ends_with(flags));
+    assert!(response["traceresponse"].to_str().unwrap().ends_with(flags));
     let metrics = telemetry.metrics().text().unwrap();
     assert!(metrics.contains(r#"http_route="/context""#), "{metrics}");
     assert!(finish(&telemetry, &fake).await.is_empty());
@@ -175,9 +175,9 @@ async fn untraced_paths_make_no_spans(#[case] trusted: &str) {
 async fn disabled_telemetry_has_no_trace_id() {
     let (telemetry, fake) = telemetry(&[("OTEL_SDK_DISABLED", "true")]);
     let address = serve(&telemetry).await;
-    let (status, answer, _) = get_with(address, "GET", "/", &[("traceparent", PARENT)]).await;
+    let (status, response, _) = send_request(address, "GET", "/", &[("traceparent", PARENT)]).await;
     assert_eq!(status, 200);
-    assert!(!answer.contains_key("x-trace-id"));
+    assert!(!response.contains_key("x-trace-id"));
     assert!(finish(&telemetry, &fake).await.is_empty());
 }
 
@@ -187,17 +187,17 @@ async fn faults_delay_and_fail_what_they_name() {
         telemetry(&[("SPOOR_FAULTS", "operation=GET /,delay=30ms,errors=100%")]);
     let address = serve(&telemetry).await;
     let started = std::time::Instant::now();
-    let (status, answer, body) = get_with(address, "GET", "/", &[]).await;
+    let (status, response, body) = send_request(address, "GET", "/", &[]).await;
     assert!(started.elapsed().as_millis() >= 30);
     assert_eq!(status, 500);
-    assert_eq!(answer["content-type"], "application/problem+json");
-    assert!(answer.contains_key("x-trace-id"));
+    assert_eq!(response["content-type"], "application/problem+json");
+    assert!(response.contains_key("x-trace-id"));
     let problem: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!(problem["status"], 500);
-    let (other, ..) = get_with(address, "GET", "/context", &[]).await;
+    let (other, ..) = send_request(address, "GET", "/context", &[]).await;
     assert_eq!(other, 200);
     telemetry.faults().set(vec![]);
-    let (cleared, ..) = get_with(address, "GET", "/", &[]).await;
+    let (cleared, ..) = send_request(address, "GET", "/", &[]).await;
     assert_eq!(cleared, 200);
     let spans = finish(&telemetry, &fake).await;
     insta::assert_snapshot!("http_server_fault", text(&spans[..1]));
@@ -237,7 +237,7 @@ async fn response_names_one_trace() {
     let router = Router::new().route("/", get(async || [("x-trace-id", "of a proxied server")]));
     let router = telemetry.http_server(router);
     let address = crate::serve::http(router, &CancellationToken::new()).await;
-    let (_, headers, _) = get_with(address, "GET", "/", &[]).await;
+    let (_, headers, _) = send_request(address, "GET", "/", &[]).await;
     let ids: Vec<_> = headers.get_all("x-trace-id").iter().collect();
     assert_eq!(ids.len(), 1, "{ids:?}");
     assert_ne!(ids[0], "of a proxied server");
@@ -264,9 +264,9 @@ async fn too_long_body_is_refused_after_reading() {
             connection.flush().await.unwrap();
             tokio::task::yield_now().await;
         }
-        let mut answer = vec![0; 4096];
-        let read = connection.read(&mut answer).await.unwrap();
-        let answer = String::from_utf8_lossy(&answer[..read]);
-        assert!(answer.starts_with(expected), "{answer}");
+        let mut response = vec![0; 4096];
+        let read = connection.read(&mut response).await.unwrap();
+        let response = String::from_utf8_lossy(&response[..read]);
+        assert!(response.starts_with(expected), "{response}");
     }
 }

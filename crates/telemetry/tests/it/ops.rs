@@ -67,10 +67,13 @@ async fn after_a_request(sampler: &'static str) -> (String, String) {
     let stop = CancellationToken::new();
     let edge = Router::new().route("/wishes/{id}", get(|| async { "a wish" }));
     let edge = crate::serve::http(telemetry.http_server(edge), &stop).await;
-    let answer = reqwest::get(format!("http://{edge}/wishes/1"))
+    let response = reqwest::get(format!("http://{edge}/wishes/1"))
         .await
         .unwrap();
-    let trace = answer.headers()["x-trace-id"].to_str().unwrap().to_owned();
+    let trace = response.headers()["x-trace-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     stop.cancel();
     (telemetry.metrics().text().unwrap(), trace)
 }

@@ -59,7 +59,7 @@ fn passed_on(states: &[&str]) -> Option<String> {
     assert_eq!(
         carrier.get("traceparent").map(String::as_str),
         Some(PARENT),
-        "it is kept"
+        "the traceparent is kept"
     );
     carrier.remove("tracestate")
 }
@@ -210,7 +210,7 @@ fn random_flag_is_passed_on_unchanged(#[case] sampler: Sampler, #[case] sampled:
             ("traceparent", &value),
             ("tracestate", "foo@@=1"),
         ]));
-        // Two spans deep: the mark belongs to the trace, not to the parent alone.
+        // Two spans deep: the flag belongs to the trace, not to the parent alone.
         let server = context.with_span(tracer.start_with_context("server", &context));
         let client = server.with_span(tracer.start_with_context("client", &server));
         let carrier = inject(&client);

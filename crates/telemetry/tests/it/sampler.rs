@@ -200,7 +200,7 @@ fn decides_by_the_name_at_the_start() {
 }
 
 #[test]
-fn default_decides_until_a_plan_arrives() {
+fn fallback_decides_until_a_plan_arrives() {
     let live = Arc::new(Live::new());
     let sampler = LiveSampler::new(Arc::clone(&live), Probability::NEVER);
     assert!(!keeps(&root(&sampler, u128::MAX, "GET /")));
@@ -320,7 +320,7 @@ fn all_threads_follow_and_no_decision_is_lost() {
 }
 
 #[test]
-fn counts_say_when() {
+fn counts_have_their_times() {
     let before = Timestamp::now().as_millisecond();
     let (live, sampler) = sampler(vec![phase(Some(probability(0)), &[])]);
     root(&sampler, 1, "GET /");
@@ -408,7 +408,7 @@ fn a_bad_plan_changes_nothing(#[case] phases: Vec<Phase>, #[case] reason: &str) 
 }
 
 #[test]
-fn no_allocates_nothing() {
+fn dropped_trace_allocates_nothing() {
     let operations = [("GET /", probability(0)), ("GET /limited", rate(0.001))];
     let (_live, sampler) = sampler(vec![phase(Some(probability(0)), &operations)]);
     let context = Context::new();

@@ -80,7 +80,7 @@ impl<T: Copy> InternTable<T> {
     pub(super) fn find(&self, hash: u64, is_equal: impl Fn(&T) -> bool) -> Option<u16> {
         let found = self.by_hash.find(hash, |index| {
             let known = self.all.get(usize::from(*index));
-            known.is_some_and(|(of_known, item)| *of_known == hash && is_equal(item))
+            known.is_some_and(|(known_hash, item)| *known_hash == hash && is_equal(item))
         });
         found.copied()
     }

@@ -33,31 +33,31 @@ pub fn results(site: &Site, filter: &Filter, reader: &Reader, palette: &Palette)
             }
         };
     }
-    let mut found = Vec::new();
+    let mut traces = Vec::new();
     let mut too_large = Vec::new();
     // One at a time: together they may be as large as the store.
     for id in reader.find(&filter.search) {
         match reader.trace(id) {
-            Ok(Some(trace)) => found.push(ListItem::new(&trace)),
+            Ok(Some(trace)) => traces.push(ListItem::new(&trace)),
             Ok(None) => {}
             Err(_) => too_large.push(id),
         }
     }
-    if found.is_empty() && too_large.is_empty() {
+    if traces.is_empty() && too_large.is_empty() {
         return no_results(site, filter, store);
     }
     if filter.longest_first {
-        found.sort_by_key(|trace| std::cmp::Reverse(trace.duration));
+        traces.sort_by_key(|trace| std::cmp::Reverse(trace.duration));
     }
-    let longest = found.iter().map(|trace| trace.duration).max();
+    let longest = traces.iter().map(|trace| trace.duration).max();
     let longest = longest.unwrap_or_default();
     let now = now();
     html! {
         section aria-labelledby="found" {
             div .heading {
-                h1 #found { (text::count(found.len(), "trace")) }
+                h1 #found { (text::count(traces.len(), "trace")) }
                 p .soft {
-                    @if found.len() == filter.limit {
+                    @if traces.len() == filter.limit {
                         "The newest " (filter.limit) " that match; "
                     }
                     (text::grouped(store.len())) " stored"
@@ -69,9 +69,9 @@ pub fn results(site: &Site, filter: &Filter, reader: &Reader, palette: &Palette)
                     code { (first) }
                 }
             }
-            (scatter::scatter(site, &found))
+            (scatter::scatter(site, &traces))
             ol .results {
-                @for trace in &found {
+                @for trace in &traces {
                     (result(site, trace, palette, longest, now))
                 }
             }

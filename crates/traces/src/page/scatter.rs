@@ -12,13 +12,13 @@ use super::{
 use crate::query::parameters::nanos;
 
 /// The plot; empty for fewer than two traces.
-pub fn scatter(site: &Site, found: &[ListItem]) -> Markup {
-    if found.len() < 2 {
+pub fn scatter(site: &Site, traces: &[ListItem]) -> Markup {
+    if traces.len() < 2 {
         return html! {};
     }
-    let first = found.iter().map(|trace| trace.start).min().unwrap_or(0);
-    let last = found.iter().map(|trace| trace.start).max().unwrap_or(0);
-    let longest = found.iter().map(|trace| nanos(trace.duration)).max();
+    let first = traces.iter().map(|trace| trace.start).min().unwrap_or(0);
+    let last = traces.iter().map(|trace| trace.start).max().unwrap_or(0);
+    let longest = traces.iter().map(|trace| nanos(trace.duration)).max();
     let top = round_up(longest.unwrap_or(0));
     html! {
         figure .scatter {
@@ -33,7 +33,7 @@ pub fn scatter(site: &Site, found: &[ListItem]) -> Markup {
                     @for line in ["4%", "50%", "96%"] {
                         line .grid x1="0" x2="100%" y1=(line) y2=(line) {}
                     }
-                    @for trace in found { (point(site, trace, first, last, top)) }
+                    @for trace in traces { (point(site, trace, first, last, top)) }
                 }
             }
             div .ends aria-hidden="true" {

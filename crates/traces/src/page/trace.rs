@@ -147,26 +147,26 @@ fn findings(frame: &Frame<'_>) -> Markup {
                         }
                     }
                 }
-                @if let Some(found) = bottleneck { (verdict(frame, &found)) }
+                @if let Some(bottleneck) = bottleneck { (bottleneck_item(frame, &bottleneck)) }
             }
         }
     }
 }
 
-fn verdict(frame: &Frame<'_>, found: &Bottleneck) -> Markup {
-    let first = found.rows.first().copied();
+fn bottleneck_item(frame: &Frame<'_>, bottleneck: &Bottleneck) -> Markup {
+    let first = bottleneck.rows.first().copied();
     let first = first.and_then(|index| Some((index, frame.tree.rows().get(index)?)));
-    let times = found.rows.len();
+    let times = bottleneck.rows.len();
     let critical = frame.tree.critical_time();
     html! {
         @if let Some((index, row)) = first {
             li {
-                @if found.is_dominant() { "Bottleneck: " }
+                @if bottleneck.is_dominant() { "Bottleneck: " }
                 @else { "No bottleneck: nothing dominates the critical path. The largest part is " }
                 @if times > 1 { (text::grouped(times)) " × " }
                 (link(frame, index, row))
-                ": " (text::duration(found.time)) " of " (text::duration(critical))
-                " (" (text::percent(found.time, critical)) ")"
+                ": " (text::duration(bottleneck.time)) " of " (text::duration(critical))
+                " (" (text::percent(bottleneck.time, critical)) ")"
             }
         }
     }

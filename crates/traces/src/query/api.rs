@@ -14,7 +14,7 @@ use super::{
     response::{Buffer, refused, unsent},
 };
 
-/// A request, with all that its response is made of.
+/// A request, with everything that its response is built from.
 #[derive(Debug)]
 pub struct ApiRequest {
     pub reader: Reader,

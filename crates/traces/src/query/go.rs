@@ -62,7 +62,7 @@ pub fn integer(text: &str) -> Result<i64, String> {
     })
 }
 
-/// Reads a truth value (Go's `strconv.ParseBool`).
+/// Reads a boolean (Go's `strconv.ParseBool`).
 ///
 /// # Errors
 /// The message of Go.

@@ -59,7 +59,7 @@ pub enum TraceQueryError {
     Busy,
     /// The body would be longer than [`MAX_RESPONSE_BYTES`].
     #[error(
-        "the response would be larger than {} MiB; ask for fewer traces or a shorter time",
+        "the response would be larger than {} MiB; request fewer traces or a shorter period",
         MAX_RESPONSE_BYTES >> 20
     )]
     ResponseTooLarge,
@@ -71,7 +71,7 @@ pub enum TraceQueryError {
     )]
     TraceTooLarge(TraceId),
     /// An internal error.
-    #[error("building the response failed: {0}")]
+    #[error("cannot build the response: {0}")]
     Failed(String),
 }
 
@@ -141,8 +141,8 @@ impl Queries {
             .map_err(|error| TraceQueryError::Failed(error.to_string()))
     }
 
-    /// Accounts for a body until it is sent.
-    pub(crate) fn keep_unsent(
+    /// Reserves memory for a body until it is sent.
+    pub(crate) fn reserve_unsent(
         &self,
         bytes: usize,
     ) -> Result<OwnedSemaphorePermit, TraceQueryError> {
@@ -153,15 +153,15 @@ impl Queries {
         unsent.map_err(|_| TraceQueryError::Busy)
     }
 
-    /// Accounts for a gRPC stream until it ends.
-    pub(crate) fn open_stream(&self) -> Result<OwnedSemaphorePermit, TraceQueryError> {
+    /// Reserves a place for a gRPC stream until it ends.
+    pub(crate) fn reserve_stream(&self) -> Result<OwnedSemaphorePermit, TraceQueryError> {
         let stream = Arc::clone(&self.streams).try_acquire_owned();
         stream.map_err(|_| TraceQueryError::Busy)
     }
 }
 
-async fn turn(of: &Turns, deadline: Instant) -> Result<OwnedSemaphorePermit, TraceQueryError> {
-    of.next(deadline).await.ok_or(TraceQueryError::Busy)
+async fn turn(turns: &Turns, deadline: Instant) -> Result<OwnedSemaphorePermit, TraceQueryError> {
+    turns.next(deadline).await.ok_or(TraceQueryError::Busy)
 }
 
 /// Reads the store for one response.
@@ -334,10 +334,13 @@ mod tests {
     #[tokio::test]
     async fn unsent_bodies_are_bounded() {
         let queries = queries();
-        let half = queries.keep_unsent(MAX_UNSENT_BYTES / 2).unwrap();
-        let other = queries.keep_unsent(MAX_UNSENT_BYTES / 2).unwrap();
-        assert_eq!(queries.keep_unsent(1).map(drop), Err(TraceQueryError::Busy));
+        let half = queries.reserve_unsent(MAX_UNSENT_BYTES / 2).unwrap();
+        let other = queries.reserve_unsent(MAX_UNSENT_BYTES / 2).unwrap();
+        assert_eq!(
+            queries.reserve_unsent(1).map(drop),
+            Err(TraceQueryError::Busy)
+        );
         drop((half, other));
-        assert_eq!(queries.keep_unsent(1).map(drop), Ok(()));
+        assert_eq!(queries.reserve_unsent(1).map(drop), Ok(()));
     }
 }

@@ -58,7 +58,7 @@ fn unsent_for(
     // Lets the client detect a truncated body, which chunked encoding would not.
     let length = HeaderValue::from(bytes.len());
     let unsent = Unsent {
-        _counted: queries.keep_unsent(bytes.len())?,
+        _counted: queries.reserve_unsent(bytes.len())?,
         bytes,
         sent: 0,
     };

@@ -30,7 +30,7 @@ pub(super) fn stream<M: Message + 'static>(
     raw: bool,
     messages: fn(&StoredTrace, bool) -> Result<Vec<M>, TraceQueryError>,
 ) -> Result<Response<Messages<M>>, Status> {
-    let open = queries.open_stream()?;
+    let open = queries.reserve_stream()?;
     let queries = queries.clone();
     let send = |sender| async move {
         let messages = move |trace: &StoredTrace| messages(trace, raw);
@@ -45,10 +45,10 @@ pub(super) async fn stream_built<M: Message + 'static>(
     queries: &Queries,
     build: impl FnOnce(Reader) -> Result<Vec<M>, TraceQueryError> + Send + 'static,
 ) -> Result<Response<Messages<M>>, Status> {
-    let open = queries.open_stream()?;
+    let open = queries.reserve_stream()?;
     let messages = queries.run(build).await??;
     let bytes = messages.iter().map(Message::encoded_len).sum();
-    let unsent = queries.keep_unsent(bytes)?;
+    let unsent = queries.reserve_unsent(bytes)?;
     let send = |sender: Sender<Result<M, Status>>| async move {
         for message in messages {
             if sender.send(Ok(message)).await.is_err() {

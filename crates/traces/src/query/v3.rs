@@ -81,7 +81,7 @@ impl From<TraceQueryError> for V3Error {
     }
 }
 
-/// A message alone is about a parameter.
+/// A message without a status describes an invalid parameter.
 impl From<String> for V3Error {
     fn from(message: String) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)

@@ -13,16 +13,16 @@ pub(super) fn resource<'a>(
 ) -> Result<(), WireError> {
     // Policies are resolved in the namespace that Kubernetes confirms; `service.namespace` is any
     // text that the service chose.
-    let mut of_kubernetes: &[u8] = &[];
+    let mut kubernetes_namespace: &[u8] = &[];
     attributes(reader, |name, value| match (name, value) {
         (b"service.name", Value::Text(text)) => scanned.service = text,
         (b"service.namespace", Value::Text(text)) => scanned.namespace = text,
-        (b"k8s.namespace.name", Value::Text(text)) => of_kubernetes = text,
+        (b"k8s.namespace.name", Value::Text(text)) => kubernetes_namespace = text,
         _ => {}
     })?;
     // Applied after the loop, since attributes come in any order.
-    if !of_kubernetes.is_empty() {
-        scanned.namespace = of_kubernetes;
+    if !kubernetes_namespace.is_empty() {
+        scanned.namespace = kubernetes_namespace;
     }
     Ok(())
 }
@@ -48,7 +48,7 @@ fn attributes<'a>(
     Ok(())
 }
 
-/// Reads an `EntityRef`, all strings.
+/// Reads an `EntityRef`, whose fields are all strings.
 fn entity(mut reader: Reader<'_>) -> Result<(), WireError> {
     while let Some(key) = reader.key()? {
         match key {

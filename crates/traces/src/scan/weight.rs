@@ -9,8 +9,8 @@ use crate::otlp_json::{Kind, Message, RESOURCE_SPANS};
 /// The allocator's overhead for each string and list, roughly.
 const ALLOCATION_BYTES: usize = 16;
 
-/// The approximate size of an encoded `ResourceSpans` once decoded, in bytes, rather too large than
-/// too small.
+/// The approximate size of an encoded `ResourceSpans` once decoded, in bytes, overestimated rather
+/// than underestimated.
 pub(crate) fn decoded_bytes(resource_spans: &[u8]) -> usize {
     let mut total = 0;
     // Stored bytes were validated, so this cannot fail.

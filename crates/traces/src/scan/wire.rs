@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
-    /// The next field's key; none at the end.
+    /// The next field's key; `None` at the end.
     #[inline(always)]
     pub(crate) fn key(&mut self) -> Result<Option<u32>, WireError> {
         if self.at >= self.bytes.len() {

@@ -226,7 +226,7 @@ impl<'a> SegmentQuery<'a> {
                 .enumerate()
                 .all(|(index, (_, signatures))| {
                     signatures.iter().any(|one| span.signature.contains(*one))
-                        || self.is_of_resource(index, span)
+                        || self.source_has_attribute(index, span)
                 })
     }
 
@@ -234,7 +234,7 @@ impl<'a> SegmentQuery<'a> {
     fn has_attributes(&self, span: &SpanEntry) -> bool {
         let attributes = self.query.attributes.iter().enumerate();
         let mut missing: Vec<_> = attributes
-            .filter(|(index, _)| !self.is_of_resource(*index, span))
+            .filter(|(index, _)| !self.source_has_attribute(*index, span))
             .map(|(_, (matcher, _))| matcher)
             .collect();
         if !missing.is_empty() {
@@ -249,7 +249,7 @@ impl<'a> SegmentQuery<'a> {
         missing.is_empty()
     }
 
-    fn is_of_resource(&self, attribute: usize, span: &SpanEntry) -> bool {
+    fn source_has_attribute(&self, attribute: usize, span: &SpanEntry) -> bool {
         let sources = self.resources.get(attribute);
         sources
             .and_then(|flags| flags.get(usize::from(span.source)))

@@ -1,5 +1,5 @@
 //! The critical path: walking back from the end of a trace, always to the child that finished
-//! last before the point reached, as Jaeger's own view does it.
+//! last before the point reached, as Jaeger's own view does.
 
 use std::ops::Range;
 
@@ -34,8 +34,8 @@ pub(super) fn path(
         let ended = member.end().min(frame.end);
         // A parent does not wait for work that begins after its end. A span without a duration may
         // be at exactly its parent's end.
-        let runs_on = member.start() >= frame.end && member.start() != member.end();
-        if runs_on || ended > frame.reached || ended < frame.floor {
+        let starts_after_parent = member.start() >= frame.end && member.start() != member.end();
+        if starts_after_parent || ended > frame.reached || ended < frame.floor {
             continue;
         }
         frame.emit(ended, &mut path);

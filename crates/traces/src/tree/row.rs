@@ -19,7 +19,7 @@ pub struct Row {
     pub position: Position,
     /// Its duration without the time in which any child ran.
     pub self_time: Duration,
-    /// The parts of it that the trace's duration is made of: the critical path, in time order.
+    /// The parts of it that are on the critical path, in time order.
     pub critical: Vec<Segment>,
 }
 

@@ -139,14 +139,14 @@ fn corrections(spans: &[Timed<'_>]) -> Vec<u64> {
     // Parents before their children. Spans in a cycle are below no root and are not moved.
     while let Some(index) = ready.pop() {
         let below = children.get_mut(index).map(std::mem::take);
-        let (Some(parent), Some(of_parent), Some(below)) =
+        let (Some(parent), Some(parent_correction), Some(below)) =
             (spans.get(index), corrections.get(index).copied(), below)
         else {
             continue;
         };
         for child in below {
             if let (Some(span), Some(nanos)) = (spans.get(child), corrections.get_mut(child)) {
-                *nanos = correction(span, parent, of_parent);
+                *nanos = correction(span, parent, parent_correction);
                 ready.push(child);
             }
         }
@@ -154,15 +154,15 @@ fn corrections(spans: &[Timed<'_>]) -> Vec<u64> {
     corrections
 }
 
-fn correction(child: &Timed<'_>, parent: &Timed<'_>, of_parent: u64) -> u64 {
+fn correction(child: &Timed<'_>, parent: &Timed<'_>, parent_correction: u64) -> u64 {
     let is_same_clock = child.clock == parent.clock;
-    let along = if is_same_clock { of_parent } else { 0 };
-    let parent_start = parent.start.saturating_add(of_parent);
-    let is_early = child.start.saturating_add(along) < parent_start;
+    let inherited = if is_same_clock { parent_correction } else { 0 };
+    let parent_start = parent.start.saturating_add(parent_correction);
+    let is_early = child.start.saturating_add(inherited) < parent_start;
     // One host has one clock, so the instrumentation reported the early start on purpose.
     let is_trusted = is_same_clock && matches!(child.clock, Clock::Host(_));
     if is_trusted || !is_early {
-        return along;
+        return inherited;
     }
     let spare = (parent.end - parent.start).saturating_sub(child.end - child.start);
     // The child is early, so that this cannot underflow.

@@ -25,7 +25,8 @@ pub(super) struct Work {
 impl ServiceB for Work {
     async fn work(&self, request: Request<WorkRequest>) -> Result<Response<WorkReply>, Status> {
         let request = request.into_inner();
-        // Both are validated before the wait, so that an invalid request fails at once.
+        // Both are validated before the wait, so that an invalid request fails
+        // immediately.
         let wait = self.wait_of(&request)?;
         let rounds = self.rounds_of(&request)?;
         wait::query(wait).await;

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     pair::{Running, get, json, service_a, service_b, start_b},
-    spans::CAUGHT,
+    spans::CAPTURED,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,11 +48,11 @@ async fn an_absent_service_b_is_a_503_until_it_starts() {
 
     let listen = format!("--listen={address}");
     let b = start_b(args_at(&[&listen, "--ops-listen=127.0.0.1:0"])).await;
-    answers_again(&a).await;
+    wait_until_ok(&a).await;
     drop(b);
 }
 
-async fn answers_again(a: &Running) {
+async fn wait_until_ok(a: &Running) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while get(a.address, "/?wait=0ms&calc=0").await.status() != 200 {
         assert!(Instant::now() < deadline, "never connected again");
@@ -82,7 +82,7 @@ async fn a_port_in_use_is_named() {
     let listen = format!("--listen={}", taken.local_addr().unwrap());
     let service = args_at::<spoor_ab::b::ServiceBArgs>(&[&listen]);
     let error = service
-        .run(CAUGHT.b.clone(), CancellationToken::new())
+        .run(CAPTURED.b.clone(), CancellationToken::new())
         .await
         .expect_err("the port is in use")
         .to_string();

@@ -7,7 +7,7 @@ use spoor_ab::{a, b};
 use spoor_telemetry::serve::{ServeError, ServiceArgs};
 use spoor_testing::args;
 
-use crate::spans::CAUGHT;
+use crate::spans::CAPTURED;
 
 pub use spoor_testing::json;
 
@@ -18,13 +18,13 @@ pub async fn service_b(flags: &[&str]) -> Running {
 }
 
 pub async fn start_b(args: ServiceArgs<b::ServiceBArgs>) -> Running {
-    Running::start(args, &CAUGHT.b).await
+    Running::start(args, &CAPTURED.b).await
 }
 
 pub async fn service_a(b: SocketAddr, flags: &[&str]) -> Running {
     let url = format!("--service-b=http://{b}");
     let args: ServiceArgs<a::ServiceAArgs> = args(&[flags, &[&url]].concat());
-    Running::start(args, &CAUGHT.a).await
+    Running::start(args, &CAPTURED.a).await
 }
 
 pub async fn get(address: SocketAddr, path: &str) -> Response {

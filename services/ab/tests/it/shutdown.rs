@@ -17,14 +17,14 @@ use crate::pair::{get, json, service_a};
 #[derive(Clone, Default)]
 struct Held {
     called: Arc<Notify>,
-    answer: Arc<Notify>,
+    respond: Arc<Notify>,
 }
 
 #[tonic::async_trait]
 impl ServiceB for Held {
     async fn work(&self, _: Request<WorkRequest>) -> Result<Response<WorkReply>, Status> {
         self.called.notify_one();
-        self.answer.notified().await;
+        self.respond.notified().await;
         Ok(Response::new(WorkReply::default()))
     }
 }
@@ -43,7 +43,7 @@ async fn accepted_requests_finish_before_shutdown() {
     let request = tokio::spawn(async move { json(get(address, "/").await).await.0 });
     held.called.notified().await;
     a.stop.cancel();
-    held.answer.notify_one();
+    held.respond.notify_one();
     assert_eq!(request.await.unwrap(), 200);
     (&mut a.task).await.unwrap().unwrap();
     assert!(

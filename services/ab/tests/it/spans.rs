@@ -6,7 +6,7 @@ use spoor_telemetry::Telemetry;
 use spoor_testing::Spans;
 
 /// The telemetry of both services, and the spans they export.
-pub struct Caught {
+pub struct Captured {
     pub a: Telemetry,
     pub b: Telemetry,
     pub spans: Spans,
@@ -14,9 +14,9 @@ pub struct Caught {
 
 /// Shared by all tests, since a process has one subscriber. It is that of service-b, the only one of the
 /// two with spans of its own.
-pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
+pub static CAPTURED: LazyLock<Captured> = LazyLock::new(|| {
     let spans = Spans::default();
     let (a, b) = (spans.telemetry("service-a"), spans.telemetry("service-b"));
     tracing::subscriber::set_global_default(b.subscriber().unwrap()).unwrap();
-    Caught { a, b, spans }
+    Captured { a, b, spans }
 });

@@ -4,14 +4,14 @@ use spoor_testing::only_span;
 
 use crate::{
     pair::{get, json, service_a, service_b},
-    spans::CAUGHT,
+    spans::CAPTURED,
 };
 
 const WORK: &str = "spoor.ab.v1.ServiceB/Work";
 
 async fn trace_of(a: std::net::SocketAddr, path: &str, spans: usize) -> Vec<SpanData> {
     let (_, body) = json(get(a, path).await).await;
-    CAUGHT
+    CAPTURED
         .spans
         .trace(body["traceId"].as_str().unwrap(), spans)
         .await

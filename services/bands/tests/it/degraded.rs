@@ -9,7 +9,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::pair::{CAUGHT, Running, bands, get, known, ok, reviews_at};
+use crate::pair::{CAPTURED, Running, bands, get, known, ok, reviews_at};
 
 async fn result(bands: &Running) -> (Value, String) {
     let (body, id) = ok(get(bands.address, &known()).await).await;
@@ -25,7 +25,7 @@ fn assert_degraded(result: &Value, why: &str) {
 }
 
 /// Accepts connections and sends this response to each request, or none.
-async fn peer(answer: Option<&'static str>) -> std::net::SocketAddr {
+async fn peer(response: Option<&'static str>) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -34,8 +34,8 @@ async fn peer(answer: Option<&'static str>) -> std::net::SocketAddr {
             tokio::spawn(async move {
                 let mut request = [0; 4096];
                 while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
-                    let Some(answer) = answer else { continue };
-                    if stream.write_all(answer.as_bytes()).await.is_err() {
+                    let Some(response) = response else { continue };
+                    if stream.write_all(response.as_bytes()).await.is_err() {
                         break;
                     }
                 }
@@ -50,7 +50,7 @@ async fn without_reviews_bands_are_degraded() {
     let bands = bands(unused_address(), &[]).await;
     let (result, id) = result(&bands).await;
     assert_degraded(&result, "connection failed");
-    let spans = CAUGHT.spans.trace(&id, 3).await;
+    let spans = CAPTURED.spans.trace(&id, 3).await;
     let edge = only_span(&spans, "GET /bands/{uuid}", &SpanKind::Server);
     let exceptions = edge.events.iter().filter(|event| event.name == "exception");
     assert_eq!(exceptions.count(), 2, "{edge:#?}");
@@ -87,7 +87,7 @@ async fn a_silent_peer_is_cut_off_at_the_deadline() {
     let bands = bands(peer(None).await, &["--deadline=50ms"]).await;
     let (result, id) = result(&bands).await;
     assert_degraded(&result, "no response within 50ms");
-    for call in CAUGHT.spans.trace(&id, 3).await {
+    for call in CAPTURED.spans.trace(&id, 3).await {
         if call.span_kind == SpanKind::Client {
             let why = Status::error("no response within 50ms");
             assert_eq!(call.status, why);
@@ -114,7 +114,7 @@ async fn a_silent_peer_is_cut_off_at_the_deadline() {
 )]
 #[case::no_http("SSH-2.0-OpenSSH\r\n\r\n", "connection failed")]
 #[tokio::test(flavor = "multi_thread")]
-async fn invalid_reviews_degrade_a_band(#[case] answer: &'static str, #[case] why: &str) {
-    let bands = bands(peer(Some(answer)).await, &["--deadline=50ms"]).await;
+async fn invalid_reviews_degrade_a_band(#[case] response: &'static str, #[case] why: &str) {
+    let bands = bands(peer(Some(response)).await, &["--deadline=50ms"]).await;
     assert_degraded(&result(&bands).await.0, why);
 }

@@ -48,10 +48,10 @@ async fn status(address: SocketAddr, request: &[u8]) -> Option<u16> {
     // The server may have closed the connection already.
     let _ = stream.write_all(request).await;
     let _ = stream.shutdown().await;
-    let mut answer = Vec::new();
-    let read = stream.read_to_end(&mut answer);
+    let mut response = Vec::new();
+    let read = stream.read_to_end(&mut response);
     let _ = timeout(Duration::from_secs(10), read).await.expect("hangs");
-    let status = answer.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
+    let status = response.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
     std::str::from_utf8(status).ok()?.parse().ok()
 }
 

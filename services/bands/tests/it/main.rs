@@ -1,8 +1,8 @@
 //! bands and reviews in one process, on ports of their own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod answers;
 mod degraded;
 mod hostile;
 mod pair;
+mod responses;
 mod trace;

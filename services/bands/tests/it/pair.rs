@@ -16,7 +16,7 @@ pub use spoor_testing::json;
 pub type Running = spoor_testing::Running<ServeError>;
 
 /// The telemetry of both services, and the spans they export.
-pub struct Caught {
+pub struct Captured {
     bands: Telemetry,
     reviews: Telemetry,
     pub spans: Spans,
@@ -24,11 +24,11 @@ pub struct Caught {
 
 /// Shared by all tests, since a process has one subscriber. It is that of bands, which logs missing
 /// reviews.
-pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
+pub static CAPTURED: LazyLock<Captured> = LazyLock::new(|| {
     let spans = Spans::default();
     let (bands, reviews) = (spans.telemetry("bands"), spans.telemetry("reviews"));
     tracing::subscriber::set_global_default(bands.subscriber().unwrap()).unwrap();
-    Caught {
+    Captured {
         bands,
         reviews,
         spans,
@@ -37,19 +37,19 @@ pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
 
 pub async fn reviews() -> Running {
     let args: ServiceArgs<reviews::ReviewsArgs> = args(&[]);
-    Running::start(args, &CAUGHT.reviews).await
+    Running::start(args, &CAPTURED.reviews).await
 }
 
 pub async fn reviews_at(address: SocketAddr) -> Running {
     let listen = format!("--listen={address}");
     let args: ServiceArgs<reviews::ReviewsArgs> = args_at(&[&listen, "--ops-listen=127.0.0.1:0"]);
-    Running::start(args, &CAUGHT.reviews).await
+    Running::start(args, &CAPTURED.reviews).await
 }
 
 pub async fn bands(reviews: SocketAddr, flags: &[&str]) -> Running {
     let url = format!("--reviews=http://{reviews}");
     let args: ServiceArgs<bands::BandsArgs> = args(&[flags, &[&url]].concat());
-    Running::start(args, &CAUGHT.bands).await
+    Running::start(args, &CAPTURED.bands).await
 }
 
 pub async fn get(address: SocketAddr, path: &str) -> Response {
@@ -66,7 +66,7 @@ pub async fn get_with(address: SocketAddr, path: &str, headers: &[(&str, &str)])
 
 /// The path of a band that exists.
 pub fn known() -> String {
-    format!("/bands/{}", bands::known().next().unwrap())
+    format!("/bands/{}", bands::ids().next().unwrap())
 }
 
 /// The body of a response, and its trace ID.

@@ -4,7 +4,7 @@ use opentelemetry::trace::{SpanId, SpanKind, TraceState};
 use opentelemetry_sdk::trace::SpanData;
 use spoor_testing::only_span;
 
-use crate::pair::{CAUGHT, bands, get_with, known, ok, reviews};
+use crate::pair::{CAPTURED, bands, get_with, known, ok, reviews};
 
 const ATTACKERS: &str = "0af7651916cd43dd8448eb211c80319c";
 const FORCED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -13,7 +13,7 @@ const UNSAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00
 /// The spans of one request: bands, its two calls, and reviews twice.
 async fn trace(bands: SocketAddr, headers: &[(&str, &str)]) -> (String, Vec<SpanData>) {
     let (_, id) = ok(get_with(bands, &known(), headers).await).await;
-    let spans = CAUGHT.spans.trace(&id, 5).await;
+    let spans = CAPTURED.spans.trace(&id, 5).await;
     assert_eq!(spans.len(), 5, "{spans:#?}");
     (id, spans)
 }
@@ -32,8 +32,8 @@ async fn the_context_is_propagated_over_http() {
             .iter()
             .all(|call| call.parent_span_id == edge.span_context.span_id())
     );
-    let answers = of(SpanKind::Server).filter(|span| span.name == "GET /reviews/{uuid}");
-    let parents: Vec<_> = answers.map(|answer| answer.parent_span_id).collect();
+    let servers = of(SpanKind::Server).filter(|span| span.name == "GET /reviews/{uuid}");
+    let parents: Vec<_> = servers.map(|server| server.parent_span_id).collect();
     assert_eq!(parents.len(), 2);
     for call in calls {
         assert!(parents.contains(&call.span_context.span_id()), "{spans:#?}");
@@ -66,7 +66,7 @@ async fn an_untrusted_context_is_only_a_link() {
 #[tokio::test(flavor = "multi_thread")]
 async fn reviews_trusts_every_callers_context() {
     let reviews = reviews().await;
-    let path = format!("/reviews/{}", spoor_bands::reviews::known().next().unwrap());
+    let path = format!("/reviews/{}", spoor_bands::reviews::ids().next().unwrap());
     let response = get_with(reviews.address, &path, &[("traceparent", FORCED)]).await;
     assert_eq!(ok(response).await.1, ATTACKERS);
 }

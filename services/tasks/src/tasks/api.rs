@@ -84,7 +84,7 @@ async fn get_one(
     State(api): State<Api>,
     TaskId(id): TaskId,
 ) -> Result<Json<TaskResponse>, Problem> {
-    let task = api.get(id).await?.ok_or_else(unknown)?;
+    let task = api.get(id).await?.ok_or_else(task_not_found)?;
     Ok(Json(task.into()))
 }
 
@@ -92,14 +92,14 @@ async fn complete(
     State(api): State<Api>,
     TaskId(id): TaskId,
 ) -> Result<Json<TaskResponse>, Problem> {
-    let task = api.complete(id).await?.ok_or_else(unknown)?;
+    let task = api.complete(id).await?.ok_or_else(task_not_found)?;
     Ok(Json(task.into()))
 }
 
 async fn delete(State(api): State<Api>, TaskId(id): TaskId) -> Result<StatusCode, Problem> {
     match api.delete(id).await? {
         true => Ok(StatusCode::NO_CONTENT),
-        false => Err(unknown()),
+        false => Err(task_not_found()),
     }
 }
 
@@ -115,7 +115,7 @@ async fn health(State(api): State<Api>) -> Json<Health> {
     })
 }
 
-fn unknown() -> Problem {
+fn task_not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no task with this ID")
 }
 

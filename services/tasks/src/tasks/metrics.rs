@@ -91,12 +91,12 @@ impl Metrics {
         );
     }
 
-    pub(super) fn created(&self, task: &Task) {
+    pub(super) fn count_created(&self, task: &Task) {
         let labels = [("priority", task.priority.as_str())];
         self.created.get_or_create(&labels).inc();
     }
 
-    pub(super) fn completed(&self, task: &Task) {
+    pub(super) fn count_completed(&self, task: &Task) {
         let Some(completed) = task.completed else {
             return;
         };
@@ -112,7 +112,7 @@ impl Metrics {
         self.open_for.observe(open_for);
     }
 
-    pub(super) fn deleted(&self) {
+    pub(super) fn count_deleted(&self) {
         self.deleted.inc();
     }
 

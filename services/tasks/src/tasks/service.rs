@@ -20,7 +20,7 @@ impl Api {
         let work = async {
             // Counted after the store accepted it, so that failed requests are not counted.
             self.store.create(&task).await?;
-            self.metrics.created(&task);
+            self.metrics.count_created(&task);
             add_event("task.created", || {
                 let due_in = task.due.map(|due| due.seconds_since(task.created));
                 due_in
@@ -63,7 +63,7 @@ impl Api {
             describe(&span, &done.task);
             // A repeated request changes nothing, so that clients may retry without counting twice.
             if done.is_new {
-                self.metrics.completed(&done.task);
+                self.metrics.count_completed(&done.task);
                 add_completed_event(&done.task);
             } else {
                 add_event("task.already_completed", || [].into_iter());
@@ -84,7 +84,7 @@ impl Api {
         span.record("task.id", tracing::field::display(id));
         let deleted = run_in_span(&span, self.store.delete(id)).await?;
         if deleted {
-            self.metrics.deleted();
+            self.metrics.count_deleted();
         }
         Ok(deleted)
     }

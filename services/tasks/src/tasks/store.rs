@@ -84,7 +84,7 @@ pub(crate) enum StoreError {
     Unavailable(String, #[source] ::redis::RedisError),
     #[error("Redis at {0} did not respond in time; try again in a moment")]
     Timeout(String),
-    #[error("Redis at {0} does not accept commands now: {1}")]
+    #[error("Redis at {0} currently refuses commands: {1}")]
     Refused(String, ::redis::RedisError),
     #[error("Redis at {0} failed: {1}")]
     Failed(String, ::redis::RedisError),

@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use spoor_testing::RedisServer;
 
-use crate::running::{CAUGHT, Tasks, answer, telemetry};
+use crate::running::{CAPTURED, Tasks, read_json, telemetry};
 
 /// The service on a store, or `None` without Redis. Dropping it stops the server.
 async fn on(store: &str, test: &str) -> Option<(Tasks, Option<RedisServer>)> {
@@ -15,7 +15,7 @@ async fn on(store: &str, test: &str) -> Option<(Tasks, Option<RedisServer>)> {
     }
     let server = RedisServer::start(test).await?;
     let flag = format!("--redis-url={}", server.url());
-    let tasks = Tasks::with(&[&flag], &CAUGHT.telemetry).await;
+    let tasks = Tasks::with(&[&flag], &CAPTURED.telemetry).await;
     Some((tasks, Some(server)))
 }
 
@@ -31,30 +31,30 @@ async fn a_task_is_created_completed_and_deleted(#[case] store: &str) {
         json!({"title": " wash up ", "priority": "high", "due": "2030-01-31T13:00:00+01:00"});
     let response = tasks.post("/tasks", &body).await;
     let path = response.headers()["location"].to_str().unwrap().to_owned();
-    let (status, made) = answer(response).await;
+    let (status, made) = read_json(response).await;
     assert_eq!(status, 201);
     assert_eq!(made["title"], "wash up");
     assert_eq!(made["due"], "2030-01-31T12:00:00Z");
     assert_eq!(path, format!("/tasks/{}", made["id"].as_str().unwrap()));
 
-    assert_eq!(answer(tasks.get(&path).await).await, (200, made.clone()));
+    assert_eq!(read_json(tasks.get(&path).await).await, (200, made.clone()));
     let complete = format!("{path}/complete");
-    let (status, done) = answer(tasks.post(&complete, &Value::Null).await).await;
+    let (status, done) = read_json(tasks.post(&complete, &Value::Null).await).await;
     assert_eq!(status, 200);
     assert!(done["completed"].is_string() && done["overdue"] == false);
-    let again = answer(tasks.post(&complete, &Value::Null).await).await;
+    let again = read_json(tasks.post(&complete, &Value::Null).await).await;
     assert_eq!(
         again,
         (200, done.clone()),
         "the second time changes nothing"
     );
-    assert_eq!(answer(tasks.get(&path).await).await, (200, done));
+    assert_eq!(read_json(tasks.get(&path).await).await, (200, done));
 
     assert_eq!(tasks.delete(&path).await, 204);
     assert_eq!(tasks.delete(&path).await, 404);
-    assert_eq!(answer(tasks.get(&path).await).await.0, 404);
+    assert_eq!(read_json(tasks.get(&path).await).await.0, 404);
     assert_eq!(
-        answer(tasks.post(&complete, &Value::Null).await).await.0,
+        read_json(tasks.post(&complete, &Value::Null).await).await.0,
         404
     );
 }
@@ -79,7 +79,7 @@ async fn lists_are_ordered_by_rank(#[case] store: &str) {
     }
     assert_eq!(tasks.titles("").await, ["a", "b", "c", "d", "e"]);
     assert_eq!(tasks.titles("?limit=2").await, ["a", "b"]);
-    let (_, all) = answer(tasks.get("/tasks?state=all").await).await;
+    let (_, all) = read_json(tasks.get("/tasks?state=all").await).await;
     let complete = |index: usize| {
         format!(
             "/tasks/{}/complete",
@@ -88,7 +88,7 @@ async fn lists_are_ordered_by_rank(#[case] store: &str) {
     };
     for index in [1, 3] {
         assert_eq!(
-            answer(tasks.post(&complete(index), &Value::Null).await)
+            read_json(tasks.post(&complete(index), &Value::Null).await)
                 .await
                 .0,
             200
@@ -119,7 +119,7 @@ async fn open_tasks_are_bounded(#[case] store: &str) {
         let path = tasks.create(&number.to_string(), "low", None).await;
         first.get_or_insert(path);
     }
-    let (status, problem) = answer(tasks.post("/tasks", &json!({"title": "x"})).await).await;
+    let (status, problem) = read_json(tasks.post("/tasks", &json!({"title": "x"})).await).await;
     assert_eq!(status, 409);
     assert!(
         problem["detail"]
@@ -147,7 +147,7 @@ async fn open_tasks_are_bounded(#[case] store: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_name_the_field(#[case] body: Value, #[case] part: &str) {
     let tasks = Tasks::in_process().await;
-    let (status, problem) = answer(tasks.post("/tasks", &body).await).await;
+    let (status, problem) = read_json(tasks.post("/tasks", &body).await).await;
     let detail = problem["detail"].as_str().unwrap();
     assert!(status == 422 && detail.contains(part), "{status} {detail}");
 }
@@ -156,7 +156,7 @@ async fn errors_name_the_field(#[case] body: Value, #[case] part: &str) {
 async fn all_errors_are_reported_at_once() {
     let tasks = Tasks::in_process().await;
     let body = json!({"title": " ", "priority": "", "due": ""});
-    let (_, problem) = answer(tasks.post("/tasks", &body).await).await;
+    let (_, problem) = read_json(tasks.post("/tasks", &body).await).await;
     let detail = problem["detail"].as_str().unwrap();
     for field in ["title: ", "priority: ", "due: "] {
         assert!(detail.contains(field), "{detail}");
@@ -175,7 +175,7 @@ async fn all_errors_are_reported_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_paths_and_queries(#[case] path: &str, #[case] status: u16, #[case] part: &str) {
     let tasks = Tasks::in_process().await;
-    let (got, problem) = answer(tasks.get(path).await).await;
+    let (got, problem) = read_json(tasks.get(path).await).await;
     let detail = problem["detail"].as_str().unwrap();
     assert!(got == status && detail.contains(part), "{got} {detail}");
 }
@@ -183,7 +183,7 @@ async fn wrong_paths_and_queries(#[case] path: &str, #[case] status: u16, #[case
 #[tokio::test(flavor = "multi_thread")]
 async fn the_in_process_store_names_itself() {
     let tasks = Tasks::with(&[], telemetry()).await;
-    let health = answer(tasks.get("/health").await).await;
+    let health = read_json(tasks.get("/health").await).await;
     assert_eq!(
         health,
         (200, json!({"status": "ok", "store": "in-process"}))
@@ -200,7 +200,7 @@ async fn tasks_are_counted() {
     tasks
         .create("early", "low", Some("2199-01-01T00:00:00Z"))
         .await;
-    let done = answer(tasks.post(&format!("{late}/complete"), &Value::Null).await).await;
+    let done = read_json(tasks.post(&format!("{late}/complete"), &Value::Null).await).await;
     assert_eq!(done.0, 200);
     tasks
         .create("late too", "low", Some("2020-01-01T00:00:00Z"))

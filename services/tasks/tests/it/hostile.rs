@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use reqwest::Method;
 use tokio::runtime::Runtime;
 
-use crate::running::{Tasks, answer};
+use crate::running::{Tasks, read_json};
 
 struct Target {
     runtime: Runtime,
@@ -31,7 +31,7 @@ fn sent(method: Method, path: &str, headers: &[(&str, Vec<u8>)], body: Vec<u8>) 
         let status = response.status().as_u16();
         assert!(status < 500, "{status}");
         if status >= 400 {
-            answer(response).await;
+            read_json(response).await;
         }
         status
     })

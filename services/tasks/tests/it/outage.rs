@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use spoor_testing::RedisServer;
 use tokio::time::Instant;
 
-use crate::running::{CAUGHT, Tasks, answer, telemetry};
+use crate::running::{CAPTURED, Tasks, read_json, telemetry};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -47,13 +47,13 @@ async fn a_killed_redis_recovers_under_load() {
     until(&tasks, 200).await;
     redis.kill();
     until(&tasks, 503).await;
-    let (_, problem) = answer(tasks.get("/tasks").await).await;
+    let (_, problem) = read_json(tasks.get("/tasks").await).await;
     let detail = problem["detail"].as_str().unwrap();
     assert!(
         detail.contains(&redis.address()) && !detail.contains("only-for-tests"),
         "{detail}"
     );
-    let (_, health) = answer(tasks.get("/health").await).await;
+    let (_, health) = read_json(tasks.get("/health").await).await;
     assert_eq!(health["status"], "degraded");
     let ready = reqwest::get(format!("http://{}/readyz", tasks.ops))
         .await
@@ -67,7 +67,11 @@ async fn a_killed_redis_recovers_under_load() {
     redis.restart().await;
     until(&tasks, 200).await;
     wait_for_store_up(&tasks, "1").await;
-    assert_eq!(answer(tasks.get(&kept).await).await.0, 200, "Redis kept it");
+    assert_eq!(
+        read_json(tasks.get(&kept).await).await.0,
+        200,
+        "Redis kept it"
+    );
     stop.store(true, SeqCst);
     for task in load {
         task.await.unwrap();
@@ -110,7 +114,7 @@ async fn a_redis_that_starts_later_is_used() {
     };
     redis.kill();
     let flag = format!("--redis-url={}", redis.url());
-    let tasks = Tasks::with(&[&flag], &CAUGHT.telemetry).await;
+    let tasks = Tasks::with(&[&flag], &CAPTURED.telemetry).await;
     assert_eq!(status(&tasks).await, 503);
     redis.restart().await;
     until(&tasks, 200).await;
@@ -123,8 +127,8 @@ async fn a_corrected_password_is_enough_to_recover() {
         return;
     };
     let wrong = redis.url().replace("only-for-tests", "top-secret");
-    let tasks = Tasks::with(&[&format!("--redis-url={wrong}")], &CAUGHT.telemetry).await;
-    let (status, problem) = answer(tasks.get("/tasks").await).await;
+    let tasks = Tasks::with(&[&format!("--redis-url={wrong}")], &CAPTURED.telemetry).await;
+    let (status, problem) = read_json(tasks.get("/tasks").await).await;
     assert_eq!(status, 503);
     let detail = problem["detail"].as_str().unwrap();
     assert!(
@@ -142,11 +146,11 @@ async fn a_silent_redis_costs_at_most_the_deadline() {
         return;
     };
     let flag = format!("--redis-url={}", redis.url());
-    let tasks = Tasks::with(&[&flag, "--redis-deadline=200ms"], &CAUGHT.telemetry).await;
+    let tasks = Tasks::with(&[&flag, "--redis-deadline=200ms"], &CAPTURED.telemetry).await;
     until(&tasks, 200).await;
     redis.cli(&["client", "pause", "4000"]);
     let started = Instant::now();
-    let (status, problem) = answer(tasks.get("/tasks").await).await;
+    let (status, problem) = read_json(tasks.get("/tasks").await).await;
     assert_eq!(status, 503);
     assert!(
         problem["detail"]
@@ -169,14 +173,14 @@ async fn a_redis_without_memory_is_reported() {
         return;
     };
     let flag = format!("--redis-url={}", redis.url());
-    let tasks = Tasks::with(&[&flag], &CAUGHT.telemetry).await;
+    let tasks = Tasks::with(&[&flag], &CAPTURED.telemetry).await;
     until(&tasks, 200).await;
     redis.cli(&["config", "set", "maxmemory", "1"]);
-    let (status, problem) = answer(tasks.post("/tasks", &json!({"title": "x"})).await).await;
+    let (status, problem) = read_json(tasks.post("/tasks", &json!({"title": "x"})).await).await;
     assert_eq!(status, 503, "{problem}");
     redis.cli(&["config", "set", "maxmemory", "0"]);
     let (status, _): (u16, Value) =
-        answer(tasks.post("/tasks", &json!({"title": "x"})).await).await;
+        read_json(tasks.post("/tasks", &json!({"title": "x"})).await).await;
     assert_eq!(status, 201);
 }
 
@@ -194,7 +198,7 @@ async fn lists_beyond_the_budget_are_refused() {
     let (refused, _, waiting) = futures_util::future::select_all(lists).await;
     assert_eq!(waiting.len(), 16);
     assert_eq!(refused.headers()["retry-after"], "1");
-    let (status, problem) = answer(refused).await;
+    let (status, problem) = read_json(refused).await;
     assert_eq!(status, 503);
     assert_eq!(
         problem["detail"],
@@ -202,7 +206,7 @@ async fn lists_beyond_the_budget_are_refused() {
     );
     drop(waiting);
     let short = tasks.get("/tasks?limit=1").await;
-    let (_, problem) = answer(short).await;
+    let (_, problem) = read_json(short).await;
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("longer than 2s"), "{detail}");
 }

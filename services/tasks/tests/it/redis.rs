@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 use spoor_testing::RedisServer;
 
-use crate::running::{CAUGHT, Tasks, answer};
+use crate::running::{CAPTURED, Tasks, read_json};
 
 async fn on(server: &RedisServer) -> Tasks {
     let flag = format!("--redis-url={}", server.url());
-    Tasks::with(&[&flag], &CAUGHT.telemetry).await
+    Tasks::with(&[&flag], &CAPTURED.telemetry).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,7 +27,7 @@ async fn redis_cli_sees_the_tasks() {
     let millis = "1896091200000";
     assert_eq!(redis.cli(&["zscore", "tasks:due", id]), millis);
 
-    let done = answer(tasks.post(&format!("{path}/complete"), &Value::Null).await).await;
+    let done = read_json(tasks.post(&format!("{path}/complete"), &Value::Null).await).await;
     assert_eq!(done.0, 200);
     assert_eq!(redis.cli(&["exists", "tasks:open", "tasks:due"]), "0");
     assert_eq!(redis.cli(&["zrange", "tasks:completed", "0", "-1"]), id);
@@ -53,8 +53,8 @@ async fn changes_by_other_programs_are_tolerated() {
         "2",
         "the lost id is forgotten"
     );
-    assert_eq!(answer(tasks.get(&gone).await).await.0, 404);
-    let (status, problem) = answer(tasks.get(&broken).await).await;
+    assert_eq!(read_json(tasks.get(&gone).await).await.0, 404);
+    let (status, problem) = read_json(tasks.get(&broken).await).await;
     assert_eq!(status, 500);
     assert!(
         problem["detail"]
@@ -70,7 +70,7 @@ async fn changes_by_other_programs_are_tolerated() {
     assert!(tasks.titles("?state=all").await.is_empty());
     tasks.create("after all that", "low", None).await;
     redis.cli(&["set", "tasks:open", "a string"]);
-    let (status, _) = answer(tasks.get("/tasks").await).await;
+    let (status, _) = read_json(tasks.get("/tasks").await).await;
     assert_eq!(status, 500);
 }
 
@@ -84,7 +84,7 @@ async fn only_the_newest_completed_tasks_are_kept() {
     let old = "for n = 0, 999 do redis.call('HSET', KEYS[1] .. n, 'title', 'old') \
                redis.call('ZADD', KEYS[2], n, n) end";
     redis.cli(&["eval", old, "2", "task:", "tasks:completed"]);
-    let done = answer(tasks.post(&format!("{path}/complete"), &Value::Null).await).await;
+    let done = read_json(tasks.post(&format!("{path}/complete"), &Value::Null).await).await;
     assert_eq!(done.0, 200);
     assert_eq!(redis.cli(&["zcard", "tasks:completed"]), "1000");
     assert_eq!(
@@ -100,6 +100,6 @@ async fn health_names_redis() {
         return;
     };
     let tasks = on(&redis).await;
-    let health = answer(tasks.get("/health").await).await;
+    let health = read_json(tasks.get("/health").await).await;
     assert_eq!(health, (200, json!({"status": "ok", "store": "redis"})));
 }

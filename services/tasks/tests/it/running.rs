@@ -8,20 +8,20 @@ use spoor_tasks::tasks::{TasksArgs, TasksError};
 use spoor_telemetry::{Telemetry, serve::ServiceArgs};
 use spoor_testing::{Running, Spans, args};
 
-pub use spoor_testing::json as answer;
+pub use spoor_testing::json as read_json;
 
 /// The spans that the services of all tests export, and their telemetry, since a process has one
 /// subscriber.
-pub struct Caught {
+pub struct Captured {
     pub telemetry: Telemetry,
     pub spans: Spans,
 }
 
-pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
+pub static CAPTURED: LazyLock<Captured> = LazyLock::new(|| {
     let spans = Spans::default();
     let telemetry = spans.telemetry("tasks");
     tracing::subscriber::set_global_default(telemetry.subscriber().unwrap()).unwrap();
-    Caught { telemetry, spans }
+    Captured { telemetry, spans }
 });
 
 /// tasks on free ports, and a client.
@@ -41,7 +41,7 @@ impl Deref for Tasks {
 impl Tasks {
     /// Starts it without Redis.
     pub async fn in_process() -> Self {
-        Self::with(&[], &CAUGHT.telemetry).await
+        Self::with(&[], &CAPTURED.telemetry).await
     }
 
     pub async fn with(flags: &[&str], telemetry: &'static Telemetry) -> Self {
@@ -79,14 +79,14 @@ impl Tasks {
         }
         let response = self.post("/tasks", &body).await;
         let path = response.headers()["location"].to_str().unwrap().to_owned();
-        let (status, task) = answer(response).await;
+        let (status, task) = read_json(response).await;
         assert_eq!((status, &task["title"]), (201, &title.into()));
         path
     }
 
     /// The titles in a list.
     pub async fn titles(&self, query: &str) -> Vec<String> {
-        let (status, list) = answer(self.get(&format!("/tasks{query}")).await).await;
+        let (status, list) = read_json(self.get(&format!("/tasks{query}")).await).await;
         assert_eq!(status, 200, "{list}");
         let tasks = list["tasks"].as_array().unwrap();
         let title = |task: &Value| task["title"].as_str().unwrap().to_owned();

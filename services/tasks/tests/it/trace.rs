@@ -9,7 +9,7 @@ use reqwest::Response;
 use serde_json::json;
 use spoor_testing::{RedisServer, only_span, unused_address};
 
-use crate::running::{CAUGHT, Tasks};
+use crate::running::{CAPTURED, Tasks};
 
 fn attribute<'a>(span: &'a SpanData, key: &str) -> Option<&'a Value> {
     let pair = span.attributes.iter().find(|it| it.key.as_str() == key);
@@ -32,7 +32,7 @@ fn events(span: &SpanData) -> Vec<&str> {
 
 async fn spans(response: &Response, count: usize) -> Vec<SpanData> {
     let trace = response.headers()["x-trace-id"].to_str().unwrap();
-    CAUGHT.spans.trace(trace, count).await
+    CAPTURED.spans.trace(trace, count).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,7 +41,7 @@ async fn a_request_and_its_commands_are_one_trace() {
         return;
     };
     let flag = format!("--redis-url={}", redis.url());
-    let tasks = Tasks::with(&[&flag], &CAUGHT.telemetry).await;
+    let tasks = Tasks::with(&[&flag], &CAPTURED.telemetry).await;
     let body = json!({"title": "a secret", "priority": "high", "due": "2030-01-31T12:00:00Z"});
     let response = tasks.post("/tasks", &body).await;
     assert_eq!(response.status(), 201);
@@ -102,7 +102,7 @@ async fn completing_a_late_task_records_the_delay() {
 async fn spans_record_why_redis_failed() {
     let address = unused_address();
     let flag = format!("--redis-url=redis://:top-secret@{address}/0");
-    let tasks = Tasks::with(&[&flag], &CAUGHT.telemetry).await;
+    let tasks = Tasks::with(&[&flag], &CAPTURED.telemetry).await;
     let response = tasks.get("/tasks").await;
     assert_eq!(response.status(), 503);
     let spans = spans(&response, 3).await;

@@ -40,13 +40,13 @@ impl Ensemble for Service {
         let tensors = request.into_inner().tensors;
         let classified = self.members.iter().map(|member| classify(member, &tensors));
         let (successes, failures) = split(join_all(classified).await);
-        let reply = self.count(successes, failures)?;
+        let reply = self.count_votes(successes, failures)?;
         Ok(Response::new(reply))
     }
 }
 
 impl Service {
-    fn count(
+    fn count_votes(
         &self,
         successes: Vec<(&Member, Classification)>,
         failures: Vec<Failure>,

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use spoor_proto::spoor::vision::v1::Score;
 
-/// The number of labels in a decision.
-const TOP: usize = 5;
+/// The most labels in a decision.
+const MAX_TOP_LABELS: usize = 5;
 
 /// The vote of one model.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +60,7 @@ pub(super) fn top(scores: &[Score]) -> Vec<Score> {
         let by_score = other.score.total_cmp(&one.score);
         by_score.then_with(|| one.label.cmp(&other.label))
     });
-    scores.into_iter().take(TOP).cloned().collect()
+    scores.into_iter().take(MAX_TOP_LABELS).cloned().collect()
 }
 
 fn have_same_labels(ballots: &[Ballot]) -> bool {

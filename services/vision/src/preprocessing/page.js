@@ -31,11 +31,11 @@ function showReply(reply) {
   fillRows(byId("top"), reply.top);
   byId("models").replaceChildren(...reply.models.map(modelTable));
   byId("trace").textContent = reply.traceId ?? "none";
-  byId("answer").hidden = false;
+  byId("result").hidden = false;
 }
 
 async function classify(file) {
-  byId("answer").hidden = true;
+  byId("result").hidden = true;
   notice("Classifying …");
   try {
     const response = await fetch("/classify", { method: "POST", body: file });

@@ -15,9 +15,9 @@ const MAX_BYTES: u64 = 40 * 1024 * 1024;
 /// and the rotated picture.
 const COPIES_IN_MEMORY: u64 = 4;
 /// The most memory that a decoder may use besides the pixels, also for reading the header only.
-pub(super) const MAX_OVERHEAD: u64 = 4 * 1024 * 1024;
+pub(super) const MAX_OVERHEAD_BYTES: u64 = 4 * 1024 * 1024;
 /// The most memory that processing a picture may use.
-pub(super) const MAX_MEMORY: u64 = MAX_BYTES * COPIES_IN_MEMORY + MAX_OVERHEAD;
+pub(super) const MAX_MEMORY_BYTES: u64 = MAX_BYTES * COPIES_IN_MEMORY + MAX_OVERHEAD_BYTES;
 
 /// The properties in a picture's header.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +96,7 @@ fn open(bytes: &Bytes) -> Result<(Header, Decoder), InvalidPicture> {
         height,
         bytes: bytes.len(),
     };
-    let memory = decoded * COPIES_IN_MEMORY + MAX_OVERHEAD;
+    let memory = decoded * COPIES_IN_MEMORY + MAX_OVERHEAD_BYTES;
     Ok((Header { properties, memory }, decoder))
 }
 
@@ -134,7 +134,7 @@ fn decoder(bytes: Bytes) -> Result<(&'static str, ImageResult<Decoder>), Invalid
 /// The decoder's limits for data besides the pixels, such as colour profiles and texts.
 fn limits() -> Limits {
     let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MAX_OVERHEAD);
+    limits.max_alloc = Some(MAX_OVERHEAD_BYTES);
     limits
 }
 
@@ -205,7 +205,7 @@ mod tests {
     fn the_largest_are_decoded(#[case] bytes: Vec<u8>) {
         let bytes = Bytes::from(bytes);
         let header = read_header(&bytes).unwrap();
-        assert!(header.memory <= MAX_MEMORY, "{}", header.memory);
+        assert!(header.memory <= MAX_MEMORY_BYTES, "{}", header.memory);
         let picture = decode(&bytes).unwrap();
         assert_eq!(picture.width(), header.properties.width);
     }

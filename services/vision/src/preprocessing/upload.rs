@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 pub(super) const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// The most bytes that are read and discarded from a larger body, so that the client reads the
 /// response.
-const MAX_DISCARDED: usize = 4 * MAX_BYTES;
+const MAX_DISCARDED_BYTES: usize = 4 * MAX_BYTES;
 
 /// A budget of memory in bytes, parts of which are reserved for uploads and pictures.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ impl Memory {
     pub(super) async fn read(&self, mut body: Body) -> Result<Upload, UploadError> {
         let read = self.read_all(&mut body).await;
         if matches!(read, Err(UploadError::TooLong | UploadError::NoMemory)) {
-            discard(body, MAX_DISCARDED).await;
+            discard(body, MAX_DISCARDED_BYTES).await;
         }
         read
     }

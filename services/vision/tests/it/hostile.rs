@@ -55,9 +55,9 @@ fn plain(width: u32, height: u32) -> Vec<u8> {
 #[test]
 fn png_and_jpeg_are_classified() {
     for (bytes, format) in [(png(), "png"), (jpeg(), "jpeg")] {
-        let (status, answer) = classify(bytes);
-        assert_eq!(status, 200, "{answer}");
-        assert_eq!(answer["image"]["format"], format);
+        let (status, response) = classify(bytes);
+        assert_eq!(status, 200, "{response}");
+        assert_eq!(response["image"]["format"], format);
     }
 }
 
@@ -93,8 +93,8 @@ fn bodies_that_are_no_picture_are_refused(
 #[case(1, 100_000)]
 #[case(1, 1)]
 fn unusual_sizes(#[case] width: u32, #[case] height: u32) {
-    let (status, answer) = classify(plain(width, height));
-    assert_eq!(status, 200, "{answer}");
+    let (status, response) = classify(plain(width, height));
+    assert_eq!(status, 200, "{response}");
 }
 
 #[test]
@@ -116,9 +116,9 @@ fn concurrent_uploads_use_bounded_memory() {
     let before = peak();
     let bomb = bytes::Bytes::from(plain(6000, 6000));
     let address = VISION.preprocessing.address;
-    let answers = RUNTIME.block_on(join_all((0..16).map(|_| post(address, bomb.clone()))));
-    for answer in answers {
-        let status = answer.status().as_u16();
+    let responses = RUNTIME.block_on(join_all((0..16).map(|_| post(address, bomb.clone()))));
+    for response in responses {
+        let status = response.status().as_u16();
         assert!(matches!(status, 200 | 429 | 504), "{status}");
     }
     // Decoded at the same time, they would need 576 MB, and four times as much for processing.
@@ -139,7 +139,7 @@ fn a_colour_profile_bomb_is_not_decompressed(#[case] megabytes: usize) {
         .unwrap();
     assert!(png.len() < 1024 * 1024, "{}", png.len());
     let before = peak();
-    is_answered(png).unwrap();
+    check_status(png).unwrap();
     assert!(peak() - before < 100, "{} MB", peak() - before);
 }
 
@@ -155,10 +155,10 @@ fn peak() -> u64 {
 }
 
 /// Asserts that a body is classified or refused with a fitting status.
-fn is_answered(body: Vec<u8>) -> Result<(), TestCaseError> {
-    let (status, answer) = classify(body);
+fn check_status(body: Vec<u8>) -> Result<(), TestCaseError> {
+    let (status, response) = classify(body);
     let expected = matches!(status, 200 | 400 | 413 | 415 | 422);
-    prop_assert!(expected, "{status}: {answer}");
+    prop_assert!(expected, "{status}: {response}");
     Ok(())
 }
 
@@ -195,30 +195,30 @@ proptest! {
 
     #[test]
     fn random_bytes_do_no_harm(body in prop::collection::vec(any::<u8>(), 0..512)) {
-        is_answered(body)?;
+        check_status(body)?;
     }
 
     #[test]
     fn a_mutated_png_does_no_harm(changes in changes()) {
-        is_answered(mutated(png(), changes.clone()))?;
-        is_answered(with_checksums(mutated(png(), changes)))?;
+        check_status(mutated(png(), changes.clone()))?;
+        check_status(with_checksums(mutated(png(), changes)))?;
     }
 
     #[test]
     fn a_mutated_jpeg_does_no_harm(changes in changes()) {
-        is_answered(mutated(jpeg(), changes))?;
+        check_status(mutated(jpeg(), changes))?;
     }
 
     #[test]
     fn a_truncated_picture_is_refused(at in any::<prop::sample::Index>()) {
         for picture in [png(), jpeg()] {
             let at = at.index(picture.len());
-            is_answered(picture[..at].to_vec())?;
+            check_status(picture[..at].to_vec())?;
         }
     }
 
     #[test]
     fn any_declared_size_does_no_harm(width in any::<u32>(), height in any::<u32>()) {
-        is_answered(claiming(width, height))?;
+        check_status(claiming(width, height))?;
     }
 }

@@ -8,7 +8,7 @@ use spoor_vision::{ensemble, model, preprocessing};
 
 use crate::{
     running::{Vision, png, post},
-    spans::CAUGHT,
+    spans::CAPTURED,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,7 +26,7 @@ async fn all_services_have_health_and_reflection() {
 
 /// With its own services, since other tests share theirs.
 fn own(service: &str) -> &'static Telemetry {
-    Box::leak(Box::new(CAUGHT.spans.telemetry(service)))
+    Box::leak(Box::new(CAPTURED.spans.telemetry(service)))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod accuracy;
-mod answers;
 mod hostile;
 mod infrastructure;
 mod models;
@@ -10,6 +9,7 @@ mod mounted;
 mod onnx;
 mod outages;
 mod page;
+mod responses;
 mod running;
 mod spans;
 mod trace;

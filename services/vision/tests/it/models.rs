@@ -116,13 +116,14 @@ async fn requests_beyond_the_queue_are_refused() {
                 .map(|status| status.code())
         }
     });
-    let answers = join_all(requests).await;
-    assert!(answers.contains(&None), "{answers:?}");
+    let responses = join_all(requests).await;
+    assert!(responses.contains(&None), "{responses:?}");
     assert!(
-        answers.contains(&Some(Code::ResourceExhausted)),
-        "{answers:?}"
+        responses.contains(&Some(Code::ResourceExhausted)),
+        "{responses:?}"
     );
-    let others = |answer: &&Option<Code>| !matches!(answer, None | Some(Code::ResourceExhausted));
-    assert_eq!(answers.iter().find(others), None);
+    let others =
+        |response: &&Option<Code>| !matches!(response, None | Some(Code::ResourceExhausted));
+    assert_eq!(responses.iter().find(others), None);
     client.classify(tensor).await.unwrap();
 }

@@ -16,7 +16,7 @@ use crate::{
     running::{
         Model, Vision, efficientnetb0, ensemble, json, mobilenetv2, png, post, preprocessing,
     },
-    spans::CAUGHT,
+    spans::CAPTURED,
 };
 
 async fn end(mut model: Model) {
@@ -30,22 +30,22 @@ async fn mobilenetv2_at(address: SocketAddr, flags: &[&str]) -> Model {
     let place = [listen.as_str(), "--ops-listen=127.0.0.1:0"];
     let args: ServiceArgs<model::ModelArgs> =
         args_at(&[place.as_slice(), &["--model=mobilenetv2"], flags].concat());
-    Running::start(args, &CAUGHT.mobilenetv2).await
+    Running::start(args, &CAPTURED.mobilenetv2).await
 }
 
-fn degraded(answer: &Value) -> &str {
-    answer["degraded"].as_str().unwrap_or_default()
+fn degraded(response: &Value) -> &str {
+    response["degraded"].as_str().unwrap_or_default()
 }
 
 /// Waits until the response to a picture meets a condition.
 async fn until(vision: &Vision, is_right: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        let (status, answer) = vision.classify(png(3)).await;
-        if status == 200 && is_right(&answer) {
-            return answer;
+        let (status, response) = vision.classify(png(3)).await;
+        if status == 200 && is_right(&response) {
+            return response;
         }
-        assert!(Instant::now() < deadline, "{status}: {answer}");
+        assert!(Instant::now() < deadline, "{status}: {response}");
         sleep(Duration::from_millis(20)).await;
     }
 }
@@ -53,23 +53,23 @@ async fn until(vision: &Vision, is_right: impl Fn(&Value) -> bool) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_model_decides_until_the_other_is_back() {
     let mut vision = Vision::start().await;
-    until(&vision, |answer| degraded(answer).is_empty()).await;
+    until(&vision, |response| degraded(response).is_empty()).await;
     let address = vision.mobilenetv2.address;
     let ended = std::mem::replace(&mut vision.mobilenetv2, mobilenetv2(&[]).await);
     end(ended).await;
 
-    let (status, answer) = vision.classify(png(3)).await;
-    assert_eq!(status, 200, "{answer}");
-    let why = degraded(&answer);
+    let (status, response) = vision.classify(png(3)).await;
+    assert_eq!(status, 200, "{response}");
+    let why = degraded(&response);
     assert!(
         why.starts_with("mobilenetv2 did not vote: cannot be reached"),
-        "{answer}"
+        "{response}"
     );
-    assert_eq!(answer["models"][0]["weight"], 1.0);
-    assert_eq!(answer["models"][1]["error"], "cannot be reached");
+    assert_eq!(response["models"][0]["weight"], 1.0);
+    assert_eq!(response["models"][1]["error"], "cannot be reached");
 
     vision.mobilenetv2 = mobilenetv2_at(address, &[]).await;
-    until(&vision, |answer| degraded(answer).is_empty()).await;
+    until(&vision, |response| degraded(response).is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,11 +78,11 @@ async fn a_model_that_starts_late_votes() {
     let model = efficientnetb0(&[]).await;
     let ensemble = ensemble(model.address, unused, &[]).await;
     let preprocessing = preprocessing(ensemble.address, &[]).await;
-    let (status, answer) = json(post(preprocessing.address, png(3)).await).await;
-    assert_eq!(status, 200, "{answer}");
+    let (status, response) = json(post(preprocessing.address, png(3)).await).await;
+    assert_eq!(status, 200, "{response}");
     assert!(
-        degraded(&answer).contains("mobilenetv2 did not vote"),
-        "{answer}"
+        degraded(&response).contains("mobilenetv2 did not vote"),
+        "{response}"
     );
     let vision = Vision {
         efficientnetb0: model,
@@ -90,7 +90,7 @@ async fn a_model_that_starts_late_votes() {
         ensemble,
         preprocessing,
     };
-    until(&vision, |answer| degraded(answer).is_empty()).await;
+    until(&vision, |response| degraded(response).is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,9 +98,9 @@ async fn without_models_or_ensemble_requests_fail() {
     let ensemble = ensemble(unused_address(), unused_address(), &[]).await;
     for ensemble in [ensemble.address, unused_address()] {
         let preprocessing = preprocessing(ensemble, &[]).await;
-        let answer = post(preprocessing.address, png(3)).await;
-        assert_eq!(answer.headers()["retry-after"], "1");
-        let (status, problem) = json(answer).await;
+        let response = post(preprocessing.address, png(3)).await;
+        assert_eq!(response.headers()["retry-after"], "1");
+        let (status, problem) = json(response).await;
         assert_eq!(status, 503, "{problem}");
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains("no model can be reached"), "{problem}");
@@ -119,13 +119,13 @@ async fn model_with_another_input_votes_immediately(#[case] before: i64, #[case]
         mobilenetv2(&[&before.flag()]).await,
     )
     .await;
-    until(&vision, |answer| degraded(answer).is_empty()).await;
+    until(&vision, |response| degraded(response).is_empty()).await;
     let address = vision.mobilenetv2.address;
     let ended = std::mem::replace(&mut vision.mobilenetv2, mobilenetv2(&[]).await);
     end(ended).await;
     vision.mobilenetv2 = mobilenetv2_at(address, &[&after.flag()]).await;
     // It may take a moment until the connection to the previous process is closed.
-    until(&vision, |answer| degraded(answer).is_empty()).await;
+    until(&vision, |response| degraded(response).is_empty()).await;
 }
 
 /// Accepts connections and never responds.
@@ -138,8 +138,8 @@ async fn hanging() -> (TcpListener, SocketAddr) {
 /// The duration of a request, and the status of the response.
 async fn timed(address: SocketAddr) -> (Duration, u16, Value) {
     let begin = Instant::now();
-    let (status, answer) = json(post(address, png(3)).await).await;
-    (begin.elapsed(), status, answer)
+    let (status, response) = json(post(address, png(3)).await).await;
+    (begin.elapsed(), status, response)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,8 +152,8 @@ async fn a_hanging_model_delays_only_one_request() {
     timed(preprocessing.address).await;
     let end = Instant::now() + DEADLINE * 2;
     while Instant::now() < end {
-        let (took, status, answer) = timed(preprocessing.address).await;
-        assert_eq!(status, 200, "{answer}");
+        let (took, status, response) = timed(preprocessing.address).await;
+        assert_eq!(status, 200, "{response}");
         assert!(took < DEADLINE, "{took:?}");
         sleep(Duration::from_millis(200)).await;
     }
@@ -163,9 +163,9 @@ async fn a_hanging_model_delays_only_one_request() {
 async fn waiting_requests_share_one_query() {
     let (_listener, hanging) = hanging().await;
     let preprocessing = preprocessing(hanging, &["--deadline=2s"]).await;
-    let answers = join_all([(); 3].map(|()| timed(preprocessing.address))).await;
-    for (took, status, answer) in answers {
-        assert_eq!(status, 504, "{answer}");
+    let responses = join_all([(); 3].map(|()| timed(preprocessing.address))).await;
+    for (took, status, response) in responses {
+        assert_eq!(status, 504, "{response}");
         assert!(took < Duration::from_secs(4), "{took:?}");
     }
 }
@@ -178,11 +178,11 @@ async fn models_with_other_labels_are_not_mixed() {
         mobilenetv2(&[]).await,
     )
     .await;
-    let (status, answer) = vision.classify(png(3)).await;
-    assert_eq!(status, 200, "{answer}");
-    let note = answer["notes"][0].as_str().unwrap();
-    assert!(note.contains("have different labels"), "{answer}");
-    let weights = [0, 1].map(|model| answer["models"][model]["weight"].as_f64().unwrap());
-    assert_eq!(weights.iter().sum::<f64>(), 1.0, "{answer}");
-    assert!(weights.contains(&1.0), "{answer}");
+    let (status, response) = vision.classify(png(3)).await;
+    assert_eq!(status, 200, "{response}");
+    let note = response["notes"][0].as_str().unwrap();
+    assert!(note.contains("have different labels"), "{response}");
+    let weights = [0, 1].map(|model| response["models"][model]["weight"].as_f64().unwrap());
+    assert_eq!(weights.iter().sum::<f64>(), 1.0, "{response}");
+    assert!(weights.contains(&1.0), "{response}");
 }

@@ -13,17 +13,17 @@ async fn the_page_and_its_assets_are_served(
 ) {
     let preprocessing = preprocessing(unused_address(), &[]).await;
     let url = format!("http://{}{path}", preprocessing.address);
-    let answer = reqwest::get(url).await.unwrap();
-    assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["content-type"], kind);
-    let policy = answer.headers()["content-security-policy"]
+    let response = reqwest::get(url).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], kind);
+    let policy = response.headers()["content-security-policy"]
         .to_str()
         .unwrap();
     assert!(
         policy.contains("default-src 'none'") && !policy.contains("unsafe"),
         "{policy}"
     );
-    let body = answer.text().await.unwrap();
+    let body = response.text().await.unwrap();
     assert!(body.contains(has), "{body}");
     assert!(!body.contains("innerHTML"), "{body}");
 }

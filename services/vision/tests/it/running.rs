@@ -8,7 +8,7 @@ use spoor_telemetry::serve::{ServeError, ServiceArgs};
 use spoor_testing::{Running, args};
 use spoor_vision::{ensemble, model, preprocessing, samples::SamplePicture};
 
-use crate::spans::CAUGHT;
+use crate::spans::CAPTURED;
 
 pub use spoor_testing::json;
 
@@ -27,12 +27,12 @@ pub struct Vision {
 
 pub async fn efficientnetb0(flags: &[&str]) -> Model {
     let args: ServiceArgs<model::ModelArgs> = args(&[&["--model=efficientnetb0"], flags].concat());
-    Running::start(args, &CAUGHT.efficientnetb0).await
+    Running::start(args, &CAPTURED.efficientnetb0).await
 }
 
 pub async fn mobilenetv2(flags: &[&str]) -> Model {
     let args: ServiceArgs<model::ModelArgs> = args(&[&["--model=mobilenetv2"], flags].concat());
-    Running::start(args, &CAUGHT.mobilenetv2).await
+    Running::start(args, &CAPTURED.mobilenetv2).await
 }
 
 pub async fn ensemble(
@@ -46,14 +46,14 @@ pub async fn ensemble(
     ];
     let urls = urls.each_ref().map(String::as_str);
     let args: ServiceArgs<ensemble::EnsembleArgs> = args(&[&urls, flags].concat());
-    Running::start(args, &CAUGHT.ensemble).await
+    Running::start(args, &CAPTURED.ensemble).await
 }
 
 pub async fn preprocessing(ensemble: SocketAddr, flags: &[&str]) -> Service {
     let url = format!("--ensemble=http://{ensemble}");
     let args: ServiceArgs<preprocessing::PreprocessingArgs> =
         args(&[&[url.as_str()], flags].concat());
-    Running::start(args, &CAUGHT.preprocessing).await
+    Running::start(args, &CAPTURED.preprocessing).await
 }
 
 impl Vision {

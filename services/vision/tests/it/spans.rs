@@ -6,7 +6,7 @@ use spoor_telemetry::Telemetry;
 use spoor_testing::Spans;
 
 /// The telemetry of the services, and the spans they export.
-pub struct Caught {
+pub struct Captured {
     pub preprocessing: Telemetry,
     pub ensemble: Telemetry,
     pub efficientnetb0: Telemetry,
@@ -16,16 +16,16 @@ pub struct Caught {
 
 /// Shared by all tests, since a process has one subscriber. It is that of preprocessing; the service of
 /// a manual span is that of its parent.
-pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
+pub static CAPTURED: LazyLock<Captured> = LazyLock::new(|| {
     let spans = Spans::default();
-    let caught = Caught {
+    let captured = Captured {
         preprocessing: spans.telemetry("preprocessing"),
         ensemble: spans.telemetry("ensemble"),
         efficientnetb0: spans.telemetry("efficientnetb0"),
         mobilenetv2: spans.telemetry("mobilenetv2"),
         spans,
     };
-    let subscriber = caught.preprocessing.subscriber().unwrap();
+    let subscriber = captured.preprocessing.subscriber().unwrap();
     tracing::subscriber::set_global_default(subscriber).unwrap();
-    caught
+    captured
 });

@@ -4,17 +4,17 @@ use spoor_testing::only_span;
 
 use crate::{
     running::{Vision, png},
-    spans::CAUGHT,
+    spans::CAPTURED,
 };
 
 const VOTE: &str = "spoor.vision.v1.Ensemble/Vote";
 const CLASSIFY: &str = "spoor.vision.v1.Model/Classify";
 
 async fn trace_of(vision: &Vision, spans: usize) -> Vec<SpanData> {
-    let (status, answer) = vision.classify(png(2)).await;
-    assert_eq!(status, 200, "{answer}");
-    let id = answer["traceId"].as_str().unwrap();
-    CAUGHT.spans.trace(id, spans).await
+    let (status, response) = vision.classify(png(2)).await;
+    assert_eq!(status, 200, "{response}");
+    let id = response["traceId"].as_str().unwrap();
+    CAPTURED.spans.trace(id, spans).await
 }
 
 fn all<'a>(spans: &'a [SpanData], name: &str, kind: &SpanKind) -> Vec<&'a SpanData> {
@@ -67,11 +67,11 @@ async fn a_picture_is_one_trace_to_both_models() {
     let begin = one.start_time.max(other.start_time);
     assert!(begin < one.end_time.min(other.end_time), "both at once");
 
-    let answers = all(&spans, CLASSIFY, &SpanKind::Server);
+    let servers = all(&spans, CLASSIFY, &SpanKind::Server);
     let inferences = all(&spans, "inference", &SpanKind::Internal);
     assert_eq!(inferences.len(), 2);
-    for answer in answers {
-        let is_its_own = |it: &&&SpanData| it.parent_span_id == answer.span_context.span_id();
+    for server in servers {
+        let is_its_own = |it: &&&SpanData| it.parent_span_id == server.span_context.span_id();
         let inference = inferences.iter().find(is_its_own).unwrap();
         assert!(
             !attribute(inference, "model.label").is_empty(),
@@ -98,8 +98,8 @@ async fn an_unavailable_model_marks_its_call_as_failed() {
     (&mut vision.mobilenetv2.task).await.unwrap().unwrap();
     let spans = trace_of(&vision, 12).await;
     let calls = all(&spans, CLASSIFY, &SpanKind::Client);
-    let is_red = |span: &&&SpanData| matches!(span.status, Status::Error { .. });
-    assert_eq!(calls.iter().filter(is_red).count(), 1, "{calls:#?}");
+    let is_failed = |span: &&&SpanData| matches!(span.status, Status::Error { .. });
+    assert_eq!(calls.iter().filter(is_failed).count(), 1, "{calls:#?}");
     let vote = only_span(&spans, "vote", &SpanKind::Internal);
     assert_eq!(attribute(vote, "vote.degraded"), "true");
 }

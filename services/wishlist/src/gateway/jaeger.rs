@@ -167,7 +167,7 @@ fn bounded(body: Body, permit: OwnedSemaphorePermit) -> Body {
 
 fn too_long() -> String {
     let max = MAX_BODY_BYTES >> 20;
-    format!("Jaeger's response is longer than {max} MiB; request fewer traces or a shorter time")
+    format!("Jaeger's response is longer than {max} MiB; request fewer traces or a shorter period")
 }
 
 fn unavailable(error: &PeerCallError) -> Problem {

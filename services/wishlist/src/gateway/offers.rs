@@ -106,7 +106,7 @@ impl Offers {
         let _ = within(self.optional_wait(), message, call).await;
     }
 
-    /// Lists the offers for a response that is nothing without them.
+    /// Lists the offers for a response that consists only of them.
     pub(super) async fn list(&self) -> Result<Listing, OffersError> {
         self.list_within(self.deadline).await
     }
@@ -119,7 +119,7 @@ impl Offers {
     async fn list_within(&self, deadline: Duration) -> Result<Listing, OffersError> {
         let list = async |request| self.client.clone().list(request).await;
         let reply = within(deadline, ListRequest {}, list).await;
-        // None after a failure: this service need not be running, and takes no memory then.
+        // Zero after a failure: the service need not be running, and then no list is in memory.
         let len = reply.as_ref().map_or(0, |reply| reply.offers.len());
         self.last_len
             .store(u32::try_from(len).unwrap_or(u32::MAX), Relaxed);

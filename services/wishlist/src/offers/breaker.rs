@@ -91,7 +91,7 @@ impl Breaker {
     }
 
     /// Reports that the peer responded.
-    pub(super) fn succeeded(&mut self, permit: Permit) {
+    pub(super) fn record_success(&mut self, permit: Permit) {
         if permit.generation != self.generation {
             return;
         }
@@ -103,7 +103,7 @@ impl Breaker {
     }
 
     /// Reports that the peer failed.
-    pub(super) fn failed(&mut self, permit: Permit, now: Instant) {
+    pub(super) fn record_failure(&mut self, permit: Permit, now: Instant) {
         if permit.generation != self.generation {
             return;
         }
@@ -153,7 +153,7 @@ mod tests {
         let mut breaker = Breaker::closed();
         for _ in 0..Breaker::MAX_FAILURES {
             let permit = breaker.acquire(now).unwrap();
-            breaker.failed(permit, now);
+            breaker.record_failure(permit, now);
         }
         assert_eq!(breaker.state(), BreakerState::Open);
         breaker
@@ -166,9 +166,9 @@ mod tests {
         for failure in 1..10 * Breaker::MAX_FAILURES {
             let permit = breaker.acquire(now).unwrap();
             if failure.is_multiple_of(Breaker::MAX_FAILURES) {
-                breaker.succeeded(permit);
+                breaker.record_success(permit);
             } else {
-                breaker.failed(permit, now);
+                breaker.record_failure(permit, now);
             }
             assert_eq!(breaker.state(), BreakerState::Closed);
         }
@@ -191,9 +191,9 @@ mod tests {
         assert_eq!(probe.state, BreakerState::HalfOpen);
         assert!(breaker.acquire(later).is_err(), "only one");
         if succeeds {
-            breaker.succeeded(probe);
+            breaker.record_success(probe);
         } else {
-            breaker.failed(probe, later);
+            breaker.record_failure(probe, later);
         }
         assert_eq!(breaker.state(), then);
     }
@@ -204,9 +204,9 @@ mod tests {
         let later = Instant::now() + Breaker::OPEN_DURATION;
         let lost = breaker.acquire(later).unwrap();
         let probe = breaker.acquire(later + Breaker::OPEN_DURATION).unwrap();
-        breaker.failed(lost, later + Breaker::OPEN_DURATION);
+        breaker.record_failure(lost, later + Breaker::OPEN_DURATION);
         assert_eq!(breaker.state(), BreakerState::HalfOpen, "it comes too late");
-        breaker.succeeded(probe);
+        breaker.record_success(probe);
         assert_eq!(breaker.state(), BreakerState::Closed);
     }
 
@@ -217,11 +217,11 @@ mod tests {
         let slow = breaker.acquire(now).unwrap();
         for _ in 0..Breaker::MAX_FAILURES {
             let permit = breaker.acquire(now).unwrap();
-            breaker.failed(permit, now);
+            breaker.record_failure(permit, now);
         }
         let later = now + Breaker::OPEN_DURATION;
         breaker.acquire(later).unwrap();
-        breaker.succeeded(slow);
+        breaker.record_success(slow);
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
     }
 
@@ -245,7 +245,7 @@ mod tests {
                             prop_assert!(probed.is_none_or(|at| now - at >= Breaker::OPEN_DURATION));
                             probed = Some(now);
                         }
-                        if succeeds { breaker.succeeded(permit) } else { breaker.failed(permit, now) }
+                        if succeeds { breaker.record_success(permit) } else { breaker.record_failure(permit, now) }
                         if breaker.state() == BreakerState::Closed { probed = None }
                     }
                     Err(refused) => {
@@ -256,7 +256,7 @@ mod tests {
             }
             let permit = breaker.acquire(now + Breaker::OPEN_DURATION);
             prop_assert!(permit.is_ok());
-            breaker.succeeded(permit.unwrap());
+            breaker.record_success(permit.unwrap());
             prop_assert_eq!(breaker.state(), BreakerState::Closed);
         }
     }

@@ -61,7 +61,7 @@ mod tests {
         assert!((0..Budget::MAX_TOKENS).all(|_| budget.withdraw()));
         assert!(!budget.withdraw());
         budget.deposit();
-        assert!(!budget.withdraw(), "half a token buys nothing");
+        assert!(!budget.withdraw(), "half a token is not enough");
         budget.deposit();
         assert!(budget.withdraw() && !budget.withdraw());
     }

@@ -28,7 +28,7 @@ impl SearchCounters {
         );
     }
 
-    pub(super) fn search(&self, marketplace: &str, outcome: &str) {
+    pub(super) fn count_search(&self, marketplace: &str, outcome: &str) {
         let labels = vec![
             ("marketplace", marketplace.to_owned()),
             ("outcome", outcome.to_owned()),
@@ -36,7 +36,7 @@ impl SearchCounters {
         self.searches.get_or_create_owned(&labels).inc();
     }
 
-    pub(super) fn retry(&self, marketplace: &str) {
+    pub(super) fn count_retry(&self, marketplace: &str) {
         let labels = vec![("marketplace", marketplace.to_owned())];
         self.retries.get_or_create_owned(&labels).inc();
     }

@@ -31,7 +31,7 @@ use crate::WishName;
 
 /// The timeout of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The delays between attempts, unless the marketplace asks for more.
+/// The delays between attempts, unless the marketplace requests a longer one.
 const MIN_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
@@ -94,7 +94,7 @@ impl Marketplace {
                 error.outcome()
             }
         };
-        self.counts.search(&self.name, outcome);
+        self.counts.count_search(&self.name, outcome);
         result
     }
 
@@ -147,7 +147,7 @@ impl Marketplace {
         let permit = self.health.lock().acquire(retries)?;
         if retries > 0 {
             Span::current().record("retry.count", i64::from(retries));
-            self.counts.retry(&self.name);
+            self.counts.count_retry(&self.name);
         }
         Ok(permit)
     }
@@ -187,11 +187,11 @@ impl Marketplace {
         let before = health.breaker.state();
         match failure {
             Some(failure) if failure.is_peer_failure() => {
-                health.breaker.failed(permit, Instant::now());
+                health.breaker.record_failure(permit, Instant::now());
                 health.last_failure = failure.to_string();
             }
             // An error such as a rate limit is a response too: the peer is alive.
-            _ => health.breaker.succeeded(permit),
+            _ => health.breaker.record_success(permit),
         }
         let after = health.breaker.state();
         if after != before {
@@ -278,7 +278,7 @@ mod tests {
         let mut health = Health::new();
         while health.breaker.state() == BreakerState::Closed {
             let permit = health.breaker.acquire(Instant::now()).unwrap();
-            health.breaker.failed(permit, Instant::now());
+            health.breaker.record_failure(permit, Instant::now());
         }
         health
     }

@@ -54,7 +54,7 @@ impl Collector for StateCollector {
         offers.set(i64::try_from(self.store.wishes().offer_count()).unwrap_or(i64::MAX));
         offers.encode(encoder.encode_descriptor(
             "spoor_offers_kept",
-            "Offers that are known",
+            "Offers stored",
             None,
             MetricType::Gauge,
         )?)

@@ -19,7 +19,7 @@ const MAX_CHARS: usize = 200;
 pub(super) struct AttemptError {
     code: Code,
     message: String,
-    /// The time that the marketplace asks to wait.
+    /// The delay that the marketplace requests.
     retry_delay: Option<Duration>,
 }
 
@@ -40,7 +40,7 @@ pub(super) enum SearchError {
     Stopping(#[source] AttemptError),
 }
 
-/// The delay before the next attempt: the one that the marketplace asks for, but at least
+/// The delay before the next attempt: the one that the marketplace requests, but at least
 /// `backoff`. `left` is the time until the deadline, and `open` the time until the circuit breaker
 /// permits requests.
 pub(super) fn after(
@@ -93,7 +93,7 @@ impl AttemptError {
         self.is_peer_failure() || matches!(self.code, Code::ResourceExhausted | Code::Aborted)
     }
 
-    /// True if the marketplace asks for a delay.
+    /// True if the marketplace requests a delay.
     pub(super) fn has_retry_delay(&self) -> bool {
         self.retry_delay.is_some()
     }

@@ -1,4 +1,4 @@
-//! Searches for offers: at once for a new wish, and periodically for all wishes.
+//! Searches for offers: immediately for a new wish, and periodically for all wishes.
 
 use std::{error::Error, sync::Arc, time::Duration};
 

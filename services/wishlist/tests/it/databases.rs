@@ -115,7 +115,7 @@ async fn postgres() {
         return;
     };
     let url = postgres.url();
-    is_up(&url).await;
+    wait_until_up(&url).await;
     let wishlist = Wishlist::on(&url).await;
     keeps_wishes(&wishlist).await;
     let before = names(&wishlist).await;
@@ -135,7 +135,7 @@ async fn postgres() {
     wishlist.end().await;
 }
 
-async fn is_up(url: &str) {
+async fn wait_until_up(url: &str) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while let Err(error) = open(url).await {
         assert!(Instant::now() < deadline, "{error}");

@@ -29,9 +29,9 @@ async fn the_page_reports_a_wishlist_timeout() {
     let address = wishlist.local_addr().unwrap();
     let gateway = Gateway::within("300ms", address, unused_address()).await;
     let added = gateway.post("/wishes", FORM, "name=a+kite").send();
-    for answer in [gateway.get("/").await, added.await.unwrap()] {
-        assert_eq!(answer.status(), 504);
-        let page = answer.text().await.unwrap();
+    for response in [gateway.get("/").await, added.await.unwrap()] {
+        assert_eq!(response.status(), 504);
+        let page = response.text().await.unwrap();
         assert!(
             page.contains("<html") && page.contains("The wishlist did not respond in time"),
             "{page}"

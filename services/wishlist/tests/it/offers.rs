@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::{
     running::{Gateway, Wishlist, args, json},
-    spans::CAUGHT,
+    spans::CAPTURED,
 };
 
 /// Longer than any of these tests takes.
@@ -90,7 +90,7 @@ async fn marketplace(name: &str, flags: &[&str]) -> Running<ServeError> {
     let name = format!("--name={name}");
     let flags = [&[name.as_str(), "--latency=1ms"], flags].concat();
     let args: ServiceArgs<marketplace::MarketplaceArgs> = args(&flags);
-    Running::start(args, &CAUGHT.marketplace).await
+    Running::start(args, &CAPTURED.marketplace).await
 }
 
 /// A marketplace with a fixed address, which can be stopped and started again.
@@ -104,7 +104,7 @@ async fn marketplace_at(address: SocketAddr, name: &str) -> Running<ServeError> 
         "--latency=1ms",
     ];
     let args: ServiceArgs<marketplace::MarketplaceArgs> = args_at(&flags);
-    Running::start(args, &CAUGHT.marketplace).await
+    Running::start(args, &CAPTURED.marketplace).await
 }
 
 async fn offers(
@@ -123,7 +123,7 @@ async fn offers(
     ];
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let args: ServiceArgs<offers::OffersArgs> = args(&flags);
-    Running::start(args, &CAUGHT.offers).await
+    Running::start(args, &CAPTURED.offers).await
 }
 
 /// The offers for a wish on a marketplace.

@@ -87,6 +87,6 @@ fn is_root() -> bool {
 }
 
 fn absent(why: &str) -> Option<Postgres> {
-    skip("what needs a Postgres", why);
+    skip("the tests with Postgres", why);
     None
 }

@@ -9,7 +9,7 @@ use spoor_testing::{Running, infrastructure::channel, unused_address};
 use spoor_wishlist::{gateway, wishlist};
 use tonic::transport::Channel;
 
-use crate::spans::CAUGHT;
+use crate::spans::CAPTURED;
 
 pub use spoor_testing::{args, json};
 
@@ -35,7 +35,7 @@ impl Wishlist {
     pub async fn on(database_url: &str) -> Self {
         let flag = format!("--database-url={database_url}");
         let args: ServiceArgs<wishlist::WishlistArgs> = args(&[&flag]);
-        Self(Running::start(args, &CAUGHT.wishlist).await)
+        Self(Running::start(args, &CAPTURED.wishlist).await)
     }
 
     pub async fn client(&self) -> WishlistClient<Channel> {
@@ -70,7 +70,7 @@ impl Gateway {
             "--trace-url=http://traces.example/trace/{id}",
         ];
         let args: ServiceArgs<gateway::GatewayArgs> = args(&flags);
-        let running = Running::start(args, &CAUGHT.gateway).await;
+        let running = Running::start(args, &CAPTURED.gateway).await;
         let client = Client::builder().redirect(Policy::none()).build().unwrap();
         Self {
             address: running.address,

@@ -6,7 +6,7 @@ use spoor_telemetry::Telemetry;
 use spoor_testing::Spans;
 
 /// The telemetry of the services, and the spans they export.
-pub struct Caught {
+pub struct Captured {
     pub gateway: Telemetry,
     pub wishlist: Telemetry,
     pub offers: Telemetry,
@@ -16,11 +16,11 @@ pub struct Caught {
 
 /// Shared by all tests, since a process has one subscriber. It is that of wishlist, which therefore
 /// exports the manual spans of offers as well.
-pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
+pub static CAPTURED: LazyLock<Captured> = LazyLock::new(|| {
     let spans = Spans::default();
     let (gateway, wishlist) = (spans.telemetry("gateway"), spans.telemetry("wishlist"));
     tracing::subscriber::set_global_default(wishlist.subscriber().unwrap()).unwrap();
-    Caught {
+    Captured {
         gateway,
         wishlist,
         offers: spans.telemetry("offers"),

@@ -7,7 +7,7 @@ use spoor_testing::only_span;
 
 use crate::{
     running::{both, json},
-    spans::CAUGHT,
+    spans::CAPTURED,
 };
 
 fn attribute<'a>(span: &'a SpanData, key: &str) -> Option<&'a Value> {
@@ -29,7 +29,7 @@ async fn a_request_and_its_statement_are_one_trace() {
         .to_owned();
     assert_eq!(json(response).await.0, 201);
 
-    let spans = CAUGHT.spans.trace(&trace, 4).await;
+    let spans = CAPTURED.spans.trace(&trace, 4).await;
     let edge = only_span(&spans, "POST /api/wishes", &SpanKind::Server);
     let call = only_span(&spans, ADD, &SpanKind::Client);
     let add = only_span(&spans, ADD, &SpanKind::Server);

@@ -128,7 +128,7 @@ impl Connected {
     }
 
     /// The next message that is not a report.
-    pub async fn answer(&mut self) -> FromClient {
+    pub async fn next_message(&mut self) -> FromClient {
         loop {
             match self.receive().await {
                 FromClient::Report(_) => {}
@@ -195,7 +195,8 @@ impl Client {
         }
     }
 
-    pub fn root(&self) -> bool {
+    /// Starts a trace and returns whether it is kept.
+    pub fn sample_root(&self) -> bool {
         let sampler = LiveSampler::new(Arc::clone(&self.live), Probability::ALWAYS);
         root(&sampler, 1, "GET /").decision
             == opentelemetry_sdk::trace::SamplingDecision::RecordAndSample
@@ -222,9 +223,9 @@ pub async fn plane() -> Plane {
     Plane::start(SocketAddr::from(([127, 0, 0, 1], 0))).await
 }
 
-pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
-    while !is_so() {
+    while !condition() {
         assert!(Instant::now() < deadline, "{what} in time");
         sleep(Duration::from_millis(2)).await;
     }

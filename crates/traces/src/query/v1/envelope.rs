@@ -108,7 +108,7 @@ impl V1Error {
     }
 }
 
-/// A message alone is about a parameter.
+/// A message without a status describes an invalid parameter.
 impl From<String> for V1Error {
     fn from(message: String) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)

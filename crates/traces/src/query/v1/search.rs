@@ -30,7 +30,7 @@ const DEFAULT_LOOKBACK: Duration = Duration::from_secs(2 * DAY.as_secs());
 pub fn parse(parameters: &Parameters, now: u64) -> Result<(Vec<TraceId>, Search, bool), String> {
     let start = parameters.time("start", MICROSECOND)?;
     let end = parameters.time("end", MICROSECOND)?.unwrap_or(now);
-    // Jaeger's page sends `lookback` together with `start`; scripts send it instead.
+    // Jaeger's page sends `lookback` together with `start`; scripts send only `lookback`.
     let start = match start {
         Some(start) => start,
         None => end.saturating_sub(lookback(parameters)?),

@@ -52,7 +52,7 @@ impl V1Traces {
     fn truncated(&self) -> V1Error {
         let message = format!(
             "only {} of {} traces are returned, since a response is limited to {} MiB; \
-             ask for fewer traces or a shorter time",
+             request fewer traces or a shorter period",
             self.request.buffer.traces(),
             self.ids.len(),
             MAX_RESPONSE_BYTES >> 20

@@ -50,7 +50,7 @@ async fn late_spans_follow_their_trace() {
 #[tokio::test]
 async fn changed_rules_apply_to_waiting_traces() {
     let (pipeline, _) = start(long_wait());
-    // Stored at once, so a later policy does not apply.
+    // Stored immediately, so a later policy does not apply.
     send(&pipeline, vec![batch("service-a", vec![trace(1)])]);
     assert_eq!(pipeline.store().len(), 1);
     pipeline.set_tail(table(Vec::new(), "100%"));

@@ -1,5 +1,5 @@
 //! The layout of the diagram, by the usual steps for layered graphs: break cycles, assign columns, add
-//! passing nodes to long edges, and order each column so that edges seldom cross (Sugiyama, Tagawa, Toda
+//! dummy nodes to long edges, and order each column so that edges seldom cross (Sugiyama, Tagawa, Toda
 //! 1981).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,12 +18,12 @@ pub(super) const MAX_NAME_CHARS: usize = 28;
 /// A point's distance from the left and from the top.
 pub(super) type Point = (u32, u32);
 
-/// An item with a position: a service, or an edge that passes a column on its path.
+/// An item with a position: a service, or a dummy node where an edge passes a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Node<'a> {
     Service(&'a str),
     /// The caller, the callee and the column.
-    Passing(&'a str, &'a str, u32),
+    Dummy(&'a str, &'a str, u32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,11 +56,11 @@ impl<'a> Layout<'a> {
         let services = columns
             .iter()
             .map(|(name, column)| (Node::Service(name), *column));
-        let passing = edges.values().flatten().filter_map(|node| match node {
-            Node::Passing(.., column) => Some((*node, *column)),
+        let dummies = edges.values().flatten().filter_map(|node| match node {
+            Node::Dummy(.., column) => Some((*node, *column)),
             Node::Service(_) => None,
         });
-        for (node, column) in services.chain(passing) {
+        for (node, column) in services.chain(dummies) {
             nodes.entry(column).or_default().push(node);
         }
         let count = nodes.len();
@@ -164,7 +164,7 @@ fn mean_predecessor_row(
 fn edges<'a>(mesh: &'a Mesh, columns: &BTreeMap<&str, u32>) -> Edges<'a> {
     let column = |name: &str| columns.get(name).copied().unwrap_or(0);
     let path = |from: &'a str, to: &'a str| {
-        let between = (column(from) + 1..column(to)).map(|at| Node::Passing(from, to, at));
+        let between = (column(from) + 1..column(to)).map(|at| Node::Dummy(from, to, at));
         let mut path = vec![Node::Service(from)];
         path.extend(between);
         path.push(Node::Service(to));

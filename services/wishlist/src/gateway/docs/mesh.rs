@@ -63,8 +63,8 @@ impl Mesh {
 
     /// Marks a service, and the call by its caller, if any, as failed.
     pub(super) fn fail(&mut self, service: &str, caller: Option<&str>) {
-        if let Some(found) = self.services.get_mut(service) {
-            found.failed = true;
+        if let Some(service) = self.services.get_mut(service) {
+            service.failed = true;
         }
         let call = caller.map(|caller| (caller.to_owned(), service.to_owned()));
         if let Some(call) = call.and_then(|call| self.calls.get_mut(&call)) {

@@ -26,7 +26,7 @@ pub enum OpenDatabaseError {
     Connect(String, #[source] sqlx::Error),
     /// The server did not respond in time.
     #[error("the database {0} did not respond within {1:?}")]
-    Silent(String, Duration),
+    TimedOut(String, Duration),
     /// The database is read-only.
     #[error("cannot write to the database {0}; its file and folder must be writable")]
     ReadOnly(String, #[source] sqlx::Error),
@@ -101,13 +101,13 @@ impl Opening<'_> {
     }
 
     /// Connects once before the pool is created. A pool retries until its deadline and then does not
-    /// report the cause, while a single connection reports it at once.
+    /// report the cause, while a single connection reports it immediately.
     async fn test_connection(&self, options: &PgConnectOptions) -> Result<(), OpenDatabaseError> {
         let after = self.limits.acquire;
         let connection = tokio::time::timeout(after, options.connect()).await;
-        let silent = |_| OpenDatabaseError::Silent(self.database.to_owned(), after);
+        let timed_out = |_| OpenDatabaseError::TimedOut(self.database.to_owned(), after);
         let connection = connection
-            .map_err(silent)?
+            .map_err(timed_out)?
             .map_err(self.error(OpenDatabaseError::Connect))?;
         connection
             .close()

@@ -13,7 +13,7 @@ use serde_json::{Value, json as value};
 use spoor_testing::{json, only_span, unused_address};
 
 use super::peer::{Gateway, peer};
-use crate::spans::CAUGHT;
+use crate::spans::CAPTURED;
 
 /// Jaeger's query API with these services and calls; wishlist has failed, called by gateway.
 fn api(services: &Value, calls: &Value) -> Router {
@@ -52,11 +52,11 @@ fn api(services: &Value, calls: &Value) -> Router {
 async fn docs(jaeger: Router) -> String {
     let address = peer(jaeger).await;
     let gateway = Gateway::of(&format!("http://{address}"), &[]).await;
-    let answer = gateway.get("/docs").await;
-    assert_eq!(answer.status(), 200);
-    let policy = answer.headers()["content-security-policy"].to_str();
+    let response = gateway.get("/docs").await;
+    assert_eq!(response.status(), 200);
+    let policy = response.headers()["content-security-policy"].to_str();
     assert!(policy.unwrap().contains("default-src 'none'"));
-    answer.text().await.unwrap()
+    response.text().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,15 +96,18 @@ async fn drawing_the_mesh_makes_no_client_spans() {
     let jaeger = api(&value!(["gateway", "tasks"]), &value!([])).layer(note);
     let gateway = Gateway::of(&format!("http://{}", peer(jaeger).await), &[]).await;
     for _ in 0..2 {
-        let answer = gateway.get("/docs").await;
-        let trace = answer.headers()["x-trace-id"].to_str().unwrap().to_owned();
-        let page = answer.text().await.unwrap();
+        let response = gateway.get("/docs").await;
+        let trace = response.headers()["x-trace-id"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let page = response.text().await.unwrap();
         assert!(
             page.contains(">tasks</text>") && !page.contains(" failed\""),
             "{page}"
         );
         // The server's span is exported last, since it ends last.
-        let spans = CAUGHT.spans.trace(&trace, 1).await;
+        let spans = CAPTURED.spans.trace(&trace, 1).await;
         let server = only_span(&spans, "GET /docs", &SpanKind::Server);
         assert_eq!(server.status, Status::Unset);
         assert_eq!(spans.len(), 1, "{spans:#?}");

@@ -30,11 +30,11 @@ async fn jaeger_gets_paths_without_credentials() {
         .header("authorization", "Bearer secret")
         .header("x-forwarded-for", "10.0.0.1")
         .header("accept", "application/json");
-    let answer = gateway.send(request).await;
-    assert_eq!(answer.headers()["x-frame-options"], "DENY");
-    assert!(answer.headers().contains_key("content-security-policy"));
-    assert!(answer.headers().contains_key("x-trace-id"));
-    let request = answer.text().await.unwrap();
+    let response = gateway.send(request).await;
+    assert_eq!(response.headers()["x-frame-options"], "DENY");
+    assert!(response.headers().contains_key("content-security-policy"));
+    assert!(response.headers().contains_key("x-trace-id"));
+    let request = response.text().await.unwrap();
     let expected = r#"GET /base/api/traces?service=a%26b ["accept", "host", "traceparent"#;
     assert!(request.starts_with(expected), "{request}");
     for secret in ["cookie", "authorization", "forwarded"] {
@@ -81,9 +81,9 @@ async fn a_response_is_streamed() {
     };
     let address = peer(Router::new().route("/", get(endless))).await;
     let gateway = Gateway::of(&format!("http://{address}"), &[]).await;
-    let mut answer = gateway.get("/jaeger/").await;
+    let mut response = gateway.get("/jaeger/").await;
     for _ in 0..3 {
-        assert!(answer.chunk().await.unwrap().is_some());
+        assert!(response.chunk().await.unwrap().is_some());
     }
 }
 
@@ -107,11 +107,11 @@ async fn a_response_that_is_too_long_is_cut_off() {
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("longer than 64 MiB"), "{detail}");
 
-    let mut answer = gateway.get("/jaeger/unannounced").await;
+    let mut response = gateway.get("/jaeger/unannounced").await;
     let mut bytes = 0;
     let error = loop {
-        match answer.chunk().await {
-            Ok(piece) => bytes += piece.expect("it is broken off, not ended").len(),
+        match response.chunk().await {
+            Ok(piece) => bytes += piece.expect("the body is cut off, not ended").len(),
             Err(error) => break error,
         }
     };
@@ -136,9 +136,9 @@ async fn a_disconnected_client_cancels_the_request() {
     };
     let address = peer(Router::new().route("/", get(silent))).await;
     let gateway = Gateway::of(&format!("http://{address}"), &[]).await;
-    let mut answer = gateway.get("/jaeger/").await;
-    assert!(answer.chunk().await.unwrap().is_some());
-    drop(answer);
+    let mut response = gateway.get("/jaeger/").await;
+    assert!(response.chunk().await.unwrap().is_some());
+    drop(response);
     let ended = tokio::time::timeout(Duration::from_secs(30), ended.recv()).await;
     assert_eq!(ended, Ok(Some(())));
 }
@@ -183,7 +183,7 @@ async fn a_silent_peer_is_cut_off_at_the_deadline() {
 async fn hostile_paths_stay_on_jaeger(#[case] path: &str) {
     let address = peer(Router::new().fallback(any(echo))).await;
     let gateway = Gateway::of(&format!("http://{address}"), &[]).await;
-    let answer = gateway.get(path).await;
-    assert!(answer.status().as_u16() < 500, "{}", answer.status());
-    assert!(!answer.headers().contains_key("set-cookie"));
+    let response = gateway.get(path).await;
+    assert!(response.status().as_u16() < 500, "{}", response.status());
+    assert!(!response.headers().contains_key("set-cookie"));
 }

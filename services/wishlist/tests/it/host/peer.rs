@@ -9,7 +9,7 @@ use spoor_testing::{Running, args};
 use spoor_wishlist::gateway;
 use tokio::net::TcpListener;
 
-use crate::spans::CAUGHT;
+use crate::spans::CAPTURED;
 
 pub struct Gateway {
     pub running: Running<ServeError>,
@@ -22,7 +22,7 @@ impl Gateway {
         let jaeger = format!("--jaeger={jaeger}");
         let args: ServiceArgs<gateway::GatewayArgs> = args(&[flags, &[&jaeger]].concat());
         Self {
-            running: Running::start(args, &CAUGHT.gateway).await,
+            running: Running::start(args, &CAPTURED.gateway).await,
             client: Client::builder().redirect(Policy::none()).build().unwrap(),
         }
     }

@@ -59,7 +59,7 @@ async fn any_text_gets_a_grpc_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn malformed_http_requests_are_answered() {
+async fn malformed_http_requests_get_a_response() {
     let mesh = Mesh::of(&[("attic", &[])], "1d").await;
     let address = mesh.gateway.address;
     let requests = (
@@ -69,7 +69,7 @@ async fn malformed_http_requests_are_answered() {
         prop::collection::vec(any::<u8>(), 0..2000),
     );
     for_many(requests, |(method, path, header, body)| {
-        let answer = wait(async {
+        let response = wait(async {
             let mut stream = TcpStream::connect(address).await.unwrap();
             let head = format!(
                 "{method} {path} HTTP/1.1\r\nhost: {address}\r\nlast-event-id: {header}\r\n\
@@ -83,8 +83,8 @@ async fn malformed_http_requests_are_answered() {
             let read = stream.read_exact(&mut start).await;
             read.map(|_| String::from_utf8_lossy(&start).into_owned())
         });
-        let answer = answer.expect("an answer");
-        assert!(!answer.contains(" 5"), "{method} {path}: {answer}");
+        let response = response.expect("a response");
+        assert!(!response.contains(" 5"), "{method} {path}: {response}");
     });
     assert_eq!(mesh.gateway.get("/api/offers").await.status(), 200);
 }

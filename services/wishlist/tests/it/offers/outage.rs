@@ -63,22 +63,22 @@ async fn a_killed_marketplace_recovers_under_load() {
     let _second = marketplace_at(bazaar, "bazaar").await;
     let back =
         |listing: &Value| missing(listing).is_empty() && !on(listing, &new, "bazaar").is_empty();
-    mesh.listing("it is back by itself", back).await;
+    mesh.listing("bazaar has recovered", back).await;
     stop.cancel();
-    let answers = load.await.unwrap();
-    assert!(answers > 20, "{answers}");
+    let responses = load.await.unwrap();
+    assert!(responses > 20, "{responses}");
 }
 
 /// Requests the page and the list until stopped, and asserts that all responses are successful.
 async fn load(mesh: Arc<Mesh>, stop: CancellationToken) -> usize {
-    let mut answers = 0;
+    let mut responses = 0;
     while !stop.is_cancelled() {
         for path in ["/", "/api/offers", "/api/wishes"] {
             assert_eq!(mesh.gateway.get(path).await.status(), 200, "{path}");
-            answers += 1;
+            responses += 1;
         }
     }
-    answers
+    responses
 }
 
 #[tokio::test(flavor = "multi_thread")]

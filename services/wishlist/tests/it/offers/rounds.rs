@@ -5,14 +5,14 @@ use serde_json::Value;
 use spoor_proto::spoor::wishlist::v1::AddRequest;
 
 use super::{Mesh, on};
-use crate::spans::CAUGHT;
+use crate::spans::CAPTURED;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_round_is_a_root_with_links_to_requests() {
     let mesh = Mesh::of(&[("attic", &[])], "100ms").await;
     let (_, id) = mesh.wish("a link").await;
-    let request = CAUGHT.spans.trace(&id, 10).await;
-    let rounds = CAUGHT.spans.linked_to(&id, 3).await;
+    let request = CAPTURED.spans.trace(&id, 10).await;
+    let rounds = CAPTURED.spans.linked_to(&id, 3).await;
     for round in &rounds {
         assert_eq!(round.name, "offers watch");
         assert_eq!(round.parent_span_id, SpanId::INVALID);
@@ -24,7 +24,7 @@ async fn a_round_is_a_root_with_links_to_requests() {
     }
     let id = rounds[0].span_context.trace_id().to_string();
     // The root, List down to the statement, the search, the marketplace, and Search on both sides.
-    let round = CAUGHT.spans.trace(&id, 8).await;
+    let round = CAPTURED.spans.trace(&id, 8).await;
     let root = rounds[0].span_context.span_id();
     let mut below: Vec<_> = round
         .iter()

@@ -8,7 +8,7 @@ use opentelemetry_sdk::trace::SpanData;
 use spoor_testing::only_span;
 
 use super::Mesh;
-use crate::spans::CAUGHT;
+use crate::spans::CAPTURED;
 
 const LOOK_FOR: &str = "spoor.offers.v1.Offers/LookFor";
 const SEARCH: &str = "spoor.marketplace.v1.Marketplace/Search";
@@ -18,7 +18,7 @@ struct Trace(Vec<SpanData>);
 
 impl Trace {
     async fn of(id: &str, count: usize) -> Self {
-        Self(CAUGHT.spans.trace(id, count).await)
+        Self(CAPTURED.spans.trace(id, count).await)
     }
 
     fn below(&self, parent: SpanId, name: &str) -> Vec<&SpanData> {

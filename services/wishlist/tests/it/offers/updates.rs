@@ -16,7 +16,7 @@ use tonic::{Request, Status};
 use super::{DEADLINE, Mesh, an_address, missing, on};
 use crate::{
     running::{Gateway, Wishlist},
-    spans::CAUGHT,
+    spans::CAPTURED,
 };
 
 /// The open stream of a page.
@@ -100,7 +100,7 @@ async fn missing_marketplaces_are_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_learn_when_offers_leaves_and_returns() {
+async fn pages_report_an_outage_of_offers() {
     let wishlist = Wishlist::on("sqlite::memory:").await;
     let offers = an_address();
     let gateway = Gateway::with(wishlist.address, offers).await;
@@ -111,7 +111,7 @@ async fn pages_learn_when_offers_leaves_and_returns() {
     let flags = [listen.as_str(), "--ops-listen=127.0.0.1:0", "--every=1d"];
     let args: serve::ServiceArgs<spoor_wishlist::offers::OffersArgs> =
         spoor_testing::args_at(&flags);
-    let _offers = spoor_testing::Running::start(args, &CAUGHT.offers).await;
+    let _offers = spoor_testing::Running::start(args, &CAPTURED.offers).await;
     page.next("back", |_| true).await;
 }
 
@@ -127,10 +127,10 @@ async fn an_open_page_does_not_delay_shutdown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_beyond_the_limit_are_refused() {
-    const PLACES: usize = 128;
+    const MAX_PAGES: usize = 128;
     let mesh = Mesh::of(&[("attic", &[])], "1d").await;
     let mut pages = Vec::new();
-    for _ in 0..PLACES {
+    for _ in 0..MAX_PAGES {
         pages.push(Page::of(&mesh.gateway).await);
     }
     let (status, problem) =
@@ -182,7 +182,7 @@ async fn a_hostile_marketplace_cannot_inject_html() {
         ..serve::Grpc::new(MarketplaceServer::new(Hostile), spoor_proto::DESCRIPTORS)
     };
     let stop = CancellationToken::new();
-    let serving = serve::grpc(listener, server, &CAUGHT.marketplace, stop.clone());
+    let serving = serve::grpc(listener, server, &CAPTURED.marketplace, stop.clone());
     let serving = tokio::spawn(serving);
     let mesh = Mesh::with_peers(&[("evil", address)], "1d").await;
     let (wish, _) = mesh.wish("a mirror").await;

@@ -11,7 +11,7 @@ use redis::{
 use super::{RedisUrl, StoreError};
 
 /// The delay between attempts to connect. While Redis is unavailable, requests wait for a shared
-/// attempt, and fail at once between attempts.
+/// attempt, and fail immediately between attempts.
 const RECONNECT_DELAY: Duration = Duration::from_millis(50);
 /// The most commands queued to be written. Further requests wait.
 const MAX_QUEUED_COMMANDS: usize = 256;

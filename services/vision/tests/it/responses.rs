@@ -3,17 +3,17 @@ use crate::running::{Vision, json, png, sample};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_has_five_labels_and_every_vote() {
     let vision = Vision::start().await;
-    let (status, answer) = vision.classify(png(1)).await;
-    assert_eq!(status, 200, "{answer}");
-    let top = answer["top"].as_array().unwrap();
-    assert_eq!(top.len(), 5, "{answer}");
-    assert_eq!(answer["label"], top[0]["label"]);
-    assert_eq!(answer["models"][0]["model"], "efficientnetb0");
-    assert_eq!(answer["models"][1]["model"], "mobilenetv2");
-    assert_eq!(answer["image"]["format"], "png");
-    assert_eq!(answer["image"]["width"], 96);
-    assert_eq!(answer["traceId"].as_str().unwrap().len(), 32);
-    assert!(answer.get("degraded").is_none(), "{answer}");
+    let (status, response) = vision.classify(png(1)).await;
+    assert_eq!(status, 200, "{response}");
+    let top = response["top"].as_array().unwrap();
+    assert_eq!(top.len(), 5, "{response}");
+    assert_eq!(response["label"], top[0]["label"]);
+    assert_eq!(response["models"][0]["model"], "efficientnetb0");
+    assert_eq!(response["models"][1]["model"], "mobilenetv2");
+    assert_eq!(response["image"]["format"], "png");
+    assert_eq!(response["image"]["width"], 96);
+    assert_eq!(response["traceId"].as_str().unwrap().len(), 32);
+    assert!(response.get("degraded").is_none(), "{response}");
 }
 
 /// A form as `curl -F image=@picture.png` sends it.
@@ -28,9 +28,9 @@ async fn a_picture_in_a_form_is_classified() {
         .post(url)
         .header("content-type", "multipart/form-data; boundary=xyz")
         .body(form);
-    let (status, answer) = json(request.send().await.unwrap()).await;
-    assert_eq!(status, 200, "{answer}");
-    assert_eq!(answer["image"]["format"], "png");
+    let (status, response) = json(request.send().await.unwrap()).await;
+    assert_eq!(status, 200, "{response}");
+    assert_eq!(response["image"]["format"], "png");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,10 +45,10 @@ async fn both_models_and_the_vote_find_the_label() {
         } else {
             sample.jpeg()
         };
-        let (status, answer) = vision.classify(upload.unwrap()).await;
-        assert_eq!(status, 200, "{answer}");
-        let labels = [0, 1].map(|model| &answer["models"][model]["top"][0]["label"]);
-        let all = [&answer["label"], labels[0], labels[1]];
+        let (status, response) = vision.classify(upload.unwrap()).await;
+        assert_eq!(status, 200, "{response}");
+        let labels = [0, 1].map(|model| &response["models"][model]["top"][0]["label"]);
+        let all = [&response["label"], labels[0], labels[1]];
         for (named, label) in named.iter_mut().zip(all) {
             *named += u64::from(label == sample.label());
         }
