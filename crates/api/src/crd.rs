@@ -51,7 +51,7 @@ fn definition(
     }
     for column in &mut columns {
         let path = column["jsonPath"].as_str().unwrap_or_default();
-        let field = rule::place(&mut schema, path);
+        let field = rule::part(&mut schema, path);
         for key in ["type", "description"] {
             if let Some(of_field) = field.as_ref().and_then(|field| field.get(key)) {
                 column[key] = of_field.clone();
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
     use crate::KeepRule;
 
-    /// A field that is missing in one of these could be set beside another one, or is refused.
+    /// A field missing from one of these lists could be set beside another one, or not at all.
     #[test]
     fn one_of_rules_name_every_field() {
         use crate::problem::{RULE_NONE, RULE_SEVERAL, STORAGE_NONE, STORAGE_SEVERAL};
@@ -140,7 +140,7 @@ mod tests {
             (storage, &storages[..], [STORAGE_NONE, STORAGE_SEVERAL]),
         ] {
             let mut schema = schema.clone();
-            let properties = rule::place(&mut schema, at).unwrap()["properties"].take();
+            let properties = rule::part(&mut schema, at).unwrap()["properties"].take();
             let names = properties.as_object().unwrap().keys();
             let expected: BTreeSet<&str> = fields.iter().copied().collect();
             let found: BTreeSet<&str> = names
@@ -155,16 +155,16 @@ mod tests {
         }
     }
 
-    /// A rule whose place is not in the schema would have no effect.
+    /// A rule whose path is not in the schema would have no effect.
     #[test]
-    fn every_rule_has_a_place() {
+    fn every_rule_has_a_path_in_the_schema() {
         for (schema, rules) in [
             (schema::sampling_policy(), sampling_policy::rules()),
             (schema::tracing_stack(), tracing_stack::rules()),
         ] {
             let mut schema = structural::structural(schema.clone());
             for rule in rules {
-                assert!(rule::place(&mut schema, &rule.at).is_some(), "{}", rule.at);
+                assert!(rule::part(&mut schema, &rule.at).is_some(), "{}", rule.at);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{InvalidText, form};
+use crate::{InvalidText, formats};
 
 /// The units, largest first, with their milliseconds.
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
@@ -16,7 +16,7 @@ pub(crate) fn parse_days_or_duration(text: &str) -> Result<Duration, InvalidText
     };
     let days = days.parse().ok();
     days.and_then(|days| DAY.checked_mul(days))
-        .ok_or_else(|| form::DURATION.invalid(text))
+        .ok_or_else(|| formats::DURATION.invalid(text))
 }
 
 /// Parses a duration: whole numbers with `h`, `m`, `s` or `ms`, larger units first and each at
@@ -27,7 +27,7 @@ pub(crate) fn parse_days_or_duration(text: &str) -> Result<Duration, InvalidText
 pub fn parse_duration(text: &str) -> Result<Duration, InvalidText> {
     parse(text)
         .map(Duration::from_millis)
-        .ok_or_else(|| form::DURATION.invalid(text))
+        .ok_or_else(|| formats::DURATION.invalid(text))
 }
 
 /// Formats a duration for [`parse_days_or_duration`].

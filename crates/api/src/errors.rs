@@ -68,11 +68,11 @@ impl Errors {
         }
     }
 
-    pub(crate) fn at_most(&mut self, found: usize, max: usize, at: &FieldPath) {
-        if found > max {
+    pub(crate) fn at_most(&mut self, count: usize, max: usize, at: &FieldPath) {
+        if count > max {
             self.add(
                 at.clone(),
-                format!("must have at most {max} entries, not {found}"),
+                format!("must have at most {max} entries, not {count}"),
             );
         }
     }
@@ -102,7 +102,7 @@ impl Errors {
         self.0.is_empty()
     }
 
-    pub(crate) fn into_found(self) -> Vec<FieldError> {
+    pub(crate) fn into_vec(self) -> Vec<FieldError> {
         self.0
     }
 }

@@ -1,4 +1,4 @@
-//! The place of an error in a resource.
+//! The paths of fields, and errors in them.
 
 use std::fmt;
 

@@ -9,7 +9,7 @@ pub mod crd;
 mod duration;
 mod errors;
 mod field;
-mod form;
+mod formats;
 mod metadata;
 mod problem;
 pub mod read;
@@ -23,7 +23,7 @@ mod yaml;
 
 pub use duration::{format_duration, parse_duration};
 pub use field::{FieldError, FieldPath};
-pub use form::InvalidText;
+pub use formats::InvalidText;
 pub use metadata::Metadata;
 pub use sampling_policy::{
     AttributeMatch, ErrorMatch, Head, KeepRule, RateLimitSpec, SamplingPolicy, SamplingPolicySpec,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 // Unknown fields are errors, so that misspelled ones are reported. `read` removes the server's
-// fields before.
+// fields first.
 pub struct Metadata {
     /// The object's name, unique in its namespace.
     #[schemars(length(min = 1, max = 253), example = &"service-a")]

@@ -36,19 +36,19 @@ const SERVER_METADATA: [&str; 6] = [
     "selfLink",
 ];
 
-/// A valid policy and its place in a text.
+/// A valid policy and its location in a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyManifest {
     /// The policy as written.
     pub policy: SamplingPolicy,
     /// The name of the text, such as a file name.
     pub source: Arc<str>,
-    place: Place,
+    location: Location,
 }
 
-/// The place of a resource in a text.
+/// The location of a resource in a text.
 #[derive(Clone, Debug, PartialEq)]
-struct Place {
+struct Location {
     document: Arc<Node>,
     lines_before: usize,
     /// The path in its document: the root, or an item of a list.
@@ -59,17 +59,17 @@ impl PolicyManifest {
     /// The line where the policy begins, counted from 1.
     #[must_use]
     pub fn line(&self) -> usize {
-        self.place.line(&self.place.at)
+        self.location.line(&self.location.at)
     }
 
     /// An error in a field of this resource, with its line.
     #[must_use]
     pub fn error(&self, error: FieldError) -> ManifestError {
-        self.place.error(&self.source, error)
+        self.location.error(&self.source, error)
     }
 }
 
-impl Place {
+impl Location {
     fn line(&self, path: &FieldPath) -> usize {
         self.lines_before + self.document.line(path)
     }
@@ -136,15 +136,15 @@ pub fn policies(text: &str, source: &str) -> Result<Vec<PolicyManifest>, Vec<Man
     let source: Arc<str> = source.into();
     let whole_text = |problem| vec![ManifestError::new(&source, None, problem)];
     if text.len() > MAX_BYTES {
-        let found = text.len();
-        let problem = format!("must be at most {MAX_BYTES} bytes, not {found}");
+        let len = text.len();
+        let problem = format!("must be at most {MAX_BYTES} bytes, not {len}");
         return Err(whole_text(problem));
     }
     // The parser could read several documents, but stops at the first error in any of them.
     let documents = documents::split(text);
     if documents.len() > MAX_DOCUMENTS {
-        let found = documents.len();
-        let problem = format!("must have at most {MAX_DOCUMENTS} documents, not {found}");
+        let count = documents.len();
+        let problem = format!("must have at most {MAX_DOCUMENTS} documents, not {count}");
         return Err(whole_text(problem));
     }
     let (mut manifests, mut errors) = (vec![], vec![]);
@@ -180,31 +180,31 @@ fn read(
     let node = yaml::parse(document.text).map_err(|error| {
         ManifestError::new(source, Some(lines_before + error.line), error.problem)
     })?;
-    let place = Place {
+    let location = Location {
         document: node.into(),
         lines_before,
         at: FieldPath::root(),
     };
-    let at_place = |error| place.error(source, error);
-    let value = place.document.to_json().map_err(at_place)?;
-    for (at, value) in list::resources(value).map_err(at_place)? {
+    let located = |error| location.error(source, error);
+    let value = location.document.to_json().map_err(located)?;
+    for (at, value) in list::resources(value).map_err(located)? {
         // A long list of invalid items must not take more time than the reported ones.
         if errors.len() >= MAX_ERRORS {
             break;
         }
-        let place = Place {
+        let location = Location {
             at,
-            ..place.clone()
+            ..location.clone()
         };
         match policy(value) {
             Ok(policy) => manifests.push(PolicyManifest {
                 policy,
                 source: source.clone(),
-                place,
+                location,
             }),
             Err(invalid) => {
                 let invalid = invalid.into_iter().take(MAX_ERRORS);
-                errors.extend(invalid.map(|error| place.error(source, error)));
+                errors.extend(invalid.map(|error| location.error(source, error)));
             }
         }
     }

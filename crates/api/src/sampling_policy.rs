@@ -15,7 +15,7 @@ pub struct SamplingPolicy {
     /// `SamplingPolicy`.
     #[schemars(example = &"SamplingPolicy")]
     pub kind: String,
-    /// Its name and namespace.
+    /// Name and namespace of the policy.
     pub metadata: Metadata,
     /// Desired sampling.
     pub spec: SamplingPolicySpec,

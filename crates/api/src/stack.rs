@@ -28,15 +28,15 @@ pub use crate::tracing_stack::{
 #[non_exhaustive]
 // Other crates cannot construct these types, so every value has been validated.
 pub struct Stack {
-    /// Its namespace.
+    /// The namespace.
     pub namespace: Namespace,
-    /// Its name there.
+    /// The name, unique in the namespace.
     pub name: StackName,
     /// The route from the services to Jaeger.
     pub route: Route,
-    /// Its Jaeger.
+    /// The Jaeger that stores the traces.
     pub jaeger: Jaeger,
-    /// Its Collector, used with [`Route::Collector`].
+    /// The Collector, used with [`Route::Collector`].
     pub collector: Collector,
 }
 
@@ -56,7 +56,7 @@ pub enum Jaeger {
 pub struct ExistingJaeger {
     /// OTLP over gRPC. Its host is a DNS name.
     pub otlp: Address,
-    /// Its UI and query API.
+    /// UI and query API.
     pub query: Option<Address>,
 }
 
@@ -64,15 +64,15 @@ pub struct ExistingJaeger {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ManagedJaeger {
-    /// Its image.
+    /// The image.
     pub image: String,
     /// The pull policy of the image.
     pub image_pull_policy: ImagePullPolicy,
-    /// Its storage, with the number of pods.
+    /// The storage, with the number of pods.
     pub storage: Storage,
-    /// The path of its UI and API.
+    /// The path of the UI and API.
     pub base_path: BasePath,
-    /// The URL of the Prometheus that its Monitor view queries.
+    /// The URL of the Prometheus that Jaeger's Monitor view queries.
     pub prometheus: Option<String>,
     /// Resources, scheduling and additions of its pods.
     pub pod: PodSettings,
@@ -104,7 +104,7 @@ pub enum Collector {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ManagedCollector {
-    /// Its image.
+    /// The image.
     pub image: String,
     /// The pull policy of the image.
     pub image_pull_policy: ImagePullPolicy,
@@ -152,7 +152,7 @@ impl ManagedCollector {
 pub struct PodSettings {
     /// Resources as written, without defaults.
     pub resources: Resources,
-    /// Constraints on their nodes.
+    /// Constraints on the nodes that pods run on.
     pub scheduling: Scheduling,
     /// Additional metadata, variables and pull secrets.
     pub additions: PodAdditions,

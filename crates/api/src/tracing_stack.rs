@@ -32,7 +32,7 @@ pub struct TracingStack {
     /// `TracingStack`.
     #[schemars(example = &"TracingStack")]
     pub kind: String,
-    /// Its name and namespace.
+    /// Name and namespace of the stack.
     pub metadata: Metadata,
     /// Desired stack.
     pub spec: TracingStackSpec,

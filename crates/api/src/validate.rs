@@ -10,7 +10,7 @@ use crate::{
     AttributeMatch, ErrorMatch, FieldError, FieldPath, Head, KeepRule, Metadata, SamplingPolicy,
     Tail, TargetSpec,
     errors::{Checked, Errors},
-    form, parse_duration, problem,
+    formats, parse_duration, problem,
 };
 
 impl SamplingPolicy {
@@ -43,7 +43,7 @@ impl SamplingPolicy {
             expires_at.transpose(),
             errors.is_empty(),
         ) else {
-            return Err(errors.into_found());
+            return Err(errors.into_vec());
         };
         Policy::new(key, spec.priority, created, targets, head, tail, expires_at)
             .map_err(|error| vec![FieldError::new(at, error.to_string())])
@@ -151,8 +151,8 @@ impl Errors {
     }
 
     fn slower_than(&mut self, text: &str, at: FieldPath) -> Checked<RuleCondition> {
-        // The form first, since it also bounds the number of digits, as the definition does.
-        self.check(at.clone(), form::DURATION.check(text))?;
+        // The format first, since it also bounds the number of digits, as the definition does.
+        self.check(at.clone(), formats::DURATION.check(text))?;
         let duration = self.check(at.clone(), parse_duration(text))?;
         let condition = RuleCondition::SlowerThan(duration);
         self.check(at, condition.check())?;
@@ -174,7 +174,7 @@ impl Errors {
     }
 
     fn probability(&mut self, text: &str, at: FieldPath) -> Checked<Probability> {
-        let max = form::MAX_PERCENTAGE_BYTES;
+        let max = formats::MAX_PERCENTAGE_BYTES;
         // The value first, since its message is more specific than one about the length.
         let probability = self.check(at.clone(), text.parse())?;
         if text.len() > max {
@@ -185,9 +185,9 @@ impl Errors {
     }
 
     fn time(&mut self, text: &str, at: FieldPath) -> Checked<Timestamp> {
-        let text = self.check(at.clone(), form::TIME.check(text))?;
+        let text = self.check(at.clone(), formats::TIME.check(text))?;
         text.parse().map_err(|_| {
-            let problem = form::TIME.invalid(text);
+            let problem = formats::TIME.invalid(text);
             self.report(at, format!("{problem}; that day does not exist"))
         })
     }

@@ -28,7 +28,7 @@ const MAX_TEXT_BYTES: usize = 4 << 20;
 /// kubectl prints, lists with managed fields, have about 14 levels.
 const MAX_DEPTH: usize = 24;
 
-const TOO_LARGE: &str = "must be smaller: a document may hold 20000 values, 24 levels deep, and 4 MiB of text, with aliases written out";
+const TOO_LARGE: &str = "must be smaller: a document may have at most 20000 values, 24 levels and 4 MiB of text, after aliases are expanded";
 const NO_MARKER: &str = "must have a line `---` before the next document";
 const SYNTAX: &str = "write a field as `probability: 1%` and the entry of a list as `- service: a`";
 const ALIAS: &str = "must not refer to an anchor that does not exist; quote text that begins with '*', such as `\"*a\"`";
@@ -145,7 +145,7 @@ fn syntax_problem<'a>(kind: &ErrorKind, message: &'a str) -> Cow<'a, str> {
             "must be indented with spaces, not with tabs, such as `  probability: 1%`"
         }
         ErrorKind::InvalidQuotedScalarIndent => {
-            "must be indented like the quoted text before; its closing quote may be missing, such as in `name: 'a'`"
+            "must be indented like the quoted text before; if the closing quote is missing, add it, such as `name: 'a'`"
         }
         // The parser reports the end of the text for any other token in place of a value.
         ErrorKind::UnexpectedEofFlowMapping

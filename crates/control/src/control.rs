@@ -104,7 +104,7 @@ impl Control {
         inner.metrics.publications.inc();
         // After the new table is stored, so that counts of the old one that arrived meanwhile are
         // forgotten too.
-        inner.tallies.forget(&published, before.as_deref());
+        inner.tallies.remove_outdated(&published, before.as_deref());
         self.notify_change();
         published.version
     }
@@ -124,7 +124,7 @@ impl Control {
         } else {
             known.insert(key.clone(), faults);
         }
-        // Adding a service takes this lock under the list's, so it must not be held here.
+        // Released, since the list of services, locked next, precedes the faults in the lock order.
         drop(known);
         if let Some(service) = self.0.services.get(&key) {
             // Read again: of two concurrent calls, the faults stored last must be sent last.
@@ -265,7 +265,7 @@ impl Control {
         self.0.metrics.count_refused(Endpoint::Stream, reason);
     }
 
-    /// Reserves a place for a stream until the permit is dropped, unless all are taken.
+    /// Reserves a slot for a stream until the permit is dropped, unless all are taken.
     pub(crate) fn try_reserve_stream(&self) -> Option<OwnedSemaphorePermit> {
         self.0.stream_slots.clone().try_acquire_owned().ok()
     }
@@ -288,8 +288,8 @@ impl Control {
         tallies.add(service.key(), attributed, published, (from, to));
     }
 
-    /// Remembers a disconnected process in case it comes back, and forgets the longest
-    /// disconnected one if there are too many.
+    /// Keeps the record of a disconnected process in case it reconnects. If there are too many such
+    /// records, removes the one of the process that disconnected first.
     pub(crate) fn remember_disconnected(&self, process: DisconnectedProcess) {
         let mut disconnected = self.0.disconnected.lock();
         disconnected.push_back(process);

@@ -39,7 +39,7 @@ pub struct ClientCounts {
     pub polling: usize,
     /// Instances that have stopped sending messages.
     pub silent: usize,
-    /// Expected instances that have never asked for a strategy.
+    /// Expected instances that have never requested a strategy.
     pub never_asked: usize,
     /// The instances that are not current, at most 100.
     pub not_current: Vec<NotCurrent>,
@@ -48,9 +48,9 @@ pub struct ClientCounts {
 /// An instance that is not known to follow a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotCurrent {
-    /// Its service.
+    /// The instance's service.
     pub service: ServiceName,
-    /// Its ID, or the address of a polling client.
+    /// The instance's ID, or the address of a polling client.
     pub instance: String,
     /// The reason.
     pub reason: NotCurrentReason,
@@ -65,7 +65,7 @@ pub enum NotCurrentReason {
     Refused(String),
     /// The instance has stopped sending messages.
     Silent,
-    /// The instance is expected and has never asked for a strategy.
+    /// The instance is expected and has never requested a strategy.
     NeverAsked,
     /// The client polls and cannot acknowledge.
     Polling,
@@ -107,14 +107,14 @@ pub struct ServiceEvidence {
     /// The number of instances that are expected or connected.
     pub instances: usize,
     /// True if an instance has reported its decisions for long enough to rely on them.
-    pub reports: bool,
+    pub has_reports: bool,
     /// True if any trace has started there.
-    pub roots_seen: bool,
+    pub has_roots: bool,
     /// The operations that the policy names there.
     pub operations: Vec<OperationEvidence>,
     /// True if Jaeger's remote sampling cannot express all of the policy there: it has no rate
     /// limit for an operation, and no operations beside a rate limit.
-    pub partly_expressible: bool,
+    pub is_partly_expressible: bool,
 }
 
 /// A policy's effect on one operation.

@@ -13,7 +13,7 @@ pub struct ServiceFaults {
     pub namespace: Namespace,
     /// The service.
     pub service: ServiceName,
-    /// Its faults, at least one.
+    /// The service's faults, at least one.
     pub faults: Vec<Fault>,
 }
 

@@ -16,22 +16,22 @@ pub use denied::Denied;
 pub struct Caller {
     /// The request's metadata, with its credentials.
     pub metadata: MetadataMap,
-    /// Its address, if the server knows it.
+    /// The client's address, if known.
     pub peer: Option<IpAddr>,
-    /// The service that it claims to be.
+    /// The service that the client claims to be.
     pub service: ServiceName,
-    /// The instance that it claims to be.
+    /// The instance that the client claims to be.
     pub instance: String,
 }
 
 /// The identity of a stream's client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Its namespace. It receives no policies of another.
+    /// The namespace. The client receives the policies of this one only.
     pub namespace: Namespace,
-    /// Its service. It receives only the strategy of this one.
+    /// The service. The client receives the strategy of this one only.
     pub service: ServiceName,
-    /// Its instance, which all streams of one pod share.
+    /// The instance, which all streams of one pod share.
     ///
     /// Reports of a stream count for this instance only. The `start` of the hello distinguishes the
     /// processes of one instance. A stream that claims another known instance is refused.

@@ -10,11 +10,11 @@ pub(crate) type ServiceKey = (Namespace, ServiceName);
 /// An instance of a service: a pod, or on one machine a process.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instance {
-    /// Its namespace.
+    /// The namespace.
     pub namespace: Namespace,
-    /// Its service.
+    /// The service.
     pub service: ServiceName,
-    /// Its ID, as in [`Identity::instance`](crate::Identity::instance). Several processes may have
+    /// The ID, as in [`Identity::instance`](crate::Identity::instance). Several processes may have
     /// the same one.
     pub id: String,
 }
@@ -41,7 +41,7 @@ pub struct InstanceState {
     pub refused: Option<RefusedPlan>,
     /// The time since its last message.
     pub last_message_ago: Option<Duration>,
-    /// Spans that its exporter's peer has accepted since its processes started.
+    /// Spans that the receiver of its exporter has accepted since its processes started.
     pub spans_exported: u64,
     /// Spans that it has dropped since then, by reason.
     pub spans_dropped: BTreeMap<String, u64>,

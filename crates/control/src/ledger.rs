@@ -19,8 +19,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     counts: BTreeMap<CountKey, CumulativeCount>,
-    /// The sequence that was newest when a forgotten process came back. Its counts up to then are
-    /// in the sums already, so its first report is only a baseline.
+    /// The newest sequence when a process reconnected after its record had been removed. The sums
+    /// already include its counts until then, so its first report is only a baseline.
     resumed: Option<u64>,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct ReportContext<'a> {
 }
 
 impl Ledger {
-    /// A ledger for a process that this control plane has forgotten.
+    /// A ledger for a process whose record has been removed.
     pub(crate) fn resume_at(sequence: u64) -> Self {
         Self {
             counts: BTreeMap::new(),
@@ -95,10 +95,10 @@ impl Ledger {
         for count in counts {
             if let Some((key, count)) = self.read(count, context)? {
                 match reported.entry(key) {
-                    Vacant(place) => {
-                        place.insert(count);
+                    Vacant(entry) => {
+                        entry.insert(count);
                     }
-                    Occupied(mut place) => place.get_mut().merge(count)?,
+                    Occupied(mut entry) => entry.get_mut().merge(count)?,
                 }
             }
         }

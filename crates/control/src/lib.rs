@@ -77,4 +77,4 @@ pub use identity::{AnyoneOnLoopback, Caller, Denied, Identify, Identity};
 pub use instance::{Instance, InstanceState, RefusedPlan};
 pub use listeners::stream::PolicyStreamService;
 pub use settings::ControlSettings;
-pub use tally::MIN_EXPECTED;
+pub use tally::MIN_EXPECTED_DECISIONS;

@@ -1,4 +1,4 @@
-//! The clients that poll Jaeger's remote sampling, a bounded number of them.
+//! A bounded record of the clients that poll Jaeger's remote sampling.
 
 mod requests;
 
@@ -100,7 +100,7 @@ impl Pollers {
         if !known.by_service.get(key).is_some_and(is_known) {
             // Stale sources are removed only when there is no room, since that visits all of them.
             if known.count >= self.max {
-                known.forget(now, self.max_interval);
+                known.remove_stale(now, self.max_interval);
             }
             if known.count >= self.max {
                 return;
@@ -185,7 +185,7 @@ impl Pollers {
 }
 
 impl KnownSources {
-    fn forget(&mut self, now: Instant, max_interval: Duration) {
+    fn remove_stale(&mut self, now: Instant, max_interval: Duration) {
         self.by_service.retain(|_, sources| {
             sources.retain(|_, requests| !requests.is_stale(now, max_interval));
             !sources.is_empty()
@@ -259,7 +259,7 @@ mod tests {
     #[case("Mozilla/5.0 (X11; Linux x86_64)")]
     #[case("curl/8.5.0")]
     #[case("kube-probe/1.33")]
-    fn browsers_and_tools_are_no_clients(#[case] user_agent: &str) {
+    fn browsers_and_tools_are_not_clients(#[case] user_agent: &str) {
         let (pollers, now) = polled(&[source("127.0.0.1:1", user_agent)]);
         assert_eq!(pollers.count(&key("a"), now), 0);
         assert_eq!(pollers.len(), 0);

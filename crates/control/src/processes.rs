@@ -106,7 +106,7 @@ impl Processes {
     }
 
     /// The time since the last message of any process.
-    pub(crate) fn silence(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn last_message_ago(&self, now: Instant) -> Option<Duration> {
         self.representatives()
             .map(|it| now.saturating_duration_since(it.last_message))
             .min()

@@ -22,7 +22,7 @@ const MAX_REASONS: usize = 16;
 /// The most characters of a reason that are kept.
 const MAX_REASON_CHARS: usize = 256;
 
-/// A process, from its first hello until it is forgotten.
+/// A process, from its first hello until its record is removed.
 #[derive(Debug)]
 pub(crate) struct Record {
     /// The number of its newest stream. A session with another number has been replaced.

@@ -42,7 +42,7 @@ pub(crate) struct RootSpanDelta {
     pub(crate) over: Duration,
 }
 
-/// The processes that reported lately, a bounded number of them.
+/// A bounded record of the processes that reported recently.
 #[derive(Debug)]
 pub(crate) struct Reporters {
     max: usize,

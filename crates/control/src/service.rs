@@ -28,7 +28,7 @@ use crate::{
 /// Clients choose the names, so the set must be bounded.
 const MAX_OPERATIONS_SEEN: usize = 4_096;
 
-/// A service that has instances or expects some.
+/// A service with instances that are connected or expected.
 #[derive(Debug)]
 pub(crate) struct Service {
     key: ServiceKey,
@@ -178,7 +178,7 @@ impl Service {
                 current: processes.plan_state(served, silent_after, now) == PlanState::Current,
                 took: processes.took(),
                 refused: processes.refused(),
-                last_message_ago: processes.silence(now),
+                last_message_ago: processes.last_message_ago(now),
                 spans_exported: processes.spans_exported(),
                 spans_dropped: processes.spans_dropped(),
             }

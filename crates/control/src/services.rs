@@ -1,4 +1,4 @@
-//! The known services, a bounded number of them.
+//! A bounded list of the known services.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -32,7 +32,7 @@ impl Services {
     /// Returns the service, which `make` creates if it is new, or `None` if there are too many.
     ///
     /// `make` runs under the lock that [`Services::all`] takes: a publication either finds the
-    /// new service in the list, or was stored before `make` looks for it.
+    /// new service in the list, or was stored before `make` loads it.
     pub(crate) fn get_or_insert(
         &self,
         key: &ServiceKey,

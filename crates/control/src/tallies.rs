@@ -110,12 +110,12 @@ impl Tallies {
         })
     }
 
-    /// Removes the tallies that a publication makes meaningless.
+    /// Removes the tallies that no longer apply after a publication.
     ///
     /// A policy with a new strategy keeps its old tally while it is recent. A policy that now
     /// decides in other places begins a new one, since the old counts come from places where it no
     /// longer decides.
-    pub(crate) fn forget(&self, published: &Publication, before: Option<&Publication>) {
+    pub(crate) fn remove_outdated(&self, published: &Publication, before: Option<&Publication>) {
         let (now, time) = (Instant::now(), Timestamp::now());
         for tallies in [&self.clients, &self.reported] {
             tallies.lock().retain(|(policy, strategy), tally| {

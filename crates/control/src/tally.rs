@@ -16,9 +16,9 @@ use crate::{
 /// The confidence of the interval in the status.
 const CONFIDENCE: f64 = 0.95;
 
-/// The sampled and the unsampled decisions that a window must expect, each, before it can close
-/// early.
-pub const MIN_EXPECTED: f64 = 50.0;
+/// The number of sampled decisions, and of unsampled ones, that must be expected in a window before
+/// it can close early.
+pub const MIN_EXPECTED_DECISIONS: f64 = 50.0;
 
 /// The part of a rate limit that must be used where enough traces start. The rest may be in shares
 /// that cannot be lent, or that still follow a changing demand.
@@ -28,7 +28,8 @@ const MIN_LIMIT_USE: f64 = 0.8;
 /// since each new report is compared, and not only independent windows.
 const MIN_P_VALUE: f64 = 1e-9;
 
-/// The most that instances with small shares save up of a rate limit, in seconds of that limit.
+/// The largest part of a rate limit that instances with small shares save up, in seconds of that
+/// limit.
 const MAX_SAVED_SECONDS: f64 = 5.0;
 
 /// The recent counts of one strategy of one policy, over all instances.
@@ -115,7 +116,7 @@ impl Tally {
         let sampled = sampled as f64;
         if sampled > max_sampled {
             Verdict::TooHigh
-        } else if expected >= MIN_EXPECTED && sampled < expected * MIN_LIMIT_USE {
+        } else if expected >= MIN_EXPECTED_DECISIONS && sampled < expected * MIN_LIMIT_USE {
             Verdict::TooLow
         } else {
             Verdict::Consistent
@@ -133,8 +134,8 @@ impl Tally {
         let age = now.saturating_duration_since(self.opened);
         let expected = self.open.started as f64 * probability.as_f64();
         let rest = self.open.started as f64 - expected;
-        let is_enough = |expected: f64, share: f64| expected >= MIN_EXPECTED || share == 0.0;
-        let has_enough = self.open.started as f64 >= MIN_EXPECTED
+        let is_enough = |count: f64, share: f64| count >= MIN_EXPECTED_DECISIONS || share == 0.0;
+        let has_enough = self.open.started as f64 >= MIN_EXPECTED_DECISIONS
             && is_enough(expected, probability.as_f64())
             && is_enough(rest, 1.0 - probability.as_f64());
         if age >= self.length || (age >= self.length / 6 && has_enough) {

@@ -34,8 +34,7 @@ impl Window {
         window
     }
 
-    /// Adds counts made between two moments, spread evenly. The part before the window is left
-    /// out.
+    /// Adds counts made between two moments, spread evenly. The part before the window is ignored.
     pub(crate) fn add(&mut self, counts: Counts, from: Instant, to: Instant) {
         // Buckets are reused, so old counts must go before new ones are added.
         self.slide(to);
@@ -52,8 +51,8 @@ impl Window {
         // rounding loses nothing.
         for bucket in first..=self.bucket(to) {
             let after = until(self.start_of(bucket + 1).min(to));
-            if let Some(place) = self.buckets.get_mut(slot(bucket)) {
-                *place += after.since(before);
+            if let Some(sum) = self.buckets.get_mut(slot(bucket)) {
+                *sum += after.since(before);
             }
             before = after;
         }

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// The bound sockets of the lab's own endpoints.
-pub(super) struct Open {
+pub(super) struct LabSockets {
     pub(super) otlp_grpc: Sockets,
     pub(super) otlp_http: Sockets,
     pub(super) query_http: Sockets,
@@ -23,9 +23,9 @@ pub(super) struct Open {
     pub(super) admin: Sockets,
 }
 
-impl Open {
-    /// Binds all their ports.
-    pub(super) fn all(ports: &LabPorts) -> Result<Self, BindPortError> {
+impl LabSockets {
+    /// Binds all ports.
+    pub(super) fn bind(ports: &LabPorts) -> Result<Self, BindPortError> {
         Ok(Self {
             otlp_grpc: ports.listen(Endpoint::OtlpGrpc)?,
             otlp_http: ports.listen(Endpoint::OtlpHttp)?,
@@ -50,7 +50,7 @@ pub(super) struct ServiceAddresses {
 
 impl ReservedPorts {
     /// Reserves the ports of these services.
-    pub(super) fn all(services: &[Service], ports: &LabPorts) -> Result<Self, BindPortError> {
+    pub(super) fn reserve(services: &[Service], ports: &LabPorts) -> Result<Self, BindPortError> {
         let reserved = services.iter().map(|service| {
             let port = ports.reserve(Endpoint::Service(*service))?;
             Ok((*service, (port, ports.reserve(Endpoint::Ops(*service))?)))
@@ -77,21 +77,21 @@ impl ReservedPorts {
 
 /// All addresses by name.
 pub(super) fn urls(
-    open: &Open,
+    sockets: &LabSockets,
     services: &BTreeMap<Service, ServiceAddresses>,
 ) -> std::io::Result<BTreeMap<String, String>> {
     let own = [
-        ("otlp-grpc", &open.otlp_grpc),
-        ("otlp-http", &open.otlp_http),
-        ("traces", &open.query_http),
-        ("query-grpc", &open.query_grpc),
-        ("sampling-http", &open.sampling_http),
-        ("sampling-grpc", &open.sampling_grpc),
-        ("admin", &open.admin),
+        ("otlp-grpc", &sockets.otlp_grpc),
+        ("otlp-http", &sockets.otlp_http),
+        ("traces", &sockets.query_http),
+        ("query-grpc", &sockets.query_grpc),
+        ("sampling-http", &sockets.sampling_http),
+        ("sampling-grpc", &sockets.sampling_grpc),
+        ("admin", &sockets.admin),
     ];
     let mut urls = BTreeMap::new();
-    for (name, sockets) in own {
-        urls.insert(name.to_owned(), format!("http://{}", sockets.local_addr()?));
+    for (name, port) in own {
+        urls.insert(name.to_owned(), format!("http://{}", port.local_addr()?));
     }
     for (service, at) in services {
         urls.insert(service.name().to_owned(), format!("http://{}", at.address));

@@ -5,7 +5,7 @@ use std::io;
 use axum::Router;
 use spoor_runtime::{Api, with_hints};
 
-use super::addresses::Open;
+use super::addresses::LabSockets;
 
 /// The ports that hints name.
 #[derive(Clone, Copy, Debug)]
@@ -16,12 +16,12 @@ pub(super) struct Hints {
 }
 
 impl Hints {
-    pub(super) fn of(open: &Open) -> io::Result<Self> {
+    pub(super) fn of(sockets: &LabSockets) -> io::Result<Self> {
         Ok(Self {
             // From the sockets, since the setting may be 0 for any free port.
-            otlp: open.otlp_http.local_addr()?.port(),
-            query: open.query_http.local_addr()?.port(),
-            sampling: open.sampling_http.local_addr()?.port(),
+            otlp: sockets.otlp_http.local_addr()?.port(),
+            query: sockets.query_http.local_addr()?.port(),
+            sampling: sockets.sampling_http.local_addr()?.port(),
         })
     }
 

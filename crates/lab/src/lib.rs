@@ -9,6 +9,7 @@
 mod addresses;
 mod admin;
 mod data_folder;
+mod final_counts;
 mod hints;
 mod listeners;
 mod policies;
@@ -17,15 +18,14 @@ mod serve;
 mod service;
 mod settings;
 mod start;
-mod stopped;
 mod supervisor;
 pub mod wire;
 
 pub use data_folder::DataFolderError;
+pub use final_counts::FinalCounts;
 pub use policies::{FolderError, OpenPolicyStoreError, PolicyStoreError, SaveError};
 pub use ports::{BindPortError, Endpoint, LabPorts};
 pub use service::Service;
 pub use settings::{InvalidSampler, LabSettings, ServiceSampler, StoreBytes};
 pub use start::{Lab, StartLabError};
-pub use stopped::Stopped;
 pub use supervisor::{NotReady, SUPERVISED};

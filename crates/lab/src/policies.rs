@@ -69,7 +69,7 @@ pub enum PolicyStoreError {
     #[error("{}", .0.join("\n"))]
     Validate(Vec<String>),
     /// There is no policy of this name.
-    #[error("no policy {0}")]
+    #[error("policy {0} not found")]
     Find(PolicyKey),
     /// The policy's file is in the watched folder.
     #[error("policy {:?} is in the watched folder {}; delete its file there", key.name.as_str(), folder.display())]

@@ -103,10 +103,10 @@ impl LabPorts {
             .map_err(|source| BindPortError::of(source, port, endpoint))
     }
 
-    /// The first endpoint that has the same port as an earlier one, after that one. Only the
-    /// endpoints of the lab and of these services count.
+    /// Returns the first two endpoints with the same port, and that port. Only the endpoints of the
+    /// lab and of these services count.
     #[must_use]
-    pub fn shared(&self, services: &[Service]) -> Option<(Endpoint, Endpoint, u16)> {
+    pub fn find_shared_port(&self, services: &[Service]) -> Option<(Endpoint, Endpoint, u16)> {
         let mut used = BTreeMap::new();
         let endpoints = Endpoint::all().filter(|endpoint| match endpoint {
             Endpoint::Service(service) | Endpoint::Ops(service) => services.contains(service),
@@ -114,7 +114,7 @@ impl LabPorts {
         });
         for endpoint in endpoints {
             let port = self.port(endpoint);
-            // 0 is any free port, and so never the same.
+            // 0 means any free port, so two endpoints with it get different ones.
             if port != 0
                 && let Some(earlier) = used.insert(port, endpoint)
             {
@@ -252,11 +252,11 @@ mod tests {
         let mut ports = LabPorts::default();
         ports.0.insert(endpoint, port);
         ports.0.insert(Endpoint::QueryHttp, 0);
-        let shared = ports.shared(&[Service::ServiceA, Service::Bands]);
+        let shared = ports.find_shared_port(&[Service::ServiceA, Service::Bands]);
         assert_eq!(shared.is_some(), is_shared, "{shared:?}");
-        if let Some((first, second, found)) = shared {
+        if let Some((first, second, shared_port)) = shared {
             assert!([first, second].contains(&endpoint), "{shared:?}");
-            assert_eq!((found, first != second), (port, true));
+            assert_eq!((shared_port, first != second), (port, true));
         }
     }
 }

@@ -10,7 +10,7 @@ use spoor_traces::{OTLP_DESCRIPTORS, Pipeline, page, query};
 use tonic::service::Routes;
 
 use super::{
-    addresses::Open,
+    addresses::LabSockets,
     admin::{self, Admin},
     hints::Hints,
     listeners::Listeners,
@@ -24,7 +24,7 @@ const OTLP: &[Api] = &[Api::OtlpTraces, Api::OtlpMetrics, Api::OtlpOthers];
 
 /// Serves on all ports.
 pub(super) async fn listen(
-    open: Open,
+    open: LabSockets,
     hints: Hints,
     control: &Control,
     pipeline: &Pipeline,
@@ -63,7 +63,7 @@ pub(super) async fn listen(
         max_body_bytes: MAX_ADMIN_BODY_BYTES,
         ..Limits::default()
     };
-    let api = http_only(admin::router(admin), "the lab's API is HTTP");
+    let api = http_only(admin::router(admin), "the lab's API uses HTTP");
     let api = hints.add(api, &[]);
     let admin = Listener::new(open.admin, api).limits(limits);
     listeners.serve("the lab's API", admin);

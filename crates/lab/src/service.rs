@@ -98,7 +98,7 @@ impl Service {
             Self::Bands => ("/bands", "bands; /bands/UUID is one with its reviews"),
             Self::Tasks => ("/tasks", "a to-do list"),
             Self::Preprocessing => ("", "image classification"),
-            // A list and not a property of the port: `reviews` also serves HTTP and is no edge.
+            // A list and not a property of the port: `reviews` also serves HTTP and is not an edge.
             Self::ServiceB
             | Self::Wishlist
             | Self::Offers
@@ -167,6 +167,6 @@ mod tests {
 
     #[test]
     fn default_ports_differ() {
-        assert_eq!(LabPorts::default().shared(&Service::ALL), None);
+        assert_eq!(LabPorts::default().find_shared_port(&Service::ALL), None);
     }
 }

@@ -8,16 +8,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    addresses::{self, Open, ReservedPorts},
+    addresses::{self, LabSockets, ReservedPorts},
     admin::{Admin, Permits},
     data_folder::{DataFolder, DataFolderError},
+    final_counts::FinalCounts,
     hints::Hints,
     listeners::Listeners,
     policies::{FolderError, OpenPolicyStoreError, PolicyStore, PolicyStoreError},
     ports::BindPortError,
     serve::{listen, metrics},
     settings::LabSettings,
-    stopped::Stopped,
     supervisor::{NotReady, Roster, Supervisor},
     wire::{ApplyResult, Documents},
 };
@@ -88,8 +88,8 @@ impl Lab {
         let data = DataFolder::open(settings.data.as_deref()).await?;
         // All ports are bound before anything starts, so that a port in use is reported at once and
         // nothing has to be stopped.
-        let open = Open::all(&settings.ports)?;
-        let reserved_ports = ReservedPorts::all(&settings.services, &settings.ports)?;
+        let open = LabSockets::bind(&settings.ports)?;
+        let reserved_ports = ReservedPorts::reserve(&settings.services, &settings.ports)?;
         let executable = std::env::current_exe().map_err(StartLabError::FindExecutable)?;
 
         let stop = CancellationToken::new();
@@ -194,12 +194,12 @@ impl Lab {
 
     /// Stops the lab without losing data: the services finish their requests and export their
     /// spans, the pipeline decides on every trace, and only then the listeners close.
-    pub async fn stop(mut self) -> Stopped {
+    pub async fn stop(mut self) -> FinalCounts {
         // The receivers and the policy endpoints stay open meanwhile, for the last spans and
         // reports.
         self.supervisor.stop().await;
         self.pipeline.drain().await;
-        let stopped = Stopped::of(&self.pipeline, &self.control);
+        let counts = FinalCounts::of(&self.pipeline, &self.control);
         // Policy streams never end by themselves, so closing would always wait for the whole grace
         // period.
         self.end_streams.cancel();
@@ -210,7 +210,7 @@ impl Lab {
                 tracing::error!(%error, "policy watch failed");
             }
         }
-        stopped
+        counts
     }
 }
 

@@ -1,4 +1,4 @@
-//! The services as child processes: started, restarted when they die, and stopped in an order in
+//! The services as child processes: started, restarted when they end, and stopped in an order in
 //! which every request can be finished.
 
 mod child;
@@ -88,7 +88,7 @@ impl Supervisor {
         // next.
         match &outcome {
             Ok(()) => self.logs.pass_on(self.roster.restarted()).await,
-            Err(error) => self.logs.give_up(error.services()).await,
+            Err(error) => self.logs.print_and_silence(error.services()).await,
         }
         outcome
     }

@@ -26,7 +26,7 @@ pub struct Document {
     pub text: String,
 }
 
-impl From<Version> for VersionText {
+impl From<Version> for PublishedVersion {
     fn from(version: Version) -> Self {
         Self {
             epoch: version.epoch,
@@ -41,7 +41,7 @@ pub struct ApplyResult {
     /// The policies in the order in which they were sent.
     pub policies: Vec<Change>,
     /// The version published.
-    pub version: VersionText,
+    pub version: PublishedVersion,
 }
 
 /// The change of one policy.
@@ -75,7 +75,7 @@ pub enum Action {
 
 /// A published version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VersionText {
+pub struct PublishedVersion {
     /// The start of the lab in Unix nanoseconds.
     pub epoch: u64,
     /// The number of the publication since then.
@@ -159,12 +159,12 @@ pub type FaultsByService = BTreeMap<String, Vec<FaultSetting>>;
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// The version published.
-    pub version: VersionText,
+    pub version: PublishedVersion,
     /// All addresses by name.
     pub urls: BTreeMap<String, String>,
     /// The services.
     pub services: Vec<ServiceStatus>,
-    /// The instances that the control plane knows.
+    /// The instances that are expected or connected.
     pub instances: Vec<InstanceStatus>,
     /// The time for which traces are held before tail rules decide on them.
     pub decision_wait_milliseconds: u64,
@@ -207,7 +207,7 @@ pub struct InstanceStatus {
     pub current: bool,
     /// The version that it acknowledged last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub held: Option<VersionText>,
+    pub held: Option<PublishedVersion>,
     /// The spans that it exported.
     pub spans_exported: u64,
     /// The spans that it dropped, by reason.

@@ -66,12 +66,12 @@ pub async fn drive(
     });
     let mut connections = JoinSet::new();
     for _ in 0..load.connections.get() {
-        connections.spawn(send(Arc::clone(&shared)));
+        connections.spawn(send_all(Arc::clone(&shared)));
     }
     let report = || progress(shared.finished.load(Ordering::Relaxed));
     join(&mut connections, report).await?;
-    // Only now, since a connection without a turn would otherwise send them ahead of the others'
-    // turns. There are none as a rule.
+    // Only after all turns: a connection that has no other turn would otherwise send follow-ups
+    // before requests that are still due. Usually there are none.
     let pending = shared.pending.lock().len();
     for _ in 0..pending {
         connections.spawn(send_pending(Arc::clone(&shared)));
@@ -80,7 +80,7 @@ pub async fn drive(
     let elapsed = started.elapsed();
     let finished = shared.finished.load(Ordering::Relaxed);
     let unsent = match (&load.pace, load.expected_requests()) {
-        // A load that was stopped left the rest out on purpose.
+        // A load that was stopped leaves requests unsent on purpose.
         (Pace::Open(_), Some(due)) if !stop.is_cancelled() => due.saturating_sub(finished),
         _ => 0,
     };
@@ -206,12 +206,12 @@ impl Shared {
         Some(Turn { left, phase, from })
     }
 
-    /// The position of the next operation, and the number of times that all had their turn.
+    /// The position of the next operation, and the number of complete rounds over all operations.
     fn next_operation(&self, turn: &Turn) -> Option<(usize, u64)> {
         let operations = &self.load.operations;
         let count = u64::try_from(operations.len()).ok()?;
-        // Towards the end, operations are skipped whose follow-ups no turn is left for, so that the
-        // load has as many requests as turns.
+        // Towards the end, operations are skipped if too few turns are left for their follow-ups,
+        // so that the load has as many requests as turns.
         let fits = |position: usize| {
             let operation = operations.get(position);
             let follow_ups = operation.map(|operation| u64::try_from(operation.follow_ups.len()));
@@ -273,13 +273,13 @@ impl Shared {
 }
 
 /// Sends requests over one connection until there are no more.
-async fn send(shared: Arc<Shared>) {
+async fn send_all(shared: Arc<Shared>) {
     let mut connections = Connections::default();
     while let Some(turn) = shared.next().await {
         let pending = shared.pending.lock().pop_front();
         match pending {
-            Some(pending) => follow_up(&shared, &mut connections, pending, &turn).await,
-            None => begin(&shared, &mut connections, &turn).await,
+            Some(pending) => send_follow_up(&shared, &mut connections, pending, &turn).await,
+            None => send_operation(&shared, &mut connections, &turn).await,
         };
         shared.finished.fetch_add(1, Ordering::Relaxed);
     }
@@ -298,12 +298,12 @@ async fn send_pending(shared: Arc<Shared>) {
             phase: shared.load.phases().saturating_sub(1),
             from: Instant::now(),
         };
-        follow_up(&shared, &mut connections, pending, &turn).await;
+        send_follow_up(&shared, &mut connections, pending, &turn).await;
     }
 }
 
 /// Sends the request of the next operation.
-async fn begin(shared: &Shared, connections: &mut Connections, turn: &Turn) -> Option<()> {
+async fn send_operation(shared: &Shared, connections: &mut Connections, turn: &Turn) -> Option<()> {
     let (position, round) = shared.next_operation(turn)?;
     let operation = shared.load.operations.get(position)?;
     // `check` has built every request once.
@@ -321,7 +321,7 @@ async fn begin(shared: &Shared, connections: &mut Connections, turn: &Turn) -> O
 }
 
 /// Sends a follow-up, which takes a turn of its own so that the rate is that of all requests.
-async fn follow_up(
+async fn send_follow_up(
     shared: &Shared,
     connections: &mut Connections,
     pending: Pending,
@@ -344,7 +344,7 @@ async fn follow_up(
     Some(())
 }
 
-/// The time from which the latency of a request counts whose sender slept until it was due.
+/// The start of the latency of a request, given when it was due and when its sender woke up for it.
 fn latency_start(due: Instant, woken: Instant) -> Instant {
     if woken - due <= MAX_TIMER_LAG {
         woken

@@ -7,7 +7,7 @@ use plotters::{
     prelude::*,
 };
 
-use super::{summary::LoadSummary, tally::real, timeline::Point};
+use super::{summary::LoadSummary, tally::to_f64, timeline::Point};
 
 /// The width and height in pixels.
 const SIZE: (u32, u32) = (1000, 640);
@@ -27,7 +27,7 @@ const MAX_LINEAR_RATIO: f64 = 40.0;
 const P50: RGBColor = RGBColor(0, 60, 120);
 const P99: RGBColor = RGBColor(64, 140, 210);
 const DUE: RGBColor = RGBColor(120, 120, 120);
-const ANSWERED: RGBColor = RGBColor(0, 120, 90);
+const RESPONSES: RGBColor = RGBColor(0, 120, 90);
 const FAILED: RGBColor = RGBColor(200, 40, 30);
 const GREY: RGBColor = RGBColor(110, 110, 110);
 /// The opacity of the area between p50 and p99.
@@ -156,9 +156,9 @@ where
 fn draw_rate(area: &Area<'_>, seconds: f64, summary: &LoadSummary) -> Result<(), Failure> {
     let per_second = |count: fn(&Point) -> u64| {
         let length = summary.timeline.interval_seconds;
-        series(summary, move |point| Some(real(count(point)) / length))
+        series(summary, move |point| Some(to_f64(count(point)) / length))
     };
-    let answered = per_second(|point| point.answered);
+    let responses = per_second(|point| point.answered);
     let failed = per_second(|point| point.failed);
     let due: Vec<(f64, f64)> = summary
         .phases
@@ -168,14 +168,14 @@ fn draw_rate(area: &Area<'_>, seconds: f64, summary: &LoadSummary) -> Result<(),
             [(phase.began, from), (phase.began + phase.lasts, to)]
         })
         .collect();
-    let highest = answered
+    let highest = responses
         .iter()
         .chain(&due)
         .map(|(_, rate)| *rate)
         .fold(1.0, f64::max);
     let (legend, area) = area.split_vertically(LEGEND_HEIGHT);
     let mut entries = vec![
-        (ANSWERED.to_rgba(), "answered"),
+        (RESPONSES.to_rgba(), "responses"),
         (FAILED.to_rgba(), "failed, by due time"),
     ];
     if !due.is_empty() {
@@ -202,7 +202,7 @@ fn draw_rate(area: &Area<'_>, seconds: f64, summary: &LoadSummary) -> Result<(),
         .y_label_formatter(&figure)
         .draw()?;
     chart.draw_series(
-        AreaSeries::new(answered, 0.0, ANSWERED.mix(0.2)).border_style(ANSWERED.stroke_width(2)),
+        AreaSeries::new(responses, 0.0, RESPONSES.mix(0.2)).border_style(RESPONSES.stroke_width(2)),
     )?;
     chart.draw_series(
         AreaSeries::new(failed, 0.0, FAILED.mix(0.5)).border_style(FAILED.stroke_width(2)),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::tally::real;
+use super::tally::to_f64;
 
 /// A period in which the rate changes linearly from one value to another.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,7 +89,7 @@ impl Schedule {
     pub fn requests(&self) -> u64 {
         let due: f64 = self.phases.iter().map(LoadPhase::requests).sum();
         // The tolerance is for rounding errors of the sum, which must not add a request.
-        whole((due - 1e-6).ceil())
+        to_u64((due - 1e-6).ceil())
     }
 
     /// The time at which a request is due, numbered from zero. `None` after the last.
@@ -97,7 +97,7 @@ impl Schedule {
         if number >= self.requests() {
             return None;
         }
-        let mut left = real(number);
+        let mut left = to_f64(number);
         let mut began = Duration::ZERO;
         let last = self.phases.len().checked_sub(1)?;
         for (position, phase) in self.phases.iter().enumerate() {
@@ -121,7 +121,7 @@ impl Schedule {
     clippy::cast_sign_loss,
     reason = "whole and not negative"
 )]
-fn whole(number: f64) -> u64 {
+fn to_u64(number: f64) -> u64 {
     number.max(0.0) as u64
 }
 
@@ -136,7 +136,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn an_even_rate_is_due_at_even_distances() {
+    fn an_even_rate_is_due_at_even_intervals() {
         let schedule = Schedule::new(vec![LoadPhase::even("steady", 2 * SECOND, 4.0)]);
         let due: Vec<u128> = (0..8)
             .map(|number| schedule.due(number).unwrap().after.as_millis())
@@ -173,13 +173,13 @@ mod tests {
                     LoadPhase::rising("any", Duration::from_millis(*millis), *from, *to)
                 })
                 .collect();
-            let whole: Duration = phases.iter().map(|phase| phase.lasts).sum();
+            let total: Duration = phases.iter().map(|phase| phase.lasts).sum();
             let schedule = Schedule::new(phases);
             let due: Vec<Duration> = (0..schedule.requests())
                 .map(|number| schedule.due(number).unwrap().after)
                 .collect();
             prop_assert!(due.is_sorted());
-            prop_assert!(due.iter().all(|after| *after <= whole));
+            prop_assert!(due.iter().all(|after| *after <= total));
         }
     }
 }

@@ -104,11 +104,11 @@ pub(super) fn micros(latency: Duration) -> u64 {
 }
 
 pub(super) fn milliseconds(micros: u64) -> f64 {
-    real(micros) / 1e3
+    to_f64(micros) / 1e3
 }
 
-/// A count as a number to compute with.
+/// Converts a count, for computations with fractions.
 #[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
-pub(super) fn real(count: u64) -> f64 {
+pub(super) fn to_f64(count: u64) -> f64 {
     count as f64
 }

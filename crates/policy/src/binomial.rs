@@ -1,8 +1,8 @@
 //! The binomial distribution, precise for large numbers and far into its tails.
 //!
 //! Masses come from Loader's saddle-point form ("Fast and Accurate Computation of Binomial
-//! Probabilities", 2000), where nothing large cancels; tails are sums of masses away from the
-//! mode, all positive and falling, until they no longer count.
+//! Probabilities", 2000), in which no large terms cancel. Tails are summed away from the mode,
+//! where all masses are positive and decreasing, until further ones no longer change the sum.
 
 use std::f64::consts::TAU;
 

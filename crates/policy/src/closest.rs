@@ -14,7 +14,7 @@ const MAX_COMPARED_NAMES: usize = 1_000;
 
 /// The known service with the name closest to a misspelled one, if any is close. Of several equally
 /// close ones, the first in alphabetical order.
-pub fn closest<'a>(
+pub fn closest_service<'a>(
     name: &ServiceName,
     known: impl IntoIterator<Item = &'a ServiceName>,
 ) -> Option<&'a ServiceName> {
@@ -54,7 +54,7 @@ mod tests {
     #[case("x", None)]
     fn finds_the_closest_name(#[case] written: &str, #[case] meant: Option<&str>) {
         let known = ["tasks", "service-b", "service-a", "gateway"].map(|it| it.parse().unwrap());
-        let suggestion = closest(&written.parse().unwrap(), &known);
+        let suggestion = closest_service(&written.parse().unwrap(), &known);
         assert_eq!(suggestion.map(ServiceName::as_str), meant);
     }
 }

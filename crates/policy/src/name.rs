@@ -114,9 +114,9 @@ impl Default for Namespace {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, derive_more::Display)]
 #[display("{namespace}/{name}")]
 pub struct PolicyKey {
-    /// Its namespace.
+    /// The policy's namespace.
     pub namespace: Namespace,
-    /// Its name in the namespace.
+    /// The policy's name, unique in the namespace.
     pub name: PolicyName,
 }
 

@@ -30,7 +30,7 @@ pub struct Target {
 pub enum InvalidPolicy {
     /// Neither `head` nor `tail`.
     #[error("spec: must have `head`, `tail` or both")]
-    Nothing,
+    NoHeadOrTail,
     /// A duplicate service.
     #[error("spec.targets: duplicate service \"{0}\"; list it once with all its operations")]
     DuplicateService(ServiceName),
@@ -77,7 +77,7 @@ impl Policy {
         // `api` reports these errors with their fields. They are checked again here, so that no
         // other caller can create an invalid policy.
         if head.is_none() && tail.is_none() {
-            return Err(InvalidPolicy::Nothing);
+            return Err(InvalidPolicy::NoHeadOrTail);
         }
         check_targets(&targets)?;
         Ok(Self {
@@ -91,43 +91,43 @@ impl Policy {
         })
     }
 
-    /// Its identity.
+    /// The policy's identity.
     #[must_use]
     pub fn key(&self) -> &PolicyKey {
         &self.key
     }
 
-    /// Its priority. Of equally specific policies, the highest wins.
+    /// The policy's priority. Of equally specific policies, the highest wins.
     #[must_use]
     pub fn priority(&self) -> i32 {
         self.priority
     }
 
-    /// Its creation time. Of policies with equal priority, the oldest wins.
+    /// The policy's creation time. Of policies with equal priority, the oldest wins.
     #[must_use]
     pub fn created(&self) -> Timestamp {
         self.created
     }
 
-    /// Its targets, or none for every service of its namespace.
+    /// The policy's targets, or none for every service of its namespace.
     #[must_use]
     pub fn targets(&self) -> &[Target] {
         &self.targets
     }
 
-    /// Its sampling at the start of a trace.
+    /// The sampling at the start of a trace.
     #[must_use]
     pub fn head(&self) -> Option<Strategy> {
         self.head
     }
 
-    /// Its sampling of complete traces.
+    /// The sampling of complete traces.
     #[must_use]
     pub fn tail(&self) -> Option<&TailPolicy> {
         self.tail.as_ref()
     }
 
-    /// The time at which it expires.
+    /// The time at which the policy expires.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at

@@ -87,14 +87,14 @@ impl FromStr for Probability {
 
     fn from_str(text: &str) -> Result<Self, InvalidProbability> {
         let shown = || shortened(text, 40).into_owned();
-        let not = || InvalidProbability::NotAPercentage(shown());
-        let number = text.strip_suffix('%').ok_or_else(not)?;
+        let malformed = || InvalidProbability::NotAPercentage(shown());
+        let number = text.strip_suffix('%').ok_or_else(malformed)?;
         // Parsed as decimal digits: a floating-point number would not be exact to a millionth.
         let digits = number.strip_prefix('-').unwrap_or(number);
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
         let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
         if !is_digits(whole) || !is_digits(fraction) {
-            return Err(not());
+            return Err(malformed());
         }
         let out_of_range = || InvalidProbability::OutOfRange(shown());
         if number.starts_with('-') {
@@ -110,7 +110,7 @@ impl FromStr for Probability {
         if fraction.len() > 4 {
             return Err(InvalidProbability::TooFine(shown()));
         }
-        let fraction: u32 = format!("{fraction:0<4}").parse().map_err(|_| not())?;
+        let fraction: u32 = format!("{fraction:0<4}").parse().map_err(|_| malformed())?;
         Self::from_millionths(whole * 10_000 + fraction).map_err(|_| out_of_range())
     }
 }

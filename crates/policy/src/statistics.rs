@@ -14,7 +14,7 @@ use crate::{Probability, binomial::Binomial};
 pub const CONFIDENCE: f64 = 0.999;
 
 /// The number of consecutive windows that must agree before a [`Judge`] changes its verdict.
-pub const WINDOWS: u8 = 3;
+pub const MIN_AGREEING_WINDOWS: u8 = 3;
 
 /// The largest variance for exact sums, which have about ten times its square root of terms.
 const MAX_EXACT_VARIANCE: f64 = 1e9;
@@ -124,9 +124,9 @@ pub fn judge(successes: u64, trials: u64, probability: Probability, confidence: 
 
 /// Judges a sequence of windows, so that a single outlier does not change the verdict.
 ///
-/// The first consistent window counts at once. Every other change of the verdict takes [`WINDOWS`]
-/// consecutive windows that agree, each at [`CONFIDENCE`]. Windows must not overlap: they would not
-/// be independent.
+/// The first consistent window counts at once. Every other change of the verdict takes
+/// [`MIN_AGREEING_WINDOWS`] consecutive windows that agree, each at [`CONFIDENCE`]. Windows must
+/// not overlap: they would not be independent.
 #[derive(Clone, Debug, Default)]
 pub struct Judge {
     probability: Option<Probability>,
@@ -159,7 +159,7 @@ impl Judge {
         };
         self.candidate = window_verdict;
         let is_first = self.verdict == Verdict::Unknown && window_verdict == Verdict::Consistent;
-        if is_first || self.agreeing >= WINDOWS {
+        if is_first || self.agreeing >= MIN_AGREEING_WINDOWS {
             self.verdict = window_verdict;
         }
         self.verdict

@@ -41,11 +41,11 @@ impl<'a> Succession<'a> {
 
     /// The strategy from a time on, or from now on if the time is `None`.
     fn from(&self, time: Option<Timestamp>) -> Option<Assigned> {
-        let holds = |policy: &Policy| {
+        let is_in_force = |policy: &Policy| {
             time.zip(policy.expires_at())
                 .is_none_or(|(at, end)| at < end)
         };
-        let policy = self.0.iter().find(|policy| holds(policy))?;
+        let policy = self.0.iter().find(|policy| is_in_force(policy))?;
         Some(Assigned {
             strategy: policy.head()?,
             policy: policy.key().name.clone(),
@@ -55,7 +55,8 @@ impl<'a> Succession<'a> {
 
 /// The plans of every service that a policy names, and the plan of all others.
 pub(crate) fn plans(claims: &Claims<'_>) -> NamespacePlans {
-    // A service that only tails name has no plan of its own: the plan of all others applies.
+    // A service named only by policies without a head has no plan of its own: the plan of all
+    // others applies.
     let services = claims
         .services_with(Part::Head)
         .map(|(service, of_service)| {

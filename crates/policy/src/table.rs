@@ -58,7 +58,7 @@ pub struct Assigned {
 }
 
 impl PolicyTable {
-    /// The plan of a service, which policies may name or not.
+    /// The plan of a service, whether or not a policy names it.
     #[must_use]
     pub fn plan(&self, namespace: &str, service: &str) -> &Plan {
         match self.namespaces.get(namespace) {

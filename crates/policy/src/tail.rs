@@ -20,9 +20,9 @@ pub struct TailPolicy {
 /// A rule to keep a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Its name, unique in the policy.
+    /// The name, unique in the policy.
     pub name: RuleName,
-    /// Its condition.
+    /// The condition.
     pub condition: RuleCondition,
 }
 
@@ -107,7 +107,7 @@ pub enum InvalidTail {
     #[error("must have at most {max} rules, not {0}", max = TailPolicy::MAX_RULES)]
     TooManyRules(usize),
     /// A rule with a condition beyond a limit.
-    #[error("rule \"{rule}\" {source}")]
+    #[error("rule \"{rule}\": {source}")]
     Condition {
         /// The rule.
         rule: RuleName,

@@ -48,8 +48,8 @@ impl<'a> TailHeads<'a> {
 
     /// The warning for the policy's author, if a head withholds traces from its tail.
     pub(crate) fn warning(&self, policy: &PolicyName, tail: &TailPolicy) -> Option<String> {
-        // `otherwise` counts head and tail together, so a head of at least that much withholds
-        // nothing from it.
+        // `otherwise` is the probability of head and tail together, so a head with at least that
+        // probability withholds none of these traces.
         let withholds = |share: Probability| !tail.keep().is_empty() || tail.otherwise() > share;
         let withholding = self.0.iter().filter(|((share, _), _)| withholds(*share));
         let describe = |((share, by), extents): (&Head<'a>, &Vec<Extent<'a>>)| {

@@ -9,7 +9,7 @@ use tonic::{
 /// The initial size of a stream's buffer. Tonic's default is 8 KiB, which adds up over thousands
 /// of streams whose messages are small. A larger message enlarges the buffer.
 const INITIAL_BUFFER_BYTES: usize = 512;
-/// The buffered bytes at which a stream sends them. This is Tonic's default.
+/// The number of buffered bytes at which a stream sends them. This is Tonic's default.
 const YIELD_THRESHOLD_BYTES: usize = 32 * 1024;
 
 /// Sends messages that are encoded already, so that one encoding can be sent to many receivers or

@@ -41,10 +41,10 @@ pub enum Compression {
 /// The error for a body that cannot be decompressed.
 #[derive(Debug, thiserror::Error)]
 pub enum DecompressError {
-    /// It does not match its encoding.
+    /// The body does not match its encoding.
     #[error("cannot decompress the body: {0}")]
     Invalid(#[from] io::Error),
-    /// Its content is larger than allowed.
+    /// The decompressed body is larger than allowed.
     #[error("decompressed body is larger than {max} bytes; send smaller batches")]
     TooLarge {
         /// The largest size allowed.

@@ -41,8 +41,8 @@ const CHECK: &str = "/grpc.health.v1.Health/Check";
 #[error("cannot set up gRPC reflection")]
 pub struct ReflectionError(#[from] tonic_reflection::server::Error);
 
-/// The longest message to either service. Both repeat a name that they do not know in the status,
-/// where it takes three times its length and does not count as an unread response.
+/// The longest message to either service. Both repeat an unknown name in their status message,
+/// where percent-encoding triples its length, and trailers do not count as an unread response.
 const MAX_MESSAGE_BYTES: usize = 4 << 10;
 
 /// The health that a port reports for its services.
@@ -66,7 +66,7 @@ impl Health {
 }
 
 /// Adds health and reflection for services, given by their full names. `descriptors` is an encoded
-/// `FileDescriptorSet` with at least these services. They are healthy until [`Health::shut_down`].
+/// `FileDescriptorSet` with at least these services. All are healthy until [`Health::shut_down`].
 ///
 /// # Errors
 /// [`ReflectionError`] if the descriptors cannot be read.
@@ -82,7 +82,7 @@ pub async fn with_introspection(
         // The empty name stands for the server.
         services: [""].iter().chain(services).copied().collect(),
     };
-    // Set before the port opens, so that the first probe does not find the services unknown.
+    // Set before the port opens: until then, the response to a probe would be "not found".
     health.set(ServingStatus::Serving).await;
     let mut reflection = Builder::configure()
         .register_encoded_file_descriptor_set(descriptors)
@@ -176,8 +176,8 @@ impl OpenStreams {
     }
 }
 
-/// A stream that also ends to make room for others, and when the listener stops, which would
-/// otherwise wait for it.
+/// A stream that the server can end: to make room for others, and when the listener stops, which
+/// would otherwise wait for the client to end the stream.
 struct OpenStream {
     body: Body,
     ending: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -196,7 +196,7 @@ impl http_body::Body for OpenStream {
         if self.is_ended {
             return Poll::Ready(None);
         }
-        // The last messages come first, such as that the server no longer serves.
+        // Pending messages are sent first, such as the last one of a watch, `NOT_SERVING`.
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             return Poll::Ready(frame);
         }

@@ -34,7 +34,7 @@ pub fn ops_router(
     readiness: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
 ) -> Router {
     Router::new()
-        // Independent of readiness, since the kubelet restarts a container that fails it.
+        // Independent of readiness, since the kubelet restarts a container that fails this probe.
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(async move || ready_response(readiness())))
         .route(
@@ -56,7 +56,7 @@ fn metrics_response(metrics: Result<String, fmt::Error>, headers: &HeaderMap) ->
         Ok(text) => {
             let headers = [
                 (header::CONTENT_TYPE, format.content_type()),
-                // A cache must not serve one format to a scraper that asked for the other.
+                // A cache must not serve one format to a scraper that accepts the other.
                 (header::VARY, "accept"),
             ];
             (headers, format.convert(text)).into_response()

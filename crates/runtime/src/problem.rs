@@ -127,7 +127,10 @@ mod tests {
     #[case(StatusCode::SERVICE_UNAVAILABLE, Some("1"))]
     #[case(StatusCode::TOO_MANY_REQUESTS, Some("1"))]
     #[case(StatusCode::NOT_FOUND, None)]
-    fn temporary_failures_ask_to_retry(#[case] status: StatusCode, #[case] after: Option<&str>) {
+    fn temporary_failures_have_retry_after(
+        #[case] status: StatusCode,
+        #[case] after: Option<&str>,
+    ) {
         let response = Problem::new(status, "why").into_response();
         let header = response.headers().get(header::RETRY_AFTER);
         assert_eq!(header.map(|value| value.to_str().unwrap()), after);

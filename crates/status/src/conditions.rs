@@ -90,7 +90,7 @@ fn head_programmed(evidence: Option<&Evidence>) -> ConditionUpdate {
         .unwrap_or_default();
     let partly: Vec<&str> = services
         .iter()
-        .filter(|service| service.partly_expressible && !service.operations.is_empty())
+        .filter(|service| service.is_partly_expressible && !service.operations.is_empty())
         .map(|service| service.service.as_str())
         .collect();
     if partly.is_empty() {

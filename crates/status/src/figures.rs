@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use spoor_api::status as api;
-use spoor_control::{ClientCounts, CountSource, Evidence, MIN_EXPECTED, ObservedRate};
+use spoor_control::{ClientCounts, CountSource, Evidence, MIN_EXPECTED_DECISIONS, ObservedRate};
 use spoor_policy::{Outcome, Policy, Strategy, statistics::Verdict};
 
 use crate::conditions;
@@ -42,7 +42,7 @@ pub(crate) fn clients(outcome: &Outcome, evidence: &Evidence) -> Option<api::Cli
 
 /// The clients that apply the policy out of those that can acknowledge it, and those that cannot:
 /// `3/3`, `1 polling`, `3/3, 1 polling`.
-pub(crate) fn clients_in_words(clients: &api::Clients) -> String {
+pub(crate) fn clients_summary(clients: &api::Clients) -> String {
     let confirming = clients.expected.saturating_sub(clients.polling);
     let current = format!("{}/{confirming}", clients.current);
     match (confirming, clients.polling) {
@@ -75,7 +75,7 @@ pub(crate) fn observed(
 
 /// The observed rate with its verdict, or the reason for its absence: `0.98% Consistent`,
 /// `1% (too few traces)`, `1% (no verdict yet)`, `no recent requests`.
-pub(crate) fn observed_in_words(observed: &api::Observed, clients: &ClientCounts) -> String {
+pub(crate) fn observed_summary(observed: &api::Observed, clients: &ClientCounts) -> String {
     let verdict = &observed.verdict;
     match (observed.source, &observed.rate) {
         (api::ObservedSource::Reported, Some(rate)) => format!("{rate} Reported"),
@@ -85,7 +85,7 @@ pub(crate) fn observed_in_words(observed: &api::Observed, clients: &ClientCounts
             format!("{rate} ({})", if is_few { TOO_FEW } else { NOT_YET })
         }
         (_, Some(rate)) => format!("{rate} {verdict}"),
-        (_, None) => Absence::of(clients).words().to_owned(),
+        (_, None) => Absence::of(clients).summary().to_owned(),
     }
 }
 
@@ -122,7 +122,7 @@ fn no_verdict_message(observed: &ObservedRate, strategy: Option<Strategy>) -> St
         Some(Strategy::Probability(probability)) => observed.started as f64 * probability.as_f64(),
         _ => f64::INFINITY,
     };
-    if expected < MIN_EXPECTED {
+    if expected < MIN_EXPECTED_DECISIONS {
         format!("{TOO_FEW} for a verdict yet; wait up to a minute")
     } else {
         format!("{NOT_YET}; it takes ten seconds, or three such windows after a change of the rate")
@@ -163,7 +163,7 @@ impl Absence {
         }
     }
 
-    fn words(self) -> &'static str {
+    fn summary(self) -> &'static str {
         match self {
             Self::NoInstances => "no instances",
             Self::OnlyPolling => "not reported",
@@ -180,7 +180,7 @@ impl Absence {
             Self::OnlyPolling => {
                 "all clients only poll, and no Collector has forwarded the metric otel.sdk.span.started of a service where only this policy decides"
             }
-            Self::NeverAsked => "no client has asked for a strategy",
+            Self::NeverAsked => "no client has requested a strategy",
             Self::Silent => "all clients have stopped sending messages",
             Self::NoRequests => "no trace has started under the policy recently",
         }
@@ -252,7 +252,7 @@ mod tests {
         #[case] expected: usize,
         #[case] polling: usize,
         #[case] silent: usize,
-        #[case] words: &str,
+        #[case] summary: &str,
         #[case] message: &str,
     ) {
         let clients = ClientCounts {
@@ -263,7 +263,7 @@ mod tests {
         };
         let absence = Absence::of(&clients);
         let observed = without_rate(absence.message());
-        assert_eq!(observed_in_words(&observed, &clients), words);
+        assert_eq!(observed_summary(&observed, &clients), summary);
         assert!(absence.message().starts_with(message));
     }
 
@@ -277,7 +277,7 @@ mod tests {
         #[case] expected: u32,
         #[case] current: u32,
         #[case] polling: u32,
-        #[case] words: &str,
+        #[case] summary: &str,
     ) {
         let clients = api::Clients {
             expected,
@@ -285,7 +285,7 @@ mod tests {
             polling,
             ..api::Clients::default()
         };
-        assert_eq!(clients_in_words(&clients), words);
+        assert_eq!(clients_summary(&clients), summary);
     }
 
     #[rstest::rstest]
@@ -297,7 +297,7 @@ mod tests {
         #[case] source: CountSource,
         #[case] verdict: Verdict,
         #[case] started: u64,
-        #[case] words: &str,
+        #[case] summary: &str,
     ) {
         let strategy = Strategy::Probability("1%".parse().unwrap());
         let sampled = started / 100;
@@ -311,11 +311,11 @@ mod tests {
             verdict,
         };
         assert_eq!(
-            observed_in_words(
+            observed_summary(
                 &with_rate(&observed, Some(strategy)),
                 &ClientCounts::default()
             ),
-            words
+            summary
         );
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use spoor_control::{Evidence, ServiceEvidence};
-use spoor_policy::{Namespace, Policy, ServiceName, closest};
+use spoor_policy::{Namespace, Policy, ServiceName, closest_service};
 
 /// The most services that a message names.
 const MAX_NAMED: usize = 5;
@@ -42,8 +42,8 @@ pub(crate) fn hints(
     let (running, unknown): (Vec<_>, Vec<_>) =
         evidence.services.iter().partition(|it| it.instances > 0);
     // Only a service that reports its roots can be known to have none.
-    let reporting = running.into_iter().filter(|it| it.reports);
-    let (starting, inner): (Vec<_>, Vec<_>) = reporting.partition(|it| it.roots_seen);
+    let reporting = running.into_iter().filter(|it| it.has_reports);
+    let (starting, inner): (Vec<_>, Vec<_>) = reporting.partition(|it| it.has_roots);
     // Tail rules need spans only, and no instance that requests a strategy.
     let is_unknown =
         |it: &&ServiceEvidence| policy.head().is_some() || !known.contains(&it.service);
@@ -74,7 +74,8 @@ pub(crate) fn hints(
 
 /// A suggestion, or an empty text if no known name is close.
 fn did_you_mean(service: &ServiceName, known: &BTreeSet<ServiceName>) -> String {
-    closest(service, known).map_or_else(String::new, |meant| format!("; did you mean {meant}?"))
+    closest_service(service, known)
+        .map_or_else(String::new, |meant| format!("; did you mean {meant}?"))
 }
 
 fn names(services: Vec<&ServiceEvidence>) -> String {
@@ -104,10 +105,10 @@ mod tests {
         ServiceEvidence {
             service: name.parse().unwrap(),
             instances: 1,
-            reports: true,
-            roots_seen: false,
+            has_reports: true,
+            has_roots: false,
             operations: vec![],
-            partly_expressible: false,
+            is_partly_expressible: false,
         }
     }
 
@@ -149,7 +150,7 @@ mod tests {
     fn tail_rules_need_spans_but_no_instance() {
         let absent = ServiceEvidence {
             instances: 0,
-            reports: false,
+            has_reports: false,
             ..service("service-x")
         };
         let evidence = evidence(vec![absent], &[]);
@@ -177,7 +178,7 @@ mod tests {
     #[test]
     fn names_root_services_and_unseen_operations() {
         let a = ServiceEvidence {
-            roots_seen: true,
+            has_roots: true,
             operations: vec![OperationEvidence {
                 operation: "GET /nowhere".parse().unwrap(),
                 seen: Some(false),
@@ -207,7 +208,7 @@ mod tests {
     fn names_service_without_instances() {
         let absent = ServiceEvidence {
             instances: 0,
-            reports: false,
+            has_reports: false,
             ..service("service-x")
         };
         let evidence = evidence(vec![absent], &["service-a"]);
@@ -225,7 +226,7 @@ mod tests {
     #[test]
     fn no_hint_without_reports() {
         let silent = ServiceEvidence {
-            reports: false,
+            has_reports: false,
             ..service("service-b")
         };
         assert!(hints(&evidence(vec![silent], &["service-a"]), &BTreeSet::new()).is_empty());

@@ -63,7 +63,7 @@ impl PolicyFindings<'_> {
                 converged.message.push_str(hint);
             }
         }
-        let verdicts = [
+        let updates = [
             (Condition::ACCEPTED, conditions::accepted(outcome)),
             (
                 Condition::PROGRAMMED,
@@ -73,19 +73,19 @@ impl PolicyFindings<'_> {
         ];
         let clients = evidence.and_then(|evidence| figures::clients(outcome, evidence));
         let observed = evidence.and_then(|evidence| figures::observed(policy, outcome, evidence));
-        let observed_in_words = |(observed, evidence): (_, &Evidence)| {
-            figures::observed_in_words(observed, &evidence.clients)
+        let observed_summary = |(observed, evidence): (_, &Evidence)| {
+            figures::observed_summary(observed, &evidence.clients)
         };
-        let clients_in_words = match conditions::decides_tail_only(outcome) {
+        let clients_summary = match conditions::decides_tail_only(outcome) {
             true => Some(figures::NO_CLIENTS.to_owned()),
-            false => clients.as_ref().map(figures::clients_in_words),
+            false => clients.as_ref().map(figures::clients_summary),
         };
         SamplingPolicyStatus {
-            conditions: api::conditions(verdicts, self.generation, self.previous, self.now),
+            conditions: api::conditions(updates, self.generation, self.previous, self.now),
             summary: Some(PolicySummary {
                 strategy: places::strategy(policy),
-                clients: clients_in_words,
-                observed: observed.as_ref().zip(evidence).map(observed_in_words),
+                clients: clients_summary,
+                observed: observed.as_ref().zip(evidence).map(observed_summary),
             }),
             effective: places::effective(outcome),
             overridden: places::overridden(outcome),
@@ -103,9 +103,9 @@ pub fn invalid(
     previous: &[Condition],
     now: Timestamp,
 ) -> SamplingPolicyStatus {
-    let verdicts = conditions::invalid(reasons);
+    let updates = conditions::invalid(reasons);
     SamplingPolicyStatus {
-        conditions: api::conditions(verdicts, generation, previous, now),
+        conditions: api::conditions(updates, generation, previous, now),
         ..SamplingPolicyStatus::default()
     }
 }

@@ -104,7 +104,7 @@ impl LabSettingsArgs {
             ports: self.ports.0,
         };
         // Binding the second port would fail as well, but the error would blame another process.
-        if let Some((one, other, port)) = settings.ports.shared(&settings.services) {
+        if let Some((one, other, port)) = settings.ports.find_shared_port(&settings.services) {
             let (one, other) = (option(one), option(other));
             return Err(InvalidOption(format!(
                 "--{one} and --{other} are both {port}; choose another port for one of them (0: any \

@@ -249,14 +249,14 @@ async fn too_many_policies_are_refused() {
 
     let ended = apply("wide.yaml", (0..3).map(wide).collect()).await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    let expected = "12288 services and operations, more than 10000";
+    let expected = "12288 services and operations in total, more than the limit of 10000";
     assert!(ended.stderr.contains(expected), "{ended:?}");
 
     let ended = apply("many.yaml", (0..600).map(narrow).collect()).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let ended = apply("more.yaml", (600..1001).map(narrow).collect()).await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    let expected = "1001 policies, more than 1000";
+    let expected = "1001 policies in total, more than the limit of 1000";
     assert!(ended.stderr.contains(expected), "{ended:?}");
     let names = lab.ok(&["get", "policies", "-o", "name"]).await;
     assert_eq!(names.lines().count(), 600);

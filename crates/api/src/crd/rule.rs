@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::{duration::DAY, form, form::Form, format_duration};
+use crate::{duration::DAY, format_duration, formats, formats::Format};
 
-/// A validation rule for a place in a schema.
+/// A validation rule for a part of a schema.
 pub(super) struct Rule {
-    /// The place, such as `spec.targets[].service`. `{}` means the values of a mapping.
+    /// The path of the part, such as `spec.targets[].service`. `{}` means the values of a mapping.
     pub(super) at: String,
     /// The condition, in CEL.
     holds: String,
@@ -16,9 +16,9 @@ pub(super) struct Rule {
     problem: String,
     /// The message as a CEL expression that includes the value found.
     expression: Option<String>,
-    /// The field that the error names, relative to the place. If unset, the place itself.
+    /// The field that the error names, relative to the path. If unset, the path itself.
     field: Option<&'static str>,
-    /// The longest text allowed at the place.
+    /// The longest text allowed at the path.
     max_length: Option<usize>,
 }
 
@@ -34,7 +34,7 @@ impl Rule {
         }
     }
 
-    /// Makes the error name a field below the place.
+    /// Makes the error name a field below the path.
     pub(super) fn of_field(mut self, field: &'static str) -> Self {
         self.field = Some(field);
         self
@@ -52,18 +52,18 @@ impl Rule {
         ]
     }
 
-    /// A rule for a text of a format.
-    pub(super) fn form(at: &str, form: &Form) -> Self {
+    /// A rule for a text in a format.
+    pub(super) fn text(at: &str, format: &Format) -> Self {
         Self {
-            max_length: Some(form.max),
-            ..Self::new(at, fits("self", form), form.problem)
+            max_length: Some(format.max),
+            ..Self::new(at, fits("self", format), format.problem)
         }
     }
 
     /// A rule for a mapping whose keys have a format.
-    pub(super) fn keys(at: &str, form: &Form) -> Self {
-        let holds = format!("(size(key) <= {} && {})", form.max, fits("key", form));
-        let problem = form.problem;
+    pub(super) fn keys(at: &str, format: &Format) -> Self {
+        let holds = format!("(size(key) <= {} && {})", format.max, fits("key", format));
+        let problem = format.problem;
         Self {
             expression: Some(format!(
                 r#"'''{problem}, not "''' + self.filter(key, !{holds})[0] + '"'"#
@@ -79,11 +79,11 @@ impl Rule {
         // fails on them.
         let holds = format!(
             "!{} || (duration(self) >= duration('{min}') && duration(self) <= duration('{max}'))",
-            fits("self", &form::DURATION)
+            fits("self", &formats::DURATION)
         );
         let problem = format!("must be from {min} to {max}");
         [
-            Self::form(at, &form::DURATION),
+            Self::text(at, &formats::DURATION),
             Self::new(at, holds, problem),
         ]
     }
@@ -98,11 +98,11 @@ impl Rule {
         let holds = format!(
             "!{} || (self.endsWith('d') ? ({in_days} >= {min_days} && {in_days} <= {max_days}) : \
              (duration(self) >= duration('{min}') && duration(self) <= duration('{max}')))",
-            fits("self", &form::RETENTION)
+            fits("self", &formats::RETENTION)
         );
         let problem = format!("must be from {min} to {max_days}d");
         [
-            Self::form(at, &form::RETENTION),
+            Self::text(at, &formats::RETENTION),
             Self::new(at, holds, problem),
         ]
     }
@@ -111,10 +111,11 @@ impl Rule {
     pub(super) fn time(at: &str) -> [Self; 2] {
         let holds = format!(
             "!{} || !format.datetime().validate(self).hasValue()",
-            fits("self", &form::TIME)
+            fits("self", &formats::TIME)
         );
-        let problem = format!("{}; that day does not exist", form::TIME.problem);
-        [Self::form(at, &form::TIME), Self::new(at, holds, problem)]
+        let problem = format!("{}; that day does not exist", formats::TIME.problem);
+        let text = Self::text(at, &formats::TIME);
+        [text, Self::new(at, holds, problem)]
     }
 
     /// Rules for a text without control characters, of at most `max` bytes.
@@ -137,13 +138,13 @@ impl Rule {
 
     /// Adds the rule to a schema.
     pub(super) fn apply(&self, schema: &mut Value) {
-        let Some(place) = place(schema, &self.at) else {
+        let Some(part) = part(schema, &self.at) else {
             return;
         };
         // The API server estimates a rule's cost from this, and refuses definitions that may cost
         // too much.
         if let Some(max) = self.max_length {
-            place.insert("maxLength".to_owned(), max.into());
+            part.insert("maxLength".to_owned(), max.into());
         }
         let mut rule = json!({"rule": self.holds, "message": self.problem});
         if let Some(field) = self.field {
@@ -153,7 +154,7 @@ impl Rule {
         if let Some(expression) = &self.expression {
             rule["messageExpression"] = expression.as_str().into();
         }
-        let rules = place
+        let rules = part
             .entry("x-kubernetes-validations")
             .or_insert_with(|| json!([]));
         if let Value::Array(rules) = rules {
@@ -163,12 +164,12 @@ impl Rule {
 }
 
 /// A CEL expression that is true if a text has a format.
-pub(super) fn fits(text: &str, form: &Form) -> String {
-    format!("{text}.matches(r'{}')", form.pattern)
+pub(super) fn fits(text: &str, format: &Format) -> String {
+    format!("{text}.matches(r'{}')", format.pattern)
 }
 
 /// The part of a schema at a path.
-pub(super) fn place<'a>(schema: &'a mut Value, at: &str) -> Option<&'a mut Map<String, Value>> {
+pub(super) fn part<'a>(schema: &'a mut Value, at: &str) -> Option<&'a mut Map<String, Value>> {
     let mut schema = schema;
     for step in at.split('.').filter(|step| !step.is_empty()) {
         let name = step.trim_end_matches("[]").trim_end_matches("{}");

@@ -6,7 +6,7 @@ use serde_json::Value;
 use spoor_policy::{AttributeKey, OperationName, RuleCondition, ServiceName};
 
 use super::{Rule, age, column, condition, message};
-use crate::{KeepRule, form, problem, status::Condition};
+use crate::{KeepRule, formats, problem, status::Condition};
 
 pub(super) fn rules() -> Vec<Rule> {
     let mut rules = vec![
@@ -21,7 +21,7 @@ pub(super) fn rules() -> Vec<Rule> {
             "!(has(self.probability) && has(self.rateLimit))",
             problem::HEAD_BOTH,
         ),
-        Rule::form("spec.tail.keep[].name", &form::RULE_NAME),
+        Rule::text("spec.tail.keep[].name", &formats::RULE_NAME),
         Rule::bytes(
             "spec.tail.keep[].attribute.values[]",
             RuleCondition::MAX_VALUE_LEN,

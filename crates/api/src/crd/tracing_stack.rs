@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Rule, age, column, condition, message, rule::fits};
 use crate::{
-    form, format_duration, problem,
+    format_duration, formats, problem,
     stack::{ExporterName, ManagedCollector, Storage},
     status::Condition,
 };
@@ -29,10 +29,10 @@ pub(super) fn rules() -> Vec<Rule> {
             "",
             format!(
                 "size(self.metadata.name) <= {} && self.metadata.name.matches(r'{}')",
-                form::STACK_NAME.max,
-                form::STACK_NAME.pattern
+                formats::STACK_NAME.max,
+                formats::STACK_NAME.pattern
             ),
-            form::STACK_NAME.problem,
+            formats::STACK_NAME.problem,
         )
         .of_field("metadata.name"),
     ];
@@ -71,11 +71,11 @@ fn jaeger() -> Vec<Rule> {
             problem::CLICKHOUSE_TLS,
         )
         .of_field("storage.clickhouse.tls"),
-        Rule::form("spec.jaeger.existing.otlp", &form::NAMED_ADDRESS),
-        Rule::form("spec.jaeger.existing.query", &form::NAMED_ADDRESS),
-        Rule::form("spec.jaeger.image", &form::IMAGE),
-        Rule::form("spec.jaeger.basePath", &form::BASE_PATH),
-        Rule::form("spec.jaeger.prometheus.url", &form::PROMETHEUS_URL),
+        Rule::text("spec.jaeger.existing.otlp", &formats::NAMED_ADDRESS),
+        Rule::text("spec.jaeger.existing.query", &formats::NAMED_ADDRESS),
+        Rule::text("spec.jaeger.image", &formats::IMAGE),
+        Rule::text("spec.jaeger.basePath", &formats::BASE_PATH),
+        Rule::text("spec.jaeger.prometheus.url", &formats::PROMETHEUS_URL),
     ]
 }
 
@@ -87,15 +87,15 @@ fn collector() -> Vec<Rule> {
             problem::EXISTING_COLLECTOR,
         )
         .of_field("existing"),
-        Rule::form("spec.collector.existing.otlp", &form::NAMED_ADDRESS),
-        Rule::form("spec.collector.image", &form::IMAGE),
-        Rule::keys("spec.collector.exporters", &form::EXPORTER),
+        Rule::text("spec.collector.existing.otlp", &formats::NAMED_ADDRESS),
+        Rule::text("spec.collector.image", &formats::IMAGE),
+        Rule::keys("spec.collector.exporters", &formats::EXPORTER),
         Rule::new(
             "spec.collector.exporters",
             format!("!self.exists(key, key.contains('/{}'))", ExporterName::RESERVED),
             ExporterName::RESERVED_PROBLEM,
         ),
-        Rule::form("spec.collector.envFromSecrets[]", &form::OBJECT_NAME),
+        Rule::text("spec.collector.envFromSecrets[]", &formats::OBJECT_NAME),
     ];
     rules.extend(Rule::duration(
         "spec.collector.gatherWait",
@@ -120,27 +120,23 @@ fn gather_before_decision() -> Rule {
     let decision = wait("decisionWait", ManagedCollector::DEFAULT_DECISION_WAIT);
     let holds = format!(
         "!{} || !{} || duration({gather}) <= duration({decision})",
-        fits(&gather, &form::DURATION),
-        fits(&decision, &form::DURATION)
+        fits(&gather, &formats::DURATION),
+        fits(&decision, &formats::DURATION)
     );
     Rule::new(COLLECTOR, holds, problem::GATHER_WAIT).of_field("gatherWait")
 }
 
 fn storage() -> Vec<Rule> {
-    let mut rules = vec![
-        Rule::form(
-            "spec.jaeger.storage.badger.storageClassName",
-            &form::OBJECT_NAME,
-        ),
-        Rule::form("spec.jaeger.storage.cassandra.hosts[]", &form::HOST),
-        Rule::form("spec.jaeger.storage.cassandra.keyspace", &form::KEYSPACE),
-        Rule::form(
-            "spec.jaeger.storage.cassandra.datacenter",
-            &form::DATACENTER,
-        ),
-        Rule::form("spec.jaeger.storage.clickhouse.addresses[]", &form::ADDRESS),
-        Rule::form("spec.jaeger.storage.clickhouse.database", &form::DATABASE),
-    ];
+    let mut rules: Vec<Rule> = [
+        ("badger.storageClassName", &formats::OBJECT_NAME),
+        ("cassandra.hosts[]", &formats::HOST),
+        ("cassandra.keyspace", &formats::KEYSPACE),
+        ("cassandra.datacenter", &formats::DATACENTER),
+        ("clickhouse.addresses[]", &formats::ADDRESS),
+        ("clickhouse.database", &formats::DATABASE),
+    ]
+    .map(|(field, format)| Rule::text(&format!("spec.jaeger.storage.{field}"), format))
+    .into();
     let problems = [problem::STORAGE_NONE, problem::STORAGE_SEVERAL];
     rules.extend(Rule::one_of("spec.jaeger.storage", &STORAGES, problems));
     let size = "spec.jaeger.storage.badger.size";
@@ -165,19 +161,19 @@ fn search(kind: &str) -> [Rule; 3] {
             problem::SEARCH_TLS,
         )
         .of_field("tls"),
-        Rule::form(&format!("{at}.urls[]"), &form::SEARCH_URL),
-        Rule::form(&format!("{at}.indexPrefix"), &form::INDEX_PREFIX),
+        Rule::text(&format!("{at}.urls[]"), &formats::SEARCH_URL),
+        Rule::text(&format!("{at}.indexPrefix"), &formats::INDEX_PREFIX),
     ]
 }
 
 fn login(kind: &str) -> [Rule; 4] {
-    let at = format!("spec.jaeger.storage.{kind}");
     [
-        Rule::form(&format!("{at}.credentials.secretName"), &form::OBJECT_NAME),
-        Rule::form(&format!("{at}.tls.caSecretName"), &form::OBJECT_NAME),
-        Rule::form(&format!("{at}.tls.certSecretName"), &form::OBJECT_NAME),
-        Rule::form(&format!("{at}.tls.serverName"), &form::SERVER_NAME),
+        ("credentials.secretName", &formats::OBJECT_NAME),
+        ("tls.caSecretName", &formats::OBJECT_NAME),
+        ("tls.certSecretName", &formats::OBJECT_NAME),
+        ("tls.serverName", &formats::SERVER_NAME),
     ]
+    .map(|(field, format)| Rule::text(&format!("spec.jaeger.storage.{kind}.{field}"), format))
 }
 
 fn pod(of: &str) -> Vec<Rule> {
@@ -192,18 +188,18 @@ fn pod(of: &str) -> Vec<Rule> {
             problem::LIMITS,
         )
         .of_field("limits"),
-        Rule::keys(&format!("{scheduling}.nodeSelector"), &form::LABEL_KEY),
-        Rule::form(&format!("{scheduling}.nodeSelector{{}}"), &form::LABEL_VALUE),
-        Rule::form(&format!("{scheduling}.priorityClassName"), &form::OBJECT_NAME),
-        Rule::keys(&format!("{additions}.annotations"), &form::LABEL_KEY),
-        Rule::form(&format!("{additions}.annotations{{}}"), &form::TEXT),
-        Rule::keys(&format!("{additions}.labels"), &form::LABEL_KEY),
-        Rule::form(&format!("{additions}.labels{{}}"), &form::LABEL_VALUE),
-        Rule::form(&format!("{additions}.env[].name"), &form::ENV_NAME),
-        Rule::form(&format!("{additions}.env[].value"), &form::TEXT),
-        Rule::form(&format!("{additions}.imagePullSecrets[]"), &form::OBJECT_NAME),
-        Rule::form(&format!("{toleration}.key"), &form::LABEL_KEY),
-        Rule::form(&format!("{toleration}.value"), &form::LABEL_VALUE),
+        Rule::keys(&format!("{scheduling}.nodeSelector"), &formats::LABEL_KEY),
+        Rule::text(&format!("{scheduling}.nodeSelector{{}}"), &formats::LABEL_VALUE),
+        Rule::text(&format!("{scheduling}.priorityClassName"), &formats::OBJECT_NAME),
+        Rule::keys(&format!("{additions}.annotations"), &formats::LABEL_KEY),
+        Rule::text(&format!("{additions}.annotations{{}}"), &formats::TEXT),
+        Rule::keys(&format!("{additions}.labels"), &formats::LABEL_KEY),
+        Rule::text(&format!("{additions}.labels{{}}"), &formats::LABEL_VALUE),
+        Rule::text(&format!("{additions}.env[].name"), &formats::ENV_NAME),
+        Rule::text(&format!("{additions}.env[].value"), &formats::TEXT),
+        Rule::text(&format!("{additions}.imagePullSecrets[]"), &formats::OBJECT_NAME),
+        Rule::text(&format!("{toleration}.key"), &formats::LABEL_KEY),
+        Rule::text(&format!("{toleration}.value"), &formats::LABEL_VALUE),
         Rule::new(
             &toleration,
             "has(self.key) || (has(self.operator) && self.operator == 'Exists')",
@@ -225,7 +221,7 @@ fn pod(of: &str) -> Vec<Rule> {
     ];
     for kind in ["requests", "limits"] {
         let at = format!("{resources}.{kind}");
-        rules.push(Rule::keys(&at, &form::RESOURCE));
+        rules.push(Rule::keys(&at, &formats::RESOURCE));
         rules.push(quantity(&format!("{at}{{}}")));
     }
     rules
@@ -233,8 +229,8 @@ fn pod(of: &str) -> Vec<Rule> {
 
 /// A rule for a quantity, which may be written as a number.
 fn quantity(at: &str) -> Rule {
-    let holds = format!("string(self).matches(r'{}')", form::QUANTITY.pattern);
-    Rule::new(at, holds, form::QUANTITY.problem)
+    let holds = format!("string(self).matches(r'{}')", formats::QUANTITY.pattern);
+    Rule::new(at, holds, formats::QUANTITY.problem)
 }
 
 pub(super) fn columns() -> Vec<Value> {

@@ -9,7 +9,7 @@ use super::PodSettings;
 use crate::{
     FieldPath,
     errors::{Checked, Errors},
-    form::{self, Form},
+    formats::{self, Format},
     problem,
     read::shape,
     tracing_stack::kubernetes,
@@ -73,7 +73,7 @@ impl Errors {
         let mut amounts = BTreeMap::new();
         for (name, quantity) in quantities {
             let at = at.field(name);
-            self.require(at.clone(), form::RESOURCE.check(name));
+            self.require(at.clone(), formats::RESOURCE.check(name));
             let amount = self.check(at, quantity.millionths());
             amounts.extend(amount.map(|amount| (name.as_str(), amount)));
         }
@@ -82,7 +82,7 @@ impl Errors {
 
     fn scheduling(&mut self, scheduling: &Scheduling, at: &FieldPath) {
         let selector = &scheduling.node_selector;
-        self.entries(selector, &form::LABEL_VALUE, &at.field("nodeSelector"));
+        self.entries(selector, &formats::LABEL_VALUE, &at.field("nodeSelector"));
         let (tolerations, max) = (&scheduling.tolerations, PodSettings::MAX_TOLERATIONS);
         let tolerations_at = at.field("tolerations");
         self.at_most(tolerations.len(), max, &tolerations_at);
@@ -108,7 +108,8 @@ impl Errors {
             &spread_at,
         ));
         if let Some(name) = &scheduling.priority_class_name {
-            self.require(at.field("priorityClassName"), form::OBJECT_NAME.check(name));
+            let at = at.field("priorityClassName");
+            self.require(at, formats::OBJECT_NAME.check(name));
         }
     }
 
@@ -116,13 +117,13 @@ impl Errors {
         let exists = toleration.operator == Some(TolerationOperator::Exists);
         match &toleration.key {
             Some(key) => {
-                self.require(at.field("key"), form::LABEL_KEY.check(key));
+                self.require(at.field("key"), formats::LABEL_KEY.check(key));
             }
             None if !exists => self.add(at.field("key"), problem::TOLERATION_KEY),
             None => {}
         }
         if let Some(value) = &toleration.value {
-            self.require(at.field("value"), form::LABEL_VALUE.check(value));
+            self.require(at.field("value"), formats::LABEL_VALUE.check(value));
             if exists {
                 self.add(at.field("value"), problem::TOLERATION_VALUE);
             }
@@ -135,26 +136,26 @@ impl Errors {
     }
 
     /// Checks a mapping whose keys are those of labels.
-    fn entries(&mut self, entries: &BTreeMap<String, String>, values: &Form, at: &FieldPath) {
+    fn entries(&mut self, entries: &BTreeMap<String, String>, values: &Format, at: &FieldPath) {
         self.at_most(entries.len(), PodSettings::MAX_ENTRIES, at);
         for (key, value) in entries {
-            self.require(at.field(key), form::LABEL_KEY.check(key));
+            self.require(at.field(key), formats::LABEL_KEY.check(key));
             self.require(at.field(key), values.check(value));
         }
     }
 
     fn additions(&mut self, additions: &PodAdditions, at: &FieldPath) {
         let (annotations, labels) = (&additions.annotations, &additions.labels);
-        self.entries(annotations, &form::TEXT, &at.field("annotations"));
-        self.entries(labels, &form::LABEL_VALUE, &at.field("labels"));
+        self.entries(annotations, &formats::TEXT, &at.field("annotations"));
+        self.entries(labels, &formats::LABEL_VALUE, &at.field("labels"));
         let env = at.field("env");
         self.at_most(additions.env.len(), PodSettings::MAX_ENTRIES, &env);
         let name_at = |index| env.index(index).field("name");
         self.distinct(additions.env.iter().map(|it| &it.name), name_at);
         for (index, variable) in additions.env.iter().enumerate() {
-            self.require(name_at(index), form::ENV_NAME.check(&variable.name));
+            self.require(name_at(index), formats::ENV_NAME.check(&variable.name));
             let at = env.index(index).field("value");
-            self.require(at, form::TEXT.check(&variable.value));
+            self.require(at, formats::TEXT.check(&variable.value));
         }
         let (secrets, max) = (&additions.image_pull_secrets, PodSettings::MAX_PULL_SECRETS);
         self.secrets(secrets, max, &at.field("imagePullSecrets"));

@@ -16,7 +16,7 @@ pub enum Storage {
     Badger {
         /// The volume's size.
         size: Quantity,
-        /// Its StorageClass, or `None` for the cluster's default.
+        /// The volume's StorageClass, or `None` for the cluster's default.
         storage_class_name: Option<ObjectName>,
         /// The time for which traces are kept.
         retention: Duration,
@@ -47,7 +47,7 @@ pub enum Backend {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SearchCluster {
-    /// Its nodes, at least one.
+    /// The nodes of the cluster, at least one.
     pub urls: Vec<String>,
     /// The prefix of index names.
     pub index_prefix: Option<String>,
@@ -61,7 +61,7 @@ pub struct SearchCluster {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cassandra {
-    /// Its nodes, at least one, all with a port.
+    /// The nodes of the cluster, at least one, all with a port.
     pub hosts: Vec<Address>,
     /// The keyspace.
     pub keyspace: String,
@@ -77,7 +77,7 @@ pub struct Cassandra {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClickHouse {
-    /// Its nodes, at least one.
+    /// The nodes of the cluster, at least one.
     pub addresses: Vec<Address>,
     /// The database.
     pub database: String,

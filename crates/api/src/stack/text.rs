@@ -1,6 +1,6 @@
 //! Validated texts of a stack.
 
-use crate::{InvalidText, form};
+use crate::{InvalidText, formats};
 
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $check:expr) => {
@@ -28,15 +28,15 @@ macro_rules! text {
 
 text!(
     /// A stack's name, short enough to be part of the names of its objects.
-    StackName, |text| form::STACK_NAME.check(text)
+    StackName, |text| formats::STACK_NAME.check(text)
 );
 text!(
     /// The name of a Secret, a StorageClass or a PriorityClass.
-    ObjectName, |text| form::OBJECT_NAME.check(text)
+    ObjectName, |text| formats::OBJECT_NAME.check(text)
 );
 text!(
     /// Host and port.
-    Address, |text| form::ADDRESS.check(text)
+    Address, |text| formats::ADDRESS.check(text)
 );
 
 impl Address {
@@ -66,7 +66,7 @@ impl BasePath {
     /// # Errors
     /// [`InvalidText`] if the text is not a path.
     pub fn new(text: &str) -> Result<Self, InvalidText> {
-        let text = form::BASE_PATH.check(text)?;
+        let text = formats::BASE_PATH.check(text)?;
         // Without the slash of the root, so that a path can be appended to every prefix.
         Ok(Self(text.trim_end_matches('/').to_owned()))
     }
@@ -96,7 +96,7 @@ impl ExporterName {
 }
 
 fn exporter(text: &str) -> Result<&str, InvalidText> {
-    match form::EXPORTER.check(text)?.split_once('/') {
+    match formats::EXPORTER.check(text)?.split_once('/') {
         Some((_, name)) if name.starts_with(ExporterName::RESERVED) => {
             Err(InvalidText(ExporterName::RESERVED_PROBLEM.to_owned()))
         }

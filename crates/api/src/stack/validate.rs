@@ -10,8 +10,9 @@ use crate::{
     FieldError, FieldPath, TracingStack,
     duration::{format_days_or_duration, parse_days_or_duration},
     errors::{Checked, Errors},
-    form::{self, Form},
-    format_duration, problem,
+    format_duration,
+    formats::{self, Format},
+    problem,
     tracing_stack::{self as written, CollectorSpec, JaegerSpec},
 };
 
@@ -33,7 +34,7 @@ impl TracingStack {
         let (Ok(namespace), Ok(name), Ok(jaeger), Ok(collector), true) =
             (namespace, name, jaeger, collector, errors.is_empty())
         else {
-            return Err(errors.into_found());
+            return Err(errors.into_vec());
         };
         Ok(Stack {
             namespace,
@@ -47,29 +48,29 @@ impl TracingStack {
 
 /// Checks of single fields.
 impl Errors {
-    pub(super) fn form(&mut self, form: &Form, text: &str, at: FieldPath) -> Checked<String> {
-        self.check(at, form.check(text)).map(str::to_owned)
+    pub(super) fn text(&mut self, format: &Format, text: &str, at: FieldPath) -> Checked<String> {
+        self.check(at, format.check(text)).map(str::to_owned)
     }
 
-    pub(super) fn optional_form(
+    pub(super) fn optional_text(
         &mut self,
-        form: &Form,
+        format: &Format,
         text: &Option<String>,
         at: FieldPath,
     ) -> Checked<Option<String>> {
         let text = text.as_ref();
-        text.map(|text| self.form(form, text, at)).transpose()
+        text.map(|text| self.text(format, text, at)).transpose()
     }
 
     /// Checks a text with a default.
-    pub(super) fn form_or(
+    pub(super) fn text_or(
         &mut self,
-        form: &Form,
+        format: &Format,
         text: &Option<String>,
         default: &str,
         at: FieldPath,
     ) -> Checked<String> {
-        let text = self.optional_form(form, text, at)?;
+        let text = self.optional_text(format, text, at)?;
         Ok(text.unwrap_or_else(|| default.to_owned()))
     }
 
@@ -83,10 +84,10 @@ impl Errors {
             .transpose()
     }
 
-    /// Checks a duration with a default, which may be in days if the form allows that.
+    /// Checks a duration with a default, which may be in days if the format allows that.
     pub(super) fn duration(
         &mut self,
-        form: &Form,
+        format: &Format,
         text: &Option<String>,
         default: Duration,
         (min, max): (Duration, Duration),
@@ -95,7 +96,7 @@ impl Errors {
         let Some(text) = text else {
             return Ok(default);
         };
-        self.form(form, text, at.clone())?;
+        self.text(format, text, at.clone())?;
         let duration = self.check(at.clone(), parse_days_or_duration(text))?;
         if (min..=max).contains(&duration) {
             return Ok(duration);
@@ -167,7 +168,7 @@ impl Errors {
 
     fn managed_jaeger(&mut self, spec: &JaegerSpec, at: &FieldPath) -> Checked<Jaeger> {
         let default = ManagedJaeger::DEFAULT_IMAGE;
-        let image = self.form_or(&form::IMAGE, &spec.image, default, at.field("image"));
+        let image = self.text_or(&formats::IMAGE, &spec.image, default, at.field("image"));
         let replicas = self.replicas(spec.replicas, at.field("replicas"));
         let valid_replicas = *replicas.as_ref().unwrap_or(&1);
         let storage = self.storage(&spec.storage, valid_replicas, at);
@@ -184,7 +185,7 @@ impl Errors {
         };
         let prometheus = spec.prometheus.as_ref().map(|prometheus| {
             let at = at.field("prometheus").field("url");
-            self.form(&form::PROMETHEUS_URL, &prometheus.url, at)
+            self.text(&formats::PROMETHEUS_URL, &prometheus.url, at)
         });
         let pod = self.pod(&spec.resources, &spec.scheduling, &spec.pod, at);
         // The storage already has this number. This only ensures that it is valid.
@@ -218,17 +219,17 @@ impl Errors {
 
     fn managed_collector(&mut self, spec: &CollectorSpec, at: &FieldPath) -> Checked<Collector> {
         let default = ManagedCollector::DEFAULT_IMAGE;
-        let image = self.form_or(&form::IMAGE, &spec.image, default, at.field("image"));
+        let image = self.text_or(&formats::IMAGE, &spec.image, default, at.field("image"));
         let replicas = self.replicas(spec.replicas, at.field("replicas"));
         let gather_wait = self.duration(
-            &form::DURATION,
+            &formats::DURATION,
             &spec.gather_wait,
             ManagedCollector::DEFAULT_GATHER_WAIT,
             ManagedCollector::GATHER_WAIT_LIMITS,
             at.field("gatherWait"),
         );
         let decision_wait = self.duration(
-            &form::DURATION,
+            &formats::DURATION,
             &spec.decision_wait,
             ManagedCollector::DEFAULT_DECISION_WAIT,
             ManagedCollector::DECISION_WAIT_LIMITS,
@@ -271,7 +272,7 @@ impl Errors {
 
     fn named_address(&mut self, text: &str, at: FieldPath) -> Checked<Address> {
         // `Address` also allows IP addresses, which a Service of type ExternalName cannot have.
-        self.form(&form::NAMED_ADDRESS, text, at.clone())?;
+        self.text(&formats::NAMED_ADDRESS, text, at.clone())?;
         self.check(at, Address::new(text))
     }
 }

@@ -6,7 +6,7 @@ use super::{Address, Backend, Cassandra, ClickHouse, ObjectName, SearchCluster, 
 use crate::{
     FieldPath,
     errors::{Checked, Errors},
-    form::{self, Form},
+    formats::{self, Format},
     problem,
     tracing_stack::{
         BadgerSpec, CassandraSpec, ClickhouseSpec, CredentialsSpec, ElasticsearchSpec, MemorySpec,
@@ -94,7 +94,7 @@ impl Errors {
         let class = at.field("storageClassName");
         let storage_class_name = self.object_name(&spec.storage_class_name, class);
         let retention = self.duration(
-            &form::RETENTION,
+            &formats::RETENTION,
             &spec.retention,
             Storage::DEFAULT_RETENTION,
             Storage::RETENTION_LIMITS,
@@ -110,9 +110,10 @@ impl Errors {
     }
 
     fn search(&mut self, spec: &ElasticsearchSpec, at: &FieldPath) -> Checked<SearchCluster> {
-        let urls = self.nodes(&form::SEARCH_URL, &spec.urls, &at.field("urls"));
+        let urls = self.nodes(&formats::SEARCH_URL, &spec.urls, &at.field("urls"));
         let prefix_at = at.field("indexPrefix");
-        let index_prefix = self.optional_form(&form::INDEX_PREFIX, &spec.index_prefix, prefix_at);
+        let index_prefix =
+            self.optional_text(&formats::INDEX_PREFIX, &spec.index_prefix, prefix_at);
         let credentials = self.credentials(&spec.credentials, at);
         let tls = self.tls(&spec.tls, &at.field("tls"));
         if spec.tls.is_some() && !spec.urls.iter().all(|url| url.starts_with("https://")) {
@@ -127,15 +128,15 @@ impl Errors {
     }
 
     fn cassandra(&mut self, spec: &CassandraSpec, at: &FieldPath) -> Checked<Cassandra> {
-        let hosts = self.addresses(&form::HOST, &spec.hosts, &at.field("hosts"));
-        let keyspace = self.form_or(
-            &form::KEYSPACE,
+        let hosts = self.addresses(&formats::HOST, &spec.hosts, &at.field("hosts"));
+        let keyspace = self.text_or(
+            &formats::KEYSPACE,
             &spec.keyspace,
             Storage::DEFAULT_KEYSPACE,
             at.field("keyspace"),
         );
-        let datacenter = self.form_or(
-            &form::DATACENTER,
+        let datacenter = self.text_or(
+            &formats::DATACENTER,
             &spec.datacenter,
             Storage::DEFAULT_DATACENTER,
             at.field("datacenter"),
@@ -153,9 +154,9 @@ impl Errors {
 
     fn clickhouse(&mut self, spec: &ClickhouseSpec, at: &FieldPath) -> Checked<ClickHouse> {
         let addresses_at = at.field("addresses");
-        let addresses = self.addresses(&form::ADDRESS, &spec.addresses, &addresses_at);
-        let database = self.form_or(
-            &form::DATABASE,
+        let addresses = self.addresses(&formats::ADDRESS, &spec.addresses, &addresses_at);
+        let database = self.text_or(
+            &formats::DATABASE,
             &spec.database,
             Storage::DEFAULT_DATABASE,
             at.field("database"),
@@ -171,7 +172,7 @@ impl Errors {
     }
 
     /// Checks a database's nodes: at least one, and no duplicates.
-    fn nodes(&mut self, form: &Form, nodes: &[String], at: &FieldPath) -> Checked<Vec<String>> {
+    fn nodes(&mut self, format: &Format, nodes: &[String], at: &FieldPath) -> Checked<Vec<String>> {
         let before = self.len();
         if nodes.is_empty() {
             self.add(at.clone(), "must have at least one entry");
@@ -179,7 +180,7 @@ impl Errors {
         self.at_most(nodes.len(), Storage::MAX_NODES, at);
         self.distinct(nodes, |index| at.index(index));
         for (index, node) in nodes.iter().enumerate() {
-            self.require(at.index(index), form.check(node));
+            self.require(at.index(index), format.check(node));
         }
         self.none_since(before)?;
         Ok(nodes.to_vec())
@@ -188,14 +189,14 @@ impl Errors {
     /// Checks a database's nodes, which get a port if they have none.
     fn addresses(
         &mut self,
-        form: &Form,
+        format: &Format,
         nodes: &[String],
         at: &FieldPath,
     ) -> Checked<Vec<Address>> {
         // Checked before ports are added, so that errors show the text as written.
-        let nodes = self.nodes(form, nodes, at)?.into_iter().enumerate();
+        let nodes = self.nodes(format, nodes, at)?.into_iter().enumerate();
         let address = |(index, mut node): (usize, String)| {
-            // Only the form of Cassandra's hosts makes the port optional.
+            // Only the format of Cassandra's hosts makes the port optional.
             if !node.contains(':') {
                 node = format!("{node}:{}", Storage::CASSANDRA_PORT);
             }
@@ -220,7 +221,7 @@ impl Errors {
         let ca = self.object_name(&spec.ca_secret_name, at.field("caSecretName"));
         let certificate = self.object_name(&spec.cert_secret_name, at.field("certSecretName"));
         let name_at = at.field("serverName");
-        let server_name = self.optional_form(&form::SERVER_NAME, &spec.server_name, name_at);
+        let server_name = self.optional_text(&formats::SERVER_NAME, &spec.server_name, name_at);
         Ok(Some(Tls {
             ca: ca?,
             certificate: certificate?,

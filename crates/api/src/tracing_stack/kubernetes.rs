@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value, json};
 
-/// A mapping that the operator copies without reading it.
+/// A mapping that the operator copies unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FreeForm(pub Map<String, Value>);
@@ -168,7 +168,7 @@ pub(crate) fn affinity(_: &mut SchemaGenerator) -> Schema {
         "additionalProperties": false,
         "properties": {
             "nodeAffinity": of_nodes(),
-            "podAffinity": of_pods("Pods to run near to."),
+            "podAffinity": of_pods("Pods to run near."),
             "podAntiAffinity": of_pods("Pods to run apart from."),
         },
     })
@@ -178,12 +178,12 @@ const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
 fn of_nodes() -> Value {
-    let mut required = free_form("Nodes that a pod requires.");
+    let mut required = free_form("Nodes that a pod must run on.");
     required["required"] = json!(["nodeSelectorTerms"]);
     required["properties"] = json!({
-        "nodeSelectorTerms": list("Terms, one of which a node must meet.", free_form("A term.")),
+        "nodeSelectorTerms": list("Terms. A node must match at least one.", free_form("A term.")),
     });
-    let preferred = list("Nodes that a pod prefers.", free_form("A term."));
+    let preferred = list("Nodes that a pod should run on.", free_form("A term."));
     let properties = json!({REQUIRED: required, PREFERRED: preferred});
     outline("Nodes to run on.", properties)
 }

@@ -283,7 +283,7 @@ fn only_server_fields_are_ignored() {
     &LIST.replacen("kind: SamplingPolicy", "kind: TracingStack", 1),
     "p.yaml:4: items[0].kind: must be \"SamplingPolicy\"; apply a TracingStack to a cluster with `kubectl apply`\n"
 )]
-#[case::item_that_is_no_object(
+#[case::item_that_is_not_an_object(
     "apiVersion: v1\nkind: List\nitems:\n- 7\n",
     "p.yaml:4: items[0]: must be a mapping with `apiVersion`, `kind`, `metadata` and `spec`, not the number 7\n"
 )]

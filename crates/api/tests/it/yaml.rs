@@ -113,7 +113,7 @@ const TAG: &str = "must not have a tag; remove the word that begins with \"!\"";
 )]
 #[case::too_deep(
     &("[".repeat(23) + &"]".repeat(23)),
-    "must be smaller: a document may hold 20000 values, 24 levels deep, and 4 MiB of text, with aliases written out"
+    "must be smaller: a document may have at most 20000 values, 24 levels and 4 MiB of text, after aliases are expanded"
 )]
 fn rejects_value(#[case] value: &str, #[case] message: &str) {
     assert_eq!(
@@ -171,7 +171,7 @@ fn finds_line(#[case] text: String, #[case] line: usize) {
 fn open_quote_is_found_on_the_next_line() {
     assert_eq!(
         errors(&POLICY.replace("name: a", "name: 'a")),
-        "p.yaml:5: must be indented like the quoted text before; its closing quote may be missing, such as in `name: 'a'`\n"
+        "p.yaml:5: must be indented like the quoted text before; if the closing quote is missing, add it, such as `name: 'a'`\n"
     );
 }
 

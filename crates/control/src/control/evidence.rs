@@ -19,7 +19,8 @@ use crate::{
     service::Service,
 };
 
-/// The root decisions of a service that are needed to report an operation without any as not seen.
+/// The number of a service's root decisions after which an operation without any is reported as not
+/// seen.
 const MIN_ROOTS_FOR_UNSEEN: u64 = 20;
 
 /// The time for which a service must have reported before it is reported to start no traces, since
@@ -72,7 +73,7 @@ impl Control {
             }
             evidence.services.push(ServiceEvidence {
                 instances: clients.expected,
-                partly_expressible: head
+                is_partly_expressible: head
                     .is_some_and(|(it, _)| !jaeger_strategy::is_expressible(it, &policy.name)),
                 ..self.service_evidence(&name, service.as_deref(), operations, now)
             });
@@ -120,10 +121,10 @@ impl Control {
             service: name.clone(),
             instances: 0,
             operations: operations.collect(),
-            reports: has_streams && first_report.is_some_and(is_old)
+            has_reports: has_streams && first_report.is_some_and(is_old)
                 || last_sdk_report.is_some_and(is_recent),
-            roots_seen: state.as_ref().is_some_and(|it| it.has_roots),
-            partly_expressible: false,
+            has_roots: state.as_ref().is_some_and(|it| it.has_roots),
+            is_partly_expressible: false,
         }
     }
 

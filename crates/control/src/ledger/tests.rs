@@ -93,7 +93,7 @@ fn sum(deltas: &[CountDelta]) -> Counts {
 #[case::more_sampled_than_started(count(1, "", 1, 2), Rejection::SampledOverStarted)]
 #[case::a_later_version(count(3, "", 1, 1), Rejection::NeverSent)]
 #[case::an_unknown_operation(count(1, "GET /elsewhere", 1, 1), Rejection::UnknownOperation)]
-#[case::an_operation_that_is_no_name(count(1, "\n", 1, 1), Rejection::UnknownOperation)]
+#[case::an_invalid_operation_name(count(1, "\n", 1, 1), Rejection::UnknownOperation)]
 #[case::fewer_started(count(1, "", 9, 5), Rejection::Decreased)]
 #[case::fewer_sampled(count(1, "", 10, 4), Rejection::Decreased)]
 #[case::more_than_possible(count(1, "", u64::MAX, 5), Rejection::Implausible)]

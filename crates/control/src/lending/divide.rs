@@ -17,18 +17,18 @@ const GOAL_TOLERANCE: f64 = 0.05;
 /// The demand of one process under one plan entry, as multiples of an equal share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ShareDemand {
-    /// The traces that it starts.
+    /// The traces that the process starts.
     pub(crate) demand: f64,
-    /// The traces that it starts at least, allowing for noise.
+    /// A lower bound on the traces that the process starts, allowing for noise.
     pub(crate) certain: f64,
-    /// Its goal by the last division.
+    /// The share that the last division assigned to the process.
     pub(crate) goal: f64,
 }
 
 /// Divides max-min fairly: small demands are met, and large ones get equal parts of the rest.
 ///
 /// If all demands are met, half of the remainder is divided equally and half in proportion to
-/// demand, as headroom for its ups and downs.
+/// demand, as headroom for fluctuations.
 pub(crate) fn divide(wants: &[ShareDemand]) -> Vec<f64> {
     let total = wants.len() as f64;
     let wanted: Vec<f64> = wants
@@ -45,17 +45,17 @@ pub(crate) fn divide(wants: &[ShareDemand]) -> Vec<f64> {
     wanted.iter().map(part).collect()
 }
 
-/// Gives equal parts, but to none more than it wants.
+/// Divides equally, but gives no process more than its demand.
 fn fill_equally(wanted: &[f64]) -> Vec<f64> {
     // In ascending order, so that each demand below the level leaves more for the larger ones.
     let mut ascending: Vec<usize> = (0..wanted.len()).collect();
-    let value = |place: &usize| wanted.get(*place).copied().unwrap_or_default();
+    let value = |index: &usize| wanted.get(*index).copied().unwrap_or_default();
     ascending.sort_by(|one, other| value(one).total_cmp(&value(other)));
     let mut left = wanted.len() as f64;
     let mut level = 0.0;
-    for (place, waiting) in ascending.iter().zip((1..=wanted.len()).rev()) {
+    for (index, waiting) in ascending.iter().zip((1..=wanted.len()).rev()) {
         level = left / waiting as f64;
-        let smallest = value(place);
+        let smallest = value(index);
         if smallest >= level {
             break;
         }
@@ -90,7 +90,7 @@ pub(crate) fn next_shares(has: &[f64], goals: &[f64]) -> Vec<f64> {
         false => 0.0,
     };
     let pairs = || has.iter().copied().zip(goals.iter().copied());
-    // All shares together are as many as processes.
+    // The shares of all processes add up to their number.
     let free = (has.len() as f64 - has.iter().sum::<f64>()).max(0.0);
     let lacking: f64 = pairs().map(|(has, goal)| lack(has, goal)).sum();
     let part = if lacking > 0.0 {
@@ -205,11 +205,11 @@ mod tests {
                 let goals = divide(&wants(&demands[..count]));
                 for round in 0..6 {
                     let next = next_shares(&has, &goals);
-                    for place in 0..count {
-                        last_sent[place] = next[place];
-                        has[place] = has[place].max(next[place]);
-                        if confirms >> ((place + round) % 64) & 1 == 1 {
-                            has[place] = last_sent[place];
+                    for index in 0..count {
+                        last_sent[index] = next[index];
+                        has[index] = has[index].max(next[index]);
+                        if confirms >> ((index + round) % 64) & 1 == 1 {
+                            has[index] = last_sent[index];
                         }
                     }
                     let sum: f64 = has.iter().sum();

@@ -33,10 +33,10 @@ pub(crate) struct Loan {
 impl Loan {
     /// Records the message that the process reports to be in force.
     pub(crate) fn confirm(&mut self, number: u64) {
-        if let Some(place) = self.pending.iter().position(|(sent, _)| *sent == number) {
-            let (_, shares) = self.pending.remove(place);
+        if let Some(index) = self.pending.iter().position(|(sent, _)| *sent == number) {
+            let (_, shares) = self.pending.remove(index);
             // Messages arrive in order, so this one has replaced those before it.
-            self.pending.drain(..place);
+            self.pending.drain(..index);
             self.confirmed = shares;
         }
     }

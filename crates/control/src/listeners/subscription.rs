@@ -170,7 +170,8 @@ impl Subscription {
         }))
     }
 
-    /// Ends a stream that cannot be read. A broken connection is no error: the client reconnects.
+    /// Ends a stream that cannot be read. A broken connection is not an error: the client
+    /// reconnects.
     fn end_broken(&self, status: Status) -> Result<Option<(Bytes, Box<Self>)>, Status> {
         match status.code() {
             Code::InvalidArgument | Code::OutOfRange => {

@@ -106,7 +106,7 @@ impl Requests {
                 _ => return false,
             };
             let last = times.last().copied().unwrap_or(now);
-            interval >= MIN_INTERVAL && now.saturating_duration_since(last) <= latest(interval)
+            interval >= MIN_INTERVAL && now.saturating_duration_since(last) <= max_gap(interval)
         };
         times.values().filter(polls).count()
     }
@@ -146,7 +146,7 @@ impl Requests {
     }
 
     fn is_over(&self, interval: Duration, now: Instant) -> bool {
-        self.age(now).is_none_or(|age| age > latest(interval))
+        self.age(now).is_none_or(|age| age > max_gap(interval))
     }
 
     fn age(&self, now: Instant) -> Option<Duration> {
@@ -155,8 +155,8 @@ impl Requests {
     }
 }
 
-/// The time after its last request for which a client with this interval counts: it may miss one.
-fn latest(interval: Duration) -> Duration {
+/// The longest time between two requests of a client with this interval, which may miss one.
+fn max_gap(interval: Duration) -> Duration {
     interval * 5 / 2 + MAX_LATENESS
 }
 
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_request_is_no_client() {
+    fn a_single_request_is_not_a_client() {
         assert_eq!(client_counts(&[(0, 1)]), [0]);
         assert_eq!(client_counts(&[(0, 1), (5_000, 2)]), [0, 0]);
         assert_eq!(
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_of_requests_is_no_client() {
+    fn a_burst_of_requests_is_not_a_client() {
         let burst: Vec<(u64, u16)> = (0..60).map(|at| (at * 10, 1)).collect();
         assert_eq!(client_counts(&burst).pop(), Some(0));
     }

@@ -10,23 +10,25 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, service::Routes, transport::Channel};
 use tonic_types::StatusExt;
 
-use crate::support::{Lab, TIMEOUT, eventually, key, percent, policy, resolved, subscribe, within};
+use crate::support::{
+    TIMEOUT, TestServer, eventually, key, percent, policy, resolved, subscribe, within,
+};
 
-async fn lab(settings: ControlSettings) -> Lab {
-    let lab = Lab::empty(settings).await;
-    lab.control.publish(resolved(&[]));
-    lab
+async fn server(settings: ControlSettings) -> TestServer {
+    let server = TestServer::empty(settings).await;
+    server.control.publish(resolved(&[]));
+    server
 }
 
 #[tokio::test]
 async fn streams_are_bounded() {
-    let lab = lab(ControlSettings {
+    let server = server(ControlSettings {
         max_streams: 2,
         ..ControlSettings::default()
     })
     .await;
-    let mut first = lab.client("a", "1").await;
-    let mut second = lab.client("a", "2").await;
+    let mut first = server.client("a", "1").await;
+    let mut second = server.client("a", "2").await;
     first.plan().await;
     second.plan().await;
     let hello = || {
@@ -36,15 +38,16 @@ async fn streams_are_bounded() {
             ..Default::default()
         })
     };
-    let refused = lab.client_with(hello()).await.err().unwrap();
+    let refused = server.client_with(hello()).await.err().unwrap();
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    lab.wait_for_metric(
-        r#"spoor_control_refused_total{endpoint="Stream",reason="TooManyClients"} 1"#,
-    )
-    .await;
+    server
+        .wait_for_metric(
+            r#"spoor_control_refused_total{endpoint="Stream",reason="TooManyClients"} 1"#,
+        )
+        .await;
     drop(first);
-    lab.wait_for_metric("spoor_control_subscribers 1").await;
-    lab.client_with(hello()).await.unwrap().plan().await;
+    server.wait_for_metric("spoor_control_subscribers 1").await;
+    server.client_with(hello()).await.unwrap().plan().await;
 }
 
 /// Opens more streams than the listener allows requests, with the listener of the lab and the
@@ -108,30 +111,30 @@ fn default_streams_fit_on_a_listener() {
 
 #[tokio::test]
 async fn services_are_bounded_and_removed() {
-    let lab = lab(ControlSettings {
+    let server = server(ControlSettings {
         max_services: 2,
         ..ControlSettings::default()
     })
     .await;
-    let mut open = lab.client("a", "1").await;
+    let mut open = server.client("a", "1").await;
     open.plan().await;
     for number in 0..5 {
-        let mut closed = lab.client(&format!("closed-{number}"), "1").await;
+        let mut closed = server.client(&format!("closed-{number}"), "1").await;
         closed.plan().await;
         drop(closed);
-        lab.wait_for_metric("spoor_control_subscribers 1").await;
+        server.wait_for_metric("spoor_control_subscribers 1").await;
     }
-    let mut other = lab.client("b", "1").await;
+    let mut other = server.client("b", "1").await;
     other.plan().await;
-    let mut refused = lab.client("c", "1").await;
+    let mut refused = server.client("c", "1").await;
     let code = refused.end().await.unwrap_err().code();
     assert_eq!(code, Code::ResourceExhausted);
 }
 
 #[tokio::test]
 async fn oversized_message_ends_its_stream() {
-    let lab = lab(ControlSettings::default()).await;
-    let mut client = lab.client("a", "1").await;
+    let server = server(ControlSettings::default()).await;
+    let mut client = server.client("a", "1").await;
     client.plan().await;
     let reason = "x".repeat(2 << 20);
     let refusal = proto::Refusal {
@@ -140,33 +143,35 @@ async fn oversized_message_ends_its_stream() {
     };
     client.send(Message::Refusal(refusal)).await;
     within(client.end()).await.unwrap_err();
-    lab.wait_for_metric("spoor_control_subscribers 0").await;
-    lab.wait_for_metric(r#"spoor_control_rejected_messages_total{reason="Unreadable"} 1"#)
+    server.wait_for_metric("spoor_control_subscribers 0").await;
+    server
+        .wait_for_metric(r#"spoor_control_rejected_messages_total{reason="Unreadable"} 1"#)
         .await;
 }
 
 #[tokio::test]
 async fn clients_cannot_add_labels() {
-    let lab = lab(ControlSettings::default()).await;
-    let mut client = lab.client("a", "1").await;
+    let server = server(ControlSettings::default()).await;
+    let mut client = server.client("a", "1").await;
     let version = client.plan().await.version;
     for number in 0..100 {
         let reason = format!("Reason{number}");
         let refusal = proto::Refusal { version, reason };
         client.send(Message::Refusal(refusal)).await;
     }
-    lab.wait_for_metric(r#"spoor_control_refusals_total{reason="Other"} 84"#)
+    server
+        .wait_for_metric(r#"spoor_control_refusals_total{reason="Other"} 84"#)
         .await;
 }
 
 #[tokio::test]
 async fn idle_stream_is_closed() {
-    let lab = lab(ControlSettings {
+    let server = server(ControlSettings {
         idle_timeout: Duration::from_millis(100),
         ..ControlSettings::default()
     })
     .await;
-    let mut client = lab.client("a", "1").await;
+    let mut client = server.client("a", "1").await;
     client.accept_plan().await;
     let code = client.end().await.unwrap_err().code();
     assert_eq!(code, Code::DeadlineExceeded);
@@ -176,18 +181,18 @@ async fn idle_stream_is_closed() {
 /// in the connection's window. The other subscriber receives each of them without delay.
 #[tokio::test]
 async fn slow_subscriber_does_not_delay_others() {
-    let lab = lab(ControlSettings::default()).await;
-    let mut slow = lab.client("a", "slow").await;
-    let mut fast = lab.client("a", "fast").await;
+    let server = server(ControlSettings::default()).await;
+    let mut slow = server.client("a", "slow").await;
+    let mut fast = server.client("a", "fast").await;
     slow.plan().await;
     fast.plan().await;
     let operations: Vec<String> = (0..60).map(|it| format!("{it:0>500}")).collect();
     let operations: Vec<&str> = operations.iter().map(String::as_str).collect();
-    let mut last = lab.control.version();
+    let mut last = server.control.version();
     for round in 0..500_u32 {
         let head = percent(&format!("0.{:0>4}%", round + 1));
         let policies = [policy("one", &[("a", &operations)], head)];
-        last = lab.control.publish(resolved(&policies));
+        last = server.control.publish(resolved(&policies));
         let started = Instant::now();
         let mut received = fast.plan().await;
         while received.version.unwrap().sequence != last.sequence {
@@ -210,16 +215,17 @@ async fn slow_subscriber_does_not_delay_others() {
 
 #[tokio::test]
 async fn listed_instances_are_bounded() {
-    let lab = lab(ControlSettings::default()).await;
-    lab.control
+    let server = server(ControlSettings::default()).await;
+    server
+        .control
         .publish(resolved(&[policy("one", &[("a", &[])], percent("1%"))]));
     let expected = (0..500).map(|it| crate::support::instance("a", &it.to_string()));
-    lab.control.set_expected(expected.collect());
-    let clients = lab.control.evidence(&key("one")).unwrap().clients;
+    server.control.set_expected(expected.collect());
+    let clients = server.control.evidence(&key("one")).unwrap().clients;
     assert_eq!((clients.never_asked, clients.not_current.len()), (500, 100));
-    lab.control.set_expected(vec![]);
+    server.control.set_expected(vec![]);
     eventually("no expected instances", || {
-        let evidence = lab.control.evidence(&key("one")).unwrap();
+        let evidence = server.control.evidence(&key("one")).unwrap();
         evidence.clients.expected == 0
     })
     .await;

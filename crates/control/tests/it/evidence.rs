@@ -7,56 +7,57 @@ use spoor_policy::statistics::Verdict;
 use spoor_proto::spoor::control::v1::{self as proto, client_message::Message};
 
 use crate::support::{
-    Client, Lab, Poller, count, eventually, instance, key, limit, percent, policy, resolved,
+    Client, Poller, TestServer, count, eventually, instance, key, limit, percent, policy, resolved,
 };
 
-fn clients(lab: &Lab, name: &str) -> ClientCounts {
-    lab.control.evidence(&key(name)).unwrap().clients
+fn clients(server: &TestServer, name: &str) -> ClientCounts {
+    server.control.evidence(&key(name)).unwrap().clients
 }
 
 /// The numbers of clients: expected, current, refused, polling, silent or never asked.
-fn numbers(lab: &Lab, name: &str) -> [usize; 5] {
-    let it = clients(lab, name);
+fn numbers(server: &TestServer, name: &str) -> [usize; 5] {
+    let it = clients(server, name);
     let absent = it.silent + it.never_asked;
     [it.expected, it.current, it.refused, it.polling, absent]
 }
 
-fn counts(lab: &Lab, service: &str) -> Counts {
+fn counts(server: &TestServer, service: &str) -> Counts {
     let namespace = Default::default();
-    lab.control
+    server
+        .control
         .counts(&namespace, &service.parse().unwrap(), None)
 }
 
-async fn counted(lab: &Lab, service: &str, started: u64, sampled: u64) {
+async fn counted(server: &TestServer, service: &str, started: u64, sampled: u64) {
     let expected = Counts { started, sampled };
     eventually(&format!("{expected:?}"), || {
-        counts(lab, service) == expected
+        counts(server, service) == expected
     })
     .await;
 }
 
 #[tokio::test]
 async fn instances_are_counted_by_state() {
-    let lab = Lab::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
+    let server = TestServer::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
     let expected = ["1", "2", "3"].map(|id| instance("a", id));
-    lab.control.set_expected(expected.to_vec());
-    assert_eq!(numbers(&lab, "one"), [3, 0, 0, 0, 3]);
+    server.control.set_expected(expected.to_vec());
+    assert_eq!(numbers(&server, "one"), [3, 0, 0, 0, 3]);
 
-    let mut elsewhere = lab.client("b", "of another service").await;
+    let mut elsewhere = server.client("b", "of another service").await;
     elsewhere.accept_plan().await;
-    let mut current = lab.client("a", "1").await;
+    let mut current = server.client("a", "1").await;
     current.accept_plan().await;
-    let mut refusing = lab.client("a", "2").await;
+    let mut refusing = server.client("a", "2").await;
     let version = refusing.plan().await.version;
     let reason = "UnknownStrategy".to_owned();
     refusing
         .send(Message::Refusal(proto::Refusal { version, reason }))
         .await;
     eventually("one client in each state", || {
-        numbers(&lab, "one") == [3, 1, 1, 0, 1]
+        numbers(&server, "one") == [3, 1, 1, 0, 1]
     })
     .await;
-    let reasons: Vec<_> = clients(&lab, "one")
+    let reasons: Vec<_> = clients(&server, "one")
         .not_current
         .into_iter()
         .map(|it| (it.instance, it.reason))
@@ -71,47 +72,48 @@ async fn instances_are_counted_by_state() {
             ("3".to_owned(), NotCurrentReason::NeverAsked),
         ]
     );
-    lab.wait_for_metric(r#"spoor_control_refusals_total{reason="UnknownStrategy"} 1"#)
+    server
+        .wait_for_metric(r#"spoor_control_refusals_total{reason="UnknownStrategy"} 1"#)
         .await;
 
     // An unexpected instance that has not acknowledged yet, and a client that polls.
-    let mut surplus = lab.client("a", "4").await;
+    let mut surplus = server.client("a", "4").await;
     surplus.plan().await;
-    let url = format!("{}/sampling?service=a", lab.http);
+    let url = format!("{}/sampling?service=a", server.http);
     reqwest::get(&url).await.unwrap();
     assert_eq!(
-        numbers(&lab, "one"),
+        numbers(&server, "one"),
         [4, 1, 1, 0, 1],
         "one request does not make a client"
     );
-    let _poller = Poller::start(&lab, "a");
+    let _poller = Poller::start(&server, "a");
     eventually("a polling client", || {
-        numbers(&lab, "one") == [4, 1, 1, 1, 0]
+        numbers(&server, "one") == [4, 1, 1, 1, 0]
     })
     .await;
-    assert_eq!(clients(&lab, "one").pending(), 1);
-    let slowest = lab.control.evidence(&key("one")).unwrap().slowest;
+    assert_eq!(clients(&server, "one").pending(), 1);
+    let slowest = server.control.evidence(&key("one")).unwrap().slowest;
     assert!(slowest.is_some_and(|it| it < Duration::from_secs(10)));
 }
 
 #[tokio::test]
 async fn polling_clients_are_counted_one_by_one() {
-    let lab = Lab::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
-    reqwest::get(format!("{}/sampling?service=a", lab.http))
+    let server = TestServer::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
+    reqwest::get(format!("{}/sampling?service=a", server.http))
         .await
         .unwrap();
     assert_eq!(
-        numbers(&lab, "one"),
+        numbers(&server, "one"),
         [0; 5],
         "one request does not make a client"
     );
-    let _one = Poller::start(&lab, "a");
+    let _one = Poller::start(&server, "a");
     eventually("one polling client", || {
-        numbers(&lab, "one") == [1, 0, 0, 1, 0]
+        numbers(&server, "one") == [1, 0, 0, 1, 0]
     })
     .await;
     let names = || {
-        let clients = clients(&lab, "one").not_current.into_iter();
+        let clients = clients(&server, "one").not_current.into_iter();
         clients
             .map(|it| (it.instance, it.reason))
             .collect::<Vec<_>>()
@@ -120,9 +122,9 @@ async fn polling_clients_are_counted_one_by_one() {
         names(),
         [("127.0.0.1".to_owned(), NotCurrentReason::Polling)]
     );
-    let _other = Poller::start(&lab, "a");
+    let _other = Poller::start(&server, "a");
     eventually("two polling clients", || {
-        numbers(&lab, "one") == [2, 0, 0, 2, 0]
+        numbers(&server, "one") == [2, 0, 0, 2, 0]
     })
     .await;
     let expected = ["127.0.0.1 (1 of 2)", "127.0.0.1 (2 of 2)"];
@@ -134,34 +136,38 @@ async fn polling_clients_are_counted_one_by_one() {
 
 #[tokio::test]
 async fn instance_without_messages_is_silent() {
-    let lab = Lab::empty(ControlSettings {
+    let server = TestServer::empty(ControlSettings {
         silent_after: Duration::from_millis(100),
         ..ControlSettings::default()
     })
     .await;
-    lab.control
+    server
+        .control
         .publish(resolved(&[policy("one", &[("a", &[])], percent("1%"))]));
-    let mut client = lab.client("a", "1").await;
+    let mut client = server.client("a", "1").await;
     client.accept_plan().await;
-    eventually("silent", || numbers(&lab, "one") == [1, 0, 0, 0, 1]).await;
+    eventually("silent", || numbers(&server, "one") == [1, 0, 0, 0, 1]).await;
     client.report(vec![]).await;
-    eventually("current again", || numbers(&lab, "one") == [1, 1, 0, 0, 0]).await;
+    eventually("current again", || {
+        numbers(&server, "one") == [1, 1, 0, 0, 0]
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn disconnected_instance_counts_only_if_expected() {
-    let lab = Lab::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
-    let mut client = lab.client("a", "1").await;
+    let server = TestServer::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
+    let mut client = server.client("a", "1").await;
     client.accept_plan().await;
-    eventually("current", || numbers(&lab, "one") == [1, 1, 0, 0, 0]).await;
+    eventually("current", || numbers(&server, "one") == [1, 1, 0, 0, 0]).await;
     drop(client);
-    eventually("gone", || numbers(&lab, "one") == [0, 0, 0, 0, 0]).await;
+    eventually("gone", || numbers(&server, "one") == [0, 0, 0, 0, 0]).await;
 }
 
 #[tokio::test]
 async fn counts_add_up_over_reconnects_and_restarts() {
-    let lab = Lab::with(&[policy("one", &[("a", &["GET /"])], percent("50%"))]).await;
-    let mut client = lab.client("a", "1").await;
+    let server = TestServer::with(&[policy("one", &[("a", &["GET /"])], percent("50%"))]).await;
+    let mut client = server.client("a", "1").await;
     let plan = client.accept_plan().await;
     let report = |client: &Client, started, sampled| {
         let counts = vec![count(&plan, "GET /", started, sampled)];
@@ -179,20 +185,20 @@ async fn counts_add_up_over_reconnects_and_restarts() {
         }
     };
     report(&client, 10, 5).await;
-    counted(&lab, "a", 10, 5).await;
+    counted(&server, "a", 10, 5).await;
     report(&client, 30, 16).await;
-    counted(&lab, "a", 30, 16).await;
+    counted(&server, "a", 30, 16).await;
     drop(client);
-    let mut client = lab.client("a", "1").await;
+    let mut client = server.client("a", "1").await;
     client.accept_plan().await;
     report(&client, 31, 16).await;
-    counted(&lab, "a", 31, 16).await;
-    let mut restarted = lab.client("a", "2").await;
+    counted(&server, "a", 31, 16).await;
+    let mut restarted = server.client("a", "2").await;
     restarted.accept_plan().await;
     report(&restarted, 4, 4).await;
-    counted(&lab, "a", 35, 20).await;
+    counted(&server, "a", 35, 20).await;
 
-    let evidence = lab.control.evidence(&key("one")).unwrap();
+    let evidence = server.control.evidence(&key("one")).unwrap();
     let observed = evidence.observed.unwrap();
     assert_eq!((observed.started, observed.sampled), (35, 20));
     assert!(observed.interval.lower < 20.0 / 35.0 && 20.0 / 35.0 < observed.interval.upper);
@@ -201,37 +207,42 @@ async fn counts_add_up_over_reconnects_and_restarts() {
 
 #[tokio::test]
 async fn counts_since_a_version_exclude_older_ones() {
-    let lab = Lab::with(&[policy("one", &[("a", &[])], percent("100%"))]).await;
-    let mut client = lab.client("a", "1").await;
+    let server = TestServer::with(&[policy("one", &[("a", &[])], percent("100%"))]).await;
+    let mut client = server.client("a", "1").await;
     let first = client.accept_plan().await;
     client.report(vec![count(&first, "", 10, 10)]).await;
-    counted(&lab, "a", 10, 10).await;
-    let version = lab
+    counted(&server, "a", 10, 10).await;
+    let version = server
         .control
         .publish(resolved(&[policy("one", &[("a", &[])], percent("0%"))]));
     let second = client.accept_plan().await;
     client
         .report(vec![count(&first, "", 11, 11), count(&second, "", 7, 0)])
         .await;
-    counted(&lab, "a", 18, 11).await;
+    counted(&server, "a", 18, 11).await;
     let (namespace, service) = (Default::default(), "a".parse().unwrap());
-    let since = lab.control.counts(&namespace, &service, Some(version));
+    let since = server.control.counts(&namespace, &service, Some(version));
     assert_eq!((since.started, since.sampled), (7, 0));
     // Counts under the policy's former strategy do not affect the observed rate of the new one.
-    let observed = lab.control.evidence(&key("one")).unwrap().observed.unwrap();
+    let observed = server
+        .control
+        .evidence(&key("one"))
+        .unwrap()
+        .observed
+        .unwrap();
     assert_eq!((observed.started, observed.sampled), (7, 0));
     // A publication that changes no plan keeps the plan in force, and its counts.
-    let version = lab
+    let version = server
         .control
         .publish(resolved(&[policy("one", &[("a", &[])], percent("0%"))]));
-    let since = lab.control.counts(&namespace, &service, Some(version));
+    let since = server.control.counts(&namespace, &service, Some(version));
     assert_eq!((since.started, since.sampled), (7, 0));
 }
 
 #[tokio::test]
 async fn forged_reports_are_counted_and_ignored() {
-    let lab = Lab::with(&[policy("one", &[("a", &[])], percent("50%"))]).await;
-    let mut client = lab.client("a", "1").await;
+    let server = TestServer::with(&[policy("one", &[("a", &[])], percent("50%"))]).await;
+    let mut client = server.client("a", "1").await;
     let plan = client.accept_plan().await;
     client.report(vec![count(&plan, "", 10, 5)]).await;
     let mut never_sent = plan.version.unwrap();
@@ -253,12 +264,12 @@ async fn forged_reports_are_counted_and_ignored() {
         "NoVersion",
     ] {
         let line = format!(r#"spoor_control_rejected_messages_total{{reason="{reason}"}} 1"#);
-        lab.wait_for_metric(&line).await;
+        server.wait_for_metric(&line).await;
     }
-    counted(&lab, "a", 10, 5).await;
+    counted(&server, "a", 10, 5).await;
     client.report(vec![count(&plan, "", 11, 6)]).await;
-    counted(&lab, "a", 11, 6).await;
-    assert_eq!(numbers(&lab, "one"), [1, 1, 0, 0, 0]);
+    counted(&server, "a", 11, 6).await;
+    assert_eq!(numbers(&server, "one"), [1, 1, 0, 0, 0]);
 }
 
 #[tokio::test]
@@ -268,12 +279,12 @@ async fn reports_root_services_and_unseen_operations() {
         &[("a", &["GET /", "GET /never"]), ("b", &[])],
         percent("50%"),
     )];
-    let lab = Lab::with(&policies).await;
-    let (mut a, mut b) = (lab.client("a", "1").await, lab.client("b", "1").await);
+    let server = TestServer::with(&policies).await;
+    let (mut a, mut b) = (server.client("a", "1").await, server.client("b", "1").await);
     let plan = a.accept_plan().await;
     b.accept_plan().await;
     let unseen = || {
-        let evidence = lab.control.evidence(&key("one")).unwrap();
+        let evidence = server.control.evidence(&key("one")).unwrap();
         let operations = evidence.services[0].operations.clone();
         operations
             .iter()
@@ -281,20 +292,20 @@ async fn reports_root_services_and_unseen_operations() {
             .count()
     };
     a.report(vec![count(&plan, "GET /", 1, 0)]).await;
-    counted(&lab, "a", 1, 0).await;
+    counted(&server, "a", 1, 0).await;
     assert_eq!(
         unseen(),
         0,
         "one trace is too few to report an operation as unseen"
     );
     a.report(vec![count(&plan, "GET /", 20, 0)]).await;
-    counted(&lab, "a", 20, 0).await;
-    let evidence = lab.control.evidence(&key("one")).unwrap();
+    counted(&server, "a", 20, 0).await;
+    let evidence = server.control.evidence(&key("one")).unwrap();
     assert_eq!(evidence.roots_at, ["a".parse().unwrap()]);
     let seen: Vec<_> = evidence
         .services
         .iter()
-        .map(|it| (it.service.as_str(), it.roots_seen))
+        .map(|it| (it.service.as_str(), it.has_roots))
         .collect();
     assert_eq!(seen, [("a", true), ("b", false)]);
     let operations: Vec<_> = evidence.services[0]
@@ -310,18 +321,18 @@ async fn reports_root_services_and_unseen_operations() {
 
 #[tokio::test]
 async fn new_operation_is_not_unseen_at_once() {
-    let lab = Lab::with(&[policy("one", &[("a", &[])], percent("50%"))]).await;
-    let mut client = lab.client("a", "1").await;
+    let server = TestServer::with(&[policy("one", &[("a", &[])], percent("50%"))]).await;
+    let mut client = server.client("a", "1").await;
     let before = client.accept_plan().await;
     client.report(vec![count(&before, "", 1_000, 500)]).await;
-    counted(&lab, "a", 1_000, 500).await;
-    lab.control.publish(resolved(&[policy(
+    counted(&server, "a", 1_000, 500).await;
+    server.control.publish(resolved(&[policy(
         "one",
         &[("a", &["GET /"])],
         percent("50%"),
     )]));
     let seen = || {
-        let evidence = lab.control.evidence(&key("one")).unwrap();
+        let evidence = server.control.evidence(&key("one")).unwrap();
         evidence.services[0].operations[0].seen
     };
     assert_eq!(seen(), None, "no process has counted it separately yet");
@@ -335,45 +346,46 @@ async fn new_operation_is_not_unseen_at_once() {
 #[tokio::test]
 async fn retargeted_policy_begins_a_new_tally() {
     let on = |service| policy("one", &[(service, &[])], percent("60%"));
-    let lab = Lab::with(&[on("a")]).await;
-    let (mut a, mut b) = (lab.client("a", "1").await, lab.client("b", "1").await);
+    let server = TestServer::with(&[on("a")]).await;
+    let (mut a, mut b) = (server.client("a", "1").await, server.client("b", "1").await);
     let plan = a.accept_plan().await;
     b.accept_plan().await;
     a.report(vec![count(&plan, "", 1_000, 600)]).await;
-    counted(&lab, "a", 1_000, 600).await;
-    let observed = || lab.control.evidence(&key("one")).unwrap().observed;
+    counted(&server, "a", 1_000, 600).await;
+    let observed = || server.control.evidence(&key("one")).unwrap().observed;
     assert_eq!(observed().map(|it| it.started), Some(1_000));
-    lab.control.publish(resolved(&[on("b")]));
+    server.control.publish(resolved(&[on("b")]));
     assert_eq!(observed(), None);
     // A late report of the service that the policy no longer targets.
     a.report(vec![count(&plan, "", 2_000, 1_200)]).await;
-    counted(&lab, "a", 2_000, 1_200).await;
+    counted(&server, "a", 2_000, 1_200).await;
     assert_eq!(observed(), None);
     let plan = b.accept_plan().await;
     b.report(vec![count(&plan, "", 10, 6)]).await;
-    counted(&lab, "b", 10, 6).await;
+    counted(&server, "b", 10, 6).await;
     assert_eq!(observed().map(|it| it.started), Some(10));
 }
 
 #[tokio::test]
 async fn decisions_under_no_policy_count_as_roots_only() {
-    let lab = Lab::with(&[]).await;
-    let mut client = lab.client("a", "1").await;
+    let server = TestServer::with(&[]).await;
+    let mut client = server.client("a", "1").await;
     let plan = client.accept_plan().await;
     client.report(vec![count(&plan, "", 3, 3)]).await;
-    counted(&lab, "a", 3, 3).await;
-    lab.control
+    counted(&server, "a", 3, 3).await;
+    server
+        .control
         .publish(resolved(&[policy("one", &[("b", &[])], percent("1%"))]));
-    let evidence = lab.control.evidence(&key("one")).unwrap();
+    let evidence = server.control.evidence(&key("one")).unwrap();
     assert_eq!(evidence.observed, None);
     assert_eq!(evidence.roots_at, ["a".parse().unwrap()]);
-    assert!(!evidence.services[0].roots_seen);
-    assert_eq!(lab.control.evidence(&key("unknown")), None);
+    assert!(!evidence.services[0].has_roots);
+    assert_eq!(server.control.evidence(&key("unknown")), None);
 }
 
 #[tokio::test]
 async fn limit_for_an_operation_is_not_expressible() {
-    let lab = Lab::with(&[
+    let server = TestServer::with(&[
         policy("operation", &[("a", &["GET /"])], limit(1)),
         policy("service", &[("b", &[])], limit(1)),
         policy("beside", &[("b", &["GET /"])], percent("1%")),
@@ -381,8 +393,8 @@ async fn limit_for_an_operation_is_not_expressible() {
     ])
     .await;
     let is_partly = |name: &str| {
-        let evidence = lab.control.evidence(&key(name)).unwrap();
-        evidence.services[0].partly_expressible
+        let evidence = server.control.evidence(&key(name)).unwrap();
+        evidence.services[0].is_partly_expressible
     };
     assert!(is_partly("operation"));
     assert!(is_partly("beside"));

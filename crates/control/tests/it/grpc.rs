@@ -7,13 +7,16 @@ use spoor_proto::jaeger::api_v2::{
 };
 use tonic::{Code, Status};
 
-use crate::support::{Lab, limit, percent, policy};
+use crate::support::{TestServer, limit, percent, policy};
 
-async fn get_strategy(lab: &Lab, service: &str) -> Result<SamplingStrategyResponse, Status> {
+async fn get_strategy(
+    server: &TestServer,
+    service: &str,
+) -> Result<SamplingStrategyResponse, Status> {
     let parameters = SamplingStrategyParameters {
         service_name: service.to_owned(),
     };
-    let mut client = SamplingManagerClient::new(lab.channel().await);
+    let mut client = SamplingManagerClient::new(server.channel().await);
     Ok(client.get_sampling_strategy(parameters).await?.into_inner())
 }
 
@@ -24,9 +27,9 @@ async fn strategies_equal_those_over_http() {
         policy("all", &[("a", &[])], percent("50%")),
         policy("limit", &[("b", &[])], limit(10)),
     ];
-    let lab = Lab::with(&policies).await;
+    let server = TestServer::with(&policies).await;
 
-    let a = get_strategy(&lab, "a").await.unwrap();
+    let a = get_strategy(&server, "a").await.unwrap();
     assert_eq!(a.strategy_type(), SamplingStrategyType::Probabilistic);
     assert_eq!(a.probabilistic_sampling.unwrap().sampling_rate, 0.5);
     let operations = a.operation_sampling.unwrap();
@@ -38,7 +41,7 @@ async fn strategies_equal_those_over_http() {
         0.001
     );
 
-    let b = get_strategy(&lab, "b").await.unwrap();
+    let b = get_strategy(&server, "b").await.unwrap();
     assert_eq!(b.strategy_type(), SamplingStrategyType::RateLimiting);
     let limit = b.rate_limiting_sampling.unwrap();
     assert_eq!(limit.max_traces_per_second, 10);
@@ -50,10 +53,10 @@ async fn strategies_equal_those_over_http() {
 
 #[tokio::test]
 async fn rejects_bad_names_and_unpublished_policies() {
-    let lab = Lab::with(&[]).await;
-    let code = get_strategy(&lab, "").await.unwrap_err().code();
+    let server = TestServer::with(&[]).await;
+    let code = get_strategy(&server, "").await.unwrap_err().code();
     assert_eq!(code, Code::InvalidArgument);
-    let lab = Lab::empty(ControlSettings::default()).await;
-    let code = get_strategy(&lab, "a").await.unwrap_err().code();
+    let server = TestServer::empty(ControlSettings::default()).await;
+    let code = get_strategy(&server, "a").await.unwrap_err().code();
     assert_eq!(code, Code::Unavailable);
 }

@@ -5,17 +5,19 @@ use reqwest::{Method, StatusCode};
 use rstest::rstest;
 use spoor_control::{Control, ControlSettings};
 
-use crate::support::{Lab, limit, percent, policy, resolved};
+use crate::support::{TestServer, limit, percent, policy, resolved};
 
-async fn get(lab: &Lab, path: &str) -> (StatusCode, String, String) {
-    let response = reqwest::get(format!("{}{path}", lab.http)).await.unwrap();
+async fn get(server: &TestServer, path: &str) -> (StatusCode, String, String) {
+    let response = reqwest::get(format!("{}{path}", server.http))
+        .await
+        .unwrap();
     let content_type = response.headers()["content-type"].to_str().unwrap();
     let (status, content_type) = (response.status(), content_type.to_owned());
     (status, content_type, response.text().await.unwrap())
 }
 
-async fn get_strategy(lab: &Lab, path: &str) -> String {
-    let (status, content_type, body) = get(lab, path).await;
+async fn get_strategy(server: &TestServer, path: &str) -> String {
+    let (status, content_type, body) = get(server, path).await;
     assert_eq!(
         (status, content_type.as_str()),
         (StatusCode::OK, "application/json")
@@ -25,8 +27,8 @@ async fn get_strategy(lab: &Lab, path: &str) -> String {
 
 #[tokio::test]
 async fn probability_is_written_in_both_fields() {
-    let lab = Lab::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
-    assert_snapshot!(get_strategy(&lab, "/sampling?service=a").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":0.01,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[]},"probabilisticSampling":{"samplingRate":0.01},"strategyType":"PROBABILISTIC"}"#);
+    let server = TestServer::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
+    assert_snapshot!(get_strategy(&server, "/sampling?service=a").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":0.01,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[]},"probabilisticSampling":{"samplingRate":0.01},"strategyType":"PROBABILISTIC"}"#);
 }
 
 #[tokio::test]
@@ -36,9 +38,9 @@ async fn operations_have_their_own_probability() {
         policy("limit", &[("a", &["GET /limited"])], limit(3)),
         policy("all", &[], percent("50%")),
     ];
-    let lab = Lab::with(&policies).await;
-    assert_snapshot!(get_strategy(&lab, "/?service=a").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":0.5,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[{"operation":"GET /","probabilisticSampling":{"samplingRate":0.001}},{"operation":"GET /x","probabilisticSampling":{"samplingRate":0.001}}]},"probabilisticSampling":{"samplingRate":0.5},"strategyType":"PROBABILISTIC"}"#);
-    assert_snapshot!(get_strategy(&lab, "/sampling?service=b").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":0.5,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[]},"probabilisticSampling":{"samplingRate":0.5},"strategyType":"PROBABILISTIC"}"#);
+    let server = TestServer::with(&policies).await;
+    assert_snapshot!(get_strategy(&server, "/?service=a").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":0.5,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[{"operation":"GET /","probabilisticSampling":{"samplingRate":0.001}},{"operation":"GET /x","probabilisticSampling":{"samplingRate":0.001}}]},"probabilisticSampling":{"samplingRate":0.5},"strategyType":"PROBABILISTIC"}"#);
+    assert_snapshot!(get_strategy(&server, "/sampling?service=b").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":0.5,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[]},"probabilisticSampling":{"samplingRate":0.5},"strategyType":"PROBABILISTIC"}"#);
 }
 
 #[tokio::test]
@@ -47,28 +49,28 @@ async fn rate_limit_is_a_whole_share_alone() {
         policy("limit", &[("a", &[])], limit(3)),
         policy("one", &[("a", &["GET /"])], percent("1%")),
     ];
-    let lab = Lab::with(&policies).await;
+    let server = TestServer::with(&policies).await;
     let http = reqwest::Client::new();
     let poll = async || {
-        let request = http.get(format!("{}/sampling?service=a", lab.http));
+        let request = http.get(format!("{}/sampling?service=a", server.http));
         request.send().await.unwrap().text().await.unwrap()
     };
     assert_snapshot!(poll().await, @r#"{"rateLimitingSampling":{"maxTracesPerSecond":3},"strategyType":"RATE_LIMITING"}"#);
-    let mut client = lab.client("a", "1").await;
+    let mut client = server.client("a", "1").await;
     client.plan().await;
     assert_snapshot!(poll().await, @r#"{"rateLimitingSampling":{"maxTracesPerSecond":2},"strategyType":"RATE_LIMITING"}"#);
 }
 
 #[tokio::test]
 async fn samples_all_by_default() {
-    let lab = Lab::with(&[]).await;
-    assert_snapshot!(get_strategy(&lab, "/sampling?service=a&other=1").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":1.0,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[]},"probabilisticSampling":{"samplingRate":1.0},"strategyType":"PROBABILISTIC"}"#);
+    let server = TestServer::with(&[]).await;
+    assert_snapshot!(get_strategy(&server, "/sampling?service=a&other=1").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":1.0,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[]},"probabilisticSampling":{"samplingRate":1.0},"strategyType":"PROBABILISTIC"}"#);
 }
 
 #[tokio::test]
 async fn names_are_decoded() {
-    let lab = Lab::with(&[policy("one", &[("my shop/ü", &[])], percent("25%"))]).await;
-    let strategy = get_strategy(&lab, "/sampling?service=my+shop%2F%C3%BC").await;
+    let server = TestServer::with(&[policy("one", &[("my shop/ü", &[])], percent("25%"))]).await;
+    let strategy = get_strategy(&server, "/sampling?service=my+shop%2F%C3%BC").await;
     assert!(strategy.contains(r#""samplingRate":0.25"#), "{strategy}");
 }
 
@@ -82,8 +84,8 @@ async fn names_are_decoded() {
 #[case::elsewhere("/baggage?service=a", StatusCode::NOT_FOUND)]
 #[tokio::test]
 async fn bad_requests_are_explained(#[case] path: &str, #[case] expected: StatusCode) {
-    let lab = Lab::with(&[]).await;
-    let (status, content_type, body) = get(&lab, path).await;
+    let server = TestServer::with(&[]).await;
+    let (status, content_type, body) = get(&server, path).await;
     assert_eq!(
         (status, content_type.as_str()),
         (expected, "application/problem+json")
@@ -93,17 +95,17 @@ async fn bad_requests_are_explained(#[case] path: &str, #[case] expected: Status
 
 #[tokio::test]
 async fn methods_other_than_get_are_refused() {
-    let lab = Lab::with(&[]).await;
-    let request = reqwest::Client::new().request(Method::POST, format!("{}/sampling", lab.http));
+    let server = TestServer::with(&[]).await;
+    let request = reqwest::Client::new().request(Method::POST, format!("{}/sampling", server.http));
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
 
 #[tokio::test]
 async fn unavailable_before_the_first_publication() {
-    let lab = Lab::empty(ControlSettings::default()).await;
-    let (status, _, body) = get(&lab, "/sampling?service=a").await;
+    let server = TestServer::empty(ControlSettings::default()).await;
+    let (status, _, body) = get(&server, "/sampling?service=a").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
-    Control::publish(&lab.control, resolved(&[]));
-    get_strategy(&lab, "/sampling?service=a").await;
+    Control::publish(&server.control, resolved(&[]));
+    get_strategy(&server, "/sampling?service=a").await;
 }

@@ -17,7 +17,9 @@ use spoor_proto::{
 };
 use tonic::Code;
 
-use crate::support::{Client, Lab, count, eventually, instance, key, percent, policy, resolved};
+use crate::support::{
+    Client, TestServer, count, eventually, instance, key, percent, policy, resolved,
+};
 
 /// A small cluster: `token-POD` is the token of a pod of service `a` in `default`. Every polling
 /// client is such a pod, regardless of its address.
@@ -68,14 +70,14 @@ fn is_a(claimed: &ServiceName) -> Result<ServiceName, Denied> {
     })
 }
 
-async fn lab(policies: &[Policy]) -> Lab {
-    let lab = Lab::empty(ControlSettings {
+async fn server(policies: &[Policy]) -> TestServer {
+    let server = TestServer::empty(ControlSettings {
         identify: Arc::new(Pods),
         ..ControlSettings::default()
     })
     .await;
-    lab.control.publish(resolved(policies));
-    lab
+    server.control.publish(resolved(policies));
+    server
 }
 
 fn hello(service: &str, instance: &str, start: &str) -> Message {
@@ -88,14 +90,17 @@ fn hello(service: &str, instance: &str, start: &str) -> Message {
 }
 
 /// A stream of a pod's process.
-async fn process(lab: &Lab, pod: &str, start: &str) -> Client {
+async fn process(server: &TestServer, pod: &str, start: &str) -> Client {
     let token = format!("token-{pod}");
-    lab.client_as(&token, hello("a", pod, start)).await.unwrap()
+    server
+        .client_as(&token, hello("a", pod, start))
+        .await
+        .unwrap()
 }
 
-fn counts(lab: &Lab) -> (u64, u64) {
+fn counts(server: &TestServer) -> (u64, u64) {
     let service = "a".parse().unwrap();
-    let Counts { started, sampled } = lab.control.counts(&Namespace::default(), &service, None);
+    let Counts { started, sampled } = server.control.counts(&Namespace::default(), &service, None);
     (started, sampled)
 }
 
@@ -117,24 +122,24 @@ async fn refusals_are_explained_and_counted(
     #[case] reason: &str,
     #[case] code: Code,
 ) {
-    let lab = lab(&half()).await;
-    let mut client = lab
+    let server = server(&half()).await;
+    let mut client = server
         .client_as(token, hello(service, "any", "1"))
         .await
         .unwrap();
     assert_eq!(client.end().await.unwrap_err().code(), code);
     let line = format!(r#"spoor_control_refused_total{{endpoint="Stream",reason="{reason}"}} 1"#);
-    lab.wait_for_metric(&line).await;
-    assert_eq!(lab.control.instances(), []);
+    server.wait_for_metric(&line).await;
+    assert_eq!(server.control.instances(), []);
 }
 
 #[tokio::test]
 async fn polling_for_another_service_is_refused() {
-    let lab = lab(&half()).await;
-    let poll = |service: &str| reqwest::get(format!("{}/sampling?service={service}", lab.http));
+    let server = server(&half()).await;
+    let poll = |service: &str| reqwest::get(format!("{}/sampling?service={service}", server.http));
     assert_eq!(poll("a").await.unwrap().status(), StatusCode::OK);
     assert_eq!(poll("b").await.unwrap().status(), StatusCode::FORBIDDEN);
-    let mut grpc = SamplingManagerClient::new(lab.channel().await);
+    let mut grpc = SamplingManagerClient::new(server.channel().await);
     let parameters = SamplingStrategyParameters {
         service_name: "b".to_owned(),
     };
@@ -145,35 +150,36 @@ async fn polling_for_another_service_is_refused() {
         let line = format!(
             r#"spoor_control_refused_total{{endpoint="{endpoint}",reason="OtherService"}} 1"#
         );
-        lab.wait_for_metric(&line).await;
+        server.wait_for_metric(&line).await;
     }
 }
 
 #[tokio::test]
 async fn only_a_collector_may_send_metrics() {
-    let lab = lab(&half()).await;
-    let request = reqwest::Client::new().post(format!("{}/v1/metrics", lab.http));
+    let server = server(&half()).await;
+    let request = reqwest::Client::new().post(format!("{}/v1/metrics", server.http));
     let request = request.header("content-type", "application/x-protobuf");
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
-    lab.wait_for_metric(
-        r#"spoor_control_refused_total{endpoint="Metrics",reason="NotACollector"} 1"#,
-    )
-    .await;
+    server
+        .wait_for_metric(
+            r#"spoor_control_refused_total{endpoint="Metrics",reason="NotACollector"} 1"#,
+        )
+        .await;
 }
 
 #[tokio::test]
 async fn instance_is_the_pod_not_its_own_claim() {
-    let lab = lab(&half()).await;
-    lab.control.set_expected(vec![instance("a", "pod-1")]);
+    let server = server(&half()).await;
+    server.control.set_expected(vec![instance("a", "pod-1")]);
     let hello = hello("a", "a-uuid", "start-1");
-    let mut client = lab.client_as("token-pod-1", hello).await.unwrap();
+    let mut client = server.client_as("token-pod-1", hello).await.unwrap();
     client.accept_plan().await;
     eventually("current", || {
-        lab.control.instances().iter().all(|it| it.current)
+        server.control.instances().iter().all(|it| it.current)
     })
     .await;
-    let instances = lab.control.instances();
+    let instances = server.control.instances();
     let named: Vec<_> = instances.iter().map(|it| it.instance.id.as_str()).collect();
     assert_eq!(named, ["pod-1"]);
     assert!(instances[0].expected);
@@ -181,61 +187,68 @@ async fn instance_is_the_pod_not_its_own_claim() {
 
 #[tokio::test]
 async fn counts_of_a_restarted_container_add_up() {
-    let lab = lab(&half()).await;
-    lab.control.set_expected(vec![instance("a", "pod-1")]);
-    let mut first = process(&lab, "pod-1", "start-1").await;
+    let server = server(&half()).await;
+    server.control.set_expected(vec![instance("a", "pod-1")]);
+    let mut first = process(&server, "pod-1", "start-1").await;
     let plan = first.accept_plan().await;
     first.report(vec![count(&plan, "", 10, 5)]).await;
-    eventually("the first process's counts", || counts(&lab) == (10, 5)).await;
+    eventually("the first process's counts", || counts(&server) == (10, 5)).await;
     drop(first);
 
-    let mut second = process(&lab, "pod-1", "start-2").await;
+    let mut second = process(&server, "pod-1", "start-2").await;
     let plan = second.accept_plan().await;
     second.report(vec![count(&plan, "", 4, 2)]).await;
-    eventually("the counts of both", || counts(&lab) == (14, 7)).await;
+    eventually("the counts of both", || counts(&server) == (14, 7)).await;
     drop(second);
 
-    let mut again = process(&lab, "pod-1", "start-2").await;
+    let mut again = process(&server, "pod-1", "start-2").await;
     let plan = again.accept_plan().await;
     again.report(vec![count(&plan, "", 6, 3)]).await;
-    eventually("the increase", || counts(&lab) == (16, 8)).await;
-    let clients = lab.control.evidence(&key("one")).unwrap().clients;
+    eventually("the increase", || counts(&server) == (16, 8)).await;
+    let clients = server.control.evidence(&key("one")).unwrap().clients;
     assert_eq!((clients.expected, clients.current), (1, 1));
-    assert!(!lab.metrics().contains("rejected_messages_total{"));
+    assert!(!server.metrics().contains("rejected_messages_total{"));
 }
 
 #[tokio::test]
 async fn pod_is_current_when_all_its_processes_are() {
-    let lab = lab(&half()).await;
-    lab.control.set_expected(vec![instance("a", "pod-1")]);
-    let mut one = process(&lab, "pod-1", "one").await;
-    let mut two = process(&lab, "pod-1", "two").await;
+    let server = server(&half()).await;
+    server.control.set_expected(vec![instance("a", "pod-1")]);
+    let mut one = process(&server, "pod-1", "one").await;
+    let mut two = process(&server, "pod-1", "two").await;
     let plan = one.accept_plan().await;
     one.report(vec![count(&plan, "", 10, 5)]).await;
     two.plan().await;
-    eventually("the counts of one", || counts(&lab) == (10, 5)).await;
-    let clients = || lab.control.evidence(&key("one")).unwrap().clients;
+    eventually("the counts of one", || counts(&server) == (10, 5)).await;
+    let clients = || server.control.evidence(&key("one")).unwrap().clients;
     assert_eq!((clients().expected, clients().current), (1, 0));
     two.acknowledge(plan.version).await;
     two.report(vec![count(&plan, "", 3, 1)]).await;
-    eventually("the counts of both", || counts(&lab) == (13, 6)).await;
+    eventually("the counts of both", || counts(&server) == (13, 6)).await;
     assert_eq!((clients().expected, clients().current), (1, 1));
 }
 
 /// A start is the client's own claim, so it must not lead to the record of another pod.
 #[tokio::test]
 async fn shared_start_does_not_mix_up_pods() {
-    let lab = lab(&half()).await;
-    lab.control
+    let server = server(&half()).await;
+    server
+        .control
         .set_expected(vec![instance("a", "honest"), instance("a", "forger")]);
-    let mut honest = process(&lab, "honest", "start").await;
-    let mut forger = process(&lab, "forger", "start").await;
+    let mut honest = process(&server, "honest", "start").await;
+    let mut forger = process(&server, "forger", "start").await;
     forger.accept_plan().await;
     eventually("one of two instances is current", || {
-        lab.control.evidence(&key("one")).unwrap().clients.current == 1
+        server
+            .control
+            .evidence(&key("one"))
+            .unwrap()
+            .clients
+            .current
+            == 1
     })
     .await;
-    let state = lab.control.instances();
+    let state = server.control.instances();
     let honest_is_current = state
         .iter()
         .any(|it| it.instance.id == "honest" && it.current);
@@ -243,65 +256,70 @@ async fn shared_start_does_not_mix_up_pods() {
     let plan = honest.accept_plan().await;
     honest.report(vec![count(&plan, "", 10, 5)]).await;
     forger.report(vec![count(&plan, "", 1, 0)]).await;
-    eventually("the counts of both pods", || counts(&lab) == (11, 5)).await;
+    eventually("the counts of both pods", || counts(&server) == (11, 5)).await;
 }
 
 #[tokio::test]
 async fn pod_claiming_another_instance_is_refused() {
-    let lab = lab(&half()).await;
-    lab.control
+    let server = server(&half()).await;
+    server
+        .control
         .set_expected(vec![instance("a", "pod-1"), instance("a", "pod-2")]);
-    let mut honest = process(&lab, "pod-1", "start").await;
+    let mut honest = process(&server, "pod-1", "start").await;
     honest.accept_plan().await;
     for claimed in ["pod-1", "pod-2"] {
         let hello = hello("a", claimed, "start");
-        let mut forger = lab.client_as("token-forger", hello).await.unwrap();
+        let mut forger = server.client_as("token-forger", hello).await.unwrap();
         let status = forger.end().await.unwrap_err();
         assert_eq!(status.code(), Code::PermissionDenied);
     }
-    lab.wait_for_metric(
-        r#"spoor_control_refused_total{endpoint="Stream",reason="OtherInstance"} 2"#,
-    )
-    .await;
+    server
+        .wait_for_metric(
+            r#"spoor_control_refused_total{endpoint="Stream",reason="OtherInstance"} 2"#,
+        )
+        .await;
     honest.report(vec![]).await;
 }
 
 /// A process can neither acknowledge nor report a plan that only another one was sent.
 #[tokio::test]
 async fn versions_not_sent_to_a_process_are_rejected() {
-    let lab = lab(&half()).await;
-    let mut early = process(&lab, "early", "start").await;
+    let server = server(&half()).await;
+    let mut early = process(&server, "early", "start").await;
     let old = early.accept_plan().await;
-    lab.control
+    server
+        .control
         .publish(resolved(&[policy("one", &[("a", &[])], percent("10%"))]));
     early.accept_plan().await;
-    let mut late = process(&lab, "late", "start").await;
+    let mut late = process(&server, "late", "start").await;
     late.accept_plan().await;
     late.acknowledge(old.version).await;
     late.report(vec![count(&old, "", 100, 100)]).await;
-    lab.wait_for_metric(r#"spoor_control_rejected_messages_total{reason="NeverSent"} 2"#)
+    server
+        .wait_for_metric(r#"spoor_control_rejected_messages_total{reason="NeverSent"} 2"#)
         .await;
-    assert_eq!(counts(&lab), (0, 0));
+    assert_eq!(counts(&server), (0, 0));
 }
 
 #[tokio::test]
 async fn streams_of_an_instance_are_bounded() {
-    let lab = lab(&half()).await;
+    let server = server(&half()).await;
     let mut open = vec![];
     for start in 0..16 {
-        let mut client = process(&lab, "pod-1", &start.to_string()).await;
+        let mut client = process(&server, "pod-1", &start.to_string()).await;
         client.accept_plan().await;
         open.push(client);
     }
-    let mut surplus = process(&lab, "pod-1", "16").await;
+    let mut surplus = process(&server, "pod-1", "16").await;
     let code = surplus.end().await.unwrap_err().code();
     assert_eq!(code, Code::ResourceExhausted);
-    lab.wait_for_metric(
-        r#"spoor_control_refused_total{endpoint="Stream",reason="TooManyStreams"} 1"#,
-    )
-    .await;
-    lab.wait_for_metric("spoor_control_subscribers 16").await;
+    server
+        .wait_for_metric(
+            r#"spoor_control_refused_total{endpoint="Stream",reason="TooManyStreams"} 1"#,
+        )
+        .await;
+    server.wait_for_metric("spoor_control_subscribers 16").await;
     drop(open.pop());
-    lab.wait_for_metric("spoor_control_subscribers 15").await;
-    process(&lab, "pod-1", "17").await.accept_plan().await;
+    server.wait_for_metric("spoor_control_subscribers 15").await;
+    process(&server, "pod-1", "17").await.accept_plan().await;
 }

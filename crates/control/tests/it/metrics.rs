@@ -21,7 +21,7 @@ use rstest::rstest;
 use spoor_control::{CountSource, ObservedRate};
 use spoor_policy::{Policy, statistics::Verdict};
 
-use crate::support::{Lab, count, eventually, instance, key, percent, policy};
+use crate::support::{TestServer, count, eventually, instance, key, percent, policy};
 
 const DROP: &str = "DROP";
 const SAMPLED: &str = "RECORD_AND_SAMPLE";
@@ -83,22 +83,22 @@ fn request(service: &str, process: &str, points: Vec<NumberDataPoint>) -> Vec<u8
     .encode_to_vec()
 }
 
-async fn send(lab: &Lab, body: Vec<u8>) -> StatusCode {
-    post(lab, body, "application/x-protobuf", "identity")
+async fn send(server: &TestServer, body: Vec<u8>) -> StatusCode {
+    post(server, body, "application/x-protobuf", "identity")
         .await
         .status()
 }
 
-async fn post(lab: &Lab, body: Vec<u8>, content_type: &str, encoding: &str) -> Response {
+async fn post(server: &TestServer, body: Vec<u8>, content_type: &str, encoding: &str) -> Response {
     let request = reqwest::Client::new()
-        .post(format!("{}/v1/metrics", lab.http))
+        .post(format!("{}/v1/metrics", server.http))
         .header("content-type", content_type)
         .header("content-encoding", encoding)
         .body(body);
     request.send().await.unwrap()
 }
 
-async fn roots(lab: &Lab, service: &str, time: u64, dropped: i64, sampled: i64) {
+async fn roots(server: &TestServer, service: &str, time: u64, dropped: i64, sampled: i64) {
     let points = vec![
         point("none", DROP, time, dropped),
         point("none", SAMPLED, time, sampled),
@@ -106,39 +106,40 @@ async fn roots(lab: &Lab, service: &str, time: u64, dropped: i64, sampled: i64) 
         point("remote", DROP, time, 1_000_000),
     ];
     assert_eq!(
-        send(lab, request(service, "1", points)).await,
+        send(server, request(service, "1", points)).await,
         StatusCode::OK
     );
 }
 
-fn observed(lab: &Lab, name: &str) -> Option<ObservedRate> {
-    lab.control.evidence(&key(name)).unwrap().observed
+fn observed(server: &TestServer, name: &str) -> Option<ObservedRate> {
+    server.control.evidence(&key(name)).unwrap().observed
 }
 
-async fn lab(policies: &[Policy]) -> Lab {
-    let lab = Lab::with(policies).await;
-    lab.control
+async fn server(policies: &[Policy]) -> TestServer {
+    let server = TestServer::with(policies).await;
+    server
+        .control
         .set_expected(vec![instance("a", "pod-1"), instance("b", "pod-2")]);
-    lab
+    server
 }
 
 #[tokio::test]
 async fn sdk_counts_are_reported_without_a_verdict() {
-    let lab = lab(&[policy("one", &[("a", &[])], percent("10%"))]).await;
-    roots(&lab, "a", 1, 900, 100).await;
+    let server = server(&[policy("one", &[("a", &[])], percent("10%"))]).await;
+    roots(&server, "a", 1, 900, 100).await;
     assert_eq!(
-        observed(&lab, "one"),
+        observed(&server, "one"),
         None,
         "the first report covers an unknown time"
     );
-    roots(&lab, "a", 2, 1_800, 200).await;
-    let seen = observed(&lab, "one").unwrap();
+    roots(&server, "a", 2, 1_800, 200).await;
+    let seen = observed(&server, "one").unwrap();
     assert_eq!((seen.started, seen.sampled), (1_000, 100));
     assert_eq!(seen.source, CountSource::Reported);
     for time in 3..40 {
         let times = i64::try_from(time).unwrap();
         roots(
-            &lab,
+            &server,
             "a",
             time,
             1_800 + 10_000 * times,
@@ -146,25 +147,27 @@ async fn sdk_counts_are_reported_without_a_verdict() {
         )
         .await;
     }
-    let seen = observed(&lab, "one").unwrap();
+    let seen = observed(&server, "one").unwrap();
     assert_eq!(seen.verdict, Verdict::Unknown, "{seen:?}");
-    let evidence = lab.control.evidence(&key("one")).unwrap();
+    let evidence = server.control.evidence(&key("one")).unwrap();
     assert_eq!(evidence.roots_at, ["a".parse().unwrap()]);
-    assert!(evidence.services[0].reports && evidence.services[0].roots_seen);
-    lab.wait_for_metric("spoor_control_metrics_requests_total 39")
+    assert!(evidence.services[0].has_reports && evidence.services[0].has_roots);
+    server
+        .wait_for_metric("spoor_control_metrics_requests_total 39")
         .await;
 }
 
 #[tokio::test]
 async fn counts_of_clients_take_precedence() {
-    let lab = lab(&[policy("one", &[("a", &[])], percent("50%"))]).await;
-    let mut client = lab.client("a", "pod-1").await;
+    let server = server(&[policy("one", &[("a", &[])], percent("50%"))]).await;
+    let mut client = server.client("a", "pod-1").await;
     let plan = client.accept_plan().await;
     client.report(vec![count(&plan, "", 4, 2)]).await;
-    roots(&lab, "a", 1, 900, 100).await;
-    roots(&lab, "a", 2, 1_800, 200).await;
+    roots(&server, "a", 1, 900, 100).await;
+    roots(&server, "a", 2, 1_800, 200).await;
     eventually("the client's counts", || {
-        observed(&lab, "one").is_some_and(|it| it.source == CountSource::Clients && it.started == 4)
+        observed(&server, "one")
+            .is_some_and(|it| it.source == CountSource::Clients && it.started == 4)
     })
     .await;
 }
@@ -176,36 +179,36 @@ async fn sdk_counts_need_a_sole_policy() {
         policy("one", &[("a", &["GET /"])], percent("50%")),
         policy("all", &[], percent("1%")),
     ];
-    let lab = lab(&policies).await;
+    let server = server(&policies).await;
     for time in 1..4 {
-        roots(&lab, "a", time, 100, 100).await;
-        roots(&lab, "b", time, 990 * i64::try_from(time).unwrap(), 10).await;
+        roots(&server, "a", time, 100, 100).await;
+        roots(&server, "b", time, 990 * i64::try_from(time).unwrap(), 10).await;
     }
-    assert_eq!(observed(&lab, "one"), None);
-    let seen = observed(&lab, "all").unwrap();
+    assert_eq!(observed(&server, "one"), None);
+    let seen = observed(&server, "all").unwrap();
     assert_eq!((seen.started, seen.sampled), (1_980, 0));
 }
 
 #[tokio::test]
 async fn counts_from_before_a_policy_are_left_out() {
-    let lab = lab(&[policy("one", &[("a", &[])], percent("50%"))]).await;
-    roots(&lab, "a", 1, 0, 0).await;
+    let server = server(&[policy("one", &[("a", &[])], percent("50%"))]).await;
+    roots(&server, "a", 1, 0, 0).await;
     let changed = [policy("one", &[("a", &[])], percent("1%"))];
-    lab.control.publish(crate::support::resolved(&changed));
-    roots(&lab, "a", 2, 50, 50).await;
-    assert_eq!(observed(&lab, "one"), None);
-    roots(&lab, "a", 3, 149, 51).await;
-    let seen = observed(&lab, "one").unwrap();
+    server.control.publish(crate::support::resolved(&changed));
+    roots(&server, "a", 2, 50, 50).await;
+    assert_eq!(observed(&server, "one"), None);
+    roots(&server, "a", 3, 149, 51).await;
+    let seen = observed(&server, "one").unwrap();
     assert_eq!((seen.started, seen.sampled), (100, 1));
 }
 
 #[tokio::test]
 async fn unknown_services_are_ignored() {
-    let lab = lab(&[policy("all", &[], percent("50%"))]).await;
+    let server = server(&[policy("all", &[], percent("50%"))]).await;
     for time in 1..4 {
-        roots(&lab, "made-up", time, 100, 100).await;
+        roots(&server, "made-up", time, 100, 100).await;
     }
-    let services = lab.control.evidence(&key("all")).unwrap().services;
+    let services = server.control.evidence(&key("all")).unwrap().services;
     assert!(services.iter().all(|it| it.service.as_str() != "made-up"));
 }
 
@@ -218,19 +221,19 @@ async fn compressed_bodies_are_accepted(
     #[case] encoding: &str,
     #[case] compress: fn(&[u8]) -> Vec<u8>,
 ) {
-    let lab = lab(&[]).await;
+    let server = server(&[]).await;
     let points = vec![point("none", DROP, 1, 1)];
     let body = compress(&request("a", "1", points));
-    let response = post(&lab, body, PROTOBUF, encoding).await;
+    let response = post(&server, body, PROTOBUF, encoding).await;
     assert_eq!(response.status(), StatusCode::OK);
-    let bomb = post(&lab, compress(&vec![0; 8 << 20]), PROTOBUF, encoding).await;
+    let bomb = post(&server, compress(&vec![0; 8 << 20]), PROTOBUF, encoding).await;
     assert_eq!(bomb.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
 
 #[tokio::test]
 async fn refusal_lists_the_compressions() {
-    let lab = lab(&[]).await;
-    let response = post(&lab, vec![], PROTOBUF, "snappy").await;
+    let server = server(&[]).await;
+    let response = post(&server, vec![], PROTOBUF, "snappy").await;
     assert_eq!(response.headers()["accept-encoding"], "gzip, deflate, zstd");
 }
 
@@ -268,9 +271,9 @@ async fn unreadable_bodies_are_refused_and_counted(
     #[case] status: u16,
     #[case] reason: &str,
 ) {
-    let lab = lab(&[]).await;
-    let response = post(&lab, body, content_type, encoding).await;
+    let server = server(&[]).await;
+    let response = post(&server, body, content_type, encoding).await;
     assert_eq!(response.status().as_u16(), status);
     let line = format!(r#"spoor_control_refused_total{{endpoint="Metrics",reason="{reason}"}} 1"#);
-    lab.wait_for_metric(&line).await;
+    server.wait_for_metric(&line).await;
 }

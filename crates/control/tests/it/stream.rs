@@ -11,7 +11,7 @@ use spoor_proto::spoor::control::v1::{
 use tonic::Code;
 
 use crate::support::{
-    Lab, Poller, eventually, expiring, instance, limit, percent, policy, resolved, within,
+    Poller, TestServer, eventually, expiring, instance, limit, percent, policy, resolved, within,
 };
 
 fn default_of(plan: &proto::Plan) -> Option<Wire> {
@@ -20,8 +20,8 @@ fn default_of(plan: &proto::Plan) -> Option<Wire> {
 
 #[tokio::test]
 async fn plan_is_pushed_at_once_and_when_it_changes() {
-    let lab = Lab::with(&[policy("one", &[("a", &["GET /"])], percent("1%"))]).await;
-    let mut client = lab.client("a", "1").await;
+    let server = TestServer::with(&[policy("one", &[("a", &["GET /"])], percent("1%"))]).await;
+    let mut client = server.client("a", "1").await;
     let first = client.accept_plan().await;
     assert_eq!(default_of(&first), None);
     let operation = &first.phases[0].operations[0];
@@ -29,7 +29,7 @@ async fn plan_is_pushed_at_once_and_when_it_changes() {
     let strategy = operation.strategy.unwrap().strategy.unwrap();
     assert_eq!(strategy, Wire::ProbabilityMillionths(10_000));
 
-    let version = lab
+    let version = server
         .control
         .publish(resolved(&[policy("one", &[], percent("0.1%"))]));
     let second = client.accept_plan().await;
@@ -39,10 +39,11 @@ async fn plan_is_pushed_at_once_and_when_it_changes() {
     );
     assert_eq!(second.version.unwrap().sequence, version.sequence);
     assert_ne!(first.digest, second.digest);
-    within(lab.control.converged(version)).await;
-    lab.wait_for_metric("spoor_control_acknowledgements_total 2")
+    within(server.control.converged(version)).await;
+    server
+        .wait_for_metric("spoor_control_acknowledgements_total 2")
         .await;
-    lab.wait_for_metric("spoor_control_subscribers 1").await;
+    server.wait_for_metric("spoor_control_subscribers 1").await;
 }
 
 #[tokio::test]
@@ -53,20 +54,20 @@ async fn only_changed_plans_are_pushed() {
             policy("b", &[("b", &[])], percent(b)),
         ])
     };
-    let lab = Lab::with(&[]).await;
-    let (mut a, mut b) = (lab.client("a", "1").await, lab.client("b", "1").await);
+    let server = TestServer::with(&[]).await;
+    let (mut a, mut b) = (server.client("a", "1").await, server.client("b", "1").await);
     a.plan().await;
     b.plan().await;
-    lab.control.publish(of("1%", "1%"));
+    server.control.publish(of("1%", "1%"));
     a.plan().await;
     b.plan().await;
-    lab.control.publish(of("2%", "1%"));
+    server.control.publish(of("2%", "1%"));
     a.plan().await;
-    lab.control.publish(of("2%", "3%"));
+    server.control.publish(of("2%", "3%"));
     let plan = b.plan().await;
-    let version = lab.control.version();
+    let version = server.control.version();
     assert_eq!(plan.version.unwrap().sequence, version.sequence);
-    lab.wait_for_metric("spoor_control_pushes_total 6").await;
+    server.wait_for_metric("spoor_control_pushes_total 6").await;
 }
 
 #[tokio::test]
@@ -76,8 +77,8 @@ async fn plan_includes_expiry_and_what_follows() {
         expiring("override", &[("a", &[])], percent("100%"), Some(expiry)),
         policy("all", &[], percent("1%")),
     ];
-    let lab = Lab::with(&policies).await;
-    let plan = lab.client("a", "1").await.plan().await;
+    let server = TestServer::with(&policies).await;
+    let plan = server.client("a", "1").await.plan().await;
     assert_eq!(plan.phases.len(), 2);
     let until = plan.phases[0].until_unix_millis;
     assert_eq!(until, Some(expiry.as_millisecond()));
@@ -88,7 +89,7 @@ async fn plan_includes_expiry_and_what_follows() {
 
 #[tokio::test]
 async fn rate_limit_is_divided_among_instances() {
-    let lab = Lab::with(&[
+    let server = TestServer::with(&[
         policy("limit", &[("a", &[])], limit(10)),
         policy("other", &[("b", &[])], percent("1%")),
     ])
@@ -97,27 +98,27 @@ async fn rate_limit_is_divided_among_instances() {
         Some(Wire::TracesPerSecond(share)) => share,
         other => panic!("expected a share, not {other:?}"),
     };
-    let mut other = lab.client("b", "1").await;
+    let mut other = server.client("b", "1").await;
     other.plan().await;
-    let mut first = lab.client("a", "1").await;
+    let mut first = server.client("a", "1").await;
     assert_eq!(share(&first.plan().await), 10.0);
-    let mut second = lab.client("a", "2").await;
+    let mut second = server.client("a", "2").await;
     assert_eq!(share(&first.plan().await), 5.0);
     while share(&second.plan().await) != 5.0 {}
     drop(first);
     assert_eq!(share(&second.plan().await), 10.0);
-    let _poller = Poller::start(&lab, "a");
+    let _poller = Poller::start(&server, "a");
     assert_eq!(share(&second.plan().await), 5.0);
     // The other service was sent nothing meanwhile.
-    let version = lab.control.publish(resolved(&[]));
+    let version = server.control.publish(resolved(&[]));
     let next = other.plan().await.version.unwrap();
     assert_eq!(next.sequence, version.sequence);
 }
 
 #[tokio::test]
 async fn reconnect_with_the_newest_plan_gets_no_push() {
-    let lab = Lab::with(&[]).await;
-    let mut client = lab.client("a", "1").await;
+    let server = TestServer::with(&[]).await;
+    let mut client = server.client("a", "1").await;
     let plan = client.accept_plan().await;
     drop(client);
     let hello = |held_digest: Vec<u8>| {
@@ -129,46 +130,50 @@ async fn reconnect_with_the_newest_plan_gets_no_push() {
             ..Default::default()
         })
     };
-    let mut client = lab.client_with(hello(plan.digest.clone())).await.unwrap();
+    let mut client = server
+        .client_with(hello(plan.digest.clone()))
+        .await
+        .unwrap();
     client.faults().await;
-    lab.wait_for_metric("spoor_control_pushes_total 1").await;
-    let version = lab.control.version();
-    within(lab.control.converged(version)).await;
+    server.wait_for_metric("spoor_control_pushes_total 1").await;
+    let version = server.control.version();
+    within(server.control.converged(version)).await;
     // The same version with another digest does not match.
-    let mut client = lab.client_with(hello(vec![1])).await.unwrap();
+    let mut client = server.client_with(hello(vec![1])).await.unwrap();
     assert_eq!(client.plan().await, plan);
 }
 
 #[tokio::test]
 async fn faults_are_pushed_and_end() {
-    let lab = Lab::with(&[]).await;
+    let server = TestServer::with(&[]).await;
     let fault = Fault {
         operation: Some("GET /".parse().unwrap()),
         delay: FaultDelay::new(Duration::from_millis(300)).unwrap(),
         error_rate: "20%".parse::<Probability>().unwrap(),
     };
     let (namespace, service) = (Namespace::default(), "a".parse().unwrap());
-    lab.control
+    server
+        .control
         .set_faults(&namespace, &service, vec![fault.clone()]);
-    let mut client = lab.client("a", "1").await;
+    let mut client = server.client("a", "1").await;
     let expected = proto::Fault {
         operation: "GET /".to_owned(),
         delay_millis: 300,
         error_rate_millionths: 200_000,
     };
     assert_eq!(client.faults().await, [expected]);
-    assert_eq!(lab.control.faults()[0].faults, [fault]);
-    lab.control.set_faults(&namespace, &service, vec![]);
+    assert_eq!(server.control.faults()[0].faults, [fault]);
+    server.control.set_faults(&namespace, &service, vec![]);
     assert_eq!(client.faults().await, []);
-    assert_eq!(lab.control.faults(), []);
+    assert_eq!(server.control.faults(), []);
 }
 
 #[tokio::test]
 async fn no_plan_before_the_first_publication() {
-    let lab = Lab::empty(ControlSettings::default()).await;
-    let mut client = lab.client("a", "1").await;
+    let server = TestServer::empty(ControlSettings::default()).await;
+    let mut client = server.client("a", "1").await;
     assert_eq!(client.faults().await, []);
-    lab.control.publish(resolved(&[]));
+    server.control.publish(resolved(&[]));
     assert_eq!(client.plan().await.version.unwrap().sequence, 1);
 }
 
@@ -178,15 +183,15 @@ async fn stream_begins_with_one_hello() {
         hello_timeout: Duration::from_millis(50),
         ..ControlSettings::default()
     };
-    let lab = Lab::empty(settings).await;
+    let server = TestServer::empty(settings).await;
     let report = Message::Report(proto::Report::default());
-    let mut client = lab.client_with(report).await.unwrap();
+    let mut client = server.client_with(report).await.unwrap();
     assert_eq!(
         client.end().await.unwrap_err().code(),
         Code::InvalidArgument
     );
 
-    let mut client = lab.client("a", "1").await;
+    let mut client = server.client("a", "1").await;
     client.send(Message::Hello(proto::Hello::default())).await;
     assert_eq!(
         client.end().await.unwrap_err().code(),
@@ -194,7 +199,7 @@ async fn stream_begins_with_one_hello() {
     );
 
     for (service, instance) in [("", "1"), ("a", ""), ("a\n", "1"), ("a", "\u{7}")] {
-        let mut client = lab.client(service, instance).await;
+        let mut client = server.client(service, instance).await;
         let code = client.end().await.unwrap_err().code();
         assert_eq!(code, Code::InvalidArgument, "{service:?} {instance:?}");
     }
@@ -202,54 +207,55 @@ async fn stream_begins_with_one_hello() {
 
 #[tokio::test]
 async fn newer_stream_replaces_the_older() {
-    let lab = Lab::with(&[]).await;
-    let mut first = lab.client("a", "1").await;
+    let server = TestServer::with(&[]).await;
+    let mut first = server.client("a", "1").await;
     let plan = first.plan().await;
-    let mut second = lab.client("a", "1").await;
+    let mut second = server.client("a", "1").await;
     second.plan().await;
     first.acknowledge(plan.version).await;
     assert_eq!(first.end().await.unwrap_err().code(), Code::Aborted);
-    let instances = lab.control.instances();
+    let instances = server.control.instances();
     assert_eq!(instances.len(), 1);
     assert!(instances[0].connected && !instances[0].current);
 }
 
 #[tokio::test]
 async fn convergence_waits_for_expected_instances() {
-    let lab = Lab::with(&[]).await;
-    lab.control
+    let server = TestServer::with(&[]).await;
+    server
+        .control
         .set_expected(vec![instance("a", "1"), instance("a", "2")]);
-    let version = lab
+    let version = server
         .control
         .publish(resolved(&[policy("one", &[], percent("1%"))]));
-    let mut one = lab.client("a", "1").await;
+    let mut one = server.client("a", "1").await;
     one.accept_plan().await;
     eventually("the first instance is current", || {
-        lab.control.instances().iter().any(|it| it.current)
+        server.control.instances().iter().any(|it| it.current)
     })
     .await;
-    assert_eq!(lab.control.convergence(version), None);
-    let mut other = lab.client("a", "2").await;
+    assert_eq!(server.control.convergence(version), None);
+    let mut other = server.client("a", "2").await;
     other.accept_plan().await;
-    let convergence = within(lab.control.converged(version)).await;
+    let convergence = within(server.control.converged(version)).await;
     assert_eq!(convergence.instances, 2);
     assert!(convergence.took > Duration::ZERO);
 }
 
 #[tokio::test]
 async fn shutdown_ends_every_stream_and_the_server() {
-    let mut lab = Lab::with(&[]).await;
+    let mut server = TestServer::with(&[]).await;
     let mut clients = vec![];
     for number in 0..5 {
-        let mut client = lab.client("a", &number.to_string()).await;
+        let mut client = server.client("a", &number.to_string()).await;
         client.plan().await;
         clients.push(client);
     }
-    lab.shutdown.cancel();
+    server.shutdown.cancel();
     for client in &mut clients {
         assert_eq!(client.end().await.unwrap_err().code(), Code::Unavailable);
     }
     drop(clients);
-    within(&mut lab.grpc_server).await.unwrap().unwrap();
-    lab.wait_for_metric("spoor_control_subscribers 0").await;
+    within(&mut server.grpc_server).await.unwrap().unwrap();
+    server.wait_for_metric("spoor_control_subscribers 0").await;
 }

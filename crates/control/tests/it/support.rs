@@ -24,7 +24,8 @@ use tonic::{
 
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-pub struct Lab {
+/// A control plane that listens on port 0.
+pub struct TestServer {
     pub control: Control,
     pub http: String,
     pub grpc: String,
@@ -32,7 +33,7 @@ pub struct Lab {
     pub grpc_server: JoinHandle<Result<(), tonic::transport::Error>>,
 }
 
-impl Lab {
+impl TestServer {
     /// A control plane with nothing published.
     pub async fn empty(settings: ControlSettings) -> Self {
         let shutdown = settings.shutdown.clone();
@@ -65,9 +66,9 @@ impl Lab {
     }
 
     pub async fn with(policies: &[Policy]) -> Self {
-        let lab = Self::empty(ControlSettings::default()).await;
-        lab.control.publish(resolved(policies));
-        lab
+        let server = Self::empty(ControlSettings::default()).await;
+        server.control.publish(resolved(policies));
+        server
     }
 
     pub async fn channel(&self) -> Channel {
@@ -134,7 +135,7 @@ pub async fn subscribe(channel: Channel, token: &str, first: Message) -> Result<
     })
 }
 
-impl Drop for Lab {
+impl Drop for TestServer {
     fn drop(&mut self) {
         self.shutdown.cancel();
     }
@@ -209,8 +210,8 @@ impl Client {
 pub struct Poller(JoinHandle<()>);
 
 impl Poller {
-    pub fn start(lab: &Lab, service: &str) -> Self {
-        let url = format!("{}/sampling?service={service}", lab.http);
+    pub fn start(server: &TestServer, service: &str) -> Self {
+        let url = format!("{}/sampling?service={service}", server.http);
         Self(tokio::spawn(async move {
             let http = reqwest::Client::new();
             loop {

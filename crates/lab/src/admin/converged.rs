@@ -27,9 +27,9 @@ use crate::{
 
 /// The longest that a request can wait.
 const MAX_WAIT: Duration = Duration::from_secs(600);
-/// The time before a policy without instances counts as stuck, since a service that is being
+/// The time after which a policy without instances counts as stuck. A service that is being
 /// restarted has none for a moment.
-const RESTART_TIME: Duration = Duration::from_secs(3);
+const STUCK_AFTER: Duration = Duration::from_secs(3);
 /// The interval at which progress is computed without a notification, since clients that poll
 /// disappear without one.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
@@ -49,8 +49,8 @@ pub(super) struct Parameters {
     sequence: u64,
 }
 
-/// Responds when the policies have converged, or without policies when every instance has what is
-/// published now, but at the latest when the time is over.
+/// Responds once the policies have converged or, if none are named, once every instance has its
+/// newest plan in force. Responds without waiting longer than `within`.
 pub(super) async fn converged(
     State(admin): State<Admin>,
     query: Result<Query<Parameters>, QueryRejection>,
@@ -60,11 +60,11 @@ pub(super) async fn converged(
     let within = Duration::from_millis(parameters.within).min(MAX_WAIT);
     let _permit = admin.permits.waiting.try_acquire().map_err(|_| {
         let detail = "too many requests wait for policies; try again later";
-        problem(StatusCode::SERVICE_UNAVAILABLE, "Too many waiting", detail)
+        problem(StatusCode::SERVICE_UNAVAILABLE, "Busy", detail)
     })?;
     Ok(Json(match &parameters.policies {
-        None => everything(&admin, within).await,
-        Some(names) => policies(&admin, keys(names)?, parameters.sequence, within).await?,
+        None => wait_for_all(&admin, within).await,
+        Some(names) => wait_for_policies(&admin, keys(names)?, parameters.sequence, within).await?,
     }))
 }
 
@@ -79,7 +79,7 @@ fn keys(names: &str) -> Result<Vec<PolicyKey>, Problem> {
     keys.collect()
 }
 
-async fn everything(admin: &Admin, within: Duration) -> ConvergenceResult {
+async fn wait_for_all(admin: &Admin, within: Duration) -> ConvergenceResult {
     let version = admin.control.version();
     let converged = async {
         admin.control.converged(version).await;
@@ -94,13 +94,13 @@ async fn everything(admin: &Admin, within: Duration) -> ConvergenceResult {
         expected: reached.map_or(instances.len(), |reached| reached.instances),
         waiting: match reached {
             Some(_) => vec![],
-            None => late(&instances),
+            None => unconverged_names(&instances),
         },
         reasons: vec![],
     }
 }
 
-async fn policies(
+async fn wait_for_policies(
     admin: &Admin,
     keys: Vec<PolicyKey>,
     sequence: u64,
@@ -115,19 +115,19 @@ async fn policies(
     // The change may also affect services for which the policies no longer decide.
     let changed = admin.control.converged_where_changed(published);
     let changed = timeout(within, changed).await.ok();
-    let mut ticks = admin.control.changed();
+    let mut changes = admin.control.changed();
     let progress = loop {
         // Before the progress is computed, so that a change meanwhile is not missed.
-        ticks.mark_unchanged();
+        changes.mark_unchanged();
         let keys = keys.clone();
         let progress = run_blocking(admin, move |store| Ok(store.progress(&keys))).await?;
         let now = Instant::now();
-        let is_over = |it: &Progress| it.is_converged || it.is_stuck && now > began + RESTART_TIME;
+        let is_over = |it: &Progress| it.is_converged || it.is_stuck && now > began + STUCK_AFTER;
         if progress.iter().all(is_over) || now >= deadline {
             break progress;
         }
         let next = deadline.min(now + CHECK_INTERVAL);
-        let _ = timeout_at(next.into(), ticks.changed()).await;
+        let _ = timeout_at(next.into(), changes.changed()).await;
         tokio::time::sleep(MIN_CHECK_INTERVAL).await;
     };
     let unconverged = progress.iter().filter(|it| !it.is_converged);
@@ -142,7 +142,7 @@ async fn policies(
         expected: services.into_values().sum(),
         waiting: match changed {
             Some(_) => vec![],
-            None => late(&admin.control.instances()),
+            None => unconverged_names(&admin.control.instances()),
         },
         reasons,
     })
@@ -153,8 +153,9 @@ fn milliseconds(took: Duration) -> Option<f64> {
     (took > Duration::ZERO).then_some(took.as_secs_f64() * 1000.0)
 }
 
-fn late(instances: &[InstanceState]) -> Vec<String> {
-    let late = instances.iter().filter(|it| !it.current || it.silent);
+/// The names of the instances that have not acknowledged their newest plan, or are silent.
+fn unconverged_names(instances: &[InstanceState]) -> Vec<String> {
+    let unconverged = instances.iter().filter(|it| !it.current || it.silent);
     let name = |it: &InstanceState| format!("{} {}", it.instance.service, it.instance.id);
-    late.map(name).collect()
+    unconverged.map(name).collect()
 }

@@ -107,8 +107,8 @@ fn fault(setting: &FaultSetting) -> Result<Fault, Problem> {
             .unwrap_or(Probability::NEVER),
     };
     if fault.delay == FaultDelay::default() && fault.error_rate == Probability::NEVER {
-        let wrong = "the fault has no effect; give a delay or a share of errors above 0";
-        return Err(invalid(wrong.to_owned()));
+        let detail = "the fault has no effect; give a delay or a share of errors above 0";
+        return Err(invalid(detail.to_owned()));
     }
     Ok(fault)
 }

@@ -89,7 +89,7 @@ pub(super) async fn delete(
 /// read waits for the lock that the change holds.
 pub(super) async fn run_blocking<T: Send + 'static>(
     admin: &Admin,
-    act: impl FnOnce(&PolicyStore) -> Result<T, PolicyStoreError> + Send + 'static,
+    operation: impl FnOnce(&PolicyStore) -> Result<T, PolicyStoreError> + Send + 'static,
 ) -> Result<T, Problem> {
     // Dropped with the request if its client disconnects before its turn. The permit moves to the
     // thread, which cannot be interrupted.
@@ -102,12 +102,12 @@ pub(super) async fn run_blocking<T: Send + 'static>(
     let store = admin.policies.clone();
     // A thread starts without a span, so that its work would be a trace of its own.
     let span = tracing::Span::current();
-    let operation = move || {
-        let result = span.in_scope(|| act(&store));
+    let work = move || {
+        let result = span.in_scope(|| operation(&store));
         drop(permit);
         result
     };
-    match tokio::task::spawn_blocking(operation).await {
+    match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => Ok(outcome?),
         Err(error) => Err(internal(error.to_string())),
     }

@@ -279,7 +279,7 @@ async fn policies_are_bounded_in_bytes() {
     let refused = api.post("/v1/policies", "application/json", body).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(
-        refused.body.contains("bytes, more than"),
+        refused.body.contains("bytes in total, more than"),
         "{}",
         refused.body
     );
@@ -323,7 +323,7 @@ async fn ops_ports_are_scrape_targets() {
     );
 }
 
-/// Checks the bytes, since other programs than Spoor may read these responses.
+/// Checks the bytes, since programs other than Spoor may read these responses.
 #[rstest::rstest]
 #[case(
     Method::GET,

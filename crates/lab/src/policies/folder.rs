@@ -55,7 +55,7 @@ pub enum FolderError {
 pub(super) struct Changes {
     _watcher: notify::RecommendedWatcher,
     seen: mpsc::Receiver<()>,
-    regular: tokio::time::Interval,
+    resync: tokio::time::Interval,
 }
 
 impl Folder {
@@ -96,7 +96,7 @@ impl Folder {
     /// Starts the watch.
     pub(super) fn watch(&self) -> Result<Changes, FolderError> {
         let failed = |error| FolderError::Watch(self.0.clone(), error);
-        let (tick, seen) = mpsc::channel(1);
+        let (sender, seen) = mpsc::channel(1);
         let mut watcher =
             notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
                 // Reading the files causes access events, which would trigger another reading.
@@ -104,19 +104,19 @@ impl Folder {
                     return;
                 }
                 // If the channel is full, a notification is pending already.
-                let _ = tick.try_send(());
+                let _ = sender.try_send(());
             })
             .map_err(failed)?;
         watcher
             .watch(&self.0, RecursiveMode::NonRecursive)
             .map_err(failed)?;
-        // Its first tick is immediate, and covers changes since the folder was first read.
-        let mut regular = tokio::time::interval(RESYNC_INTERVAL);
-        regular.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first tick is immediate, and covers changes since the folder was first read.
+        let mut resync = tokio::time::interval(RESYNC_INTERVAL);
+        resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Changes {
             _watcher: watcher,
             seen,
-            regular,
+            resync,
         })
     }
 }
@@ -125,7 +125,7 @@ impl Changes {
     /// Waits for a change, and then until changes have settled.
     pub(super) async fn next(&mut self) {
         tokio::select! {
-            _ = self.regular.tick() => return,
+            _ = self.resync.tick() => return,
             seen = self.seen.recv() => if seen.is_none() { return },
         }
         let latest = Instant::now() + MAX_SETTLE_TIME;

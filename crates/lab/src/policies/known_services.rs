@@ -27,8 +27,8 @@ impl<'a> KnownServices<'a> {
         }
     }
 
-    /// Those that have instances, and for a policy that has only tail rules those that send spans,
-    /// as unmodified SDKs do.
+    /// The services that have instances. For a policy with only tail rules, also the services that
+    /// send spans, as unmodified SDKs do.
     pub(super) fn for_policy(&mut self, policy: &Policy) -> &BTreeSet<ServiceName> {
         let namespace = &policy.key().namespace;
         let with_instances = self

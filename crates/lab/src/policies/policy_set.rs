@@ -43,7 +43,7 @@ impl Entry {
     }
 }
 
-/// The policies of a change, with what was done with each.
+/// The policies of a change, with the action taken on each.
 pub(super) type Actions = Vec<(PolicyKey, Action)>;
 
 impl PolicySet {
@@ -110,14 +110,14 @@ impl PolicySet {
         ];
         match sizes.iter().find(|(size, max, _)| size > max) {
             Some((size, max, what)) => Err(vec![format!(
-                "{size} {what}, more than {max} in total; delete some policies"
+                "{size} {what} in total, more than the limit of {max}; delete some policies"
             )]),
             None => Ok(()),
         }
     }
 
     /// Replaces the folder's policies. `first_accepted` has the creation times of those that the
-    /// lab knew before its last start.
+    /// lab accepted before it was last started.
     ///
     /// # Errors
     /// The errors in the policies.
@@ -128,7 +128,7 @@ impl PolicySet {
         now: Timestamp,
     ) -> Result<(Self, Actions), Vec<String>> {
         refuse_names_in(&self.applied, sent, |name| {
-            format!("{name:?} was applied before; `spoor delete {name}` first")
+            format!("{name:?} was applied before; run `spoor delete {name}` first")
         })?;
         let (entries, mut actions) = successors(sent, &self.folder, first_accepted, now)?;
         let gone = self.folder.keys().filter(|key| !entries.contains_key(*key));

@@ -123,7 +123,7 @@ impl Supervised {
     /// Waits until the process ends by itself, and returns its status. `None` if it was stopped.
     async fn watch(&self, mut child: process::Child) -> Option<ExitStatus> {
         // Keeps the child's standard input open, which `Child::wait` would close.
-        let _lifeline = child.stdin.take();
+        let _stdin = child.stdin.take();
         let mut output = self.follow(&mut child);
         let ready = self.readiness.wait(self.spec.ops);
         tokio::pin!(ready);

@@ -39,7 +39,7 @@ pub(super) struct Logs {
 
 enum Entry {
     Line(Service, Vec<u8>),
-    /// Ends the holding of lines. The channel reports when they have been printed.
+    /// Releases the held lines. The channel reports when they have been printed.
     Release(Release, oneshot::Sender<()>),
 }
 
@@ -47,7 +47,7 @@ enum Release {
     /// Print the held lines of these services and all held warnings, and every line from now on.
     PassOn(Vec<Service>),
     /// Print all held lines, those of these services last, and no line from now on.
-    GiveUp(Vec<Service>),
+    PrintAndSilence(Vec<Service>),
 }
 
 impl Logs {
@@ -74,9 +74,9 @@ impl Logs {
         self.release(Release::PassOn(shown)).await;
     }
 
-    /// Prints the lines held so far, those of the `failed` last, and no later one.
-    pub(super) async fn give_up(&self, failed: Vec<Service>) {
-        self.release(Release::GiveUp(failed)).await;
+    /// Prints the lines held so far, those of the `failed` services last, and no later ones.
+    pub(super) async fn print_and_silence(&self, failed: Vec<Service>) {
+        self.release(Release::PrintAndSilence(failed)).await;
     }
 
     async fn release(&self, release: Release) {
@@ -195,7 +195,7 @@ impl<W: Write> Printer<W> {
     fn release(&mut self, release: Release) {
         let (mut lines, next) = match (std::mem::replace(&mut self.mode, Mode::PassOn), &release) {
             (Mode::Hold(held), Release::PassOn(_)) => (held.lines, Mode::PassOn),
-            (Mode::Hold(held), Release::GiveUp(_)) => (held.lines, Mode::Silent),
+            (Mode::Hold(held), Release::PrintAndSilence(_)) => (held.lines, Mode::Silent),
             (mode, _) => (VecDeque::new(), mode),
         };
         self.mode = next;
@@ -204,7 +204,7 @@ impl<W: Write> Printer<W> {
                 lines.retain(|(service, line)| shown.contains(service) || is_warning(line));
             }
             // The sort is stable, so that each service's lines stay in order.
-            Release::GiveUp(last) => lines
+            Release::PrintAndSilence(last) => lines
                 .make_contiguous()
                 .sort_by_key(|(service, _)| last.contains(service)),
         }
@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn lines_of_failed_services_come_last() {
         let failed = vec![Service::Wishlist];
-        assert_eq!(printed(Release::GiveUp(failed)), "a1 w1 w2 ");
+        assert_eq!(printed(Release::PrintAndSilence(failed)), "a1 w1 w2 ");
     }
 
     #[test]

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use super::not_ready::NotReady;
 use crate::service::Service;
 
-/// The number of times that a service may fail before the lab gives up its start. One failure can
-/// be transient on a busy machine; a wrong setting fails each time.
+/// The number of failures of a service after which the lab fails to start. One failure can be
+/// transient on a busy machine; a wrong setting fails each time.
 const MAX_START_ATTEMPTS: u32 = 3;
 
 /// The states of all children. Each change is passed on to the control plane, which expects
@@ -81,7 +81,7 @@ impl Roster {
 
     pub(super) fn ready(&self, service: Service) {
         self.update(service, |child| {
-            // Its process may have ended since it responded.
+            // The process may have ended since it responded.
             if let State::Starting(process) = &child.state {
                 child.state = State::Ready(process.clone());
             }
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn one_failure_at_startup_is_survived() {
+    fn one_failure_at_startup_is_tolerated() {
         let roster = Roster::new(
             [Service::Wishlist],
             Control::new(spoor_control::ControlSettings::default()),

@@ -110,15 +110,15 @@ fn tail(conditions: Vec<RuleCondition>) -> Result<TailPolicy, InvalidTail> {
 #[case::too_many(vec![RuleCondition::Error; 33], "must have at most 32 rules, not 33")]
 #[case::too_short(
     vec![RuleCondition::SlowerThan(std::time::Duration::ZERO)],
-    "rule \"r0\" must be from 1ms to 1h, not 0ns"
+    "rule \"r0\": must be from 1ms to 1h, not 0ns"
 )]
 #[case::no_values(
     vec![RuleCondition::Attribute { key: "k".parse().unwrap(), values: vec![] }],
-    "rule \"r0\" must have at least one value"
+    "rule \"r0\": must have at least one value"
 )]
 #[case::long_value(
     vec![RuleCondition::Attribute { key: "k".parse().unwrap(), values: vec!["v".repeat(257)] }],
-    "rule \"r0\" must have values of at most 256 bytes, not 257"
+    "rule \"r0\": must have values of at most 256 bytes, not 257"
 )]
 fn rejects_conditions_beyond_limits(#[case] conditions: Vec<RuleCondition>, #[case] message: &str) {
     assert_eq!(tail(conditions).unwrap_err().to_string(), message);

@@ -145,7 +145,7 @@ fn judge_resets_with_another_probability() {
     assert_eq!(judge.add_window(2_000, 100_000, two), Verdict::Consistent);
 }
 
-/// The p-value summed as it is defined, without the crate's optimizations.
+/// The p-value summed as it is defined, without the crate's optimisations.
 fn p_value_by_definition(successes: u64, trials: u64, share: f64) -> f64 {
     let mass = |k: u64| {
         let mut mass = 1.0;

@@ -138,10 +138,10 @@ impl Activity {
     /// for too long.
     pub(super) fn next_check(&self, limits: &Limits) -> Option<Duration> {
         // The state may change meanwhile, so the next check comes no later than the shortest limit.
-        let soon = limits.header_timeout.min(limits.idle_timeout);
-        let soon = soon.min(limits.stall_timeout);
+        let shortest = limits.header_timeout.min(limits.idle_timeout);
+        let shortest = shortest.min(limits.stall_timeout);
         let Some(waiting) = self.waiting() else {
-            return Some(soon);
+            return Some(shortest);
         };
         let max_wait = if waiting.has_requests {
             limits.stall_timeout
@@ -151,7 +151,7 @@ impl Activity {
             limits.header_timeout
         };
         let left = max_wait.checked_sub(waiting.since.elapsed())?;
-        (!left.is_zero()).then_some(left.min(soon))
+        (!left.is_zero()).then_some(left.min(shortest))
     }
 
     /// Counts bytes that the peer has sent.

@@ -62,7 +62,7 @@ pub(super) async fn serve(
     {
         tracing::debug!(%error, %peer, "cannot set TCP_USER_TIMEOUT");
     }
-    let within = handler.limits.header_timeout;
+    let timeout = handler.limits.header_timeout;
     let received = Arc::clone(&activity);
     let starting = async {
         match tls {
@@ -86,10 +86,10 @@ pub(super) async fn serve(
             },
         }
     };
-    // One deadline for peeking at the first byte and for the handshake: a silent peer must not keep
-    // its place.
+    // One deadline for peeking at the first byte and for the handshake: a silent peer must not
+    // occupy a connection.
     let started = tokio::select! {
-        started = tokio::time::timeout(within, starting) => started,
+        started = tokio::time::timeout(timeout, starting) => started,
         () = activity.closing() => return,
         () = stop.cancelled() => return,
     };

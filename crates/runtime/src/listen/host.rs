@@ -30,10 +30,10 @@ impl AllowedHosts {
         // HTTP/2 has the host in `:authority`, which hyper puts into the URI; HTTP/1 may have one in
         // the request's line, which then counts instead of the header (RFC 9112, section 3.2.2).
         let mut hosts = named.chain(uri.authority().map(Authority::as_str));
-        hosts.find(|host| !self.allow(host))
+        hosts.find(|host| !self.is_allowed(host))
     }
 
-    fn allow(&self, host: &str) -> bool {
+    fn is_allowed(&self, host: &str) -> bool {
         let name = without_port(host);
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         is("localhost")
@@ -96,6 +96,6 @@ mod tests {
     #[case("", false)]
     fn only_this_machines_names_are_allowed(#[case] host: &str, #[case] allowed: bool) {
         let hosts = AllowedHosts::new(["my.proxy".to_owned()]);
-        assert_eq!(hosts.allow(host), allowed);
+        assert_eq!(hosts.is_allowed(host), allowed);
     }
 }

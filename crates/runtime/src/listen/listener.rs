@@ -136,11 +136,11 @@ impl Listener {
         let accepting = async {
             loop {
                 let (stream, peer) = accept(&sockets).await;
-                // Reserved after accepting, so that others are closed only for a connection that
+                // Acquired after accepting, so that others are closed only for a connection that
                 // exists.
-                let place = reserve_place(&free, listener).await;
+                let permit = acquire_permit(&free, listener).await;
                 PROCESS.make_room();
-                connections.spawn(stream, peer, place);
+                connections.spawn(stream, peer, permit);
             }
         };
         stop.run_until_cancelled(accepting).await;
@@ -161,7 +161,7 @@ struct Connections {
 }
 
 impl Connections {
-    fn spawn(&self, stream: TcpStream, peer: SocketAddr, place: impl Send + 'static) {
+    fn spawn(&self, stream: TcpStream, peer: SocketAddr, permit: impl Send + 'static) {
         let activity = PROCESS.new_activity();
         let registered = PROCESS.add(self.handler.listener, Arc::clone(&activity));
         let stop = self.stop.clone();
@@ -175,7 +175,7 @@ impl Connections {
             if abort.run_until_cancelled(serving.as_mut()).await.is_none() {
                 cut_off.fetch_add(requests(), Ordering::Relaxed);
             }
-            drop((place, registered));
+            drop((permit, registered));
         });
     }
 
@@ -194,17 +194,17 @@ impl Connections {
     }
 }
 
-/// Reserves a place for an accepted connection, closing others if there is none.
-async fn reserve_place(free: &Arc<Semaphore>, listener: u64) -> Option<OwnedSemaphorePermit> {
+/// Acquires the permit of an accepted connection, closing others if there is none.
+async fn acquire_permit(free: &Arc<Semaphore>, listener: u64) -> Option<OwnedSemaphorePermit> {
     loop {
-        if let Ok(place) = Arc::clone(free).try_acquire_owned() {
-            return Some(place);
+        if let Ok(permit) = Arc::clone(free).try_acquire_owned() {
+            return Some(permit);
         }
         PROCESS.evict(Scope::Listener(listener));
         let acquiring = Arc::clone(free).acquire_owned();
         // Connections with a request in progress may wait for their peer a moment later.
-        if let Ok(place) = tokio::time::timeout(RETRY_DELAY, acquiring).await {
-            return place.ok();
+        if let Ok(permit) = tokio::time::timeout(RETRY_DELAY, acquiring).await {
+            return permit.ok();
         }
     }
 }

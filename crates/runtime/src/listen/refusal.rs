@@ -88,7 +88,7 @@ mod tests {
     #[case("application/grpc; charset=utf-8", true)]
     #[case("application/grpc-web", false)]
     #[case("application/json", false)]
-    fn recognizes_grpc_by_content_type(#[case] kind: &'static str, #[case] expected: bool) {
+    fn recognises_grpc_by_content_type(#[case] kind: &'static str, #[case] expected: bool) {
         let kind = (header::CONTENT_TYPE, HeaderValue::from_static(kind));
         assert_eq!(is_grpc(&HeaderMap::from_iter([kind])), expected);
     }

@@ -149,7 +149,7 @@ impl Registry {
             // A closing connection may take a moment to end, and must not be counted as room twice.
             .filter(|entry| !entry.activity.is_closing())
             .filter_map(|entry| Some((entry, entry.activity.waiting()?)))
-            .filter(|(entry, waiting)| scope.has(entry.listener, waiting))
+            .filter(|(entry, waiting)| scope.contains(entry.listener, waiting))
             .collect();
         waiting.sort_by_key(|(_, waiting)| (waiting.has_responded, waiting.since));
         // An eighth at most, so that a small listener keeps most of its idle clients.
@@ -230,7 +230,7 @@ impl Registry {
 }
 
 impl Scope {
-    fn has(self, listener: u64, waiting: &Waiting) -> bool {
+    fn contains(self, listener: u64, waiting: &Waiting) -> bool {
         match self {
             Self::Process => true,
             Self::Listener(this) => listener == this,
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn connection_without_a_response_is_closed_first() {
         let (registry, activities) = registry_of(2);
-        let _places: Vec<_> = activities
+        let _registrations: Vec<_> = activities
             .iter()
             .map(|it| registry.add(1, Arc::clone(it)))
             .collect();
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn busy_connection_is_not_closed() {
         let (registry, activities) = registry_of(1);
-        let _place = registry.add(1, Arc::clone(&activities[0]));
+        let _registration = registry.add(1, Arc::clone(&activities[0]));
         let request = activities[0].begin();
         assert_eq!(registry.evict(Scope::Process), 0);
         request.set_waiting_for_server(false);
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn nothing_is_closed_while_there_is_room() {
         let (registry, activities) = registry_of(2);
-        let _place = registry.add(1, Arc::clone(&activities[0]));
+        let _registration = registry.add(1, Arc::clone(&activities[0]));
         registry.make_room();
         assert!(!activities[0].is_closing());
     }
@@ -300,8 +300,8 @@ mod tests {
     #[test]
     fn the_oldest_unfinished_head_is_closed() {
         let (registry, activities) = registry_of(4);
-        let enter = |at: usize| registry.add(1, Arc::clone(&activities[at]));
-        let _places = [enter(0), enter(1), enter(2), enter(3)];
+        let add = |at: usize| registry.add(1, Arc::clone(&activities[at]));
+        let _registrations = [add(0), add(1), add(2), add(3)];
         activities[3].receive(1);
         registry.limit_heads();
         assert!(!activities[3].is_closing());

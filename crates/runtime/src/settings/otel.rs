@@ -1,7 +1,8 @@
 //! OpenTelemetry's variables for traces, for services and for self-tracing.
 //!
 //! Sources: OpenTelemetry specification, "Environment Variable Specification" and "OTLP Exporter
-//! Configuration". Values that are not recognized are ignored with a warning where they require it.
+//! Configuration". Values that are not recognised are ignored with a warning where these pages
+//! require it.
 
 use http::Uri;
 
@@ -106,8 +107,8 @@ pub fn sampling_probability(environment: &mut Environment<'_>, no_policies: Opti
             initial_rate(environment)
         }
         _ => {
-            let expected = "must be always_on, always_off, traceidratio, jaeger_remote, or one of \
-                         them after \"parentbased_\"";
+            let expected = "must be always_on, always_off, traceidratio or jaeger_remote, \
+                            optionally with the prefix \"parentbased_\"";
             environment.warn(SAMPLER, &name, expected);
             1.0
         }

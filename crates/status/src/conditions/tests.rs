@@ -77,15 +77,15 @@ fn converged_only_when_all_acknowledged(#[case] clients: ClientCounts, #[case] e
 fn tail_rules_depend_on_the_collector() {
     let outcome = outcome(Acceptance::Accepted, &[TAIL]);
     let direct = TailRules::RouteIsDirect("main".into());
-    for verdict in [
+    for update in [
         programmed(&outcome, None, &direct),
         converged(&outcome, None, &direct),
     ] {
         assert_eq!(
-            (verdict.status, verdict.reason),
+            (update.status, update.reason),
             (ConditionStatus::False, "RouteIsDirect")
         );
-        assert!(verdict.message.contains("\"main\""), "{}", verdict.message);
+        assert!(update.message.contains("\"main\""), "{}", update.message);
     }
     let programmed = programmed(&outcome, None, &TailRules::InForce);
     assert_eq!(
@@ -104,19 +104,19 @@ fn worse_of_head_and_tail_counts() {
     let outcome = outcome(Acceptance::Accepted, &[HEAD, TAIL]);
     let all_current = evidence(clients(3, 3, &[]));
     let rolling = TailRules::RollingOut("main".into());
-    let verdict = converged(&outcome, Some(&all_current), &rolling);
+    let update = converged(&outcome, Some(&all_current), &rolling);
     assert_eq!(
-        (verdict.status, verdict.reason),
+        (update.status, update.reason),
         (ConditionStatus::False, "RollingOut")
     );
     assert!(
-        verdict
+        update
             .message
             .starts_with("3 of 3 instances apply the policy; the Collector of")
     );
     let silent = evidence(clients(3, 2, &[NotCurrentReason::Silent]));
-    let verdict = converged(&outcome, Some(&silent), &TailRules::InForce);
-    assert_eq!(verdict.reason, "Silent");
+    let update = converged(&outcome, Some(&silent), &TailRules::InForce);
+    assert_eq!(update.reason, "Silent");
 }
 
 #[test]
@@ -142,12 +142,12 @@ fn overridden_policy_names_the_winners() {
         formatted(&accepted(&lost)),
         "False Conflicted: overridden everywhere by one, two"
     );
-    for verdict in [
+    for update in [
         programmed(&lost, None, &TailRules::InForce),
         converged(&lost, None, &TailRules::InForce),
     ] {
         assert_eq!(
-            (verdict.status, verdict.reason),
+            (update.status, update.reason),
             (ConditionStatus::False, "NotAccepted")
         );
     }
@@ -190,11 +190,11 @@ fn invalid_policy_lists_its_errors() {
     assert_eq!(converged.status, ConditionStatus::False);
 }
 
-fn formatted(verdict: &ConditionUpdate) -> String {
+fn formatted(update: &ConditionUpdate) -> String {
     let ConditionUpdate {
         status,
         reason,
         message,
-    } = verdict;
+    } = update;
     format!("{status:?} {reason}: {message}")
 }

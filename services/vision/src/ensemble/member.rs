@@ -57,10 +57,10 @@ impl Member {
             "model failed"
         );
         match status.code() {
-            Code::Unavailable => self.failure(Reason::Away, "cannot be reached"),
+            Code::Unavailable => self.failure(Reason::Unavailable, "cannot be reached"),
             Code::DeadlineExceeded | Code::Cancelled => {
                 let message = format!("no response within {:?}", self.deadline);
-                self.failure(Reason::Away, message)
+                self.failure(Reason::Unavailable, message)
             }
             Code::ResourceExhausted => self.failure(Reason::Busy, "queue full"),
             // Out of range means that the tensor is too large: it was made for a larger input than

@@ -101,7 +101,7 @@ async fn classify<'a>(
     let tensor = tensors.iter().find(is_for_member);
     let tensor = tensor.and_then(|it| it.tensor.clone()).ok_or_else(|| {
         let message = "unavailable when the inputs were queried";
-        member.failure(Reason::Away, message)
+        member.failure(Reason::Unavailable, message)
     })?;
     let classification = member.classify(tensor).await?;
     Ok((member, classification))
@@ -143,7 +143,7 @@ fn no_votes(failures: &[Failure]) -> Status {
         Status::failed_precondition(message)
     } else if any(Reason::Busy) {
         Status::resource_exhausted(message)
-    } else if any(Reason::Away) {
+    } else if any(Reason::Unavailable) {
         Status::unavailable(message)
     } else {
         Status::internal(message)
@@ -157,9 +157,9 @@ mod tests {
     use super::*;
 
     #[rstest::rstest]
-    #[case([Reason::Away, Reason::Away], Code::Unavailable)]
-    #[case([Reason::Away, Reason::Failed], Code::Unavailable)]
-    #[case([Reason::Away, Reason::Busy], Code::ResourceExhausted)]
+    #[case([Reason::Unavailable, Reason::Unavailable], Code::Unavailable)]
+    #[case([Reason::Unavailable, Reason::Failed], Code::Unavailable)]
+    #[case([Reason::Unavailable, Reason::Busy], Code::ResourceExhausted)]
     #[case([Reason::OtherInput, Reason::Busy], Code::FailedPrecondition)]
     #[case([Reason::Failed, Reason::Failed], Code::Internal)]
     fn without_votes_the_status_follows_the_reasons(

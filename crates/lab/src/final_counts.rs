@@ -9,7 +9,7 @@ use spoor_traces::Pipeline;
 /// The numbers of spans kept, dropped and lost.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Stopped {
+pub struct FinalCounts {
     /// The spans received by the pipeline.
     pub received: u64,
     /// The received spans that were kept.
@@ -22,7 +22,7 @@ pub struct Stopped {
     pub lost: BTreeMap<String, u64>,
 }
 
-impl Stopped {
+impl FinalCounts {
     /// Collects the counts, once the services have ended and the pipeline has decided on all
     /// traces.
     pub(super) fn of(pipeline: &Pipeline, control: &Control) -> Self {
@@ -43,7 +43,7 @@ impl Stopped {
     }
 }
 
-impl fmt::Display for Stopped {
+impl fmt::Display for FinalCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             received,
@@ -91,14 +91,14 @@ mod tests {
         "264 dropped by tail policies, 2 dropped as invalid or late, or for lack of memory."
     )]
     fn counts_drops_by_cause(#[case] dropped: u64, #[case] by_policy: u64, #[case] expected: &str) {
-        let stopped = Stopped {
+        let counts = FinalCounts {
             received: 300 + dropped,
             kept: 300,
             dropped,
             dropped_by_policy: by_policy,
             lost: BTreeMap::new(),
         };
-        let line = stopped.to_string();
+        let line = counts.to_string();
         assert!(line.ends_with(expected), "{line}");
     }
 }
