@@ -80,11 +80,11 @@ fn expects_ready_pods_of_relevant_services() {
         named("b-0"),
         other,
     ];
-    let whole = || found("whole", json!({"head": {"probability": "1%"}}));
-    let without = snapshot(vec![whole()], pods.clone());
+    let for_all = || found("for-all", json!({"head": {"probability": "1%"}}));
+    let without = snapshot(vec![for_all()], pods.clone());
     assert_eq!(expected(&without, &[]), ["a-0"]);
     assert_eq!(expected(&without, &["b"]), ["a-0", "b-0"]);
-    let targeted = snapshot(vec![whole(), found("b", head("b", "1%"))], pods);
+    let targeted = snapshot(vec![for_all(), found("b", head("b", "1%"))], pods);
     assert_eq!(expected(&targeted, &[]), ["a-0", "b-0"]);
 }
 
