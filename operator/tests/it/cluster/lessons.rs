@@ -13,7 +13,7 @@ use super::{
 
 /// The time in seconds in which a trace is certainly gathered, decided on, and exported with a
 /// retry.
-const TRACES_COME_WITHIN: &str = "15";
+const MAX_TRACE_DELAY: &str = "15";
 /// The time for one script, which sends load and waits for statuses that are written every 30 s.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(240);
 
@@ -73,7 +73,7 @@ async fn run(lab: &Lab, solution: &str) -> (bool, String) {
         .env("PATH", format!("{}:{path}", shims.path().display()))
         .env("KUBECTL", program("KUBECTL", "kubectl"))
         .env("NAMESPACE", lab.namespace)
-        .env("TRACES_COME_WITHIN", TRACES_COME_WITHIN)
+        .env("MAX_TRACE_DELAY", MAX_TRACE_DELAY)
         .env("TRACES_URL", format!("http://{STACK}-query:16686/jaeger"))
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -92,6 +92,6 @@ fn expected_message(lesson: &str) -> String {
     let script = std::fs::read_to_string(path).unwrap();
     let message = script
         .lines()
-        .find_map(|line| line.strip_prefix("# The check says: "));
+        .find_map(|line| line.strip_prefix("# The check reports: "));
     message.expect("a line with the check's message").to_owned()
 }
