@@ -85,7 +85,7 @@ async fn stacks_role_has_no_unused_rights() {
     };
     let release = Release::new(&namespace, "stacks").await;
     let mark = server.mark();
-    // As after an administrator has deleted what the chart created.
+    // Simulates an administrator who deleted what the chart created.
     let secrets = namespace.api::<Secret>();
     for name in ["spoor-ca", "spoor-policies-tls"] {
         let deleted = secrets.delete(name, &DeleteParams::default()).await;
@@ -118,16 +118,16 @@ async fn stacks_role_has_no_unused_rights() {
     children::apply_stack(&namespace, spec).await;
     eventually("the next stack's own objects", SOON * 4, async || {
         let uid = children::stack(&namespace).await["metadata"]["uid"].clone();
-        let there = children::complete(&namespace).await;
-        let old = there
+        let objects = children::complete(&namespace).await;
+        let old = objects
             .iter()
             .find(|(_, child)| child["metadata"]["ownerReferences"][0]["uid"] != uid);
-        match (old, there.len() >= first.len()) {
+        match (old, objects.len() >= first.len()) {
             (None, true) => Ok(()),
             (old, _) => Err(format!(
                 "{:?}, {} of {}; {}",
                 old.map(|(name, _)| name),
-                there.len(),
+                objects.len(),
                 first.len(),
                 replica.process.log_tail()
             )),
@@ -195,7 +195,7 @@ async fn resources(client: &Client, namespace: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Nothing refused, nothing granted that was not used.
+/// Checks that no call was refused, and that every granted permission was used.
 fn compare(calls: &[Call], granted: &BTreeSet<Right>) {
     let refused: Vec<_> = calls.iter().filter(|call| call.code == 403).collect();
     assert!(

@@ -46,7 +46,7 @@ fn rights_are_listed_without_wildcards() {
             }
         }
     }
-    // What the rules with names are about is there to be filled.
+    // The objects that the rules name exist and are empty, for the operator to fill.
     for (kind, name) in [
         ("Secret", "spoor-ca"),
         ("Secret", "spoor-policies-tls"),
@@ -83,9 +83,9 @@ fn served_namespaces_get_roles_and_env() {
             assert_eq!(rule["resources"], json!(["tokenreviews"]), "{role}");
         }
         for namespace in ["lab", "a"] {
-            let there = rules(&narrow, "Role", Some(namespace));
-            assert!(!there.is_empty(), "{role} in {namespace}");
-            assert_eq!([there, clusterwide.clone()].concat(), everywhere, "{role}");
+            let local = rules(&narrow, "Role", Some(namespace));
+            assert!(!local.is_empty(), "{role} in {namespace}");
+            assert_eq!([local, clusterwide.clone()].concat(), everywhere, "{role}");
         }
         for (objects, served) in [(&narrow, "lab,a"), (&wide, "")] {
             let deployment = named(objects, "Deployment", &format!("spoor-{role}"));
@@ -106,7 +106,7 @@ fn releases_share_no_object_across_namespaces() {
     if !have_helm("chart::releases_share_no_object_across_namespaces") {
         return;
     }
-    // Of the last two, name and namespace make the same text when they are joined by a hyphen.
+    // The last two releases have the same name and namespace when both are joined by a hyphen.
     let releases = [
         Release {
             name: "spoor",

@@ -18,21 +18,21 @@ const MAX_TRACE_DELAY: &str = "15";
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lesson_07_tells_right_from_wrong() {
-    tells_right_from_wrong("07-how-sure").await;
+async fn lesson_07_check_accepts_only_the_solution() {
+    accepts_only_the_solution("07-how-sure").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lesson_08_tells_right_from_wrong() {
-    tells_right_from_wrong("08-keep-errors").await;
+async fn lesson_08_check_accepts_only_the_solution() {
+    accepts_only_the_solution("08-keep-errors").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lesson_09_tells_right_from_wrong() {
-    tells_right_from_wrong("09-two-policies-in-conflict").await;
+async fn lesson_09_check_accepts_only_the_solution() {
+    accepts_only_the_solution("09-two-policies-in-conflict").await;
 }
 
-async fn tells_right_from_wrong(lesson: &'static str) {
+async fn accepts_only_the_solution(lesson: &'static str) {
     let Some(lab) = Lab::installed(lesson).await else {
         return;
     };

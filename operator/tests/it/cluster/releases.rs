@@ -47,7 +47,7 @@ async fn release_of_the_same_name_works_elsewhere() {
             assert!(!refused, "{kind} in {namespace}: {object}");
         }
     }
-    // Neither release may take rights of the other away.
+    // Neither release may remove permissions of the other.
     drop(second);
     policies::patch(&lab, "service-a", &json!({"head": {"probability": "10%"}})).await;
     policies::wait_for(&lab, "service-a", "Converged", "True").await;

@@ -7,7 +7,7 @@ use super::{
     lab::{Lab, RELEASE},
 };
 
-/// By its name, which is where it is listed.
+/// The only permission outside the served namespaces, as `kubectl auth can-i --list` prints it.
 const REVIEWS_TOKENS: &str = "tokenreviews.authentication.k8s.io";
 
 #[tokio::test(flavor = "multi_thread")]

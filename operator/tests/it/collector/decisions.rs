@@ -109,7 +109,7 @@ async fn collector_and_lab_decide_alike(#[case] number: usize) {
         }
     })
     .await;
-    // Ending, it sends what it holds.
+    // On shutdown, it sends the traces that it holds.
     gather.stop().await;
     decide.stop().await;
 

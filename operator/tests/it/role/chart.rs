@@ -24,15 +24,15 @@ const KINDS: [&str; 7] = [
 pub fn rendered(namespace: &str, served: &[&str]) -> Option<Vec<Value>> {
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../helm/spoor");
     let served = json!(served).to_string();
-    // A name that has "spoor" in it is that of the objects, too.
+    // A release name that contains "spoor" is also the prefix of the names of the objects.
     let output = Command::new(helm()?)
         .args(["template", namespace, chart, "--namespace", namespace])
         .args(["--set", "stack.enabled=false", "--set-json"])
         .arg(format!("operator.namespaces={served}"))
         .output()
         .unwrap();
-    let words = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "helm template: {words}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "helm template: {stderr}");
     let text = String::from_utf8(output.stdout).unwrap();
     let documents = serde_yaml::Deserializer::from_str(&text);
     let objects = documents.map(|document| Value::deserialize(document).unwrap());

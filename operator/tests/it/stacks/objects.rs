@@ -53,7 +53,7 @@ async fn available_stack_causes_no_more_writes() {
     assert!(role.there::<PersistentVolumeClaim>("other-jaeger").await);
     assert!(!role.there::<Deployment>("other-gather").await);
 
-    // What was written last comes back as an event; then nothing does.
+    // The last write comes back as a watch event; after that, nothing does.
     let mark = eventually("two seconds without reconciling", SOON, async || {
         let mark = server.mark();
         let before = role.metric("spoor_operator_reconciles_total").await;
@@ -166,7 +166,7 @@ async fn invalid_stack_keeps_its_children() {
         role.there::<Deployment>("tracing-jaeger").await
     })
     .await;
-    // The API server knows the outline of an affinity only.
+    // The API server checks only the outline of an affinity.
     let required = json!({"nodeSelectorTerms": [{"matchExpressions": 7}]});
     let scheduling = json!({"affinity": {
         "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required},
@@ -204,7 +204,8 @@ async fn recreated_stack_adopts_nothing() {
     .await;
     let jaeger = namespace.api::<Deployment>();
     let first = jaeger.get("tracing-jaeger").await.unwrap().metadata;
-    // No garbage collector here: what the first one leaves stays, as it does for a while elsewhere.
+    // There is no garbage collector here, so the first stack's objects stay, as they do for a while
+    // in a cluster.
     role.stacks()
         .delete("tracing", &DeleteParams::default())
         .await

@@ -34,7 +34,7 @@ async fn installs_upgrades_and_uninstalls() {
 async fn upgrade_changes_what_it_should(lab: &Lab) {
     policies::apply_sample(lab, "service-a-1-percent.yaml").await;
     let before = uids(lab).await;
-    // As an older release's definition would differ.
+    // Simulates the definition of an older release.
     let columns = r#"[{"op": "remove", "path": "/spec/versions/0/additionalPrinterColumns"}]"#;
     let definition = ["customresourcedefinition", "samplingpolicies.spoor.dev"];
     kubectl(
