@@ -3,11 +3,11 @@
 mod applications;
 mod dashboard;
 mod monitoring;
+mod permissions;
 mod pods;
 mod prometheus;
 mod render;
 mod reuse;
-mod rights;
 mod tracing;
 
 use std::collections::BTreeSet;

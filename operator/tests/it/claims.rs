@@ -21,8 +21,8 @@ fn serving(namespaces: &[&Namespace<'_>]) -> impl FnOnce(&mut RoleSettings) {
     move |role| role.scope = scope
 }
 
-/// Grants a role of an installation all rights in other namespaces, so that it is the claim and not
-/// a missing right that keeps the second installation away.
+/// Grants a role of an installation all permissions in other namespaces, so that it is the claim
+/// and not a missing permission that keeps the second installation away.
 async fn allow(installed: &Namespace<'_>, role: &str, namespaces: &[&Namespace<'_>]) {
     let account = chart::account_name(&installed.name, role);
     for namespace in namespaces {

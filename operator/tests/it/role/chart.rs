@@ -19,7 +19,7 @@ const KINDS: [&str; 7] = [
     "Secret",
 ];
 
-/// The objects of the chart that hold the operator's rights, for a release in this namespace
+/// The objects of the chart that hold the operator's permissions, for a release in this namespace
 /// that serves these namespaces, or all if none is named; none without Helm.
 pub fn rendered(namespace: &str, served: &[&str]) -> Option<Vec<Value>> {
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../helm/spoor");
@@ -48,8 +48,8 @@ pub fn account_name(namespace: &str, role: &str) -> String {
     format!("{namespace}-{role}")
 }
 
-/// A client with the ServiceAccount of this role, as the chart creates it for a release that
-/// serves its own namespace only; without Helm, one with all rights.
+/// A client with the ServiceAccount of this role, as the chart creates it for a release that serves
+/// its own namespace only; without Helm, one with all permissions.
 pub async fn account(namespace: &Namespace<'_>, role: &str) -> Client {
     account_serving(namespace, role, &[&namespace.name]).await
 }
@@ -74,7 +74,7 @@ async fn install(namespace: &Namespace<'_>, name: &str, served: &[&str]) {
             }
         }
         None => {
-            eprintln!("\nno helm: {name} has all rights\n");
+            eprintln!("\nno helm: {name} has all permissions\n");
             namespace.service_account(name).await;
             let binding = everything(&namespace.name, name);
             namespace.apply(binding).await.unwrap();

@@ -1,4 +1,4 @@
-//! The rights of the chart's accounts, and of the people of a cluster.
+//! The permissions of the chart's accounts, and of the people of a cluster.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use super::{
 const CLUSTER_SCOPED: [&str; 2] = ["ClusterRole", "ClusterRoleBinding"];
 
 #[test]
-fn rights_are_listed_without_wildcards() {
-    if !have_helm("chart::rights_are_listed_without_wildcards") {
+fn permissions_have_no_wildcards() {
+    if !have_helm("chart::permissions_have_no_wildcards") {
         return;
     }
     let objects = objects(&EVERYTHING);
@@ -22,13 +22,13 @@ fn rights_are_listed_without_wildcards() {
         for rule in list(&role["rules"]) {
             assert!(!rule.to_string().contains('*'), "{role}");
             let verbs = rule["verbs"].to_string();
-            let rights = rule["resources"].to_string();
+            let names = rule["resources"].to_string();
             for escalating in ["roles", "rolebindings", "impersonate", "escalate", "bind"] {
                 let word = format!("\"{escalating}\"");
-                assert!(!rights.contains(&word) && !verbs.contains(&word), "{role}");
+                assert!(!names.contains(&word) && !verbs.contains(&word), "{role}");
             }
             for secret in ["secrets", "leases", "customresourcedefinitions"] {
-                if rights.contains(&format!("\"{secret}\"")) {
+                if names.contains(&format!("\"{secret}\"")) {
                     assert!(!list(&rule["resourceNames"]).is_empty(), "{role}");
                     for verb in ["list", "watch"] {
                         assert!(!verbs.contains(verb), "{role}");
