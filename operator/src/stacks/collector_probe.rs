@@ -123,7 +123,7 @@ impl CollectorProbe {
                 return ProbeOutcome::Known(ExporterHealth::Unknown);
             }
         };
-        let known = earlier.map(|earlier| reading.since(&earlier.reading));
+        let known = earlier.map(|earlier| reading.health_since(&earlier.reading));
         let at = Instant::now();
         self.earlier
             .lock()

@@ -118,7 +118,7 @@ pub(super) async fn observe(
     let (failed, requests) = (summary.all.failed, summary.all.requests);
     ensure!(failed == 0, "{failed} of {requests} requests failed");
     let (started, sampled) = root_decisions(lab, version, requests).await?;
-    let kept = arrived(lab, kept_before, sampled).await;
+    let kept = wait_for_kept(lab, kept_before, sampled).await;
     let Interval { lower, upper } = interval(sampled, started, CONFIDENCE);
     Ok(RateResult {
         asked: asked.to_string(),
@@ -156,7 +156,7 @@ async fn root_decisions(lab: &Lab, version: Version, expected: u64) -> anyhow::R
 
 /// Waits until the pipeline has kept as many new traces as were sampled, or the time is over, and
 /// returns their number.
-async fn arrived(lab: &Lab, before: u64, sampled: u64) -> u64 {
+async fn wait_for_kept(lab: &Lab, before: u64, sampled: u64) -> u64 {
     let deadline = Instant::now() + SETTLE_TIMEOUT;
     loop {
         let kept = kept_traces(lab).saturating_sub(before);

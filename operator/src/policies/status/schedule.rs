@@ -185,20 +185,20 @@ mod tests {
         status(ConditionStatus::False, generation)
     }
 
-    fn counted(started: u64) -> SamplingPolicyStatus {
+    fn with_count(started: u64) -> SamplingPolicyStatus {
         let mut status = current();
         status.observed.as_mut().unwrap().started = started;
         status.clients.as_mut().unwrap().slowest_milliseconds = Some(started);
         status
     }
 
-    fn judged() -> SamplingPolicyStatus {
+    fn with_verdict() -> SamplingPolicyStatus {
         let mut status = current();
         status.observed.as_mut().unwrap().verdict = "TooHigh".to_owned();
         status
     }
 
-    fn with(clients: u32) -> SamplingPolicyStatus {
+    fn with_clients(clients: u32) -> SamplingPolicyStatus {
         let mut status = current();
         status.clients.as_mut().unwrap().expected = clients;
         status
@@ -227,9 +227,9 @@ mod tests {
     #[case::changed_and_applied(Some(current()), status(ConditionStatus::True, 2), Some(100_000))]
     #[case::changed_and_not_applied_yet(Some(current()), pending(2), Some(100_200))]
     #[case::applied(Some(pending(1)), current(), Some(100_000))]
-    #[case::numbers(Some(current()), counted(7), Some(30_000))]
-    #[case::a_verdict(Some(current()), judged(), Some(100_000))]
-    #[case::clients(Some(current()), with(7), Some(100_000))]
+    #[case::numbers(Some(current()), with_count(7), Some(30_000))]
+    #[case::a_verdict(Some(current()), with_verdict(), Some(100_000))]
+    #[case::clients(Some(current()), with_clients(7), Some(100_000))]
     fn status_is_written_when_due(
         #[case] current: Option<SamplingPolicyStatus>,
         #[case] desired: SamplingPolicyStatus,
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn client_counts_are_written_at_intervals() {
         let start = Instant::now();
-        let (current, desired) = (current(), with(7));
+        let (current, desired) = (current(), with_clients(7));
         let known = change(Some(&current), &desired, start);
         assert_eq!(
             write_time(&known, &mut None, start),

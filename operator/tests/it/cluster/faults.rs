@@ -127,7 +127,7 @@ async fn unknown_exporter_gives_the_collectors_error() {
     assert_eq!(degraded["status"], "True");
     // The earlier Collector is still running.
     let stack = stack::read(&lab).await;
-    assert!(objects::is(&stack, "Available", "True"), "{stack}");
+    assert!(objects::has(&stack, "Available", "True"), "{stack}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

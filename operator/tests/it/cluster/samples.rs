@@ -70,7 +70,8 @@ async fn available(lab: &Lab, name: &str) {
     crate::apiserver::eventually(name, Duration::from_secs(120), || async {
         let stack = objects::read(lab, "TracingStack", name).await;
         let stack = stack.ok_or("no such stack")?;
-        if objects::is(&stack, "Available", "True") && objects::is(&stack, "Progressing", "False") {
+        if objects::has(&stack, "Available", "True") && objects::has(&stack, "Progressing", "False")
+        {
             Ok(())
         } else {
             Err(stack["status"].to_string())
