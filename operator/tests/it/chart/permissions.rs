@@ -144,8 +144,8 @@ fn releases_share_no_object_across_namespaces() {
 }
 
 #[test]
-fn people_get_rights_by_aggregation() {
-    if !have_helm("chart::people_get_rights_by_aggregation") {
+fn people_get_permissions_by_aggregation() {
+    if !have_helm("chart::people_get_permissions_by_aggregation") {
         return;
     }
     let objects = objects(&[]);

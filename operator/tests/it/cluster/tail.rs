@@ -71,7 +71,7 @@ async fn errors_are_kept_and_a_tenth_of_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rule_changes_under_load_keep_traces_whole() {
+async fn rule_changes_under_load_keep_traces_complete() {
     let Some(lab) = Lab::installed("tail rules under load").await else {
         return;
     };
