@@ -1,4 +1,5 @@
-//! In steady state the operator writes only Leases, with or without load.
+//! In steady state the operator writes only its Lease and, at most every 30 s, a status, with or
+//! without load.
 
 use std::time::Duration;
 
