@@ -86,7 +86,7 @@ pub fn read(files: &[PathBuf]) -> Result<Vec<Value>, CrdError> {
 /// Applies definitions, and takes their fields over from other managers.
 ///
 /// # Errors
-/// [`CrdError::Apply`] names the first that was not taken.
+/// [`CrdError::Apply`] names the first definition that the API server did not accept.
 pub async fn apply(client: Client, definitions: &[Value], manager: &str) -> Result<(), CrdError> {
     let api: Api<CustomResourceDefinition> = Api::all(client);
     // Helm or an earlier version may own the fields.

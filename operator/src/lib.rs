@@ -3,8 +3,8 @@
 //! the only crate with a Kubernetes client.
 //!
 //! One program has two roles, each with its own Deployment, ServiceAccount and Lease: [`stacks`]
-//! creates Jaeger and the Collector; [`policies`] resolves sampling policies and serves them on
-//! its listeners. The role that listens to the network therefore has no right to create pods.
+//! creates Jaeger and the Collector; [`policies`] resolves sampling policies and serves them on its
+//! listeners. The role that listens on the network therefore has no permission to create pods.
 
 pub mod cli;
 pub mod crds;

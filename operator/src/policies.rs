@@ -101,9 +101,9 @@ pub async fn start(
     let is_published = endpoints.clone();
     let readiness = replica.readiness(StandbyReadiness::NotReady, move || {
         if !certificate.is_loaded() {
-            Err("waits for the certificate of the stream listener".to_owned())
+            Err("waiting for the certificate of the stream listener".to_owned())
         } else if is_published.borrow().is_none() {
-            Err("has not published any policies yet".to_owned())
+            Err("no policies published yet".to_owned())
         } else {
             Ok(())
         }

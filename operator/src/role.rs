@@ -171,10 +171,10 @@ impl Replica {
             // Cloned, since the election cannot update the value while it is borrowed.
             let leadership = leadership.borrow().clone();
             if !leadership.is_leader() && standby == StandbyReadiness::NotReady {
-                return Err("is a standby".to_owned());
+                return Err("this replica is a standby".to_owned());
             }
             if leadership.is_leader() && !leadership.is_certain() {
-                return Err("cannot renew its lease".to_owned());
+                return Err("this replica cannot renew its lease".to_owned());
             }
             if let Some(refusal) = claims.refusal() {
                 return Err(refusal);

@@ -2,10 +2,11 @@
 
 use std::{env, io::Error, os::unix::process::CommandExt, process::Command};
 
-/// The arenas of the allocator, and the least bytes that it takes from the system by themselves.
+/// The number of the allocator's arenas, and the size in bytes from which an allocation gets its
+/// own mapping.
 ///
-/// By default there are eight arenas for each core, and that least rises to 32 MiB. Each arena keeps
-/// the most that it ever held, so a lab takes more than twice the memory that it uses.
+/// By default there are eight arenas for each core, and that size rises to 32 MiB. Each arena keeps
+/// the most memory that it ever held, so a lab takes more than twice the memory that it uses.
 const LIMITS: [(&str, &str); 2] = [
     ("MALLOC_ARENA_MAX", "2"),
     ("MALLOC_MMAP_THRESHOLD_", "262144"),
@@ -17,7 +18,7 @@ const LIMITS: [(&str, &str); 2] = [
 /// kept up to half as much memory again as glibc with these limits.
 ///
 /// # Errors
-/// The program cannot be started again; this process may go on.
+/// The program cannot be started again; this process may continue.
 pub fn limit() -> Result<(), Error> {
     if cfg!(not(target_env = "gnu")) || env::var_os(LIMITS[0].0).is_some() {
         return Ok(());

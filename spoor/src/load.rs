@@ -113,7 +113,7 @@ impl LoadArgs {
             let title = format!("spoor load {}", self.scenario.name());
             let svg = draw_picture(&title, &summary)?;
             std::fs::write(file, svg)
-                .with_context(|| format!("writing the picture {}", file.display()))?;
+                .with_context(|| format!("cannot write the picture {}", file.display()))?;
         }
         match self.output {
             Output::Json => {
@@ -185,7 +185,7 @@ fn path(text: &str) -> Result<String, String> {
     let is_valid = text.parse::<http::uri::PathAndQuery>().is_ok();
     is_valid
         .then(|| text.to_owned())
-        .ok_or_else(|| format!("must be such as /?wait=0ms, not {text:?}"))
+        .ok_or_else(|| format!("must be a path such as /?wait=0ms, not {text:?}"))
 }
 
 fn svg_file(text: &str) -> Result<PathBuf, String> {

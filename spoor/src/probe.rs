@@ -11,7 +11,7 @@ use spoor_load::TraceResponse;
 use spoor_runtime::with_causes;
 use spoor_traces::tree::members;
 
-use crate::cli::{counted, http_url, out::outln};
+use crate::cli::{http_url, out::outln, pluralize};
 use crate::traces::{Source, TraceClient};
 use complete::CompleteTrace;
 
@@ -128,7 +128,7 @@ impl fmt::Display for Progress {
             sampled,
             last_error,
         } = self;
-        let sent = counted(*sent, "request", "requests");
+        let sent = pluralize(*sent, "request", "requests");
         write!(f, "{sent} sent, {answered} answered, {sampled} sampled")?;
         if *answered > 0 && *sampled == 0 {
             write!(f, " (a policy may sample too few)")?;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The child gives the trace's ID as its parent, instead of the parent span's.
-# The check says: as its parent, but the trace has no such span
+# The check reports: as its parent, but the trace has no such span
 set -euo pipefail
 
 sleep 5 # until an earlier correct attempt is too old to count

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Takes the longest span for the bottleneck, although it only waits for the spans below it.
-# The check says: another has more
+# Reports the longest span as the bottleneck, although it only waits for the spans below it.
+# The check reports: another has more
 set -euo pipefail
 
 spoor lesson 2 --start --seed 0

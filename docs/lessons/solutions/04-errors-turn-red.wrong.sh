@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Names the service that responded, not the one below it that failed.
-# The check says: not in service-a
+# The check reports: not in service-a
 set -euo pipefail
 
 spoor fault service-b --errors 100%

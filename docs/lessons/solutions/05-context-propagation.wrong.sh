@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The flags say that the trace is not sampled: reviews trusts that, too, and records no span.
-# The check says: no span of reviews has a parent from outside
+# The check reports: no span of reviews has a parent from outside
 set -euo pipefail
 
 sleep 5 # until an earlier correct attempt is too old to count

@@ -6,7 +6,7 @@ set -euo pipefail
 trace() { curl -sS --fail-with-body -D - -o /dev/null "$1" | sed -n 's/^x-trace-id: //p' | tr -d '\r'; }
 TIMEFORMAT=%R
 seen() { until spoor trace "$1" >/dev/null 2>&1; do sleep 0.1; done; }
-# The shortest of three, since a busy machine only adds time.
+# The shortest of three, since a busy machine can only delay a trace.
 measure() {
   for _ in 1 2 3; do
     id=$(trace "http://127.0.0.1:8080/?wait=$1")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Counts the requests that are held, and forgets that each one has several spans.
-# The check says: 2000 spans are too few for a wait of 2 s
+# The check reports: 2000 spans are too few for a wait of 2 s
 set -euo pipefail
 
 trace() { curl -sS --fail-with-body -D - -o /dev/null "$1" | sed -n 's/^x-trace-id: //p' | tr -d '\r'; }

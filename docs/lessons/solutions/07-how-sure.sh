@@ -7,8 +7,8 @@ interval() { # SAMPLE
     spoor apply -f "k8s/samples/policies/$1.yaml" --wait >&2
     local began=$SECONDS
     spoor load --requests 10000 --workers 16 --path '/?wait=0ms&calc=0' --output json >/dev/null
-    sleep "${TRACES_COME_WITHIN:-3}" # until the last traces have arrived
-    # Whole seconds may be one short; nothing was sent in the second before.
+    sleep "${MAX_TRACE_DELAY:-3}" # until the last traces have arrived
+    # SECONDS is rounded, so one second is added. Nothing was sent in the second before.
     spoor traces --service service-a --lookback "$((SECONDS - began + 1))s" --limit 1500 --output json |
         jq -r 'length as $k | 10000 as $n | 1.96 as $z
             | (($k + $z * $z / 2) / ($n + $z * $z)) as $middle
@@ -21,5 +21,5 @@ tenth=$(interval alternatives/service-a-0.1-percent)
 # Two divided by the root of the traces is a tenth at 400 traces, and one in a thousand requests is a trace.
 # Count only the requests sent here. On a cluster, where traces take longer to arrive, the check starts
 # later, too.
-spoor check 7 --lookback "$((SECONDS + ${TRACES_COME_WITHIN:-1}))s" \
+spoor check 7 --lookback "$((SECONDS + ${MAX_TRACE_DELAY:-1}))s" \
     --answer requests=10000 --answer "1%=$one" --answer "0.1%=$tenth" --answer needed=400000

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Claims to know the requested rate to within a hundredth, whatever the sample.
-# The check says: is narrower than so few traces allow at 95 %
+# The check reports: is narrower than so few traces allow at 95 %
 set -euo pipefail
 
 spoor apply -f k8s/samples/policies/service-a-1-percent.yaml --wait
 spoor load --requests 2000 --workers 16 --path '/?wait=0ms&calc=0'
-sleep "${TRACES_COME_WITHIN:-3}" # until the traces have arrived
+sleep "${MAX_TRACE_DELAY:-3}" # until the traces have arrived
 result=0
 spoor check 7 --lookback 1h --answer requests=2000 --answer 1%=0.99%..1.01% --answer 0.1%=0.099%..0.101% --answer needed=400000 || result=$?
 spoor delete service-a --wait

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The rule exists, but the head records only one trace in a hundred.
-# The check says: policy service-a keeps 1% there
+# The check reports: policy service-a keeps 1% there
 set -euo pipefail
 
 spoor apply -f k8s/samples/policies/service-a-1-percent.yaml -f k8s/samples/policies/errors-and-slow-kept.yaml --wait

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# More specific instead of a higher priority: one operation, and the other policy keeps the rest.
+# A more specific policy instead of a higher priority: it targets one operation, and the other policy
+# keeps the rest.
 set -euo pipefail
 
 spoor delete hunt 2> /dev/null || true

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A higher priority takes all of service-a: nothing is left for the existing policy.
-# The check says: it is no longer effective anywhere
+# The check reports: it is no longer effective anywhere
 set -euo pipefail
 trap 'spoor delete hunt' EXIT
 

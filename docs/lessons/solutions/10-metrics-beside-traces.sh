@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From the slowest bucket that has an exemplar to the trace.
+# Finds the trace of the slowest bucket that has an exemplar.
 set -euo pipefail
 
 spoor fault tasks --delay 400ms >/dev/null

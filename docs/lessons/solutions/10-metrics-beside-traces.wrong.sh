@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Hands in the trace of the newest request, not of the slow one.
-# The check says: the bucket is
+# Submits the trace of the newest request, not of the slow one.
+# The check reports: the bucket is
 set -euo pipefail
 
 spoor fault tasks --delay 400ms >/dev/null

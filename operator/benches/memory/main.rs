@@ -27,8 +27,8 @@ use subscriber::{Claim, Subscriber};
 const POLICIES: usize = 500;
 const SERVICES: usize = 50;
 const PODS: usize = 50;
-const AT_ONCE: usize = 16;
-const LIMIT: Duration = Duration::from_secs(60);
+const MAX_CONCURRENT: usize = 16;
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The time for which memory is measured once everything exists.
 const MEASUREMENT_TIME: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ async fn main() {
     let namespace = server.namespace("spoor-bench").await;
     println!("resident memory with {POLICIES} policies, {SERVICES} services, {PODS} pods");
     stream::iter(0..POLICIES)
-        .for_each_concurrent(AT_ONCE, |number| policy(&namespace, number))
+        .for_each_concurrent(MAX_CONCURRENT, |number| policy(&namespace, number))
         .await;
     let stack = json!({
         "apiVersion": "spoor.dev/v1alpha1",
@@ -55,7 +55,7 @@ async fn main() {
     let replica = started(&release).await;
     let streams: Vec<Subscriber> = stream::iter(0..PODS)
         .map(|number| join(&namespace, &release, number))
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(MAX_CONCURRENT)
         .collect()
         .await;
     let last = SamplingPolicy::named(&namespace, &format!("p-{}", POLICIES - 1));
@@ -97,7 +97,7 @@ async fn join(namespace: &Namespace<'_>, release: &Release, number: usize) -> Su
         service: &service,
         instance: &name,
     };
-    let (subscriber, plan) = eventually("a stream", LIMIT, async || {
+    let (subscriber, plan) = eventually("a stream", TIMEOUT, async || {
         let ca = &release.certificate.ca_pem;
         let stream = Subscriber::subscribe(release.endpoints.stream, ca, claim.clone()).await;
         stream.map_err(|status| format!("{status:?}"))
@@ -110,7 +110,7 @@ async fn join(namespace: &Namespace<'_>, release: &Release, number: usize) -> Su
 
 async fn started(release: &Release) -> Replica {
     let replica = release.start("replica-0");
-    eventually("the role is ready", LIMIT, async || replica.unready().await).await;
+    eventually("role is ready", TIMEOUT, async || replica.unready().await).await;
     replica
 }
 

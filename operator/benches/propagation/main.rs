@@ -6,12 +6,11 @@
 
 #[path = "../../tests/it/apiserver/mod.rs"]
 mod apiserver;
+mod instances;
 #[path = "../../tests/it/role/mod.rs"]
 mod role;
 #[path = "../../tests/it/subscriber.rs"]
 mod subscriber;
-
-mod crowd;
 
 use std::{env, time::Duration};
 
@@ -20,13 +19,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::{Instant, sleep};
 
 use apiserver::eventually;
-use crowd::Crowd;
+use instances::Instances;
 use role::{
     replica::{Release, Replica},
     sampling_policy::{SamplingPolicy, condition},
 };
 
-const LIMIT: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The pause between rounds, so that they do not overlap.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -56,12 +55,12 @@ async fn measure(count: usize, rounds: u32) {
     let policy = SamplingPolicy::apply(&namespace, "a", "50%").await;
     let release = Release::new(&namespace, "policies").await;
     let replica = release.start("policies-0");
-    eventually("the operator is ready", LIMIT, async || {
+    eventually("the operator is ready", TIMEOUT, async || {
         replica.unready().await
     })
     .await;
     let start = Instant::now();
-    let crowd = Crowd::gather(&namespace, &release, count).await;
+    let instances = Instances::connect(&namespace, &release, count).await;
     let joined = start.elapsed();
     acknowledged(&replica, count as u64).await;
 
@@ -91,7 +90,7 @@ async fn measure(count: usize, rounds: u32) {
         all.max(),
         status.value_at_quantile(0.5),
     );
-    drop(crowd);
+    drop(instances);
 }
 
 /// Waits until the operator has received this many acknowledgements.
@@ -102,7 +101,7 @@ async fn acknowledged(replica: &Replica, count: u64) {
         if now >= count {
             return;
         }
-        assert!(start.elapsed() < LIMIT, "{now} of {count} acknowledged");
+        assert!(start.elapsed() < TIMEOUT, "{now} of {count} acknowledged");
         sleep(Duration::from_millis(2)).await;
     }
 }

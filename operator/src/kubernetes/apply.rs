@@ -179,8 +179,8 @@ impl Applier {
     /// the object is read first.
     ///
     /// # Errors
-    /// [`ApplyError::NameTaken`] if there is an object of that name that this field manager has never
-    /// applied, or that another object controls; else the reason why a call failed.
+    /// [`ApplyError::NameTaken`] if there is an object of that name that this field manager has
+    /// never applied, or that another object controls; else the reason why a call failed.
     pub async fn apply(
         &self,
         manifest: &Manifest,
@@ -200,9 +200,9 @@ impl Applier {
             return Err(ApplyError::NameTaken { kind, key });
         }
         let desired = Fingerprint::of(&manifest.object);
-        let place = (kind, key);
+        let object = (kind, key);
         let mut before = live.map(|live| live.fingerprint);
-        let known = self.applied.lock().get(&place).copied();
+        let known = self.applied.lock().get(&object).copied();
         let stored = known
             .filter(|known| known.desired == desired)
             .map(|known| known.stored);
@@ -218,16 +218,16 @@ impl Applier {
         // has edited would be a conflict on each attempt, and the object could never be restored.
         let was_applied = stored.is_some();
         let parameters = PatchParams::apply(self.field_manager).force();
-        let api = self.api(&manifest.resource, &place.1);
+        let api = self.api(&manifest.resource, &object.1);
         let patch = Patch::Apply(&manifest.object);
         self.writes.inc();
-        let write = api.patch(&place.1.name, &parameters, &patch);
-        let after = call("apply", "PATCH", &place.0, &place.1, write).await?;
+        let write = api.patch(&object.1.name, &parameters, &patch);
+        let after = call("apply", "PATCH", &object.0, &object.1, write).await?;
         // The API server adds defaults, so what it stored is remembered and not what was sent.
         let stored = Fingerprint::of(&after);
         self.applied
             .lock()
-            .insert(place, AppliedState { desired, stored });
+            .insert(object, AppliedState { desired, stored });
         Ok(match before {
             None => ApplyOutcome::Created,
             Some(before) if before == stored => ApplyOutcome::Unchanged,

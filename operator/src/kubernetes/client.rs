@@ -28,7 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Creates a client for the cluster that this program runs in, or that `KUBECONFIG` names.
 ///
 /// # Errors
-/// [`ConnectError`]. A server that is away is no error, since nothing is sent yet.
+/// [`ConnectError`]. An unreachable server is not an error, since nothing is sent yet.
 pub async fn connect() -> Result<Client, ConnectError> {
     // An error means that a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -1,7 +1,7 @@
 //! Watches that keep in memory what the operator needs of each object. kube's `reflector` keeps
-//! objects of the watched type, one store per watch. These stores keep a trimmed value, combine the watches
-//! of several namespaces, notify only when a kept value has changed, and report which watch has not
-//! synced and why.
+//! objects of the watched type, one store per watch. These stores keep a trimmed value, combine the
+//! watches of several namespaces, notify only when a kept value has changed, and report which watch
+//! has not synced and why.
 
 mod store;
 
@@ -128,9 +128,9 @@ impl Watches {
         );
     }
 
-    /// Starts to watch the objects of a scope. Of each object the store keeps what `convert`
-    /// returns, if anything. The name is the resource's, for logs and metrics; `api` returns the
-    /// API of one namespace, or of all.
+    /// Starts to watch the objects of a scope. The store keeps what `convert` returns for each
+    /// object, if anything. The name is the resource's, for logs and metrics; `api` returns the API
+    /// of one namespace, or of all.
     pub fn start<K, V>(
         &self,
         name: &'static str,
@@ -151,15 +151,15 @@ impl Watches {
             let (inner, config) = (self.0.clone(), config.clone());
             let api = api(namespace.as_deref());
             let mut store = store.writer(namespace.clone(), convert.clone());
-            let place = (name, namespace);
+            let id = (name, namespace);
             // Registered before the task starts, so that the watches never count as synced too
             // early.
             inner.missing.send_modify(|missing| {
-                missing.insert(place.clone(), None);
+                missing.insert(id.clone(), None);
             });
             self.0.tasks.spawn(async move {
                 let stop = inner.stop.clone();
-                stop.run_until_cancelled(inner.run(place, api, config, &mut store))
+                stop.run_until_cancelled(inner.run(id, api, config, &mut store))
                     .await;
             });
         }
@@ -188,7 +188,7 @@ impl Watches {
         let problem = problem.as_ref();
         let because = problem.map_or(String::new(), |it| format!(": {it}"));
         Some(format!(
-            "waits for the API server to list {resource}{within}{because}"
+            "waiting for the API server to list {resource}{within}{because}"
         ))
     }
 
@@ -217,7 +217,7 @@ impl Inner {
 
     async fn run<K, V, F>(
         &self,
-        place: WatchId,
+        id: WatchId,
         api: Api<K>,
         config: Config,
         store: &mut StoreWriter<V, F>,
@@ -228,35 +228,30 @@ impl Inner {
     {
         let mut events = pin!(watcher(api, config).backoff(ExponentialBackoff::from(RETRY_DELAYS)));
         let mut last_failure = None;
-        // The backoff never gives up, so the stream does not end.
+        // The backoff has no maximum number of attempts, so the stream does not end.
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
                     let is_done = matches!(event, watcher::Event::InitDone);
                     // `Init` only announces an attempt to list, so it does not yet end an outage.
-                    let begins = matches!(event, watcher::Event::Init);
+                    let is_init = matches!(event, watcher::Event::Init);
                     if store.apply_event(event) {
                         self.notify();
                     }
                     if is_done {
                         self.missing
-                            .send_if_modified(|missing| missing.remove(&place).is_some());
+                            .send_if_modified(|missing| missing.remove(&id).is_some());
                     }
-                    if !begins && last_failure.take().is_some() {
-                        tracing::info!(
-                            resource = place.0,
-                            namespace = place.1,
-                            "the watch recovered"
-                        );
+                    if !is_init && last_failure.take().is_some() {
+                        tracing::info!(resource = id.0, namespace = id.1, "the watch recovered");
                     }
                 }
                 Err(error) => {
-                    let reason = self.count_failure(place.0, &error);
-                    // The backoff retries forever: one line for as long as the reason stays the
-                    // same.
-                    // Compared by reason, since the error's text may differ each time.
+                    let reason = self.count_failure(id.0, &error);
+                    // One line for as long as the reason stays the same, since the backoff retries
+                    // forever. Compared by reason, since the error's text may differ each time.
                     if last_failure.replace(reason) != Some(reason) {
-                        self.report_failure(&place, reason, &error);
+                        self.report_failure(&id, reason, &error);
                     }
                 }
             }
@@ -278,8 +273,8 @@ impl Inner {
         reason
     }
 
-    fn report_failure(&self, place: &WatchId, reason: &'static str, error: &watcher::Error) {
-        let (resource, namespace) = place;
+    fn report_failure(&self, id: &WatchId, reason: &'static str, error: &watcher::Error) {
+        let (resource, namespace) = id;
         let problem = match reason {
             "NotInstalled" => {
                 "the cluster has no such resource; install Spoor's CustomResourceDefinitions \
@@ -297,7 +292,7 @@ impl Inner {
         );
         self.missing.send_if_modified(|missing| {
             missing
-                .get_mut(place)
+                .get_mut(id)
                 .map(|known| *known = Some(problem))
                 .is_some()
         });

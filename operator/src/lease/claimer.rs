@@ -69,10 +69,11 @@ impl Claimer {
         }
     }
 
-    /// Claims the namespaces that `wanted` returns and renews the claims, while this replica leads.
+    /// Claims the namespaces that `desired` returns and renews the claims, while this replica
+    /// leads.
     pub async fn run(
         mut self,
-        wanted: impl Fn() -> BTreeSet<String>,
+        desired: impl Fn() -> BTreeSet<String>,
         mut leadership: watch::Receiver<Leadership>,
     ) {
         let mut changed = self.claims.watches().changed();
@@ -81,11 +82,11 @@ impl Claimer {
                 return;
             }
             changed.mark_unchanged();
-            let wanted = wanted();
-            self.claims.keep_only(&wanted);
+            let desired = desired();
+            self.claims.keep_only(&desired);
             self.entries
-                .retain(|namespace, _| wanted.contains(namespace));
-            self.attempt_due(wanted).await;
+                .retain(|namespace, _| desired.contains(namespace));
+            self.attempt_due(desired).await;
             if self.entries.values().all(|entry| entry.is_known) {
                 self.claims.set_all_read();
             }
@@ -99,9 +100,9 @@ impl Claimer {
         }
     }
 
-    async fn attempt_due(&mut self, wanted: BTreeSet<String>) {
+    async fn attempt_due(&mut self, desired: BTreeSet<String>) {
         let now = Instant::now();
-        let due: Vec<_> = wanted
+        let due: Vec<_> = desired
             .into_iter()
             .filter_map(|namespace| {
                 let entry = self.entries.remove(&namespace).unwrap_or_default();

@@ -233,10 +233,10 @@ impl NamespaceClaims {
         self.0.watches.notify();
     }
 
-    pub(super) fn keep_only(&self, wanted: &BTreeSet<String>) {
+    pub(super) fn keep_only(&self, desired: &BTreeSet<String>) {
         let mut known = self.0.known.write();
         let before = known.len();
-        known.retain(|namespace, _| wanted.contains(namespace));
+        known.retain(|namespace, _| desired.contains(namespace));
         if known.len() != before {
             // `count` takes the same lock, which is not reentrant.
             drop(known);

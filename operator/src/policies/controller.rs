@@ -136,7 +136,7 @@ impl PoliciesController {
             tokio::select! {
                 ticked = changed.changed() => if ticked.is_err() { return },
                 () = self.state.new_services.notified() => {}
-                () = until(expiry) => {}
+                () = sleep_until_expiry(expiry) => {}
             }
             tokio::time::sleep(DEBOUNCE_DELAY).await;
             // Before the resolution reads the stores: a change in between causes another one.
@@ -223,7 +223,7 @@ impl PoliciesController {
     }
 }
 
-async fn until(time: Option<Timestamp>) {
+async fn sleep_until_expiry(time: Option<Timestamp>) {
     let Some(time) = time else {
         return std::future::pending().await;
     };

@@ -49,7 +49,7 @@ impl EvidenceSources<'_> {
     }
 
     fn note(&self, namespace: &Namespace, service: &ServiceName, now: Instant) -> Option<String> {
-        let is_still = |pod: &str, actual: Option<&ServiceName>| {
+        let is_unchanged = |pod: &str, actual: Option<&ServiceName>| {
             let key = Key {
                 namespace: namespace.to_string(),
                 name: pod.to_owned(),
@@ -58,7 +58,7 @@ impl EvidenceSources<'_> {
             pod.is_some_and(|pod| pod.service.as_ref() == actual)
         };
         self.mismatches
-            .message_for(namespace, service, is_still, now)
+            .message_for(namespace, service, is_unchanged, now)
     }
 
     fn services(&self, namespace: &Namespace) -> BTreeSet<ServiceName> {

@@ -13,7 +13,7 @@ use super::pods::{Pod, SERVICE_LABEL};
 /// The most mismatches that are remembered.
 const MAX_MISMATCHES: usize = 1_000;
 /// The time for which a mismatch is remembered, longer than an SDK's polling interval.
-const REMEMBER_FOR: Duration = Duration::from_secs(600);
+const MISMATCH_TTL: Duration = Duration::from_secs(600);
 /// The most pods that a message names.
 const MAX_NAMED_PODS: usize = 5;
 
@@ -51,13 +51,13 @@ impl IdentityMismatches {
         }
     }
 
-    /// The message for the authors of policies for a service, without a full stop. `is_still`
+    /// The message for the authors of policies for a service, without a full stop. `is_unchanged`
     /// returns true if a pod's labels still name this service, or still none.
     pub(super) fn message_for(
         &self,
         namespace: &Namespace,
         service: &ServiceName,
-        is_still: impl Fn(&str, Option<&ServiceName>) -> bool,
+        is_unchanged: impl Fn(&str, Option<&ServiceName>) -> bool,
         now: Instant,
     ) -> Option<String> {
         let mismatches = self.0.lock();
@@ -67,7 +67,7 @@ impl IdentityMismatches {
         let pods: Vec<String> = of_service
             .map(|(mismatch, _)| mismatch)
             // A pod that was labelled since would otherwise be reported for ten more minutes.
-            .filter(|mismatch| is_still(&mismatch.pod, mismatch.actual.as_ref()))
+            .filter(|mismatch| is_unchanged(&mismatch.pod, mismatch.actual.as_ref()))
             .map(|mismatch| match &mismatch.actual {
                 Some(actual) => format!("{} (labelled {actual})", mismatch.pod),
                 None => mismatch.pod.clone(),
@@ -84,7 +84,7 @@ impl IdentityMismatches {
 }
 
 fn is_recent(at: Instant, now: Instant) -> bool {
-    now.saturating_duration_since(at) <= REMEMBER_FOR
+    now.saturating_duration_since(at) <= MISMATCH_TTL
 }
 
 #[cfg(test)]
@@ -114,9 +114,9 @@ mod tests {
         mismatches.record(&pod("one", None), &service, start);
         mismatches.record(&pod("two", Some("b")), &service, start);
         mismatches.record(&pod("three", None), &"c".parse().unwrap(), start);
-        let note = |is_still: fn(&str, Option<&ServiceName>) -> bool, after| {
+        let note = |is_unchanged: fn(&str, Option<&ServiceName>) -> bool, after| {
             let now = start + Duration::from_secs(after);
-            mismatches.message_for(&Namespace::default(), &service, is_still, now)
+            mismatches.message_for(&Namespace::default(), &service, is_unchanged, now)
         };
         let expected = "refused pods that claim to be a without the label spoor.dev/service=a: one, two (labelled b)";
         assert_eq!(note(|_, _| true, 0).as_deref(), Some(expected));

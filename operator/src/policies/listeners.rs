@@ -40,8 +40,8 @@ pub(super) async fn start(
     let grpc = bind(listen.grpc, "--listen-grpc")?;
     let stream = bind(listen.stream, "--listen-stream")?;
     let metrics = bind(listen.metrics, "--listen-metrics")?;
-    // All ports are bound before the first one serves, so that a port in use is an error of the
-    // start and not of a listener that clients already rely on.
+    // All ports are bound before the first one serves, so that a port in use fails the start,
+    // before clients rely on any listener.
     let endpoints = PolicyEndpoints {
         http: http.local_addr()?,
         grpc: grpc.local_addr()?,
@@ -88,8 +88,8 @@ pub(super) async fn start(
     Ok(())
 }
 
-/// Jaeger's remote sampling API in both protocols on one port: SDKs differ in which they speak, and
-/// the settings for `envFrom` name one address.
+/// Jaeger's remote sampling API in both protocols on one port: SDKs differ in which they support,
+/// and the settings for `envFrom` name one address.
 async fn sampling(control: &Control) -> Result<Router, ReflectionError> {
     const SERVICE: &str = "jaeger.api_v2.SamplingManager";
     let routes = Routes::new(control.sampling_grpc());

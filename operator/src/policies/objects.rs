@@ -107,9 +107,9 @@ mod tests {
 
     #[test]
     fn valid_policy_has_namespace_and_age() {
-        let found = parse_policy(object(json!({"head": {"probability": "1%"}}))).unwrap();
-        assert_eq!((found.generation, found.version), (Some(2), 17));
-        let policy = found.policy.unwrap();
+        let parsed = parse_policy(object(json!({"head": {"probability": "1%"}}))).unwrap();
+        assert_eq!((parsed.generation, parsed.version), (Some(2), 17));
+        let policy = parsed.policy.unwrap();
         assert_eq!(policy.key().to_string(), "shop/p");
         assert_eq!(policy.created().to_string(), "2026-01-01T00:00:00Z");
     }
@@ -120,8 +120,8 @@ mod tests {
     #[case(json!({"hat": {}}), "spec: unknown field `hat`")]
     #[case(Value::Null, "spec: ")]
     fn invalid_policy_is_kept_with_its_errors(#[case] spec: Value, #[case] expected: &str) {
-        let found = parse_policy(object(spec)).unwrap();
-        let errors = found.policy.unwrap_err();
+        let parsed = parse_policy(object(spec)).unwrap();
+        let errors = parsed.policy.unwrap_err();
         assert!(
             errors.iter().any(|error| error.starts_with(expected)),
             "{errors:?}"

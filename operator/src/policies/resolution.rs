@@ -43,7 +43,7 @@ impl ResolutionInputs {
     pub(super) fn of(snapshot: &SourcesSnapshot, connected: &BTreeSet<NamespacedService>) -> Self {
         let policies = snapshot.policies.iter();
         let policies: Vec<Policy> = policies
-            .filter_map(|found| found.policy.as_ref().ok().cloned())
+            .filter_map(|object| object.policy.as_ref().ok().cloned())
             .collect();
         let instances = instances(snapshot, &policies, connected);
         Self {
@@ -94,15 +94,15 @@ impl ResolvedPolicies {
     /// Builds the status of a policy. Returns none before the policy was resolved.
     pub(super) fn status(
         &self,
-        found: &PolicyObject,
+        object: &PolicyObject,
         collect: impl FnOnce(&PolicyKey) -> PolicyEvidence,
         previous: &[Condition],
         now: Timestamp,
     ) -> Option<SamplingPolicyStatus> {
-        let policy = match &found.policy {
+        let policy = match &object.policy {
             Ok(policy) => policy,
             Err(reasons) => {
-                let status = spoor_status::invalid(reasons, found.generation, previous, now);
+                let status = spoor_status::invalid(reasons, object.generation, previous, now);
                 return Some(status);
             }
         };
@@ -111,7 +111,7 @@ impl ResolvedPolicies {
         let tail = self.tails.get(&policy.key().namespace);
         let findings = PolicyFindings {
             policy,
-            generation: found.generation,
+            generation: object.generation,
             outcome,
             evidence: known.evidence.as_ref(),
             tail: tail.cloned().unwrap_or(TailRules::NoTracingStack),

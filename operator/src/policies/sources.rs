@@ -71,12 +71,12 @@ impl PolicySources {
     /// installation serves are callers, too, but without policies.
     pub(super) fn snapshot(&self, claims: &NamespaceClaims) -> SourcesSnapshot {
         let mut snapshot = self.everything();
-        // `holds` and not `is_certain`: while the API server is away, the last claim still counts
-        // for what is served. Only writes need certainty.
+        // `holds` and not `is_certain`: while the API server is unavailable, the last claim still
+        // counts for what is served. Only writes need certainty.
         let is_refused = |namespace: &str| claims.refused_by(namespace).is_some();
         snapshot
             .policies
-            .retain(|found| claims.holds(&found.key.namespace));
+            .retain(|object| claims.holds(&object.key.namespace));
         snapshot
             .stacks
             .retain(|stack| claims.holds(stack.namespace.as_str()));

@@ -70,7 +70,7 @@ struct Written {
 
 /// A status to write now.
 struct Due {
-    found: Arc<PolicyObject>,
+    object: Arc<PolicyObject>,
     desired: SamplingPolicyStatus,
     previous: Vec<Condition>,
 }
@@ -124,10 +124,10 @@ impl Statuses {
         while let Some((due, written)) = writes.next().await {
             match written {
                 Ok(written) => {
-                    for event in events::events(&due.found, &due.previous, &written.desired) {
+                    for event in events::events(&due.object, &due.previous, &written.desired) {
                         self.events.publish(event);
                     }
-                    if let Some(entry) = self.entries.get_mut(&due.found.key) {
+                    if let Some(entry) = self.entries.get_mut(&due.object.key) {
                         entry.written = Some(written);
                         entry.written_at = Instant::now();
                         entry.differs_since = None;
@@ -167,29 +167,29 @@ impl Statuses {
         self.forget(policies);
         let policies = policies
             .iter()
-            .filter(|found| self.claims.is_certain(&found.key.namespace));
-        for found in policies {
+            .filter(|object| self.claims.is_certain(&object.key.namespace));
+        for object in policies {
             let began = self.began;
             let entry = self
                 .entries
-                .entry(found.key.clone())
-                .or_insert_with(|| Entry::new(found, began));
+                .entry(object.key.clone())
+                .or_insert_with(|| Entry::new(object, began));
             // Deleted and created again between two checks.
-            if entry.uid != found.uid {
-                *entry = Entry::new(found, began);
+            if entry.uid != object.uid {
+                *entry = Entry::new(object, began);
             }
-            let current = entry.current(found);
+            let current = entry.current(object);
             let previous = current.map(|status| status.conditions.as_slice());
             let previous = previous.unwrap_or_default();
             let collect = |key: &_| evidence.collect(key);
-            let Some(mut desired) = resolved.status(found, collect, previous, time) else {
+            let Some(mut desired) = resolved.status(object, collect, previous, time) else {
                 continue;
             };
-            let contested = self.claims.contested(&found.key.namespace);
+            let contested = self.claims.contested(&object.key.namespace);
             let contested = contested.map(|verdict| (Condition::CONTESTED, verdict));
             desired
                 .conditions
-                .extend(conditions(contested, found.generation, previous, time));
+                .extend(conditions(contested, object.generation, previous, time));
             let change = StatusChange {
                 current,
                 desired: &desired,
@@ -210,7 +210,7 @@ impl Statuses {
                 Some(_) => {
                     next.has_pending_changes = true;
                     due.push(Due {
-                        found: found.clone(),
+                        object: object.clone(),
                         desired,
                         previous,
                     });
@@ -223,16 +223,16 @@ impl Statuses {
     fn forget(&mut self, policies: &[Arc<PolicyObject>]) {
         if self.entries.len() > policies.len() {
             let keys: std::collections::HashSet<&Key> =
-                policies.iter().map(|found| &found.key).collect();
+                policies.iter().map(|object| &object.key).collect();
             self.entries.retain(|key, _| keys.contains(key));
         }
     }
 }
 
 impl Entry {
-    fn new(found: &PolicyObject, began: Instant) -> Self {
+    fn new(object: &PolicyObject, began: Instant) -> Self {
         Self {
-            uid: found.uid.clone(),
+            uid: object.uid.clone(),
             written: None,
             written_at: began,
             differs_since: None,
@@ -241,14 +241,16 @@ impl Entry {
 
     /// The status in the cluster. Fields that other managers have added are ignored; those that
     /// they have changed count, so that they are restored.
-    fn current<'a>(&'a self, found: &'a PolicyObject) -> Option<&'a SamplingPolicyStatus> {
+    fn current<'a>(&'a self, object: &'a PolicyObject) -> Option<&'a SamplingPolicyStatus> {
         match &self.written {
             // The watch lags behind the writes, and must not make a status look edited that this
             // replica has just written.
-            Some(written) if found.version <= written.version || found.status == written.stored => {
+            Some(written)
+                if object.version <= written.version || object.status == written.stored =>
+            {
                 Some(&written.desired)
             }
-            _ => found.status.as_ref(),
+            _ => object.status.as_ref(),
         }
     }
 }
@@ -258,7 +260,7 @@ async fn write(
     resource: &ApiResource,
     due: &Due,
 ) -> Result<Written, ApplyError> {
-    let key = &due.found.key;
+    let key = &due.object.key;
     let after = applier.apply_status(resource, key, &due.desired).await?;
     Ok(Written {
         desired: due.desired.clone(),

@@ -53,11 +53,11 @@ pub async fn apply(
     applier: &Applier,
     stack: &StackObject,
     related: &RelatedObjects,
-    wanted: DesiredObjects,
+    desired: DesiredObjects,
 ) -> ApplyReport {
     let mut report = ApplyReport::default();
     let mut names: HashSet<(ObjectKind, String)> = HashSet::new();
-    for object in wanted.apply {
+    for object in desired.apply {
         let live = related
             .children
             .iter()
@@ -98,28 +98,28 @@ pub async fn apply(
             }
         }
     }
-    for child in unwanted(stack, related, &names, &wanted.leave_components) {
+    for child in obsolete_children(stack, related, &names, &desired.leave_components) {
         delete(applier, child, &mut report).await;
     }
     report
 }
 
 /// The objects that the stack controls and no longer needs.
-fn unwanted<'a>(
+fn obsolete_children<'a>(
     stack: &StackObject,
     related: &'a RelatedObjects,
-    wanted: &HashSet<(ObjectKind, String)>,
+    desired: &HashSet<(ObjectKind, String)>,
     leave_components: &[&str],
 ) -> Vec<&'a Arc<StackChild>> {
     let in_use = config_maps_in_use(related);
     let children = related.children.iter();
-    let unwanted = children.filter(|child| {
+    let obsolete = children.filter(|child| {
         // By uid: an owner of the same name may be an earlier stack.
         let is_mine = child
             .owner
             .as_ref()
             .is_some_and(|owner| owner.uid == stack.uid);
-        let is_wanted = wanted.contains(&(child.kind, child.key.name.clone()));
+        let is_desired = desired.contains(&(child.kind, child.key.name.clone()));
         let is_left = child
             .component
             .as_deref()
@@ -130,9 +130,9 @@ fn unwanted<'a>(
             ObjectKind::PersistentVolumeClaim => true,
             _ => false,
         };
-        is_mine && !is_wanted && !is_left && !must_stay
+        is_mine && !is_desired && !is_left && !must_stay
     });
-    unwanted.collect()
+    obsolete.collect()
 }
 
 /// The ConfigMaps that pods and Deployments mount. A pod that restarts needs the one of its own

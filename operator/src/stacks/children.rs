@@ -121,7 +121,7 @@ impl Children {
         mine.collect()
     }
 
-    /// The pods of a stack, including those that are ending.
+    /// The pods of a stack, including terminating ones.
     #[must_use]
     pub fn pods_of_stack(&self, stack: &Key) -> Vec<Pod> {
         let pods = self.pods.in_namespace(&stack.namespace).into_iter();

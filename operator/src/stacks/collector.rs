@@ -58,7 +58,7 @@ pub const TAIL_POLICIES: &str = "spoor.dev/tail-policies";
 /// The annotation of deciding pods with a hash of everything but their rules.
 pub const PIPELINE_HASH: &str = "spoor.dev/pipeline-hash";
 
-/// The time after which a pod that is ending gets no new connections.
+/// The time after which a terminating pod gets no new connections.
 const ENDPOINTS_LAG: Duration = Duration::from_secs(2);
 /// The time after which every client of the cluster's DNS sees a change of a tier's pods: responses
 /// are cached for up to 30 s.

@@ -22,7 +22,7 @@ use super::{
         OWN_METRICS,
         exporter::{ExporterHealth, ExporterReading},
     },
-    pod_failure::staying,
+    pod_failure::not_terminating,
 };
 use crate::kubernetes::watch::Key;
 
@@ -95,9 +95,9 @@ impl Default for CollectorProbe {
 }
 
 impl CollectorProbe {
-    /// Checks the exporter of a stack's deciding pods, except those that are ending.
+    /// Checks the exporter of a stack's deciding pods, except terminating ones.
     pub async fn check(&self, stack: &Key, pods: &[Pod]) -> ProbeOutcome {
-        let Some((pod, address)) = staying(pods).find_map(|pod| {
+        let Some((pod, address)) = not_terminating(pods).find_map(|pod| {
             let address = pod.status.as_ref()?.pod_ip.as_deref()?;
             Some((pod.metadata.name.clone()?, address))
         }) else {
@@ -123,7 +123,7 @@ impl CollectorProbe {
                 return ProbeOutcome::Known(ExporterHealth::Unknown);
             }
         };
-        let known = earlier.map(|earlier| reading.since(&earlier.reading));
+        let known = earlier.map(|earlier| reading.health_since(&earlier.reading));
         let at = Instant::now();
         self.earlier
             .lock()

@@ -128,7 +128,7 @@ impl StacksController {
         self.trust.mark_unchanged();
         let now = Instant::now();
         for schedule in schedules.values_mut() {
-            // One that waits for room keeps its place.
+            // A stack that waits for a free slot keeps its position.
             schedule.next = Some(schedule.next.map_or(now, |next| next.min(now)));
         }
     }
@@ -145,7 +145,7 @@ impl StacksController {
         let mut due = vec![];
         for stack in self.stacks(schedules) {
             let namespace = &stack.key.namespace;
-            if stack.is_ending {
+            if stack.is_being_deleted {
                 continue;
             }
             if let Some(by) = self.reconciler.claims.refused_by(namespace) {
@@ -173,8 +173,8 @@ impl StacksController {
         // Those that have waited longest come first. The end of a running attempt makes room for
         // those that do not fit, and wakes the loop.
         due.sort_by_key(|(next, _)| *next);
-        let room = MAX_CONCURRENT_RECONCILES.saturating_sub(running.len());
-        for (_, stack) in due.into_iter().take(room) {
+        let free_slots = MAX_CONCURRENT_RECONCILES.saturating_sub(running.len());
+        for (_, stack) in due.into_iter().take(free_slots) {
             if let Some(schedule) = schedules.get_mut(&stack.key) {
                 schedule.next = None;
                 schedule.is_running = true;

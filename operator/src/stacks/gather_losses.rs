@@ -119,7 +119,7 @@ impl GatherLosses {
 pub fn message(lost: u64) -> String {
     format!(
         "the gathering Collector lost at least {lost} spans that arrived gatherWait after the first \
-         of their trace; set spec.collector.gatherWait to a time after which programs send no spans"
+         span of their trace; raise spec.collector.gatherWait until a trace arrives within it"
     )
 }
 

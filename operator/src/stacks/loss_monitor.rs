@@ -85,8 +85,8 @@ impl Reconciler {
 
     async fn gather_counters(&self, pod: &Pod, receivers: &[&str]) -> Option<GatherCounters> {
         let address = pod.status.as_ref()?.pod_ip.as_deref()?;
-        // Without a message: the next round reads them again, and a pod that is unreachable for
-        // long shows in the stack's status by its probes.
+        // Not logged: the next round reads them again, and the stack's status reports a pod that
+        // stays unreachable, by its probes.
         let metrics = self.collector_probe.metrics(address).await.ok()?;
         Some(GatherCounters::from_metrics(&metrics, receivers))
     }
@@ -114,10 +114,10 @@ impl Reconciler {
 
 /// Returns true if, by the status, everything runs as this generation of the spec specifies.
 fn is_settled(status: &TracingStackStatus, generation: Option<i64>) -> bool {
-    let is_still = |condition: &Condition| {
+    let has_ended = |condition: &Condition| {
         condition.kind == "Progressing" && condition.status == ConditionStatus::False
     };
-    status.observed_generation == generation && status.conditions.iter().any(is_still)
+    status.observed_generation == generation && status.conditions.iter().any(has_ended)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Parses stacks and sampling policies. The watches keep what these functions make of an object.
+//! Parses stacks and sampling policies. The watches keep what these functions return for an object.
 
 use jiff::Timestamp;
 use kube::core::DynamicObject;
@@ -25,7 +25,7 @@ pub struct StackObject {
     /// The generation, which counts the changes of `spec`.
     pub generation: Option<i64>,
     /// True while the stack is being deleted.
-    pub is_ending: bool,
+    pub is_being_deleted: bool,
     /// The `spec`.
     pub spec: Value,
     /// The `status`.
@@ -45,7 +45,7 @@ pub struct ParsedStack {
     pub next_expiry: Option<Timestamp>,
 }
 
-/// Keeps of a stack what reconciling needs.
+/// Keeps what reconciling a stack needs.
 #[must_use]
 pub fn stack_object(object: DynamicObject) -> Option<StackObject> {
     let key = Key::of(&object);
@@ -57,7 +57,7 @@ pub fn stack_object(object: DynamicObject) -> Option<StackObject> {
         key,
         uid: metadata.uid.unwrap_or_default(),
         generation: metadata.generation,
-        is_ending: metadata.deletion_timestamp.is_some(),
+        is_being_deleted: metadata.deletion_timestamp.is_some(),
         spec: data.get_mut("spec").map(Value::take).unwrap_or_default(),
         status: data.get_mut("status").map(Value::take).unwrap_or_default(),
     })

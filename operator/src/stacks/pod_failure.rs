@@ -18,20 +18,20 @@ const FAILURES: [&str; 7] = [
     "ImagePullBackOff",
     "InvalidImageName",
 ];
-/// The time for which a pod has to be ready after its last crash to count as recovered. In this time
-/// the liveness probes, 6 at 10 s, end a program that hangs.
+/// The time for which a pod has to be ready after its last crash to count as recovered. In this
+/// time the liveness probes, 6 at 10 s, end a program that hangs.
 const MIN_READY_TIME: SignedDuration = SignedDuration::from_secs(60);
 /// The age at which a crash is no longer reported. The kubelet resets its back-off by then.
 const MAX_CRASH_AGE: SignedDuration = SignedDuration::from_mins(10);
 /// The prefixes of the error with which the Collector and Jaeger, which is built on it, exit.
 const ERROR_PREFIXES: [&str; 2] = ["finished with error: ", "Error: "];
-/// The number of lines that are reported of a program without such an error.
+/// The most log lines that are reported for a program that ends without such an error.
 const MAX_LAST_LINES: usize = 3;
 /// The longest error that a message contains, in characters.
 const MAX_ERROR_CHARS: usize = 1_000;
 
 /// The pods that are not being deleted.
-pub fn staying(pods: &[Pod]) -> impl Iterator<Item = &Pod> {
+pub fn not_terminating(pods: &[Pod]) -> impl Iterator<Item = &Pod> {
     pods.iter()
         .filter(|pod| pod.metadata.deletion_timestamp.is_none())
 }

@@ -60,9 +60,9 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    /// Brings the cluster to what a stack specifies, and writes the stack's status. Returns the delay
-    /// after which to reconcile again though nothing has changed. `trust_problem` is the reason why
-    /// the certificate of the policies endpoints cannot be kept valid.
+    /// Brings the cluster to what a stack specifies, and writes the stack's status. Returns the
+    /// delay after which to reconcile again even if nothing has changed. `trust_problem` is the
+    /// reason why the certificate of the policies endpoints cannot be kept valid.
     ///
     /// # Errors
     /// The status cannot be written.
@@ -160,7 +160,7 @@ impl Reconciler {
             .min())
     }
 
-    /// Writes to a stack's status that it waits for the certificate authority.
+    /// Reports in a stack's status that there is no certificate authority yet.
     ///
     /// # Errors
     /// The status cannot be written.

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use spoor_api::stack::{Collector, Route, Stack};
 
 use super::{
-    build::otlp_service::{OtlpTarget, existing, other},
+    build::otlp_service::{OtlpTarget, existing, opposite},
     collector,
     objects::otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE},
 };
@@ -73,7 +73,7 @@ impl RoutePlan {
     #[must_use]
     pub fn route(&self) -> Route {
         match self.traffic {
-            Traffic::Moving { .. } => other(self.target.route),
+            Traffic::Moving { .. } => opposite(self.target.route),
             Traffic::Settled | Traffic::Waiting | Traffic::Held => self.target.route,
         }
     }
@@ -121,7 +121,7 @@ fn traffic(stack: &Stack, target: OtlpTarget, state: &RouteState, now: Timestamp
     let Some(since) = target.since else {
         return Traffic::Settled;
     };
-    let end = SignedDuration::try_from(old_route_drain(stack, other(target.route)))
+    let end = SignedDuration::try_from(old_route_drain(stack, opposite(target.route)))
         .ok()
         .and_then(|drain| since.checked_add(drain).ok());
     let left = end.map_or(SignedDuration::ZERO, |end| end.duration_since(now));

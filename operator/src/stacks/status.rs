@@ -118,8 +118,8 @@ impl Findings<'_> {
         let to = self.route_plan.target.route;
         match self.route_plan.traffic {
             Traffic::Waiting => {
-                let wanted = self.stack.route;
-                let message = format!("route {wanted} is not ready yet; traffic stays on {to}");
+                let desired = self.stack.route;
+                let message = format!("route {desired} is not ready yet; traffic stays on {to}");
                 return Some(("WaitingForRoute", message));
             }
             Traffic::Moving { .. } => {

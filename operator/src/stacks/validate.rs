@@ -72,7 +72,7 @@ fn check_shape<T: DeserializeOwned>(
     // Otherwise the API server would refuse the Deployment later, and the error would not name the
     // field of the stack.
     if let Err(error) = serde_json::from_value::<T>(Value::Object(fields.clone())) {
-        let problem = format!("must be as in a pod's spec: {error}");
+        let problem = format!("must be valid in a pod's spec: {error}");
         errors.push(FieldError::new(at, problem));
     }
 }
@@ -92,14 +92,14 @@ mod tests {
         json!({"jaeger": {"scheduling": {"affinity": {"podAffinity": {
             "requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": 7}],
         }}}}}),
-        "spec.jaeger.scheduling.affinity: must be as in a pod's spec"
+        "spec.jaeger.scheduling.affinity: must be valid in a pod's spec"
     )]
     #[case(
         json!({"collector": {"scheduling": {"topologySpreadConstraints": [{
             "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
             "labelSelector": {"matchLabels": 7},
         }]}}}),
-        "spec.collector.scheduling.topologySpreadConstraints[0]: must be as in a pod's spec"
+        "spec.collector.scheduling.topologySpreadConstraints[0]: must be valid in a pod's spec"
     )]
     #[case(
         json!({

@@ -1,13 +1,13 @@
 //! The chart: what it renders, and what it refuses.
 
 mod applications;
-mod exposed;
+mod dashboard;
 mod monitoring;
+mod permissions;
 mod pods;
 mod prometheus;
 mod render;
 mod reuse;
-mod rights;
 mod tracing;
 
 use std::collections::BTreeSet;
@@ -319,7 +319,7 @@ fn invalid_value_is_named(#[case] value: &str, #[case] message: &str) {
     assert!(refusal.contains(message), "{refusal}");
 }
 
-/// The pod that an object is or makes.
+/// The pod spec of an object.
 fn pod(object: &Value) -> Option<&Value> {
     match object["kind"].as_str()? {
         "Pod" => Some(&object["spec"]),

@@ -91,12 +91,12 @@ pub async fn complete(namespace: &Namespace<'_>) -> Names {
         "ConfigMap/tracing-ca",
     ];
     eventually("the stack's objects", SOON * 2, async || {
-        let there = children(namespace).await;
-        match needed.iter().find(|name| !there.contains_key(**name)) {
-            None => Ok(there),
+        let objects = children(namespace).await;
+        match needed.iter().find(|name| !objects.contains_key(**name)) {
+            None => Ok(objects),
             Some(missing) => {
                 let status = stack(namespace).await["status"].clone();
-                Err(format!("no {missing}; {:?}; {status}", there.keys()))
+                Err(format!("no {missing}; {:?}; {status}", objects.keys()))
             }
         }
     })
@@ -121,8 +121,8 @@ async fn deleted_or_edited_children_are_restored() {
     deployments.delete("tracing-jaeger", &now).await.unwrap();
     services.delete("tracing-otlp", &now).await.unwrap();
     maps.delete("tracing-otel-env", &now).await.unwrap();
-    // An edit with kubectl scales, points the Service at something else, and adds a note,
-    // which is theirs.
+    // A kubectl edit scales a Deployment, points a Service elsewhere, and adds an annotation, which
+    // belongs to the user.
     let scaled = json!({
         "spec": {"replicas": 7},
         "metadata": {"annotations": {"example.com/note": "ours"}},
@@ -259,15 +259,15 @@ async fn children_are_owned_by_their_stack() {
     apply_stack(&namespace, spec).await;
     let release = Release::new(&namespace, "stacks").await;
     let _replica = release.start("stacks-0");
-    let there = complete(&namespace).await;
-    let claims = there
+    let objects = complete(&namespace).await;
+    let claims = objects
         .keys()
         .filter(|name| name.starts_with("PersistentVolumeClaim/"));
-    assert_eq!(claims.count(), 1, "{:?}", there.keys());
+    assert_eq!(claims.count(), 1, "{:?}", objects.keys());
 
     // The garbage collector does the rest, which a bare API server does not have.
     let uid = stack(&namespace).await["metadata"]["uid"].clone();
-    for (name, object) in &there {
+    for (name, object) in &objects {
         let owners = object["metadata"]["ownerReferences"].as_array();
         let owners = owners.unwrap_or_else(|| panic!("{name} has no owner"));
         assert_eq!(owners.len(), 1, "{name}");
@@ -296,10 +296,10 @@ async fn killed_operator_completes_its_work() {
     for count in 1..=4 {
         let replica = release.start("stacks-0");
         eventually("some objects", SOON * 3, async || {
-            let there = children(&namespace).await.len();
-            match there >= count * 2 {
+            let total = children(&namespace).await.len();
+            match total >= count * 2 {
                 true => Ok(()),
-                false => Err(format!("{there}: {}", replica.process.log_tail())),
+                false => Err(format!("{total}: {}", replica.process.log_tail())),
             }
         })
         .await;
@@ -308,8 +308,8 @@ async fn killed_operator_completes_its_work() {
     }
     let _replica = release.start("stacks-0");
     complete(&namespace).await;
-    let uids = |there: &Names| -> Vec<Value> {
-        there
+    let uids = |objects: &Names| -> Vec<Value> {
+        objects
             .values()
             .map(|object| object["metadata"]["uid"].clone())
             .collect()

@@ -21,8 +21,8 @@ fn serving(namespaces: &[&Namespace<'_>]) -> impl FnOnce(&mut RoleSettings) {
     move |role| role.scope = scope
 }
 
-/// Grants a role of an installation all rights in other namespaces, so that it is the claim and not
-/// a missing right that keeps the second installation away.
+/// Grants a role of an installation all permissions in other namespaces, so that it is the claim
+/// and not a missing permission that keeps the second installation away.
 async fn allow(installed: &Namespace<'_>, role: &str, namespaces: &[&Namespace<'_>]) {
     let account = chart::account_name(&installed.name, role);
     for namespace in namespaces {
@@ -105,7 +105,7 @@ async fn second_stacks_operator_is_refused_by_name() {
     let first = Stacks::start(&one).await;
     first.apply("tracing", json!({})).await;
     until("the stack's objects", async || {
-        first.there::<Deployment>("tracing-decide").await
+        first.exists::<Deployment>("tracing-decide").await
     })
     .await;
     first.run_pods().await;
@@ -186,7 +186,7 @@ async fn operator_for_all_leaves_a_claimed_namespace() {
     let narrow = Stacks::start(&one).await;
     narrow.apply("tracing", json!({})).await;
     until("the stack's objects", async || {
-        narrow.there::<Deployment>("tracing-decide").await
+        narrow.exists::<Deployment>("tracing-decide").await
     })
     .await;
     let mark = server.mark();
@@ -196,7 +196,7 @@ async fn operator_for_all_leaves_a_claimed_namespace() {
     let broad = Stacks::start_with(&two, |settings| settings.role.scope = WatchScope::All).await;
     broad.apply("tracing", json!({})).await;
     until("the other stack's objects", async || {
-        broad.there::<Deployment>("tracing-decide").await
+        broad.exists::<Deployment>("tracing-decide").await
     })
     .await;
     narrow

@@ -50,7 +50,7 @@ async fn subscribe(
             Err(status) if status.code() == Code::Unavailable && start.elapsed() < SOON => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            answer => return answer,
+            response => return response,
         }
     }
 }
@@ -143,9 +143,9 @@ async fn foreign_tokens_are_refused_and_counted() {
         let is_refused = [Code::Unauthenticated, Code::PermissionDenied].contains(&status.code());
         assert!(is_refused, "{what}: {status:?}");
         let metrics = policies.ops("metrics").await;
-        let words = format!("{status:?}\n{metrics}");
-        let is_discreet = token.is_none_or(|token| token == "garbage" || !words.contains(&token));
-        assert!(is_discreet, "{what}: the token is repeated");
+        let output = format!("{status:?}\n{metrics}");
+        let is_hidden = token.is_none_or(|token| token == "garbage" || !output.contains(&token));
+        assert!(is_hidden, "{what}: the token is repeated");
         let now = policies.count(REFUSED, reason).await;
         assert_eq!(now, before + 1, "{what}, {reason}: {status:?}\n{metrics}");
     }
@@ -190,7 +190,7 @@ async fn client_cannot_act_for_another_instance() {
         message.contains("a-1"),
         "it names who is missing: {message}"
     );
-    assert!(!message.contains("a-0"), "it names who is there: {message}");
+    assert!(!message.contains("a-0"), "it names another pod: {message}");
 
     // Nor can it acknowledge or count for a plan that it was never sent.
     let never_sent = version_ahead_of(&plan);
@@ -198,7 +198,7 @@ async fn client_cannot_act_for_another_instance() {
     rejected(&policies, 1).await;
     subscriber.report(&never_sent, 5_000, 5_000).await;
     rejected(&policies, 2).await;
-    // Nor more traces kept than begun, nor fewer than before.
+    // Nor can it report more sampled traces than started ones, or fewer than before.
     subscriber.report(&plan, 2_000, 2_001).await;
     rejected(&policies, 3).await;
     subscriber.report(&plan, 10, 1).await;
@@ -228,7 +228,7 @@ async fn namespaces_do_not_affect_each_other() {
         server.namespace("theirs").await,
     );
     SamplingPolicy::apply(&mine, "a", "1%").await;
-    // As broad and as strong as can be.
+    // For all services, with the highest priority.
     let broad = json!({"priority": 1000, "head": {"probability": "0%"}});
     SamplingPolicy::apply_spec(&theirs, "everything", broad).await;
     let pod = pod_of(&mine, "a", "127.0.0.2").await;
@@ -252,14 +252,14 @@ async fn namespaces_do_not_affect_each_other() {
 
     let endpoints = policies.endpoints().await;
     let from = |address: &str| address.parse::<IpAddr>().unwrap();
-    let answer = stock::poll_http(endpoints.http, from("127.0.0.2"), "a")
+    let response = stock::poll_http(endpoints.http, from("127.0.0.2"), "a")
         .await
         .unwrap();
-    assert_eq!(stock::sampling_rate(&answer), Some(0.01));
-    let answer = stock::poll_http(endpoints.http, from("127.0.0.3"), "a")
+    assert_eq!(stock::sampling_rate(&response), Some(0.01));
+    let response = stock::poll_http(endpoints.http, from("127.0.0.3"), "a")
         .await
         .unwrap();
-    assert_eq!(stock::sampling_rate(&answer), Some(0.0));
+    assert_eq!(stock::sampling_rate(&response), Some(0.0));
     policies.stop().await;
 }
 
@@ -275,14 +275,14 @@ async fn sampling_endpoints_identify_by_address() {
     let policies = Policies::start(&namespace).await;
     let endpoints = policies.endpoints().await;
     let pod: IpAddr = [127, 0, 0, 2].into();
-    let nobody: IpAddr = [127, 0, 0, 9].into();
+    let unknown_peer: IpAddr = [127, 0, 0, 9].into();
 
-    let answer = eventually("a's own strategy over HTTP", SOON, async || {
+    let response = eventually("a's own strategy over HTTP", SOON, async || {
         stock::poll_http(endpoints.http, pod, "a")
             .await
             .map_err(|status| status.to_string())
     });
-    assert_eq!(stock::sampling_rate(&answer.await), Some(0.01));
+    assert_eq!(stock::sampling_rate(&response.await), Some(0.01));
     assert_eq!(
         stock::poll_http(endpoints.http, pod, "b")
             .await
@@ -290,7 +290,7 @@ async fn sampling_endpoints_identify_by_address() {
         403
     );
     assert_eq!(
-        stock::poll_http(endpoints.http, nobody, "a")
+        stock::poll_http(endpoints.http, unknown_peer, "a")
             .await
             .unwrap_err(),
         503
@@ -302,7 +302,7 @@ async fn sampling_endpoints_identify_by_address() {
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
-    let status = stock::poll_grpc(endpoints.grpc, nobody, "a")
+    let status = stock::poll_grpc(endpoints.grpc, unknown_peer, "a")
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");

@@ -36,10 +36,10 @@ fn configuration(jaeger: Value, folder: &Path) -> (Value, Ports) {
     let spec = serde_json::from_value(json!({"jaeger": jaeger})).unwrap();
     let stack = TracingStack::new(Metadata::named("tracing"), spec);
     let text = config(&stack.validate().unwrap());
-    let place = folder.display().to_string();
+    let folder = folder.display().to_string();
     let text = text
-        .replace("/etc/jaeger/", &format!("{place}/"))
-        .replace("/badger/", &format!("{place}/badger/"));
+        .replace("/etc/jaeger/", &format!("{folder}/"))
+        .replace("/badger/", &format!("{folder}/badger/"));
     let mut config = serde_yaml::from_str(&text).unwrap();
     let ports = Ports::on_free_ports();
     ports.set(&mut config);
@@ -79,7 +79,7 @@ struct Ports {
 }
 
 impl Ports {
-    /// Free now.
+    /// Chooses ports that are free now.
     fn on_free_ports() -> Self {
         let [grpc, http, query, query_grpc, health, metrics] =
             spoor_testing::ports::free().map(|it| it.port());
@@ -123,7 +123,7 @@ async fn ready(process: &Process, ports: &Ports) {
         "Jaeger is ready",
         Duration::from_secs(30),
         async || match reqwest::get(&url).await {
-            Ok(answer) if answer.status() == 200 => Ok(()),
+            Ok(response) if response.status() == 200 => Ok(()),
             other => Err(format!("{other:?}\n{}", process.log_tail())),
         },
     )
@@ -146,8 +146,8 @@ async fn send(ports: &Ports) {
     }]});
     let url = format!("http://127.0.0.1:{}/v1/traces", ports.http);
     let client = reqwest::Client::new();
-    let answer = client.post(url).json(&body).send().await.unwrap();
-    assert_eq!(answer.status(), 200);
+    let response = client.post(url).json(&body).send().await.unwrap();
+    assert_eq!(response.status(), 200);
 }
 
 async fn finds(ports: &Ports, base_path: &str) {
@@ -159,13 +159,13 @@ async fn finds(ports: &Ports, base_path: &str) {
         "Jaeger has the trace",
         Duration::from_secs(10),
         async || {
-            let answer = reqwest::get(&url)
+            let response = reqwest::get(&url)
                 .await
                 .map_err(|error| format!("{error:?}"))?;
-            let answer = answer.text().await.unwrap_or_default();
-            match answer.contains("00f067aa0ba902b7") {
+            let response = response.text().await.unwrap_or_default();
+            match response.contains("00f067aa0ba902b7") {
                 true => Ok(()),
-                false => Err(answer),
+                false => Err(response),
             }
         },
     )
@@ -209,7 +209,7 @@ async fn badger_traces_survive_a_restart() {
 }
 
 async fn ended(process: &Process) {
-    let words = eventually(
+    let output = eventually(
         "Jaeger has ended",
         Duration::from_secs(60),
         async || match process.is_running() {
@@ -217,13 +217,13 @@ async fn ended(process: &Process) {
             false => Ok(()),
         },
     );
-    words.await;
+    output.await;
 }
 
 /// Every setting of an external storage, at a port without a listener.
 const TLS: &str = "{caSecretName: ca, certSecretName: client, serverName: db.example.com}";
 
-/// There are no such databases here: a configuration is right if Jaeger gets as far as to connect.
+/// No such databases run here, so a configuration passes if Jaeger tries to connect.
 #[rstest]
 #[case(&format!("{{opensearch: {{urls: ['https://127.0.0.1:9'], indexPrefix: shop, credentials: {{secretName: login}}, tls: {TLS}}}}}"), "connection refused")]
 #[case(
@@ -242,11 +242,11 @@ async fn external_storage_is_connected_to(#[case] storage: &str, #[case] expecte
         return;
     };
     let storage: Value = serde_yaml::from_str(storage).unwrap();
-    let words = log_tail(&program, json!({"storage": storage})).await;
-    assert!(words.contains(expected), "{words}");
+    let output = log_tail(&program, json!({"storage": storage})).await;
+    assert!(output.contains(expected), "{output}");
 }
 
-/// The reason why validation refuses that with the default image.
+/// Shows why validation refuses TLS for ClickHouse with the default image.
 #[tokio::test]
 async fn default_image_has_no_clickhouse_tls() {
     let Some(program) = program("default_image_has_no_clickhouse_tls") else {
@@ -254,8 +254,8 @@ async fn default_image_has_no_clickhouse_tls() {
     };
     let clickhouse = json!({"addresses": ["127.0.0.1:9"], "tls": {}});
     let jaeger = json!({"storage": {"clickhouse": clickhouse}, "image": "jaeger:later"});
-    let words = log_tail(&program, jaeger).await;
-    assert!(words.contains("invalid keys: tls"), "{words}");
+    let output = log_tail(&program, jaeger).await;
+    assert!(output.contains("invalid keys: tls"), "{output}");
 }
 
 /// The last lines of a Jaeger that is expected to exit.

@@ -207,7 +207,8 @@ async fn policy_of_another_namespace_has_no_effect() {
     theirs.holds(Some(10_000)).await;
     let status = policy.becomes("Converged").await;
     assert_eq!(status["clients"]["expected"], 1);
-    // In the order of publication: had it got the other one's, it would have got that first.
+    // Plans arrive in the order of publication, so the other namespace's plan would have arrived
+    // first.
     SamplingPolicy::apply(&namespace, "a", "3%").await;
     mine.holds(Some(30_000)).await;
     assert_eq!(mine.plans(), 2);
@@ -282,7 +283,7 @@ async fn stopped_role_leaves_statuses_alone() {
     let before = policy.becomes("Converged").await;
     role.stop().await;
     // An update stops the role like an uninstallation does. Clients keep their plans meanwhile, so
-    // a status that said otherwise would be wrong at every update.
+    // a status that reported otherwise would be wrong at every update.
     let after = policy.get().await.unwrap();
     let converged = condition(&after["status"], "Converged");
     assert_eq!(converged, condition(&before, "Converged"));

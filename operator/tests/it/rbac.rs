@@ -22,11 +22,11 @@ use crate::{
 };
 
 /// A verb on a resource of a group, as in a rule.
-type Right = (String, String, String);
+type Permission = (String, String, String);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn policies_role_has_no_unused_rights() {
-    let test = "policies_role_has_no_unused_rights";
+async fn policies_role_has_no_unused_permissions() {
+    let test = "policies_role_has_no_unused_permissions";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -74,8 +74,8 @@ async fn exercise(namespace: &Namespace<'_>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stacks_role_has_no_unused_rights() {
-    let test = "stacks_role_has_no_unused_rights";
+async fn stacks_role_has_no_unused_permissions() {
+    let test = "stacks_role_has_no_unused_permissions";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -85,7 +85,7 @@ async fn stacks_role_has_no_unused_rights() {
     };
     let release = Release::new(&namespace, "stacks").await;
     let mark = server.mark();
-    // As after an administrator has deleted what the chart created.
+    // Simulates an administrator who deleted what the chart created.
     let secrets = namespace.api::<Secret>();
     for name in ["spoor-ca", "spoor-policies-tls"] {
         let deleted = secrets.delete(name, &DeleteParams::default()).await;
@@ -118,16 +118,16 @@ async fn stacks_role_has_no_unused_rights() {
     children::apply_stack(&namespace, spec).await;
     eventually("the next stack's own objects", SOON * 4, async || {
         let uid = children::stack(&namespace).await["metadata"]["uid"].clone();
-        let there = children::complete(&namespace).await;
-        let old = there
+        let objects = children::complete(&namespace).await;
+        let old = objects
             .iter()
             .find(|(_, child)| child["metadata"]["ownerReferences"][0]["uid"] != uid);
-        match (old, there.len() >= first.len()) {
+        match (old, objects.len() >= first.len()) {
             (None, true) => Ok(()),
             (old, _) => Err(format!(
                 "{:?}, {} of {}; {}",
                 old.map(|(name, _)| name),
-                there.len(),
+                objects.len(),
                 first.len(),
                 replica.process.log_tail()
             )),
@@ -168,7 +168,7 @@ async fn rights_end_at_the_served_namespaces() {
         }
         for outside in [other.name.as_str(), "kube-system", "default"] {
             let mut allowed = resources(&client, outside).await;
-            // The rights of every authenticated user.
+            // The permissions of every authenticated user.
             allowed.retain(|resource| !resource.starts_with("selfsubject"));
             allowed.remove("tokenreviews");
             allowed.remove("customresourcedefinitions");
@@ -177,7 +177,7 @@ async fn rights_end_at_the_served_namespaces() {
     }
 }
 
-/// The resources that a client has a right on there, as `kubectl auth can-i --list` shows them.
+/// The resources that a client has a permission on, as `kubectl auth can-i --list` shows them.
 async fn resources(client: &Client, namespace: &str) -> BTreeSet<String> {
     let review = SelfSubjectRulesReview {
         spec: SelfSubjectRulesReviewSpec {
@@ -195,15 +195,15 @@ async fn resources(client: &Client, namespace: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Nothing refused, nothing granted that was not used.
-fn compare(calls: &[Call], granted: &BTreeSet<Right>) {
+/// Checks that no call was refused, and that every granted permission was used.
+fn compare(calls: &[Call], granted: &BTreeSet<Permission>) {
     let refused: Vec<_> = calls.iter().filter(|call| call.code == 403).collect();
     assert!(
         refused.is_empty(),
         "missing from the chart's roles: {refused:#?}"
     );
     let resources = calls.iter().filter(|call| !call.resource.is_empty());
-    let used: BTreeSet<Right> = resources.flat_map(rights).collect();
+    let used: BTreeSet<Permission> = resources.flat_map(permissions).collect();
     let unneeded: Vec<_> = granted.difference(&used).collect();
     assert!(
         unneeded.is_empty(),
@@ -211,17 +211,17 @@ fn compare(calls: &[Call], granted: &BTreeSet<Right>) {
     );
 }
 
-/// The rights that a request needs.
-fn rights(call: &Call) -> impl Iterator<Item = Right> {
+/// The permissions that a request needs.
+fn permissions(call: &Call) -> impl Iterator<Item = Permission> {
     // An apply or update that creates its object needs both verbs.
     let creates = ["patch", "update"].contains(&call.verb.as_str()) && call.code == 201;
     let verbs = [Some(call.verb.as_str()), creates.then_some("create")];
-    let right = |verb: &str| (call.group.clone(), call.resource_of_rule(), verb.to_owned());
-    verbs.into_iter().flatten().map(right)
+    let permission = |verb: &str| (call.group.clone(), call.resource_of_rule(), verb.to_owned());
+    verbs.into_iter().flatten().map(permission)
 }
 
-/// The rights that the rendered roles grant to the account of this role of the operator.
-fn granted(objects: &[Value], namespace: &str, role: &str) -> BTreeSet<Right> {
+/// The permissions that the rendered roles grant to the account of this role of the operator.
+fn granted(objects: &[Value], namespace: &str, role: &str) -> BTreeSet<Permission> {
     let names = [
         chart::account_name(namespace, role),
         chart::outside_name(namespace, role),
@@ -238,7 +238,7 @@ fn granted(objects: &[Value], namespace: &str, role: &str) -> BTreeSet<Right> {
     };
     let roles = objects.iter().filter(is_granted);
     let rules = roles.flat_map(|role| role["rules"].as_array().unwrap());
-    let mut rights = BTreeSet::new();
+    let mut permissions = BTreeSet::new();
     for rule in rules {
         for group in texts(&rule["apiGroups"]) {
             for resource in texts(&rule["resources"]) {
@@ -247,13 +247,13 @@ fn granted(objects: &[Value], namespace: &str, role: &str) -> BTreeSet<Right> {
                         .iter()
                         .all(|word| !word.contains('*'));
                     assert!(is_exact, "a wildcard in {rule}");
-                    rights.insert((group.clone(), resource.clone(), verb));
+                    permissions.insert((group.clone(), resource.clone(), verb));
                 }
             }
         }
     }
-    assert!(!rights.is_empty(), "no role is rendered for {names:?}");
-    rights
+    assert!(!permissions.is_empty(), "no role is rendered for {names:?}");
+    permissions
 }
 
 /// The rendered chart. None, with a message, if there is no Helm; with `SPOOR_REQUIRE_ALL=1` that is

@@ -167,7 +167,7 @@ impl<'a> Stacks<'a> {
         }
     }
 
-    pub async fn there<K>(&self, name: &str) -> bool
+    pub async fn exists<K>(&self, name: &str) -> bool
     where
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
             + Clone

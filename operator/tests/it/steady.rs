@@ -1,4 +1,5 @@
-//! In steady state the operator leaves the API server alone, load or not.
+//! In steady state the operator writes only its Lease and, at most every 30 s, a status, with or
+//! without load.
 
 use std::time::Duration;
 
@@ -86,7 +87,7 @@ async fn steady_load_writes_only_the_lease() {
 struct Load(u64);
 
 impl Load {
-    /// Half a second of it.
+    /// Waits for half a second, then reports counts.
     async fn report(&mut self, clients: &[(Subscriber, spoor_proto::spoor::control::v1::Plan)]) {
         sleep(Duration::from_millis(500)).await;
         self.0 += 1;

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::out::{errln, outln};
 use super::{
-    ClientError, LabArgs, LabClient, Output, counted, documents::read_all, duration,
-    failure::Invalid, print_json,
+    ClientError, LabArgs, LabClient, Output, documents::read_all, duration, failure::Invalid,
+    pluralize, print_json,
 };
 use spoor_lab::wire::{ApplyResult, Change, ConvergenceResult};
 
@@ -140,7 +140,7 @@ pub(super) fn print_convergence(convergence: &ConvergenceResult) {
         }
         return;
     }
-    let instances = counted(*expected, "instance", "instances");
+    let instances = pluralize(*expected, "instance", "instances");
     match (milliseconds, expected) {
         // A policy with only a tail has no clients that acknowledge it.
         (_, 0) => outln!("Converged: the tail rules are in force."),

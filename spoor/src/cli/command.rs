@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use super::{
     apply::ApplyArgs, completions::CompletionsArgs, delete::DeleteArgs, describe::DescribeArgs,
-    diff::DiffArgs, fault::FaultArgs, get::GetArgs, manual::ManualArgs, overrule::OverrideArgs,
-    run::RunService, up::UpArgs,
+    diff::DiffArgs, fault::FaultArgs, get::GetArgs, manual::ManualArgs,
+    override_policy::OverrideArgs, run::RunService, up::UpArgs,
 };
 use crate::{
     demo::DemoArgs,

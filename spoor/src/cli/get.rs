@@ -88,7 +88,7 @@ impl GetArgs {
             }
             Format::Table | Format::Wide => {
                 print_table(&policies, self.output == Format::Wide);
-                warn_of_folder(&client).await?;
+                warn_about_folder_errors(&client).await?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -141,7 +141,7 @@ fn print_table(policies: &[SamplingPolicy], wide: bool) {
     out!("{table}");
 }
 
-async fn warn_of_folder(client: &LabClient) -> anyhow::Result<()> {
+async fn warn_about_folder_errors(client: &LabClient) -> anyhow::Result<()> {
     // On standard error, so that the table can be piped.
     let folder = client.status().await?.folder;
     if let Some(folder) = folder.filter(|folder| !folder.errors.is_empty()) {

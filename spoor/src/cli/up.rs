@@ -54,7 +54,7 @@ impl UpArgs {
             .map_err(|error| Invalid(vec![error.to_string()]))?;
         let instance = uuid::Uuid::new_v4().to_string();
         let own_traces = SelfTracing::start(&settings, &instance).context("cannot export spans")?;
-        let _written = log_to_standard_error(own_traces.as_ref());
+        let _guard = log_to_standard_error(own_traces.as_ref());
         log_warnings(&settings.warnings);
         let result = self.run().await;
         if let Some(own_traces) = own_traces {
@@ -195,7 +195,7 @@ fn try_write_json(value: &Value) {
 fn log_to_standard_error(own_traces: Option<&SelfTracing>) -> WorkerGuard {
     // On a separate thread, since a paused terminal must not block the listeners. Lines beyond the
     // limit are dropped.
-    let (writer, written) = NonBlockingBuilder::default()
+    let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(MAX_QUEUED_LINES)
         .finish(std::io::stderr());
     let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
@@ -214,5 +214,5 @@ fn log_to_standard_error(own_traces: Option<&SelfTracing>) -> WorkerGuard {
     if let Err(error) = subscriber.try_init() {
         errln!("spoor: cannot set up logging: {error}");
     }
-    written
+    guard
 }

@@ -117,8 +117,8 @@ pub(super) async fn observe(
     bar.finish_and_clear();
     let (failed, requests) = (summary.all.failed, summary.all.requests);
     ensure!(failed == 0, "{failed} of {requests} requests failed");
-    let (started, sampled) = counted(lab, version, requests).await?;
-    let kept = arrived(lab, kept_before, sampled).await;
+    let (started, sampled) = root_decisions(lab, version, requests).await?;
+    let kept = wait_for_kept(lab, kept_before, sampled).await;
     let Interval { lower, upper } = interval(sampled, started, CONFIDENCE);
     Ok(RateResult {
         asked: asked.to_string(),
@@ -137,7 +137,7 @@ pub(super) async fn observe(
 
 /// Waits until service-a has reported as many root decisions under a version as expected, and
 /// returns the numbers started and sampled.
-async fn counted(lab: &Lab, version: Version, expected: u64) -> anyhow::Result<(u64, u64)> {
+async fn root_decisions(lab: &Lab, version: Version, expected: u64) -> anyhow::Result<(u64, u64)> {
     let (namespace, service) = (Namespace::default(), ServiceName::new(EDGE)?);
     // Subscribed before the first read, so that no report is missed in between.
     let mut changed = lab.control().changed();
@@ -156,7 +156,7 @@ async fn counted(lab: &Lab, version: Version, expected: u64) -> anyhow::Result<(
 
 /// Waits until the pipeline has kept as many new traces as were sampled, or the time is over, and
 /// returns their number.
-async fn arrived(lab: &Lab, before: u64, sampled: u64) -> u64 {
+async fn wait_for_kept(lab: &Lab, before: u64, sampled: u64) -> u64 {
     let deadline = Instant::now() + SETTLE_TIMEOUT;
     loop {
         let kept = kept_traces(lab).saturating_sub(before);

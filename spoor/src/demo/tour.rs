@@ -84,9 +84,9 @@ pub(super) async fn run(ports: LabPorts, output: Output) -> anyhow::Result<bool>
     Ok(passed)
 }
 
-type Toured = (Vec<RateResult>, Vec<String>);
+type TourResults = (Vec<RateResult>, Vec<String>);
 
-async fn stages(lab: &Lab, is_text: bool, started_in: Duration) -> anyhow::Result<Toured> {
+async fn stages(lab: &Lab, is_text: bool, started_in: Duration) -> anyhow::Result<TourResults> {
     let print = |text: &str| {
         if is_text {
             outln!("{text}");

@@ -7,7 +7,7 @@ use std::{
 
 use spoor_traces::tree::Member;
 
-use crate::{cli::counted, traces::printable};
+use crate::{cli::pluralize, traces::printable};
 
 /// A trace with a root, every parent that a span names, and the expected services.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) enum Incomplete {
     #[error("it has no root span yet")]
     Root,
     /// Spans that others name as their parent.
-    #[error("{} a parent that is missing", counted(*.0, "span names", "spans name"))]
+    #[error("{} a parent that is missing", pluralize(*.0, "span names", "spans name"))]
     Parents(usize),
     /// Spans of expected services.
     #[error("it has no span of {0}")]
@@ -72,7 +72,7 @@ impl CompleteTrace {
 impl fmt::Display for CompleteTrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let services: Vec<String> = self.services.iter().map(|name| printable(name)).collect();
-        let spans = counted(self.spans, "span", "spans");
+        let spans = pluralize(self.spans, "span", "spans");
         write!(f, "complete, {spans} of {}", services.join(", "))
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt::Write, time::Duration};
 use console::{Alignment, Style, Term, measure_text_width, pad_str, truncate_str};
 use spoor_traces::tree::{Bottleneck, Row, Segment, Tree};
 
-use crate::cli::counted;
+use crate::cli::pluralize;
 
 use super::{
     format::{milliseconds, offset, printable},
@@ -159,12 +159,12 @@ fn heading(id: &str, tree: &Tree, canvas: Canvas) -> String {
     let counts = format!(
         "{}, {}, {}",
         milliseconds(tree.duration()),
-        counted(tree.rows().len(), "span", "spans"),
-        counted(tree.services().len(), "service", "services"),
+        pluralize(tree.rows().len(), "span", "spans"),
+        pluralize(tree.services().len(), "service", "services"),
     );
     let mut heading = format!("trace {}  {counts}", canvas.paint(Style::new().bold(), id));
     if errors > 0 {
-        let text = format!(", {}", counted(errors, "error", "errors"));
+        let text = format!(", {}", pluralize(errors, "error", "errors"));
         heading += &canvas.paint(Style::new().red(), &text);
     }
     heading

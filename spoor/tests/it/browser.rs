@@ -120,7 +120,7 @@ async fn open_page_shows_new_offers() {
         main.contains("a lantern, ") && main.contains(" EUR"),
         "{main}"
     );
-    // While `offers` was away, the browser may report a failure of /api/offers.
+    // While `offers` was not running, the browser may report a failure of /api/offers.
     let errors = browser.errors().await;
     assert!(
         errors.iter().all(|error| error.contains("/api/offers")),

@@ -42,11 +42,11 @@ async fn stop_under_load(signal: &str) {
     let signalled = Instant::now();
     let (stopped, code) = lab.stop(signal).await;
     assert_eq!(code, Some(0));
-    let mut answered = 1;
+    let mut responses = 1;
     for sender in senders {
         for (sent, outcome) in sender.await.unwrap() {
             match outcome {
-                Ok(200) => answered += 1,
+                Ok(200) => responses += 1,
                 other => assert!(
                     sent + MAX_ACCEPT_DELAY > signalled,
                     "sent {:?} before the signal: {other:?}",
@@ -55,11 +55,11 @@ async fn stop_under_load(signal: &str) {
             }
         }
     }
-    assert!(answered > 16, "{answered} responses");
+    assert!(responses > 16, "{responses} responses");
     assert_eq!(
         stopped["received"],
-        answered * spans_each,
-        "{stopped} of {answered} requests"
+        responses * spans_each,
+        "{stopped} of {responses} requests"
     );
     assert_eq!(stopped["kept"], stopped["received"], "{stopped}");
     assert_eq!(stopped["lost"], serde_json::json!({}), "{stopped}");

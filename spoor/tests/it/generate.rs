@@ -23,11 +23,11 @@ async fn reported_traces_arrive() {
     assert_eq!(sent["services"]["till"]["traces"], 30, "{sent:#}");
 
     let found = || async { lab.traces(&["traces", "--limit", "100"]).await };
-    let whole = |found: &Value| {
+    let is_complete = |found: &Value| {
         let traces = found.as_array().unwrap();
         traces.len() == 60 && traces.iter().all(|trace| trace["spans"] == 5)
     };
-    let found = eventually("60 traces of 5 spans", found, whole).await;
+    let found = eventually("60 traces of 5 spans", found, is_complete).await;
     let mut errors: BTreeMap<bool, u64> = BTreeMap::new();
     for trace in found.as_array().unwrap() {
         assert_eq!(trace["services"].as_array().unwrap().len(), 2, "{trace:#}");

@@ -33,17 +33,17 @@ async fn python_exporters_deliver_spans() {
     let (grpc, http) = (lab.url("otlp-grpc"), lab.url("otlp-http"));
     let printed = run_in(&folder, python, &["deliver.py", grpc, http, "python"]).await;
     let ids: Value = serde_json::from_str(&printed).unwrap();
-    for way in ["grpc", "http", "gzip"] {
-        let id = ids[way].as_str().unwrap();
+    for kind in ["grpc", "http", "gzip"] {
+        let id = ids[kind].as_str().unwrap();
         let trace = lab.traces(&["trace", id]).await;
         let spans = trace["spans"].as_array().unwrap();
         let names: Vec<&str> = spans
             .iter()
             .map(|span| span["operation"].as_str().unwrap())
             .collect();
-        assert_eq!(names, ["parent", "child"], "{way}: {trace:#}");
-        assert_eq!(spans[1]["error"], true, "{way}: {trace:#}");
-        assert_eq!(spans[0]["service"], format!("python-{way}"), "{trace:#}");
+        assert_eq!(names, ["parent", "child"], "{kind}: {trace:#}");
+        assert_eq!(spans[1]["error"], true, "{kind}: {trace:#}");
+        assert_eq!(spans[0]["service"], format!("python-{kind}"), "{trace:#}");
     }
     let gold = [
         "traces",

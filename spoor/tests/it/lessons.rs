@@ -11,8 +11,8 @@ use crate::lab::Lab;
 use files::{Lesson, lessons};
 use script::{printed, run};
 
-/// In one lab: first the wrong solution, then the commands of the text, then the right solution,
-/// and the wrong one once more, since earlier right work must not make it pass.
+/// Runs in one lab: the wrong solution, the commands of the text, the right solution, and the wrong
+/// one once more, which must not pass because of earlier work.
 async fn assert_lesson_works(number: usize, start: &[&str]) {
     let lesson = Lesson::of(number);
     let lab = Lab::start_with(start).await;
@@ -57,7 +57,7 @@ async fn assert_lesson_works(number: usize, start: &[&str]) {
 #[case(9)]
 #[case(10)]
 #[tokio::test]
-async fn checks_accept_right_and_reject_wrong_work(#[case] number: usize) {
+async fn checks_accept_only_the_solution(#[case] number: usize) {
     assert_lesson_works(number, &[]).await;
 }
 
@@ -91,10 +91,10 @@ async fn each_bottleneck_can_be_found() {
     assert_eq!(lab.json(&["fault", "--output", "json"]).await, before);
 }
 
-/// The answer of an earlier round must not pass, neither before the traces of a later one arrive nor
-/// if they never do.
+/// The answer of an earlier round must not pass, whether or not the traces of the later round
+/// arrive.
 #[tokio::test]
-async fn only_the_last_round_is_judged() {
+async fn only_the_last_round_counts() {
     let lab = Lab::start().await;
     let check = "spoor check 2 --answer 'service-b: heavy_calc' --wait 15s";
     let script = format!("spoor lesson 2 --start --seed 1 && {check}");

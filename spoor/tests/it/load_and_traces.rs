@@ -28,11 +28,11 @@ async fn load_produces_complete_traces() {
         lab.traces(&["traces", "--service", "service-a", "--limit", "100"])
             .await
     };
-    let whole = |found: &serde_json::Value| {
+    let is_complete = |found: &serde_json::Value| {
         let traces = found.as_array().unwrap();
         traces.len() == 40 && traces.iter().all(|trace| trace["spans"] == 5)
     };
-    let found = eventually("40 traces of 5 spans", all, whole).await;
+    let found = eventually("40 traces of 5 spans", all, is_complete).await;
     assert_eq!(found[0]["root"], "GET /");
     assert_eq!(
         found[0]["services"],

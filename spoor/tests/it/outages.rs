@@ -34,8 +34,8 @@ impl HungService {
     /// Kills the process, as a crash would, and waits until the supervisor has restarted it.
     async fn kill_and_wait(self, lab: &Lab) {
         send("-KILL", self.pid);
-        let look = || lab.service(self.service);
-        eventually("started again", look, |service| {
+        let service = || lab.service(self.service);
+        eventually("started again", service, |service| {
             service["state"] == "ready" && service["pid"] != self.pid
         })
         .await;
@@ -108,9 +108,9 @@ async fn assert_failed_call(lab: &Lab, trace: &str, caller: &str, part: &str) {
 async fn bands_work_without_reviews() {
     let lab = Lab::start_with(&["--services", "service-a,service-b,bands,reviews"]).await;
     let traffic = Traffic::start(&lab);
-    let whole = get(&lab, "bands", BAND).await;
-    assert_eq!(whole.status, 200, "{whole:?}");
-    assert!(whole.body["result"]["degraded"].is_null(), "{whole:?}");
+    let full = get(&lab, "bands", BAND).await;
+    assert_eq!(full.status, 200, "{full:?}");
+    assert!(full.body["result"]["degraded"].is_null(), "{full:?}");
 
     let reviews = HungService::of(&lab, "reviews").await;
     let degraded = get(&lab, "bands", BAND).await;
@@ -121,7 +121,7 @@ async fn bands_work_without_reviews() {
 
     reviews.kill_and_wait(&lab).await;
     let band = || get(&lab, "bands", BAND);
-    eventually("whole again", band, |band| {
+    eventually("complete again", band, |band| {
         band.status == 200 && band.body["result"]["degraded"].is_null()
     })
     .await;
@@ -203,9 +203,9 @@ async fn one_model_is_enough_for_a_vote(#[case] model: &'static str) {
         let url = format!("{}/classify", lab.url("preprocessing"));
         send_request(reqwest::Client::new().post(url).body(picture.clone()))
     };
-    let is_whole =
+    let is_complete =
         |response: &Response| response.status == 200 && response.body["degraded"].is_null();
-    eventually("both models respond", classify, is_whole).await;
+    eventually("both models respond", classify, is_complete).await;
 
     let hung = HungService::of(&lab, model).await;
     let degraded = classify().await;
@@ -216,7 +216,7 @@ async fn one_model_is_enough_for_a_vote(#[case] model: &'static str) {
     assert_failed_call(&lab, &degraded.trace, "ensemble", "Classify").await;
 
     hung.kill_and_wait(&lab).await;
-    eventually("both models respond again", classify, is_whole).await;
+    eventually("both models respond again", classify, is_complete).await;
     let sent = traffic.ended().await;
     sent.assert_no_failures(&["service-a", "preprocessing"]);
 }
@@ -241,13 +241,13 @@ async fn tasks_survive_a_redis_outage() {
     assert_eq!(tasks().await.status, 200);
 
     redis.kill();
-    let away = eventually("Redis is reported missing", tasks, |tasks| {
+    let outage = eventually("Redis is reported missing", tasks, |tasks| {
         tasks.status == 503
     })
     .await;
-    let detail = away.body["detail"].as_str().unwrap();
+    let detail = outage.body["detail"].as_str().unwrap();
     assert!(detail.contains("Redis"), "{detail}");
-    assert_failed_call(&lab, &away.trace, "tasks", "").await;
+    assert_failed_call(&lab, &outage.trace, "tasks", "").await;
     let health = get(&lab, "tasks", "/health").await;
     assert_eq!(health.body["status"], "degraded", "{health:?}");
 
@@ -268,7 +268,7 @@ async fn killed_service_restarts_each_time() {
             .kill_and_wait(&lab)
             .await;
         let band = || get(&lab, "bands", BAND);
-        eventually("whole again", band, |band| {
+        eventually("complete again", band, |band| {
             band.body["result"]["degraded"].is_null()
         })
         .await;

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use crate::lab::{Lab, command, policy, run};
 
-/// The fault, the file, and the text that the message must contain.
+/// The mistake, the file, and the texts that the message must contain.
 const BAD: [(&str, &str, &[&str]); 9] = [
     (
         "an unknown field",

@@ -17,8 +17,8 @@ async fn killed_service_restarts_with_the_policy() {
     lab.apply(&policy("service-a", "0%")).await;
     let before = lab.service("service-a").await;
     send("-KILL", pid(&before));
-    let look = || lab.service("service-a");
-    let after = eventually("started again", look, |service| {
+    let service = || lab.service("service-a");
+    let after = eventually("started again", service, |service| {
         service["restarts"] == 1 && service["state"] == "ready"
     })
     .await;

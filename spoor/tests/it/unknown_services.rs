@@ -21,11 +21,11 @@ async fn misspelled_service_causes_a_warning() {
     assert_eq!(row[..5], ["typo", "1%", "True", "Unknown", "0/0"]);
     let described = lab.ok(&["describe", "typo"]).await;
     assert!(described.contains("did you mean service-a?"), "{described}");
-    let overruled = lab
+    let overridden = lab
         .spoor(&["override", "servce-a", "0%", "--for", "1m"])
         .await;
-    assert_eq!(overruled.code, Some(0), "{overruled:?}");
-    assert!(overruled.stderr.contains(warning), "{overruled:?}");
+    assert_eq!(overridden.code, Some(0), "{overridden:?}");
+    assert!(overridden.stderr.contains(warning), "{overridden:?}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A service with one route: `GET /` answers "hello".
+//! A service with one route: `GET /` responds with "hello".
 
 use std::{error::Error, time::Duration};
 

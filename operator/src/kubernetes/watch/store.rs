@@ -20,7 +20,7 @@ pub struct Key {
 
 type Objects<V> = BTreeMap<Key, Arc<V>>;
 
-/// The values kept of watched objects. Clones share them.
+/// The values kept for watched objects. Clones share them.
 #[derive(Debug)]
 pub struct ObjectStore<V>(Arc<RwLock<Objects<V>>>);
 

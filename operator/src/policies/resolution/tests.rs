@@ -80,25 +80,25 @@ fn expects_ready_pods_of_relevant_services() {
         named("b-0"),
         other,
     ];
-    let whole = || found("whole", json!({"head": {"probability": "1%"}}));
-    let without = snapshot(vec![whole()], pods.clone());
+    let for_all = || found("for-all", json!({"head": {"probability": "1%"}}));
+    let without = snapshot(vec![for_all()], pods.clone());
     assert_eq!(expected(&without, &[]), ["a-0"]);
     assert_eq!(expected(&without, &["b"]), ["a-0", "b-0"]);
-    let targeted = snapshot(vec![whole(), found("b", head("b", "1%"))], pods);
+    let targeted = snapshot(vec![for_all(), found("b", head("b", "1%"))], pods);
     assert_eq!(expected(&targeted, &[]), ["a-0", "b-0"]);
 }
 
 #[test]
 fn invalid_policy_affects_no_other() {
-    let (wrong, right) = (
-        found("wrong", head("a", "1")),
-        found("right", head("a", "2%")),
+    let (invalid, valid) = (
+        found("invalid", head("a", "1")),
+        found("valid", head("a", "2%")),
     );
-    let snapshot = snapshot(vec![wrong.clone(), right.clone()], vec![]);
+    let snapshot = snapshot(vec![invalid.clone(), valid.clone()], vec![]);
     let built = ResolvedPolicies::new(ResolutionInputs::of(&snapshot, &BTreeSet::new()), &[], NOW);
     assert_eq!(built.resolution.outcomes.len(), 1);
-    insta::assert_yaml_snapshot!("wrong", status(&built, &wrong));
-    insta::assert_yaml_snapshot!("right", status(&built, &right));
+    insta::assert_yaml_snapshot!("invalid", status(&built, &invalid));
+    insta::assert_yaml_snapshot!("valid", status(&built, &valid));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
 /// The events that people should see: the policy was accepted or is no longer, all clients apply
 /// it, a client refused it, or its tail rules cannot be programmed.
 pub(super) fn events(
-    found: &PolicyObject,
+    object: &PolicyObject,
     previous: &[Condition],
     status: &SamplingPolicyStatus,
 ) -> Vec<Event> {
@@ -59,7 +59,7 @@ pub(super) fn events(
             note.push_str("; spec.expiresAt was in the past already: set a later time");
         }
         Some(Event {
-            regarding: reference(SamplingPolicy::KIND, &found.key, &found.uid),
+            regarding: reference(SamplingPolicy::KIND, &object.key, &object.uid),
             is_warning,
             reason: current.reason.clone(),
             action: "Resolve",
@@ -109,7 +109,7 @@ mod tests {
         #[case] before: Option<(&str, i64)>,
         #[case] is_warning: Option<bool>,
     ) {
-        let found = PolicyObject {
+        let object = PolicyObject {
             key: Key::default(),
             uid: String::new(),
             generation: Some(2),
@@ -125,7 +125,7 @@ mod tests {
             conditions: vec![accepted(ConditionStatus::False, "Expired", 2)],
             ..SamplingPolicyStatus::default()
         };
-        let events = events(&found, &previous, &status);
+        let events = events(&object, &previous, &status);
         let is_warned = events.first().map(|event| event.is_warning);
         assert_eq!(is_warned, is_warning);
     }

@@ -185,20 +185,20 @@ mod tests {
         status(ConditionStatus::False, generation)
     }
 
-    fn counted(started: u64) -> SamplingPolicyStatus {
+    fn with_count(started: u64) -> SamplingPolicyStatus {
         let mut status = current();
         status.observed.as_mut().unwrap().started = started;
         status.clients.as_mut().unwrap().slowest_milliseconds = Some(started);
         status
     }
 
-    fn judged() -> SamplingPolicyStatus {
+    fn with_verdict() -> SamplingPolicyStatus {
         let mut status = current();
         status.observed.as_mut().unwrap().verdict = "TooHigh".to_owned();
         status
     }
 
-    fn with(clients: u32) -> SamplingPolicyStatus {
+    fn with_clients(clients: u32) -> SamplingPolicyStatus {
         let mut status = current();
         status.clients.as_mut().unwrap().expected = clients;
         status
@@ -227,17 +227,17 @@ mod tests {
     #[case::changed_and_applied(Some(current()), status(ConditionStatus::True, 2), Some(100_000))]
     #[case::changed_and_not_applied_yet(Some(current()), pending(2), Some(100_200))]
     #[case::applied(Some(pending(1)), current(), Some(100_000))]
-    #[case::numbers(Some(current()), counted(7), Some(30_000))]
-    #[case::a_verdict(Some(current()), judged(), Some(100_000))]
-    #[case::clients(Some(current()), with(7), Some(100_000))]
+    #[case::numbers(Some(current()), with_count(7), Some(30_000))]
+    #[case::a_verdict(Some(current()), with_verdict(), Some(100_000))]
+    #[case::clients(Some(current()), with_clients(7), Some(100_000))]
     fn status_is_written_when_due(
-        #[case] is: Option<SamplingPolicyStatus>,
+        #[case] current: Option<SamplingPolicyStatus>,
         #[case] desired: SamplingPolicyStatus,
         #[case] expected: Option<u64>,
     ) {
         let written = Instant::now();
         let now = written + Duration::from_secs(100);
-        let known = change(is.as_ref(), &desired, written);
+        let known = change(current.as_ref(), &desired, written);
         let due = write_time(&known, &mut None, now);
         let after = due.map(|at| at - written);
         assert_eq!(after, expected.map(Duration::from_millis));
@@ -245,10 +245,10 @@ mod tests {
 
     #[test]
     fn settle_delay_starts_at_the_first_change() {
-        let (is, half) = (current(), pending(2));
+        let (current, converging) = (current(), pending(2));
         let written = Instant::now();
         let start = written + MIN_WRITE_INTERVAL;
-        let known = change(Some(&is), &half, written);
+        let known = change(Some(&current), &converging, written);
         let mut differs_since = None;
         for later in [0, 50, 150] {
             let now = start + Duration::from_millis(later);
@@ -264,11 +264,11 @@ mod tests {
         let began = Instant::now();
         let start = began + MIN_WRITE_INTERVAL;
         let until = start + Duration::from_secs(10);
-        let is = current();
+        let current = current();
         for (generation, expected) in [(1, until), (2, start + SETTLE_DELAY)] {
             let desired = pending(generation);
             let known = StatusChange {
-                current: Some(&is),
+                current: Some(&current),
                 desired: &desired,
                 written: began,
                 reconnect_until: until,
@@ -281,8 +281,8 @@ mod tests {
     #[test]
     fn flapping_verdicts_are_written_at_intervals() {
         let start = Instant::now();
-        let (is, desired) = (pending(1), current());
-        let known = change(Some(&is), &desired, start);
+        let (current, desired) = (pending(1), current());
+        let known = change(Some(&current), &desired, start);
         assert_eq!(
             write_time(&known, &mut None, start),
             Some(start + MIN_WRITE_INTERVAL)
@@ -292,8 +292,8 @@ mod tests {
     #[test]
     fn client_counts_are_written_at_intervals() {
         let start = Instant::now();
-        let (is, desired) = (current(), with(7));
-        let known = change(Some(&is), &desired, start);
+        let (current, desired) = (current(), with_clients(7));
+        let known = change(Some(&current), &desired, start);
         assert_eq!(
             write_time(&known, &mut None, start),
             Some(start + MIN_DETAIL_WRITE_INTERVAL)

@@ -51,13 +51,13 @@ pub fn url(stack: &Stack) -> String {
 #[must_use]
 pub fn port(stack: &Stack) -> u16 {
     existing(stack, stack.route)
-        .or_else(|| existing(stack, other(stack.route)))
+        .or_else(|| existing(stack, opposite(stack.route)))
         .map_or(OTLP_GRPC, Address::port)
 }
 
-/// The other route.
+/// The route that is not this one.
 #[must_use]
-pub fn other(route: Route) -> Route {
+pub fn opposite(route: Route) -> Route {
     match route {
         Route::Collector => Route::Direct,
         Route::Direct => Route::Collector,

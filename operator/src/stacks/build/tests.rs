@@ -335,16 +335,16 @@ fn pods_meet_the_restricted_security_standard() {
 
 /// The standard's rules for pods on Linux.
 fn restricted(pod: &Value) -> Result<(), String> {
-    let is = |value: &Value, expected: Value, field: &str| match *value == expected {
+    let equal = |value: &Value, expected: Value, field: &str| match *value == expected {
         true => Ok(()),
         false => Err(format!("{field} is {value}")),
     };
     for field in ["hostNetwork", "hostPID", "hostIPC", "hostUsers"] {
-        is(&pod[field], Value::Null, field)?;
+        equal(&pod[field], Value::Null, field)?;
     }
     let security = &pod["securityContext"];
-    is(&security["runAsNonRoot"], json!(true), "runAsNonRoot")?;
-    is(
+    equal(&security["runAsNonRoot"], json!(true), "runAsNonRoot")?;
+    equal(
         &security["seccompProfile"]["type"],
         json!("RuntimeDefault"),
         "seccomp",
@@ -366,19 +366,19 @@ fn restricted(pod: &Value) -> Result<(), String> {
     }
     for container in pod["containers"].as_array().unwrap() {
         let security = &container["securityContext"];
-        is(
+        equal(
             &security["allowPrivilegeEscalation"],
             json!(false),
             "escalation",
         )?;
-        is(
+        equal(
             &security["capabilities"],
             json!({"drop": ["ALL"]}),
             "capabilities",
         )?;
-        is(&security["privileged"], Value::Null, "privileged")?;
+        equal(&security["privileged"], Value::Null, "privileged")?;
         for port in container["ports"].as_array().into_iter().flatten() {
-            is(&port["hostPort"], Value::Null, "hostPort")?;
+            equal(&port["hostPort"], Value::Null, "hostPort")?;
         }
     }
     Ok(())

@@ -30,11 +30,7 @@ fn first(now: Timestamp) -> (CertificateState, CertificateState) {
 }
 
 /// Returns success if a client that trusts `authority` accepts a server with this certificate.
-fn shake_hands(
-    authority: &str,
-    server: &CertificateState,
-    name: &str,
-) -> Result<(), rustls::Error> {
+fn handshake(authority: &str, server: &CertificateState, name: &str) -> Result<(), rustls::Error> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
         roots.add(certificate.unwrap()).unwrap();
@@ -69,16 +65,16 @@ fn shake_hands(
 #[test]
 fn clients_accept_the_server_by_its_names_only() {
     let (authority, server) = first(Timestamp::now());
-    shake_hands(&authority.certificates, &server, NAME).unwrap();
-    shake_hands(
+    handshake(&authority.certificates, &server, NAME).unwrap();
+    handshake(
         &authority.certificates,
         &server,
         &format!("{NAME}.cluster.local"),
     )
     .unwrap();
-    assert!(shake_hands(&authority.certificates, &server, "elsewhere.spoor.svc").is_err());
+    assert!(handshake(&authority.certificates, &server, "elsewhere.spoor.svc").is_err());
     let (stranger, _) = first(Timestamp::now());
-    assert!(shake_hands(&stranger.certificates, &server, NAME).is_err());
+    assert!(handshake(&stranger.certificates, &server, NAME).is_err());
 }
 
 #[test]
@@ -149,11 +145,11 @@ fn new_names_or_authority_need_a_new_certificate() {
     let tls = server.write.unwrap();
     let other = vec!["other.spoor.svc".to_owned()];
     let renamed = secret::server("server", Some(&tls), &other, &authority, now, life).unwrap();
-    shake_hands(&authority.certificates, &renamed, "other.spoor.svc").unwrap();
+    handshake(&authority.certificates, &renamed, "other.spoor.svc").unwrap();
     let (stranger, _) = first(now);
     let signed = secret::server("server", Some(&tls), &names(), &stranger, now, life).unwrap();
     assert!(signed.write.is_some());
-    shake_hands(&stranger.certificates, &signed, NAME).unwrap();
+    handshake(&stranger.certificates, &signed, NAME).unwrap();
 }
 
 #[test]

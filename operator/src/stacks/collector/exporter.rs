@@ -40,7 +40,7 @@ impl ExporterReading {
 
     /// The health of the exporter since an earlier reading of the same pod.
     #[must_use]
-    pub fn since(&self, earlier: &Self) -> ExporterHealth {
+    pub fn health_since(&self, earlier: &Self) -> ExporterHealth {
         // With unlimited retries no failure is counted while Jaeger is unavailable; only the queue
         // does not shrink.
         let fails = self.failed > earlier.failed;

@@ -44,7 +44,7 @@ pub(super) fn one_of(conditions: impl IntoIterator<Item = String>) -> String {
 
 /// The conditions under which a span or its resource has the attribute with this value. The value
 /// is given as text: `200` matches the text and the number.
-pub(super) fn has(key: &AttributeKey, value: &str) -> Vec<String> {
+pub(super) fn equals(key: &AttributeKey, value: &str) -> Vec<String> {
     let key = text(key.as_str());
     let places = [
         format!("resource.attributes[{key}]"),

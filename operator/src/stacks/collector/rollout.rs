@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 
-use crate::stacks::pod_failure::{has_failed, ready_condition, staying};
+use crate::stacks::pod_failure::{has_failed, not_terminating, ready_condition};
 
 use super::{
     CollectorObjects, PIPELINE_HASH, SPEC_HASH, TAIL_DIGEST, Tier, exporter::ExporterHealth,
@@ -24,7 +24,7 @@ use super::{
 pub struct LiveTier<'a> {
     /// Its Deployment.
     pub workload: &'a Deployment,
-    /// Its pods, including those that are ending.
+    /// Its pods, including terminating ones.
     pub pods: &'a [Pod],
 }
 
@@ -87,16 +87,16 @@ const MAX_START_WAIT: Duration = Duration::from_secs(60);
 
 /// Plans the next step.
 #[must_use]
-pub fn plan(current: &RolloutState<'_>, wanted: &CollectorObjects, now: Timestamp) -> RolloutPlan {
+pub fn plan(current: &RolloutState<'_>, desired: &CollectorObjects, now: Timestamp) -> RolloutPlan {
     let gather = current
         .gather
-        .map(|live| TierState::of(live, &wanted.gather, now));
+        .map(|live| TierState::of(live, &desired.gather, now));
     let decide = current
         .decide
-        .map(|live| TierState::of(live, &wanted.decide, now));
+        .map(|live| TierState::of(live, &desired.decide, now));
     let decide_waits = match (&decide, &gather) {
         (Some(decide), Some(gather)) if decide.outdated => {
-            decide_wait(decide, gather, current, wanted)
+            decide_wait(decide, gather, current, desired)
         }
         _ => None,
     };
@@ -138,23 +138,23 @@ impl LiveTier<'_> {
 
     fn is_changing(&self) -> bool {
         let spec = self.workload.spec.as_ref();
-        let wanted = spec.and_then(|spec| spec.replicas).unwrap_or(1);
+        let desired = spec.and_then(|spec| spec.replicas).unwrap_or(1);
         let status = self.workload.status.clone().unwrap_or_default();
         let generation = self.workload.metadata.generation;
         // Until the Deployment controller has seen the change its status describes the revision
         // before.
         status.observed_generation < generation
-            || status.updated_replicas.unwrap_or(0) != wanted
-            || status.replicas.unwrap_or(0) != wanted
-            || staying(self.pods).count() < self.pods.len()
+            || status.updated_replicas.unwrap_or(0) != desired
+            || status.replicas.unwrap_or(0) != desired
+            || not_terminating(self.pods).count() < self.pods.len()
     }
 
     fn has_failed_pod(&self) -> bool {
-        staying(self.pods).any(has_failed)
+        not_terminating(self.pods).any(has_failed)
     }
 
     fn has_ready_pod(&self) -> bool {
-        staying(self.pods)
+        not_terminating(self.pods)
             .filter_map(ready_condition)
             .any(|condition| condition.status == "True")
     }
@@ -181,11 +181,11 @@ struct TierState<'a> {
 }
 
 impl<'a> TierState<'a> {
-    fn of(live: LiveTier<'a>, wanted: &Tier, now: Timestamp) -> Self {
+    fn of(live: LiveTier<'a>, desired: &Tier, now: Timestamp) -> Self {
         let since = |then: Timestamp| now.duration_since(then).max(SignedDuration::ZERO);
         Self {
             live,
-            outdated: spec_hash(live.workload) != spec_hash(&wanted.workload),
+            outdated: spec_hash(live.workload) != spec_hash(&desired.workload),
             changing: live.is_changing(),
             quiet_for: live
                 .last_change()
@@ -200,7 +200,7 @@ fn decide_wait(
     decide: &TierState<'_>,
     gather: &TierState<'_>,
     current: &RolloutState<'_>,
-    wanted: &CollectorObjects,
+    desired: &CollectorObjects,
 ) -> Wait {
     // Changes that come faster than a pod starts are combined in one replacement. A revision that
     // failed is replaced at once, since the next may fix it.
@@ -213,13 +213,13 @@ fn decide_wait(
     }
     // DNS responses are cached, so a gathering pod may send parts of traces to a peer for a while
     // after that one has gone.
-    if gather.quiet_for < wanted.settle_delay {
-        let left = wanted.settle_delay - gather.quiet_for;
+    if gather.quiet_for < desired.settle_delay {
+        let left = desired.settle_delay - gather.quiet_for;
         return Some((RolloutWait::GatherSettles, Some(left)));
     }
     // New rules can wait for Jaeger. A new pipeline cannot: it may be what makes the exporter work
     // again.
-    let only_rules = pipeline_hash(decide.live.workload) == pipeline_hash(&wanted.decide.workload);
+    let only_rules = pipeline_hash(decide.live.workload) == pipeline_hash(&desired.decide.workload);
     if only_rules && current.exporter == ExporterHealth::Failing {
         return Some((RolloutWait::ExporterFails, Some(RETRY_INTERVAL)));
     }

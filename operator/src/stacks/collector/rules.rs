@@ -15,7 +15,7 @@ use spoor_policy::{
     TailPolicy, TailTable,
 };
 
-use super::ottl::{all_of, has, one_of, text};
+use super::ottl::{all_of, equals, one_of, text};
 
 /// The sampler's policies in the order in which it evaluates them. The first that matches decides.
 pub(super) fn policies(tail: &TailTable, namespace: &Namespace) -> Vec<Value> {
@@ -163,7 +163,7 @@ fn conditions(rules: &[Rule]) -> (Vec<String>, Option<Duration>) {
                 limits.push(*limit);
             }
             RuleCondition::Attribute { key, values } => {
-                spans.extend(values.iter().flat_map(|value| has(key, value)));
+                spans.extend(values.iter().flat_map(|value| equals(key, value)));
             }
         }
     }

@@ -30,7 +30,7 @@ impl GatherCounters {
         reading
     }
 
-    /// The least number of spans that were lost before `earlier`, which is so old that everything
+    /// The minimum number of spans that were lost before `earlier`, which is so old that everything
     /// accepted until then has been released since. None if the pod's counters have started again.
     #[must_use]
     pub fn lost_since(&self, earlier: &Self) -> Option<u64> {

@@ -80,7 +80,7 @@ pub fn spec(
         containers: vec![Container {
             env: env(container.env, additions),
             security_context: Some(container_security()),
-            // Lets the stack's status report why a program ended without the right to read logs.
+            // Lets the stack's status report why a program ended without permission to read logs.
             termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
             ..container
         }],

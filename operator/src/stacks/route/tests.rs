@@ -166,7 +166,7 @@ proptest! {
     /// takes its route or is moving.
     #[test]
     fn traffic_never_goes_to_an_unready_route(
-        wants_direct: bool,
+        spec_is_direct: bool,
         is_direct: bool,
         since in proptest::option::of(0i64..100),
         jaeger_is_ready: bool,
@@ -174,7 +174,7 @@ proptest! {
         now in 0i64..200,
     ) {
         let route = |direct| if direct { Route::Direct } else { Route::Collector };
-        let stack = stack(json!({"route": route(wants_direct)}));
+        let stack = stack(json!({"route": route(spec_is_direct)}));
         let state = RouteState {
             target: Some(OtlpTarget { route: route(is_direct), since: since.map(at) }),
             jaeger_is_ready,

@@ -8,7 +8,7 @@ use crate::stacks::{
     children::{Detail, belongs_to},
     collector::rollout::LiveTier,
     objects::labels::Component,
-    pod_failure::{failure, staying},
+    pod_failure::{failure, not_terminating},
     sources::RelatedObjects,
 };
 
@@ -71,7 +71,7 @@ impl StackHealth {
     }
 }
 
-/// A part's Deployment and its pods, including those that are ending.
+/// A part's Deployment and its pods, including terminating ones.
 #[must_use]
 pub fn live<'a>(
     related: &'a RelatedObjects,
@@ -97,14 +97,14 @@ fn is_available(deployment: &Deployment) -> bool {
 
 fn all_ready(deployment: &Deployment) -> bool {
     let spec = deployment.spec.as_ref();
-    let wanted = spec.and_then(|spec| spec.replicas).unwrap_or(1);
+    let desired = spec.and_then(|spec| spec.replicas).unwrap_or(1);
     let status = deployment.status.as_ref();
-    status.and_then(|status| status.ready_replicas).unwrap_or(0) >= wanted
+    status.and_then(|status| status.ready_replicas).unwrap_or(0) >= desired
 }
 
 /// Pods that cannot start or be scheduled, with the reason.
 pub(super) fn failing(pods: &[Pod], now: Timestamp) -> Vec<String> {
-    let failing = staying(pods).filter_map(|pod| failure(pod, now));
+    let failing = not_terminating(pods).filter_map(|pod| failure(pod, now));
     let mut failing: Vec<String> = failing.collect();
     // In a stable order, since each change of the message would be a write.
     failing.sort();

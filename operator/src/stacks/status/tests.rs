@@ -74,7 +74,7 @@ fn object() -> StackObject {
         },
         uid: "1".to_owned(),
         generation: Some(3),
-        is_ending: false,
+        is_being_deleted: false,
         spec: Value::Null,
         status: Value::Null,
     }

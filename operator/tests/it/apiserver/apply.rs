@@ -53,8 +53,8 @@ impl ApiServer {
                     let plural = definition["spec"]["names"]["plural"].as_str().unwrap();
                     let path = format!("/apis/spoor.dev/v1alpha1/{plural}?limit=1");
                     let request = http::Request::get(path).body(Vec::new()).unwrap();
-                    let answer = self.admin().request_text(request).await;
-                    answer.map(drop).map_err(|error| error.to_string())
+                    let response = self.admin().request_text(request).await;
+                    response.map(drop).map_err(|error| error.to_string())
                 },
             )
             .await;

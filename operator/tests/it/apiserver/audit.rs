@@ -59,8 +59,8 @@ impl ApiServer {
         let log = self.audit_log();
         let new = String::from_utf8_lossy(log.get(mark.0..).unwrap_or_default());
         // The last line may be incomplete.
-        let whole = new.rfind('\n').map_or("", |end| &new[..end]);
-        whole.lines().filter_map(call).collect()
+        let complete = new.rfind('\n').map_or("", |end| &new[..end]);
+        complete.lines().filter_map(call).collect()
     }
 
     /// The calls of this ServiceAccount since a mark.

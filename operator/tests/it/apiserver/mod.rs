@@ -3,7 +3,7 @@
 //! kubelet: a test does itself what those would do, such as making a pod Ready.
 //!
 //! All tests of a binary share one server, each in a namespace of its own; a test that stops the
-//! server, or whose operator must see nothing of its neighbours, starts a private one.
+//! server, or whose operator must not see objects of other tests, starts a private one.
 #![allow(dead_code, unused_imports)] // The tests and the benchmarks each use a part.
 
 mod apply;

@@ -152,10 +152,10 @@ impl Namespace<'_> {
             ..TokenRequest::default()
         };
         let accounts = self.api::<ServiceAccount>();
-        let answer = accounts
+        let response = accounts
             .create_token_request(account, &PostParams::default(), &request)
             .await;
-        answer.unwrap().status.unwrap().token
+        response.unwrap().status.unwrap().token
     }
 
     /// A client with the identity of this ServiceAccount.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::ApiServer;
 
 impl ApiServer {
-    /// A client with all rights.
+    /// A client with all permissions.
     pub fn admin(&self) -> Client {
         self.client(AuthInfo {
             client_certificate: Some(self.certificates.file("admin.crt")),
@@ -28,7 +28,7 @@ impl ApiServer {
         self.write_kubeconfig(name, json!({"token": token}))
     }
 
-    /// A kubeconfig with all rights, for `kubectl`.
+    /// A kubeconfig with all permissions, for `kubectl`.
     pub fn admin_kubeconfig(&self) -> PathBuf {
         let file = |name: &str| self.certificates.file(name);
         let user =

@@ -73,18 +73,18 @@ fn each_marketplace_has_its_own_settings() {
         return;
     }
     let objects = objects(&["applications.wishlist.marketplaces.corner.rateLimit=7"]);
-    let mut ways = BTreeSet::new();
+    let mut settings = BTreeSet::new();
     for name in ["attic", "bazaar", "corner"] {
         let deployment = named(&objects, "Deployment", &format!("marketplace-{name}"));
         let container = &pod(deployment).unwrap()["containers"][0];
         assert_eq!(variable(container, "SPOOR_MARKETPLACE_NAME"), name);
-        ways.insert(
+        settings.insert(
             ["LATENCY", "ERROR_RATE", "RATE_LIMIT"]
-                .map(|way| variable(container, &format!("SPOOR_MARKETPLACE_{way}"))),
+                .map(|name| variable(container, &format!("SPOOR_MARKETPLACE_{name}"))),
         );
     }
-    assert_eq!(ways.len(), 3, "{ways:?}");
-    assert!(ways.iter().any(|ways| ways[2] == "7"), "{ways:?}");
+    assert_eq!(settings.len(), 3, "{settings:?}");
+    assert!(settings.iter().any(|it| it[2] == "7"), "{settings:?}");
 }
 
 #[test]

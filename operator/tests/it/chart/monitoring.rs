@@ -12,7 +12,7 @@ use spoor_testing::programs::skip;
 
 use super::{
     SERVICES, contains,
-    exposed::{Prometheus, queries},
+    dashboard::{Prometheus, queries},
     list, named, of_kind,
     render::{have_helm, notes, objects, objects_beside},
 };
@@ -157,10 +157,10 @@ async fn dashboard_queries_find_the_operator() {
         let queries = queries(row);
         assert!(queries.len() > 4, "{row}");
         for query in &queries {
-            // Shown only above 0, which nothing here is: the rest of it must find something.
+            // The threshold hides values of 0, which all are here, so the query is run without it.
             let text = query.text.trim_end_matches(" > 0").to_owned();
             prometheus
-                .finds(&super::exposed::Query {
+                .finds(&super::dashboard::Query {
                     text,
                     panel: query.panel.clone(),
                 })

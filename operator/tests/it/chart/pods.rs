@@ -10,7 +10,7 @@ use super::{
 
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// The metadata of the pod that an object is or makes.
+/// The metadata of the pod of an object.
 fn pod_metadata(object: &Value) -> &Value {
     match object["kind"].as_str() {
         Some("Pod") => &object["metadata"],

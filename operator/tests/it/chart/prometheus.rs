@@ -66,8 +66,8 @@ fn disabled_prometheus_is_not_rendered() {
 }
 
 #[test]
-fn prometheus_keeps_exemplars_without_rights() {
-    if !have_helm("chart::prometheus_keeps_exemplars_without_rights") {
+fn prometheus_keeps_exemplars_without_permissions() {
+    if !have_helm("chart::prometheus_keeps_exemplars_without_permissions") {
         return;
     }
     let objects = objects(&EVERYTHING);

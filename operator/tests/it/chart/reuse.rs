@@ -80,7 +80,7 @@ async fn reused_values_can_be_changed_back() {
     };
     let node = "operator.stacks.scheduling.nodeSelector";
     helm.run("install", &[]).await;
-    // Nulls that Helm has nothing to remove for are handed on by every later upgrade.
+    // A null that removes no default is passed on by Helm in every later upgrade.
     for values in [
         vec![
             format!("{STORAGE}.memory=null"),

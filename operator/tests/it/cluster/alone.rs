@@ -1,5 +1,5 @@
 //! Tests that need the cluster to themselves: one removes the definitions that all installations
-//! share, the other has an operator that serves every namespace. They are right in any order, and
+//! share, the other has an operator that serves every namespace. They pass in any order, and
 //! fastest before other tests, when nothing else is installed.
 
 mod installation;

@@ -25,14 +25,14 @@ const MARKETPLACES: [&str; 3] = [
     "marketplace-corner",
 ];
 /// Time in which Prometheus sees what has just been counted: a few scrapes.
-const SCRAPED_WITHIN: Duration = Duration::from_secs(60);
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_application_has_a_whole_trace() {
+async fn each_application_has_a_complete_trace() {
     let Some(lab) = Lab::installed("applications").await else {
         return;
     };
-    have_whole_traces(&lab).await;
+    have_complete_traces(&lab).await;
     let memory = pods::memory(&lab).await;
     lab.log(format_args!(
         "{} pods take {} MB of memory, the models loaded",
@@ -63,12 +63,12 @@ async fn exemplars_in_prometheus_lead_to_traces() {
     };
     let since = SystemTime::now();
     for _ in 0..20 {
-        let answer = edge::get(&lab, "tasks:8083", "/tasks").await;
-        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        let response = edge::get(&lab, "tasks:8083", "/tasks").await;
+        assert_eq!(response.status, StatusCode::OK, "{response:?}");
     }
     everything_is_scraped(&lab).await;
     let series = "http_server_request_duration_seconds_bucket{job=\"tasks\",http_route=\"/tasks\"}";
-    let ids = eventually("exemplars", SCRAPED_WITHIN, || async {
+    let ids = eventually("exemplars", SCRAPE_TIMEOUT, || async {
         let ids = exemplars(&lab, series, since).await;
         if ids.is_empty() {
             Err("none".to_owned())
@@ -87,7 +87,7 @@ async fn exemplars_in_prometheus_lead_to_traces() {
     ));
 
     let calls = "sum by (service_name) (traces_span_metrics_calls_total)";
-    eventually("metrics made from spans", SCRAPED_WITHIN, || async {
+    eventually("metrics made from spans", SCRAPE_TIMEOUT, || async {
         let services = query(&lab, calls).await.to_string();
         if services.contains("\"tasks\"") {
             Ok(())
@@ -141,7 +141,7 @@ async fn load_scenario_runs_as_a_job() {
     for edge in chart::edges() {
         assert!(printed.contains(edge), "{edge}: {printed}");
     }
-    // As it was: the Job goes with its revision.
+    // Restores the release: Helm deletes the Job with its revision.
     lab.release("upgrade", &lab.values()).await;
     eventually("no Job", ROLLOUT_TIMEOUT, || async {
         let get = ["get", job, "--ignore-not-found", "--output", "name"];
@@ -151,25 +151,25 @@ async fn load_scenario_runs_as_a_job() {
     .await;
 }
 
-/// A request to each application, and its trace in Jaeger: who takes part, and who called whom.
-pub async fn have_whole_traces(lab: &Lab) {
+/// Sends a request to each application, and checks the services and the calls in its trace.
+pub async fn have_complete_traces(lab: &Lab) {
     for edge in chart::edges() {
         match edge {
             "service-a" => service_a_calls_service_b(lab).await,
             "gateway" => a_wish_goes_to_the_database_and_the_marketplaces(lab).await,
             "bands" => a_band_comes_with_its_reviews(lab).await,
             "tasks" => a_task_is_in_redis(lab).await,
-            "preprocessing" => both_models_look_at_a_picture_at_once(lab).await,
+            "preprocessing" => models_classify_pictures_concurrently(lab).await,
             other => panic!("no request to {other}"),
         }
     }
-    lab.log("every application's trace is whole");
+    lab.log("every application's trace is complete");
 }
 
 async fn service_a_calls_service_b(lab: &Lab) {
-    let answer = edge::get(lab, "service-a:8080", "/?wait=5ms&calc=10").await;
-    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-    let tree = tree::of(lab, answer.trace_id(), &reached_from("service-a")).await;
+    let response = edge::get(lab, "service-a:8080", "/?wait=5ms&calc=10").await;
+    assert_eq!(response.status, StatusCode::OK, "{response:?}");
+    let tree = tree::of(lab, response.trace_id(), &reached_from("service-a")).await;
     tree.starts_at("service-a", "GET /");
     tree.call("service-a", "service-b");
 }
@@ -194,9 +194,9 @@ async fn a_wish_goes_to_the_database_and_the_marketplaces(lab: &Lab) {
 async fn a_band_comes_with_its_reviews(lab: &Lab) {
     let bands = edge::get(lab, "bands:8082", "/bands").await.json();
     let band = bands["bands"][0]["uuid"].as_str().unwrap();
-    let answer = edge::get(lab, "bands:8082", &format!("/bands/{band}")).await;
-    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-    let tree = tree::of(lab, answer.trace_id(), &reached_from("bands")).await;
+    let response = edge::get(lab, "bands:8082", &format!("/bands/{band}")).await;
+    assert_eq!(response.status, StatusCode::OK, "{response:?}");
+    let tree = tree::of(lab, response.trace_id(), &reached_from("bands")).await;
     tree.starts_at("bands", "GET /bands/{uuid}");
     tree.call("bands", "reviews");
 }
@@ -219,12 +219,12 @@ async fn a_task_is_in_redis(lab: &Lab) {
         "--",
     ];
     let keys = kubectl(&[&redis[..], &["redis-cli", "--scan"]].concat()).await;
-    assert!(keys.contains(id), "redis-cli sees no {id} in {keys}");
+    assert!(keys.contains(id), "redis-cli does not list {id} in {keys}");
     let deleted = edge::delete(lab, "tasks:8083", &format!("/tasks/{id}")).await;
     assert_eq!(deleted.status, StatusCode::NO_CONTENT, "{deleted:?}");
 }
 
-async fn both_models_look_at_a_picture_at_once(lab: &Lab) {
+async fn models_classify_pictures_concurrently(lab: &Lab) {
     let (both, since) = (["efficientnetb0", "mobilenetv2"], SystemTime::now());
     let sent = load::images(lab, 6).await.answered().await;
     let requests = usize::try_from(sent.requests).unwrap();
@@ -243,7 +243,7 @@ async fn both_models_look_at_a_picture_at_once(lab: &Lab) {
         let [one, other] = both.map(|model| tree.call("ensemble", model));
         at_once += usize::from(one.overlaps(other));
     }
-    // Two clocks of one node, and a scheduler that may run one after the other once.
+    // On a busy node, the scheduler may now and then run the models one after the other.
     assert!(2 * at_once > requests, "{at_once} of {requests} at once");
 }
 
@@ -252,7 +252,7 @@ async fn everything_is_scraped(lab: &Lab) {
     let services = chart::SERVICES.map(|(name, _)| name);
     let others = ["spoor-stacks", "spoor-policies", "tracing-gather"];
     let expected: BTreeSet<&str> = services.into_iter().chain(others).collect();
-    eventually("everything scraped", SCRAPED_WITHIN, || async {
+    eventually("everything scraped", SCRAPE_TIMEOUT, || async {
         let up = query(lab, "min by (job) (up)").await;
         let series = up.as_array().unwrap();
         let reached: BTreeSet<&str> = series
@@ -294,9 +294,9 @@ async fn query_prometheus(lab: &Lab, what: &str, parameters: &[(&str, &str)]) ->
         .map(|(name, value)| format!("{name}={}", escaped(value)))
         .collect();
     let path = format!("/api/v1/{what}?{}", parameters.join("&"));
-    let answer = edge::get(lab, "prometheus:9090", &path).await;
-    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-    answer.json()["data"].take()
+    let response = edge::get(lab, "prometheus:9090", &path).await;
+    assert_eq!(response.status, StatusCode::OK, "{response:?}");
+    response.json()["data"].take()
 }
 
 /// Percent-encodes text for a URL's query.

@@ -127,7 +127,7 @@ async fn unknown_exporter_gives_the_collectors_error() {
     assert_eq!(degraded["status"], "True");
     // The earlier Collector is still running.
     let stack = stack::read(&lab).await;
-    assert!(objects::is(&stack, "Available", "True"), "{stack}");
+    assert!(objects::has(&stack, "Available", "True"), "{stack}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,13 +150,13 @@ async fn spans_outlive_a_killed_jaeger() {
         .count();
     let ended = SystemTime::now().duration_since(killed).unwrap();
     lab.log(format_args!(
-        "{} requests, {} of their traces in Jaeger {:.0} s after the kill, {broken} in part or repeated",
+        "{} requests, {} of their traces in Jaeger {:.0} s after the kill, {broken} incomplete or repeated",
         sent.requests,
         found.len(),
         ended.as_secs_f64()
     ));
     let lost = sent.requests - found.len() as u64;
-    // Those of the first 5 s, and of the sender's start.
+    // Its memory held the traces of the first 5 s and of the sender's start.
     assert!(lost <= 50 * 10, "{lost} lost: more than it held");
     assert_eq!(broken, 0);
 }

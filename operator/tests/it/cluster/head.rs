@@ -81,7 +81,7 @@ async fn rate_is(lab: &Lab, rate: &str, lasts: Duration) {
         .iter()
         .filter(|(_, trace)| trace.spans != 3 || trace.distinct != 3)
         .collect();
-    assert!(broken.is_empty(), "{} not whole: {broken:?}", broken.len());
+    assert!(broken.is_empty(), "{} incomplete: {broken:?}", broken.len());
 }
 
 fn starts_at_service_a(trace: &jaeger::Trace) -> bool {

@@ -135,8 +135,8 @@ impl Lab {
         helm(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await;
     }
 
-    /// The chart's values for tests: more instances, rights in one namespace only, and a Jaeger
-    /// that evicts no trace while a test counts.
+    /// The chart's values for tests: more instances, permissions in one namespace only, and a
+    /// Jaeger that evicts no trace while a test counts.
     pub fn values(&self) -> Vec<String> {
         vec![
             format!("operator.namespaces={{{}}}", self.namespace),

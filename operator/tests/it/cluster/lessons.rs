@@ -13,26 +13,26 @@ use super::{
 
 /// The time in seconds in which a trace is certainly gathered, decided on, and exported with a
 /// retry.
-const TRACES_COME_WITHIN: &str = "15";
+const MAX_TRACE_DELAY: &str = "15";
 /// The time for one script, which sends load and waits for statuses that are written every 30 s.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lesson_07_tells_right_from_wrong() {
-    tells_right_from_wrong("07-how-sure").await;
+async fn lesson_07_check_accepts_only_the_solution() {
+    accepts_only_the_solution("07-how-sure").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lesson_08_tells_right_from_wrong() {
-    tells_right_from_wrong("08-keep-errors").await;
+async fn lesson_08_check_accepts_only_the_solution() {
+    accepts_only_the_solution("08-keep-errors").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lesson_09_tells_right_from_wrong() {
-    tells_right_from_wrong("09-two-policies-in-conflict").await;
+async fn lesson_09_check_accepts_only_the_solution() {
+    accepts_only_the_solution("09-two-policies-in-conflict").await;
 }
 
-async fn tells_right_from_wrong(lesson: &'static str) {
+async fn accepts_only_the_solution(lesson: &'static str) {
     let Some(lab) = Lab::installed(lesson).await else {
         return;
     };
@@ -73,7 +73,7 @@ async fn run(lab: &Lab, solution: &str) -> (bool, String) {
         .env("PATH", format!("{}:{path}", shims.path().display()))
         .env("KUBECTL", program("KUBECTL", "kubectl"))
         .env("NAMESPACE", lab.namespace)
-        .env("TRACES_COME_WITHIN", TRACES_COME_WITHIN)
+        .env("MAX_TRACE_DELAY", MAX_TRACE_DELAY)
         .env("TRACES_URL", format!("http://{STACK}-query:16686/jaeger"))
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -92,6 +92,6 @@ fn expected_message(lesson: &str) -> String {
     let script = std::fs::read_to_string(path).unwrap();
     let message = script
         .lines()
-        .find_map(|line| line.strip_prefix("# The check says: "));
+        .find_map(|line| line.strip_prefix("# The check reports: "));
     message.expect("a line with the check's message").to_owned()
 }

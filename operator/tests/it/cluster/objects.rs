@@ -22,7 +22,7 @@ pub async fn read_in(lab: &Lab, namespace: &str, kind: &str, name: &str) -> Opti
     Some(serde_json::to_value(object).unwrap())
 }
 
-/// A condition of its status, if it is about the object's present generation.
+/// A condition of its status, if it is of the object's current generation.
 pub fn condition<'object>(object: &'object Value, name: &str) -> Option<&'object Value> {
     let conditions = object["status"]["conditions"].as_array()?;
     conditions.iter().find(|condition| {
@@ -31,7 +31,7 @@ pub fn condition<'object>(object: &'object Value, name: &str) -> Option<&'object
     })
 }
 
-/// Returns true if a condition has this status and is about the object's present generation.
-pub fn is(object: &Value, name: &str, status: &str) -> bool {
+/// Returns true if a condition has this status and is of the object's current generation.
+pub fn has(object: &Value, name: &str, status: &str) -> bool {
     condition(object, name).is_some_and(|condition| condition["status"] == status)
 }

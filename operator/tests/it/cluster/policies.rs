@@ -60,7 +60,7 @@ pub async fn delete(lab: &Lab, name: &str) {
 pub async fn wait_for(lab: &Lab, name: &str, condition: &str, status: &str) -> Value {
     let what = format!("{condition}={status} of policy {name}");
     until(lab, name, &what, |policy| {
-        objects::is(policy, condition, status)
+        objects::has(policy, condition, status)
     })
     .await
 }

@@ -25,9 +25,11 @@ async fn release_of_the_same_name_works_elsewhere() {
     policies::apply_sample(&lab, "service-a-1-percent.yaml").await;
     let percent = json!({"targets": [{"service": "service-a"}], "head": {"probability": "50%"}});
     second.apply("service-a", &percent).await;
-    second.is(&lab, "TracingStack", STACK, "Available").await;
+    second
+        .wait_for(&lab, "TracingStack", STACK, "Available")
+        .await;
     let policy = second
-        .is(&lab, "SamplingPolicy", "service-a", "Converged")
+        .wait_for(&lab, "SamplingPolicy", "service-a", "Converged")
         .await;
     assert_eq!(policy["status"]["clients"]["current"], 1, "{policy}");
     lab.log("the second release's stack is available, and its policy converged");
@@ -47,7 +49,7 @@ async fn release_of_the_same_name_works_elsewhere() {
             assert!(!refused, "{kind} in {namespace}: {object}");
         }
     }
-    // Neither release may take rights of the other away.
+    // Neither release may remove permissions of the other.
     drop(second);
     policies::patch(&lab, "service-a", &json!({"head": {"probability": "10%"}})).await;
     policies::wait_for(&lab, "service-a", "Converged", "True").await;
@@ -106,14 +108,14 @@ impl Second {
     }
 
     /// Waits until a condition of one of its namespace's objects is true.
-    async fn is(&self, lab: &Lab, kind: &str, name: &str, condition: &str) -> Value {
+    async fn wait_for(&self, lab: &Lab, kind: &str, name: &str, condition: &str) -> Value {
         eventually(
             &format!("{condition} of {name}"),
             ROLLOUT_TIMEOUT,
             || async {
                 let object = objects::read_in(lab, &self.namespace, kind, name).await;
                 let object = object.ok_or("no such object")?;
-                match objects::is(&object, condition, "True") {
+                match objects::has(&object, condition, "True") {
                     true => Ok(object),
                     false => Err(object["status"]["conditions"].to_string()),
                 }

@@ -49,7 +49,7 @@ async fn direct_route_reports_tail_rules_as_inactive() {
         return;
     };
     moved(&lab, "Direct").await;
-    applications::have_whole_traces(&lab).await;
+    applications::have_complete_traces(&lab).await;
     policies::apply(
         &lab,
         "needs-collector",

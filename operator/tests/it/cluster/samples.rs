@@ -13,7 +13,7 @@ const VENDOR: &str = r#"{"apiVersion": "v1", "kind": "Secret", "metadata": {"nam
     "stringData": {"VENDOR_TOKEN": "none"}}"#;
 
 /// Samples that other tests cover, because each takes a minute to apply and to undo.
-const DONE_ELSEWHERE: [&str; 2] = ["direct.yaml", "two-collectors.yaml"];
+const COVERED_ELSEWHERE: [&str; 2] = ["direct.yaml", "two-collectors.yaml"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_sample_of_a_policy_is_programmed() {
@@ -45,7 +45,7 @@ async fn each_sample_of_a_stack_is_available() {
         let here = ["--namespace", lab.namespace, "-f", &path];
         let only_valid = if !runs_here(&fs::read_to_string(&path).unwrap()) {
             Some("the cluster lacks what it needs")
-        } else if DONE_ELSEWHERE.contains(&file.as_str()) {
+        } else if COVERED_ELSEWHERE.contains(&file.as_str()) {
             Some("another test applies it")
         } else {
             None
@@ -70,7 +70,8 @@ async fn available(lab: &Lab, name: &str) {
     crate::apiserver::eventually(name, Duration::from_secs(120), || async {
         let stack = objects::read(lab, "TracingStack", name).await;
         let stack = stack.ok_or("no such stack")?;
-        if objects::is(&stack, "Available", "True") && objects::is(&stack, "Progressing", "False") {
+        if objects::has(&stack, "Available", "True") && objects::has(&stack, "Progressing", "False")
+        {
             Ok(())
         } else {
             Err(stack["status"].to_string())
@@ -88,11 +89,11 @@ fn runs_here(sample: &str) -> bool {
         "clickhouse:",
         "existing:",
     ];
-    let said = sample
+    let content = sample
         .lines()
         .map(str::trim)
         .filter(|line| !line.starts_with('#'));
-    !said
+    !content
         .into_iter()
         .any(|line| elsewhere.iter().any(|word| line.starts_with(word)))
 }

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# What the lessons' scripts call `spoor`, on a cluster: policies go through kubectl, load is sent
-# and traces are read by the program in a pod.
+# The `spoor` of the lessons' scripts on a cluster: kubectl reads and writes policies; the program in
+# a pod sends load and reads traces.
 #
-# KUBECTL, NAMESPACE and TRACES_URL say where, TRACES_COME_WITHIN (seconds) when.
+# KUBECTL, NAMESPACE and TRACES_URL are the cluster's; MAX_TRACE_DELAY is the time in seconds within
+# which traces arrive.
 set -euo pipefail
 
 k() { "$KUBECTL" --namespace "$NAMESPACE" "$@"; }
-inside() { k exec --stdin deployment/preprocessing -- /usr/local/bin/spoor "$@"; }
+run_in_pod() { k exec --stdin deployment/preprocessing -- /usr/local/bin/spoor "$@"; }
 
-# Until a policy is in force, or is said to decide nothing.
-awaited() { # samplingpolicy/NAME
+# Waits until a policy is in force, or is not accepted.
+wait_for_policy() { # samplingpolicy/NAME
     local deadline=$((SECONDS + 60))
     until k get "$1" --output json | jq --exit-status '
         .metadata.generation as $now
@@ -24,7 +25,7 @@ awaited() { # samplingpolicy/NAME
     done
 }
 
-broken() { # SHARE of the requests to service-b that fail
+set_error_rate() { # SHARE of the requests to service-b that fail
     k set env deployment/service-b "SPOOR_B_ERROR_RATE=$1" >&2
     k rollout status deployment/service-b --timeout=120s >&2
 }
@@ -35,22 +36,22 @@ case $verb in
 apply)
     files=()
     for argument; do [ "$argument" = --wait ] || files+=("$argument"); done
-    for policy in $(k apply --output name "${files[@]}"); do awaited "$policy"; done
+    for policy in $(k apply --output name "${files[@]}"); do wait_for_policy "$policy"; done
     ;;
 delete) k delete samplingpolicy "$1" ;;
 get) k get samplingpolicy "${@:2}" ;;
-traces) inside traces "$@" --traces-url "$TRACES_URL" </dev/null ;;
-load) inside load --url http://service-a:8080 "$@" </dev/null ;;
+traces) run_in_pod traces "$@" --traces-url "$TRACES_URL" </dev/null ;;
+load) run_in_pod load --url http://service-a:8080 "$@" </dev/null ;;
 fault)
     case $* in
-    "service-b --errors "*) broken "$3" ;;
-    --clear) broken 0% ;;
+    "service-b --errors "*) set_error_rate "$3" ;;
+    --clear) set_error_rate 0% ;;
     *) echo "spoor fault $*: not known on a cluster" >&2 && exit 2 ;;
     esac
     ;;
 check)
-    [[ " $* " == *" --wait "* ]] || set -- "$@" --wait "${TRACES_COME_WITHIN}s"
-    k get samplingpolicy --output json | inside check "$@" --policies - --traces-url "$TRACES_URL"
+    [[ " $* " == *" --wait "* ]] || set -- "$@" --wait "${MAX_TRACE_DELAY}s"
+    k get samplingpolicy --output json | run_in_pod check "$@" --policies - --traces-url "$TRACES_URL"
     ;;
 *) echo "spoor $verb: not known on a cluster" >&2 && exit 2 ;;
 esac

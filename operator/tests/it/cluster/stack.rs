@@ -62,9 +62,9 @@ pub async fn wait_until_settled(lab: &Lab) -> Value {
             let Some(stack) = objects::read(lab, "TracingStack", STACK).await else {
                 return Err("no stack".to_owned());
             };
-            let is = |condition, status| objects::is(&stack, condition, status);
-            let is_healthy = is("Degraded", "False") || has_lost_spans(&stack);
-            if is("Available", "True") && is("Progressing", "False") && is_healthy {
+            let has = |condition, status| objects::has(&stack, condition, status);
+            let is_healthy = has("Degraded", "False") || has_lost_spans(&stack);
+            if has("Available", "True") && has("Progressing", "False") && is_healthy {
                 Ok(stack)
             } else {
                 Err(stack["status"]["conditions"].to_string())

@@ -61,7 +61,7 @@ async fn errors_are_kept_and_a_tenth_of_the_rest() {
         "another service's are untouched"
     );
     assert!(p_value > SIGNIFICANCE);
-    assert_whole(&found);
+    assert_complete(&found);
     let policy = policies::wait_for(&lab, "errors-kept", "Programmed", "True").await;
     let digest = &stack::read(&lab).await["status"]["tail"];
     lab.log(format_args!(
@@ -71,7 +71,7 @@ async fn errors_are_kept_and_a_tenth_of_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rule_changes_under_load_keep_traces_whole() {
+async fn rule_changes_under_load_keep_traces_complete() {
     let Some(lab) = Lab::installed("tail rules under load").await else {
         return;
     };
@@ -111,11 +111,11 @@ async fn wide_traces_are_decided_in_parts() {
         .exported()
         .await;
     let found = jaeger::all_traces(&lab, "wide-shop", since).await;
-    let whole = found.values().filter(|trace| is_whole(trace)).count();
+    let complete = found.values().filter(|trace| is_complete(trace)).count();
     let errors = sent.services["wide-shop"].errors;
     lab.log(format_args!(
         "traces of 12 s, far wider than the gathering time: {errors} of {} have an error and nothing else is to be kept; \
-         {} are in Jaeger, {whole} of them whole",
+         {} are in Jaeger, {complete} of them complete",
         sent.traces,
         found.len()
     ));
@@ -138,7 +138,7 @@ async fn killed_collector_loses_only_what_it_holds() {
     let sent = sender.exported().await;
     pods::all_ready(&lab).await;
     let found = jaeger::all_traces(&lab, "killed-shop", since).await;
-    let whole = found
+    let complete = found
         .values()
         .filter(|trace| trace.distinct == load::SPANS)
         .count();
@@ -146,12 +146,12 @@ async fn killed_collector_loses_only_what_it_holds() {
         "{killed} pod of decide deleted without grace: of {} traces {} are missing, {} are in part",
         sent.traces,
         sent.traces - found.len() as u64,
-        found.len() - whole
+        found.len() - complete
     ));
     // Only the traces that the pod held may be lost: those of 5 s of deciding and a retry.
     assert!(
-        whole as u64 >= sent.traces / 2,
-        "{whole} of {}",
+        complete as u64 >= sent.traces / 2,
+        "{complete} of {}",
         sent.traces
     );
 }
@@ -179,7 +179,7 @@ pub async fn in_force(lab: &Lab, policy: &str) {
 /// and that every trace that arrived is complete and without repeated spans.
 pub fn nothing_is_missing(lab: &Lab, sent: &Generated, found: &Traces, ruled: &str, free: &str) {
     let kept = Kept::of(found, ruled);
-    let broken = found.values().filter(|trace| !is_whole(trace)).count();
+    let broken = found.values().filter(|trace| !is_complete(trace)).count();
     lab.log(format_args!(
         "{} traces with {} spans sent; {} of {} with an error kept, {} of {} without a rule, {broken} lost in part or repeated",
         sent.traces,
@@ -189,7 +189,7 @@ pub fn nothing_is_missing(lab: &Lab, sent: &Generated, found: &Traces, ruled: &s
         kept.elsewhere,
         sent.services[free].traces
     ));
-    assert_whole(found);
+    assert_complete(found);
     assert_eq!(kept.errors, sent.services[ruled].errors, "with an error");
     assert_eq!(kept.elsewhere, sent.services[free].traces, "without a rule");
 }
@@ -230,16 +230,16 @@ impl Kept {
     }
 }
 
-fn is_whole(trace: &jaeger::Trace) -> bool {
+fn is_complete(trace: &jaeger::Trace) -> bool {
     trace.spans == load::SPANS && trace.distinct == load::SPANS && trace.root.is_some()
 }
 
-fn assert_whole(found: &Traces) {
-    let broken: Vec<_> = found.iter().filter(|(_, trace)| !is_whole(trace)).collect();
+fn assert_complete(found: &Traces) {
+    let broken: Vec<_> = found.iter().filter(|(_, it)| !is_complete(it)).collect();
     let some = broken.len().min(5);
     assert!(
         broken.is_empty(),
-        "{} not whole: {:?}",
+        "{} incomplete: {:?}",
         broken.len(),
         &broken[..some]
     );

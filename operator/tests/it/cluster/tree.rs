@@ -84,7 +84,7 @@ struct Process {
 
 /// Reads the trace with this ID once it is complete and has spans of all these services.
 pub async fn of(lab: &Lab, id: &str, services: &[&str]) -> Tree {
-    eventually("the whole trace", ARRIVAL_TIMEOUT, || async {
+    eventually("the complete trace", ARRIVAL_TIMEOUT, || async {
         let tree = find(lab, id).await.ok_or(format!("{id}: none"))?;
         let missing: Vec<_> = services
             .iter()
@@ -102,12 +102,12 @@ pub async fn of(lab: &Lab, id: &str, services: &[&str]) -> Tree {
 /// Reads the trace with this ID, which may be incomplete.
 pub async fn find(lab: &Lab, id: &str) -> Option<Tree> {
     let path = format!("{}/api/traces/{id}", base_path(lab).await);
-    let answer = edge::get(lab, &format!("{STACK}-query:16686"), &path).await;
-    if !answer.status.is_success() {
+    let response = edge::get(lab, &format!("{STACK}-query:16686"), &path).await;
+    if !response.status.is_success() {
         return None;
     }
-    let answer: QueryResponse = serde_json::from_str(&answer.text).unwrap();
-    let FoundTrace { spans, processes } = answer.data.into_iter().next()?;
+    let response: QueryResponse = serde_json::from_str(&response.text).unwrap();
+    let FoundTrace { spans, processes } = response.data.into_iter().next()?;
     let span = |found: FoundSpan| {
         let tags: BTreeMap<_, _> = found
             .tags

@@ -109,7 +109,7 @@ async fn collector_and_lab_decide_alike(#[case] number: usize) {
         }
     })
     .await;
-    // Ending, it sends what it holds.
+    // On shutdown, it sends the traces that it holds.
     gather.stop().await;
     decide.stop().await;
 
@@ -142,7 +142,7 @@ async fn collector_and_lab_decide_alike(#[case] number: usize) {
         .filter(|trace| expected.contains(&trace.trace_id))
     {
         let spans = &received[&trace.trace_id];
-        assert_eq!(spans.len(), trace.spans(), "whole: {}", trace.description);
+        assert_eq!(spans.len(), trace.spans(), "spans: {}", trace.description);
         assert!(
             spans.values().all(|times| *times == 1),
             "once: {}",

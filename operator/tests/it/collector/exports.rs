@@ -56,12 +56,12 @@ async fn span_metrics_have_jaegers_names() {
     let sent = send(LOAD, &[gather.grpc]).await;
     let url = format!("http://{}/metrics", gather.span_metrics);
     let metrics = eventually("they are counted", Duration::from_secs(60), async || {
-        let answer = reqwest::get(&url)
+        let response = reqwest::get(&url)
             .await
             .map_err(|error| error.to_string())?;
-        let metrics = answer.text().await.map_err(|error| error.to_string())?;
+        let metrics = response.text().await.map_err(|error| error.to_string())?;
         let calls = total(&metrics, "traces_span_metrics_calls_total");
-        // Before and after policies: all spans are counted.
+        // All spans are counted, also those of traces that policies drop.
         if calls >= (sent.len() * usize::from(SPANS)) as f64 {
             Ok(metrics)
         } else {

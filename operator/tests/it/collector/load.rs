@@ -60,7 +60,7 @@ pub async fn send(load: Load, to: &[SocketAddr]) -> Vec<Sent> {
         due = later;
         let mut parts = vec![Vec::new(); clients.len()];
         for (_, span) in ready {
-            // Each trace passes through all.
+            // Each trace has spans at every address.
             let part = usize::from(span.span_id[7]) % clients.len();
             parts[part].push(span);
         }

@@ -60,7 +60,7 @@ impl Program {
                     panic!("the Collector ended:\n{}", program.process.log_tail());
                 }
                 match reqwest::get(&url).await {
-                    Ok(answer) if answer.status() == 200 => Ok(()),
+                    Ok(response) if response.status() == 200 => Ok(()),
                     other => Err(format!("{other:?}")),
                 }
             },

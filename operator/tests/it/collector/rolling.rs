@@ -76,8 +76,8 @@ async fn finished(tiers: Tiers, sent: &[Sent]) -> TraceOutcomes {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rule_change_keeps_traces_whole() {
-    let Some(program) = super::program("rule_change_keeps_traces_whole") else {
+async fn rule_change_keeps_traces_complete() {
+    let Some(program) = super::program("rule_change_keeps_traces_complete") else {
         return;
     };
     let outcomes = under_changes(

@@ -27,8 +27,8 @@ async fn handover_changes_no_status() {
     let before = Follower::start(&first, &namespace, "a", 0).await;
     policy.becomes("Converged").await;
     eventually("the second replica is a standby", SOON, async || {
-        let answer = second.ops("readyz").await;
-        answer.contains("standby").then_some(()).ok_or(answer)
+        let response = second.ops("readyz").await;
+        response.contains("standby").then_some(()).ok_or(response)
     })
     .await;
     assert!(second.running.endpoints.borrow().is_none());

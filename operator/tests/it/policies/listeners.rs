@@ -48,11 +48,11 @@ async fn ports_give_hints_and_reflection() {
         (endpoints.metrics, "sampling", "5778"),
         (endpoints.metrics, "v1/traces", "STACK-otlp"),
     ] {
-        let answer = reqwest::get(format!("http://{address}/{path}"))
+        let response = reqwest::get(format!("http://{address}/{path}"))
             .await
             .unwrap();
-        assert_eq!(answer.status(), 404);
-        assert!(answer.text().await.unwrap().contains(hint));
+        assert_eq!(response.status(), 404);
+        assert!(response.text().await.unwrap().contains(hint));
     }
     role.stop().await;
 }

@@ -5,7 +5,7 @@ use spoor_api::KeepRule;
 use super::{Case, case, judge::Judge};
 
 const REFUSED: &[Case] = &[
-    // Nothing, or too much of it.
+    // Missing or contradictory parts.
     case(
         "{}",
         &[

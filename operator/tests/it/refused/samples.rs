@@ -37,7 +37,7 @@ async fn every_sample_is_accepted() {
             judge
                 .server(&resource)
                 .await
-                .unwrap_or_else(|said| panic!("{}: {said}", path.display()));
+                .unwrap_or_else(|message| panic!("{}: {message}", path.display()));
             seen += 1;
         }
     }

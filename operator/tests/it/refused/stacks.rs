@@ -244,10 +244,10 @@ async fn invalid_service_names_are_refused() {
         .await
         .unwrap();
     for name in ["1a", "a.b", &format!("{longest}a")] {
-        let said = judge.server(&judge.resource(name, json!({}))).await;
-        let said = said.expect_err(name);
-        for words in ["metadata.name: ", "must be at most 40 lower-case letters"] {
-            assert!(said.contains(words), "{said}");
+        let verdict = judge.server(&judge.resource(name, json!({}))).await;
+        let message = verdict.expect_err(name);
+        for part in ["metadata.name: ", "must be at most 40 lower-case letters"] {
+            assert!(message.contains(part), "{message}");
         }
     }
 }

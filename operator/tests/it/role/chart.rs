@@ -19,20 +19,20 @@ const KINDS: [&str; 7] = [
     "Secret",
 ];
 
-/// The objects of the chart that hold the operator's rights, for a release in this namespace
+/// The objects of the chart that hold the operator's permissions, for a release in this namespace
 /// that serves these namespaces, or all if none is named; none without Helm.
 pub fn rendered(namespace: &str, served: &[&str]) -> Option<Vec<Value>> {
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../helm/spoor");
     let served = json!(served).to_string();
-    // A name that has "spoor" in it is that of the objects, too.
+    // A release name that contains "spoor" is also the prefix of the names of the objects.
     let output = Command::new(helm()?)
         .args(["template", namespace, chart, "--namespace", namespace])
         .args(["--set", "stack.enabled=false", "--set-json"])
         .arg(format!("operator.namespaces={served}"))
         .output()
         .unwrap();
-    let words = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "helm template: {words}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "helm template: {stderr}");
     let text = String::from_utf8(output.stdout).unwrap();
     let documents = serde_yaml::Deserializer::from_str(&text);
     let objects = documents.map(|document| Value::deserialize(document).unwrap());
@@ -48,8 +48,8 @@ pub fn account_name(namespace: &str, role: &str) -> String {
     format!("{namespace}-{role}")
 }
 
-/// A client with the ServiceAccount of this role, as the chart creates it for a release that
-/// serves its own namespace only; without Helm, one with all rights.
+/// A client with the ServiceAccount of this role, as the chart creates it for a release that serves
+/// its own namespace only; without Helm, one with all permissions.
 pub async fn account(namespace: &Namespace<'_>, role: &str) -> Client {
     account_serving(namespace, role, &[&namespace.name]).await
 }
@@ -74,7 +74,7 @@ async fn install(namespace: &Namespace<'_>, name: &str, served: &[&str]) {
             }
         }
         None => {
-            eprintln!("\nno helm: {name} has all rights\n");
+            eprintln!("\nno helm: {name} has all permissions\n");
             namespace.service_account(name).await;
             let binding = everything(&namespace.name, name);
             namespace.apply(binding).await.unwrap();

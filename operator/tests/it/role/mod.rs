@@ -92,7 +92,7 @@ impl Policies {
     pub async fn ops(&self, path: &str) -> String {
         let url = format!("http://{}/{path}", self.running.role.ops());
         match reqwest::get(&url).await {
-            Ok(answer) => answer.text().await.unwrap_or_default(),
+            Ok(response) => response.text().await.unwrap_or_default(),
             Err(error) => format!("{error:?}"),
         }
     }

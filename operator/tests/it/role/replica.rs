@@ -101,8 +101,8 @@ impl Replica {
     pub async fn unready(&self) -> Result<(), String> {
         let url = format!("http://{}/readyz", self.ops);
         match reqwest::get(url).await {
-            Ok(answer) if answer.status().is_success() => Ok(()),
-            Ok(answer) => Err(answer.text().await.unwrap_or_default()),
+            Ok(response) if response.status().is_success() => Ok(()),
+            Ok(response) => Err(response.text().await.unwrap_or_default()),
             Err(error) => Err(format!("{error:?}\n{}", self.process.log_tail())),
         }
     }

@@ -107,7 +107,7 @@ pub fn condition<'a>(status: &'a Value, name: &str) -> &'a Value {
     found.unwrap_or(&Value::Null)
 }
 
-/// Returns true if every condition is about the present spec.
+/// Returns true if every condition is of the current generation of the spec.
 fn is_current(object: &Value) -> bool {
     let generation = &object["metadata"]["generation"];
     let conditions = object["status"]["conditions"].as_array();

@@ -39,7 +39,7 @@ struct Calls {
     overlapped: AtomicBool,
 }
 
-/// Counts a call as hanging until the operator gives it up.
+/// Counts a call as hanging until the operator cancels it.
 struct Hanging(Arc<Calls>);
 
 impl Hanging {

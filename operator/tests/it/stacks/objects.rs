@@ -45,15 +45,15 @@ async fn available_stack_causes_no_more_writes() {
     )
     .await;
     until("the other's objects", async || {
-        role.there::<Deployment>("other-jaeger").await
+        role.exists::<Deployment>("other-jaeger").await
     })
     .await;
     role.run_pods().await;
     role.status("other", is_settled).await;
-    assert!(role.there::<PersistentVolumeClaim>("other-jaeger").await);
-    assert!(!role.there::<Deployment>("other-gather").await);
+    assert!(role.exists::<PersistentVolumeClaim>("other-jaeger").await);
+    assert!(!role.exists::<Deployment>("other-gather").await);
 
-    // What was written last comes back as an event; then nothing does.
+    // The last write comes back as a watch event; after that, nothing does.
     let mark = eventually("two seconds without reconciling", SOON, async || {
         let mark = server.mark();
         let before = role.metric("spoor_operator_reconciles_total").await;
@@ -110,16 +110,16 @@ async fn unneeded_children_are_deleted() {
     )
     .await;
     until("the Collector", async || {
-        role.there::<Deployment>("tracing-decide").await
+        role.exists::<Deployment>("tracing-decide").await
     })
     .await;
-    assert!(role.there::<PersistentVolumeClaim>("tracing-jaeger").await);
+    assert!(role.exists::<PersistentVolumeClaim>("tracing-jaeger").await);
     let elsewhere = json!({"existing": {"otlp": "collector.tools.svc:4317"}});
     role.apply("tracing", json!({"collector": elsewhere})).await;
     until("the Collector is deleted", async || {
-        !role.there::<Deployment>("tracing-gather").await
-            && !role.there::<Deployment>("tracing-decide").await
-            && !role.there::<Service>("tracing-decide").await
+        !role.exists::<Deployment>("tracing-gather").await
+            && !role.exists::<Deployment>("tracing-decide").await
+            && !role.exists::<Service>("tracing-decide").await
     })
     .await;
     let service = namespace
@@ -134,7 +134,7 @@ async fn unneeded_children_are_deleted() {
         Some("collector.tools.svc.cluster.local")
     );
     assert!(
-        role.there::<PersistentVolumeClaim>("tracing-jaeger").await,
+        role.exists::<PersistentVolumeClaim>("tracing-jaeger").await,
         "traces are in it"
     );
     until("one configuration of Jaeger", async || {
@@ -163,10 +163,10 @@ async fn invalid_stack_keeps_its_children() {
     let role = Stacks::start(&namespace).await;
     role.apply("tracing", json!({})).await;
     until("Jaeger", async || {
-        role.there::<Deployment>("tracing-jaeger").await
+        role.exists::<Deployment>("tracing-jaeger").await
     })
     .await;
-    // The API server knows the outline of an affinity only.
+    // The API server checks only the outline of an affinity.
     let required = json!({"nodeSelectorTerms": [{"matchExpressions": 7}]});
     let scheduling = json!({"affinity": {
         "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required},
@@ -183,7 +183,7 @@ async fn invalid_stack_keeps_its_children() {
         message.starts_with("spec.jaeger.scheduling.affinity: must be"),
         "{message}"
     );
-    assert!(role.there::<Deployment>("tracing-jaeger").await);
+    assert!(role.exists::<Deployment>("tracing-jaeger").await);
     role.apply("tracing", json!({})).await;
     role.status("tracing", |status| is(status, "Degraded", "False"))
         .await;
@@ -199,12 +199,13 @@ async fn recreated_stack_adopts_nothing() {
     let role = Stacks::start(&namespace).await;
     role.apply("tracing", json!({})).await;
     until("Jaeger", async || {
-        role.there::<Deployment>("tracing-jaeger").await
+        role.exists::<Deployment>("tracing-jaeger").await
     })
     .await;
     let jaeger = namespace.api::<Deployment>();
     let first = jaeger.get("tracing-jaeger").await.unwrap().metadata;
-    // No garbage collector here: what the first one leaves stays, as it does for a while elsewhere.
+    // There is no garbage collector here, so the first stack's objects stay, as they do for a while
+    // in a cluster.
     role.stacks()
         .delete("tracing", &DeleteParams::default())
         .await

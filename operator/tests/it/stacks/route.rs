@@ -22,7 +22,7 @@ async fn route_switches_once_the_new_one_is_ready() {
     role.apply("tracing", json!({"route": "Direct"})).await;
     role.wait_until_route_is("jaeger").await;
     until("Jaeger", async || {
-        role.there::<Deployment>("tracing-jaeger").await
+        role.exists::<Deployment>("tracing-jaeger").await
     })
     .await;
     role.run_pods().await;
@@ -32,7 +32,7 @@ async fn route_switches_once_the_new_one_is_ready() {
 
     role.apply("tracing", json!({"route": "Collector"})).await;
     until("the Collector", async || {
-        role.there::<Deployment>("tracing-decide").await
+        role.exists::<Deployment>("tracing-decide").await
     })
     .await;
     let waits = |status: &Value| condition(status, "Progressing")["reason"] == "WaitingForRoute";
@@ -55,15 +55,15 @@ async fn route_switches_once_the_new_one_is_ready() {
     role.wait_until_route_is("jaeger").await;
     let status = role.status("tracing", moves).await;
     assert_eq!(status["route"], "Collector");
-    assert!(role.there::<Deployment>("tracing-gather").await);
-    assert!(role.there::<Deployment>("tracing-decide").await);
+    assert!(role.exists::<Deployment>("tracing-gather").await);
+    assert!(role.exists::<Deployment>("tracing-decide").await);
     let deadline = Duration::from_secs(60);
     eventually(
         "the Collector is deleted once it holds nothing",
         deadline,
         async || {
             let stack = role.stacks().get("tracing").await.unwrap();
-            let is_gone = !role.there::<Deployment>("tracing-gather").await;
+            let is_gone = !role.exists::<Deployment>("tracing-gather").await;
             let has_moved = stack.data["status"]["route"] == "Direct";
             match is_gone && has_moved && is_settled(&stack.data["status"]) {
                 true => Ok(()),
@@ -90,7 +90,7 @@ async fn status_has_tail_rules_once_in_force() {
     let role = Stacks::start(&namespace).await;
     role.apply("tracing", json!({})).await;
     until("the Collector", async || {
-        role.there::<Deployment>("tracing-decide").await
+        role.exists::<Deployment>("tracing-decide").await
     })
     .await;
     role.run_pods().await;

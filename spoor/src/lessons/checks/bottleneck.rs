@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 
 use crate::{
-    cli::counted,
+    cli::pluralize,
     lessons::{
         context::Context,
         report::Report,
@@ -36,8 +36,8 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let spans: usize = traces.iter().map(|it| it.tree.rows().len()).sum();
     report.add_source(format!(
         "round {marker}: {}, {}",
-        counted(traces.len(), "trace", "traces"),
-        counted(spans, "span", "spans"),
+        pluralize(traces.len(), "trace", "traces"),
+        pluralize(spans, "span", "spans"),
     ));
     if traces.is_empty() {
         let seen = "none can be read; start another round";
@@ -100,9 +100,9 @@ fn judge(report: &mut Report, answer: Option<&str>, times: &[(Operation, Duratio
         let last = name.rsplit('/').next().unwrap_or(name);
         of == service.trim() && (name == span.trim() || last == span.trim())
     };
-    let place = times.iter().position(|(operation, _)| is_answer(operation));
-    let of_place = place.and_then(|place| times.get(place));
-    match (place, of_place) {
+    let rank = times.iter().position(|(operation, _)| is_answer(operation));
+    let named = rank.and_then(|rank| times.get(rank));
+    match (rank, named) {
         (Some(0), Some(((service, span), time))) => report.passed(
             what,
             format!("{span} in {service}, {:.0} % of the time", share(time)),
@@ -130,7 +130,7 @@ fn judge(report: &mut Report, answer: Option<&str>, times: &[(Operation, Duratio
 mod tests {
     use super::*;
 
-    fn judged(answer: &str) -> String {
+    fn report_on(answer: &str) -> String {
         let operation = |service: &str, span: &str| (service.to_owned(), span.to_owned());
         let times = [
             (operation("b", "x.Y/Work"), Duration::from_millis(900)),
@@ -151,10 +151,10 @@ mod tests {
 
     #[test]
     fn accepts_only_the_largest_share() {
-        assert!(judged("b: Work").contains("90 % of the time"));
-        assert!(judged("b:x.Y/Work").contains("ok"));
-        assert!(judged("a: GET /").contains("another has more"));
-        assert!(judged("c: Work").contains("no span"));
-        assert!(judged("Work").contains("spoor check 2"));
+        assert!(report_on("b: Work").contains("90 % of the time"));
+        assert!(report_on("b:x.Y/Work").contains("ok"));
+        assert!(report_on("a: GET /").contains("another has more"));
+        assert!(report_on("c: Work").contains("no span"));
+        assert!(report_on("Work").contains("spoor check 2"));
     }
 }

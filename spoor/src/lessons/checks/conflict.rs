@@ -9,7 +9,7 @@ use spoor_policy::Probability;
 
 use super::in_force::{Part, check_no_tail, effective_at, since};
 use crate::{
-    cli::counted,
+    cli::pluralize,
     lessons::{context::Context, report::Report, threshold::sampled_at},
     traces::FoundTrace,
 };
@@ -27,7 +27,7 @@ const MIN_TRACES: usize = 20;
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
     let policies = context.policies.all().await?;
-    let read = counted(policies.len(), "policy", "policies");
+    let read = pluralize(policies.len(), "policy", "policies");
     report.add_source(format!("{read} and the traces of {SERVICE}"));
     let first = policies.iter().find(|it| it.metadata.name == FIRST);
     check_no_tail(&mut report, &policies, SERVICE);
@@ -125,8 +125,8 @@ fn check_second<'a>(
             return Some(policy);
         }
         (_, Some((policy, entry))) => {
-            let place = entry.operation.as_deref().unwrap_or("all operations");
-            format!("{} is effective for {place}", policy.metadata.name)
+            let scope = entry.operation.as_deref().unwrap_or("all operations");
+            format!("{} is effective for {scope}", policy.metadata.name)
         }
         (Some((policy, entry)), None) => {
             let (name, strategy) = (&policy.metadata.name, &entry.strategy);

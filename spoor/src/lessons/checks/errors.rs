@@ -4,7 +4,7 @@ use spoor_lab::wire::{FaultSetting, FaultsByService};
 use spoor_traces::tree::Tree;
 
 use crate::{
-    cli::counted,
+    cli::pluralize,
     lessons::{context::Context, report::Report},
     traces::{FoundTrace, QueryError, printable},
 };
@@ -43,10 +43,10 @@ fn check_trace(report: &mut Report, tree: &Tree, answered: &str) -> bool {
         report.wrong("a trace that has an error", "none of its spans is red");
         return false;
     };
-    let (errors, spans) = (tree.errors(), rows.len());
+    let (errors, spans) = (tree.errors(), pluralize(rows.len(), "span is", "spans are"));
     report.passed(
         "a trace that has an error",
-        format!("{errors} of {} red", counted(spans, "span is", "spans are")),
+        format!("{errors} of {spans} red"),
     );
     let what = "the error reached service-a and its caller";
     match tree.root().map(|root| &root.member) {
@@ -109,7 +109,7 @@ fn check_faults_cleared(report: &mut Report, faults: &FaultsByService) {
 }
 
 /// Checks that the newest request that came to where the error began succeeded. Others, such as one
-/// that service-a refuses, would say nothing. `found` has the newest trace first.
+/// that service-a refuses, would prove nothing. `found` has the newest trace first.
 fn check_newest(report: &mut Report, found: &[FoundTrace], red: &Tree) {
     let rows = red.rows();
     let origin = red.origin_of_errors().and_then(|origin| rows.get(origin));
@@ -188,19 +188,19 @@ mod tests {
     }
 
     #[test]
-    fn says_why_a_service_is_not_the_origin() {
+    fn reports_why_a_service_is_not_the_origin() {
         let healthy = span("gateway", "GET /", 3, 1, 120, 130);
         let mut batches = vec![healthy];
         batches.push(red(span(EDGE, "GET /", 1, 0, 100, 200)));
         batches.push(red(span("service-b", "Work", 2, 1, 110, 190)));
         let tree = Tree::new(batches);
-        let judged = |answer| {
+        let report_on = |answer| {
             let mut report = Report::new();
             check_trace(&mut report, &tree, answer);
             report.to_string()
         };
-        assert!(judged("gateway").contains("no span of gateway is red"));
-        assert!(judged(EDGE).contains("because one below it is"));
+        assert!(report_on("gateway").contains("no span of gateway is red"));
+        assert!(report_on(EDGE).contains("because one below it is"));
     }
 
     #[test]
@@ -214,13 +214,13 @@ mod tests {
             check_newest(&mut report, &[found], &failed());
             report.is_passed()
         };
-        let whole = |start| {
+        let complete = |start| {
             let below = span("service-b", "Work", 2, 1, start, start + 10);
             vec![span(EDGE, "GET /", 1, 0, start, start + 20), below]
         };
-        assert!(passes(whole(300)));
-        assert!(!passes(whole(300).into_iter().map(red).collect()));
-        assert!(!passes(whole(50)), "earlier");
+        assert!(passes(complete(300)));
+        assert!(!passes(complete(300).into_iter().map(red).collect()));
+        assert!(!passes(complete(50)), "earlier");
         let refused = vec![span(EDGE, "GET /", 1, 0, 300, 400)];
         assert!(!passes(refused), "not through service-b");
     }

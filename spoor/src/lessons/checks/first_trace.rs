@@ -5,7 +5,7 @@ use std::time::Duration;
 use spoor_traces::tree::{Member, Position, Row, Tree, value, warnings};
 
 use crate::{
-    cli::counted,
+    cli::pluralize,
     lessons::{context::Context, report::Report},
     traces::{FoundTrace, milliseconds, printable},
 };
@@ -15,10 +15,10 @@ const SERVICE: &str = "by-hand";
 const ROOT: &str = "make tea";
 const CHILD: &str = "boil water";
 /// The durations of the spans.
-const ROOT_TAKES: Duration = Duration::from_millis(80);
-const CHILD_TAKES: Duration = Duration::from_millis(60);
+const ROOT_DURATION: Duration = Duration::from_millis(80);
+const CHILD_DURATION: Duration = Duration::from_millis(60);
 /// The trace IDs in the specifications' examples, which were copied and not generated.
-const WELL_KNOWN: [&str; 3] = [
+const EXAMPLE_TRACE_IDS: [&str; 3] = [
     "4bf92f3577b34da6a3ce929d0e0e4736",
     "0af7651916cd43dd8448eb211c80319c",
     "5b8efff798038103d269b633813fc60c",
@@ -44,15 +44,15 @@ fn attempts(found: &FoundTrace) -> Vec<Report> {
     let is_child = |row: &&Row| row.position == Position::Child;
     // If none passes, the report is that of the first, which should be the last one sent.
     let children = found.tree.rows().iter().rev().filter(is_child);
-    let with_each: Vec<Report> = children.map(|child| judged(found, Some(child))).collect();
+    let with_each: Vec<Report> = children.map(|child| assess(found, Some(child))).collect();
     if with_each.is_empty() {
-        vec![judged(found, None)]
+        vec![assess(found, None)]
     } else {
         with_each
     }
 }
 
-fn judged(FoundTrace { id, tree }: &FoundTrace, child: Option<&Row>) -> Report {
+fn assess(FoundTrace { id, tree }: &FoundTrace, child: Option<&Row>) -> Report {
     let mut report = Report::new();
     report.passed("a trace of the service by-hand", id);
     check_random(&mut report, id);
@@ -72,7 +72,7 @@ fn check_root(report: &mut Report, tree: &Tree) {
         [] => report.missing(what, "every span names a parent"),
         [root] => {
             report.passed(what, name(root));
-            check_span(report, root, ROOT, ROOT_TAKES);
+            check_span(report, root, ROOT, ROOT_DURATION);
         }
         more => {
             let names: Vec<String> = more.iter().map(|row| name(row)).collect();
@@ -100,7 +100,7 @@ fn check_child(report: &mut Report, tree: &Tree, child: &Row) {
         "a span ID that no other span of the trace has",
         value::hex(&child.member.span.span_id),
     );
-    check_span(report, child, CHILD, CHILD_TAKES);
+    check_span(report, child, CHILD, CHILD_DURATION);
     let (outer, inner) = (&parent.member, &child.member);
     // The query API moves a child that starts too early into its parent, so its times are not
     // enough to detect this.
@@ -164,7 +164,7 @@ fn report_no_child(report: &mut Report, tree: &Tree) {
         ),
         None => format!(
             "the trace has {}",
-            counted(tree.rows().len(), "span", "spans")
+            pluralize(tree.rows().len(), "span", "spans")
         ),
     };
     report.missing("a span whose parent is the root", seen);
@@ -185,7 +185,7 @@ pub(super) fn was_moved(member: &Member) -> bool {
 pub(super) fn check_random(report: &mut Report, id: &str) {
     let what = "a trace ID that looks random";
     let distinct = distinct_digits(id);
-    if WELL_KNOWN.contains(&id) {
+    if EXAMPLE_TRACE_IDS.contains(&id) {
         report.wrong(what, format!("{id} is an example from a specification"));
     } else if distinct < MIN_DISTINCT_DIGITS {
         report.wrong(what, format!("{id} has only {distinct} different digits"));

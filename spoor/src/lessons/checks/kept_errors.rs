@@ -6,7 +6,7 @@ use spoor_policy::Probability;
 
 use super::in_force::{Part, effective_at, since};
 use crate::{
-    cli::counted,
+    cli::pluralize,
     lessons::{context::Context, report::Report},
     traces::FoundTrace,
 };
@@ -26,7 +26,7 @@ const START_AGAIN: &str = "delete the policy, apply it again, and send load once
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
     let policies = context.policies.all().await?;
-    let read = counted(policies.len(), "policy", "policies");
+    let read = pluralize(policies.len(), "policy", "policies");
     report.add_source(format!("{read} and the traces of {SERVICE}"));
     check_heads(&mut report, &policies);
     let Some(keeping) = keeps_errors(&policies) else {
@@ -152,9 +152,9 @@ mod tests {
     use crate::traces::spans::span;
 
     /// A trace of a request that failed in service-b, complete or with only service-a's span.
-    fn failed(is_whole: bool) -> FoundTrace {
+    fn failed(is_complete: bool) -> FoundTrace {
         let mut batches = vec![span(SERVICE, "GET /", 1, 0, 0, 10)];
-        if is_whole {
+        if is_complete {
             batches.push(span(BELOW, "Work", 2, 1, 1, 9));
         }
         for batch in &mut batches {
@@ -178,20 +178,20 @@ mod tests {
     #[case(0, true, Some("0"), false)]
     #[case(10, true, None, false)]
     #[case(10, true, Some("all"), false)]
-    fn requires_a_whole_trace_per_failure(
+    fn requires_a_complete_trace_per_failure(
         #[case] kept: usize,
-        #[case] is_whole: bool,
+        #[case] is_complete: bool,
         #[case] answer: Option<&str>,
         #[case] passes: bool,
     ) {
-        let found = vec![failed(is_whole); kept];
+        let found = vec![failed(is_complete); kept];
         let mut report = Report::new();
         check_traces(&mut report, &found.iter().collect::<Vec<_>>(), answer);
         assert_eq!(report.is_passed(), passes, "{report}");
     }
 
     #[test]
-    fn claims_nothing_about_no_traces() {
+    fn no_traces_cause_no_finding() {
         let mut report = Report::new();
         check_traces(&mut report, &[], Some("12"));
         assert!(!report.to_string().contains("complete"), "{report}");

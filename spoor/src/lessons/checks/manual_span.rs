@@ -14,7 +14,7 @@ use crate::{
 /// The service name of the learner's script.
 const SERVICE: &str = "receipt";
 /// The service and name of the span that must be the parent of the learner's.
-const ABOVE: (&str, &str) = ("service-a", "GET /");
+const EXPECTED_PARENT: (&str, &str) = ("service-a", "GET /");
 /// The longest plausible duration of the work.
 const MAX_DURATION: Duration = Duration::from_secs(600);
 /// The attribute that the lesson requires.
@@ -39,10 +39,10 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 fn attempts(found: &FoundTrace) -> impl Iterator<Item = Report> {
     let own = |row: &&Row| row.member.service() == SERVICE;
     let rows = found.tree.rows().iter().rev().filter(own);
-    rows.map(|row| judged(found, row))
+    rows.map(|row| assess(found, row))
 }
 
-fn judged(FoundTrace { id, tree }: &FoundTrace, row: &Row) -> Report {
+fn assess(FoundTrace { id, tree }: &FoundTrace, row: &Row) -> Report {
     let mut report = Report::new();
     let name = printable(&row.member.span.name);
     report.passed(
@@ -66,7 +66,7 @@ fn check_parent(report: &mut Report, tree: &Tree, row: &Row) {
         (Position::Child, Some(parent)) => {
             let (service, name) = (parent.member.service(), parent.member.span.name.as_str());
             let seen = format!("{} of {}", printable(name), printable(service));
-            if (service, name) == ABOVE {
+            if (service, name) == EXPECTED_PARENT {
                 report.passed(what, seen);
             } else {
                 report.wrong(what, format!("its parent is {seen}"));
@@ -86,11 +86,11 @@ fn check_parent(report: &mut Report, tree: &Tree, row: &Row) {
 }
 
 /// Checks the span's times. The work starts after the response.
-fn check_times(report: &mut Report, own: &Member, above: &Member) {
+fn check_times(report: &mut Report, own: &Member, parent: &Member) {
     let what = "it starts and ends with the work";
     let duration = own.duration();
-    // Only the start is compared: the work goes on after the response.
-    if own.start() < above.start() || was_moved(own) {
+    // Only the start is compared: the work continues after the response.
+    if own.start() < parent.start() || was_moved(own) {
         report.wrong(what, "it starts before the request that caused it");
     } else if duration == Duration::ZERO {
         report.wrong(what, "it has no duration");
@@ -156,12 +156,12 @@ mod tests {
 
     #[test]
     fn accepts_a_corrected_span() {
-        let lacking = span(SERVICE, "print", 5, 1, 90, 100);
-        let whole = with_content(span(SERVICE, "print", 4, 1, 90, 100), COUNT);
+        let incomplete = span(SERVICE, "print", 5, 1, 90, 100);
+        let complete = with_content(span(SERVICE, "print", 4, 1, 90, 100), COUNT);
         assert!(!passes(&[]));
-        assert!(!passes(&[&lacking]));
-        assert!(passes(&[&lacking, &whole]));
-        assert!(passes(&[&whole, &lacking]));
+        assert!(!passes(&[&incomplete]));
+        assert!(passes(&[&incomplete, &complete]));
+        assert!(passes(&[&complete, &incomplete]));
     }
 
     #[test]
@@ -181,9 +181,9 @@ mod tests {
     }
 
     #[test]
-    fn rejects_a_count_that_is_none() {
-        for none in [Value::StringValue("3".to_owned()), Value::IntValue(-3)] {
-            let own = with_content(span(SERVICE, "print", 4, 1, 90, 100), none);
+    fn rejects_invalid_counts() {
+        for invalid in [Value::StringValue("3".to_owned()), Value::IntValue(-3)] {
+            let own = with_content(span(SERVICE, "print", 4, 1, 90, 100), invalid);
             assert!(!passes(&[&own]));
         }
     }

@@ -4,7 +4,7 @@ use spoor_traces::tree::{Member, Position, Tree, value};
 
 use super::first_trace::check_random;
 use crate::{
-    cli::counted,
+    cli::pluralize,
     lessons::{context::Context, report::Report},
     traces::{FoundTrace, printable},
 };
@@ -18,7 +18,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let inside = context.traces_of(INSIDE).await?;
     let edge = context.traces_of(EDGE).await?;
     let mut report = Report::new();
-    let traces = counted(inside.len(), "trace", "traces");
+    let traces = pluralize(inside.len(), "trace", "traces");
     report.add_source(format!("{traces} of {INSIDE}, {} of {EDGE}", edge.len()));
     judge(&mut report, &inside, &edge);
     Ok(report)
@@ -83,8 +83,8 @@ fn check_edge(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Fou
         return;
     };
     report.passed(what, format!("{} has a link to it", found.id));
-    // Nothing is said if none came through: the link does not record a tracestate, so one may not
-    // have been sent.
+    // There is no finding otherwise: the link does not record a tracestate, so one may not have
+    // been sent.
     if found.tree.rows().iter().any(|row| carries(&row.member)) {
         let what = "bands does not pass on a tracestate member `smuggled`";
         report.wrong(what, "bands passed it on");

@@ -183,7 +183,7 @@ mod tests {
 
     use super::*;
 
-    fn judged(answered: &str) -> String {
+    fn report_on(answered: &str) -> String {
         let mut report = Report::new();
         let exact = interval(100, 10_000, CONFIDENCE);
         judge(&mut report, "it", parse_interval(answered).unwrap(), exact);
@@ -194,13 +194,13 @@ mod tests {
     fn accepts_intervals_of_other_formulas() {
         // Exactly 0.814 % to 1.215 %; Wilson's, the normal approximation's.
         for near in ["0.814%..1.215%", "0.82%..1.22%", "0.805%..1.195%"] {
-            assert!(judged(near).contains("ok"), "{near}");
+            assert!(report_on(near).contains("ok"), "{near}");
         }
-        assert!(judged("0.99%..1.01%").contains("narrower"));
-        assert!(judged("0%..5%").contains("wider"));
-        assert!(judged("1.1%..1.5%").contains("not centred"));
+        assert!(report_on("0.99%..1.01%").contains("narrower"));
+        assert!(report_on("0%..5%").contains("wider"));
+        assert!(report_on("1.1%..1.5%").contains("not centred"));
         // The interval of a tenth of the rate, as if both were swapped.
-        assert!(judged("0.069%..0.222%").contains("does not contain"));
+        assert!(report_on("0.069%..0.222%").contains("does not contain"));
     }
 
     #[test]

@@ -28,14 +28,14 @@ const REQUESTS_PER_SECOND: f64 = 1000.0;
 /// The tolerated relative error of the answer.
 const TOLERANCE: f64 = 0.25;
 /// The fewest slow traces that pass.
-const MIN_SLOW: usize = 3;
+const MIN_TRACES: usize = 3;
 /// The waits accepted for a cluster, in seconds. The check cannot read the decision wait of its
 /// Collector.
-const WAITS: RangeInclusive<f64> = 1.0..=30.0;
+const CLUSTER_WAIT_SECONDS: RangeInclusive<f64> = 1.0..=30.0;
 /// The shares of a lab's decision wait of 2 s that a measurement may give. Each of the two times
 /// includes an export, which takes up to a second, so that their difference varies. Either time by
 /// itself must be out of range: about 1 s directly, and over 3 s through the stage.
-const MEASURED: RangeInclusive<f64> = 0.6..=1.5;
+const ACCEPTED_SHARE: RangeInclusive<f64> = 0.6..=1.5;
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
@@ -66,7 +66,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 /// The waits to accept, in seconds.
 async fn waits(policies: &Policies) -> anyhow::Result<RangeInclusive<f64>> {
     let Policies::Lab(client) = policies else {
-        return Ok(WAITS);
+        return Ok(CLUSTER_WAIT_SECONDS);
     };
     let decision_wait = client.status().await?.decision_wait_milliseconds;
     Ok(measurable(Duration::from_millis(decision_wait)))
@@ -75,7 +75,7 @@ async fn waits(policies: &Policies) -> anyhow::Result<RangeInclusive<f64>> {
 /// The waits that a measurement of a decision wait may give, in seconds.
 fn measurable(decision_wait: Duration) -> RangeInclusive<f64> {
     let wait = decision_wait.as_secs_f64();
-    MEASURED.start() * wait..=MEASURED.end() * wait
+    ACCEPTED_SHARE.start() * wait..=ACCEPTED_SHARE.end() * wait
 }
 
 /// Checks the policy and returns the duration from which on it keeps traces.
@@ -108,8 +108,8 @@ fn check_policy(report: &mut Report, policy: &SamplingPolicy) -> Option<Duration
     }
     let what = "a stage between the services and the store decides";
     match policy.condition(Condition::PROGRAMMED) {
-        Some(is) if is.status == ConditionStatus::True => report.passed(what, &is.message),
-        Some(is) => report.missing(what, format!("{}: {}", is.reason, is.message)),
+        Some(it) if it.status == ConditionStatus::True => report.passed(what, &it.message),
+        Some(it) => report.missing(what, format!("{}: {}", it.reason, it.message)),
         None => report.missing(what, "the policy has no status yet"),
     }
     slower_than
@@ -145,8 +145,8 @@ fn check_traces(
             report.wrong(what, format!("{} took only {took}", quick.id));
         }
         (None, slow) => {
-            let seen = format!("{slow} since the policy was last changed, {MIN_SLOW} needed");
-            report.expect(slow >= MIN_SLOW, what, seen);
+            let seen = format!("{slow} since the policy was last changed, {MIN_TRACES} needed");
+            report.expect(slow >= MIN_TRACES, what, seen);
         }
     }
 }

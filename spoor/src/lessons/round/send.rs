@@ -174,7 +174,7 @@ impl Round<'_> {
         let before = self.lab.faults().await?.remove(slow);
         self.lab.add_fault(slow, &fault).await?;
         // Its error is returned only after the earlier faults are restored.
-        let searched = self.wish_and_wait(slow).await;
+        let searched = self.add_wish_and_wait(slow).await;
         self.lab.clear_faults(Some(slow)).await?;
         for fault in before.into_iter().flatten() {
             self.lab.add_fault(slow, &fault).await?;
@@ -182,7 +182,7 @@ impl Round<'_> {
         searched
     }
 
-    async fn wish_and_wait(&self, slow: &'static str) -> anyhow::Result<()> {
+    async fn add_wish_and_wait(&self, slow: &'static str) -> anyhow::Result<()> {
         let wishes = format!("{}/api/wishes", self.url("gateway")?);
         let name = format!("a teapot, round {}", self.marker.began);
         let body = serde_json::json!({ "name": name });
@@ -259,9 +259,9 @@ async fn send(url: String, request: RequestBuilder) -> anyhow::Result<Option<Str
     let response = request.timeout(TIMEOUT).send().await;
     let response = response.and_then(reqwest::Response::error_for_status);
     // Without the parameters, which determine what is slow.
-    let place = url.split('?').next().unwrap_or_default();
+    let base = url.split('?').next().unwrap_or_default();
     let response = response.map_err(reqwest::Error::without_url);
-    let response = response.with_context(|| format!("request to {place} failed"))?;
+    let response = response.with_context(|| format!("request to {base} failed"))?;
     let location = response.headers().get(reqwest::header::LOCATION);
     let location = location.and_then(|it| it.to_str().ok());
     Ok(location.map(str::to_owned))

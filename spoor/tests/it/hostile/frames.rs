@@ -44,7 +44,7 @@ pub async fn any(listener: &'static Listener, address: SocketAddr) {
 #[derive(Debug)]
 enum Ended {
     /// Ended with a gRPC code, or an HTTP status below 500.
-    Answered,
+    Responded,
     /// Ended without either.
     Broken(#[allow(dead_code, reason = "shown")] String),
 }
@@ -61,10 +61,10 @@ async fn ended(channel: &mut Channel, request: Request<Body>) -> Ended {
     let (head, body) = response.into_parts();
     let has_status = |headers: &HeaderMap| headers.contains_key("grpc-status");
     if has_status(&head.headers) || head.status.is_client_error() {
-        return Ended::Answered;
+        return Ended::Responded;
     }
     match body.collect().await {
-        Ok(body) if body.trailers().is_some_and(has_status) => Ended::Answered,
+        Ok(body) if body.trailers().is_some_and(has_status) => Ended::Responded,
         other => Ended::Broken(format!("{head:?} {other:?}")),
     }
 }

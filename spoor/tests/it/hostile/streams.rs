@@ -30,7 +30,7 @@ const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
-/// The most frames sent in a flood. The connection must be closed before.
+/// The most frames sent in a flood. The server must close the connection before.
 const MAX_FLOOD_FRAMES: u32 = 400_000;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -53,8 +53,8 @@ fn head_of_a_call(number: u32, flags: u8) -> Vec<u8> {
     frame(HEADERS, flags, 2 * number + 1, &head)
 }
 
-/// Begins calls, and returns the connection with the number that the server has not refused once
-/// it has read them all, or `None` if the server closed the connection.
+/// Begins calls, and returns the connection with the number that are still open once the server has
+/// read them all, or 0 if the server closed the connection.
 async fn begin_calls(lab: &Lab, count: u32) -> (TcpStream, u32) {
     let to = listeners::address(lab.url("otlp-grpc"));
     let mut connection = TcpStream::connect(to).await.unwrap();
@@ -94,9 +94,9 @@ async fn begin_calls(lab: &Lab, count: u32) -> (TcpStream, u32) {
 
 async fn assert_others_respond(lab: &Lab) {
     for name in ["otlp-grpc", "otlp-http", "sampling-grpc", "traces", "admin"] {
-        let asked = Instant::now();
+        let started = Instant::now();
         let response = reqwest::get(lab.url(name)).await.unwrap();
-        let took = asked.elapsed();
+        let took = started.elapsed();
         assert!(response.status().as_u16() < 500, "{name}: {response:?}");
         assert!(took < MAX_RESPONSE_TIME, "{name} took {took:?}");
     }

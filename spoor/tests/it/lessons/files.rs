@@ -64,9 +64,9 @@ impl Solution {
         Self { path, text }
     }
 
-    /// The text that the check must print about it: `# The check says: …`.
+    /// The text that the check must print about it: `# The check reports: …`.
     pub fn expected_text(&self) -> String {
-        let mark = "# The check says: ";
+        let mark = "# The check reports: ";
         let line = self.text.lines().find_map(|line| line.strip_prefix(mark));
         line.unwrap_or_else(|| panic!("{}: no {mark:?}", self.path.display()))
             .to_owned()

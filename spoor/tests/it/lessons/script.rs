@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::lab::{Ended, Lab, command_of, run as run_command};
 
 /// The default ports of a lab's own listeners.
-const USUAL: [(&str, &str); 6] = [
+const DEFAULT_PORTS: [(&str, &str); 6] = [
     ("otlp-grpc", "4317"),
     ("otlp-http", "4318"),
     ("traces", "16686"),
@@ -14,7 +14,7 @@ const USUAL: [(&str, &str); 6] = [
     ("admin", "16600"),
 ];
 /// The services that lessons call, or whose metrics they read.
-const SERVICES: [(&str, &str); 7] = [
+const SERVICE_PORTS: [(&str, &str); 7] = [
     ("service-a", "8080"),
     ("gateway", "8081"),
     ("bands", "8082"),
@@ -54,10 +54,10 @@ pub fn at(lab: &Lab, script: &str) -> String {
     for part in parts {
         let digits = part.bytes().take_while(u8::is_ascii_digit).count();
         let (port, rest) = part.split_at(digits);
-        let known = USUAL
+        let known = DEFAULT_PORTS
             .iter()
-            .chain(&SERVICES)
-            .find(|(_, usual)| *usual == port);
+            .chain(&SERVICE_PORTS)
+            .find(|(_, default)| *default == port);
         let (name, _) = known.unwrap_or_else(|| panic!("no lab listens at {HOST}{port}"));
         shown += lab.url(name).trim_start_matches("http://");
         shown += rest;

@@ -48,7 +48,7 @@ struct World {
     now: i64,
     /// The rules, the image and the number of replicas.
     spec: (u8, u8, u8),
-    wanted: CollectorObjects,
+    desired: CollectorObjects,
     exporter: ExporterHealth,
     gather: Option<FakeTier>,
     decide: Option<FakeTier>,
@@ -58,10 +58,10 @@ impl World {
     fn edit(&mut self, change: impl Fn(&mut (u8, u8, u8))) {
         change(&mut self.spec);
         let (rules, image, replicas) = self.spec;
-        self.wanted = objects(rules, image, replicas);
+        self.desired = objects(rules, image, replicas);
     }
 
-    fn plan(&self, wanted: &CollectorObjects) -> RolloutPlan {
+    fn plan(&self, desired: &CollectorObjects) -> RolloutPlan {
         let gather = self.gather.as_ref().map(FakeTier::objects);
         let decide = self.decide.as_ref().map(FakeTier::objects);
         plan(
@@ -74,32 +74,32 @@ impl World {
                     .map(|(workload, pods)| LiveTier { workload, pods }),
                 exporter: self.exporter,
             },
-            wanted,
+            desired,
             at(self.now),
         )
     }
 
     /// Plans, applies, and lets a second pass.
     fn step(&mut self) -> Result<RolloutPlan, TestCaseError> {
-        let wanted = self.wanted.clone();
-        let plan = self.plan(&wanted);
-        let apply = |tier: &mut Option<FakeTier>, wanted: &Deployment, now, takes_to_end| match tier
-        {
-            None => *tier = Some(FakeTier::new(wanted, now, takes_to_end)),
-            Some(tier) => tier.applied = wanted.clone(),
-        };
+        let desired = self.desired.clone();
+        let plan = self.plan(&desired);
+        let apply =
+            |tier: &mut Option<FakeTier>, desired: &Deployment, now, takes_to_end| match tier {
+                None => *tier = Some(FakeTier::new(desired, now, takes_to_end)),
+                Some(tier) => tier.applied = desired.clone(),
+            };
         let held = self.decide.as_ref().is_some_and(|decide| {
             plan.decide
-                && spec_hash(&decide.applied) != spec_hash(&wanted.decide.workload)
-                && pipeline_hash(&decide.applied) == pipeline_hash(&wanted.decide.workload)
+                && spec_hash(&decide.applied) != spec_hash(&desired.decide.workload)
+                && pipeline_hash(&decide.applied) == pipeline_hash(&desired.decide.workload)
                 && self.exporter == ExporterHealth::Failing
         });
         prop_assert!(!held, "rules are changed while the exporter fails");
         if plan.gather {
-            apply(&mut self.gather, &wanted.gather.workload, self.now, 38);
+            apply(&mut self.gather, &desired.gather.workload, self.now, 38);
         }
         if plan.decide {
-            apply(&mut self.decide, &wanted.decide.workload, self.now, 8);
+            apply(&mut self.decide, &desired.decide.workload, self.now, 8);
         }
         prop_assert_eq!(plan.waiting.is_some(), !(plan.gather && plan.decide));
         self.now += 1;
@@ -110,13 +110,13 @@ impl World {
     }
 
     fn is_done(&self) -> bool {
-        let wanted = self.wanted.clone();
-        let has = |tier: &Option<FakeTier>, wanted: &Tier| {
+        let desired = self.desired.clone();
+        let has = |tier: &Option<FakeTier>, desired: &Tier| {
             tier.as_ref().is_some_and(|tier| {
-                spec_hash(&tier.applied) == spec_hash(&wanted.workload) && !tier.is_changing()
+                spec_hash(&tier.applied) == spec_hash(&desired.workload) && !tier.is_changing()
             })
         };
-        has(&self.gather, &wanted.gather) && has(&self.decide, &wanted.decide)
+        has(&self.gather, &desired.gather) && has(&self.decide, &desired.decide)
     }
 }
 
@@ -128,7 +128,7 @@ proptest! {
         let mut world = World {
             now: 0,
             spec: (0, 0, 1),
-            wanted: objects(0, 0, 1),
+            desired: objects(0, 0, 1),
             exporter: ExporterHealth::Working,
             gather: None,
             decide: None,
@@ -175,7 +175,7 @@ fn planned(
     gather: &FakeTier,
     decide: &FakeTier,
     exporter: ExporterHealth,
-    wanted: &CollectorObjects,
+    desired: &CollectorObjects,
 ) -> RolloutPlan {
     let (gather, decide) = (gather.objects(), decide.objects());
     let current = RolloutState {
@@ -189,7 +189,7 @@ fn planned(
         }),
         exporter,
     };
-    plan(&current, wanted, at(0))
+    plan(&current, desired, at(0))
 }
 
 #[test]

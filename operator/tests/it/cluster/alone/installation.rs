@@ -34,7 +34,7 @@ async fn installs_upgrades_and_uninstalls() {
 async fn upgrade_changes_what_it_should(lab: &Lab) {
     policies::apply_sample(lab, "service-a-1-percent.yaml").await;
     let before = uids(lab).await;
-    // As an older release's definition would differ.
+    // Simulates the definition of an older release.
     let columns = r#"[{"op": "remove", "path": "/spec/versions/0/additionalPrinterColumns"}]"#;
     let definition = ["customresourcedefinition", "samplingpolicies.spoor.dev"];
     kubectl(
@@ -85,7 +85,7 @@ async fn uninstall_leaves_only_definitions(lab: &Lab) {
                 *name,
                 "configmap/kube-root-ca.crt"
                     | "serviceaccount/default"
-                    // Expires by itself: an operator whose rights go with it cannot remove it.
+                    // Expires by itself: an operator whose permissions go with it cannot remove it.
                     | "lease.coordination.k8s.io/spoor-operator"
             )
         });

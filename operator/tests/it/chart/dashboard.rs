@@ -84,11 +84,11 @@ impl Prometheus {
         let what = format!("{} finds something: {}", query.panel, query.text);
         eventually(&what, Duration::from_secs(60), async || {
             let request = http.get(&self.url).query(&[("query", &query.text)]);
-            let answer = request.send().await.map_err(|error| error.to_string())?;
-            let answer: Value = answer.json().await.map_err(|error| error.to_string())?;
-            match answer["data"]["result"].as_array() {
+            let response = request.send().await.map_err(|error| error.to_string())?;
+            let response: Value = response.json().await.map_err(|error| error.to_string())?;
+            match response["data"]["result"].as_array() {
                 Some(found) if !found.is_empty() => Ok(()),
-                _ => Err(format!("{answer} {}", self.process.log_tail())),
+                _ => Err(format!("{response} {}", self.process.log_tail())),
             }
         })
         .await;

@@ -1,4 +1,4 @@
-//! With `operator.namespaces` the operator has no right in any other namespace.
+//! With `operator.namespaces` the operator has no permission in any other namespace.
 
 use std::collections::BTreeSet;
 
@@ -7,19 +7,19 @@ use super::{
     lab::{Lab, RELEASE},
 };
 
-/// By its name, which is where it is listed.
+/// The only permission outside the served namespaces, as `kubectl auth can-i --list` prints it.
 const REVIEWS_TOKENS: &str = "tokenreviews.authentication.k8s.io";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operator_has_no_right_in_other_namespaces() {
-    let Some(lab) = Lab::installed("rights").await else {
+async fn operator_has_no_permission_in_other_namespaces() {
+    let Some(lab) = Lab::installed("permissions").await else {
         return;
     };
     for (role, expected) in [("stacks", None), ("policies", Some(REVIEWS_TOKENS))] {
         let account = format!("{RELEASE}-{role}");
         for elsewhere in ["default", "kube-system"] {
-            let everyones = rights(&lab, "default", elsewhere).await;
-            let more: Vec<_> = rights(&lab, &account, elsewhere)
+            let everyones = permissions(&lab, "default", elsewhere).await;
+            let more: Vec<_> = permissions(&lab, &account, elsewhere)
                 .await
                 .difference(&everyones)
                 .cloned()
@@ -30,11 +30,8 @@ async fn operator_has_no_right_in_other_namespaces() {
                 .collect();
             assert_eq!(more, expected, "{account} in {elsewhere}");
         }
-        let here = rights(&lab, &account, lab.namespace).await;
-        assert!(
-            here.iter().any(|right| right.contains("spoor.dev")),
-            "{here:?}"
-        );
+        let here = permissions(&lab, &account, lab.namespace).await;
+        assert!(here.iter().any(|it| it.contains("spoor.dev")), "{here:?}");
         lab.log(format_args!(
             "{account}: {expected:?} outside of {}",
             lab.namespace
@@ -42,8 +39,8 @@ async fn operator_has_no_right_in_other_namespaces() {
     }
 }
 
-/// The rights of a ServiceAccount in a namespace: the lines of `kubectl auth can-i --list`.
-async fn rights(lab: &Lab, account: &str, namespace: &str) -> BTreeSet<String> {
+/// The permissions of a ServiceAccount in a namespace: the lines of `kubectl auth can-i --list`.
+async fn permissions(lab: &Lab, account: &str, namespace: &str) -> BTreeSet<String> {
     let user = format!("--as=system:serviceaccount:{}:{account}", lab.namespace);
     let list = ["auth", "can-i", "--list", &user, "--namespace", namespace];
     let printed = kubectl(&list).await;

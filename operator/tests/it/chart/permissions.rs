@@ -1,4 +1,4 @@
-//! The rights of the chart's accounts, and of the people of a cluster.
+//! The permissions of the chart's accounts, and of the people of a cluster.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use super::{
 const CLUSTER_SCOPED: [&str; 2] = ["ClusterRole", "ClusterRoleBinding"];
 
 #[test]
-fn rights_are_listed_without_wildcards() {
-    if !have_helm("chart::rights_are_listed_without_wildcards") {
+fn permissions_have_no_wildcards() {
+    if !have_helm("chart::permissions_have_no_wildcards") {
         return;
     }
     let objects = objects(&EVERYTHING);
@@ -22,13 +22,13 @@ fn rights_are_listed_without_wildcards() {
         for rule in list(&role["rules"]) {
             assert!(!rule.to_string().contains('*'), "{role}");
             let verbs = rule["verbs"].to_string();
-            let rights = rule["resources"].to_string();
+            let names = rule["resources"].to_string();
             for escalating in ["roles", "rolebindings", "impersonate", "escalate", "bind"] {
                 let word = format!("\"{escalating}\"");
-                assert!(!rights.contains(&word) && !verbs.contains(&word), "{role}");
+                assert!(!names.contains(&word) && !verbs.contains(&word), "{role}");
             }
             for secret in ["secrets", "leases", "customresourcedefinitions"] {
-                if rights.contains(&format!("\"{secret}\"")) {
+                if names.contains(&format!("\"{secret}\"")) {
                     assert!(!list(&rule["resourceNames"]).is_empty(), "{role}");
                     for verb in ["list", "watch"] {
                         assert!(!verbs.contains(verb), "{role}");
@@ -46,7 +46,7 @@ fn rights_are_listed_without_wildcards() {
             }
         }
     }
-    // What the rules with names are about is there to be filled.
+    // The objects that the rules name exist and are empty, for the operator to fill.
     for (kind, name) in [
         ("Secret", "spoor-ca"),
         ("Secret", "spoor-policies-tls"),
@@ -83,9 +83,9 @@ fn served_namespaces_get_roles_and_env() {
             assert_eq!(rule["resources"], json!(["tokenreviews"]), "{role}");
         }
         for namespace in ["lab", "a"] {
-            let there = rules(&narrow, "Role", Some(namespace));
-            assert!(!there.is_empty(), "{role} in {namespace}");
-            assert_eq!([there, clusterwide.clone()].concat(), everywhere, "{role}");
+            let local = rules(&narrow, "Role", Some(namespace));
+            assert!(!local.is_empty(), "{role} in {namespace}");
+            assert_eq!([local, clusterwide.clone()].concat(), everywhere, "{role}");
         }
         for (objects, served) in [(&narrow, "lab,a"), (&wide, "")] {
             let deployment = named(objects, "Deployment", &format!("spoor-{role}"));
@@ -106,7 +106,7 @@ fn releases_share_no_object_across_namespaces() {
     if !have_helm("chart::releases_share_no_object_across_namespaces") {
         return;
     }
-    // Of the last two, name and namespace make the same text when they are joined by a hyphen.
+    // The last two releases have the same name and namespace when both are joined by a hyphen.
     let releases = [
         Release {
             name: "spoor",
@@ -144,8 +144,8 @@ fn releases_share_no_object_across_namespaces() {
 }
 
 #[test]
-fn people_get_rights_by_aggregation() {
-    if !have_helm("chart::people_get_rights_by_aggregation") {
+fn people_get_permissions_by_aggregation() {
+    if !have_helm("chart::people_get_permissions_by_aggregation") {
         return;
     }
     let objects = objects(&[]);

@@ -13,21 +13,21 @@ use crate::{
 };
 
 /// The number of pods that are created and connected at a time.
-const AT_ONCE: usize = 32;
+const MAX_CONCURRENT: usize = 32;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The instances. They acknowledge plans until they are dropped.
-pub struct Crowd {
+pub struct Instances {
     _listening: JoinSet<()>,
 }
 
-impl Crowd {
+impl Instances {
     /// Creates this many pods and connects them.
-    pub async fn gather(namespace: &Namespace<'_>, release: &Release, count: usize) -> Self {
+    pub async fn connect(namespace: &Namespace<'_>, release: &Release, count: usize) -> Self {
         let subscribers: Vec<Subscriber> = stream::iter(0..count)
             .map(|number| join(namespace, release, number))
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(MAX_CONCURRENT)
             .collect()
             .await;
         let mut listening = JoinSet::new();
@@ -59,7 +59,7 @@ async fn join(namespace: &Namespace<'_>, release: &Release, number: usize) -> Su
         service: "a",
         instance: &name,
     };
-    let (subscriber, plan) = eventually("a stream", LIMIT, async || {
+    let (subscriber, plan) = eventually("a stream", TIMEOUT, async || {
         let ca = &release.certificate.ca_pem;
         let stream = Subscriber::subscribe(release.endpoints.stream, ca, claim.clone()).await;
         stream.map_err(|status| format!("{status:?}"))
