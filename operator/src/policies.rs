@@ -57,7 +57,7 @@ pub struct RunningPolicies {
 /// Starts the role, which runs until `stop`.
 ///
 /// # Errors
-/// The operations port cannot be bound, or TLS cannot be set up.
+/// The ops port cannot be bound, or TLS cannot be set up.
 pub async fn start(
     client: Client,
     settings: PoliciesSettings,

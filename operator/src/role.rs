@@ -1,4 +1,4 @@
-//! The lifecycle that both roles share: watches, leader election, claims, the operations port and
+//! The lifecycle that both roles share: watches, leader election, claims, the ops port and
 //! a graceful shutdown.
 
 use std::{collections::BTreeSet, fmt, net::SocketAddr, sync::Arc, time::Duration};
@@ -20,7 +20,7 @@ use crate::{
     settings::RoleSettings,
 };
 
-/// The time that responses of the operations port have to complete when the role ends.
+/// The time that responses of the ops port have to complete when the role ends.
 const OPS_GRACE: Duration = Duration::from_secs(2);
 /// The prefix of the names of the operator's own metrics.
 const PREFIX: &str = "spoor_operator";
@@ -103,11 +103,11 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// Binds the operations port and starts the leader election. `field_manager` owns all that the
+    /// Binds the ops port and starts the leader election. `field_manager` owns all that the
     /// role writes and is the reporter of its events.
     ///
     /// # Errors
-    /// [`RoleError::Bind`] or [`RoleError::Address`] for the operations port.
+    /// [`RoleError::Bind`] or [`RoleError::Address`] for the ops port.
     pub(crate) fn new(
         client: &Client,
         settings: &RoleSettings,
@@ -249,13 +249,13 @@ impl Replica {
         tasks.wait().await;
         watches.wait_until_stopped().await;
         if let Err(cut_off) = ops.await? {
-            tracing::debug!(%cut_off, "the operations port closed before all responses were sent");
+            tracing::debug!(%cut_off, "the ops port closed before all responses were sent");
         }
         result
     }
 }
 
-/// Writes the metrics for the operations port.
+/// Writes the metrics for the ops port.
 fn metrics(registry: Registry) -> impl Fn() -> Result<String, fmt::Error> + Clone {
     let registry = Arc::new(registry);
     move || {

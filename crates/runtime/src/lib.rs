@@ -1,5 +1,5 @@
 //! The parts that every process of Spoor needs: listeners with limits and draining, TLS, gRPC
-//! health and reflection, the operations port, settings and their errors, the log's format,
+//! health and reflection, the ops port, settings and their errors, the log's format,
 //! backoff, lines of text that people enter, and self-tracing.
 
 mod backoff;

@@ -1,4 +1,4 @@
-//! The operations port: `/metrics`, `/healthz` and `/readyz`.
+//! The ops port: `/metrics`, `/healthz` and `/readyz`.
 
 mod format;
 
@@ -17,7 +17,7 @@ use format::Format;
 /// The most connections, far more than probes and scrapers need.
 const MAX_CONNECTIONS: usize = 64;
 
-/// The listener of an operations port, for a router that [`ops_router`] made.
+/// The listener of an ops port, for a router that [`ops_router`] made.
 pub fn ops_listener(sockets: impl Into<Sockets>, router: Router) -> Listener {
     Listener::new(sockets, router).limits(Limits {
         max_connections: MAX_CONNECTIONS,
@@ -26,7 +26,7 @@ pub fn ops_listener(sockets: impl Into<Sockets>, router: Router) -> Listener {
     })
 }
 
-/// The routes of an operations port. `metrics` writes OpenMetrics, and `readiness` returns the
+/// The routes of an ops port. `metrics` writes OpenMetrics, and `readiness` returns the
 /// reason why the process is not ready, if it is not. The process is healthy as long as it
 /// responds.
 pub fn ops_router(

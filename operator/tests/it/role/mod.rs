@@ -88,7 +88,7 @@ impl Policies {
         found.await
     }
 
-    /// The response of the operations port at this path.
+    /// The response of the ops port at this path.
     pub async fn ops(&self, path: &str) -> String {
         let url = format!("http://{}/{path}", self.running.role.ops());
         match reqwest::get(&url).await {
