@@ -41,6 +41,8 @@ struct State {
     /// The time of the last action of either side.
     last_step: Instant,
     has_responded: bool,
+    /// Bytes of the heads of requests whose response has not begun.
+    head_bytes: usize,
     /// Bytes of responses that the peer has not read.
     unread_bytes: usize,
     /// The last time that the peer read some of them, or had nothing to read.
@@ -81,6 +83,7 @@ impl Activity {
                 working: 0,
                 last_step: now,
                 has_responded: false,
+                head_bytes: 0,
                 unread_bytes: 0,
                 last_read: now,
                 unparsed_bytes: 0,
@@ -118,6 +121,11 @@ impl Activity {
             has_requests: state.requests > 0,
             has_unfinished_head: state.has_unfinished_head(),
         })
+    }
+
+    /// The bytes of the heads of requests whose response has not begun.
+    pub(super) fn head_bytes(&self) -> usize {
+        self.state.lock().head_bytes
     }
 
     /// The requests in flight.
@@ -251,12 +259,14 @@ impl RequestActivity {
     /// Counts the memory that the request's head takes.
     pub(super) fn add_head(&self, bytes: usize) {
         self.head_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.activity.state.lock().head_bytes += bytes;
         self.activity.totals.head_bytes.add(bytes);
     }
 
     /// Removes the head, which the handler no longer needs.
     pub(super) fn remove_head(&self) {
         let bytes = self.head_bytes.swap(0, Ordering::Relaxed);
+        self.activity.state.lock().head_bytes -= bytes;
         self.activity.totals.head_bytes.remove(bytes);
     }
 

@@ -89,8 +89,6 @@ pub(super) enum Scope {
     Listener(u64),
     /// Those of one listener that have requests in flight.
     Requests(u64),
-    /// Those of all listeners that have requests in flight.
-    AllRequests,
     /// Those of all listeners that have sent a part of a request's head.
     Heads,
 }
@@ -170,15 +168,22 @@ impl Registry {
         }
     }
 
-    /// Returns whether the process has room for the head of a request that was just counted. If
-    /// not, closes connections, which make room a moment later.
-    pub(super) fn has_room_for_head(&self) -> bool {
+    /// Closes connections if the process holds too many bytes of heads, beginning with those that
+    /// have the most: a client that sends one request, however slowly, keeps its connection.
+    pub(super) fn limit_head_bytes(&self) {
         if self.totals.head_bytes.get() <= self.max.head_bytes {
-            return true;
+            return;
         }
-        let closed = self.evict(Scope::AllRequests);
-        self.warn(closed, "closed connections with requests in progress");
-        false
+        let open = self.open.lock();
+        let mut heads: Vec<_> = open
+            .values()
+            .filter(|entry| !entry.activity.is_closing())
+            .map(|entry| (entry, entry.activity.head_bytes()))
+            .collect();
+        heads.sort_by_key(|(_, bytes)| *bytes);
+        let closed = close_last(heads, self.max.head_bytes);
+        drop(open);
+        self.warn(closed, "closed connections with large requests in progress");
     }
 
     /// Closes connections if the process holds too many unread bytes: first those whose peers have
@@ -207,15 +212,8 @@ impl Registry {
         if let Some(longest) = unread.iter().rposition(|(_, it)| is_read_alone(it)) {
             unread.remove(longest);
         }
-        let mut left: usize = unread.iter().map(|(_, unread)| unread.bytes).sum();
-        let mut closed = 0;
-        while left > self.max.unread_bytes
-            && let Some((entry, unread)) = unread.pop()
-        {
-            entry.activity.close();
-            left -= unread.bytes;
-            closed += 1;
-        }
+        let unread = unread.into_iter().map(|(entry, it)| (entry, it.bytes));
+        let closed = close_last(unread.collect(), self.max.unread_bytes);
         drop(open);
         self.warn(closed, "closed connections with unread responses");
     }
@@ -229,13 +227,26 @@ impl Registry {
     }
 }
 
+/// Closes the last of the connections, until the others have at most `max` bytes. Returns how many.
+fn close_last(mut connections: Vec<(&Entry, usize)>, max: usize) -> usize {
+    let mut left: usize = connections.iter().map(|(_, bytes)| bytes).sum();
+    let mut closed = 0;
+    while left > max
+        && let Some((entry, bytes)) = connections.pop()
+    {
+        entry.activity.close();
+        left -= bytes;
+        closed += 1;
+    }
+    closed
+}
+
 impl Scope {
     fn contains(self, listener: u64, waiting: &Waiting) -> bool {
         match self {
             Self::Process => true,
             Self::Listener(this) => listener == this,
             Self::Requests(this) => listener == this && waiting.has_requests,
-            Self::AllRequests => waiting.has_requests,
             Self::Heads => waiting.has_unfinished_head,
         }
     }
@@ -312,21 +323,24 @@ mod tests {
     }
 
     #[test]
-    fn heads_of_requests_are_bounded_over_all_listeners() {
-        let (registry, activities) = registry_of(2);
-        let _one = registry.add(1, Arc::clone(&activities[0]));
-        let _other = registry.add(2, Arc::clone(&activities[1]));
-        let (held, new) = (activities[0].begin(), activities[1].begin());
-        held.add_head(60);
-        held.set_waiting_for_server(false);
-        new.add_head(40);
-        assert!(registry.has_room_for_head());
-        new.add_head(1);
-        assert!(!registry.has_room_for_head());
-        assert!(activities[0].is_closing());
-        assert!(!activities[1].is_closing());
-        drop(held);
-        assert!(registry.has_room_for_head());
+    fn connection_with_the_most_bytes_of_heads_is_closed_first() {
+        let (registry, activities) = registry_of(3);
+        let enter = |at: usize| registry.add(at as u64, Arc::clone(&activities[at]));
+        let _places = [enter(0), enter(1), enter(2)];
+        let requests: Vec<_> = activities.iter().map(|it| it.begin()).collect();
+        let is_closing = || -> Vec<_> { activities.iter().map(|it| it.is_closing()).collect() };
+        for (request, bytes) in requests.iter().zip([2, 60, 38]) {
+            request.add_head(bytes);
+        }
+        registry.limit_head_bytes();
+        assert_eq!(is_closing(), [false, false, false]);
+        requests[0].add_head(1);
+        registry.limit_head_bytes();
+        assert_eq!(is_closing(), [false, true, false]);
+        // The bytes of a closing connection no longer count.
+        requests[0].add_head(1);
+        registry.limit_head_bytes();
+        assert_eq!(is_closing(), [false, true, false]);
     }
 
     /// The connections that are closed after a pause without reads, given the lengths of the unread

@@ -53,6 +53,7 @@ impl RequestHandler {
     ) -> Result<http::Response<ResponseBody>, Infallible> {
         let started = activity.begin();
         started.add_head(head_bytes(&request));
+        PROCESS.limit_head_bytes();
         let admitted = self.admit(activity, &request).await;
         let exchange = |permit| Arc::new(Exchange::new(started, Arc::clone(&self.budget), permit));
         let (response, exchange) = match admitted {
@@ -82,9 +83,6 @@ impl RequestHandler {
         // Streams outlive their connection until they are next polled, and each would then build a
         // response that is never sent.
         if activity.is_closing() {
-            return Err(RequestRefusal::Busy);
-        }
-        if !PROCESS.has_room_for_head() {
             return Err(RequestRefusal::Busy);
         }
         self.permit().await.ok_or(RequestRefusal::Busy)

@@ -177,7 +177,7 @@ mod tests {
         }
     }
 
-    fn current() -> SamplingPolicyStatus {
+    fn applied() -> SamplingPolicyStatus {
         status(ConditionStatus::True, 1)
     }
 
@@ -186,20 +186,20 @@ mod tests {
     }
 
     fn with_count(started: u64) -> SamplingPolicyStatus {
-        let mut status = current();
+        let mut status = applied();
         status.observed.as_mut().unwrap().started = started;
         status.clients.as_mut().unwrap().slowest_milliseconds = Some(started);
         status
     }
 
     fn with_verdict() -> SamplingPolicyStatus {
-        let mut status = current();
+        let mut status = applied();
         status.observed.as_mut().unwrap().verdict = "TooHigh".to_owned();
         status
     }
 
     fn with_clients(clients: u32) -> SamplingPolicyStatus {
-        let mut status = current();
+        let mut status = applied();
         status.clients.as_mut().unwrap().expected = clients;
         status
     }
@@ -221,15 +221,15 @@ mod tests {
 
     /// Times are in milliseconds after the last write; everything begins 100 s after it.
     #[rstest]
-    #[case::nothing_changed(Some(current()), current(), None)]
-    #[case::first(None, current(), Some(100_000))]
+    #[case::nothing_changed(Some(applied()), applied(), None)]
+    #[case::first(None, applied(), Some(100_000))]
     #[case::first_and_not_applied_yet(None, pending(1), Some(100_200))]
-    #[case::changed_and_applied(Some(current()), status(ConditionStatus::True, 2), Some(100_000))]
-    #[case::changed_and_not_applied_yet(Some(current()), pending(2), Some(100_200))]
-    #[case::applied(Some(pending(1)), current(), Some(100_000))]
-    #[case::numbers(Some(current()), with_count(7), Some(30_000))]
-    #[case::a_verdict(Some(current()), with_verdict(), Some(100_000))]
-    #[case::clients(Some(current()), with_clients(7), Some(100_000))]
+    #[case::changed_and_applied(Some(applied()), status(ConditionStatus::True, 2), Some(100_000))]
+    #[case::changed_and_not_applied_yet(Some(applied()), pending(2), Some(100_200))]
+    #[case::applied(Some(pending(1)), applied(), Some(100_000))]
+    #[case::numbers(Some(applied()), with_count(7), Some(30_000))]
+    #[case::a_verdict(Some(applied()), with_verdict(), Some(100_000))]
+    #[case::clients(Some(applied()), with_clients(7), Some(100_000))]
     fn status_is_written_when_due(
         #[case] current: Option<SamplingPolicyStatus>,
         #[case] desired: SamplingPolicyStatus,
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn settle_delay_starts_at_the_first_change() {
-        let (current, converging) = (current(), pending(2));
+        let (current, converging) = (applied(), pending(2));
         let written = Instant::now();
         let start = written + MIN_WRITE_INTERVAL;
         let known = change(Some(&current), &converging, written);
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn client_counts_are_written_at_intervals() {
         let start = Instant::now();
-        let (current, desired) = (current(), with_clients(7));
+        let (current, desired) = (applied(), with_clients(7));
         let known = change(Some(&current), &desired, start);
         assert_eq!(
             write_time(&known, &mut None, start),

@@ -141,7 +141,7 @@ async fn unavailable_jaeger_is_reported_without_loss() {
 async fn exporter_health(tiers: &Tiers) -> ExporterHealth {
     let earlier = ExporterReading::from_metrics(&tiers.decide.metrics().await);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    ExporterReading::from_metrics(&tiers.decide.metrics().await).since(&earlier)
+    ExporterReading::from_metrics(&tiers.decide.metrics().await).health_since(&earlier)
 }
 
 /// Prints the figures of docs/tail-rules.md: `-- --ignored --nocapture --test-threads 1 limits_of`.
