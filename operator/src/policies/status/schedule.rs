@@ -264,7 +264,7 @@ mod tests {
         let began = Instant::now();
         let start = began + MIN_WRITE_INTERVAL;
         let until = start + Duration::from_secs(10);
-        let current = current();
+        let current = applied();
         for (generation, expected) in [(1, until), (2, start + SETTLE_DELAY)] {
             let desired = pending(generation);
             let known = StatusChange {
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn flapping_verdicts_are_written_at_intervals() {
         let start = Instant::now();
-        let (current, desired) = (pending(1), current());
+        let (current, desired) = (pending(1), applied());
         let known = change(Some(&current), &desired, start);
         assert_eq!(
             write_time(&known, &mut None, start),
