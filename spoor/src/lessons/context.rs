@@ -61,8 +61,8 @@ impl Context {
         // Most checks need traces only, so they must work where no policies can be read.
         let policies = self.policies.all().await.unwrap_or_default();
         for service in services {
-            if let Some(names) = dropping_policies(&policies, service) {
-                let seen = format!("{names} is in force; delete it, and send requests again");
+            if let Some(dropping) = dropping_policies(&policies, service) {
+                let seen = format!("{dropping}, and send requests again");
                 report.missing(&format!("all traces of {service} are kept"), seen);
             }
         }

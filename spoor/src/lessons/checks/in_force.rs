@@ -1,5 +1,7 @@
 //! The policies effective for a service, and the time since when.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use spoor_api::{
     SamplingPolicy,
@@ -37,17 +39,25 @@ pub(super) fn effective_at<'a>(
     if named.is_empty() { others } else { named }
 }
 
-/// The policies because of which traces of the service may be missing, if any.
+/// The policies because of which traces of the service may be missing, if any, and what to do.
 pub(crate) fn dropping_policies(policies: &[SamplingPolicy], service: &str) -> Option<String> {
     let parts = [Part::Head, Part::Tail];
     let effective = parts.map(|part| effective_at(policies, service, part));
-    let names = effective
-        .iter()
-        .flatten()
-        .filter(|(_, entry)| entry.strategy != "100%")
-        .map(|(policy, entry)| format!("policy {} ({})", policy.metadata.name, entry.strategy));
-    let names = names.collect::<Vec<_>>().join(", ");
-    (!names.is_empty()).then_some(names)
+    let dropping = effective.iter().flatten();
+    let mut strategies: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (policy, entry) in dropping.filter(|(_, entry)| entry.strategy != "100%") {
+        // One policy can be effective with several strategies: its head's and its tail's.
+        let of_policy = strategies.entry(&policy.metadata.name).or_default();
+        of_policy.push(&entry.strategy);
+    }
+    let name =
+        |(name, of_policy): (&&str, &Vec<&str>)| format!("{name} ({})", of_policy.join(", "));
+    let names = strategies.iter().map(name).collect::<Vec<_>>().join(", ");
+    match strategies.len() {
+        0 => None,
+        1 => Some(format!("policy {names} is in force; delete it")),
+        _ => Some(format!("policies {names} are in force; delete them")),
+    }
 }
 
 /// Reports a policy with tail rules for the service, which drop traces that its head sampled.
@@ -95,11 +105,15 @@ mod tests {
         let tail = policy("slow", None, "tail rules, otherwise 0%");
         let rest = policy("rest", None, "1%");
         let named = |policies: &[SamplingPolicy], service| dropping_policies(policies, service);
-        let off = [off];
-        assert_eq!(named(&off, "bands").unwrap(), "policy off (0%)");
-        assert_eq!(named(&off, "reviews"), None);
+        assert_eq!(named(std::slice::from_ref(&off), "reviews"), None);
         assert_eq!(named(&[all.clone(), rest], "bands"), None);
-        let found = named(&[all, tail], "bands").unwrap();
-        assert_eq!(found, "policy slow (tail rules, otherwise 0%)");
+        assert_eq!(
+            named(&[all, tail.clone()], "bands").unwrap(),
+            "policy slow (tail rules, otherwise 0%) is in force; delete it"
+        );
+        assert_eq!(
+            named(&[off, tail], "bands").unwrap(),
+            "policies off (0%), slow (tail rules, otherwise 0%) are in force; delete them"
+        );
     }
 }

@@ -55,13 +55,17 @@ pub async fn start(seed: u32, lab: &LabClient, traces: &TraceClient) -> anyhow::
     round.announce().await?;
     match round.run(SlowPart::of(seed)).await {
         Ok(()) => Ok(round.marker),
-        Err(error) => Err(match lab.faults().await?.keys().next() {
-            Some(service) => error.context(format!(
-                "a fault of {service} is in force; clear it with `spoor fault --clear`, and start \
-                 another round"
-            )),
-            None => error,
-        }),
+        Err(error) => {
+            let faults: Vec<String> = lab.faults().await?.into_keys().collect();
+            Err(match faults.as_slice() {
+                [] => error,
+                services => error.context(format!(
+                    "faults are in force (of {}); clear them with `spoor fault --clear`, and \
+                     start another round",
+                    services.join(", ")
+                )),
+            })
+        }
     }
 }
 
@@ -152,9 +156,8 @@ impl Round<'_> {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                let hint = dropping.map_or_else(String::new, |it| {
-                    format!("; {it} is in force: delete it, and start another round")
-                });
+                let hint = dropping
+                    .map_or_else(String::new, |it| format!("; {it}, and start another round"));
                 bail!("the traces of this round did not arrive within {timeout:?}{hint}");
             }
             tokio::time::sleep(POLL_INTERVAL).await;
