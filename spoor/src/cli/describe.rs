@@ -10,11 +10,11 @@ use spoor_api::{
 };
 use spoor_policy::PolicyName;
 
-use super::out::{out, outln};
+use super::out::out;
 use super::{
     LabArgs, NamespaceArgs,
     duration::age,
-    get::NO_POLICIES,
+    get::print_no_policies,
     policy_columns::{strategy, targets},
     table::{TextTable, or_all_others},
 };
@@ -45,7 +45,7 @@ impl DescribeArgs {
             policies = client.policies(namespace).await?;
         }
         if policies.is_empty() {
-            outln!("{NO_POLICIES}");
+            print_no_policies(&client, namespace).await?;
         }
         let now = Timestamp::now();
         let described: Vec<String> = policies
