@@ -5,10 +5,10 @@ use std::time::Duration;
 use spoor_traces::tree::Tree;
 use tokio::time::Instant;
 
-use super::{answers::Answers, checks::dropping_policies, policies::Policies, report::Report};
+use super::{answers::Answers, policies::Policies, report::Report};
 use crate::{
     cli::LabClient,
-    traces::{FoundTrace, MAX_TRACES, Query, QueryError, TraceClient},
+    traces::{FoundTrace, MAX_TRACES, Query, QueryError, TraceClient, dropping_policies},
 };
 
 /// The sources of a check: a lab, or a cluster's traces and policies.

@@ -71,10 +71,7 @@ pub enum QueryError {
         source: serde_json::Error,
     },
     /// The service has no traces.
-    #[error(
-        "no trace of {0} yet; send a request, and give its spans a second or two to arrive; \
-         `spoor get policies` lists the policies, which may keep none of them"
-    )]
+    #[error("no trace of {0} yet; send a request, and give its spans a second or two to arrive")]
     NoTrace(String),
     /// There is no trace with this ID.
     #[error(

@@ -7,11 +7,11 @@ use spoor_api::{
 };
 use spoor_policy::Probability;
 
-use super::in_force::{Part, check_no_tail, effective_at, since};
+use super::in_force::{check_no_tail, since};
 use crate::{
     cli::counted,
     lessons::{context::Context, report::Report, threshold::sampled_at},
-    traces::FoundTrace,
+    traces::{FoundTrace, Part, effective_at},
 };
 
 const SERVICE: &str = "service-a";

@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use spoor_api::{SamplingPolicy, status::Condition};
 use spoor_policy::Probability;
 
-use super::in_force::{Part, effective_at, since};
+use super::in_force::since;
 use crate::{
     cli::counted,
     lessons::{context::Context, report::Report},
-    traces::FoundTrace,
+    traces::{FoundTrace, Part, effective_at},
 };
 
 const SERVICE: &str = "service-a";

@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use super::{ANNOUNCER, EDGES, Marker, SlowPart};
 use crate::{
     cli::{LabClient, shutdown_signal},
-    lessons::{checks::dropping_policies, policies::Policies},
-    traces::{FoundTrace, Query, TraceClient},
+    lessons::policies::Policies,
+    traces::{FoundTrace, Query, TraceClient, dropping_policies},
 };
 
 /// The timeout of a request, and of each wait in a round.
