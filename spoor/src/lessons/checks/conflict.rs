@@ -119,22 +119,25 @@ fn check_second<'a>(
         .into_iter()
         .filter(|(policy, _)| policy.metadata.name != FIRST)
         .partition(|(_, entry)| entry.operation.as_deref() == Some(OPERATION));
-    let seen = match (at.first(), beside.first()) {
+    match (at.first(), beside.first()) {
         (Some((policy, entry)), None) if entry.strategy == ALL => {
             report.passed(what, &policy.metadata.name);
             return Some(policy);
         }
         (_, Some((policy, entry))) => {
             let place = entry.operation.as_deref().unwrap_or("all operations");
-            format!("{} is effective for {place}", policy.metadata.name)
+            let seen = format!("{} is effective for {place}", policy.metadata.name);
+            report.wrong(what, seen);
         }
         (Some((policy, entry)), None) => {
             let (name, strategy) = (&policy.metadata.name, &entry.strategy);
-            format!("{name} is effective there, with {strategy}")
+            report.wrong(what, format!("{name} is effective there, with {strategy}"));
         }
-        (None, None) => "no policy lists it under `Effective` in `spoor describe`".to_owned(),
-    };
-    report.missing(what, seen);
+        (None, None) => report.missing(
+            what,
+            "no policy lists it under `Effective` in `spoor describe`",
+        ),
+    }
     None
 }
 
