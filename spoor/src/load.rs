@@ -5,11 +5,11 @@ mod chart;
 mod destination;
 mod report;
 
-use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
+use std::{fmt, num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use spoor_load::{Load, Pace, Scenario, draw_picture, drive, operations};
 
 use crate::cli::out::{out, outln};
@@ -225,13 +225,18 @@ fn list() -> TextTable {
 
 /// A progress bar, which is shown on a terminal only.
 fn progress_bar(load: &Load) -> ProgressBar {
-    let style = "{spinner:.cyan} {pos}/{len} requests {wide_bar:.cyan/blue} {per_sec} {eta}";
+    let style = "{spinner:.cyan} {pos}/{len} requests {wide_bar:.cyan/blue} {rate} {eta}";
     let bar = match load.expected_requests() {
         Some(requests) => ProgressBar::new(requests),
         None => ProgressBar::new_spinner(),
     };
     if let Ok(style) = ProgressStyle::with_template(style) {
-        bar.set_style(style);
+        // The library's own `per_sec` has four decimals.
+        let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // An incomplete bar is the only effect of a failure.
+            let _ = write!(out, "{:.1}/s", state.per_sec());
+        };
+        bar.set_style(style.with_key("rate", rate));
     }
     bar
 }
