@@ -12,14 +12,14 @@ use spoor_policy::{Probability, ServiceName};
 use spoor_telemetry::TelemetrySettings;
 
 use crate::cli::out::{out, outln};
-use crate::cli::{Invalid, Output, exit_code};
+use crate::cli::{Invalid, Output, exit_code, positive_number, whole_number};
 use send::Generation;
 use shape::Shape;
 
 /// The time during which traces are started if neither time nor number is given.
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 /// The most spans in a trace. More do not fit into one message of a Collector.
-const MAX_SPANS: i64 = 1_000;
+const MAX_SPANS: u32 = 1_000;
 
 /// Send traces of a known shape over OTLP, and report what was sent
 ///
@@ -39,16 +39,16 @@ pub struct GenerateArgs {
     #[arg(long = "service", value_name = "NAME", default_value = "generated")]
     services: Vec<ServiceName>,
     /// Traces per second
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=2_000))]
+    #[arg(long, default_value_t = 50, value_parser = whole_number::<u32>(1..=2_000, 50))]
     rate: u32,
     /// Number of traces [default: --rate times --duration]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_parser = positive_number)]
     traces: Option<u64>,
     /// Time during which traces are started [default: 10s, unless --traces is given]
     #[arg(long, value_parser = crate::cli::duration)]
     duration: Option<Duration>,
     /// Spans in each trace
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=MAX_SPANS))]
+    #[arg(long, default_value_t = 4, value_parser = whole_number(1..=MAX_SPANS, 4))]
     spans: u32,
     /// Duration of each trace; its spans end one after the other
     #[arg(long, default_value = "1s", value_parser = spread)]

@@ -5,20 +5,22 @@ mod chart;
 mod destination;
 mod report;
 
-use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
+use std::{fmt, num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use spoor_load::{Load, Pace, Scenario, draw_picture, drive, operations};
 
 use crate::cli::out::{out, outln};
-use crate::cli::{InvalidOption, LabArgs, Output, TextTable, exit_code, one_of};
+use crate::cli::{
+    InvalidOption, LabArgs, Output, TextTable, exit_code, one_of, positive_number, whole_number,
+};
 use destination::Destination;
 
 /// The most connections. Each is a task and a socket, and Linux has about 28 000 ephemeral ports
 /// for connections to one address.
-const MAX_CONNECTIONS: i64 = 10_000;
+const MAX_CONNECTIONS: u16 = 10_000;
 
 /// Send load to the mesh and measure the latency
 #[derive(Args, Clone, Debug)]
@@ -50,11 +52,11 @@ pub struct LoadArgs {
     list: bool,
     /// Requests per second, for a ramp or spike the highest rate; each is sent when due, whether
     /// or not earlier ones were answered [default: the scenario's]
-    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole_number::<u32>(1..=1_000_000, 50))]
     rate: Option<u32>,
     /// Maximum number of requests; without --rate and --duration, they are sent as fast as they
     /// are answered
-    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, allow_negative_numbers = true, value_parser = positive_number)]
     requests: Option<u64>,
     /// Duration of the load, such as 30s or 2m [default: the scenario's]
     #[arg(long, allow_hyphen_values = true, value_parser = crate::cli::positive_duration)]
@@ -64,7 +66,7 @@ pub struct LoadArgs {
     #[arg(
         long,
         visible_alias = "workers",
-        value_parser = clap::value_parser!(u16).range(1..=MAX_CONNECTIONS)
+        value_parser = whole_number(1..=MAX_CONNECTIONS, 16)
     )]
     connections: Option<u16>,
     /// Address to send to, as URL or SERVICE=URL; can be repeated or separated by commas
@@ -223,13 +225,18 @@ fn list() -> TextTable {
 
 /// A progress bar, which is shown on a terminal only.
 fn progress_bar(load: &Load) -> ProgressBar {
-    let style = "{spinner:.cyan} {pos}/{len} requests {wide_bar:.cyan/blue} {per_sec} {eta}";
+    let style = "{spinner:.cyan} {pos}/{len} requests {wide_bar:.cyan/blue} {rate} {eta}";
     let bar = match load.expected_requests() {
         Some(requests) => ProgressBar::new(requests),
         None => ProgressBar::new_spinner(),
     };
     if let Ok(style) = ProgressStyle::with_template(style) {
-        bar.set_style(style);
+        // The library's own `per_sec` has four decimals.
+        let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // An incomplete bar is the only effect of a failure.
+            let _ = write!(out, "{:.1}/s", state.per_sec());
+        };
+        bar.set_style(style.with_key("rate", rate));
     }
     bar
 }

@@ -1,6 +1,7 @@
 //! `spoor traces` and `spoor trace ID`: traces in the terminal.
 
 mod client;
+mod dropping;
 mod format;
 mod json;
 mod list;
@@ -11,18 +12,20 @@ pub(crate) mod spans;
 
 use std::{process::ExitCode, time::Duration};
 
+use anyhow::bail;
 use clap::Args;
 use spoor_traces::tree::Tree;
 
 pub(crate) use client::MAX_TRACES;
 pub use client::{Query, QueryError, TraceClient};
+pub(crate) use dropping::{Part, dropping_policies, effective_at};
 pub(crate) use format::milliseconds;
 pub use format::printable;
 pub use list::FoundTrace;
 pub use render::{Canvas, render};
 
 use crate::cli::out::{errln, out, outln};
-use crate::cli::{Output, print_json};
+use crate::cli::{LabArgs, LabClient, Output, print_json, whole_number};
 
 /// The query API to read traces from
 #[derive(Args, Clone, Debug)]
@@ -85,11 +88,13 @@ pub struct TracesArgs {
     #[arg(long, default_value = "1h", value_parser = crate::cli::positive_duration)]
     lookback: Duration,
     /// Maximum number of traces
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_TRACES)))]
+    #[arg(long, default_value_t = 20, value_parser = whole_number(1..=MAX_TRACES, 20))]
     limit: u16,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+    #[command(flatten)]
+    lab: LabArgs,
 }
 
 /// Show a trace as a tree with a bar for each span
@@ -109,6 +114,8 @@ pub struct TraceArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+    #[command(flatten)]
+    lab: LabArgs,
 }
 
 impl TracesArgs {
@@ -123,10 +130,13 @@ impl TracesArgs {
             Some(service) => vec![service.clone()],
             None => traces.services().await?,
         };
-        let (output, service) = (self.output, self.service.clone());
+        let (output, service, lab) = (self.output, self.service.clone(), self.lab.client());
         let found = traces.newest(&services, &self.into_query()).await?;
         if let (true, Some(service)) = (found.is_empty(), service) {
             warn_if_unknown(&service, &traces.services().await?);
+            if let Some(dropping) = dropping_in(&lab, &service).await {
+                errln!("Warning: {dropping} to keep every trace");
+            }
         }
         match output {
             Output::Json => print_json(&list::json(&found))?,
@@ -152,6 +162,13 @@ impl TracesArgs {
             limit: self.limit,
         }
     }
+}
+
+/// The policies of a lab because of which traces of the service may be missing.
+async fn dropping_in(lab: &LabClient, service: &str) -> Option<String> {
+    // Traces may come from elsewhere, without a lab, so its failure is no failure of the query.
+    let policies = lab.policies("default").await.ok()?;
+    dropping_policies(&policies, service)
 }
 
 fn warn_if_unknown(service: &str, known: &[String]) {
@@ -180,7 +197,7 @@ impl TraceArgs {
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let traces = self.source.open()?;
         let id = match self.id.as_str() {
-            "latest" => traces.latest(&self.service).await?,
+            "latest" => self.latest(&traces).await?,
             id => format!("{id:0>32}"),
         };
         let tree = Tree::new(traces.trace(&id).await?);
@@ -195,6 +212,16 @@ impl TraceArgs {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    async fn latest(&self, traces: &TraceClient) -> anyhow::Result<String> {
+        let latest = traces.latest(&self.service).await;
+        if let Err(error @ QueryError::NoTrace(_)) = &latest
+            && let Some(dropping) = dropping_in(&self.lab.client(), &self.service).await
+        {
+            bail!("{error}; {dropping} to keep every trace");
+        }
+        Ok(latest?)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     AttributeMatch, ErrorMatch, FieldError, FieldPath, Head, KeepRule, Metadata, SamplingPolicy,
     Tail, TargetSpec,
     errors::{Checked, Errors},
-    formats, parse_duration, problem,
+    format_duration, formats, parse_duration, problem,
 };
 
 impl SamplingPolicy {
@@ -155,7 +155,12 @@ impl Errors {
         self.check(at.clone(), formats::DURATION.check(text))?;
         let duration = self.check(at.clone(), parse_duration(text))?;
         let condition = RuleCondition::SlowerThan(duration);
-        self.check(at, condition.check())?;
+        if condition.check().is_err() {
+            let limits = [RuleCondition::MIN_DURATION, RuleCondition::MAX_DURATION];
+            let [min, max] = limits.map(format_duration);
+            // The condition's own error has the duration in seconds, and not as it was written.
+            return Err(self.report(at, format!("must be from {min} to {max}, not {text}")));
+        }
         Ok(condition)
     }
 

@@ -69,8 +69,13 @@ pub enum PolicyStoreError {
     #[error("{}", .0.join("\n"))]
     Validate(Vec<String>),
     /// There is no policy of this name.
-    #[error("policy {0} not found")]
-    Find(PolicyKey),
+    #[error("policy {:?} not found{}", key.name.as_str(), in_others(key, others))]
+    Find {
+        /// The policy.
+        key: PolicyKey,
+        /// The namespaces that have a policy of this name.
+        others: Vec<Namespace>,
+    },
     /// The policy's file is in the watched folder.
     #[error("policy {:?} is in the watched folder {}; delete its file there", key.name.as_str(), folder.display())]
     DeleteFromFolder {
@@ -185,7 +190,7 @@ impl PolicyStore {
         keys.iter()
             .filter_map(|key| {
                 let evidence = self.0.control.evidence(key);
-                Some(Progress::of(&self.get(key)?, evidence.as_ref()))
+                Some(Progress::of(&self.get(key).ok()?, evidence.as_ref()))
             })
             .collect()
     }
@@ -223,7 +228,7 @@ impl PolicyStore {
         }
         let mut set = state.set.clone();
         if !set.delete(key) {
-            return Err(PolicyStoreError::Find(key.clone()));
+            return Err(not_found(&state.set, key));
         }
         self.accept(&mut state, set, &[(key.clone(), Action::Deleted)])?;
         Ok(change(key, Action::Deleted))
@@ -238,9 +243,13 @@ impl PolicyStore {
     }
 
     /// One policy with its status.
-    pub(crate) fn get(&self, key: &PolicyKey) -> Option<SamplingPolicy> {
+    ///
+    /// # Errors
+    /// If there is no such policy.
+    pub(crate) fn get(&self, key: &PolicyKey) -> Result<SamplingPolicy, PolicyStoreError> {
         let mut state = self.0.state.lock();
-        state.list(&self.0, |of| of == key).pop()
+        let found = state.list(&self.0, |of| of == key).pop();
+        found.ok_or_else(|| not_found(&state.set, key))
     }
 
     /// The status of the watched folder, if there is one.
@@ -356,6 +365,25 @@ fn status(
     .status();
     previous.clone_from(&status.conditions);
     status
+}
+
+fn not_found(set: &PolicySet, key: &PolicyKey) -> PolicyStoreError {
+    let keys = set.entries().map(|entry| entry.policy.key());
+    let others = keys.filter(|it| it.name == key.name);
+    PolicyStoreError::Find {
+        key: key.clone(),
+        others: others.map(|it| it.namespace.clone()).collect(),
+    }
+}
+
+/// The end of the message about a policy that was not found.
+fn in_others(key: &PolicyKey, others: &[Namespace]) -> String {
+    if others.is_empty() {
+        return String::new();
+    }
+    let others: Vec<&str> = others.iter().map(Namespace::as_str).collect();
+    let (namespace, others) = (&key.namespace, others.join(", "));
+    format!(" in namespace {namespace}; a policy of this name is in: {others}")
 }
 
 fn change(key: &PolicyKey, action: Action) -> Change {

@@ -69,12 +69,6 @@ pub enum BindPortError {
 }
 
 impl LabPorts {
-    /// Any free port for each endpoint.
-    #[must_use]
-    pub fn any() -> Self {
-        Endpoint::all().map(|endpoint| (endpoint, 0)).collect()
-    }
-
     /// Binds the port of an endpoint of this process.
     ///
     /// # Errors

@@ -93,7 +93,7 @@ impl Service {
     #[must_use]
     pub fn page(self) -> Option<(&'static str, &'static str)> {
         Some(match self {
-            Self::ServiceA => ("", "a request through service-a and service-b"),
+            Self::ServiceA => ("", "a request to service-a, which calls service-b"),
             Self::Gateway => ("", "the wishlist; /docs shows what is running"),
             Self::Bands => ("/bands", "bands; /bands/UUID is one with its reviews"),
             Self::Tasks => ("/tasks", "a to-do list"),

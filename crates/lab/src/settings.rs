@@ -103,15 +103,17 @@ impl ServiceSampler {
     pub const DEFAULT: &str = "parentbased_always_on";
 
     /// Creates the sampler of this name. The ratio, from 0 to 1, is that of `traceidratio` and
-    /// `parentbased_traceidratio`; the others ignore it.
+    /// `parentbased_traceidratio`.
     ///
     /// # Errors
-    /// [`InvalidSampler`] if there is no such sampler, or the ratio is out of range.
+    /// [`InvalidSampler`] if there is no such sampler, or the ratio is out of range or of a sampler
+    /// without one.
     pub fn new(name: &str, ratio: Option<f64>) -> Result<Self, InvalidSampler> {
         let known = Self::NAMES.into_iter().find(|known| *known == name);
         let name = known.ok_or_else(|| InvalidSampler::Name(name.to_owned()))?;
         match ratio {
-            // Also checked for the samplers without a ratio, where it would be a mistake as well.
+            // The services would ignore it, and sample every trace or none.
+            Some(_) if !name.ends_with("traceidratio") => Err(InvalidSampler::NoRatio(name)),
             Some(ratio) if !(0.0..=1.0).contains(&ratio) => Err(InvalidSampler::Ratio(ratio)),
             ratio => Ok(Self { name, ratio }),
         }
@@ -141,6 +143,12 @@ pub enum InvalidSampler {
     /// No sampler has this name.
     #[error("unknown sampler {:?}; the samplers are {}", .0, ServiceSampler::NAMES.join(", "))]
     Name(String),
+    /// The sampler has no ratio.
+    #[error(
+        "the sampler {0} has no ratio; choose traceidratio or parentbased_traceidratio, or leave \
+         out the ratio"
+    )]
+    NoRatio(&'static str),
     /// The ratio is not between 0 and 1.
     #[error("the ratio must be from 0 to 1, not {0}")]
     Ratio(f64),
@@ -152,7 +160,8 @@ mod tests {
 
     #[rstest::rstest]
     #[case("traceidratio", Some(0.5), true)]
-    #[case("always_on", Some(1.0), true)]
+    #[case("always_on", Some(1.0), false)]
+    #[case("parentbased_traceidratio", Some(1.0), true)]
     #[case("always_on", None, true)]
     #[case("traceidratio", Some(2.0), false)]
     #[case("traceidratio", Some(f64::NAN), false)]

@@ -43,9 +43,11 @@ pub enum RuleCondition {
 }
 
 impl RuleCondition {
+    /// The shortest duration.
+    pub const MIN_DURATION: Duration = Duration::from_millis(1);
     /// The longest duration. Traces are not held longer.
     pub const MAX_DURATION: Duration = Duration::from_secs(3600);
-    const DURATIONS: RangeInclusive<Duration> = Duration::from_millis(1)..=Self::MAX_DURATION;
+    const DURATIONS: RangeInclusive<Duration> = Self::MIN_DURATION..=Self::MAX_DURATION;
     /// The most values that one attribute may have.
     pub const MAX_VALUES: usize = 64;
     /// The longest value, in bytes.

@@ -64,7 +64,7 @@ impl ApplyArgs {
         if self.output == Output::Table {
             print_changes(&applied.policies);
         }
-        let convergence = self.wait.until_converged(&client, Some(&applied)).await?;
+        let convergence = self.wait.until_applied(&client, &applied).await?;
         match (self.output, &convergence) {
             (Output::Json, _) => print_json(&Report {
                 applied,
@@ -87,17 +87,37 @@ impl ApplyArgs {
 }
 
 impl WaitArgs {
-    /// Waits, with `--wait`, until these policies have converged, or without them until all
-    /// instances have what is published. `None` without `--wait`.
-    pub(super) async fn until_converged(
-        &self,
+    /// Waits, with `--wait`, until these policies have converged. `None` without `--wait`.
+    pub(super) async fn until_applied(
+        self,
         client: &LabClient,
-        applied: Option<&ApplyResult>,
+        applied: &ApplyResult,
     ) -> Result<Option<ConvergenceResult>, ClientError> {
         if !self.wait {
             return Ok(None);
         }
-        client.converged(applied, self.timeout).await.map(Some)
+        let sequence = applied.version.sequence;
+        let converged = client.converged(&applied.policies, sequence, self.timeout);
+        converged.await.map(Some)
+    }
+
+    /// The sequence of the version published now, with `--wait`.
+    pub(super) async fn sequence(self, client: &LabClient) -> Result<Option<u64>, ClientError> {
+        if !self.wait {
+            return Ok(None);
+        }
+        let status = client.status().await?;
+        Ok(Some(status.version.sequence))
+    }
+
+    /// Waits until all instances have what is published, and counts those of the services that
+    /// have changed since the version after this sequence.
+    pub(super) async fn until_converged_after(
+        self,
+        client: &LabClient,
+        sequence: u64,
+    ) -> Result<ConvergenceResult, ClientError> {
+        client.converged(&[], sequence + 1, self.timeout).await
     }
 }
 

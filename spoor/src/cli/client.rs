@@ -79,6 +79,11 @@ impl LabClient {
             .await
     }
 
+    /// Lists the policies of all namespaces.
+    pub async fn all_policies(&self) -> Result<Vec<SamplingPolicy>, ClientError> {
+        self.json(self.request(Method::GET, "v1/policies")).await
+    }
+
     /// Lists the policies of a namespace.
     pub async fn policies(&self, namespace: &str) -> Result<Vec<SamplingPolicy>, ClientError> {
         self.json(self.request(Method::GET, &format!("v1/policies/{namespace}")))
@@ -98,21 +103,25 @@ impl LabClient {
     }
 
     /// Waits until these policies have converged, or without them until every instance has what is
-    /// published now, for at most `within`.
+    /// published now, for at most `within`. Changes count from the version with this sequence on.
     pub async fn converged(
         &self,
-        applied: Option<&ApplyResult>,
+        applied: &[Change],
+        sequence: u64,
         within: Duration,
     ) -> Result<ConvergenceResult, ClientError> {
         let request = self.request(Method::GET, "v1/converged");
-        let mut request = request.query(&[("within", within.as_millis())]);
+        // Without the sequence, a status computed before the change could be taken for convergence.
+        let within_milliseconds = within.as_millis().to_string();
+        let mut request = request.query(&[
+            ("within", within_milliseconds),
+            ("sequence", sequence.to_string()),
+        ]);
         // Waiting for everything is stricter, but never wrong, since it includes what was applied.
-        if let Some(applied) = applied.filter(|it| it.policies.len() <= MAX_NAMED_POLICIES) {
+        if (1..=MAX_NAMED_POLICIES).contains(&applied.len()) {
             let name = |it: &Change| format!("{}/{}", it.namespace, it.name);
-            let policies: Vec<String> = applied.policies.iter().map(name).collect();
-            // Without it, a status computed before this change could be taken for convergence.
-            let sequence = applied.version.sequence.to_string();
-            request = request.query(&[("policies", policies.join(",")), ("sequence", sequence)]);
+            let policies: Vec<String> = applied.iter().map(name).collect();
+            request = request.query(&[("policies", policies.join(","))]);
         }
         // The lab responds after at most `within`, so the timeout of other requests is too short.
         self.json(request.timeout(within + REQUEST_TIMEOUT)).await

@@ -59,6 +59,8 @@ impl DeleteArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let client = self.lab.client();
         let (mut changes, mut refused) = (vec![], false);
+        // Each deletion is published by itself, and the wait counts the instances of all.
+        let before = self.wait.sequence(&client).await?;
         for (namespace, name) in self.keys()? {
             let change = match client.delete(&namespace, &name).await {
                 Ok(change) => change,
@@ -76,7 +78,10 @@ impl DeleteArgs {
             }
             changes.push(change);
         }
-        let convergence = self.wait.until_converged(&client, None).await?;
+        let convergence = match before.filter(|_| !changes.is_empty()) {
+            Some(before) => Some(self.wait.until_converged_after(&client, before).await?),
+            None => None,
+        };
         let code = match refused {
             true => ExitCode::FAILURE,
             false => exit_code(convergence.as_ref()),

@@ -10,11 +10,11 @@ use spoor_api::{
 };
 use spoor_policy::PolicyName;
 
-use super::out::{out, outln};
+use super::out::out;
 use super::{
     LabArgs, NamespaceArgs,
     duration::age,
-    get::NO_POLICIES,
+    get::print_no_policies,
     policy_columns::{strategy, targets},
     table::{TextTable, or_all_others},
 };
@@ -45,7 +45,7 @@ impl DescribeArgs {
             policies = client.policies(namespace).await?;
         }
         if policies.is_empty() {
-            outln!("{NO_POLICIES}");
+            print_no_policies(&client, namespace).await?;
         }
         let now = Timestamp::now();
         let described: Vec<String> = policies
@@ -95,25 +95,24 @@ fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::R
         ]);
     }
     write!(text, "Conditions:\n{}", indented(&conditions))?;
+    let effective = status.effective.iter();
+    let effective = effective.map(|it| (&it.service, &it.operation));
+    let overridden = status.overridden.iter();
+    let overridden = overridden.map(|it| (&it.service, &it.operation));
+    let places: Vec<_> = effective.chain(overridden).collect();
     if !status.effective.is_empty() {
         let mut effective = TextTable::new(&["SERVICE", "OPERATION", "STRATEGY"]);
         for entry in &status.effective {
-            effective.row([
-                or_all_others(entry.service.as_ref()),
-                or_all_others(entry.operation.as_ref()),
-                entry.strategy.clone(),
-            ]);
+            let [service, operation] = place(&places, (&entry.service, &entry.operation));
+            effective.row([service, operation, entry.strategy.clone()]);
         }
         write!(text, "Effective:\n{}", indented(&effective))?;
     }
     if !status.overridden.is_empty() {
         let mut overridden = TextTable::new(&["SERVICE", "OPERATION", "BY"]);
         for entry in &status.overridden {
-            overridden.row([
-                or_all_others(entry.service.as_ref()),
-                or_all_others(entry.operation.as_ref()),
-                entry.by.clone(),
-            ]);
+            let [service, operation] = place(&places, (&entry.service, &entry.operation));
+            overridden.row([service, operation, entry.by.clone()]);
         }
         write!(text, "Overridden:\n{}", indented(&overridden))?;
     }
@@ -124,6 +123,24 @@ fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::R
         .observed
         .as_ref()
         .map_or(Ok(()), |observed| write_observed(text, observed))
+}
+
+/// The names of a service and an operation, of which `None` means all, or all others.
+type Place<'a> = (&'a Option<String>, &'a Option<String>);
+
+/// The cells of a place. It has all services or operations if the policy's other places name none.
+fn place(places: &[Place<'_>], (service, operation): Place<'_>) -> [String; 2] {
+    let names_service = places.iter().any(|(service, _)| service.is_some());
+    let mut of_service = places.iter().filter(|(of, _)| *of == service);
+    let names_operation = of_service.any(|(_, operation)| operation.is_some());
+    let cell = |name: &Option<String>, is_beside_others: bool| match name {
+        None if !is_beside_others => "(all)".to_owned(),
+        name => or_all_others(name.as_ref()),
+    };
+    [
+        cell(service, names_service),
+        cell(operation, names_operation),
+    ]
 }
 
 fn write_clients(text: &mut String, clients: &Clients) -> std::fmt::Result {
@@ -179,4 +196,20 @@ fn indented(table: &TextTable) -> String {
         .lines()
         .map(|line| format!("  {line}\n"))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_others_need_a_named_operation() {
+        let name = |text: &str| Some(text.to_owned());
+        let (none, a, b, get) = (None, name("a"), name("b"), name("GET /"));
+        let places = [(&a, &none), (&a, &get), (&b, &none)];
+        assert_eq!(place(&places, places[0]), ["a", "(all others)"]);
+        assert_eq!(place(&places, places[1]), ["a", "GET /"]);
+        assert_eq!(place(&places, places[2]), ["b", "(all)"]);
+        assert_eq!(place(&[(&none, &none)], (&none, &none)), ["(all)", "(all)"]);
+    }
 }

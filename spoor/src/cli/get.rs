@@ -1,6 +1,6 @@
 //! `spoor get`: lists policies with their status.
 
-use std::process::ExitCode;
+use std::{collections::BTreeSet, process::ExitCode};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -9,7 +9,7 @@ use spoor_policy::PolicyName;
 
 use super::out::{errln, out, outln};
 use super::{
-    LabArgs, LabClient, NamespaceArgs,
+    ClientError, LabArgs, LabClient, NamespaceArgs,
     policy_columns::{COLUMNS, WIDE_COLUMNS, winners},
     print_json,
     table::TextTable,
@@ -57,8 +57,8 @@ enum Format {
     Name,
 }
 
-/// Printed instead of an empty list.
-pub(super) const NO_POLICIES: &str =
+/// Printed if the lab has no policies.
+const NO_POLICIES: &str =
     "No policies. Each service uses its own sampler settings; by default, it samples every trace.";
 
 /// A list in the format of the Kubernetes API.
@@ -87,7 +87,10 @@ impl GetArgs {
                 }
             }
             Format::Table | Format::Wide => {
-                print_table(&policies, self.output == Format::Wide);
+                match policies.as_slice() {
+                    [] => print_no_policies(&client, namespace).await?,
+                    policies => print_table(policies, self.output == Format::Wide),
+                }
                 warn_about_folder_errors(&client).await?;
             }
         }
@@ -120,11 +123,25 @@ impl GetArgs {
     }
 }
 
-fn print_table(policies: &[SamplingPolicy], wide: bool) {
-    if policies.is_empty() {
-        outln!("{NO_POLICIES}");
-        return;
+/// Prints, in place of an empty list, the namespaces that do have policies.
+pub(super) async fn print_no_policies(
+    client: &LabClient,
+    namespace: &str,
+) -> Result<(), ClientError> {
+    let all = client.all_policies().await?.into_iter();
+    let others: BTreeSet<String> = all.filter_map(|it| it.metadata.namespace).collect();
+    let others: Vec<String> = others.iter().map(|it| format!("{it} (-n {it})")).collect();
+    match others.as_slice() {
+        [] => outln!("{NO_POLICIES}"),
+        others => {
+            let others = others.join(", ");
+            outln!("No policies in namespace {namespace}. There are some in: {others}.");
+        }
     }
+    Ok(())
+}
+
+fn print_table(policies: &[SamplingPolicy], wide: bool) {
     let mut columns = COLUMNS.to_vec();
     if wide {
         columns.extend(WIDE_COLUMNS);

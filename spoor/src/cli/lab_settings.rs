@@ -11,6 +11,7 @@ use super::{
     duration,
     failure::InvalidOption,
     named::one_of,
+    number::ratio,
     ports::{PortArgs, option},
 };
 
@@ -45,7 +46,7 @@ pub(super) struct LabSettingsArgs {
     )]
     sampler: String,
     /// Ratio for traceidratio and parentbased_traceidratio, from 0 to 1
-    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "RATIO")]
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "RATIO", value_parser = ratio)]
     sampler_arg: Option<f64>,
     /// Redis in which the service tasks keeps its list, such as
     /// redis://:PASSWORD@127.0.0.1:6379/0 [default: in memory]

@@ -80,7 +80,7 @@ impl OverrideArgs {
             })
             .await?;
         print_changes(&applied.policies);
-        let convergence = self.wait.until_converged(&client, Some(&applied)).await?;
+        let convergence = self.wait.until_applied(&client, &applied).await?;
         if let Some(convergence) = &convergence {
             print_convergence(convergence);
         }

@@ -1,7 +1,9 @@
 //! The options for the lab's ports.
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, parser::ValueSource};
 use spoor_lab::{Endpoint, LabPorts};
+
+use super::number::whole_number;
 
 const ANY: &str = "any-ports";
 
@@ -17,13 +19,13 @@ impl Args for PortArgs {
             .long(ANY)
             .env("SPOOR_ANY_PORTS")
             .action(ArgAction::SetTrue)
-            .help("Use free ports for all endpoints");
+            .help("Use free ports for all endpoints whose port is not set");
         let ports = Endpoint::all().map(|endpoint| {
             Arg::new(option(endpoint))
                 .long(option(endpoint))
                 .env(variable(endpoint))
                 .value_name("PORT")
-                .value_parser(value_parser!(u16))
+                .value_parser(whole_number(0..=u16::MAX, 8080))
                 .default_value(endpoint.default_port().to_string())
                 .help(endpoint.description())
         });
@@ -40,11 +42,14 @@ impl Args for PortArgs {
 
 impl FromArgMatches for PortArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        // First, since every other port has a value too: at least its default.
-        if matches.get_flag(ANY) {
-            return Ok(Self(LabPorts::any()));
-        }
-        let port = |endpoint| Some((endpoint, *matches.get_one(&option(endpoint))?));
+        let any = matches.get_flag(ANY);
+        let port = |endpoint| {
+            let option = option(endpoint);
+            // Every port has a value, at least its default.
+            let is_set = matches.value_source(&option) != Some(ValueSource::DefaultValue);
+            let port = *matches.get_one(&option)?;
+            Some((endpoint, if is_set || !any { port } else { 0 }))
+        };
         Ok(Self(Endpoint::all().filter_map(port).collect()))
     }
 
@@ -63,4 +68,28 @@ pub(super) fn option(endpoint: Endpoint) -> String {
 pub(super) fn variable(endpoint: Endpoint) -> String {
     let option = option(endpoint).replace('-', "_");
     format!("SPOOR_{}", option.to_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[rstest::rstest]
+    #[case(&["--any-ports"], 0, 0)]
+    #[case(&["--any-ports", "--port-admin", "7000"], 7000, 0)]
+    #[case(&["--port-admin", "7000"], 7000, 8080)]
+    fn any_ports_leaves_set_ports(
+        #[case] arguments: &[&str],
+        #[case] admin: u16,
+        #[case] service_a: u16,
+    ) {
+        let command = PortArgs::augment_args(Command::new("up").no_binary_name(true));
+        let matches = command.try_get_matches_from(arguments).unwrap();
+        let ports = PortArgs::from_arg_matches(&matches).unwrap().0;
+        assert_eq!(ports.port(Endpoint::Admin), admin);
+        let edge = Endpoint::Service(spoor_lab::Service::ServiceA);
+        assert_eq!(ports.port(edge), service_a);
+    }
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::{Value, json};
+use spoor_api::SamplingPolicy;
 use spoor_lab::{BindPortError, Endpoint, Lab, Service, StartLabError};
 use spoor_runtime::{
     SettingsReader, log_warnings,
@@ -98,10 +99,11 @@ impl UpArgs {
             })),
             // Not `outln!`, which ends the process if the reader has gone: `spoor up | head` still
             // runs the lab.
-            Output::Table => out::try_write(format_args!(
-                "{}",
-                summary(lab.urls(), tasks_store, milliseconds)
-            )),
+            Output::Table => {
+                let policies = policies_in_force(lab.urls()).await;
+                let summary = summary(lab.urls(), tasks_store, &policies, milliseconds);
+                out::try_write(format_args!("{summary}"));
+            }
         }
         shutdown_signal.await;
         errln!("Stopping: finishing the requests in progress.");
@@ -152,7 +154,46 @@ const ENDPOINTS: [(&str, Option<&str>, &str); 6] = [
     ),
 ];
 
-fn summary(urls: &BTreeMap<String, String>, tasks_store: &str, milliseconds: f64) -> String {
+/// The most policies listed when the lab is ready.
+const MAX_LISTED_POLICIES: usize = 5;
+
+/// The names of the policies that are effective for the lab's services: those of an earlier run,
+/// and those of the watched folder.
+async fn policies_in_force(urls: &BTreeMap<String, String>) -> Vec<String> {
+    let listed = match urls.get("admin").and_then(|url| url.parse().ok()) {
+        Some(admin) => LabClient::new(admin).policies("default").await,
+        None => return vec![],
+    };
+    // The lab works without this list, so its failure must not end it.
+    let listed = listed.unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot list policies");
+        vec![]
+    });
+    let is_effective = |it: &SamplingPolicy| {
+        it.status
+            .as_ref()
+            .is_some_and(|it| !it.effective.is_empty())
+    };
+    let effective = listed.into_iter().filter(is_effective);
+    effective.map(|policy| policy.metadata.name).collect()
+}
+
+fn in_force(policies: &[String]) -> String {
+    let listed = policies.iter().take(MAX_LISTED_POLICIES);
+    let listed = listed.map(String::as_str).collect::<Vec<_>>().join(", ");
+    match policies.len().saturating_sub(MAX_LISTED_POLICIES) {
+        _ if policies.is_empty() => String::new(),
+        0 => format!("Policies in force: {listed}. `spoor get policies` shows them.\n"),
+        more => format!("Policies in force: {listed} and {more} more; see `spoor get policies`.\n"),
+    }
+}
+
+fn summary(
+    urls: &BTreeMap<String, String>,
+    tasks_store: &str,
+    policies: &[String],
+    milliseconds: f64,
+) -> String {
     let edges = Service::ALL.into_iter().filter_map(|service| {
         let (path, description) = service.page()?;
         Some((service.name(), Some(path), description))
@@ -175,7 +216,7 @@ fn summary(urls: &BTreeMap<String, String>, tasks_store: &str, milliseconds: f64
     let store = match tasks_store {
         _ if !urls.contains_key("tasks") => String::new(),
         "in-process" => "The service tasks keeps its list in memory; \
-                         set SPOOR_REDIS_URL to keep it in Redis.\n"
+                         `spoor up --redis-url URL` keeps it in Redis.\n"
             .to_owned(),
         // Readiness does not include Redis, so this must not imply that it was checked.
         redis => format!(
@@ -183,7 +224,10 @@ fn summary(urls: &BTreeMap<String, String>, tasks_store: &str, milliseconds: f64
              be reached.\n"
         ),
     };
-    format!("The lab is ready ({milliseconds:.0} ms).\n{lines}{store}Press Ctrl-C to stop it.\n")
+    let policies = in_force(policies);
+    format!(
+        "The lab is ready ({milliseconds:.0} ms).\n{lines}{store}{policies}Press Ctrl-C to stop it.\n"
+    )
 }
 
 /// Prints a line of JSON. The lab keeps running if standard output is closed.
@@ -215,4 +259,19 @@ fn log_to_standard_error(own_traces: Option<&SelfTracing>) -> WorkerGuard {
         errln!("spoor: cannot set up logging: {error}");
     }
     guard
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_message_lists_few_policies() {
+        let names = |count: usize| (1..=count).map(|it| format!("p{it}")).collect::<Vec<_>>();
+        assert_eq!(in_force(&[]), "");
+        let few = "Policies in force: p1, p2. `spoor get policies` shows them.\n";
+        assert_eq!(in_force(&names(2)), few);
+        let many = "Policies in force: p1, p2, p3, p4, p5 and 2 more; see `spoor get policies`.\n";
+        assert_eq!(in_force(&names(7)), many);
+    }
 }

@@ -12,5 +12,3 @@ pub(super) mod metrics;
 pub(super) mod propagation;
 pub(super) mod rates;
 pub(super) mod route;
-
-pub(super) use in_force::dropping_policies;

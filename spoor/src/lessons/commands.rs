@@ -20,6 +20,7 @@ use crate::{
     cli::{
         Invalid, LabArgs, Output, TextTable, exit_code,
         out::{out, outln},
+        whole_number,
     },
     traces::Source,
 };
@@ -42,7 +43,7 @@ pub struct LessonArgs {
     #[arg(long, requires = "lesson")]
     start: bool,
     /// Seed that determines what is slow in the round [default: random]
-    #[arg(long, requires = "start")]
+    #[arg(long, requires = "start", value_parser = whole_number(0..=u32::MAX, 7))]
     seed: Option<u32>,
     /// Output format of the list or the round
     #[arg(short, long, value_enum, default_value_t)]

@@ -5,10 +5,10 @@ use std::time::Duration;
 use spoor_traces::tree::Tree;
 use tokio::time::Instant;
 
-use super::{answers::Answers, checks::dropping_policies, policies::Policies, report::Report};
+use super::{answers::Answers, policies::Policies, report::Report};
 use crate::{
     cli::LabClient,
-    traces::{FoundTrace, MAX_TRACES, Query, QueryError, TraceClient},
+    traces::{FoundTrace, MAX_TRACES, Query, QueryError, TraceClient, dropping_policies},
 };
 
 /// The sources of a check: a lab, or a cluster's traces and policies.
@@ -61,8 +61,8 @@ impl Context {
         // Most checks need traces only, so they must work where no policies can be read.
         let policies = self.policies.all().await.unwrap_or_default();
         for service in services {
-            if let Some(names) = dropping_policies(&policies, service) {
-                let seen = format!("{names} is in force; delete it, and send requests again");
+            if let Some(dropping) = dropping_policies(&policies, service) {
+                let seen = format!("{dropping}, and send requests again");
                 report.missing(&format!("all traces of {service} are kept"), seen);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     time::{Duration, SystemTime},
 };
 
@@ -71,10 +71,7 @@ pub enum QueryError {
         source: serde_json::Error,
     },
     /// The service has no traces.
-    #[error(
-        "no trace of {0} yet; send a request, and give its spans a second or two to arrive; \
-         `spoor get policies` lists the policies, which may keep none of them"
-    )]
+    #[error("no trace of {0} yet; send a request, and give its spans a second or two to arrive")]
     NoTrace(String),
     /// There is no trace with this ID.
     #[error(
@@ -208,7 +205,7 @@ impl TraceClient {
         services: &[String],
         query: &Query,
     ) -> Result<Vec<FoundTrace>, QueryError> {
-        let mut by_id: BTreeMap<String, FoundTrace> = BTreeMap::new();
+        let (mut all, mut ids) = (vec![], HashSet::new());
         let mut ignores_attributes = None;
         for service in services {
             let mut found = self.find(service, query).await?;
@@ -221,13 +218,13 @@ impl TraceClient {
                 found = self.find_and_filter(service, query).await?;
             }
             // A trace of several services is found once for each.
-            by_id.extend(found.into_iter().map(|found| (found.id.clone(), found)));
+            all.extend(found.into_iter().filter(|it| ids.insert(it.id.clone())));
         }
-        let mut found: Vec<FoundTrace> = by_id.into_values().collect();
-        // Jaeger returns no particular order.
-        found.sort_by_key(|trace| Reverse(trace.tree.start()));
-        found.truncate(usize::from(query.limit));
-        Ok(found)
+        // Jaeger returns no particular order. The lab's order stays where the starts are equal: it
+        // begins with the trace that arrived last.
+        all.sort_by_key(|trace| Reverse(trace.tree.start()));
+        all.truncate(usize::from(query.limit));
+        Ok(all)
     }
 
     /// Returns whether the API finds traces by an attribute that no span has.

@@ -38,24 +38,24 @@ impl FoundTrace {
     }
 }
 
-/// Groups the spans of a response by trace. The API returns the spans of all traces together.
+/// Groups the spans of a response by trace, in the order of the response. The API returns the spans
+/// of all traces together.
 pub(super) fn separate(mut batches: Vec<ResourceSpans>) -> Vec<FoundTrace> {
     // Otherwise the tree would draw a child before its parent if two clocks disagree.
     correct_clock_skew(&mut batches);
-    let mut by_id: BTreeMap<String, Vec<Member>> = BTreeMap::new();
-    for member in members(batches) {
-        by_id
-            .entry(value::hex(&member.span.trace_id))
-            .or_default()
-            .push(member);
+    let mut by_id: BTreeMap<String, (usize, Vec<Member>)> = BTreeMap::new();
+    for (index, member) in members(batches).into_iter().enumerate() {
+        let id = value::hex(&member.span.trace_id);
+        let (_, of_trace) = by_id.entry(id).or_insert_with(|| (index, vec![]));
+        of_trace.push(member);
     }
-    by_id
-        .into_iter()
-        .map(|(id, members)| FoundTrace {
-            id,
-            tree: Tree::of(members),
-        })
-        .collect()
+    let mut traces: Vec<_> = by_id.into_iter().collect();
+    traces.sort_by_key(|(_, (first, _))| *first);
+    let traces = traces.into_iter().map(|(id, (_, members))| FoundTrace {
+        id,
+        tree: Tree::of(members),
+    });
+    traces.collect()
 }
 
 pub(super) fn table(found: &[FoundTrace], now: Timestamp, canvas: Canvas) -> String {
@@ -118,4 +118,22 @@ fn services(tree: &Tree) -> Vec<String> {
         .into_iter()
         .map(|(name, _)| printable(name))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::traces::spans::span;
+
+    #[test]
+    fn separated_traces_keep_their_order() {
+        let of_trace = |id: u8| {
+            let mut batch = span("shop", "GET /", 1, 0, 0, 5);
+            batch.scope_spans[0].spans[0].trace_id = vec![id; 16];
+            batch
+        };
+        let found = separate(vec![of_trace(9), of_trace(1), of_trace(9)]);
+        let ids: Vec<&str> = found.iter().map(|found| found.id.as_str()).collect();
+        assert_eq!(ids, ["09".repeat(16), "01".repeat(16)]);
+    }
 }

@@ -101,7 +101,16 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
         );
     }
     if let Some(text) = bottleneck.and_then(|found| verdict(tree, &found)) {
-        let text = canvas.cut(&text);
+        let after = tree.time_after_root();
+        if after > tree.critical_time() {
+            let after = milliseconds(after);
+            let _ = writeln!(
+                out,
+                "Work goes on for {after} after the root span has ended. It is not on the critical \
+                 path."
+            );
+        }
+        // Not cut, since the figures are at its end.
         let _ = writeln!(out, "{}", canvas.paint(Style::new().yellow().bold(), &text));
     }
     out

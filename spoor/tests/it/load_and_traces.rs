@@ -49,6 +49,20 @@ async fn load_produces_complete_traces() {
     );
 }
 
+#[tokio::test]
+async fn policy_that_hides_traces_is_named() {
+    let lab = Lab::start_with(&["--services", "service-b,service-a"]).await;
+    lab.apply(&policy("off", "0%")).await;
+    assert_eq!(lab.requests(3).await, 0);
+    let url = lab.url("traces");
+    let ended = lab.spoor(&["trace", "latest", "--traces-url", url]).await;
+    let named = "policy off (0%) is in force; delete it to keep every trace\n";
+    assert!(ended.stderr.ends_with(named), "{ended:?}");
+    let arguments = ["traces", "--service", "service-a", "--traces-url", url];
+    let ended = lab.spoor(&arguments).await;
+    assert!(ended.stderr.ends_with(named), "{ended:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn latency_counts_from_the_due_time() {
     let lab = Lab::start().await;

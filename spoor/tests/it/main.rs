@@ -3,6 +3,7 @@
 
 mod browser;
 mod control_outage;
+mod deletion;
 mod drain;
 mod folder;
 mod generate;

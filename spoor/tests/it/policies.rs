@@ -344,18 +344,6 @@ async fn api_refuses_a_fault_delay_over_a_minute() {
 }
 
 #[tokio::test]
-async fn delete_continues_after_missing_policy() {
-    let lab = Lab::start_with(&["--services", "service-b"]).await;
-    lab.apply(&policy("b", "0%").replace("service-a", "service-b"))
-        .await;
-    let ended = lab.spoor(&["delete", "a", "b"]).await;
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert_eq!(ended.stderr, "spoor: policy \"a\" not found\n");
-    assert!(ended.stdout.contains("b deleted"), "{ended:?}");
-    assert!(lab.ok(&["describe"]).await.starts_with("No policies"));
-}
-
-#[tokio::test]
 async fn restart_keeps_policies_and_their_age() {
     let lab = Lab::start().await;
     lab.apply(&policy("service-a", "0%")).await;

@@ -37,6 +37,12 @@ async fn other_namespace_is_named() {
     let warning = "no instance of service-a is known in namespace spoor (the lab's services are in \
                    default)";
     assert!(applied.stderr.contains(warning), "{applied:?}");
+    let listed = lab.ok(&["get", "policies"]).await;
+    let others = "No policies in namespace default. There are some in: spoor (-n spoor).\n";
+    assert_eq!(listed, others);
+    let refused = lab.spoor(&["delete", "elsewhere"]).await;
+    let where_else = "not found in namespace default; a policy of this name is in: spoor\n";
+    assert!(refused.stderr.ends_with(where_else), "{refused:?}");
 }
 
 #[tokio::test]

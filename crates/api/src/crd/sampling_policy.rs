@@ -1,7 +1,5 @@
 //! Validation rules and printer columns of `SamplingPolicy`.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use spoor_policy::{AttributeKey, OperationName, RuleCondition, ServiceName};
 
@@ -37,7 +35,7 @@ pub(super) fn rules() -> Vec<Rule> {
     for at in ["spec.head.probability", "spec.tail.otherwise"] {
         rules.extend(percentage(at));
     }
-    let duration = (Duration::from_millis(1), RuleCondition::MAX_DURATION);
+    let duration = (RuleCondition::MIN_DURATION, RuleCondition::MAX_DURATION);
     rules.extend(Rule::duration("spec.tail.keep[].slowerThan", duration));
     for (at, max) in [
         ("spec.targets[].service", ServiceName::MAX_LEN),

@@ -44,13 +44,13 @@ pub(super) struct Parameters {
     within: u64,
     /// The policies to wait for, as `NAMESPACE/NAME`, separated by commas. If unset, all.
     policies: Option<String>,
-    /// The version under which they were published.
-    #[serde(default)]
-    sequence: u64,
+    /// The first version whose changes count. If unset, the one published last.
+    sequence: Option<u64>,
 }
 
 /// Responds once the policies have converged or, if none are named, once every instance has its
-/// newest plan in force. Responds without waiting longer than `within`.
+/// newest plan in force. Responds without waiting longer than `within`. The result counts the
+/// instances of the services that have changed since the version given.
 pub(super) async fn converged(
     State(admin): State<Admin>,
     query: Result<Query<Parameters>, QueryRejection>,
@@ -62,9 +62,14 @@ pub(super) async fn converged(
         let detail = "too many requests wait for policies; try again later";
         problem(StatusCode::SERVICE_UNAVAILABLE, "Busy", detail)
     })?;
+    let current = admin.control.version();
+    let since = Version {
+        sequence: parameters.sequence.unwrap_or(current.sequence),
+        ..current
+    };
     Ok(Json(match &parameters.policies {
-        None => wait_for_all(&admin, within).await,
-        Some(names) => wait_for_policies(&admin, keys(names)?, parameters.sequence, within).await?,
+        None => wait_for_all(&admin, since, within).await,
+        Some(names) => wait_for_policies(&admin, keys(names)?, since, within).await?,
     }))
 }
 
@@ -79,12 +84,10 @@ fn keys(names: &str) -> Result<Vec<PolicyKey>, Problem> {
     keys.collect()
 }
 
-async fn wait_for_all(admin: &Admin, within: Duration) -> ConvergenceResult {
-    let version = admin.control.version();
+async fn wait_for_all(admin: &Admin, since: Version, within: Duration) -> ConvergenceResult {
     let converged = async {
-        admin.control.converged(version).await;
-        // The result counts only the instances that the last change affected.
-        admin.control.converged_where_changed(version).await
+        admin.control.converged(since).await;
+        admin.control.converged_where_changed(since).await
     };
     let reached = timeout(within, converged).await.ok();
     let instances = admin.control.instances();
@@ -103,17 +106,13 @@ async fn wait_for_all(admin: &Admin, within: Duration) -> ConvergenceResult {
 async fn wait_for_policies(
     admin: &Admin,
     keys: Vec<PolicyKey>,
-    sequence: u64,
+    since: Version,
     within: Duration,
 ) -> Result<ConvergenceResult, Problem> {
     let began = Instant::now();
     let deadline = began + within;
-    let published = Version {
-        sequence,
-        ..admin.control.version()
-    };
     // The change may also affect services for which the policies no longer decide.
-    let changed = admin.control.converged_where_changed(published);
+    let changed = admin.control.converged_where_changed(since);
     let changed = timeout(within, changed).await.ok();
     let mut changes = admin.control.changed();
     let progress = loop {

@@ -68,11 +68,9 @@ pub(super) async fn one(
     Path((namespace, name)): Path<(String, String)>,
 ) -> Result<Json<SamplingPolicy>, Problem> {
     let key = key(&namespace, &name)?;
-    run_blocking(&admin, move |store| {
-        store.get(&key).ok_or(PolicyStoreError::Find(key))
-    })
-    .await
-    .map(Json)
+    run_blocking(&admin, move |store| store.get(&key))
+        .await
+        .map(Json)
 }
 
 pub(super) async fn delete(

@@ -52,8 +52,8 @@ impl From<PolicyStoreError> for Problem {
     fn from(error: PolicyStoreError) -> Self {
         match error {
             PolicyStoreError::Validate(errors) => invalid_policies(errors),
-            PolicyStoreError::Find(key) => {
-                not_found(format_args!("policy {:?}", key.name.as_str()))
+            PolicyStoreError::Find { .. } => {
+                problem(StatusCode::NOT_FOUND, "Not found", error.to_string())
             }
             PolicyStoreError::DeleteFromFolder { .. } => conflict(error.to_string()),
             PolicyStoreError::Save(_) => internal(spoor_runtime::with_causes(&error)),

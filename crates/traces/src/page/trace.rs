@@ -141,13 +141,26 @@ fn findings(frame: &Frame<'_>) -> Markup {
             ul .findings {
                 @if let Some((index, row)) = origin {
                     li .failed {
-                        "The error began in " (link(frame, index, row))
-                        @if !row.member.status_message().is_empty() {
-                            ": " (text::cut(row.member.status_message(), 200))
+                        // Lesson 4 asks where an injected error began.
+                        @if row.has_injected_fault() {
+                            "The error was injected on purpose, so its origin is not shown."
+                        } @else {
+                            "The error began in " (link(frame, index, row))
+                            @if !row.member.status_message().is_empty() {
+                                ": " (text::cut(row.member.status_message(), 200))
+                            }
                         }
                     }
                 }
-                @if let Some(bottleneck) = bottleneck { (bottleneck_item(frame, &bottleneck)) }
+                @if let Some(bottleneck) = bottleneck {
+                    @if frame.tree.time_after_root() > frame.tree.critical_time() {
+                        li {
+                            "Work goes on for " (text::duration(frame.tree.time_after_root()))
+                            " after the root span has ended. It is not on the critical path."
+                        }
+                    }
+                    (bottleneck_item(frame, &bottleneck))
+                }
             }
         }
     }

@@ -8,16 +8,13 @@ use super::{
     critical,
     ids::warn_about_ids,
     member::{Member, members},
-    row::{Position, Row},
+    row::{Position, Row, is_fault},
     skew::correct_clock_skew,
     value,
 };
 
 /// The prefix of the user agent in the requests of an exercise.
 pub const EXERCISE_USER_AGENT: &str = "spoor-lesson-";
-
-/// The event that a service adds to the span of a request that it delays or fails on purpose.
-const FAULT_EVENT: &str = "fault.injected";
 
 /// A trace: rows in the order of a waterfall, a parent before its children, siblings by start.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -73,10 +70,7 @@ impl Tree {
     /// Removes the events of injected faults, which would name the bottleneck of an exercise.
     fn hide_faults(&mut self) {
         for row in &mut self.rows {
-            row.member
-                .span
-                .events
-                .retain(|event| event.name != FAULT_EVENT);
+            row.member.span.events.retain(|event| !is_fault(event));
         }
     }
 
@@ -136,6 +130,13 @@ impl Tree {
         }
         let mut rows = self.rows.iter().zip(above_failed);
         rows.position(|(row, above_failed)| row.member.is_error() && !above_failed)
+    }
+
+    /// The time of work that goes on after the root has ended, and for which it does not wait.
+    #[must_use]
+    pub fn time_after_root(&self) -> Duration {
+        let end = self.root().map_or(self.end, |root| root.member.end());
+        Duration::from_nanos(self.end.saturating_sub(end))
     }
 
     /// The number of spans with an error.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use opentelemetry_proto::tonic::trace::v1::span::Event;
+
 use super::member::Member;
 
 /// A span at its position in the tree.
@@ -36,7 +38,20 @@ pub enum Position {
     Cycle,
 }
 
+/// The event that a service adds to the span of a request that it delays or fails on purpose.
+const FAULT_EVENT: &str = "fault.injected";
+
+pub(super) fn is_fault(event: &Event) -> bool {
+    event.name == FAULT_EVENT
+}
+
 impl Row {
+    /// Returns whether the service delayed or failed the request on purpose.
+    #[must_use]
+    pub fn has_injected_fault(&self) -> bool {
+        self.member.span.events.iter().any(is_fault)
+    }
+
     /// The time of the critical path that is spent in this span.
     #[must_use]
     pub fn critical_time(&self) -> Duration {

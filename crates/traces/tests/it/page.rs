@@ -50,6 +50,24 @@ async fn trace_page_shows_spans_and_findings() {
     }
 }
 
+/// Lesson 4 asks for it.
+#[tokio::test]
+async fn origin_of_an_injected_error_is_hidden() {
+    let store = store();
+    let mut batches = a_to_b(1, START, 100, true);
+    let spans = batches.iter_mut().flat_map(|it| &mut it.scope_spans);
+    for span in spans.flat_map(|scope| &mut scope.spans) {
+        span.events = vec![Event {
+            name: "fault.injected".to_owned(),
+            ..Event::default()
+        }];
+    }
+    insert(&store, batches);
+    let page = page_of(&store, TRACE).await;
+    assert!(!page.contains("The error began in"));
+    assert!(page.contains("The error was injected on purpose"));
+}
+
 #[tokio::test]
 async fn search_lists_matching_traces() {
     let store = store();

@@ -7,11 +7,11 @@ use spoor_api::{
 };
 use spoor_policy::Probability;
 
-use super::in_force::{Part, check_no_tail, effective_at, since};
+use super::in_force::{check_no_tail, since};
 use crate::{
     cli::pluralize,
     lessons::{context::Context, report::Report, threshold::sampled_at},
-    traces::FoundTrace,
+    traces::{FoundTrace, Part, effective_at},
 };
 
 const SERVICE: &str = "service-a";
@@ -119,22 +119,25 @@ fn check_second<'a>(
         .into_iter()
         .filter(|(policy, _)| policy.metadata.name != FIRST)
         .partition(|(_, entry)| entry.operation.as_deref() == Some(OPERATION));
-    let seen = match (at.first(), beside.first()) {
+    match (at.first(), beside.first()) {
         (Some((policy, entry)), None) if entry.strategy == ALL => {
             report.passed(what, &policy.metadata.name);
             return Some(policy);
         }
         (_, Some((policy, entry))) => {
             let scope = entry.operation.as_deref().unwrap_or("all operations");
-            format!("{} is effective for {scope}", policy.metadata.name)
+            let seen = format!("{} is effective for {scope}", policy.metadata.name);
+            report.wrong(what, seen);
         }
         (Some((policy, entry)), None) => {
             let (name, strategy) = (&policy.metadata.name, &entry.strategy);
-            format!("{name} is effective there, with {strategy}")
+            report.wrong(what, format!("{name} is effective there, with {strategy}"));
         }
-        (None, None) => "no policy lists it under `Effective` in `spoor describe`".to_owned(),
-    };
-    report.missing(what, seen);
+        (None, None) => report.missing(
+            what,
+            "no policy lists it under `Effective` in `spoor describe`",
+        ),
+    }
     None
 }
 

@@ -14,6 +14,7 @@ use crate::{
 const SERVICE: &str = "by-hand";
 const ROOT: &str = "make tea";
 const CHILD: &str = "boil water";
+const BELOW_ROOT: &str = "a span whose parent is the root";
 /// The durations of the spans.
 const ROOT_DURATION: Duration = Duration::from_millis(80);
 const CHILD_DURATION: Duration = Duration::from_millis(60);
@@ -90,16 +91,12 @@ fn check_child(report: &mut Report, tree: &Tree, child: &Row) {
     let Some(parent) = above else {
         return;
     };
-    report.expect(
-        parent.position == Position::Root,
-        "a span whose parent is the root",
-        format!("{} below {}", name(child), name(parent)),
-    );
-    report.expect(
-        has_own_id(tree, child),
-        "a span ID that no other span of the trace has",
-        value::hex(&child.member.span.span_id),
-    );
+    let seen = format!("{} below {}", name(child), name(parent));
+    match parent.position {
+        Position::Root => report.passed(BELOW_ROOT, seen),
+        _ => report.wrong(BELOW_ROOT, format!("{seen}, which is not the root")),
+    }
+    check_own_id(report, tree, child);
     check_span(report, child, CHILD, CHILD_DURATION);
     let (outer, inner) = (&parent.member, &child.member);
     // The query API moves a child that starts too early into its parent, so its times are not
@@ -126,11 +123,18 @@ fn check_child(report: &mut Report, tree: &Tree, child: &Row) {
     }
 }
 
-/// True if no other span of the trace has the same ID.
-pub(super) fn has_own_id(tree: &Tree, row: &Row) -> bool {
+/// Checks that no other span of the trace has the same ID.
+pub(super) fn check_own_id(report: &mut Report, tree: &Tree, row: &Row) {
     let id = &row.member.span.span_id;
     let with_id = |other: &&Row| other.member.span.span_id == *id;
-    tree.rows().iter().filter(with_id).count() == 1
+    let what = "a span ID that no other span of the trace has";
+    match tree.rows().iter().filter(with_id).count() {
+        1 => report.passed(what, value::hex(id)),
+        spans => report.wrong(
+            what,
+            format!("{spans} spans have the ID {}", value::hex(id)),
+        ),
+    }
 }
 
 /// Checks a span's service, name and duration.
@@ -162,12 +166,12 @@ fn report_no_child(report: &mut Report, tree: &Tree) {
             name(row),
             value::hex(&row.member.span.parent_span_id),
         ),
-        None => format!(
-            "the trace has {}",
-            pluralize(tree.rows().len(), "span", "spans")
-        ),
+        None => {
+            let spans = pluralize(tree.rows().len(), "span", "spans");
+            format!("the trace has {spans}, none of which names another one as its parent")
+        }
     };
-    report.missing("a span whose parent is the root", seen);
+    report.missing(BELOW_ROOT, seen);
 }
 
 fn name(row: &Row) -> String {
@@ -241,6 +245,21 @@ mod tests {
         }
         let coffee = span(SERVICE, "make coffee", 1, 0, 0, 80);
         assert!(!passes(vec![coffee, water]));
+    }
+
+    #[rstest::rstest]
+    #[case::no_root(9, 2, "\"boil water\" below \"make tea\", which is not the root")]
+    #[case::same_id(0, 1, "2 spans have the ID")]
+    fn present_but_wrong_is_not_missing(#[case] above: u8, #[case] id: u8, #[case] seen: &str) {
+        let tea = span(SERVICE, ROOT, 1, above, 0, 80);
+        let water = span(SERVICE, CHILD, id, 1, 10, 70);
+        let found = FoundTrace {
+            id: "016220c2a05539cacbd7c7e677e51b14".to_owned(),
+            tree: Tree::new(vec![tea, water]),
+        };
+        let report = Report::best(attempts(&found), "", "").to_string();
+        let line = report.lines().find(|line| line.contains(seen));
+        assert!(line.is_some_and(|line| line.contains("wrong")), "{report}");
     }
 
     #[test]

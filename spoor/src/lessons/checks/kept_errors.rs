@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use spoor_api::{SamplingPolicy, status::Condition};
 use spoor_policy::Probability;
 
-use super::in_force::{Part, effective_at, since};
+use super::in_force::since;
 use crate::{
     cli::pluralize,
     lessons::{context::Context, report::Report},
-    traces::FoundTrace,
+    traces::{FoundTrace, Part, effective_at},
 };
 
 const SERVICE: &str = "service-a";
@@ -30,8 +30,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     report.add_source(format!("{read} and the traces of {SERVICE}"));
     check_heads(&mut report, &policies);
     let Some(keeping) = keeps_errors(&policies) else {
-        let seen = "no policy with `tail.keep: [{name: errors, error: {}}]` is effective there";
-        report.missing(KEPT, seen);
+        report.missing(KEPT, no_rule(&policies));
         return Ok(report);
     };
     report.passed(KEPT, &keeping.metadata.name);
@@ -66,11 +65,33 @@ fn check_heads(report: &mut Report, policies: &[SamplingPolicy]) {
     }
 }
 
+fn has_rule(policy: &SamplingPolicy) -> bool {
+    let mut rules = policy.spec.tail.iter().flat_map(|tail| &tail.keep);
+    rules.any(|rule| rule.error.is_some())
+}
+
+/// The reason that no effective policy keeps errors: often one left from another lesson.
+fn no_rule(policies: &[SamplingPolicy]) -> String {
+    let rule = "`tail.keep: [{name: errors, error: {}}]`";
+    let with_rule = policies.iter().find(|policy| has_rule(policy));
+    let with_rule = with_rule.map(|policy| &policy.metadata.name);
+    let tails = effective_at(policies, SERVICE, Part::Tail);
+    let other = tails.first().map(|(policy, _)| &policy.metadata.name);
+    match (with_rule, other) {
+        (Some(name), Some(other)) => {
+            format!("{name} has one, but {other} is effective there; delete {other}")
+        }
+        (Some(name), None) => {
+            format!("{name} has one, but is not effective there; see `spoor describe {name}`")
+        }
+        (None, Some(other)) => {
+            format!("{other} is effective there, without {rule}; delete {other}")
+        }
+        (None, None) => format!("no policy with {rule} is effective there"),
+    }
+}
+
 fn keeps_errors(policies: &[SamplingPolicy]) -> Option<&SamplingPolicy> {
-    let has_rule = |policy: &SamplingPolicy| {
-        let mut rules = policy.spec.tail.iter().flat_map(|tail| &tail.keep);
-        rules.any(|rule| rule.error.is_some())
-    };
     let mut tails = effective_at(policies, SERVICE, Part::Tail).into_iter();
     tails.find_map(|(policy, _)| has_rule(policy).then_some(policy))
 }
@@ -205,6 +226,25 @@ mod tests {
             "spec": {"tail": {"keep": [{"name": "errors", "error": {}}], "otherwise": otherwise}},
         });
         serde_json::from_value(policy).unwrap()
+    }
+
+    #[test]
+    fn names_the_policy_that_overrides() {
+        let slow: SamplingPolicy = serde_json::from_value(serde_json::json!({
+            "apiVersion": "spoor.dev/v1alpha1",
+            "kind": "SamplingPolicy",
+            "metadata": {"name": "slow-only"},
+            "spec": {"tail": {"keep": [{"name": "slow", "slowerThan": "400ms"}], "otherwise": "0%"}},
+            "status": {"effective": [{"service": SERVICE, "strategy": "tail rules, otherwise 0%"}]},
+        }))
+        .unwrap();
+        let seen = no_rule(&[policy("0%"), slow.clone()]);
+        assert_eq!(
+            seen,
+            "kept has one, but slow-only is effective there; delete slow-only"
+        );
+        assert!(no_rule(&[slow]).starts_with("slow-only is effective there, without"));
+        assert!(no_rule(&[]).starts_with("no policy with"));
     }
 
     #[rstest::rstest]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
 use spoor_traces::tree::{Member, Position, Row, Tree, value};
 
-use super::first_trace::{has_own_id, was_moved};
+use super::first_trace::{check_own_id, was_moved};
 use crate::{
     lessons::{context::Context, report::Report},
     traces::{FoundTrace, milliseconds, printable},
@@ -49,11 +49,7 @@ fn assess(FoundTrace { id, tree }: &FoundTrace, row: &Row) -> Report {
         "a span of the service receipt",
         format!("{name:?} in trace {id}"),
     );
-    report.expect(
-        has_own_id(tree, row),
-        "a span ID that no other span of the trace has",
-        value::hex(&row.member.span.span_id),
-    );
+    check_own_id(&mut report, tree, row);
     check_parent(&mut report, tree, row);
     check_content(&mut report, row);
     report
@@ -78,7 +74,7 @@ fn check_parent(report: &mut Report, tree: &Tree, row: &Row) {
             "its trace has no span with its parent ID; take both IDs from one \
              traceresponse header whose flags end in 1 or 3, which means sampled",
         ),
-        _ => report.missing(what, "it has no parent ID, so it is in a separate trace"),
+        _ => report.wrong(what, "it has no parent ID, so it is in a separate trace"),
     }
     let services = tree.services();
     let has_b = services.iter().any(|(name, _)| *name == "service-b");

@@ -80,7 +80,12 @@ fn check_rate(
     }
     if p_value(kept, requests, probability) < MIN_P_VALUE {
         let why = "chance does not explain that; check the number of requests";
-        report.missing(&what, format!("{seen}; {why}, and {EARLIER_LOAD}"));
+        let seen = format!("{seen}; {why}, and {EARLIER_LOAD}");
+        // Too few may become enough, since traces are still arriving; too many stay too many.
+        match interval(kept, requests, CONFIDENCE).lower > probability.as_f64() {
+            true => report.wrong(&what, seen),
+            false => report.missing(&what, seen),
+        }
         return Ok(());
     }
     report.passed(&what, seen);

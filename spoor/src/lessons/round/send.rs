@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use super::{ANNOUNCER, EDGES, Marker, SlowPart};
 use crate::{
     cli::{LabClient, shutdown_signal},
-    lessons::{checks::dropping_policies, policies::Policies},
-    traces::{FoundTrace, Query, TraceClient},
+    lessons::policies::Policies,
+    traces::{FoundTrace, Query, TraceClient, dropping_policies},
 };
 
 /// The timeout of a request, and of each wait in a round.
@@ -55,13 +55,17 @@ pub async fn start(seed: u32, lab: &LabClient, traces: &TraceClient) -> anyhow::
     round.announce().await?;
     match round.run(SlowPart::of(seed)).await {
         Ok(()) => Ok(round.marker),
-        Err(error) => Err(match lab.faults().await?.keys().next() {
-            Some(service) => error.context(format!(
-                "a fault of {service} is in force; clear it with `spoor fault --clear`, and start \
-                 another round"
-            )),
-            None => error,
-        }),
+        Err(error) => {
+            let faults: Vec<String> = lab.faults().await?.into_keys().collect();
+            Err(match faults.as_slice() {
+                [] => error,
+                services => error.context(format!(
+                    "faults are in force (of {}); clear them with `spoor fault --clear`, and \
+                     start another round",
+                    services.join(", ")
+                )),
+            })
+        }
     }
 }
 
@@ -152,9 +156,8 @@ impl Round<'_> {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                let hint = dropping.map_or_else(String::new, |it| {
-                    format!("; {it} is in force: delete it, and start another round")
-                });
+                let hint = dropping
+                    .map_or_else(String::new, |it| format!("; {it}, and start another round"));
                 bail!("the traces of this round did not arrive within {timeout:?}{hint}");
             }
             tokio::time::sleep(POLL_INTERVAL).await;

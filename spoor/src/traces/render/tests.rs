@@ -215,6 +215,25 @@ fn repeated_queries_are_the_bottleneck() {
 }
 
 #[test]
+fn narrow_terminal_shows_the_whole_verdict() {
+    let canvas = Canvas {
+        columns: 40,
+        ..CANVAS
+    };
+    let drawn = render("0707", &Tree::new(a_to_b()), canvas);
+    assert!(drawn.ends_with("(84 %)\n"), "{drawn}");
+}
+
+#[test]
+fn names_work_after_the_root() {
+    let mut batches = a_to_b();
+    assert!(!render("0707", &Tree::new(batches.clone()), CANVAS).contains("goes on"));
+    batches.push(span("service-a", "offers", 6, 1, 1_412, 5_412));
+    let drawn = render("0707", &Tree::new(batches), CANVAS);
+    assert!(drawn.contains("Work goes on for 4000 ms after"), "{drawn}");
+}
+
+#[test]
 fn no_dominant_span_means_no_bottleneck() {
     let step = |number: u8| {
         let start = u64::from(number) * 100;

@@ -1,0 +1,95 @@
+//! The policies effective for a service, of which some do not keep every trace.
+
+use std::collections::BTreeMap;
+
+use spoor_api::{SamplingPolicy, status::EffectivePlace};
+
+/// A part of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Head,
+    Tail,
+}
+
+/// The policies with the strategies of one of their parts that are effective for the service.
+/// Those that name it take precedence over those for all services.
+pub(crate) fn effective_at<'a>(
+    policies: &'a [SamplingPolicy],
+    service: &str,
+    part: Part,
+) -> Vec<(&'a SamplingPolicy, &'a EffectivePlace)> {
+    let entries = policies.iter().flat_map(|policy| {
+        let effective = policy.status.iter().flat_map(|status| &status.effective);
+        effective.map(move |entry| (policy, entry))
+    });
+    let is_effective = |entry: &EffectivePlace| {
+        let of = entry.service.as_deref();
+        let is_tail = entry.strategy.starts_with("tail");
+        is_tail == (part == Part::Tail) && of.is_none_or(|named| named == service)
+    };
+    let (named, others): (Vec<_>, Vec<_>) = entries
+        .filter(|(_, entry)| is_effective(entry))
+        .partition(|(_, entry)| entry.service.is_some());
+    if named.is_empty() { others } else { named }
+}
+
+/// The policies because of which traces of the service may be missing, if any, and what to do.
+pub(crate) fn dropping_policies(policies: &[SamplingPolicy], service: &str) -> Option<String> {
+    let parts = [Part::Head, Part::Tail];
+    let effective = parts.map(|part| effective_at(policies, service, part));
+    let dropping = effective.iter().flatten();
+    let mut strategies: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (policy, entry) in dropping.filter(|(_, entry)| entry.strategy != "100%") {
+        // One policy can be effective with several strategies: its head's and its tail's.
+        let of_policy = strategies.entry(&policy.metadata.name).or_default();
+        of_policy.push(&entry.strategy);
+    }
+    let name =
+        |(name, of_policy): (&&str, &Vec<&str>)| format!("{name} ({})", of_policy.join(", "));
+    let names = strategies.iter().map(name).collect::<Vec<_>>().join(", ");
+    match strategies.len() {
+        0 => None,
+        1 => Some(format!("policy {names} is in force; delete it")),
+        _ => Some(format!("policies {names} are in force; delete them")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn policy(name: &str, service: Option<&str>, strategy: &str) -> SamplingPolicy {
+        let effective = json!([{"service": service, "strategy": strategy}]);
+        let policy = json!({
+            "apiVersion": "spoor.dev/v1alpha1",
+            "kind": "SamplingPolicy",
+            "metadata": {"name": name},
+            "spec": {},
+            "status": {"effective": effective},
+        });
+        serde_json::from_value(policy).unwrap()
+    }
+
+    #[test]
+    fn names_the_policies_that_drop() {
+        let off = policy("off", Some("bands"), "0%");
+        let all = policy("all", Some("bands"), "100%");
+        let tail = policy("slow", None, "tail rules, otherwise 0%");
+        let rest = policy("rest", None, "1%");
+        let named = |policies: &[SamplingPolicy], service| dropping_policies(policies, service);
+        assert_eq!(named(std::slice::from_ref(&off), "reviews"), None);
+        assert_eq!(named(&[all.clone(), rest], "bands"), None);
+        assert_eq!(
+            named(&[all, tail.clone()], "bands").unwrap(),
+            "policy slow (tail rules, otherwise 0%) is in force; delete it"
+        );
+        assert_eq!(
+            named(&[off, tail], "bands").unwrap(),
+            "policies off (0%), slow (tail rules, otherwise 0%) are in force; delete them"
+        );
+    }
+}
