@@ -1,6 +1,6 @@
 //! The parts that every process of Spoor needs: listeners with limits and draining, TLS, gRPC
-//! health and reflection, refusals of HTTP requests, the operations port, settings and their errors, the log's format,
-//! backoff, lines of text that people enter, and self-tracing.
+//! health and reflection, refusals of HTTP requests, the operations port, settings and their
+//! errors, the log's format, backoff, lines of text that people enter, and self-tracing.
 
 mod backoff;
 mod causes;
