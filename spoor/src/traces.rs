@@ -10,10 +10,11 @@ mod render;
 #[cfg(test)]
 pub(crate) mod spans;
 
-use std::{process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 use anyhow::bail;
 use clap::Args;
+use spoor_policy::suggest_operation;
 use spoor_traces::tree::Tree;
 
 pub(crate) use client::MAX_TRACES;
@@ -131,11 +132,17 @@ impl TracesArgs {
             None => traces.services().await?,
         };
         let (output, service, lab) = (self.output, self.service.clone(), self.lab.client());
+        let operation = self.operation.clone();
         let found = traces.newest(&services, &self.into_query()).await?;
-        if let (true, Some(service)) = (found.is_empty(), service) {
-            warn_if_unknown(&service, &traces.services().await?);
-            if let Some(dropping) = dropping_in(&lab, &service).await {
-                errln!("Warning: {dropping} to keep every trace");
+        if found.is_empty() {
+            if let Some(service) = service {
+                warn_if_unknown(&service, &traces.services().await?);
+                if let Some(dropping) = dropping_in(&lab, &service).await {
+                    errln!("Warning: {dropping} to keep every trace");
+                }
+            }
+            if let Some(operation) = operation {
+                warn_if_no_span_has(&operation, &traces, &services).await?;
             }
         }
         match output {
@@ -176,6 +183,24 @@ fn warn_if_unknown(service: &str, known: &[String]) {
         let service = printable(service);
         errln!("Warning: no service {service:?} has traces; `spoor traces` lists all that do");
     }
+}
+
+async fn warn_if_no_span_has(
+    operation: &str,
+    traces: &TraceClient,
+    services: &[String],
+) -> Result<(), QueryError> {
+    let mut known = BTreeSet::new();
+    for service in services {
+        known.extend(traces.operations(service, None).await?);
+    }
+    // Without any, there are no traces at all, whatever their names.
+    if !known.is_empty() && !known.contains(operation) {
+        let suggestion = suggest_operation(operation, known.iter().map(String::as_str));
+        let operation = printable(operation);
+        errln!("Warning: no span has the name {operation:?}{suggestion}");
+    }
+    Ok(())
 }
 
 fn id(text: &str) -> Result<String, String> {

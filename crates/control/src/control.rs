@@ -19,7 +19,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
-use spoor_policy::{Fault, Namespace, Resolution, ServiceName, Version};
+use spoor_policy::{Fault, Namespace, OperationName, Resolution, ServiceName, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{
@@ -196,6 +196,18 @@ impl Control {
         let polled = self.0.pollers.services(namespace, Instant::now());
         let names = with_instances.map(|service| service.key().1.clone());
         names.chain(polled).collect()
+    }
+
+    /// The operations under which traces of a service have started. Clients report only those that
+    /// a plan names, whether sampled or not.
+    #[must_use]
+    pub fn operations_seen(
+        &self,
+        namespace: &Namespace,
+        service: &ServiceName,
+    ) -> BTreeSet<OperationName> {
+        let service = self.0.services.get(&(namespace.clone(), service.clone()));
+        service.map_or_else(BTreeSet::new, |it| it.state().operations_seen.clone())
     }
 
     /// A service's root decisions under the plan in force at a version and under all later ones;

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use spoor_api::{SamplingPolicy, SamplingPolicyStatus, status::Condition};
 use spoor_control::Control;
 use spoor_policy::{Namespace, Outcome, PolicyKey, Resolution, ServiceName, Version, resolve};
-use spoor_status::{PolicyFindings, TailRules, unknown_services, warnings};
+use spoor_status::{PolicyFindings, TailRules, unknown_operations, unknown_services, warnings};
 use spoor_traces::Pipeline;
 
 use self::{
@@ -208,6 +208,9 @@ impl PolicyStore {
             let outcome = resolution.outcomes.get(key);
             let mut all = outcome.map(warnings).unwrap_or_default();
             all.extend(unknown_services(policy, known.for_policy(policy)));
+            all.extend(unknown_operations(policy, |service| {
+                known.operations(policy, service)
+            }));
             Some((key.clone(), all))
         };
         sent.iter().filter_map(warn).collect()

@@ -1,44 +1,58 @@
 //! Suggestions for misspelled names.
 
-use crate::ServiceName;
-
 /// The letters of a name for each typing error that it may contain.
 const LETTERS_PER_ERROR: usize = 3;
 
 /// The longest name that is compared, in bytes.
 const MAX_COMPARED_BYTES: usize = 64;
 
-/// The most names that one is compared with. Clients choose the names of services, and each
-/// comparison takes time proportional to the product of both lengths.
+/// The most names that one is compared with. Clients choose the names, and each comparison takes
+/// time proportional to the product of both lengths.
 const MAX_COMPARED_NAMES: usize = 1_000;
 
-/// The known service with the name closest to a misspelled one, if any is close. Of several equally
-/// close ones, the first in alphabetical order.
-pub fn closest_service<'a>(
-    name: &ServiceName,
-    known: impl IntoIterator<Item = &'a ServiceName>,
-) -> Option<&'a ServiceName> {
-    let written = name.as_str().to_lowercase();
+/// The most operations that are listed if none is close.
+const MAX_LISTED: usize = 5;
+
+/// The known name closest to a misspelled one, if any is close. Of several equally close ones, the
+/// first in alphabetical order.
+pub fn closest_name<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let written = name.to_lowercase();
     let max_distance = (written.len() / LETTERS_PER_ERROR).max(1);
     // Names of very different lengths cannot be close, and need no comparison.
-    let is_comparable = |known: &&ServiceName| {
-        let len = known.as_str().len();
+    let is_comparable = |known: &&str| {
+        let len = known.len();
         *known != name && len <= MAX_COMPARED_BYTES && len.abs_diff(written.len()) <= max_distance
     };
     let others = known.into_iter().filter(is_comparable);
     // Swapped letters count as one typing error.
-    let distance =
-        |known: &ServiceName| strsim::osa_distance(&written, &known.as_str().to_lowercase());
+    let distance = |known: &str| strsim::osa_distance(&written, &known.to_lowercase());
     let near = others.take(MAX_COMPARED_NAMES);
     let near = near.map(|known| (distance(known), known));
     let nearest = near.filter(|(distance, _)| *distance <= max_distance).min();
     nearest.map(|(_, known)| known)
 }
 
+/// The end of a message about an unknown operation: the closest known one, or all known ones if
+/// none is close and they are few; otherwise empty.
+#[must_use]
+pub fn suggest_operation<'a>(
+    unknown: &str,
+    known: impl IntoIterator<Item = &'a str> + Clone,
+) -> String {
+    if let Some(meant) = closest_name(unknown, known.clone()) {
+        return format!("; did you mean {meant:?}?");
+    }
+    // A part of a name, such as a path without its method, is not close to the whole.
+    let listed = known.into_iter().take(MAX_LISTED + 1);
+    let listed: Vec<String> = listed.map(|name| format!("{name:?}")).collect();
+    match listed.len() {
+        1..=MAX_LISTED => format!("; known operations: {}", listed.join(", ")),
+        _ => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use rstest::rstest;
 
     use super::*;
@@ -53,8 +67,19 @@ mod tests {
     #[case("billing", None)]
     #[case("x", None)]
     fn finds_the_closest_name(#[case] written: &str, #[case] meant: Option<&str>) {
-        let known = ["tasks", "service-b", "service-a", "gateway"].map(|it| it.parse().unwrap());
-        let suggestion = closest_service(&written.parse().unwrap(), &known);
-        assert_eq!(suggestion.map(ServiceName::as_str), meant);
+        let known = ["tasks", "service-b", "service-a", "gateway"];
+        assert_eq!(closest_name(written, known), meant);
+    }
+
+    #[rstest]
+    #[case("GET /wish", "; did you mean \"GET /wishes\"?")]
+    #[case("/", "; known operations: \"GET /\", \"GET /wishes\"")]
+    fn suggests_an_operation(#[case] unknown: &str, #[case] suggestion: &str) {
+        assert_eq!(
+            suggest_operation(unknown, ["GET /", "GET /wishes"]),
+            suggestion
+        );
+        let many = ["A /b", "C /d", "E /f", "G /h", "GET /", "GET /wishes"];
+        assert_eq!(suggest_operation("/", many), "");
     }
 }

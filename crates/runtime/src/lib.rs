@@ -1,12 +1,13 @@
 //! The parts that every process of Spoor needs: listeners with limits and draining, TLS, gRPC
-//! health and reflection, the ops port, settings and their errors, the log's format,
-//! backoff, lines of text that people enter, and self-tracing.
+//! health and reflection, refusals of HTTP requests, the ops port, settings and their
+//! errors, the log's format, backoff, lines of text that people enter, and self-tracing.
 
 mod backoff;
 mod causes;
 mod codec;
 mod compression;
 mod current;
+mod extract;
 mod hints;
 mod introspection;
 mod line;
@@ -25,6 +26,7 @@ pub use causes::with_causes;
 pub use codec::EncodedCodec;
 pub use compression::{ACCEPTED_ENCODINGS, Compression, DecompressError};
 pub use current::trace_id;
+pub use extract::{JsonBody, PathParameters, QueryParameters, RequestBody};
 pub use hints::{Api, with_hints};
 pub use introspection::{Health, ReflectionError, with_introspection};
 pub use line::{InvalidLine, Line};

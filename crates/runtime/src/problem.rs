@@ -2,10 +2,7 @@
 
 use std::borrow::Cow;
 
-use axum::{
-    extract::rejection::{JsonRejection, QueryRejection},
-    response::{IntoResponse, Response},
-};
+use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
@@ -69,18 +66,6 @@ impl Problem {
     #[must_use]
     pub fn with_errors(self, errors: Vec<String>) -> Self {
         Self { errors, ..self }
-    }
-}
-
-impl From<JsonRejection> for Problem {
-    fn from(rejection: JsonRejection) -> Self {
-        Self::new(rejection.status(), rejection.body_text())
-    }
-}
-
-impl From<QueryRejection> for Problem {
-    fn from(rejection: QueryRejection) -> Self {
-        Self::new(rejection.status(), rejection.body_text())
     }
 }
 

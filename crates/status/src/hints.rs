@@ -1,11 +1,13 @@
 //! Hints about why a policy that all clients apply may have no effect.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use spoor_control::{Evidence, ServiceEvidence};
-use spoor_policy::{Namespace, Policy, ServiceName, closest_service};
+use spoor_policy::{
+    Namespace, OperationName, Policy, ServiceName, closest_name, suggest_operation,
+};
 
-/// The most services that a message names.
+/// The most services or operations that a message names.
 const MAX_NAMED: usize = 5;
 
 /// Warnings about unknown services that a policy names, each a sentence without a full stop.
@@ -31,6 +33,41 @@ pub fn unknown_services(policy: &Policy, known: &BTreeSet<ServiceName>) -> Vec<S
     let more = (more > 0).then(|| missing(&format_args!("{more} more services")));
     let named = unknown.into_iter().take(MAX_NAMED).map(warn);
     named.chain(more).collect()
+}
+
+/// Warnings about operations that a policy names and that its services do not have, each a sentence
+/// without a full stop.
+///
+/// `known` returns the operations that a service has reported. Without any, the service may not have
+/// had requests yet, and there is no warning.
+#[must_use]
+pub fn unknown_operations(
+    policy: &Policy,
+    mut known: impl FnMut(&ServiceName) -> Arc<BTreeSet<OperationName>>,
+) -> Vec<String> {
+    let mut warnings = vec![];
+    for target in policy.targets() {
+        // Not read for a target without operations, since that takes longer than the rest.
+        if target.operations.is_empty() {
+            continue;
+        }
+        let (service, known) = (&target.service, known(&target.service));
+        let is_unknown = |it: &&OperationName| !known.is_empty() && !known.contains(*it);
+        warnings.extend(target.operations.iter().filter(is_unknown).map(|operation| {
+            let names = known.iter().map(OperationName::as_str);
+            let suggestion = suggest_operation(operation.as_str(), names);
+            format!(
+                "no operation {operation:?} of {service} is known; the policy takes effect there \
+                 once it exists{suggestion}"
+            )
+        }));
+    }
+    let more = warnings.len().saturating_sub(MAX_NAMED);
+    warnings.truncate(MAX_NAMED);
+    if more > 0 {
+        warnings.push(format!("{more} more operations are not known"));
+    }
+    warnings
 }
 
 /// Hints, each a sentence without a full stop.
@@ -74,7 +111,7 @@ pub(crate) fn hints(
 
 /// A suggestion, or an empty text if no known name is close.
 fn did_you_mean(service: &ServiceName, known: &BTreeSet<ServiceName>) -> String {
-    closest_service(service, known)
+    closest_name(service.as_str(), known.iter().map(ServiceName::as_str))
         .map_or_else(String::new, |meant| format!("; did you mean {meant}?"))
 }
 
@@ -231,5 +268,41 @@ mod tests {
         };
         assert!(hints(&evidence(vec![silent], &["service-a"]), &BTreeSet::new()).is_empty());
         assert!(hints(&evidence(vec![service("service-b")], &[]), &BTreeSet::new()).is_empty());
+    }
+
+    #[test]
+    fn unknown_operations_are_warned_about() {
+        let target = |service: &str, operations: &[&str]| Target {
+            service: service.parse().unwrap(),
+            operations: operations.iter().map(|it| it.parse().unwrap()).collect(),
+        };
+        let targets = vec![
+            target("service-a", &["GET /", "GET /nosuch", "/"]),
+            target("silent", &["GET /"]),
+        ];
+        let (key, now) = (policy(None).key().clone(), jiff::Timestamp::UNIX_EPOCH);
+        let head = Some(Strategy::Probability(Probability::ALWAYS));
+        let policy = Policy::new(key, 0, now, targets, head, None, None).unwrap();
+        let known = |service: &ServiceName| match service.as_str() {
+            "service-a" => Arc::new(
+                ["GET /", "GET /no-such"]
+                    .map(|it| it.parse().unwrap())
+                    .into(),
+            ),
+            _ => Arc::default(),
+        };
+        let missing = |operation: &str| {
+            format!(
+                "no operation {operation:?} of service-a is known; the policy takes effect there \
+                 once it exists"
+            )
+        };
+        assert_eq!(
+            unknown_operations(&policy, known),
+            [
+                missing("GET /nosuch") + "; did you mean \"GET /no-such\"?",
+                missing("/") + "; known operations: \"GET /\", \"GET /no-such\"",
+            ]
+        );
     }
 }

@@ -21,7 +21,7 @@ use spoor_control::Evidence;
 use spoor_policy::{Outcome, Policy, ServiceName};
 
 pub use conditions::warnings;
-pub use hints::unknown_services;
+pub use hints::{unknown_operations, unknown_services};
 pub use tail_rules::TailRules;
 
 /// All inputs for the status of a policy.

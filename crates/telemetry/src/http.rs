@@ -20,5 +20,7 @@ pub use guard::guarded;
 pub use peer::{Peer, PeerCallError};
 pub(crate) use server::Callers;
 pub use server::{HttpServer, HttpServerLayer, HttpServerState};
-pub use spoor_runtime::{ListBudget, ListBudgetSpent, Problem};
+pub use spoor_runtime::{
+    JsonBody, ListBudget, ListBudgetSpent, Problem, QueryParameters, RequestBody,
+};
 pub use untraced::{InvalidUntracedPaths, UntracedPaths};

@@ -15,7 +15,7 @@ mod waterfall;
 
 use axum::{
     Router,
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     middleware::{Next, from_fn},
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
@@ -79,11 +79,13 @@ async fn by_id(uri: Uri, parameters: Parameters) -> Response {
 
 async fn trace(
     State(queries): State<Queries>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     uri: Uri,
     parameters: Parameters,
 ) -> Response {
     let site = Site::of(&uri);
+    // Text that is not UTF-8 is no trace ID either, and the page says what is one.
+    let id = id.map_or_else(|_| char::REPLACEMENT_CHARACTER.into(), |Path(id)| id);
     let id: TraceId = match id.parse() {
         Ok(id) => id,
         Err(error) => return invalid_id(&site, &id, &error),

@@ -3,10 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use spoor_policy::{FaultDelay, OperationName, Probability, ServiceName};
+use spoor_policy::{FaultDelay, OperationName, Probability, ServiceName, suggest_operation};
 
-use super::out::{out, outln};
-use super::{InvalidOption, LabArgs, Output, duration::duration, print_json, table::TextTable};
+use super::out::{errln, out, outln};
+use super::{
+    InvalidOption, LabArgs, LabClient, Output, duration::duration, print_json, table::TextTable,
+};
+use crate::traces::TraceClient;
 use spoor_lab::wire::{FaultSetting, FaultsByService};
 
 /// Inject delays and errors into a service, or list the faults in force
@@ -50,7 +53,11 @@ impl FaultArgs {
         let faults = match (self.clear, service) {
             (true, service) => client.clear_faults(service).await?,
             (false, Some(service)) if self.delay.is_some() || self.errors.is_some() => {
-                client.add_fault(service, &self.setting()).await?
+                let faults = client.add_fault(service, &self.setting()).await?;
+                if let Some(operation) = &self.operation {
+                    warn_if_unknown(service, operation.as_str(), &client).await?;
+                }
+                faults
             }
             // Without options this could mean to list or to clear, so neither is done.
             (false, Some(_)) => {
@@ -74,6 +81,26 @@ impl FaultArgs {
             errors: self.errors.map(|share| share.to_string()),
         }
     }
+}
+
+/// Warns if the service has sent server spans, and none of this name.
+async fn warn_if_unknown(service: &str, operation: &str, client: &LabClient) -> anyhow::Result<()> {
+    let status = client.status().await?;
+    // A lab always has this address.
+    let Some(url) = status.urls.get("traces") else {
+        return Ok(());
+    };
+    let known = TraceClient::at(url)?
+        .operations(service, Some("server"))
+        .await?;
+    if !known.is_empty() && !known.contains(operation) {
+        let suggestion = suggest_operation(operation, known.iter().map(String::as_str));
+        errln!(
+            "Warning: no operation {operation:?} of {service} is known; the fault takes effect \
+             once it exists{suggestion}"
+        );
+    }
+    Ok(())
 }
 
 fn print(faults: &FaultsByService) {

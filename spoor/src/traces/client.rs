@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     time::{Duration, SystemTime},
 };
 
@@ -114,6 +114,17 @@ struct Services {
     services: Vec<String>,
 }
 
+#[derive(Deserialize)]
+struct Operations {
+    #[serde(default)]
+    operations: Vec<Operation>,
+}
+
+#[derive(Deserialize)]
+struct Operation {
+    name: String,
+}
+
 /// A response with traces, whose spans are read by the rules of OTLP/JSON.
 #[derive(Deserialize)]
 struct Response {
@@ -143,6 +154,21 @@ impl TraceClient {
     pub async fn services(&self) -> Result<Vec<String>, QueryError> {
         let found: Services = self.get("/api/v3/services", &[]).await?;
         Ok(found.services)
+    }
+
+    /// Lists the names of a service's spans, or only of those of a kind, such as `server`.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub async fn operations(
+        &self,
+        service: &str,
+        kind: Option<&str>,
+    ) -> Result<BTreeSet<String>, QueryError> {
+        let mut parameters = vec![("service", service.to_owned())];
+        parameters.extend(kind.map(|kind| ("span_kind", kind.to_owned())));
+        let found: Operations = self.get("/api/v3/operations", &parameters).await?;
+        Ok(found.operations.into_iter().map(|it| it.name).collect())
     }
 
     /// Gets the spans of a trace.

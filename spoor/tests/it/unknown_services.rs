@@ -1,6 +1,6 @@
-//! Policies for services that the lab does not know.
+//! Names of services and operations that the lab does not know.
 
-use crate::lab::{Lab, policy};
+use crate::lab::{Lab, eventually, policy};
 
 #[tokio::test]
 async fn misspelled_service_causes_a_warning() {
@@ -85,4 +85,54 @@ spec:
     assert!(again.stdout.ends_with(in_force), "{again:?}");
     let described = lab.ok(&["describe", "example-python"]).await;
     assert!(!described.contains("no ready instance"), "{described}");
+}
+
+#[tokio::test]
+async fn misspelled_operation_causes_a_warning() {
+    let lab = Lab::start_with(&["--services", "service-b,service-a"]).await;
+    let misspelled = policy("typo", "100%").replace(
+        "service: service-a",
+        "service: service-a\n    operations: [GET /x]",
+    );
+    let unreported = lab
+        .spoor_given(&misspelled, &["apply", "-f", "-", "--wait"])
+        .await;
+    assert_eq!((unreported.code, &*unreported.stderr), (Some(0), ""));
+
+    assert!(lab.request().await);
+    let traces = || async { lab.traces(&["traces", "--service", "service-a"]).await };
+    let both = serde_json::json!(["service-a", "service-b"]);
+    eventually("a trace", traces, |found| found[0]["services"] == both).await;
+    let warning = "no operation \"GET /x\" of service-a is known; the policy takes effect there \
+                   once it exists; did you mean \"GET /\"?";
+    for command in [["diff", "-f", "-"], ["apply", "-f", "-"]] {
+        let warned = lab.spoor_given(&misspelled, &command).await;
+        assert!(warned.stderr.contains(warning), "{warned:?}");
+    }
+    let correct = misspelled.replace("GET /x", "GET /");
+    let correct = lab.spoor_given(&correct, &["apply", "-f", "-"]).await;
+    assert_eq!((correct.code, &*correct.stderr), (Some(0), ""));
+
+    let fault = async |operation| {
+        lab.spoor(&[
+            "fault",
+            "service-b",
+            "--errors",
+            "5%",
+            "--operation",
+            operation,
+        ])
+        .await
+    };
+    let warned = fault("Wrk").await;
+    let warning = "no operation \"Wrk\" of service-b is known; the fault takes effect once it \
+                   exists; known operations: \"spoor.ab.v1.ServiceB/Work\"";
+    assert!(warned.stderr.contains(warning), "{warned:?}");
+    assert_eq!(fault("spoor.ab.v1.ServiceB/Work").await.stderr, "");
+
+    let address = ["--traces-url", lab.url("traces")];
+    let traces = [["traces", "--operation", "GET /x"].as_slice(), &address].concat();
+    let traces = lab.spoor(&traces).await;
+    let warning = "Warning: no span has the name \"GET /x\"; did you mean \"GET /\"?";
+    assert!(traces.stderr.contains(warning), "{traces:?}");
 }

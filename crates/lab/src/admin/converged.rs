@@ -5,14 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{
-    Json,
-    extract::{Query, State, rejection::QueryRejection},
-};
+use axum::{Json, extract::State};
 use http::StatusCode;
 use serde::Deserialize;
 use spoor_control::InstanceState;
 use spoor_policy::{PolicyKey, Version};
+use spoor_runtime::QueryParameters;
 use tokio::time::{timeout, timeout_at};
 
 use super::{
@@ -53,10 +51,10 @@ pub(super) struct Parameters {
 /// instances of the services that have changed since the version given.
 pub(super) async fn converged(
     State(admin): State<Admin>,
-    query: Result<Query<Parameters>, QueryRejection>,
+    query: Result<QueryParameters<Parameters>, Problem>,
 ) -> Result<Json<ConvergenceResult>, Problem> {
-    let Query(parameters) = query
-        .map_err(|error| problem(StatusCode::BAD_REQUEST, "Invalid query", error.body_text()))?;
+    let QueryParameters(parameters) =
+        query.map_err(|refusal| refusal.with_title("Invalid query"))?;
     let within = Duration::from_millis(parameters.within).min(MAX_WAIT);
     let _permit = admin.permits.waiting.try_acquire().map_err(|_| {
         let detail = "too many requests wait for policies; try again later";

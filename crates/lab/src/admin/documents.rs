@@ -3,10 +3,11 @@
 use axum::{
     RequestExt,
     body::Bytes,
-    extract::{FromRequest, Query, Request},
+    extract::{FromRequest, Request},
 };
 use http::{StatusCode, header};
 use serde::Deserialize;
+use spoor_runtime::{JsonBody, QueryParameters, RequestBody};
 
 use super::problem::problem;
 use crate::wire::{Document, Documents, Problem};
@@ -15,6 +16,10 @@ use crate::wire::{Document, Documents, Problem};
 #[derive(Deserialize)]
 struct Named {
     source: Option<String>,
+}
+
+impl RequestBody for Documents {
+    const EXAMPLE: &'static str = r#"{"documents": [{"source": …, "text": …}]}"#;
 }
 
 impl<S: Send + Sync> FromRequest<S> for Documents {
@@ -32,10 +37,10 @@ impl<S: Send + Sync> FromRequest<S> for Documents {
             .unwrap_or_default()
             .trim()
             .to_owned();
-        let Query(named): Query<Named> = request
+        let QueryParameters(named): QueryParameters<Named> = request
             .extract_parts()
             .await
-            .map_err(|error| bad_request("Invalid query", error))?;
+            .map_err(|refusal: Problem| refusal.with_title("Invalid query"))?;
         let body: Bytes = request.extract().await.map_err(|error| {
             let error: axum::extract::rejection::BytesRejection = error;
             let detail = match error.status() {
@@ -45,8 +50,9 @@ impl<S: Send + Sync> FromRequest<S> for Documents {
             problem(error.status(), "Unreadable body", detail)
         })?;
         match essence.as_str() {
-            "application/json" => serde_json::from_slice(&body)
-                .map_err(|error| bad_request("Invalid list of documents", error)),
+            "application/json" => JsonBody::from_bytes(&body)
+                .map(|JsonBody(documents)| documents)
+                .map_err(|refusal| bad_request("Invalid list of documents", refusal.detail)),
             "application/yaml" | "application/x-yaml" | "text/yaml" => {
                 let text = std::str::from_utf8(&body)
                     .map_err(|error| bad_request("Body is not UTF-8", error))?
@@ -57,8 +63,9 @@ impl<S: Send + Sync> FromRequest<S> for Documents {
                 })
             }
             _ => {
-                let detail = "send application/yaml, or application/json of the form \
-                              {\"documents\": [{\"source\": …, \"text\": …}]}";
+                let form = Self::EXAMPLE;
+                let detail =
+                    format!("send application/yaml, or application/json of the form {form}");
                 let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
                 Err(problem(status, "Unsupported media type", detail))
             }
@@ -68,4 +75,31 @@ impl<S: Send + Sync> FromRequest<S> for Documents {
 
 fn bad_request(title: &'static str, error: impl std::fmt::Display) -> Problem {
     problem(StatusCode::BAD_REQUEST, title, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("", "the body is empty")]
+    #[case("[]", "must be an object, not a list")]
+    #[case(r#"{"documents": [7]}"#, "documents[0]: must be an object, not 7")]
+    #[case(
+        r#"{"document": []}"#,
+        "unknown field `document`, expected `documents`"
+    )]
+    #[tokio::test]
+    async fn invalid_lists_are_refused(#[case] body: &'static str, #[case] wrong: &str) {
+        let request = Request::builder().header(header::CONTENT_TYPE, "application/json");
+        let request = request.body(body.into()).unwrap();
+        let refusal = Documents::from_request(request, &()).await.unwrap_err();
+        let form = "send a JSON object such as {\"documents\": [{\"source\": …, \"text\": …}]}";
+        assert_eq!(
+            (refusal.status, refusal.detail),
+            (400, format!("{wrong}; {form}"))
+        );
+    }
 }

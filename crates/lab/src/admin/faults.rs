@@ -2,13 +2,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use axum::{
-    Json,
-    extract::{Path, State, rejection::JsonRejection},
-};
+use axum::{Json, extract::State};
 use http::StatusCode;
 use spoor_control::{Control, ServiceFaults};
 use spoor_policy::{Fault, FaultDelay, Namespace, OperationName, Probability, ServiceName};
+use spoor_runtime::{JsonBody, PathParameters, RequestBody};
 
 use super::{
     problem::{conflict, problem},
@@ -19,18 +17,23 @@ use crate::wire::{FaultSetting, FaultsByService, Problem};
 /// The most faults of a service. Each request looks its operation up among them.
 const MAX_FAULTS_PER_SERVICE: usize = 64;
 
+impl RequestBody for FaultSetting {
+    const EXAMPLE: &'static str =
+        r#"{"operation": "GET /", "delayMilliseconds": 250, "errors": "20%"}"#;
+}
+
 pub(super) async fn list(State(admin): State<Admin>) -> Json<FaultsByService> {
     Json(faults(&admin.control))
 }
 
 pub(super) async fn add(
     State(admin): State<Admin>,
-    Path(service): Path<String>,
-    setting: Result<Json<FaultSetting>, JsonRejection>,
+    PathParameters(service): PathParameters<String>,
+    setting: Result<JsonBody<FaultSetting>, Problem>,
 ) -> Result<Json<FaultsByService>, Problem> {
     let service = service_name(&service)?;
     check_known(&admin, &service)?;
-    let Json(setting) = setting.map_err(|error| invalid(error.body_text()))?;
+    let JsonBody(setting) = setting.map_err(|refusal| invalid(refusal.detail))?;
     let fault = fault(&setting)?;
     let mut of_service = faults_of(&admin.control, &service);
     // The control plane replaces a service's faults as a whole.
@@ -49,7 +52,7 @@ pub(super) async fn add(
 
 pub(super) async fn clear(
     State(admin): State<Admin>,
-    Path(service): Path<String>,
+    PathParameters(service): PathParameters<String>,
 ) -> Result<Json<FaultsByService>, Problem> {
     let service = service_name(&service)?;
     // A service that has ended may still have faults.

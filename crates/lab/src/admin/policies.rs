@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
 use spoor_api::SamplingPolicy;
 use spoor_policy::{Namespace, PolicyKey, PolicyName};
+use spoor_runtime::PathParameters;
 use tokio::time::timeout;
 
 use super::{
@@ -48,7 +49,7 @@ pub(super) async fn list_all(State(admin): State<Admin>) -> Result<Response, Pro
 
 pub(super) async fn list(
     State(admin): State<Admin>,
-    Path(namespace): Path<String>,
+    PathParameters(namespace): PathParameters<String>,
 ) -> Result<Response, Problem> {
     let namespace = self::namespace(&namespace)?;
     list_namespaces(admin, Some(namespace)).await
@@ -65,7 +66,7 @@ async fn list_namespaces(admin: Admin, only: Option<Namespace>) -> Result<Respon
 
 pub(super) async fn one(
     State(admin): State<Admin>,
-    Path((namespace, name)): Path<(String, String)>,
+    PathParameters((namespace, name)): PathParameters<(String, String)>,
 ) -> Result<Json<SamplingPolicy>, Problem> {
     let key = key(&namespace, &name)?;
     run_blocking(&admin, move |store| store.get(&key))
@@ -75,7 +76,7 @@ pub(super) async fn one(
 
 pub(super) async fn delete(
     State(admin): State<Admin>,
-    Path((namespace, name)): Path<(String, String)>,
+    PathParameters((namespace, name)): PathParameters<(String, String)>,
 ) -> Result<Json<Change>, Problem> {
     let key = key(&namespace, &name)?;
     run_blocking(&admin, move |store| store.delete(&key))

@@ -1,10 +1,8 @@
 //! The handler that restarts a service.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use http::StatusCode;
+use spoor_runtime::PathParameters;
 
 use super::{
     problem::{conflict, not_found, problem},
@@ -20,7 +18,7 @@ use crate::{
 /// from before.
 pub(super) async fn restart(
     State(admin): State<Admin>,
-    Path(name): Path<String>,
+    PathParameters(name): PathParameters<String>,
 ) -> Result<Json<ServiceStatus>, Problem> {
     let children = admin.roster.children();
     let named = children.iter().find(|(service, _)| service.name() == name);

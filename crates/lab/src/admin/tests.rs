@@ -348,7 +348,7 @@ async fn ops_ports_are_scrape_targets() {
 #[case(
     Method::GET,
     "/v1/converged?within=soon",
-    r#""Invalid query","status":400,"detail":"Failed to deserialize query string: within: "#
+    r#""Invalid query","status":400,"detail":"within: must be a whole number, not \"soon\""}"#
 )]
 #[case(
     Method::GET,
@@ -368,7 +368,7 @@ async fn ops_ports_are_scrape_targets() {
 #[case(
     Method::POST,
     "/v1/faults/service-b",
-    r#""Invalid fault","status":400,"detail":"Expected request with `Content-Type: application/json`"}"#
+    r#""Invalid fault","status":400,"detail":"the header Content-Type is missing; set it to application/json; send a JSON object such as {\"operation\""#
 )]
 #[tokio::test]
 async fn errors_are_problems(#[case] method: Method, #[case] path: &str, #[case] rest: &str) {

@@ -1,9 +1,12 @@
 //! The services that policies may apply to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use spoor_control::Control;
-use spoor_policy::{Namespace, Policy, ServiceName};
+use spoor_policy::{Namespace, OperationName, Policy, ServiceName};
 use spoor_traces::Pipeline;
 
 use super::Inner;
@@ -15,6 +18,7 @@ pub(super) struct KnownServices<'a> {
     pipeline: &'a Pipeline,
     with_instances: BTreeMap<Namespace, BTreeSet<ServiceName>>,
     with_spans: BTreeMap<Namespace, BTreeSet<ServiceName>>,
+    operations: BTreeMap<(Namespace, ServiceName), Arc<BTreeSet<OperationName>>>,
 }
 
 impl<'a> KnownServices<'a> {
@@ -24,7 +28,32 @@ impl<'a> KnownServices<'a> {
             pipeline: &inner.pipeline,
             with_instances: BTreeMap::new(),
             with_spans: BTreeMap::new(),
+            operations: BTreeMap::new(),
         }
+    }
+
+    /// The operations that a service has reported, in spans that were kept or in its counts of
+    /// decisions. None for a service that the policy cannot apply to.
+    pub(super) fn operations(
+        &mut self,
+        policy: &Policy,
+        service: &ServiceName,
+    ) -> Arc<BTreeSet<OperationName>> {
+        if !self.for_policy(policy).contains(service) {
+            return Arc::default();
+        }
+        let namespace = &policy.key().namespace;
+        let key = (namespace.clone(), service.clone());
+        let reported = self.operations.entry(key).or_insert_with(|| {
+            let counted = self.control.operations_seen(namespace, service);
+            // Of any kind, since a root span may be a client's or a consumer's.
+            let stored = self.pipeline.store().operations(service.as_str(), None);
+            let stored = stored
+                .iter()
+                .filter_map(|it| OperationName::new(&it.name).ok());
+            Arc::new(stored.chain(counted).collect())
+        });
+        Arc::clone(reported)
     }
 
     /// The services that have instances. For a policy with only tail rules, also the services that

@@ -129,7 +129,12 @@ async fn ids_are_validated_and_looked_up() {
     let (status, page) = server.text("/trace/abc").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert!(page.contains("00000000000000000000000000000abc") && page.contains("not sampled"));
-    for path in ["/trace/xyz", "/trace?id=", "/trace?id=%3Cscript%3E"] {
+    for path in [
+        "/trace/xyz",
+        "/trace/%80",
+        "/trace?id=",
+        "/trace?id=%3Cscript%3E",
+    ] {
         let (status, page) = server.text(path).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
         assert!(page.contains("Invalid trace ID") && !page.contains("<script"));

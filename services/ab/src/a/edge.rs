@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use axum::{
-    Json, Router,
-    error_handling::HandleErrorLayer,
-    extract::{Query as Extracted, State, rejection::QueryRejection},
-    routing::get,
-};
+use axum::{Json, Router, error_handling::HandleErrorLayer, extract::State, routing::get};
 use http::StatusCode;
 use serde::Serialize;
 use spoor_proto::spoor::ab::v1::{WorkReply, WorkRequest};
-use spoor_telemetry::{grpc::within, http::Problem, trace_id};
+use spoor_telemetry::{
+    grpc::within,
+    http::{Problem, QueryParameters},
+    trace_id,
+};
 use tower::ServiceBuilder;
 
 use super::{ServiceB, failure, query::Query};
@@ -68,9 +67,8 @@ impl Edge {
 
 async fn handle(
     State(edge): State<Edge>,
-    query: Result<Extracted<Query>, QueryRejection>,
+    QueryParameters(query): QueryParameters<Query>,
 ) -> Result<Json<Reply>, Problem> {
-    let Extracted(query) = query?;
     let request = query
         .into_request()
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;

@@ -1,6 +1,6 @@
 //! `heavy_calc`: CPU-bound work, and the threads on which it runs.
 
-use std::{num::ParseIntError, str::FromStr, sync::Arc, thread};
+use std::{str::FromStr, sync::Arc, thread};
 
 use tokio::{sync::Semaphore, task};
 use tracing::Instrument;
@@ -13,8 +13,8 @@ pub struct Rounds(u32);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRounds {
     /// The text is not a number.
-    #[error("must be a number from 0 to {max}: {0}", max = Rounds::MAX.0)]
-    Number(#[from] ParseIntError),
+    #[error("must be a number from 0 to {max}, not {0:?}", max = Rounds::MAX.0)]
+    Number(String),
     /// The number is above [`Rounds::MAX`].
     #[error("must be at most {max}, not {0}", max = Rounds::MAX.0)]
     TooMany(u32),
@@ -103,7 +103,8 @@ impl FromStr for Rounds {
     type Err = InvalidRounds;
 
     fn from_str(text: &str) -> Result<Self, InvalidRounds> {
-        Self::new(text.parse()?)
+        let rounds = text.parse();
+        Self::new(rounds.map_err(|_| InvalidRounds::Number(text.to_owned()))?)
     }
 }
 

@@ -1,12 +1,9 @@
 //! Validation of requests. Each error names the field and describes a valid value.
 
-use axum::{
-    Json,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
-};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use http::{StatusCode, request::Parts};
 use serde::Deserialize;
-use spoor_telemetry::http::Problem;
+use spoor_telemetry::http::{JsonBody, Problem, QueryParameters, RequestBody};
 use uuid::Uuid;
 
 use super::{
@@ -51,6 +48,11 @@ pub(super) struct SentTask {
 pub(super) struct SentListing {
     state: Option<String>,
     limit: Option<String>,
+}
+
+impl RequestBody for SentTask {
+    const EXAMPLE: &'static str =
+        r#"{"title": "wash up", "priority": "high", "due": "2030-01-31T12:00:00Z"}"#;
 }
 
 impl TryFrom<SentTask> for NewTask {
@@ -103,8 +105,7 @@ impl<S: Send + Sync> FromRequest<S> for NewTask {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let sent = Json::<SentTask>::from_request(request, state).await;
-        let Json(sent) = sent.map_err(invalid_json)?;
+        let JsonBody(sent) = JsonBody::<SentTask>::from_request(request, state).await?;
         Ok(sent.try_into()?)
     }
 }
@@ -113,7 +114,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Listing {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Query(sent) = Query::<SentListing>::from_request_parts(parts, state).await?;
+        let QueryParameters(sent) =
+            QueryParameters::<SentListing>::from_request_parts(parts, state).await?;
         Ok(sent.try_into()?)
     }
 }
@@ -162,24 +164,4 @@ fn limit(text: Option<&str>) -> Result<u16, String> {
         .ok()
         .filter(|limit| (1..=MAX_LIMIT).contains(limit));
     number.ok_or_else(|| format!("must be a number from 1 to {MAX_LIMIT}"))
-}
-
-fn invalid_json(rejection: JsonRejection) -> Problem {
-    match rejection {
-        // Valid JSON, so that an example helps more than the position in the text.
-        JsonRejection::JsonDataError(error) => {
-            let example =
-                r#"{"title": "wash up", "priority": "high", "due": "2030-01-31T12:00:00Z"}"#;
-            let detail = format!("{}; the body must have the form {example}", cause(&error));
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
-        }
-        other => other.into(),
-    }
-}
-
-/// The error with its field, without the extractor's own text around it.
-fn cause(error: &dyn std::error::Error) -> String {
-    error
-        .source()
-        .map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -138,12 +138,12 @@ async fn open_tasks_are_bounded(#[case] store: &str) {
 #[case(json!({"title": ""}), "title: must not be empty")]
 #[case(json!({"title": "a\nb"}), "title: must be on one line")]
 #[case(json!({"title": "x".repeat(201)}), "title: must be at most 200 characters, not 201")]
-#[case(json!({"title": 7}), "title: invalid type")]
+#[case(json!({"title": 7}), "title: must be a string, not 7; send")]
 #[case(json!({"title": "x", "priority": "soon"}), "priority: must be \"low\"")]
 #[case(json!({"title": "x", "due": "tomorrow"}), "due: must be a time")]
-#[case(json!({"title": "x", "due": 12}), "due: invalid type")]
+#[case(json!({"title": "x", "due": 12}), "due: must be a string, not 12; send")]
 #[case(json!({"title": "x", "colour": "red"}), "unknown field `colour`, expected one of `title`")]
-#[case(json!([1]), "the body must have the form {\"title\": \"wash up\"")]
+#[case(json!([]), "must be an object, not a list; send a JSON object such as {\"title\": \"wash up\"")]
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_name_the_field(#[case] body: Value, #[case] part: &str) {
     let tasks = Tasks::in_process().await;

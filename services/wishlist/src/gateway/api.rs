@@ -2,16 +2,13 @@
 
 use axum::{
     Json, Router,
-    extract::{
-        Path, State,
-        rejection::{JsonRejection, PathRejection},
-    },
+    extract::{Path, State, rejection::PathRejection},
     response::IntoResponse,
     routing::{delete, get},
 };
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
-use spoor_telemetry::http::Problem;
+use spoor_telemetry::http::{JsonBody, Problem, RequestBody};
 
 use super::{
     Gateway,
@@ -24,6 +21,10 @@ use crate::WishName;
 #[serde(deny_unknown_fields)]
 struct NewWish {
     name: String,
+}
+
+impl RequestBody for NewWish {
+    const EXAMPLE: &'static str = r#"{"name": "a bicycle"}"#;
 }
 
 #[derive(Debug, Serialize)]
@@ -49,9 +50,8 @@ async fn list(State(gateway): State<Gateway>) -> Result<Json<List>, Problem> {
 
 async fn add(
     State(gateway): State<Gateway>,
-    wish: Result<Json<NewWish>, JsonRejection>,
+    JsonBody(NewWish { name }): JsonBody<NewWish>,
 ) -> Result<impl IntoResponse, Problem> {
-    let Json(NewWish { name }) = wish?;
     let name = WishName::new(&name).map_err(WishError::from)?;
     let wish = gateway.add_wish(&name).await?;
     let location = [(header::LOCATION, format!("/api/wishes/{}", wish.id))];

@@ -89,7 +89,7 @@ async fn add(
         Err(rejection) => {
             let content = Content {
                 status: rejection.status(),
-                notice: Some(Notice::Failed(rejection.body_text())),
+                notice: Some(Notice::Failed(Problem::from(rejection).detail)),
                 ..Content::default()
             };
             return page(gateway, content).await;

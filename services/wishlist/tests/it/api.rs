@@ -42,10 +42,21 @@ async fn adds_lists_and_deletes() {
 #[rstest::rstest]
 #[case(JSON, r#"{"name": ""}"#, 422, "name: must not be empty")]
 #[case(JSON, r#"{"name": "a\nb"}"#, 422, "name: must be on one line")]
-#[case(JSON, r#"{"name": 5}"#, 422, "name: invalid type")]
+#[case(
+    JSON,
+    r#"{"name": 5}"#,
+    422,
+    "name: must be a string, not 5; send a JSON object such as {\"name\": "
+)]
 #[case(JSON, "{}", 422, "missing field `name`")]
 #[case(JSON, r#"{"name": "a", "size": 1}"#, 422, "unknown field `size`")]
-#[case(JSON, r#"{"name": "#, 400, "EOF")]
+#[case(JSON, r#"{"name": "#, 400, "the body ends within its JSON")]
+#[case(
+    JSON,
+    "",
+    400,
+    "the body is empty; send a JSON object such as {\"name\": "
+)]
 #[case("text/plain", r#"{"name": "a"}"#, 415, "application/json")]
 #[tokio::test(flavor = "multi_thread")]
 async fn refuses(

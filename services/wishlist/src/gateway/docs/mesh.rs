@@ -61,13 +61,17 @@ impl Mesh {
         mesh
     }
 
-    /// Marks a service, and the call by its caller, if any, as failed.
-    pub(super) fn fail(&mut self, service: &str, caller: Option<&str>) {
+    /// Marks a service as failed.
+    pub(super) fn fail_service(&mut self, service: &str) {
         if let Some(service) = self.services.get_mut(service) {
             service.failed = true;
         }
-        let call = caller.map(|caller| (caller.to_owned(), service.to_owned()));
-        if let Some(call) = call.and_then(|call| self.calls.get_mut(&call)) {
+    }
+
+    /// Marks the calls of one service to another as failed.
+    pub(super) fn fail_call(&mut self, caller: &str, callee: &str) {
+        let call = (caller.to_owned(), callee.to_owned());
+        if let Some(call) = self.calls.get_mut(&call) {
             call.failed = true;
         }
     }
@@ -92,10 +96,12 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_marks_the_service_and_the_call() {
+    fn only_the_failed_service_and_call_are_marked() {
         let mut mesh = Mesh::new([], [counted("a", "b", 1), counted("c", "b", 1)]);
-        mesh.fail("b", Some("a"));
-        mesh.fail("unknown", Some("b"));
+        mesh.fail_service("b");
+        mesh.fail_service("unknown");
+        mesh.fail_call("a", "b");
+        mesh.fail_call("unknown", "b");
         assert!(mesh.services["b"].failed && !mesh.services["a"].failed);
         assert!(mesh.calls[&("a".to_owned(), "b".to_owned())].failed);
         assert!(!mesh.calls[&("c".to_owned(), "b".to_owned())].failed);

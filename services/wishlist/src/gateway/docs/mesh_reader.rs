@@ -215,25 +215,34 @@ struct Span {
     trace_id: String,
     span_id: String,
     parent_span_id: String,
+    kind: Value,
     status: Value,
 }
 
 /// The status code of OTLP for an error.
 const ERROR: u8 = 2;
+/// The kind of OTLP for a span of a call to another service.
+const CLIENT: u8 = 3;
 
 impl Traces {
     fn mark_failures(&self, mesh: &mut Mesh) {
         // Span IDs are unique within a trace only.
-        let services: HashMap<(&str, &str), &str> = self
+        let by_id: HashMap<(&str, &str), (&str, &Span)> = self
             .spans()
-            .map(|(service, span)| ((span.trace_id.as_str(), span.span_id.as_str()), service))
+            .map(|found| ((&*found.1.trace_id, &*found.1.span_id), found))
             .collect();
-        for (service, span) in self
-            .spans()
-            .filter(|(_, span)| span.status["code"] == ERROR)
-        {
-            let parent = (span.trace_id.as_str(), span.parent_span_id.as_str());
-            mesh.fail(service, services.get(&parent).copied());
+        for (service, span) in self.spans() {
+            if span.is_failed() {
+                mesh.fail_service(service);
+            }
+            let parent = by_id.get(&(&*span.trace_id, &*span.parent_span_id));
+            // A call whose caller gave up has no error at its callee, which only sees that it was
+            // cancelled.
+            if let Some((caller, parent)) = parent
+                && (span.is_failed() || parent.kind == CLIENT && parent.is_failed())
+            {
+                mesh.fail_call(caller, service);
+            }
         }
     }
 
@@ -243,6 +252,12 @@ impl Traces {
             let spans = batch.scope_spans.iter().flat_map(|scope| &scope.spans);
             spans.map(|span| (batch.service(), span))
         })
+    }
+}
+
+impl Span {
+    fn is_failed(&self) -> bool {
+        self.status["code"] == ERROR
     }
 }
 

@@ -24,7 +24,8 @@ fn api(services: &Value, calls: &Value) -> Router {
             about("query.attributes", r#"{"error":"true"}"#),
             "{query:?}"
         );
-        if !about("query.service_name", "wishlist") {
+        let of_wishlist = about("query.service_name", "wishlist");
+        if !of_wishlist && !about("query.service_name", "bands") {
             let none = value!({"error": {"httpCode": 404, "message": "No traces found"}});
             return (StatusCode::NOT_FOUND, Json(none));
         }
@@ -32,11 +33,23 @@ fn api(services: &Value, calls: &Value) -> Router {
             let name = value!({"key": "service.name", "value": {"stringValue": service}});
             value!({"resource": {"attributes": [name]}, "scopeSpans": [{"spans": [span]}]})
         };
-        let calls = value!({"traceId": "a", "spanId": "1", "status": {}});
-        let fails = value!({
-            "traceId": "a", "spanId": "2", "parentSpanId": "1", "status": {"code": 2},
-        });
-        let spans = [of("gateway", calls), of("wishlist", fails)];
+        let span = |id: &str, parent: &str, kind: u8, code: u8| {
+            value!({
+                "traceId": "a", "spanId": id, "parentSpanId": parent,
+                "kind": kind, "status": {"code": code},
+            })
+        };
+        let spans = match of_wishlist {
+            true => [
+                of("gateway", span("1", "", 3, 0)),
+                of("wishlist", span("2", "1", 2, 2)),
+            ],
+            // A deadline passed at the caller, so that the callee's span has no error.
+            false => [
+                of("bands", span("3", "", 3, 2)),
+                of("reviews", span("4", "3", 2, 0)),
+            ],
+        };
         let found = value!({"result": {"resourceSpans": spans}});
         (StatusCode::OK, Json(found))
     };
@@ -73,12 +86,12 @@ async fn the_mesh_is_drawn_with_failures_in_red() {
     for shown in [">41</text>", ">7</text>", ">tasks</text>"] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
-    assert_eq!(page.matches("class=\"call failed\"").count(), 1);
-    assert_eq!(page.matches("class=\"service failed\"").count(), 1);
-    assert!(
-        page.contains("gateway → wishlist: 41, with errors"),
-        "{page}"
-    );
+    assert_eq!(page.matches("class=\"call failed\"").count(), 2);
+    // The services with failed spans: wishlist and bands.
+    assert_eq!(page.matches("class=\"service failed\"").count(), 2);
+    for call in ["gateway → wishlist: 41", "bands → reviews: 7"] {
+        assert!(page.contains(&format!("{call}, with errors")), "{page}");
+    }
     assert!(page.contains("<h1>Architecture</h1>"), "{page}");
 }
 
