@@ -27,12 +27,16 @@ const LIMITS: Limits = Limits {
     max_connections: 10_000,
     max_streams_per_connection: 4_096,
     max_requests: 16_000,
-    max_body_bytes: 256 << 20,
+    max_body_bytes: 32 << 20,
     header_timeout: Duration::from_secs(10),
     body_timeout: Duration::from_secs(30),
     idle_timeout: Duration::from_secs(300),
     stall_timeout: Duration::from_secs(30),
 };
+
+/// The longest request of a gRPC service that receives only names and numbers. With tonic's default
+/// of 4 MiB a few unfinished requests would fill the memory of a small service.
+pub const MAX_SMALL_MESSAGE_BYTES: usize = 16 << 10;
 
 /// A failure to serve.
 #[derive(Debug, thiserror::Error)]

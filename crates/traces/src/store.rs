@@ -235,7 +235,7 @@ pub(crate) type Limit<'a> = &'a mut dyn FnMut(usize) -> bool;
 
 /// The longest name that is listed, in bytes. Otherwise three names of 12 MB, which OTLP allows,
 /// would make the list too large for any client.
-const MAX_LISTED_NAME_BYTES: usize = 4_096;
+const MAX_LISTED_NAME_BYTES: usize = 512;
 
 /// Adds the names of a segment that are new. Returns false if the limit is reached.
 fn collect<T: Eq + Hash>(

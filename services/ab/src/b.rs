@@ -8,7 +8,7 @@ use spoor_policy::Probability;
 use spoor_proto::{DESCRIPTORS, spoor::ab::v1::service_b_server::ServiceBServer};
 use spoor_telemetry::{
     duration::DurationRange,
-    serve::{Grpc, Program, ServeError, Server},
+    serve::{Grpc, MAX_SMALL_MESSAGE_BYTES, Program, ServeError, Server},
 };
 
 use calc::Calculator;
@@ -50,7 +50,7 @@ impl Program for ServiceBArgs {
             error_rate: self.error_rate,
             calculator: Calculator::new(),
         };
-        let service = Grpc::new(ServiceBServer::new(work), DESCRIPTORS);
-        server.serve_grpc(service).await
+        let service = ServiceBServer::new(work).max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES);
+        server.serve_grpc(Grpc::new(service, DESCRIPTORS)).await
     }
 }

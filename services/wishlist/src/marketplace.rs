@@ -9,7 +9,7 @@ use spoor_policy::Probability;
 use spoor_proto::{DESCRIPTORS, spoor::marketplace::v1::marketplace_server::MarketplaceServer};
 use spoor_telemetry::{
     duration::DurationRange,
-    serve::{Grpc, Program, ServeError, Server},
+    serve::{Grpc, MAX_SMALL_MESSAGE_BYTES, Program, ServeError, Server},
 };
 
 use limit::TokenBucket;
@@ -65,7 +65,8 @@ impl Program for MarketplaceArgs {
             limit: self.rate_limit,
             bucket: Mutex::new(TokenBucket::new(self.rate_limit)),
         };
-        let service = Grpc::new(MarketplaceServer::new(search), DESCRIPTORS);
-        server.serve_grpc(service).await
+        let service = MarketplaceServer::new(search);
+        let service = service.max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES);
+        server.serve_grpc(Grpc::new(service, DESCRIPTORS)).await
     }
 }

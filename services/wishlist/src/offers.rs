@@ -24,7 +24,7 @@ use spoor_telemetry::{
     Telemetry,
     duration::{self, parse_deadline},
     grpc::PeerUrl,
-    serve::{Grpc, Program, ServeError, Server},
+    serve::{Grpc, MAX_SMALL_MESSAGE_BYTES, Program, ServeError, Server},
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -118,6 +118,7 @@ impl Program for OffersArgs {
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
             stop: stop.clone(),
         });
+        let service = service.max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES);
         let watching = async {
             tokio::join!(watcher.run_tasks(queue), watcher.run_rounds(self.every));
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use spoor_proto::{DESCRIPTORS, spoor::wishlist::v1::wishlist_server::WishlistServer};
 use spoor_telemetry::{
     duration::parse_deadline,
-    serve::{Grpc, Program, ServeError, Server},
+    serve::{Grpc, MAX_SMALL_MESSAGE_BYTES, Program, ServeError, Server},
 };
 
 use service::Service;
@@ -68,6 +68,7 @@ impl Program for WishlistArgs {
         let service = WishlistServer::new(Service {
             store: store.clone(),
         });
+        let service = service.max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES);
         let served = server.serve_grpc(Grpc::new(service, DESCRIPTORS)).await;
         // After the last request, so that its statements can finish.
         store.close().await;

@@ -50,8 +50,8 @@ const MAX_UNREAD_BYTES: usize = 64 << 20;
 /// takes about 64 KiB, together 64 MiB. Clients send a head at once, so few are incomplete.
 const MAX_UNFINISHED_HEADS: usize = 1024;
 /// The most bytes of the heads of requests whose response has not begun, over all connections of
-/// the process. Without this bound each listener could hold as many heads of 16 KiB as it allows
-/// requests. The heads of most requests take less than 2 KiB.
+/// the process, not counting `FREE_HEAD_BYTES` of each. Without this bound each
+/// listener could hold as many heads of 16 KiB as it allows requests.
 const MAX_HEAD_BYTES: usize = 64 << 20;
 
 /// The bounds on all connections together.
@@ -138,8 +138,9 @@ impl Registry {
         }
     }
 
-    /// Closes some of the connections that wait for their peer: first those that never received
-    /// a response, then those that wait longest. Returns how many.
+    /// Closes some of the connections that wait for their peer: first those without a request, of
+    /// these first those that never received a response, then those that wait longest. Returns how
+    /// many.
     pub(super) fn evict(&self, scope: Scope) -> usize {
         let open = self.open.lock();
         let mut waiting: Vec<_> = open
@@ -149,7 +150,10 @@ impl Registry {
             .filter_map(|entry| Some((entry, entry.activity.waiting()?)))
             .filter(|(entry, waiting)| scope.contains(entry.listener, waiting))
             .collect();
-        waiting.sort_by_key(|(_, waiting)| (waiting.has_responded, waiting.since));
+        // A client that sends a request slowly waits longer than the connections of a flood live.
+        waiting.sort_by_key(|(_, waiting)| {
+            (waiting.has_requests, waiting.has_responded, waiting.since)
+        });
         // An eighth at most, so that a small listener keeps most of its idle clients.
         let count = MAX_EVICTED_AT_ONCE.min(waiting.len().div_ceil(8));
         waiting
@@ -298,6 +302,24 @@ mod tests {
         assert_eq!(registry.evict(Scope::Requests(2)), 0);
         assert_eq!(registry.evict(Scope::Requests(1)), 1);
         assert!(activities[0].is_closing());
+    }
+
+    #[test]
+    fn connection_with_a_request_is_closed_last() {
+        let (registry, activities) = registry_of(2);
+        let _places: Vec<_> = activities
+            .iter()
+            .map(|it| registry.add(1, Arc::clone(it)))
+            .collect();
+        let _request = {
+            let request = activities[0].begin();
+            request.set_waiting_for_server(false);
+            request
+        };
+        drop(activities[1].begin());
+        registry.make_room();
+        assert!(!activities[0].is_closing());
+        assert!(activities[1].is_closing());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use spoor_runtime::Problem;
+use spoor_runtime::{LogLimit, Problem};
 
 /// Protects a router that browsers use. Cross-site requests are refused unless they only read, and
 /// the content security policy applies to the router's own pages.
@@ -28,7 +28,10 @@ async fn require_same_origin(request: Request, next: Next) -> Response {
     if is_safe(request.method()) || is_same_origin(request.headers(), request.uri()) {
         return next.run(request).await;
     }
-    tracing::warn!("refused a cross-site request");
+    static WARNINGS: LogLimit = LogLimit::new();
+    if let Some(suppressed) = WARNINGS.admit() {
+        tracing::warn!(suppressed, "refused a cross-site request");
+    }
     Problem::new(StatusCode::FORBIDDEN, "cross-site requests are refused").into_response()
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Edge {
 }
 
 /// The most requests in progress. More are refused.
-const MAX_REQUESTS: usize = 4096;
+const MAX_REQUESTS: usize = 1024;
 
 /// The response body.
 #[derive(Debug, Serialize)]

@@ -21,7 +21,7 @@ impl Wishlist for Service {
         let name = WishName::new(&request.get_ref().name)
             .map_err(|error| Status::invalid_argument(format!("name: {error}")))?;
         let wish = self.store.add(&name).await?;
-        tracing::info!(wish.id = wish.id, "wish added");
+        tracing::debug!(wish.id = wish.id, "wish added");
         Ok(Response::new(wish))
     }
 
@@ -35,7 +35,7 @@ impl Wishlist for Service {
         if !self.store.delete(id).await? {
             return Err(unknown());
         }
-        tracing::info!(wish.id = %id, "wish deleted");
+        tracing::debug!(wish.id = %id, "wish deleted");
         Ok(Response::new(DeleteReply {}))
     }
 
