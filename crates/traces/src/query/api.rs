@@ -1,12 +1,13 @@
 //! Routes of the APIs over HTTP: from a request's parameters to a response in JSON.
 
 use axum::{
-    extract::{Path, State, rejection::PathRejection},
+    extract::State,
     response::{IntoResponse, Response},
     routing::{self, MethodRouter},
 };
 use http::header;
 use serde::Serialize;
+use spoor_runtime::{PathParameters, Problem};
 
 use super::{
     limits::{Queries, Reader, TraceQueryError},
@@ -43,7 +44,7 @@ where
 
 async fn respond<T, E>(
     queries: &Queries,
-    path: Result<Path<String>, PathRejection>,
+    path: Result<PathParameters<String>, Problem>,
     parameters: Parameters,
     query: fn(ApiRequest) -> Result<T, E>,
 ) -> Response
@@ -60,8 +61,8 @@ where
             buffer: buffer.clone(),
             parameters,
             path: path
-                .map(|Path(part)| part)
-                .map_err(|error| error.body_text()),
+                .map(|PathParameters(part)| part)
+                .map_err(|refusal| refusal.detail),
             received_at,
         };
         buffer.encode(&query(request)?, pretty)?;

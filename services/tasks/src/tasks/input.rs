@@ -149,7 +149,9 @@ fn state(text: Option<&str>) -> Result<Filter, String> {
         None | Some("open") => Ok(Filter::Open),
         Some("completed") => Ok(Filter::Completed),
         Some("all") => Ok(Filter::All),
-        Some(_) => Err("must be \"open\", \"completed\" or \"all\"".to_owned()),
+        Some(other) => Err(format!(
+            "must be \"open\", \"completed\" or \"all\", not {other:?}"
+        )),
     }
 }
 
@@ -163,5 +165,5 @@ fn limit(text: Option<&str>) -> Result<u16, String> {
         .parse()
         .ok()
         .filter(|limit| (1..=MAX_LIMIT).contains(limit));
-    number.ok_or_else(|| format!("must be a number from 1 to {MAX_LIMIT}"))
+    number.ok_or_else(|| format!("must be a number from 1 to {MAX_LIMIT}, not {text:?}"))
 }

@@ -164,8 +164,16 @@ async fn all_errors_are_reported_at_once() {
 }
 
 #[rstest]
-#[case("/tasks?state=done", 422, "state: must be")]
-#[case("/tasks?limit=0", 422, "limit: must be a number from 1 to 1000")]
+#[case(
+    "/tasks?state=done",
+    422,
+    "state: must be \"open\", \"completed\" or \"all\", not \"done\""
+)]
+#[case(
+    "/tasks?limit=0",
+    422,
+    "limit: must be a number from 1 to 1000, not \"0\""
+)]
 #[case("/tasks?limit=-1", 422, "limit: must be")]
 #[case("/tasks?size=1", 400, "size")]
 #[case("/tasks/7", 422, "id: must be a UUID")]
