@@ -6,6 +6,7 @@ use std::collections::{
 };
 
 use jiff::Timestamp;
+use prometheus_client::encoding::EncodeLabelValue;
 use spoor_policy::{OperationName, Plan};
 use spoor_proto::spoor::control::v1 as proto;
 
@@ -32,9 +33,12 @@ struct CumulativeCount {
     phases: (usize, usize),
 }
 
-/// The reason why a message is invalid. No part of an invalid message is applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// The reason why a message is invalid, and its metric label. No part of an invalid message is
+/// applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue, thiserror::Error)]
 pub(crate) enum Rejection {
+    #[error("message cannot be decoded")]
+    Unreadable,
     #[error("version missing")]
     NoVersion,
     #[error("version was never sent to this process")]
@@ -47,20 +51,6 @@ pub(crate) enum Rejection {
     Decreased,
     #[error("more decisions than one process can make")]
     Implausible,
-}
-
-impl Rejection {
-    /// The metric label for this rejection.
-    pub(crate) fn reason(self) -> &'static str {
-        match self {
-            Self::NoVersion => "NoVersion",
-            Self::NeverSent => "NeverSent",
-            Self::UnknownOperation => "UnknownOperation",
-            Self::SampledOverStarted => "SampledOverStarted",
-            Self::Decreased => "Decreased",
-            Self::Implausible => "Implausible",
-        }
-    }
 }
 
 /// The context that a report is checked against.

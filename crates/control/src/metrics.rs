@@ -9,6 +9,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use crate::ledger::Rejection;
+
 /// The most reasons for refused plans that get a label of their own. Clients choose the reasons, so
 /// the number of series must be bounded.
 const MAX_REASONS: usize = 16;
@@ -16,15 +18,8 @@ const MAX_REASONS: usize = 16;
 /// The longest reason that gets a label of its own, in bytes.
 const MAX_REASON_BYTES: usize = 40;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabel {
-    reason: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EndpointLabel {
-    endpoint: Endpoint,
-}
+/// A set of one label.
+type Label<T> = [(&'static str, T); 1];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusalLabels {
@@ -55,10 +50,10 @@ pub(crate) struct Metrics {
     pub(crate) reports: Counter,
     pub(crate) metrics_requests: Counter,
     propagation: Propagation,
-    refusals: Family<ReasonLabel, Counter>,
-    rejected: Family<ReasonLabel, Counter>,
+    refusals: Family<Label<String>, Counter>,
+    rejected: Family<Label<Rejection>, Counter>,
     refused: Family<RefusalLabels, Counter>,
-    polls: Family<EndpointLabel, Counter>,
+    polls: Family<Label<Endpoint>, Counter>,
     known_reasons: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -136,13 +131,12 @@ impl Metrics {
     }
 
     pub(crate) fn count_refused_plan(&self, reason: &str) {
-        let reason = self.reason_label(reason);
-        self.refusals.get_or_create(&ReasonLabel { reason }).inc();
+        let label = [("reason", self.reason_label(reason))];
+        self.refusals.get_or_create(&label).inc();
     }
 
-    pub(crate) fn count_rejected(&self, reason: &str) {
-        let reason = reason.to_owned();
-        self.rejected.get_or_create(&ReasonLabel { reason }).inc();
+    pub(crate) fn count_rejected(&self, reason: Rejection) {
+        self.rejected.get_or_create(&[("reason", reason)]).inc();
     }
 
     pub(crate) fn count_refused(&self, endpoint: Endpoint, reason: &'static str) {
@@ -152,7 +146,7 @@ impl Metrics {
     }
 
     pub(crate) fn count_poll(&self, endpoint: Endpoint) {
-        self.polls.get_or_create(&EndpointLabel { endpoint }).inc();
+        self.polls.get_or_create(&[("endpoint", endpoint)]).inc();
     }
 
     /// The label of a reason: the reason itself if it is a word and among the first ones, or else

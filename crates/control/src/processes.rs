@@ -9,10 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spoor_policy::Version;
-
 use crate::{
-    instance::RefusedPlan,
+    instance::{Instance, InstanceState},
     record::{PlanState, Record},
     served_plan::ServedPlan,
 };
@@ -91,41 +89,39 @@ impl Processes {
             .max()
     }
 
-    /// The version acknowledged by the process that is furthest behind.
-    pub(crate) fn held(&self) -> Option<Version> {
-        self.representatives().map(|it| it.held).min().flatten()
-    }
-
-    pub(crate) fn refused(&self) -> Option<RefusedPlan> {
-        self.representatives().find_map(|it| it.refused.clone())
-    }
-
-    pub(crate) fn is_silent(&self, silent_after: Duration, now: Instant) -> bool {
-        self.representatives()
-            .all(|it| it.is_silent(silent_after, now))
-    }
-
-    /// The time since the last message of any process.
-    pub(crate) fn last_message_ago(&self, now: Instant) -> Option<Duration> {
-        self.representatives()
-            .map(|it| now.saturating_duration_since(it.last_message))
-            .min()
-    }
-
-    /// The spans that all processes have exported.
-    pub(crate) fn spans_exported(&self) -> u64 {
-        self.all()
-            .fold(0, |sum, it| sum.saturating_add(it.spans_exported))
-    }
-
-    /// The spans that all processes have dropped, by reason.
-    pub(crate) fn spans_dropped(&self) -> BTreeMap<String, u64> {
-        let mut dropped = BTreeMap::new();
+    /// The state of the instance.
+    pub(crate) fn instance_state(
+        &self,
+        instance: Instance,
+        expected: bool,
+        served: Option<&ServedPlan>,
+        silent_after: Duration,
+        now: Instant,
+    ) -> InstanceState {
+        let mut spans_dropped = BTreeMap::new();
         for (reason, spans) in self.all().flat_map(|it| &it.spans_dropped) {
-            let sum: &mut u64 = dropped.entry(reason.clone()).or_default();
+            let sum: &mut u64 = spans_dropped.entry(reason.clone()).or_default();
             *sum = sum.saturating_add(*spans);
         }
-        dropped
+        let representatives: Vec<&Record> = self.representatives().collect();
+        let processes = || representatives.iter();
+        InstanceState {
+            instance,
+            expected,
+            connected: self.is_connected(),
+            silent: processes().all(|it| it.is_silent(silent_after, now)),
+            held: processes().map(|it| it.held).min().flatten(),
+            current: self.plan_state(served, silent_after, now) == PlanState::Current,
+            took: self.took(),
+            refused: processes().find_map(|it| it.refused.clone()),
+            last_message_ago: processes()
+                .map(|it| now.saturating_duration_since(it.last_message))
+                .min(),
+            spans_exported: self
+                .all()
+                .fold(0, |sum, it| sum.saturating_add(it.spans_exported)),
+            spans_dropped,
+        }
     }
 
     /// Every process remembered, connected or not.

@@ -19,7 +19,7 @@ use crate::{
     history::History,
     instance::{Instance, InstanceState, ServiceKey},
     processes::Processes,
-    record::{PlanState, Record},
+    record::Record,
     served_plan::{self, ServedPlan},
 };
 
@@ -165,23 +165,13 @@ impl Service {
         let unknown = Processes::default();
         let states = state.expected_or_connected().map(|(id, processes)| {
             let processes = processes.unwrap_or(&unknown);
-            InstanceState {
-                instance: Instance {
-                    namespace: self.key.0.clone(),
-                    service: self.key.1.clone(),
-                    id: id.to_owned(),
-                },
-                expected: state.expected.contains(id),
-                connected: processes.is_connected(),
-                silent: processes.is_silent(silent_after, now),
-                held: processes.held(),
-                current: processes.plan_state(served, silent_after, now) == PlanState::Current,
-                took: processes.took(),
-                refused: processes.refused(),
-                last_message_ago: processes.last_message_ago(now),
-                spans_exported: processes.spans_exported(),
-                spans_dropped: processes.spans_dropped(),
-            }
+            let instance = Instance {
+                namespace: self.key.0.clone(),
+                service: self.key.1.clone(),
+                id: id.to_owned(),
+            };
+            let expected = state.expected.contains(id);
+            processes.instance_state(instance, expected, served, silent_after, now)
         });
         let mut states: Vec<InstanceState> = states.collect();
         states.sort_by(|one, other| one.instance.id.cmp(&other.instance.id));

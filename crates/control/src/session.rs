@@ -29,6 +29,17 @@ use crate::{
 /// One client can open thousands of streams, and send an invalid message on each.
 static WARNINGS: LogLimit = LogLimit::new();
 
+/// The reason why a message was not applied.
+#[derive(Debug, thiserror::Error)]
+enum MessageError {
+    /// The message is counted and ignored.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The stream ends.
+    #[error(transparent)]
+    StreamEnded(#[from] Status),
+}
+
 /// The registration of a connected process. Dropping it disconnects the process.
 ///
 /// The hello fixes the instance, and no later message names one, so that a stream can only report
@@ -115,15 +126,16 @@ impl Session {
             // A message that a later version of the protocol added.
             None => return Ok(()),
         };
-        match handled? {
+        match handled {
             Ok(()) => {
                 // Polling clients send nothing when they stop, so their number is checked here.
                 self.control.schedule_rebalance(&self.service);
                 self.control.lend(&self.service);
                 self.control.notify_change();
             }
-            Err(rejection) => {
-                self.control.metrics().count_rejected(rejection.reason());
+            Err(MessageError::StreamEnded(status)) => return Err(status),
+            Err(MessageError::Rejected(rejection)) => {
+                self.control.metrics().count_rejected(rejection);
                 self.warn("ignored an invalid message", &rejection);
             }
         }
@@ -133,15 +145,12 @@ impl Session {
     fn handle_acknowledgement(
         &self,
         acknowledgement: &proto::Acknowledgement,
-    ) -> Result<Result<(), Rejection>, Status> {
+    ) -> Result<(), MessageError> {
         let now = Instant::now();
         let mut state = self.service.state();
         let served = state.served.clone();
         let record = self.record_message(&mut state, now)?;
-        let version = match self.check_version(record, acknowledgement.version.as_ref()) {
-            Ok(version) => version,
-            Err(rejection) => return Ok(Err(rejection)),
-        };
+        let version = self.check_version(record, acknowledgement.version.as_ref())?;
         let took = served
             // Repeated acknowledgements, and the time before the instance connected, are not part
             // of the propagation time.
@@ -153,24 +162,21 @@ impl Session {
         if let Some(took) = took {
             self.control.metrics().observe_propagation(took);
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
-    fn handle_refusal(&self, refusal: &proto::Refusal) -> Result<Result<(), Rejection>, Status> {
+    fn handle_refusal(&self, refusal: &proto::Refusal) -> Result<(), MessageError> {
         let mut state = self.service.state();
         let record = self.record_message(&mut state, Instant::now())?;
-        let version = match self.check_version(record, refusal.version.as_ref()) {
-            Ok(version) => version,
-            Err(rejection) => return Ok(Err(rejection)),
-        };
+        let version = self.check_version(record, refusal.version.as_ref())?;
         record.refuse(version, &refusal.reason);
         drop(state);
         self.control.metrics().count_refused_plan(&refusal.reason);
         self.warn("instance refused its plan", &refusal.reason);
-        Ok(Ok(()))
+        Ok(())
     }
 
-    fn handle_report(&self, report: &proto::Report) -> Result<Result<(), Rejection>, Status> {
+    fn handle_report(&self, report: &proto::Report) -> Result<(), MessageError> {
         let now = Instant::now();
         let mut state = self.service.state();
         let state = &mut *state;
@@ -178,7 +184,7 @@ impl Session {
         let processes = state.instances.get_mut(&self.instance);
         let record = match processes.and_then(|it| it.get_mut(&self.start)) {
             Some(record) if record.generation == self.generation => record,
-            _ => return Err(replaced()),
+            _ => return Err(replaced().into()),
         };
         record.last_message = now;
         // The age of the process, not of the stream: counts are cumulative over all its streams.
@@ -189,10 +195,7 @@ impl Session {
             sent: &record.sent,
             max_started: (age + 1).saturating_mul(MAX_DECISIONS_PER_SECOND),
         };
-        let deltas = match record.ledger.apply(&report.counts, &context) {
-            Ok(deltas) => deltas,
-            Err(rejection) => return Ok(Err(rejection)),
-        };
+        let deltas = record.ledger.apply(&report.counts, &context)?;
         // Only once the ledger has accepted the counts: a rejected report must add nothing.
         record.record_spans(report);
         let first = report.counts.iter().map(|count| count.first_unix_millis);
@@ -207,7 +210,7 @@ impl Session {
         let attributed = state.add(&deltas);
         self.control.tally(&self.service, &attributed, (from, to));
         self.control.metrics().reports.inc();
-        Ok(Ok(()))
+        Ok(())
     }
 
     fn check_version(

@@ -6,7 +6,8 @@ use prometheus_client::{
 };
 
 /// The reason why a request was refused as a whole. The number of its spans is unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, derive_more::Display)]
+#[display(rename_all = "snake_case")]
 pub(crate) enum RefusalReason {
     /// The body cannot be decoded or decompressed.
     BadData,
@@ -29,40 +30,19 @@ impl RefusalReason {
     pub(crate) fn is_temporary(self) -> bool {
         matches!(self, Self::Overloaded | Self::ShuttingDown)
     }
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::BadData => "bad_data",
-            Self::UnsupportedType => "unsupported_type",
-            Self::TooLarge => "too_large",
-            Self::TimedOut => "timed_out",
-            Self::Aborted => "aborted",
-            Self::Overloaded => "overloaded",
-            Self::ShuttingDown => "shutting_down",
-        }
-    }
 }
 
 /// A signal other than traces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, derive_more::Display)]
+#[display(rename_all = "lowercase")]
 pub(crate) enum Signal {
     Metrics,
     Logs,
     Profiles,
 }
 
-impl Signal {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Metrics => "metrics",
-            Self::Logs => "logs",
-            Self::Profiles => "profiles",
-        }
-    }
-}
-
 /// Requests from which no span was accepted, by one label.
-type Requests = Family<[(&'static str, &'static str); 1], Counter>;
+type Requests = Family<[(&'static str, String); 1], Counter>;
 
 /// Counts the requests from which no span is accepted.
 #[derive(Debug, Default)]
@@ -73,12 +53,12 @@ pub(crate) struct RequestCounts {
 
 impl RequestCounts {
     pub(crate) fn count_refused(&self, reason: RefusalReason) {
-        let labels = [("reason", reason.label())];
+        let labels = [("reason", reason.to_string())];
         self.refused.get_or_create(&labels).inc();
     }
 
     pub(crate) fn count_discarded(&self, signal: Signal) {
-        let labels = [("signal", signal.name())];
+        let labels = [("signal", signal.to_string())];
         self.discarded.get_or_create(&labels).inc();
     }
 

@@ -16,6 +16,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::{
     control::Control,
     identity::{Caller, Denied},
+    ledger::Rejection,
     served_plan::ServedPlan,
     service::Outgoing,
     session::Session,
@@ -175,7 +176,7 @@ impl Subscription {
     fn end_broken(&self, status: Status) -> Result<Option<(Bytes, Box<Self>)>, Status> {
         match status.code() {
             Code::InvalidArgument | Code::OutOfRange => {
-                self.control.metrics().count_rejected("Unreadable");
+                self.control.metrics().count_rejected(Rejection::Unreadable);
                 Err(status)
             }
             _ => Ok(None),

@@ -47,9 +47,9 @@ pub(super) struct Exchange {
 }
 
 /// The error if handlers hold more bytes of bodies than the listener allows.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many bytes are being received at the same time; try again later")]
-struct OverBudget;
+pub(super) struct OverBudget;
 
 impl Exchange {
     pub(super) fn new(

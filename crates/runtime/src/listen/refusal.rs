@@ -7,60 +7,42 @@ use axum::{
 };
 use tonic::{Code, Status};
 
+use super::body::OverBudget;
 use crate::Problem;
 
 /// The reason why the listener responds in place of the handler.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RequestRefusal {
+    #[error("too many requests at the same time; try again later")]
     Busy,
-    OverBudget,
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
+    #[error("the request's body did not arrive within {seconds} s")]
     BodyTimeout { seconds: u64 },
+    #[error("the caller's deadline (grpc-timeout) has passed")]
     Deadline,
+    #[error(
+        "host {0:?} is not a loopback name of this machine; use http://127.0.0.1 or http://localhost"
+    )]
     Host(String),
 }
 
 impl RequestRefusal {
     /// The response.
     pub(super) fn respond(&self, is_grpc: bool) -> Response {
+        let (status, code) = match self {
+            Self::Busy | Self::OverBudget(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
+            }
+            Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
+            Self::Deadline => (StatusCode::GATEWAY_TIMEOUT, Code::DeadlineExceeded),
+            Self::Host(_) => (StatusCode::FORBIDDEN, Code::PermissionDenied),
+        };
         if is_grpc {
-            let status = Status::new(self.code(), self.detail());
+            let status = Status::new(code, self.to_string());
             return status.into_http::<tonic::body::Body>().map(Body::new);
         }
-        Problem::new(self.status(), self.detail()).into_response()
-    }
-
-    fn detail(&self) -> String {
-        match self {
-            Self::Busy => "too many requests at the same time; try again later".to_owned(),
-            Self::OverBudget => {
-                "too many bytes are being received at the same time; try again later".to_owned()
-            }
-            Self::BodyTimeout { seconds } => {
-                format!("the request's body did not arrive within {seconds} s")
-            }
-            Self::Deadline => "the caller's deadline (grpc-timeout) has passed".to_owned(),
-            Self::Host(host) => format!(
-                "host {host:?} is not a loopback name of this machine; use http://127.0.0.1 or \
-                 http://localhost"
-            ),
-        }
-    }
-
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::Busy | Self::OverBudget => StatusCode::SERVICE_UNAVAILABLE,
-            Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
-            Self::Host(_) => StatusCode::FORBIDDEN,
-        }
-    }
-
-    fn code(&self) -> Code {
-        match self {
-            Self::Busy | Self::OverBudget => Code::Unavailable,
-            Self::BodyTimeout { .. } | Self::Deadline => Code::DeadlineExceeded,
-            Self::Host(_) => Code::PermissionDenied,
-        }
+        Problem::new(status, self.to_string()).into_response()
     }
 }
 

@@ -24,12 +24,12 @@ impl<'a> TextFields<'a> {
     }
 
     fn put(&mut self, field: &Field, text: &str) {
+        let text = one_line(text);
         // Writing to a string cannot fail.
-        if field.name() == MESSAGE {
-            let _ = write!(self.line, " {}", one_line(text));
-        } else {
-            let _ = write!(self.line, " {}={}", field.name(), one_line(text));
-        }
+        let _ = match field.name() {
+            MESSAGE => write!(self.line, " {text}"),
+            name => write!(self.line, " {name}={text}"),
+        };
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use http::StatusCode;
 use opentelemetry::{
-    Context, KeyValue,
+    Context, KeyValue, StringValue,
     trace::{SpanKind, Status, TraceContextExt},
 };
 use opentelemetry_semantic_conventions::attribute::{ERROR_TYPE, HTTP_RESPONSE_STATUS_CODE};
@@ -39,49 +39,39 @@ impl Exchange {
 
     /// Ends the request with a response.
     pub(super) fn finish(mut self, status: StatusCode) {
-        self.is_over = true;
-        let span = self.context.span();
         let code = status.as_u16();
-        self.operation.observe(
-            Outcome::Http(code),
-            self.started.elapsed(),
-            span.span_context(),
-        );
-        // Without its own span, the context holds another one, which is not recorded here.
-        if !span.is_recording() {
-            return;
-        }
-        span.set_attribute(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(code)));
         // By the semantic conventions for HTTP, a 4xx is not an error of the server.
         let is_error = match self.side {
             SpanKind::Client => code >= 400,
             _ => status.is_server_error(),
         };
-        if is_error {
-            span.set_attribute(KeyValue::new(ERROR_TYPE, code.to_string()));
-            span.set_status(Status::error(""));
-        }
-        span.end();
+        let error = is_error.then(|| (code.to_string().into(), String::new()));
+        self.record(Outcome::Http(code), error);
     }
 
     /// Ends the request without a response.
     pub(super) fn fail(mut self, error_type: &'static str, description: String) {
-        self.record_failure(error_type, description);
+        self.record(Outcome::NoResponse, Some((error_type.into(), description)));
     }
 
-    fn record_failure(&mut self, error_type: &'static str, description: String) {
+    /// Records the outcome and, of an error, its type and description.
+    fn record(&mut self, outcome: Outcome, error: Option<(StringValue, String)>) {
         self.is_over = true;
         let span = self.context.span();
-        self.operation.observe(
-            Outcome::NoResponse,
-            self.started.elapsed(),
-            span.span_context(),
-        );
-        if span.is_recording() {
+        self.operation
+            .observe(outcome, self.started.elapsed(), span.span_context());
+        // Without its own span, the context holds another one, which is not recorded here.
+        if !span.is_recording() {
+            return;
+        }
+        if let Outcome::Http(code) = outcome {
+            span.set_attribute(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(code)));
+        }
+        if let Some((error_type, description)) = error {
             span.set_attribute(KeyValue::new(ERROR_TYPE, error_type));
             span.set_status(Status::error(description));
-            span.end();
         }
+        span.end();
     }
 }
 
@@ -92,7 +82,8 @@ impl Drop for Exchange {
                 SpanKind::Client => "cancelled before the response",
                 _ => "the client disconnected before the response",
             };
-            self.record_failure("cancelled", description.to_owned());
+            let error = ("cancelled".into(), description.to_owned());
+            self.record(Outcome::NoResponse, Some(error));
         }
     }
 }

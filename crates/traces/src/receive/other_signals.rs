@@ -93,9 +93,8 @@ async fn discard(pipeline: &Pipeline, signal: Signal, mut body: Body) -> Result<
 
 fn explanation(signal: Signal) -> String {
     format!(
-        "this endpoint accepts only traces, not {}; set OTEL_METRICS_EXPORTER and \
+        "this endpoint accepts only traces, not {signal}; set OTEL_METRICS_EXPORTER and \
          OTEL_LOGS_EXPORTER to none, send metrics and logs elsewhere, or start the lab with \
-         --discard-other-signals",
-        signal.name()
+         --discard-other-signals"
     )
 }
