@@ -19,11 +19,12 @@ use spoor_traces::tree::Tree;
 
 pub(crate) use client::MAX_TRACES;
 pub use client::{Query, QueryError, TraceClient};
-pub(crate) use dropping::{Part, dropping_policies, effective_at};
+pub(crate) use dropping::{dropping_policies, effective_at};
 pub(crate) use format::milliseconds;
 pub use format::printable;
 pub use list::FoundTrace;
 pub use render::{Canvas, render};
+pub(crate) use spoor_policy::Part;
 
 use crate::cli::out::{errln, out, outln};
 use crate::cli::{LabArgs, LabClient, Output, print_json, whole_number};

@@ -272,20 +272,18 @@ impl PolicyStore {
         set: PolicySet,
         actions: &[(PolicyKey, Action)],
     ) -> Result<Version, SaveError> {
-        if actions
+        let changed = actions
             .iter()
-            .all(|(_, action)| *action == Action::Unchanged)
-        {
+            .filter(|(_, action)| *action != Action::Unchanged);
+        let changed: Vec<_> = changed.collect();
+        if changed.is_empty() {
             // No new version, which every service would have to acknowledge needlessly.
             return Ok(self.0.control.version());
         }
         // Saved first, so that a policy in force still exists after a crash.
         self.0.file.write(&set, &state.first_accepted)?;
         state.set = set;
-        for (key, action) in actions
-            .iter()
-            .filter(|(_, action)| *action != Action::Unchanged)
-        {
+        for (key, action) in changed {
             tracing::info!("policy {} {action}", key.name);
             // The conditions of the earlier policy say nothing about this one. Without them, those
             // of tail rules, which are in force at once, would keep their old transition time.

@@ -30,43 +30,42 @@ pub(super) async fn listen(
     pipeline: &Pipeline,
     admin: Admin,
 ) -> Result<Listeners, ReflectionError> {
-    let mut listeners = Listeners::default();
     // The same on both ports, so that an exporter set to the other protocol's port works too.
     let otlp = hints.add(otlp(pipeline).await?, OTLP);
-    listeners.serve(
-        "OTLP over gRPC",
-        Listener::new(open.otlp_grpc, otlp.clone()),
-    );
-    listeners.serve("OTLP over HTTP", Listener::new(open.otlp_http, otlp));
     let queries = query::Queries::new(pipeline.store().clone());
-    let traces = query::http(&queries).merge(page::router(&queries));
-    let traces = http_only(traces, "port 16685 has Jaeger's query API over gRPC");
-    let traces = hints.add(traces, &[Api::JaegerQuery]);
-    listeners.serve("traces over HTTP", Listener::new(open.query_http, traces));
-    let traces = grpc_fallback(
+    let query_http = query::http(&queries).merge(page::router(&queries));
+    let query_http = http_only(query_http, "port 16685 has Jaeger's query API over gRPC");
+    let query_http = hints.add(query_http, &[Api::JaegerQuery]);
+    let query_grpc = grpc_fallback(
         query::grpc(&queries).await?.into_axum_router(),
         "this port has Jaeger's query API over gRPC; over HTTP it is on port 16686",
     );
-    let traces = hints.add(traces, &[]);
-    listeners.serve("traces over gRPC", Listener::new(open.query_grpc, traces));
+    let query_grpc = hints.add(query_grpc, &[]);
     // Likewise on both ports.
     let sampling = hints.add(sampling(control).await?, &[Api::JaegerSampling]);
-    listeners.serve(
-        "remote sampling over HTTP",
-        Listener::new(open.sampling_http, sampling.clone()),
-    );
-    listeners.serve(
-        "remote sampling over gRPC",
-        Listener::new(open.sampling_grpc, sampling),
-    );
     let limits = Limits {
         max_body_bytes: MAX_ADMIN_BODY_BYTES,
         ..Limits::default()
     };
     let api = http_only(admin::router(admin), "the lab's API uses HTTP");
     let api = hints.add(api, &[]);
+    let mut listeners = Listeners::default();
     let admin = Listener::new(open.admin, api).limits(limits);
     listeners.serve("the lab's API", admin);
+    for (name, sockets, router) in [
+        ("OTLP over gRPC", open.otlp_grpc, otlp.clone()),
+        ("OTLP over HTTP", open.otlp_http, otlp),
+        ("traces over HTTP", open.query_http, query_http),
+        ("traces over gRPC", open.query_grpc, query_grpc),
+        (
+            "remote sampling over HTTP",
+            open.sampling_http,
+            sampling.clone(),
+        ),
+        ("remote sampling over gRPC", open.sampling_grpc, sampling),
+    ] {
+        listeners.serve(name, Listener::new(sockets, router));
+    }
     Ok(listeners)
 }
 

@@ -1,9 +1,8 @@
 //! The services that load is sent to.
 
-use std::fmt;
-
-/// A service that receives requests from outside the mesh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A service that receives requests from outside the mesh. It is displayed as its `service.name`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, derive_more::Display)]
+#[display(rename_all = "kebab-case")]
 pub enum Edge {
     /// Calls service-b.
     ServiceA,
@@ -26,22 +25,4 @@ impl Edge {
         Self::Tasks,
         Self::Preprocessing,
     ];
-
-    /// The `service.name`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ServiceA => "service-a",
-            Self::Gateway => "gateway",
-            Self::Bands => "bands",
-            Self::Tasks => "tasks",
-            Self::Preprocessing => "preprocessing",
-        }
-    }
-}
-
-impl fmt::Display for Edge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
 }

@@ -11,14 +11,8 @@ pub enum ConnectError {
     #[error("found no cluster; set KUBECONFIG, or run in a pod with a ServiceAccount")]
     FindCluster(#[source] kube::config::InferConfigError),
     /// The configuration that was found is not usable.
-    #[error("cannot build a client for {url}")]
-    MakeClient {
-        /// The URL of the API server.
-        url: String,
-        /// The cause.
-        #[source]
-        source: Box<kube::Error>,
-    },
+    #[error("cannot build a client for {0}")]
+    MakeClient(String, #[source] Box<kube::Error>),
 }
 
 /// The longest silence on a connection. Watches end before that by themselves.
@@ -46,8 +40,5 @@ pub fn connect_with(mut config: Config) -> Result<Client, ConnectError> {
     // Otherwise the time spent writing a request would count as silence.
     config.reset_reader_on_write = true;
     let url = config.cluster_url.to_string();
-    Client::try_from(config).map_err(|source| ConnectError::MakeClient {
-        url,
-        source: Box::new(source),
-    })
+    Client::try_from(config).map_err(|error| ConnectError::MakeClient(url, Box::new(error)))
 }

@@ -42,18 +42,10 @@ const RETRY_DELAY: Duration = Duration::from_secs(5);
 /// The reason why a certificate cannot be kept valid.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("cannot read Secret \"{secret}\"")]
-    Read {
-        secret: &'static str,
-        #[source]
-        source: ApiServerError,
-    },
-    #[error("cannot write Secret \"{secret}\"")]
-    Write {
-        secret: &'static str,
-        #[source]
-        source: ApiServerError,
-    },
+    #[error("cannot read Secret \"{0}\"")]
+    Read(&'static str, #[source] ApiServerError),
+    #[error("cannot write Secret \"{0}\"")]
+    Write(&'static str, #[source] ApiServerError),
     #[error(transparent)]
     Issue(#[from] IssueError),
 }
@@ -166,7 +158,7 @@ impl CertificateManager {
     async fn read(&self, secret: &'static str) -> Result<Option<Secret>, Error> {
         with_deadline(CALL_DEADLINE, self.secrets.get_opt(secret))
             .await
-            .map_err(|source| Error::Read { secret, source })
+            .map_err(|error| Error::Read(secret, error))
     }
 
     async fn write(&self, name: &'static str, state: &CertificateState) -> Result<(), Error> {
@@ -180,10 +172,7 @@ impl CertificateManager {
             self.secrets.patch(name, &parameters, &Patch::Apply(secret)),
         )
         .await
-        .map_err(|source| Error::Write {
-            secret: name,
-            source,
-        })?;
+        .map_err(|error| Error::Write(name, error))?;
         tracing::info!(secret = name, renew_at = %state.renew_at, "issued a certificate");
         Ok(())
     }

@@ -32,13 +32,8 @@ pub enum ClientError {
     #[error("no lab is running at {0}; start one with `spoor up`, or give its address with --lab")]
     NotRunning(Url),
     /// No response, or one that cannot be decoded.
-    #[error("request to the lab at {lab} failed")]
-    Request {
-        /// The lab's address.
-        lab: Url,
-        /// The cause.
-        source: reqwest::Error,
-    },
+    #[error("request to the lab at {0} failed")]
+    Request(Url, #[source] reqwest::Error),
     /// The input is invalid: one message for each error.
     #[error("{}", .0.join("\n"))]
     Invalid(Vec<String>),
@@ -46,15 +41,8 @@ pub enum ClientError {
     #[error("{0}")]
     Refused(String),
     /// Another program responds at the address.
-    #[error(
-        "{lab} is not a Spoor lab (it responded with {status}); give the lab's address with --lab"
-    )]
-    NotALab {
-        /// The address.
-        lab: Url,
-        /// The response's status.
-        status: StatusCode,
-    },
+    #[error("{0} is not a Spoor lab (it responded with {1}); give the lab's address with --lab")]
+    NotALab(Url, StatusCode),
 }
 
 impl LabClient {
@@ -176,10 +164,7 @@ impl LabClient {
         // The one failure with a known fix; all others show their cause.
         let failed = |source: reqwest::Error| match source.is_connect() {
             true => ClientError::NotRunning(lab.clone()),
-            false => ClientError::Request {
-                lab: lab.clone(),
-                source,
-            },
+            false => ClientError::Request(lab.clone(), source),
         };
         let response = request.send().await.map_err(failed)?;
         let status = response.status();
@@ -192,7 +177,7 @@ impl LabClient {
             Ok(problem) if status != StatusCode::NOT_FOUND || self.is_lab().await => {
                 ClientError::Refused(problem.detail)
             }
-            _ => ClientError::NotALab { lab, status },
+            _ => ClientError::NotALab(lab, status),
         })
     }
 

@@ -34,11 +34,11 @@ pub fn destination(text: &str) -> Result<Destination, String> {
 }
 
 fn named(name: &str) -> Result<Edge, String> {
-    let known = Edge::ALL.into_iter().find(|edge| edge.name() == name);
+    let known = Edge::ALL.into_iter().find(|edge| edge.to_string() == name);
     known.ok_or_else(|| {
         format!(
             "{name:?} is not a service that receives requests from outside; those are {}",
-            Edge::ALL.map(Edge::name).join(", ")
+            Edge::ALL.map(|edge| edge.to_string()).join(", ")
         )
     })
 }
@@ -66,7 +66,7 @@ pub(super) async fn find(
         given_for(scenario, given)?
     };
     if found.is_empty() {
-        let names: Vec<&str> = edges.iter().map(|edge| edge.name()).collect();
+        let names: Vec<String> = edges.iter().map(Edge::to_string).collect();
         bail!(
             "the lab does not run the services that the scenario {} needs ({}); start them, or give \
              their addresses with --url",
@@ -106,16 +106,15 @@ fn given_for(
 }
 
 fn in_lab(edges: &[Edge], urls: &BTreeMap<String, String>) -> BTreeMap<Edge, BaseUrl> {
-    let url = |edge: &Edge| Some((*edge, urls.get(edge.name())?.parse().ok()?));
+    let url = |edge: &Edge| Some((*edge, urls.get(&edge.to_string())?.parse().ok()?));
     edges.iter().filter_map(url).collect()
 }
 
 fn well_known(edges: &[Edge]) -> BTreeMap<Edge, BaseUrl> {
     let url = |edge: &Edge| {
         // By name, since the load generator and the lab do not depend on each other.
-        let service = Service::ALL
-            .into_iter()
-            .find(|it| it.name() == edge.name())?;
+        let name = edge.to_string();
+        let service = Service::ALL.into_iter().find(|it| it.name() == name)?;
         let url = format!("http://127.0.0.1:{}", service.port());
         Some((*edge, url.parse().ok()?))
     };
@@ -157,7 +156,7 @@ mod tests {
     fn every_edge_is_one_of_the_lab() {
         let of_lab = Service::ALL.into_iter().filter(|it| it.is_edge());
         let of_lab: Vec<&str> = of_lab.map(Service::name).collect();
-        assert_eq!(Edge::ALL.map(Edge::name).to_vec(), of_lab);
+        assert_eq!(Edge::ALL.map(|edge| edge.to_string()).to_vec(), of_lab);
         assert_eq!(well_known(&Edge::ALL).len(), of_lab.len());
     }
 }

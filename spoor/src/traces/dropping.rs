@@ -3,13 +3,7 @@
 use std::collections::BTreeMap;
 
 use spoor_api::{SamplingPolicy, status::EffectivePlace};
-
-/// A part of a policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    Head,
-    Tail,
-}
+use spoor_policy::Part;
 
 /// The policies with the strategies of one of their parts that are effective for the service.
 /// Those that name it take precedence over those for all services.

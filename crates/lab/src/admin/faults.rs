@@ -1,10 +1,10 @@
 //! The handlers for faults.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
 use axum::{Json, extract::State};
 use http::StatusCode;
-use spoor_control::{Control, ServiceFaults};
+use spoor_control::Control;
 use spoor_policy::{Fault, FaultDelay, Namespace, OperationName, Probability, ServiceName};
 use spoor_runtime::{JsonBody, PathParameters, RequestBody};
 
@@ -44,10 +44,7 @@ pub(super) async fn add(
         )));
     }
     of_service.push(fault);
-    admin
-        .control
-        .set_faults(&Namespace::default(), &service, of_service);
-    Ok(Json(faults(&admin.control)))
+    Ok(set_faults(&admin.control, &service, of_service))
 }
 
 pub(super) async fn clear(
@@ -59,28 +56,34 @@ pub(super) async fn clear(
     if faults_of(&admin.control, &service).is_empty() {
         check_known(&admin, &service)?;
     }
-    admin
-        .control
-        .set_faults(&Namespace::default(), &service, vec![]);
-    Ok(Json(faults(&admin.control)))
+    Ok(set_faults(&admin.control, &service, vec![]))
 }
 
 pub(super) async fn clear_all(State(admin): State<Admin>) -> Json<FaultsByService> {
-    for ServiceFaults {
-        namespace, service, ..
-    } in admin.control.faults()
-    {
-        admin.control.set_faults(&namespace, &service, vec![]);
+    for it in admin.control.faults() {
+        admin.control.set_faults(&it.namespace, &it.service, vec![]);
     }
     Json(faults(&admin.control))
 }
 
+fn set_faults(
+    control: &Control,
+    service: &ServiceName,
+    of_service: Vec<Fault>,
+) -> Json<FaultsByService> {
+    control.set_faults(&Namespace::default(), service, of_service);
+    Json(faults(control))
+}
+
 fn faults(control: &Control) -> FaultsByService {
-    let of_service =
-        |ServiceFaults {
-             service, faults, ..
-         }: ServiceFaults| { (service.to_string(), faults.iter().map(setting).collect()) };
-    control.faults().into_iter().map(of_service).collect()
+    let all = control.faults().into_iter();
+    all.map(|it| {
+        (
+            it.service.to_string(),
+            it.faults.iter().map(setting).collect(),
+        )
+    })
+    .collect()
 }
 
 fn faults_of(control: &Control, service: &ServiceName) -> Vec<Fault> {
@@ -91,29 +94,23 @@ fn faults_of(control: &Control, service: &ServiceName) -> Vec<Fault> {
 }
 
 fn fault(setting: &FaultSetting) -> Result<Fault, Problem> {
-    let operation = setting
-        .operation
-        .as_deref()
-        .map(OperationName::new)
-        .transpose();
-    let error_rate = setting
-        .errors
-        .as_deref()
-        .map(str::parse::<Probability>)
-        .transpose();
+    let operation = setting.operation.as_deref().map(OperationName::new);
     let delay = FaultDelay::new(Duration::from_millis(setting.delay_milliseconds));
+    let error_rate = setting.errors.as_deref().map(str::parse::<Probability>);
     let fault = Fault {
-        operation: operation.map_err(|error| invalid(format!("operation: {error}")))?,
-        delay: delay.map_err(|error| invalid(format!("delayMilliseconds: {error}")))?,
-        error_rate: error_rate
-            .map_err(|error| invalid(format!("errors: {error}")))?
-            .unwrap_or(Probability::NEVER),
+        operation: field("operation", operation.transpose())?,
+        delay: field("delayMilliseconds", delay)?,
+        error_rate: field("errors", error_rate.transpose())?.unwrap_or(Probability::NEVER),
     };
     if fault.delay == FaultDelay::default() && fault.error_rate == Probability::NEVER {
         let detail = "the fault has no effect; give a delay or a share of errors above 0";
         return Err(invalid(detail.to_owned()));
     }
     Ok(fault)
+}
+
+fn field<T>(name: &str, read: Result<T, impl Display>) -> Result<T, Problem> {
+    read.map_err(|error| invalid(format!("{name}: {error}")))
 }
 
 fn setting(fault: &Fault) -> FaultSetting {

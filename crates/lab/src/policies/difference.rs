@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use spoor_policy::{
-    Effective, Namespace, OperationName, Policy, PolicyKey, Resolution, RuleCondition, ServiceName,
-    Setting, TailPolicy,
+    Effective, Namespace, OperationName, Part, Policy, PolicyKey, Resolution, RuleCondition,
+    ServiceName, Setting, TailPolicy,
 };
 
 use crate::wire::{Difference, PlaceSetting};
@@ -12,12 +12,6 @@ use crate::wire::{Difference, PlaceSetting};
 /// A place at which one policy decides: namespace, service and operation (`None` for all others),
 /// and the part of the decision.
 type Place = (Namespace, Option<ServiceName>, Option<OperationName>, Part);
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    Head,
-    Tail,
-}
 
 /// All places at which the two resolutions differ.
 pub(super) fn differences(
@@ -33,10 +27,7 @@ pub(super) fn differences(
             namespace: namespace.to_string(),
             service: service.as_ref().map(ServiceName::to_string),
             operation: operation.as_ref().map(OperationName::to_string),
-            part: match part {
-                Part::Head => "head".into(),
-                Part::Tail => "tail".into(),
-            },
+            part: part.to_string(),
             before: before.get(place).cloned(),
             after: after.get(place).cloned(),
         }

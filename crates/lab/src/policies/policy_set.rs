@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use spoor_api::SamplingPolicy;
 use spoor_policy::{Policy, PolicyKey};
 
-use super::submitted::Submitted;
+use super::submitted::{Submitted, ok_unless};
 use crate::wire::Action;
 
 /// The most policies. Each change resolves and saves all of them, and a list computes the status
@@ -150,14 +150,8 @@ fn refuse_names_in(
     why: impl Fn(&str) -> String,
 ) -> Result<(), Vec<String>> {
     let in_others = sent.iter().filter(|sent| others.contains_key(&sent.key));
-    let refused: Vec<String> = in_others
-        .map(|sent| sent.name_error(&why(sent.key.name.as_str())))
-        .collect();
-    if refused.is_empty() {
-        Ok(())
-    } else {
-        Err(refused)
-    }
+    let refused = in_others.map(|sent| sent.name_error(&why(sent.key.name.as_str())));
+    ok_unless(refused.collect())
 }
 
 fn refuse_duplicates(sent: &[Submitted]) -> Result<(), Vec<String>> {
@@ -173,11 +167,7 @@ fn refuse_duplicates(sent: &[Submitted]) -> Result<(), Vec<String>> {
             seen.insert(&sent.key, sent);
         }
     }
-    if refused.is_empty() {
-        Ok(())
-    } else {
-        Err(refused)
-    }
+    ok_unless(refused)
 }
 
 /// Computes the new entry for each policy, given the existing ones.
@@ -245,16 +235,8 @@ fn is_same(before: &SamplingPolicy, sent: &SamplingPolicy) -> bool {
 }
 
 fn generation(before: Option<&Entry>, sent: &SamplingPolicy) -> i64 {
-    match before {
-        None => 1,
-        Some(before) => {
-            let was = before.resource.metadata.generation.unwrap_or(1);
-            // As in Kubernetes, the generation counts changes of the spec only.
-            if before.resource.spec == sent.spec {
-                was
-            } else {
-                was + 1
-            }
-        }
-    }
+    let Some(before) = before else { return 1 };
+    let generation = before.resource.metadata.generation.unwrap_or(1);
+    // As in Kubernetes, the generation counts changes of the spec only.
+    generation + i64::from(before.resource.spec != sent.spec)
 }

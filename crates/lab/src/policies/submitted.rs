@@ -46,19 +46,23 @@ pub(super) fn read(documents: &[Document]) -> Result<Vec<Submitted>, Vec<String>
                             key: policy.key().clone(),
                             manifest,
                         }),
-                        Err(invalid) => errors.extend(
-                            invalid
-                                .into_iter()
-                                .map(|error| manifest.error(error).to_string()),
-                        ),
+                        Err(invalid) => {
+                            let located = |error| manifest.error(error).to_string();
+                            errors.extend(invalid.into_iter().map(located));
+                        }
                     }
                 }
             }
             Err(invalid) => errors.extend(invalid.iter().map(ToString::to_string)),
         }
     }
+    ok_unless(errors).map(|()| sent)
+}
+
+/// An error if there is a message.
+pub(super) fn ok_unless(errors: Vec<String>) -> Result<(), Vec<String>> {
     if errors.is_empty() {
-        Ok(sent)
+        Ok(())
     } else {
         Err(errors)
     }

@@ -116,16 +116,18 @@ impl Roster {
     }
 
     pub(super) fn unready(&self) -> Vec<Service> {
-        let children = self.children.lock();
-        let unready = children.iter().filter(|(_, child)| !child.is_ready());
-        unready.map(|(service, _)| *service).collect()
+        self.services_where(|child| !child.is_ready())
     }
 
     /// The services whose process has ended at least once.
     pub(super) fn restarted(&self) -> Vec<Service> {
+        self.services_where(|child| child.restarts > 0)
+    }
+
+    fn services_where(&self, condition: impl Fn(&Child) -> bool) -> Vec<Service> {
         let children = self.children.lock();
-        let restarted = children.iter().filter(|(_, child)| child.restarts > 0);
-        restarted.map(|(service, _)| *service).collect()
+        let found = children.iter().filter(|(_, child)| condition(child));
+        found.map(|(service, _)| *service).collect()
     }
 
     fn check(&self) -> Result<bool, NotReady> {
