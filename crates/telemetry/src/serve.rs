@@ -25,8 +25,9 @@ pub const GRACE: Duration = Duration::from_secs(15);
 /// connection.
 const LIMITS: Limits = Limits {
     max_connections: 10_000,
-    max_streams_per_connection: 4_096,
-    max_requests: 16_000,
+    max_streams_per_connection: 1_024,
+    // Each takes about 13 KiB before its first byte of a body.
+    max_requests: 2_048,
     max_body_bytes: 32 << 20,
     header_timeout: Duration::from_secs(10),
     body_timeout: Duration::from_secs(30),

@@ -22,6 +22,7 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use maud::html;
+use spoor_runtime::LogLimit;
 
 use crate::{
     InvalidTraceId, TraceId,
@@ -142,7 +143,10 @@ async fn render_page(
         Ok((status, [(header::CONTENT_TYPE, kind)], body).into_response())
     });
     body.unwrap_or_else(|error| {
-        tracing::warn!(%error, "cannot render the page");
+        static WARNINGS: LogLimit = LogLimit::new();
+        if let Some(suppressed) = WARNINGS.admit() {
+            tracing::warn!(%error, suppressed, "cannot render the page");
+        }
         (error.status(), error.to_string()).into_response()
     })
 }

@@ -39,6 +39,9 @@ pub fn http(queries: &Queries) -> Router {
         .with_state(queries.clone())
 }
 
+/// The longest request over gRPC: a thousand trace IDs, or all tags of a search.
+const MAX_REQUEST_BYTES: usize = 64 << 10;
+
 /// `jaeger.api_v3.QueryService` and `jaeger.api_v2.QueryService`, with reflection and health.
 ///
 /// # Errors
@@ -46,9 +49,11 @@ pub fn http(queries: &Queries) -> Router {
 pub async fn grpc(queries: &Queries) -> Result<Routes, ReflectionError> {
     const SERVICES: [&str; 2] = ["jaeger.api_v2.QueryService", "jaeger.api_v3.QueryService"];
     let v3 = QueryServiceServer::new(GrpcQueries(queries.clone()))
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
         .max_encoding_message_size(MAX_RESPONSE_BYTES);
     let v2 = v2::GrpcQueriesV2(queries.clone());
     let v2 = api_v2::query_service_server::QueryServiceServer::new(v2)
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
         .max_encoding_message_size(MAX_RESPONSE_BYTES);
     let routes = Routes::new(v3).add_service(v2);
     let (routes, _) = with_introspection(routes, &SERVICES, spoor_proto::DESCRIPTORS).await?;

@@ -128,6 +128,12 @@ impl Activity {
         self.state.lock().head_bytes
     }
 
+    /// The requests that wait for the peer, and the time of the last action of either side.
+    pub(super) fn waiting_requests(&self) -> (usize, Instant) {
+        let state = self.state.lock();
+        (state.requests - state.working, state.last_step)
+    }
+
     /// The requests in flight.
     pub(super) fn requests(&self) -> usize {
         self.state.lock().requests

@@ -17,6 +17,10 @@ use super::activity::RequestActivity;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// The least memory that a handler needs to hold a frame: its handle, in a list that doubles when it
+/// is full. Frames may have one byte each.
+const MIN_FRAME_BYTES: usize = 64;
+
 /// The bytes of bodies that handlers may hold, over all requests of a listener.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -153,6 +157,7 @@ where
             }
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Buf::remaining);
+                let bytes = bytes.max(MIN_FRAME_BYTES);
                 if self.body.is_end_stream() {
                     exchange.is_body_complete.store(true, Ordering::Release);
                 }

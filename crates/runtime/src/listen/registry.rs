@@ -1,6 +1,7 @@
 //! All connections of the process, so that room can be made for new ones.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     sync::{
         Arc, LazyLock,
@@ -87,8 +88,6 @@ pub(super) enum Scope {
     Process,
     /// Those of one listener.
     Listener(u64),
-    /// Those of one listener that have requests in flight.
-    Requests(u64),
     /// Those of all listeners that have sent a part of a request's head.
     Heads,
 }
@@ -154,13 +153,22 @@ impl Registry {
         waiting.sort_by_key(|(_, waiting)| {
             (waiting.has_requests, waiting.has_responded, waiting.since)
         });
-        // An eighth at most, so that a small listener keeps most of its idle clients.
-        let count = MAX_EVICTED_AT_ONCE.min(waiting.len().div_ceil(8));
-        waiting
-            .iter()
-            .take(count)
-            .for_each(|(entry, _)| entry.activity.close());
-        count
+        close_some(waiting.into_iter().map(|(entry, _)| entry))
+    }
+
+    /// Closes some of the connections of a listener that have requests which wait for their peer,
+    /// beginning with those that have the most. Requests of the same connection that wait for the
+    /// server do not protect it: otherwise one of them would suffice to keep a hundred permits.
+    pub(super) fn evict_requests(&self, listener: u64) {
+        let open = self.open.lock();
+        let mut waiting: Vec<_> = open
+            .values()
+            .filter(|entry| entry.listener == listener && !entry.activity.is_closing())
+            .map(|entry| (entry, entry.activity.waiting_requests()))
+            .filter(|(_, (requests, _))| *requests > 0)
+            .collect();
+        waiting.sort_by_key(|(_, (requests, since))| (Reverse(*requests), *since));
+        close_some(waiting.into_iter().map(|(entry, _)| entry));
     }
 
     /// Closes connections if too many have sent a part of a head, beginning with those that have
@@ -231,6 +239,16 @@ impl Registry {
     }
 }
 
+/// Closes the first of the connections. Returns how many.
+fn close_some<'a>(connections: impl ExactSizeIterator<Item = &'a Entry>) -> usize {
+    // An eighth at most, so that a small listener keeps most of its idle clients.
+    let count = MAX_EVICTED_AT_ONCE.min(connections.len().div_ceil(8));
+    connections
+        .take(count)
+        .for_each(|entry| entry.activity.close());
+    count
+}
+
 /// Closes the last of the connections, until the others have at most `max` bytes. Returns how many.
 fn close_last(mut connections: Vec<(&Entry, usize)>, max: usize) -> usize {
     let mut left: usize = connections.iter().map(|(_, bytes)| bytes).sum();
@@ -250,7 +268,6 @@ impl Scope {
         match self {
             Self::Process => true,
             Self::Listener(this) => listener == this,
-            Self::Requests(this) => listener == this && waiting.has_requests,
             Self::Heads => waiting.has_unfinished_head,
         }
     }
@@ -296,12 +313,27 @@ mod tests {
     fn busy_connection_is_not_closed() {
         let (registry, activities) = registry_of(1);
         let _registration = registry.add(1, Arc::clone(&activities[0]));
-        let request = activities[0].begin();
+        let _request = activities[0].begin();
         assert_eq!(registry.evict(Scope::Process), 0);
-        request.set_waiting_for_server(false);
-        assert_eq!(registry.evict(Scope::Requests(2)), 0);
-        assert_eq!(registry.evict(Scope::Requests(1)), 1);
-        assert!(activities[0].is_closing());
+    }
+
+    #[test]
+    fn connection_with_the_most_waiting_requests_is_closed_first() {
+        let (registry, activities) = registry_of(2);
+        let _places: Vec<_> = activities
+            .iter()
+            .map(|it| registry.add(1, Arc::clone(it)))
+            .collect();
+        let requests = [0, 1, 1, 1].map(|at: usize| activities[at].begin());
+        // The last request waits for the server.
+        requests[..3]
+            .iter()
+            .for_each(|request| request.set_waiting_for_server(false));
+        registry.evict_requests(2);
+        assert!(!activities[1].is_closing());
+        registry.evict_requests(1);
+        assert!(!activities[0].is_closing());
+        assert!(activities[1].is_closing());
     }
 
     #[test]

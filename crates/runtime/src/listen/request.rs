@@ -15,7 +15,7 @@ use super::{
     activity::Activity,
     body::{Budget, Exchange, OverBudget, RequestBody},
     refusal::{RequestRefusal, is_grpc},
-    registry::{PROCESS, Scope},
+    registry::PROCESS,
     response::ResponseBody,
 };
 
@@ -133,7 +133,7 @@ impl RequestHandler {
             return Some(permit);
         }
         // Closes requests that only wait for their peer, which frees permits a moment later.
-        PROCESS.evict(Scope::Requests(self.listener));
+        PROCESS.evict_requests(self.listener);
         let acquiring = Arc::clone(&self.free).acquire_owned();
         tokio::time::timeout(MAX_PERMIT_WAIT, acquiring)
             .await
