@@ -1,7 +1,7 @@
 //! Strategies for unmodified SDKs, as Jaeger's remote sampling expresses them.
 
-use serde_json::{Value, json};
-use spoor_policy::{Assigned, PolicyName, Probability, Strategies, Strategy};
+use serde::Serialize;
+use spoor_policy::{Assigned, OperationName, PolicyName, Probability, Strategies, Strategy};
 use spoor_proto::jaeger::api_v2 as proto;
 
 /// A strategy that Jaeger's remote sampling can express.
@@ -10,7 +10,7 @@ pub(crate) enum JaegerStrategy {
     /// A probability, and those of single operations.
     Probability {
         default: f64,
-        operations: Vec<(String, f64)>,
+        operations: Vec<(OperationName, f64)>,
     },
     /// Traces per second, without operations: clients that receive both ignore the rate limit.
     RateLimit(i32),
@@ -34,7 +34,7 @@ impl JaegerStrategy {
         };
         let operations = strategies.operations.iter();
         let probability = |(operation, assigned): (_, &Assigned)| match assigned.strategy {
-            Strategy::Probability(it) => Some((ToString::to_string(operation), it.as_f64())),
+            Strategy::Probability(it) => Some((OperationName::clone(operation), it.as_f64())),
             // Jaeger's protocol has no limit for an operation, so its default applies, and status
             // reports that.
             Strategy::RateLimit(_) => None,
@@ -45,32 +45,27 @@ impl JaegerStrategy {
         }
     }
 
-    /// The JSON of `GET /sampling`, with the names of jaeger-idl's `api_v2/sampling.proto`.
-    pub(crate) fn to_json(&self) -> Value {
-        let probabilistic = |share: f64| json!({"samplingRate": share});
+    /// The JSON of `GET /sampling`.
+    pub(crate) fn to_json(&self) -> StrategyJson<'_> {
         match self {
-            Self::RateLimit(limit) => json!({
-                "strategyType": "RATE_LIMITING",
-                "rateLimitingSampling": {"maxTracesPerSecond": limit},
-            }),
-            // Every number is present, since clients differ in which ones they require. A lower
-            // bound above zero would sample more than the policy allows.
+            Self::RateLimit(limit) => StrategyJson::RateLimiting {
+                rate_limiting_sampling: RateLimitJson {
+                    max_traces_per_second: *limit,
+                },
+            },
             Self::Probability {
                 default,
                 operations,
-            } => json!({
-                "strategyType": "PROBABILISTIC",
-                "probabilisticSampling": probabilistic(*default),
-                "operationSampling": {
-                    "defaultSamplingProbability": default,
-                    "defaultLowerBoundTracesPerSecond": 0.0,
-                    "perOperationStrategies": operations.iter().map(|(operation, share)| json!({
-                        "operation": operation,
-                        "probabilisticSampling": probabilistic(*share),
-                    })).collect::<Vec<_>>(),
-                    "defaultUpperBoundTracesPerSecond": 0.0,
+            } => StrategyJson::Probabilistic {
+                probabilistic_sampling: ProbabilityJson {
+                    sampling_rate: *default,
                 },
-            }),
+                operation_sampling: OperationsJson {
+                    default_sampling_probability: *default,
+                    per_operation_strategies: operations.iter().map(OperationJson::new).collect(),
+                    ..OperationsJson::default()
+                },
+            },
         }
     }
 
@@ -94,7 +89,7 @@ impl JaegerStrategy {
                 let operations = operations.into_iter();
                 let operations =
                     operations.map(|(operation, share)| proto::OperationSamplingStrategy {
-                        operation,
+                        operation: operation.to_string(),
                         probabilistic_sampling: probabilistic(share),
                     });
                 response.operation_sampling = Some(proto::PerOperationSamplingStrategies {
@@ -105,6 +100,65 @@ impl JaegerStrategy {
             }
         }
         response
+    }
+}
+
+/// The JSON of a strategy, with the names of jaeger-idl's `api_v2/sampling.proto`. Every number is
+/// present, since clients differ in which ones they require.
+// Serialized without intermediate values: a strategy may have thousands of operations.
+#[derive(Debug, Serialize)]
+#[serde(
+    tag = "strategyType",
+    rename_all = "SCREAMING_SNAKE_CASE",
+    rename_all_fields = "camelCase"
+)]
+pub(crate) enum StrategyJson<'a> {
+    RateLimiting {
+        rate_limiting_sampling: RateLimitJson,
+    },
+    Probabilistic {
+        probabilistic_sampling: ProbabilityJson,
+        operation_sampling: OperationsJson<'a>,
+    },
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RateLimitJson {
+    max_traces_per_second: i32,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProbabilityJson {
+    sampling_rate: f64,
+}
+
+/// The bounds stay 0: a lower bound would sample more than the policy allows.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OperationsJson<'a> {
+    default_sampling_probability: f64,
+    default_lower_bound_traces_per_second: f64,
+    per_operation_strategies: Vec<OperationJson<'a>>,
+    default_upper_bound_traces_per_second: f64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OperationJson<'a> {
+    operation: &'a str,
+    probabilistic_sampling: ProbabilityJson,
+}
+
+impl<'a> OperationJson<'a> {
+    fn new((operation, sampling_rate): &'a (OperationName, f64)) -> Self {
+        Self {
+            operation: operation.as_str(),
+            probabilistic_sampling: ProbabilityJson {
+                sampling_rate: *sampling_rate,
+            },
+        }
     }
 }
 

@@ -26,8 +26,9 @@ pub const GRACE: Duration = Duration::from_secs(15);
 const LIMITS: Limits = Limits {
     max_connections: 10_000,
     max_streams_per_connection: 1_024,
-    // Each takes about 13 KiB before its first byte of a body.
-    max_requests: 2_048,
+    // Each takes about 13 KiB before the first byte of its body. Below the bounds of the edges, which
+    // refuse requests without closing those that only wait for their client.
+    max_requests: 1_000,
     max_body_bytes: 32 << 20,
     header_timeout: Duration::from_secs(10),
     body_timeout: Duration::from_secs(30),

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
-use spoor_policy::ServiceName;
+use spoor_policy::{ServiceName, Strategies};
 
 use super::Control;
 use crate::{
@@ -37,8 +37,9 @@ impl Control {
             }
             self.notify_change();
         }
-        let strategies = published.plan(&key).at(Timestamp::now());
-        let strategies = strategies.cloned().unwrap_or_default();
+        let plan = published.plan(&key);
+        let none = Strategies::default();
+        let strategies = plan.at(Timestamp::now()).unwrap_or(&none);
         // A closure, since only rate limits need the number, and counting takes locks.
         let instances = || {
             let connected = known.map_or(0, |service| service.state().connected);
@@ -46,6 +47,6 @@ impl Control {
         };
         let default = self.0.settings.polling_default;
         self.0.metrics.count_poll(endpoint);
-        Ok(JaegerStrategy::new(&strategies, default, instances))
+        Ok(JaegerStrategy::new(strategies, default, instances))
     }
 }
