@@ -20,9 +20,10 @@ use spoor_traces::tree::Tree;
 pub(crate) use client::MAX_TRACES;
 pub use client::{Query, QueryError, TraceClient};
 pub(crate) use dropping::{Part, dropping_policies, effective_at};
-pub(crate) use format::milliseconds;
+pub(crate) use format::short_duration;
 pub use format::printable;
 pub use list::FoundTrace;
+pub(crate) use notes::YEAR;
 pub use render::{Canvas, render};
 
 use crate::cli::out::{errln, out, outln};

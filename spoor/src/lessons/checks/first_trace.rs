@@ -7,7 +7,7 @@ use spoor_traces::tree::{Member, Position, Row, Tree, value, warnings};
 use crate::{
     cli::pluralize,
     lessons::{context::Context, report::Report},
-    traces::{FoundTrace, milliseconds, printable},
+    traces::{FoundTrace, printable, short_duration},
 };
 
 /// The service name that the lesson uses.
@@ -109,15 +109,15 @@ fn check_child(report: &mut Report, tree: &Tree, child: &Row) {
             "it starts before its parent; are its times in nanoseconds?",
         );
     } else if inner.end() > outer.end() {
-        let late = milliseconds(Duration::from_nanos(inner.end() - outer.end()));
+        let late = short_duration(Duration::from_nanos(inner.end() - outer.end()));
         report.wrong(what, format!("it ends {late} after its parent"));
     } else {
         report.passed(
             what,
             format!(
                 "{} of {}",
-                milliseconds(inner.duration()),
-                milliseconds(outer.duration())
+                short_duration(inner.duration()),
+                short_duration(outer.duration())
             ),
         );
     }
@@ -139,7 +139,7 @@ pub(super) fn check_own_id(report: &mut Report, tree: &Tree, row: &Row) {
 
 /// Checks a span's service, name and duration.
 fn check_span(report: &mut Report, row: &Row, expected: &str, takes: Duration) {
-    let takes_in_words = milliseconds(takes);
+    let takes_in_words = short_duration(takes);
     let what = format!("a span {expected:?} of {SERVICE} that takes {takes_in_words}");
     let (member, took) = (&row.member, row.member.duration());
     if member.service() != SERVICE {
@@ -152,7 +152,7 @@ fn check_span(report: &mut Report, row: &Row, expected: &str, takes: Duration) {
         report.wrong(&what, format!("its name is {}", name(row)));
     // Compared exactly, since both times are written by hand and not measured.
     } else if took != takes {
-        report.wrong(&what, format!("it takes {}", milliseconds(took)));
+        report.wrong(&what, format!("it takes {}", short_duration(took)));
     } else {
         report.passed(&what, "");
     }
@@ -182,7 +182,8 @@ fn name(row: &Row) -> String {
 /// like clock skew.
 pub(super) fn was_moved(member: &Member) -> bool {
     let mut warnings = warnings::of(&member.span).into_iter();
-    warnings.any(|warning| warning.contains("Clock skew"))
+    // Also if the times are in another unit, which is another warning.
+    warnings.any(|warning| warning.contains("timestamps were adjusted"))
 }
 
 /// Checks that a trace ID looks random.
@@ -223,7 +224,7 @@ mod tests {
     /// A span as the query API returns it, moved to another time.
     fn moved(mut batch: ResourceSpans) -> ResourceSpans {
         let spans = batch.scope_spans.iter_mut().flat_map(|it| &mut it.spans);
-        spans.for_each(|span| warnings::add(span, "Clock skew: moved".to_owned()));
+        spans.for_each(|span| warnings::add(span, "timestamps were adjusted".to_owned()));
         batch
     }
 

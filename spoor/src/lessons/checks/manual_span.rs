@@ -8,7 +8,7 @@ use spoor_traces::tree::{Member, Position, Row, Tree, value};
 use super::first_trace::{check_own_id, was_moved};
 use crate::{
     lessons::{context::Context, report::Report},
-    traces::{FoundTrace, milliseconds, printable},
+    traces::{FoundTrace, printable, short_duration},
 };
 
 /// The service name of the learner's script.
@@ -91,9 +91,9 @@ fn check_times(report: &mut Report, own: &Member, parent: &Member) {
     } else if duration == Duration::ZERO {
         report.wrong(what, "it has no duration");
     } else if duration > MAX_DURATION {
-        report.wrong(what, format!("it takes {}", milliseconds(duration)));
+        report.wrong(what, format!("it takes {}", short_duration(duration)));
     } else {
-        report.passed(what, milliseconds(duration));
+        report.passed(what, short_duration(duration));
     }
 }
 

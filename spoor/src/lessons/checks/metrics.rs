@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::exemplars::{Bucket, buckets};
 use crate::{
     lessons::{context::Context, report::Report},
-    traces::{FoundTrace, milliseconds, printable},
+    traces::{FoundTrace, printable, short_duration},
 };
 
 const SERVICE: &str = "tasks";
@@ -90,9 +90,9 @@ fn judge(report: &mut Report, FoundTrace { id, tree }: &FoundTrace, buckets: &[B
             format!("its root is {name:?}, the bucket is {buckets}"),
         );
     } else if of_name.any(|bucket| is_exemplar(bucket) || bucket.contains(took)) {
-        report.passed(what, format!("{id} took {}", milliseconds(took)));
+        report.passed(what, format!("{id} took {}", short_duration(took)));
     } else {
-        let (took, buckets) = (milliseconds(took), listed(buckets));
+        let (took, buckets) = (short_duration(took), listed(buckets));
         report.wrong(what, format!("it took {took}, the bucket is {buckets}"));
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         policies::Policies,
         report::Report,
     },
-    traces::{FoundTrace, milliseconds},
+    traces::{FoundTrace, short_duration},
 };
 
 /// The lesson's policy.
@@ -96,7 +96,7 @@ fn check_policy(report: &mut Report, policy: &SamplingPolicy) -> Option<Duration
     let others = tail.map(|tail| tail.otherwise.as_str());
     match (slower_than, others) {
         (Some(slower), Some("0%")) => {
-            report.passed(what, format!("slower than {}", milliseconds(slower)))
+            report.passed(what, format!("slower than {}", short_duration(slower)))
         }
         (_, Some(others)) if others != "0%" => {
             report.wrong(
@@ -135,13 +135,13 @@ fn check_traces(
     report.expect(
         quick > 0,
         "without the policy, fast traces were kept too",
-        format!("{quick} took less than {}", milliseconds(slower_than)),
+        format!("{quick} took less than {}", short_duration(slower_than)),
     );
     let what = "since then, only slow ones were kept";
     match (held.iter().find(is_quick), held.len()) {
         (Some(quick), _) => {
             let took = quick.tree.duration();
-            let took = milliseconds(took);
+            let took = short_duration(took);
             report.wrong(what, format!("{} took only {took}", quick.id));
         }
         (None, slow) => {
