@@ -161,7 +161,7 @@ fn list() {
 }
 
 impl CheckArgs {
-    /// Checks until the exercise is done, something is wrong, or the wait is over.
+    /// Checks until the exercise is done, no span is missing any more, or the wait is over.
     ///
     /// # Errors
     /// An invalid answer, or data that cannot be read.
@@ -172,8 +172,7 @@ impl CheckArgs {
         let mut report = loop {
             let report = self.lesson.check(&context).await?;
             let is_last = Instant::now() >= deadline;
-            // Waiting helps only if something is missing. A wrong answer is reported immediately.
-            if report.is_passed() || !report.can_still_pass() || is_last {
+            if !report.can_change() || is_last {
                 break report;
             }
             tokio::time::sleep(CHECK_INTERVAL).await;

@@ -60,7 +60,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 
 /// True if all spans have had time to arrive. While a span is missing, its time counts as its
 /// parent's.
-fn has_settled(end: u64, now: Timestamp) -> bool {
+pub(super) fn has_settled(end: u64, now: Timestamp) -> bool {
     let since = now.as_nanosecond() - i128::from(end);
     u128::try_from(since).is_ok_and(|since| since >= SETTLE_DELAY.as_nanos())
 }

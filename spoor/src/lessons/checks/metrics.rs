@@ -81,7 +81,9 @@ fn judge(report: &mut Report, FoundTrace { id, tree }: &FoundTrace, buckets: &[B
         .iter()
         .filter(|bucket| bucket.is_of(name))
         .peekable();
-    if service != SERVICE {
+    if root.is_none() {
+        report.missing(what, "its root has not arrived yet");
+    } else if service != SERVICE {
         report.wrong(what, format!("it is a trace of {service:?}"));
     } else if of_name.peek().is_none() {
         let (name, buckets) = (printable(name), listed(buckets));
