@@ -9,12 +9,8 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    answers::{AnswerFormat, Answers},
-    context::Context,
-    lesson::Lesson,
-    policies::Policies,
-    report::Report,
-    round, text,
+    answers::Answers, context::Context, lesson::Lesson, policies::Policies, report::Report, round,
+    text,
 };
 use crate::{
     cli::{
@@ -166,7 +162,6 @@ impl CheckArgs {
     /// # Errors
     /// An invalid answer, or data that cannot be read.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
-        self.validate_answers()?;
         let context = self.context()?;
         let deadline = Instant::now() + self.wait;
         let mut report = loop {
@@ -185,24 +180,9 @@ impl CheckArgs {
         Ok(exit_code(report.is_passed()))
     }
 
-    /// Refuses answers that the check ignores, which would otherwise seem to be right.
-    fn validate_answers(&self) -> anyhow::Result<()> {
-        let format = self.lesson.answer_format();
-        let refusals = self.answers.iter().filter_map(|answer| {
-            let refusal = format.refusal(answer)?;
-            Some(format!("--answer {answer:?}: {} {refusal}", self.lesson))
-        });
-        if let (AnswerFormat::One(_), [_, _, ..]) = (format, self.answers.as_slice()) {
-            let refusal = format!("--answer: {} asks for one answer; give one", self.lesson);
-            return Err(Invalid(vec![refusal]).into());
-        }
-        match refusals.collect::<Vec<_>>() {
-            refusals if refusals.is_empty() => Ok(()),
-            refusals => Err(Invalid(refusals).into()),
-        }
-    }
-
     fn context(&self) -> anyhow::Result<Context> {
+        let format = self.lesson.answer_format();
+        let answers = Answers::new(self.lesson, format, self.answers.clone()).map_err(Invalid)?;
         let lab = self.lab.client();
         // Before standard input is read, which may take seconds to come from a cluster.
         let began = Instant::now();
@@ -214,7 +194,7 @@ impl CheckArgs {
             traces: self.source.open()?,
             lab,
             policies,
-            answers: Answers::new(self.answers.clone()),
+            answers,
             began,
             lookback: self.lookback,
         })

@@ -147,6 +147,8 @@ async fn exit_codes_separate_usage_from_failure() {
         &["check", "1", "--wait", "soon"],
         &["check", "2", "--answer", "load model"],
         &["check", "2", "--answer", "a: b", "--answer", "c: d"],
+        &["check", "2", "--answer", ":"],
+        &["check", "4", "--answer", "began=a", "--answer", "began=b"],
         &["check", "6", "--answer", "wait=600ms"],
         &["check", "1", "--policies", "no-such-file.json"],
         &["lesson", "0"],

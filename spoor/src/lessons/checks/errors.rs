@@ -20,8 +20,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         context.answers.named("trace"),
         context.answers.named("began"),
     ) else {
-        let seen = "spoor check 4 --answer trace=ID --answer began=SERVICE";
-        report.unanswered("an answer", seen);
+        report.unanswered("an answer", context.answers.still_asked());
         return Ok(report);
     };
     report.add_source(format!("trace {}", printable(id)));

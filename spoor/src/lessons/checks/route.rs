@@ -11,7 +11,7 @@ use spoor_api::{
 use super::in_force::since;
 use crate::{
     lessons::{
-        answers::{Answers, seconds},
+        answers::{Answers, number, seconds},
         context::Context,
         policies::Policies,
         report::Report,
@@ -159,12 +159,12 @@ fn check_cost(
 ) {
     let what = "the cost: the time a trace is held, and the number of spans held at once";
     let wait = answers.named("wait").and_then(seconds);
-    let spans = answers.named("spans").and_then(|it| it.parse().ok());
-    let (Some(wait), Some(answered)): (Option<f64>, Option<f64>) = (wait, spans) else {
-        let seen = "spoor check 6 --answer wait=SECONDS --answer spans=NUMBER";
-        report.unanswered(what, seen);
+    let spans = answers.named("spans").and_then(number);
+    let (Some(wait), Some(answered)) = (wait, spans) else {
+        report.unanswered(what, answers.still_asked());
         return;
     };
+    let answered = answered as f64;
     if !waits.contains(&wait) {
         // The message reveals neither the right wait nor whether this one is longer.
         let seen = format!(
@@ -205,7 +205,7 @@ mod tests {
     use spoor_traces::tree::Tree;
 
     use super::*;
-    use crate::traces::spans::span;
+    use crate::{lessons::lesson::Lesson, traces::spans::span};
 
     /// A trace of two spans with a duration.
     fn trace(milliseconds: u64) -> FoundTrace {
@@ -276,14 +276,14 @@ mod tests {
     #[case("2", "2000", false)]
     #[case("2", "20000", false)]
     #[case("0.1", "200", false)]
-    #[case("2", "some", false)]
     fn rejects_wrong_cost_without_the_formula(
         #[case] wait: &str,
         #[case] spans: &str,
         #[case] passes: bool,
     ) {
         let mut report = Report::new();
-        let answers = Answers::new(vec![format!("wait={wait}"), format!("spans={spans}")]);
+        let given = vec![format!("wait={wait}"), format!("spans={spans}")];
+        let answers = Answers::new("6", Lesson::Route.answer_format(), given).unwrap();
         let waits = measurable(Duration::from_secs(2));
         check_cost(&mut report, &answers, &[&trace(600)], &waits);
         assert_eq!(report.is_passed(), passes, "{report}");
