@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use spoor_api::{SamplingPolicy, status::Condition};
 use spoor_policy::Probability;
 
-use super::in_force::since;
+use super::in_force::{check_heads, since};
 use crate::{
     cli::pluralize,
     lessons::{context::Context, report::Report},
@@ -28,7 +28,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let policies = context.policies.all().await?;
     let read = pluralize(policies.len(), "policy", "policies");
     report.add_source(format!("{read} and the traces of {SERVICE}"));
-    check_heads(&mut report, &policies);
+    check_heads(&mut report, &policies, SERVICE);
     let Some(keeping) = keeps_errors(&policies) else {
         report.missing(KEPT, no_rule(&policies));
         return Ok(report);
@@ -45,24 +45,6 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         None => report.missing("the policy is programmed", "not yet"),
     }
     Ok(report)
-}
-
-/// Checks that the head records every trace, since no tail rule can keep one that was not recorded.
-fn check_heads(report: &mut Report, policies: &[SamplingPolicy]) {
-    let what = "every trace of service-a is sampled at its start";
-    let less = effective_at(policies, SERVICE, Part::Head)
-        .into_iter()
-        .find(|(_, entry)| entry.strategy != "100%");
-    match less {
-        Some((policy, entry)) => report.wrong(
-            what,
-            format!(
-                "policy {} keeps {} there; a tail rule cannot keep a failed request that the head did not sample",
-                policy.metadata.name, entry.strategy
-            ),
-        ),
-        None => report.passed(what, ""),
-    }
 }
 
 fn has_rule(policy: &SamplingPolicy) -> bool {

@@ -38,7 +38,8 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-async fn scrape(url: &str) -> Result<String, reqwest::Error> {
+/// Gets the metrics of a service or of the lab.
+pub(super) async fn scrape(url: &str) -> Result<String, reqwest::Error> {
     let client = reqwest::Client::builder().timeout(SCRAPE_TIMEOUT).build()?;
     // Only OpenMetrics has exemplars; the older text format has no place for them.
     let request = client
