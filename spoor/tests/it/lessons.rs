@@ -82,6 +82,8 @@ async fn each_bottleneck_can_be_found() {
         ("1", "service-b: heavy_calc"),
         ("2", "marketplace-attic: "),
         ("3", "efficientnetb0: load model"),
+        ("4", "marketplace-bazaar: "),
+        ("5", "marketplace-corner: "),
     ] {
         let ended = run(&lab, &script, &["--seed", seed]).await;
         assert_eq!(ended.code, Some(0), "seed {seed}: {ended:?}");
