@@ -19,9 +19,9 @@ use spoor_traces::tree::Tree;
 
 pub(crate) use client::MAX_TRACES;
 pub use client::{Query, QueryError, TraceClient};
-pub(crate) use dropping::{Part, dropping_policies, effective_at};
-pub(crate) use format::short_duration;
+pub(crate) use dropping::{Part, dropping_by, dropping_policies, effective_at};
 pub use format::printable;
+pub(crate) use format::short_duration;
 pub use list::FoundTrace;
 pub(crate) use notes::YEAR;
 pub use render::{Canvas, render};
@@ -167,6 +167,7 @@ impl TracesArgs {
             tags: self.tags,
             min_duration: self.min_duration,
             lookback: self.lookback,
+            latest_start: None,
             limit: self.limit,
         }
     }

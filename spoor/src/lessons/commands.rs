@@ -173,8 +173,7 @@ impl CheckArgs {
             tokio::time::sleep(CHECK_INTERVAL).await;
         };
         if !report.is_passed() {
-            let services = self.lesson.services();
-            context.report_policies(&mut report, services).await;
+            context.report_policies(&mut report, self.lesson).await;
         }
         self.print(&report)?;
         Ok(exit_code(report.is_passed()))
