@@ -38,8 +38,9 @@ const MAX_CONNECTIONS: u16 = 10_000;
   spoor load mesh --url gateway=http://gateway:8081 --url bands=http://bands:8082
                                            name the services' addresses, as in a cluster
 
-The addresses of the services come from --url, or else from the lab at --lab. Exits with 1 if any
-request failed.")]
+The addresses of the services come from --url, or else from the lab at --lab.
+
+Exits with 1 if any request failed.")]
 pub struct LoadArgs {
     /// The scenario
     #[arg(

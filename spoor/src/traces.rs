@@ -19,10 +19,11 @@ use spoor_traces::tree::Tree;
 
 pub(crate) use client::MAX_TRACES;
 pub use client::{Query, QueryError, TraceClient};
-pub(crate) use dropping::{dropping_policies, effective_at};
-pub(crate) use format::milliseconds;
+pub(crate) use dropping::{dropping_by, dropping_policies, effective_at};
 pub use format::printable;
+pub(crate) use format::short_duration;
 pub use list::FoundTrace;
+pub(crate) use notes::YEAR;
 pub use render::{Canvas, render};
 pub(crate) use spoor_policy::Part;
 
@@ -167,6 +168,7 @@ impl TracesArgs {
             tags: self.tags,
             min_duration: self.min_duration,
             lookback: self.lookback,
+            latest_start: None,
             limit: self.limit,
         }
     }

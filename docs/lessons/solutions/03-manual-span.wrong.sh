@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The span is well-formed and complete, but has its own trace ID: it belongs to no other trace.
-# The check reports: it has no parent ID, so it is in a separate trace
+# The check reports: it has no parent ID; take it and the trace ID from one traceresponse header
 set -euo pipefail
 
 sleep 5 # until an earlier correct attempt is too old to count

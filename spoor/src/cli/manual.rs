@@ -1,9 +1,9 @@
 //! `spoor manual`: the manual pages.
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{fs, io, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 
 use super::{Cli, out::outln};
 
@@ -22,11 +22,44 @@ impl ManualArgs {
     pub(super) fn execute(&self) -> anyhow::Result<ExitCode> {
         let folder = self.folder.display();
         fs::create_dir_all(&self.folder).with_context(|| format!("cannot create {folder}"))?;
-        clap_mangen::generate_to(Cli::command(), &self.folder)
+        self.write()
             .with_context(|| format!("cannot write the manual pages to {folder}"))?;
         outln!("Wrote the manual pages to {folder}.");
         Ok(ExitCode::SUCCESS)
     }
+
+    fn write(&self) -> io::Result<()> {
+        let command = Cli::command();
+        clap_mangen::generate_to(command.clone(), &self.folder)?;
+        for subcommand in command.get_subcommands().filter(|it| !it.is_hide_set()) {
+            let name = format!("{}-{}.1", command.get_name(), subcommand.get_name());
+            let path = self.folder.join(name);
+            let page = fs::read_to_string(&path)?;
+            fs::write(&path, corrected(page, subcommand))?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives the sections the names that man uses, and the options of the synopsis their values.
+/// `clap_mangen` has one section EXTRA for the text after the options, which it fills like prose, and
+/// leaves the values out.
+fn corrected(page: String, command: &Command) -> String {
+    let page = page
+        .replacen(".SH EXTRA\nExamples:\n", ".SH EXAMPLES\n.nf\n", 1)
+        .replacen("\n\nExits with ", "\n.fi\n.SH EXIT STATUS\nExits with ", 1);
+    let with_value = command
+        .get_arguments()
+        .filter(|it| it.get_action().takes_values());
+    with_value.fold(page, |page, argument| {
+        let (Some(long), Some([value, ..])) = (argument.get_long(), argument.get_value_names())
+        else {
+            return page;
+        };
+        let option = format!(r"\-\-{}\fR", long.replace('-', r"\-"));
+        // The synopsis precedes the list of options, which has the values.
+        page.replacen(&option, &format!(r"{option} \fI<{value}>\fR"), 1)
+    })
 }
 
 #[cfg(test)]
@@ -47,5 +80,15 @@ mod tests {
             let page = folder.join(format!("spoor-{}.1", subcommand.get_name()));
             assert!(page.is_file(), "{}", page.display());
         }
+        let check = std::fs::read_to_string(folder.join("spoor-check.1")).unwrap();
+        for part in [
+            ".SH EXAMPLES\n.nf\n",
+            ".SH EXIT STATUS\nExits with 0",
+            r"[\fB\-\-traces\-url\fR \fI<URL>\fR]",
+            r"[\fB\-o\fR|\fB\-\-output\fR \fI<OUTPUT>\fR]",
+        ] {
+            assert!(check.contains(part), "{part}");
+        }
+        assert!(!check.contains("EXTRA"));
     }
 }

@@ -1,9 +1,12 @@
 //! A learner's answers: `--answer TEXT`, or `--answer KEY=TEXT` where a lesson asks several
 //! questions.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use spoor_policy::statistics::Interval;
+
+/// The largest number accepted, such as the requests of a load.
+const MAX_NUMBER: u64 = 1_000_000_000;
 
 /// The answers that a lesson asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub enum Form {
     Service,
     /// A service and the name of a span.
     Span,
-    /// A whole number.
+    /// A whole number from 1 on.
     Number,
     /// A time in seconds.
     Seconds,
@@ -40,9 +43,12 @@ impl Form {
             Self::TraceId => ("TRACE_ID", ", which has 32 hexadecimal digits"),
             Self::Service => ("SERVICE", ""),
             Self::Span => ("'SERVICE: SPAN'", ", with the colon"),
-            Self::Number => ("NUMBER", ", a whole number such as 1200"),
+            Self::Number => ("NUMBER", ", a whole number from 1 on, such as 1200"),
             Self::Seconds => ("SECONDS", ", a number such as 0.6"),
-            Self::Interval => ("LOWER..UPPER", ", percentages such as 0.05%..1.2%"),
+            Self::Interval => (
+                "LOWER..UPPER",
+                ", percentages such as 0.05%..1.2%, the lower one first",
+            ),
         }
     }
 
@@ -50,12 +56,20 @@ impl Form {
         match self {
             Self::TraceId => text.len() == 32 && text.bytes().all(|it| it.is_ascii_hexdigit()),
             Self::Service => !text.is_empty(),
-            Self::Span => text.contains(':'),
-            Self::Number => text.parse::<u64>().is_ok(),
+            Self::Span => text.split_once(':').is_some_and(|(service, span)| {
+                !service.trim().is_empty() && !span.trim().is_empty()
+            }),
+            Self::Number => number(text).is_some(),
             Self::Seconds => seconds(text).is_some(),
             Self::Interval => interval(text).is_some(),
         }
     }
+}
+
+/// Parses a whole number from 1 on.
+pub fn number(text: &str) -> Option<u64> {
+    let number = text.parse().ok()?;
+    (1..=MAX_NUMBER).contains(&number).then_some(number)
 }
 
 /// Parses `2`, `2.1` or `2.1s`.
@@ -84,14 +98,51 @@ impl AnswerFormat {
             Self::Nothing => Some("asks for no answer; leave out --answer".to_owned()),
             Self::One(form) => refusal_of(form, answer),
             Self::Named(keys) => {
-                let (name, text) = answer.split_once('=').unwrap_or((answer, ""));
-                match keys.iter().find(|(key, _)| *key == name.trim()) {
+                let (name, text) = pair(answer);
+                match keys.iter().find(|(key, _)| *key == name) {
                     Some((_, form)) => refusal_of(*form, text),
                     None => Some(format!("asks for {self}")),
                 }
             }
         }
     }
+
+    /// The reason why answers contradict each other: two different ones to the same question.
+    pub fn contradiction(self, answers: &[String]) -> Option<String> {
+        let mut by_key = BTreeMap::new();
+        answers.iter().find_map(|answer| {
+            let (key, text) = match self {
+                Self::Named(_) => pair(answer),
+                Self::Nothing | Self::One(_) => ("", answer.trim()),
+            };
+            let earlier = *by_key.entry(key).or_insert(text);
+            let named = if key.is_empty() { "" } else { " " };
+            (earlier != text).then(|| {
+                format!("answer{named}{key} given twice: {earlier}, {text}; give the one you mean")
+            })
+        })
+    }
+
+    /// The options for the questions whose keys have no answer.
+    fn options(self, is_answered: impl Fn(&str) -> bool) -> String {
+        let option = |key: &str, form: Form| format!("--answer {key}{}", form.placeholder().0);
+        match self {
+            Self::Nothing => String::new(),
+            Self::One(form) => option("", form),
+            Self::Named(keys) => {
+                let open = keys.iter().filter(|(key, _)| !is_answered(key));
+                let options = open.map(|(key, form)| option(&format!("{key}="), *form));
+                options.collect::<Vec<_>>().join(" ")
+            }
+        }
+    }
+}
+
+/// The key and the text of an answer.
+fn pair(answer: &str) -> (&str, &str) {
+    // At the first `=`: an answer may contain others.
+    let (key, text) = answer.split_once('=').unwrap_or((answer, ""));
+    (key.trim(), text.trim())
 }
 
 fn refusal_of(form: Form, text: &str) -> Option<String> {
@@ -102,51 +153,67 @@ fn refusal_of(form: Form, text: &str) -> Option<String> {
 
 impl fmt::Display for AnswerFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nothing => Ok(()),
-            Self::One(form) => write!(f, "--answer {}", form.placeholder().0),
-            Self::Named(keys) => {
-                let answers = keys
-                    .iter()
-                    .map(|(key, form)| format!("--answer {key}={}", form.placeholder().0));
-                f.write_str(&answers.collect::<Vec<_>>().join(" "))
-            }
-        }
+        f.write_str(&self.options(|_| false))
     }
 }
 
-/// The answers given.
-#[derive(Clone, Debug, Default)]
-pub struct Answers(Vec<String>);
+/// The answers given, of which those to the same question are equal.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    format: AnswerFormat,
+    given: Vec<String>,
+}
 
 impl Answers {
-    /// Wraps the answers of the command line.
-    pub fn new(answers: Vec<String>) -> Self {
-        Self(answers)
+    /// Accepts the command line's answers to a lesson, of which the name is used in errors.
+    ///
+    /// # Errors
+    /// The refusals of answers that the check would ignore, and that would otherwise seem right.
+    pub fn new(
+        lesson: impl fmt::Display,
+        format: AnswerFormat,
+        given: Vec<String>,
+    ) -> Result<Self, Vec<String>> {
+        let refusal = |answer: &String| {
+            let refusal = format.refusal(answer)?;
+            Some(format!("--answer {answer:?}: {lesson} {refusal}"))
+        };
+        let refusals = given.iter().filter_map(refusal);
+        let refusals: Vec<String> = refusals.chain(format.contradiction(&given)).collect();
+        if refusals.is_empty() {
+            Ok(Self { format, given })
+        } else {
+            Err(refusals)
+        }
     }
 
-    /// The answer to a lesson that asks one question. If there are several, the last counts.
+    /// The answer to a lesson that asks one question.
     pub fn one(&self) -> Option<&str> {
-        let last = self.0.last()?.trim();
-        (!last.is_empty()).then_some(last)
+        self.given.first().map(|answer| answer.trim())
     }
 
-    /// The answer under a key. If there are several, the last counts.
+    /// The answer under a key.
     pub fn named(&self, key: &str) -> Option<&str> {
-        // At the first `=`: an answer may contain others.
-        let pairs = self.0.iter().filter_map(|answer| answer.split_once('='));
-        let mut of_key = pairs.filter(|(name, _)| name.trim() == key);
-        let (_, answer) = of_key.next_back()?;
-        Some(answer.trim())
+        let mut pairs = self.given.iter().map(|answer| pair(answer));
+        let (_, answer) = pairs.find(|(name, _)| *name == key)?;
+        Some(answer)
+    }
+
+    /// The options that are still to be given.
+    pub fn still_asked(&self) -> String {
+        self.format.options(|key| self.named(key).is_some())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
-    fn answers(given: &[&str]) -> Answers {
-        Answers::new(given.iter().map(|answer| (*answer).to_owned()).collect())
+    fn answers(format: AnswerFormat, given: &[&str]) -> Result<Answers, Vec<String>> {
+        let given = given.iter().map(|answer| (*answer).to_owned());
+        Answers::new("lesson 0", format, given.collect())
     }
 
     #[rstest::rstest]
@@ -170,6 +237,16 @@ mod tests {
         "load model",
         Some("asks for 'SERVICE: SPAN' here, with the colon")
     )]
+    #[case(
+        AnswerFormat::One(Form::Span),
+        ":",
+        Some("asks for 'SERVICE: SPAN' here, with the colon")
+    )]
+    #[case(
+        AnswerFormat::One(Form::Span),
+        "service-b: ",
+        Some("asks for 'SERVICE: SPAN' here, with the colon")
+    )]
     #[case(AnswerFormat::Named(TWO), "b = 2", None)]
     #[case(
         AnswerFormat::Named(TWO),
@@ -184,10 +261,15 @@ mod tests {
     #[case(
         AnswerFormat::Named(TWO),
         "b=10,000",
-        Some("asks for NUMBER here, a whole number such as 1200")
+        Some("asks for NUMBER here, a whole number from 1 on, such as 1200")
+    )]
+    #[case(
+        AnswerFormat::Named(TWO),
+        "b=0",
+        Some("asks for NUMBER here, a whole number from 1 on, such as 1200")
     )]
     #[case(AnswerFormat::Named(&[("w", Form::Seconds)]), "w=600ms", Some("asks for SECONDS here, a number such as 0.6"))]
-    #[case(AnswerFormat::Named(&[("i", Form::Interval)]), "i=1%", Some("asks for LOWER..UPPER here, percentages such as 0.05%..1.2%"))]
+    #[case(AnswerFormat::Named(&[("i", Form::Interval)]), "i=1%", Some("asks for LOWER..UPPER here, percentages such as 0.05%..1.2%, the lower one first"))]
     fn refuses_unknown_answers(
         #[case] asked: AnswerFormat,
         #[case] answer: &str,
@@ -199,14 +281,41 @@ mod tests {
     const TWO: &[(&str, Form)] = &[("a", Form::Service), ("b", Form::Number)];
 
     #[test]
-    fn last_answer_counts() {
-        let given = answers(&["a=1", "b = 2 ", "a=3=4"]);
+    fn finds_answers_by_key() {
+        let given = answers(AnswerFormat::Named(TWO), &["b = 2 ", "a=3=4", "b=2"]).unwrap();
         assert_eq!(given.named("a"), Some("3=4"));
         assert_eq!(given.named("b"), Some("2"));
         assert_eq!(given.named("c"), None);
-        assert_eq!(given.one(), Some("a=3=4"));
-        assert_eq!(answers(&[]).one(), None);
-        assert_eq!(answers(&["x", " "]).one(), None);
+        let one = |given| answers(AnswerFormat::One(Form::Service), given).unwrap();
+        assert_eq!(one(&[" x "]).one(), Some("x"));
+        assert_eq!(one(&[]).one(), None);
+    }
+
+    #[test]
+    fn refuses_two_answers_to_one_question() {
+        let refusals = answers(AnswerFormat::Named(TWO), &["a=x", "b=1", "a=y"]).unwrap_err();
+        assert_eq!(
+            refusals,
+            ["answer a given twice: x, y; give the one you mean"]
+        );
+        let refusals = answers(AnswerFormat::One(Form::Service), &["x", "y"]).unwrap_err();
+        assert_eq!(
+            refusals,
+            ["answer given twice: x, y; give the one you mean"]
+        );
+        let refusals = answers(AnswerFormat::Nothing, &["x"]).unwrap_err();
+        assert!(refusals[0].starts_with("--answer \"x\": lesson 0 asks for no"));
+    }
+
+    #[test]
+    fn names_only_the_missing_keys() {
+        let asked = |given| {
+            answers(AnswerFormat::Named(TWO), given)
+                .unwrap()
+                .still_asked()
+        };
+        assert_eq!(asked(&[]), "--answer a=SERVICE --answer b=NUMBER");
+        assert_eq!(asked(&["a=x"]), "--answer b=NUMBER");
     }
 
     #[rstest::rstest]

@@ -9,12 +9,8 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    answers::{AnswerFormat, Answers},
-    context::Context,
-    lesson::Lesson,
-    policies::Policies,
-    report::Report,
-    round, text,
+    answers::Answers, context::Context, lesson::Lesson, policies::Policies, report::Report, round,
+    text,
 };
 use crate::{
     cli::{
@@ -161,49 +157,31 @@ fn list() {
 }
 
 impl CheckArgs {
-    /// Checks until the exercise is done, something is wrong, or the wait is over.
+    /// Checks until the exercise is done, no span is missing any more, or the wait is over.
     ///
     /// # Errors
     /// An invalid answer, or data that cannot be read.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
-        self.validate_answers()?;
         let context = self.context()?;
         let deadline = Instant::now() + self.wait;
         let mut report = loop {
             let report = self.lesson.check(&context).await?;
             let is_last = Instant::now() >= deadline;
-            // Waiting helps only if something is missing. A wrong answer is reported immediately.
-            if report.is_passed() || !report.can_still_pass() || is_last {
+            if !report.can_change() || is_last {
                 break report;
             }
             tokio::time::sleep(CHECK_INTERVAL).await;
         };
         if !report.is_passed() {
-            let services = self.lesson.services();
-            context.report_policies(&mut report, services).await;
+            context.report_policies(&mut report, self.lesson).await;
         }
         self.print(&report)?;
         Ok(exit_code(report.is_passed()))
     }
 
-    /// Refuses answers that the check ignores, which would otherwise seem to be right.
-    fn validate_answers(&self) -> anyhow::Result<()> {
-        let format = self.lesson.answer_format();
-        let refusals = self.answers.iter().filter_map(|answer| {
-            let refusal = format.refusal(answer)?;
-            Some(format!("--answer {answer:?}: {} {refusal}", self.lesson))
-        });
-        if let (AnswerFormat::One(_), [_, _, ..]) = (format, self.answers.as_slice()) {
-            let refusal = format!("--answer: {} asks for one answer; give one", self.lesson);
-            return Err(Invalid(vec![refusal]).into());
-        }
-        match refusals.collect::<Vec<_>>() {
-            refusals if refusals.is_empty() => Ok(()),
-            refusals => Err(Invalid(refusals).into()),
-        }
-    }
-
     fn context(&self) -> anyhow::Result<Context> {
+        let format = self.lesson.answer_format();
+        let answers = Answers::new(self.lesson, format, self.answers.clone()).map_err(Invalid)?;
         let lab = self.lab.client();
         // Before standard input is read, which may take seconds to come from a cluster.
         let began = Instant::now();
@@ -215,7 +193,7 @@ impl CheckArgs {
             traces: self.source.open()?,
             lab,
             policies,
-            answers: Answers::new(self.answers.clone()),
+            answers,
             began,
             lookback: self.lookback,
         })

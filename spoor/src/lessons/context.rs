@@ -1,15 +1,18 @@
 //! The data that a check reads.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use spoor_traces::tree::Tree;
 use tokio::time::Instant;
 
-use super::{answers::Answers, policies::Policies, report::Report};
+use super::{answers::Answers, lesson::Lesson, policies::Policies, report::Report};
 use crate::{
     cli::LabClient,
-    traces::{FoundTrace, MAX_TRACES, Query, QueryError, TraceClient, dropping_policies},
+    traces::{FoundTrace, MAX_TRACES, Part, Query, QueryError, TraceClient, dropping_by},
 };
+
+/// The most searches for the traces of one service, so that a check ends on a busy cluster.
+const MAX_SEARCHES: usize = 20;
 
 /// The sources of a check: a lab, or a cluster's traces and policies.
 pub struct Context {
@@ -43,7 +46,14 @@ impl Context {
     /// Searches for the traces of a service that are new enough, newest first.
     pub async fn traces_of(&self, service: &str) -> Result<Vec<FoundTrace>, QueryError> {
         let services = [service.to_owned()];
-        self.traces.newest(&services, &self.query()).await
+        all_pages(async |latest_start| {
+            let query = Query {
+                latest_start,
+                ..self.query()
+            };
+            self.traces.newest(&services, &query).await
+        })
+        .await
     }
 
     /// A search for the traces that are new enough.
@@ -56,15 +66,67 @@ impl Context {
         }
     }
 
-    /// Reports the policies because of which traces of the services may be missing.
-    pub async fn report_policies(&self, report: &mut Report, services: &[&str]) {
+    /// Reports the policies because of which traces of the lesson's services may be missing.
+    pub async fn report_policies(&self, report: &mut Report, lesson: Lesson) {
         // Most checks need traces only, so they must work where no policies can be read.
         let policies = self.policies.all().await.unwrap_or_default();
-        for service in services {
-            if let Some(dropping) = dropping_policies(&policies, service) {
-                let seen = format!("{dropping}, and send requests again");
+        // No head decides on spans that are sent by hand.
+        let parts: &[Part] = match lesson {
+            Lesson::FirstTrace => &[Part::Tail],
+            _ => &[Part::Head, Part::Tail],
+        };
+        for service in lesson.services() {
+            if let Some(dropping) = dropping_by(&policies, service, parts) {
+                let seen = format!("{dropping}, and send what is missing again");
                 report.missing(&format!("all traces of {service} are kept"), seen);
             }
         }
+    }
+}
+
+/// Repeats a search, which returns a limited number of traces, for those before the oldest one.
+/// Otherwise later load would hide the traces of the exercise.
+async fn all_pages<E>(
+    mut search: impl AsyncFnMut(Option<u64>) -> Result<Vec<FoundTrace>, E>,
+) -> Result<Vec<FoundTrace>, E> {
+    let (mut all, mut ids, mut latest_start) = (vec![], HashSet::new(), None);
+    for _ in 0..MAX_SEARCHES {
+        let page = search(latest_start).await?;
+        let is_last = page.len() < usize::from(MAX_TRACES);
+        let before = all.len();
+        // The oldest one is found again, as are others that started at the same time.
+        all.extend(page.into_iter().filter(|it| ids.insert(it.id.clone())));
+        if is_last || all.len() == before {
+            break;
+        }
+        latest_start = all.last().map(|it: &FoundTrace| it.tree.start());
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::traces::spans::span;
+
+    #[tokio::test]
+    async fn reads_beyond_the_limit_of_a_search() {
+        let stored: Vec<FoundTrace> = (1..=3_400)
+            .rev()
+            .map(|start| FoundTrace {
+                id: start.to_string(),
+                tree: Tree::new(vec![span("service-a", "GET /", 1, 0, start, start)]),
+            })
+            .collect();
+        let search = async |latest_start: Option<u64>| {
+            let is_early = |it: &&FoundTrace| latest_start.is_none_or(|at| it.tree.start() <= at);
+            let found = stored.iter().filter(is_early).take(MAX_TRACES.into());
+            Ok::<_, Infallible>(found.cloned().collect())
+        };
+        assert_eq!(all_pages(search).await.unwrap().len(), stored.len());
     }
 }

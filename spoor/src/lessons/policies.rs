@@ -21,14 +21,16 @@ impl Policies {
     /// # Errors
     /// [`Invalid`] names the option, the file and the cause.
     pub fn read(path: &Path) -> Result<Self, Invalid> {
-        let text = if path == Path::new("-") {
-            io::read_to_string(io::stdin())
+        let (name, text) = if path == Path::new("-") {
+            ("standard input".to_owned(), io::read_to_string(io::stdin()))
         } else {
-            std::fs::read_to_string(path)
+            (path.display().to_string(), std::fs::read_to_string(path))
         };
-        let name = path.display();
         let invalid = |error: String| Invalid(vec![format!("--policies: {error}")]);
         let text = text.map_err(|error| invalid(format!("cannot read {name}: {error}")))?;
+        if text.trim().is_empty() {
+            return Err(invalid(format!("{name} is empty")));
+        }
         parse(&text).map(Self::Read).map_err(|error| {
             let expected = "the output of `kubectl get samplingpolicy -o json`";
             invalid(format!("{name} is not {expected}: {error}"))
@@ -82,6 +84,13 @@ mod tests {
         let list = format!(r#"{{"kind": "List", "items": [{POLICY}, {POLICY}]}}"#);
         assert_eq!(names(&list), ["service-a", "service-a"]);
         assert!(names(r#"{"items": []}"#).is_empty());
+    }
+
+    #[test]
+    fn names_an_empty_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let refusal = Policies::read(file.path()).err().unwrap();
+        assert!(refusal.to_string().ends_with("is empty"), "{refusal}");
     }
 
     #[test]

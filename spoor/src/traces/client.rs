@@ -91,6 +91,8 @@ pub struct Query {
     pub min_duration: Option<Duration>,
     /// The maximum age of a trace.
     pub lookback: Duration,
+    /// The latest start of a trace in Unix nanoseconds; unset for none.
+    pub latest_start: Option<u64>,
     /// The maximum number of traces.
     pub limit: u16,
 }
@@ -103,6 +105,7 @@ impl Default for Query {
             tags: vec![],
             min_duration: None,
             lookback: Duration::from_secs(24 * 3600),
+            latest_start: None,
             limit: 20,
         }
     }
@@ -189,7 +192,9 @@ impl TraceClient {
     /// Searches for traces of a service, as the API does it.
     async fn find(&self, service: &str, query: &Query) -> Result<Vec<FoundTrace>, QueryError> {
         // Jaeger refuses a v3 search without both ends of its time range.
-        let now = Timestamp::now();
+        let latest = query.latest_start.map(i128::from);
+        let until = latest.and_then(|it| Timestamp::from_nanosecond(it).ok());
+        let until = until.unwrap_or_else(Timestamp::now);
         let from = SystemTime::now()
             .checked_sub(query.lookback)
             .and_then(|from| Timestamp::try_from(from).ok())
@@ -197,7 +202,7 @@ impl TraceClient {
         let mut parameters = vec![
             ("query.service_name", service.to_owned()),
             ("query.start_time_min", from.to_string()),
-            ("query.start_time_max", now.to_string()),
+            ("query.start_time_max", until.to_string()),
             // Jaeger 2.13's HTTP gateway uses the first name, later versions the second, as in the
             // API's definition. Each ignores the other.
             ("query.num_traces", query.limit.to_string()),

@@ -29,9 +29,17 @@ pub(crate) fn effective_at<'a>(
 
 /// The policies because of which traces of the service may be missing, if any, and what to do.
 pub(crate) fn dropping_policies(policies: &[SamplingPolicy], service: &str) -> Option<String> {
-    let parts = [Part::Head, Part::Tail];
-    let effective = parts.map(|part| effective_at(policies, service, part));
-    let dropping = effective.iter().flatten();
+    dropping_by(policies, service, &[Part::Head, Part::Tail])
+}
+
+/// As [`dropping_policies`], with only these parts of the policies.
+pub(crate) fn dropping_by(
+    policies: &[SamplingPolicy],
+    service: &str,
+    parts: &[Part],
+) -> Option<String> {
+    let parts = parts.iter();
+    let dropping = parts.flat_map(|part| effective_at(policies, service, *part));
     let mut strategies: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (policy, entry) in dropping.filter(|(_, entry)| entry.strategy != "100%") {
         // One policy can be effective with several strategies: its head's and its tail's.
@@ -80,6 +88,13 @@ mod tests {
         assert_eq!(
             named(&[all, tail.clone()], "bands").unwrap(),
             "policy slow (tail rules, otherwise 0%) is in force; delete it"
+        );
+        let by_tail = |policies: &[SamplingPolicy]| dropping_by(policies, "bands", &[Part::Tail]);
+        assert_eq!(by_tail(std::slice::from_ref(&off)), None);
+        assert!(
+            by_tail(&[off.clone(), tail.clone()])
+                .unwrap()
+                .starts_with("policy slow ")
         );
         assert_eq!(
             named(&[off, tail], "bands").unwrap(),

@@ -4,11 +4,19 @@ use std::time::Duration;
 
 use spoor_traces::tree::{Tree, value};
 
-/// Formats a duration in milliseconds, with about three significant digits.
-pub(crate) fn milliseconds(duration: Duration) -> String {
+/// Formats a duration in milliseconds, or from one second on in seconds, with about three
+/// significant digits.
+pub(crate) fn short_duration(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1e3;
     // Figures of similar precision are easy to compare.
-    if ms >= 100.0 {
+    if ms >= 100_000.0 {
+        format!("{:.0} s", ms / 1e3)
+    } else if ms >= 10_000.0 {
+        format!("{:.1} s", ms / 1e3)
+    // Less would be shown as 1000 ms, since that is the rounded figure.
+    } else if ms >= 999.5 {
+        format!("{:.2} s", ms / 1e3)
+    } else if ms >= 100.0 {
         format!("{ms:.0} ms")
     } else if ms >= 1.0 {
         format!("{ms:.1} ms")
@@ -26,4 +34,21 @@ pub fn printable(text: &str) -> String {
 /// The time from the trace's start, zero if it is earlier.
 pub(super) fn offset(tree: &Tree, time: u64) -> Duration {
     Duration::from_nanos(time.saturating_sub(tree.start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case(60, "0.060 ms")]
+    #[case(50_000, "50.0 ms")]
+    #[case(999_400, "999 ms")]
+    #[case(999_600, "1.00 s")]
+    #[case(1_164_000, "1.16 s")]
+    #[case(59_920_000, "59.9 s")]
+    #[case(600_000_000, "600 s")]
+    fn long_durations_are_in_seconds(#[case] microseconds: u64, #[case] shown: &str) {
+        assert_eq!(short_duration(Duration::from_micros(microseconds)), shown);
+    }
 }

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use spoor_traces::tree::{Member, Row, Tree, correct_clock_skew, members, value};
 
 use super::{
-    format::{milliseconds, printable},
+    format::{printable, short_duration},
     render::Canvas,
 };
 use crate::cli::{TextTable, age};
@@ -72,7 +72,7 @@ pub(super) fn table(found: &[FoundTrace], now: Timestamp, canvas: Canvas) -> Str
         table.row([
             id.clone(),
             age(since, now),
-            milliseconds(tree.duration()),
+            short_duration(tree.duration()),
             tree.rows().len().to_string(),
             if tree.errors() > 0 {
                 tree.errors().to_string()

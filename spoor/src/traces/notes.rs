@@ -1,5 +1,7 @@
 //! The notes of a span: its status, events, links and warnings, in lines below it.
 
+use std::time::Duration;
+
 use opentelemetry_proto::tonic::{
     common::v1::KeyValue,
     trace::v1::span::{Event, Link},
@@ -7,12 +9,14 @@ use opentelemetry_proto::tonic::{
 use spoor_policy::message::shortened;
 use spoor_traces::tree::{Position, Row, Tree, value};
 
-use super::format::{milliseconds, offset, printable};
+use super::format::{offset, printable, short_duration};
 
 /// The most events, links or attributes shown of each list.
 const MAX_SHOWN: usize = 5;
 /// The most characters shown of a text.
 const MAX_CHARACTERS: usize = 200;
+/// A time by which no event precedes its trace.
+pub(crate) const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The lines for a span, with printable characters only.
 pub(super) fn of(tree: &Tree, row: &Row) -> Vec<String> {
@@ -55,9 +59,13 @@ fn warnings(row: &Row) -> Vec<&str> {
 }
 
 fn event(tree: &Tree, event: &Event) -> String {
+    let early = Duration::from_nanos(tree.start().saturating_sub(event.time_unix_nano));
     let time = match event.time_unix_nano {
         0 => "without a time".to_owned(),
-        time => format!("at {}", milliseconds(offset(tree, time))),
+        // In seconds or milliseconds it would lie decades before.
+        _ if early > YEAR => "without a time in nanoseconds".to_owned(),
+        _ if !early.is_zero() => format!("{} before the trace", short_duration(early)),
+        time => format!("at {}", short_duration(offset(tree, time))),
     };
     let attributes = attributes(&event.attributes);
     format!("event {time}: {}{attributes}", short(&event.name))

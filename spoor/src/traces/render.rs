@@ -8,7 +8,7 @@ use spoor_traces::tree::{Bottleneck, Row, Segment, Tree};
 use crate::cli::pluralize;
 
 use super::{
-    format::{milliseconds, offset, printable},
+    format::{offset, printable, short_duration},
     notes,
 };
 
@@ -103,7 +103,7 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
     if let Some(text) = bottleneck.and_then(|found| verdict(tree, &found)) {
         let after = tree.time_after_root();
         if after > tree.critical_time() {
-            let after = milliseconds(after);
+            let after = short_duration(after);
             let _ = writeln!(
                 out,
                 "Work goes on for {after} after the root span has ended. It is not on the critical \
@@ -125,8 +125,8 @@ fn verdict(tree: &Tree, found: &Bottleneck) -> Option<String> {
     let share = format!(
         "{operation} in {}, {} of {} ({:.0} %)",
         printable(row.member.service()),
-        milliseconds(found.time),
-        milliseconds(tree.critical_time()),
+        short_duration(found.time),
+        short_duration(tree.critical_time()),
         found.share * 100.0
     );
     Some(if found.is_dominant() {
@@ -167,7 +167,7 @@ fn heading(id: &str, tree: &Tree, canvas: Canvas) -> String {
     let errors = tree.errors();
     let counts = format!(
         "{}, {}, {}",
-        milliseconds(tree.duration()),
+        short_duration(tree.duration()),
         pluralize(tree.rows().len(), "span", "spans"),
         pluralize(tree.services().len(), "service", "services"),
     );
@@ -197,7 +197,7 @@ fn line(tree: &Tree, row: &Row, columns: &Columns, slowest: bool, canvas: Canvas
         canvas.paint(Style::new().dim(), &service),
         canvas.paint(of_name.clone(), &name),
         canvas.paint(of_bar, &bar(tree, row, columns.bar)),
-        milliseconds(row.member.duration()),
+        short_duration(row.member.duration()),
         canvas.paint(of_name, mark),
     )
 }

@@ -82,6 +82,8 @@ async fn each_bottleneck_can_be_found() {
         ("1", "service-b: heavy_calc"),
         ("2", "marketplace-attic: "),
         ("3", "efficientnetb0: load model"),
+        ("4", "marketplace-bazaar: "),
+        ("5", "marketplace-corner: "),
     ] {
         let ended = run(&lab, &script, &["--seed", seed]).await;
         assert_eq!(ended.code, Some(0), "seed {seed}: {ended:?}");
@@ -147,6 +149,8 @@ async fn exit_codes_separate_usage_from_failure() {
         &["check", "1", "--wait", "soon"],
         &["check", "2", "--answer", "load model"],
         &["check", "2", "--answer", "a: b", "--answer", "c: d"],
+        &["check", "2", "--answer", ":"],
+        &["check", "4", "--answer", "began=a", "--answer", "began=b"],
         &["check", "6", "--answer", "wait=600ms"],
         &["check", "1", "--policies", "no-such-file.json"],
         &["lesson", "0"],

@@ -33,6 +33,9 @@ pub fn correct_clock_skew(batches: &mut [ResourceSpans]) {
     }
 }
 
+/// A shift for which no clock accounts, of a year. Times in another unit lie decades before.
+const MAX_CLOCK_ERROR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 fn shift(span: &mut Span, nanos: u64) {
     for time in [&mut span.start_time_unix_nano, &mut span.end_time_unix_nano] {
         *time = time.saturating_add(nanos);
@@ -41,9 +44,13 @@ fn shift(span: &mut Span, nanos: u64) {
         event.time_unix_nano = event.time_unix_nano.saturating_add(nanos);
     }
     let by = Duration::from_nanos(nanos);
-    let warning = format!(
-        "Clock skew: this span's timestamps were adjusted by {by:?}, since it started before its parent"
-    );
+    let warning = if by < MAX_CLOCK_ERROR {
+        format!(
+            "Clock skew: this span's timestamps were adjusted by {by:?}, since it started before its parent"
+        )
+    } else {
+        "Not in nanoseconds? This span's timestamps were adjusted by more than a year".to_owned()
+    };
     warnings::add(span, warning);
 }
 

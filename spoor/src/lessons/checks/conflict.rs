@@ -126,7 +126,11 @@ fn check_second<'a>(
         }
         (_, Some((policy, entry))) => {
             let scope = entry.operation.as_deref().unwrap_or("all operations");
-            let seen = format!("{} is effective for {scope}", policy.metadata.name);
+            let also = match at.is_empty() {
+                true => format!(", and no other policy for {OPERATION}"),
+                false => ", too".to_owned(),
+            };
+            let seen = format!("{} is effective for {scope}{also}", policy.metadata.name);
             report.wrong(what, seen);
         }
         (Some((policy, entry)), None) => {
@@ -180,11 +184,16 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case(&[("GET /", "100%")], true)]
-    #[case(&[("GET /", "50%")], false)]
-    #[case(&[("GET /", "100%"), ("GET /x", "100%")], false)]
-    #[case(&[], false)]
-    fn only_the_operation_may_be_taken(#[case] places: &[(&str, &str)], #[case] passes: bool) {
+    #[case(&[("GET /", "100%")], true, "two")]
+    #[case(&[("GET /", "50%")], false, "two is effective there, with 50%")]
+    #[case(&[("GET /", "100%"), ("GET /x", "100%")], false, "two is effective for GET /x, too")]
+    #[case(&[("/", "100%")], false, "two is effective for /, and no other policy for GET /")]
+    #[case(&[], false, "no policy lists it")]
+    fn only_the_operation_may_be_taken(
+        #[case] places: &[(&str, &str)],
+        #[case] passes: bool,
+        #[case] seen: &str,
+    ) {
         let place = |(operation, strategy): &(&str, &str)| json!({"service": SERVICE, "operation": operation, "strategy": strategy});
         let effective: Vec<_> = places.iter().map(place).collect();
         let policy = json!({
@@ -198,6 +207,7 @@ mod tests {
         let policies = [serde_json::from_value(policy).unwrap()];
         assert_eq!(check_second(&mut report, &policies).is_some(), passes);
         assert_eq!(report.is_passed(), passes, "{report}");
+        assert!(report.to_string().contains(seen), "{report}");
     }
 
     #[rstest::rstest]

@@ -1,8 +1,10 @@
 //! Lesson 4: the origin of an error, and its removal.
 
+use jiff::Timestamp;
 use spoor_lab::wire::{FaultSetting, FaultsByService};
 use spoor_traces::tree::Tree;
 
+use super::bottleneck::has_settled;
 use crate::{
     cli::pluralize,
     lessons::{context::Context, report::Report},
@@ -18,8 +20,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         context.answers.named("trace"),
         context.answers.named("began"),
     ) else {
-        let seen = "spoor check 4 --answer trace=ID --answer began=SERVICE";
-        report.unanswered("an answer", seen);
+        report.unanswered("an answer", context.answers.still_asked());
         return Ok(report);
     };
     report.add_source(format!("trace {}", printable(id)));
@@ -28,6 +29,12 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         report.missing("a trace that has an error", seen.to_string());
         return Ok(report);
     };
+    // While spans are missing, the error seems to begin above its origin.
+    if !has_settled(tree.end(), Timestamp::now()) {
+        let seen = "the last ones may not have arrived yet";
+        report.missing("all spans of the trace", seen);
+        return Ok(report);
+    }
     if check_trace(&mut report, &tree, began) {
         report.add_source("the faults in force, and the later traces of service-a");
         check_faults_cleared(&mut report, &context.lab.faults().await?);

@@ -7,7 +7,7 @@ use spoor_traces::tree::{Member, Position, Row, Tree, value, warnings};
 use crate::{
     cli::pluralize,
     lessons::{context::Context, report::Report},
-    traces::{FoundTrace, milliseconds, printable},
+    traces::{FoundTrace, printable, short_duration},
 };
 
 /// The service name that the lesson uses.
@@ -27,11 +27,15 @@ const EXAMPLE_TRACE_IDS: [&str; 3] = [
 /// The fewest different digits of an ID that counts as random. About one random ID in 10⁹ has
 /// fewer; an ID that was typed often has.
 const MIN_DISTINCT_DIGITS: usize = 7;
+/// The distance from an example up to which an ID counts as counted up from it.
+const MAX_COUNTED_UP: u128 = 1_000;
+/// Half of an ID's digits. A random ID never has equal halves.
+const MAX_PERIOD: usize = 16;
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let found = context.traces_of(SERVICE).await?;
     let mut report = Report::best(
-        found.iter().flat_map(attempts),
+        found.iter().flat_map(|it| attempts(it, &found)),
         "a trace of the service by-hand",
         "none has arrived that started within the last hour; service.name must be an attribute of the resource, not of \
          a span, and times are in nanoseconds",
@@ -40,27 +44,30 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// The reports on a trace with each of its children, the latest first, or without a child.
-fn attempts(found: &FoundTrace) -> Vec<Report> {
+/// The reports on a trace with each of its children, the latest first, or without a child. `all`
+/// are the traces in which a child may be instead.
+fn attempts(found: &FoundTrace, all: &[FoundTrace]) -> Vec<Report> {
     let is_child = |row: &&Row| row.position == Position::Child;
     // If none passes, the report is that of the first, which should be the last one sent.
     let children = found.tree.rows().iter().rev().filter(is_child);
-    let with_each: Vec<Report> = children.map(|child| assess(found, Some(child))).collect();
+    let with_each: Vec<Report> = children
+        .map(|child| assess(found, Some(child), all))
+        .collect();
     if with_each.is_empty() {
-        vec![assess(found, None)]
+        vec![assess(found, None, all)]
     } else {
         with_each
     }
 }
 
-fn assess(FoundTrace { id, tree }: &FoundTrace, child: Option<&Row>) -> Report {
+fn assess(FoundTrace { id, tree }: &FoundTrace, child: Option<&Row>, all: &[FoundTrace]) -> Report {
     let mut report = Report::new();
     report.passed("a trace of the service by-hand", id);
-    check_random(&mut report, id);
+    check_own_trace_id(&mut report, id);
     check_root(&mut report, tree);
     match child {
         Some(child) => check_child(&mut report, tree, child),
-        None => report_no_child(&mut report, tree),
+        None => report_no_child(&mut report, tree, all),
     }
     report
 }
@@ -109,15 +116,15 @@ fn check_child(report: &mut Report, tree: &Tree, child: &Row) {
             "it starts before its parent; are its times in nanoseconds?",
         );
     } else if inner.end() > outer.end() {
-        let late = milliseconds(Duration::from_nanos(inner.end() - outer.end()));
+        let late = short_duration(Duration::from_nanos(inner.end() - outer.end()));
         report.wrong(what, format!("it ends {late} after its parent"));
     } else {
         report.passed(
             what,
             format!(
                 "{} of {}",
-                milliseconds(inner.duration()),
-                milliseconds(outer.duration())
+                short_duration(inner.duration()),
+                short_duration(outer.duration())
             ),
         );
     }
@@ -139,7 +146,7 @@ pub(super) fn check_own_id(report: &mut Report, tree: &Tree, row: &Row) {
 
 /// Checks a span's service, name and duration.
 fn check_span(report: &mut Report, row: &Row, expected: &str, takes: Duration) {
-    let takes_in_words = milliseconds(takes);
+    let takes_in_words = short_duration(takes);
     let what = format!("a span {expected:?} of {SERVICE} that takes {takes_in_words}");
     let (member, took) = (&row.member, row.member.duration());
     if member.service() != SERVICE {
@@ -152,26 +159,51 @@ fn check_span(report: &mut Report, row: &Row, expected: &str, takes: Duration) {
         report.wrong(&what, format!("its name is {}", name(row)));
     // Compared exactly, since both times are written by hand and not measured.
     } else if took != takes {
-        report.wrong(&what, format!("it takes {}", milliseconds(took)));
+        report.wrong(&what, format!("it takes {}", short_duration(took)));
     } else {
         report.passed(&what, "");
     }
 }
 
-fn report_no_child(report: &mut Report, tree: &Tree) {
-    let lost = |row: &&Row| row.position == Position::MissingParent;
-    let seen = match tree.rows().iter().find(lost) {
-        Some(row) => format!(
+fn report_no_child(report: &mut Report, tree: &Tree, all: &[FoundTrace]) {
+    let is_lost = |row: &Row| row.position == Position::MissingParent;
+    let is_parent = |of: &Row, row: &Row| row.member.span.span_id == of.member.span.parent_span_id;
+    let seen = if let Some(lost) = tree.rows().iter().find(|row| is_lost(row)) {
+        let seen = format!(
             "{} names {} as its parent, but the trace has no such span",
-            name(row),
-            value::hex(&row.member.span.parent_span_id),
-        ),
-        None => {
-            let spans = pluralize(tree.rows().len(), "span", "spans");
-            format!("the trace has {spans}, none of which names another one as its parent")
+            name(lost),
+            value::hex(&lost.member.span.parent_span_id),
+        );
+        match find_span(all, |row| is_parent(lost, row)) {
+            Some((id, _)) => format!("{seen}; trace {id} has it, and both need the same traceId"),
+            None => seen,
+        }
+    } else {
+        let is_child = |row: &Row| {
+            let mut own = tree.rows().iter();
+            is_lost(row) && own.any(|parent| is_parent(row, parent))
+        };
+        match find_span(all, is_child) {
+            Some((id, row)) => format!(
+                "{} names it, but is in trace {id}; both need the same traceId",
+                name(row)
+            ),
+            None => {
+                let spans = pluralize(tree.rows().len(), "span", "spans");
+                format!("the trace has {spans}, none of which names another one as its parent")
+            }
         }
     };
     report.missing(BELOW_ROOT, seen);
+}
+
+/// The first span of any trace for which the condition holds, and its trace's ID.
+fn find_span(all: &[FoundTrace], is_it: impl Fn(&Row) -> bool) -> Option<(&str, &Row)> {
+    let rows = |it| {
+        let FoundTrace { id, tree }: &FoundTrace = it;
+        tree.rows().iter().map(move |row| (id.as_str(), row))
+    };
+    all.iter().flat_map(rows).find(|(_, row)| is_it(row))
 }
 
 fn name(row: &Row) -> String {
@@ -182,20 +214,50 @@ fn name(row: &Row) -> String {
 /// like clock skew.
 pub(super) fn was_moved(member: &Member) -> bool {
     let mut warnings = warnings::of(&member.span).into_iter();
-    warnings.any(|warning| warning.contains("Clock skew"))
+    // Also if the times are in another unit, which is another warning.
+    warnings.any(|warning| warning.contains("timestamps were adjusted"))
 }
 
-/// Checks that a trace ID looks random.
-pub(super) fn check_random(report: &mut Report, id: &str) {
-    let what = "a trace ID that looks random";
-    let distinct = distinct_digits(id);
-    if EXAMPLE_TRACE_IDS.contains(&id) {
-        report.wrong(what, format!("{id} is an example from a specification"));
-    } else if distinct < MIN_DISTINCT_DIGITS {
-        report.wrong(what, format!("{id} has only {distinct} different digits"));
-    } else {
-        report.passed(what, "");
+/// Checks that a trace ID shows no sign of being copied or typed. None can prove that it is random.
+pub(super) fn check_own_trace_id(report: &mut Report, id: &str) {
+    let what = "a trace ID of its own";
+    match sign_of_typing(id) {
+        Some(sign) => report.wrong(what, format!("{id} {sign}; generate a random one")),
+        None => report.passed(what, ""),
     }
+}
+
+fn sign_of_typing(id: &str) -> Option<String> {
+    let distinct = distinct_digits(id);
+    let is_example = |distance: u128| {
+        let mut examples = EXAMPLE_TRACE_IDS.iter();
+        examples.any(|it| number(it).abs_diff(number(id)) <= distance)
+    };
+    let repeats = |period| {
+        let mut pairs = id.bytes().zip(id.bytes().skip(period));
+        pairs.all(|(digit, later)| digit == later)
+    };
+    let bytes = number(id).to_be_bytes();
+    let pairs = bytes.iter().zip(bytes.iter().skip(1));
+    let mut steps = pairs.map(|(byte, next)| next.wrapping_sub(*byte));
+    let first = steps.next();
+    if is_example(0) {
+        Some("is an example from a specification".to_owned())
+    } else if is_example(MAX_COUNTED_UP) {
+        Some("is next to an example from a specification".to_owned())
+    } else if distinct < MIN_DISTINCT_DIGITS {
+        Some(format!("has only {distinct} different digits"))
+    } else if (1..=MAX_PERIOD).any(repeats) {
+        Some("repeats the same digits".to_owned())
+    } else if steps.all(|step| Some(step) == first) {
+        Some("counts up".to_owned())
+    } else {
+        None
+    }
+}
+
+fn number(id: &str) -> u128 {
+    u128::from_str_radix(id, 16).unwrap_or_default()
 }
 
 fn distinct_digits(id: &str) -> usize {
@@ -217,13 +279,13 @@ mod tests {
             id: "016220c2a05539cacbd7c7e677e51b14".to_owned(),
             tree: Tree::new(batches),
         };
-        Report::best(attempts(&found), "", "").is_passed()
+        Report::best(attempts(&found, &[]), "", "").is_passed()
     }
 
     /// A span as the query API returns it, moved to another time.
     fn moved(mut batch: ResourceSpans) -> ResourceSpans {
         let spans = batch.scope_spans.iter_mut().flat_map(|it| &mut it.spans);
-        spans.for_each(|span| warnings::add(span, "Clock skew: moved".to_owned()));
+        spans.for_each(|span| warnings::add(span, "timestamps were adjusted".to_owned()));
         batch
     }
 
@@ -257,7 +319,7 @@ mod tests {
             id: "016220c2a05539cacbd7c7e677e51b14".to_owned(),
             tree: Tree::new(vec![tea, water]),
         };
-        let report = Report::best(attempts(&found), "", "").to_string();
+        let report = Report::best(attempts(&found, &[]), "", "").to_string();
         let line = report.lines().find(|line| line.contains(seen));
         assert!(line.is_some_and(|line| line.contains("wrong")), "{report}");
     }
@@ -273,9 +335,44 @@ mod tests {
         assert!(passes(vec![within, beside, tea]));
     }
 
+    #[rstest::rstest]
+    #[case(
+        "11111111222222223333333344444444",
+        Some("has only 4 different digits")
+    )]
+    #[case("4bf92f3577b34da6a3ce929d0e0e4736", Some("is an example"))]
+    #[case("4bf92f3577b34da6a3ce929d0e0e4737", Some("is next to an example"))]
+    #[case("0102030405060708090a0b0c0d0e0f10", Some("counts up"))]
+    #[case("00112233445566778899aabbccddeeff", Some("counts up"))]
+    #[case("12345678901234567890123456789012", Some("repeats"))]
+    #[case("0123456789abcdef0123456789abcdef", Some("repeats"))]
+    #[case("016220c2a05539cacbd7c7e677e51b14", None)]
+    fn distinguishes_typed_from_random_ids(#[case] id: &str, #[case] sign: Option<&str>) {
+        let found = sign_of_typing(id);
+        assert_eq!(found.is_some(), sign.is_some(), "{found:?}");
+        assert!(
+            found
+                .unwrap_or_default()
+                .starts_with(sign.unwrap_or_default())
+        );
+    }
+
     #[test]
-    fn distinguishes_typed_from_random_ids() {
-        assert!(distinct_digits("11111111222222223333333344444444") < MIN_DISTINCT_DIGITS);
-        assert!(distinct_digits("016220c2a05539cacbd7c7e677e51b14") >= MIN_DISTINCT_DIGITS);
+    fn names_a_child_in_another_trace() {
+        let of = |id: &str, batch| FoundTrace {
+            id: id.to_owned(),
+            tree: Tree::new(vec![batch]),
+        };
+        let all = [
+            of("aa", span(SERVICE, ROOT, 1, 0, 0, 80)),
+            of("bb", span(SERVICE, CHILD, 2, 1, 10, 70)),
+        ];
+        for (found, other) in [(&all[0], "trace bb"), (&all[1], "trace aa")] {
+            let report = Report::best(attempts(found, &all), "", "").to_string();
+            assert!(
+                report.contains("same traceId") && report.contains(other),
+                "{report}"
+            );
+        }
     }
 }

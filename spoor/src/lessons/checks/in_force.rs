@@ -8,6 +8,22 @@ use crate::{
     traces::{Part, effective_at},
 };
 
+/// Checks that the head records every trace, since no tail rule can keep one that was not recorded.
+pub(super) fn check_heads(report: &mut Report, policies: &[SamplingPolicy], service: &str) {
+    let what = format!("every trace of {service} is sampled at its start");
+    let heads = effective_at(policies, service, Part::Head);
+    match heads.iter().find(|(_, entry)| entry.strategy != "100%") {
+        Some((policy, entry)) => report.wrong(
+            &what,
+            format!(
+                "policy {} keeps {} there; a tail rule cannot keep a request that the head did not sample",
+                policy.metadata.name, entry.strategy
+            ),
+        ),
+        None => report.passed(&what, ""),
+    }
+}
+
 /// Reports a policy with tail rules for the service, which drop traces that its head sampled.
 pub(super) fn check_no_tail(report: &mut Report, policies: &[SamplingPolicy], service: &str) {
     if let Some((policy, _)) = effective_at(policies, service, Part::Tail).first() {

@@ -1,10 +1,12 @@
 //! Lesson 8: a policy that keeps every trace with an error, and a share of the others.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use spoor_api::{SamplingPolicy, status::Condition};
 use spoor_policy::Probability;
+use spoor_traces::tree::{Row, Tree};
 
-use super::in_force::since;
+use super::in_force::{check_heads, since};
 use crate::{
     cli::pluralize,
     lessons::{context::Context, report::Report},
@@ -12,7 +14,7 @@ use crate::{
 };
 
 const SERVICE: &str = "service-a";
-/// The service in which every error of the lesson begins.
+/// The service in which the errors of the lesson begin, unless the learner chose service-a.
 const BELOW: &str = "service-b";
 /// The fewest failed requests. With fewer, all could be kept by chance.
 const MIN_FAILED: usize = 10;
@@ -28,7 +30,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let policies = context.policies.all().await?;
     let read = pluralize(policies.len(), "policy", "policies");
     report.add_source(format!("{read} and the traces of {SERVICE}"));
-    check_heads(&mut report, &policies);
+    check_heads(&mut report, &policies, SERVICE);
     let Some(keeping) = keeps_errors(&policies) else {
         report.missing(KEPT, no_rule(&policies));
         return Ok(report);
@@ -40,29 +42,16 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
             let found = context.traces_of(SERVICE).await?;
             let started = |found: &&FoundTrace| is_since(found, programmed);
             let found: Vec<&FoundTrace> = found.iter().filter(started).collect();
-            check_traces(&mut report, &found, context.answers.named("failed"));
+            check_traces(
+                &mut report,
+                &found,
+                programmed,
+                context.answers.named("failed"),
+            );
         }
         None => report.missing("the policy is programmed", "not yet"),
     }
     Ok(report)
-}
-
-/// Checks that the head records every trace, since no tail rule can keep one that was not recorded.
-fn check_heads(report: &mut Report, policies: &[SamplingPolicy]) {
-    let what = "every trace of service-a is sampled at its start";
-    let less = effective_at(policies, SERVICE, Part::Head)
-        .into_iter()
-        .find(|(_, entry)| entry.strategy != "100%");
-    match less {
-        Some((policy, entry)) => report.wrong(
-            what,
-            format!(
-                "policy {} keeps {} there; a tail rule cannot keep a failed request that the head did not sample",
-                policy.metadata.name, entry.strategy
-            ),
-        ),
-        None => report.passed(what, ""),
-    }
 }
 
 fn has_rule(policy: &SamplingPolicy) -> bool {
@@ -114,7 +103,12 @@ fn check_otherwise(report: &mut Report, keeping: &SamplingPolicy) {
     }
 }
 
-fn check_traces(report: &mut Report, found: &[&FoundTrace], answer: Option<&str>) {
+fn check_traces(
+    report: &mut Report,
+    found: &[&FoundTrace],
+    programmed: Timestamp,
+    answer: Option<&str>,
+) {
     let failed: Vec<&&FoundTrace> = found.iter().filter(|it| it.tree.errors() > 0).collect();
     let answered = answer.and_then(|answer| answer.parse::<usize>().ok());
     let Some(answered) = answered else {
@@ -122,6 +116,9 @@ fn check_traces(report: &mut Report, found: &[&FoundTrace], answer: Option<&str>
         report.unanswered(ALL, seen);
         return;
     };
+    // The status has whole seconds, so that a trace of the same second may be of earlier load.
+    let certain = |it: &&&&FoundTrace| is_since(it, programmed + SignedDuration::from_secs(1));
+    let certain = failed.iter().filter(certain).count();
     if answered < MIN_FAILED {
         report.wrong(
             ALL,
@@ -132,7 +129,7 @@ fn check_traces(report: &mut Report, found: &[&FoundTrace], answer: Option<&str>
         );
     // More traces than failures means that the number is of another run.
     // Neither message reveals the number found, which would be the answer.
-    } else if failed.len() > answered {
+    } else if certain > answered {
         let seen = format!(
             "more than {answered} have failed since the policy was last changed; {START_AGAIN}"
         );
@@ -140,22 +137,32 @@ fn check_traces(report: &mut Report, found: &[&FoundTrace], answer: Option<&str>
     } else if failed.len() < answered {
         report.missing(
             ALL,
-            format!("fewer than {answered} have arrived so far; if it stays so, {START_AGAIN}"),
+            format!(
+                "fewer than {answered} have arrived so far; a 4xx response is no error; if it \
+                 stays so, {START_AGAIN}"
+            ),
         );
     } else {
         report.passed(ALL, answered.to_string());
     }
-    let is_complete =
-        |it: &&&&FoundTrace| it.tree.services().iter().any(|(name, _)| *name == BELOW);
-    let count = failed.iter().filter(is_complete).count();
-    // Without failed traces there is nothing to check.
-    if !failed.is_empty() {
+    let count = failed.iter().filter(|it| is_complete(&it.tree)).count();
+    // Not beside a wrong answer, since the number of traces is the right one.
+    if (certain..=failed.len()).contains(&answered) {
         report.expect(
             count == failed.len(),
-            "each of them is complete, down to service-b",
+            "each of them is complete, down to where the error began",
             format!("{count} of {}", failed.len()),
         );
     }
+}
+
+/// True unless the error seems to begin in a call, whose server's spans are missing.
+fn is_complete(tree: &Tree) -> bool {
+    let rows = tree.rows();
+    let origin = tree.origin_of_errors().and_then(|origin| rows.get(origin));
+    let is_call = |row: &Row| row.member.span.kind() == SpanKind::Client;
+    let has_below = tree.services().iter().any(|(name, _)| *name == BELOW);
+    has_below || origin.is_some_and(|row| !is_call(row))
 }
 
 fn is_since(found: &FoundTrace, moment: Timestamp) -> bool {
@@ -166,27 +173,29 @@ fn is_since(found: &FoundTrace, moment: Timestamp) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use opentelemetry_proto::tonic::trace::v1::{Status, status::StatusCode};
-    use spoor_traces::tree::Tree;
-
     use super::*;
     use crate::traces::spans::span;
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Status, status::StatusCode};
 
-    /// A trace of a request that failed in service-b, complete or with only service-a's span.
+    fn red(mut batch: ResourceSpans) -> ResourceSpans {
+        batch.scope_spans[0].spans[0].status = Some(Status {
+            code: StatusCode::Error.into(),
+            message: String::new(),
+        });
+        batch
+    }
+
+    /// A trace of a request that failed in service-b, complete or with only service-a's spans.
     fn failed(is_complete: bool) -> FoundTrace {
-        let mut batches = vec![span(SERVICE, "GET /", 1, 0, 0, 10)];
+        let mut call = span(SERVICE, "Work", 2, 1, 0, 10);
+        call.scope_spans[0].spans[0].kind = SpanKind::Client.into();
+        let mut batches = vec![span(SERVICE, "GET /", 1, 0, 0, 10), call];
         if is_complete {
-            batches.push(span(BELOW, "Work", 2, 1, 1, 9));
-        }
-        for batch in &mut batches {
-            batch.scope_spans[0].spans[0].status = Some(Status {
-                code: StatusCode::Error.into(),
-                message: String::new(),
-            });
+            batches.push(span(BELOW, "Work", 3, 2, 1, 9));
         }
         FoundTrace {
             id: "07".repeat(16),
-            tree: Tree::new(batches),
+            tree: Tree::new(batches.into_iter().map(red).collect()),
         }
     }
 
@@ -207,15 +216,52 @@ mod tests {
     ) {
         let found = vec![failed(is_complete); kept];
         let mut report = Report::new();
-        check_traces(&mut report, &found.iter().collect::<Vec<_>>(), answer);
+        check_traces(
+            &mut report,
+            &found.iter().collect::<Vec<_>>(),
+            BEFORE,
+            answer,
+        );
         assert_eq!(report.is_passed(), passes, "{report}");
     }
 
+    /// A second before the start of the traces.
+    const BEFORE: Timestamp = Timestamp::constant(-1, 0);
+
     #[test]
-    fn no_traces_cause_no_finding() {
-        let mut report = Report::new();
-        check_traces(&mut report, &[], Some("12"));
-        assert!(!report.to_string().contains("complete"), "{report}");
+    fn same_second_counts_either_way() {
+        let found = vec![failed(true); 20];
+        let found: Vec<&FoundTrace> = found.iter().collect();
+        for (answer, passes) in [("12", true), ("20", true), ("21", false)] {
+            let mut report = Report::new();
+            check_traces(&mut report, &found, Timestamp::UNIX_EPOCH, Some(answer));
+            assert_eq!(report.is_passed(), passes, "{report}");
+        }
+    }
+
+    #[test]
+    fn error_in_the_edge_is_complete() {
+        let edge = Tree::new(vec![red(span(SERVICE, "GET /", 1, 0, 0, 10))]);
+        assert!(is_complete(&edge));
+        assert!(
+            !is_complete(&failed(false).tree),
+            "the server's side is missing"
+        );
+    }
+
+    #[test]
+    fn wrong_number_does_not_reveal_the_right_one() {
+        let found = vec![failed(true); 53];
+        for answer in ["12", "300"] {
+            let mut report = Report::new();
+            check_traces(
+                &mut report,
+                &found.iter().collect::<Vec<_>>(),
+                BEFORE,
+                Some(answer),
+            );
+            assert!(!report.to_string().contains("53"), "{report}");
+        }
     }
 
     fn policy(otherwise: &str) -> SamplingPolicy {

@@ -8,7 +8,7 @@ use spoor_traces::tree::{Member, Position, Row, Tree, value};
 use super::first_trace::{check_own_id, was_moved};
 use crate::{
     lessons::{context::Context, report::Report},
-    traces::{FoundTrace, milliseconds, printable},
+    traces::{FoundTrace, YEAR, printable, short_duration},
 };
 
 /// The service name of the learner's script.
@@ -74,7 +74,11 @@ fn check_parent(report: &mut Report, tree: &Tree, row: &Row) {
             "its trace has no span with its parent ID; take both IDs from one \
              traceresponse header whose flags end in 1 or 3, which means sampled",
         ),
-        _ => report.wrong(what, "it has no parent ID, so it is in a separate trace"),
+        // It may still be in the right trace, as a second root.
+        _ => report.wrong(
+            what,
+            "it has no parent ID; take it and the trace ID from one traceresponse header",
+        ),
     }
     let services = tree.services();
     let has_b = services.iter().any(|(name, _)| *name == "service-b");
@@ -91,13 +95,16 @@ fn check_times(report: &mut Report, own: &Member, parent: &Member) {
     let duration = own.duration();
     // Only the start is compared: the work continues after the response.
     if own.start() < parent.start() || was_moved(own) {
-        report.wrong(what, "it starts before the request that caused it");
+        report.wrong(
+            what,
+            "it starts before the request that caused it; are its times in nanoseconds?",
+        );
     } else if duration == Duration::ZERO {
         report.wrong(what, "it has no duration");
     } else if duration > MAX_DURATION {
-        report.wrong(what, format!("it takes {}", milliseconds(duration)));
+        report.wrong(what, format!("it takes {}", short_duration(duration)));
     } else {
-        report.passed(what, milliseconds(duration));
+        report.passed(what, short_duration(duration));
     }
 }
 
@@ -107,13 +114,13 @@ fn check_content(report: &mut Report, row: &Row) {
     let value = attribute.map(|it| it.value.as_ref());
     let what = "its attribute receipt.items is the number of items";
     match value {
-        Some(value) if is_number(value) => report.passed(what, value::text(value)),
         Some(value) => {
             let seen = printable(&value::text(value));
-            report.wrong(
-                what,
-                format!("{seen:?} is not a number of items; use intValue"),
-            );
+            match number(value) {
+                Some(count) if count >= 1.0 && count.fract() == 0.0 => report.passed(what, seen),
+                Some(_) => report.wrong(what, format!("{seen} is not a whole number from 1 on")),
+                None => report.wrong(what, format!("{seen:?} is not a number; use intValue")),
+            }
         }
         None => report.missing(what, "the span has no attribute of this name"),
     }
@@ -122,12 +129,18 @@ fn check_content(report: &mut Report, row: &Row) {
         None => report.missing(what, "it has no event"),
         Some(event) => {
             let at = event.time_unix_nano;
+            let year = u64::try_from(YEAR.as_nanos()).unwrap_or(u64::MAX);
             let within = row.member.start() <= at && at <= row.member.end();
             let seen = printable(&event.name);
             if within {
                 report.passed(what, seen);
             } else if at == 0 {
                 report.wrong(what, format!("{seen} has no timeUnixNano"));
+            } else if row.member.start().saturating_sub(at) > year {
+                report.wrong(
+                    what,
+                    format!("{seen} has a time that is not in nanoseconds"),
+                );
             } else {
                 report.wrong(what, format!("{seen} is before its start or after its end"));
             }
@@ -135,12 +148,12 @@ fn check_content(report: &mut Report, row: &Row) {
     }
 }
 
-fn is_number(value: Option<&AnyValue>) -> bool {
-    let value = value.and_then(|it| it.value.as_ref());
-    match value {
-        Some(Value::IntValue(count)) => *count > 0,
-        Some(Value::DoubleValue(count)) => *count > 0.0,
-        _ => false,
+fn number(value: Option<&AnyValue>) -> Option<f64> {
+    match value?.value.as_ref()? {
+        // Rounded from 2^53 on, and still whole.
+        Value::IntValue(count) => Some(*count as f64),
+        Value::DoubleValue(count) => Some(*count),
+        _ => None,
     }
 }
 
@@ -182,15 +195,50 @@ mod tests {
 
     #[test]
     fn rejects_invalid_counts() {
-        for invalid in [Value::StringValue("3".to_owned()), Value::IntValue(-3)] {
+        for (invalid, reason) in [
+            (Value::StringValue("3".to_owned()), "use intValue"),
+            (Value::IntValue(-3), "-3 is not a whole number from 1 on"),
+            (Value::IntValue(0), "0 is not a whole number from 1 on"),
+            (
+                Value::DoubleValue(2.5),
+                "2.5 is not a whole number from 1 on",
+            ),
+        ] {
             let own = with_content(span(SERVICE, "print", 4, 1, 90, 100), invalid);
-            assert!(!passes(&[&own]));
+            let report = report_on(&[&own]);
+            assert!(
+                !report.is_passed() && report.to_string().contains(reason),
+                "{report}"
+            );
         }
+    }
+
+    #[test]
+    fn second_root_is_not_a_separate_trace() {
+        let root = with_content(span(SERVICE, "print", 4, 0, 90, 100), COUNT);
+        let report = report_on(&[&root]).to_string();
+        assert!(
+            report.contains("no parent ID") && !report.contains("separate"),
+            "{report}"
+        );
+    }
+
+    #[test]
+    fn names_the_unit_of_an_early_event() {
+        const NOW: u64 = 1_800_000_000_000;
+        let mut own = with_content(span(SERVICE, "print", 4, 1, NOW, NOW + 10), COUNT);
+        own.scope_spans[0].spans[0].events[0].time_unix_nano = NOW;
+        let report = report_on(&[&own]).to_string();
+        assert!(report.contains("not in nanoseconds"), "{report}");
     }
 
     const COUNT: Value = Value::IntValue(3);
 
     fn passes(own: &[&ResourceSpans]) -> bool {
+        report_on(own).is_passed()
+    }
+
+    fn report_on(own: &[&ResourceSpans]) -> Report {
         let trace = [
             span("service-a", "GET /", 1, 0, 10, 80),
             span("service-a", "Work", 2, 1, 11, 75),
@@ -201,7 +249,7 @@ mod tests {
             id: "07".repeat(16),
             tree: Tree::new(batches.cloned().collect()),
         };
-        Report::best(attempts(&found), "", "").is_passed()
+        Report::best(attempts(&found), "", "")
     }
 
     fn with_content(mut batch: ResourceSpans, count: Value) -> ResourceSpans {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::exemplars::{Bucket, buckets};
 use crate::{
     lessons::{context::Context, report::Report},
-    traces::{FoundTrace, milliseconds, printable},
+    traces::{FoundTrace, printable, short_duration},
 };
 
 const SERVICE: &str = "tasks";
@@ -29,7 +29,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     }
     let what = "the trace ID of the bucket's exemplar";
     match context.answers.one() {
-        None => report.missing(what, "spoor check 10 --answer TRACE_ID"),
+        None => report.unanswered(what, context.answers.still_asked()),
         Some(answer) => match context.trace(answer).await? {
             Some(trace) => judge(&mut report, &trace, &slow),
             None => report.missing(what, format!("there is no trace {answer}")),
@@ -38,7 +38,8 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-async fn scrape(url: &str) -> Result<String, reqwest::Error> {
+/// Gets the metrics of a service or of the lab.
+pub(super) async fn scrape(url: &str) -> Result<String, reqwest::Error> {
     let client = reqwest::Client::builder().timeout(SCRAPE_TIMEOUT).build()?;
     // Only OpenMetrics has exemplars; the older text format has no place for them.
     let request = client
@@ -81,7 +82,9 @@ fn judge(report: &mut Report, FoundTrace { id, tree }: &FoundTrace, buckets: &[B
         .iter()
         .filter(|bucket| bucket.is_of(name))
         .peekable();
-    if service != SERVICE {
+    if root.is_none() {
+        report.missing(what, "its root has not arrived yet");
+    } else if service != SERVICE {
         report.wrong(what, format!("it is a trace of {service:?}"));
     } else if of_name.peek().is_none() {
         let (name, buckets) = (printable(name), listed(buckets));
@@ -90,9 +93,9 @@ fn judge(report: &mut Report, FoundTrace { id, tree }: &FoundTrace, buckets: &[B
             format!("its root is {name:?}, the bucket is {buckets}"),
         );
     } else if of_name.any(|bucket| is_exemplar(bucket) || bucket.contains(took)) {
-        report.passed(what, format!("{id} took {}", milliseconds(took)));
+        report.passed(what, format!("{id} took {}", short_duration(took)));
     } else {
-        let (took, buckets) = (milliseconds(took), listed(buckets));
+        let (took, buckets) = (short_duration(took), listed(buckets));
         report.wrong(what, format!("it took {took}, the bucket is {buckets}"));
     }
 }

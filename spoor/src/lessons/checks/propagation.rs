@@ -2,7 +2,7 @@
 
 use spoor_traces::tree::{Member, Position, Tree, value};
 
-use super::first_trace::check_random;
+use super::first_trace::check_own_trace_id;
 use crate::{
     cli::pluralize,
     lessons::{context::Context, report::Report},
@@ -39,7 +39,7 @@ fn judge(report: &mut Report, inside: &[FoundTrace], edge: &[FoundTrace]) {
         return;
     };
     report.passed("reviews continues your trace", &found.id);
-    check_random(report, &found.id);
+    check_own_trace_id(report, &found.id);
     let state = printable(&span.span.trace_state);
     report.expect(
         carries(span),
@@ -82,9 +82,9 @@ fn check_edge(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Fou
         report.missing(what, seen);
         return;
     };
-    report.passed(what, format!("{} has a link to it", found.id));
-    // There is no finding otherwise: the link does not record a tracestate, so one may not have
-    // been sent.
+    // The link does not record a tracestate, so none may have been sent.
+    let seen = "has a link to your traceparent; no span shows the tracestate that bands received";
+    report.passed(what, format!("{} {seen}", found.id));
     if found.tree.rows().iter().any(|row| carries(&row.member)) {
         let what = "bands does not pass on a tracestate member `smuggled`";
         report.wrong(what, "bands passed it on");

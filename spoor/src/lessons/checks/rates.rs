@@ -8,7 +8,9 @@ use spoor_policy::{
 use super::in_force::check_no_tail;
 use crate::{
     lessons::{
-        answers::interval as parse_interval, context::Context, report::Report,
+        answers::{interval as parse_interval, number},
+        context::Context,
+        report::Report,
         threshold::sampled_at,
     },
     traces::FoundTrace,
@@ -27,8 +29,6 @@ const TOLERANCE: f64 = 0.2;
 const HALF_WIDTH: std::ops::RangeInclusive<f64> = 0.085..=0.115;
 /// The usual reason why the counts of the check and of the learner differ.
 const EARLIER_LOAD: &str = "leave out earlier load at this rate with --lookback, such as 5m";
-/// The most requests accepted in an answer.
-const MAX_REQUESTS: u64 = 1_000_000_000;
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
@@ -37,9 +37,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         "the tracestate of {} traces of {POLICY}, and its policy",
         found.len()
     ));
-    let requests = context.answers.named("requests");
-    let requests: Option<u64> = requests.and_then(|it| it.parse().ok());
-    match requests.filter(|requests| (1..=MAX_REQUESTS).contains(requests)) {
+    match context.answers.named("requests").and_then(number) {
         Some(requests) => {
             for rate in RATES {
                 check_rate(&mut report, context, &found, rate, requests)?;
@@ -128,9 +126,7 @@ fn judge(report: &mut Report, what: &str, answered: Interval, exact: Interval) {
 /// Checks the number of requests in the answer by the interval that it would give.
 fn check_needed(report: &mut Report, context: &Context) -> anyhow::Result<()> {
     let what = "the number of requests needed to know 0.1 % to within a tenth of itself";
-    let needed = context.answers.named("needed");
-    let needed: Option<u64> = needed.and_then(|it| it.parse().ok());
-    let Some(needed) = needed.filter(|needed| (1..=MAX_REQUESTS).contains(needed)) else {
+    let Some(needed) = context.answers.named("needed").and_then(number) else {
         report.unanswered(what, "--answer needed=NUMBER");
         return Ok(());
     };
@@ -143,9 +139,13 @@ fn check_needed(report: &mut Report, context: &Context) -> anyhow::Result<()> {
         half * 100.0
     );
     if HALF_WIDTH.contains(&half) {
-        report.passed(what, seen);
+        report.passed(what, format!("{seen}: about a tenth"));
     } else {
-        report.wrong(what, seen);
+        let side = match half < *HALF_WIDTH.start() {
+            true => "more than needed",
+            false => "too few",
+        };
+        report.wrong(what, format!("{seen}: {side}"));
     }
     Ok(())
 }

@@ -4,25 +4,32 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use jiff::Timestamp;
 use spoor_api::{
-    SamplingPolicy,
+    KeepRule, SamplingPolicy,
     status::{Condition, ConditionStatus},
 };
 
-use super::in_force::since;
+use super::{
+    in_force::{check_heads, since},
+    metrics::scrape,
+};
 use crate::{
     lessons::{
-        answers::{Answers, seconds},
+        answers::{Answers, number, seconds},
         context::Context,
         policies::Policies,
         report::Report,
     },
-    traces::{FoundTrace, milliseconds},
+    traces::{FoundTrace, short_duration},
 };
 
 /// The lesson's policy.
 const POLICY: &str = "slow-only";
 /// The service at which its traces start.
 const SERVICE: &str = "service-a";
+/// The duration from which on the lesson's policy keeps traces.
+const SLOWER_THAN: Duration = Duration::from_millis(400);
+/// The lab's counter of traces that no tail rule kept.
+const DROPPED: &str = "spoor_traces_traces_decided_total{decision=\"dropped\"} ";
 /// The rate in the lesson's question.
 const REQUESTS_PER_SECOND: f64 = 1000.0;
 /// The tolerated relative error of the answer.
@@ -41,35 +48,42 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
     report.add_source(format!("the policy {POLICY} and the traces of {SERVICE}"));
     let policy = context.policies.named(POLICY).await?;
-    let Some(slower_than) = policy.as_ref().and_then(|it| check_policy(&mut report, it)) else {
-        if policy.is_none() {
-            report.missing("the policy slow-only", "there is no policy of this name");
-        }
+    let Some(policy) = policy else {
+        report.missing("the policy slow-only", "there is no policy of this name");
         return Ok(report);
     };
+    check_heads(&mut report, &context.policies.all().await?, SERVICE);
+    check_policy(&mut report, &policy);
     // Traces from before the policy show what it changed, so its time is needed.
-    let Some(programmed) = policy
-        .as_ref()
-        .and_then(|it| since(it, Condition::PROGRAMMED))
-    else {
+    let Some(programmed) = since(&policy, Condition::PROGRAMMED) else {
         return Ok(report);
     };
     let found = context.traces_of(SERVICE).await?;
-    let is_held = |it: &&FoundTrace| is_held(it, programmed, slower_than);
+    let is_held = |it: &&FoundTrace| is_held(it, programmed);
     let (held, direct): (Vec<&FoundTrace>, Vec<&FoundTrace>) = found.iter().partition(is_held);
-    check_traces(&mut report, &direct, &held, slower_than);
-    let waits = waits(&context.policies).await?;
+    check_traces(&mut report, &direct, &held);
+    let mut waits = CLUSTER_WAIT_SECONDS;
+    if let Policies::Lab(lab) = &context.policies {
+        let status = lab.status().await?;
+        waits = measurable(Duration::from_millis(status.decision_wait_milliseconds));
+        if let Some(admin) = status.urls.get("admin") {
+            check_dropped(&mut report, &scrape(&format!("{admin}/metrics")).await?);
+        }
+    }
     check_cost(&mut report, &context.answers, &held, &waits);
     Ok(report)
 }
 
-/// The waits to accept, in seconds.
-async fn waits(policies: &Policies) -> anyhow::Result<RangeInclusive<f64>> {
-    let Policies::Lab(client) = policies else {
-        return Ok(CLUSTER_WAIT_SECONDS);
-    };
-    let decision_wait = client.status().await?.decision_wait_milliseconds;
-    Ok(measurable(Duration::from_millis(decision_wait)))
+/// Checks that requests were sent of which the stage kept no trace: without fast ones, nothing
+/// shows that it drops any. A cluster's Collector is not asked.
+fn check_dropped(report: &mut Report, metrics: &str) {
+    let mut lines = metrics.lines();
+    let count = lines.find_map(|line| line.strip_prefix(DROPPED));
+    let what = "the stage dropped traces that no rule keeps";
+    match count {
+        Some("0") | None => report.missing(what, "none yet; send fast requests, too"),
+        Some(count) => report.passed(what, format!("{count} since the lab started")),
+    }
 }
 
 /// The waits that a measurement of a decision wait may give, in seconds.
@@ -78,33 +92,36 @@ fn measurable(decision_wait: Duration) -> RangeInclusive<f64> {
     ACCEPTED_SHARE.start() * wait..=ACCEPTED_SHARE.end() * wait
 }
 
-/// Checks the policy and returns the duration from which on it keeps traces.
-fn check_policy(report: &mut Report, policy: &SamplingPolicy) -> Option<Duration> {
+fn check_policy(report: &mut Report, policy: &SamplingPolicy) {
     let what = "the policy keeps slow traces only";
-    let tail = policy.spec.tail.as_ref();
-    let rule = tail.and_then(|tail| {
-        tail.keep
-            .iter()
-            .find_map(|rule| rule.slower_than.as_deref())
-    });
+    let (keep, otherwise) = match &policy.spec.tail {
+        Some(tail) => (tail.keep.as_slice(), tail.otherwise.as_str()),
+        None => (&[][..], "100%"),
+    };
+    let (slow, others): (Vec<&KeepRule>, Vec<&KeepRule>) =
+        keep.iter().partition(|rule| rule.slower_than.is_some());
+    let threshold = slow.first().and_then(|rule| rule.slower_than.as_deref());
     let targets = &policy.spec.targets;
+    let asked = short_duration(SLOWER_THAN);
     if !targets.is_empty() && !targets.iter().any(|it| it.service == SERVICE) {
         report.wrong(what, "it does not target service-a");
-        return None;
-    }
-    let slower_than = rule.and_then(|text| crate::cli::duration(text).ok());
-    let others = tail.map(|tail| tail.otherwise.as_str());
-    match (slower_than, others) {
-        (Some(slower), Some("0%")) => {
-            report.passed(what, format!("slower than {}", milliseconds(slower)))
-        }
-        (_, Some(others)) if others != "0%" => {
-            report.wrong(
-                what,
-                format!("it keeps {others} of the others; set otherwise: 0%"),
-            );
-        }
-        _ => report.wrong(what, "it has no slowerThan rule under tail.keep"),
+    } else if let Some(other) = others.first().or(slow.get(1)) {
+        let seen = format!(
+            "its rule {} keeps others; leave only one slow rule",
+            other.name
+        );
+        report.wrong(what, seen);
+    } else if threshold.and_then(|it| crate::cli::duration(it).ok()) != Some(SLOWER_THAN) {
+        let seen = threshold.map_or("no slowerThan".to_owned(), |it| format!("slowerThan: {it}"));
+        report.wrong(
+            what,
+            format!("it has {seen} under tail.keep; set it to {asked}"),
+        );
+    } else if otherwise != "0%" {
+        let seen = format!("it keeps {otherwise} of the others; set otherwise: 0%");
+        report.wrong(what, seen);
+    } else {
+        report.passed(what, format!("slower than {asked}"));
     }
     let what = "a stage between the services and the store decides";
     match policy.condition(Condition::PROGRAMMED) {
@@ -112,36 +129,30 @@ fn check_policy(report: &mut Report, policy: &SamplingPolicy) -> Option<Duration
         Some(it) => report.missing(what, format!("{}: {}", it.reason, it.message)),
         None => report.missing(what, "the policy has no status yet"),
     }
-    slower_than
 }
 
 /// True if a trace started after the policy was programmed. The status has whole seconds, so a
 /// fast trace within the same second may have started before.
-fn is_held(found: &FoundTrace, programmed: Timestamp, slower_than: Duration) -> bool {
+fn is_held(found: &FoundTrace, programmed: Timestamp) -> bool {
     const SECOND: i128 = 1_000_000_000;
     let since = i128::from(found.tree.start()) - programmed.as_nanosecond();
-    since >= SECOND || (since >= 0 && found.tree.duration() >= slower_than)
+    since >= SECOND || (since >= 0 && found.tree.duration() >= SLOWER_THAN)
 }
 
 /// Checks that fast traces were kept before the policy, and only slow ones since.
-fn check_traces(
-    report: &mut Report,
-    direct: &[&FoundTrace],
-    held: &[&FoundTrace],
-    slower_than: Duration,
-) {
-    let is_quick = |it: &&&FoundTrace| it.tree.duration() < slower_than;
+fn check_traces(report: &mut Report, direct: &[&FoundTrace], held: &[&FoundTrace]) {
+    let is_quick = |it: &&&FoundTrace| it.tree.duration() < SLOWER_THAN;
     let quick = direct.iter().filter(is_quick).count();
     report.expect(
         quick > 0,
         "without the policy, fast traces were kept too",
-        format!("{quick} took less than {}", milliseconds(slower_than)),
+        format!("{quick} took less than {}", short_duration(SLOWER_THAN)),
     );
     let what = "since then, only slow ones were kept";
     match (held.iter().find(is_quick), held.len()) {
         (Some(quick), _) => {
             let took = quick.tree.duration();
-            let took = milliseconds(took);
+            let took = short_duration(took);
             report.wrong(what, format!("{} took only {took}", quick.id));
         }
         (None, slow) => {
@@ -159,12 +170,12 @@ fn check_cost(
 ) {
     let what = "the cost: the time a trace is held, and the number of spans held at once";
     let wait = answers.named("wait").and_then(seconds);
-    let spans = answers.named("spans").and_then(|it| it.parse().ok());
-    let (Some(wait), Some(answered)): (Option<f64>, Option<f64>) = (wait, spans) else {
-        let seen = "spoor check 6 --answer wait=SECONDS --answer spans=NUMBER";
-        report.unanswered(what, seen);
+    let spans = answers.named("spans").and_then(number);
+    let (Some(wait), Some(answered)) = (wait, spans) else {
+        report.unanswered(what, answers.still_asked());
         return;
     };
+    let answered = answered as f64;
     if !waits.contains(&wait) {
         // The message reveals neither the right wait nor whether this one is longer.
         let seen = format!(
@@ -175,14 +186,16 @@ fn check_cost(
         return;
     }
     let Some(each) = mean_spans(held) else {
-        report.missing(what, "there is no trace to count the spans of");
+        report.missing(
+            what,
+            "no trace to count the spans of has arrived since then",
+        );
         return;
     };
     let at_once = REQUESTS_PER_SECOND * wait * each;
     if (answered - at_once).abs() <= TOLERANCE * at_once {
-        let seen =
-            format!("{REQUESTS_PER_SECOND} requests per second × {wait} s × {each:.1} spans");
-        report.passed(what, format!("{seen} = {at_once:.0}"));
+        let seen = format!("{REQUESTS_PER_SECOND} requests per second × {wait} s × {each} spans");
+        report.passed(what, format!("{seen}: about {at_once:.0}"));
     } else {
         // The message does not give the formula, which is for the learner to find.
         let side = if answered < at_once { "few" } else { "many" };
@@ -191,21 +204,24 @@ fn check_cost(
     }
 }
 
-/// The average number of spans of a trace.
+/// The average number of spans of a trace, to two decimals, so that a product with it is right as
+/// printed.
 fn mean_spans(found: &[&FoundTrace]) -> Option<f64> {
     let spans: usize = found.iter().map(|it| it.tree.rows().len()).sum();
     let as_number = |number: usize| u32::try_from(number).map(f64::from).ok();
-    Some(as_number(spans)? / as_number(found.len()).filter(|traces| *traces > 0.0)?)
+    let mean = as_number(spans)? / as_number(found.len()).filter(|traces| *traces > 0.0)?;
+    Some((mean * 100.0).round() / 100.0)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use serde_json::json;
     use spoor_traces::tree::Tree;
 
     use super::*;
-    use crate::traces::spans::span;
+    use crate::{lessons::lesson::Lesson, traces::spans::span};
 
     /// A trace of two spans with a duration.
     fn trace(milliseconds: u64) -> FoundTrace {
@@ -231,12 +247,10 @@ mod tests {
         let traces = |of: &[u64]| of.iter().copied().map(trace).collect::<Vec<_>>();
         let (direct, held) = (traces(direct), traces(held));
         let mut report = Report::new();
-        let slower_than = Duration::from_millis(400);
         check_traces(
             &mut report,
             &direct.iter().collect::<Vec<_>>(),
             &held.iter().collect::<Vec<_>>(),
-            slower_than,
         );
         assert_eq!(report.is_passed(), passes, "{report}");
     }
@@ -256,10 +270,7 @@ mod tests {
             tree: Tree::new(vec![span(SERVICE, "GET /", 1, 0, start, start + takes)]),
         };
         let programmed = Timestamp::from_second(2).unwrap();
-        assert_eq!(
-            is_held(&found, programmed, Duration::from_millis(400)),
-            held
-        );
+        assert_eq!(is_held(&found, programmed), held);
     }
 
     #[rstest::rstest]
@@ -276,14 +287,14 @@ mod tests {
     #[case("2", "2000", false)]
     #[case("2", "20000", false)]
     #[case("0.1", "200", false)]
-    #[case("2", "some", false)]
     fn rejects_wrong_cost_without_the_formula(
         #[case] wait: &str,
         #[case] spans: &str,
         #[case] passes: bool,
     ) {
         let mut report = Report::new();
-        let answers = Answers::new(vec![format!("wait={wait}"), format!("spans={spans}")]);
+        let given = vec![format!("wait={wait}"), format!("spans={spans}")];
+        let answers = Answers::new("6", Lesson::Route.answer_format(), given).unwrap();
         let waits = measurable(Duration::from_secs(2));
         check_cost(&mut report, &answers, &[&trace(600)], &waits);
         assert_eq!(report.is_passed(), passes, "{report}");
@@ -291,17 +302,60 @@ mod tests {
     }
 
     #[test]
-    fn names_a_missing_target() {
-        let policy = serde_json::json!({
+    fn product_is_right_as_printed() {
+        let mut traces = vec![trace(600); 3];
+        traces.push(FoundTrace {
+            id: "08".repeat(16),
+            tree: Tree::new(vec![span(SERVICE, "GET /", 1, 0, 0, 600)]),
+        });
+        let given = vec!["wait=2".to_owned(), "spans=3500".to_owned()];
+        let answers = Answers::new("6", Lesson::Route.answer_format(), given).unwrap();
+        let mut report = Report::new();
+        let traces: Vec<&FoundTrace> = traces.iter().collect();
+        check_cost(
+            &mut report,
+            &answers,
+            &traces,
+            &measurable(Duration::from_secs(2)),
+        );
+        let product = "1000 requests per second × 2 s × 1.75 spans: about 3500";
+        assert!(report.to_string().contains(product), "{report}");
+    }
+
+    #[rstest::rstest]
+    #[case("", false)]
+    #[case("spoor_traces_traces_decided_total{decision=\"dropped\"} 0", false)]
+    #[case("spoor_traces_traces_decided_total{decision=\"kept\"} 3", false)]
+    #[case("spoor_traces_traces_decided_total{decision=\"dropped\"} 3", true)]
+    fn requires_a_dropped_trace(#[case] metrics: &str, #[case] passes: bool) {
+        let mut report = Report::new();
+        check_dropped(&mut report, metrics);
+        assert_eq!(report.is_passed(), passes, "{report}");
+    }
+
+    #[rstest::rstest]
+    #[case("service-a", json!([{"name": "slow", "slowerThan": "400ms"}]), "0%", "slower than 400 ms")]
+    #[case("service-b", json!([{"name": "slow", "slowerThan": "400ms"}]), "0%", "not target service-a")]
+    #[case("service-a", json!([{"name": "slow", "slowerThan": "1ms"}]), "0%", "it has slowerThan: 1ms")]
+    #[case("service-a", json!([]), "0%", "it has no slowerThan")]
+    #[case("service-a", json!([{"name": "slow", "slowerThan": "400ms"}]), "10%", "10% of the others")]
+    #[case("service-a", json!([{"name": "slow", "slowerThan": "400ms"}, {"name": "red", "error": {}}]),
+        "0%", "its rule red keeps others")]
+    fn accepts_only_the_lessons_rules(
+        #[case] service: &str,
+        #[case] keep: serde_json::Value,
+        #[case] otherwise: &str,
+        #[case] seen: &str,
+    ) {
+        let policy = json!({
             "apiVersion": "spoor.dev/v1alpha1",
             "kind": "SamplingPolicy",
             "metadata": {"name": POLICY},
-            "spec": {"targets": [{"service": "service-b"}], "tail": {
-                "keep": [{"name": "slow", "slowerThan": "400ms"}], "otherwise": "0%"}},
+            "spec": {"targets": [{"service": service}], "tail": {"keep": keep, "otherwise": otherwise}},
         });
         let mut report = Report::new();
-        let policy = serde_json::from_value(policy).unwrap();
-        assert_eq!(check_policy(&mut report, &policy), None);
-        assert!(report.to_string().contains("does not target service-a"));
+        check_policy(&mut report, &serde_json::from_value(policy).unwrap());
+        let report = report.to_string();
+        assert!(report.contains(seen), "{report}");
     }
 }

@@ -7,13 +7,14 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use reqwest::{RequestBuilder, header::USER_AGENT};
 use spoor_lab::wire::{FaultSetting, ServiceStatus};
-use spoor_traces::tree::Position;
+use spoor_traces::tree::{Position, Tree};
 use spoor_vision::samples::SamplePicture;
 use tokio::time::Instant;
 
-use super::{ANNOUNCER, EDGES, Marker, SlowPart};
+use super::{ANNOUNCER, EDGES, Marker, SlowPart, delay_milliseconds};
 use crate::{
     cli::{LabClient, shutdown_signal},
     lessons::policies::Policies,
@@ -26,14 +27,13 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// after about two seconds.
 const TIMEOUT_WITH_POLICY: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// Enough requests to show a pattern.
-const REQUESTS: usize = 4;
+/// The time for which no span of a round may arrive before it is complete. Services export every
+/// second.
+const SETTLE_DELAY: Duration = Duration::from_millis(1_200);
 /// A slow wait and a fast one.
 const WAIT: [&str; 2] = ["600ms", "5ms"];
 /// A slow calculation and a fast one, in rounds.
 const ROUNDS: [&str; 2] = ["60000", "500"];
-/// Longer than the slowest marketplace takes, and shorter than the timeout of `offers`.
-const DELAY_MILLISECONDS: u64 = 1_000;
 /// The width and height of the images in pixels.
 const SIDE: NonZeroU16 = match NonZeroU16::new(96) {
     Some(side) => side,
@@ -79,20 +79,21 @@ struct Round<'a> {
 
 impl Round<'_> {
     async fn run(&self, slow: SlowPart) -> anyhow::Result<()> {
+        let requests = slow.requests();
         match slow {
-            SlowPart::Wait => self.call_service_a(WAIT[0], ROUNDS[1]).await,
-            SlowPart::HeavyCalc => self.call_service_a(WAIT[1], ROUNDS[0]).await,
-            SlowPart::Marketplace(name) => self.search_offers(name).await,
-            SlowPart::ColdModel(name) => self.classify(name).await,
+            SlowPart::Wait => self.call_service_a(WAIT[0], ROUNDS[1], requests).await,
+            SlowPart::HeavyCalc => self.call_service_a(WAIT[1], ROUNDS[0], requests).await,
+            SlowPart::Marketplace(name) => self.search_offers(name, requests).await,
+            SlowPart::ColdModel(name) => self.classify(name, requests).await,
         }
     }
 
-    async fn call_service_a(&self, wait: &str, calc: &str) -> anyhow::Result<()> {
+    async fn call_service_a(&self, wait: &str, calc: &str, requests: usize) -> anyhow::Result<()> {
         let url = format!("{}/?wait={wait}&calc={calc}", self.url("service-a")?);
-        for _ in 0..REQUESTS {
+        for _ in 0..requests {
             send(url.clone(), self.marked(self.http.get(&url))).await?;
         }
-        self.wait_for_traces(REQUESTS, "service-a").await
+        self.wait_for_traces(requests, "service-b").await
     }
 
     /// Sends a span that names the round, and waits until it can be read.
@@ -115,24 +116,37 @@ impl Round<'_> {
             operation: Some(self.marker.to_string()),
             ..Query::default()
         };
-        self.wait_for(&[ANNOUNCER], query, 1, ANNOUNCER).await
+        self.wait_for(&[ANNOUNCER], query, |found| !found.is_empty())
+            .await
     }
 
-    /// Waits until the traces of so many requests can be read, one with a span of the service.
+    /// Waits until the traces of so many requests can be read as a whole, one with a span of the
+    /// service.
     async fn wait_for_traces(&self, count: usize, service: &str) -> anyhow::Result<()> {
         let query = Query {
             tags: self.marker.tags(),
             ..Query::default()
         };
-        self.wait_for(&EDGES, query, count, service).await
+        let mut last_change = (0, Instant::now());
+        let has_settled = |found: &[FoundTrace]| {
+            let spans = found.iter().map(|it| it.tree.rows().len()).sum();
+            if spans != last_change.0 {
+                last_change = (spans, Instant::now());
+            }
+            let mut services = found.iter().flat_map(|it| it.tree.services());
+            found.len() >= count
+                && services.any(|(name, _)| name == service)
+                && found.iter().all(|it| is_whole(&it.tree))
+                && last_change.1.elapsed() >= SETTLE_DELAY
+        };
+        self.wait_for(&EDGES, query, has_settled).await
     }
 
     async fn wait_for(
         &self,
         searched: &[&str],
         query: Query,
-        count: usize,
-        service: &str,
+        mut is_complete: impl FnMut(&[FoundTrace]) -> bool,
     ) -> anyhow::Result<()> {
         let policies = Policies::Lab(self.lab.clone()).all().await?;
         let mut names = searched.iter();
@@ -143,16 +157,7 @@ impl Round<'_> {
         let deadline = Instant::now() + timeout;
         loop {
             let found = self.traces.newest(&searched, &query).await?;
-            let mut services = found.iter().flat_map(|it| it.tree.services());
-            // A retried call can leave the spans of its first attempt long before the others.
-            let is_complete = |found: &FoundTrace| {
-                let mut rows = found.tree.rows().iter();
-                rows.all(|row| row.position != Position::MissingParent)
-            };
-            if found.len() >= count
-                && services.any(|(name, _)| name == service)
-                && found.iter().all(is_complete)
-            {
+            if is_complete(&found) {
                 return Ok(());
             }
             if Instant::now() >= deadline {
@@ -166,10 +171,10 @@ impl Round<'_> {
 
     /// Adds a wish while one marketplace is slow. `offers` searches all marketplaces for a new
     /// wish, after the response to the request that added it.
-    async fn search_offers(&self, slow: &'static str) -> anyhow::Result<()> {
+    async fn search_offers(&self, slow: &'static str, requests: usize) -> anyhow::Result<()> {
         let fault = FaultSetting {
             operation: None,
-            delay_milliseconds: DELAY_MILLISECONDS,
+            delay_milliseconds: delay_milliseconds(slow),
             errors: None,
         };
         // Before the fault is set, so that a lab without this marketplace stays unchanged.
@@ -177,7 +182,7 @@ impl Round<'_> {
         let before = self.lab.faults().await?.remove(slow);
         self.lab.add_fault(slow, &fault).await?;
         // Its error is returned only after the earlier faults are restored.
-        let searched = self.add_wish_and_wait(slow).await;
+        let searched = self.add_wish_and_wait(slow, requests).await;
         self.lab.clear_faults(Some(slow)).await?;
         for fault in before.into_iter().flatten() {
             self.lab.add_fault(slow, &fault).await?;
@@ -185,7 +190,7 @@ impl Round<'_> {
         searched
     }
 
-    async fn add_wish_and_wait(&self, slow: &'static str) -> anyhow::Result<()> {
+    async fn add_wish_and_wait(&self, slow: &'static str, requests: usize) -> anyhow::Result<()> {
         let wishes = format!("{}/api/wishes", self.url("gateway")?);
         let name = format!("a teapot, round {}", self.marker.began);
         let body = serde_json::json!({ "name": name });
@@ -194,7 +199,7 @@ impl Round<'_> {
         let interrupted = shutdown_signal().context("cannot catch Ctrl-C")?;
         let location = send(wishes.clone(), request).await?;
         let searched = tokio::select! {
-            searched = self.wait_for_traces(1, slow) => searched,
+            searched = self.wait_for_traces(requests, slow) => searched,
             () = interrupted => Err(anyhow!("interrupted; the lab is restored")),
         };
         if let Some(path) = location {
@@ -205,17 +210,17 @@ impl Round<'_> {
     }
 
     /// Classifies images after restarting one model, which loads on its first request.
-    async fn classify(&self, cold: &'static str) -> anyhow::Result<()> {
+    async fn classify(&self, cold: &'static str, requests: usize) -> anyhow::Result<()> {
         let url = format!("{}/classify", self.url("preprocessing")?);
         self.url(cold)?;
         // Otherwise both models would load during the round, and two spans would be slow.
         send(url.clone(), self.http.post(&url).body(picture(0)?)).await?;
         self.restart(cold).await?;
-        for seed in 0..2 {
+        for seed in (0_u64..).take(requests) {
             let request = self.marked(self.http.post(&url).body(picture(seed)?));
             send(url.clone(), request).await?;
         }
-        self.wait_for_traces(2, cold).await
+        self.wait_for_traces(requests, cold).await
     }
 
     async fn restart(&self, service: &'static str) -> anyhow::Result<()> {
@@ -248,6 +253,20 @@ impl Round<'_> {
     }
 }
 
+/// True if no span is known to be missing: each one's parent is there, and the server's side of each
+/// call. Without that, the time of the server would count as its caller's.
+fn is_whole(tree: &Tree) -> bool {
+    let rows = tree.rows();
+    rows.iter().enumerate().all(|(index, row)| {
+        let span = &row.member.span;
+        // gRPC spans are named package.Service/Method. A failed call may not have reached a server.
+        let is_call = span.kind() == SpanKind::Client && span.name.contains('/');
+        let needs_server = is_call && !row.member.is_error();
+        let has_child = || rows.iter().any(|below| below.parent == Some(index));
+        row.position != Position::MissingParent && (!needs_server || has_child())
+    })
+}
+
 fn picture(seed: u64) -> anyhow::Result<Vec<u8>> {
     let picture = SamplePicture::new(seed, SIDE).png();
     picture.context("cannot draw an image")
@@ -268,4 +287,30 @@ async fn send(url: String, request: RequestBuilder) -> anyhow::Result<Option<Str
     let location = response.headers().get(reqwest::header::LOCATION);
     let location = location.and_then(|it| it.to_str().ok());
     Ok(location.map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::traces::spans::span;
+
+    #[test]
+    fn call_without_its_server_is_not_whole() {
+        let mut call = span(
+            "offers",
+            "spoor.marketplace.v1.Marketplace/Search",
+            2,
+            1,
+            0,
+            9,
+        );
+        call.scope_spans[0].spans[0].kind = SpanKind::Client.into();
+        let root = span("offers", "search", 1, 0, 0, 9);
+        let server = span("marketplace-attic", "Search", 3, 2, 1, 8);
+        let is_whole =
+            |batches: &[&_]| is_whole(&Tree::new(batches.iter().copied().cloned().collect()));
+        assert!(is_whole(&[&root, &call, &server]));
+        assert!(!is_whole(&[&root, &call]), "the server is missing");
+        assert!(!is_whole(&[&call, &server]), "the root is missing");
+    }
 }

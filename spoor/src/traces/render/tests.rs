@@ -210,7 +210,7 @@ fn repeated_queries_are_the_bottleneck() {
     let verdict = drawn.lines().last().unwrap_or_default();
     assert_eq!(
         verdict,
-        "Bottleneck: 200 × SELECT in shop, 800 ms of 1300 ms (62 %)"
+        "Bottleneck: 200 × SELECT in shop, 800 ms of 1.30 s (62 %)"
     );
 }
 
@@ -230,7 +230,30 @@ fn names_work_after_the_root() {
     assert!(!render("0707", &Tree::new(batches.clone()), CANVAS).contains("goes on"));
     batches.push(span("service-a", "offers", 6, 1, 1_412, 5_412));
     let drawn = render("0707", &Tree::new(batches), CANVAS);
-    assert!(drawn.contains("Work goes on for 4000 ms after"), "{drawn}");
+    assert!(drawn.contains("Work goes on for 4.00 s after"), "{drawn}");
+}
+
+#[test]
+fn names_times_in_another_unit() {
+    const NOW: u64 = 1_800_000_000_000;
+    let mut root = span("shop", "GET /", 1, 0, NOW, NOW + 80);
+    let event = |time_unix_nano| Event {
+        time_unix_nano,
+        ..Event::default()
+    };
+    root.scope_spans[0].spans[0].events = vec![event(NOW), event((NOW - 20) * 1_000_000)];
+    // In milliseconds instead of nanoseconds.
+    let mut child = span("job", "print", 2, 1, 0, 0);
+    child.scope_spans[0].spans[0].start_time_unix_nano = NOW + 10;
+    child.scope_spans[0].spans[0].end_time_unix_nano = NOW + 70;
+    let drawn = render("0707", &Tree::new(vec![root, child]), CANVAS);
+    assert!(
+        drawn.contains("event without a time in nanoseconds"),
+        "{drawn}"
+    );
+    assert!(drawn.contains("event 20.0 ms before the trace"), "{drawn}");
+    assert!(drawn.contains("Not in nanoseconds?"), "{drawn}");
+    assert!(!drawn.contains("skew"), "{drawn}");
 }
 
 #[test]
