@@ -8,7 +8,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rstest::rstest;
 use spoor_control::{ClientCounts, Control, ControlSettings};
 use spoor_policy::{
-    Namespace, Policy, PolicyKey, Probability, Strategy, TracesPerSecond, Version, resolve,
+    Namespace, Policy, PolicyFields, PolicyKey, Probability, Strategy, TracesPerSecond, Version,
+    resolve,
 };
 use spoor_telemetry::{
     control_stream,
@@ -102,7 +103,16 @@ impl Lab {
     fn publish(&self) -> Version {
         let now = Timestamp::now();
         let head = Strategy::RateLimit(TracesPerSecond::new(LIMIT.into()).unwrap());
-        let policy = Policy::new(key(), 0, now, Vec::new(), Some(head), None, None).unwrap();
+        let policy = Policy::new(PolicyFields {
+            key: key(),
+            priority: 0,
+            created: now,
+            targets: Vec::new(),
+            head: Some(head),
+            tail: None,
+            expires_at: None,
+        })
+        .unwrap();
         self.control.publish(resolve(&[policy], now))
     }
 
