@@ -148,7 +148,7 @@ impl Telemetry {
         exporter: Option<impl FnOnce() -> Result<Arc<dyn Export>, TelemetryStartError>>,
     ) -> Result<Self, TelemetryStartError> {
         let counts = Arc::new(SpanCounts::default());
-        let live = Arc::new(Live::new());
+        let live = Arc::new(Live::default());
         let faults = Arc::new(Faults::default());
         faults.set(settings.faults.clone());
         let provider = (!settings.disabled)

@@ -37,7 +37,7 @@ async fn policy_takes_effect_and_evidence_returns() {
     }]);
     let stop = CancellationToken::new();
     let (address, server) = serve(&control, &stop);
-    let live = Arc::new(Live::new());
+    let live = Arc::new(Live::default());
     let client = client(address, "one", &live, Duration::from_millis(20));
     let client = tokio::spawn(control_stream::run(client, stop.clone()));
     let sampler = LiveSampler::new(live, Probability::ALWAYS);

@@ -87,7 +87,7 @@ impl Lab {
         let stop = CancellationToken::new();
         let (address, _server) = serve(&control, &stop);
         let instance = |number: usize| {
-            let live = Arc::new(Live::new());
+            let live = Arc::new(Live::default());
             let client = client(address, &number.to_string(), &live, REPORT_INTERVAL);
             tokio::spawn(control_stream::run(client, stop.clone()));
             live
