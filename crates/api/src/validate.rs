@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use spoor_policy::{
-    AttributeKey, Namespace, OperationName, Policy, PolicyKey, PolicyName, Probability, Rule,
-    RuleCondition, RuleName, ServiceName, Strategy, TailPolicy, TracesPerSecond,
+    AttributeKey, Namespace, OperationName, Policy, PolicyFields, PolicyKey, PolicyName,
+    Probability, Rule, RuleCondition, RuleName, ServiceName, Strategy, TailPolicy, TracesPerSecond,
 };
 
 use crate::{
@@ -45,8 +45,16 @@ impl SamplingPolicy {
         ) else {
             return Err(errors.into_vec());
         };
-        Policy::new(key, spec.priority, created, targets, head, tail, expires_at)
-            .map_err(|error| vec![FieldError::new(at, error.to_string())])
+        Policy::new(PolicyFields {
+            key,
+            priority: spec.priority,
+            created,
+            targets,
+            head,
+            tail,
+            expires_at,
+        })
+        .map_err(|error| vec![FieldError::new(at, error.to_string())])
     }
 }
 

@@ -325,10 +325,10 @@ impl State {
             conditions,
             ..
         } = self;
-        let entries = set.entries().filter(|entry| filter(entry.policy.key()));
+        let entries = set.entries().filter(|entry| filter(&entry.policy.key));
         entries
             .map(|entry| {
-                let outcome = resolution.outcomes.get(entry.policy.key());
+                let outcome = resolution.outcomes.get(&entry.policy.key);
                 let known = known.for_policy(&entry.policy);
                 let status = outcome
                     .map(|outcome| status(entry, outcome, &inner.control, known, conditions, now));
@@ -349,7 +349,7 @@ fn status(
     conditions: &mut BTreeMap<PolicyKey, Vec<Condition>>,
     now: Timestamp,
 ) -> SamplingPolicyStatus {
-    let key = entry.policy.key();
+    let key = &entry.policy.key;
     let previous = conditions.entry(key.clone()).or_default();
     let status = PolicyFindings {
         policy: &entry.policy,
@@ -369,7 +369,7 @@ fn status(
 }
 
 fn not_found(set: &PolicySet, key: &PolicyKey) -> PolicyStoreError {
-    let keys = set.entries().map(|entry| entry.policy.key());
+    let keys = set.entries().map(|entry| &entry.policy.key);
     let others = keys.filter(|it| it.name == key.name);
     PolicyStoreError::Find {
         key: key.clone(),

@@ -8,8 +8,8 @@ use std::{
 
 use jiff::{Timestamp, ToSpan};
 use spoor_policy::{
-    Namespace, Policy, PolicyKey, Probability, Rule, RuleCondition, Strategy, TailPolicy, Target,
-    resolve,
+    Namespace, Policy, PolicyFields, PolicyKey, Probability, Rule, RuleCondition, Strategy,
+    TailPolicy, Target, resolve,
 };
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
@@ -75,15 +75,15 @@ fn policies(targets: impl Fn(usize) -> Vec<Target>, expire: bool) -> Vec<Policy>
             namespace: Namespace::default(),
             name: format!("policy-{at}").parse().unwrap(),
         };
-        Policy::new(
+        Policy::new(PolicyFields {
             key,
-            at as i32 % 7,
-            NOW - 1.hour(),
-            targets(at),
-            Some(Strategy::Probability(share)),
-            Some(TailPolicy::new(vec![rule], share).unwrap()),
-            expire.then(|| NOW + (1 + (at as i64 * 7_919) % 500).seconds()),
-        )
+            priority: at as i32 % 7,
+            created: NOW - 1.hour(),
+            targets: targets(at),
+            head: Some(Strategy::Probability(share)),
+            tail: Some(TailPolicy::new(vec![rule], share).unwrap()),
+            expires_at: expire.then(|| NOW + (1 + (at as i64 * 7_919) % 500).seconds()),
+        })
         .unwrap()
     };
     (0..500).map(policy).collect()

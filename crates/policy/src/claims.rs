@@ -57,11 +57,11 @@ impl<'a> Claims<'a> {
     }
 
     fn add(&mut self, ranked: Ranked<'a>) {
-        if ranked.policy.targets().is_empty() {
+        if ranked.policy.targets.is_empty() {
             self.others.add(ranked);
         }
         // A valid policy names each service and operation once, so it claims no place twice.
-        for target in ranked.policy.targets() {
+        for target in &ranked.policy.targets {
             let service = self.services.entry(&target.service).or_default();
             if target.operations.is_empty() {
                 service.others.add(ranked);
@@ -83,10 +83,10 @@ impl ServiceClaims<'_> {
 
 impl<'a> Claim<'a> {
     fn add(&mut self, ranked: Ranked<'a>) {
-        if ranked.policy.head().is_some() {
+        if ranked.policy.head.is_some() {
             self.head.push(ranked);
         }
-        if ranked.policy.tail().is_some() {
+        if ranked.policy.tail.is_some() {
             self.tail.push(ranked);
         }
     }
@@ -107,5 +107,5 @@ impl<'a> Claim<'a> {
 
 /// The sort key of policies that claim the same place, winners first.
 pub(crate) fn precedence(policy: &Policy) -> (Reverse<i32>, Timestamp, &PolicyKey) {
-    (Reverse(policy.priority()), policy.created(), policy.key())
+    (Reverse(policy.priority), policy.created, &policy.key)
 }

@@ -29,7 +29,7 @@ pub use name::{
     ServiceName,
 };
 pub use outcome::{Acceptance, Effective, Outcome, Overridden, Part, Precedence, Setting};
-pub use policy::{InvalidPolicy, Policy, Target};
+pub use policy::{InvalidPolicy, Policy, PolicyFields, Target};
 pub use probability::{InvalidProbability, Probability, Threshold};
 pub use resolve::{Resolution, resolve};
 pub use strategy::{InvalidRate, Strategy, TracesPerSecond};

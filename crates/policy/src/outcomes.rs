@@ -103,17 +103,17 @@ impl<'a> Drafts<'a> {
     /// The heads of the deciding tail, and the deciding head if it is below 100 %.
     fn tail_heads(&mut self, (head, tail): Winners<'a>) -> Option<(&mut TailHeads<'a>, Head<'a>)> {
         let (head, tail) = (head?.policy, tail?);
-        let Some(Strategy::Probability(share)) = head.head() else {
+        let Some(Strategy::Probability(share)) = head.head else {
             return None;
         };
         let draft = self.0.get_mut(tail.rank)?;
-        (share < Probability::ALWAYS).then_some((&mut draft.tail_heads, (share, &head.key().name)))
+        (share < Probability::ALWAYS).then_some((&mut draft.tail_heads, (share, &head.key.name)))
     }
 
     fn add_win(&mut self, place: Place<'_>, part: Part, winner: Ranked<'_>) {
         let setting = match part {
-            Part::Head => winner.policy.head().map(Setting::Head),
-            Part::Tail => winner.policy.tail().map(|tail| Setting::Tail {
+            Part::Head => winner.policy.head.map(Setting::Head),
+            Part::Tail => winner.policy.tail.as_ref().map(|tail| Setting::Tail {
                 otherwise: tail.otherwise(),
             }),
         };
@@ -144,7 +144,7 @@ impl<'a> Drafts<'a> {
             service: place.service.cloned(),
             operation: place.operation.cloned(),
             part,
-            by: winner.policy.key().name.clone(),
+            by: winner.policy.key.name.clone(),
             because,
         });
     }
@@ -160,12 +160,12 @@ fn specificity(place: Place<'_>) -> Precedence {
 
 /// The reason why one of two policies that claim the same place takes precedence.
 fn precedence_between(winner: &Policy, loser: &Policy) -> Precedence {
-    if winner.priority() != loser.priority() {
+    if winner.priority != loser.priority {
         Precedence::Priority {
-            winner: winner.priority(),
-            loser: loser.priority(),
+            winner: winner.priority,
+            loser: loser.priority,
         }
-    } else if winner.created() != loser.created() {
+    } else if winner.created != loser.created {
         Precedence::Older
     } else {
         Precedence::FirstByName
@@ -179,7 +179,7 @@ impl Draft<'_> {
             .winners
             .iter()
             .filter_map(|rank| ordered.get(*rank))
-            .map(|winner| winner.key().name.clone())
+            .map(|winner| winner.key.name.clone())
             .collect();
         let acceptance = match (winners.is_empty(), self.effective.is_empty()) {
             (true, _) => Acceptance::Accepted,
@@ -196,11 +196,11 @@ impl Draft<'_> {
 
     fn warnings(&self, policy: &Policy) -> Vec<String> {
         let mut warnings = vec![];
-        let tail = policy.tail();
-        warnings.extend(tail.and_then(|tail| self.tail_heads.warning(&policy.key().name, tail)));
+        let tail = policy.tail.as_ref();
+        warnings.extend(tail.and_then(|tail| self.tail_heads.warning(&policy.key.name, tail)));
         // Jaeger's remote sampling has a rate limit for a whole service only.
-        let is_limit = matches!(policy.head(), Some(Strategy::RateLimit(_)));
-        let mut targets = policy.targets().iter();
+        let is_limit = matches!(policy.head, Some(Strategy::RateLimit(_)));
+        let mut targets = policy.targets.iter();
         if is_limit && targets.any(|target| !target.operations.is_empty()) {
             warnings.push(
                 "polling clients cannot apply a rate limit to single operations; they sample these like the rest of the service".to_owned(),

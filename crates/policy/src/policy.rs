@@ -4,16 +4,28 @@ use jiff::Timestamp;
 
 use crate::{OperationName, PolicyKey, ServiceName, Strategy, TailPolicy, name::first_duplicate};
 
-/// A policy: its targets, and how their traces are sampled.
+/// A policy: its targets, and how their traces are sampled. Its fields can be read and not changed,
+/// so that it stays valid.
+#[derive(Clone, Debug, PartialEq, Eq, derive_more::Deref)]
+pub struct Policy(PolicyFields);
+
+/// The fields of a [`Policy`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
-    key: PolicyKey,
-    priority: i32,
-    created: Timestamp,
-    targets: Vec<Target>,
-    head: Option<Strategy>,
-    tail: Option<TailPolicy>,
-    expires_at: Option<Timestamp>,
+pub struct PolicyFields {
+    /// The policy's identity.
+    pub key: PolicyKey,
+    /// The policy's priority. Of equally specific policies, the highest wins.
+    pub priority: i32,
+    /// The policy's creation time. Of policies with equal priority, the oldest wins.
+    pub created: Timestamp,
+    /// The policy's targets, or none for every service of its namespace.
+    pub targets: Vec<Target>,
+    /// The sampling at the start of a trace.
+    pub head: Option<Strategy>,
+    /// The sampling of complete traces.
+    pub tail: Option<TailPolicy>,
+    /// The time at which the policy expires.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A service, or some operations of it.
@@ -65,72 +77,14 @@ impl Policy {
     ///
     /// # Errors
     /// [`InvalidPolicy`] for the first violated constraint.
-    pub fn new(
-        key: PolicyKey,
-        priority: i32,
-        created: Timestamp,
-        targets: Vec<Target>,
-        head: Option<Strategy>,
-        tail: Option<TailPolicy>,
-        expires_at: Option<Timestamp>,
-    ) -> Result<Self, InvalidPolicy> {
+    pub fn new(fields: PolicyFields) -> Result<Self, InvalidPolicy> {
         // `api` reports these errors with their fields. They are checked again here, so that no
         // other caller can create an invalid policy.
-        if head.is_none() && tail.is_none() {
+        if fields.head.is_none() && fields.tail.is_none() {
             return Err(InvalidPolicy::NoHeadOrTail);
         }
-        check_targets(&targets)?;
-        Ok(Self {
-            key,
-            priority,
-            created,
-            targets,
-            head,
-            tail,
-            expires_at,
-        })
-    }
-
-    /// The policy's identity.
-    #[must_use]
-    pub fn key(&self) -> &PolicyKey {
-        &self.key
-    }
-
-    /// The policy's priority. Of equally specific policies, the highest wins.
-    #[must_use]
-    pub fn priority(&self) -> i32 {
-        self.priority
-    }
-
-    /// The policy's creation time. Of policies with equal priority, the oldest wins.
-    #[must_use]
-    pub fn created(&self) -> Timestamp {
-        self.created
-    }
-
-    /// The policy's targets, or none for every service of its namespace.
-    #[must_use]
-    pub fn targets(&self) -> &[Target] {
-        &self.targets
-    }
-
-    /// The sampling at the start of a trace.
-    #[must_use]
-    pub fn head(&self) -> Option<Strategy> {
-        self.head
-    }
-
-    /// The sampling of complete traces.
-    #[must_use]
-    pub fn tail(&self) -> Option<&TailPolicy> {
-        self.tail.as_ref()
-    }
-
-    /// The time at which the policy expires.
-    #[must_use]
-    pub fn expires_at(&self) -> Option<Timestamp> {
-        self.expires_at
+        check_targets(&fields.targets)?;
+        Ok(Self(fields))
     }
 }
 

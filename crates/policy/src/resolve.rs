@@ -34,15 +34,15 @@ pub fn resolve(policies: &[Policy], now: Timestamp) -> Resolution {
     let mut resolution = Resolution::default();
     let mut namespaces: BTreeMap<&Namespace, Vec<&Policy>> = BTreeMap::new();
     for policy in policies {
-        match policy.expires_at() {
+        match policy.expires_at {
             // A policy is no longer in force at its `expiresAt` itself, the instant at which plans
             // begin their next phase.
             Some(end) if end <= now => {
-                let key = policy.key().clone();
+                let key = policy.key.clone();
                 resolution.outcomes.insert(key, expired(end));
             }
             end => {
-                let namespace = &policy.key().namespace;
+                let namespace = &policy.key.namespace;
                 namespaces.entry(namespace).or_default().push(policy);
                 let next = [resolution.next_expiry, end];
                 resolution.next_expiry = next.into_iter().flatten().min();
@@ -53,7 +53,7 @@ pub fn resolve(policies: &[Policy], now: Timestamp) -> Resolution {
         // Sorted once here, so that the claims to each place are in order without comparing again.
         live.sort_by_key(|policy| precedence(policy));
         let claims = Claims::of(&live);
-        let keys = live.iter().map(|policy| policy.key().clone());
+        let keys = live.iter().map(|policy| policy.key.clone());
         let outcomes = keys.zip(outcomes::of(&live, &claims));
         resolution.outcomes.extend(outcomes);
         let (table, plans) = (&mut resolution.table, succession::plans(&claims));
@@ -97,5 +97,5 @@ fn tails(claims: &Claims<'_>) -> NamespaceTail {
 
 fn tail(claim: &Claim<'_>) -> Option<NamedTail> {
     let winner = claim.winner(Part::Tail)?.policy;
-    Some((winner.key().name.clone(), winner.tail()?.clone()))
+    Some((winner.key.name.clone(), winner.tail.clone()?))
 }

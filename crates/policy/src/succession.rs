@@ -25,10 +25,10 @@ impl<'a> Succession<'a> {
     /// Appends the policies of a claim, except those that expire before their turn.
     fn then(mut self, claim: &Claim<'a>) -> Self {
         for policy in claim.to(Part::Head).iter().map(|ranked| ranked.policy) {
-            match self.0.last().map(|last| last.expires_at()) {
+            match self.0.last().map(|last| last.expires_at) {
                 // The last policy never expires, so no other one follows.
                 Some(None) => break,
-                Some(Some(turn)) if policy.expires_at().is_some_and(|end| end <= turn) => {}
+                Some(Some(turn)) if policy.expires_at.is_some_and(|end| end <= turn) => {}
                 _ => self.0.push(policy),
             }
         }
@@ -36,19 +36,17 @@ impl<'a> Succession<'a> {
     }
 
     fn ends(&self) -> impl Iterator<Item = Timestamp> {
-        self.0.iter().filter_map(|policy| policy.expires_at())
+        self.0.iter().filter_map(|policy| policy.expires_at)
     }
 
     /// The strategy from a time on, or from now on if the time is `None`.
     fn from(&self, time: Option<Timestamp>) -> Option<Assigned> {
-        let is_in_force = |policy: &Policy| {
-            time.zip(policy.expires_at())
-                .is_none_or(|(at, end)| at < end)
-        };
+        let is_in_force =
+            |policy: &Policy| time.zip(policy.expires_at).is_none_or(|(at, end)| at < end);
         let policy = self.0.iter().find(|policy| is_in_force(policy))?;
         Some(Assigned {
-            strategy: policy.head()?,
-            policy: policy.key().name.clone(),
+            strategy: policy.head?,
+            policy: policy.key.name.clone(),
         })
     }
 }

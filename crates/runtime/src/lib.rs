@@ -16,6 +16,7 @@ mod listen;
 mod log_limit;
 mod logs;
 mod ops;
+mod page_headers;
 mod problem;
 pub mod self_tracing;
 mod settings;
@@ -37,6 +38,7 @@ pub use listen::{
 pub use log_limit::LogLimit;
 pub use logs::{LogFormat, LogLines};
 pub use ops::{ops_listener, ops_router};
+pub use page_headers::page_headers;
 pub use problem::Problem;
 pub use settings::{
     Environment, InvalidSettings, SettingError, SettingsReader, log_warnings, otel, parse_endpoint,

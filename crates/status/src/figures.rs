@@ -61,14 +61,14 @@ pub(crate) fn observed(
     if !conditions::decides_head(outcome) {
         return None;
     }
-    let is_limit = matches!(policy.head(), Some(Strategy::RateLimit(_)));
+    let is_limit = matches!(policy.head, Some(Strategy::RateLimit(_)));
     Some(match &evidence.observed {
         // A limit is a maximum, so a lower rate is explained rather than reported as an error.
         Some(observed) if is_limit && observed.verdict == Verdict::TooLow => api::Observed {
             message: Some(UNUSED_SHARES.to_owned()),
-            ..with_rate(observed, policy.head())
+            ..with_rate(observed, policy.head)
         },
-        Some(observed) => with_rate(observed, policy.head()),
+        Some(observed) => with_rate(observed, policy.head),
         None => without_rate(Absence::of(&evidence.clients).message()),
     })
 }

@@ -16,15 +16,15 @@ const MAX_NAMED: usize = 5;
 /// spans, so for a policy without a head it should include those.
 #[must_use]
 pub fn unknown_services(policy: &Policy, known: &BTreeSet<ServiceName>) -> Vec<String> {
-    let named = policy.targets().iter().map(|target| &target.service);
+    let named = policy.targets.iter().map(|target| &target.service);
     // Sorted, so that the order of targets in the file does not change the message.
     let unknown: BTreeSet<&ServiceName> = named.filter(|it| !known.contains(*it)).collect();
     // A file from a cluster may have a namespace, whose effect in the lab is easily overlooked.
-    let location = match &policy.key().namespace {
+    let location = match &policy.key.namespace {
         namespace if *namespace == Namespace::default() => String::new(),
         namespace => format!(" in namespace {namespace} (the lab's services are in default)"),
     };
-    let missing = |of: &dyn fmt::Display| match policy.head() {
+    let missing = |of: &dyn fmt::Display| match policy.head {
         Some(_) => format!("no instance of {of} is known{location}"),
         None => format!("no span of {of} has arrived yet{location}"),
     };
@@ -46,7 +46,7 @@ pub fn unknown_operations(
     mut known: impl FnMut(&ServiceName) -> Arc<BTreeSet<OperationName>>,
 ) -> Vec<String> {
     let mut warnings = vec![];
-    for target in policy.targets() {
+    for target in &policy.targets {
         // Not read for a target without operations, since that takes longer than the rest.
         if target.operations.is_empty() {
             continue;
@@ -82,8 +82,7 @@ pub(crate) fn hints(
     let reporting = running.into_iter().filter(|it| it.has_reports);
     let (starting, inner): (Vec<_>, Vec<_>) = reporting.partition(|it| it.has_roots);
     // Tail rules need spans only, and no instance that requests a strategy.
-    let is_unknown =
-        |it: &&ServiceEvidence| policy.head().is_some() || !known.contains(&it.service);
+    let is_unknown = |it: &&ServiceEvidence| policy.head.is_some() || !known.contains(&it.service);
     let unknown: Vec<_> = unknown.into_iter().filter(is_unknown).collect();
 
     let mut hints = vec![];
@@ -134,7 +133,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use spoor_control::{ClientCounts, OperationEvidence};
-    use spoor_policy::{PolicyKey, Probability, Strategy, TailPolicy, Target};
+    use spoor_policy::{PolicyFields, PolicyKey, Probability, Strategy, TailPolicy, Target};
 
     use super::*;
 
@@ -172,7 +171,16 @@ mod tests {
             service: "service-x".parse().unwrap(),
             operations: vec![],
         };
-        Policy::new(key, 0, now, vec![target], head, tail, None).unwrap()
+        Policy::new(PolicyFields {
+            key,
+            priority: 0,
+            created: now,
+            targets: vec![target],
+            head,
+            tail,
+            expires_at: None,
+        })
+        .unwrap()
     }
 
     fn with_head() -> Policy {
@@ -280,9 +288,18 @@ mod tests {
             target("service-a", &["GET /", "GET /nosuch", "/"]),
             target("silent", &["GET /"]),
         ];
-        let (key, now) = (policy(None).key().clone(), jiff::Timestamp::UNIX_EPOCH);
+        let (key, now) = (policy(None).key.clone(), jiff::Timestamp::UNIX_EPOCH);
         let head = Some(Strategy::Probability(Probability::ALWAYS));
-        let policy = Policy::new(key, 0, now, targets, head, None, None).unwrap();
+        let policy = Policy::new(PolicyFields {
+            key,
+            priority: 0,
+            created: now,
+            targets,
+            head,
+            tail: None,
+            expires_at: None,
+        })
+        .unwrap();
         let known = |service: &ServiceName| match service.as_str() {
             "service-a" => Arc::new(
                 ["GET /", "GET /no-such"]

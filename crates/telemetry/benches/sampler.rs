@@ -64,7 +64,7 @@ fn live(millionths: u32, operations: u32) -> LiveSampler {
             strategy: Some(strategy()),
         })
         .collect();
-    let live = Live::new();
+    let live = Live::default();
     live.install(Plan {
         version: Some(Version {
             epoch: 1,

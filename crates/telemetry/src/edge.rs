@@ -68,7 +68,7 @@ pub fn admit(trusted: &TrustedPeers, peer: Option<IpAddr>, headers: &HeaderMap) 
 
 /// The context in a caller's headers. Inside the mesh every caller is trusted.
 pub(crate) fn extract(headers: &HeaderMap) -> Context {
-    static PROPAGATOR: LazyLock<Propagator> = LazyLock::new(Propagator::new);
+    static PROPAGATOR: LazyLock<Propagator> = LazyLock::new(Propagator::default);
     PROPAGATOR.extract_with_context(&Context::new(), &Headers(headers))
 }
 

@@ -21,6 +21,6 @@ pub use peer::{Peer, PeerCallError};
 pub(crate) use server::Callers;
 pub use server::{HttpServer, HttpServerLayer, HttpServerState};
 pub use spoor_runtime::{
-    JsonBody, ListBudget, ListBudgetSpent, Problem, QueryParameters, RequestBody,
+    JsonBody, ListBudget, ListBudgetSpent, Problem, QueryParameters, RequestBody, page_headers,
 };
 pub use untraced::{InvalidUntracedPaths, UntracedPaths};

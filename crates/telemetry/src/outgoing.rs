@@ -44,7 +44,7 @@ pub(crate) fn is_unsampled(context: &Context) -> bool {
 
 /// Writes the context into a request's headers, replacing any that they have.
 pub(crate) fn inject(context: &Context, headers: &mut HeaderMap) {
-    static PROPAGATOR: LazyLock<Propagator> = LazyLock::new(Propagator::new);
+    static PROPAGATOR: LazyLock<Propagator> = LazyLock::new(Propagator::default);
     // A proxied request still has its caller's headers, and those not written again would remain.
     for field in [TRACEPARENT, TRACESTATE, BAGGAGE] {
         if let Some(name) = edge::name(field) {

@@ -41,19 +41,11 @@ pub struct Propagator {
     fields: [String; 3],
 }
 
-impl Propagator {
-    /// Creates the propagator, which has no settings.
-    #[must_use]
-    pub fn new() -> Self {
+impl Default for Propagator {
+    fn default() -> Self {
         Self {
             fields: [TRACEPARENT, TRACESTATE, BAGGAGE].map(str::to_owned),
         }
-    }
-}
-
-impl Default for Propagator {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -102,7 +102,7 @@ impl Telemetry {
     pub fn start(settings: TelemetrySettings) -> Result<Self, TelemetryStartError> {
         let telemetry = Self::local(settings)?;
         tracing::subscriber::set_global_default(telemetry.subscriber()?)?;
-        opentelemetry::global::set_text_map_propagator(Propagator::new());
+        opentelemetry::global::set_text_map_propagator(Propagator::default());
         if let Some(provider) = &telemetry.inner.provider {
             opentelemetry::global::set_tracer_provider(provider.clone());
         }
@@ -148,7 +148,7 @@ impl Telemetry {
         exporter: Option<impl FnOnce() -> Result<Arc<dyn Export>, TelemetryStartError>>,
     ) -> Result<Self, TelemetryStartError> {
         let counts = Arc::new(SpanCounts::default());
-        let live = Arc::new(Live::new());
+        let live = Arc::new(Live::default());
         let faults = Arc::new(Faults::default());
         faults.set(settings.faults.clone());
         let provider = (!settings.disabled)

@@ -15,14 +15,14 @@ mod waterfall;
 
 use axum::{
     Router,
-    extract::{Path, Request, State, rejection::PathRejection},
-    middleware::{Next, from_fn},
+    extract::{Path, State, rejection::PathRejection},
+    middleware::map_response,
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use maud::html;
-use spoor_runtime::LogLimit;
+use spoor_runtime::{LogLimit, page_headers};
 
 use crate::{
     InvalidTraceId, TraceId,
@@ -47,7 +47,7 @@ pub fn router(queries: &Queries) -> Router {
         .route("/style.css", get(style))
         .route("/favicon.svg", get(icon))
         .fallback(unknown_path)
-        .layer(from_fn(add_security_headers))
+        .layer(map_response(add_security_headers))
         .with_state(queries.clone())
 }
 
@@ -152,24 +152,11 @@ async fn render_page(
 }
 
 /// Adds the headers that restrict what a browser does with the page.
-async fn add_security_headers(request: Request, next: Next) -> Response {
-    const HEADERS: [(HeaderName, &str); 6] = [
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // For browsers that do not know `frame-ancestors`.
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-cache"),
-        (
-            HeaderName::from_static("cross-origin-opener-policy"),
-            "same-origin",
-        ),
-    ];
-    let mut response = next.run(request).await;
-    for (name, value) in HEADERS {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
-    }
+async fn add_security_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.extend(page_headers(CONTENT_SECURITY_POLICY, "no-referrer"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let opener_policy = HeaderName::from_static("cross-origin-opener-policy");
+    headers.insert(opener_policy, HeaderValue::from_static("same-origin"));
     response
 }

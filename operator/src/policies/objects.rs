@@ -110,8 +110,8 @@ mod tests {
         let parsed = parse_policy(object(json!({"head": {"probability": "1%"}}))).unwrap();
         assert_eq!((parsed.generation, parsed.version), (Some(2), 17));
         let policy = parsed.policy.unwrap();
-        assert_eq!(policy.key().to_string(), "shop/p");
-        assert_eq!(policy.created().to_string(), "2026-01-01T00:00:00Z");
+        assert_eq!(policy.key.to_string(), "shop/p");
+        assert_eq!(policy.created.to_string(), "2026-01-01T00:00:00Z");
     }
 
     #[rstest]

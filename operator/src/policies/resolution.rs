@@ -62,9 +62,9 @@ impl ResolvedPolicies {
     ) -> Self {
         let resolution = resolve(&inputs.policies, now);
         // Only these namespaces: a stack in any other one has no tail rules to wait for.
-        let with_tail = inputs.policies.iter().filter(|it| it.tail().is_some());
+        let with_tail = inputs.policies.iter().filter(|it| it.tail.is_some());
         let namespaces: BTreeSet<&Namespace> =
-            with_tail.map(|policy| &policy.key().namespace).collect();
+            with_tail.map(|policy| &policy.key.namespace).collect();
         let digests: BTreeMap<Namespace, Digest> = namespaces
             .into_iter()
             .map(|namespace| (namespace.clone(), resolution.tail.digest(namespace)))
@@ -106,9 +106,9 @@ impl ResolvedPolicies {
                 return Some(status);
             }
         };
-        let outcome = self.resolution.outcomes.get(policy.key())?;
-        let known = collect(policy.key());
-        let tail = self.tails.get(&policy.key().namespace);
+        let outcome = self.resolution.outcomes.get(&policy.key)?;
+        let known = collect(&policy.key);
+        let tail = self.tails.get(&policy.key.namespace);
         let findings = PolicyFindings {
             policy,
             generation: object.generation,
@@ -162,8 +162,8 @@ fn instances(
     connected: &BTreeSet<NamespacedService>,
 ) -> Vec<Instance> {
     let targets = policies.iter().flat_map(|policy| {
-        let services = policy.targets().iter().map(|target| &target.service);
-        services.map(|service| (&policy.key().namespace, service))
+        let services = policy.targets.iter().map(|target| &target.service);
+        services.map(|service| (&policy.key.namespace, service))
     });
     let connected = connected
         .iter()

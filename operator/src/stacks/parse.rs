@@ -68,7 +68,7 @@ pub fn stack_object(object: DynamicObject) -> Option<StackObject> {
 #[must_use]
 pub fn tail_policy(object: DynamicObject) -> Option<Policy> {
     let policy = validate(&object)?.ok()?;
-    policy.tail().is_some().then_some(policy)
+    policy.tail.is_some().then_some(policy)
 }
 
 /// Parses a stack, and resolves the policies of its namespace.

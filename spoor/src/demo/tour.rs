@@ -187,7 +187,7 @@ fn probability(sample: &'static str, text: &str) -> anyhow::Result<Probability> 
     })?;
     let head = manifests
         .iter()
-        .filter_map(|manifest| manifest.policy.validate(Timestamp::now()).ok()?.head())
+        .filter_map(|manifest| manifest.policy.validate(Timestamp::now()).ok()?.head)
         .next();
     match head {
         Some(Strategy::Probability(probability)) => Ok(probability),

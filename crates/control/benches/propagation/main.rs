@@ -20,7 +20,7 @@ use hdrhistogram::Histogram;
 use jiff::Timestamp;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use spoor_control::{Control, ControlSettings};
-use spoor_policy::{Policy, PolicyKey, Probability, Strategy, resolve};
+use spoor_policy::{Policy, PolicyFields, PolicyKey, Probability, Strategy, resolve};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};
@@ -126,15 +126,15 @@ fn policy(round: usize) -> Result<Policy> {
     };
     let probability = Probability::from_millionths(u32::try_from(round % 1_000)? + 1)?;
     let head = Some(Strategy::Probability(probability));
-    Ok(Policy::new(
+    Ok(Policy::new(PolicyFields {
         key,
-        0,
-        Timestamp::UNIX_EPOCH,
-        vec![],
+        priority: 0,
+        created: Timestamp::UNIX_EPOCH,
+        targets: vec![],
         head,
-        None,
-        None,
-    )?)
+        tail: None,
+        expires_at: None,
+    })?)
 }
 
 fn start_subscribers(address: SocketAddr, count: usize) -> Result<Child> {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use proptest::prelude::*;
 use rstest::rstest;
-use spoor_policy::{Policy, PolicyKey, Strategy as Head, Target, Version, resolve};
+use spoor_policy::{Policy, PolicyFields, PolicyKey, Strategy as Head, Target, Version, resolve};
 
 use super::*;
 
@@ -23,15 +23,15 @@ fn history(sequences: &[u64]) -> History {
             operations,
         }];
         let head = Head::Probability("50%".parse().unwrap());
-        Policy::new(
+        Policy::new(PolicyFields {
             key,
-            0,
-            Timestamp::UNIX_EPOCH,
+            priority: 0,
+            created: Timestamp::UNIX_EPOCH,
             targets,
-            Some(head),
-            None,
-            expires,
-        )
+            head: Some(head),
+            tail: None,
+            expires_at: expires,
+        })
         .unwrap()
     };
     let expiry = Timestamp::from_millisecond(EXPIRY).unwrap();

@@ -9,7 +9,9 @@ use std::{
 use jiff::Timestamp;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use spoor_control::{Control, ControlSettings, Instance};
-use spoor_policy::{Policy, PolicyKey, Resolution, Strategy, Target, TracesPerSecond, resolve};
+use spoor_policy::{
+    Policy, PolicyFields, PolicyKey, Resolution, Strategy, Target, TracesPerSecond, resolve,
+};
 use spoor_proto::spoor::control::v1::{
     self as proto, ClientMessage, ServerMessage, client_message::Message,
     policy_stream_client::PolicyStreamClient, server_message,
@@ -256,7 +258,16 @@ pub fn expiring(
     });
     let targets = targets.collect();
     let created = Timestamp::UNIX_EPOCH;
-    Policy::new(key(name), 0, created, targets, Some(head), None, expires_at).unwrap()
+    Policy::new(PolicyFields {
+        key: key(name),
+        priority: 0,
+        created,
+        targets,
+        head: Some(head),
+        tail: None,
+        expires_at,
+    })
+    .unwrap()
 }
 
 pub fn percent(text: &str) -> Strategy {

@@ -52,7 +52,7 @@ pub(super) fn describe_tail(tail: &TailPolicy) -> String {
 fn settings(policies: &[Policy], resolution: &Resolution) -> BTreeMap<Place, PlaceSetting> {
     let by_key: BTreeMap<&PolicyKey, &Policy> = policies
         .iter()
-        .map(|policy| (policy.key(), policy))
+        .map(|policy| (&policy.key, policy))
         .collect();
     let mut settings = BTreeMap::new();
     for (key, outcome) in &resolution.outcomes {
@@ -65,7 +65,7 @@ fn settings(policies: &[Policy], resolution: &Resolution) -> BTreeMap<Place, Pla
             let (part, setting) = match setting {
                 Setting::Head(strategy) => (Part::Head, strategy.to_string()),
                 Setting::Tail { otherwise } => {
-                    let tail = by_key.get(key).and_then(|policy| policy.tail());
+                    let tail = by_key.get(key).and_then(|policy| policy.tail.as_ref());
                     let setting = tail.map_or_else(|| otherwise.to_string(), describe_tail);
                     (Part::Tail, setting)
                 }

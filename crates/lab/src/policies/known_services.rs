@@ -42,7 +42,7 @@ impl<'a> KnownServices<'a> {
         if !self.for_policy(policy).contains(service) {
             return Arc::default();
         }
-        let namespace = &policy.key().namespace;
+        let namespace = &policy.key.namespace;
         let key = (namespace.clone(), service.clone());
         let reported = self.operations.entry(key).or_insert_with(|| {
             let counted = self.control.operations_seen(namespace, service);
@@ -59,14 +59,14 @@ impl<'a> KnownServices<'a> {
     /// The services that have instances. For a policy with only tail rules, also the services that
     /// send spans, as unmodified SDKs do.
     pub(super) fn for_policy(&mut self, policy: &Policy) -> &BTreeSet<ServiceName> {
-        let namespace = &policy.key().namespace;
+        let namespace = &policy.key.namespace;
         let with_instances = self
             .with_instances
             .entry(namespace.clone())
             .or_insert_with(|| self.control.known_services(namespace));
-        let mut named = policy.targets().iter().map(|target| &target.service);
+        let mut named = policy.targets.iter().map(|target| &target.service);
         // Only then, since reading all names of the store takes longer than the rest of a status.
-        if policy.head().is_some() || named.all(|service| with_instances.contains(service)) {
+        if policy.head.is_some() || named.all(|service| with_instances.contains(service)) {
             return with_instances;
         }
         self.with_spans.entry(namespace.clone()).or_insert_with(|| {

@@ -99,7 +99,7 @@ impl PolicySet {
     }
 
     fn check_size(&self) -> Result<(), Vec<String>> {
-        let targets = self.entries().flat_map(|entry| entry.policy.targets());
+        let targets = self.entries().flat_map(|entry| &entry.policy.targets);
         let targets = targets.map(|target| target.operations.len().max(1)).sum();
         let policies = self.applied.len() + self.folder.len();
         let bytes = self.entries().map(Entry::bytes).sum();
@@ -185,7 +185,7 @@ fn successors(
         let before = before.get(key);
         // The first creation time stays, since it decides between policies of equal priority.
         let created = before
-            .map(|entry| entry.policy.created())
+            .map(|entry| entry.policy.created)
             .or_else(|| first_accepted.get(key).copied())
             .unwrap_or(now);
         let action = match before {
@@ -216,7 +216,7 @@ impl Entry {
             status: None,
             ..resource.clone()
         };
-        resource.metadata.namespace = Some(policy.key().namespace.to_string());
+        resource.metadata.namespace = Some(policy.key.namespace.to_string());
         resource.metadata.creation_timestamp = Some(created.to_string());
         resource.metadata.generation = Some(generation);
         // A manifest printed by `kubectl get -o yaml` has these, which belong to another API

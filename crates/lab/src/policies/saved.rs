@@ -88,7 +88,7 @@ impl SavedFile {
     ) -> Result<(), SaveError> {
         let read = set
             .of_folder()
-            .map(|entry| (entry.policy.key(), entry.policy.created()));
+            .map(|entry| (&entry.policy.key, entry.policy.created));
         let not_read_yet = not_read_yet.iter().map(|(key, at)| (key, *at));
         // Of two times for a policy the later in the chain wins: the one that was read.
         let folder: BTreeMap<&PolicyKey, Timestamp> = not_read_yet.chain(read).collect();
@@ -114,7 +114,7 @@ fn parse(content: Content) -> Result<Saved, String> {
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
             format!("{name}: {}", errors.join("; "))
         })?;
-        saved.applied.insert(entry.policy.key().clone(), entry);
+        saved.applied.insert(entry.policy.key.clone(), entry);
     }
     for FirstAccepted {
         namespace,

@@ -43,7 +43,7 @@ pub(super) fn read(documents: &[Document]) -> Result<Vec<Submitted>, Vec<String>
                     // Reading has validated the policy already; this is for its key.
                     match manifest.policy.validate(Timestamp::UNIX_EPOCH) {
                         Ok(policy) => sent.push(Submitted {
-                            key: policy.key().clone(),
+                            key: policy.key.clone(),
                             manifest,
                         }),
                         Err(invalid) => {

@@ -113,9 +113,9 @@ impl PolicyStore {
             .is_some_and(|expiry| expiry <= now)
         {
             for entry in state.set.entries() {
-                let expired = entry.policy.expires_at().filter(|expiry| *expiry <= now);
+                let expired = entry.policy.expires_at.filter(|expiry| *expiry <= now);
                 if expired.is_some_and(|expiry| state.resolution.next_expiry == Some(expiry)) {
-                    tracing::info!("policy {} expired", entry.policy.key().name);
+                    tracing::info!("policy {} expired", entry.policy.key.name);
                 }
             }
             self.publish(&mut state);

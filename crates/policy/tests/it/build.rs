@@ -2,8 +2,8 @@
 
 use jiff::{Timestamp, ToSpan};
 use spoor_policy::{
-    Namespace, Plan, Policy, PolicyKey, PolicyName, Probability, Resolution, Rule, RuleCondition,
-    RuleName, Strategy, TailPolicy, Target, TracesPerSecond,
+    Namespace, Plan, Policy, PolicyFields, PolicyKey, PolicyName, Probability, Resolution, Rule,
+    RuleCondition, RuleName, Strategy, TailPolicy, Target, TracesPerSecond,
 };
 
 pub const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
@@ -128,15 +128,15 @@ impl Spec {
         };
         let created = NOW + self.created.seconds();
         let ends = self.ends.map(|seconds| NOW + seconds.seconds());
-        Policy::new(
+        Policy::new(PolicyFields {
             key,
-            self.priority,
+            priority: self.priority,
             created,
-            targets.collect(),
-            self.head,
+            targets: targets.collect(),
+            head: self.head,
             tail,
-            ends,
-        )
+            expires_at: ends,
+        })
         .unwrap()
     }
 }

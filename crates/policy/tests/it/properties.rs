@@ -66,11 +66,11 @@ fn policies() -> impl Strategy<Value = Vec<Policy>> {
 /// The specificity of a policy's claim to a root span: 2 for an operation, 1 for a service, 0 for the
 /// namespace. `None` without a claim.
 fn claim(policy: &Policy, service: &str, operation: &str) -> Option<u8> {
-    if policy.targets().is_empty() {
+    if policy.targets.is_empty() {
         return Some(0);
     }
     let target = policy
-        .targets()
+        .targets
         .iter()
         .find(|target| target.service.as_str() == service)?;
     if target.operations.is_empty() {
@@ -93,14 +93,14 @@ fn winner<'a>(
 ) -> Option<&'a Policy> {
     policies
         .iter()
-        .filter(|policy| has_part(policy) && policy.expires_at().is_none_or(|end| time < end))
+        .filter(|policy| has_part(policy) && policy.expires_at.is_none_or(|end| time < end))
         .filter_map(|policy| Some((claim(policy, service, operation)?, policy)))
         .max_by(|(claim, one), (other_claim, other)| {
             claim
                 .cmp(other_claim)
-                .then(one.priority().cmp(&other.priority()))
-                .then(other.created().cmp(&one.created()))
-                .then(other.key().cmp(one.key()))
+                .then(one.priority.cmp(&other.priority))
+                .then(other.created.cmp(&one.created))
+                .then(other.key.cmp(&one.key))
         })
         .map(|(_, policy)| policy)
 }
@@ -142,16 +142,16 @@ proptest! {
                 for seconds in 0..12 {
                     let time = NOW + seconds.seconds();
                     let resolved = plan.at(time).unwrap().strategy(operation);
-                    let head = winner(&policies, time, service, operation, |p| p.head().is_some());
-                    let expected = head.map(|policy| &policy.key().name);
+                    let head = winner(&policies, time, service, operation, |p| p.head.is_some());
+                    let expected = head.map(|policy| &policy.key.name);
                     // The last phase of a truncated plan also covers later phases.
                     if plan.phases().len() < 8 {
                         prop_assert_eq!(resolved.map(|assigned| &assigned.policy), expected);
                     }
                 }
                 let resolved = resolution.tail.policy("default", service, operation);
-                let tail = winner(&policies, NOW, service, operation, |p| p.tail().is_some());
-                prop_assert_eq!(resolved.map(|(name, _)| name), tail.map(|policy| &policy.key().name));
+                let tail = winner(&policies, NOW, service, operation, |p| p.tail.is_some());
+                prop_assert_eq!(resolved.map(|(name, _)| name), tail.map(|policy| &policy.key.name));
                 let namespace = Namespace::default();
                 let first = resolution.tail.places(&namespace).find(|(place, ..)| match place {
                     TailPlace::Operation(of, name) => of.as_str() == service && name.as_str() == operation,
@@ -185,7 +185,7 @@ proptest! {
             let repeats = plan.phases().windows(2).any(|two| two[0].strategies == two[1].strategies);
             prop_assert!(!repeats);
         }
-        let live = policies.iter().filter_map(Policy::expires_at).filter(|end| *end > NOW);
+        let live = policies.iter().filter_map(|policy| policy.expires_at).filter(|end| *end > NOW);
         prop_assert_eq!(resolution.next_expiry, live.min());
     }
 
@@ -207,8 +207,8 @@ proptest! {
     fn outcomes_agree_with_tables(policies in policies()) {
         let resolution = resolve(&policies, NOW);
         for policy in &policies {
-            let outcome = &resolution.outcomes[policy.key()];
-            let own = &policy.key().name;
+            let outcome = &resolution.outcomes[&policy.key];
+            let own = &policy.key.name;
             for place in &outcome.effective {
                 let service = place.service.as_ref().map_or("other", |service| service.as_str());
                 let operation = place.operation.as_ref().map_or("other", |name| name.as_str());
@@ -231,7 +231,7 @@ proptest! {
                 Acceptance::Accepted => winners.is_empty() && !outcome.effective.is_empty(),
                 Acceptance::PartiallyOverridden(by) => *by == winners && !outcome.effective.is_empty(),
                 Acceptance::Conflicted(by) => *by == winners && outcome.effective.is_empty(),
-                Acceptance::Expired(end) => *end <= NOW && policy.expires_at() == Some(*end),
+                Acceptance::Expired(end) => *end <= NOW && policy.expires_at == Some(*end),
             };
             prop_assert!(is_right, "{:?}", outcome);
         }

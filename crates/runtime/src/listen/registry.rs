@@ -296,13 +296,15 @@ mod tests {
         (registry, activities)
     }
 
+    fn add_all<'a>(registry: &'a Registry, activities: &[Arc<Activity>]) -> Vec<Registration<'a>> {
+        let add = |activity| registry.add(1, Arc::clone(activity));
+        activities.iter().map(add).collect()
+    }
+
     #[test]
     fn connection_without_a_response_is_closed_first() {
         let (registry, activities) = registry_of(2);
-        let _registrations: Vec<_> = activities
-            .iter()
-            .map(|it| registry.add(1, Arc::clone(it)))
-            .collect();
+        let _registrations = add_all(&registry, &activities);
         drop(activities[0].begin());
         registry.make_room();
         assert!(!activities[0].is_closing());
@@ -320,10 +322,7 @@ mod tests {
     #[test]
     fn connection_with_the_most_waiting_requests_is_closed_first() {
         let (registry, activities) = registry_of(2);
-        let _places: Vec<_> = activities
-            .iter()
-            .map(|it| registry.add(1, Arc::clone(it)))
-            .collect();
+        let _registrations = add_all(&registry, &activities);
         let requests = [0, 1, 1, 1].map(|at: usize| activities[at].begin());
         // The last request waits for the server.
         requests[..3]
@@ -339,15 +338,9 @@ mod tests {
     #[test]
     fn connection_with_a_request_is_closed_last() {
         let (registry, activities) = registry_of(2);
-        let _places: Vec<_> = activities
-            .iter()
-            .map(|it| registry.add(1, Arc::clone(it)))
-            .collect();
-        let _request = {
-            let request = activities[0].begin();
-            request.set_waiting_for_server(false);
-            request
-        };
+        let _registrations = add_all(&registry, &activities);
+        let request = activities[0].begin();
+        request.set_waiting_for_server(false);
         drop(activities[1].begin());
         registry.make_room();
         assert!(!activities[0].is_closing());
@@ -379,8 +372,7 @@ mod tests {
     #[test]
     fn connection_with_the_most_bytes_of_heads_is_closed_first() {
         let (registry, activities) = registry_of(3);
-        let enter = |at: usize| registry.add(at as u64, Arc::clone(&activities[at]));
-        let _places = [enter(0), enter(1), enter(2)];
+        let _registrations = add_all(&registry, &activities);
         let requests: Vec<_> = activities.iter().map(|it| it.begin()).collect();
         let is_closing = || -> Vec<_> { activities.iter().map(|it| it.is_closing()).collect() };
         for (request, bytes) in requests.iter().zip([2, 60, 38]) {

@@ -48,10 +48,10 @@ fn status(
     PolicyFindings {
         policy,
         generation: Some(3),
-        outcome: &resolution.outcomes[policy.key()],
-        evidence: control.evidence(policy.key()).as_ref(),
+        outcome: &resolution.outcomes[&policy.key],
+        evidence: control.evidence(&policy.key).as_ref(),
         tail,
-        known: &control.known_services(&policy.key().namespace),
+        known: &control.known_services(&policy.key.namespace),
         notes: &[],
         previous,
         now: now(),

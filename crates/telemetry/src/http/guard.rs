@@ -6,8 +6,8 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use spoor_runtime::{LogLimit, Problem};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use spoor_runtime::{LogLimit, Problem, page_headers};
 
 /// Protects a router that browsers use. Cross-site requests are refused unless they only read, and
 /// the content security policy applies to the router's own pages.
@@ -41,16 +41,10 @@ async fn add_security_headers(
     request: Request,
     next: Next,
 ) -> Response {
-    let headers: [(HeaderName, &str); 4] = [
-        (header::CONTENT_SECURITY_POLICY, content_security_policy),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        // "no-referrer" would turn the Origin of our own forms into "null".
-        (header::REFERRER_POLICY, "same-origin"),
-    ];
     let mut response = next.run(request).await;
     let all = response.headers_mut();
-    all.extend(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    // "no-referrer" would turn the Origin of our own forms into "null".
+    all.extend(page_headers(content_security_policy, "same-origin"));
     all.entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     response

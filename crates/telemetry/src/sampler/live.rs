@@ -57,10 +57,9 @@ pub struct Held {
     pub digest: Vec<u8>,
 }
 
-impl Live {
-    /// Creates a `Live` without a plan, so that the sampler's fallback decides.
-    #[must_use]
-    pub fn new() -> Self {
+impl Default for Live {
+    /// Without a plan, so that the sampler's fallback decides.
+    fn default() -> Self {
         let counters = Arc::new(Counters::new(None, vec!["".into()]));
         let unplanned = Arc::clone(&counters);
         let view = View::new(None, HashMap::new(), counters);
@@ -77,7 +76,9 @@ impl Live {
             plans: Mutex::new(plans),
         }
     }
+}
 
+impl Live {
     /// Puts a plan in force. It applies to every decision that starts after this returns. Returns
     /// the plan's version.
     ///
@@ -231,11 +232,5 @@ impl Plans {
         let is_same =
             plan.version == Some(to_wire(current.version)) && current.digest == plan.digest;
         is_same.then_some(current.version)
-    }
-}
-
-impl Default for Live {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use opentelemetry_sdk::trace::SamplingDecision;
 use spoor_control::{Control, ControlSettings, Instance};
 use spoor_policy::{
-    Namespace, Policy, PolicyKey, Probability, ServiceName, Strategy, Version, resolve,
+    Namespace, Policy, PolicyFields, PolicyKey, Probability, ServiceName, Strategy, Version,
+    resolve,
 };
 use spoor_telemetry::{
     batch::SpanCounts,
@@ -36,7 +37,7 @@ async fn policy_takes_effect_and_evidence_returns() {
     }]);
     let stop = CancellationToken::new();
     let (address, server) = serve(&control, &stop);
-    let live = Arc::new(Live::new());
+    let live = Arc::new(Live::default());
     let client = client(address, "one", &live, Duration::from_millis(20));
     let client = tokio::spawn(control_stream::run(client, stop.clone()));
     let sampler = LiveSampler::new(live, Probability::ALWAYS);
@@ -106,7 +107,16 @@ fn key() -> PolicyKey {
 fn publish(control: &Control, percent: &str) -> Version {
     let now = Timestamp::now();
     let head = Strategy::Probability(percent.parse().unwrap());
-    let policy = Policy::new(key(), 0, now, Vec::new(), Some(head), None, None).unwrap();
+    let policy = Policy::new(PolicyFields {
+        key: key(),
+        priority: 0,
+        created: now,
+        targets: Vec::new(),
+        head: Some(head),
+        tail: None,
+        expires_at: None,
+    })
+    .unwrap();
     control.publish(resolve(&[policy], now))
 }
 

@@ -196,7 +196,7 @@ impl Pod {
             service: "service-a".parse().unwrap(),
             instance: "pod-1".to_owned(),
             start: "start-1".to_owned(),
-            live: Arc::new(Live::new()),
+            live: Arc::new(Live::default()),
             faults: Arc::new(Faults::default()),
             spans: Arc::new(SpanCounts::default()),
             intervals: Intervals {

@@ -8,7 +8,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rstest::rstest;
 use spoor_control::{ClientCounts, Control, ControlSettings};
 use spoor_policy::{
-    Namespace, Policy, PolicyKey, Probability, Strategy, TracesPerSecond, Version, resolve,
+    Namespace, Policy, PolicyFields, PolicyKey, Probability, Strategy, TracesPerSecond, Version,
+    resolve,
 };
 use spoor_telemetry::{
     control_stream,
@@ -86,7 +87,7 @@ impl Lab {
         let stop = CancellationToken::new();
         let (address, _server) = serve(&control, &stop);
         let instance = |number: usize| {
-            let live = Arc::new(Live::new());
+            let live = Arc::new(Live::default());
             let client = client(address, &number.to_string(), &live, REPORT_INTERVAL);
             tokio::spawn(control_stream::run(client, stop.clone()));
             live
@@ -102,7 +103,16 @@ impl Lab {
     fn publish(&self) -> Version {
         let now = Timestamp::now();
         let head = Strategy::RateLimit(TracesPerSecond::new(LIMIT.into()).unwrap());
-        let policy = Policy::new(key(), 0, now, Vec::new(), Some(head), None, None).unwrap();
+        let policy = Policy::new(PolicyFields {
+            key: key(),
+            priority: 0,
+            created: now,
+            targets: Vec::new(),
+            head: Some(head),
+            tail: None,
+            expires_at: None,
+        })
+        .unwrap();
         self.control.publish(resolve(&[policy], now))
     }
 

@@ -54,7 +54,7 @@ pub fn plan(sequence: u64, phases: Vec<Phase>) -> Plan {
 }
 
 fn sampler(phases: Vec<Phase>) -> (Arc<Live>, LiveSampler) {
-    let live = Arc::new(Live::new());
+    let live = Arc::new(Live::default());
     live.install(plan(1, phases)).unwrap();
     (
         Arc::clone(&live),
@@ -201,7 +201,7 @@ fn decides_by_the_name_at_the_start() {
 
 #[test]
 fn fallback_decides_until_a_plan_arrives() {
-    let live = Arc::new(Live::new());
+    let live = Arc::new(Live::default());
     let sampler = LiveSampler::new(Arc::clone(&live), Probability::NEVER);
     assert!(!keeps(&root(&sampler, u128::MAX, "GET /")));
     assert_eq!(live.held(), None);

@@ -6,8 +6,8 @@ use std::{
 };
 
 use spoor_policy::{
-    Namespace, Policy, PolicyKey, PolicyName, Probability, Rule, RuleCondition, RuleName,
-    TailPolicy, resolve,
+    Namespace, Policy, PolicyFields, PolicyKey, PolicyName, Probability, Rule, RuleCondition,
+    RuleName, TailPolicy, resolve,
 };
 use spoor_traces::{Pipeline, PipelineSettings, Search, TailSettings, TraceStore};
 use tokio_util::sync::CancellationToken;
@@ -64,7 +64,16 @@ fn tail_table() -> spoor_policy::TailTable {
         name: PolicyName::new("all").expect("a name"),
     };
     let now = jiff::Timestamp::now();
-    let policy = Policy::new(key, 0, now, Vec::new(), None, Some(tail), None).expect("a policy");
+    let policy = Policy::new(PolicyFields {
+        key,
+        priority: 0,
+        created: now,
+        targets: Vec::new(),
+        head: None,
+        tail: Some(tail),
+        expires_at: None,
+    })
+    .expect("a policy");
     resolve(&[policy], now).tail
 }
 

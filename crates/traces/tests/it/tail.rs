@@ -12,8 +12,8 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use rstest::rstest;
 use spoor_policy::{
-    AttributeKey, Namespace, Policy, PolicyKey, PolicyName, Rule, RuleCondition, RuleName,
-    ServiceName, TailPolicy, TailTable, Target, resolve,
+    AttributeKey, Namespace, Policy, PolicyFields, PolicyKey, PolicyName, Rule, RuleCondition,
+    RuleName, ServiceName, TailPolicy, TailTable, Target, resolve,
 };
 use spoor_traces::{KeepReason, Pipeline, PipelineSettings, TailSettings, TraceId};
 use tokio_util::sync::CancellationToken;
@@ -46,7 +46,16 @@ fn table(keep: Vec<(&str, RuleCondition)>, otherwise: &str) -> TailTable {
         name: name(),
     };
     let now = jiff::Timestamp::now();
-    let policy = Policy::new(key, 0, now, vec![target], None, Some(tail.unwrap()), None).unwrap();
+    let policy = Policy::new(PolicyFields {
+        key,
+        priority: 0,
+        created: now,
+        targets: vec![target],
+        head: None,
+        tail: Some(tail.unwrap()),
+        expires_at: None,
+    })
+    .unwrap();
     resolve(&[policy], now).tail
 }
 

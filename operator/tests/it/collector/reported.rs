@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 use spoor_control::{Control, ControlSettings, CountSource, Instance};
-use spoor_policy::{Policy, PolicyKey, Strategy, TailTable, resolve};
+use spoor_policy::{Policy, PolicyFields, PolicyKey, Strategy, TailTable, resolve};
 use tokio::net::TcpListener;
 
 use super::{
@@ -79,7 +79,16 @@ fn control() -> (Control, PolicyKey) {
     };
     let head = Strategy::Probability("10%".parse().unwrap());
     let created = Timestamp::UNIX_EPOCH;
-    let policy = Policy::new(key.clone(), 0, created, vec![], Some(head), None, None).unwrap();
+    let policy = Policy::new(PolicyFields {
+        key: key.clone(),
+        priority: 0,
+        created,
+        targets: vec![],
+        head: Some(head),
+        tail: None,
+        expires_at: None,
+    })
+    .unwrap();
     control.publish(resolve(&[policy], Timestamp::now()));
     control.set_expected(vec![Instance {
         namespace: Default::default(),

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::PathAndQ
 use http_body_util::Limited;
 use spoor_telemetry::{
     PeerUrl,
-    http::{Peer, PeerCallError, Problem},
+    http::{Peer, PeerCallError, Problem, page_headers},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -187,13 +187,7 @@ fn unavailable(error: &PeerCallError) -> Problem {
 /// Adds security headers, as strict as Jaeger's pages allow.
 async fn add_security_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (header::REFERRER_POLICY, "same-origin"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-    ] {
-        let value = HeaderValue::from_static(value);
+    for (name, value) in page_headers(CONTENT_SECURITY_POLICY, "same-origin") {
         headers.entry(name).or_insert(value);
     }
     response

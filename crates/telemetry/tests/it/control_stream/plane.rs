@@ -169,7 +169,7 @@ pub struct Client {
 
 impl Client {
     pub fn start(address: SocketAddr) -> Self {
-        let (live, faults) = (Arc::new(Live::new()), Arc::new(Faults::default()));
+        let (live, faults) = (Arc::new(Live::default()), Arc::new(Faults::default()));
         let stop = CancellationToken::new();
         let stream = ControlStream {
             endpoint: format!("http://{address}").parse().unwrap(),
