@@ -92,8 +92,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let settings = role.read(&mut reader);
             let instance = settings.as_ref().map(|it| it.role.identity.clone());
             let start = async |client, settings, stop| {
-                let running = policies::start(client, settings, stop).await?;
-                Ok(running.role)
+                Ok(policies::start(client, settings, stop).await?.role)
             };
             run_role(reader, log, settings.zip(instance), start)
         }

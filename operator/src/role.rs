@@ -206,27 +206,15 @@ impl Replica {
         namespaces: impl Fn() -> BTreeSet<String>,
         lead: impl Future<Output = Result<(), RoleError>>,
     ) -> Result<(), RoleError> {
-        let Self {
-            watches,
-            leadership,
-            registry,
-            tasks,
-            stop,
-            leader,
-            claimer,
-            ops_sockets,
-            ..
-        } = self;
-        let ops = ops_listener(
-            ops_sockets,
-            ops_router(metrics(registry), move || readiness()),
-        );
-        let ops = tokio::spawn(ops.serve(OPS_GRACE, stop.clone()));
+        let ops_router = ops_router(metrics(self.registry), move || readiness());
+        let ops = ops_listener(self.ops_sockets, ops_router);
+        let ops = tokio::spawn(ops.serve(OPS_GRACE, self.stop.clone()));
+        let leadership = self.leadership;
         let leading = async {
-            wait_until_leading(leadership.clone(), &watches).await;
-            leader.set(1);
+            wait_until_leading(leadership.clone(), &self.watches).await;
+            self.leader.set(1);
             let claiming = async {
-                claimer.run(namespaces, leadership.clone()).await;
+                self.claimer.run(namespaces, leadership.clone()).await;
                 Ok(())
             };
             match tokio::try_join!(claiming, lead) {
@@ -240,14 +228,14 @@ impl Replica {
             to = lease::lost_leadership(leadership.clone()) => {
                 Err(RoleError::LeadershipLost { to })
             }
-            () = stop.cancelled() => Ok(()),
+            () = self.stop.cancelled() => Ok(()),
         };
-        stop.cancel();
+        self.stop.cancel();
         // The election is one of these tasks: it releases the Lease, so that a standby can lead at
         // once.
-        tasks.close();
-        tasks.wait().await;
-        watches.wait_until_stopped().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.watches.wait_until_stopped().await;
         if let Err(cut_off) = ops.await? {
             tracing::debug!(%cut_off, "the ops port closed before all responses were sent");
         }

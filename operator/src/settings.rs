@@ -132,22 +132,16 @@ pub struct RoleArguments {
 impl RoleArguments {
     /// Checks the settings. `lease` is the default name of the Lease.
     pub fn read(&self, reader: &mut SettingsReader, lease: &str) -> Option<RoleSettings> {
-        let namespace = checked_name(reader, "--namespace (SPOOR_NAMESPACE)", &self.namespace);
-        let pod = checked_name(reader, "--pod (SPOOR_POD_NAME)", &self.pod);
-        let lease = checked_name(
-            reader,
-            "--lease (SPOOR_LEASE)",
-            self.lease.as_deref().unwrap_or(lease),
-        );
-        let installation = checked_name(
-            reader,
-            "--installation (SPOOR_INSTALLATION)",
-            &self.installation,
-        );
+        let mut name = |setting, text: &str| checked_name(reader, setting, text);
+        let namespace = name("--namespace (SPOOR_NAMESPACE)", &self.namespace);
+        let pod = name("--pod (SPOOR_POD_NAME)", &self.pod);
+        let lease = self.lease.as_deref().unwrap_or(lease);
+        let lease = name("--lease (SPOOR_LEASE)", lease);
+        let installation = name("--installation (SPOOR_INSTALLATION)", &self.installation);
         let namespaces = self.namespaces.split(',').map(str::trim);
         let namespaces: BTreeSet<String> = namespaces
             .filter(|namespace| !namespace.is_empty())
-            .map(|namespace| checked_name(reader, "--namespaces (SPOOR_NAMESPACES)", namespace))
+            .map(|namespace| name("--namespaces (SPOOR_NAMESPACES)", namespace))
             .collect();
         let ops = reader.parse(
             "--ops-listen (SPOOR_OPS_LISTEN)",

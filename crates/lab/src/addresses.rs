@@ -127,10 +127,7 @@ pub(super) fn specs(
         Spec {
             service: *service,
             executable: executable.to_owned(),
-            environment: environment
-                .into_iter()
-                .map(|(name, it)| (name.to_owned(), it))
-                .collect(),
+            environment,
             ops: at.ops,
         }
     };

@@ -33,20 +33,16 @@ impl Hints {
     }
 
     fn hint(self, api: Api) -> String {
-        let Self {
-            otlp,
-            query,
-            sampling,
-        } = self;
         match api {
             Api::OtlpTraces | Api::OtlpMetrics | Api::OtlpOthers => {
-                format!("OTLP is accepted on port {otlp}")
+                format!("OTLP is accepted on port {}", self.otlp)
             }
-            Api::JaegerQuery => format!("Jaeger's query API is on port {query}"),
-            Api::JaegerSampling => format!("remote sampling is on port {sampling}"),
-            Api::Zipkin => {
-                format!("Zipkin's formats are not supported; send OTLP to port {otlp}")
-            }
+            Api::JaegerQuery => format!("Jaeger's query API is on port {}", self.query),
+            Api::JaegerSampling => format!("remote sampling is on port {}", self.sampling),
+            Api::Zipkin => format!(
+                "Zipkin's formats are not supported; send OTLP to port {}",
+                self.otlp
+            ),
         }
     }
 }

@@ -319,21 +319,15 @@ impl State {
     fn list(&mut self, inner: &Inner, filter: impl Fn(&PolicyKey) -> bool) -> Vec<SamplingPolicy> {
         let now = Timestamp::now();
         let mut known = KnownServices::of(inner);
-        let Self {
-            set,
-            resolution,
-            conditions,
-            ..
-        } = self;
-        let entries = set.entries().filter(|entry| filter(&entry.policy.key));
+        let (control, conditions) = (&inner.control, &mut self.conditions);
+        let entries = self.set.entries();
         entries
+            .filter(|entry| filter(&entry.policy.key))
             .map(|entry| {
-                let outcome = resolution.outcomes.get(&entry.policy.key);
+                let outcome = self.resolution.outcomes.get(&entry.policy.key);
                 let known = known.for_policy(&entry.policy);
-                let status = outcome
-                    .map(|outcome| status(entry, outcome, &inner.control, known, conditions, now));
                 SamplingPolicy {
-                    status,
+                    status: outcome.map(|it| status(entry, it, control, known, conditions, now)),
                     ..entry.resource.clone()
                 }
             })

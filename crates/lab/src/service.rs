@@ -72,7 +72,23 @@ impl Service {
     /// A description in one line, for help.
     #[must_use]
     pub fn description(self) -> &'static str {
-        self.facts().2
+        match self {
+            Self::ServiceA => "An edge that calls service-b",
+            Self::ServiceB => "Waits as if for a database, then computes",
+            Self::Gateway => "The wishlist's web page and JSON API",
+            Self::Wishlist => "Stores the wishes",
+            Self::Offers => "Searches the marketplaces for offers",
+            Self::MarketplaceAttic => "A marketplace that is slow and reliable",
+            Self::MarketplaceBazaar => "A marketplace that is fast and often fails",
+            Self::MarketplaceCorner => "A marketplace that accepts few requests per second",
+            Self::Bands => "Bands with their reviews",
+            Self::Reviews => "Reviews of bands",
+            Self::Tasks => "A to-do list",
+            Self::Preprocessing => "Accepts images to classify",
+            Self::Ensemble => "Queries both models and weights their votes",
+            Self::Efficientnetb0 => "A model of MBConv blocks",
+            Self::Mobilenetv2 => "A model of inverted residuals",
+        }
     }
 
     /// The default ops port, for metrics and health.
@@ -112,43 +128,24 @@ impl Service {
         })
     }
 
-    fn facts(self) -> (&'static str, u16, &'static str) {
+    /// The name and the port.
+    fn facts(self) -> (&'static str, u16) {
         match self {
-            Self::ServiceA => ("service-a", 8080, "An edge that calls service-b"),
-            Self::ServiceB => (
-                "service-b",
-                9001,
-                "Waits as if for a database, then computes",
-            ),
-            Self::Gateway => ("gateway", 8081, "The wishlist's web page and JSON API"),
-            Self::Wishlist => ("wishlist", 9002, "Stores the wishes"),
-            Self::Offers => ("offers", 9003, "Searches the marketplaces for offers"),
-            Self::MarketplaceAttic => (
-                "marketplace-attic",
-                9004,
-                "A marketplace that is slow and reliable",
-            ),
-            Self::MarketplaceBazaar => (
-                "marketplace-bazaar",
-                9005,
-                "A marketplace that is fast and often fails",
-            ),
-            Self::MarketplaceCorner => (
-                "marketplace-corner",
-                9006,
-                "A marketplace that accepts few requests per second",
-            ),
-            Self::Bands => ("bands", 8082, "Bands with their reviews"),
-            Self::Reviews => ("reviews", 9007, "Reviews of bands"),
-            Self::Tasks => ("tasks", 8083, "A to-do list"),
-            Self::Preprocessing => ("preprocessing", 8084, "Accepts images to classify"),
-            Self::Ensemble => (
-                "ensemble",
-                9008,
-                "Queries both models and weights their votes",
-            ),
-            Self::Efficientnetb0 => ("efficientnetb0", 9009, "A model of MBConv blocks"),
-            Self::Mobilenetv2 => ("mobilenetv2", 9010, "A model of inverted residuals"),
+            Self::ServiceA => ("service-a", 8080),
+            Self::ServiceB => ("service-b", 9001),
+            Self::Gateway => ("gateway", 8081),
+            Self::Wishlist => ("wishlist", 9002),
+            Self::Offers => ("offers", 9003),
+            Self::MarketplaceAttic => ("marketplace-attic", 9004),
+            Self::MarketplaceBazaar => ("marketplace-bazaar", 9005),
+            Self::MarketplaceCorner => ("marketplace-corner", 9006),
+            Self::Bands => ("bands", 8082),
+            Self::Reviews => ("reviews", 9007),
+            Self::Tasks => ("tasks", 8083),
+            Self::Preprocessing => ("preprocessing", 8084),
+            Self::Ensemble => ("ensemble", 9008),
+            Self::Efficientnetb0 => ("efficientnetb0", 9009),
+            Self::Mobilenetv2 => ("mobilenetv2", 9010),
         }
     }
 }

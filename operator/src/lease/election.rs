@@ -93,14 +93,10 @@ impl Election {
     /// Reads the lease, and acquires or renews it if that is due.
     async fn attempt(&mut self) -> Result<(), ApiServerError> {
         let started = Instant::now();
-        let Candidate {
-            name,
-            identity,
-            timing,
-            ..
-        } = &*self.candidate.clone();
+        let candidate = self.candidate.clone();
+        let (name, identity) = (&candidate.name, &candidate.identity);
         // A read and a write of this length leave a third of the duration for the next attempt.
-        let deadline = timing.duration / 3;
+        let deadline = candidate.timing.duration / 3;
         let read = with_deadline(deadline, self.api.get_opt(name)).await?;
         self.observed =
             read.map(|lease| ObservedLease::observe(lease, Instant::now(), self.observed.take()));
@@ -114,11 +110,11 @@ impl Election {
                 return Ok(());
             }
             LeaseAction::Create => {
-                let lease = record::created(&self.candidate, Timestamp::now());
+                let lease = record::created(&candidate, Timestamp::now());
                 with_deadline(deadline, self.api.create(&PostParams::default(), &lease)).await
             }
             LeaseAction::Hold(lease) => {
-                let lease = record::held(*lease, &self.candidate, Timestamp::now());
+                let lease = record::held(*lease, &candidate, Timestamp::now());
                 let parameters = PostParams::default();
                 with_deadline(deadline, self.api.replace(name, &parameters, &lease)).await
             }
@@ -135,7 +131,7 @@ impl Election {
                 }
                 // Measured from before the call: other candidates may have seen the change as early as
                 // that.
-                let until = started + timing.duration;
+                let until = started + candidate.timing.duration;
                 self.leadership.send_replace(Leadership::Leader { until });
                 Ok(())
             }

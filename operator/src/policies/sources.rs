@@ -70,27 +70,18 @@ impl PolicySources {
     /// The objects in the namespaces that this installation serves. Pods of a namespace that no
     /// installation serves are callers, too, but without policies.
     pub(super) fn snapshot(&self, claims: &NamespaceClaims) -> SourcesSnapshot {
-        let mut snapshot = self.everything();
+        let mut policies = self.policies.all();
+        let mut pods = self.pods.all();
+        let mut stacks = self.stacks.all();
         // `holds` and not `is_certain`: while the API server is unavailable, the last claim still
         // counts for what is served. Only writes need certainty.
-        let is_refused = |namespace: &str| claims.refused_by(namespace).is_some();
-        snapshot
-            .policies
-            .retain(|object| claims.holds(&object.key.namespace));
-        snapshot
-            .stacks
-            .retain(|stack| claims.holds(stack.namespace.as_str()));
-        snapshot
-            .pods
-            .retain(|pod| !is_refused(pod.namespace.as_str()));
-        snapshot
-    }
-
-    fn everything(&self) -> SourcesSnapshot {
+        policies.retain(|object| claims.holds(&object.key.namespace));
+        stacks.retain(|stack| claims.holds(stack.namespace.as_str()));
+        pods.retain(|pod| claims.refused_by(pod.namespace.as_str()).is_none());
         SourcesSnapshot {
-            policies: self.policies.all(),
-            pods: self.pods.all(),
-            stacks: self.stacks.all(),
+            policies,
+            pods,
+            stacks,
         }
     }
 }

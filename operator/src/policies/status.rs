@@ -76,7 +76,7 @@ struct Due {
 }
 
 /// The time of the next check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct NextWrite {
     /// The latest time; none if nothing is pending.
     pub(super) at: Option<Instant>,
@@ -160,10 +160,7 @@ impl Statuses {
     ) -> (Vec<Due>, NextWrite) {
         let (now, time) = (Instant::now(), Timestamp::now());
         let mut due = vec![];
-        let mut next = NextWrite {
-            at: None,
-            has_pending_changes: false,
-        };
+        let mut next = NextWrite::default();
         self.forget(policies);
         let policies = policies
             .iter()

@@ -75,20 +75,17 @@ pub async fn apply(
         let applied = applier
             .apply(&manifest, live.map(|child| &child.live))
             .await;
-        if has_pods
-            && applied
-                .as_ref()
-                .is_ok_and(|applied| *applied != ApplyOutcome::Unchanged)
-        {
-            report.rolled.push(title.clone());
-        }
         match applied {
-            Ok(ApplyOutcome::Repaired) => {
-                let by = live.and_then(|child| child.changed_by.as_deref());
-                let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
-                report.repaired.push(format!("{title} was changed{by}"));
+            Ok(outcome) => {
+                if outcome == ApplyOutcome::Repaired {
+                    let by = live.and_then(|child| child.changed_by.as_deref());
+                    let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+                    report.repaired.push(format!("{title} was changed{by}"));
+                }
+                if has_pods && outcome != ApplyOutcome::Unchanged {
+                    report.rolled.push(title);
+                }
             }
-            Ok(ApplyOutcome::Created | ApplyOutcome::Changed | ApplyOutcome::Unchanged) => {}
             Err(error) => {
                 report.add_error(&error);
                 // Each further object would wait for its own deadline.

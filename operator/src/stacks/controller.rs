@@ -92,29 +92,26 @@ impl StacksController {
                 return;
             }
             let next = self.start_due(&mut schedules, &mut running);
-            tokio::select! {
-                ticked = self.changed.changed() => {
-                    if ticked.is_err() {
-                        return;
-                    }
-                    self.make_due(&mut schedules).await;
-                }
-                ticked = self.trust.changed() => {
-                    if ticked.is_err() {
-                        return;
-                    }
-                    self.make_due(&mut schedules).await;
-                }
+            let ticked = tokio::select! {
+                ticked = self.changed.changed() => ticked,
+                ticked = self.trust.changed() => ticked,
                 Some(ended) = running.join_next() => match ended {
-                    Ok(reconciled) => self.finish(reconciled, &mut schedules),
+                    Ok(reconciled) => {
+                        self.finish(reconciled, &mut schedules);
+                        continue;
+                    }
                     Err(error) if error.is_panic() => {
                         std::panic::resume_unwind(error.into_panic());
                     }
                     // These tasks are cancelled only when this function ends.
                     Err(_) => return,
                 },
-                () = tokio::time::sleep_until(next.into()) => {}
+                () = tokio::time::sleep_until(next.into()) => continue,
+            };
+            if ticked.is_err() {
+                return;
             }
+            self.make_due(&mut schedules).await;
         }
     }
 

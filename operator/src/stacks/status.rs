@@ -159,11 +159,9 @@ impl Findings<'_> {
     fn degraded(&self) -> ConditionUpdate {
         // A condition has one reason, so the first problem gives it; the message contains all.
         if let Some(first) = self.report.problems.first() {
-            return ConditionUpdate::new(
-                ConditionStatus::True,
-                first.reason,
-                messages(&self.report.problems),
-            );
+            let messages = self.report.problems.iter().map(|it| it.message.as_str());
+            let message = messages.collect::<Vec<_>>().join("; ");
+            return ConditionUpdate::new(ConditionStatus::True, first.reason, message);
         }
         let failing = health::failing(self.pods, self.now);
         if failing.is_empty() {
@@ -254,14 +252,6 @@ pub fn blocked(
 pub fn format_errors(errors: &[FieldError]) -> String {
     let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
     errors.join("; ")
-}
-
-fn messages(problems: &[StackProblem]) -> String {
-    let all: Vec<_> = problems
-        .iter()
-        .map(|problem| problem.message.as_str())
-        .collect();
-    all.join("; ")
 }
 
 /// The words of a message in alphabetical order.

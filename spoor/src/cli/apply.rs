@@ -127,15 +127,10 @@ pub(super) fn exit_code(convergence: Option<&ConvergenceResult>) -> ExitCode {
 }
 
 pub(super) fn print_changes(changes: &[Change]) {
-    for Change {
-        name,
-        action,
-        warnings,
-        ..
-    } in changes
-    {
+    for change in changes {
+        let (name, action) = (&change.name, change.action);
         outln!("samplingpolicy.spoor.dev/{name} {action}");
-        for warning in warnings {
+        for warning in &change.warnings {
             // kubectl also prints warnings on standard error, after the object they concern.
             errln!("Warning: {name}: {warning}");
         }
@@ -143,25 +138,18 @@ pub(super) fn print_changes(changes: &[Change]) {
 }
 
 pub(super) fn print_convergence(convergence: &ConvergenceResult) {
-    let ConvergenceResult {
-        converged,
-        milliseconds,
-        expected,
-        waiting,
-        reasons,
-    } = convergence;
-    if !converged {
+    if !convergence.converged {
         errln!("Not converged:");
-        for reason in reasons {
+        for reason in &convergence.reasons {
             errln!("  {reason}");
         }
-        for instance in waiting {
+        for instance in &convergence.waiting {
             errln!("  {instance} has not acknowledged the change");
         }
         return;
     }
-    let instances = pluralize(*expected, "instance", "instances");
-    match (milliseconds, expected) {
+    let instances = pluralize(convergence.expected, "instance", "instances");
+    match (convergence.milliseconds, convergence.expected) {
         // A policy with only a tail has no clients that acknowledge it.
         (_, 0) => outln!("Converged: the tail rules are in force."),
         (Some(milliseconds), _) => outln!("Converged in {milliseconds:.1} ms ({instances})."),

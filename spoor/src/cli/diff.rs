@@ -8,7 +8,7 @@ use super::out::{errln, out, outln};
 use super::{
     LabArgs, Output,
     documents::read_all,
-    print_json,
+    exit_code, print_json,
     table::{TextTable, or_all_others},
 };
 use spoor_lab::wire::{Comparison, Difference, PlaceSetting};
@@ -39,11 +39,10 @@ impl DiffArgs {
             differences,
             warnings,
         } = self.lab.client().diff(&documents).await?;
-        for (policy, warning) in warnings
-            .iter()
-            .flat_map(|(policy, all)| all.iter().map(move |it| (policy, it)))
-        {
-            errln!("Warning: {policy}: {warning}");
+        for (policy, warnings) in &warnings {
+            for warning in warnings {
+                errln!("Warning: {policy}: {warning}");
+            }
         }
         match self.output {
             Output::Json => print_json(&differences)?,
@@ -51,8 +50,7 @@ impl DiffArgs {
             Output::Table => out!("{}", table(&differences)),
         }
         // The exit codes of `diff` and `kubectl diff`.
-        let code = if differences.is_empty() { 0 } else { 1 };
-        Ok(ExitCode::from(code))
+        Ok(exit_code(differences.is_empty()))
     }
 }
 

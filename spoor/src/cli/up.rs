@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use spoor_api::SamplingPolicy;
 use spoor_lab::{BindPortError, Endpoint, Lab, Service, StartLabError};
+use spoor_policy::message::listed;
 use spoor_runtime::{
     SettingsReader, log_warnings,
     self_tracing::{SelfTracing, SelfTracingSettings},
@@ -179,12 +180,13 @@ async fn policies_in_force(urls: &BTreeMap<String, String>) -> Vec<String> {
 }
 
 fn in_force(policies: &[String]) -> String {
-    let listed = policies.iter().take(MAX_LISTED_POLICIES);
-    let listed = listed.map(String::as_str).collect::<Vec<_>>().join(", ");
-    match policies.len().saturating_sub(MAX_LISTED_POLICIES) {
-        _ if policies.is_empty() => String::new(),
-        0 => format!("Policies in force: {listed}. `spoor get policies` shows them.\n"),
-        more => format!("Policies in force: {listed} and {more} more; see `spoor get policies`.\n"),
+    let listed = listed(policies, MAX_LISTED_POLICIES);
+    match policies.len() {
+        0 => String::new(),
+        1..=MAX_LISTED_POLICIES => {
+            format!("Policies in force: {listed}. `spoor get policies` shows them.\n")
+        }
+        _ => format!("Policies in force: {listed}; see `spoor get policies`.\n"),
     }
 }
 

@@ -26,10 +26,8 @@ struct Column {
 
 /// The terminal's width in columns.
 pub(super) fn terminal_width() -> usize {
-    let (_, width) = console::Term::stdout()
-        .size_checked()
-        .unwrap_or((0, u16::try_from(DEFAULT_WIDTH).unwrap_or(u16::MAX)));
-    usize::from(width)
+    let size = console::Term::stdout().size_checked();
+    size.map_or(DEFAULT_WIDTH, |(_, columns)| usize::from(columns))
 }
 
 /// Draws the chart of a load that took `seconds`. It is empty for a load that was too short.

@@ -45,13 +45,8 @@ pub enum QueryError {
     #[error("{0} is not a Jaeger query API; give the address of one with --traces-url")]
     NotQueryApi(String),
     /// There is no complete response.
-    #[error("query to {url} failed")]
-    Send {
-        /// The address.
-        url: String,
-        /// The cause.
-        source: reqwest::Error,
-    },
+    #[error("query to {0} failed")]
+    Send(String, #[source] reqwest::Error),
     /// The response's status is an error.
     #[error("{url} responded with {status}: {message}")]
     Refused {
@@ -63,13 +58,8 @@ pub enum QueryError {
         message: String,
     },
     /// The response is not trace data.
-    #[error("cannot read the response of {url}: {source}")]
-    Read {
-        /// The address.
-        url: String,
-        /// The cause.
-        source: serde_json::Error,
-    },
+    #[error("cannot read the response of {0}: {1}")]
+    Read(String, #[source] serde_json::Error),
     /// The service has no traces.
     #[error("no trace of {0} yet; send a request, and give its spans a second or two to arrive")]
     NoTrace(String),
@@ -306,10 +296,8 @@ impl TraceClient {
         parameters: &[(&str, String)],
     ) -> Result<Vec<ResourceSpans>, QueryError> {
         let response: Response = self.get(path, parameters).await?;
-        read_spans(response.result.get().as_bytes()).map_err(|source| QueryError::Read {
-            url: format!("{}{path}", self.base),
-            source,
-        })
+        read_spans(response.result.get().as_bytes())
+            .map_err(|error| QueryError::Read(format!("{}{path}", self.base), error))
     }
 
     async fn get<T: serde::de::DeserializeOwned>(
@@ -318,13 +306,9 @@ impl TraceClient {
         parameters: &[(&str, String)],
     ) -> Result<T, QueryError> {
         let url = format!("{}{path}", self.base);
-        let failed = |source: reqwest::Error| {
-            let url = self.base.clone();
-            if source.is_connect() {
-                QueryError::NotRunning(url)
-            } else {
-                QueryError::Send { url, source }
-            }
+        let failed = |error: reqwest::Error| match error.is_connect() {
+            true => QueryError::NotRunning(self.base.clone()),
+            false => QueryError::Send(self.base.clone(), error),
         };
         let request = self.http.get(&url).query(parameters);
         let response = request.send().await.map_err(failed)?;
@@ -343,7 +327,7 @@ impl TraceClient {
                 message,
             });
         }
-        serde_json::from_slice(&body).map_err(|source| QueryError::Read { url, source })
+        serde_json::from_slice(&body).map_err(|error| QueryError::Read(url, error))
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use spoor_policy::{
-    Effective, Namespace, OperationName, Part, Policy, PolicyKey, Resolution, RuleCondition,
-    ServiceName, Setting, TailPolicy,
+    Namespace, OperationName, Part, Policy, PolicyKey, Resolution, RuleCondition, ServiceName,
+    Setting, TailPolicy,
 };
 
 use crate::wire::{Difference, PlaceSetting};
@@ -56,13 +56,8 @@ fn settings(policies: &[Policy], resolution: &Resolution) -> BTreeMap<Place, Pla
         .collect();
     let mut settings = BTreeMap::new();
     for (key, outcome) in &resolution.outcomes {
-        for Effective {
-            service,
-            operation,
-            setting,
-        } in &outcome.effective
-        {
-            let (part, setting) = match setting {
+        for effective in &outcome.effective {
+            let (part, setting) = match &effective.setting {
                 Setting::Head(strategy) => (Part::Head, strategy.to_string()),
                 Setting::Tail { otherwise } => {
                     let tail = by_key.get(key).and_then(|policy| policy.tail.as_ref());
@@ -72,8 +67,8 @@ fn settings(policies: &[Policy], resolution: &Resolution) -> BTreeMap<Place, Pla
             };
             let place = (
                 key.namespace.clone(),
-                service.clone(),
-                operation.clone(),
+                effective.service.clone(),
+                effective.operation.clone(),
                 part,
             );
             settings.insert(

@@ -36,13 +36,6 @@ pub(super) struct Entry {
     pub(super) policy: Policy,
 }
 
-impl Entry {
-    fn bytes(&self) -> usize {
-        // A resource that was read from text can be written again.
-        serde_json::to_vec(&self.resource).map_or(0, |json| json.len())
-    }
-}
-
 /// The policies of a change, with the action taken on each.
 pub(super) type Actions = Vec<(PolicyKey, Action)>;
 
@@ -224,6 +217,11 @@ impl Entry {
         resource.metadata.resource_version = None;
         resource.metadata.uid = None;
         Ok(Self { resource, policy })
+    }
+
+    fn bytes(&self) -> usize {
+        // A resource that was read from text can be written again.
+        serde_json::to_vec(&self.resource).map_or(0, |json| json.len())
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct Spec {
     /// The path of this program.
     pub(crate) executable: PathBuf,
     /// The environment variables in addition to the lab's.
-    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(&'static str, String)>,
     /// The address of the ops port.
     pub(crate) ops: SocketAddr,
 }
@@ -97,12 +97,7 @@ impl Supervised {
         }
         let child = command
             .args(["run", self.spec.service.name()])
-            .envs(
-                self.spec
-                    .environment
-                    .iter()
-                    .map(|(name, value)| (name, value)),
-            )
+            .envs(self.spec.environment.clone())
             .env("OTEL_RESOURCE_ATTRIBUTES", resource_attributes(&instance))
             .env(SUPERVISED, "true")
             .stdin(Stdio::piped())

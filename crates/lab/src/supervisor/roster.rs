@@ -165,18 +165,13 @@ impl Child {
 
 fn instances(children: &BTreeMap<Service, Child>) -> Vec<Instance> {
     let running = children.iter().filter_map(|(service, child)| {
-        Some((
-            ServiceName::new(service.name()).ok()?,
-            child.process()?.instance.clone(),
-        ))
-    });
-    running
-        .map(|(service, id)| Instance {
+        Some(Instance {
             namespace: Namespace::default(),
-            service,
-            id,
+            service: ServiceName::new(service.name()).ok()?,
+            id: child.process()?.instance.clone(),
         })
-        .collect()
+    });
+    running.collect()
 }
 
 #[cfg(test)]

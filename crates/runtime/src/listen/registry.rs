@@ -298,7 +298,7 @@ mod tests {
 
     fn add_all<'a>(registry: &'a Registry, activities: &[Arc<Activity>]) -> Vec<Registration<'a>> {
         let add = |activity| registry.add(1, Arc::clone(activity));
-        activities.iter().map(add).collect()
+        all.iter().map(add).collect()
     }
 
     #[test]
@@ -358,8 +358,7 @@ mod tests {
     #[test]
     fn the_oldest_unfinished_head_is_closed() {
         let (registry, activities) = registry_of(4);
-        let add = |at: usize| registry.add(1, Arc::clone(&activities[at]));
-        let _registrations = [add(0), add(1), add(2), add(3)];
+        let _registrations = add_all(&registry, &activities);
         activities[3].receive(1);
         registry.limit_heads();
         assert!(!activities[3].is_closing());

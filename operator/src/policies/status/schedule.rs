@@ -37,9 +37,7 @@ pub(super) fn write_time(
     differs_since: &mut Option<Instant>,
     now: Instant,
 ) -> Option<Instant> {
-    let StatusChange {
-        current, desired, ..
-    } = *change;
+    let (current, desired) = (change.current, change.desired);
     if current == Some(desired) {
         *differs_since = None;
         return None;
@@ -51,11 +49,9 @@ pub(super) fn write_time(
     // From the first difference on: if each further one moved the time, a status that changes all
     // the time would never be written.
     let since = *differs_since.get_or_insert(now);
-    let is_settled = !is_converging(desired);
-    let settled = if is_settled {
-        since
-    } else {
-        since + SETTLE_DELAY
+    let settled = match is_converging(desired) {
+        true => since + SETTLE_DELAY,
+        false => since,
     };
     let settled = settled.max(change.written + MIN_WRITE_INTERVAL);
     let Some(current) = current else {

@@ -162,14 +162,9 @@ fn container(
     parts: StorageParts,
     config: &ConfigMap,
 ) -> (Container, Vec<k8s_openapi::api::core::v1::Volume>) {
-    let StorageParts {
-        env,
-        mut volumes,
-        mut mounts,
-        ..
-    } = parts;
-    volumes.insert(0, pod::config_volume("config", config));
-    mounts.insert(0, read_only_mount("config", CONFIG_FOLDER));
+    let config = pod::config_volume("config", config);
+    let volumes = [vec![config], parts.volumes].concat();
+    let mount = read_only_mount("config", CONFIG_FOLDER);
     let default = match jaeger.storage {
         Storage::Memory { .. } => &IN_MEMORY,
         Storage::Badger { .. } | Storage::External { .. } => &STORED,
@@ -178,10 +173,10 @@ fn container(
         name: "jaeger".to_owned(),
         image_pull_policy: Some(jaeger.image_pull_policy.to_string()),
         args: Some(vec![format!("--config={CONFIG_FOLDER}/{CONFIG_FILE}")]),
-        env: Some([vec![memory_limit()], env].concat()),
+        env: Some([vec![memory_limit()], parts.env].concat()),
         ports: Some(container_ports(&PORTS)),
         resources: Some(pod::resources(&jaeger.pod.resources, default)),
-        volume_mounts: Some(mounts),
+        volume_mounts: Some([vec![mount], parts.mounts].concat()),
         startup_probe: Some(pod::http_probe("/status", HEALTH, 1, 120)),
         readiness_probe: Some(pod::http_probe("/status", HEALTH, 5, 2)),
         liveness_probe: Some(pod::http_probe("/status", HEALTH, 10, 6)),

@@ -26,20 +26,18 @@ pub(super) fn text(text: &str) -> String {
 
 /// Joins conditions so that all have to hold. Without any, the result always holds.
 pub(super) fn all_of(conditions: impl IntoIterator<Item = String>) -> String {
-    let conditions: Vec<String> = conditions.into_iter().collect();
-    if conditions.is_empty() {
-        return "true".to_owned();
-    }
-    conditions.join(" and ")
+    joined(conditions, " and ").unwrap_or_else(|| "true".to_owned())
 }
 
 /// Joins conditions so that one has to hold. Without any, the result never holds.
 pub(super) fn one_of(conditions: impl IntoIterator<Item = String>) -> String {
+    let joined = joined(conditions, " or ");
+    joined.map_or_else(|| "false".to_owned(), |any| format!("({any})"))
+}
+
+fn joined(conditions: impl IntoIterator<Item = String>, operator: &str) -> Option<String> {
     let conditions: Vec<String> = conditions.into_iter().collect();
-    if conditions.is_empty() {
-        return "false".to_owned();
-    }
-    format!("({})", conditions.join(" or "))
+    (!conditions.is_empty()).then(|| conditions.join(operator))
 }
 
 /// The conditions under which a span or its resource has the attribute with this value. The value

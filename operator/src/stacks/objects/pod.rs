@@ -71,11 +71,7 @@ pub fn spec(
     spread: &LabelSelector,
     defaults: &PodDefaults,
 ) -> PodSpec {
-    let PodSettings {
-        scheduling,
-        additions,
-        ..
-    } = settings;
+    let (scheduling, additions) = (&settings.scheduling, &settings.additions);
     PodSpec {
         containers: vec![Container {
             env: env(container.env, additions),
