@@ -137,15 +137,11 @@ impl Registry {
         }
     }
 
-    /// Closes some of the connections that wait for their peer: first those without a request, of
-    /// these first those that never received a response, then those that wait longest. Returns how
-    /// many.
+    /// Closes some of the connections that wait for their peer: first those without a request, then
+    /// those without a response so far, then those that wait longest. Returns how many.
     pub(super) fn evict(&self, scope: Scope) -> usize {
         let open = self.open.lock();
-        let mut waiting: Vec<_> = open
-            .values()
-            // A closing connection may take a moment to end, and must not be counted as room twice.
-            .filter(|entry| !entry.activity.is_closing())
+        let mut waiting: Vec<_> = staying(&open)
             .filter_map(|entry| Some((entry, entry.activity.waiting()?)))
             .filter(|(entry, waiting)| scope.contains(entry.listener, waiting))
             .collect();
@@ -161,9 +157,8 @@ impl Registry {
     /// server do not protect it: otherwise one of them would suffice to keep a hundred permits.
     pub(super) fn evict_requests(&self, listener: u64) {
         let open = self.open.lock();
-        let mut waiting: Vec<_> = open
-            .values()
-            .filter(|entry| entry.listener == listener && !entry.activity.is_closing())
+        let mut waiting: Vec<_> = staying(&open)
+            .filter(|entry| entry.listener == listener)
             .map(|entry| (entry, entry.activity.waiting_requests()))
             .filter(|(_, (requests, _))| *requests > 0)
             .collect();
@@ -187,9 +182,7 @@ impl Registry {
             return;
         }
         let open = self.open.lock();
-        let mut heads: Vec<_> = open
-            .values()
-            .filter(|entry| !entry.activity.is_closing())
+        let mut heads: Vec<_> = staying(&open)
             .map(|entry| (entry, entry.activity.head_bytes()))
             .collect();
         heads.sort_by_key(|(_, bytes)| *bytes);
@@ -212,10 +205,7 @@ impl Registry {
 
     fn limit_unread_at(&self, now: Instant) {
         let open = self.open.lock();
-        let mut unread: Vec<_> = open
-            .values()
-            // Their memory is about to be freed, so no other connection must be closed for it.
-            .filter(|entry| !entry.activity.is_closing())
+        let mut unread: Vec<_> = staying(&open)
             .map(|entry| (entry, entry.activity.unread(now)))
             .filter(|(_, unread)| unread.bytes > 0)
             .collect();
@@ -237,6 +227,12 @@ impl Registry {
             tracing::warn!(closed, suppressed, "{what}");
         }
     }
+}
+
+/// The connections that are not closing. One that is closing may take a moment to end, and must not
+/// be counted as room, nor its memory, a second time.
+fn staying(open: &HashMap<u64, Entry>) -> impl Iterator<Item = &Entry> {
+    open.values().filter(|entry| !entry.activity.is_closing())
 }
 
 /// Closes the first of the connections. Returns how many.
@@ -299,6 +295,12 @@ mod tests {
     fn add_all<'a>(registry: &'a Registry, activities: &[Arc<Activity>]) -> Vec<Registration<'a>> {
         let add = |activity| registry.add(1, Arc::clone(activity));
         all.iter().map(add).collect()
+    }
+
+    /// The indices of the connections that are closing.
+    fn closing(activities: &[Arc<Activity>]) -> Vec<usize> {
+        let is_closing = |at: &usize| activities[*at].is_closing();
+        (0..activities.len()).filter(is_closing).collect()
     }
 
     #[test]
@@ -364,8 +366,7 @@ mod tests {
         assert!(!activities[3].is_closing());
         activities[1].receive(1);
         registry.limit_heads();
-        let is_closing: Vec<_> = activities.iter().map(|it| it.is_closing()).collect();
-        assert_eq!(is_closing, [false, true, false, false]);
+        assert_eq!(closing(&activities), [1]);
     }
 
     #[test]
@@ -373,19 +374,18 @@ mod tests {
         let (registry, activities) = registry_of(3);
         let _registrations = add_all(&registry, &activities);
         let requests: Vec<_> = activities.iter().map(|it| it.begin()).collect();
-        let is_closing = || -> Vec<_> { activities.iter().map(|it| it.is_closing()).collect() };
         for (request, bytes) in requests.iter().zip([2, 60, 38]) {
             request.add_head(bytes);
         }
         registry.limit_head_bytes();
-        assert_eq!(is_closing(), [false, false, false]);
+        assert_eq!(closing(&activities), [0; 0]);
         requests[0].add_head(1);
         registry.limit_head_bytes();
-        assert_eq!(is_closing(), [false, true, false]);
+        assert_eq!(closing(&activities), [1]);
         // The bytes of a closing connection no longer count.
         requests[0].add_head(1);
         registry.limit_head_bytes();
-        assert_eq!(is_closing(), [false, true, false]);
+        assert_eq!(closing(&activities), [1]);
     }
 
     /// The connections that are closed after a pause without reads, given the lengths of the unread
@@ -402,8 +402,7 @@ mod tests {
             }
         }
         registry.limit_unread_at(Instant::now() + pause);
-        let is_closing = |at: &usize| activities[*at].is_closing();
-        (0..activities.len()).filter(is_closing).collect()
+        closing(&activities)
     }
 
     #[rstest::rstest]
