@@ -309,8 +309,7 @@ mod tests {
         let _registrations = add_all(&registry, &activities);
         drop(activities[0].begin());
         registry.make_room();
-        assert!(!activities[0].is_closing());
-        assert!(activities[1].is_closing());
+        assert_eq!(closing(&activities), [1]);
     }
 
     #[test]
@@ -333,8 +332,7 @@ mod tests {
         registry.evict_requests(2);
         assert!(!activities[1].is_closing());
         registry.evict_requests(1);
-        assert!(!activities[0].is_closing());
-        assert!(activities[1].is_closing());
+        assert_eq!(closing(&activities), [1]);
     }
 
     #[test]
@@ -345,8 +343,7 @@ mod tests {
         request.set_waiting_for_server(false);
         drop(activities[1].begin());
         registry.make_room();
-        assert!(!activities[0].is_closing());
-        assert!(activities[1].is_closing());
+        assert_eq!(closing(&activities), [1]);
     }
 
     #[test]
