@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_counted_until_it_is_removed_or_dropped() {
+    fn head_counts_until_removed_or_dropped() {
         let totals: Arc<Totals> = Arc::default();
         let activity = Activity::new(&totals);
         let (one, other) = (activity.begin(), activity.begin());

@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_with_the_most_waiting_requests_is_closed_first() {
+    fn most_waiting_requests_are_closed_first() {
         let (registry, activities) = registry_of(2);
         let _registrations = add_all(&registry, &activities);
         let requests = [0, 1, 1, 1].map(|at: usize| activities[at].begin());
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_with_the_most_bytes_of_heads_is_closed_first() {
+    fn most_bytes_of_heads_are_closed_first() {
         let (registry, activities) = registry_of(3);
         let _registrations = add_all(&registry, &activities);
         let requests: Vec<_> = activities.iter().map(|it| it.begin()).collect();

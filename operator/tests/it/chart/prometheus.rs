@@ -66,8 +66,8 @@ fn disabled_prometheus_is_not_rendered() {
 }
 
 #[test]
-fn prometheus_keeps_exemplars_without_permissions() {
-    if !have_helm("chart::prometheus_keeps_exemplars_without_permissions") {
+fn prometheus_keeps_exemplars_unprivileged() {
+    if !have_helm("chart::prometheus_keeps_exemplars_unprivileged") {
         return;
     }
     let objects = objects(&EVERYTHING);

@@ -11,7 +11,7 @@ use super::{
 const REVIEWS_TOKENS: &str = "tokenreviews.authentication.k8s.io";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operator_has_no_permission_in_other_namespaces() {
+async fn operator_has_no_permission_elsewhere() {
     let Some(lab) = Lab::installed("permissions").await else {
         return;
     };
