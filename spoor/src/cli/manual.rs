@@ -31,13 +31,16 @@ impl ManualArgs {
     fn write(&self) -> io::Result<()> {
         let command = Cli::command();
         clap_mangen::generate_to(command.clone(), &self.folder)?;
-        for subcommand in command.get_subcommands().filter(|it| !it.is_hide_set()) {
-            let name = format!("{}-{}.1", command.get_name(), subcommand.get_name());
-            let path = self.folder.join(name);
-            let page = fs::read_to_string(&path)?;
-            fs::write(&path, corrected(page, subcommand))?;
-        }
-        Ok(())
+        self.correct(command.get_name(), &command)
+    }
+
+    /// Corrects the pages of a command and of those below it.
+    fn correct(&self, name: &str, command: &Command) -> io::Result<()> {
+        let path = self.folder.join(format!("{name}.1"));
+        let page = fs::read_to_string(&path)?;
+        fs::write(&path, corrected(page, command))?;
+        let mut subcommands = command.get_subcommands().filter(|it| !it.is_hide_set());
+        subcommands.try_for_each(|it| self.correct(&format!("{name}-{}", it.get_name()), it))
     }
 }
 
@@ -89,6 +92,9 @@ mod tests {
         ] {
             assert!(check.contains(part), "{part}");
         }
-        assert!(!check.contains("EXTRA"));
+        for page in std::fs::read_dir(folder).unwrap() {
+            let page = std::fs::read_to_string(page.unwrap().path()).unwrap();
+            assert!(!page.contains(".SH EXTRA"), "{page}");
+        }
     }
 }
