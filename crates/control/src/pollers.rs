@@ -168,14 +168,8 @@ impl Pollers {
     /// True if any SDK has recently polled for a service.
     pub(crate) fn has_recent(&self, key: &ServiceKey, now: Instant) -> bool {
         let known = self.known.lock();
-        let requests = known
-            .by_service
-            .get(key)
-            .into_iter()
-            .flat_map(HashMap::values);
-        requests
-            .into_iter()
-            .any(|it| !it.is_stale(now, self.max_interval))
+        let mut sources = known.by_service.get(key).into_iter().flatten();
+        sources.any(|(_, requests)| !requests.is_stale(now, self.max_interval))
     }
 
     #[cfg(test)]

@@ -55,6 +55,17 @@ pub enum Failure {
     Refused(String),
 }
 
+impl Failure {
+    /// A failure that may pass, where the receiver has requested no delay.
+    pub(crate) fn temporary(reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self::Retry {
+            after: None,
+            reason,
+        }
+    }
+}
+
 /// A failure to build an exporter.
 #[derive(Debug, thiserror::Error)]
 pub enum ExporterError {

@@ -61,7 +61,7 @@ async fn search(State(queries): State<Queries>, uri: Uri, parameters: Parameters
             false => StatusCode::BAD_REQUEST,
         };
         let content = html! {
-            (form::form(&site, &filter, reader, palette.services()))
+            (form::form(&site, &filter, reader, &palette.services))
             (results::results(&site, &filter, reader, &palette))
         };
         (status, site.document("Traces", content))

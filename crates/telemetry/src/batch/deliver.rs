@@ -119,10 +119,7 @@ impl Delivery {
                     return Ok(accepted);
                 }
                 Ok(Err(failure)) => failure,
-                Err(_) => Failure::Retry {
-                    after: None,
-                    reason: "no response in time".to_owned(),
-                },
+                Err(_) => Failure::temporary("no response in time"),
             };
             let Failure::Retry { after, reason } = &failure else {
                 return Err(failure);

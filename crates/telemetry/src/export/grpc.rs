@@ -69,7 +69,8 @@ impl Export for Grpc {
         let mut client = self.client.clone();
         Box::pin(async move {
             // tower requires this before each call.
-            client.ready().await.map_err(|error| retry(&*error))?;
+            let ready = client.ready().await;
+            ready.map_err(|error| Failure::temporary(with_causes(&*error)))?;
             let mut request = Request::new(batch);
             *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
             let response = client
@@ -94,13 +95,6 @@ fn origin(endpoint: &Uri) -> Uri {
     let mut parts = endpoint.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::from_static("/"));
     Uri::from_parts(parts).unwrap_or_else(|_| endpoint.clone())
-}
-
-fn retry(error: &dyn Error) -> Failure {
-    Failure::Retry {
-        after: None,
-        reason: with_causes(error),
-    }
 }
 
 fn failure(status: &Status) -> Failure {

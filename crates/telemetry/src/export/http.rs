@@ -82,17 +82,14 @@ impl Export for Http {
         *request.headers_mut() = self.headers.clone();
         Box::pin(async move {
             let exchange = async {
-                let response = self.client.request(request).await.map_err(|e| retry(&e))?;
-                read_response(response).await
+                match self.client.request(request).await {
+                    Ok(response) => read_response(response).await,
+                    Err(error) => Err(Failure::temporary(with_causes(&error))),
+                }
             };
             tokio::time::timeout(self.timeout, exchange)
                 .await
-                .unwrap_or_else(|_| {
-                    Err(Failure::Retry {
-                        after: None,
-                        reason: "no response in time".to_owned(),
-                    })
-                })
+                .unwrap_or_else(|_| Err(Failure::temporary("no response in time")))
         })
     }
 }
@@ -161,13 +158,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         .parse()
         .ok()?;
     Some(Duration::from_secs(seconds))
-}
-
-fn retry(error: &hyper_util::client::legacy::Error) -> Failure {
-    Failure::Retry {
-        after: None,
-        reason: with_causes(error),
-    }
 }
 
 fn gzip(bytes: &[u8]) -> Bytes {

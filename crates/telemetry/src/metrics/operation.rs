@@ -5,6 +5,7 @@
 
 use std::{
     borrow::Cow,
+    iter,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -94,34 +95,24 @@ impl Side {
     /// The attributes of an outcome: the status, and `error.type` when it counts
     /// as an error on this side.
     fn outcome_labels(self, outcome: Outcome) -> Labels {
-        let mut labels = Vec::new();
-        if let Some((key, value)) = match outcome {
-            Outcome::Http(status) => Some(("http_response_status_code", status.to_string())),
-            Outcome::Rpc(code) => Some(("rpc_response_status_code", status::name(code).to_owned())),
-            Outcome::NoResponse => None,
-        } {
-            labels.push((key, value));
-        }
-        if let Some(error) = self.error_type(outcome) {
-            labels.push(("error_type", error));
-        }
-        labels
-    }
-
-    fn error_type(self, outcome: Outcome) -> Option<String> {
-        match (self, outcome) {
-            (_, Outcome::NoResponse) => Some(OTHER.to_owned()),
-            (Self::HttpServer, Outcome::Http(status)) => {
-                (status >= 500).then(|| status.to_string())
+        let (key, status, is_error) = match outcome {
+            Outcome::NoResponse => return vec![("error_type", OTHER.to_owned())],
+            Outcome::Http(status) => {
+                let min_error = if self == Self::HttpServer { 500 } else { 400 };
+                let is_error = status >= min_error;
+                ("http_response_status_code", status.to_string(), is_error)
             }
-            (_, Outcome::Http(status)) => (status >= 400).then(|| status.to_string()),
-            (Self::RpcServer, Outcome::Rpc(code)) => {
-                status::is_server_error(code).then(|| status::name(code).to_owned())
+            Outcome::Rpc(code) => {
+                let is_error = match self {
+                    Self::RpcServer => status::is_server_error(code),
+                    _ => code != tonic::Code::Ok,
+                };
+                let name = status::name(code).to_owned();
+                ("rpc_response_status_code", name, is_error)
             }
-            (_, Outcome::Rpc(code)) => {
-                (code != tonic::Code::Ok).then(|| status::name(code).to_owned())
-            }
-        }
+        };
+        let error_type = is_error.then(|| ("error_type", status.clone()));
+        iter::once((key, status)).chain(error_type).collect()
     }
 
     fn labels(self, method: &'static str, target: &str) -> Labels {

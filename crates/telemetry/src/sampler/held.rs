@@ -46,7 +46,7 @@ impl Live {
         let view = self.view();
         let decided = HELD.try_with(|held| {
             let mut held = held.try_borrow_mut().ok()?;
-            match held.as_mut().filter(|held| held.counts_in(view.counters())) {
+            match held.as_mut().filter(|held| held.counts_in(&view.counters)) {
                 // A new phase of the same plan keeps the shard, and with it the counts.
                 Some(held) => held.change_phase(&view),
                 None => *held = Some(Held::new(&view)),
@@ -62,33 +62,33 @@ impl Live {
 
 /// Decides for a thread that is ending and can no longer have a copy.
 fn decide_on_exit<R>(view: &View, decide: impl Fn(&View, &Shard) -> R) -> R {
-    let shard = view.counters().shard();
+    let shard = view.counters.shard();
     let decision = decide(view, &shard);
-    view.counters().retire(&shard);
+    view.counters.retire(&shard);
     decision
 }
 
 impl Held {
     fn new(view: &Arc<View>) -> Self {
         Self {
-            generation: view.generation(),
+            generation: view.generation,
             view: Arc::clone(view),
-            shard: view.counters().shard(),
+            shard: view.counters.shard(),
         }
     }
 
     fn change_phase(&mut self, view: &Arc<View>) {
-        self.generation = view.generation();
+        self.generation = view.generation;
         self.view = Arc::clone(view);
     }
 
     fn counts_in(&self, counters: &Arc<Counters>) -> bool {
-        Arc::ptr_eq(self.view.counters(), counters)
+        Arc::ptr_eq(&self.view.counters, counters)
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.view.counters().retire(&self.shard);
+        self.view.counters.retire(&self.shard);
     }
 }

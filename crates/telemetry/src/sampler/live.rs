@@ -71,7 +71,7 @@ impl Default for Live {
             forgotten: Decisions::default(),
         };
         Self {
-            generation: AtomicU64::new(view.generation()),
+            generation: AtomicU64::new(view.generation),
             view: ArcSwap::from_pointee(view),
             plans: Mutex::new(plans),
         }
@@ -221,7 +221,7 @@ impl Live {
         // In this order: a thread that reads the new generation also reads the new view.
         self.view.store(Arc::clone(&phase.view));
         self.generation
-            .store(phase.view.generation(), Ordering::Release);
+            .store(phase.view.generation, Ordering::Release);
     }
 }
 

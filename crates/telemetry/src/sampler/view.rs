@@ -18,10 +18,10 @@ use super::{
 /// The rules in force, immutable.
 #[derive(Debug)]
 pub(super) struct View {
-    generation: u64,
+    pub(super) generation: u64,
     default: Option<Rule>,
     operations: HashMap<Box<str>, Entry>,
-    counters: Arc<Counters>,
+    pub(super) counters: Arc<Counters>,
 }
 
 /// One operation's rule, and where its decisions are counted.
@@ -87,14 +87,6 @@ impl View {
                 Rule::RateLimit(bucket) => Some((name, bucket)),
                 Rule::Probability { .. } => None,
             })
-    }
-
-    pub(super) fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    pub(super) fn counters(&self) -> &Arc<Counters> {
-        &self.counters
     }
 }
 

@@ -8,7 +8,7 @@ const COLOURS: usize = 10;
 /// The services and their colours.
 #[derive(Clone, Debug)]
 pub struct Palette {
-    services: Vec<String>,
+    pub services: Vec<String>,
     classes: HashMap<String, usize>,
 }
 
@@ -17,11 +17,6 @@ impl Palette {
     pub fn new(services: Vec<String>) -> Self {
         let classes = services.iter().cloned().zip(0..).collect();
         Self { services, classes }
-    }
-
-    /// The services with colours.
-    pub fn services(&self) -> &[String] {
-        &self.services
     }
 
     /// The CSS class for a service's colour.

@@ -20,17 +20,13 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn name(&self) -> &'static str {
-        self.model.name()
-    }
-
     pub(super) async fn describe(&self) -> Result<Description, Failure> {
         let describe = async |request| self.client.clone().describe(request).await;
         let described = within(self.deadline, DescribeRequest {}, describe).await;
         let description = described.map_err(|status| self.failed(&status))?;
         Ok(Description {
             // The configured name, which may differ from the name that the model reports.
-            model: self.name().to_owned(),
+            model: self.model.name().to_owned(),
             ..description
         })
     }
@@ -44,7 +40,7 @@ impl Member {
     /// The reason why the model did not vote.
     pub(super) fn failure(&self, reason: Reason, message: impl Into<String>) -> Failure {
         Failure {
-            model: self.name().to_owned(),
+            model: self.model.name().to_owned(),
             reason: reason.into(),
             message: message.into(),
         }
@@ -52,7 +48,7 @@ impl Member {
 
     fn failed(&self, status: &Status) -> Failure {
         tracing::warn!(
-            model.name = self.name(),
+            model.name = self.model.name(),
             error = status as &dyn Error,
             "model failed"
         );

@@ -83,7 +83,7 @@ impl Service {
         };
         let ballot =
             |((member, classification), weight): ((&Member, Classification), f64)| Ballot {
-                model: member.name(),
+                model: member.model.name(),
                 weight,
                 scores: classification.scores,
             };
@@ -97,7 +97,7 @@ async fn classify<'a>(
     tensors: &[TensorFor],
 ) -> Result<(&'a Member, Classification), Failure> {
     let is_for_member =
-        |tensor: &&TensorFor| tensor.models.iter().any(|name| name == member.name());
+        |tensor: &&TensorFor| tensor.models.iter().any(|name| name == member.model.name());
     let tensor = tensors.iter().find(is_for_member);
     let tensor = tensor.and_then(|it| it.tensor.clone()).ok_or_else(|| {
         let message = "unavailable when the inputs were queried";
