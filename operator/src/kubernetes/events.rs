@@ -125,27 +125,27 @@ async fn send(
 }
 
 fn object(controller: &str, instance: &str, event: Event, now: Timestamp) -> EventObject {
-    let Event {
-        regarding,
-        is_warning,
-        reason,
-        action,
-        note,
-    } = event;
-    let name = regarding.name.as_deref().unwrap_or(controller);
+    let name = event.regarding.name.as_deref().unwrap_or(controller);
     EventObject {
         metadata: ObjectMeta {
             // The name that client-go gives events, too.
             name: Some(format!("{name}.{:x}", now.as_nanosecond())),
-            namespace: regarding.namespace.clone(),
+            namespace: event.regarding.namespace.clone(),
             ..ObjectMeta::default()
         },
         event_time: Some(MicroTime(now)),
-        regarding: Some(regarding),
-        reason: Some(reason),
-        action: Some(action.to_owned()),
-        note: Some(shortened(note)),
-        type_: Some(if is_warning { "Warning" } else { "Normal" }.to_owned()),
+        regarding: Some(event.regarding),
+        reason: Some(event.reason),
+        action: Some(event.action.to_owned()),
+        note: Some(shortened(event.note)),
+        type_: Some(
+            if event.is_warning {
+                "Warning"
+            } else {
+                "Normal"
+            }
+            .to_owned(),
+        ),
         reporting_controller: Some(format!("spoor.dev/{controller}")),
         reporting_instance: Some(instance.to_owned()),
         ..EventObject::default()

@@ -121,11 +121,8 @@ impl Election {
         };
         match written {
             Ok(lease) => {
-                self.observed = Some(ObservedLease::observe(
-                    lease,
-                    Instant::now(),
-                    self.observed.take(),
-                ));
+                let before = self.observed.take();
+                self.observed = Some(ObservedLease::observe(lease, Instant::now(), before));
                 if !was_leader {
                     tracing::info!(lease = name, identity, "became the leader");
                 }

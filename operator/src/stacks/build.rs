@@ -121,11 +121,8 @@ fn jaeger_otlp(stack: &Stack) -> String {
     match &stack.jaeger {
         Jaeger::Existing(existing) => existing.otlp.to_string(),
         Jaeger::Managed(_) => {
-            format!(
-                "{}.{}.svc:{OTLP_GRPC}",
-                jaeger::name(stack),
-                stack.namespace
-            )
+            let name = jaeger::name(stack);
+            format!("{name}.{}.svc:{OTLP_GRPC}", stack.namespace)
         }
     }
 }

@@ -107,13 +107,9 @@ pub(super) async fn observe(
         REQUEST_TIMEOUT,
     );
     let bar = bar(show_bar, asked);
-    let summary = drive(
-        &load,
-        |done| bar.set_position(done),
-        CancellationToken::new(),
-    )
-    .await
-    .context("cannot send load")?;
+    let never = CancellationToken::new();
+    let summary = drive(&load, |done| bar.set_position(done), never).await;
+    let summary = summary.context("cannot send load")?;
     bar.finish_and_clear();
     let (failed, requests) = (summary.all.failed, summary.all.requests);
     ensure!(failed == 0, "{failed} of {requests} requests failed");

@@ -74,13 +74,8 @@ impl Shape {
             planned(index, id, root, starts, self.spread * index / self.spans)
         });
         let mut spans: Vec<_> = children.collect();
-        spans.push(planned(
-            0,
-            root,
-            SpanId::INVALID,
-            Duration::ZERO,
-            self.spread,
-        ));
+        let (no_parent, starts) = (SpanId::INVALID, Duration::ZERO);
+        spans.push(planned(0, root, no_parent, starts, self.spread));
         Trace {
             service: first,
             has_error,
@@ -102,14 +97,9 @@ impl PlannedSpan {
         scope: &InstrumentationScope,
     ) -> SpanData {
         let is_root = self.parent == SpanId::INVALID;
+        let (is_remote, state) = (false, TraceState::default());
         SpanData {
-            span_context: SpanContext::new(
-                self.trace,
-                self.id,
-                FLAGS,
-                false,
-                TraceState::default(),
-            ),
+            span_context: SpanContext::new(self.trace, self.id, FLAGS, is_remote, state),
             parent_span_id: self.parent,
             parent_span_is_remote: !is_root,
             span_kind: SpanKind::Server,

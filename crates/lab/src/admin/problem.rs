@@ -16,11 +16,8 @@ pub(super) fn problem(
 
 /// The response if something does not exist.
 pub(super) fn not_found(what: impl std::fmt::Display) -> Problem {
-    problem(
-        StatusCode::NOT_FOUND,
-        "Not found",
-        format!("{what} not found"),
-    )
+    let detail = format!("{what} not found");
+    problem(StatusCode::NOT_FOUND, "Not found", detail)
 }
 
 /// The response to a request that conflicts with the current state.

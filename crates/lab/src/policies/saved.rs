@@ -116,18 +116,16 @@ fn parse(content: Content) -> Result<Saved, String> {
         })?;
         saved.applied.insert(entry.policy.key.clone(), entry);
     }
-    for FirstAccepted {
-        namespace,
-        name,
-        at,
-    } in content.folder
-    {
-        let wrong = |error: &dyn std::fmt::Display| format!("{name}: {error}");
+    for accepted in content.folder {
+        let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", accepted.name);
         let key = PolicyKey {
-            namespace: Namespace::new(&namespace).map_err(|error| wrong(&error))?,
-            name: PolicyName::new(&name).map_err(|error| wrong(&error))?,
+            namespace: Namespace::new(&accepted.namespace).map_err(|error| wrong(&error))?,
+            name: PolicyName::new(&accepted.name).map_err(|error| wrong(&error))?,
         };
-        let at = at.parse().map_err(|error: jiff::Error| wrong(&error))?;
+        let at = accepted
+            .at
+            .parse()
+            .map_err(|error: jiff::Error| wrong(&error))?;
         saved.first_accepted.insert(key, at);
     }
     Ok(saved)

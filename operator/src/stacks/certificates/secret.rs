@@ -92,26 +92,23 @@ pub fn authority(
     life: Duration,
 ) -> Result<CertificateState, IssueError> {
     let stored = stored(name, found, AUTHORITY_KEYS)?;
-    if let Some(stored) = stored.as_ref()
-        && let Some(valid) = stored.valid_at(now)
-    {
+    if let Some(valid) = stored.as_ref().and_then(|stored| stored.valid_at(now)) {
         return Ok(valid);
     }
-    let issued = issue::authority(now, life)?;
+    let mut issued = issue::authority(now, life)?;
     let before = stored
         .as_ref()
         .filter(|stored| stored.time(NOT_AFTER).is_some_and(|end| end > now))
         .and_then(|stored| certificates(&stored.certificate).next());
     // The new certificate comes first, since the first one signs.
-    let bundle = [issued.certificate.as_str(), before.unwrap_or_default()].concat();
+    issued.certificate.push_str(before.unwrap_or_default());
+    let renew_at = renewal_time(&issued, now, life);
     Ok(issued_state(
         name,
         AUTHORITY_KEYS,
         issued,
-        bundle,
         BTreeMap::new(),
-        now,
-        life,
+        renew_at,
     ))
 }
 
@@ -144,15 +141,13 @@ pub fn server(
         .map(fingerprint);
     let mut annotations = BTreeMap::from([(NAMES.to_owned(), joined)]);
     annotations.extend(signer.map(|signer| (SIGNED_BY.to_owned(), signer)));
-    let certificate = issued.certificate.clone();
+    let renew_at = renewal_time(&issued, now, life);
     Ok(issued_state(
         name,
         SERVER_KEYS,
         issued,
-        certificate,
         annotations,
-        now,
-        life,
+        renew_at,
     ))
 }
 
@@ -205,17 +200,18 @@ impl StoredCertificate {
     }
 }
 
+fn renewal_time(issued: &Issued, now: Timestamp, life: Duration) -> Timestamp {
+    let two_thirds = SignedDuration::try_from(life / 3 * 2).unwrap_or(SignedDuration::MAX);
+    now.saturating_add(two_thirds).unwrap_or(issued.not_after)
+}
+
 fn issued_state(
     name: &str,
     [certificate_key, private_key]: SecretKeys,
     issued: Issued,
-    certificates: String,
     mut annotations: BTreeMap<String, String>,
-    now: Timestamp,
-    life: Duration,
+    renew_at: Timestamp,
 ) -> CertificateState {
-    let two_thirds = SignedDuration::try_from(life / 3 * 2).unwrap_or(SignedDuration::MAX);
-    let renew_at = now.saturating_add(two_thirds).unwrap_or(issued.not_after);
     annotations.insert(NOT_AFTER.to_owned(), issued.not_after.to_string());
     annotations.insert(RENEW_AT.to_owned(), renew_at.to_string());
     let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
@@ -227,14 +223,14 @@ fn issued_state(
             ..ObjectMeta::default()
         },
         data: Some(BTreeMap::from([
-            (certificate_key.to_owned(), bytes(&certificates)),
+            (certificate_key.to_owned(), bytes(&issued.certificate)),
             (private_key.to_owned(), bytes(&issued.key)),
         ])),
         ..Secret::default()
     };
     CertificateState {
         write: Some(secret),
-        certificates,
+        certificates: issued.certificate,
         key: issued.key,
         renew_at,
     }
