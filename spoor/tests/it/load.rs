@@ -108,7 +108,7 @@ async fn conflicting_options_are_refused() {
             "those are service-a",
         ),
         (&["tsunami"], "steady"),
-        (&["--workers", "10001"], "1..=10000"),
+        (&["--workers", "10001"], "from 1 to 10000"),
         (&["--duration", "0s"], "must be longer than 0"),
         (&["--timeout", "0s"], "must be longer than 0"),
     ] {
