@@ -294,7 +294,7 @@ mod tests {
 
     fn add_all<'a>(registry: &'a Registry, activities: &[Arc<Activity>]) -> Vec<Registration<'a>> {
         let add = |activity| registry.add(1, Arc::clone(activity));
-        all.iter().map(add).collect()
+        activities.iter().map(add).collect()
     }
 
     /// The indices of the connections that are closing.
