@@ -64,4 +64,4 @@ mod traced;
 pub use peer::{InvalidPeerUrl, PeerUrl};
 pub use provider::{Drained, Telemetry, TelemetryStartError};
 pub use settings::TelemetrySettings;
-pub use spoor_runtime::{Backoff, InvalidLine, Line, LogLimit, trace_id};
+pub use spoor_runtime::{Backoff, InvalidLine, Line, trace_id};

@@ -28,7 +28,7 @@ async fn get_strategy(server: &TestServer, path: &str) -> String {
 #[tokio::test]
 async fn probability_is_written_in_both_fields() {
     let server = TestServer::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
-    assert_snapshot!(get_strategy(&server, "/sampling?service=a").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":0.01,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[]},"probabilisticSampling":{"samplingRate":0.01},"strategyType":"PROBABILISTIC"}"#);
+    assert_snapshot!(get_strategy(&server, "/sampling?service=a").await, @r#"{"strategyType":"PROBABILISTIC","probabilisticSampling":{"samplingRate":0.01},"operationSampling":{"defaultSamplingProbability":0.01,"defaultLowerBoundTracesPerSecond":0.0,"perOperationStrategies":[],"defaultUpperBoundTracesPerSecond":0.0}}"#);
 }
 
 #[tokio::test]
@@ -39,8 +39,8 @@ async fn operations_have_their_own_probability() {
         policy("all", &[], percent("50%")),
     ];
     let server = TestServer::with(&policies).await;
-    assert_snapshot!(get_strategy(&server, "/?service=a").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":0.5,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[{"operation":"GET /","probabilisticSampling":{"samplingRate":0.001}},{"operation":"GET /x","probabilisticSampling":{"samplingRate":0.001}}]},"probabilisticSampling":{"samplingRate":0.5},"strategyType":"PROBABILISTIC"}"#);
-    assert_snapshot!(get_strategy(&server, "/sampling?service=b").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":0.5,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[]},"probabilisticSampling":{"samplingRate":0.5},"strategyType":"PROBABILISTIC"}"#);
+    assert_snapshot!(get_strategy(&server, "/?service=a").await, @r#"{"strategyType":"PROBABILISTIC","probabilisticSampling":{"samplingRate":0.5},"operationSampling":{"defaultSamplingProbability":0.5,"defaultLowerBoundTracesPerSecond":0.0,"perOperationStrategies":[{"operation":"GET /","probabilisticSampling":{"samplingRate":0.001}},{"operation":"GET /x","probabilisticSampling":{"samplingRate":0.001}}],"defaultUpperBoundTracesPerSecond":0.0}}"#);
+    assert_snapshot!(get_strategy(&server, "/sampling?service=b").await, @r#"{"strategyType":"PROBABILISTIC","probabilisticSampling":{"samplingRate":0.5},"operationSampling":{"defaultSamplingProbability":0.5,"defaultLowerBoundTracesPerSecond":0.0,"perOperationStrategies":[],"defaultUpperBoundTracesPerSecond":0.0}}"#);
 }
 
 #[tokio::test]
@@ -55,16 +55,16 @@ async fn rate_limit_is_a_whole_share_alone() {
         let request = http.get(format!("{}/sampling?service=a", server.http));
         request.send().await.unwrap().text().await.unwrap()
     };
-    assert_snapshot!(poll().await, @r#"{"rateLimitingSampling":{"maxTracesPerSecond":3},"strategyType":"RATE_LIMITING"}"#);
+    assert_snapshot!(poll().await, @r#"{"strategyType":"RATE_LIMITING","rateLimitingSampling":{"maxTracesPerSecond":3}}"#);
     let mut client = server.client("a", "1").await;
     client.plan().await;
-    assert_snapshot!(poll().await, @r#"{"rateLimitingSampling":{"maxTracesPerSecond":2},"strategyType":"RATE_LIMITING"}"#);
+    assert_snapshot!(poll().await, @r#"{"strategyType":"RATE_LIMITING","rateLimitingSampling":{"maxTracesPerSecond":2}}"#);
 }
 
 #[tokio::test]
 async fn samples_all_by_default() {
     let server = TestServer::with(&[]).await;
-    assert_snapshot!(get_strategy(&server, "/sampling?service=a&other=1").await, @r#"{"operationSampling":{"defaultLowerBoundTracesPerSecond":0.0,"defaultSamplingProbability":1.0,"defaultUpperBoundTracesPerSecond":0.0,"perOperationStrategies":[]},"probabilisticSampling":{"samplingRate":1.0},"strategyType":"PROBABILISTIC"}"#);
+    assert_snapshot!(get_strategy(&server, "/sampling?service=a&other=1").await, @r#"{"strategyType":"PROBABILISTIC","probabilisticSampling":{"samplingRate":1.0},"operationSampling":{"defaultSamplingProbability":1.0,"defaultLowerBoundTracesPerSecond":0.0,"perOperationStrategies":[],"defaultUpperBoundTracesPerSecond":0.0}}"#);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
-use spoor_runtime::{LogLimit, Problem};
+use spoor_runtime::Problem;
 use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
 use super::drain::drain_unread_body;
@@ -60,11 +60,7 @@ async fn with_deadline(State(deadline): State<Duration>, request: Request, next:
     tokio::time::timeout(deadline, next.run(request))
         .await
         .unwrap_or_else(|elapsed| {
-            static ERRORS: LogLimit = LogLimit::new();
-            if let Some(suppressed) = ERRORS.admit() {
-                let error = &elapsed as &dyn Error;
-                tracing::error!(error, suppressed, "no response in time");
-            }
+            tracing::error!(error = &elapsed as &dyn Error, "no response in time");
             let detail = format!("the request took longer than {deadline:?}");
             Problem::new(StatusCode::GATEWAY_TIMEOUT, detail).into_response()
         })

@@ -3,16 +3,12 @@
 use std::error::Error;
 
 use http::StatusCode;
-use spoor_telemetry::{LogLimit, http::Problem};
+use spoor_telemetry::http::Problem;
 use tonic::{Code, Status};
 
 /// The response to an error status of service-b.
 pub(super) fn of_service_b(status: &Status) -> Problem {
-    static ERRORS: LogLimit = LogLimit::new();
-    // Every request may fail; its span has the error, too.
-    if let Some(suppressed) = ERRORS.admit() {
-        tracing::error!(error = status as &dyn Error, suppressed, "service-b failed");
-    }
+    tracing::error!(error = status as &dyn Error, "service-b failed");
     let message = status.message();
     match status.code() {
         // service-b validates what the query passes on, so that the caller is at fault.

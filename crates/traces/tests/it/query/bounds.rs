@@ -101,10 +101,10 @@ async fn long_dependencies_are_refused(#[case] path: &str) {
 #[tokio::test]
 async fn long_lists_of_operations_are_refused() {
     let store = TraceStore::new(256 << 20);
-    for id in 1..=9_600 {
-        let name = format!("{id:04000}");
-        let one = span(id, id, 0, &name, START, START + 1);
-        insert(&store, vec![batch("s", vec![one])]);
+    for trace in 1..=64 {
+        let ids = trace * 1_000..(trace + 1) * 1_000;
+        let spans = ids.map(|id| span(trace, id, 0, &format!("{id:0512}"), START, START + 1));
+        insert(&store, vec![batch("s", spans.collect())]);
     }
     let server = Server::start(&store).await;
     for path in [
@@ -126,7 +126,7 @@ async fn long_lists_of_operations_are_refused() {
     assert_eq!(status, StatusCode::OK);
     let listed = page.split_once("<datalist").unwrap().1;
     let listed = listed.split_once("</datalist>").unwrap().0;
-    assert_eq!(listed.matches("<option").count(), (1 << 20) / 4_032);
+    assert_eq!(listed.matches("<option").count(), 500);
 }
 
 #[tokio::test]
