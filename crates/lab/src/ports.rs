@@ -4,9 +4,12 @@ use std::{
     collections::BTreeMap,
     io, iter,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, Ordering},
+    },
 };
 
-use rand::RngExt;
 use spoor_runtime::Sockets;
 
 use super::service::Service;
@@ -225,10 +228,17 @@ fn bind(port: u16) -> io::Result<TcpListener> {
 }
 
 fn bind_any() -> io::Result<TcpListener> {
-    // At random, so that labs that start at the same time rarely try the same ports.
-    let mut random = rand::rng();
+    // Successive ports from a random one on: a port is free between its release and its use by the
+    // service, and with each port chosen at random, labs that start at the same time would soon
+    // choose such a port of each other.
+    static NEXT: LazyLock<AtomicU16> =
+        LazyLock::new(|| AtomicU16::new(rand::random_range(PORT_RANGE)));
+    let next = || {
+        let at = NEXT.fetch_add(1, Ordering::Relaxed) % (PORT_RANGE.end - PORT_RANGE.start);
+        PORT_RANGE.start + at
+    };
     (0..MAX_ATTEMPTS)
-        .find_map(|_| bind(random.random_range(PORT_RANGE)).ok())
+        .find_map(|_| bind(next()).ok())
         .map_or_else(|| bind(0), Ok)
 }
 

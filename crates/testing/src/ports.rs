@@ -7,8 +7,9 @@ use std::{
 };
 
 /// The ports to choose from. They are below the kernel's ephemeral ports, so that no connection and
-/// no listener on port 0 takes one between its choice and its use.
-const PORTS: std::ops::Range<u16> = 10_000..32_000;
+/// no listener on port 0 takes one between its choice and its use, and below those that a lab chooses
+/// for its services (`spoor_lab`).
+const PORTS: std::ops::Range<u16> = 10_000..20_000;
 
 /// Addresses on loopback where nothing listens. Each is returned only once per process.
 #[must_use]

@@ -73,6 +73,8 @@ impl Lab {
     async fn start_program(mut program: Command, folder: TempDir, options: &[&str]) -> Self {
         let path = folder.path().to_str().unwrap();
         let mut process = program
+            // Without optimization the default takes most of a CPU at a few requests per second.
+            .env("SPOOR_B_CALC", "250")
             .args(["up", "--output", "json", "--data"])
             .arg(folder.path().join("data"))
             // It would take precedence over the ports in the options.
