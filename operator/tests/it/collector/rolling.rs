@@ -12,7 +12,6 @@ use spoor_policy::{Probability, TailTable};
 
 use super::{
     load::{Load, Sent, TraceOutcomes, send},
-    managed,
     sink::Sink,
     stack, table,
     tiers::Tiers,
@@ -44,10 +43,13 @@ fn addresses(tiers: &Tiers) -> Vec<SocketAddr> {
     gather.map(|gather| gather.addresses.grpc).collect()
 }
 
-/// The time over which a trace's spans are sent, in milliseconds. A delivery delay has the same
-/// effect as a longer time, so half of the gathering time is left for a machine that is busy with
-/// other tests.
+/// The time over which a trace's spans are sent, in milliseconds.
 const SPREAD_MILLISECONDS: u64 = 1000;
+
+/// The waits of the tests. A delivery delay has the same effect as a longer spread, so most of the
+/// gathering time is left for a machine that is busy with other tests.
+const WAITS: &str = "gatherWait: 6s, decisionWait: 8s";
+const GATHER_WAIT: Duration = Duration::from_secs(6);
 
 fn load(traces_per_second: u32, seconds: u64, spread_in_milliseconds: u64) -> Load {
     Load {
@@ -71,7 +73,7 @@ async fn under_changes(mut tiers: Tiers, load: Load, changes: usize) -> TraceOut
 /// Waits until the tiers have forwarded all spans, and counts the outcomes.
 async fn finished(tiers: Tiers, sent: &[Sent]) -> TraceOutcomes {
     // What is being gathered is lost when the program ends: in a pod, `preStop` waits.
-    tokio::time::sleep(managed(&stack("{}")).gather_wait + Duration::from_secs(2)).await;
+    tokio::time::sleep(GATHER_WAIT + Duration::from_secs(2)).await;
     outcomes(sent, &tiers.stop().await)
 }
 
@@ -81,8 +83,8 @@ async fn rule_change_keeps_traces_complete() {
         return;
     };
     let outcomes = under_changes(
-        started(&program, "{}").await,
-        load(100, 20, SPREAD_MILLISECONDS),
+        started(&program, &format!("{{{WAITS}}}")).await,
+        load(100, 30, SPREAD_MILLISECONDS),
         2,
     )
     .await;
@@ -98,7 +100,7 @@ async fn two_gatherers_decide_on_all_spans() {
     let Some(program) = super::program("two_gatherers_decide_on_all_spans") else {
         return;
     };
-    let tiers = started(&program, "{replicas: 2}").await;
+    let tiers = started(&program, &format!("{{replicas: 2, {WAITS}}}")).await;
     let outcomes = under_changes(tiers, load(100, 12, SPREAD_MILLISECONDS), 1).await;
     assert_eq!(outcomes, outcomes.without_loss());
     assert!(outcomes.to_be_kept > 60, "{outcomes}");
