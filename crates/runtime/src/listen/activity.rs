@@ -264,6 +264,10 @@ impl RequestActivity {
 
     /// Counts the memory that the request's head takes.
     pub(super) fn add_head(&self, bytes: usize) {
+        // Most heads count nothing, and need no lock.
+        if bytes == 0 {
+            return;
+        }
         self.head_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.activity.state.lock().head_bytes += bytes;
         self.activity.totals.head_bytes.add(bytes);
@@ -272,6 +276,9 @@ impl RequestActivity {
     /// Removes the head, which the handler no longer needs.
     pub(super) fn remove_head(&self) {
         let bytes = self.head_bytes.swap(0, Ordering::Relaxed);
+        if bytes == 0 {
+            return;
+        }
         self.activity.state.lock().head_bytes -= bytes;
         self.activity.totals.head_bytes.remove(bytes);
     }
