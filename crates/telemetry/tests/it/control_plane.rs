@@ -43,7 +43,8 @@ async fn policy_takes_effect_and_evidence_returns() {
     let sampler = LiveSampler::new(live, Probability::ALWAYS);
 
     for percent in ["1%", "0.1%", "100%"] {
-        let version = publish(&control, percent);
+        let head = Strategy::Probability(percent.parse().unwrap());
+        let version = publish(&control, head);
         let converged = timeout(DEADLINE, control.converged(version)).await.unwrap();
         assert_eq!(converged.instances, 1);
         let kept = (1..=DECISIONS).filter(|id| keeps(&sampler, *id)).count() as u64;
@@ -97,16 +98,16 @@ fn keeps(sampler: &LiveSampler, number: u64) -> bool {
     root(sampler, id, "GET /").decision == SamplingDecision::RecordAndSample
 }
 
-fn key() -> PolicyKey {
+pub fn key() -> PolicyKey {
     PolicyKey {
         namespace: Namespace::default(),
         name: "service-a".parse().unwrap(),
     }
 }
 
-fn publish(control: &Control, percent: &str) -> Version {
+/// Publishes a head policy for every service.
+pub fn publish(control: &Control, head: Strategy) -> Version {
     let now = Timestamp::now();
-    let head = Strategy::Probability(percent.parse().unwrap());
     let policy = Policy::new(PolicyFields {
         key: key(),
         priority: 0,

@@ -2,15 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use opentelemetry_sdk::trace::SamplingDecision;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rstest::rstest;
 use spoor_control::{ClientCounts, Control, ControlSettings};
-use spoor_policy::{
-    Namespace, Policy, PolicyFields, PolicyKey, Probability, Strategy, TracesPerSecond, Version,
-    resolve,
-};
+use spoor_policy::{Probability, Strategy, TracesPerSecond, Version};
 use spoor_telemetry::{
     control_stream,
     sampler::{Decisions, Live, LiveSampler},
@@ -19,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    control_plane::{client, serve},
+    control_plane::{client, key, publish, serve},
     sampler::root,
 };
 
@@ -101,19 +97,8 @@ impl Lab {
     }
 
     fn publish(&self) -> Version {
-        let now = Timestamp::now();
-        let head = Strategy::RateLimit(TracesPerSecond::new(LIMIT.into()).unwrap());
-        let policy = Policy::new(PolicyFields {
-            key: key(),
-            priority: 0,
-            created: now,
-            targets: Vec::new(),
-            head: Some(head),
-            tail: None,
-            expires_at: None,
-        })
-        .unwrap();
-        self.control.publish(resolve(&[policy], now))
+        let limit = TracesPerSecond::new(LIMIT.into()).unwrap();
+        publish(&self.control, Strategy::RateLimit(limit))
     }
 
     fn clients(&self) -> ClientCounts {
@@ -152,12 +137,5 @@ async fn start_traces(live: Arc<Live>, per_second: f64, seed: u64) {
         tokio::time::sleep_until(next).await;
         let decision = root(&sampler, u128::from(random.random::<u64>()), "GET /").decision;
         assert_ne!(decision, SamplingDecision::RecordOnly);
-    }
-}
-
-fn key() -> PolicyKey {
-    PolicyKey {
-        namespace: Namespace::default(),
-        name: "service-a".parse().unwrap(),
     }
 }

@@ -137,10 +137,10 @@ fn check_newest(report: &mut Report, found: &[FoundTrace], red: &Tree) {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Status, status::StatusCode};
+    use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 
     use super::*;
-    use crate::traces::spans::span;
+    use crate::traces::spans::{red, span};
 
     fn faults(errors: Option<&str>) -> FaultsByService {
         let fault = FaultSetting {
@@ -163,18 +163,6 @@ mod tests {
         assert!(is_cleared(&faults(Some("0%"))));
         assert!(is_cleared(&faults(None)));
         assert!(is_cleared(&FaultsByService::new()));
-    }
-
-    fn red(mut batch: ResourceSpans) -> ResourceSpans {
-        if let Some(scope) = batch.scope_spans.first_mut() {
-            for span in &mut scope.spans {
-                span.status = Some(Status {
-                    code: StatusCode::Error.into(),
-                    message: String::new(),
-                });
-            }
-        }
-        batch
     }
 
     fn failed() -> Tree {

@@ -174,16 +174,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::traces::spans::span;
-    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Status, status::StatusCode};
-
-    fn red(mut batch: ResourceSpans) -> ResourceSpans {
-        batch.scope_spans[0].spans[0].status = Some(Status {
-            code: StatusCode::Error.into(),
-            message: String::new(),
-        });
-        batch
-    }
+    use crate::traces::spans::{red, span};
 
     /// A trace of a request that failed in service-b, complete or with only service-a's spans.
     fn failed(is_complete: bool) -> FoundTrace {
