@@ -131,7 +131,7 @@ fn no_verdict_message(observed: &ObservedRate, strategy: Option<Strategy>) -> St
     if expected < MIN_EXPECTED_DECISIONS {
         format!("{TOO_FEW} for a verdict yet; wait up to a minute")
     } else {
-        format!("{NOT_YET}; it takes ten seconds, or three such windows after a change of the rate")
+        format!("{NOT_YET}; it takes ten seconds, or thirty after the rate has changed")
     }
 }
 
