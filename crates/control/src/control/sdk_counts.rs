@@ -59,7 +59,8 @@ impl Control {
         let plan = published.plan(key);
         let now = Timestamp::now();
         let strategies = plan.at(now)?;
-        let before = now.checked_sub(period).ok().and_then(|then| plan.at(then))?;
+        let then = now.checked_sub(period).ok()?;
+        let before = plan.at(then)?;
         let is_sole = strategies.operations.is_empty() && before == strategies;
         let assigned = strategies.default.as_ref().filter(|_| is_sole)?;
         let policy = PolicyKey {
