@@ -59,7 +59,7 @@ async fn adds_lists_and_deletes() {
 )]
 #[case("text/plain", r#"{"name": "a"}"#, 415, "application/json")]
 #[tokio::test(flavor = "multi_thread")]
-async fn refuses(
+async fn invalid_wishes_are_refused(
     #[case] kind: &str,
     #[case] body: &str,
     #[case] status: u16,
