@@ -211,7 +211,7 @@ mod tests {
     #[case(0.1, "10%")]
     #[case(0.000987, "0.0987%")]
     #[case(0.999999, "100%")]
-    fn percentages(#[case] share: f64, #[case] expected: &str) {
+    fn percentages_have_three_digits(#[case] share: f64, #[case] expected: &str) {
         assert_eq!(percentage(share), expected);
     }
 

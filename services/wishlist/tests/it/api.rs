@@ -85,7 +85,7 @@ async fn invalid_wishes_are_refused(
 #[case(WishName::MAX_CHARS + 1, 422)]
 #[case(9000, 413)]
 #[tokio::test(flavor = "multi_thread")]
-async fn long_names(#[case] chars: usize, #[case] status: u16) {
+async fn name_lengths_are_bounded(#[case] chars: usize, #[case] status: u16) {
     let (_wishlist, gateway) = both().await;
     let body = json!({ "name": "x".repeat(chars) }).to_string();
     let response = gateway
