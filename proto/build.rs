@@ -17,24 +17,43 @@ const FILES: [&str; 10] = [
     "spoor/wishlist/v1/wishlist.proto",
 ];
 
-/// Responses that Jaeger's third query API also sends over HTTP, in protobuf's JSON.
-const JSON_MESSAGES: [&str; 8] = [
-    "GetServicesResponse",
-    "GetOperationsResponse",
-    "Operation",
-    "FindTraceSummariesResponse",
-    "TraceSummary",
-    "ServiceSummary",
-    "DependenciesResponse",
-    "Dependency",
+/// Messages that are also sent over HTTP, in protobuf's JSON: the responses of Jaeger's remote
+/// sampling and of its third query API, and the scores of a vote.
+const JSON_MESSAGES: [&str; 14] = [
+    "jaeger.api_v2.ProbabilisticSamplingStrategy",
+    "jaeger.api_v2.RateLimitingSamplingStrategy",
+    "jaeger.api_v2.OperationSamplingStrategy",
+    "jaeger.api_v2.PerOperationSamplingStrategies",
+    "jaeger.api_v2.SamplingStrategyResponse",
+    "jaeger.api_v3.GetServicesResponse",
+    "jaeger.api_v3.GetOperationsResponse",
+    "jaeger.api_v3.Operation",
+    "jaeger.api_v3.FindTraceSummariesResponse",
+    "jaeger.api_v3.TraceSummary",
+    "jaeger.api_v3.ServiceSummary",
+    "jaeger.api_v3.DependenciesResponse",
+    "jaeger.api_v3.Dependency",
+    "spoor.vision.v1.Score",
 ];
 
 /// The 64-bit integers in these messages. Protobuf's JSON writes them as strings, since many
 /// readers parse JSON numbers as doubles.
 const JSON_LONG_FIELDS: [&str; 3] = [
-    "TraceSummary.min_start_time_unix_nano",
-    "TraceSummary.max_end_time_unix_nano",
-    "Dependency.call_count",
+    "jaeger.api_v3.TraceSummary.min_start_time_unix_nano",
+    "jaeger.api_v3.TraceSummary.max_end_time_unix_nano",
+    "jaeger.api_v3.Dependency.call_count",
+];
+
+/// The fields that are left out at their default. A message stands for all of its fields.
+///
+/// Protobuf's JSON leaves out all such fields. But clients of remote sampling differ in which numbers
+/// they require, so all numbers of a strategy are present.
+const JSON_OPTIONAL_FIELDS: [&str; 5] = [
+    "jaeger.api_v2.SamplingStrategyResponse.probabilisticSampling",
+    "jaeger.api_v2.SamplingStrategyResponse.rateLimitingSampling",
+    "jaeger.api_v2.SamplingStrategyResponse.operationSampling",
+    "jaeger.api_v3.TraceSummary",
+    "jaeger.api_v3.ServiceSummary",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -48,17 +67,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut config = tonic_prost_build::configure();
     for message in JSON_MESSAGES {
         let attribute = "#[derive(serde::Serialize)] #[serde(rename_all = \"camelCase\")]";
-        config = config.message_attribute(format!(".jaeger.api_v3.{message}"), attribute);
+        config = config.message_attribute(format!(".{message}"), attribute);
     }
     for field in JSON_LONG_FIELDS {
         let attribute = "#[serde(serialize_with = \"crate::json::long\")]";
-        config = config.field_attribute(format!(".jaeger.api_v3.{field}"), attribute);
+        config = config.field_attribute(format!(".{field}"), attribute);
     }
-    for message in ["TraceSummary", "ServiceSummary"] {
+    for field in JSON_OPTIONAL_FIELDS {
         let attribute = "#[serde(skip_serializing_if = \"crate::json::is_default\")]";
-        config = config.field_attribute(format!(".jaeger.api_v3.{message}"), attribute);
+        config = config.field_attribute(format!(".{field}"), attribute);
     }
+    // Protobuf's JSON writes an enum as its name.
+    let strategy_type = ".jaeger.api_v2.SamplingStrategyResponse.strategyType";
+    let attribute = "#[serde(serialize_with = \"crate::json::strategy_type\")]";
+    config = config.field_attribute(strategy_type, attribute);
     config
+        .include_file("modules.rs")
         // Large fields share the buffer that they were received in, instead of being copied.
         .bytes(".jaeger.api_v3.TracesData")
         .bytes(".spoor.vision.v1.Tensor")

@@ -140,17 +140,17 @@ pub(crate) static ADDRESS: Format = Format::new(
 pub(crate) static HOST: Format = Format::new(
     255,
     concat!("^", subdomain!(), "(:", port!(), ")?$"),
-    "must be a host, with a port or without, such as \"cassandra:9042\"",
+    "must be a host, with or without a port, such as \"cassandra:9042\"",
 );
 pub(crate) static SEARCH_URL: Format = Format::new(
     512,
     url!(),
-    "must be a URL such as \"https://opensearch:9200\" without credentials and query",
+    "must be a URL such as \"https://opensearch:9200\" without credentials or query",
 );
 pub(crate) static PROMETHEUS_URL: Format = Format::new(
     512,
     url!(),
-    "must be a URL such as \"http://prometheus:9090\" without credentials and query",
+    "must be a URL such as \"http://prometheus:9090\" without credentials or query",
 );
 pub(crate) static SERVER_NAME: Format = Format::new(
     253,

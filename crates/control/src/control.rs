@@ -167,7 +167,7 @@ impl Control {
                 Some(service) => service.state().expected = ids,
                 None => tracing::error!(
                     service = %key.1,
-                    "too many services to track another expected one; raise max_services"
+                    "cannot track the instances of another service; raise max_services"
                 ),
             }
         }

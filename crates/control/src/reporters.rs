@@ -39,7 +39,7 @@ pub(crate) struct RootSpanPoint {
 pub(crate) struct RootSpanDelta {
     pub(crate) counts: Counts,
     /// The time in which the roots started.
-    pub(crate) over: Duration,
+    pub(crate) period: Duration,
 }
 
 /// A bounded record of the processes that reported recently.
@@ -100,10 +100,10 @@ impl Reporters {
         let counts = known.advance(points);
         // Deltas may cover time before the last report.
         let deltas = points.iter().filter(|point| point.is_delta);
-        let over = deltas.map(|it| Duration::from_nanos(it.time.saturating_sub(it.start)));
-        let over = over.max().unwrap_or_default().max(since);
-        let max_started = (over.as_secs() + 1).saturating_mul(MAX_DECISIONS_PER_SECOND);
-        (counts.started <= max_started).then_some(RootSpanDelta { counts, over })
+        let period = deltas.map(|it| Duration::from_nanos(it.time.saturating_sub(it.start)));
+        let period = period.max().unwrap_or_default().max(since);
+        let max_started = (period.as_secs() + 1).saturating_mul(MAX_DECISIONS_PER_SECOND);
+        (counts.started <= max_started).then_some(RootSpanDelta { counts, period })
     }
 }
 

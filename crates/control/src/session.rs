@@ -26,7 +26,7 @@ use crate::{
     service::{DisconnectedProcess, Outgoing, Service, ServiceState},
 };
 
-/// One client can open thousands of streams, and send an invalid message on each.
+/// Limits warnings, since one client can send an invalid message on each of thousands of streams.
 static WARNINGS: LogLimit = LogLimit::new();
 
 /// The reason why a message was not applied.

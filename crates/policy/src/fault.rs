@@ -29,7 +29,8 @@ pub struct FaultDelay(Duration);
 pub struct InvalidFaultDelay;
 
 impl FaultDelay {
-    /// The longest delay. With a longer one, callers time out, and only connections are held.
+    /// The longest delay. A longer one would only hold connections open, since callers time out
+    /// first.
     pub const MAX: Duration = Duration::from_secs(60);
     /// No delay.
     pub const NONE: Self = Self(Duration::ZERO);

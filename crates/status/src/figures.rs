@@ -69,7 +69,10 @@ pub(crate) fn observed(
             ..with_rate(observed, policy.head)
         },
         Some(observed) => with_rate(observed, policy.head),
-        None => without_rate(Absence::of(&evidence.clients).message()),
+        None => {
+            let (_, message) = absence(&evidence.clients);
+            without_rate(message)
+        }
     })
 }
 
@@ -85,7 +88,10 @@ pub(crate) fn observed_summary(observed: &api::Observed, clients: &ClientCounts)
             format!("{rate} ({})", if is_few { TOO_FEW } else { NOT_YET })
         }
         (_, Some(rate)) => format!("{rate} {verdict}"),
-        (_, None) => Absence::of(clients).summary().to_owned(),
+        (_, None) => {
+            let (summary, _) = absence(clients);
+            summary.to_owned()
+        }
     }
 }
 
@@ -125,7 +131,7 @@ fn no_verdict_message(observed: &ObservedRate, strategy: Option<Strategy>) -> St
     if expected < MIN_EXPECTED_DECISIONS {
         format!("{TOO_FEW} for a verdict yet; wait up to a minute")
     } else {
-        format!("{NOT_YET}; it takes ten seconds, or three such windows after a change of the rate")
+        format!("{NOT_YET}; it takes ten seconds, or thirty after the rate has changed")
     }
 }
 
@@ -137,53 +143,26 @@ fn without_rate(message: &str) -> api::Observed {
     }
 }
 
-/// The reason why there is no observed rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Absence {
-    NoInstances,
-    OnlyPolling,
-    NeverAsked,
-    Silent,
-    NoRequests,
-}
-
-impl Absence {
-    fn of(clients: &ClientCounts) -> Self {
-        // First, since all other counts are also 0 then.
-        if clients.expected == 0 {
-            Self::NoInstances
-        } else if clients.polling == clients.expected {
-            Self::OnlyPolling
-        } else if clients.never_asked == clients.expected {
-            Self::NeverAsked
-        } else if clients.silent + clients.never_asked == clients.expected {
-            Self::Silent
-        } else {
-            Self::NoRequests
-        }
-    }
-
-    fn summary(self) -> &'static str {
-        match self {
-            Self::NoInstances => "no instances",
-            Self::OnlyPolling => "not reported",
-            Self::NeverAsked => "never asked",
-            Self::Silent => "silent",
-            // Counts are kept for a window only, so there may have been earlier requests.
-            Self::NoRequests => "no recent requests",
-        }
-    }
-
-    fn message(self) -> &'static str {
-        match self {
-            Self::NoInstances => "there are no instances to count traces",
-            Self::OnlyPolling => {
-                "all clients only poll, and no Collector has forwarded the metric otel.sdk.span.started of a service where only this policy decides"
-            }
-            Self::NeverAsked => "no client has requested a strategy",
-            Self::Silent => "all clients have stopped sending messages",
-            Self::NoRequests => "no trace has started under the policy recently",
-        }
+/// The reason why there is no observed rate, as a summary and as a message.
+fn absence(clients: &ClientCounts) -> (&'static str, &'static str) {
+    // First, since all other counts are also 0 then.
+    if clients.expected == 0 {
+        ("no instances", "there are no instances to count traces")
+    } else if clients.polling == clients.expected {
+        (
+            "not reported",
+            "all clients only poll, and no Collector has forwarded the metric otel.sdk.span.started of a service where only this policy decides",
+        )
+    } else if clients.never_asked == clients.expected {
+        ("never asked", "no client has requested a strategy")
+    } else if clients.silent + clients.never_asked == clients.expected {
+        ("silent", "all clients have stopped sending messages")
+    } else {
+        // Counts are kept for a window only, so there may have been earlier requests.
+        (
+            "no recent requests",
+            "no trace has started under the policy recently",
+        )
     }
 }
 
@@ -232,7 +211,7 @@ mod tests {
     #[case(0.1, "10%")]
     #[case(0.000987, "0.0987%")]
     #[case(0.999999, "100%")]
-    fn percentages(#[case] share: f64, #[case] expected: &str) {
+    fn percentages_have_three_digits(#[case] share: f64, #[case] expected: &str) {
         assert_eq!(percentage(share), expected);
     }
 
@@ -261,10 +240,10 @@ mod tests {
             silent,
             ..ClientCounts::default()
         };
-        let absence = Absence::of(&clients);
-        let observed = without_rate(absence.message());
+        let (_, absence) = absence(&clients);
+        let observed = without_rate(absence);
         assert_eq!(observed_summary(&observed, &clients), summary);
-        assert!(absence.message().starts_with(message));
+        assert!(absence.starts_with(message));
     }
 
     #[rstest::rstest]

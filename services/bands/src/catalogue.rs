@@ -20,7 +20,7 @@ pub(crate) struct Review {
     pub(crate) body: &'static str,
 }
 
-/// All reviews. The service bands knows their IDs only, and requests the rest.
+/// All reviews. The service bands knows only their IDs, and requests the rest.
 pub(crate) fn reviews() -> impl Iterator<Item = &'static Review> {
     BANDS.iter().flat_map(|band| &band.reviews)
 }

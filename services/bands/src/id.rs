@@ -21,7 +21,7 @@ fn parse(text: &str) -> Option<Uuid> {
     id.filter(|_| text.len() == LENGTH)
 }
 
-/// Extracts `{uuid}` from the path. An invalid one is a 422 that repeats it.
+/// Extracts `{uuid}` from the path. An invalid one is rejected with a 422 that quotes it.
 impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Problem;
 

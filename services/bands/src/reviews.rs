@@ -17,7 +17,7 @@ use crate::{
     response::{Response, with_limits},
 };
 
-/// The maximum time for a request, which waits for nothing.
+/// The maximum time for a request, which needs no other service.
 const DEADLINE: Duration = Duration::from_secs(1);
 
 /// The settings of reviews.

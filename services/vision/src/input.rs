@@ -207,7 +207,7 @@ mod tests {
     #[case("224x", None)]
     #[case("-1", None)]
     #[case("large", None)]
-    fn sizes(#[case] text: &str, #[case] sides: Option<(u32, u32)>) {
+    fn sizes_are_validated(#[case] text: &str, #[case] sides: Option<(u32, u32)>) {
         let size = text.parse::<Size>().ok();
         assert_eq!(size.map(|size| (size.width(), size.height())), sides);
     }
@@ -220,7 +220,7 @@ mod tests {
     #[case("0,0,NaN", false)]
     #[case("0,0,inf", false)]
     #[case("", false)]
-    fn channels(#[case] text: &str, #[case] valid: bool) {
+    fn channels_are_validated(#[case] text: &str, #[case] valid: bool) {
         assert_eq!(text.parse::<Channels>().is_ok(), valid);
     }
 

@@ -84,7 +84,7 @@ impl WishlistArgs {
     pub async fn open(&self) -> Result<WishStore, OpenDatabaseError> {
         let limits = Limits {
             connections: self.database_connections,
-            acquire: self.database_deadline,
+            acquire_timeout: self.database_deadline,
         };
         let store = WishStore::open(&self.database_url, limits).await?;
         tracing::info!(database = %self.database_url, "using database");

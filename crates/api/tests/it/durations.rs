@@ -14,7 +14,7 @@ use spoor_api::{format_duration, parse_duration};
 #[case("1m30s", 90_000)]
 #[case("1h0m0s250ms", 3_600_250)]
 #[case("90s", 90_000)]
-fn durations(#[case] text: &str, #[case] millis: u64) {
+fn reads_durations(#[case] text: &str, #[case] millis: u64) {
     assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)));
 }
 

@@ -131,7 +131,7 @@ fn nested_anchors() -> String {
 #[case::keys_that_are_lists("[a]: 1\n", false)]
 #[case::zeros("\0\0\0", false)]
 #[case::binary("a: !!binary aGVsbG8=\n", false)]
-fn hostile(#[case] text: &str, #[case] is_accepted: bool) {
+fn reading_hostile_text_ends(#[case] text: &str, #[case] is_accepted: bool) {
     read_all(text);
     let result = read::policies(text, "f.yaml");
     assert_eq!(result.is_ok(), is_accepted, "{result:?}");
@@ -191,22 +191,22 @@ fn apply(text: &str, changes: &[Change]) -> String {
 
 proptest! {
     #[test]
-    fn any_text(text in "\\PC{0,200}|[\\x00-\\x7f]{0,200}") {
+    fn any_text_is_read(text in "\\PC{0,200}|[\\x00-\\x7f]{0,200}") {
         read_all(&text);
     }
 
     #[test]
-    fn any_bytes(bytes in vec(any::<u8>(), 0..400)) {
+    fn any_bytes_are_read(bytes in vec(any::<u8>(), 0..400)) {
         read_all(&String::from_utf8_lossy(&bytes));
     }
 
     #[test]
-    fn yaml_like_texts(text in "([ \\-?:,\\[\\]{}#&*!|>'\"%@`\n\tab1~.<]|---\n|a: |- ){0,120}") {
+    fn yaml_like_texts_are_read(text in "([ \\-?:,\\[\\]{}#&*!|>'\"%@`\n\tab1~.<]|---\n|a: |- ){0,120}") {
         read_all(&text);
     }
 
     #[test]
-    fn changed_samples(
+    fn changed_samples_are_read(
         (_, text) in select(samples()), other in select(samples()), changes in vec(change(), 1..12),
     ) {
         read_all(&apply(&text, &changes));

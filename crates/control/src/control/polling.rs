@@ -4,11 +4,10 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use spoor_policy::{ServiceName, Strategies};
+use spoor_proto::jaeger::api_v2::SamplingStrategyResponse;
 
 use super::Control;
-use crate::{
-    identity::Denied, jaeger_strategy::JaegerStrategy, metrics::Endpoint, pollers::PollSource,
-};
+use crate::{identity::Denied, jaeger_strategy, metrics::Endpoint, pollers::PollSource};
 
 impl Control {
     /// The strategy for a client that polls.
@@ -19,7 +18,7 @@ impl Control {
         endpoint: Endpoint,
         service: ServiceName,
         source: Option<&PollSource>,
-    ) -> Result<JaegerStrategy, Denied> {
+    ) -> Result<SamplingStrategyResponse, Denied> {
         let address = source.map(PollSource::address);
         let namespace = self.0.settings.identify.polling(address, &service);
         let namespace = namespace
@@ -47,6 +46,6 @@ impl Control {
         };
         let default = self.0.settings.polling_default;
         self.0.metrics.count_poll(endpoint);
-        Ok(JaegerStrategy::new(strategies, default, instances))
+        Ok(jaeger_strategy::response(strategies, default, instances))
     }
 }

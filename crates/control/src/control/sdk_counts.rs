@@ -36,7 +36,7 @@ impl Control {
         drop(state);
         // Roots that started under the previous plan are not evidence for this one.
         let is_under_this_plan =
-            in_force.is_some_and(|since| now.saturating_duration_since(since) >= delta.over);
+            in_force.is_some_and(|since| now.saturating_duration_since(since) >= delta.period);
         if is_under_this_plan && delta.counts.started > 0 {
             self.attribute(key, delta, now);
         }
@@ -46,20 +46,21 @@ impl Control {
     /// Attributes counts to the policy that decides for all of the service, if there is one: the
     /// metric does not name operations.
     fn attribute(&self, key: &ServiceKey, delta: RootSpanDelta, now: Instant) {
-        if let Some((policy, strategy)) = self.sole_policy(key, delta.over) {
-            let from = now.checked_sub(delta.over).unwrap_or(now);
+        if let Some((policy, strategy)) = self.sole_policy(key, delta.period) {
+            let from = now.checked_sub(delta.period).unwrap_or(now);
             let tallies = &self.0.tallies;
             tallies.add_reported(policy, strategy, delta.counts, (from, now));
         }
     }
 
     /// The policy that has decided for all of a service for this long.
-    fn sole_policy(&self, key: &ServiceKey, over: Duration) -> Option<(PolicyKey, Strategy)> {
+    fn sole_policy(&self, key: &ServiceKey, period: Duration) -> Option<(PolicyKey, Strategy)> {
         let published = self.0.published.load_full()?;
         let plan = published.plan(key);
         let now = Timestamp::now();
         let strategies = plan.at(now)?;
-        let before = now.checked_sub(over).ok().and_then(|then| plan.at(then))?;
+        let then = now.checked_sub(period).ok()?;
+        let before = plan.at(then)?;
         let is_sole = strategies.operations.is_empty() && before == strategies;
         let assigned = strategies.default.as_ref().filter(|_| is_sole)?;
         let policy = PolicyKey {

@@ -34,9 +34,9 @@ struct Demand {
 }
 
 impl Demands {
-    /// Adds the counts made during `over`.
-    pub(crate) fn add(&mut self, deltas: &[CountDelta], over: Duration) {
-        let over = over.as_secs_f64();
+    /// Adds the counts made during `period`.
+    pub(crate) fn add(&mut self, deltas: &[CountDelta], period: Duration) {
+        let period = period.as_secs_f64();
         let mut started: BTreeMap<&PlanEntry, u64> = BTreeMap::new();
         for delta in deltas {
             *started.entry(&delta.key.operation).or_default() += delta.counts.started;
@@ -45,7 +45,7 @@ impl Demands {
             self.0.entry(delta.key.operation.clone()).or_default();
         }
         self.0.retain(|operation, demand| {
-            demand.add(started.get(operation).copied().unwrap_or_default(), over);
+            demand.add(started.get(operation).copied().unwrap_or_default(), period);
             demand.fast.max(demand.steady) > MIN_DEMAND
         });
     }
@@ -64,12 +64,12 @@ impl Demands {
 }
 
 impl Demand {
-    fn add(&mut self, started: u64, over: f64) {
+    fn add(&mut self, started: u64, period: f64) {
         let started = started as f64;
         let average = |before: f64, constant: f64| {
-            let kept = (-over / constant).exp();
-            let rate = match over > 0.0 {
-                true => started / over * (1.0 - kept),
+            let kept = (-period / constant).exp();
+            let rate = match period > 0.0 {
+                true => started / period * (1.0 - kept),
                 // The limit of the other case for a duration of zero.
                 false => started / constant,
             };

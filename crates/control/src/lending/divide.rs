@@ -8,7 +8,8 @@ const MIN_SHARE: f64 = 0.1;
 /// The part of the allowed traces that new goals must gain to be worth a message.
 const MIN_GAIN: f64 = 0.04;
 
-/// The factor by which the goal of a process that lacks a share must grow to be worth a message.
+/// The factor by which the goal of a process whose share is too small must grow to be worth a
+/// message.
 const MIN_GROWTH: f64 = 1.5;
 
 /// The distance from its goal, as a part of the goal, at which a share has reached it.

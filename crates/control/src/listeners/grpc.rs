@@ -40,6 +40,6 @@ impl SamplingManager for Sampling {
         let service = ServiceName::new(&request.get_ref().service_name)
             .map_err(|error| Status::invalid_argument(format!("serviceName {error}")))?;
         let strategy = control.poll(Endpoint::Grpc, service, source.as_ref())?;
-        Ok(Response::new(strategy.into_proto()))
+        Ok(Response::new(strategy))
     }
 }

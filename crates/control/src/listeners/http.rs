@@ -6,10 +6,10 @@ use axum::{
     Extension, Json, Router,
     extract::{ConnectInfo, Query, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header::USER_AGENT},
-    response::{IntoResponse, Response},
     routing::get,
 };
 use spoor_policy::ServiceName;
+use spoor_proto::jaeger::api_v2::SamplingStrategyResponse;
 use spoor_runtime::Problem;
 
 use crate::{control::Control, metrics::Endpoint, pollers::PollSource};
@@ -42,14 +42,14 @@ async fn sampling(
     peer: Option<Extension<ConnectInfo<SocketAddr>>>,
     query: Result<Query<Parameters>, QueryRejection>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Json<SamplingStrategyResponse>, Problem> {
     let service = service(query)?;
     let user_agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
     let source = peer.map(|Extension(ConnectInfo(peer))| PollSource::new(peer, user_agent));
-    let strategy = control
+    control
         .poll(Endpoint::Http, service, source.as_ref())
-        .map_err(|denied| Problem::new(denied.status_code(), denied.to_string()))?;
-    Ok(Json(strategy.to_json()).into_response())
+        .map(Json)
+        .map_err(|denied| Problem::new(denied.status_code(), denied.to_string()))
 }
 
 /// A list of pairs rather than a map, which would hide duplicates.

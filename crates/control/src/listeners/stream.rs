@@ -5,14 +5,12 @@
 
 use std::{
     convert::Infallible,
+    future::ready,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use futures_util::{
-    future::BoxFuture,
-    stream::{BoxStream, try_unfold},
-};
+use futures_util::{future::BoxFuture, stream::try_unfold};
 use prost::Message;
 use spoor_proto::spoor::control::v1::{ClientMessage, policy_stream_server};
 use spoor_runtime::EncodedCodec;
@@ -20,9 +18,9 @@ use tonic::{
     Request, Response, Status, Streaming,
     body::Body,
     codec::DecodeBuf,
-    server::{Grpc, NamedService, StreamingService},
+    server::{Grpc, NamedService},
 };
-use tower::Service;
+use tower::{Service, service_fn};
 
 use crate::{control::Control, listeners::subscription::Subscription};
 
@@ -62,34 +60,22 @@ impl Service<http::Request<Body>> for PolicyStreamService {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         if request.uri().path() != SUBSCRIBE_PATH {
             let status = Status::unimplemented("no such method; call Subscribe");
-            return Box::pin(std::future::ready(Ok(status.into_http())));
+            return Box::pin(ready(Ok(status.into_http())));
         }
-        let subscribe = Subscribe(self.0.clone());
+        let control = self.0.clone();
+        let subscribe = service_fn(move |request: Request<Streaming<ClientMessage>>| {
+            let subscription = Subscription::open(&control, request);
+            ready(subscription.map(|subscription| {
+                // Polled only when the connection has room, so a slow client skips versions and
+                // delays no other client.
+                Response::new(try_unfold(Box::new(subscription), Subscription::next))
+            }))
+        });
         Box::pin(async move {
             let mut grpc = Grpc::new(EncodedCodec(decode))
                 .apply_max_message_size_config(Some(MAX_MESSAGE_BYTES), None);
             Ok(grpc.streaming(subscribe, request).await)
         })
-    }
-}
-
-struct Subscribe(Control);
-
-type Pushes = BoxStream<'static, Result<Bytes, Status>>;
-
-impl StreamingService<ClientMessage> for Subscribe {
-    type Response = Bytes;
-    type ResponseStream = Pushes;
-    type Future = BoxFuture<'static, Result<Response<Pushes>, Status>>;
-
-    fn call(&mut self, request: Request<Streaming<ClientMessage>>) -> Self::Future {
-        let subscription = Subscription::open(&self.0, request);
-        Box::pin(std::future::ready(subscription.map(|subscription| {
-            // Polled only when the connection has room, so a slow client skips versions and
-            // delays no other client.
-            let pushes = try_unfold(Box::new(subscription), Subscription::next);
-            Response::new(Box::pin(pushes) as Pushes)
-        })))
     }
 }
 

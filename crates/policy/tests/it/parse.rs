@@ -17,7 +17,7 @@ use spoor_policy::{
 #[case("99.9999%", 999_999)]
 #[case("100%", 1_000_000)]
 #[case("100.0000000%", 1_000_000)]
-fn percentages(#[case] text: &str, #[case] millionths: u32) {
+fn reads_percentages(#[case] text: &str, #[case] millionths: u32) {
     assert_eq!(
         text.parse::<Probability>().unwrap().millionths(),
         millionths
@@ -59,7 +59,7 @@ fn rejects_invalid_percentages(#[case] text: &str, #[case] message: &str) {
 #[case("25%", "c")]
 #[case("12.5%", "e")]
 #[case("1%", "fd70a3d70a3d7")]
-fn thresholds(#[case] probability: Probability, #[case] text: &str) {
+fn thresholds_omit_trailing_zeros(#[case] probability: Probability, #[case] text: &str) {
     assert_eq!(probability.threshold().to_string(), text);
 }
 
@@ -81,7 +81,7 @@ fn thresholds(#[case] probability: Probability, #[case] text: &str) {
 #[case(TracesPerSecond::new(0).is_err())]
 #[case(TracesPerSecond::new(1_000_000).is_ok())]
 #[case(TracesPerSecond::new(1_000_001).is_err())]
-fn bounds(#[case] is_expected: bool) {
+fn names_and_rates_are_bounded(#[case] is_expected: bool) {
     assert!(is_expected);
 }
 

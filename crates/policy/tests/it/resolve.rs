@@ -34,7 +34,7 @@ fn overridden(resolution: &Resolution, policy: &str) -> Vec<String> {
 #[case::the_first_by_name(Spec::new("p"), Spec::new("q"))]
 #[case::one_in_force_before_one_that_ended(Spec::new("p"), Spec::new("q").priority(9).ends(-1))]
 #[case::ended_to_the_nanosecond(Spec::new("p"), Spec::new("q").priority(9).ends(0))]
-fn winner_and_loser(#[case] winner: Spec, #[case] loser: Spec) {
+fn one_policy_wins(#[case] winner: Spec, #[case] loser: Spec) {
     for specs in [[winner.clone(), loser.clone()], [loser, winner.clone()]] {
         let resolution = resolved(&specs);
         let strategies = table(&resolution, "a").at(NOW).unwrap().clone();
@@ -250,7 +250,7 @@ fn phase_with_the_same_strategies_is_hidden() {
 #[case::limit_for_operations(Spec::new("p").at("a", &["x"]).limit(3), &[
     "polling clients cannot apply a rate limit to single operations; they sample these like the rest of the service",
 ])]
-fn warnings(#[case] spec: Spec, #[case] expected: &[&str]) {
+fn fields_without_effect_cause_warnings(#[case] spec: Spec, #[case] expected: &[&str]) {
     assert_eq!(resolved(&[spec]).outcomes[&key("p")].warnings, expected);
 }
 

@@ -46,7 +46,7 @@ mod tests {
     #[case(Code::ResourceExhausted, 503)]
     #[case(Code::DeadlineExceeded, 504)]
     #[case(Code::InvalidArgument, 400)]
-    fn statuses(#[case] code: Code, #[case] status: u16) {
+    fn codes_become_http_statuses(#[case] code: Code, #[case] status: u16) {
         let response = of_service_b(&Status::new(code, "no")).into_response();
         assert_eq!(response.status().as_u16(), status);
     }

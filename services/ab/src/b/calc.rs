@@ -134,7 +134,7 @@ mod tests {
     #[case("2000001", false)]
     #[case("-1", false)]
     #[case("many", false)]
-    fn rounds(#[case] text: &str, #[case] valid: bool) {
+    fn rounds_are_bounded(#[case] text: &str, #[case] valid: bool) {
         assert_eq!(text.parse::<Rounds>().is_ok(), valid);
     }
 }

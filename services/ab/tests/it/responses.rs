@@ -44,7 +44,7 @@ async fn absent_parameters_use_service_bs_settings() {
 #[case("/?wait=1s&wait=2s", 400, "duplicate parameter `wait`; give it once")]
 #[case("/elsewhere", 404, "the only path is /")]
 #[tokio::test(flavor = "multi_thread")]
-async fn refuses(#[case] path: &str, #[case] status: u16, #[case] detail: &str) {
+async fn refuses_invalid_requests(#[case] path: &str, #[case] status: u16, #[case] detail: &str) {
     let b = service_b(&[]).await;
     let a = service_a(b.address, &[]).await;
     let (actual, body) = json(get(a.address, path).await).await;

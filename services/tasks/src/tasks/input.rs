@@ -33,7 +33,7 @@ pub(super) struct InvalidRequest(Vec<String>);
 
 /// A new task as sent. The fields are text, so that all errors are reported, not only the first.
 #[derive(Debug, Deserialize)]
-// A misspelt optional field, such as the due time, would otherwise be ignored.
+// A misspelled optional field, such as the due time, would otherwise be ignored.
 #[serde(deny_unknown_fields)]
 pub(super) struct SentTask {
     title: String,

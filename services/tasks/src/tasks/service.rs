@@ -113,7 +113,7 @@ async fn run_in_span<T>(
     let work = async {
         let done = work.await;
         if let Err(error) = &done
-            // A full store is reported to the client, and is no failure of the store.
+            // A full store is reported to the client, and is not a failure of the store.
             && !matches!(error, StoreError::Full)
         {
             tracing::error!(error = error as &dyn Error, "task store unavailable");

@@ -188,7 +188,7 @@ mod tests {
     #[case("2030-01-31T12:00:00", None)]
     #[case("tomorrow", None)]
     #[case("", None)]
-    fn moments(#[case] text: &str, #[case] shown: Option<&str>) {
+    fn moments_are_shown_in_utc(#[case] text: &str, #[case] shown: Option<&str>) {
         let moment = text.parse::<Moment>().ok().map(|it| it.to_string());
         assert_eq!(moment.as_deref(), shown);
     }

@@ -69,25 +69,25 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn bodies(body in prop_oneof![json(), prop::collection::vec(any::<u8>(), 0..600)]) {
+    fn any_body_gets_a_response(body in prop_oneof![json(), prop::collection::vec(any::<u8>(), 0..600)]) {
         let headers = [("content-type", b"application/json".to_vec())];
         sent(Method::POST, "/tasks", &headers, body);
     }
 
     #[test]
-    fn paths_and_queries(path in "/tasks/[!-~&&[^#?\\\\]]{0,60}(/complete)?(\\?[!-~&&[^#]]{0,60})?") {
+    fn any_path_gets_a_response(path in "/tasks/[!-~&&[^#?\\\\]]{0,60}(/complete)?(\\?[!-~&&[^#]]{0,60})?") {
         for method in [Method::GET, Method::POST, Method::DELETE, Method::PUT] {
             sent(method, &path, &[], vec![]);
         }
     }
 
     #[test]
-    fn listings(query in "(state|limit|x)=[!-~&&[^#]]{0,40}(&(state|limit)=[!-~&&[^#]]{0,20})?") {
+    fn any_listing_gets_a_response(query in "(state|limit|x)=[!-~&&[^#]]{0,40}(&(state|limit)=[!-~&&[^#]]{0,20})?") {
         sent(Method::GET, &format!("/tasks?{query}"), &[], vec![]);
     }
 
     #[test]
-    fn headers(
+    fn any_headers_get_a_response(
         kind in header(), traceparent in header(), tracestate in header(), baggage in header(),
         accept in header(),
     ) {

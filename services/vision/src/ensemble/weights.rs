@@ -68,7 +68,7 @@ mod tests {
     #[case("efficientnetb0=0.6,mobilenetv2=NaN", false)]
     #[case("efficientnetb0=0.6,resnet=0.4", false)]
     #[case("", false)]
-    fn weights(#[case] text: &str, #[case] valid: bool) {
+    fn weights_are_validated(#[case] text: &str, #[case] valid: bool) {
         assert_eq!(text.parse::<Weights>().is_ok(), valid);
     }
 

@@ -58,7 +58,7 @@ impl Service {
         // Before the length, which differs as well if the input does.
         if given != expected {
             return Err(Status::failed_precondition(
-                "the model expects another input; call Describe again",
+                "the model expects a different input; call Describe again",
             ));
         }
         let bytes = tensor.values.len();

@@ -30,7 +30,7 @@ pub(super) enum RequestError {
     #[error("the picture took too long to classify")]
     TimedOut,
     /// A model's input changed again after its description was refreshed.
-    #[error("the models expect other inputs than they described: {0}; try again in a moment")]
+    #[error("the models' inputs differ from their descriptions: {0}; try again in a moment")]
     OtherInput(String),
     #[error("the models failed: {0}")]
     Failed(String),

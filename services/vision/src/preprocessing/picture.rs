@@ -202,7 +202,7 @@ mod tests {
     #[case::png(grey(GREY_SIDE, GREY_SIDE))]
     #[case::interlaced(interlaced(GREY_SIDE))]
     #[case::jpeg(jpeg())]
-    fn the_largest_are_decoded(#[case] bytes: Vec<u8>) {
+    fn the_largest_pictures_are_decoded(#[case] bytes: Vec<u8>) {
         let bytes = Bytes::from(bytes);
         let header = read_header(&bytes).unwrap();
         assert!(header.memory <= MAX_MEMORY_BYTES, "{}", header.memory);
@@ -213,10 +213,10 @@ mod tests {
     #[rstest::rstest]
     #[case::usual(64 * 1024, true)]
     #[case::as_large_as_a_picture(39 * 1024 * 1024, false)]
-    fn a_colour_profile(#[case] unfolded: usize, #[case] is_kept: bool) {
+    fn only_small_colour_profiles_are_kept(#[case] size: usize, #[case] is_kept: bool) {
         let mut png = Vec::new();
         let mut encoder = PngEncoder::new(&mut png);
-        encoder.set_icc_profile(vec![0; unfolded]).unwrap();
+        encoder.set_icc_profile(vec![0; size]).unwrap();
         encoder
             .write_image(&[0], 1, 1, ExtendedColorType::L8)
             .unwrap();

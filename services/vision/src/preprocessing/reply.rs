@@ -1,7 +1,7 @@
 //! The response: the label of a picture, with the models' votes.
 
 use serde::Serialize;
-use spoor_proto::spoor::vision::v1::{self, VoteReply};
+use spoor_proto::spoor::vision::v1::{Failure, Score, VoteReply};
 use spoor_telemetry::trace_id;
 
 use super::picture::PictureProperties;
@@ -24,12 +24,6 @@ pub(super) struct Reply {
     image: PictureProperties,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Score {
-    label: String,
-    score: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -56,12 +50,12 @@ impl Reply {
             notes,
         } = reply;
         let text =
-            |failure: &v1::Failure| format!("{} did not vote: {}", failure.model, failure.message);
+            |failure: &Failure| format!("{} did not vote: {}", failure.model, failure.message);
         let degraded = failures.iter().map(text).collect::<Vec<_>>().join("; ");
         let voted = opinions.into_iter().map(|opinion| Model::Voted {
             model: opinion.model,
             weight: opinion.weight,
-            top: scores(opinion.top),
+            top: opinion.top,
         });
         let failed = failures.into_iter().map(|failure| Model::Failed {
             model: failure.model,
@@ -69,7 +63,7 @@ impl Reply {
         });
         Self {
             label: top.first().map(|best| best.label.clone()),
-            top: scores(top),
+            top,
             models: voted.chain(failed).collect(),
             degraded: (!degraded.is_empty()).then_some(degraded),
             notes,
@@ -77,9 +71,4 @@ impl Reply {
             trace_id: trace_id().map(|id| id.to_string()),
         }
     }
-}
-
-fn scores(scores: Vec<v1::Score>) -> Vec<Score> {
-    let score = |v1::Score { label, score }| Score { label, score };
-    scores.into_iter().map(score).collect()
 }

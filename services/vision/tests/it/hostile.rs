@@ -75,7 +75,7 @@ fn png_and_jpeg_are_classified() {
 #[case::a_bomb(plain(7000, 7000), 413, "7000 x 7000 pixels")]
 #[case::claims_more_than_it_holds(claiming(2000, 2000), 422, "the png is invalid")]
 #[case::too_long(vec![0x89; 8 * 1024 * 1024 + 1], 413, "longer than 8388608 bytes")]
-fn bodies_that_are_no_picture_are_refused(
+fn bodies_that_are_not_pictures_are_refused(
     #[case] body: Vec<u8>,
     #[case] status: u16,
     #[case] expected: &str,
@@ -92,7 +92,7 @@ fn bodies_that_are_no_picture_are_refused(
 #[case(100_000, 1)]
 #[case(1, 100_000)]
 #[case(1, 1)]
-fn unusual_sizes(#[case] width: u32, #[case] height: u32) {
+fn unusual_sizes_are_classified(#[case] width: u32, #[case] height: u32) {
     let (status, response) = classify(plain(width, height));
     assert_eq!(status, 200, "{response}");
 }

@@ -91,8 +91,8 @@
     else update();
   });
   source.addEventListener("open", refresh);
-  source.addEventListener("back", refresh);
+  source.addEventListener("available", refresh);
   on("offer", (offer) => showOffer(offer, true));
   on("missing", showMissing);
-  on("away", showUnavailable);
+  on("unavailable", showUnavailable);
 })();

@@ -158,8 +158,8 @@ impl Update {
         let (name, data) = match self {
             Self::Offer(offer) => ("offer", serde_json::to_string(offer)),
             Self::Missing(missing) => ("missing", serde_json::to_string(missing)),
-            Self::Unavailable(error) => ("away", serde_json::to_string(&error.to_string())),
-            Self::Available => ("back", Ok("{}".to_owned())),
+            Self::Unavailable(error) => ("unavailable", serde_json::to_string(&error.to_string())),
+            Self::Available => ("available", Ok("{}".to_owned())),
         };
         // Serialization to JSON cannot fail, since all fields are strings.
         Event::default().event(name).data(data.unwrap_or_default())

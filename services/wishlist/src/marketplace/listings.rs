@@ -15,11 +15,11 @@ const FRESH_DURATION: Duration = Duration::from_secs(120);
 const CONDITIONS: [&str; 8] = [
     "as good as new",
     "hardly used",
-    "with its box",
+    "in its original box",
     "some scratches",
     "from a collection",
     "for tinkerers",
-    "a gift that was not wanted",
+    "an unwanted gift",
     "well kept",
 ];
 const SELLERS: [&str; 8] = [

@@ -86,7 +86,7 @@ impl Marketplace {
         let result = self.attempts(what, limits).instrument(span.clone()).await;
         span.record("breaker.state", self.breaker_state().as_str());
         let outcome = match &result {
-            Ok(_) => "answered",
+            Ok(_) => "succeeded",
             Err(error) => {
                 span.record("otel.status_code", "ERROR");
                 span.record("otel.status_description", tracing::field::display(error));
@@ -252,7 +252,7 @@ async fn wait_for_retry(wait: Duration, is_requested: bool, stop: &CancellationT
     let span = info_span!(
         "backoff",
         retry.wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
-        retry.asked_by_marketplace = is_requested,
+        retry.requested_by_marketplace = is_requested,
     );
     let sleep = tokio::time::sleep(wait);
     stop.run_until_cancelled(sleep)

@@ -24,8 +24,8 @@ fn is_valid(offer: &Offer) -> bool {
         && (0..=1_000_000_000_000).contains(&offer.price_hundredths)
 }
 
-fn is_text(text: &str, most_bytes: usize) -> bool {
-    !text.trim().is_empty() && text.len() <= most_bytes && !text.contains(char::is_control)
+fn is_text(text: &str, max_bytes: usize) -> bool {
+    !text.trim().is_empty() && text.len() <= max_bytes && !text.contains(char::is_control)
 }
 
 fn is_currency(text: &str) -> bool {

@@ -30,7 +30,7 @@ const LIST: &str = "SELECT id, name, created_unix_millis FROM wishes ORDER BY po
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) connections: u32,
-    pub(crate) acquire: Duration,
+    pub(crate) acquire_timeout: Duration,
 }
 
 /// The store. Clones share the connection pool.

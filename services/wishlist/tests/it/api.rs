@@ -59,7 +59,7 @@ async fn adds_lists_and_deletes() {
 )]
 #[case("text/plain", r#"{"name": "a"}"#, 415, "application/json")]
 #[tokio::test(flavor = "multi_thread")]
-async fn refuses(
+async fn invalid_wishes_are_refused(
     #[case] kind: &str,
     #[case] body: &str,
     #[case] status: u16,
@@ -85,7 +85,7 @@ async fn refuses(
 #[case(WishName::MAX_CHARS + 1, 422)]
 #[case(9000, 413)]
 #[tokio::test(flavor = "multi_thread")]
-async fn long_names(#[case] chars: usize, #[case] status: u16) {
+async fn name_lengths_are_bounded(#[case] chars: usize, #[case] status: u16) {
     let (_wishlist, gateway) = both().await;
     let body = json!({ "name": "x".repeat(chars) }).to_string();
     let response = gateway

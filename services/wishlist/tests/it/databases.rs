@@ -88,7 +88,7 @@ async fn wishes_are_bounded(wishlist: &Wishlist) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn memory() {
+async fn memory_keeps_wishes() {
     let wishlist = Wishlist::on("sqlite::memory:").await;
     keeps_wishes(&wishlist).await;
     wishes_are_bounded(&wishlist).await;
@@ -96,7 +96,7 @@ async fn memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file() {
+async fn a_file_keeps_wishes_over_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("wishes.db").display());
     let wishlist = Wishlist::on(&url).await;
@@ -110,7 +110,7 @@ async fn a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgres() {
+async fn postgres_keeps_wishes_over_a_restart() {
     let Some(postgres) = Postgres::start() else {
         return;
     };
@@ -192,7 +192,7 @@ async fn a_file_that_is_not_a_database_is_named() {
     .unwrap();
     let error = open(&format!("sqlite:{}", file.display()))
         .await
-        .expect_err("it is no database");
+        .expect_err("it is not a database");
     assert!(
         error.to_string().contains(&file.display().to_string()),
         "{error}"

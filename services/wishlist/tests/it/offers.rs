@@ -155,7 +155,7 @@ async fn services_have_health_reflection_and_metrics() {
     mesh.listing("an offer", found).await;
     let metrics = infrastructure::metrics(mesh.offers.ops).await;
     for expected in [
-        r#"spoor_offers_searches_total{marketplace="attic",outcome="answered"} "#,
+        r#"spoor_offers_searches_total{marketplace="attic",outcome="succeeded"} "#,
         r#"spoor_offers_breaker{marketplace="attic",state="closed"} 1"#,
         r#"spoor_offers_breaker{marketplace="attic",state="open"} 0"#,
         r#"spoor_offers_retry_budget{marketplace="attic"} 10"#,

@@ -106,7 +106,7 @@ async fn an_invalid_name_is_refused(#[case] body: &str, #[case] status: u16, #[c
 #[case(FORM, format!("name={}", "x".repeat(9000)), 413)]
 #[case(FORM, format!("name={}", "x".repeat(201)), 422)]
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_that_are_no_form_are_refused(
+async fn bodies_that_are_not_forms_are_refused(
     #[case] kind: &str,
     #[case] body: String,
     #[case] status: u16,

@@ -121,8 +121,8 @@ mod tests {
     fn failed_services_and_calls_are_marked() {
         let mut mesh = mesh("a", "b");
         assert!(!svg(&mesh).into_string().contains(" failed\""));
-        mesh.fail_service("b");
-        mesh.fail_call("a", "b");
+        mesh.mark_service_failed("b");
+        mesh.mark_call_failed("a", "b");
         let svg = svg(&mesh).into_string();
         assert!(svg.contains("class=\"call failed\""), "{svg}");
         assert_eq!(svg.matches("class=\"service failed\"").count(), 1, "{svg}");

@@ -87,7 +87,7 @@ mod tests {
     #[case("[a](there \"<b>\")", "<p><a href=\"/a&amp;b\">a</a></p>\n")]
     #[case("<script>x</script>", "&lt;script&gt;x&lt;/script&gt;")]
     #[case("![a](http://evil.example/a.png)", "<p>a</p>\n")]
-    fn documents(#[case] markdown: &str, #[case] expected: &str) {
+    fn markdown_becomes_html(#[case] markdown: &str, #[case] expected: &str) {
         assert_eq!(shown(markdown), expected);
     }
 

@@ -62,14 +62,14 @@ impl Mesh {
     }
 
     /// Marks a service as failed.
-    pub(super) fn fail_service(&mut self, service: &str) {
+    pub(super) fn mark_service_failed(&mut self, service: &str) {
         if let Some(service) = self.services.get_mut(service) {
             service.failed = true;
         }
     }
 
     /// Marks the calls of one service to another as failed.
-    pub(super) fn fail_call(&mut self, caller: &str, callee: &str) {
+    pub(super) fn mark_call_failed(&mut self, caller: &str, callee: &str) {
         let call = (caller.to_owned(), callee.to_owned());
         if let Some(call) = self.calls.get_mut(&call) {
             call.failed = true;
@@ -98,10 +98,10 @@ mod tests {
     #[test]
     fn only_the_failed_service_and_call_are_marked() {
         let mut mesh = Mesh::new([], [counted("a", "b", 1), counted("c", "b", 1)]);
-        mesh.fail_service("b");
-        mesh.fail_service("unknown");
-        mesh.fail_call("a", "b");
-        mesh.fail_call("unknown", "b");
+        mesh.mark_service_failed("b");
+        mesh.mark_service_failed("unknown");
+        mesh.mark_call_failed("a", "b");
+        mesh.mark_call_failed("unknown", "b");
         assert!(mesh.services["b"].failed && !mesh.services["a"].failed);
         assert!(mesh.calls[&("a".to_owned(), "b".to_owned())].failed);
         assert!(!mesh.calls[&("c".to_owned(), "b".to_owned())].failed);

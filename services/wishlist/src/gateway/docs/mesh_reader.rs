@@ -233,7 +233,7 @@ impl Traces {
             .collect();
         for (service, span) in self.spans() {
             if span.is_failed() {
-                mesh.fail_service(service);
+                mesh.mark_service_failed(service);
             }
             let parent = by_id.get(&(&*span.trace_id, &*span.parent_span_id));
             // A call whose caller gave up has no error at its callee, which only sees that it was
@@ -241,7 +241,7 @@ impl Traces {
             if let Some((caller, parent)) = parent
                 && (span.is_failed() || parent.kind == CLIENT && parent.is_failed())
             {
-                mesh.fail_call(caller, service);
+                mesh.mark_call_failed(caller, service);
             }
         }
     }

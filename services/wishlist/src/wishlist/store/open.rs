@@ -81,7 +81,7 @@ impl Opening<'_> {
             .journal_mode(SqliteJournalMode::Wal)
             // With WAL, this is safe when the process crashes; a crash of the machine can lose the last wishes.
             .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(self.limits.acquire)
+            .busy_timeout(self.limits.acquire_timeout)
             .disable_statement_logging();
         let pool = self.pool_options().connect_with(options).await;
         let pool = pool.map_err(self.error(OpenDatabaseError::Connect))?;
@@ -103,9 +103,9 @@ impl Opening<'_> {
     /// Connects once before the pool is created. A pool retries until its deadline and then does not
     /// report the cause, while a single connection reports it immediately.
     async fn test_connection(&self, options: &PgConnectOptions) -> Result<(), OpenDatabaseError> {
-        let after = self.limits.acquire;
-        let connection = tokio::time::timeout(after, options.connect()).await;
-        let timed_out = |_| OpenDatabaseError::TimedOut(self.database.to_owned(), after);
+        let timeout = self.limits.acquire_timeout;
+        let connection = tokio::time::timeout(timeout, options.connect()).await;
+        let timed_out = |_| OpenDatabaseError::TimedOut(self.database.to_owned(), timeout);
         let connection = connection
             .map_err(timed_out)?
             .map_err(self.error(OpenDatabaseError::Connect))?;
@@ -118,7 +118,7 @@ impl Opening<'_> {
     fn pool_options<DB: Database>(&self) -> PoolOptions<DB> {
         PoolOptions::new()
             .max_connections(self.limits.connections)
-            .acquire_timeout(self.limits.acquire)
+            .acquire_timeout(self.limits.acquire_timeout)
     }
 
     /// Adds the database to a cause.

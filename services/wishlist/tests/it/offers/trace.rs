@@ -98,7 +98,7 @@ async fn a_new_wish_and_its_searches_are_one_trace() {
     assert!(is_error(bazaar) && text(bazaar, "error.type") == "failed");
     let waits = trace.below(bazaar.span_context.span_id(), "backoff");
     assert_eq!(waits.len(), 2);
-    assert_eq!(text(waits[0], "retry.asked_by_marketplace"), "false");
+    assert_eq!(text(waits[0], "retry.requested_by_marketplace"), "false");
     assert!(!is_error(trace.search_of("attic")));
 }
 
@@ -144,7 +144,7 @@ async fn a_rate_limit_is_waited_for_as_requested() {
     assert_eq!(text(searches[0], "error.type"), "RESOURCE_EXHAUSTED");
     assert!(!is_error(searches[1]) && !is_error(trace.search_of("corner")));
     let waits = trace.below(search, "backoff");
-    assert_eq!(text(waits[0], "retry.asked_by_marketplace"), "true");
+    assert_eq!(text(waits[0], "retry.requested_by_marketplace"), "true");
     let waited = waits[0]
         .end_time
         .duration_since(waits[0].start_time)

@@ -72,7 +72,7 @@ async fn new_offers_reach_every_open_page() {
     let mesh = Mesh::of(&[("attic", &[]), ("corner", &[])], "1d").await;
     let mut pages = [Page::of(&mesh.gateway).await, Page::of(&mesh.gateway).await];
     // Only the first page gets this event if offers was connected before the second page opened.
-    pages[0].next("back", |_| true).await;
+    pages[0].next("available", |_| true).await;
     let (wish, _) = mesh.wish("a kite").await;
     for page in &mut pages {
         let mut found = BTreeSet::new();
@@ -92,7 +92,7 @@ async fn missing_marketplaces_are_listed() {
     let address = an_address();
     let mesh = Mesh::with_peers(&[("attic", address)], "1d").await;
     let mut page = Page::of(&mesh.gateway).await;
-    page.next("back", |_| true).await;
+    page.next("available", |_| true).await;
     mesh.wish("a ghost").await;
     let missing = page.next("missing", |_| true).await;
     assert_eq!(missing[0]["marketplace"], "attic");
@@ -105,21 +105,21 @@ async fn pages_report_an_outage_of_offers() {
     let offers = an_address();
     let gateway = Gateway::with(wishlist.address, offers).await;
     let mut page = Page::of(&gateway).await;
-    let why = page.next("away", |_| true).await;
+    let why = page.next("unavailable", |_| true).await;
     assert!(why.as_str().unwrap().contains("cannot be reached"), "{why}");
     let listen = format!("--listen={offers}");
     let flags = [listen.as_str(), "--ops-listen=127.0.0.1:0", "--every=1d"];
     let args: serve::ServiceArgs<spoor_wishlist::offers::OffersArgs> =
         spoor_testing::args_at(&flags);
     let _offers = spoor_testing::Running::start(args, &CAPTURED.offers).await;
-    page.next("back", |_| true).await;
+    page.next("available", |_| true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_page_does_not_delay_shutdown() {
     let mesh = Mesh::of(&[("attic", &[])], "1d").await;
     let mut page = Page::of(&mesh.gateway).await;
-    page.next("back", |_| true).await;
+    page.next("available", |_| true).await;
     mesh.gateway.end(Duration::from_secs(3)).await;
     let ended = tokio::time::timeout(DEADLINE, page.event()).await;
     assert!(ended.unwrap().is_none());

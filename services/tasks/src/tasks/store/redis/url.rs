@@ -11,7 +11,7 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
 /// A URL `redis://:PASSWORD@HOST:PORT/NUMBER`, which is displayed without its password.
 #[derive(Clone, derive_more::Debug, derive_more::Display)]
-// Not derived as the standard library does, since that would show the password.
+// Not derived field by field, since that would show the password.
 #[debug("{self}")]
 #[display("redis://{host}:{port}/{}", self.database())]
 pub struct RedisUrl {
