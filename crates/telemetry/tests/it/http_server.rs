@@ -248,7 +248,6 @@ async fn response_names_one_trace() {
 #[tokio::test]
 async fn too_long_body_is_refused_after_reading() {
     let bounds = Bounds {
-        max_in_flight: 8,
         max_body_bytes: 1000,
         deadline: DEADLINE,
     };
