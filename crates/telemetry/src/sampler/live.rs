@@ -103,7 +103,7 @@ impl Live {
         if plans.counters.len() > REMEMBERED_PLANS
             && let Some(oldest) = plans.counters.pop_back()
         {
-            plans.forgotten = plans.forgotten + oldest.decisions();
+            plans.forgotten += oldest.decisions();
         }
         plans.current = Some(prepared);
         plans.shares = 0;
@@ -198,8 +198,11 @@ impl Live {
     #[must_use]
     pub fn decisions(&self) -> Decisions {
         let plans = self.plans.lock();
-        let counters = plans.counters.iter().chain([&plans.unplanned]);
-        counters.fold(plans.forgotten, |sum, counters| sum + counters.decisions())
+        let mut all = plans.forgotten;
+        for counters in plans.counters.iter().chain([&plans.unplanned]) {
+            all += counters.decisions();
+        }
+        all
     }
 
     #[inline]

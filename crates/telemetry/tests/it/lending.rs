@@ -121,8 +121,11 @@ impl Lab {
     }
 
     fn decisions(&self) -> Decisions {
-        let all = self.instances.iter().map(|live| live.decisions());
-        all.fold(Decisions::default(), |sum, one| sum + one)
+        let mut all = Decisions::default();
+        for live in &self.instances {
+            all += live.decisions();
+        }
+        all
     }
 }
 
