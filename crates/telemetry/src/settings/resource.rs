@@ -72,13 +72,11 @@ fn checked<T>(
     text: String,
     check: impl Fn(&str) -> Result<T, spoor_policy::InvalidName>,
 ) -> Option<T> {
-    match check(&text) {
-        Ok(name) => Some(name),
-        Err(error) => {
+    check(&text)
+        .inspect_err(|error| {
             environment.add_error(ATTRIBUTES, format!("{attribute}: {error}, not {text:?}"));
-            None
-        }
-    }
+        })
+        .ok()
 }
 
 fn unknown_service() -> ServiceName {
