@@ -237,11 +237,8 @@ impl Log {
     fn grow(&mut self) {
         let mut larger = HashTable::with_capacity((self.by_id.len() * 2).max(MIN_INDEXED_TRACES));
         let newest = self.active_slot;
-        let slots = self
-            .stripped
-            .iter()
-            .map(StrippedSegment::slot)
-            .chain(self.order.iter().copied());
+        let stripped = self.stripped.iter().map(|stripped| stripped.slot);
+        let slots = stripped.chain(self.order.iter().copied());
         for slot in slots.chain([newest]) {
             let Some(segment) = self.segment(slot) else {
                 continue;
