@@ -14,6 +14,7 @@ mod snapshot;
 use std::{collections::VecDeque, hash::BuildHasher, sync::Arc};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use prost::encoding::encode_varint;
 
 use crate::{
     TraceId,
@@ -404,21 +405,12 @@ impl Log {
 /// Writes a span as a field of `ScopeSpans`.
 fn write_field(bytes: &mut Vec<u8>, body: &[u8]) {
     bytes.push(SPAN_FIELD);
-    write_varint(bytes, body.len());
+    encode_varint(body.len() as u64, bytes);
     bytes.extend_from_slice(body);
 }
 
 /// The key of `ScopeSpans.spans`, and of `ResourceSpans.scope_spans`.
 pub(crate) const SPAN_FIELD: u8 = 2 << 3 | 2;
-
-/// Writes a length.
-pub(crate) fn write_varint(bytes: &mut Vec<u8>, mut value: usize) {
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-}
 
 #[cfg(test)]
 mod tests;
