@@ -99,7 +99,7 @@ pub(crate) struct Log {
 }
 
 /// Traces and spans evicted because of a bound on memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, derive_more::AddAssign)]
 pub struct Evicted {
     /// Whole traces.
     pub traces: u64,

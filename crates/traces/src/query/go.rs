@@ -8,14 +8,13 @@ use std::time::Duration;
 /// The message of Go.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let quoted = || format!("time: invalid duration {text:?}");
-    let mut rest = text;
     if let Some(unsigned) = text.strip_prefix('-') {
         if unsigned.trim_matches('0').is_empty() && !unsigned.is_empty() {
             return Ok(Duration::ZERO);
         }
         return Err(format!("{}: must not be negative", quoted()));
     }
-    rest = rest.strip_prefix('+').unwrap_or(rest);
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Ok(Duration::ZERO);
     }
