@@ -9,10 +9,11 @@ mod span;
 mod weight;
 mod wire;
 
+use std::ops::Range;
+
 pub(crate) use attribute::{AttributeMatcher, is_equal};
 pub(crate) use resource::{resource_attributes, scope_name};
 pub(crate) use span::{span_attributes, status_word, trace_state};
-use std::ops::Range;
 pub(crate) use weight::decoded_bytes;
 
 use wire::{BYTES, key};
