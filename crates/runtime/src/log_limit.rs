@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_in_an_interval_counts_the_rest() {
+    fn a_line_says_how_many_were_suppressed() {
         let (limit, start) = (LogLimit::new(), Instant::now());
         assert_eq!(limit.admit_at(start), Some(0));
         assert_eq!(limit.admit_at(start), None);

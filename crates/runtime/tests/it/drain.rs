@@ -20,7 +20,7 @@ async fn idle_connections_do_not_delay_the_end() {
 }
 
 #[tokio::test]
-async fn requests_are_cut_off_after_the_grace() {
+async fn requests_are_cut_off_after_the_grace_period() {
     let (entered, mut entering) = tokio::sync::mpsc::channel(1);
     let handler = async move || {
         entered.send(()).await.unwrap();

@@ -152,7 +152,7 @@ fn repeated_calls_are_one_bottleneck() {
 }
 
 #[test]
-fn without_a_dominant_part_no_bottleneck() {
+fn no_dominant_part_is_no_bottleneck() {
     let step = |number: u64| {
         let start = number * 100;
         span(

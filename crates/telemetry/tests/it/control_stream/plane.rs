@@ -1,4 +1,4 @@
-//! A control plane that sends what a test gives it, and the client under test.
+//! A control plane that sends what a test tells it to, and the client under test.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
