@@ -87,7 +87,7 @@ async fn trace(
     parameters: Parameters,
 ) -> Response {
     let site = Site::of(&uri);
-    // Text that is not UTF-8 is no trace ID either, and the page says what is one.
+    // Text that is not UTF-8 is an invalid trace ID too; the page says which IDs are valid.
     let id = id.map_or_else(|_| char::REPLACEMENT_CHARACTER.into(), |Path(id)| id);
     let id: TraceId = match id.parse() {
         Ok(id) => id,
