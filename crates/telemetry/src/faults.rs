@@ -41,7 +41,7 @@ fn record(context: &Context, fault: KeyValue) {
     context.span().add_event("fault.injected", vec![fault]);
 }
 
-/// A text or message that does not describe faults.
+/// Text or a message that does not describe faults.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidFault {
     /// Not `key=value`.

@@ -106,7 +106,7 @@ impl TelemetrySettings {
     /// As [`TelemetrySettings::read`], from the process's environment.
     ///
     /// # Errors
-    /// As there.
+    /// As [`TelemetrySettings::read`].
     pub fn from_env() -> Result<Self, InvalidSettings> {
         Self::read(|name| std::env::var(name).ok())
     }

@@ -107,7 +107,7 @@ pub(crate) struct Scanned<'a> {
     scope_parts: CountedVec<&'a [u8]>,
 }
 
-/// The memory beside each span while a request is accepted: the hash of its trace ID.
+/// The memory that each span takes elsewhere while a request is accepted: the hash of its trace ID.
 const BYTES_BESIDE_SPAN: usize = size_of::<u64>();
 
 /// A `ScopeSpans` in a request.

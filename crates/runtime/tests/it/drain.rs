@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 use crate::support::{DEADLINE, H2_PREFACE, listen, listen_with};
 
 #[tokio::test]
-async fn idle_connections_do_not_delay_the_end() {
+async fn idle_connections_do_not_delay_the_shutdown() {
     let running = listen(Limits::default());
     let _silent = running.sending(b"").await;
     let mut idle = running.sending(H2_PREFACE).await;

@@ -14,7 +14,7 @@ pub struct DurationRange {
     longest: Duration,
 }
 
-/// A text that is not a [`DurationRange`].
+/// Text that is not a [`DurationRange`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDurationRange {
     /// A bound is not a duration.

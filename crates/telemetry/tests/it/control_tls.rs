@@ -324,7 +324,7 @@ async fn sends_no_token_to_an_untrusted_control_plane() {
 }
 
 #[tokio::test]
-async fn shows_no_token_without_tls() {
+async fn sends_no_token_without_tls() {
     let auth = Authenticator::expecting("s3cret");
     let plane = Plane::start(anywhere(), None, &auth).await;
     let mut pod = Pod::new();

@@ -91,7 +91,7 @@ fn count(counts: &[Count], operation: &str) -> (u64, u64) {
 
 proptest! {
     #[test]
-    fn keeps_ids_from_the_threshold_on(
+    fn keeps_ids_at_or_above_the_threshold(
         millionths in 0..=1_000_000_u32,
         high: u128,
         offset in -2_i64..=2,

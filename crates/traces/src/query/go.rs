@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Reads a duration such as `1.5s`, `100ms` or `1h30m` (Go's `time.ParseDuration`).
 ///
 /// # Errors
-/// The message of Go.
+/// Go's error message.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let quoted = || format!("time: invalid duration {text:?}");
     if let Some(unsigned) = text.strip_prefix('-') {
@@ -49,7 +49,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// Reads a whole number (Go's `strconv.ParseInt` in base 10).
 ///
 /// # Errors
-/// The message of Go.
+/// Go's error message.
 pub fn integer(text: &str) -> Result<i64, String> {
     text.parse().map_err(|error: std::num::ParseIntError| {
         use std::num::IntErrorKind::{NegOverflow, PosOverflow};
@@ -64,7 +64,7 @@ pub fn integer(text: &str) -> Result<i64, String> {
 /// Reads a boolean (Go's `strconv.ParseBool`).
 ///
 /// # Errors
-/// The message of Go.
+/// Go's error message.
 pub fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),

@@ -83,7 +83,7 @@ impl Parameters {
     }
 }
 
-/// The present, in nanoseconds since the Unix epoch.
+/// The current time, in nanoseconds since the Unix epoch.
 pub fn now() -> u64 {
     u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0)
 }
