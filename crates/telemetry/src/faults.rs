@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operations_own_fault_overrides_the_general() {
+    fn an_operations_own_fault_overrides_the_general_one() {
         let faults = Faults::default();
         assert_eq!(faults.decide("GET /"), Decision::default());
         faults.set(vec![fault(Some("GET /"), 5, 0), fault(None, 0, 1_000_000)]);

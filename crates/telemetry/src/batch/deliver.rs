@@ -129,8 +129,8 @@ impl Delivery {
             let delay = backoff.next_delay(MAX_RETRY_DELAY);
             let delay = delay.max(after.unwrap_or_default());
             // A receiver may request a delay that no clock can represent.
-            let over = |next: Instant| next > give_up_at;
-            if Instant::now().checked_add(delay).is_none_or(over) {
+            let is_too_late = |next: Instant| next > give_up_at;
+            if Instant::now().checked_add(delay).is_none_or(is_too_late) {
                 return Err(failure);
             }
             tokio::time::sleep(delay).await;

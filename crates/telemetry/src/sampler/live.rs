@@ -216,9 +216,9 @@ impl Live {
 
     fn enter_phase(&self, plans: &Plans, now: Timestamp) {
         let now = now.as_millisecond();
-        let holds = |until: Option<i64>| until.is_none_or(|until| now < until);
+        let is_current = |until: Option<i64>| until.is_none_or(|until| now < until);
         let mut phases = plans.current.iter().flat_map(|plan| &plan.phases);
-        let Some(phase) = phases.find(|phase| holds(phase.until_unix_millis)) else {
+        let Some(phase) = phases.find(|phase| is_current(phase.until_unix_millis)) else {
             return;
         };
         // In this order: a thread that reads the new generation also reads the new view.

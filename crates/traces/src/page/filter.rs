@@ -75,9 +75,10 @@ impl Filter {
     }
 
     fn interpret(&mut self, parameters: &Parameters) {
-        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        self.search.service = some(&self.service).map(|name| service::stored(&name).to_owned());
-        self.search.operation = some(&self.operation);
+        let non_empty = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        self.search.service =
+            non_empty(&self.service).map(|name| service::stored(&name).to_owned());
+        self.search.operation = non_empty(&self.operation);
         self.search.tags = self.checked("tags", tags(&self.tags)).unwrap_or_default();
         self.search.duration_min = self
             .checked("minDuration", duration(parameters, "minDuration"))

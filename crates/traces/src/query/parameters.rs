@@ -37,8 +37,8 @@ impl Parameters {
 
     /// All values under a name.
     pub fn all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
-        let same = move |pair: &&(String, String)| pair.0 == name;
-        self.0.iter().filter(same).map(|(_, value)| value.as_str())
+        let named = move |pair: &&(String, String)| pair.0 == name;
+        self.0.iter().filter(named).map(|(_, value)| value.as_str())
     }
 
     /// The first value under a name, owned, unless empty.
