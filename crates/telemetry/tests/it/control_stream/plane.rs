@@ -226,7 +226,7 @@ pub async fn plane() -> Plane {
 pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {
-        assert!(Instant::now() < deadline, "{what} in time");
+        assert!(Instant::now() < deadline, "not in time: {what}");
         sleep(Duration::from_millis(2)).await;
     }
 }
