@@ -13,8 +13,8 @@ use ruzstd::decoding::{
 /// `grpc-accept-encoding`.
 pub const ACCEPTED_ENCODINGS: &str = "gzip, deflate, zstd";
 
-/// The bytes decompressed at a time, and so the most by which a body exceeds its limit before it is
-/// refused.
+/// The most bytes decompressed at a time, and so the most by which a body can exceed its limit
+/// before it is refused.
 const CHUNK_BYTES: usize = 64 << 10;
 /// The zstd window size that is always accepted. Larger windows are accepted up to the longest
 /// body, since they are allocated in advance. Encoders that do not know a body's length announce a

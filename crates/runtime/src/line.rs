@@ -1,10 +1,10 @@
-//! Texts that people enter: names and titles.
+//! Text that people enter: names and titles.
 
-/// A text on one line: trimmed, not empty, and limited in length.
+/// Text on one line: trimmed, not empty, and limited in length.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, derive_more::Display)]
 pub struct Line(String);
 
-/// The error for a text that is not a [`Line`].
+/// The error for text that is not a [`Line`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLine {
     /// Nothing, or only spaces.
@@ -22,12 +22,12 @@ impl Line {
     /// The maximum number of characters.
     pub const MAX_CHARS: usize = 200;
 
-    /// Trims and validates a text.
+    /// Trims and validates text.
     ///
     /// # Errors
     /// [`InvalidLine`] if the text is not valid.
     pub fn new(text: &str) -> Result<Self, InvalidLine> {
-        // Trimmed first, so that a text of spaces is empty, and a final line break is permitted.
+        // Trimmed first, so that text of only spaces is empty, and a final line break is permitted.
         let text = text.trim();
         let chars = text.chars().count();
         if text.is_empty() {

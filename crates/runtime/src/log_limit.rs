@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// The interval in which one line is logged. It is short enough to show that a problem persists,
+/// At most one line is logged in this interval. It is short enough to show that a problem persists,
 /// and long enough that the lines of a day can be read.
 const MIN_LINE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_in_an_interval_counts_the_rest() {
+    fn a_line_says_how_many_were_suppressed() {
         let (limit, start) = (LogLimit::new(), Instant::now());
         assert_eq!(limit.admit_at(start), Some(0));
         assert_eq!(limit.admit_at(start), None);

@@ -77,7 +77,7 @@ fn text(event: &Event<'_>, span: &SpanContext) -> Result<String, fmt::Error> {
         metadata.level(),
         metadata.target()
     )?;
-    event.record(&mut TextFields::new(&mut line));
+    event.record(&mut TextFields(&mut line));
     if span.is_valid() {
         write!(
             line,

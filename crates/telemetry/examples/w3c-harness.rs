@@ -133,7 +133,7 @@ fn bad_gateway(url: &Uri, error: &BoxError) -> Response {
     (status, content_type, problem.to_string()).into_response()
 }
 
-/// A [`Uri`] as a text.
+/// A [`Uri`] as text.
 mod http_uri {
     use http::Uri;
     use serde::{Deserialize, Deserializer, de::Error};

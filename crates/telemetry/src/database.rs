@@ -27,8 +27,7 @@ const CALLS: [&str; 3] = ["CALL", "EVALSHA", "FCALL"];
 
 /// The span of a statement, a child of the current span.
 ///
-/// `summary` is `db.query.summary` and the span's name, such as `INSERT wishes`: the operation
-/// and the table. `text` has placeholders, never values.
+/// The parameters are the fields of [`Statement`] with the same names.
 ///
 /// ```
 /// # use tracing::Instrument;
@@ -88,7 +87,7 @@ impl Statement<'_> {
             Some((operation, target)) => (operation, Some(target)),
             None => (self.summary, None),
         };
-        let calls = CALLS.contains(&operation);
+        let is_call = CALLS.contains(&operation);
         info_span!(
             "statement",
             otel.name = self.summary,
@@ -97,8 +96,8 @@ impl Statement<'_> {
             otel.status_description = Empty,
             db.system.name = self.system,
             db.operation.name = operation,
-            db.collection.name = target.filter(|_| !calls),
-            db.stored_procedure.name = target.filter(|_| calls),
+            db.collection.name = target.filter(|_| !is_call),
+            db.stored_procedure.name = target.filter(|_| is_call),
             db.namespace = self.namespace,
             db.query.text = self.text,
             db.query.summary = self.summary,

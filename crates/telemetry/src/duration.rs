@@ -8,12 +8,12 @@ use jiff::{Span, SpanRelativeTo};
 
 pub use range::{DurationRange, InvalidDurationRange};
 
-/// A text that is not a duration.
+/// Text that is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a duration such as 0ms, 250ms or 1.5s, not {0:?}")]
 pub struct InvalidDuration(pub String);
 
-/// A text that is not a deadline.
+/// Text that is not a deadline.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be from 1ms to 60s, such as 500ms or 1.5s, not {0:?}")]
 pub struct InvalidDeadline(pub String);

@@ -29,7 +29,7 @@ const TRACE_ID_IN_RESPONSE: Range<usize> = 3..35;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedPeers(Vec<IpNet>);
 
-/// A text that is not a list of networks.
+/// Text that is not a list of networks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be networks or addresses such as \"10.0.0.0/8,::1/128\", not \"{0}\"")]
 pub struct InvalidTrustedPeers(String);

@@ -41,7 +41,7 @@ fn record(context: &Context, fault: KeyValue) {
     context.span().add_event("fault.injected", vec![fault]);
 }
 
-/// A text or message that does not describe faults.
+/// Text or a message that does not describe faults.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidFault {
     /// Not `key=value`.
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operations_own_fault_overrides_the_general() {
+    fn an_operations_own_fault_overrides_the_general_one() {
         let faults = Faults::default();
         assert_eq!(faults.decide("GET /"), Decision::default());
         faults.set(vec![fault(Some("GET /"), 5, 0), fault(None, 0, 1_000_000)]);

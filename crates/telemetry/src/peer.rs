@@ -12,7 +12,7 @@ use http::{
 #[derive(Clone, Debug, PartialEq, Eq, derive_more::Display)]
 pub struct PeerUrl(Uri);
 
-/// A text that is not a [`PeerUrl`].
+/// Text that is not a [`PeerUrl`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a URL such as http://127.0.0.1:9001")]
 pub struct InvalidPeerUrl;

@@ -188,7 +188,7 @@ impl Telemetry {
     /// As [`Telemetry::subscriber`], with another destination of the log.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Telemetry::subscriber`].
     pub fn subscriber_to(
         &self,
         log: impl for<'writer> MakeWriter<'writer> + Send + Sync + 'static,

@@ -26,8 +26,7 @@ pub const GRACE: Duration = Duration::from_secs(15);
 const LIMITS: Limits = Limits {
     max_connections: 10_000,
     max_streams_per_connection: 1_024,
-    // Each takes about 13 KiB before the first byte of its body. Below the bounds of the edges, which
-    // refuse requests without closing those that only wait for their client.
+    // Each takes about 13 KiB before the first byte of its body.
     max_requests: 1_000,
     max_body_bytes: 32 << 20,
     header_timeout: Duration::from_secs(10),

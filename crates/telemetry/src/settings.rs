@@ -57,7 +57,7 @@ pub struct TelemetrySettings {
     pub faults: Vec<Fault>,
     /// Settings that were ignored, as OpenTelemetry requires. They are logged at the start.
     pub warnings: Vec<SettingError>,
-    named: bool,
+    is_named: bool,
 }
 
 impl TelemetrySettings {
@@ -74,7 +74,7 @@ impl TelemetrySettings {
             namespace: identity.namespace,
             instance: identity.instance,
             attributes: identity.attributes,
-            named: identity.named,
+            is_named: identity.is_named,
             disabled: environment.boolean("OTEL_SDK_DISABLED"),
             sampler: sampler::read(&mut environment),
             otlp: otel::exports_traces(&mut environment)
@@ -106,7 +106,7 @@ impl TelemetrySettings {
     /// As [`TelemetrySettings::read`], from the process's environment.
     ///
     /// # Errors
-    /// As there.
+    /// As [`TelemetrySettings::read`].
     pub fn from_env() -> Result<Self, InvalidSettings> {
         Self::read(|name| std::env::var(name).ok())
     }
@@ -114,9 +114,9 @@ impl TelemetrySettings {
     /// Names the service, unless the environment did.
     #[must_use]
     pub fn or_service(mut self, name: ServiceName) -> Self {
-        if !self.named {
+        if !self.is_named {
             self.service = name;
-            self.named = true;
+            self.is_named = true;
         }
         self
     }

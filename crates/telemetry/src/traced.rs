@@ -51,16 +51,16 @@ where
 {
     // The usual case needs neither a clone of the service nor a second future.
     if fault == Decision::default() {
-        let inside = context.clone().attach();
+        let attached = context.clone().attach();
         let response = handler.call(request);
-        drop(inside);
+        drop(attached);
         let response = response.with_context(context);
         return Box::pin(async move { end(response.await) });
     }
     // Only the original was polled ready, not the clone.
     let clone = handler.clone();
     let mut handler = std::mem::replace(handler, clone);
-    let within = context.clone();
+    let current = context.clone();
     let response = async move {
         let result = if fault.inject(&context).await {
             Ok(failure())
@@ -69,5 +69,5 @@ where
         };
         end(result)
     };
-    Box::pin(response.with_context(within))
+    Box::pin(response.with_context(current))
 }

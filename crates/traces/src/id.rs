@@ -10,7 +10,7 @@ use std::str::FromStr;
 #[display("{:032x}", u128::from_be_bytes(*_0))]
 pub struct TraceId([u8; 16]);
 
-/// A text that is not a [`TraceId`].
+/// Text that is not a [`TraceId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a trace ID must be 1 to 32 hexadecimal digits and not all zero")]
 pub struct InvalidTraceId;

@@ -14,6 +14,7 @@ mod snapshot;
 use std::{collections::VecDeque, hash::BuildHasher, sync::Arc};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use prost::encoding::encode_varint;
 
 use crate::{
     TraceId,
@@ -98,7 +99,7 @@ pub(crate) struct Log {
 }
 
 /// Traces and spans evicted because of a bound on memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, derive_more::AddAssign)]
 pub struct Evicted {
     /// Whole traces.
     pub traces: u64,
@@ -237,11 +238,8 @@ impl Log {
     fn grow(&mut self) {
         let mut larger = HashTable::with_capacity((self.by_id.len() * 2).max(MIN_INDEXED_TRACES));
         let newest = self.active_slot;
-        let slots = self
-            .stripped
-            .iter()
-            .map(StrippedSegment::slot)
-            .chain(self.order.iter().copied());
+        let stripped = self.stripped.iter().map(|stripped| stripped.slot);
+        let slots = stripped.chain(self.order.iter().copied());
         for slot in slots.chain([newest]) {
             let Some(segment) = self.segment(slot) else {
                 continue;
@@ -407,21 +405,12 @@ impl Log {
 /// Writes a span as a field of `ScopeSpans`.
 fn write_field(bytes: &mut Vec<u8>, body: &[u8]) {
     bytes.push(SPAN_FIELD);
-    write_varint(bytes, body.len());
+    encode_varint(body.len() as u64, bytes);
     bytes.extend_from_slice(body);
 }
 
 /// The key of `ScopeSpans.spans`, and of `ResourceSpans.scope_spans`.
 pub(crate) const SPAN_FIELD: u8 = 2 << 3 | 2;
-
-/// Writes a length.
-pub(crate) fn write_varint(bytes: &mut Vec<u8>, mut value: usize) {
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-}
 
 #[cfg(test)]
 mod tests;

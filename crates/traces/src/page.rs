@@ -18,7 +18,7 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
     middleware::map_response,
     response::{Html, IntoResponse, Redirect, Response},
-    routing::get,
+    routing::{MethodRouter, get},
 };
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use maud::html;
@@ -39,13 +39,15 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img
 
 /// `/`, `/search`, `/trace/{id}` and their assets; a page with status 404 for any other path.
 pub fn router(queries: &Queries) -> Router {
+    let style = asset("text/css; charset=utf-8", include_str!("page/style.css"));
+    let icon = asset("image/svg+xml", include_str!("page/favicon.svg"));
     Router::new()
         .route("/", get(search))
         .route("/search", get(search))
         .route("/trace", get(by_id))
         .route("/trace/{id}", get(trace))
-        .route("/style.css", get(style))
-        .route("/favicon.svg", get(icon))
+        .route("/style.css", style)
+        .route("/favicon.svg", icon)
         .fallback(unknown_path)
         .layer(map_response(add_security_headers))
         .with_state(queries.clone())
@@ -85,7 +87,7 @@ async fn trace(
     parameters: Parameters,
 ) -> Response {
     let site = Site::of(&uri);
-    // Text that is not UTF-8 is no trace ID either, and the page says what is one.
+    // Text that is not UTF-8 is an invalid trace ID too; the page says which IDs are valid.
     let id = id.map_or_else(|_| char::REPLACEMENT_CHARACTER.into(), |Path(id)| id);
     let id: TraceId = match id.parse() {
         Ok(id) => id,
@@ -105,16 +107,8 @@ async fn trace(
     .await
 }
 
-async fn style() -> Response {
-    asset("text/css; charset=utf-8", include_str!("page/style.css"))
-}
-
-async fn icon() -> Response {
-    asset("image/svg+xml", include_str!("page/favicon.svg"))
-}
-
-fn asset(content_type: &'static str, content: &'static str) -> Response {
-    ([(header::CONTENT_TYPE, content_type)], content).into_response()
+fn asset(content_type: &'static str, content: &'static str) -> MethodRouter<Queries> {
+    get(async move || ([(header::CONTENT_TYPE, content_type)], content))
 }
 
 async fn unknown_path(uri: Uri) -> Response {

@@ -21,7 +21,6 @@ use spoor_proto::jaeger::{api_v2, api_v3::query_service_server::QueryServiceServ
 use spoor_runtime::{ReflectionError, with_introspection};
 use tonic::service::Routes;
 
-use grpc::GrpcQueries;
 pub use limits::{MAX_RESPONSE_BYTES, MAX_TRACE_BYTES, Queries, TraceQueryError};
 
 /// The most traces that one search returns; a request for more is refused rather than cut.
@@ -48,11 +47,10 @@ const MAX_REQUEST_BYTES: usize = 64 << 10;
 /// [`ReflectionError`].
 pub async fn grpc(queries: &Queries) -> Result<Routes, ReflectionError> {
     const SERVICES: [&str; 2] = ["jaeger.api_v2.QueryService", "jaeger.api_v3.QueryService"];
-    let v3 = QueryServiceServer::new(GrpcQueries(queries.clone()))
+    let v3 = QueryServiceServer::new(queries.clone())
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .max_encoding_message_size(MAX_RESPONSE_BYTES);
-    let v2 = v2::GrpcQueriesV2(queries.clone());
-    let v2 = api_v2::query_service_server::QueryServiceServer::new(v2)
+    let v2 = api_v2::query_service_server::QueryServiceServer::new(queries.clone())
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .max_encoding_message_size(MAX_RESPONSE_BYTES);
     let routes = Routes::new(v3).add_service(v2);

@@ -9,10 +9,11 @@ mod span;
 mod weight;
 mod wire;
 
+use std::ops::Range;
+
 pub(crate) use attribute::{AttributeMatcher, is_equal};
 pub(crate) use resource::{resource_attributes, scope_name};
 pub(crate) use span::{span_attributes, status_word, trace_state};
-use std::ops::Range;
 pub(crate) use weight::decoded_bytes;
 
 use wire::{BYTES, key};
@@ -106,7 +107,7 @@ pub(crate) struct Scanned<'a> {
     scope_parts: CountedVec<&'a [u8]>,
 }
 
-/// The memory beside each span while a request is accepted: the hash of its trace ID.
+/// The memory that each span takes elsewhere while a request is accepted: the hash of its trace ID.
 const BYTES_BESIDE_SPAN: usize = size_of::<u64>();
 
 /// A `ScopeSpans` in a request.

@@ -8,9 +8,6 @@ use serde::{Serialize, Serializer};
 use spoor_telemetry::http::{Bounds, bounded};
 use uuid::Uuid;
 
-/// The most requests in progress. More are refused.
-const MAX_REQUESTS: usize = 1024;
-
 /// A response about an item with an ID.
 #[derive(Debug, Serialize)]
 pub(crate) struct Response<T> {
@@ -40,7 +37,6 @@ impl<T> Response<T> {
 pub(crate) fn with_limits(router: Router, deadline: Duration) -> Router {
     let health = get(async || Json(serde_json::json!({"status": "ok"})));
     let bounds = Bounds {
-        max_in_flight: MAX_REQUESTS,
         // All routes are GET, which has no body.
         max_body_bytes: 0,
         deadline,

@@ -27,8 +27,6 @@ pub use store::{InvalidRedisUrl, RedisUrl};
 /// The largest request body accepted. The longest title, with every character escaped, needs about
 /// 2.4 kB.
 const MAX_BODY_BYTES: usize = 8 * 1024;
-/// The most requests in progress. More are refused.
-const MAX_REQUESTS: usize = 1024;
 /// The most tasks in the lists that are being built: 16 of the longest, or about 50 MB, since a task
 /// takes 3 kB as fields of Redis and in JSON.
 const MAX_LISTED_AT_ONCE: u16 = 16_000;
@@ -97,7 +95,6 @@ impl Program for TasksArgs {
             lists: ListBudget::new(MAX_LISTED_AT_ONCE),
         };
         let bounds = Bounds {
-            max_in_flight: MAX_REQUESTS,
             max_body_bytes: MAX_BODY_BYTES,
             deadline: self.deadline,
         };

@@ -30,8 +30,6 @@ use upload::Memory;
 
 pub use tensor::prepare;
 
-/// The most requests in progress. More are refused.
-const MAX_REQUESTS: usize = 1024;
 /// The memory for all uploads together.
 const MAX_UPLOADS_BYTES: usize = 4 * upload::MAX_BYTES;
 
@@ -84,7 +82,6 @@ impl Program for PreprocessingArgs {
             deadline,
         };
         let bounds = Bounds {
-            max_in_flight: MAX_REQUESTS,
             max_body_bytes: upload::MAX_BYTES,
             // One for the upload, and one for the classification.
             deadline: deadline * 2,

@@ -54,9 +54,6 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
 /// `/docs`.
 const EXTRA_TIME: Duration = Duration::from_secs(3);
 
-/// The most requests in progress. More are refused.
-const MAX_REQUESTS: usize = 1024;
-
 /// The most wishes and offers in the lists that are being built: 16 times all that there can be, or
 /// about 150 MB, since one takes up to 3 kB as a message and in HTML.
 const MAX_LISTED_AT_ONCE: u16 = 48_000;
@@ -195,7 +192,6 @@ impl Gateway {
             .merge(docs::router(jaeger))
             .with_state(self);
         let bounds = Bounds {
-            max_in_flight: MAX_REQUESTS,
             max_body_bytes: MAX_BODY_BYTES,
             deadline: longest,
         };

@@ -14,7 +14,12 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{Limits, activity::Activity, received::CountingStream, request::RequestHandler};
+use super::{
+    Limits,
+    activity::Activity,
+    received::{CountingStream, count_received},
+    request::RequestHandler,
+};
 use crate::LogLimit;
 
 /// The most headers of one request. The response to more of them is 431.
@@ -63,7 +68,6 @@ pub(super) async fn serve(
         tracing::debug!(%error, %peer, "cannot set TCP_USER_TIMEOUT");
     }
     let timeout = handler.limits.header_timeout;
-    let received = Arc::clone(&activity);
     let starting = async {
         match tls {
             None if is_tls(&stream).await => {
@@ -76,8 +80,8 @@ pub(super) async fn serve(
                 let _ = stream.try_write(&TLS_ALERT);
                 None
             }
-            None => Some(Transport::Plain(CountingStream::new(stream, received))),
-            Some(acceptor) => match acceptor.accept(CountingStream::new(stream, received)).await {
+            None => Some(Transport::Plain(count_received(stream, &activity))),
+            Some(acceptor) => match acceptor.accept(count_received(stream, &activity)).await {
                 Ok(stream) => Some(Transport::Tls(Box::new(stream))),
                 Err(error) => {
                     tracing::debug!(%error, %peer, "TLS handshake failed");

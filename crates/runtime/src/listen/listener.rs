@@ -37,19 +37,15 @@ static ACCEPT_FAILURES: LogLimit = LogLimit::new();
 /// A port with the router that serves it.
 // axum-server could replace little of this: it accepts connections and reloads certificates, but
 // limits neither their number nor the time that they may wait for their peer.
-#[derive(Debug)]
+#[derive(derive_more::Debug)]
 pub struct Listener {
     sockets: Sockets,
     router: Router,
     limits: Limits,
     hosts: AllowedHosts,
-    tls: Option<Tls>,
+    #[debug(skip)]
+    tls: Option<TlsAcceptor>,
 }
-
-/// A TLS configuration.
-#[derive(derive_more::Debug)]
-#[debug("Tls")]
-struct Tls(TlsAcceptor);
 
 /// The error for requests that were still in flight when the grace period ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -84,7 +80,7 @@ impl Listener {
     /// Serves over TLS only.
     #[must_use]
     pub fn tls(mut self, acceptor: TlsAcceptor) -> Self {
-        self.tls = Some(Tls(acceptor));
+        self.tls = Some(acceptor);
         self
     }
 
@@ -153,7 +149,7 @@ impl Listener {
 /// The connections of a listener.
 struct Connections {
     handler: Arc<RequestHandler>,
-    tls: Option<Tls>,
+    tls: Option<TlsAcceptor>,
     tasks: TaskTracker,
     stop: CancellationToken,
     abort: CancellationToken,
@@ -165,7 +161,7 @@ impl Connections {
         let activity = PROCESS.new_activity();
         let registered = PROCESS.add(self.handler.listener, Arc::clone(&activity));
         let stop = self.stop.clone();
-        let tls = self.tls.as_ref().map(|tls| tls.0.clone());
+        let tls = self.tls.clone();
         let handler = Arc::clone(&self.handler);
         let serving = connection::serve(stream, peer, tls, handler, Arc::clone(&activity), stop);
         let (abort, cut_off) = (self.abort.clone(), Arc::clone(&self.cut_off));

@@ -415,7 +415,7 @@ mod tests {
     #[rstest::rstest]
     #[case(vec![vec![500]], vec![0])]
     #[case(vec![vec![60], vec![50], vec![40]], vec![0])]
-    fn a_stalled_response_has_no_exception(
+    fn a_stalled_response_is_not_exempt(
         #[case] unread: Vec<Vec<usize>>,
         #[case] closed: Vec<usize>,
     ) {

@@ -14,21 +14,15 @@ const MESSAGE: &str = "message";
 
 /// Writes fields as ` the message key=value key=value`. Line breaks are escaped, so that an event
 /// is one line.
-pub(super) struct TextFields<'a> {
-    line: &'a mut String,
-}
+pub(super) struct TextFields<'a>(pub(super) &'a mut String);
 
-impl<'a> TextFields<'a> {
-    pub(super) fn new(line: &'a mut String) -> Self {
-        Self { line }
-    }
-
+impl TextFields<'_> {
     fn put(&mut self, field: &Field, text: &str) {
         let text = one_line(text);
         // Writing to a string cannot fail.
         let _ = match field.name() {
-            MESSAGE => write!(self.line, " {text}"),
-            name => write!(self.line, " {name}={text}"),
+            MESSAGE => write!(self.0, " {text}"),
+            name => write!(self.0, " {name}={text}"),
         };
     }
 }

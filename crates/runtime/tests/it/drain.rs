@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 use crate::support::{DEADLINE, H2_PREFACE, listen, listen_with};
 
 #[tokio::test]
-async fn idle_connections_do_not_delay_the_end() {
+async fn idle_connections_do_not_delay_the_shutdown() {
     let running = listen(Limits::default());
     let _silent = running.sending(b"").await;
     let mut idle = running.sending(H2_PREFACE).await;
@@ -20,7 +20,7 @@ async fn idle_connections_do_not_delay_the_end() {
 }
 
 #[tokio::test]
-async fn requests_are_cut_off_after_the_grace() {
+async fn requests_are_cut_off_after_the_grace_period() {
     let (entered, mut entering) = tokio::sync::mpsc::channel(1);
     let handler = async move || {
         entered.send(()).await.unwrap();

@@ -90,7 +90,7 @@ async fn reflection_lists_all_services() {
 
 /// Otherwise the listener would wait for the watch until its grace period ends.
 #[tokio::test]
-async fn open_watches_do_not_delay_the_end() {
+async fn open_watches_do_not_delay_the_shutdown() {
     let (running, health, channel) = serve().await;
     let watch = HealthClient::new(channel).watch(health_of("")).await;
     let mut watch = watch.unwrap().into_inner();

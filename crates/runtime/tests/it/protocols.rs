@@ -12,7 +12,7 @@ fn http2() -> reqwest::Client {
 }
 
 #[tokio::test]
-async fn one_port_has_both_versions_of_http() {
+async fn one_port_serves_both_http_versions() {
     let running = listen(Limits::default());
     let first = reqwest::get(running.url()).await.unwrap();
     assert_eq!(first.version(), http::Version::HTTP_11);
@@ -22,7 +22,7 @@ async fn one_port_has_both_versions_of_http() {
 }
 
 #[tokio::test]
-async fn localhost_is_both_loopback_addresses() {
+async fn localhost_has_both_loopback_addresses() {
     let running = listen(Limits::default());
     let port = running.address.port();
     let Ok(_) = tokio::net::TcpListener::bind("[::1]:0").await else {

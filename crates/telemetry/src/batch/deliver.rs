@@ -29,7 +29,7 @@ pub(super) struct Delivery {
     queue: Arc<Queue>,
     exporter: Arc<dyn Export>,
     /// True while attempts fail. Only changes of it are logged.
-    failing: Arc<AtomicBool>,
+    is_failing: Arc<AtomicBool>,
 }
 
 impl Delivery {
@@ -42,7 +42,7 @@ impl Delivery {
             settings,
             queue,
             exporter,
-            failing: Arc::default(),
+            is_failing: Arc::default(),
         }
     }
 
@@ -115,7 +115,7 @@ impl Delivery {
             let sending = self.exporter.send(batch.clone());
             let failure = match tokio::time::timeout(self.settings.export_timeout, sending).await {
                 Ok(Ok(accepted)) => {
-                    self.note_success();
+                    self.log_recovery();
                     return Ok(accepted);
                 }
                 Ok(Err(failure)) => failure,
@@ -124,27 +124,27 @@ impl Delivery {
             let Failure::Retry { after, reason } = &failure else {
                 return Err(failure);
             };
-            self.note_failure(reason);
+            self.log_failure(reason);
             // Not before the time that the receiver requests.
             let delay = backoff.next_delay(MAX_RETRY_DELAY);
             let delay = delay.max(after.unwrap_or_default());
             // A receiver may request a delay that no clock can represent.
-            let over = |next: Instant| next > give_up_at;
-            if Instant::now().checked_add(delay).is_none_or(over) {
+            let is_too_late = |next: Instant| next > give_up_at;
+            if Instant::now().checked_add(delay).is_none_or(is_too_late) {
                 return Err(failure);
             }
             tokio::time::sleep(delay).await;
         }
     }
 
-    fn note_failure(&self, reason: &str) {
-        if !self.failing.swap(true, Relaxed) {
+    fn log_failure(&self, reason: &str) {
+        if !self.is_failing.swap(true, Relaxed) {
             tracing::warn!(reason, "cannot export spans, retrying");
         }
     }
 
-    fn note_success(&self) {
-        if self.failing.swap(false, Relaxed) {
+    fn log_recovery(&self) {
+        if self.is_failing.swap(false, Relaxed) {
             tracing::info!("exporting spans again");
         }
     }

@@ -39,7 +39,7 @@ struct Waiting {
     settled: u64,
     /// The count of settled spans until which batches are exported before they are full.
     flush_until: u64,
-    closed: bool,
+    is_closed: bool,
 }
 
 /// The next step of the consumer.
@@ -69,7 +69,7 @@ impl Queue {
 
     pub(super) fn push(&self, span: SpanData) {
         let mut waiting = self.waiting.lock();
-        if waiting.closed {
+        if waiting.is_closed {
             return self.counts.add_dropped(DropReason::ShutDown, 1);
         }
         if waiting.spans.len() >= self.capacity {
@@ -112,14 +112,14 @@ impl Queue {
     fn next_step(&self) -> Next {
         let mut waiting = self.waiting.lock();
         let Some(since) = waiting.since.filter(|_| !waiting.spans.is_empty()) else {
-            return if waiting.closed {
+            return if waiting.is_closed {
                 Next::Closed
             } else {
                 Next::Wait(None)
             };
         };
         let until = since + self.delay;
-        let is_flushing = waiting.closed || waiting.flush_until > waiting.settled;
+        let is_flushing = waiting.is_closed || waiting.flush_until > waiting.settled;
         if waiting.spans.len() < self.batch && !is_flushing && Instant::now() < until {
             return Next::Wait(Some(until));
         }
@@ -166,7 +166,7 @@ impl Queue {
 
     /// Refuses new spans, and flushes. The spans that remain after the deadline are dropped.
     pub(super) fn close(&self, deadline: Instant) -> bool {
-        self.waiting.lock().closed = true;
+        self.waiting.lock().is_closed = true;
         let in_time = self.flush(deadline);
         if !in_time {
             self.give_up.cancel();

@@ -14,7 +14,7 @@ pub struct DurationRange {
     longest: Duration,
 }
 
-/// A text that is not a [`DurationRange`].
+/// Text that is not a [`DurationRange`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDurationRange {
     /// A bound is not a duration.
@@ -69,7 +69,7 @@ mod tests {
     #[case("100ms..500ms")]
     #[case("250ms")]
     #[case("0ms..0ms")]
-    fn picks_stay_inside(#[case] text: &str) {
+    fn picks_stay_within_the_range(#[case] text: &str) {
         let range: DurationRange = text.parse().unwrap();
         for _ in 0..1000 {
             assert!((range.shortest..=range.longest).contains(&range.pick()));
@@ -79,7 +79,7 @@ mod tests {
     #[rstest::rstest]
     #[case("500ms..100ms", InvalidDurationRange::Reversed)]
     #[case("1s..11s", InvalidDurationRange::TooLong)]
-    fn other_ranges_are_refused(#[case] text: &str, #[case] error: InvalidDurationRange) {
+    fn invalid_ranges_are_refused(#[case] text: &str, #[case] error: InvalidDurationRange) {
         assert_eq!(text.parse::<DurationRange>(), Err(error));
     }
 

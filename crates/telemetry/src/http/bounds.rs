@@ -1,25 +1,21 @@
-//! The bounds of an HTTP edge: concurrent requests, body size, and time.
+//! The bounds of an HTTP edge on the body and the time of each request.
 
 use std::{error::Error, time::Duration};
 
 use axum::{
     Router,
-    error_handling::HandleErrorLayer,
     extract::{DefaultBodyLimit, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
 use spoor_runtime::Problem;
-use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
 use super::drain::drain_unread_body;
 
-/// The bounds of an edge.
+/// The bounds of an edge on each request. The listener limits the number of requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// The most requests in flight. More are refused immediately.
-    pub max_in_flight: usize,
     /// The maximum length of a request's body.
     pub max_body_bytes: usize,
     /// The maximum duration of a request, including the reading of its body.
@@ -29,17 +25,7 @@ pub struct Bounds {
 /// Limits a router. Requests with an unknown path or method get a problem document. Add all routes
 /// first.
 pub fn bounded(router: Router, bounds: Bounds) -> Router {
-    let Bounds {
-        max_in_flight,
-        max_body_bytes,
-        deadline,
-    } = bounds;
-    let limits = ServiceBuilder::new()
-        .layer(HandleErrorLayer::new(async |_overload| {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once")
-        }))
-        .load_shed()
-        .layer(GlobalConcurrencyLimitLayer::new(max_in_flight));
+    let deadline = middleware::from_fn_with_state(bounds.deadline, with_deadline);
     router
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no resource at this path"))
         .method_not_allowed_fallback(async || {
@@ -48,12 +34,10 @@ pub fn bounded(router: Router, bounds: Bounds) -> Router {
                 "this path does not accept the request's method",
             )
         })
-        // The last layer is outermost: excess requests are refused before any of their body is
-        // read, and the deadline covers reading it.
-        .layer(DefaultBodyLimit::max(max_body_bytes))
+        // The last layer is outermost, so the deadline covers reading the body.
+        .layer(DefaultBodyLimit::max(bounds.max_body_bytes))
         .layer(middleware::from_fn(drain_unread_body))
-        .layer(middleware::from_fn_with_state(deadline, with_deadline))
-        .layer(limits)
+        .layer(deadline)
 }
 
 async fn with_deadline(State(deadline): State<Duration>, request: Request, next: Next) -> Response {

@@ -1,6 +1,6 @@
 //! Draining of the request's body, if the handler did not read all of it.
 //!
-//! When a connection is closed while its client still sends, the response may be lost, and the
+//! When a connection is closed while its client is still sending, the response may be lost, and the
 //! client reports a broken pipe instead of the error in the response.
 
 use std::{
@@ -84,7 +84,7 @@ impl Drop for ReclaimableBody {
 }
 
 /// Reads and discards a body to its end, or until more than `max_bytes` were read. If the
-/// connection closed while its client still sends, the response would be lost.
+/// connection were closed while its client is still sending, the response would be lost.
 pub async fn discard(mut body: Body, max_bytes: usize) {
     let mut read = 0;
     while read <= max_bytes {

@@ -58,12 +58,12 @@ fn is_same_origin(headers: &HeaderMap, uri: &Uri) -> bool {
     match (headers.get("sec-fetch-site"), headers.get(header::ORIGIN)) {
         (Some(site), _) => site == "same-origin" || site == "none",
         // Browsers without Fetch Metadata send at least this with requests that change something.
-        (None, Some(origin)) => is_own(origin, headers, uri),
+        (None, Some(origin)) => is_own_origin(origin, headers, uri),
         (None, None) => true,
     }
 }
 
-fn is_own(origin: &HeaderValue, headers: &HeaderMap, uri: &Uri) -> bool {
+fn is_own_origin(origin: &HeaderValue, headers: &HeaderMap, uri: &Uri) -> bool {
     let origin = origin
         .to_str()
         .ok()

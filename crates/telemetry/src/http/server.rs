@@ -141,7 +141,7 @@ fn start_span(
     peer: Option<SocketAddr>,
     request: Request<Body>,
 ) -> (Context, Request<Body>) {
-    let Admitted { parent, link, .. } = admitted;
+    let Admitted { parent, link } = admitted;
     let builder = tracer
         .span_builder(operation.name.clone())
         .with_kind(SpanKind::Server);

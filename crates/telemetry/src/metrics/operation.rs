@@ -250,7 +250,7 @@ impl Operation {
     }
 }
 
-/// Leaks a text, since span names must be `'static` or allocated for each span. Their number is
+/// Leaks a string, since span names must be `'static` or allocated for each span. Their number is
 /// bounded by [`MAX_OPERATIONS`].
 fn leak(text: &str) -> &'static str {
     Box::leak(text.into())

@@ -36,7 +36,7 @@ pub(super) fn build(
     let filter =
         EnvFilter::try_new(&settings.log_filter).map_err(TelemetryStartError::LogFilter)?;
     let only_traced = OnlyTraced {
-        tracing: tracer.is_some(),
+        has_tracer: tracer.is_some(),
     };
     let log = tracing_subscriber::fmt::layer()
         .with_writer(log)
@@ -72,13 +72,13 @@ fn traceable<S: Subscriber>(filter: fn(&Metadata<'_>) -> bool) -> impl Filter<S>
 
 /// Disables `tracing`'s spans inside unsampled traces. The log needs none.
 struct OnlyTraced {
-    /// True if spans are collected.
-    tracing: bool,
+    has_tracer: bool,
 }
 
 impl<S: Subscriber> Layer<S> for OnlyTraced {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        match (metadata.is_span(), self.tracing && is_traceable(metadata)) {
+        let may_trace = self.has_tracer && is_traceable(metadata);
+        match (metadata.is_span(), may_trace) {
             (false, _) => Interest::always(),
             // Decided for each span, since it depends on the current trace.
             (true, true) => Interest::sometimes(),
@@ -88,7 +88,7 @@ impl<S: Subscriber> Layer<S> for OnlyTraced {
 
     fn enabled(&self, metadata: &Metadata<'_>, _: layer::Context<'_, S>) -> bool {
         !metadata.is_span()
-            || (self.tracing && is_traceable(metadata) && !Context::map_current(is_unsampled))
+            || (self.has_tracer && is_traceable(metadata) && !Context::map_current(is_unsampled))
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

@@ -3,15 +3,12 @@
 //! Each thread counts in a [`Shard`] of its own, so that a decision writes no memory that another
 //! thread writes. [`Counters`] adds the shards for a report.
 
-use std::{
-    ops::Add,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
-    },
-    time::{SystemTime, UNIX_EPOCH},
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
 };
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use spoor_policy::Version;
 use spoor_proto::spoor::control::v1 as wire;
@@ -19,24 +16,12 @@ use spoor_proto::spoor::control::v1 as wire;
 use super::to_wire;
 
 /// Decisions on root spans since the process started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, derive_more::AddAssign)]
 pub struct Decisions {
     /// All decisions.
     pub started: u64,
     /// The decisions to keep the trace.
     pub sampled: u64,
-}
-
-impl Add for Decisions {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        let started = self.started + other.started;
-        Self {
-            started,
-            sampled: self.sampled + other.sampled,
-        }
-    }
 }
 
 /// All threads' counts for one version of the plan.
@@ -120,17 +105,12 @@ impl Counters {
 
     /// The sum over all entries.
     pub(super) fn decisions(&self) -> Decisions {
-        let sum = |sum: Decisions, total: Tally| {
-            sum + Decisions {
-                started: total.started,
-                sampled: total.sampled,
-            }
-        };
-        self.tallies
-            .lock()
-            .totals()
-            .into_iter()
-            .fold(Decisions::default(), sum)
+        let mut decisions = Decisions::default();
+        for total in self.tallies.lock().totals() {
+            decisions.started += total.started;
+            decisions.sampled += total.sampled;
+        }
+        decisions
     }
 
     /// The counts, without entries that have none. The time of the last decision is the time
@@ -139,7 +119,7 @@ impl Counters {
         let Some(version) = self.version else {
             return Vec::new();
         };
-        let now = unix_millis();
+        let now = Timestamp::now().as_millisecond();
         let mut tallies = self.tallies.lock();
         let totals = tallies.totals();
         let counted = self.entries.iter().zip(totals).zip(&mut tallies.noticed);
@@ -175,7 +155,8 @@ impl Shard {
         // There is one writer, so a plain load and store are enough, without a locked instruction.
         let started = slot.started.load(Relaxed);
         if started == 0 {
-            slot.first_unix_millis.store(unix_millis(), Relaxed);
+            let now = Timestamp::now().as_millisecond();
+            slot.first_unix_millis.store(now, Relaxed);
         }
         slot.started.store(started + 1, Relaxed);
         if sampled {
@@ -223,12 +204,4 @@ impl Tally {
         self.started += other.started;
         self.sampled += other.sampled;
     }
-}
-
-/// Now, in Unix milliseconds.
-pub(super) fn unix_millis() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

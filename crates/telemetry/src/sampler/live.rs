@@ -103,7 +103,7 @@ impl Live {
         if plans.counters.len() > REMEMBERED_PLANS
             && let Some(oldest) = plans.counters.pop_back()
         {
-            plans.forgotten = plans.forgotten + oldest.decisions();
+            plans.forgotten += oldest.decisions();
         }
         plans.current = Some(prepared);
         plans.shares = 0;
@@ -198,8 +198,11 @@ impl Live {
     #[must_use]
     pub fn decisions(&self) -> Decisions {
         let plans = self.plans.lock();
-        let counters = plans.counters.iter().chain([&plans.unplanned]);
-        counters.fold(plans.forgotten, |sum, counters| sum + counters.decisions())
+        let mut all = plans.forgotten;
+        for counters in plans.counters.iter().chain([&plans.unplanned]) {
+            all += counters.decisions();
+        }
+        all
     }
 
     #[inline]
@@ -213,9 +216,9 @@ impl Live {
 
     fn enter_phase(&self, plans: &Plans, now: Timestamp) {
         let now = now.as_millisecond();
-        let holds = |until: Option<i64>| until.is_none_or(|until| now < until);
+        let is_current = |until: Option<i64>| until.is_none_or(|until| now < until);
         let mut phases = plans.current.iter().flat_map(|plan| &plan.phases);
-        let Some(phase) = phases.find(|phase| holds(phase.until_unix_millis)) else {
+        let Some(phase) = phases.find(|phase| is_current(phase.until_unix_millis)) else {
             return;
         };
         // In this order: a thread that reads the new generation also reads the new view.

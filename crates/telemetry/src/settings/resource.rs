@@ -13,7 +13,7 @@ pub(super) struct Identity {
     pub(super) namespace: Namespace,
     pub(super) instance: String,
     pub(super) attributes: Vec<(String, String)>,
-    pub(super) named: bool,
+    pub(super) is_named: bool,
 }
 
 pub(super) fn read(environment: &mut Environment<'_>) -> Identity {
@@ -42,13 +42,13 @@ pub(super) fn read(environment: &mut Environment<'_>) -> Identity {
             Namespace::new(text)
         })
     });
-    let named = service.is_some();
+    let is_named = service.is_some();
     Identity {
         service: service.unwrap_or_else(unknown_service),
         namespace: namespace.unwrap_or_default(),
         instance: instance.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
         attributes,
-        named,
+        is_named,
     }
 }
 
@@ -72,13 +72,11 @@ fn checked<T>(
     text: String,
     check: impl Fn(&str) -> Result<T, spoor_policy::InvalidName>,
 ) -> Option<T> {
-    match check(&text) {
-        Ok(name) => Some(name),
-        Err(error) => {
+    check(&text)
+        .inspect_err(|error| {
             environment.add_error(ATTRIBUTES, format!("{attribute}: {error}, not {text:?}"));
-            None
-        }
-    }
+        })
+        .ok()
 }
 
 fn unknown_service() -> ServiceName {

@@ -28,7 +28,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const DECISIONS: u64 = 10_000;
 
 #[tokio::test]
-async fn policy_takes_effect_and_evidence_returns() {
+async fn policy_takes_effect_and_counts_are_reported() {
     let control = Control::new(ControlSettings::default());
     control.set_expected(vec![Instance {
         namespace: Namespace::default(),

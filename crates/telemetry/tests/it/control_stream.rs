@@ -32,7 +32,7 @@ async fn sends_hello_and_acknowledges_a_plan() {
 
     stream.push(nothing(1)).await;
     let FromClient::Acknowledgement(acknowledged) = stream.next_message().await else {
-        panic!("an acknowledgement");
+        panic!("expected an acknowledgement");
     };
     assert_eq!(acknowledged.version.unwrap().sequence, 1);
     assert!(!client.sample_root());

@@ -255,7 +255,7 @@ fn https(plane: &Plane) -> String {
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {
-        assert!(Instant::now() < deadline, "{what} in time");
+        assert!(Instant::now() < deadline, "not in time: {what}");
         sleep(Duration::from_millis(2)).await;
     }
 }
@@ -324,7 +324,7 @@ async fn sends_no_token_to_an_untrusted_control_plane() {
 }
 
 #[tokio::test]
-async fn shows_no_token_without_tls() {
+async fn sends_no_token_without_tls() {
     let auth = Authenticator::expecting("s3cret");
     let plane = Plane::start(anywhere(), None, &auth).await;
     let mut pod = Pod::new();

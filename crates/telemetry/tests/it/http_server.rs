@@ -163,7 +163,7 @@ async fn untraced_paths_make_no_spans(#[case] trusted: &str) {
     let trace = response["x-trace-id"].to_str().unwrap().to_owned();
     assert_eq!(body, format!("{trace} false"));
     assert_eq!(trace == TRACE, !trusted.is_empty());
-    // Not sampled; an id made here is random.
+    // Not sampled; an ID made here is random.
     let flags = if trusted.is_empty() { "-02" } else { "-00" };
     assert!(response["traceresponse"].to_str().unwrap().ends_with(flags));
     let metrics = telemetry.metrics().text().unwrap();
@@ -248,7 +248,6 @@ async fn response_names_one_trace() {
 #[tokio::test]
 async fn too_long_body_is_refused_after_reading() {
     let bounds = Bounds {
-        max_in_flight: 8,
         max_body_bytes: 1000,
         deadline: DEADLINE,
     };

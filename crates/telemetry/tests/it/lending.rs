@@ -23,7 +23,7 @@ const INSTANCES: usize = 30;
 const LIMIT: u32 = 300;
 const REPORT_INTERVAL: Duration = Duration::from_millis(200);
 const WINDOW: Duration = Duration::from_secs(3);
-/// Long: on an idle machine shares follow demand within seconds.
+/// Generous, for a busy machine: on an idle one, shares follow demand within seconds.
 const DEADLINE: Duration = Duration::from_secs(90);
 
 /// Instances whose demand falls as 1, 1/2, 1/3: with equal shares they would keep 68 and 77 % of
@@ -58,7 +58,10 @@ async fn uneven_demand_uses_the_whole_limit(#[case] demand: f64, #[case] part: f
         let most = f64::from(LIMIT) * began.elapsed().as_secs_f64() + saved;
         assert!(all.sampled as f64 <= most, "{all:?} of {most}");
         let clients = lab.clients();
-        assert_eq!(clients.current, INSTANCES, "shares are no new version");
+        assert_eq!(
+            clients.current, INSTANCES,
+            "new shares do not make a new version"
+        );
         if kept >= part * allowed.min(started) {
             break;
         }
@@ -121,8 +124,11 @@ impl Lab {
     }
 
     fn decisions(&self) -> Decisions {
-        let all = self.instances.iter().map(|live| live.decisions());
-        all.fold(Decisions::default(), |sum, one| sum + one)
+        let mut all = Decisions::default();
+        for live in &self.instances {
+            all += live.decisions();
+        }
+        all
     }
 }
 

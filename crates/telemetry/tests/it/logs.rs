@@ -68,7 +68,7 @@ async fn lines_have_their_trace_id_sampled_or_not(#[case] sampler: &str) {
 }
 
 #[tokio::test]
-async fn json_is_one_object_a_line() {
+async fn json_has_one_object_per_line() {
     let (telemetry, _fake) = telemetry(&[("SPOOR_LOG_FORMAT", "json")]);
     let error = io::Error::other("disk full");
     let work = async {

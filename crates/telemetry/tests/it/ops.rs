@@ -83,7 +83,7 @@ async fn bucket_has_its_last_sampled_trace() {
     let (text, trace) = after_a_request("always_on").await;
     let exemplars: Vec<_> = text.lines().filter_map(|it| it.split_once(" # ")).collect();
     let [(bucket, exemplar)] = exemplars[..] else {
-        panic!("not one exemplar in\n{text}")
+        panic!("expected exactly one exemplar in\n{text}")
     };
     assert!(
         bucket.starts_with("http_server_request_duration_seconds_bucket{")

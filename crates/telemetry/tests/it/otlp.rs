@@ -283,11 +283,11 @@ async fn grpc_statuses_are_retried_or_final() {
     );
     for (status, exported) in [
         (Status::unavailable("rolling out"), 3),
-        (Status::data_loss("oops"), 3),
+        (Status::data_loss("disk failed"), 3),
         (exhausted, 3),
-        (Status::resource_exhausted("for ever"), 0),
+        (Status::resource_exhausted("no quota"), 0),
         (Status::invalid_argument("bad"), 0),
-        (Status::unauthenticated("who?"), 0),
+        (Status::unauthenticated("no token"), 0),
     ] {
         let text = format!("{status}");
         let receiver = Receiver::responding(FirstResponse::Status(status));
@@ -344,7 +344,7 @@ async fn a_partial_success_counts_what_was_rejected() {
 
 /// The server does not support TLS, so the handshake fails and is retried.
 #[tokio::test]
-async fn https_speaks_tls() {
+async fn https_endpoint_uses_tls() {
     for protocol in ["grpc", "http/protobuf"] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("https://{}", listener.local_addr().unwrap());

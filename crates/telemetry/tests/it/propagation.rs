@@ -112,7 +112,7 @@ fn a_bad_traceparent_restarts_the_trace(#[case] value: &str) {
     assert_eq!(
         inject(&extract(&headers)),
         HashMap::new(),
-        "and its tracestate goes with it"
+        "its tracestate is dropped too"
     );
 }
 
@@ -131,7 +131,7 @@ fn two_traceparents_restart_the_trace() {
 #[rstest]
 #[case("TraceParent", "TraceState")]
 #[case("TRACEPARENT", "TRACESTATE")]
-fn header_names_have_no_case(#[case] name: &str, #[case] state: &str) {
+fn header_names_are_case_insensitive(#[case] name: &str, #[case] state: &str) {
     let context = extract(&headers(&[(name, PARENT), (state, "foo=1")]));
     assert_eq!(
         inject(&context).get("tracestate").map(String::as_str),
@@ -248,7 +248,7 @@ fn ids_made_here_are_random(#[case] sampler: Sampler, #[case] flags: &str) {
 }
 
 #[test]
-fn own_member_precedes_those_kept_as_text() {
+fn own_member_precedes_those_of_others() {
     let context = extract(&headers(&[
         ("traceparent", PARENT),
         ("tracestate", "a@@=1,b=2,ot=rv:0"),
@@ -298,7 +298,7 @@ fn too_long_tracestate_is_cut_by_the_rules() {
 }
 
 #[test]
-fn baggage_of_several_headers_is_one() {
+fn baggage_of_several_headers_is_merged() {
     let context = extract(&headers(&[
         ("baggage", "user=ann"),
         ("baggage", "tier=gold%20one;p=1"),
@@ -330,7 +330,7 @@ fn no_span_injects_nothing() {
     assert_eq!(inject(&Context::new()), HashMap::new());
 }
 
-/// Header values of any text, as often as they like.
+/// Headers with any text as values, and with repeated names.
 struct Carrier(Vec<(String, String)>);
 
 impl Extractor for Carrier {

@@ -91,7 +91,7 @@ fn count(counts: &[Count], operation: &str) -> (u64, u64) {
 
 proptest! {
     #[test]
-    fn keeps_ids_from_the_threshold_on(
+    fn keeps_ids_at_or_above_the_threshold(
         millionths in 0..=1_000_000_u32,
         high: u128,
         offset in -2_i64..=2,
@@ -107,7 +107,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_lower_share_keeps_a_higher_keeps_too(
+    fn higher_share_keeps_what_a_lower_keeps(
         id in 1_u128..,
         low in 0..=1_000_000_u32,
         high in 0..=1_000_000_u32,
@@ -135,7 +135,7 @@ proptest! {
 }
 
 #[test]
-fn all_and_none_have_no_exception() {
+fn shares_of_all_and_none_are_exact() {
     for id in [1, u128::MAX, u128::from(LOW_56_BITS), 1 << 56] {
         assert!(keeps(&root(&always(1_000_000), id, "GET /")));
         assert!(!keeps(&root(&always(0), id, "GET /")));
@@ -240,7 +240,7 @@ fn rate_limit_is_kept_without_a_threshold() {
 }
 
 #[test]
-fn a_repeated_plan_gives_no_tokens_away() {
+fn a_repeated_plan_adds_no_tokens() {
     let (live, sampler) = sampler(vec![phase(Some(rate(0.01)), &[])]);
     assert!(keeps(&root(&sampler, 1, "GET /")));
     live.install(plan(2, vec![phase(Some(rate(0.01)), &[])]))
@@ -249,7 +249,7 @@ fn a_repeated_plan_gives_no_tokens_away() {
 }
 
 #[test]
-fn a_phase_gives_way_to_the_next_at_its_end() {
+fn next_phase_starts_when_one_ends() {
     let now = Timestamp::now();
     let end = now.checked_add(1.hour()).unwrap();
     let mut first = phase(Some(probability(1_000_000)), &[]);
@@ -332,7 +332,11 @@ fn counts_have_their_times() {
     assert!(before <= count.first_unix_millis);
     assert!(count.first_unix_millis <= count.last_unix_millis);
     assert!(count.last_unix_millis <= after);
-    assert_eq!(live.counts(), counts, "nothing new, nothing changes");
+    assert_eq!(
+        live.counts(),
+        counts,
+        "reading the counts does not change them"
+    );
 }
 
 #[test]

@@ -13,15 +13,9 @@ use super::{Log, TraceAt};
 /// A segment that was stripped of its spans.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StrippedSegment {
-    slot: u16,
+    pub(super) slot: u16,
     traces: usize,
     since: Instant,
-}
-
-impl StrippedSegment {
-    pub(super) fn slot(&self) -> u16 {
-        self.slot
-    }
 }
 
 impl Log {

@@ -32,7 +32,6 @@ pub struct Filter {
     pub min_duration: String,
     pub max_duration: String,
     pub lookback: String,
-    pub limit: usize,
     pub longest_first: bool,
     /// The search, from the fields that are valid.
     pub search: Search,
@@ -51,7 +50,6 @@ impl Filter {
             min_duration: text("minDuration"),
             max_duration: text("maxDuration"),
             lookback: text("lookback"),
-            limit: LIMITS[0],
             longest_first: parameters.get("sort") == Some("longest"),
             ..Self::default()
         };
@@ -77,9 +75,10 @@ impl Filter {
     }
 
     fn interpret(&mut self, parameters: &Parameters) {
-        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        self.search.service = some(&self.service).map(|name| service::stored(&name).to_owned());
-        self.search.operation = some(&self.operation);
+        let non_empty = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        self.search.service =
+            non_empty(&self.service).map(|name| service::stored(&name).to_owned());
+        self.search.operation = non_empty(&self.operation);
         self.search.tags = self.checked("tags", tags(&self.tags)).unwrap_or_default();
         self.search.duration_min = self
             .checked("minDuration", duration(parameters, "minDuration"))
@@ -95,27 +94,19 @@ impl Filter {
             self.problems.push(("maxDuration", problem));
         }
         self.search.start_min = self.checked("lookback", lookback(&self.lookback)).flatten();
-        let limit = match parameters.get("limit").map(parameters::limit) {
-            None => Ok(LIMITS[0]),
-            Some(limit) => limit,
-        };
+        let limit = parameters.get("limit").map(parameters::limit);
+        let limit = limit.unwrap_or(Ok(LIMITS[0]));
         let largest = LIMITS[LIMITS.len() - 1];
-        self.limit = self
+        self.search.limit = self
             .checked("limit", limit)
             .unwrap_or(LIMITS[0])
             // The APIs accept higher limits than a page can show.
             .min(largest);
-        self.search.limit = self.limit;
     }
 
     fn checked<T>(&mut self, field: &'static str, read: Result<T, String>) -> Option<T> {
-        match read {
-            Ok(value) => Some(value),
-            Err(problem) => {
-                self.problems.push((field, problem));
-                None
-            }
-        }
+        read.map_err(|problem| self.problems.push((field, problem)))
+            .ok()
     }
 }
 

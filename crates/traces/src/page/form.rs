@@ -67,7 +67,7 @@ pub fn form(site: &Site, filter: &Filter, reader: &Reader, services: &[String]) 
                 label for="limit" { "Limit" }
                 select #limit name="limit" {
                     @for limit in LIMITS {
-                        option value=(limit) selected[limit == filter.limit] { (limit) }
+                        option value=(limit) selected[limit == filter.search.limit] { (limit) }
                     }
                 }
                 (problem(filter, "limit"))

@@ -57,8 +57,8 @@ pub fn results(site: &Site, filter: &Filter, reader: &Reader, palette: &Palette)
             div .heading {
                 h1 #found { (text::count(traces.len(), "trace")) }
                 p .soft {
-                    @if traces.len() == filter.limit {
-                        "The newest " (filter.limit) " that match; "
+                    @if traces.len() == filter.search.limit {
+                        "The newest " (filter.search.limit) " that match; "
                     }
                     (text::grouped(store.len())) " stored"
                 }

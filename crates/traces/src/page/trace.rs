@@ -19,7 +19,7 @@ use crate::{
 /// The most services named in the legend.
 const MAX_LEGEND_SERVICES: usize = 24;
 
-/// A trace with its details, from a given row on.
+/// A trace with its details, starting at a given row.
 pub fn trace(site: &Site, stored: &StoredTrace, palette: &Palette, from: usize) -> Markup {
     let tree = Tree::new(stored.decode());
     let frame = Frame {

@@ -12,7 +12,7 @@ use crate::{
 
 /// The most spans on one page.
 const MAX_ROWS: usize = 1_000;
-/// The size in bytes from which on a page shows no more details.
+/// The size in bytes at which a page stops showing details.
 const MAX_PAGE_BYTES: usize = 4 << 20;
 /// The deepest level that is indented.
 const MAX_INDENT: usize = 16;

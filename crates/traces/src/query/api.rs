@@ -2,7 +2,7 @@
 
 use axum::{
     extract::State,
-    response::{IntoResponse, Response},
+    response::IntoResponse,
     routing::{self, MethodRouter},
 };
 use http::header;
@@ -35,46 +35,34 @@ where
     T: Serialize + 'static,
     E: From<TraceQueryError> + IntoResponse + Send + 'static,
 {
-    routing::get(
-        async move |State(queries): State<Queries>, path, parameters| {
-            respond(&queries, path, parameters, query).await
-        },
-    )
-}
-
-async fn respond<T, E>(
-    queries: &Queries,
-    path: Result<PathParameters<String>, Problem>,
-    parameters: Parameters,
-    query: fn(ApiRequest) -> Result<T, E>,
-) -> Response
-where
-    T: Serialize + 'static,
-    E: From<TraceQueryError> + IntoResponse + Send + 'static,
-{
-    let received_at = parameters::now();
-    let work = move |reader| {
-        let buffer = Buffer::default();
-        let pretty = parameters.pretty();
-        let request = ApiRequest {
-            reader,
-            buffer: buffer.clone(),
-            parameters,
-            path: path
-                .map(|PathParameters(part)| part)
-                .map_err(|refusal| refusal.detail),
-            received_at,
+    let respond = async move |State(queries): State<Queries>,
+                              path: Result<PathParameters<String>, Problem>,
+                              parameters: Parameters| {
+        let received_at = parameters::now();
+        let work = move |reader| {
+            let buffer = Buffer::default();
+            let pretty = parameters.pretty();
+            let request = ApiRequest {
+                reader,
+                buffer: buffer.clone(),
+                parameters,
+                path: path
+                    .map(|PathParameters(part)| part)
+                    .map_err(|refusal| refusal.detail),
+                received_at,
+            };
+            buffer.encode(&query(request)?, pretty)?;
+            Ok::<_, E>(buffer.take())
         };
-        buffer.encode(&query(request)?, pretty)?;
-        Ok::<_, E>(buffer.take())
+        let body = match queries.run(work).await {
+            Ok(Ok(body)) => unsent(&queries, body),
+            Ok(Err(error)) => return error.into_response(),
+            Err(error) => Err(error),
+        };
+        match body {
+            Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+            Err(error) => refused::<E>(error),
+        }
     };
-    let body = match queries.run(work).await {
-        Ok(Ok(body)) => unsent(queries, body),
-        Ok(Err(error)) => return error.into_response(),
-        Err(error) => Err(error),
-    };
-    match body {
-        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        Err(error) => refused::<E>(error),
-    }
+    routing::get(respond)
 }

@@ -102,13 +102,13 @@ pub(super) fn search(query: Option<TraceQueryParameters>) -> Result<Search, Stat
         let message = format!("search_depth must be at most {MAX_TRACES}");
         return Err(invalid(&message));
     }
-    let some = |text: String| (!text.is_empty()).then_some(text);
+    let non_empty = |text: String| (!text.is_empty()).then_some(text);
     let duration = |duration: prost_types::Duration| {
         nanos(duration.seconds, duration.nanos).map(Duration::from_nanos)
     };
     Ok(Search {
-        service: some(query.service_name).map(|name| service::stored(&name).to_owned()),
-        operation: some(query.operation_name),
+        service: non_empty(query.service_name).map(|name| service::stored(&name).to_owned()),
+        operation: non_empty(query.operation_name),
         tags: parameters::tags(query.attributes).map_err(Status::invalid_argument)?,
         start_min,
         start_max,

@@ -5,17 +5,16 @@ use std::time::Duration;
 /// Reads a duration such as `1.5s`, `100ms` or `1h30m` (Go's `time.ParseDuration`).
 ///
 /// # Errors
-/// The message of Go.
+/// Go's error message.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let quoted = || format!("time: invalid duration {text:?}");
-    let mut rest = text;
     if let Some(unsigned) = text.strip_prefix('-') {
         if unsigned.trim_matches('0').is_empty() && !unsigned.is_empty() {
             return Ok(Duration::ZERO);
         }
         return Err(format!("{}: must not be negative", quoted()));
     }
-    rest = rest.strip_prefix('+').unwrap_or(rest);
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Ok(Duration::ZERO);
     }
@@ -50,7 +49,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// Reads a whole number (Go's `strconv.ParseInt` in base 10).
 ///
 /// # Errors
-/// The message of Go.
+/// Go's error message.
 pub fn integer(text: &str) -> Result<i64, String> {
     text.parse().map_err(|error: std::num::ParseIntError| {
         use std::num::IntErrorKind::{NegOverflow, PosOverflow};
@@ -65,7 +64,7 @@ pub fn integer(text: &str) -> Result<i64, String> {
 /// Reads a boolean (Go's `strconv.ParseBool`).
 ///
 /// # Errors
-/// The message of Go.
+/// Go's error message.
 pub fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),

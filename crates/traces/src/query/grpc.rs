@@ -18,12 +18,8 @@ use super::{
 };
 use crate::{StoredTrace, TraceId};
 
-/// The service behind `jaeger.api_v3.QueryService`.
-#[derive(Clone, Debug)]
-pub struct GrpcQueries(pub(super) Queries);
-
 #[tonic::async_trait]
-impl QueryService for GrpcQueries {
+impl QueryService for Queries {
     type GetTraceStream = Messages<TracesData>;
     type FindTracesStream = Messages<TracesData>;
     type FindTraceSummariesStream = Messages<FindTraceSummariesResponse>;
@@ -37,23 +33,23 @@ impl QueryService for GrpcQueries {
             .trace_id
             .parse()
             .map_err(|error| Status::invalid_argument(format!("trace_id: {error}")))?;
-        self.0.check_stored(id).await?;
-        stream(&self.0, vec![id], request.raw_traces, messages)
+        self.check_stored(id).await?;
+        stream(self, vec![id], request.raw_traces, messages)
     }
 
     async fn find_traces(
         &self,
         request: Request<FindTracesRequest>,
     ) -> Result<Response<Messages<TracesData>>, Status> {
-        let (found, raw) = self.0.find(request.into_inner().query).await?;
-        stream(&self.0, found, raw, messages)
+        let (found, raw) = self.find(request.into_inner().query).await?;
+        stream(self, found, raw, messages)
     }
 
     async fn get_services(
         &self,
         _: Request<GetServicesRequest>,
     ) -> Result<Response<GetServicesResponse>, Status> {
-        let services = self.0.services().await?;
+        let services = self.services().await?;
         Ok(Response::new(GetServicesResponse { services }))
     }
 
@@ -62,7 +58,7 @@ impl QueryService for GrpcQueries {
         request: Request<GetOperationsRequest>,
     ) -> Result<Response<GetOperationsResponse>, Status> {
         let GetOperationsRequest { service, span_kind } = request.into_inner();
-        let found = self.0.operations(service, span_kind).await?;
+        let found = self.operations(service, span_kind).await?;
         let operations = found.into_iter().map(Into::into).collect();
         Ok(Response::new(GetOperationsResponse { operations }))
     }
@@ -83,7 +79,7 @@ impl QueryService for GrpcQueries {
             let message = "end_time must be after start_time";
             return Err(Status::invalid_argument(message));
         }
-        let calls = self.0.calls(start, end).await?;
+        let calls = self.calls(start, end).await?;
         let dependencies = calls.into_iter().map(Into::into).collect();
         Ok(Response::new(DependenciesResponse { dependencies }))
     }
@@ -99,7 +95,7 @@ impl QueryService for GrpcQueries {
             let message = |summaries| FindTraceSummariesResponse { summaries };
             Ok(split(sized).into_iter().map(message).collect())
         };
-        stream_built(&self.0, find).await
+        stream_built(self, find).await
     }
 }
 

@@ -24,14 +24,14 @@ pub const MAX_TRACE_BYTES: usize = 16 << 20;
 const MAX_LISTED_BYTES: usize = 1 << 20;
 /// The most memory that one trace may take once decoded.
 pub const MAX_DECODED_BYTES: usize = 64 << 20;
-/// Responses that are built at the same time; more requests wait.
+/// The most responses that are built at the same time; further requests wait.
 const MAX_CONCURRENT_BUILDS: usize = 4;
-/// Those of them that read every trace in a time window, which takes seconds, while a search stops
-/// at its limit.
+/// The most of these that read every trace in a time window. That takes seconds, while a search
+/// stops at its limit.
 const MAX_CONCURRENT_AGGREGATES: usize = 1;
-/// gRPC streams that are open at the same time; more are refused.
+/// The most gRPC streams that are open at the same time; further ones are refused.
 const MAX_CONCURRENT_STREAMS: usize = 16;
-/// Bodies that are built and not yet sent, over all connections.
+/// The most bytes of bodies that are built and not yet sent, over all connections.
 const MAX_UNSENT_BYTES: usize = 64 << 20;
 /// The bytes that one permit represents.
 const PERMIT_BYTES: usize = 1 << 10;
@@ -121,7 +121,7 @@ impl Queries {
         }
     }
 
-    /// Runs work on a thread that may block, once it has a turn. When the returned future is
+    /// Runs work on a thread that may block, once its turn comes. When the returned future is
     /// dropped, as it is when the client disconnects, the reader finds nothing more.
     pub(crate) async fn run<T: Send + 'static>(
         &self,

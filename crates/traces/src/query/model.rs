@@ -70,7 +70,7 @@ fn key_values(tags: Vec<Tag>) -> Vec<KeyValue> {
 }
 
 fn key_value(Tag { key, kind, value }: Tag) -> KeyValue {
-    // Numbers beyond the range of JSON are texts in the tag.
+    // Numbers beyond the range of JSON are strings in the tag.
     let text = value.as_str();
     let mut pair = KeyValue {
         key,

@@ -37,8 +37,8 @@ impl Parameters {
 
     /// All values under a name.
     pub fn all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
-        let same = move |pair: &&(String, String)| pair.0 == name;
-        self.0.iter().filter(same).map(|(_, value)| value.as_str())
+        let named = move |pair: &&(String, String)| pair.0 == name;
+        self.0.iter().filter(named).map(|(_, value)| value.as_str())
     }
 
     /// The first value under a name, owned, unless empty.
@@ -83,7 +83,7 @@ impl Parameters {
     }
 }
 
-/// The present, in nanoseconds since the Unix epoch.
+/// The current time, in nanoseconds since the Unix epoch.
 pub fn now() -> u64 {
     u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0)
 }

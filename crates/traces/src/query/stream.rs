@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{StoredTrace, TraceId};
 
-/// Messages that wait for the client to read them.
+/// The most messages that wait for the client to read them.
 const MAX_QUEUED_MESSAGES: usize = 2;
 
 /// The approximate maximum size of a message, well below the default limit of clients (4 MiB).

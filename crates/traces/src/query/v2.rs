@@ -23,12 +23,8 @@ use super::{
 };
 use crate::{StoredTrace, TraceId, kind, tree::members};
 
-/// The service behind `jaeger.api_v2.QueryService`.
-#[derive(Clone, Debug)]
-pub struct GrpcQueriesV2(pub(super) Queries);
-
 #[tonic::async_trait]
-impl QueryService for GrpcQueriesV2 {
+impl QueryService for Queries {
     type GetTraceStream = Messages<SpansResponseChunk>;
     type FindTracesStream = Messages<SpansResponseChunk>;
 
@@ -43,8 +39,8 @@ impl QueryService for GrpcQueriesV2 {
             .filter(|bytes| bytes.iter().any(|byte| *byte != 0));
         let invalid = || Status::invalid_argument("trace_id must be 16 bytes and not all zero");
         let id = TraceId::from_bytes(bytes.ok_or_else(invalid)?);
-        self.0.check_stored(id).await?;
-        stream(&self.0, vec![id], request.raw_traces, messages)
+        self.check_stored(id).await?;
+        stream(self, vec![id], request.raw_traces, messages)
     }
 
     async fn archive_trace(
@@ -73,15 +69,15 @@ impl QueryService for GrpcQueriesV2 {
                 raw_traces: query.raw_traces,
                 filter: None,
             });
-        let (found, raw) = self.0.find(query).await?;
-        stream(&self.0, found, raw, messages)
+        let (found, raw) = self.find(query).await?;
+        stream(self, found, raw, messages)
     }
 
     async fn get_services(
         &self,
         _: Request<GetServicesRequest>,
     ) -> Result<Response<GetServicesResponse>, Status> {
-        let services = self.0.services().await?;
+        let services = self.services().await?;
         Ok(Response::new(GetServicesResponse { services }))
     }
 
@@ -90,7 +86,7 @@ impl QueryService for GrpcQueriesV2 {
         request: Request<GetOperationsRequest>,
     ) -> Result<Response<GetOperationsResponse>, Status> {
         let GetOperationsRequest { service, span_kind } = request.into_inner();
-        let found = self.0.operations(service, span_kind).await?;
+        let found = self.operations(service, span_kind).await?;
         let names: BTreeSet<String> = found.iter().map(|found| found.name.clone()).collect();
         let operations = found.into_iter().map(|found| Operation {
             span_kind: kind::name(found.kind).to_owned(),
@@ -109,7 +105,7 @@ impl QueryService for GrpcQueriesV2 {
         let request = request.into_inner();
         let start = unix_nanos(request.start_time).unwrap_or(0);
         let end = unix_nanos(request.end_time).unwrap_or(u64::MAX);
-        let calls = self.0.calls(start, end).await?;
+        let calls = self.calls(start, end).await?;
         let dependencies = calls.into_iter().map(|call| DependencyLink {
             parent: call.parent,
             child: call.child,

@@ -188,7 +188,7 @@ fn hash(bytes: &[u8]) -> (u64, bool) {
         hash = fold(low ^ hash, high ^ INT);
         rest = more;
     }
-    // A rest of 8 to 15 bytes is read as two overlapping words, which needs no loop.
+    // A remainder of 8 to 15 bytes is read as two overlapping words, which needs no loop.
     let (first, last) = if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
         (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
     } else if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
@@ -227,7 +227,7 @@ impl AttributeMatcher {
     pub(crate) fn signatures(&self) -> Vec<Signature> {
         let (name, _) = hash(self.key.as_bytes());
         let (text, _) = hash(self.text.as_bytes());
-        // The type of the attribute is unknown, and each type has other bits.
+        // The type of the attribute is unknown, and each type has different bits.
         let values = [
             Some(Value::Text(text)),
             self.text.parse().ok().map(Value::Int),

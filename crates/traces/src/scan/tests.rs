@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::{
     trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span},
 };
 use proptest::{collection::vec, prelude::*};
-use prost::Message;
+use prost::{Message, encoding::encode_varint};
 
 use super::*;
 use crate::span::Signature;
@@ -268,7 +268,7 @@ proptest! {
             let mut inner = scopes.encode_to_vec();
             inner.extend(last.encode_to_vec());
             bytes.push(0x0a);
-            crate::log::write_varint(&mut bytes, inner.len());
+            encode_varint(inner.len() as u64, &mut bytes);
             bytes.extend(inner);
         }
         assert_same(&bytes);
@@ -309,7 +309,7 @@ fn nesting_limit_equals_that_of_prost() {
 /// A length-delimited field with a number below 16.
 fn field(number: u8, content: &[u8]) -> Vec<u8> {
     let mut bytes = vec![number << 3 | 2];
-    crate::log::write_varint(&mut bytes, content.len());
+    encode_varint(content.len() as u64, &mut bytes);
     bytes.extend(content);
     bytes
 }

@@ -1,8 +1,9 @@
 //! Assembles a trace: its spans under their resources and scopes.
 
 use bytes::Bytes;
+use prost::encoding::encode_varint;
 
-use crate::log::{Log, MAX_FIELD_HEADER, SPAN_FIELD, Segment, SpanEntry, TraceAt, write_varint};
+use crate::log::{Log, MAX_FIELD_HEADER, SPAN_FIELD, Segment, SpanEntry, TraceAt};
 
 /// The most bytes of spans in one `ResourceSpans`, so that each fits into a gRPC message.
 const MAX_RUN_BYTES: usize = 1 << 20;
@@ -34,7 +35,7 @@ pub(super) fn resource_spans(log: &Log, trace: TraceAt, max_bytes: usize) -> Opt
         let mut bytes = Vec::with_capacity(resource.len() + scope_spans_len + MAX_FIELD_HEADER);
         bytes.extend_from_slice(resource);
         bytes.push(SPAN_FIELD);
-        write_varint(&mut bytes, scope_spans_len);
+        encode_varint(scope_spans_len as u64, &mut bytes);
         bytes.extend_from_slice(scope);
         spans.for_each(|span| bytes.extend_from_slice(span));
         batches.push(bytes.into());

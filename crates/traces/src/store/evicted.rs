@@ -6,8 +6,8 @@ use hashbrown::HashTable;
 
 /// The memory of one ID, in the queue and in the table with its free slots.
 const BYTES_PER_ID: usize = 40;
-/// The fraction of the store's memory for these IDs: one part in so many.
-const STORE_FRACTION: usize = 64;
+/// The store's memory divided by the memory for these IDs.
+const STORE_DIVISOR: usize = 64;
 
 /// The last evicted trace IDs, by their hashes; the oldest is forgotten first.
 pub(super) struct EvictedIds {
@@ -24,7 +24,7 @@ impl EvictedIds {
         Self {
             hashes: HashTable::new(),
             oldest_first: VecDeque::new(),
-            max: store_bytes / STORE_FRACTION / BYTES_PER_ID,
+            max: store_bytes / STORE_DIVISOR / BYTES_PER_ID,
         }
     }
 
@@ -56,11 +56,11 @@ impl EvictedIds {
 
 #[cfg(test)]
 mod tests {
-    use super::{BYTES_PER_ID, EvictedIds, STORE_FRACTION};
+    use super::{BYTES_PER_ID, EvictedIds, STORE_DIVISOR};
 
     #[test]
     fn oldest_id_is_forgotten_first() {
-        let mut ids = EvictedIds::new(STORE_FRACTION * BYTES_PER_ID * 3);
+        let mut ids = EvictedIds::new(STORE_DIVISOR * BYTES_PER_ID * 3);
         for id in [1, 2, 2, 3, 4] {
             ids.remember(id);
         }
@@ -76,7 +76,7 @@ mod tests {
             ids.remember(id.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         }
         assert!(
-            ids.allocated() <= store_bytes / STORE_FRACTION,
+            ids.allocated() <= store_bytes / STORE_DIVISOR,
             "{}",
             ids.allocated()
         );

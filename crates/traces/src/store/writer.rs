@@ -110,8 +110,7 @@ impl<'a> Writer<'a> {
             let Some(evicted) = shared.log.evict_oldest(remember) else {
                 break;
             };
-            shared.evicted.traces += evicted.traces;
-            shared.evicted.spans += evicted.spans;
+            shared.evicted += evicted;
         }
     }
 }

@@ -31,12 +31,7 @@ impl Tree {
     pub fn new(mut batches: Vec<ResourceSpans>) -> Self {
         correct_clock_skew(&mut batches);
         warn_about_ids(&mut batches);
-        Self::of(members(batches))
-    }
-
-    /// Builds the tree from the spans of one trace.
-    #[must_use]
-    pub fn of(mut members: Vec<Member>) -> Self {
+        let mut members = members(batches);
         members.sort_by(|a, b| {
             // Of two spans that start together, the longer one is likely the caller.
             let longest_first = b.end().cmp(&a.end());
@@ -46,10 +41,9 @@ impl Tree {
         let end = members.iter().map(Member::end).max().unwrap_or(start);
         let mut rows = arrange(members);
         let children = children(&rows);
-        for (row, self_time) in self_times(&rows, &children).into_iter().enumerate() {
-            if let Some(row) = rows.get_mut(row) {
-                row.self_time = self_time;
-            }
+        let self_times = self_times(&rows, &children);
+        for (row, self_time) in rows.iter_mut().zip(self_times) {
+            row.self_time = self_time;
         }
         for (row, segment) in critical::path(&rows, &children, start..end) {
             if let Some(row) = rows.get_mut(row) {
@@ -202,14 +196,10 @@ fn arrange(members: Vec<Member>) -> Vec<Row> {
                 member,
                 depth,
                 parent,
-                children: 0,
                 position,
                 self_time: Duration::ZERO,
                 critical: Vec::new(),
             });
-            if let Some(parent) = parent.and_then(|parent: usize| rows.get_mut(parent)) {
-                parent.children += 1;
-            }
             let children = below.get_mut(index).map(std::mem::take).unwrap_or_default();
             let under = |child| (child, Some(row), depth + 1);
             stack.extend(children.into_iter().rev().map(under));

@@ -117,10 +117,10 @@ pub fn members(batches: Vec<ResourceSpans>) -> Vec<Member> {
                     .iter()
                     .filter_map(|index| members.get(*index))
                     .any(|earlier| earlier.span == span && earlier.resource == resource);
-                // Bounded, so that a trace of one ID a million times costs no quadratic time.
                 if is_repeat {
                     continue;
                 }
+                // A bound, so that a trace with a million spans of one ID does not take quadratic time.
                 if same_id.len() < 4 {
                     same_id.push(members.len());
                 }

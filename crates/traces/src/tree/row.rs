@@ -15,8 +15,6 @@ pub struct Row {
     pub depth: usize,
     /// The row of its parent.
     pub parent: Option<usize>,
-    /// The number of spans directly below it.
-    pub children: usize,
     /// The reason for its position.
     pub position: Position,
     /// Its duration without the time in which any child ran.

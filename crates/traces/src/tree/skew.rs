@@ -33,7 +33,8 @@ pub fn correct_clock_skew(batches: &mut [ResourceSpans]) {
     }
 }
 
-/// A shift for which no clock accounts, of a year. Times in another unit lie decades before.
+/// One year: a larger shift is not the error of a clock. Nanoseconds are expected, and times in
+/// another unit are decades too early.
 const MAX_CLOCK_ERROR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 fn shift(span: &mut Span, nanos: u64) {

@@ -138,7 +138,11 @@ mod tests {
     #[case::override_("a\u{202e}b", "a\\u{202e}b", "a\\u{202e}b")]
     #[case::isolate("\u{2066}", "\\u{2066}", "\\u{2066}")]
     #[case::mark("\u{200f}", "\\u{200f}", "\\u{200f}")]
-    fn shows_what_is_invisible(#[case] text: &str, #[case] lines: &str, #[case] line: &str) {
+    fn invisible_characters_are_escaped(
+        #[case] text: &str,
+        #[case] lines: &str,
+        #[case] line: &str,
+    ) {
         assert_eq!((&*visible(text), &*visible_line(text)), (lines, line));
     }
 }

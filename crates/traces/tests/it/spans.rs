@@ -29,7 +29,7 @@ pub fn text(key: &str, value: &str) -> KeyValue {
     attribute(key, Value::StringValue(value.to_owned()))
 }
 
-/// A trace's ID that ends in a number.
+/// A trace ID that ends in this number.
 pub fn trace_id(number: u64) -> Vec<u8> {
     let [high, low] = [0x5b8e_fff7_9803_8103_u64, number];
     [high.to_be_bytes(), low.to_be_bytes()].concat()

@@ -92,8 +92,8 @@ fn orphan_is_a_root_with_missing_parent() {
         span(1, 2, 9, "orphan", 0, 10),
         span(1, 3, 2, "child", 1, 9),
     ]);
-    let places: Vec<Position> = tree.rows().iter().map(|row| row.position).collect();
-    assert_eq!(places, [Position::MissingParent, Position::Child]);
+    let positions: Vec<Position> = tree.rows().iter().map(|row| row.position).collect();
+    assert_eq!(positions, [Position::MissingParent, Position::Child]);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn repeated_calls_are_one_bottleneck() {
 }
 
 #[test]
-fn without_a_dominant_part_no_bottleneck() {
+fn no_dominant_part_is_no_bottleneck() {
     let step = |number: u64| {
         let start = number * 100;
         span(

@@ -1,4 +1,4 @@
-//! A control plane that sends what a test gives it, and the client under test.
+//! A control plane that sends what a test tells it to, and the client under test.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -226,7 +226,7 @@ pub async fn plane() -> Plane {
 pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {
-        assert!(Instant::now() < deadline, "{what} in time");
+        assert!(Instant::now() < deadline, "not in time: {what}");
         sleep(Duration::from_millis(2)).await;
     }
 }

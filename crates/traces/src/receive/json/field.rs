@@ -75,12 +75,10 @@ impl<'de> Visitor<'de> for FieldValue<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<(), A::Error> {
-        let Kind::Message(message) = self.field.kind else {
-            return Err(Error::invalid_type(Unexpected::Map, &self));
+        let message = match self.field.kind {
+            Kind::Message(message) if self.is_single() => message,
+            _ => return Err(Error::invalid_type(Unexpected::Map, &self)),
         };
-        if !self.is_single() {
-            return Err(Error::invalid_type(Unexpected::Map, &self));
-        }
         let ignored = self.ignored;
         self.output.nested(self.field.number, |output| {
             let fields = Fields {
@@ -103,13 +101,11 @@ impl<'de> Visitor<'de> for FieldValue<'_> {
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
-        let unexpected = Unexpected::Unsigned(value);
-        self.integer(value.into(), unexpected)
+        self.integer(value.into(), Unexpected::Unsigned(value))
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
-        let unexpected = Unexpected::Signed(value);
-        self.integer(value.into(), unexpected)
+        self.integer(value.into(), Unexpected::Signed(value))
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {

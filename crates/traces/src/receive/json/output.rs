@@ -1,7 +1,7 @@
 //! Protobuf, encoded in one pass.
 
 use bytes::Bytes;
-use prost::encoding::{WireType, encode_key, encode_varint};
+use prost::encoding::{WireType, encode_key, encode_varint, fixed32, fixed64, uint64};
 
 /// The largest number that protobuf encodes in one byte.
 const MAX_ONE_BYTE_VARINT: u8 = 0x7f;
@@ -15,18 +15,15 @@ impl Output {
     }
 
     pub(super) fn varint(&mut self, field: u32, value: u64) {
-        encode_key(field, WireType::Varint, &mut self.0);
-        encode_varint(value, &mut self.0);
+        uint64::encode(field, &value, &mut self.0);
     }
 
     pub(super) fn fixed32(&mut self, field: u32, value: u32) {
-        encode_key(field, WireType::ThirtyTwoBit, &mut self.0);
-        self.0.extend_from_slice(&value.to_le_bytes());
+        fixed32::encode(field, &value, &mut self.0);
     }
 
     pub(super) fn fixed64(&mut self, field: u32, value: u64) {
-        encode_key(field, WireType::SixtyFourBit, &mut self.0);
-        self.0.extend_from_slice(&value.to_le_bytes());
+        fixed64::encode(field, &value, &mut self.0);
     }
 
     pub(super) fn bytes(&mut self, field: u32, value: &[u8]) {

@@ -221,7 +221,7 @@ async fn dependencies_follow_protobuf_json() {
 #[case::unknown("GET", "/api/v3/nothing", 404)]
 #[case::bare("GET", "/api/v3", 404)]
 #[case::method("POST", "/api/v3/services", 405)]
-#[case::no_text("GET", "/api/v3/traces/%ff", 400)]
+#[case::not_utf8("GET", "/api/v3/traces/%ff", 400)]
 #[tokio::test]
 async fn errors_have_the_v3_format(#[case] method: &str, #[case] path: &str, #[case] code: u16) {
     let server = server().await;

@@ -7,7 +7,7 @@ use super::request;
 use crate::{receiver::Receiver, spans::a_to_b};
 
 #[tokio::test]
-async fn web_pages_of_this_machine_may_send() {
+async fn web_pages_from_this_machine_may_send() {
     let receiver = Receiver::start(PipelineSettings::default()).await;
     let url = format!("http://{}/v1/traces", receiver.http);
     let preflight = |origin: &'static str| {
