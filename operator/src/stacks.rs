@@ -64,7 +64,7 @@ pub async fn start(
     let losses = GatherLosses::default();
     losses.register(replica.metrics());
     let reconciler = Arc::new(Reconciler {
-        sources: StackSources::watch(&watches, &client, &scope),
+        sources: StackSources::watch(&watches),
         applier: replica.applier.clone(),
         events: replica.events.clone(),
         collector_probe: CollectorProbe::default(),

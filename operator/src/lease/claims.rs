@@ -45,10 +45,9 @@ pub(super) enum NamespaceClaim {
 }
 
 /// The claims of this installation. Clones share them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NamespaceClaims(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     identity: String,
     known: RwLock<BTreeMap<String, NamespaceClaim>>,
