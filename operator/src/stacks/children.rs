@@ -10,7 +10,7 @@ use k8s_openapi::{
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 use kube::{Resource, runtime::watcher::Config};
 use serde::de::DeserializeOwned;
@@ -40,20 +40,11 @@ pub struct StackChild {
     /// The component in its label.
     pub component: Option<String>,
     /// The stack that controls it.
-    pub owner: Option<Owner>,
+    pub owner: Option<OwnerReference>,
     /// The field manager that changed it last, if that was not the operator.
     pub changed_by: Option<String>,
     /// Details that only some kinds have.
     pub detail: Detail,
-}
-
-/// A stack, as owner references name it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// Its name.
-    pub name: String,
-    /// Its uid.
-    pub uid: String,
 }
 
 /// Details that only some kinds have.
@@ -150,17 +141,13 @@ where
 {
     let metadata = object.meta();
     let owner = controller(metadata).filter(|owner| owner.kind == TracingStack::KIND);
-    let owner = owner.map(|owner| Owner {
-        name: owner.name.clone(),
-        uid: owner.uid.clone(),
-    });
     StackChild {
         kind: K::KIND,
         key: Key::of(&object),
         live: LiveObject::of(&object),
         instance: label(metadata, INSTANCE).cloned(),
         component: label(metadata, NAME).cloned(),
-        owner,
+        owner: owner.cloned(),
         changed_by: changed_by(metadata),
         detail: detail(object),
     }
