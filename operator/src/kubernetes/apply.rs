@@ -66,7 +66,7 @@ pub enum ApplyError {
         /// Its namespace and name.
         key: Key,
     },
-    /// The object cannot be encoded as JSON.
+    /// A status cannot be encoded as JSON.
     #[error("cannot encode {kind} {key}")]
     Encode {
         /// The kind of the object.
@@ -110,26 +110,6 @@ struct AppliedState {
 }
 
 impl Manifest {
-    /// Encodes an object.
-    ///
-    /// # Errors
-    /// [`ApplyError::Encode`].
-    pub fn of<K>(object: &K) -> Result<Self, ApplyError>
-    where
-        K: Resource<DynamicType = ()> + Serialize,
-    {
-        let resource = ApiResource::erase::<K>(&());
-        let encoded = serde_json::to_value(object).and_then(serde_json::from_value);
-        match encoded {
-            Ok(object) => Ok(Self { resource, object }),
-            Err(source) => Err(ApplyError::Encode {
-                kind: resource.kind,
-                key: Key::of(object),
-                source,
-            }),
-        }
-    }
-
     /// The namespace and name of the object.
     #[must_use]
     pub fn key(&self) -> Key {

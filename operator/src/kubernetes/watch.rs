@@ -262,7 +262,9 @@ impl Inner {
 
     fn count_failure(&self, resource: &str, error: &watcher::Error) -> &'static str {
         let reason = match error {
-            watcher::Error::InitialListFailed(_) if is_unknown_resource(error) => "NotInstalled",
+            watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404 => {
+                "NotInstalled"
+            }
             watcher::Error::InitialListFailed(_) => "ListFailed",
             watcher::Error::WatchStartFailed(_) => "StartFailed",
             watcher::Error::WatchError(status) if status.code == 410 => "Expired",
@@ -302,12 +304,4 @@ impl Inner {
                 .is_some()
         });
     }
-}
-
-/// Returns true if the API server has no such resource.
-fn is_unknown_resource(error: &watcher::Error) -> bool {
-    matches!(
-        error,
-        watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404
-    )
 }
