@@ -10,7 +10,7 @@ use spoor_api::stack::Stack;
 use super::{
     CollectorInput, memory,
     memory::TierMemory,
-    parts::{HEALTH, LIMITER, go_duration, grpc, health, http, limiter, sender, telemetry},
+    parts::{HEALTH, LIMITER, go_duration, health, limiter, sender, telemetry},
     ports,
 };
 use crate::stacks::objects::{labels::Component, otlp};
@@ -37,11 +37,11 @@ pub(super) fn config(input: &CollectorInput<'_>) -> Value {
     let mut config = json!({
         "receivers": {
             CLIENTS: {"protocols": {
-                "grpc": grpc(otlp::OTLP_GRPC),
-                "http": http(otlp::OTLP_HTTP),
+                "grpc": otlp::grpc_receiver(otlp::OTLP_GRPC, go_duration),
+                "http": otlp::http_receiver(otlp::OTLP_HTTP),
             }},
             // Needed with one pod, too: there are two while the number of replicas changes.
-            PEERS: {"protocols": {"grpc": grpc(ports::PEERS)}},
+            PEERS: {"protocols": {"grpc": otlp::grpc_receiver(ports::PEERS, go_duration)}},
         },
         "processors": {
             LIMITER: limiter(memory),
