@@ -2,8 +2,8 @@
 //!
 //! An object goes through `sources` (watches), `parse` (each object by itself, so that a broken
 //! one affects no other), `validate`, `build` (pure, covered by snapshots), `apply` and
-//! `status`. Only the leader reconciles. Beside that it keeps the certificate of the `policies`
-//! role valid.
+//! `status`. Only the leader reconciles. It also keeps the certificate of the `policies` role
+//! valid.
 
 mod apply;
 pub mod build;

@@ -49,7 +49,7 @@ pub(super) struct Pod {
     pub(super) is_ready: bool,
     /// True if it is one of the operator's gathering Collectors.
     pub(super) is_collector: bool,
-    /// Its own addresses. None before it has one, nor if it shares its node's.
+    /// Its own addresses. Empty before it has one, and if it shares that of its node.
     pub(super) addresses: Vec<IpAddr>,
 }
 
@@ -58,7 +58,7 @@ pub(super) fn resource() -> ApiResource {
     ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&())
 }
 
-/// Parses a pod. None if it has ended.
+/// Parses a pod. Returns none if it has ended.
 pub(super) fn parse(raw: RawPod) -> Option<Pod> {
     let Object {
         metadata, status, ..
