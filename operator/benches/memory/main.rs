@@ -59,7 +59,7 @@ async fn main() {
         .collect()
         .await;
     let last = SamplingPolicy::named(&namespace, &format!("p-{}", POLICIES - 1));
-    last.becomes("Accepted").await;
+    last.wait_for_condition("Accepted").await;
     report("policies", &replica).await;
     drop(streams);
 

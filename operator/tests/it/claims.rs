@@ -151,7 +151,7 @@ async fn second_policies_operator_is_refused_by_name() {
     };
     let first = Policies::start(&one).await;
     let policy = SamplingPolicy::apply(&one, "a", "1%").await;
-    policy.becomes("Accepted").await;
+    policy.wait_for_condition("Accepted").await;
     let mark = one.server.mark();
     allow(&two, "policies", &[&one]).await;
     let client = chart::account(&two, "policies").await;
@@ -159,14 +159,14 @@ async fn second_policies_operator_is_refused_by_name() {
         serving(&[&one])(&mut settings.role);
     })
     .await;
-    let status = policy.becomes("Contested").await;
+    let status = policy.wait_for_condition("Contested").await;
     second_is_refused([&one, &two], &status, &second.ops("readyz").await).await;
     let by_second = writes(&two, "policies", mark);
     let is_event = |write: &String| write.starts_with("create events");
     assert!(by_second.iter().all(is_event), "{by_second:?}");
     second.stop().await;
     policy
-        .has("is no longer contested", |status| {
+        .wait_for("is no longer contested", |status| {
             condition(status, "Contested").is_null()
         })
         .await;
@@ -239,7 +239,7 @@ async fn operator_serves_the_namespaces_of_its_list() {
         crate::children::apply_stack(namespace, json!({})).await;
     }
     for namespace in [&one, &two] {
-        crate::children::complete(namespace).await;
+        crate::children::wait_until_complete(namespace).await;
     }
     let account = chart::account_name(&one.name, "stacks");
     let calls = server.calls_of(&one.name, &account, mark);

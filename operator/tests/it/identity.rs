@@ -178,7 +178,7 @@ async fn client_cannot_act_for_another_instance() {
     subscriber.acknowledge(&plan).await;
     subscriber.report(&plan, 1_000, 10).await;
     let status = policy
-        .has("one of two is current", |status| {
+        .wait_for("one of two is current", |status| {
             status["clients"]["current"] == 1
         })
         .await;
