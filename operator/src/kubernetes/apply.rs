@@ -59,7 +59,7 @@ pub enum ApplyOutcome {
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// An object of this name was not created by Spoor. It is left as it is.
-    #[error("{kind} {key} exists already and was not created by Spoor; rename or delete it")]
+    #[error("{kind} {key} already exists and was not created by Spoor; rename or delete it")]
     NameTaken {
         /// The kind of the object.
         kind: String,
@@ -288,7 +288,7 @@ impl Applier {
     /// still ours.
     fn is_ours(&self, live: &LiveObject, desired: &DynamicObject) -> bool {
         let controller = controller(&desired.metadata).map(|owner| owner.uid.as_str());
-        // Labels prove nothing, since anyone can set them; having applied the object does.
+        // Labels prove nothing, since anyone can set them. The managed fields name who applied it.
         let is_applied = live
             .appliers
             .iter()

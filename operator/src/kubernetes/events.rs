@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ApiServerError, CALL_DEADLINE, with_deadline};
 
-/// The most events that wait for the API server. Further ones are dropped with a line in the log.
+/// The most events that wait for the API server. Further ones are dropped and logged.
 const MAX_QUEUED_EVENTS: usize = 256;
 /// The time for which the same event is not published again.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(600);

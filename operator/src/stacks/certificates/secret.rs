@@ -75,7 +75,7 @@ pub enum IssueError {
     Make(#[from] rcgen::Error),
 }
 
-/// The authority that is valid at this time. One that is due for renewal stays trusted beside its
+/// The authority that is valid at this time. One that is due for renewal stays trusted alongside its
 /// successor until it expires, so that no client is cut off.
 ///
 /// # Errors

@@ -69,7 +69,7 @@ async fn second_release_in_a_namespace_is_refused() {
     let printed = helm_fails(&borrowed(&install)).await;
     lab.log(printed.trim_end());
     let expected = format!(
-        "the operator of release {RELEASE} is in namespace {} already",
+        "the operator of release {RELEASE} is already in namespace {}",
         lab.namespace
     );
     assert!(printed.contains(&expected), "{printed}");
