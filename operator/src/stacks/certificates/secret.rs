@@ -75,8 +75,8 @@ pub enum IssueError {
     Make(#[from] rcgen::Error),
 }
 
-/// The authority that is valid at this time. One that is due for renewal stays trusted alongside its
-/// successor until it expires, so that no client is cut off.
+/// The authority that is valid at this time. One that is due for renewal stays trusted alongside
+/// its successor until it expires, so that no client is cut off.
 ///
 /// # Errors
 /// [`IssueError`].

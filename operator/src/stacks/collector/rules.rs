@@ -1,9 +1,9 @@
 //! A namespace's tail policies as policies of the Collector's tail sampler.
 //!
-//! The sampler keeps a trace if one of its policies matches. Each tail policy therefore first selects
-//! the traces that it governs (those whose root span is at one of its places). A further policy of
-//! the sampler keeps all other traces: those of other services and namespaces, and those without a
-//! root.
+//! The sampler keeps a trace if one of its policies matches. Each tail policy therefore first
+//! selects the traces that it governs (those whose root span is at one of its places). A further
+//! policy of the sampler keeps all other traces: those of other services and namespaces, and those
+//! without a root.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
