@@ -56,7 +56,7 @@ async fn measure(count: usize, rounds: u32) {
     let release = Release::new(&namespace, "policies").await;
     let replica = release.start("policies-0");
     eventually("the operator is ready", TIMEOUT, async || {
-        replica.unready().await
+        replica.check_ready().await
     })
     .await;
     let start = Instant::now();

@@ -22,7 +22,7 @@ use crate::{
 
 const STACK: &str = "tracing";
 
-/// By kind and name.
+/// Objects by `KIND/NAME`.
 pub type Names = BTreeMap<String, Value>;
 
 pub async fn apply_stack(namespace: &Namespace<'_>, spec: Value) {

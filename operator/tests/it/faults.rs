@@ -84,7 +84,7 @@ async fn standby_replaces_a_killed_leader() {
     let (endpoint, ca) = (release.endpoints.stream, release.certificate.ca_pem.clone());
     let leader = release.start("policies-0");
     eventually("the first replica leads", TAKEOVER, async || {
-        leader.unready().await
+        leader.check_ready().await
     })
     .await;
     let standby = release.start("policies-1");
@@ -94,7 +94,7 @@ async fn standby_replaces_a_killed_leader() {
     eventually(
         "the second replica reads the lease",
         SOON,
-        async || match standby.unready().await {
+        async || match standby.check_ready().await {
             Ok(()) => panic!("two replicas lead at once"),
             Err(reason) if reason.contains("error") => Err(reason),
             Err(_) => Ok(()),
@@ -120,7 +120,7 @@ async fn standby_replaces_a_killed_leader() {
     );
     assert_eq!(probability(&plan), Some(20_000));
     policy.wait_for_condition("Converged").await;
-    assert!(standby.unready().await.is_ok());
+    assert!(standby.check_ready().await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,12 +132,12 @@ async fn stopped_leader_releases_its_lease() {
     let release = Release::new(&namespace, "policies").await;
     let leader = release.start("policies-0");
     eventually("the first replica leads", TAKEOVER, async || {
-        leader.unready().await
+        leader.check_ready().await
     })
     .await;
     let standby = release.start("policies-1");
     eventually("the second replica runs", SOON, async || {
-        let why = standby.unready().await;
+        let why = standby.check_ready().await;
         why.err()
             .filter(|why| !why.contains("error"))
             .map(drop)
@@ -148,7 +148,7 @@ async fn stopped_leader_releases_its_lease() {
     leader.process.terminate();
     let stopped = Instant::now();
     eventually("the second replica leads", TAKEOVER, async || {
-        standby.unready().await
+        standby.check_ready().await
     })
     .await;
     println!("handover after SIGTERM: {:.1?}", stopped.elapsed());
@@ -347,7 +347,7 @@ async fn missing_definitions_are_logged_once() {
     eventually(
         "the readiness names the missing definitions",
         SOON,
-        async || match replica.unready().await {
+        async || match replica.check_ready().await {
             Err(reason) if reason.contains("CustomResourceDefinitions") => Ok(()),
             other => Err(format!("{other:?}")),
         },
@@ -361,7 +361,7 @@ async fn missing_definitions_are_logged_once() {
 
     server.define_resources().await;
     eventually("the replica is ready", TAKEOVER, async || {
-        replica.unready().await
+        replica.check_ready().await
     })
     .await;
 }

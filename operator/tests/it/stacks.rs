@@ -111,7 +111,7 @@ impl<'a> Stacks<'a> {
     }
 
     /// Waits for a status of the stack's latest generation.
-    pub async fn status(&self, name: &str, is_met: impl Fn(&Value) -> bool) -> Value {
+    pub async fn wait_for_status(&self, name: &str, is_met: impl Fn(&Value) -> bool) -> Value {
         eventually("the expected status", SOON, async || {
             let stack = self
                 .stacks()

@@ -97,8 +97,8 @@ impl Release {
 }
 
 impl Replica {
-    /// The response of `/readyz` if the replica is not ready.
-    pub async fn unready(&self) -> Result<(), String> {
+    /// Checks that the replica is ready. The error is the response of `/readyz`.
+    pub async fn check_ready(&self) -> Result<(), String> {
         let url = format!("http://{}/readyz", self.ops);
         match reqwest::get(url).await {
             Ok(response) if response.status().is_success() => Ok(()),
