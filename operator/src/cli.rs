@@ -20,7 +20,7 @@ use crate::{
     kubernetes::connect,
     logs, policies,
     role::{RoleError, RunningRole},
-    settings::{LogArguments, LogSettings},
+    settings::{LogArguments, LogSettings, RoleSettings},
     stacks,
 };
 
@@ -85,16 +85,14 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Stacks(role) => {
             let settings = role.read(&mut reader);
-            let instance = settings.as_ref().map(|it| it.role.identity.clone());
-            run_role(reader, log, settings.zip(instance), stacks::start)
+            run_role(reader, log, settings, |it| &it.role, stacks::start)
         }
         Command::Policies(role) => {
             let settings = role.read(&mut reader);
-            let instance = settings.as_ref().map(|it| it.role.identity.clone());
             let start = async |client, settings, stop| {
                 Ok(policies::start(client, settings, stop).await?.role)
             };
-            run_role(reader, log, settings.zip(instance), start)
+            run_role(reader, log, settings, |it| &it.role, start)
         }
         Command::Crds { command: None } => {
             let yaml = crds::yaml()?;
@@ -126,17 +124,17 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// Runs a role with its log, and exports the spans of its own work. The settings come with the
-/// identity of this replica.
+/// Runs a role with its log, and exports the spans of its own work.
 fn run_role<S>(
     mut reader: SettingsReader,
     log: Option<LogSettings>,
-    settings: Option<(S, String)>,
+    settings: Option<S>,
+    role_settings: impl FnOnce(&S) -> &RoleSettings,
     start: impl AsyncFnOnce(Client, S, CancellationToken) -> Result<RunningRole, RoleError>,
 ) -> anyhow::Result<()> {
     let own_traces = SelfTracingSettings::from_env(SERVICE, &mut reader);
-    let ((log, own_traces), (settings, instance)) =
-        reader.finish(log.zip(own_traces).zip(settings))?;
+    let ((log, own_traces), settings) = reader.finish(log.zip(own_traces).zip(settings))?;
+    let instance = role_settings(&settings).identity.clone();
     run_until_signal(async |stop| {
         let tracing = SelfTracing::start(&own_traces, &instance).context("cannot export spans")?;
         logs::init(log, tracing.as_ref());

@@ -68,7 +68,7 @@ pub async fn start(
     let mut replica = Replica::new(&client, &settings.role, FIELD_MANAGER, &stop)?;
     let stop = replica.stop.clone();
     let scope = settings.role.scope.clone();
-    let sources = PolicySources::watch(&client, &replica.watches, &scope);
+    let sources = PolicySources::watch(&replica.watches);
     let tokens = Arc::new(TokenReviewer::new(client));
     tokens.register(replica.metrics());
     let control = Control::new(spoor_control::ControlSettings {

@@ -122,7 +122,7 @@ impl Replica {
         let metrics = registry.sub_registry_with_prefix(PREFIX);
         let leader: Gauge = Gauge::default();
         metrics.register("leader", "1 if this replica is the leader", leader.clone());
-        let watches = Watches::new(stop.clone());
+        let watches = Watches::new(client.clone(), settings.scope.clone(), stop.clone());
         watches.register(metrics);
         let claims = NamespaceClaims::new(settings.installation_identity(), watches.clone());
         claims.register(metrics);

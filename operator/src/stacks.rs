@@ -2,8 +2,8 @@
 //!
 //! An object goes through `sources` (watches), `parse` (each object by itself, so that a broken
 //! one affects no other), `validate`, `build` (pure, covered by snapshots), `apply` and
-//! `status`. Only the leader reconciles. Beside that it keeps the certificate of the `policies`
-//! role valid.
+//! `status`. Only the leader reconciles. It also keeps the certificate of the `policies` role
+//! valid.
 
 mod apply;
 pub mod build;
@@ -64,7 +64,7 @@ pub async fn start(
     let losses = GatherLosses::default();
     losses.register(replica.metrics());
     let reconciler = Arc::new(Reconciler {
-        sources: StackSources::watch(&watches, &client, &scope),
+        sources: StackSources::watch(&watches),
         applier: replica.applier.clone(),
         events: replica.events.clone(),
         collector_probe: CollectorProbe::default(),

@@ -59,7 +59,7 @@ async fn main() {
         .collect()
         .await;
     let last = SamplingPolicy::named(&namespace, &format!("p-{}", POLICIES - 1));
-    last.becomes("Accepted").await;
+    last.wait_for_condition("Accepted").await;
     report("policies", &replica).await;
     drop(streams);
 
@@ -110,7 +110,10 @@ async fn join(namespace: &Namespace<'_>, release: &Release, number: usize) -> Su
 
 async fn started(release: &Release) -> Replica {
     let replica = release.start("replica-0");
-    eventually("role is ready", TIMEOUT, async || replica.unready().await).await;
+    eventually("role is ready", TIMEOUT, async || {
+        replica.check_ready().await
+    })
+    .await;
     replica
 }
 

@@ -56,7 +56,7 @@ async fn measure(count: usize, rounds: u32) {
     let release = Release::new(&namespace, "policies").await;
     let replica = release.start("policies-0");
     eventually("the operator is ready", TIMEOUT, async || {
-        replica.unready().await
+        replica.check_ready().await
     })
     .await;
     let start = Instant::now();
@@ -74,7 +74,7 @@ async fn measure(count: usize, rounds: u32) {
         acknowledged(&replica, before + count as u64).await;
         all.record(millis(start.elapsed())).unwrap();
         policy
-            .has("Converged", |status| {
+            .wait_for("Converged", |status| {
                 let strategy = &status["effective"][0]["strategy"];
                 condition(status, "Converged")["status"] == "True"
                     && *strategy == format!("{round}%")

@@ -59,14 +59,14 @@ pub enum ApplyOutcome {
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// An object of this name was not created by Spoor. It is left as it is.
-    #[error("{kind} {key} exists already and was not created by Spoor; rename or delete it")]
+    #[error("{kind} {key} already exists and was not created by Spoor; rename or delete it")]
     NameTaken {
         /// The kind of the object.
         kind: String,
         /// Its namespace and name.
         key: Key,
     },
-    /// The object cannot be encoded as JSON.
+    /// A status cannot be encoded as JSON.
     #[error("cannot encode {kind} {key}")]
     Encode {
         /// The kind of the object.
@@ -110,26 +110,6 @@ struct AppliedState {
 }
 
 impl Manifest {
-    /// Encodes an object.
-    ///
-    /// # Errors
-    /// [`ApplyError::Encode`].
-    pub fn of<K>(object: &K) -> Result<Self, ApplyError>
-    where
-        K: Resource<DynamicType = ()> + Serialize,
-    {
-        let resource = ApiResource::erase::<K>(&());
-        let encoded = serde_json::to_value(object).and_then(serde_json::from_value);
-        match encoded {
-            Ok(object) => Ok(Self { resource, object }),
-            Err(source) => Err(ApplyError::Encode {
-                kind: resource.kind,
-                key: Key::of(object),
-                source,
-            }),
-        }
-    }
-
     /// The namespace and name of the object.
     #[must_use]
     pub fn key(&self) -> Key {
@@ -308,7 +288,7 @@ impl Applier {
     /// still ours.
     fn is_ours(&self, live: &LiveObject, desired: &DynamicObject) -> bool {
         let controller = controller(&desired.metadata).map(|owner| owner.uid.as_str());
-        // Labels prove nothing, since anyone can set them; having applied the object does.
+        // Labels prove nothing, since anyone can set them. The managed fields name who applied it.
         let is_applied = live
             .appliers
             .iter()

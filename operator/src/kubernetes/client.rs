@@ -12,7 +12,7 @@ pub enum ConnectError {
     FindCluster(#[source] kube::config::InferConfigError),
     /// The configuration that was found is not usable.
     #[error("cannot build a client for {0}")]
-    MakeClient(String, #[source] Box<kube::Error>),
+    BuildClient(String, #[source] Box<kube::Error>),
 }
 
 /// The longest silence on a connection. Watches end before that by themselves.
@@ -33,12 +33,12 @@ pub async fn connect() -> Result<Client, ConnectError> {
 /// Creates a client with this configuration, and sets its timeouts.
 ///
 /// # Errors
-/// [`ConnectError::MakeClient`].
+/// [`ConnectError::BuildClient`].
 pub fn connect_with(mut config: Config) -> Result<Client, ConnectError> {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = Some(READ_TIMEOUT);
     // Otherwise the time spent writing a request would count as silence.
     config.reset_reader_on_write = true;
     let url = config.cluster_url.to_string();
-    Client::try_from(config).map_err(|error| ConnectError::MakeClient(url, Box::new(error)))
+    Client::try_from(config).map_err(|error| ConnectError::BuildClient(url, Box::new(error)))
 }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ApiServerError, CALL_DEADLINE, with_deadline};
 
-/// The most events that wait for the API server. Further ones are dropped with a line in the log.
+/// The most events that wait for the API server. Further ones are dropped and logged.
 const MAX_QUEUED_EVENTS: usize = 256;
 /// The time for which the same event is not published again.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(600);
@@ -126,6 +126,10 @@ async fn send(
 
 fn object(controller: &str, instance: &str, event: Event, now: Timestamp) -> EventObject {
     let name = event.regarding.name.as_deref().unwrap_or(controller);
+    let event_type = match event.is_warning {
+        true => "Warning",
+        false => "Normal",
+    };
     EventObject {
         metadata: ObjectMeta {
             // The name that client-go gives events, too.
@@ -138,14 +142,7 @@ fn object(controller: &str, instance: &str, event: Event, now: Timestamp) -> Eve
         reason: Some(event.reason),
         action: Some(event.action.to_owned()),
         note: Some(shortened(event.note)),
-        type_: Some(
-            if event.is_warning {
-                "Warning"
-            } else {
-                "Normal"
-            }
-            .to_owned(),
-        ),
+        type_: Some(event_type.to_owned()),
         reporting_controller: Some(format!("spoor.dev/{controller}")),
         reporting_instance: Some(instance.to_owned()),
         ..EventObject::default()
@@ -155,10 +152,7 @@ fn object(controller: &str, instance: &str, event: Event, now: Timestamp) -> Eve
 fn shortened(mut note: String) -> String {
     if note.len() > MAX_NOTE_BYTES {
         let ellipsis = '…';
-        let mut end = MAX_NOTE_BYTES - ellipsis.len_utf8();
-        while !note.is_char_boundary(end) {
-            end -= 1;
-        }
+        let end = note.floor_char_boundary(MAX_NOTE_BYTES - ellipsis.len_utf8());
         note.truncate(end);
         note.push(ellipsis);
     }

@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource,
-    core::{ApiResource, DynamicResourceScope, GroupVersionKind},
+    core::{ApiResource, GroupVersionKind, NamespaceScope},
 };
 use spoor_api::{API_VERSION, GROUP, Metadata, VERSION};
 
@@ -26,13 +26,14 @@ pub fn tracing_stacks() -> ApiResource {
 
 /// An API for the objects of one namespace, or of all.
 #[must_use]
-pub fn api<K>(client: &Client, namespace: Option<&str>, resource: &ApiResource) -> Api<K>
+pub fn api<K>(client: &Client, namespace: Option<&str>, resource: &K::DynamicType) -> Api<K>
 where
-    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+    K: Resource<Scope: NamespaceScope>,
 {
+    let all: Api<K> = Api::all_with(client.clone(), resource);
     match namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
-        None => Api::all_with(client.clone(), resource),
+        Some(namespace) => all.constrain(namespace),
+        None => all,
     }
 }
 

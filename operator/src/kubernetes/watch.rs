@@ -17,7 +17,8 @@ use std::{
 use backon::ExponentialBuilder;
 use futures_util::StreamExt;
 use kube::{
-    Api, Resource,
+    Api, Client, Resource,
+    core::NamespaceScope,
     runtime::{
         WatchStreamExt,
         watcher::{self, Config, ExponentialBackoff, watcher},
@@ -33,6 +34,7 @@ use spoor_runtime::with_causes;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::resources;
 use store::StoreWriter;
 pub use store::{Key, ObjectStore};
 
@@ -84,11 +86,12 @@ impl WatchScope {
 }
 
 /// The watches of a role. Clones share them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Watches(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
+    client: Client,
+    scope: WatchScope,
     changed: watch::Sender<u64>,
     /// The watches that have not synced yet, each with its last error.
     missing: watch::Sender<BTreeMap<WatchId, Option<String>>>,
@@ -98,19 +101,21 @@ struct Inner {
 }
 
 /// A watch's resource and namespace.
-type WatchId = (&'static str, Option<String>);
+type WatchId = (String, Option<String>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FailureLabels {
-    resource: &'static str,
+    resource: String,
     reason: &'static str,
 }
 
 impl Watches {
-    /// Creates an empty set of watches. All of them end with `stop`.
+    /// Creates an empty set of watches of the namespaces in `scope`. All of them end with `stop`.
     #[must_use]
-    pub fn new(stop: CancellationToken) -> Self {
+    pub fn new(client: Client, scope: WatchScope, stop: CancellationToken) -> Self {
         Self(Arc::new(Inner {
+            client,
+            scope,
             changed: watch::Sender::new(0),
             missing: watch::Sender::new(BTreeMap::new()),
             failures: Family::default(),
@@ -128,30 +133,27 @@ impl Watches {
         );
     }
 
-    /// Starts to watch the objects of a scope. The store keeps what `convert` returns for each
-    /// object, if anything. The name is the resource's, for logs and metrics; `api` returns the API
-    /// of one namespace, or of all.
+    /// Starts to watch the objects of a resource that `config` selects. The store keeps what
+    /// `convert` returns for each object, if anything.
     pub fn start<K, V>(
         &self,
-        name: &'static str,
-        scope: &WatchScope,
-        api: impl Fn(Option<&str>) -> Api<K>,
+        resource: &K::DynamicType,
         config: Config,
         convert: impl Fn(K) -> Option<V> + Clone + Send + 'static,
     ) -> ObjectStore<V>
     where
-        K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+        K: Resource<Scope: NamespaceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
         V: PartialEq + Send + Sync + 'static,
     {
         let store = ObjectStore::empty();
         let config = config
             .timeout(WATCH_TIMEOUT_SECONDS)
             .page_size(MAX_PAGE_SIZE);
-        for namespace in scope.api_namespaces() {
+        for namespace in self.0.scope.api_namespaces() {
             let (inner, config) = (self.0.clone(), config.clone());
-            let api = api(namespace.as_deref());
+            let api: Api<K> = resources::api(&inner.client, namespace.as_deref(), resource);
             let mut store = store.writer(namespace.clone(), convert.clone());
-            let id = (name, namespace);
+            let id = (K::plural(resource).into_owned(), namespace);
             // Registered before the task starts, so that the watches never count as synced too
             // early.
             inner.missing.send_modify(|missing| {
@@ -247,7 +249,7 @@ impl Inner {
                     }
                 }
                 Err(error) => {
-                    let reason = self.count_failure(id.0, &error);
+                    let reason = self.count_failure(&id.0, &error);
                     // One line for as long as the reason stays the same, since the backoff retries
                     // forever. Compared by reason, since the error's text may differ each time.
                     if last_failure.replace(reason) != Some(reason) {
@@ -258,9 +260,11 @@ impl Inner {
         }
     }
 
-    fn count_failure(&self, resource: &'static str, error: &watcher::Error) -> &'static str {
+    fn count_failure(&self, resource: &str, error: &watcher::Error) -> &'static str {
         let reason = match error {
-            watcher::Error::InitialListFailed(_) if is_unknown_resource(error) => "NotInstalled",
+            watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404 => {
+                "NotInstalled"
+            }
             watcher::Error::InitialListFailed(_) => "ListFailed",
             watcher::Error::WatchStartFailed(_) => "StartFailed",
             watcher::Error::WatchError(status) if status.code == 410 => "Expired",
@@ -268,7 +272,10 @@ impl Inner {
             watcher::Error::WatchFailed(_) => "Broken",
             watcher::Error::NoResourceVersion => "NoResourceVersion",
         };
-        let failure = FailureLabels { resource, reason };
+        let failure = FailureLabels {
+            resource: resource.to_owned(),
+            reason,
+        };
         self.failures.get_or_create(&failure).inc();
         reason
     }
@@ -297,12 +304,4 @@ impl Inner {
                 .is_some()
         });
     }
-}
-
-/// Returns true if the API server has no such resource.
-fn is_unknown_resource(error: &watcher::Error) -> bool {
-    matches!(
-        error,
-        watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404
-    )
 }

@@ -115,7 +115,7 @@ impl Claimer {
             .collect();
         let this = &*self;
         let attempts = stream::iter(due).map(|(namespace, mut entry)| async move {
-            let pause = this.attempt_logged(&namespace, &mut entry).await;
+            let pause = this.attempt_and_record(&namespace, &mut entry).await;
             // Jitter, so that a thousand claims made together are not renewed together.
             let pause = pause.mul_f64(rand::random_range(0.8..1.0));
             entry.due = Some(Instant::now() + pause);
@@ -129,7 +129,7 @@ impl Claimer {
     }
 
     /// Makes an attempt and records its result. Returns the delay until the next one.
-    async fn attempt_logged(&self, namespace: &str, entry: &mut Entry) -> Duration {
+    async fn attempt_and_record(&self, namespace: &str, entry: &mut Entry) -> Duration {
         match self.attempt(namespace, entry).await {
             Ok(Some(claim)) => {
                 entry.is_known = true;

@@ -45,10 +45,9 @@ pub(super) enum NamespaceClaim {
 }
 
 /// The claims of this installation. Clones share them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NamespaceClaims(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     identity: String,
     known: RwLock<BTreeMap<String, NamespaceClaim>>,
@@ -229,7 +228,7 @@ impl NamespaceClaims {
                 "cannot claim this namespace; leaving its objects alone"
             ),
         }
-        self.count();
+        self.update_gauges();
         self.0.watches.notify();
     }
 
@@ -238,13 +237,13 @@ impl NamespaceClaims {
         let before = known.len();
         known.retain(|namespace, _| desired.contains(namespace));
         if known.len() != before {
-            // `count` takes the same lock, which is not reentrant.
+            // `update_gauges` takes the same lock, which is not reentrant.
             drop(known);
-            self.count();
+            self.update_gauges();
         }
     }
 
-    fn count(&self) {
+    fn update_gauges(&self) {
         // Both gauges from one lock, so that a scrape never counts a namespace twice.
         let known = self.0.known.read();
         let held = known

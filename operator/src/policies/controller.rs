@@ -125,8 +125,8 @@ impl PoliciesController {
         }
     }
 
-    /// Resolves at every change, until the watches end. `changed` and `expiry` are of the first
-    /// resolution.
+    /// Resolves at every change, until the watches end. `changed` and `expiry` are those of the
+    /// first resolution.
     pub(super) async fn run_resolver(
         &self,
         mut changed: watch::Receiver<u64>,

@@ -79,27 +79,20 @@ impl PodIdentifier {
 
     /// Checks that a pod is the service that it claims to be, and records a mismatch.
     fn check(&self, pod: &Pod, claimed: &ServiceName) -> Result<(), Denied> {
-        pod.check(claimed)
-            .inspect_err(|_| self.mismatches.record(pod, claimed, Instant::now()))
+        if pod.service.as_ref() == Some(claimed) {
+            return Ok(());
+        }
+        self.mismatches.record(pod, claimed, Instant::now());
+        let actual = pod.service.clone().ok_or(Denied::NoService)?;
+        Err(Denied::OtherService {
+            claimed: claimed.clone(),
+            actual,
+        })
     }
 
     fn pods_at(&self, peer: Option<IpAddr>) -> Result<Vec<Arc<Pod>>, Denied> {
         let address = peer.ok_or(Denied::UnknownPeer)?;
         // A listener on `::` sees IPv4 peers as IPv6-mapped addresses.
         Ok(self.by_address.pods_at(address.to_canonical()))
-    }
-}
-
-impl Pod {
-    /// Checks that the pod is the service that it claims to be.
-    fn check(&self, claimed: &ServiceName) -> Result<(), Denied> {
-        let actual = self.service.as_ref().ok_or(Denied::NoService)?;
-        if actual == claimed {
-            return Ok(());
-        }
-        Err(Denied::OtherService {
-            claimed: claimed.clone(),
-            actual: actual.clone(),
-        })
     }
 }

@@ -49,9 +49,9 @@ pub(super) async fn start(
         metrics: metrics.local_addr()?,
     };
     let sampling = with_hints(sampling(control).await?, |api| {
-        hint(api, &[Api::JaegerSampling])
+        hint(api, Api::JaegerSampling)
     });
-    let reported = with_hints(control.metrics_http(), |api| hint(api, &[Api::OtlpMetrics]));
+    let reported = with_hints(control.metrics_http(), |api| hint(api, Api::OtlpMetrics));
     let listeners = [
         Listener::new(http, sampling.clone()),
         Listener::new(grpc, sampling),
@@ -101,10 +101,10 @@ async fn sampling(control: &Control) -> Result<Router, ReflectionError> {
     Ok(by_protocol(control.sampling_http(), grpc))
 }
 
-/// The hint for a client that requests a well-known path on a port that serves other APIs.
-fn hint(api: Api, own: &[Api]) -> Option<String> {
+/// The hint for a client that requests a well-known path on a port that serves another API.
+fn hint(api: Api, own: Api) -> Option<String> {
     let hint = match api {
-        api if own.contains(&api) => return None,
+        api if api == own => return None,
         Api::JaegerSampling => "remote sampling is on port 5778",
         Api::OtlpTraces | Api::Zipkin => {
             "send spans as OTLP to the Service STACK-otlp of a TracingStack, ports 4317 and 4318"

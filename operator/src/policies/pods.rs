@@ -2,19 +2,21 @@
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
+use k8s_openapi::api::core::v1::{PodCondition, PodIP};
 use kube::core::{ApiResource, NotUsed, Object};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use spoor_policy::{Namespace, ServiceName};
 use tokio::sync::watch;
 
-use crate::kubernetes::watch::ObjectStore;
+use crate::{
+    kubernetes::watch::ObjectStore,
+    stacks::objects::labels::{Component, MANAGED_BY, NAME, OPERATOR},
+};
 
-/// The label that names a pod's service for Spoor.
+/// The label that names a pod's service for Spoor. Without it [`NAME`] does, which many pods have
+/// for other reasons.
 pub(super) const SERVICE_LABEL: &str = "spoor.dev/service";
-/// The label that names it otherwise. Many pods have it for other reasons.
-const NAME_LABEL: &str = "app.kubernetes.io/name";
-const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 
 /// A pod as the API server sends it, with only the fields that are read.
 pub(super) type RawPod = Object<NotUsed, RawPodStatus>;
@@ -24,25 +26,13 @@ pub(super) type RawPod = Object<NotUsed, RawPodStatus>;
 pub(super) struct RawPodStatus {
     phase: Option<String>,
     #[serde(default)]
-    conditions: Vec<RawPodCondition>,
+    conditions: Vec<PodCondition>,
     #[serde(rename = "hostIP")]
     host_ip: Option<String>,
     #[serde(rename = "podIP")]
     pod_ip: Option<String>,
     #[serde(rename = "podIPs", default)]
-    pod_ips: Vec<RawPodAddress>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct RawPodCondition {
-    #[serde(rename = "type")]
-    kind: String,
-    status: String,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct RawPodAddress {
-    ip: Option<String>,
+    pod_ips: Vec<PodIP>,
 }
 
 /// A pod.
@@ -59,7 +49,7 @@ pub(super) struct Pod {
     pub(super) is_ready: bool,
     /// True if it is one of the operator's gathering Collectors.
     pub(super) is_collector: bool,
-    /// Its own addresses. None before it has one, nor if it shares its node's.
+    /// Its own addresses. Empty before it has one, and if it shares that of its node.
     pub(super) addresses: Vec<IpAddr>,
 }
 
@@ -68,7 +58,7 @@ pub(super) fn resource() -> ApiResource {
     ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&())
 }
 
-/// Parses a pod. None if it has ended.
+/// Parses a pod. Returns none if it has ended.
 pub(super) fn parse(raw: RawPod) -> Option<Pod> {
     let Object {
         metadata, status, ..
@@ -86,18 +76,15 @@ pub(super) fn parse(raw: RawPod) -> Option<Pod> {
         && status
             .conditions
             .iter()
-            .any(|condition| condition.kind == "Ready" && condition.status == "True");
-    let is_collector = labels
-        .get(NAME_LABEL)
-        .is_some_and(|name| name == "collector-gather")
-        && labels
-            .get(MANAGED_BY_LABEL)
-            .is_some_and(|by| by == "spoor-operator");
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let has_label = |label: &str, value: &str| labels.get(label).is_some_and(|it| it == value);
+    let is_collector =
+        has_label(NAME, Component::Gather.as_str()) && has_label(MANAGED_BY, OPERATOR);
     Some(Pod {
         namespace: Namespace::new(metadata.namespace?).ok()?,
         name: metadata.name?,
         uid: metadata.uid?,
-        service: explicit.or_else(|| service(NAME_LABEL)),
+        service: explicit.or_else(|| service(NAME)),
         has_spoor_label,
         is_ready,
         is_collector,
@@ -107,10 +94,7 @@ pub(super) fn parse(raw: RawPod) -> Option<Pod> {
 
 impl RawPodStatus {
     fn addresses(&self) -> Vec<IpAddr> {
-        let listed = self
-            .pod_ips
-            .iter()
-            .filter_map(|address| address.ip.as_ref());
+        let listed = self.pod_ips.iter().map(|address| &address.ip);
         let all = listed.chain(&self.pod_ip);
         // A pod on its node's network shares the address with every other such pod, so it
         // identifies none of them.

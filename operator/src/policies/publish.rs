@@ -21,7 +21,7 @@ pub(super) fn publish(
         // instances.
         control.set_expected(instances.clone());
     }
-    if before.is_none_or(|before| !before.serves_as(resolved)) {
+    if before.is_none_or(|before| !before.serves_the_same_as(resolved)) {
         let span = tracing::info_span!(
             "publish",
             otel.name = "publish policies",
@@ -39,7 +39,7 @@ pub(super) fn publish(
     }
 }
 
-/// The number of services with another plan than before.
+/// The number of services whose plan has changed.
 fn changed_services(before: Option<&ResolvedPolicies>, resolved: &ResolvedPolicies) -> usize {
     let nothing = PolicyTable::default();
     let before = before.map_or(&nothing, |before| &before.resolution.table);
@@ -57,7 +57,7 @@ fn changed_services(before: Option<&ResolvedPolicies>, resolved: &ResolvedPolici
 
 impl ResolvedPolicies {
     /// Returns true if clients and evidence would see no difference.
-    fn serves_as(&self, other: &Self) -> bool {
+    fn serves_the_same_as(&self, other: &Self) -> bool {
         let (one, other) = (&self.resolution, &other.resolution);
         one.table == other.table && one.tail == other.tail && one.outcomes == other.outcomes
     }

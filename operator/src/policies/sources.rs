@@ -2,16 +2,16 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use kube::{Client, core::DynamicObject, runtime::watcher::Config};
+use kube::{core::DynamicObject, runtime::watcher::Config};
 
 use super::{
     identity_mismatches::IdentityMismatches,
     objects::{self, PolicyObject, StackState},
-    pods::{self, Pod},
+    pods::{self, Pod, RawPod},
 };
 use crate::{
     kubernetes::{
-        resources::{self, api},
+        resources,
         watch::{ObjectStore, WatchScope, Watches},
     },
     lease::NamespaceClaims,
@@ -36,28 +36,14 @@ pub(super) struct SourcesSnapshot {
 }
 
 impl PolicySources {
-    /// Starts watching the namespaces of a scope.
-    pub(super) fn watch(client: &Client, watches: &Watches, scope: &WatchScope) -> Self {
-        let policies = |it: Option<&str>| api(client, it, &resources::sampling_policies());
-        let pods = |it: Option<&str>| api(client, it, &pods::resource());
-        let stacks = |it: Option<&str>| api(client, it, &resources::tracing_stacks());
+    /// Starts the watches.
+    pub(super) fn watch(watches: &Watches) -> Self {
+        let (policies, stacks) = (resources::sampling_policies(), resources::tracing_stacks());
         let config = Config::default;
         Self {
-            policies: watches.start(
-                "samplingpolicies",
-                scope,
-                policies,
-                config(),
-                objects::parse_policy,
-            ),
-            pods: watches.start("pods", scope, pods, config(), pods::parse),
-            stacks: watches.start::<DynamicObject, _>(
-                "tracingstacks",
-                scope,
-                stacks,
-                config(),
-                objects::parse_stack,
-            ),
+            policies: watches.start::<DynamicObject, _>(&policies, config(), objects::parse_policy),
+            pods: watches.start::<RawPod, _>(&pods::resource(), config(), pods::parse),
+            stacks: watches.start::<DynamicObject, _>(&stacks, config(), objects::parse_stack),
             mismatches: Arc::default(),
         }
     }

@@ -95,7 +95,7 @@ pub fn build(
     if let Collector::Managed(_) = &stack.collector {
         objects.extend(collector::services(stack).iter().map(Object::of));
     }
-    // Apart from the other objects, since both tiers must not change at once.
+    // Kept apart from the other objects, since the two tiers must never change at once.
     let mut tiers = None;
     if let (true, Collector::Managed(managed)) = (with_collector, &stack.collector) {
         let reported = format!("http://{}:{OTLP_HTTP}", context.policies_service.host());

@@ -10,10 +10,10 @@ use k8s_openapi::{
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use kube::{Api, Client, Resource, runtime::watcher::Config};
-use serde::{Serialize, de::DeserializeOwned};
+use kube::{Resource, runtime::watcher::Config};
+use serde::de::DeserializeOwned;
 use spoor_api::TracingStack;
 
 use super::objects::{
@@ -23,7 +23,7 @@ use super::objects::{
 use crate::kubernetes::{
     apply::LiveObject,
     resources::controller,
-    watch::{Key, ObjectStore, WatchScope, Watches},
+    watch::{Key, ObjectStore, Watches},
 };
 
 /// An object that the operator has created.
@@ -40,20 +40,11 @@ pub struct StackChild {
     /// The component in its label.
     pub component: Option<String>,
     /// The stack that controls it.
-    pub owner: Option<Owner>,
+    pub owner: Option<OwnerReference>,
     /// The field manager that changed it last, if that was not the operator.
     pub changed_by: Option<String>,
     /// Details that only some kinds have.
     pub detail: Detail,
-}
-
-/// A stack, as owner references name it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// Its name.
-    pub name: String,
-    /// Its uid.
-    pub uid: String,
 }
 
 /// Details that only some kinds have.
@@ -75,34 +66,23 @@ pub struct Children {
 }
 
 impl Children {
-    /// Starts watching the namespaces of a scope.
+    /// Starts the watches.
     #[must_use]
-    pub fn watch(watches: &Watches, client: &Client, scope: &WatchScope) -> Self {
-        let start = WatchStarter {
-            watches,
-            client,
-            scope,
-        };
+    pub fn watch(watches: &Watches) -> Self {
         Self {
             kinds: vec![
-                start.kind::<ConfigMap>("configmaps", |_| Detail::None),
-                start.kind::<PersistentVolumeClaim>("persistentvolumeclaims", |_| Detail::None),
-                start.kind::<Service>("services", |service| {
+                watch_kind::<ConfigMap>(watches, |_| Detail::None),
+                watch_kind::<PersistentVolumeClaim>(watches, |_| Detail::None),
+                watch_kind::<Service>(watches, |service| {
                     Detail::Service(service.metadata.annotations.unwrap_or_default())
                 }),
-                start.kind::<NetworkPolicy>("networkpolicies", |_| Detail::None),
-                start.kind::<PodDisruptionBudget>("poddisruptionbudgets", |_| Detail::None),
-                start.kind::<Deployment>("deployments", |deployment| {
+                watch_kind::<NetworkPolicy>(watches, |_| Detail::None),
+                watch_kind::<PodDisruptionBudget>(watches, |_| Detail::None),
+                watch_kind::<Deployment>(watches, |deployment| {
                     Detail::Deployment(Box::new(trimmed(deployment)))
                 }),
             ],
-            pods: watches.start(
-                "pods",
-                scope,
-                |it| start.api::<Pod>(it),
-                selected(),
-                |pod| Some(trimmed(pod)),
-            ),
+            pods: watches.start::<Pod, _>(&(), selected(), |pod| Some(trimmed(pod))),
         }
     }
 
@@ -136,39 +116,18 @@ pub fn belongs_to(pod: &Pod, component: Component) -> bool {
     label(&pod.metadata, NAME).is_some_and(|name| name == component.as_str())
 }
 
-/// The arguments that the watches of all kinds share.
-struct WatchStarter<'a> {
-    watches: &'a Watches,
-    client: &'a Client,
-    scope: &'a WatchScope,
-}
-
-impl WatchStarter<'_> {
-    fn kind<K>(&self, name: &'static str, detail: fn(K) -> Detail) -> ObjectStore<StackChild>
-    where
-        K: StackResource
-            + Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Serialize
-            + Send
-            + 'static,
-    {
-        let keep = move |object: K| Some(child(object, detail));
-        let api = |namespace: Option<&str>| self.api::<K>(namespace);
-        self.watches.start(name, self.scope, api, selected(), keep)
-    }
-
-    fn api<K>(&self, namespace: Option<&str>) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    {
-        match namespace {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
-        }
-    }
+fn watch_kind<K>(watches: &Watches, detail: fn(K) -> Detail) -> ObjectStore<StackChild>
+where
+    K: StackResource
+        + Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
+{
+    let keep = move |object: K| Some(child(object, detail));
+    watches.start::<K, _>(&(), selected(), keep)
 }
 
 // Without the selector every Deployment and pod of the cluster would be decoded and kept.
@@ -178,21 +137,17 @@ fn selected() -> Config {
 
 fn child<K>(object: K, detail: fn(K) -> Detail) -> StackChild
 where
-    K: StackResource + Resource<DynamicType = ()> + Serialize,
+    K: StackResource + Resource<DynamicType = ()>,
 {
     let metadata = object.meta();
     let owner = controller(metadata).filter(|owner| owner.kind == TracingStack::KIND);
-    let owner = owner.map(|owner| Owner {
-        name: owner.name.clone(),
-        uid: owner.uid.clone(),
-    });
     StackChild {
         kind: K::KIND,
         key: Key::of(&object),
         live: LiveObject::of(&object),
         instance: label(metadata, INSTANCE).cloned(),
         component: label(metadata, NAME).cloned(),
-        owner,
+        owner: owner.cloned(),
         changed_by: changed_by(metadata),
         detail: detail(object),
     }

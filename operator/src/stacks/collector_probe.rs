@@ -57,15 +57,15 @@ pub enum ReadError {
     TooLong,
 }
 
-/// The last reading of each stack's deciding pod.
+/// Reads metrics, and keeps the last reading of each stack's deciding pod.
 #[derive(Debug)]
 pub struct CollectorProbe {
     client: Client<HttpConnector, Empty<Bytes>>,
-    earlier: Mutex<HashMap<Key, Earlier>>,
+    last_readings: Mutex<HashMap<Key, PodReading>>,
 }
 
 #[derive(Clone, Debug)]
-struct Earlier {
+struct PodReading {
     pod: String,
     at: Instant,
     reading: ExporterReading,
@@ -89,7 +89,7 @@ impl Default for CollectorProbe {
             client: Client::builder(TokioExecutor::new())
                 .pool_max_idle_per_host(0)
                 .build_http(),
-            earlier: Mutex::default(),
+            last_readings: Mutex::default(),
         }
     }
 }
@@ -103,7 +103,7 @@ impl CollectorProbe {
         }) else {
             return ProbeOutcome::Known(ExporterHealth::Unknown);
         };
-        let earlier = self.earlier.lock().get(stack).cloned();
+        let earlier = self.last_readings.lock().get(stack).cloned();
         // Counters of another pod cannot be compared.
         let earlier = earlier.filter(|it| it.pod == pod && it.at.elapsed() < MAX_READING_AGE);
         if let Some(earlier) = &earlier
@@ -125,9 +125,9 @@ impl CollectorProbe {
         };
         let known = earlier.map(|earlier| reading.health_since(&earlier.reading));
         let at = Instant::now();
-        self.earlier
+        self.last_readings
             .lock()
-            .insert(stack.clone(), Earlier { pod, at, reading });
+            .insert(stack.clone(), PodReading { pod, at, reading });
         known.map_or(
             ProbeOutcome::RetryAfter(MIN_READING_INTERVAL),
             ProbeOutcome::Known,
@@ -136,7 +136,7 @@ impl CollectorProbe {
 
     /// Forgets stacks that no longer exist.
     pub fn keep_only(&self, exists: impl Fn(&Key) -> bool) {
-        self.earlier.lock().retain(|stack, _| exists(stack));
+        self.last_readings.lock().retain(|stack, _| exists(stack));
     }
 
     /// Reads the metrics of a Collector's pod, in Prometheus' text format.
@@ -159,7 +159,7 @@ impl CollectorProbe {
         if response.status() != StatusCode::OK {
             return Err(ReadError::Status(response.status()));
         }
-        // Whoever can label a pod could otherwise fill the operator's memory.
+        // Otherwise anyone who can label a pod could exhaust the operator's memory.
         let body = Limited::new(response.into_body(), MAX_METRICS_BYTES)
             .collect()
             .await;

@@ -185,8 +185,8 @@ impl StacksController {
     fn stacks(&self, schedules: &mut HashMap<Key, Schedule>) -> Vec<Arc<StackObject>> {
         let stacks = self.reconciler.sources.stacks();
         let exists = |key: &Key| stacks.binary_search_by(|stack| stack.key.cmp(key)).is_ok();
-        // A running attempt keeps its schedule, so that no second one starts beside it if the stack
-        // is created again.
+        // A running attempt keeps its schedule, so that no second one starts alongside it if the
+        // stack is created again.
         schedules.retain(|key, schedule| schedule.is_running || exists(key));
         self.reconciler.collector_probe.keep_only(exists);
         self.reconciler.losses.keep_only(exists);

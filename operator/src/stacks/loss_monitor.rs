@@ -115,7 +115,7 @@ impl Reconciler {
 /// Returns true if, by the status, everything runs as this generation of the spec specifies.
 fn is_settled(status: &TracingStackStatus, generation: Option<i64>) -> bool {
     let has_ended = |condition: &Condition| {
-        condition.kind == "Progressing" && condition.status == ConditionStatus::False
+        condition.kind == Condition::PROGRESSING && condition.status == ConditionStatus::False
     };
     status.observed_generation == generation && status.conditions.iter().any(has_ended)
 }

@@ -63,7 +63,7 @@ pub fn stack_object(object: DynamicObject) -> Option<StackObject> {
     })
 }
 
-/// Parses a sampling policy if it has tail rules. Head and tail are resolved apart, so policies
+/// Parses a sampling policy if it has tail rules. Head and tail are resolved separately, so policies
 /// without tail rules do not affect a stack. Errors are left to the `policies` role to report.
 #[must_use]
 pub fn tail_policy(object: DynamicObject) -> Option<Policy> {

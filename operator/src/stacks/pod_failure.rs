@@ -50,8 +50,7 @@ pub fn failure(pod: &Pod, now: Timestamp) -> Option<String> {
 #[must_use]
 pub fn recovers_in(pod: &Pod, now: Timestamp) -> Option<Duration> {
     recent_crash(pod, now)?;
-    let since = ready_condition(pod).filter(|condition| condition.status == "True")?;
-    let since = since.last_transition_time.as_ref()?.0;
+    let since = ready_since(pod)?;
     Duration::try_from(MIN_READY_TIME - now.duration_since(since)).ok()
 }
 
@@ -85,12 +84,7 @@ fn present_problem(status: &PodStatus) -> Option<String> {
 
 /// The error of the last crash of a pod that crashes repeatedly and has not recovered.
 fn recent_crash(pod: &Pod, now: Timestamp) -> Option<String> {
-    let is_ready_since = |condition: &PodCondition| {
-        let since = condition.last_transition_time.as_ref()?;
-        (condition.status == "True").then_some(since.0)
-    };
-    let ready_since = ready_condition(pod).and_then(is_ready_since);
-    if ready_since.is_some_and(|since| now.duration_since(since) >= MIN_READY_TIME) {
+    if ready_since(pod).is_some_and(|since| now.duration_since(since) >= MIN_READY_TIME) {
         return None;
     }
     containers(pod.status.as_ref()?).find_map(|container| {
@@ -102,6 +96,12 @@ fn recent_crash(pod: &Pod, now: Timestamp) -> Option<String> {
         let error = last_error(ended).map_or_else(String::new, |error| format!(": {error}"));
         is_repeated.then(|| format!("CrashLoopBackOff{error}"))
     })
+}
+
+/// The time at which a pod became ready, if it is.
+fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    let ready = ready_condition(pod).filter(|condition| condition.status == "True")?;
+    Some(ready.last_transition_time.as_ref()?.0)
 }
 
 fn containers(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {

@@ -60,7 +60,7 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    /// Brings the cluster to what a stack specifies, and writes the stack's status. Returns the
+    /// Brings the cluster to the state that a stack specifies, and writes its status. Returns the
     /// delay after which to reconcile again even if nothing has changed. `trust_problem` is the
     /// reason why the certificate of the policies endpoints cannot be kept valid.
     ///
@@ -116,7 +116,9 @@ impl Reconciler {
             .await;
         let desired = desired_objects(built, &plan, route_plan.collector);
         let mut report = apply::apply(&self.applier, object, &related, desired).await;
-        report.problems.extend(trust_problem.map(untrusted));
+        report
+            .problems
+            .extend(trust_problem.map(certificate_problem));
         record_outcome(&report);
         let lost = self.losses.recent(&object.key).map(|lost| StackProblem {
             reason: "SpansLost",
@@ -172,7 +174,7 @@ impl Reconciler {
     ) -> Result<Option<Duration>, ApplyError> {
         let parsed = parse(object, &[], now);
         let contested = self.claims.contested(&object.key.namespace);
-        let problem = untrusted(problem.unwrap_or_default());
+        let problem = certificate_problem(problem.unwrap_or_default());
         let status = status::blocked(problem, contested, object, &parsed.status, now);
         self.write_status(object, &parsed.status, &status).await?;
         Ok(None)
@@ -249,7 +251,7 @@ impl Reconciler {
         for condition in &status.conditions {
             let mut before = previous.conditions.iter();
             let before = before.find(|before| before.kind == condition.kind);
-            // Messages change with every count, so they make no event.
+            // A message changes with every count in it, so a new message alone causes no event.
             let is_new = before.is_none_or(|before| {
                 (before.status, &before.reason) != (condition.status, &condition.reason)
             });
@@ -337,7 +339,7 @@ fn record_outcome(report: &ApplyReport) {
     span.record("spoor.outcome", outcome);
 }
 
-fn untrusted(problem: &str) -> StackProblem {
+fn certificate_problem(problem: &str) -> StackProblem {
     StackProblem {
         reason: "CertificateFailed",
         message: format!(
@@ -357,15 +359,15 @@ fn current_target(stack: &Stack, related: &RelatedObjects) -> Option<otlp_servic
             Detail::Service(annotations) if child.key.name == name => Some(annotations),
             _ => None,
         })?;
-    // The annotation records the route. The Service's selector would do, but with an existing
-    // Collector or Jaeger it has none.
-    let to = match annotations.get(otlp_service::ROUTE_ANNOTATION)?.as_str() {
+    // From the annotation and not from the selector, which the Service of an existing Collector or
+    // Jaeger does not have.
+    let route = match annotations.get(otlp_service::ROUTE_ANNOTATION)?.as_str() {
         "Direct" => Route::Direct,
         _ => Route::Collector,
     };
     let since = annotations.get(otlp_service::SINCE_ANNOTATION);
     Some(otlp_service::OtlpTarget {
-        route: to,
+        route,
         since: since.and_then(|since| since.parse().ok()),
     })
 }

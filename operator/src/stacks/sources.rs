@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Client, runtime::watcher::Config};
+use kube::{core::DynamicObject, runtime::watcher::Config};
 use spoor_policy::Policy;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     parse::{self, StackObject},
 };
 use crate::kubernetes::{
-    resources::{self, api},
+    resources,
     watch::{Key, ObjectStore, WatchScope, Watches},
 };
 
@@ -35,29 +35,16 @@ pub struct StackSources {
 }
 
 impl StackSources {
-    /// Starts watching the namespaces of a scope.
+    /// Starts the watches.
     #[must_use]
-    pub fn watch(watches: &Watches, client: &Client, scope: &WatchScope) -> Self {
-        let stacks = |it: Option<&str>| api(client, it, &resources::tracing_stacks());
-        let policies = |it: Option<&str>| api(client, it, &resources::sampling_policies());
+    pub fn watch(watches: &Watches) -> Self {
+        let (stacks, policies) = (resources::tracing_stacks(), resources::sampling_policies());
         let config = Config::default;
         Self {
-            stacks: watches.start(
-                "tracingstacks",
-                scope,
-                stacks,
-                config(),
-                parse::stack_object,
-            ),
+            stacks: watches.start::<DynamicObject, _>(&stacks, config(), parse::stack_object),
             // Watched by both roles, so that tail rules reach the Collector while `policies` is down.
-            policies: watches.start(
-                "samplingpolicies",
-                scope,
-                policies,
-                config(),
-                parse::tail_policy,
-            ),
-            children: Children::watch(watches, client, scope),
+            policies: watches.start::<DynamicObject, _>(&policies, config(), parse::tail_policy),
+            children: Children::watch(watches),
         }
     }
 

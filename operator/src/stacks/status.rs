@@ -138,7 +138,7 @@ impl Findings<'_> {
         if let Some(waiting) = self.waiting {
             return Some(("RollingOut", waiting.to_string()));
         }
-        // The Deployment's status may still be that of the revision before, which looks complete.
+        // The Deployment's status may still describe the previous revision, which looks complete.
         if !self.report.rolled.is_empty() {
             let rolled = self.report.rolled.join(" and ");
             let message = format!("applied {rolled}; waiting for the new pods");

@@ -22,7 +22,7 @@ use crate::{
 
 const STACK: &str = "tracing";
 
-/// By kind and name.
+/// Objects by `KIND/NAME`.
 pub type Names = BTreeMap<String, Value>;
 
 pub async fn apply_stack(namespace: &Namespace<'_>, spec: Value) {
@@ -80,7 +80,7 @@ async fn children(namespace: &Namespace<'_>) -> Names {
 }
 
 /// Waits until the objects of a complete stack exist. Returns all of its objects.
-pub async fn complete(namespace: &Namespace<'_>) -> Names {
+pub async fn wait_until_complete(namespace: &Namespace<'_>) -> Names {
     let needed = [
         "Deployment/tracing-jaeger",
         "Deployment/tracing-gather",
@@ -113,7 +113,7 @@ async fn deleted_or_edited_children_are_restored() {
     apply_stack(&namespace, json!({})).await;
     let release = Release::new(&namespace, "stacks").await;
     let replica = release.start("stacks-0");
-    let before = complete(&namespace).await;
+    let before = wait_until_complete(&namespace).await;
 
     let (deployments, services) = (namespace.api::<Deployment>(), namespace.api::<Service>());
     let maps = namespace.api::<ConfigMap>();
@@ -171,7 +171,7 @@ async fn field_conflict_ends_without_a_fight() {
     apply_stack(&namespace, json!({})).await;
     let release = Release::new(&namespace, "stacks").await;
     let _replica = release.start("stacks-0");
-    complete(&namespace).await;
+    wait_until_complete(&namespace).await;
 
     let theirs = json!({
         "apiVersion": "apps/v1",
@@ -259,7 +259,7 @@ async fn children_are_owned_by_their_stack() {
     apply_stack(&namespace, spec).await;
     let release = Release::new(&namespace, "stacks").await;
     let _replica = release.start("stacks-0");
-    let objects = complete(&namespace).await;
+    let objects = wait_until_complete(&namespace).await;
     let claims = objects
         .keys()
         .filter(|name| name.starts_with("PersistentVolumeClaim/"));
@@ -307,16 +307,16 @@ async fn killed_operator_completes_its_work() {
         free_lease(&namespace).await;
     }
     let _replica = release.start("stacks-0");
-    complete(&namespace).await;
+    wait_until_complete(&namespace).await;
     let uids = |objects: &Names| -> Vec<Value> {
         objects
             .values()
             .map(|object| object["metadata"]["uid"].clone())
             .collect()
     };
-    let first = complete(&namespace).await;
+    let first = wait_until_complete(&namespace).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let second = complete(&namespace).await;
+    let second = wait_until_complete(&namespace).await;
     assert_eq!(
         uids(&first),
         uids(&second),

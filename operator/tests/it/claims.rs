@@ -14,7 +14,7 @@ use crate::{
     stacks::{Stacks, is, until},
 };
 
-/// An installation in one namespace that would serve others.
+/// Makes an installation serve these namespaces.
 fn serving(namespaces: &[&Namespace<'_>]) -> impl FnOnce(&mut RoleSettings) {
     let names = namespaces.iter().map(|namespace| namespace.name.clone());
     let scope = WatchScope::Only(names.collect());
@@ -56,7 +56,11 @@ fn identity(namespace: &Namespace<'_>) -> String {
 
 /// Checks that the status and the event name both installations, and the second one's readiness
 /// the first one.
-async fn second_is_refused([one, two]: [&Namespace<'_>; 2], status: &Value, readiness: &str) {
+async fn assert_second_is_refused(
+    [one, two]: [&Namespace<'_>; 2],
+    status: &Value,
+    readiness: &str,
+) {
     let message = condition(status, "Contested")["message"].as_str().unwrap();
     let refused = notes(one, "ServedByAnotherOperator").await;
     for name in [identity(one), identity(two)] {
@@ -110,16 +114,16 @@ async fn second_stacks_operator_is_refused_by_name() {
     .await;
     first.run_pods().await;
     first
-        .status("tracing", |status| is(status, "Progressing", "False"))
+        .wait_for_status("tracing", |status| is(status, "Progressing", "False"))
         .await;
     let mark = one.server.mark();
     allow(&two, "stacks", &[&one]).await;
     let second = Stacks::start_with(&two, |settings| serving(&[&one])(&mut settings.role)).await;
 
     let status = first
-        .status("tracing", |status| is(status, "Contested", "True"))
+        .wait_for_status("tracing", |status| is(status, "Contested", "True"))
         .await;
-    second_is_refused([&one, &two], &status, &second.ops("readyz").await).await;
+    assert_second_is_refused([&one, &two], &status, &second.ops("readyz").await).await;
     let contested = notes(&one, "AnotherOperator").await;
     assert!(contested[0].contains(&identity(&two)), "{contested:?}");
     let by_second = writes(&two, "stacks", mark);
@@ -130,7 +134,7 @@ async fn second_stacks_operator_is_refused_by_name() {
     // The namespace is no longer contested.
     second.stop().await;
     first
-        .status("tracing", |status| condition(status, "Contested").is_null())
+        .wait_for_status("tracing", |status| condition(status, "Contested").is_null())
         .await;
     // When the first installation is gone, the second one takes over.
     first.stop().await;
@@ -151,7 +155,7 @@ async fn second_policies_operator_is_refused_by_name() {
     };
     let first = Policies::start(&one).await;
     let policy = SamplingPolicy::apply(&one, "a", "1%").await;
-    policy.becomes("Accepted").await;
+    policy.wait_for_condition("Accepted").await;
     let mark = one.server.mark();
     allow(&two, "policies", &[&one]).await;
     let client = chart::account(&two, "policies").await;
@@ -159,14 +163,14 @@ async fn second_policies_operator_is_refused_by_name() {
         serving(&[&one])(&mut settings.role);
     })
     .await;
-    let status = policy.becomes("Contested").await;
-    second_is_refused([&one, &two], &status, &second.ops("readyz").await).await;
+    let status = policy.wait_for_condition("Contested").await;
+    assert_second_is_refused([&one, &two], &status, &second.ops("readyz").await).await;
     let by_second = writes(&two, "policies", mark);
     let is_event = |write: &String| write.starts_with("create events");
     assert!(by_second.iter().all(is_event), "{by_second:?}");
     second.stop().await;
     policy
-        .has("is no longer contested", |status| {
+        .wait_for("is no longer contested", |status| {
             condition(status, "Contested").is_null()
         })
         .await;
@@ -200,7 +204,7 @@ async fn operator_for_all_leaves_a_claimed_namespace() {
     })
     .await;
     narrow
-        .status("tracing", |status| is(status, "Contested", "True"))
+        .wait_for_status("tracing", |status| is(status, "Contested", "True"))
         .await;
     // It serves one namespace of two.
     assert_eq!(broad.ops("readyz").await, "ok\n");
@@ -239,7 +243,7 @@ async fn operator_serves_the_namespaces_of_its_list() {
         crate::children::apply_stack(namespace, json!({})).await;
     }
     for namespace in [&one, &two] {
-        crate::children::complete(namespace).await;
+        crate::children::wait_until_complete(namespace).await;
     }
     let account = chart::account_name(&one.name, "stacks");
     let calls = server.calls_of(&one.name, &account, mark);

@@ -84,17 +84,17 @@ async fn standby_replaces_a_killed_leader() {
     let (endpoint, ca) = (release.endpoints.stream, release.certificate.ca_pem.clone());
     let leader = release.start("policies-0");
     eventually("the first replica leads", TAKEOVER, async || {
-        leader.unready().await
+        leader.check_ready().await
     })
     .await;
     let standby = release.start("policies-1");
     let (_stream, plan) = instance.connect(endpoint, &ca, SOON).await;
     assert_eq!(probability(&plan), Some(10_000));
-    policy.becomes("Converged").await;
+    policy.wait_for_condition("Converged").await;
     eventually(
         "the second replica reads the lease",
         SOON,
-        async || match standby.unready().await {
+        async || match standby.check_ready().await {
             Ok(()) => panic!("two replicas lead at once"),
             Err(reason) if reason.contains("error") => Err(reason),
             Err(_) => Ok(()),
@@ -119,8 +119,8 @@ async fn standby_replaces_a_killed_leader() {
         killed.elapsed()
     );
     assert_eq!(probability(&plan), Some(20_000));
-    policy.becomes("Converged").await;
-    assert!(standby.unready().await.is_ok());
+    policy.wait_for_condition("Converged").await;
+    assert!(standby.check_ready().await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,12 +132,12 @@ async fn stopped_leader_releases_its_lease() {
     let release = Release::new(&namespace, "policies").await;
     let leader = release.start("policies-0");
     eventually("the first replica leads", TAKEOVER, async || {
-        leader.unready().await
+        leader.check_ready().await
     })
     .await;
     let standby = release.start("policies-1");
     eventually("the second replica runs", SOON, async || {
-        let why = standby.unready().await;
+        let why = standby.check_ready().await;
         why.err()
             .filter(|why| !why.contains("error"))
             .map(drop)
@@ -148,7 +148,7 @@ async fn stopped_leader_releases_its_lease() {
     leader.process.terminate();
     let stopped = Instant::now();
     eventually("the second replica leads", TAKEOVER, async || {
-        standby.unready().await
+        standby.check_ready().await
     })
     .await;
     println!("handover after SIGTERM: {:.1?}", stopped.elapsed());
@@ -173,7 +173,7 @@ async fn change_survives_a_killed_operator() {
     let (endpoint, ca) = (release.endpoints.stream, release.certificate.ca_pem.clone());
     let mut replica = release.start("policies-0");
     let (mut stream, _) = instance.connect(endpoint, &ca, TAKEOVER).await;
-    policy.becomes("Converged").await;
+    policy.wait_for_condition("Converged").await;
 
     // After the push and before the status: the service has the plan, but no status reports it.
     policy.patch("2%").await;
@@ -182,7 +182,7 @@ async fn change_survives_a_killed_operator() {
     replica = release.start("policies-0");
     let (_stream, plan) = instance.connect(endpoint, &ca, TAKEOVER).await;
     assert_eq!(probability(&plan), Some(20_000));
-    let status = policy.becomes("Converged").await;
+    let status = policy.wait_for_condition("Converged").await;
     assert_eq!(status["clients"]["current"], 1);
 
     // Before the push: the change is only in the API server.
@@ -191,7 +191,7 @@ async fn change_survives_a_killed_operator() {
     replica = release.start("policies-0");
     let (_stream, plan) = instance.connect(endpoint, &ca, TAKEOVER).await;
     assert_eq!(probability(&plan), Some(30_000));
-    policy.becomes("Converged").await;
+    policy.wait_for_condition("Converged").await;
     assert!(replica.process.is_running());
 }
 
@@ -213,7 +213,7 @@ async fn api_server_outage_keeps_the_rate() {
     );
     let (mut stream, plan) = instance.connect(endpoint, &ca, SOON).await;
     policy
-        .has("one is current", |status| status["clients"]["current"] == 1)
+        .wait_for("one is current", |status| status["clients"]["current"] == 1)
         .await;
 
     server.kill();
@@ -246,7 +246,7 @@ async fn api_server_outage_keeps_the_rate() {
     );
     let (_late, plan) = late.connect(endpoint, &ca, SOON).await;
     assert_eq!(probability(&plan), Some(20_000));
-    policy.becomes("Converged").await;
+    policy.wait_for_condition("Converged").await;
     policies.stop().await;
 }
 
@@ -265,8 +265,8 @@ async fn expired_watch_lists_again() {
         policies.certificate.ca_pem.clone(),
     );
     let (mut stream, _) = instance.connect(endpoint, &ca, SOON).await;
-    policy.becomes("Converged").await;
-    deleted.becomes("Accepted").await;
+    policy.wait_for_condition("Converged").await;
+    deleted.wait_for_condition("Accepted").await;
 
     // Other writes make the resource version of the operator's watches an old one, and the
     // compaction then removes that version from the history.
@@ -281,7 +281,7 @@ async fn expired_watch_lists_again() {
     deleted.delete().await;
     policy.patch("2%").await;
     stream.acknowledge_until(20_000).await;
-    policy.becomes("Converged").await;
+    policy.wait_for_condition("Converged").await;
 
     let account = chart::account_name(&namespace.name, "policies");
     let calls = server.calls_of(&namespace.name, &account, mark);
@@ -302,7 +302,7 @@ async fn status_of_another_manager_is_overwritten() {
     let namespace = server.namespace("spoor-owner").await;
     let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
     let policies = Policies::start(&namespace).await;
-    policy.becomes("Programmed").await;
+    policy.wait_for_condition("Programmed").await;
 
     let foreign = serde_json::json!({
         "apiVersion": "spoor.dev/v1alpha1",
@@ -318,7 +318,7 @@ async fn status_of_another_manager_is_overwritten() {
         }]},
     });
     policy.apply_status(foreign, "another-manager").await;
-    policy.becomes("Programmed").await;
+    policy.wait_for_condition("Programmed").await;
     policies.stop().await;
 }
 
@@ -347,7 +347,7 @@ async fn missing_definitions_are_logged_once() {
     eventually(
         "the readiness names the missing definitions",
         SOON,
-        async || match replica.unready().await {
+        async || match replica.check_ready().await {
             Err(reason) if reason.contains("CustomResourceDefinitions") => Ok(()),
             other => Err(format!("{other:?}")),
         },
@@ -361,7 +361,7 @@ async fn missing_definitions_are_logged_once() {
 
     server.define_resources().await;
     eventually("the replica is ready", TAKEOVER, async || {
-        replica.unready().await
+        replica.check_ready().await
     })
     .await;
 }

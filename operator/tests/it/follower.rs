@@ -84,7 +84,7 @@ impl Follower {
 
     /// Waits for a plan that keeps this share in millionths; `None` stands for the service's
     /// fallback.
-    pub async fn holds(&mut self, millionths: Option<u32>) {
+    pub async fn wait_for_plan(&mut self, millionths: Option<u32>) {
         let what = format!("{} holds {millionths:?}", self.pod.name);
         let held = self
             .held

@@ -103,11 +103,11 @@ async fn foreign_tokens_are_refused_and_counted() {
     let issuer = KeyPair::from_pem(&server.token_key()).unwrap();
     let stranger = KeyPair::generate().unwrap();
     let renewed = resigned(&token, &issuer, |_| {});
-    let is_fine = subscribe(&policies, Some(&renewed), "a", "a-0").await;
+    let response = subscribe(&policies, Some(&renewed), "a", "a-0").await;
     assert!(
-        is_fine.is_ok(),
+        response.is_ok(),
         "the issuer's own signature is refused: {:?}",
-        is_fine.err()
+        response.err()
     );
 
     let past = |claims: &mut serde_json::Value| {
@@ -178,7 +178,7 @@ async fn client_cannot_act_for_another_instance() {
     subscriber.acknowledge(&plan).await;
     subscriber.report(&plan, 1_000, 10).await;
     let status = policy
-        .has("one of two is current", |status| {
+        .wait_for("one of two is current", |status| {
             status["clients"]["current"] == 1
         })
         .await;
@@ -195,18 +195,18 @@ async fn client_cannot_act_for_another_instance() {
     // Nor can it acknowledge or count for a plan that it was never sent.
     let never_sent = version_ahead_of(&plan);
     subscriber.acknowledge(&never_sent).await;
-    rejected(&policies, 1).await;
+    wait_for_rejections(&policies, 1).await;
     subscriber.report(&never_sent, 5_000, 5_000).await;
-    rejected(&policies, 2).await;
+    wait_for_rejections(&policies, 2).await;
     // Nor can it report more sampled traces than started ones, or fewer than before.
     subscriber.report(&plan, 2_000, 2_001).await;
-    rejected(&policies, 3).await;
+    wait_for_rejections(&policies, 3).await;
     subscriber.report(&plan, 10, 1).await;
-    rejected(&policies, 4).await;
+    wait_for_rejections(&policies, 4).await;
     policies.stop().await;
 }
 
-async fn rejected(policies: &Policies, times: u64) {
+async fn wait_for_rejections(policies: &Policies, times: u64) {
     eventually("impossible counts are refused", SOON, async || {
         let counted = policies.count(REJECTED, "").await;
         match counted == times {

@@ -56,10 +56,10 @@ async fn policy_reaches_every_instance_and_converges() {
     let started = Instant::now();
     let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
     for instance in &mut instances {
-        instance.holds(Some(10_000)).await;
+        instance.wait_for_plan(Some(10_000)).await;
     }
     println!("in force everywhere after {:.1?}", started.elapsed());
-    let status = policy.becomes("Converged").await;
+    let status = policy.wait_for_condition("Converged").await;
     println!("converged after {:.1?}", started.elapsed());
     assert_eq!(condition(&status, "Converged")["observedGeneration"], 1);
     assert_eq!(status["clients"]["expected"], 3);
@@ -76,9 +76,9 @@ async fn policy_reaches_every_instance_and_converges() {
     let mark = server.mark();
     policy.patch("2%").await;
     for instance in &mut instances {
-        instance.holds(Some(20_000)).await;
+        instance.wait_for_plan(Some(20_000)).await;
     }
-    let status = policy.becomes("Converged").await;
+    let status = policy.wait_for_condition("Converged").await;
     assert_eq!(condition(&status, "Converged")["observedGeneration"], 2);
     assert_eq!(status["effective"][0]["strategy"], "2%");
     let writes = status_writes(&namespace, mark);
@@ -89,7 +89,7 @@ async fn policy_reaches_every_instance_and_converges() {
 
     policy.delete().await;
     for instance in &mut instances {
-        instance.holds(None).await;
+        instance.wait_for_plan(None).await;
     }
     role.stop().await;
 }
@@ -124,19 +124,23 @@ async fn instance_without_the_plan_is_named() {
     let role = Policies::start(&namespace).await;
     let _current = Follower::start(&role, &namespace, "a", 0).await;
     let labels = [("app.kubernetes.io/name", "a")];
-    namespace.ready_pod("a-mute", &labels, "127.0.1.99").await;
+    namespace
+        .ready_pod("a-without-plan", &labels, "127.0.1.99")
+        .await;
 
     let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
     let status = policy
-        .has("names the mute pod", |status| {
-            message(status, "Converged").contains("a-mute")
+        .wait_for("names the pod without the plan", |status| {
+            message(status, "Converged").contains("a-without-plan")
         })
         .await;
     assert_eq!(condition(&status, "Converged")["status"], "Unknown");
     assert_eq!(status["clients"]["expected"], 2);
 
-    namespace.pod_status("a-mute", "127.0.1.99", false).await;
-    let status = policy.becomes("Converged").await;
+    namespace
+        .pod_status("a-without-plan", "127.0.1.99", false)
+        .await;
+    let status = policy.wait_for_condition("Converged").await;
     assert_eq!(status["clients"]["expected"], 1);
     role.stop().await;
 }
@@ -153,36 +157,36 @@ async fn conditions_name_the_winners() {
     let head = json!({"probability": "50%"});
     let everything =
         SamplingPolicy::apply_spec(&namespace, "everything", json!({"head": head})).await;
-    instance.holds(Some(500_000)).await;
+    instance.wait_for_plan(Some(500_000)).await;
     let service = SamplingPolicy::apply(&namespace, "a", "10%").await;
-    instance.holds(Some(100_000)).await;
+    instance.wait_for_plan(Some(100_000)).await;
     let spec = json!({
         "priority": 1,
         "targets": [{"service": "a"}],
         "head": {"probability": "20%"},
     });
     let stronger = SamplingPolicy::apply_spec(&namespace, "stronger", spec).await;
-    instance.holds(Some(200_000)).await;
+    instance.wait_for_plan(Some(200_000)).await;
 
     let status = service
-        .has("is overridden by the winner", |status| {
+        .wait_for("is overridden by the winner", |status| {
             reason(status, "Accepted") == "Conflicted"
                 && message(status, "Accepted").contains("stronger")
         })
         .await;
     assert_eq!(condition(&status, "Accepted")["status"], "False");
     let status = everything
-        .has("is overridden in part by the winner", |status| {
+        .wait_for("is overridden in part by the winner", |status| {
             reason(status, "Accepted") == "PartiallyOverridden"
                 && message(status, "Accepted").contains("stronger")
         })
         .await;
     assert_eq!(condition(&status, "Accepted")["status"], "True");
-    stronger.becomes("Converged").await;
+    stronger.wait_for_condition("Converged").await;
 
     stronger.delete().await;
-    instance.holds(Some(100_000)).await;
-    let status = service.becomes("Converged").await;
+    instance.wait_for_plan(Some(100_000)).await;
+    let status = service.wait_for_condition("Converged").await;
     assert_eq!(reason(&status, "Accepted"), "Accepted");
     role.stop().await;
 }
@@ -204,13 +208,13 @@ async fn policy_of_another_namespace_has_no_effect() {
     let mut theirs = Follower::start(&role, &other, "a", 1).await;
 
     let policy = SamplingPolicy::apply(&other, "a", "1%").await;
-    theirs.holds(Some(10_000)).await;
-    let status = policy.becomes("Converged").await;
+    theirs.wait_for_plan(Some(10_000)).await;
+    let status = policy.wait_for_condition("Converged").await;
     assert_eq!(status["clients"]["expected"], 1);
     // Plans arrive in the order of publication, so the other namespace's plan would have arrived
     // first.
     SamplingPolicy::apply(&namespace, "a", "3%").await;
-    mine.holds(Some(30_000)).await;
+    mine.wait_for_plan(Some(30_000)).await;
     assert_eq!(mine.plans(), 2);
     role.stop().await;
 }
@@ -231,17 +235,17 @@ async fn expired_policy_reverts() {
         "expiresAt": end.to_string(),
     });
     let policy = SamplingPolicy::apply_spec(&namespace, "brief", spec).await;
-    instance.holds(Some(10_000)).await;
-    policy.becomes("Converged").await;
+    instance.wait_for_plan(Some(10_000)).await;
+    policy.wait_for_condition("Converged").await;
 
     let status = policy
-        .has("has expired", |status| {
+        .wait_for("has expired", |status| {
             reason(status, "Accepted") == "Expired"
         })
         .await;
     assert!(Timestamp::now() >= end);
     assert!(message(&status, "Accepted").contains(&end.to_string()));
-    instance.holds(None).await;
+    instance.wait_for_plan(None).await;
     role.stop().await;
 }
 
@@ -255,7 +259,7 @@ async fn edited_status_is_restored() {
     let role = Policies::start(&namespace).await;
     let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
     let before = policy
-        .has("is accepted", |status| {
+        .wait_for("is accepted", |status| {
             reason(status, "Accepted") == "Accepted"
         })
         .await;
@@ -264,7 +268,7 @@ async fn edited_status_is_restored() {
     }});
     policy.apply_status(forged, "somebody").await;
     policy
-        .has("is as before", |status| {
+        .wait_for("is as before", |status| {
             status["effective"] == before["effective"]
         })
         .await;
@@ -280,7 +284,7 @@ async fn stopped_role_leaves_statuses_alone() {
     let role = Policies::start(&namespace).await;
     let _instance = Follower::start(&role, &namespace, "a", 0).await;
     let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
-    let before = policy.becomes("Converged").await;
+    let before = policy.wait_for_condition("Converged").await;
     role.stop().await;
     // An update stops the role like an uninstallation does. Clients keep their plans meanwhile, so
     // a status that reported otherwise would be wrong at every update.

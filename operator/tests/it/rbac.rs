@@ -57,7 +57,7 @@ async fn exercise(namespace: &Namespace<'_>) {
     };
     let endpoint = policies.endpoints().await.stream;
     let ca = &policies.certificate.ca_pem;
-    policy.becomes("Accepted").await;
+    policy.wait_for_condition("Accepted").await;
     let (mut subscriber, plan) = eventually("a stream", SOON, async || {
         let stream = Subscriber::subscribe(endpoint, ca, claim.clone()).await;
         stream.map_err(|status| format!("{status:?}"))
@@ -65,10 +65,10 @@ async fn exercise(namespace: &Namespace<'_>) {
     .await;
     subscriber.acknowledge(&plan).await;
     subscriber.report(&plan, 1_000, 10).await;
-    policy.becomes("Converged").await;
+    policy.wait_for_condition("Converged").await;
     policy.patch("2%").await;
     subscriber.acknowledge_until(20_000).await;
-    policy.becomes("Converged").await;
+    policy.wait_for_condition("Converged").await;
     policy.delete().await;
     policies.stop().await;
 }
@@ -98,7 +98,7 @@ async fn stacks_role_has_no_unused_permissions() {
         "collector": {"replicas": 2},
     });
     children::apply_stack(&namespace, spec.clone()).await;
-    let first = children::complete(&namespace).await;
+    let first = children::wait_until_complete(&namespace).await;
     // Edits are reverted, and an earlier stack's objects are deleted before the next one's are
     // created: this API server has no garbage collector.
     for child in first.values() {
@@ -113,12 +113,12 @@ async fn stacks_role_has_no_unused_permissions() {
         let edited = server.apply(edit, Some(&namespace.name), "somebody").await;
         edited.unwrap();
     }
-    children::complete(&namespace).await;
+    children::wait_until_complete(&namespace).await;
     children::delete_stack(&namespace).await;
     children::apply_stack(&namespace, spec).await;
     eventually("the next stack's own objects", SOON * 4, async || {
         let uid = children::stack(&namespace).await["metadata"]["uid"].clone();
-        let objects = children::complete(&namespace).await;
+        let objects = children::wait_until_complete(&namespace).await;
         let old = objects
             .iter()
             .find(|(_, child)| child["metadata"]["ownerReferences"][0]["uid"] != uid);
@@ -149,8 +149,8 @@ async fn stacks_role_has_no_unused_permissions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rights_end_at_the_served_namespaces() {
-    let test = "rights_end_at_the_served_namespaces";
+async fn permissions_end_at_served_namespaces() {
+    let test = "permissions_end_at_served_namespaces";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };

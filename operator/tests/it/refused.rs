@@ -1,10 +1,10 @@
 //! The refusals of a cluster's API server and their messages, with which validation has to agree.
 
 mod agreement;
-mod judge;
 mod policies;
 mod samples;
 mod stacks;
+mod validators;
 
 /// A resource that must be refused.
 struct Case {

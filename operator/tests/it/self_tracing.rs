@@ -125,7 +125,7 @@ async fn publication_is_exported_at_the_end() {
     environment[2].1 = "3600000";
     let role = release.start_with("policies-0", &environment);
     let policy = SamplingPolicy::apply(&namespace, "a", "10%").await;
-    policy.becomes("Programmed").await;
+    policy.wait_for_condition("Programmed").await;
     role.process.terminate();
 
     let publish = received

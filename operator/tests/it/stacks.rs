@@ -111,7 +111,7 @@ impl<'a> Stacks<'a> {
     }
 
     /// Waits for a status of the stack's latest generation.
-    pub async fn status(&self, name: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    pub async fn wait_for_status(&self, name: &str, is_met: impl Fn(&Value) -> bool) -> Value {
         eventually("the expected status", SOON, async || {
             let stack = self
                 .stacks()
@@ -120,7 +120,7 @@ impl<'a> Stacks<'a> {
                 .map_err(|error| error.to_string())?;
             let status = stack.data["status"].clone();
             let is_current = status["observedGeneration"] == json!(stack.metadata.generation);
-            match is_current && is_so(&status) {
+            match is_current && is_met(&status) {
                 true => Ok(status),
                 false => Err(format!("{status:#}")),
             }
@@ -205,8 +205,8 @@ fn is_settled(status: &Value) -> bool {
     is(status, "Available", "True") && is(status, "Progressing", "False")
 }
 
-pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
-    eventually(what, SOON, async || match is_so().await {
+pub async fn until(what: &str, is_met: impl AsyncFn() -> bool) {
+    eventually(what, SOON, async || match is_met().await {
         true => Ok(()),
         false => Err("not yet".to_owned()),
     })

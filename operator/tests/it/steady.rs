@@ -45,7 +45,7 @@ async fn steady_load_writes_only_the_lease() {
         subscriber.acknowledge(&plan).await;
         clients.push((subscriber, plan));
     }
-    policy.becomes("Converged").await;
+    policy.wait_for_condition("Converged").await;
     let mut load = Load::default();
     // The first observed rate is written at once.
     let observed = |status: &serde_json::Value| status["observed"]["started"].as_u64() > Some(0);

@@ -1,4 +1,5 @@
-{{/* A hook before the release's own objects, in the order of the weight. It is deleted once it has succeeded. */}}
+{{/* The annotations of a hook that runs before the release's own objects are applied, in the order of its
+     weight, and is deleted once it has succeeded. */}}
 {{- define "spoor.crds.hook" -}}
 helm.sh/hook: pre-install,pre-upgrade
 helm.sh/hook-weight: {{ . | quote }}

@@ -20,13 +20,10 @@ impl Fingerprint {
                 for versions in ["managedFields", "resourceVersion", "generation"] {
                     metadata.remove(versions);
                 }
-            }
-            if let Some(Value::Object(annotations)) = fields
-                .get_mut("metadata")
-                .and_then(|metadata| metadata.get_mut("annotations"))
-            {
-                // The Deployment controller writes this annotation after every change.
-                annotations.remove("deployment.kubernetes.io/revision");
+                if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
+                    // The Deployment controller writes this annotation after every change.
+                    annotations.remove("deployment.kubernetes.io/revision");
+                }
             }
         }
         // The maps are sorted, so equal values have equal texts.

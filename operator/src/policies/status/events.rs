@@ -32,12 +32,12 @@ pub(super) fn events(
                 != (current.status, &current.reason, current.observed_generation)
         });
         let is_new_reason = before.is_none_or(|before| before.reason != current.reason);
-        let was_written_expired = current.reason == "Expired"
+        let was_expired_when_written = current.reason == "Expired"
             && before
                 .is_none_or(|before| before.observed_generation != current.observed_generation);
         let is_warning = match kind {
             // An expiry is expected; a policy that was written after its expiry is not.
-            Condition::ACCEPTED if was_written_expired => true,
+            Condition::ACCEPTED if was_expired_when_written => true,
             Condition::ACCEPTED if !is_new_reason => return None,
             Condition::ACCEPTED if current.reason == "Expired" => false,
             Condition::ACCEPTED => current.status == ConditionStatus::False,
@@ -55,8 +55,8 @@ pub(super) fn events(
             _ => true,
         };
         let mut note = note(status, current);
-        if was_written_expired {
-            note.push_str("; spec.expiresAt was in the past already: set a later time");
+        if was_expired_when_written {
+            note.push_str("; spec.expiresAt was already in the past; set a later time");
         }
         Some(Event {
             regarding: reference(SamplingPolicy::KIND, &object.key, &object.uid),

@@ -24,7 +24,7 @@ use crate::stacks::objects::{
     labels::{self, Component, component_metadata, label_selector, selector},
     network::service_port,
     otlp::{OTLP_GRPC, OTLP_HTTP},
-    pod::{self, DefaultResources, PodDefaults},
+    pod::{self, PodDefaults},
     workload::{
         CONFIG_FILE, config_map, container_ports, disruption_budget, read_only_mount,
         rolling_update,
@@ -53,15 +53,6 @@ const CONFIG_FOLDER: &str = "/etc/jaeger/config";
 
 /// The delay before SIGTERM, longer than Services take to remove a pod.
 const PRE_STOP_SECONDS: i64 = 5;
-
-const IN_MEMORY: DefaultResources = DefaultResources {
-    requests: [("cpu", "50m"), ("memory", "128Mi")],
-    limits: [("memory", "1Gi")],
-};
-const STORED: DefaultResources = DefaultResources {
-    requests: [("cpu", "50m"), ("memory", "128Mi")],
-    limits: [("memory", "512Mi")],
-};
 
 /// The name of Jaeger's objects.
 #[must_use]
@@ -165,17 +156,17 @@ fn container(
     let config = pod::config_volume("config", config);
     let volumes = [vec![config], parts.volumes].concat();
     let mount = read_only_mount("config", CONFIG_FOLDER);
-    let default = match jaeger.storage {
-        Storage::Memory { .. } => &IN_MEMORY,
-        Storage::Badger { .. } | Storage::External { .. } => &STORED,
+    let memory_limit = match jaeger.storage {
+        Storage::Memory { .. } => "1Gi",
+        Storage::Badger { .. } | Storage::External { .. } => "512Mi",
     };
     let container = Container {
         name: "jaeger".to_owned(),
         image_pull_policy: Some(jaeger.image_pull_policy.to_string()),
         args: Some(vec![format!("--config={CONFIG_FOLDER}/{CONFIG_FILE}")]),
-        env: Some([vec![memory_limit()], parts.env].concat()),
+        env: Some([vec![gomemlimit()], parts.env].concat()),
         ports: Some(container_ports(&PORTS)),
-        resources: Some(pod::resources(&jaeger.pod.resources, default)),
+        resources: Some(pod::resources(&jaeger.pod.resources, memory_limit)),
         volume_mounts: Some([vec![mount], parts.mounts].concat()),
         startup_probe: Some(pod::http_probe("/status", HEALTH, 1, 120)),
         readiness_probe: Some(pod::http_probe("/status", HEALTH, 5, 2)),
@@ -190,7 +181,7 @@ fn container(
 }
 
 /// The variable from which Go's garbage collector reads the memory limit.
-fn memory_limit() -> EnvVar {
+fn gomemlimit() -> EnvVar {
     // From the container's own limit, so that it also holds where the stack or a LimitRange sets it.
     EnvVar {
         name: "GOMEMLIMIT".to_owned(),

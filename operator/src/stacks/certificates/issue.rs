@@ -71,8 +71,8 @@ pub fn server(
 /// enough to sign.
 fn authority_parameters(key: &KeyPair) -> Result<CertificateParams, rcgen::Error> {
     let mut parameters = CertificateParams::new(vec![])?;
-    // Another name for each key: a client that trusts two authorities of one name may try only the
-    // first.
+    // A different name for each key: a client that trusts two authorities with the same name may
+    // try only the first.
     let id = xxh3_64(&key.subject_public_key_info());
     parameters.distinguished_name = named(&format!("spoor.dev {id:016x}"));
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));

@@ -52,11 +52,6 @@ struct StoredCertificate {
     annotations: BTreeMap<String, String>,
 }
 
-/// The error about a Secret that holds something else. It is left as it is.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("Secret \"{0}\" was not created by Spoor; delete or rename it")]
-pub struct ForeignSecret(pub String);
-
 /// A valid certificate, and the Secret to write if the stored one is not valid.
 pub struct CertificateState {
     /// The Secret to apply, if the stored one is not valid.
@@ -72,16 +67,16 @@ pub struct CertificateState {
 /// The reason why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
-    /// The Secret holds something else.
-    #[error(transparent)]
-    ForeignSecret(#[from] ForeignSecret),
+    /// The Secret holds something else. It is left as it is.
+    #[error("Secret \"{0}\" was not created by Spoor; delete or rename it")]
+    ForeignSecret(String),
     /// The certificate cannot be issued.
     #[error("cannot issue a certificate")]
     Make(#[from] rcgen::Error),
 }
 
-/// The authority that is valid at this time. One that is due for renewal stays trusted beside its
-/// successor until it expires, so that no client is cut off.
+/// The authority that is valid at this time. One that is due for renewal stays trusted alongside
+/// its successor until it expires, so that no client is cut off.
 ///
 /// # Errors
 /// [`IssueError`].
@@ -155,7 +150,7 @@ fn stored(
     name: &str,
     found: Option<&Secret>,
     keys: SecretKeys,
-) -> Result<Option<StoredCertificate>, ForeignSecret> {
+) -> Result<Option<StoredCertificate>, IssueError> {
     let Some(secret) = found else {
         return Ok(None);
     };
@@ -178,7 +173,7 @@ fn stored(
                     annotations,
                 }))
         }
-        _ => Err(ForeignSecret(name.to_owned())),
+        _ => Err(IssueError::ForeignSecret(name.to_owned())),
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{
     CollectorInput, memory,
     memory::TierMemory,
-    parts::{HEALTH, LIMITER, go_duration, grpc, health, limiter, sender, telemetry},
+    parts::{HEALTH, LIMITER, go_duration, health, limiter, sender, telemetry},
 };
 use crate::stacks::objects::otlp;
 
@@ -33,7 +33,9 @@ pub(super) fn config(input: &CollectorInput<'_>, policies: Vec<Value>) -> Value 
     exporters.insert(JAEGER.to_owned(), jaeger(input.jaeger_otlp, memory));
     let names: Vec<&String> = exporters.keys().collect();
     json!({
-        "receivers": {GATHERED: {"protocols": {"grpc": grpc(otlp::OTLP_GRPC)}}},
+        "receivers": {GATHERED: {"protocols": {
+            "grpc": otlp::grpc_receiver(otlp::OTLP_GRPC, go_duration),
+        }}},
         "processors": {
             LIMITER: limiter(memory),
             DECIDER: {

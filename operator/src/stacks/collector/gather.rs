@@ -10,7 +10,7 @@ use spoor_api::stack::Stack;
 use super::{
     CollectorInput, memory,
     memory::TierMemory,
-    parts::{HEALTH, LIMITER, go_duration, grpc, health, http, limiter, sender, telemetry},
+    parts::{HEALTH, LIMITER, go_duration, health, limiter, sender, telemetry},
     ports,
 };
 use crate::stacks::objects::{labels::Component, otlp};
@@ -21,7 +21,7 @@ pub const CLIENTS: &str = "otlp";
 pub const PEERS: &str = "otlp/spoor-peers";
 const GATHERER: &str = "groupbytrace";
 const COUNTS_ONLY: &str = "filter/spoor-reported";
-const SPREADER: &str = "load_balancing/spoor-peers";
+const LOAD_BALANCER: &str = "load_balancing/spoor-peers";
 const DECIDE: &str = "otlp_grpc/spoor-decide";
 const REPORTED: &str = "otlp_http/spoor-reported";
 const SPAN_METRICS: &str = "span_metrics";
@@ -37,11 +37,11 @@ pub(super) fn config(input: &CollectorInput<'_>) -> Value {
     let mut config = json!({
         "receivers": {
             CLIENTS: {"protocols": {
-                "grpc": grpc(otlp::OTLP_GRPC),
-                "http": http(otlp::OTLP_HTTP),
+                "grpc": otlp::grpc_receiver(otlp::OTLP_GRPC, go_duration),
+                "http": otlp::http_receiver(otlp::OTLP_HTTP),
             }},
             // Needed with one pod, too: there are two while the number of replicas changes.
-            PEERS: {"protocols": {"grpc": grpc(ports::PEERS)}},
+            PEERS: {"protocols": {"grpc": otlp::grpc_receiver(ports::PEERS, go_duration)}},
         },
         "processors": {
             LIMITER: limiter(memory),
@@ -108,9 +108,9 @@ pub(super) fn config(input: &CollectorInput<'_>) -> Value {
         pipelines["traces/spread"] = json!({
             "receivers": [CLIENTS],
             "processors": [LIMITER],
-            "exporters": [SPREADER],
+            "exporters": [LOAD_BALANCER],
         });
-        config["exporters"][SPREADER] = spreader(input.stack, memory);
+        config["exporters"][LOAD_BALANCER] = load_balancer(input.stack, memory);
     } else {
         pipelines["traces/gather"]["receivers"] = json!([CLIENTS, PEERS]);
     }
@@ -120,7 +120,7 @@ pub(super) fn config(input: &CollectorInput<'_>) -> Value {
 /// Builds the exporter that distributes spans among the gathering pods. Queue and retries are those
 /// of each peer: a queue of the exporter as a whole would also resend spans that another peer
 /// already has.
-fn spreader(stack: &Stack, memory: TierMemory) -> Value {
+fn load_balancer(stack: &Stack, memory: TierMemory) -> Value {
     let mut sender = sender(memory);
     // Spans that wait here reach their peer later than the rest of their trace.
     sender["sending_queue"]["batch"]["flush_timeout"] = json!("50ms");

@@ -2,7 +2,7 @@
 
 use spoor_policy::AttributeKey;
 
-/// Quotes a text as a literal that nothing in it can end.
+/// Quotes a text as a literal. Nothing in the text can end the literal.
 ///
 /// The Collector interprets it three times: as YAML, for `${…}` to expand, and as OTTL. The dollar
 /// sign is escaped here, so that the second pass finds none.
@@ -24,13 +24,13 @@ pub(super) fn text(text: &str) -> String {
     literal
 }
 
-/// Joins conditions so that all have to hold. Without any, the result always holds.
+/// Joins conditions with `and`. Without conditions, returns `true`.
 pub(super) fn all_of(conditions: impl IntoIterator<Item = String>) -> String {
     joined(conditions, " and ").unwrap_or_else(|| "true".to_owned())
 }
 
-/// Joins conditions so that one has to hold. Without any, the result never holds.
-pub(super) fn one_of(conditions: impl IntoIterator<Item = String>) -> String {
+/// Joins conditions with `or`, in parentheses. Without conditions, returns `false`.
+pub(super) fn any_of(conditions: impl IntoIterator<Item = String>) -> String {
     let joined = joined(conditions, " or ");
     joined.map_or_else(|| "false".to_owned(), |any| format!("({any})"))
 }
@@ -68,8 +68,8 @@ fn literals(value: &str) -> Vec<String> {
         let point = if digits.contains('.') { "" } else { ".0" };
         double.is_finite().then(|| digits + point)
     };
-    let flag = value.parse::<bool>().ok().map(|flag| flag.to_string());
-    [Some(text(value)), number(), flag]
+    let boolean = value.parse::<bool>().ok().map(|value| value.to_string());
+    [Some(text(value)), number(), boolean]
         .into_iter()
         .flatten()
         .collect()
@@ -131,7 +131,7 @@ mod tests {
     #[case("1e3", &["\"1e3\"", "1000.0"])]
     #[case("true", &["\"true\"", "true"])]
     #[case("inf", &["\"inf\""])]
-    fn value_matches_text_number_and_flag(#[case] value: &str, #[case] expected: &[&str]) {
+    fn value_matches_text_number_and_bool(#[case] value: &str, #[case] expected: &[&str]) {
         assert_eq!(literals(value), expected);
     }
 }

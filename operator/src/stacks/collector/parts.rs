@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{memory::TierMemory, ports};
-use crate::stacks::objects::otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE, any_address};
+use crate::stacks::objects::otlp::any_address;
 
 /// The extension that answers probes.
 pub(super) const HEALTH: &str = "health_check";
@@ -15,25 +15,6 @@ pub(super) const LIMITER: &str = "memory_limiter";
 /// Formats a duration for Go.
 pub(super) fn go_duration(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
-}
-
-/// An OTLP receiver over gRPC. Its connections have a maximum age, since senders would otherwise
-/// stay connected to the same pods.
-pub(super) fn grpc(port: u16) -> Value {
-    json!({
-        "endpoint": any_address(port),
-        "max_recv_msg_size_mib": 64,
-        "keepalive": {"server_parameters": {
-            "max_connection_age": go_duration(MAX_CONNECTION_AGE),
-            "max_connection_age_grace": go_duration(MAX_CONNECTION_AGE_GRACE),
-        }},
-    })
-}
-
-/// An OTLP receiver over HTTP, with one connection per request: a connection that is kept open has
-/// no maximum age, and would bring spans to a pod that is about to end.
-pub(super) fn http(port: u16) -> Value {
-    json!({"endpoint": any_address(port), "keep_alives_enabled": false})
 }
 
 /// An exporter of OTLP over gRPC, without TLS and with unlimited retries: when its queue is full,

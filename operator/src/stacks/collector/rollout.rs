@@ -28,7 +28,7 @@ pub struct LiveTier<'a> {
     pub pods: &'a [Pod],
 }
 
-/// The present state of both tiers; none where there is no Deployment yet.
+/// The present state of both tiers; `None` for a tier that has no Deployment yet.
 #[derive(Clone, Copy, Debug)]
 pub struct RolloutState<'a> {
     /// The gathering tier.
@@ -81,8 +81,9 @@ pub enum RolloutWait {
     ExporterFails,
 }
 
-/// The longest time for which a revision of the deciding pod may start before another follows it. A
-/// revision that fails is followed at once: it holds no traces, and the next may fix it.
+/// The longest time that a revision of the deciding pod may take to start before the next one
+/// replaces it. A revision that fails is replaced at once: it holds no traces, and the next one may
+/// fix it.
 const MAX_START_WAIT: Duration = Duration::from_secs(60);
 
 /// Plans the next step.
@@ -95,17 +96,17 @@ pub fn plan(current: &RolloutState<'_>, desired: &CollectorObjects, now: Timesta
         .decide
         .map(|live| TierState::of(live, &desired.decide, now));
     let decide_waits = match (&decide, &gather) {
-        (Some(decide), Some(gather)) if decide.outdated => {
+        (Some(decide), Some(gather)) if decide.is_outdated => {
             decide_wait(decide, gather, current, desired)
         }
         _ => None,
     };
-    let changes_decide = decide_waits.is_none() && decide.as_ref().is_some_and(|it| it.outdated);
+    let changes_decide = decide_waits.is_none() && decide.as_ref().is_some_and(|it| it.is_outdated);
     let gather_waits = match (&decide, &gather) {
-        (Some(_), Some(gather)) if gather.outdated && changes_decide => {
+        (Some(_), Some(gather)) if gather.is_outdated && changes_decide => {
             Some((RolloutWait::DecideChanges, None))
         }
-        (Some(decide), Some(gather)) if gather.outdated => gather_wait(decide),
+        (Some(decide), Some(gather)) if gather.is_outdated => gather_wait(decide),
         _ => None,
     };
     let waits = decide_waits.or(gather_waits);
@@ -141,8 +142,8 @@ impl LiveTier<'_> {
         let desired = spec.and_then(|spec| spec.replicas).unwrap_or(1);
         let status = self.workload.status.clone().unwrap_or_default();
         let generation = self.workload.metadata.generation;
-        // Until the Deployment controller has seen the change its status describes the revision
-        // before.
+        // Until the Deployment controller has observed a change, its status describes the previous
+        // revision.
         status.observed_generation < generation
             || status.updated_replicas.unwrap_or(0) != desired
             || status.replicas.unwrap_or(0) != desired
@@ -174,8 +175,8 @@ impl LiveTier<'_> {
 /// A tier, as far as its rollout depends on it.
 struct TierState<'a> {
     live: LiveTier<'a>,
-    outdated: bool,
-    changing: bool,
+    is_outdated: bool,
+    is_changing: bool,
     /// The time since the last change of its pods.
     quiet_for: Duration,
 }
@@ -185,8 +186,8 @@ impl<'a> TierState<'a> {
         let since = |then: Timestamp| now.duration_since(then).max(SignedDuration::ZERO);
         Self {
             live,
-            outdated: spec_hash(live.workload) != spec_hash(&desired.workload),
-            changing: live.is_changing(),
+            is_outdated: spec_hash(live.workload) != spec_hash(&desired.workload),
+            is_changing: live.is_changing(),
             quiet_for: live
                 .last_change()
                 .map_or(Duration::MAX, |then| since(then).unsigned_abs()),
@@ -204,11 +205,11 @@ fn decide_wait(
 ) -> Wait {
     // Changes that come faster than a pod starts are combined in one replacement. A revision that
     // failed is replaced at once, since the next may fix it.
-    if decide.changing && !decide.live.has_failed_pod() && decide.quiet_for < MAX_START_WAIT {
+    if decide.is_changing && !decide.live.has_failed_pod() && decide.quiet_for < MAX_START_WAIT {
         let left = MAX_START_WAIT - decide.quiet_for;
         return Some((RolloutWait::DecideStarts, Some(left)));
     }
-    if gather.changing {
+    if gather.is_changing {
         return Some((RolloutWait::GatherChanges, None));
     }
     // DNS responses are cached, so a gathering pod may send parts of traces to a peer for a while
@@ -230,7 +231,7 @@ fn decide_wait(
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 fn gather_wait(decide: &TierState<'_>) -> Wait {
-    if decide.changing {
+    if decide.is_changing {
         Some((RolloutWait::DecideChanges, None))
     } else if !decide.live.has_ready_pod() {
         Some((RolloutWait::DecideUnavailable, None))

@@ -1,8 +1,9 @@
 //! A namespace's tail policies as policies of the Collector's tail sampler.
 //!
-//! The sampler keeps a trace if one of its policies matches. So each of ours first selects the
-//! traces that it governs (those whose root span is at its places), and one more keeps all other
-//! traces: those of other services and namespaces, and those without a root.
+//! The sampler keeps a trace if one of its policies matches. Each tail policy therefore first
+//! selects the traces that it governs (those whose root span is at one of its places). A further
+//! policy of the sampler keeps all other traces: those of other services and namespaces, and those
+//! without a root.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +16,7 @@ use spoor_policy::{
     TailPolicy, TailTable,
 };
 
-use super::ottl::{all_of, equals, one_of, text};
+use super::ottl::{all_of, any_of, equals, text};
 
 /// The sampler's policies in the order in which it evaluates them. The first that matches decides.
 pub(super) fn policies(tail: &TailTable, namespace: &Namespace) -> Vec<Value> {
@@ -103,7 +104,7 @@ impl<'t> EarlierPlaces<'t> {
                         let names = names.iter();
                         let names =
                             names.map(|name| format!("span.name == {}", text(name.as_str())));
-                        format!("not ({} and {})", service_condition(service), one_of(names))
+                        format!("not ({} and {})", service_condition(service), any_of(names))
                     });
                 all_of(services.chain(operations))
             }
@@ -120,31 +121,31 @@ fn service_condition(service: &ServiceName) -> String {
 fn namespace_condition(namespace: &Namespace) -> String {
     const KEY: &str = "resource.attributes[\"k8s.namespace.name\"]";
     let namespace = text(namespace.as_str());
-    one_of(["nil", "\"\"", &namespace].map(|value| format!("{KEY} == {value}")))
+    any_of(["nil", "\"\"", &namespace].map(|value| format!("{KEY} == {value}")))
 }
 
 /// The condition for the root of a trace at one of these places.
 fn root_condition(places: Vec<String>) -> String {
-    format!("IsRootSpan() and {}", one_of(places))
+    format!("IsRootSpan() and {}", any_of(places))
 }
 
-/// The sampler's policies for one of ours. Roots in other namespaces may be at its places, too:
-/// those traces are kept anyway.
+/// The sampler's policies for one tail policy. Roots in other namespaces may match its places, too;
+/// the policy for all other traces keeps those anyway.
 fn sampler_policies(name: &PolicyName, policy: &TailPolicy, root: String) -> Vec<Value> {
     // All traces are kept anyway, so no rule has to be evaluated.
     if policy.otherwise() == Probability::ALWAYS {
         return vec![any_span(&format!("{name}/otherwise"), &[root])];
     }
     let root = any_span("root", &[root]);
-    let both = |end: &str, condition: Value| {
-        let name = format!("{name}/{end}");
+    let with_root = |suffix: &str, condition: Value| {
+        let name = format!("{name}/{suffix}");
         json!({"name": name, "type": "and", "and": {"and_sub_policy": [root, condition]}})
     };
     let (spans, limit) = conditions(policy.keep());
-    let spans = (!spans.is_empty()).then(|| both("keep", any_span("span", &spans)));
-    let slow = limit.map(|limit| both("keep/slow", trace_duration_policy(limit)));
+    let spans = (!spans.is_empty()).then(|| with_root("keep", any_span("span", &spans)));
+    let slow = limit.map(|limit| with_root("keep/slow", trace_duration_policy(limit)));
     let share = (policy.otherwise() != Probability::NEVER)
-        .then(|| both("otherwise", share(policy.otherwise())));
+        .then(|| with_root("otherwise", share(policy.otherwise())));
     [spans, slow, share].into_iter().flatten().collect()
 }
 

@@ -12,11 +12,10 @@ use k8s_openapi::api::{
 use serde::Serialize;
 use spoor_api::stack::ManagedCollector;
 
-use super::{CollectorInput, Tier, memory::TierMemory, ports};
+use super::{CollectorInput, Tier, memory, ports};
 use crate::stacks::objects::{
     labels::{Component, component_metadata, label_selector, selector},
-    pod::{self, DefaultResources},
-    text,
+    pod, text,
     workload::{CONFIG_FILE, config_map, container_ports, read_only_mount, rolling_update},
 };
 
@@ -27,10 +26,7 @@ const CONFIG_FOLDER: &str = "/etc/spoor/collector";
 /// The time that a Collector has to send what it holds.
 const FLUSH_TIME: Duration = Duration::from_secs(30);
 
-const RESOURCES: DefaultResources = DefaultResources {
-    requests: [("cpu", "50m"), ("memory", "128Mi")],
-    limits: [("memory", "512Mi")],
-};
+const DEFAULT_MEMORY_LIMIT: &str = "512Mi";
 
 /// The inputs of a tier's pods.
 pub(super) struct Pods<'a> {
@@ -98,7 +94,7 @@ impl Pods<'_> {
             .map(|gates| format!("--feature-gates={gates}"));
         let config = format!("--config={CONFIG_FOLDER}/{CONFIG_FILE}");
         let secrets = self.input.collector.env_from_secrets.iter();
-        let env_from: Vec<_> = secrets.map(|name| env_from(name.as_str())).collect();
+        let env_from = secrets.map(|name| env_from(name.as_str()));
         Container {
             name: "collector".to_owned(),
             image: Some(
@@ -110,10 +106,10 @@ impl Pods<'_> {
             args: Some(std::iter::once(config).chain(gates).collect()),
             env: Some(vec![EnvVar {
                 name: "GOMEMLIMIT".to_owned(),
-                value: Some(TierMemory::of(&resources(self.input.collector)).gomemlimit()),
+                value: Some(memory(self.input.collector).gomemlimit()),
                 ..EnvVar::default()
             }]),
-            env_from: Some(env_from).filter(|all| !all.is_empty()),
+            env_from: pod::non_empty(env_from),
             ports: Some(container_ports(self.ports)),
             resources: Some(resources(self.input.collector)),
             readiness_probe: Some(pod::http_probe("/", ports::HEALTH, 2, 3)),
@@ -127,7 +123,7 @@ impl Pods<'_> {
 
 /// The resources of a pod of either tier.
 pub(super) fn resources(collector: &ManagedCollector) -> ResourceRequirements {
-    pod::resources(&collector.pod.resources, &RESOURCES)
+    pod::resources(&collector.pod.resources, DEFAULT_MEMORY_LIMIT)
 }
 
 /// A hash of a value's JSON.

@@ -51,13 +51,13 @@ impl Component {
 /// The labels that select a component's pods, and that those pods have.
 #[must_use]
 pub fn selector(stack: &Stack, component: Component) -> BTreeMap<String, String> {
-    // Never to be extended: a Deployment's selector cannot be changed.
-    let mut labels = of_stack(stack);
+    // Add no label here: a Deployment's selector is immutable.
+    let mut labels = stack_labels(stack);
     labels.insert(NAME.to_owned(), component.as_str().to_owned());
     labels
 }
 
-/// [`selector`] in the form that workloads and policies need.
+/// [`selector`] as the type that Deployments and NetworkPolicies use.
 #[must_use]
 pub fn label_selector(stack: &Stack, component: Component) -> LabelSelector {
     LabelSelector {
@@ -81,12 +81,12 @@ pub fn component_metadata(stack: &Stack, component: Component) -> ObjectMeta {
 pub fn stack_metadata(stack: &Stack, name: String) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
-        labels: Some(of_stack(stack)),
+        labels: Some(stack_labels(stack)),
         ..ObjectMeta::default()
     }
 }
 
-fn of_stack(stack: &Stack) -> BTreeMap<String, String> {
+fn stack_labels(stack: &Stack) -> BTreeMap<String, String> {
     BTreeMap::from([
         (MANAGED_BY.to_owned(), OPERATOR.to_owned()),
         (INSTANCE.to_owned(), stack.name.to_string()),

@@ -1,6 +1,8 @@
-//! The ports of OTLP receivers, and the age of their connections.
+//! OTLP receivers: their configuration, their ports and the age of their connections.
 
 use std::time::Duration;
+
+use serde_json::{Value, json};
 
 /// The port of OTLP over gRPC.
 pub const OTLP_GRPC: u16 = 4317;
@@ -19,3 +21,25 @@ pub fn any_address(port: u16) -> String {
 pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(5);
 /// The time that requests on such a connection have to complete.
 pub const MAX_CONNECTION_AGE_GRACE: Duration = Duration::from_secs(5);
+
+/// The configuration of an OTLP receiver over gRPC. Its connections have a maximum age, since
+/// senders would otherwise stay connected to the same pods. `format` writes durations: Jaeger and
+/// the Collector keep their own units, since a new configuration replaces the pods.
+#[must_use]
+pub fn grpc_receiver(port: u16, format: fn(Duration) -> String) -> Value {
+    json!({
+        "endpoint": any_address(port),
+        "max_recv_msg_size_mib": 64,
+        "keepalive": {"server_parameters": {
+            "max_connection_age": format(MAX_CONNECTION_AGE),
+            "max_connection_age_grace": format(MAX_CONNECTION_AGE_GRACE),
+        }},
+    })
+}
+
+/// The configuration of an OTLP receiver over HTTP, with one connection per request: a connection
+/// that is kept open has no maximum age, and would bring spans to a pod that is about to end.
+#[must_use]
+pub fn http_receiver(port: u16) -> Value {
+    json!({"endpoint": any_address(port), "keep_alives_enabled": false})
+}

@@ -16,12 +16,13 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-use spoor_api::stack::{PodAdditions, PodSettings, Resources, Scheduling};
+use serde::{Serialize, de::DeserializeOwned};
+use spoor_api::stack::{PodAdditions, PodSettings, Resources};
 
 /// The user and group of Jaeger and the Collector in their images.
 const IMAGE_USER_ID: i64 = 10001;
+/// The requests of every component unless the stack sets others.
+const DEFAULT_REQUESTS: [(&str, &str); 2] = [("cpu", "50m"), ("memory", "128Mi")];
 
 /// Defaults for the pods of every stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,14 +55,6 @@ impl PodDefaults {
     }
 }
 
-/// The resources of a component unless the stack sets others.
-pub struct DefaultResources {
-    /// The requests.
-    pub requests: [(&'static str, &'static str); 2],
-    /// The limits. There is none for the CPU, which would only slow the component down.
-    pub limits: [(&'static str, &'static str); 1],
-}
-
 /// The spec of a pod with one container, scheduled as the stack specifies.
 #[must_use]
 pub fn spec(
@@ -72,6 +65,11 @@ pub fn spec(
     defaults: &PodDefaults,
 ) -> PodSpec {
     let (scheduling, additions) = (&settings.scheduling, &settings.additions);
+    let tolerations = scheduling.tolerations.iter();
+    let tolerations = tolerations.map(as_written::<Toleration>);
+    let constraints = scheduling.topology_spread_constraints.iter();
+    let constraints = constraints.map(as_written::<TopologySpreadConstraint>);
+    let affinity = scheduling.affinity.as_ref();
     PodSpec {
         containers: vec![Container {
             env: env(container.env, additions),
@@ -80,20 +78,17 @@ pub fn spec(
             termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
             ..container
         }],
-        volumes: (!volumes.is_empty()).then_some(volumes),
+        volumes: non_empty(volumes),
         image_pull_secrets: pull_secrets(additions),
         security_context: Some(pod_security(defaults.user_ids)),
         // Neither Jaeger nor the Collector calls the API server.
         automount_service_account_token: Some(false),
         // Otherwise every Service of the namespace would add variables to the environment.
         enable_service_links: Some(false),
-        node_selector: non_empty(&scheduling.node_selector),
-        tolerations: tolerations(scheduling),
-        affinity: Some(scheduling.affinity.as_ref().map_or_else(
-            || different_nodes(spread),
-            |affinity| as_written(&affinity.0),
-        )),
-        topology_spread_constraints: constraints(scheduling),
+        node_selector: non_empty(scheduling.node_selector.clone()),
+        tolerations: non_empty(tolerations),
+        affinity: Some(affinity.map_or_else(|| different_nodes(spread), as_written::<Affinity>)),
+        topology_spread_constraints: non_empty(constraints),
         priority_class_name: scheduling.priority_class_name.clone(),
         ..PodSpec::default()
     }
@@ -109,7 +104,7 @@ pub fn metadata(
     let merge = |added: &BTreeMap<String, String>, own: BTreeMap<String, String>| {
         let mut all = added.clone();
         all.extend(own);
-        Some(all).filter(|all| !all.is_empty())
+        non_empty(all)
     };
     ObjectMeta {
         labels: merge(&additions.labels, labels),
@@ -119,9 +114,9 @@ pub fn metadata(
 }
 
 /// The stack's resources, with the defaults for those that it sets neither in `requests` nor in
-/// `limits`.
+/// `limits`. There is no default limit for the CPU, which would only slow the component down.
 #[must_use]
-pub fn resources(own: &Resources, default: &DefaultResources) -> ResourceRequirements {
+pub fn resources(own: &Resources, default_memory_limit: &str) -> ResourceRequirements {
     let named = |name: &str| own.requests.contains_key(name) || own.limits.contains_key(name);
     let merged = |own: &BTreeMap<String, spoor_api::stack::Quantity>, default: &[(&str, &str)]| {
         let default = default
@@ -131,11 +126,11 @@ pub fn resources(own: &Resources, default: &DefaultResources) -> ResourceRequire
         let own = own
             .iter()
             .map(|(name, amount)| (name.clone(), Quantity(amount.to_string())));
-        Some(default.chain(own).collect::<BTreeMap<_, _>>()).filter(|all| !all.is_empty())
+        non_empty(default.chain(own))
     };
     ResourceRequirements {
-        requests: merged(&own.requests, &default.requests),
-        limits: merged(&own.limits, &default.limits),
+        requests: merged(&own.requests, &DEFAULT_REQUESTS),
+        limits: merged(&own.limits, &[("memory", default_memory_limit)]),
         claims: None,
     }
 }
@@ -191,13 +186,12 @@ fn env(own: Option<Vec<EnvVar>>, additions: &PodAdditions) -> Option<Vec<EnvVar>
         value: Some(added.value.clone()),
         ..EnvVar::default()
     });
-    Some(own.chain(added).collect::<Vec<_>>()).filter(|all| !all.is_empty())
+    non_empty(own.chain(added))
 }
 
 fn pull_secrets(additions: &PodAdditions) -> Option<Vec<LocalObjectReference>> {
     let secrets = additions.image_pull_secrets.iter();
-    let secrets = secrets.map(|name| LocalObjectReference { name: name.clone() });
-    Some(secrets.collect::<Vec<_>>()).filter(|all| !all.is_empty())
+    non_empty(secrets.map(|name| LocalObjectReference { name: name.clone() }))
 }
 
 fn pod_security(user_ids: UserIds) -> PodSecurityContext {
@@ -251,26 +245,17 @@ fn different_nodes(spread: &LabelSelector) -> Affinity {
     }
 }
 
-fn tolerations(scheduling: &Scheduling) -> Option<Vec<Toleration>> {
-    // The fields are those of Kubernetes' own type.
-    let all = scheduling.tolerations.iter().map(|toleration| {
-        let fields = serde_json::to_value(toleration).unwrap_or_default();
-        serde_json::from_value(fields).unwrap_or_default()
-    });
-    Some(all.collect::<Vec<_>>()).filter(|all| !all.is_empty())
+/// Reads fields that validation has already checked as Kubernetes' own type `T`.
+fn as_written<T: DeserializeOwned + Default>(fields: &impl Serialize) -> T {
+    let fields = serde_json::to_value(fields).unwrap_or_default();
+    serde_json::from_value(fields).unwrap_or_default()
 }
 
-fn constraints(scheduling: &Scheduling) -> Option<Vec<TopologySpreadConstraint>> {
-    let all = scheduling.topology_spread_constraints.iter();
-    let all: Vec<_> = all.map(|it| as_written(&it.0)).collect();
-    (!all.is_empty()).then_some(all)
-}
-
-/// Reads fields that validation has already read as `T`.
-fn as_written<T: DeserializeOwned + Default>(fields: &serde_json::Map<String, Value>) -> T {
-    serde_json::from_value(Value::Object(fields.clone())).unwrap_or_default()
-}
-
-fn non_empty(map: &BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
-    Some(map.clone()).filter(|map| !map.is_empty())
+/// Collects items, or returns none if there are none.
+pub(in crate::stacks) fn non_empty<T, C: FromIterator<T>>(
+    items: impl IntoIterator<Item = T>,
+) -> Option<C> {
+    let mut items = items.into_iter().peekable();
+    items.peek()?;
+    Some(items.collect())
 }

@@ -1,4 +1,4 @@
-//! The parts that the Deployments of all components have, and the objects beside them.
+//! The parts that the Deployments of all components have, and the objects that accompany them.
 
 use std::collections::BTreeMap;
 

@@ -24,7 +24,7 @@ pub struct StackHealth {
     pub gather: PartHealth,
     /// The deciding tier.
     pub decide: PartHealth,
-    /// The tail rules of the deciding pod, if no other pod decides beside it.
+    /// The tail rules of the deciding pod, if no other pod decides alongside it.
     pub tail: Option<TailInForce>,
 }
 

@@ -238,7 +238,7 @@ fn status_with_problems() {
     };
     let report = ApplyReport {
         problems: vec![
-            problem("NameTaken", "Service shop/tracing-otlp exists already"),
+            problem("NameTaken", "Service shop/tracing-otlp already exists"),
             problem(
                 "ApplyFailed",
                 "cannot apply ConfigMap shop/tracing-ca: forbidden",

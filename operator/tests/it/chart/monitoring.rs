@@ -101,8 +101,8 @@ fn dashboard_is_a_config_map() {
 }
 
 #[test]
-fn alerts_fire_when_they_should() {
-    let Some(promtool) = program("promtool", "alerts_fire_when_they_should") else {
+fn alerts_pass_their_promtool_tests() {
+    let Some(promtool) = program("promtool", "alerts_pass_their_promtool_tests") else {
         return;
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../helm/spoor/monitoring");

@@ -212,7 +212,7 @@ fn head(rate: &str) -> serde_json::Value {
 
 /// Empties Jaeger, whose traces are in its pod's memory. Exporters pause between two attempts, so
 /// this waits until a trace arrives again.
-pub async fn jaeger_is_empty(lab: &Lab) {
+pub async fn empty_jaeger(lab: &Lab) {
     pods::kill(lab, &jaeger_pods()).await;
     lab.wait_until_settled().await;
     let since = SystemTime::now();

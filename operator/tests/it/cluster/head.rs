@@ -22,7 +22,7 @@ async fn policy_changes_rate_of_running_services() {
         return;
     };
     let before = pods::of_services(&lab).await;
-    rate_is(&lab, "100%", Duration::from_secs(6)).await;
+    assert_rate_is(&lab, "100%", Duration::from_secs(6)).await;
 
     let applied = Instant::now();
     policies::apply_sample(&lab, "service-a-1-percent.yaml").await;
@@ -36,8 +36,8 @@ async fn policy_changes_rate_of_running_services() {
     assert_eq!(clients["expected"], SERVICE_A_PODS, "{clients}");
     assert_eq!(clients["current"], SERVICE_A_PODS, "{clients}");
     assert_eq!(policy["status"]["effective"][0]["strategy"], "1%");
-    rate_is(&lab, "1%", Duration::from_secs(45)).await;
-    table_shows_it(&lab).await;
+    assert_rate_is(&lab, "1%", Duration::from_secs(45)).await;
+    assert_table_shows_rate(&lab).await;
 
     let patched = Instant::now();
     policies::patch(&lab, "service-a", &json!({"head": {"probability": "10%"}})).await;
@@ -46,11 +46,11 @@ async fn policy_changes_rate_of_running_services() {
         "10 % by kubectl patch: every instance has it {} ms after kubectl was started",
         took.as_millis()
     ));
-    rate_is(&lab, "10%", Duration::from_secs(15)).await;
+    assert_rate_is(&lab, "10%", Duration::from_secs(15)).await;
 
     policies::delete(&lab, "service-a").await;
-    default_is_back(&lab).await;
-    rate_is(&lab, "100%", Duration::from_secs(6)).await;
+    wait_for_default(&lab).await;
+    assert_rate_is(&lab, "100%", Duration::from_secs(6)).await;
     assert_eq!(
         pods::of_services(&lab).await,
         before,
@@ -59,7 +59,7 @@ async fn policy_changes_rate_of_running_services() {
 }
 
 /// Sends load, and compares the number of traces in Jaeger with the rate.
-async fn rate_is(lab: &Lab, rate: &str, lasts: Duration) {
+async fn assert_rate_is(lab: &Lab, rate: &str, lasts: Duration) {
     let since = SystemTime::now();
     let sent = load::requests(lab, 300, lasts).await.answered().await;
     let rate: Probability = rate.parse().unwrap();
@@ -89,7 +89,7 @@ fn starts_at_service_a(trace: &jaeger::Trace) -> bool {
 }
 
 /// The table of `kubectl get` has strategy, current clients and observed rate.
-async fn table_shows_it(lab: &Lab) {
+async fn assert_table_shows_rate(lab: &Lab) {
     let consistent =
         |policy: &serde_json::Value| policy["status"]["observed"]["verdict"] == "Consistent";
     policies::until(lab, "service-a", "an observed rate", consistent).await;
@@ -107,7 +107,7 @@ async fn table_shows_it(lab: &Lab) {
 
 /// Waits until services are back at their fallback. Without a policy no status reports that, so
 /// this waits until several requests in a row are traced.
-async fn default_is_back(lab: &Lab) {
+async fn wait_for_default(lab: &Lab) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let since = SystemTime::now();

@@ -37,7 +37,7 @@ async fn accepts_only_the_solution(lesson: &'static str) {
         return;
     };
     // Traces of earlier tests would count.
-    faults::jaeger_is_empty(&lab).await;
+    faults::empty_jaeger(&lab).await;
     let (has_passed, output) = run(&lab, &format!("{lesson}.wrong.sh")).await;
     assert!(
         !has_passed,
@@ -51,7 +51,7 @@ async fn accepts_only_the_solution(lesson: &'static str) {
     lab.log("the wrong solution fails");
 
     lab.clean().await;
-    faults::jaeger_is_empty(&lab).await;
+    faults::empty_jaeger(&lab).await;
     let (has_passed, output) = run(&lab, &format!("{lesson}.sh")).await;
     assert!(
         has_passed && output.contains("Passed: "),

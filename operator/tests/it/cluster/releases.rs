@@ -21,7 +21,7 @@ async fn release_of_the_same_name_works_elsewhere() {
     let elsewhere = elsewhere(&lab);
     let own = format!("operator.namespaces={{{elsewhere}}}");
     let replicas = ["serviceA", "serviceB"].map(|it| format!("applications.ab.{it}.replicas=1"));
-    let second = Second::install(&lab, RELEASE, &[&[own][..], &replicas].concat()).await;
+    let second = SecondRelease::install(&lab, RELEASE, &[&[own][..], &replicas].concat()).await;
     policies::apply_sample(&lab, "service-a-1-percent.yaml").await;
     let percent = json!({"targets": [{"service": "service-a"}], "head": {"probability": "50%"}});
     second.apply("service-a", &percent).await;
@@ -69,7 +69,7 @@ async fn second_release_in_a_namespace_is_refused() {
     let printed = helm_fails(&borrowed(&install)).await;
     lab.log(printed.trim_end());
     let expected = format!(
-        "the operator of release {RELEASE} is in namespace {} already",
+        "the operator of release {RELEASE} is already in namespace {}",
         lab.namespace
     );
     assert!(printed.contains(&expected), "{printed}");
@@ -78,12 +78,12 @@ async fn second_release_in_a_namespace_is_refused() {
 }
 
 /// A release in a namespace of its own, until it is dropped.
-pub struct Second {
+pub struct SecondRelease {
     name: &'static str,
     namespace: String,
 }
 
-impl Second {
+impl SecondRelease {
     pub async fn install(lab: &Lab, name: &'static str, values: &[String]) -> Self {
         let namespace = elsewhere(lab);
         let second = Self { name, namespace };
@@ -134,7 +134,7 @@ impl Second {
             line.map(str::to_owned).ok_or(log)
         })
         .await;
-        names(&line, named);
+        assert_names(&line, named);
     }
 
     fn remove(&self) {
@@ -162,7 +162,7 @@ impl Second {
     }
 }
 
-impl Drop for Second {
+impl Drop for SecondRelease {
     fn drop(&mut self) {
         self.remove();
     }
@@ -177,6 +177,6 @@ fn borrowed(arguments: &[String]) -> Vec<&str> {
     arguments.iter().map(String::as_str).collect()
 }
 
-pub fn names(text: &str, named: &[String]) {
+pub fn assert_names(text: &str, named: &[String]) {
     assert!(named.iter().all(|name| text.contains(name)), "{text}");
 }

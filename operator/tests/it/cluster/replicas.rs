@@ -20,7 +20,7 @@ async fn scaling_collectors_loses_no_trace() {
         return;
     };
     policies::apply(&lab, "replicas", &tail::errors_kept("pair-shop", "0%")).await;
-    tail::in_force(&lab, "replicas").await;
+    tail::wait_until_in_force(&lab, "replicas").await;
     scaled(&lab, 2).await;
     let (ruled, free) = ("pair-shop", "pair-till");
 
@@ -30,7 +30,7 @@ async fn scaling_collectors_loses_no_trace() {
         .exported()
         .await;
     let found = jaeger::all_traces(&lab, free, since).await;
-    tail::nothing_is_missing(&lab, &sent, &found, ruled, free);
+    tail::assert_nothing_is_missing(&lab, &sent, &found, ruled, free);
 
     let lost = spans_lost(&lab).await;
     let since = SystemTime::now();
@@ -40,7 +40,7 @@ async fn scaling_collectors_loses_no_trace() {
     }
     let sent = sender.stop().await.exported().await;
     let found = jaeger::all_traces(&lab, free, since).await;
-    tail::nothing_is_missing(&lab, &sent, &found, ruled, free);
+    tail::assert_nothing_is_missing(&lab, &sent, &found, ruled, free);
     assert_eq!(spans_lost(&lab).await, lost, "none is missing");
     let stack = stack::wait_until_settled(&lab).await;
     let is_healthy = objects::has(&stack, "Degraded", "False");

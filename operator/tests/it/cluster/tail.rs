@@ -26,7 +26,7 @@ async fn errors_are_kept_and_a_tenth_of_the_rest() {
         return;
     };
     policies::apply(&lab, "errors-kept", &errors_kept("tail-shop", "10%")).await;
-    in_force(&lab, "errors-kept").await;
+    wait_until_in_force(&lab, "errors-kept").await;
     let since = SystemTime::now();
     let sent = load::traces(
         &lab,
@@ -82,7 +82,7 @@ async fn rule_changes_under_load_keep_traces_complete() {
     for otherwise in ["10%", "0%", "60%", "5%"] {
         let changed = Instant::now();
         policies::apply(&lab, "rolling", &errors_kept("roll-shop", otherwise)).await;
-        in_force(&lab, "rolling").await;
+        wait_until_in_force(&lab, "rolling").await;
         lab.log(format_args!(
             "otherwise {otherwise}: in force after {:.1} s",
             changed.elapsed().as_secs_f64()
@@ -93,7 +93,7 @@ async fn rule_changes_under_load_keep_traces_complete() {
     stack::wait_until_settled(&lab).await;
     let sent = sender.stop().await.exported().await;
     let found = jaeger::all_traces(&lab, "roll-till", since).await;
-    nothing_is_missing(&lab, &sent, &found, "roll-shop", "roll-till");
+    assert_nothing_is_missing(&lab, &sent, &found, "roll-shop", "roll-till");
 }
 
 /// Measures behaviour that is not guaranteed: a trace longer than the gathering time is decided in
@@ -104,7 +104,7 @@ async fn wide_traces_are_decided_in_parts() {
         return;
     };
     policies::apply(&lab, "wide", &errors_kept("wide-shop", "0%")).await;
-    in_force(&lab, "wide").await;
+    wait_until_in_force(&lab, "wide").await;
     let (since, wide) = (SystemTime::now(), Duration::from_secs(12));
     let sent = load::traces(&lab, &["wide-shop"], 20, Duration::from_secs(20), wide)
         .await
@@ -130,7 +130,7 @@ async fn killed_collector_loses_only_what_it_holds() {
     };
     // A rule keeps everything, so the deciding pod holds each trace until it has decided.
     policies::apply(&lab, "killed", &errors_kept("killed-shop", "100%")).await;
-    in_force(&lab, "killed").await;
+    wait_until_in_force(&lab, "killed").await;
     let since = SystemTime::now();
     let sender = load::traces(&lab, &["killed-shop"], 50, Duration::from_secs(20), SPREAD).await;
     tokio::time::sleep(Duration::from_secs(8)).await;
@@ -165,7 +165,7 @@ pub fn errors_kept(service: &str, otherwise: &str) -> Value {
 }
 
 /// Waits until the Collector decides by the policy's rules, and the stack has settled.
-pub async fn in_force(lab: &Lab, policy: &str) {
+pub async fn wait_until_in_force(lab: &Lab, policy: &str) {
     policies::wait_for(lab, policy, "Programmed", "True").await;
     let stack = stack::wait_until_settled(lab).await;
     assert!(
@@ -177,7 +177,13 @@ pub async fn in_force(lab: &Lab, policy: &str) {
 
 /// Asserts that all traces with errors of the first service and all traces of the second arrived,
 /// and that every trace that arrived is complete and without repeated spans.
-pub fn nothing_is_missing(lab: &Lab, sent: &Generated, found: &Traces, ruled: &str, free: &str) {
+pub fn assert_nothing_is_missing(
+    lab: &Lab,
+    sent: &Generated,
+    found: &Traces,
+    ruled: &str,
+    free: &str,
+) {
     let kept = Kept::of(found, ruled);
     let broken = found.values().filter(|trace| !is_complete(trace)).count();
     lab.log(format_args!(

@@ -78,7 +78,7 @@ async fn collector_and_lab_decide_alike(#[case] number: usize) {
     let specs = specs()[number].clone();
     let table = table(&specs.iter().map(String::as_str).collect::<Vec<_>>());
     let fixtures = fixtures(COUNT, number as u64);
-    let expected = by_the_lab(&fixtures, &table).await;
+    let expected = kept_by_the_lab(&fixtures, &table).await;
 
     let stack = stack("{gatherWait: 1s, decisionWait: 3s}");
     let objects = objects(&stack, &table);
@@ -153,7 +153,7 @@ async fn collector_and_lab_decide_alike(#[case] number: usize) {
 }
 
 /// The ids of the traces that the lab's sampler keeps.
-async fn by_the_lab(fixtures: &[Fixture], table: &TailTable) -> BTreeSet<Vec<u8>> {
+async fn kept_by_the_lab(fixtures: &[Fixture], table: &TailTable) -> BTreeSet<Vec<u8>> {
     let settings = PipelineSettings {
         tail: TailSettings {
             decision_wait: Duration::from_secs(600),

@@ -25,7 +25,7 @@ async fn handover_changes_no_status() {
     let second = Policies::start_as(client, &namespace, "policies-1").await;
     let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
     let before = Follower::start(&first, &namespace, "a", 0).await;
-    policy.becomes("Converged").await;
+    policy.wait_for_condition("Converged").await;
     eventually("the second replica is a standby", SOON, async || {
         let response = second.ops("readyz").await;
         response.contains("standby").then_some(()).ok_or(response)
@@ -40,7 +40,7 @@ async fn handover_changes_no_status() {
     println!("handed over after {:.1?}", stopped.elapsed());
     assert_eq!(second.ops("readyz").await, "ok\n");
     let mut after = Follower::connect(&second, &namespace, "a", &before.pod).await;
-    after.holds(Some(10_000)).await;
+    after.wait_for_plan(Some(10_000)).await;
     eventually(
         "the new leader has the instance's acknowledgement",
         SOON,
@@ -52,7 +52,7 @@ async fn handover_changes_no_status() {
         },
     )
     .await;
-    let status = policy.becomes("Converged").await;
+    let status = policy.wait_for_condition("Converged").await;
     assert_eq!(status["clients"]["current"], 1);
     assert_eq!(status_writes(&namespace, mark), 0);
     second.stop().await;
@@ -69,7 +69,7 @@ async fn changes_without_a_leader_apply_later() {
     let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
     let gone = SamplingPolicy::apply(&namespace, "b", "1%").await;
     let before = Follower::start(&role, &namespace, "a", 0).await;
-    policy.becomes("Converged").await;
+    policy.wait_for_condition("Converged").await;
     role.stop().await;
 
     policy.patch("2%").await;
@@ -78,8 +78,8 @@ async fn changes_without_a_leader_apply_later() {
     let client = namespace.client_as(&account).await;
     let role = Policies::start_as(client, &namespace, "policies-0").await;
     let mut after = Follower::connect(&role, &namespace, "a", &before.pod).await;
-    after.holds(Some(20_000)).await;
-    let status = policy.becomes("Converged").await;
+    after.wait_for_plan(Some(20_000)).await;
+    let status = policy.wait_for_condition("Converged").await;
     assert_eq!(condition(&status, "Converged")["observedGeneration"], 2);
     role.stop().await;
 }

@@ -34,7 +34,7 @@ async fn tail_rules_are_programmed_by_a_stack() {
         let policy = policy.clone();
         async move {
             policy
-                .has(expected, |status| reason(status, "Programmed") == expected)
+                .wait_for(expected, |status| reason(status, "Programmed") == expected)
                 .await
         }
     };

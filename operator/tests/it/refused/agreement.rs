@@ -13,30 +13,30 @@ use self::{
     fields::{Field, KEYS, POLICIES, STACKS},
     texts::{everywhere, generated},
 };
-use super::judge::Judge;
+use super::validators::Validators;
 
 /// The number of concurrent requests.
 const MAX_CONCURRENT_REQUESTS: usize = 8;
 
-async fn agree(judge: &Judge, resources: Vec<Value>) {
-    let judged = stream::iter(&resources).map(|resource| async move {
-        let server = judge.server(resource).await;
-        (resource, server, judge.validation(resource))
+async fn agree(validators: &Validators, resources: Vec<Value>) {
+    let results = stream::iter(&resources).map(|resource| async move {
+        let server = validators.server(resource).await;
+        (resource, server, validators.validation(resource))
     });
-    let judged: Vec<_> = judged
+    let results: Vec<_> = results
         .buffer_unordered(MAX_CONCURRENT_REQUESTS)
         .collect()
         .await;
-    let accepted = judged
+    let accepted = results
         .iter()
         .filter(|(_, server, _)| server.is_ok())
         .count();
-    println!("{} resources, {accepted} accepted", judged.len());
+    println!("{} resources, {accepted} accepted", results.len());
     assert!(
-        accepted * 20 > judged.len(),
+        accepted * 20 > results.len(),
         "hardly any was accepted: {accepted}"
     );
-    let wrong: Vec<String> = judged
+    let wrong: Vec<String> = results
         .iter()
         .filter(|(_, server, validation)| server.is_ok() != validation.is_ok())
         .map(|(resource, server, validation)| {
@@ -54,13 +54,13 @@ async fn agree(judge: &Judge, resources: Vec<Value>) {
     );
 }
 
-fn with_texts(judge: &Judge, fields: &[Field]) -> Vec<Value> {
+fn with_texts(validators: &Validators, fields: &[Field]) -> Vec<Value> {
     let mut resources = vec![];
     for field in fields {
         for text in everywhere().into_iter().chain(generated(field.likely)) {
             let mut spec: Value = serde_yaml::from_str(field.spec).unwrap();
             *spec.pointer_mut(field.at).unwrap() = text.into();
-            resources.push(judge.resource("a", spec));
+            resources.push(validators.resource("a", spec));
         }
     }
     resources
@@ -89,18 +89,18 @@ fn every_text_of_policies_is_tried() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn agrees_on_texts_of_policies() {
-    let Some(judge) = Judge::of("SamplingPolicy", "agreement on policies").await else {
+    let Some(validators) = Validators::of("SamplingPolicy", "agreement on policies").await else {
         return;
     };
-    agree(&judge, with_texts(&judge, POLICIES)).await;
+    agree(&validators, with_texts(&validators, POLICIES)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn agrees_on_texts_of_stacks() {
-    let Some(judge) = Judge::of("TracingStack", "agreement on stacks").await else {
+    let Some(validators) = Validators::of("TracingStack", "agreement on stacks").await else {
         return;
     };
-    let mut resources = with_texts(&judge, STACKS);
+    let mut resources = with_texts(&validators, STACKS);
     for (at, value, likely) in KEYS {
         let value: Value = serde_yaml::from_str(value).unwrap();
         let steps = at.split('/').skip(1).collect::<Vec<_>>();
@@ -113,16 +113,16 @@ async fn agrees_on_texts_of_stacks() {
                 .iter()
                 .rev()
                 .fold(value, |inner, step| json!({ *step: inner }));
-            resources.push(judge.resource("a", spec));
+            resources.push(validators.resource("a", spec));
         }
     }
-    agree(&judge, resources).await;
+    agree(&validators, resources).await;
 }
 
 /// All combinations of members of `spec.jaeger`.
 #[tokio::test(flavor = "multi_thread")]
 async fn agrees_on_members_of_stacks() {
-    let Some(judge) = Judge::of("TracingStack", "agreement on members").await else {
+    let Some(validators) = Validators::of("TracingStack", "agreement on members").await else {
         return;
     };
     let storage = [
@@ -152,10 +152,10 @@ async fn agrees_on_members_of_stacks() {
                     let jaeger: serde_json::Map<_, _> = present
                         .map(|(name, value)| (name.to_owned(), value.clone()))
                         .collect();
-                    resources.push(judge.resource("a", json!({"jaeger": jaeger})));
+                    resources.push(validators.resource("a", json!({"jaeger": jaeger})));
                 }
             }
         }
     }
-    agree(&judge, resources).await;
+    agree(&validators, resources).await;
 }

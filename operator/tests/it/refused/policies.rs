@@ -2,7 +2,7 @@
 
 use spoor_api::KeepRule;
 
-use super::{Case, case, judge::Judge};
+use super::{Case, case, validators::Validators};
 
 const REFUSED: &[Case] = &[
     // Missing or contradictory parts.
@@ -273,20 +273,20 @@ fn every_condition_is_tried() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_of_policies_name_field_and_fix() {
-    let Some(judge) = Judge::of("SamplingPolicy", "refused policies").await else {
+    let Some(validators) = Validators::of("SamplingPolicy", "refused policies").await else {
         return;
     };
-    judge.refuse(REFUSED).await;
+    validators.assert_refused(REFUSED).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn extreme_policies_are_accepted() {
-    let Some(judge) = Judge::of("SamplingPolicy", "accepted policies").await else {
+    let Some(validators) = Validators::of("SamplingPolicy", "accepted policies").await else {
         return;
     };
-    judge.accept(ACCEPTED).await;
+    validators.assert_accepted(ACCEPTED).await;
     let most = largest();
-    judge.accept(&[&most]).await;
+    validators.assert_accepted(&[&most]).await;
 }
 
 /// As many targets, operations, rules and values as there may be, each as long as it may be.

@@ -5,13 +5,13 @@ use std::{fs, path::Path};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::judge::Judge;
+use super::validators::Validators;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sample_is_accepted() {
     let (Some(policies), Some(stacks)) = (
-        Judge::of("SamplingPolicy", "samples of policies").await,
-        Judge::of("TracingStack", "samples of stacks").await,
+        Validators::of("SamplingPolicy", "samples of policies").await,
+        Validators::of("TracingStack", "samples of stacks").await,
     ) else {
         return;
     };
@@ -29,12 +29,12 @@ async fn every_sample_is_accepted() {
         let text = fs::read_to_string(&path).unwrap();
         for document in serde_yaml::Deserializer::from_str(&text) {
             let resource = Value::deserialize(document).unwrap();
-            let judge = match resource["kind"].as_str().unwrap() {
+            let validators = match resource["kind"].as_str().unwrap() {
                 "SamplingPolicy" => &policies,
                 "TracingStack" => &stacks,
                 other => panic!("{}: {other}", path.display()),
             };
-            judge
+            validators
                 .server(&resource)
                 .await
                 .unwrap_or_else(|message| panic!("{}: {message}", path.display()));

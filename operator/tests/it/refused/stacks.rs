@@ -5,7 +5,7 @@ mod storage;
 
 use serde_json::json;
 
-use super::{Case, case, judge::Judge};
+use super::{Case, case, validators::Validators};
 
 const REFUSED: &[Case] = &[
     case(
@@ -217,34 +217,36 @@ const ACCEPTED: &[&str] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_of_stacks_name_field_and_fix() {
-    let Some(judge) = Judge::of("TracingStack", "refused stacks").await else {
+    let Some(validators) = Validators::of("TracingStack", "refused stacks").await else {
         return;
     };
     for cases in [REFUSED, storage::REFUSED, pods::REFUSED] {
-        judge.refuse(cases).await;
+        validators.assert_refused(cases).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn extreme_stacks_are_accepted() {
-    let Some(judge) = Judge::of("TracingStack", "accepted stacks").await else {
+    let Some(validators) = Validators::of("TracingStack", "accepted stacks").await else {
         return;
     };
-    judge.accept(ACCEPTED).await;
+    validators.assert_accepted(ACCEPTED).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_service_names_are_refused() {
-    let Some(judge) = Judge::of("TracingStack", "names of stacks").await else {
+    let Some(validators) = Validators::of("TracingStack", "names of stacks").await else {
         return;
     };
     let longest = "a".repeat(40);
-    judge
-        .server(&judge.resource(&longest, json!({})))
+    validators
+        .server(&validators.resource(&longest, json!({})))
         .await
         .unwrap();
     for name in ["1a", "a.b", &format!("{longest}a")] {
-        let verdict = judge.server(&judge.resource(name, json!({}))).await;
+        let verdict = validators
+            .server(&validators.resource(name, json!({})))
+            .await;
         let message = verdict.expect_err(name);
         for part in ["metadata.name: ", "must be at most 40 lower-case letters"] {
             assert!(message.contains(part), "{message}");

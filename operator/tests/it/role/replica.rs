@@ -19,7 +19,7 @@ pub struct Release {
     folder: tempfile::TempDir,
 }
 
-/// Where the listeners are when they are open.
+/// The addresses of the listeners while they are open.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoints {
     pub http: SocketAddr,
@@ -35,7 +35,7 @@ pub struct Replica {
 }
 
 impl Release {
-    /// Prepares for replicas of this role that serve this namespace alone.
+    /// Prepares replicas of this role that serve this namespace only.
     pub async fn new(namespace: &Namespace<'_>, role: &'static str) -> Self {
         chart::account(namespace, role).await;
         let account = chart::account_name(&namespace.name, role);
@@ -97,8 +97,8 @@ impl Release {
 }
 
 impl Replica {
-    /// The response of `/readyz` if the replica is not ready.
-    pub async fn unready(&self) -> Result<(), String> {
+    /// Checks that the replica is ready. The error is the response of `/readyz`.
+    pub async fn check_ready(&self) -> Result<(), String> {
         let url = format!("http://{}/readyz", self.ops);
         match reqwest::get(url).await {
             Ok(response) if response.status().is_success() => Ok(()),

@@ -80,11 +80,11 @@ impl SamplingPolicy {
     }
 
     /// Waits until its status meets a condition, at its latest generation. `what` describes it.
-    pub async fn has(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    pub async fn wait_for(&self, what: &str, is_met: impl Fn(&Value) -> bool) -> Value {
         eventually(&format!("{}: {what}", self.name), SOON * 2, async || {
             let object = self.get().await?;
             let status = &object["status"];
-            match is_current(&object) && is_so(status) {
+            match is_current(&object) && is_met(status) {
                 true => Ok(status.clone()),
                 false => Err(serde_json::to_string_pretty(status).unwrap()),
             }
@@ -93,9 +93,9 @@ impl SamplingPolicy {
     }
 
     /// Waits until this condition is `True`, at its latest generation.
-    pub async fn becomes(&self, condition: &str) -> Value {
+    pub async fn wait_for_condition(&self, condition: &str) -> Value {
         let is_true = |status: &Value| self::condition(status, condition)["status"] == "True";
-        self.has(condition, is_true).await
+        self.wait_for(condition, is_true).await
     }
 }
 

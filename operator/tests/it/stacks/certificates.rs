@@ -121,7 +121,7 @@ async fn certificate_problem_is_reported_on_stacks() {
     let role = Stacks::start(&namespace).await;
     role.apply("tracing", json!({})).await;
     let status = role
-        .status("tracing", |status| is(status, "Degraded", "True"))
+        .wait_for_status("tracing", |status| is(status, "Degraded", "True"))
         .await;
     let degraded = condition(&status, "Degraded");
     assert_eq!(degraded["reason"], "CertificateFailed");
@@ -132,7 +132,7 @@ async fn certificate_problem_is_reported_on_stacks() {
 
     let deleted = secrets.delete("spoor-ca", &DeleteParams::default()).await;
     deleted.unwrap();
-    role.status("tracing", |status| is(status, "Degraded", "False"))
+    role.wait_for_status("tracing", |status| is(status, "Degraded", "False"))
         .await;
     until("it is ready", async || role.ops("readyz").await == "ok\n").await;
     role.stop().await;

@@ -94,7 +94,7 @@ async fn stack_whose_calls_hang_delays_no_other() {
     let role = Stacks::start_as(client, &namespace, |_| {}).await;
     role.apply(BROKEN, json!({})).await;
     role.apply(HEALTHY, json!({})).await;
-    role.status(HEALTHY, |status| !status["endpoints"].is_null())
+    role.wait_for_status(HEALTHY, |status| !status["endpoints"].is_null())
         .await;
     // Asserts nothing about time, so that it holds on a busy machine, too.
     eventually("calls overlap", SOON, async || {
@@ -119,7 +119,7 @@ async fn stack_whose_calls_fail_delays_no_other() {
     let role = Stacks::start_as(client, &namespace, |_| {}).await;
     role.apply(BROKEN, json!({})).await;
     role.apply(HEALTHY, json!({})).await;
-    role.status(HEALTHY, |status| !status["endpoints"].is_null())
+    role.wait_for_status(HEALTHY, |status| !status["endpoints"].is_null())
         .await;
     role.stop().await;
 }

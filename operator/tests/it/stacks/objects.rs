@@ -25,7 +25,7 @@ async fn available_stack_causes_no_more_writes() {
     let role = Stacks::start(&namespace).await;
     role.apply("tracing", json!({})).await;
     let status = role
-        .status("tracing", |status| is(status, "Available", "False"))
+        .wait_for_status("tracing", |status| is(status, "Available", "False"))
         .await;
     assert_eq!(condition(&status, "Progressing")["reason"], "RollingOut");
     assert_eq!(
@@ -33,7 +33,7 @@ async fn available_stack_causes_no_more_writes() {
         format!("tracing-otlp.{}.svc:4317", namespace.name)
     );
     role.run_pods().await;
-    let status = role.status("tracing", is_settled).await;
+    let status = role.wait_for_status("tracing", is_settled).await;
     assert_eq!(status["route"], "Collector");
     assert_eq!(status["tail"]["policies"], 0);
     assert_eq!(condition(&status, "Degraded")["status"], "False");
@@ -49,7 +49,7 @@ async fn available_stack_causes_no_more_writes() {
     })
     .await;
     role.run_pods().await;
-    role.status("other", is_settled).await;
+    role.wait_for_status("other", is_settled).await;
     assert!(role.exists::<PersistentVolumeClaim>("other-jaeger").await);
     assert!(!role.exists::<Deployment>("other-gather").await);
 
@@ -174,7 +174,7 @@ async fn invalid_stack_keeps_its_children() {
     role.apply("tracing", json!({"jaeger": {"scheduling": scheduling}}))
         .await;
     let status = role
-        .status("tracing", |status| is(status, "Degraded", "True"))
+        .wait_for_status("tracing", |status| is(status, "Degraded", "True"))
         .await;
     let degraded = condition(&status, "Degraded");
     assert_eq!(degraded["reason"], "Invalid");
@@ -185,7 +185,7 @@ async fn invalid_stack_keeps_its_children() {
     );
     assert!(role.exists::<Deployment>("tracing-jaeger").await);
     role.apply("tracing", json!({})).await;
-    role.status("tracing", |status| is(status, "Degraded", "False"))
+    role.wait_for_status("tracing", |status| is(status, "Degraded", "False"))
         .await;
     role.stop().await;
 }
@@ -228,7 +228,7 @@ async fn recreated_stack_adopts_nothing() {
     })
     .await;
     role.run_pods().await;
-    role.status("tracing", |status| is(status, "Degraded", "False"))
+    role.wait_for_status("tracing", |status| is(status, "Degraded", "False"))
         .await;
     role.stop().await;
 }

@@ -26,7 +26,7 @@ async fn route_switches_once_the_new_one_is_ready() {
     })
     .await;
     role.run_pods().await;
-    let status = role.status("tracing", is_settled).await;
+    let status = role.wait_for_status("tracing", is_settled).await;
     assert_eq!(status["route"], "Direct");
     assert_eq!(status["tail"], Value::Null);
 
@@ -36,12 +36,12 @@ async fn route_switches_once_the_new_one_is_ready() {
     })
     .await;
     let waits = |status: &Value| condition(status, "Progressing")["reason"] == "WaitingForRoute";
-    role.status("tracing", waits).await;
+    role.wait_for_status("tracing", waits).await;
     role.wait_until_route_is("jaeger").await;
     role.run_pods().await;
     role.wait_until_route_is("collector-gather").await;
     let moves = |status: &Value| condition(status, "Progressing")["reason"] == "MovingTraffic";
-    let status = role.status("tracing", moves).await;
+    let status = role.wait_for_status("tracing", moves).await;
     assert_eq!(status["route"], "Direct", "traffic is still on its way");
     assert_eq!(status["tail"]["policies"], 0);
     let address = async || {
@@ -53,7 +53,7 @@ async fn route_switches_once_the_new_one_is_ready() {
     // Back at once: the Service selects Jaeger, and the Collector forwards the spans it holds.
     role.apply("tracing", json!({"route": "Direct"})).await;
     role.wait_until_route_is("jaeger").await;
-    let status = role.status("tracing", moves).await;
+    let status = role.wait_for_status("tracing", moves).await;
     assert_eq!(status["route"], "Collector");
     assert!(role.exists::<Deployment>("tracing-gather").await);
     assert!(role.exists::<Deployment>("tracing-decide").await);
@@ -94,7 +94,7 @@ async fn status_has_tail_rules_once_in_force() {
     })
     .await;
     role.run_pods().await;
-    let status = role.status("tracing", is_settled).await;
+    let status = role.wait_for_status("tracing", is_settled).await;
     let before = status["tail"]["digest"].clone();
     let policy = json!({
         "apiVersion": "spoor.dev/v1alpha1",
@@ -127,7 +127,7 @@ async fn status_has_tail_rules_once_in_force() {
     );
     role.run_pods().await;
     let status = role
-        .status("tracing", |status| status["tail"]["policies"] == 1)
+        .wait_for_status("tracing", |status| status["tail"]["policies"] == 1)
         .await;
     assert_ne!(status["tail"]["digest"], before);
     role.stop().await;

@@ -7,7 +7,7 @@ use spoor_api::stack::ManagedJaeger;
 
 use super::{GRPC_QUERY, HEALTH, HTTP_QUERY, METRICS, storage::StorageParts};
 use crate::stacks::objects::{
-    otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE, OTLP_GRPC, OTLP_HTTP, any_address},
+    otlp::{OTLP_GRPC, OTLP_HTTP, any_address, grpc_receiver, http_receiver},
     text,
 };
 
@@ -46,16 +46,8 @@ pub fn yaml(jaeger: &ManagedJaeger, storage: &StorageParts) -> String {
             },
         },
         "receivers": {"otlp": {"protocols": {
-            "grpc": {
-                "endpoint": any_address(OTLP_GRPC),
-                "max_recv_msg_size_mib": 64,
-                "keepalive": {"server_parameters": {
-                    "max_connection_age": seconds(MAX_CONNECTION_AGE),
-                    "max_connection_age_grace": seconds(MAX_CONNECTION_AGE_GRACE),
-                }},
-            },
-            // HTTP connections have no maximum age, so they are not kept open.
-            "http": {"endpoint": any_address(OTLP_HTTP), "keep_alives_enabled": false},
+            "grpc": grpc_receiver(OTLP_GRPC, seconds),
+            "http": http_receiver(OTLP_HTTP),
         }}},
         "processors": {"memory_limiter": {
             "check_interval": "1s",

@@ -10,7 +10,7 @@ use super::super::{
     command::kubectl,
     lab::{Lab, RELEASE, ROLLOUT_TIMEOUT, STACK},
     objects, policies,
-    releases::{OTHER, Second, elsewhere, names},
+    releases::{OTHER, SecondRelease, assert_names, elsewhere},
     stack,
 };
 use crate::apiserver::eventually;
@@ -28,7 +28,7 @@ async fn operator_for_all_is_refused_by_name() {
     stack::wait_until_settled(&lab).await;
     let before = written(&lab).await;
     let nothing_else = ["stack.enabled=false", "applications.ab.enabled=false"].map(str::to_owned);
-    let second = Second::install(&lab, OTHER, &nothing_else).await;
+    let second = SecondRelease::install(&lab, OTHER, &nothing_else).await;
 
     let both = [
         format!("{}/{RELEASE}", lab.namespace),
@@ -42,10 +42,10 @@ async fn operator_for_all_is_refused_by_name() {
         })
         .await;
         assert_eq!(contested["status"], "True");
-        names(contested["message"].as_str().unwrap(), &both);
+        assert_names(contested["message"].as_str().unwrap(), &both);
     }
     for reason in ["ServedByAnotherOperator", "AnotherOperator"] {
-        names(&event(&lab, reason).await, &both);
+        assert_names(&event(&lab, reason).await, &both);
     }
     for role in ["stacks", "policies"] {
         second.logs(role, "leaving its objects alone", &both).await;

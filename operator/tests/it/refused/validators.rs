@@ -1,4 +1,4 @@
-//! Submits resources to an API server and to validation, and compares the results.
+//! The two validations of a resource: the API server's, by its definition, and the operator's own.
 
 use jiff::Timestamp;
 use kube::Client;
@@ -8,14 +8,14 @@ use spoor_api::{SamplingPolicy, TracingStack};
 use super::Case;
 use crate::apiserver;
 
-/// A kind and an API server with its definition. Nothing is stored: every request is a dry run.
-pub(super) struct Judge {
+/// The validators of a kind. Nothing is stored: every request to the API server is a dry run.
+pub(super) struct Validators {
     kind: &'static str,
     client: Client,
 }
 
-impl Judge {
-    /// Creates a judge of a kind. Returns none without the programs of an API server.
+impl Validators {
+    /// Creates the validators of a kind. Returns none without the programs of an API server.
     pub(super) async fn of(kind: &'static str, test: &str) -> Option<Self> {
         let client = apiserver::shared(test).await?.admin();
         Some(Self { kind, client })
@@ -78,7 +78,7 @@ impl Judge {
     }
 
     /// Checks that both refuse each case, and that the API server's message has the expected texts.
-    pub(super) async fn refuse(&self, cases: &[Case]) {
+    pub(super) async fn assert_refused(&self, cases: &[Case]) {
         let mut wrong = vec![];
         for case in cases {
             let spec: Value = serde_yaml::from_str(case.spec).unwrap();
@@ -99,7 +99,7 @@ impl Judge {
     }
 
     /// Checks that both accept each spec.
-    pub(super) async fn accept(&self, specs: &[&str]) {
+    pub(super) async fn assert_accepted(&self, specs: &[&str]) {
         let mut wrong = vec![];
         for text in specs {
             let resource = self.resource("accepted", serde_yaml::from_str(text).unwrap());
