@@ -245,6 +245,15 @@ impl PolicyStore {
         })
     }
 
+    /// The names of a namespace's policies that decide anywhere.
+    pub(crate) fn effective(&self, namespace: &Namespace) -> Vec<String> {
+        let state = self.0.state.lock();
+        let outcomes = state.resolution.outcomes.iter();
+        let of_namespace = outcomes.filter(|(key, _)| key.namespace == *namespace);
+        let effective = of_namespace.filter(|(_, outcome)| !outcome.effective.is_empty());
+        effective.map(|(key, _)| key.name.to_string()).collect()
+    }
+
     /// One policy with its status.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use spoor_control::Control;
+use spoor_policy::Namespace;
 use spoor_traces::{Pipeline, ReceiveSettings, TailSettings};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -181,6 +182,13 @@ impl Lab {
     #[must_use]
     pub fn pipeline(&self) -> &Pipeline {
         &self.pipeline
+    }
+
+    /// The names of the policies that are effective for the lab's own services. Blocks while a change
+    /// is saved.
+    #[must_use]
+    pub fn effective_policies(&self) -> Vec<String> {
+        self.policies.effective(&Namespace::default())
     }
 
     /// Applies all policies in the documents, or none. Blocks while the policies are saved.
