@@ -7,7 +7,7 @@ use plotters::{
     prelude::*,
 };
 
-use super::{summary::LoadSummary, tally::to_f64, timeline::Point};
+use super::{summary::LoadSummary, timeline::Point};
 
 /// The width and height in pixels.
 const SIZE: (u32, u32) = (1000, 640);
@@ -156,7 +156,7 @@ where
 fn draw_rate(area: &Area<'_>, seconds: f64, summary: &LoadSummary) -> Result<(), Failure> {
     let per_second = |count: fn(&Point) -> u64| {
         let length = summary.timeline.interval_seconds;
-        series(summary, move |point| Some(to_f64(count(point)) / length))
+        series(summary, move |point| Some(count(point) as f64 / length))
     };
     let responses = per_second(|point| point.answered);
     let failed = per_second(|point| point.failed);

@@ -104,11 +104,5 @@ pub(super) fn micros(latency: Duration) -> u64 {
 }
 
 pub(super) fn milliseconds(micros: u64) -> f64 {
-    to_f64(micros) / 1e3
-}
-
-/// Converts a count, for computations with fractions.
-#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
-pub(super) fn to_f64(count: u64) -> f64 {
-    count as f64
+    micros as f64 / 1e3
 }

@@ -80,18 +80,18 @@ fn strip(chart: &mut String, name: &str, values: &[f64]) {
 fn columns(timeline: &Points, max: usize) -> Vec<Column> {
     let points = &timeline.points;
     let points_per_column = points.len().div_ceil(max).max(1);
-    let seconds = |count: usize| real(count) * timeline.interval_seconds;
     points
         .chunks(points_per_column)
         .map(|points| {
             let sum = |of: fn(&Point) -> u64| points.iter().map(of).sum::<u64>();
             let highest =
                 |of: fn(&Point) -> Option<f64>| points.iter().filter_map(of).fold(0.0, f64::max);
+            let seconds = points.len() as f64 * timeline.interval_seconds;
             Column {
                 p50: highest(|point| point.p50),
                 p99: highest(|point| point.p99),
-                answered: whole(sum(|point| point.answered)) / seconds(points.len()),
-                failed: whole(sum(|point| point.failed)) / seconds(points.len()),
+                answered: sum(|point| point.answered) as f64 / seconds,
+                failed: sum(|point| point.failed) as f64 / seconds,
             }
         })
         .collect()
@@ -99,7 +99,7 @@ fn columns(timeline: &Points, max: usize) -> Vec<Column> {
 
 /// The cell of a column in a row of the chart, counted from below.
 fn cell(column: &Column, row: usize, top: f64) -> char {
-    let rows = |value: f64| value / top.max(f64::MIN_POSITIVE) * real(HEIGHT) - real(row);
+    let rows = |value: f64| value / top.max(f64::MIN_POSITIVE) * HEIGHT as f64 - row as f64;
     let solid = eighths(rows(column.p50));
     match solid {
         0 if rows(column.p99) > 0.5 => '░',
@@ -108,11 +108,6 @@ fn cell(column: &Column, row: usize, top: f64) -> char {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "from 0 to 8"
-)]
 fn eighths(share: f64) -> usize {
     (share.clamp(0.0, 1.0) * 8.0).round() as usize
 }
@@ -123,16 +118,6 @@ fn axis(milliseconds: f64) -> String {
     } else {
         format!("{milliseconds:.0}")
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
-fn real(count: usize) -> f64 {
-    count as f64
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
-fn whole(count: u64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]
