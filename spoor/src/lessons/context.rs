@@ -45,13 +45,12 @@ impl Context {
 
     /// Searches for the traces of a service that are new enough, newest first.
     pub async fn traces_of(&self, service: &str) -> Result<Vec<FoundTrace>, QueryError> {
-        let services = [service.to_owned()];
         all_pages(async |latest_start| {
             let query = Query {
                 latest_start,
                 ..self.query()
             };
-            self.traces.newest(&services, &query).await
+            self.traces.newest(&[service], &query).await
         })
         .await
     }

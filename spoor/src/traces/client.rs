@@ -223,12 +223,13 @@ impl TraceClient {
     /// [`QueryError`].
     pub async fn newest(
         &self,
-        services: &[String],
+        services: &[impl AsRef<str>],
         query: &Query,
     ) -> Result<Vec<FoundTrace>, QueryError> {
         let (mut all, mut ids) = (vec![], HashSet::new());
         let mut ignores_attributes = None;
         for service in services {
+            let service = service.as_ref();
             let mut found = self.find(service, query).await?;
             // Determined once, with a service that has traces: an empty result proves nothing, and
             // needs no filter.
@@ -281,9 +282,7 @@ impl TraceClient {
     /// # Errors
     /// [`QueryError::NoTrace`] if the service has none.
     pub async fn latest(&self, service: &str) -> Result<String, QueryError> {
-        let found = self
-            .newest(&[service.to_owned()], &Query::default())
-            .await?;
+        let found = self.newest(&[service], &Query::default()).await?;
         let newest = found
             .first()
             .ok_or_else(|| QueryError::NoTrace(service.to_owned()))?;

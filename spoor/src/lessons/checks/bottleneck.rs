@@ -32,8 +32,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         tags: marker.tags(),
         ..context.query()
     };
-    let edges = EDGES.map(str::to_owned);
-    let traces = context.traces.newest(&edges, &query).await?;
+    let traces = context.traces.newest(&EDGES, &query).await?;
     let spans: usize = traces.iter().map(|it| it.tree.rows().len()).sum();
     report.add_source(format!(
         "round {marker}: {}, {}",

@@ -153,10 +153,9 @@ impl Round<'_> {
         let dropping = names.find_map(|it| dropping_policies(&policies, it));
         // With a policy that drops traces, nothing may ever arrive.
         let timeout = dropping.as_ref().map_or(TIMEOUT, |_| TIMEOUT_WITH_POLICY);
-        let searched: Vec<String> = searched.iter().map(|it| (*it).to_owned()).collect();
         let deadline = Instant::now() + timeout;
         loop {
-            let found = self.traces.newest(&searched, &query).await?;
+            let found = self.traces.newest(searched, &query).await?;
             if is_complete(&found) {
                 return Ok(());
             }
