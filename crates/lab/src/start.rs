@@ -223,7 +223,6 @@ impl Lab {
 }
 
 fn pipeline_settings(settings: &LabSettings) -> spoor_traces::PipelineSettings {
-    let default = spoor_traces::PipelineSettings::default();
     let store_bytes = settings.store.get();
     spoor_traces::PipelineSettings {
         store_bytes,
@@ -232,7 +231,7 @@ fn pipeline_settings(settings: &LabSettings) -> spoor_traces::PipelineSettings {
             other_signals: settings.other_signals,
             origins: settings.otlp_origins.clone(),
             max_receiving_bytes: max_receiving_bytes(store_bytes),
-            ..default.receive
+            ..ReceiveSettings::default()
         },
     }
 }

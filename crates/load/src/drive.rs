@@ -171,11 +171,8 @@ impl Shared {
         }
         // Relaxed suffices: the number is unique, and no other memory depends on it.
         let number = self.turns.fetch_add(1, Ordering::Relaxed);
-        if self
-            .load
-            .requests
-            .is_some_and(|requests| number >= requests)
-        {
+        let max = self.load.requests;
+        if max.is_some_and(|max| number >= max) {
             return None;
         }
         let now = Instant::now();
