@@ -86,17 +86,12 @@ fn keeps_errors(policies: &[SamplingPolicy]) -> Option<&SamplingPolicy> {
 }
 
 fn check_otherwise(report: &mut Report, keeping: &SamplingPolicy) {
-    let otherwise = keeping
-        .spec
-        .tail
-        .as_ref()
-        .map(|tail| tail.otherwise.as_str());
-    let share = otherwise.and_then(|share| share.parse::<Probability>().ok());
-    let seen = otherwise.map(|share| format!("otherwise: {share}"));
+    let tail = keeping.spec.tail.as_ref();
+    let otherwise = tail.map_or("", |tail| tail.otherwise.as_str());
+    let share = otherwise.parse::<Probability>();
+    let seen = format!("otherwise: {otherwise}");
     let what = "only a share of the traces without an error is kept";
-    let is_asked = share.is_some_and(|share| share.as_f64() <= MAX_OTHERWISE);
-    let seen = seen.unwrap_or_default();
-    if is_asked {
+    if share.is_ok_and(|share| share.as_f64() <= MAX_OTHERWISE) {
         report.passed(what, seen);
     } else {
         report.wrong(what, format!("{seen}; it must be at most 90%"));
