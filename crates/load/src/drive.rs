@@ -89,12 +89,8 @@ pub async fn drive(
     // All tasks have ended, so that this is the last reference.
     let shared = Arc::into_inner(shared).ok_or(DriveError::CollectResults)?;
     let recorded = shared.recorded.into_inner();
-    Ok(LoadSummary::new(
-        load,
-        &recorded,
-        elapsed,
-        Punctuality { unsent, late },
-    ))
+    let punctuality = Punctuality { unsent, late };
+    Ok(LoadSummary::new(load, &recorded, elapsed, punctuality))
 }
 
 /// Waits until all tasks have ended, and calls `report` meanwhile.

@@ -125,12 +125,8 @@ impl Scenario {
                 .map(|quarter| rate * quarter / f64::from(QUARTERS))
                 .map(|to| (to - rate / f64::from(QUARTERS), to))
                 .map(|(from, to)| {
-                    LoadPhase::rising(
-                        format!("{from:.0} to {to:.0} per second"),
-                        quarter,
-                        from,
-                        to,
-                    )
+                    let name = format!("{from:.0} to {to:.0} per second");
+                    LoadPhase::rising(name, quarter, from, to)
                 })
                 .collect(),
             // Half of the time is after the spike, to show how long it takes to recover.

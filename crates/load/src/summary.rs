@@ -155,8 +155,8 @@ impl From<&Tally> for ResultRow {
             }
         }
         Self {
-            requests: tally.requests(),
-            failed: tally.failed(),
+            requests: answers.values().sum(),
+            failed: failures.values().sum(),
             answers,
             failures,
             latency_milliseconds: PERCENTILES

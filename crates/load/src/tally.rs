@@ -83,15 +83,6 @@ impl Tally {
         }
     }
 
-    pub(super) fn requests(&self) -> u64 {
-        self.results.values().sum()
-    }
-
-    pub(super) fn failed(&self) -> u64 {
-        let failed = self.results.iter().filter(|(it, _)| !it.is_success());
-        failed.map(|(_, count)| count).sum()
-    }
-
     /// The latency at a percentile, in milliseconds.
     pub(super) fn percentile(&self, percentile: f64) -> f64 {
         milliseconds(self.latency.value_at_percentile(percentile))

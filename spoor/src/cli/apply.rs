@@ -65,7 +65,7 @@ impl ApplyArgs {
             applied.policies.iter().for_each(print_change);
         }
         let convergence = self.wait.until_applied(&client, &applied).await?;
-        report(self.output, applied, convergence, TAIL_ONLY)
+        print_result(self.output, applied, convergence, TAIL_ONLY)
     }
 
     fn no_policy_message(&self) -> String {
@@ -115,7 +115,7 @@ impl WaitArgs {
 
 /// Prints a change as JSON, and the convergence after it in either format. The exit code is failure
 /// if the instances did not converge in time.
-pub(super) fn report(
+pub(super) fn print_result(
     output: Output,
     changed: impl Serialize,
     convergence: Option<ConvergenceResult>,

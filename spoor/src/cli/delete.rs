@@ -9,7 +9,7 @@ use spoor_policy::{Namespace, PolicyName};
 
 use super::{
     LabArgs, NamespaceArgs, Output,
-    apply::{WaitArgs, print_change, report},
+    apply::{WaitArgs, print_change, print_result},
     client::ClientError,
     documents::read_all,
     failure::Invalid,
@@ -74,7 +74,7 @@ impl DeleteArgs {
         };
         let deleted = json!({ "policies": changes });
         let unaffected = "no instance was affected";
-        let code = report(self.output, deleted, convergence, unaffected)?;
+        let code = print_result(self.output, deleted, convergence, unaffected)?;
         Ok(if refused { ExitCode::FAILURE } else { code })
     }
 

@@ -10,7 +10,7 @@ use spoor_policy::{OperationName, PolicyName, Probability, ServiceName};
 use super::out::{out, outln};
 use super::{
     LabArgs, NamespaceArgs, Output,
-    apply::{TAIL_ONLY, WaitArgs, print_change, report},
+    apply::{TAIL_ONLY, WaitArgs, print_change, print_result},
     duration::positive_duration,
     failure::InvalidOption,
 };
@@ -81,7 +81,7 @@ impl OverrideArgs {
             .await?;
         applied.policies.iter().for_each(print_change);
         let convergence = self.wait.until_applied(&client, &applied).await?;
-        let code = report(Output::Table, applied, convergence, TAIL_ONLY)?;
+        let code = print_result(Output::Table, applied, convergence, TAIL_ONLY)?;
         if let Some(until) = &policy.spec.expires_at {
             outln!(
                 "In force until {until}; `spoor delete {}` ends it earlier.",

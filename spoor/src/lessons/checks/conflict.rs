@@ -76,10 +76,8 @@ fn check_unchanged(report: &mut Report, first: Option<&SamplingPolicy>) {
         );
         return;
     };
-    let share = spec
-        .head
-        .as_ref()
-        .and_then(|head| head.probability.as_deref());
+    let head = spec.head.as_ref();
+    let share = head.and_then(|head| head.probability.as_deref());
     let whole_service = match spec.targets.as_slice() {
         [only] => only.service == SERVICE && only.operations.is_empty(),
         _ => false,
