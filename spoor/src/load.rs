@@ -146,7 +146,7 @@ impl LoadArgs {
         let defaults = self.scenario.defaults();
         let urls = destination::find(self.scenario, &self.url, &self.lab.client()).await?;
         let path = self.path.as_deref().unwrap_or("/");
-        // A number of requests is a limit by itself, and without one there must be another.
+        // Without a number of requests, the duration is the only limit, so it needs a default.
         let default_duration = self.requests.is_none().then_some(defaults.duration);
         Ok(Load {
             operations: operations(self.scenario, &urls, path)?,

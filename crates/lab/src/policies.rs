@@ -44,8 +44,8 @@ struct Inner {
     pipeline: Pipeline,
     file: SavedFile,
     folder: Option<Folder>,
-    /// Held for as long as a change is saved, or a status of many policies is computed. So no task
-    /// may lock it on a thread of the async runtime, where it would delay every listener.
+    /// Held while a change is saved, and while the statuses of many policies are computed. No task
+    /// may lock it on a thread of the async runtime, where the wait would delay every listener.
     state: Mutex<State>,
     folder_errors: Mutex<Vec<String>>,
     /// The next time at which a policy expires.
@@ -69,7 +69,7 @@ pub enum PolicyStoreError {
     #[error("{}", .0.join("\n"))]
     Validate(Vec<String>),
     /// There is no policy of this name.
-    #[error("policy {:?} not found{}", key.name.as_str(), in_others(key, others))]
+    #[error("policy {:?} not found{}", key.name.as_str(), found_elsewhere(key, others))]
     Find {
         /// The policy.
         key: PolicyKey,
@@ -294,8 +294,8 @@ impl PolicyStore {
         state.set = set;
         for (key, action) in changed {
             tracing::info!("policy {} {action}", key.name);
-            // The conditions of the earlier policy say nothing about this one. Without them, those
-            // of tail rules, which are in force at once, would keep their old transition time.
+            // The conditions of the earlier policy do not apply to this one. If they were kept,
+            // those of tail rules, which are in force at once, would keep their transition times.
             state.conditions.remove(key);
         }
         Ok(self.publish(state))
@@ -380,8 +380,9 @@ fn not_found(set: &PolicySet, key: &PolicyKey) -> PolicyStoreError {
     }
 }
 
-/// The end of the message about a policy that was not found.
-fn in_others(key: &PolicyKey, others: &[Namespace]) -> String {
+/// The end of the message about a policy that was not found: the namespaces that have one of its
+/// name.
+fn found_elsewhere(key: &PolicyKey, others: &[Namespace]) -> String {
     if others.is_empty() {
         return String::new();
     }

@@ -82,7 +82,7 @@ impl Lab {
     /// Starts everything, and returns when every service is ready.
     ///
     /// # Errors
-    /// [`StartLabError`] in one line. Nothing is left running then.
+    /// [`StartLabError`]. Nothing is left running.
     pub async fn start(settings: LabSettings) -> Result<Self, StartLabError> {
         // The data folder comes first: opening it waits for services of a lab that was killed,
         // which may still hold the ports.

@@ -180,7 +180,7 @@ impl Shared {
             }
         };
         let deadline = self.load.duration.map(|duration| self.started + duration);
-        // A load that lags behind also ends in time, whatever is still due.
+        // A load that lags behind also ends on time, even if requests are still due.
         if deadline.is_some_and(|deadline| due.max(now) >= deadline) {
             return None;
         }

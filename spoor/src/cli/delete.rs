@@ -16,7 +16,7 @@ use super::{
     out::errln,
 };
 
-/// Delete policies, by name or those in files
+/// Delete policies by name, or those in files
 #[derive(Args, Clone, Debug)]
 // A group, since the error for a missing argument then names both ways.
 #[command(group(ArgGroup::new("policies").required(true)), after_help = "Examples:

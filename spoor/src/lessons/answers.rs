@@ -157,7 +157,7 @@ impl fmt::Display for AnswerFormat {
     }
 }
 
-/// The answers given, of which those to the same question are equal.
+/// The valid answers given. Repeated answers to a question are equal.
 #[derive(Clone, Debug)]
 pub struct Answers {
     format: AnswerFormat,
@@ -168,7 +168,8 @@ impl Answers {
     /// Accepts the command line's answers to a lesson, of which the name is used in errors.
     ///
     /// # Errors
-    /// The refusals of answers that the check would ignore, and that would otherwise seem right.
+    /// Messages about invalid and contradictory answers. The check would ignore them, so that they
+    /// would seem right.
     pub fn new(
         lesson: impl fmt::Display,
         format: AnswerFormat,

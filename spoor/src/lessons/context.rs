@@ -83,8 +83,8 @@ impl Context {
     }
 }
 
-/// Repeats a search, which returns a limited number of traces, for those before the oldest one.
-/// Otherwise later load would hide the traces of the exercise.
+/// Reads all pages of a search, each of which continues from the oldest trace of the page before.
+/// With only one page, later load would hide the traces of the exercise.
 async fn all_pages<E>(
     mut search: impl AsyncFnMut(Option<u64>) -> Result<Vec<FoundTrace>, E>,
 ) -> Result<Vec<FoundTrace>, E> {

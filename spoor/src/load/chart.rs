@@ -41,8 +41,8 @@ pub(super) fn draw(timeline: &Points, seconds: f64, width: usize) -> String {
     let mut chart = String::from("\nLatency over time, ms (█ p50, ░ p99):\n\n");
     for row in (0..HEIGHT).rev() {
         let label = match row {
-            row if row + 1 == HEIGHT => axis(top),
-            row if row * 2 == HEIGHT => axis(top / 2.0),
+            row if row + 1 == HEIGHT => axis_label(top),
+            row if row * 2 == HEIGHT => axis_label(top / 2.0),
             _ => String::new(),
         };
         let cells: String = columns
@@ -55,16 +55,16 @@ pub(super) fn draw(timeline: &Points, seconds: f64, width: usize) -> String {
     let end = format!("{seconds:.0} s");
     let _ = writeln!(chart, "{:>11}  {end:>1$}\n", "", columns.len());
     let answered: Vec<f64> = columns.iter().map(|it| it.answered).collect();
-    strip(&mut chart, "responses/s", &answered);
+    write_bars(&mut chart, "responses/s", &answered);
     let failed: Vec<f64> = columns.iter().map(|it| it.failed).collect();
     if failed.iter().any(|failed| *failed > 0.0) {
-        strip(&mut chart, "failed/s", &failed);
+        write_bars(&mut chart, "failed/s", &failed);
     }
     chart
 }
 
 /// Writes values as one line of bars, with a name and the highest value.
-fn strip(chart: &mut String, name: &str, values: &[f64]) {
+fn write_bars(chart: &mut String, name: &str, values: &[f64]) {
     let top = values.iter().copied().fold(0.0, f64::max);
     let bar = |value: &f64| {
         let level = eighths(value / top.max(f64::MIN_POSITIVE));
@@ -112,7 +112,7 @@ fn eighths(share: f64) -> usize {
     (share.clamp(0.0, 1.0) * 8.0).round() as usize
 }
 
-fn axis(milliseconds: f64) -> String {
+fn axis_label(milliseconds: f64) -> String {
     if milliseconds < 10.0 {
         format!("{milliseconds:.1}")
     } else {

@@ -39,7 +39,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         pluralize(traces.len(), "trace", "traces"),
         pluralize(spans, "span", "spans"),
     ));
-    // What is slow may be in the others.
+    // The slow part may be in one of the missing traces.
     let sent = SlowPart::of(marker.seed).requests();
     if traces.len() < sent {
         let seen = format!(

@@ -133,15 +133,15 @@ fn check_traces(
         report.missing(
             ALL,
             format!(
-                "fewer than {answered} have arrived so far; a 4xx response is no error; if it \
-                 stays so, {START_AGAIN}"
+                "fewer than {answered} have arrived so far; a 4xx response is not an error; if \
+                 there are no more, {START_AGAIN}"
             ),
         );
     } else {
         report.passed(ALL, answered.to_string());
     }
     let count = failed.iter().filter(|it| is_complete(&it.tree)).count();
-    // Not beside a wrong answer, since the number of traces is the right one.
+    // Not after a wrong answer, since the number of traces would reveal the right one.
     if (certain..=failed.len()).contains(&answered) {
         report.expect(
             count == failed.len(),
