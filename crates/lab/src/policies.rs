@@ -185,7 +185,7 @@ impl PolicyStore {
         })
     }
 
-    /// The progress of those of the policies that exist.
+    /// The progress of each of the policies that exists.
     pub(crate) fn progress(&self, keys: &[PolicyKey]) -> Vec<Progress> {
         keys.iter()
             .filter_map(|key| {

@@ -65,7 +65,7 @@ impl Context {
         }
     }
 
-    /// Reports the policies because of which traces of the lesson's services may be missing.
+    /// Reports the policies that may be the reason why traces of the lesson's services are missing.
     pub async fn report_policies(&self, report: &mut Report, lesson: Lesson) {
         // Most checks need traces only, so they must work where no policies can be read.
         let policies = self.policies.all().await.unwrap_or_default();

@@ -179,7 +179,7 @@ impl TraceClient {
         }
     }
 
-    /// Searches for traces of a service, as the API does it.
+    /// Searches for traces of a service, without filtering what the API returns.
     async fn find(&self, service: &str, query: &Query) -> Result<Vec<FoundTrace>, QueryError> {
         // Jaeger refuses a v3 search without both ends of its time range.
         let latest = query.latest_start.map(i128::from);
@@ -315,7 +315,7 @@ impl TraceClient {
         let body = response.bytes().await.map_err(failed)?;
         if !status.is_success() {
             let json: Value = serde_json::from_slice(&body).unwrap_or_default();
-            // The API itself responds so if there is no such trace, in the form of its errors.
+            // The API also responds with 404 if there is no such trace, but in its own format.
             if status == StatusCode::NOT_FOUND && json.get("error").is_none() {
                 return Err(QueryError::NotQueryApi(self.base.clone()));
             }

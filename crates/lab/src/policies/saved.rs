@@ -1,4 +1,4 @@
-//! The file in which policies survive a restart. It is always replaced as a whole.
+//! The file that keeps policies across restarts. It is always replaced as a whole.
 
 use std::{
     collections::BTreeMap,

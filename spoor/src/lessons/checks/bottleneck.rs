@@ -94,13 +94,13 @@ fn self_times(traces: &[FoundTrace]) -> BTreeMap<Operation, Duration> {
     times
 }
 
-/// Compares the answer with the self times, of which the longest is first.
+/// Compares the answer with the self times, which are sorted, the longest first.
 fn judge(report: &mut Report, (service, span): (&str, &str), times: &[(Operation, Duration)]) {
     let what = BOTTLENECK;
     let all: Duration = times.iter().map(|(_, time)| *time).sum();
     let share = |time: &Duration| 100.0 * time.as_secs_f64() / all.as_secs_f64().max(1e-9);
     let is_answer = |(of, name): &Operation| {
-        // gRPC spans are named by package, service and method, of which people use the last part.
+        // gRPC spans are named by package, service and method; people often use the last part only.
         let last = name.rsplit('/').next().unwrap_or(name);
         of == service.trim() && (name == span.trim() || last == span.trim())
     };

@@ -218,7 +218,8 @@ pub(super) fn was_moved(member: &Member) -> bool {
     warnings.any(|warning| warning.contains("timestamps were adjusted"))
 }
 
-/// Checks that a trace ID shows no sign of being copied or typed. None can prove that it is random.
+/// Checks that a trace ID shows no sign of being copied or typed. No check can prove that an ID is
+/// random.
 pub(super) fn check_own_trace_id(report: &mut Report, id: &str) {
     let what = "a trace ID of its own";
     match sign_of_typing(id) {

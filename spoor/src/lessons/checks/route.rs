@@ -26,7 +26,7 @@ use crate::{
 const POLICY: &str = "slow-only";
 /// The service at which its traces start.
 const SERVICE: &str = "service-a";
-/// The duration from which on the lesson's policy keeps traces.
+/// The minimum duration of the traces that the lesson's policy keeps.
 const SLOWER_THAN: Duration = Duration::from_millis(400);
 /// The lab's counter of traces that no tail rule kept.
 const DROPPED: &str = "spoor_traces_traces_decided_total{decision=\"dropped\"} ";
