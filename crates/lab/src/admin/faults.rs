@@ -137,7 +137,8 @@ fn check_known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
     if known.contains(service) {
         return Ok(());
     }
-    let known = Vec::from_iter(known).join(", ");
+    let known: Vec<String> = known.into_iter().collect();
+    let known = known.join(", ");
     let detail = format!("unknown service {service:?}; the services are {known}");
     Err(problem(StatusCode::NOT_FOUND, "Not found", detail))
 }
