@@ -83,7 +83,7 @@ impl GenerateArgs {
     }
 
     fn generation(&self) -> Generation {
-        // A number of traces is a limit by itself, and without one there must be another.
+        // Without a number of traces, the duration is the only limit, so it needs a default.
         let default = self.traces.is_none().then_some(DEFAULT_DURATION);
         Generation {
             shape: Shape {

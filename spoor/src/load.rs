@@ -44,8 +44,8 @@ Exits with 1 if any request failed.")]
 pub struct LoadArgs {
     /// The scenario
     #[arg(
-        default_value = Scenario::default().name(),
-        value_parser = one_of(&Scenario::ALL, Scenario::name, Scenario::description)
+        default_value_t,
+        value_parser = one_of(&Scenario::ALL, Scenario::description)
     )]
     scenario: Scenario,
     /// List the scenarios with their defaults
@@ -113,7 +113,7 @@ impl LoadArgs {
         bar.finish_and_clear();
         let summary = summary?;
         if let Some(file) = &self.picture {
-            let title = format!("spoor load {}", self.scenario.name());
+            let title = format!("spoor load {}", self.scenario);
             let svg = draw_picture(&title, &summary)?;
             std::fs::write(file, svg)
                 .with_context(|| format!("cannot write the picture {}", file.display()))?;
@@ -121,7 +121,7 @@ impl LoadArgs {
         match self.output {
             Output::Json => {
                 let mut json = serde_json::to_value(&summary)?;
-                json["scenario"] = self.scenario.name().into();
+                json["scenario"] = self.scenario.to_string().into();
                 outln!("{json}");
             }
             Output::Table => {
@@ -139,14 +139,14 @@ impl LoadArgs {
         // Before the request to the lab for addresses, so that a wrong option is reported without
         // one.
         if self.path.is_some() && !self.scenario.accepts_path() {
-            let name = self.scenario.name();
+            let name = self.scenario;
             let wrong = format!("--path: the scenario {name} has its own paths; leave out --path");
             return Err(InvalidOption(wrong).into());
         }
         let defaults = self.scenario.defaults();
         let urls = destination::find(self.scenario, &self.url, &self.lab.client()).await?;
         let path = self.path.as_deref().unwrap_or("/");
-        // A number of requests is a limit by itself, and without one there must be another.
+        // Without a number of requests, the duration is the only limit, so it needs a default.
         let default_duration = self.requests.is_none().then_some(defaults.duration);
         Ok(Load {
             operations: operations(self.scenario, &urls, path)?,
@@ -218,7 +218,7 @@ fn list() -> TextTable {
             _ => "every edge".to_owned(),
         };
         let lasts = format!("{} s", defaults.duration.as_secs());
-        let name = scenario.name().to_owned();
+        let name = scenario.to_string();
         table.row([name, rate, lasts, to, scenario.description().to_owned()]);
     }
     table

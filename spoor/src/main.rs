@@ -35,8 +35,7 @@ fn main() -> ExitCode {
             "spoor: cannot limit the memory allocator, so the lab may take more memory: {error}"
         );
     }
-    // Not `#[tokio::main]`, whose thread count is that of the cores: sixteen processes would each
-    // start as many.
+    // Not `#[tokio::main]`, which would start a thread for each core, in each of sixteen processes.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .enable_all()

@@ -9,7 +9,7 @@ use clap::Args;
 use reqwest::Url;
 use spoor_load::TraceResponse;
 use spoor_runtime::with_causes;
-use spoor_traces::tree::members;
+use spoor_traces::tree::Tree;
 
 use crate::cli::{http_url, out::outln, pluralize};
 use crate::traces::{Source, TraceClient};
@@ -115,8 +115,8 @@ impl ProbeArgs {
     }
 
     async fn fetch(&self, traces: &TraceClient, id: &str) -> anyhow::Result<CompleteTrace> {
-        let spans = members(traces.trace(id).await?);
-        CompleteTrace::of(&spans, &self.expect).with_context(|| format!("trace {id}"))
+        let tree = Tree::new(traces.trace(id).await?);
+        CompleteTrace::of(&tree, &self.expect).with_context(|| format!("trace {id}"))
     }
 }
 

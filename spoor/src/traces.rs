@@ -174,7 +174,7 @@ impl TracesArgs {
     }
 }
 
-/// The policies of a lab because of which traces of the service may be missing.
+/// Names the policies of a lab that may be the reason why traces of the service are missing.
 async fn dropping_in(lab: &LabClient, service: &str) -> Option<String> {
     // Traces may come from elsewhere, without a lab, so its failure is no failure of the query.
     let policies = lab.policies("default").await.ok()?;

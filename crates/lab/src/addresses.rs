@@ -63,13 +63,8 @@ impl ReservedPorts {
         // Dropping a reservation frees its port. The service binds it itself, so that a restarted
         // process can do so again.
         let addresses = |(service, (port, ops)): (Service, (ReservedPort, ReservedPort))| {
-            (
-                service,
-                ServiceAddresses {
-                    address: port.address,
-                    ops: ops.address,
-                },
-            )
+            let (address, ops) = (port.address, ops.address);
+            (service, ServiceAddresses { address, ops })
         };
         self.0.into_iter().map(addresses).collect()
     }
@@ -149,11 +144,8 @@ fn own_settings(
             ("SPOOR_JAEGER_URL", url("traces")),
         ],
         Service::Wishlist => {
-            let database = data.file("wishes.db");
-            vec![(
-                "SPOOR_DATABASE_URL",
-                format!("sqlite:{}", database.display()),
-            )]
+            let database = format!("sqlite:{}", data.file("wishes.db").display());
+            vec![("SPOOR_DATABASE_URL", database)]
         }
         Service::Bands => vec![("SPOOR_REVIEWS_URL", url("reviews"))],
         Service::Preprocessing => vec![("SPOOR_ENSEMBLE_URL", url("ensemble"))],
@@ -162,11 +154,9 @@ fn own_settings(
             ("SPOOR_MOBILENETV2_URL", url("mobilenetv2")),
         ],
         Service::Tasks => {
-            let redis = settings.redis_url.iter();
-            redis
-                // With the password, which `Display` leaves out: the service has to log in.
-                .map(|url| (REDIS_URL, url.with_password().to_owned()))
-                .collect()
+            // With the password, which `Display` leaves out: the service has to log in.
+            let redis = settings.redis_url.as_ref().map(|url| url.with_password());
+            vec![(REDIS_URL, redis.unwrap_or_default().to_owned())]
         }
         Service::Offers => vec![
             ("SPOOR_WISHLIST_URL", url("wishlist")),

@@ -60,11 +60,8 @@ pub(super) fn router(admin: Admin) -> Router {
         .fallback(async |uri: axum::http::Uri| not_found(uri.path()))
         .method_not_allowed_fallback(async || {
             let detail = "this path supports other methods; see the `Allow` header";
-            problem(
-                http::StatusCode::METHOD_NOT_ALLOWED,
-                "Method not allowed",
-                detail,
-            )
+            let status = http::StatusCode::METHOD_NOT_ALLOWED;
+            problem(status, "Method not allowed", detail)
         })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         // The last layer is the outermost: a web page is refused before its body is read.

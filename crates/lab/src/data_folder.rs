@@ -104,7 +104,7 @@ async fn lock_in_time(file: &File) -> io::Result<bool> {
     // standard error is closed, the lab still starts.
     let _ = writeln!(
         io::stderr(),
-        "Waiting for the services of a lab that was killed to end."
+        "Waiting for the services of a killed lab to end."
     );
     // Polled, since a blocking lock cannot be given up at a deadline.
     let deadline = Instant::now() + MAX_WAIT_FOR_SERVICES;

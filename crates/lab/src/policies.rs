@@ -44,8 +44,8 @@ struct Inner {
     pipeline: Pipeline,
     file: SavedFile,
     folder: Option<Folder>,
-    /// Held for as long as a change is saved, or a status of many policies is computed. So no task
-    /// may lock it on a thread of the async runtime, where it would delay every listener.
+    /// Held while a change is saved, and while the statuses of many policies are computed. No task
+    /// may lock it on a thread of the async runtime, where the wait would delay every listener.
     state: Mutex<State>,
     folder_errors: Mutex<Vec<String>>,
     /// The next time at which a policy expires.
@@ -69,7 +69,7 @@ pub enum PolicyStoreError {
     #[error("{}", .0.join("\n"))]
     Validate(Vec<String>),
     /// There is no policy of this name.
-    #[error("policy {:?} not found{}", key.name.as_str(), in_others(key, others))]
+    #[error("policy {:?} not found{}", key.name.as_str(), found_elsewhere(key, others))]
     Find {
         /// The policy.
         key: PolicyKey,
@@ -185,7 +185,7 @@ impl PolicyStore {
         })
     }
 
-    /// The progress of those of the policies that exist.
+    /// The progress of each of the policies that exists.
     pub(crate) fn progress(&self, keys: &[PolicyKey]) -> Vec<Progress> {
         keys.iter()
             .filter_map(|key| {
@@ -245,6 +245,15 @@ impl PolicyStore {
         })
     }
 
+    /// The names of a namespace's policies that decide anywhere.
+    pub(crate) fn effective(&self, namespace: &Namespace) -> Vec<String> {
+        let state = self.0.state.lock();
+        let outcomes = state.resolution.outcomes.iter();
+        let of_namespace = outcomes.filter(|(key, _)| key.namespace == *namespace);
+        let effective = of_namespace.filter(|(_, outcome)| !outcome.effective.is_empty());
+        effective.map(|(key, _)| key.name.to_string()).collect()
+    }
+
     /// One policy with its status.
     ///
     /// # Errors
@@ -285,8 +294,8 @@ impl PolicyStore {
         state.set = set;
         for (key, action) in changed {
             tracing::info!("policy {} {action}", key.name);
-            // The conditions of the earlier policy say nothing about this one. Without them, those
-            // of tail rules, which are in force at once, would keep their old transition time.
+            // The conditions of the earlier policy do not apply to this one. If they were kept,
+            // those of tail rules, which are in force at once, would keep their transition times.
             state.conditions.remove(key);
         }
         Ok(self.publish(state))
@@ -371,8 +380,9 @@ fn not_found(set: &PolicySet, key: &PolicyKey) -> PolicyStoreError {
     }
 }
 
-/// The end of the message about a policy that was not found.
-fn in_others(key: &PolicyKey, others: &[Namespace]) -> String {
+/// The end of the message about a policy that was not found: the namespaces that have one of its
+/// name.
+fn found_elsewhere(key: &PolicyKey, others: &[Namespace]) -> String {
     if others.is_empty() {
         return String::new();
     }

@@ -228,9 +228,9 @@ fn bind(port: u16) -> io::Result<TcpListener> {
 }
 
 fn bind_any() -> io::Result<TcpListener> {
-    // Successive ports from a random one on: a port is free between its release and its use by the
-    // service, and with each port chosen at random, labs that start at the same time would soon
-    // choose such a port of each other.
+    // Successive ports, starting at a random one: a port is free between its release and its use by
+    // the service, and if each port were chosen at random, labs that start at the same time would
+    // soon take such a port from each other.
     static NEXT: LazyLock<AtomicU16> =
         LazyLock::new(|| AtomicU16::new(rand::random_range(PORT_RANGE)));
     let next = || {

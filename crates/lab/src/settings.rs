@@ -106,8 +106,8 @@ impl ServiceSampler {
     /// `parentbased_traceidratio`.
     ///
     /// # Errors
-    /// [`InvalidSampler`] if there is no such sampler, or the ratio is out of range or of a sampler
-    /// without one.
+    /// [`InvalidSampler`] if there is no such sampler, or if the ratio is out of range or given for
+    /// a sampler that has none.
     pub fn new(name: &str, ratio: Option<f64>) -> Result<Self, InvalidSampler> {
         let known = Self::NAMES.into_iter().find(|known| *known == name);
         let name = known.ok_or_else(|| InvalidSampler::Name(name.to_owned()))?;
@@ -137,7 +137,7 @@ impl Default for ServiceSampler {
     }
 }
 
-/// The error for a sampler that does not exist.
+/// The error for an invalid sampler.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum InvalidSampler {
     /// No sampler has this name.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use spoor_control::Control;
+use spoor_policy::Namespace;
 use spoor_traces::{Pipeline, ReceiveSettings, TailSettings};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -81,7 +82,7 @@ impl Lab {
     /// Starts everything, and returns when every service is ready.
     ///
     /// # Errors
-    /// [`StartLabError`] in one line. Nothing is left running then.
+    /// [`StartLabError`]. Nothing is left running.
     pub async fn start(settings: LabSettings) -> Result<Self, StartLabError> {
         // The data folder comes first: opening it waits for services of a lab that was killed,
         // which may still hold the ports.
@@ -183,6 +184,13 @@ impl Lab {
         &self.pipeline
     }
 
+    /// The names of the policies that are effective for the lab's own services. Blocks while a change
+    /// is saved.
+    #[must_use]
+    pub fn effective_policies(&self) -> Vec<String> {
+        self.policies.effective(&Namespace::default())
+    }
+
     /// Applies all policies in the documents, or none. Blocks while the policies are saved.
     ///
     /// # Errors
@@ -215,7 +223,6 @@ impl Lab {
 }
 
 fn pipeline_settings(settings: &LabSettings) -> spoor_traces::PipelineSettings {
-    let default = spoor_traces::PipelineSettings::default();
     let store_bytes = settings.store.get();
     spoor_traces::PipelineSettings {
         store_bytes,
@@ -224,7 +231,7 @@ fn pipeline_settings(settings: &LabSettings) -> spoor_traces::PipelineSettings {
             other_signals: settings.other_signals,
             origins: settings.otlp_origins.clone(),
             max_receiving_bytes: max_receiving_bytes(store_bytes),
-            ..default.receive
+            ..ReceiveSettings::default()
         },
     }
 }

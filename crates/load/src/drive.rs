@@ -21,10 +21,11 @@ use tokio::{net::TcpStream, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    base_url::BaseUrl,
     connection::Connections,
     error::DriveError,
     load::{Load, Pace},
-    recorder::{self, Recorder},
+    recorder::Recorded,
     schedule::Due,
     summary::{LoadSummary, Punctuality},
     tally::{Outcome, RequestResult},
@@ -54,7 +55,7 @@ pub async fn drive(
         std::iter::once(&operation.name).chain(follow_ups)
     });
     let shared = Arc::new(Shared {
-        recorder: Recorder::new(load.phases(), names)?,
+        recorded: Mutex::new(Recorded::new(load.phases(), names)?),
         load: load.clone(),
         started,
         turns: AtomicU64::new(0),
@@ -87,13 +88,9 @@ pub async fn drive(
     let late = shared.late.load(Ordering::Relaxed);
     // All tasks have ended, so that this is the last reference.
     let shared = Arc::into_inner(shared).ok_or(DriveError::CollectResults)?;
-    let recorded = shared.recorder.into_recorded();
-    Ok(LoadSummary::new(
-        load,
-        &recorded,
-        elapsed,
-        Punctuality { unsent, late },
-    ))
+    let recorded = shared.recorded.into_inner();
+    let punctuality = Punctuality { unsent, late };
+    Ok(LoadSummary::new(load, &recorded, elapsed, punctuality))
 }
 
 /// Waits until all tasks have ended, and calls `report` meanwhile.
@@ -130,7 +127,8 @@ async fn check(load: &Load) -> Result<(), DriveError> {
 struct Shared {
     load: Load,
     started: Instant,
-    recorder: Recorder,
+    /// Under one lock, so that the rows of a summary add up.
+    recorded: Mutex<Recorded>,
     /// The number of turns that have begun to wait until they are due.
     turns: AtomicU64,
     /// The number of operations that were chosen or skipped.
@@ -169,11 +167,8 @@ impl Shared {
         }
         // Relaxed suffices: the number is unique, and no other memory depends on it.
         let number = self.turns.fetch_add(1, Ordering::Relaxed);
-        if self
-            .load
-            .requests
-            .is_some_and(|requests| number >= requests)
-        {
+        let max = self.load.requests;
+        if max.is_some_and(|max| number >= max) {
             return None;
         }
         let now = Instant::now();
@@ -185,7 +180,7 @@ impl Shared {
             }
         };
         let deadline = self.load.duration.map(|duration| self.started + duration);
-        // A load that lags behind also ends in time, whatever is still due.
+        // A load that lags behind also ends on time, even if requests are still due.
         if deadline.is_some_and(|deadline| due.max(now) >= deadline) {
             return None;
         }
@@ -237,24 +232,18 @@ impl Shared {
         }
     }
 
-    fn recorded<'a>(&self, operation: &'a Arc<str>, turn: &Turn) -> recorder::Request<'a> {
-        recorder::Request {
-            operation,
-            phase: turn.phase,
-            due: turn.from - self.started,
-        }
-    }
-
-    /// Sends a request, records its outcome, and returns the location of what it created.
+    /// Sends a request, records its outcome under a name, and returns the location of what it
+    /// created.
     async fn exchange(
         &self,
         connections: &mut Connections,
-        address: &str,
+        url: &BaseUrl,
         request: Request<Full<Bytes>>,
-        recorded: recorder::Request<'_>,
+        name: &str,
+        turn: &Turn,
     ) -> Option<String> {
-        let from = self.started + recorded.due;
-        let exchange = connections.exchange(address, request);
+        let address = url.address();
+        let exchange = connections.exchange(&address, request);
         let (result, response) = match tokio::time::timeout(self.load.timeout, exchange).await {
             Ok(Ok(response)) => (RequestResult::Status(response.status), Some(response)),
             Ok(Err(failed)) => (failed, None),
@@ -263,10 +252,11 @@ impl Shared {
         let (location, trace) = response.map_or((None, None), |it| (it.location, it.trace));
         let outcome = Outcome {
             result,
-            latency: from.elapsed(),
+            latency: turn.from.elapsed(),
             trace,
         };
-        self.recorder.record(recorded, &outcome);
+        let due = turn.from - self.started;
+        self.recorded.lock().record(name, turn.phase, due, &outcome);
         // A request that failed created nothing to follow up.
         location.filter(|_| result.is_success())
     }
@@ -307,10 +297,9 @@ async fn send_operation(shared: &Shared, connections: &mut Connections, turn: &T
     let (position, round) = shared.next_operation(turn)?;
     let operation = shared.load.operations.get(position)?;
     // `check` has built every request once.
-    let (address, request) = (operation.url.address(), operation.request(round).ok()?);
-    let recorded = shared.recorded(&operation.name, turn);
+    let request = operation.request(round).ok()?;
     let created = shared
-        .exchange(connections, &address, request, recorded)
+        .exchange(connections, &operation.url, request, &operation.name, turn)
         .await?;
     shared.add_pending(Pending {
         operation: position,
@@ -330,12 +319,8 @@ async fn send_follow_up(
     let operation = shared.load.operations.get(pending.operation)?;
     let follow_up = operation.follow_ups.get(pending.sent)?;
     let request = operation.request_after(follow_up, &pending.created).ok()?;
-    let (address, recorded) = (
-        operation.url.address(),
-        shared.recorded(&follow_up.name, turn),
-    );
     shared
-        .exchange(connections, &address, request, recorded)
+        .exchange(connections, &operation.url, request, &follow_up.name, turn)
         .await;
     shared.add_pending(Pending {
         sent: pending.sent + 1,

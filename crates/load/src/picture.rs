@@ -7,7 +7,7 @@ use plotters::{
     prelude::*,
 };
 
-use super::{summary::LoadSummary, tally::to_f64, timeline::Point};
+use super::{summary::LoadSummary, timeline::Point};
 
 /// The width and height in pixels.
 const SIZE: (u32, u32) = (1000, 640);
@@ -92,19 +92,19 @@ fn write_header(area: &Area<'_>, title: &str, summary: &LoadSummary) -> Result<(
     area.draw(&Text::new(text, (20, 44), small))
 }
 
-/// Draws the latency chart. `phases` are the lower and upper ends of the lines between phases.
+/// Draws the latency chart. The lines between phases run from `bottom` up to `top`, where the names
+/// of the phases are.
 fn draw_latency<Y>(
     area: &Area<'_>,
     seconds: f64,
     axis: Y,
-    phases: (f64, f64),
+    (bottom, top): (f64, f64),
     summary: &LoadSummary,
 ) -> Result<(), Failure>
 where
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: plotters::coord::ranged1d::Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
-    let (bottom, names_at) = phases;
     let between = P99.mix(BAND_OPACITY);
     let (legend, area) = area.split_vertically(LEGEND_HEIGHT);
     let entries = [
@@ -140,13 +140,13 @@ where
     chart.draw_series(LineSeries::new(p50, P50.stroke_width(2)))?;
     // The first phase begins at the axis.
     for phase in summary.phases.iter().skip(1) {
-        let line = [(phase.began, bottom), (phase.began, names_at)];
+        let line = [(phase.began, bottom), (phase.began, top)];
         chart.draw_series(DashedLineSeries::new(line, 4, 4, GREY.stroke_width(1)))?;
     }
     if summary.phases.len() > 1 {
         let small = ("sans-serif", 13).into_font().color(&GREY);
         chart.draw_series(summary.phases.iter().map(|phase| {
-            let at = (phase.began + seconds * 0.005, names_at);
+            let at = (phase.began + seconds * 0.005, top);
             Text::new(phase.phase.clone(), at, small.clone())
         }))?;
     }
@@ -156,7 +156,7 @@ where
 fn draw_rate(area: &Area<'_>, seconds: f64, summary: &LoadSummary) -> Result<(), Failure> {
     let per_second = |count: fn(&Point) -> u64| {
         let length = summary.timeline.interval_seconds;
-        series(summary, move |point| Some(to_f64(count(point)) / length))
+        series(summary, move |point| Some(count(point) as f64 / length))
     };
     let responses = per_second(|point| point.answered);
     let failed = per_second(|point| point.failed);

@@ -7,8 +7,9 @@ use super::{
     schedule::{LoadPhase, Schedule},
 };
 
-/// A named pattern of load.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A named pattern of load, displayed as its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, derive_more::Display)]
+#[display(rename_all = "lowercase")]
 pub enum Scenario {
     /// A constant rate, kept up even if responses are late.
     #[default]
@@ -53,20 +54,6 @@ impl Scenario {
         Self::Images,
         Self::Mesh,
     ];
-
-    /// The scenario's name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Steady => "steady",
-            Self::Closed => "closed",
-            Self::Ramp => "ramp",
-            Self::Spike => "spike",
-            Self::Soak => "soak",
-            Self::Images => "images",
-            Self::Mesh => "mesh",
-        }
-    }
 
     /// A description in one line, for help.
     #[must_use]
@@ -138,12 +125,8 @@ impl Scenario {
                 .map(|quarter| rate * quarter / f64::from(QUARTERS))
                 .map(|to| (to - rate / f64::from(QUARTERS), to))
                 .map(|(from, to)| {
-                    LoadPhase::rising(
-                        format!("{from:.0} to {to:.0} per second"),
-                        quarter,
-                        from,
-                        to,
-                    )
+                    let name = format!("{from:.0} to {to:.0} per second");
+                    LoadPhase::rising(name, quarter, from, to)
                 })
                 .collect(),
             // Half of the time is after the spike, to show how long it takes to recover.
@@ -156,7 +139,7 @@ impl Scenario {
                 .map(|number| LoadPhase::even(format!("quarter {number:.0}"), quarter, rate))
                 .collect(),
             Self::Steady | Self::Closed | Self::Images | Self::Mesh => {
-                vec![LoadPhase::even(self.name(), duration, rate)]
+                vec![LoadPhase::even(self.to_string(), duration, rate)]
             }
         })
     }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use super::tally::to_f64;
-
 /// A period in which the rate changes linearly from one value to another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoadPhase {
@@ -89,7 +87,7 @@ impl Schedule {
     pub fn requests(&self) -> u64 {
         let due: f64 = self.phases.iter().map(LoadPhase::requests).sum();
         // The tolerance is for rounding errors of the sum, which must not add a request.
-        to_u64((due - 1e-6).ceil())
+        (due - 1e-6).ceil() as u64
     }
 
     /// The time at which a request is due, numbered from zero. `None` after the last.
@@ -97,7 +95,7 @@ impl Schedule {
         if number >= self.requests() {
             return None;
         }
-        let mut left = to_f64(number);
+        let mut left = number as f64;
         let mut began = Duration::ZERO;
         let last = self.phases.len().checked_sub(1)?;
         for (position, phase) in self.phases.iter().enumerate() {
@@ -114,15 +112,6 @@ impl Schedule {
         }
         None
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "whole and not negative"
-)]
-fn to_u64(number: f64) -> u64 {
-    number.max(0.0) as u64
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     load::{Load, Pace},
     recorder::Recorded,
-    tally::{Tally, to_f64},
+    tally::Tally,
     timeline::Points,
 };
 
@@ -124,7 +124,7 @@ impl LoadSummary {
             row: tally.into(),
         };
         Self {
-            requests_per_second: to_f64(all.requests) / seconds.max(f64::MIN_POSITIVE),
+            requests_per_second: all.requests as f64 / seconds.max(f64::MIN_POSITIVE),
             all,
             punctuality,
             seconds,
@@ -155,8 +155,8 @@ impl From<&Tally> for ResultRow {
             }
         }
         Self {
-            requests: tally.requests(),
-            failed: tally.failed(),
+            requests: answers.values().sum(),
+            failed: failures.values().sum(),
             answers,
             failures,
             latency_milliseconds: PERCENTILES

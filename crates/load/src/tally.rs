@@ -83,15 +83,6 @@ impl Tally {
         }
     }
 
-    pub(super) fn requests(&self) -> u64 {
-        self.results.values().sum()
-    }
-
-    pub(super) fn failed(&self) -> u64 {
-        let failed = self.results.iter().filter(|(it, _)| !it.is_success());
-        failed.map(|(_, count)| count).sum()
-    }
-
     /// The latency at a percentile, in milliseconds.
     pub(super) fn percentile(&self, percentile: f64) -> f64 {
         milliseconds(self.latency.value_at_percentile(percentile))
@@ -104,11 +95,5 @@ pub(super) fn micros(latency: Duration) -> u64 {
 }
 
 pub(super) fn milliseconds(micros: u64) -> f64 {
-    to_f64(micros) / 1e3
-}
-
-/// Converts a count, for computations with fractions.
-#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
-pub(super) fn to_f64(count: u64) -> f64 {
-    count as f64
+    micros as f64 / 1e3
 }

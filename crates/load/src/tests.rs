@@ -100,7 +100,7 @@ async fn stall_counts_for_every_request_due() {
 }
 
 #[tokio::test]
-async fn a_closed_loop_waits_with_the_server() {
+async fn closed_loop_counts_a_stall_once() {
     let url = server(OK, STALL).await;
     let summary = sent(&load(&url, Pace::Closed, Some(100))).await;
     assert_eq!((summary.all.requests, summary.corrected), (100, false));
@@ -234,7 +234,7 @@ async fn unsent_requests_are_reported() {
 #[case(5, 0, 95, true)]
 #[case(6, 0, 94, false)]
 #[case(1, 0, 0, false)]
-fn a_rate_is_reached_within_a_twentieth(
+fn rate_may_fall_short_by_a_twentieth(
     #[case] unsent: u64,
     #[case] late: u64,
     #[case] requests: u64,

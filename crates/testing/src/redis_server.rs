@@ -49,7 +49,7 @@ impl RedisServer {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Kills the server, as a crash would.
+    /// Kills the server, to simulate a crash.
     pub fn kill(&mut self) {
         self.server.kill().unwrap();
         self.server.wait().unwrap();

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::out::{errln, outln};
 use super::{
-    ClientError, LabArgs, LabClient, Output, documents::read_all, duration, failure::Invalid,
-    pluralize, print_json,
+    ClientError, LabArgs, LabClient, Output, documents::read_all, duration, exit_code,
+    failure::Invalid, pluralize, print_json,
 };
 use spoor_lab::wire::{ApplyResult, Change, ConvergenceResult};
 
@@ -43,11 +43,11 @@ pub struct WaitArgs {
     timeout: Duration,
 }
 
-/// The JSON output.
+/// The JSON output of a change.
 #[derive(Serialize)]
-struct Report {
+struct Report<T> {
     #[serde(flatten)]
-    applied: ApplyResult,
+    changed: T,
     #[serde(skip_serializing_if = "Option::is_none")]
     convergence: Option<ConvergenceResult>,
 }
@@ -62,18 +62,10 @@ impl ApplyArgs {
             return Err(Invalid(vec![self.no_policy_message()]).into());
         }
         if self.output == Output::Table {
-            print_changes(&applied.policies);
+            applied.policies.iter().for_each(print_change);
         }
         let convergence = self.wait.until_applied(&client, &applied).await?;
-        match (self.output, &convergence) {
-            (Output::Json, _) => print_json(&Report {
-                applied,
-                convergence: convergence.clone(),
-            })?,
-            (Output::Table, Some(convergence)) => print_convergence(convergence),
-            (Output::Table, None) => {}
-        }
-        Ok(exit_code(convergence.as_ref()))
+        print_result(self.output, applied, convergence, TAIL_ONLY)
     }
 
     fn no_policy_message(&self) -> String {
@@ -121,23 +113,40 @@ impl WaitArgs {
     }
 }
 
-/// Failure if the instances did not converge in time.
-pub(super) fn exit_code(convergence: Option<&ConvergenceResult>) -> ExitCode {
-    super::exit_code(convergence.is_none_or(|convergence| convergence.converged))
+/// Prints a change as JSON, and the convergence after it in either format. The exit code is failure
+/// if the instances did not converge in time.
+pub(super) fn print_result(
+    output: Output,
+    changed: impl Serialize,
+    convergence: Option<ConvergenceResult>,
+    without_instances: &str,
+) -> anyhow::Result<ExitCode> {
+    let converged = convergence.as_ref().is_none_or(|it| it.converged);
+    match (output, convergence) {
+        (Output::Json, convergence) => print_json(&Report {
+            changed,
+            convergence,
+        })?,
+        (Output::Table, Some(it)) => print_convergence(&it, without_instances),
+        (Output::Table, None) => {}
+    }
+    Ok(exit_code(converged))
 }
 
-pub(super) fn print_changes(changes: &[Change]) {
-    for change in changes {
-        let (name, action) = (&change.name, change.action);
-        outln!("samplingpolicy.spoor.dev/{name} {action}");
-        for warning in &change.warnings {
-            // kubectl also prints warnings on standard error, after the object they concern.
-            errln!("Warning: {name}: {warning}");
-        }
+pub(super) fn print_change(change: &Change) {
+    let (name, action) = (&change.name, change.action);
+    outln!("samplingpolicy.spoor.dev/{name} {action}");
+    for warning in &change.warnings {
+        // kubectl also prints warnings on standard error, after the object they concern.
+        errln!("Warning: {name}: {warning}");
     }
 }
 
-pub(super) fn print_convergence(convergence: &ConvergenceResult) {
+/// The result of convergence without instances after applying policies: a policy with only a tail
+/// has no clients that acknowledge it.
+pub(super) const TAIL_ONLY: &str = "the tail rules are in force";
+
+fn print_convergence(convergence: &ConvergenceResult, without_instances: &str) {
     if !convergence.converged {
         errln!("Not converged:");
         for reason in &convergence.reasons {
@@ -150,8 +159,7 @@ pub(super) fn print_convergence(convergence: &ConvergenceResult) {
     }
     let instances = pluralize(convergence.expected, "instance", "instances");
     match (convergence.milliseconds, convergence.expected) {
-        // A policy with only a tail has no clients that acknowledge it.
-        (_, 0) => outln!("Converged: the tail rules are in force."),
+        (_, 0) => outln!("Converged: {without_instances}."),
         (Some(milliseconds), _) => outln!("Converged in {milliseconds:.1} ms ({instances})."),
         (None, _) => outln!("Converged: {instances} already up to date."),
     }

@@ -91,7 +91,7 @@ impl LabClient {
     }
 
     /// Waits until these policies have converged, or without them until every instance has what is
-    /// published now, for at most `within`. Changes count from the version with this sequence on.
+    /// published now, for at most `within`. `sequence` is the first version whose changes count.
     pub async fn converged(
         &self,
         applied: &[Change],

@@ -3,22 +3,20 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{ArgGroup, Args};
-use serde::Serialize;
+use serde_json::json;
 use spoor_api::read;
 use spoor_policy::{Namespace, PolicyName};
 
 use super::{
     LabArgs, NamespaceArgs, Output,
-    apply::{WaitArgs, exit_code, print_changes, print_convergence},
+    apply::{WaitArgs, print_change, print_result},
     client::ClientError,
     documents::read_all,
     failure::Invalid,
-    out::{errln, outln},
-    print_json,
+    out::errln,
 };
-use spoor_lab::wire::{Change, ConvergenceResult};
 
-/// Delete policies, by name or those in files
+/// Delete policies by name, or those in files
 #[derive(Args, Clone, Debug)]
 // A group, since the error for a missing argument then names both ways.
 #[command(group(ArgGroup::new("policies").required(true)), after_help = "Examples:
@@ -47,14 +45,6 @@ pub struct DeleteArgs {
     lab: LabArgs,
 }
 
-/// The JSON output.
-#[derive(Serialize)]
-struct Report {
-    policies: Vec<Change>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    convergence: Option<ConvergenceResult>,
-}
-
 impl DeleteArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let client = self.lab.client();
@@ -74,7 +64,7 @@ impl DeleteArgs {
                 Err(error) => return Err(error.into()),
             };
             if self.output == Output::Table {
-                print_changes(std::slice::from_ref(&change));
+                print_change(&change);
             }
             changes.push(change);
         }
@@ -82,22 +72,10 @@ impl DeleteArgs {
             Some(before) => Some(self.wait.until_converged_after(&client, before).await?),
             None => None,
         };
-        let code = match refused {
-            true => ExitCode::FAILURE,
-            false => exit_code(convergence.as_ref()),
-        };
-        match (self.output, &convergence) {
-            (Output::Json, _) => print_json(&Report {
-                policies: changes,
-                convergence,
-            })?,
-            (Output::Table, Some(it)) if it.converged && it.expected == 0 => {
-                outln!("Converged: no instance was affected.");
-            }
-            (Output::Table, Some(convergence)) => print_convergence(convergence),
-            (Output::Table, None) => {}
-        }
-        Ok(code)
+        let deleted = json!({ "policies": changes });
+        let unaffected = "no instance was affected";
+        let code = print_result(self.output, deleted, convergence, unaffected)?;
+        Ok(if refused { ExitCode::FAILURE } else { code })
     }
 
     /// The namespace and name of each policy to delete.

@@ -128,7 +128,8 @@ fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::R
 /// The names of a service and an operation, of which `None` means all, or all others.
 type Place<'a> = (&'a Option<String>, &'a Option<String>);
 
-/// The cells of a place. It has all services or operations if the policy's other places name none.
+/// The cells of a place. Without a name, it covers all services or operations, or all others if
+/// other places of the policy have a name.
 fn place(places: &[Place<'_>], (service, operation): Place<'_>) -> [String; 2] {
     let names_service = places.iter().any(|(service, _)| service.is_some());
     let mut of_service = places.iter().filter(|(of, _)| *of == service);

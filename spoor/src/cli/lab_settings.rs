@@ -34,7 +34,7 @@ pub(super) struct LabSettingsArgs {
         long,
         value_delimiter = ',',
         value_name = "SERVICE",
-        value_parser = one_of(&Service::ALL, Service::name, Service::description)
+        value_parser = one_of(&Service::ALL, Service::description)
     )]
     services: Vec<Service>,
     /// Sampler of the services where no policy applies

@@ -9,8 +9,8 @@ use spoor_policy::{OperationName, PolicyName, Probability, ServiceName};
 
 use super::out::{out, outln};
 use super::{
-    LabArgs, NamespaceArgs,
-    apply::{WaitArgs, exit_code, print_changes, print_convergence},
+    LabArgs, NamespaceArgs, Output,
+    apply::{TAIL_ONLY, WaitArgs, print_change, print_result},
     duration::positive_duration,
     failure::InvalidOption,
 };
@@ -79,18 +79,16 @@ impl OverrideArgs {
                 documents: vec![document],
             })
             .await?;
-        print_changes(&applied.policies);
+        applied.policies.iter().for_each(print_change);
         let convergence = self.wait.until_applied(&client, &applied).await?;
-        if let Some(convergence) = &convergence {
-            print_convergence(convergence);
-        }
+        let code = print_result(Output::Table, applied, convergence, TAIL_ONLY)?;
         if let Some(until) = &policy.spec.expires_at {
             outln!(
                 "In force until {until}; `spoor delete {}` ends it earlier.",
                 policy.metadata.name
             );
         }
-        Ok(exit_code(convergence.as_ref()))
+        Ok(code)
     }
 
     fn policy(&self, now: Timestamp) -> anyhow::Result<SamplingPolicy> {

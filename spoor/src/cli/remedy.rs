@@ -1,5 +1,5 @@
-//! Advice on errors of the lab and of load. The errors are those of libraries, which are
-//! independent of the options and subcommands that help.
+//! Advice on errors of the lab and of load. The libraries that define these errors do not know the
+//! options and subcommands that help.
 
 use spoor_lab::{BindPortError, DataFolderError, StartLabError};
 use spoor_load::DriveError;

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::{Value, json};
-use spoor_api::SamplingPolicy;
 use spoor_lab::{BindPortError, Endpoint, Lab, Service, StartLabError};
 use spoor_policy::message::listed;
 use spoor_runtime::{
@@ -101,7 +100,8 @@ impl UpArgs {
             // Not `outln!`, which ends the process if the reader has gone: `spoor up | head` still
             // runs the lab.
             Output::Table => {
-                let policies = policies_in_force(lab.urls()).await;
+                // Those of an earlier run, and those of the watched folder.
+                let policies = lab.effective_policies();
                 let summary = summary(lab.urls(), tasks_store, &policies, milliseconds);
                 out::try_write(format_args!("{summary}"));
             }
@@ -157,27 +157,6 @@ const ENDPOINTS: [(&str, Option<&str>, &str); 6] = [
 
 /// The most policies listed when the lab is ready.
 const MAX_LISTED_POLICIES: usize = 5;
-
-/// The names of the policies that are effective for the lab's services: those of an earlier run,
-/// and those of the watched folder.
-async fn policies_in_force(urls: &BTreeMap<String, String>) -> Vec<String> {
-    let listed = match urls.get("admin").and_then(|url| url.parse().ok()) {
-        Some(admin) => LabClient::new(admin).policies("default").await,
-        None => return vec![],
-    };
-    // The lab works without this list, so its failure must not end it.
-    let listed = listed.unwrap_or_else(|error| {
-        tracing::warn!(%error, "cannot list policies");
-        vec![]
-    });
-    let is_effective = |it: &SamplingPolicy| {
-        it.status
-            .as_ref()
-            .is_some_and(|it| !it.effective.is_empty())
-    };
-    let effective = listed.into_iter().filter(is_effective);
-    effective.map(|policy| policy.metadata.name).collect()
-}
 
 fn in_force(policies: &[String]) -> String {
     let listed = listed(policies, MAX_LISTED_POLICIES);

@@ -123,7 +123,7 @@ pub(super) async fn observe(
         started,
         sampled,
         kept,
-        rate: share(sampled, started),
+        rate: sampled as f64 / started.max(1) as f64,
         lower,
         upper,
         verdict: judge(sampled, started, asked, CONFIDENCE).to_string(),
@@ -166,10 +166,8 @@ async fn wait_for_kept(lab: &Lab, before: u64, sampled: u64) -> u64 {
 /// The number of traces stored so far, including evicted ones.
 pub(super) fn kept_traces(lab: &Lab) -> u64 {
     let occupancy = lab.pipeline().store().occupancy();
-    u64::try_from(occupancy.traces)
-        .unwrap_or(u64::MAX)
-        // Evicted traces arrived as well: at 100 % the store may be smaller than the tour.
-        .saturating_add(occupancy.evicted.traces)
+    // Evicted traces arrived as well: at 100 % the store may be smaller than the tour.
+    occupancy.traces as u64 + occupancy.evicted.traces
 }
 
 fn bar(visible: bool, asked: Probability) -> ProgressBar {
@@ -183,13 +181,4 @@ fn bar(visible: bool, asked: Probability) -> ProgressBar {
     }
     bar.set_message(asked.to_string());
     bar
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
-fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 {
-        0.0
-    } else {
-        part as f64 / whole as f64
-    }
 }

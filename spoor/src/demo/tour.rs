@@ -144,9 +144,7 @@ async fn first_trace(lab: &Lab, url: &BaseUrl) -> anyhow::Result<(String, Tree)>
 }
 
 async fn complete_trace(traces: &TraceClient) -> anyhow::Result<Option<(String, Tree)>> {
-    let found = traces
-        .newest(&["service-a".to_owned()], &Query::default())
-        .await?;
+    let found = traces.newest(&["service-a"], &Query::default()).await?;
     let complete = found
         .into_iter()
         // Spans of a trace arrive from two processes; one with fewer spans is incomplete.

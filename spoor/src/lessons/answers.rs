@@ -28,7 +28,7 @@ pub enum Form {
     Service,
     /// A service and the name of a span.
     Span,
-    /// A whole number from 1 on.
+    /// A whole number of at least 1.
     Number,
     /// A time in seconds.
     Seconds,
@@ -43,7 +43,7 @@ impl Form {
             Self::TraceId => ("TRACE_ID", ", which has 32 hexadecimal digits"),
             Self::Service => ("SERVICE", ""),
             Self::Span => ("'SERVICE: SPAN'", ", with the colon"),
-            Self::Number => ("NUMBER", ", a whole number from 1 on, such as 1200"),
+            Self::Number => ("NUMBER", ", a whole number of at least 1, such as 1200"),
             Self::Seconds => ("SECONDS", ", a number such as 0.6"),
             Self::Interval => (
                 "LOWER..UPPER",
@@ -66,7 +66,7 @@ impl Form {
     }
 }
 
-/// Parses a whole number from 1 on.
+/// Parses a whole number of at least 1.
 pub fn number(text: &str) -> Option<u64> {
     let number = text.parse().ok()?;
     (1..=MAX_NUMBER).contains(&number).then_some(number)
@@ -157,7 +157,7 @@ impl fmt::Display for AnswerFormat {
     }
 }
 
-/// The answers given, of which those to the same question are equal.
+/// The valid answers given. Repeated answers to a question are equal.
 #[derive(Clone, Debug)]
 pub struct Answers {
     format: AnswerFormat,
@@ -165,10 +165,11 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Accepts the command line's answers to a lesson, of which the name is used in errors.
+    /// Accepts the command line's answers to a lesson, which errors name.
     ///
     /// # Errors
-    /// The refusals of answers that the check would ignore, and that would otherwise seem right.
+    /// Messages about invalid and contradictory answers. The check would ignore them, so that they
+    /// would seem right.
     pub fn new(
         lesson: impl fmt::Display,
         format: AnswerFormat,
@@ -261,12 +262,12 @@ mod tests {
     #[case(
         AnswerFormat::Named(TWO),
         "b=10,000",
-        Some("asks for NUMBER here, a whole number from 1 on, such as 1200")
+        Some("asks for NUMBER here, a whole number of at least 1, such as 1200")
     )]
     #[case(
         AnswerFormat::Named(TWO),
         "b=0",
-        Some("asks for NUMBER here, a whole number from 1 on, such as 1200")
+        Some("asks for NUMBER here, a whole number of at least 1, such as 1200")
     )]
     #[case(AnswerFormat::Named(&[("w", Form::Seconds)]), "w=600ms", Some("asks for SECONDS here, a number such as 0.6"))]
     #[case(AnswerFormat::Named(&[("i", Form::Interval)]), "i=1%", Some("asks for LOWER..UPPER here, percentages such as 0.05%..1.2%, the lower one first"))]

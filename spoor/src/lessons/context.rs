@@ -45,13 +45,12 @@ impl Context {
 
     /// Searches for the traces of a service that are new enough, newest first.
     pub async fn traces_of(&self, service: &str) -> Result<Vec<FoundTrace>, QueryError> {
-        let services = [service.to_owned()];
         all_pages(async |latest_start| {
             let query = Query {
                 latest_start,
                 ..self.query()
             };
-            self.traces.newest(&services, &query).await
+            self.traces.newest(&[service], &query).await
         })
         .await
     }
@@ -66,7 +65,7 @@ impl Context {
         }
     }
 
-    /// Reports the policies because of which traces of the lesson's services may be missing.
+    /// Reports the policies that may be the reason why traces of the lesson's services are missing.
     pub async fn report_policies(&self, report: &mut Report, lesson: Lesson) {
         // Most checks need traces only, so they must work where no policies can be read.
         let policies = self.policies.all().await.unwrap_or_default();
@@ -84,8 +83,8 @@ impl Context {
     }
 }
 
-/// Repeats a search, which returns a limited number of traces, for those before the oldest one.
-/// Otherwise later load would hide the traces of the exercise.
+/// Reads all pages of a search, each of which continues from the oldest trace of the page before.
+/// With only one page, later load would hide the traces of the exercise.
 async fn all_pages<E>(
     mut search: impl AsyncFnMut(Option<u64>) -> Result<Vec<FoundTrace>, E>,
 ) -> Result<Vec<FoundTrace>, E> {

@@ -98,7 +98,7 @@ impl Report {
 
     /// Returns whether a later span may change a finding.
     pub fn can_change(&self) -> bool {
-        // Also beside wrong ones: to report as missing what has not arrived yet would be untrue.
+        // Even if others are wrong: a span that has yet to arrive must not be reported as missing.
         self.findings.iter().any(|it| it.state == State::Missing)
     }
 
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_for_what_is_missing_beside_an_error() {
+    fn missing_span_is_awaited_despite_an_error() {
         let mut report = Report::new();
         report.passed("a trace", "5b8a");
         report.wrong("its items", "a string");

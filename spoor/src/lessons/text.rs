@@ -21,14 +21,14 @@ pub fn for_terminal(markdown: &str, columns: usize) -> String {
             let heading = heading.trim_start_matches('#').trim();
             shown += &format!("{}\n", Style::new().bold().underlined().apply_to(heading));
         } else {
-            shown += &wrapped(&coloured(line), columns, hanging(line));
+            shown += &wrapped(&coloured(line), columns, hanging_indent(line));
         }
     }
     shown
 }
 
 /// The indent of a list item's further lines.
-fn hanging(line: &str) -> usize {
+fn hanging_indent(line: &str) -> usize {
     let text = line.trim_start();
     let indent = line.len() - text.len();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();

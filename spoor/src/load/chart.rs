@@ -41,8 +41,8 @@ pub(super) fn draw(timeline: &Points, seconds: f64, width: usize) -> String {
     let mut chart = String::from("\nLatency over time, ms (█ p50, ░ p99):\n\n");
     for row in (0..HEIGHT).rev() {
         let label = match row {
-            row if row + 1 == HEIGHT => axis(top),
-            row if row * 2 == HEIGHT => axis(top / 2.0),
+            row if row + 1 == HEIGHT => axis_label(top),
+            row if row * 2 == HEIGHT => axis_label(top / 2.0),
             _ => String::new(),
         };
         let cells: String = columns
@@ -55,16 +55,16 @@ pub(super) fn draw(timeline: &Points, seconds: f64, width: usize) -> String {
     let end = format!("{seconds:.0} s");
     let _ = writeln!(chart, "{:>11}  {end:>1$}\n", "", columns.len());
     let answered: Vec<f64> = columns.iter().map(|it| it.answered).collect();
-    strip(&mut chart, "responses/s", &answered);
+    write_bars(&mut chart, "responses/s", &answered);
     let failed: Vec<f64> = columns.iter().map(|it| it.failed).collect();
     if failed.iter().any(|failed| *failed > 0.0) {
-        strip(&mut chart, "failed/s", &failed);
+        write_bars(&mut chart, "failed/s", &failed);
     }
     chart
 }
 
 /// Writes values as one line of bars, with a name and the highest value.
-fn strip(chart: &mut String, name: &str, values: &[f64]) {
+fn write_bars(chart: &mut String, name: &str, values: &[f64]) {
     let top = values.iter().copied().fold(0.0, f64::max);
     let bar = |value: &f64| {
         let level = eighths(value / top.max(f64::MIN_POSITIVE));
@@ -80,18 +80,18 @@ fn strip(chart: &mut String, name: &str, values: &[f64]) {
 fn columns(timeline: &Points, max: usize) -> Vec<Column> {
     let points = &timeline.points;
     let points_per_column = points.len().div_ceil(max).max(1);
-    let seconds = |count: usize| real(count) * timeline.interval_seconds;
     points
         .chunks(points_per_column)
         .map(|points| {
             let sum = |of: fn(&Point) -> u64| points.iter().map(of).sum::<u64>();
             let highest =
                 |of: fn(&Point) -> Option<f64>| points.iter().filter_map(of).fold(0.0, f64::max);
+            let seconds = points.len() as f64 * timeline.interval_seconds;
             Column {
                 p50: highest(|point| point.p50),
                 p99: highest(|point| point.p99),
-                answered: whole(sum(|point| point.answered)) / seconds(points.len()),
-                failed: whole(sum(|point| point.failed)) / seconds(points.len()),
+                answered: sum(|point| point.answered) as f64 / seconds,
+                failed: sum(|point| point.failed) as f64 / seconds,
             }
         })
         .collect()
@@ -99,7 +99,7 @@ fn columns(timeline: &Points, max: usize) -> Vec<Column> {
 
 /// The cell of a column in a row of the chart, counted from below.
 fn cell(column: &Column, row: usize, top: f64) -> char {
-    let rows = |value: f64| value / top.max(f64::MIN_POSITIVE) * real(HEIGHT) - real(row);
+    let rows = |value: f64| value / top.max(f64::MIN_POSITIVE) * HEIGHT as f64 - row as f64;
     let solid = eighths(rows(column.p50));
     match solid {
         0 if rows(column.p99) > 0.5 => '░',
@@ -108,31 +108,16 @@ fn cell(column: &Column, row: usize, top: f64) -> char {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "from 0 to 8"
-)]
 fn eighths(share: f64) -> usize {
     (share.clamp(0.0, 1.0) * 8.0).round() as usize
 }
 
-fn axis(milliseconds: f64) -> String {
+fn axis_label(milliseconds: f64) -> String {
     if milliseconds < 10.0 {
         format!("{milliseconds:.1}")
     } else {
         format!("{milliseconds:.0}")
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
-fn real(count: usize) -> f64 {
-    count as f64
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
-fn whole(count: u64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

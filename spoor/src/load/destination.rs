@@ -68,9 +68,8 @@ pub(super) async fn find(
     if found.is_empty() {
         let names: Vec<String> = edges.iter().map(Edge::to_string).collect();
         bail!(
-            "the lab does not run the services that the scenario {} needs ({}); start them, or give \
-             their addresses with --url",
-            scenario.name(),
+            "the lab does not run the services that the scenario {scenario} needs ({}); start them, \
+             or give their addresses with --url",
             names.join(", ")
         );
     }
@@ -89,15 +88,13 @@ fn given_for(
             (None, [only]) => *only,
             (None, _) => {
                 return Err(InvalidOption(format!(
-                    "--url: {} sends to several services; name the one at {url}, such as --url gateway={url}",
-                    scenario.name()
+                    "--url: {scenario} sends to several services; name the one at {url}, such as --url gateway={url}"
                 )));
             }
         };
         if !edges.contains(&edge) {
             return Err(InvalidOption(format!(
-                "--url: the scenario {} sends nothing to {edge}; leave it out",
-                scenario.name()
+                "--url: the scenario {scenario} sends nothing to {edge}; leave it out"
             )));
         }
         found.insert(edge, url.clone());

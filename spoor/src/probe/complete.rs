@@ -1,11 +1,8 @@
 //! The check that a trace is complete.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    fmt,
-};
+use std::{collections::BTreeSet, fmt};
 
-use spoor_traces::tree::Member;
+use spoor_traces::tree::{Position, Tree};
 
 use crate::{cli::pluralize, traces::printable};
 
@@ -31,13 +28,13 @@ pub(super) enum Incomplete {
 }
 
 impl CompleteTrace {
-    /// Checks a trace's spans.
+    /// Checks a trace.
     ///
     /// # Errors
     /// [`Incomplete`] names the missing part.
-    pub(super) fn of(spans: &[Member], expected: &[String]) -> Result<Self, Incomplete> {
-        let services: BTreeSet<String> =
-            spans.iter().map(|span| span.service().to_owned()).collect();
+    pub(super) fn of(tree: &Tree, expected: &[String]) -> Result<Self, Incomplete> {
+        let services = tree.services().into_iter();
+        let services: BTreeSet<String> = services.map(|(name, _)| name.to_owned()).collect();
         let missing: Vec<&str> = expected
             .iter()
             .filter(|service| !services.contains(*service))
@@ -46,26 +43,19 @@ impl CompleteTrace {
         if !missing.is_empty() {
             return Err(Incomplete::Services(missing.join(", ")));
         }
-        let ids: HashSet<&[u8]> = spans
-            .iter()
-            .map(|member| member.span.span_id.as_slice())
-            .collect();
+        let rows = tree.rows();
+        let at = |position: Position| rows.iter().filter(|row| row.position == position).count();
         // After the services, since their message is more specific.
-        if spans.iter().all(|span| span.parent_id().is_some()) {
+        if at(Position::Root) == 0 {
             return Err(Incomplete::Root);
         }
-        let orphans = spans
-            .iter()
-            .filter_map(Member::parent_id)
-            .filter(|parent| !ids.contains(parent))
-            .count();
-        if orphans > 0 {
-            return Err(Incomplete::Parents(orphans));
+        match at(Position::MissingParent) {
+            0 => Ok(Self {
+                spans: rows.len(),
+                services,
+            }),
+            orphans => Err(Incomplete::Parents(orphans)),
         }
-        Ok(Self {
-            spans: spans.len(),
-            services,
-        })
     }
 }
 
@@ -79,15 +69,13 @@ impl fmt::Display for CompleteTrace {
 
 #[cfg(test)]
 mod tests {
-    use spoor_traces::tree::members;
-
     use super::*;
     use crate::traces::spans::span;
 
     /// Of service-a or service-b: an ID, and that of the parent (0: none).
-    fn trace(spans: &[(&str, u8, u8)]) -> Vec<Member> {
+    fn trace(spans: &[(&str, u8, u8)]) -> Tree {
         let batch = |&(service, id, parent)| span(service, "", id, parent, 0, 0);
-        members(spans.iter().map(batch).collect())
+        Tree::new(spans.iter().map(batch).collect())
     }
 
     fn both() -> Vec<String> {

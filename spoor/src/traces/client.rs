@@ -179,7 +179,7 @@ impl TraceClient {
         }
     }
 
-    /// Searches for traces of a service, as the API does it.
+    /// Searches for traces of a service, without filtering what the API returns.
     async fn find(&self, service: &str, query: &Query) -> Result<Vec<FoundTrace>, QueryError> {
         // Jaeger refuses a v3 search without both ends of its time range.
         let latest = query.latest_start.map(i128::from);
@@ -223,12 +223,13 @@ impl TraceClient {
     /// [`QueryError`].
     pub async fn newest(
         &self,
-        services: &[String],
+        services: &[impl AsRef<str>],
         query: &Query,
     ) -> Result<Vec<FoundTrace>, QueryError> {
         let (mut all, mut ids) = (vec![], HashSet::new());
         let mut ignores_attributes = None;
         for service in services {
+            let service = service.as_ref();
             let mut found = self.find(service, query).await?;
             // Determined once, with a service that has traces: an empty result proves nothing, and
             // needs no filter.
@@ -281,9 +282,7 @@ impl TraceClient {
     /// # Errors
     /// [`QueryError::NoTrace`] if the service has none.
     pub async fn latest(&self, service: &str) -> Result<String, QueryError> {
-        let found = self
-            .newest(&[service.to_owned()], &Query::default())
-            .await?;
+        let found = self.newest(&[service], &Query::default()).await?;
         let newest = found
             .first()
             .ok_or_else(|| QueryError::NoTrace(service.to_owned()))?;
@@ -316,7 +315,7 @@ impl TraceClient {
         let body = response.bytes().await.map_err(failed)?;
         if !status.is_success() {
             let json: Value = serde_json::from_slice(&body).unwrap_or_default();
-            // The API itself responds so if there is no such trace, in the form of its errors.
+            // The API also responds with 404 if there is no such trace, but in its own format.
             if status == StatusCode::NOT_FOUND && json.get("error").is_none() {
                 return Err(QueryError::NotQueryApi(self.base.clone()));
             }

@@ -1,4 +1,4 @@
-//! The policies effective for a service, of which some do not keep every trace.
+//! The policies effective for a service, and those among them that do not keep every trace.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,8 @@ pub(crate) fn effective_at<'a>(
     if named.is_empty() { others } else { named }
 }
 
-/// The policies because of which traces of the service may be missing, if any, and what to do.
+/// Names the policies, if any, that may be the reason why traces of the service are missing, and
+/// says what to do.
 pub(crate) fn dropping_policies(policies: &[SamplingPolicy], service: &str) -> Option<String> {
     dropping_by(policies, service, &[Part::Head, Part::Tail])
 }

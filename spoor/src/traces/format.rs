@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use spoor_traces::tree::{Tree, value};
 
-/// Formats a duration in milliseconds, or from one second on in seconds, with about three
+/// Formats a duration in milliseconds, or in seconds if it is at least one second, with about three
 /// significant digits.
 pub(crate) fn short_duration(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1e3;

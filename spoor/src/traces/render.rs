@@ -232,12 +232,6 @@ fn bar(tree: &Tree, row: &Row, cells: usize) -> String {
         .collect()
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "a column of the screen"
-)]
 fn cell(offset: Duration, whole: Duration, cells: usize) -> usize {
     // The duration of a trace may be zero, and 0 / 0 is not a column.
     let share = offset.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE);

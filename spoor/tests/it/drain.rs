@@ -7,7 +7,7 @@ use std::{
 
 use crate::lab::{DEADLINE, Lab, eventually};
 
-/// The time before the signal from which on a request counts as accepted.
+/// A request that was sent at least this long before the signal counts as accepted.
 const MAX_ACCEPT_DELAY: Duration = Duration::from_millis(150);
 
 #[tokio::test]

@@ -27,12 +27,12 @@ async fn hostile_input_harms_no_process() {
     listeners::assert_all_are_known(lab.urls());
     let before = Processes::of(&lab).await;
 
-    attack_each(&lab, HTTP, requests::any).await;
+    attack_each(&lab, HTTP, requests::arbitrary).await;
     attack_each(&lab, HTTP, requests::too_large).await;
     attack_each(&lab, HTTP, requests::broken).await;
-    attack_each(&lab, HTTP, deadlines::is_bounded).await;
-    attack_each(&lab, GRPC, frames::any).await;
-    attack_each(&lab, GRPC, frames::no_http2).await;
+    attack_each(&lab, HTTP, deadlines::unfinished).await;
+    attack_each(&lab, GRPC, frames::malformed).await;
+    attack_each(&lab, GRPC, frames::invalid_http2).await;
 
     before.assert_healthy(&lab, &log).await;
 }

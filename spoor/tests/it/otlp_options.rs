@@ -31,7 +31,7 @@ async fn listed_origins_replace_the_default() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_star_allows_every_origin() {
+async fn asterisk_allows_every_origin() {
     let options = ["--services", "service-b", "--otlp-origins", "*"];
     let lab = Lab::start_with(&options).await;
     let response = post(&lab, "/v1/traces", "https://shop.example").await;

@@ -31,7 +31,7 @@ impl HungService {
         Self { service, pid }
     }
 
-    /// Kills the process, as a crash would, and waits until the supervisor has restarted it.
+    /// Kills the process, to simulate a crash, and waits until the supervisor has restarted it.
     async fn kill_and_wait(self, lab: &Lab) {
         send("-KILL", self.pid);
         let service = || lab.service(self.service);

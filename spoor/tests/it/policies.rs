@@ -35,7 +35,7 @@ async fn policy_is_in_force_until_deleted() {
     );
 }
 
-/// Lessons count the traces since then.
+/// Lessons count the traces that start after this transition.
 #[tokio::test]
 async fn changed_tail_rules_have_a_new_transition() {
     let lab = Lab::start().await;
@@ -294,7 +294,7 @@ async fn fault_fails_requests_until_cleared() {
     let shown = lab.json(&["fault", "--output", "json"]).await;
     assert_eq!(shown["service-b"][0]["errors"], "100%");
     lab.ok(&["fault", "--clear"]).await;
-    eventually("well again", status, |status| *status == 200).await;
+    eventually("succeeding again", status, |status| *status == 200).await;
     assert_eq!(lab.ok(&["fault"]).await, "No faults.\n");
 }
 

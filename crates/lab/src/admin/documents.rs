@@ -3,7 +3,7 @@
 use axum::{
     RequestExt,
     body::Bytes,
-    extract::{FromRequest, Request},
+    extract::{FromRequest, Request, rejection::BytesRejection},
 };
 use http::{StatusCode, header};
 use serde::Deserialize;
@@ -27,29 +27,22 @@ impl<S: Send + Sync> FromRequest<S> for Documents {
 
     async fn from_request(mut request: Request, _state: &S) -> Result<Self, Problem> {
         let content_type = request.headers().get(header::CONTENT_TYPE);
-        let content_type = content_type
-            .and_then(|kind| kind.to_str().ok())
-            .unwrap_or_default();
+        let content_type = content_type.and_then(|kind| kind.to_str().ok());
         // Without parameters such as `charset=utf-8`.
-        let essence = content_type
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_owned();
+        let media_type = content_type.and_then(|kind| kind.split(';').next());
+        let media_type = media_type.unwrap_or_default().trim().to_owned();
         let QueryParameters(named): QueryParameters<Named> = request
             .extract_parts()
             .await
             .map_err(|refusal: Problem| refusal.with_title("Invalid query"))?;
-        let body: Bytes = request.extract().await.map_err(|error| {
-            let error: axum::extract::rejection::BytesRejection = error;
+        let body: Bytes = request.extract().await.map_err(|error: BytesRejection| {
             let detail = match error.status() {
                 StatusCode::PAYLOAD_TOO_LARGE => "send at most 4 MiB at once".to_owned(),
                 _ => error.body_text(),
             };
             problem(error.status(), "Unreadable body", detail)
         })?;
-        match essence.as_str() {
+        match media_type.as_str() {
             "application/json" => JsonBody::from_bytes(&body)
                 .map(|JsonBody(documents)| documents)
                 .map_err(|refusal| bad_request("Invalid list of documents", refusal.detail)),

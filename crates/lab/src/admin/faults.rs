@@ -12,7 +12,10 @@ use super::{
     problem::{conflict, problem},
     state::Admin,
 };
-use crate::wire::{FaultSetting, FaultsByService, Problem};
+use crate::{
+    service::Service,
+    wire::{FaultSetting, FaultsByService, Problem},
+};
 
 /// The most faults of a service. Each request looks its operation up among them.
 const MAX_FAULTS_PER_SERVICE: usize = 64;
@@ -76,14 +79,12 @@ fn set_faults(
 }
 
 fn faults(control: &Control) -> FaultsByService {
-    let all = control.faults().into_iter();
-    all.map(|it| {
-        (
-            it.service.to_string(),
-            it.faults.iter().map(setting).collect(),
-        )
-    })
-    .collect()
+    let mut by_service = FaultsByService::new();
+    for it in control.faults() {
+        let settings = it.faults.iter().map(setting).collect();
+        by_service.insert(it.service.to_string(), settings);
+    }
+    by_service
 }
 
 fn faults_of(control: &Control, service: &ServiceName) -> Vec<Fault> {
@@ -128,22 +129,17 @@ fn service_name(text: &str) -> Result<ServiceName, Problem> {
 
 /// Refuses a fault for a service without instances: its name is probably misspelt.
 fn check_known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
-    let children = admin.roster.children().into_keys();
-    let children = children.map(|service| service.to_string());
+    let children = admin.roster.children();
+    let mut known: BTreeSet<String> = children.keys().map(Service::to_string).collect();
     let clients = admin.control.instances().into_iter();
-    let known: BTreeSet<String> = clients
-        .map(|client| client.instance.service.to_string())
-        .chain(children)
-        .collect();
-    if known.contains(service.as_str()) {
+    known.extend(clients.map(|client| client.instance.service.to_string()));
+    let service = service.as_str();
+    if known.contains(service) {
         return Ok(());
     }
     let known: Vec<String> = known.into_iter().collect();
-    let detail = format!(
-        "unknown service {:?}; the services are {}",
-        service.as_str(),
-        known.join(", ")
-    );
+    let known = known.join(", ");
+    let detail = format!("unknown service {service:?}; the services are {known}");
     Err(problem(StatusCode::NOT_FOUND, "Not found", detail))
 }
 

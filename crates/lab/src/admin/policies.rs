@@ -29,18 +29,16 @@ pub(super) async fn apply(
     State(admin): State<Admin>,
     documents: Documents,
 ) -> Result<Json<ApplyResult>, Problem> {
-    run_blocking(&admin, move |store| store.apply(&documents))
-        .await
-        .map(Json)
+    let applied = run_blocking(&admin, move |store| store.apply(&documents));
+    applied.await.map(Json)
 }
 
 pub(super) async fn diff(
     State(admin): State<Admin>,
     documents: Documents,
 ) -> Result<Json<Comparison>, Problem> {
-    run_blocking(&admin, move |store| store.diff(&documents))
-        .await
-        .map(Json)
+    let comparison = run_blocking(&admin, move |store| store.diff(&documents));
+    comparison.await.map(Json)
 }
 
 pub(super) async fn list_all(State(admin): State<Admin>) -> Result<Response, Problem> {
@@ -69,9 +67,8 @@ pub(super) async fn one(
     PathParameters((namespace, name)): PathParameters<(String, String)>,
 ) -> Result<Json<SamplingPolicy>, Problem> {
     let key = key(&namespace, &name)?;
-    run_blocking(&admin, move |store| store.get(&key))
-        .await
-        .map(Json)
+    let policy = run_blocking(&admin, move |store| store.get(&key));
+    policy.await.map(Json)
 }
 
 pub(super) async fn delete(
@@ -79,9 +76,8 @@ pub(super) async fn delete(
     PathParameters((namespace, name)): PathParameters<(String, String)>,
 ) -> Result<Json<Change>, Problem> {
     let key = key(&namespace, &name)?;
-    run_blocking(&admin, move |store| store.delete(&key))
-        .await
-        .map(Json)
+    let change = run_blocking(&admin, move |store| store.delete(&key));
+    change.await.map(Json)
 }
 
 /// Runs an operation of the store on a thread for blocking work. A change writes to disk, and a

@@ -18,6 +18,7 @@ use crate::{
 pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     let version = admin.control.version();
     let children = admin.roster.children();
+    let instances = admin.control.instances().into_iter();
     Json(Status {
         version: version.into(),
         urls: (*admin.urls).clone(),
@@ -25,12 +26,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
             .iter()
             .map(|(service, child)| service_status(*service, child))
             .collect(),
-        instances: admin
-            .control
-            .instances()
-            .into_iter()
-            .map(instance_status)
-            .collect(),
+        instances: instances.map(instance_status).collect(),
         decision_wait_milliseconds: u64::try_from(admin.decision_wait.as_millis())
             .unwrap_or(u64::MAX),
         folder: admin.policies.folder_status(),

@@ -43,10 +43,8 @@ pub(super) fn describe_tail(tail: &TailPolicy) -> String {
         RuleCondition::Attribute { key, values } => format!("{key}={}", values.join("|")),
     });
     let rest = format!("{} of the rest", tail.otherwise());
-    format!(
-        "keep {}",
-        rules.chain([rest]).collect::<Vec<_>>().join(", ")
-    )
+    let kept: Vec<String> = rules.chain([rest]).collect();
+    format!("keep {}", kept.join(", "))
 }
 
 fn settings(policies: &[Policy], resolution: &Resolution) -> BTreeMap<Place, PlaceSetting> {
@@ -71,13 +69,8 @@ fn settings(policies: &[Policy], resolution: &Resolution) -> BTreeMap<Place, Pla
                 effective.operation.clone(),
                 part,
             );
-            settings.insert(
-                place,
-                PlaceSetting {
-                    policy: key.name.to_string(),
-                    setting,
-                },
-            );
+            let policy = key.name.to_string();
+            settings.insert(place, PlaceSetting { policy, setting });
         }
     }
     settings

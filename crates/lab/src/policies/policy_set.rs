@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use spoor_api::SamplingPolicy;
 use spoor_policy::{Policy, PolicyKey};
 
-use super::submitted::{Submitted, ok_unless};
+use super::submitted::{Submitted, ok_if_empty};
 use crate::wire::Action;
 
 /// The most policies. Each change resolves and saves all of them, and a list computes the status
@@ -85,7 +85,7 @@ impl PolicySet {
         refuse_names_in(&self.folder, sent, |name| {
             format!("{name:?} is in the watched folder; change it there")
         })?;
-        let (entries, actions) = successors(sent, &self.applied, &BTreeMap::new(), now)?;
+        let (entries, actions) = new_entries(sent, &self.applied, &BTreeMap::new(), now)?;
         self.applied.extend(entries);
         self.check_size()?;
         Ok((self, actions))
@@ -123,7 +123,7 @@ impl PolicySet {
         refuse_names_in(&self.applied, sent, |name| {
             format!("{name:?} was applied before; run `spoor delete {name}` first")
         })?;
-        let (entries, mut actions) = successors(sent, &self.folder, first_accepted, now)?;
+        let (entries, mut actions) = new_entries(sent, &self.folder, first_accepted, now)?;
         let gone = self.folder.keys().filter(|key| !entries.contains_key(*key));
         actions.extend(gone.map(|key| (key.clone(), Action::Deleted)));
         self.folder = entries;
@@ -144,7 +144,7 @@ fn refuse_names_in(
 ) -> Result<(), Vec<String>> {
     let in_others = sent.iter().filter(|sent| others.contains_key(&sent.key));
     let refused = in_others.map(|sent| sent.name_error(&why(sent.key.name.as_str())));
-    ok_unless(refused.collect())
+    ok_if_empty(refused.collect())
 }
 
 fn refuse_duplicates(sent: &[Submitted]) -> Result<(), Vec<String>> {
@@ -160,11 +160,11 @@ fn refuse_duplicates(sent: &[Submitted]) -> Result<(), Vec<String>> {
             seen.insert(&sent.key, sent);
         }
     }
-    ok_unless(refused)
+    ok_if_empty(refused)
 }
 
 /// Computes the new entry for each policy, given the existing ones.
-fn successors(
+fn new_entries(
     sent: &[Submitted],
     before: &BTreeMap<PolicyKey, Entry>,
     first_accepted: &BTreeMap<PolicyKey, Timestamp>,

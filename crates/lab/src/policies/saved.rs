@@ -1,4 +1,4 @@
-//! The file in which policies survive a restart. It is always replaced as a whole.
+//! The file that keeps policies across restarts. It is always replaced as a whole.
 
 use std::{
     collections::BTreeMap,
@@ -57,7 +57,7 @@ struct Content {
 struct FirstAccepted {
     namespace: String,
     name: String,
-    at: String,
+    at: Timestamp,
 }
 
 impl SavedFile {
@@ -122,11 +122,7 @@ fn parse(content: Content) -> Result<Saved, String> {
             namespace: Namespace::new(&accepted.namespace).map_err(|error| wrong(&error))?,
             name: PolicyName::new(&accepted.name).map_err(|error| wrong(&error))?,
         };
-        let at = accepted
-            .at
-            .parse()
-            .map_err(|error: jiff::Error| wrong(&error))?;
-        saved.first_accepted.insert(key, at);
+        saved.first_accepted.insert(key, accepted.at);
     }
     Ok(saved)
 }
@@ -136,7 +132,7 @@ fn first_accepted((key, at): (&PolicyKey, Timestamp)) -> FirstAccepted {
     FirstAccepted {
         namespace: namespace.to_string(),
         name: name.to_string(),
-        at: at.to_string(),
+        at,
     }
 }
 

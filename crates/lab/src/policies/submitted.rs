@@ -56,11 +56,11 @@ pub(super) fn read(documents: &[Document]) -> Result<Vec<Submitted>, Vec<String>
             Err(invalid) => errors.extend(invalid.iter().map(ToString::to_string)),
         }
     }
-    ok_unless(errors).map(|()| sent)
+    ok_if_empty(errors).map(|()| sent)
 }
 
-/// An error if there is a message.
-pub(super) fn ok_unless(errors: Vec<String>) -> Result<(), Vec<String>> {
+/// Returns the errors, if there are any.
+pub(super) fn ok_if_empty(errors: Vec<String>) -> Result<(), Vec<String>> {
     if errors.is_empty() {
         Ok(())
     } else {

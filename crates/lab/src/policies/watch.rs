@@ -107,14 +107,10 @@ impl PolicyStore {
     fn resolve_if_expired(&self) {
         let mut state = self.0.state.lock();
         let now = Timestamp::now();
-        if state
-            .resolution
-            .next_expiry
-            .is_some_and(|expiry| expiry <= now)
-        {
+        let next = state.resolution.next_expiry;
+        if next.is_some_and(|expiry| expiry <= now) {
             for entry in state.set.entries() {
-                let expired = entry.policy.expires_at.filter(|expiry| *expiry <= now);
-                if expired.is_some_and(|expiry| state.resolution.next_expiry == Some(expiry)) {
+                if entry.policy.expires_at == next {
                     tracing::info!("policy {} expired", entry.policy.key.name);
                 }
             }

@@ -48,7 +48,7 @@ pub(crate) struct Spec {
     pub(crate) ops: SocketAddr,
 }
 
-/// A service and what its supervision needs.
+/// A supervised service.
 pub(super) struct Supervised {
     pub(super) spec: Spec,
     pub(super) roster: Arc<Roster>,

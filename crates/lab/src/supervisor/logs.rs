@@ -81,14 +81,9 @@ impl Logs {
 
     async fn release(&self, release: Release) {
         let (done, printed) = oneshot::channel();
-        if self
-            .entries
-            .send(Entry::Release(release, done))
-            .await
-            .is_ok()
-        {
-            let _ = printed.await;
-        }
+        // If the thread has ended, sending fails and drops `done`, so that there is no wait.
+        let _ = self.entries.send(Entry::Release(release, done)).await;
+        let _ = printed.await;
     }
 
     /// Passes on all that a service writes, until it ends.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use spoor_policy::message::listed;
+
 use crate::service::Service;
 
 /// The error if not all services become ready.
@@ -16,7 +18,7 @@ pub enum NotReady {
         reason: String,
     },
     /// Services were not ready in time.
-    #[error("{} not ready within {within:?}", names(services))]
+    #[error("{} not ready within {within:?}", listed(services, Service::ALL.len()))]
     TimedOut {
         /// The services that are not ready.
         services: Vec<Service>,
@@ -33,12 +35,4 @@ impl NotReady {
             Self::TimedOut { services, .. } => services.clone(),
         }
     }
-}
-
-fn names(services: &[Service]) -> String {
-    services
-        .iter()
-        .map(|service| service.name())
-        .collect::<Vec<_>>()
-        .join(", ")
 }

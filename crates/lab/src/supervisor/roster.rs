@@ -106,10 +106,7 @@ impl Roster {
         loop {
             // Before the check, so that a change during it is not missed.
             changed.mark_unchanged();
-            if self.check()? {
-                return Ok(());
-            }
-            if changed.changed().await.is_err() {
+            if self.check()? || changed.changed().await.is_err() {
                 return Ok(());
             }
         }

@@ -32,15 +32,14 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         tags: marker.tags(),
         ..context.query()
     };
-    let edges = EDGES.map(str::to_owned);
-    let traces = context.traces.newest(&edges, &query).await?;
+    let traces = context.traces.newest(&EDGES, &query).await?;
     let spans: usize = traces.iter().map(|it| it.tree.rows().len()).sum();
     report.add_source(format!(
         "round {marker}: {}, {}",
         pluralize(traces.len(), "trace", "traces"),
         pluralize(spans, "span", "spans"),
     ));
-    // What is slow may be in the others.
+    // The slow part may be in one of the missing traces.
     let sent = SlowPart::of(marker.seed).requests();
     if traces.len() < sent {
         let seen = format!(
@@ -95,13 +94,13 @@ fn self_times(traces: &[FoundTrace]) -> BTreeMap<Operation, Duration> {
     times
 }
 
-/// Compares the answer with the self times, of which the longest is first.
+/// Compares the answer with the self times, which are sorted, the longest first.
 fn judge(report: &mut Report, (service, span): (&str, &str), times: &[(Operation, Duration)]) {
     let what = BOTTLENECK;
     let all: Duration = times.iter().map(|(_, time)| *time).sum();
     let share = |time: &Duration| 100.0 * time.as_secs_f64() / all.as_secs_f64().max(1e-9);
     let is_answer = |(of, name): &Operation| {
-        // gRPC spans are named by package, service and method, of which people use the last part.
+        // gRPC spans are named by package, service and method; people often use the last part only.
         let last = name.rsplit('/').next().unwrap_or(name);
         of == service.trim() && (name == span.trim() || last == span.trim())
     };

@@ -76,10 +76,8 @@ fn check_unchanged(report: &mut Report, first: Option<&SamplingPolicy>) {
         );
         return;
     };
-    let share = spec
-        .head
-        .as_ref()
-        .and_then(|head| head.probability.as_deref());
+    let head = spec.head.as_ref();
+    let share = head.and_then(|head| head.probability.as_deref());
     let whole_service = match spec.targets.as_slice() {
         [only] => only.service == SERVICE && only.operations.is_empty(),
         _ => false,
@@ -189,7 +187,7 @@ mod tests {
     #[case(&[("GET /", "100%"), ("GET /x", "100%")], false, "two is effective for GET /x, too")]
     #[case(&[("/", "100%")], false, "two is effective for /, and no other policy for GET /")]
     #[case(&[], false, "no policy lists it")]
-    fn only_the_operation_may_be_taken(
+    fn second_policy_has_one_operation(
         #[case] places: &[(&str, &str)],
         #[case] passes: bool,
         #[case] seen: &str,

@@ -115,8 +115,8 @@ fn check_faults_cleared(report: &mut Report, faults: &FaultsByService) {
     }
 }
 
-/// Checks that the newest request that came to where the error began succeeded. Others, such as one
-/// that service-a refuses, would prove nothing. `found` has the newest trace first.
+/// Checks that the newest request that reached the service where the error began succeeded. Others,
+/// such as one that service-a refuses, would prove nothing. `found` has the newest trace first.
 fn check_newest(report: &mut Report, found: &[FoundTrace], red: &Tree) {
     let rows = red.rows();
     let origin = red.origin_of_errors().and_then(|origin| rows.get(origin));

@@ -1,6 +1,6 @@
 //! Lesson 1: a trace of two spans, sent by hand.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use spoor_traces::tree::{Member, Position, Row, Tree, value, warnings};
 
@@ -218,7 +218,8 @@ pub(super) fn was_moved(member: &Member) -> bool {
     warnings.any(|warning| warning.contains("timestamps were adjusted"))
 }
 
-/// Checks that a trace ID shows no sign of being copied or typed. None can prove that it is random.
+/// Checks that a trace ID shows no sign of being copied or typed. No check can prove that an ID is
+/// random.
 pub(super) fn check_own_trace_id(report: &mut Report, id: &str) {
     let what = "a trace ID of its own";
     match sign_of_typing(id) {
@@ -228,7 +229,7 @@ pub(super) fn check_own_trace_id(report: &mut Report, id: &str) {
 }
 
 fn sign_of_typing(id: &str) -> Option<String> {
-    let distinct = distinct_digits(id);
+    let distinct = id.chars().collect::<HashSet<_>>().len();
     let is_example = |distance: u128| {
         let mut examples = EXAMPLE_TRACE_IDS.iter();
         examples.any(|it| number(it).abs_diff(number(id)) <= distance)
@@ -258,13 +259,6 @@ fn sign_of_typing(id: &str) -> Option<String> {
 
 fn number(id: &str) -> u128 {
     u128::from_str_radix(id, 16).unwrap_or_default()
-}
-
-fn distinct_digits(id: &str) -> usize {
-    let mut digits: Vec<char> = id.chars().collect();
-    digits.sort_unstable();
-    digits.dedup();
-    digits.len()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The tail rules in force, and since when a condition is true.
+//! Checks of the heads and tail rules in force, and the time since which a condition is true.
 
 use jiff::Timestamp;
 use spoor_api::{SamplingPolicy, status::ConditionStatus};

@@ -86,17 +86,12 @@ fn keeps_errors(policies: &[SamplingPolicy]) -> Option<&SamplingPolicy> {
 }
 
 fn check_otherwise(report: &mut Report, keeping: &SamplingPolicy) {
-    let otherwise = keeping
-        .spec
-        .tail
-        .as_ref()
-        .map(|tail| tail.otherwise.as_str());
-    let share = otherwise.and_then(|share| share.parse::<Probability>().ok());
-    let seen = otherwise.map(|share| format!("otherwise: {share}"));
+    let tail = keeping.spec.tail.as_ref();
+    let otherwise = tail.map_or("", |tail| tail.otherwise.as_str());
+    let share = otherwise.parse::<Probability>();
+    let seen = format!("otherwise: {otherwise}");
     let what = "only a share of the traces without an error is kept";
-    let is_asked = share.is_some_and(|share| share.as_f64() <= MAX_OTHERWISE);
-    let seen = seen.unwrap_or_default();
-    if is_asked {
+    if share.is_ok_and(|share| share.as_f64() <= MAX_OTHERWISE) {
         report.passed(what, seen);
     } else {
         report.wrong(what, format!("{seen}; it must be at most 90%"));
@@ -138,15 +133,15 @@ fn check_traces(
         report.missing(
             ALL,
             format!(
-                "fewer than {answered} have arrived so far; a 4xx response is no error; if it \
-                 stays so, {START_AGAIN}"
+                "fewer than {answered} have arrived so far; a 4xx response is not an error; if \
+                 there are no more, {START_AGAIN}"
             ),
         );
     } else {
         report.passed(ALL, answered.to_string());
     }
     let count = failed.iter().filter(|it| is_complete(&it.tree)).count();
-    // Not beside a wrong answer, since the number of traces is the right one.
+    // Not after a wrong answer, since the number of traces would reveal the right one.
     if (certain..=failed.len()).contains(&answered) {
         report.expect(
             count == failed.len(),

@@ -118,7 +118,7 @@ fn check_content(report: &mut Report, row: &Row) {
             let seen = printable(&value::text(value));
             match number(value) {
                 Some(count) if count >= 1.0 && count.fract() == 0.0 => report.passed(what, seen),
-                Some(_) => report.wrong(what, format!("{seen} is not a whole number from 1 on")),
+                Some(_) => report.wrong(what, format!("{seen} is not a positive whole number")),
                 None => report.wrong(what, format!("{seen:?} is not a number; use intValue")),
             }
         }
@@ -150,7 +150,7 @@ fn check_content(report: &mut Report, row: &Row) {
 
 fn number(value: Option<&AnyValue>) -> Option<f64> {
     match value?.value.as_ref()? {
-        // Rounded from 2^53 on, and still whole.
+        // Rounded above 2^53, but still whole.
         Value::IntValue(count) => Some(*count as f64),
         Value::DoubleValue(count) => Some(*count),
         _ => None,
@@ -197,11 +197,11 @@ mod tests {
     fn rejects_invalid_counts() {
         for (invalid, reason) in [
             (Value::StringValue("3".to_owned()), "use intValue"),
-            (Value::IntValue(-3), "-3 is not a whole number from 1 on"),
-            (Value::IntValue(0), "0 is not a whole number from 1 on"),
+            (Value::IntValue(-3), "-3 is not a positive whole number"),
+            (Value::IntValue(0), "0 is not a positive whole number"),
             (
                 Value::DoubleValue(2.5),
-                "2.5 is not a whole number from 1 on",
+                "2.5 is not a positive whole number",
             ),
         ] {
             let own = with_content(span(SERVICE, "print", 4, 1, 90, 100), invalid);

@@ -26,7 +26,7 @@ use crate::{
 const POLICY: &str = "slow-only";
 /// The service at which its traces start.
 const SERVICE: &str = "service-a";
-/// The duration from which on the lesson's policy keeps traces.
+/// The minimum duration of the traces that the lesson's policy keeps.
 const SLOWER_THAN: Duration = Duration::from_millis(400);
 /// The lab's counter of traces that no tail rule kept.
 const DROPPED: &str = "spoor_traces_traces_decided_total{decision=\"dropped\"} ";
@@ -74,8 +74,8 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Checks that requests were sent of which the stage kept no trace: without fast ones, nothing
-/// shows that it drops any. A cluster's Collector is not asked.
+/// Checks that the stage has dropped traces, which requires fast requests. On a cluster this is not
+/// checked, since it takes the Collector's metrics.
 fn check_dropped(report: &mut Report, metrics: &str) {
     let mut lines = metrics.lines();
     let count = lines.find_map(|line| line.strip_prefix(DROPPED));

@@ -23,8 +23,8 @@ use crate::{
 
 /// The timeout of a request, and of each wait in a round.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The timeout for traces of a service of which a policy does not keep all. A tail rule decides
-/// after about two seconds.
+/// The timeout if a policy does not keep every trace of a service. A tail rule decides after about
+/// two seconds.
 const TIMEOUT_WITH_POLICY: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The time for which no span of a round may arrive before it is complete. Services export every
@@ -120,7 +120,7 @@ impl Round<'_> {
             .await
     }
 
-    /// Waits until the traces of so many requests can be read as a whole, one with a span of the
+    /// Waits until the traces of this many requests are complete, and one of them has a span of the
     /// service.
     async fn wait_for_traces(&self, count: usize, service: &str) -> anyhow::Result<()> {
         let query = Query {
@@ -136,7 +136,7 @@ impl Round<'_> {
             let mut services = found.iter().flat_map(|it| it.tree.services());
             found.len() >= count
                 && services.any(|(name, _)| name == service)
-                && found.iter().all(|it| is_whole(&it.tree))
+                && found.iter().all(|it| is_complete_trace(&it.tree))
                 && last_change.1.elapsed() >= SETTLE_DELAY
         };
         self.wait_for(&EDGES, query, has_settled).await
@@ -153,10 +153,9 @@ impl Round<'_> {
         let dropping = names.find_map(|it| dropping_policies(&policies, it));
         // With a policy that drops traces, nothing may ever arrive.
         let timeout = dropping.as_ref().map_or(TIMEOUT, |_| TIMEOUT_WITH_POLICY);
-        let searched: Vec<String> = searched.iter().map(|it| (*it).to_owned()).collect();
         let deadline = Instant::now() + timeout;
         loop {
-            let found = self.traces.newest(&searched, &query).await?;
+            let found = self.traces.newest(searched, &query).await?;
             if is_complete(&found) {
                 return Ok(());
             }
@@ -255,7 +254,7 @@ impl Round<'_> {
 
 /// True if no span is known to be missing: each one's parent is there, and the server's side of each
 /// call. Without that, the time of the server would count as its caller's.
-fn is_whole(tree: &Tree) -> bool {
+fn is_complete_trace(tree: &Tree) -> bool {
     let rows = tree.rows();
     rows.iter().enumerate().all(|(index, row)| {
         let span = &row.member.span;
@@ -295,7 +294,7 @@ mod tests {
     use crate::traces::spans::span;
 
     #[test]
-    fn call_without_its_server_is_not_whole() {
+    fn call_without_its_server_is_incomplete() {
         let mut call = span(
             "offers",
             "spoor.marketplace.v1.Marketplace/Search",
@@ -307,10 +306,11 @@ mod tests {
         call.scope_spans[0].spans[0].kind = SpanKind::Client.into();
         let root = span("offers", "search", 1, 0, 0, 9);
         let server = span("marketplace-attic", "Search", 3, 2, 1, 8);
-        let is_whole =
-            |batches: &[&_]| is_whole(&Tree::new(batches.iter().copied().cloned().collect()));
-        assert!(is_whole(&[&root, &call, &server]));
-        assert!(!is_whole(&[&root, &call]), "the server is missing");
-        assert!(!is_whole(&[&call, &server]), "the root is missing");
+        let is_complete_trace = |batches: &[&_]| {
+            is_complete_trace(&Tree::new(batches.iter().copied().cloned().collect()))
+        };
+        assert!(is_complete_trace(&[&root, &call, &server]));
+        assert!(!is_complete_trace(&[&root, &call]), "the server is missing");
+        assert!(!is_complete_trace(&[&call, &server]), "the root is missing");
     }
 }

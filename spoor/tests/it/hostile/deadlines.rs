@@ -10,7 +10,7 @@ use super::{
 const CALLERS: usize = 16;
 
 /// Unfinished requests delay no other requests, and eventually get a response or are disconnected.
-pub async fn is_bounded(listener: &'static Listener, address: SocketAddr) {
+pub async fn unfinished(listener: &'static Listener, address: SocketAddr) {
     let half_a_head = format!(
         "GET {} HTTP/1.1\r\nhost: localhost\r\nx-slow: ",
         listener.paths[0]

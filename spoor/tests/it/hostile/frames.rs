@@ -18,7 +18,7 @@ use super::{connection::Connection, listeners::Listener};
 const STREAM_WAIT: Duration = Duration::from_secs(1);
 
 /// Each call ends with a gRPC code or an HTTP status, except streams that stay open.
-pub async fn any(listener: &'static Listener, address: SocketAddr) {
+pub async fn malformed(listener: &'static Listener, address: SocketAddr) {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     let mut channel = endpoint.connect().await.unwrap();
     let unknown = ["/", "/x", "/grpc.health.v1.Health/Nothing", "/%00/%ff"];
@@ -134,7 +134,7 @@ fn zeros(count: usize) -> Bytes {
 }
 
 /// Bytes that are not HTTP/2, and HTTP/2 that violates the protocol, end the connection.
-pub async fn no_http2(listener: &'static Listener, address: SocketAddr) {
+pub async fn invalid_http2(listener: &'static Listener, address: SocketAddr) {
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();

@@ -18,7 +18,7 @@ const ATTEMPTS: usize = 120;
 const TOO_MANY_BYTES: usize = 24 << 20;
 
 /// Every request gets a response, and none is a server error.
-pub async fn any(listener: &'static Listener, address: SocketAddr) {
+pub async fn arbitrary(listener: &'static Listener, address: SocketAddr) {
     let attempts: Vec<Vec<u8>> = {
         let mut runner = TestRunner::new_with_rng(Config::default(), rng(listener.name));
         let strategy = attempts::request(listener.paths);
