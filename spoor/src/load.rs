@@ -14,7 +14,8 @@ use spoor_load::{Load, Pace, Scenario, draw_picture, drive, operations};
 
 use crate::cli::out::{out, outln};
 use crate::cli::{
-    InvalidOption, LabArgs, Output, TextTable, exit_code, one_of, positive_number, whole_number,
+    InvalidOption, LabArgs, Output, TextTable, exit_code, one_of, positive_number, print_json,
+    whole_number,
 };
 use destination::Destination;
 
@@ -89,7 +90,7 @@ pub struct LoadArgs {
     /// Draw latency, rate and failures over time into this SVG file
     #[arg(long, value_name = "FILE", value_parser = svg_file)]
     picture: Option<PathBuf>,
-    /// Output format of the summary
+    /// Output format of the summary or the list
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
@@ -103,7 +104,10 @@ impl LoadArgs {
     /// If the options contradict each other, or nothing listens at an address.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         if self.list {
-            out!("{}", list());
+            match self.output {
+                Output::Json => print_json(&list_json())?,
+                Output::Table => out!("{}", list()),
+            }
             return Ok(ExitCode::SUCCESS);
         }
         let load = self.load().await?;
@@ -222,6 +226,20 @@ fn list() -> TextTable {
         table.row([name, rate, lasts, to, scenario.description().to_owned()]);
     }
     table
+}
+
+fn list_json() -> serde_json::Value {
+    let scenarios = Scenario::ALL.iter().map(|scenario| {
+        let defaults = scenario.defaults();
+        serde_json::json!({
+            "name": scenario.name(),
+            "description": scenario.description(),
+            "rate": defaults.rate,
+            "durationSeconds": defaults.duration.as_secs(),
+            "connections": defaults.connections,
+        })
+    });
+    scenarios.collect()
 }
 
 /// A progress bar, which is shown on a terminal only.

@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 use anyhow::bail;
 use clap::Args;
-use spoor_policy::suggest_operation;
+use spoor_policy::{closest_name, suggest_operation};
 use spoor_traces::tree::Tree;
 
 pub(crate) use client::MAX_TRACES;
@@ -182,10 +182,17 @@ async fn dropping_in(lab: &LabClient, service: &str) -> Option<String> {
 }
 
 fn warn_if_unknown(service: &str, known: &[String]) {
-    if !known.iter().any(|name| name == service) {
-        let service = printable(service);
-        errln!("Warning: no service {service:?} has traces; `spoor traces` lists all that do");
+    if known.iter().any(|name| name == service) {
+        return;
     }
+    let hint = match closest_name(service, known.iter().map(String::as_str)) {
+        Some(meant) => format!("did you mean {:?}?", printable(meant)),
+        None => "`spoor traces` lists all that do".to_owned(),
+    };
+    errln!(
+        "Warning: no service {:?} has traces; {hint}",
+        printable(service)
+    );
 }
 
 async fn warn_if_no_span_has(

@@ -99,7 +99,7 @@ pub(crate) fn hints(
     if !inner.is_empty() && !evidence.roots_at.is_empty() {
         let roots: Vec<&str> = evidence.roots_at.iter().map(|it| it.as_str()).collect();
         hints.push(format!(
-            "no trace starts at {}; traces start at {}",
+            "no trace has started at {} yet; traces start at {}",
             names(inner),
             roots.join(", ")
         ));
@@ -124,7 +124,7 @@ fn never_seen(evidence: &ServiceEvidence) -> impl Iterator<Item = String> {
     let unseen = operations.filter(|it| it.seen == Some(false));
     unseen.map(move |it| {
         let (service, operation) = (&evidence.service, it.operation.as_str());
-        format!("no trace of {service} starts with operation {operation:?}")
+        format!("no trace of {service} has started with operation {operation:?} yet")
     })
 }
 
@@ -234,8 +234,8 @@ mod tests {
         assert_eq!(
             hints(&evidence, &BTreeSet::new()),
             [
-                "no trace starts at service-b; traces start at service-a",
-                "no trace of service-a starts with operation \"GET /nowhere\"",
+                "no trace has started at service-b yet; traces start at service-a",
+                "no trace of service-a has started with operation \"GET /nowhere\" yet",
             ]
         );
     }
@@ -245,7 +245,7 @@ mod tests {
         let inner = vec![service("service-b"), service("reviews")];
         assert_eq!(
             hints(&evidence(inner, &["bands", "service-a"]), &BTreeSet::new()),
-            ["no trace starts at service-b, reviews; traces start at bands, service-a"]
+            ["no trace has started at service-b, reviews yet; traces start at bands, service-a"]
         );
     }
 

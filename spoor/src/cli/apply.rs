@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::out::{errln, outln};
 use super::{
-    ClientError, LabArgs, LabClient, Output, documents::read_all, duration, exit_code,
-    failure::Invalid, pluralize, print_json,
+    ClientError, LabArgs, LabClient, Output, documents::read_all, duration, exit_code, pluralize,
+    print_json,
 };
 use spoor_lab::wire::{ApplyResult, Change, ConvergenceResult};
 
@@ -57,24 +57,11 @@ impl ApplyArgs {
         let documents = read_all(&self.filenames)?;
         let client = self.lab.client();
         let applied = client.apply(&documents).await?;
-        // The lab accepts an empty set, but here it means a wrong file, such as a Helm template.
-        if applied.policies.is_empty() {
-            return Err(Invalid(vec![self.no_policy_message()]).into());
-        }
         if self.output == Output::Table {
             applied.policies.iter().for_each(print_change);
         }
         let convergence = self.wait.until_applied(&client, &applied).await?;
         print_result(self.output, applied, convergence, TAIL_ONLY)
-    }
-
-    fn no_policy_message(&self) -> String {
-        let name = |file: &PathBuf| match file.to_str() {
-            Some("-") => "standard input".to_owned(),
-            _ => file.display().to_string(),
-        };
-        let files = self.filenames.iter().map(name);
-        format!("no policy in {}", files.collect::<Vec<_>>().join(", "))
     }
 }
 

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use super::{
     apply::ApplyArgs, completions::CompletionsArgs, delete::DeleteArgs, describe::DescribeArgs,
-    diff::DiffArgs, fault::FaultArgs, get::GetArgs, manual::ManualArgs,
+    diff::DiffArgs, failure::or_exit_2, fault::FaultArgs, get::GetArgs, manual::ManualArgs,
     override_policy::OverrideArgs, run::RunService, up::UpArgs,
 };
 use crate::{
@@ -81,7 +81,7 @@ impl Cli {
             Command::Delete(args) => args.execute().await,
             Command::Get(args) => args.execute().await,
             Command::Describe(args) => args.execute().await,
-            Command::Diff(args) => args.execute().await,
+            Command::Diff(args) => Ok(or_exit_2(args.execute().await)),
             Command::Override(args) => args.execute().await,
             Command::Fault(args) => args.execute().await,
             Command::Load(args) => args.execute().await,
@@ -91,7 +91,7 @@ impl Cli {
             Command::Trace(args) => args.execute().await,
             Command::Demo(args) => args.execute().await,
             Command::Lesson(args) => args.execute().await,
-            Command::Check(args) => args.execute().await,
+            Command::Check(args) => Ok(or_exit_2(args.execute().await)),
             Command::Completions(args) => args.execute(),
             Command::Manual(args) => args.execute(),
         }

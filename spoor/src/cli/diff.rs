@@ -19,7 +19,7 @@ use spoor_lab::wire::{Comparison, Difference, PlaceSetting};
   spoor diff -f policy.yaml
   spoor diff -f policies/ -o json
 
-Exits with 0 if nothing would change, and with 1 if something would.")]
+Exits with 0 if nothing would change, with 1 if something would, and with 2 after an error.")]
 pub struct DiffArgs {
     /// A file, a folder (its .yaml, .yml and .json files), or - for standard input; can be
     /// repeated

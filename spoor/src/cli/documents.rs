@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use spoor_api::read::policies;
 use spoor_lab::wire::{Document, Documents};
 
 use crate::traces::printable;
@@ -23,6 +24,9 @@ pub enum ReadFilesError {
     /// The folder has no policy files.
     #[error("no .yaml, .yml or .json file in {} (subfolders are not read)", .0.display())]
     NoFiles(PathBuf),
+    /// The files are empty or have only comments, such as a Helm template whose condition is false.
+    #[error("no policy in {0}")]
+    NoPolicies(String),
 }
 
 /// Reads files, folders (their files in the order of their names), and `-` for standard input.
@@ -41,6 +45,18 @@ pub fn read_all(filenames: &[PathBuf]) -> Result<Documents, ReadFilesError> {
         } else {
             documents.push(read(filename)?);
         }
+    }
+    // An invalid document is refused later, with all its errors.
+    let is_empty =
+        |it: &Document| policies(&it.text, &it.source).is_ok_and(|found| found.is_empty());
+    if documents.iter().all(is_empty) {
+        let names = filenames.iter().map(|it| match it.as_os_str() == "-" {
+            true => "standard input".to_owned(),
+            false => printable(&it.to_string_lossy()),
+        });
+        return Err(ReadFilesError::NoPolicies(
+            names.collect::<Vec<_>>().join(", "),
+        ));
     }
     Ok(Documents { documents })
 }

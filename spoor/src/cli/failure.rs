@@ -49,6 +49,14 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
+/// Prints any error with exit code 2, for a command whose exit code 1 is a result.
+pub fn or_exit_2(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        let _always_2 = report(&error);
+        ExitCode::from(2)
+    })
+}
+
 fn is_invalid_input(error: &anyhow::Error) -> bool {
     // Exit code 2 lets scripts distinguish errors that a retry cannot fix.
     error.is::<ReadFilesError>() || error.is::<InvalidOption>()

@@ -7,9 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use spoor_api::{Head, Metadata, SamplingPolicy, SamplingPolicySpec, TargetSpec, to_yaml};
 use spoor_policy::{OperationName, PolicyName, Probability, ServiceName};
 
-use super::out::{out, outln};
+use super::out::{errln, out, outln};
 use super::{
-    LabArgs, NamespaceArgs, Output,
+    ClientError, LabArgs, LabClient, NamespaceArgs, Output,
     apply::{TAIL_ONLY, WaitArgs, print_change, print_result},
     duration::positive_duration,
     failure::InvalidOption,
@@ -80,6 +80,7 @@ impl OverrideArgs {
             })
             .await?;
         applied.policies.iter().for_each(print_change);
+        warn_if_overridden(&client, policy).await?;
         let convergence = self.wait.until_applied(&client, &applied).await?;
         let code = print_result(Output::Table, applied, convergence, TAIL_ONLY)?;
         if let Some(until) = &policy.spec.expires_at {
@@ -136,4 +137,26 @@ impl OverrideArgs {
             }
         }
     }
+}
+
+/// Warns if policies for single operations of the service still decide there.
+async fn warn_if_overridden(
+    client: &LabClient,
+    policy: &SamplingPolicy,
+) -> Result<(), ClientError> {
+    let Metadata {
+        namespace, name, ..
+    } = &policy.metadata;
+    let namespace = namespace.as_deref().unwrap_or_default();
+    let applied = client.policy(namespace, name).await?;
+    let overridden = applied.status.into_iter().flat_map(|it| it.overridden);
+    for place in overridden {
+        if let Some(operation) = &place.operation {
+            errln!(
+                "Warning: {name}: {operation:?} is still sampled by the policy {}",
+                place.by
+            );
+        }
+    }
+    Ok(())
 }

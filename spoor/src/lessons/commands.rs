@@ -59,7 +59,8 @@ pub struct LessonArgs {
   kubectl get samplingpolicy -o json |
     spoor check 7 --policies - --traces-url http://127.0.0.1:16686/jaeger
 
-Exits with 0 if the exercise is done, and with 1 if something is missing or wrong.")]
+Exits with 0 if the exercise is done, with 1 if something is missing or wrong, and with 2 after an
+error, such as no response from the lab.")]
 pub struct CheckArgs {
     /// The lesson's number or name
     #[arg(value_name = "LESSON")]

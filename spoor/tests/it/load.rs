@@ -130,4 +130,10 @@ async fn every_scenario_is_listed() {
             "{name}"
         );
     }
+    let json = run(command().args(["load", "--list", "-o", "json"]), "").await;
+    let listed: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(
+        (&listed[1]["name"], &listed[1]["rate"]),
+        (&"closed".into(), &().into())
+    );
 }

@@ -197,7 +197,7 @@ async fn policy_of_inner_service_names_the_roots() {
         .await;
     let describe = || lab.ok(&["describe", "service-b"]);
     eventually("where roots are", describe, |described| {
-        described.contains("no trace starts at service-b; traces start at ")
+        described.contains("no trace has started at service-b yet; traces start at ")
             && described.contains("service-a")
     })
     .await;
@@ -254,6 +254,22 @@ async fn override_expires() {
         shown["spec"]["head"]["probability"], "0%",
         "printed only, not applied"
     );
+}
+
+#[tokio::test]
+async fn override_names_operations_it_misses() {
+    let lab = Lab::start_with(&["--services", "service-b,service-a"]).await;
+    let narrower = policy("root-only", "0%").replace(
+        "service: service-a",
+        "service: service-a\n    operations: [GET /]",
+    );
+    lab.apply(&narrower).await;
+    let ended = lab
+        .spoor(&["override", "service-a", "100%", "--for", "15m"])
+        .await;
+    let warning =
+        "Warning: override-service-a: \"GET /\" is still sampled by the policy root-only\n";
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), warning));
 }
 
 #[tokio::test]

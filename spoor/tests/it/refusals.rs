@@ -111,6 +111,15 @@ async fn file_without_policies_exits_with_2() {
         assert!(ended.stderr.contains(expected), "{name}: {ended:?}");
         assert!(ended.stderr.contains(name), "{name}: {ended:?}");
     }
+    let empty = lab.folder().join("empty.yaml");
+    for command in ["diff", "delete"] {
+        let ended = lab.spoor(&[command, "-f", empty.to_str().unwrap()]).await;
+        assert_eq!(ended.code, Some(2), "{command}: {ended:?}");
+        assert!(
+            ended.stderr.contains("no policy in "),
+            "{command}: {ended:?}"
+        );
+    }
     let missing = lab.spoor(&["apply", "-f", "/nowhere/p.yaml"]).await;
     assert_eq!(missing.code, Some(2), "{missing:?}");
     assert!(missing.stderr.contains("/nowhere/p.yaml"), "{missing:?}");
