@@ -11,12 +11,14 @@ use super::{activity::Activity, registry::PROCESS};
 // hyper does not expose how much of a head it has buffered. The socket is below TLS, so that a part
 // of a handshake counts too. Vectored writes pass through: otherwise hyper would copy each response
 // into one buffer, where nothing counts it as unread.
-pub(super) type CountingStream = InspectReader<TcpStream, Box<dyn FnMut(&[u8]) + Send>>;
+pub(super) type CountingStream = InspectReader<TcpStream, OnReceived>;
+
+type OnReceived = Box<dyn FnMut(&[u8]) + Send>;
 
 /// Wraps a socket so that received bytes are counted.
 pub(super) fn count_received(stream: TcpStream, activity: &Arc<Activity>) -> CountingStream {
     let activity = Arc::clone(activity);
-    let count: Box<dyn FnMut(&[u8]) + Send> = Box::new(move |received: &[u8]| {
+    let count: OnReceived = Box::new(move |received: &[u8]| {
         // Empty once the peer has closed its side.
         if !received.is_empty() {
             activity.receive(received.len());
