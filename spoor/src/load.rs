@@ -232,7 +232,7 @@ fn list_json() -> serde_json::Value {
     let scenarios = Scenario::ALL.iter().map(|scenario| {
         let defaults = scenario.defaults();
         serde_json::json!({
-            "name": scenario.name(),
+            "name": scenario.to_string(),
             "description": scenario.description(),
             "rate": defaults.rate,
             "durationSeconds": defaults.duration.as_secs(),

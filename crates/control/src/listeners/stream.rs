@@ -9,7 +9,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::try_unfold};
 use prost::Message;
 use spoor_proto::spoor::control::v1::{ClientMessage, policy_stream_server};

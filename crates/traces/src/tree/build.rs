@@ -31,7 +31,12 @@ impl Tree {
     pub fn new(mut batches: Vec<ResourceSpans>) -> Self {
         correct_clock_skew(&mut batches);
         warn_about_ids(&mut batches);
-        let mut members = members(batches);
+        Self::of(members(batches))
+    }
+
+    /// Builds the tree from the spans of one trace, whose clocks are corrected.
+    #[must_use]
+    pub fn of(mut members: Vec<Member>) -> Self {
         members.sort_by(|a, b| {
             // Of two spans that start together, the longer one is likely the caller.
             let longest_first = b.end().cmp(&a.end());
