@@ -148,7 +148,7 @@ impl LoadArgs {
             return Err(InvalidOption(wrong).into());
         }
         let defaults = self.scenario.defaults();
-        let urls = destination::find(self.scenario, &self.url, &self.lab.client()).await?;
+        let urls = destination::find(self.scenario, &self.url, &self.lab).await?;
         let path = self.path.as_deref().unwrap_or("/");
         // Without a number of requests, the duration is the only limit, so it needs a default.
         let default_duration = self.requests.is_none().then_some(defaults.duration);

@@ -43,7 +43,7 @@ pub struct ProbeArgs {
     )]
     expect: Vec<String>,
     /// Maximum time to try
-    #[arg(long, default_value = "60s", value_parser = crate::cli::duration)]
+    #[arg(long, default_value = "60s", value_parser = crate::cli::positive_duration)]
     timeout: Duration,
 }
 

@@ -57,15 +57,15 @@ pub fn unknown_operations(
             let names = known.iter().map(OperationName::as_str);
             let suggestion = suggest_operation(operation.as_str(), names);
             format!(
-                "no operation {operation:?} of {service} is known; the policy takes effect there \
-                 once it exists{suggestion}"
+                "operation {operation:?} of {service} has not been seen yet; the policy takes \
+                 effect there once it is{suggestion}"
             )
         }));
     }
     let more = warnings.len().saturating_sub(MAX_NAMED);
     warnings.truncate(MAX_NAMED);
     if more > 0 {
-        warnings.push(format!("{more} more operations are not known"));
+        warnings.push(format!("{more} more operations have not been seen yet"));
     }
     warnings
 }
@@ -310,8 +310,8 @@ mod tests {
         };
         let missing = |operation: &str| {
             format!(
-                "no operation {operation:?} of service-a is known; the policy takes effect there \
-                 once it exists"
+                "operation {operation:?} of service-a has not been seen yet; the policy takes \
+                 effect there once it is"
             )
         };
         assert_eq!(

@@ -272,7 +272,7 @@ impl Log {
                 service,
             };
         }
-        let operation = active.intern_operation(interned.service, span.kind, span.name);
+        let operation = active.intern_operation(interned.service, span);
         let offset = active.bytes.len() as u32;
         write_field(&mut active.bytes, span.body);
         active.latest_start = active.latest_start.max(span.start);

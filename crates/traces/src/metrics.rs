@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -52,6 +53,11 @@ impl Collector for Pipeline {
             ("dropped", totals.traces_dropped),
         ];
         metrics.counters("spoor_traces_traces_decided", help, "decision", &decided)?;
+        let name = "spoor_traces_last_dropped_timestamp";
+        let help = "The time of the last decision to drop a trace; 0 before the first";
+        let last = totals.last_dropped.map_or(0, Timestamp::as_second);
+        let seconds = u64::try_from(last).unwrap_or(0);
+        metrics.gauge(name, help, Some(&Unit::Seconds), seconds)?;
         let name = "spoor_traces_traces_decided_early";
         let help = "Traces decided early because the memory for gathering was full";
         metrics.counter(name, help, totals.traces_decided_early)?;

@@ -194,6 +194,21 @@ impl TraceStore {
         operations.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
+    /// The names of a service's spans without a parent.
+    #[must_use]
+    pub fn root_operations(&self, service: &str) -> BTreeSet<String> {
+        let snapshot = self.snapshot();
+        let mut found = HashSet::new();
+        for segment in snapshot.newest_first() {
+            let services = query::services_named(segment, service);
+            let roots = segment.operations.iter().filter(|it| it.is_root);
+            let of_service = roots.filter(|it| services.contains(&it.service));
+            found.extend(of_service.map(|it| it.name.of(&segment.bytes)));
+        }
+        let names = found.into_iter().map(String::from_utf8_lossy);
+        names.map(String::from).collect()
+    }
+
     /// The number of traces.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use spoor_policy::TailTable;
 
 use crate::{
@@ -330,6 +331,7 @@ impl TailSampler {
             None => {
                 self.totals.not_sampled += count as u64;
                 self.totals.traces_dropped += 1;
+                self.totals.last_dropped = Some(Timestamp::now());
                 DROPPED
             }
         };

@@ -1,5 +1,7 @@
 //! Totals of the outcomes of spans and traces.
 
+use jiff::Timestamp;
+
 use crate::{log::Full, scan::Rejected};
 
 /// The outcomes of spans and traces since the start. All spans received are kept, dropped or
@@ -26,6 +28,8 @@ pub struct Totals {
     pub traces_kept: u64,
     /// Traces decided and dropped.
     pub traces_dropped: u64,
+    /// The time of the last decision to drop a trace.
+    pub last_dropped: Option<Timestamp>,
     /// Traces decided early because the memory for gathering was full.
     pub traces_decided_early: u64,
 }

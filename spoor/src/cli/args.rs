@@ -16,6 +16,9 @@ pub enum Output {
     Json,
 }
 
+/// The address of a lab's API, unless its port is changed.
+const DEFAULT_LAB: &str = "http://127.0.0.1:16600";
+
 /// The lab that a subcommand connects to.
 #[derive(clap::Args, Clone, Debug)]
 pub struct LabArgs {
@@ -24,7 +27,7 @@ pub struct LabArgs {
         long,
         env = "SPOOR_LAB",
         value_name = "URL",
-        default_value = "http://127.0.0.1:16600",
+        default_value = DEFAULT_LAB,
         value_parser = http_url
     )]
     lab: Url,
@@ -50,6 +53,12 @@ pub fn http_url(text: &str) -> Result<Url, String> {
 }
 
 impl LabArgs {
+    /// Returns whether the lab has another address than the default.
+    #[must_use]
+    pub fn is_custom(&self) -> bool {
+        Url::parse(DEFAULT_LAB).ok().as_ref() != Some(&self.lab)
+    }
+
     /// Creates a client of that lab.
     #[must_use]
     pub fn client(&self) -> LabClient {

@@ -96,8 +96,8 @@ async fn warn_if_unknown(service: &str, operation: &str, client: &LabClient) -> 
     if !known.is_empty() && !known.contains(operation) {
         let suggestion = suggest_operation(operation, known.iter().map(String::as_str));
         errln!(
-            "Warning: no operation {operation:?} of {service} is known; the fault takes effect \
-             once it exists{suggestion}"
+            "Warning: operation {operation:?} of {service} has not been seen yet; the fault takes \
+             effect once it is{suggestion}"
         );
     }
     Ok(())

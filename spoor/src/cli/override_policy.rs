@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 use spoor_api::{Head, Metadata, SamplingPolicy, SamplingPolicySpec, TargetSpec, to_yaml};
-use spoor_policy::{OperationName, PolicyName, Probability, ServiceName};
+use spoor_policy::{Namespace, OperationName, PolicyName, Probability, ServiceName};
 
 use super::out::{errln, out, outln};
 use super::{
@@ -84,10 +84,12 @@ impl OverrideArgs {
         let convergence = self.wait.until_applied(&client, &applied).await?;
         let code = print_result(Output::Table, applied, convergence, TAIL_ONLY)?;
         if let Some(until) = &policy.spec.expires_at {
-            outln!(
-                "In force until {until}; `spoor delete {}` ends it earlier.",
-                policy.metadata.name
-            );
+            let name = &policy.metadata.name;
+            let namespace = match &self.namespace.namespace {
+                default if *default == Namespace::default() => String::new(),
+                other => format!(" -n {other}"),
+            };
+            outln!("In force until {until}; `spoor delete {name}{namespace}` ends it earlier.");
         }
         Ok(code)
     }

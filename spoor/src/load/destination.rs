@@ -6,7 +6,7 @@ use anyhow::bail;
 use spoor_lab::Service;
 use spoor_load::{BaseUrl, Edge, Scenario};
 
-use crate::cli::{ClientError, InvalidOption, LabClient};
+use crate::cli::{ClientError, InvalidOption, LabArgs};
 
 /// A value of `--url`: the address of the scenario's only service, or of the named one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,14 +52,14 @@ fn named(name: &str) -> Result<Edge, String> {
 pub(super) async fn find(
     scenario: Scenario,
     given: &[Destination],
-    lab: &LabClient,
+    lab: &LabArgs,
 ) -> anyhow::Result<BTreeMap<Edge, BaseUrl>> {
     let edges = scenario.edges();
     let found = if given.is_empty() {
-        match lab.status().await {
+        match lab.client().status().await {
             Ok(status) => in_lab(edges, &status.urls),
             // Services may run without a lab, by `spoor run` or in containers.
-            Err(ClientError::NotRunning(_)) => well_known(edges),
+            Err(ClientError::NotRunning(_)) if !lab.is_custom() => well_known(edges),
             Err(error) => return Err(error.into()),
         }
     } else {

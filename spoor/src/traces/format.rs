@@ -31,6 +31,12 @@ pub fn printable(text: &str) -> String {
     value::visible_line(text).into_owned()
 }
 
+/// A duration in milliseconds, for JSON.
+pub(super) fn milliseconds(duration: Duration) -> f64 {
+    // One division rounds once, so that no digits follow the nanoseconds.
+    duration.as_nanos() as f64 / 1e6
+}
+
 /// The time from the trace's start, zero if it is earlier.
 pub(super) fn offset(tree: &Tree, time: u64) -> Duration {
     Duration::from_nanos(time.saturating_sub(tree.start()))

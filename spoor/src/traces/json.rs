@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use spoor_traces::tree::{Bottleneck, Row, Tree, value};
 
-use super::{format::offset, notes};
+use super::{
+    format::{milliseconds, offset},
+    notes,
+};
 
 /// A trace as JSON.
 pub(super) fn json(id: &str, tree: &Tree) -> serde_json::Value {
@@ -20,10 +23,10 @@ pub(super) fn json(id: &str, tree: &Tree) -> serde_json::Value {
             "depth": row.depth,
             // Relative to the trace, as in the picture: absolute nanoseconds do not fit into a JSON
             // number.
-            "startMilliseconds": offset(tree, row.member.start()).as_secs_f64() * 1e3,
-            "durationMilliseconds": row.member.duration().as_secs_f64() * 1e3,
-            "selfMilliseconds": row.self_time.as_secs_f64() * 1e3,
-            "criticalMilliseconds": row.critical_time().as_secs_f64() * 1e3,
+            "startMilliseconds": milliseconds(offset(tree, row.member.start())),
+            "durationMilliseconds": milliseconds(row.member.duration()),
+            "selfMilliseconds": milliseconds(row.self_time),
+            "criticalMilliseconds": milliseconds(row.critical_time()),
             "error": row.member.is_error(),
             "statusMessage": row.member.status_message(),
             "traceState": row.member.span.trace_state,
@@ -33,7 +36,7 @@ pub(super) fn json(id: &str, tree: &Tree) -> serde_json::Value {
     };
     serde_json::json!({
         "traceId": id,
-        "durationMilliseconds": tree.duration().as_secs_f64() * 1e3,
+        "durationMilliseconds": milliseconds(tree.duration()),
         "bottleneck": bottleneck(tree),
         "spans": tree.rows().iter().map(span).collect::<Vec<_>>(),
     })
@@ -46,7 +49,7 @@ fn bottleneck(tree: &Tree) -> Option<serde_json::Value> {
         "service": row.member.service(),
         "operation": row.member.span.name,
         "spans": found.rows.len(),
-        "milliseconds": found.time.as_secs_f64() * 1e3,
+        "milliseconds": milliseconds(found.time),
         "share": found.share,
     }))
 }

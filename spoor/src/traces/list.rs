@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use spoor_traces::tree::{Member, Row, Tree, correct_clock_skew, members, value};
 
 use super::{
-    format::{printable, short_duration},
+    format::{milliseconds, printable, short_duration},
     render::Canvas,
 };
 use crate::cli::{TextTable, age};
@@ -97,7 +97,7 @@ pub(super) fn json(found: &[FoundTrace]) -> serde_json::Value {
                 "traceId": id,
                 // A string: JSON numbers lose precision above 2^53.
                 "startUnixNanos": tree.start().to_string(),
-                "durationMilliseconds": tree.duration().as_secs_f64() * 1e3,
+                "durationMilliseconds": milliseconds(tree.duration()),
                 "spans": tree.rows().len(),
                 "errors": tree.errors(),
                 "root": root(tree),

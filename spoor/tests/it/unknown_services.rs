@@ -103,8 +103,8 @@ async fn misspelled_operation_causes_a_warning() {
     let traces = || async { lab.traces(&["traces", "--service", "service-a"]).await };
     let both = serde_json::json!(["service-a", "service-b"]);
     eventually("a trace", traces, |found| found[0]["services"] == both).await;
-    let warning = "no operation \"GET /x\" of service-a is known; the policy takes effect there \
-                   once it exists; did you mean \"GET /\"?";
+    let warning = "operation \"GET /x\" of service-a has not been seen yet; the policy takes \
+                   effect there once it is; did you mean \"GET /\"?";
     for command in [["diff", "-f", "-"], ["apply", "-f", "-"]] {
         let warned = lab.spoor_given(&misspelled, &command).await;
         assert!(warned.stderr.contains(warning), "{warned:?}");
@@ -125,8 +125,8 @@ async fn misspelled_operation_causes_a_warning() {
         .await
     };
     let warned = fault("Wrk").await;
-    let warning = "no operation \"Wrk\" of service-b is known; the fault takes effect once it \
-                   exists; known operations: \"spoor.ab.v1.ServiceB/Work\"";
+    let warning = "operation \"Wrk\" of service-b has not been seen yet; the fault takes effect \
+                   once it is; known operations: \"spoor.ab.v1.ServiceB/Work\"";
     assert!(warned.stderr.contains(warning), "{warned:?}");
     assert_eq!(fault("spoor.ab.v1.ServiceB/Work").await.stderr, "");
 

@@ -32,8 +32,8 @@ impl<'a> KnownServices<'a> {
         }
     }
 
-    /// The operations that a service has reported, in spans that were kept or in its counts of
-    /// decisions. None for a service that the policy cannot apply to.
+    /// The operations with which traces of a service have started, by root spans that were kept or
+    /// by its counts of decisions. None for a service that the policy cannot apply to.
     pub(super) fn operations(
         &mut self,
         policy: &Policy,
@@ -46,11 +46,8 @@ impl<'a> KnownServices<'a> {
         let key = (namespace.clone(), service.clone());
         let reported = self.operations.entry(key).or_insert_with(|| {
             let counted = self.control.operations_seen(namespace, service);
-            // Of any kind, since a root span may be a client's or a consumer's.
-            let stored = self.pipeline.store().operations(service.as_str(), None);
-            let stored = stored
-                .iter()
-                .filter_map(|it| OperationName::new(&it.name).ok());
+            let stored = self.pipeline.store().root_operations(service.as_str());
+            let stored = stored.iter().filter_map(|it| OperationName::new(it).ok());
             Arc::new(stored.chain(counted).collect())
         });
         Arc::clone(reported)

@@ -51,6 +51,8 @@ pub(crate) struct OperationEntry {
     pub(crate) service: u16,
     /// `SpanKind`'s number.
     pub(crate) kind: u8,
+    /// Its spans have no parent.
+    pub(crate) is_root: bool,
 }
 
 /// Items that many spans of a segment share, each known by its index.

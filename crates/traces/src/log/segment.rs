@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     TraceId,
-    span::{NewSource, Signature},
+    span::{NewSource, NewSpan, Signature},
 };
 
 /// Spans in the order of their arrival, and the traces whose first span is in this segment.
@@ -260,10 +260,14 @@ impl Segment {
 
     /// Finds an operation or adds it.
     #[inline]
-    pub(super) fn intern_operation(&mut self, service: u16, kind: u8, name: &[u8]) -> u16 {
-        let hash = xxh3_64_with_seed(name, u64::from(service) << 8 | u64::from(kind));
+    pub(super) fn intern_operation(&mut self, service: u16, span: &NewSpan<'_>) -> u16 {
+        let (name, kind) = (span.name, span.kind);
+        let is_root = span.signature.contains(Signature::ROOT);
+        let seed = u64::from(service) << 9 | u64::from(kind) << 1 | u64::from(is_root);
+        let hash = xxh3_64_with_seed(name, seed);
         let found = self.operations.find(hash, |known| {
-            known.service == service && known.kind == kind && known.name.of(&self.bytes) == name
+            (known.service, known.kind, known.is_root) == (service, kind, is_root)
+                && known.name.of(&self.bytes) == name
         });
         if let Some(index) = found {
             return index;
@@ -273,6 +277,7 @@ impl Segment {
             name,
             service,
             kind,
+            is_root,
         };
         self.operations.add(hash, added)
     }

@@ -28,8 +28,8 @@ const POLICY: &str = "slow-only";
 const SERVICE: &str = "service-a";
 /// The minimum duration of the traces that the lesson's policy keeps.
 const SLOWER_THAN: Duration = Duration::from_millis(400);
-/// The lab's counter of traces that no tail rule kept.
-const DROPPED: &str = "spoor_traces_traces_decided_total{decision=\"dropped\"} ";
+/// The lab's metric with the time at which it last dropped a trace that no tail rule kept.
+const LAST_DROPPED: &str = "spoor_traces_last_dropped_timestamp_seconds ";
 /// The rate in the lesson's question.
 const REQUESTS_PER_SECOND: f64 = 1000.0;
 /// The tolerated relative error of the answer.
@@ -67,7 +67,8 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         let status = lab.status().await?;
         waits = measurable(Duration::from_millis(status.decision_wait_milliseconds));
         if let Some(admin) = status.urls.get("admin") {
-            check_dropped(&mut report, &scrape(&format!("{admin}/metrics")).await?);
+            let metrics = scrape(&format!("{admin}/metrics")).await?;
+            check_dropped(&mut report, &metrics, programmed);
         }
     }
     check_cost(&mut report, &context.answers, &held, &waits);
@@ -76,13 +77,17 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 
 /// Checks that the stage has dropped traces, which requires fast requests. On a cluster this is not
 /// checked, since it takes the Collector's metrics.
-fn check_dropped(report: &mut Report, metrics: &str) {
+fn check_dropped(report: &mut Report, metrics: &str, programmed: Timestamp) {
     let mut lines = metrics.lines();
-    let count = lines.find_map(|line| line.strip_prefix(DROPPED));
+    let last = lines.find_map(|line| line.strip_prefix(LAST_DROPPED)?.parse().ok());
+    let last = last.and_then(|seconds| Timestamp::from_second(seconds).ok());
     let what = "the stage dropped traces that no rule keeps";
-    match count {
-        Some("0") | None => report.missing(what, "none yet; send fast requests, too"),
-        Some(count) => report.passed(what, format!("{count} since the lab started")),
+    match last {
+        Some(last) if last > programmed => report.passed(what, format!("the last at {last}")),
+        _ => report.missing(
+            what,
+            "none since the policy was last changed; send fast requests, too",
+        ),
     }
 }
 
@@ -324,12 +329,13 @@ mod tests {
 
     #[rstest::rstest]
     #[case("", false)]
-    #[case("spoor_traces_traces_decided_total{decision=\"dropped\"} 0", false)]
-    #[case("spoor_traces_traces_decided_total{decision=\"kept\"} 3", false)]
-    #[case("spoor_traces_traces_decided_total{decision=\"dropped\"} 3", true)]
+    #[case("spoor_traces_last_dropped_timestamp_seconds 0", false)]
+    #[case("spoor_traces_last_dropped_timestamp_seconds 1000", false)]
+    #[case("spoor_traces_last_dropped_timestamp_seconds 1001", true)]
     fn requires_a_dropped_trace(#[case] metrics: &str, #[case] passes: bool) {
         let mut report = Report::new();
-        check_dropped(&mut report, metrics);
+        let programmed = Timestamp::constant(1000, 0);
+        check_dropped(&mut report, metrics, programmed);
         assert_eq!(report.is_passed(), passes, "{report}");
     }
 
