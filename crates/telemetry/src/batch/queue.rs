@@ -63,6 +63,10 @@ impl Queue {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.waiting.lock().spans.len()
+    }
+
     pub(super) fn push(&self, span: SpanData) {
         let mut waiting = self.waiting.lock();
         if waiting.is_closed {
