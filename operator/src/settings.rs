@@ -85,7 +85,7 @@ pub struct LogSettings {
 #[derive(Clone, Debug, clap::Args)]
 pub struct LogArguments {
     /// Log filter: a level, or `target=level` pairs separated by commas
-    #[arg(long, global = true, env = "SPOOR_LOG", default_value = "info")]
+    #[arg(long, global = true, env = "SPOOR_LOG", default_value = spoor_runtime::DEFAULT_LOG_FILTER)]
     log: String,
     /// Log format: text or json
     #[arg(long, global = true, env = "SPOOR_LOG_FORMAT", default_value = "text")]

@@ -1,14 +1,18 @@
 //! The cumulative counts of one process: checks what it reports, and turns it into increases.
 
-use std::collections::{
-    BTreeMap,
-    btree_map::Entry::{Occupied, Vacant},
+use std::{
+    collections::{
+        BTreeMap,
+        btree_map::Entry::{Occupied, Vacant},
+    },
+    sync::Arc,
 };
 
 use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelValue;
 use spoor_policy::{OperationName, Plan};
 use spoor_proto::spoor::control::v1 as proto;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     counts::{CountDelta, CountKey, Counts},
@@ -20,6 +24,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     counts: BTreeMap<CountKey, CumulativeCount>,
+    /// The room that the counts take of [`ReportContext::room`].
+    room: Option<OwnedSemaphorePermit>,
     /// The newest sequence when a process reconnected after its record had been removed. The sums
     /// already include its counts until then, so its first report is only a baseline.
     resumed: Option<u64>,
@@ -51,6 +57,9 @@ pub(crate) enum Rejection {
     Decreased,
     #[error("more decisions than one process can make")]
     Implausible,
+    /// The next report, whose counts are cumulative, has the same counts.
+    #[error("too many counts are held for all processes together")]
+    TooManyCounts,
 }
 
 /// The context that a report is checked against.
@@ -61,14 +70,16 @@ pub(crate) struct ReportContext<'a> {
     pub(crate) sent: &'a [u64],
     /// The most decisions that the process can have made by now.
     pub(crate) max_started: u64,
+    /// The room for the counts of all processes.
+    pub(crate) room: &'a Arc<Semaphore>,
 }
 
 impl Ledger {
     /// A ledger for a process whose record has been removed.
     pub(crate) fn resume_at(sequence: u64) -> Self {
         Self {
-            counts: BTreeMap::new(),
             resumed: Some(sequence),
+            ..Self::default()
         }
     }
 
@@ -97,11 +108,32 @@ impl Ledger {
         for (key, now) in &reported {
             deltas.extend(self.delta(key, now, context.max_started)?);
         }
+        let is_new = |key: &&CountKey| !self.counts.contains_key(*key);
+        self.reserve(reported.keys().filter(is_new).count(), context.room)?;
         self.counts.extend(reported);
         let oldest = context.history.oldest();
         // Bounded by the history: counts of older plans are never read again.
         self.counts.retain(|key, _| key.sequence >= oldest);
+        self.release_surplus();
         Ok(deltas)
+    }
+
+    fn reserve(&mut self, counts: usize, room: &Arc<Semaphore>) -> Result<(), Rejection> {
+        let counts = u32::try_from(counts).map_err(|_| Rejection::TooManyCounts)?;
+        let reserved = Arc::clone(room).try_acquire_many_owned(counts);
+        let reserved = reserved.map_err(|_| Rejection::TooManyCounts)?;
+        match &mut self.room {
+            Some(room) => room.merge(reserved),
+            None => self.room = Some(reserved),
+        }
+        Ok(())
+    }
+
+    fn release_surplus(&mut self) {
+        if let Some(room) = &mut self.room {
+            let surplus = room.num_permits().saturating_sub(self.counts.len());
+            drop(room.split(surplus));
+        }
     }
 
     fn read(

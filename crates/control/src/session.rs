@@ -135,6 +135,9 @@ impl Session {
             }
             Err(MessageError::StreamEnded(status)) => return Err(status),
             Err(MessageError::Rejected(rejection)) => {
+                if rejection == Rejection::TooManyCounts {
+                    self.control.forget_disconnected();
+                }
                 self.control.metrics().count_rejected(rejection);
                 self.warn("ignored an invalid message", &rejection);
             }
@@ -194,6 +197,7 @@ impl Session {
             history: &state.history,
             sent: &record.sent,
             max_started: (age + 1).saturating_mul(MAX_DECISIONS_PER_SECOND),
+            room: self.control.count_room(),
         };
         let deltas = record.ledger.apply(&report.counts, &context)?;
         // Only once the ledger has accepted the counts: a rejected report must add nothing.

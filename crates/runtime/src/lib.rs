@@ -36,7 +36,7 @@ pub use listen::{
     AllowedHosts, BindError, CutOff, Limits, Listener, Sockets, bind, by_protocol, grpc_fallback,
 };
 pub use log_limit::LogLimit;
-pub use logs::{LogFormat, LogLines};
+pub use logs::{DEFAULT_LOG_FILTER, LogFormat, LogLines};
 pub use ops::{ops_listener, ops_router};
 pub use page_headers::page_headers;
 pub use problem::Problem;

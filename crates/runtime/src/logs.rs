@@ -20,6 +20,10 @@ use tracing_subscriber::{
 
 use fields::{JsonFields, TextFields};
 
+/// The log filter unless another one is set. For each connection on which a client resets many
+/// requests, h2 logs a warning without a limit; the listener has its own.
+pub const DEFAULT_LOG_FILTER: &str = "info,h2=error";
+
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {

@@ -10,7 +10,7 @@ mod resource;
 mod sampler;
 
 use spoor_policy::{Fault, Namespace, Probability, ServiceName};
-use spoor_runtime::{Environment, SettingsReader, otel};
+use spoor_runtime::{DEFAULT_LOG_FILTER, Environment, SettingsReader, otel};
 
 use crate::{credentials::Credentials, edge::TrustedPeers, faults, http::UntracedPaths, percent};
 
@@ -38,7 +38,7 @@ pub struct TelemetrySettings {
     pub otlp: Option<OtlpSettings>,
     /// `OTEL_BSP_…`.
     pub batch: BatchSettings,
-    /// `RUST_LOG`: what is logged; `info` unless set.
+    /// `RUST_LOG`: what is logged; [`DEFAULT_LOG_FILTER`] unless set.
     pub log_filter: String,
     /// `SPOOR_LOG_FORMAT`: `text` or `json`.
     pub log_format: LogFormat,
@@ -83,7 +83,7 @@ impl TelemetrySettings {
             batch: batch::read(&mut environment),
             log_filter: environment
                 .text("RUST_LOG")
-                .unwrap_or_else(|| "info".to_owned()),
+                .unwrap_or_else(|| DEFAULT_LOG_FILTER.to_owned()),
             log_format: environment
                 .parse("SPOOR_LOG_FORMAT", str::parse)
                 .unwrap_or_default(),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use spoor_lab::{BindPortError, Endpoint, Lab, Service, StartLabError};
 use spoor_policy::message::listed;
 use spoor_runtime::{
-    SettingsReader, log_warnings,
+    DEFAULT_LOG_FILTER, SettingsReader, log_warnings,
     self_tracing::{SelfTracing, SelfTracingSettings},
 };
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -223,7 +223,7 @@ fn log_to_standard_error(own_traces: Option<&SelfTracing>) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(MAX_QUEUED_LINES)
         .finish(std::io::stderr());
-    let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| DEFAULT_LOG_FILTER.into());
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))

@@ -77,6 +77,7 @@ fn apply(
         history,
         sent: &[1, 2],
         max_started: 1_000_000,
+        room: &Arc::new(Semaphore::new(1_000)),
     };
     ledger.apply(counts, &context)
 }
@@ -141,6 +142,7 @@ fn resumed_process_is_not_counted_twice() {
         history: &history,
         sent: &[2],
         max_started: 1_000_000,
+        room: &Arc::new(Semaphore::new(1_000)),
     };
     let held = [count(1, "", 500, 5), count(2, "", 1_000, 10)];
     assert_eq!(ledger.apply(&held, &context), Ok(vec![]));
@@ -279,4 +281,30 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn counts_of_all_processes_are_bounded() {
+    let history = history(&[1, 2]);
+    let room = Arc::new(Semaphore::new(3));
+    let context = |sent| ReportContext {
+        epoch: EPOCH,
+        history: &history,
+        sent,
+        max_started: 1_000_000,
+        room: &room,
+    };
+    let counts = [count(1, "", 10, 1), count(1, "GET /", 10, 1)];
+    let (mut first, mut second) = (Ledger::default(), Ledger::default());
+    assert!(first.apply(&counts, &context(&[1])).is_ok());
+    assert!(
+        first.apply(&counts, &context(&[1])).is_ok(),
+        "no new counts"
+    );
+    let refused = second.apply(&counts, &context(&[1]));
+    assert_eq!(refused, Err(Rejection::TooManyCounts));
+    drop(first);
+    // Nothing of the refused report was applied.
+    let deltas = second.apply(&counts, &context(&[1])).unwrap();
+    assert_eq!(deltas.len(), 2);
 }
