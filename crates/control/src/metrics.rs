@@ -152,8 +152,7 @@ impl Metrics {
     /// The label of a reason: the reason itself if it is a word and among the first ones, or else
     /// `Other`.
     fn reason_label(&self, reason: &str) -> String {
-        let is_word = (1..=MAX_REASON_BYTES).contains(&reason.len())
-            && reason.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let is_word = is_word(reason);
         let mut known = self.known_reasons.lock();
         if known.contains(reason) {
             return reason.to_owned();
@@ -164,4 +163,10 @@ impl Metrics {
         known.insert(reason.to_owned());
         reason.to_owned()
     }
+}
+
+/// Returns whether a reason is a short word, as those of our own clients are.
+pub(crate) fn is_word(reason: &str) -> bool {
+    (1..=MAX_REASON_BYTES).contains(&reason.len())
+        && reason.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }

@@ -6,20 +6,22 @@ use std::{
 };
 
 use spoor_policy::Version;
-use spoor_proto::spoor::control::v1 as proto;
+use spoor_proto::spoor::control::v1::{self as proto, DroppedSpans};
 
 use crate::{
     coverage::Coverage,
     instance::RefusedPlan,
     ledger::Ledger,
     lending::{Demands, Loan},
+    metrics::is_word,
     served_plan::ServedPlan,
 };
 
-/// The most reasons for dropped spans that are kept. Clients choose them, so they are bounded.
-const MAX_REASONS: usize = 16;
+/// The most reasons for dropped spans that are kept. Clients choose them, and 20,000 processes are
+/// remembered, so they are few and short. Our own clients have four.
+const MAX_REASONS: usize = 8;
 
-/// The most characters of a reason that are kept.
+/// The most characters of the reason for a refusal that are kept.
 const MAX_REASON_CHARS: usize = 256;
 
 /// A process, from its first hello until its record is removed.
@@ -114,12 +116,12 @@ impl Record {
 
     pub(crate) fn record_spans(&mut self, report: &proto::Report) {
         self.spans_exported = report.spans_exported;
-        for dropped in report.spans_dropped.iter().take(MAX_REASONS) {
+        let dropped = report.spans_dropped.iter().take(MAX_REASONS);
+        for DroppedSpans { reason, spans } in dropped.filter(|it| is_word(&it.reason)) {
             // If there are too many reasons, known ones are still updated.
-            let is_new = !self.spans_dropped.contains_key(dropped.reason.as_str());
-            if !is_new || self.spans_dropped.len() < MAX_REASONS {
-                self.spans_dropped
-                    .insert(shortened(&dropped.reason), dropped.spans);
+            let is_known = self.spans_dropped.contains_key(reason);
+            if is_known || self.spans_dropped.len() < MAX_REASONS {
+                self.spans_dropped.insert(reason.clone(), *spans);
             }
         }
     }

@@ -5,9 +5,15 @@ mod server;
 
 use std::{convert::Infallible, time::Duration};
 
-use axum::{Router, response::IntoResponse};
-use http::Request;
-use spoor_runtime::{CutOff, Limits, Listener, ReflectionError, Sockets, with_introspection};
+use axum::{
+    Router,
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+};
+use http::{Request, StatusCode, header::CONTENT_TYPE};
+use spoor_runtime::{
+    CutOff, Limits, Listener, Problem, ReflectionError, Sockets, with_introspection,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, server::NamedService, service::Routes};
 use tower::{Layer, Service};
@@ -124,7 +130,10 @@ pub async fn grpc(
     } = server;
     let (routes, health) = with_introspection(routes, &services, descriptors).await?;
     let layered = telemetry.grpc_server_layer().layer(routes.prepare());
-    let router = Router::new().fallback_service(layered);
+    // Outside the telemetry layer, since these requests are no calls.
+    let router = Router::new()
+        .fallback_service(layered)
+        .layer(from_fn(refuse_other_protocols));
     // Health reports NOT_SERVING before the listener closes, so that balancers stop sending first.
     let stop_listening = CancellationToken::new();
     let serving = http(sockets, router, grace, stop_listening.clone());
@@ -135,4 +144,17 @@ pub async fn grpc(
         Ok(())
     };
     tokio::try_join!(serving, stopping).map(|_| ())
+}
+
+/// Explains to a client of another protocol that it has the wrong port. gRPC's own response would
+/// have the status 200 and no body.
+async fn refuse_other_protocols(request: axum::extract::Request, next: Next) -> Response {
+    let content_type = request.headers().get(CONTENT_TYPE);
+    match content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc")) {
+        true => next.run(request).await,
+        false => {
+            let detail = "this port serves gRPC only, such as for grpcurl -plaintext";
+            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into_response()
+        }
+    }
 }

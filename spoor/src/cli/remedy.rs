@@ -19,7 +19,7 @@ fn for_lab(error: &StartLabError) -> Option<String> {
         StartLabError::BindPort(BindPortError::InUse { endpoint, .. }) => {
             return Some(format!(
                 "stop the process that listens there, or choose another port with --{} or {} (0: \
-                 any free port)",
+                 any free port), or any ports with --any-ports",
                 option(*endpoint),
                 variable(*endpoint)
             ));

@@ -174,6 +174,7 @@ impl CheckArgs {
             tokio::time::sleep(CHECK_INTERVAL).await;
         };
         if !report.is_passed() {
+            context.report_services(&mut report, self.lesson).await;
             context.report_policies(&mut report, self.lesson).await;
         }
         self.print(&report)?;

@@ -65,6 +65,22 @@ impl Context {
         }
     }
 
+    /// Reports the services of the lesson that the lab does not run.
+    pub async fn report_services(&self, report: &mut Report, lesson: Lesson) {
+        // Most checks need traces only, so they must work without a lab.
+        let (Policies::Lab(lab), false) = (&self.policies, lesson.needs().is_empty()) else {
+            return;
+        };
+        let Ok(status) = lab.status().await else {
+            return;
+        };
+        let runs = |service: &str| status.services.iter().any(|it| it.name == service);
+        for service in lesson.needs().iter().filter(|service| !runs(service)) {
+            let what = format!("a lab with the service {service}");
+            report.wrong(&what, "this lab does not run it");
+        }
+    }
+
     /// Reports the policies that may be the reason why traces of the lesson's services are missing.
     pub async fn report_policies(&self, report: &mut Report, lesson: Lesson) {
         // Most checks need traces only, so they must work where no policies can be read.

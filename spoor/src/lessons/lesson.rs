@@ -131,6 +131,15 @@ impl Lesson {
         }
     }
 
+    /// The services of a lab to which the exercise sends requests.
+    pub fn needs(self) -> &'static [&'static str] {
+        match self {
+            Self::FirstTrace => &[],
+            Self::Route | Self::Rates | Self::KeepErrors | Self::Conflict => &["service-a"],
+            _ => self.services(),
+        }
+    }
+
     /// The answers that the check needs.
     pub fn answer_format(self) -> AnswerFormat {
         self.facts().answers

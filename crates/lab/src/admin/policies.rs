@@ -91,7 +91,8 @@ pub(super) async fn run_blocking<T: Send + 'static>(
     let turn = admin.permits.operations.clone().acquire_owned();
     let permit = timeout(MAX_TURN_WAIT, turn).await.ok().and_then(Result::ok);
     let permit = permit.ok_or_else(|| {
-        let detail = "too many requests read or change policies; try again in a few seconds";
+        let detail =
+            "too many requests read the status or change policies; try again in a few seconds";
         problem(StatusCode::SERVICE_UNAVAILABLE, "Busy", detail)
     })?;
     let store = admin.policies.clone();

@@ -1,25 +1,38 @@
 //! The handlers for status and metrics.
 
 use axum::{
-    Json,
     extract::State,
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
 use spoor_control::InstanceState;
 
-use super::{problem::problem, state::Admin};
+use super::{
+    policies::run_blocking,
+    problem::{internal, problem},
+    state::Admin,
+};
 use crate::{
+    policies::PolicyStore,
     service::Service,
     supervisor::{Child, State as ChildState},
-    wire::{InstanceStatus, ServiceStatus, Status},
+    wire::{InstanceStatus, Problem, ServiceStatus, Status},
 };
 
-pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
+pub(super) async fn status(State(admin): State<Admin>) -> Result<Response, Problem> {
+    let current = admin.clone();
+    // Thousands of instances take longer than a worker thread may be blocked.
+    let encode = move |_: &PolicyStore| Ok(serde_json::to_vec(&current_status(&current)));
+    let encoded = run_blocking(&admin, encode).await?;
+    let encoded = encoded.map_err(|error| internal(error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], encoded).into_response())
+}
+
+fn current_status(admin: &Admin) -> Status {
     let version = admin.control.version();
     let children = admin.roster.children();
     let instances = admin.control.instances().into_iter();
-    Json(Status {
+    Status {
         version: version.into(),
         urls: (*admin.urls).clone(),
         services: children
@@ -30,7 +43,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         decision_wait_milliseconds: u64::try_from(admin.decision_wait.as_millis())
             .unwrap_or(u64::MAX),
         folder: admin.policies.folder_status(),
-    })
+    }
 }
 
 /// The control plane's and the pipeline's metrics, as OpenMetrics text.

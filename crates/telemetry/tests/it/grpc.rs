@@ -124,6 +124,19 @@ async fn a_call_is_a_client_and_a_server_span(#[case] code: Option<u32>, #[case]
 }
 
 #[tokio::test]
+async fn other_protocols_are_told_what_the_port_serves() {
+    let (callee, received) = telemetry(&[]);
+    let stop = CancellationToken::new();
+    let address = serve(&callee, &stop).await;
+    let response = reqwest::get(format!("http://{address}/")).await.unwrap();
+    assert_eq!(response.status(), 415);
+    let explanation = response.text().await.unwrap();
+    assert!(explanation.contains("serves gRPC only"), "{explanation}");
+    stop.cancel();
+    assert_eq!(finish(&callee, &received).await, []);
+}
+
+#[tokio::test]
 async fn invented_methods_share_one_series() {
     let (caller, _) = telemetry(&[]);
     let (callee, received) = telemetry(&[]);

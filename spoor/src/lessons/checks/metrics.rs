@@ -17,7 +17,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
     let urls = context.lab.status().await?.urls;
     let Some(url) = urls.get("tasks-ops") else {
-        report.wrong("a lab with the service tasks", "this lab does not run it");
+        report.missing("the metrics of tasks", "the lab has no address for them");
         return Ok(report);
     };
     let url = format!("{url}/metrics");
