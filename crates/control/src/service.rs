@@ -58,8 +58,8 @@ pub(crate) struct ServiceState {
     pub(crate) expected: BTreeSet<String>,
     /// The number of connected processes.
     pub(crate) connected: usize,
-    /// The time of the last adjustment of shares.
-    pub(crate) last_lending: Option<Instant>,
+    /// The earliest time of the next adjustment of shares.
+    pub(crate) next_lending: Option<Instant>,
     /// True once any root decision was reported.
     pub(crate) has_roots: bool,
     /// The time of the last report of an unmodified SDK.

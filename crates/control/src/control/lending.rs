@@ -21,21 +21,29 @@ use crate::{
 /// triggers one.
 const MIN_ADJUST_INTERVAL: Duration = Duration::from_millis(200);
 
+/// The shortest time between two adjustments as a multiple of the duration of one, during which all
+/// messages of the service wait.
+const MIN_ADJUST_DURATIONS: u32 = 20;
+
+/// The most shares, of processes in rate limits, that are adjusted. An adjustment takes about a
+/// microsecond for each. With more, the processes keep equal shares.
+const MAX_SHARES: usize = 20_000;
+
 impl Control {
     /// Adjusts the shares of a service's rate limits to the demand that its processes report.
     pub(crate) fn lend(&self, service: &Service) {
         let now = Instant::now();
         let mut state = service.state();
         let is_shared = state.served.as_ref().is_some_and(|it| it.shares.is_some());
-        let is_recent = |last| now.saturating_duration_since(last) < MIN_ADJUST_INTERVAL;
-        if !is_shared || state.last_lending.is_some_and(is_recent) {
+        if !is_shared || state.next_lending.is_some_and(|next| now < next) {
             return;
         }
-        // Set even if nothing changes below, since it is the computation that is limited.
-        state.last_lending = Some(now);
         let has_changed = adjust(&mut state, || {
             self.0.next_share_number.fetch_add(1, Ordering::Relaxed)
         });
+        // Set even if nothing has changed, since it is the computation that is limited.
+        let interval = (now.elapsed() * MIN_ADJUST_DURATIONS).max(MIN_ADJUST_INTERVAL);
+        state.next_lending = Some(Instant::now() + interval);
         drop(state);
         if has_changed {
             service.notify_shares();
@@ -54,6 +62,9 @@ fn adjust(state: &mut ServiceState, next_number: impl Fn() -> u64) -> bool {
     let limits = limits(plan);
     let processes = state.instances.values_mut().flat_map(|it| it.all_mut());
     let mut members: Vec<&mut Record> = processes.filter(|it| it.is_connected).collect();
+    if members.len() * limits.len() > MAX_SHARES {
+        return false;
+    }
     // A plan ends all loans, but only when it arrives. Until every process has it, some may still
     // use more than their share.
     if !members.iter().all(|it| it.held == Some(served.version)) {

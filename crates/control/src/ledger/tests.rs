@@ -1,11 +1,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 use proptest::prelude::*;
 use rstest::rstest;
 use spoor_policy::{Policy, PolicyFields, PolicyKey, Strategy as Head, Target, Version, resolve};
 
 use super::*;
+
+/// One for all tests, since a ledger cannot move to another.
+static ROOM: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1 << 20)));
 
 const EPOCH: u64 = 7;
 const EXPIRY: i64 = 1_000_000;
@@ -77,7 +82,7 @@ fn apply(
         history,
         sent: &[1, 2],
         max_started: 1_000_000,
-        room: &Arc::new(Semaphore::new(1_000)),
+        room: &ROOM,
     };
     ledger.apply(counts, &context)
 }
@@ -142,7 +147,7 @@ fn resumed_process_is_not_counted_twice() {
         history: &history,
         sent: &[2],
         max_started: 1_000_000,
-        room: &Arc::new(Semaphore::new(1_000)),
+        room: &ROOM,
     };
     let held = [count(1, "", 500, 5), count(2, "", 1_000, 10)];
     assert_eq!(ledger.apply(&held, &context), Ok(vec![]));

@@ -36,7 +36,7 @@ fn unset_variables_have_defaults() {
     assert!(!settings.disabled);
     assert_eq!(settings.sampler, Probability::ALWAYS);
     assert_eq!(settings.batch, BatchSettings::default());
-    assert_eq!(settings.log_filter, "info");
+    assert_eq!(settings.log_filter, "info,h2=error");
     assert_eq!(settings.log_format, LogFormat::Text);
     assert_eq!(settings.control, None);
     assert_eq!(settings.faults, []);
