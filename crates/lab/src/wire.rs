@@ -9,7 +9,7 @@ pub use spoor_runtime::Problem;
 
 /// Documents to apply or compare, all or none.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-// A misspelt field that was ignored would let a request succeed without its effect.
+// A misspelled field that was ignored would let a request succeed without its effect.
 #[serde(deny_unknown_fields)]
 pub struct Documents {
     /// The documents, each with any number of policies.

@@ -20,6 +20,9 @@ use crate::{
 /// The most faults of a service. Each request looks its operation up among them.
 const MAX_FAULTS_PER_SERVICE: usize = 64;
 
+/// The most faults of all services. Each response lists them.
+const MAX_FAULTS: usize = 1_000;
+
 impl RequestBody for FaultSetting {
     const EXAMPLE: &'static str =
         r#"{"operation": "GET /", "delayMilliseconds": 250, "errors": "20%"}"#;
@@ -39,8 +42,16 @@ pub(super) async fn add(
     let JsonBody(setting) = setting.map_err(|refusal| invalid(refusal.detail))?;
     let fault = fault(&setting)?;
     let mut of_service = faults_of(&admin.control, &service);
+    let all = admin.control.faults();
+    let all: usize = all.iter().map(|it| it.faults.len()).sum();
+    let others = all.saturating_sub(of_service.len());
     // The control plane replaces a service's faults as a whole.
     of_service.retain(|other| other.operation != fault.operation);
+    if others + of_service.len() >= MAX_FAULTS {
+        return Err(conflict(format!(
+            "the lab has {MAX_FAULTS} faults, which is the limit; clear some first"
+        )));
+    }
     if of_service.len() >= MAX_FAULTS_PER_SERVICE {
         return Err(conflict(format!(
             "{service} has {MAX_FAULTS_PER_SERVICE} faults, which is the limit; clear some first"
@@ -127,7 +138,7 @@ fn service_name(text: &str) -> Result<ServiceName, Problem> {
     ServiceName::new(text).map_err(|error| invalid(format!("service {text:?}: {error}")))
 }
 
-/// Refuses a fault for a service without instances: its name is probably misspelt.
+/// Refuses a fault for a service without instances: its name is probably misspelled.
 fn check_known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
     let children = admin.roster.children();
     let mut known: BTreeSet<String> = children.keys().map(Service::to_string).collect();
