@@ -40,6 +40,9 @@ use crate::{
 /// count 50 operations under three plans have as many.
 const MAX_COUNTS: usize = 300_000;
 
+/// The most messages that have arrived in part, of all streams together, in KiB.
+const MAX_PARTIAL_KIB: usize = 32 << 10;
+
 /// The control plane. Clones share its state.
 ///
 /// Its listeners need a Tokio runtime. Its other methods do not need one, and never block.
@@ -64,6 +67,8 @@ struct Inner {
     stream_slots: Arc<Semaphore>,
     /// The room for the counts of all processes.
     count_room: Arc<Semaphore>,
+    /// The room for messages that have arrived in part, in KiB.
+    partial_room: Arc<Semaphore>,
     next_generation: AtomicU64,
     next_share_number: AtomicU64,
     /// The processes whose streams have ended, the longest ended first.
@@ -88,6 +93,7 @@ impl Control {
                 settings.max_streams.min(Semaphore::MAX_PERMITS),
             )),
             count_room: Arc::new(Semaphore::new(MAX_COUNTS)),
+            partial_room: Arc::new(Semaphore::new(MAX_PARTIAL_KIB)),
             next_generation: AtomicU64::new(0),
             // In reports, 0 means the shares of the plan.
             next_share_number: AtomicU64::new(1),
@@ -292,6 +298,11 @@ impl Control {
     /// The room for the counts of all processes.
     pub(crate) fn count_room(&self) -> &Arc<Semaphore> {
         &self.0.count_room
+    }
+
+    /// The room for messages that have arrived in part, in KiB.
+    pub(crate) fn partial_room(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.0.partial_room)
     }
 
     /// A number for a stream, larger than those of all earlier streams.

@@ -3,5 +3,6 @@
 mod grpc;
 mod http;
 mod metrics;
+mod partial;
 pub(crate) mod stream;
 mod subscription;

@@ -21,7 +21,10 @@ use tonic::{
 };
 use tower::{Service, service_fn};
 
-use crate::{control::Control, listeners::subscription::Subscription};
+use crate::{
+    control::Control,
+    listeners::{partial::BoundedMessages, subscription::Subscription},
+};
 
 const SUBSCRIBE_PATH: &str = "/spoor.control.v1.PolicyStream/Subscribe";
 
@@ -62,6 +65,8 @@ impl Service<http::Request<Body>> for PolicyStreamService {
             return Box::pin(ready(Ok(status.into_http())));
         }
         let control = self.0.clone();
+        let room = control.partial_room();
+        let request = request.map(|body| Body::new(BoundedMessages::new(body, room)));
         let subscribe = service_fn(move |request: Request<Streaming<ClientMessage>>| {
             let subscription = Subscription::open(&control, request);
             ready(subscription.map(|subscription| {

@@ -93,8 +93,7 @@ pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The most tags in one search. Each one is compared with every resource of every segment that may
-/// match, so the work of a search is the product of its tags and the stored resources.
+/// The most tags in one search. For each source of a segment, a search holds a bit for each of them.
 pub const MAX_TAGS: usize = 64;
 
 /// The tags of a search.

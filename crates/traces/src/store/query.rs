@@ -1,6 +1,6 @@
 //! Search: filters spans by their columns first, and reads their bytes last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
@@ -8,7 +8,9 @@ use super::Search;
 use crate::{
     TraceId, kind,
     log::{Segment, Snapshot, Source, SpanEntry},
-    scan::{AttributeMatcher, resource_attributes, scope_name, span_attributes, status_word},
+    scan::{
+        AttributeMatcher, Value, resource_attributes, scope_name, span_attributes, status_word,
+    },
     span::Signature,
 };
 
@@ -107,6 +109,8 @@ struct Query<'a> {
     absent: Option<Signature>,
     kind: Option<SpanKind>,
     attributes: Vec<(AttributeMatcher, Vec<Signature>)>,
+    /// The indices of the attributes by their keys.
+    by_key: HashMap<&'a [u8], Vec<usize>>,
 }
 
 impl<'a> Query<'a> {
@@ -122,6 +126,7 @@ impl<'a> Query<'a> {
             absent: None,
             kind: None,
             attributes: Vec::new(),
+            by_key: HashMap::new(),
         };
         for (key, value) in &search.tags {
             match (key.as_str(), value.as_str()) {
@@ -140,12 +145,41 @@ impl<'a> Query<'a> {
                         (STATUS_CODE, _) => signatures.push(Signature::default()),
                         _ => {}
                     }
+                    let of_key = query.by_key.entry(key.as_bytes()).or_default();
+                    of_key.push(query.attributes.len());
                     query.attributes.push((matcher, signatures));
                 }
             }
         }
         query
     }
+
+    /// The attributes that a source has, in its resource or its scope, as a set of [`bit`]s. One
+    /// pass over the source finds all of them, since a segment may have 65,535 sources.
+    fn attributes_of(&self, source: &Source, bytes: &[u8]) -> u64 {
+        let mut found = 0;
+        let mut check = |name: &[u8], value| {
+            for index in self.by_key.get(name).into_iter().flatten() {
+                let attribute = self.attributes.get(*index);
+                if attribute.is_some_and(|(matcher, _)| matcher.matches(name, value)) {
+                    found |= bit(*index);
+                }
+            }
+        };
+        resource_attributes(source.resource.of(bytes), &mut check);
+        let (name, version) = scope_name(source.scope.of(bytes));
+        for (key, text) in [("otel.scope.name", name), ("otel.scope.version", version)] {
+            if !text.is_empty() {
+                check(key.as_bytes(), Value::Text(text.as_bytes()));
+            }
+        }
+        found
+    }
+}
+
+/// The bit of an attribute in a set of a search's attributes, of which the APIs accept 64.
+fn bit(attribute: usize) -> u64 {
+    1_u64.unbounded_shl(attribute as u32)
 }
 
 /// The tag in which Jaeger shows a span's status.
@@ -157,8 +191,9 @@ struct SegmentQuery<'a> {
     segment: &'a Segment,
     /// For each operation, whether a match may have it. Empty if any operation matches.
     operations: Vec<bool>,
-    /// For each attribute, for each source, whether its resource or scope has it.
-    resources: Vec<Vec<bool>>,
+    /// For each source, the attributes that its resource or scope has, as a set of [`bit`]s. Empty
+    /// for a search without attributes.
+    sources: Vec<u64>,
 }
 
 impl<'a> SegmentQuery<'a> {
@@ -191,19 +226,17 @@ impl<'a> SegmentQuery<'a> {
                 return None;
             }
         }
-        // Evaluated once per source, which thousands of spans may share.
-        let resources = query.attributes.iter().map(|(matcher, _)| {
-            let has = |source: &Source| {
-                resource_has(source.resource.of(&segment.bytes), matcher)
-                    || scope_has(source.scope.of(&segment.bytes), matcher)
-            };
-            segment.sources.iter().map(has).collect()
-        });
+        // Once per source, which thousands of spans may share.
+        let attributes_of = |source| query.attributes_of(source, &segment.bytes);
+        let sources = match query.attributes.is_empty() {
+            true => Vec::new(),
+            false => segment.sources.iter().map(attributes_of).collect(),
+        };
         Some(Self {
             query,
             segment,
             operations,
-            resources: resources.collect(),
+            sources,
         })
     }
 
@@ -250,21 +283,7 @@ impl<'a> SegmentQuery<'a> {
     }
 
     fn source_has_attribute(&self, attribute: usize, span: &SpanEntry) -> bool {
-        let sources = self.resources.get(attribute);
-        sources
-            .and_then(|flags| flags.get(usize::from(span.source)))
-            .is_some_and(|has| *has)
+        let source = self.sources.get(usize::from(span.source));
+        source.is_some_and(|has| has & bit(attribute) != 0)
     }
-}
-
-fn resource_has(header: &[u8], matcher: &AttributeMatcher) -> bool {
-    let mut has = false;
-    resource_attributes(header, |name, value| has |= matcher.matches(name, value));
-    has
-}
-
-fn scope_has(header: &[u8], matcher: &AttributeMatcher) -> bool {
-    let (name, version) = scope_name(header);
-    (!name.is_empty() && matcher.matches_text("otel.scope.name", name))
-        || (!version.is_empty() && matcher.matches_text("otel.scope.version", version))
 }
