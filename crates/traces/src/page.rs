@@ -55,7 +55,7 @@ pub fn router(queries: &Queries) -> Router {
 
 async fn search(State(queries): State<Queries>, uri: Uri, parameters: Parameters) -> Response {
     let site = Site::of(&uri);
-    render_page(&queries, move |reader| {
+    render_page(&queries.searches(), move |reader| {
         let filter = Filter::read(&parameters);
         let palette = Palette::new(service::some_names(reader));
         let status = match filter.problems.is_empty() {

@@ -43,6 +43,9 @@ struct Shared {
 /// process share two asynchronous worker threads, and the system schedules both kinds fairly.
 pub(crate) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
 
+/// The most services that are listed. Senders choose their names.
+const MAX_SERVICES: usize = 10_000;
+
 /// The most decisions made before the locks are released.
 const MAX_DECISIONS_PER_LOCK: usize = 256;
 
@@ -120,11 +123,18 @@ impl Pipeline {
         // One lock after the other, and no lock while the snapshots are read.
         let waiting = self.shared.sampler.lock().snapshot();
         let kept = self.shared.store.snapshot();
-        [waiting, kept]
+        let spans = [waiting, kept];
+        let named = spans
             .iter()
-            .flat_map(|spans| spans.services_in(namespace.as_str()))
-            .filter_map(|service| ServiceName::new(service).ok())
-            .collect()
+            .flat_map(|it| it.services_in(namespace.as_str()));
+        let mut services = BTreeSet::new();
+        for service in named.filter_map(|name| ServiceName::new(name).ok()) {
+            if services.len() == MAX_SERVICES {
+                break;
+            }
+            services.insert(service);
+        }
+        services
     }
 
     /// The outcomes of all spans so far, as a consistent snapshot.

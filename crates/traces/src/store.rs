@@ -194,19 +194,30 @@ impl TraceStore {
         operations.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// The names of a service's spans without a parent.
+    /// The names of a service's spans without a parent; `None` if there are more than `max`. Names
+    /// longer than those that are listed are left out.
     #[must_use]
-    pub fn root_operations(&self, service: &str) -> BTreeSet<String> {
+    pub fn root_operations(&self, service: &str, max: usize) -> Option<BTreeSet<String>> {
         let snapshot = self.snapshot();
         let mut found = HashSet::new();
+        let mut left = max;
+        // Called with 0 once for each segment.
+        let mut limit = |bytes| {
+            let fits = bytes == 0 || left > 0;
+            left = left.saturating_sub(usize::from(bytes > 0));
+            fits
+        };
         for segment in snapshot.newest_first() {
             let services = query::services_named(segment, service);
             let roots = segment.operations.iter().filter(|it| it.is_root);
             let of_service = roots.filter(|it| services.contains(&it.service));
-            found.extend(of_service.map(|it| it.name.of(&segment.bytes)));
+            let names = of_service.map(|it| it.name.of(&segment.bytes));
+            if !collect(&mut found, names, |name| name.len(), &mut limit) {
+                return None;
+            }
         }
         let names = found.into_iter().map(String::from_utf8_lossy);
-        names.map(String::from).collect()
+        Some(names.map(String::from).collect())
     }
 
     /// The number of traces.

@@ -11,6 +11,10 @@ use spoor_traces::Pipeline;
 
 use super::Inner;
 
+/// The most operations of a service that those of a policy are compared with. Clients choose the
+/// names of spans.
+const MAX_OPERATIONS: usize = 1_000;
+
 /// The services that policies may apply to, each namespace read at most once. A thousand policies
 /// may be compared with as many services as clients have named.
 pub(super) struct KnownServices<'a> {
@@ -46,7 +50,11 @@ impl<'a> KnownServices<'a> {
         let key = (namespace.clone(), service.clone());
         let reported = self.operations.entry(key).or_insert_with(|| {
             let counted = self.control.operations_seen(namespace, service);
-            let stored = self.pipeline.store().root_operations(service.as_str());
+            let stored = self.pipeline.store();
+            // Without all names, a known one could seem to be unknown.
+            let Some(stored) = stored.root_operations(service.as_str(), MAX_OPERATIONS) else {
+                return Arc::default();
+            };
             let stored = stored.iter().filter_map(|it| OperationName::new(it).ok());
             Arc::new(stored.chain(counted).collect())
         });

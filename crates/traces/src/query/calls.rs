@@ -51,7 +51,8 @@ impl Queries {
     ) -> Result<(Vec<TraceId>, bool), Status> {
         let raw = query.as_ref().is_some_and(|query| query.raw_traces);
         let search = search(query)?;
-        let found = self.run(move |reader| reader.find(&search)).await?;
+        let searches = self.searches();
+        let found = searches.run(move |reader| reader.find(&search)).await?;
         Ok((found, raw))
     }
 

@@ -95,7 +95,7 @@ impl QueryService for Queries {
             let message = |summaries| FindTraceSummariesResponse { summaries };
             Ok(split(sized).into_iter().map(message).collect())
         };
-        stream_built(self, find).await
+        stream_built(&self.searches(), find).await
     }
 }
 

@@ -29,6 +29,9 @@ const MAX_CONCURRENT_BUILDS: usize = 4;
 /// The most of these that read every trace in a time window. That takes seconds, while a search
 /// stops at its limit.
 const MAX_CONCURRENT_AGGREGATES: usize = 1;
+/// The most of these that search. A search may read most of the store, and others must not wait for
+/// a client that sends many.
+const MAX_CONCURRENT_SEARCHES: usize = 2;
 /// The most gRPC streams that are open at the same time; further ones are refused.
 const MAX_CONCURRENT_STREAMS: usize = 16;
 /// The most bytes of bodies that are built and not yet sent, over all connections.
@@ -46,7 +49,9 @@ pub struct Queries {
     store: TraceStore,
     builds: Turns,
     aggregates: Turns,
-    is_aggregate: bool,
+    searches: Turns,
+    /// The turns of these queries' kind, beside those of all builds.
+    own_turns: Option<Turns>,
     streams: Arc<Semaphore>,
     unsent: Arc<Semaphore>,
 }
@@ -107,7 +112,8 @@ impl Queries {
             // Each may decode `MAX_DECODED_BYTES`: 256 MiB together, which docs/query.md states.
             builds: Turns::new(MAX_CONCURRENT_BUILDS),
             aggregates: Turns::new(MAX_CONCURRENT_AGGREGATES),
-            is_aggregate: false,
+            searches: Turns::new(MAX_CONCURRENT_SEARCHES),
+            own_turns: None,
             streams: Arc::new(Semaphore::new(MAX_CONCURRENT_STREAMS)),
             unsent: Arc::new(Semaphore::new(MAX_UNSENT_BYTES / PERMIT_BYTES)),
         }
@@ -116,7 +122,15 @@ impl Queries {
     /// The same for queries that read every trace in a time window.
     pub(crate) fn aggregates(&self) -> Self {
         Self {
-            is_aggregate: true,
+            own_turns: Some(self.aggregates.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// The same for searches.
+    pub(crate) fn searches(&self) -> Self {
+        Self {
+            own_turns: Some(self.searches.clone()),
             ..self.clone()
         }
     }
@@ -128,15 +142,15 @@ impl Queries {
         work: impl FnOnce(Reader) -> T + Send + 'static,
     ) -> Result<T, TraceQueryError> {
         let deadline = Instant::now() + MAX_WAIT;
-        // In this order: an aggregate that waits for another one must not hold a turn that a
-        // search could use. Both before a thread is used, so that waiting requests occupy none.
-        let alone = match self.is_aggregate {
-            true => Some(turn(&self.aggregates, deadline).await?),
-            false => None,
+        // In this order: a query that waits for others of its kind must not hold a turn that another
+        // kind could use. Both before a thread is used, so that waiting requests occupy none.
+        let own = match &self.own_turns {
+            Some(turns) => Some(turn(turns, deadline).await?),
+            None => None,
         };
         let turn = turn(&self.builds, deadline).await?;
         let store = self.store.clone();
-        let done = turns::run((alone, turn), |cancelled| work(Reader { store, cancelled }));
+        let done = turns::run((own, turn), |cancelled| work(Reader { store, cancelled }));
         done.await
             .map_err(|error| TraceQueryError::Failed(error.to_string()))
     }
@@ -250,7 +264,10 @@ mod tests {
 
     use tokio_util::sync::CancellationToken;
 
-    use super::{MAX_CONCURRENT_BUILDS, MAX_UNSENT_BYTES, Queries, Reader, TraceQueryError};
+    use super::{
+        MAX_CONCURRENT_BUILDS, MAX_CONCURRENT_SEARCHES, MAX_UNSENT_BYTES, Queries, Reader,
+        TraceQueryError,
+    };
     use crate::{TraceStore, query, store::Limit};
 
     fn queries() -> Queries {
@@ -277,6 +294,25 @@ mod tests {
         let has_left =
             tokio::task::spawn_blocking(move || has_left.recv_timeout(Duration::from_secs(30)));
         assert_eq!(has_left.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn searches_leave_turns_for_others() {
+        let queries = queries();
+        let searches = queries.searches();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut turns = Vec::new();
+        for _ in 0..MAX_CONCURRENT_SEARCHES {
+            turns.push(searches.searches.next(deadline).await.unwrap());
+        }
+        let mut search = std::pin::pin!(searches.run(|_| "searched"));
+        tokio::select! {
+            biased;
+            _ = &mut search => panic!("too many searches at the same time"),
+            listed = queries.run(|_| "listed") => assert_eq!(listed, Ok("listed")),
+        }
+        drop(turns);
+        assert_eq!(search.await, Ok("searched"));
     }
 
     #[tokio::test]

@@ -35,11 +35,12 @@ const SERVICE_REQUIRED: &str = "parameter 'service' is required";
 /// The routes below `/api`.
 pub fn routes(queries: &Queries) -> Router<Queries> {
     let call_counts = get(call_counts).with_state(queries.aggregates());
+    let find = get(find).with_state(queries.searches());
     Router::new()
         .route("/api/services", get(services))
         .route("/api/services/{service}/operations", get(operation_names))
         .route("/api/operations", get(operations))
-        .route("/api/traces", get(find))
+        .route("/api/traces", find)
         .route("/api/traces/{id}", get(trace))
         .route("/api/dependencies", call_counts)
         .method_not_allowed_fallback(async || {

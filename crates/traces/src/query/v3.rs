@@ -31,12 +31,14 @@ use crate::{InvalidTraceId, TraceId, dependencies, kind, service};
 /// The routes below `/api/v3`.
 pub fn routes(queries: &Queries) -> Router<Queries> {
     let dependencies = get(dependencies).with_state(queries.aggregates());
+    let find = get(find).with_state(queries.searches());
+    let summaries = get(summaries).with_state(queries.searches());
     Router::new()
         .route("/api/v3/services", get(services))
         .route("/api/v3/operations", get(operations))
-        .route("/api/v3/traces", get(find))
+        .route("/api/v3/traces", find)
         .route("/api/v3/traces/{id}", get(trace))
-        .route("/api/v3/trace-summaries", get(summaries))
+        .route("/api/v3/trace-summaries", summaries)
         .route("/api/v3/dependencies", dependencies)
         // Without these, v1 would respond in its format.
         .route("/api/v3", any(unknown))
