@@ -1,6 +1,6 @@
 //! The handlers for policies.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -11,7 +11,7 @@ use http::{StatusCode, header};
 use spoor_api::SamplingPolicy;
 use spoor_policy::{Namespace, PolicyKey, PolicyName};
 use spoor_runtime::PathParameters;
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     problem::{internal, invalid_name, problem},
@@ -80,33 +80,38 @@ pub(super) async fn delete(
     change.await.map(Json)
 }
 
-/// Runs an operation of the store on a thread for blocking work. A change writes to disk, and a
-/// read waits for the lock that the change holds.
+/// Runs an operation of the store on a thread that may block. A change writes to disk, and a read
+/// waits for the lock that the change holds.
 pub(super) async fn run_blocking<T: Send + 'static>(
     admin: &Admin,
     operation: impl FnOnce(&PolicyStore) -> Result<T, PolicyStoreError> + Send + 'static,
 ) -> Result<T, Problem> {
+    let store = admin.policies.clone();
+    Ok(blocking(&admin.permits.operations, move || operation(&store)).await??)
+}
+
+/// Runs work on a thread that may block, once it has a permit.
+pub(super) async fn blocking<T: Send + 'static>(
+    permits: &Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
     // Dropped with the request if its client disconnects before its turn. The permit moves to the
     // thread, which cannot be interrupted.
-    let turn = admin.permits.operations.clone().acquire_owned();
+    let turn = Arc::clone(permits).acquire_owned();
     let permit = timeout(MAX_TURN_WAIT, turn).await.ok().and_then(Result::ok);
     let permit = permit.ok_or_else(|| {
-        let detail =
-            "too many requests read the status or change policies; try again in a few seconds";
+        let detail = "too many requests of this kind; try again in a few seconds";
         problem(StatusCode::SERVICE_UNAVAILABLE, "Busy", detail)
     })?;
-    let store = admin.policies.clone();
     // A thread starts without a span, so that its work would be a trace of its own.
     let span = tracing::Span::current();
     let work = move || {
-        let result = span.in_scope(|| operation(&store));
+        let result = span.in_scope(work);
         drop(permit);
         result
     };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => Ok(outcome?),
-        Err(error) => Err(internal(error.to_string())),
-    }
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| internal(error.to_string()))
 }
 
 pub(super) fn key(namespace: &str, name: &str) -> Result<PolicyKey, Problem> {

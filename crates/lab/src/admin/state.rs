@@ -26,6 +26,8 @@ pub(crate) struct Permits {
     /// For operations of the policy store. Each uses a blocking thread, which queries of traces
     /// also need.
     pub(super) operations: Arc<Semaphore>,
+    /// For the status, which must not wait for policies.
+    pub(super) statuses: Arc<Semaphore>,
     /// For requests that wait until policies are in force. Each has a connection, which the
     /// listener cannot close for other clients.
     pub(super) waiting: Arc<Semaphore>,
@@ -33,6 +35,8 @@ pub(crate) struct Permits {
 
 /// The most concurrent operations. All need the same lock.
 const MAX_OPERATIONS: usize = 2;
+/// The most statuses that are read concurrently. Each uses a blocking thread.
+const MAX_STATUSES: usize = 2;
 /// The most requests that wait concurrently.
 pub(super) const MAX_WAITING: usize = 32;
 
@@ -40,6 +44,7 @@ impl Default for Permits {
     fn default() -> Self {
         Self {
             operations: Arc::new(Semaphore::new(MAX_OPERATIONS)),
+            statuses: Arc::new(Semaphore::new(MAX_STATUSES)),
             waiting: Arc::new(Semaphore::new(MAX_WAITING)),
         }
     }

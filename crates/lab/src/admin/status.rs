@@ -8,12 +8,11 @@ use http::{StatusCode, header};
 use spoor_control::InstanceState;
 
 use super::{
-    policies::run_blocking,
+    policies::blocking,
     problem::{internal, problem},
     state::Admin,
 };
 use crate::{
-    policies::PolicyStore,
     service::Service,
     supervisor::{Child, State as ChildState},
     wire::{InstanceStatus, Problem, ServiceStatus, Status},
@@ -22,8 +21,8 @@ use crate::{
 pub(super) async fn status(State(admin): State<Admin>) -> Result<Response, Problem> {
     let current = admin.clone();
     // Thousands of instances take longer than a worker thread may be blocked.
-    let encode = move |_: &PolicyStore| Ok(serde_json::to_vec(&current_status(&current)));
-    let encoded = run_blocking(&admin, encode).await?;
+    let encode = move || serde_json::to_vec(&current_status(&current));
+    let encoded = blocking(&admin.permits.statuses, encode).await?;
     let encoded = encoded.map_err(|error| internal(error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], encoded).into_response())
 }
