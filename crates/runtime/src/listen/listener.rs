@@ -47,6 +47,9 @@ pub struct Listener {
     tls: Option<TlsAcceptor>,
 }
 
+/// The time between the checks of a listener that stops.
+const DRAIN_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The error for requests that were still in flight when the grace period ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cut off {requests} requests that did not end within {} s of the shutdown", .grace.as_secs_f64())]
@@ -177,7 +180,13 @@ impl Connections {
 
     async fn drain(self, grace: Duration) -> Result<(), CutOff> {
         self.tasks.close();
-        if tokio::time::timeout(grace, self.tasks.wait()).await.is_ok() {
+        let draining = async {
+            tokio::select! {
+                () = self.tasks.wait() => {}
+                () = self.close_stalled() => {}
+            }
+        };
+        if tokio::time::timeout(grace, draining).await.is_ok() {
             return Ok(());
         }
         // The tasks end at their next await, so the second wait is short and the count complete.
@@ -186,6 +195,17 @@ impl Connections {
         match self.cut_off.load(Ordering::Relaxed) {
             0 => Ok(()),
             requests => Err(CutOff { requests, grace }),
+        }
+    }
+}
+
+impl Connections {
+    /// Closes connections whose peers have stopped reading, which would otherwise take the whole
+    /// grace period. Never returns.
+    async fn close_stalled(&self) {
+        loop {
+            tokio::time::sleep(DRAIN_CHECK_INTERVAL).await;
+            PROCESS.close_stalled(self.handler.listener);
         }
     }
 }

@@ -220,6 +220,18 @@ impl Registry {
         self.warn(closed, "closed connections with unread responses");
     }
 
+    /// Closes the connections of a listener whose peers have stopped reading a response.
+    pub(super) fn close_stalled(&self, listener: u64) {
+        let now = Instant::now();
+        let has_stopped = |entry: &&Entry| {
+            let unread = entry.activity.unread(now);
+            entry.listener == listener && unread.bytes > 0 && unread.is_stalled
+        };
+        let open = self.open.lock();
+        let stalled = staying(&open).filter(has_stopped);
+        stalled.for_each(|entry| entry.activity.close());
+    }
+
     fn warn(&self, closed: usize, what: &str) {
         if closed > 0
             && let Some(suppressed) = self.warnings.admit()

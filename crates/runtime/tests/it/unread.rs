@@ -63,6 +63,24 @@ async fn unread_responses_close_their_connection(#[case] window: u8) {
 }
 
 #[tokio::test]
+async fn unread_responses_do_not_delay_the_shutdown() {
+    let (entered, mut entering) = tokio::sync::mpsc::channel(usize::from(STREAMS));
+    let handler = async move || {
+        entered.send(()).await.unwrap();
+        Bytes::from(vec![b'a'; 1 << 20])
+    };
+    let router = Router::new().route("/part", get(handler));
+    let running = listen_with(router, Limits::default(), DEADLINE * 2);
+    let _unread = unread_parts(&running, 0).await;
+    for _ in 0..STREAMS {
+        entering.recv().await.unwrap();
+    }
+    running.stop.cancel();
+    let ended = tokio::time::timeout(DEADLINE, running.ended);
+    ended.await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn response_that_is_read_is_not_cut_off() {
     let running = listen();
     let mut reader = running
