@@ -6,9 +6,11 @@ set -euo pipefail
 trace() { curl -sS --fail-with-body -D - -o /dev/null "$1" | sed -n 's/^x-trace-id: //p' | tr -d '\r'; }
 TIMEFORMAT=%R
 seen() { until spoor trace "$1" >/dev/null 2>&1; do sleep 0.1; done; }
-# The shortest of three, since a busy machine can only delay a trace.
+# The shortest of six, since a busy machine can only delay a trace. Services export once a second:
+# without the pauses, each request would follow an export, and wait for the next one the longest.
 measure() {
-  for _ in 1 2 3; do
+  for pause in 0.1 0.5 0.9 0.3 0.7 0; do
+    sleep "$pause"
     id=$(trace "http://127.0.0.1:8080/?wait=$1")
     { time seen "$id"; } 2>&1
   done | sort -n | head -n 1

@@ -256,11 +256,16 @@ impl AttributeMatcher {
     }
 }
 
+/// The longest text that is compared with numbers, in bytes. Every number has a shorter form, and
+/// longer ones take microseconds to parse.
+const MAX_NUMBER_BYTES: usize = 32;
+
 /// Returns whether a value equals a text, which is parsed for the types that are not text.
 pub(crate) fn is_equal(text: &str, value: Value<&[u8]>) -> bool {
     match value {
         Value::Missing | Value::Other => false,
         Value::Text(value) => value == text.as_bytes(),
+        _ if text.len() > MAX_NUMBER_BYTES => false,
         Value::Int(number) => text.parse() == Ok(number),
         // By bits, as in the signature.
         Value::Double(number) => {

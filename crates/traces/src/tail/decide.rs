@@ -8,7 +8,7 @@ use super::randomness::Head;
 use crate::{
     KeepReason, TraceId,
     log::{Segment, SpanEntry},
-    scan::{is_equal, resource_attributes, span_attributes, trace_state},
+    scan::{Value, is_equal, resource_attributes, span_attributes, trace_state},
     span::Signature,
 };
 
@@ -83,6 +83,9 @@ fn duration(spans: &[Waiting<'_>]) -> u64 {
 /// have a million attributes, and a policy a thousand values; all receivers wait meanwhile.
 const MAX_COMPARISONS: usize = 2_000_000;
 
+/// The comparisons that one with a number counts as, for which the text is parsed.
+const COMPARISONS_PER_NUMBER: usize = 200;
+
 /// The indices of the rules one of whose attributes a span or its resource has.
 fn with_an_attribute(rules: &[Rule], spans: &[Waiting<'_>]) -> Vec<usize> {
     let mut found = Vec::new();
@@ -96,7 +99,11 @@ fn with_an_attribute(rules: &[Rule], spans: &[Waiting<'_>]) -> Vec<usize> {
             if name != key.as_str().as_bytes() || found.contains(&index) {
                 continue;
             }
-            left = left.saturating_sub(values.len());
+            let cost = match value {
+                Value::Text(_) => 1,
+                _ => COMPARISONS_PER_NUMBER,
+            };
+            left = left.saturating_sub(values.len() * cost);
             if left > 0 && values.iter().any(|it| is_equal(it, value)) {
                 found.push(index);
             }
