@@ -6,9 +6,9 @@ const LETTERS_PER_ERROR: usize = 3;
 /// The longest name that is compared, in bytes.
 const MAX_COMPARED_BYTES: usize = 64;
 
-/// The most names that one is compared with. Clients choose the names, and each comparison takes
-/// time proportional to the product of both lengths.
-const MAX_COMPARED_NAMES: usize = 1_000;
+/// The most names that one is compared with. Clients choose the names, each comparison takes time
+/// proportional to the product of both lengths, and one file may have hundreds of policies.
+const MAX_COMPARED_NAMES: usize = 200;
 
 /// The most operations that are listed if none is close.
 const MAX_LISTED: usize = 5;
