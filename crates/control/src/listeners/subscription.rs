@@ -179,6 +179,8 @@ impl Subscription {
                 self.control.metrics().count_rejected(Rejection::Unreadable);
                 Err(status)
             }
+            // Of a message that arrived only in part.
+            Code::ResourceExhausted | Code::DeadlineExceeded => Err(status),
             _ => Ok(None),
         }
     }

@@ -1,7 +1,7 @@
 //! Waiting until policies are in force everywhere.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -79,7 +79,9 @@ fn keys(names: &str) -> Result<Vec<PolicyKey>, Problem> {
             parts.ok_or_else(|| problem(StatusCode::BAD_REQUEST, "Invalid query", detail))?;
         key(namespace, name)
     });
-    keys.collect()
+    // Without repetitions, each of which would be looked up.
+    let keys = keys.collect::<Result<BTreeSet<_>, Problem>>()?;
+    Ok(keys.into_iter().collect())
 }
 
 async fn wait_for_all(admin: &Admin, since: Version, within: Duration) -> ConvergenceResult {

@@ -1,6 +1,6 @@
 //! The search form's fields and their meaning.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     Search,
@@ -136,7 +136,8 @@ fn lookback(text: &str) -> Result<Option<u64>, String> {
 fn tags(text: &str) -> Result<Vec<(String, String)>, String> {
     let expected =
         || "enter pairs of key=value, such as error=true or http.route=\"/a b\"".to_owned();
-    let mut tags = Vec::new();
+    // As in the APIs, the last value of a key counts.
+    let mut tags = BTreeMap::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
         let (key, after) = rest.split_once('=').ok_or_else(expected)?;
@@ -149,10 +150,10 @@ fn tags(text: &str) -> Result<Vec<(String, String)>, String> {
                 .ok_or_else(|| "a closing quotation mark is missing".to_owned())?,
             None => after.split_once(char::is_whitespace).unwrap_or((after, "")),
         };
-        tags.push((key.to_owned(), value.to_owned()));
+        tags.insert(key.to_owned(), value.to_owned());
         rest = after.trim_start();
     }
-    Ok(tags)
+    parameters::tags(tags)
 }
 
 #[cfg(test)]
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn tags_may_be_quoted() {
-        let expected = [("error", "true"), ("a", "b c"), ("empty", "")];
+        let expected = [("a", "b c"), ("empty", ""), ("error", "true")];
         let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let read = tags(" error=true  a=\"b c\" empty= ");
         assert_eq!(read.as_deref(), Ok(expected.as_slice()));

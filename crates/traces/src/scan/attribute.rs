@@ -213,6 +213,11 @@ fn hash(bytes: &[u8]) -> (u64, bool) {
 pub(crate) struct AttributeMatcher {
     key: String,
     text: String,
+    /// The text as values of the other types, parsed once: a text of hundreds of digits takes
+    /// microseconds, and a search compares millions of attributes.
+    int: Option<i64>,
+    double: Option<f64>,
+    boolean: Option<bool>,
 }
 
 impl AttributeMatcher {
@@ -220,6 +225,9 @@ impl AttributeMatcher {
         Self {
             key: key.to_owned(),
             text: text.to_owned(),
+            int: text.parse().ok(),
+            double: text.parse().ok(),
+            boolean: text.parse().ok(),
         }
     }
 
@@ -230,9 +238,9 @@ impl AttributeMatcher {
         // The type of the attribute is unknown, and each type has different bits.
         let values = [
             Some(Value::Text(text)),
-            self.text.parse().ok().map(Value::Int),
-            self.text.parse().ok().map(Value::Double),
-            self.text.parse().ok().map(Value::Bool),
+            self.int.map(Value::Int),
+            self.double.map(Value::Double),
+            self.boolean.map(Value::Bool),
         ];
         values
             .into_iter()
@@ -252,20 +260,23 @@ impl AttributeMatcher {
     }
 
     pub(crate) fn matches(&self, name: &[u8], value: Value<&[u8]>) -> bool {
-        name == self.key.as_bytes() && is_equal(&self.text, value)
+        name == self.key.as_bytes()
+            && match value {
+                Value::Missing | Value::Other => false,
+                Value::Text(text) => text == self.text.as_bytes(),
+                Value::Int(number) => self.int == Some(number),
+                // By bits, as in the signature.
+                Value::Double(number) => self.double.map(f64::to_bits) == Some(number.to_bits()),
+                Value::Bool(flag) => self.boolean == Some(flag),
+            }
     }
 }
-
-/// The longest text that is compared with numbers, in bytes. Every number has a shorter form, and
-/// longer ones take microseconds to parse.
-const MAX_NUMBER_BYTES: usize = 32;
 
 /// Returns whether a value equals a text, which is parsed for the types that are not text.
 pub(crate) fn is_equal(text: &str, value: Value<&[u8]>) -> bool {
     match value {
         Value::Missing | Value::Other => false,
         Value::Text(value) => value == text.as_bytes(),
-        _ if text.len() > MAX_NUMBER_BYTES => false,
         Value::Int(number) => text.parse() == Ok(number),
         // By bits, as in the signature.
         Value::Double(number) => {
