@@ -28,6 +28,16 @@ wait_for_policy() { # samplingpolicy/NAME
 set_error_rate() { # SHARE of the requests to service-b that fail
     k set env deployment/service-b "SPOOR_B_ERROR_RATE=$1" >&2
     k rollout status deployment/service-b --timeout=120s >&2
+    # Pods that terminate still respond on open connections, with the rate from before.
+    local replicas deadline=$((SECONDS + 120))
+    replicas=$(k get deployment service-b --output jsonpath='{.spec.replicas}')
+    until [ "$(k get pods --selector spoor.dev/service=service-b --output name | wc -l)" -eq "$replicas" ]; do
+        if [ "$SECONDS" -gt "$deadline" ]; then
+            echo "pods of service-b with another error rate do not end" >&2
+            return 1
+        fi
+        sleep 0.5
+    done
 }
 
 verb=$1
