@@ -20,6 +20,7 @@ mod parse;
 mod pod_failure;
 mod reconcile;
 mod route;
+pub mod sampler;
 mod settings;
 mod sources;
 mod status;
@@ -79,6 +80,7 @@ pub async fn start(
         policies_service: settings.policies_service,
         cluster_domain: settings.cluster_domain,
         pods: settings.pods,
+        sampler_image: settings.sampler_image,
         metrics: StacksMetrics::register(replica.metrics()),
     };
     let trust = certificates.trust();

@@ -5,7 +5,9 @@ mod evidence;
 mod lending;
 mod polling;
 mod rate_limits;
+mod samplers;
 mod sdk_counts;
+mod tail_metrics;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -30,6 +32,7 @@ use crate::{
     pollers::Pollers,
     publication::Publication,
     reporters::Reporters,
+    samplers::Samplers,
     service::{DisconnectedProcess, Service},
     services::Services,
     settings::ControlSettings,
@@ -55,6 +58,7 @@ struct Inner {
     services: Services,
     pollers: Pollers,
     reporters: Reporters,
+    samplers: Samplers,
     metrics: Metrics,
     /// `None` before the first publication.
     published: ArcSwapOption<Publication>,
@@ -83,6 +87,7 @@ impl Control {
             services: Services::new(settings.max_services),
             pollers: Pollers::new(settings.max_polling, settings.max_polling_interval),
             reporters: Reporters::new(settings.max_clients, settings.reporting_for),
+            samplers: Samplers::new(settings.max_clients),
             metrics: Metrics::default(),
             published: ArcSwapOption::empty(),
             sequence: Mutex::new(0),
@@ -102,7 +107,8 @@ impl Control {
         }))
     }
 
-    /// Puts a table in force, and pushes plans to the services whose plan changed.
+    /// Puts a table in force, and pushes plans to the services whose plan changed, and tail rules
+    /// to the samplers of the namespaces whose rules changed.
     pub fn publish(&self, resolution: Resolution) -> Version {
         let inner = &*self.0;
         let mut sequence = inner.sequence.lock();
@@ -112,6 +118,9 @@ impl Control {
         let before = inner.published.swap(Some(published.clone()));
         for service in inner.services.all() {
             inner.serve(&service, &published, published.version, published.at);
+        }
+        for samplers in inner.samplers.all() {
+            samplers.publish(&published);
         }
         drop(sequence);
         inner.metrics.publications.inc();
@@ -247,6 +256,7 @@ impl Control {
     /// Registers the metrics, under `spoor_control_`.
     pub fn register(&self, registry: &mut Registry) {
         self.0.metrics.register(registry);
+        self.register_tail_metrics(registry);
     }
 }
 
@@ -286,8 +296,8 @@ impl Control {
     }
 
     /// Counts a stream as refused.
-    pub(crate) fn count_refused_stream(&self, reason: &'static str) {
-        self.0.metrics.count_refused(Endpoint::Stream, reason);
+    pub(crate) fn count_refused_stream(&self, endpoint: Endpoint, reason: &'static str) {
+        self.0.metrics.count_refused(endpoint, reason);
     }
 
     /// Reserves a slot for a stream until the permit is dropped, unless all are taken.

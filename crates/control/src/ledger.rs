@@ -9,7 +9,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use prometheus_client::encoding::EncodeLabelValue;
 use spoor_policy::{OperationName, Plan};
 use spoor_proto::spoor::control::v1 as proto;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     counts::{CountDelta, CountKey, Counts},
     history::History,
+    rejection::Rejection,
     served_plan,
 };
 
@@ -37,29 +37,6 @@ struct CumulativeCount {
     counts: Counts,
     /// The plan's phases of the first and of the last decision.
     phases: (usize, usize),
-}
-
-/// The reason why a message is invalid, and its metric label. No part of an invalid message is
-/// applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue, thiserror::Error)]
-pub(crate) enum Rejection {
-    #[error("message cannot be decoded")]
-    Unreadable,
-    #[error("version missing")]
-    NoVersion,
-    #[error("version was never sent to this process")]
-    NeverSent,
-    #[error("operation is not in the plan")]
-    UnknownOperation,
-    #[error("more traces sampled than started")]
-    SampledOverStarted,
-    #[error("count is smaller than in the last report")]
-    Decreased,
-    #[error("more decisions than one process can make")]
-    Implausible,
-    /// The next report, whose counts are cumulative, has the same counts.
-    #[error("too many counts are held for all processes together")]
-    TooManyCounts,
 }
 
 /// The context that a report is checked against.

@@ -6,6 +6,10 @@
 //! acknowledgements and counts; and OTLP metrics ([`Control::metrics_http`]) that unmodified SDKs
 //! report. [`Control::evidence`] combines all of this for each policy.
 //!
+//! Samplers receive the tail rules of their namespace over a stream of their own
+//! ([`Control::tail_rule_stream`]), over which they acknowledge them and report their decisions
+//! ([`Control::samplers`], [`Control::tail_counts`]).
+//!
 //! Nothing is served before the first publication: a client of a control plane that has just
 //! started must not mistake "not known yet" for "no policy".
 //!
@@ -15,14 +19,15 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | values | `counts`, `instance`, `identity`, `settings`, `metrics`, `coverage`, `evidence` |
+//! | values | `counts`, `instance`, `identity`, `rejection`, `settings`, `metrics`, `coverage`,
+//! `evidence`, `stream_warnings`, `sampler_state`, `tail_counts` |
 //! | plans and counts | `served_plan`, `fault`, `jaeger_strategy`, `history`, `publication`,
-//! `window`, `tally`, `tallies` |
+//! `window`, `tally`, `tallies`, `tail_rules`, `tail_tally` |
 //! | clients without a stream | `pollers`, `reporters` |
-//! | one process | `ledger`, `lending`, `record` |
-//! | instances | `processes`, `service`, `services` |
+//! | one process | `ledger`, `lending`, `record`, `tail_ledger`, `sampler_record` |
+//! | instances | `processes`, `service`, `services`, `samplers` |
 //! | the control plane | `control` |
-//! | clients | `session`, then `listeners` |
+//! | clients | `session`, `sampler_session`, then `listeners` |
 //!
 //! # Lock order
 //!
@@ -30,14 +35,17 @@
 //!
 //! 1. the sequence of versions (`control`): held while plans are served, so that a service never
 //!    receives versions out of order;
-//! 2. the list of services (`services`): held for writing while a service is created, so that a
-//!    publication meanwhile does not miss it;
+//! 2. the list of services (`services`), or that of namespaces with samplers (`samplers`): held for
+//!    writing while a service or a namespace is created, so that a publication meanwhile does not
+//!    miss it;
 //! 3. the faults of all services (`control`);
-//! 4. the state of one service (`service`), never of two;
+//! 4. the state of one service (`service`), or of one namespace's samplers (`samplers`), never of
+//!    two;
 //! 5. the tallies (`tallies`).
 //!
-//! The locks of `pollers`, `reporters`, `metrics`, the disconnected processes and the watch channels
-//! come last: no other lock is taken while one of them is held. No lock is held across an `await`.
+//! The locks of `pollers`, `reporters`, `metrics`, the disconnected processes and samplers, and the
+//! watch channels come last: no other lock is taken while one of them is held. No lock is held
+//! across an `await`.
 
 mod control;
 mod counts;
@@ -56,12 +64,22 @@ mod pollers;
 mod processes;
 mod publication;
 mod record;
+mod rejection;
 mod reporters;
+mod sampler_record;
+mod sampler_session;
+mod sampler_state;
+mod samplers;
 mod served_plan;
 mod service;
 mod services;
 mod session;
 mod settings;
+mod stream_warnings;
+mod tail_counts;
+mod tail_ledger;
+mod tail_rules;
+mod tail_tally;
 mod tallies;
 mod tally;
 mod window;
@@ -73,8 +91,12 @@ pub use evidence::{
     OperationEvidence, ServiceEvidence,
 };
 pub use fault::ServiceFaults;
-pub use identity::{AnyoneOnLoopback, Caller, Denied, Identify, Identity};
+pub use identity::{
+    AnyoneOnLoopback, Caller, Denied, Identify, Identity, SamplerCaller, SamplerIdentity,
+};
 pub use instance::{Instance, InstanceState, RefusedPlan};
-pub use listeners::stream::PolicyStreamService;
+pub use listeners::{stream::PolicyStreamService, tail_stream::TailRuleStreamService};
+pub use sampler_state::{RefusedRules, SamplerState};
 pub use settings::ControlSettings;
+pub use tail_counts::{OtherwiseRate, TailCounts, TailDecisions};
 pub use tally::MIN_EXPECTED_DECISIONS;

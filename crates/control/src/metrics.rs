@@ -9,10 +9,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::ledger::Rejection;
+use crate::rejection::Rejection;
 
-/// The most reasons for refused plans that get a label of their own. Clients choose the reasons, so
-/// the number of series must be bounded.
+/// The most reasons for refused plans and tail rules that get a label of their own. Clients choose
+/// the reasons, so the number of series must be bounded.
 const MAX_REASONS: usize = 16;
 
 /// The longest reason that gets a label of its own, in bytes.
@@ -38,6 +38,8 @@ pub(crate) enum Endpoint {
     Grpc,
     /// Metrics of unmodified SDKs.
     Metrics,
+    /// The stream of tail rules to samplers.
+    TailRuleStream,
 }
 
 /// The metrics. Clones share them.
@@ -49,12 +51,63 @@ pub(crate) struct Metrics {
     pub(crate) acknowledgements: Counter,
     pub(crate) reports: Counter,
     pub(crate) metrics_requests: Counter,
+    pub(crate) samplers: SamplerMetrics,
     propagation: Propagation,
     refusals: Family<Label<String>, Counter>,
     rejected: Family<Label<Rejection>, Counter>,
     refused: Family<RefusalLabels, Counter>,
     polls: Family<Label<Endpoint>, Counter>,
     known_reasons: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// The metrics of the stream of tail rules.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SamplerMetrics {
+    pub(crate) connected: Gauge,
+    pub(crate) pushes: Counter,
+    pub(crate) acknowledgements: Counter,
+    pub(crate) reports: Counter,
+    refusals: Family<Label<String>, Counter>,
+    rejected: Family<Label<Rejection>, Counter>,
+}
+
+impl SamplerMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "samplers",
+            "Open streams of samplers",
+            self.connected.clone(),
+        );
+        registry.register(
+            "tail_pushes",
+            "Tail rules sent over streams",
+            self.pushes.clone(),
+        );
+        registry.register(
+            "tail_acknowledgements",
+            "Tail rules that samplers acknowledged",
+            self.acknowledgements.clone(),
+        );
+        registry.register(
+            "tail_refusals",
+            "Tail rules that samplers refused, by reason",
+            self.refusals.clone(),
+        );
+        registry.register(
+            "tail_reports",
+            "Reports received from samplers",
+            self.reports.clone(),
+        );
+        registry.register(
+            "tail_rejected_messages",
+            "Invalid messages of samplers that were ignored, by reason",
+            self.rejected.clone(),
+        );
+    }
+
+    pub(crate) fn count_rejected(&self, reason: Rejection) {
+        self.rejected.get_or_create(&[("reason", reason)]).inc();
+    }
 }
 
 /// The time from a plan's publication to its acknowledgement.
@@ -124,6 +177,7 @@ impl Metrics {
             Unit::Seconds,
             self.propagation.0.clone(),
         );
+        self.samplers.register(registry);
     }
 
     pub(crate) fn observe_propagation(&self, took: Duration) {
@@ -133,6 +187,11 @@ impl Metrics {
     pub(crate) fn count_refused_plan(&self, reason: &str) {
         let label = [("reason", self.reason_label(reason))];
         self.refusals.get_or_create(&label).inc();
+    }
+
+    pub(crate) fn count_refused_rules(&self, reason: &str) {
+        let label = [("reason", self.reason_label(reason))];
+        self.samplers.refusals.get_or_create(&label).inc();
     }
 
     pub(crate) fn count_rejected(&self, reason: Rejection) {

@@ -151,7 +151,8 @@ impl Record {
     }
 }
 
-fn shortened(text: &str) -> String {
+/// A text of a client without control characters, up to the length that is kept.
+pub(crate) fn shortened(text: &str) -> String {
     text.chars()
         .filter(|it| !it.is_control())
         .take(MAX_REASON_CHARS)

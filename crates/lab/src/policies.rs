@@ -3,6 +3,7 @@
 mod difference;
 mod folder;
 mod known_services;
+mod pipeline_decisions;
 mod policy_set;
 mod progress;
 mod saved;
@@ -26,6 +27,7 @@ use spoor_traces::Pipeline;
 use self::{
     folder::Folder,
     known_services::KnownServices,
+    pipeline_decisions::PipelineDecisions,
     policy_set::{Entry, PolicySet},
     saved::SavedFile,
 };
@@ -48,6 +50,8 @@ struct Inner {
     /// may lock it on a thread of the async runtime, where the wait would delay every listener.
     state: Mutex<State>,
     folder_errors: Mutex<Vec<String>>,
+    /// Locked after the state.
+    decisions: Mutex<PipelineDecisions>,
     /// The next time at which a policy expires.
     next_expiry: tokio::sync::watch::Sender<Option<Timestamp>>,
 }
@@ -130,6 +134,7 @@ impl PolicyStore {
             folder,
             state: Mutex::new(state),
             folder_errors: Mutex::default(),
+            decisions: Mutex::new(PipelineDecisions::new()),
             next_expiry: tokio::sync::watch::Sender::new(None),
         }));
         store.read_folder();
@@ -311,9 +316,13 @@ impl PolicyStore {
     fn publish(&self, state: &mut State) -> Version {
         let policies = state.set.policies();
         state.resolution = resolve(&policies, Timestamp::now());
+        let inner = &*self.0;
+        let mut decisions = inner.decisions.lock();
+        let table = state.resolution.tail.clone();
         // Before the version is published, since its status says that the tail rules are in force.
-        self.0.pipeline.set_tail(state.resolution.tail.clone());
-        let version = self.0.control.publish(state.resolution.clone());
+        decisions.change_rules(table, &inner.pipeline, &inner.control);
+        let version = inner.control.publish(state.resolution.clone());
+        drop(decisions);
         let span = tracing::Span::current();
         span.record("policies", policies.len());
         span.record("version", version.sequence);
@@ -327,6 +336,9 @@ impl PolicyStore {
 impl State {
     fn list(&mut self, inner: &Inner, filter: impl Fn(&PolicyKey) -> bool) -> Vec<SamplingPolicy> {
         let now = Timestamp::now();
+        let mut decisions = inner.decisions.lock();
+        decisions.update(&inner.pipeline, &inner.control);
+        drop(decisions);
         let mut known = KnownServices::of(inner);
         let (control, conditions) = (&inner.control, &mut self.conditions);
         let entries = self.set.entries();
@@ -361,6 +373,7 @@ fn status(
         evidence: control.evidence(key).as_ref(),
         // The pipeline is in this process: it has them as soon as they are published.
         tail: TailRules::InForce,
+        decisions: control.tail_counts(key).as_ref(),
         known,
         notes: &[],
         previous,

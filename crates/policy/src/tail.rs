@@ -1,6 +1,7 @@
 //! Tail sampling: rules for complete traces.
 
 mod digest;
+mod place;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
@@ -8,6 +9,8 @@ use crate::{
     AttributeKey, Namespace, OperationName, PolicyName, Probability, RuleName, ServiceName,
     name::first_duplicate,
 };
+
+pub use place::{InvalidTailTable, OwnedTailPlace};
 
 /// The tail sampling of a policy: a trace is kept if a rule matches, and otherwise with a
 /// probability.
@@ -227,12 +230,24 @@ impl TailTable {
         service: &str,
         operation: &str,
     ) -> Option<(&PolicyName, &TailPolicy)> {
-        let namespace = self.namespaces.get(namespace)?;
+        let (_, name, policy) = self.named_policy(namespace, service, operation)?;
+        Some((name, policy))
+    }
+
+    /// As [`TailTable::policy`], with the policy's namespace.
+    #[must_use]
+    pub fn named_policy(
+        &self,
+        namespace: &str,
+        service: &str,
+        operation: &str,
+    ) -> Option<(&Namespace, &PolicyName, &TailPolicy)> {
+        let (name, namespace) = self.namespaces.get_key_value(namespace)?;
         let own = namespace.services.get(service);
         // The most specific place decides: operation, service, namespace.
         own.and_then(|tail| tail.operations.get(operation))
             .or_else(|| own.and_then(|tail| tail.others.as_ref()))
             .or(namespace.others.as_ref())
-            .map(|(name, policy)| (name, policy))
+            .map(|(policy, tail)| (name, policy, tail))
     }
 }

@@ -20,6 +20,7 @@ mod page_headers;
 mod problem;
 pub mod self_tracing;
 mod settings;
+mod size;
 mod tls;
 
 pub use backoff::Backoff;
@@ -43,5 +44,6 @@ pub use problem::Problem;
 pub use settings::{
     Environment, InvalidSettings, SettingError, SettingsReader, log_warnings, otel, parse_endpoint,
 };
+pub use size::parse_size;
 pub use tls::{CertificateError, ServerCertificate};
 pub use tokio_rustls::TlsAcceptor;

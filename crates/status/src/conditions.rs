@@ -201,7 +201,8 @@ pub(crate) fn decides_tail_only(outcome: &Outcome) -> bool {
     is_accepted(outcome) && decides_tail(outcome) && !decides_head(outcome)
 }
 
-fn decides_tail(outcome: &Outcome) -> bool {
+/// True if the policy decides the tail anywhere.
+pub(crate) fn decides_tail(outcome: &Outcome) -> bool {
     let mut settings = outcome.effective.iter().map(|place| &place.setting);
     settings.any(|setting| matches!(setting, Setting::Tail { .. }))
 }

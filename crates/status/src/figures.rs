@@ -9,7 +9,7 @@ use spoor_policy::{Outcome, Policy, Strategy, statistics::Verdict};
 use crate::conditions;
 
 /// The text of [`Verdict::Unknown`].
-const UNKNOWN: &str = "Unknown";
+pub(crate) const UNKNOWN: &str = "Unknown";
 
 /// The explanation of [`UNKNOWN`] where there are few counts.
 const TOO_FEW: &str = "too few traces";
@@ -172,7 +172,7 @@ fn whole_milliseconds(time: Duration) -> u64 {
 }
 
 /// A percentage with three significant digits: `0.989%`, `12.3%`, `100%`.
-fn percentage(share: f64) -> String {
+pub(crate) fn percentage(share: f64) -> String {
     let percent = share * 100.0;
     let decimals = match percent {
         // The limits are where rounding adds a digit before the point.

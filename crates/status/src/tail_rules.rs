@@ -2,6 +2,8 @@
 
 use spoor_api::status::{ConditionStatus, ConditionUpdate};
 
+use crate::samplers::SamplerProgress;
+
 /// The state of tail rules: in force, or the reason why not.
 ///
 /// Ordered by severity. With several stacks, the worst state counts: rules that one stack does not
@@ -10,8 +12,12 @@ use spoor_api::status::{ConditionStatus, ConditionUpdate};
 pub enum TailRules {
     /// The rules decide about traces.
     InForce,
+    /// Not every sampler of the namespace is known to apply the rules.
+    Samplers(SamplerProgress),
     /// The stack of this name is being changed to these rules.
     RollingOut(String),
+    /// The stack of this name has no sampler that is Ready.
+    NoSamplerReady(String),
     /// The stack of this name sends traces to Jaeger without a Collector.
     RouteIsDirect(String),
     /// The stack of this name uses a Collector that the operator does not run.
@@ -27,14 +33,28 @@ impl TailRules {
         stacks.into_iter().max().unwrap_or(Self::NoTracingStack)
     }
 
+    /// The state of the stacks whose samplers apply the rules.
+    #[must_use]
+    pub fn of_samplers(progress: SamplerProgress) -> Self {
+        match progress.is_complete() {
+            true => Self::InForce,
+            false => Self::Samplers(progress),
+        }
+    }
+
     pub(crate) fn programmed(&self) -> ConditionUpdate {
         let (reason, message) = match self {
             Self::InForce => ("Programmed", "the tail rules are in force".to_owned()),
+            Self::Samplers(progress) => return progress.programmed(),
             Self::RollingOut(stack) => (
                 "RollingOut",
                 format!(
                     "the Collector of TracingStack {stack:?} does not apply the tail rules yet"
                 ),
+            ),
+            Self::NoSamplerReady(stack) => (
+                "NoSamplerReady",
+                format!("no sampler of TracingStack {stack:?} is ready to apply the tail rules"),
             ),
             Self::RouteIsDirect(stack) => (
                 "RouteIsDirect",
@@ -63,7 +83,8 @@ impl TailRules {
 
     /// The condition `Converged`: the rules are in force.
     pub(crate) fn converged(&self) -> ConditionUpdate {
-        // A Collector applies rules as soon as it starts, so programmed rules have converged.
+        // A Collector applies rules as soon as it starts, and a sampler before it acknowledges
+        // them, so programmed rules have converged.
         let programmed = self.programmed();
         match self {
             Self::InForce => ConditionUpdate {

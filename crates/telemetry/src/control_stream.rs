@@ -3,8 +3,13 @@
 //! Receives plans and faults, acknowledges or refuses them, and reports counts. It never fails:
 //! while there is no connection the last plan stays in force, its phases end on time, and the
 //! client reconnects until it is stopped.
+//!
+//! Other streams of the control plane share its parts: [`keep_connected`] runs one session after
+//! another, each over a [`Connection`] with an [`Exchange`] of messages.
 
 mod config;
+mod connection;
+mod reconnect;
 mod session;
 
 use std::time::Duration;
@@ -16,81 +21,17 @@ use crate::sampler::Live;
 
 pub use crate::credentials::{Credentials, CredentialsError};
 pub use config::{ControlStream, Intervals};
-use session::{ReconnectState, SessionError};
+pub use connection::{Connection, Exchange, SessionError};
+pub use reconnect::{Link, Sessions, keep_connected};
+use session::PolicySessions;
 
 /// Keeps the stream open until `shutdown`, and then sends a final report.
 pub async fn run(stream: ControlStream, shutdown: CancellationToken) {
+    let mut sessions = PolicySessions::new(&stream);
     tokio::select! {
-        () = keep_connected(&stream, &shutdown) => {}
+        () = keep_connected(&mut sessions, stream.intervals, &shutdown) => {}
         // Separate from the stream, since phases also end without a connection.
         () = end_phases(&stream.live) => {}
-    }
-}
-
-async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
-    let mut state = ReconnectState::new();
-    let mut obstacle = None;
-    loop {
-        let Err(error) = session::run(stream, shutdown, &mut state).await else {
-            return;
-        };
-        // After a connection the same obstacle is a new outage, which is logged again.
-        if state.is_accepted {
-            obstacle = None;
-        }
-        let new = Obstacle::of(&error);
-        if obstacle.as_ref() != Some(&new) {
-            new.log(&error);
-        }
-        // A denial lasts until a label or a token changes, so frequent attempts are useless.
-        let max = match new {
-            Obstacle::Denied(_) => stream.intervals.denied,
-            Obstacle::Credentials(_) | Obstacle::Unreachable => stream.intervals.retry,
-        };
-        obstacle = Some(new);
-        let stopped = shutdown
-            .run_until_cancelled(tokio::time::sleep(state.backoff.next_delay(max)))
-            .await;
-        if stopped.is_none() {
-            return;
-        }
-    }
-}
-
-/// An obstacle between the process and the control plane. It is logged when it changes.
-#[derive(Debug, PartialEq, Eq)]
-enum Obstacle {
-    Unreachable,
-    Credentials(String),
-    Denied(String),
-}
-
-impl Obstacle {
-    fn of(error: &SessionError) -> Self {
-        match error {
-            SessionError::Denied(_) => Self::Denied(error.to_string()),
-            SessionError::Credentials(error) => Self::Credentials(error.to_string()),
-            _ => Self::Unreachable,
-        }
-    }
-
-    fn log(&self, error: &SessionError) {
-        let error = error as &dyn std::error::Error;
-        match self {
-            Self::Unreachable => {
-                tracing::warn!(error, "control plane unavailable; keeping the last plan");
-            }
-            Self::Credentials(_) => {
-                tracing::warn!(
-                    error,
-                    "cannot load the control plane credentials; keeping the last plan"
-                );
-            }
-            Self::Denied(_) => tracing::warn!(
-                error,
-                "access denied by the control plane; keeping the last plan"
-            ),
-        }
     }
 }
 

@@ -11,6 +11,7 @@
 //! appended to the store, or it is **dropped**.
 
 mod dependencies;
+mod forward;
 mod id;
 mod keep_reason;
 mod kind;
@@ -18,10 +19,12 @@ mod log;
 mod memory;
 mod metrics;
 mod otlp_json;
+mod output;
 pub mod page;
 mod pipeline;
 pub mod query;
 mod receive;
+mod receiver;
 mod request_counts;
 mod scan;
 mod service;
@@ -36,6 +39,9 @@ mod turns;
 /// The descriptors of OTLP's `TraceService`, encoded, for gRPC reflection.
 pub const OTLP_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+pub use forward::{
+    Backlog, Batch, Forwarder, ForwarderSettings, JournalError, JournalSettings, Recovery,
+};
 pub use id::{InvalidTraceId, TraceId};
 pub use keep_reason::KeepReason;
 pub use log::Evicted;
@@ -45,4 +51,5 @@ pub use receive::json::read_spans;
 pub use scan::{InvalidRequest, Rejected, ScanError, validate};
 pub use settings::{AllowedOrigins, OtherSignals, PipelineSettings, ReceiveSettings, TailSettings};
 pub use store::{Occupancy, Search, StoredOperation, StoredTrace, TraceStore, TraceTooLarge};
+pub use tail::{PolicyDecisions, TailCount};
 pub use totals::Totals;

@@ -23,11 +23,10 @@ use crate::{
 
 pub(crate) use names::Source;
 pub(crate) use pointer::TraceAt;
-pub(crate) use segment::{Segment, SpanEntry, TraceEntry};
+pub(crate) use segment::{Segment, SpanEntry, StoredSource, TraceEntry, is_concatenation};
 pub(crate) use snapshot::Snapshot;
 
 use pointer::SpanAt;
-use settle::StrippedSegment;
 
 /// The cached indices of a source in the active segment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,9 +64,9 @@ impl IdHasher {
 
 /// The trace to append a span to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Destination {
-    /// A trace in the log.
-    Known(TraceAt),
+pub(crate) enum Destination<T = TraceAt> {
+    /// A trace that is there.
+    Known(T),
     /// A new trace, with the hash of its ID and its note.
     New { hash: u64, note: u32 },
 }
@@ -87,10 +86,8 @@ pub(crate) struct Log {
     free: Vec<u16>,
     active: Segment,
     active_slot: u16,
-    /// The number of settled traces in the oldest segment that is not stripped.
-    settled: usize,
-    stripped: VecDeque<StrippedSegment>,
-    stripped_traces: usize,
+    /// The traces before this one in the oldest segment are settled.
+    first_unsettled: usize,
     spare: Vec<Segment>,
     serial: u64,
     segment_bytes: usize,
@@ -131,9 +128,7 @@ impl Log {
             free: Vec::new(),
             active: Segment::new(1, segment_bytes),
             active_slot: 0,
-            settled: 0,
-            stripped: VecDeque::new(),
-            stripped_traces: 0,
+            first_unsettled: 0,
             spare: Vec::new(),
             serial: 1,
             segment_bytes,
@@ -142,7 +137,7 @@ impl Log {
         }
     }
 
-    /// The number of traces, including settled ones that are still remembered.
+    /// The number of traces.
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
@@ -238,15 +233,14 @@ impl Log {
     fn grow(&mut self) {
         let mut larger = HashTable::with_capacity((self.by_id.len() * 2).max(MIN_INDEXED_TRACES));
         let newest = self.active_slot;
-        let stripped = self.stripped.iter().map(|stripped| stripped.slot);
-        let slots = stripped.chain(self.order.iter().copied());
-        for slot in slots.chain([newest]) {
+        for slot in self.order.iter().copied().chain([newest]) {
             let Some(segment) = self.segment(slot) else {
                 continue;
             };
             // The last trace of the newest segment is being added and not in the table yet.
             let count = segment.traces.len() - usize::from(slot == newest);
-            for (index, trace) in segment.traces.iter().take(count).enumerate() {
+            let traces = segment.traces.iter().take(count).enumerate();
+            for (index, trace) in traces.filter(|(_, trace)| !trace.is_settled()) {
                 let hash = self.hasher.hash(trace.id);
                 larger.insert_unique(hash, TraceAt::new(slot, index), |_| hash);
             }

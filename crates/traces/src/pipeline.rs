@@ -2,24 +2,22 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use axum::Router;
 use parking_lot::{Mutex, MutexGuard};
-use spoor_policy::{Namespace, ServiceName, TailTable};
+use spoor_policy::{Namespace, ServiceName, TailTable, Version};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    PipelineSettings, ReceiveSettings, Rejected, ScanError, Totals, TraceStore,
-    memory::{Memory, Share},
+    PipelineSettings, Rejected, ScanError, TailCount, Totals, TraceStore,
+    memory::Share,
+    receiver::{AcceptError, Receiver, SpanSink},
     request_counts::RequestCounts,
     scan,
     tail::TailSampler,
-    turns::Turns,
 };
 
 /// Accepts spans, decides on whole traces, and stores those that are kept. Cheap to clone.
@@ -27,21 +25,15 @@ use crate::{
 #[debug("Pipeline({:?})", self.totals())]
 pub struct Pipeline {
     shared: Arc<Shared>,
+    receiver: Receiver,
 }
 
+/// The tail sampler and the store.
 struct Shared {
-    settings: PipelineSettings,
-    store: TraceStore,
+    decision_wait: Duration,
     sampler: Mutex<TailSampler>,
-    memory: Memory,
-    large_bodies: Turns,
-    requests: RequestCounts,
-    closed: AtomicBool,
+    store: TraceStore,
 }
-
-/// The most large bodies that are read at the same time, on separate threads: all listeners of the
-/// process share two asynchronous worker threads, and the system schedules both kinds fairly.
-pub(crate) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
 
 /// The most services that are listed. Senders choose their names.
 const MAX_SERVICES: usize = 10_000;
@@ -55,18 +47,14 @@ impl Pipeline {
     #[must_use]
     pub fn start(settings: PipelineSettings, shutdown: CancellationToken) -> Self {
         let store = TraceStore::new(settings.store_bytes);
-        let sampler = TailSampler::new(settings.tail.clone(), store.hasher().clone());
-        let shared = Shared {
+        let shared = Arc::new(Shared {
+            decision_wait: settings.tail.decision_wait,
+            sampler: Mutex::new(TailSampler::new(settings.tail, store.hasher().clone())),
             store,
-            sampler: Mutex::new(sampler),
-            memory: Memory::new(settings.receive.max_receiving_bytes),
-            large_bodies: Turns::new(MAX_CONCURRENT_LARGE_BODIES),
-            requests: RequestCounts::default(),
-            closed: AtomicBool::new(false),
-            settings,
-        };
+        });
         let pipeline = Self {
-            shared: Arc::new(shared),
+            receiver: Receiver::new(settings.receive, Arc::clone(&shared)),
+            shared,
         };
         tokio::spawn(pipeline.clone().run_decisions(shutdown));
         pipeline
@@ -77,31 +65,36 @@ impl Pipeline {
         self.shared.sampler.lock().set_table(table);
     }
 
+    /// As [`Pipeline::set_tail`], and counts the decisions by these rules under their version.
+    pub fn set_counted_tail(&self, version: Version, table: TailTable) {
+        let mut sampler = self.shared.sampler.lock();
+        sampler.set_counted_table(version, table);
+    }
+
+    /// The decisions by the rules of the latest versions, for each policy.
+    #[must_use]
+    pub fn tail_counts(&self) -> Vec<TailCount> {
+        self.shared.sampler.lock().counts()
+    }
+
     /// Accepts an encoded `ExportTraceServiceRequest`.
     ///
     /// # Errors
     /// [`ScanError`] if it cannot be decoded, or if the index of its spans does not fit in
     /// [`ReceiveSettings::max_receiving_bytes`]; then none of its spans is accepted.
     pub fn accept(&self, request: &[u8]) -> Result<Rejected, ScanError> {
-        self.accept_within(request, &mut self.shared.memory.share())
+        self.shared
+            .accept_spans(request, &mut self.receiver.memory().share())
     }
 
-    /// Accepts a request that has a share of the memory already.
-    pub(crate) fn accept_within(
-        &self,
-        request: &[u8],
-        share: &mut Share,
-    ) -> Result<Rejected, ScanError> {
-        // The scan takes longest and shares nothing, so it comes before the lock.
-        let scanned = scan::scan(request, share)?;
-        let mut sampler = self.shared.sampler.lock();
-        // Lock order: the sampler, then the store. Queries lock the store alone.
-        let mut is_over = sampler.accept(&scanned, Instant::now(), &mut self.shared.store.write());
-        while is_over {
-            MutexGuard::bump(&mut sampler);
-            is_over = sampler.decide_early(&mut self.shared.store.write());
-        }
-        Ok(scanned.rejected)
+    /// The OTLP receiver over HTTP: `POST /v1/traces`, with responses for the other signals.
+    pub fn otlp_http(&self) -> Router {
+        self.receiver.otlp_http()
+    }
+
+    /// The OTLP receiver over gRPC, with responses for the other signals.
+    pub fn otlp_grpc(&self) -> Router {
+        self.receiver.otlp_grpc()
     }
 
     /// The store of the traces that were kept.
@@ -113,7 +106,7 @@ impl Pipeline {
     /// The decision wait, from the first span of a trace.
     #[must_use]
     pub fn decision_wait(&self) -> Duration {
-        self.shared.settings.tail.decision_wait
+        self.shared.decision_wait
     }
 
     /// The services of a namespace that have spans in the store or in traces that wait for their
@@ -150,30 +143,13 @@ impl Pipeline {
         }
     }
 
-    pub(crate) fn receive_settings(&self) -> &ReceiveSettings {
-        &self.shared.settings.receive
-    }
-
-    pub(crate) fn memory(&self) -> &Memory {
-        &self.shared.memory
-    }
-
-    /// The turns of bodies that are too large for an asynchronous worker thread.
-    pub(crate) fn large_bodies(&self) -> &Turns {
-        &self.shared.large_bodies
-    }
-
     pub(crate) fn request_counts(&self) -> &RequestCounts {
-        &self.shared.requests
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.shared.closed.load(Ordering::Relaxed)
+        self.receiver.request_counts()
     }
 
     async fn run_decisions(self, shutdown: CancellationToken) {
-        let wait = self.shared.settings.tail.decision_wait;
-        // Decisions are late by at most a tenth of the wait. The bounds prevent a busy loop with a
+        let wait = self.shared.decision_wait;
+        // Shared are late by at most a tenth of the wait. The bounds prevent a busy loop with a
         // short wait and bursts of decisions with a long one.
         let period = (wait / 10).clamp(Duration::from_millis(5), Duration::from_millis(100));
         let mut ticks = tokio::time::interval(period);
@@ -192,7 +168,7 @@ impl Pipeline {
             }
         }
         // Closes first: otherwise traces could arrive as fast as they are decided.
-        self.shared.closed.store(true, Ordering::Relaxed);
+        self.receiver.close();
         self.drain().await;
     }
 
@@ -202,5 +178,26 @@ impl Pipeline {
     ) -> bool {
         let mut sampler = self.shared.sampler.lock();
         decide_some(&mut sampler, &mut self.shared.store.write())
+    }
+}
+
+impl Shared {
+    fn accept_spans(&self, request: &[u8], share: &mut Share) -> Result<Rejected, ScanError> {
+        // The scan takes longest and shares nothing, so it comes before the lock.
+        let scanned = scan::scan(request, share)?;
+        let mut sampler = self.sampler.lock();
+        // Lock order: the sampler, then the store. Queries lock the store alone.
+        let mut is_over = sampler.accept(&scanned, Instant::now(), &mut self.store.write());
+        while is_over {
+            MutexGuard::bump(&mut sampler);
+            is_over = sampler.decide_early(&mut self.store.write());
+        }
+        Ok(scanned.rejected)
+    }
+}
+
+impl SpanSink for Arc<Shared> {
+    fn accept(&self, request: &[u8], share: &mut Share) -> Result<Rejected, AcceptError> {
+        Ok(self.accept_spans(request, share)?)
     }
 }

@@ -62,10 +62,12 @@ impl RequestCounts {
         self.discarded.get_or_create(&labels).inc();
     }
 
-    pub(crate) fn register(&self, registry: &mut Registry) {
+    /// Adds the counts, with names that begin with the prefix.
+    pub(crate) fn register(&self, registry: &mut Registry, prefix: &str) {
+        let name = format!("{prefix}_requests_refused");
         let help = "Export requests refused as a whole, by reason";
-        registry.register("spoor_traces_requests_refused", help, self.refused.clone());
-        let name = "spoor_traces_requests_discarded";
+        registry.register(name, help, self.refused.clone());
+        let name = format!("{prefix}_requests_discarded");
         let help = "Requests of other signals, accepted and discarded";
         registry.register(name, help, self.discarded.clone());
     }

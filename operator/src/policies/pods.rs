@@ -11,12 +11,15 @@ use tokio::sync::watch;
 
 use crate::{
     kubernetes::watch::ObjectStore,
-    stacks::objects::labels::{Component, MANAGED_BY, NAME, OPERATOR},
+    stacks::objects::labels::{Component, INSTANCE, MANAGED_BY, NAME, OPERATOR},
 };
 
 /// The label that names a pod's service for Spoor. Without it [`NAME`] does, which many pods have
 /// for other reasons.
 pub(super) const SERVICE_LABEL: &str = "spoor.dev/service";
+
+/// The value of [`NAME`] on the samplers of a stack.
+const SAMPLER: &str = "sampler";
 
 /// A pod as the API server sends it, with only the fields that are read.
 pub(super) type RawPod = Object<NotUsed, RawPodStatus>;
@@ -49,6 +52,8 @@ pub(super) struct Pod {
     pub(super) is_ready: bool,
     /// True if it is one of the operator's gathering Collectors.
     pub(super) is_collector: bool,
+    /// The stack that it is a sampler of, if it is one of the operator's samplers.
+    pub(super) sampler_of: Option<String>,
     /// Its own addresses. Empty before it has one, and if it shares that of its node.
     pub(super) addresses: Vec<IpAddr>,
 }
@@ -80,6 +85,8 @@ pub(super) fn parse(raw: RawPod) -> Option<Pod> {
     let has_label = |label: &str, value: &str| labels.get(label).is_some_and(|it| it == value);
     let is_collector =
         has_label(NAME, Component::Gather.as_str()) && has_label(MANAGED_BY, OPERATOR);
+    let is_sampler = has_label(NAME, SAMPLER) && has_label(MANAGED_BY, OPERATOR);
+    let sampler_of = labels.get(INSTANCE).filter(|_| is_sampler).cloned();
     Some(Pod {
         namespace: Namespace::new(metadata.namespace?).ok()?,
         name: metadata.name?,
@@ -88,6 +95,7 @@ pub(super) fn parse(raw: RawPod) -> Option<Pod> {
         has_spoor_label,
         is_ready,
         is_collector,
+        sampler_of,
         addresses: status.addresses(),
     })
 }
@@ -196,6 +204,24 @@ mod tests {
             .as_ref()
             .map(|it| (it.as_str(), pod.has_spoor_label));
         assert_eq!(found, expected);
+    }
+
+    #[rstest]
+    #[case("sampler", "spoor-operator", Some("tracing"))]
+    #[case("sampler", "Helm", None)]
+    #[case("other", "spoor-operator", None)]
+    fn operators_labels_name_the_stack_of_a_sampler(
+        #[case] component: &str,
+        #[case] manager: &str,
+        #[case] expected: Option<&str>,
+    ) {
+        let labels = json!({
+            "app.kubernetes.io/name": component,
+            "app.kubernetes.io/managed-by": manager,
+            "app.kubernetes.io/instance": "tracing",
+        });
+        let pod = read(labels, ready()).unwrap();
+        assert_eq!(pod.sampler_of.as_deref(), expected);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub struct ApplyReport {
     /// The objects that another field manager had changed and that are restored now, each with
     /// the name of that manager.
     pub repaired: Vec<String>,
-    /// The Deployments that have changed. The observed state of their pods predates the change.
+    /// The Deployments and StatefulSets that have changed. The observed state of their pods predates the change.
     pub rolled: Vec<String>,
     /// True if an object of an earlier stack of this name is still being deleted.
     pub is_waiting: bool,
@@ -70,7 +70,10 @@ pub async fn apply(
             continue;
         }
         let title = object.to_string();
-        let has_pods = object.kind == ObjectKind::Deployment;
+        let has_pods = matches!(
+            object.kind,
+            ObjectKind::Deployment | ObjectKind::StatefulSet
+        );
         let manifest = owned(object, stack);
         let applied = applier
             .apply(&manifest, live.map(|child| &child.live))
@@ -132,21 +135,22 @@ fn obsolete_children<'a>(
     obsolete.collect()
 }
 
-/// The ConfigMaps that pods and Deployments mount. A pod that restarts needs the one of its own
+/// The ConfigMaps that pods, Deployments and StatefulSets mount. A pod that restarts needs the one of its own
 /// revision.
 fn config_maps_in_use(related: &RelatedObjects) -> HashSet<&str> {
-    let deployments = related
+    let workloads = related
         .children
         .iter()
         .filter_map(|child| match &child.detail {
             Detail::Deployment(deployment) => deployment.spec.as_ref()?.template.spec.as_ref(),
+            Detail::StatefulSet(set) => set.spec.as_ref()?.template.spec.as_ref(),
             Detail::Service(_) | Detail::None => None,
         });
     let pods = related
         .pods
         .iter()
         .filter_map(|pod: &Pod| pod.spec.as_ref());
-    deployments.chain(pods).flat_map(config_maps).collect()
+    workloads.chain(pods).flat_map(config_maps).collect()
 }
 
 fn config_maps(pod: &PodSpec) -> impl Iterator<Item = &str> {

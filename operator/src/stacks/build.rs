@@ -7,17 +7,18 @@ pub mod otlp_service;
 #[cfg(test)]
 mod tests;
 
-use spoor_api::stack::{Collector, Jaeger, Stack};
+use spoor_api::stack::{Collector, Jaeger, ManagedCollector, ManagedSampler, Sampler, Stack};
 use spoor_policy::TailTable;
 
 use self::otlp_service::OtlpTarget;
 use super::{
-    collector::{self, CollectorObjects},
+    collector::{self, CollectorInput, CollectorObjects},
     objects::{
         Object,
         otlp::{OTLP_GRPC, OTLP_HTTP},
         pod::PodDefaults,
     },
+    sampler::{self, SamplerImage, SamplerInput},
 };
 
 /// The surroundings of a stack that its objects depend on.
@@ -31,6 +32,8 @@ pub struct BuildContext {
     pub authority: String,
     /// Defaults for the pods of every stack.
     pub pods: PodDefaults,
+    /// The image of Spoor's sampler.
+    pub sampler_image: SamplerImage,
 }
 
 /// The Service in front of the `policies` role.
@@ -68,7 +71,8 @@ impl PoliciesService {
 pub struct BuiltStack {
     /// All objects but those of the Collector's tiers.
     pub objects: Vec<Object>,
-    /// The Collector's tiers, which are changed one at a time.
+    /// The Collector's tiers, which are changed one at a time. None with Spoor's sampler, whose
+    /// Collector has one tier.
     pub tiers: Option<CollectorObjects>,
 }
 
@@ -92,28 +96,68 @@ pub fn build(
         objects.extend(jaeger::objects(stack, managed, &context.pods));
         objects.push(Object::of(&network::jaeger(stack, managed)));
     }
-    if let Collector::Managed(_) = &stack.collector {
-        objects.extend(collector::services(stack).iter().map(Object::of));
-    }
     // Kept apart from the other objects, since the two tiers must never change at once.
     let mut tiers = None;
-    if let (true, Collector::Managed(managed)) = (with_collector, &stack.collector) {
-        let reported = format!("http://{}:{OTLP_HTTP}", context.policies_service.host());
-        let collector = collector::build(&collector::CollectorInput {
-            stack,
-            collector: managed,
-            jaeger_otlp: &jaeger_otlp(stack),
-            reported: &reported,
-            tail,
-            pods: &context.pods,
-        });
-        objects.extend(collector.network_policies.iter().map(Object::of));
-        objects.extend(collector.disruption_budget.iter().map(Object::of));
-        tiers = Some(collector);
+    if let Collector::Managed(managed) = &stack.collector {
+        let services = match &stack.sampler {
+            Sampler::OpenTelemetry => collector::services(stack),
+            Sampler::Spoor(_) => [
+                collector::pipeline_services(stack),
+                sampler::services(stack),
+            ]
+            .concat(),
+        };
+        objects.extend(services.iter().map(Object::of));
+        match &stack.sampler {
+            _ if !with_collector => {}
+            Sampler::OpenTelemetry => {
+                let collector = build_collector(stack, managed, context, tail, collector::build);
+                objects.extend(collector.network_policies.iter().map(Object::of));
+                objects.extend(collector.disruption_budget.iter().map(Object::of));
+                tiers = Some(collector);
+            }
+            Sampler::Spoor(sampler) => {
+                let pipelines = collector::pipeline_objects;
+                objects.extend(build_collector(stack, managed, context, tail, pipelines));
+                objects.extend(sampler_objects(stack, sampler, context));
+            }
+        }
     }
     // A pod must not start before its ConfigMap and its NetworkPolicy exist.
     objects.sort_by_key(|object| object.kind);
     BuiltStack { objects, tiers }
+}
+
+/// Builds the Collector with one of the functions of [`collector`].
+fn build_collector<T>(
+    stack: &Stack,
+    collector: &ManagedCollector,
+    context: &BuildContext,
+    tail: &TailTable,
+    build: impl FnOnce(&CollectorInput<'_>) -> T,
+) -> T {
+    let reported = format!("http://{}:{OTLP_HTTP}", context.policies_service.host());
+    build(&CollectorInput {
+        stack,
+        collector,
+        jaeger_otlp: &jaeger_otlp(stack),
+        reported: &reported,
+        tail,
+        pods: &context.pods,
+    })
+}
+
+fn sampler_objects(stack: &Stack, sampler: &ManagedSampler, context: &BuildContext) -> Vec<Object> {
+    let authority = environment::authority_name(stack);
+    sampler::objects(&SamplerInput {
+        stack,
+        sampler,
+        image: &context.sampler_image,
+        control: &environment::control_url(context),
+        authority: (authority.as_str(), environment::CA_KEY),
+        output: &collector::pipelines::kept_url(stack),
+        pods: &context.pods,
+    })
 }
 
 /// The host and port of Jaeger's OTLP receiver over gRPC.

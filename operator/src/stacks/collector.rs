@@ -1,9 +1,11 @@
-//! The Collector of a stack, in two tiers.
+//! The Collector of a stack: with its own tail sampler in two tiers, or with Spoor's sampler between
+//! two pipelines ([`pipelines`]).
 //!
-//! The gathering tier receives spans and forwards complete traces to the deciding tier, which keeps
-//! or drops each trace by the tail policies and exports what it keeps. When its rules change, the
-//! Collector's sampler decides at once on the spans it holds. Since it receives only complete
-//! traces, it never decides on a part of one. A change of rules replaces the deciding pod only.
+//! Of the two tiers, the gathering one receives spans and forwards complete traces to the deciding
+//! one, which keeps or drops each trace by the tail policies and exports what it keeps. When its
+//! rules change, the Collector's sampler decides at once on the spans it holds. Since it receives
+//! only complete traces, it never decides on a part of one. A change of rules replaces the deciding
+//! pod only.
 //!
 //! With several replicas the gathering pods distribute spans among themselves by trace ID. While
 //! their number changes, parts of one trace may pass through two of them. The parts meet again in
@@ -19,6 +21,7 @@ mod memory;
 mod network;
 mod ottl;
 mod parts;
+pub mod pipelines;
 mod ports;
 pub mod rollout;
 mod rules;
@@ -35,7 +38,7 @@ use spoor_api::stack::{ManagedCollector, Stack};
 use spoor_policy::TailTable;
 
 pub use gather::{CLIENTS, PEERS};
-pub use network::services;
+pub use network::{pipeline_services, services};
 pub use ports::{OWN_METRICS, SPAN_METRICS};
 pub use workload::SPEC_HASH;
 
@@ -125,6 +128,28 @@ pub fn build(input: &CollectorInput<'_>) -> CollectorObjects {
         disruption_budget: disruption_budget(input.stack, Component::Gather, replicas),
         settle_delay: settle_delay(input.collector),
     }
+}
+
+/// The objects of a Collector with a sampler between two pipelines, besides its Services.
+#[must_use]
+pub fn pipeline_objects(input: &CollectorInput<'_>) -> Vec<Object> {
+    let replicas = i32::from(input.collector.replicas);
+    let pods = Pods {
+        input,
+        component: Component::Collector,
+        config: text::yaml(&pipelines::config(input)),
+        replicas,
+        ports: &ports::OF_PIPELINES,
+        feature_gates: None,
+        // Until clients and samplers have connected to other pods.
+        drain: ENDPOINTS_LAG + MAX_CONNECTION_AGE + MAX_CONNECTION_AGE_GRACE,
+        annotations: BTreeMap::new(),
+    };
+    let mut objects = Vec::from(pods.build().objects());
+    objects.push(Object::of(&network::pipeline_policy(input.stack)));
+    let budget = disruption_budget(input.stack, Component::Collector, replicas);
+    objects.extend(budget.iter().map(Object::of));
+    objects
 }
 
 /// The time until the last span that reaches the gathering pods has left the deciding one.

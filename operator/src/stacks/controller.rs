@@ -28,6 +28,7 @@ use super::{
     objects::pod::PodDefaults,
     parse::StackObject,
     reconcile::Reconciler,
+    sampler::SamplerImage,
 };
 use crate::{
     kubernetes::{apply::ApplyError, watch::Key},
@@ -53,6 +54,7 @@ pub(super) struct StacksController {
     pub(super) policies_service: PoliciesService,
     pub(super) cluster_domain: String,
     pub(super) pods: PodDefaults,
+    pub(super) sampler_image: SamplerImage,
     pub(super) metrics: StacksMetrics,
 }
 
@@ -208,6 +210,7 @@ impl StacksController {
             cluster_domain: self.cluster_domain.clone(),
             authority,
             pods: self.pods.clone(),
+            sampler_image: self.sampler_image.clone(),
         });
         let span = tracing::info_span!(
             "reconcile",

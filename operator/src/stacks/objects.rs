@@ -30,6 +30,8 @@ pub enum ObjectKind {
     /// `policy/v1`.
     PodDisruptionBudget,
     /// `apps/v1`.
+    StatefulSet,
+    /// `apps/v1`.
     Deployment,
 }
 
@@ -46,6 +48,7 @@ impl ObjectKind {
             Self::Service => ApiResource::erase::<core::v1::Service>(&()),
             Self::NetworkPolicy => ApiResource::erase::<networking::v1::NetworkPolicy>(&()),
             Self::PodDisruptionBudget => ApiResource::erase::<policy::v1::PodDisruptionBudget>(&()),
+            Self::StatefulSet => ApiResource::erase::<apps::v1::StatefulSet>(&()),
             Self::Deployment => ApiResource::erase::<apps::v1::Deployment>(&()),
         }
     }
@@ -71,6 +74,7 @@ stack_resources! {
     Service = k8s_openapi::api::core::v1::Service,
     NetworkPolicy = k8s_openapi::api::networking::v1::NetworkPolicy,
     PodDisruptionBudget = k8s_openapi::api::policy::v1::PodDisruptionBudget,
+    StatefulSet = k8s_openapi::api::apps::v1::StatefulSet,
     Deployment = k8s_openapi::api::apps::v1::Deployment,
 }
 

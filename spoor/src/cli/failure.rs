@@ -76,7 +76,10 @@ pub fn explain(error: &clap::Error) -> ExitCode {
     // clap would list the subcommands of `run` with their descriptions, over two screens.
     if std::env::args().nth(1).as_deref() == Some("run") {
         let known = Service::ALL.map(Service::name).join(", ");
-        errln!("spoor: unknown service {unknown:?}; the services are {known}");
+        errln!(
+            "spoor: unknown service {unknown:?}; the services are {known}; `sampler` is not a \
+             service, but runs in the same way"
+        );
     } else {
         let _ = error.print();
     }

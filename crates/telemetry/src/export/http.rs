@@ -68,10 +68,13 @@ impl Http {
 
 impl Export for Http {
     fn encode(&self, spans: Vec<SpanData>) -> Bytes {
-        let bytes = self.encoder.encode(spans);
+        self.prepare(self.encoder.encode(spans))
+    }
+
+    fn prepare(&self, request: Bytes) -> Bytes {
         match self.compression {
-            OtlpCompression::None => bytes,
-            OtlpCompression::Gzip => gzip(&bytes),
+            OtlpCompression::None => request,
+            OtlpCompression::Gzip => gzip(&request),
         }
     }
 

@@ -1,12 +1,16 @@
 //! A segment of the log: the bytes of spans, and columns that index them.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::Instant,
+};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
     names::{InternTable, OperationEntry, Part, Source},
     pointer::{SpanAt, TraceAt},
+    settle::SETTLED,
 };
 use crate::{
     TraceId,
@@ -31,6 +35,10 @@ pub(crate) struct Segment {
     pub(crate) operations: InternTable<OperationEntry>,
     /// The latest start of its spans.
     pub(crate) latest_start: u64,
+    /// The time at which the segment was full.
+    pub(super) sealed_at: Option<Instant>,
+    /// The number of its traces that are settled.
+    settled: AtomicU32,
 }
 
 /// The namespace of spans without one, as in Kubernetes.
@@ -79,7 +87,12 @@ impl TraceEntry {
         self.note.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_note(&self, note: u32) {
+    /// Returns whether its owner needs it no longer.
+    pub(super) fn is_settled(&self) -> bool {
+        self.note() == SETTLED
+    }
+
+    pub(crate) fn set_note(&self, note: u32) {
         self.note.store(note, Ordering::Relaxed);
     }
 
@@ -132,6 +145,8 @@ impl Segment {
             sources: InternTable::default(),
             operations: InternTable::default(),
             latest_start: 0,
+            sealed_at: None,
+            settled: AtomicU32::new(0),
         }
     }
 
@@ -145,6 +160,18 @@ impl Segment {
         self.sources.clear();
         self.operations.clear();
         self.latest_start = 0;
+        self.sealed_at = None;
+        self.settled = AtomicU32::new(0);
+    }
+
+    /// Counts a trace that was settled.
+    pub(super) fn settle_one(&self) {
+        self.settled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns whether all traces are settled.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Relaxed) as usize == self.traces.len()
     }
 
     /// The namespace and the name of a source's service.
@@ -166,18 +193,12 @@ impl Segment {
 
     /// Frees memory that only a growing segment needs.
     pub(crate) fn seal(&mut self) {
+        self.sealed_at = Some(Instant::now());
         self.spans.shrink_to_fit();
         self.traces.shrink_to_fit();
         self.services.shrink_to_fit();
         self.sources.seal();
         self.operations.seal();
-    }
-
-    /// Moves the traces to a segment that has nothing else.
-    pub(super) fn strip(&mut self) -> Self {
-        let mut stripped = Self::new(self.serial, 0);
-        stripped.traces = std::mem::take(&mut self.traces);
-        stripped
     }
 
     /// Returns whether a span of `bytes` with a new source and operation still fits.
@@ -213,6 +234,33 @@ impl Segment {
         let rest = self.bytes.get(entry.offset as usize..).unwrap_or_default();
         let (header, len) = field_header(rest);
         rest.get(header..header + len).unwrap_or_default()
+    }
+
+    /// A span with its source, to append them to another log.
+    pub(crate) fn read(
+        &self,
+        trace_id: TraceId,
+        entry: &SpanEntry,
+    ) -> Option<(NewSpan<'_>, StoredSource<'_>)> {
+        let source = self.sources.get(entry.source)?;
+        let operation = self.operations.get(entry.operation)?;
+        let service = self.services.get(usize::from(source.service))?;
+        let span = NewSpan {
+            trace_id,
+            body: self.body(entry),
+            name: operation.name.of(&self.bytes),
+            kind: operation.kind,
+            start: entry.start,
+            duration: entry.duration,
+            signature: entry.signature,
+        };
+        let source = StoredSource {
+            resource: [source.resource.of(&self.bytes)],
+            scope: [source.scope.of(&self.bytes)],
+            service: service.of(&self.bytes),
+            namespace: source.namespace.of(&self.bytes),
+        };
+        Some((span, source))
     }
 
     /// Finds a source or adds it.
@@ -293,6 +341,29 @@ impl Segment {
             sources: self.sources.snapshot(),
             operations: self.operations.snapshot(),
             latest_start: self.latest_start,
+            sealed_at: self.sealed_at,
+            settled: AtomicU32::new(self.settled.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+/// A resource and a scope in a log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredSource<'a> {
+    pub(crate) resource: [&'a [u8]; 1],
+    pub(crate) scope: [&'a [u8]; 1],
+    pub(crate) service: &'a [u8],
+    pub(crate) namespace: &'a [u8],
+}
+
+impl StoredSource<'_> {
+    /// The source, to append it to another log.
+    pub(crate) fn as_new(&self) -> NewSource<'_> {
+        NewSource {
+            resource: &self.resource,
+            scope: &self.scope,
+            service: self.service,
+            namespace: self.namespace,
         }
     }
 }
@@ -302,7 +373,7 @@ impl Segment {
 const MAX_SERVICES_COMPARED: usize = 64;
 
 /// Returns whether some bytes equal the concatenated pieces.
-fn is_concatenation(mut bytes: &[u8], pieces: &[&[u8]]) -> bool {
+pub(crate) fn is_concatenation(mut bytes: &[u8], pieces: &[&[u8]]) -> bool {
     for piece in pieces {
         match bytes.strip_prefix(*piece) {
             Some(rest) => bytes = rest,

@@ -1,111 +1,150 @@
-//! Settling: for a log whose traces are settled one by one, in the order of their arrival.
+//! Settling: for a log whose traces are removed one by one, in any order.
 //!
-//! The spans of a settled trace are no longer needed, but its outcome is, for some time. When all
-//! traces of a segment are settled, the segment is stripped of its spans and keeps only its traces.
+//! The spans of a settled trace are no longer needed. A segment is freed once its traces and those
+//! of all older segments are settled: the spans of a trace may be in any segment from its first one
+//! on. So a few traces that wait for long would keep all younger segments; [`Log::carry`] moves
+//! them to the end.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
-use super::{Log, TraceAt};
+use super::{Destination, Full, Interned, Log, Segment, SpanEntry, TraceAt, segment::StoredSource};
+use crate::{TraceId, span::NewSpan};
 
-/// A segment that was stripped of its spans.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct StrippedSegment {
-    pub(super) slot: u16,
-    traces: usize,
-    since: Instant,
-}
+/// The note of a settled trace, until its segment is freed. No other trace has it.
+pub(super) const SETTLED: u32 = u32::MAX;
 
 impl Log {
-    /// The oldest trace that is not settled.
+    /// The trace that was added first, of those that are not settled.
     #[inline]
     pub(crate) fn oldest(&mut self) -> Option<TraceAt> {
-        self.strip_settled();
+        self.release_settled();
         let slot = self.order.front().copied().unwrap_or(self.active_slot);
-        let exists = self.settled < self.segment(slot)?.traces.len();
-        exists.then(|| TraceAt::new(slot, self.settled))
+        let segment = self.segment(slot)?;
+        let rest = segment.traces.get(self.first_unsettled..)?;
+        let settled = rest.iter().take_while(|trace| trace.is_settled()).count();
+        let at = self.first_unsettled + settled;
+        let exists = settled < rest.len();
+        self.first_unsettled = at;
+        exists.then(|| TraceAt::new(slot, at))
     }
 
-    /// Settles the oldest trace, of which the caller has counted the spans. The note stays for as
-    /// long as the trace is remembered.
-    pub(crate) fn settle_oldest(&mut self, note: u32, spans: usize) {
-        let Some(at) = self.oldest() else { return };
-        if let Some(trace) = self.trace(at) {
-            trace.set_note(note);
+    /// The oldest trace, if its segment was full before this time.
+    pub(crate) fn oldest_before(&mut self, time: Instant) -> Option<TraceAt> {
+        let at = self.oldest()?;
+        let sealed_at = self.segment(at.slot())?.sealed_at?;
+        (sealed_at < time).then_some(at)
+    }
+
+    /// Removes a trace, of which the caller has counted the spans. They stay readable until another
+    /// trace is added or the oldest one is asked for.
+    pub(crate) fn settle(&mut self, at: TraceAt, spans: usize) {
+        let Some(trace) = self.trace(at).filter(|trace| !trace.is_settled()) else {
+            return;
+        };
+        trace.set_note(SETTLED);
+        if let Some(segment) = self.segment(at.slot()) {
+            segment.settle_one();
         }
-        self.settled += 1;
+        self.unindex_trace(at);
         self.spans -= spans;
     }
 
-    /// Forgets settled traces beyond `max`, and those stripped longer than `keep_for` ago.
-    pub(crate) fn forget(&mut self, max: usize, keep_for: Duration) {
-        while let Some(stripped) = self.stripped.front().copied() {
-            let is_too_old = || stripped.since.elapsed() >= keep_for;
-            // Segments are forgotten whole: the last `max` traces are remembered, and up to a
-            // segment more.
-            if self.stripped_traces - stripped.traces < max && !is_too_old() {
-                return;
-            }
-            self.stripped.pop_front();
-            self.stripped_traces -= stripped.traces;
-            for index in 0..stripped.traces {
-                self.unindex_trace(TraceAt::new(stripped.slot, index));
-            }
-            if let Some(segment) = self.vacate(stripped.slot) {
-                self.sealed_bytes -= segment.allocated();
-            }
-            self.free.push(stripped.slot);
-        }
-    }
-
-    /// Seals and strips the active segment if the log has only settled traces. Otherwise they would
-    /// be remembered until new traces filled the segment.
-    pub(crate) fn retire(&mut self) {
-        let is_settled = self.order.is_empty() && self.settled >= self.active.traces.len();
-        if is_settled && self.settled > 0 && self.roll(0).is_ok() {
-            self.strip_settled();
-        }
-    }
-
-    fn strip_settled(&mut self) {
-        while let Some(&slot) = self.order.front() {
-            let traces = self.segment(slot).map_or(0, |segment| segment.traces.len());
-            if self.settled < traces {
-                return;
-            }
-            self.order.pop_front();
-            self.settled = 0;
-            self.strip(slot);
-        }
-    }
-
-    fn strip(&mut self, slot: u16) {
-        let Some(segment) = self.vacate(slot) else {
-            return;
+    /// Moves a trace to the end of the log.
+    ///
+    /// # Errors
+    /// If the log is full; then the trace stays where it is.
+    pub(crate) fn carry(&mut self, at: TraceAt) -> Result<TraceAt, Full> {
+        let Some((id, note)) = self.trace(at).map(|trace| (trace.id, trace.note())) else {
+            return Ok(at);
         };
-        self.sealed_bytes -= segment.allocated();
-        // No snapshot shares it: such a log is not searched.
-        let Ok(mut segment) = Arc::try_unwrap(segment) else {
-            return;
-        };
-        let stripped = segment.strip();
-        self.keep_spare(segment);
-        // All its spans were of traces that began earlier.
-        if stripped.traces.is_empty() {
-            self.free.push(slot);
-            return;
+        let spans = self.spans_of(at);
+        let mut spans: Vec<_> = spans
+            .filter_map(|(_, segment, span)| CarriedSpan::new(id, segment, span))
+            .collect();
+        spans.reverse();
+        let hash = self.hasher.hash(id);
+        let mut moved = None;
+        for span in &spans {
+            let to = moved.map_or(Destination::New { hash, note }, Destination::Known);
+            let appended = self.append(
+                to,
+                &span.span(),
+                &span.source().as_new(),
+                &mut Interned::default(),
+            );
+            match (appended, moved) {
+                (Ok(at), _) => moved = Some(at),
+                (Err(full), None) => return Err(full),
+                (Err(full), Some(moved)) => {
+                    let copied = self.spans_of(moved).count();
+                    self.settle(moved, copied);
+                    return Err(full);
+                }
+            }
         }
-        self.stripped_traces += stripped.traces.len();
-        self.stripped.push_back(StrippedSegment {
-            slot,
-            traces: stripped.traces.len(),
-            since: Instant::now(),
-        });
-        self.sealed_bytes += stripped.allocated();
-        if let Some(entry) = self.slots.get_mut(usize::from(slot)) {
-            *entry = Some(Arc::new(stripped));
+        // Both are in the index until now, and settling removes this one.
+        self.settle(at, spans.len());
+        moved.ok_or(Full)
+    }
+
+    /// Frees the segments at the front whose traces are settled.
+    fn release_settled(&mut self) {
+        while let Some(slot) = self.order.front().copied()
+            && self.segment(slot).is_some_and(Segment::is_settled)
+        {
+            self.release_oldest();
+            self.first_unsettled = 0;
+        }
+    }
+}
+
+/// A copy of a span, while it is moved within its log.
+struct CarriedSpan {
+    trace_id: TraceId,
+    entry: SpanEntry,
+    kind: u8,
+    body: Vec<u8>,
+    name: Vec<u8>,
+    resource: Vec<u8>,
+    scope: Vec<u8>,
+    service: Vec<u8>,
+    namespace: Vec<u8>,
+}
+
+impl CarriedSpan {
+    fn new(trace_id: TraceId, segment: &Segment, entry: &SpanEntry) -> Option<Self> {
+        let (span, source) = segment.read(trace_id, entry)?;
+        Some(Self {
+            trace_id,
+            entry: *entry,
+            kind: span.kind,
+            body: span.body.to_vec(),
+            name: span.name.to_vec(),
+            resource: source.resource[0].to_vec(),
+            scope: source.scope[0].to_vec(),
+            service: source.service.to_vec(),
+            namespace: source.namespace.to_vec(),
+        })
+    }
+
+    fn span(&self) -> NewSpan<'_> {
+        NewSpan {
+            trace_id: self.trace_id,
+            body: &self.body,
+            name: &self.name,
+            kind: self.kind,
+            start: self.entry.start,
+            duration: self.entry.duration,
+            signature: self.entry.signature,
+        }
+    }
+
+    fn source(&self) -> StoredSource<'_> {
+        StoredSource {
+            resource: [self.resource.as_slice()],
+            scope: [self.scope.as_slice()],
+            service: &self.service,
+            namespace: &self.namespace,
         }
     }
 }

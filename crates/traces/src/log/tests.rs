@@ -1,13 +1,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::{Duration, Instant};
 
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::span::Signature;
-
-const ONE_HOUR: Duration = Duration::from_secs(3600);
 
 fn id(number: u64) -> TraceId {
     TraceId::from_bytes((u128::from(number) + 1).to_be_bytes())
@@ -51,9 +49,8 @@ impl Spans {
     }
 }
 
-fn note(log: &Log, trace: u64) -> Option<u32> {
-    let at = log.find(id(trace), log.hasher.hash(id(trace)))?;
-    Some(log.trace(at)?.note())
+fn find(log: &Log, trace: u64) -> Option<TraceAt> {
+    log.find(id(trace), log.hasher.hash(id(trace)))
 }
 
 #[derive(Clone, Debug)]
@@ -66,28 +63,30 @@ enum Step {
     Begin {
         len: usize,
     },
-    Settle,
-    Forget {
-        max: usize,
+    /// The trace that began `back` traces after the oldest.
+    Settle {
+        back: usize,
     },
+    Carry,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..20u64, 1..3_000usize).prop_map(|(back, len)| Step::Span { back, len }),
         4 => (1..3_000usize).prop_map(|len| Step::Begin { len }),
-        4 => Just(Step::Settle),
-        1 => (0..10usize).prop_map(|max| Step::Forget { max }),
+        4 => (0..5usize).prop_map(|back| Step::Settle { back }),
+        1 => Just(Step::Carry),
     ]
 }
 
 proptest! {
-    /// Traces begin, grow and are settled in order, and each keeps its spans and its note.
+    /// Traces begin, grow, are carried and are settled in any order, and each keeps its spans.
     #[test]
-    fn settles_in_the_order_of_arrival(steps in vec(step(), 1..300)) {
+    fn settles_in_any_order(steps in vec(step(), 1..300)) {
         // Segments of 8 KiB.
         let mut log = Log::new(0, IdHasher::default());
-        let mut waiting: VecDeque<(u64, usize)> = VecDeque::new();
+        // In the order of the log, each with the number of its spans.
+        let mut waiting: Vec<(u64, usize)> = Vec::new();
         let mut begun = 0;
         for step in steps {
             match step {
@@ -100,25 +99,29 @@ proptest! {
                 }
                 Step::Begin { len } => {
                     Spans::new(len).add(&mut log, begun);
-                    waiting.push_back((begun, 1));
+                    waiting.push((begun, 1));
                     begun += 1;
                 }
-                Step::Settle => {
-                    let oldest = log.oldest();
-                    prop_assert_eq!(oldest.is_some(), !waiting.is_empty());
-                    if let (Some(at), Some((trace, spans))) = (oldest, waiting.pop_front()) {
-                        prop_assert_eq!(log.trace(at).unwrap().id, id(trace));
-                        prop_assert_eq!(log.spans_of(at).count(), spans);
-                        log.settle_oldest(trace as u32 + 1, spans);
-                        prop_assert_eq!(note(&log, trace), Some(trace as u32 + 1));
+                Step::Settle { back } if back < waiting.len() => {
+                    let (trace, spans) = waiting.remove(back);
+                    let at = find(&log, trace).unwrap();
+                    log.settle(at, spans);
+                    prop_assert_eq!(find(&log, trace), None);
+                }
+                Step::Settle { .. } => {}
+                Step::Carry => {
+                    if let Some(at) = log.oldest() {
+                        log.carry(at).unwrap();
+                        waiting.rotate_left(1);
                     }
                 }
-                Step::Forget { max } => log.forget(max, ONE_HOUR),
             }
+            let oldest = log.oldest().map(|at| log.trace(at).unwrap().id);
+            prop_assert_eq!(oldest, waiting.first().map(|(trace, _)| id(*trace)));
+            prop_assert_eq!(log.len(), waiting.len());
             prop_assert_eq!(log.spans(), waiting.iter().map(|(_, spans)| spans).sum::<usize>());
             for (trace, spans) in &waiting {
-                prop_assert_eq!(note(&log, *trace), Some(0));
-                let at = log.find(id(*trace), log.hasher.hash(id(*trace))).unwrap();
+                let at = find(&log, *trace).unwrap();
                 prop_assert_eq!(log.spans_of(at).count(), *spans);
             }
         }
@@ -126,37 +129,37 @@ proptest! {
 }
 
 #[test]
-fn forgets_settled_traces_beyond_a_limit() {
+fn settled_traces_take_no_memory() {
     let mut log = Log::new(0, IdHasher::default());
     let spans = Spans::new(1_000);
     for trace in 0..1_000 {
-        spans.add(&mut log, trace);
-        log.settle_oldest(1, 1);
-        log.forget(100, ONE_HOUR);
+        let at = spans.add(&mut log, trace);
+        log.settle(at, 1);
+        assert_eq!(log.oldest(), None);
     }
-    assert!((100..130).contains(&log.len()), "{}", log.len());
-    assert_eq!(note(&log, 0), None);
-    assert_eq!(note(&log, 900), Some(1));
-    // Without their spans.
     assert!(log.allocated() < 150_000, "{}", log.allocated());
-    log.forget(100, Duration::ZERO);
-    assert!(log.len() < 10, "{}", log.len());
 }
 
 #[test]
-fn forgets_all_once_nothing_waits() {
+fn a_carried_trace_frees_its_segment() {
     let mut log = Log::new(0, IdHasher::default());
-    let spans = Spans::new(100);
+    let spans = Spans::new(1_000);
     spans.add(&mut log, 0);
-    spans.add(&mut log, 1);
-    log.settle_oldest(1, 1);
-    log.retire();
-    assert_eq!(note(&log, 1), Some(0), "it waits");
-    log.settle_oldest(1, 1);
-    log.retire();
-    assert_eq!(note(&log, 0), Some(1));
-    log.forget(100, Duration::ZERO);
-    assert_eq!(log.len(), 0);
-    spans.add(&mut log, 0);
-    assert_eq!(note(&log, 0), Some(0));
+    for trace in 1..1_000 {
+        let at = spans.add(&mut log, trace);
+        log.settle(at, 1);
+    }
+    assert!(log.allocated() > 1_000_000, "{}", log.allocated());
+    let later = Instant::now() + Duration::from_secs(1);
+    let at = log.oldest_before(later).unwrap();
+    let carried = log.carry(at).unwrap();
+    assert_eq!(log.trace(carried).unwrap().id, id(0));
+    assert_eq!(
+        log.oldest_before(later),
+        None,
+        "it is in the newest segment"
+    );
+    assert!(log.allocated() < 150_000, "{}", log.allocated());
+    let (_, segment, span) = log.spans_of(carried).next().unwrap();
+    assert_eq!(segment.body(span), spans.body);
 }

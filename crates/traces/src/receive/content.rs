@@ -9,7 +9,7 @@ use super::{
     json::{self, Ignored},
     status::{Encoding, PartialSuccess},
 };
-use crate::{OutOfMemory, Pipeline, memory::Share, turns};
+use crate::{OutOfMemory, memory::Share, receiver::Receiver, turns};
 
 /// The longest content that is read on an asynchronous worker thread, which blocks other requests
 /// of the process for about a millisecond if the content consists of empty messages. An SDK's
@@ -30,19 +30,19 @@ impl Content {
     /// then.
     pub(super) async fn accept(
         self,
-        pipeline: &Pipeline,
+        receiver: &Receiver,
         mut share: Share,
     ) -> Result<PartialSuccess, ReceiveError> {
-        let settings = pipeline.receive_settings();
+        let settings = receiver.settings();
         let max = settings.max_body_bytes;
         if let Some(small) = self.decompress_small(max, &mut share)? {
-            return accept(pipeline, small, self.encoding, &mut share);
+            return accept(receiver, small, self.encoding, &mut share);
         }
         let deadline = Instant::now() + settings.body_deadline;
         // In the order of arrival, so that a sender of many large bodies cannot overtake others.
-        let turn = pipeline.large_bodies().next(deadline).await;
+        let turn = receiver.large_bodies().next(deadline).await;
         let turn = turn.ok_or(ReceiveError::Busy)?;
-        let pipeline = pipeline.clone();
+        let receiver = receiver.clone();
         // A separate thread rather than pieces with a yield between them: serde_json reads a
         // document in one call, and a worker that always has the next piece delays the rest.
         let accepted = turns::run(turn, move |cancelled| {
@@ -51,12 +51,12 @@ impl Content {
                 false => Ok(share.grow(bytes)?),
             };
             let content = self.compression.decompress(self.bytes, max, count)?;
-            // The pipeline may have closed during the wait: spans accepted after its last decisions
+            // The receiver may have closed during the wait: spans accepted after its last decisions
             // would be lost silently.
-            if pipeline.is_closed() {
+            if receiver.is_closed() {
                 return Err(ReceiveError::Closed);
             }
-            accept(&pipeline, content, self.encoding, &mut share)
+            accept(&receiver, content, self.encoding, &mut share)
         });
         // The task fails only if the runtime is shutting down.
         accepted.await.unwrap_or(Err(ReceiveError::Closed))
@@ -89,7 +89,7 @@ impl Content {
 }
 
 fn accept(
-    pipeline: &Pipeline,
+    receiver: &Receiver,
     mut bytes: Bytes,
     encoding: Encoding,
     share: &mut Share,
@@ -103,7 +103,7 @@ fn accept(
         })?;
         (bytes, ignored) = json::to_protobuf(&bytes)?;
     }
-    let mut partial = PartialSuccess::of(pipeline.accept_within(&bytes, share)?);
+    let mut partial = PartialSuccess::of(receiver.accept(&bytes, share)?);
     partial.messages.extend(ignored.messages());
     Ok(partial)
 }
@@ -121,23 +121,30 @@ mod tests {
     };
     use flate2::{Compression, write::GzEncoder};
     use tokio::time::{Duration, Instant};
-    use tokio_util::sync::CancellationToken;
     use tower::ServiceExt;
 
     use crate::{
-        Pipeline, PipelineSettings, ReceiveSettings, pipeline::MAX_CONCURRENT_LARGE_BODIES,
+        ReceiveSettings, Rejected,
+        memory::Share,
+        receiver::{AcceptError, MAX_CONCURRENT_LARGE_BODIES, Receiver, SpanSink},
+        scan,
     };
 
-    /// A pipeline, whose router is called without a network.
-    fn pipeline(receive: ReceiveSettings) -> Pipeline {
-        let settings = PipelineSettings {
-            receive,
-            ..PipelineSettings::default()
-        };
-        Pipeline::start(settings, CancellationToken::new())
+    /// Scans the spans and discards them.
+    struct Discard;
+
+    impl SpanSink for Discard {
+        fn accept(&self, request: &[u8], share: &mut Share) -> Result<Rejected, AcceptError> {
+            Ok(scan::scan(request, share)?.rejected)
+        }
     }
 
-    async fn post(pipeline: &Pipeline, content_type: &str, content: &[u8]) -> Response {
+    /// A receiver, whose router is called without a network.
+    fn receiver(settings: ReceiveSettings) -> Receiver {
+        Receiver::new(settings, Discard)
+    }
+
+    async fn post(receiver: &Receiver, content_type: &str, content: &[u8]) -> Response {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(content).unwrap();
         let request = Request::post("/v1/traces")
@@ -145,7 +152,7 @@ mod tests {
             .header(CONTENT_ENCODING, "gzip")
             .body(Body::from(encoder.finish().unwrap()))
             .unwrap();
-        pipeline.otlp_http().oneshot(request).await.unwrap()
+        receiver.otlp_http().oneshot(request).await.unwrap()
     }
 
     /// Empty `ResourceSpans`, the most work for each byte.
@@ -164,9 +171,9 @@ mod tests {
     #[case::protobuf(PROTOBUF)]
     #[tokio::test]
     async fn small_bodies_overtake_large_ones(#[case] content_type: &str) {
-        let pipeline = pipeline(ReceiveSettings::default());
+        let receiver = receiver(ReceiveSettings::default());
         let content = empty_messages(content_type, 1 << 20);
-        let mut large = pin!(post(&pipeline, content_type, &content));
+        let mut large = pin!(post(&receiver, content_type, &content));
         // There is one thread: if it did the work, the first poll would return only afterwards.
         tokio::select! {
             biased;
@@ -177,7 +184,7 @@ mod tests {
         let small = empty_messages(content_type, 16 << 10);
         tokio::select! {
             biased;
-            response = post(&pipeline, content_type, &small) => {
+            response = post(&receiver, content_type, &small) => {
                 assert_eq!(response.status(), StatusCode::OK);
             }
             () = ready(()) => panic!("a small body waits for another thread"),
@@ -187,33 +194,33 @@ mod tests {
 
     #[tokio::test]
     async fn large_body_without_a_turn_is_refused() {
-        let pipeline = pipeline(ReceiveSettings {
+        let receiver = receiver(ReceiveSettings {
             body_deadline: Duration::from_millis(20),
             ..ReceiveSettings::default()
         });
         let mut turns = Vec::new();
         for _ in 0..MAX_CONCURRENT_LARGE_BODIES {
-            turns.push(pipeline.large_bodies().next(Instant::now()).await.unwrap());
+            turns.push(receiver.large_bodies().next(Instant::now()).await.unwrap());
         }
         let large = empty_messages(PROTOBUF, 1 << 20);
-        let refused = post(&pipeline, PROTOBUF, &large).await;
+        let refused = post(&receiver, PROTOBUF, &large).await;
         assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(refused.headers()["retry-after"], "1");
-        let small = post(&pipeline, PROTOBUF, &empty_messages(PROTOBUF, 1000)).await;
+        let small = post(&receiver, PROTOBUF, &empty_messages(PROTOBUF, 1000)).await;
         assert_eq!(small.status(), StatusCode::OK);
         drop(turns);
         assert_eq!(
-            post(&pipeline, PROTOBUF, &large).await.status(),
+            post(&receiver, PROTOBUF, &large).await.status(),
             StatusCode::OK
         );
     }
 
     #[tokio::test]
     async fn disconnect_ends_the_work_on_a_body() {
-        let pipeline = pipeline(ReceiveSettings::default());
+        let receiver = receiver(ReceiveSettings::default());
         let content = empty_messages(PROTOBUF, 8 << 20);
         {
-            let mut large = pin!(post(&pipeline, PROTOBUF, &content));
+            let mut large = pin!(post(&receiver, PROTOBUF, &content));
             tokio::select! {
                 biased;
                 _ = &mut large => panic!("the large body was read on the worker thread"),
@@ -224,9 +231,9 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(30);
         let mut turns = Vec::new();
         for _ in 0..MAX_CONCURRENT_LARGE_BODIES {
-            turns.push(pipeline.large_bodies().next(deadline).await.unwrap());
+            turns.push(receiver.large_bodies().next(deadline).await.unwrap());
         }
-        let max = pipeline.receive_settings().max_receiving_bytes;
-        assert_eq!(pipeline.memory().share().grow(max), Ok(()));
+        let max = receiver.settings().max_receiving_bytes;
+        assert_eq!(receiver.memory().share().grow(max), Ok(()));
     }
 }

@@ -6,6 +6,7 @@ use super::shared::Shared;
 use crate::{
     KeepReason, Totals, TraceId,
     log::{Destination, IdHasher, Interned, TraceAt},
+    output::Output,
     scan::Scanned,
     span::{NewSource, NewSpan},
     totals::NotStored,
@@ -25,35 +26,29 @@ impl<'a> Writer<'a> {
     pub(super) fn new(shared: RwLockWriteGuard<'a, Shared>, hasher: &'a IdHasher) -> Self {
         Self { shared, hasher }
     }
+}
 
-    /// The number of a reason, with which traces are annotated.
-    pub(crate) fn note(&mut self, kept: &KeepReason) -> u32 {
-        if let Some(number) = self.shared.reason_numbers.get(kept) {
-            return *number;
-        }
-        // Never removed, since traces hold the numbers; there is one for each rule and policy.
-        let number = self.shared.reasons.len() as u32;
-        self.shared.reasons.push(kept.clone());
-        self.shared.reason_numbers.insert(kept.clone(), number);
-        number
+impl Output for Writer<'_> {
+    type Trace = TraceAt;
+
+    fn note(&mut self, kept: &KeepReason) -> u32 {
+        self.shared.reasons.number(kept)
     }
 
     #[inline]
-    pub(crate) fn find(&self, id: TraceId, hash: u64) -> Option<TraceAt> {
+    fn find(&self, id: TraceId, hash: u64) -> Option<TraceAt> {
         self.shared.log.find(id, hash)
     }
 
-    /// The trace of this ID, or a new one with this note.
     #[inline]
-    pub(crate) fn destination(&self, id: TraceId, hash: u64, note: u32) -> Destination {
+    fn destination(&self, id: TraceId, hash: u64, note: u32) -> Destination {
         match self.find(id, hash) {
             Some(at) => Destination::Known(at),
             None => Destination::New { hash, note },
         }
     }
 
-    /// Appends a span; returns its trace.
-    pub(crate) fn append(
+    fn append(
         &mut self,
         to: Destination,
         span: &NewSpan<'_>,
@@ -69,8 +64,7 @@ impl<'a> Writer<'a> {
         Ok(self.shared.log.append(to, span, source, interned)?)
     }
 
-    /// Accepts a request: appends all its spans, and counts their outcomes.
-    pub(crate) fn accept(&mut self, scanned: &Scanned<'_>, note: u32, totals: &mut Totals) {
+    fn accept(&mut self, scanned: &Scanned<'_>, note: u32, totals: &mut Totals) {
         let mut last: Option<(TraceId, TraceAt)> = None;
         let mut since_eviction = 0;
         let hashes = self.hasher.hash_all(scanned.trace_ids(), |id, hash| {
@@ -100,9 +94,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Drops the oldest traces while the store is over its bound. No [`TraceAt`] from before is
-    /// valid afterwards.
-    pub(crate) fn evict(&mut self) {
+    fn evict(&mut self) {
         let shared = &mut *self.shared;
         while shared.allocated() > shared.max_bytes {
             let remember = |hash| shared.evicted_ids.remember(hash);
@@ -131,7 +123,7 @@ mod tests {
     };
     use prost::Message;
 
-    use crate::{KeepReason, Totals, TraceStore, memory::Share, scan::scan};
+    use crate::{KeepReason, Totals, TraceStore, memory::Share, output::Output, scan::scan};
 
     #[test]
     fn one_request_does_not_exceed_the_bound() {

@@ -4,7 +4,7 @@ use std::ptr;
 
 use spoor_policy::{PolicyName, Rule, RuleCondition, TailPolicy, TailTable};
 
-use super::randomness::Head;
+use super::{counts::PolicyRef, randomness::Head};
 use crate::{
     KeepReason, TraceId,
     log::{Segment, SpanEntry},
@@ -15,10 +15,28 @@ use crate::{
 /// A span that waits for its trace's decision, with its segment.
 pub(super) type Waiting<'a> = (&'a Segment, &'a SpanEntry);
 
-/// The reason to keep the trace, or `None` to drop it.
-pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> Option<KeepReason> {
+/// The decision on a trace.
+pub(super) struct Decided<'t> {
+    /// The reason to keep the trace, or `None` to drop it.
+    pub(super) kept: Option<KeepReason>,
+    /// The policy that decided, if one did.
+    pub(super) policy: Option<PolicyRef<'t>>,
+}
+
+impl Decided<'_> {
+    /// A trace on which no policy decides is kept.
+    fn without_policy(kept: KeepReason) -> Self {
+        Self {
+            kept: Some(kept),
+            policy: None,
+        }
+    }
+}
+
+/// Decides on a trace.
+pub(super) fn decide<'t>(table: &'t TailTable, id: TraceId, spans: &[Waiting<'_>]) -> Decided<'t> {
     if table.is_empty() {
-        return Some(KeepReason::NoPolicy);
+        return Decided::without_policy(KeepReason::NoPolicy);
     }
     let roots = spans
         .iter()
@@ -28,28 +46,34 @@ pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> O
     let Some(root) = roots.min_by_key(|(_, span)| span.start) else {
         // Without a root the service and so the policy are unknown. The Collector keeps such a
         // trace, too.
-        return Some(KeepReason::NoRoot);
+        return Decided::without_policy(KeepReason::NoRoot);
     };
-    let Some((name, policy)) = policy_for(table, *root) else {
-        return Some(KeepReason::NoPolicy);
+    let Some((decided_by, policy)) = policy_for(table, *root) else {
+        return Decided::without_policy(KeepReason::NoPolicy);
     };
-    match first_match(policy.keep(), spans) {
+    let name = decided_by.name;
+    let kept = match first_match(policy.keep(), spans) {
         Some(rule) => Some(KeepReason::Rule {
             policy: name.clone(),
             rule: rule.name.clone(),
         }),
         None => otherwise(name, policy, id, *root, spans),
+    };
+    Decided {
+        kept,
+        policy: Some(decided_by),
     }
 }
 
 fn policy_for<'t>(
     table: &'t TailTable,
     (segment, root): Waiting<'_>,
-) -> Option<(&'t PolicyName, &'t TailPolicy)> {
+) -> Option<(PolicyRef<'t>, &'t TailPolicy)> {
     let operation = segment.operations.get(root.operation)?;
     let (namespace, service) = segment.service_of(segment.sources.get(root.source)?)?;
     let name = std::str::from_utf8(operation.name.of(&segment.bytes)).unwrap_or_default();
-    table.policy(namespace, service, name)
+    let (namespace, name, policy) = table.named_policy(namespace, service, name)?;
+    Some((PolicyRef { namespace, name }, policy))
 }
 
 /// The first rule that the trace meets.
@@ -145,6 +169,7 @@ fn otherwise(
         },
         _ => KeepReason::Otherwise {
             policy: name.clone(),
+            rate: policy.otherwise(),
         },
     })
 }

@@ -1,57 +1,34 @@
-//! Moves a trace from the gathering log to the store.
+//! Moves a trace from the gathering log to the output.
 
 use super::decide::Waiting;
 use crate::{
     Totals, TraceId,
     log::{Destination, Interned},
-    span::{NewSource, NewSpan},
-    store::Writer,
+    output::Output,
 };
 
-/// Copies a trace to the store, and counts the outcomes of its spans.
+/// Copies a trace to the output, and counts the outcomes of its spans.
 pub(super) fn keep(
     (trace_id, hash): (TraceId, u64),
     note: u32,
     spans: &[Waiting<'_>],
-    store: &mut Writer<'_>,
+    output: &mut impl Output,
     totals: &mut Totals,
 ) {
-    // The store may have the trace already, if it began before the policy and the retention.
-    let mut to = store.destination(trace_id, hash, note);
+    // A store may have the trace already, if it began before the policy and the retention.
+    let mut to = output.destination(trace_id, hash, note);
     let mut last = None;
     let mut interned = Interned::default();
     for (segment, span) in spans {
-        let (Some(source), Some(operation)) = (
-            segment.sources.get(span.source),
-            segment.operations.get(span.operation),
-        ) else {
+        let Some((new, source)) = segment.read(trace_id, span) else {
             continue;
         };
-        let Some(service) = segment.services.get(usize::from(source.service)) else {
-            continue;
-        };
-        let bytes = segment.bytes.as_slice();
         // `Interned` caches one source of one segment.
         if last != Some((segment.serial, span.source)) {
             last = Some((segment.serial, span.source));
             interned = Interned::default();
         }
-        let new = NewSpan {
-            trace_id,
-            body: segment.body(span),
-            name: operation.name.of(bytes),
-            kind: operation.kind,
-            start: span.start,
-            duration: span.duration,
-            signature: span.signature,
-        };
-        let source = NewSource {
-            resource: &[source.resource.of(bytes)],
-            scope: &[source.scope.of(bytes)],
-            service: service.of(bytes),
-            namespace: source.namespace.of(bytes),
-        };
-        let appended = store.append(to, &new, &source, &mut interned);
+        let appended = output.append(to, &new, &source.as_new(), &mut interned);
         totals.count(&appended);
         if let Ok(at) = appended {
             to = Destination::Known(at);

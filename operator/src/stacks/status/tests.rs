@@ -42,12 +42,16 @@ impl Default for Case {
             spec: json!({}),
             target: OtlpTarget {
                 route: Route::Collector,
+                engine: SamplerEngine::OpenTelemetry,
                 since: None,
             },
             health: StackHealth {
                 jaeger: READY,
                 gather: READY,
                 decide: READY,
+                collector: PartHealth::default(),
+                sampler: PartHealth::default(),
+                ready_samplers: 0,
                 tail: Some(TailInForce {
                     digest: "d1".to_owned(),
                     policies: 2,
@@ -81,7 +85,11 @@ fn object() -> StackObject {
 }
 
 impl Case {
-    fn status(self) -> TracingStackStatus {
+    /// The status of a stack whose Collector decides itself, unless the spec has another sampler.
+    fn status(mut self) -> TracingStackStatus {
+        if self.spec["sampler"].is_null() && self.spec["collector"]["existing"].is_null() {
+            self.spec["sampler"] = json!({"engine": "OpenTelemetry"});
+        }
         let metadata = Metadata {
             namespace: Some("shop".to_owned()),
             ..Metadata::named("tracing")
@@ -91,8 +99,9 @@ impl Case {
         let observed = RouteState {
             target: Some(self.target),
             jaeger_is_ready: self.health.jaeger.is_available,
-            collector_is_ready: self.health.gather.is_complete && self.health.decide.is_complete,
+            collector_is_ready: self.health.is_collector_complete(stack.sampler.engine()),
             collector_exists: self.health.gather.exists,
+            former_engine_exists: self.health.has_engine(stack.sampler.engine().other()),
         };
         let progress = route::plan(&stack, &observed, time(self.at));
         Findings {
@@ -160,6 +169,7 @@ fn status_of_a_starting_stack() {
 fn status_while_the_route_changes() {
     let target = OtlpTarget {
         route: Route::Direct,
+        engine: SamplerEngine::OpenTelemetry,
         since: Some(time(0)),
     };
     let moving = Case {
@@ -321,4 +331,91 @@ fn unchanged_stack_has_the_same_status() {
         ..Case::default()
     };
     assert_eq!(again.status(), before);
+}
+
+/// A stack with Spoor's sampler, of which everything runs.
+fn with_sampler() -> Case {
+    Case {
+        spec: json!({"sampler": {"engine": "Spoor"}}),
+        target: OtlpTarget {
+            route: Route::Collector,
+            engine: SamplerEngine::Spoor,
+            since: None,
+        },
+        health: StackHealth {
+            jaeger: READY,
+            collector: READY,
+            sampler: READY,
+            ready_samplers: 1,
+            ..StackHealth::default()
+        },
+        ..Case::default()
+    }
+}
+
+#[test]
+fn status_of_a_stack_with_a_sampler() {
+    let status = with_sampler().status();
+    let expected = SamplerStatus {
+        engine: SamplerEngine::Spoor,
+        replicas: 1,
+        ready_replicas: 1,
+    };
+    assert_eq!(status.sampler, Some(expected));
+    assert_eq!(status.tail, None);
+    let prometheus = status.endpoints.as_ref().unwrap().prometheus.as_deref();
+    assert_eq!(prometheus, Some("tracing-collector.shop.svc:8889"));
+    let text = conditions_of(&status);
+    assert!(text.contains("Available=True Ready"), "{text}");
+    assert!(text.contains("Progressing=False Settled"), "{text}");
+}
+
+#[test]
+fn missing_sampler_is_named() {
+    let mut case = with_sampler();
+    case.health.sampler = STARTING;
+    case.health.ready_samplers = 0;
+    let text = conditions_of(&case.status());
+    let missing = "Available=False NotReady: no ready pods for the sampler";
+    assert!(text.contains(missing), "{text}");
+    let waiting = "Progressing=True RollingOut: waiting for the pods of the sampler";
+    assert!(text.contains(waiting), "{text}");
+}
+
+#[test]
+fn status_while_the_engine_changes() {
+    let former = OtlpTarget {
+        route: Route::Collector,
+        engine: SamplerEngine::OpenTelemetry,
+        since: None,
+    };
+    let mut starting = with_sampler();
+    starting.target = former;
+    starting.health.sampler = STARTING;
+    starting.health.gather = READY;
+    starting.health.decide = READY;
+    let starting = starting.status();
+    let text = conditions_of(&starting);
+    assert!(text.contains("Available=True Ready"), "{text}");
+    let waiting = "Progressing=True WaitingForRoute: the new sampler is not ready yet";
+    assert!(text.contains(waiting), "{text}");
+
+    let mut moving = with_sampler();
+    moving.target = former;
+    moving.health.gather = READY;
+    moving.health.decide = READY;
+    let moving = moving.status();
+    assert_eq!(moving.route, Some(Route::Collector));
+    let text = conditions_of(&moving);
+    let leaving = "Progressing=True MovingTraffic: new connections take the Collector with";
+    assert!(text.contains(leaving), "{text}");
+
+    let mut moved = with_sampler();
+    moved.target.since = Some(time(0));
+    moved.at = 60;
+    moved.health.gather = READY;
+    moved.health.decide = READY;
+    let text = conditions_of(&moved.status());
+    let staying = "Progressing=True MovingTraffic: the former sampler stays until";
+    assert!(text.contains(staying), "{text}");
 }

@@ -1,0 +1,48 @@
+//! The reasons why a client's message is not applied.
+
+use prometheus_client::encoding::EncodeLabelValue;
+use tonic::Status;
+
+/// The reason why a message is invalid, and its metric label. No part of an invalid message is
+/// applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue, thiserror::Error)]
+pub(crate) enum Rejection {
+    #[error("message cannot be decoded")]
+    Unreadable,
+    #[error("version missing")]
+    NoVersion,
+    #[error("version was never sent to this process")]
+    NeverSent,
+    #[error("operation is not in the plan")]
+    UnknownOperation,
+    #[error("more traces sampled than started")]
+    SampledOverStarted,
+    #[error("count is smaller than in the last report")]
+    Decreased,
+    #[error("more decisions than one process can make")]
+    Implausible,
+    /// The next report, whose counts are cumulative, has the same counts.
+    #[error("too many counts are held for all processes together")]
+    TooManyCounts,
+    #[error("policy is not in the rules of this version")]
+    UnknownPolicy,
+    #[error("rule is not in the policy")]
+    UnknownRule,
+    #[error("policy or rule counted twice")]
+    CountedTwice,
+    #[error("more traces kept than decided")]
+    KeptOverDecided,
+    #[error("rules and unmatched traces do not add up to the traces decided")]
+    SumMismatch,
+}
+
+/// The reason why a message was not applied.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MessageError {
+    /// The message is counted and ignored.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The stream ends.
+    #[error(transparent)]
+    StreamEnded(#[from] Status),
+}
