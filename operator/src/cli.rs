@@ -112,10 +112,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let definitions = crds::read(&files)?;
             run_until_signal(async |stop| {
                 let client = connect().await?;
-                match stop
-                    .run_until_cancelled(crds::apply(client, &definitions, &field_manager))
-                    .await
-                {
+                let applying = crds::apply(client, &definitions, &field_manager);
+                match stop.run_until_cancelled(applying).await {
                     Some(applied) => Ok(applied?),
                     None => anyhow::bail!("stopped before all definitions were applied"),
                 }

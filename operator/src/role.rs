@@ -54,17 +54,12 @@ pub enum RoleError {
 /// A running role. It ends when its token is cancelled.
 #[derive(Debug)]
 pub struct RunningRole {
-    ops: SocketAddr,
+    /// The address of `/metrics`, `/healthz` and `/readyz`.
+    pub ops: SocketAddr,
     ended: JoinHandle<Result<(), RoleError>>,
 }
 
 impl RunningRole {
-    /// The address of `/metrics`, `/healthz` and `/readyz`.
-    #[must_use]
-    pub fn ops(&self) -> SocketAddr {
-        self.ops
-    }
-
     /// Waits for the end of the role.
     ///
     /// # Errors

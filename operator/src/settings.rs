@@ -60,10 +60,8 @@ pub(crate) fn checked_name(
     setting: &'static str,
     text: &str,
 ) -> String {
-    let is_name = (1..=253).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
+    let is_allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    let is_name = (1..=253).contains(&text.len()) && text.bytes().all(is_allowed);
     if !is_name {
         let problem =
             format!("must consist of lower case letters, digits, '-' and '.', not {text:?}");
@@ -143,11 +141,8 @@ impl RoleArguments {
             .filter(|namespace| !namespace.is_empty())
             .map(|namespace| name("--namespaces (SPOOR_NAMESPACES)", namespace))
             .collect();
-        let ops = reader.parse(
-            "--ops-listen (SPOOR_OPS_LISTEN)",
-            &self.ops_listen,
-            "0.0.0.0:9464",
-        );
+        let setting = "--ops-listen (SPOOR_OPS_LISTEN)";
+        let ops = reader.parse(setting, &self.ops_listen, "0.0.0.0:9464");
         Some(RoleSettings {
             namespace,
             // A pod that restarts keeps its name, and must not take the lease of its predecessor

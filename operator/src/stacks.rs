@@ -55,12 +55,8 @@ pub async fn start(
     let watches = replica.watches.clone();
     let scope = settings.role.scope.clone();
     let names = settings.policies_service.names(&settings.cluster_domain);
-    let certificates = CertificateManager::new(
-        client.clone(),
-        &settings.role.namespace,
-        names,
-        settings.lifetimes,
-    );
+    let (namespace, lifetimes) = (&settings.role.namespace, settings.lifetimes);
+    let certificates = CertificateManager::new(client.clone(), namespace, names, lifetimes);
     let losses = GatherLosses::default();
     losses.register(replica.metrics());
     let reconciler = Arc::new(Reconciler {

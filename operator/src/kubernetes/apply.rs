@@ -66,17 +66,6 @@ pub enum ApplyError {
         /// Its namespace and name.
         key: Key,
     },
-    /// A status cannot be encoded as JSON.
-    #[error("cannot encode {kind} {key}")]
-    Encode {
-        /// The kind of the object.
-        kind: String,
-        /// Its namespace and name.
-        key: Key,
-        /// The cause.
-        #[source]
-        source: serde_json::Error,
-    },
     /// A call to the API server failed.
     #[error("cannot {action} {kind} {key}")]
     Call {
@@ -107,14 +96,6 @@ pub struct Applier {
 struct AppliedState {
     desired: Fingerprint,
     stored: Fingerprint,
-}
-
-impl Manifest {
-    /// The namespace and name of the object.
-    #[must_use]
-    pub fn key(&self) -> Key {
-        Key::of(&self.object)
-    }
 }
 
 impl LiveObject {
@@ -148,11 +129,8 @@ impl Applier {
 
     /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "writes",
-            "Calls to the API server that write or delete an object",
-            self.writes.clone(),
-        );
+        let help = "Calls to the API server that write or delete an object";
+        registry.register("writes", help, self.writes.clone());
     }
 
     /// Brings an object to its desired content. `live` is the object's state in a watch; without it
@@ -166,7 +144,7 @@ impl Applier {
         manifest: &Manifest,
         live: Option<&LiveObject>,
     ) -> Result<ApplyOutcome, ApplyError> {
-        let (kind, key) = (manifest.resource.kind.clone(), manifest.key());
+        let (kind, key) = (manifest.resource.kind.clone(), Key::of(&manifest.object));
         let read;
         let live = match live {
             Some(live) => Some(live),
@@ -183,9 +161,8 @@ impl Applier {
         let object = (kind, key);
         let mut before = live.map(|live| live.fingerprint);
         let known = self.applied.lock().get(&object).copied();
-        let stored = known
-            .filter(|known| known.desired == desired)
-            .map(|known| known.stored);
+        let known = known.filter(|known| known.desired == desired);
+        let stored = known.map(|known| known.stored);
         if stored.is_some() && before != stored {
             // Either another client has changed the object, or the watch lags behind the last
             // apply.
@@ -205,9 +182,8 @@ impl Applier {
         let after = call("apply", "PATCH", &object.0, &object.1, write).await?;
         // The API server adds defaults, so what it stored is remembered and not what was sent.
         let stored = Fingerprint::of(&after);
-        self.applied
-            .lock()
-            .insert(object, AppliedState { desired, stored });
+        let state = AppliedState { desired, stored };
+        self.applied.lock().insert(object, state);
         Ok(match before {
             None => ApplyOutcome::Created,
             Some(before) if before == stored => ApplyOutcome::Unchanged,
@@ -227,11 +203,8 @@ impl Applier {
         status: &impl Serialize,
     ) -> Result<DynamicObject, ApplyError> {
         let kind = format!("{}/status", resource.kind);
-        let status = serde_json::to_value(status).map_err(|source| ApplyError::Encode {
-            kind: kind.clone(),
-            key: key.clone(),
-            source,
-        })?;
+        // A status consists of maps, texts and numbers, so encoding it as JSON cannot fail.
+        let status = serde_json::to_value(status).unwrap_or_default();
         let mut object = DynamicObject::new(&key.name, resource);
         object.data = serde_json::json!({ "status": status });
         let parameters = PatchParams::apply(self.field_manager).force();
@@ -260,9 +233,8 @@ impl Applier {
         });
         let api = self.api(resource, key);
         // Before the call: if it fails halfway, the next apply must not trust what was stored.
-        self.applied
-            .lock()
-            .remove(&(resource.kind.clone(), key.clone()));
+        let object = (resource.kind.clone(), key.clone());
+        self.applied.lock().remove(&object);
         self.writes.inc();
         let delete = api.delete(&key.name, &parameters);
         match call("delete", "DELETE", &resource.kind, key, delete).await {
@@ -277,7 +249,7 @@ impl Applier {
     }
 
     async fn live(&self, manifest: &Manifest) -> Result<Option<LiveObject>, ApplyError> {
-        let key = manifest.key();
+        let key = Key::of(&manifest.object);
         let api = self.api(&manifest.resource, &key);
         let read = api.get_opt(&key.name);
         let object = call("read", "GET", &manifest.resource.kind, &key, read).await?;
@@ -289,10 +261,8 @@ impl Applier {
     fn is_ours(&self, live: &LiveObject, desired: &DynamicObject) -> bool {
         let controller = controller(&desired.metadata).map(|owner| owner.uid.as_str());
         // Labels prove nothing, since anyone can set them. The managed fields name who applied it.
-        let is_applied = live
-            .appliers
-            .iter()
-            .any(|applier| applier == self.field_manager);
+        let mut appliers = live.appliers.iter();
+        let is_applied = appliers.any(|applier| applier == self.field_manager);
         is_applied && (live.controller.is_none() || live.controller.as_deref() == controller)
     }
 

@@ -81,11 +81,8 @@ impl EventQueue {
 
     /// Publishes an event, unless an equal one was published recently.
     pub fn publish(&self, event: Event) {
-        let same = (
-            event.regarding.uid.clone(),
-            event.reason.clone(),
-            event.note.clone(),
-        );
+        let uid = event.regarding.uid.clone();
+        let same = (uid, event.reason.clone(), event.note.clone());
         let now = Instant::now();
         {
             let mut published = self.published.lock();

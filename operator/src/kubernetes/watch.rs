@@ -126,11 +126,8 @@ impl Watches {
 
     /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "watch_failures",
-            "Watches that failed and were started again, by resource and reason",
-            self.0.failures.clone(),
-        );
+        let help = "Watches that failed and were started again, by resource and reason";
+        registry.register("watch_failures", help, self.0.failures.clone());
     }
 
     /// Starts to watch the objects of a resource that `config` selects. The store keeps what

@@ -121,10 +121,8 @@ impl Claimer {
             entry.due = Some(Instant::now() + pause);
             (namespace, entry)
         });
-        let done: Vec<_> = attempts
-            .buffer_unordered(MAX_CONCURRENT_CALLS)
-            .collect()
-            .await;
+        let attempts = attempts.buffer_unordered(MAX_CONCURRENT_CALLS);
+        let done: Vec<_> = attempts.collect().await;
         self.entries.extend(done);
     }
 
@@ -177,10 +175,8 @@ impl Claimer {
         let before = entry.observed.take();
         let was_observed = before.is_some();
         entry.observed = read.map(|lease| ObservedLease::observe(lease, started, before));
-        entry.note = entry
-            .observed
-            .as_ref()
-            .and_then(|observed| RefusalNote::of(&observed.lease, entry.note.take(), started));
+        let observed = entry.observed.as_ref();
+        entry.note = observed.and_then(|it| RefusalNote::of(&it.lease, entry.note.take(), started));
         let note = entry.note.as_ref();
         let note = note.filter(|note| note.is_fresh(started, self.timing.duration));
         let contender = note.map(|note| note.by.clone()).filter(|by| by != me);

@@ -75,16 +75,10 @@ impl NamespaceClaims {
 
     /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "served_namespaces",
-            "Namespaces that this installation serves",
-            self.0.held.clone(),
-        );
-        registry.register(
-            "refused_namespaces",
-            "Namespaces that this installation should serve and could not claim",
-            self.0.refused.clone(),
-        );
+        let help = "Namespaces that this installation serves";
+        registry.register("served_namespaces", help, self.0.held.clone());
+        let help = "Namespaces that this installation should serve and could not claim";
+        registry.register("refused_namespaces", help, self.0.refused.clone());
     }
 
     /// The identity of this installation.
@@ -246,10 +240,8 @@ impl NamespaceClaims {
     fn update_gauges(&self) {
         // Both gauges from one lock, so that a scrape never counts a namespace twice.
         let known = self.0.known.read();
-        let held = known
-            .values()
-            .filter(|claim| matches!(claim, NamespaceClaim::Held { .. }));
-        let held = held.count();
+        let is_held = |claim: &&NamespaceClaim| matches!(claim, NamespaceClaim::Held { .. });
+        let held = known.values().filter(is_held).count();
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.0.held.set(count(held));
         self.0.refused.set(count(known.len() - held));

@@ -79,11 +79,8 @@ impl Election {
                 return;
             }
             let pause = self.pause(is_failing);
-            if stop
-                .run_until_cancelled(tokio::time::sleep(pause))
-                .await
-                .is_none()
-            {
+            let slept = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+            if slept.is_none() {
                 break;
             }
         }
@@ -158,10 +155,8 @@ impl Election {
         let lease = record::released(observed.lease, Timestamp::now());
         let parameters = PostParams::default();
         let name = &self.candidate.name;
-        let released = with_deadline(
-            self.candidate.timing.retry,
-            self.api.replace(name, &parameters, &lease),
-        );
+        let write = self.api.replace(name, &parameters, &lease);
+        let released = with_deadline(self.candidate.timing.retry, write);
         self.leadership.send_replace(Leadership::Standby);
         if let Err(error) = released.await {
             tracing::warn!(

@@ -24,10 +24,8 @@ impl RefusalNote {
     pub(super) fn of(lease: &Lease, before: Option<Self>, now: Instant) -> Option<Self> {
         let annotations = lease.metadata.annotations.as_ref()?;
         let by = annotations.get(REFUSED_ANNOTATION)?.clone();
-        let at = annotations
-            .get(REFUSED_AT_ANNOTATION)
-            .cloned()
-            .unwrap_or_default();
+        let at = annotations.get(REFUSED_AT_ANNOTATION);
+        let at = at.cloned().unwrap_or_default();
         // The other installation rewrites the time at each attempt, so an unchanged note means that
         // it has stopped trying.
         let before = before.filter(|before| before.by == by && before.at == at);

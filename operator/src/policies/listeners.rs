@@ -94,10 +94,8 @@ async fn sampling(control: &Control) -> Result<Router, ReflectionError> {
     const SERVICE: &str = "jaeger.api_v2.SamplingManager";
     let routes = Routes::new(control.sampling_grpc());
     let (routes, _) = with_introspection(routes, &[SERVICE], spoor_proto::DESCRIPTORS).await?;
-    let grpc = grpc_fallback(
-        routes.into_axum_router(),
-        "this port has jaeger.api_v2.SamplingManager",
-    );
+    let serves = "this port has jaeger.api_v2.SamplingManager";
+    let grpc = grpc_fallback(routes.into_axum_router(), serves);
     Ok(by_protocol(control.sampling_http(), grpc))
 }
 
@@ -119,8 +117,6 @@ fn hint(api: Api, own: Api) -> Option<String> {
 
 fn policy_stream(control: &Control) -> Router {
     let serves = "this port has spoor.control.v1.PolicyStream over TLS";
-    grpc_fallback(
-        Routes::new(control.policy_stream()).into_axum_router(),
-        serves,
-    )
+    let routes = Routes::new(control.policy_stream());
+    grpc_fallback(routes.into_axum_router(), serves)
 }

@@ -28,23 +28,14 @@ impl PoliciesMetrics {
             policies: Gauge::default(),
             instances: Gauge::default(),
         };
-        registry.register(
-            "resolutions",
-            "Resolutions of all policies; none in steady state",
-            metrics.resolutions.clone(),
-        );
-        registry.register_with_unit(
-            "resolve_duration",
-            "Time to resolve and publish all policies",
-            Unit::Seconds,
-            metrics.resolve_duration.clone(),
-        );
+        let help = "Resolutions of all policies; none in steady state";
+        registry.register("resolutions", help, metrics.resolutions.clone());
+        let (help, unit) = ("Time to resolve and publish all policies", Unit::Seconds);
+        let duration = metrics.resolve_duration.clone();
+        registry.register_with_unit("resolve_duration", help, unit, duration);
         registry.register("policies", "Valid policies", metrics.policies.clone());
-        registry.register(
-            "expected_instances",
-            "Pods that should apply policies",
-            metrics.instances.clone(),
-        );
+        let help = "Pods that should apply policies";
+        registry.register("expected_instances", help, metrics.instances.clone());
         metrics
     }
 

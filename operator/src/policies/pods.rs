@@ -72,11 +72,9 @@ pub(super) fn parse(raw: RawPod) -> Option<Pod> {
     let service = |label| ServiceName::new(labels.get(label)?).ok();
     let explicit = service(SERVICE_LABEL);
     let has_spoor_label = explicit.is_some();
+    let mut conditions = status.conditions.iter();
     let is_ready = metadata.deletion_timestamp.is_none()
-        && status
-            .conditions
-            .iter()
-            .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True");
     let has_label = |label: &str, value: &str| labels.get(label).is_some_and(|it| it == value);
     let is_collector =
         has_label(NAME, Component::Gather.as_str()) && has_label(MANAGED_BY, OPERATOR);

@@ -90,28 +90,14 @@ impl PoliciesArguments {
     /// Checks the settings.
     pub fn read(&self, reader: &mut SettingsReader) -> Option<PoliciesSettings> {
         let role = self.role.read(reader, "spoor-policies");
-        let mut address =
-            |setting, text: &str, example| reader.parse::<SocketAddr>(setting, text, example);
-        let http = address(
-            "--listen-http (SPOOR_LISTEN_HTTP)",
-            &self.listen_http,
-            "0.0.0.0:5778",
-        );
-        let grpc = address(
-            "--listen-grpc (SPOOR_LISTEN_GRPC)",
-            &self.listen_grpc,
-            "0.0.0.0:5779",
-        );
-        let stream = address(
-            "--listen-stream (SPOOR_LISTEN_STREAM)",
-            &self.listen_stream,
-            "0.0.0.0:5780",
-        );
-        let metrics = address(
-            "--listen-metrics (SPOOR_LISTEN_METRICS)",
-            &self.listen_metrics,
-            "0.0.0.0:4318",
-        );
+        let setting = "--listen-http (SPOOR_LISTEN_HTTP)";
+        let http = reader.parse(setting, &self.listen_http, "0.0.0.0:5778");
+        let setting = "--listen-grpc (SPOOR_LISTEN_GRPC)";
+        let grpc = reader.parse(setting, &self.listen_grpc, "0.0.0.0:5779");
+        let setting = "--listen-stream (SPOOR_LISTEN_STREAM)";
+        let stream = reader.parse(setting, &self.listen_stream, "0.0.0.0:5780");
+        let setting = "--listen-metrics (SPOOR_LISTEN_METRICS)";
+        let metrics = reader.parse(setting, &self.listen_metrics, "0.0.0.0:4318");
         let listen = PolicyEndpoints {
             http: http?,
             grpc: grpc?,

@@ -167,10 +167,8 @@ impl Statuses {
             .filter(|object| self.claims.is_certain(&object.key.namespace));
         for object in policies {
             let began = self.began;
-            let entry = self
-                .entries
-                .entry(object.key.clone())
-                .or_insert_with(|| Entry::new(object, began));
+            let entry = self.entries.entry(object.key.clone());
+            let entry = entry.or_insert_with(|| Entry::new(object, began));
             // Deleted and created again between two checks.
             if entry.uid != object.uid {
                 *entry = Entry::new(object, began);

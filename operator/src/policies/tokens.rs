@@ -70,11 +70,8 @@ impl TokenReviewer {
 
     /// Registers the metrics.
     pub(super) fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "token_reviews",
-            "Tokens reviewed by the API server, by result",
-            self.reviews.clone(),
-        );
+        let help = "Tokens reviewed by the API server, by result";
+        registry.register("token_reviews", help, self.reviews.clone());
     }
 
     /// The pod of a token.
@@ -123,11 +120,9 @@ impl TokenReviewer {
             },
             ..TokenReview::default()
         };
-        with_deadline(
-            REVIEW_DEADLINE,
-            self.api.create(&PostParams::default(), &review),
-        )
-        .await
+        let parameters = PostParams::default();
+        let created = self.api.create(&parameters, &review);
+        with_deadline(REVIEW_DEADLINE, created).await
     }
 
     fn cached(&self, digest: &[u8; 32]) -> Option<TokenPod> {
@@ -167,10 +162,9 @@ fn token_pod(status: &TokenReviewStatus) -> Result<TokenPod, Denied> {
     }
     let user = status.user.as_ref().ok_or(Denied::NotAPod)?;
     let account = user.username.as_deref().unwrap_or_default();
-    let namespace = account
-        .strip_prefix("system:serviceaccount:")
-        .and_then(|account| account.split_once(':'))
-        .map(|(namespace, _)| namespace);
+    let account = account.strip_prefix("system:serviceaccount:");
+    let account = account.and_then(|account| account.split_once(':'));
+    let namespace = account.map(|(namespace, _)| namespace);
     let extra = |key| match user.extra.as_ref()?.get(key)?.as_slice() {
         [value] => Some(value.clone()),
         _ => None,

@@ -2,10 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use k8s_openapi::{
-    api::core::v1::{Pod, PodSpec},
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
-};
+use k8s_openapi::{api::core::v1::PodSpec, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use spoor_api::{API_VERSION, TracingStack};
 
 use super::{
@@ -58,10 +55,9 @@ pub async fn apply(
     let mut report = ApplyReport::default();
     let mut names: HashSet<(ObjectKind, String)> = HashSet::new();
     for object in desired.apply {
-        let live = related
-            .children
-            .iter()
-            .find(|child| child.kind == object.kind && child.key.name == object.name());
+        let mut children = related.children.iter();
+        let live =
+            children.find(|child| child.kind == object.kind && child.key.name == object.name());
         names.insert((object.kind, object.name().to_owned()));
         if let Some(old) = live.filter(|child| is_of_an_earlier_stack(child, stack)) {
             // The garbage collector would delete it, too, but later.
@@ -72,9 +68,8 @@ pub async fn apply(
         let title = object.to_string();
         let has_pods = object.kind == ObjectKind::Deployment;
         let manifest = owned(object, stack);
-        let applied = applier
-            .apply(&manifest, live.map(|child| &child.live))
-            .await;
+        let present = live.map(|child| &child.live);
+        let applied = applier.apply(&manifest, present).await;
         match applied {
             Ok(outcome) => {
                 if outcome == ApplyOutcome::Repaired {
@@ -112,15 +107,11 @@ fn obsolete_children<'a>(
     let children = related.children.iter();
     let obsolete = children.filter(|child| {
         // By uid: an owner of the same name may be an earlier stack.
-        let is_mine = child
-            .owner
-            .as_ref()
-            .is_some_and(|owner| owner.uid == stack.uid);
+        let owner = child.owner.as_ref();
+        let is_mine = owner.is_some_and(|owner| owner.uid == stack.uid);
         let is_desired = desired.contains(&(child.kind, child.key.name.clone()));
-        let is_left = child
-            .component
-            .as_deref()
-            .is_some_and(|component| leave_components.contains(&component));
+        let component = child.component.as_deref();
+        let is_left = component.is_some_and(|component| leave_components.contains(&component));
         let must_stay = match child.kind {
             ObjectKind::ConfigMap => in_use.contains(child.key.name.as_str()),
             // The claim may hold traces. It is deleted with the stack.
@@ -142,10 +133,7 @@ fn config_maps_in_use(related: &RelatedObjects) -> HashSet<&str> {
             Detail::Deployment(deployment) => deployment.spec.as_ref()?.template.spec.as_ref(),
             Detail::Service(_) | Detail::None => None,
         });
-    let pods = related
-        .pods
-        .iter()
-        .filter_map(|pod: &Pod| pod.spec.as_ref());
+    let pods = related.pods.iter().filter_map(|pod| pod.spec.as_ref());
     deployments.chain(pods).flat_map(config_maps).collect()
 }
 

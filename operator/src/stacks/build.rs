@@ -15,6 +15,7 @@ use super::{
     collector::{self, CollectorObjects},
     objects::{
         Object,
+        labels::Component,
         otlp::{OTLP_GRPC, OTLP_HTTP},
         pod::PodDefaults,
     },
@@ -121,7 +122,7 @@ fn jaeger_otlp(stack: &Stack) -> String {
     match &stack.jaeger {
         Jaeger::Existing(existing) => existing.otlp.to_string(),
         Jaeger::Managed(_) => {
-            let name = jaeger::name(stack);
+            let name = Component::Jaeger.name_in(stack);
             format!("{name}.{}.svc:{OTLP_GRPC}", stack.namespace)
         }
     }

@@ -133,12 +133,8 @@ impl CertificateManager {
     /// Brings both certificates up to date. Returns the time until the next renewal.
     async fn update(&self, now: Timestamp) -> Result<Duration, Error> {
         let stored = self.read(AUTHORITY_SECRET).await?;
-        let authority = secret::authority(
-            AUTHORITY_SECRET,
-            stored.as_ref(),
-            now,
-            self.lifetimes.authority,
-        )?;
+        let life = self.lifetimes.authority;
+        let authority = secret::authority(AUTHORITY_SECRET, stored.as_ref(), now, life)?;
         self.write(AUTHORITY_SECRET, &authority).await?;
         // The authority comes first, so that clients trust a new one before a server presents a
         // certificate that it signed.
@@ -156,9 +152,8 @@ impl CertificateManager {
     }
 
     async fn read(&self, secret: &'static str) -> Result<Option<Secret>, Error> {
-        with_deadline(CALL_DEADLINE, self.secrets.get_opt(secret))
-            .await
-            .map_err(|error| Error::Read(secret, error))
+        let read = with_deadline(CALL_DEADLINE, self.secrets.get_opt(secret)).await;
+        read.map_err(|error| Error::Read(secret, error))
     }
 
     async fn write(&self, name: &'static str, state: &CertificateState) -> Result<(), Error> {
@@ -167,12 +162,10 @@ impl CertificateManager {
         };
         // A patch and not a replacement: the chart creates the empty Secret and owns its labels.
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        with_deadline(
-            CALL_DEADLINE,
-            self.secrets.patch(name, &parameters, &Patch::Apply(secret)),
-        )
-        .await
-        .map_err(|error| Error::Write(name, error))?;
+        let patch = Patch::Apply(secret);
+        let write = self.secrets.patch(name, &parameters, &patch);
+        let written = with_deadline(CALL_DEADLINE, write).await;
+        written.map_err(|error| Error::Write(name, error))?;
         tracing::info!(secret = name, renew_at = %state.renew_at, "issued a certificate");
         Ok(())
     }

@@ -89,10 +89,8 @@ impl Children {
     /// The objects that belong to a stack of this name, or belonged to an earlier one.
     #[must_use]
     pub fn of_stack(&self, stack: &Key) -> Vec<Arc<StackChild>> {
-        let within = self
-            .kinds
-            .iter()
-            .flat_map(|kind| kind.in_namespace(&stack.namespace));
+        let kinds = self.kinds.iter();
+        let within = kinds.flat_map(|kind| kind.in_namespace(&stack.namespace));
         let mine = within.filter(|child| match &child.owner {
             // The owner reference comes first, since the label may have been edited.
             Some(owner) => owner.name == stack.name,
@@ -161,12 +159,9 @@ fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a String> {
 /// change.
 fn changed_by(metadata: &ObjectMeta) -> Option<String> {
     let entries = metadata.managed_fields.iter().flatten();
-    let last = entries
-        .filter(|entry| entry.subresource.is_none())
-        .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
-    last.manager
-        .clone()
-        .filter(|manager| manager != FIELD_MANAGER)
+    let changes = entries.filter(|entry| entry.subresource.is_none());
+    let last = changes.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
+    last.manager.clone().filter(|it| it != FIELD_MANAGER)
 }
 
 /// Removes the metadata that changes at every write.

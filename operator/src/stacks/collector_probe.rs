@@ -128,10 +128,8 @@ impl CollectorProbe {
         self.last_readings
             .lock()
             .insert(stack.clone(), PodReading { pod, at, reading });
-        known.map_or(
-            ProbeOutcome::RetryAfter(MIN_READING_INTERVAL),
-            ProbeOutcome::Known,
-        )
+        let again = ProbeOutcome::RetryAfter(MIN_READING_INTERVAL);
+        known.map_or(again, ProbeOutcome::Known)
     }
 
     /// Forgets stacks that no longer exist.

@@ -183,7 +183,7 @@ impl StacksController {
 
     /// All stacks, after forgetting those that are gone.
     fn stacks(&self, schedules: &mut HashMap<Key, Schedule>) -> Vec<Arc<StackObject>> {
-        let stacks = self.reconciler.sources.stacks();
+        let stacks = self.reconciler.sources.stacks.all();
         let exists = |key: &Key| stacks.binary_search_by(|stack| stack.key.cmp(key)).is_ok();
         // A running attempt keeps its schedule, so that no second one starts alongside it if the
         // stack is created again.
@@ -225,11 +225,7 @@ impl StacksController {
             let problem = problem.as_deref();
             let result = match &context {
                 Some(context) => reconciler.reconcile(&stack, context, problem, now).await,
-                None => {
-                    reconciler
-                        .report_missing_authority(&stack, problem, now)
-                        .await
-                }
+                None => reconciler.report_no_authority(&stack, problem, now).await,
             };
             if let Err(error) = &result {
                 record_error(&Span::current(), &with_causes(error));

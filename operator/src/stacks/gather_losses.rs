@@ -56,11 +56,8 @@ impl Labels {
 impl GatherLosses {
     /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "gather_lost_spans",
-            "Spans that gathering Collectors accepted and never forwarded (a lower bound)",
-            self.lost.clone(),
-        );
+        let help = "Spans that gathering Collectors accepted and never forwarded (a lower bound)";
+        registry.register("gather_lost_spans", help, self.lost.clone());
     }
 
     /// Exports a count of 0 for a stack, so that its first loss is an increase.
@@ -91,9 +88,7 @@ impl GatherLosses {
     pub fn recent(&self, stack: &Key) -> Option<u64> {
         let stacks = self.stacks.lock();
         let known = stacks.get(stack)?;
-        let is_recent = known
-            .last
-            .is_some_and(|last| last.elapsed() < REPORT_PERIOD);
+        let is_recent = known.last.is_some_and(|it| it.elapsed() < REPORT_PERIOD);
         is_recent.then_some(known.total)
     }
 

@@ -36,7 +36,7 @@ impl Reconciler {
         loop {
             tokio::time::sleep(ROUND_INTERVAL).await;
             let mut reads = vec![];
-            for stack in self.sources.stacks() {
+            for stack in self.sources.stacks.all() {
                 if self.claims.is_certain(&stack.key.namespace) {
                     reads.push(self.find_losses(stack));
                 }

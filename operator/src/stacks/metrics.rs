@@ -22,22 +22,13 @@ impl StacksMetrics {
             reconcile_duration: Histogram::new([0.000_5, 0.002, 0.01, 0.05, 0.25, 1.0, 5.0, 20.0]),
             stacks: Gauge::default(),
         };
-        registry.register(
-            "reconciles",
-            "Reconciliations of a stack; in steady state only resyncs",
-            metrics.reconciles.clone(),
-        );
-        registry.register_with_unit(
-            "reconcile_duration",
-            "Time to reconcile a stack",
-            Unit::Seconds,
-            metrics.reconcile_duration.clone(),
-        );
-        registry.register(
-            "stacks",
-            "TracingStacks in the namespaces that are watched",
-            metrics.stacks.clone(),
-        );
+        let help = "Reconciliations of a stack; in steady state only resyncs";
+        registry.register("reconciles", help, metrics.reconciles.clone());
+        let (help, unit) = ("Time to reconcile a stack", Unit::Seconds);
+        let duration = metrics.reconcile_duration.clone();
+        registry.register_with_unit("reconcile_duration", help, unit, duration);
+        let help = "TracingStacks in the namespaces that are watched";
+        registry.register("stacks", help, metrics.stacks.clone());
         metrics
     }
 

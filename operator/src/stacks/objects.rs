@@ -33,24 +33,6 @@ pub enum ObjectKind {
     Deployment,
 }
 
-impl ObjectKind {
-    /// The resource in the API server.
-    #[must_use]
-    pub fn resource(self) -> ApiResource {
-        use k8s_openapi::api::{apps, core, networking, policy};
-        match self {
-            Self::ConfigMap => ApiResource::erase::<core::v1::ConfigMap>(&()),
-            Self::PersistentVolumeClaim => {
-                ApiResource::erase::<core::v1::PersistentVolumeClaim>(&())
-            }
-            Self::Service => ApiResource::erase::<core::v1::Service>(&()),
-            Self::NetworkPolicy => ApiResource::erase::<networking::v1::NetworkPolicy>(&()),
-            Self::PodDisruptionBudget => ApiResource::erase::<policy::v1::PodDisruptionBudget>(&()),
-            Self::Deployment => ApiResource::erase::<apps::v1::Deployment>(&()),
-        }
-    }
-}
-
 /// A type of object that a stack consists of.
 pub trait StackResource: Serialize {
     /// The kind of the type.
@@ -58,10 +40,20 @@ pub trait StackResource: Serialize {
 }
 
 macro_rules! stack_resources {
-    ($($kind:ident = $type:path),* $(,)?) => {
+    ($($kind:ident = $type:ty),* $(,)?) => {
         $(impl StackResource for $type {
             const KIND: ObjectKind = ObjectKind::$kind;
         })*
+
+        impl ObjectKind {
+            /// The resource in the API server.
+            #[must_use]
+            pub fn resource(self) -> ApiResource {
+                match self {
+                    $(Self::$kind => ApiResource::erase::<$type>(&()),)*
+                }
+            }
+        }
     };
 }
 

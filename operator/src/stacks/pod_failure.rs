@@ -129,18 +129,11 @@ fn last_termination(container: &ContainerStatus) -> Option<&ContainerStateTermin
 /// The last lines of the container's log, which the kubelet keeps when a program ends with an
 /// error.
 fn last_error(ended: &ContainerStateTerminated) -> Option<String> {
-    let lines: Vec<&str> = ended
-        .message
-        .as_ref()?
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines = ended.message.as_ref()?.lines().map(str::trim);
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
     let error = ERROR_PREFIXES.iter().find_map(|begin| {
-        let (index, line) = lines
-            .iter()
-            .enumerate()
-            .rfind(|(_, line)| line.contains(begin))?;
+        let mut numbered = lines.iter().enumerate();
+        let (index, line) = numbered.rfind(|(_, line)| line.contains(begin))?;
         let (_, first) = line.split_once(begin)?;
         let rest = lines.get(index + 1..).unwrap_or_default();
         Some([&[first], rest].concat())

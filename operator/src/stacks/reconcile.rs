@@ -102,13 +102,8 @@ impl Reconciler {
         };
         let route_plan = route::plan(&stack, &state, now);
         let needs_collector = route_plan.collector == CollectorAction::Run;
-        let built = build::build(
-            &stack,
-            context,
-            route_plan.target,
-            needs_collector,
-            &parsed.tail,
-        );
+        let (next, tail) = (route_plan.target, &parsed.tail);
+        let built = build::build(&stack, context, next, needs_collector, tail);
         // What exists is read before anything is applied: a tier's rollout depends on the pods that
         // are there, not on those that this attempt causes.
         let plan = self
@@ -156,17 +151,15 @@ impl Reconciler {
         });
         let recovery = related.pods.iter();
         let recovery = recovery.filter_map(|pod| recovers_in(pod, now)).min();
-        Ok([retry, moving, plan.replan_in, expiry, recovery]
-            .into_iter()
-            .flatten()
-            .min())
+        let delays = [retry, moving, plan.replan_in, expiry, recovery];
+        Ok(delays.into_iter().flatten().min())
     }
 
     /// Reports in a stack's status that there is no certificate authority yet.
     ///
     /// # Errors
     /// The status cannot be written.
-    pub async fn report_missing_authority(
+    pub async fn report_no_authority(
         &self,
         object: &StackObject,
         problem: Option<&str>,
@@ -196,12 +189,8 @@ impl Reconciler {
         let decide = status::live(related, stack, Component::Decide);
         let plan_with = |exporter| {
             let state = RolloutState {
-                gather: gather
-                    .as_ref()
-                    .map(|(workload, pods)| LiveTier { workload, pods }),
-                decide: decide
-                    .as_ref()
-                    .map(|(workload, pods)| LiveTier { workload, pods }),
+                gather: gather.as_ref().map(LiveTier::of),
+                decide: decide.as_ref().map(LiveTier::of),
                 exporter,
             };
             collector::rollout::plan(&state, tiers, now)
@@ -214,11 +203,8 @@ impl Reconciler {
             .is_some_and(|(workload, _)| spec_hash(workload) != spec_hash(&tiers.decide.workload));
         if plan.decide && is_outdated {
             let pods = decide.as_ref().map(|(_, pods)| pods.as_slice());
-            match self
-                .collector_probe
-                .check(&object.key, pods.unwrap_or_default())
-                .await
-            {
+            let pods = pods.unwrap_or_default();
+            match self.collector_probe.check(&object.key, pods).await {
                 ProbeOutcome::Known(exporter) => plan = plan_with(exporter),
                 ProbeOutcome::RetryAfter(after) => {
                     // Neither tier changes until the exporter's health is known.

@@ -65,16 +65,10 @@ impl StacksArguments {
     /// Checks the settings.
     pub fn read(&self, reader: &mut SettingsReader) -> Option<StacksSettings> {
         let role = self.role.read(reader, "spoor-stacks");
-        let service = checked_name(
-            reader,
-            "--policies-service (SPOOR_POLICIES_SERVICE)",
-            &self.policies_service,
-        );
-        let domain = checked_name(
-            reader,
-            "--cluster-domain (SPOOR_CLUSTER_DOMAIN)",
-            &self.cluster_domain,
-        );
+        let setting = "--policies-service (SPOOR_POLICIES_SERVICE)";
+        let service = checked_name(reader, setting, &self.policies_service);
+        let setting = "--cluster-domain (SPOOR_CLUSTER_DOMAIN)";
+        let domain = checked_name(reader, setting, &self.cluster_domain);
         let pods = self.pods(reader);
         Some(StacksSettings {
             cluster_domain: domain,

@@ -29,7 +29,8 @@ pub struct RelatedObjects {
 /// The stores of all watched objects.
 #[derive(Clone, Debug)]
 pub struct StackSources {
-    stacks: ObjectStore<StackObject>,
+    /// All stacks.
+    pub stacks: ObjectStore<StackObject>,
     policies: ObjectStore<Policy>,
     children: Children,
 }
@@ -46,12 +47,6 @@ impl StackSources {
             policies: watches.start::<DynamicObject, _>(&policies, config(), parse::tail_policy),
             children: Children::watch(watches),
         }
-    }
-
-    /// All stacks, in the order of their keys.
-    #[must_use]
-    pub fn stacks(&self) -> Vec<Arc<StackObject>> {
-        self.stacks.all()
     }
 
     /// The namespaces to claim.

@@ -90,11 +90,8 @@ impl Findings<'_> {
             missing.push("Jaeger");
         }
         if missing.is_empty() {
-            ConditionUpdate::new(
-                ConditionStatus::True,
-                "Ready",
-                "accepts spans and serves queries",
-            )
+            let message = "accepts spans and serves queries";
+            ConditionUpdate::new(ConditionStatus::True, "Ready", message)
         } else {
             let message = format!("no ready pods for {}", missing.join(", "));
             ConditionUpdate::new(ConditionStatus::False, "NotReady", message)
@@ -103,14 +100,11 @@ impl Findings<'_> {
 
     /// The condition `Progressing`: a change is under way.
     fn progressing(&self) -> ConditionUpdate {
-        match self.change() {
-            Some((reason, message)) => ConditionUpdate::new(ConditionStatus::True, reason, message),
-            None => ConditionUpdate::new(
-                ConditionStatus::False,
-                "Settled",
-                "everything runs as specified",
-            ),
-        }
+        let Some((reason, message)) = self.change() else {
+            let message = "everything runs as specified";
+            return ConditionUpdate::new(ConditionStatus::False, "Settled", message);
+        };
+        ConditionUpdate::new(ConditionStatus::True, reason, message)
     }
 
     /// The change that is under way, as a reason and a message.
@@ -216,10 +210,8 @@ impl Findings<'_> {
         if !is_managed || self.route_plan.collector == CollectorAction::Remove {
             return None;
         }
-        self.health
-            .tail
-            .clone()
-            .or_else(|| self.previous.tail.clone())
+        let in_force = self.health.tail.clone();
+        in_force.or_else(|| self.previous.tail.clone())
     }
 }
 

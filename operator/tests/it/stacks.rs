@@ -78,7 +78,7 @@ impl<'a> Stacks<'a> {
 
     /// The response of the ops port at this path.
     pub async fn ops(&self, path: &str) -> String {
-        let url = format!("http://{}/{path}", self.running.ops());
+        let url = format!("http://{}/{path}", self.running.ops);
         reqwest::get(url).await.unwrap().text().await.unwrap()
     }
 

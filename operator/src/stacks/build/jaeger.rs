@@ -54,12 +54,6 @@ const CONFIG_FOLDER: &str = "/etc/jaeger/config";
 /// The delay before SIGTERM, longer than Services take to remove a pod.
 const PRE_STOP_SECONDS: i64 = 5;
 
-/// The name of Jaeger's objects.
-#[must_use]
-pub fn name(stack: &Stack) -> String {
-    Component::Jaeger.name_in(stack)
-}
-
 /// The name of the query Service.
 #[must_use]
 pub fn query_name(stack: &Stack) -> String {
@@ -76,7 +70,7 @@ pub fn objects(stack: &Stack, jaeger: &ManagedJaeger, pods: &PodDefaults) -> Vec
     let query = [("http-query", HTTP_QUERY), ("grpc-query", GRPC_QUERY)];
     let mut objects = vec![
         Object::of(&config),
-        Object::of(&service(stack, name(stack), &otlp)),
+        Object::of(&service(stack, Component::Jaeger.name_in(stack), &otlp)),
         Object::of(&service(stack, query_name(stack), &query)),
         Object::of(&deployment(stack, jaeger, parts, &config, pods)),
     ];

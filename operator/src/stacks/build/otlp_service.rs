@@ -80,11 +80,8 @@ pub fn existing(stack: &Stack, route: Route) -> Option<&Address> {
 pub fn service(stack: &Stack, target: OtlpTarget, context: &BuildContext) -> Service {
     let mut metadata = stack_metadata(stack, name(stack));
     let mut annotations = BTreeMap::from([(ROUTE_ANNOTATION.to_owned(), target.route.to_string())]);
-    annotations.extend(
-        target
-            .since
-            .map(|since| (SINCE_ANNOTATION.to_owned(), since.to_string())),
-    );
+    let since = target.since.map(|since| since.to_string());
+    annotations.extend(since.map(|since| (SINCE_ANNOTATION.to_owned(), since)));
     metadata.annotations = Some(annotations);
     let spec = match existing(stack, target.route) {
         // An alias, since a selector could only match pods of this namespace.

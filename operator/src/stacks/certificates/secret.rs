@@ -98,13 +98,8 @@ pub fn authority(
     // The new certificate comes first, since the first one signs.
     issued.certificate.push_str(before.unwrap_or_default());
     let renew_at = renewal_time(&issued, now, life);
-    Ok(issued_state(
-        name,
-        AUTHORITY_KEYS,
-        issued,
-        BTreeMap::new(),
-        renew_at,
-    ))
+    let state = issued_state(name, AUTHORITY_KEYS, issued, BTreeMap::new(), renew_at);
+    Ok(state)
 }
 
 /// The server's certificate that is valid at this time.
@@ -131,19 +126,13 @@ pub fn server(
         return Ok(valid);
     }
     let issued = issue::server(&authority.key, names, now, life)?;
-    let signer = certificates(&authority.certificates)
-        .next()
-        .map(fingerprint);
+    let signer = certificates(&authority.certificates).next();
+    let signer = signer.map(|signer| (SIGNED_BY.to_owned(), fingerprint(signer)));
     let mut annotations = BTreeMap::from([(NAMES.to_owned(), joined)]);
-    annotations.extend(signer.map(|signer| (SIGNED_BY.to_owned(), signer)));
+    annotations.extend(signer);
     let renew_at = renewal_time(&issued, now, life);
-    Ok(issued_state(
-        name,
-        SERVER_KEYS,
-        issued,
-        annotations,
-        renew_at,
-    ))
+    let state = issued_state(name, SERVER_KEYS, issued, annotations, renew_at);
+    Ok(state)
 }
 
 fn stored(
@@ -162,18 +151,15 @@ fn stored(
     let annotations = secret.metadata.annotations.clone().unwrap_or_default();
     match keys.map(text) {
         [None, None] => Ok(None),
-        // A certificate without its key is of no use, nor is a key without its certificate.
         // The annotation distinguishes the operator's own certificate from a foreign one.
-        [certificate, key] if annotations.contains_key(RENEW_AT) => {
-            Ok(certificate
-                .zip(key)
-                .map(|(certificate, key)| StoredCertificate {
-                    certificate,
-                    key,
-                    annotations,
-                }))
-        }
-        _ => Err(IssueError::ForeignSecret(name.to_owned())),
+        _ if !annotations.contains_key(RENEW_AT) => Err(IssueError::ForeignSecret(name.to_owned())),
+        [Some(certificate), Some(key)] => Ok(Some(StoredCertificate {
+            certificate,
+            key,
+            annotations,
+        })),
+        // A certificate without its key is of no use, nor is a key without its certificate.
+        _ => Ok(None),
     }
 }
 

@@ -31,13 +31,11 @@ pub fn services(stack: &Stack) -> Vec<Service> {
 pub(super) fn network_policies(stack: &Stack) -> Vec<NetworkPolicy> {
     let namespace = pods(LabelSelector::default());
     let gather = pods(label_selector(stack, Component::Gather));
+    let scraped = [ports::OWN_METRICS, ports::SPAN_METRICS, ports::HEALTH];
     let to_gather = vec![
         ingress(Some(namespace), &[otlp::OTLP_GRPC, otlp::OTLP_HTTP]),
         ingress(Some(gather.clone()), &[ports::PEERS]),
-        ingress(
-            None,
-            &[ports::OWN_METRICS, ports::SPAN_METRICS, ports::HEALTH],
-        ),
+        ingress(None, &scraped),
     ];
     let to_decide = vec![
         ingress(Some(gather), &[otlp::OTLP_GRPC]),

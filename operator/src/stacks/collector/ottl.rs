@@ -69,10 +69,8 @@ fn literals(value: &str) -> Vec<String> {
         double.is_finite().then(|| digits + point)
     };
     let boolean = value.parse::<bool>().ok().map(|value| value.to_string());
-    [Some(text(value)), number(), boolean]
-        .into_iter()
-        .flatten()
-        .collect()
+    let literals = [Some(text(value)), number(), boolean];
+    literals.into_iter().flatten().collect()
 }
 
 #[cfg(test)]

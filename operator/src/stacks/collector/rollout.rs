@@ -89,12 +89,9 @@ const MAX_START_WAIT: Duration = Duration::from_secs(60);
 /// Plans the next step.
 #[must_use]
 pub fn plan(current: &RolloutState<'_>, desired: &CollectorObjects, now: Timestamp) -> RolloutPlan {
-    let gather = current
-        .gather
-        .map(|live| TierState::of(live, &desired.gather, now));
-    let decide = current
-        .decide
-        .map(|live| TierState::of(live, &desired.decide, now));
+    let (gather, decide) = (current.gather, current.decide);
+    let gather = gather.map(|live| TierState::of(live, &desired.gather, now));
+    let decide = decide.map(|live| TierState::of(live, &desired.decide, now));
     let decide_waits = match (&decide, &gather) {
         (Some(decide), Some(gather)) if decide.is_outdated => {
             decide_wait(decide, gather, current, desired)
@@ -118,7 +115,12 @@ pub fn plan(current: &RolloutState<'_>, desired: &CollectorObjects, now: Timesta
     }
 }
 
-impl LiveTier<'_> {
+impl<'a> LiveTier<'a> {
+    /// The tier with this Deployment and these pods.
+    #[must_use]
+    pub fn of((workload, pods): &'a (&Deployment, Vec<Pod>)) -> Self {
+        Self { workload, pods }
+    }
     /// Returns true if all pods are of the Deployment's latest revision, and no others are left.
     #[must_use]
     pub fn is_complete(&self) -> bool {
@@ -155,9 +157,8 @@ impl LiveTier<'_> {
     }
 
     fn has_ready_pod(&self) -> bool {
-        not_terminating(self.pods)
-            .filter_map(ready_condition)
-            .any(|condition| condition.status == "True")
+        let mut conditions = not_terminating(self.pods).filter_map(ready_condition);
+        conditions.any(|condition| condition.status == "True")
     }
 
     /// The last time at which a pod was created, or became ready or unready.
@@ -184,13 +185,12 @@ struct TierState<'a> {
 impl<'a> TierState<'a> {
     fn of(live: LiveTier<'a>, desired: &Tier, now: Timestamp) -> Self {
         let since = |then: Timestamp| now.duration_since(then).max(SignedDuration::ZERO);
+        let quiet_for = live.last_change().map(|then| since(then).unsigned_abs());
         Self {
             live,
             is_outdated: spec_hash(live.workload) != spec_hash(&desired.workload),
             is_changing: live.is_changing(),
-            quiet_for: live
-                .last_change()
-                .map_or(Duration::MAX, |then| since(then).unsigned_abs()),
+            quiet_for: quiet_for.unwrap_or(Duration::MAX),
         }
     }
 }

@@ -89,29 +89,27 @@ impl Pods<'_> {
     }
 
     fn container(&self) -> Container {
-        let gates = self
-            .feature_gates
-            .map(|gates| format!("--feature-gates={gates}"));
+        let collector = self.input.collector;
+        let pods = self.input.pods;
+        let image = pods.image(&collector.image, ManagedCollector::DEFAULT_IMAGE);
+        let gates = self.feature_gates;
+        let gates = gates.map(|gates| format!("--feature-gates={gates}"));
         let config = format!("--config={CONFIG_FOLDER}/{CONFIG_FILE}");
-        let secrets = self.input.collector.env_from_secrets.iter();
+        let secrets = collector.env_from_secrets.iter();
         let env_from = secrets.map(|name| env_from(name.as_str()));
         Container {
             name: "collector".to_owned(),
-            image: Some(
-                self.input
-                    .pods
-                    .image(&self.input.collector.image, ManagedCollector::DEFAULT_IMAGE),
-            ),
-            image_pull_policy: Some(self.input.collector.image_pull_policy.to_string()),
+            image: Some(image),
+            image_pull_policy: Some(collector.image_pull_policy.to_string()),
             args: Some(std::iter::once(config).chain(gates).collect()),
             env: Some(vec![EnvVar {
                 name: "GOMEMLIMIT".to_owned(),
-                value: Some(memory(self.input.collector).gomemlimit()),
+                value: Some(memory(collector).gomemlimit()),
                 ..EnvVar::default()
             }]),
             env_from: pod::non_empty(env_from),
             ports: Some(container_ports(self.ports)),
-            resources: Some(resources(self.input.collector)),
+            resources: Some(resources(collector)),
             readiness_probe: Some(pod::http_probe("/", ports::HEALTH, 2, 3)),
             liveness_probe: Some(pod::http_probe("/", ports::HEALTH, 10, 6)),
             lifecycle: Some(pod::pre_stop_delay(seconds(self.drain))),

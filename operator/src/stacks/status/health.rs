@@ -44,20 +44,17 @@ impl StackHealth {
     #[must_use]
     pub fn of(stack: &Stack, related: &RelatedObjects) -> Self {
         let part = |component: Component| {
-            let (deployment, pods) = live(related, stack, component)?;
-            let live = LiveTier {
-                workload: deployment,
-                pods: &pods,
-            };
+            let found = live(related, stack, component)?;
+            let live = LiveTier::of(&found);
             let tail = live.tail_in_force().map(|(digest, policies)| TailInForce {
                 digest: digest.to_owned(),
                 policies,
             });
             let part = PartHealth {
                 exists: true,
-                is_available: is_available(deployment),
+                is_available: is_available(live.workload),
                 // A rollout is complete with one ready pod; the others may still be starting.
-                is_complete: live.is_complete() && all_ready(deployment),
+                is_complete: live.is_complete() && all_ready(live.workload),
             };
             Some((part, tail))
         };

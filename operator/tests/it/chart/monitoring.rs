@@ -148,7 +148,7 @@ async fn dashboard_queries_find_the_operator() {
     let stacks = Release::new(&namespace, "stacks").await.start("stacks-0");
     let collector = serve(OF_COLLECTOR).await;
     let jobs = [
-        ("spoor-policies", policies.running.role.ops()),
+        ("spoor-policies", policies.running.role.ops),
         ("spoor-stacks", stacks.ops),
         ("tracing-gather", collector),
     ];

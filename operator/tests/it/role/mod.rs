@@ -90,7 +90,7 @@ impl Policies {
 
     /// The response of the ops port at this path.
     pub async fn ops(&self, path: &str) -> String {
-        let url = format!("http://{}/{path}", self.running.role.ops());
+        let url = format!("http://{}/{path}", self.running.role.ops);
         match reqwest::get(&url).await {
             Ok(response) => response.text().await.unwrap_or_default(),
             Err(error) => format!("{error:?}"),

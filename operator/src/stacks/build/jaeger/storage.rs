@@ -219,8 +219,6 @@ fn literal(text: &str) -> String {
 }
 
 fn literals<T: ToString>(texts: &[T]) -> Vec<String> {
-    texts
-        .iter()
-        .map(|text| literal(&text.to_string()))
-        .collect()
+    let texts = texts.iter().map(|text| literal(&text.to_string()));
+    texts.collect()
 }
