@@ -42,19 +42,15 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     // The slow part may be in one of the missing traces.
     let sent = SlowPart::of(marker.seed).requests();
     if traces.len() < sent {
-        let seen = format!(
-            "{} of {sent} can be read; start another round",
-            traces.len()
-        );
+        let read = traces.len();
+        let seen = format!("{read} of {sent} can be read; start another round");
         report.missing("the traces of the round started last", seen);
         return Ok(report);
     }
     let end = traces.iter().map(|it| it.tree.end()).max();
     if end.is_none_or(|end| !has_settled(end, Timestamp::now())) {
-        report.missing(
-            "all spans of the round",
-            "the last ones may not have arrived yet",
-        );
+        let seen = "the last ones may not have arrived yet";
+        report.missing("all spans of the round", seen);
         return Ok(report);
     }
     let mut times: Vec<(Operation, Duration)> = self_times(&traces).into_iter().collect();
@@ -85,10 +81,8 @@ async fn newest_round(context: &Context) -> anyhow::Result<Option<Marker>> {
 fn self_times(traces: &[FoundTrace]) -> BTreeMap<Operation, Duration> {
     let mut times = BTreeMap::new();
     for row in traces.iter().flat_map(|found| found.tree.rows()) {
-        let operation = (
-            printable(row.member.service()),
-            printable(&row.member.span.name),
-        );
+        let (service, name) = (row.member.service(), &row.member.span.name);
+        let operation = (printable(service), printable(name));
         *times.entry(operation).or_default() += row.self_time;
     }
     times

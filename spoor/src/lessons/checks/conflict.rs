@@ -70,10 +70,9 @@ fn check_traces(report: &mut Report, found: &[FoundTrace], converged: Timestamp)
 fn check_unchanged(report: &mut Report, first: Option<&SamplingPolicy>) {
     let what = "the first policy still samples 1% of all of service-a";
     let Some(SamplingPolicy { spec, .. }) = first else {
-        report.missing(
-            what,
-            "there is no policy service-a; apply k8s/samples/policies/service-a-1-percent.yaml",
-        );
+        let seen =
+            "there is no policy service-a; apply k8s/samples/policies/service-a-1-percent.yaml";
+        report.missing(what, seen);
         return;
     };
     let head = spec.head.as_ref();
@@ -85,10 +84,8 @@ fn check_unchanged(report: &mut Report, first: Option<&SamplingPolicy>) {
     if share == Some(FIRST_SHARE) && whole_service && spec.priority == 0 {
         report.passed(what, "");
     } else {
-        report.wrong(
-            what,
-            "it was changed; apply k8s/samples/policies/service-a-1-percent.yaml again",
-        );
+        let seen = "it was changed; apply k8s/samples/policies/service-a-1-percent.yaml again";
+        report.wrong(what, seen);
     }
 }
 

@@ -51,10 +51,8 @@ fn check_trace(report: &mut Report, tree: &Tree, answered: &str) -> bool {
         return false;
     };
     let (errors, spans) = (tree.errors(), pluralize(rows.len(), "span is", "spans are"));
-    report.passed(
-        "a trace that has an error",
-        format!("{errors} of {spans} red"),
-    );
+    let seen = format!("{errors} of {spans} red");
+    report.passed("a trace that has an error", seen);
     let what = "the error reached service-a and its caller";
     match tree.root().map(|root| &root.member) {
         Some(root) if root.service() == EDGE && root.is_error() => report.passed(what, ""),
@@ -73,10 +71,8 @@ fn check_trace(report: &mut Report, tree: &Tree, answered: &str) -> bool {
         let seen = format!("no span of {} is red", printable(answered));
         report.wrong(what, seen);
     } else {
-        let seen = format!(
-            "not in {}, where a span is red because one below it is",
-            printable(answered)
-        );
+        let answered = printable(answered);
+        let seen = format!("not in {answered}, where a span is red because one below it is");
         report.wrong(what, seen);
     }
     true

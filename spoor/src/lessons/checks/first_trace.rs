@@ -84,11 +84,8 @@ fn check_root(report: &mut Report, tree: &Tree) {
         }
         more => {
             let names: Vec<String> = more.iter().map(|row| name(row)).collect();
-            let names = names.join(", ");
-            report.wrong(
-                what,
-                format!("{} spans have no parent: {names}", more.len()),
-            );
+            let (roots, names) = (more.len(), names.join(", "));
+            report.wrong(what, format!("{roots} spans have no parent: {names}"));
         }
     }
 }
@@ -111,22 +108,14 @@ fn check_child(report: &mut Report, tree: &Tree, child: &Row) {
     let begins_within = outer.start() <= inner.start() && !was_moved(inner);
     let what = "the child starts and ends within its parent";
     if !begins_within {
-        report.wrong(
-            what,
-            "it starts before its parent; are its times in nanoseconds?",
-        );
+        let seen = "it starts before its parent; are its times in nanoseconds?";
+        report.wrong(what, seen);
     } else if inner.end() > outer.end() {
         let late = short_duration(Duration::from_nanos(inner.end() - outer.end()));
         report.wrong(what, format!("it ends {late} after its parent"));
     } else {
-        report.passed(
-            what,
-            format!(
-                "{} of {}",
-                short_duration(inner.duration()),
-                short_duration(outer.duration())
-            ),
-        );
+        let [part, whole] = [inner, outer].map(|member| short_duration(member.duration()));
+        report.passed(what, format!("{part} of {whole}"));
     }
 }
 
@@ -151,10 +140,8 @@ fn check_span(report: &mut Report, row: &Row, expected: &str, takes: Duration) {
     let (member, took) = (&row.member, row.member.duration());
     if member.service() != SERVICE {
         let service = printable(member.service());
-        report.wrong(
-            &what,
-            format!("{} belongs to service {service:?}", name(row)),
-        );
+        let seen = format!("{} belongs to service {service:?}", name(row));
+        report.wrong(&what, seen);
     } else if member.span.name != expected {
         report.wrong(&what, format!("its name is {}", name(row)));
     // Compared exactly, since both times are written by hand and not measured.
@@ -169,11 +156,8 @@ fn report_no_child(report: &mut Report, tree: &Tree, all: &[FoundTrace]) {
     let is_lost = |row: &Row| row.position == Position::MissingParent;
     let is_parent = |of: &Row, row: &Row| row.member.span.span_id == of.member.span.parent_span_id;
     let seen = if let Some(lost) = tree.rows().iter().find(|row| is_lost(row)) {
-        let seen = format!(
-            "{} names {} as its parent, but the trace has no such span",
-            name(lost),
-            value::hex(&lost.member.span.parent_span_id),
-        );
+        let (name, parent) = (name(lost), value::hex(&lost.member.span.parent_span_id));
+        let seen = format!("{name} names {parent} as its parent, but the trace has no such span");
         match find_span(all, |row| is_parent(lost, row)) {
             Some((id, _)) => format!("{seen}; trace {id} has it, and both need the same traceId"),
             None => seen,

@@ -42,12 +42,8 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
             let found = context.traces_of(SERVICE).await?;
             let started = |found: &&FoundTrace| is_since(found, programmed);
             let found: Vec<&FoundTrace> = found.iter().filter(started).collect();
-            check_traces(
-                &mut report,
-                &found,
-                programmed,
-                context.answers.named("failed"),
-            );
+            let failed = context.answers.named("failed");
+            check_traces(&mut report, &found, programmed, failed);
         }
         None => report.missing("the policy is programmed", "not yet"),
     }
@@ -149,11 +145,8 @@ fn check_traces(
     let count = failed.iter().filter(|it| is_complete(&it.tree)).count();
     // Not after a wrong answer, since the number of traces would reveal the right one.
     if failed.len() == answered {
-        report.expect(
-            count == failed.len(),
-            "each of them is complete, down to where the error began",
-            format!("{count} of {}", failed.len()),
-        );
+        let what = "each of them is complete, down to where the error began";
+        report.expect(count == answered, what, format!("{count} of {answered}"));
     }
 }
 

@@ -28,10 +28,8 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         "none has arrived that started within the last hour; service.name must be an attribute of the resource, and \
          its times in nanoseconds",
     );
-    report.add_source(format!(
-        "the traces with a span of {SERVICE}: {}",
-        found.len()
-    ));
+    let traces = found.len();
+    report.add_source(format!("the traces with a span of {SERVICE}: {traces}"));
     Ok(report)
 }
 
@@ -45,10 +43,8 @@ fn attempts(found: &FoundTrace) -> impl Iterator<Item = Report> {
 fn assess(FoundTrace { id, tree }: &FoundTrace, row: &Row) -> Report {
     let mut report = Report::new();
     let name = printable(&row.member.span.name);
-    report.passed(
-        "a span of the service receipt",
-        format!("{name:?} in trace {id}"),
-    );
+    let seen = format!("{name:?} in trace {id}");
+    report.passed("a span of the service receipt", seen);
     check_own_id(&mut report, tree, row);
     check_parent(&mut report, tree, row);
     check_content(&mut report, row);
@@ -95,10 +91,8 @@ fn check_times(report: &mut Report, own: &Member, parent: &Member) {
     let duration = own.duration();
     // Only the start is compared: the work continues after the response.
     if own.start() < parent.start() || was_moved(own) {
-        report.wrong(
-            what,
-            "it starts before the request that caused it; are its times in nanoseconds?",
-        );
+        let seen = "it starts before the request that caused it; are its times in nanoseconds?";
+        report.wrong(what, seen);
     } else if duration == Duration::ZERO {
         report.wrong(what, "it has no duration");
     } else if duration > MAX_DURATION {
@@ -137,10 +131,8 @@ fn check_content(report: &mut Report, row: &Row) {
             } else if at == 0 {
                 report.wrong(what, format!("{seen} has no timeUnixNano"));
             } else if row.member.start().saturating_sub(at) > year {
-                report.wrong(
-                    what,
-                    format!("{seen} has a time that is not in nanoseconds"),
-                );
+                let seen = format!("{seen} has a time that is not in nanoseconds");
+                report.wrong(what, seen);
             } else {
                 report.wrong(what, format!("{seen} is before its start or after its end"));
             }

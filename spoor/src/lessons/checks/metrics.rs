@@ -42,9 +42,8 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 pub(super) async fn scrape(url: &str) -> Result<String, reqwest::Error> {
     let client = reqwest::Client::builder().timeout(SCRAPE_TIMEOUT).build()?;
     // Only OpenMetrics has exemplars; the older text format has no place for them.
-    let request = client
-        .get(url)
-        .header("accept", "application/openmetrics-text");
+    let accepted = "application/openmetrics-text";
+    let request = client.get(url).header("accept", accepted);
     let response = request.send().await?.error_for_status()?;
     response.text().await
 }
@@ -55,10 +54,8 @@ fn slow(report: &mut Report, buckets: Vec<Bucket>) -> Vec<Bucket> {
     let slow: Vec<Bucket> = buckets.into_iter().filter(is_slow).collect();
     let what = "a bucket of slow requests, with an exemplar";
     if slow.is_empty() {
-        report.missing(
-            what,
-            "none from 0.25 s on has one; send a slow sampled request",
-        );
+        let seen = "none from 0.25 s on has one; send a slow sampled request";
+        report.missing(what, seen);
     } else {
         report.passed(what, listed(&slow));
     }
@@ -78,20 +75,16 @@ fn judge(report: &mut Report, FoundTrace { id, tree }: &FoundTrace, buckets: &[B
     let (service, name) = root.map_or(("", ""), |it| (it.service(), it.span.name.as_str()));
     let took = tree.duration();
     let is_exemplar = |it: &Bucket| it.exemplar.as_ref() == Some(id);
-    let mut of_name = buckets
-        .iter()
-        .filter(|bucket| bucket.is_of(name))
-        .peekable();
+    let of_name = buckets.iter().filter(|bucket| bucket.is_of(name));
+    let mut of_name = of_name.peekable();
     if root.is_none() {
         report.missing(what, "its root has not arrived yet");
     } else if service != SERVICE {
         report.wrong(what, format!("it is a trace of {service:?}"));
     } else if of_name.peek().is_none() {
         let (name, buckets) = (printable(name), listed(buckets));
-        report.wrong(
-            what,
-            format!("its root is {name:?}, the bucket is {buckets}"),
-        );
+        let seen = format!("its root is {name:?}, the bucket is {buckets}");
+        report.wrong(what, seen);
     } else if of_name.any(|bucket| is_exemplar(bucket) || bucket.contains(took)) {
         report.passed(what, format!("{id} took {}", short_duration(took)));
     } else {

@@ -32,24 +32,19 @@ fn judge(report: &mut Report, inside: &[FoundTrace], edge: &[FoundTrace]) {
     // The newest with the `tracestate` member, or else the newest, to report what it lacks.
     let has_member = |(_, span): &&(&FoundTrace, &Member)| carries(span);
     let Some((found, span)) = joined.iter().find(has_member).or(joined.first()) else {
-        report.missing(
-            "reviews continues your trace",
-            "no span of reviews has a parent from outside; the context must be well-formed and sampled",
-        );
+        let seen = "no span of reviews has a parent from outside; the context must be well-formed and sampled";
+        report.missing("reviews continues your trace", seen);
         return;
     };
     report.passed("reviews continues your trace", &found.id);
     check_own_trace_id(report, &found.id);
     let state = printable(&span.span.trace_state);
-    report.expect(
-        carries(span),
-        "reviews passes on a tracestate with the member `smuggled`",
-        if state.is_empty() {
-            "the tracestate is empty".to_owned()
-        } else {
-            state
-        },
-    );
+    let what = "reviews passes on a tracestate with the member `smuggled`";
+    let seen = match state.as_str() {
+        "" => "the tracestate is empty",
+        state => state,
+    };
+    report.expect(carries(span), what, seen);
     check_edge(report, &found.id, &span.span.parent_span_id, edge);
 }
 
@@ -61,10 +56,8 @@ fn check_edge(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Fou
             .flat_map(|found| of_service(&found.tree, EDGE).map(move |it| (found, it)))
     };
     if edges().any(|(found, _)| found.id == forged) {
-        report.wrong(
-            what,
-            "a span of bands is in your trace; SPOOR_TRUSTED_PEERS must not be set",
-        );
+        let seen = "a span of bands is in your trace; SPOOR_TRUSTED_PEERS must not be set";
+        report.wrong(what, seen);
         return;
     }
     let links = || {

@@ -33,10 +33,8 @@ const EARLIER_LOAD: &str = "leave out earlier load at this rate with --lookback,
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
     let found = context.traces_of(POLICY).await?;
-    report.add_source(format!(
-        "the tracestate of {} traces of {POLICY}, and its policy",
-        found.len()
-    ));
+    let traces = format!("{} traces of {POLICY}", found.len());
+    report.add_source(format!("the tracestate of {traces}, and its policy"));
     match context.answers.named("requests").and_then(number) {
         Some(requests) => {
             for rate in RATES {
@@ -105,10 +103,8 @@ fn judge(report: &mut Report, what: &str, answered: Interval, exact: Interval) {
     let near = |one: f64, other: f64| (one - other).abs() <= TOLERANCE * exact_width;
     let seen = shown(answered);
     if near(answered.lower, exact.lower) && near(answered.upper, exact.upper) {
-        report.passed(
-            what,
-            format!("{seen}; the exact interval is {}", shown(exact)),
-        );
+        let seen = format!("{seen}; the exact interval is {}", shown(exact));
+        report.passed(what, seen);
     } else if answered.upper < exact.lower || exact.upper < answered.lower {
         let why = "does not contain the observed rate; is it the interval of another load?";
         report.wrong(what, format!("{seen} {why}"));
@@ -154,15 +150,12 @@ async fn check_policy(report: &mut Report, context: &Context) -> anyhow::Result<
     let what = "every instance has the policy, and the observed rate does not contradict it";
     let policy = context.policies.named(POLICY).await?;
     let Some(status) = policy.and_then(|it| it.status) else {
-        report.missing(
-            what,
-            "there is no policy service-a, or it has no status yet",
-        );
+        let seen = "there is no policy service-a, or it has no status yet";
+        report.missing(what, seen);
         return Ok(());
     };
-    let (expected, current) = status
-        .clients
-        .map_or((0, 0), |clients| (clients.expected, clients.current));
+    let clients = status.clients.unwrap_or_default();
+    let (expected, current) = (clients.expected, clients.current);
     let verdict = status.observed.map(|it| it.verdict).unwrap_or_default();
     let contradicts = verdict == "TooHigh" || verdict == "TooLow";
     // Ten thousand requests are few at 0.1 %, so the lesson cannot ask for more than this.
@@ -170,11 +163,8 @@ async fn check_policy(report: &mut Report, context: &Context) -> anyhow::Result<
         "Unknown" => "no verdict yet",
         known => known,
     };
-    report.expect(
-        expected > 0 && current == expected && !contradicts,
-        what,
-        format!("{current} of {expected}; {verdict}"),
-    );
+    let holds = expected > 0 && current == expected && !contradicts;
+    report.expect(holds, what, format!("{current} of {expected}; {verdict}"));
     Ok(())
 }
 

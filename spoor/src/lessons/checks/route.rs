@@ -111,17 +111,13 @@ fn check_policy(report: &mut Report, policy: &SamplingPolicy) {
     if !targets.is_empty() && !targets.iter().any(|it| it.service == SERVICE) {
         report.wrong(what, "it does not target service-a");
     } else if let Some(other) = others.first().or(slow.get(1)) {
-        let seen = format!(
-            "its rule {} keeps others; leave only one slow rule",
-            other.name
-        );
+        let name = &other.name;
+        let seen = format!("its rule {name} keeps others; leave only one slow rule");
         report.wrong(what, seen);
     } else if threshold.and_then(|it| crate::cli::duration(it).ok()) != Some(SLOWER_THAN) {
         let seen = threshold.map_or("no slowerThan".to_owned(), |it| format!("slowerThan: {it}"));
-        report.wrong(
-            what,
-            format!("it has {seen} under tail.keep; set it to {asked}"),
-        );
+        let seen = format!("it has {seen} under tail.keep; set it to {asked}");
+        report.wrong(what, seen);
     } else if otherwise != "0%" {
         let seen = format!("it keeps {otherwise} of the others; set otherwise: 0%");
         report.wrong(what, seen);
@@ -148,16 +144,13 @@ fn is_held(found: &FoundTrace, programmed: Timestamp) -> bool {
 fn check_traces(report: &mut Report, direct: &[&FoundTrace], held: &[&FoundTrace]) {
     let is_quick = |it: &&&FoundTrace| it.tree.duration() < SLOWER_THAN;
     let quick = direct.iter().filter(is_quick).count();
-    report.expect(
-        quick > 0,
-        "without the policy, fast traces were kept too",
-        format!("{quick} took less than {}", short_duration(SLOWER_THAN)),
-    );
+    let what = "without the policy, fast traces were kept too";
+    let seen = format!("{quick} took less than {}", short_duration(SLOWER_THAN));
+    report.expect(quick > 0, what, seen);
     let what = "since then, only slow ones were kept";
     match (held.iter().find(is_quick), held.len()) {
         (Some(quick), _) => {
-            let took = quick.tree.duration();
-            let took = short_duration(took);
+            let took = short_duration(quick.tree.duration());
             report.wrong(what, format!("{} took only {took}", quick.id));
         }
         (None, slow) => {
@@ -191,10 +184,8 @@ fn check_cost(
         return;
     }
     let Some(each) = mean_spans(held) else {
-        report.missing(
-            what,
-            "no trace to count the spans of has arrived since then",
-        );
+        let seen = "no trace to count the spans of has arrived since then";
+        report.missing(what, seen);
         return;
     };
     let at_once = REQUESTS_PER_SECOND * wait * each;
