@@ -150,6 +150,7 @@ impl LoadArgs {
         let defaults = self.scenario.defaults();
         let urls = destination::find(self.scenario, &self.url, &self.lab).await?;
         let path = self.path.as_deref().unwrap_or("/");
+        let connections = self.connections.map_or(defaults.connections, usize::from);
         // Without a number of requests, the duration is the only limit, so it needs a default.
         let default_duration = self.requests.is_none().then_some(defaults.duration);
         Ok(Load {
@@ -157,10 +158,7 @@ impl LoadArgs {
             duration: self.duration.or(default_duration),
             pace,
             requests: self.requests,
-            connections: NonZeroUsize::new(
-                self.connections.map_or(defaults.connections, usize::from),
-            )
-            .unwrap_or(NonZeroUsize::MIN),
+            connections: NonZeroUsize::new(connections).unwrap_or(NonZeroUsize::MIN),
             timeout: self.timeout,
         })
     }

@@ -64,9 +64,8 @@ impl ProbeArgs {
     /// A summary of what is missing at the timeout.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let traces = self.source.open()?;
-        let http = reqwest::Client::builder()
-            .timeout(REQUEST_TIMEOUT)
-            .build()?;
+        let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT);
+        let http = http.build()?;
         let mut progress = Progress::default();
         let search = self.find(&http, &traces, &mut progress);
         match tokio::time::timeout(self.timeout, search).await {

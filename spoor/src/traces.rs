@@ -189,10 +189,8 @@ fn warn_if_unknown(service: &str, known: &[String]) {
         Some(meant) => format!("did you mean {:?}?", printable(meant)),
         None => "`spoor traces` lists all that do".to_owned(),
     };
-    errln!(
-        "Warning: no service {:?} has traces; {hint}",
-        printable(service)
-    );
+    let service = printable(service);
+    errln!("Warning: no service {service:?} has traces; {hint}");
 }
 
 async fn warn_if_no_span_has(
@@ -240,10 +238,8 @@ impl TraceArgs {
             Output::Json => print_json(&json::json(&id, &tree))?,
             Output::Table => {
                 out!("{}", render(&id, &tree, Canvas::terminal()));
-                outln!(
-                    "\n{}/trace/{id}",
-                    self.source.traces_url.trim_end_matches('/')
-                );
+                let base = self.source.traces_url.trim_end_matches('/');
+                outln!("\n{base}/trace/{id}");
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -48,10 +48,8 @@ impl DescribeArgs {
             print_no_policies(&client, namespace).await?;
         }
         let now = Timestamp::now();
-        let described: Vec<String> = policies
-            .iter()
-            .map(|policy| described(policy, now))
-            .collect::<Result<_, _>>()?;
+        let described = policies.iter().map(|policy| described(policy, now));
+        let described: Vec<String> = described.collect::<Result<_, _>>()?;
         out!("{}", described.join("\n"));
         Ok(ExitCode::SUCCESS)
     }
@@ -65,11 +63,8 @@ fn described(policy: &SamplingPolicy, now: Timestamp) -> Result<String, std::fmt
         .parse()
         .map_or_else(|_| String::new(), |at| age(at, now));
     writeln!(text, "Name:        {}", metadata.name)?;
-    writeln!(
-        text,
-        "Namespace:   {}",
-        metadata.namespace.as_deref().unwrap_or("default")
-    )?;
+    let namespace = metadata.namespace.as_deref().unwrap_or("default");
+    writeln!(text, "Namespace:   {namespace}")?;
     writeln!(text, "Created:     {created} ({created_ago} ago)")?;
     writeln!(text, "Generation:  {}", metadata.generation.unwrap_or(1))?;
     writeln!(text, "Priority:    {}", policy.spec.priority)?;
@@ -119,10 +114,8 @@ fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::R
     if let Some(clients) = &status.clients {
         write_clients(text, clients)?;
     }
-    status
-        .observed
-        .as_ref()
-        .map_or(Ok(()), |observed| write_observed(text, observed))
+    let observed = status.observed.as_ref();
+    observed.map_or(Ok(()), |observed| write_observed(text, observed))
 }
 
 /// The names of a service and an operation, of which `None` means all, or all others.
@@ -192,11 +185,8 @@ fn write_observed(text: &mut String, observed: &Observed) -> std::fmt::Result {
 }
 
 fn indented(table: &TextTable) -> String {
-    table
-        .to_string()
-        .lines()
-        .map(|line| format!("  {line}\n"))
-        .collect()
+    let table = table.to_string();
+    table.lines().map(|line| format!("  {line}\n")).collect()
 }
 
 #[cfg(test)]

@@ -27,10 +27,8 @@ pub fn positive_duration(text: &str) -> Result<Duration, String> {
 /// Formats the time since a timestamp as kubectl does: its largest one or two units.
 #[must_use]
 pub fn age(since: Timestamp, now: Timestamp) -> String {
-    let seconds = now
-        .duration_since(since)
-        .max(SignedDuration::ZERO)
-        .as_secs();
+    let age = now.duration_since(since).max(SignedDuration::ZERO);
+    let seconds = age.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     // The thresholds of kubectl, so that ages read the same in both.
     if seconds < 120 {

@@ -31,15 +31,12 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         (Some(ClientError::Invalid(messages)), _) | (_, Some(Invalid(messages))) => messages,
         _ => {
             let remedy = remedy(error).map(|it| format!("; {it}"));
-            errln!(
-                "spoor: {}{}",
-                with_causes(error.as_ref()),
-                remedy.unwrap_or_default()
-            );
-            return if is_invalid_input(error) {
-                ExitCode::from(2)
-            } else {
-                ExitCode::FAILURE
+            let remedy = remedy.unwrap_or_default();
+            errln!("spoor: {}{remedy}", with_causes(error.as_ref()));
+            // Exit code 2 lets scripts distinguish errors that a retry cannot fix.
+            return match error.is::<ReadFilesError>() || error.is::<InvalidOption>() {
+                true => ExitCode::from(2),
+                false => ExitCode::FAILURE,
             };
         }
     };
@@ -55,11 +52,6 @@ pub fn or_exit_2(result: anyhow::Result<ExitCode>) -> ExitCode {
         let _always_2 = report(&error);
         ExitCode::from(2)
     })
-}
-
-fn is_invalid_input(error: &anyhow::Error) -> bool {
-    // Exit code 2 lets scripts distinguish errors that a retry cannot fix.
-    error.is::<ReadFilesError>() || error.is::<InvalidOption>()
 }
 
 /// Prints an error of the command line, or the requested help.

@@ -90,9 +90,8 @@ async fn warn_if_unknown(service: &str, operation: &str, client: &LabClient) -> 
     let Some(url) = status.urls.get("traces") else {
         return Ok(());
     };
-    let known = TraceClient::at(url)?
-        .operations(service, Some("server"))
-        .await?;
+    let traces = TraceClient::at(url)?;
+    let known = traces.operations(service, Some("server")).await?;
     if !known.is_empty() && !known.contains(operation) {
         let suggestion = suggest_operation(operation, known.iter().map(String::as_str));
         errln!(

@@ -95,10 +95,9 @@ impl LabSettingsArgs {
             sampler: ServiceSampler::new(&self.sampler, self.sampler_arg)
                 .map_err(|error| InvalidOption(format!("--sampler-arg: {error}")))?,
             redis_url: self.redis_url,
-            other_signals: if self.discard_other_signals {
-                OtherSignals::Discard
-            } else {
-                OtherSignals::Refuse
+            other_signals: match self.discard_other_signals {
+                true => OtherSignals::Discard,
+                false => OtherSignals::Refuse,
             },
             otlp_origins: allowed(self.otlp_origins),
             grace: self.grace,
@@ -128,9 +127,8 @@ fn allowed(origins: Vec<String>) -> AllowedOrigins {
 /// Parses an origin as browsers send it. Other text is refused, since it would never match.
 fn origin(text: &str) -> Result<String, String> {
     let is_host = |host: &str| !host.is_empty() && !host.contains(['/', '@', '?', '#', ' ', '*']);
-    let host = text
-        .strip_prefix("https://")
-        .or(text.strip_prefix("http://"));
+    let host = text.strip_prefix("https://");
+    let host = host.or(text.strip_prefix("http://"));
     match host {
         Some(host) if is_host(host) => Ok(text.to_owned()),
         None if text == "*" => Ok(text.to_owned()),

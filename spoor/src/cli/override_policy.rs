@@ -74,11 +74,8 @@ impl OverrideArgs {
             text: to_yaml(policy)?,
         };
         let client = self.lab.client();
-        let applied = client
-            .apply(&Documents {
-                documents: vec![document],
-            })
-            .await?;
+        let documents = vec![document];
+        let applied = client.apply(&Documents { documents }).await?;
         applied.policies.iter().for_each(print_change);
         warn_if_overridden(&client, policy).await?;
         let convergence = self.wait.until_applied(&client, &applied).await?;

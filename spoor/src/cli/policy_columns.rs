@@ -19,15 +19,9 @@ pub const COLUMNS: [Column; 7] = [
     ("NAME", |policy| policy.metadata.name.clone()),
     ("STRATEGY", strategy),
     ("ACCEPTED", accepted),
-    ("CONVERGED", |policy| {
-        condition(policy, Condition::CONVERGED)
-    }),
-    ("CLIENTS", |policy| {
-        summary(policy, |summary| summary.clients.as_ref())
-    }),
-    ("OBSERVED", |policy| {
-        summary(policy, |summary| summary.observed.as_ref())
-    }),
+    ("CONVERGED", |it| condition(it, Condition::CONVERGED)),
+    ("CLIENTS", |it| summary(it, |of| of.clients.as_ref())),
+    ("OBSERVED", |it| summary(it, |of| of.observed.as_ref())),
     ("AGE", |policy| {
         let created = policy.metadata.creation_timestamp.as_deref();
         let created = created.and_then(|created| created.parse().ok());
@@ -62,18 +56,14 @@ pub fn strategy(policy: &SamplingPolicy) -> String {
 
 /// A policy's services and operations, such as `service-a(GET /)`.
 pub fn targets(policy: &SamplingPolicy) -> String {
-    let targets = policy.spec.targets.iter().map(|target| {
-        if target.operations.is_empty() {
-            target.service.clone()
-        } else {
-            format!("{}({})", target.service, target.operations.join(","))
-        }
+    let targets = policy.spec.targets.iter();
+    let targets = targets.map(|target| match target.operations.as_slice() {
+        [] => target.service.clone(),
+        operations => format!("{}({})", target.service, operations.join(",")),
     });
-    let targets: Vec<String> = targets.collect();
-    if targets.is_empty() {
-        "all services".into()
-    } else {
-        targets.join(",")
+    match targets.collect::<Vec<String>>().as_slice() {
+        [] => "all services".into(),
+        targets => targets.join(","),
     }
 }
 
@@ -83,11 +73,8 @@ pub fn winners(policy: &SamplingPolicy) -> String {
     const MAX_NAMED: usize = 2;
     let overridden = policy.status.as_ref().map(|status| &status.overridden);
     // A policy may be overridden at many places by the same one, which is named once.
-    let names: BTreeSet<&str> = overridden
-        .into_iter()
-        .flatten()
-        .map(|place| place.by.as_str())
-        .collect();
+    let places = overridden.into_iter().flatten();
+    let names: BTreeSet<&str> = places.map(|place| place.by.as_str()).collect();
     listed(&Vec::from_iter(names), MAX_NAMED)
 }
 

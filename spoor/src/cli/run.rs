@@ -106,12 +106,9 @@ where
     let served = args.run(telemetry.clone(), shutdown).await;
     // After the servers, whose last requests still end spans.
     let drained = telemetry.shutdown(TELEMETRY_GRACE).await;
-    if drained.dropped > 0 {
-        tracing::warn!(
-            dropped = drained.dropped,
-            exported = drained.exported,
-            "spans dropped at shutdown"
-        );
+    let (dropped, exported) = (drained.dropped, drained.exported);
+    if dropped > 0 {
+        tracing::warn!(dropped, exported, "spans dropped at shutdown");
     }
     served?;
     Ok(ExitCode::SUCCESS)

@@ -50,9 +50,8 @@ impl UpArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let mut reader = SettingsReader::default();
         let settings = SelfTracingSettings::from_env(SERVICE, &mut reader);
-        let settings = reader
-            .finish(settings)
-            .map_err(|error| Invalid(vec![error.to_string()]))?;
+        let settings = reader.finish(settings);
+        let settings = settings.map_err(|error| Invalid(vec![error.to_string()]))?;
         let instance = uuid::Uuid::new_v4().to_string();
         let own_traces = SelfTracing::start(&settings, &instance).context("cannot export spans")?;
         let _guard = log_to_standard_error(own_traces.as_ref());

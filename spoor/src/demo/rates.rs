@@ -23,8 +23,8 @@ const CONFIDENCE: f64 = 0.9999;
 /// The service at which the tour's traces start.
 const EDGE: &str = "service-a";
 const CONNECTIONS: usize = 32;
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The timeout of a request, and of each wait for what it causes.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// service-b neither waits nor computes, so that many requests can be sent in a short time.
 const FAST_PATH: &str = "/?wait=0ms&calc=0";
 
@@ -99,13 +99,7 @@ pub(super) async fn observe(
 ) -> anyhow::Result<RateResult> {
     // The store counts from its start, so the difference belongs to this rate.
     let kept_before = kept_traces(lab);
-    let load = Load::closed_loop(
-        url.clone(),
-        FAST_PATH,
-        DECISIONS,
-        CONNECTIONS,
-        REQUEST_TIMEOUT,
-    );
+    let load = Load::closed_loop(url.clone(), FAST_PATH, DECISIONS, CONNECTIONS, TIMEOUT);
     let bar = bar(show_bar, asked);
     let never = CancellationToken::new();
     let summary = drive(&load, |done| bar.set_position(done), never).await;
@@ -147,13 +141,13 @@ async fn root_decisions(lab: &Lab, version: Version, expected: u64) -> anyhow::R
         }
     };
     let what = format!("{expected} root decisions to be reported");
-    within(SETTLE_TIMEOUT, what, all_reported).await
+    within(TIMEOUT, what, all_reported).await
 }
 
 /// Waits until the pipeline has kept as many new traces as were sampled, or the time is over, and
 /// returns their number.
 async fn wait_for_kept(lab: &Lab, before: u64, sampled: u64) -> u64 {
-    let deadline = Instant::now() + SETTLE_TIMEOUT;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let kept = kept_traces(lab).saturating_sub(before);
         if kept >= sampled || Instant::now() >= deadline {

@@ -25,20 +25,17 @@ use crate::{
     traces::{Canvas, Query, TraceClient, render},
 };
 
-/// The sample policies that the tour applies, one after the other.
+macro_rules! sample {
+    ($path:literal) => {
+        ($path, include_str!(concat!("../../../", $path)))
+    };
+}
+
+/// The sample policies that the tour applies, one after the other: their paths and texts.
 const SAMPLES: [(&str, &str); 3] = [
-    (
-        "k8s/samples/policies/alternatives/service-a-100-percent.yaml",
-        include_str!("../../../k8s/samples/policies/alternatives/service-a-100-percent.yaml"),
-    ),
-    (
-        "k8s/samples/policies/service-a-1-percent.yaml",
-        include_str!("../../../k8s/samples/policies/service-a-1-percent.yaml"),
-    ),
-    (
-        "k8s/samples/policies/alternatives/service-a-0.1-percent.yaml",
-        include_str!("../../../k8s/samples/policies/alternatives/service-a-0.1-percent.yaml"),
-    ),
+    sample!("k8s/samples/policies/alternatives/service-a-100-percent.yaml"),
+    sample!("k8s/samples/policies/service-a-1-percent.yaml"),
+    sample!("k8s/samples/policies/alternatives/service-a-0.1-percent.yaml"),
 ];
 const FIRST_REQUESTS: u64 = 12;
 const FIRST_CONNECTIONS: usize = 4;
@@ -76,10 +73,8 @@ pub(super) async fn run(ports: LabPorts, output: Output) -> anyhow::Result<bool>
         outln!("\n{stopped}");
         outln!("{}", conclusion(&results, &restarted));
     } else {
-        outln!(
-            "{}",
-            json!({"rates": results, "restarted": restarted, "passed": passed})
-        );
+        let json = json!({"rates": results, "restarted": restarted, "passed": passed});
+        outln!("{json}");
     }
     Ok(passed)
 }
@@ -124,9 +119,8 @@ async fn stages(lab: &Lab, is_text: bool, started_in: Duration) -> anyhow::Resul
 /// also waits until all other traces have arrived, so that none of them is counted with a rate.
 async fn first_trace(lab: &Lab, url: &BaseUrl) -> anyhow::Result<(String, Tree)> {
     let load = Load::closed_loop(url.clone(), "/", FIRST_REQUESTS, FIRST_CONNECTIONS, TIMEOUT);
-    drive(&load, |_| {}, CancellationToken::new())
-        .await
-        .context("cannot send load")?;
+    let sent = drive(&load, |_| {}, CancellationToken::new()).await;
+    sent.context("cannot send load")?;
     let traces = TraceClient::at(&address(lab, "traces")?.to_string())?;
     let arrived = async {
         loop {
@@ -165,10 +159,9 @@ async fn rate(
         source: sample.to_owned(),
         text: text.to_owned(),
     };
-    lab.apply(&Documents {
-        documents: vec![document],
-    })
-    .with_context(|| format!("cannot apply {sample}"))?;
+    let documents = vec![document];
+    let applied = lab.apply(&Documents { documents });
+    applied.with_context(|| format!("cannot apply {sample}"))?;
     // Read after `apply` has returned, which publishes first.
     let version = lab.control().version();
     let everywhere = lab.control().converged(version);
@@ -183,10 +176,8 @@ fn probability(sample: &'static str, text: &str) -> anyhow::Result<Probability> 
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         anyhow!("cannot read {sample}: {}", errors.join("; "))
     })?;
-    let head = manifests
-        .iter()
-        .filter_map(|manifest| manifest.policy.validate(Timestamp::now()).ok()?.head)
-        .next();
+    let mut policies = manifests.iter().map(|manifest| &manifest.policy);
+    let head = policies.find_map(|policy| policy.validate(Timestamp::now()).ok()?.head);
     match head {
         Some(Strategy::Probability(probability)) => Ok(probability),
         _ => bail!("cannot apply {sample}: the policy has no probability"),
@@ -194,19 +185,14 @@ fn probability(sample: &'static str, text: &str) -> anyhow::Result<Probability> 
 }
 
 fn restarted(before: &BTreeMap<String, u32>, after: &BTreeMap<String, u32>) -> Vec<String> {
-    before
-        .iter()
-        .filter(|(name, pid)| after.get(*name) != Some(pid))
-        .map(|(name, _)| name.clone())
-        .collect()
+    let before = before.iter();
+    let restarted = before.filter(|(name, pid)| after.get(*name) != Some(pid));
+    restarted.map(|(name, _)| name.clone()).collect()
 }
 
 fn conclusion(results: &[RateResult], restarted: &[String]) -> String {
-    let failed: Vec<&str> = results
-        .iter()
-        .filter(|result| !result.passed())
-        .map(|result| &*result.asked)
-        .collect();
+    let failed = results.iter().filter(|result| !result.passed());
+    let failed: Vec<&str> = failed.map(|result| &*result.asked).collect();
     match (failed.is_empty(), restarted.is_empty()) {
         (true, true) => "Every observed rate matches its policy, every sampled trace arrived, and no service was restarted.".to_owned(),
         (false, _) => format!("These observed rates do not match their policies: {}.", failed.join(", ")),

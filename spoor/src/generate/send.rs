@@ -50,18 +50,14 @@ pub(super) async fn send(
     )?;
     let services = &generation.shape.services;
     let counts = Arc::new(SpanCounts::default());
-    let processors: Arc<[BatchProcessor]> = services
-        .iter()
-        .map(|service| exporter(service, settings, otlp, &counts))
-        .collect::<Result<_, _>>()?;
+    let start = |service: &ServiceName| exporter(service, settings, otlp, &counts);
+    let processors: Arc<[BatchProcessor]> = services.iter().map(start).collect::<Result<_, _>>()?;
     let mut summary = run_schedule(generation, &processors, &stop).await;
     drain(processors, grace).await?;
     summary.exported = counts.exported();
-    summary.dropped = DropReason::ALL
-        .into_iter()
-        .map(|reason| (reason.to_string(), counts.dropped(reason)))
-        .filter(|(_, spans)| *spans > 0)
-        .collect();
+    let dropped = DropReason::ALL.map(|reason| (reason.to_string(), counts.dropped(reason)));
+    let dropped = dropped.into_iter().filter(|(_, spans)| *spans > 0);
+    summary.dropped = dropped.collect();
     Ok(summary)
 }
 

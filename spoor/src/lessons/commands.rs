@@ -9,8 +9,12 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    answers::Answers, context::Context, lesson::Lesson, policies::Policies, report::Report, round,
-    text,
+    answers::Answers,
+    context::Context,
+    lesson::{Facts, Lesson},
+    policies::Policies,
+    report::Report,
+    round, text,
 };
 use crate::{
     cli::{
@@ -109,13 +113,14 @@ impl LessonArgs {
             // A file or pipe gets the Markdown unchanged.
             (Some(lesson), _) if std::io::stdout().is_terminal() => {
                 let (_, columns) = Term::stdout().size();
-                out!("{}", text::for_terminal(lesson.text(), columns.into()));
+                let text = text::for_terminal(lesson.facts().text, columns.into());
+                out!("{text}");
             }
-            (Some(lesson), _) => out!("{}", lesson.text()),
+            (Some(lesson), _) => out!("{}", lesson.facts().text),
             (None, Output::Table) => list(),
             (None, Output::Json) => {
                 let listed = Lesson::ALL.iter().map(|lesson| {
-                    let (number, name, title) = (lesson.number(), lesson.name(), lesson.title());
+                    let (Facts { number, name, .. }, title) = (lesson.facts(), lesson.title());
                     serde_json::json!({ "number": number, "name": name, "title": title })
                 });
                 outln!("{}", listed.collect::<serde_json::Value>());
@@ -147,11 +152,8 @@ impl LessonArgs {
 fn list() {
     let mut table = TextTable::new(&["LESSON", "NAME", "TITLE"]);
     for lesson in Lesson::ALL {
-        table.row([
-            lesson.number().to_string(),
-            lesson.name().to_owned(),
-            lesson.title().to_owned(),
-        ]);
+        let Facts { number, name, .. } = lesson.facts();
+        table.row([number.to_string(), name.into(), lesson.title().into()]);
     }
     out!("{table}");
     outln!("\n`spoor lesson N` shows a lesson, `spoor check N` checks its exercise.");
@@ -182,7 +184,7 @@ impl CheckArgs {
     }
 
     fn context(&self) -> anyhow::Result<Context> {
-        let format = self.lesson.answer_format();
+        let format = self.lesson.facts().answers;
         let answers = Answers::new(self.lesson, format, self.answers.clone()).map_err(Invalid)?;
         let lab = self.lab.client();
         // Before standard input is read, which may take seconds to come from a cluster.
@@ -205,7 +207,7 @@ impl CheckArgs {
         let (lesson, passed) = (self.lesson, report.is_passed());
         if self.output == Output::Json {
             let checked = Checked {
-                lesson: lesson.number(),
+                lesson: lesson.facts().number,
                 passed,
                 report,
             };
@@ -217,10 +219,8 @@ impl CheckArgs {
             let done = format!("Passed: {}.", lesson.title());
             outln!("{}", Style::new().green().bold().apply_to(done));
         } else {
-            outln!(
-                "Not done yet. `spoor lesson {}` has hints.",
-                lesson.number()
-            );
+            let number = lesson.facts().number;
+            outln!("Not done yet. `spoor lesson {number}` has hints.");
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::{
 
 /// A lesson.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, derive_more::Display)]
-#[display("lesson {}", self.number())]
+#[display("lesson {}", self.facts().number)]
 pub enum Lesson {
     /// A trace sent with curl.
     FirstTrace,
@@ -37,12 +37,15 @@ pub enum Lesson {
 }
 
 /// The properties of a lesson.
-struct Facts {
-    number: u8,
-    name: &'static str,
-    /// The text, which begins with `# NUMBER. TITLE`.
-    text: &'static str,
-    answers: AnswerFormat,
+pub struct Facts {
+    /// The number that `spoor lesson` takes.
+    pub number: u8,
+    /// The name that `spoor lesson` takes, such as `first-trace`.
+    pub name: &'static str,
+    /// The whole text, as Markdown, which begins with `# NUMBER. TITLE`.
+    pub text: &'static str,
+    /// The answers that the check needs.
+    pub answers: AnswerFormat,
 }
 
 macro_rules! facts {
@@ -73,7 +76,8 @@ impl Lesson {
         Self::MetricsBesideTraces,
     ];
 
-    fn facts(self) -> Facts {
+    /// The lesson's properties.
+    pub fn facts(self) -> Facts {
         use AnswerFormat::{Named, Nothing, One};
         match self {
             Self::FirstTrace => facts!(1, "01-first-trace", Nothing),
@@ -140,34 +144,14 @@ impl Lesson {
         }
     }
 
-    /// The answers that the check needs.
-    pub fn answer_format(self) -> AnswerFormat {
-        self.facts().answers
-    }
-
-    /// The number that `spoor lesson` takes.
-    pub fn number(self) -> u8 {
-        self.facts().number
-    }
-
-    /// The name that `spoor lesson` takes, such as `first-trace`.
-    pub fn name(self) -> &'static str {
-        self.facts().name
-    }
-
-    /// The whole text, as Markdown.
-    pub fn text(self) -> &'static str {
-        self.facts().text
-    }
-
     /// The title, from the first line of the text.
     pub fn title(self) -> &'static str {
-        let line = self.text().lines().next().unwrap_or_default();
+        let line = self.facts().text.lines().next().unwrap_or_default();
         line.split_once(". ").map_or(line, |(_, title)| title)
     }
 
     fn names() -> String {
-        let name = |lesson: &Self| format!("{} ({})", lesson.number(), lesson.name());
+        let name = |lesson: &Self| format!("{} ({})", lesson.facts().number, lesson.facts().name);
         Self::ALL.iter().map(name).collect::<Vec<_>>().join(", ")
     }
 }
@@ -181,7 +165,9 @@ impl FromStr for Lesson {
     /// A message that lists the lessons.
     fn from_str(text: &str) -> Result<Self, String> {
         // The number is parsed, so that `01` works as well.
-        let is_named = |lesson: &Self| lesson.name() == text || text.parse() == Ok(lesson.number());
+        let is_named = |lesson: &Self| {
+            lesson.facts().name == text || text.parse() == Ok(lesson.facts().number)
+        };
         let found = Self::ALL.iter().copied().find(is_named);
         found.ok_or_else(|| format!("unknown lesson {text:?}; the lessons are {}", Self::names()))
     }
@@ -194,12 +180,15 @@ mod tests {
     #[test]
     fn each_text_begins_with_its_number_and_title() {
         for (index, lesson) in Lesson::ALL.iter().enumerate() {
-            let number = usize::from(lesson.number());
+            let number = usize::from(lesson.facts().number);
             assert!(index < number, "in their order");
             let heading = format!("# {number}. {}\n", lesson.title());
-            assert!(lesson.text().starts_with(&heading), "{lesson}");
+            assert!(lesson.facts().text.starts_with(&heading), "{lesson}");
             let check = format!("spoor check {number}");
-            assert!(lesson.text().contains(&check), "{lesson} names its check");
+            assert!(
+                lesson.facts().text.contains(&check),
+                "{lesson} names its check"
+            );
         }
     }
 

@@ -34,11 +34,6 @@ enum State {
 }
 
 impl Report {
-    /// Creates an empty report.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// The first attempt that passed, or else the first one. Without attempts, `what` is missing.
     pub fn best(attempts: impl IntoIterator<Item = Self>, what: &str, seen: &str) -> Self {
         let mut first = None;
@@ -50,7 +45,7 @@ impl Report {
             first.get_or_insert(attempt);
         }
         first.unwrap_or_else(|| {
-            let mut report = Self::new();
+            let mut report = Self::default();
             report.missing(what, seen);
             report
         })
@@ -139,7 +134,7 @@ mod tests {
 
     #[test]
     fn passes_once_everything_is_found() {
-        let mut report = Report::new();
+        let mut report = Report::default();
         assert!(!report.is_passed(), "an empty report does not pass");
         report.passed("a trace", "5b8a");
         assert!(report.is_passed());
@@ -150,7 +145,7 @@ mod tests {
 
     #[test]
     fn missing_span_is_awaited_despite_an_error() {
-        let mut report = Report::new();
+        let mut report = Report::default();
         report.passed("a trace", "5b8a");
         report.wrong("its items", "a string");
         report.unanswered("an answer", "--answer N");
@@ -161,9 +156,9 @@ mod tests {
 
     #[test]
     fn one_passing_attempt_suffices() {
-        let mut bad = Report::new();
+        let mut bad = Report::default();
         bad.missing("a child", "");
-        let mut good = Report::new();
+        let mut good = Report::default();
         good.passed("a child", "");
         let passes = |attempts: &[&Report]| {
             Report::best(attempts.iter().copied().cloned(), "a trace", "").is_passed()
@@ -174,7 +169,7 @@ mod tests {
 
     #[test]
     fn displays_one_line_per_finding() {
-        let mut report = Report::new();
+        let mut report = Report::default();
         report.add_source("the traces of shop");
         report.passed("a trace", "5b8a");
         report.missing("a child", "");

@@ -45,10 +45,8 @@ pub(super) fn draw(timeline: &Points, seconds: f64, width: usize) -> String {
             row if row * 2 == HEIGHT => axis_label(top / 2.0),
             _ => String::new(),
         };
-        let cells: String = columns
-            .iter()
-            .map(|column| cell(column, row, top))
-            .collect();
+        let cells = columns.iter().map(|column| cell(column, row, top));
+        let cells: String = cells.collect();
         let _ = writeln!(chart, "{label:>11} ┤{}", cells.trim_end());
     }
     let _ = writeln!(chart, "{:>11} └{}", 0, "─".repeat(columns.len()));

@@ -26,10 +26,9 @@ impl fmt::Display for Report<'_> {
                  This machine or the services are too slow; try a lower --rate or more --connections."
             )?;
         }
-        let from = if summary.corrected {
-            "was due"
-        } else {
-            "was sent"
+        let from = match summary.corrected {
+            true => "was due",
+            false => "was sent",
         };
         writeln!(
             f,
@@ -37,12 +36,8 @@ impl fmt::Display for Report<'_> {
         )?;
         write!(f, "{}", table(summary))?;
         if let Some(slowest) = &summary.all.slowest {
-            writeln!(
-                f,
-                "\nSlowest traced request: {} ms, spoor trace {}",
-                figure(slowest.milliseconds),
-                slowest.trace_id
-            )?;
+            let (took, id) = (figure(slowest.milliseconds), &slowest.trace_id);
+            writeln!(f, "\nSlowest traced request: {took} ms, spoor trace {id}")?;
         }
         let width = chart::terminal_width();
         f.write_str(&chart::draw(&summary.timeline, summary.seconds, width))
@@ -81,11 +76,8 @@ fn cells(name: &str, row: &ResultRow) -> Vec<String> {
 
 /// The number of failures, in total and by result.
 fn failures(row: &ResultRow) -> String {
-    let kinds: Vec<String> = row
-        .failures
-        .iter()
-        .map(|(kind, count)| format!("{kind}: {count}"))
-        .collect();
+    let kind = |(kind, count): (&String, &u64)| format!("{kind}: {count}");
+    let kinds: Vec<String> = row.failures.iter().map(kind).collect();
     if kinds.is_empty() {
         "0".to_owned()
     } else {

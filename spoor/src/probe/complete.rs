@@ -35,11 +35,8 @@ impl CompleteTrace {
     pub(super) fn of(tree: &Tree, expected: &[String]) -> Result<Self, Incomplete> {
         let services = tree.services().into_iter();
         let services: BTreeSet<String> = services.map(|(name, _)| name.to_owned()).collect();
-        let missing: Vec<&str> = expected
-            .iter()
-            .filter(|service| !services.contains(*service))
-            .map(String::as_str)
-            .collect();
+        let missing = expected.iter().filter(|it| !services.contains(*it));
+        let missing: Vec<&str> = missing.map(String::as_str).collect();
         if !missing.is_empty() {
             return Err(Incomplete::Services(missing.join(", ")));
         }

@@ -130,10 +130,8 @@ impl TraceClient {
     /// # Errors
     /// [`QueryError::Client`].
     pub fn at(base: &str) -> Result<Self, QueryError> {
-        let http = reqwest::Client::builder()
-            .timeout(REQUEST_TIMEOUT)
-            .build()
-            .map_err(QueryError::Client)?;
+        let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT);
+        let http = http.build().map_err(QueryError::Client)?;
         Ok(Self {
             base: base.trim_end_matches('/').to_owned(),
             http,
@@ -283,10 +281,8 @@ impl TraceClient {
     /// [`QueryError::NoTrace`] if the service has none.
     pub async fn latest(&self, service: &str) -> Result<String, QueryError> {
         let found = self.newest(&[service], &Query::default()).await?;
-        let newest = found
-            .first()
-            .ok_or_else(|| QueryError::NoTrace(service.to_owned()))?;
-        Ok(newest.id.clone())
+        let newest = found.into_iter().next().map(|newest| newest.id);
+        newest.ok_or_else(|| QueryError::NoTrace(service.to_owned()))
     }
 
     async fn get_spans(

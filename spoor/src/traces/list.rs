@@ -74,10 +74,9 @@ pub(super) fn table(found: &[FoundTrace], now: Timestamp, canvas: Canvas) -> Str
             age(since, now),
             short_duration(tree.duration()),
             tree.rows().len().to_string(),
-            if tree.errors() > 0 {
-                tree.errors().to_string()
-            } else {
-                String::new()
+            match tree.errors() {
+                0 => String::new(),
+                errors => errors.to_string(),
             },
             root(tree),
             services(tree).join(", "),
@@ -108,16 +107,13 @@ pub(super) fn json(found: &[FoundTrace]) -> serde_json::Value {
 }
 
 fn root(tree: &Tree) -> String {
-    tree.root()
-        .map(|row| printable(&row.member.span.name))
-        .unwrap_or_default()
+    let name = tree.root().map(|row| printable(&row.member.span.name));
+    name.unwrap_or_default()
 }
 
 fn services(tree: &Tree) -> Vec<String> {
-    tree.services()
-        .into_iter()
-        .map(|(name, _)| printable(name))
-        .collect()
+    let services = tree.services().into_iter();
+    services.map(|(name, _)| printable(name)).collect()
 }
 
 #[cfg(test)]

@@ -183,10 +183,8 @@ fn line(tree: &Tree, row: &Row, columns: &Columns, slowest: bool, canvas: Canvas
     let service = fit(&printable(row.member.service()), columns.service);
     let branch = branch(row);
     let room = columns.name.saturating_sub(measure_text_width(&branch));
-    let name = fit(
-        &format!("{branch}{}", shortened(&row.member.span.name, room)),
-        columns.name,
-    );
+    let name = format!("{branch}{}", shortened(&row.member.span.name, room));
+    let name = fit(&name, columns.name);
     let (of_name, of_bar, mark) = match (row.member.is_error(), slowest) {
         (true, _) => (Style::new().red(), Style::new().red(), "  ✗ error"),
         (false, true) => (Style::new().yellow(), Style::new().yellow(), "  ◀ slowest"),

@@ -23,7 +23,7 @@ const BOTTLENECK: &str = "the bottleneck";
 type Operation = (String, String);
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
-    let mut report = Report::new();
+    let mut report = Report::default();
     let Some(marker) = newest_round(context).await? else {
         report.missing("a round", "start one with spoor lesson 2 --start");
         return Ok(report);
@@ -136,7 +136,7 @@ mod tests {
             (operation("b", "x.Y/Work"), Duration::from_millis(900)),
             (operation("a", "GET /"), Duration::from_millis(100)),
         ];
-        let mut report = Report::new();
+        let mut report = Report::default();
         judge(&mut report, answer.split_once(':').unwrap(), &times);
         report.to_string()
     }

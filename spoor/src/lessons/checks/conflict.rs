@@ -25,7 +25,7 @@ const ALL: &str = "100%";
 const MIN_TRACES: usize = 20;
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
-    let mut report = Report::new();
+    let mut report = Report::default();
     let policies = context.policies.all().await?;
     let read = pluralize(policies.len(), "policy", "policies");
     report.add_source(format!("{read} and the traces of {SERVICE}"));
@@ -173,7 +173,7 @@ mod tests {
         #[case] passes: bool,
     ) {
         let found = vec![trace(name, start, trace_state); count];
-        let mut report = Report::new();
+        let mut report = Report::default();
         check_traces(&mut report, &found, Timestamp::from_second(2).unwrap());
         assert_eq!(report.is_passed(), passes, "{report}");
     }
@@ -198,7 +198,7 @@ mod tests {
             "spec": {},
             "status": {"effective": effective},
         });
-        let mut report = Report::new();
+        let mut report = Report::default();
         let policies = [serde_json::from_value(policy).unwrap()];
         assert_eq!(check_second(&mut report, &policies).is_some(), passes);
         assert_eq!(report.is_passed(), passes, "{report}");
@@ -221,7 +221,7 @@ mod tests {
             "spec": spec,
         });
         let first: SamplingPolicy = serde_json::from_value(first).unwrap();
-        let mut report = Report::new();
+        let mut report = Report::default();
         check_unchanged(&mut report, Some(&first));
         assert_eq!(report.is_passed(), passes, "{report}");
     }

@@ -15,7 +15,7 @@ use crate::{
 const EDGE: &str = "service-a";
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
-    let mut report = Report::new();
+    let mut report = Report::default();
     let (Some(id), Some(began)) = (
         context.answers.named("trace"),
         context.answers.named("began"),
@@ -98,11 +98,9 @@ fn check_faults_cleared(report: &mut Report, faults: &FaultsByService) {
     // A fault that only delays turns no span red.
     let has_errors =
         |fault: &FaultSetting| fault.errors.as_deref().is_some_and(|share| share != "0%");
-    let failing: Vec<&str> = faults
-        .iter()
-        .filter(|(_, faults)| faults.iter().any(has_errors))
-        .map(|(service, _)| service.as_str())
-        .collect();
+    let faults = faults.iter();
+    let failing = faults.filter(|(_, faults)| faults.iter().any(has_errors));
+    let failing: Vec<&str> = failing.map(|(service, _)| service.as_str()).collect();
     if failing.is_empty() {
         report.passed(what, "");
     } else {
@@ -148,7 +146,7 @@ mod tests {
     }
 
     fn is_cleared(faults: &FaultsByService) -> bool {
-        let mut report = Report::new();
+        let mut report = Report::default();
         check_faults_cleared(&mut report, faults);
         report.is_passed()
     }
@@ -171,7 +169,7 @@ mod tests {
     #[test]
     fn accepts_only_the_lowest_failed_service() {
         let passes = |answer| {
-            let mut report = Report::new();
+            let mut report = Report::default();
             check_trace(&mut report, &failed(), answer) && report.is_passed()
         };
         assert!(passes("service-b"));
@@ -186,7 +184,7 @@ mod tests {
         batches.push(red(span("service-b", "Work", 2, 1, 110, 190)));
         let tree = Tree::new(batches);
         let report_on = |answer| {
-            let mut report = Report::new();
+            let mut report = Report::default();
             check_trace(&mut report, &tree, answer);
             report.to_string()
         };
@@ -197,7 +195,7 @@ mod tests {
     #[test]
     fn requires_a_later_success() {
         let passes = |batches: Vec<ResourceSpans>| {
-            let mut report = Report::new();
+            let mut report = Report::default();
             let found = FoundTrace {
                 id: "07".repeat(16),
                 tree: Tree::new(batches),

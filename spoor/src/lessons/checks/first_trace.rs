@@ -61,7 +61,7 @@ fn attempts(found: &FoundTrace, all: &[FoundTrace]) -> Vec<Report> {
 }
 
 fn assess(FoundTrace { id, tree }: &FoundTrace, child: Option<&Row>, all: &[FoundTrace]) -> Report {
-    let mut report = Report::new();
+    let mut report = Report::default();
     report.passed("a trace of the service by-hand", id);
     check_own_trace_id(&mut report, id);
     check_root(&mut report, tree);

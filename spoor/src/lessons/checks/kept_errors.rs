@@ -26,7 +26,7 @@ const ALL: &str = "a trace for each request that failed";
 const START_AGAIN: &str = "delete the policy, apply it again, and send load once";
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
-    let mut report = Report::new();
+    let mut report = Report::default();
     let policies = context.policies.all().await?;
     let read = pluralize(policies.len(), "policy", "policies");
     report.add_source(format!("{read} and the traces of {SERVICE}"));
@@ -111,13 +111,11 @@ fn check_traces(
     let certain = |it: &&&&FoundTrace| is_since(it, programmed + SignedDuration::from_secs(1));
     let certain = failed.iter().filter(certain).count();
     if answered < MIN_FAILED {
-        report.wrong(
-            ALL,
-            format!(
-                "{answered} are too few to tell; at least {MIN_FAILED} must fail, such as with \
-                 `spoor fault service-b --errors 20%`"
-            ),
+        let seen = format!(
+            "{answered} are too few to tell; at least {MIN_FAILED} must fail, such as with \
+             `spoor fault service-b --errors 20%`"
         );
+        report.wrong(ALL, seen);
     // More traces than failures means that the number is of another run.
     // No message reveals the number found, which would be the answer.
     } else if certain > answered {
@@ -126,13 +124,11 @@ fn check_traces(
         );
         report.wrong(ALL, seen);
     } else if failed.len() < answered {
-        report.missing(
-            ALL,
-            format!(
-                "fewer than {answered} have arrived so far; a 4xx response is not an error; if \
-                 there are no more, {START_AGAIN}"
-            ),
+        let seen = format!(
+            "fewer than {answered} have arrived so far; a 4xx response is not an error; if \
+             there are no more, {START_AGAIN}"
         );
+        report.missing(ALL, seen);
     } else if failed.len() > answered {
         let seen = format!(
             "some failed within the second in which the policy was last changed, so that \
@@ -200,7 +196,7 @@ mod tests {
         #[case] passes: bool,
     ) {
         let found = vec![failed(is_complete); kept];
-        let mut report = Report::new();
+        let mut report = Report::default();
         check_traces(
             &mut report,
             &found.iter().collect::<Vec<_>>(),
@@ -218,7 +214,7 @@ mod tests {
         let found = vec![failed(true); 20];
         let found: Vec<&FoundTrace> = found.iter().collect();
         for (answer, passes) in [("12", false), ("20", true), ("21", false)] {
-            let mut report = Report::new();
+            let mut report = Report::default();
             check_traces(&mut report, &found, Timestamp::UNIX_EPOCH, Some(answer));
             assert_eq!(report.is_passed(), passes, "{report}");
         }
@@ -238,7 +234,7 @@ mod tests {
     fn wrong_number_does_not_reveal_the_right_one() {
         let found = vec![failed(true); 53];
         for answer in ["12", "300"] {
-            let mut report = Report::new();
+            let mut report = Report::default();
             check_traces(
                 &mut report,
                 &found.iter().collect::<Vec<_>>(),
@@ -285,7 +281,7 @@ mod tests {
     #[case("100%", false)]
     #[case("most", false)]
     fn requires_a_share_below_the_limit(#[case] otherwise: &str, #[case] passes: bool) {
-        let mut report = Report::new();
+        let mut report = Report::default();
         check_otherwise(&mut report, &policy(otherwise));
         assert_eq!(report.is_passed(), passes, "{report}");
     }

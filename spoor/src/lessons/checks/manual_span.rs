@@ -41,7 +41,7 @@ fn attempts(found: &FoundTrace) -> impl Iterator<Item = Report> {
 }
 
 fn assess(FoundTrace { id, tree }: &FoundTrace, row: &Row) -> Report {
-    let mut report = Report::new();
+    let mut report = Report::default();
     let name = printable(&row.member.span.name);
     let seen = format!("{name:?} in trace {id}");
     report.passed("a span of the service receipt", seen);

@@ -14,7 +14,7 @@ const MIN_SLOW: Duration = Duration::from_millis(250);
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
-    let mut report = Report::new();
+    let mut report = Report::default();
     let urls = context.lab.status().await?.urls;
     let Some(url) = urls.get("tasks-ops") else {
         report.missing("the metrics of tasks", "the lab has no address for them");
@@ -121,7 +121,7 @@ http_server_request_duration_seconds_bucket{le="2.5",http_request_method="GET",h
         #[case] takes: u64,
         #[case] passes: bool,
     ) {
-        let mut report = Report::new();
+        let mut report = Report::default();
         let found = FoundTrace {
             id: "07".repeat(16),
             tree: Tree::new(vec![span(service, name, 1, 0, 0, takes)]),

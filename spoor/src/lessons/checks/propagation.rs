@@ -17,7 +17,7 @@ const MEMBER: &str = "smuggled";
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let inside = context.traces_of(INSIDE).await?;
     let edge = context.traces_of(EDGE).await?;
-    let mut report = Report::new();
+    let mut report = Report::default();
     let traces = pluralize(inside.len(), "trace", "traces");
     report.add_source(format!("{traces} of {INSIDE}, {} of {EDGE}", edge.len()));
     judge(&mut report, &inside, &edge);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn passes(inside: FoundTrace, edge: FoundTrace) -> bool {
-        let mut report = Report::new();
+        let mut report = Report::default();
         judge(&mut report, &[inside], &[edge]);
         report.is_passed()
     }

@@ -31,7 +31,7 @@ const HALF_WIDTH: std::ops::RangeInclusive<f64> = 0.085..=0.115;
 const EARLIER_LOAD: &str = "leave out earlier load at this rate with --lookback, such as 5m";
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
-    let mut report = Report::new();
+    let mut report = Report::default();
     let found = context.traces_of(POLICY).await?;
     let traces = format!("{} traces of {POLICY}", found.len());
     report.add_source(format!("the tracestate of {traces}, and its policy"));
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     fn report_on(answered: &str) -> String {
-        let mut report = Report::new();
+        let mut report = Report::default();
         let exact = interval(100, 10_000, CONFIDENCE);
         judge(&mut report, "it", parse_interval(answered).unwrap(), exact);
         report.to_string()

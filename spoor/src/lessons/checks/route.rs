@@ -45,7 +45,7 @@ const CLUSTER_WAIT_SECONDS: RangeInclusive<f64> = 1.0..=30.0;
 const ACCEPTED_SHARE: RangeInclusive<f64> = 0.6..=1.5;
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
-    let mut report = Report::new();
+    let mut report = Report::default();
     report.add_source(format!("the policy {POLICY} and the traces of {SERVICE}"));
     let policy = context.policies.named(POLICY).await?;
     let Some(policy) = policy else {
@@ -242,7 +242,7 @@ mod tests {
     ) {
         let traces = |of: &[u64]| of.iter().copied().map(trace).collect::<Vec<_>>();
         let (direct, held) = (traces(direct), traces(held));
-        let mut report = Report::new();
+        let mut report = Report::default();
         check_traces(
             &mut report,
             &direct.iter().collect::<Vec<_>>(),
@@ -288,9 +288,9 @@ mod tests {
         #[case] spans: &str,
         #[case] passes: bool,
     ) {
-        let mut report = Report::new();
+        let mut report = Report::default();
         let given = vec![format!("wait={wait}"), format!("spans={spans}")];
-        let answers = Answers::new("6", Lesson::Route.answer_format(), given).unwrap();
+        let answers = Answers::new("6", Lesson::Route.facts().answers, given).unwrap();
         let waits = measurable(Duration::from_secs(2));
         check_cost(&mut report, &answers, &[&trace(600)], &waits);
         assert_eq!(report.is_passed(), passes, "{report}");
@@ -305,8 +305,8 @@ mod tests {
             tree: Tree::new(vec![span(SERVICE, "GET /", 1, 0, 0, 600)]),
         });
         let given = vec!["wait=2".to_owned(), "spans=3500".to_owned()];
-        let answers = Answers::new("6", Lesson::Route.answer_format(), given).unwrap();
-        let mut report = Report::new();
+        let answers = Answers::new("6", Lesson::Route.facts().answers, given).unwrap();
+        let mut report = Report::default();
         let traces: Vec<&FoundTrace> = traces.iter().collect();
         check_cost(
             &mut report,
@@ -324,7 +324,7 @@ mod tests {
     #[case("spoor_traces_last_dropped_timestamp_seconds 1000", false)]
     #[case("spoor_traces_last_dropped_timestamp_seconds 1001", true)]
     fn requires_a_dropped_trace(#[case] metrics: &str, #[case] passes: bool) {
-        let mut report = Report::new();
+        let mut report = Report::default();
         let programmed = Timestamp::constant(1000, 0);
         check_dropped(&mut report, metrics, programmed);
         assert_eq!(report.is_passed(), passes, "{report}");
@@ -350,7 +350,7 @@ mod tests {
             "metadata": {"name": POLICY},
             "spec": {"targets": [{"service": service}], "tail": {"keep": keep, "otherwise": otherwise}},
         });
-        let mut report = Report::new();
+        let mut report = Report::default();
         check_policy(&mut report, &serde_json::from_value(policy).unwrap());
         let report = report.to_string();
         assert!(report.contains(seen), "{report}");

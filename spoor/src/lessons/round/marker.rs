@@ -29,9 +29,8 @@ impl Marker {
     }
 
     fn read(user_agent: &str) -> Option<Self> {
-        let round = user_agent
-            .strip_prefix(EXERCISE_USER_AGENT)?
-            .strip_prefix(LESSON)?;
+        let round = user_agent.strip_prefix(EXERCISE_USER_AGENT)?;
+        let round = round.strip_prefix(LESSON)?;
         let (seed, began) = round.split_once('.')?;
         Some(Self {
             began: began.parse().ok()?,

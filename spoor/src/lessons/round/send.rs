@@ -35,10 +35,7 @@ const WAIT: [&str; 2] = ["600ms", "5ms"];
 /// A slow calculation and a fast one, in rounds.
 const ROUNDS: [&str; 2] = ["60000", "500"];
 /// The width and height of the images in pixels.
-const SIDE: NonZeroU16 = match NonZeroU16::new(96) {
-    Some(side) => side,
-    None => NonZeroU16::MIN,
-};
+const SIDE: NonZeroU16 = NonZeroU16::MIN.saturating_add(95);
 
 /// Sends the requests of a round, and restores the lab afterwards.
 pub async fn start(seed: u32, lab: &LabClient, traces: &TraceClient) -> anyhow::Result<Marker> {
