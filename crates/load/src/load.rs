@@ -66,7 +66,7 @@ impl Load {
 
     pub(super) fn phases(&self) -> usize {
         match &self.pace {
-            Pace::Open(schedule) => schedule.phases().len(),
+            Pace::Open(schedule) => schedule.0.len(),
             Pace::Closed => 1,
         }
     }

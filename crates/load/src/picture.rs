@@ -7,7 +7,10 @@ use plotters::{
     prelude::*,
 };
 
-use super::{summary::LoadSummary, timeline::Point};
+use super::{
+    summary::{LoadSummary, PhaseRow},
+    timeline::Point,
+};
 
 /// The width and height in pixels.
 const SIZE: (u32, u32) = (1000, 640);
@@ -160,19 +163,13 @@ fn draw_rate(area: &Area<'_>, seconds: f64, summary: &LoadSummary) -> Result<(),
     };
     let responses = per_second(|point| point.answered);
     let failed = per_second(|point| point.failed);
-    let due: Vec<(f64, f64)> = summary
-        .phases
-        .iter()
-        .flat_map(|phase| {
-            let [from, to] = phase.rate;
-            [(phase.began, from), (phase.began + phase.lasts, to)]
-        })
-        .collect();
-    let highest = responses
-        .iter()
-        .chain(&due)
-        .map(|(_, rate)| *rate)
-        .fold(1.0, f64::max);
+    let ends = |phase: &PhaseRow| {
+        let [from, to] = phase.rate;
+        [(phase.began, from), (phase.began + phase.lasts, to)]
+    };
+    let due: Vec<(f64, f64)> = summary.phases.iter().flat_map(ends).collect();
+    let rates = responses.iter().chain(&due).map(|(_, rate)| *rate);
+    let highest = rates.fold(1.0, f64::max);
     let (legend, area) = area.split_vertically(LEGEND_HEIGHT);
     let mut entries = vec![
         (RESPONSES.to_rgba(), "responses"),
@@ -201,12 +198,10 @@ fn draw_rate(area: &Area<'_>, seconds: f64, summary: &LoadSummary) -> Result<(),
         .x_label_formatter(&figure)
         .y_label_formatter(&figure)
         .draw()?;
-    chart.draw_series(
-        AreaSeries::new(responses, 0.0, RESPONSES.mix(0.2)).border_style(RESPONSES.stroke_width(2)),
-    )?;
-    chart.draw_series(
-        AreaSeries::new(failed, 0.0, FAILED.mix(0.5)).border_style(FAILED.stroke_width(2)),
-    )?;
+    let responses = AreaSeries::new(responses, 0.0, RESPONSES.mix(0.2));
+    chart.draw_series(responses.border_style(RESPONSES.stroke_width(2)))?;
+    let failed = AreaSeries::new(failed, 0.0, FAILED.mix(0.5));
+    chart.draw_series(failed.border_style(FAILED.stroke_width(2)))?;
     if !due.is_empty() {
         chart.draw_series(DashedLineSeries::new(due, 6, 4, DUE.stroke_width(2)))?;
     }
@@ -245,10 +240,8 @@ fn series(summary: &LoadSummary, figure: impl Fn(&Point) -> Option<f64>) -> Vec<
 fn extremes(points: &[Point]) -> (f64, f64) {
     let lowest = points.iter().filter_map(|point| point.p50).reduce(f64::min);
     let highest = points.iter().filter_map(|point| point.p99).reduce(f64::max);
-    (
-        lowest.unwrap_or(1.0).max(0.001),
-        highest.unwrap_or(1.0).max(0.01),
-    )
+    let (lowest, highest) = (lowest.unwrap_or(1.0), highest.unwrap_or(1.0));
+    (lowest.max(0.001), highest.max(0.01))
 }
 
 fn length(summary: &LoadSummary) -> f64 {

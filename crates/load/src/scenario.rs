@@ -119,7 +119,7 @@ impl Scenario {
         let rate = f64::from(rate);
         let quarter = duration / QUARTERS;
         let quarters = (1..=QUARTERS).map(f64::from);
-        Schedule::new(match self {
+        Schedule(match self {
             // In quarters, so that the table shows at which rate the latency begins to rise.
             Self::Ramp => quarters
                 .map(|quarter| rate * quarter / f64::from(QUARTERS))

@@ -17,9 +17,7 @@ pub struct LoadPhase {
 
 /// A sequence of phases.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Schedule {
-    phases: Vec<LoadPhase>,
-}
+pub struct Schedule(pub Vec<LoadPhase>);
 
 /// The time at which a request is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,31 +59,18 @@ impl LoadPhase {
         let slope = (self.to - self.from) / self.lasts.as_secs_f64();
         // The root of from·t + slope·t²/2 = requests. The usual quadratic formula subtracts two
         // nearly equal numbers when the slope is small; this form does not.
-        let root = (self.from * self.from + 2.0 * slope * requests)
-            .max(0.0)
-            .sqrt();
+        let square = self.from * self.from + 2.0 * slope * requests;
+        let root = square.max(0.0).sqrt();
         let seconds = 2.0 * requests / (self.from + root);
         Duration::try_from_secs_f64(seconds).map_or(self.lasts, |after| after.min(self.lasts))
     }
 }
 
 impl Schedule {
-    /// Creates a schedule of phases in this order.
-    #[must_use]
-    pub fn new(phases: Vec<LoadPhase>) -> Self {
-        Self { phases }
-    }
-
-    /// The phases in their order.
-    #[must_use]
-    pub fn phases(&self) -> &[LoadPhase] {
-        &self.phases
-    }
-
     /// The total number of requests due.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        let due: f64 = self.phases.iter().map(LoadPhase::requests).sum();
+        let due: f64 = self.0.iter().map(LoadPhase::requests).sum();
         // The tolerance is for rounding errors of the sum, which must not add a request.
         (due - 1e-6).ceil() as u64
     }
@@ -97,8 +82,8 @@ impl Schedule {
         }
         let mut left = number as f64;
         let mut began = Duration::ZERO;
-        let last = self.phases.len().checked_sub(1)?;
-        for (position, phase) in self.phases.iter().enumerate() {
+        let last = self.0.len().checked_sub(1)?;
+        for (position, phase) in self.0.iter().enumerate() {
             let requests = phase.requests();
             // The last phase takes the request that rounding may leave over.
             if left < requests || position == last {
@@ -126,7 +111,7 @@ mod tests {
 
     #[test]
     fn an_even_rate_is_due_at_even_intervals() {
-        let schedule = Schedule::new(vec![LoadPhase::even("steady", 2 * SECOND, 4.0)]);
+        let schedule = Schedule(vec![LoadPhase::even("steady", 2 * SECOND, 4.0)]);
         let due: Vec<u128> = (0..8)
             .map(|number| schedule.due(number).unwrap().after.as_millis())
             .collect();
@@ -136,14 +121,14 @@ mod tests {
 
     #[test]
     fn a_ramp_has_three_quarters_in_its_second_half() {
-        let schedule = Schedule::new(vec![LoadPhase::rising("up", 10 * SECOND, 0.0, 100.0)]);
+        let schedule = Schedule(vec![LoadPhase::rising("up", 10 * SECOND, 0.0, 100.0)]);
         assert_eq!(schedule.requests(), 500);
         assert_eq!(schedule.due(125).unwrap().after, 5 * SECOND);
     }
 
     #[test]
     fn a_phase_begins_where_the_last_ended() {
-        let schedule = Schedule::new(vec![
+        let schedule = Schedule(vec![
             LoadPhase::even("before", SECOND, 2.0),
             LoadPhase::even("spike", SECOND, 10.0),
         ]);
@@ -163,7 +148,7 @@ mod tests {
                 })
                 .collect();
             let total: Duration = phases.iter().map(|phase| phase.lasts).sum();
-            let schedule = Schedule::new(phases);
+            let schedule = Schedule(phases);
             let due: Vec<Duration> = (0..schedule.requests())
                 .map(|number| schedule.due(number).unwrap().after)
                 .collect();

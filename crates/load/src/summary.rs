@@ -147,6 +147,7 @@ impl Punctuality {
 
 impl From<&Tally> for ResultRow {
     fn from(tally: &Tally) -> Self {
+        let latency = |(name, at): (&'static str, f64)| (name, tally.percentile(at));
         let (mut answers, mut failures) = (BTreeMap::new(), BTreeMap::new());
         for (result, count) in &tally.results {
             answers.insert(result.to_string(), *count);
@@ -159,10 +160,7 @@ impl From<&Tally> for ResultRow {
             failed: failures.values().sum(),
             answers,
             failures,
-            latency_milliseconds: PERCENTILES
-                .iter()
-                .map(|(name, percentile)| (*name, tally.percentile(*percentile)))
-                .collect(),
+            latency_milliseconds: PERCENTILES.map(latency).into(),
             slowest: tally.slowest.clone(),
         }
     }
@@ -184,5 +182,5 @@ fn phases(load: &Load, tallies: &[Tally]) -> Vec<PhaseRow> {
             row: tally.into(),
         }
     };
-    schedule.phases().iter().zip(tallies).map(row).collect()
+    schedule.0.iter().zip(tallies).map(row).collect()
 }

@@ -81,7 +81,7 @@ fn load(url: &str, pace: Pace, requests: Option<u64>) -> Load {
 }
 
 fn open(rate: f64, lasts: Duration) -> Pace {
-    Pace::Open(Schedule::new(vec![LoadPhase::even("even", lasts, rate)]))
+    Pace::Open(Schedule(vec![LoadPhase::even("even", lasts, rate)]))
 }
 
 async fn sent(load: &Load) -> LoadSummary {
@@ -122,7 +122,7 @@ async fn each_phase_and_operation_has_its_own_figures() {
     ];
     let load = Load {
         operations: with_follow_up(&url),
-        ..load(&url, Pace::Open(Schedule::new(phases)), None)
+        ..load(&url, Pace::Open(Schedule(phases)), None)
     };
     let summary = sent(&load).await;
     let phases: Vec<_> = summary

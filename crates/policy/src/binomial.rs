@@ -33,11 +33,8 @@ impl Binomial {
     }
 
     pub(crate) fn of(trials: u64, probability: Probability) -> Self {
-        Self::new(
-            trials,
-            probability.as_f64(),
-            probability.complement().as_f64(),
-        )
+        let (success, failure) = (probability.as_f64(), probability.complement().as_f64());
+        Self::new(trials, success, failure)
     }
 
     pub(crate) fn mean(&self) -> f64 {

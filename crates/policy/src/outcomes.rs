@@ -12,11 +12,7 @@ use crate::{
 /// The outcomes of policies that have not ended, in the order of their ranks.
 pub(crate) fn of(ordered: &[&Policy], claims: &Claims<'_>) -> Vec<Outcome> {
     let mut drafts = Drafts(ordered.iter().map(|_| Draft::default()).collect());
-    let namespace = Place {
-        service: None,
-        operation: None,
-    };
-    drafts.add_place(namespace, &claims.others, &[]);
+    drafts.add_place(Place::default(), &claims.others, &[]);
     for (service, of_service) in &claims.services {
         let service_place = Place {
             service: Some(service),
@@ -31,12 +27,9 @@ pub(crate) fn of(ordered: &[&Policy], claims: &Claims<'_>) -> Vec<Outcome> {
             drafts.add_place(place, claim, &[&of_service.others, &claims.others]);
         }
     }
-    drafts
-        .0
-        .into_iter()
-        .zip(ordered)
-        .map(|(draft, policy)| draft.finish(policy, ordered))
-        .collect()
+    let drafts = drafts.0.into_iter().zip(ordered);
+    let outcomes = drafts.map(|(draft, policy)| draft.finish(policy, ordered));
+    outcomes.collect()
 }
 
 /// The winners of the head and the tail of a place.
@@ -175,12 +168,8 @@ fn precedence_between(winner: &Policy, loser: &Policy) -> Precedence {
 impl Draft<'_> {
     fn finish(self, policy: &Policy, ordered: &[&Policy]) -> Outcome {
         let warnings = self.warnings(policy);
-        let winners: BTreeSet<PolicyName> = self
-            .winners
-            .iter()
-            .filter_map(|rank| ordered.get(*rank))
-            .map(|winner| winner.key.name.clone())
-            .collect();
+        let winners = self.winners.iter().filter_map(|rank| ordered.get(*rank));
+        let winners: BTreeSet<PolicyName> = winners.map(|it| it.key.name.clone()).collect();
         let acceptance = match (winners.is_empty(), self.effective.is_empty()) {
             (true, _) => Acceptance::Accepted,
             (false, false) => Acceptance::PartiallyOverridden(winners),

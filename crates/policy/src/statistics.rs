@@ -237,10 +237,8 @@ fn log_odds_below(successes: u64, trials: u64, tail: f64) -> f64 {
 
 /// Wilson's score interval, which the exact one approaches for large counts.
 fn wilson(successes: u64, trials: u64, tail: f64) -> Interval {
-    let (n, z) = (
-        trials as f64,
-        std::f64::consts::SQRT_2 * erfc_inv(2.0 * tail),
-    );
+    let n = trials as f64;
+    let z = std::f64::consts::SQRT_2 * erfc_inv(2.0 * tail);
     let (seen, square) = (successes as f64 / n, z * z / n);
     let middle = (seen + square / 2.0) / (1.0 + square);
     let half = z * (seen * (1.0 - seen) / n + square / (4.0 * n)).sqrt() / (1.0 + square);

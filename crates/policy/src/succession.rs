@@ -86,15 +86,11 @@ struct Places<'a> {
 impl Places<'_> {
     /// A plan with one phase from now on, and one from each expiry.
     fn plan(&self) -> Plan {
-        let operations = self
-            .operations
-            .iter()
-            .flat_map(|(_, succession)| succession.ends());
+        let operations = self.operations.iter();
+        let operations = operations.flat_map(|(_, succession)| succession.ends());
         let ends: BTreeSet<Timestamp> = self.default.ends().chain(operations).collect();
-        let starts = [None]
-            .into_iter()
-            .chain(ends.iter().copied().map(Some))
-            .take(MAX_PHASES);
+        let later = ends.iter().copied().map(Some);
+        let starts = [None].into_iter().chain(later).take(MAX_PHASES);
         let phases = starts.enumerate().map(|(at, start)| PolicyPhase {
             // The last phase of a truncated plan has no end. A later resolution adds the rest.
             until: ends.iter().nth(at).copied().filter(|_| at + 1 < MAX_PHASES),
@@ -106,12 +102,9 @@ impl Places<'_> {
     }
 
     fn from(&self, time: Option<Timestamp>) -> Strategies {
-        let operations = self
-            .operations
-            .iter()
-            .filter_map(|(operation, succession)| {
-                Some(((*operation).clone(), succession.from(time)?))
-            });
+        let operations = self.operations.iter();
+        let operations = operations
+            .filter_map(|(name, succession)| Some(((*name).clone(), succession.from(time)?)));
         Strategies {
             default: self.default.from(time),
             operations: operations.collect(),

@@ -105,12 +105,9 @@ impl Plan {
                 continue;
             }
             phase.until.map(Timestamp::as_nanosecond).hash(&mut hasher);
-            phase
-                .strategies
-                .default
-                .as_ref()
-                .map(|assigned| assigned.strategy)
-                .hash(&mut hasher);
+            let default = phase.strategies.default.as_ref();
+            let default = default.map(|assigned| assigned.strategy);
+            default.hash(&mut hasher);
             // The length first, so that operations cannot be hashed as those of another phase.
             phase.strategies.operations.len().hash(&mut hasher);
             for (operation, assigned) in &phase.strategies.operations {

@@ -8,7 +8,7 @@ use crate::{OperationName, PolicyName, Probability, ServiceName, TailPolicy, mes
 const MAX_NAMED: usize = 3;
 
 /// A place. Without a service, the whole namespace; without an operation, the whole service.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Place<'a> {
     pub(crate) service: Option<&'a ServiceName>,
     pub(crate) operation: Option<&'a OperationName>,
@@ -30,11 +30,8 @@ struct Extent<'a> {
 impl<'a> TailHeads<'a> {
     /// Adds a place with its head. Larger places come before those that they contain.
     pub(crate) fn add(&mut self, head: Head<'a>, place: Place<'a>) {
-        let except = vec![];
-        self.0
-            .entry(head)
-            .or_default()
-            .push(Extent { place, except });
+        let (extents, except) = (self.0.entry(head).or_default(), vec![]);
+        extents.push(Extent { place, except });
     }
 
     /// Excludes a place from the smallest one around it that has this head.

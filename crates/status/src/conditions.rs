@@ -85,20 +85,12 @@ pub(crate) fn programmed(
 }
 
 fn head_programmed(evidence: Option<&Evidence>) -> ConditionUpdate {
-    let services = evidence
-        .map(|evidence| evidence.services.as_slice())
-        .unwrap_or_default();
-    let partly: Vec<&str> = services
-        .iter()
-        .filter(|service| service.is_partly_expressible && !service.operations.is_empty())
-        .map(|service| service.service.as_str())
-        .collect();
+    let services = evidence.into_iter().flat_map(|it| &it.services);
+    let partly = services.filter(|it| it.is_partly_expressible && !it.operations.is_empty());
+    let partly: Vec<&str> = partly.map(|it| it.service.as_str()).collect();
     if partly.is_empty() {
-        return ConditionUpdate::new(
-            ConditionStatus::True,
-            "Programmed",
-            "the head strategy is published",
-        );
+        let message = "the head strategy is published";
+        return ConditionUpdate::new(ConditionStatus::True, "Programmed", message);
     }
     let message = format!(
         "Jaeger's remote sampling cannot express a rate limit for one operation, so polling clients of {} do not apply the policy",

@@ -20,6 +20,8 @@ const NOT_YET: &str = "no verdict yet";
 /// The explanation of [`Verdict::TooLow`] for a rate limit.
 const UNUSED_SHARES: &str = "below the limit; this can happen if bursts of traces exceed the share of an instance, if polling clients do not need their equal shares, and for a few seconds after a change in demand";
 
+/// The explanation of counts that are not judged.
+const UNVERIFIED: &str = "counted by metrics, which have no verdict because anyone can send them";
 /// The text for clients of a policy with tail rules only, which a Collector applies.
 pub(crate) const NO_CLIENTS: &str = "none needed";
 
@@ -98,12 +100,7 @@ pub(crate) fn observed_summary(observed: &api::Observed, clients: &ClientCounts)
 fn with_rate(observed: &ObservedRate, strategy: Option<Strategy>) -> api::Observed {
     let (source, message) = match observed.source {
         CountSource::Clients => (api::ObservedSource::Clients, None),
-        CountSource::Reported => (
-            api::ObservedSource::Reported,
-            Some(
-                "counted by metrics, which have no verdict because anyone can send them".to_owned(),
-            ),
-        ),
+        CountSource::Reported => (api::ObservedSource::Reported, Some(UNVERIFIED.to_owned())),
     };
     api::Observed {
         source,
@@ -184,10 +181,9 @@ fn percentage(share: f64) -> String {
         _ => 5,
     };
     let text = format!("{percent:.decimals$}");
-    let trimmed = if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        &text
+    let trimmed = match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.'),
+        false => &text,
     };
     format!("{trimmed}%")
 }

@@ -54,6 +54,7 @@ impl PolicyFindings<'_> {
     pub fn status(&self) -> SamplingPolicyStatus {
         let (policy, outcome, evidence) = (self.policy, self.outcome, self.evidence);
         let mut converged = conditions::converged(outcome, evidence, &self.tail);
+        let programmed = conditions::programmed(outcome, evidence, &self.tail);
         let hints = evidence.map(|evidence| hints::hints(policy, evidence, self.known));
         // A policy that is not accepted has no effect anywhere, so hints about its effect would
         // mislead.
@@ -65,10 +66,7 @@ impl PolicyFindings<'_> {
         }
         let updates = [
             (Condition::ACCEPTED, conditions::accepted(outcome)),
-            (
-                Condition::PROGRAMMED,
-                conditions::programmed(outcome, evidence, &self.tail),
-            ),
+            (Condition::PROGRAMMED, programmed),
             (Condition::CONVERGED, converged),
         ];
         let clients = evidence.and_then(|evidence| figures::clients(outcome, evidence));

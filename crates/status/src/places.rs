@@ -19,10 +19,8 @@ pub(crate) fn truncation_notes(outcome: &Outcome) -> impl Iterator<Item = String
 /// The head and tail strategy, such as `1%` or `100% + tail rules, otherwise 10%`.
 pub(crate) fn strategy(policy: &Policy) -> String {
     let head = policy.head.map(|head| head.to_string());
-    let tail = policy
-        .tail
-        .as_ref()
-        .map(|tail| format!("tail rules, otherwise {}", tail.otherwise()));
+    let tail = policy.tail.as_ref();
+    let tail = tail.map(|tail| format!("tail rules, otherwise {}", tail.otherwise()));
     head.into_iter().chain(tail).collect::<Vec<_>>().join(" + ")
 }
 

@@ -28,35 +28,28 @@ impl TailRules {
     }
 
     pub(crate) fn programmed(&self) -> ConditionUpdate {
-        let (reason, message) = match self {
-            Self::InForce => ("Programmed", "the tail rules are in force".to_owned()),
-            Self::RollingOut(stack) => (
-                "RollingOut",
-                format!(
-                    "the Collector of TracingStack {stack:?} does not apply the tail rules yet"
-                ),
-            ),
-            Self::RouteIsDirect(stack) => (
-                "RouteIsDirect",
-                format!(
-                    "TracingStack {stack:?} sends traces to Jaeger without a Collector, so tail rules have no effect; set its spec.route to Collector"
-                ),
-            ),
-            Self::CollectorNotManaged(stack) => (
-                "CollectorNotManaged",
-                format!(
-                    "TracingStack {stack:?} uses a Collector that the operator does not run (spec.collector.existing), so tail rules have no effect"
-                ),
-            ),
-            Self::NoTracingStack => (
-                "NoTracingStack",
-                "the namespace has no TracingStack, so tail rules have no effect; create one"
-                    .to_owned(),
-            ),
+        let (status, reason) = match self {
+            Self::InForce => (ConditionStatus::True, "Programmed"),
+            Self::RollingOut(_) => (ConditionStatus::False, "RollingOut"),
+            Self::RouteIsDirect(_) => (ConditionStatus::False, "RouteIsDirect"),
+            Self::CollectorNotManaged(_) => (ConditionStatus::False, "CollectorNotManaged"),
+            Self::NoTracingStack => (ConditionStatus::False, "NoTracingStack"),
         };
-        let status = match self {
-            Self::InForce => ConditionStatus::True,
-            _ => ConditionStatus::False,
+        let message = match self {
+            Self::InForce => "the tail rules are in force".to_owned(),
+            Self::RollingOut(stack) => {
+                format!("the Collector of TracingStack {stack:?} does not apply the tail rules yet")
+            }
+            Self::RouteIsDirect(stack) => format!(
+                "TracingStack {stack:?} sends traces to Jaeger without a Collector, so tail rules have no effect; set its spec.route to Collector"
+            ),
+            Self::CollectorNotManaged(stack) => format!(
+                "TracingStack {stack:?} uses a Collector that the operator does not run (spec.collector.existing), so tail rules have no effect"
+            ),
+            Self::NoTracingStack => {
+                "the namespace has no TracingStack, so tail rules have no effect; create one"
+                    .to_owned()
+            }
         };
         ConditionUpdate::new(status, reason, message)
     }
