@@ -25,7 +25,7 @@ impl Quantity {
     ///
     /// # Errors
     /// The problem, if the text is not a quantity.
-    pub(crate) fn millionths(&self) -> Result<u128, InvalidText> {
+    pub fn millionths(&self) -> Result<u128, InvalidText> {
         let text = formats::QUANTITY.check(&self.0)?;
         let end = text
             .find(|letter: char| letter.is_ascii_alphabetic())

@@ -49,29 +49,11 @@ impl TierMemory {
     }
 }
 
-/// The number of bytes of a Kubernetes quantity.
+/// The number of bytes of a quantity. Those in a stack have been validated.
 fn bytes(quantity: &Quantity) -> Option<u64> {
-    let text = quantity.0.trim();
-    let end = text
-        .find(|char: char| !char.is_ascii_digit() && char != '.')
-        .unwrap_or(text.len());
-    let (number, suffix) = text.split_at(end);
-    let factor: f64 = match suffix {
-        "" => 1.0,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "T" => 1e12,
-        "Ki" => 1024.0,
-        "Mi" => 1_048_576.0,
-        "Gi" => 1_073_741_824.0,
-        "Ti" => 1_099_511_627_776.0,
-        "m" => 1e-3,
-        // Kubernetes also allows an exponent, as in `1e9`.
-        exponent => format!("1{exponent}").parse().ok()?,
-    };
-    let bytes = number.parse::<f64>().ok()? * factor;
-    (bytes.is_finite() && bytes >= 0.0).then_some(bytes as u64)
+    let quantity = spoor_api::stack::Quantity(quantity.0.clone());
+    let millionths = quantity.millionths().ok()?;
+    u64::try_from(millionths / 1_000_000).ok()
 }
 
 #[cfg(test)]
@@ -85,7 +67,6 @@ mod tests {
     #[case("1.5Gi", Some(3 << 29))]
     #[case("200M", Some(200_000_000))]
     #[case("134217728", Some(128 << 20))]
-    #[case("1e9", Some(1_000_000_000))]
     #[case("128974848000m", Some(128_974_848))]
     #[case("much", None)]
     fn reads_quantities(#[case] text: &str, #[case] expected: Option<u64>) {
