@@ -48,8 +48,10 @@ pub fn operations(
 
 fn of_edge(edge: Edge, url: &BaseUrl) -> Result<Vec<LoadOperation>, DriveError> {
     let get = |path: &str| LoadOperation::get(format!("{edge} GET {path}"), url.clone(), path);
-    let post = |path: &str, bodies: Vec<Body>| {
-        LoadOperation::post(format!("{edge} POST {path}"), url.clone(), path, bodies)
+    let post = |path: &str, bodies: Vec<Body>| LoadOperation {
+        method: Method::POST,
+        bodies: bodies.into(),
+        ..LoadOperation::get(format!("{edge} POST {path}"), url.clone(), path)
     };
     Ok(match edge {
         Edge::ServiceA => vec![get("/")],

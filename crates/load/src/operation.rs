@@ -59,21 +59,6 @@ impl LoadOperation {
         }
     }
 
-    /// A `POST` request of these bodies to a path.
-    #[must_use]
-    pub fn post(
-        name: impl Into<Arc<str>>,
-        url: BaseUrl,
-        path: impl Into<String>,
-        bodies: Vec<Body>,
-    ) -> Self {
-        Self {
-            method: Method::POST,
-            bodies: bodies.into(),
-            ..Self::get(name, url, path)
-        }
-    }
-
     /// Adds a request to the response's `Location`.
     #[must_use]
     pub fn followed_by(

@@ -182,7 +182,10 @@ async fn follow_ups_wait_for_a_turn() {
 
 /// A `POST` with a `DELETE` of what it created, and a `GET`.
 fn with_follow_up(url: &str) -> Vec<LoadOperation> {
-    let post = LoadOperation::post("POST /", url.parse().unwrap(), "/", vec![]);
+    let post = LoadOperation {
+        method: http::Method::POST,
+        ..LoadOperation::get("POST /", url.parse().unwrap(), "/")
+    };
     let delete = post.followed_by("DELETE /{id}", http::Method::DELETE, "");
     vec![
         delete,

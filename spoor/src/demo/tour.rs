@@ -88,11 +88,9 @@ async fn stages(lab: &Lab, is_text: bool, started_in: Duration) -> anyhow::Resul
         }
     };
     let processes = lab.processes();
-    print(&format!(
-        "1. The lab: {} services, ready in {} ms",
-        processes.len(),
-        started_in.as_millis()
-    ));
+    let (services, ms) = (processes.len(), started_in.as_millis());
+    let ready = format!("1. The lab: {services} services, ready in {ms} ms");
+    print(&ready);
     for (service, pid) in &processes {
         print(&format!("   {service:<10} process {pid}"));
     }

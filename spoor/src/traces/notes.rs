@@ -72,12 +72,9 @@ fn event(tree: &Tree, event: &Event) -> String {
 }
 
 fn link(link: &Link) -> String {
-    format!(
-        "link to trace {}, span {}{}",
-        value::hex(&link.trace_id),
-        value::hex(&link.span_id),
-        attributes(&link.attributes)
-    )
+    let (trace, span) = (value::hex(&link.trace_id), value::hex(&link.span_id));
+    let attributes = attributes(&link.attributes);
+    format!("link to trace {trace}, span {span}{attributes}")
 }
 
 fn attributes(attributes: &[KeyValue]) -> String {

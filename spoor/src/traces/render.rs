@@ -122,13 +122,9 @@ fn verdict(tree: &Tree, found: &Bottleneck) -> Option<String> {
         1 => printable(&row.member.span.name),
         times => format!("{times} × {}", printable(&row.member.span.name)),
     };
-    let share = format!(
-        "{operation} in {}, {} of {} ({:.0} %)",
-        printable(row.member.service()),
-        short_duration(found.time),
-        short_duration(tree.critical_time()),
-        found.share * 100.0
-    );
+    let (service, percent) = (printable(row.member.service()), found.share * 100.0);
+    let [time, all] = [found.time, tree.critical_time()].map(short_duration);
+    let share = format!("{operation} in {service}, {time} of {all} ({percent:.0} %)");
     Some(if found.is_dominant() {
         format!("Bottleneck: {share}")
     } else {
@@ -165,12 +161,9 @@ impl Columns {
 
 fn heading(id: &str, tree: &Tree, canvas: Canvas) -> String {
     let errors = tree.errors();
-    let counts = format!(
-        "{}, {}, {}",
-        short_duration(tree.duration()),
-        pluralize(tree.rows().len(), "span", "spans"),
-        pluralize(tree.services().len(), "service", "services"),
-    );
+    let spans = pluralize(tree.rows().len(), "span", "spans");
+    let services = pluralize(tree.services().len(), "service", "services");
+    let counts = format!("{}, {spans}, {services}", short_duration(tree.duration()));
     let mut heading = format!("trace {}  {counts}", canvas.paint(Style::new().bold(), id));
     if errors > 0 {
         let text = format!(", {}", pluralize(errors, "error", "errors"));

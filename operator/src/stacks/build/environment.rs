@@ -16,8 +16,9 @@ pub const CA_KEY: &str = "ca.crt";
 #[must_use]
 pub fn settings(stack: &Stack, context: &BuildContext) -> ConfigMap {
     let policies = context.policies_service.host();
+    let sampler = "parentbased_jaeger_remote";
     // Every trace until the first response, as SDKs do without remote sampling.
-    let sampler =
+    let argument =
         format!("endpoint=http://{policies}:5779,pollingIntervalMs=5000,initialSamplingRate=1");
     let resource = format!("k8s.namespace.name={}", stack.namespace);
     let settings = [
@@ -26,11 +27,8 @@ pub fn settings(stack: &Stack, context: &BuildContext) -> ConfigMap {
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
         ("OTEL_RESOURCE_ATTRIBUTES", resource),
         ("OTEL_TRACES_EXPORTER", "otlp".to_owned()),
-        (
-            "OTEL_TRACES_SAMPLER",
-            "parentbased_jaeger_remote".to_owned(),
-        ),
-        ("OTEL_TRACES_SAMPLER_ARG", sampler),
+        ("OTEL_TRACES_SAMPLER", sampler.to_owned()),
+        ("OTEL_TRACES_SAMPLER_ARG", argument),
         ("SPOOR_CONTROL_ENDPOINT", format!("https://{policies}:5780")),
     ];
     let settings = settings.map(|(name, value)| (name.to_owned(), value));

@@ -25,11 +25,8 @@ pub(super) fn policies(tail: &TailTable, namespace: &Namespace) -> Vec<Value> {
         return vec![json!({"name": "all", "type": "always_sample"})];
     }
     let places = governed.values().flat_map(|(_, places)| places).cloned();
-    let ours = format!(
-        "{} and {}",
-        namespace_condition(namespace),
-        root_condition(places.collect())
-    );
+    let root = root_condition(places.collect());
+    let ours = format!("{} and {root}", namespace_condition(namespace));
     let others = json!({
         "name": "others",
         "type": "not",

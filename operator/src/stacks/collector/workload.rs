@@ -75,16 +75,13 @@ impl Pods<'_> {
     }
 
     fn pod(&self, config: &ConfigMap) -> PodSpec {
+        let volumes = vec![pod::config_volume("config", config)];
+        let selector = label_selector(self.input.stack, self.component);
+        let (settings, defaults) = (&self.input.collector.pod, self.input.pods);
         PodSpec {
             // The preStop hook counts towards the grace period.
             termination_grace_period_seconds: Some(seconds(self.drain + FLUSH_TIME)),
-            ..pod::spec(
-                self.container(),
-                vec![pod::config_volume("config", config)],
-                &self.input.collector.pod,
-                &label_selector(self.input.stack, self.component),
-                self.input.pods,
-            )
+            ..pod::spec(self.container(), volumes, settings, &selector, defaults)
         }
     }
 

@@ -34,11 +34,9 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     };
     let traces = context.traces.newest(&EDGES, &query).await?;
     let spans: usize = traces.iter().map(|it| it.tree.rows().len()).sum();
-    report.add_source(format!(
-        "round {marker}: {}, {}",
-        pluralize(traces.len(), "trace", "traces"),
-        pluralize(spans, "span", "spans"),
-    ));
+    let spans = pluralize(spans, "span", "spans");
+    let read = pluralize(traces.len(), "trace", "traces");
+    report.add_source(format!("round {marker}: {read}, {spans}"));
     // The slow part may be in one of the missing traces.
     let sent = SlowPart::of(marker.seed).requests();
     if traces.len() < sent {
@@ -113,14 +111,11 @@ fn judge(report: &mut Report, (service, span): (&str, &str), times: &[(Operation
                 share(time)
             ),
         ),
-        _ => report.wrong(
-            what,
-            format!(
-                "no span {:?} of service {:?} is in these traces",
-                printable(span.trim()),
-                printable(service.trim())
-            ),
-        ),
+        _ => {
+            let (span, of) = (printable(span.trim()), printable(service.trim()));
+            let seen = format!("no span {span:?} of service {of:?} is in these traces");
+            report.wrong(what, seen);
+        }
     }
 }
 
