@@ -39,10 +39,9 @@ pub(crate) fn accepted(outcome: &Outcome) -> ConditionUpdate {
         true => ConditionStatus::True,
         false => ConditionStatus::False,
     };
-    let sentences = [message]
-        .into_iter()
-        .chain(outcome.warnings.iter().cloned())
-        .chain(places::truncation_notes(outcome));
+    let warnings = outcome.warnings.iter().cloned();
+    let sentences = [message].into_iter().chain(warnings);
+    let sentences = sentences.chain(places::truncation_notes(outcome));
     ConditionUpdate::new(status, reason, sentences.collect::<Vec<_>>().join("; "))
 }
 

@@ -103,13 +103,11 @@ impl LiveObject {
     pub fn of<K: Resource + Serialize>(object: &K) -> Self {
         let metadata = object.meta();
         let managers = metadata.managed_fields.iter().flatten();
+        let applied = managers.filter(|entry| entry.operation.as_deref() == Some("Apply"));
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
             controller: controller(metadata).map(|owner| owner.uid.clone()),
-            appliers: managers
-                .filter(|entry| entry.operation.as_deref() == Some("Apply"))
-                .filter_map(|entry| entry.manager.clone())
-                .collect(),
+            appliers: applied.filter_map(|entry| entry.manager.clone()).collect(),
             fingerprint: Fingerprint::of(object),
         }
     }

@@ -295,10 +295,8 @@ impl Inner {
             "the watch failed; retrying"
         );
         self.missing.send_if_modified(|missing| {
-            missing
-                .get_mut(id)
-                .map(|known| *known = Some(problem))
-                .is_some()
+            let known = missing.get_mut(id);
+            known.map(|known| *known = Some(problem)).is_some()
         });
     }
 }

@@ -95,13 +95,11 @@ pub(super) fn held(mut lease: Lease, candidate: &Candidate, now: Timestamp) -> L
     let seconds = candidate.timing.duration.as_secs().max(1);
     let transitions = before.lease_transitions.unwrap_or(0);
     let is_taken_over = !is_mine && before.acquire_time.is_some();
+    let acquired = before.acquire_time.filter(|_| is_mine);
     lease.spec = Some(LeaseSpec {
         holder_identity: Some(candidate.identity.clone()),
         lease_duration_seconds: i32::try_from(seconds).ok(),
-        acquire_time: before
-            .acquire_time
-            .filter(|_| is_mine)
-            .or(Some(MicroTime(now))),
+        acquire_time: acquired.or(Some(MicroTime(now))),
         renew_time: Some(MicroTime(now)),
         lease_transitions: Some(transitions.saturating_add(i32::from(is_taken_over))),
         ..before

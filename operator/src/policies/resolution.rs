@@ -65,10 +65,8 @@ impl ResolvedPolicies {
         let with_tail = inputs.policies.iter().filter(|it| it.tail.is_some());
         let namespaces: BTreeSet<&Namespace> =
             with_tail.map(|policy| &policy.key.namespace).collect();
-        let digests: BTreeMap<Namespace, Digest> = namespaces
-            .into_iter()
-            .map(|namespace| (namespace.clone(), resolution.tail.digest(namespace)))
-            .collect();
+        let digest = |namespace: &Namespace| (namespace.clone(), resolution.tail.digest(namespace));
+        let digests: BTreeMap<Namespace, Digest> = namespaces.into_iter().map(digest).collect();
         Self {
             tails: tails(&digests, stacks),
             digests,

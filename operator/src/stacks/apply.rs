@@ -126,13 +126,11 @@ fn obsolete_children<'a>(
 /// The ConfigMaps that pods and Deployments mount. A pod that restarts needs the one of its own
 /// revision.
 fn config_maps_in_use(related: &RelatedObjects) -> HashSet<&str> {
-    let deployments = related
-        .children
-        .iter()
-        .filter_map(|child| match &child.detail {
-            Detail::Deployment(deployment) => deployment.spec.as_ref()?.template.spec.as_ref(),
-            Detail::Service(_) | Detail::None => None,
-        });
+    let children = related.children.iter();
+    let deployments = children.filter_map(|child| match &child.detail {
+        Detail::Deployment(deployment) => deployment.spec.as_ref()?.template.spec.as_ref(),
+        Detail::Service(_) | Detail::None => None,
+    });
     let pods = related.pods.iter().filter_map(|pod| pod.spec.as_ref());
     deployments.chain(pods).flat_map(config_maps).collect()
 }

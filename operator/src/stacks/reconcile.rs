@@ -338,13 +338,11 @@ fn certificate_problem(problem: &str) -> StackProblem {
 /// The present route of the OTLP Service, from its annotations.
 fn current_target(stack: &Stack, related: &RelatedObjects) -> Option<otlp_service::OtlpTarget> {
     let name = otlp_service::name(stack);
-    let annotations = related
-        .children
-        .iter()
-        .find_map(|child| match &child.detail {
-            Detail::Service(annotations) if child.key.name == name => Some(annotations),
-            _ => None,
-        })?;
+    let mut children = related.children.iter();
+    let annotations = children.find_map(|child| match &child.detail {
+        Detail::Service(annotations) if child.key.name == name => Some(annotations),
+        _ => None,
+    })?;
     // From the annotation and not from the selector, which the Service of an existing Collector or
     // Jaeger does not have.
     let route = match annotations.get(otlp_service::ROUTE_ANNOTATION)?.as_str() {

@@ -86,12 +86,10 @@ impl<V> ObjectStore<V> {
             namespace: namespace.to_owned(),
             name: String::new(),
         };
-        self.0
-            .read()
-            .range(first..)
-            .take_while(|(key, _)| key.namespace == namespace)
-            .map(|(_, value)| value.clone())
-            .collect()
+        let objects = self.0.read();
+        let within = objects.range(first..);
+        let within = within.take_while(|(key, _)| key.namespace == namespace);
+        within.map(|(_, value)| value.clone()).collect()
     }
 }
 
@@ -127,10 +125,8 @@ impl<V, F> StoreWriter<V, F> {
                     return is_new;
                 };
                 let is_covered = |key: &Key| key.namespace == *namespace;
-                let is_new = objects
-                    .iter()
-                    .filter(|(key, _)| is_covered(key))
-                    .ne(initial.iter());
+                let before = objects.iter().filter(|(key, _)| is_covered(key));
+                let is_new = before.ne(initial.iter());
                 objects.retain(|key, _| !is_covered(key));
                 objects.extend(initial);
                 is_new

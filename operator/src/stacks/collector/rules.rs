@@ -93,17 +93,14 @@ impl<'t> EarlierPlaces<'t> {
                 let services = self.services.iter();
                 let services =
                     services.map(|service| format!("not ({})", service_condition(service)));
-                let operations = self
-                    .operations
-                    .iter()
-                    .filter(|(service, _)| !self.services.contains(*service))
-                    .map(|(service, names)| {
-                        let names = names.iter();
-                        let names =
-                            names.map(|name| format!("span.name == {}", text(name.as_str())));
-                        format!("not ({} and {})", service_condition(service), any_of(names))
-                    });
-                all_of(services.chain(operations))
+                let operations = self.operations.iter();
+                let others = operations.filter(|(service, _)| !self.services.contains(*service));
+                let others = others.map(|(service, names)| {
+                    let names = names.iter();
+                    let names = names.map(|name| format!("span.name == {}", text(name.as_str())));
+                    format!("not ({} and {})", service_condition(service), any_of(names))
+                });
+                all_of(services.chain(others))
             }
         }
     }

@@ -119,13 +119,11 @@ pub fn metadata(
 pub fn resources(own: &Resources, default_memory_limit: &str) -> ResourceRequirements {
     let named = |name: &str| own.requests.contains_key(name) || own.limits.contains_key(name);
     let merged = |own: &BTreeMap<String, spoor_api::stack::Quantity>, default: &[(&str, &str)]| {
-        let default = default
-            .iter()
-            .filter(|(name, _)| !named(name))
-            .map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned())));
-        let own = own
-            .iter()
-            .map(|(name, amount)| (name.clone(), Quantity(amount.to_string())));
+        let default = default.iter().filter(|(name, _)| !named(name));
+        let default =
+            default.map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned())));
+        let own = own.iter();
+        let own = own.map(|(name, amount)| (name.clone(), Quantity(amount.to_string())));
         non_empty(default.chain(own))
     };
     ResourceRequirements {

@@ -76,13 +76,11 @@ pub fn live<'a>(
     component: Component,
 ) -> Option<(&'a Deployment, Vec<Pod>)> {
     let name = component.name_in(stack);
-    let deployment = related
-        .children
-        .iter()
-        .find_map(|child| match &child.detail {
-            Detail::Deployment(deployment) if child.key.name == name => Some(&**deployment),
-            _ => None,
-        })?;
+    let mut children = related.children.iter();
+    let deployment = children.find_map(|child| match &child.detail {
+        Detail::Deployment(deployment) if child.key.name == name => Some(&**deployment),
+        _ => None,
+    })?;
     let pods = related.pods.iter().filter(|pod| belongs_to(pod, component));
     Some((deployment, pods.cloned().collect()))
 }
