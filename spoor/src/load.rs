@@ -44,10 +44,7 @@ The addresses of the services come from --url, or else from the lab at --lab.
 Exits with 1 if any request failed.")]
 pub struct LoadArgs {
     /// The scenario
-    #[arg(
-        default_value_t,
-        value_parser = one_of(&Scenario::ALL, Scenario::description)
-    )]
+    #[arg(default_value_t, value_parser = one_of(&Scenario::ALL, Scenario::description))]
     scenario: Scenario,
     /// List the scenarios with their defaults
     #[arg(long)]
@@ -65,11 +62,7 @@ pub struct LoadArgs {
     duration: Option<Duration>,
     /// Connections, each with one request at a time: the workers of a closed loop [default: 256,
     /// or 16 workers]
-    #[arg(
-        long,
-        visible_alias = "workers",
-        value_parser = whole_number(1..=MAX_CONNECTIONS, 16)
-    )]
+    #[arg(long, visible_alias = "workers", value_parser = whole_number(1..=MAX_CONNECTIONS, 16))]
     connections: Option<u16>,
     /// Address to send to, as URL or SERVICE=URL; can be repeated or separated by commas
     /// [default: the lab's services]
