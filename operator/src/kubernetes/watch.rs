@@ -210,8 +210,7 @@ impl Watches {
 
 impl Inner {
     fn notify(&self) {
-        self.changed
-            .send_modify(|ticks| *ticks = ticks.wrapping_add(1));
+        self.changed.send_modify(|it| *it = it.wrapping_add(1));
     }
 
     async fn run<K, V, F>(
@@ -238,8 +237,7 @@ impl Inner {
                         self.notify();
                     }
                     if is_done {
-                        self.missing
-                            .send_if_modified(|missing| missing.remove(&id).is_some());
+                        self.missing.send_if_modified(|it| it.remove(&id).is_some());
                     }
                     if !is_init && last_failure.take().is_some() {
                         tracing::info!(resource = id.0, namespace = id.1, "the watch recovered");

@@ -33,9 +33,7 @@ impl Identify for PodIdentifier {
         let pods = self.pods_at(peer)?;
         // While one pod replaces another the two may share an address; the one that matches the
         // claim is taken.
-        let own = pods
-            .iter()
-            .find(|pod| pod.service.as_ref() == Some(service));
+        let own = pods.iter().find(|it| it.service.as_ref() == Some(service));
         let pod = own.or(pods.first()).ok_or(Denied::UnknownPeer)?;
         self.check(pod, service)?;
         Ok(pod.namespace.clone())

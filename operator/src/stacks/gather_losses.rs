@@ -100,11 +100,8 @@ impl GatherLosses {
     /// Forgets pods that no longer exist.
     pub fn keep_pods(&self, stack: &Key, pods: &[Pod]) {
         if let Some(known) = self.stacks.lock().get_mut(stack) {
-            let exists = |uid: &String| {
-                pods.iter()
-                    .any(|pod| pod.metadata.uid.as_ref() == Some(uid))
-            };
-            known.pods.retain(|uid, _| exists(uid));
+            let uids = || pods.iter().filter_map(|pod| pod.metadata.uid.as_ref());
+            known.pods.retain(|uid, _| uids().any(|it| it == uid));
         }
     }
 }

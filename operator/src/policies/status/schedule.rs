@@ -97,13 +97,8 @@ fn verdicts(status: &SamplingPolicyStatus) -> Vec<Verdict<'_>> {
     status.conditions.iter().map(verdict).collect()
 }
 
-fn verdict(condition: &Condition) -> Verdict<'_> {
-    (
-        &condition.kind,
-        condition.status,
-        condition.observed_generation,
-        &condition.reason,
-    )
+fn verdict(it: &Condition) -> Verdict<'_> {
+    (&it.kind, it.status, it.observed_generation, &it.reason)
 }
 
 /// The condition of this type.

@@ -50,9 +50,7 @@ fn attempts(found: &FoundTrace, all: &[FoundTrace]) -> Vec<Report> {
     let is_child = |row: &&Row| row.position == Position::Child;
     // If none passes, the report is that of the first, which should be the last one sent.
     let children = found.tree.rows().iter().rev().filter(is_child);
-    let with_each: Vec<Report> = children
-        .map(|child| assess(found, Some(child), all))
-        .collect();
+    let with_each: Vec<Report> = children.map(|it| assess(found, Some(it), all)).collect();
     if with_each.is_empty() {
         vec![assess(found, None, all)]
     } else {

@@ -25,9 +25,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 }
 
 fn judge(report: &mut Report, inside: &[FoundTrace], edge: &[FoundTrace]) {
-    let joined = inside
-        .iter()
-        .filter_map(|found| Some((found, joined(&found.tree)?)));
+    let joined = inside.iter().filter_map(|it| Some((it, joined(&it.tree)?)));
     let joined: Vec<(&FoundTrace, &Member)> = joined.collect();
     // The newest with the `tracestate` member, or else the newest, to report what it lacks.
     let has_member = |(_, span): &&(&FoundTrace, &Member)| carries(span);
