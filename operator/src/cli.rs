@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -61,6 +61,8 @@ enum CrdsCommand {
         /// installs
         #[arg(long, value_name = "NAME", default_value = crds::FIELD_MANAGER)]
         field_manager: String,
+        /// YAML files with definitions [default: this program's own]
+        files: Vec<PathBuf>,
     },
 }
 
@@ -99,13 +101,18 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
                 .context("cannot write to standard output")
         }
         Command::Crds {
-            command: Some(CrdsCommand::Apply { field_manager }),
+            command:
+                Some(CrdsCommand::Apply {
+                    field_manager,
+                    files,
+                }),
         } => {
             let log = reader.finish(log)?;
             logs::init(log, None);
+            let definitions = crds::read(&files)?;
             run_until_signal(async |stop| {
                 let client = connect().await?;
-                let applying = crds::apply(client, &field_manager);
+                let applying = crds::apply(client, &definitions, &field_manager);
                 match stop.run_until_cancelled(applying).await {
                     Some(applied) => Ok(applied?),
                     None => anyhow::bail!("stopped before all definitions were applied"),
