@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Search, StoredTrace, TraceId, TraceStore,
     scan::decoded_bytes,
-    store::Limit,
+    store::{Limit, MAX_READ_TIME},
     turns::{self, Turns},
 };
 
@@ -54,6 +54,7 @@ pub struct Queries {
     own_turns: Option<Turns>,
     streams: Arc<Semaphore>,
     unsent: Arc<Semaphore>,
+    max_read_time: Duration,
 }
 
 /// The reason that a well-formed query is refused.
@@ -62,6 +63,12 @@ pub enum TraceQueryError {
     /// Too many queries are in progress.
     #[error("too many queries at the same time; try again in a few seconds")]
     Busy,
+    /// The query did not end within its time.
+    #[error(
+        "the query was stopped after {} s; choose a service, a shorter period or fewer tags",
+        MAX_READ_TIME.as_secs()
+    )]
+    TooSlow,
     /// The body would be longer than [`MAX_RESPONSE_BYTES`].
     #[error(
         "the response would be larger than {} MiB; request fewer traces or a shorter period",
@@ -83,7 +90,7 @@ pub enum TraceQueryError {
 impl TraceQueryError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
             Self::ResponseTooLarge | Self::TraceTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -95,6 +102,7 @@ impl From<TraceQueryError> for tonic::Status {
         let message = error.to_string();
         match error {
             TraceQueryError::Busy => Self::unavailable(message),
+            TraceQueryError::TooSlow => Self::deadline_exceeded(message),
             TraceQueryError::ResponseTooLarge | TraceQueryError::TraceTooLarge(_) => {
                 Self::resource_exhausted(message)
             }
@@ -116,6 +124,7 @@ impl Queries {
             own_turns: None,
             streams: Arc::new(Semaphore::new(MAX_CONCURRENT_STREAMS)),
             unsent: Arc::new(Semaphore::new(MAX_UNSENT_BYTES / PERMIT_BYTES)),
+            max_read_time: MAX_READ_TIME,
         }
     }
 
@@ -135,8 +144,9 @@ impl Queries {
         }
     }
 
-    /// Runs work on a thread that may block, once its turn comes. When the returned future is
-    /// dropped, as it is when the client disconnects, the reader finds nothing more.
+    /// Runs work on a thread that may block, once its turn comes. The reader refuses to read more
+    /// when its time is over, or when the returned future is dropped, as it is when the client
+    /// disconnects.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(Reader) -> T + Send + 'static,
@@ -150,8 +160,16 @@ impl Queries {
         };
         let turn = turn(&self.builds, deadline).await?;
         let store = self.store.clone();
-        let done = turns::run((own, turn), |cancelled| work(Reader { store, cancelled }));
-        done.await
+        let max_read_time = self.max_read_time;
+        let work = move |cancelled| {
+            work(Reader {
+                store,
+                cancelled,
+                deadline: Instant::now() + max_read_time,
+            })
+        };
+        turns::run((own, turn), work)
+            .await
             .map_err(|error| TraceQueryError::Failed(error.to_string()))
     }
 
@@ -183,6 +201,7 @@ async fn turn(turns: &Turns, deadline: Instant) -> Result<OwnedSemaphorePermit, 
 pub(crate) struct Reader {
     store: TraceStore,
     cancelled: CancellationToken,
+    deadline: Instant,
 }
 
 impl Reader {
@@ -191,25 +210,31 @@ impl Reader {
         &self.store
     }
 
-    /// The IDs of the traces that match, the newest first.
-    pub(crate) fn find(&self, search: &Search) -> Vec<TraceId> {
-        let proceed = || !self.cancelled.is_cancelled();
-        self.store.find_while(search, &proceed)
+    /// Returns an error if the time is over, or if the client has disconnected, which then receives
+    /// no response.
+    fn check(&self) -> Result<(), TraceQueryError> {
+        match self.cancelled.is_cancelled() || Instant::now() >= self.deadline {
+            true => Err(TraceQueryError::TooSlow),
+            false => Ok(()),
+        }
     }
 
-    /// The result of listing names, unless they take more memory than a response may.
+    /// The IDs of the traces that match, the newest first.
+    pub(crate) fn find(&self, search: &Search) -> Result<Vec<TraceId>, TraceQueryError> {
+        let found = self.store.find_while(search, &|| self.check().is_ok());
+        found.ok_or(TraceQueryError::TooSlow)
+    }
+
+    /// The result of listing names, unless that takes too long or more memory than a response may.
     pub(crate) fn names<T>(
         &self,
         list: impl FnOnce(&TraceStore, Limit<'_>) -> Vec<T>,
     ) -> Result<Vec<T>, TraceQueryError> {
-        let (names, is_complete) = self.names_within(MAX_RESPONSE_BYTES, list);
-        match is_complete {
-            true => Ok(names),
-            false => Err(TraceQueryError::ResponseTooLarge),
-        }
+        let (names, outcome) = self.names_within(MAX_RESPONSE_BYTES, list);
+        outcome.map(|()| names)
     }
 
-    /// As many names as a page has room for.
+    /// As many names as a page has room for, of those that are found in time.
     pub(crate) fn some_names<T>(
         &self,
         list: impl FnOnce(&TraceStore, Limit<'_>) -> Vec<T>,
@@ -221,20 +246,21 @@ impl Reader {
         &self,
         max_bytes: usize,
         list: impl FnOnce(&TraceStore, Limit<'_>) -> Vec<T>,
-    ) -> (Vec<T>, bool) {
-        let mut left = Some(max_bytes);
+    ) -> (Vec<T>, Result<(), TraceQueryError>) {
+        let mut left = max_bytes;
+        let mut outcome = Ok(());
         let names = list(&self.store, &mut |bytes| {
-            left = left.and_then(|left| left.checked_sub(bytes));
-            left.is_some() && !self.cancelled.is_cancelled()
+            let fits = left.checked_sub(bytes);
+            let fits = fits.ok_or(TraceQueryError::ResponseTooLarge);
+            outcome = self.check().and(fits.map(|rest| left = rest));
+            outcome.is_ok()
         });
-        (names, left.is_some())
+        (names, outcome)
     }
 
     /// A trace, if it is not too large to be decoded.
     pub(crate) fn trace(&self, id: TraceId) -> Result<Option<StoredTrace>, TraceQueryError> {
-        if self.cancelled.is_cancelled() {
-            return Ok(None);
-        }
+        self.check()?;
         let too_large = || TraceQueryError::TraceTooLarge(id);
         // Two bounds: few stored bytes may become many once decoded, such as a million empty
         // events.
