@@ -18,6 +18,7 @@ use crate::{
     memory::{Memory, Share},
     request_counts::RequestCounts,
     scan,
+    store::MAX_READ_TIME,
     tail::TailSampler,
     turns::Turns,
 };
@@ -117,22 +118,28 @@ impl Pipeline {
     }
 
     /// The services of a namespace that have spans in the store or in traces that wait for their
-    /// decision.
+    /// decision, as many as are found within 10 s.
     #[must_use]
     pub fn services_in(&self, namespace: &Namespace) -> BTreeSet<ServiceName> {
+        self.services_until(Instant::now() + MAX_READ_TIME, namespace)
+    }
+
+    fn services_until(&self, deadline: Instant, namespace: &Namespace) -> BTreeSet<ServiceName> {
         // One lock after the other, and no lock while the snapshots are read.
         let waiting = self.shared.sampler.lock().snapshot();
         let kept = self.shared.store.snapshot();
-        let spans = [waiting, kept];
-        let named = spans
-            .iter()
-            .flat_map(|it| it.services_in(namespace.as_str()));
+        let segments = waiting.newest_first().chain(kept.newest_first());
         let mut services = BTreeSet::new();
-        for service in named.filter_map(|name| ServiceName::new(name).ok()) {
-            if services.len() == MAX_SERVICES {
-                break;
+        for (_, segment) in segments.take_while(|_| Instant::now() < deadline) {
+            let all = segment.sources.iter();
+            let all = all.filter_map(|source| segment.service_of(source));
+            let named = all.filter(|(of, _)| *of == namespace.as_str());
+            for service in named.filter_map(|(_, name)| ServiceName::new(name).ok()) {
+                if services.len() == MAX_SERVICES {
+                    return services;
+                }
+                services.insert(service);
             }
-            services.insert(service);
         }
         services
     }
@@ -202,5 +209,37 @@ impl Pipeline {
     ) -> bool {
         let mut sampler = self.shared.sampler.lock();
         decide_some(&mut sampler, &mut self.shared.store.write())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use prost::Message;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn services_are_listed_until_the_deadline() {
+        let pipeline = Pipeline::start(PipelineSettings::default(), CancellationToken::new());
+        let spans = br#"{"resourceSpans": [{
+            "resource": {"attributes": [
+                {"key": "service.name", "value": {"stringValue": "service-a"}}
+            ]},
+            "scopeSpans": [{"spans": [{
+                "traceId": "5b8efff7980381030000000000000001", "spanId": "0000000000000001"
+            }]}]
+        }]}"#;
+        let resource_spans = crate::read_spans(spans).unwrap();
+        let request = ExportTraceServiceRequest { resource_spans };
+        pipeline.accept(&request.encode_to_vec()).unwrap();
+        let namespace = Namespace::new("default").unwrap();
+        let now = Instant::now();
+        assert!(pipeline.services_until(now, &namespace).is_empty());
+        let later = now + Duration::from_secs(3600);
+        let named = BTreeSet::from([ServiceName::new("service-a").unwrap()]);
+        assert_eq!(pipeline.services_until(later, &namespace), named);
     }
 }
