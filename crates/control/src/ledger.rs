@@ -46,6 +46,9 @@ struct CumulativeCount {
 pub(crate) enum Rejection {
     #[error("message cannot be decoded")]
     Unreadable,
+    /// There was no room for it, or it took too long.
+    #[error("message did not arrive in full")]
+    Incomplete,
     #[error("version missing")]
     NoVersion,
     #[error("version was never sent to this process")]
