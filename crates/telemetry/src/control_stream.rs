@@ -37,6 +37,10 @@ async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
         // After a connection the same obstacle is a new outage, which is logged again.
         if state.is_accepted {
             obstacle = None;
+            // Without room for a message, the control plane would refuse it in each new session.
+            if !error.is_overload() {
+                state.backoff.reset();
+            }
         }
         let new = Obstacle::of(&error);
         if obstacle.as_ref() != Some(&new) {

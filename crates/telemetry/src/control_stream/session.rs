@@ -67,6 +67,13 @@ pub(super) enum SessionError {
     Deadline,
 }
 
+impl SessionError {
+    /// True if the control plane has no room for what this process sends.
+    pub(super) fn is_overload(&self) -> bool {
+        matches!(self, Self::Receive(status) if status.code() == Code::ResourceExhausted)
+    }
+}
+
 /// Opens a session and serves it until the process shuts down and the final report is sent.
 pub(super) async fn run(
     stream: &ControlStream,
@@ -165,7 +172,6 @@ impl Session<'_> {
     async fn handle_message(&mut self, received: ServerMessage) -> Result<(), SessionError> {
         if !self.state.is_accepted {
             self.state.is_accepted = true;
-            self.state.backoff.reset();
             tracing::info!(endpoint = %self.stream.endpoint.uri(), "control plane connected");
         }
         match received.message {

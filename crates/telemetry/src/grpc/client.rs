@@ -14,7 +14,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::SdkTracer;
 use spoor_runtime::with_causes;
-use tonic::{Code, TimeoutExpired, body::Body};
+use tonic::{Code, Status, TimeoutExpired, body::Body};
 use tower::{BoxError, Service};
 
 use super::{attributes, body, call::Call, is_infrastructure};
@@ -82,8 +82,9 @@ where
             match sent.await {
                 Ok(response) => Ok(body::observe(call, response)),
                 Err(error) => {
-                    call.finish(code_of(&*error), &with_causes(&*error));
-                    Err(error)
+                    let (code, message) = (code_of(&*error), with_causes(&*error));
+                    call.finish(code, &message);
+                    Err(with_code(code, message, error).into())
                 }
             }
         })
@@ -96,6 +97,16 @@ fn code_of(error: &(dyn Error + 'static)) -> Code {
     match causes.any(|cause| cause.is::<TimeoutExpired>()) {
         true => Code::DeadlineExceeded,
         false => Code::Unavailable,
+    }
+}
+
+/// The error for the caller, with the same status as the span. tonic's status for a connection that
+/// is lost during a call is `UNKNOWN` or `CANCELLED`, as if the service or the caller had failed.
+fn with_code(code: Code, message: String, error: BoxError) -> Status {
+    let status = Status::from_error(error);
+    match status.code() == code {
+        true => status,
+        false => Status::new(code, message),
     }
 }
 
