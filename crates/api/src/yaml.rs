@@ -106,7 +106,7 @@ fn problem(error: &Error) -> Cow<'_, str> {
         Error::Budget { .. } => TOO_LARGE.into(),
         Error::MultipleDocuments { .. } => NO_MARKER.into(),
         Error::NullIntoString { .. } | Error::Unexpected { .. } => {
-            "must have text as the name of each field".into()
+            "must have a string as the name of each field".into()
         }
         Error::RecursiveReferencesRequireWeakTypes { .. } => {
             "must not have an alias inside the value that it stands for".into()
@@ -248,7 +248,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
     type Value = Content;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a mapping, a list, text, a number or a boolean")
+        f.write_str("a mapping, a list, a string, a number or a boolean")
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Content, E> {
