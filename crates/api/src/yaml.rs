@@ -24,7 +24,7 @@ const MAX_NODES: usize = 20_000;
 const MAX_TEXT_BYTES: usize = 4 << 20;
 
 /// The deepest nesting of lists and mappings. Reading is recursive and takes about 50 KiB of a
-/// thread's 2 MiB for each level in a debug build (7 KiB in a release build). The deepest texts that
+/// thread's 2 MiB for each level in a debug build (7 KiB in a release build). The deepest documents that
 /// kubectl prints, lists with managed fields, have about 14 levels.
 const MAX_DEPTH: usize = 24;
 

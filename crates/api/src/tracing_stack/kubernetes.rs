@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for Quantity {
     }
 }
 
-// `x-kubernetes-int-or-string` replaces `type`, since both numbers and texts are allowed.
+// `x-kubernetes-int-or-string` replaces `type`, since both numbers and strings are allowed.
 impl JsonSchema for Quantity {
     fn schema_name() -> Cow<'static, str> {
         "Quantity".into()
