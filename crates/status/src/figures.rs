@@ -23,7 +23,7 @@ const UNUSED_SHARES: &str = "below the limit; this can happen if bursts of trace
 /// The text for clients of a policy with tail rules only, which a Collector applies.
 pub(crate) const NO_CLIENTS: &str = "none needed";
 
-/// The clients by state, or `None` if the policy decides no head, so that no client applies it.
+/// The clients by state, or `None` if the policy decides no head. No client applies it then.
 pub(crate) fn clients(outcome: &Outcome, evidence: &Evidence) -> Option<api::Clients> {
     if !conditions::decides_head(outcome) {
         return None;
