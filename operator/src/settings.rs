@@ -66,7 +66,7 @@ pub(crate) fn checked_name(
             .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
     if !is_name {
         let problem =
-            format!("must consist of lower case letters, digits, '-' and '.', not {text:?}");
+            format!("must consist of lower-case letters, digits, '-' and '.', not {text:?}");
         reader.add_error(setting, problem);
     }
     text.to_owned()

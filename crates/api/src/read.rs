@@ -1,4 +1,4 @@
-//! Reads resources from texts with several YAML documents, and locates all errors.
+//! Reads resources from text with several YAML documents, and locates all errors.
 
 mod documents;
 mod list;

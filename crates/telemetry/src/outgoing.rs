@@ -60,7 +60,7 @@ impl Injector for Headers<'_> {
     fn set(&mut self, key: &str, value: String) {
         // The propagator sets only its own fields, with valid values.
         if let (Some(name), Ok(mut value)) = (edge::name(key), HeaderValue::try_from(value)) {
-            // Different in each call, so that HTTP/2 should not index it.
+            // Different in each call, so HTTP/2 should not index it.
             value.set_sensitive(true);
             self.0.insert(name.clone(), value);
         }

@@ -134,7 +134,7 @@ fn integer(
     }
 }
 
-/// A description of the expected value: `text such as "1%"`.
+/// A description of the expected value: `a string such as "1%"`.
 fn expected(schema: &Value) -> String {
     let kind = match schema.get("type").and_then(Value::as_str) {
         Some("object") => "a mapping",
@@ -143,7 +143,7 @@ fn expected(schema: &Value) -> String {
             Some("int32") => "a whole number from -2147483648 to 2147483647",
             _ => "a whole number",
         },
-        Some("string") => "text",
+        Some("string") => "a string",
         _ => "a value",
     };
     match schema.pointer("/examples/0") {
@@ -158,7 +158,7 @@ fn describe(value: &Value) -> String {
         Value::Null => "empty".to_owned(),
         Value::Bool(flag) => format!("the boolean {flag}"),
         Value::Number(number) => format!("the number {number}"),
-        Value::String(text) => format!("the text {}", quoted(text)),
+        Value::String(text) => format!("the string {}", quoted(text)),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "a mapping".to_owned(),
     }

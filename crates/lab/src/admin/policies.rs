@@ -103,7 +103,7 @@ pub(super) async fn blocking<T: Send + 'static>(
         let detail = "too many requests of this kind; try again in a few seconds";
         problem(StatusCode::SERVICE_UNAVAILABLE, "Busy", detail)
     })?;
-    // A thread starts without a span, so that its work would be a trace of its own.
+    // A thread starts without a span, so its work would be a trace of its own.
     let span = tracing::Span::current();
     let work = move || {
         let result = span.in_scope(work);

@@ -15,7 +15,7 @@ use crate::{
 
 /// Spans in the order of their arrival, and the traces whose first span is in this segment.
 ///
-/// Once it is sealed, only the links of its traces change, so that a search reads it without a
+/// Once it is sealed, only the links of its traces change, so a search can read it without a
 /// lock.
 pub(crate) struct Segment {
     /// Increases with each segment, which distinguishes it from an earlier one in the same slot.

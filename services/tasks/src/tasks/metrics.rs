@@ -9,7 +9,7 @@ use prometheus_client::{
 
 use super::{store::TaskCounts, task::Task};
 
-// Static texts only, so that no request can create a new series.
+// Static strings only, so that no request can create a new series.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 /// The bucket bounds for the time a task is open, from half a second to 30 days.
