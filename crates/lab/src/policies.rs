@@ -18,7 +18,7 @@ use std::{
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use spoor_api::{SamplingPolicy, SamplingPolicyStatus, status::Condition};
-use spoor_control::Control;
+use spoor_control::{Control, Evidence};
 use spoor_policy::{Namespace, Outcome, PolicyKey, Resolution, ServiceName, Version, resolve};
 use spoor_status::{PolicyFindings, TailRules, unknown_operations, unknown_services, warnings};
 use spoor_traces::Pipeline;
@@ -186,12 +186,18 @@ impl PolicyStore {
     }
 
     /// The progress of each of the policies that exists.
-    pub(crate) fn progress(&self, keys: &[PolicyKey]) -> Vec<Progress> {
-        keys.iter()
-            .filter_map(|key| {
-                let evidence = self.0.control.evidence(key);
-                Some(Progress::of(&self.get(key).ok()?, evidence.as_ref()))
-            })
+    pub(crate) fn progress(&self, keys: &BTreeSet<PolicyKey>) -> Vec<Progress> {
+        let mut state = self.0.state.lock();
+        // One listing of all, in the order of the keys.
+        let policies = state.list(&self.0, |key| keys.contains(key));
+        let is_found = |key: &&PolicyKey| state.set.get(key).is_some();
+        let found: Vec<&PolicyKey> = keys.iter().filter(is_found).collect();
+        drop(state);
+        let mut evidence = self.0.control.evidence_reader();
+        found
+            .into_iter()
+            .zip(policies)
+            .map(|(key, policy)| Progress::of(&policy, evidence.read(key).as_ref()))
             .collect()
     }
 
@@ -202,7 +208,7 @@ impl PolicyStore {
         resolution: &Resolution,
         sent: &[(PolicyKey, Action)],
     ) -> BTreeMap<PolicyKey, Vec<String>> {
-        let mut known = KnownServices::of(&self.0);
+        let mut known = KnownServices::of(&self.0, sent.iter().map(|(key, _)| key));
         let warn = |(key, _): &(PolicyKey, Action)| {
             let policy = &set.get(key)?.policy;
             let outcome = resolution.outcomes.get(key);
@@ -327,16 +333,23 @@ impl PolicyStore {
 impl State {
     fn list(&mut self, inner: &Inner, filter: impl Fn(&PolicyKey) -> bool) -> Vec<SamplingPolicy> {
         let now = Timestamp::now();
-        let mut known = KnownServices::of(inner);
-        let (control, conditions) = (&inner.control, &mut self.conditions);
         let entries = self.set.entries();
+        let entries: Vec<&Entry> = entries.filter(|it| filter(&it.policy.key)).collect();
+        // Of all policies together, since there may be as many services as policies.
+        let mut known = KnownServices::of(inner, entries.iter().map(|it| &it.policy.key));
+        let mut evidence = inner.control.evidence_reader();
+        let conditions = &mut self.conditions;
         entries
-            .filter(|entry| filter(&entry.policy.key))
+            .into_iter()
             .map(|entry| {
-                let outcome = self.resolution.outcomes.get(&entry.policy.key);
+                let key = &entry.policy.key;
                 let known = known.for_policy(&entry.policy);
+                let status = self.resolution.outcomes.get(key).map(|outcome| {
+                    let evidence = evidence.read(key);
+                    status(entry, outcome, evidence.as_ref(), known, conditions, now)
+                });
                 SamplingPolicy {
-                    status: outcome.map(|it| status(entry, it, control, known, conditions, now)),
+                    status,
                     ..entry.resource.clone()
                 }
             })
@@ -347,7 +360,7 @@ impl State {
 fn status(
     entry: &Entry,
     outcome: &Outcome,
-    control: &Control,
+    evidence: Option<&Evidence>,
     known: &BTreeSet<ServiceName>,
     conditions: &mut BTreeMap<PolicyKey, Vec<Condition>>,
     now: Timestamp,
@@ -358,7 +371,7 @@ fn status(
         policy: &entry.policy,
         generation: entry.resource.metadata.generation,
         outcome,
-        evidence: control.evidence(key).as_ref(),
+        evidence,
         // The pipeline is in this process: it has them as soon as they are published.
         tail: TailRules::InForce,
         known,

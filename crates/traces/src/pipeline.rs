@@ -1,7 +1,7 @@
 //! The path of a span from a request, through the tail sampler, to the store.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -43,7 +43,7 @@ struct Shared {
 /// process share two asynchronous worker threads, and the system schedules both kinds fairly.
 pub(crate) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
 
-/// The most services that are listed. Senders choose their names.
+/// The most services of a namespace that are listed. Senders choose their names.
 const MAX_SERVICES: usize = 10_000;
 
 /// The most decisions made before the locks are released.
@@ -116,23 +116,29 @@ impl Pipeline {
         self.shared.settings.tail.decision_wait
     }
 
-    /// The services of a namespace that have spans in the store or in traces that wait for their
-    /// decision.
+    /// The services of each of these namespaces that have spans in the store or in traces that wait
+    /// for their decision. The names of all services are read once, whatever the number of
+    /// namespaces.
     #[must_use]
-    pub fn services_in(&self, namespace: &Namespace) -> BTreeSet<ServiceName> {
+    pub fn services_in(
+        &self,
+        namespaces: &BTreeSet<Namespace>,
+    ) -> BTreeMap<Namespace, BTreeSet<ServiceName>> {
         // One lock after the other, and no lock while the snapshots are read.
         let waiting = self.shared.sampler.lock().snapshot();
         let kept = self.shared.store.snapshot();
         let spans = [waiting, kept];
-        let named = spans
+        let mut services: BTreeMap<Namespace, BTreeSet<ServiceName>> = namespaces
             .iter()
-            .flat_map(|it| it.services_in(namespace.as_str()));
-        let mut services = BTreeSet::new();
-        for service in named.filter_map(|name| ServiceName::new(name).ok()) {
-            if services.len() == MAX_SERVICES {
-                break;
+            .map(|namespace| (namespace.clone(), BTreeSet::new()))
+            .collect();
+        for (namespace, name) in spans.iter().flat_map(|it| it.services()) {
+            if let Some(here) = services.get_mut(namespace)
+                && here.len() < MAX_SERVICES
+                && let Ok(name) = ServiceName::new(name)
+            {
+                here.insert(name);
             }
-            services.insert(service);
         }
         services
     }

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 use spoor_control::Control;
 use spoor_traces::Pipeline;
@@ -28,6 +28,7 @@ struct Api {
 struct Response {
     status: StatusCode,
     content_type: String,
+    retry_after: Option<HeaderValue>,
     body: String,
 }
 
@@ -68,11 +69,13 @@ impl Api {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let content_type = response.headers().get(header::CONTENT_TYPE);
         let content_type = content_type.map(|it| it.to_str().unwrap().to_owned());
+        let retry_after = response.headers().get(header::RETRY_AFTER).cloned();
         let status = response.status();
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
         Response {
             status,
             content_type: content_type.unwrap_or_default(),
+            retry_after,
             body: String::from_utf8(body.unwrap().to_vec()).unwrap(),
         }
     }
@@ -301,6 +304,12 @@ async fn too_many_waiting_requests_are_refused() {
     }
     let refused = api.call(Method::GET, path).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.retry_after, Some(HeaderValue::from_static("1")));
+    assert!(
+        refused.body.contains("128 requests are waiting"),
+        "{}",
+        refused.body
+    );
     // A client that disconnects releases its permit.
     waiting.pop();
     let mut next = Box::pin(api.call(Method::GET, path));
@@ -422,7 +431,7 @@ async fn largest_body_is_accepted() {
 async fn web_pages_are_refused() {
     let api = Api::start(&[]);
     let mut request = request(Method::GET, "/v1/status", Body::empty());
-    let origin = header::HeaderValue::from_static("https://shop.example");
+    let origin = HeaderValue::from_static("https://shop.example");
     request.headers_mut().insert(header::ORIGIN, origin);
     let refused = api.send(request).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);

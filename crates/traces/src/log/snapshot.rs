@@ -33,15 +33,12 @@ impl Snapshot {
             .filter_map(|slot| self.segment(*slot))
     }
 
-    /// The names of a namespace's services that have spans here, with repetitions.
-    pub(crate) fn services_in(&self, namespace: &str) -> impl Iterator<Item = &str> {
-        let services = self.newest_first().flat_map(|segment| {
+    /// The namespaces and names of the services that have spans here, with repetitions.
+    pub(crate) fn services(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.newest_first().flat_map(|segment| {
             let sources = segment.sources.iter();
             sources.filter_map(|source| segment.service_of(source))
-        });
-        services
-            .filter(move |(of, _)| *of == namespace)
-            .map(|(_, service)| service)
+        })
     }
 
     fn segment(&self, slot: u16) -> Option<&Segment> {
