@@ -33,6 +33,7 @@ use super::wire::{Action, ApplyResult, Change, Comparison, Documents, FolderStat
 
 pub use folder::FolderError;
 pub(crate) use progress::Progress;
+pub(crate) use submitted::MAX_ERRORS;
 pub use saved::SaveError;
 
 /// The policy store. Clones share it. Its methods block only on disk writes.

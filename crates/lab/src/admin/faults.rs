@@ -3,13 +3,13 @@
 use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
 use axum::{Json, extract::State};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use spoor_control::Control;
 use spoor_policy::{Fault, FaultDelay, Namespace, OperationName, Probability, ServiceName};
 use spoor_runtime::{JsonBody, PathParameters, RequestBody};
 
 use super::{
-    problem::{conflict, problem},
+    problem::{body_too_large, conflict, problem, refuse_compressed},
     state::Admin,
 };
 use crate::{
@@ -35,8 +35,14 @@ pub(super) async fn list(State(admin): State<Admin>) -> Json<FaultsByService> {
 pub(super) async fn add(
     State(admin): State<Admin>,
     PathParameters(service): PathParameters<String>,
+    headers: HeaderMap,
     setting: Result<JsonBody<FaultSetting>, Problem>,
 ) -> Result<Json<FaultsByService>, Problem> {
+    let too_large = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
+    if setting.as_ref().is_err_and(|it| it.status == too_large) {
+        return Err(body_too_large());
+    }
+    refuse_compressed(&headers)?;
     let service = service_name(&service)?;
     check_known(&admin, &service)?;
     let JsonBody(setting) = setting.map_err(|refusal| invalid(refusal.detail))?;
