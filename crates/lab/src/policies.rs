@@ -7,6 +7,8 @@ mod policy_set;
 mod progress;
 mod saved;
 mod submitted;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::{
@@ -19,7 +21,9 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use spoor_api::{SamplingPolicy, SamplingPolicyStatus, status::Condition};
 use spoor_control::{Control, Evidence};
-use spoor_policy::{Namespace, Outcome, PolicyKey, Resolution, ServiceName, Version, resolve};
+use spoor_policy::{
+    Namespace, Outcome, PolicyKey, Resolution, ServiceName, Version, message::listed, resolve,
+};
 use spoor_status::{PolicyFindings, TailRules, unknown_operations, unknown_services, warnings};
 use spoor_traces::Pipeline;
 
@@ -33,8 +37,11 @@ use super::wire::{Action, ApplyResult, Change, Comparison, Documents, FolderStat
 
 pub use folder::FolderError;
 pub(crate) use progress::Progress;
-pub(crate) use submitted::MAX_ERRORS;
 pub use saved::SaveError;
+pub(crate) use submitted::MAX_ERRORS;
+
+/// The most policies that one line of the log names.
+const MAX_LOGGED: usize = 5;
 
 /// The policy store. Clones share it. Its methods block only on disk writes.
 #[derive(Clone)]
@@ -186,22 +193,6 @@ impl PolicyStore {
         })
     }
 
-    /// The progress of each of the policies that exists.
-    pub(crate) fn progress(&self, keys: &BTreeSet<PolicyKey>) -> Vec<Progress> {
-        let mut state = self.0.state.lock();
-        // One listing of all, in the order of the keys.
-        let policies = state.list(&self.0, |key| keys.contains(key));
-        let is_found = |key: &&PolicyKey| state.set.get(key).is_some();
-        let found: Vec<&PolicyKey> = keys.iter().filter(is_found).collect();
-        drop(state);
-        let mut evidence = self.0.control.evidence_reader();
-        found
-            .into_iter()
-            .zip(policies)
-            .map(|(key, policy)| Progress::of(&policy, evidence.read(key).as_ref()))
-            .collect()
-    }
-
     /// The warnings for the authors of those policies that were sent, by policy.
     fn warnings(
         &self,
@@ -291,7 +282,7 @@ impl PolicyStore {
         let changed = actions
             .iter()
             .filter(|(_, action)| *action != Action::Unchanged);
-        let changed: Vec<_> = changed.collect();
+        let changed: Vec<&(PolicyKey, Action)> = changed.collect();
         if changed.is_empty() {
             // No new version, which every service would have to acknowledge needlessly.
             return Ok(self.0.control.version());
@@ -299,8 +290,8 @@ impl PolicyStore {
         // Saved first, so that a policy in force still exists after a crash.
         self.0.file.write(&set, &state.first_accepted)?;
         state.set = set;
-        for (key, action) in changed {
-            tracing::info!("policy {} {action}", key.name);
+        tracing::info!("policy {}", described(&changed));
+        for (key, _) in changed {
             // The conditions of the earlier policy do not apply to this one. If they were kept,
             // those of tail rules, which are in force at once, would keep their transition times.
             state.conditions.remove(key);
@@ -403,6 +394,14 @@ fn found_elsewhere(key: &PolicyKey, others: &[Namespace]) -> String {
     let others: Vec<&str> = others.iter().map(Namespace::as_str).collect();
     let (namespace, others) = (&key.namespace, others.join(", "));
     format!(" in namespace {namespace}; a policy of this name is in: {others}")
+}
+
+/// The changes for the log.
+fn described(changed: &[&(PolicyKey, Action)]) -> String {
+    let described = changed
+        .iter()
+        .map(|(key, action)| format!("{} {action}", key.name));
+    listed(&described.collect::<Vec<_>>(), MAX_LOGGED)
 }
 
 fn change(key: &PolicyKey, action: Action) -> Change {
