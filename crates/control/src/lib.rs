@@ -68,7 +68,7 @@ mod tallies;
 mod tally;
 mod window;
 
-pub use control::{Control, convergence::Convergence};
+pub use control::{Control, convergence::Convergence, evidence::EvidenceReader};
 pub use counts::Counts;
 pub use evidence::{
     ClientCounts, CountSource, Evidence, NotCurrent, NotCurrentReason, ObservedRate,

@@ -1,7 +1,7 @@
 //! The path of a span from a request, through the tail sampler, to the store.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -44,7 +44,7 @@ struct Shared {
 /// process share two asynchronous worker threads, and the system schedules both kinds fairly.
 pub(crate) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
 
-/// The most services that are listed. Senders choose their names.
+/// The most services of a namespace that are listed. Senders choose their names.
 const MAX_SERVICES: usize = 10_000;
 
 /// The most decisions made before the locks are released.
@@ -117,28 +117,39 @@ impl Pipeline {
         self.shared.settings.tail.decision_wait
     }
 
-    /// The services of a namespace that have spans in the store or in traces that wait for their
-    /// decision, as many as are found within 10 s.
+    /// The services of each of these namespaces that have spans in the store or in traces that wait
+    /// for their decision, as many as are found within 10 s. The names of all services are read
+    /// once, whatever the number of namespaces.
     #[must_use]
-    pub fn services_in(&self, namespace: &Namespace) -> BTreeSet<ServiceName> {
-        self.services_until(Instant::now() + MAX_READ_TIME, namespace)
+    pub fn services_in(
+        &self,
+        namespaces: &BTreeSet<Namespace>,
+    ) -> BTreeMap<Namespace, BTreeSet<ServiceName>> {
+        self.services_until(Instant::now() + MAX_READ_TIME, namespaces)
     }
 
-    fn services_until(&self, deadline: Instant, namespace: &Namespace) -> BTreeSet<ServiceName> {
+    fn services_until(
+        &self,
+        deadline: Instant,
+        namespaces: &BTreeSet<Namespace>,
+    ) -> BTreeMap<Namespace, BTreeSet<ServiceName>> {
         // One lock after the other, and no lock while the snapshots are read.
         let waiting = self.shared.sampler.lock().snapshot();
         let kept = self.shared.store.snapshot();
         let segments = waiting.newest_first().chain(kept.newest_first());
-        let mut services = BTreeSet::new();
+        let mut services: BTreeMap<Namespace, BTreeSet<ServiceName>> = namespaces
+            .iter()
+            .map(|namespace| (namespace.clone(), BTreeSet::new()))
+            .collect();
         for (_, segment) in segments.take_while(|_| Instant::now() < deadline) {
             let all = segment.sources.iter();
-            let all = all.filter_map(|source| segment.service_of(source));
-            let named = all.filter(|(of, _)| *of == namespace.as_str());
-            for service in named.filter_map(|(_, name)| ServiceName::new(name).ok()) {
-                if services.len() == MAX_SERVICES {
-                    return services;
+            for (namespace, name) in all.filter_map(|source| segment.service_of(source)) {
+                if let Some(here) = services.get_mut(namespace)
+                    && here.len() < MAX_SERVICES
+                    && let Ok(name) = ServiceName::new(name)
+                {
+                    here.insert(name);
                 }
-                services.insert(service);
             }
         }
         services
@@ -236,10 +247,11 @@ mod tests {
         let request = ExportTraceServiceRequest { resource_spans };
         pipeline.accept(&request.encode_to_vec()).unwrap();
         let namespace = Namespace::new("default").unwrap();
+        let namespaces = BTreeSet::from([namespace.clone()]);
         let now = Instant::now();
-        assert!(pipeline.services_until(now, &namespace).is_empty());
+        assert!(pipeline.services_until(now, &namespaces)[&namespace].is_empty());
         let later = now + Duration::from_secs(3600);
         let named = BTreeSet::from([ServiceName::new("service-a").unwrap()]);
-        assert_eq!(pipeline.services_until(later, &namespace), named);
+        assert_eq!(pipeline.services_until(later, &namespaces)[&namespace], named);
     }
 }

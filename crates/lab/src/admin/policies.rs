@@ -82,7 +82,7 @@ pub(super) async fn delete(
 
 /// Runs an operation of the store on a thread that may block. A change writes to disk, and a read
 /// waits for the lock that the change holds.
-pub(super) async fn run_blocking<T: Send + 'static>(
+async fn run_blocking<T: Send + 'static>(
     admin: &Admin,
     operation: impl FnOnce(&PolicyStore) -> Result<T, PolicyStoreError> + Send + 'static,
 ) -> Result<T, Problem> {

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use spoor_policy::{PolicyName, message::listed};
 use spoor_runtime::with_causes;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    PolicyStore,
+    MAX_LOGGED, PolicyStore,
     folder::{Changes, Folder, FolderError},
     submitted,
 };
@@ -114,11 +115,10 @@ impl PolicyStore {
         let now = Timestamp::now();
         let next = state.resolution.next_expiry;
         if next.is_some_and(|expiry| expiry <= now) {
-            for entry in state.set.entries() {
-                if entry.policy.expires_at == next {
-                    tracing::info!("policy {} expired", entry.policy.key.name);
-                }
-            }
+            let policies = state.set.entries().map(|entry| &entry.policy);
+            let expired = policies.filter(|policy| policy.expires_at == next);
+            let expired: Vec<&PolicyName> = expired.map(|policy| &policy.key.name).collect();
+            tracing::info!("policy {} expired", listed(&expired, MAX_LOGGED));
             self.publish(&mut state);
         }
     }
