@@ -6,7 +6,6 @@ mod attributes;
 mod bounds;
 mod client;
 mod drain;
-mod exchange;
 mod guard;
 mod peer;
 mod server;

@@ -8,18 +8,16 @@ use std::{
 };
 
 use http::{Request, Response, Uri, uri::Authority};
-use opentelemetry::{
-    KeyValue,
-    trace::{FutureExt, SpanKind},
-};
+use opentelemetry::{KeyValue, trace::FutureExt};
 use opentelemetry_sdk::trace::SdkTracer;
 use spoor_runtime::with_causes;
 use tonic::{Code, TimeoutExpired, body::Body};
 use tower::{BoxError, Service};
 
-use super::{attributes, body, call::Call, is_infrastructure};
+use super::{attributes, body, is_infrastructure};
 use crate::{
-    metrics::Operations,
+    exchange::Exchange,
+    metrics::{Operations, Outcome},
     outgoing,
     traced::{Calling, Traced, TracedLayer},
 };
@@ -82,7 +80,7 @@ where
             match sent.await {
                 Ok(response) => Ok(body::observe(call, response)),
                 Err(error) => {
-                    call.finish(code_of(&*error), &with_causes(&*error));
+                    call.finish(Outcome::Rpc(code_of(&*error)), with_causes(&*error));
                     Err(error)
                 }
             }
@@ -100,16 +98,16 @@ fn code_of(error: &(dyn Error + 'static)) -> Code {
 }
 
 impl RpcClientState {
-    fn begin<B>(&self, request: &Request<B>) -> Call {
+    fn begin<B>(&self, request: &Request<B>) -> Exchange {
         let method = attributes::method(request.uri().path());
         let operation = self.operations.get("", method);
         let server = self.server.as_ref().or(request.uri().authority());
-        let context = outgoing::start(self.tracer.as_ref(), operation.name.clone(), || {
+        let context = outgoing::start(self.tracer.as_ref(), &operation, || {
             let mut attributes = attributes::of_call(server);
             let callers = request.extensions().get::<Attributes>();
             attributes.extend(callers.into_iter().flat_map(|callers| callers.0.clone()));
             attributes
         });
-        Call::new(operation, context, SpanKind::Client)
+        Exchange::new(operation, context)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, Method, Uri, header, request::Parts};
+use http::{HeaderMap, Method, Request, Uri, header};
 use opentelemetry::KeyValue;
 use opentelemetry_semantic_conventions::attribute::{
     HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL, HTTP_ROUTE, NETWORK_PROTOCOL_VERSION,
@@ -31,19 +31,23 @@ pub(super) fn method(method: &Method) -> &'static str {
 }
 
 /// The attributes of a server span at its start.
-pub(super) fn of_server(request: &Parts, route: &str, peer: Option<SocketAddr>) -> Vec<KeyValue> {
+pub(super) fn of_server<B>(
+    request: &Request<B>,
+    route: &str,
+    peer: Option<SocketAddr>,
+) -> Vec<KeyValue> {
     let mut attributes = Vec::with_capacity(14);
-    push_method(&mut attributes, &request.method);
-    attributes.push(KeyValue::new(URL_PATH, request.uri.path().to_owned()));
+    push_method(&mut attributes, request.method());
+    attributes.push(KeyValue::new(URL_PATH, request.uri().path().to_owned()));
     attributes.push(KeyValue::new(URL_SCHEME, "http"));
-    if let Some(query) = request.uri.query() {
+    if let Some(query) = request.uri().query() {
         attributes.push(KeyValue::new(URL_QUERY, query.to_owned()));
     }
     if !route.is_empty() {
         attributes.push(KeyValue::new(HTTP_ROUTE, route.to_owned()));
     }
     let host =
-        text(&request.headers, header::HOST).or(request.uri.authority().map(|it| it.as_str()));
+        text(request.headers(), header::HOST).or(request.uri().authority().map(|it| it.as_str()));
     push_server(
         &mut attributes,
         host.and_then(|host| host.parse().ok()).as_ref(),
@@ -52,17 +56,17 @@ pub(super) fn of_server(request: &Parts, route: &str, peer: Option<SocketAddr>) 
     if let Some(peer) = peer {
         push_peer(&mut attributes, peer);
     }
-    if let Some(agent) = text(&request.headers, header::USER_AGENT) {
+    if let Some(agent) = text(request.headers(), header::USER_AGENT) {
         attributes.push(KeyValue::new(USER_AGENT_ORIGINAL, agent.to_owned()));
     }
-    if let Some(version) = version(request.version) {
+    if let Some(version) = version(request.version()) {
         attributes.push(KeyValue::new(NETWORK_PROTOCOL_VERSION, version));
     }
     attributes
 }
 
 /// The attributes of a client span at its start.
-pub(super) fn of_client<B>(request: &http::Request<B>) -> Vec<KeyValue> {
+pub(super) fn of_client<B>(request: &Request<B>) -> Vec<KeyValue> {
     let mut attributes = Vec::with_capacity(5);
     push_method(&mut attributes, request.method());
     attributes.push(KeyValue::new(URL_FULL, full(request.uri())));
