@@ -11,7 +11,7 @@ impl Log {
         let mut slots = self.slots.clone();
         let mut order: Vec<u16> = self.order.iter().copied().collect();
         if let Some(entry) = slots.get_mut(usize::from(self.active_slot)) {
-            *entry = Some(Arc::new(self.active.snapshot()));
+            *entry = Some(Arc::new(self.active.clone()));
             order.push(self.active_slot);
         }
         Snapshot { slots, order }
