@@ -14,6 +14,7 @@ use opentelemetry::{
     propagation::{Extractor, Injector, TextMapPropagator, text_map_propagator::FieldIter},
     trace::{SpanContext, TraceContextExt, TraceFlags},
 };
+use opentelemetry_sdk::propagation::BaggagePropagator;
 
 pub use tracestate::{MAX_LENGTH as MAX_TRACESTATE_LENGTH, MAX_MEMBERS as MAX_TRACESTATE_MEMBERS};
 
@@ -60,7 +61,7 @@ impl TextMapPropagator for Propagator {
                 injector.set(TRACESTATE, header);
             }
         }
-        baggage::inject(context, injector);
+        BaggagePropagator::new().inject_context(context, injector);
     }
 
     fn extract_with_context(&self, context: &Context, extractor: &dyn Extractor) -> Context {
