@@ -22,4 +22,4 @@ pub use server::{HttpServer, HttpServerLayer, HttpServerState};
 pub use spoor_runtime::{
     JsonBody, ListBudget, ListBudgetSpent, Problem, QueryParameters, RequestBody, page_headers,
 };
-pub use untraced::{InvalidUntracedPaths, UntracedPaths};
+pub use untraced::{InvalidUntracedPaths, UntracedPaths, untraced_context};

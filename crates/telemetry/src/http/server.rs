@@ -21,7 +21,7 @@ use tower::Service;
 
 use super::{
     attributes,
-    untraced::{self, UntracedPaths},
+    untraced::{UntracedPaths, untraced_context},
 };
 use crate::{
     edge::{self, Admitted, TrustedPeers},
@@ -118,7 +118,7 @@ impl HttpServerState {
         let context = match &self.tracer {
             // Even without tracing the caller's context is passed on.
             None => parent,
-            Some(_) if self.untraced.contains(request.uri().path()) => untraced::context(&parent),
+            Some(_) if self.untraced.contains(request.uri().path()) => untraced_context(&parent),
             Some(tracer) => start_span(tracer, SpanKind::Server, &operation, &parent, |span| {
                 if let Some(link) = link {
                     span.add_link(link, Vec::new());

@@ -3,10 +3,11 @@
 use http::StatusCode;
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
+use opentelemetry::trace::TraceId;
 
 use super::{
     offers::{Listing, Offer, OffersError, UnavailableMarketplace},
-    traces::{TraceId, TraceUrl},
+    traces::TraceUrl,
     wishes::{Wish, WishError},
 };
 use crate::WishName;
@@ -67,7 +68,7 @@ impl Content {
 }
 
 /// Renders the page. `trace` is the trace of the current request.
-pub(super) fn page(content: &Content, trace: Option<&TraceId>, trace_url: &TraceUrl) -> Markup {
+pub(super) fn page(content: &Content, trace: Option<TraceId>, trace_url: &TraceUrl) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -116,7 +117,7 @@ fn notice(notice: &Notice, trace_url: &TraceUrl) -> Markup {
         @match notice {
             Notice::Done { text, trace } => p.notice.done role="status" {
                 (text)
-                @if let Some(trace) = trace { " " a href=(trace_url.of(trace)) { "View the trace" } }
+                @if let Some(trace) = trace { " " a href=(trace_url.of(*trace)) { "View the trace" } }
             },
             Notice::Failed(text) => p.notice.failed role="alert" { (sentence(text)) },
         }
@@ -199,13 +200,13 @@ fn offer_item(offer: &Offer) -> Markup {
     }
 }
 
-fn footer(trace: Option<&TraceId>, trace_url: &TraceUrl) -> Markup {
+fn footer(trace: Option<TraceId>, trace_url: &TraceUrl) -> Markup {
     html! {
         footer {
             @if let Some(trace) = trace {
                 p {
                     "This page's trace: "
-                    a href=(trace_url.of(trace)) { code { (trace.as_str()) } }
+                    a href=(trace_url.of(trace)) { code { (trace) } }
                 }
                 p { "The link leads nowhere if the sampling policy did not keep this trace." }
             }
