@@ -105,7 +105,7 @@ pub fn flags(context: &Context) -> TraceFlags {
 
 fn is_random(context: &Context, span_context: &SpanContext) -> bool {
     match Origin::of(context, span_context) {
-        Some(origin) => origin.is_random(),
+        Some(origin) => origin.is_random,
         None if span_context.is_remote() => span_context.trace_flags() & RANDOM == RANDOM,
         None => span_context.is_valid(),
     }
