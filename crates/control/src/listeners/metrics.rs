@@ -126,7 +126,8 @@ impl Receiver {
             .map_err(|_| MetricsError::Busy)?;
         let bytes = read(body, compression).await?;
         let request = ExportMetricsServiceRequest::decode(bytes)?;
-        for process in points::of_root_spans(&request) {
+        let processes = request.resource_metrics.iter();
+        for process in processes.filter_map(points::of_root_spans) {
             let key = (namespace.clone(), process.service);
             self.control
                 .add_sdk_counts(&key, process.resource, &process.points);

@@ -99,7 +99,9 @@ impl Delivery {
             let sending = self.exporter.send(batch.clone());
             let failure = match tokio::time::timeout(settings.export_timeout, sending).await {
                 Ok(Ok(accepted)) => {
-                    self.log_recovery();
+                    if self.is_failing.swap(false, Relaxed) {
+                        tracing::info!("exporting spans again");
+                    }
                     return Ok(accepted);
                 }
                 Ok(Err(failure)) => failure,
@@ -108,7 +110,9 @@ impl Delivery {
             let Failure::Retry { after, reason } = &failure else {
                 return Err(failure);
             };
-            self.log_failure(reason);
+            if !self.is_failing.swap(true, Relaxed) {
+                tracing::warn!(reason, "cannot export spans, retrying");
+            }
             // Not before the time that the receiver requests.
             let delay = backoff.next_delay(MAX_RETRY_DELAY);
             let delay = delay.max(after.unwrap_or_default());
@@ -118,18 +122,6 @@ impl Delivery {
                 return Err(failure);
             }
             tokio::time::sleep(delay).await;
-        }
-    }
-
-    fn log_failure(&self, reason: &str) {
-        if !self.is_failing.swap(true, Relaxed) {
-            tracing::warn!(reason, "cannot export spans, retrying");
-        }
-    }
-
-    fn log_recovery(&self) {
-        if self.is_failing.swap(false, Relaxed) {
-            tracing::info!("exporting spans again");
         }
     }
 }

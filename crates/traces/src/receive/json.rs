@@ -121,7 +121,7 @@ impl<'de> Visitor<'de> for Name<'_> {
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
         let field = self.message.field(name);
         match field {
-            Some(_) => self.ignored.note_known(),
+            Some(_) => self.ignored.has_known = true,
             None => self.ignored.note_unknown(self.message, name),
         }
         Ok(field)

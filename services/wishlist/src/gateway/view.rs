@@ -1,7 +1,6 @@
 //! The HTML of the page. `maud` escapes all inserted values.
 
 use http::StatusCode;
-use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 use opentelemetry::trace::TraceId;
 
@@ -176,7 +175,7 @@ fn wish_item(wish: &Wish, offers: &[Offer]) -> Markup {
         li {
             div.wish {
                 span.name dir="auto" { (wish.name) }
-                time datetime=(wish.created) { (readable(wish.created)) }
+                time datetime=(wish.created) { (wish.created.strftime("%-d %b %Y, %H:%M UTC")) }
             }
             form action={ "/wishes/" (wish.id) "/delete" } method="post" {
                 button.quiet type="submit" aria-label={ "Delete " (wish.name) } { "Delete" }
@@ -219,10 +218,6 @@ fn footer(trace: Option<TraceId>, trace_url: &TraceUrl) -> Markup {
     }
 }
 
-fn readable(time: Timestamp) -> String {
-    time.strftime("%-d %b %Y, %H:%M UTC").to_string()
-}
-
 /// Turns an error message, which has no capital and no full stop, into a sentence.
 fn sentence(text: &str) -> String {
     let mut chars = text.chars();
@@ -241,6 +236,8 @@ fn sentence(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use jiff::Timestamp;
 
     use super::*;
 
