@@ -63,11 +63,8 @@ pub(super) fn of_client<B>(request: &Request<B>) -> Vec<KeyValue> {
     let mut attributes = Vec::with_capacity(5);
     push_method(&mut attributes, request.method());
     attributes.push(KeyValue::new(URL_FULL, full(request.uri())));
-    let default = if request.uri().scheme_str() == Some("https") {
-        443
-    } else {
-        80
-    };
+    let is_secure = request.uri().scheme_str() == Some("https");
+    let default = if is_secure { 443 } else { 80 };
     push_server(&mut attributes, request.uri().authority(), Some(default));
     attributes
 }

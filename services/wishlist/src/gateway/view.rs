@@ -225,11 +225,8 @@ fn sentence(text: &str) -> String {
         .next()
         .map(|first| first.to_uppercase().to_string())
         .unwrap_or_default();
-    let stop = if text.ends_with(['.', '!', '?']) {
-        ""
-    } else {
-        "."
-    };
+    let is_sentence = text.ends_with(['.', '!', '?']);
+    let stop = if is_sentence { "" } else { "." };
     format!("{first}{}{stop}", chars.as_str())
 }
 
