@@ -260,7 +260,7 @@ impl Telemetry {
         let (metrics, readiness) = (self.clone(), self.clone());
         ops_router(
             move || metrics.metrics().text(),
-            move || match readiness.is_ready() {
+            move || match readiness.inner.ready.load(Relaxed) {
                 true => Ok(()),
                 false => Err("not ready".to_owned()),
             },
@@ -306,12 +306,6 @@ impl Telemetry {
     /// Sets whether `/readyz` reports ready.
     pub fn set_ready(&self, ready: bool) {
         self.inner.ready.store(ready, Relaxed);
-    }
-
-    /// Returns whether `/readyz` reports ready.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.inner.ready.load(Relaxed)
     }
 
     /// Exports what has been collected, within the grace period, and stops. Spans that end later

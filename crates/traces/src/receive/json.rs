@@ -60,7 +60,7 @@ pub(super) fn to_protobuf(json: &[u8]) -> Result<(Bytes, Ignored), serde_json::E
         ignored: &mut ignored,
     })?;
     deserializer.end()?;
-    Ok((output.into(), ignored))
+    Ok((output.0.into(), ignored))
 }
 
 /// The members of an object: the fields of a message.
