@@ -80,21 +80,14 @@ impl Obstacle {
 
     fn log(&self, error: &SessionError) {
         let error = error as &dyn std::error::Error;
-        match self {
-            Self::Unreachable => {
-                tracing::warn!(error, "control plane unavailable; keeping the last plan");
-            }
+        let message = match self {
+            Self::Unreachable => "control plane unavailable; keeping the last plan",
             Self::Credentials(_) => {
-                tracing::warn!(
-                    error,
-                    "cannot load the control plane credentials; keeping the last plan"
-                );
+                "cannot load the control plane credentials; keeping the last plan"
             }
-            Self::Denied(_) => tracing::warn!(
-                error,
-                "access denied by the control plane; keeping the last plan"
-            ),
-        }
+            Self::Denied(_) => "access denied by the control plane; keeping the last plan",
+        };
+        tracing::warn!(error, "{message}");
     }
 }
 

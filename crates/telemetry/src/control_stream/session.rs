@@ -243,10 +243,8 @@ impl Session<'_> {
             self.outgoing = mpsc::channel(1).0;
             while sent.is_ok() && matches!(self.incoming.message().await, Ok(Some(_))) {}
         };
-        if timeout(self.stream.intervals.shutdown_notice, shutdown_notice)
-            .await
-            .is_err()
-        {
+        let ended = timeout(self.stream.intervals.shutdown_notice, shutdown_notice).await;
+        if ended.is_err() {
             tracing::debug!("the control plane has not confirmed the final report in time");
         }
         Ok(())

@@ -87,7 +87,7 @@ impl Log {
         };
         self.sealed_bytes -= segment.allocated();
         // A reader of a snapshot may have the segment at the moment, which is freed after that.
-        let mut segment = Arc::try_unwrap(segment).unwrap_or_else(|shared| shared.snapshot());
+        let mut segment = Arc::unwrap_or_clone(segment);
         let stripped = segment.strip();
         self.keep_spare(segment);
         // All its spans were of traces that began earlier.

@@ -9,7 +9,7 @@ impl Log {
     /// Takes a snapshot of all segments.
     pub(crate) fn snapshot(&self) -> Snapshot {
         // Sealed segments are shared. Only the active one is copied, usually a megabyte.
-        let active = Arc::new(self.active.snapshot());
+        let active = Arc::new(self.active.clone());
         let sealed = self.slots.iter().map(Option::as_ref);
         let mut slots: Vec<_> = sealed
             .map(|segment| segment.map_or_else(Weak::new, Arc::downgrade))
