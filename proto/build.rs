@@ -18,8 +18,8 @@ const FILES: [&str; 10] = [
 ];
 
 /// Messages that are also sent over HTTP, in protobuf's JSON: the responses of Jaeger's remote
-/// sampling and of its third query API, and the scores of a vote.
-const JSON_MESSAGES: [&str; 14] = [
+/// sampling and of its third query API, and the opinions in a vote.
+const JSON_MESSAGES: [&str; 15] = [
     "jaeger.api_v2.ProbabilisticSamplingStrategy",
     "jaeger.api_v2.RateLimitingSamplingStrategy",
     "jaeger.api_v2.OperationSamplingStrategy",
@@ -33,6 +33,7 @@ const JSON_MESSAGES: [&str; 14] = [
     "jaeger.api_v3.ServiceSummary",
     "jaeger.api_v3.DependenciesResponse",
     "jaeger.api_v3.Dependency",
+    "spoor.vision.v1.Opinion",
     "spoor.vision.v1.Score",
 ];
 

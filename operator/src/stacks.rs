@@ -83,7 +83,7 @@ pub async fn start(
     let readiness = replica.readiness(StandbyReadiness::Ready, move || {
         match &trust.borrow().problem {
             Some(problem) => Err(format!(
-                "cannot keep the certificate of the policies endpoints valid: {problem}"
+                "cannot keep the certificate of the policy endpoints valid: {problem}"
             )),
             None => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! `spoor load`: sends requests on a scenario's schedule, or as fast as they are answered, and
+//! `spoor load`: sends requests on a scenario's schedule, or as fast as responses arrive, and
 //! reports the latency.
 
 mod chart;
@@ -35,7 +35,7 @@ const MAX_CONNECTIONS: u16 = 10_000;
                                            simulate four users who wait for responses
   spoor load soak --duration 8h --rate 20  find out whether latency grows over a night
   spoor load --requests 10000 --path '/?wait=0ms&calc=0'
-                                           send 10 000 requests, as fast as they are answered
+                                           send 10 000 requests, as fast as responses arrive
   spoor load mesh --url gateway=http://gateway:8081 --url bands=http://bands:8082
                                            name the services' addresses, as in a cluster
 
@@ -49,12 +49,12 @@ pub struct LoadArgs {
     /// List the scenarios with their defaults
     #[arg(long)]
     list: bool,
-    /// Requests per second, for a ramp or spike the highest rate; each is sent when due, whether
-    /// or not earlier ones were answered [default: the scenario's]
+    /// Requests per second, for a ramp or spike the highest rate; each is sent when due, even if
+    /// responses to earlier ones are missing [default: the scenario's]
     #[arg(long, allow_negative_numbers = true, value_parser = whole_number::<u32>(1..=1_000_000, 50))]
     rate: Option<u32>,
-    /// Maximum number of requests; without --rate and --duration, they are sent as fast as they
-    /// are answered
+    /// Maximum number of requests; without --rate and --duration, they are sent as fast as
+    /// responses arrive
     #[arg(long, allow_negative_numbers = true, value_parser = positive_number)]
     requests: Option<u64>,
     /// Duration of the load, such as 30s or 2m [default: the scenario's]

@@ -45,6 +45,19 @@ impl FieldPath {
         &self.0
     }
 
+    /// True if one of the paths contains the other, whatever the indices of items are.
+    pub(crate) fn is_related(&self, other: &Self) -> bool {
+        let mut pairs = self.fields().zip(other.fields());
+        pairs.all(|(one, other)| one == other)
+    }
+
+    fn fields(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|segment| match segment {
+            Segment::Field(name) => Some(name.as_str()),
+            Segment::Index(_) => None,
+        })
+    }
+
     fn with(&self, segment: Segment) -> Self {
         Self(self.0.iter().cloned().chain([segment]).collect())
     }

@@ -1,4 +1,4 @@
-//! The formats of texts in the resources.
+//! The formats of strings in the resources.
 //!
 //! Validation and the API server share one pattern and one message for each, so that they agree.
 
@@ -13,13 +13,13 @@ use crate::field::quoted;
 #[error("{0}")]
 pub struct InvalidText(pub(crate) String);
 
-/// A format of texts. The pattern uses syntax that Rust and CEL (RE2) share.
+/// A format of strings. The pattern uses syntax that Rust and CEL (RE2) share.
 pub(crate) struct Format {
     /// The longest text, in characters. All patterns are ASCII, so this is also in bytes.
     pub(crate) max: usize,
     /// A pattern for the whole text.
     pub(crate) pattern: &'static str,
-    /// The message for other texts, which states the expected format.
+    /// The message for other strings, which states the expected format.
     pub(crate) problem: &'static str,
     regex: OnceLock<Option<Regex>>,
 }
@@ -60,7 +60,7 @@ impl Format {
 // These are macros because `concat!` takes only literals.
 macro_rules! port {
     () => {
-        // Spelled out, since a rule in CEL that converts a text to a number fails on other texts.
+        // Spelled out, since a CEL rule that converts a string to a number fails on other strings.
         "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
     };
 }

@@ -1,6 +1,6 @@
 //! The custom resources: read from YAML, with errors that name line and field, and validated.
 //!
-//! A resource consists of unchecked texts and numbers until it is validated:
+//! A resource consists of unchecked strings and numbers until it is validated:
 //! [`SamplingPolicy::validate`] returns a [`spoor_policy::Policy`] and [`TracingStack::validate`] a
 //! [`stack::Stack`], both valid by construction, or all errors with their fields. [`crd`] has the
 //! same rules for a cluster's API server. The crate has no client and does no I/O.

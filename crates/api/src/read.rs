@@ -1,4 +1,4 @@
-//! Reads resources from texts with several YAML documents, and locates all errors.
+//! Reads resources from text with several YAML documents, and locates all errors.
 
 mod documents;
 mod list;
@@ -211,7 +211,7 @@ fn read(
     Ok(())
 }
 
-/// Reads a policy from any value. A policy that does not match the schema is not validated.
+/// Reads a policy from any value.
 fn policy(mut value: Value) -> Result<SamplingPolicy, Vec<FieldError>> {
     let errors = shape::kind(&value, SamplingPolicy::KIND);
     if !errors.is_empty() {
@@ -222,17 +222,32 @@ fn policy(mut value: Value) -> Result<SamplingPolicy, Vec<FieldError>> {
     if let Value::Object(fields) = &mut value {
         fields.remove("status");
     }
-    let errors = shape::errors(&value, schema::sampling_policy(), &FieldPath::root());
-    if !errors.is_empty() {
+    let (schema, root) = (schema::sampling_policy(), FieldPath::root());
+    let mut errors = shape::errors(&value, schema, &root);
+    // No more are reported.
+    if errors.len() >= MAX_ERRORS {
         return Err(errors);
     }
-    // Nulls are removed, since serde refuses them for fields that are not optional in Rust, such as
+    // Without nulls, since serde refuses them for fields that are not optional in Rust, such as
     // `priority`.
-    let policy = SamplingPolicy::deserialize(shape::without_nulls(value))
-        .map_err(|error| vec![FieldError::new(FieldPath::root(), error.to_string())])?;
+    let policy = match SamplingPolicy::deserialize(shape::repaired(value, schema)) {
+        Ok(policy) => policy,
+        Err(error) => {
+            errors.push(FieldError::new(root, error.to_string()));
+            return Err(errors);
+        }
+    };
     // A file does not have the creation time, and the result does not depend on it.
-    policy.validate(Timestamp::UNIX_EPOCH)?;
-    Ok(policy)
+    let invalid = policy.validate(Timestamp::UNIX_EPOCH).err();
+    // An unknown field may be the one that is missing, and an example the name of another item.
+    let may_follow = |it: &FieldError| errors.iter().any(|error| error.path.is_related(&it.path));
+    let mut invalid = invalid.unwrap_or_default();
+    invalid.retain(|error| !may_follow(error));
+    errors.extend(invalid);
+    match errors.is_empty() {
+        true => Ok(policy),
+        false => Err(errors),
+    }
 }
 
 /// Reads a policy as the API server returns it, with its status.

@@ -16,7 +16,7 @@ pub struct SamplingPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// Short texts for tables.
+    /// Short strings for table columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<PolicySummary>,
     /// Places where the policy decides, with its strategy in each.
@@ -35,7 +35,7 @@ pub struct SamplingPolicyStatus {
     pub observed: Option<Observed>,
 }
 
-/// Short texts of a policy for tables.
+/// Short strings about a policy for table columns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicySummary {

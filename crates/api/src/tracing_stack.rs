@@ -67,7 +67,7 @@ pub struct TracingStackSpec {
     /// `Direct`. It can be changed under traffic.
     #[serde(default)]
     pub route: Route,
-    /// Jaeger, which stores traces and answers queries.
+    /// Jaeger, which stores traces and serves queries.
     #[serde(default, skip_serializing_if = "is_default")]
     pub jaeger: JaegerSpec,
     /// Collector, which applies tail rules.

@@ -24,7 +24,7 @@ const MAX_NODES: usize = 20_000;
 const MAX_TEXT_BYTES: usize = 4 << 20;
 
 /// The deepest nesting of lists and mappings. Reading is recursive and takes about 50 KiB of a
-/// thread's 2 MiB for each level in a debug build (7 KiB in a release build). The deepest texts that
+/// thread's 2 MiB for each level in a debug build (7 KiB in a release build). The deepest documents that
 /// kubectl prints, lists with managed fields, have about 14 levels.
 const MAX_DEPTH: usize = 24;
 
@@ -106,7 +106,7 @@ fn problem(error: &Error) -> Cow<'_, str> {
         Error::Budget { .. } => TOO_LARGE.into(),
         Error::MultipleDocuments { .. } => NO_MARKER.into(),
         Error::NullIntoString { .. } | Error::Unexpected { .. } => {
-            "must have text as the name of each field".into()
+            "must have a string as the name of each field".into()
         }
         Error::RecursiveReferencesRequireWeakTypes { .. } => {
             "must not have an alias inside the value that it stands for".into()
@@ -248,7 +248,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
     type Value = Content;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a mapping, a list, text, a number or a boolean")
+        f.write_str("a mapping, a list, a string, a number or a boolean")
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Content, E> {

@@ -1,7 +1,7 @@
 //! The control plane's state and its public operations.
 
 pub(crate) mod convergence;
-mod evidence;
+pub(crate) mod evidence;
 mod lending;
 mod polling;
 mod rate_limits;
@@ -201,13 +201,11 @@ impl Control {
     /// The services of a namespace with an instance that is expected, connected or polling.
     #[must_use]
     pub fn known_services(&self, namespace: &Namespace) -> BTreeSet<ServiceName> {
-        let services = self.0.services.all().into_iter();
-        let with_instances = services.filter(|service| {
-            service.key().0 == *namespace
-                && service.state().expected_or_connected().next().is_some()
-        });
+        let services = self.0.services.in_namespace(namespace).into_iter();
+        let with_instances = services
+            .filter(|(_, service)| service.state().expected_or_connected().next().is_some());
         let polled = self.0.pollers.services(namespace, Instant::now());
-        let names = with_instances.map(|service| service.key().1.clone());
+        let names = with_instances.map(|(name, _)| name);
         names.chain(polled).collect()
     }
 

@@ -7,8 +7,9 @@ use spoor_policy::{
     statistics::{Interval, Verdict},
 };
 
-/// The most instances that are listed by name, so that a status stays small.
-const MAX_LISTED: usize = 100;
+/// The most instances, or services where traces start, that are listed by name, so that a status
+/// stays small.
+pub(crate) const MAX_LISTED: usize = 100;
 
 /// The observed effect of a policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +23,7 @@ pub struct Evidence {
     /// The services where the policy decides the head, and those for which it decides the tail by
     /// name.
     pub services: Vec<ServiceEvidence>,
-    /// The services of its namespace in which traces have started.
+    /// The services of its namespace in which traces have started, at most 100.
     pub roots_at: Vec<ServiceName>,
 }
 

@@ -12,11 +12,12 @@ use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelValue;
 use spoor_policy::{OperationName, Plan};
 use spoor_proto::spoor::control::v1 as proto;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::{
     counts::{CountDelta, CountKey, Counts},
     history::History,
+    reservation::Reservation,
     served_plan,
 };
 
@@ -25,7 +26,7 @@ use crate::{
 pub(crate) struct Ledger {
     counts: BTreeMap<CountKey, CumulativeCount>,
     /// The room that the counts take of [`ReportContext::room`].
-    room: Option<OwnedSemaphorePermit>,
+    room: Reservation,
     /// The newest sequence when a process reconnected after its record had been removed. The sums
     /// already include its counts until then, so its first report is only a baseline.
     resumed: Option<u64>,
@@ -45,6 +46,9 @@ struct CumulativeCount {
 pub(crate) enum Rejection {
     #[error("message cannot be decoded")]
     Unreadable,
+    /// There was no room for it, or it took too long.
+    #[error("message did not arrive in full")]
+    Incomplete,
     #[error("version missing")]
     NoVersion,
     #[error("version was never sent to this process")]
@@ -109,31 +113,15 @@ impl Ledger {
             deltas.extend(self.delta(key, now, context.max_started)?);
         }
         let is_new = |key: &&CountKey| !self.counts.contains_key(*key);
-        self.reserve(reported.keys().filter(is_new).count(), context.room)?;
+        let needed = self.counts.len() + reported.keys().filter(is_new).count();
+        let reserved = self.room.grow_to(needed, context.room);
+        reserved.map_err(|_| Rejection::TooManyCounts)?;
         self.counts.extend(reported);
         let oldest = context.history.oldest();
         // Bounded by the history: counts of older plans are never read again.
         self.counts.retain(|key, _| key.sequence >= oldest);
-        self.release_surplus();
+        self.room.shrink_to(self.counts.len());
         Ok(deltas)
-    }
-
-    fn reserve(&mut self, counts: usize, room: &Arc<Semaphore>) -> Result<(), Rejection> {
-        let counts = u32::try_from(counts).map_err(|_| Rejection::TooManyCounts)?;
-        let reserved = Arc::clone(room).try_acquire_many_owned(counts);
-        let reserved = reserved.map_err(|_| Rejection::TooManyCounts)?;
-        match &mut self.room {
-            Some(room) => room.merge(reserved),
-            None => self.room = Some(reserved),
-        }
-        Ok(())
-    }
-
-    fn release_surplus(&mut self) {
-        if let Some(room) = &mut self.room {
-            let surplus = room.num_permits().saturating_sub(self.counts.len());
-            drop(room.split(surplus));
-        }
     }
 
     fn read(

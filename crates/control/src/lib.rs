@@ -15,7 +15,8 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | values | `counts`, `instance`, `identity`, `settings`, `metrics`, `coverage`, `evidence` |
+//! | values | `counts`, `instance`, `identity`, `settings`, `metrics`, `coverage`, `evidence`,
+//! `reservation` |
 //! | plans and counts | `served_plan`, `fault`, `jaeger_strategy`, `history`, `publication`,
 //! `window`, `tally`, `tallies` |
 //! | clients without a stream | `pollers`, `reporters` |
@@ -57,6 +58,7 @@ mod processes;
 mod publication;
 mod record;
 mod reporters;
+mod reservation;
 mod served_plan;
 mod service;
 mod services;
@@ -66,7 +68,7 @@ mod tallies;
 mod tally;
 mod window;
 
-pub use control::{Control, convergence::Convergence};
+pub use control::{Control, convergence::Convergence, evidence::EvidenceReader};
 pub use counts::Counts;
 pub use evidence::{
     ClientCounts, CountSource, Evidence, NotCurrent, NotCurrentReason, ObservedRate,

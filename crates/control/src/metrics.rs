@@ -72,55 +72,29 @@ impl Default for Propagation {
 impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("spoor_control");
-        registry.register(
-            "subscribers",
-            "Open policy streams",
-            self.subscribers.clone(),
-        );
-        registry.register(
-            "publications",
-            "Versions of the table published",
-            self.publications.clone(),
-        );
+        let help = "Open policy streams";
+        registry.register("subscribers", help, self.subscribers.clone());
+        let help = "Versions of the table published";
+        registry.register("publications", help, self.publications.clone());
         registry.register("pushes", "Plans sent over streams", self.pushes.clone());
-        registry.register(
-            "acknowledgements",
-            "Plans that instances acknowledged",
-            self.acknowledgements.clone(),
-        );
-        registry.register(
-            "refusals",
-            "Plans that instances refused, by reason",
-            self.refusals.clone(),
-        );
-        registry.register(
-            "reports",
-            "Reports received from instances",
-            self.reports.clone(),
-        );
-        registry.register(
-            "metrics_requests",
-            "OTLP metrics requests accepted",
-            self.metrics_requests.clone(),
-        );
-        registry.register(
-            "rejected_messages",
-            "Invalid messages of instances that were ignored, by reason",
-            self.rejected.clone(),
-        );
-        registry.register(
-            "refused",
-            "Clients refused, by endpoint and reason",
-            self.refused.clone(),
-        );
-        registry.register(
-            "polls",
-            "Strategies sent to polling clients, by endpoint",
-            self.polls.clone(),
-        );
+        let help = "Plans that instances acknowledged";
+        registry.register("acknowledgements", help, self.acknowledgements.clone());
+        let help = "Plans that instances refused, by reason";
+        registry.register("refusals", help, self.refusals.clone());
+        let help = "Reports received from instances";
+        registry.register("reports", help, self.reports.clone());
+        let help = "OTLP metrics requests accepted";
+        registry.register("metrics_requests", help, self.metrics_requests.clone());
+        let help = "Invalid messages of instances that were ignored, by reason";
+        registry.register("rejected_messages", help, self.rejected.clone());
+        let help = "Clients refused, by endpoint and reason";
+        registry.register("refused", help, self.refused.clone());
+        let help = "Strategies sent to polling clients, by endpoint";
+        registry.register("polls", help, self.polls.clone());
+        let help = "Time from a plan's publication to an instance's acknowledgement";
         registry.register_with_unit(
             "propagation",
-            "Time from a plan's publication to an instance's acknowledgement",
+            help,
             Unit::Seconds,
             self.propagation.0.clone(),
         );
@@ -152,15 +126,13 @@ impl Metrics {
     /// The label of a reason: the reason itself if it is a word and among the first ones, or else
     /// `Other`.
     fn reason_label(&self, reason: &str) -> String {
-        let is_word = is_word(reason);
         let mut known = self.known_reasons.lock();
-        if known.contains(reason) {
-            return reason.to_owned();
+        if !known.contains(reason) {
+            if !is_word(reason) || known.len() >= MAX_REASONS {
+                return "Other".to_owned();
+            }
+            known.insert(reason.to_owned());
         }
-        if !is_word || known.len() >= MAX_REASONS {
-            return "Other".to_owned();
-        }
-        known.insert(reason.to_owned());
         reason.to_owned()
     }
 }

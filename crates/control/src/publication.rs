@@ -64,20 +64,22 @@ impl Publication {
     /// not, and if it decides for services that no policy names, all others that run.
     // Computed from the policy's places, since looking up the policy in the plan of every service
     // would take a million steps with a thousand policies and as many services.
-    pub(crate) fn services_of<S>(
+    pub(crate) fn services_of<'a, S>(
         &self,
         policy: &PolicyKey,
-        mut running: BTreeMap<ServiceName, S>,
-    ) -> BTreeMap<ServiceName, Option<S>> {
+        running: &'a BTreeMap<ServiceName, S>,
+    ) -> BTreeMap<ServiceName, Option<&'a S>> {
         let heads = || self.heads.get(policy).into_iter().flatten();
         let tail = self.tail.get(policy).into_iter().flat_map(BTreeMap::keys);
         let named: BTreeSet<_> = heads().filter_map(|it| it.0.as_ref()).chain(tail).collect();
         let mut services: BTreeMap<_, _> = named
             .into_iter()
-            .map(|name| (name.clone(), running.remove(name)))
+            .map(|name| (name.clone(), running.get(name)))
             .collect();
         if heads().any(|it| it.0.is_none()) {
-            services.extend(running.into_iter().map(|(name, it)| (name, Some(it))));
+            for (name, service) in running {
+                services.entry(name.clone()).or_insert(Some(service));
+            }
         }
         services
     }

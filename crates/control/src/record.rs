@@ -98,13 +98,7 @@ impl Record {
             self.took = took;
             self.held = Some(version);
         }
-        if self
-            .refused
-            .as_ref()
-            .is_some_and(|it| it.version <= version)
-        {
-            self.refused = None;
-        }
+        self.refused.take_if(|it| it.version <= version);
     }
 
     pub(crate) fn refuse(&mut self, version: Version, reason: &str) {

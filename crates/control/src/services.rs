@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::RwLock;
+use spoor_policy::{Namespace, ServiceName};
 
 use crate::{instance::ServiceKey, service::Service};
 
@@ -27,6 +28,17 @@ impl Services {
 
     pub(crate) fn all(&self) -> Vec<Arc<Service>> {
         self.known.read().values().cloned().collect()
+    }
+
+    /// The known services of a namespace, by name.
+    pub(crate) fn in_namespace(
+        &self,
+        namespace: &Namespace,
+    ) -> BTreeMap<ServiceName, Arc<Service>> {
+        let known = self.known.read();
+        let here = known.iter().filter(|((of, _), _)| of == namespace);
+        here.map(|((_, name), service)| (name.clone(), Arc::clone(service)))
+            .collect()
     }
 
     /// Returns the service, which `make` creates if it is new, or `None` if there are too many.

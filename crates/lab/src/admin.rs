@@ -22,11 +22,8 @@ use axum::{
 };
 pub(super) use state::{Admin, Permits};
 
+use crate::wire::MAX_BODY_BYTES;
 use problem::{not_found, problem};
-
-/// The largest request body accepted. A thousand policies, the most that the lab accepts, need
-/// less.
-pub(super) const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
 /// The response at the root path.
 const ABOUT: &str =

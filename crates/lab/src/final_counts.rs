@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 use spoor_control::Control;
-use spoor_traces::Pipeline;
+use spoor_traces::{Pipeline, Totals};
 
 /// The numbers of spans kept, dropped and lost.
 #[derive(Clone, Debug, Serialize)]
@@ -16,8 +16,14 @@ pub struct FinalCounts {
     pub kept: u64,
     /// The received spans that were dropped, for any reason.
     pub dropped: u64,
-    /// The dropped spans of traces that a tail policy did not keep.
+    /// The dropped spans of traces that a tail policy did not keep, late ones included.
     pub dropped_by_policy: u64,
+    /// The dropped spans that arrived after their traces had been evicted.
+    pub dropped_as_late: u64,
+    /// The dropped spans with an invalid ID.
+    pub dropped_as_invalid: u64,
+    /// The dropped spans for which there was no memory.
+    pub dropped_for_memory: u64,
     /// The spans that services could not export, by the reason they reported.
     pub lost: BTreeMap<String, u64>,
 }
@@ -26,18 +32,24 @@ impl FinalCounts {
     /// Collects the counts, once the services have ended and the pipeline has decided on all
     /// traces.
     pub(super) fn of(pipeline: &Pipeline, control: &Control) -> Self {
-        let totals = pipeline.totals();
         let mut lost = BTreeMap::new();
         for instance in control.instances() {
             for (reason, spans) in instance.spans_dropped {
                 *lost.entry(reason).or_default() += spans;
             }
         }
+        Self::new(&pipeline.totals(), lost)
+    }
+
+    fn new(totals: &Totals, lost: BTreeMap<String, u64>) -> Self {
         Self {
             received: totals.received,
             kept: totals.kept,
             dropped: totals.dropped(),
             dropped_by_policy: totals.not_sampled,
+            dropped_as_late: totals.late,
+            dropped_as_invalid: totals.rejected.total(),
+            dropped_for_memory: totals.no_room,
             lost,
         }
     }
@@ -50,23 +62,24 @@ impl fmt::Display for FinalCounts {
             kept,
             dropped,
             dropped_by_policy,
+            dropped_as_late,
+            dropped_as_invalid,
+            dropped_for_memory,
             lost,
         } = self;
         write!(f, "Stopped. Spans: {received} received, {kept} kept")?;
-        if *dropped_by_policy > 0 {
-            write!(f, ", {dropped_by_policy} dropped by tail policies")?;
+        if *dropped == 0 {
+            f.write_str(", 0 dropped")?;
         }
-        // Other reasons are an invalid ID or lack of memory; the lab's metrics distinguish them.
-        match (
-            dropped.saturating_sub(*dropped_by_policy),
-            dropped_by_policy,
-        ) {
-            (others, 0) => write!(f, ", {others} dropped")?,
-            (0, _) => {}
-            (others, _) => write!(
-                f,
-                ", {others} dropped as invalid or late, or for lack of memory"
-            )?,
+        for (spans, reason) in [
+            (dropped_by_policy, "by tail policies"),
+            (dropped_as_late, "as late (their traces had been evicted)"),
+            (dropped_as_invalid, "for an invalid ID"),
+            (dropped_for_memory, "for lack of memory"),
+        ] {
+            if *spans > 0 {
+                write!(f, ", {spans} dropped {reason}")?;
+            }
         }
         for (reason, spans) in lost {
             write!(f, ", {spans} lost ({reason})")?;
@@ -78,27 +91,41 @@ impl fmt::Display for FinalCounts {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
+    use spoor_traces::Rejected;
 
     use super::*;
 
+    /// An invalid span of each kind.
+    const INVALID: Rejected = Rejected {
+        trace_id: 1,
+        span_id: 1,
+        parent_span_id: 1,
+    };
+
     #[rstest]
-    #[case::none(0, 0, "300 kept, 0 dropped.")]
-    #[case::by_policy(264, 264, "300 kept, 264 dropped by tail policies.")]
-    #[case::invalid(2, 0, "300 kept, 2 dropped.")]
-    #[case::both(
-        266,
-        264,
-        "264 dropped by tail policies, 2 dropped as invalid or late, or for lack of memory."
+    #[case::none(Totals::default(), "0 dropped")]
+    #[case::by_policy(
+        Totals { not_sampled: 264, ..Totals::default() },
+        "264 dropped by tail policies"
     )]
-    fn counts_drops_by_cause(#[case] dropped: u64, #[case] by_policy: u64, #[case] expected: &str) {
-        let counts = FinalCounts {
-            received: 300 + dropped,
+    #[case::late(
+        Totals { late: 1, ..Totals::default() },
+        "1 dropped as late (their traces had been evicted)"
+    )]
+    #[case::all(
+        Totals { not_sampled: 264, late: 1, rejected: INVALID, no_room: 2, ..Totals::default() },
+        "264 dropped by tail policies, 1 dropped as late (their traces had been evicted), \
+         3 dropped for an invalid ID, 2 dropped for lack of memory"
+    )]
+    fn each_dropped_span_has_a_reason(#[case] totals: Totals, #[case] expected: &str) {
+        let totals = Totals {
+            received: 300 + totals.dropped(),
             kept: 300,
-            dropped,
-            dropped_by_policy: by_policy,
-            lost: BTreeMap::new(),
+            ..totals
         };
-        let line = counts.to_string();
-        assert!(line.ends_with(expected), "{line}");
+        let line = FinalCounts::new(&totals, BTreeMap::new()).to_string();
+        let received = totals.received;
+        let whole = format!("Stopped. Spans: {received} received, 300 kept, {expected}.");
+        assert_eq!(line, whole);
     }
 }

@@ -7,6 +7,8 @@ mod policy_set;
 mod progress;
 mod saved;
 mod submitted;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::{
@@ -18,8 +20,10 @@ use std::{
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use spoor_api::{SamplingPolicy, SamplingPolicyStatus, status::Condition};
-use spoor_control::Control;
-use spoor_policy::{Namespace, Outcome, PolicyKey, Resolution, ServiceName, Version, resolve};
+use spoor_control::{Control, Evidence};
+use spoor_policy::{
+    Namespace, Outcome, PolicyKey, Resolution, ServiceName, Version, message::listed, resolve,
+};
 use spoor_status::{PolicyFindings, TailRules, unknown_operations, unknown_services, warnings};
 use spoor_traces::Pipeline;
 
@@ -34,6 +38,10 @@ use super::wire::{Action, ApplyResult, Change, Comparison, Documents, FolderStat
 pub use folder::FolderError;
 pub(crate) use progress::Progress;
 pub use saved::SaveError;
+pub(crate) use submitted::MAX_ERRORS;
+
+/// The most policies that one line of the log names.
+const MAX_LOGGED: usize = 5;
 
 /// The policy store. Clones share it. Its methods block only on disk writes.
 #[derive(Clone)]
@@ -185,16 +193,6 @@ impl PolicyStore {
         })
     }
 
-    /// The progress of each of the policies that exists.
-    pub(crate) fn progress(&self, keys: &[PolicyKey]) -> Vec<Progress> {
-        keys.iter()
-            .filter_map(|key| {
-                let evidence = self.0.control.evidence(key);
-                Some(Progress::of(&self.get(key).ok()?, evidence.as_ref()))
-            })
-            .collect()
-    }
-
     /// The warnings for the authors of those policies that were sent, by policy.
     fn warnings(
         &self,
@@ -202,7 +200,7 @@ impl PolicyStore {
         resolution: &Resolution,
         sent: &[(PolicyKey, Action)],
     ) -> BTreeMap<PolicyKey, Vec<String>> {
-        let mut known = KnownServices::of(&self.0);
+        let mut known = KnownServices::of(&self.0, sent.iter().map(|(key, _)| key));
         let warn = |(key, _): &(PolicyKey, Action)| {
             let policy = &set.get(key)?.policy;
             let outcome = resolution.outcomes.get(key);
@@ -284,7 +282,7 @@ impl PolicyStore {
         let changed = actions
             .iter()
             .filter(|(_, action)| *action != Action::Unchanged);
-        let changed: Vec<_> = changed.collect();
+        let changed: Vec<&(PolicyKey, Action)> = changed.collect();
         if changed.is_empty() {
             // No new version, which every service would have to acknowledge needlessly.
             return Ok(self.0.control.version());
@@ -292,8 +290,8 @@ impl PolicyStore {
         // Saved first, so that a policy in force still exists after a crash.
         self.0.file.write(&set, &state.first_accepted)?;
         state.set = set;
-        for (key, action) in changed {
-            tracing::info!("policy {} {action}", key.name);
+        tracing::info!("policy {}", described(&changed));
+        for (key, _) in changed {
             // The conditions of the earlier policy do not apply to this one. If they were kept,
             // those of tail rules, which are in force at once, would keep their transition times.
             state.conditions.remove(key);
@@ -327,16 +325,23 @@ impl PolicyStore {
 impl State {
     fn list(&mut self, inner: &Inner, filter: impl Fn(&PolicyKey) -> bool) -> Vec<SamplingPolicy> {
         let now = Timestamp::now();
-        let mut known = KnownServices::of(inner);
-        let (control, conditions) = (&inner.control, &mut self.conditions);
         let entries = self.set.entries();
+        let entries: Vec<&Entry> = entries.filter(|it| filter(&it.policy.key)).collect();
+        // Of all policies together, since there may be as many services as policies.
+        let mut known = KnownServices::of(inner, entries.iter().map(|it| &it.policy.key));
+        let mut evidence = inner.control.evidence_reader();
+        let conditions = &mut self.conditions;
         entries
-            .filter(|entry| filter(&entry.policy.key))
+            .into_iter()
             .map(|entry| {
-                let outcome = self.resolution.outcomes.get(&entry.policy.key);
+                let key = &entry.policy.key;
                 let known = known.for_policy(&entry.policy);
+                let status = self.resolution.outcomes.get(key).map(|outcome| {
+                    let evidence = evidence.read(key);
+                    status(entry, outcome, evidence.as_ref(), known, conditions, now)
+                });
                 SamplingPolicy {
-                    status: outcome.map(|it| status(entry, it, control, known, conditions, now)),
+                    status,
                     ..entry.resource.clone()
                 }
             })
@@ -347,7 +352,7 @@ impl State {
 fn status(
     entry: &Entry,
     outcome: &Outcome,
-    control: &Control,
+    evidence: Option<&Evidence>,
     known: &BTreeSet<ServiceName>,
     conditions: &mut BTreeMap<PolicyKey, Vec<Condition>>,
     now: Timestamp,
@@ -358,7 +363,7 @@ fn status(
         policy: &entry.policy,
         generation: entry.resource.metadata.generation,
         outcome,
-        evidence: control.evidence(key).as_ref(),
+        evidence,
         // The pipeline is in this process: it has them as soon as they are published.
         tail: TailRules::InForce,
         known,
@@ -389,6 +394,14 @@ fn found_elsewhere(key: &PolicyKey, others: &[Namespace]) -> String {
     let others: Vec<&str> = others.iter().map(Namespace::as_str).collect();
     let (namespace, others) = (&key.namespace, others.join(", "));
     format!(" in namespace {namespace}; a policy of this name is in: {others}")
+}
+
+/// The changes for the log.
+fn described(changed: &[&(PolicyKey, Action)]) -> String {
+    let described = changed
+        .iter()
+        .map(|(key, action)| format!("{} {action}", key.name));
+    listed(&described.collect::<Vec<_>>(), MAX_LOGGED)
 }
 
 fn change(key: &PolicyKey, action: Action) -> Change {

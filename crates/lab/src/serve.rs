@@ -14,10 +14,11 @@ use super::{
     admin::{self, Admin},
     hints::Hints,
     listeners::Listeners,
+    wire::MAX_BODY_BYTES,
 };
 
 /// The memory for request bodies of the admin API, which are buffered: eight of the largest.
-const MAX_ADMIN_BODY_BYTES: usize = 8 * admin::MAX_BODY_BYTES;
+const MAX_ADMIN_BODY_BYTES: usize = 8 * MAX_BODY_BYTES;
 
 /// The APIs that the OTLP ports handle themselves, at least with an error.
 const OTLP: &[Api] = &[Api::OtlpTraces, Api::OtlpMetrics, Api::OtlpOthers];

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use child::SUPERVISED;
-pub(crate) use child::{Spec, send_sigterm};
+pub(crate) use child::Spec;
 pub use not_ready::NotReady;
 pub(crate) use roster::{Child, Roster, State};
 

@@ -7,6 +7,10 @@ use spoor_policy::Version;
 
 pub use spoor_runtime::Problem;
 
+/// The largest request body accepted. A thousand policies, the most that the lab accepts, need
+/// less.
+pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
 /// Documents to apply or compare, all or none.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 // A misspelled field that was ignored would let a request succeed without its effect.
@@ -20,7 +24,7 @@ pub struct Documents {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
-    /// The name in errors, such as the file.
+    /// The name in errors, such as the file. At most 1,024 bytes.
     pub source: String,
     /// The content.
     pub text: String,

@@ -86,7 +86,7 @@ pub async fn drive(
         _ => 0,
     };
     let late = shared.late.load(Ordering::Relaxed);
-    // All tasks have ended, so that this is the last reference.
+    // All tasks have ended, so this is the last reference.
     let shared = Arc::into_inner(shared).ok_or(DriveError::CollectResults)?;
     let recorded = shared.recorded.into_inner();
     let punctuality = Punctuality { unsent, late };

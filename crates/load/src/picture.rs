@@ -161,7 +161,7 @@ fn draw_rate(area: &Area<'_>, seconds: f64, summary: &LoadSummary) -> Result<(),
         let length = summary.timeline.interval_seconds;
         series(summary, move |point| Some(count(point) as f64 / length))
     };
-    let responses = per_second(|point| point.answered);
+    let responses = per_second(|point| point.responses);
     let failed = per_second(|point| point.failed);
     let ends = |phase: &PhaseRow| {
         let [from, to] = phase.rate;

@@ -62,7 +62,7 @@ pub struct ResultRow {
     /// The number that ended with a 4xx, a 5xx or no response.
     pub failed: u64,
     /// The number of requests by result.
-    pub answers: BTreeMap<String, u64>,
+    pub results: BTreeMap<String, u64>,
     /// The number of failed requests by result.
     pub failures: BTreeMap<String, u64>,
     /// The latency in milliseconds by percentile.
@@ -148,17 +148,17 @@ impl Punctuality {
 impl From<&Tally> for ResultRow {
     fn from(tally: &Tally) -> Self {
         let latency = |(name, at): (&'static str, f64)| (name, tally.percentile(at));
-        let (mut answers, mut failures) = (BTreeMap::new(), BTreeMap::new());
+        let (mut results, mut failures) = (BTreeMap::new(), BTreeMap::new());
         for (result, count) in &tally.results {
-            answers.insert(result.to_string(), *count);
+            results.insert(result.to_string(), *count);
             if !result.is_success() {
                 failures.insert(result.to_string(), *count);
             }
         }
         Self {
-            requests: answers.values().sum(),
+            requests: results.values().sum(),
             failed: failures.values().sum(),
-            answers,
+            results,
             failures,
             latency_milliseconds: PERCENTILES.map(latency).into(),
             slowest: tally.slowest.clone(),

@@ -28,7 +28,7 @@ struct Interval {
     /// The number of those requests that failed.
     failed: u64,
     /// The number of responses received in the interval, whenever their requests were due.
-    answered: u64,
+    responses: u64,
 }
 
 /// The figures of one interval.
@@ -42,7 +42,7 @@ pub struct Point {
     /// The number of those requests that failed.
     pub failed: u64,
     /// The number of responses received in the interval, whenever their requests were due.
-    pub answered: u64,
+    pub responses: u64,
     /// The median latency of the requests due, in milliseconds; `None` if there were none.
     pub p50: Option<f64>,
     /// The 99th percentile, likewise.
@@ -74,7 +74,7 @@ impl Timeline {
         let latency = micros(ended.saturating_sub(due)).clamp(1, MAX_LATENCY_MICROS);
         // A late response counts in a later interval than its request.
         if let Some(interval) = self.interval(ended) {
-            interval.answered += u64::from(result.is_response());
+            interval.responses += u64::from(result.is_response());
         }
         if let Some(interval) = self.interval(due) {
             interval.failed += u64::from(!result.is_success());
@@ -131,7 +131,7 @@ impl Interval {
         Some(Self {
             latency: Histogram::new(DIGITS).ok()?,
             failed: 0,
-            answered: 0,
+            responses: 0,
         })
     }
 
@@ -141,7 +141,7 @@ impl Interval {
             tracing::error!("latencies of an interval lost");
         }
         self.failed += other.failed;
-        self.answered += other.answered;
+        self.responses += other.responses;
     }
 
     fn point(&self, seconds: f64) -> Point {
@@ -153,7 +153,7 @@ impl Interval {
             seconds,
             requests: self.latency.len(),
             failed: self.failed,
-            answered: self.answered,
+            responses: self.responses,
             p50: percentile(50.0),
             p99: percentile(99.0),
             max: percentile(100.0),
@@ -177,7 +177,7 @@ mod tests {
         let points = timeline.points().points;
         let counts: Vec<_> = points
             .iter()
-            .map(|point| (point.requests, point.failed, point.answered))
+            .map(|point| (point.requests, point.failed, point.responses))
             .collect();
         assert_eq!(counts, [(1, 1, 0), (0, 0, 0), (0, 0, 1)]);
         let slowest = points.first().unwrap().max.unwrap();
@@ -198,7 +198,7 @@ mod tests {
         let points = timeline.points().points;
         assert!((MAX_INTERVALS / 2..=MAX_INTERVALS).contains(&points.len()));
         let requests: u64 = points.iter().map(|point| point.requests).sum();
-        let answered: u64 = points.iter().map(|point| point.answered).sum();
-        assert_eq!((requests, answered), (86_400, 86_400));
+        let responses: u64 = points.iter().map(|point| point.responses).sum();
+        assert_eq!((requests, responses), (86_400, 86_400));
     }
 }

@@ -51,6 +51,22 @@ pub fn suggest_operation<'a>(
     }
 }
 
+/// A warning that nothing has been seen of an operation, without a full stop. `subject` is what
+/// takes effect there, such as `the policy`.
+#[must_use]
+pub fn unseen_operation<'a>(
+    operation: &str,
+    service: &str,
+    subject: &str,
+    known: impl IntoIterator<Item = &'a str> + Clone,
+) -> String {
+    let suggestion = suggest_operation(operation, known);
+    format!(
+        "operation {operation:?} of {service} has not been seen yet; {subject} takes effect there \
+         once it is{suggestion}"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;

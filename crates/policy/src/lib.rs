@@ -22,7 +22,7 @@ mod tail;
 mod tail_heads;
 mod version;
 
-pub use closest::{closest_name, suggest_operation};
+pub use closest::{closest_name, suggest_operation, unseen_operation};
 pub use fault::{Fault, FaultDelay, InvalidFaultDelay};
 pub use name::{
     AttributeKey, InvalidName, Namespace, OperationName, PolicyKey, PolicyName, RuleName,

@@ -191,7 +191,7 @@ pub(crate) struct ServiceTail {
 }
 
 impl TailTable {
-    /// True if there is no policy, so that every trace is kept.
+    /// True if there is no policy. Every trace is kept then.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.namespaces.is_empty()

@@ -6,8 +6,8 @@ use rand::RngExt;
 
 /// Delays that double with each failure, up to a maximum. A random factor from 0.5 to 1 keeps
 /// clients that were disconnected together from reconnecting together.
-// Not backon, for two reasons. It adds jitter after it applies the maximum, so that a delay can be
-// twice as long. And its maximum is fixed in advance, while a client that is denied has to wait
+// Not backon, for two reasons. It adds jitter after it applies the maximum, so a delay can be twice
+// as long. And its maximum is fixed in advance, while a client that is denied has to wait
 // longer than one that cannot connect. The operator's watches need neither, and use backon through
 // kube.
 #[derive(Debug)]

@@ -187,7 +187,7 @@ pub(crate) fn decides_head(outcome: &Outcome) -> bool {
     settings.any(|setting| matches!(setting, Setting::Head(_)))
 }
 
-/// True if the policy decides only the tail, so that Collectors apply it and clients do not.
+/// True if the policy decides only the tail. Collectors apply it then, and clients do not.
 pub(crate) fn decides_tail_only(outcome: &Outcome) -> bool {
     is_accepted(outcome) && decides_tail(outcome) && !decides_head(outcome)
 }

@@ -21,11 +21,11 @@ const NOT_YET: &str = "no verdict yet";
 const UNUSED_SHARES: &str = "below the limit; this can happen if bursts of traces exceed the share of an instance, if polling clients do not need their equal shares, and for a few seconds after a change in demand";
 
 /// The explanation of counts that are not judged.
-const UNVERIFIED: &str = "counted by metrics, which have no verdict because anyone can send them";
+const UNVERIFIED: &str = "from metrics, which get no verdict because anyone can send them";
 /// The text for clients of a policy with tail rules only, which a Collector applies.
 pub(crate) const NO_CLIENTS: &str = "none needed";
 
-/// The clients by state, or `None` if the policy decides no head, so that no client applies it.
+/// The clients by state, or `None` if the policy decides no head. No client applies it then.
 pub(crate) fn clients(outcome: &Outcome, evidence: &Evidence) -> Option<api::Clients> {
     if !conditions::decides_head(outcome) {
         return None;
@@ -144,7 +144,7 @@ fn without_rate(message: &str) -> api::Observed {
 fn absence(clients: &ClientCounts) -> (&'static str, &'static str) {
     // First, since all other counts are also 0 then.
     if clients.expected == 0 {
-        ("no instances", "there are no instances to count traces")
+        ("no instances", "no instance exists to count traces")
     } else if clients.polling == clients.expected {
         (
             "not reported",
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case(0, 0, 0, "no instances", "there are no instances to count traces")]
+    #[case(0, 0, 0, "no instances", "no instance exists to count traces")]
     #[case(2, 2, 0, "not reported", "all clients only poll")]
     #[case(2, 0, 2, "silent", "all clients have stopped sending messages")]
     #[case(

@@ -3,9 +3,7 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use spoor_control::{Evidence, ServiceEvidence};
-use spoor_policy::{
-    Namespace, OperationName, Policy, ServiceName, closest_name, suggest_operation,
-};
+use spoor_policy::{Namespace, OperationName, Policy, ServiceName, closest_name, unseen_operation};
 
 /// The most services or operations that a message names.
 const MAX_NAMED: usize = 5;
@@ -60,11 +58,8 @@ pub fn unknown_operations(
                 continue;
             }
             let names = known.iter().map(OperationName::as_str);
-            let suggestion = suggest_operation(operation.as_str(), names);
-            warnings.push(format!(
-                "operation {operation:?} of {service} has not been seen yet; the policy takes \
-                 effect there once it is{suggestion}"
-            ));
+            let (operation, service) = (operation.as_str(), service.as_str());
+            warnings.push(unseen_operation(operation, service, "the policy", names));
         }
     }
     if more > 0 {

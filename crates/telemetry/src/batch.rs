@@ -71,7 +71,11 @@ impl BatchProcessor {
             }
         };
         let queue = Arc::new(Queue::new(settings, counts));
-        let delivery = Delivery::new(settings, Arc::clone(&queue), exporter);
+        let delivery = Delivery {
+            queue: Arc::clone(&queue),
+            exporter,
+            is_failing: Arc::default(),
+        };
         let worker = thread::Builder::new()
             .name("span-export".to_owned())
             .spawn(move || runtime.block_on(delivery.run()))?;

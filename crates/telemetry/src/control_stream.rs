@@ -37,6 +37,10 @@ async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
         // After a connection the same obstacle is a new outage, which is logged again.
         if state.is_accepted {
             obstacle = None;
+            // Without room for a message, the control plane would refuse it in each new session.
+            if !error.is_overload() {
+                state.backoff.reset();
+            }
         }
         let new = Obstacle::of(&error);
         if obstacle.as_ref() != Some(&new) {
@@ -76,21 +80,14 @@ impl Obstacle {
 
     fn log(&self, error: &SessionError) {
         let error = error as &dyn std::error::Error;
-        match self {
-            Self::Unreachable => {
-                tracing::warn!(error, "control plane unavailable; keeping the last plan");
-            }
+        let message = match self {
+            Self::Unreachable => "control plane unavailable; keeping the last plan",
             Self::Credentials(_) => {
-                tracing::warn!(
-                    error,
-                    "cannot load the control plane credentials; keeping the last plan"
-                );
+                "cannot load the control plane credentials; keeping the last plan"
             }
-            Self::Denied(_) => tracing::warn!(
-                error,
-                "access denied by the control plane; keeping the last plan"
-            ),
-        }
+            Self::Denied(_) => "access denied by the control plane; keeping the last plan",
+        };
+        tracing::warn!(error, "{message}");
     }
 }
 

@@ -82,13 +82,9 @@ pub fn response_headers(context: &Context) -> Option<[(HeaderName, HeaderValue);
     // Both headers share one buffer, since every response has them.
     let response = Bytes::from(propagation::traceparent(context));
     let trace_id = response.slice(TRACE_ID_IN_RESPONSE);
-    Some([
-        (
-            TRACE_RESPONSE,
-            HeaderValue::from_maybe_shared(response).ok()?,
-        ),
-        (TRACE_ID, HeaderValue::from_maybe_shared(trace_id).ok()?),
-    ])
+    let response = HeaderValue::from_maybe_shared(response).ok()?;
+    let trace_id = HeaderValue::from_maybe_shared(trace_id).ok()?;
+    Some([(TRACE_RESPONSE, response), (TRACE_ID, trace_id)])
 }
 
 impl TrustedPeers {

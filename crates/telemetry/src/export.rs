@@ -96,10 +96,10 @@ pub fn otlp(
     settings: &OtlpSettings,
     resource: &Resource,
 ) -> Result<Arc<dyn Export>, ExporterError> {
-    let encoder = encode::Encoder::new(resource);
+    let resource = resource.into();
     Ok(match settings.protocol {
-        Protocol::Grpc => Arc::new(grpc::Grpc::new(settings, encoder)?),
-        Protocol::HttpProtobuf => Arc::new(http::Http::new(settings, encoder)?),
+        Protocol::Grpc => Arc::new(grpc::Grpc::new(settings, resource)?),
+        Protocol::HttpProtobuf => Arc::new(http::Http::new(settings, resource)?),
     })
 }
 

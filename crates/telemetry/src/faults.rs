@@ -140,11 +140,8 @@ fn parse_fault(text: &str) -> Result<Fault, InvalidFault> {
         delay: FaultDelay::NONE,
         error_rate: Probability::NEVER,
     };
-    for member in text
-        .split(',')
-        .map(str::trim)
-        .filter(|member| !member.is_empty())
-    {
+    let members = text.split(',').map(str::trim);
+    for member in members.filter(|member| !member.is_empty()) {
         let invalid_member = || InvalidFault::Member(member.to_owned());
         let (key, value) = member.split_once('=').ok_or_else(invalid_member)?;
         match key.trim() {

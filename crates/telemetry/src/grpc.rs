@@ -2,7 +2,6 @@
 
 mod attributes;
 mod body;
-mod call;
 mod channel;
 mod client;
 mod server;

@@ -6,7 +6,6 @@ mod attributes;
 mod bounds;
 mod client;
 mod drain;
-mod exchange;
 mod guard;
 mod peer;
 mod server;
@@ -23,4 +22,4 @@ pub use server::{HttpServer, HttpServerLayer, HttpServerState};
 pub use spoor_runtime::{
     JsonBody, ListBudget, ListBudgetSpent, Problem, QueryParameters, RequestBody, page_headers,
 };
-pub use untraced::{InvalidUntracedPaths, UntracedPaths};
+pub use untraced::{InvalidUntracedPaths, UntracedPaths, untraced_context};

@@ -46,6 +46,7 @@ mod credentials;
 pub mod database;
 pub mod duration;
 pub mod edge;
+mod exchange;
 pub mod export;
 pub mod faults;
 pub mod grpc;

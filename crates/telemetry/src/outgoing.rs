@@ -1,17 +1,19 @@
 //! The common part of client layers: opens a client span, and passes the context on.
 
-use std::{borrow::Cow, sync::LazyLock};
+use std::sync::LazyLock;
 
 use http::{HeaderMap, HeaderValue};
 use opentelemetry::{
     Context, KeyValue,
     propagation::{Injector, TextMapPropagator},
-    trace::{Span, SpanKind, TraceContextExt, Tracer},
+    trace::{Span, SpanKind, TraceContextExt},
 };
 use opentelemetry_sdk::trace::SdkTracer;
 
 use crate::{
     edge,
+    exchange::start_span,
+    metrics::Operation,
     propagation::{BAGGAGE, Propagator, TRACEPARENT, TRACESTATE},
 };
 
@@ -19,20 +21,16 @@ use crate::{
 /// current context, since the span would be dropped.
 pub(crate) fn start(
     tracer: Option<&SdkTracer>,
-    name: Cow<'static, str>,
+    operation: &Operation,
     attributes: impl FnOnce() -> Vec<KeyValue>,
 ) -> Context {
     let current = Context::current();
-    let Some(tracer) = tracer else { return current };
-    if is_unsampled(&current) {
-        return current;
+    match tracer.filter(|_| !is_unsampled(&current)) {
+        Some(tracer) => start_span(tracer, SpanKind::Client, operation, &current, |span| {
+            span.set_attributes(attributes());
+        }),
+        None => current,
     }
-    let builder = tracer.span_builder(name).with_kind(SpanKind::Client);
-    let mut span = tracer.build_with_context(builder, &current);
-    if span.is_recording() {
-        span.set_attributes(attributes());
-    }
-    current.with_span(span)
 }
 
 /// Returns whether the context is in an unsampled trace, whose spans would all be dropped.
@@ -60,7 +58,7 @@ impl Injector for Headers<'_> {
     fn set(&mut self, key: &str, value: String) {
         // The propagator sets only its own fields, with valid values.
         if let (Some(name), Ok(mut value)) = (edge::name(key), HeaderValue::try_from(value)) {
-            // Different in each call, so that HTTP/2 should not index it.
+            // Different in each call, so HTTP/2 should not index it.
             value.set_sensitive(true);
             self.0.insert(name.clone(), value);
         }

@@ -14,6 +14,7 @@ use opentelemetry::{
     propagation::{Extractor, Injector, TextMapPropagator, text_map_propagator::FieldIter},
     trace::{SpanContext, TraceContextExt, TraceFlags},
 };
+use opentelemetry_sdk::propagation::BaggagePropagator;
 
 pub use tracestate::{MAX_LENGTH as MAX_TRACESTATE_LENGTH, MAX_MEMBERS as MAX_TRACESTATE_MEMBERS};
 
@@ -60,7 +61,7 @@ impl TextMapPropagator for Propagator {
                 injector.set(TRACESTATE, header);
             }
         }
-        baggage::inject(context, injector);
+        BaggagePropagator::new().inject_context(context, injector);
     }
 
     fn extract_with_context(&self, context: &Context, extractor: &dyn Extractor) -> Context {
@@ -104,7 +105,7 @@ pub fn flags(context: &Context) -> TraceFlags {
 
 fn is_random(context: &Context, span_context: &SpanContext) -> bool {
     match Origin::of(context, span_context) {
-        Some(origin) => origin.is_random(),
+        Some(origin) => origin.is_random,
         None if span_context.is_remote() => span_context.trace_flags() & RANDOM == RANDOM,
         None => span_context.is_valid(),
     }

@@ -118,16 +118,9 @@ impl Telemetry {
     /// # Errors
     /// As [`Telemetry::start`].
     pub fn local(settings: TelemetrySettings) -> Result<Self, TelemetryStartError> {
-        let resource = resource::of(&settings);
-        let exporter = settings.otlp.clone();
-        Self::build(
-            settings,
-            &resource,
-            exporter.map(|otlp| {
-                let resource = resource.clone();
-                move || Ok(export::otlp(&otlp, &resource)?)
-            }),
-        )
+        let otlp = settings.otlp.clone();
+        let exporter = otlp.map(|otlp| move |resource: &Resource| export::otlp(&otlp, resource));
+        Self::build(settings, exporter)
     }
 
     /// As [`Telemetry::local`], with another exporter.
@@ -138,21 +131,19 @@ impl Telemetry {
         settings: TelemetrySettings,
         exporter: Arc<dyn Export>,
     ) -> Result<Self, TelemetryStartError> {
-        let resource = resource::of(&settings);
-        Self::build(settings, &resource, Some(|| Ok(exporter)))
+        Self::build(settings, Some(|_: &Resource| Ok(exporter)))
     }
 
     fn build(
         settings: TelemetrySettings,
-        resource: &Resource,
-        exporter: Option<impl FnOnce() -> Result<Arc<dyn Export>, TelemetryStartError>>,
+        exporter: Option<impl FnOnce(&Resource) -> Result<Arc<dyn Export>, ExporterError>>,
     ) -> Result<Self, TelemetryStartError> {
         let counts = Arc::new(SpanCounts::default());
         let live = Arc::new(Live::default());
         let faults = Arc::new(Faults::default());
         faults.set(settings.faults.clone());
         let provider = (!settings.disabled)
-            .then(|| provider(&settings, resource, &counts, &live, exporter))
+            .then(|| provider(&settings, &counts, &live, exporter))
             .transpose()?;
         let tracer = provider.as_ref().map(tracer);
         let stop = CancellationToken::new();
@@ -269,7 +260,7 @@ impl Telemetry {
         let (metrics, readiness) = (self.clone(), self.clone());
         ops_router(
             move || metrics.metrics().text(),
-            move || match readiness.is_ready() {
+            move || match readiness.inner.ready.load(Relaxed) {
                 true => Ok(()),
                 false => Err("not ready".to_owned()),
             },
@@ -317,12 +308,6 @@ impl Telemetry {
         self.inner.ready.store(ready, Relaxed);
     }
 
-    /// Returns whether `/readyz` reports ready.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.inner.ready.load(Relaxed)
-    }
-
     /// Exports what has been collected, within the grace period, and stops. Spans that end later
     /// are counted as dropped.
     pub async fn shutdown(&self, grace: Duration) -> Drained {
@@ -356,16 +341,17 @@ impl Telemetry {
 
 fn provider(
     settings: &TelemetrySettings,
-    resource: &Resource,
     counts: &Arc<SpanCounts>,
     live: &Arc<Live>,
-    exporter: Option<impl FnOnce() -> Result<Arc<dyn Export>, TelemetryStartError>>,
+    exporter: Option<impl FnOnce(&Resource) -> Result<Arc<dyn Export>, ExporterError>>,
 ) -> Result<SdkTracerProvider, TelemetryStartError> {
+    let resource = resource::of(settings);
     let sampler = LiveSampler::new(Arc::clone(live), settings.sampler);
     let mut builder = SdkTracerProvider::builder()
         .with_sampler(sampler)
         .with_resource(resource.clone());
     if let Some(exporter) = exporter {
+        let exporter = || exporter(&resource).map_err(TelemetryStartError::from);
         let processor = BatchProcessor::start(settings.batch, Arc::clone(counts), exporter)?;
         builder = builder.with_span_processor(processor);
     }

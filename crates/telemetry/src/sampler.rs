@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use opentelemetry::{
     Context, KeyValue,
-    trace::{Link, SpanContext, SpanKind, TraceContextExt, TraceId, TraceState},
+    trace::{Link, SpanKind, TraceContextExt, TraceId, TraceState},
 };
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 use spoor_policy::{Probability, Version};
@@ -81,7 +81,7 @@ impl ShouldSample for LiveSampler {
                 let span = context.span();
                 let parent = span.span_context();
                 if parent.is_valid() {
-                    follow_parent(parent)
+                    decided(parent.is_sampled(), parent.trace_state().clone())
                 } else {
                     // An invalid parent may still have the randomness by which other services
                     // decide on this trace.
@@ -98,10 +98,6 @@ pub(crate) fn to_wire(version: Version) -> wire::Version {
         epoch: version.epoch,
         sequence: version.sequence,
     }
-}
-
-fn follow_parent(parent: &SpanContext) -> SamplingResult {
-    decided(parent.is_sampled(), parent.trace_state().clone())
 }
 
 #[inline]

@@ -35,7 +35,7 @@ pub(crate) struct Dependencies {
 /// Jaeger's memory storage.
 ///
 /// # Errors
-/// [`TraceQueryError::ResponseTooLarge`].
+/// [`TraceQueryError::ResponseTooLarge`] and [`TraceQueryError::TooSlow`].
 pub(crate) fn dependencies(
     reader: &Reader,
     start: u64,
@@ -50,11 +50,12 @@ pub(crate) fn dependencies(
         ..Search::default()
     };
     // One at a time: together they may be as large as the store.
-    for id in reader.find(&search) {
+    for id in reader.find(&search)? {
         match reader.trace(id) {
             Ok(Some(trace)) => counts.add(&members(trace.decode()))?,
             Ok(None) => {}
-            Err(_) => left_out += 1,
+            Err(TraceQueryError::TraceTooLarge(_)) => left_out += 1,
+            Err(error) => return Err(error),
         }
     }
     let calls = counts

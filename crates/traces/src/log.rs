@@ -21,7 +21,7 @@ use crate::{
     span::{NewSource, NewSpan},
 };
 
-pub(crate) use names::Source;
+pub(crate) use names::{OperationEntry, Source};
 pub(crate) use pointer::TraceAt;
 pub(crate) use segment::{Segment, SpanEntry, TraceEntry};
 pub(crate) use snapshot::Snapshot;
@@ -383,7 +383,7 @@ impl Log {
             return;
         };
         self.sealed_bytes -= segment.allocated();
-        // A search may still read the segment, which is then freed after the search.
+        // A reader of a snapshot may have the segment at the moment, which is freed after that.
         if let Ok(segment) = Arc::try_unwrap(segment) {
             self.keep_spare(segment);
         }

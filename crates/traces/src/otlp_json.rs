@@ -1,5 +1,5 @@
-//! The schema of an `ExportTraceServiceRequest` in OTLP/JSON. The receiver reads by it, and the
-//! query API writes by it.
+//! The schema of an `ExportTraceServiceRequest` in OTLP/JSON. The receiver reads by it, the query
+//! API writes by it, and the scan validates by it the messages of which it uses nothing.
 //!
 //! Source: opentelemetry-proto 1.9.
 
@@ -128,7 +128,7 @@ static RESOURCE: Message = Message {
     ],
 };
 
-static ENTITY_REF: Message = Message {
+pub(crate) static ENTITY_REF: Message = Message {
     decoded_bytes: size_of::<EntityRef>(),
     fields: &[
         one("schemaUrl", 1, Kind::Text),
@@ -147,7 +147,7 @@ static SCOPE_SPANS: Message = Message {
     ],
 };
 
-static SCOPE: Message = Message {
+pub(crate) static SCOPE: Message = Message {
     decoded_bytes: 0,
     fields: &[
         one("name", 1, Kind::Text),
@@ -198,7 +198,7 @@ static EVENT: Message = Message {
     ],
 };
 
-static LINK: Message = Message {
+pub(crate) static LINK: Message = Message {
     decoded_bytes: size_of::<Link>(),
     fields: &[
         one("traceId", 1, Kind::Id),
@@ -220,7 +220,7 @@ static STATUS: Message = Message {
 
 const STATUS_CODES: &[&str] = &["STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR"];
 
-static KEY_VALUE: Message = Message {
+pub(crate) static KEY_VALUE: Message = Message {
     decoded_bytes: size_of::<KeyValue>(),
     fields: &[
         one("key", 1, Kind::Text),
@@ -243,12 +243,12 @@ static ANY_VALUE: Message = Message {
     ],
 };
 
-static ARRAY: Message = Message {
+pub(crate) static ARRAY: Message = Message {
     decoded_bytes: 0,
     fields: &[many("values", 1, Kind::Message(&ANY_VALUE))],
 };
 
-static PAIRS: Message = Message {
+pub(crate) static PAIRS: Message = Message {
     decoded_bytes: 0,
     fields: &[many("values", 1, Kind::Message(&KEY_VALUE))],
 };

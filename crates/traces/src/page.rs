@@ -58,13 +58,14 @@ async fn search(State(queries): State<Queries>, uri: Uri, parameters: Parameters
     render_page(&queries.searches(), move |reader| {
         let filter = Filter::read(&parameters);
         let palette = Palette::new(service::some_names(reader));
-        let status = match filter.problems.is_empty() {
-            true => StatusCode::OK,
-            false => StatusCode::BAD_REQUEST,
+        let (status, results) = match results::results(&site, &filter, reader, &palette) {
+            Ok(results) if filter.problems.is_empty() => (StatusCode::OK, results),
+            Ok(problems) => (StatusCode::BAD_REQUEST, problems),
+            Err(error) => (error.status(), results::refused(&error)),
         };
         let content = html! {
             (form::form(&site, &filter, reader, &palette.services))
-            (results::results(&site, &filter, reader, &palette))
+            (results)
         };
         (status, site.document("Traces", content))
     })

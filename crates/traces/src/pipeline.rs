@@ -1,7 +1,7 @@
 //! The path of a span from a request, through the tail sampler, to the store.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,6 +18,7 @@ use crate::{
     memory::{Memory, Share},
     request_counts::RequestCounts,
     scan,
+    store::MAX_READ_TIME,
     tail::TailSampler,
     turns::Turns,
 };
@@ -43,7 +44,7 @@ struct Shared {
 /// process share two asynchronous worker threads, and the system schedules both kinds fairly.
 pub(crate) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
 
-/// The most services that are listed. Senders choose their names.
+/// The most services of a namespace that are listed. Senders choose their names.
 const MAX_SERVICES: usize = 10_000;
 
 /// The most decisions made before the locks are released.
@@ -116,23 +117,40 @@ impl Pipeline {
         self.shared.settings.tail.decision_wait
     }
 
-    /// The services of a namespace that have spans in the store or in traces that wait for their
-    /// decision.
+    /// The services of each of these namespaces that have spans in the store or in traces that wait
+    /// for their decision, as many as are found within 10 s. The names of all services are read
+    /// once, whatever the number of namespaces.
     #[must_use]
-    pub fn services_in(&self, namespace: &Namespace) -> BTreeSet<ServiceName> {
+    pub fn services_in(
+        &self,
+        namespaces: &BTreeSet<Namespace>,
+    ) -> BTreeMap<Namespace, BTreeSet<ServiceName>> {
+        self.services_until(Instant::now() + MAX_READ_TIME, namespaces)
+    }
+
+    fn services_until(
+        &self,
+        deadline: Instant,
+        namespaces: &BTreeSet<Namespace>,
+    ) -> BTreeMap<Namespace, BTreeSet<ServiceName>> {
         // One lock after the other, and no lock while the snapshots are read.
         let waiting = self.shared.sampler.lock().snapshot();
         let kept = self.shared.store.snapshot();
-        let spans = [waiting, kept];
-        let named = spans
+        let segments = waiting.newest_first().chain(kept.newest_first());
+        let mut services: BTreeMap<Namespace, BTreeSet<ServiceName>> = namespaces
             .iter()
-            .flat_map(|it| it.services_in(namespace.as_str()));
-        let mut services = BTreeSet::new();
-        for service in named.filter_map(|name| ServiceName::new(name).ok()) {
-            if services.len() == MAX_SERVICES {
-                break;
+            .map(|namespace| (namespace.clone(), BTreeSet::new()))
+            .collect();
+        for (_, segment) in segments.take_while(|_| Instant::now() < deadline) {
+            let all = segment.sources.iter();
+            for (namespace, name) in all.filter_map(|source| segment.service_of(source)) {
+                if let Some(here) = services.get_mut(namespace)
+                    && here.len() < MAX_SERVICES
+                    && let Ok(name) = ServiceName::new(name)
+                {
+                    here.insert(name);
+                }
             }
-            services.insert(service);
         }
         services
     }
@@ -202,5 +220,38 @@ impl Pipeline {
     ) -> bool {
         let mut sampler = self.shared.sampler.lock();
         decide_some(&mut sampler, &mut self.shared.store.write())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use prost::Message;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn services_are_listed_until_the_deadline() {
+        let pipeline = Pipeline::start(PipelineSettings::default(), CancellationToken::new());
+        let spans = br#"{"resourceSpans": [{
+            "resource": {"attributes": [
+                {"key": "service.name", "value": {"stringValue": "service-a"}}
+            ]},
+            "scopeSpans": [{"spans": [{
+                "traceId": "5b8efff7980381030000000000000001", "spanId": "0000000000000001"
+            }]}]
+        }]}"#;
+        let resource_spans = crate::read_spans(spans).unwrap();
+        let request = ExportTraceServiceRequest { resource_spans };
+        pipeline.accept(&request.encode_to_vec()).unwrap();
+        let namespace = Namespace::new("default").unwrap();
+        let namespaces = BTreeSet::from([namespace.clone()]);
+        let now = Instant::now();
+        assert!(pipeline.services_until(now, &namespaces)[&namespace].is_empty());
+        let later = now + Duration::from_secs(3600);
+        let named = BTreeSet::from([ServiceName::new("service-a").unwrap()]);
+        assert_eq!(pipeline.services_until(later, &namespaces)[&namespace], named);
     }
 }

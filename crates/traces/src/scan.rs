@@ -22,6 +22,7 @@ pub(crate) use wire::{Reader, WireError};
 use crate::{
     TraceId,
     memory::{CountedVec, OutOfMemory, Share},
+    otlp_json,
     span::{NewSource, NewSpan},
 };
 
@@ -277,7 +278,7 @@ impl<'a> Pass<'a, '_> {
                     }
                     from = reader.position();
                 }
-                SCOPE => resource::scope(reader.message()?)?,
+                SCOPE => attribute::check(&otlp_json::SCOPE, reader.message()?)?,
                 SCHEMA_URL => drop(reader.text()?),
                 other => reader.unknown(other, 3)?,
             }

@@ -17,9 +17,9 @@ pub use trace::{StoredTrace, TraceTooLarge};
 pub(crate) use writer::{SPANS_BETWEEN_EVICTIONS, Writer};
 
 use std::{
-    collections::{BTreeSet, HashSet},
-    hash::Hash,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
@@ -27,7 +27,7 @@ use parking_lot::RwLock;
 
 use crate::{
     KeepReason, ScanError, Totals, TraceId,
-    log::{Evicted, IdHasher, Snapshot},
+    log::{Evicted, IdHasher, OperationEntry, Snapshot},
     memory::Share,
     scan,
 };
@@ -125,11 +125,15 @@ impl TraceStore {
     /// The IDs of the traces that match, the newest first.
     #[must_use]
     pub fn find(&self, search: &Search) -> Vec<TraceId> {
-        self.find_while(search, &|| true)
+        self.find_while(search, &|| true).unwrap_or_default()
     }
 
-    /// Finds traces as [`Self::find`] does, but stops once `proceed` returns false.
-    pub(crate) fn find_while(&self, search: &Search, proceed: &dyn Fn() -> bool) -> Vec<TraceId> {
+    /// Finds traces as [`Self::find`] does, but returns `None` once `proceed` returns false.
+    pub(crate) fn find_while(
+        &self,
+        search: &Search,
+        proceed: &dyn Fn() -> bool,
+    ) -> Option<Vec<TraceId>> {
         let snapshot = self.snapshot();
         // Searches without the lock, since that may take long.
         query::find(&snapshot, search, proceed)
@@ -143,17 +147,14 @@ impl TraceStore {
 
     /// The names of services, until a limit is reached.
     pub(crate) fn services_while(&self, limit: Limit<'_>) -> Vec<String> {
-        let snapshot = self.snapshot();
-        let mut names = HashSet::new();
-        for segment in snapshot.newest_first() {
-            let of_segment = segment.services.iter().map(|name| name.of(&segment.bytes));
-            if !collect(&mut names, of_segment, |name| name.len(), limit) {
+        let mut found = Names::new();
+        for (_, segment) in self.snapshot().newest_first() {
+            let names = segment.services.iter().map(|name| name.of(&segment.bytes));
+            if !collect(&mut found, names.map(|name| (name, 0)), limit) {
                 break;
             }
         }
-        let names = names.into_iter().map(String::from_utf8_lossy);
-        let sorted: BTreeSet<_> = names.collect();
-        sorted.into_iter().map(String::from).collect()
+        found.into_values().flatten().collect()
     }
 
     /// A snapshot of the log.
@@ -174,50 +175,67 @@ impl TraceStore {
         kind: Option<SpanKind>,
         limit: Limit<'_>,
     ) -> Vec<StoredOperation> {
-        let snapshot = self.snapshot();
-        let mut found = HashSet::new();
-        for segment in snapshot.newest_first() {
-            let services = query::services_named(segment, service);
-            let of_service = segment.operations.iter().filter(|operation| {
-                services.contains(&operation.service)
-                    && kind.is_none_or(|kind| kind as i32 == i32::from(operation.kind))
-            });
-            let named = of_service.map(|it| (it.name.of(&segment.bytes), it.kind));
-            if !collect(&mut found, named, |(name, _)| name.len(), limit) {
-                break;
-            }
-        }
-        let operations = found.into_iter().map(|(name, kind)| StoredOperation {
-            name: String::from_utf8_lossy(name).into_owned(),
-            kind: SpanKind::try_from(i32::from(kind)).unwrap_or(SpanKind::Unspecified),
+        let is_selected = |of: u8| kind.is_none_or(|kind| kind as i32 == i32::from(of));
+        let kind_of = |it: &OperationEntry| is_selected(it.kind).then_some(it.kind);
+        let (found, _) = self.operation_names(service, kind_of, limit);
+        let operations = found.into_iter().flat_map(|(kind, names)| {
+            let kind = SpanKind::try_from(i32::from(kind)).unwrap_or(SpanKind::Unspecified);
+            let operation = move |name| StoredOperation { name, kind };
+            names.into_iter().map(operation)
         });
         operations.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// The names of a service's spans without a parent; `None` if there are more than `max`. Names
-    /// longer than those that are listed are left out.
+    /// The names of a service's spans without a parent; `None` if there are more than `max`, or if
+    /// reading them takes longer than 10 s. Names longer than those that are listed are left out.
     #[must_use]
     pub fn root_operations(&self, service: &str, max: usize) -> Option<BTreeSet<String>> {
-        let snapshot = self.snapshot();
-        let mut found = HashSet::new();
+        self.root_operations_until(Instant::now() + MAX_READ_TIME, service, max)
+    }
+
+    fn root_operations_until(
+        &self,
+        deadline: Instant,
+        service: &str,
+        max: usize,
+    ) -> Option<BTreeSet<String>> {
         let mut left = max;
-        // Called with 0 once for each segment.
-        let mut limit = |bytes| {
-            let fits = bytes == 0 || left > 0;
-            left = left.saturating_sub(usize::from(bytes > 0));
-            fits
+        let mut limit = |bytes: usize| match bytes {
+            0 => Instant::now() < deadline,
+            _ => {
+                let fits = left > 0;
+                left = left.saturating_sub(1);
+                fits
+            }
         };
-        for segment in snapshot.newest_first() {
-            let services = query::services_named(segment, service);
-            let roots = segment.operations.iter().filter(|it| it.is_root);
-            let of_service = roots.filter(|it| services.contains(&it.service));
-            let names = of_service.map(|it| it.name.of(&segment.bytes));
-            if !collect(&mut found, names, |name| name.len(), &mut limit) {
-                return None;
+        // All under one kind, so that a name with several counts once.
+        let kind_of = |it: &OperationEntry| it.is_root.then_some(0);
+        let (found, is_complete) = self.operation_names(service, kind_of, &mut limit);
+        is_complete.then(|| found.into_values().flatten().collect())
+    }
+
+    /// The names of a service's operations by the kinds that `kind_of` selects, until a limit is
+    /// reached; then the second value is false.
+    fn operation_names(
+        &self,
+        service: &str,
+        kind_of: impl Fn(&OperationEntry) -> Option<u8>,
+        limit: Limit<'_>,
+    ) -> (Names, bool) {
+        let mut found = Names::new();
+        for (_, segment) in self.snapshot().newest_first() {
+            let services = query::services_named(&segment, service);
+            let all = segment.operations.iter();
+            let of_service = all.filter(|it| services.contains(&it.service));
+            let names = of_service.filter_map(|it| {
+                let kind = kind_of(it)?;
+                Some((it.name.of(&segment.bytes), kind))
+            });
+            if !collect(&mut found, names, limit) {
+                return (found, false);
             }
         }
-        let names = found.into_iter().map(String::from_utf8_lossy);
-        Some(names.map(String::from).collect())
+        (found, true)
     }
 
     /// The number of traces.
@@ -263,24 +281,38 @@ pub(crate) type Limit<'a> = &'a mut dyn FnMut(usize) -> bool;
 /// would make the list too large for any client.
 const MAX_LISTED_NAME_BYTES: usize = 512;
 
+/// The longest time that one read of the store takes.
+pub(crate) const MAX_READ_TIME: Duration = Duration::from_secs(10);
+
+/// Names by the kind of their spans; services are all under 0. They are copied, since the segment
+/// that they were read from may be evicted.
+type Names = BTreeMap<u8, BTreeSet<String>>;
+
 /// Adds the names of a segment that are new. Returns false if the limit is reached.
-fn collect<T: Eq + Hash>(
-    found: &mut HashSet<T>,
-    names: impl Iterator<Item = T>,
-    len: impl Fn(&T) -> usize,
+fn collect<'s>(
+    found: &mut Names,
+    names: impl Iterator<Item = (&'s [u8], u8)>,
     limit: Limit<'_>,
 ) -> bool {
     // A segment without any new name takes time, too, during which the client may disconnect.
     if !limit(0) {
         return false;
     }
-    for name in names.filter(|name| len(name) <= MAX_LISTED_NAME_BYTES) {
+    for (name, kind) in names.filter(|(name, _)| name.len() <= MAX_LISTED_NAME_BYTES) {
+        let name = String::from_utf8_lossy(name);
+        let of_kind = found.entry(kind).or_default();
+        if of_kind.contains(&*name) {
+            continue;
+        }
         // `StoredOperation` is the larger of the two results. Its size is counted in addition to
         // the name's bytes, since it dominates for short names.
-        if !found.contains(&name) && !limit(len(&name) + size_of::<StoredOperation>()) {
+        if !limit(name.len() + size_of::<StoredOperation>()) {
             return false;
         }
-        found.insert(name);
+        of_kind.insert(name.into_owned());
     }
     true
 }
+
+#[cfg(test)]
+mod tests;

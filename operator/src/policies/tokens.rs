@@ -55,7 +55,7 @@ pub(super) struct TokenReviewer {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReviewLabels {
-    answer: &'static str,
+    result: &'static str,
 }
 
 impl TokenReviewer {
@@ -98,11 +98,11 @@ impl TokenReviewer {
                 ))
             }
         };
-        let answer = match &bearer {
+        let result = match &bearer {
             Ok(_) => "Pod",
             Err(denied) => denied.reason(),
         };
-        self.reviews.get_or_create(&ReviewLabels { answer }).inc();
+        self.reviews.get_or_create(&ReviewLabels { result }).inc();
         // Only valid tokens are cached, so that a refusal does not outlast its reason.
         if let (Some(digest), Ok(bearer)) = (digest, &bearer) {
             self.cache(digest, bearer.clone());

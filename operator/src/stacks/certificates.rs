@@ -118,12 +118,9 @@ impl CertificateManager {
             }
             match &problem {
                 Some(problem) => {
-                    tracing::error!(
-                        error = problem,
-                        "cannot keep the policies certificate valid"
-                    );
+                    tracing::error!(error = problem, "cannot keep the certificate valid");
                 }
-                None => tracing::info!("the policies certificate is valid again"),
+                None => tracing::info!("the certificate is valid again"),
             }
             trust.problem = problem;
             true

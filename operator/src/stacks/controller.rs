@@ -78,7 +78,7 @@ impl StacksController {
     pub(super) async fn run(mut self) {
         let mut schedules = HashMap::new();
         let mut running = JoinSet::new();
-        // Without the certificate authority services could not verify the policies endpoints.
+        // Without the certificate authority services could not verify the policy endpoints.
         let is_known = |trust: &Trust| trust.authority.is_some() || trust.problem.is_some();
         if self.trust.wait_for(is_known).await.is_err() {
             return;

@@ -80,7 +80,7 @@ impl Object {
     /// Wraps an object. The metadata that depends on the stack (namespace, owner) is added later.
     #[must_use]
     pub fn of<P: StackResource>(part: &P) -> Self {
-        // These types are maps of texts and numbers, so encoding them as JSON cannot fail.
+        // These types are maps of strings and numbers, so encoding them as JSON cannot fail.
         let value = serde_json::to_value(part).unwrap_or(Value::Null);
         let body = serde_json::from_value(value).unwrap_or_else(|_| DynamicObject {
             types: None,

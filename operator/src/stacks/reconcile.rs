@@ -62,7 +62,7 @@ pub struct Reconciler {
 impl Reconciler {
     /// Brings the cluster to the state that a stack specifies, and writes its status. Returns the
     /// delay after which to reconcile again even if nothing has changed. `trust_problem` is the
-    /// reason why the certificate of the policies endpoints cannot be kept valid.
+    /// reason why the certificate of the policy endpoints cannot be kept valid.
     ///
     /// # Errors
     /// The status cannot be written.
@@ -329,7 +329,7 @@ fn certificate_problem(problem: &str) -> StackProblem {
     StackProblem {
         reason: "CertificateFailed",
         message: format!(
-            "cannot keep the certificate of the policies endpoints valid, so services may not \
+            "cannot keep the certificate of the policy endpoints valid, so services may not \
              connect: {problem}"
         ),
     }

@@ -1,7 +1,6 @@
 //! service-b: waits as if for a database, computes, and fails at a configured rate.
 
 mod calc;
-mod wait;
 mod work;
 
 use spoor_policy::Probability;

@@ -133,7 +133,9 @@ impl Program for GatewayArgs {
             trace_url,
             lists: ListBudget::new(MAX_LISTED_AT_ONCE),
         };
-        let longest = longest_request(deadline);
+        // A change and then the list, each within the deadline, and the rest. If a request were cut off
+        // before its calls are, a wish that was added could be reported as failed.
+        let longest = 2 * deadline + EXTRA_TIME;
         // Merged last, since the proxy has bounds and a security policy of its own.
         let router = gateway.router(longest, peer).merge(jaeger.router());
         let serving = async {
@@ -143,12 +145,6 @@ impl Program for GatewayArgs {
         let ((), served) = tokio::join!(updates.follow(), serving);
         served
     }
-}
-
-/// The longest time of a request: a change and then the list, each within the deadline, and the rest.
-fn longest_request(deadline: Duration) -> Duration {
-    // If a request were cut off before its calls are, a wish that was added could be reported as failed.
-    2 * deadline + EXTRA_TIME
 }
 
 /// The state of the handlers.

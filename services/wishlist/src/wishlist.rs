@@ -12,7 +12,6 @@ use spoor_telemetry::{
 };
 
 use service::Service;
-use store::Limits;
 
 pub use store::{DatabaseUrl, InvalidDatabaseUrl, MAX_WISHES, OpenDatabaseError, WishStore};
 
@@ -82,11 +81,8 @@ impl WishlistArgs {
     /// # Errors
     /// [`OpenDatabaseError`] names the database.
     pub async fn open(&self) -> Result<WishStore, OpenDatabaseError> {
-        let limits = Limits {
-            connections: self.database_connections,
-            acquire_timeout: self.database_deadline,
-        };
-        let store = WishStore::open(&self.database_url, limits).await?;
+        let (connections, deadline) = (self.database_connections, self.database_deadline);
+        let store = WishStore::open(&self.database_url, connections, deadline).await?;
         tracing::info!(database = %self.database_url, "using database");
         Ok(store)
     }

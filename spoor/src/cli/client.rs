@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, StatusCode, Url, header::CONTENT_TYPE};
 use serde::de::DeserializeOwned;
 use spoor_api::SamplingPolicy;
 
 use spoor_lab::wire::{
     ApplyResult, Change, Comparison, ConvergenceResult, Documents, FaultSetting, FaultsByService,
-    Problem, ServiceStatus, Status,
+    MAX_BODY_BYTES, Problem, ServiceStatus, Status,
 };
 
 /// The timeout of a request to which the lab responds immediately.
@@ -37,6 +37,11 @@ pub enum ClientError {
     /// The input is invalid: one message for each error.
     #[error("{}", .0.join("\n"))]
     Invalid(Vec<String>),
+    /// The documents have this many bytes, which is more than a lab accepts.
+    #[error(
+        "the files have {0} bytes as a request, more than the {MAX_BODY_BYTES} that a lab accepts at once; give fewer of them"
+    )]
+    TooLarge(usize),
     /// The lab refused the request.
     #[error("{0}")]
     Refused(String),
@@ -57,14 +62,12 @@ impl LabClient {
 
     /// Applies all policies in the documents, or none.
     pub async fn apply(&self, documents: &Documents) -> Result<ApplyResult, ClientError> {
-        self.json(self.request(Method::POST, "v1/policies").json(documents))
-            .await
+        self.post_documents("v1/policies", documents).await
     }
 
     /// Computes what applying the documents would change.
     pub async fn diff(&self, documents: &Documents) -> Result<Comparison, ClientError> {
-        self.json(self.request(Method::POST, "v1/diff").json(documents))
-            .await
+        self.post_documents("v1/diff", documents).await
     }
 
     /// Lists the policies of all namespaces.
@@ -150,6 +153,22 @@ impl LabClient {
         self.json(self.request(Method::GET, "v1/status")).await
     }
 
+    async fn post_documents<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        documents: &Documents,
+    ) -> Result<T, ClientError> {
+        // Texts cannot fail to serialize.
+        let body = serde_json::to_vec(documents).unwrap_or_default();
+        // Not left to the lab, which would close the connection while the rest is sent.
+        if body.len() > MAX_BODY_BYTES {
+            return Err(ClientError::TooLarge(body.len()));
+        }
+        let request = self.request(Method::POST, path).body(body);
+        self.json(request.header(CONTENT_TYPE, "application/json"))
+            .await
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let mut url = self.lab.clone();
         // Only a base such as `mailto:` has no segments; the option's parser refuses those.
@@ -187,5 +206,28 @@ impl LabClient {
             Ok(response) => response.json::<Status>().await.is_ok(),
             Err(_) => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use spoor_lab::wire::Document;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn too_many_files_are_refused_without_a_lab() {
+        let client = LabClient::new("http://127.0.0.1:1".parse().unwrap());
+        let document = Document {
+            source: "p.yaml".to_owned(),
+            text: "#".repeat(MAX_BODY_BYTES / 4),
+        };
+        let documents = Documents {
+            documents: vec![document; 4],
+        };
+        let refused = client.apply(&documents).await.unwrap_err();
+        assert!(matches!(refused, ClientError::TooLarge(_)), "{refused}");
     }
 }

@@ -11,7 +11,7 @@ use super::{
     LabArgs, NamespaceArgs, Output,
     apply::{WaitArgs, print_change, print_result},
     client::ClientError,
-    documents::read_all,
+    documents::{no_policies, read_documents},
     failure::Invalid,
     out::errln,
 };
@@ -89,7 +89,7 @@ impl DeleteArgs {
             return Ok(keys.collect());
         }
         let (mut keys, mut errors) = (vec![], vec![]);
-        for document in read_all(&self.filenames)?.documents {
+        for document in read_documents(&self.filenames)? {
             match read::policies(&document.text, &document.source) {
                 Ok(manifests) => keys.extend(manifests.into_iter().map(|manifest| {
                     let metadata = manifest.policy.metadata;
@@ -102,23 +102,60 @@ impl DeleteArgs {
                 Err(faults) => errors.extend(faults.iter().map(ToString::to_string)),
             }
         }
-        if errors.is_empty() {
-            // A policy in two of the files is deleted once, and not reported as missing the second
-            // time.
-            keys.sort();
-            keys.dedup();
-            Ok(keys)
-        } else {
-            Err(Invalid(errors).into())
+        if !errors.is_empty() {
+            return Err(Invalid(errors).into());
         }
+        if keys.is_empty() {
+            return Err(no_policies(&self.filenames).into());
+        }
+        // A policy in two of the files is deleted once, and not reported as missing the second
+        // time.
+        keys.sort();
+        keys.dedup();
+        Ok(keys)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use clap::Parser;
 
+    use super::*;
     use crate::cli::Cli;
+
+    #[derive(Parser)]
+    struct Delete {
+        #[command(flatten)]
+        args: DeleteArgs,
+    }
+
+    #[rstest::rstest]
+    #[case::once_in_each_file(
+        "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {name: p}\n\
+         spec: {head: {probability: 1%}}\n",
+        Ok(("default", "p"))
+    )]
+    #[case::none("# nothing\n", Err("no policy in "))]
+    fn policies_of_files_are_deleted_once(
+        #[case] text: &str,
+        #[case] expected: Result<(&str, &str), &str>,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["one.yaml", "two.yaml"] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let path = folder.path().to_str().unwrap();
+        let delete = Delete::try_parse_from(["delete", "-f", path]).ok().unwrap();
+        let keys = delete.args.keys().map_err(|error| error.to_string());
+        match expected {
+            Ok((namespace, name)) => {
+                assert_eq!(keys, Ok(vec![(namespace.to_owned(), name.to_owned())]));
+            }
+            Err(text) => assert!(keys.is_err_and(|error| error.contains(text)), "{text}"),
+        }
+    }
 
     #[rstest::rstest]
     #[case::names(&["one", "two"], None)]

@@ -29,11 +29,27 @@ pub enum ReadFilesError {
     NoPolicies(String),
 }
 
-/// Reads files, folders (their files in the order of their names), and `-` for standard input.
+/// Reads files, folders (their files in the order of their names), and `-` for standard input, of
+/// which at least one has a policy or is invalid.
 ///
 /// # Errors
 /// [`ReadFilesError`] names the file.
 pub fn read_all(filenames: &[PathBuf]) -> Result<Documents, ReadFilesError> {
+    let documents = read_documents(filenames)?;
+    // An invalid document is refused later, with all its errors.
+    let is_empty =
+        |it: &Document| policies(&it.text, &it.source).is_ok_and(|found| found.is_empty());
+    if documents.iter().all(is_empty) {
+        return Err(no_policies(filenames));
+    }
+    Ok(Documents { documents })
+}
+
+/// Reads the same, whether any has a policy or not.
+///
+/// # Errors
+/// [`ReadFilesError`] names the file.
+pub fn read_documents(filenames: &[PathBuf]) -> Result<Vec<Document>, ReadFilesError> {
     let mut documents = vec![];
     for filename in filenames {
         if filename.as_os_str() == "-" {
@@ -46,19 +62,16 @@ pub fn read_all(filenames: &[PathBuf]) -> Result<Documents, ReadFilesError> {
             documents.push(read(filename)?);
         }
     }
-    // An invalid document is refused later, with all its errors.
-    let is_empty =
-        |it: &Document| policies(&it.text, &it.source).is_ok_and(|found| found.is_empty());
-    if documents.iter().all(is_empty) {
-        let names = filenames.iter().map(|it| match it.as_os_str() == "-" {
-            true => "standard input".to_owned(),
-            false => printable(&it.to_string_lossy()),
-        });
-        return Err(ReadFilesError::NoPolicies(
-            names.collect::<Vec<_>>().join(", "),
-        ));
-    }
-    Ok(Documents { documents })
+    Ok(documents)
+}
+
+/// The error for files without policies.
+pub fn no_policies(filenames: &[PathBuf]) -> ReadFilesError {
+    let names = filenames.iter().map(|it| match it.as_os_str() == "-" {
+        true => "standard input".to_owned(),
+        false => printable(&it.to_string_lossy()),
+    });
+    ReadFilesError::NoPolicies(names.collect::<Vec<_>>().join(", "))
 }
 
 fn standard_input() -> Result<Document, ReadFilesError> {
@@ -86,7 +99,7 @@ fn text(file: impl Read) -> io::Result<String> {
     // have no size.
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::other("the file is larger than 1 MiB"));
+        return Err(io::Error::other("the file is larger than 1 MiB; split it"));
     }
     String::from_utf8(bytes).map_err(|_| io::Error::other("the file is not UTF-8 text"))
 }

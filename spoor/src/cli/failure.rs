@@ -33,8 +33,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
             let remedy = remedy(error).map(|it| format!("; {it}"));
             let remedy = remedy.unwrap_or_default();
             errln!("spoor: {}{remedy}", with_causes(error.as_ref()));
-            // Exit code 2 lets scripts distinguish errors that a retry cannot fix.
-            return match error.is::<ReadFilesError>() || error.is::<InvalidOption>() {
+            return match is_invalid_input(error) {
                 true => ExitCode::from(2),
                 false => ExitCode::FAILURE,
             };
@@ -52,6 +51,15 @@ pub fn or_exit_2(result: anyhow::Result<ExitCode>) -> ExitCode {
         let _always_2 = report(&error);
         ExitCode::from(2)
     })
+}
+
+fn is_invalid_input(error: &anyhow::Error) -> bool {
+    // Exit code 2 lets scripts distinguish errors that a retry cannot fix.
+    let is_too_large = matches!(
+        error.downcast_ref::<ClientError>(),
+        Some(ClientError::TooLarge(_))
+    );
+    is_too_large || error.is::<ReadFilesError>() || error.is::<InvalidOption>()
 }
 
 /// Prints an error of the command line, or the requested help.
@@ -78,6 +86,18 @@ pub fn explain(error: &clap::Error) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_over_a_limit_are_invalid_input() {
+        let too_large: [anyhow::Error; 2] = [
+            ClientError::TooLarge(5_000_000).into(),
+            ReadFilesError::NoPolicies("p.yaml".to_owned()).into(),
+        ];
+        assert!(too_large.iter().all(is_invalid_input));
+        assert!(!is_invalid_input(
+            &ClientError::Refused("busy".to_owned()).into()
+        ));
+    }
 
     #[test]
     fn repeated_causes_appear_once() {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use spoor_policy::{FaultDelay, OperationName, Probability, ServiceName, suggest_operation};
+use spoor_policy::{FaultDelay, OperationName, Probability, ServiceName, unseen_operation};
 
 use super::out::{errln, out, outln};
 use super::{
@@ -93,11 +93,9 @@ async fn warn_if_unknown(service: &str, operation: &str, client: &LabClient) -> 
     let traces = TraceClient::at(url)?;
     let known = traces.operations(service, Some("server")).await?;
     if !known.is_empty() && !known.contains(operation) {
-        let suggestion = suggest_operation(operation, known.iter().map(String::as_str));
-        errln!(
-            "Warning: operation {operation:?} of {service} has not been seen yet; the fault takes \
-             effect once it is{suggestion}"
-        );
+        let known = known.iter().map(String::as_str);
+        let warning = unseen_operation(operation, service, "the fault", known);
+        errln!("Warning: {warning}");
     }
     Ok(())
 }

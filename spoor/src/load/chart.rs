@@ -20,7 +20,7 @@ const MIN_POINTS: usize = 8;
 struct Column {
     p50: f64,
     p99: f64,
-    answered: f64,
+    responses: f64,
     failed: f64,
 }
 
@@ -52,8 +52,8 @@ pub(super) fn draw(timeline: &Points, seconds: f64, width: usize) -> String {
     let _ = writeln!(chart, "{:>11} └{}", 0, "─".repeat(columns.len()));
     let end = format!("{seconds:.0} s");
     let _ = writeln!(chart, "{:>11}  {end:>1$}\n", "", columns.len());
-    let answered: Vec<f64> = columns.iter().map(|it| it.answered).collect();
-    write_bars(&mut chart, "responses/s", &answered);
+    let responses: Vec<f64> = columns.iter().map(|it| it.responses).collect();
+    write_bars(&mut chart, "responses/s", &responses);
     let failed: Vec<f64> = columns.iter().map(|it| it.failed).collect();
     if failed.iter().any(|failed| *failed > 0.0) {
         write_bars(&mut chart, "failed/s", &failed);
@@ -88,7 +88,7 @@ fn columns(timeline: &Points, max: usize) -> Vec<Column> {
             Column {
                 p50: highest(|point| point.p50),
                 p99: highest(|point| point.p99),
-                answered: sum(|point| point.answered) as f64 / seconds,
+                responses: sum(|point| point.responses) as f64 / seconds,
                 failed: sum(|point| point.failed) as f64 / seconds,
             }
         })
@@ -127,7 +127,7 @@ mod tests {
             seconds: f64::from(number) / 4.0,
             requests: 12,
             failed: 0,
-            answered: 12,
+            responses: 12,
             p50: Some(5.0),
             p99: Some(f64::from(number)),
             max: Some(f64::from(number)),

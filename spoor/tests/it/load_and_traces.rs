@@ -99,7 +99,7 @@ async fn faults_cause_failures_and_error_spans() {
             .await
     };
     let sent = eventually("all to fail", failing, |sent| sent["failed"] == 5).await;
-    assert_eq!(sent["answers"]["500"], 5, "{sent:#}");
+    assert_eq!(sent["results"]["500"], 5, "{sent:#}");
     let red = || async { lab.traces(&["traces", "--errors"]).await };
     let both = |found: &serde_json::Value| found[0]["errors"].as_u64() >= Some(2);
     eventually("errors on both services' spans", red, both).await;

@@ -126,7 +126,7 @@ async fn misspelled_operation_causes_a_warning() {
     };
     let warned = fault("Wrk").await;
     let warning = "operation \"Wrk\" of service-b has not been seen yet; the fault takes effect \
-                   once it is; known operations: \"spoor.ab.v1.ServiceB/Work\"";
+                   there once it is; known operations: \"spoor.ab.v1.ServiceB/Work\"";
     assert!(warned.stderr.contains(warning), "{warned:?}");
     assert_eq!(fault("spoor.ab.v1.ServiceB/Work").await.stderr, "");
 

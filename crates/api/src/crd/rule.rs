@@ -75,7 +75,7 @@ impl Rule {
     /// Rules for a duration within limits.
     pub(super) fn duration(at: &str, (min, max): (Duration, Duration)) -> [Self; 2] {
         let (min, max) = (format_duration(min), format_duration(max));
-        // Only for texts in this format: the first rule reports the others, and CEL's `duration`
+        // Only for strings in this format: the first rule reports the others, and CEL's `duration`
         // fails on them.
         let holds = format!(
             "!{} || (duration(self) >= duration('{min}') && duration(self) <= duration('{max}'))",

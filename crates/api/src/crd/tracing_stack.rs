@@ -143,7 +143,7 @@ fn storage() -> Vec<Rule> {
     rules.push(quantity(size));
     rules.push(Rule::new(
         size,
-        // `quantity()` fails on other texts, which the rule above reports.
+        // `quantity()` fails on other strings, which the rule above reports.
         "!isQuantity(string(self)) || quantity(string(self)).isGreaterThan(quantity('0'))",
         problem::SIZE,
     ));

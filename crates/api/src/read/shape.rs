@@ -39,17 +39,43 @@ pub(crate) fn errors(value: &Value, schema: &Value, at: &FieldPath) -> Vec<Field
     errors
 }
 
-/// Removes fields that are null, which mean the same as absent ones.
-pub(super) fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => fields
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(name, value)| (name, without_nulls(value)))
-            .collect(),
-        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
-        other => other,
+/// Removes fields that are null, which mean the same as absent ones, and all differences from the
+/// schema, so that the rest can be validated: removes unknown fields, and puts examples in place of
+/// missing fields and of values of another type.
+pub(super) fn repaired(value: Value, schema: &Value) -> Value {
+    match (schema.get("type").and_then(Value::as_str), value) {
+        (Some("object"), Value::Object(fields)) => repaired_object(fields, schema),
+        (Some("array"), Value::Array(items)) => {
+            let of_items = schema.get("items").unwrap_or(&Value::Null);
+            let items = items.into_iter().map(|item| repaired(item, of_items));
+            items.collect()
+        }
+        (_, value) if errors(&value, schema, &FieldPath::root()).is_empty() => value,
+        (Some("object"), _) => repaired_object(Map::new(), schema),
+        (Some("array"), _) => Value::Array(vec![]),
+        (Some("integer"), _) => Value::from(1),
+        _ => {
+            let example = schema.pointer("/examples/0").cloned();
+            example.unwrap_or_else(|| Value::from("a"))
+        }
     }
+}
+
+fn repaired_object(mut fields: Map<String, Value>, schema: &Value) -> Value {
+    let known = schema.get("properties").and_then(Value::as_object);
+    let others = schema
+        .get("additionalProperties")
+        .filter(|it| it.is_object());
+    let required = schema.get("required").and_then(Value::as_array);
+    fields.retain(|_, value| !value.is_null());
+    for name in required.into_iter().flatten().filter_map(Value::as_str) {
+        fields.entry(name).or_insert(Value::Null);
+    }
+    let fields = fields.into_iter().filter_map(|(name, value)| {
+        let schema = known.and_then(|it| it.get(&name)).or(others)?;
+        Some((name, repaired(value, schema)))
+    });
+    fields.collect()
 }
 
 /// Adds the differences between a value at `at` and a schema.
@@ -134,7 +160,7 @@ fn integer(
     }
 }
 
-/// A description of the expected value: `text such as "1%"`.
+/// A description of the expected value: `a string such as "1%"`.
 fn expected(schema: &Value) -> String {
     let kind = match schema.get("type").and_then(Value::as_str) {
         Some("object") => "a mapping",
@@ -143,7 +169,7 @@ fn expected(schema: &Value) -> String {
             Some("int32") => "a whole number from -2147483648 to 2147483647",
             _ => "a whole number",
         },
-        Some("string") => "text",
+        Some("string") => "a string",
         _ => "a value",
     };
     match schema.pointer("/examples/0") {
@@ -158,7 +184,7 @@ fn describe(value: &Value) -> String {
         Value::Null => "empty".to_owned(),
         Value::Bool(flag) => format!("the boolean {flag}"),
         Value::Number(number) => format!("the number {number}"),
-        Value::String(text) => format!("the text {}", quoted(text)),
+        Value::String(text) => format!("the string {}", quoted(text)),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "a mapping".to_owned(),
     }

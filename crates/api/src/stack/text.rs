@@ -1,4 +1,4 @@
-//! Validated texts of a stack.
+//! Validated strings of a stack.
 
 use crate::{InvalidText, formats};
 

@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for Quantity {
     }
 }
 
-// `x-kubernetes-int-or-string` replaces `type`, since both numbers and texts are allowed.
+// `x-kubernetes-int-or-string` replaces `type`, since both numbers and strings are allowed.
 impl JsonSchema for Quantity {
     fn schema_name() -> Cow<'static, str> {
         "Quantity".into()
@@ -241,7 +241,7 @@ fn free_form(description: &str) -> Value {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Toleration {
-    /// Key of the taint. If unset, with `operator: Exists`, every taint.
+    /// Key of the taint. If unset, `operator` must be `Exists`, which tolerates every taint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 316))]
     pub key: Option<String>,

@@ -52,7 +52,7 @@ fn reads_a_policy() {
 )]
 #[case::a_number(
     "head:\n  probability: 1",
-    r#"p.yaml:7: spec.head.probability: must be text such as "1%", not the number 1"#
+    r#"p.yaml:7: spec.head.probability: must be a string such as "1%", not the number 1"#
 )]
 #[case::two_heads(
     "head:\n  probability: 1%\n  rateLimit: {tracesPerSecond: 1}",
@@ -74,7 +74,7 @@ fn reads_a_policy() {
 #[case::invalid_duration("tail:\n  keep:\n  - name: slow\n    slowerThan: soon\n  otherwise: 1%", r#"p.yaml:9: spec.tail.keep[0].slowerThan: must be a duration such as "500ms", "2s" or "1m30s", not "soon""#)]
 #[case::no_otherwise(
     "tail:\n  keep: []",
-    r#"p.yaml:6: spec.tail.otherwise: is missing; it must be text such as "10%""#
+    r#"p.yaml:6: spec.tail.otherwise: is missing; it must be a string such as "10%""#
 )]
 #[case::two_conditions("tail: {otherwise: 0%, keep: [{name: a, error: {}, slowerThan: 1s}]}", r#"p.yaml:6: spec.tail.keep[0]: must have only one of "error", "slowerThan" and "attribute"; split it into several rules"#)]
 #[case::error_without_braces("tail:\n  otherwise: 0%\n  keep:\n  - name: a\n    error:", r#"p.yaml:9: spec.tail.keep[0]: must have one of "error", "slowerThan" and "attribute", such as `error: {}`"#)]
@@ -86,7 +86,7 @@ fn reads_a_policy() {
     "head: {probability: 1%}\ntargets:\n- service: a\n- service: a",
     r#"p.yaml:9: spec.targets[1].service: duplicate "a"; list it once"#
 )]
-#[case::priority("head: {probability: 1%}\npriority: high", r#"p.yaml:7: spec.priority: must be a whole number from -2147483648 to 2147483647, not the text "high""#)]
+#[case::priority("head: {probability: 1%}\npriority: high", r#"p.yaml:7: spec.priority: must be a whole number from -2147483648 to 2147483647, not the string "high""#)]
 #[case::priority_of_many_digits(
     "head: {probability: 1%}\npriority: 99999999999999999999",
     "p.yaml:7: spec.priority: must be a whole number from -2147483648 to 2147483647, not 1e+20"
@@ -109,7 +109,7 @@ fn reads_a_policy() {
 )]
 #[case::values_are_text(
     "tail: {otherwise: 0%, keep: [{name: a, attribute: {key: k, values: [1]}}]}",
-    "p.yaml:6: spec.tail.keep[0].attribute.values[0]: must be text, not the number 1"
+    "p.yaml:6: spec.tail.keep[0].attribute.values[0]: must be a string, not the number 1"
 )]
 #[case::duration_out_of_bounds(
     "tail: {otherwise: 0%, keep: [{name: a, slowerThan: 2h}]}",
@@ -121,7 +121,7 @@ fn reads_a_policy() {
 )]
 #[case::not_a_list(
     "head: {probability: 1%}\ntargets: service-a",
-    r#"p.yaml:7: spec.targets: must be a list, not the text "service-a""#
+    r#"p.yaml:7: spec.targets: must be a list, not the string "service-a""#
 )]
 fn rejects_invalid_spec(#[case] spec: &str, #[case] message: &str) {
     assert_eq!(errors(&with_spec(spec)), format!("{message}\n"));
@@ -142,11 +142,11 @@ fn rejects_invalid_spec(#[case] spec: &str, #[case] message: &str) {
 )]
 #[case::other_kind(
     &GOOD.replace("SamplingPolicy", "Deployment"),
-    "p.yaml:2: kind: must be \"SamplingPolicy\", not the text \"Deployment\"\n"
+    "p.yaml:2: kind: must be \"SamplingPolicy\", not the string \"Deployment\"\n"
 )]
 #[case::no_object(
     "just text",
-    "p.yaml:1: must be a mapping with `apiVersion`, `kind`, `metadata` and `spec`, not the text \"just text\"\n"
+    "p.yaml:1: must be a mapping with `apiVersion`, `kind`, `metadata` and `spec`, not the string \"just text\"\n"
 )]
 #[case::broken(
     &GOOD.replace("  head:", "  head: ["),
@@ -190,13 +190,28 @@ fn rejects_invalid_spec(#[case] spec: &str, #[case] message: &str) {
     &GOOD.replace("  head:", "  prio: 1\n  targets: [{servce: a}]\n  head:"),
     "p.yaml:6: spec.prio: unknown field; known fields are expiresAt, head, priority, tail, targets\n\
      p.yaml:7: spec.targets[0].servce: unknown field; did you mean \"service\"?\n\
-     p.yaml:7: spec.targets[0].service: is missing; it must be text such as \"service-a\"\n"
+     p.yaml:7: spec.targets[0].service: is missing; it must be a string such as \"service-a\"\n"
+)]
+#[case::shape_and_values(
+    &GOOD.replace("1%", "-1%").replace(
+        "  head:",
+        "  prio: 1\n  tail: {otherwise: 10, keep: [{name: slow, slowerThan: soon}]}\n  head:",
+    ),
+    "p.yaml:6: spec.prio: unknown field; known fields are expiresAt, head, priority, tail, targets\n\
+     p.yaml:7: spec.tail.otherwise: must be text such as \"10%\", not the number 10\n\
+     p.yaml:7: spec.tail.keep[0].slowerThan: must be a duration such as \"500ms\", \"2s\" or \"1m30s\", not \"soon\"\n\
+     p.yaml:9: spec.head.probability: must be from \"0%\" to \"100%\", not \"-1%\"\n"
+)]
+#[case::missing_name_beside_another(
+    &GOOD.replace("  head:", "  targets: [{servce: b}, {service: service-a}]\n  head:"),
+    "p.yaml:6: spec.targets[0].servce: unknown field; did you mean \"service\"?\n\
+     p.yaml:6: spec.targets[0].service: is missing; it must be text such as \"service-a\"\n"
 )]
 #[case::in_the_order_of_lines(
     &GOOD.replace("  head:", "  zone: 1\n  tail: {}\n  expires: 1\n  head:").replace("kind: SamplingPolicy\n", "kind: SamplingPolicy\nalpha: 1\n"),
     "p.yaml:3: alpha: unknown field; known fields are apiVersion, kind, metadata, spec, status\n\
      p.yaml:7: spec.zone: unknown field; known fields are expiresAt, head, priority, tail, targets\n\
-     p.yaml:8: spec.tail.otherwise: is missing; it must be text such as \"10%\"\n\
+     p.yaml:8: spec.tail.otherwise: is missing; it must be a string such as \"10%\"\n\
      p.yaml:9: spec.expires: unknown field; did you mean \"expiresAt\"?\n"
 )]
 fn rejects_invalid_text(#[case] text: &str, #[case] message: &str) {

@@ -18,28 +18,28 @@ spec:
 #[rstest]
 #[case::boolean("true", "the boolean true")]
 #[case::boolean_in_capitals("TRUE", "the boolean true")]
-#[case::yes("yes", "the text \"yes\"")]
-#[case::off("off", "the text \"off\"")]
-#[case::letter_y("y", "the text \"y\"")]
-#[case::leading_zero("012", "the text \"012\"")]
+#[case::yes("yes", "the string \"yes\"")]
+#[case::off("off", "the string \"off\"")]
+#[case::letter_y("y", "the string \"y\"")]
+#[case::leading_zero("012", "the string \"012\"")]
 #[case::octal("0o14", "the number 12")]
 #[case::hexadecimal("0x1f", "the number 31")]
 #[case::binary("0b101", "the number 5")]
-#[case::underscore("1_000", "the text \"1_000\"")]
-#[case::sexagesimal("1:30", "the text \"1:30\"")]
+#[case::underscore("1_000", "the string \"1_000\"")]
+#[case::sexagesimal("1:30", "the string \"1:30\"")]
 #[case::plus("+1", "the number 1")]
 #[case::exponent("1e3", "the number 1000.0")]
 #[case::no_digit_before_the_point(".5", "the number 0.5")]
-#[case::nan_without_a_point("nan", "the text \"nan\"")]
-#[case::date("2001-12-14", "the text \"2001-12-14\"")]
-#[case::quoted_number("'1'", "the text \"1\"")]
-#[case::quoted_null("'~'", "the text \"~\"")]
-#[case::null_in_mixed_case("nUll", "the text \"nUll\"")]
-#[case::surrogate_pair(r#""\ud83d\ude00""#, "the text \"\u{1f600}\"")]
-#[case::text_tag("!!str 1", "the text \"1\"")]
+#[case::nan_without_a_point("nan", "the string \"nan\"")]
+#[case::date("2001-12-14", "the string \"2001-12-14\"")]
+#[case::quoted_number("'1'", "the string \"1\"")]
+#[case::quoted_null("'~'", "the string \"~\"")]
+#[case::null_in_mixed_case("nUll", "the string \"nUll\"")]
+#[case::surrogate_pair(r#""\ud83d\ude00""#, "the string \"\u{1f600}\"")]
+#[case::text_tag("!!str 1", "the string \"1\"")]
 #[case::number_tag("!!int '1'", "the number 1")]
 #[case::mapping_tag("!!map {}", "a mapping")]
-#[case::equals_sign("=", "the text \"=\"")]
+#[case::equals_sign("=", "the string \"=\"")]
 fn reads_scalar(#[case] scalar: &str, #[case] name: &str) {
     assert_eq!(
         errors(&format!("{POLICY}  targets: {scalar}\n")),
@@ -69,8 +69,8 @@ const TAG: &str = "must not have a tag; remove the word that begins with \"!\"";
     "&a [*a]",
     "must not have an alias inside the value that it stands for"
 )]
-#[case::key_that_is_null("[{~: a}]", "must have text as the name of each field")]
-#[case::key_that_is_a_list("[{[a]: b}]", "must have text as the name of each field")]
+#[case::key_that_is_null("[{~: a}]", "must have a string as the name of each field")]
+#[case::key_that_is_a_list("[{[a]: b}]", "must have a string as the name of each field")]
 #[case::number_as_key(
     "[{1: a, service: b}]",
     "spec.targets[0].1: unknown field; known fields are operations, service"
@@ -204,12 +204,12 @@ fn keys_of_an_alias_have_its_lines() {
     let text = POLICY.replace("  name: a", "  name: &m\n    b: c\n  labels: *m");
     assert_eq!(
         errors(&text),
-        "p.yaml:4: metadata.name: must be text such as \"service-a\", not a mapping\n"
+        "p.yaml:4: metadata.name: must be a string such as \"service-a\", not a mapping\n"
     );
     let text = POLICY.replace("  head:", "  head: &h") + "  tail: *h\n";
     assert_eq!(
         errors(&text),
         "p.yaml:7: spec.tail.probability: unknown field; known fields are keep, otherwise\n\
-         p.yaml:8: spec.tail.otherwise: is missing; it must be text such as \"10%\"\n"
+         p.yaml:8: spec.tail.otherwise: is missing; it must be a string such as \"10%\"\n"
     );
 }

@@ -14,6 +14,11 @@ use crate::{record::PlanState, service::Service};
 ///
 /// A check after every acknowledgement would cost the square of the number of instances.
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(2);
+/// The longest time between two checks while changes arrive.
+const MAX_CHECK_INTERVAL: Duration = Duration::from_millis(50);
+/// The pause after a check, in multiples of its duration, since many callers may wait while
+/// thousands of services are known.
+const PAUSE_FACTOR: u32 = 200;
 
 /// The state in which every expected and connected instance has its newest plan in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,14 +56,16 @@ impl Control {
         loop {
             // Before the check, so that a change during the check is not missed.
             changed.mark_unchanged();
+            let began = Instant::now();
             if let Some(convergence) = check(self) {
                 return convergence;
             }
+            let pause = began.elapsed().saturating_mul(PAUSE_FACTOR);
             if changed.changed().await.is_err() {
                 // The sender lives in `Control`, so it cannot close while this borrows it.
                 future::pending::<()>().await;
             }
-            tokio::time::sleep(MIN_CHECK_INTERVAL).await;
+            tokio::time::sleep(pause.clamp(MIN_CHECK_INTERVAL, MAX_CHECK_INTERVAL)).await;
         }
     }
 

@@ -7,11 +7,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use spoor_policy::{OperationName, PolicyKey, ServiceName, Strategies, Strategy};
+use spoor_policy::{Namespace, OperationName, PolicyKey, ServiceName, Strategies, Strategy};
 
 use super::Control;
 use crate::{
-    evidence::{ClientCounts, Evidence, NotCurrentReason, OperationEvidence, ServiceEvidence},
+    evidence::{
+        ClientCounts, Evidence, MAX_LISTED, NotCurrentReason, OperationEvidence, ServiceEvidence,
+    },
     jaeger_strategy,
     publication::Publication,
     record::PlanState,
@@ -27,6 +29,34 @@ const MIN_ROOTS_FOR_UNSEEN: u64 = 20;
 /// its other instances may report later.
 const MIN_REPORTING_TIME: Duration = Duration::from_secs(5);
 
+/// Reads the evidence of several policies. The services of each namespace are listed once, since
+/// there may be a thousand policies, and thousands of services.
+#[derive(Debug)]
+pub struct EvidenceReader<'a> {
+    control: &'a Control,
+    namespaces: BTreeMap<Namespace, NamespaceServices>,
+}
+
+/// The services of a namespace that have or had instances.
+#[derive(Debug)]
+struct NamespaceServices {
+    running: BTreeMap<ServiceName, Arc<Service>>,
+    roots_at: Vec<ServiceName>,
+}
+
+impl EvidenceReader<'_> {
+    /// As [`Control::evidence`], except that services that are new since the first policy of the
+    /// namespace was read are missing.
+    pub fn read(&mut self, policy: &PolicyKey) -> Option<Evidence> {
+        let (control, namespace) = (self.control, &policy.namespace);
+        let services = self
+            .namespaces
+            .entry(namespace.clone())
+            .or_insert_with(|| control.services_in(namespace));
+        control.evidence_among(policy, services)
+    }
+}
+
 impl Control {
     /// The evidence of a policy's effect.
     ///
@@ -34,26 +64,38 @@ impl Control {
     /// tail rules and names no service.
     #[must_use]
     pub fn evidence(&self, policy: &PolicyKey) -> Option<Evidence> {
+        self.evidence_reader().read(policy)
+    }
+
+    /// A reader of the evidence of several policies.
+    #[must_use]
+    pub fn evidence_reader(&self) -> EvidenceReader<'_> {
+        EvidenceReader {
+            control: self,
+            namespaces: BTreeMap::new(),
+        }
+    }
+
+    fn evidence_among(
+        &self,
+        policy: &PolicyKey,
+        NamespaceServices { running, roots_at }: &NamespaceServices,
+    ) -> Option<Evidence> {
         let published = self.0.published.load_full()?;
         let now = Instant::now();
-        let running = self.running_services(policy);
-        let roots_at = running
-            .values()
-            .filter(|service| service.state().has_roots)
-            .map(|service| service.key().1.clone())
-            .collect();
         let services = published.services_of(policy, running);
         let mut evidence = Evidence {
             clients: ClientCounts::default(),
             slowest: None,
             observed: None,
             services: vec![],
-            roots_at,
+            roots_at: roots_at.clone(),
         };
         let nowhere = BTreeMap::new();
         let tail = published.tail.get(policy).unwrap_or(&nowhere);
         let mut strategy = strategy_for_others(&published, policy);
         for (name, service) in services {
+            let service = service.map(|it| &**it);
             let plan = published
                 .table
                 .plan(policy.namespace.as_str(), name.as_str());
@@ -62,7 +104,7 @@ impl Control {
             let mut clients = ClientCounts::default();
             // Counted at places of tail rules too, since the number of instances shows whether the
             // service exists.
-            let took = self.count_clients(policy, &name, service.as_deref(), now, &mut clients);
+            let took = self.count_clients(policy, &name, service, now, &mut clients);
             let mut operations = tail.get(&name).cloned().unwrap_or_default();
             if let Some((strategies, here)) = head {
                 strategy = Some(here);
@@ -75,7 +117,7 @@ impl Control {
                 instances: clients.expected,
                 is_partly_expressible: head
                     .is_some_and(|(it, _)| !jaeger_strategy::is_expressible(it, &policy.name)),
-                ..self.service_evidence(&name, service.as_deref(), operations, now)
+                ..self.service_evidence(&name, service, operations, now)
             });
             if head.is_some() {
                 evidence.clients.add(clients);
@@ -128,13 +170,14 @@ impl Control {
         }
     }
 
-    /// The services of a policy's namespace that have instances.
-    fn running_services(&self, policy: &PolicyKey) -> BTreeMap<ServiceName, Arc<Service>> {
-        let services = self.0.services.all().into_iter();
-        services
-            .filter(|service| service.key().0 == policy.namespace)
-            .map(|service| (service.key().1.clone(), service))
-            .collect()
+    fn services_in(&self, namespace: &Namespace) -> NamespaceServices {
+        let running = self.0.services.in_namespace(namespace);
+        let with_roots = running.iter().filter(|(_, it)| it.state().has_roots);
+        let roots_at = with_roots.take(MAX_LISTED).map(|(name, _)| name.clone());
+        NamespaceServices {
+            roots_at: roots_at.collect(),
+            running,
+        }
     }
 
     fn count_clients(

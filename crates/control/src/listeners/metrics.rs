@@ -1,12 +1,12 @@
 //! OTLP metrics over HTTP, as a Collector forwards them.
 
-mod body;
 mod points;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
+    body::{Body, Bytes},
     extract::{ConnectInfo, Request, State},
     http::{
         HeaderMap, HeaderValue, StatusCode,
@@ -20,7 +20,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
 };
 use prost::Message;
 use spoor_policy::Namespace;
-use spoor_runtime::{ACCEPTED_ENCODINGS, Compression};
+use spoor_runtime::{ACCEPTED_ENCODINGS, Compression, DecompressError};
 use tokio::sync::Semaphore;
 use tonic::Code;
 
@@ -34,6 +34,15 @@ const MAX_CONCURRENT_REQUESTS: usize = 1;
 
 /// The longest time that a request waits for the ones before it.
 const MAX_QUEUE_TIME: Duration = Duration::from_secs(5);
+
+/// The largest body accepted, once decompressed.
+///
+/// Enough for the counts of several hundred processes. No more, since messages can take fifty
+/// times their size once decoded.
+const MAX_BODY_BYTES: usize = 512 * 1024;
+
+/// The longest time that a body may take to arrive.
+const MAX_BODY_TIME: Duration = Duration::from_secs(5);
 
 impl Control {
     /// A router for `POST /v1/metrics`, which accepts OTLP in protobuf and uses the metric
@@ -66,8 +75,14 @@ enum MetricsError {
     ContentType,
     #[error("Content-Encoding must be one of {ACCEPTED_ENCODINGS} or identity")]
     ContentEncoding,
+    #[error("body is larger than {MAX_BODY_BYTES} bytes; send smaller batches")]
+    TooLarge,
+    #[error("body did not arrive within {} s", MAX_BODY_TIME.as_secs())]
+    TimedOut,
+    #[error("body ended early: {0}")]
+    Aborted(#[source] axum::Error),
     #[error(transparent)]
-    Body(#[from] body::BodyError),
+    Compressed(#[from] DecompressError),
     #[error("body is not an ExportMetricsServiceRequest: {0}")]
     Decode(#[from] prost::DecodeError),
     #[error("too many requests; try again later")]
@@ -93,7 +108,7 @@ async fn metrics(
             protobuf_response(StatusCode::OK, response.encode_to_vec())
         }
         Err(error) => {
-            let reason = error.reason();
+            let (reason, ..) = error.codes();
             control.metrics().count_refused(Endpoint::Metrics, reason);
             error.into_response()
         }
@@ -109,9 +124,10 @@ impl Receiver {
         let _slot = slot
             .map_err(|_| MetricsError::Busy)?
             .map_err(|_| MetricsError::Busy)?;
-        let bytes = body::read(body, compression).await?;
+        let bytes = read(body, compression).await?;
         let request = ExportMetricsServiceRequest::decode(bytes)?;
-        for process in points::of_root_spans(&request) {
+        let processes = request.resource_metrics.iter();
+        for process in processes.filter_map(points::of_root_spans) {
             let key = (namespace.clone(), process.service);
             self.control
                 .add_sdk_counts(&key, process.resource, &process.points);
@@ -133,39 +149,55 @@ fn compression(headers: &HeaderMap) -> Result<Compression, MetricsError> {
     Compression::named(name).ok_or(MetricsError::ContentEncoding)
 }
 
-impl MetricsError {
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Denied(denied) => denied.reason(),
-            Self::ContentType | Self::ContentEncoding => "UnsupportedType",
-            Self::Body(error) if error.is_too_large() => "TooLarge",
-            Self::Body(body::BodyError::TimedOut) => "TimedOut",
-            Self::Body(_) | Self::Decode(_) => "BadData",
-            Self::Busy => "Busy",
+/// Reads and decompresses a body.
+async fn read(body: Body, compression: Compression) -> Result<Bytes, MetricsError> {
+    let read = axum::body::to_bytes(body, MAX_BODY_BYTES);
+    let read = tokio::time::timeout(MAX_BODY_TIME, read).await;
+    let as_sent = read.map_err(|_| MetricsError::TimedOut)?.map_err(|error| {
+        let is_too_large = std::error::Error::source(&error)
+            .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+        match is_too_large {
+            true => MetricsError::TooLarge,
+            false => MetricsError::Aborted(error),
         }
-    }
+    })?;
+    compression.decompress(as_sent, MAX_BODY_BYTES, |_| Ok(()))
+}
 
-    fn status(&self) -> (StatusCode, Code) {
+impl MetricsError {
+    /// The reason under which the refusal is counted, and the status over HTTP and in its body.
+    fn codes(&self) -> (&'static str, StatusCode, Code) {
         match self {
-            Self::Denied(denied) => (denied.status_code(), denied.code()),
+            Self::Denied(denied) => (denied.reason(), denied.status_code(), denied.code()),
             Self::ContentType | Self::ContentEncoding => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument)
+                let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                ("UnsupportedType", status, Code::InvalidArgument)
             }
-            Self::Body(error) if error.is_too_large() => {
-                (StatusCode::PAYLOAD_TOO_LARGE, Code::InvalidArgument)
+            Self::TooLarge | Self::Compressed(DecompressError::TooLarge { .. }) => (
+                "TooLarge",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                Code::InvalidArgument,
+            ),
+            Self::TimedOut => (
+                "TimedOut",
+                StatusCode::REQUEST_TIMEOUT,
+                Code::DeadlineExceeded,
+            ),
+            Self::Aborted(_) | Self::Compressed(_) | Self::Decode(_) => {
+                ("BadData", StatusCode::BAD_REQUEST, Code::InvalidArgument)
             }
-            Self::Body(body::BodyError::TimedOut) => {
-                (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded)
-            }
-            Self::Body(_) | Self::Decode(_) => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
-            Self::Busy => (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted),
+            Self::Busy => (
+                "Busy",
+                StatusCode::TOO_MANY_REQUESTS,
+                Code::ResourceExhausted,
+            ),
         }
     }
 }
 
 impl IntoResponse for MetricsError {
     fn into_response(self) -> Response {
-        let (status, code) = self.status();
+        let (_, status, code) = self.codes();
         // OTLP/HTTP: the body of an error response is a `google.rpc.Status`.
         let body = tonic_types::pb::Status {
             code: code as i32,

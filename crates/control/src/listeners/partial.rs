@@ -10,10 +10,12 @@ use std::{
 use bytes::Bytes;
 use http_body::Frame;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
     time::{Sleep, sleep},
 };
 use tonic::{Status, body::Body};
+
+use crate::reservation::Reservation;
 
 /// The part of each message that takes no room, in bytes, so that ordinary messages need none.
 const FREE_BYTES: usize = 4 << 10;
@@ -33,7 +35,7 @@ pub(crate) struct BoundedMessages {
     /// The bytes of the current message that have arrived, and those that have not.
     received: usize,
     missing: usize,
-    held: Option<OwnedSemaphorePermit>,
+    held: Reservation,
     timeout: Option<Pin<Box<Sleep>>>,
 }
 
@@ -45,7 +47,7 @@ impl BoundedMessages {
             prefix: Vec::with_capacity(PREFIX_BYTES),
             received: 0,
             missing: 0,
-            held: None,
+            held: Reservation::default(),
             timeout: None,
         }
     }
@@ -67,7 +69,7 @@ impl BoundedMessages {
             }
             if self.missing == 0 && self.prefix.is_empty() {
                 self.received = 0;
-                self.held = None;
+                self.held = Reservation::default();
                 self.timeout = None;
             }
         }
@@ -89,20 +91,9 @@ impl BoundedMessages {
         self.timeout
             .get_or_insert_with(|| Box::pin(sleep(MESSAGE_TIMEOUT)));
         let needed = self.received.saturating_sub(FREE_BYTES).div_ceil(1 << 10);
-        let held = self
-            .held
-            .as_ref()
-            .map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = u32::try_from(needed.saturating_sub(held)).unwrap_or(u32::MAX);
-        let reserved = Arc::clone(&self.room).try_acquire_many_owned(more);
-        let reserved = reserved.map_err(|_| {
+        self.held.grow_to(needed, &self.room).map_err(|_| {
             Status::resource_exhausted("too many long messages are being received; try again later")
-        })?;
-        match &mut self.held {
-            Some(held) => held.merge(reserved),
-            None => self.held = Some(reserved),
-        }
-        Ok(())
+        })
     }
 }
 

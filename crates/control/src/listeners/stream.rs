@@ -86,3 +86,59 @@ impl Service<http::Request<Body>> for PolicyStreamService {
 fn decode(buffer: &mut DecodeBuf<'_>) -> Result<ClientMessage, Status> {
     ClientMessage::decode(buffer).map_err(|error| Status::invalid_argument(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use bytes::Bytes;
+    use futures_util::stream;
+    use http_body::Frame;
+    use http_body_util::{BodyExt, StreamBody};
+    use prometheus_client::{encoding::text::encode, registry::Registry};
+    use spoor_proto::spoor::control::v1::{Hello, client_message};
+    use tonic::Code;
+
+    use super::*;
+    use crate::settings::ControlSettings;
+
+    /// The first bytes of a message of this length.
+    fn message(length: usize, begin: &[u8]) -> Vec<u8> {
+        let mut message = vec![0];
+        message.extend(u32::try_from(length).unwrap().to_be_bytes());
+        message.extend(begin);
+        message
+    }
+
+    #[tokio::test]
+    async fn refused_part_of_a_message_is_reported() {
+        let control = Control::new(ControlSettings::default());
+        let room = control.partial_room();
+        let all = u32::try_from(room.available_permits()).unwrap();
+        let _taken = room.try_acquire_many_owned(all).unwrap();
+        let hello = Hello {
+            service: "a".to_owned(),
+            instance: "1".to_owned(),
+            ..Hello::default()
+        };
+        let hello = ClientMessage {
+            message: Some(client_message::Message::Hello(hello)),
+        };
+        let hello = hello.encode_to_vec();
+        let sent = [message(hello.len(), &hello), message(100_000, &[0; 10_000])];
+        let frames = sent.map(|data| Ok::<_, Status>(Frame::data(Bytes::from(data))));
+        let body = Body::new(StreamBody::new(stream::iter(frames)));
+        let request = http::Request::post(SUBSCRIBE_PATH).body(body).unwrap();
+        let response = control.policy_stream().call(request).await.unwrap();
+        let received = response.into_body().collect().await.unwrap();
+        let status = Status::from_header_map(received.trailers().unwrap()).unwrap();
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+
+        let mut registry = Registry::default();
+        control.register(&mut registry);
+        let mut metrics = String::new();
+        encode(&mut metrics, &registry).unwrap();
+        let counted = r#"spoor_control_rejected_messages_total{reason="Incomplete"} 1"#;
+        assert!(metrics.contains(counted), "{metrics}");
+    }
+}

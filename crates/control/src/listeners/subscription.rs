@@ -174,15 +174,13 @@ impl Subscription {
     /// Ends a stream that cannot be read. A broken connection is not an error: the client
     /// reconnects.
     fn end_broken(&self, status: Status) -> Result<Option<(Bytes, Box<Self>)>, Status> {
-        match status.code() {
-            Code::InvalidArgument | Code::OutOfRange => {
-                self.control.metrics().count_rejected(Rejection::Unreadable);
-                Err(status)
-            }
-            // Of a message that arrived only in part.
-            Code::ResourceExhausted | Code::DeadlineExceeded => Err(status),
-            _ => Ok(None),
-        }
+        let rejection = match status.code() {
+            Code::InvalidArgument | Code::OutOfRange => Rejection::Unreadable,
+            Code::ResourceExhausted | Code::DeadlineExceeded => Rejection::Incomplete,
+            _ => return Ok(None),
+        };
+        self.control.metrics().count_rejected(rejection);
+        Err(status)
     }
 
     fn caller(&self, hello: &Hello) -> Result<Caller, Status> {

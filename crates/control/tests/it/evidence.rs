@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spoor_control::{ClientCounts, ControlSettings, Counts, NotCurrentReason};
+use spoor_control::{ClientCounts, ControlSettings, Counts, Evidence, NotCurrentReason};
 use spoor_policy::statistics::Verdict;
 use spoor_proto::spoor::control::v1::{self as proto, client_message::Message};
 
@@ -400,4 +400,18 @@ async fn limit_for_an_operation_is_not_expressible() {
     assert!(is_partly("beside"));
     assert!(!is_partly("service"));
     assert!(!is_partly("apart"));
+}
+
+#[tokio::test]
+async fn reader_lists_services_once() {
+    let policies = ["a", "b"].map(|name| policy(name, &[(name, &[])], percent("1%")));
+    let server = TestServer::with(&policies).await;
+    let instances = |evidence: Option<Evidence>| evidence.unwrap().services[0].instances;
+    let mut reader = server.control.evidence_reader();
+    assert_eq!(instances(reader.read(&key("a"))), 0);
+    let mut client = server.client("b", "1").await;
+    client.accept_plan().await;
+    // Listed again, the service would be found.
+    assert_eq!(instances(reader.read(&key("b"))), 0);
+    assert_eq!(instances(server.control.evidence(&key("b"))), 1);
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,9 +15,9 @@ use spoor_runtime::QueryParameters;
 use tokio::time::{timeout, timeout_at};
 
 use super::{
-    policies::{key, run_blocking},
+    policies::{blocking, key},
     problem::problem,
-    state::Admin,
+    state::{Admin, MAX_WAITING},
 };
 use crate::{
     policies::Progress,
@@ -32,8 +33,8 @@ const STUCK_AFTER: Duration = Duration::from_secs(3);
 /// disappear without one.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// The delay after a notification, so that acknowledgements that arrive together are handled
-/// together.
-const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(5);
+/// together. All requests that wait are checked one after another.
+const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 #[derive(Deserialize)]
 pub(super) struct Parameters {
@@ -57,7 +58,10 @@ pub(super) async fn converged(
         query.map_err(|refusal| refusal.with_title("Invalid query"))?;
     let within = Duration::from_millis(parameters.within).min(MAX_WAIT);
     let _permit = admin.permits.waiting.try_acquire().map_err(|_| {
-        let detail = "too many requests wait for policies; try again later";
+        let detail = format!(
+            "{MAX_WAITING} requests are waiting for policies, which is the limit; try again in a \
+             few seconds"
+        );
         problem(StatusCode::SERVICE_UNAVAILABLE, "Busy", detail)
     })?;
     let current = admin.control.version();
@@ -71,7 +75,8 @@ pub(super) async fn converged(
     }))
 }
 
-fn keys(names: &str) -> Result<Vec<PolicyKey>, Problem> {
+/// The policies named, without repetitions.
+fn keys(names: &str) -> Result<BTreeSet<PolicyKey>, Problem> {
     let parts = names.split(',').map(|name| name.split_once('/'));
     let keys = parts.map(|parts| {
         let detail = "policies must be NAMESPACE/NAME, separated by commas";
@@ -79,9 +84,7 @@ fn keys(names: &str) -> Result<Vec<PolicyKey>, Problem> {
             parts.ok_or_else(|| problem(StatusCode::BAD_REQUEST, "Invalid query", detail))?;
         key(namespace, name)
     });
-    // Without repetitions, each of which would be looked up.
-    let keys = keys.collect::<Result<BTreeSet<_>, Problem>>()?;
-    Ok(keys.into_iter().collect())
+    keys.collect()
 }
 
 async fn wait_for_all(admin: &Admin, since: Version, within: Duration) -> ConvergenceResult {
@@ -105,7 +108,7 @@ async fn wait_for_all(admin: &Admin, since: Version, within: Duration) -> Conver
 
 async fn wait_for_policies(
     admin: &Admin,
-    keys: Vec<PolicyKey>,
+    keys: BTreeSet<PolicyKey>,
     since: Version,
     within: Duration,
 ) -> Result<ConvergenceResult, Problem> {
@@ -115,11 +118,13 @@ async fn wait_for_policies(
     let changed = admin.control.converged_where_changed(since);
     let changed = timeout(within, changed).await.ok();
     let mut changes = admin.control.changed();
+    let keys = Arc::new(keys);
     let progress = loop {
         // Before the progress is computed, so that a change meanwhile is not missed.
         changes.mark_unchanged();
-        let keys = keys.clone();
-        let progress = run_blocking(admin, move |store| Ok(store.progress(&keys))).await?;
+        let (store, keys) = (admin.policies.clone(), Arc::clone(&keys));
+        let check = move || store.progress(&keys);
+        let progress = blocking(&admin.permits.checks, check).await?;
         let now = Instant::now();
         let is_over = |it: &Progress| it.is_converged || it.is_stuck && now > began + STUCK_AFTER;
         if progress.iter().all(is_over) || now >= deadline {
@@ -157,4 +162,18 @@ fn unconverged_names(instances: &[InstanceState]) -> Vec<String> {
     let unconverged = instances.iter().filter(|it| !it.current || it.silent);
     let name = |it: &InstanceState| format!("{} {}", it.instance.service, it.instance.id);
     unconverged.map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn repeated_policies_are_looked_up_once() {
+        let found = keys("default/one,other/one,default/one").unwrap();
+        let found: Vec<&str> = found.iter().map(|key| key.namespace.as_str()).collect();
+        assert_eq!(found, ["default", "other"]);
+    }
 }

@@ -7,10 +7,14 @@ use axum::{
 };
 use http::{StatusCode, header};
 use serde::Deserialize;
+use spoor_api::read;
 use spoor_runtime::{JsonBody, QueryParameters, RequestBody};
 
-use super::problem::problem;
+use super::problem::{body_too_large, problem, refuse_compressed, too_large};
 use crate::wire::{Document, Documents, Problem};
+
+/// The longest name of a document, in bytes. Each of its errors repeats the name.
+const MAX_SOURCE_BYTES: usize = 1024;
 
 /// The query parameter that names the body in errors.
 #[derive(Deserialize)]
@@ -26,6 +30,7 @@ impl<S: Send + Sync> FromRequest<S> for Documents {
     type Rejection = Problem;
 
     async fn from_request(mut request: Request, _state: &S) -> Result<Self, Problem> {
+        let encoding = refuse_compressed(request.headers());
         let content_type = request.headers().get(header::CONTENT_TYPE);
         let content_type = content_type.and_then(|kind| kind.to_str().ok());
         // Without parameters such as `charset=utf-8`.
@@ -35,23 +40,24 @@ impl<S: Send + Sync> FromRequest<S> for Documents {
             .extract_parts()
             .await
             .map_err(|refusal: Problem| refusal.with_title("Invalid query"))?;
-        let body: Bytes = request.extract().await.map_err(|error: BytesRejection| {
-            let detail = match error.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => "send at most 4 MiB at once".to_owned(),
-                _ => error.body_text(),
-            };
-            problem(error.status(), "Unreadable body", detail)
+        let body: Result<Bytes, BytesRejection> = request.extract().await;
+        let body = body.map_err(|error| match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => body_too_large(),
+            status => problem(status, "Unreadable body", error.body_text()),
         })?;
+        encoding?;
         match media_type.as_str() {
-            "application/json" => JsonBody::from_bytes(&body)
-                .map(|JsonBody(documents)| documents)
-                .map_err(|refusal| bad_request("Invalid list of documents", refusal.detail)),
+            "application/json" => {
+                let JsonBody(documents) = JsonBody::from_bytes(&body)
+                    .map_err(|refusal| bad_request("Invalid list of documents", refusal.detail))?;
+                within_limits(documents)
+            }
             "application/yaml" | "application/x-yaml" | "text/yaml" => {
                 let text = std::str::from_utf8(&body)
                     .map_err(|error| bad_request("Body is not UTF-8", error))?
                     .to_owned();
                 let source = named.source.unwrap_or_else(|| "body".into());
-                Ok(Self {
+                within_limits(Self {
                     documents: vec![Document { source, text }],
                 })
             }
@@ -64,6 +70,25 @@ impl<S: Send + Sync> FromRequest<S> for Documents {
             }
         }
     }
+}
+
+/// Returns the documents, if neither their names nor their texts are too long.
+fn within_limits(documents: Documents) -> Result<Documents, Problem> {
+    let max = read::MAX_BYTES;
+    for Document { source, text } in &documents.documents {
+        if source.len() > MAX_SOURCE_BYTES {
+            let len = source.len();
+            let detail =
+                format!("the source of a document has {len} bytes; the most is {MAX_SOURCE_BYTES}");
+            return Err(bad_request("Invalid source", detail));
+        }
+        if text.len() > max {
+            let len = text.len();
+            let detail = format!("{source}: must be at most {max} bytes, not {len}");
+            return Err(too_large(detail));
+        }
+    }
+    Ok(documents)
 }
 
 fn bad_request(title: &'static str, error: impl std::fmt::Display) -> Problem {

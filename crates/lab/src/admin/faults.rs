@@ -3,13 +3,15 @@
 use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
 use axum::{Json, extract::State};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use spoor_control::Control;
-use spoor_policy::{Fault, FaultDelay, Namespace, OperationName, Probability, ServiceName};
+use spoor_policy::{
+    Fault, FaultDelay, Namespace, OperationName, Probability, ServiceName, message::listed,
+};
 use spoor_runtime::{JsonBody, PathParameters, RequestBody};
 
 use super::{
-    problem::{conflict, problem},
+    problem::{body_too_large, conflict, problem, refuse_compressed},
     state::Admin,
 };
 use crate::{
@@ -19,6 +21,9 @@ use crate::{
 
 /// The most faults of a service. Each request looks its operation up among them.
 const MAX_FAULTS_PER_SERVICE: usize = 64;
+
+/// The most services that a refusal names: more than the lab has. Clients can name thousands.
+const MAX_NAMED: usize = 20;
 
 /// The most faults of all services. Each response lists them.
 const MAX_FAULTS: usize = 1_000;
@@ -35,8 +40,14 @@ pub(super) async fn list(State(admin): State<Admin>) -> Json<FaultsByService> {
 pub(super) async fn add(
     State(admin): State<Admin>,
     PathParameters(service): PathParameters<String>,
+    headers: HeaderMap,
     setting: Result<JsonBody<FaultSetting>, Problem>,
 ) -> Result<Json<FaultsByService>, Problem> {
+    let too_large = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
+    if setting.as_ref().is_err_and(|it| it.status == too_large) {
+        return Err(body_too_large());
+    }
+    refuse_compressed(&headers)?;
     let service = service_name(&service)?;
     check_known(&admin, &service)?;
     let JsonBody(setting) = setting.map_err(|refusal| invalid(refusal.detail))?;
@@ -149,7 +160,7 @@ fn check_known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
         return Ok(());
     }
     let known: Vec<String> = known.into_iter().collect();
-    let known = known.join(", ");
+    let known = listed(&known, MAX_NAMED);
     let detail = format!("unknown service {service:?}; the services are {known}");
     Err(problem(StatusCode::NOT_FOUND, "Not found", detail))
 }

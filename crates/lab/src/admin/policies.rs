@@ -82,7 +82,7 @@ pub(super) async fn delete(
 
 /// Runs an operation of the store on a thread that may block. A change writes to disk, and a read
 /// waits for the lock that the change holds.
-pub(super) async fn run_blocking<T: Send + 'static>(
+async fn run_blocking<T: Send + 'static>(
     admin: &Admin,
     operation: impl FnOnce(&PolicyStore) -> Result<T, PolicyStoreError> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -103,7 +103,7 @@ pub(super) async fn blocking<T: Send + 'static>(
         let detail = "too many requests of this kind; try again in a few seconds";
         problem(StatusCode::SERVICE_UNAVAILABLE, "Busy", detail)
     })?;
-    // A thread starts without a span, so that its work would be a trace of its own.
+    // A thread starts without a span, so its work would be a trace of its own.
     let span = tracing::Span::current();
     let work = move || {
         let result = span.in_scope(work);

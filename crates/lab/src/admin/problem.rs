@@ -1,9 +1,12 @@
 //! The error responses of the API. Each kind has a title, which is more specific than the name of
 //! the status.
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
 
-use crate::{policies::PolicyStoreError, wire::Problem};
+use crate::{
+    policies::{MAX_ERRORS, PolicyStoreError},
+    wire::{MAX_BODY_BYTES, Problem},
+};
 
 /// An error response of this kind.
 pub(super) fn problem(
@@ -30,6 +33,29 @@ pub(super) fn invalid_name(detail: String) -> Problem {
     problem(StatusCode::BAD_REQUEST, "Invalid name", detail)
 }
 
+/// The response to a body of more than [`MAX_BODY_BYTES`].
+pub(super) fn body_too_large() -> Problem {
+    too_large(format!("send at most {} MiB at once", MAX_BODY_BYTES >> 20))
+}
+
+/// The response to a body with a part that is too large.
+pub(super) fn too_large(detail: String) -> Problem {
+    problem(StatusCode::PAYLOAD_TOO_LARGE, "Too large", detail)
+}
+
+/// Refuses a compressed body, which would otherwise seem to have the wrong form.
+pub(super) fn refuse_compressed(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(encoding) if encoding.as_bytes() != b"identity" => {
+            let detail = "compressed bodies are not supported; send the body without the header \
+                          Content-Encoding";
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            Err(problem(status, "Unsupported encoding", detail))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The response to a failure of the lab.
 pub(super) fn internal(detail: String) -> Problem {
     problem(StatusCode::INTERNAL_SERVER_ERROR, "Internal error", detail)
@@ -39,6 +65,7 @@ pub(super) fn internal(detail: String) -> Problem {
 fn invalid_policies(errors: Vec<String>) -> Problem {
     let count = match errors.len() {
         1 => "1 error".to_owned(),
+        several if several > MAX_ERRORS => format!("more than {MAX_ERRORS} errors"),
         several => format!("{several} errors"),
     };
     let detail = format!("{count} found; nothing was changed");

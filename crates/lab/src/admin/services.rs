@@ -10,7 +10,7 @@ use super::{
     status::service_status,
 };
 use crate::{
-    supervisor::{State as ChildState, send_sigterm},
+    supervisor::State as ChildState,
     wire::{Problem, ServiceStatus},
 };
 
@@ -25,14 +25,13 @@ pub(super) async fn restart(
     let (service, child) = named.ok_or_else(|| not_found(format_args!("service {name:?}")))?;
     let before = service_status(*service, child);
     // Between two processes there is nothing to end, although the service exists.
-    let process = child.process().ok_or_else(|| {
+    let signalled = admin.roster.restart(*service).ok_or_else(|| {
         conflict(match child.state {
             ChildState::Stopped => format!("{name} is stopped, since the lab is stopping"),
             _ => format!("{name} is already restarting; try again once it is ready"),
         })
     })?;
-    // The supervisor starts it again, as after a crash.
-    send_sigterm(process.pid).map_err(|error| {
+    signalled.map_err(|error| {
         let title = "Cannot restart the service";
         problem(StatusCode::INTERNAL_SERVER_ERROR, title, error.to_string())
     })?;

@@ -31,14 +31,17 @@ pub(crate) struct Permits {
     /// For requests that wait until policies are in force. Each has a connection, which the
     /// listener cannot close for other clients.
     pub(super) waiting: Arc<Semaphore>,
+    /// For the repeated checks of the requests that wait, whose number must not delay operations.
+    pub(super) checks: Arc<Semaphore>,
 }
 
 /// The most concurrent operations. All need the same lock.
 const MAX_OPERATIONS: usize = 2;
 /// The most statuses that are read concurrently. Each uses a blocking thread.
 const MAX_STATUSES: usize = 2;
-/// The most requests that wait concurrently.
-pub(super) const MAX_WAITING: usize = 32;
+/// The most requests that wait concurrently: a small part of the requests that the listener
+/// accepts.
+pub(super) const MAX_WAITING: usize = 128;
 
 impl Default for Permits {
     fn default() -> Self {
@@ -46,6 +49,7 @@ impl Default for Permits {
             operations: Arc::new(Semaphore::new(MAX_OPERATIONS)),
             statuses: Arc::new(Semaphore::new(MAX_STATUSES)),
             waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+            checks: Arc::new(Semaphore::new(1)),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The API over a control plane, a pipeline and a policy store, without processes.
 #![allow(clippy::unwrap_used)]
 
-use std::{sync::Arc, time::Duration};
+mod bounds;
+
+use std::sync::Arc;
 
 use axum::{Router, body::Body};
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 use spoor_control::Control;
 use spoor_traces::Pipeline;
@@ -12,7 +14,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{Admin, MAX_BODY_BYTES, Permits, router, state::MAX_WAITING};
+use super::{Admin, Permits, router};
 use crate::{policies::PolicyStore, serve, service::Service, supervisor::Roster};
 
 const POLICY: &str = "apiVersion: spoor.dev/v1alpha1
@@ -28,6 +30,7 @@ struct Api {
 struct Response {
     status: StatusCode,
     content_type: String,
+    retry_after: Option<HeaderValue>,
     body: String,
 }
 
@@ -68,11 +71,13 @@ impl Api {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let content_type = response.headers().get(header::CONTENT_TYPE);
         let content_type = content_type.map(|it| it.to_str().unwrap().to_owned());
+        let retry_after = response.headers().get(header::RETRY_AFTER).cloned();
         let status = response.status();
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
         Response {
             status,
             content_type: content_type.unwrap_or_default(),
+            retry_after,
             body: String::from_utf8(body.unwrap().to_vec()).unwrap(),
         }
     }
@@ -226,23 +231,6 @@ async fn fault_replaces_that_of_its_operation() {
 }
 
 #[tokio::test]
-async fn faults_of_a_service_are_bounded() {
-    let api = Api::start(&[]);
-    for number in 0..64 {
-        let fault = json!({"operation": format!("op-{number}"), "errors": "5%"}).to_string();
-        api.post("/v1/faults/service-b", "application/json", fault)
-            .await
-            .json();
-    }
-    let fault = json!({"errors": "5%"}).to_string();
-    let refused = api
-        .post("/v1/faults/service-b", "application/json", fault)
-        .await;
-    assert_eq!(refused.status, StatusCode::CONFLICT);
-    assert!(refused.body.contains("64 faults"), "{}", refused.body);
-}
-
-#[tokio::test]
 async fn nothing_to_wait_for_has_converged() {
     let api = Api::start(&[]);
     let converged = api
@@ -253,59 +241,6 @@ async fn nothing_to_wait_for_has_converged() {
         (&converged["converged"], &converged["expected"]),
         (&json!(true), &json!(0))
     );
-}
-
-#[tokio::test]
-async fn policies_are_bounded_in_bytes() {
-    let api = Api::start(&[]);
-    let operations: Vec<String> = (0..60).map(|n| format!("{n:0>230}")).collect();
-    let target = |number| json!({"service": format!("s{number}"), "operations": operations});
-    let targets: Vec<_> = (0..4).map(target).collect();
-    let policy = |number: usize| {
-        let policy = json!({
-            "apiVersion": "spoor.dev/v1alpha1",
-            "kind": "SamplingPolicy",
-            "metadata": {"name": format!("policy-{number}")},
-            "spec": {"targets": targets, "head": {"probability": "1%"}},
-        });
-        format!("---\n{policy}\n")
-    };
-    // Three, since each may have a megabyte.
-    let documents = [0..14, 14..28, 28..40].map(|numbers| {
-        let text: String = numbers.map(policy).collect();
-        json!({"source": "policies", "text": text})
-    });
-    let body = json!({ "documents": documents }).to_string();
-    let refused = api.post("/v1/policies", "application/json", body).await;
-    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(
-        refused.body.contains("bytes in total, more than"),
-        "{}",
-        refused.body
-    );
-    let kept = api.call(Method::GET, "/v1/policies").await.json();
-    assert_eq!(kept, json!([]), "nothing is half done");
-}
-
-#[tokio::test]
-async fn too_many_waiting_requests_are_refused() {
-    let api = Api::start(&[]);
-    // A version that is never published.
-    let path = "/v1/converged?within=600000&sequence=9999999999&policies=default/p";
-    let mut waiting: Vec<_> = (0..MAX_WAITING)
-        .map(|_| Box::pin(api.call(Method::GET, path)))
-        .collect();
-    for request in &mut waiting {
-        let response = tokio::time::timeout(Duration::ZERO, request).await;
-        assert!(response.is_err(), "it waits");
-    }
-    let refused = api.call(Method::GET, path).await;
-    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
-    // A client that disconnects releases its permit.
-    waiting.pop();
-    let mut next = Box::pin(api.call(Method::GET, path));
-    let response = tokio::time::timeout(Duration::ZERO, &mut next).await;
-    assert!(response.is_err(), "it waits");
 }
 
 #[tokio::test]
@@ -395,34 +330,10 @@ async fn unknown_service_has_no_faults() {
 }
 
 #[tokio::test]
-async fn largest_body_is_accepted() {
-    let api = Api::start(&[]);
-    let padding = "#".repeat(MAX_BODY_BYTES - POLICY.len() - 1);
-    let largest = format!("{POLICY}\n{padding}");
-    let too_large = format!("{largest}#");
-    let refused = api
-        .post("/v1/policies", "application/yaml", too_large)
-        .await;
-    assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert!(
-        refused.body.contains("send at most 4 MiB at once"),
-        "{}",
-        refused.body
-    );
-    let applied = api.post("/v1/policies", "application/yaml", largest).await;
-    assert_ne!(
-        applied.status,
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "{}",
-        applied.body
-    );
-}
-
-#[tokio::test]
 async fn web_pages_are_refused() {
     let api = Api::start(&[]);
     let mut request = request(Method::GET, "/v1/status", Body::empty());
-    let origin = header::HeaderValue::from_static("https://shop.example");
+    let origin = HeaderValue::from_static("https://shop.example");
     request.headers_mut().insert(header::ORIGIN, origin);
     let refused = api.send(request).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);

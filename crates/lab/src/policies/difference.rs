@@ -1,13 +1,20 @@
 //! The effect of a change of policies on the services.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use spoor_policy::{
-    Namespace, OperationName, Part, Policy, PolicyKey, Resolution, RuleCondition, ServiceName,
-    Setting, TailPolicy,
+    Namespace, OperationName, Part, Policy, PolicyKey, PolicyName, Resolution, RuleCondition,
+    ServiceName, Setting, TailPolicy, message::shortened,
 };
 
 use crate::wire::{Difference, PlaceSetting};
+
+/// The most characters of a setting that are shown. Tail rules may have half a megabyte of text, and
+/// the policy may decide at thousands of places.
+const MAX_SETTING_CHARS: usize = 500;
 
 /// A place at which one policy decides: namespace, service and operation (`None` for all others),
 /// and the part of the decision.
@@ -21,6 +28,12 @@ pub(super) fn differences(
     let (before, after) = (settings(before.0, before.1), settings(after.0, after.1));
     let places: BTreeSet<&Place> = before.keys().chain(after.keys()).collect();
     let changed = |place: &&Place| before.get(*place) != after.get(*place);
+    let shown = |at: Option<&(PolicyName, Arc<str>)>| {
+        at.map(|(policy, setting)| PlaceSetting {
+            policy: policy.to_string(),
+            setting: shortened(setting, MAX_SETTING_CHARS).into_owned(),
+        })
+    };
     let difference = |place: &Place| {
         let (namespace, service, operation, part) = place;
         Difference {
@@ -28,15 +41,15 @@ pub(super) fn differences(
             service: service.as_ref().map(ServiceName::to_string),
             operation: operation.as_ref().map(OperationName::to_string),
             part: part.to_string(),
-            before: before.get(place).cloned(),
-            after: after.get(place).cloned(),
+            before: shown(before.get(place)),
+            after: shown(after.get(place)),
         }
     };
     places.into_iter().filter(changed).map(difference).collect()
 }
 
 /// Describes in one line what a tail policy keeps.
-pub(super) fn describe_tail(tail: &TailPolicy) -> String {
+fn describe_tail(tail: &TailPolicy) -> String {
     let rules = tail.keep().iter().map(|rule| match &rule.condition {
         RuleCondition::Error => "errors".to_owned(),
         RuleCondition::SlowerThan(limit) => format!("slower than {limit:?}"),
@@ -47,20 +60,29 @@ pub(super) fn describe_tail(tail: &TailPolicy) -> String {
     format!("keep {}", kept.join(", "))
 }
 
-fn settings(policies: &[Policy], resolution: &Resolution) -> BTreeMap<Place, PlaceSetting> {
+/// The policy that decides at each place, with its whole setting.
+fn settings(
+    policies: &[Policy],
+    resolution: &Resolution,
+) -> BTreeMap<Place, (PolicyName, Arc<str>)> {
     let by_key: BTreeMap<&PolicyKey, &Policy> = policies
         .iter()
         .map(|policy| (&policy.key, policy))
         .collect();
     let mut settings = BTreeMap::new();
     for (key, outcome) in &resolution.outcomes {
+        let tail = by_key.get(key).and_then(|policy| policy.tail.as_ref());
+        // Shared by all places of the policy.
+        let tail: Option<Arc<str>> = tail.map(|tail| describe_tail(tail).into());
         for effective in &outcome.effective {
-            let (part, setting) = match &effective.setting {
-                Setting::Head(strategy) => (Part::Head, strategy.to_string()),
+            let (part, setting): (Part, Arc<str>) = match &effective.setting {
+                Setting::Head(strategy) => (Part::Head, strategy.to_string().into()),
                 Setting::Tail { otherwise } => {
-                    let tail = by_key.get(key).and_then(|policy| policy.tail.as_ref());
-                    let setting = tail.map_or_else(|| otherwise.to_string(), describe_tail);
-                    (Part::Tail, setting)
+                    let described = tail.clone();
+                    (
+                        Part::Tail,
+                        described.unwrap_or_else(|| otherwise.to_string().into()),
+                    )
                 }
             };
             let place = (
@@ -69,8 +91,7 @@ fn settings(policies: &[Policy], resolution: &Resolution) -> BTreeMap<Place, Pla
                 effective.operation.clone(),
                 part,
             );
-            let policy = key.name.to_string();
-            settings.insert(place, PlaceSetting { policy, setting });
+            settings.insert(place, (key.name.clone(), setting));
         }
     }
     settings

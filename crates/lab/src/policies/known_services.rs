@@ -6,7 +6,7 @@ use std::{
 };
 
 use spoor_control::Control;
-use spoor_policy::{Namespace, OperationName, Policy, ServiceName};
+use spoor_policy::{Namespace, OperationName, Policy, PolicyKey, ServiceName};
 use spoor_traces::Pipeline;
 
 use super::Inner;
@@ -15,23 +15,28 @@ use super::Inner;
 /// names of spans.
 const MAX_OPERATIONS: usize = 1_000;
 
-/// The services that policies may apply to, each namespace read at most once. A thousand policies
-/// may be compared with as many services as clients have named.
+/// The services that policies may apply to, each namespace read at most once, and the store once
+/// for all namespaces. A thousand policies may be compared with as many services as clients have
+/// named.
 pub(super) struct KnownServices<'a> {
     control: &'a Control,
     pipeline: &'a Pipeline,
+    namespaces: BTreeSet<Namespace>,
     with_instances: BTreeMap<Namespace, BTreeSet<ServiceName>>,
-    with_spans: BTreeMap<Namespace, BTreeSet<ServiceName>>,
+    /// `None` until a policy needs them.
+    with_spans: Option<BTreeMap<Namespace, BTreeSet<ServiceName>>>,
     operations: BTreeMap<(Namespace, ServiceName), Arc<BTreeSet<OperationName>>>,
 }
 
 impl<'a> KnownServices<'a> {
-    pub(super) fn of(inner: &'a Inner) -> Self {
+    /// For policies with these keys.
+    pub(super) fn of<'k>(inner: &'a Inner, keys: impl Iterator<Item = &'k PolicyKey>) -> Self {
         Self {
             control: &inner.control,
             pipeline: &inner.pipeline,
+            namespaces: keys.map(|key| key.namespace.clone()).collect(),
             with_instances: BTreeMap::new(),
-            with_spans: BTreeMap::new(),
+            with_spans: None,
             operations: BTreeMap::new(),
         }
     }
@@ -74,9 +79,13 @@ impl<'a> KnownServices<'a> {
         if policy.head.is_some() || named.all(|service| with_instances.contains(service)) {
             return with_instances;
         }
-        self.with_spans.entry(namespace.clone()).or_insert_with(|| {
-            let with_spans = self.pipeline.services_in(namespace);
-            with_instances.iter().cloned().chain(with_spans).collect()
-        })
+        let with_spans = self.with_spans.get_or_insert_with(|| {
+            let mut known = self.pipeline.services_in(&self.namespaces);
+            for (namespace, services) in &mut known {
+                services.extend(self.control.known_services(namespace));
+            }
+            known
+        });
+        with_spans.entry(namespace.clone()).or_default()
     }
 }

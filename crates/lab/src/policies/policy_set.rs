@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use spoor_api::SamplingPolicy;
 use spoor_policy::{Policy, PolicyKey};
 
-use super::submitted::{Submitted, ok_if_empty};
+use super::submitted::{ReportedErrors, Submitted};
 use crate::wire::Action;
 
 /// The most policies. Each change resolves and saves all of them, and a list computes the status
@@ -143,24 +143,25 @@ fn refuse_names_in(
     why: impl Fn(&str) -> String,
 ) -> Result<(), Vec<String>> {
     let in_others = sent.iter().filter(|sent| others.contains_key(&sent.key));
-    let refused = in_others.map(|sent| sent.name_error(&why(sent.key.name.as_str())));
-    ok_if_empty(refused.collect())
+    let mut errors = ReportedErrors::default();
+    errors.extend(in_others.map(|sent| sent.name_error(&why(sent.key.name.as_str()))));
+    errors.ok_if_empty()
 }
 
 fn refuse_duplicates(sent: &[Submitted]) -> Result<(), Vec<String>> {
     let mut seen: BTreeMap<&PolicyKey, &Submitted> = BTreeMap::new();
-    let mut refused = vec![];
+    let mut errors = ReportedErrors::default();
     for sent in sent {
         if let Some(first) = seen.get(&sent.key) {
             let (name, location) = (sent.key.name.as_str(), first.location());
-            refused.push(sent.name_error(&format!(
+            errors.extend([sent.name_error(&format!(
                 "duplicate policy {name:?}, also at {location}; give each policy its own name"
-            )));
+            ))]);
         } else {
             seen.insert(&sent.key, sent);
         }
     }
-    ok_if_empty(refused)
+    errors.ok_if_empty()
 }
 
 /// Computes the new entry for each policy, given the existing ones.

@@ -1,13 +1,15 @@
 //! The progress of a policy towards convergence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use spoor_api::{
     SamplingPolicy,
     status::{Condition, ConditionStatus},
 };
 use spoor_control::Evidence;
-use spoor_policy::ServiceName;
+use spoor_policy::{PolicyKey, ServiceName};
+
+use super::PolicyStore;
 
 /// A policy's progress towards convergence, from its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,5 +44,23 @@ impl Progress {
                 .map(|it| (it.service.clone(), it.instances))
                 .collect(),
         }
+    }
+}
+
+impl PolicyStore {
+    /// The progress of each of the policies that exists.
+    pub(crate) fn progress(&self, keys: &BTreeSet<PolicyKey>) -> Vec<Progress> {
+        let mut state = self.0.state.lock();
+        // One listing of all, in the order of the keys.
+        let policies = state.list(&self.0, |key| keys.contains(key));
+        let is_found = |key: &&PolicyKey| state.set.get(key).is_some();
+        let found: Vec<&PolicyKey> = keys.iter().filter(is_found).collect();
+        drop(state);
+        let mut evidence = self.0.control.evidence_reader();
+        found
+            .into_iter()
+            .zip(policies)
+            .map(|(key, policy)| Progress::of(&policy, evidence.read(key).as_ref()))
+            .collect()
     }
 }

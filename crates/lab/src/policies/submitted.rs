@@ -1,13 +1,19 @@
 //! Submitted policies: parsed and validated, with their files and lines.
 
+use std::fmt::Display;
+
 use jiff::Timestamp;
 use spoor_api::{
     FieldError, FieldPath,
-    read::{self, PolicyManifest},
+    read::{self, ManifestError, PolicyManifest},
 };
 use spoor_policy::PolicyKey;
 
 use crate::wire::Document;
+
+/// The most errors of a change that are reported. A request may have tens of thousands, each with
+/// the name of its document.
+pub(crate) const MAX_ERRORS: usize = 1_000;
 
 /// A submitted policy.
 #[derive(Clone, Debug)]
@@ -23,18 +29,49 @@ impl Submitted {
     }
 
     /// An error about the policy's name, with file and line.
-    pub(super) fn name_error(&self, why: &str) -> String {
+    pub(super) fn name_error(&self, why: &str) -> ManifestError {
         let path = FieldPath::root().field("metadata").field("name");
-        self.manifest.error(FieldError::new(path, why)).to_string()
+        self.manifest.error(FieldError::new(path, why))
+    }
+}
+
+/// The errors of a change: the text of the first [`MAX_ERRORS`], and the number of the others.
+#[derive(Debug, Default)]
+pub(super) struct ReportedErrors {
+    first: Vec<String>,
+    more: usize,
+}
+
+impl ReportedErrors {
+    pub(super) fn extend(&mut self, errors: impl IntoIterator<Item: Display>) {
+        for error in errors {
+            if self.first.len() < MAX_ERRORS {
+                self.first.push(error.to_string());
+            } else {
+                self.more += 1;
+            }
+        }
+    }
+
+    /// Returns the errors, if there are any.
+    pub(super) fn ok_if_empty(mut self) -> Result<(), Vec<String>> {
+        if self.more > 0 {
+            self.first.push(format!("and {} more errors", self.more));
+        }
+        if self.first.is_empty() {
+            Ok(())
+        } else {
+            Err(self.first)
+        }
     }
 }
 
 /// Reads all policies of all documents.
 ///
 /// # Errors
-/// All errors in all documents, as `FILE:LINE: field: …`.
+/// The errors in all documents, as `FILE:LINE: field: …`.
 pub(super) fn read(documents: &[Document]) -> Result<Vec<Submitted>, Vec<String>> {
-    let (mut sent, mut errors) = (vec![], vec![]);
+    let (mut sent, mut errors) = (vec![], ReportedErrors::default());
     // All are read even after an error, so that all errors are reported together.
     for Document { source, text } in documents {
         match read::policies(text, source) {
@@ -47,23 +84,33 @@ pub(super) fn read(documents: &[Document]) -> Result<Vec<Submitted>, Vec<String>
                             manifest,
                         }),
                         Err(invalid) => {
-                            let located = |error| manifest.error(error).to_string();
-                            errors.extend(invalid.into_iter().map(located));
+                            errors.extend(invalid.into_iter().map(|it| manifest.error(it)));
                         }
                     }
                 }
             }
-            Err(invalid) => errors.extend(invalid.iter().map(ToString::to_string)),
+            Err(invalid) => errors.extend(invalid),
         }
     }
-    ok_if_empty(errors).map(|()| sent)
+    errors.ok_if_empty().map(|()| sent)
 }
 
-/// Returns the errors, if there are any.
-pub(super) fn ok_if_empty(errors: Vec<String>) -> Result<(), Vec<String>> {
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(errors)
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn errors_are_reported_up_to_a_limit() {
+        let document = Document {
+            source: "a.yaml".to_owned(),
+            text: "kind: Nope".to_owned(),
+        };
+        let errors = read(&vec![document; MAX_ERRORS]).unwrap_err();
+        assert_eq!(errors.len(), MAX_ERRORS + 1);
+        // Two for each document: `apiVersion` is missing, and `kind` is another.
+        let last = format!("and {MAX_ERRORS} more errors");
+        assert_eq!(errors.last(), Some(&last));
     }
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use spoor_policy::{PolicyName, message::listed};
 use spoor_runtime::with_causes;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    PolicyStore,
+    MAX_LOGGED, PolicyStore,
     folder::{Changes, Folder, FolderError},
     submitted,
 };
@@ -71,14 +72,19 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Runs until stopped.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        // Blocking work in progress may last longer than the lab has time to stop.
+        stop.run_until_cancelled(self.handle_changes()).await;
+    }
+
+    /// Handles changes. Never returns.
+    async fn handle_changes(mut self) {
         let mut next_expiry = self.store.0.next_expiry.subscribe();
         let mut evidence = self.store.0.control.changed();
         let mut next_update = Instant::now();
         loop {
             let expiry = *next_expiry.borrow_and_update();
             tokio::select! {
-                () = stop.cancelled() => return,
                 Ok(()) = next_expiry.changed() => {}
                 () = sleep_until(expiry) => self.run_blocking(PolicyStore::resolve_if_expired).await,
                 () = changed_after(next_update, &mut evidence) => {
@@ -109,11 +115,10 @@ impl PolicyStore {
         let now = Timestamp::now();
         let next = state.resolution.next_expiry;
         if next.is_some_and(|expiry| expiry <= now) {
-            for entry in state.set.entries() {
-                if entry.policy.expires_at == next {
-                    tracing::info!("policy {} expired", entry.policy.key.name);
-                }
-            }
+            let policies = state.set.entries().map(|entry| &entry.policy);
+            let expired = policies.filter(|policy| policy.expires_at == next);
+            let expired: Vec<&PolicyName> = expired.map(|policy| &policy.key.name).collect();
+            tracing::info!("policy {} expired", listed(&expired, MAX_LOGGED));
             self.publish(&mut state);
         }
     }
@@ -153,4 +158,55 @@ async fn sleep_until(expiry: Option<Timestamp>) {
     };
     let left = Duration::try_from(expiry.duration_since(Timestamp::now())).unwrap_or_default();
     tokio::time::sleep(left.min(MAX_SLEEP)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{
+        sync::{Arc, mpsc},
+        thread,
+    };
+
+    use spoor_control::{Control, ControlSettings};
+    use spoor_traces::{Pipeline, PipelineSettings};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn stop_does_not_wait_for_blocking_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let saved = folder.path().join("policies.json");
+        let control = Control::new(ControlSettings::default());
+        let stop = CancellationToken::new();
+        let pipeline = Pipeline::start(PipelineSettings::default(), stop.clone());
+        let store = PolicyStore::open(control.clone(), pipeline, saved, None).unwrap();
+        let watch = store.watch().unwrap();
+
+        // A thread holds the store's lock, for which the blocking work waits.
+        let (locked, is_locked) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let locking = store.clone();
+        thread::spawn(move || {
+            let _state = locking.0.state.lock();
+            locked.send(()).unwrap();
+            let _ = released.recv();
+        });
+        is_locked.recv().unwrap();
+        let idle_clones = Arc::strong_count(&store.0);
+        let running = tokio::spawn(watch.run(stop.clone()));
+        let blocked = async {
+            while Arc::strong_count(&store.0) == idle_clones {
+                control.set_expected(vec![]);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let deadline = Duration::from_secs(10);
+        tokio::time::timeout(deadline, blocked).await.unwrap();
+        stop.cancel();
+        let stopped = tokio::time::timeout(deadline, running).await;
+        drop(release);
+        stopped.unwrap().unwrap();
+    }
 }

@@ -72,11 +72,14 @@ impl Supervised {
                 },
                 Err(error) => format!("could not be started ({error})"),
             };
-            self.roster.failed(service, failure.clone());
+            let is_failure = self.roster.ended(service, failure.clone());
             if started.elapsed() >= STABLE_AFTER {
                 backoff.reset();
             }
-            let wait = backoff.next_delay(MAX_RESTART_DELAY);
+            let wait = match is_failure {
+                true => backoff.next_delay(MAX_RESTART_DELAY),
+                false => MIN_RESTART_DELAY,
+            };
             tracing::warn!("{service} {failure}; restarting it in {wait:.1?}");
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -178,7 +181,7 @@ impl Supervised {
 }
 
 /// Sends SIGTERM to a child process.
-pub(crate) fn send_sigterm(pid: u32) -> io::Result<()> {
+pub(super) fn send_sigterm(pid: u32) -> io::Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     pid.map_or(Ok(()), |pid| Ok(kill_process(pid, Signal::TERM)?))
 }

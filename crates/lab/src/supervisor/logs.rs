@@ -81,7 +81,7 @@ impl Logs {
 
     async fn release(&self, release: Release) {
         let (done, printed) = oneshot::channel();
-        // If the thread has ended, sending fails and drops `done`, so that there is no wait.
+        // If the thread has ended, sending fails and drops `done`, so there is no wait.
         let _ = self.entries.send(Entry::Release(release, done)).await;
         let _ = printed.await;
     }

@@ -15,7 +15,7 @@ impl Readiness {
     /// Waits until the service with this ops port is ready.
     pub(super) async fn wait(&self, ops: SocketAddr) {
         let url = format!("http://{ops}/readyz");
-        // A port that is not open yet refuses at once, so that polling this often costs little.
+        // A port that is not open yet refuses at once, so polling this often costs little.
         while !self.is_ready(&url).await {
             tokio::time::sleep(POLL_INTERVAL).await;
         }

@@ -1,13 +1,13 @@
 //! The roster: the child processes and their states.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io, mem};
 
 use parking_lot::Mutex;
 use spoor_control::{Control, Instance};
 use spoor_policy::{Namespace, ServiceName};
 use tokio::sync::watch;
 
-use super::not_ready::NotReady;
+use super::{child::send_sigterm, not_ready::NotReady};
 use crate::service::Service;
 
 /// The number of failures of a service after which the lab fails to start. One failure can be
@@ -29,8 +29,12 @@ pub(crate) struct Child {
     pub(crate) state: State,
     /// The number of restarts.
     pub(crate) restarts: u32,
+    /// The restarts after a failure.
+    failures: u32,
     /// The reason why the last process failed.
     failure: Option<String>,
+    /// True if the process is to be replaced by another one, so that its end is no failure.
+    is_restarting: bool,
 }
 
 /// The state of a child.
@@ -75,6 +79,15 @@ impl Roster {
         self.children.lock().clone()
     }
 
+    /// Ends a service's process, which the supervisor then replaces. `None` if there is none.
+    pub(crate) fn restart(&self, service: Service) -> Option<io::Result<()>> {
+        let mut children = self.children.lock();
+        let child = children.get_mut(&service)?;
+        let signalled = send_sigterm(child.process()?.pid);
+        child.is_restarting |= signalled.is_ok();
+        Some(signalled)
+    }
+
     pub(super) fn started(&self, service: Service, process: Process) {
         self.update(service, |child| child.state = State::Starting(process));
     }
@@ -88,13 +101,20 @@ impl Roster {
         });
     }
 
-    /// Records that a process ended by itself, or could not be started.
-    pub(super) fn failed(&self, service: Service, reason: String) {
+    /// Records that a process ended, or could not be started. Returns whether that is a failure,
+    /// and not the end of a process that [`Roster::restart`] has stopped.
+    pub(super) fn ended(&self, service: Service, reason: String) -> bool {
+        let mut is_failure = false;
         self.update(service, |child| {
             child.restarts += 1;
             child.state = State::Waiting;
-            child.failure = Some(reason);
+            is_failure = !mem::take(&mut child.is_restarting);
+            if is_failure {
+                child.failures += 1;
+                child.failure = Some(reason);
+            }
         });
+        is_failure
     }
 
     pub(super) fn stopped(&self, service: Service) {
@@ -129,7 +149,7 @@ impl Roster {
 
     fn check(&self) -> Result<bool, NotReady> {
         let children = self.children.lock();
-        let failed = |child: &Child| !child.is_ready() && child.restarts >= MAX_START_ATTEMPTS;
+        let failed = |child: &Child| !child.is_ready() && child.failures >= MAX_START_ATTEMPTS;
         let mut failures = children.iter().filter(|(_, child)| failed(child));
         match failures.find_map(|(service, child)| Some((*service, child.failure.clone()?))) {
             Some((service, reason)) => Err(NotReady::Failed { service, reason }),
@@ -177,7 +197,7 @@ mod tests {
     use super::*;
 
     fn started_again(roster: &Roster) {
-        roster.failed(Service::Wishlist, "ended".to_owned());
+        assert!(roster.ended(Service::Wishlist, "ended".to_owned()));
         let instance = "w".to_owned();
         roster.started(Service::Wishlist, Process { pid: 1, instance });
     }
@@ -204,5 +224,30 @@ mod tests {
         (0..MAX_START_ATTEMPTS).for_each(|_| started_again(&roster));
         let error = roster.check().unwrap_err();
         assert_eq!(error.services(), [Service::Wishlist]);
+    }
+
+    #[test]
+    fn requested_restarts_are_no_failures() {
+        let roster = Roster::new(
+            [Service::Wishlist],
+            Control::new(spoor_control::ControlSettings::default()),
+        );
+        assert!(roster.restart(Service::Wishlist).is_none());
+        for _ in 0..MAX_START_ATTEMPTS {
+            let mut sleep = std::process::Command::new("sleep")
+                .arg("60")
+                .spawn()
+                .unwrap();
+            let (pid, instance) = (sleep.id(), "w".to_owned());
+            roster.started(Service::Wishlist, Process { pid, instance });
+            roster.restart(Service::Wishlist).unwrap().unwrap();
+            sleep.wait().unwrap();
+            assert!(!roster.ended(Service::Wishlist, "ended".to_owned()));
+        }
+        assert!(!roster.check().unwrap());
+        // This process ends by itself.
+        started_again(&roster);
+        let restarts = roster.children()[&Service::Wishlist].restarts;
+        assert_eq!(restarts, MAX_START_ATTEMPTS + 1);
     }
 }

@@ -18,7 +18,7 @@ impl TailTable {
     }
 }
 
-/// Hashes values so that different values never hash the same bytes: texts and lists are preceded by
+/// Hashes values so that different values never hash the same bytes: strings and lists are preceded by
 /// their length, and variants by a number.
 #[derive(Default)]
 struct RuleHasher(Xxh3Default);

@@ -29,9 +29,7 @@ const MAX_HEADERS: usize = 100;
 const MAX_HEAD_BYTES: usize = 48 * 1024;
 /// The most bytes of headers of one HTTP/2 stream.
 const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
-/// The most bytes that are received but not read yet, of one HTTP/2 stream and of all streams of a
-/// connection.
-const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// The most bytes that are received but not read yet, of all HTTP/2 streams of a connection.
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// The interval of HTTP/2 pings, which find peers that have vanished.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -192,7 +190,7 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_stream_window_size(limits.stream_window_bytes())
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(limits.max_streams_per_connection)
         .max_header_list_size(MAX_HEADER_LIST_BYTES);

@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+/// Below it, a body of usual size would wait for its peer several times.
+const MIN_STREAM_WINDOW_BYTES: u32 = 16 * 1024;
+/// More makes no body faster on a network within a cluster.
+const MAX_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+
 /// The limits of one listener on its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -14,7 +19,7 @@ pub struct Limits {
     /// The most requests at a time over all connections. More are refused.
     pub max_requests: usize,
     /// The most bytes of request bodies that handlers have read before they respond, over all
-    /// connections. More are refused.
+    /// connections. More are refused. Bodies that no handler has read yet take as many bytes again.
     pub max_body_bytes: usize,
     /// The time for a TLS handshake, for a connection's first request, and for the head of each
     /// HTTP/1 request, including the wait for its first byte.
@@ -25,6 +30,18 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// The time that a peer may leave a response unread.
     pub stall_timeout: Duration,
+}
+
+impl Limits {
+    /// The most bytes of one HTTP/2 stream that are received but not read yet. A handler that waits
+    /// before it reads, for a turn or an injected delay, has this much for each request, so those
+    /// of all requests must fit in `max_body_bytes`.
+    pub(super) fn stream_window_bytes(&self) -> u32 {
+        let share = self.max_body_bytes / self.max_requests.max(1);
+        u32::try_from(share)
+            .unwrap_or(u32::MAX)
+            .clamp(MIN_STREAM_WINDOW_BYTES, MAX_STREAM_WINDOW_BYTES)
+    }
 }
 
 impl Default for Limits {
@@ -41,5 +58,30 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(300),
             stall_timeout: Duration::from_secs(30),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unread_bodies_fit_in_the_bound_on_bodies() {
+        let limits = Limits::default();
+        let unread = limits.stream_window_bytes() as usize * limits.max_requests;
+        assert!(unread <= limits.max_body_bytes, "{unread}");
+    }
+
+    #[test]
+    fn a_window_is_bounded_both_ways() {
+        let window = |max_requests| {
+            let limits = Limits {
+                max_requests,
+                ..Limits::default()
+            };
+            limits.stream_window_bytes()
+        };
+        assert_eq!(window(0), MAX_STREAM_WINDOW_BYTES);
+        assert_eq!(window(1_000_000), MIN_STREAM_WINDOW_BYTES);
     }
 }

@@ -197,9 +197,7 @@ impl Connections {
             requests => Err(CutOff { requests, grace }),
         }
     }
-}
 
-impl Connections {
     /// Closes connections whose peers have stopped reading, which would otherwise take the whole
     /// grace period. Never returns.
     async fn close_stalled(&self) {

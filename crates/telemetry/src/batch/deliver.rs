@@ -13,10 +13,7 @@ use spoor_runtime::{Backoff, LogLimit};
 use tokio::task::JoinSet;
 
 use super::{DropReason, queue::Queue};
-use crate::{
-    export::{Export, ExportResponse, Failure},
-    settings::BatchSettings,
-};
+use crate::export::{Export, ExportResponse, Failure};
 
 /// The first delay between attempts.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -25,27 +22,13 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(3);
 
 #[derive(Clone)]
 pub(super) struct Delivery {
-    settings: BatchSettings,
-    queue: Arc<Queue>,
-    exporter: Arc<dyn Export>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) exporter: Arc<dyn Export>,
     /// True while attempts fail. Only changes of it are logged.
-    is_failing: Arc<AtomicBool>,
+    pub(super) is_failing: Arc<AtomicBool>,
 }
 
 impl Delivery {
-    pub(super) fn new(
-        settings: BatchSettings,
-        queue: Arc<Queue>,
-        exporter: Arc<dyn Export>,
-    ) -> Self {
-        Self {
-            settings,
-            queue,
-            exporter,
-            is_failing: Arc::default(),
-        }
-    }
-
     /// Delivers batches until the queue is closed and every span is settled.
     pub(super) async fn run(self) {
         let mut exports = JoinSet::new();
@@ -67,7 +50,7 @@ impl Delivery {
             // Encoded once for all attempts, and while earlier batches are being sent.
             let encoded = self.exporter.encode(batch);
             // More batches wait in the queue, which is bounded and counts what it drops.
-            while exports.len() >= self.settings.max_exports {
+            while exports.len() >= self.queue.settings.max_exports {
                 exports.join_next().await;
             }
             let delivery = self.clone();
@@ -109,13 +92,16 @@ impl Delivery {
     }
 
     async fn send_with_retries(&self, batch: Bytes) -> Result<ExportResponse, Failure> {
-        let give_up_at = Instant::now() + self.settings.retry_budget;
+        let settings = &self.queue.settings;
+        let give_up_at = Instant::now() + settings.retry_budget;
         let mut backoff = Backoff::new(MIN_RETRY_DELAY);
         loop {
             let sending = self.exporter.send(batch.clone());
-            let failure = match tokio::time::timeout(self.settings.export_timeout, sending).await {
+            let failure = match tokio::time::timeout(settings.export_timeout, sending).await {
                 Ok(Ok(accepted)) => {
-                    self.log_recovery();
+                    if self.is_failing.swap(false, Relaxed) {
+                        tracing::info!("exporting spans again");
+                    }
                     return Ok(accepted);
                 }
                 Ok(Err(failure)) => failure,
@@ -124,7 +110,9 @@ impl Delivery {
             let Failure::Retry { after, reason } = &failure else {
                 return Err(failure);
             };
-            self.log_failure(reason);
+            if !self.is_failing.swap(true, Relaxed) {
+                tracing::warn!(reason, "cannot export spans, retrying");
+            }
             // Not before the time that the receiver requests.
             let delay = backoff.next_delay(MAX_RETRY_DELAY);
             let delay = delay.max(after.unwrap_or_default());
@@ -134,18 +122,6 @@ impl Delivery {
                 return Err(failure);
             }
             tokio::time::sleep(delay).await;
-        }
-    }
-
-    fn log_failure(&self, reason: &str) {
-        if !self.is_failing.swap(true, Relaxed) {
-            tracing::warn!(reason, "cannot export spans, retrying");
-        }
-    }
-
-    fn log_recovery(&self) {
-        if self.is_failing.swap(false, Relaxed) {
-            tracing::info!("exporting spans again");
         }
     }
 }

@@ -1,10 +1,6 @@
 //! The queue of spans between the threads that end them and the one that exports them.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use opentelemetry_sdk::trace::SpanData;
 use parking_lot::{Condvar, Mutex};
@@ -24,9 +20,7 @@ pub(super) struct Queue {
     /// Cancelled after the grace period. The remaining spans are then dropped.
     pub(super) give_up: CancellationToken,
     pub(super) counts: Arc<SpanCounts>,
-    capacity: usize,
-    batch: usize,
-    delay: Duration,
+    pub(super) settings: BatchSettings,
 }
 
 #[derive(Default)]
@@ -57,9 +51,7 @@ impl Queue {
             settled: Condvar::new(),
             give_up: CancellationToken::new(),
             counts,
-            capacity: settings.max_queue_size,
-            batch: settings.max_export_batch_size,
-            delay: settings.schedule_delay,
+            settings,
         }
     }
 
@@ -72,7 +64,7 @@ impl Queue {
         if waiting.is_closed {
             return self.counts.add_dropped(DropReason::ShutDown, 1);
         }
-        if waiting.spans.len() >= self.capacity {
+        if waiting.spans.len() >= self.settings.max_queue_size {
             return self.counts.add_dropped(DropReason::QueueFull, 1);
         }
         if waiting.spans.is_empty() {
@@ -85,7 +77,7 @@ impl Queue {
         drop(waiting);
         // The two lengths that matter to the consumer. Waking it for each span would cost more than
         // queueing one.
-        if len == 1 || len == self.batch {
+        if len == 1 || len == self.settings.max_export_batch_size {
             self.wake.notify_one();
         }
     }
@@ -118,18 +110,19 @@ impl Queue {
                 Next::Wait(None)
             };
         };
-        let until = since + self.delay;
+        let max_len = self.settings.max_export_batch_size;
+        let until = since + self.settings.schedule_delay;
         let is_flushing = waiting.is_closed || waiting.flush_until > waiting.settled;
-        if waiting.spans.len() < self.batch && !is_flushing && Instant::now() < until {
+        if waiting.spans.len() < max_len && !is_flushing && Instant::now() < until {
             return Next::Wait(Some(until));
         }
-        let count = waiting.spans.len().min(self.batch);
+        let count = waiting.spans.len().min(max_len);
         let batch: Vec<_> = waiting.spans.drain(..count).collect();
         // The remaining spans start to wait now.
         waiting.since = Some(Instant::now());
         if waiting.spans.is_empty() {
             // Frees the memory of a burst, except what the next batches need.
-            waiting.spans.shrink_to(self.batch * 2);
+            waiting.spans.shrink_to(max_len * 2);
         }
         Next::Batch(batch)
     }

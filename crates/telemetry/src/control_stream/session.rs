@@ -67,6 +67,13 @@ pub(super) enum SessionError {
     Deadline,
 }
 
+impl SessionError {
+    /// True if the control plane has no room for what this process sends.
+    pub(super) fn is_overload(&self) -> bool {
+        matches!(self, Self::Receive(status) if status.code() == Code::ResourceExhausted)
+    }
+}
+
 /// Opens a session and serves it until the process shuts down and the final report is sent.
 pub(super) async fn run(
     stream: &ControlStream,
@@ -165,7 +172,6 @@ impl Session<'_> {
     async fn handle_message(&mut self, received: ServerMessage) -> Result<(), SessionError> {
         if !self.state.is_accepted {
             self.state.is_accepted = true;
-            self.state.backoff.reset();
             tracing::info!(endpoint = %self.stream.endpoint.uri(), "control plane connected");
         }
         match received.message {
@@ -237,10 +243,8 @@ impl Session<'_> {
             self.outgoing = mpsc::channel(1).0;
             while sent.is_ok() && matches!(self.incoming.message().await, Ok(Some(_))) {}
         };
-        if timeout(self.stream.intervals.shutdown_notice, shutdown_notice)
-            .await
-            .is_err()
-        {
+        let ended = timeout(self.stream.intervals.shutdown_notice, shutdown_notice).await;
+        if ended.is_err() {
             tracing::debug!("the control plane has not confirmed the final report in time");
         }
         Ok(())

@@ -8,28 +8,17 @@ use opentelemetry_proto::{
         trace::tonic::group_spans_by_resource_and_scope,
     },
 };
-use opentelemetry_sdk::{Resource, trace::SpanData};
+use opentelemetry_sdk::trace::SpanData;
 use prost::Message;
 
 use super::ExportResponse;
 
-pub(super) struct Encoder {
-    resource: ResourceAttributesWithSchema,
-}
-
-impl Encoder {
-    pub(super) fn new(resource: &Resource) -> Self {
-        Self {
-            resource: resource.into(),
-        }
-    }
-
-    pub(super) fn encode(&self, spans: Vec<SpanData>) -> Bytes {
-        let resource_spans = group_spans_by_resource_and_scope(spans, &self.resource);
-        ExportTraceServiceRequest { resource_spans }
-            .encode_to_vec()
-            .into()
-    }
+/// Encodes spans of one resource.
+pub(super) fn encode(spans: Vec<SpanData>, resource: &ResourceAttributesWithSchema) -> Bytes {
+    let resource_spans = group_spans_by_resource_and_scope(spans, resource);
+    ExportTraceServiceRequest { resource_spans }
+        .encode_to_vec()
+        .into()
 }
 
 /// Reads the receiver's response. One that cannot be decoded also means acceptance.

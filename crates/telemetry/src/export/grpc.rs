@@ -4,6 +4,7 @@ use std::{error::Error, time::Duration};
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, Uri, uri::PathAndQuery};
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_sdk::trace::SpanData;
 use spoor_runtime::{EncodedCodec, with_causes};
 use tonic::{
@@ -16,7 +17,7 @@ use tonic_types::StatusExt;
 
 use super::{
     Export, ExportResponse, ExporterError, Failure, Sending, certificates,
-    encode::{Encoder, accepted},
+    encode::{accepted, encode},
 };
 use crate::{
     grpc::{Transport, status},
@@ -34,11 +35,14 @@ const MAX_SILENCE: Duration = Duration::from_secs(3);
 pub(super) struct Grpc {
     client: tonic::client::Grpc<Transport>,
     headers: HeaderMap,
-    encoder: Encoder,
+    resource: ResourceAttributesWithSchema,
 }
 
 impl Grpc {
-    pub(super) fn new(settings: &OtlpSettings, encoder: Encoder) -> Result<Self, ExporterError> {
+    pub(super) fn new(
+        settings: &OtlpSettings,
+        resource: ResourceAttributesWithSchema,
+    ) -> Result<Self, ExporterError> {
         let mut endpoint = Endpoint::from(origin(&settings.endpoint))
             .timeout(settings.timeout)
             .connect_timeout(settings.timeout)
@@ -55,14 +59,14 @@ impl Grpc {
         Ok(Self {
             client,
             headers: settings.headers.clone(),
-            encoder,
+            resource,
         })
     }
 }
 
 impl Export for Grpc {
     fn encode(&self, spans: Vec<SpanData>) -> Bytes {
-        self.encoder.encode(spans)
+        encode(spans, &self.resource)
     }
 
     fn send(&self, batch: Bytes) -> Sending<'_> {

@@ -18,6 +18,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_sdk::trace::SpanData;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -27,7 +28,7 @@ use spoor_runtime::with_causes;
 
 use super::{
     Export, ExporterError, Failure, Sending, certificates,
-    encode::{Encoder, accepted},
+    encode::{accepted, encode},
 };
 use crate::settings::{OtlpCompression, OtlpSettings};
 
@@ -40,11 +41,14 @@ pub(super) struct Http {
     headers: HeaderMap,
     compression: OtlpCompression,
     timeout: Duration,
-    encoder: Encoder,
+    resource: ResourceAttributesWithSchema,
 }
 
 impl Http {
-    pub(super) fn new(settings: &OtlpSettings, encoder: Encoder) -> Result<Self, ExporterError> {
+    pub(super) fn new(
+        settings: &OtlpSettings,
+        resource: ResourceAttributesWithSchema,
+    ) -> Result<Self, ExporterError> {
         let connector = connector(settings)?;
         let mut headers = settings.headers.clone();
         // These override the user's headers, which must not contradict the body.
@@ -61,14 +65,14 @@ impl Http {
             headers,
             compression: settings.compression,
             timeout: settings.timeout,
-            encoder,
+            resource,
         })
     }
 }
 
 impl Export for Http {
     fn encode(&self, spans: Vec<SpanData>) -> Bytes {
-        let bytes = self.encoder.encode(spans);
+        let bytes = encode(spans, &self.resource);
         match self.compression {
             OtlpCompression::None => bytes,
             OtlpCompression::Gzip => gzip(&bytes),

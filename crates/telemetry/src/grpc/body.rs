@@ -10,17 +10,19 @@ use http::Response;
 use http_body::{Frame, SizeHint};
 use tonic::{Code, Status, body::Body};
 
-use super::{call::Call, status};
+use super::status;
+use crate::{exchange::Exchange, metrics::Outcome};
 
 /// The response with the call attached to its body, or finished if its head has the status.
-pub(super) fn observe(call: Call, response: Response<Body>) -> Response<Body> {
+pub(super) fn observe(call: Exchange, response: Response<Body>) -> Response<Body> {
     if let Some((code, message)) = status::of(response.headers()) {
-        call.finish(code, &message);
+        call.finish(Outcome::Rpc(code), message);
         return response;
     }
     // A proxy responded in place of a gRPC server.
     if !response.status().is_success() {
-        call.finish(status::of_http(response.status()), "");
+        let code = status::of_http(response.status());
+        call.finish(Outcome::Rpc(code), String::new());
         return response;
     }
     response.map(|inner| {
@@ -33,7 +35,7 @@ pub(super) fn observe(call: Call, response: Response<Body>) -> Response<Body> {
 
 struct Observed {
     inner: Body,
-    call: Option<Call>,
+    call: Option<Exchange>,
 }
 
 impl http_body::Body for Observed {
@@ -63,7 +65,7 @@ impl http_body::Body for Observed {
         if let Some((code, message)) = end
             && let Some(call) = self.call.take()
         {
-            call.finish(code, &message);
+            call.finish(Outcome::Rpc(code), message);
         }
         polled
     }

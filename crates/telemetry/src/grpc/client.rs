@@ -8,18 +8,16 @@ use std::{
 };
 
 use http::{Request, Response, Uri, uri::Authority};
-use opentelemetry::{
-    KeyValue,
-    trace::{FutureExt, SpanKind},
-};
+use opentelemetry::{KeyValue, trace::FutureExt};
 use opentelemetry_sdk::trace::SdkTracer;
 use spoor_runtime::with_causes;
-use tonic::{Code, TimeoutExpired, body::Body};
+use tonic::{Code, Status, TimeoutExpired, body::Body};
 use tower::{BoxError, Service};
 
-use super::{attributes, body, call::Call, is_infrastructure};
+use super::{attributes, body, is_infrastructure};
 use crate::{
-    metrics::Operations,
+    exchange::Exchange,
+    metrics::{Operations, Outcome},
     outgoing,
     traced::{Calling, Traced, TracedLayer},
 };
@@ -82,8 +80,9 @@ where
             match sent.await {
                 Ok(response) => Ok(body::observe(call, response)),
                 Err(error) => {
-                    call.finish(code_of(&*error), &with_causes(&*error));
-                    Err(error)
+                    let (code, message) = (code_of(&*error), with_causes(&*error));
+                    call.finish(Outcome::Rpc(code), message.clone());
+                    Err(with_code(code, message, error).into())
                 }
             }
         })
@@ -99,17 +98,27 @@ fn code_of(error: &(dyn Error + 'static)) -> Code {
     }
 }
 
+/// The error for the caller, with the same status as the span. tonic's status for a connection that
+/// is lost during a call is `UNKNOWN` or `CANCELLED`, as if the service or the caller had failed.
+fn with_code(code: Code, message: String, error: BoxError) -> Status {
+    let status = Status::from_error(error);
+    match status.code() == code {
+        true => status,
+        false => Status::new(code, message),
+    }
+}
+
 impl RpcClientState {
-    fn begin<B>(&self, request: &Request<B>) -> Call {
+    fn begin<B>(&self, request: &Request<B>) -> Exchange {
         let method = attributes::method(request.uri().path());
         let operation = self.operations.get("", method);
         let server = self.server.as_ref().or(request.uri().authority());
-        let context = outgoing::start(self.tracer.as_ref(), operation.name.clone(), || {
+        let context = outgoing::start(self.tracer.as_ref(), &operation, || {
             let mut attributes = attributes::of_call(server);
             let callers = request.extensions().get::<Attributes>();
             attributes.extend(callers.into_iter().flat_map(|callers| callers.0.clone()));
             attributes
         });
-        Call::new(operation, context, SpanKind::Client)
+        Exchange::new(operation, context)
     }
 }

@@ -1,26 +1,25 @@
 //! The layer of a gRPC server.
 
 use std::{
+    borrow::Cow,
     net::SocketAddr,
     sync::Arc,
     task::{self, Poll},
 };
 
-use http::{Request, Response};
-use opentelemetry::{
-    Context,
-    trace::{Span, SpanKind, TraceContextExt, Tracer},
-};
+use http::{HeaderMap, Request, Response};
+use opentelemetry::trace::{Span, SpanKind};
 use opentelemetry_sdk::trace::SdkTracer;
 use tonic::{Code, Status, body::Body, transport::server::TcpConnectInfo};
 use tower::Service;
 
-use super::{attributes, body, call::Call, is_infrastructure};
+use super::{attributes, body, is_infrastructure, status};
 use crate::{
     attributes::push_peer,
     edge,
+    exchange::{Exchange, start_span},
     faults::{self, Faults},
-    metrics::{Operation, Operations},
+    metrics::{Operations, Outcome},
     outgoing,
     traced::{Calling, Traced, TracedLayer, respond},
 };
@@ -65,11 +64,12 @@ where
         let operations = Arc::clone(&self.shared.operations);
         let end = move |result: Result<Response<Body>, S::Error>| match result {
             Ok(response) => {
-                call.recognize(&operations, response.headers());
+                recognize(&mut call, &operations, response.headers());
                 Ok(body::observe(call, response))
             }
             Err(error) => {
-                call.finish(Code::Internal, "the service failed");
+                let description = "the service failed".to_owned();
+                call.finish(Outcome::Rpc(Code::Internal), description);
                 Err(error)
             }
         };
@@ -78,40 +78,36 @@ where
 }
 
 impl RpcServerState {
-    fn begin<B>(&self, request: &Request<B>) -> Call {
+    fn begin<B>(&self, request: &Request<B>) -> Exchange {
         let method = attributes::method(request.uri().path());
         let operation = self.operations.get("", method);
         let parent = edge::extract(request.headers());
         let context = match &self.tracer {
             // In an unsampled trace the span would be dropped, so its parent is used.
             Some(tracer) if !outgoing::is_unsampled(&parent) => {
-                start_span(tracer, &operation, &parent, request)
+                start_span(tracer, SpanKind::Server, &operation, &parent, |span| {
+                    let mut all = attributes::of_call(request.uri().authority());
+                    if let Some(peer) = peer(request) {
+                        push_peer(&mut all, peer);
+                    }
+                    span.set_attributes(all);
+                })
             }
             _ => parent,
         };
-        Call::new(operation, context, SpanKind::Server)
+        Exchange::new(operation, context)
     }
 }
 
-/// The sampler decides on the name alone: attributes are made for recorded spans only.
-fn start_span<B>(
-    tracer: &SdkTracer,
-    operation: &Operation,
-    parent: &Context,
-    request: &Request<B>,
-) -> Context {
-    let builder = tracer
-        .span_builder(operation.name.clone())
-        .with_kind(SpanKind::Server);
-    let mut span = tracer.build_with_context(builder, parent);
-    if span.is_recording() {
-        let mut all = attributes::of_call(request.uri().authority());
-        if let Some(peer) = peer(request) {
-            push_peer(&mut all, peer);
-        }
-        span.set_attributes(all);
+/// Registers a call's method when the service has responded, unless the service does not have it.
+fn recognize(call: &mut Exchange, operations: &Operations, head: &HeaderMap) {
+    let Cow::Owned(method) = &call.operation.name else {
+        return;
+    };
+    // The head has this status, since the response has no messages.
+    if !matches!(status::of(head), Some((Code::Unimplemented, _))) {
+        call.operation = operations.add("", method);
     }
-    parent.with_span(span)
 }
 
 fn peer<B>(request: &Request<B>) -> Option<SocketAddr> {

@@ -61,11 +61,13 @@ impl Service<Request<Body>> for Transport {
             // Cloned, so that the lock is not held during the call.
             let used = Arc::clone(&connections.latest.lock());
             let response = Channel::clone(&used).oneshot(request).await?;
-            if is_grpc_status(response.status()) {
+            let status = response.status();
+            if is_grpc_status(status) {
                 return Ok(response);
             }
             connections.replace(&used);
-            Err(NotGrpc::with_status(response.status()).into())
+            let message = format!("the peer is not a gRPC server: HTTP status {status}");
+            Err(NotGrpc(Status::unavailable(message)).into())
         })
     }
 }
@@ -77,13 +79,6 @@ impl Connections {
         if Arc::ptr_eq(&latest, used) {
             *latest = Arc::new(self.endpoint.connect_lazy());
         }
-    }
-}
-
-impl NotGrpc {
-    fn with_status(status: StatusCode) -> Self {
-        let message = format!("the peer is not a gRPC server: HTTP status {status}");
-        Self(Status::unavailable(message))
     }
 }
 

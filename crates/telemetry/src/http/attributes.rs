@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, Method, Uri, header, request::Parts};
+use http::{HeaderMap, Method, Request, Uri, header};
 use opentelemetry::KeyValue;
 use opentelemetry_semantic_conventions::attribute::{
     HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL, HTTP_ROUTE, NETWORK_PROTOCOL_VERSION,
@@ -16,34 +16,31 @@ use crate::{
 
 /// The known methods by name, all others as `_OTHER`.
 pub(super) fn method(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::DELETE => "DELETE",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        Method::CONNECT => "CONNECT",
-        Method::PATCH => "PATCH",
-        Method::TRACE => "TRACE",
-        _ => OTHER,
-    }
+    const KNOWN: [&str; 9] = [
+        "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "CONNECT", "PATCH", "TRACE",
+    ];
+    let known = KNOWN.into_iter().find(|known| *known == method.as_str());
+    known.unwrap_or(OTHER)
 }
 
 /// The attributes of a server span at its start.
-pub(super) fn of_server(request: &Parts, route: &str, peer: Option<SocketAddr>) -> Vec<KeyValue> {
+pub(super) fn of_server<B>(
+    request: &Request<B>,
+    route: &str,
+    peer: Option<SocketAddr>,
+) -> Vec<KeyValue> {
     let mut attributes = Vec::with_capacity(14);
-    push_method(&mut attributes, &request.method);
-    attributes.push(KeyValue::new(URL_PATH, request.uri.path().to_owned()));
+    push_method(&mut attributes, request.method());
+    attributes.push(KeyValue::new(URL_PATH, request.uri().path().to_owned()));
     attributes.push(KeyValue::new(URL_SCHEME, "http"));
-    if let Some(query) = request.uri.query() {
+    if let Some(query) = request.uri().query() {
         attributes.push(KeyValue::new(URL_QUERY, query.to_owned()));
     }
     if !route.is_empty() {
         attributes.push(KeyValue::new(HTTP_ROUTE, route.to_owned()));
     }
     let host =
-        text(&request.headers, header::HOST).or(request.uri.authority().map(|it| it.as_str()));
+        text(request.headers(), header::HOST).or(request.uri().authority().map(|it| it.as_str()));
     push_server(
         &mut attributes,
         host.and_then(|host| host.parse().ok()).as_ref(),
@@ -52,25 +49,22 @@ pub(super) fn of_server(request: &Parts, route: &str, peer: Option<SocketAddr>) 
     if let Some(peer) = peer {
         push_peer(&mut attributes, peer);
     }
-    if let Some(agent) = text(&request.headers, header::USER_AGENT) {
+    if let Some(agent) = text(request.headers(), header::USER_AGENT) {
         attributes.push(KeyValue::new(USER_AGENT_ORIGINAL, agent.to_owned()));
     }
-    if let Some(version) = version(request.version) {
+    if let Some(version) = version(request.version()) {
         attributes.push(KeyValue::new(NETWORK_PROTOCOL_VERSION, version));
     }
     attributes
 }
 
 /// The attributes of a client span at its start.
-pub(super) fn of_client<B>(request: &http::Request<B>) -> Vec<KeyValue> {
+pub(super) fn of_client<B>(request: &Request<B>) -> Vec<KeyValue> {
     let mut attributes = Vec::with_capacity(5);
     push_method(&mut attributes, request.method());
     attributes.push(KeyValue::new(URL_FULL, full(request.uri())));
-    let default = if request.uri().scheme_str() == Some("https") {
-        443
-    } else {
-        80
-    };
+    let is_secure = request.uri().scheme_str() == Some("https");
+    let default = if is_secure { 443 } else { 80 };
     push_server(&mut attributes, request.uri().authority(), Some(default));
     attributes
 }

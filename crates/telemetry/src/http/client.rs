@@ -4,18 +4,18 @@ use std::{
     error::Error,
     sync::Arc,
     task::{self, Poll},
-    time::Instant,
 };
 
 use http::{Request, Response};
-use opentelemetry::trace::{FutureExt, SpanKind};
+use opentelemetry::trace::FutureExt;
 use opentelemetry_sdk::trace::SdkTracer;
 use spoor_runtime::with_causes;
 use tower::Service;
 
-use super::{attributes, exchange::Exchange};
+use super::attributes;
 use crate::{
-    metrics::{OTHER, Operations},
+    exchange::Exchange,
+    metrics::{OTHER, Operations, Outcome},
     outgoing,
     traced::{Calling, Traced, TracedLayer},
 };
@@ -49,22 +49,23 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let started = Instant::now();
         let method = attributes::method(request.method());
         // By host and not by path, since an ID in a path would create a series for each value.
         let HttpClientState { tracer, operations } = &*self.shared;
         let operation = operations.get(method, request.uri().host().unwrap_or(""));
-        let context = outgoing::start(tracer.as_ref(), operation.name.clone(), || {
+        let context = outgoing::start(tracer.as_ref(), &operation, || {
             attributes::of_client(&request)
         });
         outgoing::inject(&context, request.headers_mut());
         let sent = self.inner.call(request).with_context(context.clone());
-        let exchange = Exchange::new(SpanKind::Client, operation, started, context);
+        let exchange = Exchange::new(operation, context);
         Box::pin(async move {
             let result = sent.await;
             match &result {
-                Ok(response) => exchange.finish(response.status()),
-                Err(error) => exchange.fail(OTHER, with_causes(error)),
+                Ok(response) => {
+                    exchange.finish(Outcome::Http(response.status().as_u16()), String::new());
+                }
+                Err(error) => exchange.finish(Outcome::NoResponse(OTHER), with_causes(error)),
             }
             result
         })

@@ -6,7 +6,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use spoor_runtime::{LogLimit, Problem, page_headers};
 
 /// Protects a router that browsers use. Cross-site requests are refused unless they only read, and
@@ -25,7 +25,7 @@ pub fn guarded(router: Router, content_security_policy: &'static str) -> Router 
 /// Browsers name a request's origin in `Sec-Fetch-Site` or, older ones, in `Origin`. A client that
 /// sends neither is not a browser, so no user's cookies or network position can be abused.
 async fn require_same_origin(request: Request, next: Next) -> Response {
-    if is_safe(request.method()) || is_same_origin(request.headers(), request.uri()) {
+    if request.method().is_safe() || is_same_origin(request.headers(), request.uri()) {
         return next.run(request).await;
     }
     static WARNINGS: LogLimit = LogLimit::new();
@@ -48,10 +48,6 @@ async fn add_security_headers(
     all.entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     response
-}
-
-fn is_safe(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 fn is_same_origin(headers: &HeaderMap, uri: &Uri) -> bool {

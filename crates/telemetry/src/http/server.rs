@@ -6,7 +6,6 @@ use std::{
     net::SocketAddr,
     sync::Arc,
     task::{self, Poll},
-    time::Instant,
 };
 
 use axum::{
@@ -15,23 +14,20 @@ use axum::{
     response::IntoResponse,
 };
 use http::{Request, Response, StatusCode};
-use opentelemetry::{
-    Context,
-    trace::{Span, SpanKind, TraceContextExt, Tracer},
-};
+use opentelemetry::trace::{Span, SpanKind};
 use opentelemetry_sdk::trace::SdkTracer;
 use spoor_runtime::Problem;
 use tower::Service;
 
 use super::{
     attributes,
-    exchange::Exchange,
-    untraced::{self, UntracedPaths},
+    untraced::{UntracedPaths, untraced_context},
 };
 use crate::{
     edge::{self, Admitted, TrustedPeers},
+    exchange::{Exchange, start_span},
     faults::{self, Faults},
-    metrics::{Operation, Operations},
+    metrics::{Operations, Outcome},
     traced::{Calling, Traced, TracedLayer, respond},
 };
 
@@ -77,7 +73,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (exchange, request) = self.shared.begin(request);
+        let exchange = self.shared.begin(&request);
         let fault = self.shared.faults.decide(&exchange.operation.name);
         let failure =
             || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, faults::FAILURE).into_response();
@@ -95,13 +91,12 @@ fn end(exchange: Exchange, mut response: Response<Body>) -> Response<Body> {
             response.headers_mut().insert(name, value);
         }
     }
-    exchange.finish(response.status());
+    exchange.finish(Outcome::Http(response.status().as_u16()), String::new());
     response
 }
 
 impl HttpServerState {
-    fn begin(&self, request: Request<Body>) -> (Exchange, Request<Body>) {
-        let started = Instant::now();
+    fn begin(&self, request: &Request<Body>) -> Exchange {
         let peer = request
             .extensions()
             .get::<ConnectInfo<SocketAddr>>()
@@ -114,45 +109,23 @@ impl HttpServerState {
         let operation = self
             .operations
             .get(attributes::method(request.method()), route);
-        let admitted = match &self.callers {
+        let Admitted { parent, link } = match &self.callers {
             Callers::Outside(trusted) => {
                 edge::admit(trusted, peer.map(|it| it.ip()), request.headers())
             }
             Callers::Mesh => Admitted::in_mesh(request.headers()),
         };
-        let (context, request) = match &self.tracer {
+        let context = match &self.tracer {
             // Even without tracing the caller's context is passed on.
-            None => (admitted.parent, request),
-            Some(_) if self.untraced.contains(request.uri().path()) => {
-                (untraced::context(&admitted.parent), request)
-            }
-            Some(tracer) => start_span(tracer, &operation, admitted, peer, request),
+            None => parent,
+            Some(_) if self.untraced.contains(request.uri().path()) => untraced_context(&parent),
+            Some(tracer) => start_span(tracer, SpanKind::Server, &operation, &parent, |span| {
+                if let Some(link) = link {
+                    span.add_link(link, Vec::new());
+                }
+                span.set_attributes(attributes::of_server(request, operation.target, peer));
+            }),
         };
-        let exchange = Exchange::new(SpanKind::Server, operation, started, context);
-        (exchange, request)
+        Exchange::new(operation, context)
     }
-}
-
-/// The sampler decides on the name alone: attributes are made for recorded spans only.
-fn start_span(
-    tracer: &SdkTracer,
-    operation: &Operation,
-    admitted: Admitted,
-    peer: Option<SocketAddr>,
-    request: Request<Body>,
-) -> (Context, Request<Body>) {
-    let Admitted { parent, link } = admitted;
-    let builder = tracer
-        .span_builder(operation.name.clone())
-        .with_kind(SpanKind::Server);
-    let mut span = tracer.build_with_context(builder, &parent);
-    if !span.is_recording() {
-        return (parent.with_span(span), request);
-    }
-    if let Some(link) = link {
-        span.add_link(link, Vec::new());
-    }
-    let (parts, body) = request.into_parts();
-    span.set_attributes(attributes::of_server(&parts, operation.target, peer));
-    (parent.with_span(span), Request::from_parts(parts, body))
 }

@@ -75,7 +75,8 @@ impl FromStr for UntracedPaths {
 
 /// The context of a request without a trace. It is that of an unsampled span, so that no span
 /// below it becomes the root of a trace of its own, here or in a service called.
-pub(super) fn context(parent: &Context) -> Context {
+#[must_use]
+pub fn untraced_context(parent: &Context) -> Context {
     let ids = RandomIdGenerator::default();
     let parent_trace_id = parent.span().span_context().trace_id();
     // The caller's ID is kept, so that log lines can be found by it.

@@ -52,8 +52,8 @@ pub(crate) enum Outcome {
     Http(u16),
     /// A gRPC status.
     Rpc(tonic::Code),
-    /// No status: the request was cancelled, or the peer is unreachable.
-    NoResponse,
+    /// No status, but the type of an error: the request was cancelled, or the peer is unreachable.
+    NoResponse(&'static str),
 }
 
 /// All operations of one layer.
@@ -69,7 +69,8 @@ pub(crate) struct Operation {
     pub(crate) name: Cow<'static, str>,
     /// The route or the RPC method. Empty if there is none.
     pub(crate) target: &'static str,
-    side: Side,
+    /// The layer that counts it.
+    pub(crate) side: Side,
     labels: Labels,
     durations: Durations,
     /// The outcomes so far.
@@ -92,25 +93,28 @@ impl Side {
         }
     }
 
+    /// Returns whether an outcome counts as an error on this side.
+    ///
+    /// Source: semantic conventions for HTTP and gRPC.
+    pub(crate) fn is_error(self, outcome: Outcome) -> bool {
+        match (outcome, self) {
+            (Outcome::Http(status), Self::HttpServer) => status >= 500,
+            (Outcome::Http(status), _) => status >= 400,
+            (Outcome::Rpc(code), Self::RpcServer) => status::is_server_error(code),
+            (Outcome::Rpc(code), _) => code != tonic::Code::Ok,
+            (Outcome::NoResponse(_), _) => true,
+        }
+    }
+
     /// The attributes of an outcome: the status, and `error.type` when it counts
     /// as an error on this side.
     fn outcome_labels(self, outcome: Outcome) -> Labels {
-        let (key, status, is_error) = match outcome {
-            Outcome::NoResponse => return vec![("error_type", OTHER.to_owned())],
-            Outcome::Http(status) => {
-                let min_error = if self == Self::HttpServer { 500 } else { 400 };
-                let is_error = status >= min_error;
-                ("http_response_status_code", status.to_string(), is_error)
-            }
-            Outcome::Rpc(code) => {
-                let is_error = match self {
-                    Self::RpcServer => status::is_server_error(code),
-                    _ => code != tonic::Code::Ok,
-                };
-                let name = status::name(code).to_owned();
-                ("rpc_response_status_code", name, is_error)
-            }
+        let (key, status) = match outcome {
+            Outcome::NoResponse(_) => return vec![("error_type", OTHER.to_owned())],
+            Outcome::Http(status) => ("http_response_status_code", status.to_string()),
+            Outcome::Rpc(code) => ("rpc_response_status_code", status::name(code).to_owned()),
         };
+        let is_error = self.is_error(outcome);
         let error_type = is_error.then(|| ("error_type", status.clone()));
         iter::once((key, status)).chain(error_type).collect()
     }

@@ -41,13 +41,8 @@ impl Collector for Process {
         }
         if let Ok(open) = fs::read_dir("/proc/self/fd") {
             let open = ConstGauge::new(i64::try_from(open.count()).unwrap_or(i64::MAX));
-            encode(
-                &mut encoder,
-                "process_open_fds",
-                "Open file descriptors",
-                None,
-                open,
-            )?;
+            let help = "Open file descriptors";
+            encode(&mut encoder, "process_open_fds", help, None, open)?;
         }
         Ok(())
     }

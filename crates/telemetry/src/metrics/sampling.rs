@@ -22,12 +22,9 @@ impl Collector for Spans {
         let exported = ConstCounter::new(self.0.exported());
         let help = "Spans that the receiver accepted";
         encode(&mut encoder, "spoor_spans_exported", help, None, exported)?;
-        let mut family = encoder.encode_descriptor(
-            "spoor_spans_dropped",
-            "Spans lost, by reason",
-            None,
-            MetricType::Counter,
-        )?;
+        let help = "Spans lost, by reason";
+        let mut family =
+            encoder.encode_descriptor("spoor_spans_dropped", help, None, MetricType::Counter)?;
         for reason in DropReason::ALL {
             let labels = [("reason", reason.to_string())];
             ConstCounter::new(self.0.dropped(reason)).encode(family.encode_family(&labels)?)?;

@@ -2,15 +2,11 @@
 
 use opentelemetry::{
     Context,
-    propagation::{Extractor, Injector, TextMapPropagator},
+    propagation::{Extractor, TextMapPropagator},
 };
 use opentelemetry_sdk::propagation::BaggagePropagator;
 
 use super::BAGGAGE;
-
-pub(super) fn inject(context: &Context, injector: &mut dyn Injector) {
-    BaggagePropagator::new().inject_context(context, injector);
-}
 
 pub(super) fn extract(context: &Context, extractor: &dyn Extractor) -> Context {
     match extractor.get_all(BAGGAGE).as_deref() {

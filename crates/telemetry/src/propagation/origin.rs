@@ -13,7 +13,8 @@ use super::{RANDOM, tracestate::Member};
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
     trace_id: TraceId,
-    is_random: bool,
+    /// True if the incoming context has the random flag.
+    pub(super) is_random: bool,
     /// All of the incoming `tracestate`.
     members: Arc<[Member]>,
     /// The part of it that the span context holds.
@@ -50,11 +51,6 @@ impl Origin {
         context
             .get::<Self>()
             .filter(|origin| origin.trace_id == span.trace_id())
-    }
-
-    /// True if the incoming context has the random flag.
-    pub(super) fn is_random(&self) -> bool {
-        self.is_random
     }
 
     /// The span's `tracestate` with the members that only the origin holds: at their positions if

@@ -44,14 +44,7 @@ pub(super) fn write(members: &[(&str, &str)]) -> String {
         let long = members
             .iter()
             .rposition(|member| member_length(member) > LONG_MEMBER_LENGTH);
-        match long {
-            Some(index) => {
-                members.remove(index);
-            }
-            None => {
-                members.pop();
-            }
-        }
+        members.remove(long.unwrap_or(members.len() - 1));
     }
     members
         .iter()

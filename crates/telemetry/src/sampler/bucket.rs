@@ -30,7 +30,7 @@ pub(super) struct TokenBucket {
     tokens_per_second: f64,
     interval: AtomicU64,
     tolerance: AtomicU64,
-    level: Level,
+    pub(super) level: Level,
 }
 
 impl TokenBucket {
@@ -89,10 +89,6 @@ impl TokenBucket {
                 Some(now.saturating_add(room - held))
             })
             .ok();
-    }
-
-    pub(super) fn level(&self) -> &Level {
-        &self.level
     }
 }
 
@@ -194,7 +190,7 @@ mod tests {
     fn new_rate_continues_from_the_old_level() {
         let old = TokenBucket::new(10.0, None, 0);
         assert!(old.take(0));
-        let new = TokenBucket::new(20.0, Some(Arc::clone(old.level())), 1);
+        let new = TokenBucket::new(20.0, Some(Arc::clone(&old.level)), 1);
         assert!(!new.take(2), "no token for the change");
         assert!(new.take(SECOND / 20 + 1));
         assert!(!new.take(SECOND / 20 + 2));
@@ -204,7 +200,7 @@ mod tests {
     fn a_slow_predecessor_does_not_block() {
         let old = TokenBucket::new(0.001, None, 0);
         assert!(old.take(0));
-        let new = TokenBucket::new(100.0, Some(Arc::clone(old.level())), SECOND);
+        let new = TokenBucket::new(100.0, Some(Arc::clone(&old.level)), SECOND);
         assert!(new.take(SECOND + SECOND / 100));
     }
 

@@ -25,7 +25,7 @@ impl Live {
     /// Calls `decide` with the view in force and the calling thread's shard in its counters.
     #[inline]
     pub(super) fn with_view<R>(&self, decide: impl Fn(&View, &Shard) -> R) -> R {
-        let generation = self.generation().load(Ordering::Acquire);
+        let generation = self.generation.load(Ordering::Acquire);
         // Fails while the thread ends and its locals are already gone.
         let decided = HELD.try_with(|held| {
             // Only a nested decision would borrow it twice, and there are none.

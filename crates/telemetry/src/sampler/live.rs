@@ -31,7 +31,7 @@ const REMEMBERED_PLANS: usize = 8;
 #[debug("Live({:?})", self.held())]
 pub struct Live {
     /// The generation of `view`, which a thread compares before it uses its own copy.
-    generation: AtomicU64,
+    pub(super) generation: AtomicU64,
     view: ArcSwap<View>,
     plans: Mutex<Plans>,
 }
@@ -58,7 +58,7 @@ pub struct Held {
 }
 
 impl Default for Live {
-    /// Without a plan, so that the sampler's fallback decides.
+    /// Without a plan, so the sampler's fallback decides.
     fn default() -> Self {
         let counters = Arc::new(Counters::new(None, vec!["".into()]));
         let unplanned = Arc::clone(&counters);
@@ -203,11 +203,6 @@ impl Live {
             all += counters.decisions();
         }
         all
-    }
-
-    #[inline]
-    pub(super) fn generation(&self) -> &AtomicU64 {
-        &self.generation
     }
 
     pub(super) fn view(&self) -> Arc<View> {

@@ -213,7 +213,7 @@ impl<'a> Builder<'a> {
             .cloned();
         let bucket = TokenBucket::new(rate, level, self.now);
         self.levels
-            .insert(operation.into(), Arc::clone(bucket.level()));
+            .insert(operation.into(), Arc::clone(&bucket.level));
         bucket
     }
 }

@@ -129,7 +129,7 @@ async fn with_ops(
         done.cancel();
         result
     };
-    // The sockets are bound, so that connections wait in the kernel until they are accepted.
+    // The sockets are bound, so connections wait in the kernel until they are accepted.
     telemetry.set_ready(true);
     let result = tokio::try_join!(serving, ops, unready).map(|_| ());
     telemetry.set_ready(false);

@@ -1,6 +1,8 @@
 //! The service's identity.
 
-use spoor_policy::{Namespace, ServiceName};
+use std::str::FromStr;
+
+use spoor_policy::{InvalidName, Namespace, ServiceName};
 use spoor_runtime::Environment;
 
 use super::pairs;
@@ -31,17 +33,10 @@ pub(super) fn read(environment: &mut Environment<'_>) -> Identity {
         take("service.instance.id"),
     );
     let service = environment
-        .parse(SERVICE, |text| ServiceName::new(text))
-        .or_else(|| {
-            checked(environment, "service.name", attribute_name?, |text| {
-                ServiceName::new(text)
-            })
-        });
-    let namespace = namespace.and_then(|text| {
-        checked(environment, "service.namespace", text, |text| {
-            Namespace::new(text)
-        })
-    });
+        .parse(SERVICE, str::parse::<ServiceName>)
+        .or_else(|| checked(environment, "service.name", attribute_name?));
+    let namespace: Option<Namespace> =
+        namespace.and_then(|text| checked(environment, "service.namespace", text));
     let is_named = service.is_some();
     Identity {
         service: service.unwrap_or_else(unknown_service),
@@ -66,13 +61,12 @@ fn attributes(environment: &mut Environment<'_>) -> Vec<(String, String)> {
     })
 }
 
-fn checked<T>(
+fn checked<T: FromStr<Err = InvalidName>>(
     environment: &mut Environment<'_>,
     attribute: &str,
     text: String,
-    check: impl Fn(&str) -> Result<T, spoor_policy::InvalidName>,
 ) -> Option<T> {
-    check(&text)
+    text.parse::<T>()
         .inspect_err(|error| {
             environment.add_error(ATTRIBUTES, format!("{attribute}: {error}, not {text:?}"));
         })

@@ -13,6 +13,7 @@ use tokio::{
     net::TcpListener,
     time::{Instant, timeout},
 };
+use tonic::Status;
 
 use crate::sampler::{phase, plan, probability};
 use plane::{Client, DEADLINE, Plane, everything, nothing, plane, until};
@@ -205,6 +206,23 @@ async fn lost_connection_keeps_the_plan() {
         Some(1),
         "counts continue"
     );
+    client.stop().await;
+}
+
+#[tokio::test]
+async fn refused_messages_are_sent_less_often() {
+    let mut plane = plane().await;
+    let client = Client::start(plane.address);
+    let started = Instant::now();
+    for _ in 0..5 {
+        let stream = plane.next().await;
+        let none = WireFaults { faults: Vec::new() };
+        stream.send(ToClient::Faults(none)).await;
+        stream.end(Status::resource_exhausted("no room")).await;
+    }
+    // The delays are at least half of 50, 100, 200 and 400 ms.
+    let took = started.elapsed();
+    assert!(took >= Duration::from_millis(375), "{took:?}");
     client.stop().await;
 }
 

@@ -242,6 +242,18 @@ async fn an_unreachable_service_is_unavailable() {
 }
 
 #[tokio::test]
+async fn a_lost_connection_is_unavailable() {
+    let (telemetry, fake) = telemetry(&[]);
+    let (listener, address) = listener().await;
+    let mut client = ServiceBClient::new(channel(&telemetry, address));
+    let (response, ()) = tokio::join!(client.work(work(None)), not_grpc::lose_first(&listener));
+    let status = response.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    let text = text(&finish(&telemetry, &fake).await);
+    assert!(text.contains(r#"error.type = "UNAVAILABLE""#), "{text}");
+}
+
+#[tokio::test]
 async fn expired_deadline_is_named() {
     let (caller, received) = telemetry(&[]);
     let (callee, _) = telemetry(&[("SPOOR_FAULTS", "delay=60s")]);
@@ -250,7 +262,8 @@ async fn expired_deadline_is_named() {
     let mut client = ServiceBClient::new(channel(&caller, address));
     let mut request = Request::new(work(None));
     request.set_timeout(Duration::from_millis(50));
-    client.work(request).await.unwrap_err();
+    let status = client.work(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
     let text = text(&finish(&caller, &received).await);
     assert!(text.contains("DEADLINE_EXCEEDED"), "{text}");
     assert!(text.contains("Timeout expired"), "{text}");

@@ -56,7 +56,7 @@ pub(crate) struct OperationEntry {
 }
 
 /// Items that many spans of a segment share, each known by its index.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct InternTable<T> {
     /// Each with its hash.
     all: Vec<(u64, T)>,
@@ -111,13 +111,5 @@ impl<T: Copy> InternTable<T> {
 
     pub(crate) fn allocated(&self) -> usize {
         self.all.capacity() * size_of::<(u64, T)>() + self.by_hash.allocation_size()
-    }
-
-    /// A copy for reading by index.
-    pub(crate) fn snapshot(&self) -> Self {
-        Self {
-            all: self.all.clone(),
-            by_hash: HashTable::new(),
-        }
     }
 }

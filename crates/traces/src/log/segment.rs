@@ -15,8 +15,9 @@ use crate::{
 
 /// Spans in the order of their arrival, and the traces whose first span is in this segment.
 ///
-/// Once it is sealed, only the links of its traces change, so that a search reads it without a
-/// lock.
+/// Once it is sealed, only the links of its traces change, so a search can read it without a
+/// lock. A clone is for a search to read while the original grows.
+#[derive(Clone)]
 pub(crate) struct Segment {
     /// Increases with each segment, which distinguishes it from an earlier one in the same slot.
     pub(crate) serial: u64,
@@ -280,20 +281,6 @@ impl Segment {
             is_root,
         };
         self.operations.add(hash, added)
-    }
-
-    /// A copy for a search to read while the original grows.
-    pub(crate) fn snapshot(&self) -> Self {
-        Self {
-            serial: self.serial,
-            bytes: self.bytes.clone(),
-            spans: self.spans.clone(),
-            traces: self.traces.clone(),
-            services: self.services.clone(),
-            sources: self.sources.snapshot(),
-            operations: self.operations.snapshot(),
-            latest_start: self.latest_start,
-        }
     }
 }
 

@@ -86,10 +86,8 @@ impl Log {
             return;
         };
         self.sealed_bytes -= segment.allocated();
-        // No snapshot shares it: such a log is not searched.
-        let Ok(mut segment) = Arc::try_unwrap(segment) else {
-            return;
-        };
+        // A reader of a snapshot may have the segment at the moment, which is freed after that.
+        let mut segment = Arc::unwrap_or_clone(segment);
         let stripped = segment.strip();
         self.keep_spare(segment);
         // All its spans were of traces that began earlier.

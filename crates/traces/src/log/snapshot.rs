@@ -1,61 +1,74 @@
 //! Snapshots of a log, which are read without blocking its writer.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use super::{Log, Segment, SpanEntry, TraceEntry};
+use super::{Log, Segment, SpanEntry};
+use crate::TraceId;
 
 impl Log {
     /// Takes a snapshot of all segments.
     pub(crate) fn snapshot(&self) -> Snapshot {
         // Sealed segments are shared. Only the active one is copied, usually a megabyte.
-        let mut slots = self.slots.clone();
+        let active = Arc::new(self.active.clone());
+        let sealed = self.slots.iter().map(Option::as_ref);
+        let mut slots: Vec<_> = sealed
+            .map(|segment| segment.map_or_else(Weak::new, Arc::downgrade))
+            .collect();
         let mut order: Vec<u16> = self.order.iter().copied().collect();
         if let Some(entry) = slots.get_mut(usize::from(self.active_slot)) {
-            *entry = Some(Arc::new(self.active.snapshot()));
+            *entry = Arc::downgrade(&active);
             order.push(self.active_slot);
         }
-        Snapshot { slots, order }
+        Snapshot {
+            slots,
+            order,
+            _active: active,
+        }
     }
 }
 
-/// The segments of a log at one time.
+/// The segments of a log at one time, except those that the log has evicted since. A slow reader
+/// would otherwise keep as much memory as the log may use, which the log no longer counts.
 pub(crate) struct Snapshot {
-    slots: Vec<Option<Arc<Segment>>>,
+    slots: Vec<Weak<Segment>>,
     order: Vec<u16>,
+    _active: Arc<Segment>,
 }
 
 impl Snapshot {
-    /// The segments, the newest first.
-    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Segment> {
-        self.order
-            .iter()
-            .rev()
-            .filter_map(|slot| self.segment(*slot))
+    /// The segments with their slots, the newest first. An evicted one is freed once the reader
+    /// drops it.
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = (u16, Arc<Segment>)> {
+        let slots = self.order.iter().rev();
+        slots.filter_map(|slot| Some((*slot, self.segment(*slot)?)))
     }
 
-    /// The names of a namespace's services that have spans here, with repetitions.
-    pub(crate) fn services_in(&self, namespace: &str) -> impl Iterator<Item = &str> {
-        let services = self.newest_first().flat_map(|segment| {
-            let sources = segment.sources.iter();
-            sources.filter_map(|source| segment.service_of(source))
-        });
-        services
-            .filter(move |(of, _)| *of == namespace)
-            .map(|(_, service)| service)
+    fn segment(&self, slot: u16) -> Option<Arc<Segment>> {
+        self.slots.get(usize::from(slot))?.upgrade()
     }
 
-    fn segment(&self, slot: u16) -> Option<&Segment> {
-        self.slots.get(usize::from(slot))?.as_deref()
-    }
-
-    /// The trace of a span in a segment, with the serial number of the trace's segment; `None` if
-    /// the trace has been evicted.
-    pub(crate) fn trace_of(&self, of: &Segment, span: &SpanEntry) -> Option<(u64, &TraceEntry)> {
-        let segment = self.segment(span.trace.slot())?;
+    /// The trace of a span in the segment of a slot: the serial number of the trace's segment, the
+    /// trace's start and its ID; `None` if the trace has been evicted.
+    pub(crate) fn trace_of(
+        &self,
+        slot: u16,
+        of: &Segment,
+        span: &SpanEntry,
+    ) -> Option<(u64, u64, TraceId)> {
+        let other;
+        // Most traces are in the segment of their spans, which the reader has already.
+        let segment = match span.trace.slot() == slot {
+            true => of,
+            false => {
+                other = self.segment(span.trace.slot())?;
+                &*other
+            }
+        };
         // A trace's segment is never newer than its spans, so this one has replaced it in the slot.
         if segment.serial > of.serial {
             return None;
         }
-        Some((segment.serial, segment.traces.get(span.trace.index())?))
+        let trace = segment.traces.get(span.trace.index())?;
+        Some((segment.serial, trace.start(), trace.id))
     }
 }

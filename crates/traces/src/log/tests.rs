@@ -160,3 +160,40 @@ fn forgets_all_once_nothing_waits() {
     spans.add(&mut log, 0);
     assert_eq!(note(&log, 0), Some(0));
 }
+
+#[test]
+fn snapshot_does_not_keep_evicted_segments() {
+    let mut log = Log::new(0, IdHasher::default());
+    let spans = Spans::new(3_000);
+    for trace in 0..20 {
+        spans.add(&mut log, trace);
+    }
+    let snapshot = log.snapshot();
+    assert!(snapshot.newest_first().count() > 5);
+    // The newest one is a copy.
+    let (_, read_now) = snapshot.newest_first().nth(1).unwrap();
+    while log.evict_oldest(|_| {}).is_some() {}
+    assert_eq!(snapshot.newest_first().count(), 2);
+    assert_eq!(read_now.spans.len(), 2);
+    drop(read_now);
+    assert_eq!(snapshot.newest_first().count(), 1);
+}
+
+#[test]
+fn decision_is_remembered_while_its_segment_is_read() {
+    let mut log = Log::new(0, IdHasher::default());
+    let spans = Spans::new(3_000);
+    for trace in 0..10 {
+        spans.add(&mut log, trace);
+    }
+    let snapshot = log.snapshot();
+    let read_now: Vec<_> = snapshot.newest_first().collect();
+    for _ in 0..10 {
+        log.settle_oldest(1, 1);
+    }
+    log.retire();
+    drop(read_now);
+    for trace in 0..10 {
+        assert_eq!(note(&log, trace), Some(1), "{trace}");
+    }
+}

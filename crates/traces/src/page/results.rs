@@ -14,7 +14,7 @@ use super::{
 use crate::{
     KeepReason, TraceStore,
     query::{
-        limits::Reader,
+        limits::{Reader, TraceQueryError},
         parameters::{nanos, now},
     },
 };
@@ -23,28 +23,37 @@ use crate::{
 const MAX_BADGES: usize = 8;
 
 /// The results, or advice if there are none.
-pub fn results(site: &Site, filter: &Filter, reader: &Reader, palette: &Palette) -> Markup {
+///
+/// # Errors
+/// [`TraceQueryError::TooSlow`].
+pub fn results(
+    site: &Site,
+    filter: &Filter,
+    reader: &Reader,
+    palette: &Palette,
+) -> Result<Markup, TraceQueryError> {
     let store = reader.store();
     if !filter.problems.is_empty() {
-        return html! {
+        return Ok(html! {
             section .notice role="alert" {
                 h1 { "Check the form" }
                 p { "A field has an invalid value. The message below the field says which values are valid." }
             }
-        };
+        });
     }
     let mut traces = Vec::new();
     let mut too_large = Vec::new();
     // One at a time: together they may be as large as the store.
-    for id in reader.find(&filter.search) {
+    for id in reader.find(&filter.search)? {
         match reader.trace(id) {
             Ok(Some(trace)) => traces.push(ListItem::new(&trace)),
             Ok(None) => {}
-            Err(_) => too_large.push(id),
+            Err(TraceQueryError::TraceTooLarge(_)) => too_large.push(id),
+            Err(error) => return Err(error),
         }
     }
     if traces.is_empty() && too_large.is_empty() {
-        return no_results(site, filter, store);
+        return Ok(no_results(site, filter, store));
     }
     if filter.longest_first {
         traces.sort_by_key(|trace| std::cmp::Reverse(trace.duration));
@@ -52,7 +61,7 @@ pub fn results(site: &Site, filter: &Filter, reader: &Reader, palette: &Palette)
     let longest = traces.iter().map(|trace| trace.duration).max();
     let longest = longest.unwrap_or_default();
     let now = now();
-    html! {
+    Ok(html! {
         section aria-labelledby="found" {
             div .heading {
                 h1 #found { (text::count(traces.len(), "trace")) }
@@ -75,6 +84,16 @@ pub fn results(site: &Site, filter: &Filter, reader: &Reader, palette: &Palette)
                     (result(site, trace, palette, longest, now))
                 }
             }
+        }
+    })
+}
+
+/// The notice in place of results that cannot be shown.
+pub fn refused(error: &TraceQueryError) -> Markup {
+    html! {
+        section .notice role="alert" {
+            h1 { "The search takes too long" }
+            p { (error.to_string()) "." }
         }
     }
 }

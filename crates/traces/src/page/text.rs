@@ -1,4 +1,4 @@
-//! Numbers, times and long texts in short, readable forms.
+//! Numbers, times and long strings in short, readable forms.
 
 use std::time::Duration;
 

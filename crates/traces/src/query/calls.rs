@@ -52,7 +52,7 @@ impl Queries {
         let raw = query.as_ref().is_some_and(|query| query.raw_traces);
         let search = search(query)?;
         let searches = self.searches();
-        let found = searches.run(move |reader| reader.find(&search)).await?;
+        let found = searches.run(move |reader| reader.find(&search)).await??;
         Ok((found, raw))
     }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Search, StoredTrace, TraceId, TraceStore,
     scan::decoded_bytes,
-    store::Limit,
+    store::{Limit, MAX_READ_TIME},
     turns::{self, Turns},
 };
 
@@ -54,6 +54,7 @@ pub struct Queries {
     own_turns: Option<Turns>,
     streams: Arc<Semaphore>,
     unsent: Arc<Semaphore>,
+    max_read_time: Duration,
 }
 
 /// The reason that a well-formed query is refused.
@@ -62,6 +63,12 @@ pub enum TraceQueryError {
     /// Too many queries are in progress.
     #[error("too many queries at the same time; try again in a few seconds")]
     Busy,
+    /// The query did not end within its time.
+    #[error(
+        "the query was stopped after {} s; choose a service, a shorter period or fewer tags",
+        MAX_READ_TIME.as_secs()
+    )]
+    TooSlow,
     /// The body would be longer than [`MAX_RESPONSE_BYTES`].
     #[error(
         "the response would be larger than {} MiB; request fewer traces or a shorter period",
@@ -83,7 +90,7 @@ pub enum TraceQueryError {
 impl TraceQueryError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
             Self::ResponseTooLarge | Self::TraceTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -95,6 +102,7 @@ impl From<TraceQueryError> for tonic::Status {
         let message = error.to_string();
         match error {
             TraceQueryError::Busy => Self::unavailable(message),
+            TraceQueryError::TooSlow => Self::deadline_exceeded(message),
             TraceQueryError::ResponseTooLarge | TraceQueryError::TraceTooLarge(_) => {
                 Self::resource_exhausted(message)
             }
@@ -116,6 +124,7 @@ impl Queries {
             own_turns: None,
             streams: Arc::new(Semaphore::new(MAX_CONCURRENT_STREAMS)),
             unsent: Arc::new(Semaphore::new(MAX_UNSENT_BYTES / PERMIT_BYTES)),
+            max_read_time: MAX_READ_TIME,
         }
     }
 
@@ -135,8 +144,9 @@ impl Queries {
         }
     }
 
-    /// Runs work on a thread that may block, once its turn comes. When the returned future is
-    /// dropped, as it is when the client disconnects, the reader finds nothing more.
+    /// Runs work on a thread that may block, once its turn comes. The reader refuses to read more
+    /// when its time is over, or when the returned future is dropped, as it is when the client
+    /// disconnects.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(Reader) -> T + Send + 'static,
@@ -150,8 +160,16 @@ impl Queries {
         };
         let turn = turn(&self.builds, deadline).await?;
         let store = self.store.clone();
-        let done = turns::run((own, turn), |cancelled| work(Reader { store, cancelled }));
-        done.await
+        let max_read_time = self.max_read_time;
+        let work = move |cancelled| {
+            work(Reader {
+                store,
+                cancelled,
+                deadline: Instant::now() + max_read_time,
+            })
+        };
+        turns::run((own, turn), work)
+            .await
             .map_err(|error| TraceQueryError::Failed(error.to_string()))
     }
 
@@ -183,6 +201,7 @@ async fn turn(turns: &Turns, deadline: Instant) -> Result<OwnedSemaphorePermit, 
 pub(crate) struct Reader {
     store: TraceStore,
     cancelled: CancellationToken,
+    deadline: Instant,
 }
 
 impl Reader {
@@ -191,25 +210,31 @@ impl Reader {
         &self.store
     }
 
-    /// The IDs of the traces that match, the newest first.
-    pub(crate) fn find(&self, search: &Search) -> Vec<TraceId> {
-        let proceed = || !self.cancelled.is_cancelled();
-        self.store.find_while(search, &proceed)
+    /// Returns an error if the time is over, or if the client has disconnected, which then receives
+    /// no response.
+    fn check(&self) -> Result<(), TraceQueryError> {
+        match self.cancelled.is_cancelled() || Instant::now() >= self.deadline {
+            true => Err(TraceQueryError::TooSlow),
+            false => Ok(()),
+        }
     }
 
-    /// The result of listing names, unless they take more memory than a response may.
+    /// The IDs of the traces that match, the newest first.
+    pub(crate) fn find(&self, search: &Search) -> Result<Vec<TraceId>, TraceQueryError> {
+        let found = self.store.find_while(search, &|| self.check().is_ok());
+        found.ok_or(TraceQueryError::TooSlow)
+    }
+
+    /// The result of listing names, unless that takes too long or more memory than a response may.
     pub(crate) fn names<T>(
         &self,
         list: impl FnOnce(&TraceStore, Limit<'_>) -> Vec<T>,
     ) -> Result<Vec<T>, TraceQueryError> {
-        let (names, is_complete) = self.names_within(MAX_RESPONSE_BYTES, list);
-        match is_complete {
-            true => Ok(names),
-            false => Err(TraceQueryError::ResponseTooLarge),
-        }
+        let (names, outcome) = self.names_within(MAX_RESPONSE_BYTES, list);
+        outcome.map(|()| names)
     }
 
-    /// As many names as a page has room for.
+    /// As many names as a page has room for, of those that are found in time.
     pub(crate) fn some_names<T>(
         &self,
         list: impl FnOnce(&TraceStore, Limit<'_>) -> Vec<T>,
@@ -221,20 +246,21 @@ impl Reader {
         &self,
         max_bytes: usize,
         list: impl FnOnce(&TraceStore, Limit<'_>) -> Vec<T>,
-    ) -> (Vec<T>, bool) {
-        let mut left = Some(max_bytes);
+    ) -> (Vec<T>, Result<(), TraceQueryError>) {
+        let mut left = max_bytes;
+        let mut outcome = Ok(());
         let names = list(&self.store, &mut |bytes| {
-            left = left.and_then(|left| left.checked_sub(bytes));
-            left.is_some() && !self.cancelled.is_cancelled()
+            let fits = left.checked_sub(bytes);
+            let fits = fits.ok_or(TraceQueryError::ResponseTooLarge);
+            outcome = self.check().and(fits.map(|rest| left = rest));
+            outcome.is_ok()
         });
-        (names, left.is_some())
+        (names, outcome)
     }
 
     /// A trace, if it is not too large to be decoded.
     pub(crate) fn trace(&self, id: TraceId) -> Result<Option<StoredTrace>, TraceQueryError> {
-        if self.cancelled.is_cancelled() {
-            return Ok(None);
-        }
+        self.check()?;
         let too_large = || TraceQueryError::TraceTooLarge(id);
         // Two bounds: few stored bytes may become many once decoded, such as a million empty
         // events.
@@ -252,131 +278,4 @@ impl Reader {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use std::{sync::mpsc, time::Duration};
-
-    use axum::body::Body;
-    use http::{Request, StatusCode};
-    use tokio::{task::JoinSet, time::Instant};
-    use tower::ServiceExt;
-
-    use tokio_util::sync::CancellationToken;
-
-    use super::{
-        MAX_CONCURRENT_BUILDS, MAX_CONCURRENT_SEARCHES, MAX_UNSENT_BYTES, Queries, Reader,
-        TraceQueryError,
-    };
-    use crate::{TraceStore, query, store::Limit};
-
-    fn queries() -> Queries {
-        Queries::new(TraceStore::new(1 << 20))
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn disconnect_cancels_the_work() {
-        let (started, mut has_started) = tokio::sync::mpsc::channel(1);
-        let (left, has_left) = mpsc::channel();
-        let queries = queries();
-        let work = queries.run(move |reader| {
-            started.blocking_send(()).unwrap();
-            while !reader.cancelled.is_cancelled() {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            left.send(()).unwrap();
-        });
-        tokio::select! {
-            _ = work => panic!("the work ended without a cancellation"),
-            _ = has_started.recv() => {}
-        }
-        // The work was dropped by then.
-        let has_left =
-            tokio::task::spawn_blocking(move || has_left.recv_timeout(Duration::from_secs(30)));
-        assert_eq!(has_left.await.unwrap(), Ok(()));
-    }
-
-    #[tokio::test]
-    async fn searches_leave_turns_for_others() {
-        let queries = queries();
-        let searches = queries.searches();
-        let deadline = Instant::now() + Duration::from_secs(30);
-        let mut turns = Vec::new();
-        for _ in 0..MAX_CONCURRENT_SEARCHES {
-            turns.push(searches.searches.next(deadline).await.unwrap());
-        }
-        let mut search = std::pin::pin!(searches.run(|_| "searched"));
-        tokio::select! {
-            biased;
-            _ = &mut search => panic!("too many searches at the same time"),
-            listed = queries.run(|_| "listed") => assert_eq!(listed, Ok("listed")),
-        }
-        drop(turns);
-        assert_eq!(search.await, Ok("searched"));
-    }
-
-    #[tokio::test]
-    async fn cancelled_listing_stops() {
-        let reader = Reader {
-            store: TraceStore::new(1 << 20),
-            cancelled: CancellationToken::new(),
-        };
-        let list =
-            |_: &TraceStore, limit: Limit<'_>| Vec::from_iter((0..3).take_while(|_| limit(1)));
-        assert_eq!(reader.names(list), Ok(vec![0, 1, 2]));
-        reader.cancelled.cancel();
-        assert_eq!(reader.names(list), Ok(Vec::new()));
-    }
-
-    async fn get(queries: Queries, path: &str) -> StatusCode {
-        let request = Request::get(path).body(Body::empty()).unwrap();
-        let response = query::http(&queries).oneshot(request).await.unwrap();
-        response.status()
-    }
-
-    #[tokio::test]
-    async fn dependencies_leave_turns_to_searches() {
-        const DEPENDENCIES: [&str; 2] = [
-            "/api/dependencies",
-            "/api/v3/dependencies?startTime=2023-11-14T22:13:20Z&endTime=2023-11-14T23:13:20Z",
-        ];
-        let queries = queries();
-        let now = Instant::now();
-        // One aggregate runs, and one turn is left.
-        let running = queries.aggregates.next(now).await.unwrap();
-        let mut taken = Vec::new();
-        for _ in 1..MAX_CONCURRENT_BUILDS {
-            taken.push(queries.builds.next(now).await.unwrap());
-        }
-        let mut waiting = JoinSet::new();
-        for path in DEPENDENCIES {
-            waiting.spawn(get(queries.clone(), path));
-        }
-        let calls = queries.clone();
-        waiting.spawn(async move {
-            let calls = calls.calls(0, u64::MAX).await;
-            assert_eq!(calls, Ok(Vec::new()));
-            StatusCode::OK
-        });
-        // On the one thread of this test, each request waits for a turn after this.
-        tokio::task::yield_now().await;
-        let found = get(queries.clone(), "/api/traces?service=s").await;
-        assert_eq!(found, StatusCode::OK);
-        assert_eq!(waiting.try_join_next().map(Result::unwrap), None);
-        drop((running, taken));
-        assert_eq!(waiting.join_all().await, [StatusCode::OK; 3]);
-    }
-
-    #[tokio::test]
-    async fn unsent_bodies_are_bounded() {
-        let queries = queries();
-        let half = queries.reserve_unsent(MAX_UNSENT_BYTES / 2).unwrap();
-        let other = queries.reserve_unsent(MAX_UNSENT_BYTES / 2).unwrap();
-        assert_eq!(
-            queries.reserve_unsent(1).map(drop),
-            Err(TraceQueryError::Busy)
-        );
-        drop((half, other));
-        assert_eq!(queries.reserve_unsent(1).map(drop), Ok(()));
-    }
-}
+mod tests;

@@ -156,9 +156,11 @@ impl Buffer {
         self.0.borrow().traces
     }
 
-    /// Sets the reason for the encoding error that follows.
-    pub fn refuse(&self, error: TraceQueryError) {
+    /// Refuses the whole response with the encoding error that it returns.
+    pub fn refuse<E: serde::ser::Error>(&self, error: TraceQueryError) -> E {
+        let refused = E::custom(&error);
         self.0.borrow_mut().error = Some(error);
+        refused
     }
 
     /// Encodes a result as JSON.

@@ -18,16 +18,17 @@ const TOO_LARGE: &str = "(this trace is too large to be shown)";
 /// The traces that match, the newest first. They are read one at a time.
 ///
 /// # Errors
-/// [`TraceQueryError::ResponseTooLarge`].
+/// [`TraceQueryError::ResponseTooLarge`] and [`TraceQueryError::TooSlow`].
 pub fn summaries(reader: &Reader, search: &Search) -> Result<Vec<TraceSummary>, TraceQueryError> {
     let mut left = MAX_RESPONSE_BYTES;
     let mut summaries = Vec::new();
-    for id in reader.find(search) {
+    for id in reader.find(search)? {
         let summary = match reader.trace(id) {
             Ok(Some(trace)) => summary(&trace),
             Ok(None) => continue,
             // Listed nevertheless, so that a search finds the trace ID.
-            Err(_) => too_large(id),
+            Err(TraceQueryError::TraceTooLarge(_)) => too_large(id),
+            Err(error) => return Err(error),
         };
         let fits = left.checked_sub(summary.encoded_len());
         left = fits.ok_or(TraceQueryError::ResponseTooLarge)?;

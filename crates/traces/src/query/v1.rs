@@ -71,7 +71,7 @@ fn find(request: ApiRequest) -> Result<Envelope<V1Traces>, V1Error> {
     let errors = V1Errors::default();
     let traces = V1Traces {
         ids: match ids.is_empty() {
-            true => request.reader.find(&search),
+            true => request.reader.find(&search)?,
             false => ids,
         },
         request,

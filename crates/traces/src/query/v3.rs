@@ -111,7 +111,7 @@ fn operations(request: ApiRequest) -> Result<GetOperationsResponse, V3Error> {
 
 fn find(request: ApiRequest) -> Result<V3Traces, V3Error> {
     let (search, raw) = search::parse(&request.parameters)?;
-    let ids = request.reader.find(&search);
+    let ids = request.reader.find(&search)?;
     traces(request, ids, raw)
 }
 

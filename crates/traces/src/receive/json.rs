@@ -60,7 +60,7 @@ pub(super) fn to_protobuf(json: &[u8]) -> Result<(Bytes, Ignored), serde_json::E
         ignored: &mut ignored,
     })?;
     deserializer.end()?;
-    Ok((output.into(), ignored))
+    Ok((output.0.into(), ignored))
 }
 
 /// The members of an object: the fields of a message.
@@ -121,7 +121,7 @@ impl<'de> Visitor<'de> for Name<'_> {
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
         let field = self.message.field(name);
         match field {
-            Some(_) => self.ignored.note_known(),
+            Some(_) => self.ignored.has_known = true,
             None => self.ignored.note_unknown(self.message, name),
         }
         Ok(field)

@@ -1,7 +1,12 @@
 //! Attributes: reading them, matching them, and adding them to a span's signature.
 
-use super::wire::{BYTES, FIXED64, Reader, VARINT, WireError, key};
-use crate::span::Signature;
+use std::ptr;
+
+use super::wire::{BYTES, FIXED32, FIXED64, Reader, VARINT, WireError, key};
+use crate::{
+    otlp_json::{self, KEY_VALUE, Kind, Message},
+    span::Signature,
+};
 
 /// An attribute's value, in the form that is compared with a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,11 +111,11 @@ fn any_value<'a, T: Texts<'a>>(mut reader: Reader<'a>) -> Result<Value<T::Text>,
             DOUBLE => Value::Double(f64::from_bits(reader.fixed64()?)),
             ARRAY => {
                 // Validated only, since a list is never compared with a text.
-                each(reader.message()?, |item| any_value::<Plain>(item).map(drop))?;
+                check(&otlp_json::ARRAY, reader.message()?)?;
                 Value::Other
             }
             PAIRS => {
-                each(reader.message()?, |item| key_value::<Plain>(item).map(drop))?;
+                check(&otlp_json::PAIRS, reader.message()?)?;
                 Value::Other
             }
             RAW => {
@@ -130,18 +135,28 @@ fn any_value<'a, T: Texts<'a>>(mut reader: Reader<'a>) -> Result<Value<T::Text>,
     Ok(value)
 }
 
-/// Reads a message whose only field, 1, is a repeated message.
+/// Validates a message of which nothing is used, by its schema.
 #[cold]
-fn each<'a>(
-    mut list: Reader<'a>,
-    mut item: impl FnMut(Reader<'a>) -> Result<(), WireError>,
-) -> Result<(), WireError> {
-    const ITEM: u32 = key(1, BYTES);
-    while let Some(key) = list.key()? {
-        match key {
-            ITEM => item(list.message()?)?,
-            other => list.unknown(other, 1)?,
-        }
+pub(super) fn check(message: &'static Message, mut reader: Reader<'_>) -> Result<(), WireError> {
+    while let Some(key) = reader.key()? {
+        let kind = message.field_by_number(key >> 3).map(|field| &field.kind);
+        let checked = match (kind, key & 7) {
+            (None, _) => reader.unknown(key, 0),
+            (Some(Kind::Text), BYTES) => reader.text().map(drop),
+            (Some(Kind::Id | Kind::Bytes), BYTES) => reader.bytes().map(drop),
+            // Has a field that the schema of JSON leaves out.
+            (Some(Kind::Message(nested)), BYTES) if ptr::eq(*nested, &KEY_VALUE) => {
+                key_value::<Plain>(reader.message()?).map(drop)
+            }
+            (Some(Kind::Message(nested)), BYTES) => check(nested, reader.message()?),
+            (Some(Kind::Bool | Kind::Int64 | Kind::Uint32 | Kind::Enum(_)), VARINT) => {
+                reader.varint().map(drop)
+            }
+            (Some(Kind::Fixed32), FIXED32) => reader.fixed32().map(drop),
+            (Some(Kind::Fixed64 | Kind::Double), FIXED64) => reader.fixed64().map(drop),
+            (Some(_), _) => Err(WireError::WireType),
+        };
+        checked?;
     }
     Ok(())
 }

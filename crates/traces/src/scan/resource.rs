@@ -2,9 +2,10 @@
 
 use super::{
     ScannedResource,
-    attribute::{Plain, Value, key_value},
+    attribute::{Plain, Value, check, key_value},
     wire::{BYTES, Reader, VARINT, WireError, key, visit},
 };
+use crate::otlp_json::ENTITY_REF;
 
 /// Reads a `Resource`, with its service and its namespace, preferably that of Kubernetes.
 pub(super) fn resource<'a>(
@@ -41,41 +42,8 @@ fn attributes<'a>(
                 apply(name, value);
             }
             DROPPED => drop(reader.varint()?),
-            ENTITY => entity(reader.message()?)?,
+            ENTITY => check(&ENTITY_REF, reader.message()?)?,
             other => reader.unknown(other, 3)?,
-        }
-    }
-    Ok(())
-}
-
-/// Reads an `EntityRef`, whose fields are all strings.
-fn entity(mut reader: Reader<'_>) -> Result<(), WireError> {
-    while let Some(key) = reader.key()? {
-        match key {
-            SCHEMA_URL | TYPE | ID_KEY | DESCRIPTION_KEY => drop(reader.text()?),
-            other => reader.unknown(other, 4)?,
-        }
-    }
-    Ok(())
-}
-
-const SCHEMA_URL: u32 = key(1, BYTES);
-const TYPE: u32 = key(2, BYTES);
-const ID_KEY: u32 = key(3, BYTES);
-const DESCRIPTION_KEY: u32 = key(4, BYTES);
-
-/// Reads an `InstrumentationScope`.
-pub(super) fn scope(mut reader: Reader<'_>) -> Result<(), WireError> {
-    const NAME: u32 = key(1, BYTES);
-    const VERSION: u32 = key(2, BYTES);
-    const ATTRIBUTE: u32 = key(3, BYTES);
-    const DROPPED: u32 = key(4, VARINT);
-    while let Some(key) = reader.key()? {
-        match key {
-            NAME | VERSION => drop(reader.text()?),
-            ATTRIBUTE => drop(key_value::<Plain>(reader.message()?)?),
-            DROPPED => drop(reader.varint()?),
-            other => reader.unknown(other, 4)?,
         }
     }
     Ok(())

@@ -2,11 +2,11 @@
 
 use super::{
     InvalidId,
-    attribute::{Hashed, Plain, Texts, Value, key_value, signature_of},
+    attribute::{Hashed, Plain, Texts, Value, check, key_value, signature_of},
     wire::{BYTES, FIXED32, FIXED64, Reader, VARINT, WireError, key, visit},
 };
 use crate::{
-    TraceId,
+    TraceId, otlp_json,
     span::{NewSpan, Signature},
 };
 
@@ -62,7 +62,7 @@ pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, Invalid
             })?,
             // Links are not in the signature: no search reads their attributes, which Jaeger does
             // not show.
-            LINK => link(reader.message()?)?,
+            LINK => check(&otlp_json::LINK, reader.message()?)?,
             STATUS => {
                 if let Some(code) = status_code(reader.message()?)? {
                     status = code;
@@ -146,26 +146,6 @@ fn event<'a, T: Texts<'a>>(
             }
             DROPPED => drop(event.varint()?),
             other => event.unknown(other, 4)?,
-        }
-    }
-    Ok(())
-}
-
-fn link(mut link: Reader<'_>) -> Result<(), WireError> {
-    const TRACE_ID: u32 = key(1, BYTES);
-    const SPAN_ID: u32 = key(2, BYTES);
-    const TRACE_STATE: u32 = key(3, BYTES);
-    const ATTRIBUTE: u32 = key(4, BYTES);
-    const DROPPED: u32 = key(5, VARINT);
-    const FLAGS: u32 = key(6, FIXED32);
-    while let Some(key) = link.key()? {
-        match key {
-            TRACE_ID | SPAN_ID => drop(link.bytes()?),
-            TRACE_STATE => drop(link.text()?),
-            ATTRIBUTE => drop(key_value::<Plain>(link.message()?)?),
-            DROPPED => drop(link.varint()?),
-            FLAGS => drop(link.fixed32()?),
-            other => link.unknown(other, 6)?,
         }
     }
     Ok(())

@@ -94,14 +94,7 @@ impl<'a> Reader<'a> {
 
     fn long_varint(&mut self) -> Result<u64, WireError> {
         let mut value = 0;
-        for (count, &byte) in self
-            .bytes
-            .get(self.at..)
-            .unwrap_or_default()
-            .iter()
-            .take(10)
-            .enumerate()
-        {
+        for (count, &byte) in self.rest().iter().take(10).enumerate() {
             value |= u64::from(byte & 0x7f) << (count * 7);
             if byte < 0x80 {
                 // Nine bytes hold 63 bits: the tenth has room for one.

@@ -14,48 +14,50 @@ use crate::{
     span::Signature,
 };
 
-/// The IDs of the traces that match, the newest first.
+/// The spans in a segment after which a search checks again whether to proceed.
+pub(super) const SPANS_BETWEEN_CHECKS: usize = 1 << 12;
+
+/// The IDs of the traces that match, the newest first; `None` once `proceed` returns false. Traces
+/// that are evicted meanwhile may be left out.
 pub(super) fn find(
     snapshot: &Snapshot,
     search: &Search,
     proceed: &dyn Fn() -> bool,
-) -> Vec<TraceId> {
+) -> Option<Vec<TraceId>> {
     if search.limit == 0 {
-        return Vec::new();
+        return Some(Vec::new());
     }
     let query = Query::new(search);
     let mut found = NewestTraces {
         limit: search.limit,
         traces: BTreeMap::new(),
     };
-    // Checks for a disconnected client once per segment, which is usually a megabyte.
-    for segment in snapshot.newest_first().take_while(|_| proceed()) {
+    for (slot, segment) in snapshot.newest_first().take_while(|_| proceed()) {
         // A trace starts no later than its spans, so no trace in this segment can be newer.
         if found.is_newer_than(segment.latest_start) {
             continue;
         }
-        let Some(segment_query) = SegmentQuery::new(&query, segment) else {
+        let Some(segment_query) = SegmentQuery::new(&query, &segment) else {
             continue;
         };
-        for span in segment
-            .spans
-            .iter()
-            .rev()
-            .filter(|span| segment_query.may_match(span))
-        {
-            let Some((serial, trace)) = snapshot.trace_of(segment, span) else {
-                continue;
-            };
-            // The pointer distinguishes traces that started at the same time.
-            let key = (trace.start(), serial, span.trace.index());
-            // The bytes come last: decoding attributes costs more than all columns together.
-            if !found.accepts(key) || !segment_query.has_attributes(span) {
-                continue;
+        let chunks = segment.spans.rchunks(SPANS_BETWEEN_CHECKS);
+        for spans in chunks.take_while(|_| proceed()) {
+            let spans = spans.iter().rev();
+            for span in spans.filter(|span| segment_query.may_match(span)) {
+                let Some((serial, start, id)) = snapshot.trace_of(slot, &segment, span) else {
+                    continue;
+                };
+                // The pointer distinguishes traces that started at the same time.
+                let key = (start, serial, span.trace.index());
+                // The bytes come last: decoding attributes costs more than all columns together.
+                if !found.accepts(key) || !segment_query.has_attributes(span) {
+                    continue;
+                }
+                found.add(key, id);
             }
-            found.add(key, trace.id);
         }
     }
-    found.traces.into_values().rev().collect()
+    proceed().then(|| found.traces.into_values().rev().collect())
 }
 
 /// The indices of a service in a segment.

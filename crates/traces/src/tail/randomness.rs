@@ -35,11 +35,8 @@ impl Head {
             has_random_id: flags & RANDOM_FLAG != 0,
             ..Self::default()
         };
-        for (key, value) in own
-            .into_iter()
-            .flat_map(|own| own.split(';'))
-            .filter_map(|part| part.split_once(':'))
-        {
+        let parts = own.into_iter().flat_map(|own| own.split(';'));
+        for (key, value) in parts.filter_map(|part| part.split_once(':')) {
             match key {
                 // A threshold may omit trailing zeros; a randomness always has 14 digits.
                 "th" if (1..=DIGITS).contains(&value.len()) => {

@@ -30,46 +30,38 @@ impl Bottleneck {
 }
 
 impl Tree {
-    /// The work in which most of the critical path is spent. A single span has none, since there is
-    /// nothing to compare it with, and an exercise has none either.
+    /// The work in which most of the critical path is spent, the first of equal parts. A single span
+    /// has none, since there is nothing to compare it with, and an exercise has none either.
     #[must_use]
     pub fn bottleneck(&self) -> Option<Bottleneck> {
-        match self.is_exercise() {
-            true => None,
-            false => largest(self),
+        let rows = self.rows();
+        let total = self.critical_time();
+        if self.is_exercise() || rows.len() < 2 || total.is_zero() {
+            return None;
         }
-    }
-}
-
-/// The largest part of a trace's critical path; the first of equal ones.
-fn largest(tree: &Tree) -> Option<Bottleneck> {
-    let rows = tree.rows();
-    let total = tree.critical_time();
-    if rows.len() < 2 || total.is_zero() {
-        return None;
-    }
-    let groups = groups(rows);
-    let mut times = vec![Duration::ZERO; rows.len()];
-    for (row, group) in rows.iter().zip(&groups) {
-        if let Some(time) = times.get_mut(*group) {
-            *time += row.critical_time();
+        let groups = groups(rows);
+        let mut times = vec![Duration::ZERO; rows.len()];
+        for (row, group) in rows.iter().zip(&groups) {
+            if let Some(time) = times.get_mut(*group) {
+                *time += row.critical_time();
+            }
         }
+        let (largest, time) = times
+            .into_iter()
+            .enumerate()
+            .rev()
+            // Returns the last of equal ones, which is the first in this reversed order.
+            .max_by_key(|(_, time)| *time)?;
+        let is_in = |(index, row): (usize, &Row)| {
+            let is_same = groups.get(index) == Some(&largest);
+            (is_same && !row.critical.is_empty()).then_some(index)
+        };
+        Some(Bottleneck {
+            rows: rows.iter().enumerate().filter_map(is_in).collect(),
+            time,
+            share: time.as_secs_f64() / total.as_secs_f64(),
+        })
     }
-    let (largest, time) = times
-        .into_iter()
-        .enumerate()
-        .rev()
-        // Returns the last of equal ones, which is the first in this reversed order.
-        .max_by_key(|(_, time)| *time)?;
-    let is_in = |(index, row): (usize, &Row)| {
-        let is_same = groups.get(index) == Some(&largest);
-        (is_same && !row.critical.is_empty()).then_some(index)
-    };
-    Some(Bottleneck {
-        rows: rows.iter().enumerate().filter_map(is_in).collect(),
-        time,
-        share: time.as_secs_f64() / total.as_secs_f64(),
-    })
 }
 
 /// The group of each row. Groups are numbered from 0 in the order in which they appear.

@@ -61,16 +61,12 @@ impl Tree {
         }
         let mut tree = Self { rows, start, end };
         if tree.is_exercise() {
-            tree.hide_faults();
+            // The events of injected faults would name the bottleneck of an exercise.
+            for row in &mut tree.rows {
+                row.member.span.events.retain(|event| !is_fault(event));
+            }
         }
         tree
-    }
-
-    /// Removes the events of injected faults, which would name the bottleneck of an exercise.
-    fn hide_faults(&mut self) {
-        for row in &mut self.rows {
-            row.member.span.events.retain(|event| !is_fault(event));
-        }
     }
 
     /// The spans, top to bottom.

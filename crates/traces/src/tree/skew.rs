@@ -173,6 +173,6 @@ fn correction(child: &Timed<'_>, parent: &Timed<'_>, parent_correction: u64) -> 
         return inherited;
     }
     let spare = (parent.end - parent.start).saturating_sub(child.end - child.start);
-    // The child is early, so that this cannot underflow.
+    // The child is early, so this cannot underflow.
     (parent_start - child.start).saturating_add(spare / 2)
 }

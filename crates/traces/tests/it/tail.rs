@@ -136,12 +136,19 @@ async fn services_have_kept_or_waiting_spans() {
     send(&pipeline, vec![batch("kept", vec![trace(1)])]);
     pipeline.set_tail(table(rules(), "0%"));
     send(&pipeline, vec![batch("waiting", vec![trace(2)])]);
-    let services = |namespace| {
-        let services = pipeline.services_in(&Namespace::new(namespace).unwrap());
-        services.iter().map(ToString::to_string).collect::<Vec<_>>()
-    };
-    assert_eq!(services("demo"), ["kept", "waiting"]);
-    assert_eq!(services("default"), [""; 0]);
+    let namespaces = ["demo", "default"].map(|name| Namespace::new(name).unwrap());
+    let services = pipeline.services_in(&namespaces.into());
+    let services: Vec<(&str, Vec<&str>)> = services
+        .iter()
+        .map(|(namespace, services)| {
+            let services = services.iter().map(|service| service.as_str());
+            (namespace.as_str(), services.collect())
+        })
+        .collect();
+    assert_eq!(
+        services,
+        [("default", vec![]), ("demo", vec!["kept", "waiting"])]
+    );
 }
 
 const HALF: u64 = 1 << 55;

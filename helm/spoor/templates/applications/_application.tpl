@@ -49,7 +49,7 @@ spec:
         {{- include "spoor.env" (dict "root" .root "pod" .values.pod "own" (include "spoor.application.env" .)) | nindent 8 }}
         {{- include "spoor.probes" .root | nindent 8 }}
         lifecycle:
-          # In this time the pod's endpoint is removed, so that no client connects to a closing port.
+          # During this time the pod's endpoint is removed, so that no client connects to a closing port.
           preStop: {sleep: {seconds: 3}}
         resources: {{- include "spoor.yaml" .values.resources | nindent 10 }}
         securityContext: {{- include "spoor.container.security" .root | nindent 10 }}

@@ -26,7 +26,7 @@ impl Fingerprint {
                 }
             }
         }
-        // The maps are sorted, so equal values have equal texts.
+        // The maps are sorted, so equal values are encoded equally.
         Self(xxh3_128(value.to_string().as_bytes()))
     }
 }

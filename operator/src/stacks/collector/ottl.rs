@@ -2,7 +2,7 @@
 
 use spoor_policy::AttributeKey;
 
-/// Quotes a text as a literal. Nothing in the text can end the literal.
+/// Quotes a string as a literal. Nothing in the string can end the literal.
 ///
 /// The Collector interprets it three times: as YAML, for `${…}` to expand, and as OTTL. The dollar
 /// sign is escaped here, so that the second pass finds none.
@@ -82,7 +82,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads a literal as the Collector does: Go's rules for quoted texts.
+    /// Reads a literal as the Collector does: Go's rules for quoted strings.
     fn read(literal: &str) -> Option<String> {
         let inner = literal.strip_prefix('"')?.strip_suffix('"')?;
         let mut text = String::new();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{memory::TierMemory, ports};
 use crate::stacks::objects::otlp::any_address;
 
-/// The extension that answers probes.
+/// The extension that responds to probes.
 pub(super) const HEALTH: &str = "health_check";
 /// The first processor of each pipeline: refuses spans when memory is short.
 pub(super) const LIMITER: &str = "memory_limiter";

@@ -123,7 +123,7 @@ pub(super) fn resources(collector: &ManagedCollector) -> ResourceRequirements {
 
 /// A hash of a value's JSON.
 pub(super) fn hash(value: &impl Serialize) -> String {
-    // Kubernetes' types are maps of texts and numbers, so encoding them as JSON cannot fail.
+    // Kubernetes' types are maps of strings and numbers, so encoding them as JSON cannot fail.
     text::hash(&serde_json::to_string(value).unwrap_or_default())
 }
 

@@ -3,12 +3,12 @@
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The value as YAML, with sorted keys and every text in quotes: without
+/// The value as YAML, with sorted keys and every string in quotes: without
 /// quotes, versions of YAML differ in how they read `0o17`, `1:30` or `yes`.
 #[must_use]
 pub fn yaml(value: &Value) -> String {
     let options = serde_saphyr::ser_options! { quote_all: true };
-    // A JSON value has only texts for keys, so writing it as YAML cannot fail. JSON is YAML, too.
+    // A JSON value has only strings as keys, so writing it as YAML cannot fail. JSON is YAML, too.
     serde_saphyr::to_string_with_options(value, options).unwrap_or_else(|_| value.to_string())
 }
 

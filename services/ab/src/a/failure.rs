@@ -11,7 +11,7 @@ pub(super) fn of_service_b(status: &Status) -> Problem {
     tracing::error!(error = status as &dyn Error, "service-b failed");
     let message = status.message();
     match status.code() {
-        // service-b validates what the query passes on, so that the caller is at fault.
+        // service-b validates what the query passes on, so the caller is at fault.
         Code::InvalidArgument => Problem::new(StatusCode::BAD_REQUEST, message),
         Code::Unavailable => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -4,13 +4,11 @@ use std::{error::Error, time::Duration};
 
 use spoor_policy::Probability;
 use spoor_proto::spoor::ab::v1::{WorkReply, WorkRequest, service_b_server::ServiceB};
-use spoor_telemetry::{duration::DurationRange, faults::should_inject};
+use spoor_telemetry::{database, duration::DurationRange, faults::should_inject};
 use tonic::{Request, Response, Status};
+use tracing::Instrument;
 
-use super::{
-    calc::{Calculator, Rounds},
-    wait,
-};
+use super::calc::{Calculator, Rounds};
 
 /// `spoor.ab.v1.ServiceB`.
 #[derive(Clone, Debug)]
@@ -29,7 +27,7 @@ impl ServiceB for Work {
         // immediately.
         let wait = self.wait_of(&request)?;
         let rounds = self.rounds_of(&request)?;
-        wait::query(wait).await;
+        query(wait).await;
         let result = self
             .calculator
             .run(rounds)
@@ -71,6 +69,17 @@ impl Work {
         Rounds::new(rounds)
             .map_err(|error| Status::invalid_argument(format!("calc_rounds: {error}")))
     }
+}
+
+/// Waits in a span like that of a database client, so that a trace shows where the time goes. A
+/// wait of zero makes no span.
+async fn query(wait: Duration) {
+    if wait.is_zero() {
+        return;
+    }
+    let text = "SELECT * FROM orders WHERE customer = $1";
+    let span = database::statement("postgresql", "SELECT orders", text);
+    tokio::time::sleep(wait).instrument(span).await;
 }
 
 /// The failure that `--error-rate` injects.

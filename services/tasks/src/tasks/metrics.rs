@@ -9,7 +9,7 @@ use prometheus_client::{
 
 use super::{store::TaskCounts, task::Task};
 
-// Static texts only, so that no request can create a new series.
+// Static strings only, so that no request can create a new series.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 /// The bucket bounds for the time a task is open, from half a second to 30 days.
@@ -53,42 +53,21 @@ impl Metrics {
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "spoor_tasks_created",
-            "Tasks created by this process",
-            self.created.clone(),
-        );
-        registry.register(
-            "spoor_tasks_completed",
-            "Tasks completed by this process, by whether they were in time",
-            self.completed.clone(),
-        );
-        registry.register(
-            "spoor_tasks_deleted",
-            "Tasks deleted by this process",
-            self.deleted.clone(),
-        );
-        registry.register_with_unit(
-            "spoor_tasks_open_duration",
-            "Time from a task's creation to its completion",
-            Unit::Seconds,
-            self.open_for.clone(),
-        );
-        registry.register(
-            "spoor_tasks",
-            "Tasks in the store at the last count",
-            self.tasks.clone(),
-        );
-        registry.register(
-            "spoor_tasks_overdue",
-            "Open tasks whose due time has passed",
-            self.overdue.clone(),
-        );
-        registry.register(
-            "spoor_tasks_store_up",
-            "1 if the store responds, 0 if not",
-            self.store_up.clone(),
-        );
+        let help = "Tasks created by this process";
+        registry.register("spoor_tasks_created", help, self.created.clone());
+        let help = "Tasks completed by this process, by whether they were in time";
+        registry.register("spoor_tasks_completed", help, self.completed.clone());
+        let help = "Tasks deleted by this process";
+        registry.register("spoor_tasks_deleted", help, self.deleted.clone());
+        let name = "spoor_tasks_open_duration";
+        let help = "Time from a task's creation to its completion";
+        registry.register_with_unit(name, help, Unit::Seconds, self.open_for.clone());
+        let help = "Tasks in the store at the last count";
+        registry.register("spoor_tasks", help, self.tasks.clone());
+        let help = "Open tasks whose due time has passed";
+        registry.register("spoor_tasks_overdue", help, self.overdue.clone());
+        let help = "1 if the store responds, 0 if not";
+        registry.register("spoor_tasks_store_up", help, self.store_up.clone());
     }
 
     pub(super) fn count_created(&self, task: &Task) {

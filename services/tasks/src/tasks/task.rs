@@ -1,6 +1,6 @@
 //! A task and its validated fields.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
@@ -40,7 +40,10 @@ pub(crate) enum Priority {
 pub(crate) struct InvalidPriority(String);
 
 /// A time in milliseconds, in the years 2000 to 2199, which every store can sort and keep exactly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+///
+/// It is displayed as RFC 3339. The conversion cannot fail, since the range of `Timestamp` is larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, derive_more::Display)]
+#[display("{}", Timestamp::from_millisecond(*_0).unwrap_or_default())]
 pub(crate) struct Moment(i64);
 
 /// The error for an invalid [`Moment`].
@@ -131,16 +134,6 @@ impl FromStr for Moment {
             .filter(|millis| (Self::FIRST..=Self::LAST).contains(millis))
             .map(Self)
             .ok_or_else(|| InvalidMoment(excerpt(text)))
-    }
-}
-
-impl fmt::Display for Moment {
-    /// RFC 3339.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // This cannot fail, since the range of `Timestamp` is larger.
-        Timestamp::from_millisecond(self.0)
-            .map_err(|_| fmt::Error)?
-            .fmt(f)
     }
 }
 

@@ -70,7 +70,7 @@ impl Classifier {
     }
 
     async fn read_header(&self, bytes: &Bytes, slot: &Slot) -> Result<Header, RequestError> {
-        // A header can contain compressed data, so that reading it takes memory and CPU time as well.
+        // A header can contain compressed data, so reading it takes memory and CPU time as well.
         let memory = self.pictures.reserve(picture::MAX_OVERHEAD_BYTES).await;
         let bytes = bytes.clone();
         let read = move || {

@@ -131,7 +131,7 @@ fn decoder(bytes: Bytes) -> Result<(&'static str, ImageResult<Decoder>), Invalid
     }
 }
 
-/// The decoder's limits for data besides the pixels, such as colour profiles and texts.
+/// The decoder's limits for data besides the pixels, such as colour profiles and text chunks.
 fn limits() -> Limits {
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_OVERHEAD_BYTES);

@@ -1,7 +1,7 @@
 //! The response: the label of a picture, with the models' votes.
 
 use serde::Serialize;
-use spoor_proto::spoor::vision::v1::{Failure, Score, VoteReply};
+use spoor_proto::spoor::vision::v1::{Failure, Opinion, Score, VoteReply};
 use spoor_telemetry::trace_id;
 
 use super::picture::PictureProperties;
@@ -30,15 +30,8 @@ pub(super) struct Reply {
 // Untagged: a client sees from the field `error` that a model failed.
 #[serde(untagged)]
 enum Model {
-    Voted {
-        model: String,
-        weight: f64,
-        top: Vec<Score>,
-    },
-    Failed {
-        model: String,
-        error: String,
-    },
+    Voted(Opinion),
+    Failed { model: String, error: String },
 }
 
 impl Reply {
@@ -52,11 +45,7 @@ impl Reply {
         let text =
             |failure: &Failure| format!("{} did not vote: {}", failure.model, failure.message);
         let degraded = failures.iter().map(text).collect::<Vec<_>>().join("; ");
-        let voted = opinions.into_iter().map(|opinion| Model::Voted {
-            model: opinion.model,
-            weight: opinion.weight,
-            top: opinion.top,
-        });
+        let voted = opinions.into_iter().map(Model::Voted);
         let failed = failures.into_iter().map(|failure| Model::Failed {
             model: failure.model,
             error: failure.message,

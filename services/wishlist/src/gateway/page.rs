@@ -11,11 +11,13 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
-use spoor_telemetry::http::{Problem, assets};
+use spoor_telemetry::{
+    http::{Problem, assets},
+    trace_id,
+};
 
 use super::{
-    Gateway,
-    traces::TraceId,
+    Gateway, traces,
     view::{self, Content, Notice},
     wishes::WishError,
 };
@@ -71,7 +73,7 @@ async fn show(
         .unwrap_or_default();
     let notice = redirected.done.map(|change| Notice::Done {
         text: change.text(),
-        trace: redirected.trace.as_deref().and_then(TraceId::new),
+        trace: redirected.trace.as_deref().and_then(traces::parse_id),
     });
     let content = Content {
         notice,
@@ -134,8 +136,7 @@ async fn page(gateway: Gateway, mut content: Content) -> Response {
             content.notice = Some(Notice::Failed(failure.to_string()));
         }
     }
-    let trace = TraceId::current();
-    let html = view::page(&content, trace.as_ref(), &gateway.trace_url).into_string();
+    let html = view::page(&content, trace_id(), &gateway.trace_url).into_string();
     let mut response = (content.status, Html(html)).into_response();
     if content.status == StatusCode::SERVICE_UNAVAILABLE {
         response
@@ -159,7 +160,7 @@ impl Change {
             Self::Added => "added",
             Self::Deleted => "deleted",
         };
-        let trace = TraceId::current().map(|id| format!("&trace={}", id.as_str()));
+        let trace = trace_id().map(|id| format!("&trace={id}"));
         Redirect::to(&format!("/?done={done}{}", trace.unwrap_or_default())).into_response()
     }
 }

@@ -3,14 +3,13 @@
 use std::str::FromStr;
 
 use http::Uri;
-use spoor_telemetry::trace_id;
+use opentelemetry::trace::TraceId;
+
+const PLACEHOLDER: &str = "{id}";
 
 /// The address of a trace's page: a URL, or a path on this host, with `{id}` for the trace ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TraceUrl {
-    before: String,
-    after: String,
-}
+pub struct TraceUrl(String);
 
 /// The error for an invalid [`TraceUrl`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,32 +18,18 @@ pub struct TraceUrl {
 )]
 pub struct InvalidTraceUrl(String);
 
-/// A trace ID of 32 hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TraceId(String);
-
 impl TraceUrl {
     /// The URL of one trace's page.
-    pub(super) fn of(&self, id: &TraceId) -> String {
-        format!("{}{}{}", self.before, id.0, self.after)
+    pub(super) fn of(&self, id: TraceId) -> String {
+        self.0.replacen(PLACEHOLDER, &id.to_string(), 1)
     }
 }
 
-impl TraceId {
-    /// Validates a trace ID from the page's URL, which can contain anything.
-    pub(super) fn new(text: &str) -> Option<Self> {
-        let valid = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        valid.then(|| Self(text.to_ascii_lowercase()))
-    }
-
-    /// The trace ID of the current request.
-    pub(super) fn current() -> Option<Self> {
-        trace_id().map(|id| Self(id.to_string()))
-    }
-
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
+/// Validates a trace ID from the page's URL, which can contain anything.
+pub(super) fn parse_id(text: &str) -> Option<TraceId> {
+    // `from_hex` also accepts fewer digits.
+    let is_id = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    TraceId::from_hex(text).ok().filter(|_| is_id)
 }
 
 impl FromStr for TraceUrl {
@@ -52,17 +37,14 @@ impl FromStr for TraceUrl {
 
     fn from_str(text: &str) -> Result<Self, InvalidTraceUrl> {
         let invalid = || InvalidTraceUrl(text.to_owned());
-        let (before, after) = text.split_once("{id}").ok_or_else(invalid)?;
+        let (before, after) = text.split_once(PLACEHOLDER).ok_or_else(invalid)?;
         let uri: Uri = format!("{before}0{after}").parse().map_err(|_| invalid())?;
         let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
         let is_absolute = is_web && uri.authority().is_some();
         // `//host/path` would lead to another host with the scheme of this one.
         let is_path = text.starts_with('/') && !text.starts_with("//");
         if is_absolute || is_path {
-            Ok(Self {
-                before: before.to_owned(),
-                after: after.to_owned(),
-            })
+            Ok(Self(text.to_owned()))
         } else {
             Err(invalid())
         }
@@ -78,19 +60,17 @@ mod tests {
     #[test]
     fn the_id_replaces_its_placeholder() {
         let url: TraceUrl = "https://traces.example/trace/{id}?raw=1".parse().unwrap();
-        let id = TraceId::new("4BF92F3577B34DA6A3CE929D0E0E4736").unwrap();
+        let id = parse_id("4BF92F3577B34DA6A3CE929D0E0E4736").unwrap();
         let expected = "https://traces.example/trace/4bf92f3577b34da6a3ce929d0e0e4736?raw=1";
-        assert_eq!(url.of(&id), expected);
+        assert_eq!(url.of(id), expected);
     }
 
     #[test]
     fn a_path_is_on_this_host() {
         let url: TraceUrl = "/jaeger/trace/{id}".parse().unwrap();
-        let id = TraceId::new("4bf92f3577b34da6a3ce929d0e0e4736").unwrap();
-        assert_eq!(
-            url.of(&id),
-            "/jaeger/trace/4bf92f3577b34da6a3ce929d0e0e4736"
-        );
+        let id = parse_id("4bf92f3577b34da6a3ce929d0e0e4736").unwrap();
+        let expected = "/jaeger/trace/4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(url.of(id), expected);
     }
 
     #[rstest::rstest]
@@ -106,6 +86,6 @@ mod tests {
     #[case("4bf92f3577b34da6a3ce929d0e0e473")]
     #[case("\"><script>alert(1)</script>12345")]
     fn other_ids_are_refused(#[case] text: &str) {
-        assert_eq!(TraceId::new(text), None);
+        assert_eq!(parse_id(text), None);
     }
 }

@@ -1,12 +1,12 @@
 //! The HTML of the page. `maud` escapes all inserted values.
 
 use http::StatusCode;
-use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
+use opentelemetry::trace::TraceId;
 
 use super::{
     offers::{Listing, Offer, OffersError, UnavailableMarketplace},
-    traces::{TraceId, TraceUrl},
+    traces::TraceUrl,
     wishes::{Wish, WishError},
 };
 use crate::WishName;
@@ -67,7 +67,7 @@ impl Content {
 }
 
 /// Renders the page. `trace` is the trace of the current request.
-pub(super) fn page(content: &Content, trace: Option<&TraceId>, trace_url: &TraceUrl) -> Markup {
+pub(super) fn page(content: &Content, trace: Option<TraceId>, trace_url: &TraceUrl) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -116,7 +116,7 @@ fn notice(notice: &Notice, trace_url: &TraceUrl) -> Markup {
         @match notice {
             Notice::Done { text, trace } => p.notice.done role="status" {
                 (text)
-                @if let Some(trace) = trace { " " a href=(trace_url.of(trace)) { "View the trace" } }
+                @if let Some(trace) = trace { " " a href=(trace_url.of(*trace)) { "View the trace" } }
             },
             Notice::Failed(text) => p.notice.failed role="alert" { (sentence(text)) },
         }
@@ -175,7 +175,7 @@ fn wish_item(wish: &Wish, offers: &[Offer]) -> Markup {
         li {
             div.wish {
                 span.name dir="auto" { (wish.name) }
-                time datetime=(wish.created) { (readable(wish.created)) }
+                time datetime=(wish.created) { (wish.created.strftime("%-d %b %Y, %H:%M UTC")) }
             }
             form action={ "/wishes/" (wish.id) "/delete" } method="post" {
                 button.quiet type="submit" aria-label={ "Delete " (wish.name) } { "Delete" }
@@ -199,13 +199,13 @@ fn offer_item(offer: &Offer) -> Markup {
     }
 }
 
-fn footer(trace: Option<&TraceId>, trace_url: &TraceUrl) -> Markup {
+fn footer(trace: Option<TraceId>, trace_url: &TraceUrl) -> Markup {
     html! {
         footer {
             @if let Some(trace) = trace {
                 p {
                     "This page's trace: "
-                    a href=(trace_url.of(trace)) { code { (trace.as_str()) } }
+                    a href=(trace_url.of(trace)) { code { (trace) } }
                 }
                 p { "The link leads nowhere if the sampling policy did not keep this trace." }
             }
@@ -218,10 +218,6 @@ fn footer(trace: Option<&TraceId>, trace_url: &TraceUrl) -> Markup {
     }
 }
 
-fn readable(time: Timestamp) -> String {
-    time.strftime("%-d %b %Y, %H:%M UTC").to_string()
-}
-
 /// Turns an error message, which has no capital and no full stop, into a sentence.
 fn sentence(text: &str) -> String {
     let mut chars = text.chars();
@@ -229,17 +225,16 @@ fn sentence(text: &str) -> String {
         .next()
         .map(|first| first.to_uppercase().to_string())
         .unwrap_or_default();
-    let stop = if text.ends_with(['.', '!', '?']) {
-        ""
-    } else {
-        "."
-    };
+    let is_sentence = text.ends_with(['.', '!', '?']);
+    let stop = if is_sentence { "" } else { "." };
     format!("{first}{}{stop}", chars.as_str())
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use jiff::Timestamp;
 
     use super::*;
 

@@ -100,7 +100,7 @@ impl From<WishError> for Problem {
 impl From<Status> for WishError {
     fn from(status: Status) -> Self {
         match status.code() {
-            // Caused by the user, so that they are not logged as errors.
+            // Caused by the user, so they are not logged as errors.
             Code::NotFound => return Self::NotFound,
             Code::ResourceExhausted => return Self::Full(status.message().to_owned()),
             _ => {}

@@ -16,16 +16,10 @@ pub(super) struct SearchCounters {
 
 impl SearchCounters {
     pub(super) fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "spoor_offers_searches",
-            "Searches on a marketplace, retries included, by their outcome",
-            self.searches.clone(),
-        );
-        registry.register(
-            "spoor_offers_retries",
-            "Attempts beyond the first",
-            self.retries.clone(),
-        );
+        let help = "Searches on a marketplace, retries included, by their outcome";
+        registry.register("spoor_offers_searches", help, self.searches.clone());
+        let help = "Attempts beyond the first";
+        registry.register("spoor_offers_retries", help, self.retries.clone());
     }
 
     pub(super) fn count_search(&self, marketplace: &str, outcome: &str) {

@@ -126,7 +126,7 @@ impl Marketplace {
                 Err(failure) => failure,
             };
             let left = until.saturating_duration_since(Instant::now());
-            let is_requested = failure.has_retry_delay();
+            let is_requested = failure.retry_delay.is_some();
             let last = failure.clone();
             let pause = backoff.next_delay(MAX_BACKOFF);
             let wait = self

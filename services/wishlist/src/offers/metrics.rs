@@ -5,10 +5,7 @@ use std::{fmt, sync::Arc};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{
-        MetricType,
-        gauge::{ConstGauge, Gauge},
-    },
+    metrics::{MetricType, gauge::ConstGauge},
 };
 
 use super::{breaker::BreakerState, marketplace::Marketplace, store::OfferStore};
@@ -23,12 +20,9 @@ pub(super) struct StateCollector {
 
 impl Collector for StateCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut breakers = encoder.encode_descriptor(
-            "spoor_offers_breaker",
-            "1 for the state that a marketplace's circuit breaker is in",
-            None,
-            MetricType::Gauge,
-        )?;
+        let (name, kind) = ("spoor_offers_breaker", MetricType::Gauge);
+        let help = "1 for the state that a marketplace's circuit breaker is in";
+        let mut breakers = encoder.encode_descriptor(name, help, None, kind)?;
         for marketplace in self.marketplaces.iter() {
             let current = marketplace.breaker_state();
             for state in BreakerState::ALL {
@@ -40,23 +34,15 @@ impl Collector for StateCollector {
                 ConstGauge::new(value).encode(breakers.encode_family(&labels)?)?;
             }
         }
-        let mut budgets = encoder.encode_descriptor(
-            "spoor_offers_retry_budget",
-            "Retries left in a marketplace's budget",
-            None,
-            MetricType::Gauge,
-        )?;
+        let name = "spoor_offers_retry_budget";
+        let help = "Retries left in a marketplace's budget";
+        let mut budgets = encoder.encode_descriptor(name, help, None, kind)?;
         for marketplace in self.marketplaces.iter() {
             let labels = [("marketplace", &*marketplace.name)];
             ConstGauge::new(marketplace.budget()).encode(budgets.encode_family(&labels)?)?;
         }
-        let offers = Gauge::<i64>::default();
-        offers.set(i64::try_from(self.store.wishes().offer_count()).unwrap_or(i64::MAX));
-        offers.encode(encoder.encode_descriptor(
-            "spoor_offers_kept",
-            "Offers stored",
-            None,
-            MetricType::Gauge,
-        )?)
+        let count = self.store.wishes().offer_count();
+        let offers = encoder.encode_descriptor("spoor_offers_kept", "Offers stored", None, kind)?;
+        ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX)).encode(offers)
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct AttemptError {
     code: Code,
     message: String,
     /// The delay that the marketplace requests.
-    retry_delay: Option<Duration>,
+    pub(super) retry_delay: Option<Duration>,
 }
 
 /// The error of a search.
@@ -91,11 +91,6 @@ impl AttemptError {
     fn is_retryable(&self) -> bool {
         // The specification of gRPC recommends to repeat what was ABORTED at a higher level.
         self.is_peer_failure() || matches!(self.code, Code::ResourceExhausted | Code::Aborted)
-    }
-
-    /// True if the marketplace requests a delay.
-    pub(super) fn has_retry_delay(&self) -> bool {
-        self.retry_delay.is_some()
     }
 }
 

@@ -3,7 +3,7 @@
 mod open;
 mod url;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use spoor_proto::spoor::wishlist::v1::Wish;
 use spoor_telemetry::database::{self, Statement};
@@ -25,13 +25,6 @@ const ADD: &str = "INSERT INTO wishes (id, name, created_unix_millis) \
 const DELETE: &str = "DELETE FROM wishes WHERE id = $1";
 // By position instead of time, since clocks differ between replicas.
 const LIST: &str = "SELECT id, name, created_unix_millis FROM wishes ORDER BY position DESC";
-
-/// The limits of the connection pool.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) connections: u32,
-    pub(crate) acquire_timeout: Duration,
-}
 
 /// The store. Clones share the connection pool.
 #[derive(Clone, Debug)]

@@ -3,7 +3,6 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use opentelemetry_proto::tonic::{
-    collector::metrics::v1::ExportMetricsServiceRequest,
     common::v1::{KeyValue, any_value::Value},
     metrics::v1::{
         AggregationTemporality, NumberDataPoint, ResourceMetrics, Sum, metric::Data,
@@ -28,14 +27,8 @@ pub(super) struct ProcessPoints {
     pub(super) points: Vec<RootSpanPoint>,
 }
 
-/// The counts of root spans of each process that names its service.
-pub(super) fn of_root_spans(
-    request: &ExportMetricsServiceRequest,
-) -> impl Iterator<Item = ProcessPoints> + '_ {
-    request.resource_metrics.iter().filter_map(of_process)
-}
-
-fn of_process(metrics: &ResourceMetrics) -> Option<ProcessPoints> {
+/// The counts of root spans of a process, if it names its service.
+pub(super) fn of_root_spans(metrics: &ResourceMetrics) -> Option<ProcessPoints> {
     let resource = metrics.resource.as_ref()?;
     let service = text(&resource.attributes, SERVICE_NAME)?;
     let service = ServiceName::new(service).ok()?;

@@ -150,6 +150,10 @@ impl Connected {
         self.send(ToClient::Plan(plan)).await;
     }
 
+    pub async fn end(self, status: Status) {
+        self.outgoing.send(Err(status)).await.unwrap();
+    }
+
     pub async fn send(&self, message: ToClient) {
         self.outgoing
             .send(Ok(ServerMessage {

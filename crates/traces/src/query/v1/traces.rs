@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     TraceId,
-    query::{api::ApiRequest, limits::MAX_RESPONSE_BYTES},
+    query::{
+        api::ApiRequest,
+        limits::{MAX_RESPONSE_BYTES, TraceQueryError},
+    },
 };
 
 /// A list of traces, read and written one at a time.
@@ -25,19 +28,20 @@ impl Serialize for V1Traces {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         for id in &self.ids {
+            let buffer = &self.request.buffer;
             let trace = match self.request.reader.trace(*id) {
                 Ok(Some(trace)) => json::trace(&trace, self.raw),
                 Ok(None) => {
                     self.errors.push(V1Error::not_found(0, *id));
                     continue;
                 }
-                Err(error) => {
+                Err(error @ TraceQueryError::TraceTooLarge(_)) => {
                     self.errors
                         .push(V1Error::missing(error.to_string(), Some(*id)));
                     continue;
                 }
+                Err(error) => return Err(buffer.refuse(error)),
             };
-            let buffer = &self.request.buffer;
             if !buffer.write_trace(|| list.serialize_element(&trace))? {
                 // A search lists the newest traces first, so the oldest are left out.
                 self.errors.push(self.truncated());

@@ -51,11 +51,8 @@ impl Serialize for Batches {
         let mut list = serializer.serialize_seq(None)?;
         for id in &self.ids {
             // The format cannot report a missing trace, so the whole response is refused.
-            let trace = self.request.reader.trace(*id).map_err(|error| {
-                let refused = S::Error::custom(&error);
-                self.request.buffer.refuse(error);
-                refused
-            })?;
+            let trace = self.request.reader.trace(*id);
+            let trace = trace.map_err(|error| self.request.buffer.refuse::<S::Error>(error))?;
             for batch in trace.iter().flat_map(|trace| decoded(trace, self.raw)) {
                 // Encoded again, since prost omits defaults and writes the elements of a list one
                 // after the other, which a sender need not do. One batch at a time, and the decoded

@@ -13,7 +13,8 @@ pub(crate) struct Ignored {
     /// Set if scopes had the name that OTLP used until 0.15.
     has_old_scopes: bool,
     has_unknown: bool,
-    has_known: bool,
+    /// Set by any known field, of which the first in a body is `resourceSpans`.
+    pub(super) has_known: bool,
 }
 
 const OLD_SCOPES: [&str; 2] = [
@@ -22,11 +23,6 @@ const OLD_SCOPES: [&str; 2] = [
 ];
 
 impl Ignored {
-    /// Notes a known field. The first one of a body is `resourceSpans`.
-    pub(super) fn note_known(&mut self) {
-        self.has_known = true;
-    }
-
     /// Notes a name that the message does not have.
     pub(super) fn note_unknown(&mut self, message: &Message, name: &str) {
         self.has_unknown = true;

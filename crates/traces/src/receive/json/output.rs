@@ -1,13 +1,12 @@
 //! Protobuf, encoded in one pass.
 
-use bytes::Bytes;
 use prost::encoding::{WireType, encode_key, encode_varint, fixed32, fixed64, uint64};
 
 /// The largest number that protobuf encodes in one byte.
 const MAX_ONE_BYTE_VARINT: u8 = 0x7f;
 
 /// A message that is being encoded.
-pub(super) struct Output(Vec<u8>);
+pub(super) struct Output(pub(super) Vec<u8>);
 
 impl Output {
     pub(super) fn with_capacity(bytes: usize) -> Self {
@@ -54,11 +53,5 @@ impl Output {
             }
         }
         Ok(())
-    }
-}
-
-impl From<Output> for Bytes {
-    fn from(output: Output) -> Self {
-        output.0.into()
     }
 }

@@ -5,14 +5,11 @@ use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use jiff::Timestamp;
-use opentelemetry::{
-    Context,
-    trace::{FutureExt, SpanContext, TraceContextExt, TraceState},
-};
+use opentelemetry::{Context, trace::FutureExt};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-use spoor_telemetry::http::{Peer, PeerCallError};
+use spoor_telemetry::http::{Peer, PeerCallError, untraced_context};
 use tokio::{sync::Mutex, time::Instant};
 
 use super::mesh::Mesh;
@@ -72,7 +69,8 @@ impl MeshReader {
         }
         // Reading traces adds none. Otherwise each empty search, a 404, would be a failed call of the
         // gateway in the next diagram.
-        let read = self.read().with_context(unsampled());
+        let context = untraced_context(&Context::current());
+        let read = self.read().with_context(context);
         let read = tokio::time::timeout(QUERY_TIMEOUT, read).await;
         let read = read.unwrap_or(Err(ReadMeshError::Timeout(QUERY_TIMEOUT)));
         let result = read.map(Arc::new).map_err(|error| {
@@ -144,22 +142,6 @@ impl MeshReader {
         }
         Ok(serde_json::from_slice(response.body())?)
     }
-}
-
-/// The current context with its trace unsampled, so that neither client spans nor those of Jaeger are
-/// recorded.
-fn unsampled() -> Context {
-    let current = Context::current();
-    let span = current.span().span_context().clone();
-    let unsampled = SpanContext::new(
-        span.trace_id(),
-        span.span_id(),
-        span.trace_flags().with_sampled(false),
-        span.is_remote(),
-        // It may hold the probability with which the trace was sampled.
-        TraceState::NONE,
-    );
-    current.with_remote_span_context(unsampled)
 }
 
 #[derive(Deserialize)]

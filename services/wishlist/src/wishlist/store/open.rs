@@ -10,7 +10,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::{DatabaseUrl, Limits, Pool, WishStore, url::Kind};
+use super::{DatabaseUrl, Pool, WishStore, url::Kind};
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
@@ -37,11 +37,16 @@ pub enum OpenDatabaseError {
 
 impl WishStore {
     /// Opens the database, which must exist, except for a SQLite file, which is created.
-    pub(crate) async fn open(url: &DatabaseUrl, limits: Limits) -> Result<Self, OpenDatabaseError> {
+    pub(crate) async fn open(
+        url: &DatabaseUrl,
+        max_connections: u32,
+        acquire_timeout: Duration,
+    ) -> Result<Self, OpenDatabaseError> {
         let database = url.to_string();
         let opening = Opening {
             database: &database,
-            limits,
+            max_connections,
+            acquire_timeout,
         };
         let pool = match url.0.clone() {
             Kind::Memory => Pool::Sqlite(opening.memory().await?),
@@ -62,7 +67,9 @@ impl WishStore {
 
 struct Opening<'a> {
     database: &'a str,
-    limits: Limits,
+    /// The limits of the connection pool.
+    max_connections: u32,
+    acquire_timeout: Duration,
 }
 
 impl Opening<'_> {
@@ -81,7 +88,7 @@ impl Opening<'_> {
             .journal_mode(SqliteJournalMode::Wal)
             // With WAL, this is safe when the process crashes; a crash of the machine can lose the last wishes.
             .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(self.limits.acquire_timeout)
+            .busy_timeout(self.acquire_timeout)
             .disable_statement_logging();
         let pool = self.pool_options().connect_with(options).await;
         let pool = pool.map_err(self.error(OpenDatabaseError::Connect))?;
@@ -103,7 +110,7 @@ impl Opening<'_> {
     /// Connects once before the pool is created. A pool retries until its deadline and then does not
     /// report the cause, while a single connection reports it immediately.
     async fn test_connection(&self, options: &PgConnectOptions) -> Result<(), OpenDatabaseError> {
-        let timeout = self.limits.acquire_timeout;
+        let timeout = self.acquire_timeout;
         let connection = tokio::time::timeout(timeout, options.connect()).await;
         let timed_out = |_| OpenDatabaseError::TimedOut(self.database.to_owned(), timeout);
         let connection = connection
@@ -117,8 +124,8 @@ impl Opening<'_> {
 
     fn pool_options<DB: Database>(&self) -> PoolOptions<DB> {
         PoolOptions::new()
-            .max_connections(self.limits.connections)
-            .acquire_timeout(self.limits.acquire_timeout)
+            .max_connections(self.max_connections)
+            .acquire_timeout(self.acquire_timeout)
     }
 
     /// Adds the database to a cause.

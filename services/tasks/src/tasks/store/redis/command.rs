@@ -73,12 +73,9 @@ impl CommandTelemetry {
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
-        registry.register_with_unit(
-            "db_client_operation_duration",
-            "Duration of operations on the database",
-            Unit::Seconds,
-            self.durations.clone(),
-        );
+        let name = "db_client_operation_duration";
+        let help = "Duration of operations on the database";
+        registry.register_with_unit(name, help, Unit::Seconds, self.durations.clone());
     }
 
     /// Runs a command in a span and records its duration.

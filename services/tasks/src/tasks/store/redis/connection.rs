@@ -28,7 +28,7 @@ impl Connection {
     /// Creates a connection that is opened on the first request. Must be called inside a Tokio
     /// runtime.
     pub(super) fn new(url: &RedisUrl, deadline: Duration) -> RedisResult<Self> {
-        let client = Client::open(url.info().clone())?;
+        let client = Client::open(url.with_password())?;
         let (host, port) = url.server();
         let first = manager(&client, deadline)?;
         Ok(Self {

@@ -33,10 +33,6 @@ impl RedisUrl {
         &self.text
     }
 
-    pub(super) fn info(&self) -> &ConnectionInfo {
-        &self.info
-    }
-
     /// The host and port.
     pub(super) fn server(&self) -> (&str, u16) {
         (&self.host, self.port)
