@@ -180,7 +180,7 @@ impl Errors {
         self.none_since(before)?;
         let condition = RuleCondition::Attribute {
             key: key?,
-            values: attribute.values.clone(),
+            values: attribute.values.iter().cloned().collect(),
         };
         self.check(values, condition.check())?;
         Ok(condition)

@@ -35,6 +35,7 @@ pub use resolve::{Resolution, resolve};
 pub use strategy::{InvalidRate, Strategy, TracesPerSecond};
 pub use table::{Assigned, Plan, PolicyPhase, PolicyTable, Strategies};
 pub use tail::{
-    InvalidCondition, InvalidTail, Rule, RuleCondition, TailPlace, TailPolicy, TailTable,
+    AttributeValues, InvalidCondition, InvalidTail, Rule, RuleCondition, TailPlace, TailPolicy,
+    TailTable,
 };
 pub use version::{Digest, Version};

@@ -1,5 +1,6 @@
 //! Tail sampling: rules for complete traces.
 
+mod attribute_values;
 mod digest;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
@@ -8,6 +9,8 @@ use crate::{
     AttributeKey, Namespace, OperationName, PolicyName, Probability, RuleName, ServiceName,
     name::first_duplicate,
 };
+
+pub use attribute_values::AttributeValues;
 
 /// The tail sampling of a policy: a trace is kept if a rule matches, and otherwise with a
 /// probability.
@@ -38,7 +41,7 @@ pub enum RuleCondition {
         /// The attribute's key.
         key: AttributeKey,
         /// The values, at least one.
-        values: Vec<String>,
+        values: AttributeValues,
     },
 }
 
@@ -68,14 +71,15 @@ impl RuleCondition {
     }
 }
 
-fn check_values(values: &[String]) -> Result<(), InvalidCondition> {
+fn check_values(values: &AttributeValues) -> Result<(), InvalidCondition> {
     if values.is_empty() {
         return Err(InvalidCondition::NoValues);
     }
-    if values.len() > RuleCondition::MAX_VALUES {
-        return Err(InvalidCondition::TooManyValues(values.len()));
+    let count = values.iter().len();
+    if count > RuleCondition::MAX_VALUES {
+        return Err(InvalidCondition::TooManyValues(count));
     }
-    let mut lengths = values.iter().map(String::len);
+    let mut lengths = values.iter().map(str::len);
     match lengths.find(|len| *len > RuleCondition::MAX_VALUE_LEN) {
         Some(len) => Err(InvalidCondition::ValueTooLong(len)),
         None => Ok(()),

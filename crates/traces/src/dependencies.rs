@@ -10,6 +10,12 @@ use crate::{
     tree::{Member, members},
 };
 
+/// The most traces in which calls are counted, the newest ones. A store may have millions, whose
+/// IDs alone would take hundreds of megabytes.
+pub(crate) const MAX_COUNTED_TRACES: usize = 500_000;
+/// The memory of a pair of services beside their names.
+const BYTES_PER_PAIR: usize = 128;
+
 /// The calls from one service to another, or to itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,6 +34,8 @@ pub(crate) struct Dependencies {
     pub(crate) calls: Vec<Dependency>,
     /// The number of traces that were too large to be counted.
     pub(crate) left_out: usize,
+    /// Whether there are more than [`MAX_COUNTED_TRACES`].
+    pub(crate) is_partial: bool,
 }
 
 /// Counts parents and children in traces with a span that starts in a window, in nanoseconds
@@ -46,11 +54,13 @@ pub(crate) fn dependencies(
     let search = Search {
         start_min: Some(start),
         start_max: Some(end),
-        limit: usize::MAX,
+        limit: MAX_COUNTED_TRACES + 1,
         ..Search::default()
     };
+    let found = reader.find(&search)?;
+    let is_partial = found.len() > MAX_COUNTED_TRACES;
     // One at a time: together they may be as large as the store.
-    for id in reader.find(&search)? {
+    for id in found.into_iter().take(MAX_COUNTED_TRACES) {
         match reader.trace(id) {
             Ok(Some(trace)) => counts.add(&members(trace.decode()))?,
             Ok(None) => {}
@@ -69,6 +79,7 @@ pub(crate) fn dependencies(
     Ok(Dependencies {
         calls: calls.collect(),
         left_out,
+        is_partial,
     })
 }
 
@@ -76,7 +87,7 @@ pub(crate) fn dependencies(
 #[derive(Debug, Default)]
 struct Counts {
     calls: BTreeMap<(String, String), u64>,
-    /// The length of all names. A few spans can have many pairs of services, each with two names.
+    /// The memory of all pairs. A few spans can have many pairs of services, each with two names.
     bytes: usize,
 }
 
@@ -91,7 +102,7 @@ impl Counts {
                 continue;
             };
             let link = (parent.service().to_owned(), child.service().to_owned());
-            let bytes = link.0.len() + link.1.len();
+            let bytes = link.0.len() + link.1.len() + BYTES_PER_PAIR;
             let count = self.calls.entry(link).or_default();
             *count += 1;
             if *count == 1 {

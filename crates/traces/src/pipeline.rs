@@ -44,7 +44,7 @@ struct Shared {
 /// process share two asynchronous worker threads, and the system schedules both kinds fairly.
 pub(crate) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
 
-/// The most services of a namespace that are listed. Senders choose their names.
+/// The most services that are listed, over all namespaces. Senders choose their names.
 const MAX_SERVICES: usize = 10_000;
 
 /// The most decisions made before the locks are released.
@@ -141,14 +141,16 @@ impl Pipeline {
             .iter()
             .map(|namespace| (namespace.clone(), BTreeSet::new()))
             .collect();
+        let mut left = MAX_SERVICES;
         for (_, segment) in segments.take_while(|_| Instant::now() < deadline) {
             let all = segment.sources.iter();
             for (namespace, name) in all.filter_map(|source| segment.service_of(source)) {
                 if let Some(here) = services.get_mut(namespace)
-                    && here.len() < MAX_SERVICES
+                    && left > 0
                     && let Ok(name) = ServiceName::new(name)
+                    && here.insert(name)
                 {
-                    here.insert(name);
+                    left -= 1;
                 }
             }
         }
@@ -252,6 +254,9 @@ mod tests {
         assert!(pipeline.services_until(now, &namespaces)[&namespace].is_empty());
         let later = now + Duration::from_secs(3600);
         let named = BTreeSet::from([ServiceName::new("service-a").unwrap()]);
-        assert_eq!(pipeline.services_until(later, &namespaces)[&namespace], named);
+        assert_eq!(
+            pipeline.services_until(later, &namespaces)[&namespace],
+            named
+        );
     }
 }

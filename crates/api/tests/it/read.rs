@@ -198,14 +198,14 @@ fn rejects_invalid_spec(#[case] spec: &str, #[case] message: &str) {
         "  prio: 1\n  tail: {otherwise: 10, keep: [{name: slow, slowerThan: soon}]}\n  head:",
     ),
     "p.yaml:6: spec.prio: unknown field; known fields are expiresAt, head, priority, tail, targets\n\
-     p.yaml:7: spec.tail.otherwise: must be text such as \"10%\", not the number 10\n\
+     p.yaml:7: spec.tail.otherwise: must be a string such as \"10%\", not the number 10\n\
      p.yaml:7: spec.tail.keep[0].slowerThan: must be a duration such as \"500ms\", \"2s\" or \"1m30s\", not \"soon\"\n\
      p.yaml:9: spec.head.probability: must be from \"0%\" to \"100%\", not \"-1%\"\n"
 )]
 #[case::missing_name_beside_another(
     &GOOD.replace("  head:", "  targets: [{servce: b}, {service: service-a}]\n  head:"),
     "p.yaml:6: spec.targets[0].servce: unknown field; did you mean \"service\"?\n\
-     p.yaml:6: spec.targets[0].service: is missing; it must be text such as \"service-a\"\n"
+     p.yaml:6: spec.targets[0].service: is missing; it must be a string such as \"service-a\"\n"
 )]
 #[case::in_the_order_of_lines(
     &GOOD.replace("  head:", "  zone: 1\n  tail: {}\n  expires: 1\n  head:").replace("kind: SamplingPolicy\n", "kind: SamplingPolicy\nalpha: 1\n"),

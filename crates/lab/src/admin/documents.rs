@@ -16,6 +16,10 @@ use crate::wire::{Document, Documents, Problem};
 /// The longest name of a document, in bytes. Each of its errors repeats the name.
 const MAX_SOURCE_BYTES: usize = 1024;
 
+/// The most documents in a request, as many as the lab accepts policies. Reading one takes up to 10 ms
+/// if it expands aliases.
+const MAX_DOCUMENTS: usize = 1_000;
+
 /// The query parameter that names the body in errors.
 #[derive(Deserialize)]
 struct Named {
@@ -74,6 +78,11 @@ impl<S: Send + Sync> FromRequest<S> for Documents {
 
 /// Returns the documents, if neither their names nor their texts are too long.
 fn within_limits(documents: Documents) -> Result<Documents, Problem> {
+    let count = documents.documents.len();
+    if count > MAX_DOCUMENTS {
+        let detail = format!("must have at most {MAX_DOCUMENTS} documents, not {count}");
+        return Err(too_large(detail));
+    }
     let max = read::MAX_BYTES;
     for Document { source, text } in &documents.documents {
         if source.len() > MAX_SOURCE_BYTES {
@@ -100,6 +109,22 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn too_many_documents_are_refused() {
+        let document = Document {
+            source: "a.yaml".to_owned(),
+            text: String::new(),
+        };
+        let within = |count| {
+            let documents = vec![document.clone(); count];
+            within_limits(Documents { documents })
+        };
+        assert!(within(MAX_DOCUMENTS).is_ok());
+        let refusal = within(MAX_DOCUMENTS + 1).unwrap_err();
+        assert_eq!(refusal.status, 413);
+        assert_eq!(refusal.detail, "must have at most 1000 documents, not 1001");
+    }
 
     #[rstest::rstest]
     #[case("", "the body is empty")]

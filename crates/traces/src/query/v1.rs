@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     InvalidTraceId, TraceId,
-    dependencies::{Dependencies, Dependency, dependencies},
+    dependencies::{Dependencies, Dependency, MAX_COUNTED_TRACES, dependencies},
     service,
 };
 
@@ -104,6 +104,7 @@ fn call_counts(request: ApiRequest) -> Result<Envelope<Vec<Dependency>>, V1Error
     let Dependencies {
         mut calls,
         left_out,
+        is_partial,
     } = dependencies(&request.reader, start, end)?;
     if let Some(service) = parameters.get("service") {
         calls.retain(|link| link.parent == service || link.child == service);
@@ -111,6 +112,10 @@ fn call_counts(request: ApiRequest) -> Result<Envelope<Vec<Dependency>>, V1Error
     let errors = V1Errors::default();
     if left_out > 0 {
         let message = format!("{left_out} traces are too large to be counted");
+        errors.push(V1Error::missing(message, None));
+    }
+    if is_partial {
+        let message = format!("calls are counted in the newest {MAX_COUNTED_TRACES} traces only");
         errors.push(V1Error::missing(message, None));
     }
     Ok(Envelope::of(calls).errors(errors))

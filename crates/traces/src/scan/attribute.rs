@@ -2,6 +2,8 @@
 
 use std::ptr;
 
+use spoor_policy::{AttributeValues, RuleCondition};
+
 use super::wire::{BYTES, FIXED32, FIXED64, Reader, VARINT, WireError, key};
 use crate::{
     otlp_json::{self, KEY_VALUE, Kind, Message},
@@ -287,17 +289,18 @@ impl AttributeMatcher {
     }
 }
 
-/// Returns whether a value equals a text, which is parsed for the types that are not text.
-pub(crate) fn is_equal(text: &str, value: Value<&[u8]>) -> bool {
+/// Returns whether a value is one of those that a rule looks for.
+pub(crate) fn is_one_of(values: &AttributeValues, value: Value<&[u8]>) -> bool {
     match value {
         Value::Missing | Value::Other => false,
-        Value::Text(value) => value == text.as_bytes(),
-        Value::Int(number) => text.parse() == Ok(number),
-        // By bits, as in the signature.
-        Value::Double(number) => {
-            let parsed = text.parse::<f64>();
-            parsed.is_ok_and(|parsed| parsed.to_bits() == number.to_bits())
+        Value::Text(text) => {
+            let text = (text.len() <= RuleCondition::MAX_VALUE_LEN).then_some(text);
+            let text = text.and_then(|it| std::str::from_utf8(it).ok());
+            text.is_some_and(|it| values.contains_text(it))
         }
-        Value::Bool(flag) => text.parse() == Ok(flag),
+        Value::Int(number) => values.contains_int(number),
+        // By bits, as in the signature.
+        Value::Double(number) => values.contains_double(number),
+        Value::Bool(flag) => values.contains_bool(flag),
     }
 }

@@ -8,7 +8,7 @@ use super::randomness::Head;
 use crate::{
     KeepReason, TraceId,
     log::{Segment, SpanEntry},
-    scan::{Value, is_equal, resource_attributes, span_attributes, trace_state},
+    scan::{is_one_of, resource_attributes, span_attributes, trace_state},
     span::Signature,
 };
 
@@ -79,12 +79,9 @@ fn duration(spans: &[Waiting<'_>]) -> u64 {
     last.unwrap_or(0).saturating_sub(first.unwrap_or(0))
 }
 
-/// The most comparisons of an attribute's value for one trace. A request of 27 KB, compressed, may
-/// have a million attributes, and a policy a thousand values; all receivers wait meanwhile.
-const MAX_COMPARISONS: usize = 2_000_000;
-
-/// The comparisons that one with a number counts as, for which the text is parsed.
-const COMPARISONS_PER_NUMBER: usize = 200;
+/// The most comparisons of an attribute with the values of a rule for one trace. A request of 27 KB,
+/// compressed, may have a million attributes; all receivers wait meanwhile.
+const MAX_COMPARISONS: usize = 500_000;
 
 /// The indices of the rules one of whose attributes a span or its resource has.
 fn with_an_attribute(rules: &[Rule], spans: &[Waiting<'_>]) -> Vec<usize> {
@@ -99,12 +96,8 @@ fn with_an_attribute(rules: &[Rule], spans: &[Waiting<'_>]) -> Vec<usize> {
             if name != key.as_str().as_bytes() || found.contains(&index) {
                 continue;
             }
-            let cost = match value {
-                Value::Text(_) => 1,
-                _ => COMPARISONS_PER_NUMBER,
-            };
-            left = left.saturating_sub(values.len() * cost);
-            if left > 0 && values.iter().any(|it| is_equal(it, value)) {
+            left = left.saturating_sub(1);
+            if left > 0 && is_one_of(values, value) {
                 found.push(index);
             }
         }
