@@ -126,7 +126,7 @@ impl Changes {
     pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.resync.tick() => return,
-            seen = self.seen.recv() => if seen.is_none() { return },
+            Some(()) = self.seen.recv() => {}
         }
         let latest = Instant::now() + MAX_SETTLE_TIME;
         while let Ok(Some(())) =
