@@ -117,8 +117,10 @@ async fn check(load: &Load) -> Result<(), DriveError> {
         addresses.insert(operation.url.address());
     }
     for address in addresses {
-        TcpStream::connect(&address)
+        let connecting = TcpStream::connect(&address);
+        tokio::time::timeout(load.timeout, connecting)
             .await
+            .unwrap_or_else(|elapsed| Err(elapsed.into()))
             .map_err(|source| DriveError::Connect { address, source })?;
     }
     Ok(())
