@@ -26,9 +26,9 @@ use super::{
     error::DriveError,
     load::{Load, Pace},
     recorder::Recorded,
+    request_stats::{Outcome, RequestResult},
     schedule::Due,
     summary::{LoadSummary, Punctuality},
-    tally::{Outcome, RequestResult},
 };
 
 /// The tolerated lateness of the timer, which must not count as the server's latency. Tokio's
