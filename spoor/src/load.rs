@@ -122,7 +122,7 @@ impl LoadArgs {
                 outln!("{json}");
             }
             Output::Table => {
-                out!("{}", report::Report(&summary));
+                out!("{}", report::TextSummary(&summary));
                 if let Some(file) = &self.picture {
                     outln!("\nPicture written to {}", file.display());
                 }

@@ -19,7 +19,7 @@ use spoor_traces::tree::Tree;
 
 pub(crate) use client::MAX_TRACES;
 pub use client::{Query, QueryError, TraceClient};
-pub(crate) use dropping::{dropping_by, dropping_policies, effective_at};
+pub(crate) use dropping::{dropping_policies, dropping_policies_of, effective_at};
 pub use format::printable;
 pub(crate) use format::short_duration;
 pub use list::FoundTrace;

@@ -2,7 +2,7 @@
 //! as its child processes.
 //!
 //! [`Lab::start`] returns when every service is ready; [`Lab::stop`] finishes what is in progress.
-//! Other programs talk to a running lab through its admin API, whose JSON types are in [`wire`].
+//! Other programs use a running lab through its admin API, whose JSON types are in [`wire`].
 //! The services are processes of the same executable, started as `run SERVICE` with [`SUPERVISED`]
 //! in their environment, so the program that links this crate has to provide that subcommand.
 

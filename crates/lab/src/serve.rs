@@ -35,11 +35,14 @@ pub(super) async fn listen(
     let otlp = hints.add(otlp(pipeline).await?, OTLP);
     let queries = query::Queries::new(pipeline.store().clone());
     let query_http = query::http(&queries).merge(page::router(&queries));
-    let query_http = http_only(query_http, "port 16685 has Jaeger's query API over gRPC");
+    let query_http = http_only(
+        query_http,
+        "Jaeger's query API over gRPC is on another, by default 16685",
+    );
     let query_http = hints.add(query_http, &[Api::JaegerQuery]);
     let query_grpc = grpc_fallback(
         query::grpc(&queries).await?.into_axum_router(),
-        "this port has Jaeger's query API over gRPC; over HTTP it is on port 16686",
+        "this port has Jaeger's query API over gRPC; over HTTP it is on another, by default 16686",
     );
     let query_grpc = hints.add(query_grpc, &[]);
     // Likewise on both ports.

@@ -9,7 +9,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::tally::RequestResult;
+use super::request_stats::RequestResult;
 
 /// The trace that a response names in its header `traceresponse` (W3C Trace Context, Level 2).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,9 +26,9 @@ use super::{
     error::DriveError,
     load::{Load, Pace},
     recorder::Recorded,
+    request_stats::{Outcome, RequestResult},
     schedule::Due,
     summary::{LoadSummary, Punctuality},
-    tally::{Outcome, RequestResult},
 };
 
 /// The tolerated lateness of the timer, which must not count as the server's latency. Tokio's
@@ -117,8 +117,10 @@ async fn check(load: &Load) -> Result<(), DriveError> {
         addresses.insert(operation.url.address());
     }
     for address in addresses {
-        TcpStream::connect(&address)
+        let connecting = TcpStream::connect(&address);
+        tokio::time::timeout(load.timeout, connecting)
             .await
+            .unwrap_or_else(|elapsed| Err(elapsed.into()))
             .map_err(|source| DriveError::Connect { address, source })?;
     }
     Ok(())

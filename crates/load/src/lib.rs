@@ -15,10 +15,10 @@ mod mix;
 mod operation;
 mod picture;
 mod recorder;
+mod request_stats;
 mod scenario;
 mod schedule;
 mod summary;
-mod tally;
 #[cfg(test)]
 mod tests;
 mod timeline;

@@ -6,27 +6,27 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use hdrhistogram::CreationError;
 
 use super::{
-    tally::{Outcome, Tally},
+    request_stats::{Outcome, RequestStats},
     timeline::Timeline,
 };
 
 /// The results so far.
 #[derive(Debug)]
 pub(super) struct Recorded {
-    pub(super) all: Tally,
-    /// One tally for each phase, in their order.
-    pub(super) phases: Vec<Tally>,
-    pub(super) operations: BTreeMap<Arc<str>, Tally>,
+    pub(super) all: RequestStats,
+    /// The statistics of each phase, in their order.
+    pub(super) phases: Vec<RequestStats>,
+    pub(super) operations: BTreeMap<Arc<str>, RequestStats>,
     pub(super) timeline: Timeline,
 }
 
 impl Recorded {
-    /// Creates empty tallies for these phases and operations.
+    /// Creates empty statistics for these phases and operations.
     pub(super) fn new<'a>(
         phases: usize,
         operations: impl Iterator<Item = &'a Arc<str>>,
     ) -> Result<Self, CreationError> {
-        let empty = Tally::new()?;
+        let empty = RequestStats::new()?;
         Ok(Self {
             phases: vec![empty.clone(); phases],
             operations: operations

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     load::{Load, Pace},
     recorder::Recorded,
-    tally::Tally,
+    request_stats::RequestStats,
     timeline::Points,
 };
 
@@ -119,9 +119,9 @@ impl LoadSummary {
     ) -> Self {
         let all = ResultRow::from(&recorded.all);
         let seconds = elapsed.as_secs_f64();
-        let named = |(name, tally): (&std::sync::Arc<str>, &Tally)| OperationRow {
+        let named = |(name, stats): (&std::sync::Arc<str>, &RequestStats)| OperationRow {
             operation: name.to_string(),
-            row: tally.into(),
+            row: stats.into(),
         };
         Self {
             requests_per_second: all.requests as f64 / seconds.max(f64::MIN_POSITIVE),
@@ -145,11 +145,11 @@ impl Punctuality {
     }
 }
 
-impl From<&Tally> for ResultRow {
-    fn from(tally: &Tally) -> Self {
-        let latency = |(name, at): (&'static str, f64)| (name, tally.percentile(at));
+impl From<&RequestStats> for ResultRow {
+    fn from(stats: &RequestStats) -> Self {
+        let latency = |(name, at): (&'static str, f64)| (name, stats.percentile(at));
         let (mut results, mut failures) = (BTreeMap::new(), BTreeMap::new());
-        for (result, count) in &tally.results {
+        for (result, count) in &stats.results {
             results.insert(result.to_string(), *count);
             if !result.is_success() {
                 failures.insert(result.to_string(), *count);
@@ -161,17 +161,17 @@ impl From<&Tally> for ResultRow {
             results,
             failures,
             latency_milliseconds: PERCENTILES.map(latency).into(),
-            slowest: tally.slowest.clone(),
+            slowest: stats.slowest.clone(),
         }
     }
 }
 
-fn phases(load: &Load, tallies: &[Tally]) -> Vec<PhaseRow> {
+fn phases(load: &Load, phase_stats: &[RequestStats]) -> Vec<PhaseRow> {
     let Pace::Open(schedule) = &load.pace else {
         return vec![];
     };
     let mut began = 0.0;
-    let row = |(phase, tally): (&super::schedule::LoadPhase, &Tally)| {
+    let row = |(phase, stats): (&super::schedule::LoadPhase, &RequestStats)| {
         let lasts = phase.lasts.as_secs_f64();
         began += lasts;
         PhaseRow {
@@ -179,8 +179,8 @@ fn phases(load: &Load, tallies: &[Tally]) -> Vec<PhaseRow> {
             began: began - lasts,
             lasts,
             rate: [phase.from, phase.to],
-            row: tally.into(),
+            row: stats.into(),
         }
     };
-    schedule.0.iter().zip(tallies).map(row).collect()
+    schedule.0.iter().zip(phase_stats).map(row).collect()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::tally::{MAX_LATENCY_MICROS, RequestResult, micros, milliseconds};
+use super::request_stats::{MAX_LATENCY_MICROS, RequestResult, micros, milliseconds};
 
 /// The length of intervals at first.
 const MIN_INTERVAL: Duration = Duration::from_millis(250);

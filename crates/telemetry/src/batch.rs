@@ -109,7 +109,7 @@ impl BatchProcessor {
             .lock()
             .take()
             .ok_or(OTelSdkError::AlreadyShutdown)?;
-        // Closed before joining: the worker ends when all spans in the queue are settled.
+        // Closed before joining: the worker ends when no span in the queue is left.
         let in_time = self.queue.close(Instant::now() + grace);
         if worker.join().is_err() {
             return Err(OTelSdkError::InternalFailure(

@@ -315,7 +315,7 @@ impl Telemetry {
         self.set_ready(false);
         if let Some(provider) = self.inner.provider.clone() {
             let drained =
-                // This blocks its thread until the last batch is settled.
+                // This blocks its thread until the last batch is exported or dropped.
                 tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(grace)).await;
             match drained {
                 Ok(Ok(())) => {}

@@ -6,9 +6,9 @@
 
 mod bucket;
 mod counts;
-mod held;
 mod live;
 mod plan;
+mod thread_view;
 mod trace_state;
 mod view;
 

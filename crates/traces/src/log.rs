@@ -5,10 +5,10 @@
 //! its first span; its other spans are in the same segment or later ones. Freeing that segment
 //! therefore removes the whole trace, and no remaining trace refers to the freed memory.
 
-mod names;
+mod decided;
+mod intern;
 mod pointer;
 mod segment;
-mod settle;
 mod snapshot;
 
 use std::{collections::VecDeque, hash::BuildHasher, sync::Arc};
@@ -21,13 +21,13 @@ use crate::{
     span::{NewSource, NewSpan},
 };
 
-pub(crate) use names::{OperationEntry, Source};
+pub(crate) use intern::{OperationEntry, Source};
 pub(crate) use pointer::TraceAt;
 pub(crate) use segment::{Segment, SpanEntry, TraceEntry};
 pub(crate) use snapshot::Snapshot;
 
+use decided::StrippedSegment;
 use pointer::SpanAt;
-use settle::StrippedSegment;
 
 /// The cached indices of a source in the active segment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,8 +87,8 @@ pub(crate) struct Log {
     free: Vec<u16>,
     active: Segment,
     active_slot: u16,
-    /// The number of settled traces in the oldest segment that is not stripped.
-    settled: usize,
+    /// The number of decided traces in the oldest segment that is not stripped.
+    decided: usize,
     stripped: VecDeque<StrippedSegment>,
     stripped_traces: usize,
     spare: Vec<Segment>,
@@ -131,7 +131,7 @@ impl Log {
             free: Vec::new(),
             active: Segment::new(1, segment_bytes),
             active_slot: 0,
-            settled: 0,
+            decided: 0,
             stripped: VecDeque::new(),
             stripped_traces: 0,
             spare: Vec::new(),
@@ -142,7 +142,7 @@ impl Log {
         }
     }
 
-    /// The number of traces, including settled ones that are still remembered.
+    /// The number of traces, including decided ones that are still remembered.
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }

@@ -32,9 +32,9 @@ impl Memory {
         }
     }
 
-    /// An empty share, for a request.
-    pub(crate) fn share(&self) -> Share {
-        Share {
+    /// A reservation of no bytes yet, for a request.
+    pub(crate) fn reservation(&self) -> Reservation {
+        Reservation {
             memory: self.clone(),
             bytes: 0,
         }
@@ -43,15 +43,15 @@ impl Memory {
 
 /// The memory of one request, released when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct Reservation {
     memory: Memory,
     bytes: usize,
 }
 
-impl Share {
-    /// A share without a bound, for requests that no sender controls.
+impl Reservation {
+    /// A reservation without a bound, for requests that no sender controls.
     pub(crate) fn unbounded() -> Self {
-        Memory::new(usize::MAX).share()
+        Memory::new(usize::MAX).reservation()
     }
 
     /// The bytes taken.
@@ -84,13 +84,13 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.shrink_to(0);
     }
 }
 
-/// A list that takes its memory from a [`Share`] before it grows.
+/// A list that takes its memory from a [`Reservation`] before it grows.
 #[derive(Debug, derive_more::Deref)]
 pub(crate) struct CountedVec<T> {
     #[deref]
@@ -111,18 +111,22 @@ impl<T> CountedVec<T> {
     pub(crate) fn reserve(
         &mut self,
         additional: usize,
-        share: &mut Share,
+        reservation: &mut Reservation,
     ) -> Result<(), OutOfMemory> {
-        share.grow(additional.saturating_mul(self.bytes_per_item))?;
-        // Exact, since the share was charged for no more.
+        reservation.grow(additional.saturating_mul(self.bytes_per_item))?;
+        // Exact, since no more memory was taken.
         self.items.reserve_exact(additional);
         Ok(())
     }
 
     #[inline]
-    pub(crate) fn push(&mut self, item: T, share: &mut Share) -> Result<(), OutOfMemory> {
+    pub(crate) fn push(
+        &mut self,
+        item: T,
+        reservation: &mut Reservation,
+    ) -> Result<(), OutOfMemory> {
         if self.items.len() == self.items.capacity() {
-            self.grow(share)?;
+            self.grow(reservation)?;
         }
         self.items.push(item);
         Ok(())
@@ -130,8 +134,8 @@ impl<T> CountedVec<T> {
 
     /// Grows by half: a list twice as long could exceed a bound that the items fit in.
     #[cold]
-    fn grow(&mut self, share: &mut Share) -> Result<(), OutOfMemory> {
-        self.reserve((self.items.len() / 2).max(MIN_GROWTH), share)
+    fn grow(&mut self, reservation: &mut Reservation) -> Result<(), OutOfMemory> {
+        self.reserve((self.items.len() / 2).max(MIN_GROWTH), reservation)
     }
 
     pub(crate) fn truncate(&mut self, len: usize) {
@@ -149,30 +153,30 @@ mod tests {
     use super::{CountedVec, Memory, OutOfMemory};
 
     #[test]
-    fn dropped_share_is_returned() {
+    fn dropped_reservation_is_returned() {
         let memory = Memory::new(100);
-        let mut first = memory.share();
+        let mut first = memory.reservation();
         first.grow(60).unwrap();
-        let mut second = memory.share();
+        let mut second = memory.reservation();
         assert_eq!(second.grow(60), Err(OutOfMemory::Overloaded));
         drop((first, second));
-        assert_eq!(memory.share().grow(100), Ok(()));
+        assert_eq!(memory.reservation().grow(100), Ok(()));
     }
 
     #[test]
     fn rejects_more_than_the_bound() {
-        let mut share = Memory::new(100).share();
-        share.grow(60).unwrap();
-        assert_eq!(share.grow(60), Err(OutOfMemory::RequestTooLarge));
-        assert_eq!(share.grow(40), Ok(()));
+        let mut reservation = Memory::new(100).reservation();
+        reservation.grow(60).unwrap();
+        assert_eq!(reservation.grow(60), Err(OutOfMemory::RequestTooLarge));
+        assert_eq!(reservation.grow(40), Ok(()));
     }
 
     #[test]
-    fn a_list_stays_within_its_share() {
-        let mut share = Memory::new(10_000).share();
+    fn a_list_stays_within_its_reservation() {
+        let mut reservation = Memory::new(10_000).reservation();
         let mut list = CountedVec::new(2);
         let full = loop {
-            if let Err(full) = list.push(0_u64, &mut share) {
+            if let Err(full) = list.push(0_u64, &mut reservation) {
                 break full;
             }
         };

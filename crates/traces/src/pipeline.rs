@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     PipelineSettings, ReceiveSettings, Rejected, ScanError, Totals, TraceStore,
-    memory::{Memory, Share},
+    memory::{Memory, Reservation},
     request_counts::RequestCounts,
     scan,
     store::MAX_READ_TIME,
@@ -84,17 +84,17 @@ impl Pipeline {
     /// [`ScanError`] if it cannot be decoded, or if the index of its spans does not fit in
     /// [`ReceiveSettings::max_receiving_bytes`]; then none of its spans is accepted.
     pub fn accept(&self, request: &[u8]) -> Result<Rejected, ScanError> {
-        self.accept_within(request, &mut self.shared.memory.share())
+        self.accept_within(request, &mut self.shared.memory.reservation())
     }
 
-    /// Accepts a request that has a share of the memory already.
+    /// Accepts a request that has memory reserved already.
     pub(crate) fn accept_within(
         &self,
         request: &[u8],
-        share: &mut Share,
+        reservation: &mut Reservation,
     ) -> Result<Rejected, ScanError> {
         // The scan takes longest and shares nothing, so it comes before the lock.
-        let scanned = scan::scan(request, share)?;
+        let scanned = scan::scan(request, reservation)?;
         let mut sampler = self.shared.sampler.lock();
         // Lock order: the sampler, then the store. Queries lock the store alone.
         let mut is_over = sampler.accept(&scanned, Instant::now(), &mut self.shared.store.write());

@@ -1,10 +1,10 @@
 //! Jaeger's query API over the store: v1 and v3 over HTTP, v2 and v3 over gRPC.
 
 mod api;
-mod calls;
 mod enrich;
 pub(crate) mod go;
 mod grpc;
+mod grpc_queries;
 pub(crate) mod limits;
 mod model;
 pub(crate) mod parameters;

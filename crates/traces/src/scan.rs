@@ -21,7 +21,7 @@ pub(crate) use wire::{Reader, WireError};
 
 use crate::{
     TraceId,
-    memory::{CountedVec, OutOfMemory, Share},
+    memory::{CountedVec, OutOfMemory, Reservation},
     otlp_json,
     span::{NewSource, NewSpan},
 };
@@ -130,15 +130,18 @@ struct ScannedResource<'a> {
     parts: Range<usize>,
 }
 
-/// Scans a request. The memory for its index is taken from the share.
+/// Scans a request. The memory for its index is taken from the reservation.
 ///
 /// # Errors
 /// [`InvalidRequest`] if prost cannot decode the request, [`OutOfMemory`] if the index does not
 /// fit.
-pub(crate) fn scan<'a>(request: &'a [u8], share: &mut Share) -> Result<Scanned<'a>, ScanError> {
+pub(crate) fn scan<'a>(
+    request: &'a [u8],
+    reservation: &mut Reservation,
+) -> Result<Scanned<'a>, ScanError> {
     let mut pass = Pass {
         scanned: Scanned::new(),
-        share,
+        reservation,
     };
     let mut reader = Reader::new(request);
     match pass.request(&mut reader) {
@@ -158,7 +161,7 @@ pub(crate) fn scan<'a>(request: &'a [u8], share: &mut Share) -> Result<Scanned<'
 /// # Errors
 /// [`ScanError`] if it cannot be decoded.
 pub fn validate(request: &[u8]) -> Result<usize, ScanError> {
-    scan(request, &mut Share::unbounded()).map(|scanned| scanned.spans.len())
+    scan(request, &mut Reservation::unbounded()).map(|scanned| scanned.spans.len())
 }
 
 const TYPICAL_SPAN_BYTES: usize = 256;
@@ -203,15 +206,15 @@ impl<'a> Scanned<'a> {
 /// A pass in progress.
 struct Pass<'a, 's> {
     scanned: Scanned<'a>,
-    share: &'s mut Share,
+    reservation: &'s mut Reservation,
 }
 
 impl<'a> Pass<'a, '_> {
     fn request(&mut self, reader: &mut Reader<'a>) -> Result<(), Stop> {
         const RESOURCE_SPANS: u32 = key(1, BYTES);
-        // Reserved in advance: a growing list is copied, and takes from the share at each step.
+        // Reserved in advance: a growing list is copied, and takes more memory at each step.
         let expected = reader.rest().len() / TYPICAL_SPAN_BYTES + 1;
-        self.scanned.spans.reserve(expected, self.share)?;
+        self.scanned.spans.reserve(expected, self.reservation)?;
         while let Some(key) = reader.key()? {
             match key {
                 RESOURCE_SPANS => self.resource_spans(reader.message()?)?,
@@ -236,7 +239,7 @@ impl<'a> Pass<'a, '_> {
             match key {
                 SCOPE_SPANS => {
                     let part = reader.between(from, to);
-                    keep_part(&mut self.scanned.resource_parts, part, self.share)?;
+                    keep_part(&mut self.scanned.resource_parts, part, self.reservation)?;
                     self.scope_spans(reader.message()?, index)?;
                     from = reader.position();
                 }
@@ -247,14 +250,14 @@ impl<'a> Pass<'a, '_> {
             to = reader.position();
         }
         let part = reader.between(from, to);
-        keep_part(&mut self.scanned.resource_parts, part, self.share)?;
+        keep_part(&mut self.scanned.resource_parts, part, self.reservation)?;
         if self.scanned.scopes.len() == first_scope {
             // No scope refers to this resource: those without a span were left out.
             self.scanned.resource_parts.truncate(first_part);
             return Ok(());
         }
         resource.parts = first_part..self.scanned.resource_parts.len();
-        self.scanned.resources.push(resource, self.share)?;
+        self.scanned.resources.push(resource, self.reservation)?;
         Ok(())
     }
 
@@ -269,9 +272,9 @@ impl<'a> Pass<'a, '_> {
             match key {
                 SPAN => {
                     let part = reader.between(from, to);
-                    keep_part(&mut self.scanned.scope_parts, part, self.share)?;
+                    keep_part(&mut self.scanned.scope_parts, part, self.reservation)?;
                     match span::span(reader.message()?)? {
-                        Ok(span) => self.scanned.spans.push(span, self.share)?,
+                        Ok(span) => self.scanned.spans.push(span, self.reservation)?,
                         // An invalid span does not fail the request: OTLP reports it as partial
                         // success.
                         Err(invalid) => self.scanned.rejected.count(invalid),
@@ -285,7 +288,7 @@ impl<'a> Pass<'a, '_> {
             to = reader.position();
         }
         let part = reader.between(from, to);
-        keep_part(&mut self.scanned.scope_parts, part, self.share)?;
+        keep_part(&mut self.scanned.scope_parts, part, self.reservation)?;
         if self.scanned.spans.len() == first_span {
             self.scanned.scope_parts.truncate(first_part);
             return Ok(());
@@ -295,7 +298,7 @@ impl<'a> Pass<'a, '_> {
             parts: first_part..self.scanned.scope_parts.len(),
             spans: first_span..self.scanned.spans.len(),
         };
-        self.scanned.scopes.push(scope, self.share)?;
+        self.scanned.scopes.push(scope, self.reservation)?;
         Ok(())
     }
 }
@@ -304,12 +307,12 @@ impl<'a> Pass<'a, '_> {
 fn keep_part<'a>(
     parts: &mut CountedVec<&'a [u8]>,
     part: &'a [u8],
-    share: &mut Share,
+    reservation: &mut Reservation,
 ) -> Result<(), OutOfMemory> {
     // An entry takes 16 bytes; a request of empty messages would get one for every two bytes.
     match part.is_empty() {
         true => Ok(()),
-        false => parts.push(part, share),
+        false => parts.push(part, reservation),
     }
 }
 

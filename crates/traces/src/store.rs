@@ -28,7 +28,7 @@ use parking_lot::RwLock;
 use crate::{
     KeepReason, ScanError, Totals, TraceId,
     log::{Evicted, IdHasher, OperationEntry, Snapshot},
-    memory::Share,
+    memory::Reservation,
     scan,
 };
 use shared::Shared;
@@ -74,7 +74,7 @@ impl TraceStore {
     /// # Errors
     /// [`ScanError`] if it cannot be decoded.
     pub fn accept(&self, request: &[u8], kept: &KeepReason) -> Result<usize, ScanError> {
-        let scanned = scan::scan(request, &mut Share::unbounded())?;
+        let scanned = scan::scan(request, &mut Reservation::unbounded())?;
         let mut writer = self.write();
         let note = writer.note(kept);
         let mut totals = Totals::default();

@@ -1,7 +1,7 @@
 //! Gathers traces and decides on each once, whole.
 //!
 //! Invariants, each under the sampler's lock:
-//! - A trace that was ever gathered is in the gathering log: either waiting, or settled with a note
+//! - A trace that was ever gathered is in the gathering log: either waiting, or decided with a note
 //!   that contains the decision, which its late spans follow. Only a trace that is neither there
 //!   nor in the store is new.
 //! - A new trace is gathered if a tail policy is in force. Otherwise it goes to the store
@@ -145,7 +145,7 @@ impl TailSampler {
         self.gathering
             .forget(self.settings.max_remembered_decisions, DECISION_RETENTION);
         if self.table.is_empty() {
-            // Without a policy no new traces push out the settled ones.
+            // Without a policy no new traces push out the decided ones.
             self.gathering.retire();
         }
         let mut left = max;
@@ -185,7 +185,7 @@ impl TailSampler {
     pub(crate) fn decide_early(&mut self, store: &mut Writer<'_>) -> bool {
         let started = Instant::now();
         // A decision frees nothing by itself: memory is freed when a segment's last trace is
-        // settled.
+        // decided.
         while self.gathering.allocated() > self.settings.max_bytes {
             if started.elapsed() > MAX_DECISION_TIME {
                 return true;
@@ -335,7 +335,7 @@ impl TailSampler {
                 DROPPED
             }
         };
-        self.gathering.settle_oldest(note, count);
+        self.gathering.mark_oldest_decided(note, count);
         self.decided += 1;
         true
     }

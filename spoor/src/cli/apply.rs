@@ -45,7 +45,7 @@ pub struct WaitArgs {
 
 /// The JSON output of a change.
 #[derive(Serialize)]
-struct Report<T> {
+struct ChangeOutput<T> {
     #[serde(flatten)]
     changed: T,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,7 +110,7 @@ pub(super) fn print_result(
 ) -> anyhow::Result<ExitCode> {
     let converged = convergence.as_ref().is_none_or(|it| it.converged);
     match (output, convergence) {
-        (Output::Json, convergence) => print_json(&Report {
+        (Output::Json, convergence) => print_json(&ChangeOutput {
             changed,
             convergence,
         })?,

@@ -45,7 +45,7 @@ pub fn read_all(filenames: &[PathBuf]) -> Result<Documents, ReadFilesError> {
     Ok(Documents { documents })
 }
 
-/// Reads the same, whether any has a policy or not.
+/// Reads files as [`read_all`] does, whether or not any has a policy.
 ///
 /// # Errors
 /// [`ReadFilesError`] names the file.

@@ -201,7 +201,7 @@ impl Answers {
     }
 
     /// The options that are still to be given.
-    pub fn still_asked(&self) -> String {
+    pub fn missing_options(&self) -> String {
         self.format.options(|key| self.named(key).is_some())
     }
 }
@@ -313,7 +313,7 @@ mod tests {
         let asked = |given| {
             answers(AnswerFormat::Named(TWO), given)
                 .unwrap()
-                .still_asked()
+                .missing_options()
         };
         assert_eq!(asked(&[]), "--answer a=SERVICE --answer b=NUMBER");
         assert_eq!(asked(&["a=x"]), "--answer b=NUMBER");

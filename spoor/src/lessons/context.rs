@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{answers::Answers, lesson::Lesson, policies::Policies, report::Report};
 use crate::{
     cli::LabClient,
-    traces::{FoundTrace, MAX_TRACES, Part, Query, QueryError, TraceClient, dropping_by},
+    traces::{FoundTrace, MAX_TRACES, Part, Query, QueryError, TraceClient, dropping_policies_of},
 };
 
 /// The most searches for the traces of one service, so that a check ends on a busy cluster.
@@ -91,7 +91,7 @@ impl Context {
             _ => &[Part::Head, Part::Tail],
         };
         for service in lesson.services() {
-            if let Some(dropping) = dropping_by(&policies, service, parts) {
+            if let Some(dropping) = dropping_policies_of(&policies, service, parts) {
                 let seen = format!("{dropping}, and send what is missing again");
                 report.missing(&format!("all traces of {service} are kept"), seen);
             }

@@ -8,9 +8,9 @@ use super::chart;
 use crate::cli::TextTable;
 
 /// A summary as people read it.
-pub(super) struct Report<'a>(pub(super) &'a LoadSummary);
+pub(super) struct TextSummary<'a>(pub(super) &'a LoadSummary);
 
-impl fmt::Display for Report<'_> {
+impl fmt::Display for TextSummary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(summary) = self;
         writeln!(

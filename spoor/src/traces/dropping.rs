@@ -30,11 +30,11 @@ pub(crate) fn effective_at<'a>(
 /// Names the policies, if any, that may be the reason why traces of the service are missing, and
 /// says what to do.
 pub(crate) fn dropping_policies(policies: &[SamplingPolicy], service: &str) -> Option<String> {
-    dropping_by(policies, service, &[Part::Head, Part::Tail])
+    dropping_policies_of(policies, service, &[Part::Head, Part::Tail])
 }
 
 /// As [`dropping_policies`], with only these parts of the policies.
-pub(crate) fn dropping_by(
+pub(crate) fn dropping_policies_of(
     policies: &[SamplingPolicy],
     service: &str,
     parts: &[Part],
@@ -90,7 +90,8 @@ mod tests {
             named(&[all, tail.clone()], "bands").unwrap(),
             "policy slow (tail rules, otherwise 0%) is in force; delete it"
         );
-        let by_tail = |policies: &[SamplingPolicy]| dropping_by(policies, "bands", &[Part::Tail]);
+        let by_tail =
+            |policies: &[SamplingPolicy]| dropping_policies_of(policies, "bands", &[Part::Tail]);
         assert_eq!(by_tail(std::slice::from_ref(&off)), None);
         assert!(
             by_tail(&[off.clone(), tail.clone()])

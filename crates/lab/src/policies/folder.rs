@@ -56,6 +56,8 @@ pub(super) struct Changes {
     _watcher: notify::RecommendedWatcher,
     seen: mpsc::Receiver<()>,
     resync: tokio::time::Interval,
+    /// The latest end of the wait for a change to settle, if one was seen.
+    settles_by: Option<Instant>,
 }
 
 impl Folder {
@@ -117,21 +119,27 @@ impl Folder {
             _watcher: watcher,
             seen,
             resync,
+            settles_by: None,
         })
     }
 }
 
 impl Changes {
-    /// Waits for a change, and then until changes have settled.
+    /// Waits for a change, and then until changes have settled. Loses none when dropped: the next
+    /// call continues the wait.
     pub(super) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.resync.tick() => return,
-            seen = self.seen.recv() => if seen.is_none() { return },
+        if self.settles_by.is_none() {
+            tokio::select! {
+                _ = self.resync.tick() => return,
+                Some(()) = self.seen.recv() => {}
+            }
         }
-        let latest = Instant::now() + MAX_SETTLE_TIME;
+        let now = Instant::now();
+        let latest = *self.settles_by.get_or_insert(now + MAX_SETTLE_TIME);
         while let Ok(Some(())) =
             timeout_at(latest.min(Instant::now() + SETTLE_DELAY), self.seen.recv()).await
         {}
+        self.settles_by = None;
     }
 }
 

@@ -42,7 +42,7 @@ impl<'a> KnownServices<'a> {
     }
 
     /// The operations with which traces of a service have started, by root spans that were kept or
-    /// by its counts of decisions. None for a service that the policy cannot apply to.
+    /// by its counts of decisions. Empty for a service that the policy cannot apply to.
     pub(super) fn operations(
         &mut self,
         policy: &Policy,

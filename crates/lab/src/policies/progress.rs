@@ -48,7 +48,7 @@ impl Progress {
 }
 
 impl PolicyStore {
-    /// The progress of each of the policies that exists.
+    /// The progress of each policy that exists.
     pub(crate) fn progress(&self, keys: &BTreeSet<PolicyKey>) -> Vec<Progress> {
         let mut state = self.0.state.lock();
         // One listing of all, in the order of the keys.

@@ -144,7 +144,7 @@ async fn changed(changes: &mut Option<Changes>) {
     }
 }
 
-/// Waits for new evidence, which arrives often, after a time. Loses none when it is dropped.
+/// Waits until a time, and then for new evidence, which arrives often. Loses none when dropped.
 async fn changed_after(time: Instant, evidence: &mut watch::Receiver<u64>) {
     tokio::time::sleep_until(time).await;
     if evidence.changed().await.is_err() {

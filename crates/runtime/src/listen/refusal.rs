@@ -51,7 +51,7 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
     kind.is_some_and(|kind| {
         let rest = kind.as_bytes().strip_prefix(b"application/grpc");
-        // `application/grpc-web` is another protocol, which no port here speaks.
+        // `application/grpc-web` is another protocol, which no port here serves.
         rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
     })
 }

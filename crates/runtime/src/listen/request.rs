@@ -25,7 +25,7 @@ const MAX_PERMIT_WAIT: Duration = Duration::from_secs(1);
 const HEADER_OVERHEAD_BYTES: usize = 128;
 /// The part of each head that does not count, so that a connection with many ordinary requests is
 /// not closed for those with large heads.
-const FREE_HEAD_BYTES: usize = 2 << 10;
+const UNCOUNTED_HEAD_BYTES: usize = 2 << 10;
 /// The interval of checks of a late body while its handler does not read it.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -55,7 +55,7 @@ impl RequestHandler {
         request: Request<Incoming>,
     ) -> Result<http::Response<ResponseBody>, Infallible> {
         let started = activity.begin();
-        started.add_head(head_bytes(&request).saturating_sub(FREE_HEAD_BYTES));
+        started.add_head(head_bytes(&request).saturating_sub(UNCOUNTED_HEAD_BYTES));
         PROCESS.limit_head_bytes();
         let admitted = self.admit(activity, &request).await;
         let exchange = |permit| Arc::new(Exchange::new(started, Arc::clone(&self.budget), permit));

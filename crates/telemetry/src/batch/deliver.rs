@@ -29,7 +29,7 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// Delivers batches until the queue is closed and every span is settled.
+    /// Delivers batches until the queue is closed and every span is exported or dropped.
     pub(super) async fn run(self) {
         let mut exports = JoinSet::new();
         let overflow = LogLimit::new();
@@ -44,7 +44,7 @@ impl Delivery {
             let spans = u64::try_from(batch.len()).unwrap_or(u64::MAX);
             // The loop continues, so that each remaining span is counted.
             if self.queue.give_up.is_cancelled() {
-                self.queue.settle_dropped(DropReason::ShutDown, spans);
+                self.queue.add_dropped(DropReason::ShutDown, spans);
                 continue;
             }
             // Encoded once for all attempts, and while earlier batches are being sent.
@@ -64,31 +64,31 @@ impl Delivery {
             // After the grace period no further attempt starts, however fast the receiver responds.
             biased;
             () = self.queue.give_up.cancelled() => {
-                self.queue.settle_dropped(DropReason::ShutDown, spans);
+                self.queue.add_dropped(DropReason::ShutDown, spans);
             }
             outcome = self.send_with_retries(batch) => match outcome {
-                Ok(accepted) => self.settle(accepted, spans),
+                Ok(accepted) => self.add_accepted(accepted, spans),
                 Err(Failure::Refused(reason)) => {
                     tracing::warn!(spans, reason, "the receiver refused spans");
-                    self.queue.settle_dropped(DropReason::Refused, spans);
+                    self.queue.add_dropped(DropReason::Refused, spans);
                 }
                 Err(Failure::Retry { reason, .. }) => {
                     tracing::warn!(spans, reason, "dropped spans after retrying");
-                    self.queue.settle_dropped(DropReason::ExportFailed, spans);
+                    self.queue.add_dropped(DropReason::ExportFailed, spans);
                 }
             },
         }
     }
 
-    fn settle(&self, accepted: ExportResponse, spans: u64) {
+    fn add_accepted(&self, accepted: ExportResponse, spans: u64) {
         // A receiver may claim to have rejected more than it was sent.
         let refused = accepted.rejected.min(spans);
         if refused > 0 {
             let reason = accepted.message;
             tracing::warn!(spans = refused, reason, "the receiver refused some spans");
-            self.queue.settle_dropped(DropReason::Refused, refused);
+            self.queue.add_dropped(DropReason::Refused, refused);
         }
-        self.queue.settle_exported(spans - refused);
+        self.queue.add_exported(spans - refused);
     }
 
     async fn send_with_retries(&self, batch: Bytes) -> Result<ExportResponse, Failure> {

@@ -15,8 +15,8 @@ pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     /// Wakes the consumer: there is a first span, a full batch, or a flush.
     wake: Notify,
-    /// Wakes the threads that flush: spans were settled.
-    settled: Condvar,
+    /// Wakes the threads that flush: spans were exported or dropped.
+    finished: Condvar,
     /// Cancelled after the grace period. The remaining spans are then dropped.
     pub(super) give_up: CancellationToken,
     pub(super) counts: Arc<SpanCounts>,
@@ -30,8 +30,8 @@ struct Waiting {
     since: Option<Instant>,
     /// The number of spans that were ever queued, and of those that were exported or dropped.
     queued: u64,
-    settled: u64,
-    /// The count of settled spans until which batches are exported before they are full.
+    finished: u64,
+    /// The count of finished spans until which batches are exported before they are full.
     flush_until: u64,
     is_closed: bool,
 }
@@ -48,7 +48,7 @@ impl Queue {
         Self {
             waiting: Mutex::default(),
             wake: Notify::new(),
-            settled: Condvar::new(),
+            finished: Condvar::new(),
             give_up: CancellationToken::new(),
             counts,
             settings,
@@ -112,7 +112,7 @@ impl Queue {
         };
         let max_len = self.settings.max_export_batch_size;
         let until = since + self.settings.schedule_delay;
-        let is_flushing = waiting.is_closed || waiting.flush_until > waiting.settled;
+        let is_flushing = waiting.is_closed || waiting.flush_until > waiting.finished;
         if waiting.spans.len() < max_len && !is_flushing && Instant::now() < until {
             return Next::Wait(Some(until));
         }
@@ -127,31 +127,32 @@ impl Queue {
         Next::Batch(batch)
     }
 
-    pub(super) fn settle_exported(&self, spans: u64) {
+    pub(super) fn add_exported(&self, spans: u64) {
         self.counts.add_exported(spans);
-        self.settle(spans);
+        self.add_finished(spans);
     }
 
-    pub(super) fn settle_dropped(&self, reason: DropReason, spans: u64) {
+    pub(super) fn add_dropped(&self, reason: DropReason, spans: u64) {
         self.counts.add_dropped(reason, spans);
-        self.settle(spans);
+        self.add_finished(spans);
     }
 
-    fn settle(&self, spans: u64) {
-        self.waiting.lock().settled += spans;
-        self.settled.notify_all();
+    fn add_finished(&self, spans: u64) {
+        self.waiting.lock().finished += spans;
+        self.finished.notify_all();
     }
 
-    /// Exports the spans that are queued now. Returns whether all are settled before the deadline.
+    /// Exports the spans that are queued now. Returns whether all are exported or dropped before
+    /// the deadline.
     pub(super) fn flush(&self, deadline: Instant) -> bool {
         let mut waiting = self.waiting.lock();
         let target = waiting.queued;
         // Several threads may flush, and an earlier target must not replace a later one.
         waiting.flush_until = waiting.flush_until.max(target);
         self.wake.notify_one();
-        while waiting.settled < target {
-            if self.settled.wait_until(&mut waiting, deadline).timed_out() {
-                return waiting.settled >= target;
+        while waiting.finished < target {
+            if self.finished.wait_until(&mut waiting, deadline).timed_out() {
+                return waiting.finished >= target;
             }
         }
         true

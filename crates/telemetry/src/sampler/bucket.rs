@@ -72,8 +72,8 @@ impl TokenBucket {
         self.tolerance.store(tolerance, Ordering::Relaxed);
     }
 
-    /// The same for the bucket in force. It keeps as many of its tokens as fit. The level is a time
-    /// that depends on the rate, so it must be converted.
+    /// Changes the share of the bucket in force. It keeps as many of its tokens as fit. The level is
+    /// a time that depends on the rate, so it must be converted.
     pub(super) fn set_share_in_force(&self, factor: f64, now: u64) {
         let interval = self.interval.load(Ordering::Relaxed);
         let full = now

@@ -31,7 +31,7 @@ pub(super) struct Counters {
     version: Option<Version>,
     /// The operation of each entry; empty for the default.
     entries: Vec<Box<str>>,
-    tallies: Mutex<Tallies>,
+    state: Mutex<CountersState>,
 }
 
 /// One thread's counts; only that thread writes.
@@ -50,38 +50,38 @@ struct Slot {
 }
 
 #[derive(Debug, Default)]
-struct Tallies {
+struct CountersState {
     shards: Vec<Arc<Shard>>,
     /// The counts of threads that no longer hold this plan.
-    retired: Vec<Tally>,
-    /// The time at which the last change of each entry was noticed.
-    noticed: Vec<Noticed>,
+    retired: Vec<EntryCount>,
+    /// The last change of each entry that a report saw.
+    last_changes: Vec<LastChange>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
+struct EntryCount {
     started: u64,
     sampled: u64,
     first_unix_millis: i64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Noticed {
+struct LastChange {
     started: u64,
     unix_millis: i64,
 }
 
 impl Counters {
     pub(super) fn new(version: Option<Version>, entries: Vec<Box<str>>) -> Self {
-        let tallies = Tallies {
+        let state = CountersState {
             shards: Vec::new(),
-            retired: vec![Tally::default(); entries.len()],
-            noticed: vec![Noticed::default(); entries.len()],
+            retired: vec![EntryCount::default(); entries.len()],
+            last_changes: vec![LastChange::default(); entries.len()],
         };
         Self {
             version,
             entries,
-            tallies: Mutex::new(tallies),
+            state: Mutex::new(state),
         }
     }
 
@@ -89,16 +89,16 @@ impl Counters {
     pub(super) fn shard(&self) -> Arc<Shard> {
         let slots = self.entries.iter().map(|_| Slot::default()).collect();
         let shard = Arc::new(Shard { slots });
-        self.tallies.lock().shards.push(Arc::clone(&shard));
+        self.state.lock().shards.push(Arc::clone(&shard));
         shard
     }
 
     /// Removes a shard and keeps its counts. The shard is no longer written.
     pub(super) fn retire(&self, shard: &Arc<Shard>) {
-        let mut tallies = self.tallies.lock();
+        let mut state = self.state.lock();
         // Under one lock, or a report in between would miss these counts.
-        tallies.shards.retain(|other| !Arc::ptr_eq(other, shard));
-        for (total, slot) in tallies.retired.iter_mut().zip(&shard.slots) {
+        state.shards.retain(|other| !Arc::ptr_eq(other, shard));
+        for (total, slot) in state.retired.iter_mut().zip(&shard.slots) {
             total.add(slot.read());
         }
     }
@@ -106,7 +106,7 @@ impl Counters {
     /// The sum over all entries.
     pub(super) fn decisions(&self) -> Decisions {
         let mut decisions = Decisions::default();
-        for total in self.tallies.lock().totals() {
+        for total in self.state.lock().totals() {
             decisions.started += total.started;
             decisions.sampled += total.sampled;
         }
@@ -120,14 +120,14 @@ impl Counters {
             return Vec::new();
         };
         let now = Timestamp::now().as_millisecond();
-        let mut tallies = self.tallies.lock();
-        let totals = tallies.totals();
-        let counted = self.entries.iter().zip(totals).zip(&mut tallies.noticed);
+        let mut state = self.state.lock();
+        let totals = state.totals();
+        let counted = self.entries.iter().zip(totals).zip(&mut state.last_changes);
         counted
             .filter(|((_, total), _)| total.started > 0)
-            .map(|((operation, total), noticed)| {
-                if noticed.started != total.started {
-                    *noticed = Noticed {
+            .map(|((operation, total), last_change)| {
+                if last_change.started != total.started {
+                    *last_change = LastChange {
                         started: total.started,
                         unix_millis: now,
                     };
@@ -136,7 +136,7 @@ impl Counters {
                     version: Some(to_wire(version)),
                     operation: operation.to_string(),
                     first_unix_millis: total.first_unix_millis,
-                    last_unix_millis: noticed.unix_millis.max(total.first_unix_millis),
+                    last_unix_millis: last_change.unix_millis.max(total.first_unix_millis),
                     started: total.started,
                     sampled: total.sampled,
                 }
@@ -166,12 +166,12 @@ impl Shard {
 }
 
 impl Slot {
-    fn read(&self) -> Tally {
+    fn read(&self) -> EntryCount {
         // Read in the opposite order of writing, so that a kept decision is mostly counted as
         // started too; `min` covers processors that reorder the two.
         let sampled = self.sampled.load(Relaxed);
         let started = self.started.load(Relaxed);
-        Tally {
+        EntryCount {
             started,
             sampled: sampled.min(started),
             first_unix_millis: self.first_unix_millis.load(Relaxed),
@@ -179,8 +179,8 @@ impl Slot {
     }
 }
 
-impl Tallies {
-    fn totals(&self) -> Vec<Tally> {
+impl CountersState {
+    fn totals(&self) -> Vec<EntryCount> {
         let mut totals = self.retired.clone();
         for shard in &self.shards {
             for (total, slot) in totals.iter_mut().zip(&shard.slots) {
@@ -191,7 +191,7 @@ impl Tallies {
     }
 }
 
-impl Tally {
+impl EntryCount {
     fn add(&mut self, other: Self) {
         if other.started == 0 {
             return;

@@ -23,8 +23,8 @@ use super::{
     view::View,
 };
 
-/// The plans whose counts are still reported after a newer one has replaced them.
-const REMEMBERED_PLANS: usize = 8;
+/// The most plans whose counts are reported: the one in force and those before it.
+const MAX_REMEMBERED_PLANS: usize = 8;
 
 /// The plan in force: installed by the control stream, read by the sampler.
 #[derive(derive_more::Debug)]
@@ -100,7 +100,7 @@ impl Live {
         let prepared = plan::prepare(plan, levels)?;
         let version = prepared.version;
         plans.counters.push_front(Arc::clone(&prepared.counters));
-        if plans.counters.len() > REMEMBERED_PLANS
+        if plans.counters.len() > MAX_REMEMBERED_PLANS
             && let Some(oldest) = plans.counters.pop_back()
         {
             plans.forgotten += oldest.decisions();

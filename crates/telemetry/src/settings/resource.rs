@@ -23,7 +23,7 @@ pub(super) fn read(environment: &mut Environment<'_>) -> Identity {
     let mut take = |key: &str| {
         // Of repeated keys the last is used.
         let index = attributes.iter().rposition(|(name, _)| name == key)?;
-        let value = attributes.swap_remove(index).1;
+        let value = attributes.remove(index).1;
         attributes.retain(|(name, _)| name != key);
         (!value.is_empty()).then_some(value)
     };

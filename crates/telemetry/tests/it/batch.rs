@@ -102,7 +102,7 @@ fn retries_until_the_receiver_recovers() {
 }
 
 #[test]
-fn waits_as_long_as_the_receiver_asks() {
+fn waits_as_long_as_the_receiver_requests() {
     let after = Some(Duration::from_millis(400));
     let fake = Fake::responding([Err(Failure::Retry {
         after,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
-    names::{InternTable, OperationEntry, Part, Source},
+    intern::{InternTable, OperationEntry, Part, Source},
     pointer::{SpanAt, TraceAt},
 };
 use crate::{

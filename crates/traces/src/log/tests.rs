@@ -66,7 +66,7 @@ enum Step {
     Begin {
         len: usize,
     },
-    Settle,
+    Decide,
     Forget {
         max: usize,
     },
@@ -76,15 +76,15 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..20u64, 1..3_000usize).prop_map(|(back, len)| Step::Span { back, len }),
         4 => (1..3_000usize).prop_map(|len| Step::Begin { len }),
-        4 => Just(Step::Settle),
+        4 => Just(Step::Decide),
         1 => (0..10usize).prop_map(|max| Step::Forget { max }),
     ]
 }
 
 proptest! {
-    /// Traces begin, grow and are settled in order, and each keeps its spans and its note.
+    /// Traces begin, grow and are decided in order, and each keeps its spans and its note.
     #[test]
-    fn settles_in_the_order_of_arrival(steps in vec(step(), 1..300)) {
+    fn decides_in_the_order_of_arrival(steps in vec(step(), 1..300)) {
         // Segments of 8 KiB.
         let mut log = Log::new(0, IdHasher::default());
         let mut waiting: VecDeque<(u64, usize)> = VecDeque::new();
@@ -103,13 +103,13 @@ proptest! {
                     waiting.push_back((begun, 1));
                     begun += 1;
                 }
-                Step::Settle => {
+                Step::Decide => {
                     let oldest = log.oldest();
                     prop_assert_eq!(oldest.is_some(), !waiting.is_empty());
                     if let (Some(at), Some((trace, spans))) = (oldest, waiting.pop_front()) {
                         prop_assert_eq!(log.trace(at).unwrap().id, id(trace));
                         prop_assert_eq!(log.spans_of(at).count(), spans);
-                        log.settle_oldest(trace as u32 + 1, spans);
+                        log.mark_oldest_decided(trace as u32 + 1, spans);
                         prop_assert_eq!(note(&log, trace), Some(trace as u32 + 1));
                     }
                 }
@@ -126,12 +126,12 @@ proptest! {
 }
 
 #[test]
-fn forgets_settled_traces_beyond_a_limit() {
+fn forgets_decided_traces_beyond_a_limit() {
     let mut log = Log::new(0, IdHasher::default());
     let spans = Spans::new(1_000);
     for trace in 0..1_000 {
         spans.add(&mut log, trace);
-        log.settle_oldest(1, 1);
+        log.mark_oldest_decided(1, 1);
         log.forget(100, ONE_HOUR);
     }
     assert!((100..130).contains(&log.len()), "{}", log.len());
@@ -149,10 +149,10 @@ fn forgets_all_once_nothing_waits() {
     let spans = Spans::new(100);
     spans.add(&mut log, 0);
     spans.add(&mut log, 1);
-    log.settle_oldest(1, 1);
+    log.mark_oldest_decided(1, 1);
     log.retire();
     assert_eq!(note(&log, 1), Some(0), "it waits");
-    log.settle_oldest(1, 1);
+    log.mark_oldest_decided(1, 1);
     log.retire();
     assert_eq!(note(&log, 0), Some(1));
     log.forget(100, Duration::ZERO);
@@ -189,7 +189,7 @@ fn decision_is_remembered_while_its_segment_is_read() {
     let snapshot = log.snapshot();
     let read_now: Vec<_> = snapshot.newest_first().collect();
     for _ in 0..10 {
-        log.settle_oldest(1, 1);
+        log.mark_oldest_decided(1, 1);
     }
     log.retire();
     drop(read_now);

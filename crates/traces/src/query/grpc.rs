@@ -10,8 +10,8 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Queries, TraceQueryError,
-    calls::{search, unix_nanos},
     enrich::decoded,
+    grpc_queries::{search, unix_nanos},
     limits::Reader,
     stream::{Messages, split, stream, stream_built},
     summary,

@@ -26,11 +26,11 @@ const MAX_LISTED_BYTES: usize = 1 << 20;
 pub const MAX_DECODED_BYTES: usize = 64 << 20;
 /// The most responses that are built at the same time; further requests wait.
 const MAX_CONCURRENT_BUILDS: usize = 4;
-/// The most of these that read every trace in a time window. That takes seconds, while a search
-/// stops at its limit.
+/// The most responses built at the same time for which every trace in a time window is read. That
+/// takes seconds, while a search stops at its limit.
 const MAX_CONCURRENT_AGGREGATES: usize = 1;
-/// The most of these that search. A search may read most of the store, and others must not wait for
-/// a client that sends many.
+/// The most responses built at the same time to searches. A search may read most of the store, and
+/// other requests must not wait for a client that sends many.
 const MAX_CONCURRENT_SEARCHES: usize = 2;
 /// The most gRPC streams that are open at the same time; further ones are refused.
 const MAX_CONCURRENT_STREAMS: usize = 16;
@@ -128,7 +128,7 @@ impl Queries {
         }
     }
 
-    /// The same for queries that read every trace in a time window.
+    /// These queries with the additional bound on those that read every trace in a time window.
     pub(crate) fn aggregates(&self) -> Self {
         Self {
             own_turns: Some(self.aggregates.clone()),
@@ -136,7 +136,7 @@ impl Queries {
         }
     }
 
-    /// The same for searches.
+    /// These queries with the additional bound on searches.
     pub(crate) fn searches(&self) -> Self {
         Self {
             own_turns: Some(self.searches.clone()),

@@ -16,8 +16,8 @@ use tonic::{Request, Response, Status};
 
 use super::{
     MAX_RESPONSE_BYTES, Queries, TraceQueryError,
-    calls::unix_nanos,
     enrich::decoded,
+    grpc_queries::unix_nanos,
     model,
     stream::{Messages, split, stream},
 };

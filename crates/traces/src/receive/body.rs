@@ -12,20 +12,20 @@ use http_body_util::BodyExt;
 use spoor_runtime::Compression;
 
 use super::error::ReceiveError;
-use crate::{ReceiveSettings, memory::Share};
+use crate::{ReceiveSettings, memory::Reservation};
 
 /// Reads a body of at most `max` bytes to its end.
 pub(super) async fn read(
     body: &mut Body,
     max: usize,
     settings: &ReceiveSettings,
-    share: &mut Share,
+    reservation: &mut Reservation,
 ) -> Result<Bytes, ReceiveError> {
     // A body whose announced length is too large is refused before it is read.
     if body.size_hint().lower() > max as u64 {
         return Err(ReceiveError::TooLarge { max });
     }
-    with_timeout(settings.body_deadline, collect(body, max, share)).await
+    with_timeout(settings.body_deadline, collect(body, max, reservation)).await
 }
 
 async fn with_timeout<T>(
@@ -36,7 +36,11 @@ async fn with_timeout<T>(
     read.unwrap_or(Err(ReceiveError::TimedOut { after }))
 }
 
-async fn collect(body: &mut Body, max: usize, share: &mut Share) -> Result<Bytes, ReceiveError> {
+async fn collect(
+    body: &mut Body,
+    max: usize,
+    reservation: &mut Reservation,
+) -> Result<Bytes, ReceiveError> {
     let expected = body.size_hint().exact().unwrap_or(0) as usize;
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -46,7 +50,7 @@ async fn collect(body: &mut Body, max: usize, share: &mut Share) -> Result<Bytes
         if all.len() + data.len() > max {
             return Err(ReceiveError::TooLarge { max });
         }
-        share.grow(data.len())?;
+        reservation.grow(data.len())?;
         // Often there is only one frame, which needs no copy.
         if all.is_empty() && body.is_end_stream() {
             return Ok(data);

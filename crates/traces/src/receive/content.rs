@@ -9,13 +9,13 @@ use super::{
     json::{self, Ignored},
     status::{Encoding, PartialSuccess},
 };
-use crate::{OutOfMemory, Pipeline, memory::Share, turns};
+use crate::{OutOfMemory, Pipeline, memory::Reservation, turns};
 
 /// The longest content that is read on an asynchronous worker thread, which blocks other requests
 /// of the process for about a millisecond if the content consists of empty messages. An SDK's
 /// batch of 512 spans has half as many bytes.
 const MAX_SMALL_PROTOBUF_BYTES: usize = 256 << 10;
-/// The same for JSON, which takes several times as long per byte.
+/// The longest JSON that is read there. It takes several times as long per byte.
 const MAX_SMALL_JSON_BYTES: usize = 32 << 10;
 
 /// A body as it was received.
@@ -31,12 +31,12 @@ impl Content {
     pub(super) async fn accept(
         self,
         pipeline: &Pipeline,
-        mut share: Share,
+        mut reservation: Reservation,
     ) -> Result<PartialSuccess, ReceiveError> {
         let settings = pipeline.receive_settings();
         let max = settings.max_body_bytes;
-        if let Some(small) = self.decompress_small(max, &mut share)? {
-            return accept(pipeline, small, self.encoding, &mut share);
+        if let Some(small) = self.decompress_small(max, &mut reservation)? {
+            return accept(pipeline, small, self.encoding, &mut reservation);
         }
         let deadline = Instant::now() + settings.body_deadline;
         // In the order of arrival, so that a sender of many large bodies cannot overtake others.
@@ -48,7 +48,7 @@ impl Content {
         let accepted = turns::run(turn, move |cancelled| {
             let count = |bytes| match cancelled.is_cancelled() {
                 true => Err(ReceiveError::Disconnected),
-                false => Ok(share.grow(bytes)?),
+                false => Ok(reservation.grow(bytes)?),
             };
             let content = self.compression.decompress(self.bytes, max, count)?;
             // The pipeline may have closed during the wait: spans accepted after its last decisions
@@ -56,7 +56,7 @@ impl Content {
             if pipeline.is_closed() {
                 return Err(ReceiveError::Closed);
             }
-            accept(&pipeline, content, self.encoding, &mut share)
+            accept(&pipeline, content, self.encoding, &mut reservation)
         });
         // The task fails only if the runtime is shutting down.
         accepted.await.unwrap_or(Err(ReceiveError::Closed))
@@ -69,17 +69,17 @@ impl Content {
     fn decompress_small(
         &self,
         max: usize,
-        share: &mut Share,
+        reservation: &mut Reservation,
     ) -> Result<Option<Bytes>, ReceiveError> {
         let max = max.min(match self.encoding {
             Encoding::Protobuf => MAX_SMALL_PROTOBUF_BYTES,
             Encoding::Json => MAX_SMALL_JSON_BYTES,
         });
-        let before = share.bytes();
-        let count = |bytes| Ok(share.grow(bytes)?);
+        let before = reservation.bytes();
+        let count = |bytes| Ok(reservation.grow(bytes)?);
         match self.compression.decompress(self.bytes.clone(), max, count) {
             Err(ReceiveError::Compressed(DecompressError::TooLarge { .. })) => {
-                share.shrink_to(before);
+                reservation.shrink_to(before);
                 Ok(None)
             }
             // Uncompressed content is returned whatever its length.
@@ -92,18 +92,18 @@ fn accept(
     pipeline: &Pipeline,
     mut bytes: Bytes,
     encoding: Encoding,
-    share: &mut Share,
+    reservation: &mut Reservation,
 ) -> Result<PartialSuccess, ReceiveError> {
     let mut ignored = Ignored::default();
     if encoding == Encoding::Json {
         // The protobuf is at most as long as the JSON.
-        share.grow(bytes.len()).map_err(|error| match error {
+        reservation.grow(bytes.len()).map_err(|error| match error {
             OutOfMemory::RequestTooLarge => ReceiveError::TooLargeAsJson,
             OutOfMemory::Overloaded => error.into(),
         })?;
         (bytes, ignored) = json::to_protobuf(&bytes)?;
     }
-    let mut partial = PartialSuccess::of(pipeline.accept_within(&bytes, share)?);
+    let mut partial = PartialSuccess::of(pipeline.accept_within(&bytes, reservation)?);
     partial.messages.extend(ignored.messages());
     Ok(partial)
 }
@@ -227,6 +227,6 @@ mod tests {
             turns.push(pipeline.large_bodies().next(deadline).await.unwrap());
         }
         let max = pipeline.receive_settings().max_receiving_bytes;
-        assert_eq!(pipeline.memory().share().grow(max), Ok(()));
+        assert_eq!(pipeline.memory().reservation().grow(max), Ok(()));
     }
 }

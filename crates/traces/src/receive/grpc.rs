@@ -49,9 +49,9 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
 async fn export(pipeline: &Pipeline, request: Request) -> Result<Vec<u8>, ReceiveError> {
     let settings = pipeline.receive_settings();
     let (parts, mut body) = request.into_parts();
-    let mut share = pipeline.memory().share();
+    let mut reservation = pipeline.memory().reservation();
     let max = settings.max_body_bytes + PREFIX_BYTES;
-    let body = body::read(&mut body, max, settings, &mut share).await?;
+    let body = body::read(&mut body, max, settings, &mut reservation).await?;
     if pipeline.is_closed() {
         return Err(ReceiveError::Closed);
     }
@@ -66,7 +66,7 @@ async fn export(pipeline: &Pipeline, request: Request) -> Result<Vec<u8>, Receiv
         compression,
         encoding: Encoding::Protobuf,
     };
-    Ok(content.accept(pipeline, share).await?.response())
+    Ok(content.accept(pipeline, reservation).await?.response())
 }
 
 /// The one message of a unary call, and whether it is compressed.

@@ -80,14 +80,14 @@ async fn accept(
         return Err(ReceiveError::Closed);
     }
     let settings = pipeline.receive_settings();
-    let mut share = pipeline.memory().share();
-    let bytes = body::read(body, settings.max_body_bytes, settings, &mut share).await?;
+    let mut reservation = pipeline.memory().reservation();
+    let bytes = body::read(body, settings.max_body_bytes, settings, &mut reservation).await?;
     let content = Content {
         bytes,
         compression,
         encoding,
     };
-    content.accept(pipeline, share).await
+    content.accept(pipeline, reservation).await
 }
 
 pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, ReceiveError> {

@@ -145,7 +145,7 @@ fn is_id(bytes: &[u8], len: usize) -> bool {
 /// The scan agrees with prost's decoding.
 fn assert_same(bytes: &[u8]) {
     let decoded = ExportTraceServiceRequest::decode(bytes);
-    let scanned = scan(bytes, &mut Share::unbounded());
+    let scanned = scan(bytes, &mut Reservation::unbounded());
     let (decoded, scanned) = match (decoded, scanned) {
         (Ok(decoded), Ok(scanned)) => (decoded, scanned),
         (Err(_), Err(_)) => return,
@@ -322,16 +322,20 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
 #[case::scope_parts(field(1, &field(2, &[0x0a, 0].repeat(100_000))))]
 #[case::spans(field(1, &field(2, &[0x12, 0].repeat(100_000))))]
 fn empty_messages_take_little_memory(#[case] request: Vec<u8>) {
-    let mut share = Share::unbounded();
-    scan(&request, &mut share).unwrap();
+    let mut reservation = Reservation::unbounded();
+    scan(&request, &mut reservation).unwrap();
     // Parts between empty messages take 16 bytes for every four, and half as much to grow.
-    assert!(share.bytes() < 6 * request.len(), "{}", share.bytes());
+    assert!(
+        reservation.bytes() < 6 * request.len(),
+        "{}",
+        reservation.bytes()
+    );
     assert_same(&request);
 }
 
 #[test]
 fn error_names_the_position() {
-    let error = scan(&[0x0a, 0x05, 0x0a], &mut Share::unbounded()).expect_err("truncated");
+    let error = scan(&[0x0a, 0x05, 0x0a], &mut Reservation::unbounded()).expect_err("truncated");
     assert_eq!(
         error.to_string(),
         "the body is not a valid ExportTraceServiceRequest: it ends in the middle of a field \

@@ -29,7 +29,7 @@ impl StoredTrace {
         &self.resource_spans
     }
 
-    /// The same, decoded.
+    /// The spans, decoded.
     #[must_use]
     pub fn decode(&self) -> Vec<ResourceSpans> {
         // Stored bytes were validated, so no element is skipped here.

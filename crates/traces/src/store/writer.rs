@@ -131,7 +131,7 @@ mod tests {
     };
     use prost::Message;
 
-    use crate::{KeepReason, Totals, TraceStore, memory::Share, scan::scan};
+    use crate::{KeepReason, Totals, TraceStore, memory::Reservation, scan::scan};
 
     #[test]
     fn one_request_does_not_exceed_the_bound() {
@@ -155,7 +155,7 @@ mod tests {
         let store = TraceStore::new(max_bytes);
         let mut writer = store.write();
         let note = writer.note(&KeepReason::NoPolicy);
-        let scanned = scan(&request, &mut Share::unbounded()).unwrap();
+        let scanned = scan(&request, &mut Reservation::unbounded()).unwrap();
         let mut totals = Totals::default();
         writer.accept(&scanned, note, &mut totals);
         assert_eq!(totals.kept, 300_000);

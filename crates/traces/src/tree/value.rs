@@ -34,7 +34,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, |c| is_invisible(c) && !matches!(c, '\n' | '\t'))
 }
 
-/// The same for a single line: line breaks and tabs are escaped, too.
+/// Escapes a single line as [`visible`] does, and its line breaks and tabs, too.
 #[must_use]
 pub fn visible_line(text: &str) -> Cow<'_, str> {
     escaped(text, is_invisible)

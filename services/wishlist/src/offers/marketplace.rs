@@ -12,8 +12,7 @@ use spoor_proto::spoor::marketplace::v1::{
 };
 use spoor_telemetry::{
     Backoff, Telemetry,
-    grpc::within,
-    grpc::{Attributes, Channel},
+    grpc::{Attributes, Channel, within},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Request;

@@ -55,7 +55,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     times.sort_by_key(|(_, time)| Reverse(*time));
     match context.answers.one().and_then(|it| it.split_once(':')) {
         Some(answer) => judge(&mut report, answer, &times),
-        None => report.unanswered(BOTTLENECK, context.answers.still_asked()),
+        None => report.unanswered(BOTTLENECK, context.answers.missing_options()),
     }
     Ok(report)
 }

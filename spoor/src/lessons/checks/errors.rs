@@ -20,7 +20,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         context.answers.named("trace"),
         context.answers.named("began"),
     ) else {
-        report.unanswered("an answer", context.answers.still_asked());
+        report.unanswered("an answer", context.answers.missing_options());
         return Ok(report);
     };
     report.add_source(format!("trace {}", printable(id)));

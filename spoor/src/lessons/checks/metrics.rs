@@ -29,7 +29,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     }
     let what = "the trace ID of the bucket's exemplar";
     match context.answers.one() {
-        None => report.unanswered(what, context.answers.still_asked()),
+        None => report.unanswered(what, context.answers.missing_options()),
         Some(answer) => match context.trace(answer).await? {
             Some(trace) => judge(&mut report, &trace, &slow),
             None => report.missing(what, format!("there is no trace {answer}")),

@@ -170,7 +170,7 @@ fn check_cost(
     let wait = answers.named("wait").and_then(seconds);
     let spans = answers.named("spans").and_then(number);
     let (Some(wait), Some(answered)) = (wait, spans) else {
-        report.unanswered(what, answers.still_asked());
+        report.unanswered(what, answers.missing_options());
         return;
     };
     let answered = answered as f64;

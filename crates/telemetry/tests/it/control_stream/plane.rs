@@ -1,4 +1,4 @@
-//! A control plane that sends what a test tells it to, and the client under test.
+//! A control plane whose messages a test chooses, and the client under test.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -16,7 +16,7 @@ pub(super) enum RequestResult {
     /// A response with this status.
     #[display("{}", _0.as_u16())]
     Status(StatusCode),
-    /// The connection was refused.
+    /// No connection could be opened.
     #[display("not connected")]
     NotConnected,
     /// The connection ended before the response was complete.
@@ -50,14 +50,14 @@ pub(super) struct Outcome {
 
 /// Counts and latencies of a group of requests.
 #[derive(Clone, Debug)]
-pub(super) struct Tally {
+pub(super) struct RequestStats {
     pub(super) results: BTreeMap<RequestResult, u64>,
     /// The slowest request whose trace was sampled.
     pub(super) slowest: Option<SlowTrace>,
     latency: Histogram<u64>,
 }
 
-impl Tally {
+impl RequestStats {
     pub(super) fn new() -> Result<Self, CreationError> {
         Ok(Self {
             results: BTreeMap::new(),

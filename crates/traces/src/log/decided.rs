@@ -1,7 +1,7 @@
-//! Settling: for a log whose traces are settled one by one, in the order of their arrival.
+//! The decided traces of a log whose traces are decided one by one, in the order of their arrival.
 //!
-//! The spans of a settled trace are no longer needed, but its outcome is, for some time. When all
-//! traces of a segment are settled, the segment is stripped of its spans and keeps only its traces.
+//! The spans of a decided trace are no longer needed, but its outcome is, for some time. When all
+//! traces of a segment are decided, the segment is stripped of its spans and keeps only its traces.
 
 use std::{
     sync::Arc,
@@ -19,27 +19,27 @@ pub(super) struct StrippedSegment {
 }
 
 impl Log {
-    /// The oldest trace that is not settled.
+    /// The oldest trace that is not decided.
     #[inline]
     pub(crate) fn oldest(&mut self) -> Option<TraceAt> {
-        self.strip_settled();
+        self.strip_decided();
         let slot = self.order.front().copied().unwrap_or(self.active_slot);
-        let exists = self.settled < self.segment(slot)?.traces.len();
-        exists.then(|| TraceAt::new(slot, self.settled))
+        let exists = self.decided < self.segment(slot)?.traces.len();
+        exists.then(|| TraceAt::new(slot, self.decided))
     }
 
-    /// Settles the oldest trace, of which the caller has counted the spans. The note stays for as
+    /// Marks the oldest trace as decided; the caller has counted its spans. The note stays for as
     /// long as the trace is remembered.
-    pub(crate) fn settle_oldest(&mut self, note: u32, spans: usize) {
+    pub(crate) fn mark_oldest_decided(&mut self, note: u32, spans: usize) {
         let Some(at) = self.oldest() else { return };
         if let Some(trace) = self.trace(at) {
             trace.set_note(note);
         }
-        self.settled += 1;
+        self.decided += 1;
         self.spans -= spans;
     }
 
-    /// Forgets settled traces beyond `max`, and those stripped longer than `keep_for` ago.
+    /// Forgets decided traces beyond `max`, and those stripped longer than `keep_for` ago.
     pub(crate) fn forget(&mut self, max: usize, keep_for: Duration) {
         while let Some(stripped) = self.stripped.front().copied() {
             let is_too_old = || stripped.since.elapsed() >= keep_for;
@@ -60,23 +60,23 @@ impl Log {
         }
     }
 
-    /// Seals and strips the active segment if the log has only settled traces. Otherwise they would
+    /// Seals and strips the active segment if the log has only decided traces. Otherwise they would
     /// be remembered until new traces filled the segment.
     pub(crate) fn retire(&mut self) {
-        let is_settled = self.order.is_empty() && self.settled >= self.active.traces.len();
-        if is_settled && self.settled > 0 && self.roll(0).is_ok() {
-            self.strip_settled();
+        let are_decided = self.order.is_empty() && self.decided >= self.active.traces.len();
+        if are_decided && self.decided > 0 && self.roll(0).is_ok() {
+            self.strip_decided();
         }
     }
 
-    fn strip_settled(&mut self) {
+    fn strip_decided(&mut self) {
         while let Some(&slot) = self.order.front() {
             let traces = self.segment(slot).map_or(0, |segment| segment.traces.len());
-            if self.settled < traces {
+            if self.decided < traces {
                 return;
             }
             self.order.pop_front();
-            self.settled = 0;
+            self.decided = 0;
             self.strip(slot);
         }
     }

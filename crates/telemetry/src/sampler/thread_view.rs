@@ -12,10 +12,10 @@ use super::{
 };
 
 thread_local! {
-    static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
+    static THREAD_VIEW: RefCell<Option<ThreadView>> = const { RefCell::new(None) };
 }
 
-struct Held {
+struct ThreadView {
     generation: u64,
     view: Arc<View>,
     shard: Arc<Shard>,
@@ -27,13 +27,13 @@ impl Live {
     pub(super) fn with_view<R>(&self, decide: impl Fn(&View, &Shard) -> R) -> R {
         let generation = self.generation.load(Ordering::Acquire);
         // Fails while the thread ends and its locals are already gone.
-        let decided = HELD.try_with(|held| {
+        let decided = THREAD_VIEW.try_with(|copy| {
             // Only a nested decision would borrow it twice, and there are none.
-            let current = held.try_borrow().ok()?;
-            let held = current
+            let current = copy.try_borrow().ok()?;
+            let copy = current
                 .as_ref()
-                .filter(|held| held.generation == generation)?;
-            Some(decide(&held.view, &held.shard))
+                .filter(|copy| copy.generation == generation)?;
+            Some(decide(&copy.view, &copy.shard))
         });
         match decided {
             Ok(Some(decision)) => decision,
@@ -44,14 +44,14 @@ impl Live {
     #[cold]
     fn with_fresh_view<R>(&self, decide: impl Fn(&View, &Shard) -> R) -> R {
         let view = self.view();
-        let decided = HELD.try_with(|held| {
-            let mut held = held.try_borrow_mut().ok()?;
-            match held.as_mut().filter(|held| held.counts_in(&view.counters)) {
+        let decided = THREAD_VIEW.try_with(|copy| {
+            let mut copy = copy.try_borrow_mut().ok()?;
+            match copy.as_mut().filter(|copy| copy.counts_in(&view.counters)) {
                 // A new phase of the same plan keeps the shard, and with it the counts.
-                Some(held) => held.change_phase(&view),
-                None => *held = Some(Held::new(&view)),
+                Some(copy) => copy.change_phase(&view),
+                None => *copy = Some(ThreadView::new(&view)),
             }
-            held.as_ref().map(|held| decide(&held.view, &held.shard))
+            copy.as_ref().map(|copy| decide(&copy.view, &copy.shard))
         });
         match decided {
             Ok(Some(decision)) => decision,
@@ -68,7 +68,7 @@ fn decide_on_exit<R>(view: &View, decide: impl Fn(&View, &Shard) -> R) -> R {
     decision
 }
 
-impl Held {
+impl ThreadView {
     fn new(view: &Arc<View>) -> Self {
         Self {
             generation: view.generation,
@@ -87,7 +87,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for ThreadView {
     fn drop(&mut self) {
         self.view.counters.retire(&self.shard);
     }
