@@ -1,11 +1,10 @@
 //! The handler that restarts a service.
 
 use axum::{Json, extract::State};
-use http::StatusCode;
 use spoor_runtime::PathParameters;
 
 use super::{
-    problem::{conflict, not_found, problem},
+    problem::{conflict, not_found},
     state::Admin,
     status::service_status,
 };
@@ -25,15 +24,11 @@ pub(super) async fn restart(
     let (service, child) = named.ok_or_else(|| not_found(format_args!("service {name:?}")))?;
     let before = service_status(*service, child);
     // Between two processes there is nothing to end, although the service exists.
-    let signalled = admin.roster.restart(*service).ok_or_else(|| {
-        conflict(match child.state {
+    if !admin.roster.restart(*service) {
+        return Err(conflict(match child.state {
             ChildState::Stopped => format!("{name} is stopped, since the lab is stopping"),
             _ => format!("{name} is already restarting; try again once it is ready"),
-        })
-    })?;
-    signalled.map_err(|error| {
-        let title = "Cannot restart the service";
-        problem(StatusCode::INTERNAL_SERVER_ERROR, title, error.to_string())
-    })?;
+        }));
+    }
     Ok(Json(before))
 }

@@ -124,15 +124,20 @@ impl Supervised {
         let _stdin = child.stdin.take();
         let mut output = self.follow(&mut child);
         let ready = self.readiness.wait(self.spec.ops);
-        tokio::pin!(ready);
+        let restart = self.roster.restart_requested(self.spec.service);
+        tokio::pin!(ready, restart);
         // A future that has completed must not be polled again.
-        let mut is_ready = false;
+        let (mut is_ready, mut is_restarting) = (false, false);
         let ended = loop {
             tokio::select! {
                 status = child.wait() => break Some(self.status_or_default(status)),
                 () = &mut ready, if !is_ready => {
                     is_ready = true;
                     self.roster.ready(self.spec.service);
+                }
+                () = &mut restart, if !is_restarting => {
+                    is_restarting = true;
+                    self.send_sigterm(&child);
                 }
                 () = self.stop.cancelled() => {
                     self.terminate(&mut child).await;
@@ -165,23 +170,30 @@ impl Supervised {
 
     async fn terminate(&self, child: &mut process::Child) {
         let (service, grace) = (self.spec.service, self.grace);
-        // Without an ID, the process has ended by itself.
-        let signalled = child.id().map_or(Ok(()), send_sigterm);
-        if let Err(error) = &signalled {
-            tracing::warn!(%error, %service, "cannot send SIGTERM");
-        } else if tokio::time::timeout(grace, child.wait()).await.is_ok() {
-            return;
-        } else {
+        if self.send_sigterm(child) {
+            if tokio::time::timeout(grace, child.wait()).await.is_ok() {
+                return;
+            }
             tracing::warn!(%service, ?grace, "service did not end in time; killing it");
         }
         if let Err(error) = child.kill().await {
             tracing::error!(%error, %service, "cannot kill the service");
         }
     }
+
+    /// Sends SIGTERM to the process, unless it has been waited for. Returns whether that succeeded.
+    fn send_sigterm(&self, child: &process::Child) -> bool {
+        // Without an ID, the process has ended by itself.
+        let signalled = child.id().map_or(Ok(()), send_sigterm);
+        if let Err(error) = &signalled {
+            tracing::warn!(%error, service = %self.spec.service, "cannot send SIGTERM");
+        }
+        signalled.is_ok()
+    }
 }
 
 /// Sends SIGTERM to a child process.
-pub(super) fn send_sigterm(pid: u32) -> io::Result<()> {
+fn send_sigterm(pid: u32) -> io::Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     pid.map_or(Ok(()), |pid| Ok(kill_process(pid, Signal::TERM)?))
 }

@@ -1,13 +1,13 @@
 //! The roster: the child processes and their states.
 
-use std::{collections::BTreeMap, io, mem};
+use std::{collections::BTreeMap, mem};
 
 use parking_lot::Mutex;
 use spoor_control::{Control, Instance};
 use spoor_policy::{Namespace, ServiceName};
 use tokio::sync::watch;
 
-use super::{child::send_sigterm, not_ready::NotReady};
+use super::not_ready::NotReady;
 use crate::service::Service;
 
 /// The number of failures of a service after which the lab fails to start. One failure can be
@@ -79,13 +79,30 @@ impl Roster {
         self.children.lock().clone()
     }
 
-    /// Ends a service's process, which the supervisor then replaces. `None` if there is none.
-    pub(crate) fn restart(&self, service: Service) -> Option<io::Result<()>> {
+    /// Requests that a service's process is replaced. Returns false if there is none.
+    ///
+    /// Only the task that waits for the process may signal it: after its end, the process ID may
+    /// belong to another one.
+    pub(crate) fn restart(&self, service: Service) -> bool {
         let mut children = self.children.lock();
-        let child = children.get_mut(&service)?;
-        let signalled = send_sigterm(child.process()?.pid);
-        child.is_restarting |= signalled.is_ok();
-        Some(signalled)
+        let child = children.get_mut(&service);
+        let Some(child) = child.filter(|child| child.process().is_some()) else {
+            return false;
+        };
+        child.is_restarting = true;
+        self.changed.send_replace(());
+        true
+    }
+
+    /// Waits until a restart of a service's process is requested.
+    pub(super) async fn restart_requested(&self, service: Service) {
+        let mut changed = self.changed.subscribe();
+        while !self.is_restarting(service) && changed.changed().await.is_ok() {}
+    }
+
+    fn is_restarting(&self, service: Service) -> bool {
+        let children = self.children.lock();
+        children.get(&service).is_some_and(|it| it.is_restarting)
     }
 
     pub(super) fn started(&self, service: Service, process: Process) {
@@ -226,22 +243,20 @@ mod tests {
         assert_eq!(error.services(), [Service::Wishlist]);
     }
 
-    #[test]
-    fn requested_restarts_are_no_failures() {
+    #[tokio::test]
+    async fn requested_restarts_are_no_failures() {
         let roster = Roster::new(
             [Service::Wishlist],
             Control::new(spoor_control::ControlSettings::default()),
         );
-        assert!(roster.restart(Service::Wishlist).is_none());
+        assert!(!roster.restart(Service::Wishlist));
         for _ in 0..MAX_START_ATTEMPTS {
-            let mut sleep = std::process::Command::new("sleep")
-                .arg("60")
-                .spawn()
-                .unwrap();
-            let (pid, instance) = (sleep.id(), "w".to_owned());
-            roster.started(Service::Wishlist, Process { pid, instance });
-            roster.restart(Service::Wishlist).unwrap().unwrap();
-            sleep.wait().unwrap();
+            let instance = "w".to_owned();
+            roster.started(Service::Wishlist, Process { pid: 1, instance });
+            assert!(!roster.is_restarting(Service::Wishlist));
+            let requested = roster.restart_requested(Service::Wishlist);
+            let restart = async { assert!(roster.restart(Service::Wishlist)) };
+            tokio::join!(requested, restart);
             assert!(!roster.ended(Service::Wishlist, "ended".to_owned()));
         }
         assert!(!roster.check().unwrap());
