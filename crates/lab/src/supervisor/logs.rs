@@ -114,6 +114,7 @@ impl Logs {
             line.push(b'\n');
             output.send(&prefix, line).await;
         }
+        output.finish(&prefix).await;
     }
 }
 
@@ -139,14 +140,24 @@ impl Output {
         };
         let line = match self.left_out {
             0 => line,
-            count => {
-                let note = format!("{prefix}({count} lines left out: the terminal was paused)\n");
-                [note.into_bytes(), line].concat()
-            }
+            count => [left_out_note(prefix, count), line].concat(),
         };
         self.left_out = 0;
         permit.send(Entry::Line(self.service, line));
     }
+
+    /// Reports the last lines if they were left out, once the terminal continues.
+    async fn finish(self, prefix: &str) {
+        if self.left_out > 0 {
+            let note = left_out_note(prefix, self.left_out);
+            // If the thread has ended, nothing can be printed.
+            let _ = self.entries.send(Entry::Line(self.service, note)).await;
+        }
+    }
+}
+
+fn left_out_note(prefix: &str, count: u64) -> Vec<u8> {
+    format!("{prefix}({count} lines left out: the terminal was paused)\n").into_bytes()
 }
 
 /// Writes lines, or holds them.
@@ -302,6 +313,16 @@ mod tests {
         };
         let note = "a | (2 lines left out: the terminal was paused)\n4\n";
         assert_eq!(written, note);
+
+        // The last lines are reported at the end of the output.
+        output.send("a | ", "5\n".into()).await;
+        output.send("a | ", "6\n".into()).await;
+        let ((), read) = tokio::join!(output.finish("a | "), async {
+            received.recv().await.unwrap();
+            received.recv().await
+        });
+        let note = b"a | (1 lines left out: the terminal was paused)\n";
+        assert!(matches!(read, Some(Entry::Line(_, written)) if written == note));
     }
 
     #[tokio::test]
