@@ -127,6 +127,7 @@ impl Lab {
             urls: urls.clone(),
             metrics: Arc::new(metrics(&control, &pipeline)),
             permits: Permits::default(),
+            fault_changes: Arc::default(),
         };
         let hints = Hints::of(&open).map_err(StartLabError::ReadAddress)?;
         // Before the services start, since they connect at once.

@@ -52,6 +52,7 @@ pub(super) async fn add(
     check_known(&admin, &service)?;
     let JsonBody(setting) = setting.map_err(|refusal| invalid(refusal.detail))?;
     let fault = fault(&setting)?;
+    let _changing = admin.fault_changes.lock();
     let mut of_service = faults_of(&admin.control, &service);
     let all = admin.control.faults();
     let all: usize = all.iter().map(|it| it.faults.len()).sum();
@@ -77,6 +78,7 @@ pub(super) async fn clear(
     PathParameters(service): PathParameters<String>,
 ) -> Result<Json<FaultsByService>, Problem> {
     let service = service_name(&service)?;
+    let _changing = admin.fault_changes.lock();
     // A service that has ended may still have faults.
     if faults_of(&admin.control, &service).is_empty() {
         check_known(&admin, &service)?;
@@ -85,6 +87,7 @@ pub(super) async fn clear(
 }
 
 pub(super) async fn clear_all(State(admin): State<Admin>) -> Json<FaultsByService> {
+    let _changing = admin.fault_changes.lock();
     for it in admin.control.faults() {
         admin.control.set_faults(&it.namespace, &it.service, vec![]);
     }
@@ -149,11 +152,13 @@ fn service_name(text: &str) -> Result<ServiceName, Problem> {
     ServiceName::new(text).map_err(|error| invalid(format!("service {text:?}: {error}")))
 }
 
-/// Refuses a fault for a service without instances: its name is probably misspelled.
+/// Refuses a fault for a service without instances in the default namespace, whose faults these are:
+/// its name is probably misspelled.
 fn check_known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
     let children = admin.roster.children();
     let mut known: BTreeSet<String> = children.keys().map(Service::to_string).collect();
     let clients = admin.control.instances().into_iter();
+    let clients = clients.filter(|it| it.instance.namespace == Namespace::default());
     known.extend(clients.map(|client| client.instance.service.to_string()));
     let service = service.as_str();
     if known.contains(service) {

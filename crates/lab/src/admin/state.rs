@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use spoor_control::Control;
 use tokio::sync::Semaphore;
@@ -18,6 +19,8 @@ pub(crate) struct Admin {
     pub(crate) urls: Arc<BTreeMap<String, String>>,
     pub(crate) metrics: Arc<Registry>,
     pub(crate) permits: Permits,
+    /// Held while faults are read and replaced.
+    pub(crate) fault_changes: Arc<Mutex<()>>,
 }
 
 /// The permits for requests that use a limited resource for a long time.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use axum::{Router, body::Body};
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde_json::{Value, json};
-use spoor_control::Control;
+use spoor_control::{Control, Instance};
+use spoor_policy::{Namespace, ServiceName};
 use spoor_traces::Pipeline;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ spec: {targets: [{service: service-b}], head: {probability: 1%}}";
 
 struct Api {
     router: Router,
+    control: Control,
     folder: TempDir,
 }
 
@@ -58,11 +60,13 @@ impl Api {
             decision_wait: pipeline.decision_wait(),
             urls: Arc::new(urls.into()),
             metrics: Arc::new(serve::metrics(&control, &pipeline)),
-            control,
+            control: control.clone(),
             permits: Permits::default(),
+            fault_changes: Arc::default(),
         };
         Self {
             router: router(admin),
+            control,
             folder,
         }
     }
@@ -318,6 +322,12 @@ async fn errors_are_problems(#[case] method: Method, #[case] path: &str, #[case]
 #[tokio::test]
 async fn unknown_service_has_no_faults() {
     let api = Api::start(&[]);
+    // Faults are set in the default namespace only.
+    api.control.set_expected(vec![Instance {
+        namespace: Namespace::new("other").unwrap(),
+        service: ServiceName::new("service-c").unwrap(),
+        id: "1".to_owned(),
+    }]);
     let fault = json!({"errors": "5%"}).to_string();
     let refused = api
         .post("/v1/faults/service-c", "application/json", fault)
