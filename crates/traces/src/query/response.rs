@@ -20,7 +20,7 @@ use http_body::Frame;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, task::JoinSet};
 
 use super::limits::{MAX_RESPONSE_BYTES, MAX_SEND_TIME, Queries, TraceQueryError};
 
@@ -64,8 +64,12 @@ fn unsent_for(
     };
     let unsent = Arc::new(Mutex::new(Some(unsent)));
     // A connection whose client reads nothing does not poll the body, so only a task can drop it.
-    tokio::spawn(discard(Arc::downgrade(&unsent), time));
-    let body = Body::new(Pieces(unsent));
+    let mut timeout = JoinSet::new();
+    timeout.spawn(discard(Arc::downgrade(&unsent), time));
+    let body = Body::new(Pieces {
+        unsent,
+        _timeout: timeout,
+    });
     Ok(([(header::CONTENT_LENGTH, length)], body).into_response())
 }
 
@@ -84,7 +88,11 @@ struct Unsent {
 
 /// A body in pieces. Each is a copy, so that a piece in the connection's buffer does not keep the
 /// whole body in memory.
-struct Pieces(Arc<Mutex<Option<Unsent>>>);
+struct Pieces {
+    unsent: Arc<Mutex<Option<Unsent>>>,
+    /// Ends with the body, which its connection drops once it is sent.
+    _timeout: JoinSet<()>,
+}
 
 impl http_body::Body for Pieces {
     type Data = Bytes;
@@ -94,7 +102,7 @@ impl http_body::Body for Pieces {
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let mut unsent = self.0.lock();
+        let mut unsent = self.unsent.lock();
         let Some(body) = unsent.as_mut() else {
             // A normal end would make a truncated response look complete.
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
@@ -248,6 +256,18 @@ mod tests {
             assert!(pieces < 100);
             tokio::time::sleep(10 * time).await;
         }
+    }
+
+    #[tokio::test]
+    async fn dropped_body_has_no_timeout() {
+        let queries = Queries::new(TraceStore::new(1 << 20));
+        let metrics = tokio::runtime::Handle::current().metrics();
+        let before = metrics.num_alive_tasks();
+        let sent = unsent(&queries, vec![b'x'; 2 * PIECE_BYTES]).unwrap();
+        assert_eq!(metrics.num_alive_tasks(), before + 1);
+        drop(sent);
+        tokio::task::yield_now().await;
+        assert_eq!(metrics.num_alive_tasks(), before);
     }
 
     #[tokio::test]
