@@ -126,6 +126,9 @@ fn reason(kept: &KeepReason) -> Markup {
                 "no rule matched, but head sampling had already dropped as many other traces as policy "
                 b { (policy.to_string()) } " would"
             }
+            KeepReason::UnnamedPolicy => {
+                "a policy keeps it; its name was not recorded, since there were too many names"
+            }
         }
     }
 }

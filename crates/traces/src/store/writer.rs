@@ -15,6 +15,10 @@ use crate::{
 /// in addition to its encoding, so the store exceeds its bound by at most 2 MiB and these spans.
 pub(crate) const SPANS_BETWEEN_EVICTIONS: usize = 1 << 14;
 
+/// The most reasons that are recorded. With the longest names of policies and rules, they take about
+/// 8 MiB together.
+const MAX_REASONS: usize = 1 << 14;
+
 /// Writes to the store, and evicts traces to keep it within its bound.
 pub(crate) struct Writer<'a> {
     shared: RwLockWriteGuard<'a, Shared>,
@@ -31,7 +35,14 @@ impl<'a> Writer<'a> {
         if let Some(number) = self.shared.reason_numbers.get(kept) {
             return *number;
         }
-        // Never removed, since traces hold the numbers; there is one for each rule and policy.
+        let names_policy = !matches!(
+            kept,
+            KeepReason::NoPolicy | KeepReason::NoRoot | KeepReason::UnnamedPolicy
+        );
+        if names_policy && self.shared.reasons.len() >= MAX_REASONS {
+            return self.note(&KeepReason::UnnamedPolicy);
+        }
+        // Never removed, since traces hold the numbers.
         let number = self.shared.reasons.len() as u32;
         self.shared.reasons.push(kept.clone());
         self.shared.reason_numbers.insert(kept.clone(), number);
@@ -131,7 +142,32 @@ mod tests {
     };
     use prost::Message;
 
+    use spoor_policy::PolicyName;
+
+    use super::MAX_REASONS;
     use crate::{KeepReason, Totals, TraceStore, memory::Reservation, scan::scan};
+
+    #[test]
+    fn recorded_reasons_are_bounded() {
+        let store = TraceStore::new(1 << 20);
+        let mut writer = store.write();
+        let mut note = |kept: &KeepReason| {
+            let note = writer.note(kept);
+            writer.shared.reasons[note as usize].clone()
+        };
+        for number in 0..MAX_REASONS {
+            let policy = PolicyName::new(format!("policy-{number}")).unwrap();
+            let kept = KeepReason::Otherwise { policy };
+            assert_eq!(note(&kept), kept);
+        }
+        for name in ["one", "two"] {
+            let policy = PolicyName::new(name).unwrap();
+            let kept = KeepReason::Head { policy };
+            assert_eq!(note(&kept), KeepReason::UnnamedPolicy);
+        }
+        assert_eq!(note(&KeepReason::NoPolicy), KeepReason::NoPolicy);
+        assert_eq!(writer.shared.reasons.len(), MAX_REASONS + 2);
+    }
 
     #[test]
     fn one_request_does_not_exceed_the_bound() {
