@@ -49,7 +49,9 @@ impl http_body::Body for Observed {
         let polled = {
             // A streaming handler runs while its body is polled.
             let _inside = self.call.as_ref().map(|call| call.context.clone().attach());
-            Pin::new(&mut self.inner).poll_frame(task)
+            Pin::new(&mut self.inner)
+                .poll_frame(task)
+                .map_err(of_lost_connection)
         };
         let Poll::Ready(frame) = &polled else {
             return polled;
@@ -76,5 +78,37 @@ impl http_body::Body for Observed {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+/// tonic's status for a connection that is lost during a response is `UNKNOWN`, as if the service had
+/// failed. A status of the service is never an error of the body, since it is in the trailers.
+fn of_lost_connection(error: Status) -> Status {
+    match error.code() {
+        Code::Unknown => Status::unavailable(error.message()),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use http_body_util::{BodyExt, StreamBody};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connection_lost_in_body_is_unavailable() {
+        for (code, expected) in [
+            (Code::Unknown, Code::Unavailable),
+            (Code::Internal, Code::Internal),
+        ] {
+            let error = Err::<Frame<Bytes>, _>(Status::new(code, "lost"));
+            let inner = Body::new(StreamBody::new(tokio_stream::iter([error])));
+            let mut observed = Observed { inner, call: None };
+            let status = observed.frame().await.unwrap().unwrap_err();
+            assert_eq!((status.code(), status.message()), (expected, "lost"));
+        }
     }
 }
