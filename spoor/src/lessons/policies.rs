@@ -1,11 +1,18 @@
 //! The policies of a lab, or of a cluster as `kubectl get samplingpolicy -o json` prints them.
 
-use std::{io, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 use serde_json::Value;
 use spoor_api::{SamplingPolicy, read};
 
 use crate::cli::{Invalid, LabClient};
+
+/// The most that is read, in bytes: many times what a thousand policies with their status take.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// The source of policies.
 pub enum Policies {
@@ -22,9 +29,9 @@ impl Policies {
     /// [`Invalid`] names the option, the file and the cause.
     pub fn read(path: &Path) -> Result<Self, Invalid> {
         let (name, text) = if path == Path::new("-") {
-            ("standard input".to_owned(), io::read_to_string(io::stdin()))
+            ("standard input".to_owned(), text(io::stdin()))
         } else {
-            (path.display().to_string(), std::fs::read_to_string(path))
+            (path.display().to_string(), File::open(path).and_then(text))
         };
         let invalid = |error: String| Invalid(vec![format!("--policies: {error}")]);
         let text = text.map_err(|error| invalid(format!("cannot read {name}: {error}")))?;
@@ -51,6 +58,16 @@ impl Policies {
         let mut all = self.all().await?.into_iter();
         Ok(all.find(|policy| policy.metadata.name == name))
     }
+}
+
+fn text(file: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    // Reading one byte more than allowed detects what is too large, even for pipes.
+    file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other("it is larger than 16 MiB"));
+    }
+    Ok(text)
 }
 
 fn parse(text: &str) -> serde_json::Result<Vec<SamplingPolicy>> {
@@ -84,6 +101,12 @@ mod tests {
         let list = format!(r#"{{"kind": "List", "items": [{POLICY}, {POLICY}]}}"#);
         assert_eq!(names(&list), ["service-a", "service-a"]);
         assert!(names(r#"{"items": []}"#).is_empty());
+    }
+
+    #[test]
+    fn endless_input_is_refused() {
+        let error = text(io::repeat(b' ')).unwrap_err();
+        assert_eq!(error.to_string(), "it is larger than 16 MiB");
     }
 
     #[test]
