@@ -11,7 +11,7 @@ use spoor_load::TraceResponse;
 use spoor_runtime::with_causes;
 use spoor_traces::tree::Tree;
 
-use crate::cli::{http_url, out::outln, pluralize};
+use crate::cli::{client_builder, http_url, out::outln, pluralize};
 use crate::traces::{Source, TraceClient};
 use complete::CompleteTrace;
 
@@ -64,7 +64,7 @@ impl ProbeArgs {
     /// A summary of what is missing at the timeout.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let traces = self.source.open()?;
-        let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT);
+        let http = client_builder(self.url.as_str()).timeout(REQUEST_TIMEOUT);
         let http = http.build()?;
         let mut progress = Progress::default();
         let search = self.find(&http, &traces, &mut progress);

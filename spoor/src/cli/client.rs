@@ -11,6 +11,8 @@ use spoor_lab::wire::{
     MAX_BODY_BYTES, Problem, ServiceStatus, Status,
 };
 
+use super::client_builder;
+
 /// The timeout of a request to which the lab responds immediately.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -54,10 +56,9 @@ impl LabClient {
     /// Creates a client of the lab at this address.
     #[must_use]
     pub fn new(lab: Url) -> Self {
-        Self {
-            lab,
-            http: reqwest::Client::new(),
-        }
+        // Without TLS, building it cannot fail.
+        let http = client_builder(lab.as_str()).build().unwrap_or_default();
+        Self { lab, http }
     }
 
     /// Applies all policies in the documents, or none.

@@ -17,6 +17,7 @@ use super::{
     format::printable,
     list::{self, FoundTrace},
 };
+use crate::cli::client_builder;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -130,7 +131,7 @@ impl TraceClient {
     /// # Errors
     /// [`QueryError::Client`].
     pub fn at(base: &str) -> Result<Self, QueryError> {
-        let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT);
+        let http = client_builder(base).timeout(REQUEST_TIMEOUT);
         let http = http.build().map_err(QueryError::Client)?;
         Ok(Self {
             base: base.trim_end_matches('/').to_owned(),

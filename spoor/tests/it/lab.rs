@@ -70,6 +70,15 @@ impl Lab {
         Self::start_program(program, tempfile::tempdir().unwrap(), options).await
     }
 
+    /// A lab in an environment with this HTTP proxy.
+    pub async fn start_behind(proxy: &str) -> Self {
+        let mut program = command();
+        program.env("http_proxy", proxy);
+        program.env_remove("no_proxy").env_remove("NO_PROXY");
+        let options = ["--services", "service-b"];
+        Self::start_program(program, tempfile::tempdir().unwrap(), &options).await
+    }
+
     async fn start_program(mut program: Command, folder: TempDir, options: &[&str]) -> Self {
         let path = folder.path().to_str().unwrap();
         let mut process = program

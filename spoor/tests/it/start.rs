@@ -55,6 +55,20 @@ async fn names_the_setting_of_a_port_in_use() {
 }
 
 #[tokio::test]
+async fn proxy_does_not_apply_to_the_lab() {
+    // Nothing listens there.
+    let proxy = "http://127.0.0.1:1";
+    let lab = Lab::start_behind(proxy).await;
+    let mut get = command();
+    get.env("http_proxy", proxy);
+    get.env_remove("no_proxy").env_remove("NO_PROXY");
+    get.env("SPOOR_LAB", lab.url("admin"))
+        .args(["get", "policies"]);
+    let ended = run(&mut get, "").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[tokio::test]
 async fn second_lab_names_the_running_one() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let folder = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::exemplars::{Bucket, buckets};
 use crate::{
+    cli::client_builder,
     lessons::{context::Context, report::Report},
     traces::{FoundTrace, printable, short_duration},
 };
@@ -40,7 +41,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 
 /// Gets the metrics of a service or of the lab.
 pub(super) async fn scrape(url: &str) -> Result<String, reqwest::Error> {
-    let client = reqwest::Client::builder().timeout(SCRAPE_TIMEOUT).build()?;
+    let client = client_builder(url).timeout(SCRAPE_TIMEOUT).build()?;
     // Only OpenMetrics has exemplars; the older text format has no place for them.
     let accepted = "application/openmetrics-text";
     let request = client.get(url).header("accept", accepted);
