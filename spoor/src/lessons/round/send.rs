@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::{ANNOUNCER, EDGES, Marker, SlowPart, delay_milliseconds};
 use crate::{
-    cli::{LabClient, shutdown_signal},
+    cli::{LabClient, out::errln, shutdown_signal},
     lessons::policies::Policies,
     traces::{FoundTrace, Query, TraceClient, dropping_policies},
 };
@@ -46,14 +46,19 @@ pub async fn start(seed: u32, lab: &LabClient, traces: &TraceClient) -> anyhow::
         urls: lab.status().await?.urls,
         lab,
         traces,
-        http: reqwest::Client::new(),
+        // All these addresses are on the lab's loopback, which a proxy cannot reach.
+        http: reqwest::Client::builder().no_proxy().build()?,
     };
     // Before any request, so that the check finds the round even if its traces are not kept.
     round.announce().await?;
     match round.run(SlowPart::of(seed)).await {
         Ok(()) => Ok(round.marker),
         Err(error) => {
-            let faults: Vec<String> = lab.faults().await?.into_keys().collect();
+            // If the lab has stopped, the first error is the cause.
+            let Ok(faults) = lab.faults().await else {
+                return Err(error);
+            };
+            let faults: Vec<String> = faults.into_keys().collect();
             Err(match faults.as_slice() {
                 [] => error,
                 services => error.context(format!(
@@ -179,11 +184,19 @@ impl Round<'_> {
         self.lab.add_fault(slow, &fault).await?;
         // Its error is returned only after the earlier faults are restored.
         let searched = self.add_wish_and_wait(slow, requests).await;
-        self.lab.clear_faults(Some(slow)).await?;
+        first_error(searched, self.restore_faults(slow, before).await)
+    }
+
+    async fn restore_faults(
+        &self,
+        service: &'static str,
+        before: Option<Vec<FaultSetting>>,
+    ) -> anyhow::Result<()> {
+        self.lab.clear_faults(Some(service)).await?;
         for fault in before.into_iter().flatten() {
-            self.lab.add_fault(slow, &fault).await?;
+            self.lab.add_fault(service, &fault).await?;
         }
-        searched
+        Ok(())
     }
 
     async fn add_wish_and_wait(&self, slow: &'static str, requests: usize) -> anyhow::Result<()> {
@@ -198,11 +211,12 @@ impl Round<'_> {
             searched = self.wait_for_traces(requests, slow) => searched,
             () = interrupted => Err(anyhow!("interrupted; the lab is restored")),
         };
-        if let Some(path) = location {
-            let url = format!("{}{path}", self.url("gateway")?);
-            send(url.clone(), self.http.delete(&url)).await?;
-        }
-        searched
+        let Some(path) = location else {
+            return searched;
+        };
+        let url = format!("{}{path}", self.url("gateway")?);
+        let deleted = send(url.clone(), self.http.delete(&url)).await;
+        first_error(searched, deleted.map(drop))
     }
 
     /// Classifies images after restarting one model, which loads on its first request.
@@ -249,6 +263,14 @@ impl Round<'_> {
     }
 }
 
+/// The first error. That of the cleanup is printed, since it would hide the cause.
+fn first_error(result: anyhow::Result<()>, cleanup: anyhow::Result<()>) -> anyhow::Result<()> {
+    if let (Err(_), Err(error)) = (&result, &cleanup) {
+        errln!("spoor: cannot restore the lab: {error:#}");
+    }
+    result.and(cleanup)
+}
+
 /// True if no span is known to be missing: each one's parent is there, and the server's side of each
 /// call. Without that, the time of the server would count as its caller's.
 fn is_complete_trace(tree: &Tree) -> bool {
@@ -289,6 +311,19 @@ async fn send(url: String, request: RequestBuilder) -> anyhow::Result<Option<Str
 mod tests {
     use super::*;
     use crate::traces::spans::span;
+
+    #[test]
+    fn cleanup_does_not_hide_the_first_error() {
+        let failed = |text: &'static str| Err(anyhow!(text));
+        let error = |result: anyhow::Result<()>| result.err().map(|it| it.to_string());
+        let first = first_error(failed("first"), failed("second"));
+        assert_eq!(error(first).as_deref(), Some("first"));
+        assert_eq!(
+            error(first_error(Ok(()), failed("second"))).as_deref(),
+            Some("second")
+        );
+        assert_eq!(error(first_error(Ok(()), Ok(()))), None);
+    }
 
     #[test]
     fn call_without_its_server_is_incomplete() {
