@@ -161,6 +161,7 @@ impl Statuses {
         let (now, time) = (Instant::now(), Timestamp::now());
         let mut due = vec![];
         let mut next = NextWrite::default();
+        let mut reader = evidence.control.evidence_reader();
         self.forget(policies);
         let policies = policies
             .iter()
@@ -176,7 +177,7 @@ impl Statuses {
             let current = entry.current(object);
             let previous = current.map(|status| status.conditions.as_slice());
             let previous = previous.unwrap_or_default();
-            let collect = |key: &_| evidence.collect(key);
+            let collect = |key: &_| evidence.collect(&mut reader, key);
             let Some(mut desired) = resolved.status(object, collect, previous, time) else {
                 continue;
             };
