@@ -201,7 +201,7 @@ impl Applier {
         status: &impl Serialize,
     ) -> Result<DynamicObject, ApplyError> {
         let kind = format!("{}/status", resource.kind);
-        // A status consists of maps, texts and numbers, so encoding it as JSON cannot fail.
+        // A status consists of maps, strings and numbers, so encoding it as JSON cannot fail.
         let status = serde_json::to_value(status).unwrap_or_default();
         let mut object = DynamicObject::new(&key.name, resource);
         object.data = serde_json::json!({ "status": status });

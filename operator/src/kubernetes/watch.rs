@@ -170,7 +170,7 @@ impl Watches {
         self.0.notify();
     }
 
-    /// Counts the changes of kept values.
+    /// A receiver of the number of changes of kept values.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()

@@ -1,5 +1,5 @@
-//! Writes the statuses of policies: at once when a verdict changes, at intervals when only numbers
-//! do, and not at all while nothing changes.
+//! Writes the statuses of policies: immediately when a condition changes, at intervals when only
+//! numbers do, and not at all while nothing changes.
 
 mod events;
 mod schedule;
@@ -34,7 +34,7 @@ use crate::{
     lease::NamespaceClaims,
 };
 
-/// The most writes at once.
+/// The most writes at a time.
 const MAX_CONCURRENT_WRITES: usize = 8;
 /// The delay before the next attempt after a write failed.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -75,7 +75,7 @@ struct Due {
     previous: Vec<Condition>,
 }
 
-/// The time of the next check.
+/// The schedule of the next check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct NextWrite {
     /// The latest time; none if nothing is pending.
@@ -182,7 +182,7 @@ impl Statuses {
                 continue;
             };
             let contested = self.claims.contested(&object.key.namespace);
-            let contested = contested.map(|verdict| (Condition::CONTESTED, verdict));
+            let contested = contested.map(|update| (Condition::CONTESTED, update));
             desired
                 .conditions
                 .extend(conditions(contested, object.generation, previous, time));

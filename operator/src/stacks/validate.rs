@@ -33,7 +33,7 @@ pub fn validate(stack: &TracingStack) -> Result<Stack, Vec<FieldError>> {
     }
 }
 
-/// Checks that both routes have one port, since services have one address whatever the route.
+/// Checks that both routes have one port, since services have one address for both.
 fn check_ports_match(stack: &Stack, spec: &FieldPath, errors: &mut Vec<FieldError>) {
     let (Some(collector), Some(jaeger)) = (
         existing(stack, Route::Collector),

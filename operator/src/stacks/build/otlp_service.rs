@@ -1,4 +1,4 @@
-//! The Service `NAME-otlp`: the one address to which services send spans, whatever the route.
+//! The Service `NAME-otlp`: the one address to which services send spans, on either route.
 
 use std::collections::BTreeMap;
 

@@ -20,7 +20,7 @@ const SIGNED_BY: &str = "spoor.dev/signed-by";
 
 const END: &str = "-----END CERTIFICATE-----";
 
-/// The lifetimes of certificates, which are renewed after two thirds of theirs.
+/// The lifetimes of certificates. A certificate is renewed after two thirds of its lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CertificateLifetimes {
     /// The lifetime of the authority's certificate.
@@ -72,7 +72,7 @@ pub enum IssueError {
     ForeignSecret(String),
     /// The certificate cannot be issued.
     #[error("cannot issue a certificate")]
-    Make(#[from] rcgen::Error),
+    Generate(#[from] rcgen::Error),
 }
 
 /// The authority that is valid at this time. One that is due for renewal stays trusted alongside
