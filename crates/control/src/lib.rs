@@ -77,6 +77,6 @@ pub use evidence::{
 };
 pub use fault::ServiceFaults;
 pub use identity::{AnyoneOnLoopback, Caller, Denied, Identify, Identity};
-pub use instance::{Instance, InstanceState, RefusedPlan};
+pub use instance::{Instance, InstanceState};
 pub use settings::ControlSettings;
 pub use tally::MIN_EXPECTED_DECISIONS;
