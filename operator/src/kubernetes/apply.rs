@@ -45,9 +45,7 @@ pub struct LiveObject {
 /// The effect of applying an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApplyOutcome {
-    /// The object did not exist.
-    Created,
-    /// The object had other content.
+    /// The object did not exist or had other content.
     Changed,
     /// Another field manager had changed the object since it was applied.
     Repaired,
@@ -183,10 +181,9 @@ impl Applier {
         let state = AppliedState { desired, stored };
         self.applied.lock().insert(object, state);
         Ok(match before {
-            None => ApplyOutcome::Created,
             Some(before) if before == stored => ApplyOutcome::Unchanged,
             Some(_) if was_applied => ApplyOutcome::Repaired,
-            Some(_) => ApplyOutcome::Changed,
+            _ => ApplyOutcome::Changed,
         })
     }
 
