@@ -181,7 +181,7 @@ impl Control {
                 Some(service) => service.state().expected = ids,
                 None => tracing::error!(
                     service = %key.1,
-                    "cannot track the instances of another service; raise max_services"
+                    "too many services; the instances of this one are not tracked"
                 ),
             }
         }
