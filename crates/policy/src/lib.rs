@@ -4,7 +4,6 @@
 //! [`resolve`] turns all policies into one [`PolicyTable`], with an [`Outcome`] for each policy.
 
 mod binomial;
-mod candidates;
 mod fault;
 pub mod message;
 mod name;
@@ -12,6 +11,7 @@ mod outcome;
 mod outcomes;
 mod policy;
 mod probability;
+mod ranking;
 mod resolve;
 pub mod statistics;
 mod strategy;

@@ -5,26 +5,26 @@ use std::collections::BTreeSet;
 use crate::{
     Acceptance, Effective, Outcome, Overridden, Part, Policy, PolicyName, Precedence, Probability,
     Setting, Strategy,
-    candidates::{Candidates, NamespaceCandidates, Ranked},
+    ranking::{NamespaceRankings, Ranked, Ranking},
     tail_heads::{Head, Place, TailHeads},
 };
 
 /// The outcomes of policies that have not expired, in the order of their ranks.
-pub(crate) fn of(ordered: &[&Policy], candidates: &NamespaceCandidates<'_>) -> Vec<Outcome> {
+pub(crate) fn of(ordered: &[&Policy], rankings: &NamespaceRankings<'_>) -> Vec<Outcome> {
     let mut drafts = Drafts(ordered.iter().map(|_| Draft::default()).collect());
-    drafts.add_place(Place::default(), &candidates.others, &[]);
-    for (service, of_service) in &candidates.services {
+    drafts.add_place(Place::default(), &rankings.others, &[]);
+    for (service, of_service) in &rankings.services {
         let service_place = Place {
             service: Some(service),
             operation: None,
         };
-        drafts.add_place(service_place, &of_service.others, &[&candidates.others]);
+        drafts.add_place(service_place, &of_service.others, &[&rankings.others]);
         for (operation, own) in &of_service.operations {
             let place = Place {
                 operation: Some(operation),
                 ..service_place
             };
-            drafts.add_place(place, own, &[&of_service.others, &candidates.others]);
+            drafts.add_place(place, own, &[&of_service.others, &rankings.others]);
         }
     }
     let drafts = drafts.0.into_iter().zip(ordered);
@@ -50,8 +50,8 @@ struct Draft<'a> {
 
 impl<'a> Drafts<'a> {
     /// Adds the result for a place to the outcomes of all policies concerned. `around` are the
-    /// candidates of the larger places that contain it, smaller ones first.
-    fn add_place(&mut self, place: Place<'a>, own: &Candidates<'a>, around: &[&Candidates<'a>]) {
+    /// rankings of the larger places that contain it, smaller ones first.
+    fn add_place(&mut self, place: Place<'a>, own: &Ranking<'a>, around: &[&Ranking<'a>]) {
         for part in [Part::Head, Part::Tail] {
             let Some((winner, losers)) = own.with(part).split_first() else {
                 continue;
@@ -72,7 +72,7 @@ impl<'a> Drafts<'a> {
     }
 
     /// Adds the head that decides at a place to the draft of the tail that decides there.
-    fn add_tail_head(&mut self, at: Place<'a>, own: &Candidates<'a>, around: &[&Candidates<'a>]) {
+    fn add_tail_head(&mut self, place: Place<'a>, own: &Ranking<'a>, around: &[&Ranking<'a>]) {
         let outer = |part| around.iter().find_map(|it| it.winner(part));
         let outer = (outer(Part::Head), outer(Part::Tail));
         // Head and tail are resolved separately, so each may come from another larger place.
@@ -86,10 +86,10 @@ impl<'a> Drafts<'a> {
             return;
         }
         if let Some((heads, head)) = self.tail_heads(outer) {
-            heads.exclude(head, at);
+            heads.exclude(head, place);
         }
         if let Some((heads, head)) = self.tail_heads(here) {
-            heads.add(head, at);
+            heads.add(head, place);
         }
     }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::{
-    Acceptance, Namespace, Outcome, Part, Policy, PolicyKey, PolicyTable, TailTable,
-    candidates::{Candidates, NamespaceCandidates, precedence},
-    outcomes, succession,
+    Acceptance, Namespace, Outcome, Part, Policy, PolicyKey, PolicyTable, TailTable, outcomes,
+    ranking::{NamespaceRankings, Ranking, precedence},
+    succession,
     tail::{NamedTail, NamespaceTail, ServiceTail},
 };
 
@@ -53,13 +53,13 @@ pub fn resolve(policies: &[Policy], now: Timestamp) -> Resolution {
         // Sorted once here, so that the policies for each place are in order without comparing
         // again.
         live.sort_by_key(|policy| precedence(policy));
-        let candidates = NamespaceCandidates::of(&live);
+        let rankings = NamespaceRankings::of(&live);
         let keys = live.iter().map(|policy| policy.key.clone());
-        let outcomes = keys.zip(outcomes::of(&live, &candidates));
+        let outcomes = keys.zip(outcomes::of(&live, &rankings));
         resolution.outcomes.extend(outcomes);
-        let (table, plans) = (&mut resolution.table, succession::plans(&candidates));
+        let (table, plans) = (&mut resolution.table, succession::plans(&rankings));
         table.namespaces.insert(namespace.clone(), plans);
-        let tail = tails(&candidates);
+        let tail = tails(&rankings);
         // Without an empty entry, so that the table is empty when there are no tail rules.
         if tail != NamespaceTail::default() {
             resolution.tail.namespaces.insert(namespace.clone(), tail);
@@ -77,8 +77,8 @@ fn expired(end: Timestamp) -> Outcome {
     }
 }
 
-fn tails(candidates: &NamespaceCandidates<'_>) -> NamespaceTail {
-    let services = candidates
+fn tails(rankings: &NamespaceRankings<'_>) -> NamespaceTail {
+    let services = rankings
         .services_with(Part::Tail)
         .map(|(service, of_service)| {
             let operations = of_service.operations.iter();
@@ -92,11 +92,11 @@ fn tails(candidates: &NamespaceCandidates<'_>) -> NamespaceTail {
         });
     NamespaceTail {
         services: services.collect(),
-        others: tail(&candidates.others),
+        others: tail(&rankings.others),
     }
 }
 
-fn tail(candidates: &Candidates<'_>) -> Option<NamedTail> {
-    let winner = candidates.winner(Part::Tail)?.policy;
+fn tail(ranking: &Ranking<'_>) -> Option<NamedTail> {
+    let winner = ranking.winner(Part::Tail)?.policy;
     Some((winner.key.name.clone(), winner.tail.clone()?))
 }

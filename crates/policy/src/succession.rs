@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     Assigned, OperationName, Part, Plan, Policy, PolicyPhase, Strategies,
-    candidates::{Candidates, NamespaceCandidates},
+    ranking::{NamespaceRankings, Ranking},
     table::NamespacePlans,
 };
 
@@ -18,12 +18,12 @@ const MAX_PHASES: usize = 8;
 struct Succession<'a>(Vec<&'a Policy>);
 
 impl<'a> Succession<'a> {
-    fn of(own: &Candidates<'a>) -> Self {
+    fn of(own: &Ranking<'a>) -> Self {
         Self::default().then(own)
     }
 
     /// Appends the policies with a head, except those that expire before their turn.
-    fn then(mut self, next: &Candidates<'a>) -> Self {
+    fn then(mut self, next: &Ranking<'a>) -> Self {
         for policy in next.with(Part::Head).iter().map(|ranked| ranked.policy) {
             match self.0.last().map(|last| last.expires_at) {
                 // The last policy never expires, so no other one follows.
@@ -52,15 +52,15 @@ impl<'a> Succession<'a> {
 }
 
 /// The plans of every service that a policy names, and the plan of all others.
-pub(crate) fn plans(candidates: &NamespaceCandidates<'_>) -> NamespacePlans {
+pub(crate) fn plans(rankings: &NamespaceRankings<'_>) -> NamespacePlans {
     // A service named only by policies without a head has no plan of its own: the plan of all
     // others applies.
-    let services = candidates
+    let services = rankings
         .services_with(Part::Head)
         .map(|(service, of_service)| {
             let operations = of_service.operations.iter();
             let places = Places {
-                default: Succession::of(&of_service.others).then(&candidates.others),
+                default: Succession::of(&of_service.others).then(&rankings.others),
                 operations: operations
                     .map(|(name, own)| (*name, Succession::of(own)))
                     .collect(),
@@ -70,7 +70,7 @@ pub(crate) fn plans(candidates: &NamespaceCandidates<'_>) -> NamespacePlans {
     NamespacePlans {
         services: services.collect(),
         others: Places {
-            default: Succession::of(&candidates.others),
+            default: Succession::of(&rankings.others),
             operations: vec![],
         }
         .plan(),

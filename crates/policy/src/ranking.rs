@@ -15,45 +15,45 @@ pub(crate) struct Ranked<'a> {
 
 /// The policies that apply to one place, winners first.
 #[derive(Debug, Default)]
-pub(crate) struct Candidates<'a> {
+pub(crate) struct Ranking<'a> {
     head: Vec<Ranked<'a>>,
     tail: Vec<Ranked<'a>>,
 }
 
 /// The policies that apply to one service or to its operations.
 #[derive(Debug, Default)]
-pub(crate) struct ServiceCandidates<'a> {
+pub(crate) struct ServiceRankings<'a> {
     /// The policies for all operations that no policy names.
-    pub(crate) others: Candidates<'a>,
-    pub(crate) operations: BTreeMap<&'a OperationName, Candidates<'a>>,
+    pub(crate) others: Ranking<'a>,
+    pub(crate) operations: BTreeMap<&'a OperationName, Ranking<'a>>,
 }
 
 /// The policies that apply in one namespace.
 #[derive(Debug, Default)]
-pub(crate) struct NamespaceCandidates<'a> {
+pub(crate) struct NamespaceRankings<'a> {
     /// The policies for all services that no policy names.
-    pub(crate) others: Candidates<'a>,
-    pub(crate) services: BTreeMap<&'a ServiceName, ServiceCandidates<'a>>,
+    pub(crate) others: Ranking<'a>,
+    pub(crate) services: BTreeMap<&'a ServiceName, ServiceRankings<'a>>,
 }
 
-impl<'a> NamespaceCandidates<'a> {
+impl<'a> NamespaceRankings<'a> {
     /// Sorts policies by place. They must be in the order of [`precedence`].
     pub(crate) fn of(ordered: &[&'a Policy]) -> Self {
-        let mut candidates = Self::default();
+        let mut rankings = Self::default();
         for (rank, policy) in ordered.iter().enumerate() {
-            candidates.add(Ranked { rank, policy });
+            rankings.add(Ranked { rank, policy });
         }
-        candidates
+        rankings
     }
 
     /// The services that a policy with this part names.
     pub(crate) fn services_with(
         &self,
         part: Part,
-    ) -> impl Iterator<Item = (&'a ServiceName, &ServiceCandidates<'a>)> {
+    ) -> impl Iterator<Item = (&'a ServiceName, &ServiceRankings<'a>)> {
         let services = self.services.iter();
-        let services = services.filter(move |(_, candidates)| candidates.has(part));
-        services.map(|(service, candidates)| (*service, candidates))
+        let services = services.filter(move |(_, rankings)| rankings.has(part));
+        services.map(|(service, rankings)| (*service, rankings))
     }
 
     fn add(&mut self, ranked: Ranked<'a>) {
@@ -73,15 +73,15 @@ impl<'a> NamespaceCandidates<'a> {
     }
 }
 
-impl ServiceCandidates<'_> {
+impl ServiceRankings<'_> {
     /// True if a policy with this part applies anywhere in the service.
     fn has(&self, part: Part) -> bool {
-        let mut candidates = [&self.others].into_iter().chain(self.operations.values());
-        candidates.any(|it| it.winner(part).is_some())
+        let mut rankings = [&self.others].into_iter().chain(self.operations.values());
+        rankings.any(|it| it.winner(part).is_some())
     }
 }
 
-impl<'a> Candidates<'a> {
+impl<'a> Ranking<'a> {
     fn add(&mut self, ranked: Ranked<'a>) {
         if ranked.policy.head.is_some() {
             self.head.push(ranked);
