@@ -159,7 +159,7 @@ fn milliseconds(took: Duration) -> Option<f64> {
 
 /// The names of the instances that have not acknowledged their newest plan, or are silent.
 fn unconverged_names(instances: &[InstanceState]) -> Vec<String> {
-    let unconverged = instances.iter().filter(|it| !it.current || it.silent);
+    let unconverged = instances.iter().filter(|it| !it.current);
     let name = |it: &InstanceState| format!("{} {}", it.instance.service, it.instance.id);
     unconverged.map(name).collect()
 }
