@@ -24,7 +24,8 @@ use crate::{
     stacks,
 };
 
-/// Enough for either role. Each thread costs a stack and an allocator's arena.
+/// The number of the runtime's threads, enough for either role. Each costs a stack and an arena of
+/// the allocator.
 const WORKER_THREADS: usize = 2;
 
 /// `service.name` of the spans of both roles, which `service.instance.id` distinguishes.

@@ -69,7 +69,7 @@ impl RunningRole {
     }
 }
 
-/// Returns the reason why a role is not ready, if it is not.
+/// A check that returns the reason why a role is not ready, if it is not.
 pub(crate) type RoleReadiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// A standby's response to readiness probes.
@@ -81,7 +81,7 @@ pub(crate) enum StandbyReadiness {
     NotReady,
 }
 
-/// One replica of a role, leader or standby. Its parts are shared by clones.
+/// One replica of a role, leader or standby.
 pub(crate) struct Replica {
     pub(crate) watches: Watches,
     pub(crate) claims: NamespaceClaims,
@@ -226,8 +226,8 @@ impl Replica {
             () = self.stop.cancelled() => Ok(()),
         };
         self.stop.cancel();
-        // The election is one of these tasks: it releases the Lease, so that a standby can lead at
-        // once.
+        // The election is one of these tasks: it releases the Lease, so that a standby can lead
+        // immediately.
         self.tasks.close();
         self.tasks.wait().await;
         self.watches.wait_until_stopped().await;
@@ -238,7 +238,7 @@ impl Replica {
     }
 }
 
-/// Writes the metrics for the ops port.
+/// A function that writes the metrics for the ops port.
 fn metrics(registry: Registry) -> impl Fn() -> Result<String, fmt::Error> + Clone {
     let registry = Arc::new(registry);
     move || {

@@ -45,7 +45,7 @@ impl FieldPath {
         &self.0
     }
 
-    /// True if one of the paths contains the other, whatever the indices of items are.
+    /// True if one of the paths contains the other, regardless of indices.
     pub(crate) fn is_related(&self, other: &Self) -> bool {
         let mut pairs = self.fields().zip(other.fields());
         pairs.all(|(one, other)| one == other)

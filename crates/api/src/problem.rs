@@ -1,6 +1,6 @@
 //! Problems of several fields together, reported by validation and by the API server.
 
-pub(crate) const NOTHING: &str =
+pub(crate) const NO_PART: &str =
     "must have \"head\", \"tail\" or both, such as `head: {probability: 1%}`";
 pub(crate) const HEAD_BOTH: &str =
     "must have one of \"probability\" and \"rateLimit\", not both; delete one";

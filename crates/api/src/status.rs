@@ -12,7 +12,8 @@ pub use conditions::{ConditionUpdate, conditions};
 #[serde(rename_all = "camelCase")]
 // Unknown fields are ignored, unlike in `spec`: a newer version may have written the status.
 pub struct SamplingPolicyStatus {
-    /// `Accepted`, `Programmed` and `Converged`.
+    /// `Accepted`, `Programmed` and `Converged`. `Contested` is added while another operator tries to
+    /// claim the namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

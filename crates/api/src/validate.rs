@@ -27,7 +27,7 @@ impl SamplingPolicy {
         let (spec, at) = (&self.spec, root.field("spec"));
         let targets = errors.targets(&spec.targets, &at.field("targets"));
         if spec.head.is_none() && spec.tail.is_none() {
-            errors.add(at.clone(), problem::NOTHING);
+            errors.add(at.clone(), problem::NO_PART);
         }
         let head = spec.head.as_ref();
         let head = head.map(|head| errors.head(head, &at.field("head")));

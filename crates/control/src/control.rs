@@ -40,12 +40,13 @@ use crate::{
 /// count 50 operations under three plans have as many.
 const MAX_COUNTS: usize = 300_000;
 
-/// The most messages that have arrived in part, of all streams together, in KiB.
+/// The largest total size of partially received messages, over all streams, in KiB.
 const MAX_PARTIAL_KIB: usize = 32 << 10;
 
 /// The control plane. Clones share its state.
 ///
-/// Its listeners need a Tokio runtime. Its other methods do not need one, and never block.
+/// Its endpoints and its asynchronous methods need a Tokio runtime. Its other methods do not, and
+/// never wait for I/O.
 #[derive(Clone, derive_more::Debug)]
 #[debug("Control({:?})", _0.settings)]
 pub struct Control(Arc<Inner>);
@@ -67,7 +68,7 @@ struct Inner {
     stream_slots: Arc<Semaphore>,
     /// The room for the counts of all processes.
     count_room: Arc<Semaphore>,
-    /// The room for messages that have arrived in part, in KiB.
+    /// The room for partially received messages, in KiB.
     partial_room: Arc<Semaphore>,
     next_generation: AtomicU64,
     next_share_number: AtomicU64,
@@ -180,7 +181,7 @@ impl Control {
                 Some(service) => service.state().expected = ids,
                 None => tracing::error!(
                     service = %key.1,
-                    "cannot track the instances of another service; raise max_services"
+                    "too many services; the instances of this one are not tracked"
                 ),
             }
         }
@@ -248,7 +249,7 @@ impl Control {
     }
 }
 
-/// For sessions and listeners.
+/// For sessions and endpoints.
 impl Control {
     pub(crate) fn settings(&self) -> &ControlSettings {
         &self.0.settings
@@ -298,7 +299,7 @@ impl Control {
         &self.0.count_room
     }
 
-    /// The room for messages that have arrived in part, in KiB.
+    /// The room for partially received messages, in KiB.
     pub(crate) fn partial_room(&self) -> Arc<Semaphore> {
         Arc::clone(&self.0.partial_room)
     }

@@ -28,30 +28,15 @@ pub struct InstanceState {
     pub expected: bool,
     /// True if it has an open stream.
     pub connected: bool,
-    /// True if its last message is longer ago than [`ControlSettings::silent_after`](crate::ControlSettings).
-    pub silent: bool,
     /// The version that it last acknowledged. With several processes, the oldest of their versions.
     pub held: Option<Version>,
-    /// True if that is its service's newest plan.
+    /// True if that is its service's newest plan, and the instance is not silent.
     pub current: bool,
     /// The time from the publication to that acknowledgement, or from the start of the stream if
     /// that is later.
     pub took: Option<Duration>,
-    /// The plan that it last refused, unless it has acknowledged a later one.
-    pub refused: Option<RefusedPlan>,
-    /// The time since its last message.
-    pub last_message_ago: Option<Duration>,
     /// Spans that the receiver of its exporter has accepted since its processes started.
     pub spans_exported: u64,
     /// Spans that it has dropped since then, by reason.
     pub spans_dropped: BTreeMap<String, u64>,
-}
-
-/// A plan that an instance refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefusedPlan {
-    /// The plan's version.
-    pub version: Version,
-    /// The instance's reason.
-    pub reason: String,
 }

@@ -23,7 +23,7 @@
 //! | one process | `ledger`, `lending`, `record` |
 //! | instances | `processes`, `service`, `services` |
 //! | the control plane | `control` |
-//! | clients | `session`, then `listeners` |
+//! | clients | `session`, then `endpoints` |
 //!
 //! # Lock order
 //!
@@ -43,6 +43,7 @@
 mod control;
 mod counts;
 mod coverage;
+mod endpoints;
 mod evidence;
 mod fault;
 mod history;
@@ -51,7 +52,6 @@ mod instance;
 mod jaeger_strategy;
 mod ledger;
 mod lending;
-mod listeners;
 mod metrics;
 mod pollers;
 mod processes;
@@ -70,13 +70,13 @@ mod window;
 
 pub use control::{Control, convergence::Convergence, evidence::EvidenceReader};
 pub use counts::Counts;
+pub use endpoints::stream::PolicyStreamService;
 pub use evidence::{
     ClientCounts, CountSource, Evidence, NotCurrent, NotCurrentReason, ObservedRate,
     OperationEvidence, ServiceEvidence,
 };
 pub use fault::ServiceFaults;
 pub use identity::{AnyoneOnLoopback, Caller, Denied, Identify, Identity};
-pub use instance::{Instance, InstanceState, RefusedPlan};
-pub use listeners::stream::PolicyStreamService;
+pub use instance::{Instance, InstanceState};
 pub use settings::ControlSettings;
 pub use tally::MIN_EXPECTED_DECISIONS;

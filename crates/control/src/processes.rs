@@ -103,20 +103,13 @@ impl Processes {
             let sum: &mut u64 = spans_dropped.entry(reason.clone()).or_default();
             *sum = sum.saturating_add(*spans);
         }
-        let representatives: Vec<&Record> = self.representatives().collect();
-        let processes = || representatives.iter();
         InstanceState {
             instance,
             expected,
             connected: self.is_connected(),
-            silent: processes().all(|it| it.is_silent(silent_after, now)),
-            held: processes().map(|it| it.held).min().flatten(),
+            held: self.representatives().map(|it| it.held).min().flatten(),
             current: self.plan_state(served, silent_after, now) == PlanState::Current,
             took: self.took(),
-            refused: processes().find_map(|it| it.refused.clone()),
-            last_message_ago: processes()
-                .map(|it| now.saturating_duration_since(it.last_message))
-                .min(),
             spans_exported: self
                 .all()
                 .fold(0, |sum, it| sum.saturating_add(it.spans_exported)),

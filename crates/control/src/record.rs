@@ -10,7 +10,6 @@ use spoor_proto::spoor::control::v1::{self as proto, DroppedSpans};
 
 use crate::{
     coverage::Coverage,
-    instance::RefusedPlan,
     ledger::Ledger,
     lending::{Demands, Loan},
     metrics::is_word,
@@ -40,13 +39,21 @@ pub(crate) struct Record {
     pub(crate) held: Option<Version>,
     /// The time from publication to that acknowledgement.
     pub(crate) took: Option<Duration>,
-    pub(crate) refused: Option<RefusedPlan>,
+    /// The plan refused last, unless a later one was acknowledged.
+    refused: Option<RefusedPlan>,
     pub(crate) ledger: Ledger,
     pub(crate) coverage: Coverage,
     pub(crate) demands: Demands,
     pub(crate) loan: Loan,
     pub(crate) spans_exported: u64,
     pub(crate) spans_dropped: BTreeMap<String, u64>,
+}
+
+/// A plan that a process refused, with its reason.
+#[derive(Debug)]
+struct RefusedPlan {
+    version: Version,
+    reason: String,
 }
 
 /// The state of a process or instance with respect to its service's newest plan.
@@ -140,7 +147,7 @@ impl Record {
         }
     }
 
-    pub(crate) fn is_silent(&self, silent_after: Duration, now: Instant) -> bool {
+    fn is_silent(&self, silent_after: Duration, now: Instant) -> bool {
         now.saturating_duration_since(self.last_message) > silent_after
     }
 }

@@ -20,7 +20,7 @@ impl Reservation {
     ) -> Result<(), TryAcquireError> {
         let held = self.0.as_ref();
         let held = held.map_or(0, OwnedSemaphorePermit::num_permits);
-        // No room is as large as the largest number here.
+        // A size beyond `u32` exceeds every room, so the reservation fails.
         let more = u32::try_from(size.saturating_sub(held)).unwrap_or(u32::MAX);
         let reserved = Arc::clone(room).try_acquire_many_owned(more)?;
         match &mut self.0 {

@@ -25,7 +25,7 @@ use crate::{
 
 /// The most operations of one service that are remembered as seen.
 ///
-/// Clients choose the names, so the set must be bounded.
+/// Those of earlier plans stay, so the set must be bounded.
 const MAX_OPERATIONS_SEEN: usize = 4_096;
 
 /// A service with instances that are connected or expected.

@@ -4,8 +4,6 @@
 //! [`resolve`] turns all policies into one [`PolicyTable`], with an [`Outcome`] for each policy.
 
 mod binomial;
-mod claims;
-mod closest;
 mod fault;
 pub mod message;
 mod name;
@@ -13,16 +11,17 @@ mod outcome;
 mod outcomes;
 mod policy;
 mod probability;
+mod ranking;
 mod resolve;
 pub mod statistics;
 mod strategy;
 mod succession;
+mod suggestions;
 mod table;
 mod tail;
 mod tail_heads;
 mod version;
 
-pub use closest::{closest_name, suggest_operation, unseen_operation};
 pub use fault::{Fault, FaultDelay, InvalidFaultDelay};
 pub use name::{
     AttributeKey, InvalidName, Namespace, OperationName, PolicyKey, PolicyName, RuleName,
@@ -33,6 +32,7 @@ pub use policy::{InvalidPolicy, Policy, PolicyFields, Target};
 pub use probability::{InvalidProbability, Probability, Threshold};
 pub use resolve::{Resolution, resolve};
 pub use strategy::{InvalidRate, Strategy, TracesPerSecond};
+pub use suggestions::{closest_name, suggest_operation, unseen_operation};
 pub use table::{Assigned, Plan, PolicyPhase, PolicyTable, Strategies};
 pub use tail::{
     AttributeValues, InvalidCondition, InvalidTail, Rule, RuleCondition, TailPlace, TailPolicy,

@@ -5,26 +5,26 @@ use std::collections::BTreeSet;
 use crate::{
     Acceptance, Effective, Outcome, Overridden, Part, Policy, PolicyName, Precedence, Probability,
     Setting, Strategy,
-    claims::{Claim, Claims, Ranked},
+    ranking::{NamespaceRankings, Ranked, Ranking},
     tail_heads::{Head, Place, TailHeads},
 };
 
-/// The outcomes of policies that have not ended, in the order of their ranks.
-pub(crate) fn of(ordered: &[&Policy], claims: &Claims<'_>) -> Vec<Outcome> {
+/// The outcomes of policies that have not expired, in the order of their ranks.
+pub(crate) fn of(ordered: &[&Policy], rankings: &NamespaceRankings<'_>) -> Vec<Outcome> {
     let mut drafts = Drafts(ordered.iter().map(|_| Draft::default()).collect());
-    drafts.add_place(Place::default(), &claims.others, &[]);
-    for (service, of_service) in &claims.services {
+    drafts.add_place(Place::default(), &rankings.others, &[]);
+    for (service, of_service) in &rankings.services {
         let service_place = Place {
             service: Some(service),
             operation: None,
         };
-        drafts.add_place(service_place, &of_service.others, &[&claims.others]);
-        for (operation, claim) in &of_service.operations {
+        drafts.add_place(service_place, &of_service.others, &[&rankings.others]);
+        for (operation, own) in &of_service.operations {
             let place = Place {
                 operation: Some(operation),
                 ..service_place
             };
-            drafts.add_place(place, claim, &[&of_service.others, &claims.others]);
+            drafts.add_place(place, own, &[&of_service.others, &rankings.others]);
         }
     }
     let drafts = drafts.0.into_iter().zip(ordered);
@@ -49,11 +49,11 @@ struct Draft<'a> {
 }
 
 impl<'a> Drafts<'a> {
-    /// Adds the result for a place to the outcomes of all policies concerned. `around` are the claims
-    /// to the larger places that contain it, smaller ones first.
-    fn add_place(&mut self, place: Place<'a>, claim: &Claim<'a>, around: &[&Claim<'a>]) {
+    /// Adds the result for a place to the outcomes of all policies concerned. `around` are the
+    /// rankings of the larger places that contain it, smaller ones first.
+    fn add_place(&mut self, place: Place<'a>, own: &Ranking<'a>, around: &[&Ranking<'a>]) {
         for part in [Part::Head, Part::Tail] {
-            let Some((winner, losers)) = claim.to(part).split_first() else {
+            let Some((winner, losers)) = own.with(part).split_first() else {
                 continue;
             };
             self.add_win(place, part, *winner);
@@ -61,24 +61,24 @@ impl<'a> Drafts<'a> {
                 let because = precedence_between(winner.policy, loser.policy);
                 self.add_loss(place, part, *loser, *winner, because);
             }
-            for outer in around.iter().filter_map(|claim| claim.winner(part)) {
-                // A policy may claim both places, and does not override itself.
+            for outer in around.iter().filter_map(|it| it.winner(part)) {
+                // A policy may apply to both places, and does not override itself.
                 if outer.rank != winner.rank {
                     self.add_loss(place, part, outer, *winner, specificity(place));
                 }
             }
         }
-        self.add_tail_head(place, claim, around);
+        self.add_tail_head(place, own, around);
     }
 
     /// Adds the head that decides at a place to the draft of the tail that decides there.
-    fn add_tail_head(&mut self, place: Place<'a>, claim: &Claim<'a>, around: &[&Claim<'a>]) {
-        let outer = |part| around.iter().find_map(|claim| claim.winner(part));
+    fn add_tail_head(&mut self, place: Place<'a>, own: &Ranking<'a>, around: &[&Ranking<'a>]) {
+        let outer = |part| around.iter().find_map(|it| it.winner(part));
         let outer = (outer(Part::Head), outer(Part::Tail));
         // Head and tail are resolved separately, so each may come from another larger place.
         let here = (
-            claim.winner(Part::Head).or(outer.0),
-            claim.winner(Part::Tail).or(outer.1),
+            own.winner(Part::Head).or(outer.0),
+            own.winner(Part::Tail).or(outer.1),
         );
         let ranks = |(head, tail): Winners<'a>| (head.map(|it| it.rank), tail.map(|it| it.rank));
         if ranks(here) == ranks(outer) {
@@ -143,7 +143,7 @@ impl<'a> Drafts<'a> {
     }
 }
 
-/// The reason why a claim to this place takes precedence over one to a larger place.
+/// The reason why a policy for this place takes precedence over one for a larger place.
 fn specificity(place: Place<'_>) -> Precedence {
     match place.operation {
         Some(_) => Precedence::ForOperation,
@@ -151,7 +151,7 @@ fn specificity(place: Place<'_>) -> Precedence {
     }
 }
 
-/// The reason why one of two policies that claim the same place takes precedence.
+/// The reason why one of two policies for the same place takes precedence.
 fn precedence_between(winner: &Policy, loser: &Policy) -> Precedence {
     if winner.priority != loser.priority {
         Precedence::Priority {

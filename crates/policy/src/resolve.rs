@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::{
-    Acceptance, Namespace, Outcome, Part, Policy, PolicyKey, PolicyTable, TailTable,
-    claims::{Claim, Claims, precedence},
-    outcomes, succession,
+    Acceptance, Namespace, Outcome, Part, Policy, PolicyKey, PolicyTable, TailTable, outcomes,
+    ranking::{NamespaceRankings, Ranking, precedence},
+    succession,
     tail::{NamedTail, NamespaceTail, ServiceTail},
 };
 
@@ -50,15 +50,16 @@ pub fn resolve(policies: &[Policy], now: Timestamp) -> Resolution {
         }
     }
     for (namespace, mut live) in namespaces {
-        // Sorted once here, so that the claims to each place are in order without comparing again.
+        // Sorted once here, so that the policies for each place are in order without comparing
+        // again.
         live.sort_by_key(|policy| precedence(policy));
-        let claims = Claims::of(&live);
+        let rankings = NamespaceRankings::of(&live);
         let keys = live.iter().map(|policy| policy.key.clone());
-        let outcomes = keys.zip(outcomes::of(&live, &claims));
+        let outcomes = keys.zip(outcomes::of(&live, &rankings));
         resolution.outcomes.extend(outcomes);
-        let (table, plans) = (&mut resolution.table, succession::plans(&claims));
+        let (table, plans) = (&mut resolution.table, succession::plans(&rankings));
         table.namespaces.insert(namespace.clone(), plans);
-        let tail = tails(&claims);
+        let tail = tails(&rankings);
         // Without an empty entry, so that the table is empty when there are no tail rules.
         if tail != NamespaceTail::default() {
             resolution.tail.namespaces.insert(namespace.clone(), tail);
@@ -76,14 +77,14 @@ fn expired(end: Timestamp) -> Outcome {
     }
 }
 
-fn tails(claims: &Claims<'_>) -> NamespaceTail {
-    let services = claims
+fn tails(rankings: &NamespaceRankings<'_>) -> NamespaceTail {
+    let services = rankings
         .services_with(Part::Tail)
         .map(|(service, of_service)| {
             let operations = of_service.operations.iter();
             let tail = ServiceTail {
                 operations: operations
-                    .filter_map(|(operation, claim)| Some(((*operation).clone(), tail(claim)?)))
+                    .filter_map(|(operation, own)| Some(((*operation).clone(), tail(own)?)))
                     .collect(),
                 others: tail(&of_service.others),
             };
@@ -91,11 +92,11 @@ fn tails(claims: &Claims<'_>) -> NamespaceTail {
         });
     NamespaceTail {
         services: services.collect(),
-        others: tail(&claims.others),
+        others: tail(&rankings.others),
     }
 }
 
-fn tail(claim: &Claim<'_>) -> Option<NamedTail> {
-    let winner = claim.winner(Part::Tail)?.policy;
+fn tail(ranking: &Ranking<'_>) -> Option<NamedTail> {
+    let winner = ranking.winner(Part::Tail)?.policy;
     Some((winner.key.name.clone(), winner.tail.clone()?))
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     Assigned, OperationName, Part, Plan, Policy, PolicyPhase, Strategies,
-    claims::{Claim, Claims},
+    ranking::{NamespaceRankings, Ranking},
     table::NamespacePlans,
 };
 
@@ -18,13 +18,13 @@ const MAX_PHASES: usize = 8;
 struct Succession<'a>(Vec<&'a Policy>);
 
 impl<'a> Succession<'a> {
-    fn of(claim: &Claim<'a>) -> Self {
-        Self::default().then(claim)
+    fn of(own: &Ranking<'a>) -> Self {
+        Self::default().then(own)
     }
 
-    /// Appends the policies of a claim, except those that expire before their turn.
-    fn then(mut self, claim: &Claim<'a>) -> Self {
-        for policy in claim.to(Part::Head).iter().map(|ranked| ranked.policy) {
+    /// Appends the policies with a head, except those that expire before their turn.
+    fn then(mut self, next: &Ranking<'a>) -> Self {
+        for policy in next.with(Part::Head).iter().map(|ranked| ranked.policy) {
             match self.0.last().map(|last| last.expires_at) {
                 // The last policy never expires, so no other one follows.
                 Some(None) => break,
@@ -52,17 +52,17 @@ impl<'a> Succession<'a> {
 }
 
 /// The plans of every service that a policy names, and the plan of all others.
-pub(crate) fn plans(claims: &Claims<'_>) -> NamespacePlans {
+pub(crate) fn plans(rankings: &NamespaceRankings<'_>) -> NamespacePlans {
     // A service named only by policies without a head has no plan of its own: the plan of all
     // others applies.
-    let services = claims
+    let services = rankings
         .services_with(Part::Head)
         .map(|(service, of_service)| {
             let operations = of_service.operations.iter();
             let places = Places {
-                default: Succession::of(&of_service.others).then(&claims.others),
+                default: Succession::of(&of_service.others).then(&rankings.others),
                 operations: operations
-                    .map(|(name, claim)| (*name, Succession::of(claim)))
+                    .map(|(name, own)| (*name, Succession::of(own)))
                     .collect(),
             };
             (service.clone(), places.plan())
@@ -70,7 +70,7 @@ pub(crate) fn plans(claims: &Claims<'_>) -> NamespacePlans {
     NamespacePlans {
         services: services.collect(),
         others: Places {
-            default: Succession::of(&claims.others),
+            default: Succession::of(&rankings.others),
             operations: vec![],
         }
         .plan(),

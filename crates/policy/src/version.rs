@@ -14,7 +14,8 @@ pub struct Version {
     pub sequence: u64,
 }
 
-/// A digest of a plan. Plans with equal digests are equal.
+/// A digest of a plan, or of a namespace's tail rules. Plans with equal digests have the same
+/// effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, derive_more::Display)]
 #[display("{_0:032x}")]
 pub struct Digest(pub u128);

@@ -207,7 +207,7 @@ pub(crate) fn is_accepted(outcome: &Outcome) -> bool {
 /// The names of the instances that are not current for a matching reason.
 fn names(not_current: &[NotCurrent], matches: impl Fn(&NotCurrentReason) -> bool) -> String {
     let matching = not_current.iter().filter(|it| matches(&it.reason));
-    // Written only if listed, since there may be thousands.
+    // Written only if listed, since up to a hundred may match.
     let name = |it: &NotCurrent, f: &mut fmt::Formatter<'_>| match &it.reason {
         NotCurrentReason::Refused(cause) => write!(f, "{} {} ({cause})", it.service, it.instance),
         _ => write!(f, "{} {}", it.service, it.instance),

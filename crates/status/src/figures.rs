@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use spoor_api::status as api;
 use spoor_control::{ClientCounts, CountSource, Evidence, MIN_EXPECTED_DECISIONS, ObservedRate};
-use spoor_policy::{Outcome, Policy, Strategy, statistics::Verdict};
+use spoor_policy::{Outcome, Policy, Probability, Strategy, statistics::Verdict};
 
 use crate::conditions;
 
@@ -22,6 +22,7 @@ const UNUSED_SHARES: &str = "below the limit; this can happen if bursts of trace
 
 /// The explanation of counts that are not judged.
 const UNVERIFIED: &str = "from metrics, which get no verdict because anyone can send them";
+
 /// The text for clients of a policy with tail rules only, which a Collector applies.
 pub(crate) const NO_CLIENTS: &str = "none needed";
 
@@ -121,11 +122,16 @@ fn with_rate(observed: &ObservedRate, strategy: Option<Strategy>) -> api::Observ
 /// The reason why there is no verdict. Counts are judged when there are enough, but not before a
 /// sixth of the window has passed, and otherwise at its end.
 fn no_verdict_message(observed: &ObservedRate, strategy: Option<Strategy>) -> String {
-    let expected = match strategy {
-        Some(Strategy::Probability(probability)) => observed.started as f64 * probability.as_f64(),
-        _ => f64::INFINITY,
+    // As a tally counts them: sampled decisions and unsampled ones, unless none are expected.
+    let is_few = |share: Probability| {
+        share > Probability::NEVER
+            && observed.started as f64 * share.as_f64() < MIN_EXPECTED_DECISIONS
     };
-    if expected < MIN_EXPECTED_DECISIONS {
+    let has_few = match strategy {
+        Some(Strategy::Probability(share)) => is_few(share) || is_few(share.complement()),
+        _ => false,
+    };
+    if has_few {
         format!("{TOO_FEW} for a verdict yet; wait up to a minute")
     } else {
         format!("{NOT_YET}; it takes ten seconds, or thirty after the rate has changed")
@@ -240,6 +246,30 @@ mod tests {
         let observed = without_rate(absence);
         assert_eq!(observed_summary(&observed, &clients), summary);
         assert!(absence.starts_with(message));
+    }
+
+    #[rstest::rstest]
+    #[case("90%", 100, TOO_FEW)]
+    #[case("90%", 1_000, NOT_YET)]
+    #[case("100%", 100, NOT_YET)]
+    #[case("0%", 100, NOT_YET)]
+    fn explains_a_missing_verdict(
+        #[case] policy: &str,
+        #[case] started: u64,
+        #[case] explanation: &str,
+    ) {
+        let observed = ObservedRate {
+            source: CountSource::Clients,
+            window: Duration::from_secs(5),
+            started,
+            sampled: 0,
+            rate: 0.0,
+            interval: spoor_policy::statistics::interval(0, started, 0.95),
+            verdict: Verdict::Unknown,
+        };
+        let strategy = Strategy::Probability(policy.parse().unwrap());
+        let message = no_verdict_message(&observed, Some(strategy));
+        assert!(message.starts_with(explanation), "{message}");
     }
 
     #[rstest::rstest]

@@ -45,9 +45,7 @@ pub struct LiveObject {
 /// The effect of applying an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApplyOutcome {
-    /// The object did not exist.
-    Created,
-    /// The object had other content.
+    /// The object did not exist or had other content.
     Changed,
     /// Another field manager had changed the object since it was applied.
     Repaired,
@@ -183,10 +181,9 @@ impl Applier {
         let state = AppliedState { desired, stored };
         self.applied.lock().insert(object, state);
         Ok(match before {
-            None => ApplyOutcome::Created,
             Some(before) if before == stored => ApplyOutcome::Unchanged,
             Some(_) if was_applied => ApplyOutcome::Repaired,
-            Some(_) => ApplyOutcome::Changed,
+            _ => ApplyOutcome::Changed,
         })
     }
 
@@ -201,7 +198,7 @@ impl Applier {
         status: &impl Serialize,
     ) -> Result<DynamicObject, ApplyError> {
         let kind = format!("{}/status", resource.kind);
-        // A status consists of maps, texts and numbers, so encoding it as JSON cannot fail.
+        // A status consists of maps, strings and numbers, so encoding it as JSON cannot fail.
         let status = serde_json::to_value(status).unwrap_or_default();
         let mut object = DynamicObject::new(&key.name, resource);
         object.data = serde_json::json!({ "status": status });

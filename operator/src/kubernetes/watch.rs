@@ -94,7 +94,7 @@ struct Inner {
     scope: WatchScope,
     changed: watch::Sender<u64>,
     /// The watches that have not synced yet, each with its last error.
-    missing: watch::Sender<BTreeMap<WatchId, Option<String>>>,
+    unsynced: watch::Sender<BTreeMap<WatchId, Option<String>>>,
     failures: Family<FailureLabels, Counter>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -117,7 +117,7 @@ impl Watches {
             client,
             scope,
             changed: watch::Sender::new(0),
-            missing: watch::Sender::new(BTreeMap::new()),
+            unsynced: watch::Sender::new(BTreeMap::new()),
             failures: Family::default(),
             stop,
             tasks: TaskTracker::new(),
@@ -153,8 +153,8 @@ impl Watches {
             let id = (K::plural(resource).into_owned(), namespace);
             // Registered before the task starts, so that the watches never count as synced too
             // early.
-            inner.missing.send_modify(|missing| {
-                missing.insert(id.clone(), None);
+            inner.unsynced.send_modify(|unsynced| {
+                unsynced.insert(id.clone(), None);
             });
             self.0.tasks.spawn(async move {
                 let stop = inner.stop.clone();
@@ -170,7 +170,7 @@ impl Watches {
         self.0.notify();
     }
 
-    /// Counts the changes of kept values.
+    /// A receiver of the number of changes of kept values.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()
@@ -179,9 +179,9 @@ impl Watches {
     /// A message about a watch that has not synced, with its last error.
     #[must_use]
     pub fn unsynced_reason(&self) -> Option<String> {
-        let missing = self.0.missing.borrow();
-        let failed = missing.iter().find(|(_, problem)| problem.is_some());
-        let ((resource, namespace), problem) = failed.or(missing.iter().next())?;
+        let unsynced = self.0.unsynced.borrow();
+        let failed = unsynced.iter().find(|(_, problem)| problem.is_some());
+        let ((resource, namespace), problem) = failed.or(unsynced.iter().next())?;
         let namespace = namespace.as_ref();
         let within = namespace.map_or(String::new(), |it| format!(" in namespace {it}"));
         let problem = problem.as_ref();
@@ -193,9 +193,9 @@ impl Watches {
 
     /// Waits until all watches have synced.
     pub fn wait_until_synced(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut missing = self.0.missing.subscribe();
+        let mut unsynced = self.0.unsynced.subscribe();
         async move {
-            if missing.wait_for(BTreeMap::is_empty).await.is_err() {
+            if unsynced.wait_for(BTreeMap::is_empty).await.is_err() {
                 std::future::pending().await
             }
         }
@@ -237,7 +237,8 @@ impl Inner {
                         self.notify();
                     }
                     if is_done {
-                        self.missing.send_if_modified(|it| it.remove(&id).is_some());
+                        self.unsynced
+                            .send_if_modified(|it| it.remove(&id).is_some());
                     }
                     if !is_init && last_failure.take().is_some() {
                         tracing::info!(resource = id.0, namespace = id.1, "the watch recovered");
@@ -292,8 +293,8 @@ impl Inner {
             reason,
             "the watch failed; retrying"
         );
-        self.missing.send_if_modified(|missing| {
-            let known = missing.get_mut(id);
+        self.unsynced.send_if_modified(|unsynced| {
+            let known = unsynced.get_mut(id);
             known.map(|known| *known = Some(problem)).is_some()
         });
     }

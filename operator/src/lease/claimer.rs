@@ -30,7 +30,7 @@ pub const CLAIM_TIMING: Timing = Timing {
     retry: Duration::from_secs(5),
 };
 
-/// The most calls to the API server at once.
+/// The most calls to the API server at a time.
 const MAX_CONCURRENT_CALLS: usize = 8;
 /// The time for which changes are collected, so that namespaces that appear together are claimed
 /// together.

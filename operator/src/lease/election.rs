@@ -146,7 +146,7 @@ impl Election {
         pause.mul_f64(rand::random_range(0.8..1.0))
     }
 
-    /// Releases the lease, so that another candidate can lead at once.
+    /// Releases the lease, so that another candidate can acquire it immediately.
     async fn release(self) {
         let is_leader = self.leadership.borrow().is_leader();
         let Some(observed) = self.observed.filter(|_| is_leader) else {

@@ -58,8 +58,9 @@ pub(super) struct ControllerState {
     resolved: ArcSwapOption<ResolvedSnapshot>,
     /// Counts resolutions.
     resolutions: watch::Sender<u64>,
-    /// Notified when a client of a service connects that no policy names.
+    /// Notified when the first client of a service opens a stream.
     new_services: Notify,
+    /// The services of which a client has opened a stream and that still have pods.
     connected: ArcSwapOption<BTreeSet<NamespacedService>>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
-use spoor_control::{Control, Evidence};
+use spoor_control::{Control, Evidence, EvidenceReader};
 use spoor_policy::{Namespace, PolicyKey, ServiceName};
 
 use super::{identity_mismatches::IdentityMismatches, pods::Pod};
@@ -27,8 +27,12 @@ pub(super) struct PolicyEvidence {
 
 impl EvidenceSources<'_> {
     /// Collects the evidence about a policy.
-    pub(super) fn collect(&self, policy: &PolicyKey) -> PolicyEvidence {
-        let evidence = self.control.evidence(policy);
+    pub(super) fn collect(
+        &self,
+        reader: &mut EvidenceReader<'_>,
+        policy: &PolicyKey,
+    ) -> PolicyEvidence {
+        let evidence = reader.read(policy);
         let services = evidence.iter().flat_map(|evidence| &evidence.services);
         let now = Instant::now();
         let (mut notes, mut is_missing) = (vec![], false);

@@ -16,11 +16,11 @@ use tonic::service::Routes;
 use super::settings::PolicyEndpoints;
 use crate::role::RoleError;
 
-/// The most policy streams at once. Each client opens one connection for its stream.
+/// The most policy streams at a time. Each client opens one connection for its stream.
 pub(super) const MAX_POLICY_STREAMS: usize = 20_000;
 const MAX_STREAMS_PER_CONNECTION: u32 = 32;
 /// The most connections of Collectors, which are few.
-const MAX_COLLECTORS: usize = 256;
+const MAX_COLLECTOR_CONNECTIONS: usize = 256;
 /// The time that responses under way have to complete when the role ends.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -64,8 +64,8 @@ pub(super) async fn start(
                 ..Limits::default()
             }),
         Listener::new(metrics, reported).limits(Limits {
-            max_connections: MAX_COLLECTORS,
-            max_requests: MAX_COLLECTORS,
+            max_connections: MAX_COLLECTOR_CONNECTIONS,
+            max_requests: MAX_COLLECTOR_CONNECTIONS,
             ..Limits::default()
         }),
     ];

@@ -39,7 +39,7 @@ pub(super) struct ResolvedPolicies {
 }
 
 impl ResolutionInputs {
-    /// Derives the inputs. `connected` are the services of which a client has a stream or polls.
+    /// Derives the inputs. `connected` are the services of which a client has opened a stream.
     pub(super) fn of(snapshot: &SourcesSnapshot, connected: &BTreeSet<NamespacedService>) -> Self {
         let policies = snapshot.policies.iter();
         let policies: Vec<Policy> = policies

@@ -1,5 +1,5 @@
-//! Writes the statuses of policies: at once when a verdict changes, at intervals when only numbers
-//! do, and not at all while nothing changes.
+//! Writes the statuses of policies: immediately when a condition changes, at intervals when only
+//! numbers do, and not at all while nothing changes.
 
 mod events;
 mod schedule;
@@ -34,7 +34,7 @@ use crate::{
     lease::NamespaceClaims,
 };
 
-/// The most writes at once.
+/// The most writes at a time.
 const MAX_CONCURRENT_WRITES: usize = 8;
 /// The delay before the next attempt after a write failed.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -75,7 +75,7 @@ struct Due {
     previous: Vec<Condition>,
 }
 
-/// The time of the next check.
+/// The schedule of the next check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct NextWrite {
     /// The latest time; none if nothing is pending.
@@ -161,6 +161,7 @@ impl Statuses {
         let (now, time) = (Instant::now(), Timestamp::now());
         let mut due = vec![];
         let mut next = NextWrite::default();
+        let mut reader = evidence.control.evidence_reader();
         self.forget(policies);
         let policies = policies
             .iter()
@@ -176,12 +177,12 @@ impl Statuses {
             let current = entry.current(object);
             let previous = current.map(|status| status.conditions.as_slice());
             let previous = previous.unwrap_or_default();
-            let collect = |key: &_| evidence.collect(key);
+            let collect = |key: &_| evidence.collect(&mut reader, key);
             let Some(mut desired) = resolved.status(object, collect, previous, time) else {
                 continue;
             };
             let contested = self.claims.contested(&object.key.namespace);
-            let contested = contested.map(|verdict| (Condition::CONTESTED, verdict));
+            let contested = contested.map(|update| (Condition::CONTESTED, update));
             desired
                 .conditions
                 .extend(conditions(contested, object.generation, previous, time));

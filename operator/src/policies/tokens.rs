@@ -22,7 +22,7 @@ use crate::kubernetes::{ApiServerError, watch::Key, with_deadline};
 /// The audience of tokens for Spoor. Tokens for another audience are refused.
 pub const AUDIENCE: &str = "spoor.dev";
 
-/// The most reviews at once: a thousand clients that reconnect together must not flood the API
+/// The most reviews at a time: a thousand clients that reconnect together must not flood the API
 /// server.
 const MAX_CONCURRENT_REVIEWS: usize = 32;
 /// The deadline of one review, including the wait for a permit.

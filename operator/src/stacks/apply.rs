@@ -114,7 +114,7 @@ fn obsolete_children<'a>(
         let is_left = component.is_some_and(|component| leave_components.contains(&component));
         let must_stay = match child.kind {
             ObjectKind::ConfigMap => in_use.contains(child.key.name.as_str()),
-            // The claim may hold traces. It is deleted with the stack.
+            // The volume may hold traces. It is deleted with the stack.
             ObjectKind::PersistentVolumeClaim => true,
             _ => false,
         };

@@ -96,7 +96,8 @@ pub fn build(
     if let Collector::Managed(_) = &stack.collector {
         objects.extend(collector::services(stack).iter().map(Object::of));
     }
-    // Kept apart from the other objects, since the two tiers must never change at once.
+    // Kept apart from the other objects, since the two tiers must never change at the
+    // same time.
     let mut tiers = None;
     if let (true, Collector::Managed(managed)) = (with_collector, &stack.collector) {
         let reported = format!("http://{}:{OTLP_HTTP}", context.policies_service.host());

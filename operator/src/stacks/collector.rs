@@ -2,13 +2,13 @@
 //!
 //! The gathering tier receives spans and forwards complete traces to the deciding tier, which keeps
 //! or drops each trace by the tail policies and exports what it keeps. When its rules change, the
-//! Collector's sampler decides at once on the spans it holds. Since it receives only complete
+//! Collector's sampler decides immediately on the spans it holds. Since it receives only complete
 //! traces, it never decides on a part of one. A change of rules replaces the deciding pod only.
 //!
 //! With several replicas the gathering pods distribute spans among themselves by trace ID. While
 //! their number changes, parts of one trace may pass through two of them. The parts meet again in
 //! the deciding pod, whose wait exceeds the time between them. So there is always one deciding pod,
-//! and the two tiers never change at once ([`rollout`]).
+//! and the two tiers never change at the same time ([`rollout`]).
 //!
 //! Everything here is pure: a stack and a table in, objects out.
 
@@ -175,7 +175,7 @@ fn decide(input: &CollectorInput<'_>) -> Tier {
             input,
             component: Component::Decide,
             config: text::yaml(&config),
-            // One pod whatever the replicas, since the parts of a trace have to meet.
+            // One pod for any number of replicas, since the parts of a trace have to meet.
             replicas: 1,
             ports: &ports::OF_DECIDE,
             feature_gates: Some(decide::FEATURE_GATES),

@@ -40,8 +40,8 @@ const DEBOUNCE_DELAY: Duration = Duration::from_millis(20);
 const RESYNC_INTERVAL: Duration = Duration::from_secs(600);
 /// The delay before the next attempt after a status could not be written.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
-/// The most stacks that are reconciled at once. Each makes one call to the API server at a time, so
-/// this also bounds the load on it.
+/// The most stacks that are reconciled at a time. Each makes its calls to the API server one after
+/// another, so this also bounds the load on it.
 const MAX_CONCURRENT_RECONCILES: usize = 32;
 
 /// Reconciles all stacks.

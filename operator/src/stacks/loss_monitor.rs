@@ -26,7 +26,7 @@ use crate::kubernetes::watch::Watches;
 const ROUND_INTERVAL: Duration = Duration::from_secs(30);
 /// The time after `gatherWait` by which a gathering pod has forwarded the spans it received.
 const RELEASE_LAG: Duration = Duration::from_secs(2);
-/// The most stacks whose pods are read at once.
+/// The most stacks whose pods are read at a time.
 const MAX_CONCURRENT_READS: usize = 16;
 
 impl Reconciler {

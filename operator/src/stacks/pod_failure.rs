@@ -90,7 +90,7 @@ fn recent_crash(pod: &Pod, now: Timestamp) -> Option<String> {
     containers(pod.status.as_ref()?).find_map(|container| {
         let ended = last_termination(container)?;
         let age = now.duration_since(ended.finished_at.as_ref()?.0);
-        // The kubelet restarts a program at once after its first crash, and backs off from the
+        // The kubelet restarts a program immediately after its first crash, and backs off from the
         // second on.
         let is_repeated = container.restart_count > 1 && age < MAX_CRASH_AGE;
         let error = last_error(ended).map_or_else(String::new, |error| format!(": {error}"));

@@ -349,7 +349,7 @@ fn current_target(stack: &Stack, related: &RelatedObjects) -> Option<otlp_servic
         "Direct" => Route::Direct,
         _ => Route::Collector,
     };
-    let since = annotations.get(otlp_service::SINCE_ANNOTATION);
+    let since = annotations.get(otlp_service::ROUTE_SINCE_ANNOTATION);
     Some(otlp_service::OtlpTarget {
         route,
         since: since.and_then(|since| since.parse().ok()),

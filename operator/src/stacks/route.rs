@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use spoor_api::stack::{Collector, Route, Stack};
 
 use super::{
-    build::otlp_service::{OtlpTarget, existing, opposite},
+    build::otlp_service::{OtlpTarget, existing_address, opposite},
     collector,
     objects::otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE},
 };
@@ -151,7 +151,7 @@ fn old_route_drain(stack: &Stack, old: Route) -> Duration {
 
 fn is_ready(stack: &Stack, route: Route, state: &RouteState) -> bool {
     // The operator cannot observe an existing Collector or Jaeger, and assumes that it is ready.
-    existing(stack, route).is_some()
+    existing_address(stack, route).is_some()
         || match route {
             Route::Collector => state.collector_is_ready,
             Route::Direct => state.jaeger_is_ready,

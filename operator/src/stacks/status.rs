@@ -56,17 +56,17 @@ impl Findings<'_> {
     /// Builds the status of a valid stack.
     #[must_use]
     pub fn status(&self) -> TracingStackStatus {
-        let verdicts = [
+        let updates = [
             (Condition::AVAILABLE, self.available()),
             (Condition::PROGRESSING, self.progressing()),
             (Condition::DEGRADED, self.degraded()),
         ];
         let contested = self.contested.clone();
-        let contested = contested.map(|verdict| (Condition::CONTESTED, verdict));
-        let verdicts = verdicts.into_iter().chain(contested);
+        let contested = contested.map(|update| (Condition::CONTESTED, update));
+        let updates = updates.into_iter().chain(contested);
         let generation = self.object.generation;
         TracingStackStatus {
-            conditions: conditions(verdicts, generation, &self.previous.conditions, self.now),
+            conditions: conditions(updates, generation, &self.previous.conditions, self.now),
             observed_generation: generation,
             endpoints: Some(self.endpoints()),
             route: Some(self.route_plan.route()),
@@ -225,15 +225,15 @@ pub fn blocked(
     now: Timestamp,
 ) -> TracingStackStatus {
     let degraded = ConditionUpdate::new(ConditionStatus::True, problem.reason, problem.message);
-    let contested = contested.map(|verdict| (Condition::CONTESTED, verdict));
-    let verdicts = std::iter::once((Condition::DEGRADED, degraded)).chain(contested);
-    let verdicts = conditions(verdicts, object.generation, &previous.conditions, now);
+    let contested = contested.map(|update| (Condition::CONTESTED, update));
+    let updates = std::iter::once((Condition::DEGRADED, degraded)).chain(contested);
+    let updated = conditions(updates, object.generation, &previous.conditions, now);
     // The stack still runs as before, so its other conditions still hold.
     let others = previous.conditions.iter().filter(|condition| {
         ![Condition::DEGRADED, Condition::CONTESTED].contains(&condition.kind.as_str())
     });
     TracingStackStatus {
-        conditions: others.cloned().chain(verdicts).collect(),
+        conditions: others.cloned().chain(updated).collect(),
         observed_generation: object.generation,
         ..previous.clone()
     }

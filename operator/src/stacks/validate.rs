@@ -8,7 +8,7 @@ use spoor_api::{
     stack::{Collector, Jaeger, Route, Scheduling, Stack},
 };
 
-use super::build::otlp_service::existing;
+use super::build::otlp_service::existing_address;
 
 /// Validates a stack. The API server has already refused most invalid ones.
 ///
@@ -33,11 +33,11 @@ pub fn validate(stack: &TracingStack) -> Result<Stack, Vec<FieldError>> {
     }
 }
 
-/// Checks that both routes have one port, since services have one address whatever the route.
+/// Checks that both routes have one port, since services have one address for both.
 fn check_ports_match(stack: &Stack, spec: &FieldPath, errors: &mut Vec<FieldError>) {
     let (Some(collector), Some(jaeger)) = (
-        existing(stack, Route::Collector),
-        existing(stack, Route::Direct),
+        existing_address(stack, Route::Collector),
+        existing_address(stack, Route::Direct),
     ) else {
         return;
     };

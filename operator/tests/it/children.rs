@@ -17,7 +17,7 @@ use spoor_operator::kubernetes::resources::tracing_stacks;
 
 use crate::{
     apiserver::{self, Namespace, eventually},
-    role::{SOON, replica::Release, sampling_policy::condition},
+    role::{MAX_WAIT, replica::Release, sampling_policy::condition},
 };
 
 const STACK: &str = "tracing";
@@ -90,7 +90,7 @@ pub async fn wait_until_complete(namespace: &Namespace<'_>) -> Names {
         "ConfigMap/tracing-otel-env",
         "ConfigMap/tracing-ca",
     ];
-    eventually("the stack's objects", SOON * 2, async || {
+    eventually("the stack's objects", MAX_WAIT * 2, async || {
         let objects = children(namespace).await;
         match needed.iter().find(|name| !objects.contains_key(**name)) {
             None => Ok(objects),
@@ -138,7 +138,7 @@ async fn deleted_or_edited_children_are_restored() {
         .await
         .unwrap();
 
-    eventually("all is as before", SOON, async || {
+    eventually("all is as before", MAX_WAIT, async || {
         let after = children(&namespace).await;
         for (name, object) in &before {
             let now = after.get(name).ok_or_else(|| format!("no {name}"))?;
@@ -184,7 +184,7 @@ async fn field_conflict_ends_without_a_fight() {
         .await
         .unwrap();
     let deployments = namespace.api::<Deployment>();
-    eventually("one replica again", SOON, async || {
+    eventually("one replica again", MAX_WAIT, async || {
         let jaeger = deployments.get("tracing-jaeger").await.unwrap();
         match jaeger.spec.unwrap().replicas {
             Some(1) => Ok(()),
@@ -194,7 +194,7 @@ async fn field_conflict_ends_without_a_fight() {
     .await;
     // The operator restores the object once and reports that in the status; then it writes nothing.
     let user = format!("system:serviceaccount:{0}:{0}-stacks", namespace.name);
-    eventually("three seconds without a write", SOON, async || {
+    eventually("three seconds without a write", MAX_WAIT, async || {
         let mark = server.mark();
         tokio::time::sleep(Duration::from_secs(3)).await;
         let calls = server.calls_since(mark).into_iter();
@@ -228,7 +228,7 @@ async fn object_of_another_owner_is_left_alone() {
     let release = Release::new(&namespace, "stacks").await;
     let _replica = release.start("stacks-0");
 
-    let message = eventually("the stack reports it", SOON, async || {
+    let message = eventually("the stack reports it", MAX_WAIT, async || {
         let status = stack(&namespace).await["status"].clone();
         let degraded = condition(&status, "Degraded");
         match (degraded["status"].as_str(), degraded["reason"].as_str()) {
@@ -295,7 +295,7 @@ async fn killed_operator_completes_its_work() {
     // the test, which would otherwise wait 15 s for it to expire.
     for count in 1..=4 {
         let replica = release.start("stacks-0");
-        eventually("some objects", SOON * 3, async || {
+        eventually("some objects", MAX_WAIT * 3, async || {
             let total = children(&namespace).await.len();
             match total >= count * 2 {
                 true => Ok(()),

@@ -8,7 +8,7 @@ use spoor_operator::{kubernetes::watch::WatchScope, settings::RoleSettings};
 use crate::{
     apiserver::{self, Mark, Namespace, eventually},
     role::{
-        Policies, SOON, chart,
+        MAX_WAIT, Policies, chart,
         sampling_policy::{SamplingPolicy, condition},
     },
     stacks::{Stacks, is, until},
@@ -72,7 +72,7 @@ async fn assert_second_is_refused(
 
 /// The notes of the events with this reason, once there is one.
 async fn notes(namespace: &Namespace<'_>, reason: &str) -> Vec<String> {
-    eventually(reason, SOON, async || {
+    eventually(reason, MAX_WAIT, async || {
         let events = namespace.api::<Event>().list(&ListParams::default()).await;
         let events = events.map_err(|error| error.to_string())?;
         let about = events

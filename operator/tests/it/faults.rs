@@ -14,14 +14,15 @@ use tonic::{Code, Status};
 
 use crate::{
     apiserver::{self, Namespace, eventually},
-    role::{Policies, SOON, chart, replica::Release, sampling_policy::SamplingPolicy},
+    role::{MAX_WAIT, Policies, chart, replica::Release, sampling_policy::SamplingPolicy},
     subscriber::{Claim, Subscriber, probability},
 };
 
 /// The time for which the API server is unavailable.
 const OUTAGE: Duration = Duration::from_secs(30);
 
-/// By default a lease holds for 15 s, and a standby reads it every 2 s.
+/// The deadline for a standby to lead. By default a lease holds for 15 s, and a standby reads it
+/// every 2 s.
 const TAKEOVER: Duration = Duration::from_secs(30);
 
 /// A pod of service `a` with its token.
@@ -88,12 +89,12 @@ async fn standby_replaces_a_killed_leader() {
     })
     .await;
     let standby = release.start("policies-1");
-    let (_stream, plan) = instance.connect(endpoint, &ca, SOON).await;
+    let (_stream, plan) = instance.connect(endpoint, &ca, MAX_WAIT).await;
     assert_eq!(probability(&plan), Some(10_000));
     policy.wait_for_condition("Converged").await;
     eventually(
         "the second replica reads the lease",
-        SOON,
+        MAX_WAIT,
         async || match standby.check_ready().await {
             Ok(()) => panic!("two replicas lead at once"),
             Err(reason) if reason.contains("error") => Err(reason),
@@ -136,7 +137,7 @@ async fn stopped_leader_releases_its_lease() {
     })
     .await;
     let standby = release.start("policies-1");
-    eventually("the second replica runs", SOON, async || {
+    eventually("the second replica runs", MAX_WAIT, async || {
         let why = standby.check_ready().await;
         why.err()
             .filter(|why| !why.contains("error"))
@@ -211,7 +212,7 @@ async fn api_server_outage_keeps_the_rate() {
         policies.endpoints().await.stream,
         policies.certificate.ca_pem.clone(),
     );
-    let (mut stream, plan) = instance.connect(endpoint, &ca, SOON).await;
+    let (mut stream, plan) = instance.connect(endpoint, &ca, MAX_WAIT).await;
     policy
         .wait_for("one is current", |status| status["clients"]["current"] == 1)
         .await;
@@ -244,7 +245,7 @@ async fn api_server_outage_keeps_the_rate() {
         "a change after {OUTAGE:?} without the API server: {:.1?}",
         back.elapsed()
     );
-    let (_late, plan) = late.connect(endpoint, &ca, SOON).await;
+    let (_late, plan) = late.connect(endpoint, &ca, MAX_WAIT).await;
     assert_eq!(probability(&plan), Some(20_000));
     policy.wait_for_condition("Converged").await;
     policies.stop().await;
@@ -264,7 +265,7 @@ async fn expired_watch_lists_again() {
         policies.endpoints().await.stream,
         policies.certificate.ca_pem.clone(),
     );
-    let (mut stream, _) = instance.connect(endpoint, &ca, SOON).await;
+    let (mut stream, _) = instance.connect(endpoint, &ca, MAX_WAIT).await;
     policy.wait_for_condition("Converged").await;
     deleted.wait_for_condition("Accepted").await;
 
@@ -334,7 +335,7 @@ async fn missing_definitions_are_logged_once() {
         let deleted = definitions.delete(&name, &DeleteParams::default()).await;
         deleted.unwrap();
     }
-    eventually("the definitions are deleted", SOON, async || {
+    eventually("the definitions are deleted", MAX_WAIT, async || {
         let left = definitions.list(&ListParams::default()).await.unwrap();
         match left.items.len() {
             0 => Ok(()),
@@ -346,7 +347,7 @@ async fn missing_definitions_are_logged_once() {
     let replica = release.start("policies-0");
     eventually(
         "the readiness names the missing definitions",
-        SOON,
+        MAX_WAIT,
         async || match replica.check_ready().await {
             Err(reason) if reason.contains("CustomResourceDefinitions") => Ok(()),
             other => Err(format!("{other:?}")),

@@ -7,7 +7,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     apiserver::{Namespace, PodIdentity, eventually},
-    role::{Policies, SOON},
+    role::{MAX_WAIT, Policies},
     subscriber::{Claim, Subscriber, probability},
 };
 
@@ -42,7 +42,7 @@ impl Follower {
     ) -> Self {
         let token = namespace.pod_token(pod, "spoor.dev").await;
         let endpoint = role.endpoints().await.stream;
-        let (mut stream, plan) = eventually("a stream", SOON, async || {
+        let (mut stream, plan) = eventually("a stream", MAX_WAIT, async || {
             let claim = Claim {
                 token: Some(&token),
                 service,

@@ -11,12 +11,12 @@ use tonic::{Code, Status};
 
 use crate::{
     apiserver::{self, Namespace, PodIdentity, eventually},
+    remote_sampling,
     role::{
-        Policies, SOON,
+        MAX_WAIT, Policies,
         sampling_policy::{SamplingPolicy, condition},
         token::resigned,
     },
-    stock,
     subscriber::{Claim, Subscriber, probability, version_ahead_of},
 };
 
@@ -47,7 +47,7 @@ async fn subscribe(
     let start = tokio::time::Instant::now();
     loop {
         match Subscriber::subscribe(endpoint, &policies.certificate.ca_pem, claim.clone()).await {
-            Err(status) if status.code() == Code::Unavailable && start.elapsed() < SOON => {
+            Err(status) if status.code() == Code::Unavailable && start.elapsed() < MAX_WAIT => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             response => return response,
@@ -207,7 +207,7 @@ async fn client_cannot_act_for_another_instance() {
 }
 
 async fn wait_for_rejections(policies: &Policies, times: u64) {
-    eventually("impossible counts are refused", SOON, async || {
+    eventually("impossible counts are refused", MAX_WAIT, async || {
         let counted = policies.count(REJECTED, "").await;
         match counted == times {
             true => Ok(()),
@@ -252,14 +252,14 @@ async fn namespaces_do_not_affect_each_other() {
 
     let endpoints = policies.endpoints().await;
     let from = |address: &str| address.parse::<IpAddr>().unwrap();
-    let response = stock::poll_http(endpoints.http, from("127.0.0.2"), "a")
+    let response = remote_sampling::poll_http(endpoints.http, from("127.0.0.2"), "a")
         .await
         .unwrap();
-    assert_eq!(stock::sampling_rate(&response), Some(0.01));
-    let response = stock::poll_http(endpoints.http, from("127.0.0.3"), "a")
+    assert_eq!(remote_sampling::sampling_rate(&response), Some(0.01));
+    let response = remote_sampling::poll_http(endpoints.http, from("127.0.0.3"), "a")
         .await
         .unwrap();
-    assert_eq!(stock::sampling_rate(&response), Some(0.0));
+    assert_eq!(remote_sampling::sampling_rate(&response), Some(0.0));
     policies.stop().await;
 }
 
@@ -277,32 +277,34 @@ async fn sampling_endpoints_identify_by_address() {
     let pod: IpAddr = [127, 0, 0, 2].into();
     let unknown_peer: IpAddr = [127, 0, 0, 9].into();
 
-    let response = eventually("a's own strategy over HTTP", SOON, async || {
-        stock::poll_http(endpoints.http, pod, "a")
+    let response = eventually("a's own strategy over HTTP", MAX_WAIT, async || {
+        remote_sampling::poll_http(endpoints.http, pod, "a")
             .await
             .map_err(|status| status.to_string())
     });
-    assert_eq!(stock::sampling_rate(&response.await), Some(0.01));
+    assert_eq!(remote_sampling::sampling_rate(&response.await), Some(0.01));
     assert_eq!(
-        stock::poll_http(endpoints.http, pod, "b")
+        remote_sampling::poll_http(endpoints.http, pod, "b")
             .await
             .unwrap_err(),
         403
     );
     assert_eq!(
-        stock::poll_http(endpoints.http, unknown_peer, "a")
+        remote_sampling::poll_http(endpoints.http, unknown_peer, "a")
             .await
             .unwrap_err(),
         503
     );
 
-    let rate = stock::poll_grpc(endpoints.grpc, pod, "a").await.unwrap();
+    let rate = remote_sampling::poll_grpc(endpoints.grpc, pod, "a")
+        .await
+        .unwrap();
     assert_eq!(rate, Some(0.01));
-    let status = stock::poll_grpc(endpoints.grpc, pod, "b")
+    let status = remote_sampling::poll_grpc(endpoints.grpc, pod, "b")
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
-    let status = stock::poll_grpc(endpoints.grpc, unknown_peer, "a")
+    let status = remote_sampling::poll_grpc(endpoints.grpc, unknown_peer, "a")
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");

@@ -16,7 +16,7 @@ use crate::{
     apiserver::{self, Namespace, eventually},
     follower::Follower,
     role::{
-        Policies, SOON, chart,
+        MAX_WAIT, Policies, chart,
         sampling_policy::{SamplingPolicy, condition},
     },
 };
@@ -97,7 +97,7 @@ async fn policy_reaches_every_instance_and_converges() {
 /// The reasons of the events on a policy, once there are some of its newest state.
 async fn event_reasons(namespace: &Namespace<'_>, policy: &SamplingPolicy) -> Vec<String> {
     let uid = policy.get().await.unwrap()["metadata"]["uid"].clone();
-    eventually("events", SOON, async || {
+    eventually("events", MAX_WAIT, async || {
         let events = namespace.api::<Event>().list(&ListParams::default()).await;
         let events = events.map_err(|error| error.to_string())?;
         let about = events.items.into_iter().filter(|event| {

@@ -17,7 +17,7 @@ use spoor_testing::programs::skip;
 use crate::{
     apiserver::{self, Call, Namespace, eventually},
     children,
-    role::{Policies, SOON, chart, replica::Release, sampling_policy::SamplingPolicy},
+    role::{MAX_WAIT, Policies, chart, replica::Release, sampling_policy::SamplingPolicy},
     subscriber::{Claim, Subscriber},
 };
 
@@ -58,7 +58,7 @@ async fn exercise(namespace: &Namespace<'_>) {
     let endpoint = policies.endpoints().await.stream;
     let ca = &policies.certificate.ca_pem;
     policy.wait_for_condition("Accepted").await;
-    let (mut subscriber, plan) = eventually("a stream", SOON, async || {
+    let (mut subscriber, plan) = eventually("a stream", MAX_WAIT, async || {
         let stream = Subscriber::subscribe(endpoint, ca, claim.clone()).await;
         stream.map_err(|status| format!("{status:?}"))
     })
@@ -116,7 +116,7 @@ async fn stacks_role_has_no_unused_permissions() {
     children::wait_until_complete(&namespace).await;
     children::delete_stack(&namespace).await;
     children::apply_stack(&namespace, spec).await;
-    eventually("the next stack's own objects", SOON * 4, async || {
+    eventually("the next stack's own objects", MAX_WAIT * 4, async || {
         let uid = children::stack(&namespace).await["metadata"]["uid"].clone();
         let objects = children::wait_until_complete(&namespace).await;
         let old = objects
@@ -135,7 +135,7 @@ async fn stacks_role_has_no_unused_permissions() {
     })
     .await;
     replica.process.terminate();
-    eventually("the process has ended", SOON, async || {
+    eventually("the process has ended", MAX_WAIT, async || {
         match replica.process.is_running() {
             false => Ok(()),
             true => Err(replica.process.log_tail()),

@@ -13,7 +13,7 @@ use tokio_util::sync::DropGuard;
 use crate::{
     apiserver::{self, eventually},
     collector::sink,
-    role::{SOON, replica::Release, sampling_policy::SamplingPolicy},
+    role::{MAX_WAIT, replica::Release, sampling_policy::SamplingPolicy},
 };
 
 /// The spans of the service `spoor-operator`.
@@ -56,7 +56,7 @@ impl Received {
 
     /// Waits for a span of this name with this attribute.
     async fn span(&self, name: &str, key: &str, value: &str) -> Span {
-        eventually(name, SOON, async || {
+        eventually(name, MAX_WAIT, async || {
             let spans = self.spans.lock();
             let found = spans.iter().find(|span| {
                 span.name == name && attribute(&span.attributes, key).as_deref() == Some(value)

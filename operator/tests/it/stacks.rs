@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     apiserver::{Namespace, eventually},
-    role::{QUICK, SOON, chart, sampling_policy::condition},
+    role::{MAX_WAIT, SHORT_TIMING, chart, sampling_policy::condition},
 };
 
 /// The role in the test's own process, for one namespace, as the chart's ServiceAccount.
@@ -62,8 +62,8 @@ impl<'a> Stacks<'a> {
             scope: WatchScope::Only([namespace.name.clone()].into()),
             ops: ([127, 0, 0, 1], 0).into(),
             lease: "spoor-stacks".to_owned(),
-            timing: QUICK,
-            claim_timing: QUICK,
+            timing: SHORT_TIMING,
+            claim_timing: SHORT_TIMING,
         };
         let mut settings = StacksSettings::new(role, "spoor-policies".to_owned());
         change(&mut settings);
@@ -112,7 +112,7 @@ impl<'a> Stacks<'a> {
 
     /// Waits for a status of the stack's latest generation.
     pub async fn wait_for_status(&self, name: &str, is_met: impl Fn(&Value) -> bool) -> Value {
-        eventually("the expected status", SOON, async || {
+        eventually("the expected status", MAX_WAIT, async || {
             let stack = self
                 .stacks()
                 .get(name)
@@ -184,7 +184,7 @@ impl<'a> Stacks<'a> {
 
     /// Waits until the OTLP Service selects this component.
     async fn wait_until_route_is(&self, component: &str) {
-        eventually("the Service selects the component", SOON, async || {
+        eventually("the Service selects the component", MAX_WAIT, async || {
             let service = self.namespace.api::<Service>().get("tracing-otlp").await;
             let spec = service.map_err(|error| error.to_string())?.spec.unwrap();
             let selector = spec.selector.unwrap_or_default();
@@ -206,7 +206,7 @@ fn is_settled(status: &Value) -> bool {
 }
 
 pub async fn until(what: &str, is_met: impl AsyncFn() -> bool) {
-    eventually(what, SOON, async || match is_met().await {
+    eventually(what, MAX_WAIT, async || match is_met().await {
         true => Ok(()),
         false => Err("not yet".to_owned()),
     })

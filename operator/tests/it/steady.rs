@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     apiserver::{self, eventually},
-    role::{Policies, SOON, chart, sampling_policy::SamplingPolicy},
+    role::{MAX_WAIT, Policies, chart, sampling_policy::SamplingPolicy},
     subscriber::{Claim, Subscriber},
 };
 
@@ -36,7 +36,7 @@ async fn steady_load_writes_only_the_lease() {
             service: "a",
             instance: &name,
         };
-        let client = eventually("a stream", SOON, async || {
+        let client = eventually("a stream", MAX_WAIT, async || {
             let ca = &policies.certificate.ca_pem;
             let stream = Subscriber::subscribe(endpoint, ca, claim.clone()).await;
             stream.map_err(|status| format!("{status:?}"))
@@ -49,7 +49,7 @@ async fn steady_load_writes_only_the_lease() {
     let mut load = Load::default();
     // The first observed rate is written at once.
     let observed = |status: &serde_json::Value| status["observed"]["started"].as_u64() > Some(0);
-    let until = Instant::now() + SOON * 2;
+    let until = Instant::now() + MAX_WAIT * 2;
     while !observed(&policy.get().await.unwrap()["status"]) {
         assert!(
             Instant::now() < until,

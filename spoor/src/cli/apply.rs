@@ -140,7 +140,7 @@ fn print_convergence(convergence: &ConvergenceResult, without_instances: &str) {
             errln!("  {reason}");
         }
         for instance in &convergence.waiting {
-            errln!("  {instance} has not acknowledged the change");
+            errln!("  not acknowledged by {instance}");
         }
         return;
     }

@@ -8,7 +8,7 @@ use crate::{KeepRule, formats, problem, status::Condition};
 
 pub(super) fn rules() -> Vec<Rule> {
     let mut rules = vec![
-        Rule::new("spec", "has(self.head) || has(self.tail)", problem::NOTHING),
+        Rule::new("spec", "has(self.head) || has(self.tail)", problem::NO_PART),
         Rule::new(
             "spec.head",
             "has(self.probability) || has(self.rateLimit)",

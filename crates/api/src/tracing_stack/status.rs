@@ -10,7 +10,8 @@ use crate::status::Condition;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TracingStackStatus {
-    /// `Available`, `Progressing` and `Degraded`.
+    /// `Available`, `Progressing` and `Degraded`. `Contested` is added while another operator tries to
+    /// claim the namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

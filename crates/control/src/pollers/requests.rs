@@ -53,9 +53,9 @@ struct PollingPattern {
 impl Requests {
     /// Records a request on the connection from this port.
     pub(super) fn add(&mut self, port: u16, now: Instant, max_interval: Duration) {
-        let is_over = |pattern: PollingPattern| self.is_over(pattern.period, now);
+        let is_overdue = |pattern: PollingPattern| self.is_overdue(pattern.period, now);
         // After a gap, the old requests would hide the new pattern.
-        if self.is_stale(now, max_interval) || self.pattern.is_some_and(is_over) {
+        if self.is_stale(now, max_interval) || self.pattern.is_some_and(is_overdue) {
             *self = Self::default();
         }
         if self.recent.len() == MAX_REQUESTS {
@@ -69,7 +69,7 @@ impl Requests {
 
     /// The number of processes that poll. One or two requests do not count as a process yet.
     pub(super) fn clients(&self, now: Instant) -> usize {
-        let pattern = self.pattern.filter(|it| !self.is_over(it.period, now));
+        let pattern = self.pattern.filter(|it| !self.is_overdue(it.period, now));
         let by_pattern = pattern.map_or(0, |pattern| pattern.clients);
         by_pattern.max(self.polling_connections(now))
     }
@@ -136,16 +136,17 @@ impl Requests {
 
     /// One client, if there are many requests without a regular interval.
     fn irregular(&self, times: &[Instant]) -> Option<PollingPattern> {
-        let is_known = self.pattern.is_some() || times.len() < MIN_IRREGULAR_REQUESTS;
+        let is_irregular = self.pattern.is_none() && times.len() >= MIN_IRREGULAR_REQUESTS;
         let (first, last) = (times.first()?, times.last()?);
         let intervals = u32::try_from(times.len() - 1).ok()?;
-        (!is_known).then(|| PollingPattern {
+        is_irregular.then(|| PollingPattern {
             clients: 1,
             period: (*last - *first) / intervals,
         })
     }
 
-    fn is_over(&self, interval: Duration, now: Instant) -> bool {
+    /// True if a client with this interval would have sent its next request by now.
+    fn is_overdue(&self, interval: Duration, now: Instant) -> bool {
         self.age(now).is_none_or(|age| age > max_gap(interval))
     }
 

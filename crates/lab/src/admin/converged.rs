@@ -36,6 +36,9 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// together. All requests that wait are checked one after another.
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
+/// The most instances that a response names. Clients choose how many there are.
+const MAX_NAMED: usize = 100;
+
 #[derive(Deserialize)]
 pub(super) struct Parameters {
     /// Milliseconds.
@@ -157,11 +160,16 @@ fn milliseconds(took: Duration) -> Option<f64> {
     (took > Duration::ZERO).then_some(took.as_secs_f64() * 1000.0)
 }
 
-/// The names of the instances that have not acknowledged their newest plan, or are silent.
+/// The names of the instances that have not acknowledged their newest plan, or are silent; the
+/// number of those beyond [`MAX_NAMED`].
 fn unconverged_names(instances: &[InstanceState]) -> Vec<String> {
-    let unconverged = instances.iter().filter(|it| !it.current || it.silent);
+    let unconverged = instances.iter().filter(|it| !it.current);
+    let more = unconverged.clone().count().saturating_sub(MAX_NAMED);
     let name = |it: &InstanceState| format!("{} {}", it.instance.service, it.instance.id);
-    unconverged.map(name).collect()
+    let named = unconverged.take(MAX_NAMED).map(name);
+    named
+        .chain((more > 0).then(|| format!("{more} more instances")))
+        .collect()
 }
 
 #[cfg(test)]

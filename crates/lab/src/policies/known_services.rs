@@ -15,6 +15,10 @@ use super::Inner;
 /// names of spans.
 const MAX_OPERATIONS: usize = 1_000;
 
+/// The most services whose operations are read for one change. Each takes milliseconds under the
+/// lock of the policies if clients have named a million services, and a change may name thousands.
+const MAX_SERVICES: usize = 64;
+
 /// The services that policies may apply to, each namespace read at most once, and the store once
 /// for all namespaces. A thousand policies may be compared with as many services as clients have
 /// named.
@@ -42,7 +46,8 @@ impl<'a> KnownServices<'a> {
     }
 
     /// The operations with which traces of a service have started, by root spans that were kept or
-    /// by its counts of decisions. Empty for a service that the policy cannot apply to.
+    /// by its counts of decisions. Empty for a service that the policy cannot apply to, and beyond the
+    /// first [`MAX_SERVICES`].
     pub(super) fn operations(
         &mut self,
         policy: &Policy,
@@ -53,6 +58,9 @@ impl<'a> KnownServices<'a> {
         }
         let namespace = &policy.key.namespace;
         let key = (namespace.clone(), service.clone());
+        if self.operations.len() >= MAX_SERVICES && !self.operations.contains_key(&key) {
+            return Arc::default();
+        }
         let reported = self.operations.entry(key).or_insert_with(|| {
             let counted = self.control.operations_seen(namespace, service);
             let stored = self.pipeline.store();

@@ -63,9 +63,9 @@ fn policies() -> impl Strategy<Value = Vec<Policy>> {
     })
 }
 
-/// The specificity of a policy's claim to a root span: 2 for an operation, 1 for a service, 0 for the
-/// namespace. `None` without a claim.
-fn claim(policy: &Policy, service: &str, operation: &str) -> Option<u8> {
+/// The specificity with which a policy applies to a root span: 2 for an operation, 1 for a service,
+/// 0 for the namespace. `None` if it does not apply.
+fn specificity(policy: &Policy, service: &str, operation: &str) -> Option<u8> {
     if policy.targets.is_empty() {
         return Some(0);
     }
@@ -94,10 +94,10 @@ fn winner<'a>(
     policies
         .iter()
         .filter(|policy| has_part(policy) && policy.expires_at.is_none_or(|end| time < end))
-        .filter_map(|policy| Some((claim(policy, service, operation)?, policy)))
-        .max_by(|(claim, one), (other_claim, other)| {
-            claim
-                .cmp(other_claim)
+        .filter_map(|policy| Some((specificity(policy, service, operation)?, policy)))
+        .max_by(|(specificity, one), (other_specificity, other)| {
+            specificity
+                .cmp(other_specificity)
                 .then(one.priority.cmp(&other.priority))
                 .then(other.created.cmp(&one.created))
                 .then(other.key.cmp(&one.key))

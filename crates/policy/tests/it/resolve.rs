@@ -23,7 +23,7 @@ fn overridden(resolution: &Resolution, policy: &str) -> Vec<String> {
         .collect()
 }
 
-/// Each pair claims the same root spans: service `a`, operation `x`.
+/// Each pair applies to the same root spans: service `a`, operation `x`.
 #[rstest]
 #[case::operation_before_service(Spec::new("p").at("a", &["x"]), Spec::new("q").at("a", &[]).priority(9))]
 #[case::operation_before_namespace(Spec::new("p").at("a", &["x"]), Spec::new("q").priority(9))]

@@ -1,6 +1,12 @@
 //! A segment of the log: the bytes of spans, and columns that index them.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -218,7 +224,7 @@ impl Segment {
 
     /// Finds a source or adds it.
     pub(super) fn intern_source(&mut self, source: &NewSource<'_>) -> u16 {
-        let mut hash = 0;
+        let mut hash = *SEED;
         for piece in source.resource {
             hash = xxh3_64_with_seed(piece, hash);
         }
@@ -265,7 +271,7 @@ impl Segment {
         let (name, kind) = (span.name, span.kind);
         let is_root = span.signature.contains(Signature::ROOT);
         let seed = u64::from(service) << 9 | u64::from(kind) << 1 | u64::from(is_root);
-        let hash = xxh3_64_with_seed(name, seed);
+        let hash = xxh3_64_with_seed(name, *SEED ^ seed);
         let found = self.operations.find(hash, |known| {
             (known.service, known.kind, known.is_root) == (service, kind, is_root)
                 && known.name.of(&self.bytes) == name
@@ -283,6 +289,10 @@ impl Segment {
         self.operations.add(hash, added)
     }
 }
+
+/// The seed of all hashes. Clients choose the names; with a known seed, they could choose thousands
+/// that have one hash.
+static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
 
 /// The most services that a new one is compared with. With more, one may be stored twice, which
 /// only wastes space.

@@ -12,7 +12,7 @@ use spoor_api::{
 const SETTLE_DELAY: Duration = Duration::from_millis(200);
 /// The shortest interval between two writes, however often clients come and go.
 const MIN_WRITE_INTERVAL: Duration = Duration::from_millis(250);
-/// The shortest interval between two writes in which no verdict changes.
+/// The shortest interval between two writes that change no condition's status or reason.
 const MIN_DETAIL_WRITE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The present and the desired status of a policy.
@@ -62,7 +62,7 @@ pub(super) fn write_time(
     if only_awaits_reconnects(current, desired) {
         return Some(settled.max(change.reconnect_until));
     }
-    Some(match verdicts(current) == verdicts(desired) {
+    Some(match states(current) == states(desired) {
         true => settled.max(change.written + MIN_DETAIL_WRITE_INTERVAL),
         false => settled,
     })
@@ -87,17 +87,18 @@ fn only_awaits_reconnects(current: &SamplingPolicyStatus, desired: &SamplingPoli
     had.status == ConditionStatus::True
         && has.status != ConditionStatus::True
         && had.observed_generation == has.observed_generation
-        && condition(current, Condition::ACCEPTED).map(verdict)
-            == condition(desired, Condition::ACCEPTED).map(verdict)
+        && condition(current, Condition::ACCEPTED).map(state)
+            == condition(desired, Condition::ACCEPTED).map(state)
 }
 
-type Verdict<'a> = (&'a str, ConditionStatus, Option<i64>, &'a str);
+/// A condition without its message and time.
+type ConditionState<'a> = (&'a str, ConditionStatus, Option<i64>, &'a str);
 
-fn verdicts(status: &SamplingPolicyStatus) -> Vec<Verdict<'_>> {
-    status.conditions.iter().map(verdict).collect()
+fn states(status: &SamplingPolicyStatus) -> Vec<ConditionState<'_>> {
+    status.conditions.iter().map(state).collect()
 }
 
-fn verdict(it: &Condition) -> Verdict<'_> {
+fn state(it: &Condition) -> ConditionState<'_> {
     (&it.kind, it.status, it.observed_generation, &it.reason)
 }
 
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn flapping_verdicts_are_written_at_intervals() {
+    fn flapping_conditions_are_written_at_intervals() {
         let start = Instant::now();
         let (current, desired) = (pending(1), applied());
         let known = change(Some(&current), &desired, start);

@@ -74,7 +74,7 @@ pub fn objects(stack: &Stack, jaeger: &ManagedJaeger, pods: &PodDefaults) -> Vec
         Object::of(&service(stack, query_name(stack), &query)),
         Object::of(&deployment(stack, jaeger, parts, &config, pods)),
     ];
-    objects.extend(claim(stack, &jaeger.storage).iter().map(Object::of));
+    objects.extend(volume_claim(stack, &jaeger.storage).iter().map(Object::of));
     let budget = disruption_budget(stack, Component::Jaeger, jaeger.replicas().into());
     objects.extend(budget.iter().map(Object::of));
     objects
@@ -190,7 +190,7 @@ fn gomemlimit() -> EnvVar {
     }
 }
 
-fn claim(stack: &Stack, storage: &Storage) -> Option<PersistentVolumeClaim> {
+fn volume_claim(stack: &Stack, storage: &Storage) -> Option<PersistentVolumeClaim> {
     let Storage::Badger {
         size,
         storage_class_name,

@@ -1,4 +1,4 @@
-//! The Service `NAME-otlp`: the one address to which services send spans, whatever the route.
+//! The Service `NAME-otlp`: the one address to which services send spans, on either route.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::stacks::objects::{
 /// The annotation of the Service with its present route.
 pub const ROUTE_ANNOTATION: &str = "spoor.dev/route";
 /// The annotation of the Service with the time of its last change of route.
-pub const SINCE_ANNOTATION: &str = "spoor.dev/route-since";
+pub const ROUTE_SINCE_ANNOTATION: &str = "spoor.dev/route-since";
 
 /// The route of the Service, and the time of its last change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +50,8 @@ pub fn url(stack: &Stack) -> String {
 /// existing Collector or Jaeger it is theirs.
 #[must_use]
 pub fn port(stack: &Stack) -> u16 {
-    existing(stack, stack.route)
-        .or_else(|| existing(stack, opposite(stack.route)))
+    existing_address(stack, stack.route)
+        .or_else(|| existing_address(stack, opposite(stack.route)))
         .map_or(OTLP_GRPC, Address::port)
 }
 
@@ -67,7 +67,7 @@ pub fn opposite(route: Route) -> Route {
 /// The address at the end of a route, if an existing Collector or Jaeger is there, which the
 /// operator does not run.
 #[must_use]
-pub fn existing(stack: &Stack, route: Route) -> Option<&Address> {
+pub fn existing_address(stack: &Stack, route: Route) -> Option<&Address> {
     match (route, &stack.collector, &stack.jaeger) {
         (Route::Collector, Collector::Existing(otlp), _) => Some(otlp),
         (Route::Direct, _, Jaeger::Existing(jaeger)) => Some(&jaeger.otlp),
@@ -81,9 +81,9 @@ pub fn service(stack: &Stack, target: OtlpTarget, context: &BuildContext) -> Ser
     let mut metadata = stack_metadata(stack, name(stack));
     let mut annotations = BTreeMap::from([(ROUTE_ANNOTATION.to_owned(), target.route.to_string())]);
     let since = target.since.map(|since| since.to_string());
-    annotations.extend(since.map(|since| (SINCE_ANNOTATION.to_owned(), since)));
+    annotations.extend(since.map(|since| (ROUTE_SINCE_ANNOTATION.to_owned(), since)));
     metadata.annotations = Some(annotations);
-    let spec = match existing(stack, target.route) {
+    let spec = match existing_address(stack, target.route) {
         // An alias, since a selector could only match pods of this namespace.
         Some(address) => ServiceSpec {
             type_: Some("ExternalName".to_owned()),

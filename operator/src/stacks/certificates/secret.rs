@@ -18,9 +18,10 @@ const NAMES: &str = "spoor.dev/names";
 /// The annotation with a fingerprint of the authority's certificate that signed it.
 const SIGNED_BY: &str = "spoor.dev/signed-by";
 
-const END: &str = "-----END CERTIFICATE-----";
+/// The last line of a certificate in PEM.
+const CERTIFICATE_END: &str = "-----END CERTIFICATE-----";
 
-/// The lifetimes of certificates, which are renewed after two thirds of theirs.
+/// The lifetimes of certificates. A certificate is renewed after two thirds of its lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CertificateLifetimes {
     /// The lifetime of the authority's certificate.
@@ -72,7 +73,7 @@ pub enum IssueError {
     ForeignSecret(String),
     /// The certificate cannot be issued.
     #[error("cannot issue a certificate")]
-    Make(#[from] rcgen::Error),
+    Generate(#[from] rcgen::Error),
 }
 
 /// The authority that is valid at this time. One that is due for renewal stays trusted alongside
@@ -220,8 +221,8 @@ fn issued_state(
 /// Splits a bundle into its certificates.
 fn certificates(bundle: &str) -> impl Iterator<Item = &str> {
     bundle
-        .split_inclusive(END)
-        .filter(|part| part.ends_with(END))
+        .split_inclusive(CERTIFICATE_END)
+        .filter(|part| part.ends_with(CERTIFICATE_END))
         .map(str::trim_start)
 }
 

@@ -1,7 +1,7 @@
 //! The order in which the Collector's tiers change.
 //!
-//! - Both tiers never change at once: parts of a trace that two gathering pods hold meet in the
-//!   deciding pod, unless that is being replaced in the meantime.
+//! - The two tiers never change at the same time: parts of a trace that two gathering pods hold
+//!   meet in the deciding pod, unless that is being replaced in the meantime.
 //! - The deciding pod is not replaced for new rules while it cannot send what it holds, which would
 //!   be lost. For another pipeline it is replaced, since that may fix it.
 //! - The deciding pod has one replacement at a time: rules that change faster are combined.
@@ -82,8 +82,8 @@ pub enum RolloutWait {
 }
 
 /// The longest time that a revision of the deciding pod may take to start before the next one
-/// replaces it. A revision that fails is replaced at once: it holds no traces, and the next one may
-/// fix it.
+/// replaces it. A revision that fails is replaced immediately: it holds no traces, and the next one
+/// may fix it.
 const MAX_START_WAIT: Duration = Duration::from_secs(60);
 
 /// Plans the next step.
@@ -121,6 +121,7 @@ impl<'a> LiveTier<'a> {
     pub fn of((workload, pods): &'a (&Deployment, Vec<Pod>)) -> Self {
         Self { workload, pods }
     }
+
     /// Returns true if all pods are of the Deployment's latest revision, and no others are left.
     #[must_use]
     pub fn is_complete(&self) -> bool {
@@ -204,7 +205,7 @@ fn decide_wait(
     desired: &CollectorObjects,
 ) -> Wait {
     // Changes that come faster than a pod starts are combined in one replacement. A revision that
-    // failed is replaced at once, since the next may fix it.
+    // failed is replaced immediately, since the next may fix it.
     if decide.is_changing && !decide.live.has_failed_pod() && decide.quiet_for < MAX_START_WAIT {
         let left = MAX_START_WAIT - decide.quiet_for;
         return Some((RolloutWait::DecideStarts, Some(left)));

@@ -66,9 +66,9 @@ pub fn spec(
 ) -> PodSpec {
     let (scheduling, additions) = (&settings.scheduling, &settings.additions);
     let tolerations = scheduling.tolerations.iter();
-    let tolerations = tolerations.map(as_written::<Toleration>);
+    let tolerations = tolerations.map(parsed_as::<Toleration>);
     let constraints = scheduling.topology_spread_constraints.iter();
-    let constraints = constraints.map(as_written::<TopologySpreadConstraint>);
+    let constraints = constraints.map(parsed_as::<TopologySpreadConstraint>);
     let affinity = scheduling.affinity.as_ref();
     PodSpec {
         containers: vec![Container {
@@ -87,7 +87,7 @@ pub fn spec(
         enable_service_links: Some(false),
         node_selector: non_empty(scheduling.node_selector.clone()),
         tolerations: non_empty(tolerations),
-        affinity: Some(affinity.map_or_else(|| different_nodes(spread), as_written::<Affinity>)),
+        affinity: Some(affinity.map_or_else(|| different_nodes(spread), parsed_as::<Affinity>)),
         topology_spread_constraints: non_empty(constraints),
         priority_class_name: scheduling.priority_class_name.clone(),
         ..PodSpec::default()
@@ -244,7 +244,7 @@ fn different_nodes(spread: &LabelSelector) -> Affinity {
 }
 
 /// Reads fields that validation has already checked as Kubernetes' own type `T`.
-fn as_written<T: DeserializeOwned + Default>(fields: &impl Serialize) -> T {
+fn parsed_as<T: DeserializeOwned + Default>(fields: &impl Serialize) -> T {
     let fields = serde_json::to_value(fields).unwrap_or_default();
     serde_json::from_value(fields).unwrap_or_default()
 }

@@ -253,7 +253,7 @@ fn base_path_reaches_all_users_of_jaeger() {
     assert!(notes(&values).contains("http://localhost:16686/traces/search"));
 }
 
-/// Where a variable's value is taken from.
+/// The source of a variable's value.
 fn source<'c>(container: &'c Value, name: &str) -> &'c Value {
     let found = list(&container["env"])
         .iter()

@@ -16,8 +16,8 @@ use crate::apiserver::eventually;
 /// The label of pods that tests start to send load.
 pub const GENERATOR: &str = "spoor.dev/test-generator";
 
-/// Pods by name: the uid and how often their containers were restarted.
-pub type Facts = BTreeMap<String, (String, i32)>;
+/// The uid and the number of restarts of each pod, by name.
+pub type PodRuns = BTreeMap<String, (String, i32)>;
 
 /// The pods with these labels.
 pub async fn list(lab: &Lab, labels: &str) -> Vec<Pod> {
@@ -25,10 +25,10 @@ pub async fn list(lab: &Lab, labels: &str) -> Vec<Pod> {
     api(lab).list(&list).await.unwrap().items
 }
 
-/// Pods of a service, with facts that change when one is replaced or restarted.
-pub async fn of_service(lab: &Lab, service: &str) -> Facts {
+/// The pods of a service. The result changes when one is replaced or restarted.
+pub async fn of_service(lab: &Lab, service: &str) -> PodRuns {
     let pods = list(lab, &format!("app.kubernetes.io/name={service}")).await;
-    let facts = pods.into_iter().map(|pod| {
+    let runs = pods.into_iter().map(|pod| {
         let restarts = pod
             .status
             .iter()
@@ -38,15 +38,15 @@ pub async fn of_service(lab: &Lab, service: &str) -> Facts {
         let metadata = pod.metadata;
         (metadata.name.unwrap(), (metadata.uid.unwrap(), restarts))
     });
-    facts.collect()
+    runs.collect()
 }
 
 /// The pods of service-a and service-b.
-pub async fn of_services(lab: &Lab) -> Facts {
-    let mut facts = of_service(lab, "service-a").await;
-    facts.extend(of_service(lab, "service-b").await);
-    assert!(facts.len() >= 2, "{facts:?}");
-    facts
+pub async fn of_services(lab: &Lab) -> PodRuns {
+    let mut runs = of_service(lab, "service-a").await;
+    runs.extend(of_service(lab, "service-b").await);
+    assert!(runs.len() >= 2, "{runs:?}");
+    runs
 }
 
 /// Waits until every pod that is not a generator is ready and none is terminating.

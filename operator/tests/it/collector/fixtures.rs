@@ -161,8 +161,8 @@ fn attribute_of(random: &mut StdRng) -> (String, Value) {
     (key.to_owned(), value)
 }
 
-/// Where neither `rv` nor a threshold gives the randomness value that the head used, the Collector
-/// and the lab hash the id, each in its own way: those traces cannot be compared one by one.
+/// A `tracestate` with a threshold or `rv`. Without either, the Collector and the lab hash the trace
+/// ID, each in its own way, so those traces cannot be compared one by one.
 fn state(random: &mut StdRng) -> String {
     let randomness: u64 = random.next_u64() >> 8;
     one_of(

@@ -7,7 +7,7 @@ use crate::{
     apiserver::{self, eventually},
     follower::Follower,
     role::{
-        Policies, SOON, chart,
+        MAX_WAIT, Policies, chart,
         sampling_policy::{SamplingPolicy, condition},
     },
 };
@@ -26,7 +26,7 @@ async fn handover_changes_no_status() {
     let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
     let before = Follower::start(&first, &namespace, "a", 0).await;
     policy.wait_for_condition("Converged").await;
-    eventually("the second replica is a standby", SOON, async || {
+    eventually("the second replica is a standby", MAX_WAIT, async || {
         let response = second.ops("readyz").await;
         response.contains("standby").then_some(()).ok_or(response)
     })
@@ -43,7 +43,7 @@ async fn handover_changes_no_status() {
     after.wait_for_plan(Some(10_000)).await;
     eventually(
         "the new leader has the instance's acknowledgement",
-        SOON,
+        MAX_WAIT,
         async || {
             let current = second
                 .count("spoor_control_acknowledgements_total", "")

@@ -24,10 +24,10 @@ use crate::apiserver::{Namespace, eventually};
 use server_certificate::ServerCertificate;
 
 /// The deadline of most waits: long enough for a loaded machine.
-pub const SOON: Duration = Duration::from_secs(15);
+pub const MAX_WAIT: Duration = Duration::from_secs(15);
 
 /// The timing of a lease that expires soon enough for a test.
-pub const QUICK: lease::Timing = lease::Timing {
+pub const SHORT_TIMING: lease::Timing = lease::Timing {
     duration: Duration::from_secs(3),
     renew: Duration::from_millis(500),
     retry: Duration::from_millis(300),
@@ -81,7 +81,7 @@ impl Policies {
     /// The addresses of its listeners, once they are open.
     pub async fn endpoints(&self) -> PolicyEndpoints {
         let endpoints = &self.running.endpoints;
-        let found = eventually("the listeners open", SOON, async || {
+        let found = eventually("the listeners open", MAX_WAIT, async || {
             let endpoints = *endpoints.borrow();
             endpoints.ok_or(format!("/readyz: {}", self.ops("readyz").await))
         });
@@ -129,8 +129,8 @@ fn settings(
         scope: WatchScope::Only([namespace.name.clone()].into()),
         ops: any,
         lease: "spoor-policies".to_owned(),
-        timing: QUICK,
-        claim_timing: QUICK,
+        timing: SHORT_TIMING,
+        claim_timing: SHORT_TIMING,
     };
     let listen = PolicyEndpoints {
         http: any,

@@ -7,7 +7,7 @@ use kube::{
 use serde_json::{Value, json};
 use spoor_operator::kubernetes::resources::sampling_policies;
 
-use super::SOON;
+use super::MAX_WAIT;
 use crate::apiserver::{Namespace, eventually};
 
 /// A policy by its name.
@@ -81,14 +81,18 @@ impl SamplingPolicy {
 
     /// Waits until its status meets a condition, at its latest generation. `what` describes it.
     pub async fn wait_for(&self, what: &str, is_met: impl Fn(&Value) -> bool) -> Value {
-        eventually(&format!("{}: {what}", self.name), SOON * 2, async || {
-            let object = self.get().await?;
-            let status = &object["status"];
-            match is_current(&object) && is_met(status) {
-                true => Ok(status.clone()),
-                false => Err(serde_json::to_string_pretty(status).unwrap()),
-            }
-        })
+        eventually(
+            &format!("{}: {what}", self.name),
+            MAX_WAIT * 2,
+            async || {
+                let object = self.get().await?;
+                let status = &object["status"];
+                match is_current(&object) && is_met(status) {
+                    true => Ok(status.clone()),
+                    false => Err(serde_json::to_string_pretty(status).unwrap()),
+                }
+            },
+        )
         .await
     }
 

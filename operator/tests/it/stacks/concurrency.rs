@@ -16,7 +16,7 @@ use tower::{BoxError, service_fn};
 use super::Stacks;
 use crate::{
     apiserver::{self, eventually},
-    role::{SOON, chart},
+    role::{MAX_WAIT, chart},
 };
 
 /// The stack whose calls do not succeed. It sorts before the other, which a controller that takes
@@ -97,7 +97,7 @@ async fn stack_whose_calls_hang_delays_no_other() {
     role.wait_for_status(HEALTHY, |status| !status["endpoints"].is_null())
         .await;
     // Asserts nothing about time, so that it holds on a busy machine, too.
-    eventually("calls overlap", SOON, async || {
+    eventually("calls overlap", MAX_WAIT, async || {
         match calls.overlapped.load(Ordering::SeqCst) {
             true => Ok(()),
             false => Err("no call about one stack was made while another hung".to_owned()),

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Stacks, is, is_settled, until};
 use crate::{
     apiserver::{self, eventually},
-    role::{SOON, chart, sampling_policy::condition},
+    role::{MAX_WAIT, chart, sampling_policy::condition},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +54,7 @@ async fn available_stack_causes_no_more_writes() {
     assert!(!role.exists::<Deployment>("other-gather").await);
 
     // The last write comes back as a watch event; after that, nothing does.
-    let mark = eventually("two seconds without reconciling", SOON, async || {
+    let mark = eventually("two seconds without reconciling", MAX_WAIT, async || {
         let mark = server.mark();
         let before = role.metric("spoor_operator_reconciles_total").await;
         tokio::time::sleep(Duration::from_secs(2)).await;

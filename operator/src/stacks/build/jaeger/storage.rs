@@ -31,7 +31,7 @@ pub struct StorageParts {
     pub backend: Value,
     /// The credentials that Jaeger reads from its environment.
     pub env: Vec<EnvVar>,
-    /// The volumes of Secrets and claims.
+    /// The volumes of Secrets and of Badger.
     pub volumes: Vec<Volume>,
     /// Their mounts in the container.
     pub mounts: Vec<VolumeMount>,

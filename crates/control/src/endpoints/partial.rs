@@ -1,4 +1,4 @@
-//! A bound on the messages that have arrived in part, over all streams.
+//! A bound on partially received messages, over all streams.
 
 use std::{
     pin::Pin,
@@ -17,7 +17,7 @@ use tonic::{Status, body::Body};
 
 use crate::reservation::Reservation;
 
-/// The part of each message that takes no room, in bytes, so that ordinary messages need none.
+/// The bytes of each message that need no reservation, so that ordinary messages need none.
 const FREE_BYTES: usize = 4 << 10;
 
 /// The longest time from the beginning of a message to its end.
@@ -83,7 +83,7 @@ impl BoundedMessages {
         }
     }
 
-    /// Reserves room for the message that has arrived in part, if any.
+    /// Reserves room for the partially received message, if any.
     fn reserve(&mut self) -> Result<(), Status> {
         if self.missing == 0 && self.prefix.is_empty() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The claims of policies to places, winners first.
+//! The policies that apply to each place, winners first.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -13,54 +13,54 @@ pub(crate) struct Ranked<'a> {
     pub(crate) policy: &'a Policy,
 }
 
-/// The policies that claim one place, winners first.
+/// The policies that apply to one place, winners first.
 #[derive(Debug, Default)]
-pub(crate) struct Claim<'a> {
+pub(crate) struct Ranking<'a> {
     head: Vec<Ranked<'a>>,
     tail: Vec<Ranked<'a>>,
 }
 
-/// The claims to one service.
+/// The policies that apply to one service or to its operations.
 #[derive(Debug, Default)]
-pub(crate) struct ServiceClaims<'a> {
-    /// The claim to all operations without claims of their own.
-    pub(crate) others: Claim<'a>,
-    pub(crate) operations: BTreeMap<&'a OperationName, Claim<'a>>,
+pub(crate) struct ServiceRankings<'a> {
+    /// The policies for all operations that no policy names.
+    pub(crate) others: Ranking<'a>,
+    pub(crate) operations: BTreeMap<&'a OperationName, Ranking<'a>>,
 }
 
-/// All claims in one namespace.
+/// The policies that apply in one namespace.
 #[derive(Debug, Default)]
-pub(crate) struct Claims<'a> {
-    /// The claim to all services without claims of their own.
-    pub(crate) others: Claim<'a>,
-    pub(crate) services: BTreeMap<&'a ServiceName, ServiceClaims<'a>>,
+pub(crate) struct NamespaceRankings<'a> {
+    /// The policies for all services that no policy names.
+    pub(crate) others: Ranking<'a>,
+    pub(crate) services: BTreeMap<&'a ServiceName, ServiceRankings<'a>>,
 }
 
-impl<'a> Claims<'a> {
-    /// The claims of policies that are sorted by [`precedence`].
+impl<'a> NamespaceRankings<'a> {
+    /// Sorts policies by place. They must be in the order of [`precedence`].
     pub(crate) fn of(ordered: &[&'a Policy]) -> Self {
-        let mut claims = Self::default();
+        let mut rankings = Self::default();
         for (rank, policy) in ordered.iter().enumerate() {
-            claims.add(Ranked { rank, policy });
+            rankings.add(Ranked { rank, policy });
         }
-        claims
+        rankings
     }
 
-    /// The services in which a policy claims this part.
+    /// The services that a policy with this part names.
     pub(crate) fn services_with(
         &self,
         part: Part,
-    ) -> impl Iterator<Item = (&'a ServiceName, &ServiceClaims<'a>)> {
+    ) -> impl Iterator<Item = (&'a ServiceName, &ServiceRankings<'a>)> {
         let services = self.services.iter();
-        let services = services.filter(move |(_, claims)| claims.has(part));
-        services.map(|(service, claims)| (*service, claims))
+        let services = services.filter(move |(_, rankings)| rankings.has(part));
+        services.map(|(service, rankings)| (*service, rankings))
     }
 
     fn add(&mut self, ranked: Ranked<'a>) {
         if ranked.policy.targets.is_empty() {
             self.others.add(ranked);
         }
-        // A valid policy names each service and operation once, so it claims no place twice.
+        // A valid policy names each service and operation once, so it is added to no place twice.
         for target in &ranked.policy.targets {
             let service = self.services.entry(&target.service).or_default();
             if target.operations.is_empty() {
@@ -73,15 +73,15 @@ impl<'a> Claims<'a> {
     }
 }
 
-impl ServiceClaims<'_> {
-    /// True if a policy claims this part anywhere in the service.
+impl ServiceRankings<'_> {
+    /// True if a policy with this part applies anywhere in the service.
     fn has(&self, part: Part) -> bool {
-        let mut claims = [&self.others].into_iter().chain(self.operations.values());
-        claims.any(|claim| claim.winner(part).is_some())
+        let mut rankings = [&self.others].into_iter().chain(self.operations.values());
+        rankings.any(|it| it.winner(part).is_some())
     }
 }
 
-impl<'a> Claim<'a> {
+impl<'a> Ranking<'a> {
     fn add(&mut self, ranked: Ranked<'a>) {
         if ranked.policy.head.is_some() {
             self.head.push(ranked);
@@ -91,8 +91,8 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// The policies that claim one part of the decision.
-    pub(crate) fn to(&self, part: Part) -> &[Ranked<'a>] {
+    /// The policies that have this part.
+    pub(crate) fn with(&self, part: Part) -> &[Ranked<'a>] {
         match part {
             Part::Head => &self.head,
             Part::Tail => &self.tail,
@@ -101,11 +101,11 @@ impl<'a> Claim<'a> {
 
     /// The policy that decides this part.
     pub(crate) fn winner(&self, part: Part) -> Option<Ranked<'a>> {
-        self.to(part).first().copied()
+        self.with(part).first().copied()
     }
 }
 
-/// The sort key of policies that claim the same place, winners first.
+/// The sort key of policies that apply to the same place, winners first.
 pub(crate) fn precedence(policy: &Policy) -> (Reverse<i32>, Timestamp, &PolicyKey) {
     (Reverse(policy.priority), policy.created, &policy.key)
 }

@@ -23,7 +23,7 @@ use tower::{Service, service_fn};
 
 use crate::{
     control::Control,
-    listeners::{partial::BoundedMessages, subscription::Subscription},
+    endpoints::{partial::BoundedMessages, subscription::Subscription},
 };
 
 const SUBSCRIBE_PATH: &str = "/spoor.control.v1.PolicyStream/Subscribe";
