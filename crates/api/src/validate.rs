@@ -180,7 +180,7 @@ impl Errors {
         self.none_since(before)?;
         let condition = RuleCondition::Attribute {
             key: key?,
-            values: attribute.values.iter().cloned().collect(),
+            values: attribute.values.clone(),
         };
         self.check(values, condition.check())?;
         Ok(condition)

@@ -1,6 +1,6 @@
 //! Tail sampling: rules for complete traces.
 
-mod attribute_values;
+mod attribute_index;
 mod digest;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
@@ -10,13 +10,16 @@ use crate::{
     name::first_duplicate,
 };
 
-pub use attribute_values::AttributeValues;
+pub use attribute_index::AttributeValue;
+
+use attribute_index::AttributeIndex;
 
 /// The tail sampling of a policy: a trace is kept if a rule matches, and otherwise with a
 /// probability.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TailPolicy {
     keep: Vec<Rule>,
+    attributes: AttributeIndex,
     otherwise: Probability,
 }
 
@@ -41,7 +44,7 @@ pub enum RuleCondition {
         /// The attribute's key.
         key: AttributeKey,
         /// The values, at least one.
-        values: AttributeValues,
+        values: Vec<String>,
     },
 }
 
@@ -71,15 +74,14 @@ impl RuleCondition {
     }
 }
 
-fn check_values(values: &AttributeValues) -> Result<(), InvalidCondition> {
+fn check_values(values: &[String]) -> Result<(), InvalidCondition> {
     if values.is_empty() {
         return Err(InvalidCondition::NoValues);
     }
-    let count = values.iter().len();
-    if count > RuleCondition::MAX_VALUES {
-        return Err(InvalidCondition::TooManyValues(count));
+    if values.len() > RuleCondition::MAX_VALUES {
+        return Err(InvalidCondition::TooManyValues(values.len()));
     }
-    let mut lengths = values.iter().map(str::len);
+    let mut lengths = values.iter().map(String::len);
     match lengths.find(|len| *len > RuleCondition::MAX_VALUE_LEN) {
         Some(len) => Err(InvalidCondition::ValueTooLong(len)),
         None => Ok(()),
@@ -143,7 +145,17 @@ impl TailPolicy {
                 source,
             })?;
         }
-        Ok(Self { keep, otherwise })
+        Ok(Self {
+            attributes: AttributeIndex::of(&keep),
+            keep,
+            otherwise,
+        })
+    }
+
+    /// The index of the first rule that looks for this attribute.
+    #[must_use]
+    pub fn attribute_rule(&self, key: &[u8], value: AttributeValue<'_>) -> Option<usize> {
+        self.attributes.first(&self.keep, key, value)
     }
 
     /// The rules, in the order of their evaluation.

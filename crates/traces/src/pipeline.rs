@@ -96,11 +96,15 @@ impl Pipeline {
         // The scan takes longest and shares nothing, so it comes before the lock.
         let scanned = scan::scan(request, reservation)?;
         let mut sampler = self.shared.sampler.lock();
-        // Lock order: the sampler, then the store. Queries lock the store alone.
+        // Lock order: the sampler, then the store. Queries lock the store alone. Room is made before,
+        // in steps between which others get the locks.
+        while sampler.decide_early(request.len(), &mut self.shared.store.write()) {
+            MutexGuard::bump(&mut sampler);
+        }
         let mut is_over = sampler.accept(&scanned, Instant::now(), &mut self.shared.store.write());
         while is_over {
             MutexGuard::bump(&mut sampler);
-            is_over = sampler.decide_early(&mut self.shared.store.write());
+            is_over = sampler.decide_early(0, &mut self.shared.store.write());
         }
         Ok(scanned.rejected)
     }

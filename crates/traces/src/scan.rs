@@ -11,7 +11,7 @@ mod wire;
 
 use std::ops::Range;
 
-pub(crate) use attribute::{AttributeMatcher, Value, is_one_of};
+pub(crate) use attribute::{AttributeMatcher, Value};
 pub(crate) use resource::{resource_attributes, scope_name};
 pub(crate) use span::{span_attributes, status_word, trace_state};
 pub(crate) use weight::decoded_bytes;

@@ -131,7 +131,7 @@ impl TailSampler {
         }
         // Twice as many as have begun, so that due traces do not pile up between ticks.
         self.decide_due(now, (self.begun - begun) as usize * 2 + 8, store);
-        self.decide_early(store)
+        self.decide_early(0, store)
     }
 
     fn waiting(&self) -> u64 {
@@ -180,13 +180,13 @@ impl TailSampler {
         true
     }
 
-    /// Decides on the oldest traces while the waiting ones exceed the memory bound, for at most
-    /// [`MAX_DECISION_TIME`]; returns whether they still do.
-    pub(crate) fn decide_early(&mut self, store: &mut Writer<'_>) -> bool {
+    /// Decides on the oldest traces while the waiting ones and `more` bytes exceed the memory bound,
+    /// for at most [`MAX_DECISION_TIME`]; returns whether they still do.
+    pub(crate) fn decide_early(&mut self, more: usize, store: &mut Writer<'_>) -> bool {
         let started = Instant::now();
         // A decision frees nothing by itself: memory is freed when a segment's last trace is
         // decided.
-        while self.gathering.allocated() > self.settings.max_bytes {
+        while self.gathering.allocated() + more > self.settings.max_bytes {
             if started.elapsed() > MAX_DECISION_TIME {
                 return true;
             }
@@ -217,7 +217,7 @@ impl TailSampler {
                     // The locks are not released between rounds, since the rest of the request
                     // would exceed the bound further. Few spans were added since the last check,
                     // so few decisions are needed.
-                    while self.decide_early(store) {}
+                    while self.decide_early(0, store) {}
                     // Evicts after the decisions, which move spans to the store.
                     store.evict();
                     last = None;

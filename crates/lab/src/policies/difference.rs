@@ -53,10 +53,7 @@ fn describe_tail(tail: &TailPolicy) -> String {
     let rules = tail.keep().iter().map(|rule| match &rule.condition {
         RuleCondition::Error => "errors".to_owned(),
         RuleCondition::SlowerThan(limit) => format!("slower than {limit:?}"),
-        RuleCondition::Attribute { key, values } => {
-            let values: Vec<_> = values.iter().collect();
-            format!("{key}={}", values.join("|"))
-        }
+        RuleCondition::Attribute { key, values } => format!("{key}={}", values.join("|")),
     });
     let rest = format!("{} of the rest", tail.otherwise());
     let kept: Vec<String> = rules.chain([rest]).collect();

@@ -68,8 +68,8 @@ impl RuleHasher {
             RuleCondition::Attribute { key, values } => {
                 self.choice(2);
                 self.text(key.as_str());
-                self.length(values.iter().len());
-                for value in values.iter() {
+                self.length(values.len());
+                for value in values {
                     self.text(value);
                 }
             }

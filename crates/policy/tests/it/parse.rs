@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use rstest::rstest;
 use spoor_policy::{
-    AttributeValues, InvalidTail, Namespace, OperationName, PolicyName, Probability, Rule,
-    RuleCondition, RuleName, ServiceName, TailPolicy, Threshold, TracesPerSecond,
+    InvalidTail, Namespace, OperationName, PolicyName, Probability, Rule, RuleCondition, RuleName,
+    ServiceName, TailPolicy, Threshold, TracesPerSecond,
 };
 
 #[rstest]
@@ -113,11 +113,11 @@ fn tail(conditions: Vec<RuleCondition>) -> Result<TailPolicy, InvalidTail> {
     "rule \"r0\": must be from 1ms to 1h, not 0ns"
 )]
 #[case::no_values(
-    vec![RuleCondition::Attribute { key: "k".parse().unwrap(), values: AttributeValues::default() }],
+    vec![RuleCondition::Attribute { key: "k".parse().unwrap(), values: vec![] }],
     "rule \"r0\": must have at least one value"
 )]
 #[case::long_value(
-    vec![RuleCondition::Attribute { key: "k".parse().unwrap(), values: ["v".repeat(257)].into_iter().collect() }],
+    vec![RuleCondition::Attribute { key: "k".parse().unwrap(), values: vec!["v".repeat(257)] }],
     "rule \"r0\": must have values of at most 256 bytes, not 257"
 )]
 fn rejects_conditions_beyond_limits(#[case] conditions: Vec<RuleCondition>, #[case] message: &str) {

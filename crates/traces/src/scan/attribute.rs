@@ -2,7 +2,7 @@
 
 use std::ptr;
 
-use spoor_policy::{AttributeValues, RuleCondition};
+use spoor_policy::AttributeValue;
 
 use super::wire::{BYTES, FIXED32, FIXED64, Reader, VARINT, WireError, key};
 use crate::{
@@ -20,6 +20,19 @@ pub(crate) enum Value<T> {
     Double(f64),
     /// An array, a list of pairs or bytes.
     Other,
+}
+
+impl<'a> Value<&'a [u8]> {
+    /// The value that a rule may look for.
+    pub(crate) fn comparable(self) -> Option<AttributeValue<'a>> {
+        match self {
+            Self::Missing | Self::Other => None,
+            Self::Text(text) => Some(AttributeValue::Text(text)),
+            Self::Bool(flag) => Some(AttributeValue::Bool(flag)),
+            Self::Int(number) => Some(AttributeValue::Int(number)),
+            Self::Double(number) => Some(AttributeValue::Double(number)),
+        }
+    }
 }
 
 /// The form in which texts are read. Each text is validated as UTF-8.
@@ -286,21 +299,5 @@ impl AttributeMatcher {
                 Value::Double(number) => self.double.map(f64::to_bits) == Some(number.to_bits()),
                 Value::Bool(flag) => self.boolean == Some(flag),
             }
-    }
-}
-
-/// Returns whether a value is one of those that a rule looks for.
-pub(crate) fn is_one_of(values: &AttributeValues, value: Value<&[u8]>) -> bool {
-    match value {
-        Value::Missing | Value::Other => false,
-        Value::Text(text) => {
-            let text = (text.len() <= RuleCondition::MAX_VALUE_LEN).then_some(text);
-            let text = text.and_then(|it| std::str::from_utf8(it).ok());
-            text.is_some_and(|it| values.contains_text(it))
-        }
-        Value::Int(number) => values.contains_int(number),
-        // By bits, as in the signature.
-        Value::Double(number) => values.contains_double(number),
-        Value::Bool(flag) => values.contains_bool(flag),
     }
 }

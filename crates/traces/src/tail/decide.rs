@@ -8,7 +8,7 @@ use super::randomness::Head;
 use crate::{
     KeepReason, TraceId,
     log::{Segment, SpanEntry},
-    scan::{is_one_of, resource_attributes, span_attributes, trace_state},
+    scan::{Value, resource_attributes, span_attributes, trace_state},
     span::Signature,
 };
 
@@ -33,7 +33,7 @@ pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> O
     let Some((name, policy)) = policy_for(table, *root) else {
         return Some(KeepReason::NoPolicy);
     };
-    match first_match(policy.keep(), spans) {
+    match first_match(policy, spans) {
         Some(rule) => Some(KeepReason::Rule {
             policy: name.clone(),
             rule: rule.name.clone(),
@@ -53,20 +53,23 @@ fn policy_for<'t>(
 }
 
 /// The first rule that the trace meets.
-fn first_match<'r>(rules: &'r [Rule], spans: &[Waiting<'_>]) -> Option<&'r Rule> {
-    // Read once for all rules, and only if one depends on them.
-    let mut with_attribute = None;
-    let mut numbered = rules.iter().enumerate();
-    let found = numbered.find(|(index, rule)| match &rule.condition {
+fn first_match<'p>(policy: &'p TailPolicy, spans: &[Waiting<'_>]) -> Option<&'p Rule> {
+    let rules = policy.keep();
+    let is_met = |rule: &Rule| match &rule.condition {
         RuleCondition::Error => spans
             .iter()
             .any(|(_, span)| span.signature.contains(Signature::ERROR)),
         RuleCondition::SlowerThan(limit) => u128::from(duration(spans)) > limit.as_nanos(),
-        RuleCondition::Attribute { .. } => with_attribute
-            .get_or_insert_with(|| with_an_attribute(rules, spans))
-            .contains(index),
-    });
-    found.map(|(_, rule)| rule)
+        RuleCondition::Attribute { .. } => false,
+    };
+    let other = rules.iter().position(is_met).unwrap_or(rules.len());
+    // Attributes are read last, and only if an earlier rule depends on them.
+    let mut earlier = rules.iter().take(other);
+    let attribute = earlier
+        .any(|rule| matches!(rule.condition, RuleCondition::Attribute { .. }))
+        .then(|| first_attribute_rule(policy, spans))
+        .flatten();
+    rules.get(attribute.map_or(other, |it| it.min(other)))
 }
 
 /// The time from the first start to the last end, in nanoseconds.
@@ -79,27 +82,20 @@ fn duration(spans: &[Waiting<'_>]) -> u64 {
     last.unwrap_or(0).saturating_sub(first.unwrap_or(0))
 }
 
-/// The most comparisons of an attribute with the values of a rule for one trace. A request of 27 KB,
-/// compressed, may have a million attributes; all receivers wait meanwhile.
-const MAX_COMPARISONS: usize = 500_000;
+/// The most attributes of one trace that are compared with rules. A request of 27 KB, compressed, may
+/// have a million; all receivers wait meanwhile.
+const MAX_COMPARED: usize = 500_000;
 
-/// The indices of the rules one of whose attributes a span or its resource has.
-fn with_an_attribute(rules: &[Rule], spans: &[Waiting<'_>]) -> Vec<usize> {
-    let mut found = Vec::new();
-    let mut left = MAX_COMPARISONS;
-    let mut check = |name: &[u8], value| {
-        for (index, rule) in rules.iter().enumerate() {
-            let RuleCondition::Attribute { key, values } = &rule.condition else {
-                continue;
-            };
-            // Names are compared first, since most differ and a rule may list many values.
-            if name != key.as_str().as_bytes() || found.contains(&index) {
-                continue;
-            }
-            left = left.saturating_sub(1);
-            if left > 0 && is_one_of(values, value) {
-                found.push(index);
-            }
+/// The index of the first rule one of whose attributes a span or its resource has.
+fn first_attribute_rule(policy: &TailPolicy, spans: &[Waiting<'_>]) -> Option<usize> {
+    let (mut first, mut compared) = (None::<usize>, 0);
+    let mut check = |name: &[u8], value: Value<&[u8]>| {
+        compared += 1;
+        if compared <= MAX_COMPARED
+            && let Some(value) = value.comparable()
+            && let Some(rule) = policy.attribute_rule(name, value)
+        {
+            first = Some(first.map_or(rule, |it| it.min(rule)));
         }
     };
     let mut last_source = None;
@@ -114,7 +110,7 @@ fn with_an_attribute(rules: &[Rule], spans: &[Waiting<'_>]) -> Vec<usize> {
         last_source = source;
         span_attributes(segment.body(span), &mut check);
     }
-    found
+    first
 }
 
 /// Decides on a trace that no rule matches. `otherwise` is a share of all traces, of head and tail

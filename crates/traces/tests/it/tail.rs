@@ -61,7 +61,7 @@ fn table(keep: Vec<(&str, RuleCondition)>, otherwise: &str) -> TailTable {
 
 fn rules() -> Vec<(&'static str, RuleCondition)> {
     let key = AttributeKey::new("customer.tier").unwrap();
-    let values = ["gold", "7"].into_iter().collect();
+    let values = vec!["gold".to_owned(), "7".to_owned()];
     vec![
         ("errors", RuleCondition::Error),
         (
@@ -234,7 +234,7 @@ async fn a_rule_finds_a_resource_attribute() {
     let key = AttributeKey::new("service.instance.id").unwrap();
     let condition = RuleCondition::Attribute {
         key,
-        values: ["6f1c"].into_iter().collect(),
+        values: vec!["6f1c".to_owned()],
     };
     pipeline.set_tail(table(vec![("instance", condition)], "0%"));
     send(&pipeline, vec![batch("service-a", vec![trace(1)])]);

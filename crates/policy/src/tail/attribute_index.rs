@@ -1,0 +1,176 @@
+//! An index of the attributes that rules look for.
+
+use super::{Rule, RuleCondition};
+
+/// The value of a span's attribute. Texts are bytes, since most need no validation as UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum AttributeValue<'a> {
+    /// Equal if the bytes are.
+    Text(&'a [u8]),
+    /// Equal to `true` or `false`.
+    Bool(bool),
+    /// Equal to every text that is this number.
+    Int(i64),
+    /// The same, compared by its bits.
+    Double(f64),
+}
+
+/// Finds the first rule for an attribute in a time that hardly depends on the number of rules and
+/// values: a trace of a few kilobytes may have thousands of attributes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AttributeIndex(Vec<KeyIndex>);
+
+/// The values of all rules for one key, sorted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct KeyIndex {
+    key: String,
+    /// Each as the index of its rule and its index there.
+    texts: Vec<(usize, usize)>,
+    // Parsed once: a text of hundreds of digits takes microseconds.
+    ints: Vec<(i64, usize)>,
+    doubles: Vec<(u64, usize)>,
+}
+
+impl AttributeIndex {
+    pub(super) fn of(rules: &[Rule]) -> Self {
+        let mut keys: Vec<KeyIndex> = Vec::new();
+        for (rule, values) in rules.iter().enumerate() {
+            let RuleCondition::Attribute { key, values } = &values.condition else {
+                continue;
+            };
+            if !keys.iter().any(|it| it.key == key.as_str()) {
+                keys.push(KeyIndex::new(key.as_str()));
+            }
+            let Some(index) = keys.iter_mut().find(|it| it.key == key.as_str()) else {
+                continue;
+            };
+            for (number, text) in values.iter().enumerate() {
+                index.texts.push((rule, number));
+                index.ints.extend(text.parse().ok().map(|it| (it, rule)));
+                let double = text.parse().ok().map(f64::to_bits);
+                index.doubles.extend(double.map(|it| (it, rule)));
+            }
+        }
+        for index in &mut keys {
+            index.texts.sort_by_key(|it| (text(rules, *it), *it));
+            index.ints.sort_unstable();
+            index.doubles.sort_unstable();
+        }
+        Self(keys)
+    }
+
+    /// The index of the first rule that looks for an attribute.
+    pub(super) fn first(
+        &self,
+        rules: &[Rule],
+        key: &[u8],
+        value: AttributeValue<'_>,
+    ) -> Option<usize> {
+        let index = self.0.iter().find(|it| it.key.as_bytes() == key)?;
+        match value {
+            AttributeValue::Text(value) => index.text(rules, value),
+            AttributeValue::Bool(flag) => index.text(rules, if flag { b"true" } else { b"false" }),
+            AttributeValue::Int(number) => first(&index.ints, &number),
+            AttributeValue::Double(number) => first(&index.doubles, &number.to_bits()),
+        }
+    }
+}
+
+impl KeyIndex {
+    fn new(key: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            texts: Vec::new(),
+            ints: Vec::new(),
+            doubles: Vec::new(),
+        }
+    }
+
+    fn text(&self, rules: &[Rule], value: &[u8]) -> Option<usize> {
+        let start = self.texts.partition_point(|it| text(rules, *it) < value);
+        let found = self.texts.get(start)?;
+        (text(rules, *found) == value).then_some(found.0)
+    }
+}
+
+/// The first rule of a value in a sorted list.
+fn first<T: Ord>(values: &[(T, usize)], value: &T) -> Option<usize> {
+    let start = values.partition_point(|(it, _)| it < value);
+    let (found, rule) = values.get(start)?;
+    (found == value).then_some(*rule)
+}
+
+fn text(rules: &[Rule], (rule, number): (usize, usize)) -> &[u8] {
+    match rules.get(rule).map(|it| &it.condition) {
+        Some(RuleCondition::Attribute { values, .. }) => {
+            values.get(number).map(String::as_bytes).unwrap_or_default()
+        }
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEXTS: [&str; 8] = ["7", "007", "2.50", "true", "gold", "", "1e3", "x"];
+
+    fn rules(all: &[(bool, Vec<usize>)]) -> Vec<Rule> {
+        let rule = |(number, (is_first_key, values)): (usize, &(bool, Vec<usize>))| Rule {
+            name: format!("r{number}").parse().unwrap(),
+            condition: RuleCondition::Attribute {
+                key: if *is_first_key { "a" } else { "b" }.parse().unwrap(),
+                values: values.iter().map(|it| TEXTS[*it].to_owned()).collect(),
+            },
+        };
+        all.iter().enumerate().map(rule).collect()
+    }
+
+    /// What the index computes, by comparing with each value of each rule.
+    fn first_by_comparison(rules: &[Rule], key: &str, value: AttributeValue<'_>) -> Option<usize> {
+        let equals = |text: &String| match value {
+            AttributeValue::Text(bytes) => text.as_bytes() == bytes,
+            AttributeValue::Bool(flag) => text.parse() == Ok(flag),
+            AttributeValue::Int(number) => text.parse() == Ok(number),
+            AttributeValue::Double(number) => text
+                .parse::<f64>()
+                .is_ok_and(|it| it.to_bits() == number.to_bits()),
+        };
+        rules.iter().position(|rule| match &rule.condition {
+            RuleCondition::Attribute { key: of, values } => {
+                of.as_str() == key && values.iter().any(equals)
+            }
+            _ => false,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn finds_what_comparisons_find(
+            all in prop::collection::vec((any::<bool>(), prop::collection::vec(0..8_usize, 0..4)), 0..6),
+        ) {
+            let rules = rules(&all);
+            let index = AttributeIndex::of(&rules);
+            let texts = TEXTS.iter().map(|it| AttributeValue::Text(it.as_bytes()));
+            let others = [
+                AttributeValue::Bool(true),
+                AttributeValue::Bool(false),
+                AttributeValue::Int(7),
+                AttributeValue::Int(8),
+                AttributeValue::Double(2.5),
+                AttributeValue::Double(1000.0),
+                AttributeValue::Double(-0.0),
+            ];
+            for value in texts.chain(others) {
+                for key in ["a", "b", "c"] {
+                    let expected = first_by_comparison(&rules, key, value);
+                    prop_assert_eq!(index.first(&rules, key.as_bytes(), value), expected);
+                }
+            }
+        }
+    }
+}
