@@ -39,7 +39,9 @@ pub fn suggest_operation<'a>(
     unknown: &str,
     known: impl IntoIterator<Item = &'a str> + Clone,
 ) -> String {
-    if let Some(meant) = closest_name(unknown, known.clone()) {
+    let others = known.clone().into_iter();
+    let others = others.filter(|known| !is_other_method(unknown, known));
+    if let Some(meant) = closest_name(unknown, others) {
         return format!("; did you mean {meant:?}?");
     }
     // A part of a name, such as a path without its method, is not close to the whole.
@@ -49,6 +51,16 @@ pub fn suggest_operation<'a>(
         1..=MAX_LISTED => format!("; known operations: {}", listed.join(", ")),
         _ => String::new(),
     }
+}
+
+/// Returns whether two operations are different methods of one route, neither of them misspelled.
+fn is_other_method(one: &str, other: &str) -> bool {
+    const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    let (one, other) = (one.split_once(' '), other.split_once(' '));
+    let parts = one.zip(other);
+    parts.is_some_and(|((one, route), (other, same))| {
+        route == same && one != other && METHODS.contains(&one)
+    })
 }
 
 /// A warning that nothing has been seen of an operation, without a full stop. `subject` is what
@@ -89,6 +101,8 @@ mod tests {
 
     #[rstest]
     #[case("GET /wish", "; did you mean \"GET /wishes\"?")]
+    #[case("GTE /wishes", "; did you mean \"GET /wishes\"?")]
+    #[case("PUT /wishes", "; known operations: \"GET /\", \"GET /wishes\"")]
     #[case("/", "; known operations: \"GET /\", \"GET /wishes\"")]
     fn suggests_an_operation(#[case] unknown: &str, #[case] suggestion: &str) {
         assert_eq!(
