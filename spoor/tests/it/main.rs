@@ -5,6 +5,7 @@ mod browser;
 mod control_outage;
 mod deletion;
 mod drain;
+mod faults;
 mod folder;
 mod generate;
 mod hostile;
