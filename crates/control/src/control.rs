@@ -1,6 +1,7 @@
 //! The control plane's state and its public operations.
 
 pub(crate) mod convergence;
+mod disconnected;
 pub(crate) mod evidence;
 mod lending;
 mod polling;
@@ -8,7 +9,7 @@ mod rate_limits;
 mod sdk_counts;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -22,6 +23,7 @@ use prometheus_client::registry::Registry;
 use spoor_policy::{Fault, Namespace, OperationName, Resolution, ServiceName, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use self::disconnected::DisconnectedInstances;
 use crate::{
     counts::{AttributedCounts, Counts},
     fault::{self, ServiceFaults},
@@ -30,7 +32,7 @@ use crate::{
     pollers::Pollers,
     publication::Publication,
     reporters::Reporters,
-    service::{DisconnectedProcess, Service},
+    service::Service,
     services::Services,
     settings::ControlSettings,
     tallies::Tallies,
@@ -72,8 +74,8 @@ struct Inner {
     partial_room: Arc<Semaphore>,
     next_generation: AtomicU64,
     next_share_number: AtomicU64,
-    /// The processes whose streams have ended, the longest ended first.
-    disconnected: Mutex<VecDeque<DisconnectedProcess>>,
+    /// The instances with processes whose streams have ended.
+    disconnected: Mutex<DisconnectedInstances>,
 }
 
 impl Control {
@@ -322,14 +324,11 @@ impl Control {
         tallies.add(service.key(), attributed, published, (from, to));
     }
 
-    /// Keeps the record of a disconnected process in case it reconnects. If there are too many such
-    /// records, removes the one of the process that disconnected first.
-    pub(crate) fn remember_disconnected(&self, process: DisconnectedProcess) {
-        let mut disconnected = self.0.disconnected.lock();
-        disconnected.push_back(process);
-        let is_full = disconnected.len() > self.0.settings.max_clients;
-        drop(disconnected);
-        if is_full {
+    /// Keeps the record of an instance's disconnected process in case it reconnects. If there are
+    /// such records of too many instances, removes those of the one that disconnected first.
+    pub(crate) fn remember_disconnected(&self, service: ServiceKey, instance: Arc<str>) {
+        let known = self.0.disconnected.lock().push((service, instance));
+        if known > self.0.settings.max_clients {
             self.forget_oldest();
         }
     }
@@ -340,13 +339,13 @@ impl Control {
         while self.forget_oldest() {}
     }
 
-    /// Removes the record of the process that disconnected first; returns false if there is none.
+    /// Removes the records of the instance that disconnected first; returns false if there is none.
     fn forget_oldest(&self) -> bool {
-        let oldest = self.0.disconnected.lock().pop_front();
-        if let Some(process) = &oldest
-            && let Some(service) = self.0.services.get(&process.service)
+        let oldest = self.0.disconnected.lock().pop_first();
+        if let Some((service, instance)) = &oldest
+            && let Some(service) = self.0.services.get(service)
         {
-            service.state().forget(process);
+            service.state().forget_disconnected(instance);
         }
         oldest.is_some()
     }

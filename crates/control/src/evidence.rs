@@ -42,7 +42,8 @@ pub struct ClientCounts {
     pub silent: usize,
     /// Expected instances that have never requested a strategy.
     pub never_asked: usize,
-    /// The instances that are not current, at most 100.
+    /// The instances that are not current, at most 100. Those that have never asked are left out
+    /// where clients poll, since some of them may be those clients.
     pub not_current: Vec<NotCurrent>,
 }
 

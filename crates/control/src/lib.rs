@@ -37,7 +37,7 @@
 //! 4. the state of one service (`service`), never of two;
 //! 5. the tallies (`tallies`).
 //!
-//! The locks of `pollers`, `reporters`, `metrics`, the disconnected processes and the watch channels
+//! The locks of `pollers`, `reporters`, `metrics`, the disconnected instances and the watch channels
 //! come last: no other lock is taken while one of them is held. No lock is held across an `await`.
 
 mod control;

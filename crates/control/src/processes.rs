@@ -46,8 +46,8 @@ impl Processes {
         true
     }
 
-    pub(crate) fn remove(&mut self, start: &str) {
-        self.0.retain(|(known, _)| **known != *start);
+    pub(crate) fn keep_connected(&mut self) {
+        self.0.retain(|(_, record)| record.is_connected);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -69,14 +69,6 @@ pub(crate) struct ServiceState {
     pub(crate) first_report: Option<Instant>,
 }
 
-/// A process whose stream has ended.
-pub(crate) struct DisconnectedProcess {
-    pub(crate) service: ServiceKey,
-    pub(crate) instance: Arc<str>,
-    pub(crate) start: Arc<str>,
-    pub(crate) generation: u64,
-}
-
 impl Service {
     pub(crate) fn new(key: ServiceKey, faults: Bytes) -> Self {
         let outgoing = Outgoing {
@@ -204,20 +196,14 @@ impl ServiceState {
         self.instances.get_mut(instance)?.get_mut(start)
     }
 
-    /// Forgets a process, unless it has reconnected.
-    pub(crate) fn forget(&mut self, process: &DisconnectedProcess) {
-        let Some(processes) = self.instances.get_mut(&process.instance) else {
+    /// Forgets the processes of an instance that have not reconnected.
+    pub(crate) fn forget_disconnected(&mut self, instance: &str) {
+        let Some(processes) = self.instances.get_mut(instance) else {
             return;
         };
-        // It may have reconnected while this thread waited for the lock.
-        let is_gone = processes
-            .get_mut(&process.start)
-            .is_some_and(|it| !it.is_connected && it.generation == process.generation);
-        if is_gone {
-            processes.remove(&process.start);
-        }
+        processes.keep_connected();
         if processes.is_empty() {
-            self.instances.remove(&process.instance);
+            self.instances.remove(instance);
         }
     }
 

@@ -23,7 +23,7 @@ use crate::{
     ledger::{Ledger, Rejection, ReportContext},
     record::Record,
     served_plan::{self, ServedPlan},
-    service::{DisconnectedProcess, Outgoing, Service, ServiceState},
+    service::{Outgoing, Service, ServiceState},
 };
 
 /// Limits warnings, since one client can send an invalid message on each of thousands of streams.
@@ -302,12 +302,9 @@ impl Session {
         }
         state.connected = state.connected.saturating_sub(1);
         drop(state);
-        self.control.remember_disconnected(DisconnectedProcess {
-            service: self.service.key().clone(),
-            instance: self.instance.clone(),
-            start: self.start.clone(),
-            generation: self.generation,
-        });
+        let service = self.service.key().clone();
+        self.control
+            .remember_disconnected(service, self.instance.clone());
     }
 
     fn record_message<'a>(

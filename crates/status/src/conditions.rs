@@ -1,10 +1,10 @@
 //! A policy's three conditions: `Accepted`, `Programmed`, `Converged`.
 
-use std::{collections::BTreeSet, fmt};
+use std::collections::BTreeSet;
 
 use spoor_api::status::{Condition, ConditionStatus, ConditionUpdate};
 use spoor_control::{ClientCounts, Evidence, NotCurrent, NotCurrentReason};
-use spoor_policy::{Acceptance, Outcome, PolicyName, Setting, message::listed};
+use spoor_policy::{Acceptance, Outcome, PolicyName, Setting};
 
 use crate::{places, tail_rules::TailRules};
 
@@ -130,30 +130,36 @@ fn clients_converged(clients: &ClientCounts) -> ConditionUpdate {
             clients.current
         ),
     };
-    let list = |reason| names(&clients.not_current, |it| *it == reason);
+    let list = |reason: NotCurrentReason, count: usize| {
+        names(&clients.not_current, count, |it| *it == reason)
+    };
     // A condition has one reason, so the most severe problem comes first.
     let (status, reason, message) = if clients.expected == 0 {
         let none = "no instance exists to apply the policy".to_owned();
         (ConditionStatus::Unknown, "NoInstances", none)
     } else if clients.refused > 0 {
         let is_refused = |it: &NotCurrentReason| matches!(it, NotCurrentReason::Refused(_));
-        let message = format!("refused by {}", names(&clients.not_current, is_refused));
+        let refusing = names(&clients.not_current, clients.refused, is_refused);
+        let message = format!("refused by {refusing}");
         (ConditionStatus::False, "Refused", message)
     } else if clients.pending() > 0 {
-        let message = format!("{applied}; waiting for {}", list(NotCurrentReason::Pending));
+        let pending = list(NotCurrentReason::Pending, clients.pending());
+        let message = format!("{applied}; waiting for {pending}");
         (ConditionStatus::False, "Pending", message)
     } else if clients.silent > 0 {
-        let mut message = format!("{applied}; silent: {}", list(NotCurrentReason::Silent));
+        let silent = list(NotCurrentReason::Silent, clients.silent);
+        let mut message = format!("{applied}; silent: {silent}");
         if clients.never_asked > 0 {
-            message += &format!("; never asked: {}", list(NotCurrentReason::NeverAsked));
+            let never_asked = list(NotCurrentReason::NeverAsked, clients.never_asked);
+            message += &format!("; never asked: {never_asked}");
         }
         (ConditionStatus::Unknown, "Silent", message)
     } else if clients.never_asked > 0 {
-        let never_asked = list(NotCurrentReason::NeverAsked);
+        let never_asked = list(NotCurrentReason::NeverAsked, clients.never_asked);
         let message = format!("{applied}; never asked: {never_asked}");
         (ConditionStatus::Unknown, "NeverAsked", message)
     } else if clients.polling > 0 {
-        let polling = list(NotCurrentReason::Polling);
+        let polling = list(NotCurrentReason::Polling, clients.polling);
         let message = format!(
             "{applied}; only polling: {polling} (Jaeger's protocol has no acknowledgements and does not identify processes; they are counted by address, user agent, connection and interval)"
         );
@@ -204,18 +210,25 @@ pub(crate) fn is_accepted(outcome: &Outcome) -> bool {
     )
 }
 
-/// The names of the instances that are not current for a matching reason.
-fn names(not_current: &[NotCurrent], matches: impl Fn(&NotCurrentReason) -> bool) -> String {
+/// The names of the instances that are not current for a matching reason, of which there are
+/// `count`. Only some of them are listed, or none.
+fn names(
+    not_current: &[NotCurrent],
+    count: usize,
+    matches: impl Fn(&NotCurrentReason) -> bool,
+) -> String {
     let matching = not_current.iter().filter(|it| matches(&it.reason));
-    // Written only if listed, since up to a hundred may match.
-    let name = |it: &NotCurrent, f: &mut fmt::Formatter<'_>| match &it.reason {
-        NotCurrentReason::Refused(cause) => write!(f, "{} {} ({cause})", it.service, it.instance),
-        _ => write!(f, "{} {}", it.service, it.instance),
+    let name = |it: &NotCurrent| match &it.reason {
+        NotCurrentReason::Refused(cause) => format!("{} {} ({cause})", it.service, it.instance),
+        _ => format!("{} {}", it.service, it.instance),
     };
-    let named: Vec<_> = matching
-        .map(|it| fmt::from_fn(move |f| name(it, f)))
-        .collect();
-    listed(&named, MAX_NAMED)
+    let named: Vec<String> = matching.take(MAX_NAMED).map(name).collect();
+    match (named.len(), count.saturating_sub(named.len())) {
+        (0, 1) => "1 instance".to_owned(),
+        (0, count) => format!("{count} instances"),
+        (_, 0) => named.join(", "),
+        (_, more) => format!("{} and {more} more", named.join(", ")),
+    }
 }
 
 fn joined(names: &BTreeSet<PolicyName>) -> String {

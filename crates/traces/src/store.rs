@@ -226,7 +226,7 @@ impl TraceStore {
         for (_, segment) in self.snapshot().newest_first() {
             let services = query::services_named(&segment, service);
             let all = segment.operations.iter();
-            let of_service = all.filter(|it| services.contains(&it.service));
+            let of_service = all.filter(|it| services.binary_search(&it.service).is_ok());
             let names = of_service.filter_map(|it| {
                 let kind = kind_of(it)?;
                 Some((it.name.of(&segment.bytes), kind))

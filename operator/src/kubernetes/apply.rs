@@ -90,8 +90,10 @@ pub struct Applier {
     writes: Counter,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct AppliedState {
+    /// The uid of the object that controls it, if any.
+    controller: Option<String>,
     desired: Fingerprint,
     stored: Fingerprint,
 }
@@ -156,7 +158,7 @@ impl Applier {
         let desired = Fingerprint::of(&manifest.object);
         let object = (kind, key);
         let mut before = live.map(|live| live.fingerprint);
-        let known = self.applied.lock().get(&object).copied();
+        let known = self.applied.lock().get(&object).cloned();
         let known = known.filter(|known| known.desired == desired);
         let stored = known.map(|known| known.stored);
         if stored.is_some() && before != stored {
@@ -178,13 +180,25 @@ impl Applier {
         let after = call("apply", "PATCH", &object.0, &object.1, write).await?;
         // The API server adds defaults, so what it stored is remembered and not what was sent.
         let stored = Fingerprint::of(&after);
-        let state = AppliedState { desired, stored };
+        let controller = controller(&manifest.object.metadata);
+        let state = AppliedState {
+            controller: controller.map(|owner| owner.uid.clone()),
+            desired,
+            stored,
+        };
         self.applied.lock().insert(object, state);
         Ok(match before {
             Some(before) if before == stored => ApplyOutcome::Unchanged,
             Some(_) if was_applied => ApplyOutcome::Repaired,
             _ => ApplyOutcome::Changed,
         })
+    }
+
+    /// Forgets the objects whose controller no longer exists, by its uid. The garbage collector
+    /// deletes them.
+    pub fn keep_only(&self, exists: impl Fn(&str) -> bool) {
+        let mut applied = self.applied.lock();
+        applied.retain(|_, it| it.controller.as_deref().is_none_or(&exists));
     }
 
     /// Writes an object's status. This is always a call.
@@ -301,4 +315,47 @@ async fn call<T>(
             source,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use http::{Request, Response};
+    use k8s_openapi::{api::core::v1::Service, apimachinery::pkg::apis::meta::v1::OwnerReference};
+    use kube::client::Body;
+    use tower::{BoxError, service_fn};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn objects_of_deleted_owners_are_forgotten() {
+        // Responds to a write with the object that was sent.
+        let service = service_fn(|request: Request<Body>| async move {
+            Ok::<_, BoxError>(Response::new(request.into_body()))
+        });
+        let applier = Applier::new(Client::new(service, "default"), "test");
+        let resource = ApiResource::erase::<Service>(&());
+        for owner in ["kept", "deleted"] {
+            let mut object = DynamicObject::new(owner, &resource).within("default");
+            object.metadata.owner_references = Some(vec![OwnerReference {
+                controller: Some(true),
+                uid: owner.to_owned(),
+                ..OwnerReference::default()
+            }]);
+            let live = LiveObject {
+                uid: String::new(),
+                controller: None,
+                appliers: vec!["test".to_owned()],
+                fingerprint: Fingerprint::of(&object),
+            };
+            let resource = resource.clone();
+            let manifest = Manifest { resource, object };
+            applier.apply(&manifest, Some(&live)).await.unwrap();
+        }
+        applier.keep_only(|uid| uid == "kept");
+        let applied = applier.applied.lock();
+        let names: Vec<&str> = applied.keys().map(|(_, key)| &*key.name).collect();
+        assert_eq!(names, ["kept"]);
+    }
 }

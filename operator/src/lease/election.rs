@@ -147,23 +147,105 @@ impl Election {
     }
 
     /// Releases the lease, so that another candidate can acquire it immediately.
-    async fn release(self) {
+    async fn release(mut self) {
         let is_leader = self.leadership.borrow().is_leader();
-        let Some(observed) = self.observed.filter(|_| is_leader) else {
+        let Some(observed) = self.observed.take().filter(|_| is_leader) else {
             return;
         };
-        let lease = record::released(observed.lease, Timestamp::now());
-        let parameters = PostParams::default();
-        let name = &self.candidate.name;
-        let write = self.api.replace(name, &parameters, &lease);
-        let released = with_deadline(self.candidate.timing.retry, write);
         self.leadership.send_replace(Leadership::Standby);
-        if let Err(error) = released.await {
+        let mut released = self.write_released(observed.lease).await;
+        if released.as_ref().is_err_and(ApiServerError::is_conflict) {
+            // The stop interrupted a renewal that the API server had received.
+            released = self.release_newest().await;
+        }
+        if let Err(error) = released {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                lease = name,
+                lease = self.candidate.name,
                 "cannot release the lease; it expires by itself"
             );
         }
+    }
+
+    /// Reads the lease again, and releases it if this candidate still holds it.
+    async fn release_newest(&self) -> Result<(), ApiServerError> {
+        let candidate = &self.candidate;
+        let read = self.api.get_opt(&candidate.name);
+        let read = with_deadline(candidate.timing.retry, read).await?;
+        let newest = read.map(|lease| ObservedLease::observe(lease, Instant::now(), None));
+        match newest {
+            Some(newest) if newest.holder() == Some(candidate.identity.as_str()) => {
+                self.write_released(newest.lease).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn write_released(&self, lease: Lease) -> Result<(), ApiServerError> {
+        let lease = record::released(lease, Timestamp::now());
+        let parameters = PostParams::default();
+        let write = self.api.replace(&self.candidate.name, &parameters, &lease);
+        let written = with_deadline(self.candidate.timing.retry, write).await;
+        written.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use http::{Method, Request, Response, StatusCode};
+    use kube::client::Body;
+    use parking_lot::Mutex;
+    use tower::{BoxError, service_fn};
+
+    use super::*;
+    use crate::lease::leadership::Timing;
+
+    #[tokio::test]
+    async fn lease_of_interrupted_renewal_is_released() {
+        let candidate = Candidate {
+            namespace: "spoor".to_owned(),
+            name: "spoor-policies".to_owned(),
+            identity: "a".to_owned(),
+            timing: Timing::default(),
+        };
+        let lease = |version: &str| {
+            let mut lease = record::created(&candidate, Timestamp::now());
+            lease.metadata.resource_version = Some(version.to_owned());
+            lease
+        };
+        let before = ObservedLease::observe(lease("1"), Instant::now(), None);
+        let stored = Arc::new(Mutex::new(lease("2")));
+        let server = stored.clone();
+        let service = service_fn(move |request: Request<Body>| {
+            let stored = server.clone();
+            async move {
+                let is_write = request.method() == Method::PUT;
+                let sent = request.into_body().collect_bytes().await?;
+                let mut stored = stored.lock();
+                if is_write {
+                    let sent: Lease = serde_json::from_slice(&sent)?;
+                    if sent.metadata.resource_version != stored.metadata.resource_version {
+                        let mut conflict = Response::new(Body::from(b"conflict".to_vec()));
+                        *conflict.status_mut() = StatusCode::CONFLICT;
+                        return Ok(conflict);
+                    }
+                    *stored = sent;
+                }
+                let body = serde_json::to_vec(&*stored)?;
+                Ok::<_, BoxError>(Response::new(Body::from(body)))
+            }
+        });
+        let until = Instant::now();
+        let election = Election {
+            api: Api::namespaced(Client::new(service, "spoor"), "spoor"),
+            candidate: Arc::new(candidate),
+            observed: Some(before),
+            leadership: watch::Sender::new(Leadership::Leader { until }),
+        };
+        election.release().await;
+        let spec = stored.lock().spec.clone().unwrap();
+        assert_eq!(spec.holder_identity, None);
     }
 }

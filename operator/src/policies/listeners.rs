@@ -21,6 +21,8 @@ pub(super) const MAX_POLICY_STREAMS: usize = 20_000;
 const MAX_STREAMS_PER_CONNECTION: u32 = 32;
 /// The most connections of Collectors, which are few.
 const MAX_COLLECTOR_CONNECTIONS: usize = 256;
+/// The most bytes of the bodies that Collectors send at a time: 32 of the largest.
+const MAX_COLLECTOR_BODY_BYTES: usize = 16 << 20;
 /// The time that responses under way have to complete when the role ends.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -66,6 +68,7 @@ pub(super) async fn start(
         Listener::new(metrics, reported).limits(Limits {
             max_connections: MAX_COLLECTOR_CONNECTIONS,
             max_requests: MAX_COLLECTOR_CONNECTIONS,
+            max_body_bytes: MAX_COLLECTOR_BODY_BYTES,
             ..Limits::default()
         }),
     ];

@@ -10,7 +10,7 @@
 //! for its lease.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -190,6 +190,8 @@ impl StacksController {
         schedules.retain(|key, schedule| schedule.is_running || exists(key));
         self.reconciler.collector_probe.keep_only(exists);
         self.reconciler.losses.keep_only(exists);
+        let uids: HashSet<&str> = stacks.iter().map(|stack| &*stack.uid).collect();
+        self.reconciler.applier.keep_only(|uid| uids.contains(uid));
         self.metrics
             .stacks
             .set(i64::try_from(stacks.len()).unwrap_or(i64::MAX));

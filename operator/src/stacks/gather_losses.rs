@@ -62,6 +62,8 @@ impl GatherLosses {
 
     /// Exports a count of 0 for a stack, so that its first loss is an increase.
     pub fn initialize(&self, stack: &Key) {
+        // Known from now on, so that the series ends with the stack.
+        self.stacks.lock().entry(stack.clone()).or_default();
         self.lost.get_or_create(&Labels::of(stack)).inc_by(0);
     }
 
@@ -92,9 +94,15 @@ impl GatherLosses {
         is_recent.then_some(known.total)
     }
 
-    /// Forgets stacks that no longer exist.
+    /// Forgets stacks that no longer exist, with their metrics.
     pub fn keep_only(&self, exists: impl Fn(&Key) -> bool) {
-        self.stacks.lock().retain(|stack, _| exists(stack));
+        self.stacks.lock().retain(|stack, _| {
+            let is_kept = exists(stack);
+            if !is_kept {
+                self.lost.remove(&Labels::of(stack));
+            }
+            is_kept
+        });
     }
 
     /// Forgets pods that no longer exist.
@@ -131,5 +139,23 @@ mod tests {
         assert!(!losses.add(&stack, "one", 3));
         assert!(losses.add(&stack, "two", 2));
         assert_eq!(losses.recent(&stack), Some(5));
+    }
+
+    #[test]
+    fn deleted_stacks_have_no_metrics() {
+        let losses = GatherLosses::default();
+        let [kept, lossless, lossy] = ["kept", "lossless", "lossy"].map(|name| Key {
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+        });
+        losses.initialize(&kept);
+        losses.initialize(&lossless);
+        losses.add(&lossy, "pod", 1);
+        losses.keep_only(|stack| *stack == kept);
+        let has_series = |stack: &Key| losses.lost.get(&Labels::of(stack)).is_some();
+        assert_eq!(
+            [&kept, &lossless, &lossy].map(has_series),
+            [true, false, false]
+        );
     }
 }

@@ -223,6 +223,11 @@ impl Control {
         // stream.
         let matched = clients.never_asked.min(total);
         clients.never_asked -= matched;
+        if matched > 0 {
+            // Which of them poll is not known, so none is named as one that does not.
+            let listed = &mut clients.not_current;
+            listed.retain(|it| it.reason != NotCurrentReason::NeverAsked);
+        }
         clients.expected += total - matched;
         clients.polling += total;
         for (address, here) in polling {

@@ -28,7 +28,7 @@ use crate::{control::Control, identity::Denied, metrics::Endpoint};
 
 const PROTOBUF: &str = "application/x-protobuf";
 
-/// The most requests handled at a time. One request is small, but a decoded one can take fifty
+/// The most requests decoded at a time. One request is small, but a decoded one can take fifty
 /// times its size in memory.
 const MAX_CONCURRENT_REQUESTS: usize = 1;
 
@@ -119,13 +119,16 @@ impl Receiver {
     async fn receive(&self, namespace: &Namespace, request: Request) -> Result<(), MetricsError> {
         let (parts, body) = request.into_parts();
         let compression = compression(&parts.headers)?;
+        // Read before the wait for a slot, so that a slow sender delays no other.
+        let as_sent = read(body).await?;
         let slot = tokio::time::timeout(MAX_QUEUE_TIME, self.slots.acquire()).await;
         // Held until the points are applied, since it bounds the memory of decoded requests.
         let _slot = slot
             .map_err(|_| MetricsError::Busy)?
             .map_err(|_| MetricsError::Busy)?;
-        let bytes = read(body, compression).await?;
-        let request = ExportMetricsServiceRequest::decode(bytes)?;
+        let bytes: Result<Bytes, MetricsError> =
+            compression.decompress(as_sent, MAX_BODY_BYTES, |_| Ok(()));
+        let request = ExportMetricsServiceRequest::decode(bytes?)?;
         let processes = request.resource_metrics.iter();
         for process in processes.filter_map(points::of_root_spans) {
             let key = (namespace.clone(), process.service);
@@ -149,19 +152,18 @@ fn compression(headers: &HeaderMap) -> Result<Compression, MetricsError> {
     Compression::named(name).ok_or(MetricsError::ContentEncoding)
 }
 
-/// Reads and decompresses a body.
-async fn read(body: Body, compression: Compression) -> Result<Bytes, MetricsError> {
+/// Reads a body as it was sent. The listener bounds the bytes of all bodies.
+async fn read(body: Body) -> Result<Bytes, MetricsError> {
     let read = axum::body::to_bytes(body, MAX_BODY_BYTES);
     let read = tokio::time::timeout(MAX_BODY_TIME, read).await;
-    let as_sent = read.map_err(|_| MetricsError::TimedOut)?.map_err(|error| {
+    read.map_err(|_| MetricsError::TimedOut)?.map_err(|error| {
         let is_too_large = std::error::Error::source(&error)
             .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
         match is_too_large {
             true => MetricsError::TooLarge,
             false => MetricsError::Aborted(error),
         }
-    })?;
-    compression.decompress(as_sent, MAX_BODY_BYTES, |_| Ok(()))
+    })
 }
 
 impl MetricsError {

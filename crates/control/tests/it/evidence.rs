@@ -135,6 +135,21 @@ async fn polling_clients_are_counted_one_by_one() {
 }
 
 #[tokio::test]
+async fn polling_clients_may_be_any_expected_one() {
+    let server = TestServer::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
+    let expected = ["1", "2", "3"].map(|id| instance("a", id));
+    server.control.set_expected(expected.to_vec());
+    let _poller = Poller::start(&server, "a");
+    eventually("a polling client", || {
+        numbers(&server, "one") == [3, 0, 0, 1, 2]
+    })
+    .await;
+    let listed = clients(&server, "one").not_current.into_iter();
+    let reasons: Vec<_> = listed.map(|it| it.reason).collect();
+    assert_eq!(reasons, [NotCurrentReason::Polling]);
+}
+
+#[tokio::test]
 async fn instance_without_messages_is_silent() {
     let server = TestServer::empty(ControlSettings {
         silent_after: Duration::from_millis(100),

@@ -20,6 +20,10 @@ use reqwest::{Response, StatusCode};
 use rstest::rstest;
 use spoor_control::{CountSource, ObservedRate};
 use spoor_policy::{Policy, statistics::Verdict};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::support::{TestServer, count, eventually, instance, key, percent, policy};
 
@@ -276,4 +280,27 @@ async fn unreadable_bodies_are_refused_and_counted(
     assert_eq!(response.status().as_u16(), status);
     let line = format!(r#"spoor_control_refused_total{{endpoint="Metrics",reason="{reason}"}} 1"#);
     server.wait_for_metric(&line).await;
+}
+
+#[tokio::test]
+async fn slow_sender_delays_no_other() {
+    let server = server(&[]).await;
+    let body = request("a", "1", vec![]);
+    let (first, rest) = body.split_at(1);
+    let address = server.http.trim_start_matches("http://");
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /v1/metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: \
+         application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    slow.write_all(first).await.unwrap();
+    let other = request("a", "2", vec![]);
+    assert_eq!(send(&server, other).await, StatusCode::OK);
+    slow.write_all(rest).await.unwrap();
+    let mut response = vec![];
+    slow.read_to_end(&mut response).await.unwrap();
+    let response = String::from_utf8_lossy(&response);
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
 }

@@ -60,7 +60,7 @@ pub(super) fn find(
     proceed().then(|| found.traces.into_values().rev().collect())
 }
 
-/// The indices of a service in a segment.
+/// The indices of a service in a segment, sorted. There may be thousands.
 pub(super) fn services_named(segment: &Segment, service: &str) -> Vec<u16> {
     let names = segment.services.iter().enumerate();
     let named = names.filter(|(_, name)| name.of(&segment.bytes) == service.as_bytes());
@@ -214,7 +214,7 @@ impl<'a> SegmentQuery<'a> {
             let flags = segment.operations.iter().map(|operation| {
                 services
                     .as_ref()
-                    .is_none_or(|services| services.contains(&operation.service))
+                    .is_none_or(|services| services.binary_search(&operation.service).is_ok())
                     && query
                         .kind
                         .is_none_or(|kind| i32::from(operation.kind) == kind as i32)

@@ -348,3 +348,28 @@ fn late_spans_do_not_recreate_a_trace() {
     assert!(store.trace(id(1)).is_none());
     assert_eq!(store.occupancy().spans, before.spans + 1);
 }
+
+/// A segment compares a new service with the last 64 only, so it stores this one twice.
+#[test]
+fn service_stored_twice_has_all_operations() {
+    let store = TraceStore::new(64 << 20);
+    for number in 1..=200_u64 {
+        let service = match number % 100 {
+            1 => "many".to_owned(),
+            _ => number.to_string(),
+        };
+        let name = format!("op {number}");
+        let mut batch = batch(&service, vec![span(number, 1, 0, &name, 1, 2)]);
+        let number = text("number", &number.to_string());
+        batch.resource.as_mut().unwrap().attributes.push(number);
+        insert(&store, vec![batch]);
+    }
+    let operations = store.operations("many", None).into_iter();
+    let names: Vec<String> = operations.map(|it| it.name).collect();
+    assert_eq!(names, ["op 1", "op 101"]);
+    let search = Search {
+        service: Some("many".to_owned()),
+        ..Search::default()
+    };
+    assert_eq!(store.find(&search).len(), 2);
+}
