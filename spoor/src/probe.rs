@@ -63,7 +63,7 @@ impl ProbeArgs {
     /// # Errors
     /// A summary of what is missing at the timeout.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
-        let traces = self.source.open()?;
+        let traces = self.source.open(None).await?;
         let http = client_builder(self.url.as_str()).timeout(REQUEST_TIMEOUT);
         let http = http.build()?;
         let mut progress = Progress::default();

@@ -30,18 +30,15 @@ pub(crate) use spoor_policy::Part;
 use crate::cli::out::{errln, out, outln};
 use crate::cli::{LabArgs, LabClient, Output, print_json, whole_number};
 
+/// The query API of a lab on the default ports.
+const DEFAULT_QUERY_API: &str = "http://127.0.0.1:16686";
+
 /// The query API to read traces from
 #[derive(Args, Clone, Debug)]
 pub struct Source {
-    /// The address of Jaeger's query API, of the lab or elsewhere
-    #[arg(
-        long,
-        env = "SPOOR_TRACES_URL",
-        default_value = "http://127.0.0.1:16686",
-        value_name = "URL",
-        value_parser = address
-    )]
-    traces_url: String,
+    /// The address of Jaeger's query API [default: the lab's, usually http://127.0.0.1:16686]
+    #[arg(long, env = "SPOOR_TRACES_URL", value_name = "URL", value_parser = address)]
+    traces_url: Option<String>,
 }
 
 fn address(text: &str) -> Result<String, String> {
@@ -54,12 +51,18 @@ fn address(text: &str) -> Result<String, String> {
 }
 
 impl Source {
-    /// Creates a client of the API.
+    /// Creates a client of the API. A lab that is given, and not its API, is asked for the address.
     ///
     /// # Errors
-    /// [`QueryError::Client`].
-    pub fn open(&self) -> Result<TraceClient, QueryError> {
-        TraceClient::at(&self.traces_url)
+    /// [`QueryError::Client`], or the lab's error.
+    pub async fn open(&self, lab: Option<&LabArgs>) -> anyhow::Result<TraceClient> {
+        let mut url = self.traces_url.clone();
+        if let (None, Some(lab)) = (&url, lab.filter(|lab| lab.is_custom())) {
+            url = lab.client().status().await?.urls.remove("traces");
+        }
+        Ok(TraceClient::at(
+            url.as_deref().unwrap_or(DEFAULT_QUERY_API),
+        )?)
     }
 }
 
@@ -127,7 +130,7 @@ impl TracesArgs {
     /// # Errors
     /// [`QueryError`] if there is no valid response.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
-        let traces = self.source.open()?;
+        let traces = self.source.open(Some(&self.lab)).await?;
         // Jaeger's API searches only by service, so without one each service is searched.
         let services = match &self.service {
             Some(service) => vec![service.clone()],
@@ -228,7 +231,7 @@ impl TraceArgs {
     /// # Errors
     /// [`QueryError`] if there is no valid response, or no such trace.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
-        let traces = self.source.open()?;
+        let traces = self.source.open(Some(&self.lab)).await?;
         let id = match self.id.as_str() {
             "latest" => self.latest(&traces).await?,
             id => format!("{id:0>32}"),
@@ -238,8 +241,7 @@ impl TraceArgs {
             Output::Json => print_json(&json::json(&id, &tree))?,
             Output::Table => {
                 out!("{}", render(&id, &tree, Canvas::terminal()));
-                let base = self.source.traces_url.trim_end_matches('/');
-                outln!("\n{base}/trace/{id}");
+                outln!("\n{}/trace/{id}", traces.base);
             }
         }
         Ok(ExitCode::SUCCESS)

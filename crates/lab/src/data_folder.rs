@@ -11,6 +11,9 @@ use std::{
 use rustix::io::FdFlags;
 use tokio::time::Instant;
 
+/// The time to wait for another lab: the kernel releases the lock of a killed one only once it has
+/// freed the process's memory.
+const MAX_WAIT_FOR_LAB: Duration = Duration::from_secs(5);
 /// The time to wait for the services of a lab that was killed. They end within a few seconds.
 const MAX_WAIT_FOR_SERVICES: Duration = Duration::from_secs(15);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -61,13 +64,16 @@ impl DataFolder {
         // The kernel releases a lock however its holder ends, so that no stale lock can be left
         // behind.
         let lock = File::create(path.join("lock")).map_err(failed)?;
-        if !try_lock(&lock).map_err(failed)? {
+        let (it, wait) = ("the lab that uses the data folder", MAX_WAIT_FOR_LAB);
+        if !lock_in_time(&lock, it, wait).await.map_err(failed)? {
             return Err(DataFolderError::Lock(path));
         }
         // After the lab's own lock: while another lab runs, its services hold theirs, and the
         // wait would time out.
         let services_lock = File::create(path.join("services.lock")).map_err(failed)?;
-        if !lock_in_time(&services_lock).await.map_err(failed)? {
+        let (they, wait) = ("the services of a killed lab", MAX_WAIT_FOR_SERVICES);
+        let locked = lock_in_time(&services_lock, they, wait).await;
+        if !locked.map_err(failed)? {
             return Err(DataFolderError::AwaitServices(path));
         }
         // Clears close-on-exec, which std sets on every file, so that the services inherit the
@@ -96,18 +102,15 @@ fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-async fn lock_in_time(file: &File) -> io::Result<bool> {
+async fn lock_in_time(file: &File, holder: &str, max_wait: Duration) -> io::Result<bool> {
     if try_lock(file)? {
         return Ok(true);
     }
     // Not a log message: the user should see why the lab does not start, at any log level. If
     // standard error is closed, the lab still starts.
-    let _ = writeln!(
-        io::stderr(),
-        "Waiting for the services of a killed lab to end."
-    );
+    let _ = writeln!(io::stderr(), "Waiting for {holder} to end.");
     // Polled, since a blocking lock cannot be given up at a deadline.
-    let deadline = Instant::now() + MAX_WAIT_FOR_SERVICES;
+    let deadline = Instant::now() + max_wait;
     while Instant::now() < deadline {
         tokio::time::sleep(POLL_INTERVAL).await;
         if try_lock(file)? {
@@ -145,6 +148,19 @@ mod tests {
                 opened => return opened.unwrap(),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn waits_for_the_lock_of_a_killed_lab() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_owned();
+        let lock = File::create(path.join("lock")).unwrap();
+        assert!(try_lock(&lock).unwrap());
+        let opening = tokio::spawn(async move { DataFolder::open(Some(&path)).await });
+        tokio::task::yield_now().await;
+        assert!(!opening.is_finished());
+        drop(lock);
+        opening.await.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -136,7 +136,8 @@ impl LessonArgs {
         }
         // Printed only as JSON, since it determines what is slow.
         let seed = self.seed.unwrap_or_else(rand::random);
-        let marker = round::start(seed, &self.lab.client(), &self.source.open()?).await?;
+        let traces = self.source.open(Some(&self.lab)).await?;
+        let marker = round::start(seed, &self.lab.client(), &traces).await?;
         let tag = format!("{USER_AGENT_ORIGINAL}={marker}");
         match self.output {
             Output::Json => outln!("{}", serde_json::json!({ "tag": tag, "seed": seed })),
@@ -165,7 +166,7 @@ impl CheckArgs {
     /// # Errors
     /// An invalid answer, or data that cannot be read.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
-        let context = self.context()?;
+        let context = self.context().await?;
         let deadline = Instant::now() + self.wait;
         let mut report = loop {
             let report = self.lesson.check(&context).await?;
@@ -183,7 +184,7 @@ impl CheckArgs {
         Ok(exit_code(report.is_passed()))
     }
 
-    fn context(&self) -> anyhow::Result<Context> {
+    async fn context(&self) -> anyhow::Result<Context> {
         let format = self.lesson.facts().answers;
         let answers = Answers::new(self.lesson, format, self.answers.clone()).map_err(Invalid)?;
         let lab = self.lab.client();
@@ -194,7 +195,7 @@ impl CheckArgs {
             None => Policies::Lab(lab.clone()),
         };
         Ok(Context {
-            traces: self.source.open()?,
+            traces: self.source.open(Some(&self.lab)).await?,
             lab,
             policies,
             answers,

@@ -27,7 +27,7 @@ pub(crate) const MAX_TRACES: u16 = 1500;
 /// A client of a query API.
 #[derive(Clone, Debug)]
 pub struct TraceClient {
-    base: String,
+    pub(super) base: String,
     http: reqwest::Client,
 }
 

@@ -34,6 +34,9 @@ async fn load_produces_complete_traces() {
     };
     let found = eventually("40 traces of 5 spans", all, is_complete).await;
     assert_eq!(found[0]["root"], "GET /");
+    // Without an address of the query API, the lab is asked for it.
+    let shown = lab.json(&["traces", "--limit", "1", "-o", "json"]).await;
+    assert_eq!(shown[0]["root"], "GET /");
     assert_eq!(
         found[0]["services"],
         serde_json::json!(["service-a", "service-b"])
