@@ -4,6 +4,7 @@ pub mod apply;
 mod call;
 mod client;
 pub mod events;
+mod key;
 pub mod resources;
 pub mod watch;
 

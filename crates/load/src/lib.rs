@@ -32,9 +32,8 @@ pub use load::{Load, Pace};
 pub use mix::operations;
 pub use operation::{Body, FollowUp, LoadOperation};
 pub use picture::{DrawError, draw as draw_picture};
+pub use request_stats::SlowTrace;
 pub use scenario::{Defaults, Scenario};
 pub use schedule::{LoadPhase, Schedule};
-pub use summary::{
-    LoadSummary, OperationRow, PERCENTILES, PhaseRow, Punctuality, ResultRow, SlowTrace,
-};
+pub use summary::{LoadSummary, OperationRow, PERCENTILES, PhaseRow, Punctuality, ResultRow};
 pub use timeline::{Point, Points};

@@ -4,11 +4,20 @@ use std::{collections::BTreeMap, time::Duration};
 
 use hdrhistogram::{CreationError, Histogram};
 use http::StatusCode;
-
-use super::summary::SlowTrace;
+use serde::Serialize;
 
 /// The longest latency recorded, one hour in microseconds. Longer ones count as this.
 pub(super) const MAX_LATENCY_MICROS: u64 = 3_600_000_000;
+
+/// The trace of a slow request.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SlowTrace {
+    /// The trace ID.
+    pub trace_id: String,
+    /// The latency of the request.
+    pub milliseconds: f64,
+}
 
 /// The result of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, derive_more::Display)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     load::{Load, Pace},
     recorder::Recorded,
-    request_stats::RequestStats,
+    request_stats::{RequestStats, SlowTrace},
     timeline::Points,
 };
 
@@ -70,16 +70,6 @@ pub struct ResultRow {
     /// The slowest request whose trace was sampled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slowest: Option<SlowTrace>,
-}
-
-/// The trace of a slow request.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SlowTrace {
-    /// The trace ID.
-    pub trace_id: String,
-    /// The latency of the request.
-    pub milliseconds: f64,
 }
 
 /// The results of a phase.

@@ -10,7 +10,7 @@ use kube::{
 };
 use spoor_api::{API_VERSION, GROUP, Metadata, VERSION};
 
-use super::watch::Key;
+use super::key::Key;
 
 /// The resource of `SamplingPolicy`.
 #[must_use]

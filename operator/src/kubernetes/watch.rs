@@ -34,9 +34,10 @@ use spoor_runtime::with_causes;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use super::key::Key;
 use super::resources;
+pub use store::ObjectStore;
 use store::StoreWriter;
-pub use store::{Key, ObjectStore};
 
 /// The time after which the API server ends a watch, which then continues where it ended. It bounds
 /// the time for which a broken connection goes unnoticed.

@@ -177,8 +177,11 @@ impl CheckArgs {
             tokio::time::sleep(CHECK_INTERVAL).await;
         };
         if !report.is_passed() {
-            context.report_services(&mut report, self.lesson).await;
-            context.report_policies(&mut report, self.lesson).await;
+            let (lesson, report) = (self.lesson, &mut report);
+            context.report_services(report, lesson.needs()).await;
+            context
+                .report_policies(report, lesson.services(), lesson.deciding_parts())
+                .await;
         }
         self.print(&report)?;
         Ok(exit_code(report.is_passed()))

@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use spoor_traces::tree::Tree;
 use tokio::time::Instant;
 
-use super::{answers::Answers, lesson::Lesson, policies::Policies, report::Report};
+use super::{answers::Answers, policies::Policies, report::Report};
 use crate::{
     cli::LabClient,
     traces::{FoundTrace, MAX_TRACES, Part, Query, QueryError, TraceClient, dropping_policies_of},
@@ -65,32 +65,28 @@ impl Context {
         }
     }
 
-    /// Reports the services of the lesson that the lab does not run.
-    pub async fn report_services(&self, report: &mut Report, lesson: Lesson) {
+    /// Reports those of the services that the lab does not run.
+    pub async fn report_services(&self, report: &mut Report, needed: &[&str]) {
         // Most checks need traces only, so they must work without a lab.
-        let (Policies::Lab(lab), false) = (&self.policies, lesson.needs().is_empty()) else {
+        let (Policies::Lab(lab), false) = (&self.policies, needed.is_empty()) else {
             return;
         };
         let Ok(status) = lab.status().await else {
             return;
         };
         let runs = |service: &str| status.services.iter().any(|it| it.name == service);
-        for service in lesson.needs().iter().filter(|service| !runs(service)) {
+        for service in needed.iter().filter(|service| !runs(service)) {
             let what = format!("a lab with the service {service}");
             report.wrong(&what, "this lab does not run it");
         }
     }
 
-    /// Reports the policies that may be the reason why traces of the lesson's services are missing.
-    pub async fn report_policies(&self, report: &mut Report, lesson: Lesson) {
+    /// Reports the policies of which one of these parts may be the reason why traces of the services
+    /// are missing.
+    pub async fn report_policies(&self, report: &mut Report, services: &[&str], parts: &[Part]) {
         // Most checks need traces only, so they must work where no policies can be read.
         let policies = self.policies.all().await.unwrap_or_default();
-        // No head decides on spans that are sent by hand.
-        let parts: &[Part] = match lesson {
-            Lesson::FirstTrace => &[Part::Tail],
-            _ => &[Part::Head, Part::Tail],
-        };
-        for service in lesson.services() {
+        for service in services {
             if let Some(dropping) = dropping_policies_of(&policies, service, parts) {
                 let seen = format!("{dropping}, and send what is missing again");
                 report.missing(&format!("all traces of {service} are kept"), seen);

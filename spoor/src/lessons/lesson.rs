@@ -9,6 +9,7 @@ use super::{
     report::Report,
     round::EDGES,
 };
+use crate::traces::Part;
 
 /// A lesson.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, derive_more::Display)]
@@ -132,6 +133,15 @@ impl Lesson {
             Self::ContextPropagation => &["bands", "reviews"],
             Self::MetricsBesideTraces => &["tasks"],
             Self::Route | Self::Rates | Self::KeepErrors | Self::Conflict => &[],
+        }
+    }
+
+    /// The parts of policies that decide on the exercise's traces. No head decides on spans that are
+    /// sent by hand.
+    pub fn deciding_parts(self) -> &'static [Part] {
+        match self {
+            Self::FirstTrace => &[Part::Tail],
+            _ => &[Part::Head, Part::Tail],
         }
     }
 
