@@ -17,6 +17,10 @@ use crate::instance::ServiceKey;
 /// The longest part of a user agent that is compared, in bytes.
 const MAX_USER_AGENT_BYTES: usize = 64;
 
+/// The most user agents of one address that poll for one service. A client chooses its own, and each
+/// takes time whenever a rate limit is shared.
+const MAX_USER_AGENTS: usize = 64;
+
 /// The user agents of browsers, and of tools that people and health checks use.
 const OTHER_USER_AGENTS: [&str; 7] = [
     "Mozilla/",
@@ -102,7 +106,8 @@ impl Pollers {
             if known.count >= self.max {
                 known.remove_stale(now, self.max_interval);
             }
-            if known.count >= self.max {
+            let of_address = known.sources_at(key, source.address);
+            if known.count >= self.max || of_address >= MAX_USER_AGENTS {
                 return;
             }
             known.count += 1;
@@ -179,6 +184,11 @@ impl Pollers {
 }
 
 impl KnownSources {
+    fn sources_at(&self, key: &ServiceKey, address: IpAddr) -> usize {
+        let sources = self.by_service.get(key).into_iter().flatten();
+        sources.filter(|((of, _), _)| *of == address).count()
+    }
+
     fn remove_stale(&mut self, now: Instant, max_interval: Duration) {
         self.by_service.retain(|_, sources| {
             sources.retain(|_, requests| !requests.is_stale(now, max_interval));
@@ -230,6 +240,19 @@ mod tests {
         assert_eq!(pollers.len(), 1);
         assert!(pollers.has_recent(&key("c"), later));
         assert!(!pollers.has_recent(&key("a"), later));
+    }
+
+    #[test]
+    fn user_agents_of_one_address_are_bounded() {
+        let pollers = Pollers::new(1_000, Duration::from_secs(60));
+        for number in 0..100 {
+            let agent = format!("sdk/{number}");
+            pollers.record(&key("a"), &source("10.0.0.1:1", &agent), Instant::now());
+        }
+        assert_eq!(pollers.len(), MAX_USER_AGENTS);
+        let other = source("10.0.0.2:1", "sdk/100");
+        pollers.record(&key("a"), &other, Instant::now());
+        assert_eq!(pollers.len(), MAX_USER_AGENTS + 1);
     }
 
     #[test]

@@ -110,6 +110,8 @@ pub struct Evicted {
 const MAX_SLOTS: usize = u16::MAX as usize;
 const MAX_SPARE_SEGMENTS: usize = 8;
 const MIN_INDEXED_TRACES: usize = 64;
+/// A span or source longer than a segment divided by this is long.
+const LONG_PARTS: usize = 4;
 /// The most bytes of a field's key and length.
 pub(crate) const MAX_FIELD_HEADER: usize = 6;
 
@@ -207,7 +209,7 @@ impl Log {
     ) -> Result<TraceAt, Full> {
         // May start another segment, so it comes first: a trace belongs to the segment of its
         // first span.
-        self.make_room(span, source)?;
+        self.make_room(span, source, interned)?;
         let trace = match to {
             Destination::Known(at) => at,
             Destination::New { hash, note } => {
@@ -299,13 +301,43 @@ impl Log {
     }
 
     #[inline]
-    fn make_room(&mut self, span: &NewSpan<'_>, source: &NewSource<'_>) -> Result<(), Full> {
-        let bytes = span.body.len() + span.name.len() + MAX_FIELD_HEADER + source.max_bytes();
+    fn make_room(
+        &mut self,
+        span: &NewSpan<'_>,
+        source: &NewSource<'_>,
+        interned: &Interned,
+    ) -> Result<(), Full> {
+        let mut bytes = span.body.len() + span.name.len() + MAX_FIELD_HEADER;
+        if interned.serial != self.active.serial {
+            bytes += source.max_bytes();
+        }
         if self.active.has_room(bytes) {
             Ok(())
         } else {
-            self.roll(bytes)
+            self.make_long_room(bytes, source, interned)
         }
+    }
+
+    /// Makes room where the active segment has none for the span and its source. A long source may
+    /// be there already: a copy of it for each span would take many times the request's memory.
+    #[cold]
+    fn make_long_room(
+        &mut self,
+        bytes: usize,
+        source: &NewSource<'_>,
+        interned: &Interned,
+    ) -> Result<(), Full> {
+        let of_source = source.max_bytes();
+        if interned.serial == self.active.serial {
+            // The next segment does not have the source.
+            return self.roll(bytes + of_source);
+        }
+        let is_known = of_source > self.segment_bytes / LONG_PARTS
+            && self.active.find_source(source).is_some();
+        if is_known && self.active.has_room(bytes - of_source) {
+            return Ok(());
+        }
+        self.roll(bytes)
     }
 
     /// Seals the active segment and starts another.
@@ -320,9 +352,9 @@ impl Log {
             None => return Err(Full),
         };
         self.serial += 1;
-        // A span larger than a segment gets a segment for itself.
-        let next = if bytes > self.segment_bytes {
-            Segment::new(self.serial, bytes)
+        // A long span or source gets a larger segment, which has room for others, too.
+        let next = if bytes > self.segment_bytes / LONG_PARTS {
+            Segment::new(self.serial, bytes + self.segment_bytes)
         } else if let Some(mut spare) = self.spare.pop() {
             spare.recycle(self.serial);
             spare
@@ -395,7 +427,7 @@ impl Log {
 
     /// Keeps a segment's memory for reuse.
     fn keep_spare(&mut self, segment: Segment) {
-        // A segment of another size was made for one large span; keeping it would waste memory.
+        // A segment of another size was made for a long span or source; keeping it would waste memory.
         if self.spare.len() < MAX_SPARE_SEGMENTS && segment.bytes.capacity() == self.segment_bytes {
             self.spare.push(segment);
         }

@@ -224,22 +224,8 @@ impl Segment {
 
     /// Finds a source or adds it.
     pub(super) fn intern_source(&mut self, source: &NewSource<'_>) -> u16 {
-        let mut hash = *SEED;
-        for piece in source.resource {
-            hash = xxh3_64_with_seed(piece, hash);
-        }
-        // Distinguishes a piece of the scope from the same piece of the resource.
-        hash = hash.rotate_left(1);
-        for piece in source.scope {
-            hash = xxh3_64_with_seed(piece, hash);
-        }
-        // The same bytes in other pieces hash differently and are stored again, which only costs
-        // space.
-        let found = self.sources.find(hash, |known| {
-            is_concatenation(known.resource.of(&self.bytes), source.resource)
-                && is_concatenation(known.scope.of(&self.bytes), source.scope)
-        });
-        if let Some(index) = found {
+        let hash = hash_of(source);
+        if let Some(index) = self.find_hashed(hash, source) {
             return index;
         }
         let service = self.intern_service(source.service);
@@ -250,6 +236,18 @@ impl Segment {
             service,
         };
         self.sources.add(hash, added)
+    }
+
+    /// Finds a source.
+    pub(super) fn find_source(&self, source: &NewSource<'_>) -> Option<u16> {
+        self.find_hashed(hash_of(source), source)
+    }
+
+    fn find_hashed(&self, hash: u64, source: &NewSource<'_>) -> Option<u16> {
+        self.sources.find(hash, |known| {
+            is_concatenation(known.resource.of(&self.bytes), source.resource)
+                && is_concatenation(known.scope.of(&self.bytes), source.scope)
+        })
     }
 
     /// Finds a service or adds it: there are few in a segment, unless each span has its own.
@@ -293,6 +291,20 @@ impl Segment {
 /// The seed of all hashes. Clients choose the names; with a known seed, they could choose thousands
 /// that have one hash.
 static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
+
+fn hash_of(source: &NewSource<'_>) -> u64 {
+    let mut hash = *SEED;
+    for piece in source.resource {
+        hash = xxh3_64_with_seed(piece, hash);
+    }
+    // Distinguishes a piece of the scope from the same piece of the resource.
+    hash = hash.rotate_left(1);
+    for piece in source.scope {
+        hash = xxh3_64_with_seed(piece, hash);
+    }
+    // The same bytes in other pieces hash differently and are stored again, which only costs space.
+    hash
+}
 
 /// The most services that a new one is compared with. With more, one may be stored twice, which
 /// only wastes space.

@@ -231,8 +231,10 @@ impl Traces {
     /// All spans, each with its service.
     fn spans(&self) -> impl Iterator<Item = (&str, &Span)> {
         self.resource_spans.iter().flat_map(|batch| {
+            // Once for the batch: a resource may have a hundred thousand attributes.
+            let service = batch.service();
             let spans = batch.scope_spans.iter().flat_map(|scope| &scope.spans);
-            spans.map(|span| (batch.service(), span))
+            spans.map(move |span| (service, span))
         })
     }
 }
