@@ -95,11 +95,16 @@ fn attributes(heading: &str, attributes: &[KeyValue]) -> Markup {
 
 fn table(attributes: &[KeyValue]) -> Markup {
     let mut sorted: Vec<&KeyValue> = attributes.iter().collect();
+    // A resource may have a hundred thousand, and each of its spans shows a few.
+    if sorted.len() > MAX_LISTED {
+        sorted.select_nth_unstable_by(MAX_LISTED, |a, b| a.key.cmp(&b.key));
+        sorted.truncate(MAX_LISTED);
+    }
     sorted.sort_by(|a, b| a.key.cmp(&b.key));
     html! {
         table {
             tbody {
-                @for attribute in sorted.iter().take(MAX_LISTED) {
+                @for attribute in sorted {
                     tr {
                         th scope="row" { (text::cut(&attribute.key, 200)) }
                         td { (text::cut(&value::text(attribute.value.as_ref()), MAX_VALUE_CHARACTERS)) }

@@ -7,8 +7,8 @@ use spoor_proto::jaeger::{
     api_v2::{
         ArchiveTraceRequest, ArchiveTraceResponse, DependencyLink, FindTracesRequest,
         GetDependenciesRequest, GetDependenciesResponse, GetOperationsRequest,
-        GetOperationsResponse, GetServicesRequest, GetServicesResponse, GetTraceRequest, Operation,
-        SpansResponseChunk, query_service_server::QueryService,
+        GetOperationsResponse, GetServicesRequest, GetServicesResponse, GetTraceRequest, KeyValue,
+        Operation, Span, SpansResponseChunk, query_service_server::QueryService,
     },
     api_v3::TraceQueryParameters,
 };
@@ -18,6 +18,7 @@ use super::{
     MAX_RESPONSE_BYTES, Queries, TraceQueryError,
     enrich::decoded,
     grpc_queries::unix_nanos,
+    limits::MAX_DECODED_BYTES,
     model,
     stream::{Messages, split, stream},
 };
@@ -118,18 +119,28 @@ impl QueryService for Queries {
     }
 }
 
-/// Converts a trace to messages. Each span repeats its process, so few spans may become many bytes.
+/// Converts a trace to messages. Each span repeats its process, so few spans may become many bytes,
+/// and more once decoded: an empty tag has 2 bytes as a message.
 fn messages(trace: &StoredTrace, raw: bool) -> Result<Vec<SpansResponseChunk>, TraceQueryError> {
     let mut left = MAX_RESPONSE_BYTES;
+    let mut decoded_left = MAX_DECODED_BYTES;
     let mut spans = Vec::new();
     for member in members(decoded(trace, raw)) {
         let span = model::span(&member, raw);
         let bytes = span.encoded_len();
-        left = left
-            .checked_sub(bytes)
-            .ok_or(TraceQueryError::ResponseTooLarge)?;
+        let too_large = TraceQueryError::ResponseTooLarge;
+        left = left.checked_sub(bytes).ok_or(too_large.clone())?;
+        let decoded = bytes + tags_of(&span) * size_of::<KeyValue>();
+        decoded_left = decoded_left.checked_sub(decoded).ok_or(too_large)?;
         spans.push((bytes, span));
     }
     let chunk = |spans| SpansResponseChunk { spans };
     Ok(split(spans).into_iter().map(chunk).collect())
+}
+
+/// The number of tags of a span, its process and its logs.
+fn tags_of(span: &Span) -> usize {
+    let process = span.process.as_ref().map_or(0, |it| it.tags.len());
+    let logs: usize = span.logs.iter().map(|it| it.fields.len()).sum();
+    process + span.tags.len() + logs
 }

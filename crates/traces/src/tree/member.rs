@@ -11,6 +11,9 @@ use opentelemetry_proto::tonic::{
 use super::{value, warnings};
 use crate::{kind, service};
 
+/// The most attributes that come before a resource's `service.name`.
+const MAX_SEARCHED: usize = 128;
+
 /// A span with the resource and the scope that it was reported under.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Member {
@@ -108,7 +111,14 @@ pub fn members(batches: Vec<ResourceSpans>) -> Vec<Member> {
     let mut members: Vec<Member> = Vec::new();
     let mut seen: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
     for batch in batches {
-        let resource = Arc::new(batch.resource.unwrap_or_default());
+        let mut resource = batch.resource.unwrap_or_default();
+        let mut names = resource.attributes.iter();
+        let named = names.position(|it| it.key == "service.name");
+        // It is searched for with each span, and a resource may have a hundred thousand attributes.
+        if let Some(at) = named.filter(|at| *at > MAX_SEARCHED) {
+            resource.attributes.swap(0, at);
+        }
+        let resource = Arc::new(resource);
         for group in batch.scope_spans {
             let scope = Arc::new(group.scope.unwrap_or_default());
             for span in group.spans {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span, span::Event};
 use proptest::prelude::*;
 use rstest::rstest;
-use spoor_traces::tree::{Position, Row, Tree, correct_clock_skew};
+use spoor_traces::tree::{Position, Row, Tree, correct_clock_skew, members};
 
 use crate::spans::{MS, a_to_b, batch, span, text};
 
@@ -363,4 +363,14 @@ proptest! {
             prop_assert!(pair[0].end <= pair[1].start);
         }
     }
+}
+
+#[test]
+fn service_after_many_attributes_is_found_first() {
+    let mut late = batch("service-a", vec![span(1, 1, 0, "GET /", 0, 1)]);
+    let attributes = &mut late.resource.as_mut().unwrap().attributes;
+    attributes.splice(0..0, vec![text("key", "value"); 1_000]);
+    let members = members(vec![late]);
+    assert_eq!(members[0].service(), "service-a");
+    assert_eq!(members[0].resource.attributes[0].key, "service.name");
 }

@@ -1,3 +1,4 @@
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use spoor_proto::jaeger::api_v2::{
     ArchiveTraceRequest, FindTracesRequest, GetDependenciesRequest, GetOperationsRequest,
     GetServicesRequest, GetTraceRequest, Span, SpanRefType, SpansResponseChunk,
@@ -140,4 +141,22 @@ async fn health_and_reflection_are_served() {
         assert_healthy(address, service).await;
         assert_listed(address, service).await;
     }
+}
+
+#[tokio::test]
+async fn repeated_tags_of_a_process_are_bounded() {
+    let store = TraceStore::new(16 << 20);
+    let mut batches = a_to_b(3, START, 100, true);
+    for batch in &mut batches {
+        let attributes = &mut batch.resource.as_mut().unwrap().attributes;
+        attributes.resize(200_000, KeyValue::default());
+    }
+    insert(&store, batches);
+    let request = GetTraceRequest {
+        trace_id: trace_id(3),
+        ..GetTraceRequest::default()
+    };
+    let stream = client(&store).await.get_trace(request).await.unwrap();
+    let refused = stream.into_inner().message().await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
 }
