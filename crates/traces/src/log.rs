@@ -6,14 +6,15 @@
 //! therefore removes the whole trace, and no remaining trace refers to the freed memory.
 
 mod decided;
+mod id_hasher;
 mod intern;
 mod pointer;
 mod segment;
 mod snapshot;
 
-use std::{collections::VecDeque, hash::BuildHasher, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashTable;
 use prost::encoding::encode_varint;
 
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
     span::{NewSource, NewSpan},
 };
 
+pub(crate) use id_hasher::IdHasher;
 pub(crate) use intern::{OperationEntry, Source};
 pub(crate) use pointer::TraceAt;
 pub(crate) use segment::{Segment, SpanEntry, TraceEntry};
@@ -35,32 +37,6 @@ pub(crate) struct Interned {
     serial: u64,
     source: u16,
     service: u16,
-}
-
-/// Hashes trace IDs. All logs share it, so that each ID is hashed once.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct IdHasher(DefaultHashBuilder);
-
-impl IdHasher {
-    #[inline]
-    pub(crate) fn hash(&self, id: TraceId) -> u64 {
-        self.0.hash_one(u128::from_ne_bytes(id.to_bytes()))
-    }
-
-    /// The hashes of a request's trace IDs. Each ID is also looked up, which only warms the
-    /// processor's cache: these look-ups are independent of one another, so the processor overlaps
-    /// their cache misses.
-    pub(crate) fn hash_all(
-        &self,
-        ids: impl Iterator<Item = TraceId> + Clone,
-        look_up: impl Fn(TraceId, u64) -> bool,
-    ) -> Vec<u64> {
-        let hashes: Vec<u64> = ids.clone().map(|id| self.hash(id)).collect();
-        let known = ids.zip(&hashes).filter(|(id, hash)| look_up(*id, **hash));
-        // The compiler must not remove the look-ups: their effect is in the processor's cache.
-        std::hint::black_box(known.count());
-        hashes
-    }
 }
 
 /// The trace to append a span to.
@@ -332,9 +308,11 @@ impl Log {
             // The next segment does not have the source.
             return self.roll(bytes + of_source);
         }
-        let is_known = of_source > self.segment_bytes / LONG_PARTS
-            && self.active.find_source(source).is_some();
-        if is_known && self.active.has_room(bytes - of_source) {
+        let known = match of_source > self.segment_bytes / LONG_PARTS {
+            true => self.active.known_bytes(source),
+            false => 0,
+        };
+        if known > 0 && self.active.has_room(bytes - known) {
             return Ok(());
         }
         self.roll(bytes)

@@ -35,6 +35,8 @@ pub(crate) struct Segment {
     /// The names of the services.
     pub(crate) services: Vec<Part>,
     pub(crate) sources: InternTable<Source>,
+    /// The resources of all sources, since a resource may have thousands of scopes.
+    resources: InternTable<Part>,
     pub(crate) operations: InternTable<OperationEntry>,
     /// The latest start of its spans.
     pub(crate) latest_start: u64,
@@ -137,6 +139,7 @@ impl Segment {
             traces: Vec::new(),
             services: Vec::new(),
             sources: InternTable::default(),
+            resources: InternTable::default(),
             operations: InternTable::default(),
             latest_start: 0,
         }
@@ -150,6 +153,7 @@ impl Segment {
         self.traces.clear();
         self.services.clear();
         self.sources.clear();
+        self.resources.clear();
         self.operations.clear();
         self.latest_start = 0;
     }
@@ -177,6 +181,7 @@ impl Segment {
         self.traces.shrink_to_fit();
         self.services.shrink_to_fit();
         self.sources.seal();
+        self.resources.seal();
         self.operations.seal();
     }
 
@@ -204,6 +209,7 @@ impl Segment {
             + self.traces.capacity() * size_of::<TraceEntry>()
             + self.services.capacity() * size_of::<Part>()
             + self.sources.allocated()
+            + self.resources.allocated()
             + self.operations.allocated()
             + size_of::<Self>()
     }
@@ -230,7 +236,7 @@ impl Segment {
         }
         let service = self.intern_service(source.service);
         let added = Source {
-            resource: Part::append(&mut self.bytes, source.resource),
+            resource: self.intern_resource(source.resource),
             scope: Part::append(&mut self.bytes, source.scope),
             namespace: Part::append(&mut self.bytes, &[source.namespace]),
             service,
@@ -238,9 +244,33 @@ impl Segment {
         self.sources.add(hash, added)
     }
 
-    /// Finds a source.
-    pub(super) fn find_source(&self, source: &NewSource<'_>) -> Option<u16> {
-        self.find_hashed(hash_of(source), source)
+    /// The bytes of a source that the segment has already.
+    pub(super) fn known_bytes(&self, source: &NewSource<'_>) -> usize {
+        if self.find_hashed(hash_of(source), source).is_some() {
+            return source.max_bytes();
+        }
+        let hash = hash_pieces(*SEED, source.resource);
+        match self.find_resource(hash, source.resource) {
+            Some(_) => source.resource.iter().map(|piece| piece.len()).sum(),
+            None => 0,
+        }
+    }
+
+    fn intern_resource(&mut self, resource: &[&[u8]]) -> Part {
+        let hash = hash_pieces(*SEED, resource);
+        let found = self.find_resource(hash, resource);
+        found.unwrap_or_else(|| {
+            let added = Part::append(&mut self.bytes, resource);
+            self.resources.add(hash, added);
+            added
+        })
+    }
+
+    fn find_resource(&self, hash: u64, resource: &[&[u8]]) -> Option<Part> {
+        let found = self.resources.find(hash, |known| {
+            is_concatenation(known.of(&self.bytes), resource)
+        });
+        found.and_then(|index| self.resources.get(index).copied())
     }
 
     fn find_hashed(&self, hash: u64, source: &NewSource<'_>) -> Option<u16> {
@@ -293,17 +323,17 @@ impl Segment {
 static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
 
 fn hash_of(source: &NewSource<'_>) -> u64 {
-    let mut hash = *SEED;
-    for piece in source.resource {
-        hash = xxh3_64_with_seed(piece, hash);
-    }
+    let resource = hash_pieces(*SEED, source.resource);
     // Distinguishes a piece of the scope from the same piece of the resource.
-    hash = hash.rotate_left(1);
-    for piece in source.scope {
-        hash = xxh3_64_with_seed(piece, hash);
-    }
-    // The same bytes in other pieces hash differently and are stored again, which only costs space.
-    hash
+    hash_pieces(resource.rotate_left(1), source.scope)
+}
+
+/// Hashes pieces. The same bytes in other pieces hash differently and are stored again, which only
+/// costs space.
+fn hash_pieces(seed: u64, pieces: &[&[u8]]) -> u64 {
+    pieces
+        .iter()
+        .fold(seed, |hash, piece| xxh3_64_with_seed(piece, hash))
 }
 
 /// The most services that a new one is compared with. With more, one may be stored twice, which

@@ -62,6 +62,12 @@ fn long_sources_are_stored_once() {
         spans[trace as usize % 2].add(&mut log, trace);
     }
     assert!(log.allocated() < 200 << 10, "{}", log.allocated());
+    // Each span in a scope of its own.
+    for trace in 200..400 {
+        spans[0].parts[1] = trace.to_string().into_bytes();
+        spans[0].add(&mut log, trace);
+    }
+    assert!(log.allocated() < 400 << 10, "{}", log.allocated());
 }
 
 fn note(log: &Log, trace: u64) -> Option<u32> {
