@@ -34,7 +34,7 @@ pub(crate) struct Dependencies {
     pub(crate) calls: Vec<Dependency>,
     /// The number of traces that were too large to be counted.
     pub(crate) left_out: usize,
-    /// Whether there are more than [`MAX_COUNTED_TRACES`].
+    /// True if there are more than [`MAX_COUNTED_TRACES`].
     pub(crate) is_partial: bool,
 }
 

@@ -1,5 +1,7 @@
 //! An index of the attributes that rules look for.
 
+use std::collections::BTreeMap;
+
 use super::{Rule, RuleCondition};
 
 /// The value of a span's attribute. Texts are bytes, since most need no validation as UTF-8.
@@ -18,12 +20,11 @@ pub enum AttributeValue<'a> {
 /// Finds the first rule for an attribute in a time that hardly depends on the number of rules and
 /// values: a trace of a few kilobytes may have thousands of attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct AttributeIndex(Vec<KeyIndex>);
+pub(super) struct AttributeIndex(BTreeMap<Vec<u8>, KeyIndex>);
 
 /// The values of all rules for one key, sorted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct KeyIndex {
-    key: String,
     /// Each as the index of its rule and its index there.
     texts: Vec<(usize, usize)>,
     // Parsed once: a text of hundreds of digits takes microseconds.
@@ -33,17 +34,12 @@ struct KeyIndex {
 
 impl AttributeIndex {
     pub(super) fn of(rules: &[Rule]) -> Self {
-        let mut keys: Vec<KeyIndex> = Vec::new();
-        for (rule, values) in rules.iter().enumerate() {
-            let RuleCondition::Attribute { key, values } = &values.condition else {
+        let mut keys: BTreeMap<Vec<u8>, KeyIndex> = BTreeMap::new();
+        for (rule, Rule { condition, .. }) in rules.iter().enumerate() {
+            let RuleCondition::Attribute { key, values } = condition else {
                 continue;
             };
-            if !keys.iter().any(|it| it.key == key.as_str()) {
-                keys.push(KeyIndex::new(key.as_str()));
-            }
-            let Some(index) = keys.iter_mut().find(|it| it.key == key.as_str()) else {
-                continue;
-            };
+            let index = keys.entry(key.as_str().into()).or_default();
             for (number, text) in values.iter().enumerate() {
                 index.texts.push((rule, number));
                 index.ints.extend(text.parse().ok().map(|it| (it, rule)));
@@ -51,7 +47,7 @@ impl AttributeIndex {
                 index.doubles.extend(double.map(|it| (it, rule)));
             }
         }
-        for index in &mut keys {
+        for index in keys.values_mut() {
             index.texts.sort_by_key(|it| (text(rules, *it), *it));
             index.ints.sort_unstable();
             index.doubles.sort_unstable();
@@ -66,7 +62,7 @@ impl AttributeIndex {
         key: &[u8],
         value: AttributeValue<'_>,
     ) -> Option<usize> {
-        let index = self.0.iter().find(|it| it.key.as_bytes() == key)?;
+        let index = self.0.get(key)?;
         match value {
             AttributeValue::Text(value) => index.text(rules, value),
             AttributeValue::Bool(flag) => index.text(rules, if flag { b"true" } else { b"false" }),
@@ -77,15 +73,6 @@ impl AttributeIndex {
 }
 
 impl KeyIndex {
-    fn new(key: &str) -> Self {
-        Self {
-            key: key.to_owned(),
-            texts: Vec::new(),
-            ints: Vec::new(),
-            doubles: Vec::new(),
-        }
-    }
-
     fn text(&self, rules: &[Rule], value: &[u8]) -> Option<usize> {
         let start = self.texts.partition_point(|it| text(rules, *it) < value);
         let found = self.texts.get(start)?;
@@ -130,7 +117,7 @@ mod tests {
         all.iter().enumerate().map(rule).collect()
     }
 
-    /// What the index computes, by comparing with each value of each rule.
+    /// The result of the index, found by comparing with each value of each rule.
     fn first_by_comparison(rules: &[Rule], key: &str, value: AttributeValue<'_>) -> Option<usize> {
         let equals = |text: &String| match value {
             AttributeValue::Text(bytes) => text.as_bytes() == bytes,

@@ -230,13 +230,13 @@ impl Segment {
 
     /// Finds a source or adds it.
     pub(super) fn intern_source(&mut self, source: &NewSource<'_>) -> u16 {
-        let hash = hash_of(source);
+        let (resource, hash) = hashes_of(source);
         if let Some(index) = self.find_hashed(hash, source) {
             return index;
         }
         let service = self.intern_service(source.service);
         let added = Source {
-            resource: self.intern_resource(source.resource),
+            resource: self.intern_resource(resource, source.resource),
             scope: Part::append(&mut self.bytes, source.scope),
             namespace: Part::append(&mut self.bytes, &[source.namespace]),
             service,
@@ -246,18 +246,17 @@ impl Segment {
 
     /// The bytes of a source that the segment has already.
     pub(super) fn known_bytes(&self, source: &NewSource<'_>) -> usize {
-        if self.find_hashed(hash_of(source), source).is_some() {
+        let (resource, hash) = hashes_of(source);
+        if self.find_hashed(hash, source).is_some() {
             return source.max_bytes();
         }
-        let hash = hash_pieces(*SEED, source.resource);
-        match self.find_resource(hash, source.resource) {
+        match self.find_resource(resource, source.resource) {
             Some(_) => source.resource.iter().map(|piece| piece.len()).sum(),
             None => 0,
         }
     }
 
-    fn intern_resource(&mut self, resource: &[&[u8]]) -> Part {
-        let hash = hash_pieces(*SEED, resource);
+    fn intern_resource(&mut self, hash: u64, resource: &[&[u8]]) -> Part {
         let found = self.find_resource(hash, resource);
         found.unwrap_or_else(|| {
             let added = Part::append(&mut self.bytes, resource);
@@ -322,10 +321,12 @@ impl Segment {
 /// that have one hash.
 static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
 
-fn hash_of(source: &NewSource<'_>) -> u64 {
+/// The hashes of a source's resource, and of the whole source.
+fn hashes_of(source: &NewSource<'_>) -> (u64, u64) {
     let resource = hash_pieces(*SEED, source.resource);
     // Distinguishes a piece of the scope from the same piece of the resource.
-    hash_pieces(resource.rotate_left(1), source.scope)
+    let whole = hash_pieces(resource.rotate_left(1), source.scope);
+    (resource, whole)
 }
 
 /// Hashes pieces. The same bytes in other pieces hash differently and are stored again, which only
