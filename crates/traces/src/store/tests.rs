@@ -12,6 +12,12 @@ use super::{query::SPANS_BETWEEN_CHECKS, *};
 
 /// Stores a trace of one span without a service for each number.
 fn insert(store: &TraceStore, numbers: Range<u64>) {
+    let request = request(numbers);
+    store.accept(&request, &KeepReason::NoPolicy).unwrap();
+}
+
+/// A request with these traces.
+pub(super) fn request(numbers: Range<u64>) -> Vec<u8> {
     let spans = numbers.map(|number| Span {
         trace_id: u128::from(number).to_be_bytes().to_vec(),
         span_id: number.to_be_bytes().to_vec(),
@@ -29,8 +35,7 @@ fn insert(store: &TraceStore, numbers: Range<u64>) {
             ..ResourceSpans::default()
         }],
     };
-    let request = request.encode_to_vec();
-    store.accept(&request, &KeepReason::NoPolicy).unwrap();
+    request.encode_to_vec()
 }
 
 fn everything() -> Search {

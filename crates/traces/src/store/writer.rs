@@ -136,16 +136,12 @@ impl Drop for Writer<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use opentelemetry_proto::tonic::{
-        collector::trace::v1::ExportTraceServiceRequest,
-        trace::v1::{ResourceSpans, ScopeSpans, Span},
-    };
-    use prost::Message;
-
     use spoor_policy::PolicyName;
 
     use super::MAX_REASONS;
-    use crate::{KeepReason, Totals, TraceStore, memory::Reservation, scan::scan};
+    use crate::{
+        KeepReason, Totals, TraceStore, memory::Reservation, scan::scan, store::tests::request,
+    };
 
     #[test]
     fn recorded_reasons_are_bounded() {
@@ -171,22 +167,7 @@ mod tests {
 
     #[test]
     fn one_request_does_not_exceed_the_bound() {
-        let spans = (1..=300_000_u64).map(|number| Span {
-            trace_id: u128::from(number).to_be_bytes().to_vec(),
-            span_id: number.to_be_bytes().to_vec(),
-            ..Span::default()
-        });
-        let scope_spans = vec![ScopeSpans {
-            spans: spans.collect(),
-            ..ScopeSpans::default()
-        }];
-        let request = ExportTraceServiceRequest {
-            resource_spans: vec![ResourceSpans {
-                scope_spans,
-                ..ResourceSpans::default()
-            }],
-        }
-        .encode_to_vec();
+        let request = request(1..300_001);
         let max_bytes = 8 << 20;
         let store = TraceStore::new(max_bytes);
         let mut writer = store.write();
