@@ -103,6 +103,10 @@ fn reads_a_policy() {
     "head: {rateLimit: {tracesPerSecond: 0}}",
     "p.yaml:6: spec.head.rateLimit.tracesPerSecond: must be a whole number from 1 to 1000000, not 0"
 )]
+#[case::rate_of_many_digits(
+    "head: {rateLimit: {tracesPerSecond: 9999999999999999999}}",
+    "p.yaml:6: spec.head.rateLimit.tracesPerSecond: must be a whole number from 1 to 1000000, not 9999999999999999999"
+)]
 #[case::empty_values(
     "tail: {otherwise: 0%, keep: [{name: a, attribute: {key: k, values: []}}]}",
     "p.yaml:6: spec.tail.keep[0].attribute.values: must have at least one value"
