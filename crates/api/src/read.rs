@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     FieldError, FieldPath, SamplingPolicy,
     field::quoted,
-    schema,
+    problem, schema,
     yaml::{self, Node},
 };
 use documents::Document;
@@ -239,15 +239,24 @@ fn policy(mut value: Value) -> Result<SamplingPolicy, Vec<FieldError>> {
     };
     // A file does not have the creation time, and the result does not depend on it.
     let invalid = policy.validate(Timestamp::UNIX_EPOCH).err();
-    // An unknown field may be the one that is missing, and an example the name of another item.
-    let may_follow = |it: &FieldError| errors.iter().any(|error| error.path.is_related(&it.path));
     let mut invalid = invalid.unwrap_or_default();
-    invalid.retain(|error| !may_follow(error));
+    invalid.retain(|it| !errors.iter().any(|error| may_follow(it, error)));
     errors.extend(invalid);
     match errors.is_empty() {
         true => Ok(policy),
         false => Err(errors),
     }
+}
+
+/// True if an error of validation may exist only because of an error in the shape, which was
+/// repaired before validation.
+fn may_follow(invalid: &FieldError, shape: &FieldError) -> bool {
+    let (at, repaired) = (&invalid.path, &shape.path);
+    repaired.contains(at)
+        // The unknown field may be the one that is missing.
+        || problem::is_missing_choice(&invalid.problem) && at.contains(repaired)
+        // The example may be the name of another item.
+        || invalid.problem.starts_with(problem::DUPLICATE) && at.is_related(repaired)
 }
 
 /// Reads a policy as the API server returns it, with its status.
