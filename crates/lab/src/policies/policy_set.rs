@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use spoor_api::SamplingPolicy;
-use spoor_policy::{Policy, PolicyKey};
+use spoor_policy::{OperationName, Policy, PolicyKey, Strategies};
 
 use super::submitted::{ReportedErrors, Submitted};
 use crate::wire::Action;
@@ -104,6 +104,29 @@ impl PolicySet {
         match sizes.iter().find(|(size, max, _)| size > max) {
             Some((size, max, what)) => Err(vec![format!(
                 "{size} {what} in total, more than the limit of {max}; delete some policies"
+            )]),
+            None => self.check_plans(),
+        }
+    }
+
+    /// Checks that no service would refuse its plan.
+    fn check_plans(&self) -> Result<(), Vec<String>> {
+        let mut operations: BTreeMap<_, BTreeSet<&OperationName>> = BTreeMap::new();
+        let policies = self.entries().map(|entry| &entry.policy);
+        // Only heads are part of plans.
+        for policy in policies.filter(|policy| policy.head.is_some()) {
+            for target in &policy.targets {
+                let service = (&policy.key.namespace, &target.service);
+                let of_service = operations.entry(service).or_default();
+                of_service.extend(&target.operations);
+            }
+        }
+        let max = Strategies::MAX_OPERATIONS;
+        match operations.iter().find(|(_, names)| names.len() > max) {
+            Some(((_, service), names)) => Err(vec![format!(
+                "{} operations of {service} with a head in total, more than the limit of {max}; \
+                 delete some policies",
+                names.len()
             )]),
             None => Ok(()),
         }
