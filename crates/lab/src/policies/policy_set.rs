@@ -96,17 +96,8 @@ impl PolicySet {
         let targets = targets.map(|target| target.operations.len().max(1)).sum();
         let policies = self.applied.len() + self.folder.len();
         let bytes = self.entries().map(Entry::bytes).sum();
-        let sizes: [(usize, usize, &str); 3] = [
-            (policies, MAX_POLICIES, "policies"),
-            (targets, MAX_TARGETS, "services and operations"),
-            (bytes, MAX_TOTAL_BYTES, "bytes"),
-        ];
-        match sizes.iter().find(|(size, max, _)| size > max) {
-            Some((size, max, what)) => Err(vec![format!(
-                "{size} {what} in total, more than the limit of {max}; delete some policies"
-            )]),
-            None => self.check_plans(),
-        }
+        check_sizes(policies, targets, bytes)?;
+        self.check_plans()
     }
 
     /// Checks that no service would refuse its plan.
@@ -157,6 +148,25 @@ impl PolicySet {
     /// Deletes an applied policy. False if there is none.
     pub(super) fn delete(&mut self, key: &PolicyKey) -> bool {
         self.applied.remove(key).is_some()
+    }
+}
+
+/// Checks the numbers of policies, of services and operations, and of bytes.
+pub(super) fn check_sizes(
+    policies: usize,
+    targets: usize,
+    bytes: usize,
+) -> Result<(), Vec<String>> {
+    let sizes: [(usize, usize, &str); 3] = [
+        (policies, MAX_POLICIES, "policies"),
+        (targets, MAX_TARGETS, "services and operations"),
+        (bytes, MAX_TOTAL_BYTES, "bytes"),
+    ];
+    match sizes.iter().find(|(size, max, _)| size > max) {
+        Some((size, max, what)) => Err(vec![format!(
+            "{size} {what} in total, more than the limit of {max}; delete some policies"
+        )]),
+        None => Ok(()),
     }
 }
 
