@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fmt::Display, hash::Hash};
 
-use crate::{API_VERSION, FieldError, FieldPath, field::quoted};
+use crate::{API_VERSION, FieldError, FieldPath, field::quoted, problem::DUPLICATE};
 
 /// The errors found so far.
 #[derive(Default)]
@@ -88,7 +88,7 @@ impl Errors {
             if !seen.insert(item) {
                 self.add(
                     path(index),
-                    format!("duplicate {}; list it once", quoted(&name)),
+                    format!("{DUPLICATE}{}; list it once", quoted(&name)),
                 );
             }
         }

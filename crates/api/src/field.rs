@@ -45,6 +45,11 @@ impl FieldPath {
         &self.0
     }
 
+    /// True if the other path is this one or that of a field in it.
+    pub(crate) fn contains(&self, other: &Self) -> bool {
+        other.0.starts_with(&self.0)
+    }
+
     /// True if one of the paths contains the other, regardless of indices.
     pub(crate) fn is_related(&self, other: &Self) -> bool {
         let mut pairs = self.fields().zip(other.fields());

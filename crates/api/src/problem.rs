@@ -28,3 +28,11 @@ pub(crate) const TOLERATION_KEY: &str =
 pub(crate) const TOLERATION_VALUE: &str = "must not be set with `operator: Exists`; delete it";
 pub(crate) const TOLERATION_SECONDS: &str =
     "requires `effect: NoExecute`; set that or delete this field";
+
+/// The start of the problem of an item that a list has already.
+pub(crate) const DUPLICATE: &str = "duplicate ";
+
+/// True for the problem of a missing field where one of several must be set.
+pub(crate) fn is_missing_choice(problem: &str) -> bool {
+    [NO_PART, HEAD_NONE, RULE_NONE].contains(&problem)
+}

@@ -13,13 +13,15 @@ use serde_json::Value;
 use crate::{
     FieldError, FieldPath, SamplingPolicy,
     field::quoted,
-    schema,
+    problem, schema,
     yaml::{self, Node},
 };
 use documents::Document;
 
 /// The longest text accepted, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
+/// The most bytes of all policies of one text as JSON, with aliases expanded.
+const MAX_EXPANDED_BYTES: usize = 4 << 20;
 /// The most documents accepted in one text.
 pub const MAX_DOCUMENTS: usize = 1_000;
 /// The most errors reported for one text.
@@ -43,11 +45,16 @@ pub struct PolicyManifest {
     pub policy: SamplingPolicy,
     /// The name of the text, such as a file name.
     pub source: Arc<str>,
-    location: Location,
+    /// The path in its document: the root, or an item of a list.
+    at: FieldPath,
+    // Not the document itself, which may be much larger than the policy: with aliases, a short text
+    // expands to thousands of values in fields that are ignored.
+    line: usize,
+    name_line: usize,
 }
 
 /// The location of a resource in a text.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 struct Location {
     document: Arc<Node>,
     lines_before: usize,
@@ -59,13 +66,25 @@ impl PolicyManifest {
     /// The line where the policy begins, counted from 1.
     #[must_use]
     pub fn line(&self) -> usize {
-        self.location.line(&self.location.at)
+        self.line
     }
 
-    /// An error in a field of this resource, with its line.
+    /// The size of the policy as JSON, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        // A policy that was read from text can be written again.
+        serde_json::to_vec(&self.policy).map_or(0, |json| json.len())
+    }
+
+    /// An error in a field of this resource, with the line of its name.
     #[must_use]
     pub fn error(&self, error: FieldError) -> ManifestError {
-        self.location.error(&self.source, error)
+        ManifestError {
+            source: self.source.clone(),
+            line: Some(self.name_line),
+            path: self.at.join(&error.path),
+            problem: error.problem,
+        }
     }
 }
 
@@ -148,9 +167,19 @@ pub fn policies(text: &str, source: &str) -> Result<Vec<PolicyManifest>, Vec<Man
         return Err(whole_text(problem));
     }
     let (mut manifests, mut errors) = (vec![], vec![]);
+    let mut bytes = 0;
     for document in documents {
+        let before = manifests.len();
         let result = read(&document, &source, &mut manifests, &mut errors);
         errors.extend(result.err());
+        let new = manifests.iter().skip(before);
+        bytes += new.map(PolicyManifest::bytes).sum::<usize>();
+        if bytes > MAX_EXPANDED_BYTES {
+            let problem = format!(
+                "must have at most {MAX_EXPANDED_BYTES} bytes after aliases are expanded; split it"
+            );
+            return Err(whole_text(problem));
+        }
         if errors.len() >= MAX_ERRORS {
             break;
         }
@@ -197,11 +226,16 @@ fn read(
             ..location.clone()
         };
         match policy(value) {
-            Ok(policy) => manifests.push(PolicyManifest {
-                policy,
-                source: source.clone(),
-                location,
-            }),
+            Ok(policy) => {
+                let name = FieldPath::root().field("metadata").field("name");
+                manifests.push(PolicyManifest {
+                    policy,
+                    source: source.clone(),
+                    line: location.line(&location.at),
+                    name_line: location.line(&location.at.join(&name)),
+                    at: location.at,
+                });
+            }
             Err(invalid) => {
                 let invalid = invalid.into_iter().take(MAX_ERRORS);
                 errors.extend(invalid.map(|error| location.error(source, error)));
@@ -239,15 +273,24 @@ fn policy(mut value: Value) -> Result<SamplingPolicy, Vec<FieldError>> {
     };
     // A file does not have the creation time, and the result does not depend on it.
     let invalid = policy.validate(Timestamp::UNIX_EPOCH).err();
-    // An unknown field may be the one that is missing, and an example the name of another item.
-    let may_follow = |it: &FieldError| errors.iter().any(|error| error.path.is_related(&it.path));
     let mut invalid = invalid.unwrap_or_default();
-    invalid.retain(|error| !may_follow(error));
+    invalid.retain(|it| !errors.iter().any(|error| may_follow(it, error)));
     errors.extend(invalid);
     match errors.is_empty() {
         true => Ok(policy),
         false => Err(errors),
     }
+}
+
+/// True if an error of validation may exist only because of an error in the shape, which was
+/// repaired before validation.
+fn may_follow(invalid: &FieldError, shape: &FieldError) -> bool {
+    let (at, repaired) = (&invalid.path, &shape.path);
+    repaired.contains(at)
+        // The unknown field may be the one that is missing.
+        || problem::is_missing_choice(&invalid.problem) && at.contains(repaired)
+        // The example may be the name of another item.
+        || invalid.problem.starts_with(problem::DUPLICATE) && at.is_related(repaired)
 }
 
 /// Reads a policy as the API server returns it, with its status.

@@ -104,15 +104,15 @@ impl Errors {
     }
 
     fn head(&mut self, head: &Head, at: &FieldPath) -> Checked<Strategy> {
-        match (&head.probability, &head.rate_limit) {
-            (Some(text), None) => self
-                .probability(text, at.field("probability"))
-                .map(Strategy::Probability),
-            (None, Some(limit)) => {
-                let at = at.field("rateLimit").field("tracesPerSecond");
-                self.check(at, TracesPerSecond::new(limit.traces_per_second))
-                    .map(Strategy::RateLimit)
-            }
+        let probability = head.probability.as_ref();
+        let probability = probability.map(|text| self.probability(text, at.field("probability")));
+        let rate = head.rate_limit.as_ref().map(|limit| {
+            let at = at.field("rateLimit").field("tracesPerSecond");
+            self.check(at, TracesPerSecond::new(limit.traces_per_second))
+        });
+        match (probability, rate) {
+            (Some(probability), None) => probability.map(Strategy::Probability),
+            (None, Some(rate)) => rate.map(Strategy::RateLimit),
             (Some(_), Some(_)) => Err(self.report(at.clone(), problem::HEAD_BOTH)),
             (None, None) => Err(self.report(at.clone(), problem::HEAD_NONE)),
         }
@@ -145,10 +145,13 @@ impl Errors {
             attribute,
         } = rule;
         let name = self.check(at.field("name"), RuleName::new(name));
+        let error = error.as_ref().map(|ErrorMatch {}| Ok(RuleCondition::Error));
+        let slower_than = slower_than.as_ref();
+        let slower_than = slower_than.map(|text| self.slower_than(text, at.field("slowerThan")));
+        let attribute = attribute.as_ref();
+        let attribute = attribute.map(|it| self.attribute(it, &at.field("attribute")));
         let condition = match (error, slower_than, attribute) {
-            (Some(ErrorMatch {}), None, None) => Ok(RuleCondition::Error),
-            (None, Some(text), None) => self.slower_than(text, at.field("slowerThan")),
-            (None, None, Some(attribute)) => self.attribute(attribute, &at.field("attribute")),
+            (Some(one), None, None) | (None, Some(one), None) | (None, None, Some(one)) => one,
             (None, None, None) => Err(self.report(at.clone(), problem::RULE_NONE)),
             _ => Err(self.report(at.clone(), problem::RULE_SEVERAL)),
         };

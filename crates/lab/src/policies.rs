@@ -33,14 +33,15 @@ use self::{
     policy_set::{Entry, PolicySet},
     saved::SavedFile,
 };
-use super::wire::{Action, ApplyResult, Change, Comparison, Documents, FolderStatus};
+use super::wire::{Action, ApplyResult, Change, Comparison, Document, Documents, FolderStatus};
 
 pub use folder::FolderError;
 pub(crate) use progress::Progress;
 pub use saved::SaveError;
 pub(crate) use submitted::MAX_ERRORS;
 
-/// The most policies that one line of the log names.
+/// The most policies that one line of the log names, and the most errors of the folder that are
+/// logged.
 const MAX_LOGGED: usize = 5;
 
 /// The policy store. Clones share it. Its methods block only on disk writes.
@@ -56,6 +57,9 @@ struct Inner {
     /// may lock it on a thread of the async runtime, where the wait would delay every listener.
     state: Mutex<State>,
     folder_errors: Mutex<Vec<String>>,
+    /// The folder's files as last read, and the version after that, so that the same files are not
+    /// parsed again. Held while the folder is read, and never locked by a request.
+    folder_read: Mutex<Option<(Vec<Document>, Version)>>,
     /// The next time at which a policy expires.
     next_expiry: tokio::sync::watch::Sender<Option<Timestamp>>,
 }
@@ -138,6 +142,7 @@ impl PolicyStore {
             folder,
             state: Mutex::new(state),
             folder_errors: Mutex::default(),
+            folder_read: Mutex::default(),
             next_expiry: tokio::sync::watch::Sender::new(None),
         }));
         store.read_folder();

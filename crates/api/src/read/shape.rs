@@ -1,6 +1,8 @@
 //! Compares a document with a schema, and reports all differences, whereas serde stops at the first
 //! error.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Map, Value};
 
 use crate::{API_VERSION, FieldError, FieldPath, TracingStack, field::quoted};
@@ -31,8 +33,9 @@ pub(super) fn kind(value: &Value, kind: &str) -> Vec<FieldError> {
     errors
 }
 
-/// The differences between a value and a schema: unknown fields, missing fields and wrong types.
-/// Limits are left to validation, whose messages are more specific.
+/// The differences between a value and a schema: unknown fields, missing fields, wrong types, and
+/// numbers out of range, which serde may refuse without naming the field. Other limits are left to
+/// validation, whose messages are more specific.
 pub(crate) fn errors(value: &Value, schema: &Value, at: &FieldPath) -> Vec<FieldError> {
     let mut errors = vec![];
     compare(value, schema, at, &mut errors);
@@ -148,16 +151,21 @@ fn integer(
     at: &FieldPath,
     errors: &mut Vec<FieldError>,
 ) {
-    let fits = match schema.get("format").and_then(Value::as_str) {
-        Some("int32") => number
-            .as_i64()
-            .is_some_and(|number| i32::try_from(number).is_ok()),
-        _ => number.is_i64() || number.is_u64(),
-    };
-    if !fits {
+    let range = range(schema);
+    if number.as_i64().is_none_or(|it| !range.contains(&it)) {
         let problem = format!("must be {}, not {number}", expected(schema));
         errors.push(FieldError::new(at.clone(), problem));
     }
+}
+
+/// The range of an integer: the schema's own, or else that of its type.
+fn range(schema: &Value) -> RangeInclusive<i64> {
+    let (min, max) = match schema.get("format").and_then(Value::as_str) {
+        Some("int32") => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        _ => (i64::MIN, i64::MAX),
+    };
+    let limit = |name: &str| schema.get(name).and_then(Value::as_i64);
+    limit("minimum").unwrap_or(min)..=limit("maximum").unwrap_or(max)
 }
 
 /// A description of the expected value: `a string such as "1%"`.
@@ -165,10 +173,10 @@ fn expected(schema: &Value) -> String {
     let kind = match schema.get("type").and_then(Value::as_str) {
         Some("object") => "a mapping",
         Some("array") => "a list",
-        Some("integer") => match schema.get("format").and_then(Value::as_str) {
-            Some("int32") => "a whole number from -2147483648 to 2147483647",
-            _ => "a whole number",
-        },
+        Some("integer") => {
+            let range = range(schema);
+            return format!("a whole number from {} to {}", range.start(), range.end());
+        }
         Some("string") => "a string",
         _ => "a value",
     };

@@ -137,6 +137,23 @@ fn reading_hostile_text_ends(#[case] text: &str, #[case] is_accepted: bool) {
     assert_eq!(result.is_ok(), is_accepted, "{result:?}");
 }
 
+#[test]
+fn expanded_policies_are_bounded() {
+    let aliases: String = (0..20).map(|number| format!(", a{number}: *t")).collect();
+    let text = "x".repeat(100_000);
+    let document = format!(
+        "---\napiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\n\
+         metadata: {{name: p, annotations: {{a: &t {text}{aliases}}}}}\n\
+         spec: {{head: {{probability: 1%}}}}\n"
+    );
+    let one = read::policies(&document, "f.yaml").map(|manifests| manifests.len());
+    assert_eq!(one, Ok(1));
+    let errors = read::policies(&document.repeat(3), "f.yaml").unwrap_err();
+    let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let expected = "f.yaml: must have at most 4194304 bytes after aliases are expanded; split it";
+    assert_eq!(errors, [expected]);
+}
+
 /// One change of a text.
 #[derive(Clone, Debug)]
 enum Change {

@@ -103,6 +103,10 @@ fn reads_a_policy() {
     "head: {rateLimit: {tracesPerSecond: 0}}",
     "p.yaml:6: spec.head.rateLimit.tracesPerSecond: must be a whole number from 1 to 1000000, not 0"
 )]
+#[case::rate_of_many_digits(
+    "head: {rateLimit: {tracesPerSecond: 9999999999999999999}}",
+    "p.yaml:6: spec.head.rateLimit.tracesPerSecond: must be a whole number from 1 to 1000000, not 9999999999999999999"
+)]
 #[case::empty_values(
     "tail: {otherwise: 0%, keep: [{name: a, attribute: {key: k, values: []}}]}",
     "p.yaml:6: spec.tail.keep[0].attribute.values: must have at least one value"
@@ -201,6 +205,29 @@ fn rejects_invalid_spec(#[case] spec: &str, #[case] message: &str) {
      p.yaml:7: spec.tail.otherwise: must be a string such as \"10%\", not the number 10\n\
      p.yaml:7: spec.tail.keep[0].slowerThan: must be a duration such as \"500ms\", \"2s\" or \"1m30s\", not \"soon\"\n\
      p.yaml:9: spec.head.probability: must be from \"0%\" to \"100%\", not \"-1%\"\n"
+)]
+#[case::values_beside_an_item_of_another_type(
+    &GOOD.replace(
+        "  head:",
+        "  targets:\n  - service: ''\n  - {service: a, operations: ['']}\n  - 5\n  head:",
+    ),
+    "p.yaml:7: spec.targets[0].service: must not be empty\n\
+     p.yaml:8: spec.targets[1].operations[0]: must not be empty\n\
+     p.yaml:9: spec.targets[2]: must be a mapping, not the number 5\n"
+)]
+#[case::two_heads_with_invalid_values(
+    &GOOD.replace("probability: 1%", "probability: 5\n    rateLimit: {tracesPerSecond: -1}"),
+    "p.yaml:6: spec.head: must have one of \"probability\" and \"rateLimit\", not both; delete one\n\
+     p.yaml:7: spec.head.probability: must be a string such as \"1%\", not the number 5\n\
+     p.yaml:8: spec.head.rateLimit.tracesPerSecond: must be a whole number from 1 to 1000000, not -1\n"
+)]
+#[case::unknown_condition_beside_an_empty_rule(
+    &GOOD.replace(
+        "  head:",
+        "  tail:\n    otherwise: 0%\n    keep:\n    - {name: a, eror: {}}\n    - {name: b}\n  head:",
+    ),
+    "p.yaml:9: spec.tail.keep[0].eror: unknown field; did you mean \"error\"?\n\
+     p.yaml:10: spec.tail.keep[1]: must have one of \"error\", \"slowerThan\" and \"attribute\", such as `error: {}`\n"
 )]
 #[case::missing_name_beside_another(
     &GOOD.replace("  head:", "  targets: [{servce: b}, {service: service-a}]\n  head:"),

@@ -1,12 +1,16 @@
 //! The watched folder: its current files, and notifications of changes.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use notify::{RecursiveMode, Watcher};
+use parking_lot::Mutex;
+use rustix::fs::{Mode, OFlags};
 use spoor_traces::tree::value::visible_line;
 use tokio::{
     sync::mpsc,
@@ -26,10 +30,22 @@ const RESYNC_INTERVAL: Duration = Duration::from_secs(3);
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// The most policy files accepted in a folder.
 const MAX_FILES: usize = 1000;
+/// The most bytes of all policy files together. All are in memory at once.
+const MAX_TOTAL_BYTES: usize = 8 * 1024 * 1024;
+/// The longest time that reading the folder may take.
+const MAX_READ_TIME: Duration = Duration::from_secs(5);
 
 /// A folder whose files are policies.
-#[derive(Clone, Debug)]
-pub(super) struct Folder(PathBuf);
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    reader: Reader,
+}
+
+/// Runs reads that may block without end, such as on a file server that is unavailable. Holds the
+/// thread of a read that took too long.
+#[derive(Debug, Default)]
+struct Reader(Mutex<Option<JoinHandle<()>>>);
 
 /// The error of reading or watching the folder.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +62,9 @@ pub enum FolderError {
     /// The folder has more files than accepted.
     #[error("more than {MAX_FILES} files in {}", .0.display())]
     TooMany(PathBuf),
+    /// The folder's files have more bytes than accepted.
+    #[error("the policy files in {} have more than {MAX_TOTAL_BYTES} bytes in total; delete some", .0.display())]
+    TooLargeInTotal(PathBuf),
     /// The kernel cannot report changes.
     #[error("cannot watch the policy folder {}", .0.display())]
     Watch(PathBuf, #[source] notify::Error),
@@ -62,42 +81,31 @@ pub(super) struct Changes {
 
 impl Folder {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self(path)
+        let reader = Reader::default();
+        Self { path, reader }
     }
 
     /// Checks that the folder exists and can be listed.
     pub(super) fn check(&self) -> Result<(), FolderError> {
-        let listed = fs::read_dir(&self.0).map(drop);
-        listed.map_err(|error| FolderError::List(self.0.clone(), error))
+        let listed = fs::read_dir(&self.path).map(drop);
+        listed.map_err(|error| FolderError::List(self.path.clone(), error))
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// Reads all `.yaml`, `.yml` and `.json` files in the order of their names, except hidden ones.
+    /// Takes at most [`MAX_READ_TIME`].
     pub(super) fn read(&self) -> Result<Vec<Document>, FolderError> {
-        let failed = |error| FolderError::List(self.0.clone(), error);
-        let mut paths = vec![];
-        for entry in fs::read_dir(&self.0).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if is_policy_file(&path) {
-                paths.push(path);
-            }
-        }
-        if paths.len() > MAX_FILES {
-            return Err(FolderError::TooMany(self.0.clone()));
-        }
-        paths.sort();
-        paths
-            .into_iter()
-            .filter_map(|path| read_file(path).transpose())
-            .collect()
+        let path = self.path.clone();
+        let read = self.reader.run(MAX_READ_TIME, move || read_files(&path));
+        read.map_err(|error| FolderError::List(self.path.clone(), error))?
     }
 
     /// Starts the watch.
     pub(super) fn watch(&self) -> Result<Changes, FolderError> {
-        let failed = |error| FolderError::Watch(self.0.clone(), error);
+        let failed = |error| FolderError::Watch(self.path.clone(), error);
         let (sender, seen) = mpsc::channel(1);
         let mut watcher =
             notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -110,7 +118,7 @@ impl Folder {
             })
             .map_err(failed)?;
         watcher
-            .watch(&self.0, RecursiveMode::NonRecursive)
+            .watch(&self.path, RecursiveMode::NonRecursive)
             .map_err(failed)?;
         // The first tick is immediate, and covers changes since the folder was first read.
         let mut resync = tokio::time::interval(RESYNC_INTERVAL);
@@ -143,18 +151,65 @@ impl Changes {
     }
 }
 
+impl Reader {
+    /// Runs a read on a thread of its own. If it takes longer than the limit, the thread is
+    /// abandoned, and no other read starts before that one has ended.
+    fn run<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let mut abandoned = self.0.lock();
+        if abandoned.as_ref().is_none_or(JoinHandle::is_finished) {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            let thread = thread::Builder::new().spawn(move || {
+                let _ = sender.send(read());
+            })?;
+            if let Ok(read) = receiver.recv_timeout(limit) {
+                return Ok(read);
+            }
+            *abandoned = Some(thread);
+        }
+        let problem = format!(
+            "no result within {} s; it is read again once that read has ended, or the lab is \
+             restarted",
+            limit.as_secs()
+        );
+        Err(io::Error::new(io::ErrorKind::TimedOut, problem))
+    }
+}
+
+/// Reads the files of a folder.
+fn read_files(folder: &Path) -> Result<Vec<Document>, FolderError> {
+    let failed = |error| FolderError::List(folder.to_owned(), error);
+    let mut paths = vec![];
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if is_policy_file(&path) {
+            paths.push(path);
+        }
+        if paths.len() > MAX_FILES {
+            return Err(FolderError::TooMany(folder.to_owned()));
+        }
+    }
+    paths.sort();
+    let (mut documents, mut bytes) = (vec![], 0);
+    for path in paths {
+        let Some(document) = read_file(path)? else {
+            continue;
+        };
+        bytes += document.text.len();
+        if bytes > MAX_TOTAL_BYTES {
+            return Err(FolderError::TooLargeInTotal(folder.to_owned()));
+        }
+        documents.push(document);
+    }
+    Ok(documents)
+}
+
 /// Reads a file. `None` if it was deleted meanwhile.
 fn read_file(path: PathBuf) -> Result<Option<Document>, FolderError> {
-    let read = fs::metadata(&path).and_then(|metadata| {
-        // Before reading, so that a huge file never occupies the memory.
-        let fits = metadata.len() <= MAX_FILE_BYTES;
-        if fits {
-            fs::read_to_string(&path).map(Some)
-        } else {
-            Ok(None)
-        }
-    });
-    match read {
+    match read_text(&path) {
         Ok(Some(text)) => Ok(Some(Document {
             source: visible_path(&path),
             text,
@@ -163,6 +218,22 @@ fn read_file(path: PathBuf) -> Result<Option<Document>, FolderError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FolderError::Read(path, error)),
     }
+}
+
+/// Reads a file's text. `None` if it is too large.
+fn read_text(path: &Path) -> io::Result<Option<String>> {
+    // The read of a link to a file of the kernel, such as its log, must not wait for data.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    // Before reading, so that a huge file never occupies the memory. The length of some files, such
+    // as those in `/proc`, is 0 nevertheless.
+    if file.metadata()?.len() > MAX_FILE_BYTES {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    let mut file = file.take(MAX_FILE_BYTES + 1);
+    file.read_to_string(&mut text)?;
+    Ok((file.limit() > 0).then_some(text))
 }
 
 /// A file's path in one line of visible characters.
@@ -198,5 +269,40 @@ mod tests {
             source.ends_with("a␊ERROR forged \\u{202e}.yaml"),
             "{source}"
         );
+    }
+
+    #[test]
+    fn files_are_bounded_in_total() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |number: usize| {
+            let file = File::create(folder.path().join(format!("{number}.yaml"))).unwrap();
+            file.set_len(MAX_FILE_BYTES).unwrap();
+        };
+        (0..8).for_each(file);
+        let watched = Folder::new(folder.path().to_owned());
+        assert_eq!(watched.read().unwrap().len(), 8);
+        fs::write(folder.path().join("9.yaml"), "#").unwrap();
+        let error = watched.read().unwrap_err().to_string();
+        let expected = "have more than 8388608 bytes in total; delete some";
+        assert!(error.ends_with(expected), "{error}");
+    }
+
+    #[test]
+    fn blocked_read_is_abandoned() {
+        let reader = Reader::default();
+        let limit = Duration::from_millis(10);
+        let (unblock, blocked) = std::sync::mpsc::channel::<()>();
+        let error = reader.run(limit, move || blocked.recv().is_ok());
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        // No other thread starts while that one is blocked.
+        let limit = Duration::from_secs(10);
+        let error = reader.run(limit, || true);
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(unblock);
+        let began = std::time::Instant::now();
+        while reader.run(limit, || true).is_err() {
+            assert!(began.elapsed() < limit, "the thread has ended");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }

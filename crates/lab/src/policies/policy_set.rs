@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use spoor_api::SamplingPolicy;
-use spoor_policy::{Policy, PolicyKey};
+use spoor_policy::{OperationName, Policy, PolicyKey, Strategies};
 
 use super::submitted::{ReportedErrors, Submitted};
 use crate::wire::Action;
@@ -96,14 +96,28 @@ impl PolicySet {
         let targets = targets.map(|target| target.operations.len().max(1)).sum();
         let policies = self.applied.len() + self.folder.len();
         let bytes = self.entries().map(Entry::bytes).sum();
-        let sizes: [(usize, usize, &str); 3] = [
-            (policies, MAX_POLICIES, "policies"),
-            (targets, MAX_TARGETS, "services and operations"),
-            (bytes, MAX_TOTAL_BYTES, "bytes"),
-        ];
-        match sizes.iter().find(|(size, max, _)| size > max) {
-            Some((size, max, what)) => Err(vec![format!(
-                "{size} {what} in total, more than the limit of {max}; delete some policies"
+        check_sizes(policies, targets, bytes)?;
+        self.check_plans()
+    }
+
+    /// Checks that no service would refuse its plan.
+    fn check_plans(&self) -> Result<(), Vec<String>> {
+        let mut operations: BTreeMap<_, BTreeSet<&OperationName>> = BTreeMap::new();
+        let policies = self.entries().map(|entry| &entry.policy);
+        // Only heads are part of plans.
+        for policy in policies.filter(|policy| policy.head.is_some()) {
+            for target in &policy.targets {
+                let service = (&policy.key.namespace, &target.service);
+                let of_service = operations.entry(service).or_default();
+                of_service.extend(&target.operations);
+            }
+        }
+        let max = Strategies::MAX_OPERATIONS;
+        match operations.iter().find(|(_, names)| names.len() > max) {
+            Some(((_, service), names)) => Err(vec![format!(
+                "{} operations of {service} with a head in total, more than the limit of {max}; \
+                 delete some policies",
+                names.len()
             )]),
             None => Ok(()),
         }
@@ -134,6 +148,25 @@ impl PolicySet {
     /// Deletes an applied policy. False if there is none.
     pub(super) fn delete(&mut self, key: &PolicyKey) -> bool {
         self.applied.remove(key).is_some()
+    }
+}
+
+/// Checks the numbers of policies, of services and operations, and of bytes.
+pub(super) fn check_sizes(
+    policies: usize,
+    targets: usize,
+    bytes: usize,
+) -> Result<(), Vec<String>> {
+    let sizes: [(usize, usize, &str); 3] = [
+        (policies, MAX_POLICIES, "policies"),
+        (targets, MAX_TARGETS, "services and operations"),
+        (bytes, MAX_TOTAL_BYTES, "bytes"),
+    ];
+    match sizes.iter().find(|(size, max, _)| size > max) {
+        Some((size, max, what)) => Err(vec![format!(
+            "{size} {what} in total, more than the limit of {max}; delete some policies"
+        )]),
+        None => Ok(()),
     }
 }
 

@@ -9,6 +9,7 @@ use spoor_api::{
 };
 use spoor_policy::PolicyKey;
 
+use super::policy_set::check_sizes;
 use crate::wire::Document;
 
 /// The most errors of a change that are reported. A request may have tens of thousands, each with
@@ -72,11 +73,13 @@ impl ReportedErrors {
 /// The errors in all documents, as `FILE:LINE: field: …`.
 pub(super) fn read(documents: &[Document]) -> Result<Vec<Submitted>, Vec<String>> {
     let (mut sent, mut errors) = (vec![], ReportedErrors::default());
+    let mut bytes = 0;
     // All are read even after an error, so that all errors are reported together.
     for Document { source, text } in documents {
         match read::policies(text, source) {
             Ok(manifests) => {
                 for manifest in manifests {
+                    bytes += manifest.bytes();
                     // Reading has validated the policy already; this is for its key.
                     match manifest.policy.validate(Timestamp::UNIX_EPOCH) {
                         Ok(policy) => sent.push(Submitted {
@@ -91,6 +94,8 @@ pub(super) fn read(documents: &[Document]) -> Result<Vec<Submitted>, Vec<String>
             }
             Err(invalid) => errors.extend(invalid),
         }
+        // The set would be too large. Here, so that texts that expand much are not all in memory.
+        check_sizes(sent.len(), 0, bytes)?;
     }
     errors.ok_if_empty().map(|()| sent)
 }

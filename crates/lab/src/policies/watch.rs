@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spoor_policy::{PolicyName, message::listed};
+use spoor_policy::{PolicyName, Version, message::listed};
 use spoor_runtime::with_causes;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use super::{
     folder::{Changes, Folder, FolderError},
     submitted,
 };
+use crate::wire::Document;
 
 /// The longest sleep before an expiry is compared with the clock again, which may have been set, or
 /// have advanced while the computer was suspended.
@@ -39,28 +40,41 @@ impl PolicyStore {
     /// Reads the folder and applies its policies, all or none.
     pub(super) fn read_folder(&self) {
         let Some(folder) = &self.0.folder else { return };
-        // Without the lock: a slow disk must not delay requests.
-        let read = folder.read();
-        let mut state = self.0.state.lock();
-        let sent = match read {
-            Ok(documents) => submitted::read(&documents),
-            Err(error) => Err(vec![with_causes(&error)]),
+        let mut last_read = self.0.folder_read.lock();
+        let before = last_read.take();
+        // Without the lock of the state: neither a slow disk nor long files may delay requests.
+        let documents = match folder.read() {
+            Ok(documents) => documents,
+            Err(error) => return self.set_folder_errors(vec![with_causes(&error)]),
         };
+        // Another version may have other applied policies, with which those of the folder conflict.
+        let is_same = |(before, version): &(Vec<Document>, Version)| {
+            *before == documents && *version == self.0.control.version()
+        };
+        if before.as_ref().is_some_and(is_same) {
+            *last_read = before;
+            return;
+        }
+        let sent = submitted::read(&documents);
+        let mut state = self.0.state.lock();
         let replaced = sent.and_then(|sent| {
             let set = state.set.clone();
             set.replace_folder(&sent, &state.first_accepted, Timestamp::now())
         });
-        match replaced {
+        let errors = match replaced {
             Ok((set, actions)) => {
-                self.0.folder_errors.lock().clear();
                 // The set contains those times from now on.
                 state.first_accepted.clear();
                 if let Err(error) = self.accept(&mut state, set, &actions) {
-                    self.set_folder_errors(vec![with_causes(&error)]);
+                    // Read again, since the disk may have room then.
+                    return self.set_folder_errors(vec![with_causes(&error)]);
                 }
+                vec![]
             }
-            Err(errors) => self.set_folder_errors(errors),
-        }
+            Err(errors) => errors,
+        };
+        *last_read = Some((documents, self.0.control.version()));
+        self.set_folder_errors(errors);
     }
 }
 
@@ -73,20 +87,30 @@ pub(crate) struct Watch {
 impl Watch {
     /// Runs until stopped.
     pub(crate) async fn run(self, stop: CancellationToken) {
+        let Self { store, changes } = self;
+        // At the same time, since reading the folder may take seconds.
+        let handled = async {
+            tokio::join!(
+                store.handle_expiries(),
+                store.handle_folder_changes(changes)
+            )
+        };
         // Blocking work in progress may last longer than the lab has time to stop.
-        stop.run_until_cancelled(self.handle_changes()).await;
+        stop.run_until_cancelled(handled).await;
     }
+}
 
-    /// Handles changes. Never returns.
-    async fn handle_changes(mut self) {
-        let mut next_expiry = self.store.0.next_expiry.subscribe();
-        let mut evidence = self.store.0.control.changed();
+impl PolicyStore {
+    /// Handles expiries, and changes of conditions. Never returns.
+    async fn handle_expiries(&self) {
+        let mut next_expiry = self.0.next_expiry.subscribe();
+        let mut evidence = self.0.control.changed();
         let mut next_update = Instant::now();
         loop {
             let expiry = *next_expiry.borrow_and_update();
             tokio::select! {
                 Ok(()) = next_expiry.changed() => {}
-                () = sleep_until(expiry) => self.run_blocking(PolicyStore::resolve_if_expired).await,
+                () = sleep_until(expiry) => self.run_blocking(Self::resolve_if_expired).await,
                 () = changed_after(next_update, &mut evidence) => {
                     let began = Instant::now();
                     // Listing updates the conditions, so that their transition times are those of
@@ -95,21 +119,27 @@ impl Watch {
                     let pause = began.elapsed() * MIN_PAUSE_FACTOR;
                     next_update = Instant::now() + pause.max(MIN_UPDATE_INTERVAL);
                 }
-                () = changed(&mut self.changes) => self.run_blocking(PolicyStore::read_folder).await,
             }
         }
     }
 
+    /// Reads the folder after each change. Returns only if there is no folder.
+    async fn handle_folder_changes(&self, changes: Option<Changes>) {
+        let Some(mut changes) = changes else { return };
+        loop {
+            changes.next().await;
+            self.run_blocking(Self::read_folder).await;
+        }
+    }
+
     /// Runs work that takes the store's lock, and may save files, on a thread that may block.
-    async fn run_blocking(&self, work: fn(&PolicyStore)) {
-        let store = self.store.clone();
+    async fn run_blocking(&self, work: fn(&Self)) {
+        let store = self.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || work(&store)).await {
             tracing::error!(%error, "cannot update the policies");
         }
     }
-}
 
-impl PolicyStore {
     fn resolve_if_expired(&self) {
         let mut state = self.0.state.lock();
         let now = Timestamp::now();
@@ -126,22 +156,26 @@ impl PolicyStore {
     /// Records the folder's errors, and logs them if they changed.
     fn set_folder_errors(&self, errors: Vec<String>) {
         let mut last = self.0.folder_errors.lock();
-        if *last != errors {
+        if *last != errors && !errors.is_empty() {
             tracing::error!(
                 "the watched folder has errors, so its files are not applied; policies that it \
                  applied before stay in force:\n  {}",
-                errors.join("\n  ")
+                first_errors(&errors)
             );
         }
         *last = errors;
     }
 }
 
-async fn changed(changes: &mut Option<Changes>) {
-    match changes {
-        Some(changes) => changes.next().await,
-        None => std::future::pending().await,
+/// The first errors for the log, each in a line, and the number of the others.
+fn first_errors(errors: &[String]) -> String {
+    let (first, others) = errors.split_at(errors.len().min(MAX_LOGGED));
+    let mut lines = first.join("\n  ");
+    if !others.is_empty() {
+        let count = others.len();
+        lines += &format!("\n  and {count} more, which `spoor get policies` prints");
     }
+    lines
 }
 
 /// Waits until a time, and then for new evidence, which arrives often. Loses none when dropped.
@@ -165,14 +199,109 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::{
+        fs,
+        path::Path,
         sync::{Arc, mpsc},
         thread,
     };
 
     use spoor_control::{Control, ControlSettings};
+    use spoor_policy::{Namespace, PolicyKey};
     use spoor_traces::{Pipeline, PipelineSettings};
 
     use super::*;
+    use crate::wire::Documents;
+
+    /// A store in a folder, whose subfolder `watched` is watched.
+    fn store_in(folder: &Path) -> PolicyStore {
+        let watched = folder.join("watched");
+        fs::create_dir(&watched).unwrap();
+        let pipeline = Pipeline::start(PipelineSettings::default(), CancellationToken::new());
+        let control = Control::new(ControlSettings::default());
+        let saved = folder.join("policies.json");
+        PolicyStore::open(control, pipeline, saved, Some(watched)).unwrap()
+    }
+
+    /// A policy `a` with this line in its `spec`.
+    fn policy(line: &str) -> String {
+        format!(
+            "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {{name: a}}\n\
+             spec:\n  head: {{probability: 1%}}\n  {line}\n"
+        )
+    }
+
+    fn apply(store: &PolicyStore, text: &str) {
+        let document = Document {
+            source: "applied".to_owned(),
+            text: text.to_owned(),
+        };
+        let documents = vec![document];
+        store.apply(&Documents { documents }).unwrap();
+    }
+
+    #[tokio::test]
+    async fn unchanged_folder_is_applied_after_a_conflict() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store_in(folder.path());
+        let text = policy("priority: 1");
+        apply(&store, &text);
+        fs::write(folder.path().join("watched/a.yaml"), text).unwrap();
+        for _ in 0..2 {
+            store.read_folder();
+            let errors = store.folder_status().unwrap().errors;
+            assert!(errors[0].contains("was applied before"), "{errors:?}");
+        }
+        let key = PolicyKey {
+            namespace: Namespace::default(),
+            name: "a".parse().unwrap(),
+        };
+        store.delete(&key).unwrap();
+        store.read_folder();
+        let errors = store.folder_status().unwrap().errors;
+        assert!(errors.is_empty(), "{errors:?}");
+        assert!(store.get(&key).is_ok());
+    }
+
+    #[tokio::test]
+    async fn policies_expire_while_the_folder_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store_in(folder.path());
+        let expiry = Timestamp::now() + Duration::from_millis(500);
+        apply(&store, &policy(&format!("expiresAt: {expiry}")));
+
+        // A thread holds the lock of a reading in progress, as if a file blocked it.
+        let (locked, is_locked) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let locking = store.clone();
+        thread::spawn(move || {
+            let _reading = locking.0.folder_read.lock();
+            locked.send(()).unwrap();
+            let _ = released.recv();
+        });
+        is_locked.recv().unwrap();
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(store.watch().unwrap().run(stop.clone()));
+        let expired = async {
+            while !store.effective(&Namespace::default()).is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let expired = tokio::time::timeout(Duration::from_secs(10), expired).await;
+        drop(release);
+        stop.cancel();
+        running.await.unwrap();
+        assert!(expired.is_ok());
+    }
+
+    #[test]
+    fn log_has_the_first_errors_and_counts_the_rest() {
+        let errors: Vec<String> = (1..=7).map(|number| format!("error {number}")).collect();
+        assert_eq!(first_errors(&errors[..1]), "error 1");
+        let logged = first_errors(&errors);
+        let expected = "error 5\n  and 2 more, which `spoor get policies` prints";
+        assert!(logged.starts_with("error 1\n  error 2\n"), "{logged}");
+        assert!(logged.ends_with(expected), "{logged}");
+    }
 
     #[tokio::test]
     async fn stop_does_not_wait_for_blocking_work() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use spoor_policy::{Probability, Version};
+use spoor_policy::{Probability, Strategies, Version};
 use spoor_proto::spoor::control::v1 as wire;
 
 use super::{
@@ -12,8 +12,6 @@ use super::{
     view::{Entry, Rule, View},
 };
 
-/// The most operations in a phase.
-const MAX_OPERATIONS: usize = 4096;
 /// The most phases in a plan.
 const MAX_PHASES: usize = 1024;
 
@@ -91,11 +89,9 @@ fn check(plan: &wire::Plan) -> Result<(), String> {
 }
 
 fn check_operations(operations: &[wire::OperationStrategy]) -> Result<(), String> {
-    let count = operations.len();
-    if count > MAX_OPERATIONS {
-        return Err(format!(
-            "must have at most {MAX_OPERATIONS} entries, not {count}"
-        ));
+    let (count, max) = (operations.len(), Strategies::MAX_OPERATIONS);
+    if count > max {
+        return Err(format!("must have at most {max} entries, not {count}"));
     }
     let mut names = hashbrown::HashSet::with_capacity(count);
     for wire::OperationStrategy { operation, .. } in operations {

@@ -59,6 +59,35 @@ async fn policies_are_bounded_in_bytes() {
 }
 
 #[tokio::test]
+async fn operations_of_a_service_are_bounded() {
+    let api = Api::start(&[]);
+    let policies = |spec: serde_json::Value| -> String {
+        let policy = |number: usize| {
+            let operations: Vec<String> = (0..64).map(|it| format!("op-{number}-{it}")).collect();
+            let mut policy = json!({
+                "apiVersion": "spoor.dev/v1alpha1",
+                "kind": "SamplingPolicy",
+                "metadata": {"name": format!("policy-{number}")},
+                "spec": spec,
+            });
+            let target = json!({"service": "service-b", "operations": operations});
+            policy["spec"]["targets"] = json!([target]);
+            format!("---\n{policy}\n")
+        };
+        (0..65).map(policy).collect()
+    };
+    let heads = policies(json!({"head": {"probability": "1%"}}));
+    let refused = api.post("/v1/policies", "application/yaml", heads).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let limit = "4160 operations of service-b with a head in total, more than the limit of 4096";
+    assert!(refused.body.contains(limit), "{}", refused.body);
+    // Tail rules are not part of a service's plan.
+    let tails = policies(json!({"tail": {"otherwise": "1%"}}));
+    let applied = api.post("/v1/policies", "application/yaml", tails).await;
+    assert_eq!(applied.status, StatusCode::OK, "{}", applied.body);
+}
+
+#[tokio::test]
 async fn too_many_waiting_requests_are_refused() {
     let api = Api::start(&[]);
     // A version that is never published.
