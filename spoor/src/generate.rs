@@ -38,7 +38,7 @@ pub struct GenerateArgs {
     /// The service.name of the spans; if repeated, the services take turns, by trace and by span
     #[arg(long = "service", value_name = "NAME", default_value = "generated")]
     services: Vec<ServiceName>,
-    /// Traces per second
+    /// Traces per second, at most 2000
     #[arg(long, default_value_t = 50, value_parser = whole_number::<u32>(1..=2_000, 50))]
     rate: u32,
     /// Number of traces [default: --rate times --duration]

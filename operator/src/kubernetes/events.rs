@@ -14,6 +14,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::PostParams};
 use parking_lot::Mutex;
+use spoor_runtime::LogLimit;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +49,8 @@ pub struct Event {
 pub struct EventQueue {
     queue: mpsc::Sender<Event>,
     published: Mutex<VecDeque<(Instant, EventKey)>>,
+    /// Dropped events come in large numbers.
+    drops: LogLimit,
 }
 
 /// The identity of an event: object, reason and note.
@@ -75,34 +78,45 @@ impl EventQueue {
                 }
             }
         };
-        let published = Mutex::default();
-        (Self { queue, published }, send)
+        (Self::sending_to(queue), send)
+    }
+
+    fn sending_to(queue: mpsc::Sender<Event>) -> Self {
+        Self {
+            queue,
+            published: Mutex::default(),
+            drops: LogLimit::new(),
+        }
     }
 
     /// Publishes an event, unless an equal one was published recently.
     pub fn publish(&self, event: Event) {
         let uid = event.regarding.uid.clone();
         let same = (uid, event.reason.clone(), event.note.clone());
-        let now = Instant::now();
-        {
-            let mut published = self.published.lock();
-            while published.len() >= MAX_REMEMBERED_EVENTS
-                || published
-                    .front()
-                    .is_some_and(|(at, _)| now.duration_since(*at) > REPEAT_INTERVAL)
-            {
-                published.pop_front();
-            }
-            // A scan of at most 4096 entries is cheap enough, since events are rare.
-            if published.iter().any(|(_, known)| *known == same) {
-                return;
-            }
-            published.push_back((now, same));
-        }
         let reason = event.reason.clone();
+        let now = Instant::now();
+        let mut published = self.published.lock();
+        while published.len() >= MAX_REMEMBERED_EVENTS
+            || published
+                .front()
+                .is_some_and(|(at, _)| now.duration_since(*at) > REPEAT_INTERVAL)
+        {
+            published.pop_front();
+        }
+        // A scan of at most 4096 entries is cheap enough, since events are rare.
+        if published.iter().any(|(_, known)| *known == same) {
+            return;
+        }
         // Never awaited: an API server that is slow with events must not delay a reconciliation.
-        if self.queue.try_send(event).is_err() {
-            tracing::warn!(reason, "dropped an event, since too many are waiting");
+        if self.queue.try_send(event).is_ok() {
+            published.push_back((now, same));
+        } else if let Some(suppressed) = self.drops.admit() {
+            // Not remembered, so that it is published when it is reported again.
+            tracing::warn!(
+                reason,
+                suppressed,
+                "dropped an event, since too many are waiting"
+            );
         }
     }
 }
@@ -158,7 +172,31 @@ fn shortened(mut note: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+
+    #[test]
+    fn dropped_event_is_not_remembered() {
+        let (queue, mut queued) = mpsc::channel(1);
+        let events = EventQueue::sending_to(queue);
+        let publish = |note: &str| {
+            events.publish(Event {
+                regarding: ObjectReference::default(),
+                is_warning: false,
+                reason: "Tested".to_owned(),
+                action: "Test",
+                note: note.to_owned(),
+            });
+        };
+        publish("first");
+        publish("dropped");
+        assert_eq!(queued.try_recv().unwrap().note, "first");
+        publish("dropped");
+        assert_eq!(queued.try_recv().unwrap().note, "dropped");
+        publish("dropped");
+        assert!(queued.try_recv().is_err());
+    }
 
     #[test]
     fn notes_are_truncated() {

@@ -194,7 +194,7 @@ impl LabClient {
         // Any HTTP server may listen on the port, and a lab's services have problems as JSON, too.
         Err(match response.json::<Problem>().await {
             Ok(problem) if !problem.errors.is_empty() => ClientError::Invalid(problem.errors),
-            Ok(problem) if status != StatusCode::NOT_FOUND || self.is_lab().await => {
+            Ok(problem) if !is_from_any_server(status) || self.is_lab().await => {
                 ClientError::Refused(problem.detail)
             }
             _ => ClientError::NotALab(lab, status),
@@ -208,6 +208,15 @@ impl LabClient {
             Err(_) => false,
         }
     }
+}
+
+/// Returns whether a server that is not a lab may respond with this status: it does not know the
+/// path, or serves gRPC only.
+fn is_from_any_server(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::NOT_FOUND | StatusCode::UNSUPPORTED_MEDIA_TYPE
+    )
 }
 
 #[cfg(test)]

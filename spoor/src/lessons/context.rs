@@ -1,13 +1,16 @@
 //! The data that a check reads.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use spoor_traces::tree::Tree;
 use tokio::time::Instant;
 
 use super::{answers::Answers, policies::Policies, report::Report};
 use crate::{
-    cli::LabClient,
+    cli::{LabClient, pluralize},
     traces::{FoundTrace, MAX_TRACES, Part, Query, QueryError, TraceClient, dropping_policies_of},
 };
 
@@ -53,6 +56,30 @@ impl Context {
             self.traces.newest(&[service], &query).await
         })
         .await
+    }
+
+    /// Reports the traces of a service that are too old, unless the check has passed: the learner's
+    /// last attempt may be one of them, while the findings are about an earlier one.
+    pub async fn report_older(&self, report: &mut Report, service: &str) {
+        let query = self.query();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let end = now.unwrap_or_default().saturating_sub(query.lookback);
+        let query = Query {
+            lookback: Duration::MAX,
+            latest_start: u64::try_from(end.as_nanos()).ok(),
+            ..query
+        };
+        if !report.is_passed()
+            // Only a hint: a database may refuse such a long period.
+            && let Ok(older) = self.traces.newest(&[service], &query).await
+            && !older.is_empty()
+        {
+            let older = pluralize(older.len(), "older trace", "older traces");
+            report.add_source(format!(
+                "{older} of {service}, too old to count; if your last one is among them, its times \
+                 are not the current time in nanoseconds"
+            ));
+        }
     }
 
     /// A search for the traces that are new enough.

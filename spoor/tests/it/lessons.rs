@@ -121,6 +121,37 @@ async fn only_the_last_round_counts() {
     }
 }
 
+/// An attempt whose times are in seconds is too old to be found, so the findings are about the
+/// attempt before it.
+#[tokio::test]
+async fn attempt_with_wrong_times_is_mentioned() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    let script = r#"
+        attempt() {
+            curl -sS --fail-with-body http://127.0.0.1:4318/v1/traces \
+                -H 'content-type: application/json' -d '{"resourceSpans": [{
+                    "resource": {"attributes": [{
+                        "key": "service.name", "value": {"stringValue": "by-hand"}
+                    }]},
+                    "scopeSpans": [{"spans": [{
+                        "traceId": "'"$(openssl rand -hex 16)"'",
+                        "spanId": "'"$(openssl rand -hex 8)"'", "name": "make tea",
+                        "startTimeUnixNano": "'"$1"'", "endTimeUnixNano": "'"$1"'"
+                    }]}]
+                }]}'
+        }
+        attempt "$(date +%s)000000000"
+        spoor check 1
+        attempt "$(date +%s)"
+        spoor check 1
+    "#;
+    let ended = run(&lab, script, &[]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let (first, second) = ended.stdout.split_once("Not done yet.").unwrap();
+    let hint = "Read 1 older trace of by-hand, too old to count";
+    assert!(!first.contains(hint) && second.contains(hint), "{ended:?}");
+}
+
 #[tokio::test]
 async fn every_lesson_is_listed() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;

@@ -301,12 +301,14 @@ async fn diff_shows_and_changes_nothing() {
 #[tokio::test]
 async fn service_is_not_a_lab() {
     let lab = Lab::start_with(&["--services", "service-b,service-a"]).await;
-    let service = lab.url("service-a");
-    for arguments in [&["get", "policies"][..], &["fault", "--clear"]] {
-        let ended = lab.spoor(&[arguments, &["--lab", service]].concat()).await;
-        assert_eq!(ended.code, Some(1), "{ended:?}");
-        let expected = format!("{service}/ is not a Spoor lab");
-        assert!(ended.stderr.contains(&expected), "{ended:?}");
+    // One serves HTTP, the other one gRPC only.
+    for service in ["service-a", "service-b"].map(|name| lab.url(name)) {
+        for arguments in [&["get", "policies"][..], &["fault", "--clear"]] {
+            let ended = lab.spoor(&[arguments, &["--lab", service]].concat()).await;
+            assert_eq!(ended.code, Some(1), "{ended:?}");
+            let expected = format!("{service}/ is not a Spoor lab");
+            assert!(ended.stderr.contains(&expected), "{ended:?}");
+        }
     }
 }
 

@@ -80,7 +80,9 @@ impl<S: Send + Sync> FromRequest<S> for Documents {
 fn within_limits(documents: Documents) -> Result<Documents, Problem> {
     let count = documents.documents.len();
     if count > MAX_DOCUMENTS {
-        let detail = format!("must have at most {MAX_DOCUMENTS} documents, not {count}");
+        let detail = format!(
+            "a request may have at most {MAX_DOCUMENTS} documents, not {count}; send fewer"
+        );
         return Err(too_large(detail));
     }
     let max = read::MAX_BYTES;
@@ -123,7 +125,8 @@ mod tests {
         assert!(within(MAX_DOCUMENTS).is_ok());
         let refusal = within(MAX_DOCUMENTS + 1).unwrap_err();
         assert_eq!(refusal.status, 413);
-        assert_eq!(refusal.detail, "must have at most 1000 documents, not 1001");
+        let expected = "a request may have at most 1000 documents, not 1001; send fewer";
+        assert_eq!(refusal.detail, expected);
     }
 
     #[rstest::rstest]

@@ -1,12 +1,10 @@
 //! Bounds on the resources of queries, shared by HTTP, gRPC and the page.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::StatusCode;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use spoor_runtime::{StreamLimit, StreamPermit};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -32,7 +30,7 @@ const MAX_CONCURRENT_AGGREGATES: usize = 1;
 /// The most responses built at the same time to searches. A search may read most of the store, and
 /// other requests must not wait for a client that sends many.
 const MAX_CONCURRENT_SEARCHES: usize = 2;
-/// The most gRPC streams that are open at the same time; further ones are refused.
+/// The most gRPC streams that are open at the same time. For further ones, stalled ones end.
 const MAX_CONCURRENT_STREAMS: usize = 16;
 /// The most bytes of bodies that are built and not yet sent, over all connections.
 const MAX_UNSENT_BYTES: usize = 64 << 20;
@@ -52,8 +50,8 @@ pub struct Queries {
     searches: Turns,
     /// The turns of these queries' kind, beside those of all builds.
     own_turns: Option<Turns>,
-    streams: Arc<Semaphore>,
-    unsent: Arc<Semaphore>,
+    streams: StreamLimit,
+    unsent: StreamLimit,
     max_read_time: Duration,
 }
 
@@ -122,8 +120,8 @@ impl Queries {
             aggregates: Turns::new(MAX_CONCURRENT_AGGREGATES),
             searches: Turns::new(MAX_CONCURRENT_SEARCHES),
             own_turns: None,
-            streams: Arc::new(Semaphore::new(MAX_CONCURRENT_STREAMS)),
-            unsent: Arc::new(Semaphore::new(MAX_UNSENT_BYTES / PERMIT_BYTES)),
+            streams: StreamLimit::new(MAX_CONCURRENT_STREAMS),
+            unsent: StreamLimit::new(MAX_UNSENT_BYTES / PERMIT_BYTES),
             max_read_time: MAX_READ_TIME,
         }
     }
@@ -174,21 +172,16 @@ impl Queries {
     }
 
     /// Reserves memory for a body until it is sent.
-    pub(crate) fn reserve_unsent(
-        &self,
-        bytes: usize,
-    ) -> Result<OwnedSemaphorePermit, TraceQueryError> {
+    pub(crate) fn reserve_unsent(&self, bytes: usize) -> Result<StreamPermit, TraceQueryError> {
         // Does not wait: the body is in memory already, and would stay there during the wait.
         let permits =
             u32::try_from(bytes.div_ceil(PERMIT_BYTES)).map_err(|_| TraceQueryError::Busy)?;
-        let unsent = Arc::clone(&self.unsent).try_acquire_many_owned(permits);
-        unsent.map_err(|_| TraceQueryError::Busy)
+        self.unsent.acquire(permits).ok_or(TraceQueryError::Busy)
     }
 
     /// Reserves a place for a gRPC stream until it ends.
-    pub(crate) fn reserve_stream(&self) -> Result<OwnedSemaphorePermit, TraceQueryError> {
-        let stream = Arc::clone(&self.streams).try_acquire_owned();
-        stream.map_err(|_| TraceQueryError::Busy)
+    pub(crate) fn reserve_stream(&self) -> Result<StreamPermit, TraceQueryError> {
+        self.streams.acquire(1).ok_or(TraceQueryError::Busy)
     }
 }
 

@@ -3,11 +3,8 @@
 use std::{
     cell::RefCell,
     io::{self, Write},
-    pin::Pin,
     rc::Rc,
-    sync::{Arc, Weak},
-    task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -16,11 +13,8 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderValue, header};
-use http_body::Frame;
-use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
-use tokio::{sync::OwnedSemaphorePermit, task::JoinSet};
 
 use super::limits::{MAX_RESPONSE_BYTES, MAX_SEND_TIME, Queries, TraceQueryError};
 
@@ -57,65 +51,26 @@ fn unsent_for(
     }
     // Lets the client detect a truncated body, which chunked encoding would not.
     let length = HeaderValue::from(bytes.len());
-    let unsent = Unsent {
-        _counted: queries.reserve_unsent(bytes.len())?,
-        bytes,
-        sent: 0,
-    };
-    let unsent = Arc::new(Mutex::new(Some(unsent)));
-    // A connection whose client reads nothing does not poll the body, so only a task can drop it.
-    let mut timeout = JoinSet::new();
-    timeout.spawn(discard(Arc::downgrade(&unsent), time));
-    let body = Body::new(Pieces {
-        unsent,
-        _timeout: timeout,
+    let unsent = queries.reserve_unsent(bytes.len())?;
+    let end = Instant::now() + time;
+    // Each piece is a copy, so that one in the connection's buffer does not keep the whole body in
+    // memory.
+    let pieces = (0..bytes.len()).step_by(PIECE_BYTES).map(move |sent| {
+        if Instant::now() > end {
+            return too_slow();
+        }
+        let rest = bytes.get(sent..).unwrap_or_default();
+        let piece = rest.get(..PIECE_BYTES).unwrap_or(rest);
+        Ok(Bytes::copy_from_slice(piece))
     });
+    let body = Body::from_stream(unsent.hold(tokio_stream::iter(pieces), too_slow));
     Ok(([(header::CONTENT_LENGTH, length)], body).into_response())
 }
 
-async fn discard(unsent: Weak<Mutex<Option<Unsent>>>, after: Duration) {
-    tokio::time::sleep(after).await;
-    if let Some(unsent) = unsent.upgrade() {
-        unsent.lock().take();
-    }
-}
-
-struct Unsent {
-    bytes: Vec<u8>,
-    sent: usize,
-    _counted: OwnedSemaphorePermit,
-}
-
-/// A body in pieces. Each is a copy, so that a piece in the connection's buffer does not keep the
-/// whole body in memory.
-struct Pieces {
-    unsent: Arc<Mutex<Option<Unsent>>>,
-    /// Ends with the body, which its connection drops once it is sent.
-    _timeout: JoinSet<()>,
-}
-
-impl http_body::Body for Pieces {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let mut unsent = self.unsent.lock();
-        let Some(body) = unsent.as_mut() else {
-            // A normal end would make a truncated response look complete.
-            return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
-        };
-        let rest = body.bytes.get(body.sent..).unwrap_or_default();
-        let piece = rest.get(..PIECE_BYTES).unwrap_or(rest);
-        if piece.is_empty() {
-            return Poll::Ready(None);
-        }
-        let piece = Bytes::copy_from_slice(piece);
-        body.sent += piece.len();
-        Poll::Ready(Some(Ok(Frame::data(piece))))
-    }
+/// The end of a body that its client does not read in time. A normal end would make a truncated
+/// response look complete.
+fn too_slow() -> io::Result<Bytes> {
+    Err(io::ErrorKind::TimedOut.into())
 }
 
 /// The body of a response while it is built, no longer than its bound. Clones share it.
@@ -224,7 +179,7 @@ mod tests {
 
     use http::StatusCode;
 
-    use super::{PIECE_BYTES, refused, unsent, unsent_for};
+    use super::{MAX_RESPONSE_BYTES, PIECE_BYTES, refused, unsent, unsent_for};
     use crate::{
         TraceStore,
         query::{Queries, TraceQueryError, v1, v3},
@@ -244,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn unread_body_is_discarded() {
+    async fn slowly_read_body_is_cut_off() {
         let queries = Queries::new(TraceStore::new(1 << 20));
         let body = vec![b'x'; 100 * PIECE_BYTES];
         let time = Duration::from_millis(1);
@@ -259,15 +214,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn dropped_body_has_no_timeout() {
+    async fn unread_bodies_make_room() {
         let queries = Queries::new(TraceStore::new(1 << 20));
-        let metrics = tokio::runtime::Handle::current().metrics();
-        let before = metrics.num_alive_tasks();
-        let sent = unsent(&queries, vec![b'x'; 2 * PIECE_BYTES]).unwrap();
-        assert_eq!(metrics.num_alive_tasks(), before + 1);
-        drop(sent);
-        tokio::task::yield_now().await;
-        assert_eq!(metrics.num_alive_tasks(), before);
+        let body = || unsent(&queries, vec![b'x'; MAX_RESPONSE_BYTES]);
+        let unread = [body().unwrap(), body().unwrap()];
+        assert!(body().is_err());
+        let room = async {
+            while body().is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let room = tokio::time::timeout(Duration::from_secs(30), room);
+        assert!(room.await.is_ok());
+        let [longest, other] = unread.map(|it| it.into_body().collect());
+        assert!(longest.await.is_err());
+        assert_eq!(other.await.unwrap().to_bytes().len(), MAX_RESPONSE_BYTES);
     }
 
     #[tokio::test]

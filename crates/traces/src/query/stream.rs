@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use prost::Message;
+use spoor_runtime::StreamPermit;
 use tokio::sync::mpsc::{self, Sender};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Response, Status};
@@ -39,8 +40,8 @@ pub(super) fn stream<M: Message + 'static>(
     Ok(respond(open, send))
 }
 
-/// Sends messages that are all built before the first is sent. They count as unsent until the last
-/// one is sent, since all of them stay in memory until then.
+/// Sends messages that are all built before the first is sent. They count as unsent until the stream
+/// ends, since all of them stay in memory until the last one is sent.
 pub(super) async fn stream_built<M: Message + 'static>(
     queries: &Queries,
     build: impl FnOnce(Reader) -> Result<Vec<M>, TraceQueryError> + Send + 'static,
@@ -57,13 +58,20 @@ pub(super) async fn stream_built<M: Message + 'static>(
         }
         Ok(())
     };
-    Ok(respond((open, unsent), send))
+    let held = |messages: Messages<M>| -> Messages<M> { Box::pin(unsent.hold(messages, stalled)) };
+    Ok(respond(open, send).map(held))
 }
 
-/// Responds with the messages that `send` sends before the deadline for reading them. Keeps
-/// `counted` until the stream ends.
+/// The end of a stream that its client did not read while others needed room.
+fn stalled<M>() -> Result<M, Status> {
+    let message = "the client did not read the stream, and others needed its place";
+    Err(Status::unavailable(message))
+}
+
+/// Responds with the messages that `send` sends before the deadline for reading them. The stream
+/// keeps its place until it ends.
 fn respond<M, F>(
-    counted: impl Send + 'static,
+    open: StreamPermit,
     send: impl FnOnce(Sender<Result<M, Status>>) -> F,
 ) -> Response<Messages<M>>
 where
@@ -73,7 +81,6 @@ where
     let (sender, receiver) = mpsc::channel(MAX_QUEUED_MESSAGES);
     let sent = send(sender.clone());
     tokio::spawn(async move {
-        let _counted = counted;
         let ended = tokio::select! {
             ended = tokio::time::timeout(MAX_SEND_TIME, sent) => ended,
             () = sender.closed() => return,
@@ -86,7 +93,7 @@ where
         // A client that does not read does not receive the status either.
         let _ = tokio::time::timeout(MAX_SEND_TIME, sender.send(Err(status))).await;
     });
-    Response::new(Box::pin(ReceiverStream::new(receiver)))
+    Response::new(Box::pin(open.hold(ReceiverStream::new(receiver), stalled)))
 }
 
 async fn send<M: Message + 'static>(

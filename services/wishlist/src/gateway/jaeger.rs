@@ -15,17 +15,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::PathAndQ
 use http_body_util::Limited;
 use spoor_telemetry::{
     PeerUrl,
-    http::{Peer, PeerCallError, Problem, page_headers},
+    http::{Peer, PeerCallError, Problem, StreamLimit, StreamPermit, page_headers},
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 /// The path on this host.
 const PREFIX: &str = "/jaeger";
 
-/// The most requests in progress. More are refused.
+/// The most requests in progress. For more, responses end whose clients have stopped reading.
 const MAX_REQUESTS: usize = 64;
 /// The longest response body, which is more than any page needs.
 const MAX_BODY_BYTES: usize = 64 << 20;
@@ -68,7 +65,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; \
 pub(super) struct Jaeger {
     peer: Peer,
     address: Arc<Address>,
-    permits: Arc<Semaphore>,
+    requests: StreamLimit,
 }
 
 impl Jaeger {
@@ -76,7 +73,7 @@ impl Jaeger {
         Self {
             peer,
             address: Arc::new(Address::of(url)),
-            permits: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            requests: StreamLimit::new(MAX_REQUESTS),
         }
     }
 
@@ -97,7 +94,7 @@ impl Jaeger {
     }
 
     async fn send(&self, request: Request) -> Result<Response, Problem> {
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+        let Some(permit) = self.requests.acquire(1) else {
             let detail = "too many requests for traces in progress; try again in a moment";
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
         };
@@ -148,22 +145,27 @@ fn copy(names: &[HeaderName], from: &HeaderMap, to: &mut HeaderMap) {
     }
 }
 
-/// Forwards a body up to a maximum length and time, so that a slow client cannot hold its permit for
-/// long. If the client disconnects, the request to Jaeger is cancelled.
-fn bounded(body: Body, permit: OwnedSemaphorePermit) -> Body {
+/// Forwards a body up to a maximum length and time. The request to Jaeger is cancelled if the client
+/// disconnects, or does not read while others need the permit.
+fn bounded(body: Body, permit: StreamPermit) -> Body {
     let end = Instant::now() + BODY_TIMEOUT;
     let chunks = Body::new(Limited::new(body, MAX_BODY_BYTES)).into_data_stream();
-    let timed = stream::try_unfold((chunks, permit), move |(mut chunks, permit)| async move {
+    let timed = stream::try_unfold(chunks, move |mut chunks| async move {
         let chunk = tokio::time::timeout_at(end, chunks.next()).await;
         let chunk = chunk.unwrap_or_else(|elapsed| Some(Err(axum::Error::new(elapsed))));
         let chunk = chunk.transpose().inspect_err(|error| {
             let error = error as &dyn Error;
             tracing::warn!(error, "Jaeger's response was cut off");
         })?;
-        Ok::<_, axum::Error>(chunk.map(|chunk| (chunk, (chunks, permit))))
+        Ok::<_, axum::Error>(chunk.map(|chunk| (chunk, chunks)))
     });
-    Body::from_stream(timed)
+    Body::from_stream(permit.hold(timed, || Err(axum::Error::new(Unread))))
 }
+
+/// The error that ends a response whose client has stopped reading.
+#[derive(Debug, thiserror::Error)]
+#[error("the client stopped reading while other requests were waiting")]
+struct Unread;
 
 fn too_long() -> String {
     let max = MAX_BODY_BYTES >> 20;
@@ -238,7 +240,27 @@ impl Address {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::convert::Infallible;
+
     use super::*;
+
+    #[tokio::test]
+    async fn an_unread_response_makes_room() {
+        let requests = StreamLimit::new(1);
+        let endless = stream::repeat_with(|| Ok::<_, Infallible>("chunk"));
+        let body = Body::from_stream(endless);
+        let mut chunks = bounded(body, requests.acquire(1).unwrap()).into_data_stream();
+        assert!(chunks.next().await.unwrap().is_ok());
+        assert!(requests.acquire(1).is_none());
+        let room = async {
+            while requests.acquire(1).is_none() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let room = tokio::time::timeout(Duration::from_secs(30), room);
+        assert!(room.await.is_ok());
+        assert!(chunks.next().await.unwrap().is_err());
+    }
 
     #[rstest::rstest]
     #[case("http://lab:16686", "trace/1", Some("trace/1"))]

@@ -41,6 +41,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
          a span, and times are in nanoseconds",
     );
     report.add_source(format!("the traces of {SERVICE}: {}", found.len()));
+    context.report_older(&mut report, SERVICE).await;
     Ok(report)
 }
 

@@ -30,6 +30,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     );
     let traces = found.len();
     report.add_source(format!("the traces with a span of {SERVICE}: {traces}"));
+    context.report_older(&mut report, SERVICE).await;
     Ok(report)
 }
 

@@ -1,6 +1,6 @@
 //! Responses are bounded, and report what they omit.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, span::Event};
 use prost::Message;
@@ -13,6 +13,7 @@ use spoor_traces::{
     TraceStore,
     query::{MAX_RESPONSE_BYTES, MAX_TRACE_BYTES},
 };
+use tokio::task::JoinSet;
 use tonic::{Code, Status};
 
 use super::grpc::{client, window};
@@ -130,7 +131,7 @@ async fn long_lists_of_operations_are_refused() {
 }
 
 #[tokio::test]
-async fn unread_summaries_are_bounded() {
+async fn unread_summaries_make_room() {
     let store = TraceStore::new(64 << 20);
     for id in 1..=2_000 {
         let name = "n".repeat(4_000);
@@ -144,25 +145,30 @@ async fn unread_summaries_are_bounded() {
     query.search_depth = 10_000;
     let mut open = Vec::new();
     // Each holds 8 MB, and all together may hold 64 MiB.
-    let refused = loop {
+    while open.len() < 10 {
         let query = Some(query.clone());
         match client
             .find_trace_summaries(FindTraceSummariesRequest { query })
             .await
         {
             Ok(stream) => open.push(stream.into_inner()),
-            Err(status) => break status,
+            Err(refused) => wait_for_room(&refused).await,
         }
-    };
-    assert_eq!(refused.code(), Code::Unavailable);
-    assert!(open.len() < 10, "{} streams", open.len());
+    }
     // The other streams would use up the flow-control window of the connection.
-    open.truncate(1);
+    let mut last = open.pop().unwrap();
+    drop(open);
     let mut read = 0;
-    while let Some(message) = open[0].message().await.unwrap() {
+    while let Some(message) = last.message().await.unwrap() {
         read += message.summaries.len();
     }
     assert_eq!(read, 2_000);
+}
+
+/// Waits before the next attempt after a refusal, which lasts until a stream is stalled.
+async fn wait_for_room(refused: &Status) {
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
 #[tokio::test]
@@ -287,28 +293,33 @@ async fn search_names_traces_that_are_too_large() {
 }
 
 #[tokio::test]
-async fn grpc_streams_are_limited_until_they_end() {
-    let mut client = client(&shared_resource(90)).await;
-    let request = || FindTracesRequest {
-        query: Some(window()),
-    };
+async fn unread_grpc_streams_make_room() {
+    // Longer than the flow-control window of a stream and the messages that wait for it.
+    let mut client = client(&shared_resource(20)).await;
     let mut open = Vec::new();
-    let refused = loop {
-        match client.find_traces(request()).await {
-            Ok(stream) => open.push(stream),
-            Err(refused) => break refused,
+    while open.len() < 17 {
+        let query = Some(window());
+        match client.find_traces(FindTracesRequest { query }).await {
+            Ok(stream) => open.push(stream.into_inner()),
+            Err(refused) => wait_for_room(&refused).await,
         }
-    };
-    assert_eq!((open.len(), refused.code()), (16, Code::Unavailable));
-    drop(open);
-    // The server notices the disconnects a little later.
-    let freed = async {
-        while client.find_traces(request()).await.is_err() {
-            tokio::task::yield_now().await;
-        }
-    };
-    let freed = tokio::time::timeout(std::time::Duration::from_secs(30), freed);
-    assert!(freed.await.is_ok());
+    }
+    // At the same time, since all share the flow-control window of the connection.
+    let mut reading = JoinSet::new();
+    for mut stream in open {
+        reading.spawn(async move {
+            loop {
+                match stream.message().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return None,
+                    Err(status) => return Some(status.code()),
+                }
+            }
+        });
+    }
+    let ended = reading.join_all().await;
+    assert!(ended.contains(&Some(Code::Unavailable)), "{ended:?}");
+    assert!(ended.contains(&None), "{ended:?}");
 }
 
 #[tokio::test]
