@@ -97,11 +97,8 @@ impl BatchProcessor {
     /// [`OTelSdkError::AlreadyShutdown`] the second time, [`OTelSdkError::Timeout`] if spans
     /// were dropped.
     pub fn drain(&self, grace: Duration) -> OTelSdkResult {
-        let worker = self
-            .worker
-            .lock()
-            .take()
-            .ok_or(OTelSdkError::AlreadyShutdown)?;
+        let worker = self.worker.lock().take();
+        let worker = worker.ok_or(OTelSdkError::AlreadyShutdown)?;
         // Closed before joining: the worker ends when no span in the queue is left.
         let in_time = self.queue.close(Instant::now() + grace);
         if worker.join().is_err() {

@@ -33,11 +33,6 @@ impl Randomness {
     }
 }
 
-/// A `tracestate` with this threshold and nothing else.
-pub(super) fn threshold(threshold: Threshold) -> TraceState {
-    with_threshold(&TraceState::NONE, threshold)
-}
-
 /// The incoming `tracestate` with this threshold in place of any other.
 pub(super) fn with_threshold(incoming: &TraceState, threshold: Threshold) -> TraceState {
     // A threshold that rejects everything has no text form, and no kept trace needs one.

@@ -95,7 +95,7 @@ impl Rule {
         let threshold = probability.threshold();
         Self::Probability {
             threshold,
-            written: trace_state::threshold(threshold),
+            written: trace_state::with_threshold(&TraceState::NONE, threshold),
         }
     }
 
