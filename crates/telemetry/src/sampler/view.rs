@@ -12,7 +12,7 @@ use spoor_policy::{Probability, Threshold};
 use super::{
     bucket::{self, TokenBucket},
     counts::Counters,
-    trace_state::{self, Randomness},
+    trace_state,
 };
 
 /// The rules in force, immutable.
@@ -101,9 +101,9 @@ impl Rule {
 
     /// True to keep the trace.
     #[inline]
-    pub(super) fn decide(&self, randomness: impl FnOnce() -> Randomness) -> bool {
+    pub(super) fn decide(&self, randomness: impl FnOnce() -> u64) -> bool {
         match self {
-            Self::Probability { threshold, .. } => threshold.keeps(randomness().value()),
+            Self::Probability { threshold, .. } => threshold.keeps(randomness()),
             Self::RateLimit(bucket) => bucket.take(bucket::now()),
         }
     }
