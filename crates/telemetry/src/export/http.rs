@@ -52,10 +52,8 @@ impl Http {
         let connector = connector(settings)?;
         let mut headers = settings.headers.clone();
         // These override the user's headers, which must not contradict the body.
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/x-protobuf"),
-        );
+        let content_type = HeaderValue::from_static("application/x-protobuf");
+        headers.insert(CONTENT_TYPE, content_type);
         if settings.compression == OtlpCompression::Gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
