@@ -69,10 +69,8 @@ pub(super) fn of_client<B>(request: &Request<B>) -> Vec<KeyValue> {
 /// The URL without credentials.
 fn full(uri: &Uri) -> String {
     let text = uri.to_string();
-    match uri
-        .authority()
-        .and_then(|authority| authority.as_str().rsplit_once('@'))
-    {
+    let authority = uri.authority().map(|authority| authority.as_str());
+    match authority.and_then(|authority| authority.rsplit_once('@')) {
         // The semantic conventions prescribe this text.
         Some((credentials, _)) => text.replacen(credentials, "REDACTED:REDACTED", 1),
         None => text,
