@@ -260,11 +260,8 @@ impl AttributeMatcher {
             self.double.map(Value::Double),
             self.boolean.map(Value::Bool),
         ];
-        values
-            .into_iter()
-            .flatten()
-            .map(|value| signature_of(name, value))
-            .collect()
+        let values = values.into_iter().flatten();
+        values.map(|value| signature_of(name, value)).collect()
     }
 
     /// Returns whether it matches attributes with this key.

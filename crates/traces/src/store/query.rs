@@ -85,10 +85,8 @@ impl NewestTraces {
 
     fn accepts(&self, age: Age) -> bool {
         let is_full = self.traces.len() >= self.limit;
-        let is_newer = self
-            .traces
-            .first_key_value()
-            .is_none_or(|(oldest, _)| age > *oldest);
+        let oldest = self.traces.first_key_value();
+        let is_newer = oldest.is_none_or(|(oldest, _)| age > *oldest);
         (!is_full || is_newer) && !self.traces.contains_key(&age)
     }
 
@@ -204,10 +202,8 @@ impl<'a> SegmentQuery<'a> {
         let search = query.search;
         let mut operations = Vec::new();
         if search.service.is_some() || search.operation.is_some() || query.kind.is_some() {
-            let services = search
-                .service
-                .as_ref()
-                .map(|name| services_named(segment, name));
+            let services = search.service.as_ref();
+            let services = services.map(|name| services_named(segment, name));
             if services.as_ref().is_some_and(Vec::is_empty) {
                 return None;
             }
