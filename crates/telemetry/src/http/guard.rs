@@ -12,12 +12,10 @@ use spoor_runtime::{LogLimit, Problem, page_headers};
 /// Protects a router that browsers use. Cross-site requests are refused unless they only read, and
 /// the content security policy applies to the router's own pages.
 pub fn guarded(router: Router, content_security_policy: &'static str) -> Router {
+    let headers = middleware::from_fn_with_state(content_security_policy, add_security_headers);
     router
         .layer(middleware::from_fn(require_same_origin))
-        .layer(middleware::from_fn_with_state(
-            content_security_policy,
-            add_security_headers,
-        ))
+        .layer(headers)
 }
 
 /// Refuses requests that another site's page makes a browser send, unless they only read.
