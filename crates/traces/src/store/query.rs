@@ -207,17 +207,13 @@ impl<'a> SegmentQuery<'a> {
             if services.as_ref().is_some_and(Vec::is_empty) {
                 return None;
             }
+            let searched_name = search.operation.as_ref().map(String::as_bytes);
             let flags = segment.operations.iter().map(|operation| {
-                services
-                    .as_ref()
-                    .is_none_or(|services| services.binary_search(&operation.service).is_ok())
-                    && query
-                        .kind
-                        .is_none_or(|kind| i32::from(operation.kind) == kind as i32)
-                    && search
-                        .operation
-                        .as_ref()
-                        .is_none_or(|name| operation.name.of(&segment.bytes) == name.as_bytes())
+                let (name, kind) = (operation.name.of(&segment.bytes), operation.kind);
+                let has_operation = |of: &Vec<u16>| of.binary_search(&operation.service).is_ok();
+                services.as_ref().is_none_or(has_operation)
+                    && query.kind.is_none_or(|it| i32::from(kind) == it as i32)
+                    && searched_name.is_none_or(|searched| name == searched)
             });
             operations.extend(flags);
             if !operations.contains(&true) {
