@@ -131,13 +131,11 @@ async fn read_response(response: Response<Incoming>) -> Result<super::ExportResp
     let status = response.status();
     let after = retry_after(response.headers());
     // Read for any status, so that the connection can be reused.
-    let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES)
-        .collect()
-        .await;
+    let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES);
+    let body = body.collect().await;
     if status.is_success() {
-        return Ok(body
-            .map(|body| accepted(&body.to_bytes()))
-            .unwrap_or_default());
+        let accepted = body.map(|body| accepted(&body.to_bytes()));
+        return Ok(accepted.unwrap_or_default());
     }
     let reason = format!("HTTP status {status}");
     Err(match status {
