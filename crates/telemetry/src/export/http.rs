@@ -150,8 +150,8 @@ async fn read_response(response: Response<Incoming>) -> Result<super::ExportResp
 
 /// The value in seconds. The date form is rare enough to fall back on our own backoff.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    seconds.trim().parse().ok().map(Duration::from_secs)
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn gzip(bytes: &[u8]) -> Bytes {
