@@ -167,13 +167,9 @@ impl Control {
     /// Replaces the set of expected instances.
     pub fn set_expected(&self, instances: Vec<Instance>) {
         let mut expected: BTreeMap<ServiceKey, BTreeSet<String>> = BTreeMap::new();
-        for Instance {
-            namespace,
-            service,
-            id,
-        } in instances
-        {
-            expected.entry((namespace, service)).or_default().insert(id);
+        for instance in instances {
+            let key = (instance.namespace, instance.service);
+            expected.entry(key).or_default().insert(instance.id);
         }
         for service in self.0.services.all() {
             service.state().expected = expected.remove(service.key()).unwrap_or_default();

@@ -20,10 +20,7 @@ pub struct ServiceFaults {
 /// Encodes the message with all faults of a service.
 pub(crate) fn encode(faults: &[Fault]) -> Bytes {
     let faults = faults.iter().map(|fault| proto::Fault {
-        operation: fault
-            .operation
-            .as_ref()
-            .map_or_else(String::new, ToString::to_string),
+        operation: served_plan::operation_to_proto(fault.operation.as_ref()),
         delay_millis: fault.delay.as_millis(),
         error_rate_millionths: fault.error_rate.millionths(),
     });

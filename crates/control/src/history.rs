@@ -54,11 +54,9 @@ impl History {
     }
 
     pub(crate) fn plan(&self, version: Version) -> Option<&Plan> {
-        self.0
-            .iter()
-            .rev()
-            .find(|past| past.version == version)
-            .map(|past| &past.plan)
+        let mut newest_first = self.0.iter().rev();
+        let past = newest_first.find(|past| past.version == version)?;
+        Some(&past.plan)
     }
 
     /// Adds counts, and returns the policy and strategy that decided them, if known.

@@ -10,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelValue;
-use spoor_policy::{OperationName, Plan};
+use spoor_policy::{OperationName, Plan, PolicyPhase};
 use spoor_proto::spoor::control::v1 as proto;
 use tokio::sync::Semaphore;
 
@@ -227,15 +227,11 @@ fn phase(
         (phase, None) => phase.is_some(),
         (None, Some(_)) => false,
     };
-    let in_force = phases
-        .iter()
-        .position(|phase| {
-            phase
-                .until
-                .map(Timestamp::as_millisecond)
-                .is_none_or(|until| unix_millis < until)
-        })
-        .unwrap_or_default();
+    let is_in_force = |phase: &PolicyPhase| {
+        let until = phase.until.map(Timestamp::as_millisecond);
+        until.is_none_or(|until| unix_millis < until)
+    };
+    let in_force = phases.iter().position(is_in_force).unwrap_or_default();
     if has(in_force) {
         return Ok(in_force);
     }

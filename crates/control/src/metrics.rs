@@ -92,12 +92,8 @@ impl Metrics {
         let help = "Strategies sent to polling clients, by endpoint";
         registry.register("polls", help, self.polls.clone());
         let help = "Time from a plan's publication to an instance's acknowledgement";
-        registry.register_with_unit(
-            "propagation",
-            help,
-            Unit::Seconds,
-            self.propagation.0.clone(),
-        );
+        let propagation = self.propagation.0.clone();
+        registry.register_with_unit("propagation", help, Unit::Seconds, propagation);
     }
 
     pub(crate) fn observe_propagation(&self, took: Duration) {

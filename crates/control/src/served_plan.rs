@@ -5,7 +5,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message;
-use spoor_policy::{Assigned, Digest, Plan, PolicyKey, Strategies, Strategy, Version};
+use spoor_policy::{
+    Assigned, Digest, OperationName, Plan, PolicyKey, Strategies, Strategy, Version,
+};
 use spoor_proto::spoor::control::v1 as proto;
 
 /// A plan at a version, with the encoded message.
@@ -23,22 +25,18 @@ impl ServedPlan {
     /// Encodes a plan with each rate limit divided by the number of instances.
     pub(crate) fn new(plan: &Plan, version: Version, published: Instant, instances: usize) -> Self {
         let digest = digest(plan, instances);
-        let phases = plan.phases().iter().map(|phase| proto::Phase {
-            until_unix_millis: phase.until.map(Timestamp::as_millisecond),
-            default: phase
-                .strategies
-                .default
-                .as_ref()
-                .map(|assigned| strategy(assigned, instances)),
-            operations: phase
-                .strategies
-                .operations
-                .iter()
-                .map(|(operation, assigned)| proto::OperationStrategy {
-                    operation: operation.to_string(),
-                    strategy: Some(strategy(assigned, instances)),
-                })
-                .collect(),
+        let phases = plan.phases().iter().map(|phase| {
+            let default = phase.strategies.default.as_ref();
+            let operations = phase.strategies.operations.iter();
+            let operations = operations.map(|(operation, assigned)| proto::OperationStrategy {
+                operation: operation.to_string(),
+                strategy: Some(strategy(assigned, instances)),
+            });
+            proto::Phase {
+                until_unix_millis: phase.until.map(Timestamp::as_millisecond),
+                default: default.map(|assigned| strategy(assigned, instances)),
+                operations: operations.collect(),
+            }
         });
         let message = encode(proto::server_message::Message::Plan(proto::Plan {
             version: Some(version_to_proto(version)),
@@ -110,6 +108,11 @@ pub(crate) fn version_from_proto(version: Option<&proto::Version>) -> Option<Ver
         epoch: version.epoch,
         sequence: version.sequence,
     })
+}
+
+/// The name of an operation in a message, which is empty for an entry of all other operations.
+pub(crate) fn operation_to_proto(operation: Option<&OperationName>) -> String {
+    operation.map(ToString::to_string).unwrap_or_default()
 }
 
 fn strategy(assigned: &Assigned, instances: usize) -> proto::Strategy {

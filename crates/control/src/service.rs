@@ -19,7 +19,6 @@ use crate::{
     history::History,
     instance::{Instance, InstanceState, ServiceKey},
     processes::Processes,
-    record::Record,
     served_plan::{self, ServedPlan},
 };
 
@@ -48,12 +47,15 @@ pub(crate) struct Outgoing {
     pub(crate) shares: u64,
 }
 
+/// The processes of each instance.
+pub(crate) type Instances = HashMap<Arc<str>, Processes>;
+
 /// The changing state of a service, under one lock.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceState {
     pub(crate) served: Option<Arc<ServedPlan>>,
     pub(crate) history: History,
-    pub(crate) instances: HashMap<Arc<str>, Processes>,
+    pub(crate) instances: Instances,
     /// The IDs of the expected instances.
     pub(crate) expected: BTreeSet<String>,
     /// The number of connected processes.
@@ -189,11 +191,6 @@ impl ServiceState {
     /// True if an instance with this ID is known or expected.
     pub(crate) fn has_instance(&self, instance: &str) -> bool {
         self.expected.contains(instance) || self.instances.contains_key(instance)
-    }
-
-    /// The record of a process.
-    pub(crate) fn process(&mut self, instance: &str, start: &str) -> Option<&mut Record> {
-        self.instances.get_mut(instance)?.get_mut(start)
     }
 
     /// Forgets the processes of an instance that have not reconnected.

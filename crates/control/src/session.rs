@@ -23,7 +23,7 @@ use crate::{
     ledger::{Ledger, Rejection, ReportContext},
     record::Record,
     served_plan::{self, ServedPlan},
-    service::{Outgoing, Service, ServiceState},
+    service::{Instances, Outgoing, Service},
 };
 
 /// Limits warnings, since one client can send an invalid message on each of thousands of streams.
@@ -95,7 +95,7 @@ impl Session {
     pub(crate) fn record_sent(&self, served: &ServedPlan) -> Result<(), Status> {
         let mut state = self.service.state();
         let oldest = state.history.oldest();
-        let record = self.record(&mut state)?;
+        let record = self.record(&mut state.instances)?;
         record.record_sent(served.version.sequence, oldest);
         self.control.metrics().pushes.inc();
         Ok(())
@@ -104,7 +104,7 @@ impl Session {
     /// The newest shares of the process with their number, unless `sent` is that number.
     pub(crate) fn shares(&self, sent: Option<u64>) -> Option<(u64, Bytes)> {
         let mut state = self.service.state();
-        let record = self.record(&mut state).ok()?;
+        let record = self.record(&mut state.instances).ok()?;
         record.loan.newest(sent)
     }
 
@@ -152,7 +152,7 @@ impl Session {
         let now = Instant::now();
         let mut state = self.service.state();
         let served = state.served.clone();
-        let record = self.record_message(&mut state, now)?;
+        let record = self.record_message(&mut state.instances, now)?;
         let version = self.check_version(record, acknowledgement.version.as_ref())?;
         let took = served
             // Repeated acknowledgements, and the time before the instance connected, are not part
@@ -170,7 +170,7 @@ impl Session {
 
     fn handle_refusal(&self, refusal: &proto::Refusal) -> Result<(), MessageError> {
         let mut state = self.service.state();
-        let record = self.record_message(&mut state, Instant::now())?;
+        let record = self.record_message(&mut state.instances, Instant::now())?;
         let version = self.check_version(record, refusal.version.as_ref())?;
         record.refuse(version, &refusal.reason);
         drop(state);
@@ -184,12 +184,7 @@ impl Session {
         let mut state = self.service.state();
         let state = &mut *state;
         let epoch = self.control.settings().epoch;
-        let processes = state.instances.get_mut(&self.instance);
-        let record = match processes.and_then(|it| it.get_mut(&self.start)) {
-            Some(record) if record.generation == self.generation => record,
-            _ => return Err(replaced().into()),
-        };
-        record.last_message = now;
+        let record = self.record_message(&mut state.instances, now)?;
         // The age of the process, not of the stream: counts are cumulative over all its streams.
         let age = now.saturating_duration_since(record.first_seen).as_secs();
         let context = ReportContext {
@@ -295,10 +290,10 @@ impl Session {
 
     fn disconnect(&self) {
         let mut state = self.service.state();
-        match state.process(&self.instance, &self.start) {
+        match self.record(&mut state.instances) {
+            Ok(record) => record.is_connected = false,
             // A replaced session must not disconnect its successor.
-            Some(record) if record.generation == self.generation => record.is_connected = false,
-            _ => return,
+            Err(_) => return,
         }
         state.connected = state.connected.saturating_sub(1);
         drop(state);
@@ -309,17 +304,18 @@ impl Session {
 
     fn record_message<'a>(
         &self,
-        state: &'a mut ServiceState,
+        instances: &'a mut Instances,
         now: Instant,
     ) -> Result<&'a mut Record, Status> {
-        let record = self.record(state)?;
+        let record = self.record(instances)?;
         record.last_message = now;
         Ok(record)
     }
 
     /// The process's record, unless a newer stream of the process has replaced this one.
-    fn record<'a>(&self, state: &'a mut ServiceState) -> Result<&'a mut Record, Status> {
-        match state.process(&self.instance, &self.start) {
+    fn record<'a>(&self, instances: &'a mut Instances) -> Result<&'a mut Record, Status> {
+        let processes = instances.get_mut(&self.instance);
+        match processes.and_then(|it| it.get_mut(&self.start)) {
             Some(record) if record.generation == self.generation => Ok(record),
             _ => Err(replaced()),
         }

@@ -8,7 +8,7 @@ mod deliver;
 mod queue;
 
 use std::{
-    fmt, io,
+    io,
     sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -28,18 +28,11 @@ use queue::Queue;
 use crate::{export::Export, settings::BatchSettings};
 
 /// Queues spans and exports them in batches, on a thread of its own.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("BatchProcessor({} waiting)", self.queue.len())]
 pub struct BatchProcessor {
     queue: Arc<Queue>,
     worker: Arc<Mutex<Option<JoinHandle<()>>>>,
-}
-
-impl fmt::Debug for BatchProcessor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BatchProcessor")
-            .field("waiting", &self.queue.len())
-            .finish_non_exhaustive()
-    }
 }
 
 impl BatchProcessor {
@@ -104,11 +97,8 @@ impl BatchProcessor {
     /// [`OTelSdkError::AlreadyShutdown`] the second time, [`OTelSdkError::Timeout`] if spans
     /// were dropped.
     pub fn drain(&self, grace: Duration) -> OTelSdkResult {
-        let worker = self
-            .worker
-            .lock()
-            .take()
-            .ok_or(OTelSdkError::AlreadyShutdown)?;
+        let worker = self.worker.lock().take();
+        let worker = worker.ok_or(OTelSdkError::AlreadyShutdown)?;
         // Closed before joining: the worker ends when no span in the queue is left.
         let in_time = self.queue.close(Instant::now() + grace);
         if worker.join().is_err() {

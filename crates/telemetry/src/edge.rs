@@ -102,10 +102,8 @@ impl FromStr for TrustedPeers {
 
     /// Networks in CIDR notation or single addresses, separated by commas. An empty text has none.
     fn from_str(text: &str) -> Result<Self, InvalidTrustedPeers> {
-        let entries = text
-            .split(',')
-            .map(str::trim)
-            .filter(|entry| !entry.is_empty());
+        let entries = text.split(',').map(str::trim);
+        let entries = entries.filter(|entry| !entry.is_empty());
         let network = |entry: &str| {
             let network = entry
                 .parse::<IpNet>()

@@ -64,46 +64,31 @@ pub enum InvalidFault {
 /// The faults in force. Requests read them without a lock.
 #[derive(Debug, Default)]
 pub struct Faults {
-    table: ArcSwapOption<FaultTable>,
-}
-
-#[derive(Debug)]
-struct FaultTable {
-    operations: HashMap<OperationName, Fault>,
-    otherwise: Option<Fault>,
+    /// By operation. The fault of all other operations has an empty name.
+    table: ArcSwapOption<HashMap<String, Fault>>,
 }
 
 impl Faults {
     /// Replaces all faults. If two have the same operation, the later is used.
     pub fn set(&self, faults: Vec<Fault>) {
-        if faults.is_empty() {
-            // No table instead of an empty one: requests then need a single load.
-            self.table.store(None);
-            return;
-        }
-        let mut table = FaultTable {
-            operations: HashMap::new(),
-            otherwise: None,
+        let named = |fault: Fault| {
+            let operation = fault.operation.as_ref().map(ToString::to_string);
+            (operation.unwrap_or_default(), fault)
         };
-        for fault in faults {
-            match fault.operation.clone() {
-                Some(operation) => {
-                    table.operations.insert(operation, fault);
-                }
-                None => table.otherwise = Some(fault),
-            }
-        }
-        self.table.store(Some(Arc::new(table)));
+        let table: HashMap<String, Fault> = faults.into_iter().map(named).collect();
+        // No table instead of an empty one: requests then need a single load.
+        let table = (!table.is_empty()).then(|| Arc::new(table));
+        self.table.store(table);
     }
 
     /// The fault to inject into a request of this operation (its server span's name).
     #[must_use]
     pub fn decide(&self, operation: &str) -> Decision {
         let table = self.table.load();
-        let Some(table) = table.as_ref() else {
-            return Decision::default();
-        };
-        let Some(fault) = table.operations.get(operation).or(table.otherwise.as_ref()) else {
+        let found = table
+            .as_ref()
+            .and_then(|table| table.get(operation).or_else(|| table.get("")));
+        let Some(fault) = found else {
             return Decision::default();
         };
         Decision {

@@ -26,7 +26,6 @@ pub use counts::Decisions;
 pub use live::{Held, Live};
 pub use plan::PlanRefusal;
 
-use trace_state::Randomness;
 use view::{Rule, View};
 
 /// Follows the parent's decision if there is one. For a root span it decides by the plan in
@@ -53,7 +52,7 @@ impl LiveSampler {
             let (entry, rule) = view
                 .rule(name)
                 .unwrap_or((View::DEFAULT_ENTRY, &self.fallback));
-            let kept = rule.decide(|| Randomness::of(trace_id, incoming));
+            let kept = rule.decide(|| trace_state::randomness(trace_id, incoming));
             shard.count(entry, kept);
             // Built for kept traces only: dropping one must allocate nothing.
             kept.then(|| rule.trace_state(incoming))

@@ -122,13 +122,8 @@ pub async fn grpc(
     telemetry: &Telemetry,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    let Grpc {
-        routes,
-        services,
-        descriptors,
-        grace,
-    } = server;
-    let (routes, health) = with_introspection(routes, &services, descriptors).await?;
+    let (routes, health) =
+        with_introspection(server.routes, &server.services, server.descriptors).await?;
     let layered = telemetry.grpc_server_layer().layer(routes.prepare());
     // Outside the telemetry layer, since these requests are no calls.
     let router = Router::new()
@@ -136,7 +131,7 @@ pub async fn grpc(
         .layer(from_fn(refuse_other_protocols));
     // Health reports NOT_SERVING before the listener closes, so that balancers stop sending first.
     let stop_listening = CancellationToken::new();
-    let serving = http(sockets, router, grace, stop_listening.clone());
+    let serving = http(sockets, router, server.grace, stop_listening.clone());
     let stopping = async {
         stop.cancelled().await;
         health.shut_down().await;

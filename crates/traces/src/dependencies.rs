@@ -68,14 +68,12 @@ pub(crate) fn dependencies(
             Err(error) => return Err(error),
         }
     }
-    let calls = counts
-        .calls
-        .into_iter()
-        .map(|((parent, child), call_count)| Dependency {
-            parent,
-            child,
-            call_count,
-        });
+    let calls = counts.calls.into_iter();
+    let calls = calls.map(|((parent, child), call_count)| Dependency {
+        parent,
+        child,
+        call_count,
+    });
     Ok(Dependencies {
         calls: calls.collect(),
         left_out,

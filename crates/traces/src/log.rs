@@ -20,6 +20,7 @@ use prost::encoding::encode_varint;
 use crate::{
     TraceId,
     span::{NewSource, NewSpan},
+    totals::NotStored,
 };
 
 pub(crate) use id_hasher::IdHasher;
@@ -47,10 +48,6 @@ pub(crate) enum Destination {
     /// A new trace, with the hash of its ID and its note.
     New { hash: u64, note: u32 },
 }
-
-/// The log is full: every segment slot is in use.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Full;
 
 /// The log.
 pub(crate) struct Log {
@@ -182,7 +179,7 @@ impl Log {
         span: &NewSpan<'_>,
         source: &NewSource<'_>,
         interned: &mut Interned,
-    ) -> Result<TraceAt, Full> {
+    ) -> Result<TraceAt, NotStored> {
         // May start another segment, so it comes first: a trace belongs to the segment of its
         // first span.
         self.make_room(span, source, interned)?;
@@ -282,7 +279,7 @@ impl Log {
         span: &NewSpan<'_>,
         source: &NewSource<'_>,
         interned: &Interned,
-    ) -> Result<(), Full> {
+    ) -> Result<(), NotStored> {
         let mut bytes = span.body.len() + span.name.len() + MAX_FIELD_HEADER;
         if interned.serial != self.active.serial {
             bytes += source.max_bytes();
@@ -302,7 +299,7 @@ impl Log {
         bytes: usize,
         source: &NewSource<'_>,
         interned: &Interned,
-    ) -> Result<(), Full> {
+    ) -> Result<(), NotStored> {
         let of_source = source.max_bytes();
         if interned.serial == self.active.serial {
             // The next segment does not have the source.
@@ -320,14 +317,14 @@ impl Log {
 
     /// Seals the active segment and starts another.
     #[cold]
-    fn roll(&mut self, bytes: usize) -> Result<(), Full> {
+    fn roll(&mut self, bytes: usize) -> Result<(), NotStored> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None if self.slots.len() < MAX_SLOTS => {
                 self.slots.push(None);
                 (self.slots.len() - 1) as u16
             }
-            None => return Err(Full),
+            None => return Err(NotStored::Full),
         };
         self.serial += 1;
         // A long span or source gets a larger segment, which has room for others, too.

@@ -71,10 +71,8 @@ impl Message {
             let camel = field.name.bytes().map(|byte| byte.to_ascii_lowercase());
             letters().eq(camel)
         };
-        self.fields
-            .iter()
-            .find(is_same)
-            .filter(|_| name.contains('_'))
+        let field = self.fields.iter().find(is_same);
+        field.filter(|_| name.contains('_'))
     }
 }
 

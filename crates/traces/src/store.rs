@@ -115,13 +115,6 @@ impl TraceStore {
         }))
     }
 
-    /// The traces that match, the newest first, all in memory at the same time.
-    #[must_use]
-    pub fn search(&self, search: &Search) -> Vec<StoredTrace> {
-        let ids = self.find(search);
-        ids.into_iter().filter_map(|id| self.trace(id)).collect()
-    }
-
     /// The IDs of the traces that match, the newest first.
     #[must_use]
     pub fn find(&self, search: &Search) -> Vec<TraceId> {

@@ -30,7 +30,6 @@ use crate::{
     scan::Scanned,
     span::{NewSource, NewSpan},
     store::{SPANS_BETWEEN_EVICTIONS, Writer},
-    totals::NotStored,
 };
 use decide::{Waiting, decide};
 use keep::keep;
@@ -279,7 +278,6 @@ impl TailSampler {
                 let is_new = matches!(to, Destination::New { .. });
                 self.begun += u64::from(is_new && at.is_ok());
                 at.map(|at| TraceLocation::Gathering(Destination::Known(at)))
-                    .map_err(NotStored::from)
             }
             TraceLocation::Store(to) => {
                 let at = store.append(to, span, source, in_store);

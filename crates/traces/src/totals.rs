@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::{log::Full, scan::Rejected};
+use crate::scan::Rejected;
 
 /// The outcomes of spans and traces since the start. All spans received are kept, dropped or
 /// gathering.
@@ -54,14 +54,8 @@ impl Totals {
 /// The reason that a span is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotStored {
-    /// There is no room for it.
+    /// There is no room for it: every segment slot is in use.
     Full,
     /// Its trace was evicted; the late span alone would look like a complete trace.
     Late,
-}
-
-impl From<Full> for NotStored {
-    fn from(_: Full) -> Self {
-        Self::Full
-    }
 }

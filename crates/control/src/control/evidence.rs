@@ -49,10 +49,8 @@ impl EvidenceReader<'_> {
     /// namespace was read are missing.
     pub fn read(&mut self, policy: &PolicyKey) -> Option<Evidence> {
         let (control, namespace) = (self.control, &policy.namespace);
-        let services = self
-            .namespaces
-            .entry(namespace.clone())
-            .or_insert_with(|| control.services_in(namespace));
+        let services = self.namespaces.entry(namespace.clone());
+        let services = services.or_insert_with(|| control.services_in(namespace));
         control.evidence_among(policy, services)
     }
 }
@@ -254,9 +252,7 @@ fn operations_of<'a>(
     strategies: &'a Strategies,
     policy: &'a PolicyKey,
 ) -> impl Iterator<Item = OperationName> + 'a {
-    let of_policy = strategies
-        .operations
-        .iter()
-        .filter(|(_, assigned)| assigned.policy == policy.name);
+    let operations = strategies.operations.iter();
+    let of_policy = operations.filter(|(_, assigned)| assigned.policy == policy.name);
     of_policy.map(|(operation, _)| operation.clone())
 }

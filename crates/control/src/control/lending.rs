@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use spoor_policy::{Assigned, Plan, Strategies, Strategy, TracesPerSecond};
+use spoor_policy::{Assigned, Plan, Strategy, TracesPerSecond};
 
 use super::Control;
 use crate::{
@@ -91,12 +91,8 @@ fn limits(plan: &Plan) -> BTreeMap<PlanEntry, TracesPerSecond> {
     let Some(strategies) = plan.at(Timestamp::now()) else {
         return BTreeMap::new();
     };
-    let Strategies {
-        default,
-        operations,
-    } = strategies;
-    let default = default.iter().map(|assigned| (None, assigned));
-    let operations = operations.iter();
+    let default = strategies.default.iter().map(|assigned| (None, assigned));
+    let operations = strategies.operations.iter();
     let operations = operations.map(|(name, assigned)| (Some(name.clone()), assigned));
     let limit = |(operation, assigned): (PlanEntry, &Assigned)| match assigned.strategy {
         Strategy::RateLimit(limit) => Some((operation, limit)),

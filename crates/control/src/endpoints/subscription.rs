@@ -186,9 +186,7 @@ impl Subscription {
     fn caller(&self, hello: &Hello) -> Result<Caller, Status> {
         let service = ServiceName::new(&hello.service)
             .map_err(|error| self.reject("Malformed", &format!("service {error}")))?;
-        let Hello {
-            instance, start, ..
-        } = hello;
+        let (instance, start) = (&hello.instance, &hello.start);
         let is_well_formed =
             |name: &str| name.len() <= MAX_INSTANCE_ID_BYTES && !name.chars().any(char::is_control);
         if instance.is_empty() || !is_well_formed(instance) || !is_well_formed(start) {
@@ -214,17 +212,11 @@ impl Subscription {
 impl ActiveStream {
     /// The next message that was not sent yet: the plan, the faults, or the process's shares.
     fn next_message(&mut self) -> Result<Option<Bytes>, Status> {
-        let Outgoing {
-            plan,
-            faults,
-            shares,
-        } = self.outgoing.borrow_and_update().clone();
+        let outgoing = self.outgoing.borrow_and_update().clone();
+        let sent = self.sent_plan.as_ref();
         // The plan comes first: clients ignore shares for a plan that they do not have.
-        if let Some(plan) = plan
-            && !self
-                .sent_plan
-                .as_ref()
-                .is_some_and(|sent| Arc::ptr_eq(sent, &plan))
+        if let Some(plan) = outgoing.plan
+            && !sent.is_some_and(|sent| Arc::ptr_eq(sent, &plan))
         {
             self.session.record_sent(&plan)?;
             let message = plan.message.clone();
@@ -232,12 +224,12 @@ impl ActiveStream {
             return Ok(Some(message));
         }
         // Sent even if there are none, which ends the faults of an earlier control plane.
-        if self.sent_faults.as_ref() != Some(&faults) {
-            self.sent_faults = Some(faults.clone());
-            return Ok(Some(faults));
+        if self.sent_faults.as_ref() != Some(&outgoing.faults) {
+            self.sent_faults = Some(outgoing.faults.clone());
+            return Ok(Some(outgoing.faults));
         }
-        if self.seen_shares != shares {
-            self.seen_shares = shares;
+        if self.seen_shares != outgoing.shares {
+            self.seen_shares = outgoing.shares;
             let newest = self.session.shares(self.sent_shares);
             let (number, message) = newest.unzip();
             self.sent_shares = number.or(self.sent_shares);

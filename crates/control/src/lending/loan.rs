@@ -57,10 +57,8 @@ impl Loan {
 
     /// The largest share that the process may be using now.
     pub(crate) fn usable(&self, operation: &PlanEntry) -> f64 {
-        let pending = self
-            .pending
-            .iter()
-            .map(|(_, shares)| share(shares, operation));
+        let pending = self.pending.iter();
+        let pending = pending.map(|(_, shares)| share(shares, operation));
         pending.fold(share(&self.confirmed, operation), f64::max)
     }
 
@@ -77,19 +75,14 @@ impl Loan {
 
     /// Encodes the shares to send next, unless the last message has the same.
     pub(crate) fn encode(&mut self, version: Version, next_number: impl Fn() -> u64) {
-        let last = self
-            .pending
-            .last()
-            .map_or(&self.confirmed, |(_, last)| last);
+        let last = self.pending.last();
+        let last = last.map_or(&self.confirmed, |(_, last)| last);
         if *last == self.next {
             return;
         }
         let number = next_number();
         let shares = self.next.iter().map(|(operation, factor)| proto::Share {
-            operation: operation
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+            operation: served_plan::operation_to_proto(operation.as_ref()),
             factor: *factor,
         });
         let message = served_plan::encode(proto::server_message::Message::Shares(proto::Shares {

@@ -100,11 +100,9 @@ async fn open<'a>(
     state: &'a mut ReconnectState,
 ) -> Result<Session<'a>, SessionError> {
     let intervals = stream.intervals;
-    let endpoint = stream
-        .credentials
-        .secure(endpoint(stream, intervals))
-        .await?;
-    let authorization = stream.credentials.authorization(&endpoint).await?;
+    let credentials = &stream.credentials;
+    let endpoint = credentials.secure(endpoint(stream, intervals)).await?;
+    let authorization = credentials.authorization(&endpoint).await?;
     let connect = timeout(intervals.deadline, endpoint.connect()).await;
     let channel = connect
         .map_err(|_| SessionError::Deadline)?
@@ -137,12 +135,10 @@ async fn open<'a>(
 }
 
 fn endpoint(stream: &ControlStream, intervals: Intervals) -> tonic::transport::Endpoint {
-    let endpoint = stream
-        .endpoint
-        .clone()
-        .connect_timeout(intervals.deadline)
-        .tcp_nodelay(true);
+    let endpoint = stream.endpoint.clone();
     endpoint
+        .connect_timeout(intervals.deadline)
+        .tcp_nodelay(true)
         .http2_keep_alive_interval(intervals.keep_alive)
         .keep_alive_timeout(intervals.keep_alive)
         // Plans may not change for days, so only pings show that the peer is gone.
@@ -283,13 +279,11 @@ fn report(stream: &ControlStream) -> Report {
         reason: reason.to_string(),
         spans: spans.dropped(reason),
     });
+    let dropped = dropped.into_iter().filter(|it| it.spans > 0);
     Report {
         counts: stream.live.counts(),
         spans_exported: spans.exported(),
-        spans_dropped: dropped
-            .into_iter()
-            .filter(|dropped| dropped.spans > 0)
-            .collect(),
+        spans_dropped: dropped.collect(),
         unix_millis: None,
         shares: stream.live.shares(),
     }

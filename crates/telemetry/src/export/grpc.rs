@@ -77,10 +77,8 @@ impl Export for Grpc {
             ready.map_err(|error| Failure::temporary(with_causes(&*error)))?;
             let mut request = Request::new(batch);
             *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
-            let response = client
-                .unary(request, EXPORT, EncodedCodec(raw))
-                .await
-                .map_err(|status| failure(&status))?;
+            let response = client.unary(request, EXPORT, EncodedCodec(raw)).await;
+            let response = response.map_err(|status| failure(&status))?;
             Ok::<ExportResponse, Failure>(accepted(&response.into_inner()))
         })
     }

@@ -52,10 +52,8 @@ impl Http {
         let connector = connector(settings)?;
         let mut headers = settings.headers.clone();
         // These override the user's headers, which must not contradict the body.
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/x-protobuf"),
-        );
+        let content_type = HeaderValue::from_static("application/x-protobuf");
+        headers.insert(CONTENT_TYPE, content_type);
         if settings.compression == OtlpCompression::Gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
@@ -133,13 +131,11 @@ async fn read_response(response: Response<Incoming>) -> Result<super::ExportResp
     let status = response.status();
     let after = retry_after(response.headers());
     // Read for any status, so that the connection can be reused.
-    let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES)
-        .collect()
-        .await;
+    let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES);
+    let body = body.collect().await;
     if status.is_success() {
-        return Ok(body
-            .map(|body| accepted(&body.to_bytes()))
-            .unwrap_or_default());
+        let accepted = body.map(|body| accepted(&body.to_bytes()));
+        return Ok(accepted.unwrap_or_default());
     }
     let reason = format!("HTTP status {status}");
     Err(match status {
@@ -154,14 +150,8 @@ async fn read_response(response: Response<Incoming>) -> Result<super::ExportResp
 
 /// The value in seconds. The date form is rare enough to fall back on our own backoff.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers
-        .get(RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds))
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn gzip(bytes: &[u8]) -> Bytes {

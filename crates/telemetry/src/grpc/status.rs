@@ -44,9 +44,8 @@ pub(crate) fn is_server_error(code: Code) -> bool {
 /// The status and message in headers or trailers.
 pub(super) fn of(headers: &HeaderMap) -> Option<(Code, String)> {
     let code = Code::from_bytes(headers.get("grpc-status")?.as_bytes());
-    let message = headers
-        .get("grpc-message")
-        .and_then(|message| message.to_str().ok());
+    let message = headers.get("grpc-message");
+    let message = message.and_then(|message| message.to_str().ok());
     Some((code, message.map(decode).unwrap_or_default()))
 }
 

@@ -1,7 +1,6 @@
 //! The connection under a channel.
 
 use std::{
-    error::Error,
     pin::Pin,
     sync::Arc,
     task::{self, Poll},
@@ -14,7 +13,7 @@ use tonic::{
     body::Body,
     transport::{Channel, Endpoint},
 };
-use tower::{Service, ServiceExt};
+use tower::{BoxError, Service, ServiceExt};
 
 /// One HTTP/2 connection, made at the first call, and again when it is lost or its peer turns out
 /// not to be a gRPC server.
@@ -35,8 +34,6 @@ struct Connections {
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.message())]
 struct NotGrpc(#[source] Status);
-
-type BoxError = Box<dyn Error + Send + Sync>;
 
 impl Transport {
     pub(crate) fn lazy(endpoint: Endpoint) -> Self {

@@ -41,11 +41,8 @@ pub(super) fn of_server<B>(
     }
     let host =
         text(request.headers(), header::HOST).or(request.uri().authority().map(|it| it.as_str()));
-    push_server(
-        &mut attributes,
-        host.and_then(|host| host.parse().ok()).as_ref(),
-        Some(80),
-    );
+    let host = host.and_then(|host| host.parse().ok());
+    push_server(&mut attributes, host.as_ref(), Some(80));
     if let Some(peer) = peer {
         push_peer(&mut attributes, peer);
     }
@@ -72,10 +69,8 @@ pub(super) fn of_client<B>(request: &Request<B>) -> Vec<KeyValue> {
 /// The URL without credentials.
 fn full(uri: &Uri) -> String {
     let text = uri.to_string();
-    match uri
-        .authority()
-        .and_then(|authority| authority.as_str().rsplit_once('@'))
-    {
+    let authority = uri.authority().map(|authority| authority.as_str());
+    match authority.and_then(|authority| authority.rsplit_once('@')) {
         // The semantic conventions prescribe this text.
         Some((credentials, _)) => text.replacen(credentials, "REDACTED:REDACTED", 1),
         None => text,
@@ -86,10 +81,8 @@ fn push_method(attributes: &mut Vec<KeyValue>, original: &Method) {
     let name = method(original);
     attributes.push(KeyValue::new(HTTP_REQUEST_METHOD, name));
     if name == OTHER {
-        attributes.push(KeyValue::new(
-            HTTP_REQUEST_METHOD_ORIGINAL,
-            original.to_string(),
-        ));
+        let original = original.to_string();
+        attributes.push(KeyValue::new(HTTP_REQUEST_METHOD_ORIGINAL, original));
     }
 }
 

@@ -29,10 +29,8 @@ pub fn bounded(router: Router, bounds: Bounds) -> Router {
     router
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no resource at this path"))
         .method_not_allowed_fallback(async || {
-            Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "this path does not accept the request's method",
-            )
+            let detail = "this path does not accept the request's method";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
         })
         // The last layer is outermost, so the deadline covers reading the body.
         .layer(DefaultBodyLimit::max(bounds.max_body_bytes))

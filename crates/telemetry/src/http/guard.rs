@@ -12,12 +12,10 @@ use spoor_runtime::{LogLimit, Problem, page_headers};
 /// Protects a router that browsers use. Cross-site requests are refused unless they only read, and
 /// the content security policy applies to the router's own pages.
 pub fn guarded(router: Router, content_security_policy: &'static str) -> Router {
+    let headers = middleware::from_fn_with_state(content_security_policy, add_security_headers);
     router
         .layer(middleware::from_fn(require_same_origin))
-        .layer(middleware::from_fn_with_state(
-            content_security_policy,
-            add_security_headers,
-        ))
+        .layer(headers)
 }
 
 /// Refuses requests that another site's page makes a browser send, unless they only read.
@@ -60,13 +58,10 @@ fn is_same_origin(headers: &HeaderMap, uri: &Uri) -> bool {
 }
 
 fn is_own_origin(origin: &HeaderValue, headers: &HeaderMap, uri: &Uri) -> bool {
-    let origin = origin
-        .to_str()
-        .ok()
-        .and_then(|origin| origin.split_once("://"));
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
+    let origin = origin.to_str().ok();
+    let origin = origin.and_then(|origin| origin.split_once("://"));
+    let host = headers.get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok());
     let host = host.or_else(|| uri.authority().map(http::uri::Authority::as_str));
     matches!((origin, host), (Some((_, origin)), Some(host)) if origin.eq_ignore_ascii_case(host))
 }

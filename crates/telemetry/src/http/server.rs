@@ -97,18 +97,14 @@ fn end(exchange: Exchange, mut response: Response<Body>) -> Response<Body> {
 
 impl HttpServerState {
     fn begin(&self, request: &Request<Body>) -> Exchange {
-        let peer = request
-            .extensions()
-            .get::<ConnectInfo<SocketAddr>>()
-            .map(|it| it.0);
-        let route = request
-            .extensions()
-            // The route and not the path: names of spans and series must be few.
-            .get::<MatchedPath>()
-            .map_or("", MatchedPath::as_str);
-        let operation = self
-            .operations
-            .get(attributes::method(request.method()), route);
+        let extensions = request.extensions();
+        let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map(|it| it.0);
+        // The route and not the path: names of spans and series must be few.
+        let route = extensions.get::<MatchedPath>();
+        let route = route.map_or("", MatchedPath::as_str);
+        let method = attributes::method(request.method());
+        let operation = self.operations.get(method, route);
         let Admitted { parent, link } = match &self.callers {
             Callers::Outside(trusted) => {
                 edge::admit(trusted, peer.map(|it| it.ip()), request.headers())

@@ -198,18 +198,11 @@ impl Operations {
         if known.values().map(HashMap::len).sum::<usize>() >= MAX_OPERATIONS {
             return self.unrecognized(method, target);
         }
-        let operation = known
-            .entry(method)
-            .or_default()
-            .entry(target.into())
-            .or_insert_with(|| {
-                Arc::new(Operation::new(
-                    self.side,
-                    method,
-                    leak(target),
-                    &self.durations,
-                ))
-            });
+        let targets = known.entry(method).or_default();
+        let operation = targets.entry(target.into()).or_insert_with(|| {
+            let target = leak(target);
+            Arc::new(Operation::new(self.side, method, target, &self.durations))
+        });
         Arc::clone(operation)
     }
 }

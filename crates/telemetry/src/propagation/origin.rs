@@ -63,10 +63,8 @@ impl Origin {
         let Some(origin) = Self::of(context, span) else {
             return state.into_iter().collect();
         };
-        let all = origin
-            .members
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()));
+        let all = origin.members.iter();
+        let all = all.map(|(key, value)| (key.as_str(), value.as_str()));
         if *state == origin.held {
             return all.collect();
         }

@@ -10,10 +10,8 @@ use opentelemetry_semantic_conventions::{
 use crate::settings::TelemetrySettings;
 
 pub(super) fn of(settings: &TelemetrySettings) -> Resource {
-    let given = settings
-        .attributes
-        .iter()
-        .map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    let given = settings.attributes.iter();
+    let given = given.map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
     let own = [
         KeyValue::new(SERVICE_NAME, settings.service.to_string()),
         KeyValue::new(SERVICE_NAMESPACE, settings.namespace.to_string()),

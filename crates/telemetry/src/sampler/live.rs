@@ -93,10 +93,8 @@ impl Live {
             return Ok(same);
         }
         let none = Levels::new();
-        let levels = plans
-            .current
-            .as_ref()
-            .map_or(&none, |current| &current.levels);
+        let current = plans.current.as_ref();
+        let levels = current.map_or(&none, |current| &current.levels);
         let prepared = plan::prepare(plan, levels)?;
         let version = prepared.version;
         plans.counters.push_front(Arc::clone(&prepared.counters));
@@ -188,10 +186,7 @@ impl Live {
     pub fn counts(&self) -> Vec<wire::Count> {
         // Copied, so that the sum does not delay a new plan.
         let counters = self.plans.lock().counters.clone();
-        counters
-            .iter()
-            .flat_map(|counters| counters.report())
-            .collect()
+        counters.iter().flat_map(|it| it.report()).collect()
     }
 
     /// All root decisions, with any plan or none.

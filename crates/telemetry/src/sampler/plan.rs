@@ -161,18 +161,11 @@ impl<'a> Builder<'a> {
         // Sparse, since it is read far more often than written: lookups then hardly ever compare
         // different names.
         let mut operations = HashMap::with_capacity(4 * phase.operations.len());
-        for wire::OperationStrategy {
-            operation,
-            strategy,
-        } in phase.operations
-        {
-            let rule = self.rule(&operation, &strategy.unwrap_or_default())?;
-            let index = self
-                .entries
-                .get(operation.as_str())
-                .copied()
-                .unwrap_or_default();
-            operations.insert(operation.into_boxed_str(), Entry { index, rule });
+        for named in phase.operations {
+            let rule = self.rule(&named.operation, &named.strategy.unwrap_or_default())?;
+            let index = self.entries.get(named.operation.as_str()).copied();
+            let index = index.unwrap_or_default();
+            operations.insert(named.operation.into_boxed_str(), Entry { index, rule });
         }
         let view = View::new(default, operations, Arc::clone(&self.counters));
         Ok(PreparedPhase {
@@ -202,11 +195,8 @@ impl<'a> Builder<'a> {
     fn bucket(&mut self, operation: &str, rate: f64) -> TokenBucket {
         // Phases and successive plans share one level for each operation, so that a change
         // never adds a token.
-        let level = self
-            .levels
-            .get(operation)
-            .or_else(|| self.before.get(operation))
-            .cloned();
+        let before = || self.before.get(operation);
+        let level = self.levels.get(operation).or_else(before).cloned();
         let bucket = TokenBucket::new(rate, level, self.now);
         self.levels
             .insert(operation.into(), Arc::clone(&bucket.level));

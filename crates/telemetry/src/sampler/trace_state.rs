@@ -12,30 +12,16 @@ const RANDOMNESS: &str = "rv";
 const RANDOMNESS_DIGITS: usize = 14;
 const LOW_56_BITS: u64 = Threshold::END - 1;
 
-/// 56 random bits that all samplers of a trace agree on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Randomness(u64);
-
-impl Randomness {
-    /// A valid `rv` of a trusted `tracestate`, else the trace ID's low 56 bits.
-    #[inline]
-    pub(super) fn of(trace_id: TraceId, incoming: &TraceState) -> Self {
-        explicit(incoming).unwrap_or_else(|| Self::of_id(trace_id))
-    }
-
-    fn of_id(trace_id: TraceId) -> Self {
-        let [.., a, b, c, d, e, f, g, h] = trace_id.to_bytes();
-        Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]) & LOW_56_BITS)
-    }
-
-    pub(super) fn value(self) -> u64 {
-        self.0
-    }
+/// 56 random bits that all samplers of a trace agree on: a valid `rv` of a trusted `tracestate`,
+/// else the trace ID's low 56 bits.
+#[inline]
+pub(super) fn randomness(trace_id: TraceId, incoming: &TraceState) -> u64 {
+    explicit(incoming).unwrap_or_else(|| low_bits(trace_id))
 }
 
-/// A `tracestate` with this threshold and nothing else.
-pub(super) fn threshold(threshold: Threshold) -> TraceState {
-    with_threshold(&TraceState::NONE, threshold)
+fn low_bits(trace_id: TraceId) -> u64 {
+    let [.., a, b, c, d, e, f, g, h] = trace_id.to_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h]) & LOW_56_BITS
 }
 
 /// The incoming `tracestate` with this threshold in place of any other.
@@ -76,7 +62,7 @@ pub(super) fn without_threshold(incoming: &TraceState) -> TraceState {
     changed.unwrap_or_else(|_| incoming.clone())
 }
 
-fn explicit(incoming: &TraceState) -> Option<Randomness> {
+fn explicit(incoming: &TraceState) -> Option<u64> {
     let digits = incoming
         .get(MEMBER)?
         .split(';')
@@ -86,7 +72,7 @@ fn explicit(incoming: &TraceState) -> Option<Randomness> {
     if digits.len() != RANDOMNESS_DIGITS || !digits.bytes().all(is_digit) {
         return None;
     }
-    u64::from_str_radix(digits, 16).ok().map(Randomness)
+    u64::from_str_radix(digits, 16).ok()
 }
 
 fn fields_but_threshold(incoming: &TraceState) -> impl Iterator<Item = &str> {

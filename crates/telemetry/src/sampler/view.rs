@@ -12,7 +12,7 @@ use spoor_policy::{Probability, Threshold};
 use super::{
     bucket::{self, TokenBucket},
     counts::Counters,
-    trace_state::{self, Randomness},
+    trace_state,
 };
 
 /// The rules in force, immutable.
@@ -95,15 +95,15 @@ impl Rule {
         let threshold = probability.threshold();
         Self::Probability {
             threshold,
-            written: trace_state::threshold(threshold),
+            written: trace_state::with_threshold(&TraceState::NONE, threshold),
         }
     }
 
     /// True to keep the trace.
     #[inline]
-    pub(super) fn decide(&self, randomness: impl FnOnce() -> Randomness) -> bool {
+    pub(super) fn decide(&self, randomness: impl FnOnce() -> u64) -> bool {
         match self {
-            Self::Probability { threshold, .. } => threshold.keeps(randomness().value()),
+            Self::Probability { threshold, .. } => threshold.keeps(randomness()),
             Self::RateLimit(bucket) => bucket.take(bucket::now()),
         }
     }

@@ -96,12 +96,8 @@ impl Server {
     /// # Errors
     /// As [`grpc`].
     pub async fn serve_grpc(self, server: Grpc) -> Result<(), ServeError> {
-        let serving = grpc(
-            self.listener,
-            server,
-            &self.telemetry,
-            self.shutdown.clone(),
-        );
+        let stop = self.shutdown.clone();
+        let serving = grpc(self.listener, server, &self.telemetry, stop);
         with_ops(serving, self.ops, &self.telemetry, self.shutdown).await
     }
 }

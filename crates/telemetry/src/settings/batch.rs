@@ -39,13 +39,12 @@ impl Default for BatchSettings {
 
 pub(super) fn read(environment: &mut Environment<'_>) -> BatchSettings {
     let default = BatchSettings::default();
-    let max_queue_size = size(
-        environment,
-        "OTEL_BSP_MAX_QUEUE_SIZE",
-        default.max_queue_size,
-    );
+    let mut size = |setting, default: usize| {
+        let number = environment.number(setting, 1, u64::try_from(default).unwrap_or(u64::MAX));
+        usize::try_from(number).unwrap_or(default)
+    };
+    let max_queue_size = size("OTEL_BSP_MAX_QUEUE_SIZE", default.max_queue_size);
     let batch = size(
-        environment,
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
         default.max_export_batch_size,
     );
@@ -59,9 +58,4 @@ pub(super) fn read(environment: &mut Environment<'_>) -> BatchSettings {
             .milliseconds(&["OTEL_BSP_EXPORT_TIMEOUT"], default.export_timeout),
         ..default
     }
-}
-
-fn size(environment: &mut Environment<'_>, setting: &'static str, default: usize) -> usize {
-    let number = environment.number(setting, 1, u64::try_from(default).unwrap_or(u64::MAX));
-    usize::try_from(number).unwrap_or(default)
 }

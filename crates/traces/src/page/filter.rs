@@ -59,13 +59,11 @@ impl Filter {
 
     /// Returns whether any field restricts the traces shown.
     pub fn is_restrictive(&self) -> bool {
-        let search = &self.search;
-        search.service.is_some()
-            || search.operation.is_some()
-            || !search.tags.is_empty()
-            || search.start_min.is_some()
-            || search.duration_min.is_some()
-            || search.duration_max.is_some()
+        let all = Search {
+            limit: self.search.limit,
+            ..Search::default()
+        };
+        self.search != all
     }
 
     /// The problem of a field.
@@ -80,14 +78,11 @@ impl Filter {
             non_empty(&self.service).map(|name| service::stored(&name).to_owned());
         self.search.operation = non_empty(&self.operation);
         self.search.tags = self.checked("tags", tags(&self.tags)).unwrap_or_default();
-        self.search.duration_min = self
-            .checked("minDuration", duration(parameters, "minDuration"))
-            .flatten();
-        self.search.duration_max = self
-            .checked("maxDuration", duration(parameters, "maxDuration"))
-            .flatten();
-        if let (Some(shortest), Some(longest)) =
-            (self.search.duration_min, self.search.duration_max)
+        let mut read = |name| self.checked(name, duration(parameters, name)).flatten();
+        let (shortest, longest) = (read("minDuration"), read("maxDuration"));
+        self.search.duration_min = shortest;
+        self.search.duration_max = longest;
+        if let (Some(shortest), Some(longest)) = (shortest, longest)
             && longest < shortest
         {
             let problem = "enter at least the minimum duration".to_owned();
@@ -96,12 +91,9 @@ impl Filter {
         self.search.start_min = self.checked("lookback", lookback(&self.lookback)).flatten();
         let limit = parameters.get("limit").map(parameters::limit);
         let limit = limit.unwrap_or(Ok(LIMITS[0]));
-        let largest = LIMITS[LIMITS.len() - 1];
-        self.search.limit = self
-            .checked("limit", limit)
-            .unwrap_or(LIMITS[0])
-            // The APIs accept higher limits than a page can show.
-            .min(largest);
+        let limit = self.checked("limit", limit).unwrap_or(LIMITS[0]);
+        // The APIs accept higher limits than a page can show.
+        self.search.limit = limit.min(LIMITS[LIMITS.len() - 1]);
     }
 
     fn checked<T>(&mut self, field: &'static str, read: Result<T, String>) -> Option<T> {

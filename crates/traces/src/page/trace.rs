@@ -54,11 +54,8 @@ pub fn missing(site: &Site, id: TraceId) -> Html<String> {
 /// The page for a trace that is too large.
 pub fn too_large(site: &Site, error: &TraceQueryError) -> Html<String> {
     let message = html! { p { (error.to_string()) "." } };
-    site.notice(
-        "Trace too large",
-        "This trace is too large to be shown",
-        message,
-    )
+    let heading = "This trace is too large to be shown";
+    site.notice("Trace too large", heading, message)
 }
 
 fn heading(site: &Site, stored: &StoredTrace, tree: &Tree) -> Markup {

@@ -52,13 +52,9 @@ pub fn waterfall(frame: &Frame<'_>) -> Markup {
     let shown: Vec<Markup> = shown
         .map(|(index, row)| {
             let with_details = size < MAX_PAGE_BYTES;
-            let row = item(
-                frame,
-                row,
-                // The rows of a bottleneck are sorted.
-                slowest.binary_search(&index).is_ok(),
-                with_details,
-            );
+            // The rows of a bottleneck are sorted.
+            let is_slowest = slowest.binary_search(&index).is_ok();
+            let row = item(frame, row, is_slowest, with_details);
             size += row.0.len();
             row
         })

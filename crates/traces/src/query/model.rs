@@ -1,6 +1,5 @@
 //! Spans in Jaeger's own model, as its v2 query API returns them.
 
-use opentelemetry_proto::tonic::trace::v1::span::Link;
 use prost_types::{Duration, Timestamp};
 use spoor_proto::jaeger::api_v2::{KeyValue, Log, Process, Span, SpanRef, SpanRefType, ValueType};
 
@@ -10,20 +9,16 @@ use crate::tree::Member;
 /// Converts a span.
 pub fn span(member: &Member, raw: bool) -> Span {
     let span = &member.span;
-    let parent = member.parent_id().map(|parent| SpanRef {
-        trace_id: span.trace_id.clone(),
-        span_id: parent.to_vec(),
-        ref_type: SpanRefType::ChildOf.into(),
-    });
+    let parent = member.parent_id();
+    let parent = parent.map(|parent| reference(SpanRefType::ChildOf, &span.trace_id, parent));
+    let links = span.links.iter();
+    let links = links.map(|it| reference(SpanRefType::FollowsFrom, &it.trace_id, &it.span_id));
     let duration = member.duration();
     Span {
         trace_id: span.trace_id.clone(),
         span_id: span.span_id.clone(),
         operation_name: span.name.clone(),
-        references: parent
-            .into_iter()
-            .chain(span.links.iter().map(follows_from))
-            .collect(),
+        references: parent.into_iter().chain(links).collect(),
         // Only W3C's eight flags, since Jaeger does not define OTLP's flags above them.
         flags: span.flags & u32::from(u8::MAX),
         start_time: Some(timestamp(member.start())),
@@ -50,11 +45,11 @@ pub fn span(member: &Member, raw: bool) -> Span {
     }
 }
 
-fn follows_from(link: &Link) -> SpanRef {
+fn reference(ref_type: SpanRefType, trace_id: &[u8], span_id: &[u8]) -> SpanRef {
     SpanRef {
-        trace_id: link.trace_id.clone(),
-        span_id: link.span_id.clone(),
-        ref_type: SpanRefType::FollowsFrom.into(),
+        trace_id: trace_id.to_vec(),
+        span_id: span_id.to_vec(),
+        ref_type: ref_type.into(),
     }
 }
 

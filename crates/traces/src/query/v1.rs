@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     InvalidTraceId, TraceId,
-    dependencies::{Dependencies, Dependency, MAX_COUNTED_TRACES, dependencies},
+    dependencies::{Dependency, MAX_COUNTED_TRACES, dependencies},
     service,
 };
 
@@ -101,22 +101,19 @@ fn call_counts(request: ApiRequest) -> Result<Envelope<Vec<Dependency>>, V1Error
     // A number of milliseconds here, and a duration with a unit in a search.
     let lookback = parameters.time("lookback", MILLISECOND)?;
     let start = end.saturating_sub(lookback.unwrap_or(parameters::nanos(DAY)));
-    let Dependencies {
-        mut calls,
-        left_out,
-        is_partial,
-    } = dependencies(&request.reader, start, end)?;
+    let mut found = dependencies(&request.reader, start, end)?;
     if let Some(service) = parameters.get("service") {
+        let calls = &mut found.calls;
         calls.retain(|link| link.parent == service || link.child == service);
     }
     let errors = V1Errors::default();
-    if left_out > 0 {
-        let message = format!("{left_out} traces are too large to be counted");
+    if found.left_out > 0 {
+        let message = format!("{} traces are too large to be counted", found.left_out);
         errors.push(V1Error::missing(message, None));
     }
-    if is_partial {
+    if found.is_partial {
         let message = format!("calls are counted in the newest {MAX_COUNTED_TRACES} traces only");
         errors.push(V1Error::missing(message, None));
     }
-    Ok(Envelope::of(calls).errors(errors))
+    Ok(Envelope::of(found.calls).errors(errors))
 }

@@ -116,12 +116,8 @@ fn find(request: ApiRequest) -> Result<V3Traces, V3Error> {
 }
 
 fn trace(request: ApiRequest) -> Result<V3Traces, V3Error> {
-    let id: TraceId = request
-        .path
-        .as_deref()
-        .map_err(malformed)?
-        .parse()
-        .map_err(malformed::<InvalidTraceId>)?;
+    let id = request.path.as_deref().map_err(malformed)?;
+    let id: TraceId = id.parse().map_err(malformed::<InvalidTraceId>)?;
     let raw = search::is_raw(&request.parameters)?;
     // Looked up here to determine the status; the response reads it again.
     let found = request.reader.trace(id)?.map(|trace| trace.id);

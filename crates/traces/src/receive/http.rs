@@ -35,16 +35,12 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
     // A sender of an unknown type gets JSON, which people can read.
     let response_encoding = *encoding.as_ref().unwrap_or(&Encoding::Json);
     let (parts, mut body) = request.into_parts();
-    let accepted = match encoding {
+    let result = match encoding {
         Ok(encoding) => accept(&pipeline, encoding, &parts.headers, &mut body).await,
         Err(error) => Err(error),
     };
-    match accepted {
-        Ok(partial) => respond(
-            StatusCode::OK,
-            response_encoding,
-            response_encoding.response(&partial),
-        ),
+    match result {
+        Ok(partial) => accepted(response_encoding, &partial),
         Err(error) => {
             let reason = error.reason();
             let (code, rpc_code) = codes(reason);
@@ -91,15 +87,11 @@ async fn accept(
 }
 
 pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, ReceiveError> {
-    let text = headers
-        .get(CONTENT_TYPE)
-        .map_or(&b""[..], HeaderValue::as_bytes);
-    let essence = text
-        // Parameters such as a charset are ignored.
-        .split(|byte| *byte == b';')
-        .next()
-        .unwrap_or_default()
-        .trim_ascii();
+    let text = headers.get(CONTENT_TYPE);
+    let text = text.map_or(&b""[..], HeaderValue::as_bytes);
+    // Parameters such as a charset are ignored.
+    let essence = text.split(|byte| *byte == b';').next();
+    let essence = essence.unwrap_or_default().trim_ascii();
     if essence.eq_ignore_ascii_case(Encoding::Protobuf.content_type().as_bytes()) {
         Ok(Encoding::Protobuf)
     } else if essence.eq_ignore_ascii_case(Encoding::Json.content_type().as_bytes()) {
@@ -125,7 +117,12 @@ fn codes(reason: RefusalReason) -> (StatusCode, Code) {
     }
 }
 
-pub(super) fn respond(code: StatusCode, encoding: Encoding, body: Vec<u8>) -> Response {
+/// The response to an accepted request.
+pub(super) fn accepted(encoding: Encoding, partial: &PartialSuccess) -> Response {
+    respond(StatusCode::OK, encoding, encoding.response(partial))
+}
+
+fn respond(code: StatusCode, encoding: Encoding, body: Vec<u8>) -> Response {
     let content_type = HeaderValue::from_static(encoding.content_type());
     (code, [(CONTENT_TYPE, content_type)], body).into_response()
 }
@@ -141,15 +138,11 @@ pub(super) fn refuse(
 }
 
 async fn method_not_allowed() -> Response {
-    let mut response = refuse(
-        StatusCode::METHOD_NOT_ALLOWED,
-        Encoding::Json,
-        Code::Unimplemented,
-        "only POST is allowed here",
-    );
-    response
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static("POST"));
+    let (code, rpc_code) = (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented);
+    let message = "only POST is allowed here";
+    let mut response = refuse(code, Encoding::Json, rpc_code, message);
+    let allowed = HeaderValue::from_static("POST");
+    response.headers_mut().insert(ALLOW, allowed);
     response
 }
 
@@ -158,10 +151,7 @@ pub(super) async fn not_found(method: Method, uri: Uri) -> Response {
     if method == Method::GET && uri.path() == "/" {
         return ABOUT.into_response();
     }
-    refuse(
-        StatusCode::NOT_FOUND,
-        Encoding::Json,
-        Code::NotFound,
-        "unknown path; send traces to /v1/traces",
-    )
+    let (code, rpc_code) = (StatusCode::NOT_FOUND, Code::NotFound);
+    let message = "unknown path; send traces to /v1/traces";
+    refuse(code, Encoding::Json, rpc_code, message)
 }

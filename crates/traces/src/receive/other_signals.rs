@@ -34,33 +34,26 @@ pub(super) fn http_routes() -> Router<Pipeline> {
 
 /// The methods over gRPC.
 pub(super) fn grpc_routes() -> Router<Pipeline> {
-    let over_grpc = |signal| {
+    let services = [
+        ("metrics.v1.MetricsService", Signal::Metrics),
+        ("logs.v1.LogsService", Signal::Logs),
+        ("profiles.v1development.ProfilesService", Signal::Profiles),
+    ];
+    let mut router: Router<Pipeline> = Router::new();
+    for (service, signal) in services {
         let handler = move |State(pipeline): State<Pipeline>, request: Request| async move {
             over_grpc(&pipeline, signal, request.into_body()).await
         };
-        post(handler)
-    };
-    let method = |service: &str| format!("/opentelemetry.proto.collector.{service}/Export");
-    Router::new()
-        .route(
-            &method("metrics.v1.MetricsService"),
-            over_grpc(Signal::Metrics),
-        )
-        .route(&method("logs.v1.LogsService"), over_grpc(Signal::Logs))
-        .route(
-            &method("profiles.v1development.ProfilesService"),
-            over_grpc(Signal::Profiles),
-        )
+        let method = format!("/opentelemetry.proto.collector.{service}/Export");
+        router = router.route(&method, post(handler));
+    }
+    router
 }
 
 async fn over_http(pipeline: &Pipeline, signal: Signal, request: Request) -> Response {
     let encoding = http::encoding(request.headers()).unwrap_or(Encoding::Json);
     match discard(pipeline, signal, request.into_body()).await {
-        Ok(()) => http::respond(
-            StatusCode::OK,
-            encoding,
-            encoding.response(&PartialSuccess::default()),
-        ),
+        Ok(()) => http::accepted(encoding, &PartialSuccess::default()),
         Err(status) => {
             let code = match status.code() {
                 // OTLP does not retry on 404: the SDK drops the batch and logs the explanation.

@@ -124,23 +124,11 @@ fn any_value<'a, T: Texts<'a>>(mut reader: Reader<'a>) -> Result<Value<T::Text>,
             BOOL => Value::Bool(reader.varint()? != 0),
             INT => Value::Int(reader.varint()?.cast_signed()),
             DOUBLE => Value::Double(f64::from_bits(reader.fixed64()?)),
-            ARRAY => {
-                // Validated only, since a list is never compared with a text.
-                check(&otlp_json::ARRAY, reader.message()?)?;
-                Value::Other
-            }
-            PAIRS => {
-                check(&otlp_json::PAIRS, reader.message()?)?;
-                Value::Other
-            }
-            RAW => {
-                reader.bytes()?;
-                Value::Other
-            }
-            INDEX => {
-                reader.varint()?;
-                Value::Other
-            }
+            // Validated only, since a list is never compared with a text.
+            ARRAY => check(&otlp_json::ARRAY, reader.message()?).map(|()| Value::Other)?,
+            PAIRS => check(&otlp_json::PAIRS, reader.message()?).map(|()| Value::Other)?,
+            RAW => reader.bytes().map(|_| Value::Other)?,
+            INDEX => reader.varint().map(|_| Value::Other)?,
             other => {
                 reader.unknown(other, 8)?;
                 continue;
@@ -272,11 +260,8 @@ impl AttributeMatcher {
             self.double.map(Value::Double),
             self.boolean.map(Value::Bool),
         ];
-        values
-            .into_iter()
-            .flatten()
-            .map(|value| signature_of(name, value))
-            .collect()
+        let values = values.into_iter().flatten();
+        values.map(|value| signature_of(name, value)).collect()
     }
 
     /// Returns whether it matches attributes with this key.

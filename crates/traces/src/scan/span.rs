@@ -93,15 +93,13 @@ pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, Invalid
     if !matches!(parent.len(), 0 | 8) {
         return Ok(Err(InvalidId::Parent));
     }
+    let kind = u8::try_from(kind as u32).ok();
     Ok(Ok(NewSpan {
         trace_id,
         body,
         name,
         // Enumerations are open in proto3: a kind of a later version counts as unspecified.
-        kind: u8::try_from(kind as u32)
-            .ok()
-            .filter(|kind| *kind <= LAST_KIND)
-            .unwrap_or(0),
+        kind: kind.filter(|kind| *kind <= LAST_KIND).unwrap_or(0),
         start,
         // A span that ends before its start is kept; queries add a warning to it.
         duration: end.saturating_sub(start),

@@ -13,12 +13,9 @@ const ALLOCATION_BYTES: usize = 16;
 /// than underestimated.
 pub(crate) fn decoded_bytes(resource_spans: &[u8]) -> usize {
     let mut total = 0;
+    let mut reader = Reader::new(resource_spans);
     // Stored bytes were validated, so this cannot fail.
-    let _ = add(
-        &RESOURCE_SPANS,
-        &mut Reader::new(resource_spans),
-        &mut total,
-    );
+    let _ = add(&RESOURCE_SPANS, &mut reader, &mut total);
     total
 }
 

@@ -85,10 +85,8 @@ impl NewestTraces {
 
     fn accepts(&self, age: Age) -> bool {
         let is_full = self.traces.len() >= self.limit;
-        let is_newer = self
-            .traces
-            .first_key_value()
-            .is_none_or(|(oldest, _)| age > *oldest);
+        let oldest = self.traces.first_key_value();
+        let is_newer = oldest.is_none_or(|(oldest, _)| age > *oldest);
         (!is_full || is_newer) && !self.traces.contains_key(&age)
     }
 
@@ -204,24 +202,18 @@ impl<'a> SegmentQuery<'a> {
         let search = query.search;
         let mut operations = Vec::new();
         if search.service.is_some() || search.operation.is_some() || query.kind.is_some() {
-            let services = search
-                .service
-                .as_ref()
-                .map(|name| services_named(segment, name));
+            let services = search.service.as_ref();
+            let services = services.map(|name| services_named(segment, name));
             if services.as_ref().is_some_and(Vec::is_empty) {
                 return None;
             }
+            let searched_name = search.operation.as_ref().map(String::as_bytes);
             let flags = segment.operations.iter().map(|operation| {
-                services
-                    .as_ref()
-                    .is_none_or(|services| services.binary_search(&operation.service).is_ok())
-                    && query
-                        .kind
-                        .is_none_or(|kind| i32::from(operation.kind) == kind as i32)
-                    && search
-                        .operation
-                        .as_ref()
-                        .is_none_or(|name| operation.name.of(&segment.bytes) == name.as_bytes())
+                let (name, kind) = (operation.name.of(&segment.bytes), operation.kind);
+                let has_operation = |of: &Vec<u16>| of.binary_search(&operation.service).is_ok();
+                services.as_ref().is_none_or(has_operation)
+                    && query.kind.is_none_or(|it| i32::from(kind) == it as i32)
+                    && searched_name.is_none_or(|searched| name == searched)
             });
             operations.extend(flags);
             if !operations.contains(&true) {

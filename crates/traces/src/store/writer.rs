@@ -77,7 +77,7 @@ impl<'a> Writer<'a> {
         {
             return Err(NotStored::Late);
         }
-        Ok(self.shared.log.append(to, span, source, interned)?)
+        self.shared.log.append(to, span, source, interned)
     }
 
     /// Accepts a request: appends all its spans, and counts their outcomes.

@@ -24,18 +24,15 @@ const RANDOM_FLAG: u32 = 2;
 impl Head {
     /// Reads a `tracestate` and the trace flags. A malformed value counts as absent.
     pub(super) fn read(trace_state: &str, flags: u32) -> Self {
-        let members = trace_state
+        let mut members = trace_state
             .split(',')
             .filter_map(|member| member.trim().split_once('='));
-        let own = members
-            .filter(|(key, _)| *key == "ot")
-            .map(|(_, value)| value)
-            .next();
+        let own = members.find(|(key, _)| *key == "ot");
         let mut head = Self {
             has_random_id: flags & RANDOM_FLAG != 0,
             ..Self::default()
         };
-        let parts = own.into_iter().flat_map(|own| own.split(';'));
+        let parts = own.into_iter().flat_map(|(_, own)| own.split(';'));
         for (key, value) in parts.filter_map(|part| part.split_once(':')) {
             match key {
                 // A threshold may omit trailing zeros; a randomness always has 14 digits.
@@ -88,11 +85,10 @@ fn mixed(id: TraceId) -> u64 {
 fn hex(digits: &str) -> Option<u64> {
     // The specification has lower-case digits only.
     let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    digits
-        .bytes()
-        .all(is_hex)
-        .then(|| u64::from_str_radix(digits, 16).ok())
-        .flatten()
+    if !digits.bytes().all(is_hex) {
+        return None;
+    }
+    u64::from_str_radix(digits, 16).ok()
 }
 
 #[cfg(test)]

@@ -46,12 +46,9 @@ impl Tree {
                 *time += row.critical_time();
             }
         }
-        let (largest, time) = times
-            .into_iter()
-            .enumerate()
-            .rev()
-            // Returns the last of equal ones, which is the first in this reversed order.
-            .max_by_key(|(_, time)| *time)?;
+        let reversed = times.into_iter().enumerate().rev();
+        // Returns the last of equal ones, which is the first in this reversed order.
+        let (largest, time) = reversed.max_by_key(|(_, time)| *time)?;
         let is_in = |(index, row): (usize, &Row)| {
             let is_same = groups.get(index) == Some(&largest);
             (is_same && !row.critical.is_empty()).then_some(index)

@@ -66,10 +66,8 @@ impl Member {
     /// The message of its status; empty if there is none.
     #[must_use]
     pub fn status_message(&self) -> &str {
-        self.span
-            .status
-            .as_ref()
-            .map_or("", |status| &status.message)
+        let status = self.span.status.as_ref();
+        status.map_or("", |status| &status.message)
     }
 
     /// Jaeger's name of its kind; empty when unspecified or unknown.
@@ -123,10 +121,8 @@ pub fn members(batches: Vec<ResourceSpans>) -> Vec<Member> {
             let scope = Arc::new(group.scope.unwrap_or_default());
             for span in group.spans {
                 let same_id = seen.entry(span.span_id.clone()).or_default();
-                let is_repeat = same_id
-                    .iter()
-                    .filter_map(|index| members.get(*index))
-                    .any(|earlier| earlier.span == span && earlier.resource == resource);
+                let mut earlier = same_id.iter().filter_map(|index| members.get(*index));
+                let is_repeat = earlier.any(|it| it.span == span && it.resource == resource);
                 if is_repeat {
                     continue;
                 }

@@ -153,7 +153,8 @@ proptest! {
             .collect();
         expected.sort_unstable_by(|one, other| other.cmp(one));
         expected.truncate(search.limit);
-        let found = store.search(&search);
+        let found = store.find(&search).into_iter();
+        let found: Vec<_> = found.filter_map(|id| store.trace(id)).collect();
         let found_starts: Vec<u64> =
             found.iter().map(|trace| starts[trace.id.to_bytes().as_slice()]).collect();
         prop_assert_eq!(found_starts, expected);
@@ -250,11 +251,7 @@ fn evicts_the_oldest_traces_whole() {
         limit: usize::MAX,
         ..Search::default()
     };
-    let found: Vec<_> = store
-        .search(&everything)
-        .iter()
-        .map(|trace| trace.id)
-        .collect();
+    let found = store.find(&everything);
     assert_eq!(found, (oldest..=3_000).rev().map(id).collect::<Vec<_>>());
 }
 
@@ -294,7 +291,7 @@ fn span_larger_than_a_segment_is_stored() {
     insert(&store, sent.clone());
     insert(&store, large(2, 1));
     assert_eq!(store.trace(id(1)).unwrap().decode(), sent);
-    assert_eq!(store.search(&Search::default()).len(), 2);
+    assert_eq!(store.find(&Search::default()).len(), 2);
 }
 
 #[test]

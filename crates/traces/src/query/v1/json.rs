@@ -11,10 +11,7 @@ use std::{
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, KeyValue, any_value::Value},
     resource::v1::Resource,
-    trace::v1::{
-        span::{Event, Link},
-        status::StatusCode,
-    },
+    trace::v1::{span::Event, status::StatusCode},
 };
 use prost::Message;
 use serde::Serialize;
@@ -151,18 +148,13 @@ pub fn process_tags(resource: &Resource, raw: bool) -> Vec<Tag> {
 
 fn span(member: &Member, process_id: String, raw: bool) -> Span {
     let span = &member.span;
-    let trace_id = value::hex(&span.trace_id);
-    let parent = member.parent_id().map(|parent| Reference {
-        ref_type: "CHILD_OF",
-        trace_id: trace_id.clone(),
-        span_id: value::hex(parent),
-    });
+    let parent = member.parent_id();
+    let parent = parent.map(|parent| reference("CHILD_OF", &span.trace_id, parent));
+    let links = span.links.iter();
+    let links = links.map(|link| reference("FOLLOWS_FROM", &link.trace_id, &link.span_id));
     Span {
-        references: parent
-            .into_iter()
-            .chain(span.links.iter().map(follows_from))
-            .collect(),
-        trace_id,
+        references: parent.into_iter().chain(links).collect(),
+        trace_id: value::hex(&span.trace_id),
         span_id: value::hex(&span.span_id),
         operation_name: span.name.clone(),
         start_time: member.start() / 1_000,
@@ -174,11 +166,11 @@ fn span(member: &Member, process_id: String, raw: bool) -> Span {
     }
 }
 
-fn follows_from(link: &Link) -> Reference {
+fn reference(ref_type: &'static str, trace_id: &[u8], span_id: &[u8]) -> Reference {
     Reference {
-        ref_type: "FOLLOWS_FROM",
-        trace_id: value::hex(&link.trace_id),
-        span_id: value::hex(&link.span_id),
+        ref_type,
+        trace_id: value::hex(trace_id),
+        span_id: value::hex(span_id),
     }
 }
 

@@ -38,11 +38,9 @@ pub fn parse(parameters: &Parameters, now: u64) -> Result<(Vec<TraceId>, Search,
     let limit = parameters.parsed("limit", parameters::limit)?;
     let duration_min = parameters.duration("minDuration")?;
     let duration_max = parameters.duration("maxDuration")?;
+    let service = parameters.get("service").map(service::stored);
     let search = Search {
-        service: parameters
-            .get("service")
-            .map(service::stored)
-            .map(str::to_owned),
+        service: service.map(str::to_owned),
         operation: parameters.text("operation"),
         tags: tags(parameters)?,
         start_min: Some(start),

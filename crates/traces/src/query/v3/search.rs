@@ -114,10 +114,8 @@ fn read<T>(
 
 fn time(text: &str) -> Result<u64, String> {
     // A plus sign that was not encoded, as Grafana sends it, is read as a space.
-    let time: Timestamp = text
-        .replace(' ', "+")
-        .parse()
-        .map_err(|error| format!("must be an RFC 3339 time: {error}"))?;
+    let time = text.replace(' ', "+").parse::<Timestamp>();
+    let time = time.map_err(|error| format!("must be an RFC 3339 time: {error}"))?;
     Ok(u64::try_from(time.as_nanosecond()).unwrap_or(0))
 }
 

@@ -170,7 +170,7 @@ async fn stores_ten_thousand_services() {
     let service = Some("service-4711".to_owned());
     assert_eq!(
         store
-            .search(&Search {
+            .find(&Search {
                 service,
                 ..Search::default()
             })
