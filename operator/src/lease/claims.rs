@@ -265,12 +265,9 @@ impl NamespaceClaim {
     fn is_renewed_by(&self, other: &Self) -> bool {
         // Not if the claim had expired: after its renewal, objects may be written again.
         match (self, other) {
-            (
-                Self::Held { contender: one, .. },
-                Self::Held {
-                    contender: other, ..
-                },
-            ) => one == other && self.is_certain(),
+            (Self::Held { contender, .. }, Self::Held { contender: new, .. }) => {
+                contender == new && self.is_certain()
+            }
             _ => self == other,
         }
     }
