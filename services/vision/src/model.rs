@@ -7,7 +7,7 @@ mod network;
 mod properties;
 mod service;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use spoor_proto::{DESCRIPTORS, spoor::vision::v1::model_server::ModelServer};
 use spoor_telemetry::serve::{Grpc, Program, ServeError, Server};
@@ -107,7 +107,7 @@ impl Program for ModelArgs {
             model.get_or_load().await?;
         }
         // The size of the one input: a larger one is refused before it is decoded, with OUT_OF_RANGE.
-        let max_bytes = model.properties().input.byte_count() + MESSAGE_OVERHEAD_BYTES;
+        let max_bytes = model.properties.input.byte_count() + MESSAGE_OVERHEAD_BYTES;
         let service = Service {
             name,
             model,
@@ -136,10 +136,10 @@ impl ModelArgs {
         Ok((properties, network))
     }
 
-    fn open(self) -> Result<LazyModel, ModelError> {
+    fn open(self) -> Result<Arc<LazyModel>, ModelError> {
         let (source, properties) = self.read()?;
         tracing::info!(model.source = source.name(), model.size = %properties.input.size, "using model");
-        Ok(LazyModel::new(source, properties))
+        Ok(Arc::new(LazyModel::new(source, properties)))
     }
 
     fn read(self) -> Result<(Source, ModelProperties), ModelError> {
