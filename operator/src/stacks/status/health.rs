@@ -92,10 +92,8 @@ pub(super) fn failing(pods: &[Pod], now: Timestamp) -> Vec<String> {
     let mut failing: Vec<String> = failing.collect();
     // In a stable order, since each change of the message would be a write.
     failing.sort();
-    if failing.len() > MAX_REPORTED_PODS {
-        let more = failing.len() - MAX_REPORTED_PODS;
-        failing.truncate(MAX_REPORTED_PODS);
-        failing.push(format!("and {more} more"));
-    }
+    let more = failing.len().saturating_sub(MAX_REPORTED_PODS);
+    failing.truncate(MAX_REPORTED_PODS);
+    failing.extend((more > 0).then(|| format!("and {more} more")));
     failing
 }
