@@ -111,16 +111,13 @@ impl ModelProperties {
         };
         let mean = channels(overrides.mean, "mean", Channels::IMAGENET_MEAN)?;
         let std = channels(overrides.std, "std", Channels::IMAGENET_STD)?;
-        let own_labels = || {
-            metadata(model, "labels").map(|text| {
-                text.split(',')
-                    .map(|label| label.trim().to_owned())
-                    .collect()
-            })
-        };
+        let own_labels = metadata(model, "labels").map(|text| {
+            let labels = text.split(',').map(str::trim);
+            labels.map(str::to_owned).collect()
+        });
         Ok(Self {
             input: Input::new(size, mean, std)?,
-            labels: validate_labels(labels.or_else(own_labels))?,
+            labels: validate_labels(labels.or(own_labels))?,
             accuracy: metadata(model, "accuracy").map(accuracy).transpose()?,
         })
     }
