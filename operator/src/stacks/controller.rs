@@ -188,9 +188,8 @@ impl StacksController {
         self.reconciler.losses.keep_only(exists);
         let uids: HashSet<&str> = stacks.iter().map(|stack| &*stack.uid).collect();
         self.reconciler.applier.keep_only(|uid| uids.contains(uid));
-        self.metrics
-            .stacks
-            .set(i64::try_from(stacks.len()).unwrap_or(i64::MAX));
+        let count = i64::try_from(stacks.len()).unwrap_or(i64::MAX);
+        self.metrics.stacks.set(count);
         stacks
     }
 
