@@ -16,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     kubernetes::{apply::Applier, events::EventQueue, watch::Watches},
-    lease::{self, Claimer, Leadership, NamespaceClaims},
+    lease::{self, Candidate, Claimer, Leadership, NamespaceClaims},
     settings::RoleSettings,
 };
 
@@ -119,7 +119,9 @@ impl Replica {
         metrics.register("leader", "1 if this replica is the leader", leader.clone());
         let watches = Watches::new(client.clone(), settings.scope.clone(), stop.clone());
         watches.register(metrics);
-        let claims = NamespaceClaims::new(settings.installation_identity(), watches.clone());
+        // The installation's identity in claims and messages.
+        let installation = format!("{}/{}", settings.namespace, settings.installation);
+        let claims = NamespaceClaims::new(installation, watches.clone());
         claims.register(metrics);
         let claimer = Claimer::new(client.clone(), claims.clone(), settings.claim_timing);
         let applier = Applier::new(client.clone(), field_manager);
@@ -128,7 +130,12 @@ impl Replica {
         let (events, publishing) =
             EventQueue::new(client.clone(), field_manager, pod, stop.clone());
         tasks.spawn(publishing);
-        let candidate = settings.candidate();
+        let candidate = Candidate {
+            namespace: settings.namespace.clone(),
+            name: settings.lease.clone(),
+            identity: settings.identity.clone(),
+            timing: settings.timing,
+        };
         let (leadership, election) = lease::campaign(client.clone(), candidate, stop.clone());
         tasks.spawn(election);
         Ok(Self {

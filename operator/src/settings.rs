@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     kubernetes::watch::WatchScope,
-    lease::{CLAIM_TIMING, Candidate, Timing},
+    lease::{CLAIM_TIMING, Timing},
 };
 
 /// The settings that both roles have.
@@ -33,25 +33,6 @@ pub struct RoleSettings {
     pub timing: Timing,
     /// The timing of namespaces' claims.
     pub claim_timing: Timing,
-}
-
-impl RoleSettings {
-    /// The installation's identity in claims and messages: `NAMESPACE/NAME`.
-    #[must_use]
-    pub fn installation_identity(&self) -> String {
-        format!("{}/{}", self.namespace, self.installation)
-    }
-
-    /// This replica as a candidate for the lease.
-    #[must_use]
-    pub fn candidate(&self) -> Candidate {
-        Candidate {
-            namespace: self.namespace.clone(),
-            name: self.lease.clone(),
-            identity: self.identity.clone(),
-            timing: self.timing,
-        }
-    }
 }
 
 /// Checks a Kubernetes name: a DNS label or subdomain.

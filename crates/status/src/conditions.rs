@@ -189,8 +189,8 @@ fn combine(parts: impl Iterator<Item = ConditionUpdate>) -> ConditionUpdate {
 
 /// True if the policy decides the head anywhere.
 pub(crate) fn decides_head(outcome: &Outcome) -> bool {
-    let mut settings = outcome.effective.iter().map(|place| &place.setting);
-    settings.any(|setting| matches!(setting, Setting::Head(_)))
+    let mut places = outcome.effective.iter();
+    places.any(|place| matches!(place.setting, Setting::Head(_)))
 }
 
 /// True if the policy decides only the tail. Collectors apply it then, and clients do not.
@@ -199,8 +199,8 @@ pub(crate) fn decides_tail_only(outcome: &Outcome) -> bool {
 }
 
 fn decides_tail(outcome: &Outcome) -> bool {
-    let mut settings = outcome.effective.iter().map(|place| &place.setting);
-    settings.any(|setting| matches!(setting, Setting::Tail { .. }))
+    let mut places = outcome.effective.iter();
+    places.any(|place| matches!(place.setting, Setting::Tail { .. }))
 }
 
 pub(crate) fn is_accepted(outcome: &Outcome) -> bool {

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use spoor_api::status as api;
 use spoor_control::{ClientCounts, CountSource, Evidence, MIN_EXPECTED_DECISIONS, ObservedRate};
-use spoor_policy::{Outcome, Policy, Probability, Strategy, statistics::Verdict};
-
-use crate::conditions;
+use spoor_policy::{Policy, Probability, Strategy, statistics::Verdict};
 
 /// The text of [`Verdict::Unknown`].
 const UNKNOWN: &str = "Unknown";
@@ -26,13 +24,10 @@ const UNVERIFIED: &str = "from metrics, which get no verdict because anyone can 
 /// The text for clients of a policy with tail rules only, which a Collector applies.
 pub(crate) const NO_CLIENTS: &str = "none needed";
 
-/// The clients by state, or `None` if the policy decides no head. No client applies it then.
-pub(crate) fn clients(outcome: &Outcome, evidence: &Evidence) -> Option<api::Clients> {
-    if !conditions::decides_head(outcome) {
-        return None;
-    }
+/// The clients by state.
+pub(crate) fn clients(evidence: &Evidence) -> api::Clients {
     let clients = &evidence.clients;
-    Some(api::Clients {
+    api::Clients {
         expected: count(clients.expected),
         current: count(clients.current),
         refused: count(clients.refused),
@@ -40,7 +35,7 @@ pub(crate) fn clients(outcome: &Outcome, evidence: &Evidence) -> Option<api::Cli
         silent: count(clients.silent),
         never_asked: count(clients.never_asked),
         slowest_milliseconds: evidence.slowest.map(whole_milliseconds),
-    })
+    }
 }
 
 /// The clients that apply the policy out of those that can acknowledge it, and those that cannot:
@@ -55,17 +50,10 @@ pub(crate) fn clients_summary(clients: &api::Clients) -> String {
     }
 }
 
-/// The observed rate, or `None` if the policy decides no head.
-pub(crate) fn observed(
-    policy: &Policy,
-    outcome: &Outcome,
-    evidence: &Evidence,
-) -> Option<api::Observed> {
-    if !conditions::decides_head(outcome) {
-        return None;
-    }
+/// The observed rate of the policy's head.
+pub(crate) fn observed(policy: &Policy, evidence: &Evidence) -> api::Observed {
     let is_limit = matches!(policy.head, Some(Strategy::RateLimit(_)));
-    Some(match &evidence.observed {
+    match &evidence.observed {
         // A limit is a maximum, so a lower rate is explained rather than reported as an error.
         Some(observed) if is_limit && observed.verdict == Verdict::TooLow => api::Observed {
             message: Some(UNUSED_SHARES.to_owned()),
@@ -74,9 +62,13 @@ pub(crate) fn observed(
         Some(observed) => with_rate(observed, policy.head),
         None => {
             let (_, message) = absence(&evidence.clients);
-            without_rate(message)
+            api::Observed {
+                verdict: UNKNOWN.to_owned(),
+                message: Some(message.to_owned()),
+                ..api::Observed::default()
+            }
         }
-    })
+    }
 }
 
 /// The observed rate with its verdict, or the reason for its absence: `0.98% Consistent`,
@@ -135,14 +127,6 @@ fn no_verdict_message(observed: &ObservedRate, strategy: Option<Strategy>) -> St
         format!("{TOO_FEW} for a verdict yet; wait up to a minute")
     } else {
         format!("{NOT_YET}; it takes ten seconds, or thirty after the rate has changed")
-    }
-}
-
-fn without_rate(message: &str) -> api::Observed {
-    api::Observed {
-        verdict: UNKNOWN.to_owned(),
-        message: Some(message.to_owned()),
-        ..api::Observed::default()
     }
 }
 
@@ -243,8 +227,8 @@ mod tests {
             ..ClientCounts::default()
         };
         let (_, absence) = absence(&clients);
-        let observed = without_rate(absence);
-        assert_eq!(observed_summary(&observed, &clients), summary);
+        let without_rate = api::Observed::default();
+        assert_eq!(observed_summary(&without_rate, &clients), summary);
         assert!(absence.starts_with(message));
     }
 

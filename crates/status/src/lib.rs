@@ -69,8 +69,10 @@ impl PolicyFindings<'_> {
             (Condition::PROGRAMMED, programmed),
             (Condition::CONVERGED, converged),
         ];
-        let clients = evidence.and_then(|evidence| figures::clients(outcome, evidence));
-        let observed = evidence.and_then(|evidence| figures::observed(policy, outcome, evidence));
+        // No client applies a policy that decides no head.
+        let of_head = evidence.filter(|_| conditions::decides_head(outcome));
+        let clients = of_head.map(figures::clients);
+        let observed = of_head.map(|evidence| figures::observed(policy, evidence));
         let observed_summary = |(observed, evidence): (_, &Evidence)| {
             figures::observed_summary(observed, &evidence.clients)
         };

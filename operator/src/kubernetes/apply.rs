@@ -143,16 +143,13 @@ impl Applier {
         live: Option<&LiveObject>,
     ) -> Result<ApplyOutcome, ApplyError> {
         let (kind, key) = (manifest.resource.kind.clone(), Key::of(&manifest.object));
-        let read;
         let live = match live {
-            Some(live) => Some(live),
+            Some(live) => Some(live.clone()),
             // The watch selects objects by label, so the object may exist without that label.
-            None => {
-                read = self.live(manifest).await?;
-                read.as_ref()
-            }
+            None => self.live(manifest).await?,
         };
-        if live.is_some_and(|live| !self.is_ours(live, &manifest.object)) {
+        let is_foreign = |live: &LiveObject| !self.is_ours(live, &manifest.object);
+        if live.as_ref().is_some_and(is_foreign) {
             return Err(ApplyError::NameTaken { kind, key });
         }
         let desired = Fingerprint::of(&manifest.object);

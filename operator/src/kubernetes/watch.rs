@@ -8,7 +8,6 @@ mod store;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
-    future::Future,
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -25,7 +24,6 @@ use kube::{
     },
 };
 use prometheus_client::{
-    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
@@ -104,11 +102,8 @@ struct Inner {
 /// A watch's resource and namespace.
 type WatchId = (String, Option<String>);
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct FailureLabels {
-    resource: String,
-    reason: &'static str,
-}
+/// The resource and the reason of a failure.
+type FailureLabels = [(&'static str, String); 2];
 
 impl Watches {
     /// Creates an empty set of watches of the namespaces in `scope`. All of them end with `stop`.
@@ -193,12 +188,10 @@ impl Watches {
     }
 
     /// Waits until all watches have synced.
-    pub fn wait_until_synced(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub async fn wait_until_synced(&self) {
         let mut unsynced = self.0.unsynced.subscribe();
-        async move {
-            if unsynced.wait_for(BTreeMap::is_empty).await.is_err() {
-                std::future::pending().await
-            }
+        if unsynced.wait_for(BTreeMap::is_empty).await.is_err() {
+            std::future::pending().await
         }
     }
 
@@ -269,10 +262,8 @@ impl Inner {
             watcher::Error::WatchFailed(_) => "Broken",
             watcher::Error::NoResourceVersion => "NoResourceVersion",
         };
-        let failure = FailureLabels {
-            resource: resource.to_owned(),
-            reason,
-        };
+        let failure = [("resource", resource), ("reason", reason)];
+        let failure = failure.map(|(name, value)| (name, value.to_owned()));
         self.failures.get_or_create(&failure).inc();
         reason
     }

@@ -14,7 +14,7 @@ use std::{
 use k8s_openapi::api::core::v1::ObjectReference;
 use parking_lot::RwLock;
 use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
-use spoor_api::status::{ConditionStatus, ConditionUpdate};
+use spoor_api::status::{Condition, ConditionStatus, ConditionUpdate};
 use tokio::sync::watch;
 
 use crate::kubernetes::{events::Event, watch::Watches};
@@ -116,7 +116,7 @@ impl NamespaceClaims {
     /// The condition `Contested` for objects in a namespace that another installation tried to
     /// claim.
     #[must_use]
-    pub fn contested(&self, namespace: &str) -> Option<ConditionUpdate> {
+    pub fn contested(&self, namespace: &str) -> Option<(&'static str, ConditionUpdate)> {
         let known = self.0.known.read();
         let NamespaceClaim::Held { contender, .. } = known.get(namespace)? else {
             return None;
@@ -127,11 +127,8 @@ impl NamespaceClaims {
             "operator {identity} serves namespace {namespace} and refused operator {other}; \
              set operator.namespaces so that each namespace has one operator"
         );
-        Some(ConditionUpdate::new(
-            ConditionStatus::True,
-            "AnotherOperator",
-            message,
-        ))
+        let update = ConditionUpdate::new(ConditionStatus::True, "AnotherOperator", message);
+        Some((Condition::CONTESTED, update))
     }
 
     /// The reason why this installation serves no namespace, if it was refused in all of them.
@@ -265,12 +262,9 @@ impl NamespaceClaim {
     fn is_renewed_by(&self, other: &Self) -> bool {
         // Not if the claim had expired: after its renewal, objects may be written again.
         match (self, other) {
-            (
-                Self::Held { contender: one, .. },
-                Self::Held {
-                    contender: other, ..
-                },
-            ) => one == other && self.is_certain(),
+            (Self::Held { contender, .. }, Self::Held { contender: new, .. }) => {
+                contender == new && self.is_certain()
+            }
             _ => self == other,
         }
     }

@@ -97,8 +97,7 @@ impl PoliciesController {
                 .entered();
                 let resolved = ResolvedPolicies::new(inputs, &snapshot.stacks, now);
                 publish(&self.control, &resolved, before.as_deref());
-                self.metrics.resolved(started.elapsed());
-                self.metrics.count(&resolved.inputs);
+                self.metrics.resolved(&resolved.inputs, started.elapsed());
                 Arc::new(resolved)
             }
         };

@@ -1,8 +1,9 @@
 //! The identity of callers: from their token on the stream, from their address on the other
 //! listeners, never from what they claim.
 
-use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
+use futures_util::future::BoxFuture;
 use spoor_control::{Caller, Denied, Identify, Identity};
 use spoor_policy::{Namespace, ServiceName};
 
@@ -22,10 +23,7 @@ pub(super) struct PodIdentifier {
 }
 
 impl Identify for PodIdentifier {
-    fn stream<'a>(
-        &'a self,
-        caller: Caller,
-    ) -> Pin<Box<dyn Future<Output = Result<Identity, Denied>> + Send + 'a>> {
+    fn stream(&self, caller: Caller) -> BoxFuture<'_, Result<Identity, Denied>> {
         Box::pin(self.by_token(caller))
     }
 

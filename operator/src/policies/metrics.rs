@@ -39,12 +39,9 @@ impl PoliciesMetrics {
         metrics
     }
 
-    pub(super) fn resolved(&self, took: Duration) {
+    pub(super) fn resolved(&self, inputs: &ResolutionInputs, took: Duration) {
         self.resolutions.inc();
         self.resolve_duration.observe(took.as_secs_f64());
-    }
-
-    pub(super) fn count(&self, inputs: &ResolutionInputs) {
         self.policies.set(as_i64(inputs.policies.len()));
         self.instances.set(as_i64(inputs.instances.len()));
     }

@@ -135,24 +135,16 @@ impl PodsByAddress {
         let mut index = self.index.lock();
         // Built by a request and not at each change: a rollout changes many pods in between.
         if index.at != Some(tick) {
-            *index = Index::of(&self.pods.all(), tick);
+            index.pods.clear();
+            for pod in self.pods.all() {
+                for address in &pod.addresses {
+                    let pods = index.pods.entry(*address).or_default();
+                    pods.push(pod.clone());
+                }
+            }
+            index.at = Some(tick);
         }
         index.pods.get(&address).cloned().unwrap_or_default()
-    }
-}
-
-impl Index {
-    fn of(all: &[Arc<Pod>], tick: u64) -> Self {
-        let mut pods: HashMap<IpAddr, Vec<Arc<Pod>>> = HashMap::new();
-        for pod in all {
-            for address in &pod.addresses {
-                pods.entry(*address).or_default().push(pod.clone());
-            }
-        }
-        Self {
-            at: Some(tick),
-            pods,
-        }
     }
 }
 

@@ -66,26 +66,6 @@ pub struct PoliciesArguments {
     tls_key: PathBuf,
 }
 
-impl PoliciesSettings {
-    /// The settings with defaults for everything else.
-    #[must_use]
-    pub fn new(
-        role: RoleSettings,
-        listen: PolicyEndpoints,
-        certificate: PathBuf,
-        key: PathBuf,
-    ) -> Self {
-        Self {
-            role,
-            listen,
-            certificate,
-            key,
-            observed_interval: Duration::from_secs(30),
-            control: spoor_control::ControlSettings::default(),
-        }
-    }
-}
-
 impl PoliciesArguments {
     /// Checks the settings.
     pub fn read(&self, reader: &mut SettingsReader) -> Option<PoliciesSettings> {
@@ -104,7 +84,13 @@ impl PoliciesArguments {
             stream: stream?,
             metrics: metrics?,
         };
-        let (certificate, key) = (self.tls_certificate.clone(), self.tls_key.clone());
-        Some(PoliciesSettings::new(role?, listen, certificate, key))
+        Some(PoliciesSettings {
+            role: role?,
+            listen,
+            certificate: self.tls_certificate.clone(),
+            key: self.tls_key.clone(),
+            observed_interval: Duration::from_secs(30),
+            control: spoor_control::ControlSettings::default(),
+        })
     }
 }

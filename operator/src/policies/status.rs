@@ -182,7 +182,6 @@ impl Statuses {
                 continue;
             };
             let contested = self.claims.contested(&object.key.namespace);
-            let contested = contested.map(|update| (Condition::CONTESTED, update));
             desired
                 .conditions
                 .extend(conditions(contested, object.generation, previous, time));

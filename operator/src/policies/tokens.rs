@@ -9,7 +9,6 @@ use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenRe
 use kube::{Api, Client, api::PostParams};
 use parking_lot::Mutex;
 use prometheus_client::{
-    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
@@ -17,7 +16,7 @@ use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use spoor_control::Denied;
 use tokio::sync::Semaphore;
 
-use crate::kubernetes::{ApiServerError, watch::Key, with_deadline};
+use crate::kubernetes::{watch::Key, with_deadline};
 
 /// The audience of tokens for Spoor. Tokens for another audience are refused.
 pub const AUDIENCE: &str = "spoor.dev";
@@ -50,12 +49,7 @@ pub(super) struct TokenReviewer {
     permits: Semaphore,
     /// The pods of valid tokens, by the tokens' SHA-256, so that no token is kept in memory.
     cache: Mutex<HashMap<[u8; 32], (Instant, TokenPod)>>,
-    reviews: Family<ReviewLabels, Counter>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReviewLabels {
-    result: &'static str,
+    reviews: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 impl TokenReviewer {
@@ -84,9 +78,19 @@ impl TokenReviewer {
         if let Some(bearer) = digest.and_then(|digest| self.cached(&digest)) {
             return Ok(bearer);
         }
-        let reviewed = tokio::time::timeout(REVIEW_DEADLINE, self.review(token)).await;
-        let reviewed = reviewed.unwrap_or(Err(ApiServerError::DeadlineExceeded(REVIEW_DEADLINE)));
-        let bearer = match reviewed {
+        let review = TokenReview {
+            spec: TokenReviewSpec {
+                token: Some(token.to_owned()),
+                audiences: Some(vec![AUDIENCE.to_owned()]),
+            },
+            ..TokenReview::default()
+        };
+        let reviewed = with_deadline(REVIEW_DEADLINE, async {
+            // The semaphore is never closed.
+            let _permit = self.permits.acquire().await.ok();
+            self.api.create(&PostParams::default(), &review).await
+        });
+        let bearer = match reviewed.await {
             Ok(review) => token_pod(&review.status.unwrap_or_default()),
             Err(error) => {
                 tracing::warn!(
@@ -102,27 +106,12 @@ impl TokenReviewer {
             Ok(_) => "Pod",
             Err(denied) => denied.reason(),
         };
-        self.reviews.get_or_create(&ReviewLabels { result }).inc();
+        self.reviews.get_or_create(&[("result", result)]).inc();
         // Only valid tokens are cached, so that a refusal does not outlast its reason.
         if let (Some(digest), Ok(bearer)) = (digest, &bearer) {
             self.cache(digest, bearer.clone());
         }
         bearer
-    }
-
-    async fn review(&self, token: &str) -> Result<TokenReview, ApiServerError> {
-        // The semaphore is never closed.
-        let _permit = self.permits.acquire().await.ok();
-        let review = TokenReview {
-            spec: TokenReviewSpec {
-                token: Some(token.to_owned()),
-                audiences: Some(vec![AUDIENCE.to_owned()]),
-            },
-            ..TokenReview::default()
-        };
-        let parameters = PostParams::default();
-        let created = self.api.create(&parameters, &review);
-        with_deadline(REVIEW_DEADLINE, created).await
     }
 
     fn cached(&self, digest: &[u8; 32]) -> Option<TokenPod> {

@@ -177,24 +177,14 @@ fn is_unreachable(error: &ApplyError) -> bool {
 
 impl ApplyReport {
     fn add_error(&mut self, error: &ApplyError) {
-        let reason = match error {
-            ApplyError::NameTaken { .. } => "NameTaken",
-            _ => "ApplyFailed",
+        let (reason, message) = match error {
+            ApplyError::NameTaken { .. } => ("NameTaken", error.to_string()),
+            ApplyError::Call { source, .. } => {
+                // The API server's own message, if there is one.
+                let cause = source.message().map_or(source.to_string(), str::to_owned);
+                ("ApplyFailed", format!("{error}: {cause}"))
+            }
         };
-        self.problems.push(StackProblem {
-            reason,
-            message: error_message(error),
-        });
-    }
-}
-
-/// The message of an error, with the API server's own if there is one.
-fn error_message(error: &ApplyError) -> String {
-    let ApplyError::Call { source, .. } = error else {
-        return error.to_string();
-    };
-    match source.message() {
-        Some(message) => format!("{error}: {message}"),
-        None => format!("{error}: {source}"),
+        self.problems.push(StackProblem { reason, message });
     }
 }

@@ -57,7 +57,7 @@ pub(super) struct StacksController {
 }
 
 /// The schedule of one stack.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Schedule {
     /// The time of the next attempt; none until the running one ends or something changes.
     next: Option<Instant>,
@@ -152,15 +152,11 @@ impl StacksController {
             if !self.reconciler.claims.is_certain(namespace) {
                 continue;
             }
-            let schedule = schedules.entry(stack.key.clone()).or_insert(Schedule {
-                next: Some(now),
-                is_running: false,
-                is_failing: false,
-            });
+            let schedule = schedules.entry(stack.key.clone()).or_default();
             if schedule.is_running {
                 continue;
             }
-            let next = schedule.next.unwrap_or(now);
+            let next = *schedule.next.get_or_insert(now);
             if next <= now {
                 due.push((next, stack));
             } else {
@@ -192,9 +188,8 @@ impl StacksController {
         self.reconciler.losses.keep_only(exists);
         let uids: HashSet<&str> = stacks.iter().map(|stack| &*stack.uid).collect();
         self.reconciler.applier.keep_only(|uid| uids.contains(uid));
-        self.metrics
-            .stacks
-            .set(i64::try_from(stacks.len()).unwrap_or(i64::MAX));
+        let count = i64::try_from(stacks.len()).unwrap_or(i64::MAX);
+        self.metrics.stacks.set(count);
         stacks
     }
 

@@ -12,7 +12,6 @@ use std::{
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
 use prometheus_client::{
-    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
@@ -23,11 +22,7 @@ use crate::kubernetes::watch::Key;
 /// The time for which a stack is reported after its last loss.
 const REPORT_PERIOD: Duration = Duration::from_secs(600);
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Labels {
-    namespace: String,
-    stack: String,
-}
+type Labels = [(&'static str, String); 2];
 
 /// The losses of each stack's gathering pods.
 #[derive(Debug, Default)]
@@ -44,13 +39,9 @@ struct StackLosses {
     last: Option<Instant>,
 }
 
-impl Labels {
-    fn of(stack: &Key) -> Self {
-        Self {
-            namespace: stack.namespace.clone(),
-            stack: stack.name.clone(),
-        }
-    }
+fn labels(stack: &Key) -> Labels {
+    let labels = [("namespace", &stack.namespace), ("stack", &stack.name)];
+    labels.map(|(name, value)| (name, value.clone()))
 }
 
 impl GatherLosses {
@@ -64,7 +55,7 @@ impl GatherLosses {
     pub fn initialize(&self, stack: &Key) {
         // Known from now on, so that the series ends with the stack.
         self.stacks.lock().entry(stack.clone()).or_default();
-        self.lost.get_or_create(&Labels::of(stack)).inc_by(0);
+        self.lost.get_or_create(&labels(stack)).inc_by(0);
     }
 
     /// Records how many spans a pod has lost since its start. Returns true if that is more than was
@@ -81,7 +72,7 @@ impl GatherLosses {
         *before = lost;
         known.total += more;
         known.last = Some(Instant::now());
-        self.lost.get_or_create(&Labels::of(stack)).inc_by(more);
+        self.lost.get_or_create(&labels(stack)).inc_by(more);
         true
     }
 
@@ -99,7 +90,7 @@ impl GatherLosses {
         self.stacks.lock().retain(|stack, _| {
             let is_kept = exists(stack);
             if !is_kept {
-                self.lost.remove(&Labels::of(stack));
+                self.lost.remove(&labels(stack));
             }
             is_kept
         });
@@ -152,7 +143,7 @@ mod tests {
         losses.initialize(&lossless);
         losses.add(&lossy, "pod", 1);
         losses.keep_only(|stack| *stack == kept);
-        let has_series = |stack: &Key| losses.lost.get(&Labels::of(stack)).is_some();
+        let has_series = |stack: &Key| losses.lost.get(&labels(stack)).is_some();
         assert_eq!(
             [&kept, &lossless, &lossy].map(has_series),
             [true, false, false]

@@ -82,11 +82,8 @@ impl Object {
     pub fn of<P: StackResource>(part: &P) -> Self {
         // These types are maps of strings and numbers, so encoding them as JSON cannot fail.
         let value = serde_json::to_value(part).unwrap_or(Value::Null);
-        let body = serde_json::from_value(value).unwrap_or_else(|_| DynamicObject {
-            types: None,
-            metadata: Default::default(),
-            data: Value::Null,
-        });
+        let body = serde_json::from_value(value);
+        let body = body.unwrap_or_else(|_| DynamicObject::new("", &P::KIND.resource()));
         Self {
             kind: P::KIND,
             body,

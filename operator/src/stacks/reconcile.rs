@@ -26,7 +26,7 @@ use super::{
     objects::labels::Component,
     parse::{StackObject, parse},
     pod_failure::recovers_in,
-    route::{self, CollectorAction, RoutePlan, Traffic},
+    route::{self, CollectorAction, Traffic},
     sources::{RelatedObjects, StackSources},
     status::{self, Findings, StackHealth},
     validate::validate,
@@ -138,8 +138,15 @@ impl Reconciler {
         .status();
         // Published before the status is written: if that fails, the next attempt finds these
         // changes done and would not report them.
-        self.report_route_change(object, target.map(|target| target.route), &route_plan);
-        self.report_repairs(object, &report);
+        let (before, to) = (target.map(|target| target.route), next.route);
+        if let Some(from) = before.filter(|from| *from != to) {
+            let note = format!("OTLP traffic now takes route {to} instead of {from}");
+            self.publish_event(object, false, "RouteSwitched", "SwitchRoute", note);
+        }
+        for repaired in &report.repaired {
+            let note = format!("{repaired}; restored to what the stack specifies");
+            self.publish_event(object, true, "Repaired", "Apply", note);
+        }
         self.write_status(object, &parsed.status, &status).await?;
         let moving = match route_plan.traffic {
             Traffic::Moving { left } => Some(left),
@@ -266,31 +273,11 @@ impl Reconciler {
         Ok(())
     }
 
-    fn report_route_change(
-        &self,
-        object: &StackObject,
-        before: Option<Route>,
-        route_plan: &RoutePlan,
-    ) {
-        let to = route_plan.target.route;
-        if let Some(from) = before.filter(|from| *from != to) {
-            let note = format!("OTLP traffic now takes route {to} instead of {from}");
-            self.publish_event(object, false, "RouteSwitched", "SwitchRoute", note);
-        }
-    }
-
     /// Publishes an event that another installation serves the stack.
     pub fn report_refusal(&self, object: &StackObject, by: &str) {
         let regarding = reference(TracingStack::KIND, &object.key, &object.uid);
         self.events
             .publish(self.claims.refusal_event(regarding, by));
-    }
-
-    fn report_repairs(&self, object: &StackObject, report: &ApplyReport) {
-        for repaired in &report.repaired {
-            let note = format!("{repaired}; restored to what the stack specifies");
-            self.publish_event(object, true, "Repaired", "Apply", note);
-        }
     }
 
     fn publish_event(

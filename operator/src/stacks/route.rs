@@ -104,7 +104,8 @@ fn next_target(stack: &Stack, state: &RouteState, now: Timestamp) -> OtlpTarget 
         Some(target) if !is_ready(stack, stack.route, state) => target,
         Some(_) => OtlpTarget {
             route: stack.route,
-            since: Some(in_whole_seconds(now)),
+            // In whole seconds: the time becomes an annotation, which people read.
+            since: Timestamp::from_second(now.as_second()).ok(),
         },
         // No service has resolved the address yet, so there is nothing to move.
         None => OtlpTarget {
@@ -156,11 +157,6 @@ fn is_ready(stack: &Stack, route: Route, state: &RouteState) -> bool {
             Route::Collector => state.collector_is_ready,
             Route::Direct => state.jaeger_is_ready,
         }
-}
-
-fn in_whole_seconds(now: Timestamp) -> Timestamp {
-    // The time becomes an annotation, which people read.
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 #[cfg(test)]

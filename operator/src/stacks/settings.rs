@@ -44,36 +44,22 @@ pub struct StacksArguments {
     pod_user_ids: String,
 }
 
-impl StacksSettings {
-    /// The settings with defaults for everything else.
-    #[must_use]
-    pub fn new(role: RoleSettings, policies_service: String) -> Self {
-        Self {
-            policies_service: PoliciesService {
-                name: policies_service,
-                namespace: role.namespace.clone(),
-            },
-            role,
-            cluster_domain: "cluster.local".to_owned(),
-            pods: PodDefaults::default(),
-            lifetimes: CertificateLifetimes::default(),
-        }
-    }
-}
-
 impl StacksArguments {
     /// Checks the settings.
     pub fn read(&self, reader: &mut SettingsReader) -> Option<StacksSettings> {
         let role = self.role.read(reader, "spoor-stacks");
         let setting = "--policies-service (SPOOR_POLICIES_SERVICE)";
-        let service = checked_name(reader, setting, &self.policies_service);
+        let name = checked_name(reader, setting, &self.policies_service);
         let setting = "--cluster-domain (SPOOR_CLUSTER_DOMAIN)";
-        let domain = checked_name(reader, setting, &self.cluster_domain);
-        let pods = self.pods(reader);
+        let cluster_domain = checked_name(reader, setting, &self.cluster_domain);
+        let (pods, role) = (self.pods(reader)?, role?);
+        let namespace = role.namespace.clone();
         Some(StacksSettings {
-            cluster_domain: domain,
-            pods: pods?,
-            ..StacksSettings::new(role?, service)
+            role,
+            policies_service: PoliciesService { name, namespace },
+            cluster_domain,
+            pods,
+            lifetimes: CertificateLifetimes::default(),
         })
     }
 

@@ -47,7 +47,7 @@ pub struct Findings<'a> {
     /// Its pods.
     pub pods: &'a [Pod],
     /// The condition `Contested`, if another installation tried to claim the namespace.
-    pub contested: Option<ConditionUpdate>,
+    pub contested: Option<(&'static str, ConditionUpdate)>,
     /// The time.
     pub now: Timestamp,
 }
@@ -61,9 +61,7 @@ impl Findings<'_> {
             (Condition::PROGRESSING, self.progressing()),
             (Condition::DEGRADED, self.degraded()),
         ];
-        let contested = self.contested.clone();
-        let contested = contested.map(|update| (Condition::CONTESTED, update));
-        let updates = updates.into_iter().chain(contested);
+        let updates = updates.into_iter().chain(self.contested.clone());
         let generation = self.object.generation;
         TracingStackStatus {
             conditions: conditions(updates, generation, &self.previous.conditions, self.now),
@@ -219,13 +217,12 @@ impl Findings<'_> {
 #[must_use]
 pub fn blocked(
     problem: StackProblem,
-    contested: Option<ConditionUpdate>,
+    contested: Option<(&'static str, ConditionUpdate)>,
     object: &StackObject,
     previous: &TracingStackStatus,
     now: Timestamp,
 ) -> TracingStackStatus {
     let degraded = ConditionUpdate::new(ConditionStatus::True, problem.reason, problem.message);
-    let contested = contested.map(|update| (Condition::CONTESTED, update));
     let updates = std::iter::once((Condition::DEGRADED, degraded)).chain(contested);
     let updated = conditions(updates, object.generation, &previous.conditions, now);
     // The stack still runs as before, so its other conditions still hold.

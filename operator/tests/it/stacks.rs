@@ -19,7 +19,10 @@ use spoor_operator::{
     kubernetes::{resources::tracing_stacks, watch::WatchScope},
     role::RunningRole,
     settings::RoleSettings,
-    stacks::{self, StacksSettings},
+    stacks::{
+        self, CertificateLifetimes, StacksSettings, build::PoliciesService,
+        objects::pod::PodDefaults,
+    },
 };
 use tokio_util::sync::CancellationToken;
 
@@ -65,7 +68,16 @@ impl<'a> Stacks<'a> {
             timing: SHORT_TIMING,
             claim_timing: SHORT_TIMING,
         };
-        let mut settings = StacksSettings::new(role, "spoor-policies".to_owned());
+        let mut settings = StacksSettings {
+            role,
+            policies_service: PoliciesService {
+                name: "spoor-policies".to_owned(),
+                namespace: namespace.name.clone(),
+            },
+            cluster_domain: "cluster.local".to_owned(),
+            pods: PodDefaults::default(),
+            lifetimes: CertificateLifetimes::default(),
+        };
         change(&mut settings);
         let stop = CancellationToken::new();
         let running = stacks::start(client, settings, stop.clone()).await.unwrap();

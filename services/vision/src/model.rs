@@ -7,15 +7,12 @@ mod network;
 mod properties;
 mod service;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use spoor_proto::{DESCRIPTORS, spoor::vision::v1::model_server::ModelServer};
 use spoor_telemetry::serve::{Grpc, Program, ServeError, Server};
 
-use crate::{
-    input::{Channels, Size},
-    workers::Workers,
-};
+use crate::workers::Workers;
 use file::Source;
 use lazy::LazyModel;
 use service::Service;
@@ -41,22 +38,8 @@ pub struct ModelArgs {
     /// [default: the model's metadata `labels`, else their values]
     #[arg(long, env = "SPOOR_MODEL_LABELS_FILE", value_name = "FILE")]
     pub labels_file: Option<PathBuf>,
-    /// Mean of red, green and blue, from 0 to 1, to subtract from the input
-    /// [default: the model's metadata `mean`, else ImageNet's]
-    #[arg(
-        long,
-        env = "SPOOR_MODEL_MEAN",
-        value_name = "R,G,B",
-        allow_hyphen_values = true
-    )]
-    pub mean: Option<Channels>,
-    /// Standard deviation of red, green and blue to divide the input by
-    /// [default: the model's metadata `std`, else ImageNet's]
-    #[arg(long, env = "SPOOR_MODEL_STD", value_name = "R,G,B")]
-    pub std: Option<Channels>,
-    /// Size of the input in pixels, such as 224 or 320x240, if the model does not fix it
-    #[arg(long, env = "SPOOR_MODEL_SIZE", value_name = "SIZE")]
-    pub size: Option<Size>,
+    #[command(flatten)]
+    overrides: Overrides,
     /// Maximum number of requests that wait for a CPU; more are refused
     #[arg(
         long,
@@ -107,7 +90,7 @@ impl Program for ModelArgs {
             model.get_or_load().await?;
         }
         // The size of the one input: a larger one is refused before it is decoded, with OUT_OF_RANGE.
-        let max_bytes = model.properties().input.byte_count() + MESSAGE_OVERHEAD_BYTES;
+        let max_bytes = model.properties.input.byte_count() + MESSAGE_OVERHEAD_BYTES;
         let service = Service {
             name,
             model,
@@ -136,10 +119,10 @@ impl ModelArgs {
         Ok((properties, network))
     }
 
-    fn open(self) -> Result<LazyModel, ModelError> {
+    fn open(self) -> Result<Arc<LazyModel>, ModelError> {
         let (source, properties) = self.read()?;
         tracing::info!(model.source = source.name(), model.size = %properties.input.size, "using model");
-        Ok(LazyModel::new(source, properties))
+        Ok(Arc::new(LazyModel::new(source, properties)))
     }
 
     fn read(self) -> Result<(Source, ModelProperties), ModelError> {
@@ -148,15 +131,10 @@ impl ModelArgs {
             (None, Some(model)) => Source::BuiltIn(model),
             (None, None) => return Err(ModelError::Unnamed),
         };
-        let overrides = Overrides {
-            size: self.size,
-            mean: self.mean,
-            std: self.std,
-            labels: self.labels_file.as_deref().map(file::labels).transpose()?,
-        };
+        let labels = self.labels_file.as_deref().map(file::labels).transpose()?;
         // Read at startup although the model is loaded later, so that a wrong file or setting
         // fails immediately.
-        let properties = source.properties(overrides)?;
+        let properties = source.properties(&self.overrides, labels)?;
         Ok((source, properties))
     }
 }

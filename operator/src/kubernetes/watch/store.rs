@@ -109,15 +109,11 @@ impl<V, F> StoreWriter<V, F> {
             Event::InitDone => {
                 let initial = std::mem::take(&mut self.initial);
                 let mut objects = self.watched.0.write();
+                let namespace = self.namespace.as_ref();
+                let is_covered = |key: &Key| namespace.is_none_or(|it| key.namespace == *it);
+                let before = objects.iter().filter(|(key, _)| is_covered(key));
                 // Compared as a whole: a watch that is started again lists everything, and usually
                 // nothing has changed.
-                let Some(namespace) = &self.namespace else {
-                    let is_new = *objects != initial;
-                    *objects = initial;
-                    return is_new;
-                };
-                let is_covered = |key: &Key| key.namespace == *namespace;
-                let before = objects.iter().filter(|(key, _)| is_covered(key));
                 let is_new = before.ne(initial.iter());
                 objects.retain(|key, _| !is_covered(key));
                 objects.extend(initial);

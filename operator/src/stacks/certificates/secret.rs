@@ -98,8 +98,7 @@ pub fn authority(
         .and_then(|stored| certificates(&stored.certificate).next());
     // The new certificate comes first, since the first one signs.
     issued.certificate.push_str(before.unwrap_or_default());
-    let renew_at = renewal_time(&issued, now, life);
-    let state = issued_state(name, AUTHORITY_KEYS, issued, BTreeMap::new(), renew_at);
+    let state = issued_state(name, AUTHORITY_KEYS, issued, BTreeMap::new(), now, life);
     Ok(state)
 }
 
@@ -131,8 +130,7 @@ pub fn server(
     let signer = signer.map(|signer| (SIGNED_BY.to_owned(), fingerprint(signer)));
     let mut annotations = BTreeMap::from([(NAMES.to_owned(), joined)]);
     annotations.extend(signer);
-    let renew_at = renewal_time(&issued, now, life);
-    let state = issued_state(name, SERVER_KEYS, issued, annotations, renew_at);
+    let state = issued_state(name, SERVER_KEYS, issued, annotations, now, life);
     Ok(state)
 }
 
@@ -182,18 +180,16 @@ impl StoredCertificate {
     }
 }
 
-fn renewal_time(issued: &Issued, now: Timestamp, life: Duration) -> Timestamp {
-    let two_thirds = SignedDuration::try_from(life / 3 * 2).unwrap_or(SignedDuration::MAX);
-    now.saturating_add(two_thirds).unwrap_or(issued.not_after)
-}
-
 fn issued_state(
     name: &str,
     [certificate_key, private_key]: SecretKeys,
     issued: Issued,
     mut annotations: BTreeMap<String, String>,
-    renew_at: Timestamp,
+    now: Timestamp,
+    life: Duration,
 ) -> CertificateState {
+    let two_thirds = SignedDuration::try_from(life / 3 * 2).unwrap_or(SignedDuration::MAX);
+    let renew_at = now.saturating_add(two_thirds).unwrap_or(issued.not_after);
     annotations.insert(NOT_AFTER.to_owned(), issued.not_after.to_string());
     annotations.insert(RENEW_AT.to_owned(), renew_at.to_string());
     let bytes = |text: &str| ByteString(text.as_bytes().to_vec());

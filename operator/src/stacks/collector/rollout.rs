@@ -153,10 +153,6 @@ impl<'a> LiveTier<'a> {
             || not_terminating(self.pods).count() < self.pods.len()
     }
 
-    fn has_failed_pod(&self) -> bool {
-        not_terminating(self.pods).any(has_failed)
-    }
-
     fn has_ready_pod(&self) -> bool {
         let mut conditions = not_terminating(self.pods).filter_map(ready_condition);
         conditions.any(|condition| condition.status == "True")
@@ -206,7 +202,8 @@ fn decide_wait(
 ) -> Wait {
     // Changes that come faster than a pod starts are combined in one replacement. A revision that
     // failed is replaced immediately, since the next may fix it.
-    if decide.is_changing && !decide.live.has_failed_pod() && decide.quiet_for < MAX_START_WAIT {
+    let has_failed_pod = not_terminating(decide.live.pods).any(has_failed);
+    if decide.is_changing && !has_failed_pod && decide.quiet_for < MAX_START_WAIT {
         let left = MAX_START_WAIT - decide.quiet_for;
         return Some((RolloutWait::DecideStarts, Some(left)));
     }

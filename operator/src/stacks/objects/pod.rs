@@ -65,8 +65,6 @@ pub fn spec(
     defaults: &PodDefaults,
 ) -> PodSpec {
     let (scheduling, additions) = (&settings.scheduling, &settings.additions);
-    let tolerations = scheduling.tolerations.iter();
-    let tolerations = tolerations.map(parsed_as::<Toleration>);
     let constraints = scheduling.topology_spread_constraints.iter();
     let constraints = constraints.map(parsed_as::<TopologySpreadConstraint>);
     let affinity = scheduling.affinity.as_ref();
@@ -86,7 +84,7 @@ pub fn spec(
         // Otherwise every Service of the namespace would add variables to the environment.
         enable_service_links: Some(false),
         node_selector: non_empty(scheduling.node_selector.clone()),
-        tolerations: non_empty(tolerations),
+        tolerations: non_empty(scheduling.tolerations.iter().map(parsed_as::<Toleration>)),
         affinity: Some(affinity.map_or_else(|| different_nodes(spread), parsed_as::<Affinity>)),
         topology_spread_constraints: non_empty(constraints),
         priority_class_name: scheduling.priority_class_name.clone(),

@@ -50,11 +50,12 @@ impl StackHealth {
                 digest: digest.to_owned(),
                 policies,
             });
+            let status = live.workload.status.clone().unwrap_or_default();
             let part = PartHealth {
                 exists: true,
-                is_available: is_available(live.workload),
+                is_available: status.available_replicas > Some(0),
                 // A rollout is complete with one ready pod; the others may still be starting.
-                is_complete: live.is_complete() && all_ready(live.workload),
+                is_complete: live.is_complete() && status.ready_replicas >= status.replicas,
             };
             Some((part, tail))
         };
@@ -85,28 +86,14 @@ pub fn live<'a>(
     Some((deployment, pods.cloned().collect()))
 }
 
-fn is_available(deployment: &Deployment) -> bool {
-    let status = deployment.status.as_ref();
-    status.and_then(|it| it.available_replicas) > Some(0)
-}
-
-fn all_ready(deployment: &Deployment) -> bool {
-    let spec = deployment.spec.as_ref();
-    let desired = spec.and_then(|spec| spec.replicas).unwrap_or(1);
-    let status = deployment.status.as_ref();
-    status.and_then(|status| status.ready_replicas).unwrap_or(0) >= desired
-}
-
 /// Pods that cannot start or be scheduled, with the reason.
 pub(super) fn failing(pods: &[Pod], now: Timestamp) -> Vec<String> {
     let failing = not_terminating(pods).filter_map(|pod| failure(pod, now));
     let mut failing: Vec<String> = failing.collect();
     // In a stable order, since each change of the message would be a write.
     failing.sort();
-    if failing.len() > MAX_REPORTED_PODS {
-        let more = failing.len() - MAX_REPORTED_PODS;
-        failing.truncate(MAX_REPORTED_PODS);
-        failing.push(format!("and {more} more"));
-    }
+    let more = failing.len().saturating_sub(MAX_REPORTED_PODS);
+    failing.truncate(MAX_REPORTED_PODS);
+    failing.extend((more > 0).then(|| format!("and {more} more")));
     failing
 }

@@ -138,10 +138,12 @@ fn settings(
         stream: any,
         metrics: any,
     };
-    PoliciesSettings::new(
+    PoliciesSettings {
         role,
         listen,
-        certificate.crt.clone(),
-        certificate.key.clone(),
-    )
+        certificate: certificate.crt.clone(),
+        key: certificate.key.clone(),
+        observed_interval: Duration::from_secs(30),
+        control: spoor_control::ControlSettings::default(),
+    }
 }

@@ -6,18 +6,15 @@ use serde::Serialize;
 use spoor_telemetry::http::Problem;
 use uuid::Uuid;
 
-use super::reviews::{Fetched, Review, Reviews};
+use super::reviews::{Fetched, Reviews};
 use crate::{catalogue::BANDS, id::Id, response::Response};
 
 /// A band with its reviews.
 #[derive(Debug, Serialize)]
 struct Band {
     name: &'static str,
-    /// Null if none is available.
-    reviews: Option<Vec<Review>>,
-    /// The reason why reviews are missing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    degraded: Option<String>,
+    #[serde(flatten)]
+    fetched: Fetched,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,12 +50,10 @@ async fn band(State(reviews): State<Reviews>, Id(id): Id) -> Result<Json<Respons
         let detail = format!("uuid: no band {id}; GET /bands lists all");
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     };
-    let Fetched { reviews, degraded } =
-        reviews.fetch(band.reviews.each_ref().map(|it| it.id)).await;
+    let ids = band.reviews.each_ref().map(|it| it.id);
     let result = Band {
         name: band.name,
-        reviews,
-        degraded,
+        fetched: reviews.fetch(ids).await,
     };
     Ok(Json(Response::new(id, band.created, result)))
 }

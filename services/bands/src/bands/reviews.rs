@@ -17,18 +17,19 @@ pub(super) struct Reviews(pub(super) Peer);
 
 /// A review.
 #[derive(Debug, Serialize)]
-pub(super) struct Review {
+struct Review {
     uuid: Uuid,
     body: String,
 }
 
 /// The reviews that were available.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct Fetched {
     /// The reviews; `None` if none is available.
-    pub(super) reviews: Option<Vec<Review>>,
+    reviews: Option<Vec<Review>>,
     /// The reason why some are missing.
-    pub(super) degraded: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<String>,
 }
 
 /// The error of fetching a review.

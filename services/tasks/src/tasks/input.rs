@@ -26,16 +26,11 @@ pub(super) struct Listing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TaskId(pub(super) Uuid);
 
-/// All errors in a request.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.join("; "))]
-pub(super) struct InvalidRequest(Vec<String>);
-
 /// A new task as sent. The fields are text, so that all errors are reported, not only the first.
 #[derive(Debug, Deserialize)]
 // A misspelled optional field, such as the due time, would otherwise be ignored.
 #[serde(deny_unknown_fields)]
-pub(super) struct SentTask {
+struct SentTask {
     title: String,
     #[serde(default)]
     priority: Option<String>,
@@ -45,7 +40,7 @@ pub(super) struct SentTask {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SentListing {
+struct SentListing {
     state: Option<String>,
     limit: Option<String>,
 }
@@ -55,10 +50,11 @@ impl RequestBody for SentTask {
         r#"{"title": "wash up", "priority": "high", "due": "2030-01-31T12:00:00Z"}"#;
 }
 
-impl TryFrom<SentTask> for NewTask {
-    type Error = InvalidRequest;
+impl<S: Send + Sync> FromRequest<S> for NewTask {
+    type Rejection = Problem;
 
-    fn try_from(sent: SentTask) -> Result<Self, InvalidRequest> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let JsonBody(sent) = JsonBody::<SentTask>::from_request(request, state).await?;
         let mut errors = Vec::new();
         let title = collect_error(&mut errors, "title", Title::new(&sent.title));
         let priority = sent
@@ -76,37 +72,8 @@ impl TryFrom<SentTask> for NewTask {
                 due,
                 completed: None,
             })),
-            _ => Err(InvalidRequest(errors)),
+            _ => Err(invalid(&errors)),
         }
-    }
-}
-
-impl TryFrom<SentListing> for Listing {
-    type Error = InvalidRequest;
-
-    fn try_from(sent: SentListing) -> Result<Self, InvalidRequest> {
-        let mut errors = Vec::new();
-        let filter = collect_error(&mut errors, "state", state(sent.state.as_deref()));
-        let limit = collect_error(&mut errors, "limit", limit(sent.limit.as_deref()));
-        match (filter, limit) {
-            (Some(filter), Some(limit)) => Ok(Self { filter, limit }),
-            _ => Err(InvalidRequest(errors)),
-        }
-    }
-}
-
-impl From<InvalidRequest> for Problem {
-    fn from(error: InvalidRequest) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
-    }
-}
-
-impl<S: Send + Sync> FromRequest<S> for NewTask {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let JsonBody(sent) = JsonBody::<SentTask>::from_request(request, state).await?;
-        Ok(sent.try_into()?)
     }
 }
 
@@ -116,7 +83,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Listing {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let QueryParameters(sent) =
             QueryParameters::<SentListing>::from_request_parts(parts, state).await?;
-        Ok(sent.try_into()?)
+        let mut errors = Vec::new();
+        let filter = collect_error(&mut errors, "state", filter(sent.state.as_deref()));
+        let limit = collect_error(&mut errors, "limit", limit(sent.limit.as_deref()));
+        match (filter, limit) {
+            (Some(filter), Some(limit)) => Ok(Self { filter, limit }),
+            _ => Err(invalid(&errors)),
+        }
     }
 }
 
@@ -134,6 +107,11 @@ impl<S: Send + Sync> FromRequestParts<S> for TaskId {
     }
 }
 
+/// The problem with all errors in a request.
+fn invalid(errors: &[String]) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, errors.join("; "))
+}
+
 fn collect_error<T>(
     errors: &mut Vec<String>,
     field: &str,
@@ -144,7 +122,7 @@ fn collect_error<T>(
         .ok()
 }
 
-fn state(text: Option<&str>) -> Result<Filter, String> {
+fn filter(text: Option<&str>) -> Result<Filter, String> {
     match text {
         None | Some("open") => Ok(Filter::Open),
         Some("completed") => Ok(Filter::Completed),

@@ -23,9 +23,7 @@ impl Api {
             self.metrics.count_created(&task);
             add_event("task.created", || {
                 let due_in = task.due.map(|due| due.seconds_since(task.created));
-                due_in
-                    .map(|it| KeyValue::new("task.due_in", it))
-                    .into_iter()
+                due_in.map(|it| KeyValue::new("task.due_in", it))
             });
             Ok(task)
         };
@@ -66,12 +64,12 @@ impl Api {
                 self.metrics.count_completed(&done.task);
                 add_completed_event(&done.task);
             } else {
-                add_event("task.already_completed", || [].into_iter());
+                add_event("task.already_completed", || []);
             }
             if done.evicted > 0 {
                 add_event("tasks.evicted", || {
                     let count = i64::try_from(done.evicted).unwrap_or(i64::MAX);
-                    [KeyValue::new("tasks.count", count)].into_iter()
+                    [KeyValue::new("tasks.count", count)]
                 });
             }
             Ok(Some(done.task))
@@ -142,18 +140,17 @@ fn add_completed_event(task: &Task) {
         let open_for = KeyValue::new("task.open_for", done.seconds_since(task.created));
         let late_by = task.due.map(|due| done.seconds_since(due));
         let late_by = late_by.filter(|late| *late > 0.0);
-        [open_for]
-            .into_iter()
-            .chain(late_by.map(|it| KeyValue::new("task.late_by", it)))
+        let late_by = late_by.map(|it| KeyValue::new("task.late_by", it));
+        [open_for].into_iter().chain(late_by)
     });
 }
 
 /// Adds an event to the current span, without a log line, since there may be thousands per second.
-fn add_event<I: Iterator<Item = KeyValue>>(name: &'static str, attributes: impl FnOnce() -> I) {
+fn add_event<I: IntoIterator<Item = KeyValue>>(name: &'static str, attributes: impl FnOnce() -> I) {
     Context::map_current(|context| {
         let span = context.span();
         if span.is_recording() {
-            span.add_event(name, attributes().collect());
+            span.add_event(name, attributes().into_iter().collect());
         }
     });
 }

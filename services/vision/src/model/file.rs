@@ -68,9 +68,10 @@ impl Source {
     /// Reads the properties of the model.
     pub(super) fn properties(
         &self,
-        overrides: Overrides,
+        overrides: &Overrides,
+        labels: Option<Vec<String>>,
     ) -> Result<ModelProperties, OpenModelError> {
-        ModelProperties::read(&self.read()?, overrides)
+        ModelProperties::read(&self.read()?, overrides, labels)
             .map_err(|reason| OpenModelError::Unsupported(self.name(), reason))
     }
 }

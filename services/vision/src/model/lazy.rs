@@ -12,37 +12,30 @@ use super::{
 };
 
 /// A model that may not be loaded yet.
-#[derive(Clone)]
-pub(super) struct LazyModel(Arc<Inner>);
-
-struct Inner {
+pub(super) struct LazyModel {
     source: Source,
-    properties: ModelProperties,
+    pub(super) properties: ModelProperties,
     network: OnceCell<Arc<Network>>,
 }
 
 impl LazyModel {
     pub(super) fn new(source: Source, properties: ModelProperties) -> Self {
-        Self(Arc::new(Inner {
+        Self {
             source,
             properties,
             network: OnceCell::new(),
-        }))
-    }
-
-    pub(super) fn properties(&self) -> &ModelProperties {
-        &self.0.properties
+        }
     }
 
     /// Returns the model, and loads it first if needed. Every request that waits for that has a span
     /// for it.
-    pub(super) async fn get_or_load(&self) -> Result<Arc<Network>, LoadModelError> {
-        if let Some(network) = self.0.network.get() {
+    pub(super) async fn get_or_load(self: &Arc<Self>) -> Result<Arc<Network>, LoadModelError> {
+        if let Some(network) = self.network.get() {
             return Ok(Arc::clone(network));
         }
         let span = info_span!(
             "load model",
-            model.source = self.0.source.name(),
+            model.source = self.source.name(),
             model.cold = true
         );
         self.load().instrument(span).await
@@ -50,19 +43,19 @@ impl LazyModel {
 
     /// Loads the model once, however many requests wait. The task continues if all of them are
     /// cancelled, so that the next request does not start over.
-    async fn load(&self) -> Result<Arc<Network>, LoadModelError> {
-        let inner = Arc::clone(&self.0);
+    async fn load(self: &Arc<Self>) -> Result<Arc<Network>, LoadModelError> {
+        let this = Arc::clone(self);
         task::spawn(async move {
             // If loading fails, the cell stays empty, and the next request tries again.
-            let network = inner.network.get_or_try_init(|| read(Arc::clone(&inner)));
+            let network = this.network.get_or_try_init(|| read(Arc::clone(&this)));
             network.await.cloned()
         })
         .await?
     }
 }
 
-async fn read(inner: Arc<Inner>) -> Result<Arc<Network>, LoadModelError> {
+async fn read(model: Arc<LazyModel>) -> Result<Arc<Network>, LoadModelError> {
     // On a blocking thread, since this takes tens of milliseconds of CPU time.
-    let load = move || Network::load(&inner.source, &inner.properties);
+    let load = move || Network::load(&model.source, &model.properties);
     Ok(Arc::new(task::spawn_blocking(load).await??))
 }

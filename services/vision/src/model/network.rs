@@ -93,15 +93,9 @@ impl Network {
         let output = run(&self.plan, self.shape, values)
             .map_err(|error| ClassifyError::Run(error.into()))?;
         let scores = distribution(&output).ok_or(ClassifyError::NotFinite)?;
-        let mut scores: Vec<Score> = self
-            .labels
-            .iter()
-            .zip(scores)
-            .map(|(label, score)| Score {
-                label: label.clone(),
-                score,
-            })
-            .collect();
+        let scores = self.labels.iter().cloned().zip(scores);
+        let scores = scores.map(|(label, score)| Score { label, score });
+        let mut scores: Vec<Score> = scores.collect();
         scores.sort_by(|one, other| other.score.total_cmp(&one.score));
         Ok(scores)
     }

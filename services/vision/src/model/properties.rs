@@ -19,16 +19,24 @@ pub struct ModelProperties {
 }
 
 /// Settings that override the model's own properties.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct Overrides {
-    /// `SPOOR_MODEL_SIZE`.
-    pub size: Option<Size>,
-    /// `SPOOR_MODEL_MEAN`.
+    /// Mean of red, green and blue, from 0 to 1, to subtract from the input
+    /// [default: the model's metadata `mean`, else ImageNet's]
+    #[arg(
+        long,
+        env = "SPOOR_MODEL_MEAN",
+        value_name = "R,G,B",
+        allow_hyphen_values = true
+    )]
     pub mean: Option<Channels>,
-    /// `SPOOR_MODEL_STD`.
+    /// Standard deviation of red, green and blue to divide the input by
+    /// [default: the model's metadata `std`, else ImageNet's]
+    #[arg(long, env = "SPOOR_MODEL_STD", value_name = "R,G,B")]
     pub std: Option<Channels>,
-    /// The lines of `SPOOR_MODEL_LABELS_FILE`.
-    pub labels: Option<Vec<String>>,
+    /// Size of the input in pixels, such as 224 or 320x240, if the model does not fix it
+    #[arg(long, env = "SPOOR_MODEL_SIZE", value_name = "SIZE")]
+    pub size: Option<Size>,
 }
 
 /// The reason why a model cannot be used, or not with these settings.
@@ -86,16 +94,14 @@ const FLOAT: i32 = 1;
 type Side = Option<u32>;
 
 impl ModelProperties {
-    /// Reads the properties.
-    pub(super) fn read(model: &ModelProto, overrides: Overrides) -> Result<Self, UnsupportedModel> {
-        let Overrides {
-            size,
-            mean,
-            std,
-            labels,
-        } = overrides;
+    /// Reads the properties. `labels` override those of the model.
+    pub(super) fn read(
+        model: &ModelProto,
+        overrides: &Overrides,
+        labels: Option<Vec<String>>,
+    ) -> Result<Self, UnsupportedModel> {
         let graph = model.graph.as_ref().ok_or(UnsupportedModel::NoGraph)?;
-        let size = size_of(picture(graph)?, size)?;
+        let size = size_of(picture(graph)?, overrides.size)?;
         let channels = |set: Option<Channels>, key, imagenet| match (set, metadata(model, key)) {
             (Some(set), _) => Ok(set),
             (None, Some(text)) => text
@@ -103,18 +109,15 @@ impl ModelProperties {
                 .map_err(|source| UnsupportedModel::Channels { key, source }),
             (None, None) => Ok(imagenet),
         };
-        let mean = channels(mean, "mean", Channels::IMAGENET_MEAN)?;
-        let std = channels(std, "std", Channels::IMAGENET_STD)?;
-        let own_labels = || {
-            metadata(model, "labels").map(|text| {
-                text.split(',')
-                    .map(|label| label.trim().to_owned())
-                    .collect()
-            })
-        };
+        let mean = channels(overrides.mean, "mean", Channels::IMAGENET_MEAN)?;
+        let std = channels(overrides.std, "std", Channels::IMAGENET_STD)?;
+        let own_labels = metadata(model, "labels").map(|text| {
+            let labels = text.split(',').map(str::trim);
+            labels.map(str::to_owned).collect()
+        });
         Ok(Self {
             input: Input::new(size, mean, std)?,
-            labels: validate_labels(labels.or_else(own_labels))?,
+            labels: validate_labels(labels.or(own_labels))?,
             accuracy: metadata(model, "accuracy").map(accuracy).transpose()?,
         })
     }

@@ -1,6 +1,6 @@
 //! `spoor.vision.v1.Model`.
 
-use std::error::Error;
+use std::{error::Error, sync::Arc};
 
 use spoor_proto::spoor::vision::v1::{
     Classification, DescribeRequest, Description, Score, Tensor, model_server::Model,
@@ -18,14 +18,14 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct Service {
     pub(super) name: &'static str,
-    pub(super) model: LazyModel,
+    pub(super) model: Arc<LazyModel>,
     pub(super) workers: Workers,
 }
 
 #[tonic::async_trait]
 impl Model for Service {
     async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<Description>, Status> {
-        let properties = self.model.properties();
+        let properties = &self.model.properties;
         Ok(Response::new(Description {
             model: self.name.to_owned(),
             input: Some(properties.input.into()),
@@ -45,14 +45,14 @@ impl Model for Service {
         Ok(Response::new(Classification {
             model: self.name.to_owned(),
             scores,
-            accuracy: self.model.properties().accuracy,
+            accuracy: self.model.properties.accuracy,
         }))
     }
 }
 
 impl Service {
     fn values(&self, tensor: &Tensor) -> Result<Vec<f32>, Status> {
-        let expected = self.model.properties().input;
+        let expected = self.model.properties.input;
         let given = Input::try_from(tensor.input.as_ref())
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         // Before the length, which differs as well if the input does.

@@ -107,7 +107,14 @@ fn prepare_tensors(
     properties: PictureProperties,
     inputs: &[RequiredInput],
 ) -> Result<Vec<TensorFor>, InvalidPicture> {
-    let picture = decode_span(properties).in_scope(|| picture::decode(bytes))?;
+    let span = info_span!(
+        "decode",
+        image.format = properties.format,
+        image.width = properties.width,
+        image.height = properties.height,
+        image.bytes = properties.bytes,
+    );
+    let picture = span.in_scope(|| picture::decode(bytes))?;
     let tensor = |RequiredInput { input, models }: &RequiredInput| TensorFor {
         models: models.clone(),
         tensor: Some(Tensor {
@@ -116,16 +123,6 @@ fn prepare_tensors(
         }),
     };
     Ok(inputs.iter().map(tensor).collect())
-}
-
-fn decode_span(properties: PictureProperties) -> tracing::Span {
-    info_span!(
-        "decode",
-        image.format = properties.format,
-        image.width = properties.width,
-        image.height = properties.height,
-        image.bytes = properties.bytes,
-    )
 }
 
 /// True if a model was replaced by one with another input.

@@ -62,12 +62,11 @@ type Durations = Family<Labels, Histogram, fn() -> Histogram>;
 
 impl CommandTelemetry {
     pub(super) fn of(url: &RedisUrl) -> Self {
-        let (host, port) = url.server();
         Self {
-            host: host.to_owned(),
+            host: url.host.clone(),
             // The semantic conventions leave out the default port.
-            port: (port != DEFAULT_PORT).then_some(port),
-            database: url.database().to_string(),
+            port: (url.port != DEFAULT_PORT).then_some(url.port),
+            database: url.database.to_string(),
             durations: Durations::new_with_constructor(|| Histogram::new(BUCKETS)),
         }
     }

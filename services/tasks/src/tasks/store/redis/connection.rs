@@ -29,11 +29,10 @@ impl Connection {
     /// runtime.
     pub(super) fn new(url: &RedisUrl, deadline: Duration) -> RedisResult<Self> {
         let client = Client::open(url.with_password())?;
-        let (host, port) = url.server();
         let first = manager(&client, deadline)?;
         Ok(Self {
             client,
-            server: format!("{host}:{port}"),
+            server: format!("{}:{}", url.host, url.port),
             deadline,
             current: Mutex::new(Arc::new(first)),
         })

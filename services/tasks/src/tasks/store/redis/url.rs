@@ -7,18 +7,19 @@ use clap::{
     builder::{TypedValueParser, ValueParserFactory},
     error::ErrorKind,
 };
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use redis::{ConnectionAddr, IntoConnectionInfo};
 
 /// A URL `redis://:PASSWORD@HOST:PORT/NUMBER`, which is displayed without its password.
 #[derive(Clone, derive_more::Debug, derive_more::Display)]
 // Not derived field by field, since that would show the password.
 #[debug("{self}")]
-#[display("redis://{host}:{port}/{}", self.database())]
+#[display("redis://{host}:{port}/{database}")]
 pub struct RedisUrl {
     text: String,
-    info: ConnectionInfo,
-    host: String,
-    port: u16,
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// The number of the database.
+    pub(super) database: i64,
 }
 
 /// The error for an invalid URL. It does not repeat the text, which may contain a password.
@@ -31,16 +32,6 @@ impl RedisUrl {
     #[must_use]
     pub fn with_password(&self) -> &str {
         &self.text
-    }
-
-    /// The host and port.
-    pub(super) fn server(&self) -> (&str, u16) {
-        (&self.host, self.port)
-    }
-
-    /// The number of the database.
-    pub(super) fn database(&self) -> i64 {
-        self.info.redis_settings().db()
     }
 }
 
@@ -57,7 +48,7 @@ impl FromStr for RedisUrl {
             text: text.to_owned(),
             host: host.clone(),
             port: *port,
-            info,
+            database: info.redis_settings().db(),
         })
     }
 }
