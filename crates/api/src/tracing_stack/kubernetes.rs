@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use derive_more::Display;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value, json};
@@ -27,17 +28,7 @@ impl JsonSchema for FreeForm {
 
 /// The pull policy of an image.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    derive_more::Display,
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, Display,
 )]
 pub enum ImagePullPolicy {
     /// The image is pulled at each start of a pod.
@@ -50,7 +41,7 @@ pub enum ImagePullPolicy {
 }
 
 /// An amount of CPU, memory or storage in Kubernetes' notation: `500m`, `1`, `256Mi`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, derive_more::Display)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Display)]
 #[serde(transparent)]
 pub struct Quantity(pub String);
 
