@@ -222,12 +222,12 @@ impl Health {
                 }
                 Ok(permit)
             }
-            Err(refused) => {
+            Err(wait) => {
                 if !is_first {
                     self.budget.refund();
                 }
                 Err(SearchError::Refused {
-                    wait: refused.wait,
+                    wait,
                     last: self.last_failure.clone(),
                 })
             }
