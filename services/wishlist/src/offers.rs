@@ -81,11 +81,6 @@ pub struct OffersArgs {
     pub deadline: Duration,
 }
 
-/// The error for an invalid interval.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be from 100ms to 1d, such as 30s, not {0:?}")]
-pub struct InvalidInterval(String);
-
 impl Program for OffersArgs {
     type Error = ServeError;
 
@@ -144,11 +139,11 @@ impl OffersArgs {
     }
 }
 
-fn parse_interval(text: &str) -> Result<Duration, InvalidInterval> {
+fn parse_interval(text: &str) -> Result<Duration, String> {
     const INTERVALS: RangeInclusive<Duration> =
         Duration::from_millis(100)..=Duration::from_secs(24 * 60 * 60);
     duration::parse(text)
         .ok()
         .filter(|every| INTERVALS.contains(every))
-        .ok_or_else(|| InvalidInterval(text.to_owned()))
+        .ok_or_else(|| format!("must be from 100ms to 1d, such as 30s, not {text:?}"))
 }
