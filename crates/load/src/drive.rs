@@ -206,20 +206,15 @@ impl Shared {
     /// The position of the next operation, and the number of complete rounds over all operations.
     fn next_operation(&self, turn: &Turn) -> Option<(usize, u64)> {
         let operations = &self.load.operations;
-        let count = u64::try_from(operations.len()).ok()?;
-        // Towards the end, operations are skipped if too few turns are left for their follow-ups,
-        // so that the load has as many requests as turns.
-        let fits = |position: usize| {
-            let operation = operations.get(position);
-            let follow_ups = operation.map(|operation| u64::try_from(operation.follow_ups.len()));
-            matches!(follow_ups, Some(Ok(follow_ups)) if follow_ups <= turn.left)
-        };
+        let count = operations.len() as u64;
         let mut chosen = None;
         for _ in 0..count {
             let number = self.chosen.fetch_add(1, Ordering::Relaxed);
             let position = usize::try_from(number.checked_rem(count)?).ok()?;
             chosen = Some((position, number / count));
-            if fits(position) {
+            // Towards the end, operations are skipped if too few turns are left for their
+            // follow-ups, so that the load has as many requests as turns.
+            if operations.get(position)?.follow_ups.len() as u64 <= turn.left {
                 break;
             }
         }
