@@ -175,15 +175,13 @@ fn of_nodes() -> Value {
         "nodeSelectorTerms": list("Terms. A node must match at least one.", free_form("A term.")),
     });
     let preferred = list("Nodes that a pod should run on.", free_form("A term."));
-    let properties = json!({REQUIRED: required, PREFERRED: preferred});
-    outline("Nodes to run on.", properties)
+    outline("Nodes to run on.", required, preferred)
 }
 
 fn of_pods(description: &str) -> Value {
     let required = list("Terms that must hold.", free_form("A term."));
     let preferred = list("Terms that should hold.", free_form("A term."));
-    let properties = json!({REQUIRED: required, PREFERRED: preferred});
-    outline(description, properties)
+    outline(description, required, preferred)
 }
 
 pub(crate) fn topology_spread_constraints(_: &mut SchemaGenerator) -> Schema {
@@ -207,12 +205,12 @@ pub(crate) fn topology_spread_constraints(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "maxItems": 16, "items": constraint})
 }
 
-fn outline(description: &str, properties: Value) -> Value {
+fn outline(description: &str, required: Value, preferred: Value) -> Value {
     json!({
         "description": description,
         "type": "object",
         "additionalProperties": false,
-        "properties": properties,
+        "properties": {REQUIRED: required, PREFERRED: preferred},
     })
 }
 
