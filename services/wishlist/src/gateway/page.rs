@@ -128,9 +128,8 @@ async fn page(gateway: Gateway, mut content: Content) -> Response {
         Err(error) => return Problem::from(error).into_response(),
     };
     let (wishes, offers) = tokio::join!(gateway.wishes.list(), gateway.offers.list_soon());
-    content.offers = offers;
     match wishes {
-        Ok(wishes) => content.wishes = Some(wishes),
+        Ok(wishes) => content.wishes = Some((wishes, offers)),
         Err(failure) => {
             content.status = failure.status();
             content.notice = Some(Notice::Failed(failure.to_string()));
