@@ -68,9 +68,7 @@ async fn show(
     redirected: Result<Query<Redirected>, QueryRejection>,
 ) -> Response {
     // Invalid parameters are ignored, since a page is more useful than an error.
-    let redirected = redirected
-        .map(|Query(redirected)| redirected)
-        .unwrap_or_default();
+    let Query(redirected) = redirected.unwrap_or_default();
     let notice = redirected.done.map(|change| Notice::Done {
         text: change.text(),
         trace: redirected.trace.as_deref().and_then(traces::parse_id),
@@ -138,9 +136,8 @@ async fn page(gateway: Gateway, mut content: Content) -> Response {
     let html = view::page(&content, trace_id(), &gateway.trace_url).into_string();
     let mut response = (content.status, Html(html)).into_response();
     if content.status == StatusCode::SERVICE_UNAVAILABLE {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let soon = HeaderValue::from_static("1");
+        response.headers_mut().insert(header::RETRY_AFTER, soon);
     }
     response
 }

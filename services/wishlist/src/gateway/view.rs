@@ -207,10 +207,8 @@ fn footer(trace: Option<TraceId>, trace_url: &TraceUrl) -> Markup {
 /// Turns an error message, which has no capital and no full stop, into a sentence.
 fn sentence(text: &str) -> String {
     let mut chars = text.chars();
-    let first = chars
-        .next()
-        .map(|first| first.to_uppercase().to_string())
-        .unwrap_or_default();
+    let first = chars.next().map(char::to_uppercase);
+    let first: String = first.into_iter().flatten().collect();
     let is_sentence = text.ends_with(['.', '!', '?']);
     let stop = if is_sentence { "" } else { "." };
     format!("{first}{}{stop}", chars.as_str())
