@@ -93,10 +93,8 @@ impl Program for OffersArgs {
             marketplaces: Arc::clone(&marketplaces),
             store: Arc::clone(&store),
         };
-        server
-            .telemetry
-            .metrics()
-            .register(|registry| registry.register_collector(Box::new(state_collector)));
+        let metrics = server.telemetry.metrics();
+        metrics.register(|registry| registry.register_collector(Box::new(state_collector)));
         let (tasks, queue) = mpsc::channel(MAX_TASKS);
         let watcher = Watcher {
             wishlist: WishlistClient::new(server.telemetry.grpc_channel(&self.wishlist)),
@@ -129,9 +127,8 @@ impl Program for OffersArgs {
 impl OffersArgs {
     fn marketplaces(&self, telemetry: &Telemetry) -> Arc<[Marketplace]> {
         let counts = SearchCounters::default();
-        telemetry
-            .metrics()
-            .register(|registry| counts.register(registry));
+        let metrics = telemetry.metrics();
+        metrics.register(|registry| counts.register(registry));
         let peers = self.marketplaces.0.iter().cloned();
         peers
             .map(|peer| Marketplace::new(peer, telemetry, counts.clone()))
