@@ -186,14 +186,17 @@ impl Shared {
         if deadline.is_some_and(|deadline| due.max(now) >= deadline) {
             return None;
         }
-        let from = if due <= now {
-            due
-        } else {
+        let mut from = due;
+        if due > now {
             tokio::select! {
-                () = tokio::time::sleep_until(due) => latency_start(due, Instant::now()),
+                () = tokio::time::sleep_until(due) => {}
                 () = self.stop.cancelled() => return None,
             }
-        };
+            let woken = Instant::now();
+            if woken - due <= MAX_TIMER_LAG {
+                from = woken;
+            }
+        }
         if due.elapsed() > MAX_SEND_LAG {
             self.late.fetch_add(1, Ordering::Relaxed);
         }
@@ -324,13 +327,4 @@ async fn send_follow_up(
         ..pending
     });
     Some(())
-}
-
-/// The start of the latency of a request, given when it was due and when its sender woke up for it.
-fn latency_start(due: Instant, woken: Instant) -> Instant {
-    if woken - due <= MAX_TIMER_LAG {
-        woken
-    } else {
-        due
-    }
 }
