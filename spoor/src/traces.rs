@@ -136,21 +136,19 @@ impl TracesArgs {
             Some(service) => vec![service.clone()],
             None => traces.services().await?,
         };
-        let (output, service, lab) = (self.output, self.service.clone(), self.lab.client());
-        let operation = self.operation.clone();
-        let found = traces.newest(&services, &self.into_query()).await?;
+        let found = traces.newest(&services, &self.query()).await?;
         if found.is_empty() {
-            if let Some(service) = service {
-                warn_if_unknown(&service, &traces.services().await?);
-                if let Some(dropping) = dropping_in(&lab, &service).await {
+            if let Some(service) = &self.service {
+                warn_if_unknown(service, &traces.services().await?);
+                if let Some(dropping) = dropping_in(&self.lab.client(), service).await {
                     errln!("Warning: {dropping} to keep every trace");
                 }
             }
-            if let Some(operation) = operation {
-                warn_if_no_span_has(&operation, &traces, &services).await?;
+            if let Some(operation) = &self.operation {
+                warn_if_no_span_has(operation, &traces, &services).await?;
             }
         }
-        match output {
+        match self.output {
             Output::Json => print_json(&list::json(&found))?,
             Output::Table => {
                 let canvas = Canvas::terminal();
@@ -161,14 +159,15 @@ impl TracesArgs {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn into_query(mut self) -> Query {
+    fn query(&self) -> Query {
+        let mut tags = self.tags.clone();
         if self.errors {
             // Jaeger's tag for a span whose status is an error, which all its backends support.
-            self.tags.push(("error".to_owned(), "true".to_owned()));
+            tags.push(("error".to_owned(), "true".to_owned()));
         }
         Query {
-            operation: self.operation,
-            tags: self.tags,
+            operation: self.operation.clone(),
+            tags,
             min_duration: self.min_duration,
             lookback: self.lookback,
             latest_start: None,

@@ -72,7 +72,8 @@ fn parse(text: &str) -> Option<u64> {
     (!text.is_empty()).then_some(total)
 }
 
-fn split_while(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
+/// Splits a text before the first character that does not belong to its beginning.
+pub(crate) fn split_while(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
     let end = text.find(|c| !belongs(c)).unwrap_or(text.len());
     text.split_at(end)
 }

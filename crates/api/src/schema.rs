@@ -78,11 +78,8 @@ fn constants_to_enum(schema: &mut Schema) {
     let Some(Value::Array(choices)) = object.get("oneOf") else {
         return;
     };
-    let words: Option<Vec<Value>> = choices
-        .iter()
-        .map(|choice| choice.get("const").cloned())
-        .collect();
-    if let Some(words) = words {
+    let words = choices.iter().map(|choice| choice.get("const").cloned());
+    if let Some(words) = words.collect::<Option<Vec<Value>>>() {
         object.remove("oneOf");
         object.insert("type".to_owned(), "string".into());
         object.insert("enum".to_owned(), Value::Array(words));

@@ -2,6 +2,7 @@
 
 mod conditions;
 
+use derive_more::Display;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -107,9 +108,7 @@ impl Condition {
 }
 
 /// The state of a [`Condition`].
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, derive_more::Display,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Display)]
 pub enum ConditionStatus {
     /// The condition holds.
     True,

@@ -6,6 +6,7 @@ pub(crate) mod kubernetes;
 mod status;
 mod storage;
 
+use derive_more::Display;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -77,17 +78,7 @@ pub struct TracingStackSpec {
 
 /// The route from the services to Jaeger.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    derive_more::Display,
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, Display,
 )]
 pub enum Route {
     /// Through the Collector.

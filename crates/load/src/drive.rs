@@ -186,14 +186,17 @@ impl Shared {
         if deadline.is_some_and(|deadline| due.max(now) >= deadline) {
             return None;
         }
-        let from = if due <= now {
-            due
-        } else {
+        let mut from = due;
+        if due > now {
             tokio::select! {
-                () = tokio::time::sleep_until(due) => latency_start(due, Instant::now()),
+                () = tokio::time::sleep_until(due) => {}
                 () = self.stop.cancelled() => return None,
             }
-        };
+            let woken = Instant::now();
+            if woken - due <= MAX_TIMER_LAG {
+                from = woken;
+            }
+        }
         if due.elapsed() > MAX_SEND_LAG {
             self.late.fetch_add(1, Ordering::Relaxed);
         }
@@ -206,20 +209,15 @@ impl Shared {
     /// The position of the next operation, and the number of complete rounds over all operations.
     fn next_operation(&self, turn: &Turn) -> Option<(usize, u64)> {
         let operations = &self.load.operations;
-        let count = u64::try_from(operations.len()).ok()?;
-        // Towards the end, operations are skipped if too few turns are left for their follow-ups,
-        // so that the load has as many requests as turns.
-        let fits = |position: usize| {
-            let operation = operations.get(position);
-            let follow_ups = operation.map(|operation| u64::try_from(operation.follow_ups.len()));
-            matches!(follow_ups, Some(Ok(follow_ups)) if follow_ups <= turn.left)
-        };
+        let count = operations.len() as u64;
         let mut chosen = None;
         for _ in 0..count {
             let number = self.chosen.fetch_add(1, Ordering::Relaxed);
             let position = usize::try_from(number.checked_rem(count)?).ok()?;
             chosen = Some((position, number / count));
-            if fits(position) {
+            // Towards the end, operations are skipped if too few turns are left for their
+            // follow-ups, so that the load has as many requests as turns.
+            if operations.get(position)?.follow_ups.len() as u64 <= turn.left {
                 break;
             }
         }
@@ -329,13 +327,4 @@ async fn send_follow_up(
         ..pending
     });
     Some(())
-}
-
-/// The start of the latency of a request, given when it was due and when its sender woke up for it.
-fn latency_start(due: Instant, woken: Instant) -> Instant {
-    if woken - due <= MAX_TIMER_LAG {
-        woken
-    } else {
-        due
-    }
 }

@@ -14,8 +14,6 @@ use super::{
     scenario::Scenario,
 };
 
-const JSON: &str = "application/json";
-
 /// The operations of a scenario, which take turns.
 ///
 /// # Errors
@@ -90,7 +88,7 @@ fn of_edge(edge: Edge, url: &BaseUrl) -> Result<Vec<LoadOperation>, DriveError> 
 
 fn json(text: &'static str) -> Body {
     Body {
-        content_type: JSON,
+        content_type: "application/json",
         bytes: Bytes::from_static(text.as_bytes()),
     }
 }

@@ -186,10 +186,8 @@ impl Read for ZstdFrames<'_> {
                         // Skippable frames with user-defined data may occur between the others
                         // (RFC 8878, section 3.1.2). Two numbers of four bytes precede the data.
                         Err(Header(SkipFrame { length, .. })) => {
-                            let skipped = usize::try_from(length)
-                                .ok()
-                                .and_then(|it| it.checked_add(8));
-                            let rest = skipped.and_then(|it| self.rest.get(it..));
+                            let length = usize::try_from(length).ok();
+                            let rest = length.and_then(|it| self.rest.get(it.checked_add(8)?..));
                             self.rest = rest.ok_or(io::ErrorKind::UnexpectedEof)?;
                             continue;
                         }

@@ -93,35 +93,20 @@ pub async fn with_introspection(
     let open = Arc::new(OpenStreams::default());
     let reflection = reflection.build_v1()?;
     let reflection = reflection.max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let routes = routes
-        .add_service(bounded(health_service, &open))
-        .add_service(bounded(reflection, &open));
-    Ok((routes, health))
+    let routes = add_bounded(routes, health_service, &open);
+    Ok((add_bounded(routes, reflection, &open), health))
 }
 
-/// The trait bounds of `Routes::add_service`, which tonic's services meet.
-trait GrpcService:
-    NamedService
-    + Clone
-    + Send
-    + Sync
-    + 'static
-    + Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
-{
-}
-
-impl<S> GrpcService for S where
-    S: NamedService
+/// Adds a service, and limits its streams that are open at a time.
+fn add_bounded<S>(routes: Routes, service: S, open: &Arc<OpenStreams>) -> Routes
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + NamedService
         + Clone
         + Send
         + Sync
-        + 'static
-        + Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + 'static,
 {
-}
-
-/// Limits the streams of a service that are open at a time.
-fn bounded<S: GrpcService>(service: S, open: &Arc<OpenStreams>) -> impl GrpcService {
     let layer = layer_fn(|service: S| {
         let open = Arc::clone(open);
         service_fn(move |request: Request<Body>| {
@@ -152,7 +137,7 @@ fn bounded<S: GrpcService>(service: S, open: &Arc<OpenStreams>) -> impl GrpcServ
             }
         })
     });
-    layer.named_layer(service)
+    routes.add_service(layer.named_layer(service))
 }
 
 /// The open streams, the oldest first, each with its client and the token that ends it.

@@ -74,21 +74,12 @@ where
 fn text(event: &Event<'_>, span: &SpanContext) -> Result<String, fmt::Error> {
     let metadata = event.metadata();
     let mut line = String::with_capacity(160);
-    write!(
-        line,
-        "{:.3} {:>5} {}:",
-        Timestamp::now(),
-        metadata.level(),
-        metadata.target()
-    )?;
+    let (level, target) = (metadata.level(), metadata.target());
+    write!(line, "{:.3} {level:>5} {target}:", Timestamp::now())?;
     event.record(&mut TextFields(&mut line));
     if span.is_valid() {
-        write!(
-            line,
-            " trace_id={} span_id={}",
-            span.trace_id(),
-            span.span_id()
-        )?;
+        let (trace, id) = (span.trace_id(), span.span_id());
+        write!(line, " trace_id={trace} span_id={id}")?;
     }
     Ok(line)
 }

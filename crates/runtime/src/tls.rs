@@ -105,7 +105,7 @@ impl ServerCertificate {
         let mut loaded = PemFiles::default();
         let mut last_problem = None;
         loop {
-            let problem = match self.reload(&certificate, &key, &mut loaded).await {
+            last_problem = match self.reload(&certificate, &key, &mut loaded).await {
                 Ok(()) => None,
                 Err(error) => {
                     let problem = error.to_string();
@@ -117,7 +117,6 @@ impl ServerCertificate {
                     Some(problem)
                 }
             };
-            last_problem = problem;
             let pause = match self.is_loaded() {
                 true => RELOAD_INTERVAL,
                 false => FIRST_LOAD_INTERVAL,

@@ -81,11 +81,6 @@ pub struct OffersArgs {
     pub deadline: Duration,
 }
 
-/// The error for an invalid interval.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be from 100ms to 1d, such as 30s, not {0:?}")]
-pub struct InvalidInterval(String);
-
 impl Program for OffersArgs {
     type Error = ServeError;
 
@@ -98,10 +93,8 @@ impl Program for OffersArgs {
             marketplaces: Arc::clone(&marketplaces),
             store: Arc::clone(&store),
         };
-        server
-            .telemetry
-            .metrics()
-            .register(|registry| registry.register_collector(Box::new(state_collector)));
+        let metrics = server.telemetry.metrics();
+        metrics.register(|registry| registry.register_collector(Box::new(state_collector)));
         let (tasks, queue) = mpsc::channel(MAX_TASKS);
         let watcher = Watcher {
             wishlist: WishlistClient::new(server.telemetry.grpc_channel(&self.wishlist)),
@@ -134,9 +127,8 @@ impl Program for OffersArgs {
 impl OffersArgs {
     fn marketplaces(&self, telemetry: &Telemetry) -> Arc<[Marketplace]> {
         let counts = SearchCounters::default();
-        telemetry
-            .metrics()
-            .register(|registry| counts.register(registry));
+        let metrics = telemetry.metrics();
+        metrics.register(|registry| counts.register(registry));
         let peers = self.marketplaces.0.iter().cloned();
         peers
             .map(|peer| Marketplace::new(peer, telemetry, counts.clone()))
@@ -144,11 +136,11 @@ impl OffersArgs {
     }
 }
 
-fn parse_interval(text: &str) -> Result<Duration, InvalidInterval> {
+fn parse_interval(text: &str) -> Result<Duration, String> {
     const INTERVALS: RangeInclusive<Duration> =
         Duration::from_millis(100)..=Duration::from_secs(24 * 60 * 60);
     duration::parse(text)
         .ok()
         .filter(|every| INTERVALS.contains(every))
-        .ok_or_else(|| InvalidInterval(text.to_owned()))
+        .ok_or_else(|| format!("must be from 100ms to 1d, such as 30s, not {text:?}"))
 }

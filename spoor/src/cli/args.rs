@@ -54,13 +54,11 @@ pub fn http_url(text: &str) -> Result<Url, String> {
 
 impl LabArgs {
     /// Returns whether the lab has another address than the default.
-    #[must_use]
     pub fn is_custom(&self) -> bool {
         Url::parse(DEFAULT_LAB).ok().as_ref() != Some(&self.lab)
     }
 
     /// Creates a client of that lab.
-    #[must_use]
     pub fn client(&self) -> LabClient {
         LabClient::new(self.lab.clone())
     }

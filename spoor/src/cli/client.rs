@@ -54,7 +54,6 @@ pub enum ClientError {
 
 impl LabClient {
     /// Creates a client of the lab at this address.
-    #[must_use]
     pub fn new(lab: Url) -> Self {
         // Without TLS, building it cannot fail.
         let http = client_builder(lab.as_str()).build().unwrap_or_default();

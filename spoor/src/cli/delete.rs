@@ -82,10 +82,8 @@ impl DeleteArgs {
     fn keys(&self) -> anyhow::Result<Vec<(String, String)>> {
         if !self.names.is_empty() {
             let namespace = self.namespace.namespace.to_string();
-            let keys = self
-                .names
-                .iter()
-                .map(|name| (namespace.clone(), name.to_string()));
+            let keys = self.names.iter();
+            let keys = keys.map(|name| (namespace.clone(), name.to_string()));
             return Ok(keys.collect());
         }
         let (mut keys, mut errors) = (vec![], vec![]);

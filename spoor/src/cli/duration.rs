@@ -25,7 +25,6 @@ pub fn positive_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Formats the time since a timestamp as kubectl does: its largest one or two units.
-#[must_use]
 pub fn age(since: Timestamp, now: Timestamp) -> String {
     let age = now.duration_since(since).max(SignedDuration::ZERO);
     let seconds = age.as_secs();

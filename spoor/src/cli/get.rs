@@ -103,14 +103,11 @@ impl GetArgs {
             (Some(_), [policy]) => self.print_resource(policy),
             // kubectl prints even one item as a list unless it was requested by name, and scripts
             // rely on that.
-            _ => {
-                let kind = "SamplingPolicyList";
-                self.print_resource(&List {
-                    api_version: API_VERSION,
-                    kind,
-                    items: policies,
-                })
-            }
+            _ => self.print_resource(&List {
+                api_version: API_VERSION,
+                kind: "SamplingPolicyList",
+                items: policies,
+            }),
         }
     }
 

@@ -87,7 +87,6 @@ pub fn exit_code(success: bool) -> process::ExitCode {
 }
 
 /// A number with its noun, such as `1 policy` or `2 policies`.
-#[must_use]
 pub fn pluralize(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, ValueEnum};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use spoor_api::{Head, Metadata, SamplingPolicy, SamplingPolicySpec, TargetSpec, to_yaml};
 use spoor_policy::{Namespace, OperationName, PolicyName, Probability, ServiceName};
 
@@ -91,17 +91,13 @@ impl OverrideArgs {
         Ok(code)
     }
 
-    fn policy(&self, now: Timestamp) -> anyhow::Result<SamplingPolicy> {
-        let until = SignedDuration::try_from(self.lasting)
-            .ok()
-            .and_then(|lasting| now.checked_add(lasting).ok());
-        let Some(until) = until else {
-            let wrong = "--for: must end before the year 10000, such as 15m";
-            return Err(InvalidOption(wrong.to_owned()).into());
-        };
+    fn policy(&self, now: Timestamp) -> Result<SamplingPolicy, InvalidOption> {
+        let until = now.checked_add(self.lasting).map_err(|_| {
+            InvalidOption("--for: must end before the year 10000, such as 15m".to_owned())
+        })?;
         let metadata = Metadata {
             namespace: Some(self.namespace.namespace.to_string()),
-            ..Metadata::named(self.name()?)
+            ..Metadata::named(self.name()?.as_str())
         };
         let operations = self.operation.iter().map(ToString::to_string).collect();
         let spec = SamplingPolicySpec {
@@ -123,18 +119,14 @@ impl OverrideArgs {
 
     /// The policy's name. It depends on the service only, so that another override of the same
     /// service replaces this one.
-    fn name(&self) -> anyhow::Result<String> {
+    fn name(&self) -> Result<PolicyName, InvalidOption> {
         let name = format!("override-{}", self.service);
-        match PolicyName::new(&name) {
-            Ok(_) => Ok(name),
-            Err(error) => {
-                let wrong = format!(
-                    "{name:?} is not a valid policy name: {error}; write a policy with another name \
-                     and apply it"
-                );
-                Err(InvalidOption(wrong).into())
-            }
-        }
+        PolicyName::new(&name).map_err(|error| {
+            InvalidOption(format!(
+                "{name:?} is not a valid policy name: {error}; write a policy with another name \
+                 and apply it"
+            ))
+        })
     }
 }
 

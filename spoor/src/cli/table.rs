@@ -14,7 +14,6 @@ pub struct TextTable {
 
 impl TextTable {
     /// Creates a table without rows.
-    #[must_use]
     pub fn new(headings: &[&str]) -> Self {
         let headings = headings.iter().map(|heading| String::from(*heading));
         Self {

@@ -101,7 +101,7 @@ impl AnswerFormat {
                 let (name, text) = pair(answer);
                 match keys.iter().find(|(key, _)| *key == name) {
                     Some((_, form)) => refusal_of(*form, text),
-                    None => Some(format!("asks for {self}")),
+                    None => Some(format!("asks for {}", self.options(|_| false))),
                 }
             }
         }
@@ -149,12 +149,6 @@ fn refusal_of(form: Form, text: &str) -> Option<String> {
     let (placeholder, explanation) = form.placeholder();
     let is_valid = form.is_valid(text.trim());
     (!is_valid).then(|| format!("asks for {placeholder} here{explanation}"))
-}
-
-impl fmt::Display for AnswerFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.options(|_| false))
-    }
 }
 
 /// The valid answers given. Repeated answers to a question are equal.

@@ -44,11 +44,7 @@ impl Report {
             }
             first.get_or_insert(attempt);
         }
-        first.unwrap_or_else(|| {
-            let mut report = Self::default();
-            report.missing(what, seen);
-            report
-        })
+        first.unwrap_or_else(|| Self::default().with_missing(what, seen))
     }
 
     /// Adds data that the check read, such as "the traces of service-a".
@@ -64,6 +60,12 @@ impl Report {
     /// Adds a missing requirement. It may still be met, since spans take a second or two to arrive.
     pub fn missing(&mut self, what: &str, seen: impl Into<String>) {
         self.push(what, State::Missing, seen);
+    }
+
+    /// The report with a missing requirement, after which a check cannot go on.
+    pub fn with_missing(mut self, what: &str, seen: impl Into<String>) -> Self {
+        self.missing(what, seen);
+        self
     }
 
     /// Adds a missing or malformed answer, with the correct form.

@@ -3,7 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashSet},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -184,10 +184,8 @@ impl TraceClient {
         let latest = query.latest_start.map(i128::from);
         let until = latest.and_then(|it| Timestamp::from_nanosecond(it).ok());
         let until = until.unwrap_or_else(Timestamp::now);
-        let from = SystemTime::now()
-            .checked_sub(query.lookback)
-            .and_then(|from| Timestamp::try_from(from).ok())
-            .unwrap_or(Timestamp::UNIX_EPOCH);
+        let from = Timestamp::now().checked_sub(query.lookback);
+        let from = from.unwrap_or(Timestamp::UNIX_EPOCH);
         let mut parameters = vec![
             ("query.service_name", service.to_owned()),
             ("query.start_time_min", from.to_string()),

@@ -26,7 +26,6 @@ pub(crate) fn short_duration(duration: Duration) -> String {
 }
 
 /// Escapes control characters, so that text from a span cannot move the terminal's cursor.
-#[must_use]
 pub fn printable(text: &str) -> String {
     value::visible_line(text).into_owned()
 }

@@ -35,7 +35,6 @@ pub struct Canvas {
 
 impl Canvas {
     /// The properties of standard output. Only a terminal has colours.
-    #[must_use]
     pub fn terminal() -> Self {
         let term = Term::stdout();
         let columns = term
@@ -51,7 +50,6 @@ impl Canvas {
     }
 
     /// Cuts each line to the width.
-    #[must_use]
     pub fn cut(self, text: &str) -> String {
         if !self.cuts {
             return text.to_owned();
@@ -66,7 +64,6 @@ impl Canvas {
 }
 
 /// Draws a trace.
-#[must_use]
 pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
     let mut out = String::new();
     // Writing to a `String` cannot fail.

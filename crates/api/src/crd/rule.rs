@@ -154,10 +154,8 @@ impl Rule {
         if let Some(expression) = &self.expression {
             rule["messageExpression"] = expression.as_str().into();
         }
-        let rules = part
-            .entry("x-kubernetes-validations")
-            .or_insert_with(|| json!([]));
-        if let Value::Array(rules) = rules {
+        let rules = part.entry("x-kubernetes-validations");
+        if let Value::Array(rules) = rules.or_insert(json!([])) {
             rules.push(rule);
         }
     }

@@ -24,18 +24,10 @@ pub(super) const STORAGES: [&str; 6] = [
 ];
 
 pub(super) fn rules() -> Vec<Rule> {
-    let mut rules = vec![
-        Rule::new(
-            "",
-            format!(
-                "size(self.metadata.name) <= {} && self.metadata.name.matches(r'{}')",
-                formats::STACK_NAME.max,
-                formats::STACK_NAME.pattern
-            ),
-            formats::STACK_NAME.problem,
-        )
-        .of_field("metadata.name"),
-    ];
+    let name = &formats::STACK_NAME;
+    let is_name = fits("self.metadata.name", name);
+    let holds = format!("size(self.metadata.name) <= {} && {is_name}", name.max);
+    let mut rules = vec![Rule::new("", holds, name.problem).of_field("metadata.name")];
     rules.extend(jaeger());
     rules.extend(collector());
     rules.extend(storage());
@@ -229,8 +221,8 @@ fn pod(of: &str) -> Vec<Rule> {
 
 /// A rule for a quantity, which may be written as a number.
 fn quantity(at: &str) -> Rule {
-    let holds = format!("string(self).matches(r'{}')", formats::QUANTITY.pattern);
-    Rule::new(at, holds, formats::QUANTITY.problem)
+    let format = &formats::QUANTITY;
+    Rule::new(at, fits("string(self)", format), format.problem)
 }
 
 pub(super) fn columns() -> Vec<Value> {

@@ -1,6 +1,6 @@
 //! The amount of a quantity.
 
-use crate::{InvalidText, formats, tracing_stack::Quantity};
+use crate::{InvalidText, duration::split_while, formats, tracing_stack::Quantity};
 
 /// The units, each in millionths.
 // 128 bits: the largest quantities in millionths exceed 64.
@@ -27,14 +27,9 @@ impl Quantity {
     /// The problem, if the text is not a quantity.
     pub fn millionths(&self) -> Result<u128, InvalidText> {
         let text = formats::QUANTITY.check(&self.0)?;
-        let end = text
-            .find(|letter: char| letter.is_ascii_alphabetic())
-            .unwrap_or(text.len());
-        let (number, unit) = text.split_at(end);
-        let factor = UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .map_or(1_000_000, |(_, factor)| *factor);
+        let (number, unit) = split_while(text, |letter| !letter.is_ascii_alphabetic());
+        let known = UNITS.iter().find(|(name, _)| *name == unit);
+        let factor = known.map_or(1_000_000, |(_, factor)| *factor);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         // The format allows 12 digits before the point and 3 after it, which fit in 128 bits.
         let thousandths: u128 = format!("{whole}{fraction:0<3}").parse().unwrap_or_default();

@@ -40,9 +40,8 @@ pub fn conditions(
 ) -> Vec<Condition> {
     let condition = |(kind, update): (&'static str, ConditionUpdate)| {
         // As in Kubernetes, a new reason or message is not a transition.
-        let before = previous
-            .iter()
-            .find(|before| before.kind == kind && before.status == update.status);
+        let mut before = previous.iter();
+        let before = before.find(|it| it.kind == kind && it.status == update.status);
         Condition {
             kind: kind.to_owned(),
             status: update.status,
@@ -60,9 +59,8 @@ pub fn conditions(
 
 /// Formats a time as Kubernetes does, in whole seconds.
 fn in_whole_seconds(now: Timestamp) -> String {
-    Timestamp::from_second(now.as_second())
-        .unwrap_or(now)
-        .to_string()
+    let seconds = Timestamp::from_second(now.as_second());
+    seconds.unwrap_or(now).to_string()
 }
 
 #[cfg(test)]

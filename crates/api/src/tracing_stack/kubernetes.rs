@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use derive_more::Display;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value, json};
@@ -27,17 +28,7 @@ impl JsonSchema for FreeForm {
 
 /// The pull policy of an image.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    derive_more::Display,
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, Display,
 )]
 pub enum ImagePullPolicy {
     /// The image is pulled at each start of a pod.
@@ -50,7 +41,7 @@ pub enum ImagePullPolicy {
 }
 
 /// An amount of CPU, memory or storage in Kubernetes' notation: `500m`, `1`, `256Mi`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, derive_more::Display)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Display)]
 #[serde(transparent)]
 pub struct Quantity(pub String);
 
@@ -184,15 +175,13 @@ fn of_nodes() -> Value {
         "nodeSelectorTerms": list("Terms. A node must match at least one.", free_form("A term.")),
     });
     let preferred = list("Nodes that a pod should run on.", free_form("A term."));
-    let properties = json!({REQUIRED: required, PREFERRED: preferred});
-    outline("Nodes to run on.", properties)
+    outline("Nodes to run on.", required, preferred)
 }
 
 fn of_pods(description: &str) -> Value {
     let required = list("Terms that must hold.", free_form("A term."));
     let preferred = list("Terms that should hold.", free_form("A term."));
-    let properties = json!({REQUIRED: required, PREFERRED: preferred});
-    outline(description, properties)
+    outline(description, required, preferred)
 }
 
 pub(crate) fn topology_spread_constraints(_: &mut SchemaGenerator) -> Schema {
@@ -216,12 +205,12 @@ pub(crate) fn topology_spread_constraints(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "maxItems": 16, "items": constraint})
 }
 
-fn outline(description: &str, properties: Value) -> Value {
+fn outline(description: &str, required: Value, preferred: Value) -> Value {
     json!({
         "description": description,
         "type": "object",
         "additionalProperties": false,
-        "properties": properties,
+        "properties": {REQUIRED: required, PREFERRED: preferred},
     })
 }
 

@@ -30,9 +30,8 @@ pub enum Protocol {
 
 /// Reads `OTEL_TRACES_EXPORTER`. Returns true for `otlp`, the default, and false for `none`.
 pub fn exports_traces(environment: &mut Environment<'_>) -> bool {
-    const EXPORTER: &[&str] = &["OTEL_TRACES_EXPORTER"];
+    let setting = environment.first(&["OTEL_TRACES_EXPORTER"]);
     let choices = [("otlp", true), ("none", false)];
-    let setting = environment.first(EXPORTER);
     let exports = environment.choice(setting, &choices, "must be \"otlp\" or \"none\"");
     exports.unwrap_or(true)
 }
@@ -45,9 +44,8 @@ pub fn protocol(environment: &mut Environment<'_>) -> Protocol {
         ("http/protobuf", Protocol::HttpProtobuf),
     ];
     let expected = "must be \"grpc\" or \"http/protobuf\"";
-    environment
-        .choice(setting, &choices, expected)
-        .unwrap_or_default()
+    let protocol = environment.choice(setting, &choices, expected);
+    protocol.unwrap_or_default()
 }
 
 /// Returns whether the environment names a receiver of traces.

@@ -68,9 +68,7 @@ async fn show(
     redirected: Result<Query<Redirected>, QueryRejection>,
 ) -> Response {
     // Invalid parameters are ignored, since a page is more useful than an error.
-    let redirected = redirected
-        .map(|Query(redirected)| redirected)
-        .unwrap_or_default();
+    let Query(redirected) = redirected.unwrap_or_default();
     let notice = redirected.done.map(|change| Notice::Done {
         text: change.text(),
         trace: redirected.trace.as_deref().and_then(traces::parse_id),
@@ -128,9 +126,8 @@ async fn page(gateway: Gateway, mut content: Content) -> Response {
         Err(error) => return Problem::from(error).into_response(),
     };
     let (wishes, offers) = tokio::join!(gateway.wishes.list(), gateway.offers.list_soon());
-    content.offers = offers;
     match wishes {
-        Ok(wishes) => content.wishes = Some(wishes),
+        Ok(wishes) => content.wishes = Some((wishes, offers)),
         Err(failure) => {
             content.status = failure.status();
             content.notice = Some(Notice::Failed(failure.to_string()));
@@ -139,9 +136,8 @@ async fn page(gateway: Gateway, mut content: Content) -> Response {
     let html = view::page(&content, trace_id(), &gateway.trace_url).into_string();
     let mut response = (content.status, Html(html)).into_response();
     if content.status == StatusCode::SERVICE_UNAVAILABLE {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let soon = HeaderValue::from_static("1");
+        response.headers_mut().insert(header::RETRY_AFTER, soon);
     }
     response
 }

@@ -12,12 +12,11 @@ use super::{
 use crate::WishName;
 
 /// The content of the page.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Content {
     pub(super) status: StatusCode,
-    /// The wishes; `None` if they are unavailable.
-    pub(super) wishes: Option<Vec<Wish>>,
-    pub(super) offers: Result<Listing, OffersError>,
+    /// The wishes with their offers; `None` if the wishes are unavailable.
+    pub(super) wishes: Option<(Vec<Wish>, Result<Listing, OffersError>)>,
     pub(super) notice: Option<Notice>,
     /// The text of an invalid name, to be corrected.
     pub(super) name: String,
@@ -33,19 +32,6 @@ pub(super) enum Notice {
         trace: Option<TraceId>,
     },
     Failed(String),
-}
-
-impl Default for Content {
-    fn default() -> Self {
-        Self {
-            status: StatusCode::OK,
-            wishes: None,
-            offers: Ok(Listing::default()),
-            notice: None,
-            name: String::new(),
-            name_error: None,
-        }
-    }
 }
 
 impl Content {
@@ -83,7 +69,7 @@ pub(super) fn page(content: &Content, trace: Option<TraceId>, trace_url: &TraceU
                 main {
                     @if let Some(notice) = &content.notice { (self::notice(notice, trace_url)) }
                     (form(content))
-                    @if let Some(wishes) = &content.wishes { (wish_list(wishes, &content.offers)) }
+                    @if let Some((wishes, offers)) = &content.wishes { (wish_list(wishes, offers)) }
                 }
                 (footer(trace, trace_url))
             }
@@ -221,10 +207,8 @@ fn footer(trace: Option<TraceId>, trace_url: &TraceUrl) -> Markup {
 /// Turns an error message, which has no capital and no full stop, into a sentence.
 fn sentence(text: &str) -> String {
     let mut chars = text.chars();
-    let first = chars
-        .next()
-        .map(|first| first.to_uppercase().to_string())
-        .unwrap_or_default();
+    let first = chars.next().map(char::to_uppercase);
+    let first: String = first.into_iter().flatten().collect();
     let is_sentence = text.ends_with(['.', '!', '?']);
     let stop = if is_sentence { "" } else { "." };
     format!("{first}{}{stop}", chars.as_str())
@@ -253,7 +237,7 @@ mod tests {
             created: Timestamp::UNIX_EPOCH,
         };
         let html = rendered(&Content {
-            wishes: Some(vec![wish]),
+            wishes: Some((vec![wish], Ok(Listing::default()))),
             notice: Some(Notice::Failed(HOSTILE.into())),
             name: HOSTILE.into(),
             ..Content::default()

@@ -40,9 +40,7 @@ impl TokenBucket {
         // The bucket is kept as the time at which it is full. It holds as many tokens as a second adds.
         let interval = Duration::from_secs(1) / per_second.get();
         let full = self.full.map_or(now, |full| full.max(now)) + interval;
-        let wait = full
-            .saturating_duration_since(now)
-            .saturating_sub(Duration::from_secs(1));
+        let wait = full.saturating_duration_since(now + Duration::from_secs(1));
         if wait.is_zero() {
             self.full = Some(full);
             Ok(())

@@ -57,9 +57,7 @@ impl Marketplace for Search {
             // UNAVAILABLE, so that clients retry.
             return Err(Status::unavailable(error.to_string()));
         }
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let offers = listings::of(&self.name, &what, now);
         Ok(Response::new(SearchReply { offers }))
     }

@@ -36,13 +36,6 @@ pub(super) struct Permit {
     generation: u64,
 }
 
-/// The refusal of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
-    /// The time until requests are permitted again.
-    pub(super) wait: Duration,
-}
-
 impl Breaker {
     /// The number of consecutive failures that opens the breaker.
     pub(super) const MAX_FAILURES: u32 = 5;
@@ -73,11 +66,14 @@ impl Breaker {
     }
 
     /// Acquires a permit for one request.
-    pub(super) fn acquire(&mut self, now: Instant) -> Result<Permit, Refused> {
+    ///
+    /// # Errors
+    /// The time until requests are permitted again.
+    pub(super) fn acquire(&mut self, now: Instant) -> Result<Permit, Duration> {
         match self.state {
             State::Closed { .. } => {}
             State::Open { until: wait } | State::HalfOpen { probe_until: wait } if now < wait => {
-                return Err(Refused { wait: wait - now });
+                return Err(wait - now);
             }
             // A half-open breaker gets here too: its probe was cancelled or lost, and another may follow.
             State::Open { .. } | State::HalfOpen { .. } => self.transition(State::HalfOpen {
@@ -175,10 +171,7 @@ mod tests {
         assert_eq!(breaker.time_until_probe(now), Duration::ZERO);
         let mut breaker = opened(now);
         assert_eq!(breaker.time_until_probe(now), Breaker::OPEN_DURATION);
-        assert_eq!(
-            breaker.acquire(now).unwrap_err().wait,
-            Breaker::OPEN_DURATION
-        );
+        assert_eq!(breaker.acquire(now), Err(Breaker::OPEN_DURATION));
     }
 
     #[rstest::rstest]
@@ -248,9 +241,9 @@ mod tests {
                         if succeeds { breaker.record_success(permit) } else { breaker.record_failure(permit, now) }
                         if breaker.state() == BreakerState::Closed { probed = None }
                     }
-                    Err(refused) => {
+                    Err(wait) => {
                         prop_assert!(was != BreakerState::Closed);
-                        prop_assert!(refused.wait <= Breaker::OPEN_DURATION);
+                        prop_assert!(wait <= Breaker::OPEN_DURATION);
                     }
                 }
             }

@@ -222,12 +222,12 @@ impl Health {
                 }
                 Ok(permit)
             }
-            Err(refused) => {
+            Err(wait) => {
                 if !is_first {
                     self.budget.refund();
                 }
                 Err(SearchError::Refused {
-                    wait: refused.wait,
+                    wait,
                     last: self.last_failure.clone(),
                 })
             }
@@ -254,10 +254,8 @@ async fn wait_for_retry(wait: Duration, is_requested: bool, stop: &CancellationT
         retry.requested_by_marketplace = is_requested,
     );
     let sleep = tokio::time::sleep(wait);
-    stop.run_until_cancelled(sleep)
-        .instrument(span)
-        .await
-        .is_some()
+    let slept = stop.run_until_cancelled(sleep).instrument(span).await;
+    slept.is_some()
 }
 
 #[cfg(test)]

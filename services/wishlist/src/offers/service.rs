@@ -95,9 +95,7 @@ impl Offers for Service {
         })?;
         let stop = self.stop.clone();
         let end = async move {
-            tokio::time::timeout(MAX_WATCH_TIME, stop.cancelled_owned())
-                .await
-                .ok();
+            let _ = tokio::time::timeout(MAX_WATCH_TIME, stop.cancelled_owned()).await;
         };
         let replies = BroadcastStream::new(self.store.watch()).map(move |update| {
             // The permit is released when the stream is dropped.

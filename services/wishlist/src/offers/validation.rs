@@ -7,11 +7,8 @@ const MAX_OFFERS: usize = 5;
 
 /// The valid offers, up to the limit.
 pub(super) fn valid(offers: Vec<Offer>) -> Vec<Offer> {
-    offers
-        .into_iter()
-        .filter(is_valid)
-        .take(MAX_OFFERS)
-        .collect()
+    let valid = offers.into_iter().filter(is_valid);
+    valid.take(MAX_OFFERS).collect()
 }
 
 fn is_valid(offer: &Offer) -> bool {

@@ -25,8 +25,7 @@ type Operation = (String, String);
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let Some(marker) = newest_round(context).await? else {
-        report.missing("a round", "start one with spoor lesson 2 --start");
-        return Ok(report);
+        return Ok(report.with_missing("a round", "start one with spoor lesson 2 --start"));
     };
     let query = Query {
         tags: marker.tags(),
@@ -42,14 +41,12 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     if traces.len() < sent {
         let read = traces.len();
         let seen = format!("{read} of {sent} can be read; start another round");
-        report.missing("the traces of the round started last", seen);
-        return Ok(report);
+        return Ok(report.with_missing("the traces of the round started last", seen));
     }
     let end = traces.iter().map(|it| it.tree.end()).max();
     if end.is_none_or(|end| !has_settled(end, Timestamp::now())) {
         let seen = "the last ones may not have arrived yet";
-        report.missing("all spans of the round", seen);
-        return Ok(report);
+        return Ok(report.with_missing("all spans of the round", seen));
     }
     let mut times: Vec<(Operation, Duration)> = self_times(&traces).into_iter().collect();
     times.sort_by_key(|(_, time)| Reverse(*time));

@@ -40,8 +40,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     };
     let what = "it is in force in every instance";
     let Some(converged) = since(second, Condition::CONVERGED) else {
-        report.missing(what, "not yet");
-        return Ok(report);
+        return Ok(report.with_missing(what, "not yet"));
     };
     report.passed(what, "");
     check_traces(&mut report, &context.traces_of(SERVICE).await?, converged);

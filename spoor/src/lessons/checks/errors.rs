@@ -26,14 +26,12 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     report.add_source(format!("trace {}", printable(id)));
     let Some(FoundTrace { tree, .. }) = context.trace(id).await? else {
         let seen = QueryError::Unknown(id.to_owned());
-        report.missing("a trace that has an error", seen.to_string());
-        return Ok(report);
+        return Ok(report.with_missing("a trace that has an error", seen.to_string()));
     };
     // While spans are missing, the error seems to begin above its origin.
     if !has_settled(tree.end(), Timestamp::now()) {
         let seen = "the last ones may not have arrived yet";
-        report.missing("all spans of the trace", seen);
-        return Ok(report);
+        return Ok(report.with_missing("all spans of the trace", seen));
     }
     if check_trace(&mut report, &tree, began) {
         report.add_source("the faults in force, and the later traces of service-a");

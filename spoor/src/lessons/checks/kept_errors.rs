@@ -32,8 +32,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     report.add_source(format!("{read} and the traces of {SERVICE}"));
     check_heads(&mut report, &policies, SERVICE);
     let Some(keeping) = keeps_errors(&policies) else {
-        report.missing(KEPT, no_rule(&policies));
-        return Ok(report);
+        return Ok(report.with_missing(KEPT, no_rule(&policies)));
     };
     report.passed(KEPT, &keeping.metadata.name);
     check_otherwise(&mut report, keeping);

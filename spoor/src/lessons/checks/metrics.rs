@@ -18,8 +18,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let urls = context.lab.status().await?.urls;
     let Some(url) = urls.get("tasks-ops") else {
-        report.missing("the metrics of tasks", "the lab has no address for them");
-        return Ok(report);
+        return Ok(report.with_missing("the metrics of tasks", "the lab has no address for them"));
     };
     let url = format!("{url}/metrics");
     let buckets = buckets(&scrape(&url).await?);

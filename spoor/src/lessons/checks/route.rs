@@ -49,8 +49,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     report.add_source(format!("the policy {POLICY} and the traces of {SERVICE}"));
     let policy = context.policies.named(POLICY).await?;
     let Some(policy) = policy else {
-        report.missing("the policy slow-only", "there is no policy of this name");
-        return Ok(report);
+        return Ok(report.with_missing("the policy slow-only", "there is no policy of this name"));
     };
     check_heads(&mut report, &context.policies.all().await?, SERVICE);
     check_policy(&mut report, &policy);

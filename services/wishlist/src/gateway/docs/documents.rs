@@ -32,10 +32,8 @@ pub(super) fn link(destination: &str) -> Option<String> {
         return Some(destination.to_owned());
     }
     let name = destination.strip_suffix(".md")?;
-    [ARCHITECTURE, TAIL_RULES]
-        .iter()
-        .find(|document| document.name == name)
-        .map(|document| format!("/docs/{}", document.name))
+    let is_known = [ARCHITECTURE.name, TAIL_RULES.name].contains(&name);
+    is_known.then(|| format!("/docs/{name}"))
 }
 
 #[cfg(test)]

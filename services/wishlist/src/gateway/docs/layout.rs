@@ -65,12 +65,9 @@ impl<'a> Layout<'a> {
         }
         let count = nodes.len();
         let max_rows = nodes.values().map(Vec::len).max().unwrap_or(0);
-        let longest = mesh
-            .services
-            .keys()
-            .map(|name| visible(name).chars().count())
-            .max();
-        let name_chars = longest.unwrap_or(0).min(MAX_NAME_CHARS);
+        let names = mesh.services.keys();
+        let lengths = names.map(|name| visible(name).chars().count());
+        let name_chars = lengths.max().unwrap_or(0).min(MAX_NAME_CHARS);
         Self {
             positions: positions(nodes, max_rows, &edges),
             edges,

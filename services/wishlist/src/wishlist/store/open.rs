@@ -93,9 +93,8 @@ impl Opening<'_> {
         let pool = self.pool_options().connect_with(options).await;
         let pool = pool.map_err(self.error(OpenDatabaseError::Connect))?;
         // SQLite silently opens a database read-only if it cannot write to it.
-        pool.execute(WRITE_PROBE)
-            .await
-            .map_err(self.error(OpenDatabaseError::ReadOnly))?;
+        let written = pool.execute(WRITE_PROBE).await;
+        written.map_err(self.error(OpenDatabaseError::ReadOnly))?;
         Ok(pool)
     }
 
@@ -116,10 +115,8 @@ impl Opening<'_> {
         let connection = connection
             .map_err(timed_out)?
             .map_err(self.error(OpenDatabaseError::Connect))?;
-        connection
-            .close()
-            .await
-            .map_err(self.error(OpenDatabaseError::Connect))
+        let closed = connection.close().await;
+        closed.map_err(self.error(OpenDatabaseError::Connect))
     }
 
     fn pool_options<DB: Database>(&self) -> PoolOptions<DB> {
