@@ -8,7 +8,7 @@ mod deliver;
 mod queue;
 
 use std::{
-    io,
+    fmt, io,
     sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -28,11 +28,18 @@ use queue::Queue;
 use crate::{export::Export, settings::BatchSettings};
 
 /// Queues spans and exports them in batches, on a thread of its own.
-#[derive(Clone, derive_more::Debug)]
-#[debug("BatchProcessor({} waiting)", self.queue.len())]
+#[derive(Clone)]
 pub struct BatchProcessor {
     queue: Arc<Queue>,
     worker: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl fmt::Debug for BatchProcessor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchProcessor")
+            .field("waiting", &self.queue.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl BatchProcessor {
