@@ -37,7 +37,8 @@ impl Ensemble for Service {
     }
 
     async fn vote(&self, request: Request<VoteRequest>) -> Result<Response<VoteReply>, Status> {
-        let tensors = request.into_inner().tensors;
+        let request = request.into_inner();
+        let tensors = [request.tensor, request.other_tensor];
         let classified = self.members.iter().map(|member| classify(member, &tensors));
         let (successes, failures) = split(join_all(classified).await);
         let reply = self.count_votes(successes, failures)?;
@@ -94,11 +95,11 @@ impl Service {
 /// Queries one model with the tensor prepared for it.
 async fn classify<'a>(
     member: &'a Member,
-    tensors: &[TensorFor],
+    tensors: &[Option<TensorFor>],
 ) -> Result<(&'a Member, Classification), Failure> {
-    let is_for_member =
-        |tensor: &&TensorFor| tensor.models.iter().any(|name| name == member.model.name());
-    let tensor = tensors.iter().find(is_for_member);
+    let name = member.model.name();
+    let is_for_member = |tensor: &&TensorFor| tensor.model == name || tensor.other_model == name;
+    let tensor = tensors.iter().flatten().find(is_for_member);
     let tensor = tensor.and_then(|it| it.tensor.clone()).ok_or_else(|| {
         let message = "unavailable when the inputs were queried";
         member.failure(Reason::Unavailable, message)
@@ -152,9 +153,22 @@ fn no_votes(failures: &[Failure]) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
     use tonic::Code;
 
     use super::*;
+
+    #[test]
+    fn repeated_tensors_take_no_memory() {
+        // Both tensors, each with an empty name.
+        let encoded = [0x0a_u8, 2, 0x0a, 0, 0x12, 2, 0x1a, 0].repeat(100_000);
+        let empty = || Some(TensorFor::default());
+        let expected = VoteRequest {
+            tensor: empty(),
+            other_tensor: empty(),
+        };
+        assert_eq!(VoteRequest::decode(encoded.as_slice()), Ok(expected));
+    }
 
     #[rstest::rstest]
     #[case([Reason::Unavailable, Reason::Unavailable], Code::Unavailable)]

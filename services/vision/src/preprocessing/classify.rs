@@ -97,7 +97,13 @@ impl Classifier {
             Ok::<_, RequestError>(self.workers.run(slot.clone(), prepare).await??)
         };
         let tensors = prepare.instrument(info_span!("preprocess")).await?;
-        self.ensemble.vote(VoteRequest { tensors }).await
+        // There are two models, so at most two distinct inputs.
+        let mut tensors = tensors.into_iter();
+        let request = VoteRequest {
+            tensor: tensors.next(),
+            other_tensor: tensors.next(),
+        };
+        self.ensemble.vote(request).await
     }
 }
 
@@ -115,12 +121,16 @@ fn prepare_tensors(
         image.bytes = properties.bytes,
     );
     let picture = span.in_scope(|| picture::decode(bytes))?;
-    let tensor = |RequiredInput { input, models }: &RequiredInput| TensorFor {
-        models: models.clone(),
-        tensor: Some(Tensor {
-            input: Some((*input).into()),
-            values: tensor::bytes(&tensor::prepare(&picture, input)),
-        }),
+    let tensor = |RequiredInput { input, models }: &RequiredInput| {
+        let mut models = models.iter().cloned();
+        TensorFor {
+            model: models.next().unwrap_or_default(),
+            other_model: models.next().unwrap_or_default(),
+            tensor: Some(Tensor {
+                input: Some((*input).into()),
+                values: tensor::bytes(&tensor::prepare(&picture, input)),
+            }),
+        }
     };
     Ok(inputs.iter().map(tensor).collect())
 }
