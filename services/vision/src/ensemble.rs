@@ -23,8 +23,8 @@ use service::Service;
 
 pub use weights::{InvalidWeights, Weights};
 
-/// The largest request accepted: a tensor of the largest size for each model, 3 MiB, with its input
-/// and the models' names, which need less than 1 KiB.
+/// The largest request accepted: for each model, a tensor of the largest size, 3 MiB, with its input,
+/// which needs less than 1 KiB.
 const MAX_REQUEST_BYTES: usize = 2 * ((3 << 20) + (1 << 10));
 
 /// The settings of ensemble.

@@ -82,15 +82,17 @@ impl Queue {
         if waiting.spans.is_empty() {
             waiting.since = Some(Instant::now());
         }
+        let had_batch = waiting.has_batch(&self.settings);
         waiting.spans.push_back((span, bytes));
         waiting.bytes += bytes;
         waiting.queued += 1;
-        let len = waiting.spans.len();
+        let has_new_batch = !had_batch && waiting.has_batch(&self.settings);
+        let is_first = waiting.spans.len() == 1;
         // Unlocked first, so that the consumer does not wait for the lock when it wakes.
         drop(waiting);
-        // The two lengths that matter to the consumer. Waking it for each span would cost more than
+        // The two changes that matter to the consumer. Waking it for each span would cost more than
         // queueing one.
-        if len == 1 || len == self.settings.max_export_batch_size {
+        if is_first || has_new_batch {
             self.wake.notify_one();
         }
     }
@@ -126,7 +128,7 @@ impl Queue {
         let max_len = self.settings.max_export_batch_size;
         let until = since + self.settings.schedule_delay;
         let is_flushing = waiting.is_closed || waiting.flush_until > waiting.finished;
-        if waiting.spans.len() < max_len && !is_flushing && Instant::now() < until {
+        if !waiting.has_batch(&self.settings) && !is_flushing && Instant::now() < until {
             return Next::Wait(Some(until));
         }
         let mut batch = Vec::with_capacity(waiting.spans.len().min(max_len));
@@ -191,5 +193,12 @@ impl Queue {
         }
         self.wake.notify_one();
         in_time
+    }
+}
+
+impl Waiting {
+    /// True if a batch is complete, so that it need not wait for more spans.
+    fn has_batch(&self, settings: &BatchSettings) -> bool {
+        self.spans.len() >= settings.max_export_batch_size || self.bytes >= MAX_BATCH_BYTES
     }
 }
