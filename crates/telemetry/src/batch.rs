@@ -5,6 +5,7 @@
 
 mod counts;
 mod deliver;
+mod limits;
 mod queue;
 
 use std::{
@@ -124,10 +125,11 @@ impl BatchProcessor {
 impl SpanProcessor for BatchProcessor {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
-    fn on_end(&self, span: SpanData) {
+    fn on_end(&self, mut span: SpanData) {
         // OpenTelemetry exports sampled spans only; record-only ones are for local processors.
         if span.span_context.is_sampled() {
-            self.queue.push(span);
+            let bytes = limits::truncate(&mut span, self.queue.settings.max_text_chars);
+            self.queue.push(span, bytes);
         }
     }
 

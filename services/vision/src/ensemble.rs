@@ -23,8 +23,9 @@ use service::Service;
 
 pub use weights::{InvalidWeights, Weights};
 
-/// The largest request accepted. A tensor of the largest size for each model needs 6 MiB.
-const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
+/// The largest request accepted: for each model, a tensor of the largest size, 3 MiB, with its input,
+/// which needs less than 1 KiB.
+const MAX_REQUEST_BYTES: usize = 2 * ((3 << 20) + (1 << 10));
 
 /// The settings of ensemble.
 #[derive(clap::Args, Clone, Debug)]

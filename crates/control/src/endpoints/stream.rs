@@ -9,8 +9,12 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Buf;
 use futures_util::{future::BoxFuture, stream::try_unfold};
-use prost::Message;
+use prost::{
+    DecodeError, Message, decode_length_delimiter,
+    encoding::{DecodeContext, WireType, decode_key, skip_field},
+};
 use spoor_proto::spoor::control::v1::{ClientMessage, policy_stream_server};
 use spoor_runtime::EncodedCodec;
 use tonic::{
@@ -30,6 +34,13 @@ const SUBSCRIBE_PATH: &str = "/spoor.control.v1.PolicyStream/Subscribe";
 
 /// The longest message accepted, about ten times a report on the largest plan.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// The field `report` of a client's message.
+const REPORT_TAG: u32 = 4;
+
+/// The most elements of a report's lists. A count with a version and times takes at least 32 bytes,
+/// but an empty one only two, and 80 once decoded: 40 MiB for a message of the maximum length.
+const MAX_REPORT_ELEMENTS: usize = MAX_MESSAGE_BYTES / 32;
 
 /// The gRPC service `spoor.control.v1.PolicyStream`, for a Tonic server.
 ///
@@ -84,7 +95,34 @@ impl Service<http::Request<Body>> for PolicyStreamService {
 }
 
 fn decode(buffer: &mut DecodeBuf<'_>) -> Result<ClientMessage, Status> {
-    ClientMessage::decode(buffer).map_err(|error| Status::invalid_argument(error.to_string()))
+    let invalid = |error: DecodeError| Status::invalid_argument(error.to_string());
+    // Tonic's buffer is contiguous, so this chunk is the whole message.
+    if count_report_elements(buffer.chunk()).map_err(invalid)? > MAX_REPORT_ELEMENTS {
+        let detail = format!("a report must have at most {MAX_REPORT_ELEMENTS} elements");
+        return Err(Status::invalid_argument(detail));
+    }
+    ClientMessage::decode(buffer).map_err(invalid)
+}
+
+fn count_report_elements(mut message: &[u8]) -> Result<usize, DecodeError> {
+    let mut elements = 0;
+    while !message.is_empty() {
+        let (tag, wire_type) = decode_key(&mut message)?;
+        if (tag, wire_type) != (REPORT_TAG, WireType::LengthDelimited) {
+            skip_field(wire_type, tag, &mut message, DecodeContext::default())?;
+            continue;
+        }
+        let length = decode_length_delimiter(&mut message)?;
+        // Decoding refuses a report that is longer than its message.
+        let (mut report, rest) = message.split_at(length.min(message.len()));
+        message = rest;
+        while !report.is_empty() {
+            let (tag, wire_type) = decode_key(&mut report)?;
+            skip_field(wire_type, tag, &mut report, DecodeContext::default())?;
+            elements += 1;
+        }
+    }
+    Ok(elements)
 }
 
 #[cfg(test)]
@@ -96,7 +134,7 @@ mod tests {
     use http_body::Frame;
     use http_body_util::{BodyExt, StreamBody};
     use prometheus_client::{encoding::text::encode, registry::Registry};
-    use spoor_proto::spoor::control::v1::{Hello, client_message};
+    use spoor_proto::spoor::control::v1::{Count, Hello, Report, client_message};
     use tonic::Code;
 
     use super::*;
@@ -108,6 +146,27 @@ mod tests {
         message.extend(u32::try_from(length).unwrap().to_be_bytes());
         message.extend(begin);
         message
+    }
+
+    #[tokio::test]
+    async fn report_of_empty_counts_is_refused() {
+        let control = Control::new(ControlSettings::default());
+        let report = Report {
+            counts: vec![Count::default(); MAX_REPORT_ELEMENTS + 1],
+            ..Report::default()
+        };
+        let report = ClientMessage {
+            message: Some(client_message::Message::Report(report)),
+        };
+        let report = report.encode_to_vec();
+        let data = Bytes::from(message(report.len(), &report));
+        let body = StreamBody::new(stream::iter([Ok::<_, Status>(Frame::data(data))]));
+        let request = http::Request::post(SUBSCRIBE_PATH).body(Body::new(body));
+        let response = control.policy_stream().call(request.unwrap()).await;
+        let received = response.unwrap().into_body().collect().await.unwrap();
+        let status = Status::from_header_map(received.trailers().unwrap()).unwrap();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        assert!(status.message().contains("32768 elements"), "{status}");
     }
 
     #[tokio::test]

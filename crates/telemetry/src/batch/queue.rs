@@ -10,6 +10,13 @@ use tokio_util::sync::CancellationToken;
 use super::{DropReason, SpanCounts};
 use crate::settings::BatchSettings;
 
+/// The maximum size of a batch, unless a single span is larger, which is exported alone. It is less
+/// than gRPC's usual limit of 4 MiB for a message, since a receiver refuses a longer one as a whole.
+const MAX_BATCH_BYTES: usize = 3 << 20;
+/// The bound on the bytes of the queue for each span that it may hold: 128 MiB by default. Most
+/// spans have less than 1 KiB, but a client can make those of its requests much longer.
+const MAX_MEAN_SPAN_BYTES: usize = 2 << 10;
+
 /// A bounded queue with one consumer.
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
@@ -25,7 +32,10 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct Waiting {
-    spans: VecDeque<SpanData>,
+    /// The spans with their sizes.
+    spans: VecDeque<(SpanData, usize)>,
+    /// The sum of the sizes.
+    bytes: usize,
     /// The arrival time of the oldest span.
     since: Option<Instant>,
     /// The number of spans that were ever queued, and of those that were exported or dropped.
@@ -59,25 +69,30 @@ impl Queue {
         self.waiting.lock().spans.len()
     }
 
-    pub(super) fn push(&self, span: SpanData) {
+    pub(super) fn push(&self, span: SpanData, bytes: usize) {
+        let max_len = self.settings.max_queue_size;
+        let max_bytes = max_len.saturating_mul(MAX_MEAN_SPAN_BYTES);
         let mut waiting = self.waiting.lock();
         if waiting.is_closed {
             return self.counts.add_dropped(DropReason::ShutDown, 1);
         }
-        if waiting.spans.len() >= self.settings.max_queue_size {
+        if waiting.spans.len() >= max_len || waiting.bytes >= max_bytes {
             return self.counts.add_dropped(DropReason::QueueFull, 1);
         }
         if waiting.spans.is_empty() {
             waiting.since = Some(Instant::now());
         }
-        waiting.spans.push_back(span);
+        let had_batch = waiting.has_batch(&self.settings);
+        waiting.spans.push_back((span, bytes));
+        waiting.bytes += bytes;
         waiting.queued += 1;
-        let len = waiting.spans.len();
+        let has_new_batch = !had_batch && waiting.has_batch(&self.settings);
+        let is_first = waiting.spans.len() == 1;
         // Unlocked first, so that the consumer does not wait for the lock when it wakes.
         drop(waiting);
-        // The two lengths that matter to the consumer. Waking it for each span would cost more than
+        // The two changes that matter to the consumer. Waking it for each span would cost more than
         // queueing one.
-        if len == 1 || len == self.settings.max_export_batch_size {
+        if is_first || has_new_batch {
             self.wake.notify_one();
         }
     }
@@ -113,11 +128,22 @@ impl Queue {
         let max_len = self.settings.max_export_batch_size;
         let until = since + self.settings.schedule_delay;
         let is_flushing = waiting.is_closed || waiting.flush_until > waiting.finished;
-        if waiting.spans.len() < max_len && !is_flushing && Instant::now() < until {
+        if !waiting.has_batch(&self.settings) && !is_flushing && Instant::now() < until {
             return Next::Wait(Some(until));
         }
-        let count = waiting.spans.len().min(max_len);
-        let batch: Vec<_> = waiting.spans.drain(..count).collect();
+        let mut batch = Vec::with_capacity(waiting.spans.len().min(max_len));
+        let mut bytes = 0;
+        while batch.len() < max_len
+            && let Some((span, size)) = waiting.spans.pop_front()
+        {
+            if !batch.is_empty() && bytes + size > MAX_BATCH_BYTES {
+                waiting.spans.push_front((span, size));
+                break;
+            }
+            bytes += size;
+            batch.push(span);
+        }
+        waiting.bytes -= bytes;
         // The remaining spans start to wait now.
         waiting.since = Some(Instant::now());
         if waiting.spans.is_empty() {
@@ -167,5 +193,12 @@ impl Queue {
         }
         self.wake.notify_one();
         in_time
+    }
+}
+
+impl Waiting {
+    /// True if a batch is complete, so that it need not wait for more spans.
+    fn has_batch(&self, settings: &BatchSettings) -> bool {
+        self.spans.len() >= settings.max_export_batch_size || self.bytes >= MAX_BATCH_BYTES
     }
 }

@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use spoor_runtime::Environment;
 
+/// The more specific one first, as the specification requires.
+const LENGTH_LIMITS: [&str; 2] = [
+    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+];
+
 /// The batch processor's bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchSettings {
@@ -15,6 +21,11 @@ pub struct BatchSettings {
     pub max_queue_size: usize,
     /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`: the most spans in a batch. Default: 512.
     pub max_export_batch_size: usize,
+    /// `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT`, else `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`: the
+    /// most characters of an attribute's value; also of the names of spans and events, and of the
+    /// status. Default: 4096. The specification's default is no limit, with which a client could
+    /// fill the queue and the batches with long URLs.
+    pub max_text_chars: usize,
     /// `OTEL_BSP_EXPORT_TIMEOUT` (ms): the deadline of one attempt. Default: 30 s.
     pub export_timeout: Duration,
     /// The time for which a batch is retried, from its first attempt: longer than a rollout of
@@ -30,6 +41,7 @@ impl Default for BatchSettings {
             schedule_delay: Duration::from_secs(1),
             max_queue_size: 65_536,
             max_export_batch_size: 512,
+            max_text_chars: 4096,
             export_timeout: Duration::from_secs(30),
             retry_budget: Duration::from_secs(120),
             max_exports: 4,
@@ -39,6 +51,8 @@ impl Default for BatchSettings {
 
 pub(super) fn read(environment: &mut Environment<'_>) -> BatchSettings {
     let default = BatchSettings::default();
+    let limit = environment.first(&LENGTH_LIMITS);
+    let limit = limit.map_or(LENGTH_LIMITS[0], |(setting, _)| setting);
     let mut size = |setting, default: usize| {
         let number = environment.number(setting, 1, u64::try_from(default).unwrap_or(u64::MAX));
         usize::try_from(number).unwrap_or(default)
@@ -48,12 +62,14 @@ pub(super) fn read(environment: &mut Environment<'_>) -> BatchSettings {
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
         default.max_export_batch_size,
     );
+    let max_text_chars = size(limit, default.max_text_chars);
     BatchSettings {
         schedule_delay: environment
             .milliseconds(&["OTEL_BSP_SCHEDULE_DELAY"], default.schedule_delay),
         max_queue_size,
         // The specification: it must be less than or equal to the queue's size.
         max_export_batch_size: batch.min(max_queue_size),
+        max_text_chars,
         export_timeout: environment
             .milliseconds(&["OTEL_BSP_EXPORT_TIMEOUT"], default.export_timeout),
         ..default

@@ -3,7 +3,10 @@ use std::{
     time::Duration,
 };
 
-use opentelemetry::trace::{Tracer, TracerProvider};
+use opentelemetry::{
+    Array, KeyValue, Value,
+    trace::{Span, Status, Tracer, TracerProvider},
+};
 use opentelemetry_sdk::{
     error::OTelSdkError,
     trace::{SdkTracerProvider, SpanProcessor},
@@ -14,7 +17,7 @@ use spoor_telemetry::{
     settings::BatchSettings,
 };
 
-use crate::fake::{DEADLINE, Fake, until};
+use crate::fake::{DEADLINE, Fake, text, until};
 
 struct Bench {
     processor: BatchProcessor,
@@ -44,6 +47,14 @@ impl Bench {
         let tracer = self.provider.tracer("test");
         for _ in 0..spans {
             tracer.start("span");
+        }
+    }
+
+    fn make_long(&self, spans: usize, length: usize) {
+        let tracer = self.provider.tracer("test");
+        for _ in 0..spans {
+            let mut span = tracer.start("span");
+            span.set_attribute(KeyValue::new("text", "a".repeat(length)));
         }
     }
 
@@ -275,4 +286,103 @@ fn a_burst_is_not_lost() {
     bench.make(60_000);
     bench.processor.flush(DEADLINE).unwrap();
     assert_eq!((bench.counts.exported(), bench.dropped()), (60_000, [0; 4]));
+}
+
+#[test]
+fn long_texts_are_truncated() {
+    let fake = Fake::new();
+    let settings = BatchSettings {
+        max_text_chars: 10,
+        ..quick()
+    };
+    let bench = bench(settings, &fake);
+    let (long, kept) = ("é".repeat(11), "é".repeat(10));
+    let mut span = bench.provider.tracer("test").start(long.clone());
+    let texts = Value::Array(Array::String(vec![long.clone().into()]));
+    span.set_attribute(KeyValue::new("texts", texts));
+    span.set_attribute(KeyValue::new("text", long.clone()));
+    span.set_attribute(KeyValue::new("kept", kept.clone()));
+    span.add_event(long.clone(), vec![KeyValue::new("text", long.clone())]);
+    span.set_status(Status::error(long.clone()));
+    span.end();
+    bench.processor.flush(DEADLINE).unwrap();
+    let exported = text(&fake.spans());
+    assert!(!exported.contains(&long), "{exported}");
+    assert_eq!(exported.matches(&kept).count(), 7, "{exported}");
+}
+
+#[test]
+fn long_spans_are_exported_in_several_batches() {
+    let fake = Fake::new();
+    let settings = BatchSettings {
+        schedule_delay: Duration::from_secs(3600),
+        max_text_chars: 4 << 20,
+        ..BatchSettings::default()
+    };
+    let bench = bench(settings, &fake);
+    // Two fit into a batch.
+    bench.make_long(5, 1 << 20);
+    bench.processor.flush(DEADLINE).unwrap();
+    assert_eq!(fake.attempts.load(Ordering::SeqCst), 3);
+    assert!(fake.longest.load(Ordering::SeqCst) < 3 << 20);
+    // One that is longer than a batch is exported alone.
+    bench.make_long(1, 4 << 20);
+    bench.make(1);
+    bench.processor.flush(DEADLINE).unwrap();
+    assert_eq!((bench.counts.exported(), bench.dropped()), (7, [0; 4]));
+    assert_eq!(fake.attempts.load(Ordering::SeqCst), 5);
+}
+
+#[test]
+fn a_batch_of_many_small_fields_is_bounded() {
+    let fake = Fake::new();
+    let settings = BatchSettings {
+        max_export_batch_size: 100_000,
+        ..BatchSettings::default()
+    };
+    let bench = bench(settings, &fake);
+    let tracer = bench.provider.tracer("test");
+    for _ in 0..20_000 {
+        let mut span = tracer.start("s");
+        span.set_attribute(KeyValue::new("a", i64::MIN));
+        span.set_attribute(KeyValue::new("b", ""));
+        span.set_attribute(KeyValue::new("c", 0.5));
+        span.add_event("e", vec![KeyValue::new("d", true)]);
+        span.set_status(Status::error(""));
+    }
+    bench.processor.flush(DEADLINE).unwrap();
+    assert_eq!((bench.counts.exported(), bench.dropped()), (20_000, [0; 4]));
+    assert!(fake.longest.load(Ordering::SeqCst) < 3 << 20);
+}
+
+#[tokio::test]
+async fn long_spans_fill_the_queue_earlier() {
+    let fake = Fake::held();
+    let settings = BatchSettings {
+        max_queue_size: 10,
+        max_export_batch_size: 1,
+        max_exports: 1,
+        max_text_chars: 8 << 10,
+        ..quick()
+    };
+    let bench = bench(settings, &fake);
+    // One is being sent and one waits to be sent: neither is in the queue any more.
+    bench.make(2);
+    until("the first attempt", || {
+        fake.attempts.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    until("an empty queue", || {
+        format!("{:?}", bench.processor).contains("waiting: 0")
+    })
+    .await;
+    // The third one reaches the limit of 20 KiB.
+    bench.make_long(5, 8 << 10);
+    assert_eq!(bench.dropped(), [2, 0, 0, 0]);
+    fake.release();
+    bench.processor.flush(DEADLINE).unwrap();
+    assert_eq!(
+        (bench.counts.exported(), bench.dropped()),
+        (5, [2, 0, 0, 0])
+    );
 }

@@ -35,6 +35,8 @@ pub struct Fake {
     spans: Mutex<Vec<Span>>,
     held: AtomicBool,
     pub attempts: AtomicUsize,
+    /// The length of the longest request, in bytes.
+    pub longest: AtomicUsize,
 }
 
 impl Fake {
@@ -81,6 +83,7 @@ impl Export for Fake {
     fn send(&self, batch: Bytes) -> Sending<'_> {
         Box::pin(async move {
             self.attempts.fetch_add(1, Ordering::SeqCst);
+            self.longest.fetch_max(batch.len(), Ordering::SeqCst);
             while self.held.load(Ordering::SeqCst) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }

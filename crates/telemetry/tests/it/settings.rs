@@ -197,6 +197,7 @@ fn batch_settings_are_read_and_kept_consistent() {
         ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "200"),
         ("OTEL_BSP_EXPORT_TIMEOUT", "3000"),
+        ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "50"),
     ])
     .batch;
     assert_eq!(batch.schedule_delay, Duration::from_millis(20));
@@ -205,6 +206,16 @@ fn batch_settings_are_read_and_kept_consistent() {
         (100, 100)
     );
     assert_eq!(batch.export_timeout, Duration::from_secs(3));
+    assert_eq!(batch.max_text_chars, 50);
+}
+
+#[test]
+fn the_length_limit_for_spans_takes_precedence() {
+    let settings = settings(&[
+        ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "50"),
+        ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "60"),
+    ]);
+    assert_eq!(settings.batch.max_text_chars, 60);
 }
 
 #[test]
@@ -226,6 +237,7 @@ fn none_exports_nowhere_and_disabled_is_disabled() {
 #[case("OTEL_EXPORTER_OTLP_TIMEOUT", "10s")]
 #[case("OTEL_BSP_MAX_QUEUE_SIZE", "0")]
 #[case("OTEL_BSP_SCHEDULE_DELAY", "soon")]
+#[case("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "long")]
 #[case("OTEL_SDK_DISABLED", "yes")]
 #[case("OTEL_RESOURCE_ATTRIBUTES", "a=%zz")]
 #[case("OTEL_RESOURCE_ATTRIBUTES", "nonsense")]

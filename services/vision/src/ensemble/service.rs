@@ -2,8 +2,8 @@
 
 use futures_util::future::join_all;
 use spoor_proto::spoor::vision::v1::{
-    Classification, DescribeReply, DescribeRequest, Failure, Opinion, TensorFor, VoteReply,
-    VoteRequest, ensemble_server::Ensemble, failure::Reason,
+    Classification, DescribeReply, DescribeRequest, Failure, Opinion, VoteReply, VoteRequest,
+    ensemble_server::Ensemble, failure::Reason,
 };
 use tonic::{Request, Response, Status};
 use tracing::{field::Empty, info_span};
@@ -13,6 +13,7 @@ use super::{
     vote::{self, Ballot, Decision},
     weights::{self, Weights},
 };
+use crate::model::BuiltIn;
 
 /// The gRPC service.
 #[derive(Clone)]
@@ -37,8 +38,8 @@ impl Ensemble for Service {
     }
 
     async fn vote(&self, request: Request<VoteRequest>) -> Result<Response<VoteReply>, Status> {
-        let tensors = request.into_inner().tensors;
-        let classified = self.members.iter().map(|member| classify(member, &tensors));
+        let request = request.into_inner();
+        let classified = self.members.iter().map(|member| classify(member, &request));
         let (successes, failures) = split(join_all(classified).await);
         let reply = self.count_votes(successes, failures)?;
         Ok(Response::new(reply))
@@ -94,12 +95,13 @@ impl Service {
 /// Queries one model with the tensor prepared for it.
 async fn classify<'a>(
     member: &'a Member,
-    tensors: &[TensorFor],
+    request: &VoteRequest,
 ) -> Result<(&'a Member, Classification), Failure> {
-    let is_for_member =
-        |tensor: &&TensorFor| tensor.models.iter().any(|name| name == member.model.name());
-    let tensor = tensors.iter().find(is_for_member);
-    let tensor = tensor.and_then(|it| it.tensor.clone()).ok_or_else(|| {
+    let tensor = match member.model {
+        BuiltIn::Efficientnetb0 => &request.efficientnetb0,
+        BuiltIn::Mobilenetv2 => &request.mobilenetv2,
+    };
+    let tensor = tensor.clone().ok_or_else(|| {
         let message = "unavailable when the inputs were queried";
         member.failure(Reason::Unavailable, message)
     })?;
@@ -152,9 +154,21 @@ fn no_votes(failures: &[Failure]) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+    use spoor_proto::spoor::vision::v1::Tensor;
     use tonic::Code;
 
     use super::*;
+
+    #[test]
+    fn repeated_tensors_take_no_memory() {
+        let encoded = [0x0a_u8, 0, 0x12, 0].repeat(100_000);
+        let expected = VoteRequest {
+            efficientnetb0: Some(Tensor::default()),
+            mobilenetv2: Some(Tensor::default()),
+        };
+        assert_eq!(VoteRequest::decode(encoded.as_slice()), Ok(expected));
+    }
 
     #[rstest::rstest]
     #[case([Reason::Unavailable, Reason::Unavailable], Code::Unavailable)]

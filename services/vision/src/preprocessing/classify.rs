@@ -5,9 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{Json, body::Body, extract::State};
 use bytes::Bytes;
 use http::HeaderMap;
-use spoor_proto::spoor::vision::v1::{
-    self, Tensor, TensorFor, VoteReply, VoteRequest, failure::Reason,
-};
+use spoor_proto::spoor::vision::v1::{self, Tensor, VoteReply, VoteRequest, failure::Reason};
 use spoor_telemetry::http::Problem;
 use tokio::time::timeout;
 use tracing::{Instrument, info_span};
@@ -22,7 +20,10 @@ use super::{
     tensor,
     upload::{Memory, Upload, UploadError},
 };
-use crate::workers::{Slot, Workers};
+use crate::{
+    model::BuiltIn,
+    workers::{Slot, Workers},
+};
 
 /// The state of the handler.
 #[derive(Clone)]
@@ -96,8 +97,8 @@ impl Classifier {
             };
             Ok::<_, RequestError>(self.workers.run(slot.clone(), prepare).await??)
         };
-        let tensors = prepare.instrument(info_span!("preprocess")).await?;
-        self.ensemble.vote(VoteRequest { tensors }).await
+        let request = prepare.instrument(info_span!("preprocess")).await?;
+        self.ensemble.vote(request).await
     }
 }
 
@@ -106,7 +107,7 @@ fn prepare_tensors(
     bytes: &Bytes,
     properties: PictureProperties,
     inputs: &[RequiredInput],
-) -> Result<Vec<TensorFor>, InvalidPicture> {
+) -> Result<VoteRequest, InvalidPicture> {
     let span = info_span!(
         "decode",
         image.format = properties.format,
@@ -115,14 +116,21 @@ fn prepare_tensors(
         image.bytes = properties.bytes,
     );
     let picture = span.in_scope(|| picture::decode(bytes))?;
-    let tensor = |RequiredInput { input, models }: &RequiredInput| TensorFor {
-        models: models.clone(),
-        tensor: Some(Tensor {
-            input: Some((*input).into()),
-            values: tensor::bytes(&tensor::prepare(&picture, input)),
-        }),
+    let tensor = |required: &RequiredInput| Tensor {
+        input: Some(required.input.into()),
+        values: tensor::bytes(&tensor::prepare(&picture, &required.input)),
     };
-    Ok(inputs.iter().map(tensor).collect())
+    let tensors: Vec<Tensor> = inputs.iter().map(tensor).collect();
+    let tensor_for = |model: BuiltIn| {
+        let accepts =
+            |required: &RequiredInput| required.models.iter().any(|it| it == model.name());
+        let at = inputs.iter().position(accepts)?;
+        tensors.get(at).cloned()
+    };
+    Ok(VoteRequest {
+        efficientnetb0: tensor_for(BuiltIn::Efficientnetb0),
+        mobilenetv2: tensor_for(BuiltIn::Mobilenetv2),
+    })
 }
 
 /// True if a model was replaced by one with another input.

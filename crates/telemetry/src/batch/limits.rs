@@ -1,0 +1,59 @@
+//! The limit of the texts in a span, and the size of a span.
+
+use opentelemetry::{Array, KeyValue, Value, trace::Status};
+use opentelemetry_sdk::trace::SpanData;
+
+/// At least the encoded size of a span, an event or a link without its texts and attributes.
+const ITEM_BYTES: usize = 128;
+/// At least the encoded size of an attribute without its key and text.
+const ATTRIBUTE_BYTES: usize = 20;
+
+/// Truncates the texts of a span to a number of characters, since clients choose some of them, such
+/// as the path of a URL. Returns at least the size of the encoded span, in bytes.
+pub(super) fn truncate(span: &mut SpanData, max_chars: usize) -> usize {
+    let mut bytes = truncate_text(&mut span.name, max_chars);
+    bytes += truncate_item(&mut span.attributes, max_chars);
+    for (key, value) in span.span_context.trace_state() {
+        bytes += key.len() + value.len() + 2;
+    }
+    if let Status::Error { description } = &mut span.status {
+        bytes += truncate_text(description, max_chars);
+    }
+    for event in &mut span.events.events {
+        bytes += truncate_text(&mut event.name, max_chars);
+        bytes += truncate_item(&mut event.attributes, max_chars);
+    }
+    for link in &mut span.links.links {
+        bytes += truncate_item(&mut link.attributes, max_chars);
+    }
+    bytes
+}
+
+/// As [`truncate`], for the attributes of a span, an event or a link.
+fn truncate_item(attributes: &mut [KeyValue], max_chars: usize) -> usize {
+    let mut bytes = ITEM_BYTES;
+    for attribute in attributes {
+        bytes += ATTRIBUTE_BYTES + attribute.key.as_str().len();
+        match &mut attribute.value {
+            Value::String(text) => bytes += truncate_text(text, max_chars),
+            Value::Array(Array::String(texts)) => {
+                for text in texts {
+                    bytes += ATTRIBUTE_BYTES + truncate_text(text, max_chars);
+                }
+            }
+            _ => {}
+        }
+    }
+    bytes
+}
+
+/// Truncates a text, and returns its length in bytes.
+fn truncate_text<T: AsRef<str> + From<String>>(text: &mut T, max_chars: usize) -> usize {
+    let whole: &str = (*text).as_ref();
+    // A text has at most as many characters as bytes, so those of most need not be counted.
+    if whole.len() > max_chars && whole.chars().nth(max_chars).is_some() {
+        let kept: String = whole.chars().take(max_chars).collect();
+        *text = kept.into();
+    }
+    (*text).as_ref().len()
+}
