@@ -42,6 +42,9 @@ use crate::{
 /// count 50 operations under three plans have as many.
 const MAX_COUNTS: usize = 300_000;
 
+/// The room for the plans of all services that are remembered for counts, in bytes.
+const MAX_PLAN_BYTES: usize = 64 << 20;
+
 /// The largest total size of partially received messages, over all streams, in KiB.
 const MAX_PARTIAL_KIB: usize = 32 << 10;
 
@@ -70,6 +73,8 @@ struct Inner {
     stream_slots: Arc<Semaphore>,
     /// The room for the counts of all processes.
     count_room: Arc<Semaphore>,
+    /// The room for the plans of all services, in bytes.
+    plan_room: Arc<Semaphore>,
     /// The room for partially received messages, in KiB.
     partial_room: Arc<Semaphore>,
     next_generation: AtomicU64,
@@ -96,6 +101,7 @@ impl Control {
                 settings.max_streams.min(Semaphore::MAX_PERMITS),
             )),
             count_room: Arc::new(Semaphore::new(MAX_COUNTS)),
+            plan_room: Arc::new(Semaphore::new(MAX_PLAN_BYTES)),
             partial_room: Arc::new(Semaphore::new(MAX_PARTIAL_KIB)),
             next_generation: AtomicU64::new(0),
             // In reports, 0 means the shares of the plan.
@@ -114,6 +120,10 @@ impl Control {
         // Stored before the services are listed: a service added meanwhile starts with it.
         let before = inner.published.swap(Some(published.clone()));
         for service in inner.services.all() {
+            // Checked each time, since each plan takes room.
+            if inner.plan_room.available_permits() < MAX_PLAN_BYTES / 2 {
+                service.state().forget_plans_if_idle();
+            }
             inner.serve(&service, &published, published.version, published.at);
         }
         drop(sequence);
@@ -364,7 +374,8 @@ impl Inner {
         at: Instant,
     ) -> bool {
         let plan = published.plan(service.key());
-        service.publish(plan, version, at, self.sharers(service))
+        let sharers = self.sharers(service);
+        service.publish(plan, version, at, sharers, &self.plan_room)
     }
 
     /// The number of instances that share a service's rate limits, at least one.

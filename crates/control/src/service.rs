@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use spoor_policy::{OperationName, Plan, Version};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     counts::{AttributedCounts, CountDelta},
@@ -100,7 +100,8 @@ impl Service {
         self.outgoing.subscribe()
     }
 
-    /// Serves a plan to a number of instances, unless nothing changes for them.
+    /// Serves a plan to a number of instances, unless nothing changes for them. `room` is for the plans
+    /// of all services, in bytes.
     ///
     /// Returns true if the plan is served as a new version.
     pub(crate) fn publish(
@@ -109,16 +110,21 @@ impl Service {
         version: Version,
         published: Instant,
         instances: usize,
+        room: &Arc<Semaphore>,
     ) -> bool {
         let mut state = self.state();
         let digest = served_plan::digest(plan, instances);
         // Equal digests mean equal behaviour, so nothing is sent.
         if state.served.as_ref().is_some_and(|it| it.digest == digest) {
-            state.history.rename_policies(plan);
+            state.history.rename_policies(plan, room);
             return false;
         }
         let served = Arc::new(ServedPlan::new(plan, version, published, instances));
-        state.history.push(version, plan.clone());
+        if state.instances.is_empty() {
+            // No process can report counts under the earlier plans.
+            state.history.keep_newest();
+        }
+        state.history.push(version, plan.clone(), room);
         state.served = Some(served.clone());
         // The streams that this notifies lock the state, to record the plan as sent.
         drop(state);
@@ -201,6 +207,16 @@ impl ServiceState {
         processes.keep_connected();
         if processes.is_empty() {
             self.instances.remove(instance);
+        }
+        if self.instances.is_empty() {
+            self.history.keep_newest();
+        }
+    }
+
+    /// Forgets all plans but the newest if no process is connected.
+    pub(crate) fn forget_plans_if_idle(&mut self) {
+        if self.connected == 0 {
+            self.history.keep_newest();
         }
     }
 
