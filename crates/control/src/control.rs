@@ -381,7 +381,7 @@ impl Inner {
     /// The number of instances that share a service's rate limits, at least one.
     fn sharers(&self, service: &Service) -> usize {
         let connected = service.state().connected;
-        let polling = self.pollers.count(service.key(), Instant::now());
-        (connected + polling).max(1)
+        let polling = self.pollers.clients(service.key(), Instant::now());
+        (connected + polling.total).max(1)
     }
 }
