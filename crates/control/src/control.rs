@@ -330,10 +330,16 @@ impl Control {
         tallies.add(service.key(), attributed, published, (from, to));
     }
 
-    /// Keeps the record of an instance's disconnected process in case it reconnects. If there are
-    /// such records of too many instances, removes those of the one that disconnected first.
-    pub(crate) fn remember_disconnected(&self, service: ServiceKey, instance: Arc<str>) {
-        let known = self.0.disconnected.lock().push((service, instance));
+    /// Keeps the records of an instance's disconnected processes in case they reconnect. If there are
+    /// too many such records, removes those of the instance that disconnected first.
+    pub(crate) fn remember_disconnected(
+        &self,
+        service: ServiceKey,
+        instance: Arc<str>,
+        processes: usize,
+    ) {
+        let instance = (service, instance);
+        let known = self.0.disconnected.lock().push(instance, processes);
         if known > self.0.settings.max_clients {
             self.forget_oldest();
         }
