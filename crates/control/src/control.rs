@@ -27,6 +27,7 @@ use self::disconnected::DisconnectedInstances;
 use crate::{
     counts::{AttributedCounts, Counts},
     fault::{self, ServiceFaults},
+    history::MAX_PLAN_BYTES,
     instance::{Instance, InstanceState, ServiceKey},
     metrics::{Endpoint, Metrics},
     pollers::Pollers,
@@ -41,9 +42,6 @@ use crate::{
 /// The most counts held for all processes together. Each takes about 150 bytes; 2,000 processes that
 /// count 50 operations under three plans have as many.
 const MAX_COUNTS: usize = 300_000;
-
-/// The room for the plans of all services that are remembered for counts, in bytes.
-const MAX_PLAN_BYTES: usize = 64 << 20;
 
 /// The largest total size of partially received messages, over all streams, in KiB.
 const MAX_PARTIAL_KIB: usize = 32 << 10;
@@ -120,10 +118,6 @@ impl Control {
         // Stored before the services are listed: a service added meanwhile starts with it.
         let before = inner.published.swap(Some(published.clone()));
         for service in inner.services.all() {
-            // Checked each time, since each plan takes room.
-            if inner.plan_room.available_permits() < MAX_PLAN_BYTES / 2 {
-                service.state().forget_plans_if_idle();
-            }
             inner.serve(&service, &published, published.version, published.at);
         }
         drop(sequence);

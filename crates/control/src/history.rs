@@ -15,6 +15,9 @@ const MAX_PLANS: usize = 32;
 /// The bytes that a phase of a plan takes in memory, and each operation of it, without its name.
 const ENTRY_BYTES: usize = 64;
 
+/// The most bytes of the plans of all services that are remembered.
+pub(crate) const MAX_PLAN_BYTES: usize = 64 << 20;
+
 /// The latest plans of one service, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct History(VecDeque<PlanCounts>);
@@ -33,10 +36,6 @@ impl History {
     /// Adds a plan. Removes the oldest ones until it fits in the room for the plans of all services,
     /// in bytes.
     pub(crate) fn push(&mut self, version: Version, plan: Plan, room: &Arc<Semaphore>) {
-        self.insert(version, plan, Counts::default(), room);
-    }
-
-    fn insert(&mut self, version: Version, plan: Plan, counts: Counts, room: &Arc<Semaphore>) {
         // A plan without room is kept only while it is the newest: those are bounded by the policies
         // in force.
         self.0.retain(|past| past.room.is_some());
@@ -44,16 +43,14 @@ impl History {
         if self.0.len() == MAX_PLANS {
             self.0.pop_front();
         }
-        let size = u32::try_from(bytes(&plan)).unwrap_or(u32::MAX);
-        let reserve = || Arc::clone(room).try_acquire_many_owned(size).ok();
-        let mut reserved = reserve();
+        let mut reserved = reserve(&plan, room);
         while reserved.is_none() && self.0.pop_front().is_some() {
-            reserved = reserve();
+            reserved = reserve(&plan, room);
         }
         self.0.push_back(PlanCounts {
             version,
             plan,
-            counts,
+            counts: Counts::default(),
             room: reserved,
         });
     }
@@ -68,13 +65,13 @@ impl History {
     /// Renaming a policy makes no new version, since digests do not include names. But counts must
     /// be attributed to the new name.
     pub(crate) fn rename_policies(&mut self, plan: &Plan, room: &Arc<Semaphore>) {
-        if self.0.back().is_none_or(|newest| newest.plan == *plan) {
-            return;
-        }
-        // Dropped first, for its room. The new plan may be larger, with a phase for each policy.
-        let newest = self.0.pop_back().map(|it| (it.version, it.counts));
-        if let Some((version, counts)) = newest {
-            self.insert(version, plan.clone(), counts, room);
+        if let Some(newest) = self.0.back_mut()
+            && newest.plan != *plan
+        {
+            newest.plan = plan.clone();
+            // Released first. The new plan may be larger, with a phase for each policy.
+            newest.room = None;
+            newest.room = reserve(plan, room);
         }
     }
 
@@ -134,14 +131,15 @@ impl History {
     }
 }
 
-/// The memory that a plan takes, about.
-fn bytes(plan: &Plan) -> usize {
+/// Reserves the memory that a plan takes, about, if there is room.
+fn reserve(plan: &Plan, room: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     let phases = plan.phases().iter().map(|phase| {
         let operations = phase.strategies.operations.keys();
         let operations = operations.map(|name| ENTRY_BYTES + name.as_str().len());
         ENTRY_BYTES + operations.sum::<usize>()
     });
-    phases.sum()
+    let bytes = u32::try_from(phases.sum::<usize>()).ok()?;
+    Arc::clone(room).try_acquire_many_owned(bytes).ok()
 }
 
 #[cfg(test)]
@@ -154,7 +152,7 @@ mod tests {
 
     #[test]
     fn oldest_plans_beyond_the_room_are_removed() {
-        let room = Arc::new(Semaphore::new(3 * bytes(&Plan::default())));
+        let room = Arc::new(Semaphore::new(3 * ENTRY_BYTES));
         let push = |history: &mut History, sequence| {
             history.push(version(sequence), Plan::default(), &room);
             history.oldest()
@@ -172,7 +170,7 @@ mod tests {
         assert!(second.plan(version(9)).is_some());
         assert!(second.plan(version(7)).is_none());
         drop((first, second));
-        assert_eq!(room.available_permits(), 3 * bytes(&Plan::default()));
+        assert_eq!(room.available_permits(), 3 * ENTRY_BYTES);
     }
 
     #[test]

@@ -22,12 +22,9 @@ const MAX_USER_AGENT_BYTES: usize = 64;
 const MAX_USER_AGENTS: usize = 64;
 
 /// The shortest time between two counts of the clients of a service with many sources, and between two
-/// removals of stale sources. Each poll and each message of a stream asks for the number of clients.
-const MIN_VISIT_INTERVAL: Duration = Duration::from_millis(200);
-
-/// The shortest time between two counts as a multiple of the duration of one, during which all polls
-/// wait.
-const MIN_VISIT_DURATIONS: u32 = 20;
+/// removals of stale sources. Each poll and each message of a stream asks for the number of clients, and
+/// counting those of 10,000 sources takes tens of milliseconds.
+const MIN_VISIT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The most sources of a service whose clients are counted each time.
 const MAX_SOURCES_VISITED: usize = 16;
@@ -229,7 +226,6 @@ impl Sources {
         if self.next_count.is_some_and(|next| now < next) {
             return self.clients.clone();
         }
-        let began = Instant::now();
         let (mut clients, mut sources) = (PollingClients::default(), 0);
         for (address, at_address) in &self.requests {
             sources += at_address.len();
@@ -239,8 +235,8 @@ impl Sources {
                 clients.total += polling;
             }
         }
-        let interval = (began.elapsed() * MIN_VISIT_DURATIONS).max(MIN_VISIT_INTERVAL);
-        self.next_count = (sources > MAX_SOURCES_VISITED).then_some(now + interval);
+        let is_large = sources > MAX_SOURCES_VISITED;
+        self.next_count = is_large.then_some(now + MIN_VISIT_INTERVAL);
         self.clients = Arc::new(clients);
         self.clients.clone()
     }

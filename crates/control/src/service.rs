@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::{
     counts::{AttributedCounts, CountDelta},
-    history::History,
+    history::{History, MAX_PLAN_BYTES},
     instance::{Instance, InstanceState, ServiceKey},
     processes::Processes,
     served_plan::{self, ServedPlan},
@@ -113,6 +113,11 @@ impl Service {
         room: &Arc<Semaphore>,
     ) -> bool {
         let mut state = self.state();
+        let is_short = room.available_permits() < MAX_PLAN_BYTES / 2;
+        // Without instances, no process can report counts under earlier plans.
+        if state.instances.is_empty() || is_short && state.connected == 0 {
+            state.history.keep_newest();
+        }
         let digest = served_plan::digest(plan, instances);
         // Equal digests mean equal behaviour, so nothing is sent.
         if state.served.as_ref().is_some_and(|it| it.digest == digest) {
@@ -120,10 +125,6 @@ impl Service {
             return false;
         }
         let served = Arc::new(ServedPlan::new(plan, version, published, instances));
-        if state.instances.is_empty() {
-            // No process can report counts under the earlier plans.
-            state.history.keep_newest();
-        }
         state.history.push(version, plan.clone(), room);
         state.served = Some(served.clone());
         // The streams that this notifies lock the state, to record the plan as sent.
@@ -207,16 +208,6 @@ impl ServiceState {
         processes.keep_connected();
         if processes.is_empty() {
             self.instances.remove(instance);
-        }
-        if self.instances.is_empty() {
-            self.history.keep_newest();
-        }
-    }
-
-    /// Forgets all plans but the newest if no process is connected.
-    pub(crate) fn forget_plans_if_idle(&mut self) {
-        if self.connected == 0 {
-            self.history.keep_newest();
         }
     }
 

@@ -36,7 +36,8 @@ pub(super) fn kind(value: &Value, kind: &str) -> Vec<FieldError> {
 
 /// The differences between a value and a schema: unknown fields, missing fields, wrong types, and
 /// numbers out of range, which serde may refuse without naming the field. Other limits are left to
-/// validation, whose messages are more specific. Stops soon after [`MAX_ERRORS`].
+/// validation, whose messages are more specific. Compares no more fields after
+/// [`MAX_ERRORS`].
 pub(crate) fn errors(value: &Value, schema: &Value, at: &FieldPath) -> Vec<FieldError> {
     let mut errors = vec![];
     compare(value, schema, at, &mut errors);
@@ -91,9 +92,6 @@ fn compare(value: &Value, schema: &Value, at: &FieldPath, errors: &mut Vec<Field
                 return;
             };
             for (index, item) in items.iter().enumerate() {
-                if errors.len() >= MAX_ERRORS {
-                    return;
-                }
                 compare(item, schema, &at.index(index), errors);
             }
         }

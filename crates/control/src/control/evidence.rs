@@ -83,22 +83,17 @@ impl Control {
     fn evidence_among(
         &self,
         policy: &PolicyKey,
-        services: &mut NamespaceServices,
+        known: &mut NamespaceServices,
     ) -> Option<Evidence> {
         let published = self.0.published.load_full()?;
         let now = Instant::now();
-        let NamespaceServices {
-            running,
-            roots_at,
-            clients: counted,
-        } = services;
-        let services = published.services_of(policy, running);
+        let services = published.services_of(policy, &known.running);
         let mut evidence = Evidence {
             clients: ClientCounts::default(),
             slowest: None,
             observed: None,
             services: vec![],
-            roots_at: roots_at.clone(),
+            roots_at: known.roots_at.clone(),
         };
         let nowhere = BTreeMap::new();
         let tail = published.tail.get(policy).unwrap_or(&nowhere);
@@ -112,9 +107,9 @@ impl Control {
             let head = strategies.and_then(|it| Some((it, decided_by(it, policy)?)));
             // Counted at places of tail rules too, since the number of instances shows whether the
             // service exists.
-            let counted = counted.entry(name.clone());
+            let clients = known.clients.entry(name.clone());
             let count = || self.count_clients(&policy.namespace, &name, service, now);
-            let (clients, took) = counted.or_insert_with(count).clone();
+            let (clients, took) = clients.or_insert_with(count).clone();
             let mut operations = tail.get(&name).cloned().unwrap_or_default();
             if let Some((strategies, here)) = head {
                 strategy = Some(here);
