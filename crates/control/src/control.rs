@@ -23,7 +23,7 @@ use prometheus_client::registry::Registry;
 use spoor_policy::{Fault, Namespace, OperationName, Resolution, ServiceName, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use self::disconnected::DisconnectedInstances;
+use self::disconnected::{DisconnectedInstances, InstanceKey};
 use crate::{
     counts::{AttributedCounts, Counts},
     fault::{self, ServiceFaults},
@@ -326,13 +326,7 @@ impl Control {
 
     /// Keeps the records of an instance's disconnected processes in case they reconnect. If there are
     /// too many such records, removes those of the instance that disconnected first.
-    pub(crate) fn remember_disconnected(
-        &self,
-        service: ServiceKey,
-        instance: Arc<str>,
-        processes: usize,
-    ) {
-        let instance = (service, instance);
+    pub(crate) fn remember_disconnected(&self, instance: InstanceKey, processes: usize) {
         let known = self.0.disconnected.lock().push(instance, processes);
         if known > self.0.settings.max_clients {
             self.forget_oldest();

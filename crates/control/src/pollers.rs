@@ -68,13 +68,15 @@ struct KnownSources {
 /// The sources of one service.
 #[derive(Debug, Default)]
 struct Sources {
-    /// The requests by address and user agent.
-    requests: HashMap<IpAddr, HashMap<Box<str>, Requests>>,
+    requests: HashMap<IpAddr, UserAgents>,
     /// The clients as last counted.
     clients: Arc<PollingClients>,
     /// The earliest time of the next count.
     next_count: Option<Instant>,
 }
+
+/// The requests from one address by user agent.
+type UserAgents = HashMap<Box<str>, Requests>;
 
 /// The clients that poll for one service.
 #[derive(Debug, Default)]
@@ -194,12 +196,8 @@ impl Pollers {
 }
 
 impl KnownSources {
-    /// The requests from an address for a service, by user agent.
-    fn at_address(
-        &self,
-        key: &ServiceKey,
-        address: IpAddr,
-    ) -> Option<&HashMap<Box<str>, Requests>> {
+    /// The requests from an address for a service.
+    fn at_address(&self, key: &ServiceKey, address: IpAddr) -> Option<&UserAgents> {
         self.by_service.get(key)?.requests.get(&address)
     }
 

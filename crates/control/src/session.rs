@@ -300,9 +300,8 @@ impl Session {
         let processes = state.instances.get(&self.instance);
         let disconnected = processes.map_or(0, Processes::disconnected);
         drop(state);
-        let service = self.service.key().clone();
-        self.control
-            .remember_disconnected(service, self.instance.clone(), disconnected);
+        let instance = (self.service.key().clone(), self.instance.clone());
+        self.control.remember_disconnected(instance, disconnected);
     }
 
     fn record_message<'a>(

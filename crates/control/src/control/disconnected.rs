@@ -8,7 +8,7 @@ use std::{
 use crate::instance::ServiceKey;
 
 /// An instance of a service.
-pub(super) type InstanceKey = (ServiceKey, Arc<str>);
+pub(crate) type InstanceKey = (ServiceKey, Arc<str>);
 
 /// Instances in the order in which a process of theirs disconnected last. Each has one place, so
 /// that an instance that reconnects all the time takes none from others.
