@@ -186,9 +186,6 @@ pub fn policies_within(
     let (mut manifests, mut errors) = (vec![], vec![]);
     let mut bytes = 0;
     for document in documents {
-        let before = manifests.len();
-        let result = read(&document, &source, &mut manifests, &mut errors, room);
-        errors.extend(result.err());
         if *room == 0 {
             let problem = format!(
                 "all documents together must have at most {MAX_VALUES} values after aliases are \
@@ -196,6 +193,9 @@ pub fn policies_within(
             );
             return Err(whole_text(problem));
         }
+        let before = manifests.len();
+        let result = read(&document, &source, &mut manifests, &mut errors, room);
+        errors.extend(result.err());
         let new = manifests.iter().skip(before);
         bytes += new.map(PolicyManifest::bytes).sum::<usize>();
         if bytes > MAX_EXPANDED_BYTES {
