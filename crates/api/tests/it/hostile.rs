@@ -156,7 +156,7 @@ fn expanded_policies_are_bounded() {
 
 #[test]
 fn values_of_all_texts_are_bounded() {
-    let rows = |name: &str| vec![name; 10].join(",");
+    let rows = |name: &str| [name; 10].join(",");
     let text = format!(
         "{HEAD}spec: {{head: {{probability: 1%}}}}\nstatus:\n  a: &a [{}]\n  b: &b [{}]\n  \
          c: &c [{}]\n  d: [{}]\n",
