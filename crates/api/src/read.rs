@@ -24,6 +24,9 @@ pub const MAX_BYTES: usize = 1 << 20;
 const MAX_EXPANDED_BYTES: usize = 4 << 20;
 /// The most documents accepted in one text.
 pub const MAX_DOCUMENTS: usize = 1_000;
+/// The most values of all texts of a change together, with aliases expanded. Reading one takes about
+/// 0.4 µs; 256 bytes of text count as one more.
+pub const MAX_VALUES: usize = 1_000_000;
 /// The most errors reported for one text.
 pub const MAX_ERRORS: usize = 50;
 
@@ -152,6 +155,20 @@ impl fmt::Display for ManifestError {
 /// # Errors
 /// The errors of all documents, in the order of the text, up to [`MAX_ERRORS`].
 pub fn policies(text: &str, source: &str) -> Result<Vec<PolicyManifest>, Vec<ManifestError>> {
+    let mut room = MAX_VALUES;
+    policies_within(text, source, &mut room)
+}
+
+/// Reads policies as [`policies`] does, from one of several texts. Subtracts the values of the text
+/// from `room`, which is [`MAX_VALUES`] before the first text, and refuses the text if none are left.
+///
+/// # Errors
+/// As for [`policies`].
+pub fn policies_within(
+    text: &str,
+    source: &str,
+    room: &mut usize,
+) -> Result<Vec<PolicyManifest>, Vec<ManifestError>> {
     let source: Arc<str> = source.into();
     let whole_text = |problem| vec![ManifestError::new(&source, None, problem)];
     if text.len() > MAX_BYTES {
@@ -169,8 +186,15 @@ pub fn policies(text: &str, source: &str) -> Result<Vec<PolicyManifest>, Vec<Man
     let (mut manifests, mut errors) = (vec![], vec![]);
     let mut bytes = 0;
     for document in documents {
+        if *room == 0 {
+            let problem = format!(
+                "all documents together must have at most {MAX_VALUES} values after aliases are \
+                 expanded; apply fewer at once"
+            );
+            return Err(whole_text(problem));
+        }
         let before = manifests.len();
-        let result = read(&document, &source, &mut manifests, &mut errors);
+        let result = read(&document, &source, &mut manifests, &mut errors, room);
         errors.extend(result.err());
         let new = manifests.iter().skip(before);
         bytes += new.map(PolicyManifest::bytes).sum::<usize>();
@@ -204,9 +228,10 @@ fn read(
     source: &Arc<str>,
     manifests: &mut Vec<PolicyManifest>,
     errors: &mut Vec<ManifestError>,
+    room: &mut usize,
 ) -> Result<(), ManifestError> {
     let lines_before = document.lines_before;
-    let node = yaml::parse(document.text).map_err(|error| {
+    let node = yaml::parse(document.text, room).map_err(|error| {
         ManifestError::new(source, Some(lines_before + error.line), error.problem)
     })?;
     let location = Location {

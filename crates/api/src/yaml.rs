@@ -1,6 +1,6 @@
 //! Reading and writing YAML. No other module depends on the YAML crates.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, cell::Cell, fmt, rc::Rc};
 
 use serde::{
     Deserialize, Serialize,
@@ -10,6 +10,7 @@ use serde_json::{Map, Number, Value};
 use serde_saphyr::{
     Error, ExternalMessageSource, Location, MessageFormatter, Spanned, Tagged,
     UserMessageFormatter,
+    budget::BudgetReport,
     granit_parser::ErrorKind,
     options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy},
 };
@@ -22,6 +23,9 @@ const MAX_NODES: usize = 20_000;
 
 /// The most text in a document with aliases expanded, in bytes.
 const MAX_TEXT_BYTES: usize = 4 << 20;
+
+/// The bytes of text that take as long to read as one value.
+const BYTES_PER_VALUE: usize = 256;
 
 /// The deepest nesting of lists and mappings. Reading is recursive and takes about 50 KiB of a
 /// thread's 2 MiB for each level in a debug build (7 KiB in a release build). The deepest documents that
@@ -64,8 +68,9 @@ enum Content {
     Mapping(Vec<(Spanned<String>, Node)>),
 }
 
-/// Parses one document. An empty one is null.
-pub(crate) fn parse(text: &str) -> Result<Node, Malformed> {
+/// Parses one document. An empty one is null. Subtracts from `room` what was read before the end or an
+/// error, in values with aliases expanded.
+pub(crate) fn parse(text: &str, room: &mut usize) -> Result<Node, Malformed> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_nodes: MAX_NODES,
@@ -93,7 +98,14 @@ pub(crate) fn parse(text: &str) -> Result<Node, Malformed> {
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
         with_snippet: false,
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| Malformed {
+    let read = Rc::new(Cell::new(0));
+    let reported = read.clone();
+    let options = options.with_budget_report(move |report: BudgetReport| {
+        reported.set(report.nodes + report.total_scalar_bytes / BYTES_PER_VALUE);
+    });
+    let node = serde_saphyr::from_str_with_options(text, options);
+    *room = room.saturating_sub(read.get());
+    node.map_err(|error| Malformed {
         line: error.location().map_or(1, line_number),
         problem: problem(&error).into(),
     })

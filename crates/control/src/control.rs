@@ -23,10 +23,11 @@ use prometheus_client::registry::Registry;
 use spoor_policy::{Fault, Namespace, OperationName, Resolution, ServiceName, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use self::disconnected::DisconnectedInstances;
+use self::disconnected::{DisconnectedInstances, InstanceKey};
 use crate::{
     counts::{AttributedCounts, Counts},
     fault::{self, ServiceFaults},
+    history::MAX_PLAN_BYTES,
     instance::{Instance, InstanceState, ServiceKey},
     metrics::{Endpoint, Metrics},
     pollers::Pollers,
@@ -70,6 +71,8 @@ struct Inner {
     stream_slots: Arc<Semaphore>,
     /// The room for the counts of all processes.
     count_room: Arc<Semaphore>,
+    /// The room for the plans of all services, in bytes.
+    plan_room: Arc<Semaphore>,
     /// The room for partially received messages, in KiB.
     partial_room: Arc<Semaphore>,
     next_generation: AtomicU64,
@@ -96,6 +99,7 @@ impl Control {
                 settings.max_streams.min(Semaphore::MAX_PERMITS),
             )),
             count_room: Arc::new(Semaphore::new(MAX_COUNTS)),
+            plan_room: Arc::new(Semaphore::new(MAX_PLAN_BYTES)),
             partial_room: Arc::new(Semaphore::new(MAX_PARTIAL_KIB)),
             next_generation: AtomicU64::new(0),
             // In reports, 0 means the shares of the plan.
@@ -320,10 +324,10 @@ impl Control {
         tallies.add(service.key(), attributed, published, (from, to));
     }
 
-    /// Keeps the record of an instance's disconnected process in case it reconnects. If there are
-    /// such records of too many instances, removes those of the one that disconnected first.
-    pub(crate) fn remember_disconnected(&self, service: ServiceKey, instance: Arc<str>) {
-        let known = self.0.disconnected.lock().push((service, instance));
+    /// Keeps the records of an instance's disconnected processes in case they reconnect. If there are
+    /// too many such records, removes those of the instance that disconnected first.
+    pub(crate) fn remember_disconnected(&self, instance: InstanceKey, processes: usize) {
+        let known = self.0.disconnected.lock().push(instance, processes);
         if known > self.0.settings.max_clients {
             self.forget_oldest();
         }
@@ -364,13 +368,14 @@ impl Inner {
         at: Instant,
     ) -> bool {
         let plan = published.plan(service.key());
-        service.publish(plan, version, at, self.sharers(service))
+        let sharers = self.sharers(service);
+        service.publish(plan, version, at, sharers, &self.plan_room)
     }
 
     /// The number of instances that share a service's rate limits, at least one.
     fn sharers(&self, service: &Service) -> usize {
         let connected = service.state().connected;
-        let polling = self.pollers.count(service.key(), Instant::now());
-        (connected + polling).max(1)
+        let polling = self.pollers.clients(service.key(), Instant::now());
+        (connected + polling.total).max(1)
     }
 }

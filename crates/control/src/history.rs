@@ -1,8 +1,9 @@
 //! The latest plans of one service, with the counts under each.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use spoor_policy::{OperationName, Plan, PolicyName, Strategy, Version};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::counts::{CountKey, Counts};
 
@@ -10,6 +11,12 @@ use crate::counts::{CountKey, Counts};
 ///
 /// Counts under older plans are ignored.
 const MAX_PLANS: usize = 32;
+
+/// The bytes that a phase of a plan takes in memory, and each operation of it, without its name.
+const ENTRY_BYTES: usize = 64;
+
+/// The most bytes of the plans of all services that are remembered.
+pub(crate) const MAX_PLAN_BYTES: usize = 64 << 20;
 
 /// The latest plans of one service, oldest first.
 #[derive(Debug, Default)]
@@ -21,30 +28,50 @@ struct PlanCounts {
     version: Version,
     plan: Plan,
     counts: Counts,
+    /// The part of the room of all services that the plan takes, if there was room.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl History {
-    pub(crate) fn push(&mut self, version: Version, plan: Plan) {
+    /// Adds a plan. Removes the oldest ones until it fits in the room for the plans of all services,
+    /// in bytes.
+    pub(crate) fn push(&mut self, version: Version, plan: Plan, room: &Arc<Semaphore>) {
+        // A plan without room is kept only while it is the newest: those are bounded by the policies
+        // in force.
+        self.0.retain(|past| past.room.is_some());
         // The oldest counts are removed with their plan: without it, they cannot be attributed.
         if self.0.len() == MAX_PLANS {
             self.0.pop_front();
+        }
+        let mut reserved = reserve(&plan, room);
+        while reserved.is_none() && self.0.pop_front().is_some() {
+            reserved = reserve(&plan, room);
         }
         self.0.push_back(PlanCounts {
             version,
             plan,
             counts: Counts::default(),
+            room: reserved,
         });
+    }
+
+    /// Removes all plans but the newest.
+    pub(crate) fn keep_newest(&mut self) {
+        self.0.drain(..self.0.len().saturating_sub(1));
     }
 
     /// Replaces the newest plan by one with the same strategies under other policy names.
     ///
     /// Renaming a policy makes no new version, since digests do not include names. But counts must
     /// be attributed to the new name.
-    pub(crate) fn rename_policies(&mut self, plan: &Plan) {
+    pub(crate) fn rename_policies(&mut self, plan: &Plan, room: &Arc<Semaphore>) {
         if let Some(newest) = self.0.back_mut()
             && newest.plan != *plan
         {
             newest.plan = plan.clone();
+            // Released first. The new plan may be larger, with a phase for each policy.
+            newest.room = None;
+            newest.room = reserve(plan, room);
         }
     }
 
@@ -101,5 +128,58 @@ impl History {
             sum += past.counts;
         }
         sum
+    }
+}
+
+/// Reserves the memory that a plan takes, about, if there is room.
+fn reserve(plan: &Plan, room: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    let phases = plan.phases().iter().map(|phase| {
+        let operations = phase.strategies.operations.keys();
+        let operations = operations.map(|name| ENTRY_BYTES + name.as_str().len());
+        ENTRY_BYTES + operations.sum::<usize>()
+    });
+    let bytes = u32::try_from(phases.sum::<usize>()).ok()?;
+    Arc::clone(room).try_acquire_many_owned(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(sequence: u64) -> Version {
+        Version { epoch: 1, sequence }
+    }
+
+    #[test]
+    fn oldest_plans_beyond_the_room_are_removed() {
+        let room = Arc::new(Semaphore::new(3 * ENTRY_BYTES));
+        let push = |history: &mut History, sequence| {
+            history.push(version(sequence), Plan::default(), &room);
+            history.oldest()
+        };
+        let (mut first, mut second) = (History::default(), History::default());
+        assert_eq!(
+            [1, 2, 3, 4, 5].map(|it| push(&mut first, it)),
+            [1, 1, 1, 2, 3]
+        );
+        // The newest plan is kept without room, but only while it is the newest.
+        assert_eq!([6, 7].map(|it| push(&mut second, it)), [6, 7]);
+        first.keep_newest();
+        assert_eq!(first.oldest(), 5);
+        assert_eq!([8, 9, 10].map(|it| push(&mut second, it)), [8, 8, 9]);
+        assert!(second.plan(version(9)).is_some());
+        assert!(second.plan(version(7)).is_none());
+        drop((first, second));
+        assert_eq!(room.available_permits(), 3 * ENTRY_BYTES);
+    }
+
+    #[test]
+    fn plans_of_one_service_are_bounded() {
+        let room = Arc::new(Semaphore::new(1 << 20));
+        let mut history = History::default();
+        for sequence in 1..=100 {
+            history.push(version(sequence), Plan::default(), &room);
+        }
+        assert_eq!((history.0.len(), history.oldest()), (MAX_PLANS, 69));
     }
 }

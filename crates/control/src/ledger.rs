@@ -118,8 +118,12 @@ impl Ledger {
         reserved.map_err(|_| Rejection::TooManyCounts)?;
         self.counts.extend(reported);
         let oldest = context.history.oldest();
-        // Bounded by the history: counts of older plans are never read again.
-        self.counts.retain(|key, _| key.sequence >= oldest);
+        // Bounded by the history: counts of older plans are never read again. Keys begin with the
+        // sequence, so most reports remove none and need not visit all.
+        let is_old = |(key, _): (&CountKey, &CumulativeCount)| key.sequence < oldest;
+        if self.counts.first_key_value().is_some_and(is_old) {
+            self.counts.retain(|key, _| key.sequence >= oldest);
+        }
         self.room.shrink_to(self.counts.len());
         Ok(deltas)
     }

@@ -5,6 +5,7 @@ mod requests;
 use std::{
     collections::{BTreeMap, HashMap},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,9 +18,16 @@ use crate::instance::ServiceKey;
 /// The longest part of a user agent that is compared, in bytes.
 const MAX_USER_AGENT_BYTES: usize = 64;
 
-/// The most user agents of one address that poll for one service. A client chooses its own, and each
-/// takes time whenever a rate limit is shared.
+/// The most user agents of one address that poll for one service, since a client chooses its own.
 const MAX_USER_AGENTS: usize = 64;
+
+/// The shortest time between two counts of the clients of a service with many sources, and between two
+/// removals of stale sources. Each poll and each message of a stream asks for the number of clients, and
+/// counting those of 10,000 sources takes tens of milliseconds.
+const MIN_VISIT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The most sources of a service whose clients are counted each time.
+const MAX_SOURCES_VISITED: usize = 16;
 
 /// The user agents of browsers, and of tools that people and health checks use.
 const OTHER_USER_AGENTS: [&str; 7] = [
@@ -53,10 +61,29 @@ struct KnownSources {
     /// The number of sources of all services.
     count: usize,
     by_service: HashMap<ServiceKey, Sources>,
+    /// The earliest time of the next removal of stale sources.
+    next_removal: Option<Instant>,
 }
 
-/// Requests by address and user agent.
-type Sources = HashMap<(IpAddr, Box<str>), Requests>;
+/// The sources of one service.
+#[derive(Debug, Default)]
+struct Sources {
+    requests: HashMap<IpAddr, UserAgents>,
+    /// The clients as last counted.
+    clients: Arc<PollingClients>,
+    /// The earliest time of the next count.
+    next_count: Option<Instant>,
+}
+
+/// The requests from one address by user agent.
+type UserAgents = HashMap<Box<str>, Requests>;
+
+/// The clients that poll for one service.
+#[derive(Debug, Default)]
+pub(crate) struct PollingClients {
+    pub(crate) total: usize,
+    pub(crate) by_address: BTreeMap<IpAddr, usize>,
+}
 
 impl PollSource {
     /// The sender of a request from this address, with this user agent.
@@ -99,40 +126,30 @@ impl Pollers {
             return;
         }
         let mut known = self.known.lock();
-        let sender = (source.address, source.user_agent.clone());
-        let is_known = |sources: &Sources| sources.contains_key(&sender);
-        if !known.by_service.get(key).is_some_and(is_known) {
+        let at_address = known.at_address(key, source.address);
+        if !at_address.is_some_and(|it| it.contains_key(&source.user_agent)) {
             // Stale sources are removed only when there is no room, since that visits all of them.
             if known.count >= self.max {
                 known.remove_stale(now, self.max_interval);
             }
-            let of_address = known.sources_at(key, source.address);
-            if known.count >= self.max || of_address >= MAX_USER_AGENTS {
+            let at_address = known.at_address(key, source.address);
+            let user_agents = at_address.map_or(0, HashMap::len);
+            if known.count >= self.max || user_agents >= MAX_USER_AGENTS {
                 return;
             }
             known.count += 1;
         }
         let sources = known.by_service.entry(key.clone()).or_default();
-        let requests = sources.entry(sender).or_default();
+        let at_address = sources.requests.entry(source.address).or_default();
+        let requests = at_address.entry(source.user_agent.clone()).or_default();
         requests.add(source.port, now, self.max_interval);
     }
 
-    /// The number of a service's clients at each address.
-    pub(crate) fn clients(&self, key: &ServiceKey, now: Instant) -> BTreeMap<IpAddr, usize> {
-        let known = self.known.lock();
-        let mut clients = BTreeMap::new();
-        for ((address, _), requests) in known.by_service.get(key).into_iter().flatten() {
-            let polling = requests.clients(now);
-            if polling > 0 {
-                *clients.entry(*address).or_default() += polling;
-            }
-        }
-        clients
-    }
-
-    /// The number of a service's clients.
-    pub(crate) fn count(&self, key: &ServiceKey, now: Instant) -> usize {
-        self.clients(key, now).into_values().sum()
+    /// A service's clients.
+    pub(crate) fn clients(&self, key: &ServiceKey, now: Instant) -> Arc<PollingClients> {
+        let mut known = self.known.lock();
+        let sources = known.by_service.get_mut(key);
+        sources.map_or_else(Arc::default, |sources| sources.clients(now))
     }
 
     /// The number of clients that a rate limit is divided by for this one: the known ones, and
@@ -143,38 +160,33 @@ impl Pollers {
         source: Option<&PollSource>,
         now: Instant,
     ) -> usize {
-        let known = self.known.lock();
-        let sources = known.by_service.get(key).into_iter().flatten();
-        let mut is_counted = source.is_none();
-        let mut sharers = 0;
-        for ((address, user_agent), requests) in sources {
-            match source {
-                Some(it) if (it.address, &it.user_agent) == (*address, user_agent) => {
-                    is_counted = true;
-                    sharers += requests.sharers(it.port, now);
-                }
-                _ => sharers += requests.clients(now),
-            }
+        let known = self.clients(key, now).total;
+        let Some(source) = source else { return known };
+        let sources = self.known.lock();
+        let at_address = sources.at_address(key, source.address);
+        match at_address.and_then(|it| it.get(&source.user_agent)) {
+            Some(own) => known.saturating_sub(own.clients(now)) + own.sharers(source.port, now),
+            None => known + 1,
         }
-        sharers + usize::from(!is_counted)
     }
 
     /// The services of a namespace that clients poll for.
     pub(crate) fn services(&self, namespace: &Namespace, now: Instant) -> Vec<ServiceName> {
-        let known = self.known.lock();
-        let polls = |sources: &Sources| sources.values().any(|it| it.clients(now) > 0);
-        let services = known.by_service.iter();
-        services
-            .filter(|((of, _), sources)| of == namespace && polls(sources))
-            .map(|((_, service), _)| service.clone())
-            .collect()
+        let mut known = self.known.lock();
+        let services = known.by_service.iter_mut();
+        let polled = services.filter_map(|((of, service), sources)| {
+            let is_polled = of == namespace && sources.clients(now).total > 0;
+            is_polled.then(|| service.clone())
+        });
+        polled.collect()
     }
 
     /// True if any SDK has recently polled for a service.
     pub(crate) fn has_recent(&self, key: &ServiceKey, now: Instant) -> bool {
         let known = self.known.lock();
-        let mut sources = known.by_service.get(key).into_iter().flatten();
-        sources.any(|(_, requests)| !requests.is_stale(now, self.max_interval))
+        let sources = known.by_service.get(key).into_iter();
+        let mut requests = sources.flat_map(|it| it.requests.values().flat_map(HashMap::values));
+        requests.any(|requests| !requests.is_stale(now, self.max_interval))
     }
 
     #[cfg(test)]
@@ -184,17 +196,47 @@ impl Pollers {
 }
 
 impl KnownSources {
-    fn sources_at(&self, key: &ServiceKey, address: IpAddr) -> usize {
-        let sources = self.by_service.get(key).into_iter().flatten();
-        sources.filter(|((of, _), _)| *of == address).count()
+    /// The requests from an address for a service.
+    fn at_address(&self, key: &ServiceKey, address: IpAddr) -> Option<&UserAgents> {
+        self.by_service.get(key)?.requests.get(&address)
     }
 
     fn remove_stale(&mut self, now: Instant, max_interval: Duration) {
+        if self.next_removal.is_some_and(|next| now < next) {
+            return;
+        }
+        self.next_removal = Some(now + MIN_VISIT_INTERVAL);
+        self.count = 0;
         self.by_service.retain(|_, sources| {
-            sources.retain(|_, requests| !requests.is_stale(now, max_interval));
-            !sources.is_empty()
+            sources.requests.retain(|_, at_address| {
+                at_address.retain(|_, requests| !requests.is_stale(now, max_interval));
+                self.count += at_address.len();
+                !at_address.is_empty()
+            });
+            !sources.requests.is_empty()
         });
-        self.count = self.by_service.values().map(HashMap::len).sum();
+    }
+}
+
+impl Sources {
+    /// The clients. If there are many sources, as of the last count until the next one is due.
+    fn clients(&mut self, now: Instant) -> Arc<PollingClients> {
+        if self.next_count.is_some_and(|next| now < next) {
+            return self.clients.clone();
+        }
+        let (mut clients, mut sources) = (PollingClients::default(), 0);
+        for (address, at_address) in &self.requests {
+            sources += at_address.len();
+            let polling: usize = at_address.values().map(|it| it.clients(now)).sum();
+            if polling > 0 {
+                clients.by_address.insert(*address, polling);
+                clients.total += polling;
+            }
+        }
+        let is_large = sources > MAX_SOURCES_VISITED;
+        self.next_count = is_large.then_some(now + MIN_VISIT_INTERVAL);
+        self.clients = Arc::new(clients);
+        self.clients.clone()
     }
 }
 
@@ -264,12 +306,13 @@ mod tests {
         ]);
         let clients = pollers.clients(&key("a"), now);
         let clients: Vec<String> = clients
+            .by_address
             .iter()
             .map(|(address, clients)| format!("{address} {clients}"))
             .collect();
         assert_eq!(clients, ["10.0.0.2 1", "127.0.0.1 2"]);
-        assert_eq!(pollers.count(&key("a"), now), 3);
-        assert_eq!(pollers.count(&key("b"), now), 0);
+        assert_eq!(pollers.clients(&key("a"), now).total, 3);
+        assert_eq!(pollers.clients(&key("b"), now).total, 0);
     }
 
     #[rstest]
@@ -278,8 +321,44 @@ mod tests {
     #[case("kube-probe/1.33")]
     fn browsers_and_tools_are_not_clients(#[case] user_agent: &str) {
         let (pollers, now) = polled(&[source("127.0.0.1:1", user_agent)]);
-        assert_eq!(pollers.count(&key("a"), now), 0);
+        assert_eq!(pollers.clients(&key("a"), now).total, 0);
         assert_eq!(pollers.len(), 0);
+    }
+
+    #[test]
+    fn clients_of_many_sources_are_counted_at_intervals() {
+        let pollers = Pollers::new(1_000, Duration::from_secs(60));
+        let start = Instant::now();
+        let sources: Vec<PollSource> = (1..=20)
+            .map(|number| source(&format!("10.0.0.{number}:1"), "sdk"))
+            .collect();
+        let poll = |sources: &[PollSource], second: u64| {
+            for source in sources {
+                pollers.record(&key("a"), source, start + Duration::from_secs(second));
+            }
+        };
+        let sharers = |of: usize, millis: u64| {
+            let now = start + Duration::from_millis(millis);
+            pollers.sharers(&key("a"), sources.get(of), now)
+        };
+        poll(&sources[..19], 0);
+        poll(&sources[..19], 5);
+        poll(&sources[..19], 10);
+        assert_eq!([sharers(0, 10_000), sharers(19, 10_000)], [19, 20]);
+        assert_eq!(sharers(0, 12_000), 19);
+        // The others become overdue, which the next count notices.
+        poll(&sources[..1], 15);
+        poll(&sources[..1], 20);
+        poll(&sources[..1], 25);
+        poll(&sources[..1], 30);
+        assert_eq!(sharers(0, 30_000), 1);
+        // A source that is not counted yet has a share, too.
+        poll(&sources[19..], 30);
+        assert_eq!([sharers(0, 30_001), sharers(19, 30_001)], [1, 2]);
+        let clients = pollers.clients(&key("a"), start + Duration::from_millis(30_002));
+        assert_eq!(clients.by_address.len(), 1);
+        let same = pollers.clients(&key("a"), start + Duration::from_millis(30_003));
+        assert!(Arc::ptr_eq(&clients, &same));
     }
 
     #[test]

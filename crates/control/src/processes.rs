@@ -58,6 +58,11 @@ impl Processes {
         self.0.iter().any(|(_, record)| record.is_connected)
     }
 
+    /// The number of processes that are not connected.
+    pub(crate) fn disconnected(&self) -> usize {
+        self.all().filter(|record| !record.is_connected).count()
+    }
+
     pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Record> {
         self.0.iter_mut().map(|(_, record)| record)
     }

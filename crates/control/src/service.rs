@@ -12,11 +12,11 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use spoor_policy::{OperationName, Plan, Version};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     counts::{AttributedCounts, CountDelta},
-    history::History,
+    history::{History, MAX_PLAN_BYTES},
     instance::{Instance, InstanceState, ServiceKey},
     processes::Processes,
     served_plan::{self, ServedPlan},
@@ -100,7 +100,8 @@ impl Service {
         self.outgoing.subscribe()
     }
 
-    /// Serves a plan to a number of instances, unless nothing changes for them.
+    /// Serves a plan to a number of instances, unless nothing changes for them. `room` is for the plans
+    /// of all services, in bytes.
     ///
     /// Returns true if the plan is served as a new version.
     pub(crate) fn publish(
@@ -109,16 +110,22 @@ impl Service {
         version: Version,
         published: Instant,
         instances: usize,
+        room: &Arc<Semaphore>,
     ) -> bool {
         let mut state = self.state();
+        let is_short = room.available_permits() < MAX_PLAN_BYTES / 2;
+        // Without instances, no process can report counts under earlier plans.
+        if state.instances.is_empty() || is_short && state.connected == 0 {
+            state.history.keep_newest();
+        }
         let digest = served_plan::digest(plan, instances);
         // Equal digests mean equal behaviour, so nothing is sent.
         if state.served.as_ref().is_some_and(|it| it.digest == digest) {
-            state.history.rename_policies(plan);
+            state.history.rename_policies(plan, room);
             return false;
         }
         let served = Arc::new(ServedPlan::new(plan, version, published, instances));
-        state.history.push(version, plan.clone());
+        state.history.push(version, plan.clone(), room);
         state.served = Some(served.clone());
         // The streams that this notifies lock the state, to record the plan as sent.
         drop(state);

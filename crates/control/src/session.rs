@@ -21,6 +21,7 @@ use crate::{
     counts::MAX_DECISIONS_PER_SECOND,
     identity::{Denied, Identity},
     ledger::{Ledger, Rejection, ReportContext},
+    processes::Processes,
     record::Record,
     served_plan::{self, ServedPlan},
     service::{Instances, Outgoing, Service},
@@ -296,10 +297,11 @@ impl Session {
             Err(_) => return,
         }
         state.connected = state.connected.saturating_sub(1);
+        let processes = state.instances.get(&self.instance);
+        let disconnected = processes.map_or(0, Processes::disconnected);
         drop(state);
-        let service = self.service.key().clone();
-        self.control
-            .remember_disconnected(service, self.instance.clone());
+        let instance = (self.service.key().clone(), self.instance.clone());
+        self.control.remember_disconnected(instance, disconnected);
     }
 
     fn record_message<'a>(

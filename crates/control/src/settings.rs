@@ -18,7 +18,7 @@ pub struct ControlSettings {
     pub epoch: u64,
     /// The most streams at a time.
     pub max_streams: usize,
-    /// The most instances with disconnected processes, and the most reporters, that are remembered.
+    /// The most disconnected processes, and the most reporters, that are remembered.
     pub max_clients: usize,
     /// The most senders of polling requests that are remembered, by address and user agent. Others
     /// receive strategies but are not counted.

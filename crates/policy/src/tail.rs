@@ -3,7 +3,7 @@
 mod attribute_index;
 mod digest;
 
-use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use crate::{
     AttributeKey, Namespace, OperationName, PolicyName, Probability, RuleName, ServiceName,
@@ -18,8 +18,9 @@ use attribute_index::AttributeIndex;
 /// probability.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TailPolicy {
-    keep: Vec<Rule>,
-    attributes: AttributeIndex,
+    // Shared, since a policy has a clone at each of its places, of which there may be thousands.
+    keep: Arc<[Rule]>,
+    attributes: Arc<AttributeIndex>,
     otherwise: Probability,
 }
 
@@ -146,8 +147,8 @@ impl TailPolicy {
             })?;
         }
         Ok(Self {
-            attributes: AttributeIndex::of(&keep),
-            keep,
+            attributes: AttributeIndex::of(&keep).into(),
+            keep: keep.into(),
             otherwise,
         })
     }

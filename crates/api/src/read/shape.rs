@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
+use super::MAX_ERRORS;
 use crate::{API_VERSION, FieldError, FieldPath, TracingStack, field::quoted};
 
 /// The errors in `apiVersion` and `kind`. The schema applies only if there are none.
@@ -35,7 +36,8 @@ pub(super) fn kind(value: &Value, kind: &str) -> Vec<FieldError> {
 
 /// The differences between a value and a schema: unknown fields, missing fields, wrong types, and
 /// numbers out of range, which serde may refuse without naming the field. Other limits are left to
-/// validation, whose messages are more specific.
+/// validation, whose messages are more specific. Compares no more fields after
+/// [`MAX_ERRORS`].
 pub(crate) fn errors(value: &Value, schema: &Value, at: &FieldPath) -> Vec<FieldError> {
     let mut errors = vec![];
     compare(value, schema, at, &mut errors);
@@ -123,6 +125,11 @@ fn object(
         .and_then(Value::as_array)
         .map_or(&[][..], Vec::as_slice);
     for (field, value) in fields {
+        // An alias may repeat thousands of unknown fields, each of which takes a comparison with all
+        // known ones.
+        if errors.len() >= MAX_ERRORS {
+            return;
+        }
         let is_required = required.iter().any(|name| name == field);
         match (known.get(field), others) {
             // Null means the same as an absent field, unless the field is required.

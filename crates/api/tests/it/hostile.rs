@@ -154,6 +154,42 @@ fn expanded_policies_are_bounded() {
     assert_eq!(errors, [expected]);
 }
 
+#[test]
+fn values_of_all_texts_are_bounded() {
+    let rows = |name: &str| [name; 10].join(",");
+    let text = format!(
+        "{HEAD}spec: {{head: {{probability: 1%}}}}\nstatus:\n  a: &a [{}]\n  b: &b [{}]\n  \
+         c: &c [{}]\n  d: [{}]\n",
+        rows("1"),
+        rows("*a"),
+        rows("*b"),
+        rows("*c")
+    );
+    let mut room = 30_000;
+    for is_read in [true, true, true, false] {
+        let result = read::policies_within(&text, "f.yaml", &mut room);
+        assert_eq!(result.is_ok(), is_read, "{result:?}");
+    }
+    let errors = read::policies_within(&text, "f.yaml", &mut room).unwrap_err();
+    assert_eq!(
+        errors[0].to_string(),
+        "f.yaml: all documents together must have at most 1000000 values after aliases are \
+         expanded; apply fewer at once"
+    );
+    // A document that is refused counts as well.
+    let mut room = 30_000;
+    read::policies_within(&billion_laughs(), "f.yaml", &mut room).unwrap_err();
+    assert!(room < 25_000, "{room}");
+}
+
+#[test]
+fn long_texts_count_as_values() {
+    let text = format!("{HEAD}spec: {{priority: {}}}\n", "x".repeat(256_000));
+    let mut room = 2_000;
+    read::policies_within(&text, "f.yaml", &mut room).unwrap_err();
+    assert!((900..1_000).contains(&room), "{room}");
+}
+
 /// One change of a text.
 #[derive(Clone, Debug)]
 enum Change {

@@ -8,32 +8,40 @@ use std::{
 use crate::instance::ServiceKey;
 
 /// An instance of a service.
-pub(super) type InstanceKey = (ServiceKey, Arc<str>);
+pub(crate) type InstanceKey = (ServiceKey, Arc<str>);
 
 /// Instances in the order in which a process of theirs disconnected last. Each has one place, so
 /// that an instance that reconnects all the time takes none from others.
 #[derive(Debug, Default)]
 pub(super) struct DisconnectedInstances {
     by_place: BTreeMap<u64, InstanceKey>,
-    places: HashMap<InstanceKey, u64>,
+    /// The place of each instance, and the number of its processes.
+    places: HashMap<InstanceKey, (u64, usize)>,
+    /// The number of processes of all instances.
+    processes: usize,
 }
 
 impl DisconnectedInstances {
-    /// Adds an instance at the end, or moves it there. Returns the number of instances.
-    pub(super) fn push(&mut self, instance: InstanceKey) -> usize {
+    /// Adds an instance with this many disconnected processes at the end, or moves it there. Returns
+    /// the number of processes of all instances.
+    pub(super) fn push(&mut self, instance: InstanceKey, processes: usize) -> usize {
         let last = self.by_place.last_key_value();
         let place = last.map_or(0, |(last, _)| *last + 1);
-        if let Some(before) = self.places.insert(instance.clone(), place) {
-            self.by_place.remove(&before);
+        let entry = (place, processes);
+        if let Some((place, processes)) = self.places.insert(instance.clone(), entry) {
+            self.by_place.remove(&place);
+            self.processes -= processes;
         }
         self.by_place.insert(place, instance);
-        self.places.len()
+        self.processes += processes;
+        self.processes
     }
 
     /// Removes the instance that is first, if there is any.
     pub(super) fn pop_first(&mut self) -> Option<InstanceKey> {
         let (_, instance) = self.by_place.pop_first()?;
-        self.places.remove(&instance);
+        let (_, processes) = self.places.remove(&instance)?;
+        self.processes -= processes;
         Some(instance)
     }
 }
@@ -54,11 +62,25 @@ mod tests {
         };
         let mut known = DisconnectedInstances::default();
         for (instance, count) in [("1", 1), ("2", 2), ("1", 2), ("1", 2)] {
-            assert_eq!(known.push(key(instance)), count);
+            assert_eq!(known.push(key(instance), 1), count);
         }
         assert_eq!(known.pop_first(), Some(key("2")));
         assert_eq!(known.pop_first(), Some(key("1")));
         assert_eq!(known.pop_first(), None);
-        assert_eq!(known.push(key("1")), 1);
+        assert_eq!(known.push(key("1"), 1), 1);
+    }
+
+    #[test]
+    fn processes_of_an_instance_are_counted() {
+        let key = |instance: &str| -> InstanceKey {
+            let service = (Namespace::default(), "a".parse().unwrap());
+            (service, instance.into())
+        };
+        let mut known = DisconnectedInstances::default();
+        for (instance, processes, count) in [("1", 1, 1), ("1", 2, 2), ("2", 3, 5), ("1", 1, 4)] {
+            assert_eq!(known.push(key(instance), processes), count);
+        }
+        assert_eq!(known.pop_first(), Some(key("2")));
+        assert_eq!(known.push(key("3"), 16), 17);
     }
 }

@@ -42,7 +42,13 @@ pub struct EvidenceReader<'a> {
 struct NamespaceServices {
     running: BTreeMap<ServiceName, Arc<Service>>,
     roots_at: Vec<ServiceName>,
+    /// The clients of the services read so far. Many policies may apply to one service, which may have
+    /// thousands of clients.
+    clients: BTreeMap<ServiceName, CountedClients>,
 }
+
+/// The clients of one service, and the longest time that the acknowledgement of one took.
+type CountedClients = (ClientCounts, Option<Duration>);
 
 impl EvidenceReader<'_> {
     /// As [`Control::evidence`], except that services that are new since the first policy of the
@@ -77,17 +83,17 @@ impl Control {
     fn evidence_among(
         &self,
         policy: &PolicyKey,
-        NamespaceServices { running, roots_at }: &NamespaceServices,
+        known: &mut NamespaceServices,
     ) -> Option<Evidence> {
         let published = self.0.published.load_full()?;
         let now = Instant::now();
-        let services = published.services_of(policy, running);
+        let services = published.services_of(policy, &known.running);
         let mut evidence = Evidence {
             clients: ClientCounts::default(),
             slowest: None,
             observed: None,
             services: vec![],
-            roots_at: roots_at.clone(),
+            roots_at: known.roots_at.clone(),
         };
         let nowhere = BTreeMap::new();
         let tail = published.tail.get(policy).unwrap_or(&nowhere);
@@ -99,10 +105,11 @@ impl Control {
                 .plan(policy.namespace.as_str(), name.as_str());
             let strategies = plan.at(Timestamp::now());
             let head = strategies.and_then(|it| Some((it, decided_by(it, policy)?)));
-            let mut clients = ClientCounts::default();
             // Counted at places of tail rules too, since the number of instances shows whether the
             // service exists.
-            let took = self.count_clients(policy, &name, service, now, &mut clients);
+            let clients = known.clients.entry(name.clone());
+            let count = || self.count_clients(&policy.namespace, &name, service, now);
+            let (clients, took) = clients.or_insert_with(count).clone();
             let mut operations = tail.get(&name).cloned().unwrap_or_default();
             if let Some((strategies, here)) = head {
                 strategy = Some(here);
@@ -175,18 +182,18 @@ impl Control {
         NamespaceServices {
             roots_at: roots_at.collect(),
             running,
+            clients: BTreeMap::new(),
         }
     }
 
     fn count_clients(
         &self,
-        policy: &PolicyKey,
+        namespace: &Namespace,
         name: &ServiceName,
         service: Option<&Service>,
         now: Instant,
-        clients: &mut ClientCounts,
-    ) -> Option<Duration> {
-        let mut slowest = None;
+    ) -> CountedClients {
+        let (mut clients, mut slowest) = (ClientCounts::default(), None);
         if let Some(service) = service {
             let state = service.state();
             for (id, processes) in state.expected_or_connected() {
@@ -214,9 +221,9 @@ impl Control {
                 }
             }
         }
-        let key = (policy.namespace.clone(), name.clone());
+        let key = (namespace.clone(), name.clone());
         let polling = self.0.pollers.clients(&key, now);
-        let total: usize = polling.values().sum();
+        let total = polling.total;
         // Polling clients have no ID. They are most likely the expected instances that have no
         // stream.
         let matched = clients.never_asked.min(total);
@@ -228,8 +235,8 @@ impl Control {
         }
         clients.expected += total - matched;
         clients.polling += total;
-        for (address, here) in polling {
-            for number in 1..=here {
+        for (address, here) in polling.by_address.iter().take(MAX_LISTED) {
+            for number in 1..=*here {
                 let instance = match here {
                     1 => address.to_string(),
                     _ => format!("{address} ({number} of {here})"),
@@ -237,7 +244,7 @@ impl Control {
                 clients.list(name, &instance, NotCurrentReason::Polling);
             }
         }
-        slowest
+        (clients, slowest)
     }
 }
 

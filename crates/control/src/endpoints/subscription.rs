@@ -7,6 +7,7 @@ use spoor_policy::ServiceName;
 use spoor_proto::spoor::control::v1::{ClientMessage, Hello, client_message::Message};
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
+    task::coop,
     time::{Instant, Sleep, sleep_until, timeout},
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -112,7 +113,11 @@ impl Subscription {
             tokio::select! {
                 () = &mut *shutdown => return Err(stopping()),
                 message = inbound.message() => match message {
-                    Ok(Some(message)) => active.handle_message(message)?,
+                    Ok(Some(message)) => {
+                        active.handle_message(message)?;
+                        // Thousands of short messages may have arrived, and reading them never waits.
+                        coop::consume_budget().await;
+                    }
                     Ok(None) => return Ok(None),
                     Err(status) => return self.end_broken(status),
                 },

@@ -48,12 +48,13 @@ fn history(sequences: &[u64]) -> History {
     let plan = resolution.table.plan("default", "a");
     assert_eq!(plan.phases().len(), 2);
     let mut history = History::default();
+    let room = Arc::new(Semaphore::new(1 << 20));
     for sequence in sequences {
         let version = Version {
             epoch: EPOCH,
             sequence: *sequence,
         };
-        history.push(version, plan.clone());
+        history.push(version, plan.clone(), &room);
     }
     history
 }

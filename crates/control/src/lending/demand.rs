@@ -1,6 +1,6 @@
 //! The traces that a process starts, by plan entry.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, mem, time::Duration};
 
 use crate::{
     counts::{CountDelta, PlanEntry},
@@ -22,37 +22,52 @@ const CERTAIN_DEVIATIONS: f64 = 2.0;
 /// The lowest demand that is remembered, in traces per second.
 const MIN_DEMAND: f64 = 1e-6;
 
+/// The longest time for which a few counts wait until all averages are computed.
+const MAX_DELAY: Duration = Duration::from_secs(1);
+
+/// The entries for each count of a report above which its counts are few.
+const ENTRIES_PER_COUNT: usize = 16;
+
 /// The demand of a process, in traces per second. Entries without demand are removed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Demands(BTreeMap<PlanEntry, Demand>);
+pub(crate) struct Demands {
+    entries: BTreeMap<PlanEntry, Demand>,
+    /// The time and the number of counts since the averages were last computed.
+    waiting: (Duration, usize),
+}
 
 /// Two exponential averages of one rate.
 #[derive(Clone, Copy, Debug, Default)]
 struct Demand {
     steady: f64,
     fast: f64,
+    /// The traces started since the averages were last computed.
+    started: u64,
 }
 
 impl Demands {
     /// Adds the counts made during `period`.
     pub(crate) fn add(&mut self, deltas: &[CountDelta], period: Duration) {
-        let period = period.as_secs_f64();
-        let mut started: BTreeMap<&PlanEntry, u64> = BTreeMap::new();
         for delta in deltas {
-            *started.entry(&delta.key.operation).or_default() += delta.counts.started;
-            // Entries must exist before they are updated, since those without counts are averaged
-            // with zero.
-            self.0.entry(delta.key.operation.clone()).or_default();
+            let demand = self.entries.entry(delta.key.operation.clone());
+            demand.or_default().started += delta.counts.started;
         }
-        self.0.retain(|operation, demand| {
-            demand.add(started.get(operation).copied().unwrap_or_default(), period);
+        let (time, counts) = (self.waiting.0 + period, self.waiting.1 + deltas.len());
+        self.waiting = (time, counts);
+        // Entries without counts are averaged with zero. That visits all, so a short report waits.
+        if counts < self.entries.len() / ENTRIES_PER_COUNT && time < MAX_DELAY {
+            return;
+        }
+        self.waiting = (Duration::ZERO, 0);
+        self.entries.retain(|_, demand| {
+            demand.update(time.as_secs_f64());
             demand.fast.max(demand.steady) > MIN_DEMAND
         });
     }
 
     /// The demand under a plan entry, as a multiple of an equal share of `equal` traces per second.
     pub(crate) fn of(&self, operation: &PlanEntry, equal: f64) -> ShareDemand {
-        let demand = self.0.get(operation).copied().unwrap_or_default();
+        let demand = self.entries.get(operation).copied().unwrap_or_default();
         // The variance of an exponential average of a Poisson process.
         let deviation = (demand.steady / (2.0 * STEADY_SECONDS)).sqrt();
         ShareDemand {
@@ -64,8 +79,8 @@ impl Demands {
 }
 
 impl Demand {
-    fn add(&mut self, started: u64, period: f64) {
-        let started = started as f64;
+    fn update(&mut self, period: f64) {
+        let started = mem::take(&mut self.started) as f64;
         let average = |before: f64, constant: f64| {
             let kept = (-period / constant).exp();
             let rate = match period > 0.0 {
@@ -145,6 +160,30 @@ mod tests {
         let mut demands = Demands::default();
         demands.add(&[delta(15)], Duration::from_secs(1));
         demands.add(&[], Duration::from_secs(600));
-        assert!(demands.0.is_empty());
+        assert!(demands.entries.is_empty());
+    }
+
+    #[test]
+    fn few_counts_wait_for_the_averages() {
+        let named = |number: usize| {
+            let mut delta = delta(10);
+            delta.key.operation = Some(format!("GET /{number}").parse().unwrap());
+            delta
+        };
+        let all: Vec<CountDelta> = (0..100).map(named).collect();
+        let mut demands = Demands::default();
+        let demand = |demands: &Demands| demands.of(&all[0].key.operation, 1.0).demand;
+        demands.add(&all, Duration::from_secs(1));
+        let before = demand(&demands);
+        assert!(before > 0.0);
+        for _ in 0..5 {
+            demands.add(&all[..1], Duration::from_millis(100));
+            demands.add(&[], Duration::ZERO);
+        }
+        assert_eq!(demand(&demands).to_bits(), before.to_bits());
+        demands.add(&[], Duration::from_millis(600));
+        assert!(demand(&demands) > before);
+        demands.add(&[], Duration::from_secs(600));
+        assert!(demands.entries.is_empty());
     }
 }

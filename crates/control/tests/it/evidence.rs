@@ -418,6 +418,24 @@ async fn limit_for_an_operation_is_not_expressible() {
 }
 
 #[tokio::test]
+async fn reader_counts_clients_once() {
+    let server = TestServer::with(&[
+        policy("service", &[("a", &[])], percent("1%")),
+        policy("operation", &[("a", &["GET /"])], percent("2%")),
+    ])
+    .await;
+    let instances = |evidence: Option<Evidence>| evidence.unwrap().services[0].instances;
+    let mut first = server.client("a", "1").await;
+    first.accept_plan().await;
+    let mut reader = server.control.evidence_reader();
+    assert_eq!(instances(reader.read(&key("service"))), 1);
+    let mut second = server.client("a", "2").await;
+    second.accept_plan().await;
+    assert_eq!(instances(reader.read(&key("operation"))), 1);
+    assert_eq!(instances(server.control.evidence(&key("operation"))), 2);
+}
+
+#[tokio::test]
 async fn reader_lists_services_once() {
     let policies = ["a", "b"].map(|name| policy(name, &[(name, &[])], percent("1%")));
     let server = TestServer::with(&policies).await;

@@ -16,8 +16,8 @@ use crate::wire::{Document, Documents, Problem};
 /// The longest name of a document, in bytes. Each of its errors repeats the name.
 const MAX_SOURCE_BYTES: usize = 1024;
 
-/// The most documents in a request, as many as the lab accepts policies. Reading one takes up to 10 ms
-/// if it expands aliases.
+/// The most documents in a request, as many as the lab accepts policies. The time to read them is
+/// bounded by [`read::MAX_VALUES`].
 const MAX_DOCUMENTS: usize = 1_000;
 
 /// The query parameter that names the body in errors.

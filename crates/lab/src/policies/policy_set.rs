@@ -15,9 +15,8 @@ const MAX_POLICIES: usize = 1_000;
 /// The most services and operations named by all policies together.
 const MAX_TARGETS: usize = 10_000;
 
-/// The most bytes of all policies together, as JSON. The last 32 plans of each service are kept
-/// for its counts, so policies take a multiple of this in memory; a thousand usual ones have half a
-/// megabyte.
+/// The most bytes of all policies together, as JSON. Plans and statuses are made of them, so policies
+/// take a multiple of this in memory; a thousand usual ones have half a megabyte.
 const MAX_TOTAL_BYTES: usize = 2 * 1024 * 1024;
 
 /// The policies by source. A name is in only one of the two.

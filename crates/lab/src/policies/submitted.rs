@@ -73,10 +73,10 @@ impl ReportedErrors {
 /// The errors in all documents, as `FILE:LINE: field: …`.
 pub(super) fn read(documents: &[Document]) -> Result<Vec<Submitted>, Vec<String>> {
     let (mut sent, mut errors) = (vec![], ReportedErrors::default());
-    let mut bytes = 0;
+    let (mut bytes, mut room) = (0, read::MAX_VALUES);
     // All are read even after an error, so that all errors are reported together.
     for Document { source, text } in documents {
-        match read::policies(text, source) {
+        match read::policies_within(text, source, &mut room) {
             Ok(manifests) => {
                 for manifest in manifests {
                     bytes += manifest.bytes();

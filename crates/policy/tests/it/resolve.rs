@@ -48,6 +48,17 @@ fn one_policy_wins(#[case] winner: Spec, #[case] loser: Spec) {
 }
 
 #[test]
+fn places_share_the_rules_of_their_policy() {
+    let resolution = resolved(&[Spec::new("p").at("a", &["x", "y"])]);
+    let rules = |operation: &str| {
+        let (_, tail) = resolution.tail.policy("default", "a", operation).unwrap();
+        assert_eq!(tail.keep().len(), 1);
+        tail.keep().as_ptr()
+    };
+    assert_eq!(rules("x"), rules("y"));
+}
+
+#[test]
 fn service_without_policy_has_no_strategy() {
     let resolution = resolved(&[Spec::new("p").at("a", &["x"])]);
     let strategies = table(&resolution, "a").at(NOW).unwrap().clone();
