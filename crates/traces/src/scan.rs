@@ -9,7 +9,7 @@ mod span;
 mod weight;
 mod wire;
 
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 
 pub(crate) use attribute::{AttributeMatcher, Value};
 pub(crate) use resource::{resource_attributes, scope_name};
@@ -67,8 +67,35 @@ pub(crate) enum InvalidId {
     Parent,
 }
 
+/// The longest resource, in bytes: a `ResourceSpans` without its scopes. It is sent once for any
+/// number of spans, while decisions and queries read it for each trace, and some for each span. Those
+/// of SDKs have a few hundred bytes, and a few thousand with all resource detectors.
+const MAX_RESOURCE_BYTES: usize = 64 << 10;
+/// The longest scope, in bytes: a `ScopeSpans` without its spans. Smaller than a resource, since a
+/// request may have hundreds of thousands.
+const MAX_SCOPE_BYTES: usize = 16 << 10;
+/// The longest name of a service, a namespace or a scope, and the longest version, in bytes. Queries
+/// copy, compare and hash them for each span.
+const MAX_SHARED_NAME_BYTES: usize = 1 << 10;
+
+/// A resource or scope, or a name in it, that is longer than accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} must be at most {max} bytes, not {bytes}")]
+pub struct Oversized {
+    field: &'static str,
+    bytes: usize,
+    max: usize,
+}
+
+/// The first of some fields, with their lengths and limits, that is longer than its limit.
+fn oversized(fields: [(&'static str, usize, usize); 3]) -> Option<Oversized> {
+    let mut fields = fields.into_iter();
+    let (field, bytes, max) = fields.find(|(_, bytes, max)| bytes > max)?;
+    Some(Oversized { field, bytes, max })
+}
+
 /// The numbers of spans rejected, by the field that is invalid. Each span counts once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, derive_more::AddAssign)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rejected {
     /// Spans with an invalid trace ID.
     pub trace_id: u64,
@@ -76,13 +103,27 @@ pub struct Rejected {
     pub span_id: u64,
     /// Spans with an invalid parent span ID.
     pub parent_span_id: u64,
+    /// Spans of a resource or scope that is too large, or that has too long a name.
+    pub oversized: u64,
+    /// The first reason for which spans were counted as `oversized`.
+    pub first_oversized: Option<Oversized>,
+}
+
+impl AddAssign for Rejected {
+    fn add_assign(&mut self, other: Self) {
+        self.trace_id += other.trace_id;
+        self.span_id += other.span_id;
+        self.parent_span_id += other.parent_span_id;
+        self.oversized += other.oversized;
+        self.first_oversized = self.first_oversized.or(other.first_oversized);
+    }
 }
 
 impl Rejected {
     /// The number of spans rejected for any reason.
     #[must_use]
     pub fn total(self) -> u64 {
-        self.trace_id + self.span_id + self.parent_span_id
+        self.trace_id + self.span_id + self.parent_span_id + self.oversized
     }
 
     fn count(&mut self, invalid: InvalidId) {
@@ -125,6 +166,8 @@ struct ScannedScope {
 struct ScannedResource<'a> {
     /// The value of `service.name`.
     service: &'a [u8],
+    /// The length of the longest `service.name`: if there are several, views show the first.
+    service_bytes: usize,
     /// The value of `k8s.namespace.name`, or else of `service.namespace`.
     namespace: &'a [u8],
     parts: Range<usize>,
@@ -175,6 +218,19 @@ impl<'a> Scanned<'a> {
             rejected: Rejected::default(),
             resource_parts: CountedVec::new(0),
             scope_parts: CountedVec::new(0),
+        }
+    }
+
+    /// Rejects the spans from this one on.
+    fn reject_from(&mut self, first_span: usize, reason: Oversized) {
+        let spans = self.spans.len() - first_span;
+        if spans > 0 {
+            self.spans.truncate(first_span);
+            self.rejected += Rejected {
+                oversized: spans as u64,
+                first_oversized: Some(reason),
+                ..Rejected::default()
+            };
         }
     }
 
@@ -231,6 +287,7 @@ impl<'a> Pass<'a, '_> {
         let index = self.scanned.resources.len();
         let first_part = self.scanned.resource_parts.len();
         let first_scope = self.scanned.scopes.len();
+        let first_span = self.scanned.spans.len();
         let mut resource = ScannedResource::default();
         // Fields may come in any order, and a resource in several parts. Everything except the
         // scopes is kept: joined, these parts are a valid `ResourceSpans`.
@@ -251,6 +308,25 @@ impl<'a> Pass<'a, '_> {
         }
         let part = reader.between(from, to);
         keep_part(&mut self.scanned.resource_parts, part, self.reservation)?;
+        let parts = self.scanned.resource_parts.iter().skip(first_part);
+        let bytes: usize = parts.map(|part| part.len()).sum();
+        let fields = [
+            ("resource", bytes, MAX_RESOURCE_BYTES),
+            (
+                "service.name",
+                resource.service_bytes,
+                MAX_SHARED_NAME_BYTES,
+            ),
+            (
+                "k8s.namespace.name or service.namespace",
+                resource.namespace.len(),
+                MAX_SHARED_NAME_BYTES,
+            ),
+        ];
+        if let Some(reason) = oversized(fields) {
+            self.scanned.reject_from(first_span, reason);
+            self.scanned.scopes.truncate(first_scope);
+        }
         if self.scanned.scopes.len() == first_scope {
             // No scope refers to this resource: those without a span were left out.
             self.scanned.resource_parts.truncate(first_part);
@@ -289,6 +365,21 @@ impl<'a> Pass<'a, '_> {
         }
         let part = reader.between(from, to);
         keep_part(&mut self.scanned.scope_parts, part, self.reservation)?;
+        let (mut bytes, mut name_bytes, mut version_bytes) = (0, 0, 0);
+        for part in self.scanned.scope_parts.iter().skip(first_part) {
+            let (name, version) = scope_name(part);
+            bytes += part.len();
+            name_bytes = name.len().max(name_bytes);
+            version_bytes = version.len().max(version_bytes);
+        }
+        let fields = [
+            ("scope", bytes, MAX_SCOPE_BYTES),
+            ("scope.name", name_bytes, MAX_SHARED_NAME_BYTES),
+            ("scope.version", version_bytes, MAX_SHARED_NAME_BYTES),
+        ];
+        if let Some(reason) = oversized(fields) {
+            self.scanned.reject_from(first_span, reason);
+        }
         if self.scanned.spans.len() == first_span {
             self.scanned.scope_parts.truncate(first_part);
             return Ok(());
