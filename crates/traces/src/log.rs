@@ -26,7 +26,7 @@ use crate::{
 pub(crate) use id_hasher::IdHasher;
 pub(crate) use intern::{OperationEntry, Source};
 pub(crate) use pointer::TraceAt;
-pub(crate) use segment::{Segment, SpanEntry, TraceEntry};
+pub(crate) use segment::{Segment, SpanEntry, TraceEntry, resource_hash};
 pub(crate) use snapshot::Snapshot;
 
 use decided::StrippedSegment;
@@ -38,6 +38,25 @@ pub(crate) struct Interned {
     serial: u64,
     source: u16,
     service: u16,
+    /// A source with the same resource, and the serial number of its segment.
+    resource: Option<(u64, Source)>,
+}
+
+impl Interned {
+    /// Prepares for the spans of another source.
+    pub(crate) fn advance(&mut self, next: &NewSource<'_>) {
+        // Serial numbers of segments start at 1.
+        self.serial = 0;
+        if !next.shares_resource {
+            self.resource = None;
+        }
+    }
+
+    /// A source with the same resource in this segment.
+    fn resource_in(&self, segment: &Segment) -> Option<Source> {
+        let (serial, source) = self.resource?;
+        (serial == segment.serial).then_some(source)
+    }
 }
 
 /// The trace to append a span to.
@@ -239,12 +258,14 @@ impl Log {
         let active = &mut self.active;
         // Indices belong to one segment; a new segment starts with empty tables.
         if interned.serial != active.serial {
-            let index = active.intern_source(source);
-            let service = active.sources.get(index).map_or(0, |source| source.service);
+            let same_resource = interned.resource_in(active);
+            let index = active.intern_source(source, same_resource);
+            let added = active.sources.get(index).copied().unwrap_or_default();
             *interned = Interned {
                 serial: active.serial,
                 source: index,
-                service,
+                service: added.service,
+                resource: Some((active.serial, added)),
             };
         }
         let operation = active.intern_operation(interned.service, span);
@@ -306,7 +327,10 @@ impl Log {
             return self.roll(bytes + of_source);
         }
         let known = match of_source > self.segment_bytes / LONG_PARTS {
-            true => self.active.known_bytes(source),
+            true => {
+                let same_resource = interned.resource_in(&self.active);
+                self.active.known_bytes(source, same_resource)
+            }
             false => 0,
         };
         if known > 0 && self.active.has_room(bytes - known) {

@@ -21,6 +21,7 @@ pub(crate) use wire::{Reader, WireError};
 
 use crate::{
     TraceId,
+    log::resource_hash,
     memory::{CountedVec, OutOfMemory, Reservation},
     otlp_json,
     span::{NewSource, NewSpan},
@@ -171,6 +172,8 @@ struct ScannedResource<'a> {
     /// The value of `k8s.namespace.name`, or else of `service.namespace`.
     namespace: &'a [u8],
     parts: Range<usize>,
+    hash: u64,
+    bytes: usize,
 }
 
 /// Scans a request. The memory for its index is taken from the reservation.
@@ -244,16 +247,20 @@ impl<'a> Scanned<'a> {
         &'s self,
         hashes: &'s [u64],
     ) -> impl Iterator<Item = (NewSource<'s>, impl Iterator<Item = (&'s NewSpan<'a>, u64)>)> {
+        let mut last = None;
         self.scopes.iter().filter_map(move |scope| {
             let resource = self.resources.get(scope.resource)?;
+            let spans = self.spans.get(scope.spans.clone())?.iter();
+            let hashes = hashes.get(scope.spans.clone())?.iter().copied();
             let source = NewSource {
                 resource: self.resource_parts.get(resource.parts.clone())?,
+                resource_hash: resource.hash,
+                resource_bytes: resource.bytes,
                 scope: self.scope_parts.get(scope.parts.clone())?,
                 service: resource.service,
                 namespace: resource.namespace,
+                shares_resource: last.replace(scope.resource) == Some(scope.resource),
             };
-            let spans = self.spans.get(scope.spans.clone())?.iter();
-            let hashes = hashes.get(scope.spans.clone())?.iter().copied();
             Some((source, spans.zip(hashes)))
         })
     }
@@ -333,6 +340,9 @@ impl<'a> Pass<'a, '_> {
             return Ok(());
         }
         resource.parts = first_part..self.scanned.resource_parts.len();
+        let parts = self.scanned.resource_parts.get(resource.parts.clone());
+        resource.hash = resource_hash(parts.unwrap_or_default());
+        resource.bytes = bytes;
         self.scanned.resources.push(resource, self.reservation)?;
         Ok(())
     }

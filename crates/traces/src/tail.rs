@@ -207,8 +207,10 @@ impl TailSampler {
         });
         let mut last: Option<(TraceId, TraceLocation)> = None;
         let mut since_eviction = 0;
+        let mut interned = (Interned::default(), Interned::default());
         for (source, spans) in scanned.by_source(&hashes) {
-            let mut interned = (Interned::default(), Interned::default());
+            interned.0.advance(&source);
+            interned.1.advance(&source);
             for (span, hash) in spans {
                 since_eviction += 1;
                 if since_eviction == SPANS_BETWEEN_EVICTIONS {

@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 
 /// Part of a segment's bytes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Part {
     start: u32,
     len: u32,
@@ -36,6 +36,7 @@ impl Part {
 pub(crate) struct Source {
     /// A `ResourceSpans` without its scopes.
     pub(crate) resource: Part,
+    pub(crate) resource_hash: u64,
     /// A `ScopeSpans` without its spans.
     pub(crate) scope: Part,
     pub(crate) namespace: Part,
