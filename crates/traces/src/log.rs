@@ -24,40 +24,13 @@ use crate::{
 };
 
 pub(crate) use id_hasher::IdHasher;
-pub(crate) use intern::{OperationEntry, Source};
+pub(crate) use intern::{Interned, OperationEntry, Source};
 pub(crate) use pointer::TraceAt;
 pub(crate) use segment::{Segment, SpanEntry, TraceEntry, resource_hash};
 pub(crate) use snapshot::Snapshot;
 
 use decided::StrippedSegment;
 use pointer::SpanAt;
-
-/// The cached indices of a source in the active segment.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Interned {
-    serial: u64,
-    source: u16,
-    service: u16,
-    /// A source with the same resource, and the serial number of its segment.
-    resource: Option<(u64, Source)>,
-}
-
-impl Interned {
-    /// Prepares for the spans of another source.
-    pub(crate) fn advance(&mut self, next: &NewSource<'_>) {
-        // Serial numbers of segments start at 1.
-        self.serial = 0;
-        if !next.shares_resource {
-            self.resource = None;
-        }
-    }
-
-    /// A source with the same resource in this segment.
-    fn resource_in(&self, segment: &Segment) -> Option<Source> {
-        let (serial, source) = self.resource?;
-        (serial == segment.serial).then_some(source)
-    }
-}
 
 /// The trace to append a span to.
 #[derive(Clone, Copy, Debug)]
