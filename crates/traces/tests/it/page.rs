@@ -308,6 +308,22 @@ async fn long_names_and_values_are_cut() {
 }
 
 #[tokio::test]
+async fn a_few_services_of_a_trace_are_listed() {
+    let store = store();
+    let batches = (1..=10).map(|id| {
+        let parent = u64::from(id > 1);
+        let span = span(1, id, parent, &"n".repeat(200), START + id, START + 20);
+        batch(&format!("service-{id}"), vec![span])
+    });
+    insert(&store, batches.collect());
+    let page = page_of(&store, "/").await;
+    assert_eq!(page.matches("class=\"dot").count(), 8, "{page}");
+    assert!(page.contains("and 2 more"), "{page}");
+    let operation = format!("<strong>{}… (40 more bytes)</strong>", "n".repeat(160));
+    assert!(page.contains(&operation), "{page}");
+}
+
+#[tokio::test]
 async fn large_trace_is_split_into_pages() {
     let store = store();
     let spans =
