@@ -31,7 +31,7 @@ use crate::{
     span::{NewSource, NewSpan},
     store::{SPANS_BETWEEN_EVICTIONS, Writer},
 };
-use decide::{Waiting, decide};
+use decide::{ResourceRules, Waiting, decide};
 use keep::keep;
 
 /// Routes spans: into the gathering log, into the store, or nowhere.
@@ -39,6 +39,7 @@ pub(crate) struct TailSampler {
     settings: TailSettings,
     hasher: IdHasher,
     table: TailTable,
+    resource_rules: ResourceRules,
     gathering: Log,
     /// Arrival times, each with the number of traces that had begun by then.
     arrivals: VecDeque<(Instant, u64)>,
@@ -75,6 +76,7 @@ impl TailSampler {
             hasher,
             settings,
             table: TailTable::default(),
+            resource_rules: ResourceRules::default(),
             arrivals: VecDeque::new(),
             begun: 0,
             decided: 0,
@@ -86,6 +88,7 @@ impl TailSampler {
     /// Replaces the table for all later decisions.
     pub(crate) fn set_table(&mut self, table: TailTable) {
         self.table = table;
+        self.resource_rules = ResourceRules::default();
     }
 
     /// The traces that wait or were decided recently.
@@ -320,7 +323,7 @@ impl TailSampler {
             .collect();
         spans.reverse();
         let count = spans.len();
-        let note = match decide(&self.table, id, &spans) {
+        let note = match decide(&self.table, &mut self.resource_rules, id, &spans) {
             Some(kept) => {
                 let reason = store.note(&kept);
                 let id = (id, self.hasher.hash(id));
