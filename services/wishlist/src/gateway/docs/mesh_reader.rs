@@ -1,13 +1,16 @@
 //! Reads the mesh from the traces, through Jaeger's query API.
 
-use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
+use std::{collections::HashMap, error::Error, fmt, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use jiff::Timestamp;
 use opentelemetry::{Context, trace::FutureExt};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, SeqAccess, Visitor},
+};
 use serde_json::Value;
 use spoor_telemetry::http::{Peer, PeerCallError, untraced_context};
 use tokio::{sync::Mutex, time::Instant};
@@ -180,9 +183,58 @@ struct Traces {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct ResourceSpans {
-    // Without types, since only one attribute of the few is used.
-    resource: Value,
+    resource: Resource,
     scope_spans: Vec<ScopeSpans>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Resource {
+    attributes: ServiceName,
+}
+
+/// The first `service.name` among attributes. The others are not kept: an empty one takes 50 times
+/// its length, and a response may have hundreds of thousands.
+#[derive(Default)]
+struct ServiceName(String);
+
+impl<'de> Deserialize<'de> for ServiceName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Attributes)
+    }
+}
+
+struct Attributes;
+
+impl<'de> Visitor<'de> for Attributes {
+    type Value = ServiceName;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of attributes")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ServiceName, A::Error> {
+        let mut name = None;
+        while let Some(attribute) = list.next_element::<Attribute>()? {
+            if name.is_none() && attribute.key == "service.name" {
+                name = attribute.value.map(|value| value.string_value);
+            }
+        }
+        Ok(ServiceName(name.flatten().unwrap_or_default()))
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Attribute {
+    key: String,
+    value: Option<AttributeValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct AttributeValue {
+    string_value: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -198,7 +250,13 @@ struct Span {
     span_id: String,
     parent_span_id: String,
     kind: Value,
-    status: Value,
+    status: Option<Status>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    code: Value,
 }
 
 /// The status code of OTLP for an error.
@@ -241,16 +299,47 @@ impl Traces {
 
 impl Span {
     fn is_failed(&self) -> bool {
-        self.status["code"] == ERROR
+        let status = self.status.as_ref();
+        status.is_some_and(|status| status.code == ERROR)
     }
 }
 
 impl ResourceSpans {
     fn service(&self) -> &str {
-        let attributes = self.resource["attributes"].as_array();
-        let mut attributes = attributes.into_iter().flatten();
-        let name = attributes.find(|attribute| attribute["key"] == "service.name");
-        let name = name.and_then(|name| name["value"]["stringValue"].as_str());
-        name.unwrap_or_default()
+        &self.resource.attributes.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[rstest]
+    #[case::empty(json!([]), "")]
+    #[case::without_a_value(json!([{}, {"value": {}}, {"key": "service.name"}]), "")]
+    #[case::first(
+        json!([
+            {"key": "host.name", "value": {"stringValue": "h"}},
+            {"key": "service.name", "value": {"stringValue": "a", "other": [1]}},
+            {"key": "service.name", "value": {"stringValue": "b"}},
+        ]),
+        "a"
+    )]
+    #[case::other_types(
+        json!([
+            {"key": "list", "value": {"arrayValue": {"values": [{"intValue": "1"}]}}},
+            {"key": "service.name", "value": {"intValue": "1"}},
+        ]),
+        ""
+    )]
+    fn service_is_read_from_attributes(#[case] attributes: Value, #[case] expected: &str) {
+        let batch = json!({"resource": {"attributes": attributes}});
+        let batch: ResourceSpans = serde_json::from_value(batch).unwrap();
+        assert_eq!(batch.service(), expected);
     }
 }
