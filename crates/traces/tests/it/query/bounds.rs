@@ -14,7 +14,7 @@ use spoor_traces::{
     query::{MAX_RESPONSE_BYTES, MAX_TRACE_BYTES},
 };
 use tokio::task::JoinSet;
-use tonic::{Code, Status};
+use tonic::{Code, Status, Streaming};
 
 use super::grpc::{client, window};
 use crate::{
@@ -304,7 +304,14 @@ async fn unread_grpc_streams_make_room() {
             Err(refused) => wait_for_room(&refused).await,
         }
     }
-    // At the same time, since all share the flow-control window of the connection.
+    let ended = read(open).await;
+    assert!(ended.contains(&Some(Code::Unavailable)), "{ended:?}");
+    assert!(ended.contains(&None), "{ended:?}");
+}
+
+/// Reads streams to their ends, at the same time, since all share the flow-control window of the
+/// connection.
+async fn read<T: Send + 'static>(open: Vec<Streaming<T>>) -> Vec<Option<Code>> {
     let mut reading = JoinSet::new();
     for mut stream in open {
         reading.spawn(async move {
@@ -317,7 +324,33 @@ async fn unread_grpc_streams_make_room() {
             }
         });
     }
-    let ended = reading.join_all().await;
+    reading.join_all().await
+}
+
+/// All messages of a trace are built before the first is sent.
+#[tokio::test]
+async fn unread_traces_over_grpc_are_bounded() {
+    let store = TraceStore::new(64 << 20);
+    let spans = (1..=15).map(|id| {
+        let mut one = span(1, id, 0, "big", START, START + 1);
+        one.attributes = vec![text("blob", &"x".repeat(900_000))];
+        one
+    });
+    insert(&store, vec![batch("s", spans.collect())]);
+    let mut client = client(&store).await;
+    let mut open = Vec::new();
+    // Together they would take more than 100 MB.
+    for _ in 0..8 {
+        let request = GetTraceRequest {
+            trace_id: ONE.to_owned(),
+            ..GetTraceRequest::default()
+        };
+        match client.get_trace(request).await {
+            Ok(stream) => open.push(stream.into_inner()),
+            Err(refused) => wait_for_room(&refused).await,
+        }
+    }
+    let ended = read(open).await;
     assert!(ended.contains(&Some(Code::Unavailable)), "{ended:?}");
     assert!(ended.contains(&None), "{ended:?}");
 }
