@@ -77,7 +77,7 @@ const MAX_RESOURCE_BYTES: usize = 64 << 10;
 const MAX_SCOPE_BYTES: usize = 16 << 10;
 /// The longest name of a service, a namespace or a scope, and the longest version, in bytes. Queries
 /// copy, compare and hash them for each span.
-const MAX_SHARED_NAME_BYTES: usize = 1 << 10;
+const MAX_NAME_BYTES: usize = 1 << 10;
 
 /// A resource or scope, or a name in it, that is longer than accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -226,14 +226,10 @@ impl<'a> Scanned<'a> {
 
     /// Rejects the spans from this one on.
     fn reject_from(&mut self, first_span: usize, reason: Oversized) {
-        let spans = self.spans.len() - first_span;
-        if spans > 0 {
+        if self.spans.len() > first_span {
+            self.rejected.oversized += (self.spans.len() - first_span) as u64;
+            self.rejected.first_oversized.get_or_insert(reason);
             self.spans.truncate(first_span);
-            self.rejected += Rejected {
-                oversized: spans as u64,
-                first_oversized: Some(reason),
-                ..Rejected::default()
-            };
         }
     }
 
@@ -288,6 +284,7 @@ impl<'a> Pass<'a, '_> {
     }
 
     fn resource_spans(&mut self, mut reader: Reader<'a>) -> Result<(), Stop> {
+        const NAMESPACE: &str = "k8s.namespace.name or service.namespace";
         const RESOURCE: u32 = key(1, BYTES);
         const SCOPE_SPANS: u32 = key(2, BYTES);
         const SCHEMA_URL: u32 = key(3, BYTES);
@@ -319,16 +316,8 @@ impl<'a> Pass<'a, '_> {
         let bytes: usize = parts.map(|part| part.len()).sum();
         let fields = [
             ("resource", bytes, MAX_RESOURCE_BYTES),
-            (
-                "service.name",
-                resource.service_bytes,
-                MAX_SHARED_NAME_BYTES,
-            ),
-            (
-                "k8s.namespace.name or service.namespace",
-                resource.namespace.len(),
-                MAX_SHARED_NAME_BYTES,
-            ),
+            ("service.name", resource.service_bytes, MAX_NAME_BYTES),
+            (NAMESPACE, resource.namespace.len(), MAX_NAME_BYTES),
         ];
         if let Some(reason) = oversized(fields) {
             self.scanned.reject_from(first_span, reason);
@@ -384,8 +373,8 @@ impl<'a> Pass<'a, '_> {
         }
         let fields = [
             ("scope", bytes, MAX_SCOPE_BYTES),
-            ("scope.name", name_bytes, MAX_SHARED_NAME_BYTES),
-            ("scope.version", version_bytes, MAX_SHARED_NAME_BYTES),
+            ("scope.name", name_bytes, MAX_NAME_BYTES),
+            ("scope.version", version_bytes, MAX_NAME_BYTES),
         ];
         if let Some(reason) = oversized(fields) {
             self.scanned.reject_from(first_span, reason);

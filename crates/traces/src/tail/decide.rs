@@ -95,40 +95,33 @@ fn duration(spans: &[Waiting<'_>]) -> u64 {
 /// have a million; all receivers wait meanwhile.
 const MAX_COMPARED: usize = 500_000;
 
-/// The results of comparing resources with rules, for one table of policies: a resource of 64 KiB
-/// may be shared by any number of traces, and appear in one trace any number of times.
-#[derive(Default)]
-pub(super) struct ResourceRules {
-    /// By the address of the policy, the serial number of the segment, and the part of it.
-    known: HashMap<(usize, u64, Part), ResourceRule>,
-}
+/// The first rule that each resource meets, and the number of its attributes, for one table of
+/// policies. A resource of 64 KiB may be shared by any number of traces, and appear in one trace any
+/// number of times. By the address of the policy, the segment's serial number, and the part of it.
+pub(super) type ResourceRules = HashMap<(usize, u64, Part), (Option<usize>, usize)>;
 
-/// The most results that are remembered, about 3 MiB. The gathering log may take 256 MiB, so with
-/// more resources they are short.
+/// The most resources that are remembered, in about 3 MiB. The gathering log may take 256 MiB, so
+/// with more resources they are short.
 const MAX_KNOWN_RESOURCES: usize = 1 << 15;
 
-#[derive(Clone, Copy, Default)]
-struct ResourceRule {
-    first: Option<usize>,
-    /// The attributes compared.
-    compared: usize,
-}
-
-impl ResourceRules {
-    fn of(&mut self, policy: &TailPolicy, segment: &Segment, resource: Part) -> ResourceRule {
-        if self.known.len() >= MAX_KNOWN_RESOURCES {
-            self.known.clear();
-        }
-        let key = (ptr::from_ref(policy).addr(), segment.serial, resource);
-        *self.known.entry(key).or_insert_with(|| {
-            let mut rule = ResourceRule::default();
-            resource_attributes(resource.of(&segment.bytes), |name, value| {
-                rule.compared += 1;
-                rule.first = earlier(rule.first, attribute_rule(policy, name, value));
-            });
-            rule
-        })
+fn resource_rule(
+    known: &mut ResourceRules,
+    policy: &TailPolicy,
+    segment: &Segment,
+    resource: Part,
+) -> (Option<usize>, usize) {
+    if known.len() >= MAX_KNOWN_RESOURCES {
+        known.clear();
     }
+    let key = (ptr::from_ref(policy).addr(), segment.serial, resource);
+    *known.entry(key).or_insert_with(|| {
+        let (mut first, mut compared) = (None, 0);
+        resource_attributes(resource.of(&segment.bytes), |name, value| {
+            compared += 1;
+            first = earlier(first, attribute_rule(policy, name, value));
+        });
+        (first, compared)
+    })
 }
 
 /// The index of the first rule one of whose attributes a span or its resource has.
@@ -147,9 +140,9 @@ fn first_attribute_rule(
         if source != last_source
             && let Some(source) = segment.sources.get(span.source)
         {
-            let rule = resources.of(policy, segment, source.resource);
-            first = earlier(first, rule.first);
-            compared += rule.compared;
+            let (rule, attributes) = resource_rule(resources, policy, segment, source.resource);
+            first = earlier(first, rule);
+            compared += attributes;
         }
         last_source = source;
         span_attributes(segment.body(span), |name, value| {

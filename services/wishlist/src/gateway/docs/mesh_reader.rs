@@ -1,16 +1,13 @@
 //! Reads the mesh from the traces, through Jaeger's query API.
 
-use std::{collections::HashMap, error::Error, fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use jiff::Timestamp;
 use opentelemetry::{Context, trace::FutureExt};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, SeqAccess, Visitor},
-};
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use spoor_telemetry::http::{Peer, PeerCallError, untraced_context};
 use tokio::{sync::Mutex, time::Instant};
@@ -190,37 +187,19 @@ struct ResourceSpans {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Resource {
-    attributes: ServiceName,
+    attributes: Vec<ServiceName>,
 }
 
-/// The first `service.name` among attributes. The others are not kept: an empty one takes 50 times
-/// its length, and a response may have hundreds of thousands.
-#[derive(Default)]
-struct ServiceName(String);
+/// The value of an attribute if its key is `service.name`. The others are not kept: as a JSON value,
+/// an empty one takes 50 times its length, and a response may have hundreds of thousands.
+#[derive(Deserialize)]
+#[serde(from = "Attribute")]
+struct ServiceName(Option<String>);
 
-impl<'de> Deserialize<'de> for ServiceName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(Attributes)
-    }
-}
-
-struct Attributes;
-
-impl<'de> Visitor<'de> for Attributes {
-    type Value = ServiceName;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of attributes")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ServiceName, A::Error> {
-        let mut name = None;
-        while let Some(attribute) = list.next_element::<Attribute>()? {
-            if name.is_none() && attribute.key == "service.name" {
-                name = attribute.value.map(|value| value.string_value);
-            }
-        }
-        Ok(ServiceName(name.flatten().unwrap_or_default()))
+impl From<Attribute> for ServiceName {
+    fn from(Attribute { key, value }: Attribute) -> Self {
+        let value = value.filter(|_| key == "service.name");
+        Self(value.and_then(|value| value.string_value))
     }
 }
 
@@ -306,7 +285,8 @@ impl Span {
 
 impl ResourceSpans {
     fn service(&self) -> &str {
-        &self.resource.attributes.0
+        let mut names = self.resource.attributes.iter();
+        names.find_map(|it| it.0.as_deref()).unwrap_or_default()
     }
 }
 
