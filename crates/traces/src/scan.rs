@@ -69,8 +69,8 @@ pub(crate) enum InvalidId {
 }
 
 /// The longest resource, in bytes: a `ResourceSpans` without its scopes. It is sent once for any
-/// number of spans, while decisions and queries read it for each trace, and some for each span. Those
-/// of SDKs have a few hundred bytes, and a few thousand with all resource detectors.
+/// number of spans, while decisions and queries read it for each trace, and some for each span. An
+/// SDK's has a few hundred bytes, or a few thousand with all resource detectors.
 const MAX_RESOURCE_BYTES: usize = 64 << 10;
 /// The longest scope, in bytes: a `ScopeSpans` without its spans. Smaller than a resource, since a
 /// request may have hundreds of thousands.
