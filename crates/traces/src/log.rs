@@ -231,14 +231,14 @@ impl Log {
         let active = &mut self.active;
         // Indices belong to one segment; a new segment starts with empty tables.
         if interned.serial != active.serial {
-            let same_resource = interned.resource_in(active);
-            let index = active.intern_source(source, same_resource);
+            let sibling = interned.sibling_in(active);
+            let index = active.intern_source(source, sibling);
             let added = active.sources.get(index).copied().unwrap_or_default();
             *interned = Interned {
                 serial: active.serial,
                 source: index,
                 service: added.service,
-                resource: Some((active.serial, added)),
+                sibling: Some((active.serial, added)),
             };
         }
         let operation = active.intern_operation(interned.service, span);
@@ -301,8 +301,8 @@ impl Log {
         }
         let known = match of_source > self.segment_bytes / LONG_PARTS {
             true => {
-                let same_resource = interned.resource_in(&self.active);
-                self.active.known_bytes(source, same_resource)
+                let sibling = interned.sibling_in(&self.active);
+                self.active.known_bytes(source, sibling)
             }
             false => 0,
         };

@@ -88,13 +88,6 @@ pub struct Oversized {
     max: usize,
 }
 
-/// The first of some fields, with their lengths and limits, that is longer than its limit.
-fn oversized(fields: [(&'static str, usize, usize); 3]) -> Option<Oversized> {
-    let mut fields = fields.into_iter();
-    let (field, bytes, max) = fields.find(|(_, bytes, max)| bytes > max)?;
-    Some(Oversized { field, bytes, max })
-}
-
 /// The numbers of spans rejected, by the field that is invalid. Each span counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rejected {
@@ -224,9 +217,15 @@ impl<'a> Scanned<'a> {
         }
     }
 
-    /// Rejects the spans from this one on.
-    fn reject_from(&mut self, first_span: usize, reason: Oversized) {
-        if self.spans.len() > first_span {
+    /// Rejects the spans from this one on if a field that they share is longer than its limit. The
+    /// fields are given by name, length and limit.
+    fn reject_oversized(&mut self, first_span: usize, fields: [(&'static str, usize, usize); 3]) {
+        let mut fields = fields.into_iter();
+        let oversized = fields.find(|(_, bytes, max)| bytes > max);
+        if let Some((field, bytes, max)) = oversized
+            && self.spans.len() > first_span
+        {
+            let reason = Oversized { field, bytes, max };
             self.rejected.oversized += (self.spans.len() - first_span) as u64;
             self.rejected.first_oversized.get_or_insert(reason);
             self.spans.truncate(first_span);
@@ -319,12 +318,10 @@ impl<'a> Pass<'a, '_> {
             ("service.name", resource.service_bytes, MAX_NAME_BYTES),
             (NAMESPACE, resource.namespace.len(), MAX_NAME_BYTES),
         ];
-        if let Some(reason) = oversized(fields) {
-            self.scanned.reject_from(first_span, reason);
+        self.scanned.reject_oversized(first_span, fields);
+        if self.scanned.spans.len() == first_span {
+            // No scope refers to this resource: those without a span are left out.
             self.scanned.scopes.truncate(first_scope);
-        }
-        if self.scanned.scopes.len() == first_scope {
-            // No scope refers to this resource: those without a span were left out.
             self.scanned.resource_parts.truncate(first_part);
             return Ok(());
         }
@@ -376,9 +373,7 @@ impl<'a> Pass<'a, '_> {
             ("scope.name", name_bytes, MAX_NAME_BYTES),
             ("scope.version", version_bytes, MAX_NAME_BYTES),
         ];
-        if let Some(reason) = oversized(fields) {
-            self.scanned.reject_from(first_span, reason);
-        }
+        self.scanned.reject_oversized(first_span, fields);
         if self.scanned.spans.len() == first_span {
             self.scanned.scope_parts.truncate(first_part);
             return Ok(());

@@ -54,7 +54,7 @@ pub(crate) struct Interned {
     pub(super) source: u16,
     pub(super) service: u16,
     /// A source with the same resource, and the serial number of its segment.
-    pub(super) resource: Option<(u64, Source)>,
+    pub(super) sibling: Option<(u64, Source)>,
 }
 
 impl Interned {
@@ -63,13 +63,13 @@ impl Interned {
         // Serial numbers of segments start at 1.
         self.serial = 0;
         if !next.shares_resource {
-            self.resource = None;
+            self.sibling = None;
         }
     }
 
     /// A source with the same resource in this segment.
-    pub(super) fn resource_in(&self, segment: &Segment) -> Option<Source> {
-        let (serial, source) = self.resource?;
+    pub(super) fn sibling_in(&self, segment: &Segment) -> Option<Source> {
+        let (serial, source) = self.sibling?;
         (serial == segment.serial).then_some(source)
     }
 }

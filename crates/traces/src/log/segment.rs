@@ -228,19 +228,15 @@ impl Segment {
         rest.get(header..header + len).unwrap_or_default()
     }
 
-    /// Finds a source or adds it. The caller may know a source with the same resource.
-    pub(super) fn intern_source(
-        &mut self,
-        source: &NewSource<'_>,
-        same_resource: Option<Source>,
-    ) -> u16 {
+    /// Finds a source or adds it. The caller may know a sibling, which has the same resource.
+    pub(super) fn intern_source(&mut self, source: &NewSource<'_>, sibling: Option<Source>) -> u16 {
         let hash = source_hash(source);
-        let same_resource = same_resource.or_else(|| self.find_resource(source));
-        let known = same_resource.and_then(|known| self.find_source(hash, source, &known));
+        let sibling = sibling.or_else(|| self.find_resource(source));
+        let known = sibling.and_then(|sibling| self.find_source(hash, source, &sibling));
         if let Some(index) = known {
             return index;
         }
-        let of_resource = same_resource.unwrap_or_else(|| self.add_resource(source));
+        let of_resource = sibling.unwrap_or_else(|| self.add_resource(source));
         let scope = Part::append(&mut self.bytes, source.scope);
         let added = Source {
             scope,
@@ -250,15 +246,11 @@ impl Segment {
     }
 
     /// The bytes of a source that the segment has already.
-    pub(super) fn known_bytes(
-        &self,
-        source: &NewSource<'_>,
-        same_resource: Option<Source>,
-    ) -> usize {
-        let Some(known) = same_resource.or_else(|| self.find_resource(source)) else {
+    pub(super) fn known_bytes(&self, source: &NewSource<'_>, sibling: Option<Source>) -> usize {
+        let Some(sibling) = sibling.or_else(|| self.find_resource(source)) else {
             return 0;
         };
-        match self.find_source(source_hash(source), source, &known) {
+        match self.find_source(source_hash(source), source, &sibling) {
             Some(_) => source.max_bytes(),
             None => source.max_bytes() - source.scope_bytes(),
         }
@@ -284,16 +276,10 @@ impl Segment {
         found.and_then(|index| self.resources.get(index).copied())
     }
 
-    /// Finds a source, of which another one with the same resource is known.
-    fn find_source(
-        &self,
-        hash: u64,
-        source: &NewSource<'_>,
-        same_resource: &Source,
-    ) -> Option<u16> {
+    fn find_source(&self, hash: u64, source: &NewSource<'_>, sibling: &Source) -> Option<u16> {
         // Each resource is in the segment once.
         self.sources.find(hash, |known| {
-            known.resource == same_resource.resource
+            known.resource == sibling.resource
                 && is_concatenation(known.scope.of(&self.bytes), source.scope)
         })
     }
