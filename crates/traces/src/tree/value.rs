@@ -1,6 +1,6 @@
 //! Attribute values as text, and text that can be shown.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, io};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
@@ -13,7 +13,13 @@ pub fn text(value: Option<&AnyValue>) -> String {
         Some(Value::StringValue(text)) => text.clone(),
         Some(Value::BytesValue(bytes)) => base64(bytes),
         Some(Value::DoubleValue(number)) if !number.is_finite() => non_finite(*number).to_owned(),
-        Some(other) => serde_json::to_string(&Json(other)).unwrap_or_default(),
+        Some(other) => {
+            let mut json = Bounded(Vec::new());
+            match serde_json::to_writer(&mut json, &Json(other)) {
+                Ok(()) => String::from_utf8(json.0).unwrap_or_default(),
+                Err(_) => TOO_LONG.to_owned(),
+            }
+        }
         None => String::new(),
     }
 }
@@ -97,6 +103,29 @@ pub fn non_finite(number: f64) -> &'static str {
     }
 }
 
+/// The longest list or map that is shown, as JSON: as long as a response may be. Escapes take up to
+/// six times the length of a text.
+const MAX_JSON_BYTES: usize = 32 << 20;
+
+/// The text shown for a longer one.
+const TOO_LONG: &str = "(this value is too long to be shown)";
+
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_JSON_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A value as JSON. Written directly, since a map of one entry takes a hundred times its length as a
 /// [`serde_json::Value`].
 struct Json<'a>(&'a Value);
@@ -162,6 +191,10 @@ mod tests {
         let list = any(Some(Value::ArrayValue(ArrayValue { values })));
         let expected = r#"[{"":null,"a":"\"x\"","b":"NaN","c":null},-7,1.0,"AP8=",null]"#;
         assert_eq!(text(Some(&list)), expected);
+        let long = any(Some(Value::StringValue("\0".repeat(6 << 20))));
+        let values = vec![long];
+        let list = any(Some(Value::ArrayValue(ArrayValue { values })));
+        assert_eq!(text(Some(&list)), TOO_LONG);
     }
 
     #[rstest]
