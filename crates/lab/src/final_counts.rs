@@ -20,7 +20,7 @@ pub struct FinalCounts {
     pub dropped_by_policy: u64,
     /// The dropped spans that arrived after their traces had been evicted.
     pub dropped_as_late: u64,
-    /// The dropped spans with an invalid ID.
+    /// The dropped spans with an invalid ID, or of too large a resource or scope.
     pub dropped_as_invalid: u64,
     /// The dropped spans for which there was no memory.
     pub dropped_for_memory: u64,
@@ -74,7 +74,10 @@ impl fmt::Display for FinalCounts {
         for (spans, reason) in [
             (dropped_by_policy, "by tail policies"),
             (dropped_as_late, "as late (their traces had been evicted)"),
-            (dropped_as_invalid, "for an invalid ID"),
+            (
+                dropped_as_invalid,
+                "as invalid (an ID, or the size of a resource or scope)",
+            ),
             (dropped_for_memory, "for lack of memory"),
         ] {
             if *spans > 0 {
@@ -95,11 +98,13 @@ mod tests {
 
     use super::*;
 
-    /// An invalid span of each kind.
+    /// A span with each of the invalid IDs.
     const INVALID: Rejected = Rejected {
         trace_id: 1,
         span_id: 1,
         parent_span_id: 1,
+        oversized: 0,
+        first_oversized: None,
     };
 
     #[rstest]
@@ -115,7 +120,8 @@ mod tests {
     #[case::all(
         Totals { not_sampled: 264, late: 1, rejected: INVALID, no_room: 2, ..Totals::default() },
         "264 dropped by tail policies, 1 dropped as late (their traces had been evicted), \
-         3 dropped for an invalid ID, 2 dropped for lack of memory"
+         3 dropped as invalid (an ID, or the size of a resource or scope), \
+         2 dropped for lack of memory"
     )]
     fn each_dropped_span_has_a_reason(#[case] totals: Totals, #[case] expected: &str) {
         let totals = Totals {

@@ -42,7 +42,7 @@ pub use log::Evicted;
 pub use memory::OutOfMemory;
 pub use pipeline::Pipeline;
 pub use receive::json::read_spans;
-pub use scan::{InvalidRequest, Rejected, ScanError, validate};
+pub use scan::{InvalidRequest, Oversized, Rejected, ScanError, validate};
 pub use settings::{AllowedOrigins, OtherSignals, PipelineSettings, ReceiveSettings, TailSettings};
 pub use store::{Occupancy, Search, StoredOperation, StoredTrace, TraceStore, TraceTooLarge};
 pub use totals::Totals;

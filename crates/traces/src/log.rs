@@ -24,21 +24,13 @@ use crate::{
 };
 
 pub(crate) use id_hasher::IdHasher;
-pub(crate) use intern::{OperationEntry, Source};
+pub(crate) use intern::{Interned, OperationEntry, Part, Source};
 pub(crate) use pointer::TraceAt;
-pub(crate) use segment::{Segment, SpanEntry, TraceEntry};
+pub(crate) use segment::{Segment, SpanEntry, TraceEntry, resource_hash};
 pub(crate) use snapshot::Snapshot;
 
 use decided::StrippedSegment;
 use pointer::SpanAt;
-
-/// The cached indices of a source in the active segment.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Interned {
-    serial: u64,
-    source: u16,
-    service: u16,
-}
 
 /// The trace to append a span to.
 #[derive(Clone, Copy, Debug)]
@@ -239,12 +231,14 @@ impl Log {
         let active = &mut self.active;
         // Indices belong to one segment; a new segment starts with empty tables.
         if interned.serial != active.serial {
-            let index = active.intern_source(source);
-            let service = active.sources.get(index).map_or(0, |source| source.service);
+            let sibling = interned.sibling_in(active);
+            let index = active.intern_source(source, sibling);
+            let added = active.sources.get(index).copied().unwrap_or_default();
             *interned = Interned {
                 serial: active.serial,
                 source: index,
-                service,
+                service: added.service,
+                sibling: Some((active.serial, added)),
             };
         }
         let operation = active.intern_operation(interned.service, span);
@@ -306,7 +300,10 @@ impl Log {
             return self.roll(bytes + of_source);
         }
         let known = match of_source > self.segment_bytes / LONG_PARTS {
-            true => self.active.known_bytes(source),
+            true => {
+                let sibling = interned.sibling_in(&self.active);
+                self.active.known_bytes(source, sibling)
+            }
             false => 0,
         };
         if known > 0 && self.active.has_room(bytes - known) {

@@ -38,6 +38,7 @@ impl Collector for Pipeline {
             ("invalid_trace_id", totals.rejected.trace_id),
             ("invalid_span_id", totals.rejected.span_id),
             ("invalid_parent_span_id", totals.rejected.parent_span_id),
+            ("oversized", totals.rejected.oversized),
             ("no_room", totals.no_room),
             ("late", totals.late),
         ];

@@ -9,7 +9,7 @@ mod span;
 mod weight;
 mod wire;
 
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 
 pub(crate) use attribute::{AttributeMatcher, Value};
 pub(crate) use resource::{resource_attributes, scope_name};
@@ -21,6 +21,7 @@ pub(crate) use wire::{Reader, WireError};
 
 use crate::{
     TraceId,
+    log::resource_hash,
     memory::{CountedVec, OutOfMemory, Reservation},
     otlp_json,
     span::{NewSource, NewSpan},
@@ -67,8 +68,28 @@ pub(crate) enum InvalidId {
     Parent,
 }
 
+/// The longest resource, in bytes: a `ResourceSpans` without its scopes. It is sent once for any
+/// number of spans, while decisions and queries read it for each trace, and some for each span. An
+/// SDK's has a few hundred bytes, or a few thousand with all resource detectors.
+const MAX_RESOURCE_BYTES: usize = 64 << 10;
+/// The longest scope, in bytes: a `ScopeSpans` without its spans. Smaller than a resource, since a
+/// request may have hundreds of thousands.
+const MAX_SCOPE_BYTES: usize = 16 << 10;
+/// The longest name of a service, a namespace or a scope, and the longest version, in bytes. Queries
+/// copy, compare and hash them for each span.
+const MAX_NAME_BYTES: usize = 1 << 10;
+
+/// A resource or scope, or a name in it, that is longer than accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} must be at most {max} bytes, not {bytes}")]
+pub struct Oversized {
+    field: &'static str,
+    bytes: usize,
+    max: usize,
+}
+
 /// The numbers of spans rejected, by the field that is invalid. Each span counts once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, derive_more::AddAssign)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rejected {
     /// Spans with an invalid trace ID.
     pub trace_id: u64,
@@ -76,13 +97,27 @@ pub struct Rejected {
     pub span_id: u64,
     /// Spans with an invalid parent span ID.
     pub parent_span_id: u64,
+    /// Spans of a resource or scope that is too large, or that has too long a name.
+    pub oversized: u64,
+    /// The first reason for which spans were counted as `oversized`.
+    pub first_oversized: Option<Oversized>,
+}
+
+impl AddAssign for Rejected {
+    fn add_assign(&mut self, other: Self) {
+        self.trace_id += other.trace_id;
+        self.span_id += other.span_id;
+        self.parent_span_id += other.parent_span_id;
+        self.oversized += other.oversized;
+        self.first_oversized = self.first_oversized.or(other.first_oversized);
+    }
 }
 
 impl Rejected {
     /// The number of spans rejected for any reason.
     #[must_use]
     pub fn total(self) -> u64 {
-        self.trace_id + self.span_id + self.parent_span_id
+        self.trace_id + self.span_id + self.parent_span_id + self.oversized
     }
 
     fn count(&mut self, invalid: InvalidId) {
@@ -125,9 +160,13 @@ struct ScannedScope {
 struct ScannedResource<'a> {
     /// The value of `service.name`.
     service: &'a [u8],
+    /// The length of the longest `service.name`: if there are several, views show the first.
+    service_bytes: usize,
     /// The value of `k8s.namespace.name`, or else of `service.namespace`.
     namespace: &'a [u8],
     parts: Range<usize>,
+    hash: u64,
+    bytes: usize,
 }
 
 /// Scans a request. The memory for its index is taken from the reservation.
@@ -178,6 +217,21 @@ impl<'a> Scanned<'a> {
         }
     }
 
+    /// Rejects the spans from this one on if a field that they share is longer than its limit. The
+    /// fields are given by name, length and limit.
+    fn reject_oversized(&mut self, first_span: usize, fields: [(&'static str, usize, usize); 3]) {
+        let mut fields = fields.into_iter();
+        let oversized = fields.find(|(_, bytes, max)| bytes > max);
+        if let Some((field, bytes, max)) = oversized
+            && self.spans.len() > first_span
+        {
+            let reason = Oversized { field, bytes, max };
+            self.rejected.oversized += (self.spans.len() - first_span) as u64;
+            self.rejected.first_oversized.get_or_insert(reason);
+            self.spans.truncate(first_span);
+        }
+    }
+
     /// The trace IDs of the spans, in their order.
     pub(crate) fn trace_ids(&self) -> impl Iterator<Item = TraceId> + Clone {
         self.spans.iter().map(|span| span.trace_id)
@@ -188,16 +242,20 @@ impl<'a> Scanned<'a> {
         &'s self,
         hashes: &'s [u64],
     ) -> impl Iterator<Item = (NewSource<'s>, impl Iterator<Item = (&'s NewSpan<'a>, u64)>)> {
+        let mut last = None;
         self.scopes.iter().filter_map(move |scope| {
             let resource = self.resources.get(scope.resource)?;
+            let spans = self.spans.get(scope.spans.clone())?.iter();
+            let hashes = hashes.get(scope.spans.clone())?.iter().copied();
             let source = NewSource {
                 resource: self.resource_parts.get(resource.parts.clone())?,
+                resource_hash: resource.hash,
+                resource_bytes: resource.bytes,
                 scope: self.scope_parts.get(scope.parts.clone())?,
                 service: resource.service,
                 namespace: resource.namespace,
+                shares_resource: last.replace(scope.resource) == Some(scope.resource),
             };
-            let spans = self.spans.get(scope.spans.clone())?.iter();
-            let hashes = hashes.get(scope.spans.clone())?.iter().copied();
             Some((source, spans.zip(hashes)))
         })
     }
@@ -225,12 +283,14 @@ impl<'a> Pass<'a, '_> {
     }
 
     fn resource_spans(&mut self, mut reader: Reader<'a>) -> Result<(), Stop> {
+        const NAMESPACE: &str = "k8s.namespace.name or service.namespace";
         const RESOURCE: u32 = key(1, BYTES);
         const SCOPE_SPANS: u32 = key(2, BYTES);
         const SCHEMA_URL: u32 = key(3, BYTES);
         let index = self.scanned.resources.len();
         let first_part = self.scanned.resource_parts.len();
         let first_scope = self.scanned.scopes.len();
+        let first_span = self.scanned.spans.len();
         let mut resource = ScannedResource::default();
         // Fields may come in any order, and a resource in several parts. Everything except the
         // scopes is kept: joined, these parts are a valid `ResourceSpans`.
@@ -251,12 +311,24 @@ impl<'a> Pass<'a, '_> {
         }
         let part = reader.between(from, to);
         keep_part(&mut self.scanned.resource_parts, part, self.reservation)?;
-        if self.scanned.scopes.len() == first_scope {
-            // No scope refers to this resource: those without a span were left out.
+        let parts = self.scanned.resource_parts.iter().skip(first_part);
+        let bytes: usize = parts.map(|part| part.len()).sum();
+        let fields = [
+            ("resource", bytes, MAX_RESOURCE_BYTES),
+            ("service.name", resource.service_bytes, MAX_NAME_BYTES),
+            (NAMESPACE, resource.namespace.len(), MAX_NAME_BYTES),
+        ];
+        self.scanned.reject_oversized(first_span, fields);
+        if self.scanned.spans.len() == first_span {
+            // No scope refers to this resource: those without a span are left out.
+            self.scanned.scopes.truncate(first_scope);
             self.scanned.resource_parts.truncate(first_part);
             return Ok(());
         }
         resource.parts = first_part..self.scanned.resource_parts.len();
+        let parts = self.scanned.resource_parts.get(resource.parts.clone());
+        resource.hash = resource_hash(parts.unwrap_or_default());
+        resource.bytes = bytes;
         self.scanned.resources.push(resource, self.reservation)?;
         Ok(())
     }
@@ -289,6 +361,19 @@ impl<'a> Pass<'a, '_> {
         }
         let part = reader.between(from, to);
         keep_part(&mut self.scanned.scope_parts, part, self.reservation)?;
+        let (mut bytes, mut name_bytes, mut version_bytes) = (0, 0, 0);
+        for part in self.scanned.scope_parts.iter().skip(first_part) {
+            let (name, version) = scope_name(part);
+            bytes += part.len();
+            name_bytes = name.len().max(name_bytes);
+            version_bytes = version.len().max(version_bytes);
+        }
+        let fields = [
+            ("scope", bytes, MAX_SCOPE_BYTES),
+            ("scope.name", name_bytes, MAX_NAME_BYTES),
+            ("scope.version", version_bytes, MAX_NAME_BYTES),
+        ];
+        self.scanned.reject_oversized(first_span, fields);
         if self.scanned.spans.len() == first_span {
             self.scanned.scope_parts.truncate(first_part);
             return Ok(());

@@ -23,6 +23,12 @@ pub(crate) struct NewSpan<'a> {
 pub(crate) struct NewSource<'a> {
     /// A `ResourceSpans` without its scopes, in pieces.
     pub(crate) resource: &'a [&'a [u8]],
+    /// The [`resource_hash`](crate::log::resource_hash) of the resource. A request may have hundreds
+    /// of thousands of scopes under one resource, so it is computed once, like the length.
+    pub(crate) resource_hash: u64,
+    pub(crate) resource_bytes: usize,
+    /// The source before it, in the request or the trace, has the same resource.
+    pub(crate) shares_resource: bool,
     /// A `ScopeSpans` without its spans, in pieces.
     pub(crate) scope: &'a [&'a [u8]],
     /// `service.name`.
@@ -34,9 +40,11 @@ pub(crate) struct NewSource<'a> {
 impl NewSource<'_> {
     /// The bytes that the source takes in a log, unless the log has it already.
     pub(crate) fn max_bytes(&self) -> usize {
-        let pieces = self.resource.iter().chain(self.scope);
-        let pieces: usize = pieces.map(|piece| piece.len()).sum();
-        pieces + self.service.len() + self.namespace.len()
+        self.resource_bytes + self.scope_bytes() + self.service.len() + self.namespace.len()
+    }
+
+    pub(crate) fn scope_bytes(&self) -> usize {
+        self.scope.iter().map(|piece| piece.len()).sum()
     }
 }
 

@@ -31,7 +31,7 @@ use crate::{
     span::{NewSource, NewSpan},
     store::{SPANS_BETWEEN_EVICTIONS, Writer},
 };
-use decide::{Waiting, decide};
+use decide::{ResourceRules, Waiting, decide};
 use keep::keep;
 
 /// Routes spans: into the gathering log, into the store, or nowhere.
@@ -39,6 +39,7 @@ pub(crate) struct TailSampler {
     settings: TailSettings,
     hasher: IdHasher,
     table: TailTable,
+    resource_rules: ResourceRules,
     gathering: Log,
     /// Arrival times, each with the number of traces that had begun by then.
     arrivals: VecDeque<(Instant, u64)>,
@@ -75,6 +76,7 @@ impl TailSampler {
             hasher,
             settings,
             table: TailTable::default(),
+            resource_rules: ResourceRules::default(),
             arrivals: VecDeque::new(),
             begun: 0,
             decided: 0,
@@ -86,6 +88,7 @@ impl TailSampler {
     /// Replaces the table for all later decisions.
     pub(crate) fn set_table(&mut self, table: TailTable) {
         self.table = table;
+        self.resource_rules = ResourceRules::default();
     }
 
     /// The traces that wait or were decided recently.
@@ -207,8 +210,10 @@ impl TailSampler {
         });
         let mut last: Option<(TraceId, TraceLocation)> = None;
         let mut since_eviction = 0;
+        let mut interned = (Interned::default(), Interned::default());
         for (source, spans) in scanned.by_source(&hashes) {
-            let mut interned = (Interned::default(), Interned::default());
+            interned.0.advance(&source);
+            interned.1.advance(&source);
             for (span, hash) in spans {
                 since_eviction += 1;
                 if since_eviction == SPANS_BETWEEN_EVICTIONS {
@@ -318,7 +323,7 @@ impl TailSampler {
             .collect();
         spans.reverse();
         let count = spans.len();
-        let note = match decide(&self.table, id, &spans) {
+        let note = match decide(&self.table, &mut self.resource_rules, id, &spans) {
             Some(kept) => {
                 let reason = store.note(&kept);
                 let id = (id, self.hasher.hash(id));

@@ -2,8 +2,11 @@
 
 use hashbrown::HashTable;
 
+use super::Segment;
+use crate::span::NewSource;
+
 /// Part of a segment's bytes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Part {
     start: u32,
     len: u32,
@@ -36,11 +39,39 @@ impl Part {
 pub(crate) struct Source {
     /// A `ResourceSpans` without its scopes.
     pub(crate) resource: Part,
+    pub(crate) resource_hash: u64,
     /// A `ScopeSpans` without its spans.
     pub(crate) scope: Part,
     pub(crate) namespace: Part,
     /// Index into the segment's services.
     pub(crate) service: u16,
+}
+
+/// The cached indices of a source in the active segment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Interned {
+    pub(super) serial: u64,
+    pub(super) source: u16,
+    pub(super) service: u16,
+    /// A source with the same resource, and the serial number of its segment.
+    pub(super) sibling: Option<(u64, Source)>,
+}
+
+impl Interned {
+    /// Prepares for the spans of another source.
+    pub(crate) fn advance(&mut self, next: &NewSource<'_>) {
+        // Serial numbers of segments start at 1.
+        self.serial = 0;
+        if !next.shares_resource {
+            self.sibling = None;
+        }
+    }
+
+    /// A source with the same resource in this segment.
+    pub(super) fn sibling_in(&self, segment: &Segment) -> Option<Source> {
+        let (serial, source) = self.sibling?;
+        (serial == segment.serial).then_some(source)
+    }
 }
 
 /// A span's name and kind, and its service.

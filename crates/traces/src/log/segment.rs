@@ -35,8 +35,8 @@ pub(crate) struct Segment {
     /// The names of the services.
     pub(crate) services: Vec<Part>,
     pub(crate) sources: InternTable<Source>,
-    /// The resources of all sources, since a resource may have thousands of scopes.
-    resources: InternTable<Part>,
+    /// The first source with each resource, since a resource may have thousands of scopes.
+    resources: InternTable<Source>,
     pub(crate) operations: InternTable<OperationEntry>,
     /// The latest start of its spans.
     pub(crate) latest_start: u64,
@@ -228,53 +228,58 @@ impl Segment {
         rest.get(header..header + len).unwrap_or_default()
     }
 
-    /// Finds a source or adds it.
-    pub(super) fn intern_source(&mut self, source: &NewSource<'_>) -> u16 {
-        let (resource, hash) = hashes_of(source);
-        if let Some(index) = self.find_hashed(hash, source) {
+    /// Finds a source or adds it. The caller may know a sibling, which has the same resource.
+    pub(super) fn intern_source(&mut self, source: &NewSource<'_>, sibling: Option<Source>) -> u16 {
+        let hash = source_hash(source);
+        let sibling = sibling.or_else(|| self.find_resource(source));
+        let known = sibling.and_then(|sibling| self.find_source(hash, source, &sibling));
+        if let Some(index) = known {
             return index;
         }
-        let service = self.intern_service(source.service);
+        let of_resource = sibling.unwrap_or_else(|| self.add_resource(source));
+        let scope = Part::append(&mut self.bytes, source.scope);
         let added = Source {
-            resource: self.intern_resource(resource, source.resource),
-            scope: Part::append(&mut self.bytes, source.scope),
-            namespace: Part::append(&mut self.bytes, &[source.namespace]),
-            service,
+            scope,
+            ..of_resource
         };
         self.sources.add(hash, added)
     }
 
     /// The bytes of a source that the segment has already.
-    pub(super) fn known_bytes(&self, source: &NewSource<'_>) -> usize {
-        let (resource, hash) = hashes_of(source);
-        if self.find_hashed(hash, source).is_some() {
-            return source.max_bytes();
-        }
-        match self.find_resource(resource, source.resource) {
-            Some(_) => source.resource.iter().map(|piece| piece.len()).sum(),
-            None => 0,
+    pub(super) fn known_bytes(&self, source: &NewSource<'_>, sibling: Option<Source>) -> usize {
+        let Some(sibling) = sibling.or_else(|| self.find_resource(source)) else {
+            return 0;
+        };
+        match self.find_source(source_hash(source), source, &sibling) {
+            Some(_) => source.max_bytes(),
+            None => source.max_bytes() - source.scope_bytes(),
         }
     }
 
-    fn intern_resource(&mut self, hash: u64, resource: &[&[u8]]) -> Part {
-        let found = self.find_resource(hash, resource);
-        found.unwrap_or_else(|| {
-            let added = Part::append(&mut self.bytes, resource);
-            self.resources.add(hash, added);
-            added
-        })
+    /// Adds a resource with what follows from it: the namespace and the service.
+    fn add_resource(&mut self, source: &NewSource<'_>) -> Source {
+        let added = Source {
+            resource: Part::append(&mut self.bytes, source.resource),
+            resource_hash: source.resource_hash,
+            scope: Part::default(),
+            namespace: Part::append(&mut self.bytes, &[source.namespace]),
+            service: self.intern_service(source.service),
+        };
+        self.resources.add(source.resource_hash, added);
+        added
     }
 
-    fn find_resource(&self, hash: u64, resource: &[&[u8]]) -> Option<Part> {
-        let found = self.resources.find(hash, |known| {
-            is_concatenation(known.of(&self.bytes), resource)
+    fn find_resource(&self, source: &NewSource<'_>) -> Option<Source> {
+        let found = self.resources.find(source.resource_hash, |known| {
+            is_concatenation(known.resource.of(&self.bytes), source.resource)
         });
         found.and_then(|index| self.resources.get(index).copied())
     }
 
-    fn find_hashed(&self, hash: u64, source: &NewSource<'_>) -> Option<u16> {
+    fn find_source(&self, hash: u64, source: &NewSource<'_>, sibling: &Source) -> Option<u16> {
+        // Each resource is in the segment once.
         self.sources.find(hash, |known| {
-            is_concatenation(known.resource.of(&self.bytes), source.resource)
+            known.resource == sibling.resource
                 && is_concatenation(known.scope.of(&self.bytes), source.scope)
         })
     }
@@ -321,12 +326,14 @@ impl Segment {
 /// that have one hash.
 static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
 
-/// The hashes of a source's resource, and of the whole source.
-fn hashes_of(source: &NewSource<'_>) -> (u64, u64) {
-    let resource = hash_pieces(*SEED, source.resource);
+/// The hash of a resource in pieces.
+pub(crate) fn resource_hash(pieces: &[&[u8]]) -> u64 {
+    hash_pieces(*SEED, pieces)
+}
+
+fn source_hash(source: &NewSource<'_>) -> u64 {
     // Distinguishes a piece of the scope from the same piece of the resource.
-    let whole = hash_pieces(resource.rotate_left(1), source.scope);
-    (resource, whole)
+    hash_pieces(source.resource_hash.rotate_left(1), source.scope)
 }
 
 /// Hashes pieces. The same bytes in other pieces hash differently and are stored again, which only

@@ -40,6 +40,9 @@ impl Spans {
         let [resource, scope] = &self.parts;
         let source = NewSource {
             resource: &[resource],
+            resource_hash: resource_hash(&[resource]),
+            resource_bytes: resource.len(),
+            shares_resource: false,
             scope: &[scope],
             service: b"service",
             namespace: b"",
@@ -68,6 +71,46 @@ fn long_sources_are_stored_once() {
         spans[0].add(&mut log, trace);
     }
     assert!(log.allocated() < 400 << 10, "{}", log.allocated());
+}
+
+#[test]
+fn scopes_share_a_resource_and_its_namespace() {
+    // A segment of 1 MiB.
+    let mut log = Log::new(64 << 20, IdHasher::default());
+    let resource: &[&[u8]] = &[&[1; 60_000], b"more"];
+    let mut interned = Interned::default();
+    for number in 0..1_000_u64 {
+        let scope = number.to_string();
+        let source = NewSource {
+            resource,
+            resource_hash: resource_hash(resource),
+            resource_bytes: 60_004,
+            shares_resource: number % 10 > 0,
+            scope: &[scope.as_bytes()],
+            service: &[2; 1_024],
+            namespace: &[3; 1_024],
+        };
+        interned.advance(&source);
+        let span = NewSpan {
+            trace_id: id(number),
+            body: b"span",
+            name: b"name",
+            kind: 1,
+            start: 1,
+            duration: 1,
+            signature: Signature::default(),
+        };
+        let hash = log.hasher.hash(id(number));
+        let to = Destination::New { hash, note: 0 };
+        log.append(to, &span, &source, &mut interned).unwrap();
+    }
+    let bytes = log.active.bytes.len();
+    assert!((62_000..80_000).contains(&bytes), "{bytes}");
+    let sources: Vec<_> = log.active.sources.iter().collect();
+    assert_eq!(sources.len(), 1_000);
+    assert_eq!(sources[999].scope.of(&log.active.bytes), b"999");
+    assert_eq!(sources[999].resource, sources[0].resource);
+    assert_eq!(sources[999].namespace.of(&log.active.bytes), [3; 1_024]);
 }
 
 fn note(log: &Log, trace: u64) -> Option<u32> {

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
+use super::text;
 use crate::{KeepReason, StoredTrace, TraceId, tree::Tree};
+
+/// The most services named in a result.
+const MAX_NAMED_SERVICES: usize = 8;
+/// The most characters of an operation's name that are shown.
+const MAX_OPERATION_CHARACTERS: usize = 160;
 
 /// The properties of a trace that the list shows.
 #[derive(Clone, Debug)]
@@ -13,8 +19,12 @@ pub struct ListItem {
     pub spans: usize,
     pub errors: usize,
     pub service: String,
+    /// The operation, as it is shown: a name may be as long as a request, and a list has hundreds.
     pub operation: String,
+    /// Some of the services, with their spans.
     pub services: Vec<(String, usize)>,
+    /// The number of further services.
+    pub other_services: usize,
     pub kept: KeepReason,
 }
 
@@ -22,7 +32,10 @@ impl ListItem {
     pub fn new(trace: &StoredTrace) -> Self {
         let tree = Tree::new(trace.decode());
         let root = tree.root().map(|row| &row.member);
-        let owned = |(name, count): (&str, usize)| (name.to_owned(), count);
+        let operation = root.map_or("", |root| &root.span.name);
+        let services = tree.services();
+        let named = services.iter().take(MAX_NAMED_SERVICES);
+        let named = named.map(|(name, count)| ((*name).to_owned(), *count));
         Self {
             id: trace.id,
             start: tree.start(),
@@ -30,8 +43,9 @@ impl ListItem {
             spans: tree.rows().len(),
             errors: tree.errors(),
             service: root.map_or_else(String::new, |root| root.service().to_owned()),
-            operation: root.map_or_else(String::new, |root| root.span.name.clone()),
-            services: tree.services().into_iter().map(owned).collect(),
+            operation: text::cut(display_name(operation), MAX_OPERATION_CHARACTERS),
+            services: named.collect(),
+            other_services: services.len().saturating_sub(MAX_NAMED_SERVICES),
             kept: trace.kept.clone(),
         }
     }

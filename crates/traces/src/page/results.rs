@@ -4,13 +4,7 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::{
-    filter::Filter,
-    layout::Site,
-    list_item::{ListItem, display_name},
-    palette::Palette,
-    scatter, text,
-};
+use super::{filter::Filter, layout::Site, list_item::ListItem, palette::Palette, scatter, text};
 use crate::{
     KeepReason, TraceStore,
     query::{
@@ -18,9 +12,6 @@ use crate::{
         parameters::{nanos, now},
     },
 };
-
-/// The most services named in a result.
-const MAX_BADGES: usize = 8;
 
 /// The results, or advice if there are none.
 ///
@@ -105,7 +96,7 @@ fn result(site: &Site, trace: &ListItem, palette: &Palette, longest: Duration, n
             a .what href=(site.link(&format!("trace/{}", trace.id))) {
                 span .service { (text::cut(&trace.service, 80)) }
                 " "
-                strong { (text::cut(display_name(&trace.operation), 160)) }
+                strong { (trace.operation) }
             }
             span .long { (text::duration(trace.duration)) }
             svg .share width="100%" height="4" aria-hidden="true" {
@@ -117,14 +108,14 @@ fn result(site: &Site, trace: &ListItem, palette: &Palette, longest: Duration, n
                     span .badge .error { (text::count(trace.errors, "error")) }
                 }
                 span .badge .plain { (text::count(trace.spans, "span")) }
-                @for (service, count) in trace.services.iter().take(MAX_BADGES) {
+                @for (service, count) in &trace.services {
                     span .badge {
                         span class=(format!("dot {}", palette.class(service))) {}
                         (text::cut(service, 40)) " " span .soft { (text::grouped(*count)) }
                     }
                 }
-                @if trace.services.len() > MAX_BADGES {
-                    span .soft { "and " (trace.services.len() - MAX_BADGES) " more" }
+                @if trace.other_services > 0 {
+                    span .soft { "and " (trace.other_services) " more" }
                 }
             }
             p .when {

@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::{
-    layout::Site,
-    list_item::{ListItem, display_name},
-    text,
-};
+use super::{layout::Site, list_item::ListItem, text};
 use crate::query::parameters::nanos;
 
 /// The plot; empty for fewer than two traces.
@@ -62,7 +58,7 @@ fn point(site: &Site, trace: &ListItem, first: u64, last: u64, top: u64) -> Mark
         a href=(site.link(&format!("trace/{}", trace.id))) {
             circle class=(class) cx=(format!("{across:.2}%")) cy=(format!("{up:.2}%")) r=(radius) {
                 title {
-                    (text::cut(&trace.service, 80)) " " (text::cut(display_name(&trace.operation), 160))
+                    (text::cut(&trace.service, 80)) " " (trace.operation)
                     ", " (text::duration(trace.duration)) ", " (text::count(trace.spans, "span"))
                     @if trace.errors > 0 { ", " (text::count(trace.errors, "error")) }
                 }

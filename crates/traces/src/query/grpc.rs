@@ -1,5 +1,6 @@
 //! Jaeger's v3 query API over gRPC.
 
+use bytes::Bytes;
 use prost::Message;
 use spoor_proto::jaeger::api_v3::{
     DependenciesResponse, FindTraceSummariesRequest, FindTraceSummariesResponse, FindTracesRequest,
@@ -13,7 +14,7 @@ use super::{
     enrich::decoded,
     grpc_queries::{search, unix_nanos},
     limits::Reader,
-    stream::{Messages, split, stream, stream_built},
+    stream::{Built, Messages, split, stream, stream_built},
     summary,
 };
 use crate::{StoredTrace, TraceId};
@@ -100,15 +101,16 @@ impl QueryService for Queries {
 }
 
 /// Each message holds spans of one trace; a large trace takes several.
-fn messages(trace: &StoredTrace, raw: bool) -> Result<Vec<TracesData>, TraceQueryError> {
-    let batches = match raw {
+fn messages(trace: &StoredTrace, raw: bool) -> Result<Built<TracesData>, TraceQueryError> {
+    let batches: Vec<Bytes> = match raw {
         true => trace.resource_spans().to_vec(),
         false => decoded(trace, raw)
             .into_iter()
             .map(|batch| batch.encode_to_vec().into())
             .collect(),
     };
+    let memory: usize = batches.iter().map(Bytes::len).sum();
     let sized = batches.into_iter().map(|batch| (batch.len(), batch));
     let data = |resource_spans| TracesData { resource_spans };
-    Ok(split(sized).into_iter().map(data).collect())
+    Ok((memory, split(sized).into_iter().map(data).collect()))
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use prost::Message;
 use spoor_runtime::StreamPermit;
 use tokio::sync::mpsc::{self, Sender};
-use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Response, Status};
 
 use super::{
@@ -23,13 +23,16 @@ const MAX_MESSAGE_BYTES: usize = 1 << 20;
 /// The messages of a stream.
 pub(super) type Messages<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
 
+/// The memory that the messages of a trace take, in bytes, and the messages.
+pub(super) type Built<M> = (usize, Vec<M>);
+
 /// Sends traces one after the other, each as several messages. A truncated stream ends with an
 /// error status; reading stops when the client disconnects.
 pub(super) fn stream<M: Message + 'static>(
     queries: &Queries,
     ids: Vec<TraceId>,
     raw: bool,
-    messages: fn(&StoredTrace, bool) -> Result<Vec<M>, TraceQueryError>,
+    messages: fn(&StoredTrace, bool) -> Result<Built<M>, TraceQueryError>,
 ) -> Result<Response<Messages<M>>, Status> {
     let open = queries.reserve_stream()?;
     let queries = queries.clone();
@@ -99,7 +102,7 @@ where
 async fn send<M: Message + 'static>(
     queries: &Queries,
     ids: Vec<TraceId>,
-    messages: impl Fn(&StoredTrace) -> Result<Vec<M>, TraceQueryError> + Copy + Send + 'static,
+    messages: impl Fn(&StoredTrace) -> Result<Built<M>, TraceQueryError> + Copy + Send + 'static,
     sender: &Sender<Result<M, Status>>,
 ) -> Result<(), TraceQueryError> {
     let mut left = MAX_RESPONSE_BYTES;
@@ -107,9 +110,9 @@ async fn send<M: Message + 'static>(
     for id in ids {
         let read = move |reader: Reader| {
             let trace = reader.trace(id)?;
-            trace.as_ref().map_or(Ok(Vec::new()), messages)
+            trace.as_ref().map_or(Ok((0, Vec::new())), messages)
         };
-        let built = match queries.run(read).await? {
+        let (memory, built) = match queries.run(read).await? {
             Ok(built) => built,
             Err(error) => {
                 // The other traces are sent, and the final status reports this one.
@@ -121,8 +124,13 @@ async fn send<M: Message + 'static>(
         left = left
             .checked_sub(bytes)
             .ok_or(TraceQueryError::ResponseTooLarge)?;
-        for message in built {
-            if sender.send(Ok(message)).await.is_err() {
+        // Held as a stream of their own, which ends while this one waits for its client.
+        let unsent = queries.reserve_unsent(memory)?;
+        let built = tokio_stream::iter(built.into_iter().map(Ok::<M, Status>));
+        let mut built = unsent.hold(built, stalled::<M>);
+        while let Some(message) = built.next().await {
+            let has_ended = message.is_err();
+            if sender.send(message).await.is_err() || has_ended {
                 return Ok(());
             }
         }

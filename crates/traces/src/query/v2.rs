@@ -20,7 +20,7 @@ use super::{
     grpc_queries::unix_nanos,
     limits::MAX_DECODED_BYTES,
     model,
-    stream::{Messages, split, stream},
+    stream::{Built, Messages, split, stream},
 };
 use crate::{StoredTrace, TraceId, kind, tree::members};
 
@@ -121,7 +121,7 @@ impl QueryService for Queries {
 
 /// Converts a trace to messages. Each span repeats its process, so few spans may become many bytes,
 /// and more once decoded: an empty tag has 2 bytes as a message.
-fn messages(trace: &StoredTrace, raw: bool) -> Result<Vec<SpansResponseChunk>, TraceQueryError> {
+fn messages(trace: &StoredTrace, raw: bool) -> Result<Built<SpansResponseChunk>, TraceQueryError> {
     let mut left = MAX_RESPONSE_BYTES;
     let mut decoded_left = MAX_DECODED_BYTES;
     let mut spans = Vec::new();
@@ -135,7 +135,8 @@ fn messages(trace: &StoredTrace, raw: bool) -> Result<Vec<SpansResponseChunk>, T
         spans.push((bytes, span));
     }
     let chunk = |spans| SpansResponseChunk { spans };
-    Ok(split(spans).into_iter().map(chunk).collect())
+    let memory = MAX_DECODED_BYTES - decoded_left;
+    Ok((memory, split(spans).into_iter().map(chunk).collect()))
 }
 
 /// The number of tags of a span, its process and its logs.

@@ -71,6 +71,8 @@ pub(super) struct PartialSuccess {
 
 impl PartialSuccess {
     pub(super) fn of(rejected: Rejected) -> Self {
+        let oversized = rejected.first_oversized;
+        let oversized = oversized.map_or_else(String::new, |reason| reason.to_string());
         // The names are those of OTLP/JSON, which people write by hand.
         let problems = [
             (
@@ -82,6 +84,7 @@ impl PartialSuccess {
                 rejected.parent_span_id,
                 "parentSpanId must be 8 bytes or empty",
             ),
+            (rejected.oversized, oversized.as_str()),
         ];
         let present = problems.into_iter().filter(|(spans, _)| *spans > 0);
         let message = |(spans, rule)| match spans {

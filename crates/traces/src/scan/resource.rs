@@ -16,7 +16,10 @@ pub(super) fn resource<'a>(
     // text that the service chose.
     let mut kubernetes_namespace: &[u8] = &[];
     attributes(reader, |name, value| match (name, value) {
-        (b"service.name", Value::Text(text)) => scanned.service = text,
+        (b"service.name", Value::Text(text)) => {
+            scanned.service = text;
+            scanned.service_bytes = text.len().max(scanned.service_bytes);
+        }
         (b"service.namespace", Value::Text(text)) => scanned.namespace = text,
         (b"k8s.namespace.name", Value::Text(text)) => kubernetes_namespace = text,
         _ => {}

@@ -334,6 +334,38 @@ fn empty_messages_take_little_memory(#[case] request: Vec<u8>) {
 }
 
 #[test]
+fn long_name_before_a_short_one_is_rejected() {
+    let names = ["s".repeat(2_000), "s".to_owned()].map(|name| {
+        let value = Some(any_value::Value::StringValue(name));
+        pair(("service.name".to_owned(), AnyValue { value }))
+    });
+    let spans = vec![Span {
+        trace_id: vec![1; 16],
+        span_id: vec![1; 8],
+        ..Span::default()
+    }];
+    let resource_spans = vec![ResourceSpans {
+        resource: Some(Resource {
+            attributes: names.to_vec(),
+            ..Resource::default()
+        }),
+        scope_spans: vec![ScopeSpans {
+            spans,
+            ..ScopeSpans::default()
+        }],
+        ..ResourceSpans::default()
+    }];
+    let request = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
+    let scanned = scan(&request, &mut Reservation::unbounded()).unwrap();
+    assert_eq!((scanned.spans.len(), scanned.rejected.oversized), (0, 1));
+    let reason = scanned.rejected.first_oversized.unwrap();
+    assert_eq!(
+        reason.to_string(),
+        "service.name must be at most 1024 bytes, not 2000"
+    );
+}
+
+#[test]
 fn error_names_the_position() {
     let error = scan(&[0x0a, 0x05, 0x0a], &mut Reservation::unbounded()).expect_err("truncated");
     assert_eq!(

@@ -11,11 +11,18 @@ const MAX_RUN_BYTES: usize = 1 << 20;
 /// The trace's spans in the order of their arrival, each run with one resource and scope as an
 /// encoded `ResourceSpans`; `None` if they are larger than `max_bytes` together.
 pub(super) fn resource_spans(log: &Log, trace: TraceAt, max_bytes: usize) -> Option<Vec<Bytes>> {
-    let mut spans: Vec<_> = log.spans_of(trace).collect();
+    let mut spans = Vec::new();
+    let mut left = max_bytes;
+    // Checked while they are collected, since a trace may have millions, and before copying, so that
+    // a trace beyond the bound costs no memory.
+    for span in log.spans_of(trace) {
+        let (_, segment, entry) = span;
+        left = left.checked_sub(segment.field(entry).len())?;
+        spans.push(span);
+    }
     // The links lead from the last span to the first.
     spans.reverse();
     let mut batches = Vec::new();
-    let mut left = max_bytes;
     let same_source = |(slot, _, span): &SpanOf<'_>, (next_slot, _, next): &SpanOf<'_>| {
         slot == next_slot && span.source == next.source
     };
@@ -30,8 +37,7 @@ pub(super) fn resource_spans(log: &Log, trace: TraceAt, max_bytes: usize) -> Opt
         let scope = source.scope.of(&segment.bytes);
         let spans = run.iter().map(|(_, _, span)| segment.field(span));
         let scope_spans_len = scope.len() + spans.clone().map(<[u8]>::len).sum::<usize>();
-        // Checked before copying, so that a trace beyond the bound costs no memory.
-        left = left.checked_sub(resource.len() + scope_spans_len)?;
+        left = left.checked_sub(resource.len() + scope.len())?;
         let mut bytes = Vec::with_capacity(resource.len() + scope_spans_len + MAX_FIELD_HEADER);
         bytes.extend_from_slice(resource);
         bytes.push(SPAN_FIELD);

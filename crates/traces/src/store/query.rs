@@ -154,26 +154,36 @@ impl<'a> Query<'a> {
         query
     }
 
-    /// The attributes that a source has, in its resource or its scope, as a set of [`bit`]s. One
-    /// pass over the source finds all of them, since a segment may have 65,535 sources.
-    fn attributes_of(&self, source: &Source, bytes: &[u8]) -> u64 {
-        let mut found = 0;
-        let mut check = |name: &[u8], value| {
-            for index in self.by_key.get(name).into_iter().flatten() {
-                let attribute = self.attributes.get(*index);
-                if attribute.is_some_and(|(matcher, _)| matcher.matches(name, value)) {
-                    found |= bit(*index);
-                }
-            }
+    /// The attributes that each source of a segment has in its resource or its scope, as sets of
+    /// [`bit`]s. A segment may have 65,535 sources with one long resource, which is read once.
+    fn attributes_of_sources(&self, segment: &Segment) -> Vec<u64> {
+        let mut of_resources = HashMap::new();
+        let of_source = |source: &Source| {
+            let of_resource = of_resources.entry(source.resource).or_insert_with(|| {
+                let mut found = 0;
+                resource_attributes(source.resource.of(&segment.bytes), |name, value| {
+                    found |= self.matching(name, value);
+                });
+                found
+            });
+            let (name, version) = scope_name(source.scope.of(&segment.bytes));
+            let fields = [("otel.scope.name", name), ("otel.scope.version", version)];
+            let present = fields.into_iter().filter(|(_, text)| !text.is_empty());
+            present.fold(*of_resource, |found, (key, text)| {
+                found | self.matching(key.as_bytes(), Value::Text(text.as_bytes()))
+            })
         };
-        resource_attributes(source.resource.of(bytes), &mut check);
-        let (name, version) = scope_name(source.scope.of(bytes));
-        for (key, text) in [("otel.scope.name", name), ("otel.scope.version", version)] {
-            if !text.is_empty() {
-                check(key.as_bytes(), Value::Text(text.as_bytes()));
-            }
-        }
-        found
+        segment.sources.iter().map(of_source).collect()
+    }
+
+    /// The attributes of the search that match this one, as a set of [`bit`]s.
+    fn matching(&self, name: &[u8], value: Value<&[u8]>) -> u64 {
+        let indices = self.by_key.get(name).into_iter().flatten();
+        let matching = indices.filter(|index| {
+            let attribute = self.attributes.get(**index);
+            attribute.is_some_and(|(matcher, _)| matcher.matches(name, value))
+        });
+        matching.fold(0, |found, index| found | bit(*index))
     }
 }
 
@@ -221,10 +231,9 @@ impl<'a> SegmentQuery<'a> {
             }
         }
         // Once per source, which thousands of spans may share.
-        let attributes_of = |source| query.attributes_of(source, &segment.bytes);
         let sources = match query.attributes.is_empty() {
             true => Vec::new(),
-            false => segment.sources.iter().map(attributes_of).collect(),
+            false => query.attributes_of_sources(segment),
         };
         Some(Self {
             query,

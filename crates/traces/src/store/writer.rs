@@ -87,8 +87,9 @@ impl<'a> Writer<'a> {
         let hashes = self.hasher.hash_all(scanned.trace_ids(), |id, hash| {
             self.find(id, hash).is_some()
         });
+        let mut interned = Interned::default();
         for (source, spans) in scanned.by_source(&hashes) {
-            let mut interned = Interned::default();
+            interned.advance(&source);
             for (span, hash) in spans {
                 since_eviction += 1;
                 if since_eviction == SPANS_BETWEEN_EVICTIONS {

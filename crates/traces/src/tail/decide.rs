@@ -1,13 +1,13 @@
 //! Decides on a whole trace.
 
-use std::ptr;
+use std::{collections::HashMap, ptr};
 
 use spoor_policy::{PolicyName, Rule, RuleCondition, TailPolicy, TailTable};
 
 use super::randomness::Head;
 use crate::{
     KeepReason, TraceId,
-    log::{Segment, SpanEntry},
+    log::{Part, Segment, SpanEntry},
     scan::{Value, resource_attributes, span_attributes, trace_state},
     span::Signature,
 };
@@ -16,7 +16,12 @@ use crate::{
 pub(super) type Waiting<'a> = (&'a Segment, &'a SpanEntry);
 
 /// The reason to keep the trace, or `None` to drop it.
-pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> Option<KeepReason> {
+pub(super) fn decide(
+    table: &TailTable,
+    resources: &mut ResourceRules,
+    id: TraceId,
+    spans: &[Waiting<'_>],
+) -> Option<KeepReason> {
     if table.is_empty() {
         return Some(KeepReason::NoPolicy);
     }
@@ -33,7 +38,7 @@ pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> O
     let Some((name, policy)) = policy_for(table, *root) else {
         return Some(KeepReason::NoPolicy);
     };
-    match first_match(policy, spans) {
+    match first_match(policy, resources, spans) {
         Some(rule) => Some(KeepReason::Rule {
             policy: name.clone(),
             rule: rule.name.clone(),
@@ -53,7 +58,11 @@ fn policy_for<'t>(
 }
 
 /// The first rule that the trace meets.
-fn first_match<'p>(policy: &'p TailPolicy, spans: &[Waiting<'_>]) -> Option<&'p Rule> {
+fn first_match<'p>(
+    policy: &'p TailPolicy,
+    resources: &mut ResourceRules,
+    spans: &[Waiting<'_>],
+) -> Option<&'p Rule> {
     let rules = policy.keep();
     let is_met = |rule: &Rule| match &rule.condition {
         RuleCondition::Error => spans
@@ -67,7 +76,7 @@ fn first_match<'p>(policy: &'p TailPolicy, spans: &[Waiting<'_>]) -> Option<&'p 
     let mut earlier = rules.iter().take(other);
     let attribute = earlier
         .any(|rule| matches!(rule.condition, RuleCondition::Attribute { .. }))
-        .then(|| first_attribute_rule(policy, spans))
+        .then(|| first_attribute_rule(policy, resources, spans))
         .flatten();
     rules.get(attribute.map_or(other, |it| it.min(other)))
 }
@@ -86,31 +95,73 @@ fn duration(spans: &[Waiting<'_>]) -> u64 {
 /// have a million; all receivers wait meanwhile.
 const MAX_COMPARED: usize = 500_000;
 
+/// The first rule that each resource meets, and the number of its attributes, for one table of
+/// policies. A resource of 64 KiB may be shared by any number of traces, and appear in one trace any
+/// number of times. By the address of the policy, the segment's serial number, and the part of it.
+pub(super) type ResourceRules = HashMap<(usize, u64, Part), (Option<usize>, usize)>;
+
+/// The most resources that are remembered, in about 3 MiB. The gathering log may take 256 MiB, so
+/// with more resources they are short.
+const MAX_KNOWN_RESOURCES: usize = 1 << 15;
+
+fn resource_rule(
+    known: &mut ResourceRules,
+    policy: &TailPolicy,
+    segment: &Segment,
+    resource: Part,
+) -> (Option<usize>, usize) {
+    if known.len() >= MAX_KNOWN_RESOURCES {
+        known.clear();
+    }
+    let key = (ptr::from_ref(policy).addr(), segment.serial, resource);
+    *known.entry(key).or_insert_with(|| {
+        let (mut first, mut compared) = (None, 0);
+        resource_attributes(resource.of(&segment.bytes), |name, value| {
+            compared += 1;
+            first = earlier(first, attribute_rule(policy, name, value));
+        });
+        (first, compared)
+    })
+}
+
 /// The index of the first rule one of whose attributes a span or its resource has.
-fn first_attribute_rule(policy: &TailPolicy, spans: &[Waiting<'_>]) -> Option<usize> {
-    let (mut first, mut compared) = (None::<usize>, 0);
-    let mut check = |name: &[u8], value: Value<&[u8]>| {
-        compared += 1;
-        if compared <= MAX_COMPARED
-            && let Some(value) = value.comparable()
-            && let Some(rule) = policy.attribute_rule(name, value)
-        {
-            first = Some(first.map_or(rule, |it| it.min(rule)));
-        }
-    };
+fn first_attribute_rule(
+    policy: &TailPolicy,
+    resources: &mut ResourceRules,
+    spans: &[Waiting<'_>],
+) -> Option<usize> {
+    let (mut first, mut compared) = (None, 0);
     let mut last_source = None;
     for (segment, span) in spans {
-        let source = Some((ptr::from_ref(*segment), span.source));
-        // A resource may be much longer than the spans that share it.
+        if compared > MAX_COMPARED {
+            break;
+        }
+        let source = Some((segment.serial, span.source));
         if source != last_source
             && let Some(source) = segment.sources.get(span.source)
         {
-            resource_attributes(source.resource.of(&segment.bytes), &mut check);
+            let (rule, attributes) = resource_rule(resources, policy, segment, source.resource);
+            first = earlier(first, rule);
+            compared += attributes;
         }
         last_source = source;
-        span_attributes(segment.body(span), &mut check);
+        span_attributes(segment.body(span), |name, value| {
+            compared += 1;
+            if compared <= MAX_COMPARED {
+                first = earlier(first, attribute_rule(policy, name, value));
+            }
+        });
     }
     first
+}
+
+fn attribute_rule(policy: &TailPolicy, name: &[u8], value: Value<&[u8]>) -> Option<usize> {
+    policy.attribute_rule(name, value.comparable()?)
+}
+
+/// The earlier one of two rules.
+fn earlier(one: Option<usize>, other: Option<usize>) -> Option<usize> {
+    one.into_iter().chain(other).min()
 }
 
 /// Decides on a trace that no rule matches. `otherwise` is a share of all traces, of head and tail

@@ -18,7 +18,7 @@ pub(super) fn keep(
 ) {
     // The store may have the trace already, if it began before the policy and the retention.
     let mut to = store.destination(trace_id, hash, note);
-    let mut last = None;
+    let (mut last, mut last_resource) = (None, None);
     let mut interned = Interned::default();
     for (segment, span) in spans {
         let (Some(source), Some(operation)) = (
@@ -31,11 +31,6 @@ pub(super) fn keep(
             continue;
         };
         let bytes = segment.bytes.as_slice();
-        // `Interned` caches one source of one segment.
-        if last != Some((segment.serial, span.source)) {
-            last = Some((segment.serial, span.source));
-            interned = Interned::default();
-        }
         let new = NewSpan {
             trace_id,
             body: segment.body(span),
@@ -45,12 +40,21 @@ pub(super) fn keep(
             duration: span.duration,
             signature: span.signature,
         };
+        let resource = (segment.serial, source.resource);
         let source = NewSource {
             resource: &[source.resource.of(bytes)],
+            resource_hash: source.resource_hash,
+            resource_bytes: source.resource.of(bytes).len(),
+            shares_resource: last_resource.replace(resource) == Some(resource),
             scope: &[source.scope.of(bytes)],
             service: service.of(bytes),
             namespace: source.namespace.of(bytes),
         };
+        // `Interned` caches one source of one segment.
+        let of_span = (segment.serial, span.source);
+        if last.replace(of_span) != Some(of_span) {
+            interned.advance(&source);
+        }
         let appended = store.append(to, &new, &source, &mut interned);
         totals.count(&appended);
         if let Ok(at) = appended {

@@ -7,6 +7,7 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
     trace::v1::{ResourceSpans, Span, status::StatusCode},
 };
+use prost::Message;
 
 use super::{value, warnings};
 use crate::{kind, service};
@@ -108,6 +109,8 @@ pub(crate) fn spans_mut(batches: &mut [ResourceSpans]) -> impl Iterator<Item = &
 pub fn members(batches: Vec<ResourceSpans>) -> Vec<Member> {
     let mut members: Vec<Member> = Vec::new();
     let mut seen: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+    // By their encoding: equal ones become one, so that comparing those of two spans is fast.
+    let mut resources: HashMap<Vec<u8>, Arc<Resource>> = HashMap::new();
     for batch in batches {
         let mut resource = batch.resource.unwrap_or_default();
         let mut names = resource.attributes.iter();
@@ -116,13 +119,15 @@ pub fn members(batches: Vec<ResourceSpans>) -> Vec<Member> {
         if let Some(at) = named.filter(|at| *at > MAX_SEARCHED) {
             resource.attributes.swap(0, at);
         }
-        let resource = Arc::new(resource);
+        let known = resources.entry(resource.encode_to_vec());
+        let resource = Arc::clone(known.or_insert_with(|| Arc::new(resource)));
         for group in batch.scope_spans {
             let scope = Arc::new(group.scope.unwrap_or_default());
             for span in group.spans {
                 let same_id = seen.entry(span.span_id.clone()).or_default();
                 let mut earlier = same_id.iter().filter_map(|index| members.get(*index));
-                let is_repeat = earlier.any(|it| it.span == span && it.resource == resource);
+                let is_repeat =
+                    earlier.any(|it| it.span == span && Arc::ptr_eq(&it.resource, &resource));
                 if is_repeat {
                     continue;
                 }

@@ -1,9 +1,10 @@
 //! Attribute values as text, and text that can be shown.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, io};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use serde::{Serialize, Serializer};
 
 /// A value as people read it: strings as they are, lists and maps as JSON, bytes as base64.
 #[must_use]
@@ -12,7 +13,13 @@ pub fn text(value: Option<&AnyValue>) -> String {
         Some(Value::StringValue(text)) => text.clone(),
         Some(Value::BytesValue(bytes)) => base64(bytes),
         Some(Value::DoubleValue(number)) if !number.is_finite() => non_finite(*number).to_owned(),
-        Some(other) => json(other).to_string(),
+        Some(other) => {
+            let mut json = Bounded(Vec::new());
+            match serde_json::to_writer(&mut json, &Json(other)) {
+                Ok(()) => String::from_utf8(json.0).unwrap_or_default(),
+                Err(_) => TOO_LONG.to_owned(),
+            }
+        }
         None => String::new(),
     }
 }
@@ -96,37 +103,99 @@ pub fn non_finite(number: f64) -> &'static str {
     }
 }
 
-fn json(value: &Value) -> serde_json::Value {
-    match value {
-        Value::StringValue(text) => text.as_str().into(),
-        Value::BoolValue(flag) => (*flag).into(),
-        Value::IntValue(number) => (*number).into(),
-        Value::DoubleValue(number) if !number.is_finite() => non_finite(*number).into(),
-        Value::DoubleValue(number) => (*number).into(),
-        Value::BytesValue(bytes) => base64(bytes).into(),
-        // An index into the string table of profiles, which spans do not have.
-        Value::StringValueStrindex(index) => (*index).into(),
-        Value::ArrayValue(array) => array.values.iter().map(any).collect(),
-        Value::KvlistValue(map) => map
-            .values
-            .iter()
-            .map(|entry| {
-                let value = entry.value.as_ref().map_or(serde_json::Value::Null, any);
-                (entry.key.clone(), value)
-            })
-            .collect(),
+/// The longest list or map that is shown, as JSON: as long as a response may be. Escapes take up to
+/// six times the length of a text.
+const MAX_JSON_BYTES: usize = 32 << 20;
+
+/// The text shown for a longer one.
+const TOO_LONG: &str = "(this value is too long to be shown)";
+
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_JSON_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
-fn any(value: &AnyValue) -> serde_json::Value {
-    value.value.as_ref().map_or(serde_json::Value::Null, json)
+/// A value as JSON. Written directly, since a map of one entry takes a hundred times its length as a
+/// [`serde_json::Value`].
+struct Json<'a>(&'a Value);
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::StringValue(text) => serializer.serialize_str(text),
+            Value::BoolValue(flag) => serializer.serialize_bool(*flag),
+            Value::IntValue(number) => serializer.serialize_i64(*number),
+            Value::DoubleValue(number) if !number.is_finite() => {
+                serializer.serialize_str(non_finite(*number))
+            }
+            Value::DoubleValue(number) => serializer.serialize_f64(*number),
+            Value::BytesValue(bytes) => serializer.serialize_str(&base64(bytes)),
+            // An index into the string table of profiles, which spans do not have.
+            Value::StringValueStrindex(index) => serializer.serialize_i32(*index),
+            Value::ArrayValue(array) => serializer.collect_seq(array.values.iter().map(any)),
+            Value::KvlistValue(map) => {
+                let mut entries: Vec<&KeyValue> = map.values.iter().collect();
+                entries.sort_by(|a, b| a.key.cmp(&b.key));
+                let entries = entries.into_iter();
+                serializer.collect_map(entries.map(|it| (&it.key, it.value.as_ref().and_then(any))))
+            }
+        }
+    }
+}
+
+fn any(value: &AnyValue) -> Option<Json<'_>> {
+    value.value.as_ref().map(Json)
 }
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::common::v1::{ArrayValue, KeyValueList};
     use rstest::rstest;
 
     use super::*;
+
+    #[test]
+    fn lists_and_maps_are_json() {
+        let any = |value| AnyValue { value };
+        let pair = |key: &str, value| KeyValue {
+            key: key.to_owned(),
+            value: Some(any(value)),
+            ..KeyValue::default()
+        };
+        let map = Value::KvlistValue(KeyValueList {
+            values: vec![
+                pair("b", Some(Value::DoubleValue(f64::NAN))),
+                pair("a", Some(Value::StringValue("\"x\"".to_owned()))),
+                pair("c", None),
+                KeyValue::default(),
+            ],
+        });
+        let values = vec![
+            any(Some(map)),
+            any(Some(Value::IntValue(-7))),
+            any(Some(Value::DoubleValue(1.0))),
+            any(Some(Value::BytesValue(vec![0, 255]))),
+            any(None),
+        ];
+        let list = any(Some(Value::ArrayValue(ArrayValue { values })));
+        let expected = r#"[{"":null,"a":"\"x\"","b":"NaN","c":null},-7,1.0,"AP8=",null]"#;
+        assert_eq!(text(Some(&list)), expected);
+        let long = any(Some(Value::StringValue("\0".repeat(6 << 20))));
+        let values = vec![long];
+        let list = any(Some(Value::ArrayValue(ArrayValue { values })));
+        assert_eq!(text(Some(&list)), TOO_LONG);
+    }
 
     #[rstest]
     #[case::plain("GET /ü 中 👩‍🚀", "GET /ü 中 👩‍🚀", "GET /ü 中 👩‍🚀")]

@@ -298,13 +298,29 @@ async fn long_names_and_values_are_cut() {
     one.attributes = vec![text(&long, &"v".repeat(100_000))];
     one.attributes
         .extend((0..300).map(|number| text(&format!("other-{number:03}"), "x")));
-    insert(&store, vec![batch(&long, vec![one])]);
+    insert(&store, vec![batch(&"s".repeat(1_000), vec![one])]);
     for path in [TRACE, "/"] {
         let page = page_of(&store, path).await;
         assert!(page.len() < 60_000, "{path}: {}", page.len());
     }
     let page = page_of(&store, TRACE).await;
     assert!(page.contains("99,000 more bytes") && page.contains("201 more are not shown"));
+}
+
+#[tokio::test]
+async fn a_few_services_of_a_trace_are_listed() {
+    let store = store();
+    let batches = (1..=10).map(|id| {
+        let parent = u64::from(id > 1);
+        let span = span(1, id, parent, &"n".repeat(200), START + id, START + 20);
+        batch(&format!("service-{id}"), vec![span])
+    });
+    insert(&store, batches.collect());
+    let page = page_of(&store, "/").await;
+    assert_eq!(page.matches("class=\"dot").count(), 8, "{page}");
+    assert!(page.contains("and 2 more"), "{page}");
+    let operation = format!("<strong>{}… (40 more bytes)</strong>", "n".repeat(160));
+    assert!(page.contains(&operation), "{page}");
 }
 
 #[tokio::test]

@@ -209,6 +209,30 @@ async fn keeps_traces_that_start_elsewhere() {
 }
 
 #[tokio::test]
+async fn rules_in_force_apply_to_a_shared_resource() {
+    let (pipeline, _) = start(long_wait());
+    let gold = |numbers: std::ops::Range<u64>| {
+        let mut batch = batch("service-a", numbers.map(trace).collect());
+        let attributes = &mut batch.resource.as_mut().unwrap().attributes;
+        attributes.push(text("customer.tier", "gold"));
+        vec![batch]
+    };
+    pipeline.set_tail(table(rules(), "0%"));
+    send(&pipeline, gold(1..100));
+    send(&pipeline, vec![batch("service-a", vec![trace(100)])]);
+    pipeline.drain().await;
+    assert_eq!(pipeline.store().len(), 99);
+    let key = AttributeKey::new("customer.tier").unwrap();
+    let values = vec!["silver".to_owned()];
+    let silver = ("silver", RuleCondition::Attribute { key, values });
+    pipeline.set_tail(table(vec![silver], "0%"));
+    send(&pipeline, gold(200..300));
+    pipeline.drain().await;
+    assert_eq!(pipeline.store().len(), 99);
+    assert_eq!(pipeline.totals().traces_dropped, 101);
+}
+
+#[tokio::test]
 async fn kubernetes_namespace_takes_precedence() {
     let (pipeline, _) = start(long_wait());
     pipeline.set_tail(table(Vec::new(), "0%"));

@@ -366,6 +366,20 @@ proptest! {
 }
 
 #[test]
+fn equal_resources_of_a_trace_are_one() {
+    let one = |service: &str, id| batch(service, vec![span(1, id, 0, "GET /", 0, 1)]);
+    let members = members(vec![
+        one("service-a", 1),
+        one("service-a", 2),
+        one("service-b", 1),
+    ]);
+    let resources: Vec<_> = members.iter().map(|it| &it.resource).collect();
+    assert_eq!(resources.len(), 3);
+    assert!(std::sync::Arc::ptr_eq(resources[0], resources[1]));
+    assert_ne!(resources[0], resources[2]);
+}
+
+#[test]
 fn service_after_many_attributes_is_found_first() {
     let mut late = batch("service-a", vec![span(1, 1, 0, "GET /", 0, 1)]);
     let attributes = &mut late.resource.as_mut().unwrap().attributes;

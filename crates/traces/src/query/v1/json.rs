@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::{
     trace::v1::{span::Event, status::StatusCode},
 };
 use prost::Message;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     StoredTrace,
@@ -31,9 +31,24 @@ const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 pub struct Trace {
     #[serde(rename = "traceID")]
     trace_id: String,
-    spans: Vec<Span>,
+    spans: Spans,
     processes: BTreeMap<String, Process>,
     warnings: Option<Vec<String>>,
+}
+
+/// Spans with the IDs of their processes. Each is converted only when it is written, since that
+/// repeats what spans share, and the writer stops at the bound on a response.
+#[derive(Debug)]
+struct Spans {
+    members: Vec<(Member, String)>,
+    raw: bool,
+}
+
+impl Serialize for Spans {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let spans = self.members.iter();
+        serializer.collect_seq(spans.map(|(member, process)| span(member, process, self.raw)))
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -92,13 +107,15 @@ pub struct Tag {
 /// spans have warnings, and attributes are sorted by key.
 pub fn trace(trace: &StoredTrace, raw: bool) -> Trace {
     let mut processes = Processes::default();
-    let spans = members(decoded(trace, raw))
-        .iter()
-        .map(|member| span(member, processes.id(&member.resource, raw), raw))
-        .collect();
+    let members = members(decoded(trace, raw)).into_iter();
+    let members = members.map(|member| {
+        let process = processes.id(&member.resource, raw);
+        (member, process)
+    });
+    let members = members.collect();
     Trace {
         trace_id: trace.id.to_string(),
-        spans,
+        spans: Spans { members, raw },
         processes: processes.by_id,
         warnings: None,
     }
@@ -141,12 +158,11 @@ fn process(resource: &Arc<Resource>, raw: bool) -> Process {
 
 /// The attributes of a process besides its name.
 pub fn process_tags(resource: &Resource, raw: bool) -> Vec<Tag> {
-    let mut tags = tags(&resource.attributes, raw);
-    tags.retain(|tag| tag.key != "service.name");
-    tags
+    let attributes = resource.attributes.iter();
+    tags(attributes.filter(|it| it.key != "service.name"), raw)
 }
 
-fn span(member: &Member, process_id: String, raw: bool) -> Span {
+fn span(member: &Member, process_id: &str, raw: bool) -> Span {
     let span = &member.span;
     let parent = member.parent_id();
     let parent = parent.map(|parent| reference("CHILD_OF", &span.trace_id, parent));
@@ -161,7 +177,7 @@ fn span(member: &Member, process_id: String, raw: bool) -> Span {
         duration: (member.end() - member.start()) / 1_000,
         tags: span_tags(member, raw),
         logs: span.events.iter().map(|event| log(event, raw)).collect(),
-        process_id,
+        process_id: process_id.to_owned(),
         warnings: span_warnings(member),
     }
 }
@@ -233,8 +249,8 @@ fn text(key: &str, value: &str) -> Option<Tag> {
     })
 }
 
-fn tags(attributes: &[KeyValue], raw: bool) -> Vec<Tag> {
-    let mut tags: Vec<Tag> = attributes.iter().map(tag).collect();
+fn tags<'a>(attributes: impl IntoIterator<Item = &'a KeyValue>, raw: bool) -> Vec<Tag> {
+    let mut tags: Vec<Tag> = attributes.into_iter().map(tag).collect();
     if !raw {
         tags.sort_by(|a, b| a.key.cmp(&b.key));
     }

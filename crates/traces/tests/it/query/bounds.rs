@@ -14,7 +14,7 @@ use spoor_traces::{
     query::{MAX_RESPONSE_BYTES, MAX_TRACE_BYTES},
 };
 use tokio::task::JoinSet;
-use tonic::{Code, Status};
+use tonic::{Code, Status, Streaming};
 
 use super::grpc::{client, window};
 use crate::{
@@ -28,12 +28,12 @@ const V3: &str = "/api/v3/traces?query.searchDepth=1000\
                   &query.startTimeMin=2023-11-14T22:13:20Z&query.startTimeMax=2023-11-14T23:13:20Z";
 const ONE: &str = "5b8efff7980381030000000000000001";
 
-/// Traces that share a resource of 300 KB, which is stored once and returned for each.
+/// Traces that share a resource of 60 KB, which is stored once and returned for each.
 fn shared_resource(traces: u64) -> TraceStore {
     let store = TraceStore::new(64 << 20);
     let spans = (1..=traces).map(|id| span(id, id, 0, "work", START, START + 1));
     let mut all = batch("s", spans.collect());
-    let big = text("big", &"x".repeat(300_000));
+    let big = text("big", &"x".repeat(60_000));
     all.resource.as_mut().unwrap().attributes.push(big);
     insert(&store, vec![all]);
     store
@@ -55,9 +55,9 @@ fn large_and_small() -> TraceStore {
     store
 }
 
-/// A trace in which each of 50 services with long names calls each other one.
+/// A trace in which each of 150 services with long names calls each other one.
 fn many_pairs() -> TraceStore {
-    const SERVICES: u64 = 50;
+    const SERVICES: u64 = 150;
     let store = TraceStore::new(64 << 20);
     let at = |callee: u64, caller: u64| 1 + callee * (SERVICES + 1) + caller;
     let batches = (0..SERVICES).map(|callee| {
@@ -65,7 +65,7 @@ fn many_pairs() -> TraceStore {
         let called = (0..SERVICES).map(|caller| (at(callee, caller + 1), at(caller, 0)));
         let spans = std::iter::once((at(callee, 0), 0)).chain(called);
         let spans = spans.map(|(id, parent)| span(1, id, parent, "work", START, START + 1));
-        batch(&format!("{callee:09000}"), spans.collect())
+        batch(&format!("{callee:01000}"), spans.collect())
     });
     insert(&store, batches.collect());
     store
@@ -211,21 +211,21 @@ async fn too_many_ids_are_refused() {
 #[case::pretty("&prettyPrint=true")]
 #[tokio::test]
 async fn long_v1_response_is_truncated(#[case] pretty: &str) {
-    let server = Server::start(&shared_resource(200)).await;
+    let server = Server::start(&shared_resource(900)).await;
     let (status, body) = server.text(&format!("{V1}{pretty}")).await;
     assert_eq!(status, StatusCode::OK);
     assert!(body.len() <= MAX_RESPONSE_BYTES);
     let response: serde_json::Value = serde_json::from_str(&body).unwrap();
     let returned = response["data"].as_array().unwrap().len();
-    assert!((80..200).contains(&returned), "{returned}");
+    assert!((400..900).contains(&returned), "{returned}");
     let message = response["errors"][0]["msg"].as_str().unwrap();
-    let expected = format!("only {returned} of 200 traces are returned");
+    let expected = format!("only {returned} of 900 traces are returned");
     assert!(message.starts_with(&expected), "{message}");
 }
 
 #[tokio::test]
 async fn long_v3_response_is_refused() {
-    let server = Server::start(&shared_resource(200)).await;
+    let server = Server::start(&shared_resource(900)).await;
     let (status, response) = server.query(V3, &[]).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(response["error"]["httpCode"], 413);
@@ -238,7 +238,7 @@ async fn a_long_grpc_stream_ends_with_a_status() {
     let mut query = window();
     query.search_depth = 1_000;
     let request = FindTracesRequest { query: Some(query) };
-    let mut client = client(&shared_resource(200)).await;
+    let mut client = client(&shared_resource(900)).await;
     let mut stream = client.find_traces(request).await.unwrap().into_inner();
     let mut bytes = 0;
     let status: Status = loop {
@@ -295,7 +295,7 @@ async fn search_names_traces_that_are_too_large() {
 #[tokio::test]
 async fn unread_grpc_streams_make_room() {
     // Longer than the flow-control window of a stream and the messages that wait for it.
-    let mut client = client(&shared_resource(20)).await;
+    let mut client = client(&shared_resource(100)).await;
     let mut open = Vec::new();
     while open.len() < 17 {
         let query = Some(window());
@@ -304,7 +304,14 @@ async fn unread_grpc_streams_make_room() {
             Err(refused) => wait_for_room(&refused).await,
         }
     }
-    // At the same time, since all share the flow-control window of the connection.
+    let ended = read(open).await;
+    assert!(ended.contains(&Some(Code::Unavailable)), "{ended:?}");
+    assert!(ended.contains(&None), "{ended:?}");
+}
+
+/// Reads streams to their ends, at the same time, since all share the flow-control window of the
+/// connection.
+async fn read<T: Send + 'static>(open: Vec<Streaming<T>>) -> Vec<Option<Code>> {
     let mut reading = JoinSet::new();
     for mut stream in open {
         reading.spawn(async move {
@@ -317,7 +324,33 @@ async fn unread_grpc_streams_make_room() {
             }
         });
     }
-    let ended = reading.join_all().await;
+    reading.join_all().await
+}
+
+/// All messages of a trace are built before the first is sent.
+#[tokio::test]
+async fn unread_traces_over_grpc_are_bounded() {
+    let store = TraceStore::new(64 << 20);
+    let spans = (1..=15).map(|id| {
+        let mut one = span(1, id, 0, "big", START, START + 1);
+        one.attributes = vec![text("blob", &"x".repeat(900_000))];
+        one
+    });
+    insert(&store, vec![batch("s", spans.collect())]);
+    let mut client = client(&store).await;
+    let mut open = Vec::new();
+    // Together they would take more than 100 MB.
+    for _ in 0..8 {
+        let request = GetTraceRequest {
+            trace_id: ONE.to_owned(),
+            ..GetTraceRequest::default()
+        };
+        match client.get_trace(request).await {
+            Ok(stream) => open.push(stream.into_inner()),
+            Err(refused) => wait_for_room(&refused).await,
+        }
+    }
+    let ended = read(open).await;
     assert!(ended.contains(&Some(Code::Unavailable)), "{ended:?}");
     assert!(ended.contains(&None), "{ended:?}");
 }

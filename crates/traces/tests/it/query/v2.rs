@@ -119,9 +119,9 @@ async fn v2_rejects_with_status_codes() {
 #[tokio::test]
 async fn repeated_processes_count_as_bytes() {
     let store = TraceStore::new(64 << 20);
-    let all = (1..=500).map(|id| span(1, id, 0, "work", START, START + 1));
+    let all = (1..=1_000).map(|id| span(1, id, 0, "work", START, START + 1));
     let mut all = batch("s", all.collect());
-    let big = text("big", &"x".repeat(100_000));
+    let big = text("big", &"x".repeat(60_000));
     all.resource.as_mut().unwrap().attributes.push(big);
     insert(&store, vec![all]);
     let mut stream = client(&store)

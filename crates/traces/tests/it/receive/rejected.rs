@@ -1,11 +1,11 @@
-//! Spans with invalid IDs: the request succeeds without them, and the response names the field.
+//! Spans with invalid IDs, and of too large resources or scopes: the request succeeds without them, and the response names the field.
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
         trace_service_client::TraceServiceClient,
     },
-    trace::v1::Span,
+    trace::v1::{ResourceSpans, Span},
 };
 use prost::Message;
 use reqwest::{Client, Response, StatusCode};
@@ -17,7 +17,7 @@ use spoor_traces::PipelineSettings;
 use super::id;
 use crate::{
     receiver::Receiver,
-    spans::{batch, span},
+    spans::{batch, span, text},
 };
 
 /// The ways to send a request.
@@ -30,9 +30,15 @@ enum Form {
 
 /// Sends spans, and returns the number of those rejected and the message.
 async fn send(receiver: &Receiver, form: Form, spans: Vec<Span>) -> (i64, String) {
-    let request = ExportTraceServiceRequest {
-        resource_spans: vec![batch("service-a", spans)],
-    };
+    send_batches(receiver, form, vec![batch("service-a", spans)]).await
+}
+
+async fn send_batches(
+    receiver: &Receiver,
+    form: Form,
+    resource_spans: Vec<ResourceSpans>,
+) -> (i64, String) {
+    let request = ExportTraceServiceRequest { resource_spans };
     let response = match form {
         Form::Protobuf => {
             let response = receiver.post(request.encode_to_vec()).send().await.unwrap();
@@ -111,6 +117,61 @@ async fn invalid_ids_are_rejected(
             "{line} in {metrics}"
         );
     }
+}
+
+/// The lengths of what the spans of a batch share.
+#[derive(Clone, Copy)]
+struct Lengths {
+    resource: usize,
+    service: usize,
+    scope_name: usize,
+    scope: usize,
+}
+
+const LONGEST: Lengths = Lengths {
+    resource: 60_000,
+    service: 1_024,
+    scope_name: 1_024,
+    scope: 15_000,
+};
+
+/// A batch of two spans, the first with this ID.
+fn batch_of(lengths: Lengths, first: u64) -> ResourceSpans {
+    let spans = (first..first + 2).map(|id| span(id, id, 0, "work", 1, 2));
+    let mut batch = batch(&"s".repeat(lengths.service), spans.collect());
+    let filler = text("filler", &"x".repeat(lengths.resource));
+    batch.resource.as_mut().unwrap().attributes.push(filler);
+    let scope = batch.scope_spans[0].scope.as_mut().unwrap();
+    scope.name = "n".repeat(lengths.scope_name);
+    scope.attributes = vec![text("filler", &"x".repeat(lengths.scope))];
+    batch
+}
+
+#[rstest]
+#[case::resource(Lengths { resource: 70_000, ..LONGEST }, "resource", "65536 bytes, not 7")]
+#[case::service(Lengths { service: 1_025, ..LONGEST }, "service.name", "1024 bytes, not 1025")]
+#[case::name(Lengths { scope_name: 1_025, ..LONGEST }, "scope.name", "1024 bytes, not 1025")]
+#[case::scope(Lengths { scope: 17_000, ..LONGEST }, "scope", "16384 bytes, not 18")]
+#[tokio::test]
+async fn oversized_resources_are_rejected(
+    #[case] lengths: Lengths,
+    #[case] field: &str,
+    #[case] expected: &str,
+    #[values(Form::Protobuf, Form::Json, Form::Grpc)] form: Form,
+) {
+    let receiver = Receiver::start(PipelineSettings::default()).await;
+    let batches = vec![batch_of(lengths, 1), batch_of(LONGEST, 3)];
+    let (rejected, message) = send_batches(&receiver, form, batches).await;
+    assert_eq!(rejected, 2);
+    let expected = format!("{field} must be at most {expected}");
+    assert!(message.starts_with(&expected), "{message}");
+    assert!(message.ends_with("(2 spans rejected)"), "{message}");
+    let totals = receiver.pipeline.totals();
+    assert_eq!((totals.received, totals.kept), (4, 2));
+    receiver.assert_balanced();
+    let metrics = receiver.metrics();
+    let line = "spoor_traces_spans_dropped_total{reason=\"oversized\"} 2";
+    assert!(metrics.lines().any(|found| found == line), "{metrics}");
 }
 
 /// Hexadecimal digits of a trace ID where those of a span ID belong.

@@ -180,9 +180,40 @@ struct Traces {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct ResourceSpans {
-    // Without types, since only one attribute of the few is used.
-    resource: Value,
+    resource: Resource,
     scope_spans: Vec<ScopeSpans>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Resource {
+    attributes: Vec<ServiceName>,
+}
+
+/// The value of an attribute if its key is `service.name`. The others are not kept: as a JSON value,
+/// an empty one takes 50 times its length, and a response may have hundreds of thousands.
+#[derive(Deserialize)]
+#[serde(from = "Attribute")]
+struct ServiceName(Option<String>);
+
+impl From<Attribute> for ServiceName {
+    fn from(Attribute { key, value }: Attribute) -> Self {
+        let value = value.filter(|_| key == "service.name");
+        Self(value.and_then(|value| value.string_value))
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Attribute {
+    key: String,
+    value: Option<AttributeValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct AttributeValue {
+    string_value: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -198,7 +229,13 @@ struct Span {
     span_id: String,
     parent_span_id: String,
     kind: Value,
-    status: Value,
+    status: Option<Status>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    code: Value,
 }
 
 /// The status code of OTLP for an error.
@@ -241,16 +278,48 @@ impl Traces {
 
 impl Span {
     fn is_failed(&self) -> bool {
-        self.status["code"] == ERROR
+        let status = self.status.as_ref();
+        status.is_some_and(|status| status.code == ERROR)
     }
 }
 
 impl ResourceSpans {
     fn service(&self) -> &str {
-        let attributes = self.resource["attributes"].as_array();
-        let mut attributes = attributes.into_iter().flatten();
-        let name = attributes.find(|attribute| attribute["key"] == "service.name");
-        let name = name.and_then(|name| name["value"]["stringValue"].as_str());
-        name.unwrap_or_default()
+        let mut names = self.resource.attributes.iter();
+        names.find_map(|it| it.0.as_deref()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[rstest]
+    #[case::empty(json!([]), "")]
+    #[case::without_a_value(json!([{}, {"value": {}}, {"key": "service.name"}]), "")]
+    #[case::first(
+        json!([
+            {"key": "host.name", "value": {"stringValue": "h"}},
+            {"key": "service.name", "value": {"stringValue": "a", "other": [1]}},
+            {"key": "service.name", "value": {"stringValue": "b"}},
+        ]),
+        "a"
+    )]
+    #[case::other_types(
+        json!([
+            {"key": "list", "value": {"arrayValue": {"values": [{"intValue": "1"}]}}},
+            {"key": "service.name", "value": {"intValue": "1"}},
+        ]),
+        ""
+    )]
+    fn service_is_read_from_attributes(#[case] attributes: Value, #[case] expected: &str) {
+        let batch = json!({"resource": {"attributes": attributes}});
+        let batch: ResourceSpans = serde_json::from_value(batch).unwrap();
+        assert_eq!(batch.service(), expected);
     }
 }
