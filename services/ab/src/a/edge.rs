@@ -71,7 +71,7 @@ async fn handle(
 ) -> Result<Json<Reply>, Problem> {
     let request = query
         .into_request()
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error))?;
     let reply = edge.work(request).await?;
     Ok(Json(Reply {
         answered_by: "service-b",
