@@ -122,18 +122,13 @@ impl ProbeArgs {
 
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            sent,
-            answered,
-            sampled,
-            last_error,
-        } = self;
-        let sent = pluralize(*sent, "request", "requests");
+        let (sent, answered, sampled) = (self.sent, self.answered, self.sampled);
+        let sent = pluralize(sent, "request", "requests");
         write!(f, "{sent} sent, {answered} answered, {sampled} sampled")?;
-        if *answered > 0 && *sampled == 0 {
+        if answered > 0 && sampled == 0 {
             write!(f, " (a policy may sample too few)")?;
         }
-        match last_error {
+        match &self.last_error {
             Some(error) => write!(f, "; {}", with_causes(error.as_ref())),
             None => Ok(()),
         }
