@@ -27,7 +27,6 @@ use super::{
     load::{Load, Pace},
     recorder::Recorded,
     request_stats::{Outcome, RequestResult},
-    schedule::Due,
     summary::{LoadSummary, Punctuality},
 };
 
@@ -177,7 +176,7 @@ impl Shared {
         let (due, phase) = match &self.load.pace {
             Pace::Closed => (now, 0),
             Pace::Open(schedule) => {
-                let Due { after, phase } = schedule.due(number)?;
+                let (after, phase) = schedule.due(number)?;
                 (self.started + after, phase)
             }
         };
