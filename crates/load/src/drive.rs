@@ -24,7 +24,7 @@ use super::{
     base_url::BaseUrl,
     connection::Connections,
     error::DriveError,
-    load::{Load, Pace},
+    load::Load,
     recorder::Recorded,
     request_stats::{Outcome, RequestResult},
     summary::{LoadSummary, Punctuality},
@@ -79,9 +79,9 @@ pub async fn drive(
     join(&mut connections, report).await?;
     let elapsed = started.elapsed();
     let finished = shared.finished.load(Ordering::Relaxed);
-    let unsent = match (&load.pace, load.expected_requests()) {
+    let unsent = match (&load.schedule, load.expected_requests()) {
         // A load that was stopped leaves requests unsent on purpose.
-        (Pace::Open(_), Some(due)) if !stop.is_cancelled() => due.saturating_sub(finished),
+        (Some(_), Some(due)) if !stop.is_cancelled() => due.saturating_sub(finished),
         _ => 0,
     };
     let late = shared.late.load(Ordering::Relaxed);
@@ -173,9 +173,9 @@ impl Shared {
             return None;
         }
         let now = Instant::now();
-        let (due, phase) = match &self.load.pace {
-            Pace::Closed => (now, 0),
-            Pace::Open(schedule) => {
+        let (due, phase) = match &self.load.schedule {
+            None => (now, 0),
+            Some(schedule) => {
                 let (after, phase) = schedule.due(number)?;
                 (self.started + after, phase)
             }
