@@ -13,8 +13,6 @@ use spoor_telemetry::TelemetrySettings;
 
 use crate::cli::out::{out, outln};
 use crate::cli::{Invalid, Output, exit_code, positive_number, whole_number};
-use send::Generation;
-use shape::Shape;
 
 /// The time during which traces are started if neither time nor number is given.
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
@@ -74,28 +72,12 @@ impl GenerateArgs {
         let settings = TelemetrySettings::from_env()
             .map_err(|errors| Invalid(errors.0.iter().map(ToString::to_string).collect()))?;
         let stop = crate::cli::cancel_on_shutdown_signal()?;
-        let summary = send::send(&self.generation(), &settings, self.grace, stop).await?;
+        let summary = send::send(&self, &settings, stop).await?;
         match self.output {
             Output::Json => outln!("{}", serde_json::to_string(&summary)?),
             Output::Table => out!("{summary}"),
         }
         Ok(exit_code(summary.dropped.is_empty()))
-    }
-
-    fn generation(&self) -> Generation {
-        // Without a number of traces, the duration is the only limit, so it needs a default.
-        let default = self.traces.is_none().then_some(DEFAULT_DURATION);
-        Generation {
-            shape: Shape {
-                services: self.services.clone(),
-                spans: self.spans,
-                spread: self.spread,
-                errors: self.errors,
-            },
-            rate: self.rate,
-            traces: self.traces,
-            duration: self.duration.or(default),
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::{fmt, num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Durati
 use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use spoor_load::{Load, Pace, Scenario, draw_picture, drive, operations};
+use spoor_load::{Load, Scenario, Schedule, draw_picture, drive, operations};
 
 use crate::cli::out::{out, outln};
 use crate::cli::{
@@ -132,7 +132,7 @@ impl LoadArgs {
     }
 
     async fn load(&self) -> anyhow::Result<Load> {
-        let pace = self.pace()?;
+        let schedule = self.schedule()?;
         // Before the request to the lab for addresses, so that a wrong option is reported without
         // one.
         if self.path.is_some() && !self.scenario.accepts_path() {
@@ -149,17 +149,17 @@ impl LoadArgs {
         Ok(Load {
             operations: operations(self.scenario, &urls, path)?,
             duration: self.duration.or(default_duration),
-            pace,
+            schedule,
             requests: self.requests,
             connections: NonZeroUsize::new(connections).unwrap_or(NonZeroUsize::MIN),
             timeout: self.timeout,
         })
     }
 
-    fn pace(&self) -> Result<Pace, InvalidOption> {
+    fn schedule(&self) -> Result<Option<Schedule>, InvalidOption> {
         let defaults = self.scenario.defaults();
         let Some(rate) = self.rate.or(defaults.rate) else {
-            return Ok(Pace::Closed);
+            return Ok(None);
         };
         if self.scenario == Scenario::Closed {
             let wrong = "--rate: the scenario closed has no rate, since its workers wait for \
@@ -168,11 +168,11 @@ impl LoadArgs {
         }
         let lasts = match (self.scenario, self.rate, self.requests, self.duration) {
             // A number alone measures how fast the services are, which a schedule would hide.
-            (Scenario::Steady, None, Some(_), None) => return Ok(Pace::Closed),
+            (Scenario::Steady, None, Some(_), None) => return Ok(None),
             (Scenario::Steady, _, Some(requests), None) => time_for(requests, rate),
             (_, _, _, duration) => duration.unwrap_or(defaults.duration),
         };
-        Ok(Pace::Open(self.scenario.schedule(rate, lasts)))
+        Ok(Some(self.scenario.schedule(rate, lasts)))
     }
 }
 

@@ -13,7 +13,6 @@ use spoor_traces::tree::Tree;
 
 use crate::cli::{client_builder, http_url, out::outln, pluralize};
 use crate::traces::{Source, TraceClient};
-use complete::CompleteTrace;
 
 const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,20 +68,21 @@ impl ProbeArgs {
         let mut progress = Progress::default();
         let search = self.find(&http, &traces, &mut progress);
         match tokio::time::timeout(self.timeout, search).await {
-            Ok((id, trace)) => {
-                outln!("{id}: {trace}");
+            Ok((id, summary)) => {
+                outln!("{id}: {summary}");
                 Ok(ExitCode::SUCCESS)
             }
             Err(_elapsed) => bail!("no complete trace within {:?}: {progress}", self.timeout),
         }
     }
 
+    /// Sends requests until the trace of one is complete, and returns its ID and its summary.
     async fn find(
         &self,
         http: &reqwest::Client,
         traces: &TraceClient,
         progress: &mut Progress,
-    ) -> (String, CompleteTrace) {
+    ) -> (String, String) {
         let mut awaited = VecDeque::new();
         loop {
             progress.sent += 1;
@@ -105,34 +105,30 @@ impl ProbeArgs {
             // The spans of the request just sent cannot have arrived before this.
             tokio::time::sleep(REQUEST_INTERVAL).await;
             for id in &awaited {
-                match self.fetch(traces, id).await {
-                    Ok(trace) => return (id.clone(), trace),
+                match self.summarize(traces, id).await {
+                    Ok(summary) => return (id.clone(), summary),
                     Err(reason) => progress.last_error = Some(reason),
                 }
             }
         }
     }
 
-    async fn fetch(&self, traces: &TraceClient, id: &str) -> anyhow::Result<CompleteTrace> {
+    /// Summarizes a trace, if it is complete.
+    async fn summarize(&self, traces: &TraceClient, id: &str) -> anyhow::Result<String> {
         let tree = Tree::new(traces.trace(id).await?);
-        CompleteTrace::of(&tree, &self.expect).with_context(|| format!("trace {id}"))
+        complete::summarize(&tree, &self.expect).with_context(|| format!("trace {id}"))
     }
 }
 
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            sent,
-            answered,
-            sampled,
-            last_error,
-        } = self;
-        let sent = pluralize(*sent, "request", "requests");
+        let (sent, answered, sampled) = (self.sent, self.answered, self.sampled);
+        let sent = pluralize(sent, "request", "requests");
         write!(f, "{sent} sent, {answered} answered, {sampled} sampled")?;
-        if *answered > 0 && *sampled == 0 {
+        if answered > 0 && sampled == 0 {
             write!(f, " (a policy may sample too few)")?;
         }
-        match last_error {
+        match &self.last_error {
             Some(error) => write!(f, "; {}", with_causes(error.as_ref())),
             None => Ok(()),
         }

@@ -24,10 +24,9 @@ use super::{
     base_url::BaseUrl,
     connection::Connections,
     error::DriveError,
-    load::{Load, Pace},
+    load::Load,
     recorder::Recorded,
     request_stats::{Outcome, RequestResult},
-    schedule::Due,
     summary::{LoadSummary, Punctuality},
 };
 
@@ -80,9 +79,9 @@ pub async fn drive(
     join(&mut connections, report).await?;
     let elapsed = started.elapsed();
     let finished = shared.finished.load(Ordering::Relaxed);
-    let unsent = match (&load.pace, load.expected_requests()) {
+    let unsent = match (&load.schedule, load.expected_requests()) {
         // A load that was stopped leaves requests unsent on purpose.
-        (Pace::Open(_), Some(due)) if !stop.is_cancelled() => due.saturating_sub(finished),
+        (Some(_), Some(due)) if !stop.is_cancelled() => due.saturating_sub(finished),
         _ => 0,
     };
     let late = shared.late.load(Ordering::Relaxed);
@@ -174,10 +173,10 @@ impl Shared {
             return None;
         }
         let now = Instant::now();
-        let (due, phase) = match &self.load.pace {
-            Pace::Closed => (now, 0),
-            Pace::Open(schedule) => {
-                let Due { after, phase } = schedule.due(number)?;
+        let (due, phase) = match &self.load.schedule {
+            None => (now, 0),
+            Some(schedule) => {
+                let (after, phase) = schedule.due(number)?;
                 (self.started + after, phase)
             }
         };

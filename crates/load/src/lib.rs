@@ -28,7 +28,7 @@ pub use connection::TraceResponse;
 pub use drive::drive;
 pub use edge::Edge;
 pub use error::DriveError;
-pub use load::{Load, Pace};
+pub use load::Load;
 pub use mix::operations;
 pub use operation::{Body, FollowUp, LoadOperation};
 pub use picture::{DrawError, draw as draw_picture};

@@ -9,8 +9,9 @@ use super::{base_url::BaseUrl, operation::LoadOperation, schedule::Schedule};
 pub struct Load {
     /// The operations, which take turns.
     pub operations: Vec<LoadOperation>,
-    /// The pace of the requests.
-    pub pace: Pace,
+    /// The times at which requests are sent. Without a schedule, in a closed loop, each connection
+    /// sends the next request when it has the response to the last.
+    pub schedule: Option<Schedule>,
     /// The maximum number of requests, except for follow-ups to responses that arrive after the
     /// last of them.
     pub requests: Option<u64>,
@@ -20,15 +21,6 @@ pub struct Load {
     pub connections: NonZeroUsize,
     /// The maximum time to wait for a response.
     pub timeout: Duration,
-}
-
-/// The times at which requests are sent.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Pace {
-    /// Requests are sent at the times of the schedule.
-    Open(Schedule),
-    /// Each connection sends the next request when it has the response to the last.
-    Closed,
 }
 
 impl Load {
@@ -43,7 +35,7 @@ impl Load {
     ) -> Self {
         Self {
             operations: vec![LoadOperation::get(format!("GET {path}"), url, path)],
-            pace: Pace::Closed,
+            schedule: None,
             requests: Some(requests),
             duration: None,
             connections: NonZeroUsize::new(connections).unwrap_or(NonZeroUsize::MIN),
@@ -54,10 +46,7 @@ impl Load {
     /// The number of requests, if it is known in advance.
     #[must_use]
     pub fn expected_requests(&self) -> Option<u64> {
-        let due = match &self.pace {
-            Pace::Open(schedule) => Some(schedule.requests()),
-            Pace::Closed => None,
-        };
+        let due = self.schedule.as_ref().map(Schedule::requests);
         match (self.requests, due) {
             (Some(requests), Some(due)) => Some(requests.min(due)),
             (requests, due) => requests.or(due),
@@ -65,9 +54,7 @@ impl Load {
     }
 
     pub(super) fn phases(&self) -> usize {
-        match &self.pace {
-            Pace::Open(schedule) => schedule.0.len(),
-            Pace::Closed => 1,
-        }
+        let schedule = self.schedule.as_ref();
+        schedule.map_or(1, |schedule| schedule.0.len())
     }
 }

@@ -19,15 +19,6 @@ pub struct LoadPhase {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule(pub Vec<LoadPhase>);
 
-/// The time at which a request is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Due {
-    /// The time since the start.
-    pub(super) after: Duration,
-    /// The position of the phase.
-    pub(super) phase: usize,
-}
-
 impl LoadPhase {
     /// A phase with a constant rate.
     #[must_use]
@@ -75,8 +66,9 @@ impl Schedule {
         (due - 1e-6).ceil() as u64
     }
 
-    /// The time at which a request is due, numbered from zero. `None` after the last.
-    pub(super) fn due(&self, number: u64) -> Option<Due> {
+    /// The time since the start at which a request is due, numbered from zero, and the position of
+    /// its phase. `None` after the last.
+    pub(super) fn due(&self, number: u64) -> Option<(Duration, usize)> {
         if number >= self.requests() {
             return None;
         }
@@ -87,10 +79,7 @@ impl Schedule {
             let requests = phase.requests();
             // The last phase takes the request that rounding may leave over.
             if left < requests || position == last {
-                return Some(Due {
-                    after: began + phase.time_of(left),
-                    phase: position,
-                });
+                return Some((began + phase.time_of(left), position));
             }
             left -= requests;
             began += phase.lasts;
@@ -113,7 +102,7 @@ mod tests {
     fn an_even_rate_is_due_at_even_intervals() {
         let schedule = Schedule(vec![LoadPhase::even("steady", 2 * SECOND, 4.0)]);
         let due: Vec<u128> = (0..8)
-            .map(|number| schedule.due(number).unwrap().after.as_millis())
+            .map(|number| schedule.due(number).unwrap().0.as_millis())
             .collect();
         assert_eq!(due, [0, 250, 500, 750, 1000, 1250, 1500, 1750]);
         assert_eq!((schedule.requests(), schedule.due(8)), (8, None));
@@ -123,7 +112,7 @@ mod tests {
     fn a_ramp_has_three_quarters_in_its_second_half() {
         let schedule = Schedule(vec![LoadPhase::rising("up", 10 * SECOND, 0.0, 100.0)]);
         assert_eq!(schedule.requests(), 500);
-        assert_eq!(schedule.due(125).unwrap().after, 5 * SECOND);
+        assert_eq!(schedule.due(125), Some((5 * SECOND, 0)));
     }
 
     #[test]
@@ -132,8 +121,7 @@ mod tests {
             LoadPhase::even("before", SECOND, 2.0),
             LoadPhase::even("spike", SECOND, 10.0),
         ]);
-        let first = schedule.due(2).unwrap();
-        assert_eq!((first.phase, first.after), (1, SECOND));
+        assert_eq!(schedule.due(2), Some((SECOND, 1)));
     }
 
     proptest! {
@@ -150,7 +138,7 @@ mod tests {
             let total: Duration = phases.iter().map(|phase| phase.lasts).sum();
             let schedule = Schedule(phases);
             let due: Vec<Duration> = (0..schedule.requests())
-                .map(|number| schedule.due(number).unwrap().after)
+                .map(|number| schedule.due(number).unwrap().0)
                 .collect();
             prop_assert!(due.is_sorted());
             prop_assert!(due.iter().all(|after| *after <= total));

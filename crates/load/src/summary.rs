@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 
 use super::{
-    load::{Load, Pace},
+    load::Load,
     recorder::Recorded,
     request_stats::{RequestStats, SlowTrace},
     timeline::Points,
@@ -118,7 +118,7 @@ impl LoadSummary {
             all,
             punctuality,
             seconds,
-            corrected: matches!(load.pace, Pace::Open(_)),
+            corrected: load.schedule.is_some(),
             phases: phases(load, &recorded.phases),
             operations: recorded.operations.iter().map(named).collect(),
             timeline: recorded.timeline.points(),
@@ -157,7 +157,7 @@ impl From<&RequestStats> for ResultRow {
 }
 
 fn phases(load: &Load, phase_stats: &[RequestStats]) -> Vec<PhaseRow> {
-    let Pace::Open(schedule) = &load.pace else {
+    let Some(schedule) = &load.schedule else {
         return vec![];
     };
     let mut began = 0.0;

@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    DriveError, Load, LoadOperation, Pace, draw_picture, drive,
+    DriveError, Load, LoadOperation, draw_picture, drive,
     schedule::{LoadPhase, Schedule},
     summary::{LoadSummary, Punctuality},
 };
@@ -69,10 +69,10 @@ async fn serve(
     }
 }
 
-fn load(url: &str, pace: Pace, requests: Option<u64>) -> Load {
+fn load(url: &str, schedule: Option<Schedule>, requests: Option<u64>) -> Load {
     Load {
         operations: vec![LoadOperation::get("GET /", url.parse().unwrap(), "/")],
-        pace,
+        schedule,
         requests,
         duration: None,
         connections: NonZeroUsize::MIN,
@@ -80,8 +80,8 @@ fn load(url: &str, pace: Pace, requests: Option<u64>) -> Load {
     }
 }
 
-fn open(rate: f64, lasts: Duration) -> Pace {
-    Pace::Open(Schedule(vec![LoadPhase::even("even", lasts, rate)]))
+fn open(rate: f64, lasts: Duration) -> Option<Schedule> {
+    Some(Schedule(vec![LoadPhase::even("even", lasts, rate)]))
 }
 
 async fn sent(load: &Load) -> LoadSummary {
@@ -102,7 +102,7 @@ async fn stall_counts_for_every_request_due() {
 #[tokio::test]
 async fn closed_loop_counts_a_stall_once() {
     let url = server(OK, STALL).await;
-    let summary = sent(&load(&url, Pace::Closed, Some(100))).await;
+    let summary = sent(&load(&url, None, Some(100))).await;
     assert_eq!((summary.all.requests, summary.corrected), (100, false));
     let latency = &summary.all.latency_milliseconds;
     assert!(latency["max"] > STALL.as_secs_f64() * 1e3, "{latency:?}");
@@ -122,7 +122,7 @@ async fn each_phase_and_operation_has_its_own_figures() {
     ];
     let load = Load {
         operations: with_follow_up(&url),
-        ..load(&url, Pace::Open(Schedule(phases)), None)
+        ..load(&url, Some(Schedule(phases)), None)
     };
     let summary = sent(&load).await;
     let phases: Vec<_> = summary
@@ -155,7 +155,7 @@ async fn everything_created_is_followed_up(
     let load = Load {
         operations: with_follow_up(&url),
         connections: NonZeroUsize::MIN.saturating_add(slow.into()),
-        ..load(&url, Pace::Closed, Some(requests))
+        ..load(&url, None, Some(requests))
     };
     let summary = sent(&load).await;
     let names = ["DELETE /{id}", "GET /", "POST /"];
@@ -205,7 +205,7 @@ async fn failures_are_counted_by_kind() {
     let url = server(BUSY, STALL).await;
     let short_timeout = Load {
         timeout: STALL / 4,
-        ..load(&url, Pace::Closed, Some(10))
+        ..load(&url, None, Some(10))
     };
     let row = sent(&short_timeout).await.all;
     let kinds: Vec<_> = row
@@ -261,7 +261,7 @@ async fn late_requests_miss_the_rate() {
 
 #[tokio::test]
 async fn unreachable_address_fails_before_sending() {
-    let unreachable = load("http://127.0.0.1:9", Pace::Closed, Some(1));
+    let unreachable = load("http://127.0.0.1:9", None, Some(1));
     let error = drive(&unreachable, |_| {}, CancellationToken::new()).await;
     assert!(
         matches!(error, Err(DriveError::Connect { .. })),

@@ -108,21 +108,15 @@ impl Program for GatewayArgs {
     type Error = ServeError;
 
     async fn serve(self, server: Server) -> Result<(), ServeError> {
-        let GatewayArgs {
-            wishlist,
-            offers,
-            jaeger,
-            trace_url,
-            deadline,
-        } = self;
+        let deadline = self.deadline;
         let wishes = Wishes {
-            client: WishlistClient::new(server.telemetry.grpc_channel(&wishlist)),
+            client: WishlistClient::new(server.telemetry.grpc_channel(&self.wishlist)),
             deadline,
             last_len: Arc::new(AtomicU32::new(MAX_WISHES.into())),
         };
-        let peer = server.telemetry.http_peer(&jaeger, deadline);
-        let jaeger = Jaeger::new(peer.clone(), &jaeger);
-        let offers = Offers::new(server.telemetry.grpc_channel(&offers), deadline);
+        let peer = server.telemetry.http_peer(&self.jaeger, deadline);
+        let jaeger = Jaeger::new(peer.clone(), &self.jaeger);
+        let offers = Offers::new(server.telemetry.grpc_channel(&self.offers), deadline);
         // The task that follows offers also stops if serving fails.
         let stop = server.shutdown.child_token();
         let updates = Updates::new(offers.clone(), stop.clone());
@@ -130,7 +124,7 @@ impl Program for GatewayArgs {
             wishes,
             offers,
             updates: updates.clone(),
-            trace_url,
+            trace_url: self.trace_url,
             lists: ListBudget::new(MAX_LISTED_AT_ONCE),
         };
         // A change and then the list, each within the deadline, and the rest. If a request were cut off

@@ -40,7 +40,7 @@ pub struct WaitArgs {
     wait: bool,
     /// Maximum time to wait
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
-    timeout: Duration,
+    pub(super) timeout: Duration,
 }
 
 /// The JSON output of a change.
@@ -87,16 +87,6 @@ impl WaitArgs {
         }
         let status = client.status().await?;
         Ok(Some(status.version.sequence))
-    }
-
-    /// Waits until all instances have what is published, and counts those of the services that
-    /// have changed since the version after this sequence.
-    pub(super) async fn until_converged_after(
-        self,
-        client: &LabClient,
-        sequence: u64,
-    ) -> Result<ConvergenceResult, ClientError> {
-        client.converged(&[], sequence + 1, self.timeout).await
     }
 }
 

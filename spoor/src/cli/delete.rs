@@ -69,7 +69,9 @@ impl DeleteArgs {
             changes.push(change);
         }
         let convergence = match before.filter(|_| !changes.is_empty()) {
-            Some(before) => Some(self.wait.until_converged_after(&client, before).await?),
+            // All instances must have what is published; those of the services that have changed
+            // since are counted.
+            Some(before) => Some(client.converged(&[], before + 1, self.wait.timeout).await?),
             None => None,
         };
         let deleted = json!({ "policies": changes });

@@ -158,25 +158,18 @@ fn write_clients(text: &mut String, clients: &Clients) -> std::fmt::Result {
 }
 
 fn write_observed(text: &mut String, observed: &Observed) -> std::fmt::Result {
-    let Observed {
-        window_seconds,
-        started,
-        sampled,
-        rate,
-        lower,
-        upper,
-        verdict,
-        message,
-        ..
-    } = observed;
     write!(text, "Observed:    ")?;
-    if let (Some(rate), Some(lower), Some(upper)) = (rate, lower, upper) {
+    if let (Some(rate), Some(lower), Some(upper)) =
+        (&observed.rate, &observed.lower, &observed.upper)
+    {
         write!(
             text,
-            "{rate} ({lower} to {upper}): {sampled} of {started} traces in {window_seconds} s, "
+            "{rate} ({lower} to {upper}): {} of {} traces in {} s, ",
+            observed.sampled, observed.started, observed.window_seconds
         )?;
     }
-    match message {
+    let verdict = &observed.verdict;
+    match &observed.message {
         // The verdict `Unknown` adds nothing to its message.
         Some(message) if verdict == "Unknown" => writeln!(text, "{message}"),
         Some(message) => writeln!(text, "{verdict}: {message}"),

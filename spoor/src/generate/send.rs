@@ -21,39 +21,23 @@ use spoor_telemetry::{
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    shape::{Shape, Trace},
-    summary::GenerationSummary,
-};
+use super::{DEFAULT_DURATION, GenerateArgs, shape::Trace, summary::GenerationSummary};
 
-/// The traces to send.
-#[derive(Clone, Debug)]
-pub(super) struct Generation {
-    pub(super) shape: Shape,
-    /// Traces per second.
-    pub(super) rate: u32,
-    /// The maximum number of traces.
-    pub(super) traces: Option<u64>,
-    /// The maximum duration.
-    pub(super) duration: Option<Duration>,
-}
-
-/// Sends the traces until done or stopped, and waits up to `grace` for them to be exported.
+/// Sends the traces until done or stopped, and waits up to `--grace` for them to be exported.
 pub(super) async fn send(
-    generation: &Generation,
+    args: &GenerateArgs,
     settings: &TelemetrySettings,
-    grace: Duration,
     stop: CancellationToken,
 ) -> anyhow::Result<GenerationSummary> {
     let otlp = settings.otlp.as_ref().context(
         "OTEL_TRACES_EXPORTER: must be \"otlp\", since generate exports spans over OTLP",
     )?;
-    let services = &generation.shape.services;
     let counts = Arc::new(SpanCounts::default());
     let start = |service: &ServiceName| exporter(service, settings, otlp, &counts);
-    let processors: Arc<[BatchProcessor]> = services.iter().map(start).collect::<Result<_, _>>()?;
-    let mut summary = run_schedule(generation, &processors, &stop).await;
-    drain(processors, grace).await?;
+    let processors: Arc<[BatchProcessor]> =
+        args.services.iter().map(start).collect::<Result<_, _>>()?;
+    let mut summary = run_schedule(args, &processors, &stop).await;
+    drain(processors, args.grace).await?;
     summary.exported = counts.exported();
     let dropped = DropReason::ALL.map(|reason| (reason.to_string(), counts.dropped(reason)));
     let dropped = dropped.into_iter().filter(|(_, spans)| *spans > 0);
@@ -63,7 +47,7 @@ pub(super) async fn send(
 
 /// Starts each trace when it is due, and returns when all have ended.
 async fn run_schedule(
-    generation: &Generation,
+    args: &GenerateArgs,
     processors: &Arc<[BatchProcessor]>,
     stop: &CancellationToken,
 ) -> GenerationSummary {
@@ -73,17 +57,20 @@ async fn run_schedule(
     let started = Instant::now();
     let mut summary = GenerationSummary::default();
     let mut in_progress = JoinSet::new();
-    for number in 0..generation.traces.unwrap_or(u64::MAX) {
-        let due = Duration::from_secs(number) / generation.rate;
-        if generation.duration.is_some_and(|duration| due >= duration) {
+    // Without a number of traces, the duration is the only limit, so it needs a default.
+    let default = args.traces.is_none().then_some(DEFAULT_DURATION);
+    let duration = args.duration.or(default);
+    for number in 0..args.traces.unwrap_or(u64::MAX) {
+        let due = Duration::from_secs(number) / args.rate;
+        if duration.is_some_and(|duration| due >= duration) {
             break;
         }
         tokio::select! {
             () = tokio::time::sleep_until(started + due) => {}
             () = stop.cancelled() => break,
         }
-        let trace = generation.shape.trace(number, &mut rand::rng());
-        let service = &generation.shape.services[trace.service];
+        let trace = args.trace(number, &mut rand::rng());
+        let service = &args.services[trace.service];
         summary.count(service.as_str(), trace.spans.len() as u64, trace.has_error);
         in_progress.spawn(end_spans(trace, Arc::clone(processors), scope.clone()));
         // Without this, a long run would hold the result of every trace that has ended.

@@ -8,21 +8,11 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use rand::{Rng, RngExt};
-use spoor_policy::{Probability, ServiceName};
+
+use super::GenerateArgs;
 
 /// The flags `sampled` and `random` (W3C Trace Context, Level 2).
 const FLAGS: TraceFlags = TraceFlags::new(0x03);
-
-/// The properties that all traces share.
-#[derive(Clone, Debug)]
-pub(super) struct Shape {
-    /// At least one.
-    pub(super) services: Vec<ServiceName>,
-    /// At least one.
-    pub(super) spans: u32,
-    pub(super) spread: Duration,
-    pub(super) errors: Probability,
-}
 
 /// A planned trace.
 #[derive(Clone, Debug)]
@@ -49,7 +39,7 @@ pub(super) struct PlannedSpan {
     has_error: bool,
 }
 
-impl Shape {
+impl GenerateArgs {
     /// Plans the trace with this number.
     pub(super) fn trace(&self, number: u64, random: &mut impl Rng) -> Trace {
         let has_error = random.random_bool(self.errors.as_f64());
@@ -128,17 +118,24 @@ mod tests {
 
     use proptest::prelude::*;
     use rand::{SeedableRng, rngs::StdRng};
+    use spoor_policy::{Probability, ServiceName};
 
     use super::*;
+    use crate::cli::Output;
 
-    fn shape(services: usize, spans: u32, errors: Probability) -> Shape {
-        Shape {
+    fn args(services: usize, spans: u32, errors: Probability) -> GenerateArgs {
+        GenerateArgs {
             services: (0..services)
                 .map(|n| ServiceName::new(format!("service-{n}")).unwrap())
                 .collect(),
+            rate: 1,
+            traces: None,
+            duration: None,
             spans,
             spread: Duration::from_secs(1),
             errors,
+            grace: Duration::ZERO,
+            output: Output::Table,
         }
     }
 
@@ -147,8 +144,8 @@ mod tests {
         fn spans_are_in_order_and_end_with_the_root(
             services in 1_usize..5, spans in 1_u32..50, number in 0_u64..1000, seed: u64,
         ) {
-            let shape = shape(services, spans, Probability::ALWAYS);
-            let trace = shape.trace(number, &mut StdRng::seed_from_u64(seed));
+            let args = args(services, spans, Probability::ALWAYS);
+            let trace = args.trace(number, &mut StdRng::seed_from_u64(seed));
             prop_assert_eq!(trace.spans.len(), spans as usize);
             prop_assert!(trace.spans.is_sorted_by_key(|span| span.ends));
             prop_assert!(trace.spans.iter().all(|span| span.starts <= span.ends));
@@ -164,10 +161,10 @@ mod tests {
 
     #[test]
     fn services_take_turns_and_all_have_spans() {
-        let shape = shape(2, 4, Probability::NEVER);
+        let args = args(2, 4, Probability::NEVER);
         let mut random = StdRng::seed_from_u64(1);
         for number in 0..10 {
-            let trace = shape.trace(number, &mut random);
+            let trace = args.trace(number, &mut random);
             assert_eq!(trace.service, (number % 2) as usize);
             let through: HashSet<_> = trace.spans.iter().map(|span| span.service).collect();
             assert_eq!(through.len(), 2);

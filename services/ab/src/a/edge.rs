@@ -5,7 +5,6 @@ use std::time::Duration;
 use axum::{Json, Router, error_handling::HandleErrorLayer, extract::State, routing::get};
 use http::StatusCode;
 use serde::Serialize;
-use spoor_proto::spoor::ab::v1::{WorkReply, WorkRequest};
 use spoor_telemetry::{
     grpc::within,
     http::{Problem, QueryParameters},
@@ -55,14 +54,6 @@ impl Edge {
             })
             .with_state(self)
     }
-
-    async fn work(self, message: WorkRequest) -> Result<WorkReply, Problem> {
-        let mut service_b = self.service_b;
-        let work = async |request| service_b.work(request).await;
-        within(self.deadline, message, work)
-            .await
-            .map_err(|status| failure::of_service_b(&status))
-    }
 }
 
 async fn handle(
@@ -71,8 +62,12 @@ async fn handle(
 ) -> Result<Json<Reply>, Problem> {
     let request = query
         .into_request()
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    let reply = edge.work(request).await?;
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error))?;
+    let mut service_b = edge.service_b;
+    let work = async |request| service_b.work(request).await;
+    let reply = within(edge.deadline, request, work)
+        .await
+        .map_err(|status| failure::of_service_b(&status))?;
     Ok(Json(Reply {
         answered_by: "service-b",
         waited_millis: reply.waited_millis,

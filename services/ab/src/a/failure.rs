@@ -10,27 +10,23 @@ use tonic::{Code, Status};
 pub(super) fn of_service_b(status: &Status) -> Problem {
     tracing::error!(error = status as &dyn Error, "service-b failed");
     let message = status.message();
-    match status.code() {
+    let from_service_b = format!("service-b: {message}");
+    let (status, detail) = match status.code() {
         // service-b validates what the query passes on, so the caller is at fault.
-        Code::InvalidArgument => Problem::new(StatusCode::BAD_REQUEST, message),
-        Code::Unavailable => Problem::new(
+        Code::InvalidArgument => (StatusCode::BAD_REQUEST, message),
+        Code::Unavailable => (
             StatusCode::SERVICE_UNAVAILABLE,
             "service-b cannot be reached",
         ),
-        Code::DeadlineExceeded | Code::Cancelled => Problem::new(
+        Code::DeadlineExceeded | Code::Cancelled => (
             StatusCode::GATEWAY_TIMEOUT,
             "service-b did not respond within the deadline",
         ),
         // Not 429: service-b is overloaded, and this caller need not be the reason.
-        Code::ResourceExhausted => Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("service-b: {message}"),
-        ),
-        _ => Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            format!("service-b: {message}"),
-        ),
-    }
+        Code::ResourceExhausted => (StatusCode::SERVICE_UNAVAILABLE, &*from_service_b),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, &*from_service_b),
+    };
+    Problem::new(status, detail)
 }
 
 #[cfg(test)]

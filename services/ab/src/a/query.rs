@@ -6,7 +6,7 @@ use serde::Deserialize;
 use spoor_proto::spoor::ab::v1::WorkRequest;
 use spoor_telemetry::duration::{self, DurationRange};
 
-use crate::b::{InvalidRounds, Rounds};
+use crate::b::Rounds;
 
 /// The query parameters as text. Unknown ones are ignored.
 #[derive(Debug, Default, Deserialize)]
@@ -16,37 +16,27 @@ pub(super) struct Query {
     calc: Option<String>,
 }
 
-/// The error for an invalid parameter.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum InvalidQuery {
-    #[error("wait: {0}")]
-    Wait(String),
-    #[error("calc: {0}")]
-    Calc(#[from] InvalidRounds),
-}
-
 impl Query {
-    /// The request to service-b. Unset fields use the settings of service-b.
-    pub(super) fn into_request(self) -> Result<WorkRequest, InvalidQuery> {
+    /// The request to service-b, or a message that names the invalid parameter. Unset fields use
+    /// the settings of service-b.
+    pub(super) fn into_request(self) -> Result<WorkRequest, String> {
+        let wait = self.wait.as_deref().map(wait_millis).transpose();
+        let calc = self.calc.map(|text| text.parse::<Rounds>()).transpose();
         Ok(WorkRequest {
-            wait_millis: self.wait.as_deref().map(wait_millis).transpose()?,
-            calc_rounds: self
-                .calc
-                .map(|text| text.parse::<Rounds>())
-                .transpose()?
+            wait_millis: wait.map_err(|error| format!("wait: {error}"))?,
+            calc_rounds: calc
+                .map_err(|error| format!("calc: {error}"))?
                 .map(Rounds::get),
         })
     }
 }
 
-fn wait_millis(text: &str) -> Result<u32, InvalidQuery> {
-    let wait = duration::parse(text).map_err(|error| InvalidQuery::Wait(error.to_string()))?;
+fn wait_millis(text: &str) -> Result<u32, String> {
+    let wait = duration::parse(text).map_err(|error| error.to_string())?;
     if wait > MAX_WAIT {
-        return Err(InvalidQuery::Wait(format!(
-            "must be at most {MAX_WAIT:?}, not {text:?}"
-        )));
+        return Err(format!("must be at most {MAX_WAIT:?}, not {text:?}"));
     }
-    u32::try_from(wait.as_millis()).map_err(|error| InvalidQuery::Wait(error.to_string()))
+    u32::try_from(wait.as_millis()).map_err(|error| error.to_string())
 }
 
 /// The longest wait that service-b accepts.
@@ -58,7 +48,7 @@ mod tests {
 
     use super::*;
 
-    fn query(wait: Option<&str>, calc: Option<&str>) -> Result<WorkRequest, InvalidQuery> {
+    fn query(wait: Option<&str>, calc: Option<&str>) -> Result<WorkRequest, String> {
         Query {
             wait: wait.map(str::to_owned),
             calc: calc.map(str::to_owned),
@@ -90,11 +80,6 @@ mod tests {
         #[case] calc: Option<&str>,
         #[case] message: &str,
     ) {
-        assert!(
-            query(wait, calc)
-                .unwrap_err()
-                .to_string()
-                .starts_with(message)
-        );
+        assert!(query(wait, calc).unwrap_err().starts_with(message));
     }
 }

@@ -53,19 +53,15 @@ impl Rounds {
 #[derive(Clone, Debug)]
 pub(super) struct Calculator(Arc<Semaphore>);
 
-/// The error if the computing thread panicked.
-#[derive(Debug, thiserror::Error)]
-#[error("heavy_calc was aborted")]
-pub(super) struct CalcError(#[from] task::JoinError);
-
 impl Calculator {
     pub(super) fn new() -> Self {
         let cpus = thread::available_parallelism().map_or(1, usize::from);
         Self(Arc::new(Semaphore::new(cpus)))
     }
 
-    /// Computes the rounds in a span of their own. Zero rounds make no span.
-    pub(super) async fn run(&self, rounds: Rounds) -> Result<u64, CalcError> {
+    /// Computes the rounds in a span of their own. Zero rounds make no span. Fails if the computing
+    /// thread panicked.
+    pub(super) async fn run(&self, rounds: Rounds) -> Result<u64, task::JoinError> {
         if rounds == Rounds(0) {
             return Ok(heavy_calc(rounds));
         }
@@ -82,7 +78,7 @@ impl Calculator {
             // `spawn_blocking` does not carry the current span to its thread.
             span.in_scope(|| heavy_calc(rounds))
         };
-        Ok(task::spawn_blocking(work).await?)
+        task::spawn_blocking(work).await
     }
 }
 

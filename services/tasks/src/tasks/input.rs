@@ -32,9 +32,7 @@ pub(super) struct TaskId(pub(super) Uuid);
 #[serde(deny_unknown_fields)]
 struct SentTask {
     title: String,
-    #[serde(default)]
     priority: Option<String>,
-    #[serde(default)]
     due: Option<String>,
 }
 

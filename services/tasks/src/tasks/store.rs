@@ -5,7 +5,7 @@ mod redis;
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::task::{Moment, Task};
@@ -21,31 +21,30 @@ pub(crate) const MAX_COMPLETED: usize = 1000;
 /// A store of any kind.
 pub(crate) type SharedStore = Arc<dyn TaskStore>;
 
-/// The future of a store's operation. It is boxed, since `dyn TaskStore` cannot have `async fn`.
-pub(crate) type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
-
 /// A store of tasks. Operations are atomic, and each has a span of its own.
+// The language's own `async fn` would not permit `dyn TaskStore`.
+#[async_trait]
 pub(crate) trait TaskStore: Send + Sync {
     /// The name in responses, metrics and the attribute `spoor.tasks.store`.
     fn name(&self) -> &'static str;
 
     /// Adds an open task.
-    fn create<'a>(&'a self, task: &'a Task) -> StoreFuture<'a, ()>;
+    async fn create(&self, task: &Task) -> Result<(), StoreError>;
 
     /// Gets a task, if it exists.
-    fn get(&self, id: Uuid) -> StoreFuture<'_, Option<Task>>;
+    async fn get(&self, id: Uuid) -> Result<Option<Task>, StoreError>;
 
     /// Lists tasks up to a limit: open ones by [`Task::rank`], then completed ones, newest first.
-    fn list(&self, filter: Filter, limit: usize) -> StoreFuture<'_, Vec<Task>>;
+    async fn list(&self, filter: Filter, limit: usize) -> Result<Vec<Task>, StoreError>;
 
     /// Completes a task, unless it is completed already. `None` if it does not exist.
-    fn complete(&self, id: Uuid, now: Moment) -> StoreFuture<'_, Option<Completed>>;
+    async fn complete(&self, id: Uuid, now: Moment) -> Result<Option<Completed>, StoreError>;
 
     /// Deletes a task. False if it does not exist.
-    fn delete(&self, id: Uuid) -> StoreFuture<'_, bool>;
+    async fn delete(&self, id: Uuid) -> Result<bool, StoreError>;
 
     /// Counts the tasks. This has no span, since it is not part of a request.
-    fn count(&self, now: Moment) -> StoreFuture<'_, TaskCounts>;
+    async fn count(&self, now: Moment) -> Result<TaskCounts, StoreError>;
 }
 
 /// The tasks to list.

@@ -18,7 +18,8 @@ enum State {
 }
 
 /// The state of a breaker, for spans and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, derive_more::Display)]
+#[display(rename_all = "snake_case")]
 pub(super) enum BreakerState {
     /// Requests are permitted.
     Closed,
@@ -127,14 +128,6 @@ impl Breaker {
 impl BreakerState {
     /// All states.
     pub(super) const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
-
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
-    }
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ impl Marketplace {
             error.type = Empty,
         );
         let result = self.attempts(what, limits).instrument(span.clone()).await;
-        span.record("breaker.state", self.breaker_state().as_str());
+        span.record("breaker.state", self.breaker_state().to_string());
         let outcome = match &result {
             Ok(_) => "succeeded",
             Err(error) => {
@@ -165,7 +165,7 @@ impl Marketplace {
         let attributes = Attributes(vec![
             KeyValue::new("marketplace.name", self.name.to_string()),
             KeyValue::new("retry.count", i64::from(retries)),
-            KeyValue::new("breaker.state", permit.state.as_str()),
+            KeyValue::new("breaker.state", permit.state.to_string()),
         ]);
         let mut client = self.client.clone();
         let search = async |mut request: Request<_>| {
@@ -196,7 +196,7 @@ impl Marketplace {
         if after != before {
             tracing::info!(
                 marketplace.name = &*self.name,
-                breaker.state = after.as_str(),
+                breaker.state = after.to_string(),
                 "circuit breaker changed state"
             );
         }

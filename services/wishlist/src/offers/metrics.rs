@@ -26,10 +26,8 @@ impl Collector for StateCollector {
         for marketplace in self.marketplaces.iter() {
             let current = marketplace.breaker_state();
             for state in BreakerState::ALL {
-                let labels = [
-                    ("marketplace", &*marketplace.name),
-                    ("state", state.as_str()),
-                ];
+                let name = state.to_string();
+                let labels = [("marketplace", &*marketplace.name), ("state", &*name)];
                 let value = i64::from(state == current);
                 ConstGauge::new(value).encode(breakers.encode_family(&labels)?)?;
             }

@@ -1,17 +1,13 @@
 //! A store in memory.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    future::ready,
-};
+use std::collections::{BTreeSet, HashMap};
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
 use tracing::{Span, info_span};
 use uuid::Uuid;
 
-use super::{
-    Completed, Filter, MAX_COMPLETED, MAX_OPEN, StoreError, StoreFuture, TaskCounts, TaskStore,
-};
+use super::{Completed, Filter, MAX_COMPLETED, MAX_OPEN, StoreError, TaskCounts, TaskStore};
 use crate::tasks::task::{Moment, Task};
 
 const NAME: &str = "in-process";
@@ -29,44 +25,40 @@ struct Tables {
     completed: BTreeSet<(Moment, Uuid)>,
 }
 
+#[async_trait]
 impl TaskStore for InProcess {
     fn name(&self) -> &'static str {
         NAME
     }
 
-    fn create<'a>(&'a self, task: &'a Task) -> StoreFuture<'a, ()> {
+    async fn create(&self, task: &Task) -> Result<(), StoreError> {
         self.run("INSERT", |tables| tables.create(task.clone()))
     }
 
-    fn get(&self, id: Uuid) -> StoreFuture<'_, Option<Task>> {
-        self.run("SELECT", move |tables| Ok(tables.tasks.get(&id).cloned()))
+    async fn get(&self, id: Uuid) -> Result<Option<Task>, StoreError> {
+        Ok(self.run("SELECT", |tables| tables.tasks.get(&id).cloned()))
     }
 
-    fn list(&self, filter: Filter, limit: usize) -> StoreFuture<'_, Vec<Task>> {
-        self.run("SELECT", move |tables| Ok(tables.list(filter, limit)))
+    async fn list(&self, filter: Filter, limit: usize) -> Result<Vec<Task>, StoreError> {
+        Ok(self.run("SELECT", |tables| tables.list(filter, limit)))
     }
 
-    fn complete(&self, id: Uuid, now: Moment) -> StoreFuture<'_, Option<Completed>> {
-        self.run("UPDATE", move |tables| Ok(tables.complete(id, now)))
+    async fn complete(&self, id: Uuid, now: Moment) -> Result<Option<Completed>, StoreError> {
+        Ok(self.run("UPDATE", |tables| tables.complete(id, now)))
     }
 
-    fn delete(&self, id: Uuid) -> StoreFuture<'_, bool> {
-        self.run("DELETE", move |tables| Ok(tables.delete(id)))
+    async fn delete(&self, id: Uuid) -> Result<bool, StoreError> {
+        Ok(self.run("DELETE", |tables| tables.delete(id)))
     }
 
-    fn count(&self, now: Moment) -> StoreFuture<'_, TaskCounts> {
-        Box::pin(ready(Ok(self.0.lock().count(now))))
+    async fn count(&self, now: Moment) -> Result<TaskCounts, StoreError> {
+        Ok(self.0.lock().count(now))
     }
 }
 
 impl InProcess {
-    fn run<'a, T>(
-        &'a self,
-        operation: &'static str,
-        run: impl FnOnce(&mut Tables) -> Result<T, StoreError> + Send + 'a,
-    ) -> StoreFuture<'a, T> {
-        // The span is created when the future is polled, since only then its parent is entered.
-        Box::pin(async move { span(operation).in_scope(|| run(&mut self.0.lock())) })
+    fn run<T>(&self, operation: &'static str, run: impl FnOnce(&mut Tables) -> T) -> T {
+        span(operation).in_scope(|| run(&mut self.0.lock()))
     }
 }
 

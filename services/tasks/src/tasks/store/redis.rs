@@ -16,12 +16,11 @@ mod url;
 
 use std::{collections::HashMap, error::Error, time::Duration};
 
+use async_trait::async_trait;
 use redis::{RedisResult, Script, aio::ConnectionManager};
 use uuid::Uuid;
 
-use super::{
-    Completed, Filter, MAX_COMPLETED, MAX_OPEN, StoreError, StoreFuture, TaskCounts, TaskStore,
-};
+use super::{Completed, Filter, MAX_COMPLETED, MAX_OPEN, StoreError, TaskCounts, TaskStore};
 use crate::tasks::task::{Moment, Task};
 use command::{CommandTelemetry, RedisCommand};
 use connection::Connection;
@@ -38,10 +37,7 @@ type Fields = HashMap<String, String>;
 pub(crate) struct Redis {
     connection: Connection,
     telemetry: CommandTelemetry,
-    scripts: Scripts,
-}
-
-struct Scripts {
+    // The script of each operation that changes or reads more than one key.
     create: Script,
     list: Script,
     complete: Script,
@@ -55,12 +51,10 @@ impl Redis {
             connection: Connection::new(url, deadline)?,
             telemetry: CommandTelemetry::of(url),
             // The client sends a script's hash, and its text when Redis does not know it, as after a restart.
-            scripts: Scripts {
-                create: Script::new(include_str!("redis/create.lua")),
-                list: Script::new(include_str!("redis/list.lua")),
-                complete: Script::new(include_str!("redis/complete.lua")),
-                delete: Script::new(include_str!("redis/delete.lua")),
-            },
+            create: Script::new(include_str!("redis/create.lua")),
+            list: Script::new(include_str!("redis/list.lua")),
+            complete: Script::new(include_str!("redis/complete.lua")),
+            delete: Script::new(include_str!("redis/delete.lua")),
         })
     }
 
@@ -70,7 +64,7 @@ impl Redis {
     }
 
     async fn list_key(&self, ids: &str, from: &str, limit: usize) -> Result<Vec<Task>, StoreError> {
-        let mut call = self.scripts.list.prepare_invoke();
+        let mut call = self.list.prepare_invoke();
         call.key(ids).key(DUE).arg(from).arg(limit);
         let invoke = async |redis: &mut _| call.invoke_async::<Vec<(String, Fields)>>(redis).await;
         let listed = self.run(RedisCommand::LIST, invoke).await?;
@@ -88,101 +82,89 @@ impl Redis {
     }
 }
 
+#[async_trait]
 impl TaskStore for Redis {
     fn name(&self) -> &'static str {
         "redis"
     }
 
-    fn create<'a>(&'a self, task: &'a Task) -> StoreFuture<'a, ()> {
-        Box::pin(async move {
-            let due = task.due.map(Moment::unix_millis);
-            let mut call = self.scripts.create.prepare_invoke();
-            call.key(key(task.id)).key(OPEN).key(DUE);
-            call.arg(task.id.to_string()).arg(task.rank());
-            call.arg(due.map(|due| due.to_string()).unwrap_or_default());
-            call.arg(MAX_OPEN).arg(fields::of(task));
-            let invoke = async |redis: &mut _| call.invoke_async(redis).await;
-            match self.run(RedisCommand::CREATE, invoke).await? {
-                true => Ok(()),
-                false => Err(StoreError::Full),
-            }
-        })
+    async fn create(&self, task: &Task) -> Result<(), StoreError> {
+        let due = task.due.map(Moment::unix_millis);
+        let mut call = self.create.prepare_invoke();
+        call.key(key(task.id)).key(OPEN).key(DUE);
+        call.arg(task.id.to_string()).arg(task.rank());
+        call.arg(due.map(|due| due.to_string()).unwrap_or_default());
+        call.arg(MAX_OPEN).arg(fields::of(task));
+        let invoke = async |redis: &mut _| call.invoke_async(redis).await;
+        match self.run(RedisCommand::CREATE, invoke).await? {
+            true => Ok(()),
+            false => Err(StoreError::Full),
+        }
     }
 
-    fn get(&self, id: Uuid) -> StoreFuture<'_, Option<Task>> {
-        Box::pin(async move {
-            let mut command = redis::cmd("HGETALL");
-            command.arg(key(id));
-            let query = async |redis: &mut _| command.query_async::<Fields>(redis).await;
-            let fields = self.run(RedisCommand::GET, query).await?;
-            // Redis has no empty hashes: this is a key that does not exist.
-            (!fields.is_empty())
-                .then(|| fields::read(id, &fields))
-                .transpose()
-        })
-    }
-
-    fn list(&self, filter: Filter, limit: usize) -> StoreFuture<'_, Vec<Task>> {
-        Box::pin(async move {
-            let mut tasks = match filter {
-                Filter::Open | Filter::All => self.list_key(OPEN, "first", limit).await?,
-                Filter::Completed => Vec::new(),
-            };
-            // Two scripts: a task that is completed between them is listed twice.
-            let left = limit.saturating_sub(tasks.len());
-            if filter != Filter::Open && left > 0 {
-                tasks.extend(self.list_key(COMPLETED, "last", left).await?);
-            }
-            Ok(tasks)
-        })
-    }
-
-    fn complete(&self, id: Uuid, now: Moment) -> StoreFuture<'_, Option<Completed>> {
-        Box::pin(async move {
-            let mut call = self.scripts.complete.prepare_invoke();
-            call.key(key(id)).key(OPEN).key(DUE).key(COMPLETED);
-            call.arg(id.to_string()).arg(now.to_string());
-            call.arg(now.unix_millis()).arg(MAX_COMPLETED);
-            let invoke = async |redis: &mut _| call.invoke_async(redis).await;
-            let done: Option<(bool, usize, Fields)> =
-                self.run(RedisCommand::COMPLETE, invoke).await?;
-            done.map(|(is_new, evicted, fields)| {
-                let task = fields::read(id, &fields)?;
-                Ok(Completed {
-                    task,
-                    is_new,
-                    evicted,
-                })
-            })
+    async fn get(&self, id: Uuid) -> Result<Option<Task>, StoreError> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(key(id));
+        let query = async |redis: &mut _| command.query_async::<Fields>(redis).await;
+        let fields = self.run(RedisCommand::GET, query).await?;
+        // Redis has no empty hashes: this is a key that does not exist.
+        (!fields.is_empty())
+            .then(|| fields::read(id, &fields))
             .transpose()
-        })
     }
 
-    fn delete(&self, id: Uuid) -> StoreFuture<'_, bool> {
-        Box::pin(async move {
-            let mut call = self.scripts.delete.prepare_invoke();
-            call.key(key(id)).key(OPEN).key(DUE).key(COMPLETED);
-            call.arg(id.to_string());
-            let invoke = async |redis: &mut _| call.invoke_async(redis).await;
-            self.run(RedisCommand::DELETE, invoke).await
-        })
+    async fn list(&self, filter: Filter, limit: usize) -> Result<Vec<Task>, StoreError> {
+        let mut tasks = match filter {
+            Filter::Open | Filter::All => self.list_key(OPEN, "first", limit).await?,
+            Filter::Completed => Vec::new(),
+        };
+        // Two scripts: a task that is completed between them is listed twice.
+        let left = limit.saturating_sub(tasks.len());
+        if filter != Filter::Open && left > 0 {
+            tasks.extend(self.list_key(COMPLETED, "last", left).await?);
+        }
+        Ok(tasks)
     }
 
-    fn count(&self, now: Moment) -> StoreFuture<'_, TaskCounts> {
-        Box::pin(async move {
-            let mut counts = redis::pipe();
-            counts.zcard(OPEN).zcard(COMPLETED);
-            // `(` excludes the bound itself: a task is overdue after its due time.
-            counts.zcount(DUE, "-inf", format!("({}", now.unix_millis()));
-            let (open, completed, overdue) = self
-                .connection
-                .run(async |redis| counts.query_async(redis).await)
-                .await?;
-            Ok(TaskCounts {
-                open,
-                overdue,
-                completed,
+    async fn complete(&self, id: Uuid, now: Moment) -> Result<Option<Completed>, StoreError> {
+        let mut call = self.complete.prepare_invoke();
+        call.key(key(id)).key(OPEN).key(DUE).key(COMPLETED);
+        call.arg(id.to_string()).arg(now.to_string());
+        call.arg(now.unix_millis()).arg(MAX_COMPLETED);
+        let invoke = async |redis: &mut _| call.invoke_async(redis).await;
+        let done: Option<(bool, usize, Fields)> = self.run(RedisCommand::COMPLETE, invoke).await?;
+        done.map(|(is_new, evicted, fields)| {
+            let task = fields::read(id, &fields)?;
+            Ok(Completed {
+                task,
+                is_new,
+                evicted,
             })
+        })
+        .transpose()
+    }
+
+    async fn delete(&self, id: Uuid) -> Result<bool, StoreError> {
+        let mut call = self.delete.prepare_invoke();
+        call.key(key(id)).key(OPEN).key(DUE).key(COMPLETED);
+        call.arg(id.to_string());
+        let invoke = async |redis: &mut _| call.invoke_async(redis).await;
+        self.run(RedisCommand::DELETE, invoke).await
+    }
+
+    async fn count(&self, now: Moment) -> Result<TaskCounts, StoreError> {
+        let mut counts = redis::pipe();
+        counts.zcard(OPEN).zcard(COMPLETED);
+        // `(` excludes the bound itself: a task is overdue after its due time.
+        counts.zcount(DUE, "-inf", format!("({}", now.unix_millis()));
+        let (open, completed, overdue) = self
+            .connection
+            .run(async |redis| counts.query_async(redis).await)
+            .await?;
+        Ok(TaskCounts {
+            open,
+            overdue,
+            completed,
         })
     }
 }

@@ -48,20 +48,21 @@ impl WishStore {
             max_connections,
             acquire_timeout,
         };
-        let pool = match url.0.clone() {
-            Kind::Memory => Pool::Sqlite(opening.memory().await?),
-            Kind::Sqlite(options) => Pool::Sqlite(opening.sqlite(options).await?),
-            Kind::Postgres(options) => Pool::Postgres(opening.postgres(options).await?),
+        let (pool, server) = match url.0.clone() {
+            Kind::Memory => (Pool::Sqlite(opening.memory().await?), None),
+            Kind::Sqlite(options) => (Pool::Sqlite(opening.sqlite(options).await?), None),
+            Kind::Postgres(options) => {
+                let server = options.get_host().into();
+                let pool = Pool::Postgres(opening.postgres(options).await?);
+                (pool, Some(server))
+            }
         };
         let migrated = match &pool {
             Pool::Sqlite(pool) => SQLITE.run(pool).await,
             Pool::Postgres(pool) => POSTGRES.run(pool).await,
         };
         migrated.map_err(opening.error(OpenDatabaseError::Migrate))?;
-        Ok(Self {
-            pool,
-            server: url.server().map(Into::into),
-        })
+        Ok(Self { pool, server })
     }
 }
 

@@ -26,16 +26,6 @@ pub enum InvalidDatabaseUrl {
     Part(sqlx::Error),
 }
 
-impl DatabaseUrl {
-    /// The host of the database, if it is a server.
-    pub(super) fn server(&self) -> Option<&str> {
-        match &self.0 {
-            Kind::Memory | Kind::Sqlite(_) => None,
-            Kind::Postgres(options) => Some(options.get_host()),
-        }
-    }
-}
-
 impl FromStr for DatabaseUrl {
     type Err = InvalidDatabaseUrl;
 
