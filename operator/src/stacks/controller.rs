@@ -219,11 +219,8 @@ impl StacksController {
         );
         let attempt = async move {
             let (started, now) = (Instant::now(), Timestamp::now());
-            let problem = problem.as_deref();
-            let result = match &context {
-                Some(context) => reconciler.reconcile(&stack, context, problem, now).await,
-                None => reconciler.report_no_authority(&stack, problem, now).await,
-            };
+            let (context, problem) = (context.as_ref(), problem.as_deref());
+            let result = reconciler.reconcile(&stack, context, problem, now).await;
             if let Err(error) = &result {
                 record_error(&Span::current(), &with_causes(error));
             }
