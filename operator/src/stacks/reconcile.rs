@@ -23,7 +23,7 @@ use super::{
     },
     collector_probe::{CollectorProbe, ProbeOutcome},
     gather_losses::{self, GatherLosses},
-    objects::labels::Component,
+    objects::{labels::Component, sort_by_kind},
     parse::{StackObject, parse},
     pod_failure::recovers_in,
     route::{self, CollectorAction, Traffic},
@@ -358,6 +358,6 @@ fn desired_objects(
             }
         }
     }
-    desired.apply.sort_by_key(|object| object.kind);
+    sort_by_kind(&mut desired.apply);
     desired
 }
