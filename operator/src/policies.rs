@@ -49,8 +49,7 @@ const FIELD_MANAGER: &str = "spoor-policies";
 pub struct RunningPolicies {
     /// The role.
     pub role: RunningRole,
-    /// The addresses of the listeners while they are open: once this replica leads and has
-    /// published.
+    /// The addresses of the listeners, once this replica leads and has published.
     pub endpoints: watch::Receiver<Option<PolicyEndpoints>>,
 }
 
