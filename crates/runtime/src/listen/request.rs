@@ -13,7 +13,7 @@ use tower::ServiceExt;
 use super::{
     AllowedHosts, Limits,
     activity::Activity,
-    body::{Budget, Exchange, OverBudget, RequestBody},
+    body::{Budget, Exchange, RequestBody},
     refusal::{RequestRefusal, is_grpc},
     registry::PROCESS,
     response::ResponseBody,
@@ -115,7 +115,7 @@ impl RequestHandler {
             response = handling => match response {
                 // The handler received an error in place of the body, and may report it as the
                 // client's fault.
-                Ok(_) if exchange.is_over_budget() => RequestRefusal::OverBudget(OverBudget).respond(is_grpc),
+                Ok(_) if exchange.is_over_budget() => RequestRefusal::OverBudget.respond(is_grpc),
                 Ok(response) => response,
             },
             () = self.body_timeout(exchange) => {
