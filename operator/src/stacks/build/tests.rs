@@ -50,15 +50,15 @@ fn all(stack: &Stack) -> Vec<Manifest> {
 fn yaml(objects: &[Manifest]) -> String {
     let documents = objects
         .iter()
-        .map(|object| serde_yaml::to_string(&object.object).unwrap());
+        .map(|manifest| serde_yaml::to_string(&manifest.object).unwrap());
     documents.collect::<Vec<_>>().join("---\n")
 }
 
 fn without_collector(stack: &Stack) -> Vec<Manifest> {
     let collector = [labels::Component::Gather, labels::Component::Decide];
     let mut objects = all(stack);
-    objects.retain(|object| {
-        let labels = object.object.metadata.labels.as_ref().unwrap();
+    objects.retain(|manifest| {
+        let labels = manifest.object.metadata.labels.as_ref().unwrap();
         let name = labels.get(labels::NAME).map(String::as_str);
         !collector.iter().any(|it| Some(it.as_str()) == name)
     });
