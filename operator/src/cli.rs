@@ -8,11 +8,9 @@ use kube::Client;
 use spoor_runtime::{
     SettingsReader, log_warnings,
     self_tracing::{SelfTracing, SelfTracingSettings},
+    shutdown_signal,
 };
-use tokio::{
-    runtime::Builder,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -162,14 +160,10 @@ fn run_until_signal(
         .context("cannot start the async runtime")?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
-        let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+        let signal = shutdown_signal().context("cannot handle SIGINT and SIGTERM")?;
         let stopping = stop.clone();
         tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            signal.await;
             tracing::info!("received a signal; stopping");
             stopping.cancel();
         });

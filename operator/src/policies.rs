@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 pub use settings::{PoliciesArguments, PoliciesSettings, PolicyEndpoints};
 pub use tokens::AUDIENCE;
 
-use crate::role::{Replica, RoleError, RunningRole, StandbyReadiness};
+use crate::role::{Replica, RoleError, RunningRole};
 use controller::{ControllerState, PoliciesController};
 use identity::PodIdentifier;
 use metrics::PoliciesMetrics;
@@ -49,8 +49,7 @@ const FIELD_MANAGER: &str = "spoor-policies";
 pub struct RunningPolicies {
     /// The role.
     pub role: RunningRole,
-    /// The addresses of the listeners while they are open: once this replica leads and has
-    /// published.
+    /// The addresses of the listeners, once this replica leads and has published.
     pub endpoints: watch::Receiver<Option<PolicyEndpoints>>,
 }
 
@@ -99,8 +98,12 @@ pub async fn start(
     };
     let (opened, endpoints) = watch::channel(None);
     let is_published = endpoints.clone();
-    let readiness = replica.readiness(StandbyReadiness::NotReady, move || {
-        if !certificate.is_loaded() {
+    let leadership = replica.leadership.clone();
+    let readiness = replica.readiness(move || {
+        // A standby is not ready, so that the Services send clients to the leader only.
+        if !leadership.borrow().is_leader() {
+            Err("this replica is a standby".to_owned())
+        } else if !certificate.is_loaded() {
             Err("waiting for the certificate of the stream listener".to_owned())
         } else if is_published.borrow().is_none() {
             Err("no policies published yet".to_owned())

@@ -72,15 +72,6 @@ impl RunningRole {
 /// A check that returns the reason why a role is not ready, if it is not.
 pub(crate) type RoleReadiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// A standby's response to readiness probes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StandbyReadiness {
-    /// Ready, since the role has no clients.
-    Ready,
-    /// Not ready, so that its Service sends clients to the leader only.
-    NotReady,
-}
-
 /// One replica of a role, leader or standby.
 pub(crate) struct Replica {
     pub(crate) watches: Watches,
@@ -161,7 +152,6 @@ impl Replica {
     /// The readiness that both roles have in common, then that of the role itself.
     pub(crate) fn readiness(
         &self,
-        standby: StandbyReadiness,
         role: impl Fn() -> Result<(), String> + Send + Sync + 'static,
     ) -> RoleReadiness {
         let (watches, leadership) = (self.watches.clone(), self.leadership.clone());
@@ -172,9 +162,6 @@ impl Replica {
             }
             // Cloned, since the election cannot update the value while it is borrowed.
             let leadership = leadership.borrow().clone();
-            if !leadership.is_leader() && standby == StandbyReadiness::NotReady {
-                return Err("this replica is a standby".to_owned());
-            }
             if leadership.is_leader() && !leadership.is_certain() {
                 return Err("this replica cannot renew its lease".to_owned());
             }

@@ -39,7 +39,7 @@ pub use self::{
     certificates::{AUTHORITY_SECRET, CertificateLifetimes, SERVER_SECRET},
     settings::{StacksArguments, StacksSettings},
 };
-use crate::role::{Replica, RoleError, RunningRole, StandbyReadiness};
+use crate::role::{Replica, RoleError, RunningRole};
 use objects::FIELD_MANAGER;
 
 /// Starts the role, which runs until `stop`.
@@ -72,21 +72,17 @@ pub async fn start(
         changed: watches.changed(),
         trust: certificates.trust(),
         leadership: replica.leadership.clone(),
-        policies_service: settings.policies_service,
-        cluster_domain: settings.cluster_domain,
-        pods: settings.pods,
+        settings,
         metrics: StacksMetrics::register(replica.metrics()),
     };
     let trust = certificates.trust();
     // Without a valid certificate no service can stream policies, which an administrator notices
     // first by a pod that is not Ready.
-    let readiness = replica.readiness(StandbyReadiness::Ready, move || {
-        match &trust.borrow().problem {
-            Some(problem) => Err(format!(
-                "cannot keep the certificate of the policy endpoints valid: {problem}"
-            )),
-            None => Ok(()),
-        }
+    let readiness = replica.readiness(move || match &trust.borrow().problem {
+        Some(problem) => Err(format!(
+            "cannot keep the certificate of the policy endpoints valid: {problem}"
+        )),
+        None => Ok(()),
     });
     let (monitored, leadership) = (reconciler.clone(), replica.leadership.clone());
     let lead = async move {

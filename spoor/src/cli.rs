@@ -24,7 +24,6 @@ mod ports;
 mod proxy;
 mod remedy;
 mod run;
-mod signals;
 mod table;
 mod up;
 
@@ -40,5 +39,4 @@ pub use number::{positive_number, whole_number};
 pub use out::{exit_code, pluralize, print_json};
 pub use ports::PortArgs;
 pub(crate) use proxy::client_builder;
-pub use signals::{cancel_on_shutdown_signal, shutdown_signal};
 pub use table::TextTable;

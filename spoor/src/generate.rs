@@ -71,7 +71,7 @@ impl GenerateArgs {
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let settings = TelemetrySettings::from_env()
             .map_err(|errors| Invalid(errors.0.iter().map(ToString::to_string).collect()))?;
-        let stop = crate::cli::cancel_on_shutdown_signal()?;
+        let stop = spoor_runtime::cancel_on_shutdown_signal()?;
         let summary = send::send(&self, &settings, stop).await?;
         match self.output {
             Output::Json => outln!("{}", serde_json::to_string(&summary)?),

@@ -104,7 +104,7 @@ impl LoadArgs {
             return Ok(ExitCode::SUCCESS);
         }
         let load = self.load().await?;
-        let stop = crate::cli::cancel_on_shutdown_signal()?;
+        let stop = spoor_runtime::cancel_on_shutdown_signal()?;
         let bar = progress_bar(&load);
         let summary = drive(&load, |done| bar.set_position(done), stop).await;
         bar.finish_and_clear();

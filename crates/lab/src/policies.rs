@@ -3,6 +3,7 @@
 mod difference;
 mod folder;
 mod known_services;
+mod limits;
 mod policy_set;
 mod progress;
 mod saved;

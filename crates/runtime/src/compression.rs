@@ -79,9 +79,20 @@ impl Compression {
     ) -> Result<Bytes, E> {
         match self {
             Self::Identity => Ok(body),
-            Self::Gzip => read_all(GzipMembers::new(&body), max, count),
+            Self::Gzip => {
+                let member = GzDecoder::new(&*body);
+                read_all(GzipMembers { member, parts: 0 }, max, count)
+            }
             Self::Deflate => read_all(ZlibDecoder::new(&*body), max, count),
-            Self::Zstd => read_all(ZstdFrames::new(&body, max), max, count),
+            Self::Zstd => {
+                let frames = ZstdFrames {
+                    rest: &body,
+                    parts: 0,
+                    frame: None,
+                    max_window: MIN_ZSTD_WINDOW_BYTES.max(max as u64),
+                };
+                read_all(frames, max, count)
+            }
         }
     }
 }
@@ -107,37 +118,23 @@ fn read_all<E: From<DecompressError>>(
     }
 }
 
-/// The parts of a body that is read: gzip's members or zstd's frames.
-#[derive(Default)]
-struct Parts(usize);
-
-impl Parts {
-    /// Counts one more. Without a limit, millions of parts without content would take seconds of a
-    /// processor's time, while the limits on content would not apply.
-    fn start_next(&mut self) -> io::Result<()> {
-        self.0 += 1;
-        match self.0 > MAX_PARTS {
-            true => Err(io::Error::other(format!(
-                "more than {MAX_PARTS} members or frames"
-            ))),
-            false => Ok(()),
-        }
+/// Counts one more part of a body: a member of gzip's or a frame of zstd's. Without a limit, millions
+/// of parts without content would take seconds of a processor's time, while the limits on content
+/// would not apply.
+fn count_part(parts: &mut usize) -> io::Result<()> {
+    *parts += 1;
+    match *parts > MAX_PARTS {
+        true => Err(io::Error::other(format!(
+            "more than {MAX_PARTS} members or frames"
+        ))),
+        false => Ok(()),
     }
 }
 
 /// The members of a gzip body, one after another. flate2's `MultiGzDecoder` has no limit on them.
 struct GzipMembers<'a> {
     member: GzDecoder<&'a [u8]>,
-    parts: Parts,
-}
-
-impl<'a> GzipMembers<'a> {
-    fn new(body: &'a [u8]) -> Self {
-        Self {
-            member: GzDecoder::new(body),
-            parts: Parts::default(),
-        }
-    }
+    parts: usize,
 }
 
 impl Read for GzipMembers<'_> {
@@ -148,7 +145,7 @@ impl Read for GzipMembers<'_> {
             if count > 0 || rest.is_empty() {
                 return Ok(count);
             }
-            self.parts.start_next()?;
+            count_part(&mut self.parts)?;
             self.member = GzDecoder::new(rest);
         }
     }
@@ -157,20 +154,9 @@ impl Read for GzipMembers<'_> {
 /// The frames of a zstd body, one after another.
 struct ZstdFrames<'a> {
     rest: &'a [u8],
-    parts: Parts,
+    parts: usize,
     frame: Option<StreamingDecoder<&'a [u8], ruzstd::decoding::FrameDecoder>>,
     max_window: u64,
-}
-
-impl<'a> ZstdFrames<'a> {
-    fn new(body: &'a [u8], max: usize) -> Self {
-        Self {
-            rest: body,
-            parts: Parts::default(),
-            frame: None,
-            max_window: MIN_ZSTD_WINDOW_BYTES.max(max as u64),
-        }
-    }
 }
 
 impl Read for ZstdFrames<'_> {
@@ -180,7 +166,7 @@ impl Read for ZstdFrames<'_> {
                 Some(frame) => frame,
                 None if self.rest.is_empty() => return Ok(0),
                 None => {
-                    self.parts.start_next()?;
+                    count_part(&mut self.parts)?;
                     match StreamingDecoder::new_with_max_window_size(self.rest, self.max_window) {
                         Ok(frame) => frame,
                         // Skippable frames with user-defined data may occur between the others

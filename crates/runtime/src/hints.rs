@@ -41,19 +41,12 @@ impl Api {
 }
 
 fn is_query(path: &str) -> bool {
-    const FIRST_SEGMENTS: [&str; 6] = [
-        "traces",
-        "services",
-        "operations",
-        "dependencies",
-        "metrics",
-        "v3",
-    ];
     let below = path.strip_prefix("/api/");
-    below.is_some_and(|below| {
-        let first = below.split('/').next().unwrap_or_default();
-        FIRST_SEGMENTS.contains(&first)
-    })
+    let first = below.and_then(|below| below.split('/').next());
+    matches!(
+        first,
+        Some("traces" | "services" | "operations" | "dependencies" | "metrics" | "v3")
+    )
 }
 
 /// Responds to well-known paths with `hint`, which names the right port or returns `None` for the

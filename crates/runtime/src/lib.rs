@@ -1,7 +1,7 @@
 //! The parts that every process of Spoor needs: listeners with limits and draining, limits on
 //! responses that are not read, TLS, gRPC health and reflection, refusals of HTTP requests, the ops
-//! port, settings and their errors, the log's format, backoff, lines of text that people enter, and
-//! self-tracing.
+//! port, settings and their errors, the log's format, backoff, lines of text that people enter, the
+//! signals that end a process, and self-tracing.
 
 mod backoff;
 mod causes;
@@ -21,6 +21,7 @@ mod page_headers;
 mod problem;
 pub mod self_tracing;
 mod settings;
+mod signals;
 mod stream_limit;
 mod tls;
 
@@ -45,6 +46,7 @@ pub use problem::Problem;
 pub use settings::{
     Environment, InvalidSettings, SettingError, SettingsReader, log_warnings, otel, parse_endpoint,
 };
+pub use signals::{cancel_on_shutdown_signal, shutdown_signal};
 pub use stream_limit::{HeldStream, StreamLimit, StreamPermit};
 pub use tls::{CertificateError, ServerCertificate};
 pub use tokio_rustls::TlsAcceptor;

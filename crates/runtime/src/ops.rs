@@ -12,7 +12,7 @@ use axum::{
 use http::{HeaderMap, StatusCode, header};
 
 use crate::{Limits, Listener, Sockets};
-use format::Format;
+use format::negotiate;
 
 /// The most connections, far more than probes and scrapers need.
 const MAX_CONNECTIONS: usize = 64;
@@ -51,15 +51,15 @@ fn ready_response(readiness: Result<(), String>) -> Response {
 }
 
 fn metrics_response(metrics: Result<String, fmt::Error>, headers: &HeaderMap) -> Response {
-    let format = Format::accepted(headers);
     match metrics {
         Ok(text) => {
+            let (content_type, text) = negotiate(headers, text);
             let headers = [
-                (header::CONTENT_TYPE, format.content_type()),
+                (header::CONTENT_TYPE, content_type),
                 // A cache must not serve one format to a scraper that accepts the other.
                 (header::VARY, "accept"),
             ];
-            (headers, format.convert(text)).into_response()
+            (headers, text).into_response()
         }
         Err(error) => {
             let error = &error as &dyn std::error::Error;

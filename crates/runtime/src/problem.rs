@@ -12,11 +12,10 @@ use crate::trace_id;
 /// `Retry-After: 1`.
 // Not the crate `problem_details`: its extension members are a type parameter, which would appear
 // in the signature of each handler.
+// By RFC 9457, the type `about:blank` means that the status identifies the failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(tag = "type", rename = "about:blank", rename_all = "camelCase")]
 pub struct Problem {
-    #[serde(rename = "type", skip_deserializing)]
-    kind: Kind,
     /// A summary of the failure. Defaults to the name of the status.
     pub title: Cow<'static, str>,
     /// The HTTP status.
@@ -31,22 +30,11 @@ pub struct Problem {
     pub trace_id: Option<String>,
 }
 
-/// The type of every problem. By RFC 9457, `about:blank` means that the status identifies the
-/// failure.
-// A type of size zero, since handlers return the problem by value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-enum Kind {
-    #[default]
-    #[serde(rename = "about:blank")]
-    AboutBlank,
-}
-
 impl Problem {
     /// Creates a problem with the ID of the current trace.
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
-            kind: Kind::default(),
             title: status.canonical_reason().unwrap_or("Unknown").into(),
             status: status.as_u16(),
             detail: detail.into(),

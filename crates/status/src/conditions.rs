@@ -14,11 +14,19 @@ const MAX_NAMED: usize = 5;
 const NOT_PUBLISHED: &str = "the policy is not published";
 const NOT_APPLIED: &str = "no instance should apply this policy";
 
-/// Warnings for the policy's author, each a sentence without a full stop.
+/// Warnings for the policy's author, each a sentence without a full stop. The first is that the
+/// policy has no effect, with the reason.
 #[must_use]
 pub fn warnings(outcome: &Outcome) -> Vec<String> {
-    let no_effect = no_effect_warning(outcome).into_iter();
-    no_effect.chain(outcome.warnings.iter().cloned()).collect()
+    let no_effect = match &outcome.acceptance {
+        Acceptance::Accepted | Acceptance::PartiallyOverridden(_) => None,
+        Acceptance::Conflicted(winners) => {
+            Some(format!("has no effect; overridden by {}", joined(winners)))
+        }
+        Acceptance::Expired(at) => Some(format!("has no effect; expired at {at}")),
+    };
+    let warnings = outcome.warnings.iter().cloned();
+    no_effect.into_iter().chain(warnings).collect()
 }
 
 /// The condition `Accepted`: the policy decides somewhere. The message names the winners elsewhere.
@@ -43,17 +51,6 @@ pub(crate) fn accepted(outcome: &Outcome) -> ConditionUpdate {
     let sentences = [message].into_iter().chain(warnings);
     let sentences = sentences.chain(places::truncation_notes(outcome));
     ConditionUpdate::new(status, reason, sentences.collect::<Vec<_>>().join("; "))
-}
-
-/// A warning that the policy has no effect, with the reason, or `None` if the policy has an effect.
-fn no_effect_warning(outcome: &Outcome) -> Option<String> {
-    match &outcome.acceptance {
-        Acceptance::Accepted | Acceptance::PartiallyOverridden(_) => None,
-        Acceptance::Conflicted(winners) => {
-            Some(format!("has no effect; overridden by {}", joined(winners)))
-        }
-        Acceptance::Expired(at) => Some(format!("has no effect; expired at {at}")),
-    }
 }
 
 /// The conditions of a resource that is not a valid policy.

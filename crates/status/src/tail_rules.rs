@@ -6,17 +6,26 @@ use spoor_api::status::{ConditionStatus, ConditionUpdate};
 ///
 /// Ordered by severity. With several stacks, the worst state counts: rules that one stack does not
 /// apply are not in force.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, derive_more::Display)]
 pub enum TailRules {
     /// The rules decide about traces.
+    #[display("the tail rules are in force")]
     InForce,
     /// The stack of this name is being changed to these rules.
+    #[display("the Collector of TracingStack {_0:?} does not apply the tail rules yet")]
     RollingOut(String),
     /// The stack of this name sends traces to Jaeger without a Collector.
+    #[display(
+        "TracingStack {_0:?} sends traces to Jaeger without a Collector, so tail rules have no effect; set its spec.route to Collector"
+    )]
     RouteIsDirect(String),
     /// The stack of this name uses a Collector that the operator does not run.
+    #[display(
+        "TracingStack {_0:?} uses a Collector that the operator does not run (spec.collector.existing), so tail rules have no effect"
+    )]
     CollectorNotManaged(String),
     /// The namespace has no stack to apply the rules.
+    #[display("the namespace has no TracingStack, so tail rules have no effect; create one")]
     NoTracingStack,
 }
 
@@ -35,23 +44,7 @@ impl TailRules {
             Self::CollectorNotManaged(_) => (ConditionStatus::False, "CollectorNotManaged"),
             Self::NoTracingStack => (ConditionStatus::False, "NoTracingStack"),
         };
-        let message = match self {
-            Self::InForce => "the tail rules are in force".to_owned(),
-            Self::RollingOut(stack) => {
-                format!("the Collector of TracingStack {stack:?} does not apply the tail rules yet")
-            }
-            Self::RouteIsDirect(stack) => format!(
-                "TracingStack {stack:?} sends traces to Jaeger without a Collector, so tail rules have no effect; set its spec.route to Collector"
-            ),
-            Self::CollectorNotManaged(stack) => format!(
-                "TracingStack {stack:?} uses a Collector that the operator does not run (spec.collector.existing), so tail rules have no effect"
-            ),
-            Self::NoTracingStack => {
-                "the namespace has no TracingStack, so tail rules have no effect; create one"
-                    .to_owned()
-            }
-        };
-        ConditionUpdate::new(status, reason, message)
+        ConditionUpdate::new(status, reason, self.to_string())
     }
 
     /// The condition `Converged`: the rules are in force.

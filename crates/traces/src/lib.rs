@@ -11,6 +11,7 @@
 //! appended to the store, or it is **dropped**.
 
 mod dependencies;
+mod hash;
 mod id;
 mod keep_reason;
 mod kind;

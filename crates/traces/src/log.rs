@@ -26,7 +26,7 @@ use crate::{
 pub(crate) use id_hasher::IdHasher;
 pub(crate) use intern::{Interned, OperationEntry, Part, Source};
 pub(crate) use pointer::TraceAt;
-pub(crate) use segment::{Segment, SpanEntry, TraceEntry, resource_hash};
+pub(crate) use segment::{Segment, SpanEntry, TraceEntry};
 pub(crate) use snapshot::Snapshot;
 
 use decided::StrippedSegment;

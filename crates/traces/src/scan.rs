@@ -21,7 +21,7 @@ pub(crate) use wire::{Reader, WireError};
 
 use crate::{
     TraceId,
-    log::resource_hash,
+    hash::resource_hash,
     memory::{CountedVec, OutOfMemory, Reservation},
     otlp_json,
     span::{NewSource, NewSpan},

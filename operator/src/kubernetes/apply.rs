@@ -21,7 +21,8 @@ use super::{
 pub use fingerprint::Fingerprint;
 
 /// An object with its desired content.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, derive_more::Display)]
+#[display("{} \"{}\"", self.resource.kind, self.name())]
 pub struct Manifest {
     /// Its resource.
     pub resource: ApiResource,
@@ -96,6 +97,25 @@ struct AppliedState {
     controller: Option<String>,
     desired: Fingerprint,
     stored: Fingerprint,
+}
+
+impl Manifest {
+    /// The manifest of an object. Its namespace and owner may be added later.
+    #[must_use]
+    pub fn of<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Self {
+        let resource = ApiResource::erase::<K>(&());
+        // Kubernetes' types are maps of strings and numbers, so encoding them as JSON cannot fail.
+        let value = serde_json::to_value(object).unwrap_or_default();
+        let object = serde_json::from_value(value);
+        let object = object.unwrap_or_else(|_| DynamicObject::new("", &resource));
+        Self { resource, object }
+    }
+
+    /// The name of the object.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.object.metadata.name.as_deref().unwrap_or_default()
+    }
 }
 
 impl LiveObject {

@@ -190,9 +190,8 @@ impl Watches {
     /// Waits until all watches have synced.
     pub async fn wait_until_synced(&self) {
         let mut unsynced = self.0.unsynced.subscribe();
-        if unsynced.wait_for(BTreeMap::is_empty).await.is_err() {
-            std::future::pending().await
-        }
+        // The sender outlives the wait, so it cannot fail.
+        let _ = unsynced.wait_for(BTreeMap::is_empty).await;
     }
 
     /// Waits until all watches have ended.

@@ -102,17 +102,13 @@ impl Claimer {
 
     async fn attempt_due(&mut self, desired: BTreeSet<String>) {
         let now = Instant::now();
-        let due: Vec<_> = desired
-            .into_iter()
-            .filter_map(|namespace| {
-                let entry = self.entries.remove(&namespace).unwrap_or_default();
-                if entry.due.is_some_and(|due| due > now) {
-                    self.entries.insert(namespace, entry);
-                    return None;
-                }
-                Some((namespace, entry))
-            })
-            .collect();
+        let mut due = vec![];
+        for namespace in desired {
+            let entry = self.entries.entry(namespace.clone()).or_default();
+            if entry.due.is_none_or(|due| due <= now) {
+                due.push((namespace, std::mem::take(entry)));
+            }
+        }
         let this = &*self;
         let attempts = stream::iter(due).map(|(namespace, mut entry)| async move {
             let pause = this.attempt_and_record(&namespace, &mut entry).await;

@@ -177,9 +177,8 @@ impl NamespaceClaims {
     /// Waits until the Lease of every namespace was read.
     pub async fn wait_until_read(&self) {
         let mut all_read = self.0.all_read.subscribe();
-        if all_read.wait_for(|all_read| *all_read).await.is_err() {
-            std::future::pending().await
-        }
+        // The sender outlives the wait, so it cannot fail.
+        let _ = all_read.wait_for(|all_read| *all_read).await;
     }
 
     pub(super) fn set(&self, namespace: &str, claim: NamespaceClaim) {

@@ -83,11 +83,6 @@ pub(super) async fn start(
     tracing::info!(?endpoints, "opened the listeners");
     // Readiness depends on this, and Services send clients to Ready pods only.
     opened.send_replace(Some(endpoints));
-    let stop = stop.clone();
-    tasks.spawn(async move {
-        stop.cancelled().await;
-        opened.send_replace(None);
-    });
     Ok(())
 }
 

@@ -115,7 +115,12 @@ impl Statuses {
         }
         let (applier, resource) = (&*self.applier, &self.resource);
         let writes = stream::iter(due).map(|due| async move {
-            let written = write(applier, resource, &due).await;
+            let write = applier.apply_status(resource, &due.object.key, &due.desired);
+            let written = write.await.map(|after| Written {
+                desired: due.desired.clone(),
+                stored: after.data.get("status").and_then(objects::parse_status),
+                version: objects::parse_version(after.metadata.resource_version.as_deref()),
+            });
             (due, written)
         });
         // Each write is recorded as it completes, so that an error does not repeat the others.
@@ -248,20 +253,6 @@ impl Entry {
             _ => object.status.as_ref(),
         }
     }
-}
-
-async fn write(
-    applier: &Applier,
-    resource: &ApiResource,
-    due: &Due,
-) -> Result<Written, ApplyError> {
-    let key = &due.object.key;
-    let after = applier.apply_status(resource, key, &due.desired).await?;
-    Ok(Written {
-        desired: due.desired.clone(),
-        stored: after.data.get("status").and_then(objects::parse_status),
-        version: objects::parse_version(after.metadata.resource_version.as_deref()),
-    })
 }
 
 fn is_gone(error: &ApplyError) -> bool {

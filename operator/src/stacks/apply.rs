@@ -2,12 +2,18 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use k8s_openapi::{api::core::v1::PodSpec, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use k8s_openapi::{
+    Resource as _,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, PersistentVolumeClaim, PodSpec},
+    },
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use spoor_api::{API_VERSION, TracingStack};
 
 use super::{
     children::{Detail, StackChild},
-    objects::{Object, ObjectKind},
     parse::StackObject,
     sources::RelatedObjects,
 };
@@ -17,7 +23,7 @@ use crate::kubernetes::apply::{Applier, ApplyError, ApplyOutcome, Manifest};
 #[derive(Clone, Debug, Default)]
 pub struct DesiredObjects {
     /// The objects to apply, in this order.
-    pub apply: Vec<Object>,
+    pub apply: Vec<Manifest>,
     /// The components whose objects are left as they are.
     pub leave_components: Vec<&'static str>,
 }
@@ -53,21 +59,21 @@ pub async fn apply(
     desired: DesiredObjects,
 ) -> ApplyReport {
     let mut report = ApplyReport::default();
-    let mut names: HashSet<(ObjectKind, String)> = HashSet::new();
-    for object in desired.apply {
+    let mut names: HashSet<(String, String)> = HashSet::new();
+    for manifest in desired.apply {
         let mut children = related.children.iter();
-        let live =
-            children.find(|child| child.kind == object.kind && child.key.name == object.name());
-        names.insert((object.kind, object.name().to_owned()));
+        let (resource, name) = (&manifest.resource, manifest.name());
+        let live = children.find(|child| child.resource == *resource && child.key.name == name);
+        names.insert((resource.kind.clone(), name.to_owned()));
         if let Some(old) = live.filter(|child| is_of_an_earlier_stack(child, stack)) {
             // The garbage collector would delete it, too, but later.
             delete(applier, old, &mut report).await;
             report.is_waiting = true;
             continue;
         }
-        let title = object.to_string();
-        let has_pods = object.kind == ObjectKind::Deployment;
-        let manifest = owned(object, stack);
+        let title = manifest.to_string();
+        let has_pods = resource.kind == Deployment::KIND;
+        let manifest = owned(manifest, stack);
         let present = live.map(|child| &child.live);
         let applied = applier.apply(&manifest, present).await;
         match applied {
@@ -100,7 +106,7 @@ pub async fn apply(
 fn obsolete_children<'a>(
     stack: &StackObject,
     related: &'a RelatedObjects,
-    desired: &HashSet<(ObjectKind, String)>,
+    desired: &HashSet<(String, String)>,
     leave_components: &[&str],
 ) -> Vec<&'a Arc<StackChild>> {
     let in_use = config_maps_in_use(related);
@@ -109,13 +115,14 @@ fn obsolete_children<'a>(
         // By uid: an owner of the same name may be an earlier stack.
         let owner = child.owner.as_ref();
         let is_mine = owner.is_some_and(|owner| owner.uid == stack.uid);
-        let is_desired = desired.contains(&(child.kind, child.key.name.clone()));
+        let kind = &child.resource.kind;
+        let is_desired = desired.contains(&(kind.clone(), child.key.name.clone()));
         let component = child.component.as_deref();
         let is_left = component.is_some_and(|component| leave_components.contains(&component));
-        let must_stay = match child.kind {
-            ObjectKind::ConfigMap => in_use.contains(child.key.name.as_str()),
+        let must_stay = match kind.as_str() {
+            ConfigMap::KIND => in_use.contains(child.key.name.as_str()),
             // The volume may hold traces. It is deleted with the stack.
-            ObjectKind::PersistentVolumeClaim => true,
+            PersistentVolumeClaim::KIND => true,
             _ => false,
         };
         is_mine && !is_desired && !is_left && !must_stay
@@ -146,18 +153,18 @@ fn is_of_an_earlier_stack(child: &StackChild, stack: &StackObject) -> bool {
 }
 
 async fn delete(applier: &Applier, child: &StackChild, report: &mut ApplyReport) {
-    let (resource, uid) = (child.kind.resource(), &child.live.uid);
-    if let Err(error) = applier.delete(&resource, &child.key, uid).await {
+    let (resource, uid) = (&child.resource, &child.live.uid);
+    if let Err(error) = applier.delete(resource, &child.key, uid).await {
         report.add_error(&error);
     }
 }
 
 /// Completes an object with the stack's namespace and an owner reference, so that it is deleted
 /// with the stack.
-fn owned(object: Object, stack: &StackObject) -> Manifest {
-    let Object { kind, mut body } = object;
-    body.metadata.namespace = Some(stack.key.namespace.clone());
-    body.metadata.owner_references = Some(vec![OwnerReference {
+fn owned(mut manifest: Manifest, stack: &StackObject) -> Manifest {
+    let metadata = &mut manifest.object.metadata;
+    metadata.namespace = Some(stack.key.namespace.clone());
+    metadata.owner_references = Some(vec![OwnerReference {
         api_version: API_VERSION.to_owned(),
         kind: TracingStack::KIND.to_owned(),
         name: stack.key.name.clone(),
@@ -165,10 +172,7 @@ fn owned(object: Object, stack: &StackObject) -> Manifest {
         controller: Some(true),
         block_owner_deletion: None,
     }]);
-    Manifest {
-        resource: kind.resource(),
-        object: body,
-    }
+    manifest
 }
 
 fn is_unreachable(error: &ApplyError) -> bool {

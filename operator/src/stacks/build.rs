@@ -14,12 +14,13 @@ use self::otlp_service::OtlpTarget;
 use super::{
     collector::{self, CollectorObjects},
     objects::{
-        Object,
         labels::Component,
         otlp::{OTLP_GRPC, OTLP_HTTP},
         pod::PodDefaults,
+        sort_by_kind,
     },
 };
+use crate::kubernetes::apply::Manifest;
 
 /// The surroundings of a stack that its objects depend on.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +69,7 @@ impl PoliciesService {
 #[derive(Clone, Debug, PartialEq)]
 pub struct BuiltStack {
     /// All objects but those of the Collector's tiers.
-    pub objects: Vec<Object>,
+    pub objects: Vec<Manifest>,
     /// The Collector's tiers, which are changed one at a time.
     pub tiers: Option<CollectorObjects>,
 }
@@ -85,16 +86,16 @@ pub fn build(
     tail: &TailTable,
 ) -> BuiltStack {
     let mut objects = vec![
-        Object::of(&environment::authority(stack, context)),
-        Object::of(&environment::settings(stack, context)),
-        Object::of(&otlp_service::service(stack, target, context)),
+        Manifest::of(&environment::authority(stack, context)),
+        Manifest::of(&environment::settings(stack, context)),
+        Manifest::of(&otlp_service::service(stack, target, context)),
     ];
     if let Jaeger::Managed(managed) = &stack.jaeger {
         objects.extend(jaeger::objects(stack, managed, &context.pods));
-        objects.push(Object::of(&network::jaeger(stack, managed)));
+        objects.push(Manifest::of(&network::jaeger(stack, managed)));
     }
     if let Collector::Managed(_) = &stack.collector {
-        objects.extend(collector::services(stack).iter().map(Object::of));
+        objects.extend(collector::services(stack).iter().map(Manifest::of));
     }
     // Kept apart from the other objects, since the two tiers must never change at the
     // same time.
@@ -109,12 +110,12 @@ pub fn build(
             tail,
             pods: &context.pods,
         });
-        objects.extend(collector.network_policies.iter().map(Object::of));
-        objects.extend(collector.disruption_budget.iter().map(Object::of));
+        objects.extend(collector.network_policies.iter().map(Manifest::of));
+        objects.extend(collector.disruption_budget.iter().map(Manifest::of));
         tiers = Some(collector);
     }
     // A pod must not start before its ConfigMap and its NetworkPolicy exist.
-    objects.sort_by_key(|object| object.kind);
+    sort_by_kind(&mut objects);
     BuiltStack { objects, tiers }
 }
 

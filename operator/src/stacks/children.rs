@@ -12,12 +12,12 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use kube::{Resource, runtime::watcher::Config};
-use serde::de::DeserializeOwned;
+use kube::{Resource, core::ApiResource, runtime::watcher::Config};
+use serde::{Serialize, de::DeserializeOwned};
 use spoor_api::TracingStack;
 
 use super::objects::{
-    FIELD_MANAGER, ObjectKind, StackResource,
+    FIELD_MANAGER,
     labels::{Component, INSTANCE, MANAGED_BY, NAME, OPERATOR},
 };
 use crate::kubernetes::{
@@ -29,8 +29,8 @@ use crate::kubernetes::{
 /// An object that the operator has created.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StackChild {
-    /// Its kind.
-    pub kind: ObjectKind,
+    /// Its resource.
+    pub resource: ApiResource,
     /// The namespace and name.
     pub key: Key,
     /// The facts that applying depends on.
@@ -116,10 +116,10 @@ pub fn belongs_to(pod: &Pod, component: Component) -> bool {
 
 fn watch_kind<K>(watches: &Watches, detail: fn(K) -> Detail) -> ObjectStore<StackChild>
 where
-    K: StackResource
-        + Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
         + Debug
+        + Serialize
         + DeserializeOwned
         + Send
         + 'static,
@@ -135,12 +135,12 @@ fn selected() -> Config {
 
 fn child<K>(object: K, detail: fn(K) -> Detail) -> StackChild
 where
-    K: StackResource + Resource<DynamicType = ()>,
+    K: Resource<DynamicType = ()> + Serialize,
 {
     let metadata = object.meta();
     let owner = controller(metadata).filter(|owner| owner.kind == TracingStack::KIND);
     StackChild {
-        kind: K::KIND,
+        resource: ApiResource::erase::<K>(&()),
         key: Key::of(&object),
         live: LiveObject::of(&object),
         instance: label(metadata, INSTANCE).cloned(),

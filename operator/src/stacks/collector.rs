@@ -43,13 +43,13 @@ use memory::TierMemory;
 use workload::{Pods, resources};
 
 use super::objects::{
-    Object,
     labels::Component,
     otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE},
     pod::PodDefaults,
     text,
     workload::disruption_budget,
 };
+use crate::kubernetes::apply::Manifest;
 
 /// The annotation of deciding pods with the [`TailTable::digest`] of their rules.
 pub const TAIL_DIGEST: &str = "spoor.dev/tail-digest";
@@ -93,8 +93,8 @@ pub struct Tier {
 impl Tier {
     /// Its objects.
     #[must_use]
-    pub fn objects(&self) -> [Object; 2] {
-        [Object::of(&self.config), Object::of(&self.workload)]
+    pub fn objects(&self) -> [Manifest; 2] {
+        [Manifest::of(&self.config), Manifest::of(&self.workload)]
     }
 }
 

@@ -22,12 +22,8 @@ use tokio::{sync::watch, task::JoinSet};
 use tracing::{Instrument, Span, field::Empty};
 
 use super::{
-    build::{BuildContext, PoliciesService},
-    certificates::Trust,
-    metrics::StacksMetrics,
-    objects::pod::PodDefaults,
-    parse::StackObject,
-    reconcile::Reconciler,
+    build::BuildContext, certificates::Trust, metrics::StacksMetrics, parse::StackObject,
+    reconcile::Reconciler, settings::StacksSettings,
 };
 use crate::{
     kubernetes::{apply::ApplyError, watch::Key},
@@ -50,9 +46,7 @@ pub(super) struct StacksController {
     pub(super) changed: watch::Receiver<u64>,
     pub(super) trust: watch::Receiver<Trust>,
     pub(super) leadership: watch::Receiver<Leadership>,
-    pub(super) policies_service: PoliciesService,
-    pub(super) cluster_domain: String,
-    pub(super) pods: PodDefaults,
+    pub(super) settings: StacksSettings,
     pub(super) metrics: StacksMetrics,
 }
 
@@ -201,10 +195,10 @@ impl StacksController {
         let reconciler = self.reconciler.clone();
         let problem = trust.problem.clone();
         let context = trust.authority.clone().map(|authority| BuildContext {
-            policies_service: self.policies_service.clone(),
-            cluster_domain: self.cluster_domain.clone(),
+            policies_service: self.settings.policies_service.clone(),
+            cluster_domain: self.settings.cluster_domain.clone(),
             authority,
-            pods: self.pods.clone(),
+            pods: self.settings.pods.clone(),
         });
         let span = tracing::info_span!(
             "reconcile",
@@ -219,11 +213,8 @@ impl StacksController {
         );
         let attempt = async move {
             let (started, now) = (Instant::now(), Timestamp::now());
-            let problem = problem.as_deref();
-            let result = match &context {
-                Some(context) => reconciler.reconcile(&stack, context, problem, now).await,
-                None => reconciler.report_no_authority(&stack, problem, now).await,
-            };
+            let (context, problem) = (context.as_ref(), problem.as_deref());
+            let result = reconciler.reconcile(&stack, context, problem, now).await;
             if let Err(error) = &result {
                 record_error(&Span::current(), &with_causes(error));
             }

@@ -23,7 +23,7 @@ use super::{
     },
     collector_probe::{CollectorProbe, ProbeOutcome},
     gather_losses::{self, GatherLosses},
-    objects::labels::Component,
+    objects::{labels::Component, sort_by_kind},
     parse::{StackObject, parse},
     pod_failure::recovers_in,
     route::{self, CollectorAction, Traffic},
@@ -61,15 +61,16 @@ pub struct Reconciler {
 
 impl Reconciler {
     /// Brings the cluster to the state that a stack specifies, and writes its status. Returns the
-    /// delay after which to reconcile again even if nothing has changed. `trust_problem` is the
-    /// reason why the certificate of the policy endpoints cannot be kept valid.
+    /// delay after which to reconcile again even if nothing has changed. There is no `context` until
+    /// the certificate authority exists. `trust_problem` is the reason why the certificate of the
+    /// policy endpoints cannot be kept valid.
     ///
     /// # Errors
     /// The status cannot be written.
     pub async fn reconcile(
         &self,
         object: &StackObject,
-        context: &BuildContext,
+        context: Option<&BuildContext>,
         trust_problem: Option<&str>,
         now: Timestamp,
     ) -> Result<Option<Duration>, ApplyError> {
@@ -78,16 +79,22 @@ impl Reconciler {
         let valid = parsed
             .stack
             .and_then(|stack| validate(&stack).map_err(|errors| status::format_errors(&errors)));
-        let stack = match valid {
-            Ok(stack) => stack,
-            Err(problem) => {
-                let problem = StackProblem {
+        let valid = match (context, valid) {
+            (Some(context), Ok(stack)) => Ok((context, stack)),
+            (Some(_), Err(problem)) => {
+                Span::current().record("spoor.outcome", "Invalid");
+                Err(StackProblem {
                     reason: "Invalid",
                     message: format!("{problem}; correct the spec (existing objects are kept)"),
-                };
+                })
+            }
+            (None, _) => Err(certificate_problem(trust_problem.unwrap_or_default())),
+        };
+        let (context, stack) = match valid {
+            Ok(valid) => valid,
+            Err(problem) => {
                 let contested = self.claims.contested(&object.key.namespace);
                 let status = status::blocked(problem, contested, object, &parsed.status, now);
-                Span::current().record("spoor.outcome", "Invalid");
                 self.write_status(object, &parsed.status, &status).await?;
                 return Ok(None);
             }
@@ -160,24 +167,6 @@ impl Reconciler {
         let recovery = recovery.filter_map(|pod| recovers_in(pod, now)).min();
         let delays = [retry, moving, plan.replan_in, expiry, recovery];
         Ok(delays.into_iter().flatten().min())
-    }
-
-    /// Reports in a stack's status that there is no certificate authority yet.
-    ///
-    /// # Errors
-    /// The status cannot be written.
-    pub async fn report_no_authority(
-        &self,
-        object: &StackObject,
-        problem: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Option<Duration>, ApplyError> {
-        let parsed = parse(object, &[], now);
-        let contested = self.claims.contested(&object.key.namespace);
-        let problem = certificate_problem(problem.unwrap_or_default());
-        let status = status::blocked(problem, contested, object, &parsed.status, now);
-        self.write_status(object, &parsed.status, &status).await?;
-        Ok(None)
     }
 
     /// Decides which of the Collector's tiers may change now.
@@ -369,6 +358,6 @@ fn desired_objects(
             }
         }
     }
-    desired.apply.sort_by_key(|object| object.kind);
+    sort_by_kind(&mut desired.apply);
     desired
 }

@@ -62,8 +62,12 @@ fn config(stack: &Stack) -> String {
     };
     let built = build(stack, &context, target, false, &TailTable::default());
     let mut objects = built.objects.into_iter();
-    let config = objects.find_map(|object| {
-        let text = object.body.data.pointer("/data/config.yaml")?.as_str()?;
+    let config = objects.find_map(|manifest| {
+        let text = manifest
+            .object
+            .data
+            .pointer("/data/config.yaml")?
+            .as_str()?;
         Some(text.to_owned())
     });
     config.unwrap()

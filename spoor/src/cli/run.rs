@@ -11,7 +11,7 @@ use spoor_telemetry::{
 use spoor_vision::model::BuiltIn;
 use tokio_util::sync::CancellationToken;
 
-use super::{failure::Invalid, signals};
+use super::failure::Invalid;
 use spoor_lab::{SUPERVISED, Service};
 
 /// The time to export queued spans when a service ends.
@@ -94,7 +94,7 @@ where
     P: Program<Error: Error + Send + Sync + 'static> + clap::Args,
 {
     // Before anything else, so that a signal during startup drains like a later one.
-    let shutdown = signals::cancel_on_shutdown_signal()?;
+    let shutdown = spoor_runtime::cancel_on_shutdown_signal()?;
     if std::env::var_os(SUPERVISED).is_some() {
         shut_down_with_lab(shutdown.clone())?;
     }

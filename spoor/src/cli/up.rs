@@ -25,7 +25,6 @@ use super::{
     failure::Invalid,
     lab_settings::LabSettingsArgs,
     out::{self, errln},
-    signals,
 };
 
 /// The most log lines that wait to be written to the terminal.
@@ -65,7 +64,7 @@ impl UpArgs {
 
     async fn run(self) -> anyhow::Result<ExitCode> {
         // Before the start, so that Ctrl-C during it stops the children too.
-        let shutdown_signal = signals::shutdown_signal()?;
+        let shutdown_signal = spoor_runtime::shutdown_signal()?;
         tokio::pin!(shutdown_signal);
         let settings = self.settings.settings()?;
         let redis = settings.redis_url.as_ref().map(ToString::to_string);
@@ -108,7 +107,7 @@ impl UpArgs {
         shutdown_signal.await;
         errln!("Stopping: finishing the requests in progress.");
         // A second Ctrl-C skips the drain.
-        let second_signal = signals::shutdown_signal()?;
+        let second_signal = spoor_runtime::shutdown_signal()?;
         let stopped = tokio::select! {
             stopped = lab.stop() => stopped,
             () = second_signal => {

@@ -6,18 +6,11 @@ use jiff::Timestamp;
 use spoor_api::SamplingPolicy;
 use spoor_policy::{OperationName, Policy, PolicyKey, Strategies};
 
-use super::submitted::{ReportedErrors, Submitted};
+use super::{
+    limits::check_sizes,
+    submitted::{ReportedErrors, Submitted},
+};
 use crate::wire::Action;
-
-/// The most policies. Each change resolves and saves all of them, and a list computes the status
-/// of each.
-const MAX_POLICIES: usize = 1_000;
-/// The most services and operations named by all policies together.
-const MAX_TARGETS: usize = 10_000;
-
-/// The most bytes of all policies together, as JSON. Plans and statuses are made of them, so policies
-/// take a multiple of this in memory; a thousand usual ones have half a megabyte.
-const MAX_TOTAL_BYTES: usize = 2 * 1024 * 1024;
 
 /// The policies by source. A name is in only one of the two.
 #[derive(Clone, Debug, Default)]
@@ -147,25 +140,6 @@ impl PolicySet {
     /// Deletes an applied policy. False if there is none.
     pub(super) fn delete(&mut self, key: &PolicyKey) -> bool {
         self.applied.remove(key).is_some()
-    }
-}
-
-/// Checks the numbers of policies, of services and operations, and of bytes.
-pub(super) fn check_sizes(
-    policies: usize,
-    targets: usize,
-    bytes: usize,
-) -> Result<(), Vec<String>> {
-    let sizes: [(usize, usize, &str); 3] = [
-        (policies, MAX_POLICIES, "policies"),
-        (targets, MAX_TARGETS, "services and operations"),
-        (bytes, MAX_TOTAL_BYTES, "bytes"),
-    ];
-    match sizes.iter().find(|(size, max, _)| size > max) {
-        Some((size, max, what)) => Err(vec![format!(
-            "{size} {what} in total, more than the limit of {max}; delete some policies"
-        )]),
-        None => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use spoor_api::{
 };
 use spoor_policy::PolicyKey;
 
-use super::policy_set::check_sizes;
+use super::limits::check_sizes;
 use crate::wire::Document;
 
 /// The most errors of a change that are reported. A request may have tens of thousands, each with

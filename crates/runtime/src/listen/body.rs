@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::activity::RequestActivity;
+use super::{activity::RequestActivity, refusal::RequestRefusal};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -49,11 +49,6 @@ pub(super) struct Exchange {
     /// `None` if the request was refused before it had a permit.
     _permit: Option<OwnedSemaphorePermit>,
 }
-
-/// The error if handlers hold more bytes of bodies than the listener allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many bytes are being received at the same time; try again later")]
-pub(super) struct OverBudget;
 
 impl Exchange {
     pub(super) fn new(
@@ -91,14 +86,14 @@ impl Exchange {
         self.release();
     }
 
-    fn receive(&self, bytes: usize) -> Result<(), OverBudget> {
+    fn receive(&self, bytes: usize) -> Result<(), RequestRefusal> {
         self.activity.set_waiting_for_server(true);
         // Counted even if refused below, since `release` subtracts everything in `held`.
         self.held.fetch_add(bytes, Ordering::AcqRel);
         let before = self.budget.taken.fetch_add(bytes, Ordering::AcqRel);
         if before.saturating_add(bytes) > self.budget.max {
             self.is_over_budget.store(true, Ordering::Release);
-            return Err(OverBudget);
+            return Err(RequestRefusal::OverBudget);
         }
         Ok(())
     }

@@ -7,12 +7,9 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
-use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::{
     Limits,
@@ -78,9 +75,9 @@ pub(super) async fn serve(
                 let _ = stream.try_write(&TLS_ALERT);
                 None
             }
-            None => Some(Transport::Plain(count_received(stream, &activity))),
+            None => Some(Either::Left(count_received(stream, &activity))),
             Some(acceptor) => match acceptor.accept(count_received(stream, &activity)).await {
-                Ok(stream) => Some(Transport::Tls(Box::new(stream))),
+                Ok(stream) => Some(Either::Right(Box::new(stream))),
                 Err(error) => {
                     tracing::debug!(%error, %peer, "TLS handshake failed");
                     None
@@ -96,21 +93,14 @@ pub(super) async fn serve(
         () = stop.cancelled() => return,
     };
     match started {
-        Ok(Some(Transport::Plain(stream))) => {
-            serve_requests(stream, peer, handler, activity, stop).await;
-        }
-        Ok(Some(Transport::Tls(stream))) => {
-            serve_requests(stream, peer, handler, activity, stop).await;
-        }
+        Ok(Some(stream)) => serve_requests(stream, peer, handler, activity, stop).await,
         Ok(None) => {}
         Err(_) => tracing::debug!(%peer, "no first byte or TLS handshake in time"),
     }
 }
 
-enum Transport {
-    Plain(CountingStream),
-    Tls(Box<tokio_rustls::server::TlsStream<CountingStream>>),
-}
+/// A connection without TLS, or with it.
+type Transport = Either<CountingStream, Box<TlsStream<CountingStream>>>;
 
 async fn is_tls(stream: &TcpStream) -> bool {
     let mut first = [0];
@@ -118,15 +108,13 @@ async fn is_tls(stream: &TcpStream) -> bool {
 }
 
 /// Serves the requests of a connection. After `stop`, no new ones are accepted.
-async fn serve_requests<S>(
-    stream: S,
+async fn serve_requests(
+    stream: Transport,
     peer: SocketAddr,
     handler: Arc<RequestHandler>,
     activity: Arc<Activity>,
     stop: CancellationToken,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) {
     let limits = handler.limits;
     let requests = Arc::clone(&activity);
     let service = service_fn(move |request| {

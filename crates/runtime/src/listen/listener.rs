@@ -14,6 +14,7 @@ use axum::Router;
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -169,10 +170,9 @@ impl Connections {
         let serving = connection::serve(stream, peer, tls, handler, Arc::clone(&activity), stop);
         let (abort, cut_off) = (self.abort.clone(), Arc::clone(&self.cut_off));
         self.tasks.spawn(async move {
-            let requests = || activity.requests();
             let mut serving = std::pin::pin!(serving);
             if abort.run_until_cancelled(serving.as_mut()).await.is_none() {
-                cut_off.fetch_add(requests(), Ordering::Relaxed);
+                cut_off.fetch_add(activity.requests(), Ordering::Relaxed);
             }
             drop((permit, registered));
         });
@@ -181,12 +181,16 @@ impl Connections {
     async fn drain(self, grace: Duration) -> Result<(), CutOff> {
         self.tasks.close();
         let draining = async {
-            tokio::select! {
-                () = self.tasks.wait() => {}
-                () = self.close_stalled() => {}
+            // Connections whose peers have stopped reading would otherwise take the whole grace
+            // period.
+            while timeout(DRAIN_CHECK_INTERVAL, self.tasks.wait())
+                .await
+                .is_err()
+            {
+                PROCESS.close_stalled(self.handler.listener);
             }
         };
-        if tokio::time::timeout(grace, draining).await.is_ok() {
+        if timeout(grace, draining).await.is_ok() {
             return Ok(());
         }
         // The tasks end at their next await, so the second wait is short and the count complete.
@@ -195,15 +199,6 @@ impl Connections {
         match self.cut_off.load(Ordering::Relaxed) {
             0 => Ok(()),
             requests => Err(CutOff { requests, grace }),
-        }
-    }
-
-    /// Closes connections whose peers have stopped reading, which would otherwise take the whole
-    /// grace period. Never returns.
-    async fn close_stalled(&self) {
-        loop {
-            tokio::time::sleep(DRAIN_CHECK_INTERVAL).await;
-            PROCESS.close_stalled(self.handler.listener);
         }
     }
 }
@@ -217,7 +212,7 @@ async fn acquire_permit(free: &Arc<Semaphore>, listener: u64) -> Option<OwnedSem
         PROCESS.evict(Scope::Listener(listener));
         let acquiring = Arc::clone(free).acquire_owned();
         // Connections with a request in progress may wait for their peer a moment later.
-        if let Ok(permit) = tokio::time::timeout(RETRY_DELAY, acquiring).await {
+        if let Ok(permit) = timeout(RETRY_DELAY, acquiring).await {
             return permit.ok();
         }
     }

@@ -7,7 +7,6 @@ use axum::{
 };
 use tonic::{Code, Status};
 
-use super::body::OverBudget;
 use crate::Problem;
 
 /// The reason why the listener responds in place of the handler.
@@ -15,8 +14,8 @@ use crate::Problem;
 pub(super) enum RequestRefusal {
     #[error("too many requests at the same time; try again later")]
     Busy,
-    #[error(transparent)]
-    OverBudget(#[from] OverBudget),
+    #[error("too many bytes are being received at the same time; try again later")]
+    OverBudget,
     #[error("the request's body did not arrive within {seconds} s")]
     BodyTimeout { seconds: u64 },
     #[error("the caller's deadline (grpc-timeout) has passed")]
@@ -31,9 +30,7 @@ impl RequestRefusal {
     /// The response.
     pub(super) fn respond(&self, is_grpc: bool) -> Response {
         let (status, code) = match self {
-            Self::Busy | Self::OverBudget(_) => {
-                (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
-            }
+            Self::Busy | Self::OverBudget => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
             Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
             Self::Deadline => (StatusCode::GATEWAY_TIMEOUT, Code::DeadlineExceeded),
             Self::Host(_) => (StatusCode::FORBIDDEN, Code::PermissionDenied),

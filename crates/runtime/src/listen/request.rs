@@ -13,7 +13,7 @@ use tower::ServiceExt;
 use super::{
     AllowedHosts, Limits,
     activity::Activity,
-    body::{Budget, Exchange, OverBudget, RequestBody},
+    body::{Budget, Exchange, RequestBody},
     refusal::{RequestRefusal, is_grpc},
     registry::PROCESS,
     response::ResponseBody,
@@ -100,17 +100,22 @@ impl RequestHandler {
         let is_grpc = is_grpc(request.headers());
         let is_http1 = request.version() < Version::HTTP_2;
         let deadline = grpc_timeout(request.headers()).filter(|_| is_grpc);
-        let mut request = with_peer(
-            request.map(|body| Body::new(RequestBody::new(body, Arc::clone(exchange)))),
-            peer,
-        );
-        request.extensions_mut().insert(self.stop.clone());
+        let mut request =
+            request.map(|body| Body::new(RequestBody::new(body, Arc::clone(exchange))));
+        let extensions = request.extensions_mut();
+        extensions.insert(self.stop.clone());
+        // Where axum and tonic look up the peer's address.
+        extensions.insert(ConnectInfo(peer));
+        extensions.insert(TcpConnectInfo {
+            local_addr: None,
+            remote_addr: Some(peer),
+        });
         let handling = self.router.clone().oneshot(request);
         tokio::select! {
             response = handling => match response {
                 // The handler received an error in place of the body, and may report it as the
                 // client's fault.
-                Ok(_) if exchange.is_over_budget() => RequestRefusal::OverBudget(OverBudget).respond(is_grpc),
+                Ok(_) if exchange.is_over_budget() => RequestRefusal::OverBudget.respond(is_grpc),
                 Ok(response) => response,
             },
             () = self.body_timeout(exchange) => {
@@ -148,17 +153,6 @@ impl RequestHandler {
             tokio::time::sleep(RECHECK_INTERVAL).await;
         }
     }
-}
-
-/// Adds the peer's address to the extensions in which axum and tonic look it up.
-fn with_peer(mut request: Request<Body>, peer: SocketAddr) -> Request<Body> {
-    let extensions = request.extensions_mut();
-    extensions.insert(ConnectInfo(peer));
-    extensions.insert(TcpConnectInfo {
-        local_addr: None,
-        remote_addr: Some(peer),
-    });
-    request
 }
 
 /// The memory that a request's head takes, approximately.

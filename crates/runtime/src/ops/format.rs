@@ -3,46 +3,26 @@
 
 use http::{HeaderMap, header};
 
-/// A format of metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
-    /// OpenMetrics, which has exemplars.
-    OpenMetrics,
-    /// Prometheus' text format, which has no exemplars.
-    Prometheus,
-}
+/// The content type of OpenMetrics, which has exemplars.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The content type of Prometheus' text format, which has no exemplars.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-impl Format {
-    /// The format for a request: OpenMetrics, unless `Accept` lists only plain text.
-    pub(super) fn accepted(headers: &HeaderMap) -> Self {
-        let accepts = |kind| {
-            let values = headers.get_all(header::ACCEPT).iter();
-            values
-                .filter_map(|value| value.to_str().ok())
-                .flat_map(|value| value.split(','))
-                .any(|range| range.split(';').next().is_some_and(|it| it.trim() == kind))
-        };
-        // Preferences are ignored: a scraper that accepts OpenMetrics gets it for its exemplars.
-        if accepts("text/plain") && !accepts("application/openmetrics-text") {
-            Self::Prometheus
-        } else {
-            Self::OpenMetrics
-        }
-    }
-
-    pub(super) fn content_type(self) -> &'static str {
-        match self {
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
-        }
-    }
-
-    /// Converts OpenMetrics to this format.
-    pub(super) fn convert(self, open_metrics: String) -> String {
-        match self {
-            Self::OpenMetrics => open_metrics,
-            Self::Prometheus => plain(&open_metrics),
-        }
+/// The content type for a request, and the metrics in that format: OpenMetrics, unless `Accept`
+/// lists only plain text.
+pub(super) fn negotiate(headers: &HeaderMap, open_metrics: String) -> (&'static str, String) {
+    let accepts = |kind| {
+        let values = headers.get_all(header::ACCEPT).iter();
+        values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|range| range.split(';').next().is_some_and(|it| it.trim() == kind))
+    };
+    // Preferences are ignored: a scraper that accepts OpenMetrics gets it for its exemplars.
+    if accepts("text/plain") && !accepts("application/openmetrics-text") {
+        (PROMETHEUS, plain(&open_metrics))
+    } else {
+        (OPEN_METRICS, open_metrics)
     }
 }
 
@@ -90,20 +70,21 @@ mod tests {
     use super::*;
 
     #[rstest::rstest]
-    #[case(None, Format::OpenMetrics)]
-    #[case(Some("*/*"), Format::OpenMetrics)]
+    #[case(None, OPEN_METRICS)]
+    #[case(Some("*/*"), OPEN_METRICS)]
     #[case(
         Some(
             "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
         ),
-        Format::OpenMetrics
+        OPEN_METRICS
     )]
-    #[case(Some("text/plain;version=0.0.4;q=1,*/*;q=0.1"), Format::Prometheus)]
-    #[case(Some("text/plain"), Format::Prometheus)]
-    #[case(Some("text/html"), Format::OpenMetrics)]
-    fn the_accept_header_decides(#[case] accept: Option<&'static str>, #[case] format: Format) {
+    #[case(Some("text/plain;version=0.0.4;q=1,*/*;q=0.1"), PROMETHEUS)]
+    #[case(Some("text/plain"), PROMETHEUS)]
+    #[case(Some("text/html"), OPEN_METRICS)]
+    fn the_accept_header_decides(#[case] accept: Option<&'static str>, #[case] content_type: &str) {
         let accept = accept.map(|value| (header::ACCEPT, HeaderValue::from_static(value)));
-        assert_eq!(Format::accepted(&accept.into_iter().collect()), format);
+        let headers = accept.into_iter().collect();
+        assert_eq!(negotiate(&headers, String::new()).0, content_type);
     }
 
     #[test]
@@ -128,6 +109,6 @@ requests_total{path=\"/\"} 2
 took_seconds_bucket{le=\"0.1\"} 1
 took_seconds_bucket{le=\"+Inf\"} 2
 ";
-        assert_eq!(Format::Prometheus.convert(open_metrics.to_owned()), plain);
+        assert_eq!(super::plain(open_metrics), plain);
     }
 }

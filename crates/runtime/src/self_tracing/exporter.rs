@@ -1,10 +1,7 @@
 //! An exporter that logs failures. The SDK drops spans silently, unless its feature for internal
 //! logs is enabled, which logs each attempt.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use opentelemetry_sdk::{
     Resource,
@@ -27,6 +24,7 @@ impl LoggedExporter {
     }
 }
 
+// The other methods keep their defaults, as they do in opentelemetry-otlp's exporter.
 impl SpanExporter for LoggedExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let result = self.exporter.export(batch).await;
@@ -45,14 +43,6 @@ impl SpanExporter for LoggedExporter {
             _ => {}
         }
         result
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.exporter.shutdown_with_timeout(timeout)
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        self.exporter.force_flush()
     }
 
     fn set_resource(&mut self, resource: &Resource) {

@@ -1,14 +1,6 @@
 //! A segment of the log: the bytes of spans, and columns that index them.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::{
-        LazyLock,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
-};
-
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::{
     intern::{InternTable, OperationEntry, Part, Source},
@@ -16,6 +8,7 @@ use super::{
 };
 use crate::{
     TraceId,
+    hash::{name_hash, source_hash},
     span::{NewSource, NewSpan, Signature},
 };
 
@@ -230,7 +223,7 @@ impl Segment {
 
     /// Finds a source or adds it. The caller may know a sibling, which has the same resource.
     pub(super) fn intern_source(&mut self, source: &NewSource<'_>, sibling: Option<Source>) -> u16 {
-        let hash = source_hash(source);
+        let hash = source_hash(source.resource_hash, source.scope);
         let sibling = sibling.or_else(|| self.find_resource(source));
         let known = sibling.and_then(|sibling| self.find_source(hash, source, &sibling));
         if let Some(index) = known {
@@ -250,7 +243,11 @@ impl Segment {
         let Some(sibling) = sibling.or_else(|| self.find_resource(source)) else {
             return 0;
         };
-        match self.find_source(source_hash(source), source, &sibling) {
+        match self.find_source(
+            source_hash(source.resource_hash, source.scope),
+            source,
+            &sibling,
+        ) {
             Some(_) => source.max_bytes(),
             None => source.max_bytes() - source.scope_bytes(),
         }
@@ -302,8 +299,8 @@ impl Segment {
     pub(super) fn intern_operation(&mut self, service: u16, span: &NewSpan<'_>) -> u16 {
         let (name, kind) = (span.name, span.kind);
         let is_root = span.signature.contains(Signature::ROOT);
-        let seed = u64::from(service) << 9 | u64::from(kind) << 1 | u64::from(is_root);
-        let hash = xxh3_64_with_seed(name, *SEED ^ seed);
+        let salt = u64::from(service) << 9 | u64::from(kind) << 1 | u64::from(is_root);
+        let hash = name_hash(name, salt);
         let found = self.operations.find(hash, |known| {
             (known.service, known.kind, known.is_root) == (service, kind, is_root)
                 && known.name.of(&self.bytes) == name
@@ -320,28 +317,6 @@ impl Segment {
         };
         self.operations.add(hash, added)
     }
-}
-
-/// The seed of all hashes. Clients choose the names; with a known seed, they could choose thousands
-/// that have one hash.
-static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
-
-/// The hash of a resource in pieces.
-pub(crate) fn resource_hash(pieces: &[&[u8]]) -> u64 {
-    hash_pieces(*SEED, pieces)
-}
-
-fn source_hash(source: &NewSource<'_>) -> u64 {
-    // Distinguishes a piece of the scope from the same piece of the resource.
-    hash_pieces(source.resource_hash.rotate_left(1), source.scope)
-}
-
-/// Hashes pieces. The same bytes in other pieces hash differently and are stored again, which only
-/// costs space.
-fn hash_pieces(seed: u64, pieces: &[&[u8]]) -> u64 {
-    pieces
-        .iter()
-        .fold(seed, |hash, piece| xxh3_64_with_seed(piece, hash))
 }
 
 /// The most services that a new one is compared with. With more, one may be stored twice, which

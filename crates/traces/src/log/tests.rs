@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::span::Signature;
+use crate::{hash::resource_hash, span::Signature};
 
 const ONE_HOUR: Duration = Duration::from_secs(3600);
 

@@ -19,15 +19,17 @@ use k8s_openapi::{
 use spoor_api::stack::{ManagedJaeger, Stack, Storage};
 
 use self::storage::StorageParts;
-use crate::stacks::objects::{
-    Object,
-    labels::{self, Component, component_metadata, label_selector, selector},
-    network::service_port,
-    otlp::{OTLP_GRPC, OTLP_HTTP},
-    pod::{self, PodDefaults},
-    workload::{
-        CONFIG_FILE, config_map, container_ports, disruption_budget, read_only_mount,
-        rolling_update,
+use crate::{
+    kubernetes::apply::Manifest,
+    stacks::objects::{
+        labels::{self, Component, component_metadata, label_selector, selector},
+        network::service_port,
+        otlp::{OTLP_GRPC, OTLP_HTTP},
+        pod::{self, PodDefaults},
+        workload::{
+            CONFIG_FILE, config_map, container_ports, disruption_budget, read_only_mount,
+            rolling_update,
+        },
     },
 };
 
@@ -62,21 +64,22 @@ pub fn query_name(stack: &Stack) -> String {
 
 /// Builds Jaeger's objects, except its NetworkPolicy.
 #[must_use]
-pub fn objects(stack: &Stack, jaeger: &ManagedJaeger, pods: &PodDefaults) -> Vec<Object> {
+pub fn objects(stack: &Stack, jaeger: &ManagedJaeger, pods: &PodDefaults) -> Vec<Manifest> {
     let parts = storage::parts(stack, &jaeger.storage);
     let config = config::yaml(jaeger, &parts);
     let config = config_map(stack, Component::Jaeger, &config);
     let otlp = [("otlp-grpc", OTLP_GRPC), ("otlp-http", OTLP_HTTP)];
     let query = [("http-query", HTTP_QUERY), ("grpc-query", GRPC_QUERY)];
     let mut objects = vec![
-        Object::of(&config),
-        Object::of(&service(stack, Component::Jaeger.name_in(stack), &otlp)),
-        Object::of(&service(stack, query_name(stack), &query)),
-        Object::of(&deployment(stack, jaeger, parts, &config, pods)),
+        Manifest::of(&config),
+        Manifest::of(&service(stack, Component::Jaeger.name_in(stack), &otlp)),
+        Manifest::of(&service(stack, query_name(stack), &query)),
+        Manifest::of(&deployment(stack, jaeger, parts, &config, pods)),
     ];
-    objects.extend(volume_claim(stack, &jaeger.storage).iter().map(Object::of));
+    let claim = volume_claim(stack, &jaeger.storage);
+    objects.extend(claim.iter().map(Manifest::of));
     let budget = disruption_budget(stack, Component::Jaeger, jaeger.replicas().into());
-    objects.extend(budget.iter().map(Object::of));
+    objects.extend(budget.iter().map(Manifest::of));
     objects
 }
 

@@ -8,7 +8,7 @@ use spoor_api::{Metadata, TracingStack, stack::Route};
 
 use super::{otlp_service::OtlpTarget, *};
 use crate::stacks::{
-    objects::{ObjectKind, labels, pod},
+    objects::{labels, pod},
     validate::validate,
 };
 
@@ -34,7 +34,7 @@ fn context() -> BuildContext {
 }
 
 /// The objects of a stack, all of them.
-fn all(stack: &Stack) -> Vec<Object> {
+fn all(stack: &Stack) -> Vec<Manifest> {
     let target = OtlpTarget {
         route: stack.route,
         since: None,
@@ -47,18 +47,18 @@ fn all(stack: &Stack) -> Vec<Object> {
 }
 
 /// The objects as a YAML file.
-fn yaml(objects: &[Object]) -> String {
+fn yaml(objects: &[Manifest]) -> String {
     let documents = objects
         .iter()
-        .map(|object| serde_yaml::to_string(&object.body).unwrap());
+        .map(|manifest| serde_yaml::to_string(&manifest.object).unwrap());
     documents.collect::<Vec<_>>().join("---\n")
 }
 
-fn without_collector(stack: &Stack) -> Vec<Object> {
+fn without_collector(stack: &Stack) -> Vec<Manifest> {
     let collector = [labels::Component::Gather, labels::Component::Decide];
     let mut objects = all(stack);
-    objects.retain(|object| {
-        let labels = object.body.metadata.labels.as_ref().unwrap();
+    objects.retain(|manifest| {
+        let labels = manifest.object.metadata.labels.as_ref().unwrap();
         let name = labels.get(labels::NAME).map(String::as_str);
         !collector.iter().any(|it| Some(it.as_str()) == name)
     });
@@ -130,13 +130,9 @@ fn storages(#[case] name: &str, #[case] storage: &str) {
     let image = "jaegertracing/jaeger:2.99.0";
     let stack = stack(json!({"jaeger": {"storage": storage, "image": image}}));
     let mut objects = without_collector(&stack);
-    let kinds = [
-        ObjectKind::ConfigMap,
-        ObjectKind::PersistentVolumeClaim,
-        ObjectKind::Deployment,
-    ];
+    let kinds = ["ConfigMap", "PersistentVolumeClaim", "Deployment"];
     objects.retain(|object| {
-        kinds.contains(&object.kind) && object.name().starts_with("tracing-jaeger")
+        kinds.contains(&&*object.resource.kind) && object.name().starts_with("tracing-jaeger")
     });
     let text = yaml(&objects);
     for line in text.lines().filter(|line| line.contains("password: ")) {
@@ -183,9 +179,9 @@ fn templates(stack: &Stack, context: &BuildContext) -> Vec<Value> {
     let tiers = tiers.flat_map(|tiers| [tiers.gather, tiers.decide]);
     let tiers = tiers.flat_map(|tier| tier.objects());
     let objects = built.objects.into_iter().chain(tiers);
-    let workloads = objects.filter(|object| object.kind == ObjectKind::Deployment);
+    let workloads = objects.filter(|object| object.resource.kind == "Deployment");
     let templates: Vec<_> = workloads
-        .map(|workload| workload.body.data["spec"]["template"].clone())
+        .map(|workload| workload.object.data["spec"]["template"].clone())
         .collect();
     assert_eq!(templates.len(), 3);
     templates
@@ -319,10 +315,10 @@ fn pods_meet_the_restricted_security_standard() {
     assert!(samples.len() > 10, "{} samples", samples.len());
     let mut pods = 0;
     for object in samples.iter().flat_map(all) {
-        if object.kind != ObjectKind::Deployment {
+        if object.resource.kind != "Deployment" {
             continue;
         }
-        let body = json!(object.body);
+        let body = json!(object.object);
         let pod = &body["spec"]["template"]["spec"];
         pods += 1;
         restricted(pod).unwrap_or_else(|problem| panic!("{object}: {problem}"));

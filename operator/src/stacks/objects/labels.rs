@@ -39,11 +39,8 @@ impl Component {
     /// The name of a component's objects.
     #[must_use]
     pub fn name_in(self, stack: &Stack) -> String {
-        let suffix = match self {
-            Self::Jaeger => "jaeger",
-            Self::Gather => "gather",
-            Self::Decide => "decide",
-        };
+        let name = self.as_str();
+        let suffix = name.strip_prefix("collector-").unwrap_or(name);
         format!("{}-{suffix}", stack.name)
     }
 }

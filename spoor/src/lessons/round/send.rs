@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::{ANNOUNCER, EDGES, Marker, SlowPart, delay_milliseconds};
 use crate::{
-    cli::{LabClient, out::errln, shutdown_signal},
+    cli::{LabClient, out::errln},
     lessons::policies::Policies,
     traces::{FoundTrace, Query, TraceClient, dropping_policies},
 };
@@ -205,7 +205,7 @@ impl Round<'_> {
         let body = serde_json::json!({ "name": name });
         let request = self.marked(self.http.post(&wishes).json(&body));
         // From here on Ctrl-C must not leave the fault and the wish behind.
-        let interrupted = shutdown_signal().context("cannot catch Ctrl-C")?;
+        let interrupted = spoor_runtime::shutdown_signal().context("cannot catch Ctrl-C")?;
         let location = send(wishes.clone(), request).await?;
         let searched = tokio::select! {
             searched = self.wait_for_traces(requests, slow) => searched,
