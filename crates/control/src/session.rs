@@ -106,7 +106,8 @@ impl Session {
     pub(crate) fn shares(&self, sent: Option<u64>) -> Option<(u64, Bytes)> {
         let mut state = self.service.state();
         let record = self.record(&mut state.instances).ok()?;
-        record.loan.newest(sent)
+        // Shares are lent only under the plan that the process holds.
+        record.loan.newest(record.held?, sent)
     }
 
     /// Handles a message after the hello. An invalid one is counted and ignored.
@@ -274,7 +275,9 @@ impl Session {
         let Some(served) = served else {
             return Ok(None);
         };
+        // A plan with rate limits is sent again, since its shares ended with the last stream.
         let is_current = held == Some(served.version)
+            && served.shares.is_none()
             && hello.held_digest[..] == served.digest.0.to_be_bytes()
             && record.was_sent(served.version, self.control.settings().epoch);
         if is_current {
@@ -292,7 +295,7 @@ impl Session {
     fn disconnect(&self) {
         let mut state = self.service.state();
         match self.record(&mut state.instances) {
-            Ok(record) => record.is_connected = false,
+            Ok(record) => record.disconnect(),
             // A replaced session must not disconnect its successor.
             Err(_) => return,
         }
@@ -349,3 +352,6 @@ fn replaced() -> Status {
 fn too_many_streams() -> Status {
     Status::resource_exhausted("this instance has too many open streams; close some of them")
 }
+
+#[cfg(test)]
+mod tests;
