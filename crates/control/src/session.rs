@@ -137,11 +137,13 @@ impl Session {
             }
             Err(MessageError::StreamEnded(status)) => return Err(status),
             Err(MessageError::Rejected(rejection)) => {
+                self.control.metrics().count_rejected(rejection);
                 if rejection == Rejection::TooManyCounts {
                     self.control.forget_disconnected();
+                    self.warn("ignored the counts of a report", &rejection);
+                } else {
+                    self.warn("ignored an invalid message", &rejection);
                 }
-                self.control.metrics().count_rejected(rejection);
-                self.warn("ignored an invalid message", &rejection);
             }
         }
         Ok(())
@@ -196,9 +198,14 @@ impl Session {
             max_started: (age + 1).saturating_mul(MAX_DECISIONS_PER_SECOND),
             room: self.control.count_room(),
         };
-        let deltas = record.ledger.apply(&report.counts, &context)?;
-        // Only once the ledger has accepted the counts: a rejected report must add nothing.
-        record.record_spans(report);
+        let applied = record.ledger.apply(&report.counts, &context);
+        // Only once the ledger has checked the counts: an invalid report must add nothing. One without
+        // room for its counts is valid.
+        if matches!(applied, Ok(_) | Err(Rejection::TooManyCounts)) {
+            record.record_spans(report);
+            record.loan.confirm(report.shares);
+        }
+        let deltas = applied?;
         let first = report.counts.iter().map(|count| count.first_unix_millis);
         let (from, to) = record
             .coverage
@@ -206,7 +213,6 @@ impl Session {
         record
             .demands
             .add(&deltas, to.saturating_duration_since(from));
-        record.loan.confirm(report.shares);
         state.first_report.get_or_insert(now);
         let attributed = state.add(&deltas);
         self.control.tally(&self.service, &attributed, (from, to));

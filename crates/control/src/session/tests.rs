@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use spoor_policy::{
     Namespace, Policy, PolicyFields, PolicyKey, Strategy, Target, TracesPerSecond, resolve,
 };
+use spoor_proto::spoor::control::v1::client_message::Message;
 
 use super::*;
 use crate::settings::ControlSettings;
@@ -56,6 +57,38 @@ fn connect_with_plan(control: &Control) -> (Session, Arc<ServedPlan>) {
     let served = outgoing.borrow().plan.clone().unwrap();
     session.record_sent(&served).unwrap();
     (session, served)
+}
+
+#[test]
+fn report_without_room_updates_spans() {
+    let control = control();
+    let (session, served) = connect_with_plan(&control);
+    let now = Timestamp::now().as_millisecond();
+    let report = proto::Report {
+        counts: vec![proto::Count {
+            version: Some(served_plan::version_to_proto(served.version)),
+            first_unix_millis: now,
+            last_unix_millis: now,
+            started: 3,
+            ..Default::default()
+        }],
+        spans_exported: 7,
+        ..Default::default()
+    };
+    let handle_report = || {
+        let message = Some(Message::Report(report.clone()));
+        let message = proto::ClientMessage { message };
+        session.handle_message(message).unwrap();
+        let exported = control.instances()[0].spans_exported;
+        let counts = control.counts(&Namespace::default(), &"a".parse().unwrap(), None);
+        (exported, counts.started)
+    };
+    let room = Arc::clone(control.count_room());
+    let all = u32::try_from(room.available_permits()).unwrap();
+    let taken = room.try_acquire_many_owned(all).unwrap();
+    assert_eq!(handle_report(), (7, 0));
+    drop(taken);
+    assert_eq!(handle_report(), (7, 3));
 }
 
 #[test]
