@@ -43,7 +43,7 @@ pub struct GenerateArgs {
     #[arg(long, value_parser = positive_number)]
     traces: Option<u64>,
     /// Time during which traces are started [default: 10s, unless --traces is given]
-    #[arg(long, value_parser = crate::cli::duration)]
+    #[arg(long, value_parser = crate::cli::positive_duration)]
     duration: Option<Duration>,
     /// Spans in each trace
     #[arg(long, default_value_t = 4, value_parser = whole_number(1..=MAX_SPANS, 4))]

@@ -76,7 +76,7 @@ pub struct TracesArgs {
     #[command(flatten)]
     source: Source,
     /// Only traces that include this service
-    #[arg(long)]
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     service: Option<String>,
     /// Only traces with a span of this name
     #[arg(long)]

@@ -40,7 +40,8 @@ use crate::{
 };
 
 /// The most counts held for all processes together. Each takes about 150 bytes; 2,000 processes that
-/// count 50 operations under three plans have as many.
+/// count 50 operations under two plans have two thirds, which is all that processes with more than a
+/// few counts may take.
 const MAX_COUNTS: usize = 300_000;
 
 /// The largest total size of partially received messages, over all streams, in KiB.

@@ -21,6 +21,18 @@ use crate::{
     served_plan,
 };
 
+/// The part of the room for counts that is left to processes with few of them. All 3,000 that may be
+/// connected then have room for [`FEW_COUNTS`].
+const RESERVED_COUNTS: usize = 100_000;
+
+/// The most counts of a process that may take the reserved part of the room.
+const FEW_COUNTS: usize = 32;
+
+/// A process may hold one part in this many of the rest that is free, so that even dozens of
+/// processes leave room for others. The part shrinks as the room fills, as in switches that share a
+/// buffer between ports (Choudhury and Hahne, "Dynamic Queue Length Thresholds", 1998).
+const SHARE_DIVISOR: usize = 16;
+
 /// The counts that one process has reported since it started.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -30,6 +42,8 @@ pub(crate) struct Ledger {
     /// The newest sequence when a process reconnected after its record had been removed. The sums
     /// already include its counts until then, so its first report is only a baseline.
     resumed: Option<u64>,
+    /// Counts under plans before this sequence have been forgotten, and are ignored.
+    oldest: u64,
 }
 
 /// A count as last reported.
@@ -62,7 +76,7 @@ pub(crate) enum Rejection {
     #[error("more decisions than one process can make")]
     Implausible,
     /// The next report, whose counts are cumulative, has the same counts.
-    #[error("too many counts are held for all processes together")]
+    #[error("the counts of all processes take too much room; name fewer operations in policies")]
     TooManyCounts,
 }
 
@@ -90,12 +104,15 @@ impl Ledger {
     /// Applies a report, either entirely or not at all, and returns the increases.
     ///
     /// Counts under versions of another epoch, or older than the history, are ignored rather than
-    /// rejected: they are valid, but the policy that decided them is no longer known.
+    /// rejected: they are valid, but the policy that decided them is no longer known. If there is no
+    /// room, those under all plans but the newest of the report are added once more and then ignored.
     pub(crate) fn apply(
         &mut self,
         counts: &[proto::Count],
         context: &ReportContext<'_>,
     ) -> Result<Vec<CountDelta>, Rejection> {
+        // Bounded by the history: counts of older plans are never read again.
+        self.forget_before(context.history.oldest());
         let mut reported: BTreeMap<CountKey, CumulativeCount> = BTreeMap::new();
         for count in counts {
             if let Some((key, count)) = self.read(count, context)? {
@@ -112,20 +129,43 @@ impl Ledger {
         for (key, now) in &reported {
             deltas.extend(self.delta(key, now, context.max_started)?);
         }
-        let is_new = |key: &&CountKey| !self.counts.contains_key(*key);
-        let needed = self.counts.len() + reported.keys().filter(is_new).count();
-        let reserved = self.room.grow_to(needed, context.room);
-        reserved.map_err(|_| Rejection::TooManyCounts)?;
+        if !self.try_reserve(&reported, context.room) {
+            let newest = reported.keys().map(|key| key.sequence).max();
+            self.forget_before(newest.unwrap_or_default());
+            reported.retain(|key, _| key.sequence >= self.oldest);
+            if !self.try_reserve(&reported, context.room) {
+                return Err(Rejection::TooManyCounts);
+            }
+        }
         self.counts.extend(reported);
-        let oldest = context.history.oldest();
-        // Bounded by the history: counts of older plans are never read again. Keys begin with the
-        // sequence, so most reports remove none and need not visit all.
+        Ok(deltas)
+    }
+
+    /// Reserves room for the counts of a report, unless the process would then hold more than its
+    /// share.
+    fn try_reserve(
+        &mut self,
+        reported: &BTreeMap<CountKey, CumulativeCount>,
+        room: &Arc<Semaphore>,
+    ) -> bool {
+        let is_new = |key: &&CountKey| !self.counts.contains_key(*key);
+        let new = reported.keys().filter(is_new).count();
+        let needed = self.counts.len() + new;
+        let free = room.available_permits().saturating_sub(RESERVED_COUNTS);
+        let is_fair = new == 0 || needed <= FEW_COUNTS.max(free / SHARE_DIVISOR);
+        is_fair && self.room.grow_to(needed, room).is_ok()
+    }
+
+    /// Removes the counts under plans before this sequence, which are ignored from now on.
+    fn forget_before(&mut self, sequence: u64) {
+        self.oldest = self.oldest.max(sequence);
+        let oldest = self.oldest;
+        // Keys begin with the sequence, so most reports remove none and need not visit all.
         let is_old = |(key, _): (&CountKey, &CumulativeCount)| key.sequence < oldest;
         if self.counts.first_key_value().is_some_and(is_old) {
             self.counts.retain(|key, _| key.sequence >= oldest);
         }
         self.room.shrink_to(self.counts.len());
-        Ok(deltas)
     }
 
     fn read(
@@ -139,7 +179,7 @@ impl Ledger {
             return Err(Rejection::SampledOverStarted);
         }
         let sequence = version.sequence;
-        if version.epoch != context.epoch || sequence < context.history.oldest() {
+        if version.epoch != context.epoch || sequence < self.oldest {
             return Ok(None);
         }
         if !context.sent.contains(&sequence) {
@@ -153,10 +193,14 @@ impl Ledger {
         let Some(plan) = context.history.plan(version) else {
             return Ok(None);
         };
-        let operation = match count.operation.as_str() {
-            "" => None,
-            name => Some(OperationName::new(name).map_err(|_| Rejection::UnknownOperation)?),
-        };
+        // The plan's own name, so that all processes share it.
+        let name = count.operation.as_str();
+        let mut phases = plan.phases().iter();
+        let named = phases.find_map(|phase| phase.strategies.operations.get_key_value(name));
+        let operation = named.map(|(name, _)| name.clone());
+        if operation.is_none() && !name.is_empty() {
+            return Err(Rejection::UnknownOperation);
+        }
         let first = phase(plan, count.first_unix_millis, operation.as_ref())?;
         let last = phase(plan, count.last_unix_millis, operation.as_ref())?;
         let key = CountKey {

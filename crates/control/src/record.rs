@@ -86,6 +86,14 @@ impl Record {
         }
     }
 
+    /// Records the end of its stream. When it reconnects, a plan with rate limits is sent to it again,
+    /// which ends the shares of this stream.
+    pub(crate) fn disconnect(&mut self) {
+        self.is_connected = false;
+        self.demands = Demands::default();
+        self.loan = Loan::default();
+    }
+
     /// Records a plan as sent, which ends all loans. Versions before `oldest` are forgotten.
     pub(crate) fn record_sent(&mut self, sequence: u64, oldest: u64) {
         self.loan = Loan::default();

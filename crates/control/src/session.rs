@@ -106,7 +106,8 @@ impl Session {
     pub(crate) fn shares(&self, sent: Option<u64>) -> Option<(u64, Bytes)> {
         let mut state = self.service.state();
         let record = self.record(&mut state.instances).ok()?;
-        record.loan.newest(sent)
+        // Shares are lent only under the plan that the process holds.
+        record.loan.newest(record.held?, sent)
     }
 
     /// Handles a message after the hello. An invalid one is counted and ignored.
@@ -136,11 +137,13 @@ impl Session {
             }
             Err(MessageError::StreamEnded(status)) => return Err(status),
             Err(MessageError::Rejected(rejection)) => {
+                self.control.metrics().count_rejected(rejection);
                 if rejection == Rejection::TooManyCounts {
                     self.control.forget_disconnected();
+                    self.warn("ignored the counts of a report", &rejection);
+                } else {
+                    self.warn("ignored an invalid message", &rejection);
                 }
-                self.control.metrics().count_rejected(rejection);
-                self.warn("ignored an invalid message", &rejection);
             }
         }
         Ok(())
@@ -195,9 +198,14 @@ impl Session {
             max_started: (age + 1).saturating_mul(MAX_DECISIONS_PER_SECOND),
             room: self.control.count_room(),
         };
-        let deltas = record.ledger.apply(&report.counts, &context)?;
-        // Only once the ledger has accepted the counts: a rejected report must add nothing.
-        record.record_spans(report);
+        let applied = record.ledger.apply(&report.counts, &context);
+        // Only once the ledger has checked the counts: an invalid report must add nothing. One without
+        // room for its counts is valid.
+        if matches!(applied, Ok(_) | Err(Rejection::TooManyCounts)) {
+            record.record_spans(report);
+            record.loan.confirm(report.shares);
+        }
+        let deltas = applied?;
         let first = report.counts.iter().map(|count| count.first_unix_millis);
         let (from, to) = record
             .coverage
@@ -205,7 +213,6 @@ impl Session {
         record
             .demands
             .add(&deltas, to.saturating_duration_since(from));
-        record.loan.confirm(report.shares);
         state.first_report.get_or_insert(now);
         let attributed = state.add(&deltas);
         self.control.tally(&self.service, &attributed, (from, to));
@@ -274,7 +281,9 @@ impl Session {
         let Some(served) = served else {
             return Ok(None);
         };
+        // A plan with rate limits is sent again, since its shares ended with the last stream.
         let is_current = held == Some(served.version)
+            && served.shares.is_none()
             && hello.held_digest[..] == served.digest.0.to_be_bytes()
             && record.was_sent(served.version, self.control.settings().epoch);
         if is_current {
@@ -292,7 +301,7 @@ impl Session {
     fn disconnect(&self) {
         let mut state = self.service.state();
         match self.record(&mut state.instances) {
-            Ok(record) => record.is_connected = false,
+            Ok(record) => record.disconnect(),
             // A replaced session must not disconnect its successor.
             Err(_) => return,
         }
@@ -349,3 +358,6 @@ fn replaced() -> Status {
 fn too_many_streams() -> Status {
     Status::resource_exhausted("this instance has too many open streams; close some of them")
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,8 +58,31 @@ impl LabArgs {
         Url::parse(DEFAULT_LAB).ok().as_ref() != Some(&self.lab)
     }
 
+    /// The option for commands that are displayed, which is empty for the default address.
+    pub fn option(&self) -> String {
+        match self.is_custom() {
+            true => format!(" --lab {}", self.lab),
+            false => String::new(),
+        }
+    }
+
     /// Creates a client of that lab.
     pub fn client(&self) -> LabClient {
         LabClient::new(self.lab.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[rstest::rstest]
+    #[case(DEFAULT_LAB, "")]
+    #[case("http://127.0.0.1:16601", " --lab http://127.0.0.1:16601/")]
+    fn displayed_commands_name_another_lab(#[case] url: &str, #[case] expected: &str) {
+        let lab = http_url(url).unwrap();
+        assert_eq!(LabArgs { lab }.option(), expected);
     }
 }

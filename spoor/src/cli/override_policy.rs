@@ -38,8 +38,8 @@ pub struct OverrideArgs {
     operation: Vec<OperationName>,
     #[command(flatten)]
     namespace: NamespaceArgs,
-    /// Print the policy in this format instead of applying it
-    #[arg(short, long, value_enum)]
+    /// Print the policy in this format instead of applying it; cannot be used with --wait
+    #[arg(short, long, value_enum, conflicts_with = "wait")]
     output: Option<Format>,
     #[command(flatten)]
     wait: WaitArgs,
@@ -80,13 +80,21 @@ impl OverrideArgs {
         warn_if_overridden(&client, policy).await?;
         let convergence = self.wait.until_applied(&client, &applied).await?;
         let code = print_result(Output::Table, applied, convergence, TAIL_ONLY)?;
-        if let Some(until) = &policy.spec.expires_at {
+        // A short override may have expired meanwhile.
+        if let Some(until) = &policy.spec.expires_at
+            && until
+                .parse::<Timestamp>()
+                .is_ok_and(|until| until > Timestamp::now())
+        {
             let name = &policy.metadata.name;
             let namespace = match &self.namespace.namespace {
                 default if *default == Namespace::default() => String::new(),
                 other => format!(" -n {other}"),
             };
-            outln!("In force until {until}; `spoor delete {name}{namespace}` ends it earlier.");
+            let lab = self.lab.option();
+            outln!(
+                "In force until {until}; `spoor delete {name}{namespace}{lab}` ends it earlier."
+            );
         }
         Ok(code)
     }

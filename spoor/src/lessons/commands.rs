@@ -143,7 +143,7 @@ impl LessonArgs {
             Output::Json => outln!("{}", serde_json::json!({ "tag": tag, "seed": seed })),
             Output::Table => {
                 outln!("Requests were sent, and something was slow. To list their traces:");
-                outln!("  spoor traces --tag {tag}");
+                outln!("  spoor traces --tag {tag}{}", self.lab.option());
             }
         }
         Ok(ExitCode::SUCCESS)

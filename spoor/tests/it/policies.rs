@@ -240,6 +240,10 @@ async fn override_expires() {
     })
     .await;
 
+    let expired = ["override", "service-a", "0%", "--for", "1ms"];
+    let text = lab.ok(&expired).await;
+    assert!(!text.contains("In force"), "{text}");
+
     let yaml = lab
         .ok(&["override", "service-a", "50%", "--for", "15m", "-o", "yaml"])
         .await;

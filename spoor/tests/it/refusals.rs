@@ -205,6 +205,12 @@ async fn bad_options_name_the_valid_values() {
             &["traces", "--traces-url", "ftp://x"],
             "must be a URL such as http://127.0.0.1:16686",
         ),
+        (&["traces", "--service", ""], "'--service <SERVICE>'"),
+        (&["generate", "--duration", "0s"], "must be longer than 0"),
+        (
+            &["override", "a", "1%", "--for", "1m", "-o", "json", "--wait"],
+            "cannot be used with",
+        ),
         (&["load", "--path", "nope"], "must begin with a /"),
         (
             &["check", "1", "--answer", "42"],

@@ -80,7 +80,7 @@ fn adjust(state: &mut ServiceState, next_number: impl Fn() -> u64) -> bool {
     }
     if has_changed {
         for member in members {
-            member.loan.encode(served.version, &next_number);
+            member.loan.add_message(&next_number);
         }
     }
     has_changed

@@ -17,6 +17,11 @@ const EXPIRY: i64 = 1_000_000;
 
 /// Versions of a plan with "GET /" until [`EXPIRY`], and a default that never expires.
 fn history(sequences: &[u64]) -> History {
+    history_of(sequences, &["GET /"])
+}
+
+/// Like [`history`], but with these operations.
+fn history_of(sequences: &[u64], operations: &[&str]) -> History {
     let policy = |name: &str, operations: Vec<OperationName>, expires| {
         let key = PolicyKey {
             namespace: Default::default(),
@@ -42,7 +47,11 @@ fn history(sequences: &[u64]) -> History {
     let expiry = Timestamp::from_millisecond(EXPIRY).unwrap();
     let policies = [
         policy("all", vec![], None),
-        policy("one", vec!["GET /".parse().unwrap()], Some(expiry)),
+        policy(
+            "one",
+            operations.iter().map(|it| it.parse().unwrap()).collect(),
+            Some(expiry),
+        ),
     ];
     let resolution = resolve(&policies, Timestamp::UNIX_EPOCH);
     let plan = resolution.table.plan("default", "a");
@@ -313,4 +322,50 @@ fn counts_of_all_processes_are_bounded() {
     // Nothing of the refused report was applied.
     let deltas = second.apply(&counts, &context(&[1])).unwrap();
     assert_eq!(deltas.len(), 2);
+}
+
+#[test]
+fn no_process_takes_the_room_of_others() {
+    let names: Vec<String> = (0..50).map(|it| format!("GET /{it}")).collect();
+    let operations: Vec<&str> = names.iter().map(String::as_str).collect();
+    let history = history_of(&[1, 2], &operations);
+    let room = Arc::new(Semaphore::new(RESERVED_COUNTS + 60 * SHARE_DIVISOR));
+    let context = ReportContext {
+        epoch: EPOCH,
+        history: &history,
+        sent: &[1, 2],
+        max_started: 1_000_000,
+        room: &room,
+    };
+    let report = |sequence, operations: &[&str], started| -> Vec<proto::Count> {
+        let counts = operations.iter();
+        let counts = counts.map(|operation| count(sequence, operation, started, 0));
+        counts.collect()
+    };
+    // With those of an earlier plan, the counts exceed the share, so only the newer ones are kept.
+    let mut first = Ledger::default();
+    let both = |started| -> Vec<proto::Count> {
+        [report(1, &operations, 1), report(2, &operations, started)].concat()
+    };
+    let deltas = first.apply(&both(1), &context).unwrap();
+    assert_eq!((sum(&deltas).started, first.counts.len()), (100, 50));
+    let deltas = first.apply(&both(2), &context).unwrap();
+    assert_eq!((sum(&deltas).started, first.counts.len()), (50, 50));
+    // The rest has become smaller, and with it the shares.
+    let taken = Arc::clone(&room).try_acquire_many_owned(160).unwrap();
+    let many = report(2, &operations, 1);
+    let mut second = Ledger::default();
+    let refused = second.apply(&many, &context);
+    assert_eq!(refused, Err(Rejection::TooManyCounts));
+    assert!(second.apply(&many[..40], &context).is_ok());
+    // Processes with few counts may take the reserved part.
+    let left = u32::try_from(room.available_permits()).unwrap() - 32;
+    let rest = Arc::clone(&room).try_acquire_many_owned(left).unwrap();
+    let mut third = Ledger::default();
+    let refused = third.apply(&many[..33], &context);
+    assert_eq!(refused, Err(Rejection::TooManyCounts));
+    assert!(third.apply(&many[..32], &context).is_ok());
+    drop((first, second, third, taken, rest));
+    let all = RESERVED_COUNTS + 60 * SHARE_DIVISOR;
+    assert_eq!(room.available_permits(), all);
 }

@@ -1,6 +1,6 @@
 //! A process's shares of the rate limits of its plan.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use spoor_policy::Version;
@@ -21,13 +21,12 @@ type Shares = BTreeMap<PlanEntry, f64>;
 #[derive(Debug, Default)]
 pub(crate) struct Loan {
     goals: Shares,
-    /// The shares to send next.
-    next: Shares,
-    confirmed: Shares,
+    /// The shares to send next. The fields share what they have in common, since there may be
+    /// hundreds of entries for each of thousands of processes.
+    next: Arc<Shares>,
+    confirmed: Arc<Shares>,
     /// The shares sent since then, by message number.
-    pending: Vec<(u64, Shares)>,
-    /// The newest message, with its number.
-    newest: Option<(u64, Bytes)>,
+    pending: Vec<(u64, Arc<Shares>)>,
 }
 
 impl Loan {
@@ -41,10 +40,21 @@ impl Loan {
         }
     }
 
-    /// The newest message with its number, unless that is `sent`.
-    pub(crate) fn newest(&self, sent: Option<u64>) -> Option<(u64, Bytes)> {
-        let newest = self.newest.as_ref();
-        newest.filter(|(number, _)| Some(*number) != sent).cloned()
+    /// The newest message with its number, unless that is `sent` or confirmed. It is encoded only
+    /// when it is sent, since it may be large.
+    pub(crate) fn newest(&self, version: Version, sent: Option<u64>) -> Option<(u64, Bytes)> {
+        let newest = self.pending.last();
+        let (number, shares) = newest.filter(|(number, _)| Some(*number) != sent)?;
+        let shares = shares.iter().map(|(operation, factor)| proto::Share {
+            operation: served_plan::operation_to_proto(operation.as_ref()),
+            factor: *factor,
+        });
+        let message = served_plan::encode(proto::server_message::Message::Shares(proto::Shares {
+            version: Some(served_plan::version_to_proto(version)),
+            number: *number,
+            shares: shares.collect(),
+        }));
+        Some((*number, message))
     }
 
     pub(crate) fn goal(&self, operation: &PlanEntry) -> f64 {
@@ -69,29 +79,17 @@ impl Loan {
         if is_full || share(&self.next, operation) == new {
             return false;
         }
-        self.next.insert(operation.clone(), new);
+        Arc::make_mut(&mut self.next).insert(operation.clone(), new);
         true
     }
 
-    /// Encodes the shares to send next, unless the last message has the same.
-    pub(crate) fn encode(&mut self, version: Version, next_number: impl Fn() -> u64) {
+    /// Makes a message of the shares to send next, unless the last message has the same.
+    pub(crate) fn add_message(&mut self, next_number: impl Fn() -> u64) {
         let last = self.pending.last();
         let last = last.map_or(&self.confirmed, |(_, last)| last);
-        if *last == self.next {
-            return;
+        if *last != self.next {
+            self.pending.push((next_number(), Arc::clone(&self.next)));
         }
-        let number = next_number();
-        let shares = self.next.iter().map(|(operation, factor)| proto::Share {
-            operation: served_plan::operation_to_proto(operation.as_ref()),
-            factor: *factor,
-        });
-        let message = served_plan::encode(proto::server_message::Message::Shares(proto::Shares {
-            version: Some(served_plan::version_to_proto(version)),
-            number,
-            shares: shares.collect(),
-        }));
-        self.newest = Some((number, message));
-        self.pending.push((number, self.next.clone()));
     }
 }
 
@@ -114,7 +112,7 @@ mod tests {
 
     fn sent(loan: &mut Loan, number: u64, share: f64) {
         assert!(loan.set(&None, share));
-        loan.encode(version(), || number);
+        loan.add_message(|| number);
     }
 
     #[test]
@@ -149,7 +147,9 @@ mod tests {
             sent(&mut loan, number.into(), 1.0 + f64::from(number));
         }
         assert!(!loan.set(&None, 9.0));
-        assert_eq!(loan.newest(Some(4)), None);
-        assert_eq!(loan.newest(Some(3)).unwrap().0, 4);
+        assert_eq!(loan.newest(version(), Some(4)), None);
+        assert_eq!(loan.newest(version(), Some(3)).unwrap().0, 4);
+        loan.confirm(4);
+        assert_eq!(loan.newest(version(), Some(3)), None);
     }
 }

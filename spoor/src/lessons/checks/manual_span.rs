@@ -43,9 +43,11 @@ fn attempts(found: &FoundTrace) -> impl Iterator<Item = Report> {
 
 fn assess(FoundTrace { id, tree }: &FoundTrace, row: &Row) -> Report {
     let mut report = Report::default();
-    let name = printable(&row.member.span.name);
-    let seen = format!("{name:?} in trace {id}");
-    report.passed("a span of the service receipt", seen);
+    let what = "a span of the service receipt";
+    match row.member.span.name.as_str() {
+        "" => report.wrong(what, format!("its name is empty, in trace {id}")),
+        name => report.passed(what, format!("{:?} in trace {id}", printable(name))),
+    }
     check_own_id(&mut report, tree, row);
     check_parent(&mut report, tree, row);
     check_content(&mut report, row);
@@ -184,6 +186,16 @@ mod tests {
             let wrong = with_content(wrong, COUNT);
             assert!(!passes(&[&wrong]), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn rejects_an_empty_name() {
+        let own = with_content(span(SERVICE, "", 4, 1, 90, 100), COUNT);
+        let report = report_on(&[&own]);
+        assert!(
+            !report.is_passed() && report.to_string().contains("its name is empty"),
+            "{report}"
+        );
     }
 
     #[test]
