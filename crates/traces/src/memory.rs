@@ -22,6 +22,9 @@ pub enum OutOfMemory {
     /// The request needs more than the bound, even without other requests.
     #[error("the spans need more memory than one request may use; send smaller batches")]
     RequestTooLarge,
+    /// The traces that wait for their decision use the memory for them.
+    #[error("too many traces wait for their tail decision; try again later")]
+    TooManyWaiting,
 }
 
 impl Memory {
