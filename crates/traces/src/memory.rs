@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use spoor_runtime::end_slow_bodies;
+
 /// The bytes of requests that are being received: their bodies, compressed and decompressed, and
 /// the index of their spans. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -73,10 +75,12 @@ impl Reservation {
         // bytes; `drop` returns them in either case. The sum orders no other memory, hence relaxed.
         let before = self.memory.taken.fetch_add(bytes, Ordering::Relaxed);
         self.bytes = own;
-        match before.saturating_add(bytes) > self.memory.max {
-            true => Err(OutOfMemory::Overloaded),
-            false => Ok(()),
+        if before.saturating_add(bytes) > self.memory.max {
+            // Next time there is room, if some senders do not finish their bodies.
+            end_slow_bodies();
+            return Err(OutOfMemory::Overloaded);
         }
+        Ok(())
     }
 
     /// Returns all but `bytes`.
