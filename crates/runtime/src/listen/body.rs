@@ -32,20 +32,20 @@ const BYTES_ENDED_AT_ONCE: usize = 16 << 20;
 /// The bodies of this process that arrived in part at first, each with the time of that.
 static PARTIAL: Mutex<Vec<(Instant, Weak<Exchange>)>> = Mutex::new(Vec::new());
 
-/// Ends slow bodies, the largest first, since there is no room for others. Each holds its memory for
-/// as long as its sender likes, up to the time limit on bodies, so few could refuse all other
-/// senders. The room is free a moment later.
+/// Ends slow bodies of this process, the largest first, since there is no room for others. Each holds
+/// its memory for as long as its sender likes, up to the time limit on bodies, so few senders could
+/// keep out all others. The room is free a moment later.
 pub fn end_slow_bodies() {
     end_slow(|_| true);
 }
 
 fn end_slow(is_included: impl Fn(&Exchange) -> bool) {
     let partial = PARTIAL.lock();
-    let is_slow = |since: Instant| since.elapsed() > MAX_USUAL_BODY_TIME;
-    let slow = partial.iter().filter(|(since, _)| is_slow(*since));
-    let mut slow: Vec<_> = slow
+    let mut slow: Vec<_> = partial
+        .iter()
+        .filter(|(since, _)| since.elapsed() > MAX_USUAL_BODY_TIME)
         .filter_map(|(_, exchange)| exchange.upgrade())
-        .filter(|it| it.is_partial() && it.is_receiving() && is_included(it))
+        .filter(|exchange| exchange.is_receiving() && is_included(exchange))
         .map(|exchange| (exchange.held.load(Ordering::Acquire), exchange))
         .collect();
     drop(partial);
@@ -122,7 +122,7 @@ impl Exchange {
 
     /// Returns whether the handler waits for more of the body.
     pub(super) fn is_receiving(&self) -> bool {
-        !self.is_body_complete.load(Ordering::Acquire) && !self.activity.is_waiting_for_server()
+        self.is_partial() && !self.activity.is_waiting_for_server()
     }
 
     /// Returns whether the handler was refused more of the body.
