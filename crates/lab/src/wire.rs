@@ -1,6 +1,9 @@
-//! The JSON types of the lab's admin API.
+//! The JSON types of the lab's admin API, and the reading of the files that are sent to it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+};
 
 use serde::{Deserialize, Serialize};
 use spoor_policy::Version;
@@ -10,6 +13,25 @@ pub use spoor_runtime::Problem;
 /// The largest request body accepted. A thousand policies, the most that the lab accepts, need
 /// less.
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// The largest file of policies accepted, in bytes. The largest useful file, of 1,000 policies, has
+/// a few hundred kilobytes.
+pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// Reads the text of a file of policies.
+///
+/// # Errors
+/// The file cannot be read, is larger than [`MAX_FILE_BYTES`], or is not UTF-8.
+pub fn read_file(file: impl Read) -> io::Result<String> {
+    let mut bytes = vec![];
+    // Reading one byte more than allowed detects a file that is too large, even for pipes, which
+    // have no size.
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::other("the file is larger than 1 MiB; split it"));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("the file is not UTF-8 text"))
+}
 
 /// Documents to apply or compare, all or none.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use spoor_runtime::end_slow_bodies;
+
 /// The bytes of requests that are being received: their bodies, compressed and decompressed, and
 /// the index of their spans. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -22,6 +24,9 @@ pub enum OutOfMemory {
     /// The request needs more than the bound, even without other requests.
     #[error("the spans need more memory than one request may use; send smaller batches")]
     RequestTooLarge,
+    /// The traces that wait for their decision use the memory for them.
+    #[error("too many traces wait for their tail decision; try again later")]
+    TooManyWaiting,
 }
 
 impl Memory {
@@ -70,10 +75,12 @@ impl Reservation {
         // bytes; `drop` returns them in either case. The sum orders no other memory, hence relaxed.
         let before = self.memory.taken.fetch_add(bytes, Ordering::Relaxed);
         self.bytes = own;
-        match before.saturating_add(bytes) > self.memory.max {
-            true => Err(OutOfMemory::Overloaded),
-            false => Ok(()),
+        if before.saturating_add(bytes) > self.memory.max {
+            // Next time there is room, if some senders do not finish their bodies.
+            end_slow_bodies();
+            return Err(OutOfMemory::Overloaded);
         }
+        Ok(())
     }
 
     /// Returns all but `bytes`.

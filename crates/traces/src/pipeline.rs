@@ -14,7 +14,7 @@ use spoor_policy::{Namespace, ServiceName, TailTable};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    PipelineSettings, ReceiveSettings, Rejected, ScanError, Totals, TraceStore,
+    OutOfMemory, PipelineSettings, ReceiveSettings, Rejected, ScanError, Totals, TraceStore,
     memory::{Memory, Reservation},
     request_counts::RequestCounts,
     scan,
@@ -50,6 +50,10 @@ const MAX_SERVICES: usize = 10_000;
 /// The most decisions made before the locks are released.
 const MAX_DECISIONS_PER_LOCK: usize = 256;
 
+/// The longest that traces are decided early to make room for one request, which occupies an
+/// asynchronous worker thread. Deciding all traces of a segment usually takes less.
+const MAX_EARLY_DECISION_TIME: Duration = Duration::from_millis(100);
+
 impl Pipeline {
     /// Starts the pipeline and its decision task. When the token is cancelled, the task decides on
     /// all waiting traces, and the receivers accept no more requests.
@@ -81,8 +85,9 @@ impl Pipeline {
     /// Accepts an encoded `ExportTraceServiceRequest`.
     ///
     /// # Errors
-    /// [`ScanError`] if it cannot be decoded, or if the index of its spans does not fit in
-    /// [`ReceiveSettings::max_receiving_bytes`]; then none of its spans is accepted.
+    /// [`ScanError`] if it cannot be decoded, if the index of its spans does not fit in
+    /// [`ReceiveSettings::max_receiving_bytes`], or if the traces that wait for their decision leave
+    /// no room for it; then none of its spans is accepted.
     pub fn accept(&self, request: &[u8]) -> Result<Rejected, ScanError> {
         self.accept_within(request, &mut self.shared.memory.reservation())
     }
@@ -98,14 +103,16 @@ impl Pipeline {
         let mut sampler = self.shared.sampler.lock();
         // Lock order: the sampler, then the store. Queries lock the store alone. Room is made before,
         // in steps between which others get the locks.
+        let deadline = Instant::now() + MAX_EARLY_DECISION_TIME;
         while sampler.decide_early(request.len(), &mut self.shared.store.write()) {
+            // The decision task continues, with pauses for others.
+            if Instant::now() > deadline || sampler.is_refusing() {
+                sampler.record_refusal(request.len());
+                return Err(OutOfMemory::TooManyWaiting.into());
+            }
             MutexGuard::bump(&mut sampler);
         }
-        let mut is_over = sampler.accept(&scanned, Instant::now(), &mut self.shared.store.write());
-        while is_over {
-            MutexGuard::bump(&mut sampler);
-            is_over = sampler.decide_early(0, &mut self.shared.store.write());
-        }
+        sampler.accept(&scanned, Instant::now(), &mut self.shared.store.write());
         Ok(scanned.rejected)
     }
 
@@ -214,6 +221,9 @@ impl Pipeline {
             }) {
                 tokio::task::yield_now().await;
             }
+            while self.decide(|sampler, store| sampler.decide_for_refused(store)) {
+                tokio::task::yield_now().await;
+            }
         }
         // Closes first: otherwise traces could arrive as fast as they are decided.
         self.shared.closed.store(true, Ordering::Relaxed);
@@ -235,23 +245,78 @@ mod tests {
 
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use prost::Message;
+    use spoor_policy::{Policy, PolicyFields, PolicyKey, PolicyName, TailPolicy, Target, resolve};
 
     use super::*;
+    use crate::TailSettings;
+
+    /// A request with one span, of a trace with this ID.
+    fn request(trace: usize) -> Vec<u8> {
+        let spans = r#"{"resourceSpans": [{
+            "resource": {"attributes": [
+                {"key": "service.name", "value": {"stringValue": "service-a"}}
+            ]},
+            "scopeSpans": [{"spans": [{"traceId": "TRACE", "spanId": "0000000000000001"}]}]
+        }]}"#
+            .replace("TRACE", &format!("{trace:032x}"));
+        let resource_spans = crate::read_spans(spans.as_bytes()).unwrap();
+        ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+    }
+
+    /// A table with one policy.
+    fn table() -> TailTable {
+        let now = jiff::Timestamp::now();
+        let policy = Policy::new(PolicyFields {
+            key: PolicyKey {
+                namespace: Namespace::new("default").unwrap(),
+                name: PolicyName::new("tail").unwrap(),
+            },
+            priority: 0,
+            created: now,
+            targets: vec![Target {
+                service: ServiceName::new("service-a").unwrap(),
+                operations: Vec::new(),
+            }],
+            head: None,
+            tail: Some(TailPolicy::new(Vec::new(), "100%".parse().unwrap()).unwrap()),
+            expires_at: None,
+        });
+        resolve(&[policy.unwrap()], now).tail
+    }
+
+    #[tokio::test]
+    async fn request_is_refused_until_there_is_room() {
+        let tail = TailSettings {
+            decision_wait: Duration::from_secs(3600),
+            max_bytes: 1 << 20,
+            ..TailSettings::default()
+        };
+        let settings = PipelineSettings {
+            tail,
+            ..PipelineSettings::default()
+        };
+        let pipeline = Pipeline::start(settings, CancellationToken::new());
+        pipeline.set_tail(table());
+        // A request of another sender was refused, so no request decides early.
+        pipeline.shared.sampler.lock().record_refusal(0);
+        let accept = |number| pipeline.accept(&request(number));
+        let error = (1..).find_map(|number| accept(number).err()).unwrap();
+        let expected = ScanError::OutOfMemory(OutOfMemory::TooManyWaiting);
+        assert_eq!(error, expected);
+        assert_eq!(pipeline.totals().traces_decided_early, 0);
+        // The decision task makes room.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while accept(usize::MAX).is_err() {
+            assert!(Instant::now() < deadline, "{pipeline:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(pipeline.totals().traces_decided_early > 0);
+    }
 
     #[tokio::test]
     async fn services_are_listed_until_the_deadline() {
         let pipeline = Pipeline::start(PipelineSettings::default(), CancellationToken::new());
-        let spans = br#"{"resourceSpans": [{
-            "resource": {"attributes": [
-                {"key": "service.name", "value": {"stringValue": "service-a"}}
-            ]},
-            "scopeSpans": [{"spans": [{
-                "traceId": "5b8efff7980381030000000000000001", "spanId": "0000000000000001"
-            }]}]
-        }]}"#;
-        let resource_spans = crate::read_spans(spans).unwrap();
-        let request = ExportTraceServiceRequest { resource_spans };
-        pipeline.accept(&request.encode_to_vec()).unwrap();
+        pipeline.accept(&request(1)).unwrap();
         let namespace = Namespace::new("default").unwrap();
         let namespaces = BTreeSet::from([namespace.clone()]);
         let now = Instant::now();

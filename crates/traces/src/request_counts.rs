@@ -19,7 +19,7 @@ pub(crate) enum RefusalReason {
     TimedOut,
     /// The sender aborted the body.
     Aborted,
-    /// Too many bytes are being received at the same time.
+    /// Too many bytes are being received at the same time, or wait for tail decisions.
     Overloaded,
     /// The pipeline is shutting down.
     ShuttingDown,

@@ -47,6 +47,8 @@ pub(crate) struct TailSampler {
     decided: u64,
     /// The last time that a trace went to the store without waiting.
     last_kept_immediately: Option<Instant>,
+    /// The length of the longest request that was refused for lack of room, until there is room.
+    refused_bytes: Option<usize>,
     totals: Totals,
 }
 
@@ -81,6 +83,7 @@ impl TailSampler {
             begun: 0,
             decided: 0,
             last_kept_immediately: None,
+            refused_bytes: None,
             totals: Totals::default(),
         }
     }
@@ -104,14 +107,10 @@ impl TailSampler {
         }
     }
 
-    /// Accepts a request: appends each span to the log that has its trace, or drops it. Returns
-    /// whether the waiting traces exceed the memory bound, as [`Self::decide_early`] does.
-    pub(crate) fn accept(
-        &mut self,
-        scanned: &Scanned<'_>,
-        now: Instant,
-        store: &mut Writer<'_>,
-    ) -> bool {
+    /// Accepts a request: appends each span to the log that has its trace, or drops it. The waiting
+    /// traces may exceed the memory bound afterwards, by at most the index of the request's spans,
+    /// until the next request or [`Self::decide_for_refused`].
+    pub(crate) fn accept(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
         let count = scanned.spans.len() as u64;
         self.totals.received += count + scanned.rejected.total();
         self.totals.rejected += scanned.rejected;
@@ -123,7 +122,7 @@ impl TailSampler {
             if self.gathering.len() == 0 {
                 let note = store.note(&KeepReason::NoPolicy);
                 store.accept(scanned, note, &mut self.totals);
-                return false;
+                return;
             }
         }
         let begun = self.begun;
@@ -133,7 +132,7 @@ impl TailSampler {
         }
         // Twice as many as have begun, so that due traces do not pile up between ticks.
         self.decide_due(now, (self.begun - begun) as usize * 2 + 8, store);
-        self.decide_early(0, store)
+        self.decide_early(0, store);
     }
 
     fn waiting(&self) -> u64 {
@@ -182,14 +181,40 @@ impl TailSampler {
         true
     }
 
+    /// Returns whether requests without room are refused at once. Otherwise the decisions for each of
+    /// them would leave no time for anything else.
+    pub(crate) fn is_refusing(&self) -> bool {
+        self.refused_bytes.is_some()
+    }
+
+    /// Records that a request of this length was refused for lack of room.
+    pub(crate) fn record_refusal(&mut self, bytes: usize) {
+        self.refused_bytes = self.refused_bytes.max(Some(bytes));
+    }
+
+    /// Makes room for refused requests as [`Self::decide_early`] does.
+    pub(crate) fn decide_for_refused(&mut self, store: &mut Writer<'_>) -> bool {
+        let refused = self.refused_bytes.take();
+        let is_over = self.decide_early(refused.unwrap_or(0), store);
+        if is_over {
+            self.refused_bytes = refused;
+        }
+        is_over
+    }
+
     /// Decides on the oldest traces while the waiting ones and `more` bytes exceed the memory bound,
-    /// for at most [`MAX_DECISION_TIME`]; returns whether they still do.
+    /// for at most [`MAX_DECISION_TIME`], or not at all while requests are refused; returns whether
+    /// they still do.
     pub(crate) fn decide_early(&mut self, more: usize, store: &mut Writer<'_>) -> bool {
         let started = Instant::now();
+        let max_time = match self.is_refusing() {
+            true => Duration::ZERO,
+            false => MAX_DECISION_TIME,
+        };
         // A decision frees nothing by itself: memory is freed when a segment's last trace is
         // decided.
         while self.gathering.allocated() + more > self.settings.max_bytes {
-            if started.elapsed() > MAX_DECISION_TIME {
+            if started.elapsed() >= max_time {
                 return true;
             }
             if !self.decide_oldest(store) {
@@ -218,10 +243,9 @@ impl TailSampler {
                 since_eviction += 1;
                 if since_eviction == SPANS_BETWEEN_EVICTIONS {
                     since_eviction = 0;
-                    // The locks are not released between rounds, since the rest of the request
-                    // would exceed the bound further. Few spans were added since the last check,
-                    // so few decisions are needed.
-                    while self.decide_early(0, store) {}
+                    // One round only: the locks are not released within a request, and nothing is
+                    // freed before the last trace of a segment is decided.
+                    self.decide_early(0, store);
                     // Evicts after the decisions, which move spans to the store.
                     store.evict();
                     last = None;

@@ -1,19 +1,14 @@
 //! Reading of the files given to a subcommand.
 
 use std::{
-    fs,
-    io::{self, Read},
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use spoor_api::read::policies;
-use spoor_lab::wire::{Document, Documents};
+use spoor_lab::wire::{Document, Documents, read_file};
 
 use crate::traces::printable;
-
-/// The largest file of policies accepted, in bytes. The largest useful file, of 1 000 policies, has
-/// a few hundred kilobytes.
-const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// The error of reading policy files.
 #[derive(Debug, thiserror::Error)]
@@ -77,31 +72,20 @@ pub fn no_policies(filenames: &[PathBuf]) -> ReadFilesError {
 fn standard_input() -> Result<Document, ReadFilesError> {
     Ok(Document {
         source: "<stdin>".into(),
-        text: text(io::stdin().lock())
+        text: read_file(io::stdin().lock())
             .map_err(|error| ReadFilesError::Read("standard input".into(), error))?,
     })
 }
 
 fn read(path: &Path) -> Result<Document, ReadFilesError> {
     let text = fs::File::open(path)
-        .and_then(text)
+        .and_then(read_file)
         .map_err(|error| ReadFilesError::Read(path.to_owned(), error))?;
     Ok(Document {
         // Anyone may have chosen the names in a folder, and errors print them in a terminal.
         source: printable(&path.to_string_lossy()),
         text,
     })
-}
-
-fn text(file: impl Read) -> io::Result<String> {
-    let mut bytes = vec![];
-    // Reading one byte more than allowed detects a file that is too large, even for pipes, which
-    // have no size.
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::other("the file is larger than 1 MiB; split it"));
-    }
-    String::from_utf8(bytes).map_err(|_| io::Error::other("the file is not UTF-8 text"))
 }
 
 fn policy_files(folder: &Path) -> Result<Vec<PathBuf>, ReadFilesError> {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     thread::{self, JoinHandle},
     time::Duration,
@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, timeout_at},
 };
 
-use crate::wire::Document;
+use crate::wire::{self, Document};
 
 /// The time without changes after which the folder is read. Editors write a file in several steps.
 const SETTLE_DELAY: Duration = Duration::from_millis(60);
@@ -26,8 +26,6 @@ const MAX_SETTLE_TIME: Duration = Duration::from_secs(1);
 /// The interval at which the folder is read without a notification, since the kernel does not
 /// report changes on network file systems or after the folder was replaced.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(3);
-/// The largest policy file accepted, as for `spoor apply`.
-const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// The most policy files accepted in a folder.
 const MAX_FILES: usize = 1000;
 /// The most bytes of all policy files together. All are in memory at once.
@@ -56,9 +54,6 @@ pub enum FolderError {
     /// A file in it cannot be read.
     #[error("cannot read {}", visible_path(.0))]
     Read(PathBuf, #[source] io::Error),
-    /// A file is larger than accepted.
-    #[error("{} is larger than {MAX_FILE_BYTES} bytes", visible_path(.0))]
-    TooLarge(PathBuf),
     /// The folder has more files than accepted.
     #[error("more than {MAX_FILES} files in {}", .0.display())]
     TooMany(PathBuf),
@@ -210,30 +205,19 @@ fn read_files(folder: &Path) -> Result<Vec<Document>, FolderError> {
 /// Reads a file. `None` if it was deleted meanwhile.
 fn read_file(path: PathBuf) -> Result<Option<Document>, FolderError> {
     match read_text(&path) {
-        Ok(Some(text)) => Ok(Some(Document {
+        Ok(text) => Ok(Some(Document {
             source: visible_path(&path),
             text,
         })),
-        Ok(None) => Err(FolderError::TooLarge(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FolderError::Read(path, error)),
     }
 }
 
-/// Reads a file's text. `None` if it is too large.
-fn read_text(path: &Path) -> io::Result<Option<String>> {
+fn read_text(path: &Path) -> io::Result<String> {
     // The read of a link to a file of the kernel, such as its log, must not wait for data.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    // Before reading, so that a huge file never occupies the memory. The length of some files, such
-    // as those in `/proc`, is 0 nevertheless.
-    if file.metadata()?.len() > MAX_FILE_BYTES {
-        return Ok(None);
-    }
-    let mut text = String::new();
-    let mut file = file.take(MAX_FILE_BYTES + 1);
-    file.read_to_string(&mut text)?;
-    Ok((file.limit() > 0).then_some(text))
+    wire::read_file(File::from(rustix::fs::open(path, flags, Mode::empty())?))
 }
 
 /// A file's path in one line of visible characters.
@@ -256,6 +240,8 @@ fn is_policy_file(path: &Path) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use spoor_runtime::with_causes;
+
     use super::*;
 
     #[test]
@@ -276,7 +262,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = |number: usize| {
             let file = File::create(folder.path().join(format!("{number}.yaml"))).unwrap();
-            file.set_len(MAX_FILE_BYTES).unwrap();
+            file.set_len(wire::MAX_FILE_BYTES).unwrap();
         };
         (0..8).for_each(file);
         let watched = Folder::new(folder.path().to_owned());
@@ -284,6 +270,17 @@ mod tests {
         fs::write(folder.path().join("9.yaml"), "#").unwrap();
         let error = watched.read().unwrap_err().to_string();
         let expected = "have more than 8388608 bytes in total; delete some";
+        assert!(error.ends_with(expected), "{error}");
+    }
+
+    #[test]
+    fn too_large_file_is_refused_as_by_apply() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = File::create(folder.path().join("large.yaml")).unwrap();
+        file.set_len(1 << 30).unwrap();
+        let error = Folder::new(folder.path().to_owned()).read().unwrap_err();
+        let error = with_causes(&error);
+        let expected = "large.yaml: the file is larger than 1 MiB; split it";
         assert!(error.ends_with(expected), "{error}");
     }
 

@@ -3,23 +3,67 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::{activity::RequestActivity, refusal::RequestRefusal};
+use crate::LogLimit;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The least memory that a handler needs to hold a frame: its handle, in a list that doubles when it
 /// is full. Frames may have one byte each.
 const MIN_FRAME_BYTES: usize = 64;
+
+/// The time in which usual bodies arrive, whatever their length. Others end when room is needed.
+const MAX_USUAL_BODY_TIME: Duration = Duration::from_secs(2);
+/// The bytes for which slow bodies end at a time: as many as the longest body that receivers accept.
+const BYTES_ENDED_AT_ONCE: usize = 16 << 20;
+
+/// The bodies of this process that arrived in part at first, each with the time of that.
+static PARTIAL: Mutex<Vec<(Instant, Weak<Exchange>)>> = Mutex::new(Vec::new());
+
+/// Ends slow bodies of this process, the largest first, since there is no room for others. Each holds
+/// its memory for as long as its sender likes, up to the time limit on bodies, so few senders could
+/// keep out all others. The room is free a moment later.
+pub fn end_slow_bodies() {
+    end_slow(|_| true);
+}
+
+fn end_slow(is_included: impl Fn(&Exchange) -> bool) {
+    let partial = PARTIAL.lock();
+    let mut slow: Vec<_> = partial
+        .iter()
+        .filter(|(since, _)| since.elapsed() > MAX_USUAL_BODY_TIME)
+        .filter_map(|(_, exchange)| exchange.upgrade())
+        .filter(|exchange| exchange.is_receiving() && is_included(exchange))
+        .map(|exchange| (exchange.held.load(Ordering::Acquire), exchange))
+        .collect();
+    drop(partial);
+    slow.sort_by_key(|(bytes, _)| *bytes);
+    let mut ended = 0;
+    while ended < BYTES_ENDED_AT_ONCE
+        && let Some((bytes, exchange)) = slow.pop()
+    {
+        exchange.ended.notify_one();
+        ended += bytes;
+    }
+    static WARNINGS: LogLimit = LogLimit::new();
+    if ended > 0
+        && let Some(suppressed) = WARNINGS.admit()
+    {
+        tracing::warn!(suppressed, "ended requests whose bodies arrive slowly");
+    }
+}
 
 /// The bytes of bodies that handlers may hold, over all requests of a listener.
 #[derive(Debug)]
@@ -46,6 +90,8 @@ pub(super) struct Exchange {
     is_body_complete: AtomicBool,
     has_response_begun: AtomicBool,
     is_over_budget: AtomicBool,
+    /// Notified when the request has to end before its body is complete.
+    pub(super) ended: Notify,
     /// `None` if the request was refused before it had a permit.
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -63,13 +109,20 @@ impl Exchange {
             is_body_complete: AtomicBool::new(false),
             has_response_begun: AtomicBool::new(false),
             is_over_budget: AtomicBool::new(false),
+            ended: Notify::new(),
             _permit: permit,
         }
     }
 
+    /// Returns whether the body has not arrived completely, and counts.
+    fn is_partial(&self) -> bool {
+        !self.is_body_complete.load(Ordering::Acquire)
+            && !self.has_response_begun.load(Ordering::Acquire)
+    }
+
     /// Returns whether the handler waits for more of the body.
     pub(super) fn is_receiving(&self) -> bool {
-        !self.is_body_complete.load(Ordering::Acquire) && !self.activity.is_waiting_for_server()
+        self.is_partial() && !self.activity.is_waiting_for_server()
     }
 
     /// Returns whether the handler was refused more of the body.
@@ -86,13 +139,20 @@ impl Exchange {
         self.release();
     }
 
-    fn receive(&self, bytes: usize) -> Result<(), RequestRefusal> {
+    fn receive(self: &Arc<Self>, bytes: usize) -> Result<(), RequestRefusal> {
         self.activity.set_waiting_for_server(true);
         // Counted even if refused below, since `release` subtracts everything in `held`.
-        self.held.fetch_add(bytes, Ordering::AcqRel);
+        let held = self.held.fetch_add(bytes, Ordering::AcqRel);
+        if held == 0 && self.is_partial() {
+            let mut partial = PARTIAL.lock();
+            // Streams in both directions live long after their response has begun.
+            partial.retain(|(_, other)| other.upgrade().is_some_and(|other| other.is_partial()));
+            partial.push((Instant::now(), Arc::downgrade(self)));
+        }
         let before = self.budget.taken.fetch_add(bytes, Ordering::AcqRel);
         if before.saturating_add(bytes) > self.budget.max {
             self.is_over_budget.store(true, Ordering::Release);
+            end_slow(|other| Arc::ptr_eq(&other.budget, &self.budget));
             return Err(RequestRefusal::OverBudget);
         }
         Ok(())

@@ -118,9 +118,8 @@ impl RequestHandler {
                 Ok(_) if exchange.is_over_budget() => RequestRefusal::OverBudget.respond(is_grpc),
                 Ok(response) => response,
             },
-            () = self.body_timeout(exchange) => {
-                let seconds = self.limits.body_timeout.as_secs();
-                let mut response = RequestRefusal::BodyTimeout { seconds }.respond(is_grpc);
+            refusal = self.incomplete_body(exchange) => {
+                let mut response = refusal.respond(is_grpc);
                 // HTTP/1 cannot skip the rest of a body, so the next request could not be told from
                 // it.
                 if is_http1 {
@@ -146,11 +145,21 @@ impl RequestHandler {
             .ok()
     }
 
-    /// Returns when the body has not arrived in time, and otherwise never.
-    async fn body_timeout(&self, exchange: &Exchange) {
-        tokio::time::sleep(self.limits.body_timeout).await;
-        while !exchange.is_receiving() {
-            tokio::time::sleep(RECHECK_INTERVAL).await;
+    /// Returns when the body has not arrived in time, or has to make room for others, and otherwise
+    /// never.
+    async fn incomplete_body(&self, exchange: &Exchange) -> RequestRefusal {
+        let timeout = async {
+            tokio::time::sleep(self.limits.body_timeout).await;
+            while !exchange.is_receiving() {
+                tokio::time::sleep(RECHECK_INTERVAL).await;
+            }
+        };
+        tokio::select! {
+            () = timeout => {
+                let seconds = self.limits.body_timeout.as_secs();
+                RequestRefusal::BodyTimeout { seconds }
+            }
+            () = exchange.ended.notified() => RequestRefusal::OverBudget,
         }
     }
 }

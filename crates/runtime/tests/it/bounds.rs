@@ -141,6 +141,39 @@ async fn total_size_of_bodies_is_bounded() {
 }
 
 #[tokio::test]
+async fn slow_body_makes_room_for_others() {
+    let limits = Limits {
+        max_body_bytes: 1500,
+        ..Limits::default()
+    };
+    let running = listen(limits);
+    let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1400\r\n\r\n";
+    let part = format!("{head}{}", "a".repeat(1000));
+    let mut slow = running.sending(part.as_bytes()).await;
+    let post = || {
+        let client = reqwest::Client::new();
+        client.post(running.url()).body(vec![b'a'; 1000]).send()
+    };
+    let posting = async {
+        for _ in 0..400 {
+            let _ = post().await;
+            tokio::time::sleep(SHORT).await;
+        }
+    };
+    let response = tokio::select! {
+        response = read_to_end(&mut slow) => response,
+        () = posting => String::new(),
+    };
+    assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+    let succeeds = async {
+        while post().await.unwrap().status() != 200 {
+            tokio::time::sleep(SHORT).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, succeeds).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_callers_deadline_ends_its_call() {
     let running = listen(Limits::default());
     let response = reqwest::Client::new()

@@ -30,7 +30,7 @@ pub fn summaries(reader: &Reader, search: &Search) -> Result<Vec<TraceSummary>, 
             Err(TraceQueryError::TraceTooLarge(_)) => too_large(id),
             Err(error) => return Err(error),
         };
-        let fits = left.checked_sub(summary.encoded_len());
+        let fits = left.checked_sub(memory(&summary));
         left = fits.ok_or(TraceQueryError::ResponseTooLarge)?;
         summaries.push(summary);
     }
@@ -72,6 +72,27 @@ fn summary(trace: &StoredTrace) -> TraceSummary {
     }
 }
 
+/// The memory of a summary, roughly. A service with a short name has eight bytes when encoded.
+fn memory(summary: &TraceSummary) -> usize {
+    summary.encoded_len() + summary.services.len() * size_of::<ServiceSummary>()
+}
+
 fn count(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_services_count_their_memory() {
+        let services = vec![ServiceSummary::default(); 1_000];
+        let least = size_of_val(services.as_slice());
+        let summary = TraceSummary {
+            services,
+            ..TraceSummary::default()
+        };
+        assert!(memory(&summary) >= least);
+    }
 }

@@ -130,7 +130,9 @@ fn messages(trace: &StoredTrace, raw: bool) -> Result<Built<SpansResponseChunk>,
         let bytes = span.encoded_len();
         let too_large = TraceQueryError::ResponseTooLarge;
         left = left.checked_sub(bytes).ok_or(too_large.clone())?;
-        let decoded = bytes + tags_of(&span) * size_of::<KeyValue>();
+        // Those attributes that are no tags of the process take time for each span, too.
+        let tags = member.resource.attributes.len() + tags_of(&span);
+        let decoded = bytes + tags * size_of::<KeyValue>();
         decoded_left = decoded_left.checked_sub(decoded).ok_or(too_large)?;
         spans.push((bytes, span));
     }
@@ -139,9 +141,8 @@ fn messages(trace: &StoredTrace, raw: bool) -> Result<Built<SpansResponseChunk>,
     Ok((memory, split(spans).into_iter().map(chunk).collect()))
 }
 
-/// The number of tags of a span, its process and its logs.
+/// The number of tags of a span and its logs.
 fn tags_of(span: &Span) -> usize {
-    let process = span.process.as_ref().map_or(0, |it| it.tags.len());
     let logs: usize = span.logs.iter().map(|it| it.fields.len()).sum();
-    process + span.tags.len() + logs
+    span.tags.len() + logs
 }

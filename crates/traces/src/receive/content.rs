@@ -99,7 +99,7 @@ fn accept(
         // The protobuf is at most as long as the JSON.
         reservation.grow(bytes.len()).map_err(|error| match error {
             OutOfMemory::RequestTooLarge => ReceiveError::TooLargeAsJson,
-            OutOfMemory::Overloaded => error.into(),
+            other => other.into(),
         })?;
         (bytes, ignored) = json::to_protobuf(&bytes)?;
     }

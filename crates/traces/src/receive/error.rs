@@ -60,7 +60,10 @@ impl ReceiveError {
             | Self::OutOfMemory(OutOfMemory::RequestTooLarge) => RefusalReason::TooLarge,
             Self::TimedOut { .. } => RefusalReason::TimedOut,
             Self::Aborted(_) | Self::Disconnected => RefusalReason::Aborted,
-            Self::Busy | Self::OutOfMemory(OutOfMemory::Overloaded) => RefusalReason::Overloaded,
+            Self::Busy
+            | Self::OutOfMemory(OutOfMemory::Overloaded | OutOfMemory::TooManyWaiting) => {
+                RefusalReason::Overloaded
+            }
             Self::Compressed(DecompressError::Invalid(_))
             | Self::Framing
             | Self::Json(_)

@@ -146,7 +146,48 @@ pub fn members(batches: Vec<ResourceSpans>) -> Vec<Member> {
     members
 }
 
-/// The `service.name`, or Jaeger's placeholder if there is none.
+/// The `service.name` of a [`Member`]'s resource, or Jaeger's placeholder if there is none.
 pub(crate) fn service_name(resource: &Resource) -> &str {
-    value::string(&resource.attributes, "service.name").unwrap_or(service::MISSING)
+    // Not after those, where `members` leaves none: each call would read all attributes of a resource
+    // without a name.
+    let attributes = resource.attributes.get(..=MAX_SEARCHED);
+    let attributes = attributes.unwrap_or(&resource.attributes);
+    value::string(attributes, "service.name").unwrap_or(service::MISSING)
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::{
+        common::v1::{AnyValue, KeyValue, any_value::Value},
+        trace::v1::ScopeSpans,
+    };
+
+    use super::*;
+
+    #[test]
+    fn few_attributes_are_searched_for_the_name() {
+        let name = Value::StringValue("a".to_owned());
+        let mut attributes = vec![KeyValue::default(); 1_000];
+        attributes.push(KeyValue {
+            key: "service.name".to_owned(),
+            value: Some(AnyValue { value: Some(name) }),
+            ..KeyValue::default()
+        });
+        let resource = Resource {
+            attributes,
+            ..Resource::default()
+        };
+        assert_eq!(service_name(&resource), service::MISSING);
+        let batch = ResourceSpans {
+            resource: Some(resource),
+            scope_spans: vec![ScopeSpans {
+                spans: vec![Span::default()],
+                ..ScopeSpans::default()
+            }],
+            ..ResourceSpans::default()
+        };
+        let services = members(vec![batch]).into_iter();
+        let services: Vec<String> = services.map(|it| it.service().to_owned()).collect();
+        assert_eq!(services, ["a"]);
+    }
 }

@@ -6,8 +6,9 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, span::Event};
 use prost::Message;
 use reqwest::StatusCode;
 use rstest::rstest;
-use spoor_proto::jaeger::api_v3::{
-    FindTraceSummariesRequest, FindTracesRequest, GetOperationsRequest, GetTraceRequest,
+use spoor_proto::jaeger::{
+    api_v2::query_service_client::QueryServiceClient,
+    api_v3::{FindTraceSummariesRequest, FindTracesRequest, GetOperationsRequest, GetTraceRequest},
 };
 use spoor_traces::{
     TraceStore,
@@ -16,10 +17,10 @@ use spoor_traces::{
 use tokio::task::JoinSet;
 use tonic::{Code, Status, Streaming};
 
-use super::grpc::{client, window};
+use super::grpc::{channel, client, window};
 use crate::{
     serve::Server,
-    spans::{batch, insert, span, text},
+    spans::{batch, insert, span, text, trace_id},
 };
 
 const START: u64 = 1_700_000_000_000;
@@ -249,6 +250,26 @@ async fn a_long_grpc_stream_ends_with_a_status() {
     };
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     assert!((MAX_RESPONSE_BYTES / 2..=MAX_RESPONSE_BYTES).contains(&bytes));
+}
+
+/// In version 2 each span repeats its process. These attributes are none of its tags, but are read
+/// for each span.
+#[tokio::test]
+async fn repeated_service_names_count_for_each_span() {
+    let store = TraceStore::new(64 << 20);
+    let spans = (1..=1_000).map(|id| span(1, id, 0, "work", START, START + 1));
+    let mut all = batch("s", spans.collect());
+    let names = vec![text("service.name", "s"); 2_500];
+    all.resource.as_mut().unwrap().attributes.extend(names);
+    insert(&store, vec![all]);
+    let mut client = QueryServiceClient::new(channel(&store).await);
+    let request = spoor_proto::jaeger::api_v2::GetTraceRequest {
+        trace_id: trace_id(1),
+        ..Default::default()
+    };
+    let mut stream = client.get_trace(request).await.unwrap().into_inner();
+    let refused = stream.message().await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
 }
 
 #[tokio::test]
