@@ -160,7 +160,9 @@ impl Record {
     }
 }
 
-fn shortened(text: &str) -> String {
+/// The beginning of a reason, without line breaks and other control characters, as statuses and the
+/// log show it.
+pub(crate) fn shortened(text: &str) -> String {
     text.chars()
         .filter(|it| !it.is_control())
         .take(MAX_REASON_CHARS)

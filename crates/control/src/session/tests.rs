@@ -92,6 +92,14 @@ fn report_without_room_updates_spans() {
 }
 
 #[test]
+fn logged_reason_is_one_short_line() {
+    let sent = format!("a\r\n\u{1b}[31mb\u{85}{}", "x".repeat(1_000));
+    let reason = record::shortened(&sent);
+    assert!(reason.starts_with("a[31mbx"), "{reason}");
+    assert_eq!(reason.len(), 256);
+}
+
+#[test]
 fn shares_end_with_the_stream() {
     let control = control();
     let (session, served) = connect_with_plan(&control);
