@@ -18,7 +18,7 @@ use crate::{
 
 /// The most reasons for dropped spans that are kept. Clients choose them, and 20,000 processes are
 /// remembered, so they are few and short. Our own clients have four.
-const MAX_REASONS: usize = 8;
+pub(crate) const MAX_REASONS: usize = 8;
 
 /// The most characters of the reason for a refusal that are kept.
 const MAX_REASON_CHARS: usize = 256;
@@ -160,7 +160,9 @@ impl Record {
     }
 }
 
-fn shortened(text: &str) -> String {
+/// The beginning of a reason, without line breaks and other control characters, as statuses and the
+/// log show it.
+pub(crate) fn shortened(text: &str) -> String {
     text.chars()
         .filter(|it| !it.is_control())
         .take(MAX_REASON_CHARS)

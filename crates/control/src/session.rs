@@ -22,7 +22,7 @@ use crate::{
     identity::{Denied, Identity},
     ledger::{Ledger, Rejection, ReportContext},
     processes::Processes,
-    record::Record,
+    record::{self, Record},
     served_plan::{self, ServedPlan},
     service::{Instances, Outgoing, Service},
 };
@@ -179,7 +179,8 @@ impl Session {
         record.refuse(version, &refusal.reason);
         drop(state);
         self.control.metrics().count_refused_plan(&refusal.reason);
-        self.warn("instance refused its plan", &refusal.reason);
+        let reason = record::shortened(&refusal.reason);
+        self.warn("instance refused its plan", &reason);
         Ok(())
     }
 

@@ -13,6 +13,13 @@ use crate::{
 /// The most phases of a plan. A later resolution adds the others.
 const MAX_PHASES: usize = 8;
 
+/// The most bytes of the operations in all phases of a plan, as its message has them, below the 4 MiB
+/// that gRPC clients receive. One phase may have more: services refuse it for its operations.
+const MAX_OPERATION_BYTES: usize = 4_000_000;
+
+/// The bytes of an operation in the message besides its name: at most 18.
+const ENTRY_BYTES: usize = 20;
+
 /// The policies that decide at one place in turn, each until it expires.
 #[derive(Clone, Debug, Default)]
 struct Succession<'a>(Vec<&'a Policy>);
@@ -90,15 +97,23 @@ impl Places<'_> {
         let operations = operations.flat_map(|(_, succession)| succession.ends());
         let ends: BTreeSet<Timestamp> = self.default.ends().chain(operations).collect();
         let later = ends.iter().copied().map(Some);
-        let starts = [None].into_iter().chain(later).take(MAX_PHASES);
+        let max_phases = self.max_phases();
+        let starts = [None].into_iter().chain(later).take(max_phases);
         let phases = starts.enumerate().map(|(at, start)| PolicyPhase {
             // The last phase of a truncated plan has no end. A later resolution adds the rest.
-            until: ends.iter().nth(at).copied().filter(|_| at + 1 < MAX_PHASES),
+            until: ends.iter().nth(at).copied().filter(|_| at + 1 < max_phases),
             strategies: self.from(start),
         });
         Plan {
             phases: phases.collect(),
         }
+    }
+
+    /// The most phases for which the plan's message is not too long.
+    fn max_phases(&self) -> usize {
+        let operations = self.operations.iter();
+        let bytes = operations.map(|(name, _)| ENTRY_BYTES + name.as_str().len());
+        (MAX_OPERATION_BYTES / bytes.sum::<usize>().max(1)).clamp(1, MAX_PHASES)
     }
 
     fn from(&self, time: Option<Timestamp>) -> Strategies {

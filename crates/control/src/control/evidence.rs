@@ -186,6 +186,46 @@ impl Control {
         }
     }
 
+    /// The instances of all services by state, without clients that poll.
+    #[must_use]
+    pub fn instance_counts(&self) -> ClientCounts {
+        let mut all = ClientCounts::default();
+        for service in self.0.services.all() {
+            all.add(self.count_instances(&service, Instant::now()).0);
+        }
+        all
+    }
+
+    fn count_instances(&self, service: &Service, now: Instant) -> CountedClients {
+        let (mut clients, mut slowest) = (ClientCounts::default(), None);
+        let (name, state) = (&service.key().1, service.state());
+        for (id, processes) in state.expected_or_connected() {
+            clients.expected += 1;
+            let Some(processes) = processes else {
+                clients.never_asked += 1;
+                clients.list(name, id, NotCurrentReason::NeverAsked);
+                continue;
+            };
+            let silent_after = self.0.settings.silent_after;
+            match processes.plan_state(state.served.as_deref(), silent_after, now) {
+                PlanState::Current => {
+                    clients.current += 1;
+                    slowest = slowest.max(processes.took());
+                }
+                PlanState::Refused(reason) => {
+                    clients.refused += 1;
+                    clients.list(name, id, NotCurrentReason::Refused(reason));
+                }
+                PlanState::Silent => {
+                    clients.silent += 1;
+                    clients.list(name, id, NotCurrentReason::Silent);
+                }
+                PlanState::Pending => clients.list(name, id, NotCurrentReason::Pending),
+            }
+        }
+        (clients, slowest)
+    }
+
     fn count_clients(
         &self,
         namespace: &Namespace,
@@ -193,34 +233,8 @@ impl Control {
         service: Option<&Service>,
         now: Instant,
     ) -> CountedClients {
-        let (mut clients, mut slowest) = (ClientCounts::default(), None);
-        if let Some(service) = service {
-            let state = service.state();
-            for (id, processes) in state.expected_or_connected() {
-                clients.expected += 1;
-                let Some(processes) = processes else {
-                    clients.never_asked += 1;
-                    clients.list(name, id, NotCurrentReason::NeverAsked);
-                    continue;
-                };
-                let silent_after = self.0.settings.silent_after;
-                match processes.plan_state(state.served.as_deref(), silent_after, now) {
-                    PlanState::Current => {
-                        clients.current += 1;
-                        slowest = slowest.max(processes.took());
-                    }
-                    PlanState::Refused(reason) => {
-                        clients.refused += 1;
-                        clients.list(name, id, NotCurrentReason::Refused(reason));
-                    }
-                    PlanState::Silent => {
-                        clients.silent += 1;
-                        clients.list(name, id, NotCurrentReason::Silent);
-                    }
-                    PlanState::Pending => clients.list(name, id, NotCurrentReason::Pending),
-                }
-            }
-        }
+        let instances = service.map(|service| self.count_instances(service, now));
+        let (mut clients, slowest) = instances.unwrap_or_default();
         let key = (namespace.clone(), name.clone());
         let polling = self.0.pollers.clients(&key, now);
         let total = polling.total;

@@ -34,6 +34,15 @@ fn control() -> Control {
 
 /// Connects the process with a plan that it already has, if any.
 fn connect(control: &Control, held: Option<&ServedPlan>) -> (Session, Option<Arc<ServedPlan>>) {
+    connect_process(control, "", held)
+}
+
+/// Connects a process of the same instance.
+fn connect_process(
+    control: &Control,
+    start: &str,
+    held: Option<&ServedPlan>,
+) -> (Session, Option<Arc<ServedPlan>>) {
     let identity = Identity {
         namespace: Namespace::default(),
         service: "a".parse().unwrap(),
@@ -42,6 +51,7 @@ fn connect(control: &Control, held: Option<&ServedPlan>) -> (Session, Option<Arc
     let hello = proto::Hello {
         service: "a".to_owned(),
         instance: "1".to_owned(),
+        start: start.to_owned(),
         held: held.map(|plan| served_plan::version_to_proto(plan.version)),
         held_digest: held.map_or_else(Vec::new, |plan| plan.digest.0.to_be_bytes().to_vec()),
         ..Default::default()
@@ -89,6 +99,39 @@ fn report_without_room_updates_spans() {
     assert_eq!(handle_report(), (7, 0));
     drop(taken);
     assert_eq!(handle_report(), (7, 3));
+}
+
+#[test]
+fn reasons_of_an_instance_are_bounded() {
+    let control = control();
+    let streams = [0, 1, 2].map(|process| {
+        let (session, _) = connect_process(&control, &process.to_string(), None);
+        let dropped = (0..8).map(|number| proto::DroppedSpans {
+            reason: format!("Reason{process}{number}"),
+            spans: 1,
+        });
+        let report = proto::Report {
+            spans_dropped: dropped.collect(),
+            ..Default::default()
+        };
+        let message = Some(Message::Report(report));
+        session
+            .handle_message(proto::ClientMessage { message })
+            .unwrap();
+        session
+    });
+    let instances = control.instances();
+    let dropped = &instances[0].spans_dropped;
+    assert_eq!((dropped.len(), dropped["Other"]), (9, 16));
+    drop(streams);
+}
+
+#[test]
+fn logged_reason_is_one_short_line() {
+    let sent = format!("a\r\n\u{1b}[31mb\u{85}{}", "x".repeat(1_000));
+    let reason = record::shortened(&sent);
+    assert!(reason.starts_with("a[31mbx"), "{reason}");
+    assert_eq!(reason.len(), 256);
 }
 
 #[test]

@@ -220,6 +220,28 @@ async fn newer_stream_replaces_the_older() {
 }
 
 #[tokio::test]
+async fn plan_of_long_names_fits_in_a_message() {
+    let names: Vec<String> = (0..4_096).map(|it| format!("{it:0>512}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut policies: Vec<_> = names
+        .chunks(64)
+        .enumerate()
+        .map(|(at, names)| policy(&format!("p{at}"), &[("a", names)], limit(10)))
+        .collect();
+    let hour = |number: u64| Timestamp::now() + Duration::from_secs(number * 3_600);
+    policies.extend((1..8).map(|number| {
+        let name = format!("e{number}");
+        expiring(&name, &[("a", &names[..1])], limit(5), Some(hour(number)))
+    }));
+    let server = TestServer::with(&policies).await;
+    // The client's limit is 4 MiB.
+    let plan = server.client("a", "1").await.plan().await;
+    assert_eq!(plan.phases.len(), 1);
+    assert_eq!(plan.phases[0].operations.len(), 4_096);
+    assert_eq!(plan.phases[0].until_unix_millis, None);
+}
+
+#[tokio::test]
 async fn convergence_waits_for_expected_instances() {
     let server = TestServer::with(&[]).await;
     server

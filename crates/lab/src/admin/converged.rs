@@ -9,7 +9,6 @@ use std::{
 use axum::{Json, extract::State};
 use http::StatusCode;
 use serde::Deserialize;
-use spoor_control::InstanceState;
 use spoor_policy::{PolicyKey, Version};
 use spoor_runtime::QueryParameters;
 use tokio::time::{timeout, timeout_at};
@@ -35,9 +34,6 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// The delay after a notification, so that acknowledgements that arrive together are handled
 /// together. All requests that wait are checked one after another.
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(20);
-
-/// The most instances that a response names. Clients choose how many there are.
-const MAX_NAMED: usize = 100;
 
 #[derive(Deserialize)]
 pub(super) struct Parameters {
@@ -73,7 +69,7 @@ pub(super) async fn converged(
         ..current
     };
     Ok(Json(match &parameters.policies {
-        None => wait_for_all(&admin, since, within).await,
+        None => wait_for_all(&admin, since, within).await?,
         Some(names) => wait_for_policies(&admin, keys(names)?, since, within).await?,
     }))
 }
@@ -90,23 +86,27 @@ fn keys(names: &str) -> Result<BTreeSet<PolicyKey>, Problem> {
     keys.collect()
 }
 
-async fn wait_for_all(admin: &Admin, since: Version, within: Duration) -> ConvergenceResult {
+async fn wait_for_all(
+    admin: &Admin,
+    since: Version,
+    within: Duration,
+) -> Result<ConvergenceResult, Problem> {
     let converged = async {
         admin.control.converged(since).await;
         admin.control.converged_where_changed(since).await
     };
     let reached = timeout(within, converged).await.ok();
-    let instances = admin.control.instances();
-    ConvergenceResult {
+    let (expected, waiting) = match reached {
+        Some(reached) => (reached.instances, vec![]),
+        None => unconverged_instances(admin).await?,
+    };
+    Ok(ConvergenceResult {
         converged: reached.is_some(),
         milliseconds: reached.and_then(|reached| milliseconds(reached.took)),
-        expected: reached.map_or(instances.len(), |reached| reached.instances),
-        waiting: match reached {
-            Some(_) => vec![],
-            None => unconverged_names(&instances),
-        },
+        expected,
+        waiting,
         reasons: vec![],
-    }
+    })
 }
 
 async fn wait_for_policies(
@@ -149,7 +149,7 @@ async fn wait_for_policies(
         expected: services.into_values().sum(),
         waiting: match changed {
             Some(_) => vec![],
-            None => unconverged_names(&admin.control.instances()),
+            None => unconverged_instances(admin).await?.1,
         },
         reasons,
     })
@@ -160,16 +160,21 @@ fn milliseconds(took: Duration) -> Option<f64> {
     (took > Duration::ZERO).then_some(took.as_secs_f64() * 1000.0)
 }
 
-/// The names of the instances that have not acknowledged their newest plan, or are silent; the
-/// number of those beyond [`MAX_NAMED`].
-fn unconverged_names(instances: &[InstanceState]) -> Vec<String> {
-    let unconverged = instances.iter().filter(|it| !it.current);
-    let more = unconverged.clone().count().saturating_sub(MAX_NAMED);
-    let name = |it: &InstanceState| format!("{} {}", it.instance.service, it.instance.id);
-    let named = unconverged.take(MAX_NAMED).map(name);
-    named
-        .chain((more > 0).then(|| format!("{more} more instances")))
-        .collect()
+/// The number of instances, and the names of those that have not acknowledged their newest plan, or
+/// are silent: at most 100, and the number of the others.
+async fn unconverged_instances(admin: &Admin) -> Result<(usize, Vec<String>), Problem> {
+    let control = admin.control.clone();
+    // One at a time, and not on a worker thread: there may be thousands of instances.
+    let count = move || control.instance_counts();
+    let counts = blocking(&admin.permits.checks, count).await?;
+    let listed = counts.not_current.iter();
+    let mut names: Vec<String> = listed
+        .map(|it| format!("{} {}", it.service, it.instance))
+        .collect();
+    names.sort_unstable();
+    let more = (counts.expected - counts.current).saturating_sub(names.len());
+    names.extend((more > 0).then(|| format!("{more} more instances")));
+    Ok((counts.expected, names))
 }
 
 #[cfg(test)]

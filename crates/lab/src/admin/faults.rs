@@ -157,9 +157,8 @@ fn service_name(text: &str) -> Result<ServiceName, Problem> {
 fn check_known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
     let children = admin.roster.children();
     let mut known: BTreeSet<String> = children.keys().map(Service::to_string).collect();
-    let clients = admin.control.instances().into_iter();
-    let clients = clients.filter(|it| it.instance.namespace == Namespace::default());
-    known.extend(clients.map(|client| client.instance.service.to_string()));
+    let clients = admin.control.services_with_instances(&Namespace::default());
+    known.extend(clients.iter().map(ServiceName::to_string));
     let service = service.as_str();
     if known.contains(service) {
         return Ok(());

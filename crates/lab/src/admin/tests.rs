@@ -248,6 +248,25 @@ async fn nothing_to_wait_for_has_converged() {
 }
 
 #[tokio::test]
+async fn few_unconverged_instances_are_named() {
+    let api = Api::start(&[]);
+    let instance = |number: usize| Instance {
+        namespace: Namespace::default(),
+        service: ServiceName::new("service-c").unwrap(),
+        id: format!("{number:03}"),
+    };
+    api.control.set_expected((0..120).map(instance).collect());
+    for path in ["/v1/converged", "/v1/converged?policies=default/one"] {
+        let converged = api.call(Method::GET, path).await.json();
+        assert_eq!(converged["converged"], json!(false), "{path}");
+        let waiting = converged["waiting"].as_array().unwrap();
+        assert_eq!(waiting.len(), 101, "{converged}");
+        assert_eq!(waiting[0], "service-c 000");
+        assert_eq!(waiting[100], "20 more instances");
+    }
+}
+
+#[tokio::test]
 async fn ops_ports_are_scrape_targets() {
     let api = Api::start(&[]);
     let targets = api.call(Method::GET, "/v1/scrape-targets").await.json();

@@ -238,6 +238,23 @@ fn plan_has_at_most_eight_phases() {
 }
 
 #[test]
+fn plan_of_many_operations_has_fewer_phases() {
+    let names: Vec<String> = (0..3_000).map(|it| format!("{it:0>400}")).collect();
+    let chunks: Vec<Vec<&str>> = names
+        .chunks(60)
+        .map(|names| names.iter().map(String::as_str).collect())
+        .collect();
+    let specs = chunks.iter().zip(1..);
+    let specs = specs.map(|(names, end)| Spec::new(&format!("p{end}")).at("a", names).ends(end));
+    let resolution = resolved(&specs.collect::<Vec<_>>());
+    let phases = table(&resolution, "a").phases();
+    // Of 3,000 times 420 bytes.
+    assert_eq!(phases.len(), 3);
+    assert_eq!(phases[2].until, None);
+    assert_eq!(resolution.next_expiry, phases[0].until);
+}
+
+#[test]
 fn phase_with_the_same_strategies_is_hidden() {
     let same = resolved(&[Spec::new("now").priority(1).ends(10), Spec::new("then")]);
     let always = resolved(&[Spec::new("then")]);

@@ -24,6 +24,10 @@ use crate::{batch::DropReason, credentials::CredentialsError, faults, sampler::t
 /// The most messages that wait to be sent.
 const MAX_OUTGOING_MESSAGES: usize = 16;
 
+/// The longest message accepted: a plan with seven times the operations allowed, so that it is refused
+/// with this reason.
+const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
 /// The delay before the first retry. It is short, since a control plane restarts quickly.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
 
@@ -114,7 +118,8 @@ async fn open<'a>(
     outgoing
         .try_send(message(hello(stream)))
         .map_err(|_| SessionError::Closed)?;
-    let mut client = PolicyStreamClient::new(channel);
+    let client = PolicyStreamClient::new(channel);
+    let mut client = client.max_decoding_message_size(MAX_MESSAGE_BYTES);
     let mut request = Request::new(ReceiverStream::new(messages));
     if let Some(authorization) = authorization {
         let metadata = request.metadata_mut();
