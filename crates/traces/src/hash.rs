@@ -17,18 +17,21 @@ pub(crate) fn resource_hash(pieces: &[&[u8]]) -> u64 {
 }
 
 /// The hash of a resource, of which this is the hash, and of a scope in pieces.
+#[inline]
 pub(crate) fn source_hash(resource_hash: u64, scope: &[&[u8]]) -> u64 {
     // Distinguishes a piece of the scope from the same piece of the resource.
     hash_pieces(resource_hash.rotate_left(1), scope)
 }
 
 /// The hash of a name, which differs for each salt.
+#[inline]
 pub(crate) fn name_hash(name: &[u8], salt: u64) -> u64 {
     xxh3_64_with_seed(name, *SEED ^ salt)
 }
 
 /// Hashes pieces. The same bytes in other pieces hash differently and are stored again, which only
 /// costs space.
+#[inline]
 fn hash_pieces(seed: u64, pieces: &[&[u8]]) -> u64 {
     pieces
         .iter()

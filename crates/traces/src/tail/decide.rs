@@ -1,7 +1,8 @@
 //! Decides on a whole trace.
 
-use std::{collections::HashMap, ptr};
+use std::ptr;
 
+use hashbrown::HashMap;
 use spoor_policy::{PolicyName, Rule, RuleCondition, TailPolicy, TailTable};
 
 use super::randomness::Head;

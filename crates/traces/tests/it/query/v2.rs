@@ -146,12 +146,11 @@ async fn health_and_reflection_are_served() {
 #[tokio::test]
 async fn repeated_tags_of_a_process_are_bounded() {
     let store = TraceStore::new(16 << 20);
-    let mut batches = a_to_b(3, START, 100, true);
-    for batch in &mut batches {
-        let attributes = &mut batch.resource.as_mut().unwrap().attributes;
-        attributes.resize(200_000, KeyValue::default());
-    }
-    insert(&store, batches);
+    let spans = (1..=100).map(|id| span(3, id, 0, "work", START, START + 1));
+    let mut all = batch("s", spans.collect());
+    let attributes = &mut all.resource.as_mut().unwrap().attributes;
+    attributes.resize(30_000, KeyValue::default());
+    insert(&store, vec![all]);
     let request = GetTraceRequest {
         trace_id: trace_id(3),
         ..GetTraceRequest::default()
