@@ -54,7 +54,6 @@ fn connect_process(
         start: start.to_owned(),
         held: held.map(|plan| served_plan::version_to_proto(plan.version)),
         held_digest: held.map_or_else(Vec::new, |plan| plan.digest.0.to_be_bytes().to_vec()),
-        ..Default::default()
     };
     Session::register(control, &identity, &hello).unwrap()
 }
