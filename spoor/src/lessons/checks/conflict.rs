@@ -7,7 +7,7 @@ use spoor_api::{
 };
 use spoor_policy::Probability;
 
-use super::in_force::{check_no_tail, since};
+use super::in_force::{check_no_tail, since, targets_only};
 use crate::{
     cli::pluralize,
     lessons::{context::Context, report::Report, threshold::sampled_at},
@@ -76,11 +76,8 @@ fn check_unchanged(report: &mut Report, first: Option<&SamplingPolicy>) {
     };
     let head = spec.head.as_ref();
     let share = head.and_then(|head| head.probability.as_deref());
-    let whole_service = match spec.targets.as_slice() {
-        [only] => only.service == SERVICE && only.operations.is_empty(),
-        _ => false,
-    };
-    if share == Some(FIRST_SHARE) && whole_service && spec.priority == 0 {
+    let has_defaults = spec.priority == 0 && spec.expires_at.is_none();
+    if share == Some(FIRST_SHARE) && has_defaults && targets_only(&spec.targets, SERVICE, &[]) {
         report.passed(what, "");
     } else {
         let seen = "it was changed; apply k8s/samples/policies/service-a-1-percent.yaml again";
@@ -102,7 +99,8 @@ fn check_still_decides(report: &mut Report, first: &SamplingPolicy) {
     }
 }
 
-/// Checks that another policy decides at 100% for the operation, and none for other operations.
+/// Checks that another policy decides at 100% for the operation, that it has no other targets, and
+/// that no policy decides for other operations.
 fn check_second<'a>(
     report: &mut Report,
     policies: &'a [SamplingPolicy],
@@ -114,6 +112,12 @@ fn check_second<'a>(
         .filter(|(policy, _)| policy.metadata.name != FIRST)
         .partition(|(_, entry)| entry.operation.as_deref() == Some(OPERATION));
     match (at.first(), beside.first()) {
+        // Its other services and the places where it is overridden are not among these.
+        (Some((policy, _)), None) if !targets_only(&policy.spec.targets, SERVICE, &[OPERATION]) => {
+            let name = &policy.metadata.name;
+            let seen = format!("{name} targets others, too; leave only {OPERATION} of {SERVICE}");
+            report.wrong(what, seen);
+        }
         (Some((policy, entry)), None) if entry.strategy == ALL => {
             report.passed(what, &policy.metadata.name);
             return Some(policy);
@@ -194,7 +198,7 @@ mod tests {
             "apiVersion": "spoor.dev/v1alpha1",
             "kind": "SamplingPolicy",
             "metadata": {"name": "two"},
-            "spec": {},
+            "spec": {"targets": [{"service": SERVICE, "operations": [OPERATION]}]},
             "status": {"effective": effective},
         });
         let mut report = Report::default();
@@ -205,9 +209,34 @@ mod tests {
     }
 
     #[rstest::rstest]
+    #[case(json!([{"service": SERVICE, "operations": ["GET /"]}]), true)]
+    #[case(json!([{"service": SERVICE, "operations": ["GET /"]}, {"service": "tasks"}]), false)]
+    #[case(json!([{"service": SERVICE, "operations": ["GET /", "GET /x"]}]), false)]
+    fn second_policy_has_no_other_target(#[case] targets: serde_json::Value, #[case] passes: bool) {
+        let policy = json!({
+            "apiVersion": "spoor.dev/v1alpha1",
+            "kind": "SamplingPolicy",
+            "metadata": {"name": "two"},
+            "spec": {"targets": targets},
+            "status": {
+                "effective": [{"service": SERVICE, "operation": OPERATION, "strategy": ALL}],
+            },
+        });
+        let mut report = Report::default();
+        let policies = [serde_json::from_value(policy).unwrap()];
+        assert_eq!(check_second(&mut report, &policies).is_some(), passes);
+        let seen = "two targets others, too; leave only GET / of service-a";
+        assert_eq!(report.to_string().contains(seen), !passes, "{report}");
+    }
+
+    #[rstest::rstest]
     #[case(json!({"targets": [{"service": "service-a"}], "head": {"probability": "1%"}}), true)]
     #[case(json!({"targets": [{"service": "service-a"}], "head": {"probability": "2%"}}), false)]
     #[case(json!({"targets": [{"service": "service-a", "operations": ["POST /"]}],
+                  "head": {"probability": "1%"}}), false)]
+    #[case(json!({"targets": [{"service": "service-a"}, {"service": "tasks"}],
+                  "head": {"probability": "1%"}}), false)]
+    #[case(json!({"targets": [{"service": "service-a"}], "expiresAt": "2100-01-01T00:00:00Z",
                   "head": {"probability": "1%"}}), false)]
     #[case(json!({"head": {"probability": "1%"}}), false)]
     #[case(json!({"targets": [{"service": "service-a"}], "priority": 3,

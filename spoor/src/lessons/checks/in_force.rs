@@ -1,7 +1,7 @@
 //! Checks of the heads and tail rules in force, and the time since which a condition is true.
 
 use jiff::Timestamp;
-use spoor_api::{SamplingPolicy, status::ConditionStatus};
+use spoor_api::{SamplingPolicy, TargetSpec, status::ConditionStatus};
 
 use crate::{
     lessons::report::Report,
@@ -29,8 +29,16 @@ pub(super) fn check_no_tail(report: &mut Report, policies: &[SamplingPolicy], se
     if let Some((policy, _)) = effective_at(policies, service, Part::Tail).first() {
         let what = format!("every sampled trace of {service} is kept");
         let name = &policy.metadata.name;
-        let seen = format!("tail rules of policy {name} drop some; delete it, and send load again");
+        let seen = format!("tail rules of {name} drop some; delete them, and send load again");
         report.wrong(&what, seen);
+    }
+}
+
+/// True if the only target is this service with these operations, or with all if there are none.
+pub(super) fn targets_only(targets: &[TargetSpec], service: &str, operations: &[&str]) -> bool {
+    match targets {
+        [only] => only.service == service && only.operations == operations,
+        _ => false,
     }
 }
 

@@ -60,13 +60,14 @@ fn no_rule(policies: &[SamplingPolicy]) -> String {
     let with_rule = policies.iter().find(|policy| has_rule(policy));
     let with_rule = with_rule.map(|policy| &policy.metadata.name);
     let tails = effective_at(policies, SERVICE, Part::Tail);
-    let other = tails.first().map(|(policy, _)| &policy.metadata.name);
+    let mut effective = tails.iter().map(|(policy, _)| &policy.metadata.name);
+    let other = effective.find(|name| Some(*name) != with_rule);
     match (with_rule, other) {
         (Some(name), Some(other)) => {
             format!("{name} has one, but {other} is effective there; delete {other}")
         }
         (Some(name), None) => {
-            format!("{name} has one, but is not effective there; see `spoor describe {name}`")
+            format!("{name} has one, but not for all operations there; see `spoor describe {name}`")
         }
         (None, Some(other)) => {
             format!("{other} is effective there, without {rule}; delete {other}")
@@ -75,9 +76,13 @@ fn no_rule(policies: &[SamplingPolicy]) -> String {
     }
 }
 
+/// The policy that keeps errors, if it is the only one that decides, and for all operations.
 fn keeps_errors(policies: &[SamplingPolicy]) -> Option<&SamplingPolicy> {
-    let mut tails = effective_at(policies, SERVICE, Part::Tail).into_iter();
-    tails.find_map(|(policy, _)| has_rule(policy).then_some(policy))
+    let tails = effective_at(policies, SERVICE, Part::Tail);
+    match tails.as_slice() {
+        [(policy, place)] if place.operation.is_none() && has_rule(policy) => Some(*policy),
+        _ => None,
+    }
 }
 
 fn check_otherwise(report: &mut Report, keeping: &SamplingPolicy) {
@@ -271,6 +276,31 @@ mod tests {
         );
         assert!(no_rule(&[slow]).starts_with("slow-only is effective there, without"));
         assert!(no_rule(&[]).starts_with("no policy with"));
+    }
+
+    #[test]
+    fn policy_decides_for_all_operations() {
+        let effective = |name: &str, operation: Option<&str>| {
+            let mut policy = policy("10%");
+            name.clone_into(&mut policy.metadata.name);
+            let place = serde_json::json!([
+                {"service": SERVICE, "operation": operation, "strategy": "tail rules, otherwise 10%"}
+            ]);
+            let status = serde_json::json!({"effective": place});
+            policy.status = Some(serde_json::from_value(status).unwrap());
+            policy
+        };
+        let all = effective("all", None);
+        let policies = [effective("part", Some("GET /"))];
+        assert!(keeps_errors(std::slice::from_ref(&all)).is_some());
+        assert!(keeps_errors(&policies).is_none());
+        let seen = "part has one, but not for all operations there; see `spoor describe part`";
+        assert_eq!(no_rule(&policies), seen);
+        let [part] = policies;
+        let policies = [all, part];
+        assert!(keeps_errors(&policies).is_none());
+        let seen = "all has one, but part is effective there; delete part";
+        assert_eq!(no_rule(&policies), seen);
     }
 
     #[rstest::rstest]

@@ -8,7 +8,7 @@ use spoor_policy::{
 use super::in_force::check_no_tail;
 use crate::{
     lessons::{
-        answers::{interval as parse_interval, number},
+        answers::{Answers, interval as parse_interval, number},
         context::Context,
         report::Report,
         threshold::sampled_at,
@@ -19,6 +19,9 @@ use crate::{
 /// The name of the sample policy and of the service it targets.
 const POLICY: &str = "service-a";
 const RATES: [&str; 2] = ["1%", "0.1%"];
+/// The fewest requests at each rate, as the lesson asks. With far fewer, the lower rate often keeps
+/// none.
+const MIN_REQUESTS: u64 = 10_000;
 const CONFIDENCE: f64 = 0.95;
 /// The p-value below which chance does not explain a count.
 const MIN_P_VALUE: f64 = 1e-6;
@@ -37,8 +40,9 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     report.add_source(format!("the tracestate of {traces}, and its policy"));
     match context.answers.named("requests").and_then(number) {
         Some(requests) => {
+            check_requests(&mut report, requests);
             for rate in RATES {
-                check_rate(&mut report, context, &found, rate, requests)?;
+                check_rate(&mut report, &context.answers, &found, rate, requests)?;
             }
         }
         None => report.unanswered(
@@ -52,9 +56,17 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     Ok(report)
 }
 
+/// Reports requests that are too few for the comparison of the rates.
+fn check_requests(report: &mut Report, requests: u64) {
+    if requests < MIN_REQUESTS {
+        let seen = format!("{requests} are too few; send {MIN_REQUESTS} or more");
+        report.wrong("enough requests at each rate", seen);
+    }
+}
+
 fn check_rate(
     report: &mut Report,
-    context: &Context,
+    answers: &Answers,
     found: &[FoundTrace],
     rate: &str,
     requests: u64,
@@ -74,7 +86,7 @@ fn check_rate(
         report.missing(&what, seen);
         return Ok(());
     }
-    if p_value(kept, requests, probability) < MIN_P_VALUE {
+    if kept > requests || p_value(kept, requests, probability) < MIN_P_VALUE {
         let why = "chance does not explain that; check the number of requests";
         let seen = format!("{seen}; {why}, and {EARLIER_LOAD}");
         // Too few may become enough, since traces are still arriving; too many stay too many.
@@ -88,7 +100,7 @@ fn check_rate(
 
     let what = format!("the confidence interval for {rate}");
     let exact = interval(kept, requests, CONFIDENCE);
-    match context.answers.named(rate).and_then(parse_interval) {
+    match answers.named(rate).and_then(parse_interval) {
         None => {
             let seen = format!("--answer {rate}=LOWER..UPPER, as percentages");
             report.unanswered(&what, seen);
@@ -176,7 +188,47 @@ fn shown(Interval { lower, upper }: Interval) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use spoor_traces::tree::Tree;
+
     use super::*;
+    use crate::{lessons::lesson::Lesson, traces::spans::span};
+
+    #[rstest::rstest]
+    #[case(2_000, "2000 are too few; send 10000 or more")]
+    #[case(9_999, "9999 are too few; send 10000 or more")]
+    #[case(10_000, "")]
+    fn requires_the_lessons_requests(#[case] requests: u64, #[case] seen: &str) {
+        let mut report = Report::default();
+        check_requests(&mut report, requests);
+        let report = report.to_string();
+        assert_eq!(report.is_empty(), seen.is_empty(), "{report}");
+        assert!(report.contains(seen), "{report}");
+    }
+
+    #[rstest::rstest]
+    #[case(130, 10_000, true)]
+    #[case(130, 1, false)]
+    #[case(2, 1, false)]
+    fn rejects_more_traces_than_requests(
+        #[case] kept: usize,
+        #[case] requests: u64,
+        #[case] passes: bool,
+    ) {
+        let mut batch = span(POLICY, "GET /", 1, 0, 0, 5);
+        batch.scope_spans[0].spans[0].trace_state = "ot=th:fd70a".to_owned();
+        let trace = FoundTrace {
+            id: "07".repeat(16),
+            tree: Tree::new(vec![batch]),
+        };
+        let found = vec![trace; kept];
+        let given = vec!["1%=1.10%..1.54%".to_owned()];
+        let answers = Answers::new("7", Lesson::Rates.facts().answers, given).unwrap();
+        let mut report = Report::default();
+        check_rate(&mut report, &answers, &found, "1%", requests).unwrap();
+        assert_eq!(report.is_passed(), passes, "{report}");
+        let why = "chance does not explain that";
+        assert_eq!(report.to_string().contains(why), !passes, "{report}");
+    }
 
     fn report_on(answered: &str) -> String {
         let mut report = Report::default();

@@ -9,7 +9,7 @@ use spoor_api::{
 };
 
 use super::{
-    in_force::{check_heads, since},
+    in_force::{check_heads, since, targets_only},
     metrics::scrape,
 };
 use crate::{
@@ -105,10 +105,9 @@ fn check_policy(report: &mut Report, policy: &SamplingPolicy) {
     let (slow, others): (Vec<&KeepRule>, Vec<&KeepRule>) =
         keep.iter().partition(|rule| rule.slower_than.is_some());
     let threshold = slow.first().and_then(|rule| rule.slower_than.as_deref());
-    let targets = &policy.spec.targets;
     let asked = short_duration(SLOWER_THAN);
-    if !targets.is_empty() && !targets.iter().any(|it| it.service == SERVICE) {
-        report.wrong(what, "it does not target service-a");
+    if !targets_only(&policy.spec.targets, SERVICE, &[]) {
+        report.wrong(what, "it must target all of service-a, and nothing else");
     } else if let Some(other) = others.first().or(slow.get(1)) {
         let name = &other.name;
         let seen = format!("its rule {name} keeps others; leave only one slow rule");
@@ -330,28 +329,44 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case("service-a", json!([{"name": "slow", "slowerThan": "400ms"}]), "0%", "slower than 400 ms")]
-    #[case("service-b", json!([{"name": "slow", "slowerThan": "400ms"}]), "0%", "not target service-a")]
-    #[case("service-a", json!([{"name": "slow", "slowerThan": "1ms"}]), "0%", "it has slowerThan: 1ms")]
-    #[case("service-a", json!([]), "0%", "it has no slowerThan")]
-    #[case("service-a", json!([{"name": "slow", "slowerThan": "400ms"}]), "10%", "10% of the others")]
-    #[case("service-a", json!([{"name": "slow", "slowerThan": "400ms"}, {"name": "red", "error": {}}]),
+    #[case(json!([{"name": "slow", "slowerThan": "400ms"}]), "0%", "slower than 400 ms")]
+    #[case(json!([{"name": "slow", "slowerThan": "1ms"}]), "0%", "it has slowerThan: 1ms")]
+    #[case(json!([]), "0%", "it has no slowerThan")]
+    #[case(json!([{"name": "slow", "slowerThan": "400ms"}]), "10%", "10% of the others")]
+    #[case(json!([{"name": "slow", "slowerThan": "400ms"}, {"name": "red", "error": {}}]),
         "0%", "its rule red keeps others")]
     fn accepts_only_the_lessons_rules(
-        #[case] service: &str,
         #[case] keep: serde_json::Value,
         #[case] otherwise: &str,
         #[case] seen: &str,
     ) {
+        let tail = json!({"keep": keep, "otherwise": otherwise});
+        let report = report_on(&json!([{"service": SERVICE}]), &tail);
+        assert!(report.contains(seen), "{report}");
+    }
+
+    #[rstest::rstest]
+    #[case(json!([{"service": "service-a"}]), true)]
+    #[case(json!([{"service": "service-b"}]), false)]
+    #[case(json!([{"service": "service-a"}, {"service": "service-b"}]), false)]
+    #[case(json!([{"service": "service-a", "operations": ["GET /"]}]), false)]
+    #[case(json!([]), false)]
+    fn accepts_only_the_lessons_target(#[case] targets: serde_json::Value, #[case] passes: bool) {
+        let keep = json!([{"name": "slow", "slowerThan": "400ms"}]);
+        let report = report_on(&targets, &json!({"keep": keep, "otherwise": "0%"}));
+        let seen = "it must target all of service-a, and nothing else";
+        assert_eq!(report.contains(seen), !passes, "{report}");
+    }
+
+    fn report_on(targets: &serde_json::Value, tail: &serde_json::Value) -> String {
         let policy = json!({
             "apiVersion": "spoor.dev/v1alpha1",
             "kind": "SamplingPolicy",
             "metadata": {"name": POLICY},
-            "spec": {"targets": [{"service": service}], "tail": {"keep": keep, "otherwise": otherwise}},
+            "spec": {"targets": targets, "tail": tail},
         });
         let mut report = Report::default();
         check_policy(&mut report, &serde_json::from_value(policy).unwrap());
-        let report = report.to_string();
-        assert!(report.contains(seen), "{report}");
+        report.to_string()
     }
 }
