@@ -22,7 +22,7 @@ pub fn all() -> Vec<Value> {
 pub fn sampling_policy() -> Value {
     definition(
         [SamplingPolicy::KIND, "samplingpolicies", "spol"],
-        schema::sampling_policy(),
+        &schema::SAMPLING_POLICY,
         &sampling_policy::rules(),
         sampling_policy::columns(),
     )
@@ -33,7 +33,7 @@ pub fn sampling_policy() -> Value {
 pub fn tracing_stack() -> Value {
     definition(
         [TracingStack::KIND, "tracingstacks", "ts"],
-        schema::tracing_stack(),
+        &schema::TRACING_STACK,
         &tracing_stack::rules(),
         tracing_stack::columns(),
     )
@@ -128,8 +128,8 @@ mod tests {
     #[test]
     fn one_of_rules_name_every_field() {
         use crate::problem::{RULE_NONE, RULE_SEVERAL, STORAGE_NONE, STORAGE_SEVERAL};
-        let condition = (schema::sampling_policy(), "spec.tail.keep[]");
-        let storage = (schema::tracing_stack(), "spec.jaeger.storage");
+        let condition = (&*schema::SAMPLING_POLICY, "spec.tail.keep[]");
+        let storage = (&*schema::TRACING_STACK, "spec.jaeger.storage");
         let storages = tracing_stack::STORAGES;
         for ((schema, at), fields, problems) in [
             (
@@ -159,8 +159,8 @@ mod tests {
     #[test]
     fn every_rule_has_a_path_in_the_schema() {
         for (schema, rules) in [
-            (schema::sampling_policy(), sampling_policy::rules()),
-            (schema::tracing_stack(), tracing_stack::rules()),
+            (&*schema::SAMPLING_POLICY, sampling_policy::rules()),
+            (&*schema::TRACING_STACK, tracing_stack::rules()),
         ] {
             let mut schema = structural::structural(schema.clone());
             for rule in rules {

@@ -5,7 +5,7 @@ use std::{collections::HashSet, fmt::Display, hash::Hash};
 use crate::{API_VERSION, FieldError, FieldPath, field::quoted, problem::DUPLICATE};
 
 /// The errors found so far.
-#[derive(Default)]
+#[derive(Default, derive_more::Deref)]
 pub(crate) struct Errors(Vec<FieldError>);
 
 /// A marker for an error that was added to [`Errors`].
@@ -31,11 +31,7 @@ impl Errors {
 
     /// The result of checks of several fields: an error if there are more errors than `before`.
     pub(crate) fn none_since(&self, before: usize) -> Checked<()> {
-        if self.len() == before {
-            Ok(())
-        } else {
-            Err(Reported)
-        }
+        (self.len() == before).then_some(()).ok_or(Reported)
     }
 
     /// Adds the error of a check whose value is not needed.
@@ -70,10 +66,8 @@ impl Errors {
 
     pub(crate) fn at_most(&mut self, count: usize, max: usize, at: &FieldPath) {
         if count > max {
-            self.add(
-                at.clone(),
-                format!("must have at most {max} entries, not {count}"),
-            );
+            let problem = format!("must have at most {max} entries, not {count}");
+            self.add(at.clone(), problem);
         }
     }
 
@@ -86,20 +80,10 @@ impl Errors {
         for (index, item) in items.into_iter().enumerate() {
             let name = item.to_string();
             if !seen.insert(item) {
-                self.add(
-                    path(index),
-                    format!("{DUPLICATE}{}; list it once", quoted(&name)),
-                );
+                let problem = format!("{DUPLICATE}{}; list it once", quoted(&name));
+                self.add(path(index), problem);
             }
         }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     pub(crate) fn into_vec(self) -> Vec<FieldError> {

@@ -281,7 +281,7 @@ fn policy(mut value: Value) -> Result<SamplingPolicy, Vec<FieldError>> {
     if let Value::Object(fields) = &mut value {
         fields.remove("status");
     }
-    let (schema, root) = (schema::sampling_policy(), FieldPath::root());
+    let (schema, root) = (&*schema::SAMPLING_POLICY, FieldPath::root());
     let mut errors = shape::errors(&value, schema, &root);
     // No more are reported.
     if errors.len() >= MAX_ERRORS {

@@ -15,20 +15,10 @@ use serde_json::Value;
 use crate::{SamplingPolicy, TracingStack};
 
 // Generated once, since every resource that is read is compared with its schema.
-static SAMPLING_POLICY: LazyLock<Value> = LazyLock::new(of::<SamplingPolicy>);
-static TRACING_STACK: LazyLock<Value> = LazyLock::new(of::<TracingStack>);
-
 /// The schema of [`SamplingPolicy`].
-#[must_use]
-pub fn sampling_policy() -> &'static Value {
-    &SAMPLING_POLICY
-}
-
+pub static SAMPLING_POLICY: LazyLock<Value> = LazyLock::new(of::<SamplingPolicy>);
 /// The schema of [`TracingStack`].
-#[must_use]
-pub fn tracing_stack() -> &'static Value {
-    &TRACING_STACK
-}
+pub static TRACING_STACK: LazyLock<Value> = LazyLock::new(of::<TracingStack>);
 
 fn of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft07().with(|settings| {

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use spoor_policy::Namespace;
 
 pub use storage::{Backend, Cassandra, ClickHouse, SearchCluster, Storage, Tls};
-pub use text::{Address, BasePath, ExporterName, ObjectName, StackName};
+pub use text::{Address, ExporterName, ObjectName, StackName};
 
 pub use crate::tracing_stack::{
     EnvVar, FreeForm, ImagePullPolicy, PodAdditions, Quantity, Resources, Route, Scheduling,
@@ -70,8 +70,8 @@ pub struct ManagedJaeger {
     pub image_pull_policy: ImagePullPolicy,
     /// The storage, with the number of pods.
     pub storage: Storage,
-    /// The path of the UI and API.
-    pub base_path: BasePath,
+    /// The path of the UI and API: `/` for the root, or one such as `/jaeger`.
+    pub base_path: String,
     /// The URL of the Prometheus that Jaeger's Monitor view queries.
     pub prometheus: Option<String>,
     /// Resources, scheduling and additions of its pods.
@@ -81,12 +81,6 @@ pub struct ManagedJaeger {
 impl ManagedJaeger {
     /// The default image.
     pub const DEFAULT_IMAGE: &str = "jaegertracing/jaeger:2.13.0";
-
-    /// The number of pods.
-    #[must_use]
-    pub fn replicas(&self) -> u16 {
-        self.storage.replicas()
-    }
 }
 
 /// The Collector of a [`Stack`].

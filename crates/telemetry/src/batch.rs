@@ -91,11 +91,8 @@ impl BatchProcessor {
     /// # Errors
     /// [`OTelSdkError::Timeout`] if it takes longer.
     pub fn flush(&self, timeout: Duration) -> OTelSdkResult {
-        if self.queue.flush(Instant::now() + timeout) {
-            Ok(())
-        } else {
-            Err(OTelSdkError::Timeout(timeout))
-        }
+        let in_time = self.queue.flush(Instant::now() + timeout);
+        in_time.then_some(()).ok_or(OTelSdkError::Timeout(timeout))
     }
 
     /// Refuses new spans, exports those that are queued, and stops. Spans that are not exported
@@ -114,11 +111,7 @@ impl BatchProcessor {
                 "the exporting thread panicked".to_owned(),
             ));
         }
-        if in_time {
-            Ok(())
-        } else {
-            Err(OTelSdkError::Timeout(grace))
-        }
+        in_time.then_some(()).ok_or(OTelSdkError::Timeout(grace))
     }
 }
 

@@ -4,7 +4,7 @@
 //! its sampled flag never decides what is kept here, and its `tracestate` and baggage are dropped.
 //! Only callers in a list of networks, which is empty by default, continue their own trace.
 
-use std::{net::IpAddr, ops::Range, str::FromStr, sync::LazyLock};
+use std::{net::IpAddr, ops::Range, str::FromStr};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -68,8 +68,7 @@ pub fn admit(trusted: &TrustedPeers, peer: Option<IpAddr>, headers: &HeaderMap) 
 
 /// The context in a caller's headers. Inside the mesh every caller is trusted.
 pub(crate) fn extract(headers: &HeaderMap) -> Context {
-    static PROPAGATOR: LazyLock<Propagator> = LazyLock::new(Propagator::default);
-    PROPAGATOR.extract_with_context(&Context::new(), &Headers(headers))
+    Propagator.extract_with_context(&Context::new(), &Headers(headers))
 }
 
 /// The headers of a response to the request whose server span is in this context. `None` if there

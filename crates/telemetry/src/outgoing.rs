@@ -1,7 +1,5 @@
 //! The common part of client layers: opens a client span, and passes the context on.
 
-use std::sync::LazyLock;
-
 use http::{HeaderMap, HeaderValue};
 use opentelemetry::{
     Context, KeyValue,
@@ -42,14 +40,13 @@ pub(crate) fn is_unsampled(context: &Context) -> bool {
 
 /// Writes the context into a request's headers, replacing any that they have.
 pub(crate) fn inject(context: &Context, headers: &mut HeaderMap) {
-    static PROPAGATOR: LazyLock<Propagator> = LazyLock::new(Propagator::default);
     // A proxied request still has its caller's headers, and those not written again would remain.
     for field in [TRACEPARENT, TRACESTATE, BAGGAGE] {
         if let Some(name) = edge::name(field) {
             headers.remove(name);
         }
     }
-    PROPAGATOR.inject_context(context, &mut Headers(headers));
+    Propagator.inject_context(context, &mut Headers(headers));
 }
 
 struct Headers<'a>(&'a mut HeaderMap);

@@ -9,6 +9,8 @@ mod origin;
 mod traceparent;
 mod tracestate;
 
+use std::sync::LazyLock;
+
 use opentelemetry::{
     Context,
     propagation::{Extractor, Injector, TextMapPropagator, text_map_propagator::FieldIter},
@@ -37,18 +39,8 @@ pub const RANDOM: TraceFlags = TraceFlags::new(0x02);
 /// An invalid or repeated `traceparent` starts a new trace. An invalid or oversized `tracestate` is
 /// dropped and the `traceparent` kept. It trusts every caller: [`crate::edge`] decides which to
 /// trust.
-#[derive(Debug)]
-pub struct Propagator {
-    fields: [String; 3],
-}
-
-impl Default for Propagator {
-    fn default() -> Self {
-        Self {
-            fields: [TRACEPARENT, TRACESTATE, BAGGAGE].map(str::to_owned),
-        }
-    }
-}
+#[derive(Clone, Copy, Debug)]
+pub struct Propagator;
 
 impl TextMapPropagator for Propagator {
     fn inject_context(&self, context: &Context, injector: &mut dyn Injector) {
@@ -74,7 +66,9 @@ impl TextMapPropagator for Propagator {
     }
 
     fn fields(&self) -> FieldIter<'_> {
-        FieldIter::new(&self.fields)
+        static FIELDS: LazyLock<[String; 3]> =
+            LazyLock::new(|| [TRACEPARENT, TRACESTATE, BAGGAGE].map(str::to_owned));
+        FieldIter::new(&*FIELDS)
     }
 }
 

@@ -102,7 +102,7 @@ impl Telemetry {
     pub fn start(settings: TelemetrySettings) -> Result<Self, TelemetryStartError> {
         let telemetry = Self::local(settings)?;
         tracing::subscriber::set_global_default(telemetry.subscriber()?)?;
-        opentelemetry::global::set_text_map_propagator(Propagator::default());
+        opentelemetry::global::set_text_map_propagator(Propagator);
         if let Some(provider) = &telemetry.inner.provider {
             opentelemetry::global::set_tracer_provider(provider.clone());
         }

@@ -63,8 +63,8 @@ impl<E: Send + 'static> Running<E> {
         let stop = CancellationToken::new();
         let server = Server::bind(service.listen, telemetry.clone(), stop.clone()).unwrap();
         Self {
-            address: server.address().unwrap(),
-            ops: server.ops_address().unwrap(),
+            address: server.listener.local_addr().unwrap(),
+            ops: server.ops.local_addr().unwrap(),
             stop,
             task: tokio::spawn(service.program.serve(server)),
         }

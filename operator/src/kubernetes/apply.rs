@@ -15,9 +15,7 @@ use serde::Serialize;
 use spoor_runtime::{self_tracing::record_error, with_causes};
 use tracing::{Instrument, field::Empty};
 
-use super::{
-    ApiServerError, CALL_DEADLINE, resources, resources::controller, watch::Key, with_deadline,
-};
+use super::{ApiServerError, CALL_DEADLINE, resources::controller, watch::Key, with_deadline};
 pub use fingerprint::Fingerprint;
 
 /// An object with its desired content.
@@ -293,8 +291,7 @@ impl Applier {
     }
 
     fn api(&self, resource: &ApiResource, key: &Key) -> Api<DynamicObject> {
-        let namespace = (!key.namespace.is_empty()).then_some(key.namespace.as_str());
-        resources::api(&self.client, namespace, resource)
+        Api::namespaced_with(self.client.clone(), &key.namespace, resource)
     }
 }
 

@@ -143,18 +143,18 @@ impl Watches {
             .timeout(WATCH_TIMEOUT_SECONDS)
             .page_size(MAX_PAGE_SIZE);
         for namespace in self.0.scope.api_namespaces() {
-            let (inner, config) = (self.0.clone(), config.clone());
-            let api: Api<K> = resources::api(&inner.client, namespace.as_deref(), resource);
+            let (watches, config) = (self.clone(), config.clone());
+            let api: Api<K> = resources::api(&self.0.client, namespace.as_deref(), resource);
             let mut store = store.writer(namespace.clone(), convert.clone());
             let id = (K::plural(resource).into_owned(), namespace);
             // Registered before the task starts, so that the watches never count as synced too
             // early.
-            inner.unsynced.send_modify(|unsynced| {
+            self.0.unsynced.send_modify(|unsynced| {
                 unsynced.insert(id.clone(), None);
             });
             self.0.tasks.spawn(async move {
-                let stop = inner.stop.clone();
-                stop.run_until_cancelled(inner.run(id, api, config, &mut store))
+                let stop = watches.0.stop.clone();
+                stop.run_until_cancelled(watches.run(id, api, config, &mut store))
                     .await;
             });
         }
@@ -163,7 +163,7 @@ impl Watches {
 
     /// Reports a change of state that is kept outside these stores.
     pub fn notify(&self) {
-        self.0.notify();
+        self.0.changed.send_modify(|it| *it = it.wrapping_add(1));
     }
 
     /// A receiver of the number of changes of kept values.
@@ -199,12 +199,6 @@ impl Watches {
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
-}
-
-impl Inner {
-    fn notify(&self) {
-        self.changed.send_modify(|it| *it = it.wrapping_add(1));
-    }
 
     async fn run<K, V, F>(
         &self,
@@ -230,8 +224,8 @@ impl Inner {
                         self.notify();
                     }
                     if is_done {
-                        self.unsynced
-                            .send_if_modified(|it| it.remove(&id).is_some());
+                        let unsynced = &self.0.unsynced;
+                        unsynced.send_if_modified(|it| it.remove(&id).is_some());
                     }
                     if !is_init && last_failure.take().is_some() {
                         tracing::info!(resource = id.0, namespace = id.1, "the watch recovered");
@@ -263,7 +257,7 @@ impl Inner {
         };
         let failure = [("resource", resource), ("reason", reason)];
         let failure = failure.map(|(name, value)| (name, value.to_owned()));
-        self.failures.get_or_create(&failure).inc();
+        self.0.failures.get_or_create(&failure).inc();
         reason
     }
 
@@ -284,7 +278,7 @@ impl Inner {
             reason,
             "the watch failed; retrying"
         );
-        self.unsynced.send_if_modified(|unsynced| {
+        self.0.unsynced.send_if_modified(|unsynced| {
             let known = unsynced.get_mut(id);
             known.map(|known| *known = Some(problem)).is_some()
         });

@@ -74,7 +74,7 @@ fn model(name: &str, args: ModelArgs, pictures: usize) -> Input {
 fn latencies(network: &Network, input: &Input, pictures: usize) -> Vec<Duration> {
     let side = 64.try_into().unwrap();
     let seen: Vec<Vec<f32>> = (0..32)
-        .map(|seed| SamplePicture::new(seed, side).picture().clone())
+        .map(|seed| SamplePicture::new(seed, side).picture)
         .map(|picture| preprocessing::prepare(&picture.into(), input))
         .collect();
     let classify = |values: &Vec<f32>| {

@@ -11,6 +11,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use spoor_proto::{DESCRIPTORS, spoor::vision::v1::model_server::ModelServer};
 use spoor_telemetry::serve::{Grpc, Program, ServeError, Server};
+use tokio::sync::OnceCell;
 
 use crate::workers::Workers;
 use file::Source;
@@ -85,7 +86,13 @@ impl Program for ModelArgs {
     async fn serve(self, server: Server) -> Result<(), ModelError> {
         let name = self.model.ok_or(ModelError::Unnamed)?.name();
         let (queue, preload) = (self.queue, self.preload);
-        let model = self.open()?;
+        let (source, properties) = self.read()?;
+        tracing::info!(model.source = source.name(), model.size = %properties.input.size, "using model");
+        let model = Arc::new(LazyModel {
+            source,
+            properties,
+            network: OnceCell::new(),
+        });
         if preload {
             model.get_or_load().await?;
         }
@@ -117,12 +124,6 @@ impl ModelArgs {
         let (source, properties) = self.read()?;
         let network = Network::load(&source, &properties)?;
         Ok((properties, network))
-    }
-
-    fn open(self) -> Result<Arc<LazyModel>, ModelError> {
-        let (source, properties) = self.read()?;
-        tracing::info!(model.source = source.name(), model.size = %properties.input.size, "using model");
-        Ok(Arc::new(LazyModel::new(source, properties)))
     }
 
     fn read(self) -> Result<(Source, ModelProperties), ModelError> {

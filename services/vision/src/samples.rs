@@ -13,8 +13,10 @@ use shape::{PlacedShape, SHAPES};
 /// A picture, and what it shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SamplePicture {
-    label: String,
-    picture: RgbImage,
+    /// The label of the built-in models, such as `red circle`.
+    pub label: String,
+    /// The pixels.
+    pub picture: RgbImage,
 }
 
 /// The error of encoding a sample.
@@ -65,18 +67,6 @@ impl SamplePicture {
             label: format!("{colour} {shape}"),
             picture,
         }
-    }
-
-    /// The label of the built-in models, such as `red circle`.
-    #[must_use]
-    pub fn label(&self) -> &str {
-        &self.label
-    }
-
-    /// The pixels.
-    #[must_use]
-    pub fn picture(&self) -> &RgbImage {
-        &self.picture
     }
 
     /// Encodes a PNG file.
@@ -190,7 +180,7 @@ mod tests {
     fn a_png_decodes_to_the_picture() {
         let sample = sample(1);
         let read = image::load_from_memory(&sample.png().unwrap()).unwrap();
-        assert_eq!(&read.to_rgb8(), sample.picture());
+        assert_eq!(read.to_rgb8(), sample.picture);
     }
 
     #[test]

@@ -95,7 +95,12 @@ fn compare(value: &Value, schema: &Value, at: &FieldPath, errors: &mut Vec<Field
                 compare(item, schema, &at.index(index), errors);
             }
         }
-        (Some("integer"), Value::Number(number)) => integer(number, schema, at, errors),
+        (Some("integer"), Value::Number(number)) => {
+            if number.as_i64().is_none_or(|it| !range(schema).contains(&it)) {
+                let problem = format!("must be {}, not {number}", expected(schema));
+                errors.push(FieldError::new(at.clone(), problem));
+            }
+        }
         (Some("string"), Value::String(_))
         | (Some("number"), Value::Number(_))
         | (Some("boolean"), Value::Bool(_))
@@ -149,19 +154,6 @@ fn object(
             let problem = format!("is missing; it must be {example}");
             errors.push(FieldError::new(at.field(field), problem));
         }
-    }
-}
-
-fn integer(
-    number: &serde_json::Number,
-    schema: &Value,
-    at: &FieldPath,
-    errors: &mut Vec<FieldError>,
-) {
-    let range = range(schema);
-    if number.as_i64().is_none_or(|it| !range.contains(&it)) {
-        let problem = format!("must be {}, not {number}", expected(schema));
-        errors.push(FieldError::new(at.clone(), problem));
     }
 }
 

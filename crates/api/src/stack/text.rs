@@ -56,34 +56,6 @@ impl Address {
     }
 }
 
-/// The path under which Jaeger is served.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct BasePath(String);
-
-impl BasePath {
-    /// Checks the text.
-    ///
-    /// # Errors
-    /// [`InvalidText`] if the text is not a path.
-    pub fn new(text: &str) -> Result<Self, InvalidText> {
-        let text = formats::BASE_PATH.check(text)?;
-        // Without the slash of the root, so that a path can be appended to every prefix.
-        Ok(Self(text.trim_end_matches('/').to_owned()))
-    }
-
-    /// The prefix for paths: `/jaeger`, or empty for the root.
-    #[must_use]
-    pub fn prefix(&self) -> &str {
-        &self.0
-    }
-
-    /// The path: `/jaeger`, or `/` for the root.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        if self.0.is_empty() { "/" } else { &self.0 }
-    }
-}
-
 text!(
     /// The Collector's name of an exporter: `type` or `type/name`.
     ExporterName, exporter

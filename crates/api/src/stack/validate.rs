@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    Address, BasePath, Collector, ExistingJaeger, ExporterName, Jaeger, ManagedCollector,
-    ManagedJaeger, ObjectName, Stack, StackName,
+    Address, Collector, ExistingJaeger, ExporterName, Jaeger, ManagedCollector, ManagedJaeger,
+    ObjectName, Stack, StackName,
 };
 use crate::{
     FieldError, FieldPath, TracingStack,
@@ -179,10 +179,8 @@ impl Errors {
             let at = at.field("storage").field("clickhouse").field("tls");
             self.add(at, problem::CLICKHOUSE_TLS);
         }
-        let base_path = match &spec.base_path {
-            Some(path) => self.check(at.field("basePath"), BasePath::new(path)),
-            None => Ok(BasePath::default()),
-        };
+        let path_at = at.field("basePath");
+        let base_path = self.text_or(&formats::BASE_PATH, &spec.base_path, "/", path_at);
         let prometheus = spec.prometheus.as_ref().map(|prometheus| {
             let at = at.field("prometheus").field("url");
             self.text(&formats::PROMETHEUS_URL, &prometheus.url, at)

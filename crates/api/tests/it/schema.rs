@@ -28,7 +28,7 @@ fn limits(schema: &Value, at: &str) -> BTreeMap<String, usize> {
 
 #[test]
 fn limits_are_those_of_validation() {
-    let schema = &schema::sampling_policy()["properties"];
+    let schema = &schema::SAMPLING_POLICY["properties"];
     let mut found = limits(&schema["metadata"], "metadata");
     found.extend(limits(&schema["spec"], "spec"));
     let expected = [
@@ -101,5 +101,5 @@ fn check(schema: &Value, at: &str) {
 
 #[test]
 fn schema_is_structural_and_described() {
-    check(schema::sampling_policy(), "");
+    check(&schema::SAMPLING_POLICY, "");
 }

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use flate2::write::GzEncoder;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
 };
 use http_body_util::{BodyExt, Full, Limited};
@@ -37,10 +37,7 @@ const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 pub(super) struct Http {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    endpoint: Uri,
-    headers: HeaderMap,
-    compression: OtlpCompression,
-    timeout: Duration,
+    settings: OtlpSettings,
     resource: ResourceAttributesWithSchema,
 }
 
@@ -50,19 +47,17 @@ impl Http {
         resource: ResourceAttributesWithSchema,
     ) -> Result<Self, ExporterError> {
         let connector = connector(settings)?;
-        let mut headers = settings.headers.clone();
+        let mut settings = settings.clone();
         // These override the user's headers, which must not contradict the body.
         let content_type = HeaderValue::from_static("application/x-protobuf");
-        headers.insert(CONTENT_TYPE, content_type);
+        settings.headers.insert(CONTENT_TYPE, content_type);
         if settings.compression == OtlpCompression::Gzip {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            let gzip = HeaderValue::from_static("gzip");
+            settings.headers.insert(CONTENT_ENCODING, gzip);
         }
         Ok(Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
-            endpoint: settings.endpoint.clone(),
-            headers,
-            compression: settings.compression,
-            timeout: settings.timeout,
+            settings,
             resource,
         })
     }
@@ -71,7 +66,7 @@ impl Http {
 impl Export for Http {
     fn encode(&self, spans: Vec<SpanData>) -> Bytes {
         let bytes = encode(spans, &self.resource);
-        match self.compression {
+        match self.settings.compression {
             OtlpCompression::None => bytes,
             OtlpCompression::Gzip => gzip(&bytes),
         }
@@ -80,8 +75,8 @@ impl Export for Http {
     fn send(&self, batch: Bytes) -> Sending<'_> {
         let mut request = Request::new(Full::new(batch));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.endpoint.clone();
-        *request.headers_mut() = self.headers.clone();
+        *request.uri_mut() = self.settings.endpoint.clone();
+        *request.headers_mut() = self.settings.headers.clone();
         Box::pin(async move {
             let exchange = async {
                 match self.client.request(request).await {
@@ -89,7 +84,7 @@ impl Export for Http {
                     Err(error) => Err(Failure::temporary(with_causes(&error))),
                 }
             };
-            tokio::time::timeout(self.timeout, exchange)
+            tokio::time::timeout(self.settings.timeout, exchange)
                 .await
                 .unwrap_or_else(|_| Err(Failure::temporary("no response in time")))
         })

@@ -1,7 +1,6 @@
 //! A service's own port and its ops port.
 
 use std::{
-    io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     time::Duration,
 };
@@ -23,8 +22,10 @@ pub struct Server {
     pub telemetry: Telemetry,
     /// Cancelled when the service should end. Requests accepted before then are completed.
     pub shutdown: CancellationToken,
-    listener: Sockets,
-    ops: Sockets,
+    /// The sockets on which the service listens.
+    pub listener: Sockets,
+    /// The sockets of its metrics and health.
+    pub ops: Sockets,
 }
 
 impl Server {
@@ -43,22 +44,6 @@ impl Server {
             telemetry,
             shutdown,
         })
-    }
-
-    /// The address on which the service listens.
-    ///
-    /// # Errors
-    /// An error of the operating system.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-
-    /// The address of its metrics and health.
-    ///
-    /// # Errors
-    /// An error of the operating system.
-    pub fn ops_address(&self) -> io::Result<SocketAddr> {
-        self.ops.local_addr()
     }
 
     /// Serves an HTTP edge until the shutdown: the router behind [`Telemetry::http_server`].

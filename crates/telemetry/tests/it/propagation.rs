@@ -33,12 +33,12 @@ pub fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
 }
 
 fn extract(headers: &HeaderMap) -> Context {
-    Propagator::default().extract_with_context(&Context::new(), &HeaderExtractor(headers))
+    Propagator.extract_with_context(&Context::new(), &HeaderExtractor(headers))
 }
 
 fn inject(context: &Context) -> HashMap<String, String> {
     let mut carrier = HashMap::new();
-    Propagator::default().inject_context(context, &mut carrier);
+    Propagator.inject_context(context, &mut carrier);
     carrier
 }
 
@@ -378,7 +378,7 @@ proptest! {
                 .chain(named("baggage", baggage))
                 .collect(),
         );
-        let context = Propagator::default().extract_with_context(&Context::new(), &carrier);
+        let context = Propagator.extract_with_context(&Context::new(), &carrier);
         let out = inject(&context);
         if let Some(state) = out.get("tracestate") {
             prop_assert!(state.len() <= 512 && state.split(',').count() <= 32);
@@ -400,7 +400,7 @@ proptest! {
         if !state.is_empty() {
             carrier.insert("tracestate".to_owned(), state.join(","));
         }
-        let context = Propagator::default().extract_with_context(&Context::new(), &carrier);
+        let context = Propagator.extract_with_context(&Context::new(), &carrier);
         let span = context.span();
         prop_assert_eq!(span.span_context().trace_flags() & RANDOM == RANDOM, flags & 2 == 2);
         prop_assert_eq!(inject(&context), carrier);

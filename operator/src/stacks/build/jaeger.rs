@@ -78,7 +78,8 @@ pub fn objects(stack: &Stack, jaeger: &ManagedJaeger, pods: &PodDefaults) -> Vec
     ];
     let claim = volume_claim(stack, &jaeger.storage);
     objects.extend(claim.iter().map(Manifest::of));
-    let budget = disruption_budget(stack, Component::Jaeger, jaeger.replicas().into());
+    let replicas = jaeger.storage.replicas().into();
+    let budget = disruption_budget(stack, Component::Jaeger, replicas);
     objects.extend(budget.iter().map(Manifest::of));
     objects
 }
@@ -114,7 +115,7 @@ fn deployment(
     Deployment {
         metadata: component_metadata(stack, Component::Jaeger),
         spec: Some(DeploymentSpec {
-            replicas: Some(jaeger.replicas().into()),
+            replicas: Some(jaeger.storage.replicas().into()),
             selector: selector.clone(),
             strategy: Some(strategy(&jaeger.storage)),
             // Rollbacks are changes of the stack, so few old ReplicaSets are needed.

@@ -13,20 +13,12 @@ use super::{
 
 /// A model that may not be loaded yet.
 pub(super) struct LazyModel {
-    source: Source,
+    pub(super) source: Source,
     pub(super) properties: ModelProperties,
-    network: OnceCell<Arc<Network>>,
+    pub(super) network: OnceCell<Arc<Network>>,
 }
 
 impl LazyModel {
-    pub(super) fn new(source: Source, properties: ModelProperties) -> Self {
-        Self {
-            source,
-            properties,
-            network: OnceCell::new(),
-        }
-    }
-
     /// Returns the model, and loads it first if needed. Every request that waits for that has a span
     /// for it.
     pub(super) async fn get_or_load(self: &Arc<Self>) -> Result<Arc<Network>, LoadModelError> {

@@ -41,7 +41,7 @@ fn the_built_in_models_classify_samples(#[case] model: BuiltIn) {
         let scores = network
             .classify(&prepare(&picture, &properties.input))
             .unwrap();
-        scores[0].label == sample.label()
+        scores[0].label == sample.label
     };
     let named = (0..PICTURES).filter(is_named).count();
     assert!(named >= ENOUGH, "{named} of {PICTURES}");

@@ -38,7 +38,7 @@ pub fn yaml(jaeger: &ManagedJaeger, storage: &StorageParts) -> String {
             "jaeger_storage": {"backends": {"traces": storage.backend}},
             "jaeger_query": {
                 // The Collector's configuration expands `$`, so a literal one is doubled.
-                "base_path": jaeger.base_path.as_str().replace('$', "$$"),
+                "base_path": jaeger.base_path.replace('$', "$$"),
                 "enable_tracing": false,
                 "storage": {"traces": "traces"},
                 "http": {"endpoint": any_address(HTTP_QUERY)},
