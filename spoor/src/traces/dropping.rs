@@ -21,10 +21,14 @@ pub(crate) fn effective_at<'a>(
         let is_tail = entry.strategy.starts_with("tail");
         is_tail == (part == Part::Tail) && of.is_none_or(|named| named == service)
     };
-    let (named, others): (Vec<_>, Vec<_>) = entries
+    let (mut named, others): (Vec<_>, Vec<_>) = entries
         .filter(|(_, entry)| is_effective(entry))
         .partition(|(_, entry)| entry.service.is_some());
-    if named.is_empty() { others } else { named }
+    // Entries for single operations leave the others to the policies of the namespace.
+    if named.iter().all(|(_, entry)| entry.operation.is_some()) {
+        named.extend(others);
+    }
+    named
 }
 
 /// Names the policies, if any, that may be the reason why traces of the service are missing, and
@@ -102,5 +106,13 @@ mod tests {
             named(&[off, tail], "bands").unwrap(),
             "policies off (0%), slow (tail rules, otherwise 0%) are in force; delete them"
         );
+    }
+
+    #[test]
+    fn operation_leaves_others_to_the_namespace() {
+        let mut hunt = policy("hunt", Some("bands"), "100%");
+        hunt.status.as_mut().unwrap().effective[0].operation = Some("GET /".to_owned());
+        let policies = [hunt, policy("rest", None, "1%")];
+        assert_eq!(effective_at(&policies, "bands", Part::Head).len(), 2);
     }
 }
