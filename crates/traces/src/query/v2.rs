@@ -18,11 +18,14 @@ use super::{
     MAX_RESPONSE_BYTES, Queries, TraceQueryError,
     enrich::decoded,
     grpc_queries::unix_nanos,
-    limits::MAX_DECODED_BYTES,
     model,
     stream::{Built, Messages, split, stream},
 };
 use crate::{StoredTrace, TraceId, kind, tree::members};
+
+/// The most bytes of a trace's messages once decoded. Less than of the trace itself, since each span
+/// has all tags of its process, each with a key and texts of its own.
+const MAX_DECODED_BYTES: usize = 32 << 20;
 
 #[tonic::async_trait]
 impl QueryService for Queries {
