@@ -39,9 +39,9 @@ use crate::{
     tallies::Tallies,
 };
 
-/// The most counts held for all processes together. Each takes about 150 bytes; 2,000 processes that
-/// count 50 operations under two plans have two thirds, which is all that processes with more than a
-/// few counts may take.
+/// The most counts held for all processes together. Each takes about 150 bytes. 2,000 processes that
+/// count 50 operations under two plans hold two thirds of them; the last third is reserved for
+/// processes with few counts.
 const MAX_COUNTS: usize = 300_000;
 
 /// The largest total size of partially received messages, over all streams, in KiB.
@@ -72,7 +72,7 @@ struct Inner {
     stream_slots: Arc<Semaphore>,
     /// The room for the counts of all processes.
     count_room: Arc<Semaphore>,
-    /// The room for the plans of all services, in bytes.
+    /// The room for the remembered plans of all services, in bytes.
     plan_room: Arc<Semaphore>,
     /// The room for partially received messages, in KiB.
     partial_room: Arc<Semaphore>,

@@ -12,10 +12,11 @@ use crate::counts::{CountKey, Counts};
 /// Counts under older plans are ignored.
 const MAX_PLANS: usize = 32;
 
-/// The bytes that a phase of a plan takes in memory, and each operation of it, without its name.
+/// The approximate memory for a phase of a plan, and for each of its operations without the name, in
+/// bytes.
 const ENTRY_BYTES: usize = 64;
 
-/// The most bytes of the plans of all services that are remembered.
+/// The most memory for the remembered plans of all services, in bytes.
 pub(crate) const MAX_PLAN_BYTES: usize = 64 << 20;
 
 /// The latest plans of one service, oldest first.
@@ -28,16 +29,16 @@ struct PlanCounts {
     version: Version,
     plan: Plan,
     counts: Counts,
-    /// The part of the room of all services that the plan takes, if there was room.
+    /// The plan's part of the room for the plans of all services, if there was enough.
     room: Option<OwnedSemaphorePermit>,
 }
 
 impl History {
-    /// Adds a plan. Removes the oldest ones until it fits in the room for the plans of all services,
-    /// in bytes.
+    /// Adds a plan, and removes the oldest ones until it fits in `room`, which is for the plans of all
+    /// services, in bytes.
     pub(crate) fn push(&mut self, version: Version, plan: Plan, room: &Arc<Semaphore>) {
-        // A plan without room is kept only while it is the newest: those are bounded by the policies
-        // in force.
+        // A plan without room is kept only while it is the newest. The newest plans are bounded by
+        // the policies in force.
         self.0.retain(|past| past.room.is_some());
         // The oldest counts are removed with their plan: without it, they cannot be attributed.
         if self.0.len() == MAX_PLANS {
@@ -69,7 +70,8 @@ impl History {
             && newest.plan != *plan
         {
             newest.plan = plan.clone();
-            // Released first. The new plan may be larger, with a phase for each policy.
+            // Released first, since there may be no room for both. The new plan may be larger, with a
+            // phase for each policy.
             newest.room = None;
             newest.room = reserve(plan, room);
         }
@@ -131,7 +133,7 @@ impl History {
     }
 }
 
-/// Reserves the memory that a plan takes, about, if there is room.
+/// Reserves the approximate memory of a plan, if there is room.
 fn reserve(plan: &Plan, room: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     let phases = plan.phases().iter().map(|phase| {
         let operations = phase.strategies.operations.keys();

@@ -37,6 +37,7 @@ pub struct InstanceState {
     pub took: Option<Duration>,
     /// Spans that the receiver of its exporter has accepted since its processes started.
     pub spans_exported: u64,
-    /// Spans that it has dropped since then, by reason. If there are many, those of some are `Other`.
+    /// Spans that it has dropped since then, by reason. If there are too many reasons, the spans of
+    /// the others are counted under `Other`.
     pub spans_dropped: BTreeMap<String, u64>,
 }

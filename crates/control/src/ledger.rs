@@ -21,16 +21,16 @@ use crate::{
     served_plan,
 };
 
-/// The part of the room for counts that is left to processes with few of them. All 3,000 that may be
-/// connected then have room for [`FEW_COUNTS`].
+/// The part of the room for counts that is reserved for processes with few of them. All 3,000 that may
+/// be connected then have room for [`MAX_FEW_COUNTS`].
 const RESERVED_COUNTS: usize = 100_000;
 
 /// The most counts of a process that may take the reserved part of the room.
-const FEW_COUNTS: usize = 32;
+const MAX_FEW_COUNTS: usize = 32;
 
-/// A process may hold one part in this many of the rest that is free, so that even dozens of
-/// processes leave room for others. The part shrinks as the room fills, as in switches that share a
-/// buffer between ports (Choudhury and Hahne, "Dynamic Queue Length Thresholds", 1998).
+/// A process may hold at most the free room that is not reserved, divided by this, so that even dozens
+/// of processes leave room for others. This share shrinks as the room fills, as in switches that share
+/// a buffer between ports (Choudhury and Hahne, "Dynamic Queue Length Thresholds", 1998).
 const SHARE_DIVISOR: usize = 16;
 
 /// The counts that one process has reported since it started.
@@ -75,7 +75,8 @@ pub(crate) enum Rejection {
     Decreased,
     #[error("more decisions than one process can make")]
     Implausible,
-    /// The next report, whose counts are cumulative, has the same counts.
+    /// Even the counts under the report's newest plan do not fit. The next report has them again,
+    /// since counts are cumulative.
     #[error("the counts of all processes take too much room; name fewer operations in policies")]
     TooManyCounts,
 }
@@ -105,7 +106,8 @@ impl Ledger {
     ///
     /// Counts under versions of another epoch, or older than the history, are ignored rather than
     /// rejected: they are valid, but the policy that decided them is no longer known. If there is no
-    /// room, those under all plans but the newest of the report are added once more and then ignored.
+    /// room for all counts, only those under the newest plan of the report are kept: the increases of
+    /// the others are returned this time, and those counts are ignored from then on.
     pub(crate) fn apply(
         &mut self,
         counts: &[proto::Count],
@@ -152,7 +154,7 @@ impl Ledger {
         let new = reported.keys().filter(is_new).count();
         let needed = self.counts.len() + new;
         let free = room.available_permits().saturating_sub(RESERVED_COUNTS);
-        let is_fair = new == 0 || needed <= FEW_COUNTS.max(free / SHARE_DIVISOR);
+        let is_fair = new == 0 || needed <= MAX_FEW_COUNTS.max(free / SHARE_DIVISOR);
         is_fair && self.room.grow_to(needed, room).is_ok()
     }
 
@@ -193,7 +195,7 @@ impl Ledger {
         let Some(plan) = context.history.plan(version) else {
             return Ok(None);
         };
-        // The plan's own name, so that all processes share it.
+        // The plan's copy of the name, so that all processes share its memory.
         let name = count.operation.as_str();
         let mut phases = plan.phases().iter();
         let named = phases.find_map(|phase| phase.strategies.operations.get_key_value(name));

@@ -18,7 +18,8 @@ use crate::instance::ServiceKey;
 /// The longest part of a user agent that is compared, in bytes.
 const MAX_USER_AGENT_BYTES: usize = 64;
 
-/// The most user agents of one address that poll for one service, since a client chooses its own.
+/// The most user agents of one address that are remembered for one service. They are limited since a
+/// client chooses its own.
 const MAX_USER_AGENTS: usize = 64;
 
 /// The shortest time between two counts of the clients of a service with many sources, and between two
@@ -219,7 +220,8 @@ impl KnownSources {
 }
 
 impl Sources {
-    /// The clients. If there are many sources, as of the last count until the next one is due.
+    /// The clients. If there are many sources, they are counted again only when the next count is
+    /// due.
     fn clients(&mut self, now: Instant) -> Arc<PollingClients> {
         if self.next_count.is_some_and(|next| now < next) {
             return self.clients.clone();

@@ -100,8 +100,8 @@ impl Service {
         self.outgoing.subscribe()
     }
 
-    /// Serves a plan to a number of instances, unless nothing changes for them. `room` is for the plans
-    /// of all services, in bytes.
+    /// Serves a plan to a number of instances, unless nothing changes for them. `room` is for the
+    /// remembered plans of all services, in bytes.
     ///
     /// Returns true if the plan is served as a new version.
     pub(crate) fn publish(

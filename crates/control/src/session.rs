@@ -200,8 +200,8 @@ impl Session {
             room: self.control.count_room(),
         };
         let applied = record.ledger.apply(&report.counts, &context);
-        // Only once the ledger has checked the counts: an invalid report must add nothing. One without
-        // room for its counts is valid.
+        // Only once the ledger has checked the counts: an invalid report must add nothing. A report
+        // whose counts do not fit is valid.
         if matches!(applied, Ok(_) | Err(Rejection::TooManyCounts)) {
             record.record_spans(report);
             record.loan.confirm(report.shares);

@@ -20,7 +20,7 @@ pub struct FinalCounts {
     pub dropped_by_policy: u64,
     /// The dropped spans that arrived after their traces had been evicted.
     pub dropped_as_late: u64,
-    /// The dropped spans with an invalid ID, or of too large a resource or scope.
+    /// The dropped spans with an invalid ID, or with a resource or scope that is too large.
     pub dropped_as_invalid: u64,
     /// The dropped spans for which there was no memory.
     pub dropped_for_memory: u64,

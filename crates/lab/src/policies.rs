@@ -58,8 +58,8 @@ struct Inner {
     /// may lock it on a thread of the async runtime, where the wait would delay every listener.
     state: Mutex<State>,
     folder_errors: Mutex<Vec<String>>,
-    /// The folder's files as last read, and the version after that, so that the same files are not
-    /// parsed again. Held while the folder is read, and never locked by a request.
+    /// The folder's files as last read, and the version after they were applied, so that the same
+    /// files are not parsed again. Locked while the folder is read, but never by a request.
     folder_read: Mutex<Option<(Vec<Document>, Version)>>,
     /// The next time at which a policy expires.
     next_expiry: tokio::sync::watch::Sender<Option<Timestamp>>,

@@ -1,4 +1,4 @@
-//! The JSON types of the lab's admin API, and the reading of the files that are sent to it.
+//! The JSON types of the lab's admin API, and the reader of the files that are sent to it.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// a few hundred kilobytes.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Reads the text of a file of policies.
+/// Reads a file of policies as text.
 ///
 /// # Errors
 /// The file cannot be read, is larger than [`MAX_FILE_BYTES`], or is not UTF-8.

@@ -14,8 +14,8 @@ const MAX_NAMED: usize = 5;
 const NOT_PUBLISHED: &str = "the policy is not published";
 const NOT_APPLIED: &str = "no instance should apply this policy";
 
-/// Warnings for the policy's author, each a sentence without a full stop. The first is that the
-/// policy has no effect, with the reason.
+/// Warnings for the policy's author, each a sentence without a full stop. If the policy has no
+/// effect, the first one says so, with the reason.
 #[must_use]
 pub fn warnings(outcome: &Outcome) -> Vec<String> {
     let no_effect = match &outcome.acceptance {

@@ -49,7 +49,7 @@ pub struct Event {
 pub struct EventQueue {
     queue: mpsc::Sender<Event>,
     published: Mutex<VecDeque<(Instant, EventKey)>>,
-    /// Dropped events come in large numbers.
+    /// Limits the log messages about dropped events, which come in large numbers.
     drops: LogLimit,
 }
 

@@ -29,7 +29,7 @@ use crate::kubernetes::{
 /// An object that the operator has created.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StackChild {
-    /// Its resource.
+    /// The Kubernetes resource that it is an object of.
     pub resource: ApiResource,
     /// The namespace and name.
     pub key: Key,

@@ -209,8 +209,8 @@ impl LabClient {
     }
 }
 
-/// Returns whether a server that is not a lab may respond with this status: it does not know the
-/// path, or serves gRPC only.
+/// Returns whether a server that is not a lab may respond with this status, because it does not know
+/// the path or serves gRPC only.
 fn is_from_any_server(status: StatusCode) -> bool {
     matches!(
         status,

@@ -69,8 +69,8 @@ impl DeleteArgs {
             changes.push(change);
         }
         let convergence = match before.filter(|_| !changes.is_empty()) {
-            // All instances must have what is published; those of the services that have changed
-            // since are counted.
+            // Waits for all instances, but counts only those of the services whose plans have changed
+            // since then.
             Some(before) => Some(client.converged(&[], before + 1, self.wait.timeout).await?),
             None => None,
         };

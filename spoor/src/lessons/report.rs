@@ -62,7 +62,7 @@ impl Report {
         self.push(what, State::Missing, seen);
     }
 
-    /// The report with a missing requirement, after which a check cannot go on.
+    /// Adds a missing requirement without which the check cannot continue, and returns the report.
     pub fn with_missing(mut self, what: &str, seen: impl Into<String>) -> Self {
         self.missing(what, seen);
         self

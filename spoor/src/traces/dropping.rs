@@ -24,7 +24,7 @@ pub(crate) fn effective_at<'a>(
     let (mut named, others): (Vec<_>, Vec<_>) = entries
         .filter(|(_, entry)| is_effective(entry))
         .partition(|(_, entry)| entry.service.is_some());
-    // Entries for single operations leave the others to the policies of the namespace.
+    // Entries for single operations leave the other operations to the policies of the namespace.
     if named.iter().all(|(_, entry)| entry.operation.is_some()) {
         named.extend(others);
     }

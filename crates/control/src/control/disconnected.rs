@@ -15,15 +15,15 @@ pub(crate) type InstanceKey = (ServiceKey, Arc<str>);
 #[derive(Debug, Default)]
 pub(super) struct DisconnectedInstances {
     by_place: BTreeMap<u64, InstanceKey>,
-    /// The place of each instance, and the number of its processes.
+    /// The place of each instance, and the number of its disconnected processes.
     places: HashMap<InstanceKey, (u64, usize)>,
-    /// The number of processes of all instances.
+    /// The number of disconnected processes of all instances.
     processes: usize,
 }
 
 impl DisconnectedInstances {
     /// Adds an instance with this many disconnected processes at the end, or moves it there. Returns
-    /// the number of processes of all instances.
+    /// the number of disconnected processes of all instances.
     pub(super) fn push(&mut self, instance: InstanceKey, processes: usize) -> usize {
         let last = self.by_place.last_key_value();
         let place = last.map_or(0, |(last, _)| *last + 1);

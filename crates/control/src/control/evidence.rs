@@ -42,12 +42,12 @@ pub struct EvidenceReader<'a> {
 struct NamespaceServices {
     running: BTreeMap<ServiceName, Arc<Service>>,
     roots_at: Vec<ServiceName>,
-    /// The clients of the services read so far. Many policies may apply to one service, which may have
-    /// thousands of clients.
+    /// The clients of the services read so far. They are counted once, since many policies may apply
+    /// to one service, which may have thousands of clients.
     clients: BTreeMap<ServiceName, CountedClients>,
 }
 
-/// The clients of one service, and the longest time that the acknowledgement of one took.
+/// The clients of one service, and the longest time that one took to acknowledge its plan.
 type CountedClients = (ClientCounts, Option<Duration>);
 
 impl EvidenceReader<'_> {
@@ -186,7 +186,7 @@ impl Control {
         }
     }
 
-    /// The instances of all services by state, without clients that poll.
+    /// Counts the instances of all services by state, without polling clients.
     #[must_use]
     pub fn instance_counts(&self) -> ClientCounts {
         let mut all = ClientCounts::default();

@@ -38,8 +38,9 @@ const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 /// The field `report` of a client's message.
 const REPORT_TAG: u32 = 4;
 
-/// The most elements of a report's lists. A count with a version and times takes at least 32 bytes,
-/// but an empty one only two, and 80 once decoded: 40 MiB for a message of the maximum length.
+/// The most elements in the lists of a report. A count with a version and times has at least 32 bytes
+/// encoded. An empty one has only two, but takes 80 once decoded: 40 MiB for a message of the maximum
+/// length.
 const MAX_REPORT_ELEMENTS: usize = MAX_MESSAGE_BYTES / 32;
 
 /// The gRPC service `spoor.control.v1.PolicyStream`, for a Tonic server.

@@ -115,7 +115,8 @@ impl Subscription {
                 message = inbound.message() => match message {
                     Ok(Some(message)) => {
                         active.handle_message(message)?;
-                        // Thousands of short messages may have arrived, and reading them never waits.
+                        // Reading messages that have arrived never waits, so thousands of short ones
+                        // would otherwise keep other tasks from running.
                         coop::consume_budget().await;
                     }
                     Ok(None) => return Ok(None),

@@ -22,10 +22,10 @@ const CERTAIN_DEVIATIONS: f64 = 2.0;
 /// The lowest demand that is remembered, in traces per second.
 const MIN_DEMAND: f64 = 1e-6;
 
-/// The longest time for which a few counts wait until all averages are computed.
+/// The longest time that a few counts wait before all averages are computed.
 const MAX_DELAY: Duration = Duration::from_secs(1);
 
-/// The entries for each count of a report above which its counts are few.
+/// The waiting counts are few if the process has more than this many entries for each of them.
 const ENTRIES_PER_COUNT: usize = 16;
 
 /// The demand of a process, in traces per second. Entries without demand are removed.
@@ -54,7 +54,8 @@ impl Demands {
         }
         let (time, counts) = (self.waiting.0 + period, self.waiting.1 + deltas.len());
         self.waiting = (time, counts);
-        // Entries without counts are averaged with zero. That visits all, so a short report waits.
+        // Computing the averages visits all entries, since those without counts are averaged with
+        // zero. A few counts are not worth that, so they wait.
         if counts < self.entries.len() / ENTRIES_PER_COUNT && time < MAX_DELAY {
             return;
         }

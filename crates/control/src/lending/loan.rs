@@ -21,8 +21,8 @@ type Shares = BTreeMap<PlanEntry, f64>;
 #[derive(Debug, Default)]
 pub(crate) struct Loan {
     goals: Shares,
-    /// The shares to send next. The fields share what they have in common, since there may be
-    /// hundreds of entries for each of thousands of processes.
+    /// The shares to send next. In an `Arc`, as in the other fields, which usually have the same
+    /// shares: there may be hundreds of entries for each of thousands of processes.
     next: Arc<Shares>,
     confirmed: Arc<Shares>,
     /// The shares sent since then, by message number.
@@ -83,7 +83,7 @@ impl Loan {
         true
     }
 
-    /// Makes a message of the shares to send next, unless the last message has the same.
+    /// Adds a message with the shares to send next, unless the last message has the same ones.
     pub(crate) fn add_message(&mut self, next_number: impl Fn() -> u64) {
         let last = self.pending.last();
         let last = last.map_or(&self.confirmed, |(_, last)| last);

@@ -234,7 +234,7 @@ async fn plan_of_long_names_fits_in_a_message() {
         expiring(&name, &[("a", &names[..1])], limit(5), Some(hour(number)))
     }));
     let server = TestServer::with(&policies).await;
-    // The client's limit is 4 MiB.
+    // This client has Tonic's default limit of 4 MiB.
     let plan = server.client("a", "1").await.plan().await;
     assert_eq!(plan.phases.len(), 1);
     assert_eq!(plan.phases[0].operations.len(), 4_096);

@@ -160,8 +160,8 @@ fn milliseconds(took: Duration) -> Option<f64> {
     (took > Duration::ZERO).then_some(took.as_secs_f64() * 1000.0)
 }
 
-/// The number of instances, and the names of those that have not acknowledged their newest plan, or
-/// are silent: at most 100, and the number of the others.
+/// The number of instances, and the names of those that have not acknowledged their newest plan or
+/// are silent. At most 100 are named; a last text has the number of the others.
 async fn unconverged_instances(admin: &Admin) -> Result<(usize, Vec<String>), Problem> {
     let control = admin.control.clone();
     // One at a time, and not on a worker thread: there may be thousands of instances.
@@ -173,7 +173,7 @@ async fn unconverged_instances(admin: &Admin) -> Result<(usize, Vec<String>), Pr
         .collect();
     names.sort_unstable();
     let more = (counts.expected - counts.current).saturating_sub(names.len());
-    names.extend((more > 0).then(|| format!("{more} more instances")));
+    names.extend((more > 0).then(|| format!("{more} more")));
     Ok((counts.expected, names))
 }
 

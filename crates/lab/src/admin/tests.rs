@@ -262,7 +262,7 @@ async fn few_unconverged_instances_are_named() {
         let waiting = converged["waiting"].as_array().unwrap();
         assert_eq!(waiting.len(), 101, "{converged}");
         assert_eq!(waiting[0], "service-c 000");
-        assert_eq!(waiting[100], "20 more instances");
+        assert_eq!(waiting[100], "20 more");
     }
 }
 

@@ -9,7 +9,7 @@ use spoor_runtime::self_tracing::record_error;
 use tracing::{Instrument, field::Empty};
 
 /// The longest path or method that is recorded, in bytes. The SDK does not limit texts, and exports up
-/// to 512 spans in a request, which a receiver refuses as a whole if it is too long.
+/// to 512 spans in one request, which a receiver refuses as a whole if it is too large.
 const MAX_TEXT_BYTES: usize = 1 << 10;
 
 /// Records a request with the attributes of OpenTelemetry's conventions for HTTP servers.

@@ -40,7 +40,7 @@ pub(super) struct Folder {
     reader: Reader,
 }
 
-/// Runs reads that may block without end, such as on a file server that is unavailable. Holds the
+/// Runs reads that may block forever, such as those on a file server that is unavailable. Holds the
 /// thread of a read that took too long.
 #[derive(Debug, Default)]
 struct Reader(Mutex<Option<JoinHandle<()>>>);
@@ -166,7 +166,7 @@ impl Reader {
             *abandoned = Some(thread);
         }
         let problem = format!(
-            "no result within {} s; it is read again once that read has ended, or the lab is \
+            "no result within {} s; it is read again once this read has ended, or after the lab is \
              restarted",
             limit.as_secs()
         );
@@ -215,7 +215,8 @@ fn read_file(path: PathBuf) -> Result<Option<Document>, FolderError> {
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
-    // The read of a link to a file of the kernel, such as its log, must not wait for data.
+    // A symbolic link may lead to a file of the kernel, such as its log, whose read would wait for
+    // data.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     wire::read_file(File::from(rustix::fs::open(path, flags, Mode::empty())?))
 }

@@ -94,7 +94,8 @@ pub(super) fn read(documents: &[Document]) -> Result<Vec<Submitted>, Vec<String>
             }
             Err(invalid) => errors.extend(invalid),
         }
-        // The set would be too large. Here, so that texts that expand much are not all in memory.
+        // Such a set would be too large. Checked after each document, so that texts that expand much
+        // are not all in memory.
         check_sizes(sent.len(), 0, bytes)?;
     }
     errors.ok_if_empty().map(|()| sent)

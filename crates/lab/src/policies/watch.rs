@@ -47,7 +47,7 @@ impl PolicyStore {
             Ok(documents) => documents,
             Err(error) => return self.set_folder_errors(vec![with_causes(&error)]),
         };
-        // Another version may have other applied policies, with which those of the folder conflict.
+        // Under another version, other policies may be applied, and conflict with those of the folder.
         let is_same = |(before, version): &(Vec<Document>, Version)| {
             *before == documents && *version == self.0.control.version()
         };
@@ -66,7 +66,7 @@ impl PolicyStore {
                 // The set contains those times from now on.
                 state.first_accepted.clear();
                 if let Err(error) = self.accept(&mut state, set, &actions) {
-                    // Read again, since the disk may have room then.
+                    // Without `last_read`, the next read tries again: the disk may have room then.
                     return self.set_folder_errors(vec![with_causes(&error)]);
                 }
                 vec![]
@@ -88,7 +88,7 @@ impl Watch {
     /// Runs until stopped.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let Self { store, changes } = self;
-        // At the same time, since reading the folder may take seconds.
+        // Concurrently, since reading the folder may take seconds, which must not delay expiries.
         let handled = async {
             tokio::join!(
                 store.handle_expiries(),
@@ -101,7 +101,7 @@ impl Watch {
 }
 
 impl PolicyStore {
-    /// Handles expiries, and changes of conditions. Never returns.
+    /// Handles expiries and changes of conditions. Never returns.
     async fn handle_expiries(&self) {
         let mut next_expiry = self.0.next_expiry.subscribe();
         let mut evidence = self.0.control.changed();
@@ -269,7 +269,7 @@ mod tests {
         let expiry = Timestamp::now() + Duration::from_millis(500);
         apply(&store, &policy(&format!("expiresAt: {expiry}")));
 
-        // A thread holds the lock of a reading in progress, as if a file blocked it.
+        // A thread holds the lock of a read in progress, as if a file blocked it.
         let (locked, is_locked) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
         let locking = store.clone();

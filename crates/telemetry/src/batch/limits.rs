@@ -1,15 +1,17 @@
-//! The limit of the texts in a span, and the size of a span.
+//! The truncation of a span's texts, and an upper bound on its encoded size.
 
 use opentelemetry::{Array, KeyValue, Value, trace::Status};
 use opentelemetry_sdk::trace::SpanData;
 
-/// At least the encoded size of a span, an event or a link without its texts and attributes.
+/// An upper bound on the encoded size of a span, an event or a link without its texts and attributes,
+/// in bytes.
 const ITEM_BYTES: usize = 128;
-/// At least the encoded size of an attribute without its key and text.
+/// An upper bound on the encoded size of an attribute without its key and text, in bytes.
 const ATTRIBUTE_BYTES: usize = 20;
 
 /// Truncates the texts of a span to a number of characters, since clients choose some of them, such
-/// as the path of a URL. Returns at least the size of the encoded span, in bytes.
+/// as the path of a URL. Returns an upper bound on the size of the encoded span, in bytes, except that
+/// a list of numbers counts as one number.
 pub(super) fn truncate(span: &mut SpanData, max_chars: usize) -> usize {
     let mut bytes = truncate_text(&mut span.name, max_chars);
     bytes += truncate_item(&mut span.attributes, max_chars);
@@ -29,7 +31,7 @@ pub(super) fn truncate(span: &mut SpanData, max_chars: usize) -> usize {
     bytes
 }
 
-/// As [`truncate`], for the attributes of a span, an event or a link.
+/// Like [`truncate`], but for the attributes of a span, an event or a link.
 fn truncate_item(attributes: &mut [KeyValue], max_chars: usize) -> usize {
     let mut bytes = ITEM_BYTES;
     for attribute in attributes {
@@ -50,7 +52,8 @@ fn truncate_item(attributes: &mut [KeyValue], max_chars: usize) -> usize {
 /// Truncates a text, and returns its length in bytes.
 fn truncate_text<T: AsRef<str> + From<String>>(text: &mut T, max_chars: usize) -> usize {
     let whole: &str = (*text).as_ref();
-    // A text has at most as many characters as bytes, so those of most need not be counted.
+    // A text has at most as many characters as bytes, so the characters of most texts need not be
+    // counted.
     if whole.len() > max_chars && whole.chars().nth(max_chars).is_some() {
         let kept: String = whole.chars().take(max_chars).collect();
         *text = kept.into();

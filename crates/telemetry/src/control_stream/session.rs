@@ -24,8 +24,8 @@ use crate::{batch::DropReason, credentials::CredentialsError, faults, sampler::t
 /// The most messages that wait to be sent.
 const MAX_OUTGOING_MESSAGES: usize = 16;
 
-/// The longest message accepted: a plan with seven times the operations allowed, so that it is refused
-/// with this reason.
+/// The longest message accepted, in bytes. A plan with up to seven times the operations allowed fits,
+/// so that it is refused for that reason, and not for its length.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
 /// The delay before the first retry. It is short, since a control plane restarts quickly.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use spoor_runtime::Environment;
 
-/// The more specific one first, as the specification requires.
+/// The settings for the longest text. The more specific one takes precedence, as the specification
+/// requires.
 const LENGTH_LIMITS: [&str; 2] = [
     "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
@@ -22,9 +23,9 @@ pub struct BatchSettings {
     /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`: the most spans in a batch. Default: 512.
     pub max_export_batch_size: usize,
     /// `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT`, else `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`: the
-    /// most characters of an attribute's value; also of the names of spans and events, and of the
-    /// status. Default: 4096. The specification's default is no limit, with which a client could
-    /// fill the queue and the batches with long URLs.
+    /// most characters of an attribute's value, the name of a span or event, or a status
+    /// description. Default: 4096. The specification's default is no limit, with which a client
+    /// could fill the queue and the batches with long URLs.
     pub max_text_chars: usize,
     /// `OTEL_BSP_EXPORT_TIMEOUT` (ms): the deadline of one attempt. Default: 30 s.
     pub export_timeout: Duration,

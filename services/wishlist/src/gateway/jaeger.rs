@@ -22,7 +22,8 @@ use tokio::time::Instant;
 /// The path on this host.
 const PREFIX: &str = "/jaeger";
 
-/// The most requests in progress. For more, responses end whose clients have stopped reading.
+/// The most requests in progress. To make room for another, a response whose client has stopped
+/// reading is aborted.
 const MAX_REQUESTS: usize = 64;
 /// The longest response body, which is more than any page needs.
 const MAX_BODY_BYTES: usize = 64 << 20;

@@ -69,7 +69,7 @@ impl Breaker {
     /// Acquires a permit for one request.
     ///
     /// # Errors
-    /// The time until requests are permitted again.
+    /// If no request is permitted now: the time until one is permitted again.
     pub(super) fn acquire(&mut self, now: Instant) -> Result<Permit, Duration> {
         match self.state {
             State::Closed { .. } => {}

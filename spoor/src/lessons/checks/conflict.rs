@@ -112,7 +112,7 @@ fn check_second<'a>(
         .filter(|(policy, _)| policy.metadata.name != FIRST)
         .partition(|(_, entry)| entry.operation.as_deref() == Some(OPERATION));
     match (at.first(), beside.first()) {
-        // Its other services and the places where it is overridden are not among these.
+        // `at` and `beside` have neither its other services nor the places where it is overridden.
         (Some((policy, _)), None) if !targets_only(&policy.spec.targets, SERVICE, &[OPERATION]) => {
             let name = &policy.metadata.name;
             let seen = format!("{name} targets others, too; leave only {OPERATION} of {SERVICE}");

@@ -76,7 +76,7 @@ fn no_rule(policies: &[SamplingPolicy]) -> String {
     }
 }
 
-/// The policy that keeps errors, if it is the only one that decides, and for all operations.
+/// The policy that keeps errors, if it is the only one that decides, and does so for all operations.
 fn keeps_errors(policies: &[SamplingPolicy]) -> Option<&SamplingPolicy> {
     let tails = effective_at(policies, SERVICE, Part::Tail);
     match tails.as_slice() {
