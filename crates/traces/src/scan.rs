@@ -69,8 +69,8 @@ pub(crate) enum InvalidId {
 }
 
 /// The longest resource, in bytes: a `ResourceSpans` without its scopes. It is sent once for any
-/// number of spans, while decisions and queries read it for each trace, and some for each span. An
-/// SDK's has a few hundred bytes, or a few thousand with all resource detectors.
+/// number of spans, while decisions and queries read it for each trace, and some queries for each
+/// span. The resource of an SDK has a few hundred bytes, or a few thousand with all detectors.
 const MAX_RESOURCE_BYTES: usize = 64 << 10;
 /// The longest scope, in bytes: a `ScopeSpans` without its spans. Shorter than a resource, since a
 /// request may have hundreds of thousands of scopes.
@@ -79,7 +79,7 @@ const MAX_SCOPE_BYTES: usize = 16 << 10;
 /// bytes. Queries copy, compare and hash them for each span.
 const MAX_NAME_BYTES: usize = 1 << 10;
 
-/// A resource or scope, or a name in it, that is longer than accepted.
+/// A resource or scope, or a name or version in it, that is longer than accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} must be at most {max} bytes, not {bytes}")]
 pub struct Oversized {
