@@ -72,7 +72,7 @@ fn parse(text: &str) -> Option<u64> {
     (!text.is_empty()).then_some(total)
 }
 
-/// Splits a text before the first character that does not belong to its beginning.
+/// Splits a text before the first character that does not belong to the first part.
 pub(crate) fn split_while(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
     let end = text.find(|c| !belongs(c)).unwrap_or(text.len());
     text.split_at(end)

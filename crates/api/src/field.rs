@@ -45,7 +45,7 @@ impl FieldPath {
         &self.0
     }
 
-    /// True if the other path is this one or that of a field in it.
+    /// True if the other path is this one, or leads to a field or item inside it.
     pub(crate) fn contains(&self, other: &Self) -> bool {
         other.0.starts_with(&self.0)
     }

@@ -29,10 +29,10 @@ pub(crate) const TOLERATION_VALUE: &str = "must not be set with `operator: Exist
 pub(crate) const TOLERATION_SECONDS: &str =
     "requires `effect: NoExecute`; set that or delete this field";
 
-/// The start of the problem of an item that a list has already.
+/// The beginning of the problem of an item that its list has already.
 pub(crate) const DUPLICATE: &str = "duplicate ";
 
-/// True for the problem of a missing field where one of several must be set.
+/// True for a problem that says that none of several fields is set, of which one must be.
 pub(crate) fn is_missing_choice(problem: &str) -> bool {
     [NO_PART, HEAD_NONE, RULE_NONE].contains(&problem)
 }

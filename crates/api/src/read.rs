@@ -24,8 +24,8 @@ pub const MAX_BYTES: usize = 1 << 20;
 const MAX_EXPANDED_BYTES: usize = 4 << 20;
 /// The most documents accepted in one text.
 pub const MAX_DOCUMENTS: usize = 1_000;
-/// The most values of all texts of a change together, with aliases expanded. Reading one takes about
-/// 0.4 µs; 256 bytes of text count as one more.
+/// The most values in all texts of a change together, with aliases expanded. Reading one takes
+/// about 0.4 µs. Each 256 bytes of text count as one more value.
 pub const MAX_VALUES: usize = 1_000_000;
 /// The most errors reported for one text.
 pub const MAX_ERRORS: usize = 50;
@@ -50,8 +50,8 @@ pub struct PolicyManifest {
     pub source: Arc<str>,
     /// The path in its document: the root, or an item of a list.
     at: FieldPath,
-    // Not the document itself, which may be much larger than the policy: with aliases, a short text
-    // expands to thousands of values in fields that are ignored.
+    // Lines rather than the document itself, which may be much larger than the policy: with
+    // aliases, a short text expands to thousands of values in fields that are ignored.
     line: usize,
     name_line: usize,
 }

@@ -13,11 +13,12 @@ use crate::{
 /// The most phases of a plan. A later resolution adds the others.
 const MAX_PHASES: usize = 8;
 
-/// The most bytes of the operations in all phases of a plan, as its message has them, below the 4 MiB
-/// that gRPC clients receive. One phase may have more: services refuse it for its operations.
+/// The most bytes that the operations of all phases of a plan take in its message. Below 4 MiB, the
+/// longest message that gRPC clients accept by default. A single phase may take more, but only with
+/// more than [`Strategies::MAX_OPERATIONS`], for which services refuse it.
 const MAX_OPERATION_BYTES: usize = 4_000_000;
 
-/// The bytes of an operation in the message besides its name: at most 18.
+/// The bytes of an operation in the message besides its name: at most 18, rounded up.
 const ENTRY_BYTES: usize = 20;
 
 /// The policies that decide at one place in turn, each until it expires.
@@ -109,7 +110,7 @@ impl Places<'_> {
         }
     }
 
-    /// The most phases for which the plan's message is not too long.
+    /// The most phases with which the plan's message is not too long.
     fn max_phases(&self) -> usize {
         let operations = self.operations.iter();
         let bytes = operations.map(|(name, _)| ENTRY_BYTES + name.as_str().len());

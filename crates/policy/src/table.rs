@@ -128,7 +128,7 @@ impl Default for Plan {
 }
 
 impl Strategies {
-    /// The most operations. A service refuses a plan with more, and keeps the one that it has.
+    /// The most operations. An instance refuses a plan with more, and keeps the one that it has.
     pub const MAX_OPERATIONS: usize = 4096;
 
     /// The strategy for a root span of this name, or `None` for the service's own default.

@@ -1,4 +1,4 @@
-//! A limit on response streams, of which stalled ones end when others need room.
+//! A limit on response streams. Stalled ones end when others need room.
 
 use std::{
     pin::Pin,
@@ -19,9 +19,9 @@ const MIN_STALL: Duration = Duration::from_secs(1);
 /// A limit on what response streams hold, in permits. Clones share it.
 ///
 /// A client may read its response as slowly as it likes, and the stream holds its permits
-/// meanwhile. So when others need permits, those streams end whose next item has waited longest for
-/// their client. The connection cannot do that: it may have other requests, and its peer may still
-/// read a byte now and then.
+/// meanwhile. So when others need permits, the limit ends the streams whose next item has waited
+/// longest for their client. Closing the connection is no alternative: it may have other requests,
+/// and its peer may still read a byte now and then.
 #[derive(Clone, Debug)]
 pub struct StreamLimit {
     free: Arc<Semaphore>,
@@ -45,8 +45,8 @@ impl StreamLimit {
         }
     }
 
-    /// Reserves permits, for which stalled streams end if too few are free. Returns `None` if the
-    /// other streams are being read.
+    /// Reserves permits, and ends stalled streams if too few are free. Returns `None` if too few
+    /// are free even when no stalled stream is left.
     #[must_use]
     pub fn acquire(&self, permits: u32) -> Option<StreamPermit> {
         self.acquire_at(permits, Instant::now())
@@ -124,7 +124,7 @@ pub struct HeldStream<S: Stream> {
 }
 
 struct Held<S> {
-    /// `None` once the stream was ended.
+    /// `None` once the stream was ended to make room.
     // Shared, because a connection does not poll a stream whose client reads nothing.
     content: Mutex<Option<Content<S>>>,
     wait: Arc<Wait>,
@@ -180,8 +180,8 @@ impl<S: Stream> Stream for HeldStream<S> {
     }
 }
 
-/// The wait of a stream's next item for the client: after each item, until the client asks for the
-/// next one, and again once that is ready.
+/// The wait of a stream's next item for the client: from each item until the client asks for the
+/// next one, and again from when that is ready.
 // The second part needs a waker of its own: Tonic asks for one more item before it sends what it
 // has, so the last poll before a stall usually returns `Pending`.
 struct Wait(Mutex<WaitState>);

@@ -8,7 +8,7 @@ use std::{
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The seed of all hashes. Clients choose the names; with a known seed, they could choose thousands
-/// that have one hash.
+/// with the same hash.
 static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
 
 /// The hash of a resource in pieces.
@@ -16,7 +16,7 @@ pub(crate) fn resource_hash(pieces: &[&[u8]]) -> u64 {
     hash_pieces(*SEED, pieces)
 }
 
-/// The hash of a resource, of which this is the hash, and of a scope in pieces.
+/// The hash of a source: of its resource, given by its own hash, and of its scope, in pieces.
 #[inline]
 pub(crate) fn source_hash(resource_hash: u64, scope: &[&[u8]]) -> u64 {
     // Distinguishes a piece of the scope from the same piece of the resource.
@@ -29,8 +29,8 @@ pub(crate) fn name_hash(name: &[u8], salt: u64) -> u64 {
     xxh3_64_with_seed(name, *SEED ^ salt)
 }
 
-/// Hashes pieces. The same bytes in other pieces hash differently and are stored again, which only
-/// costs space.
+/// Hashes pieces. The same bytes cut into other pieces hash differently and are stored again, which
+/// only costs space.
 #[inline]
 fn hash_pieces(seed: u64, pieces: &[&[u8]]) -> u64 {
     pieces

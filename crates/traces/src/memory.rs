@@ -24,7 +24,7 @@ pub enum OutOfMemory {
     /// The request needs more than the bound, even without other requests.
     #[error("the spans need more memory than one request may use; send smaller batches")]
     RequestTooLarge,
-    /// The traces that wait for their decision use the memory for them.
+    /// The traces that wait for their tail decision take all the memory that they may use.
     #[error("too many traces wait for their tail decision; try again later")]
     TooManyWaiting,
 }
@@ -76,7 +76,7 @@ impl Reservation {
         let before = self.memory.taken.fetch_add(bytes, Ordering::Relaxed);
         self.bytes = own;
         if before.saturating_add(bytes) > self.memory.max {
-            // Next time there is room, if some senders do not finish their bodies.
+            // Makes room for the next attempt if other bodies arrive slowly.
             end_slow_bodies();
             return Err(OutOfMemory::Overloaded);
         }

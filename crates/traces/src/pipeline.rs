@@ -50,8 +50,8 @@ const MAX_SERVICES: usize = 10_000;
 /// The most decisions made before the locks are released.
 const MAX_DECISIONS_PER_LOCK: usize = 256;
 
-/// The longest that traces are decided early to make room for one request, which occupies an
-/// asynchronous worker thread. Deciding all traces of a segment usually takes less.
+/// The longest time spent on early decisions to make room for one request, during which they block
+/// an asynchronous worker thread. Deciding on all traces of a segment usually takes less.
 const MAX_EARLY_DECISION_TIME: Duration = Duration::from_millis(100);
 
 impl Pipeline {
@@ -105,7 +105,7 @@ impl Pipeline {
         // in steps between which others get the locks.
         let deadline = Instant::now() + MAX_EARLY_DECISION_TIME;
         while sampler.decide_early(request.len(), &mut self.shared.store.write()) {
-            // The decision task continues, with pauses for others.
+            // The decision task makes the room instead, with pauses for others.
             if Instant::now() > deadline || sampler.is_refusing() {
                 sampler.record_refusal(request.len());
                 return Err(OutOfMemory::TooManyWaiting.into());
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
     use crate::TailSettings;
 
-    /// A request with one span, of a trace with this ID.
+    /// A request with one span, which belongs to the trace with this ID.
     fn request(trace: usize) -> Vec<u8> {
         let spans = r#"{"resourceSpans": [{
             "resource": {"attributes": [
@@ -297,7 +297,7 @@ mod tests {
         };
         let pipeline = Pipeline::start(settings, CancellationToken::new());
         pipeline.set_tail(table());
-        // A request of another sender was refused, so no request decides early.
+        // A request of another sender was refused, so requests do not cause early decisions.
         pipeline.shared.sampler.lock().record_refusal(0);
         let accept = |number| pipeline.accept(&request(number));
         let error = (1..).find_map(|number| accept(number).err()).unwrap();

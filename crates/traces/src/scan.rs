@@ -69,17 +69,17 @@ pub(crate) enum InvalidId {
 }
 
 /// The longest resource, in bytes: a `ResourceSpans` without its scopes. It is sent once for any
-/// number of spans, while decisions and queries read it for each trace, and some for each span. An
-/// SDK's has a few hundred bytes, or a few thousand with all resource detectors.
+/// number of spans, while decisions and queries read it for each trace, and some queries for each
+/// span. The resource of an SDK has a few hundred bytes, or a few thousand with all detectors.
 const MAX_RESOURCE_BYTES: usize = 64 << 10;
-/// The longest scope, in bytes: a `ScopeSpans` without its spans. Smaller than a resource, since a
-/// request may have hundreds of thousands.
+/// The longest scope, in bytes: a `ScopeSpans` without its spans. Shorter than a resource, since a
+/// request may have hundreds of thousands of scopes.
 const MAX_SCOPE_BYTES: usize = 16 << 10;
-/// The longest name of a service, a namespace or a scope, and the longest version, in bytes. Queries
-/// copy, compare and hash them for each span.
+/// The longest name of a service, a namespace or a scope, and the longest version of a scope, in
+/// bytes. Queries copy, compare and hash them for each span.
 const MAX_NAME_BYTES: usize = 1 << 10;
 
-/// A resource or scope, or a name in it, that is longer than accepted.
+/// A resource or scope, or a name or version in it, that is longer than accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} must be at most {max} bytes, not {bytes}")]
 pub struct Oversized {
@@ -88,7 +88,7 @@ pub struct Oversized {
     max: usize,
 }
 
-/// The numbers of spans rejected, by the field that is invalid. Each span counts once.
+/// The numbers of spans rejected, by reason. Each span counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rejected {
     /// Spans with an invalid trace ID.
@@ -97,7 +97,7 @@ pub struct Rejected {
     pub span_id: u64,
     /// Spans with an invalid parent span ID.
     pub parent_span_id: u64,
-    /// Spans of a resource or scope that is too large, or that has too long a name.
+    /// Spans whose resource or scope is too large, or has a name or version that is too long.
     pub oversized: u64,
     /// The first reason for which spans were counted as `oversized`.
     pub first_oversized: Option<Oversized>,
@@ -160,7 +160,8 @@ struct ScannedScope {
 struct ScannedResource<'a> {
     /// The value of `service.name`.
     service: &'a [u8],
-    /// The length of the longest `service.name`: if there are several, views show the first.
+    /// The length of the longest `service.name`. There may be several: `service` is the last, while
+    /// queries show the first.
     service_bytes: usize,
     /// The value of `k8s.namespace.name`, or else of `service.namespace`.
     namespace: &'a [u8],
@@ -217,8 +218,8 @@ impl<'a> Scanned<'a> {
         }
     }
 
-    /// Rejects the spans from this one on if a field that they share is longer than its limit. The
-    /// fields are given by name, length and limit.
+    /// Rejects all spans from `first_span` on if a field that they share is longer than its limit.
+    /// Each field is given by its name, length and limit.
     fn reject_oversized(&mut self, first_span: usize, fields: [(&'static str, usize, usize); 3]) {
         let mut fields = fields.into_iter();
         let oversized = fields.find(|(_, bytes, max)| bytes > max);

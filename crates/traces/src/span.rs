@@ -27,7 +27,7 @@ pub(crate) struct NewSource<'a> {
     /// of thousands of scopes under one resource, so it is computed once, like the length.
     pub(crate) resource_hash: u64,
     pub(crate) resource_bytes: usize,
-    /// The source before it, in the request or the trace, has the same resource.
+    /// True if the source before it, in the request or the trace, has the same resource.
     pub(crate) shares_resource: bool,
     /// A `ScopeSpans` without its spans, in pieces.
     pub(crate) scope: &'a [&'a [u8]],

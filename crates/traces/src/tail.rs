@@ -181,8 +181,8 @@ impl TailSampler {
         true
     }
 
-    /// Returns whether requests without room are refused at once. Otherwise the decisions for each of
-    /// them would leave no time for anything else.
+    /// Returns whether requests for which there is no room are refused at once. Early decisions for
+    /// each of them would leave no time for anything else.
     pub(crate) fn is_refusing(&self) -> bool {
         self.refused_bytes.is_some()
     }
@@ -192,7 +192,8 @@ impl TailSampler {
         self.refused_bytes = self.refused_bytes.max(Some(bytes));
     }
 
-    /// Makes room for refused requests as [`Self::decide_early`] does.
+    /// Makes room for the longest refused request, as [`Self::decide_early`] does; returns whether
+    /// there is still none.
     pub(crate) fn decide_for_refused(&mut self, store: &mut Writer<'_>) -> bool {
         let refused = self.refused_bytes.take();
         let is_over = self.decide_early(refused.unwrap_or(0), store);
@@ -243,8 +244,8 @@ impl TailSampler {
                 since_eviction += 1;
                 if since_eviction == SPANS_BETWEEN_EVICTIONS {
                     since_eviction = 0;
-                    // One round only: the locks are not released within a request, and nothing is
-                    // freed before the last trace of a segment is decided.
+                    // One round only, since the locks are not released within a request, and a
+                    // segment is not freed before its last trace is decided.
                     self.decide_early(0, store);
                     // Evicts after the decisions, which move spans to the store.
                     store.evict();

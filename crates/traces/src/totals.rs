@@ -14,7 +14,7 @@ pub struct Totals {
     pub kept: u64,
     /// Spans of traces that a policy dropped.
     pub not_sampled: u64,
-    /// Spans with an invalid ID, or of too large a resource or scope.
+    /// Spans with an invalid ID, or with a resource or scope that is too large.
     pub rejected: Rejected,
     /// Spans for which there was no room.
     pub no_room: u64,

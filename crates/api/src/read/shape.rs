@@ -36,8 +36,7 @@ pub(super) fn kind(value: &Value, kind: &str) -> Vec<FieldError> {
 
 /// The differences between a value and a schema: unknown fields, missing fields, wrong types, and
 /// numbers out of range, which serde may refuse without naming the field. Other limits are left to
-/// validation, whose messages are more specific. Compares no more fields after
-/// [`MAX_ERRORS`].
+/// validation, whose messages are more specific. Stops comparing after about [`MAX_ERRORS`] errors.
 pub(crate) fn errors(value: &Value, schema: &Value, at: &FieldPath) -> Vec<FieldError> {
     let mut errors = vec![];
     compare(value, schema, at, &mut errors);
@@ -130,8 +129,8 @@ fn object(
         .and_then(Value::as_array)
         .map_or(&[][..], Vec::as_slice);
     for (field, value) in fields {
-        // An alias may repeat thousands of unknown fields, each of which takes a comparison with all
-        // known ones.
+        // Aliases may repeat thousands of unknown fields, each of which is compared with all known
+        // ones.
         if errors.len() >= MAX_ERRORS {
             return;
         }

@@ -248,7 +248,7 @@ fn plan_of_many_operations_has_fewer_phases() {
     let specs = specs.map(|(names, end)| Spec::new(&format!("p{end}")).at("a", names).ends(end));
     let resolution = resolved(&specs.collect::<Vec<_>>());
     let phases = table(&resolution, "a").phases();
-    // Of 3,000 times 420 bytes.
+    // Each takes 3,000 times 420 bytes of the 4,000,000.
     assert_eq!(phases.len(), 3);
     assert_eq!(phases[2].until, None);
     assert_eq!(resolution.next_expiry, phases[0].until);

@@ -24,17 +24,18 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// is full. Frames may have one byte each.
 const MIN_FRAME_BYTES: usize = 64;
 
-/// The time in which usual bodies arrive, whatever their length. Others end when room is needed.
+/// The time within which a body of any length usually arrives. Slower ones end when room is needed.
 const MAX_USUAL_BODY_TIME: Duration = Duration::from_secs(2);
-/// The bytes for which slow bodies end at a time: as many as the longest body that receivers accept.
+/// The bytes to free at a time by ending slow bodies: the length of the longest body that receivers
+/// accept.
 const BYTES_ENDED_AT_ONCE: usize = 16 << 20;
 
-/// The bodies of this process that arrived in part at first, each with the time of that.
+/// The bodies of this process that are incomplete, each with the time when its first part arrived.
 static PARTIAL: Mutex<Vec<(Instant, Weak<Exchange>)>> = Mutex::new(Vec::new());
 
-/// Ends slow bodies of this process, the largest first, since there is no room for others. Each holds
-/// its memory for as long as its sender likes, up to the time limit on bodies, so few senders could
-/// keep out all others. The room is free a moment later.
+/// Ends slow bodies of this process, the largest first, to make room for others. Each holds its
+/// memory for as long as its sender likes, up to the time limit on bodies, so a few senders could
+/// keep out all others. The memory is not free before the requests have ended, a moment later.
 pub fn end_slow_bodies() {
     end_slow(|_| true);
 }
@@ -114,7 +115,7 @@ impl Exchange {
         }
     }
 
-    /// Returns whether the body has not arrived completely, and counts.
+    /// Returns whether the body is incomplete and counts towards the budget.
     fn is_partial(&self) -> bool {
         !self.is_body_complete.load(Ordering::Acquire)
             && !self.has_response_begun.load(Ordering::Acquire)
@@ -145,7 +146,8 @@ impl Exchange {
         let held = self.held.fetch_add(bytes, Ordering::AcqRel);
         if held == 0 && self.is_partial() {
             let mut partial = PARTIAL.lock();
-            // Streams in both directions live long after their response has begun.
+            // Streams in both directions are removed too: they live long after their response has
+            // begun.
             partial.retain(|(_, other)| other.upgrade().is_some_and(|other| other.is_partial()));
             partial.push((Instant::now(), Arc::downgrade(self)));
         }

@@ -8,8 +8,8 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// The content type of Prometheus' text format, which has no exemplars.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The content type for a request, and the metrics in that format: OpenMetrics, unless `Accept`
-/// lists only plain text.
+/// The content type of the response, and the metrics in that format: OpenMetrics, unless `Accept`
+/// lists plain text without it.
 pub(super) fn negotiate(headers: &HeaderMap, open_metrics: String) -> (&'static str, String) {
     let accepts = |kind| {
         let values = headers.get_all(header::ACCEPT).iter();

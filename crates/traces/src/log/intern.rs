@@ -60,7 +60,7 @@ pub(crate) struct Interned {
 impl Interned {
     /// Prepares for the spans of another source.
     pub(crate) fn advance(&mut self, next: &NewSource<'_>) {
-        // Serial numbers of segments start at 1.
+        // No segment has this serial number; they start at 1.
         self.serial = 0;
         if !next.shares_resource {
             self.sibling = None;

@@ -28,7 +28,8 @@ pub(crate) struct Segment {
     /// The names of the services.
     pub(crate) services: Vec<Part>,
     pub(crate) sources: InternTable<Source>,
-    /// The first source with each resource, since a resource may have thousands of scopes.
+    /// The resources of all sources, each as a source without a scope, since a resource may have
+    /// thousands of scopes.
     resources: InternTable<Source>,
     pub(crate) operations: InternTable<OperationEntry>,
     /// The latest start of its spans.
@@ -253,7 +254,7 @@ impl Segment {
         }
     }
 
-    /// Adds a resource with what follows from it: the namespace and the service.
+    /// Adds a resource with its namespace and service, and returns it as a source without a scope.
     fn add_resource(&mut self, source: &NewSource<'_>) -> Source {
         let added = Source {
             resource: Part::append(&mut self.bytes, source.resource),
@@ -274,7 +275,7 @@ impl Segment {
     }
 
     fn find_source(&self, hash: u64, source: &NewSource<'_>, sibling: &Source) -> Option<u16> {
-        // Each resource is in the segment once.
+        // The sibling's resource is equal, so its bytes need no comparison.
         self.sources.find(hash, |known| {
             known.resource == sibling.resource
                 && is_concatenation(known.scope.of(&self.bytes), source.scope)

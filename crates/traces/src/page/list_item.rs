@@ -19,9 +19,10 @@ pub struct ListItem {
     pub spans: usize,
     pub errors: usize,
     pub service: String,
-    /// The operation, as it is shown: a name may be as long as a request, and a list has hundreds.
+    /// The operation, shortened for display: a name may be as long as a request, and a list may
+    /// have hundreds of traces.
     pub operation: String,
-    /// Some of the services, with their spans.
+    /// The first services, each with its number of spans.
     pub services: Vec<(String, usize)>,
     /// The number of further services.
     pub other_services: usize,

@@ -30,7 +30,7 @@ const MAX_CONCURRENT_AGGREGATES: usize = 1;
 /// The most responses built at the same time to searches. A search may read most of the store, and
 /// other requests must not wait for a client that sends many.
 const MAX_CONCURRENT_SEARCHES: usize = 2;
-/// The most gRPC streams that are open at the same time. For further ones, stalled ones end.
+/// The most gRPC streams that are open at the same time. Stalled ones end to make room for others.
 const MAX_CONCURRENT_STREAMS: usize = 16;
 /// The most bytes of bodies that are built and not yet sent, over all connections.
 const MAX_UNSENT_BYTES: usize = 64 << 20;

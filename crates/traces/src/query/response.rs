@@ -67,8 +67,8 @@ fn unsent_for(
     Ok(([(header::CONTENT_LENGTH, length)], body).into_response())
 }
 
-/// The end of a body that its client does not read in time. A normal end would make a truncated
-/// response look complete.
+/// The error that ends a body that its client does not read in time. A normal end would make a
+/// truncated response look complete.
 fn too_slow() -> io::Result<Bytes> {
     Err(io::ErrorKind::TimedOut.into())
 }

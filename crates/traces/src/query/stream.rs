@@ -65,7 +65,7 @@ pub(super) async fn stream_built<M: Message + 'static>(
     Ok(respond(open, send).map(held))
 }
 
-/// The end of a stream that its client did not read while others needed room.
+/// The error that ends a stream that its client did not read while others needed room.
 fn stalled<M>() -> Result<M, Status> {
     let message = "the client did not read the stream, and others needed its place";
     Err(Status::unavailable(message))
@@ -124,7 +124,7 @@ async fn send<M: Message + 'static>(
         left = left
             .checked_sub(bytes)
             .ok_or(TraceQueryError::ResponseTooLarge)?;
-        // Held as a stream of their own, which ends while this one waits for its client.
+        // Held as a separate stream, which can end while this one waits for its client.
         let unsent = queries.reserve_unsent(memory)?;
         let built = tokio_stream::iter(built.into_iter().map(Ok::<M, Status>));
         let mut built = unsent.hold(built, stalled::<M>);

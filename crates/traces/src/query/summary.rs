@@ -72,7 +72,8 @@ fn summary(trace: &StoredTrace) -> TraceSummary {
     }
 }
 
-/// The memory of a summary, roughly. A service with a short name has eight bytes when encoded.
+/// The memory of a summary in bytes, approximately. Services are counted by their size in memory
+/// too, since one with a short name is encoded in about eight bytes.
 fn memory(summary: &TraceSummary) -> usize {
     summary.encoded_len() + summary.services.len() * size_of::<ServiceSummary>()
 }
@@ -86,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_services_count_their_memory() {
+    fn services_count_by_their_size_in_memory() {
         let services = vec![ServiceSummary::default(); 1_000];
         let least = size_of_val(services.as_slice());
         let summary = TraceSummary {

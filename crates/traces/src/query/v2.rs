@@ -23,8 +23,9 @@ use super::{
 };
 use crate::{StoredTrace, TraceId, kind, tree::members};
 
-/// The most bytes of a trace's messages once decoded. Less than of the trace itself, since each span
-/// has all tags of its process, each with a key and texts of its own.
+/// The most bytes of a trace's messages once decoded. Lower than the bound on the trace itself,
+/// since each span has copies of all tags of its process, with separate allocations for their
+/// texts.
 const MAX_DECODED_BYTES: usize = 32 << 20;
 
 #[tonic::async_trait]
@@ -133,7 +134,8 @@ fn messages(trace: &StoredTrace, raw: bool) -> Result<Built<SpansResponseChunk>,
         let bytes = span.encoded_len();
         let too_large = TraceQueryError::ResponseTooLarge;
         left = left.checked_sub(bytes).ok_or(too_large.clone())?;
-        // Those attributes that are no tags of the process take time for each span, too.
+        // All attributes of the resource, since those that are not tags of the process are also
+        // read for each span.
         let tags = member.resource.attributes.len() + tags_of(&span);
         let decoded = bytes + tags * size_of::<KeyValue>();
         decoded_left = decoded_left.checked_sub(decoded).ok_or(too_large)?;

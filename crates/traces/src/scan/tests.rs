@@ -334,7 +334,7 @@ fn empty_messages_take_little_memory(#[case] request: Vec<u8>) {
 }
 
 #[test]
-fn long_name_before_a_short_one_is_rejected() {
+fn long_service_name_before_a_short_one_is_rejected() {
     let names = ["s".repeat(2_000), "s".to_owned()].map(|name| {
         let value = Some(any_value::Value::StringValue(name));
         pair(("service.name".to_owned(), AnyValue { value }))

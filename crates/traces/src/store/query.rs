@@ -176,7 +176,7 @@ impl<'a> Query<'a> {
         segment.sources.iter().map(of_source).collect()
     }
 
-    /// The attributes of the search that match this one, as a set of [`bit`]s.
+    /// The attributes of the search that this attribute of a source matches, as a set of [`bit`]s.
     fn matching(&self, name: &[u8], value: Value<&[u8]>) -> u64 {
         let indices = self.by_key.get(name).into_iter().flatten();
         let matching = indices.filter(|index| {

@@ -96,15 +96,17 @@ fn duration(spans: &[Waiting<'_>]) -> u64 {
 /// have a million; all receivers wait meanwhile.
 const MAX_COMPARED: usize = 500_000;
 
-/// The first rule that each resource meets, and the number of its attributes, for one table of
-/// policies. A resource of 64 KiB may be shared by any number of traces, and appear in one trace any
-/// number of times. By the address of the policy, the segment's serial number, and the part of it.
+/// The first attribute rule that each resource meets, and the number of its attributes, for one
+/// table of policies. Any number of traces may share a resource of 64 KiB, and it may appear in one
+/// trace any number of times. The key is the policy's address, the segment's serial number, and the
+/// resource's part of the segment.
 pub(super) type ResourceRules = HashMap<(usize, u64, Part), (Option<usize>, usize)>;
 
 /// The most resources that are remembered, in about 3 MiB. The gathering log may take 256 MiB, so
-/// with more resources they are short.
+/// if it has more, they are short and quickly read again.
 const MAX_KNOWN_RESOURCES: usize = 1 << 15;
 
+/// The first attribute rule that a resource meets, and the number of its attributes.
 fn resource_rule(
     known: &mut ResourceRules,
     policy: &TailPolicy,
@@ -160,7 +162,7 @@ fn attribute_rule(policy: &TailPolicy, name: &[u8], value: Value<&[u8]>) -> Opti
     policy.attribute_rule(name, value.comparable()?)
 }
 
-/// The earlier one of two rules.
+/// The index of the earlier of two rules.
 fn earlier(one: Option<usize>, other: Option<usize>) -> Option<usize> {
     one.into_iter().chain(other).min()
 }

@@ -109,7 +109,7 @@ pub(crate) fn spans_mut(batches: &mut [ResourceSpans]) -> impl Iterator<Item = &
 pub fn members(batches: Vec<ResourceSpans>) -> Vec<Member> {
     let mut members: Vec<Member> = Vec::new();
     let mut seen: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
-    // By their encoding: equal ones become one, so that comparing those of two spans is fast.
+    // By their encoding. Equal ones share one `Arc`, so that comparing those of two spans is fast.
     let mut resources: HashMap<Vec<u8>, Arc<Resource>> = HashMap::new();
     for batch in batches {
         let mut resource = batch.resource.unwrap_or_default();
@@ -148,8 +148,8 @@ pub fn members(batches: Vec<ResourceSpans>) -> Vec<Member> {
 
 /// The `service.name` of a [`Member`]'s resource, or Jaeger's placeholder if there is none.
 pub(crate) fn service_name(resource: &Resource) -> &str {
-    // Not after those, where `members` leaves none: each call would read all attributes of a resource
-    // without a name.
+    // `members` leaves no name after these attributes. Without a limit, each call would read all
+    // attributes of a resource without a name.
     let attributes = resource.attributes.get(..=MAX_SEARCHED);
     let attributes = attributes.unwrap_or(&resource.attributes);
     value::string(attributes, "service.name").unwrap_or(service::MISSING)

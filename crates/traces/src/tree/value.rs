@@ -103,13 +103,14 @@ pub fn non_finite(number: f64) -> &'static str {
     }
 }
 
-/// The longest list or map that is shown, as JSON: as long as a response may be. Escapes take up to
-/// six times the length of a text.
+/// The longest list or map that is shown, in bytes of JSON: as long as a response may be. Escapes
+/// may make a text six times as long.
 const MAX_JSON_BYTES: usize = 32 << 20;
 
-/// The text shown for a longer one.
+/// The text shown in place of a longer list or map.
 const TOO_LONG: &str = "(this value is too long to be shown)";
 
+/// A buffer that accepts at most [`MAX_JSON_BYTES`].
 struct Bounded(Vec<u8>);
 
 impl io::Write for Bounded {
@@ -126,8 +127,8 @@ impl io::Write for Bounded {
     }
 }
 
-/// A value as JSON. Written directly, since a map of one entry takes a hundred times its length as a
-/// [`serde_json::Value`].
+/// A value as JSON. Written directly: as a [`serde_json::Value`], a map of one entry would take a
+/// hundred times its encoded length.
 struct Json<'a>(&'a Value);
 
 impl Serialize for Json<'_> {

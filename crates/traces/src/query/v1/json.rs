@@ -36,8 +36,8 @@ pub struct Trace {
     warnings: Option<Vec<String>>,
 }
 
-/// Spans with the IDs of their processes. Each is converted only when it is written, since that
-/// repeats what spans share, and the writer stops at the bound on a response.
+/// Spans with the IDs of their processes. Each is converted only when it is written: the conversion
+/// copies what spans share, and the writer stops at the bound on a response.
 #[derive(Debug)]
 struct Spans {
     members: Vec<(Member, String)>,

@@ -166,7 +166,7 @@ async fn unread_summaries_make_room() {
     assert_eq!(read, 2_000);
 }
 
-/// Waits before the next attempt after a refusal, which lasts until a stream is stalled.
+/// Waits before the next attempt. Attempts are refused until a stream has stalled.
 async fn wait_for_room(refused: &Status) {
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -252,8 +252,8 @@ async fn a_long_grpc_stream_ends_with_a_status() {
     assert!((MAX_RESPONSE_BYTES / 2..=MAX_RESPONSE_BYTES).contains(&bytes));
 }
 
-/// In version 2 each span repeats its process. These attributes are none of its tags, but are read
-/// for each span.
+/// In version 2 each span repeats its process. These attributes are not among its tags, but are
+/// read for each span.
 #[tokio::test]
 async fn repeated_service_names_count_for_each_span() {
     let store = TraceStore::new(64 << 20);

@@ -1,4 +1,5 @@
-//! Spans with invalid IDs, and of too large resources or scopes: the request succeeds without them, and the response names the field.
+//! Spans with invalid IDs, or with resources or scopes that are too large: the request succeeds
+//! without them, and the response names the field.
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
