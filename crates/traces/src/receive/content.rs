@@ -75,6 +75,10 @@ impl Content {
             Encoding::Protobuf => MAX_SMALL_PROTOBUF_BYTES,
             Encoding::Json => MAX_SMALL_JSON_BYTES,
         });
+        // Compressed blocks may be empty, so even a long body may have little content.
+        if self.bytes.len() > max {
+            return Ok(None);
+        }
         let before = reservation.bytes();
         let count = |bytes| Ok(reservation.grow(bytes)?);
         match self.compression.decompress(self.bytes.clone(), max, count) {
@@ -82,8 +86,7 @@ impl Content {
                 reservation.shrink_to(before);
                 Ok(None)
             }
-            // Uncompressed content is returned whatever its length.
-            content => Ok(Some(content?).filter(|content| content.len() <= max)),
+            content => content.map(Some),
         }
     }
 }
