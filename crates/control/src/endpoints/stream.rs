@@ -9,8 +9,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Buf;
-use futures_util::{future::BoxFuture, stream::try_unfold};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures_util::{StreamExt, future::BoxFuture, stream::unfold};
+use http::{HeaderValue, header::CONTENT_TYPE};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use prost::{
     DecodeError, Message, decode_length_delimiter,
     encoding::{DecodeContext, WireType, decode_key, skip_field},
@@ -18,12 +21,10 @@ use prost::{
 use spoor_proto::spoor::control::v1::{ClientMessage, policy_stream_server};
 use spoor_runtime::EncodedCodec;
 use tonic::{
-    Request, Response, Status, Streaming,
-    body::Body,
-    codec::DecodeBuf,
-    server::{Grpc, NamedService},
+    Request, Status, Streaming, body::Body, codec::DecodeBuf, metadata::MetadataMap,
+    server::NamedService,
 };
-use tower::{Service, service_fn};
+use tower::Service;
 
 use crate::{
     control::Control,
@@ -76,23 +77,55 @@ impl Service<http::Request<Body>> for PolicyStreamService {
             let status = Status::unimplemented("no such method; call Subscribe");
             return Box::pin(ready(Ok(status.into_http())));
         }
-        let control = self.0.clone();
-        let room = control.partial_room();
-        let request = request.map(|body| Body::new(BoundedMessages::new(body, room)));
-        let subscribe = service_fn(move |request: Request<Streaming<ClientMessage>>| {
-            let subscription = Subscription::open(&control, request);
-            ready(subscription.map(|subscription| {
-                // Polled only when the connection has room, so a slow client skips versions and
-                // delays no other client.
-                Response::new(try_unfold(Box::new(subscription), Subscription::next))
-            }))
-        });
-        Box::pin(async move {
-            let mut grpc = Grpc::new(EncodedCodec(decode))
-                .apply_max_message_size_config(Some(MAX_MESSAGE_BYTES), None);
-            Ok(grpc.streaming(subscribe, request).await)
-        })
+        let response = subscribe(&self.0, request);
+        Box::pin(ready(Ok(
+            response.unwrap_or_else(|status| status.into_http())
+        )))
     }
+}
+
+fn subscribe(
+    control: &Control,
+    request: http::Request<Body>,
+) -> Result<http::Response<Body>, Status> {
+    let (head, body) = request.into_parts();
+    let body = BoundedMessages::new(body, control.partial_room());
+    let codec = EncodedCodec(decode);
+    let messages = Streaming::new_request(codec, body, None, Some(MAX_MESSAGE_BYTES));
+    let metadata = MetadataMap::from_headers(head.headers);
+    let request = Request::from_parts(metadata, head.extensions, messages);
+    let subscription = Subscription::open(control, request)?;
+    // Polled only when the connection has room, so a slow client skips versions and delays no other
+    // client.
+    let frames = unfold(Some(Box::new(subscription)), async |subscription| {
+        Some(match subscription?.next().await {
+            Ok(Some((message, subscription))) => (frame(&message), Some(subscription)),
+            Ok(None) => (end(&Status::ok("")), None),
+            Err(status) => (end(&status), None),
+        })
+    });
+    let body = StreamBody::new(frames.map(Ok::<_, Status>));
+    let mut response = http::Response::new(Body::new(body));
+    let content_type = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    Ok(response)
+}
+
+/// A message with its prefix, in a buffer of its own. Tonic would copy all messages of a stream into
+/// one buffer, which keeps the size of the longest plan as long as the stream.
+fn frame(message: &Bytes) -> Frame<Bytes> {
+    let mut framed = BytesMut::with_capacity(size_of::<u8>() + size_of::<u32>() + message.len());
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    framed.put_slice(message);
+    Frame::data(framed.freeze())
+}
+
+/// The end of a stream.
+fn end(status: &Status) -> Frame<Bytes> {
+    let (mut head, ()) = status.clone().into_http::<()>().into_parts();
+    head.headers.remove(CONTENT_TYPE);
+    Frame::trailers(head.headers)
 }
 
 fn decode(buffer: &mut DecodeBuf<'_>) -> Result<ClientMessage, Status> {
@@ -130,10 +163,8 @@ fn count_report_elements(mut message: &[u8]) -> Result<usize, DecodeError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use bytes::Bytes;
     use futures_util::stream;
-    use http_body::Frame;
-    use http_body_util::{BodyExt, StreamBody};
+    use http_body_util::BodyExt;
     use prometheus_client::{encoding::text::encode, registry::Registry};
     use spoor_proto::spoor::control::v1::{Count, Hello, Report, client_message};
     use tonic::Code;
