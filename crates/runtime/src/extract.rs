@@ -1,5 +1,5 @@
-//! Extractors of axum whose refusals are problems in the words of the API: they name the field,
-//! the value received, and a valid one.
+//! Extractors for axum whose rejections are [`Problem`]s in the terms of the API: they name the
+//! field, the value received, and a valid one.
 
 #[cfg(test)]
 mod tests;
@@ -171,7 +171,7 @@ fn unreadable(status: StatusCode, error: &dyn Error) -> String {
 }
 
 fn invalid_syntax(rejection: &(dyn Error + 'static)) -> String {
-    // Text after the end of the value is found outside of any field.
+    // The error of text after the end of the value belongs to no field, so it has no path.
     let error = find::<serde_path_to_error::Error<serde_json::Error>>(rejection)
         .map(serde_path_to_error::Error::inner)
         .or_else(|| find(rejection));
@@ -275,7 +275,7 @@ fn shortened(text: &str, max_chars: usize) -> String {
     }
 }
 
-/// The first of the error and its causes that has a type.
+/// Finds the first error of type `E` among an error and its causes.
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     error
         .downcast_ref()

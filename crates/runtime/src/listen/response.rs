@@ -34,7 +34,7 @@ pub(super) struct UnreadBytes {
     exchange: Arc<Exchange>,
 }
 
-/// The error that ends responses on a connection that is closed for its unread bytes.
+/// The error that ends the responses on a connection that is being closed.
 #[derive(Debug, thiserror::Error)]
 #[error("connection closed because too many responses are unread")]
 struct Closing;
