@@ -101,8 +101,8 @@ impl Pipeline {
         // The scan takes longest and shares nothing, so it comes before the lock.
         let scanned = scan::scan(request, reservation)?;
         let mut sampler = self.shared.sampler.lock();
-        // Lock order: the sampler, then the store. Queries lock the store alone. Room is made before,
-        // in steps between which others get the locks.
+        // Lock order: the sampler, then the store. Queries lock the store alone. Room is made
+        // first, in steps between which others get the locks.
         let deadline = Instant::now() + MAX_EARLY_DECISION_TIME;
         while sampler.decide_early(request.len(), &mut self.shared.store.write()) {
             // The decision task makes the room instead, with pauses for others.

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{OutOfMemory, Pipeline, memory::Reservation, turns};
 
-/// The longest content that is read on an asynchronous worker thread, which blocks other requests
-/// of the process for about a millisecond if the content consists of empty messages. An SDK's
-/// batch of 512 spans has half as many bytes.
+/// The longest content that is read on an asynchronous worker thread. Reading it blocks other
+/// requests of the process for about a millisecond if the content consists of empty messages. An
+/// SDK's batch of 512 spans has half as many bytes.
 const MAX_SMALL_PROTOBUF_BYTES: usize = 256 << 10;
 /// The longest JSON that is read there. It takes several times as long per byte.
 const MAX_SMALL_JSON_BYTES: usize = 32 << 10;
