@@ -49,7 +49,7 @@ impl<T: RequestBody> JsonBody<T> {
     /// Reads a body.
     ///
     /// # Errors
-    /// The refusal: 400 if the body is not JSON, and 422 if it is another JSON value.
+    /// The refusal: 400 if the body is not JSON, and 422 if it is JSON but not a valid `T`.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Problem> {
         let object = Json::<Object<T>>::from_bytes(bytes);
         let Json(Object(body)) = object.map_err(|rejection| refused_body::<T>(&rejection, None))?;
