@@ -41,7 +41,8 @@ struct Shared {
 }
 
 /// The most large bodies that are read at the same time, on separate threads: all listeners of the
-/// process share two asynchronous worker threads, and the system schedules both kinds fairly.
+/// process share two asynchronous worker threads, and the operating system schedules both kinds of
+/// threads fairly.
 pub(crate) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
 
 /// The most services that are listed, over all namespaces. Senders choose their names.

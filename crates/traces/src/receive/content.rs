@@ -44,7 +44,8 @@ impl Content {
         let turn = turn.ok_or(ReceiveError::Busy)?;
         let pipeline = pipeline.clone();
         // A separate thread rather than pieces with a yield between them: serde_json reads a
-        // document in one call, and a worker that always has the next piece delays the rest.
+        // document in one call, and a worker thread that always has another piece to process
+        // delays other requests.
         let accepted = turns::run(turn, move |cancelled| {
             let count = |bytes| match cancelled.is_cancelled() {
                 true => Err(ReceiveError::Disconnected),
