@@ -119,8 +119,8 @@ fn read_all<E: From<DecompressError>>(
 }
 
 /// Counts one more part of a body: a gzip member or a zstd frame. Without a limit, millions of
-/// parts without content would take seconds of a processor's time, while the limits on content
-/// would not apply.
+/// parts without content would take seconds of CPU time, while the limits on content would not
+/// apply.
 fn count_part(parts: &mut usize) -> io::Result<()> {
     *parts += 1;
     match *parts > MAX_PARTS {

@@ -1,5 +1,5 @@
-//! Extractors of axum whose refusals are problems in the words of the API: they name the field,
-//! the value received, and a valid one.
+//! Extractors for axum whose rejections are [`Problem`]s in the terms of the API: they name the
+//! field, the value received, and a valid one.
 
 #[cfg(test)]
 mod tests;
@@ -49,7 +49,7 @@ impl<T: RequestBody> JsonBody<T> {
     /// Reads a body.
     ///
     /// # Errors
-    /// The refusal: 400 if the body is not JSON, and 422 if it is another JSON value.
+    /// The refusal: 400 if the body is not JSON, and 422 if it is JSON but not a valid `T`.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Problem> {
         let object = Json::<Object<T>>::from_bytes(bytes);
         let Json(Object(body)) = object.map_err(|rejection| refused_body::<T>(&rejection, None))?;
@@ -171,7 +171,7 @@ fn unreadable(status: StatusCode, error: &dyn Error) -> String {
 }
 
 fn invalid_syntax(rejection: &(dyn Error + 'static)) -> String {
-    // Text after the end of the value is found outside of any field.
+    // The error of text after the end of the value belongs to no field, so it has no path.
     let error = find::<serde_path_to_error::Error<serde_json::Error>>(rejection)
         .map(serde_path_to_error::Error::inner)
         .or_else(|| find(rejection));
@@ -275,7 +275,7 @@ fn shortened(text: &str, max_chars: usize) -> String {
     }
 }
 
-/// The first of the error and its causes that has a type.
+/// Finds the first error of type `E` among an error and its causes.
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     error
         .downcast_ref()

@@ -20,8 +20,8 @@ use tracing_subscriber::{
 
 use fields::{JsonFields, TextFields};
 
-/// The log filter unless another one is set. For each connection on which a client resets many
-/// requests, h2 logs a warning without a limit; the listener has its own.
+/// The log filter unless another one is set. It leaves out the warnings of h2, which logs one for
+/// each connection on which a client resets many requests, without a rate limit.
 pub const DEFAULT_LOG_FILTER: &str = "info,h2=error";
 
 /// The format of log lines.

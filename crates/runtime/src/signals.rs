@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 /// # Errors
 /// If the handlers cannot be installed.
 pub fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
-    // Registered here and not in the future: a signal before the first poll would end the process.
+    // Registered here rather than in the returned `Future`: a signal that arrived before its first
+    // poll would end the process.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {

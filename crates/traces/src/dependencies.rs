@@ -13,7 +13,7 @@ use crate::{
 /// The most traces in which calls are counted, the newest ones. A store may have millions, whose
 /// IDs alone would take hundreds of megabytes.
 pub(crate) const MAX_COUNTED_TRACES: usize = 500_000;
-/// The memory of a pair of services beside their names.
+/// The memory of a pair of services besides their names.
 const BYTES_PER_PAIR: usize = 128;
 
 /// The calls from one service to another, or to itself.

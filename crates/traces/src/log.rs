@@ -45,9 +45,9 @@ pub(crate) enum Destination {
 pub(crate) struct Log {
     hasher: IdHasher,
     by_id: HashTable<TraceAt>,
-    /// The sealed segments.
+    /// The sealed and the stripped segments.
     slots: Vec<Option<Arc<Segment>>>,
-    /// Their slots, the oldest first.
+    /// The slots of the sealed segments that are not stripped, the oldest first.
     order: VecDeque<u16>,
     free: Vec<u16>,
     active: Segment,
@@ -387,7 +387,7 @@ impl Log {
             return;
         };
         self.sealed_bytes -= segment.allocated();
-        // A reader of a snapshot may have the segment at the moment, which is freed after that.
+        // A segment that a reader of a snapshot still holds is freed once the reader drops it.
         if let Ok(segment) = Arc::try_unwrap(segment) {
             self.keep_spare(segment);
         }

@@ -1,5 +1,6 @@
-//! The schema of an `ExportTraceServiceRequest` in OTLP/JSON. The receiver reads by it, the query
-//! API writes by it, and the scan validates by it the messages of which it uses nothing.
+//! The schema of an `ExportTraceServiceRequest` in OTLP/JSON. The receiver uses it to read JSON,
+//! the query API to write JSON, and the scan to validate protobuf messages whose content it does
+//! not use.
 //!
 //! Source: opentelemetry-proto 1.9.
 

@@ -41,7 +41,8 @@ struct Shared {
 }
 
 /// The most large bodies that are read at the same time, on separate threads: all listeners of the
-/// process share two asynchronous worker threads, and the system schedules both kinds fairly.
+/// process share two asynchronous worker threads, and the operating system schedules both kinds of
+/// threads fairly.
 pub(crate) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
 
 /// The most services that are listed, over all namespaces. Senders choose their names.
@@ -101,8 +102,8 @@ impl Pipeline {
         // The scan takes longest and shares nothing, so it comes before the lock.
         let scanned = scan::scan(request, reservation)?;
         let mut sampler = self.shared.sampler.lock();
-        // Lock order: the sampler, then the store. Queries lock the store alone. Room is made before,
-        // in steps between which others get the locks.
+        // Lock order: the sampler, then the store. Queries lock the store alone. Room is made
+        // first, in steps between which others get the locks.
         let deadline = Instant::now() + MAX_EARLY_DECISION_TIME;
         while sampler.decide_early(request.len(), &mut self.shared.store.write()) {
             // The decision task makes the room instead, with pauses for others.

@@ -38,7 +38,7 @@ pub fn http(queries: &Queries) -> Router {
         .with_state(queries.clone())
 }
 
-/// The longest request over gRPC: a thousand trace IDs, or all tags of a search.
+/// The longest request over gRPC. The longest that clients send are searches with many tags.
 const MAX_REQUEST_BYTES: usize = 64 << 10;
 
 /// `jaeger.api_v3.QueryService` and `jaeger.api_v2.QueryService`, with reflection and health.

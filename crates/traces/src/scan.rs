@@ -60,11 +60,11 @@ enum Stop {
 /// The invalid ID for which a span of a valid request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InvalidId {
-    /// The trace ID is zero or not of 16 bytes.
+    /// The trace ID is zero or not 16 bytes long.
     Trace,
-    /// The span ID is zero or not of 8 bytes.
+    /// The span ID is zero or not 8 bytes long.
     Span,
-    /// The parent's span ID is neither empty nor of 8 bytes.
+    /// The parent's span ID is neither empty nor 8 bytes long.
     Parent,
 }
 

@@ -12,7 +12,7 @@ pub(crate) const MISSING: &str = "missing-service-name";
 /// The names of the services that have spans in a store, sorted.
 ///
 /// # Errors
-/// [`TraceQueryError`] if they are too many for a response.
+/// [`TraceQueryError`] if there are too many for a response, or listing them takes too long.
 pub(crate) fn names(reader: &Reader) -> Result<Vec<String>, TraceQueryError> {
     reader.names(TraceStore::services_while).map(display_names)
 }
@@ -41,7 +41,7 @@ pub(crate) fn stored(name: &str) -> &str {
 /// The names of a service's operations, sorted.
 ///
 /// # Errors
-/// [`TraceQueryError`] if they are too many for a response.
+/// [`TraceQueryError`] if there are too many for a response, or listing them takes too long.
 pub(crate) fn operation_names(
     reader: &Reader,
     service: &str,
@@ -66,7 +66,7 @@ fn distinct_names(operations: Vec<StoredOperation>) -> Vec<String> {
 /// has no operations.
 ///
 /// # Errors
-/// [`TraceQueryError`] if they are too many for a response.
+/// [`TraceQueryError`] if there are too many for a response, or listing them takes too long.
 pub(crate) fn operations(
     reader: &Reader,
     service: &str,

@@ -132,7 +132,7 @@ impl TraceStore {
         query::find(&snapshot, search, proceed)
     }
 
-    /// The names of the services that have spans, sorted; empty for spans without a service name.
+    /// The names of the services that have spans, sorted. The name is empty for spans without one.
     #[must_use]
     pub fn services(&self) -> Vec<String> {
         self.services_while(&mut |_| true)
@@ -180,7 +180,7 @@ impl TraceStore {
     }
 
     /// The names of a service's spans without a parent; `None` if there are more than `max`, or if
-    /// reading them takes longer than 10 s. Names longer than those that are listed are left out.
+    /// reading them takes longer than 10 s. Names of more than 512 bytes are left out.
     #[must_use]
     pub fn root_operations(&self, service: &str, max: usize) -> Option<BTreeSet<String>> {
         self.root_operations_until(Instant::now() + MAX_READ_TIME, service, max)

@@ -52,10 +52,11 @@ pub(crate) struct TailSampler {
     totals: Totals,
 }
 
-/// The precision of arrival times; decisions are late by at most this, never early.
+/// The precision of arrival times. It delays decisions by at most this, and makes none early.
 const ARRIVAL_STEP: Duration = Duration::from_millis(1);
-/// The longest that decisions are made before others get the lock. Traces may be large and rules
-/// many, so a number of decisions would not bound the time; asynchronous threads wait for the lock.
+/// The longest time for which decisions are made before others get the lock. Traces may be large
+/// and rules many, so a number of decisions would not bound the time; asynchronous threads wait for
+/// the lock.
 const MAX_DECISION_TIME: Duration = Duration::from_millis(10);
 /// The time that decisions are remembered.
 const DECISION_RETENTION: Duration = Duration::from_secs(60);

@@ -82,7 +82,7 @@ impl Budget {
     }
 }
 
-/// One request and its response, from the first head to the last byte that the peer reads.
+/// One request and its response, from the request's head to the last byte that the peer reads.
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) activity: RequestActivity,

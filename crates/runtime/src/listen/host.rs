@@ -28,7 +28,7 @@ impl AllowedHosts {
         let named = headers.get_all(header::HOST).iter();
         let named = named.map(|host| host.to_str().unwrap_or("(not ASCII)"));
         // HTTP/2 has the host in `:authority`, which hyper puts into the URI; HTTP/1 may have one in
-        // the request's line, which then counts instead of the header (RFC 9112, section 3.2.2).
+        // the request line, which then counts instead of the header (RFC 9112, section 3.2.2).
         let mut hosts = named.chain(uri.authority().map(Authority::as_str));
         hosts.find(|host| !self.is_allowed(host))
     }

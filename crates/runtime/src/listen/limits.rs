@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-/// Below it, a body of usual size would wait for its peer several times.
+/// The smallest window of a stream. With less, a body of usual size would wait for its peer several
+/// times.
 const MIN_STREAM_WINDOW_BYTES: u32 = 16 * 1024;
-/// More makes no body faster on a network within a cluster.
+/// The largest window of a stream. More would make no body faster on a network within a cluster.
 const MAX_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 
 /// The limits of one listener on its clients.
@@ -34,9 +35,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The most bytes of one HTTP/2 stream that are received but not read yet. A handler that waits
-    /// before it reads, for a turn or an injected delay, has this much for each request, so those
-    /// of all requests must fit in `max_body_bytes`.
+    /// The most bytes of one HTTP/2 stream that are received but not read yet. While its handler
+    /// waits before it reads, for a turn or an injected delay, a request holds up to this much, so
+    /// the windows of all requests together should fit in `max_body_bytes`.
     pub(super) fn stream_window_bytes(&self) -> u32 {
         let share = self.max_body_bytes / self.max_requests.max(1);
         u32::try_from(share)

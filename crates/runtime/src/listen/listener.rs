@@ -48,7 +48,7 @@ pub struct Listener {
     tls: Option<TlsAcceptor>,
 }
 
-/// The time between the checks of a listener that stops.
+/// The interval of checks for stalled connections while a listener drains.
 const DRAIN_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The error for requests that were still in flight when the grace period ended.

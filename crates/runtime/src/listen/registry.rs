@@ -40,8 +40,8 @@ fn connections_within(descriptors: usize) -> usize {
     (descriptors / 4 * 3).max(1)
 }
 
-/// The most connections closed at a time to make room. Several are, so that not every connection of
-/// a flood causes a search.
+/// The most connections closed at a time to make room. More than one, so that not every connection
+/// of a flood causes a search.
 const MAX_EVICTED_AT_ONCE: usize = 16;
 
 /// The most bytes of responses that were built and not read yet, over all connections of the
@@ -81,7 +81,7 @@ struct Entry {
     activity: Arc<Activity>,
 }
 
-/// The connections among which some are closed.
+/// The connections that may be closed to make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
     /// Those of all listeners.
@@ -137,15 +137,17 @@ impl Registry {
         }
     }
 
-    /// Closes some of the connections that wait for their peer: first those without a request, then
-    /// those without a response so far, then those that wait longest. Returns how many.
+    /// Closes some of the connections that wait for their peer. Those without a request come first;
+    /// among equals, those that have had no response yet, and then those that have waited longest.
+    /// Returns how many.
     pub(super) fn evict(&self, scope: Scope) -> usize {
         let open = self.open.lock();
         let mut waiting: Vec<_> = staying(&open)
             .filter_map(|entry| Some((entry, entry.activity.waiting()?)))
             .filter(|(entry, waiting)| scope.contains(entry.listener, waiting))
             .collect();
-        // A client that sends a request slowly waits longer than the connections of a flood live.
+        // By time alone, a client that sends a request slowly would be closed before the newer
+        // connections of a flood.
         waiting.sort_by_key(|(_, waiting)| {
             (waiting.has_requests, waiting.has_responded, waiting.since)
         });
@@ -241,8 +243,8 @@ impl Registry {
     }
 }
 
-/// The connections that are not closing. One that is closing may take a moment to end, and must not
-/// be counted as room, nor its memory, a second time.
+/// The connections that are not closing. One that is closing may take a moment to end, and the room
+/// and memory that it frees must not be counted twice.
 fn staying(open: &HashMap<u64, Entry>) -> impl Iterator<Item = &Entry> {
     open.values().filter(|entry| !entry.activity.is_closing())
 }

@@ -145,8 +145,8 @@ impl RequestHandler {
             .ok()
     }
 
-    /// Waits until the body has not arrived in time or has to make room for others, and returns the
-    /// refusal. Otherwise never returns.
+    /// Returns the refusal once the body is too late or has to make room for others. Never returns
+    /// otherwise.
     async fn incomplete_body(&self, exchange: &Exchange) -> RequestRefusal {
         let timeout = async {
             tokio::time::sleep(self.limits.body_timeout).await;

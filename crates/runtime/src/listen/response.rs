@@ -34,7 +34,7 @@ pub(super) struct UnreadBytes {
     exchange: Arc<Exchange>,
 }
 
-/// The error that ends responses on a connection that is closed for its unread bytes.
+/// The error that ends the responses on a connection that is being closed.
 #[derive(Debug, thiserror::Error)]
 #[error("connection closed because too many responses are unread")]
 struct Closing;
@@ -63,7 +63,7 @@ impl http_body::Body for ResponseBody {
             .map_ok(|frame| frame.map_data(|bytes| UnreadBytes::new(bytes, Arc::clone(exchange))))
             .map(|frame| {
                 PROCESS.limit_unread();
-                // Dropped here, since the connection's task may take a moment to end.
+                // The frame is dropped here, since the connection's task may take a moment to end.
                 if exchange.activity.is_closing() {
                     return Some(Err(axum::Error::new(Closing)));
                 }

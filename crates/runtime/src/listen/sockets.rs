@@ -52,7 +52,7 @@ impl Sockets {
     ///
     /// # Errors
     /// The operating system's error. A port that is in use on `::1` only is an error, too, unless
-    /// it is 0: clients of `localhost` might reach the other program.
+    /// any port was requested (0): clients of `localhost` might reach the other program.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let first = listen(address)?;
         let mut sockets = Self::from(first);

@@ -31,10 +31,10 @@ pub(super) struct ExportSettings {
 }
 
 impl SelfTracingSettings {
-    /// Reads the settings from this process's environment. Without `OTEL_EXPORTER_OTLP_ENDPOINT` (or
-    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`), and with `OTEL_SDK_DISABLED=true` or
-    /// `OTEL_TRACES_EXPORTER=none`, nothing is recorded. `default_service` is `service.name` unless
-    /// the environment names another.
+    /// Reads the settings from this process's environment. Nothing is recorded if neither
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` nor `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set, or with
+    /// `OTEL_SDK_DISABLED=true` or `OTEL_TRACES_EXPORTER=none`. `default_service` is `service.name`
+    /// unless the environment names another.
     pub fn from_env(default_service: &str, reader: &mut SettingsReader) -> Option<Self> {
         Self::read(default_service, reader, |name| std::env::var(name).ok())
     }

@@ -83,8 +83,8 @@ impl<'a> Environment<'a> {
         })
     }
 
-    /// Reads the first of these settings that is set, in milliseconds. Other values are ignored
-    /// with a warning.
+    /// Reads the first of these settings that is set: a whole number of milliseconds, at least 1.
+    /// Other values are ignored with a warning.
     pub fn milliseconds(&mut self, settings: &[&'static str], default: Duration) -> Duration {
         let Some((setting, _)) = self.first(settings) else {
             return default;

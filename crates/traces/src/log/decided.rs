@@ -86,7 +86,8 @@ impl Log {
             return;
         };
         self.sealed_bytes -= segment.allocated();
-        // A reader of a snapshot may have the segment at the moment, which is freed after that.
+        // A segment that a reader of a snapshot still holds is cloned, and freed once the reader
+        // drops it.
         let mut segment = Arc::unwrap_or_clone(segment);
         let stripped = segment.strip();
         self.keep_spare(segment);

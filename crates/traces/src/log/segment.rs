@@ -14,8 +14,8 @@ use crate::{
 
 /// Spans in the order of their arrival, and the traces whose first span is in this segment.
 ///
-/// Once it is sealed, only the links of its traces change, so a search can read it without a
-/// lock. A clone is for a search to read while the original grows.
+/// Once it is sealed, only the atomic fields of its traces change, so a search can read it without
+/// a lock. Of the active segment, which still grows, a search reads a clone.
 #[derive(Clone)]
 pub(crate) struct Segment {
     /// Increases with each segment, which distinguishes it from an earlier one in the same slot.
@@ -88,8 +88,8 @@ impl TraceEntry {
 
     /// The earliest start of its spans.
     pub(crate) fn start(&self) -> u64 {
-        // Relaxed, as all here: a reader combines it with nothing else, and the links are followed
-        // only under the log's lock.
+        // Relaxed, like all accesses here: a reader combines it with nothing else, and the links
+        // are followed only under the log's lock.
         self.start.load(Ordering::Relaxed)
     }
 
@@ -122,7 +122,7 @@ impl Clone for TraceEntry {
 }
 
 impl Segment {
-    /// The most spans (and so traces) in one segment: their pointers have 16 bits for it.
+    /// The most spans (and so traces) in one segment: a pointer has 16 bits for the index.
     pub(crate) const MAX_SPANS: usize = 1 << 16;
 
     pub(crate) fn new(serial: u64, capacity: usize) -> Self {
@@ -139,7 +139,7 @@ impl Segment {
         }
     }
 
-    /// Empties the segment, so that its memory is used again.
+    /// Empties the segment, so that its memory can be reused.
     pub(crate) fn recycle(&mut self, serial: u64) {
         self.serial = serial;
         self.bytes.clear();
@@ -239,7 +239,7 @@ impl Segment {
         self.sources.add(hash, added)
     }
 
-    /// The bytes of a source that the segment has already.
+    /// Returns the number of a source's bytes that the segment has already.
     pub(super) fn known_bytes(&self, source: &NewSource<'_>, sibling: Option<Source>) -> usize {
         let Some(sibling) = sibling.or_else(|| self.find_resource(source)) else {
             return 0;

@@ -64,7 +64,8 @@ impl Snapshot {
                 &*other
             }
         };
-        // A trace's segment is never newer than its spans, so this one has replaced it in the slot.
+        // A trace's segment is never newer than those of its spans: a newer one in its slot has
+        // replaced it.
         if segment.serial > of.serial {
             return None;
         }

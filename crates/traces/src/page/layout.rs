@@ -24,7 +24,7 @@ impl Site {
         Self { root }
     }
 
-    /// A link to a path, which begins without a slash.
+    /// A link to a path, given without a leading slash.
     pub fn link(&self, path: &str) -> String {
         format!("{}{path}", self.root)
     }

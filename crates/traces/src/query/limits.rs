@@ -48,7 +48,7 @@ pub struct Queries {
     builds: Turns,
     aggregates: Turns,
     searches: Turns,
-    /// The turns of these queries' kind, beside those of all builds.
+    /// The turns of these queries' kind, needed in addition to those of all builds.
     own_turns: Option<Turns>,
     streams: StreamLimit,
     unsent: StreamLimit,

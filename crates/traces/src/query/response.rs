@@ -80,7 +80,7 @@ pub struct Buffer(Rc<RefCell<Building>>);
 #[derive(Debug, Default)]
 struct Building {
     bytes: Vec<u8>,
-    /// The bytes that must be left.
+    /// The number of bytes that must stay free.
     reserved: usize,
     is_full: bool,
     /// The traces written.
@@ -119,7 +119,8 @@ impl Buffer {
         self.0.borrow().traces
     }
 
-    /// Refuses the whole response with the encoding error that it returns.
+    /// Records the error with which the whole response is refused, and returns the one with which
+    /// to end the encoding.
     pub fn refuse<E: serde::ser::Error>(&self, error: TraceQueryError) -> E {
         let refused = E::custom(&error);
         self.0.borrow_mut().error = Some(error);

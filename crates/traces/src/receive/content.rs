@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{OutOfMemory, Pipeline, memory::Reservation, turns};
 
-/// The longest content that is read on an asynchronous worker thread, which blocks other requests
-/// of the process for about a millisecond if the content consists of empty messages. An SDK's
-/// batch of 512 spans has half as many bytes.
+/// The longest content that is read on an asynchronous worker thread. Reading it blocks other
+/// requests of the process for about a millisecond if the content consists of empty messages. An
+/// SDK's batch of 512 spans has half as many bytes.
 const MAX_SMALL_PROTOBUF_BYTES: usize = 256 << 10;
 /// The longest JSON that is read there. It takes several times as long per byte.
 const MAX_SMALL_JSON_BYTES: usize = 32 << 10;
@@ -44,7 +44,8 @@ impl Content {
         let turn = turn.ok_or(ReceiveError::Busy)?;
         let pipeline = pipeline.clone();
         // A separate thread rather than pieces with a yield between them: serde_json reads a
-        // document in one call, and a worker that always has the next piece delays the rest.
+        // document in one call, and a worker thread that always has another piece to process
+        // delays other requests.
         let accepted = turns::run(turn, move |cancelled| {
             let count = |bytes| match cancelled.is_cancelled() {
                 true => Err(ReceiveError::Disconnected),

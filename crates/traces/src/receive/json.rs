@@ -29,8 +29,9 @@ use output::Output;
 use crate::otlp_json::{Field, Message, REQUEST};
 
 /// Reads the spans of a JSON `TracesData`, as the query API v3 returns it, or of an
-/// `ExportTraceServiceRequest`, which is equal. Unlike serde's derived reader, it accepts what
-/// proto3's JSON mapping leaves out, such as an empty array, and its forms of NaN and infinities.
+/// `ExportTraceServiceRequest`, which has the same fields. Unlike serde's derived implementation,
+/// it accepts objects without the fields that proto3's JSON mapping omits, such as an empty array,
+/// and the mapping's forms of NaN and infinities.
 ///
 /// # Errors
 /// The error of the first invalid value.

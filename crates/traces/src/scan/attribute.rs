@@ -138,7 +138,7 @@ fn any_value<'a, T: Texts<'a>>(mut reader: Reader<'a>) -> Result<Value<T::Text>,
     Ok(value)
 }
 
-/// Validates a message of which nothing is used, by its schema.
+/// Validates a message, whose content is not used, against its schema.
 #[cold]
 pub(super) fn check(message: &'static Message, mut reader: Reader<'_>) -> Result<(), WireError> {
     while let Some(key) = reader.key()? {
@@ -147,7 +147,7 @@ pub(super) fn check(message: &'static Message, mut reader: Reader<'_>) -> Result
             (None, _) => reader.unknown(key, 0),
             (Some(Kind::Text), BYTES) => reader.text().map(drop),
             (Some(Kind::Id | Kind::Bytes), BYTES) => reader.bytes().map(drop),
-            // Has a field that the schema of JSON leaves out.
+            // `KeyValue` has a field that the schema of OTLP/JSON leaves out.
             (Some(Kind::Message(nested)), BYTES) if ptr::eq(*nested, &KEY_VALUE) => {
                 key_value::<Plain>(reader.message()?).map(drop)
             }
@@ -186,7 +186,7 @@ const BOOL: u64 = 0x082e_fa98_ec4e_6c89;
 
 #[inline(always)]
 fn fold(one: u64, other: u64) -> u64 {
-    // As in wyhash: every bit of the two halves depends on every bit of both factors.
+    // As in wyhash: every bit of the result depends on every bit of both factors.
     let product = u128::from(one) * u128::from(other);
     product as u64 ^ (product >> 64) as u64
 }

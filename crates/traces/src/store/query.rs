@@ -47,7 +47,7 @@ pub(super) fn find(
                 let Some((serial, start, id)) = snapshot.trace_of(slot, &segment, span) else {
                     continue;
                 };
-                // The pointer distinguishes traces that started at the same time.
+                // Its segment and index distinguish traces that started at the same time.
                 let key = (start, serial, span.trace.index());
                 // The bytes come last: decoding attributes costs more than all columns together.
                 if !found.accepts(key) || !segment_query.has_attributes(span) {
@@ -67,7 +67,7 @@ pub(super) fn services_named(segment: &Segment, service: &str) -> Vec<u16> {
     named.map(|(index, _)| index as u16).collect()
 }
 
-/// The sort key of a trace: its start, then its pointer.
+/// The sort key of a trace: its start, the serial number of its segment, and its index there.
 type Age = (u64, u64, usize);
 
 /// The newest traces so far, at most `limit`.

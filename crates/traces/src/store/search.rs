@@ -11,8 +11,8 @@ pub struct Search {
     pub service: Option<String>,
     /// The span's name.
     pub operation: Option<String>,
-    /// Attributes of the span or its resource, with the value as text. As in Jaeger, `error=true`
-    /// matches the status error, `span.kind=server` the kind, and `otel.status_code`,
+    /// Attributes of the span, its events or its resource, with the value as text. As in Jaeger,
+    /// `error=true` matches the status error, `span.kind=server` the kind, and `otel.status_code`,
     /// `otel.scope.name` and `otel.scope.version` the status and the scope.
     pub tags: Vec<(String, String)>,
     /// The span's earliest start, in nanoseconds since 1970.

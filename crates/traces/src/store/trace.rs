@@ -11,7 +11,7 @@ use crate::{KeepReason, TraceId};
 #[error("the trace is too large")]
 pub struct TraceTooLarge;
 
-/// A copy of a stored trace, which remains valid after the eviction.
+/// A copy of a stored trace, which remains valid after the trace is evicted.
 #[derive(Clone, Debug)]
 pub struct StoredTrace {
     /// Its ID.

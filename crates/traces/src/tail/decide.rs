@@ -127,7 +127,7 @@ fn resource_rule(
     })
 }
 
-/// The index of the first rule one of whose attributes a span or its resource has.
+/// The index of the first attribute rule that any of the spans or their resources meets.
 fn first_attribute_rule(
     policy: &TailPolicy,
     resources: &mut ResourceRules,

@@ -16,7 +16,8 @@ pub(super) fn keep(
     store: &mut Writer<'_>,
     totals: &mut Totals,
 ) {
-    // The store may have the trace already, if it began before the policy and the retention.
+    // The store may have the trace already, if it began before the policy was applied, or if its
+    // earlier decision has been forgotten.
     let mut to = store.destination(trace_id, hash, note);
     let (mut last, mut last_resource) = (None, None);
     let mut interned = Interned::default();

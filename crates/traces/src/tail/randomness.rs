@@ -65,8 +65,8 @@ impl Head {
 /// Hashes an ID to 56 bits, each of which depends on every bit of the ID, so that similar IDs
 /// (sequences, timestamps) are distributed evenly.
 ///
-/// FNV-1a, which the Collector's tail sampler uses, is not sufficient: the last byte of the ID
-/// affects only the low 17 bits of the hash, so 65,536 consecutive IDs get the same decision.
+/// FNV-1a, which the Collector's tail sampler uses, is not sufficient: the last two bytes of the ID
+/// move the hash by about 1 % of its range, so 65,536 consecutive IDs mostly get the same decision.
 ///
 /// Source of the mixing steps: D. Stafford, "Better Bit Mixing", variant 13, as in SplitMix64.
 fn mixed(id: TraceId) -> u64 {

@@ -1,4 +1,4 @@
-//! The bottleneck: the work in which most of the critical path is spent.
+//! The bottleneck: the work that takes the largest part of the critical path.
 //!
 //! A short span can still make a trace slow if it occurs 300 times. Spans that do the same are
 //! therefore grouped: those of one service and name whose parents are in one group, up to the root.
@@ -30,8 +30,8 @@ impl Bottleneck {
 }
 
 impl Tree {
-    /// The work in which most of the critical path is spent, the first of equal parts. A single span
-    /// has none, since there is nothing to compare it with, and an exercise has none either.
+    /// The work that takes the largest part of the critical path, the first of equal ones. A single
+    /// span has none, since there is nothing to compare it with, and an exercise has none either.
     #[must_use]
     pub fn bottleneck(&self) -> Option<Bottleneck> {
         let rows = self.rows();
@@ -47,7 +47,7 @@ impl Tree {
             }
         }
         let reversed = times.into_iter().enumerate().rev();
-        // Returns the last of equal ones, which is the first in this reversed order.
+        // `max_by_key` returns the last of equal items: in reversed order, the first row.
         let (largest, time) = reversed.max_by_key(|(_, time)| *time)?;
         let is_in = |(index, row): (usize, &Row)| {
             let is_same = groups.get(index) == Some(&largest);

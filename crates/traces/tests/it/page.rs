@@ -50,7 +50,7 @@ async fn trace_page_shows_spans_and_findings() {
     }
 }
 
-/// Lesson 4 asks for it.
+/// Lesson 4 asks the learner for the origin.
 #[tokio::test]
 async fn origin_of_an_injected_error_is_hidden() {
     let store = store();

@@ -54,7 +54,7 @@ fn frame(message: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The same, compressed.
+/// A gRPC message whose content is already compressed.
 fn compressed_frame(message: &[u8]) -> Vec<u8> {
     let mut frame = frame(message);
     frame[0] = 1;

@@ -284,7 +284,7 @@ async fn otherwise_without_head_is_a_share() {
     assert!((1_750..2_250).contains(&kept), "{kept}");
 }
 
-/// A generator of sequential IDs, with a head that records nothing or that it kept everything.
+/// A generator of sequential IDs, with a head that records either nothing or that it kept all.
 #[rstest]
 #[case::without_state("")]
 #[case::all_kept_by_the_head("ot=th:0")]

@@ -39,7 +39,7 @@ async fn disconnect_cancels_the_work() {
         _ = work => panic!("the work ended without a cancellation"),
         _ = has_started.recv() => {}
     }
-    // The work was dropped by then.
+    // `select!` has dropped the future by now.
     let has_left =
         tokio::task::spawn_blocking(move || has_left.recv_timeout(Duration::from_secs(30)));
     assert_eq!(has_left.await.unwrap(), Ok(()));

@@ -227,7 +227,7 @@ fn log(event: &Event, raw: bool) -> Log {
 /// An event's attributes, with its name.
 pub fn event_fields(event: &Event, raw: bool) -> Vec<Tag> {
     let mut fields = Vec::with_capacity(event.attributes.len() + 1);
-    // The transformation lets an attribute of this name take precedence over the event's.
+    // The transformation lets an attribute with this key take precedence over the event's name.
     if !event.attributes.iter().any(|found| found.key == "event") {
         fields.extend(text("event", &event.name));
     }

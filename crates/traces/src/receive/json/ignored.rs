@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::otlp_json::Message;
 
-/// Ignored fields that the response mentions. OTLP requires receivers to ignore unknown fields,
-/// but a sender that loses all its spans by this would have no indication.
+/// Ignored fields that the response mentions. OTLP requires receivers to ignore unknown fields, but
+/// then nothing would tell a sender that all its spans are lost.
 #[derive(Debug, Default)]
 pub(crate) struct Ignored {
     /// Fields whose names were in snake_case.

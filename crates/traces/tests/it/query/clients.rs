@@ -31,7 +31,7 @@ const JAEGER_UI: &[&str] = &[
     "/api/dependencies?endTs=1700003600000&lookback=604800000",
 ];
 
-/// Jaeger UI before 2.19, whose search is the first version's.
+/// Jaeger UI before 2.19, whose search uses version 1 of the API.
 const OLDER_JAEGER_UI: &[&str] = &[
     "/api/traces?end=1700003600000000&limit=20&lookback=1h&maxDuration&minDuration\
      &service=service-a&start=1700000000000000",

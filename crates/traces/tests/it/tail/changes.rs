@@ -67,7 +67,7 @@ async fn changed_rules_apply_to_waiting_traces() {
             .len(),
         2
     );
-    // Waiting while the rules change: decided by the rules in force in the end.
+    // Waiting while the rules change: decided by the rules in force at the decision.
     send(&pipeline, vec![batch("service-a", vec![trace(2)])]);
     pipeline.set_tail(table(Vec::new(), "0%"));
     send(
