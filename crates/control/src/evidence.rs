@@ -124,8 +124,8 @@ pub struct ServiceEvidence {
 pub struct OperationEvidence {
     /// The operation.
     pub operation: OperationName,
-    /// True if any trace has started under this name. `None` if no client reports names, or too few
-    /// traces have started since one does.
+    /// True if any trace has started under this name. `None` if no process is connected, or if too
+    /// few traces have started under plans that name the operation.
     pub seen: Option<bool>,
 }
 

@@ -15,13 +15,13 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | values | `counts`, `instance`, `identity`, `settings`, `metrics`, `coverage`, `evidence`,
-//! `reservation` |
-//! | plans and counts | `served_plan`, `fault`, `jaeger_strategy`, `history`, `publication`,
-//! `window`, `tally`, `tallies` |
+//! | values | `counts`, `instance`, `identity`, `coverage`, `evidence`, `reservation` |
+//! | settings | `settings` |
+//! | plans | `served_plan`, then `fault`, `jaeger_strategy`, `history`, `publication` |
+//! | tallies | `window`, then `tally`, then `tallies` |
 //! | clients without a stream | `pollers`, `reporters` |
-//! | one process | `ledger`, `lending`, `record` |
-//! | instances | `processes`, `service`, `services` |
+//! | one process | `ledger`, `lending`, then `metrics`, then `record` |
+//! | instances | `processes`, then `service`, then `services` |
 //! | the control plane | `control` |
 //! | clients | `session`, then `endpoints` |
 //!

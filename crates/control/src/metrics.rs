@@ -21,6 +21,7 @@ const MAX_REASON_BYTES: usize = 40;
 /// A set of one label.
 type Label<T> = [(&'static str, T); 1];
 
+/// The labels of `refused`, which counts clients. `refusals` counts plans.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusalLabels {
     endpoint: Endpoint,

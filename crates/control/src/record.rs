@@ -39,7 +39,7 @@ pub(crate) struct Record {
     pub(crate) held: Option<Version>,
     /// The time from publication to that acknowledgement.
     pub(crate) took: Option<Duration>,
-    /// The plan refused last, unless a later one was acknowledged.
+    /// The plan refused last, unless it or a later one has been acknowledged since.
     refused: Option<RefusedPlan>,
     pub(crate) ledger: Ledger,
     pub(crate) coverage: Coverage,

@@ -110,8 +110,8 @@ pub(crate) fn version_from_proto(version: Option<&proto::Version>) -> Option<Ver
     })
 }
 
-/// The name of an entry's operation in a message. It is empty for the default entry, of all other
-/// operations.
+/// The name of an entry's operation in a message. It is empty for the default entry, which is for
+/// all other operations.
 pub(crate) fn operation_to_proto(operation: Option<&OperationName>) -> String {
     operation.map(ToString::to_string).unwrap_or_default()
 }

@@ -114,7 +114,8 @@ impl Service {
     ) -> bool {
         let mut state = self.state();
         let is_short = room.available_permits() < MAX_PLAN_BYTES / 2;
-        // Without instances, no process can report counts under earlier plans.
+        // Without instances, no process can report counts under earlier plans. When room is short,
+        // those that disconnected processes might still report are given up.
         if state.instances.is_empty() || is_short && state.connected == 0 {
             state.history.keep_newest();
         }

@@ -53,7 +53,7 @@ impl Probability {
         f64::from(self.0) / f64::from(Self::MILLIONTHS)
     }
 
-    /// The rest to 100 %.
+    /// 100 % minus this probability.
     #[must_use]
     pub fn complement(self) -> Self {
         Self(Self::MILLIONTHS - self.0)
@@ -63,7 +63,7 @@ impl Probability {
     #[must_use]
     pub fn threshold(self) -> Threshold {
         let rejected = u64::from(Self::MILLIONTHS - self.0);
-        // Exact: 2^56 × 10^6 fits 128 bits.
+        // The product needs 76 bits: 2^56 × 10^6.
         let scaled =
             u128::from(rejected) * u128::from(Threshold::END) / u128::from(Self::MILLIONTHS);
         Threshold(u64::try_from(scaled).unwrap_or(Threshold::END))

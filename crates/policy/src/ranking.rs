@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{OperationName, Part, Policy, PolicyKey, ServiceName};
 
-/// A policy and its place in the order of winners.
+/// A policy and its position in the order of precedence, where 0 is the first.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ranked<'a> {
     pub(crate) rank: usize,

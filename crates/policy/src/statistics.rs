@@ -16,7 +16,7 @@ pub const CONFIDENCE: f64 = 0.999;
 /// The number of consecutive windows that must agree before a [`Judge`] changes its verdict.
 pub const MIN_AGREEING_WINDOWS: u8 = 3;
 
-/// The largest variance for exact sums, which have about ten times its square root of terms.
+/// The largest variance for exact sums, whose number of terms is about ten times its square root.
 const MAX_EXACT_VARIANCE: f64 = 1e9;
 
 /// A confidence interval of a share, each end from 0.0 to 1.0.

@@ -1,6 +1,6 @@
 //! Suggestions for misspelled names.
 
-/// The letters of a name for each typing error that it may contain.
+/// The letters of a name for each typing error that is tolerated in it. Any name may have one.
 const LETTERS_PER_ERROR: usize = 3;
 
 /// The longest name that is compared, in bytes.
@@ -63,8 +63,8 @@ fn is_other_method(one: &str, other: &str) -> bool {
     })
 }
 
-/// A warning that nothing has been seen of an operation, without a full stop. `subject` is what
-/// takes effect there, such as `the policy`.
+/// A warning that an operation has not been seen yet, without a full stop. `subject` is what takes
+/// effect there, such as `the policy`.
 #[must_use]
 pub fn unseen_operation<'a>(
     operation: &str,

@@ -55,7 +55,7 @@ impl RuleCondition {
     /// The longest duration. Traces are not held longer.
     pub const MAX_DURATION: Duration = Duration::from_secs(3600);
     const DURATIONS: RangeInclusive<Duration> = Self::MIN_DURATION..=Self::MAX_DURATION;
-    /// The most values that one attribute may have.
+    /// The most values that one attribute condition may list.
     pub const MAX_VALUES: usize = 64;
     /// The longest value, in bytes.
     pub const MAX_VALUE_LEN: usize = 256;
@@ -153,7 +153,7 @@ impl TailPolicy {
         })
     }
 
-    /// The index of the first rule that looks for this attribute.
+    /// The index of the first rule that this attribute satisfies.
     #[must_use]
     pub fn attribute_rule(&self, key: &[u8], value: AttributeValue<'_>) -> Option<usize> {
         self.attributes.first(&self.keep, key, value)
@@ -172,8 +172,8 @@ impl TailPolicy {
     }
 }
 
-/// The tail policies in force, by the service and operation of a trace's root span. A trace without
-/// one is kept.
+/// The tail policies in force, by the service and operation of a trace's root span. A trace to
+/// which none applies is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TailTable {
     pub(crate) namespaces: BTreeMap<Namespace, NamespaceTail>,

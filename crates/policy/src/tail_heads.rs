@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fmt};
 
 use crate::{OperationName, PolicyName, Probability, ServiceName, TailPolicy, message::listed};
 
-/// The most heads, places or exceptions that a warning names, each.
+/// The most heads that a warning names, the most places of each head, and the most exceptions of
+/// each place.
 const MAX_NAMED: usize = 3;
 
 /// A place. Without a service, the whole namespace; without an operation, the whole service.
@@ -46,7 +47,7 @@ impl<'a> TailHeads<'a> {
     /// The warning for the policy's author, if a head withholds traces from its tail.
     pub(crate) fn warning(&self, policy: &PolicyName, tail: &TailPolicy) -> Option<String> {
         // `otherwise` is the probability of head and tail together, so a head with at least that
-        // probability withholds none of these traces.
+        // probability withholds none of the traces that match no rule.
         let withholds = |share: Probability| !tail.keep().is_empty() || tail.otherwise() > share;
         let withholding = self.0.iter().filter(|((share, _), _)| withholds(*share));
         let describe = |((share, by), extents): (&Head<'a>, &Vec<Extent<'a>>)| {

@@ -15,7 +15,7 @@ const NOT_PUBLISHED: &str = "the policy is not published";
 const NOT_APPLIED: &str = "no instance should apply this policy";
 
 /// Warnings for the policy's author, each a sentence without a full stop. If the policy has no
-/// effect, the first one says so, with the reason.
+/// effect, the first one states this and the reason.
 #[must_use]
 pub fn warnings(outcome: &Outcome) -> Vec<String> {
     let no_effect = match &outcome.acceptance {
@@ -208,7 +208,7 @@ pub(crate) fn is_accepted(outcome: &Outcome) -> bool {
 }
 
 /// The names of the instances that are not current for a matching reason, of which there are
-/// `count`. Only some of them are listed, or none.
+/// `count`. `not_current` may have only some of them, or none.
 fn names(
     not_current: &[NotCurrent],
     count: usize,

@@ -33,8 +33,8 @@ pub fn unknown_services(policy: &Policy, known: &BTreeSet<ServiceName>) -> Vec<S
     named.chain(more).collect()
 }
 
-/// Warnings about operations that a policy names and that its services do not have, each a sentence
-/// without a full stop.
+/// Warnings about operations that a policy names and that its services have not reported, each a
+/// sentence without a full stop.
 ///
 /// `known` returns the operations that a service has reported. Without any, the service may not have
 /// had requests yet, and there is no warning.

@@ -86,7 +86,8 @@ impl BatchProcessor {
         })
     }
 
-    /// Exports the spans that are queued now, and waits for it. Blocks the thread.
+    /// Exports the spans that are queued now without waiting for full batches, and returns when all
+    /// are exported or dropped. Blocks the thread.
     ///
     /// # Errors
     /// [`OTelSdkError::Timeout`] if it takes longer.
@@ -104,7 +105,7 @@ impl BatchProcessor {
     pub fn drain(&self, grace: Duration) -> OTelSdkResult {
         let worker = self.worker.lock().take();
         let worker = worker.ok_or(OTelSdkError::AlreadyShutdown)?;
-        // Closed before joining: the worker ends when no span in the queue is left.
+        // Closed before joining: the worker ends when the queue is closed and empty.
         let in_time = self.queue.close(Instant::now() + grace);
         if worker.join().is_err() {
             return Err(OTelSdkError::InternalFailure(

@@ -60,8 +60,8 @@ impl Exchange {
                 // Not at the start, since a server may not know yet whether the service has the
                 // method.
                 let method = match &self.operation.name {
-                    // A call that was cancelled before the first response is of a method that
-                    // exists.
+                    // With any other code the service may have the method: the call may have been
+                    // cancelled before the response, for example.
                     Cow::Owned(method) if code == Code::Unimplemented => {
                         span.update_name(OTHER);
                         span.set_attribute(KeyValue::new(RPC_METHOD_ORIGINAL, method.clone()));

@@ -48,7 +48,7 @@ pub enum Failure {
     Retry {
         /// The shortest delay before the next attempt, if the receiver requests one.
         after: Option<Duration>,
-        /// The reason of the failure.
+        /// The reason for the failure.
         reason: String,
     },
     /// The receiver will never accept it.

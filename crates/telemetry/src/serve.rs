@@ -125,7 +125,7 @@ pub async fn grpc(
     let (routes, health) =
         with_introspection(server.routes, &server.services, server.descriptors).await?;
     let layered = telemetry.grpc_server_layer().layer(routes.prepare());
-    // Outside the telemetry layer, since these requests are no calls.
+    // Outside the telemetry layer, since these requests are not gRPC calls.
     let router = Router::new()
         .fallback_service(layered)
         .layer(from_fn(refuse_other_protocols));

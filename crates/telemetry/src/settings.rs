@@ -32,7 +32,8 @@ pub struct TelemetrySettings {
     pub attributes: Vec<(String, String)>,
     /// `OTEL_SDK_DISABLED`: no spans. Contexts are still passed on and metrics still counted.
     pub disabled: bool,
-    /// `OTEL_TRACES_SAMPLER` and `_ARG`: the sampling of root spans before the first policy.
+    /// `OTEL_TRACES_SAMPLER` and `_ARG`: the sampling of root spans before the first plan, and
+    /// where a plan has no strategy.
     pub sampler: Probability,
     /// `OTEL_TRACES_EXPORTER`: `otlp` (the default). `None` for `none`.
     pub otlp: Option<OtlpSettings>,

@@ -31,8 +31,8 @@ pub struct Convergence {
 }
 
 impl Control {
-    /// Waits until every expected and connected instance has its service's newest plan in force,
-    /// and none is silent. There is no timeout.
+    /// Waits until this version or a later one is published, every expected and connected instance
+    /// has its service's newest plan in force, and none is silent. There is no timeout.
     pub async fn converged(&self, version: Version) -> Convergence {
         self.until_converged(|control| control.convergence(version))
             .await

@@ -64,8 +64,8 @@ impl EvidenceReader<'_> {
 impl Control {
     /// The evidence of a policy's effect.
     ///
-    /// `None` if the policy can have none: it does not exist, is overridden everywhere, or has only
-    /// tail rules and names no service.
+    /// `None` before the first publication, and if the policy can have none: it does not exist, has
+    /// expired, is overridden everywhere, or has only tail rules and names no service.
     #[must_use]
     pub fn evidence(&self, policy: &PolicyKey) -> Option<Evidence> {
         self.evidence_reader().read(policy)

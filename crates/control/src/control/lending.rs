@@ -25,8 +25,8 @@ const MIN_ADJUST_INTERVAL: Duration = Duration::from_millis(200);
 /// messages of the service wait.
 const MIN_ADJUST_DURATIONS: u32 = 20;
 
-/// The most shares, of processes in rate limits, that are adjusted. An adjustment takes about a
-/// microsecond for each. With more, the processes keep equal shares.
+/// The most shares of one service that are adjusted: each process has one of each rate limit. An
+/// adjustment takes about a microsecond for each. With more, the processes keep equal shares.
 const MAX_SHARES: usize = 20_000;
 
 impl Control {

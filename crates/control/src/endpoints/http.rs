@@ -19,7 +19,7 @@ impl Control {
     /// Collector, at `/api/sampling`.
     ///
     /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`. Without addresses,
-    /// clients cannot be distinguished.
+    /// clients are neither identified nor counted.
     pub fn sampling_http(&self) -> Router {
         Router::new()
             .route("/sampling", get(sampling))

@@ -9,7 +9,7 @@ use spoor_policy::{Policy, PolicyFields, PolicyKey, Strategy as Head, Target, Ve
 
 use super::*;
 
-/// One for all tests, since a ledger cannot move to another.
+/// The room for the counts of all tests: a ledger must always be given the same one.
 static ROOM: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1 << 20)));
 
 const EPOCH: u64 = 7;

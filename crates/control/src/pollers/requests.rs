@@ -26,7 +26,7 @@ const MIN_INTERVAL: Duration = Duration::from_millis(500);
 /// The tolerance of an interval, for delays by timers, the network and a busy machine.
 const MAX_JITTER: Duration = Duration::from_millis(100);
 
-/// The most that a client may be late, in addition to one request that it may miss.
+/// The most that a client may be late, in addition to the part of its interval that is tolerated.
 const MAX_LATENESS: Duration = Duration::from_secs(1);
 
 /// The latest requests of one user agent at one address.
@@ -156,7 +156,8 @@ impl Requests {
     }
 }
 
-/// The longest time between two requests of a client with this interval, which may miss one.
+/// The longest time between two requests of a client with this interval: it may miss one, and send
+/// the next half an interval late.
 fn max_gap(interval: Duration) -> Duration {
     interval * 5 / 2 + MAX_LATENESS
 }

@@ -1,4 +1,4 @@
-//! An index of the attributes that rules look for.
+//! An index of the attributes that satisfy rules.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub enum AttributeValue<'a> {
     Bool(bool),
     /// Equal to every text that is this number.
     Int(i64),
-    /// The same, compared by its bits.
+    /// Equal to every text that is a number with the same bits.
     Double(f64),
 }
 
@@ -55,7 +55,7 @@ impl AttributeIndex {
         Self(keys)
     }
 
-    /// The index of the first rule that looks for an attribute.
+    /// The index of the first rule that an attribute satisfies.
     pub(super) fn first(
         &self,
         rules: &[Rule],

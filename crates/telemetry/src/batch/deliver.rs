@@ -17,7 +17,8 @@ use crate::export::{Export, ExportResponse, Failure};
 
 /// The first delay between attempts.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
-/// Much shorter than a rollout, so that spans are exported soon after the receiver has restarted.
+/// The longest delay between attempts. It is much shorter than a rollout, so that spans are
+/// exported soon after the receiver has restarted.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(3);
 
 #[derive(Clone)]

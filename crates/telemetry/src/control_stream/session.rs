@@ -35,8 +35,8 @@ const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct ReconnectState {
     pub(super) backoff: Backoff,
-    /// True after the first message of the control plane in the present session, or else the last
-    /// one. A stream may also be open briefly before the process is denied.
+    /// True if the control plane has sent a message in the current session, or in the last one if
+    /// none is open. An open stream alone proves nothing: the process may still be denied.
     pub(super) is_accepted: bool,
     /// True if the faults in force are from a stream and not from the service's settings.
     has_pushed_faults: bool,

@@ -110,7 +110,7 @@ fn failure(status: &Status) -> Failure {
         | Code::OutOfRange
         | Code::Unavailable
         | Code::DataLoss => true,
-        // Only with a `RetryInfo` does the receiver say that it will recover.
+        // Retryable only if the receiver signals with a `RetryInfo` that it can recover.
         Code::ResourceExhausted => after.is_some(),
         // A source means that the connection failed.
         _ => status.source().is_some(),

@@ -13,7 +13,7 @@ use tonic::{Code, Status, body::Body};
 use super::status;
 use crate::{exchange::Exchange, metrics::Outcome};
 
-/// The response with the call attached to its body, or finished if its head has the status.
+/// Attaches the call to the response's body, or finishes it if the head determines its status.
 pub(super) fn observe(call: Exchange, response: Response<Body>) -> Response<Body> {
     if let Some((code, message)) = status::of(response.headers()) {
         call.finish(Outcome::Rpc(code), message);

@@ -26,7 +26,7 @@ pub struct Transport(Arc<Connections>);
 #[derive(Debug)]
 struct Connections {
     endpoint: Endpoint,
-    /// Shared with the calls that use it, which identifies it when one of them replaces it.
+    /// Shared with the calls that use it. A call replaces it only if it is still the same `Arc`.
     latest: Mutex<Arc<Channel>>,
 }
 

@@ -12,7 +12,7 @@ use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UntracedPaths(Vec<Pattern>);
 
-/// A pattern that matches no path.
+/// Text that is not a list of paths.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be \"none\" or paths separated by commas, such as \"/health\", \"/static/*\" or \"*.css\"; \

@@ -1,4 +1,5 @@
-//! Metrics of the process, with the names of Prometheus' own clients. On Linux only.
+//! Metrics of the process, with the names of Prometheus' own clients. All but the start time are
+//! available on Linux only.
 
 use std::{fmt, fs, time::SystemTime};
 

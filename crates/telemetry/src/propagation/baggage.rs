@@ -17,7 +17,7 @@ pub(super) fn extract(context: &Context, extractor: &dyn Extractor) -> Context {
     }
 }
 
-/// Several headers of one name are one list.
+/// The values of all `baggage` headers, joined: several headers of one name are one list.
 struct Combined(String);
 
 impl Extractor for Combined {

@@ -1,4 +1,4 @@
-//! The sampler in force before a policy arrives.
+//! The fallback, which decides before the first plan and where a plan has no strategy.
 
 use spoor_policy::Probability;
 use spoor_runtime::{Environment, otel};

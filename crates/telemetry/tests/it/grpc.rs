@@ -33,8 +33,8 @@ use crate::{
     serve::listener,
 };
 
-/// Responds to `Work` with the code in `wait_millis`, and to `Subscribe` with the requested number
-/// of messages and then an error.
+/// Responds to `Work` with the code in `wait_millis`, and to `Subscribe` with two messages and then
+/// an error.
 struct Responder;
 
 #[tonic::async_trait]
