@@ -22,8 +22,8 @@ use crate::{
     stacks,
 };
 
-/// The number of the runtime's threads, enough for either role. Each costs a stack and an arena of
-/// the allocator.
+/// The number of the runtime's worker threads, enough for either role. Each costs a stack and an
+/// arena of the allocator.
 const WORKER_THREADS: usize = 2;
 
 /// `service.name` of the spans of both roles, which `service.instance.id` distinguishes.

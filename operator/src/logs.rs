@@ -5,8 +5,8 @@ use tracing_subscriber::{Layer, fmt, layer::SubscriberExt, util::SubscriberInitE
 
 use crate::settings::LogSettings;
 
-/// Starts the log, and the recording of own spans if there is a `self_tracing`. A second call
-/// changes nothing.
+/// Starts the log and, if `self_tracing` is set, the recording of the program's own spans. A second
+/// call changes nothing.
 pub(crate) fn init(log: LogSettings, self_tracing: Option<&SelfTracing>) {
     let lines = fmt::layer()
         .with_writer(std::io::stderr)

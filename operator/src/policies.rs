@@ -77,7 +77,7 @@ pub async fn start(
             tokens,
             mismatches: sources.mismatches.clone(),
         }),
-        // Streams have a listener of their own, so they may use all of it.
+        // Streams have a listener of their own, so they may use all of its connections.
         max_streams: listeners::MAX_POLICY_STREAMS,
         shutdown: stop.clone(),
         ..settings.control.clone()

@@ -110,7 +110,7 @@ pub struct ManagedCollector {
     pub decision_wait: Duration,
     /// Additional exporters with their configuration. The Collector expands `${env:…}` in it.
     pub exporters: BTreeMap<ExporterName, Map<String, Value>>,
-    /// Secrets that become environment variables of the pods that export.
+    /// Secrets whose keys become environment variables of the Collector's pods, in both tiers.
     pub env_from_secrets: Vec<ObjectName>,
     /// Resources, scheduling and additions of its pods.
     pub pod: PodSettings,

@@ -53,7 +53,7 @@ impl DataFolder {
     /// Specification). If services of a lab that was killed still use it, waits for them to end.
     ///
     /// # Errors
-    /// [`DataFolderError`] names the folder and the setting.
+    /// [`DataFolderError`]: the folder cannot be found, created, written to or locked.
     pub(crate) async fn open(named: Option<&Path>) -> Result<Self, DataFolderError> {
         let path = match named {
             Some(path) => path.to_owned(),
@@ -139,8 +139,8 @@ mod tests {
 
     use super::*;
 
-    /// Another test that starts a process holds this one's files until that process is executed,
-    /// as if a lab used the folder.
+    /// A process that another test starts holds this test's files between `fork` and `exec`, as if
+    /// a lab used the folder.
     async fn open(path: PathBuf) -> DataFolder {
         loop {
             match DataFolder::open(Some(&path)).await {

@@ -45,7 +45,8 @@ pub(crate) use submitted::MAX_ERRORS;
 /// logged.
 const MAX_LOGGED: usize = 5;
 
-/// The policy store. Clones share it. Its methods block only on disk writes.
+/// The policy store. Clones share it. Its methods may block on disk access, and on the lock that a
+/// change or a listing holds.
 #[derive(Clone)]
 pub(crate) struct PolicyStore(Arc<Inner>);
 
@@ -333,7 +334,7 @@ impl State {
         let now = Timestamp::now();
         let entries = self.set.entries();
         let entries: Vec<&Entry> = entries.filter(|it| filter(&it.policy.key)).collect();
-        // Of all policies together, since there may be as many services as policies.
+        // Read for all policies together, since there may be as many services as policies.
         let mut known = KnownServices::of(inner, entries.iter().map(|it| &it.policy.key));
         let mut evidence = inner.control.evidence_reader();
         let conditions = &mut self.conditions;

@@ -202,7 +202,7 @@ impl Lab {
     }
 
     /// Stops the lab without losing data: the services finish their requests and export their
-    /// spans, the pipeline decides on every trace, and only then the listeners close.
+    /// spans, the pipeline decides on every trace, and only then do the listeners close.
     pub async fn stop(mut self) -> FinalCounts {
         // The receivers and the policy endpoints stay open meanwhile, for the last spans and
         // reports.

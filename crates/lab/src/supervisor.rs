@@ -75,7 +75,7 @@ impl Supervisor {
     /// and the lines of services that were restarted. On an error, all of it is printed.
     ///
     /// # Errors
-    /// [`NotReady`] if a service ends repeatedly, or the time is over.
+    /// [`NotReady`] if a service ends repeatedly, or not all are ready in time.
     pub(crate) async fn ready(&self, within: Duration) -> Result<(), NotReady> {
         let waited = tokio::time::timeout(within, self.roster.all_ready()).await;
         let outcome = waited.unwrap_or_else(|_| {

@@ -184,7 +184,8 @@ impl NamespaceClaims {
     pub(super) fn set(&self, namespace: &str, claim: NamespaceClaim) {
         let name = namespace.to_owned();
         let before = self.0.known.write().insert(name, claim.clone());
-        // Renewals are not reported, since each report reconciles every stack: one every 20 s.
+        // Renewals are not reported: each report reconciles every stack, and each claim is renewed
+        // about every 20 s.
         if before.as_ref().is_some_and(|it| it.is_renewed_by(&claim)) {
             return;
         }

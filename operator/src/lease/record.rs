@@ -111,7 +111,7 @@ pub(super) fn held(mut lease: Lease, candidate: &Candidate, now: Timestamp) -> L
 pub(super) fn released(mut lease: Lease, now: Timestamp) -> Lease {
     if let Some(spec) = &mut lease.spec {
         spec.holder_identity = None;
-        // As client-go releases a lease. The API server refuses a duration of 0.
+        // The value that client-go writes on a release. The API server refuses a duration of 0.
         spec.lease_duration_seconds = Some(1);
         spec.renew_time = Some(MicroTime(now));
     }

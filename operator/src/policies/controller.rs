@@ -206,8 +206,8 @@ impl PoliciesController {
         let known = self.state.connected.load_full().unwrap_or_default();
         let mut services: BTreeSet<NamespacedService> = connected.collect();
         services.extend(known.iter().cloned());
-        // Pods are many, and this runs up to twenty times a second, so they are read only if a new
-        // service has connected.
+        // There are many pods, and this runs up to twenty times a second, so they are read only if
+        // a new service has connected.
         if services != *known {
             let pods = self.sources.pods.all();
             let with_pods: BTreeSet<_> = pods

@@ -88,7 +88,7 @@ impl PodIdentifier {
 
     fn pods_at(&self, peer: Option<IpAddr>) -> Result<Vec<Arc<Pod>>, Denied> {
         let address = peer.ok_or(Denied::UnknownPeer)?;
-        // A listener on `::` sees IPv4 peers as IPv6-mapped addresses.
+        // A listener on `::` sees IPv4 peers as IPv4-mapped IPv6 addresses.
         Ok(self.by_address.pods_at(address.to_canonical()))
     }
 }

@@ -47,7 +47,7 @@ impl PoliciesMetrics {
     }
 }
 
-/// A count as gauges and the attributes of spans hold it.
+/// Converts a count to the type of gauges and of span attributes.
 pub(super) fn as_i64(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -113,7 +113,7 @@ pub(super) struct PodsByAddress {
 
 #[derive(Default)]
 struct Index {
-    /// The change that the index was built at.
+    /// The value of `changed` when the index was built.
     at: Option<u64>,
     pods: HashMap<IpAddr, Vec<Arc<Pod>>>,
 }

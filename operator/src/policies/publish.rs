@@ -1,5 +1,5 @@
 //! Publishes a resolution: the table that the listeners serve, and the instances that are expected
-//! there.
+//! to apply it.
 
 use std::collections::BTreeSet;
 

@@ -23,7 +23,8 @@ pub(super) struct PolicySources {
     pub(super) policies: ObjectStore<PolicyObject>,
     pub(super) pods: ObjectStore<Pod>,
     stacks: ObjectStore<StackState>,
-    /// The pods that were refused because they claim to be another service than their labels name.
+    /// The pods that were refused because they claim to be a service other than the one that their
+    /// labels name.
     pub(super) mismatches: Arc<IdentityMismatches>,
 }
 

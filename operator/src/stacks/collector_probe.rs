@@ -28,7 +28,7 @@ use crate::kubernetes::watch::Key;
 
 /// The shortest interval between two readings that are compared.
 const MIN_READING_INTERVAL: Duration = Duration::from_secs(2);
-/// The age from which an earlier reading is too old to be compared.
+/// The age at which an earlier reading is too old to be compared.
 const MAX_READING_AGE: Duration = Duration::from_secs(30);
 const READ_DEADLINE: Duration = Duration::from_secs(2);
 /// The largest response. A Collector's metrics are shorter.
@@ -140,7 +140,7 @@ impl CollectorProbe {
     /// Reads the metrics of a Collector's pod, in Prometheus' text format.
     ///
     /// # Errors
-    /// The pod does not respond in time, or with something else.
+    /// The pod does not respond in time, or responds with something else.
     pub async fn metrics(&self, address: &str) -> Result<String, ReadError> {
         // An IPv6 address needs brackets in a URL.
         let url = match address.contains(':') {

@@ -109,8 +109,8 @@ impl StacksController {
         }
     }
 
-    /// Makes all stacks due after a change, and those that are being reconciled once more
-    /// afterwards.
+    /// Makes all stacks due after a change. Those that are being reconciled are reconciled once
+    /// more afterwards.
     async fn make_due(&mut self, schedules: &mut HashMap<Key, Schedule>) {
         tokio::time::sleep(DEBOUNCE_DELAY).await;
         // Only here, where all stacks become due: a change during any other step of the loop makes

@@ -61,8 +61,8 @@ pub fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
     conditions.find(|condition| condition.type_ == "Ready")
 }
 
-/// Returns true if a pod has failed at least once and is not ready since, or cannot be scheduled.
-/// This is true earlier than [`failure`] reports, which ignores a first crash.
+/// Returns true if a pod has failed at least once and has not been ready since, or cannot be
+/// scheduled. This is true earlier than [`failure`] reports, which ignores a first crash.
 #[must_use]
 pub fn has_failed(pod: &Pod) -> bool {
     let Some(status) = &pod.status else {
@@ -181,7 +181,8 @@ mod tests {
         .unwrap()
     }
 
-    /// A pod that runs between two crashes, and is ready since a time of day if there is one.
+    /// A pod that runs between two crashes, and has been ready since this time of day, if one is
+    /// given.
     fn running(ready_since: Option<&str>) -> Pod {
         let mut pod = pod(json!({"running": {}}), Some("Error: no such exporter"));
         let status = pod.status.as_mut().unwrap();

@@ -18,7 +18,7 @@ use crate::kubernetes::{
 /// The objects that the reconciliation of one stack depends on, besides the stack itself.
 #[derive(Clone, Debug)]
 pub struct RelatedObjects {
-    /// The objects that belong to the stack, or did to an earlier one of its name.
+    /// The objects that belong to the stack, or belonged to an earlier one of its name.
     pub children: Vec<Arc<StackChild>>,
     /// The pods of the stack.
     pub pods: Vec<Pod>,

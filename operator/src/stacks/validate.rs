@@ -33,7 +33,7 @@ pub fn validate(stack: &TracingStack) -> Result<Stack, Vec<FieldError>> {
     }
 }
 
-/// Checks that both routes have one port, since services have one address for both.
+/// Checks that both routes have the same port, since services have one address for both.
 fn check_ports_match(stack: &Stack, spec: &FieldPath, errors: &mut Vec<FieldError>) {
     let (Some(collector), Some(jaeger)) = (
         existing_address(stack, Route::Collector),

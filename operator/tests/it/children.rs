@@ -265,7 +265,7 @@ async fn children_are_owned_by_their_stack() {
         .filter(|name| name.starts_with("PersistentVolumeClaim/"));
     assert_eq!(claims.count(), 1, "{:?}", objects.keys());
 
-    // The garbage collector does the rest, which a bare API server does not have.
+    // The rest is left to the garbage collector, which a bare API server does not have.
     let uid = stack(&namespace).await["metadata"]["uid"].clone();
     for (name, object) in &objects {
         let owners = object["metadata"]["ownerReferences"].as_array();
@@ -291,7 +291,7 @@ async fn killed_operator_completes_its_work() {
     let namespace = server.namespace("spoor-killed").await;
     apply_stack(&namespace, json!({})).await;
     let release = Release::new(&namespace, "stacks").await;
-    // Killed each time after one more object than before. The dead leader's lease is released by
+    // Killed each time after two more objects than before. The dead leader's lease is released by
     // the test, which would otherwise wait 15 s for it to expire.
     for count in 1..=4 {
         let replica = release.start("stacks-0");

@@ -54,8 +54,8 @@ fn identity(namespace: &Namespace<'_>) -> String {
     format!("{}/spoor", namespace.name)
 }
 
-/// Checks that the status and the event name both installations, and the second one's readiness
-/// the first one.
+/// Checks that the status and the event name both installations, and that the second one's
+/// readiness names the first one.
 async fn assert_second_is_refused(
     [one, two]: [&Namespace<'_>; 2],
     status: &Value,
@@ -88,7 +88,7 @@ async fn notes(namespace: &Namespace<'_>, reason: &str) -> Vec<String> {
     .await
 }
 
-/// The writes of an installation's role in its namespace since then, except to Leases.
+/// The writes of an installation's role since a mark, except to Leases.
 fn writes(installed: &Namespace<'_>, role: &str, mark: Mark) -> Vec<String> {
     let account = chart::account_name(&installed.name, role);
     let calls = installed.server.calls_of(&installed.name, &account, mark);

@@ -64,7 +64,7 @@ fn table(specs: &[&str]) -> TailTable {
     resolve(&policies, Timestamp::UNIX_EPOCH).tail
 }
 
-/// The objects that the operator builds of both.
+/// The objects that the operator builds from both.
 fn objects(stack: &Stack, tail: &TailTable) -> CollectorObjects {
     build(&CollectorInput {
         stack,

@@ -224,7 +224,7 @@ async fn ended(process: &Process) {
     output.await;
 }
 
-/// Every setting of an external storage, at a port without a listener.
+/// Every TLS setting of an external storage.
 const TLS: &str = "{caSecretName: ca, certSecretName: client, serverName: db.example.com}";
 
 /// No such databases run here, so a configuration passes if Jaeger tries to connect.

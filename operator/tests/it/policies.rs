@@ -94,7 +94,7 @@ async fn policy_reaches_every_instance_and_converges() {
     role.stop().await;
 }
 
-/// The reasons of the events on a policy, once there are some of its newest state.
+/// The reasons of the events on a policy, once there are at least three.
 async fn event_reasons(namespace: &Namespace<'_>, policy: &SamplingPolicy) -> Vec<String> {
     let uid = policy.get().await.unwrap()["metadata"]["uid"].clone();
     eventually("events", MAX_WAIT, async || {

@@ -121,7 +121,7 @@ async fn publication_is_exported_at_the_end() {
     let received = Received::start().await;
     let release = Release::new(&namespace, "policies").await;
     let mut environment = received.environment();
-    // Only the end of the process exports what waits for an hour.
+    // The delay is an hour, so only the end of the process exports the spans.
     environment[2].1 = "3600000";
     let role = release.start_with("policies-0", &environment);
     let policy = SamplingPolicy::apply(&namespace, "a", "10%").await;

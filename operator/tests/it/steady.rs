@@ -82,7 +82,7 @@ async fn steady_load_writes_only_the_lease() {
     policies.stop().await;
 }
 
-/// Clients that count a tenth of what they start.
+/// Clients that sample a tenth of the traces that they start.
 #[derive(Default)]
 struct Load(u64);
 

@@ -14,7 +14,8 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
-/// The deadline for a plan. It is long, since it should fail a hung test and not a slow machine.
+/// The deadline for a plan. It is long, since it should fail a test that hangs, not one on a slow
+/// machine.
 const PLAN_DEADLINE: Duration = Duration::from_secs(60);
 
 /// An open stream.

@@ -50,7 +50,7 @@ impl<'de> Deserialize<'de> for Quantity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::String(text) => Ok(Self(text)),
-            // A fraction may be formatted with other digits than were written.
+            // A fraction may be formatted with different digits from those that were written.
             Value::Number(number) if !number.is_f64() => Ok(Self(number.to_string())),
             _ => Err(de::Error::custom(
                 "must be a quantity such as \"500m\" or \"256Mi\"",

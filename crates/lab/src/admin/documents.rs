@@ -76,7 +76,8 @@ impl<S: Send + Sync> FromRequest<S> for Documents {
     }
 }
 
-/// Returns the documents, if neither their names nor their texts are too long.
+/// Returns the documents if there are not too many, and neither their names nor their texts are too
+/// long.
 fn within_limits(documents: Documents) -> Result<Documents, Problem> {
     let count = documents.documents.len();
     if count > MAX_DOCUMENTS {

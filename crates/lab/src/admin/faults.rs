@@ -152,8 +152,8 @@ fn service_name(text: &str) -> Result<ServiceName, Problem> {
     ServiceName::new(text).map_err(|error| invalid(format!("service {text:?}: {error}")))
 }
 
-/// Refuses a fault for a service without instances in the default namespace, whose faults these are:
-/// its name is probably misspelled.
+/// Refuses a fault for a service that the lab does not run and that has no instances in the default
+/// namespace, where faults are set: its name is probably misspelled.
 fn check_known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
     let children = admin.roster.children();
     let mut known: BTreeSet<String> = children.keys().map(Service::to_string).collect();

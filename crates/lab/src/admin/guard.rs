@@ -1,5 +1,6 @@
-//! Protection of the admin API from web pages: browsers send `Origin` with their requests. Against
-//! DNS rebinding, every listener of the lab checks `Host`.
+//! Protection of the admin API from web pages: browsers send `Origin` with every request that can
+//! change something, and with those whose responses another site's page could read. Against DNS
+//! rebinding, every listener of the lab checks `Host`.
 
 use axum::{
     extract::Request,
@@ -10,7 +11,7 @@ use http::{StatusCode, header};
 
 use super::problem::problem;
 
-/// Refuses requests of web pages.
+/// Refuses requests from web pages.
 pub(super) async fn local_programs_only(request: Request, next: Next) -> Response {
     if !request.headers().contains_key(header::ORIGIN) {
         return next.run(request).await;

@@ -198,7 +198,8 @@ fn send_sigterm(pid: u32) -> io::Result<()> {
     pid.map_or(Ok(()), |pid| Ok(kill_process(pid, Signal::TERM)?))
 }
 
-/// The inherited variables to remove, since the lab sets them for its services.
+/// The inherited variables to remove: those of the lab's own exporter, and the Redis URL, which the
+/// lab sets itself.
 fn inherited_settings() -> impl Iterator<Item = OsString> {
     let names = std::env::vars_os().map(|(name, _)| name);
     names.filter(|name| {

@@ -122,7 +122,7 @@ impl Logs {
 struct Output {
     service: Service,
     entries: mpsc::Sender<Entry>,
-    /// Lines since the last one that was sent.
+    /// The number of lines left out since the last one that was sent.
     left_out: u64,
 }
 
@@ -146,7 +146,7 @@ impl Output {
         permit.send(Entry::Line(self.service, line));
     }
 
-    /// Reports the last lines if they were left out, once the terminal continues.
+    /// Reports how many lines were left out at the end, if any, once the terminal continues.
     async fn finish(self, prefix: &str) {
         if self.left_out > 0 {
             let note = left_out_note(prefix, self.left_out);
@@ -225,8 +225,9 @@ impl<W: Write> Printer<W> {
     }
 }
 
-/// On a busy machine a service may try to connect before the control plane responds. A ready
-/// service works without it, and logs when it is connected.
+/// Returns true for warnings and errors, except that the control plane is unavailable: on a busy
+/// machine a service may try to connect before the control plane responds. A ready service works
+/// without it, and logs when it is connected.
 fn is_warning(line: &[u8]) -> bool {
     let line = String::from_utf8_lossy(line);
     (line.contains(" WARN ") || line.contains(" ERROR "))

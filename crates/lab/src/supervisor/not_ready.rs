@@ -1,4 +1,4 @@
-//! The error of a start at which not all services become ready.
+//! The error if not all services become ready when a lab starts.
 
 use std::time::Duration;
 

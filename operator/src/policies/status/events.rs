@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// The events that people should see: the policy was accepted or is no longer, all clients apply
-/// it, a client refused it, or its tail rules cannot be programmed.
+/// it, a client refused it, its tail rules cannot be programmed, or another installation tried to
+/// claim its namespace.
 pub(super) fn events(
     object: &PolicyObject,
     previous: &[Condition],
@@ -69,7 +70,8 @@ pub(super) fn events(
     events.collect()
 }
 
-/// A condition's message with its strategy and generation, so that each is published once.
+/// A condition's message with the policy's strategy and generation, so that the event of a new
+/// generation is not dropped as a repetition.
 fn note(status: &SamplingPolicyStatus, condition: &Condition) -> String {
     let generation = condition.observed_generation.unwrap_or_default();
     match &status.summary {

@@ -15,8 +15,8 @@ use crate::stacks::objects::{
     otlp::{OTLP_GRPC, OTLP_HTTP},
 };
 
-/// Lets pods of the namespace send and query traces, and everyone read Jaeger's metrics. Jaeger
-/// itself connects only to external storage and Prometheus.
+/// Lets pods of the namespace send and query traces, and pods of every namespace read Jaeger's
+/// metrics. Jaeger itself connects only to external storage and Prometheus.
 #[must_use]
 pub fn jaeger(stack: &Stack, managed: &ManagedJaeger) -> NetworkPolicy {
     let namespace = pods(LabelSelector::default());

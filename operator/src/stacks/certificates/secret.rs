@@ -40,7 +40,7 @@ impl Default for CertificateLifetimes {
     }
 }
 
-/// The keys of a Secret with the certificate, and with its private key.
+/// The keys of a Secret that hold the certificate and its private key.
 type SecretKeys = [&'static str; 2];
 
 const AUTHORITY_KEYS: SecretKeys = ["ca.crt", "ca.key"];

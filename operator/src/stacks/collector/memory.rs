@@ -21,17 +21,18 @@ impl TierMemory {
         Self(memory.unwrap_or(512 * MIB).max(32 * MIB))
     }
 
-    /// The value of `GOMEMLIMIT`, from which Go's runtime collects garbage more often.
+    /// The value of `GOMEMLIMIT`, near which Go's runtime collects garbage more often.
     pub(super) fn gomemlimit(self) -> String {
         format!("{}MiB", self.0 * 4 / 5 / MIB)
     }
 
-    /// The limit from which the memory limiter refuses everything, so that senders retry.
+    /// The hard limit of the memory limiter, above which it also forces garbage collections.
     pub(super) fn hard_mib(self) -> u64 {
         self.0 * 4 / 5 / MIB
     }
 
-    /// The margin below that limit at which it begins to refuse spans.
+    /// The margin between that limit and the soft one, above which the limiter refuses spans, so
+    /// that senders retry.
     pub(super) fn spike_mib(self) -> u64 {
         self.0 / 5 / MIB
     }

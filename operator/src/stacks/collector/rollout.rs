@@ -58,7 +58,7 @@ pub enum RolloutWait {
     /// Gathering pods are being replaced.
     #[display("new tail rules wait until all gathering pods are replaced")]
     GatherChanges,
-    /// They have been replaced, and parts of traces are still in two of them.
+    /// They have been replaced, but two of them may still hold parts of the same trace.
     #[display("new tail rules wait until the traces of replaced gathering pods are complete")]
     GatherSettles,
     /// The deciding pod is being replaced.
@@ -122,7 +122,8 @@ impl<'a> LiveTier<'a> {
         Self { workload, pods }
     }
 
-    /// Returns true if all pods are of the Deployment's latest revision, and no others are left.
+    /// Returns true if all pods are of the Deployment's latest revision, no others are left, and at
+    /// least one is ready.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         !self.is_changing() && self.has_ready_pod()

@@ -166,15 +166,15 @@ fn conditions(rules: &[Rule]) -> (Vec<String>, Option<Duration>) {
     (spans, limits.into_iter().min())
 }
 
-/// The sampler measures whole traces, but in whole milliseconds rounded down: 500.9 ms are not more
-/// than 500. In most traces one span is as long as the trace, and spans are measured exactly.
+/// The sampler measures whole traces, but in whole milliseconds rounded down: 500.9 ms does not
+/// exceed 500. In most traces one span is as long as the trace, and spans are measured exactly.
 fn trace_duration_policy(limit: Duration) -> Value {
     let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     json!({"name": "slow", "type": "latency", "latency": {"threshold_ms": limit}})
 }
 
 fn share(probability: Probability) -> Value {
-    // Both numbers are exact in a double, so the quotient is the closest one to the rate.
+    // Both numbers are exact in a double, so the quotient is the double closest to the percentage.
     let percentage = f64::from(probability.millionths()) / 1e4;
     json!({
         "name": "share",

@@ -131,7 +131,7 @@ fn every_condition_reaches_the_collector() {
     for field in KeepRule::CONDITIONS {
         let rule = RULES.iter().find(|(_, rule)| rule.starts_with(field));
         let rule = rule.map(|(_, rule)| format!("{{name: only, {rule}}}"));
-        // Equal as well if there is no rule for the condition.
+        // This also fails if `RULES` has no rule for the condition.
         assert_ne!(
             config_with(&rule.unwrap_or_default()),
             config_with(""),

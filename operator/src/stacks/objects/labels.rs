@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use spoor_api::stack::Stack;
 
-/// The label with the owner of an object.
+/// The label with the program that manages an object.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The value of [`MANAGED_BY`] on every object that the operator creates.
 pub const OPERATOR: &str = "spoor-operator";

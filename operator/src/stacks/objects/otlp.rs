@@ -24,7 +24,8 @@ pub const MAX_CONNECTION_AGE_GRACE: Duration = Duration::from_secs(5);
 
 /// The configuration of an OTLP receiver over gRPC. Its connections have a maximum age, since
 /// senders would otherwise stay connected to the same pods. `format` writes durations: Jaeger and
-/// the Collector keep their own units, since a new configuration replaces the pods.
+/// the Collector keep their own units, since any change to the configuration's text would replace
+/// the pods.
 #[must_use]
 pub fn grpc_receiver(port: u16, format: fn(Duration) -> String) -> Value {
     json!({

@@ -72,7 +72,8 @@ pub fn spec(
         containers: vec![Container {
             env: env(container.env, additions),
             security_context: Some(container_security()),
-            // Lets the stack's status report why a program ended without permission to read logs.
+            // Lets the stack's status report why a program ended: the operator has no permission to
+            // read logs.
             termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
             ..container
         }],

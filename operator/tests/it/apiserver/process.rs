@@ -51,7 +51,7 @@ impl Process {
             .open(&log)
             .unwrap();
         let pid_file = log.with_extension("pid");
-        // The pid comes through descriptor 3, which the shell opens on the file by its name.
+        // The shell opens the pid file as descriptor 3, and writes the program's process ID to it.
         let script = format!("exec 3>\"$0\"\n{WATCHDOG}");
         let _ = std::fs::remove_file(&pid_file);
         let watchdog = Command::new("sh")

@@ -106,7 +106,8 @@ fn releases_share_no_object_across_namespaces() {
     if !have_helm("chart::releases_share_no_object_across_namespaces") {
         return;
     }
-    // The last two releases have the same name and namespace when both are joined by a hyphen.
+    // The last two releases could not be distinguished if name and namespace were joined by a
+    // hyphen.
     let releases = [
         Release {
             name: "spoor",

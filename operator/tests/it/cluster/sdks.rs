@@ -32,8 +32,8 @@ const SERVICES: [(&str, &[&str]); 3] = [
         &["node", "/sdks/javascript/service.mjs"],
     ),
 ];
-/// Rates of a policy for all of them, each with the sampled traces of 1000. For 10 % the
-/// bounds are more than 5 standard deviations away.
+/// Rates of a policy for all of them, each with the accepted numbers of sampled traces out of 1000.
+/// For 10 % the bounds are more than 5 standard deviations away.
 const STEPS: [(&str, RangeInclusive<u64>); 3] =
     [("0%", 0..=0), ("10%", 50..=150), ("100%", 1000..=1000)];
 
@@ -77,7 +77,7 @@ async fn sdks_follow_policies_by_otel_env_alone() {
     }
 }
 
-/// Waits until the latest 1000 traces of a service are sampled so.
+/// Waits until the number of sampled traces among a service's latest 1000 is in this range.
 async fn follows(lab: &Lab, service: &str, sampled: &RangeInclusive<u64>) {
     eventually(service, FOLLOWS_WITHIN, || async {
         let latest = LogParams {

@@ -61,7 +61,7 @@ async fn span_metrics_have_jaegers_names() {
             .map_err(|error| error.to_string())?;
         let metrics = response.text().await.map_err(|error| error.to_string())?;
         let calls = total(&metrics, "traces_span_metrics_calls_total");
-        // All spans are counted, also those of traces that policies drop.
+        // All spans are counted, including those of traces that policies drop.
         if calls >= (sent.len() * usize::from(SPANS)) as f64 {
             Ok(metrics)
         } else {

@@ -70,7 +70,7 @@ async fn collector_forwards_counts_of_sdks() {
     gather.stop().await;
 }
 
-/// With a policy for a service that one pod should be of.
+/// A control plane with a policy for all services, which expects one pod, of the service `stock`.
 fn control() -> (Control, PolicyKey) {
     let control = Control::new(ControlSettings::default());
     let key = PolicyKey {

@@ -43,7 +43,7 @@ pub fn rendered(namespace: &str, served: &[&str]) -> Option<Vec<Value>> {
     Some(objects.collect())
 }
 
-/// The name of a role's ServiceAccount there.
+/// The name of a role's ServiceAccount in such a release.
 pub fn account_name(namespace: &str, role: &str) -> String {
     format!("{namespace}-{role}")
 }

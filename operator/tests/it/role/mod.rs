@@ -97,7 +97,7 @@ impl Policies {
         }
     }
 
-    /// The sum of a counter over all label sets that have this among them.
+    /// The sum of a counter over all series whose labels contain this text.
     pub async fn count(&self, name: &str, label: &str) -> u64 {
         let metrics = self.ops("metrics").await;
         let samples = metrics.lines().filter(|line| {

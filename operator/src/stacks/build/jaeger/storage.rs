@@ -203,7 +203,7 @@ impl StorageParts {
             secret: Some(SecretVolumeSource {
                 secret_name: Some(secret.to_string()),
                 items: Some(items.collect()),
-                // Readable for the pod's group, which `fsGroup` sets, and for no other user.
+                // Readable by the pod's group, which `fsGroup` sets, and by no other user.
                 default_mode: Some(0o440),
                 ..SecretVolumeSource::default()
             }),
