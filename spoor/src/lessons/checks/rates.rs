@@ -30,7 +30,7 @@ const MIN_P_VALUE: f64 = 1e-6;
 const TOLERANCE: f64 = 0.2;
 /// The accepted half widths of the interval for `needed`, as a share of the rate: about a tenth.
 const HALF_WIDTH: std::ops::RangeInclusive<f64> = 0.085..=0.115;
-/// The usual reason why the counts of the check and of the learner differ.
+/// The fix for the usual reason why the counts of the check and of the learner differ.
 const EARLIER_LOAD: &str = "leave out earlier load at this rate with --lookback, such as 5m";
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
