@@ -239,14 +239,14 @@ mod tests {
 
     #[test]
     fn accepts_intervals_of_other_formulas() {
-        // Exactly 0.814 % to 1.215 %; Wilson's, the normal approximation's.
+        // The exact interval, Wilson's, and that of the normal approximation.
         for near in ["0.814%..1.215%", "0.82%..1.22%", "0.805%..1.195%"] {
             assert!(report_on(near).contains("ok"), "{near}");
         }
         assert!(report_on("0.99%..1.01%").contains("narrower"));
         assert!(report_on("0%..5%").contains("wider"));
         assert!(report_on("1.1%..1.5%").contains("not centred"));
-        // The interval of a tenth of the rate, as if both were swapped.
+        // The interval for a tenth of the rate, as if the two answers were swapped.
         assert!(report_on("0.069%..0.222%").contains("does not contain"));
     }
 
