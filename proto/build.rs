@@ -18,7 +18,7 @@ const FILES: [&str; 10] = [
 ];
 
 /// Messages that are also sent over HTTP, in protobuf's JSON: the responses of Jaeger's remote
-/// sampling and of its third query API, and the opinions in a vote.
+/// sampling and of version 3 of its query API, and the opinions in a vote.
 const JSON_MESSAGES: [&str; 15] = [
     "jaeger.api_v2.ProbabilisticSamplingStrategy",
     "jaeger.api_v2.RateLimitingSamplingStrategy",

@@ -16,7 +16,7 @@ use crate::cli::{Invalid, Output, exit_code, positive_number, whole_number};
 
 /// The time during which traces are started if neither time nor number is given.
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
-/// The most spans in a trace. More do not fit into one message of a Collector.
+/// The most spans in a trace, so that a Collector can forward it in one message.
 const MAX_SPANS: u32 = 1_000;
 
 /// Send traces of a known shape over OTLP, and report what was sent

@@ -51,7 +51,8 @@ fn address(text: &str) -> Result<String, String> {
 }
 
 impl Source {
-    /// Creates a client of the API. A lab that is given, and not its API, is asked for the address.
+    /// Creates a client of the API. If the options name a lab but no API, asks the lab for the
+    /// address.
     ///
     /// # Errors
     /// [`QueryError::Client`], or the lab's error.

@@ -134,8 +134,8 @@ struct Shared {
     turns: AtomicU64,
     /// The number of operations that were chosen or skipped.
     chosen: AtomicU64,
-    /// The follow-ups to send. There are never more than connections, since a turn sends one of
-    /// them before it begins another operation.
+    /// The follow-ups to send. There are never more of them than connections, since a turn sends
+    /// one of them before it begins another operation.
     pending: Mutex<VecDeque<Pending>>,
     finished: AtomicU64,
     late: AtomicU64,

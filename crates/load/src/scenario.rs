@@ -80,7 +80,7 @@ impl Scenario {
             connections: 256,
         };
         match self {
-            // service-b computes for about 10 ms per request, so this uses half a CPU.
+            // service-b computes for about 5 ms per request, so this uses a quarter of a CPU.
             Self::Steady => open(50, 10),
             Self::Closed => Defaults {
                 rate: None,

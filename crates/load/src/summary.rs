@@ -30,7 +30,7 @@ pub struct LoadSummary {
     /// The requests that were not sent on schedule.
     #[serde(flatten)]
     pub punctuality: Punctuality,
-    /// The duration from the first request to the last.
+    /// The duration from the start until the last request has ended.
     pub seconds: f64,
     /// The average rate.
     pub requests_per_second: f64,

@@ -44,7 +44,7 @@ pub(crate) fn with_limits(router: Router, deadline: Duration) -> Router {
     bounded(router.route("/health", health), bounds)
 }
 
-/// Serializes a time as ISO 8601 in UTC, in milliseconds.
+/// Serializes a time as ISO 8601 in UTC, rounded to milliseconds.
 fn as_text<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
     // Rounding fails only at the end of the range of `Timestamp`.
     to.collect_str(&time.round(Unit::Millisecond).unwrap_or(*time))

@@ -119,8 +119,8 @@ pub(super) fn print_change(change: &Change) {
     }
 }
 
-/// The result of convergence without instances after applying policies: a policy with only a tail
-/// has no clients that acknowledge it.
+/// Printed if applied policies converge without instances: a policy with only a tail has no clients
+/// that acknowledge it.
 pub(super) const TAIL_ONLY: &str = "the tail rules are in force";
 
 fn print_convergence(convergence: &ConvergenceResult, without_instances: &str) {

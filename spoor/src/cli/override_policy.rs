@@ -1,4 +1,4 @@
-//! `spoor override`: a policy with an expiry and a priority above all others.
+//! `spoor override`: a policy with an expiry and a high priority.
 
 use std::{process::ExitCode, time::Duration};
 

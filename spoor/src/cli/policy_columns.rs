@@ -129,7 +129,7 @@ mod tests {
         let of_kubectl: BTreeSet<&str> = of_kubectl.keys().map(String::as_str).collect();
         let columns = COLUMNS.into_iter().chain(WIDE_COLUMNS);
         let ours: BTreeSet<&str> = columns.map(|(heading, _)| heading).collect();
-        // kubectl shows the name by itself. Its columns are paths, so it has none that is computed
+        // kubectl adds the name itself. Its columns are paths, so it has none that is computed
         // or that depends on another one.
         let only_here = BTreeSet::from(["NAME", "REASON", "TARGETS"]);
         let only_there = BTreeSet::from(["MESSAGE", "PROGRAMMED"]);
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(&of_kubectl - &ours, only_there);
     }
 
-    /// As the API server returns it, which writes defaults.
+    /// The policy is as the API server returns it, with defaults filled in.
     #[test]
     fn kubectl_shows_the_same_cells() {
         let written = json!({
@@ -162,7 +162,7 @@ mod tests {
             let Some(path) = of_kubectl.get(heading) else {
                 continue;
             };
-            // The paths of conditions have a filter, and so are no pointers.
+            // The paths of conditions have a filter, so they are not JSON pointers.
             if let Some(found) = stored.pointer(&path.replace('.', "/")) {
                 let shown = found
                     .as_str()

@@ -7,9 +7,9 @@ use super::number::whole_number;
 
 const ANY: &str = "any-ports";
 
-/// The ports of the lab, as options. Each has one such as `--port-service-a`, and a variable such
-/// as `SPOOR_PORT_SERVICE_A`. They are built from the list of endpoints and not derived, so that a
-/// new service has its options without further code.
+/// The ports of the lab, as options. Each port has an option such as `--port-service-a`, and a
+/// variable such as `SPOOR_PORT_SERVICE_A`. They are built from the list of endpoints and not
+/// derived, so that a new service has its options without further code.
 #[derive(Clone, Debug)]
 pub struct PortArgs(pub LabPorts);
 

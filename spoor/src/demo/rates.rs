@@ -40,7 +40,7 @@ pub struct RateResult {
     pub requests: u64,
     /// The root decisions counted.
     pub started: u64,
-    /// The root decisions to sample.
+    /// The root decisions that sampled the trace.
     pub sampled: u64,
     /// The traces that arrived and were kept.
     pub kept: u64,
@@ -134,7 +134,7 @@ async fn root_decisions(lab: &Lab, version: Version, expected: u64) -> anyhow::R
     let all_reported = async {
         loop {
             let counts = lab.control().counts(&namespace, &service, Some(version));
-            // More than expected is possible: a reader of the page may send requests too.
+            // More than expected is possible: the user may also send requests to the printed URL.
             if counts.started >= expected || changed.changed().await.is_err() {
                 return (counts.started, counts.sampled);
             }

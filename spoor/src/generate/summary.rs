@@ -18,7 +18,7 @@ pub(super) struct GenerationSummary {
     pub(super) exported: u64,
     /// The spans dropped before that, by reason.
     pub(super) dropped: BTreeMap<String, u64>,
-    /// The duration from the first trace to the last.
+    /// The duration from the start until the last trace has ended.
     pub(super) seconds: f64,
     /// The traces by the service at which they start.
     pub(super) services: BTreeMap<String, Started>,

@@ -159,7 +159,7 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Accepts the command line's answers to a lesson, which errors name.
+    /// Validates the command line's answers to a lesson. Errors name the lesson.
     ///
     /// # Errors
     /// Messages about invalid and contradictory answers. The check would ignore them, so that they

@@ -85,7 +85,7 @@ fn failures(row: &ResultRow) -> String {
     }
 }
 
-/// Formats milliseconds with three significant digits.
+/// Formats milliseconds with about three significant digits.
 fn figure(milliseconds: f64) -> String {
     if milliseconds < 10.0 {
         format!("{milliseconds:.2}")

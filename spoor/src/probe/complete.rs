@@ -40,7 +40,7 @@ mod tests {
     use super::*;
     use crate::traces::spans::span;
 
-    /// Of service-a or service-b: an ID, and that of the parent (0: none).
+    /// A trace of spans, each given by its service, its ID and its parent's ID (0: none).
     fn trace(spans: &[(&str, u8, u8)]) -> Tree {
         let batch = |&(service, id, parent)| span(service, "", id, parent, 0, 0);
         Tree::new(spans.iter().map(batch).collect())

@@ -82,7 +82,7 @@ pub struct Query {
     pub min_duration: Option<Duration>,
     /// The maximum age of a trace.
     pub lookback: Duration,
-    /// The latest start of a trace in Unix nanoseconds; unset for none.
+    /// The latest start of a trace in Unix nanoseconds; unset for no limit.
     pub latest_start: Option<u64>,
     /// The maximum number of traces.
     pub limit: u16,
@@ -265,7 +265,7 @@ impl TraceClient {
     ) -> Result<Vec<FoundTrace>, QueryError> {
         let unfiltered = Query {
             tags: vec![],
-            // The limit is of traces that have the attributes, which may be few among many.
+            // The limit applies to traces that have the attributes, which may be few among many.
             limit: MAX_TRACES,
             ..query.clone()
         };

@@ -86,7 +86,7 @@ impl Lab {
             .env("SPOOR_B_CALC", "250")
             .args(["up", "--output", "json", "--data"])
             .arg(folder.path().join("data"))
-            // It would take precedence over the ports in the options.
+            // Not needed if the options set the ports.
             .args((!has_ports(options)).then_some("--any-ports"))
             .args(
                 options

@@ -26,7 +26,7 @@ async fn mesh_load_uses_the_addresses_of_the_lab() {
         (&"mesh".into(), &0.into()),
         "{sent}"
     );
-    // Also the requests that complete and delete tasks count in the rate.
+    // The requests that complete and delete tasks count in the rate, too.
     assert_eq!(sent["requests"], 40, "{sent}");
     let operations: Vec<&str> = sent["operations"]
         .as_array()

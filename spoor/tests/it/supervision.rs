@@ -91,7 +91,7 @@ async fn failed_start_ends_with_its_reason() {
     let last = ended.stderr.lines().last().unwrap();
     assert!(last.contains("wishlist ended (exit status: "), "{ended:?}");
     assert!(last.contains(" during startup"), "{ended:?}");
-    // The lab's own log is written by another thread, so its warnings may stand between.
+    // The lab's own log is written by another thread, so its warnings may appear in between.
     let service_lines = ended.stderr.lines().filter(|line| line.contains(" | "));
     let reason = service_lines.skip_while(|line| !line.starts_with("wishlist"));
     let reason: Vec<_> = reason.collect();

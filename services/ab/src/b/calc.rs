@@ -48,8 +48,8 @@ impl Rounds {
     }
 }
 
-/// Runs `heavy_calc` on threads other than those that serve requests, at most one per CPU: further
-/// requests wait instead of slowing each other down.
+/// Runs `heavy_calc`, unless it is short, on threads other than those that serve requests, at most
+/// one per CPU: further requests wait instead of slowing each other down.
 #[derive(Clone, Debug)]
 pub(super) struct Calculator(Arc<Semaphore>);
 

@@ -21,7 +21,7 @@ pub(crate) const MAX_COMPLETED: usize = 1000;
 /// A store of any kind.
 pub(crate) type SharedStore = Arc<dyn TaskStore>;
 
-/// A store of tasks. Operations are atomic, and each has a span of its own.
+/// A store of tasks. Changes are atomic, and each operation has a span of its own.
 // The language's own `async fn` would not permit `dyn TaskStore`.
 #[async_trait]
 pub(crate) trait TaskStore: Send + Sync {

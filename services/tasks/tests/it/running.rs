@@ -10,8 +10,8 @@ use spoor_testing::{Running, Spans, args};
 
 pub use spoor_testing::json as read_json;
 
-/// The spans that the services of all tests export, and their telemetry, since a process has one
-/// subscriber.
+/// The telemetry that most tests share, since a process has one subscriber, and the spans exported
+/// through it.
 pub struct Captured {
     pub telemetry: Telemetry,
     pub spans: Spans,
@@ -71,7 +71,7 @@ impl Tasks {
         response.status().as_u16()
     }
 
-    /// The URL of a path.
+    /// Creates a task and returns its path.
     pub async fn create(&self, title: &str, priority: &str, due: Option<&str>) -> String {
         let mut body = json!({"title": title, "priority": priority});
         if let Some(due) = due {

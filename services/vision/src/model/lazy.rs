@@ -19,8 +19,8 @@ pub(super) struct LazyModel {
 }
 
 impl LazyModel {
-    /// Returns the model, and loads it first if needed. Every request that waits for that has a span
-    /// for it.
+    /// Returns the model, and loads it first if needed. Every request that waits for the loading has
+    /// a span for its wait.
     pub(super) async fn get_or_load(self: &Arc<Self>) -> Result<Arc<Network>, LoadModelError> {
         if let Some(network) = self.network.get() {
             return Ok(Arc::clone(network));

@@ -16,10 +16,11 @@ use tokio::{
 use super::{ensemble::Ensemble, error::RequestError};
 use crate::input::{Input, InvalidInput};
 
-/// The time for which descriptions are valid. A model that was replaced refuses old inputs before.
+/// The time for which descriptions are valid. Meanwhile, a model that was replaced refuses old
+/// inputs.
 const MAX_AGE: Duration = Duration::from_secs(60);
-/// The time for which descriptions are valid while a model is unavailable, which is how long a model
-/// that has recovered is left out.
+/// The time for which descriptions are valid while a model is unavailable, and so the longest for
+/// which a model that has recovered is left out.
 const MAX_AGE_WHEN_INCOMPLETE: Duration = Duration::from_secs(1);
 /// The time a request waits for new descriptions before it uses the old ones.
 const REFRESH_TIMEOUT: Duration = Duration::from_millis(100);

@@ -14,7 +14,7 @@ const MAX_BYTES: u64 = 40 * 1024 * 1024;
 /// The copies of the pixels in memory at a time: the decoded picture, the decoder's buffers, a crop,
 /// and the rotated picture.
 const COPIES_IN_MEMORY: u64 = 4;
-/// The most memory that a decoder may use besides the pixels, also for reading the header only.
+/// The most memory that a decoder may use besides the pixels, even to read only the header.
 pub(super) const MAX_OVERHEAD_BYTES: u64 = 4 * 1024 * 1024;
 /// The most memory that processing a picture may use.
 pub(super) const MAX_MEMORY_BYTES: u64 = MAX_BYTES * COPIES_IN_MEMORY + MAX_OVERHEAD_BYTES;

@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use spoor_telemetry::http::discard;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-/// The largest body accepted: enough for a photograph of a good camera.
+/// The largest body accepted: enough for a photograph from a good camera.
 pub(super) const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// The most bytes that are read and discarded from a larger body, so that the client reads the
 /// response.

@@ -4,7 +4,7 @@ use std::f32::consts::{PI, TAU};
 
 use rand::{RngExt, rngs::StdRng};
 
-/// A test for whether a point is inside a shape of radius 1 around 0.
+/// A test for whether a point is inside a shape of radius 1 around the origin.
 pub(super) type Inside = fn(f32, f32) -> bool;
 
 pub(super) const SHAPES: [(&str, Inside); 5] = [

@@ -24,7 +24,7 @@ async fn all_services_have_health_and_reflection() {
     }
 }
 
-/// With its own services, since other tests share theirs.
+/// Creates telemetry with its own metrics, since the other tests share theirs.
 fn own(service: &str) -> &'static Telemetry {
     Box::leak(Box::new(CAPTURED.spans.telemetry(service)))
 }

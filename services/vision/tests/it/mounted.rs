@@ -28,7 +28,7 @@ impl Mounted {
         std::fs::write(self.path(name), bytes).unwrap();
     }
 
-    /// The flags that name its files.
+    /// The flag that names its file.
     pub fn flag(&self) -> String {
         format!("--model-file={}", self.path("model.onnx").display())
     }

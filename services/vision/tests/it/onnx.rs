@@ -1,4 +1,4 @@
-//! A small transparent model, which finds the strongest of red, green and blue.
+//! A small model whose output is predictable: it finds the strongest of red, green and blue.
 
 use prost::Message;
 use tract_onnx::pb::{

@@ -135,7 +135,7 @@ async fn hanging() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// The duration of a request, and the status of the response.
+/// The duration of a request, and the status and body of the response.
 async fn timed(address: SocketAddr) -> (Duration, u16, Value) {
     let begin = Instant::now();
     let (status, response) = json(post(address, png(3)).await).await;

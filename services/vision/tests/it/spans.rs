@@ -14,8 +14,8 @@ pub struct Captured {
     pub spans: Spans,
 }
 
-/// Shared by all tests, since a process has one subscriber. It is that of preprocessing; the service of
-/// a manual span is that of its parent.
+/// Shared by all tests, since a process has one subscriber. It is that of preprocessing, which
+/// therefore exports the manual spans of the other services as well.
 pub static CAPTURED: LazyLock<Captured> = LazyLock::new(|| {
     let spans = Spans::default();
     let captured = Captured {

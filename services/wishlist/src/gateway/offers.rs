@@ -135,7 +135,8 @@ impl Offers {
     /// Opens a stream of updates from now on.
     pub(super) async fn watch(&self) -> Result<Streaming<WatchReply>, OffersError> {
         let mut client = self.client.clone();
-        // Only opening the stream has a deadline, which a timeout in the request would apply to all of it.
+        // Only opening the stream has a deadline: a timeout in the request would apply to the whole
+        // stream.
         let opening = client.watch(WatchRequest {});
         match tokio::time::timeout(self.optional_wait(), opening).await {
             Ok(response) => Ok(response?.into_inner()),

@@ -58,7 +58,7 @@ fn offer(marketplace: &str, what: &WishName, number: u64) -> Offer {
     }
 }
 
-/// The price, which differs between marketplaces by up to a third.
+/// The price, which deviates from the usual one for this wish by up to a third.
 fn price(what: &WishName, seed: u64) -> i64 {
     let usual = 500 + hashed(&what.as_str()) % 40_000;
     let price = usual * (67 + (seed >> 16) % 67) / 100;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Breaker {
     state: State,
-    /// The number of state changes, so that requests permitted in an earlier state are ignored.
+    /// The number of state changes, so that results of requests permitted in an earlier state are
+    /// ignored.
     generation: u64,
 }
 

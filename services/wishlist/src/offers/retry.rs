@@ -81,7 +81,7 @@ impl AttemptError {
                 | Code::DeadlineExceeded
                 | Code::Cancelled
                 | Code::Internal
-                // What gRPC makes of a proxy's error, or of a server that crashes.
+                // The status that gRPC gives to a proxy's error, or to a crash of the server.
                 | Code::Unknown
                 | Code::DataLoss
         )
@@ -89,7 +89,7 @@ impl AttemptError {
 
     /// True if another attempt may succeed.
     fn is_retryable(&self) -> bool {
-        // The specification of gRPC recommends to repeat what was ABORTED at a higher level.
+        // The specification of gRPC recommends that clients retry at a higher level after ABORTED.
         self.is_peer_failure() || matches!(self.code, Code::ResourceExhausted | Code::Aborted)
     }
 }

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::WishName;
 
-/// The most concurrent searches, of a round and of new wishes each.
+/// The most concurrent searches of a round, and as many of new wishes.
 const MAX_SEARCHES: usize = 4;
 /// The most wishes in a round. The others follow in the next one.
 const MAX_WISHES_PER_ROUND: usize = 20;

@@ -29,7 +29,7 @@ const EXAMPLE_TRACE_IDS: [&str; 3] = [
 const MIN_DISTINCT_DIGITS: usize = 7;
 /// The distance from an example up to which an ID counts as counted up from it.
 const MAX_COUNTED_UP: u128 = 1_000;
-/// Half of an ID's digits. A random ID never has equal halves.
+/// Half of an ID's digits. A random ID practically never has equal halves.
 const MAX_PERIOD: usize = 16;
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
@@ -46,7 +46,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 }
 
 /// The reports on a trace with each of its children, the latest first, or without a child. `all`
-/// are the traces in which a child may be instead.
+/// are the traces that may have the child instead.
 fn attempts(found: &FoundTrace, all: &[FoundTrace]) -> Vec<Report> {
     let is_child = |row: &&Row| row.position == Position::Child;
     // If none passes, the report is that of the first, which should be the last one sent.

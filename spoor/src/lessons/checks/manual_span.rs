@@ -92,7 +92,7 @@ fn check_parent(report: &mut Report, tree: &Tree, row: &Row) {
 fn check_times(report: &mut Report, own: &Member, parent: &Member) {
     let what = "it starts and ends with the work";
     let duration = own.duration();
-    // Only the start is compared: the work continues after the response.
+    // Only the start is compared: the work ends after its parent, which ends with the response.
     if own.start() < parent.start() || was_moved(own) {
         let seen = "it starts before the request that caused it; are its times in nanoseconds?";
         report.wrong(what, seen);

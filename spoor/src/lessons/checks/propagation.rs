@@ -82,8 +82,8 @@ fn check_edge(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Fou
     }
 }
 
-/// The span of reviews in a trace whose parent was never sent. Spans of reviews that bands called
-/// also have no parent until the spans of bands arrive.
+/// The span of reviews whose parent was never sent, if the trace has one. Spans of reviews
+/// that bands called also have no parent until the spans of bands arrive.
 fn joined(tree: &Tree) -> Option<&Member> {
     let called_by_bands = of_service(tree, EDGE).next().is_some();
     let mut rows = tree.rows().iter();

@@ -30,7 +30,7 @@ const MIN_P_VALUE: f64 = 1e-6;
 const TOLERANCE: f64 = 0.2;
 /// The accepted half widths of the interval for `needed`, as a share of the rate: about a tenth.
 const HALF_WIDTH: std::ops::RangeInclusive<f64> = 0.085..=0.115;
-/// The usual reason why the counts of the check and of the learner differ.
+/// The fix for the usual reason why the counts of the check and of the learner differ.
 const EARLIER_LOAD: &str = "leave out earlier load at this rate with --lookback, such as 5m";
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
@@ -239,14 +239,14 @@ mod tests {
 
     #[test]
     fn accepts_intervals_of_other_formulas() {
-        // Exactly 0.814 % to 1.215 %; Wilson's, the normal approximation's.
+        // The exact interval, Wilson's, and that of the normal approximation.
         for near in ["0.814%..1.215%", "0.82%..1.22%", "0.805%..1.195%"] {
             assert!(report_on(near).contains("ok"), "{near}");
         }
         assert!(report_on("0.99%..1.01%").contains("narrower"));
         assert!(report_on("0%..5%").contains("wider"));
         assert!(report_on("1.1%..1.5%").contains("not centred"));
-        // The interval of a tenth of the rate, as if both were swapped.
+        // The interval for a tenth of the rate, as if the two answers were swapped.
         assert!(report_on("0.069%..0.222%").contains("does not contain"));
     }
 

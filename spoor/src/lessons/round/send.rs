@@ -27,8 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// two seconds.
 const TIMEOUT_WITH_POLICY: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// The time for which no span of a round may arrive before it is complete. Services export every
-/// second.
+/// The time without a new span after which a round counts as complete. Services export every second.
 const SETTLE_DELAY: Duration = Duration::from_millis(1_200);
 /// A slow wait and a fast one.
 const WAIT: [&str; 2] = ["600ms", "5ms"];

@@ -109,7 +109,7 @@ fn framed(flag: u8, bytes: &[u8]) -> Bytes {
     [&[flag], &length[..], bytes].concat().into()
 }
 
-/// Gzip-compressed zeros, a thousandth of their size: one zero, then back-references of 258 bytes.
+/// Gzip-compressed zeros, in about 1/160 of their size: one zero, then back-references of 258 bytes.
 fn zeros(count: usize) -> Bytes {
     const ONE_ZERO: &str = "00110000";
     const AGAIN_258: &str = "1100010100000";

@@ -27,7 +27,8 @@ pub async fn arbitrary(listener: &'static Listener, address: SocketAddr) {
     };
     for attempt in attempts {
         let outcome = exchange(address, &attempt).await;
-        // A server that responds and closes before the whole body has arrived resets its response.
+        // If a server responds and closes before the whole body has arrived, a reset may discard the
+        // response.
         let may_close = !attempt.ends_with(b"\r\n\r\n");
         let is_right = match outcome {
             Some(Outcome::Status(status)) => (200..500).contains(&status),

@@ -30,7 +30,7 @@ const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
-/// The most frames sent in a flood. The server must close the connection before.
+/// The most frames sent in a flood. The server must close the connection before that.
 const MAX_FLOOD_FRAMES: u32 = 400_000;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {

@@ -15,7 +15,7 @@ pub struct Language {
     pub listing: &'static str,
     /// The other files of the folder.
     pub others: &'static [&'static str],
-    /// Commands that the section's commands need.
+    /// The programs that the section's commands need.
     pub tools: &'static [&'static str],
 }
 

@@ -18,7 +18,7 @@ use crate::lab::command_of;
 /// Long enough to download and compile the dependencies of a program.
 const START_DEADLINE: Duration = Duration::from_secs(300);
 
-/// A shell that runs a program, with all of their child processes.
+/// A shell that runs a program, with the child processes of both.
 pub struct Service {
     process: Child,
     group: Pid,

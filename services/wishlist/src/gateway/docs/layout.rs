@@ -175,8 +175,8 @@ fn columns(mesh: &Mesh) -> BTreeMap<&str, u32> {
     let mut columns: BTreeMap<&str, u32> = BTreeMap::new();
     let mut left: BTreeSet<&str> = mesh.services.keys().map(String::as_str).collect();
     while let Some(first) = left.first().copied() {
-        // From callee to caller, as many steps as there are services: this ends at one without
-        // callers that are left, or within a cycle, which has none.
+        // From callee to caller, as many steps as there are services left: this ends at a service
+        // whose callers all have columns, or within a cycle, which has no such service.
         let next = left.iter().fold(first, |name, _| {
             callers(mesh, name)
                 .find(|it| left.contains(it))

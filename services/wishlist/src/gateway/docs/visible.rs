@@ -1,6 +1,7 @@
 //! Display of names from traces, which may contain any characters.
 
-/// Escapes the characters of a name that are invisible or change the direction of the text.
+/// Escapes control characters, separators of lines, and characters that change the direction of the
+/// text.
 ///
 /// Source: Unicode, `Cc`, `Bidi_Control`, and the separators of lines and paragraphs.
 pub(super) fn visible(name: &str) -> String {

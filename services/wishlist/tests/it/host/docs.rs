@@ -15,7 +15,8 @@ use spoor_testing::{json, only_span, unused_address};
 use super::peer::{Gateway, peer};
 use crate::spans::CAPTURED;
 
-/// Jaeger's query API with these services and calls; wishlist has failed, called by gateway.
+/// Jaeger's query API with these services and calls. Those of gateway to wishlist and of bands to
+/// reviews have failed.
 fn api(services: &Value, calls: &Value) -> Router {
     let (services, calls) = (services.clone(), calls.clone());
     let failed = async |Query(query): Query<Vec<(String, String)>>| {

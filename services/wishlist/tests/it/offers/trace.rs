@@ -107,7 +107,7 @@ async fn an_open_breaker_is_visible_in_the_trace() {
     let mesh = Mesh::of(&[("bazaar", &["--error-rate=100%"])], "1d").await;
     let (_, first) = mesh.wish("a fuse").await;
     Trace::of(&first, 16).await;
-    // Three attempts have failed; after two more the breaker is open, and there is no wait.
+    // Three attempts have failed; after two more the breaker is open, and no second wait follows.
     let (_, second) = mesh.wish("another fuse").await;
     let trace = Trace::of(&second, 13).await;
     let search = trace.search_of("bazaar");
