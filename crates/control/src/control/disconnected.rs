@@ -54,12 +54,13 @@ mod tests {
 
     use super::*;
 
+    fn key(instance: &str) -> InstanceKey {
+        let service = (Namespace::default(), "a".parse().unwrap());
+        (service, instance.into())
+    }
+
     #[test]
     fn reconnecting_instance_has_one_place() {
-        let key = |instance: &str| -> InstanceKey {
-            let service = (Namespace::default(), "a".parse().unwrap());
-            (service, instance.into())
-        };
         let mut known = DisconnectedInstances::default();
         for (instance, count) in [("1", 1), ("2", 2), ("1", 2), ("1", 2)] {
             assert_eq!(known.push(key(instance), 1), count);
@@ -72,10 +73,6 @@ mod tests {
 
     #[test]
     fn processes_of_an_instance_are_counted() {
-        let key = |instance: &str| -> InstanceKey {
-            let service = (Namespace::default(), "a".parse().unwrap());
-            (service, instance.into())
-        };
         let mut known = DisconnectedInstances::default();
         for (instance, processes, count) in [("1", 1, 1), ("1", 2, 2), ("2", 3, 5), ("1", 1, 4)] {
             assert_eq!(known.push(key(instance), processes), count);

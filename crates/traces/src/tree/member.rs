@@ -115,7 +115,7 @@ pub fn members(batches: Vec<ResourceSpans>) -> Vec<Member> {
         let mut resource = batch.resource.unwrap_or_default();
         let mut names = resource.attributes.iter();
         let named = names.position(|it| it.key == "service.name");
-        // It is looked up for each span, and a resource may have a hundred thousand attributes.
+        // It is looked up for each span, and a resource may have tens of thousands of attributes.
         if let Some(at) = named.filter(|at| *at > MAX_SEARCHED) {
             resource.attributes.swap(0, at);
         }
