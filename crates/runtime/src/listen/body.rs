@@ -146,9 +146,15 @@ impl Exchange {
         let held = self.held.fetch_add(bytes, Ordering::AcqRel);
         if held == 0 && self.is_partial() {
             let mut partial = PARTIAL.lock();
+            // Only when the list is full, and twice as long afterwards as what is left in it, so
+            // that a request seldom visits those of all others.
             // Streams in both directions are removed too: they live long after their response has
             // begun.
-            partial.retain(|(_, other)| other.upgrade().is_some_and(|other| other.is_partial()));
+            if partial.len() == partial.capacity() {
+                partial.retain(|(_, other)| other.upgrade().is_some_and(|it| it.is_partial()));
+                let left = partial.len();
+                partial.reserve(left);
+            }
             partial.push((Instant::now(), Arc::downgrade(self)));
         }
         let before = self.budget.taken.fetch_add(bytes, Ordering::AcqRel);
