@@ -48,6 +48,8 @@ pub struct PolicyManifest {
     pub policy: SamplingPolicy,
     /// The name of the text, such as a file name.
     pub source: Arc<str>,
+    /// The size of the policy as JSON, in bytes.
+    pub bytes: usize,
     /// The path in its document: the root, or an item of a list.
     at: FieldPath,
     // Lines rather than the document itself, which may be much larger than the policy: with
@@ -70,13 +72,6 @@ impl PolicyManifest {
     #[must_use]
     pub fn line(&self) -> usize {
         self.line
-    }
-
-    /// The size of the policy as JSON, in bytes.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        // A policy that was read from text can be written again.
-        serde_json::to_vec(&self.policy).map_or(0, |json| json.len())
     }
 
     /// An error in a field of this resource, with the line of its name.
@@ -197,7 +192,7 @@ pub fn policies_within(
         let result = read(&document, &source, &mut manifests, &mut errors, room);
         errors.extend(result.err());
         let new = manifests.iter().skip(before);
-        bytes += new.map(PolicyManifest::bytes).sum::<usize>();
+        bytes += new.map(|manifest| manifest.bytes).sum::<usize>();
         if bytes > MAX_EXPANDED_BYTES {
             let problem = format!(
                 "must have at most {MAX_EXPANDED_BYTES} bytes after aliases are expanded; split it"
@@ -254,6 +249,7 @@ fn read(
             Ok(policy) => {
                 let name = FieldPath::root().field("metadata").field("name");
                 manifests.push(PolicyManifest {
+                    bytes: json_bytes(&policy),
                     policy,
                     source: source.clone(),
                     line: location.line(&location.at),
@@ -305,6 +301,13 @@ fn policy(mut value: Value) -> Result<SamplingPolicy, Vec<FieldError>> {
         true => Ok(policy),
         false => Err(errors),
     }
+}
+
+/// The size of a policy as JSON, in bytes.
+#[must_use]
+pub fn json_bytes(policy: &SamplingPolicy) -> usize {
+    // A policy that was read from text can be written again.
+    serde_json::to_vec(policy).map_or(0, |json| json.len())
 }
 
 /// True if an error of validation may exist only because of an error in the shape, which was

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use spoor_api::SamplingPolicy;
+use spoor_api::{SamplingPolicy, read::json_bytes};
 use spoor_policy::{OperationName, Policy, PolicyKey, Strategies};
 
 use super::{
@@ -227,8 +227,7 @@ impl Entry {
     }
 
     fn bytes(&self) -> usize {
-        // A resource that was read from text can be written again.
-        serde_json::to_vec(&self.resource).map_or(0, |json| json.len())
+        json_bytes(&self.resource)
     }
 }
 
