@@ -75,7 +75,7 @@ pub(crate) enum Rejection {
     Decreased,
     #[error("more decisions than one process can make")]
     Implausible,
-    /// Even the counts under the report's newest plan do not fit. The next report has them again,
+    /// Even the counts under the newest plan do not fit. The next report has them again,
     /// since counts are cumulative.
     #[error("the counts of all processes take too much room; name fewer operations in policies")]
     TooManyCounts,
@@ -106,7 +106,7 @@ impl Ledger {
     ///
     /// Counts under versions of another epoch, or older than the history, are ignored rather than
     /// rejected: they are valid, but the policy that decided them is no longer known. If there is no
-    /// room for all counts, only those under the newest plan of the report are kept: the increases of
+    /// room for all counts, only those under the newest plan are kept: the increases of
     /// the others are returned this time, and those counts are ignored from then on.
     pub(crate) fn apply(
         &mut self,
@@ -132,7 +132,9 @@ impl Ledger {
             deltas.extend(self.delta(key, now, context.max_started)?);
         }
         if !self.try_reserve(&reported, context.room) {
-            let newest = reported.keys().map(|key| key.sequence).max();
+            // The newest counts may have come in an earlier message: clients divide long reports.
+            let keys = self.counts.keys().next_back().into_iter();
+            let newest = keys.chain(reported.keys()).map(|key| key.sequence).max();
             self.forget_before(newest.unwrap_or_default());
             reported.retain(|key, _| key.sequence >= self.oldest);
             if !self.try_reserve(&reported, context.room) {

@@ -33,8 +33,7 @@ use crate::{
 
 const SUBSCRIBE_PATH: &str = "/spoor.control.v1.PolicyStream/Subscribe";
 
-/// The longest message accepted. A report on 4,096 operations, the most that a plan may have, takes
-/// about 300 KB with names of 30 bytes. It is too long with names of 220 bytes.
+/// The longest message accepted. Clients divide longer reports.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// The field `report` of a client's message.

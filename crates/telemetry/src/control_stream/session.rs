@@ -1,9 +1,10 @@
 //! One connection to the control plane, from the hello to its end.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use http::header::AUTHORIZATION;
 use jiff::Timestamp;
+use prost::Message;
 use spoor_policy::Fault;
 use spoor_proto::spoor::control::v1::{
     self, Acknowledgement, ClientMessage, DroppedSpans, Hello, Plan, Refusal, Report,
@@ -27,6 +28,10 @@ const MAX_OUTGOING_MESSAGES: usize = 16;
 /// The longest message accepted, in bytes. A plan with up to seven times the operations allowed fits,
 /// so that it is refused for that reason, and not for its length.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
+/// The most bytes of counts in one report. The control plane accepts messages of 1 MiB, and 4,096
+/// operations under several plans take up to 19 MB.
+const MAX_COUNTS_BYTES: usize = 512 << 10;
 
 /// The delay before the first retry. It is short, since a control plane restarts quickly.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
@@ -231,18 +236,23 @@ impl Session<'_> {
             return Ok(());
         }
         self.last = Some((report.clone(), Instant::now()));
-        self.send(client_message::Message::Report(stamped(report)))
-            .await
+        for part in parts(report) {
+            self.send(client_message::Message::Report(part)).await?;
+        }
+        Ok(())
     }
 
     /// Sends the final report and waits until the control plane has seen the end of the stream.
     async fn shutdown_notice(&mut self) -> Result<(), SessionError> {
-        let last = client_message::Message::Report(stamped(report(self.stream)));
         let shutdown_notice = async {
-            let sent = self.outgoing.send(message(last)).await;
+            let mut is_sent = true;
+            for part in parts(report(self.stream)) {
+                let part = message(client_message::Message::Report(part));
+                is_sent &= self.outgoing.send(part).await.is_ok();
+            }
             // Without senders the stream of requests ends after the report.
             self.outgoing = mpsc::channel(1).0;
-            while sent.is_ok() && matches!(self.incoming.message().await, Ok(Some(_))) {}
+            while is_sent && matches!(self.incoming.message().await, Ok(Some(_))) {}
         };
         let ended = timeout(self.stream.intervals.shutdown_notice, shutdown_notice).await;
         if ended.is_err() {
@@ -294,12 +304,24 @@ fn report(stream: &ControlStream) -> Report {
     }
 }
 
-/// Adds the current time, which is left out when reports are compared.
-fn stamped(report: Report) -> Report {
-    Report {
-        unix_millis: Some(Timestamp::now().as_millisecond()),
-        ..report
+/// Divides a report into messages that the control plane accepts. Each has the current time, which is
+/// left out when reports are compared, and a part of the counts, which are independent of each other.
+fn parts(mut report: Report) -> Vec<Report> {
+    report.unix_millis = Some(Timestamp::now().as_millisecond());
+    let counts = mem::take(&mut report.counts);
+    let mut parts = vec![];
+    let mut part = report.clone();
+    let mut bytes = 0;
+    for count in counts {
+        bytes += count.encoded_len();
+        if bytes > MAX_COUNTS_BYTES {
+            bytes = count.encoded_len();
+            parts.push(mem::replace(&mut part, report.clone()));
+        }
+        part.counts.push(count);
     }
+    parts.push(part);
+    parts
 }
 
 fn fault(message: v1::Fault) -> Option<Fault> {

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use opentelemetry_sdk::trace::SamplingDecision;
 use spoor_control::{Control, ControlSettings, Instance};
 use spoor_policy::{
-    Namespace, Policy, PolicyFields, PolicyKey, Probability, ServiceName, Strategy, Version,
-    resolve,
+    Namespace, OperationName, Policy, PolicyFields, PolicyKey, Probability, ServiceName, Strategy,
+    Target, Version, resolve,
 };
 use spoor_telemetry::{
     batch::SpanCounts,
@@ -29,12 +29,7 @@ const DECISIONS: u64 = 10_000;
 
 #[tokio::test]
 async fn policy_takes_effect_and_counts_are_reported() {
-    let control = Control::new(ControlSettings::default());
-    control.set_expected(vec![Instance {
-        namespace: Namespace::default(),
-        service: ServiceName::new("service-a").unwrap(),
-        id: "one".to_owned(),
-    }]);
+    let control = control();
     let stop = CancellationToken::new();
     let (address, server) = serve(&control, &stop);
     let live = Arc::new(Live::default());
@@ -48,11 +43,64 @@ async fn policy_takes_effect_and_counts_are_reported() {
         let converged = timeout(DEADLINE, control.converged(version)).await.unwrap();
         assert_eq!(converged.instances, 1);
         let kept = (1..=DECISIONS).filter(|id| keeps(&sampler, *id)).count() as u64;
-        assert_eq!(observed(&control).await, (DECISIONS, kept), "at {percent}");
+        assert_eq!(
+            observed(&control, &[key("service-a")], DECISIONS).await,
+            (DECISIONS, kept),
+            "at {percent}"
+        );
     }
     stop.cancel();
     timeout(DEADLINE, client).await.unwrap().unwrap();
     server.await.unwrap();
+}
+
+#[tokio::test]
+async fn long_report_is_divided() {
+    let control = control();
+    let stop = CancellationToken::new();
+    let (address, server) = serve(&control, &stop);
+    let live = Arc::new(Live::default());
+    let client = client(address, "one", &live, Duration::from_millis(200));
+    let client = tokio::spawn(control_stream::run(client, stop.clone()));
+    // Together they exceed the longest message that the control plane accepts.
+    let operations = (0..4_000).map(|number| format!("{number:0300}"));
+    let operations: Vec<OperationName> = operations.map(|it| it.parse().unwrap()).collect();
+    let chunks = operations.chunks(Policy::MAX_OPERATIONS).zip(1..);
+    let policies = chunks.map(|(operations, number)| {
+        let target = Target {
+            service: ServiceName::new("service-a").unwrap(),
+            operations: operations.to_vec(),
+        };
+        policy(
+            key(&format!("part-{number}")),
+            vec![target],
+            Strategy::Probability(Probability::ALWAYS),
+        )
+    });
+    let policies: Vec<Policy> = policies.collect();
+    let version = control.publish(resolve(&policies, Timestamp::now()));
+    timeout(DEADLINE, control.converged(version)).await.unwrap();
+    let sampler = LiveSampler::new(live, Probability::ALWAYS);
+    let started = operations.len() as u64;
+    for (id, operation) in (1..).zip(&operations) {
+        root(&sampler, id, operation.as_str());
+    }
+    let keys: Vec<PolicyKey> = policies.iter().map(|it| it.key.clone()).collect();
+    assert_eq!(observed(&control, &keys, started).await, (started, started));
+    stop.cancel();
+    timeout(DEADLINE, client).await.unwrap().unwrap();
+    server.await.unwrap();
+}
+
+/// A control plane that expects the instance `one` of service-a.
+fn control() -> Control {
+    let control = Control::new(ControlSettings::default());
+    control.set_expected(vec![Instance {
+        namespace: Namespace::default(),
+        service: ServiceName::new("service-a").unwrap(),
+        id: "one".to_owned(),
+    }]);
+    control
 }
 
 /// Serves the stream on a free port until `stop`.
@@ -98,38 +146,43 @@ fn keeps(sampler: &LiveSampler, number: u64) -> bool {
     root(sampler, id, "GET /").decision == SamplingDecision::RecordAndSample
 }
 
-pub fn key() -> PolicyKey {
+pub fn key(name: &str) -> PolicyKey {
     PolicyKey {
         namespace: Namespace::default(),
-        name: "service-a".parse().unwrap(),
+        name: name.parse().unwrap(),
     }
 }
 
 /// Publishes a head policy for every service.
 pub fn publish(control: &Control, head: Strategy) -> Version {
-    let now = Timestamp::now();
-    let policy = Policy::new(PolicyFields {
-        key: key(),
+    let policy = policy(key("service-a"), Vec::new(), head);
+    control.publish(resolve(&[policy], Timestamp::now()))
+}
+
+fn policy(key: PolicyKey, targets: Vec<Target>, head: Strategy) -> Policy {
+    Policy::new(PolicyFields {
+        key,
         priority: 0,
-        created: now,
-        targets: Vec::new(),
+        created: Timestamp::now(),
+        targets,
         head: Some(head),
         tail: None,
         expires_at: None,
     })
-    .unwrap();
-    control.publish(resolve(&[policy], now))
+    .unwrap()
 }
 
-/// The root decisions, and those that keep, once all have arrived.
-async fn observed(control: &Control) -> (u64, u64) {
+/// The root decisions under the policies, and those that keep, once this many have arrived.
+async fn observed(control: &Control, policies: &[PolicyKey], started: u64) -> (u64, u64) {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        let observed = control
-            .evidence(&key())
-            .and_then(|evidence| evidence.observed);
-        if let Some(observed) = observed.filter(|observed| observed.started >= DECISIONS) {
-            return (observed.started, observed.sampled);
+        let evidence = policies.iter().filter_map(|key| control.evidence(key));
+        let observed = evidence.filter_map(|evidence| evidence.observed);
+        let observed = observed.fold((0, 0), |(started, sampled), observed| {
+            (started + observed.started, sampled + observed.sampled)
+        });
+        if observed.0 >= started {
+            return observed;
         }
         assert!(Instant::now() < deadline, "{observed:?}");
         sleep(Duration::from_millis(5)).await;

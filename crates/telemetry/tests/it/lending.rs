@@ -105,7 +105,7 @@ impl Lab {
     }
 
     fn clients(&self) -> ClientCounts {
-        self.control.evidence(&key()).unwrap().clients
+        self.control.evidence(&key("service-a")).unwrap().clients
     }
 
     /// Waits until every instance has a share among all of them.
