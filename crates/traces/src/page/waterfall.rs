@@ -15,7 +15,7 @@ const MAX_ROWS: usize = 1_000;
 /// The size in bytes at which a page stops showing details.
 const MAX_PAGE_BYTES: usize = 4 << 20;
 /// The deepest level that is indented.
-const MAX_INDENT: usize = 16;
+const MAX_INDENT_LEVELS: usize = 16;
 
 /// The input of a waterfall.
 pub struct Frame<'a> {
@@ -118,7 +118,7 @@ fn axis(duration: Duration) -> Markup {
 
 fn item(frame: &Frame<'_>, row: &Row, slowest: bool, with_details: bool) -> Markup {
     let member = &row.member;
-    let indent = row.depth.min(MAX_INDENT);
+    let indent = row.depth.min(MAX_INDENT_LEVELS);
     let class = frame.palette.class(member.service());
     html! {
         li .failed[member.is_error()] aria-level=(row.depth + 1) {
@@ -126,7 +126,7 @@ fn item(frame: &Frame<'_>, row: &Row, slowest: bool, with_details: bool) -> Mark
                 summary {
                     span class=(format!("name i{indent}")) {
                         span class=(format!("dot {class}")) {}
-                        @if row.depth > MAX_INDENT { span .soft { "+" (row.depth - MAX_INDENT) } }
+                        @if row.depth > MAX_INDENT_LEVELS { span .soft { "+" (row.depth - MAX_INDENT_LEVELS) } }
                         (label(member))
                         @if member.is_error() { span .badge .error { "error" } }
                         @if slowest { span .badge .slowest { "bottleneck" } }

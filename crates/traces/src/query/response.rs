@@ -22,8 +22,8 @@ use super::limits::{MAX_RESPONSE_BYTES, MAX_SEND_TIME, Queries, TraceQueryError}
 const RESERVED_TAIL_BYTES: usize = 256 << 10;
 /// A longer body is handed to its connection in pieces of this length.
 const PIECE_BYTES: usize = 64 << 10;
-/// The time after which a refused client should try again, in seconds.
-const RETRY_AFTER: &str = "5";
+/// The time after which a refused client should try again.
+const RETRY_AFTER_SECONDS: &str = "5";
 
 /// The response to a query that was refused.
 pub fn refused<E: From<TraceQueryError> + IntoResponse>(error: TraceQueryError) -> Response {
@@ -31,7 +31,10 @@ pub fn refused<E: From<TraceQueryError> + IntoResponse>(error: TraceQueryError) 
     let mut response = E::from(error).into_response();
     if is_busy {
         let headers = response.headers_mut();
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        headers.insert(
+            header::RETRY_AFTER,
+            HeaderValue::from_static(RETRY_AFTER_SECONDS),
+        );
     }
     response
 }

@@ -26,7 +26,7 @@ use crate::{StoredTrace, TraceId, kind, tree::members};
 /// The most bytes of a trace's messages once decoded. Lower than the bound on the trace itself,
 /// since each span has copies of all tags of its process, with separate allocations for their
 /// texts.
-const MAX_DECODED_BYTES: usize = 32 << 20;
+const MAX_TRACE_MESSAGES_BYTES: usize = 32 << 20;
 
 #[tonic::async_trait]
 impl QueryService for Queries {
@@ -127,7 +127,7 @@ impl QueryService for Queries {
 /// and more once decoded: an empty tag has 2 bytes as a message.
 fn messages(trace: &StoredTrace, raw: bool) -> Result<Built<SpansResponseChunk>, TraceQueryError> {
     let mut left = MAX_RESPONSE_BYTES;
-    let mut decoded_left = MAX_DECODED_BYTES;
+    let mut decoded_left = MAX_TRACE_MESSAGES_BYTES;
     let mut spans = Vec::new();
     for member in members(decoded(trace, raw)) {
         let span = model::span(&member, raw);
@@ -142,7 +142,7 @@ fn messages(trace: &StoredTrace, raw: bool) -> Result<Built<SpansResponseChunk>,
         spans.push((bytes, span));
     }
     let chunk = |spans| SpansResponseChunk { spans };
-    let memory = MAX_DECODED_BYTES - decoded_left;
+    let memory = MAX_TRACE_MESSAGES_BYTES - decoded_left;
     Ok((memory, split(spans).into_iter().map(chunk).collect()))
 }
 

@@ -94,7 +94,7 @@ fn duration(spans: &[Waiting<'_>]) -> u64 {
 
 /// The most attributes of one trace that are compared with rules. A request of 27 KB, compressed, may
 /// have a million; all receivers wait meanwhile.
-const MAX_COMPARED: usize = 500_000;
+const MAX_COMPARED_ATTRIBUTES: usize = 500_000;
 
 /// The first attribute rule that each resource meets, and the number of its attributes, for one
 /// table of policies. Any number of traces may share a resource of 64 KiB, and it may appear in one
@@ -136,7 +136,7 @@ fn first_attribute_rule(
     let (mut first, mut compared) = (None, 0);
     let mut last_source = None;
     for (segment, span) in spans {
-        if compared > MAX_COMPARED {
+        if compared > MAX_COMPARED_ATTRIBUTES {
             break;
         }
         let source = Some((segment.serial, span.source));
@@ -150,7 +150,7 @@ fn first_attribute_rule(
         last_source = source;
         span_attributes(segment.body(span), |name, value| {
             compared += 1;
-            if compared <= MAX_COMPARED {
+            if compared <= MAX_COMPARED_ATTRIBUTES {
                 first = earlier(first, attribute_rule(policy, name, value));
             }
         });
