@@ -103,7 +103,7 @@ async fn trace(
             (StatusCode::OK, site.document(&title, content))
         }
         Ok(None) => (StatusCode::NOT_FOUND, trace::missing(&site, id)),
-        Err(error) => (error.status(), trace::too_large(&site, &error)),
+        Err(error) => (error.status(), trace::refused(&site, &error)),
     })
     .await
 }

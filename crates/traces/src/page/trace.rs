@@ -51,11 +51,10 @@ pub fn missing(site: &Site, id: TraceId) -> Html<String> {
     site.notice("Trace not found", "This trace is not stored", message)
 }
 
-/// The page for a trace that is too large.
-pub fn too_large(site: &Site, error: &TraceQueryError) -> Html<String> {
+/// The page for a trace that cannot be shown, such as one that is too large.
+pub fn refused(site: &Site, error: &TraceQueryError) -> Html<String> {
     let message = html! { p { (error.to_string()) "." } };
-    let heading = "This trace is too large to be shown";
-    site.notice("Trace too large", heading, message)
+    site.notice("Trace not shown", "This trace cannot be shown", message)
 }
 
 fn heading(site: &Site, stored: &StoredTrace, tree: &Tree) -> Markup {
