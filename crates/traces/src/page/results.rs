@@ -46,7 +46,7 @@ pub fn results(
     if traces.is_empty() && too_large.is_empty() {
         return Ok(no_results(site, filter, store));
     }
-    if filter.longest_first {
+    if filter.is_longest_first {
         traces.sort_by_key(|trace| std::cmp::Reverse(trace.duration));
     }
     let longest = traces.iter().map(|trace| trace.duration).max();

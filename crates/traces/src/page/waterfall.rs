@@ -116,7 +116,7 @@ fn axis(duration: Duration) -> Markup {
     }
 }
 
-fn item(frame: &Frame<'_>, row: &Row, slowest: bool, with_details: bool) -> Markup {
+fn item(frame: &Frame<'_>, row: &Row, is_slowest: bool, with_details: bool) -> Markup {
     let member = &row.member;
     let indent = row.depth.min(MAX_INDENT_LEVELS);
     let class = frame.palette.class(member.service());
@@ -129,7 +129,7 @@ fn item(frame: &Frame<'_>, row: &Row, slowest: bool, with_details: bool) -> Mark
                         @if row.depth > MAX_INDENT_LEVELS { span .soft { "+" (row.depth - MAX_INDENT_LEVELS) } }
                         (label(member))
                         @if member.is_error() { span .badge .error { "error" } }
-                        @if slowest { span .badge .slowest { "bottleneck" } }
+                        @if is_slowest { span .badge .slowest { "bottleneck" } }
                         @if let Some(note) = position_note(row.position) { span .badge { (note) } }
                         span .hidden { ", " (text::duration(member.duration())) }
                     }

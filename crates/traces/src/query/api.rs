@@ -41,7 +41,7 @@ where
         let received_at = parameters::now();
         let work = move |reader| {
             let buffer = Buffer::default();
-            let pretty = parameters.pretty();
+            let pretty = parameters.is_pretty();
             let request = ApiRequest {
                 reader,
                 buffer: buffer.clone(),
