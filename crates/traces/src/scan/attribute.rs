@@ -249,7 +249,8 @@ impl AttributeMatcher {
         }
     }
 
-    /// Signatures of which a span with a matching attribute contains at least one.
+    /// The possible signatures of a matching attribute. A span that has one contains at least one of
+    /// them.
     pub(crate) fn signatures(&self) -> Vec<Signature> {
         let (name, _) = hash(self.key.as_bytes());
         let (text, _) = hash(self.text.as_bytes());
