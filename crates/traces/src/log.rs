@@ -339,7 +339,8 @@ impl Log {
         };
         let mut sealed = std::mem::replace(&mut self.active, next);
         // Sized like the last segment, since the next one is usually similar.
-        self.active.reserve(sealed.spans.len(), sealed.traces.len());
+        self.active.spans.reserve(sealed.spans.len());
+        self.active.traces.reserve(sealed.traces.len());
         sealed.seal();
         self.sealed_bytes += sealed.allocated();
         self.order.push_back(self.active_slot);
@@ -366,9 +367,15 @@ impl Log {
                 on_evicted(hash);
             }
         }
-        drop(segment);
         self.spans -= evicted.spans as usize;
-        self.release_oldest();
+        self.sealed_bytes -= segment.allocated();
+        self.order.pop_front();
+        self.free.push(slot);
+        drop(self.vacate(slot));
+        // A segment that a reader of a snapshot still holds is freed once the reader drops it.
+        if let Ok(segment) = Arc::try_unwrap(segment) {
+            self.keep_spare(segment);
+        }
         Some(evicted)
     }
 
@@ -380,21 +387,6 @@ impl Log {
             entry.remove();
         }
         Some(hash)
-    }
-
-    fn release_oldest(&mut self) {
-        let Some(slot) = self.order.pop_front() else {
-            return;
-        };
-        self.free.push(slot);
-        let Some(segment) = self.vacate(slot) else {
-            return;
-        };
-        self.sealed_bytes -= segment.allocated();
-        // A segment that a reader of a snapshot still holds is freed once the reader drops it.
-        if let Ok(segment) = Arc::try_unwrap(segment) {
-            self.keep_spare(segment);
-        }
     }
 
     fn vacate(&mut self, slot: u16) -> Option<Arc<Segment>> {

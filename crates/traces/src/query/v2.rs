@@ -21,7 +21,10 @@ use super::{
     model,
     stream::{Built, Messages, split, stream},
 };
-use crate::{StoredTrace, TraceId, kind, tree::members};
+use crate::{
+    StoredTrace, TraceId, kind,
+    tree::{members, value},
+};
 
 /// The most bytes of a trace's messages once decoded. Lower than the bound on the trace itself,
 /// since each span has copies of all tags of its process, with separate allocations for their
@@ -39,9 +42,7 @@ impl QueryService for Queries {
     ) -> Result<Response<Messages<SpansResponseChunk>>, Status> {
         let request = request.into_inner();
         let bytes = <[u8; 16]>::try_from(request.trace_id);
-        let bytes = bytes
-            .ok()
-            .filter(|bytes| bytes.iter().any(|byte| *byte != 0));
+        let bytes = bytes.ok().filter(|bytes| !value::is_zero(bytes));
         let invalid = || Status::invalid_argument("trace_id must be 16 bytes and not all zero");
         let id = TraceId::from_bytes(bytes.ok_or_else(invalid)?);
         self.check_stored(id).await?;

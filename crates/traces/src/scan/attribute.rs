@@ -270,11 +270,6 @@ impl AttributeMatcher {
         self.key == name
     }
 
-    /// Returns whether a field that Jaeger shows as an attribute of this name matches.
-    pub(crate) fn matches_text(&self, name: &str, text: &str) -> bool {
-        self.matches(name.as_bytes(), Value::Text(text.as_bytes()))
-    }
-
     pub(crate) fn matches(&self, name: &[u8], value: Value<&[u8]>) -> bool {
         name == self.key.as_bytes()
             && match value {

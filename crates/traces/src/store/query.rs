@@ -279,7 +279,8 @@ impl<'a> SegmentQuery<'a> {
                 missing.retain(|matcher| !matcher.matches(name, value));
             });
             if missing.iter().any(|matcher| matcher.has_key(STATUS_CODE)) {
-                missing.retain(|matcher| !matcher.matches_text(STATUS_CODE, status_word(body)));
+                let status = Value::Text(status_word(body).as_bytes());
+                missing.retain(|matcher| !matcher.matches(STATUS_CODE.as_bytes(), status));
             }
         }
         missing.is_empty()
