@@ -289,8 +289,8 @@ impl Log {
     }
 
     /// The slow path of [`Self::make_room`]: starts another segment, unless the active one already
-    /// has the span's long source and room for the rest. A copy of such a source for each span would
-    /// take many times the request's memory.
+    /// has the span's long source and room for the rest. A copy of such a source for each span
+    /// would take many times the request's memory.
     #[cold]
     fn make_room_slow(
         &mut self,

@@ -274,8 +274,8 @@ pub(crate) type Limit<'a> = &'a mut dyn FnMut(usize) -> bool;
 /// would make the list too large for any client.
 const MAX_LISTED_NAME_BYTES: usize = 512;
 
-/// The memory of a listed name in addition to its bytes, in the sets, lists and messages that it passes
-/// through, of which some copy it.
+/// The memory of a listed name in addition to its bytes, in the sets, lists and messages that it
+/// passes through, of which some copy it.
 const EXTRA_BYTES_PER_NAME: usize = 4 * size_of::<StoredOperation>();
 
 /// The longest time that one read of the store takes.

@@ -249,8 +249,8 @@ impl AttributeMatcher {
         }
     }
 
-    /// The possible signatures of a matching attribute. A span that has one contains at least one of
-    /// them.
+    /// The possible signatures of a matching attribute. The signature of a span with such an
+    /// attribute contains at least one of them.
     pub(crate) fn signatures(&self) -> Vec<Signature> {
         let (name, _) = hash(self.key.as_bytes());
         let (text, _) = hash(self.text.as_bytes());
