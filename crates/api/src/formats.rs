@@ -175,7 +175,7 @@ pub(crate) static DATACENTER: Format = Format::new(
 pub(crate) static DATABASE: Format = Format::new(
     63,
     "^[A-Za-z_][A-Za-z0-9_]*$",
-    "must be letters, digits and '_', beginning with a letter",
+    "must be letters, digits and '_', not beginning with a digit",
 );
 pub(crate) static EXPORTER: Format = Format::new(
     127,

@@ -72,13 +72,16 @@ pub struct Evicted {
     pub spans: u64,
 }
 
+/// The most segments in a log: pointers have 16 bits for the slot, and [`SpanAt`] reserves a value.
 const MAX_SLOTS: usize = u16::MAX as usize;
+/// The most freed segments whose memory is kept for reuse.
 const MAX_SPARE_SEGMENTS: usize = 8;
-const MIN_INDEXED_TRACES: usize = 64;
+/// The capacity of the index when its first trace is added.
+const MIN_INDEX_CAPACITY: usize = 64;
 /// A span or source longer than a segment divided by this is long.
-const LONG_PARTS: usize = 4;
+const LONG_DIVISOR: usize = 4;
 /// The most bytes of a field's key and length.
-pub(crate) const MAX_FIELD_HEADER: usize = 6;
+pub(crate) const MAX_FIELD_HEADER_BYTES: usize = 6;
 
 impl Log {
     /// Creates a log sized for about `max_bytes`; its owner enforces the bound.
@@ -203,7 +206,7 @@ impl Log {
     /// faster than following the pointers of the old table.
     #[cold]
     fn grow(&mut self) {
-        let mut larger = HashTable::with_capacity((self.by_id.len() * 2).max(MIN_INDEXED_TRACES));
+        let mut larger = HashTable::with_capacity((self.by_id.len() * 2).max(MIN_INDEX_CAPACITY));
         let newest = self.active_slot;
         let stripped = self.stripped.iter().map(|stripped| stripped.slot);
         let slots = stripped.chain(self.order.iter().copied());
@@ -274,21 +277,22 @@ impl Log {
         source: &NewSource<'_>,
         interned: &Interned,
     ) -> Result<(), NotStored> {
-        let mut bytes = span.body.len() + span.name.len() + MAX_FIELD_HEADER;
+        let mut bytes = span.body.len() + span.name.len() + MAX_FIELD_HEADER_BYTES;
         if interned.serial != self.active.serial {
             bytes += source.max_bytes();
         }
         if self.active.has_room(bytes) {
             Ok(())
         } else {
-            self.make_long_room(bytes, source, interned)
+            self.make_room_slow(bytes, source, interned)
         }
     }
 
-    /// Makes room where the active segment has none for the span and its source. A long source may
-    /// be there already: a copy of it for each span would take many times the request's memory.
+    /// The slow path of [`Self::make_room`]: starts another segment, unless the active one already
+    /// has the span's long source and room for the rest. A copy of such a source for each span
+    /// would take many times the request's memory.
     #[cold]
-    fn make_long_room(
+    fn make_room_slow(
         &mut self,
         bytes: usize,
         source: &NewSource<'_>,
@@ -299,7 +303,7 @@ impl Log {
             // The next segment does not have the source.
             return self.roll(bytes + of_source);
         }
-        let known = match of_source > self.segment_bytes / LONG_PARTS {
+        let known = match of_source > self.segment_bytes / LONG_DIVISOR {
             true => {
                 let sibling = interned.sibling_in(&self.active);
                 self.active.known_bytes(source, sibling)
@@ -325,7 +329,7 @@ impl Log {
         };
         self.serial += 1;
         // A long span or source gets a larger segment, which has room for others, too.
-        let next = if bytes > self.segment_bytes / LONG_PARTS {
+        let next = if bytes > self.segment_bytes / LONG_DIVISOR {
             Segment::new(self.serial, bytes + self.segment_bytes)
         } else if let Some(mut spare) = self.spare.pop() {
             spare.recycle(self.serial);
@@ -335,7 +339,8 @@ impl Log {
         };
         let mut sealed = std::mem::replace(&mut self.active, next);
         // Sized like the last segment, since the next one is usually similar.
-        self.active.reserve(sealed.spans.len(), sealed.traces.len());
+        self.active.spans.reserve(sealed.spans.len());
+        self.active.traces.reserve(sealed.traces.len());
         sealed.seal();
         self.sealed_bytes += sealed.allocated();
         self.order.push_back(self.active_slot);
@@ -362,9 +367,15 @@ impl Log {
                 on_evicted(hash);
             }
         }
-        drop(segment);
         self.spans -= evicted.spans as usize;
-        self.release_oldest();
+        self.sealed_bytes -= segment.allocated();
+        self.order.pop_front();
+        self.free.push(slot);
+        drop(self.vacate(slot));
+        // A segment that a reader of a snapshot still holds is freed once the reader drops it.
+        if let Ok(segment) = Arc::try_unwrap(segment) {
+            self.keep_spare(segment);
+        }
         Some(evicted)
     }
 
@@ -376,21 +387,6 @@ impl Log {
             entry.remove();
         }
         Some(hash)
-    }
-
-    fn release_oldest(&mut self) {
-        let Some(slot) = self.order.pop_front() else {
-            return;
-        };
-        self.free.push(slot);
-        let Some(segment) = self.vacate(slot) else {
-            return;
-        };
-        self.sealed_bytes -= segment.allocated();
-        // A segment that a reader of a snapshot still holds is freed once the reader drops it.
-        if let Ok(segment) = Arc::try_unwrap(segment) {
-            self.keep_spare(segment);
-        }
     }
 
     fn vacate(&mut self, slot: u16) -> Option<Arc<Segment>> {
@@ -408,13 +404,13 @@ impl Log {
 
 /// Writes a span as a field of `ScopeSpans`.
 fn write_field(bytes: &mut Vec<u8>, body: &[u8]) {
-    bytes.push(SPAN_FIELD);
+    bytes.push(CHILDREN_KEY);
     encode_varint(body.len() as u64, bytes);
     bytes.extend_from_slice(body);
 }
 
-/// The key of `ScopeSpans.spans`, and of `ResourceSpans.scope_spans`.
-pub(crate) const SPAN_FIELD: u8 = 2 << 3 | 2;
+/// The key of both `ScopeSpans.spans` and `ResourceSpans.scope_spans`.
+pub(crate) const CHILDREN_KEY: u8 = 2 << 3 | 2;
 
 #[cfg(test)]
 mod tests;

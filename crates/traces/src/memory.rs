@@ -142,7 +142,7 @@ impl<T> CountedVec<T> {
     /// Grows by half: a list twice as long could exceed a bound that the items fit in.
     #[cold]
     fn grow(&mut self, reservation: &mut Reservation) -> Result<(), OutOfMemory> {
-        self.reserve((self.items.len() / 2).max(MIN_GROWTH), reservation)
+        self.reserve((self.items.len() / 2).max(MIN_GROWTH_ITEMS), reservation)
     }
 
     pub(crate) fn truncate(&mut self, len: usize) {
@@ -151,7 +151,7 @@ impl<T> CountedVec<T> {
 }
 
 /// The fewest items by which a list grows.
-const MIN_GROWTH: usize = 4;
+const MIN_GROWTH_ITEMS: usize = 4;
 
 #[cfg(test)]
 mod tests {

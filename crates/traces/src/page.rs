@@ -103,7 +103,7 @@ async fn trace(
             (StatusCode::OK, site.document(&title, content))
         }
         Ok(None) => (StatusCode::NOT_FOUND, trace::missing(&site, id)),
-        Err(error) => (error.status(), trace::too_large(&site, &error)),
+        Err(error) => (error.status(), trace::refused(&site, &error)),
     })
     .await
 }
@@ -133,7 +133,7 @@ async fn render_page(
 ) -> Response {
     let page = queries.run(move |reader| page(&reader)).await;
     let body = page.and_then(|(status, Html(page))| {
-        let body = response::unsent(queries, page.into_bytes())?;
+        let body = response::respond_with(queries, page.into_bytes())?;
         let kind = HeaderValue::from_static("text/html; charset=utf-8");
         Ok((status, [(header::CONTENT_TYPE, kind)], body).into_response())
     });

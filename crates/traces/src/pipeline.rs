@@ -40,9 +40,9 @@ struct Shared {
     closed: AtomicBool,
 }
 
-/// The most large bodies that are read at the same time, on separate threads: all listeners of the
-/// process share two asynchronous worker threads, and the operating system schedules both kinds of
-/// threads fairly.
+/// The most large bodies that are read at the same time, each on a blocking thread: as many as the
+/// process has asynchronous worker threads, which serve all its listeners. The operating system
+/// schedules threads fairly, so the workers still get half of the processor time.
 pub(crate) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
 
 /// The most services that are listed, over all namespaces. Senders choose their names.

@@ -144,7 +144,7 @@ pub(crate) struct Scanned<'a> {
 }
 
 /// The memory that each span takes elsewhere while a request is accepted: the hash of its trace ID.
-const BYTES_BESIDE_SPAN: usize = size_of::<u64>();
+const EXTRA_BYTES_PER_SPAN: usize = size_of::<u64>();
 
 /// A `ScopeSpans` in a request.
 #[derive(Clone, Debug)]
@@ -204,12 +204,13 @@ pub fn validate(request: &[u8]) -> Result<usize, ScanError> {
     scan(request, &mut Reservation::unbounded()).map(|scanned| scanned.spans.len())
 }
 
+/// The length of a typical span, from which the number of spans in a request is estimated.
 const TYPICAL_SPAN_BYTES: usize = 256;
 
 impl<'a> Scanned<'a> {
     fn new() -> Self {
         Self {
-            spans: CountedVec::new(BYTES_BESIDE_SPAN),
+            spans: CountedVec::new(EXTRA_BYTES_PER_SPAN),
             scopes: CountedVec::new(0),
             resources: CountedVec::new(0),
             rejected: Rejected::default(),

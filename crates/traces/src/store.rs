@@ -274,9 +274,9 @@ pub(crate) type Limit<'a> = &'a mut dyn FnMut(usize) -> bool;
 /// would make the list too large for any client.
 const MAX_LISTED_NAME_BYTES: usize = 512;
 
-/// The memory of a listed name besides its bytes, in the sets, lists and messages that it passes
-/// through, of which some copy it.
-const BYTES_BESIDE_NAME: usize = 4 * size_of::<StoredOperation>();
+/// The memory of a listed name in addition to its bytes, in the sets, lists and messages that it
+/// passes through, of which some copy it.
+const EXTRA_BYTES_PER_NAME: usize = 4 * size_of::<StoredOperation>();
 
 /// The longest time that one read of the store takes.
 pub(crate) const MAX_READ_TIME: Duration = Duration::from_secs(10);
@@ -301,7 +301,7 @@ fn collect<'s>(
         if of_kind.contains(&*name) {
             continue;
         }
-        if !limit(2 * name.len() + BYTES_BESIDE_NAME) {
+        if !limit(2 * name.len() + EXTRA_BYTES_PER_NAME) {
             return false;
         }
         of_kind.insert(name.into_owned());

@@ -31,7 +31,7 @@ use crate::{
     span::{NewSource, NewSpan},
     store::{SPANS_BETWEEN_EVICTIONS, Writer},
 };
-use decide::{ResourceRules, Waiting, decide};
+use decide::{ResourceRules, WaitingSpan, decide};
 use keep::keep;
 
 /// Routes spans: into the gathering log, into the store, or nowhere.
@@ -342,7 +342,7 @@ impl TailSampler {
         let Some(id) = self.gathering.trace(at).map(|trace| trace.id) else {
             return false;
         };
-        let mut spans: Vec<Waiting<'_>> = self
+        let mut spans: Vec<WaitingSpan<'_>> = self
             .gathering
             .spans_of(at)
             .map(|(_, segment, span)| (segment, span))

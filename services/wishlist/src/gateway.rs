@@ -164,7 +164,7 @@ impl Gateway {
     /// Adds a wish and starts a search for offers.
     async fn add_wish(&self, name: &WishName) -> Result<Wish, WishError> {
         let wish = self.wishes.clone().add(name).await?;
-        self.offers.look_for(&wish).await;
+        self.offers.start_search(&wish).await;
         Ok(wish)
     }
 

@@ -36,7 +36,7 @@ fn main() {
     pin(1);
     let mut request = Request::new(1);
     println!(
-        "{} bytes a span, {SPANS} spans a request, one core for the server",
+        "{} bytes per span, {SPANS} spans per request, one core for the server",
         request.span_bytes()
     );
     scan::run(&request);
@@ -79,8 +79,8 @@ fn stored(request: &mut Request, spans: u64, spans_in_trace: u64) {
     let resident: u64 = server.query("resident").parse().expect("a number");
     let each = (resident - before) / stored;
     println!(
-        "stored, {spans_in_trace} span(s) a trace: {core:.0} spans a core-second ({rate:.0} by \
-         the clock), {each} bytes resident a span of {stored}"
+        "stored, {spans_in_trace} span(s) per trace: {core:.0} spans per core-second \
+         ({rate:.0} in wall time), {each} resident bytes per span, for {stored} spans"
     );
     for line in server.query("search").split('|') {
         println!("  search {line}");
@@ -97,8 +97,8 @@ fn tail_sampled(request: &mut Request, spans: u64, spans_in_trace: u64) {
     let core = decided / (server.number("processor_time") - used);
     let totals = server.query("totals");
     println!(
-        "tail-sampled, {spans_in_trace} span(s) a trace: {core:.0} spans a core-second ({:.0} by \
-         the clock; {totals})",
+        "tail-sampled, {spans_in_trace} span(s) per trace: {core:.0} spans per core-second \
+         ({:.0} in wall time; {totals})",
         decided / took
     );
 }

@@ -20,7 +20,7 @@ pub fn run(request: &Request) {
             body,
         ))))
     });
-    println!("scan only: {pass:>10.0} spans a core-second (decoding them: {decoding:.0})");
+    println!("scan only: {pass:>10.0} spans per core-second (decoding them: {decoding:.0})");
 }
 
 fn rate(work: impl Fn()) -> f64 {

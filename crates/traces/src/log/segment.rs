@@ -163,12 +163,6 @@ impl Segment {
         Some((namespace, text(*service)))
     }
 
-    /// Reserves memory for the expected spans and traces.
-    pub(crate) fn reserve(&mut self, spans: usize, traces: usize) {
-        self.spans.reserve(spans);
-        self.traces.reserve(traces);
-    }
-
     /// Frees memory that only a growing segment needs.
     pub(crate) fn seal(&mut self) {
         self.spans.shrink_to_fit();

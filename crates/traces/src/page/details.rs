@@ -72,13 +72,13 @@ fn notes(tree: &Tree, row: &Row) -> Markup {
         @if row.position == Position::MissingParent {
             p .note {
                 "Its parent " code { (value::hex(&member.span.parent_span_id)) }
-                " is not in this trace: not sampled, not exported yet, or lost."
+                " is not in this trace: it was not sampled, not exported yet, or lost."
             }
         }
         @if row.position == Position::Cycle {
             p .note { "It is its own ancestor, so it is shown as a root." }
         }
-        @if is_early { p .note { "It starts before its parent, by the same clock." } }
+        @if is_early { p .note { "It starts before its parent, although the same clock timed both." } }
         @for warning in member.warnings() { p .note { (text::cut(warning, MAX_VALUE_CHARACTERS)) } }
         @if is_negative { p .note { "Its reported end is before its start." } }
     }

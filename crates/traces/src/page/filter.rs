@@ -32,7 +32,7 @@ pub struct Filter {
     pub min_duration: String,
     pub max_duration: String,
     pub lookback: String,
-    pub longest_first: bool,
+    pub is_longest_first: bool,
     /// The search, from the fields that are valid.
     pub search: Search,
     /// The invalid fields, with the reason for each.
@@ -50,7 +50,7 @@ impl Filter {
             min_duration: text("minDuration"),
             max_duration: text("maxDuration"),
             lookback: text("lookback"),
-            longest_first: parameters.get("sort") == Some("longest"),
+            is_longest_first: parameters.get("sort") == Some("longest"),
             ..Self::default()
         };
         filter.interpret(parameters);

@@ -35,7 +35,7 @@ pub fn form(site: &Site, filter: &Filter, reader: &Reader, services: &[String]) 
             }
             (input(filter, Field {
                 name: "operation", label: "Operation", value: &filter.operation,
-                hint: "Any", list: true, wide: true,
+                hint: "Any", has_list: true, is_wide: true,
             }))
             datalist #operations {
                 @for operation in operations.iter().take(MAX_CHOICES) {
@@ -44,15 +44,15 @@ pub fn form(site: &Site, filter: &Filter, reader: &Reader, services: &[String]) 
             }
             (input(filter, Field {
                 name: "tags", label: "Tags", value: &filter.tags,
-                hint: "error=true http.response.status_code=500", list: false, wide: true,
+                hint: "error=true http.response.status_code=500", has_list: false, is_wide: true,
             }))
             (input(filter, Field {
                 name: "minDuration", label: "Min duration", value: &filter.min_duration,
-                hint: "100ms", list: false, wide: false,
+                hint: "100ms", has_list: false, is_wide: false,
             }))
             (input(filter, Field {
                 name: "maxDuration", label: "Max duration", value: &filter.max_duration,
-                hint: "1.2s", list: false, wide: false,
+                hint: "1.2s", has_list: false, is_wide: false,
             }))
             div .field {
                 label for="lookback" { "Started" }
@@ -76,7 +76,7 @@ pub fn form(site: &Site, filter: &Filter, reader: &Reader, services: &[String]) 
                 label for="sort" { "Order" }
                 select #sort name="sort" {
                     option value="" { "Newest" }
-                    option value="longest" selected[filter.longest_first] { "Longest" }
+                    option value="longest" selected[filter.is_longest_first] { "Longest" }
                 }
             }
             div .actions { button { "Find traces" } }
@@ -89,19 +89,19 @@ struct Field<'a> {
     label: &'static str,
     value: &'a str,
     hint: &'static str,
-    list: bool,
-    wide: bool,
+    has_list: bool,
+    is_wide: bool,
 }
 
 fn input(filter: &Filter, field: Field<'_>) -> Markup {
     let is_invalid = filter.problem(field.name).is_some();
     let described_by = format!("{}-problem", field.name);
     html! {
-        div .field .wide[field.wide] {
+        div .field .wide[field.is_wide] {
             label for=(field.name) { (field.label) }
             input id=(field.name) name=(field.name) value=(visible_line(field.value))
                 placeholder=(field.hint)
-                list=[field.list.then_some("operations")]
+                list=[field.has_list.then_some("operations")]
                 aria-invalid=[is_invalid.then_some("true")]
                 aria-describedby=[is_invalid.then_some(described_by)]
                 autocomplete="off" spellcheck="false";

@@ -46,7 +46,7 @@ pub fn results(
     if traces.is_empty() && too_large.is_empty() {
         return Ok(no_results(site, filter, store));
     }
-    if filter.longest_first {
+    if filter.is_longest_first {
         traces.sort_by_key(|trace| std::cmp::Reverse(trace.duration));
     }
     let longest = traces.iter().map(|trace| trace.duration).max();
@@ -79,11 +79,11 @@ pub fn results(
     })
 }
 
-/// The notice in place of results that cannot be shown.
+/// The notice in place of the results of a search that was stopped.
 pub fn refused(error: &TraceQueryError) -> Markup {
     html! {
         section .notice role="alert" {
-            h1 { "The search takes too long" }
+            h1 { "The search took too long" }
             p { (error.to_string()) "." }
         }
     }
@@ -146,7 +146,7 @@ fn no_results(site: &Site, filter: &Filter, store: &TraceStore) -> Markup {
                         code { "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317" } "."
                     }
                     li {
-                        "If requests leave no traces, the sampling rate may be low: "
+                        "If requests leave no traces, the sampling probability may be low: "
                         code { "spoor get policies" } "."
                     }
                 }
@@ -168,7 +168,7 @@ fn no_results(site: &Site, filter: &Filter, store: &TraceStore) -> Markup {
                     li { "The operation is the span's exact name, such as " code { "GET /" } "." }
                 }
                 @if !filter.search.tags.is_empty() {
-                    li { "Tags match one span exactly: " code { "error=true" } "." }
+                    li { "One span must have all tags, with exactly these values: " code { "error=true" } "." }
                 }
                 @if filter.search.duration_min.is_some() || filter.search.duration_max.is_some() {
                     li { "Durations apply to a single span, not to the trace." }

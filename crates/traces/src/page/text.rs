@@ -187,7 +187,7 @@ mod tests {
     #[case("/search", ("", "/search"))]
     #[case("INSERT wishes", ("", "INSERT wishes"))]
     #[case("", ("", ""))]
-    fn names_end_with_their_last_part(#[case] name: &str, #[case] expected: (&str, &str)) {
+    fn operation_is_split_at_its_last_slash(#[case] name: &str, #[case] expected: (&str, &str)) {
         assert_eq!(split_operation(name), expected);
     }
 

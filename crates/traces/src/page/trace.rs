@@ -8,7 +8,7 @@ use super::{
     list_item::display_name,
     palette::Palette,
     text,
-    waterfall::{self, Frame},
+    waterfall::{self, View},
 };
 use crate::{
     KeepReason, StoredTrace, TraceId,
@@ -22,7 +22,7 @@ const MAX_LEGEND_SERVICES: usize = 24;
 /// A trace with its details, starting at a given row.
 pub fn trace(site: &Site, stored: &StoredTrace, palette: &Palette, from: usize) -> Markup {
     let tree = Tree::new(stored.decode());
-    let frame = Frame {
+    let view = View {
         site,
         palette,
         tree: &tree,
@@ -32,9 +32,9 @@ pub fn trace(site: &Site, stored: &StoredTrace, palette: &Palette, from: usize) 
     html! {
         (heading(site, stored, &tree))
         (facts(stored, &tree))
-        (findings(&frame))
+        (findings(&view))
         (legend(&tree, palette))
-        (waterfall::waterfall(&frame))
+        (waterfall::waterfall(&view))
     }
 }
 
@@ -51,11 +51,10 @@ pub fn missing(site: &Site, id: TraceId) -> Html<String> {
     site.notice("Trace not found", "This trace is not stored", message)
 }
 
-/// The page for a trace that is too large.
-pub fn too_large(site: &Site, error: &TraceQueryError) -> Html<String> {
+/// The page for a trace that cannot be shown, such as one that is too large.
+pub fn refused(site: &Site, error: &TraceQueryError) -> Html<String> {
     let message = html! { p { (error.to_string()) "." } };
-    let heading = "This trace is too large to be shown";
-    site.notice("Trace too large", heading, message)
+    site.notice("Trace not shown", "This trace cannot be shown", message)
 }
 
 fn heading(site: &Site, stored: &StoredTrace, tree: &Tree) -> Markup {
@@ -131,11 +130,11 @@ fn reason(kept: &KeepReason) -> Markup {
 }
 
 /// Links to the origin of the error and to the bottleneck.
-fn findings(frame: &Frame<'_>) -> Markup {
-    let rows = frame.tree.rows();
+fn findings(view: &View<'_>) -> Markup {
+    let rows = view.tree.rows();
     let at = |index: usize| rows.get(index).map(|row| (index, row));
-    let origin = frame.tree.origin_of_errors().and_then(at);
-    let bottleneck = frame.tree.bottleneck();
+    let origin = view.tree.origin_of_errors().and_then(at);
+    let bottleneck = view.tree.bottleneck();
     html! {
         @if origin.is_some() || bottleneck.is_some() {
             ul .findings {
@@ -145,7 +144,7 @@ fn findings(frame: &Frame<'_>) -> Markup {
                         @if row.has_injected_fault() {
                             "The error was injected on purpose, so its origin is not shown."
                         } @else {
-                            "The error began in " (link(frame, index, row))
+                            "The error began in " (link(view, index, row))
                             @if !row.member.status_message().is_empty() {
                                 ": " (text::cut(row.member.status_message(), 200))
                             }
@@ -153,31 +152,31 @@ fn findings(frame: &Frame<'_>) -> Markup {
                     }
                 }
                 @if let Some(bottleneck) = bottleneck {
-                    @if frame.tree.time_after_root() > frame.tree.critical_time() {
+                    @if view.tree.time_after_root() > view.tree.critical_time() {
                         li {
-                            "Work goes on for " (text::duration(frame.tree.time_after_root()))
+                            "Work goes on for " (text::duration(view.tree.time_after_root()))
                             " after the root span has ended. It is not on the critical path."
                         }
                     }
-                    (bottleneck_item(frame, &bottleneck))
+                    (bottleneck_item(view, &bottleneck))
                 }
             }
         }
     }
 }
 
-fn bottleneck_item(frame: &Frame<'_>, bottleneck: &Bottleneck) -> Markup {
+fn bottleneck_item(view: &View<'_>, bottleneck: &Bottleneck) -> Markup {
     let first = bottleneck.rows.first().copied();
-    let first = first.and_then(|index| Some((index, frame.tree.rows().get(index)?)));
+    let first = first.and_then(|index| Some((index, view.tree.rows().get(index)?)));
     let times = bottleneck.rows.len();
-    let critical = frame.tree.critical_time();
+    let critical = view.tree.critical_time();
     html! {
         @if let Some((index, row)) = first {
             li {
                 @if bottleneck.is_dominant() { "Bottleneck: " }
                 @else { "No bottleneck: nothing dominates the critical path. The largest part is " }
                 @if times > 1 { (text::grouped(times)) " × " }
-                (link(frame, index, row))
+                (link(view, index, row))
                 ": " (text::duration(bottleneck.time)) " of " (text::duration(critical))
                 " (" (text::percent(bottleneck.time, critical)) ")"
             }
@@ -186,9 +185,9 @@ fn bottleneck_item(frame: &Frame<'_>, bottleneck: &Bottleneck) -> Markup {
 }
 
 /// A link to a row's details, which opens them.
-fn link(frame: &Frame<'_>, index: usize, row: &Row) -> Markup {
+fn link(view: &View<'_>, index: usize, row: &Row) -> Markup {
     html! {
-        a href=(frame.link_to(index, row)) {
+        a href=(view.link_to(index, row)) {
             (text::cut(row.member.service(), 80)) " "
             b { (text::cut(display_name(&row.member.span.name), 120)) }
         }

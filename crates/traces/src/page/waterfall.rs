@@ -15,10 +15,10 @@ const MAX_ROWS: usize = 1_000;
 /// The size in bytes at which a page stops showing details.
 const MAX_PAGE_BYTES: usize = 4 << 20;
 /// The deepest level that is indented.
-const MAX_INDENT: usize = 16;
+const MAX_INDENT_LEVELS: usize = 16;
 
-/// The input of a waterfall.
-pub struct Frame<'a> {
+/// The trace that a waterfall shows, and the page that it is on.
+pub struct View<'a> {
     pub site: &'a Site,
     pub palette: &'a Palette,
     pub tree: &'a Tree,
@@ -27,7 +27,7 @@ pub struct Frame<'a> {
     pub from: usize,
 }
 
-impl Frame<'_> {
+impl View<'_> {
     /// A link to a row's details, on this page or on the one that shows it.
     pub fn link_to(&self, index: usize, row: &Row) -> String {
         let anchor = details::anchor(row);
@@ -42,11 +42,11 @@ impl Frame<'_> {
 }
 
 /// The time axis and the rows that fit on a page, with links to the others.
-pub fn waterfall(frame: &Frame<'_>) -> Markup {
-    let rows = frame.tree.rows();
-    let from = first_shown(frame);
+pub fn waterfall(view: &View<'_>) -> Markup {
+    let rows = view.tree.rows();
+    let from = first_shown(view);
     let shown = rows.iter().enumerate().skip(from).take(MAX_ROWS);
-    let bottleneck = frame.tree.bottleneck().filter(Bottleneck::is_dominant);
+    let bottleneck = view.tree.bottleneck().filter(Bottleneck::is_dominant);
     let slowest = bottleneck.map_or_else(Vec::new, |found| found.rows);
     let mut size = 0;
     let shown: Vec<Markup> = shown
@@ -54,7 +54,7 @@ pub fn waterfall(frame: &Frame<'_>) -> Markup {
             let with_details = size < MAX_PAGE_BYTES;
             // The rows of a bottleneck are sorted.
             let is_slowest = slowest.binary_search(&index).is_ok();
-            let row = item(frame, row, is_slowest, with_details);
+            let row = item(view, row, is_slowest, with_details);
             size += row.0.len();
             row
         })
@@ -62,8 +62,8 @@ pub fn waterfall(frame: &Frame<'_>) -> Markup {
     let next = from + shown.len();
     html! {
         section .waterfall aria-label="Spans" {
-            (pages(frame, from, next))
-            (axis(frame.tree.duration()))
+            (pages(view, from, next))
+            (axis(view.tree.duration()))
             ol .rows { @for row in shown { (row) } }
             @if size >= MAX_PAGE_BYTES {
                 p .cut {
@@ -71,23 +71,23 @@ pub fn waterfall(frame: &Frame<'_>) -> Markup {
                     "the JSON has all of them."
                 }
             }
-            (pages(frame, from, next))
+            (pages(view, from, next))
         }
     }
 }
 
 /// The requested row, or the first one if there is no such row.
-fn first_shown(frame: &Frame<'_>) -> usize {
-    match frame.from < frame.tree.rows().len() {
-        true => frame.from,
+fn first_shown(view: &View<'_>) -> usize {
+    match view.from < view.tree.rows().len() {
+        true => view.from,
         false => 0,
     }
 }
 
 /// The range of spans shown; nothing if all are shown.
-fn pages(frame: &Frame<'_>, from: usize, next: usize) -> Markup {
-    let total = frame.tree.rows().len();
-    let link = |from: usize| frame.site.link(&format!("trace/{}?from={from}", frame.id));
+fn pages(view: &View<'_>, from: usize, next: usize) -> Markup {
+    let total = view.tree.rows().len();
+    let link = |from: usize| view.site.link(&format!("trace/{}?from={from}", view.id));
     html! {
         @if from > 0 || next < total {
             nav .pages aria-label="Parts of the trace" {
@@ -116,27 +116,27 @@ fn axis(duration: Duration) -> Markup {
     }
 }
 
-fn item(frame: &Frame<'_>, row: &Row, slowest: bool, with_details: bool) -> Markup {
+fn item(view: &View<'_>, row: &Row, is_slowest: bool, with_details: bool) -> Markup {
     let member = &row.member;
-    let indent = row.depth.min(MAX_INDENT);
-    let class = frame.palette.class(member.service());
+    let indent = row.depth.min(MAX_INDENT_LEVELS);
+    let class = view.palette.class(member.service());
     html! {
         li .failed[member.is_error()] aria-level=(row.depth + 1) {
             details {
                 summary {
                     span class=(format!("name i{indent}")) {
                         span class=(format!("dot {class}")) {}
-                        @if row.depth > MAX_INDENT { span .soft { "+" (row.depth - MAX_INDENT) } }
+                        @if row.depth > MAX_INDENT_LEVELS { span .soft { "+" (row.depth - MAX_INDENT_LEVELS) } }
                         (label(member))
                         @if member.is_error() { span .badge .error { "error" } }
-                        @if slowest { span .badge .slowest { "bottleneck" } }
+                        @if is_slowest { span .badge .slowest { "bottleneck" } }
                         @if let Some(note) = position_note(row.position) { span .badge { (note) } }
                         span .hidden { ", " (text::duration(member.duration())) }
                     }
-                    (bar(frame.tree, row, &class))
+                    (bar(view.tree, row, &class))
                 }
                 @if with_details {
-                    (details::details(frame.site, frame.tree, row))
+                    (details::details(view.site, view.tree, row))
                 } @else {
                     p .cut { "Not shown, since this page is already large; see the JSON." }
                 }

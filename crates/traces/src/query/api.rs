@@ -12,7 +12,7 @@ use spoor_runtime::{PathParameters, Problem};
 use super::{
     limits::{Queries, Reader, TraceQueryError},
     parameters::{self, Parameters},
-    response::{Buffer, refused, unsent},
+    response::{Buffer, refused, respond_with},
 };
 
 /// A request, with everything that its response is built from.
@@ -41,7 +41,7 @@ where
         let received_at = parameters::now();
         let work = move |reader| {
             let buffer = Buffer::default();
-            let pretty = parameters.pretty();
+            let pretty = parameters.is_pretty();
             let request = ApiRequest {
                 reader,
                 buffer: buffer.clone(),
@@ -55,7 +55,7 @@ where
             Ok::<_, E>(buffer.take())
         };
         let body = match queries.run(work).await {
-            Ok(Ok(body)) => unsent(&queries, body),
+            Ok(Ok(body)) => respond_with(&queries, body),
             Ok(Err(error)) => return error.into_response(),
             Err(error) => Err(error),
         };

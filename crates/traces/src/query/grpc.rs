@@ -103,7 +103,7 @@ impl QueryService for Queries {
 /// Each message holds spans of one trace; a large trace takes several.
 fn messages(trace: &StoredTrace, raw: bool) -> Result<Built<TracesData>, TraceQueryError> {
     let batches: Vec<Bytes> = match raw {
-        true => trace.resource_spans().to_vec(),
+        true => trace.resource_spans.clone(),
         false => decoded(trace, raw)
             .into_iter()
             .map(|batch| batch.encode_to_vec().into())

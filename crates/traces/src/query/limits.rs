@@ -261,7 +261,7 @@ impl Reader {
         let Some(trace) = found.map_err(|_| too_large())? else {
             return Ok(None);
         };
-        let batches = trace.resource_spans().iter();
+        let batches = trace.resource_spans.iter();
         let decoded: usize = batches.map(|batch| decoded_bytes(batch)).sum();
         match decoded > MAX_DECODED_BYTES {
             true => Err(too_large()),

@@ -29,7 +29,7 @@ impl Parameters {
     }
 
     /// The first of several names that has a value, with that value.
-    pub fn any<'a>(&'a self, names: &[&'static str]) -> Option<(&'static str, &'a str)> {
+    pub fn first_of<'a>(&'a self, names: &[&'static str]) -> Option<(&'static str, &'a str)> {
         names
             .iter()
             .find_map(|name| self.get(name).map(|value| (*name, value)))
@@ -47,7 +47,7 @@ impl Parameters {
     }
 
     /// Returns whether JSON should be indented.
-    pub fn pretty(&self) -> bool {
+    pub fn is_pretty(&self) -> bool {
         self.get("prettyPrint")
             .is_some_and(|value| value != "false")
     }

@@ -22,8 +22,8 @@ use super::limits::{MAX_RESPONSE_BYTES, MAX_SEND_TIME, Queries, TraceQueryError}
 const RESERVED_TAIL_BYTES: usize = 256 << 10;
 /// A longer body is handed to its connection in pieces of this length.
 const PIECE_BYTES: usize = 64 << 10;
-/// The time after which a refused client should try again, in seconds.
-const RETRY_AFTER: &str = "5";
+/// The time after which a refused client should try again.
+const RETRY_AFTER_SECONDS: &str = "5";
 
 /// The response to a query that was refused.
 pub fn refused<E: From<TraceQueryError> + IntoResponse>(error: TraceQueryError) -> Response {
@@ -31,17 +31,20 @@ pub fn refused<E: From<TraceQueryError> + IntoResponse>(error: TraceQueryError) 
     let mut response = E::from(error).into_response();
     if is_busy {
         let headers = response.headers_mut();
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        headers.insert(
+            header::RETRY_AFTER,
+            HeaderValue::from_static(RETRY_AFTER_SECONDS),
+        );
     }
     response
 }
 
 /// A response with a body, which counts as unsent until the client has read it or was too slow.
-pub fn unsent(queries: &Queries, bytes: Vec<u8>) -> Result<Response, TraceQueryError> {
-    unsent_for(MAX_SEND_TIME, queries, bytes)
+pub fn respond_with(queries: &Queries, bytes: Vec<u8>) -> Result<Response, TraceQueryError> {
+    respond_within(MAX_SEND_TIME, queries, bytes)
 }
 
-fn unsent_for(
+fn respond_within(
     time: Duration,
     queries: &Queries,
     bytes: Vec<u8>,
@@ -180,7 +183,7 @@ mod tests {
 
     use http::StatusCode;
 
-    use super::{MAX_RESPONSE_BYTES, PIECE_BYTES, refused, unsent, unsent_for};
+    use super::{MAX_RESPONSE_BYTES, PIECE_BYTES, refused, respond_with, respond_within};
     use crate::{
         TraceStore,
         query::{Queries, TraceQueryError, v1, v3},
@@ -204,7 +207,7 @@ mod tests {
         let queries = Queries::new(TraceStore::new(1 << 20));
         let body = vec![b'x'; 100 * PIECE_BYTES];
         let time = Duration::from_millis(1);
-        let mut body = unsent_for(time, &queries, body).unwrap().into_body();
+        let mut body = respond_within(time, &queries, body).unwrap().into_body();
         // It ends with an error, so that it does not look complete.
         let mut pieces = 0;
         while body.frame().await.unwrap().is_ok() {
@@ -217,7 +220,7 @@ mod tests {
     #[tokio::test]
     async fn unread_bodies_make_room() {
         let queries = Queries::new(TraceStore::new(1 << 20));
-        let body = || unsent(&queries, vec![b'x'; MAX_RESPONSE_BYTES]);
+        let body = || respond_with(&queries, vec![b'x'; MAX_RESPONSE_BYTES]);
         let unread = [body().unwrap(), body().unwrap()];
         assert!(body().is_err());
         let room = async {
@@ -236,7 +239,7 @@ mod tests {
     async fn read_body_is_complete() {
         let queries = Queries::new(TraceStore::new(1 << 20));
         for length in [0, 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES] {
-            let sent = unsent(&queries, vec![b'x'; length]).unwrap();
+            let sent = respond_with(&queries, vec![b'x'; length]).unwrap();
             let bytes = sent.into_body().collect().await.unwrap().to_bytes();
             assert_eq!(bytes.len(), length);
         }

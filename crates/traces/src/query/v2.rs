@@ -21,12 +21,15 @@ use super::{
     model,
     stream::{Built, Messages, split, stream},
 };
-use crate::{StoredTrace, TraceId, kind, tree::members};
+use crate::{
+    StoredTrace, TraceId, kind,
+    tree::{members, value},
+};
 
 /// The most bytes of a trace's messages once decoded. Lower than the bound on the trace itself,
 /// since each span has copies of all tags of its process, with separate allocations for their
 /// texts.
-const MAX_DECODED_BYTES: usize = 32 << 20;
+const MAX_TRACE_MESSAGES_BYTES: usize = 32 << 20;
 
 #[tonic::async_trait]
 impl QueryService for Queries {
@@ -39,9 +42,7 @@ impl QueryService for Queries {
     ) -> Result<Response<Messages<SpansResponseChunk>>, Status> {
         let request = request.into_inner();
         let bytes = <[u8; 16]>::try_from(request.trace_id);
-        let bytes = bytes
-            .ok()
-            .filter(|bytes| bytes.iter().any(|byte| *byte != 0));
+        let bytes = bytes.ok().filter(|bytes| !value::is_zero(bytes));
         let invalid = || Status::invalid_argument("trace_id must be 16 bytes and not all zero");
         let id = TraceId::from_bytes(bytes.ok_or_else(invalid)?);
         self.check_stored(id).await?;
@@ -127,7 +128,7 @@ impl QueryService for Queries {
 /// and more once decoded: an empty tag has 2 bytes as a message.
 fn messages(trace: &StoredTrace, raw: bool) -> Result<Built<SpansResponseChunk>, TraceQueryError> {
     let mut left = MAX_RESPONSE_BYTES;
-    let mut decoded_left = MAX_DECODED_BYTES;
+    let mut decoded_left = MAX_TRACE_MESSAGES_BYTES;
     let mut spans = Vec::new();
     for member in members(decoded(trace, raw)) {
         let span = model::span(&member, raw);
@@ -142,7 +143,7 @@ fn messages(trace: &StoredTrace, raw: bool) -> Result<Built<SpansResponseChunk>,
         spans.push((bytes, span));
     }
     let chunk = |spans| SpansResponseChunk { spans };
-    let memory = MAX_DECODED_BYTES - decoded_left;
+    let memory = MAX_TRACE_MESSAGES_BYTES - decoded_left;
     Ok((memory, split(spans).into_iter().map(chunk).collect()))
 }
 

@@ -97,7 +97,7 @@ fn services(request: ApiRequest) -> Result<GetServicesResponse, V3Error> {
 
 fn operations(request: ApiRequest) -> Result<GetOperationsResponse, V3Error> {
     let service = request.parameters.get("service").unwrap_or_default();
-    let kind = request.parameters.any(&["spanKind", "span_kind"]);
+    let kind = request.parameters.first_of(&["spanKind", "span_kind"]);
     let found = service::operations(&request.reader, service, kind.map(|(_, name)| name))?;
     let mut operations: Vec<_> = found.into_iter().map(Operation::from).collect();
     for operation in &mut operations {

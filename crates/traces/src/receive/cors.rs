@@ -20,7 +20,7 @@ use crate::AllowedOrigins;
 const MAX_AGE_SECONDS: &str = "7200";
 
 impl AllowedOrigins {
-    fn allow(&self, origin: &str) -> bool {
+    fn allows(&self, origin: &str) -> bool {
         match self {
             Self::Loopback => is_loopback(origin),
             Self::Listed(origins) => origins.iter().any(|it| it.eq_ignore_ascii_case(origin)),
@@ -52,7 +52,7 @@ pub(super) async fn check(
     let Some(origin) = request.headers().get(ORIGIN).cloned() else {
         return next.run(request).await;
     };
-    if !origin.to_str().is_ok_and(|origin| allowed.allow(origin)) {
+    if !origin.to_str().is_ok_and(|origin| allowed.allows(origin)) {
         let message = "spans from web pages of this origin are not accepted; allow it with \
                        --otlp-origins\n";
         return (StatusCode::FORBIDDEN, message).into_response();
@@ -93,7 +93,7 @@ mod tests {
     #[case("http://localhost.evil.example", false)]
     #[case("https://evil.example", false)]
     #[case("null", false)]
-    fn pages_of_this_machine_by_default(#[case] origin: &str, #[case] allowed: bool) {
-        assert_eq!(AllowedOrigins::default().allow(origin), allowed);
+    fn only_local_pages_are_allowed_by_default(#[case] origin: &str, #[case] allowed: bool) {
+        assert_eq!(AllowedOrigins::default().allows(origin), allowed);
     }
 }

@@ -17,7 +17,7 @@ pub(super) enum ReceiveError {
     Compression { header: &'static str, name: String },
     #[error("the body is larger than {max} bytes; send smaller batches")]
     TooLarge { max: usize },
-    #[error("the body was not received within {} s", after.as_secs_f64())]
+    #[error("the body was not received within {} s; send smaller batches", after.as_secs_f64())]
     TimedOut { after: Duration },
     #[error("the sender aborted the body: {0}")]
     Aborted(axum::Error),

@@ -51,7 +51,7 @@ pub(super) fn to_protobuf(json: &[u8]) -> Result<(Bytes, Ignored), serde_json::E
             "invalid type: a string, expected an object",
         ));
     }
-    let mut output = Output::with_capacity(json.len());
+    let mut output = Output(Vec::with_capacity(json.len()));
     let mut ignored = Ignored::default();
     // serde_json refuses more than 128 levels, which bounds the recursion.
     let mut deserializer = serde_json::Deserializer::from_slice(json);

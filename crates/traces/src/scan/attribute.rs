@@ -249,7 +249,8 @@ impl AttributeMatcher {
         }
     }
 
-    /// Signatures of which a span with a matching attribute contains at least one.
+    /// The possible signatures of a matching attribute. The signature of a span with such an
+    /// attribute contains at least one of them.
     pub(crate) fn signatures(&self) -> Vec<Signature> {
         let (name, _) = hash(self.key.as_bytes());
         let (text, _) = hash(self.text.as_bytes());
@@ -267,11 +268,6 @@ impl AttributeMatcher {
     /// Returns whether it matches attributes with this key.
     pub(crate) fn has_key(&self, name: &str) -> bool {
         self.key == name
-    }
-
-    /// Returns whether a field that Jaeger shows as an attribute of this name matches.
-    pub(crate) fn matches_text(&self, name: &str, text: &str) -> bool {
-        self.matches(name.as_bytes(), Value::Text(text.as_bytes()))
     }
 
     pub(crate) fn matches(&self, name: &[u8], value: Value<&[u8]>) -> bool {

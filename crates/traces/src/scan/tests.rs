@@ -260,7 +260,7 @@ proptest! {
     }
 
     #[test]
-    fn reads_a_resource_behind_its_scopes(request in request()) {
+    fn reads_a_resource_after_its_scopes(request in request()) {
         let mut bytes = Vec::new();
         for resource in request.resource_spans {
             let scopes = ResourceSpans { resource: None, ..resource.clone() };

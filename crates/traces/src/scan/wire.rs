@@ -156,19 +156,13 @@ impl<'a> Reader<'a> {
     /// A message field's content.
     #[inline(always)]
     pub(crate) fn message(&mut self) -> Result<Reader<'a>, WireError> {
-        if self.depth == 0 {
-            return Err(WireError::Depth);
-        }
-        let len = usize::try_from(self.varint()?).map_err(|_| WireError::Truncated)?;
-        let start = self.at;
-        let end = start.checked_add(len).ok_or(WireError::Truncated)?;
-        // Keeps the bytes before it, so that positions count from the outermost message.
-        let bytes = self.bytes.get(..end).ok_or(WireError::Truncated)?;
-        self.at = end;
+        let depth = self.depth.checked_sub(1).ok_or(WireError::Depth)?;
+        let len = self.bytes()?.len();
         Ok(Reader {
-            bytes,
-            at: start,
-            depth: self.depth - 1,
+            // Keeps the bytes before it, so that positions count from the outermost message.
+            bytes: self.bytes.get(..self.at).unwrap_or_default(),
+            at: self.at - len,
+            depth,
         })
     }
 

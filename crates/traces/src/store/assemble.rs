@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::encoding::encode_varint;
 
-use crate::log::{Log, MAX_FIELD_HEADER, SPAN_FIELD, Segment, SpanEntry, TraceAt};
+use crate::log::{CHILDREN_KEY, Log, MAX_FIELD_HEADER_BYTES, Segment, SpanEntry, TraceAt};
 
 /// The most bytes of spans in one `ResourceSpans`, so that each fits into a gRPC message.
 const MAX_RUN_BYTES: usize = 1 << 20;
@@ -38,9 +38,10 @@ pub(super) fn resource_spans(log: &Log, trace: TraceAt, max_bytes: usize) -> Opt
         let spans = run.iter().map(|(_, _, span)| segment.field(span));
         let scope_spans_len = scope.len() + spans.clone().map(<[u8]>::len).sum::<usize>();
         left = left.checked_sub(resource.len() + scope.len())?;
-        let mut bytes = Vec::with_capacity(resource.len() + scope_spans_len + MAX_FIELD_HEADER);
+        let mut bytes =
+            Vec::with_capacity(resource.len() + scope_spans_len + MAX_FIELD_HEADER_BYTES);
         bytes.extend_from_slice(resource);
-        bytes.push(SPAN_FIELD);
+        bytes.push(CHILDREN_KEY);
         encode_varint(scope_spans_len as u64, &mut bytes);
         bytes.extend_from_slice(scope);
         spans.for_each(|span| bytes.extend_from_slice(span));

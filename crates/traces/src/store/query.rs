@@ -68,12 +68,12 @@ pub(super) fn services_named(segment: &Segment, service: &str) -> Vec<u16> {
 }
 
 /// The sort key of a trace: its start, the serial number of its segment, and its index there.
-type Age = (u64, u64, usize);
+type SortKey = (u64, u64, usize);
 
 /// The newest traces so far, at most `limit`.
 struct NewestTraces {
     limit: usize,
-    traces: BTreeMap<Age, TraceId>,
+    traces: BTreeMap<SortKey, TraceId>,
 }
 
 impl NewestTraces {
@@ -83,15 +83,15 @@ impl NewestTraces {
         self.traces.len() >= self.limit && oldest.is_some_and(|((oldest, ..), _)| *oldest > start)
     }
 
-    fn accepts(&self, age: Age) -> bool {
+    fn accepts(&self, key: SortKey) -> bool {
         let is_full = self.traces.len() >= self.limit;
         let oldest = self.traces.first_key_value();
-        let is_newer = oldest.is_none_or(|(oldest, _)| age > *oldest);
-        (!is_full || is_newer) && !self.traces.contains_key(&age)
+        let is_newer = oldest.is_none_or(|(oldest, _)| key > *oldest);
+        (!is_full || is_newer) && !self.traces.contains_key(&key)
     }
 
-    fn add(&mut self, age: Age, id: TraceId) {
-        self.traces.insert(age, id);
+    fn add(&mut self, key: SortKey, id: TraceId) {
+        self.traces.insert(key, id);
         if self.traces.len() > self.limit {
             self.traces.pop_first();
         }
@@ -279,7 +279,8 @@ impl<'a> SegmentQuery<'a> {
                 missing.retain(|matcher| !matcher.matches(name, value));
             });
             if missing.iter().any(|matcher| matcher.has_key(STATUS_CODE)) {
-                missing.retain(|matcher| !matcher.matches_text(STATUS_CODE, status_word(body)));
+                let status = Value::Text(status_word(body).as_bytes());
+                missing.retain(|matcher| !matcher.matches(STATUS_CODE.as_bytes(), status));
             }
         }
         missing.is_empty()

@@ -18,17 +18,12 @@ pub struct StoredTrace {
     pub id: TraceId,
     /// The reason that it was kept.
     pub kept: KeepReason,
+    /// The spans: encoded `opentelemetry.proto.trace.v1.ResourceSpans` with resource, scope and
+    /// spans as received.
     pub(crate) resource_spans: Vec<Bytes>,
 }
 
 impl StoredTrace {
-    /// The spans: encoded `opentelemetry.proto.trace.v1.ResourceSpans` with resource, scope and
-    /// spans as received.
-    #[must_use]
-    pub fn resource_spans(&self) -> &[Bytes] {
-        &self.resource_spans
-    }
-
     /// The spans, decoded.
     #[must_use]
     pub fn decode(&self) -> Vec<ResourceSpans> {

@@ -14,14 +14,14 @@ use crate::{
 };
 
 /// A span that waits for its trace's decision, with its segment.
-pub(super) type Waiting<'a> = (&'a Segment, &'a SpanEntry);
+pub(super) type WaitingSpan<'a> = (&'a Segment, &'a SpanEntry);
 
 /// The reason to keep the trace, or `None` to drop it.
 pub(super) fn decide(
     table: &TailTable,
     resources: &mut ResourceRules,
     id: TraceId,
-    spans: &[Waiting<'_>],
+    spans: &[WaitingSpan<'_>],
 ) -> Option<KeepReason> {
     if table.is_empty() {
         return Some(KeepReason::NoPolicy);
@@ -50,7 +50,7 @@ pub(super) fn decide(
 
 fn policy_for<'t>(
     table: &'t TailTable,
-    (segment, root): Waiting<'_>,
+    (segment, root): WaitingSpan<'_>,
 ) -> Option<(&'t PolicyName, &'t TailPolicy)> {
     let operation = segment.operations.get(root.operation)?;
     let (namespace, service) = segment.service_of(segment.sources.get(root.source)?)?;
@@ -62,7 +62,7 @@ fn policy_for<'t>(
 fn first_match<'p>(
     policy: &'p TailPolicy,
     resources: &mut ResourceRules,
-    spans: &[Waiting<'_>],
+    spans: &[WaitingSpan<'_>],
 ) -> Option<&'p Rule> {
     let rules = policy.keep();
     let is_met = |rule: &Rule| match &rule.condition {
@@ -83,7 +83,7 @@ fn first_match<'p>(
 }
 
 /// The time from the first start to the last end, in nanoseconds.
-fn duration(spans: &[Waiting<'_>]) -> u64 {
+fn duration(spans: &[WaitingSpan<'_>]) -> u64 {
     let first = spans.iter().map(|(_, span)| span.start).min();
     let last = spans
         .iter()
@@ -94,7 +94,7 @@ fn duration(spans: &[Waiting<'_>]) -> u64 {
 
 /// The most attributes of one trace that are compared with rules. A request of 27 KB, compressed, may
 /// have a million; all receivers wait meanwhile.
-const MAX_COMPARED: usize = 500_000;
+const MAX_COMPARED_ATTRIBUTES: usize = 500_000;
 
 /// The first attribute rule that each resource meets, and the number of its attributes, for one
 /// table of policies. Any number of traces may share a resource of 64 KiB, and it may appear in one
@@ -131,12 +131,12 @@ fn resource_rule(
 fn first_attribute_rule(
     policy: &TailPolicy,
     resources: &mut ResourceRules,
-    spans: &[Waiting<'_>],
+    spans: &[WaitingSpan<'_>],
 ) -> Option<usize> {
     let (mut first, mut compared) = (None, 0);
     let mut last_source = None;
     for (segment, span) in spans {
-        if compared > MAX_COMPARED {
+        if compared > MAX_COMPARED_ATTRIBUTES {
             break;
         }
         let source = Some((segment.serial, span.source));
@@ -150,7 +150,7 @@ fn first_attribute_rule(
         last_source = source;
         span_attributes(segment.body(span), |name, value| {
             compared += 1;
-            if compared <= MAX_COMPARED {
+            if compared <= MAX_COMPARED_ATTRIBUTES {
                 first = earlier(first, attribute_rule(policy, name, value));
             }
         });
@@ -174,8 +174,8 @@ fn otherwise(
     name: &PolicyName,
     policy: &TailPolicy,
     id: TraceId,
-    root: Waiting<'_>,
-    spans: &[Waiting<'_>],
+    root: WaitingSpan<'_>,
+    spans: &[WaitingSpan<'_>],
 ) -> Option<KeepReason> {
     let threshold = policy.otherwise().threshold();
     let head = head(root, spans);
@@ -193,7 +193,7 @@ fn otherwise(
 }
 
 /// The head's decision as recorded in the root, or else in the first span that has one.
-fn head(root: Waiting<'_>, spans: &[Waiting<'_>]) -> Head {
+fn head(root: WaitingSpan<'_>, spans: &[WaitingSpan<'_>]) -> Head {
     let all = std::iter::once(&root).chain(spans);
     all.filter(|(_, span)| span.signature.contains(Signature::TRACE_STATE))
         .map(|(segment, span)| trace_state(segment.body(span)))

@@ -1,6 +1,6 @@
 //! Moves a trace from the gathering log to the store.
 
-use super::decide::Waiting;
+use super::decide::WaitingSpan;
 use crate::{
     Totals, TraceId,
     log::{Destination, Interned},
@@ -12,7 +12,7 @@ use crate::{
 pub(super) fn keep(
     (trace_id, hash): (TraceId, u64),
     note: u32,
-    spans: &[Waiting<'_>],
+    spans: &[WaitingSpan<'_>],
     store: &mut Writer<'_>,
     totals: &mut Totals,
 ) {

@@ -134,7 +134,7 @@ mod tests {
     #[case::all_kept("ot=th:0", 1, None)]
     #[case::no_threshold("", 0, None)]
     #[case::no_threshold_of_random("", 3, None)]
-    fn bits_of_the_id_count(
+    fn randomness_is_explicit_or_from_the_id(
         #[case] state: &str,
         #[case] flags: u32,
         #[case] expected: Option<u64>,

@@ -13,7 +13,7 @@ use super::{value, warnings};
 use crate::{kind, service};
 
 /// The most attributes that come before a resource's `service.name`.
-const MAX_SEARCHED: usize = 128;
+const MAX_ATTRIBUTES_BEFORE_NAME: usize = 128;
 
 /// A span with the resource and the scope that it was reported under.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,7 +116,7 @@ pub fn members(batches: Vec<ResourceSpans>) -> Vec<Member> {
         let mut names = resource.attributes.iter();
         let named = names.position(|it| it.key == "service.name");
         // It is looked up for each span, and a resource may have tens of thousands of attributes.
-        if let Some(at) = named.filter(|at| *at > MAX_SEARCHED) {
+        if let Some(at) = named.filter(|at| *at > MAX_ATTRIBUTES_BEFORE_NAME) {
             resource.attributes.swap(0, at);
         }
         let known = resources.entry(resource.encode_to_vec());
@@ -150,7 +150,7 @@ pub fn members(batches: Vec<ResourceSpans>) -> Vec<Member> {
 pub(crate) fn service_name(resource: &Resource) -> &str {
     // `members` leaves no name after these attributes. Without a limit, each call would read all
     // attributes of a resource without a name.
-    let attributes = resource.attributes.get(..=MAX_SEARCHED);
+    let attributes = resource.attributes.get(..=MAX_ATTRIBUTES_BEFORE_NAME);
     let attributes = attributes.unwrap_or(&resource.attributes);
     value::string(attributes, "service.name").unwrap_or(service::MISSING)
 }

@@ -32,7 +32,7 @@ pub enum Position {
     Child,
     /// Its parent is not in the trace: not sampled, not received yet, or lost.
     MissingParent,
-    /// It is its own ancestor; shown as a root, since it is below none.
+    /// It is its own ancestor. It is shown as a root, since there is no root above it.
     Cycle,
 }
 

@@ -50,7 +50,7 @@ fn shift(span: &mut Span, nanos: u64) {
             "Clock skew: this span's timestamps were adjusted by {by:?}, since it started before its parent"
         )
     } else {
-        "Not in nanoseconds? This span's timestamps were adjusted by more than a year".to_owned()
+        "Implausible start: this span's timestamps were adjusted by more than a year; check that they are in nanoseconds".to_owned()
     };
     warnings::add(span, warning);
 }

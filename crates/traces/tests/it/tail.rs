@@ -126,7 +126,7 @@ fn failed() -> Option<Status> {
 }
 
 #[tokio::test]
-async fn services_have_kept_or_waiting_spans() {
+async fn services_of_waiting_traces_are_listed() {
     let stop = CancellationToken::new();
     let settings = PipelineSettings {
         tail: long_wait(),
@@ -197,7 +197,7 @@ async fn decides_by_the_rules(
 }
 
 #[tokio::test]
-async fn keeps_traces_that_start_elsewhere() {
+async fn keeps_traces_of_untargeted_services() {
     let (pipeline, _) = start(long_wait());
     pipeline.set_tail(table(rules(), "0%"));
     send(&pipeline, vec![batch("service-b", vec![trace(1)])]);

@@ -30,7 +30,7 @@ fn bottleneck(tree: &Tree) -> Option<(Vec<usize>, u128, bool)> {
 }
 
 #[test]
-fn a_request_through_two_services() {
+fn two_services_make_one_tree() {
     let tree = Tree::new(a_to_b(1, 1_000, 100, true));
     let expected = [
         "GET / 0 10 10",
@@ -366,7 +366,7 @@ proptest! {
 }
 
 #[test]
-fn equal_resources_of_a_trace_are_one() {
+fn equal_resources_are_shared() {
     let one = |service: &str, id| batch(service, vec![span(1, id, 0, "GET /", 0, 1)]);
     let members = members(vec![
         one("service-a", 1),
@@ -380,7 +380,7 @@ fn equal_resources_of_a_trace_are_one() {
 }
 
 #[test]
-fn service_after_many_attributes_is_found_first() {
+fn late_service_name_is_moved_to_front() {
     let mut late = batch("service-a", vec![span(1, 1, 0, "GET /", 0, 1)]);
     let attributes = &mut late.resource.as_mut().unwrap().attributes;
     attributes.splice(0..0, vec![text("key", "value"); 1_000]);

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn no_ballots_no_decision() {
+    fn no_ballots_yield_no_decision() {
         assert_eq!(decide(&[]), None);
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use http::StatusCode;
 use jiff::Timestamp;
 use spoor_proto::spoor::offers::v1::{
-    ForgetRequest, Found, ListRequest, LookForRequest, Missing, MissingMarketplace, WatchReply,
+    ForgetRequest, Found, ListRequest, Missing, MissingMarketplace, StartSearchRequest, WatchReply,
     WatchRequest, offers_client::OffersClient,
 };
 use spoor_telemetry::{grpc::Channel, grpc::within, http::Problem};
@@ -86,13 +86,13 @@ impl Offers {
     }
 
     /// Requests a search for a new wish. A failure is ignored, since the next round includes the wish.
-    pub(super) async fn look_for(&self, wish: &Wish) {
-        let message = LookForRequest {
+    pub(super) async fn start_search(&self, wish: &Wish) {
+        let message = StartSearchRequest {
             wish_id: wish.id.clone(),
-            what: wish.name.clone(),
+            name: wish.name.clone(),
         };
         // A failure is logged and recorded in the trace.
-        let call = async |request| self.client.clone().look_for(request).await;
+        let call = async |request| self.client.clone().start_search(request).await;
         let _ = within(self.optional_wait(), message, call).await;
     }
 

@@ -124,7 +124,7 @@ impl Updates {
         loop {
             match replies.message().await {
                 Ok(Some(reply)) => {
-                    if let Some(update) = reply.news.and_then(Update::new) {
+                    if let Some(update) = reply.update.and_then(Update::new) {
                         self.send(update);
                     }
                 }
@@ -145,10 +145,10 @@ impl Updates {
 }
 
 impl Update {
-    fn new(news: watch_reply::News) -> Option<Self> {
-        match news {
-            watch_reply::News::Offer(found) => Offer::new(found).map(Self::Offer),
-            watch_reply::News::Missing(missing) => {
+    fn new(update: watch_reply::Update) -> Option<Self> {
+        match update {
+            watch_reply::Update::Offer(found) => Offer::new(found).map(Self::Offer),
+            watch_reply::Update::Missing(missing) => {
                 Some(Self::Missing(unavailable_marketplaces(missing)))
             }
         }

@@ -34,24 +34,24 @@ const SELLERS: [&str; 8] = [
 ];
 
 /// The offers for a wish at a time since the epoch: one or two that stay, and sometimes a new one.
-pub(super) fn of(marketplace: &str, what: &WishName, since_epoch: Duration) -> Vec<Offer> {
-    let staying = 1 + hashed(&(marketplace, what.as_str())) % 2;
+pub(super) fn of(marketplace: &str, query: &WishName, since_epoch: Duration) -> Vec<Offer> {
+    let staying = 1 + hashed(&(marketplace, query.as_str())) % 2;
     let window = since_epoch.as_secs() / FRESH_DURATION.as_secs();
-    let fresh = hashed(&(marketplace, what.as_str(), "window", window));
+    let fresh = hashed(&(marketplace, query.as_str(), "window", window));
     // In a third of the windows, so that rounds of searches find something new now and then.
     let fresh = fresh.is_multiple_of(3).then_some(fresh);
     (0..staying)
         .chain(fresh)
-        .map(|number| offer(marketplace, what, number))
+        .map(|number| offer(marketplace, query, number))
         .collect()
 }
 
-fn offer(marketplace: &str, what: &WishName, number: u64) -> Offer {
-    let seed = hashed(&(marketplace, what.as_str(), number));
+fn offer(marketplace: &str, query: &WishName, number: u64) -> Offer {
+    let seed = hashed(&(marketplace, query.as_str(), number));
     Offer {
         id: format!("{seed:016x}"),
-        title: format!("{what}, {}", picked(&CONDITIONS, seed)),
-        price_hundredths: price(what, seed),
+        title: format!("{query}, {}", picked(&CONDITIONS, seed)),
+        price_hundredths: price(query, seed),
         currency: "EUR".to_owned(),
         // Other bits for each property, so that they vary independently.
         seller: picked(&SELLERS, seed >> 8).to_owned(),
@@ -59,8 +59,8 @@ fn offer(marketplace: &str, what: &WishName, number: u64) -> Offer {
 }
 
 /// The price, which deviates from the usual one for this wish by up to a third.
-fn price(what: &WishName, seed: u64) -> i64 {
-    let usual = 500 + hashed(&what.as_str()) % 40_000;
+fn price(query: &WishName, seed: u64) -> i64 {
+    let usual = 500 + hashed(&query.as_str()) % 40_000;
     let price = usual * (67 + (seed >> 16) % 67) / 100;
     i64::try_from(price).unwrap_or(i64::MAX)
 }

@@ -41,8 +41,8 @@ impl Marketplace for Search {
         &self,
         request: Request<SearchRequest>,
     ) -> Result<Response<SearchReply>, Status> {
-        let what = WishName::new(&request.get_ref().what)
-            .map_err(|error| Status::invalid_argument(format!("what: {error}")))?;
+        let query = WishName::new(&request.get_ref().query)
+            .map_err(|error| Status::invalid_argument(format!("query: {error}")))?;
         // Before the latency: a real server also refuses such requests without doing the work.
         let admitted = self.bucket.lock().take(Instant::now());
         admitted.map_err(|wait| {
@@ -58,7 +58,7 @@ impl Marketplace for Search {
             return Err(Status::unavailable(error.to_string()));
         }
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        let offers = listings::of(&self.name, &what, now);
+        let offers = listings::of(&self.name, &query, now);
         Ok(Response::new(SearchReply { offers }))
     }
 }

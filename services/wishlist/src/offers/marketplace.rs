@@ -70,7 +70,7 @@ impl Marketplace {
     /// Searches for offers. The search, each attempt and each wait have spans.
     pub(super) async fn search(
         &self,
-        what: &WishName,
+        query: &WishName,
         limits: &SearchLimits,
     ) -> Result<Vec<Offer>, SearchError> {
         let span = info_span!(
@@ -82,7 +82,7 @@ impl Marketplace {
             otel.status_description = Empty,
             error.type = Empty,
         );
-        let result = self.attempts(what, limits).instrument(span.clone()).await;
+        let result = self.attempts(query, limits).instrument(span.clone()).await;
         span.record("breaker.state", self.breaker_state().to_string());
         let outcome = match &result {
             Ok(_) => "succeeded",
@@ -108,7 +108,7 @@ impl Marketplace {
 
     async fn attempts(
         &self,
-        what: &WishName,
+        query: &WishName,
         limits: &SearchLimits,
     ) -> Result<Vec<Offer>, SearchError> {
         let until = Instant::now() + limits.deadline;
@@ -119,7 +119,7 @@ impl Marketplace {
         loop {
             let permit = self.acquire(retries)?;
             let left = until.saturating_duration_since(Instant::now());
-            let attempt = self.attempt(what, retries, permit, ATTEMPT_TIMEOUT.min(left));
+            let attempt = self.attempt(query, retries, permit, ATTEMPT_TIMEOUT.min(left));
             let failure = match attempt.await {
                 Ok(offers) => return Ok(offers),
                 Err(failure) => failure,
@@ -154,13 +154,13 @@ impl Marketplace {
     /// Makes one attempt and reports its result to the breaker.
     async fn attempt(
         &self,
-        what: &WishName,
+        query: &WishName,
         retries: u32,
         permit: Permit,
         limit: Duration,
     ) -> Result<Vec<Offer>, AttemptError> {
         let message = SearchRequest {
-            what: what.as_str().to_owned(),
+            query: query.as_str().to_owned(),
         };
         let attributes = Attributes(vec![
             KeyValue::new("marketplace.name", self.name.to_string()),

@@ -9,8 +9,8 @@ use std::{
 use futures_util::{Stream, StreamExt};
 use opentelemetry::{Context, trace::TraceContextExt};
 use spoor_proto::spoor::offers::v1::{
-    ForgetReply, ForgetRequest, ListReply, ListRequest, LookForReply, LookForRequest, WatchReply,
-    WatchRequest, offers_server::Offers,
+    ForgetReply, ForgetRequest, ListReply, ListRequest, StartSearchReply, StartSearchRequest,
+    WatchReply, WatchRequest, offers_server::Offers,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::BroadcastStream;
@@ -41,15 +41,15 @@ pub(super) struct Service {
 
 #[tonic::async_trait]
 impl Offers for Service {
-    async fn look_for(
+    async fn start_search(
         &self,
-        request: Request<LookForRequest>,
-    ) -> Result<Response<LookForReply>, Status> {
+        request: Request<StartSearchRequest>,
+    ) -> Result<Response<StartSearchReply>, Status> {
         let request = request.into_inner();
         let wish = Wish {
             id: wish_id(&request.wish_id)?,
-            name: WishName::new(&request.what)
-                .map_err(|error| Status::invalid_argument(format!("what: {error}")))?,
+            name: WishName::new(&request.name)
+                .map_err(|error| Status::invalid_argument(format!("name: {error}")))?,
         };
         let context = Context::current();
         let request_span = context.span().span_context().clone();
@@ -64,7 +64,7 @@ impl Offers for Service {
             // No warning, which a client could repeat thousands of times a second.
             Err(_) => tracing::debug!("too many new wishes; this one waits for the next round"),
         }
-        Ok(Response::new(LookForReply {}))
+        Ok(Response::new(StartSearchReply {}))
     }
 
     async fn forget(
@@ -101,7 +101,9 @@ impl Offers for Service {
             // The permit is released when the stream is dropped.
             let _held = &permit;
             update
-                .map(|update| WatchReply { news: Some(update) })
+                .map(|update| WatchReply {
+                    update: Some(update),
+                })
                 // An error of its own, since the reader has to list what it missed.
                 .map_err(|_behind| {
                     Status::data_loss("reader too slow; call Watch again, then List")
@@ -136,11 +138,11 @@ mod tests {
         };
         let [queued, waiting] = [1, 2].map(Uuid::from_u128);
         for id in [queued, waiting] {
-            let request = LookForRequest {
+            let request = StartSearchRequest {
                 wish_id: id.to_string(),
-                what: "a bike".to_owned(),
+                name: "a bike".to_owned(),
             };
-            service.look_for(Request::new(request)).await.unwrap();
+            service.start_search(Request::new(request)).await.unwrap();
         }
         assert_eq!(queue.try_recv().unwrap().wish.id, queued);
         assert!(queue.try_recv().is_err());

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use spoor_proto::spoor::{
     marketplace::v1::Offer,
-    offers::v1::{Found, Missing, MissingMarketplace, watch_reply::News},
+    offers::v1::{Found, Missing, MissingMarketplace, watch_reply::Update},
 };
 use tokio::sync::broadcast;
 use uuid::Uuid;
@@ -28,7 +28,7 @@ const MAX_LAG: usize = 256;
 pub(super) struct OfferStore {
     // Updates are sent while this is locked, so that readers receive them in the order of the changes.
     inner: Mutex<Inner>,
-    updates: broadcast::Sender<News>,
+    updates: broadcast::Sender<Update>,
 }
 
 #[derive(Debug, Default)]
@@ -58,12 +58,12 @@ impl OfferStore {
                 marketplace.name = marketplace,
                 "marketplace available again"
             );
-            self.send(News::Missing(inner.missing()));
+            self.send(Update::Missing(inner.missing()));
         }
         let new = inner.wishes.replace_offers(id, marketplace, offers);
         let count = new.len();
         for found in new {
-            self.send(News::Offer(found));
+            self.send(Update::Offer(found));
         }
         count
     }
@@ -87,7 +87,7 @@ impl OfferStore {
             since_unix_millis: now(),
         };
         inner.missing.insert(marketplace.to_owned(), missing);
-        self.send(News::Missing(inner.missing()));
+        self.send(Update::Missing(inner.missing()));
     }
 
     /// All offers, and the marketplaces that did not respond.
@@ -97,11 +97,11 @@ impl OfferStore {
     }
 
     /// Subscribes to updates from now on.
-    pub(super) fn watch(&self) -> broadcast::Receiver<News> {
+    pub(super) fn watch(&self) -> broadcast::Receiver<Update> {
         self.updates.subscribe()
     }
 
-    fn send(&self, update: News) {
+    fn send(&self, update: Update) {
         // Sending fails if there are no readers.
         let _ = self.updates.send(update);
     }

@@ -124,7 +124,7 @@ pub const GRPC: &[Listener] = &[
         "offers",
         &[
             "/spoor.offers.v1.Offers/List",
-            "/spoor.offers.v1.Offers/LookFor",
+            "/spoor.offers.v1.Offers/StartSearch",
             "/spoor.offers.v1.Offers/Forget",
         ],
     ),

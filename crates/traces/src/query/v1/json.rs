@@ -19,7 +19,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     StoredTrace,
     query::enrich::decoded,
-    tree::{Member, members, value, warnings},
+    tree::{Member, members, service_name, value, warnings},
 };
 
 /// The largest integer that JavaScript represents exactly; larger ones are sent as strings.
@@ -141,18 +141,12 @@ impl Processes {
         let next = self.known.len() + 1;
         let id = self.known.entry(resource.encode_to_vec());
         let id = id.or_insert_with(|| format!("p{next}")).clone();
-        self.by_id
-            .entry(id.clone())
-            .or_insert_with(|| process(resource, raw));
+        self.by_id.entry(id.clone()).or_insert_with(|| Process {
+            service_name: service_name(resource).to_owned(),
+            tags: process_tags(resource, raw),
+        });
         self.last = Some((Arc::clone(resource), id.clone()));
         id
-    }
-}
-
-fn process(resource: &Arc<Resource>, raw: bool) -> Process {
-    Process {
-        service_name: crate::tree::service_name(resource).to_owned(),
-        tags: process_tags(resource, raw),
     }
 }
 

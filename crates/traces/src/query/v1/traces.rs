@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub struct V1Traces {
     pub request: ApiRequest,
-    /// Receives an entry for each missing trace.
+    /// The entries of `errors`, with one for each missing trace.
     pub errors: V1Errors,
     pub ids: Vec<TraceId>,
     pub raw: bool,

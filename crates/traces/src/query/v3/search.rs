@@ -47,7 +47,7 @@ pub fn parse(parameters: &Parameters) -> Result<(Search, bool), String> {
         return Err(FILTER_REFUSED.to_owned());
     }
     let text = |names| {
-        let parameter = parameters.any(names);
+        let parameter = parameters.first_of(names);
         parameter.map(|(_, value)| value.to_owned())
     };
     let start_min = read(parameters, START_MIN, time)?;
@@ -105,7 +105,7 @@ fn read<T>(
     names: Names,
     parse: impl FnOnce(&str) -> Result<T, String>,
 ) -> Result<Option<T>, String> {
-    let Some((name, value)) = parameters.any(names) else {
+    let Some((name, value)) = parameters.first_of(names) else {
         return Ok(None);
     };
     let with_name = |error| format!("malformed parameter {name}: {error}");

@@ -44,8 +44,8 @@ impl Ignored {
             ));
         }
         if self.has_old_scopes {
-            let message = "instrumentationLibrarySpans was ignored; OTLP 0.15 replaced it by \
-                           scopeSpans, so update the exporter";
+            let message = "instrumentationLibrarySpans was ignored, since OTLP 0.15 replaced it \
+                           with scopeSpans; update the exporter";
             messages.push(message.to_owned());
         }
         if self.has_unknown && !self.has_known && messages.is_empty() {

@@ -9,10 +9,6 @@ const MAX_ONE_BYTE_VARINT: u8 = 0x7f;
 pub(super) struct Output(pub(super) Vec<u8>);
 
 impl Output {
-    pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self(Vec::with_capacity(bytes))
-    }
-
     pub(super) fn varint(&mut self, field: u32, value: u64) {
         uint64::encode(field, &value, &mut self.0);
     }

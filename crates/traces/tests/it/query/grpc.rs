@@ -124,7 +124,7 @@ async fn search_requires_a_window() {
 }
 
 #[tokio::test]
-async fn services_operations_and_unknown_ids() {
+async fn names_are_listed_and_unknown_ids_refused() {
     let store = TraceStore::new(16 << 20);
     insert(&store, a_to_b(1, START, 0, false));
     let mut client = client(&store).await;

@@ -221,7 +221,7 @@ async fn unknown_trace_is_404_with_its_id() {
 }
 
 #[tokio::test]
-async fn services_and_their_operations() {
+async fn services_and_operations_are_listed() {
     let server = server().await;
     let (_, services) = server.query("/api/services", &[]).await;
     let expected = json!({

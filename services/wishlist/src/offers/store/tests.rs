@@ -61,7 +61,7 @@ fn only_new_offers_are_sent() {
     assert_eq!(ids(&store), ["b", "b", "c"]);
     assert_eq!(store.wishes().offer_count(), 3);
     let mut found = Vec::new();
-    while let Ok(News::Offer(offer)) = updates.try_recv() {
+    while let Ok(Update::Offer(offer)) = updates.try_recv() {
         found.push((offer.marketplace, offer.offer.unwrap().id));
     }
     let found: Vec<_> = found
@@ -160,8 +160,8 @@ fn a_missing_marketplace_is_sent_once() {
     assert_eq!(store.list().1.marketplaces[0].why, "second");
     store.record_offers(Uuid::nil(), "attic", vec![]);
     let counts = [updates.try_recv(), updates.try_recv()].map(|update| match update.unwrap() {
-        News::Missing(missing) => missing.marketplaces.len(),
-        News::Offer(offer) => panic!("{offer:?}"),
+        Update::Missing(missing) => missing.marketplaces.len(),
+        Update::Offer(offer) => panic!("{offer:?}"),
     });
     assert_eq!(counts, [1, 0]);
     assert!(updates.try_recv().is_err());

@@ -3,7 +3,7 @@
 use proptest::{prelude::*, test_runner::TestRunner};
 use spoor_proto::spoor::{
     marketplace::v1::{SearchRequest, marketplace_client::MarketplaceClient},
-    offers::v1::{ForgetRequest, LookForRequest, offers_client::OffersClient},
+    offers::v1::{ForgetRequest, StartSearchRequest, offers_client::OffersClient},
 };
 use spoor_testing::infrastructure::channel;
 use tokio::{
@@ -40,9 +40,9 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 async fn any_text_gets_a_grpc_status() {
     let mesh = Mesh::of(&[("attic", &[])], "1d").await;
     let offers = OffersClient::new(channel(mesh.offers.address).await);
-    for_many((".{0,300}", ".{0,300}"), |(wish_id, what)| {
+    for_many((".{0,300}", ".{0,300}"), |(wish_id, name)| {
         let (mut client, id) = (offers.clone(), wish_id.clone());
-        let status = wait(client.look_for(LookForRequest { wish_id, what })).unwrap_err();
+        let status = wait(client.start_search(StartSearchRequest { wish_id, name })).unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
         let request = ForgetRequest { wish_id: id };
         let status = wait(client.forget(request)).unwrap_err();
@@ -51,8 +51,8 @@ async fn any_text_gets_a_grpc_status() {
 
     let attic = marketplace("attic", &[]).await;
     let attic = MarketplaceClient::new(channel(attic.address).await);
-    for_many(".{0,300}", |what| {
-        let found = wait(attic.clone().search(SearchRequest { what }));
+    for_many(".{0,300}", |query| {
+        let found = wait(attic.clone().search(SearchRequest { query }));
         let code = found.map_or_else(|status| status.code(), |_| Code::Ok);
         assert!(matches!(code, Code::Ok | Code::InvalidArgument), "{code:?}");
     });

@@ -20,7 +20,7 @@ async fn a_round_is_a_root_with_links_to_requests() {
         let linked = &round.links[0].span_context;
         let mut spans = request.iter();
         let cause = spans.find(|span| span.span_context.span_id() == linked.span_id());
-        assert_eq!(cause.unwrap().name, "spoor.offers.v1.Offers/LookFor");
+        assert_eq!(cause.unwrap().name, "spoor.offers.v1.Offers/StartSearch");
     }
     let id = rounds[0].span_context.trace_id().to_string();
     // The root, List down to the statement, the search, the marketplace, and Search on both sides.

@@ -10,7 +10,7 @@ use spoor_testing::only_span;
 use super::Mesh;
 use crate::spans::CAPTURED;
 
-const LOOK_FOR: &str = "spoor.offers.v1.Offers/LookFor";
+const START_SEARCH: &str = "spoor.offers.v1.Offers/StartSearch";
 const SEARCH: &str = "spoor.marketplace.v1.Marketplace/Search";
 
 /// The spans of a trace, with lookups from parent to child.
@@ -64,18 +64,18 @@ async fn a_new_wish_and_its_searches_are_one_trace() {
     ];
     let mesh = Mesh::of(&marketplaces, "1d").await;
     let (_, id) = mesh.wish("a trace").await;
-    // 3 of gateway, 2 of wishlist, LookFor, the search, 3 marketplaces, 5 attempts of 2 spans, 2 waits.
+    // 3 of gateway, 2 of wishlist, StartSearch, the search, 3 marketplaces, 5 attempts of 2 spans, 2 waits.
     let trace = Trace::of(&id, 22).await;
     assert_eq!(trace.0.len(), 22, "{:#?}", trace.0);
 
     let edge = only_span(&trace.0, "POST /api/wishes", &SpanKind::Server);
-    let call = only_span(&trace.0, LOOK_FOR, &SpanKind::Client);
-    let look_for = only_span(&trace.0, LOOK_FOR, &SpanKind::Server);
+    let call = only_span(&trace.0, START_SEARCH, &SpanKind::Client);
+    let start_search = only_span(&trace.0, START_SEARCH, &SpanKind::Server);
     let search = only_span(&trace.0, "search offers", &SpanKind::Internal);
     assert_eq!(edge.parent_span_id, SpanId::INVALID);
     assert_eq!(call.parent_span_id, edge.span_context.span_id());
-    assert_eq!(look_for.parent_span_id, call.span_context.span_id());
-    assert_eq!(search.parent_span_id, look_for.span_context.span_id());
+    assert_eq!(start_search.parent_span_id, call.span_context.span_id());
+    assert_eq!(search.parent_span_id, start_search.span_context.span_id());
     assert_eq!(
         attribute(search, "marketplaces.missing"),
         Some(&Value::I64(1))
