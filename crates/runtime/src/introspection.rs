@@ -97,7 +97,7 @@ pub async fn with_introspection(
     Ok((add_bounded(routes, reflection, &open), health))
 }
 
-/// Adds a service, and limits the streams that it has open at a time.
+/// Adds a service whose streams count among the port's open ones.
 fn add_bounded<S>(routes: Routes, service: S, open: &Arc<OpenStreams>) -> Routes
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>

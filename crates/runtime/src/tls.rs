@@ -112,7 +112,7 @@ impl ServerCertificate {
                     // One line for as long as the problem stays the same.
                     if last_problem.as_ref() != Some(&problem) {
                         let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, "cannot load the certificate; keeping the last one");
+                        tracing::warn!(error, "cannot load the certificate; retrying");
                     }
                     Some(problem)
                 }

@@ -52,7 +52,7 @@ const MAX_UNREAD_BYTES: usize = 64 << 20;
 const MAX_UNFINISHED_HEADS: usize = 1024;
 /// The most bytes of the heads of requests whose response has not begun, over all connections of
 /// the process, not counting `UNCOUNTED_HEAD_BYTES` of each. Without this bound each listener could
-/// hold as many heads of 16 KiB as it allows requests.
+/// hold as many heads of 48 KiB as it allows requests.
 const MAX_HEAD_BYTES: usize = 64 << 20;
 
 /// The bounds on all connections together.

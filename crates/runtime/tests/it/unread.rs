@@ -103,7 +103,7 @@ async fn response_that_is_read_is_not_cut_off() {
     assert_eq!(length, "hello".len());
     assert!(
         read < BEYOND_THE_BOUND,
-        "it was read before the others came"
+        "all of it was read before the others were served"
     );
     drop(others);
     let mut rest = Vec::new();
