@@ -37,7 +37,8 @@ async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
         // After a connection the same obstacle is a new outage, which is logged again.
         if state.is_accepted {
             obstacle = None;
-            // Without room for a message, the control plane would refuse it in each new session.
+            // A control plane without room for a message would refuse it in each new session, so
+            // the delays continue to grow.
             if !error.is_overload() {
                 state.backoff.reset();
             }
@@ -48,8 +49,8 @@ async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
         }
         // A denial lasts until a label or a token changes, so frequent attempts are useless.
         let max = match new {
-            Obstacle::Denied(_) => stream.intervals.denied,
-            Obstacle::Credentials(_) | Obstacle::Unreachable => stream.intervals.retry,
+            Obstacle::Denied(_) => stream.intervals.max_denied_delay,
+            Obstacle::Credentials(_) | Obstacle::Unreachable => stream.intervals.max_retry_delay,
         };
         obstacle = Some(new);
         let stopped = shutdown

@@ -12,7 +12,7 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
-/// Much larger than any certificate or token.
+/// The most bytes read from a file, far more than a certificate or a token has.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 
 /// The files that secure the stream. Both are read for each connection, since they are replaced

@@ -18,8 +18,6 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::propagation::BaggagePropagator;
 
-pub use tracestate::{MAX_LENGTH as MAX_TRACESTATE_LENGTH, MAX_MEMBERS as MAX_TRACESTATE_MEMBERS};
-
 use origin::Origin;
 
 /// `traceparent`'s name.

@@ -148,7 +148,7 @@ async fn refuse_other_protocols(request: axum::extract::Request, next: Next) -> 
     match content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc")) {
         true => next.run(request).await,
         false => {
-            let detail = "this port serves gRPC only, such as for grpcurl -plaintext";
+            let detail = "this port serves gRPC only; use a gRPC client such as grpcurl -plaintext";
             Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into_response()
         }
     }

@@ -31,7 +31,7 @@ pub struct TelemetrySettings {
     /// The other resource attributes.
     pub attributes: Vec<(String, String)>,
     /// `OTEL_SDK_DISABLED`: no spans. Contexts are still passed on and metrics still counted.
-    pub disabled: bool,
+    pub is_disabled: bool,
     /// `OTEL_TRACES_SAMPLER` and `_ARG`: the sampling of root spans before the first plan, and
     /// where a plan has no strategy.
     pub sampler: Probability,
@@ -76,7 +76,7 @@ impl TelemetrySettings {
             instance: identity.instance,
             attributes: identity.attributes,
             is_named: identity.is_named,
-            disabled: environment.boolean("OTEL_SDK_DISABLED"),
+            is_disabled: environment.boolean("OTEL_SDK_DISABLED"),
             sampler: sampler::read(&mut environment),
             otlp: otel::exports_traces(&mut environment)
                 .then(|| otlp::read(&mut environment))

@@ -33,7 +33,7 @@ fn unset_variables_have_defaults() {
     assert_eq!(settings.service.as_str(), "unknown_service");
     assert_eq!(settings.namespace.as_str(), "default");
     assert_eq!(settings.instance.len(), 36);
-    assert!(!settings.disabled);
+    assert!(!settings.is_disabled);
     assert_eq!(settings.sampler, Probability::ALWAYS);
     assert_eq!(settings.batch, BatchSettings::default());
     assert_eq!(settings.log_filter, "info,h2=error");
@@ -118,7 +118,11 @@ fn headers_merge_and_stay_secret() {
 #[case("parentbased_traceidratio", None, Probability::ALWAYS)]
 #[case("jaeger_remote", None, Probability::ALWAYS)]
 #[case("parentbased_jaeger_remote", Some("endpoint=http://policies:5779,pollingIntervalMs=5000,initialSamplingRate=0.25"), Probability::from_millionths(250_000).unwrap())]
-fn samplers(#[case] name: &str, #[case] argument: Option<&str>, #[case] sampler: Probability) {
+fn sampler_variables_set_the_fallback(
+    #[case] name: &str,
+    #[case] argument: Option<&str>,
+    #[case] sampler: Probability,
+) {
     let mut variables = vec![
         ("OTEL_TRACES_SAMPLER", name),
         ("SPOOR_CONTROL_ENDPOINT", "https://policies:5780"),
@@ -219,13 +223,13 @@ fn the_length_limit_for_spans_takes_precedence() {
 }
 
 #[test]
-fn none_exports_nowhere_and_disabled_is_disabled() {
+fn none_disables_export_and_disabled_tracing() {
     let settings = settings(&[
         ("OTEL_TRACES_EXPORTER", "none"),
         ("OTEL_SDK_DISABLED", "TRUE"),
     ]);
     assert!(settings.otlp.is_none());
-    assert!(settings.disabled);
+    assert!(settings.is_disabled);
 }
 
 /// The specification requires that invalid values are ignored with a warning.
