@@ -55,23 +55,19 @@ pub(super) fn read(environment: &mut Environment<'_>) -> BatchSettings {
     let default = BatchSettings::default();
     let limit = environment.first(&LENGTH_LIMITS);
     let limit = limit.map_or(LENGTH_LIMITS[0], |(setting, _)| setting);
-    let mut size = |setting, default: usize| {
-        let number = environment.number(setting, 1, u64::try_from(default).unwrap_or(u64::MAX));
-        usize::try_from(number).unwrap_or(default)
-    };
-    let max_queue_size = size("OTEL_BSP_MAX_QUEUE_SIZE", default.max_queue_size);
-    let batch = size(
+    let max_queue_size = environment.number("OTEL_BSP_MAX_QUEUE_SIZE", 1, default.max_queue_size);
+    let batch = environment.number(
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+        1,
         default.max_export_batch_size,
     );
-    let max_text_chars = size(limit, default.max_text_chars);
     BatchSettings {
         schedule_delay: environment
             .milliseconds(&["OTEL_BSP_SCHEDULE_DELAY"], default.schedule_delay),
         max_queue_size,
         // The specification: it must be less than or equal to the queue's size.
         max_export_batch_size: batch.min(max_queue_size),
-        max_text_chars,
+        max_text_chars: environment.number(limit, 1, default.max_text_chars),
         export_timeout: environment
             .milliseconds(&["OTEL_BSP_EXPORT_TIMEOUT"], default.export_timeout),
         ..default
