@@ -12,7 +12,7 @@ use crate::duration;
 
 /// The fault to inject into one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Decision {
+pub struct Injection {
     /// The delay of the request.
     pub delay: Option<Duration>,
     /// True if the request fails after the delay.
@@ -22,7 +22,7 @@ pub struct Decision {
 /// The error message of a request that fails because of an injected fault.
 pub(crate) const FAILURE: &str = "injected fault";
 
-impl Decision {
+impl Injection {
     /// Waits for the delay, and returns whether the request must fail. Both are events of the span
     /// in the context.
     pub(crate) async fn inject(self, context: &Context) -> bool {
@@ -83,15 +83,15 @@ impl Faults {
 
     /// The fault to inject into a request of this operation (its server span's name).
     #[must_use]
-    pub fn decide(&self, operation: &str) -> Decision {
+    pub fn decide(&self, operation: &str) -> Injection {
         let table = self.table.load();
         let found = table
             .as_ref()
             .and_then(|table| table.get(operation).or_else(|| table.get("")));
         let Some(fault) = found else {
-            return Decision::default();
+            return Injection::default();
         };
-        Decision {
+        Injection {
             delay: (fault.delay != FaultDelay::NONE).then(|| fault.delay.duration()),
             should_fail: should_inject(fault.error_rate),
         }
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn an_operations_own_fault_overrides_the_general_one() {
         let faults = Faults::default();
-        assert_eq!(faults.decide("GET /"), Decision::default());
+        assert_eq!(faults.decide("GET /"), Injection::default());
         faults.set(vec![fault(Some("GET /"), 5, 0), fault(None, 0, 1_000_000)]);
         let (slow, failing) = (faults.decide("GET /"), faults.decide("POST /"));
         assert_eq!(
@@ -224,7 +224,7 @@ mod tests {
         );
         assert_eq!((failing.delay, failing.should_fail), (None, true));
         faults.set(vec![]);
-        assert_eq!(faults.decide("POST /"), Decision::default());
+        assert_eq!(faults.decide("POST /"), Injection::default());
     }
 
     #[test]

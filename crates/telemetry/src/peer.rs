@@ -14,7 +14,7 @@ pub struct PeerUrl(Uri);
 
 /// Text that is not a [`PeerUrl`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be a URL such as http://127.0.0.1:9001")]
+#[error("must be an http:// URL without a query, such as http://127.0.0.1:9001")]
 pub struct InvalidPeerUrl;
 
 impl PeerUrl {

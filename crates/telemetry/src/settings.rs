@@ -123,7 +123,7 @@ impl TelemetrySettings {
     }
 }
 
-/// `key=value,key=value`, percent-encoded: the form of `OTEL_RESOURCE_ATTRIBUTES` and `…_HEADERS`.
+/// Parses `key=value,key=value`, percent-encoded, as in `OTEL_RESOURCE_ATTRIBUTES` and `…_HEADERS`.
 fn pairs(text: &str) -> Option<Vec<(String, String)>> {
     text.split(',')
         .map(str::trim)
