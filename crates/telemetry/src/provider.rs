@@ -346,7 +346,7 @@ fn provider(
     exporter: Option<impl FnOnce(&Resource) -> Result<Arc<dyn Export>, ExporterError>>,
 ) -> Result<SdkTracerProvider, TelemetryStartError> {
     let resource = resource::of(settings);
-    let sampler = LiveSampler::new(Arc::clone(live), settings.sampler);
+    let sampler = LiveSampler::new(Arc::clone(live), settings.fallback);
     let mut builder = SdkTracerProvider::builder()
         .with_sampler(sampler)
         .with_resource(resource.clone());
@@ -373,7 +373,7 @@ fn control(
     counts: &Arc<SpanCounts>,
     stop: &CancellationToken,
 ) -> Result<Option<JoinHandle<()>>, TelemetryStartError> {
-    let Some(endpoint) = &settings.control else {
+    let Some(endpoint) = &settings.control_endpoint else {
         return Ok(None);
     };
     let stream = ControlStream {

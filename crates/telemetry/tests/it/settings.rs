@@ -34,11 +34,11 @@ fn unset_variables_have_defaults() {
     assert_eq!(settings.namespace.as_str(), "default");
     assert_eq!(settings.instance.len(), 36);
     assert!(!settings.is_disabled);
-    assert_eq!(settings.sampler, Probability::ALWAYS);
+    assert_eq!(settings.fallback, Probability::ALWAYS);
     assert_eq!(settings.batch, BatchSettings::default());
     assert_eq!(settings.log_filter, "info,h2=error");
     assert_eq!(settings.log_format, LogFormat::Text);
-    assert_eq!(settings.control, None);
+    assert_eq!(settings.control_endpoint, None);
     assert_eq!(settings.faults, []);
     assert_eq!(settings.warnings, []);
     let otlp = settings.otlp.unwrap();
@@ -121,7 +121,7 @@ fn headers_merge_and_stay_secret() {
 fn sampler_variables_set_the_fallback(
     #[case] name: &str,
     #[case] argument: Option<&str>,
-    #[case] sampler: Probability,
+    #[case] fallback: Probability,
 ) {
     let mut variables = vec![
         ("OTEL_TRACES_SAMPLER", name),
@@ -129,7 +129,7 @@ fn sampler_variables_set_the_fallback(
     ];
     variables.extend(argument.map(|text| ("OTEL_TRACES_SAMPLER_ARG", text)));
     let settings = settings(&variables);
-    assert_eq!((settings.sampler, settings.warnings), (sampler, vec![]));
+    assert_eq!((settings.fallback, settings.warnings), (fallback, vec![]));
 }
 
 #[rstest]
@@ -142,7 +142,7 @@ fn invalid_jaeger_remote_argument_is_ignored(#[case] argument: &str, #[case] inv
         ("OTEL_TRACES_SAMPLER_ARG", argument),
         ("SPOOR_CONTROL_ENDPOINT", "https://policies:5780"),
     ]);
-    assert_eq!(settings.sampler, Probability::ALWAYS);
+    assert_eq!(settings.fallback, Probability::ALWAYS);
     let [warning] = settings.warnings.as_slice() else {
         panic!("{:?}", settings.warnings)
     };
@@ -265,7 +265,7 @@ fn a_ratio_out_of_range_is_ignored() {
         ("OTEL_TRACES_SAMPLER", "traceidratio"),
         ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
     ]);
-    assert_eq!(settings.sampler, Probability::ALWAYS);
+    assert_eq!(settings.fallback, Probability::ALWAYS);
     assert_eq!(settings.warnings.len(), 1);
 }
 
