@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operations_own_fault_overrides_the_general_one() {
+    fn operation_fault_overrides_the_general_fault() {
         let faults = Faults::default();
         assert_eq!(faults.decide("GET /"), Injection::default());
         faults.set(vec![fault(Some("GET /"), 5, 0), fault(None, 0, 1_000_000)]);

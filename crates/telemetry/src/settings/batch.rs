@@ -6,7 +6,7 @@ use spoor_runtime::Environment;
 
 /// The settings for the longest text. The more specific one takes precedence, as the specification
 /// requires.
-const LENGTH_LIMITS: [&str; 2] = [
+const LENGTH_LIMIT_SETTINGS: [&str; 2] = [
     "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
 ];
@@ -53,8 +53,8 @@ impl Default for BatchSettings {
 
 pub(super) fn read(environment: &mut Environment<'_>) -> BatchSettings {
     let default = BatchSettings::default();
-    let limit = environment.first(&LENGTH_LIMITS);
-    let limit = limit.map_or(LENGTH_LIMITS[0], |(setting, _)| setting);
+    let limit = environment.first(&LENGTH_LIMIT_SETTINGS);
+    let limit = limit.map_or(LENGTH_LIMIT_SETTINGS[0], |(setting, _)| setting);
     let max_queue_size = environment.number("OTEL_BSP_MAX_QUEUE_SIZE", 1, default.max_queue_size);
     let batch = environment.number(
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
