@@ -12,15 +12,15 @@ use rand::RngExt;
 // kube.
 #[derive(Debug)]
 pub struct Backoff {
-    min: Duration,
+    first: Duration,
     next: Duration,
 }
 
 impl Backoff {
-    /// Creates a backoff whose first delay is at most `min`.
+    /// Creates a backoff whose first delay is at most `first`.
     #[must_use]
-    pub fn new(min: Duration) -> Self {
-        Self { min, next: min }
+    pub fn new(first: Duration) -> Self {
+        Self { first, next: first }
     }
 
     /// Returns the delay before the next attempt, at most `max`.
@@ -32,7 +32,7 @@ impl Backoff {
 
     /// Starts again at the first delay, after a success.
     pub fn reset(&mut self) {
-        self.next = self.min;
+        self.next = self.first;
     }
 }
 
@@ -42,14 +42,14 @@ mod tests {
 
     #[test]
     fn delays_grow_to_the_maximum() {
-        let min = Duration::from_millis(50);
+        let first = Duration::from_millis(50);
         let max = Duration::from_millis(800);
-        let mut backoff = Backoff::new(min);
+        let mut backoff = Backoff::new(first);
         for _ in 0..10 {
             assert!(backoff.next_delay(max) <= max);
         }
         assert!(backoff.next_delay(max) >= max / 2);
         backoff.reset();
-        assert!(backoff.next_delay(max) <= min);
+        assert!(backoff.next_delay(max) <= first);
     }
 }

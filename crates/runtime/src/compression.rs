@@ -16,10 +16,10 @@ pub const ACCEPTED_ENCODINGS: &str = "gzip, deflate, zstd";
 /// The most bytes decompressed at a time, and so the most by which a body can exceed its limit
 /// before it is refused.
 const CHUNK_BYTES: usize = 64 << 10;
-/// The zstd window size that is always accepted. Larger windows are accepted up to the longest
-/// body, since they are allocated in advance. Encoders that do not know a body's length announce a
-/// window of up to 8 MiB (RFC 9659), however short the body is.
-const MIN_ZSTD_WINDOW_BYTES: u64 = 8 << 20;
+/// The smallest limit on zstd windows, which are allocated in advance. The limit is higher where
+/// longer bodies are accepted. Encoders that do not know a body's length announce a window of up to
+/// 8 MiB (RFC 9659), however short the body is.
+const MIN_ZSTD_WINDOW_LIMIT_BYTES: u64 = 8 << 20;
 
 /// The most members or frames of a body. Programs that compress in parallel write one for each
 /// piece of 64 KiB or more, of which the longest body has a few hundred.
@@ -66,8 +66,9 @@ impl Compression {
         }
     }
 
-    /// Decompresses to at most `max` bytes. `count` is called with the length of each chunk before
-    /// the next one, so that callers can bound the memory of several bodies together.
+    /// Decompresses to at most `max` bytes; returns a body without compression as it is. `count` is
+    /// called with the length of each decompressed chunk before the next one, so that callers can
+    /// bound the memory of several bodies together.
     ///
     /// # Errors
     /// [`DecompressError`], or the error of `count`.
@@ -89,7 +90,7 @@ impl Compression {
                     rest: &body,
                     parts: 0,
                     frame: None,
-                    max_window: MIN_ZSTD_WINDOW_BYTES.max(max as u64),
+                    max_window: MIN_ZSTD_WINDOW_LIMIT_BYTES.max(max as u64),
                 };
                 read_all(frames, max, count)
             }
@@ -210,9 +211,9 @@ mod tests {
 
     #[test]
     fn zstd_windows_have_a_bound() {
-        let largest = zstd_of_window(MIN_ZSTD_WINDOW_BYTES);
+        let largest = zstd_of_window(MIN_ZSTD_WINDOW_LIMIT_BYTES);
         assert_eq!(decompress(Compression::Zstd, &largest).unwrap(), "");
-        let larger = zstd_of_window(2 * MIN_ZSTD_WINDOW_BYTES);
+        let larger = zstd_of_window(2 * MIN_ZSTD_WINDOW_LIMIT_BYTES);
         let refused = decompress(Compression::Zstd, &larger).unwrap_err();
         assert!(matches!(refused, DecompressError::Invalid(_)));
     }

@@ -23,9 +23,9 @@ use serde::{
 use crate::{Problem, with_causes};
 
 /// The most characters of a received value that a problem repeats.
-const MAX_SHOWN: usize = 64;
+const MAX_SHOWN_CHARS: usize = 64;
 /// The most characters of an error, which may repeat a received name.
-const MAX_ERROR: usize = 256;
+const MAX_ERROR_CHARS: usize = 256;
 
 /// A JSON object that an API accepts.
 pub trait RequestBody: DeserializeOwned {
@@ -160,7 +160,7 @@ fn refused_body<T: RequestBody>(
 
 fn content_type(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(header::CONTENT_TYPE)?.as_bytes();
-    Some(shortened(&text.escape_ascii().to_string(), MAX_SHOWN))
+    Some(shortened(&text.escape_ascii().to_string(), MAX_SHOWN_CHARS))
 }
 
 fn unreadable(status: StatusCode, error: &dyn Error) -> String {
@@ -179,7 +179,7 @@ fn invalid_syntax(rejection: &(dyn Error + 'static)) -> String {
         Some(error) if error.is_eof() && (error.line(), error.column()) == (1, 0) => {
             "the body is empty".to_owned()
         }
-        Some(error) if error.is_eof() => "the body ends within its JSON".to_owned(),
+        Some(error) if error.is_eof() => "the JSON in the body is incomplete".to_owned(),
         Some(error) => format!("the body is not JSON: {error}"),
         None => format!("the body is not JSON: {}", with_causes(rejection)),
     }
@@ -194,7 +194,7 @@ fn invalid_data(rejection: &(dyn Error + 'static)) -> String {
     let message = message
         .rsplit_once(" at line ")
         .map_or(&*message, |(message, _)| message);
-    at(error.path(), &in_words_of_json(message))
+    with_path(error.path(), &in_terms_of_json(message))
 }
 
 /// The error in a query or a form, which are pairs of names and values.
@@ -207,21 +207,17 @@ fn invalid_pair(
     };
     let message = error.inner().to_string();
     let name = error.path().to_string();
-    match (message.split_once(" field "), value(&name)) {
-        (Some(("duplicate", name)), _) => shortened(
-            &format!("duplicate parameter {name}; give it once"),
-            MAX_ERROR,
-        ),
-        (Some((wrong, rest)), _) => shortened(&format!("{wrong} parameter {rest}"), MAX_ERROR),
+    let problem = match (message.split_once(" field "), value(&name)) {
+        (Some(("duplicate", name)), _) => format!("duplicate parameter {name}; give it once"),
+        (Some((wrong, rest)), _) => format!("{wrong} parameter {rest}"),
         // Text is always accepted, and the only other parameters are whole numbers.
         (None, Some(value)) => {
-            format!(
-                "{name}: must be a whole number, not {:?}",
-                shortened(&value, MAX_SHOWN)
-            )
+            let value = shortened(&value, MAX_SHOWN_CHARS);
+            format!("{name}: must be a whole number, not {value:?}")
         }
-        (None, None) => at(error.path(), &message),
-    }
+        (None, None) => with_path(error.path(), &message),
+    };
+    shortened(&problem, MAX_ERROR_CHARS)
 }
 
 fn value_in(uri: &Uri, name: &str) -> Option<String> {
@@ -231,14 +227,14 @@ fn value_in(uri: &Uri, name: &str) -> Option<String> {
 }
 
 /// A message of [`de::Error`] without the words of Rust and serde: `must be a string, not 5`.
-fn in_words_of_json(message: &str) -> String {
+fn in_terms_of_json(message: &str) -> String {
     let mismatch = ["invalid type: ", "invalid value: "]
         .iter()
         .find_map(|kind| message.strip_prefix(kind))
         // From the right, since a received text may contain the words.
         .and_then(|rest| rest.rsplit_once(", expected "));
     let Some((received, expected)) = mismatch else {
-        return shortened(message, MAX_ERROR);
+        return shortened(message, MAX_ERROR_CHARS);
     };
     let expected = match expected {
         "u8" | "u16" | "u32" | "u64" => "a whole number",
@@ -255,15 +251,15 @@ fn in_words_of_json(message: &str) -> String {
     };
     format!(
         "must be {expected}, not {}",
-        shortened(received.trim_matches('`'), MAX_SHOWN)
+        shortened(received.trim_matches('`'), MAX_SHOWN_CHARS)
     )
 }
 
 /// An error with the path of its field, unless it names the field itself.
-fn at(path: &serde_path_to_error::Path, message: &str) -> String {
+fn with_path(path: &serde_path_to_error::Path, message: &str) -> String {
     let is_named = || message.contains(&format!("`{path}`"));
     match path.iter().next() {
-        Some(_) if !is_named() => shortened(&format!("{path}: {message}"), MAX_ERROR),
+        Some(_) if !is_named() => shortened(&format!("{path}: {message}"), MAX_ERROR_CHARS),
         _ => message.to_owned(),
     }
 }

@@ -35,18 +35,14 @@ impl Api {
             "/v1/logs" | "/v1development/profiles" => Some(Self::OtlpOthers),
             "/sampling" | "/api/sampling" => Some(Self::JaegerSampling),
             "/api/v1/spans" | "/api/v2/spans" => Some(Self::Zipkin),
-            _ => is_query(path).then_some(Self::JaegerQuery),
+            _ => match path.strip_prefix("/api/")?.split('/').next()? {
+                "traces" | "services" | "operations" | "dependencies" | "metrics" | "v3" => {
+                    Some(Self::JaegerQuery)
+                }
+                _ => None,
+            },
         }
     }
-}
-
-fn is_query(path: &str) -> bool {
-    let below = path.strip_prefix("/api/");
-    let first = below.and_then(|below| below.split('/').next());
-    matches!(
-        first,
-        Some("traces" | "services" | "operations" | "dependencies" | "metrics" | "v3")
-    )
 }
 
 /// Responds to well-known paths with `hint`, which names the right port or returns `None` for the

@@ -26,15 +26,15 @@ use tower::{Service, ServiceExt, layer::layer_fn, service_fn};
 
 use crate::listen::Stop;
 
-const HEALTH: &str = "grpc.health.v1.Health";
-const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
+const HEALTH_SERVICE: &str = "grpc.health.v1.Health";
+const REFLECTION_SERVICE: &str = "grpc.reflection.v1.ServerReflection";
 
 /// The most `Watch` and reflection streams of a port that are open at a time. They may last for as
 /// long as the client likes, and a listener never closes them to make room, since they wait for the
 /// server.
 const MAX_OPEN_STREAMS: usize = 64;
 /// The path of the only method without a long-lived stream.
-const CHECK: &str = "/grpc.health.v1.Health/Check";
+const HEALTH_CHECK_PATH: &str = "/grpc.health.v1.Health/Check";
 
 /// The error for descriptors that gRPC reflection cannot read.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +87,7 @@ pub async fn with_introspection(
     let mut reflection = Builder::configure()
         .register_encoded_file_descriptor_set(descriptors)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-    for service in services.iter().chain(&[HEALTH, REFLECTION]) {
+    for service in services.iter().chain(&[HEALTH_SERVICE, REFLECTION_SERVICE]) {
         reflection = reflection.with_service_name(*service);
     }
     let open = Arc::new(OpenStreams::default());
@@ -97,7 +97,7 @@ pub async fn with_introspection(
     Ok((add_bounded(routes, reflection, &open), health))
 }
 
-/// Adds a service, and limits the streams that it has open at a time.
+/// Adds a service whose streams count among the port's open ones.
 fn add_bounded<S>(routes: Routes, service: S, open: &Arc<OpenStreams>) -> Routes
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
@@ -113,7 +113,7 @@ where
             let (service, open) = (service.clone(), Arc::clone(&open));
             async move {
                 // Health checks are not counted: probes must not end a stream.
-                if request.uri().path() == CHECK {
+                if request.uri().path() == HEALTH_CHECK_PATH {
                     return service.oneshot(request).await;
                 }
                 // Read before the service consumes the request.

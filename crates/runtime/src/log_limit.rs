@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_how_many_were_suppressed() {
+    fn line_reports_the_suppressed_count() {
         let (limit, start) = (LogLimit::new(), Instant::now());
         assert_eq!(limit.admit_at(start), Some(0));
         assert_eq!(limit.admit_at(start), None);

@@ -25,7 +25,7 @@ const MIN_STALL: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct StreamLimit {
     free: Arc<Semaphore>,
-    open: Arc<Mutex<Vec<Weak<dyn OpenStream>>>>,
+    open: Arc<Mutex<Vec<Weak<dyn AnyHeldStream>>>>,
 }
 
 /// Permits for a stream that is about to be opened.
@@ -136,7 +136,7 @@ struct Content<S> {
 }
 
 /// A held stream, whatever its items are.
-trait OpenStream: Send + Sync {
+trait AnyHeldStream: Send + Sync {
     /// The time since which the next item has waited for the client, or `None` while the client
     /// waits for the item.
     fn waits_since(&self) -> Option<Instant>;
@@ -144,7 +144,7 @@ trait OpenStream: Send + Sync {
     fn end(&self);
 }
 
-impl<S: Send> OpenStream for Held<S> {
+impl<S: Send> AnyHeldStream for Held<S> {
     fn waits_since(&self) -> Option<Instant> {
         self.wait.0.lock().since
     }

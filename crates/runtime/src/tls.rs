@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The interval between reads of the files. The kubelet takes up to a minute to update them anyway.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
-/// The interval until the first certificate is loaded. Clients cannot connect before.
+/// The interval between reads until the first certificate is loaded. Clients cannot connect before.
 const FIRST_LOAD_INTERVAL: Duration = Duration::from_millis(250);
 /// The largest file accepted. Certificate chains are smaller.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
@@ -112,7 +112,7 @@ impl ServerCertificate {
                     // One line for as long as the problem stays the same.
                     if last_problem.as_ref() != Some(&problem) {
                         let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, "cannot load the certificate; keeping the last one");
+                        tracing::warn!(error, "cannot load the certificate; retrying");
                     }
                     Some(problem)
                 }

@@ -26,8 +26,8 @@ use opentelemetry_sdk::trace::SdkTracer;
 use spoor_telemetry::{Telemetry, TelemetrySettings};
 use tonic::{Request, Response, Status, transport::server::TcpIncoming};
 
-/// Spans per second, each for [`DURATION`]. The last is as fast as one thread makes them.
-const RATES: [Option<u32>; 4] = [Some(5_000), Some(20_000), Some(50_000), None];
+/// The rates, each for [`DURATION`]. `None` is as fast as one thread can make spans.
+const SPANS_PER_SECOND: [Option<u32>; 4] = [Some(5_000), Some(20_000), Some(50_000), None];
 const DURATION: Duration = Duration::from_secs(3);
 /// The time between two bursts of a paced run.
 const TICK: Duration = Duration::from_millis(10);
@@ -42,7 +42,7 @@ fn main() {
         "{:>14}{:>12}{:>12}{:>10}{:>14}",
         "spans/s", "made", "exported", "dropped", "drained in"
     );
-    for rate in RATES {
+    for rate in SPANS_PER_SECOND {
         let received = Arc::new(AtomicU64::new(0));
         let receiver = runtime.block_on(receive(Arc::clone(&received)));
         let telemetry = start(receiver);
@@ -52,7 +52,7 @@ fn main() {
         assert_eq!(received.load(Relaxed), drained.exported);
         assert_eq!(made, drained.exported + drained.dropped);
         let rate = rate.map_or_else(
-            || format!("{:.0} (all)", per_second(made)),
+            || format!("{:.0} (max)", per_second(made)),
             |rate| rate.to_string(),
         );
         let (exported, dropped) = (drained.exported, drained.dropped);

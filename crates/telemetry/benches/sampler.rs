@@ -20,14 +20,14 @@ use spoor_proto::spoor::control::v1::{
 };
 use spoor_telemetry::sampler::{Live, LiveSampler};
 
-/// Spans between two readings of the clock.
-const BATCH: u32 = 20_000;
-/// Batches of each sampler, alternating, so that a change of the machine's speed affects both.
-const ROUNDS: usize = 150;
+/// The spans between two readings of the clock.
+const SPANS_PER_BATCH: u32 = 20_000;
+/// The batches of each sampler, alternating, so that a change of the machine's speed affects both.
+const BATCHES: usize = 150;
 const NAME: &str = "GET /";
 
 fn main() {
-    println!("A root span's start and end through the SDK's tracer, median of {ROUNDS} batches\n");
+    println!("A root span's start and end through the SDK's tracer, median of {BATCHES} batches\n");
     println!(
         "{:<34} {:>10} {:>10} {:>7}",
         "kept, and the live plan", "SDK", "live", "ratio"
@@ -93,7 +93,7 @@ fn compare(left: &SdkTracer, right: &SdkTracer) -> (Duration, Duration) {
     let (mut lefts, mut rights) = (Vec::new(), Vec::new());
     batch(left);
     batch(right);
-    for _ in 0..ROUNDS {
+    for _ in 0..BATCHES {
         lefts.push(batch(left));
         rights.push(batch(right));
     }
@@ -103,7 +103,7 @@ fn compare(left: &SdkTracer, right: &SdkTracer) -> (Duration, Duration) {
 fn batch(tracer: &SdkTracer) -> Duration {
     let context = Context::new();
     let start = Instant::now();
-    for _ in 0..BATCH {
+    for _ in 0..SPANS_PER_BATCH {
         drop(black_box(
             tracer.start_with_context(NAME, black_box(&context)),
         ));
@@ -117,5 +117,5 @@ fn median(mut times: Vec<Duration>) -> Duration {
 }
 
 fn nanos(batch: Duration) -> f64 {
-    batch.as_secs_f64() * 1e9 / f64::from(BATCH)
+    batch.as_secs_f64() * 1e9 / f64::from(SPANS_PER_BATCH)
 }

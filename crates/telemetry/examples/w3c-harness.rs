@@ -70,7 +70,7 @@ async fn main() -> anyhow::Result<()> {
     tokio::spawn({
         let stop = stop.clone();
         async move {
-            let _no_signal_handler = tokio::signal::ctrl_c().await;
+            let _ = tokio::signal::ctrl_c().await;
             stop.cancel();
         }
     });

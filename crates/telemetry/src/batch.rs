@@ -9,7 +9,7 @@ mod limits;
 mod queue;
 
 use std::{
-    fmt, io,
+    io,
     sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -29,18 +29,11 @@ use queue::Queue;
 use crate::{export::Export, settings::BatchSettings};
 
 /// Queues spans and exports them in batches, on a thread of its own.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("BatchProcessor(waiting: {})", queue.len())]
 pub struct BatchProcessor {
     queue: Arc<Queue>,
     worker: Arc<Mutex<Option<JoinHandle<()>>>>,
-}
-
-impl fmt::Debug for BatchProcessor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BatchProcessor")
-            .field("waiting", &self.queue.len())
-            .finish_non_exhaustive()
-    }
 }
 
 impl BatchProcessor {

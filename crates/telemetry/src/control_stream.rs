@@ -29,29 +29,30 @@ pub async fn run(stream: ControlStream, shutdown: CancellationToken) {
 
 async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
     let mut state = ReconnectState::new();
-    let mut obstacle = None;
+    let mut outage = None;
     loop {
         let Err(error) = session::run(stream, shutdown, &mut state).await else {
             return;
         };
-        // After a connection the same obstacle is a new outage, which is logged again.
+        // After a connection the same kind of outage is a new one, which is logged again.
         if state.is_accepted {
-            obstacle = None;
-            // Without room for a message, the control plane would refuse it in each new session.
+            outage = None;
+            // A control plane without room for a message would refuse it in each new session, so
+            // the delays continue to grow.
             if !error.is_overload() {
                 state.backoff.reset();
             }
         }
-        let new = Obstacle::of(&error);
-        if obstacle.as_ref() != Some(&new) {
+        let new = Outage::of(&error);
+        if outage.as_ref() != Some(&new) {
             new.log(&error);
         }
         // A denial lasts until a label or a token changes, so frequent attempts are useless.
         let max = match new {
-            Obstacle::Denied(_) => stream.intervals.denied,
-            Obstacle::Credentials(_) | Obstacle::Unreachable => stream.intervals.retry,
+            Outage::Denied(_) => stream.intervals.max_denied_delay,
+            Outage::Credentials(_) | Outage::Unreachable => stream.intervals.max_retry_delay,
         };
-        obstacle = Some(new);
+        outage = Some(new);
         let stopped = shutdown
             .run_until_cancelled(tokio::time::sleep(state.backoff.next_delay(max)))
             .await;
@@ -61,15 +62,15 @@ async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
     }
 }
 
-/// An obstacle between the process and the control plane. It is logged when it changes.
+/// An outage of the control plane, as this process sees it. It is logged when it changes.
 #[derive(Debug, PartialEq, Eq)]
-enum Obstacle {
+enum Outage {
     Unreachable,
     Credentials(String),
     Denied(String),
 }
 
-impl Obstacle {
+impl Outage {
     fn of(error: &SessionError) -> Self {
         match error {
             SessionError::Denied(_) => Self::Denied(error.to_string()),

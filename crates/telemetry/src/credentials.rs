@@ -12,7 +12,7 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
-/// Much larger than any certificate or token.
+/// The most bytes read from a file, far more than a certificate or a token has.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 
 /// The files that secure the stream. Both are read for each connection, since they are replaced
@@ -47,9 +47,6 @@ pub enum CredentialsError {
     Tls(#[source] tonic::transport::Error),
 }
 
-/// The `authorization` header of a call, if any.
-pub(crate) type Authorization = Option<MetadataValue<Ascii>>;
-
 impl Credentials {
     /// The endpoint, with TLS if its scheme is `https`.
     pub(crate) async fn secure(&self, endpoint: Endpoint) -> Result<Endpoint, CredentialsError> {
@@ -63,10 +60,11 @@ impl Credentials {
         endpoint.tls_config(tls).map_err(CredentialsError::Tls)
     }
 
+    /// The `authorization` header of a call, if any.
     pub(crate) async fn authorization(
         &self,
         endpoint: &Endpoint,
-    ) -> Result<Authorization, CredentialsError> {
+    ) -> Result<Option<MetadataValue<Ascii>>, CredentialsError> {
         let path = match &self.token_file {
             // Never without TLS, where the network could read it.
             Some(path) if is_secure(endpoint) => path,

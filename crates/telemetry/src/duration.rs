@@ -63,7 +63,7 @@ mod tests {
     #[case("1mo", None)]
     #[case("soon", None)]
     #[case("99999999999999999999d", None)]
-    fn durations(#[case] text: &str, #[case] millis: Option<u64>) {
+    fn parses_durations_with_units(#[case] text: &str, #[case] millis: Option<u64>) {
         assert_eq!(parse(text).ok(), millis.map(Duration::from_millis));
     }
 
@@ -73,7 +73,7 @@ mod tests {
     #[case("0ms", false)]
     #[case("61s", false)]
     #[case("soon", false)]
-    fn deadlines(#[case] text: &str, #[case] valid: bool) {
+    fn deadline_is_from_1ms_to_60s(#[case] text: &str, #[case] valid: bool) {
         assert_eq!(parse_deadline(text).is_ok(), valid);
     }
 }

@@ -99,7 +99,7 @@ impl TrustedPeers {
 impl FromStr for TrustedPeers {
     type Err = InvalidTrustedPeers;
 
-    /// Networks in CIDR notation or single addresses, separated by commas. An empty text has none.
+    /// Networks in CIDR notation or single addresses, separated by commas. Empty text means none.
     fn from_str(text: &str) -> Result<Self, InvalidTrustedPeers> {
         let entries = text.split(',').map(str::trim);
         let entries = entries.filter(|entry| !entry.is_empty());

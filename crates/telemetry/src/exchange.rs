@@ -103,7 +103,7 @@ impl Drop for Exchange {
                 "the client disconnected before the response",
             ),
             Side::RpcClient | Side::RpcServer => {
-                (Outcome::Rpc(Code::Cancelled), "cancelled before its end")
+                (Outcome::Rpc(Code::Cancelled), "the call was cancelled")
             }
         };
         self.record(outcome, description.to_owned());

@@ -1,4 +1,4 @@
-//! Faults to inject, for one operation or all: a delay, and a share of failing requests.
+//! Faults to inject, for one operation or all: a delay and an error rate.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -12,17 +12,17 @@ use crate::duration;
 
 /// The fault to inject into one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Decision {
+pub struct Injection {
     /// The delay of the request.
     pub delay: Option<Duration>,
     /// True if the request fails after the delay.
-    pub fail: bool,
+    pub should_fail: bool,
 }
 
 /// The error message of a request that fails because of an injected fault.
 pub(crate) const FAILURE: &str = "injected fault";
 
-impl Decision {
+impl Injection {
     /// Waits for the delay, and returns whether the request must fail. Both are events of the span
     /// in the context.
     pub(crate) async fn inject(self, context: &Context) -> bool {
@@ -30,10 +30,10 @@ impl Decision {
             record(context, KeyValue::new("fault.delay", delay.as_secs_f64()));
             tokio::time::sleep(delay).await;
         }
-        if self.fail {
+        if self.should_fail {
             record(context, KeyValue::new("fault.error", true));
         }
-        self.fail
+        self.should_fail
     }
 }
 
@@ -56,7 +56,7 @@ pub enum InvalidFault {
     /// The delay is too long.
     #[error("delay: {0}")]
     TooLong(#[from] InvalidFaultDelay),
-    /// The share of errors is invalid.
+    /// The error rate is invalid.
     #[error("errors: {0}")]
     ErrorRate(#[from] spoor_policy::InvalidProbability),
 }
@@ -83,17 +83,17 @@ impl Faults {
 
     /// The fault to inject into a request of this operation (its server span's name).
     #[must_use]
-    pub fn decide(&self, operation: &str) -> Decision {
+    pub fn decide(&self, operation: &str) -> Injection {
         let table = self.table.load();
         let found = table
             .as_ref()
             .and_then(|table| table.get(operation).or_else(|| table.get("")));
         let Some(fault) = found else {
-            return Decision::default();
+            return Injection::default();
         };
-        Decision {
+        Injection {
             delay: (fault.delay != FaultDelay::NONE).then(|| fault.delay.duration()),
-            fail: should_inject(fault.error_rate),
+            should_fail: should_inject(fault.error_rate),
         }
     }
 }
@@ -213,25 +213,26 @@ mod tests {
     }
 
     #[test]
-    fn an_operations_own_fault_overrides_the_general_one() {
+    fn operation_fault_overrides_the_general_fault() {
         let faults = Faults::default();
-        assert_eq!(faults.decide("GET /"), Decision::default());
+        assert_eq!(faults.decide("GET /"), Injection::default());
         faults.set(vec![fault(Some("GET /"), 5, 0), fault(None, 0, 1_000_000)]);
         let (slow, failing) = (faults.decide("GET /"), faults.decide("POST /"));
         assert_eq!(
-            (slow.delay, slow.fail),
+            (slow.delay, slow.should_fail),
             (Some(Duration::from_millis(5)), false)
         );
-        assert_eq!((failing.delay, failing.fail), (None, true));
+        assert_eq!((failing.delay, failing.should_fail), (None, true));
         faults.set(vec![]);
-        assert_eq!(faults.decide("POST /"), Decision::default());
+        assert_eq!(faults.decide("POST /"), Injection::default());
     }
 
     #[test]
     fn errors_occur_at_their_rate() {
         let faults = Faults::default();
         faults.set(vec![fault(None, 0, 200_000)]);
-        let failed = (0..20_000).filter(|_| faults.decide("any").fail).count();
+        let failed = (0..20_000).filter(|_| faults.decide("any").should_fail);
+        let failed = failed.count();
         // Ten standard deviations either side.
         assert!((3_430..=4_570).contains(&failed), "{failed}");
     }

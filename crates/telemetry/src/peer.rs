@@ -14,7 +14,7 @@ pub struct PeerUrl(Uri);
 
 /// Text that is not a [`PeerUrl`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be a URL such as http://127.0.0.1:9001")]
+#[error("must be an http:// URL without a query, such as http://127.0.0.1:9001")]
 pub struct InvalidPeerUrl;
 
 impl PeerUrl {
@@ -62,7 +62,7 @@ mod tests {
     #[case("service-b:9001", false)]
     #[case("/", false)]
     #[case("", false)]
-    fn peers(#[case] text: &str, #[case] valid: bool) {
+    fn accepts_only_http_urls_without_a_query(#[case] text: &str, #[case] valid: bool) {
         assert_eq!(text.parse::<PeerUrl>().is_ok(), valid);
     }
 
@@ -77,7 +77,7 @@ mod tests {
     // Never another host.
     #[case("http://jaeger", "//evil.example/", "http://jaeger//evil.example/")]
     #[case("http://jaeger", "/@evil.example", "http://jaeger/@evil.example")]
-    fn paths(#[case] peer: &str, #[case] path: &str, #[case] expected: &str) {
+    fn path_is_joined_to_the_peer(#[case] peer: &str, #[case] path: &str, #[case] expected: &str) {
         let peer: PeerUrl = peer.parse().unwrap();
         let joined = peer.join(path).unwrap();
         assert_eq!(joined.to_string(), expected);

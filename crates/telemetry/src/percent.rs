@@ -1,7 +1,7 @@
-//! Percent-encoding of settings and gRPC messages.
+//! Decoding of percent-encoded settings and gRPC messages.
 
-/// `%41` → `A`. `None` if a `%` is not followed by two hexadecimal digits, or the result is not
-/// UTF-8.
+/// Decodes text in which `%41` stands for `A`. `None` if a `%` is not followed by two hexadecimal
+/// digits, or the result is not UTF-8.
 pub(crate) fn decode(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();

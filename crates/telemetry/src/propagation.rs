@@ -18,8 +18,6 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::propagation::BaggagePropagator;
 
-pub use tracestate::{MAX_LENGTH as MAX_TRACESTATE_LENGTH, MAX_MEMBERS as MAX_TRACESTATE_MEMBERS};
-
 use origin::Origin;
 
 /// `traceparent`'s name.
@@ -79,7 +77,7 @@ pub(crate) fn traceparent(context: &Context) -> String {
 
 /// The span that a request comes from, without its `tracestate` and baggage.
 pub(crate) fn caller(extractor: &dyn Extractor) -> Option<SpanContext> {
-    only(extractor, TRACEPARENT).and_then(traceparent::read)
+    only_value(extractor, TRACEPARENT).and_then(traceparent::read)
 }
 
 /// The flags that the context's span passes on: whether it is sampled, and whether its trace ID is
@@ -105,7 +103,7 @@ fn is_random(context: &Context, span_context: &SpanContext) -> bool {
     }
 }
 
-fn only<'a>(extractor: &'a dyn Extractor, name: &str) -> Option<&'a str> {
+fn only_value<'a>(extractor: &'a dyn Extractor, name: &str) -> Option<&'a str> {
     match extractor.get_all(name)?.as_slice() {
         // If there are several, an intermediary has added one, and the right one is unknown.
         [one] => Some(one),

@@ -56,7 +56,7 @@ struct Inner {
     live: Arc<Live>,
     faults: Arc<Faults>,
     metrics: Metrics,
-    ready: AtomicBool,
+    is_ready: AtomicBool,
     stop: CancellationToken,
     control: Mutex<Option<JoinHandle<()>>>,
 }
@@ -142,7 +142,7 @@ impl Telemetry {
         let live = Arc::new(Live::default());
         let faults = Arc::new(Faults::default());
         faults.set(settings.faults.clone());
-        let provider = (!settings.disabled)
+        let provider = (!settings.is_disabled)
             .then(|| provider(&settings, &counts, &live, exporter))
             .transpose()?;
         let tracer = provider.as_ref().map(tracer);
@@ -157,7 +157,7 @@ impl Telemetry {
             live,
             faults,
             metrics,
-            ready: AtomicBool::new(false),
+            is_ready: AtomicBool::new(false),
             stop,
             control: Mutex::new(control),
         };
@@ -260,7 +260,7 @@ impl Telemetry {
         let (metrics, readiness) = (self.clone(), self.clone());
         ops_router(
             move || metrics.metrics().text(),
-            move || match readiness.inner.ready.load(Relaxed) {
+            move || match readiness.inner.is_ready.load(Relaxed) {
                 true => Ok(()),
                 false => Err("not ready".to_owned()),
             },
@@ -304,8 +304,8 @@ impl Telemetry {
     }
 
     /// Sets whether `/readyz` reports ready.
-    pub fn set_ready(&self, ready: bool) {
-        self.inner.ready.store(ready, Relaxed);
+    pub fn set_ready(&self, is_ready: bool) {
+        self.inner.is_ready.store(is_ready, Relaxed);
     }
 
     /// Exports what has been collected, within the grace period, and stops. Spans that end later
@@ -346,7 +346,7 @@ fn provider(
     exporter: Option<impl FnOnce(&Resource) -> Result<Arc<dyn Export>, ExporterError>>,
 ) -> Result<SdkTracerProvider, TelemetryStartError> {
     let resource = resource::of(settings);
-    let sampler = LiveSampler::new(Arc::clone(live), settings.sampler);
+    let sampler = LiveSampler::new(Arc::clone(live), settings.fallback);
     let mut builder = SdkTracerProvider::builder()
         .with_sampler(sampler)
         .with_resource(resource.clone());
@@ -373,7 +373,7 @@ fn control(
     counts: &Arc<SpanCounts>,
     stop: &CancellationToken,
 ) -> Result<Option<JoinHandle<()>>, TelemetryStartError> {
-    let Some(endpoint) = &settings.control else {
+    let Some(endpoint) = &settings.control_endpoint else {
         return Ok(None);
     };
     let stream = ControlStream {

@@ -5,14 +5,10 @@ mod server;
 
 use std::{convert::Infallible, time::Duration};
 
-use axum::{
-    Router,
-    middleware::{Next, from_fn},
-    response::{IntoResponse, Response},
-};
-use http::{Request, StatusCode, header::CONTENT_TYPE};
+use axum::{Router, response::IntoResponse};
+use http::{Request, StatusCode};
 use spoor_runtime::{
-    CutOff, Limits, Listener, Problem, ReflectionError, Sockets, with_introspection,
+    CutOff, Limits, Listener, Problem, ReflectionError, Sockets, by_protocol, with_introspection,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, server::NamedService, service::Routes};
@@ -125,10 +121,13 @@ pub async fn grpc(
     let (routes, health) =
         with_introspection(server.routes, &server.services, server.descriptors).await?;
     let layered = telemetry.grpc_server_layer().layer(routes.prepare());
-    // Outside the telemetry layer, since these requests are not gRPC calls.
-    let router = Router::new()
-        .fallback_service(layered)
-        .layer(from_fn(refuse_other_protocols));
+    // Outside the telemetry layer, since these requests are not gRPC calls. gRPC's own response would
+    // have the status 200 and no body.
+    let other_protocols = Router::new().fallback(async || {
+        let detail = "this port serves gRPC only; use a gRPC client such as grpcurl -plaintext";
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+    });
+    let router = by_protocol(other_protocols, Router::new().fallback_service(layered));
     // Health reports NOT_SERVING before the listener closes, so that balancers stop sending first.
     let stop_listening = CancellationToken::new();
     let serving = http(sockets, router, server.grace, stop_listening.clone());
@@ -139,17 +138,4 @@ pub async fn grpc(
         Ok(())
     };
     tokio::try_join!(serving, stopping).map(|_| ())
-}
-
-/// Explains to a client of another protocol that it has the wrong port. gRPC's own response would
-/// have the status 200 and no body.
-async fn refuse_other_protocols(request: axum::extract::Request, next: Next) -> Response {
-    let content_type = request.headers().get(CONTENT_TYPE);
-    match content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc")) {
-        true => next.run(request).await,
-        false => {
-            let detail = "this port serves gRPC only, such as for grpcurl -plaintext";
-            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into_response()
-        }
-    }
 }

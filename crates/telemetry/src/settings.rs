@@ -5,9 +5,9 @@
 
 mod batch;
 mod control;
+mod fallback;
 mod otlp;
 mod resource;
-mod sampler;
 
 use spoor_policy::{Fault, Namespace, Probability, ServiceName};
 use spoor_runtime::{DEFAULT_LOG_FILTER, Environment, SettingsReader, otel};
@@ -31,10 +31,10 @@ pub struct TelemetrySettings {
     /// The other resource attributes.
     pub attributes: Vec<(String, String)>,
     /// `OTEL_SDK_DISABLED`: no spans. Contexts are still passed on and metrics still counted.
-    pub disabled: bool,
+    pub is_disabled: bool,
     /// `OTEL_TRACES_SAMPLER` and `_ARG`: the sampling of root spans before the first plan, and
     /// where a plan has no strategy.
-    pub sampler: Probability,
+    pub fallback: Probability,
     /// `OTEL_TRACES_EXPORTER`: `otlp` (the default). `None` for `none`.
     pub otlp: Option<OtlpSettings>,
     /// `OTEL_BSP_…`.
@@ -45,7 +45,7 @@ pub struct TelemetrySettings {
     pub log_format: LogFormat,
     /// `SPOOR_CONTROL_ENDPOINT`: the source of policies and faults, such as
     /// `http://127.0.0.1:5779`. `None` if there is none, and the sampler then never changes.
-    pub control: Option<http::Uri>,
+    pub control_endpoint: Option<http::Uri>,
     /// `SPOOR_CONTROL_CA_FILE` and `SPOOR_CONTROL_TOKEN_FILE`, for a control plane with https.
     pub credentials: Credentials,
     /// `SPOOR_TRUSTED_PEERS`: the callers whose trace context an HTTP edge continues.
@@ -76,8 +76,8 @@ impl TelemetrySettings {
             instance: identity.instance,
             attributes: identity.attributes,
             is_named: identity.is_named,
-            disabled: environment.boolean("OTEL_SDK_DISABLED"),
-            sampler: sampler::read(&mut environment),
+            is_disabled: environment.boolean("OTEL_SDK_DISABLED"),
+            fallback: fallback::read(&mut environment),
             otlp: otel::exports_traces(&mut environment)
                 .then(|| otlp::read(&mut environment))
                 .flatten(),
@@ -88,7 +88,7 @@ impl TelemetrySettings {
             log_format: environment
                 .parse("SPOOR_LOG_FORMAT", str::parse)
                 .unwrap_or_default(),
-            control: environment.parse(control::ENDPOINT, control::endpoint),
+            control_endpoint: environment.parse(control::ENDPOINT, control::endpoint),
             credentials: control::credentials(&mut environment),
             trusted: environment
                 .parse("SPOOR_TRUSTED_PEERS", str::parse::<TrustedPeers>)
@@ -123,7 +123,7 @@ impl TelemetrySettings {
     }
 }
 
-/// `key=value,key=value`, percent-encoded: the form of `OTEL_RESOURCE_ATTRIBUTES` and `…_HEADERS`.
+/// Parses `key=value,key=value`, percent-encoded, as in `OTEL_RESOURCE_ATTRIBUTES` and `…_HEADERS`.
 fn pairs(text: &str) -> Option<Vec<(String, String)>> {
     text.split(',')
         .map(str::trim)

@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc};
 use opentelemetry::{Context, trace::FutureExt};
 use tower::{Layer, Service};
 
-use crate::faults::Decision;
+use crate::faults::Injection;
 
 /// Traces the requests of a service. `T` is the state of one side of a protocol, which all
 /// requests share.
@@ -41,7 +41,7 @@ pub(crate) fn respond<S, R>(
     handler: &mut S,
     request: R,
     context: Context,
-    fault: Decision,
+    fault: Injection,
     failure: fn() -> S::Response,
     end: impl FnOnce(Called<S, R>) -> Called<S, R> + Send + 'static,
 ) -> Calling<S, R>
@@ -50,7 +50,7 @@ where
     R: Send + 'static,
 {
     // The usual case needs neither a clone of the service nor a second future.
-    if fault == Decision::default() {
+    if fault == Injection::default() {
         let attached = context.clone().attach();
         let response = handler.call(request);
         drop(attached);

@@ -339,7 +339,7 @@ async fn errors_are_problems(#[case] method: Method, #[case] path: &str, #[case]
 }
 
 #[tokio::test]
-async fn unknown_service_has_no_faults() {
+async fn refuses_faults_for_an_unknown_service() {
     let api = Api::start(&[]);
     // Faults are set in the default namespace only.
     api.control.set_expected(vec![Instance {

@@ -45,7 +45,7 @@ async fn refused(content_type: Option<&str>, body: &str) -> (u16, String) {
 
 #[rstest]
 #[case("", 400, "the body is empty")]
-#[case("{\"name\": ", 400, "the body ends within its JSON")]
+#[case("{\"name\": ", 400, "the JSON in the body is incomplete")]
 #[case("name", 400, "the body is not JSON: expected ident at line 1 column 2")]
 #[case("{} {}", 422, "missing field `name`")]
 #[case(
@@ -114,7 +114,7 @@ async fn long_names_and_values_are_shortened() {
     ] {
         let (_, detail) = refused(json, &body).await;
         assert!(
-            detail.contains("ää") && detail.chars().count() <= MAX_ERROR + 1,
+            detail.contains("ää") && detail.chars().count() <= MAX_ERROR_CHARS + 1,
             "{detail}"
         );
     }

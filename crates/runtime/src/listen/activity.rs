@@ -273,7 +273,7 @@ impl RequestActivity {
         self.activity.totals.head_bytes.add(bytes);
     }
 
-    /// Removes the head, which the handler no longer needs.
+    /// Stops counting the head, which the handler no longer needs.
     pub(super) fn remove_head(&self) {
         let bytes = self.head_bytes.swap(0, Ordering::Relaxed);
         if bytes == 0 {

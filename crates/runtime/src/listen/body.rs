@@ -26,40 +26,40 @@ const MIN_FRAME_BYTES: usize = 64;
 
 /// The time within which a body of any length usually arrives. Slower ones end when room is needed.
 const MAX_USUAL_BODY_TIME: Duration = Duration::from_secs(2);
-/// The bytes to free at a time by ending slow bodies: the length of the longest body that receivers
-/// accept.
-const BYTES_ENDED_AT_ONCE: usize = 16 << 20;
+/// The fewest bytes to free at a time by ending slow bodies, if they hold as many: the length of the
+/// longest body that receivers accept.
+const MIN_FREED_BYTES: usize = 16 << 20;
 
 /// The bodies of this process that are incomplete, each with the time when its first part arrived.
-static PARTIAL: Mutex<Vec<(Instant, Weak<Exchange>)>> = Mutex::new(Vec::new());
+static PARTIAL_BODIES: Mutex<Vec<(Instant, Weak<Exchange>)>> = Mutex::new(Vec::new());
 
 /// Ends slow bodies of this process, the largest first, to make room for others. Each holds its
 /// memory for as long as its sender likes, up to the time limit on bodies, so a few senders could
-/// keep out all others. The memory is not free before the requests have ended, a moment later.
+/// keep out all others. The memory is free once the requests have ended, a moment later.
 pub fn end_slow_bodies() {
     end_slow(|_| true);
 }
 
 fn end_slow(is_included: impl Fn(&Exchange) -> bool) {
-    let partial = PARTIAL.lock();
+    let partial = PARTIAL_BODIES.lock();
     let mut slow: Vec<_> = partial
         .iter()
         .filter(|(since, _)| since.elapsed() > MAX_USUAL_BODY_TIME)
         .filter_map(|(_, exchange)| exchange.upgrade())
         .filter(|exchange| exchange.is_receiving() && is_included(exchange))
-        .map(|exchange| (exchange.held.load(Ordering::Acquire), exchange))
+        .map(|exchange| (exchange.held_bytes.load(Ordering::Acquire), exchange))
         .collect();
     drop(partial);
     slow.sort_by_key(|(bytes, _)| *bytes);
-    let mut ended = 0;
-    while ended < BYTES_ENDED_AT_ONCE
+    let mut freed = 0;
+    while freed < MIN_FREED_BYTES
         && let Some((bytes, exchange)) = slow.pop()
     {
         exchange.ended.notify_one();
-        ended += bytes;
+        freed += bytes;
     }
     static WARNINGS: LogLimit = LogLimit::new();
-    if ended > 0
+    if freed > 0
         && let Some(suppressed) = WARNINGS.admit()
     {
         tracing::warn!(suppressed, "ended requests whose bodies arrive slowly");
@@ -69,15 +69,15 @@ fn end_slow(is_included: impl Fn(&Exchange) -> bool) {
 /// The bytes of bodies that handlers may hold, over all requests of a listener.
 #[derive(Debug)]
 pub(super) struct Budget {
-    max: usize,
-    taken: AtomicUsize,
+    max_bytes: usize,
+    held_bytes: AtomicUsize,
 }
 
 impl Budget {
-    pub(super) fn new(max: usize) -> Self {
+    pub(super) fn new(max_bytes: usize) -> Self {
         Self {
-            max,
-            taken: AtomicUsize::new(0),
+            max_bytes,
+            held_bytes: AtomicUsize::new(0),
         }
     }
 }
@@ -87,7 +87,7 @@ impl Budget {
 pub(super) struct Exchange {
     pub(super) activity: RequestActivity,
     budget: Arc<Budget>,
-    held: AtomicUsize,
+    held_bytes: AtomicUsize,
     is_body_complete: AtomicBool,
     has_response_begun: AtomicBool,
     is_over_budget: AtomicBool,
@@ -106,7 +106,7 @@ impl Exchange {
         Self {
             activity,
             budget,
-            held: AtomicUsize::new(0),
+            held_bytes: AtomicUsize::new(0),
             is_body_complete: AtomicBool::new(false),
             has_response_begun: AtomicBool::new(false),
             is_over_budget: AtomicBool::new(false),
@@ -142,14 +142,13 @@ impl Exchange {
 
     fn receive(self: &Arc<Self>, bytes: usize) -> Result<(), RequestRefusal> {
         self.activity.set_waiting_for_server(true);
-        // Counted even if refused below, since `release` subtracts everything in `held`.
-        let held = self.held.fetch_add(bytes, Ordering::AcqRel);
+        // Counted even if refused below, since `release` subtracts all of `held_bytes`.
+        let held = self.held_bytes.fetch_add(bytes, Ordering::AcqRel);
         if held == 0 && self.is_partial() {
-            let mut partial = PARTIAL.lock();
-            // Only when the list is full, and twice as long afterwards as what is left in it, so
-            // that a request seldom visits those of all others.
-            // Streams in both directions are removed too: they live long after their response has
-            // begun.
+            let mut partial = PARTIAL_BODIES.lock();
+            // Removes the others only when the list is full, and then leaves as much room as it has
+            // entries, so that few requests visit the whole list. Streams in both directions are
+            // removed too: they live long after their response has begun.
             if partial.len() == partial.capacity() {
                 partial.retain(|(_, other)| other.upgrade().is_some_and(|it| it.is_partial()));
                 let left = partial.len();
@@ -157,8 +156,8 @@ impl Exchange {
             }
             partial.push((Instant::now(), Arc::downgrade(self)));
         }
-        let before = self.budget.taken.fetch_add(bytes, Ordering::AcqRel);
-        if before.saturating_add(bytes) > self.budget.max {
+        let before = self.budget.held_bytes.fetch_add(bytes, Ordering::AcqRel);
+        if before.saturating_add(bytes) > self.budget.max_bytes {
             self.is_over_budget.store(true, Ordering::Release);
             end_slow(|other| Arc::ptr_eq(&other.budget, &self.budget));
             return Err(RequestRefusal::OverBudget);
@@ -167,8 +166,8 @@ impl Exchange {
     }
 
     fn release(&self) {
-        let held = self.held.swap(0, Ordering::AcqRel);
-        self.budget.taken.fetch_sub(held, Ordering::AcqRel);
+        let held = self.held_bytes.swap(0, Ordering::AcqRel);
+        self.budget.held_bytes.fetch_sub(held, Ordering::AcqRel);
     }
 }
 

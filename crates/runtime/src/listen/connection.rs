@@ -67,7 +67,7 @@ pub(super) async fn serve(
         match tls {
             None if is_tls(&stream).await => {
                 if let Some(suppressed) = TLS_REFUSALS.admit() {
-                    let advice = "refused a TLS client; this port has no TLS, use http://";
+                    let advice = "refused a TLS client: this port does not use TLS; use http://";
                     tracing::warn!(%peer, suppressed, "{advice}");
                 }
                 // With bytes left unread, the connection would be reset instead of closed.

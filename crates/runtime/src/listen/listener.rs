@@ -53,7 +53,7 @@ const DRAIN_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The error for requests that were still in flight when the grace period ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cut off {requests} requests that did not end within {} s of the shutdown", .grace.as_secs_f64())]
+#[error("requests cut off {} s after the shutdown began: {requests}", .grace.as_secs_f64())]
 pub struct CutOff {
     /// The number of requests.
     pub requests: usize,

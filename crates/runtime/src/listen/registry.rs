@@ -29,7 +29,7 @@ pub(super) static PROCESS: LazyLock<Registry> = LazyLock::new(|| {
         connections: limit.map_or(usize::MAX, connections_within),
         unread_bytes: MAX_UNREAD_BYTES,
         unfinished_heads: MAX_UNFINISHED_HEADS,
-        head_bytes: MAX_HEAD_BYTES,
+        head_bytes: MAX_TOTAL_HEAD_BYTES,
     })
 });
 
@@ -52,8 +52,8 @@ const MAX_UNREAD_BYTES: usize = 64 << 20;
 const MAX_UNFINISHED_HEADS: usize = 1024;
 /// The most bytes of the heads of requests whose response has not begun, over all connections of
 /// the process, not counting `UNCOUNTED_HEAD_BYTES` of each. Without this bound each listener could
-/// hold as many heads of 16 KiB as it allows requests.
-const MAX_HEAD_BYTES: usize = 64 << 20;
+/// hold as many heads of 48 KiB as it allows requests.
+const MAX_TOTAL_HEAD_BYTES: usize = 64 << 20;
 
 /// The bounds on all connections together.
 #[derive(Clone, Copy, Debug)]

@@ -88,7 +88,7 @@ impl RequestHandler {
         if activity.is_closing() {
             return Err(RequestRefusal::Busy);
         }
-        self.permit().await.ok_or(RequestRefusal::Busy)
+        self.acquire_permit().await.ok_or(RequestRefusal::Busy)
     }
 
     async fn call_router(
@@ -132,7 +132,7 @@ impl RequestHandler {
         }
     }
 
-    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+    async fn acquire_permit(&self) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
             return Some(permit);
         }

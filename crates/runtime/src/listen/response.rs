@@ -36,7 +36,7 @@ pub(super) struct UnreadBytes {
 
 /// The error that ends the responses on a connection that is being closed.
 #[derive(Debug, thiserror::Error)]
-#[error("connection closed because too many responses are unread")]
+#[error("connection closed to make room")]
 struct Closing;
 
 impl ResponseBody {

@@ -11,7 +11,7 @@ use std::{
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// The most connections that the kernel queues until they are accepted.
-const MAX_BACKLOG: u32 = 1024;
+const MAX_QUEUED_CONNECTIONS: u32 = 1024;
 
 /// The error for an address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -113,5 +113,5 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // A process that restarts must not wait for the TIME_WAIT of its predecessor's connections.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(MAX_BACKLOG)
+    socket.listen(MAX_QUEUED_CONNECTIONS)
 }

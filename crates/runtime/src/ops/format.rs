@@ -36,7 +36,7 @@ fn plain(open_metrics: &str) -> String {
         if line.starts_with("# UNIT ") || line == "# EOF" {
             continue;
         }
-        if let Some((kind, name, rest)) = described(line)
+        if let Some((kind, name, rest)) = split_metadata(line)
             && counters.contains(&name)
         {
             // In Prometheus' format, a counter's name has the same suffix as its samples.
@@ -48,8 +48,8 @@ fn plain(open_metrics: &str) -> String {
     text
 }
 
-/// Splits `# TYPE name rest` and `# HELP name rest` into its parts.
-fn described(line: &str) -> Option<(&str, &str, &str)> {
+/// Splits a line such as `# TYPE name rest` or `# HELP name rest` into its parts.
+fn split_metadata(line: &str) -> Option<(&str, &str, &str)> {
     let (kind, line) = line.strip_prefix("# ")?.split_once(' ')?;
     let (name, rest) = line.split_once(' ')?;
     Some((kind, name, rest))

@@ -45,8 +45,8 @@ impl SelfTracingSettings {
         reader: &mut SettingsReader,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Option<Self> {
-        const NO_POLICIES: &str = "must be always_on, always_off or traceidratio, since policies \
-                                   do not apply to this process's own spans";
+        const NO_POLICIES: &str =
+            "must be always_on, always_off or traceidratio for this process's own spans";
         let mut environment = Environment::new(&variable, reader);
         // If tracing is off, other errors are not reported: the variables may be meant for other
         // programs.

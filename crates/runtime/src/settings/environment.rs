@@ -1,6 +1,6 @@
 //! Reads environment variables, and collects the errors in their values.
 
-use std::{fmt::Display, time::Duration};
+use std::{fmt::Display, str::FromStr, time::Duration};
 
 use http::Uri;
 
@@ -71,11 +71,14 @@ impl<'a> Environment<'a> {
     }
 
     /// Reads a whole number of at least `min`. Other values are ignored with a warning.
-    pub fn number(&mut self, setting: &'static str, min: u64, default: u64) -> u64 {
+    pub fn number<T>(&mut self, setting: &'static str, min: T, default: T) -> T
+    where
+        T: FromStr + PartialOrd + Display,
+    {
         let Some(text) = self.text(setting) else {
             return default;
         };
-        let number = text.parse().ok().filter(|number| *number >= min);
+        let number = text.parse::<T>().ok().filter(|number| *number >= min);
         number.unwrap_or_else(|| {
             let expected = format!("must be a whole number of at least {min}");
             self.warn(setting, &text, &expected);

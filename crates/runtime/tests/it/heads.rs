@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::support::{DEADLINE, listen, read_to_end};
 
 /// The most connections of a process that may have sent a part of a head.
-const MAX_UNFINISHED: usize = 1024;
+const MAX_UNFINISHED_HEADS: usize = 1024;
 /// Enough for both ends of the connections, since a listener uses at most three quarters of them.
 const MIN_DESCRIPTORS: u64 = 4 * 1024;
 
@@ -43,7 +43,7 @@ async fn unfinished_heads_have_a_bound() {
     });
     let mut oldest = running.sending(b"GET / HTTP/1.1\r\nHost: local").await;
     let mut others = Vec::new();
-    for _ in 0..MAX_UNFINISHED {
+    for _ in 0..MAX_UNFINISHED_HEADS {
         others.push(running.sending(b"GET / HTTP/1.1\r\nHost: local").await);
     }
     read_to_end(&mut oldest).await;

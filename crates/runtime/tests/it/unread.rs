@@ -10,15 +10,15 @@ use tokio::{
 use crate::support::{DEADLINE, Running, listen_with, read_to_end};
 
 /// More than the 64 MiB of unread responses that a process allows.
-const BEYOND_THE_BOUND: usize = 80 << 20;
+const EXCESSIVE_BYTES: usize = 80 << 20;
 /// The streams over which the unread bytes are spread.
 const STREAMS: u8 = 5;
 /// Small enough that many reads are needed, each of which makes room in the socket's buffers.
 const SLOW_READ_BYTES: usize = 64 << 10;
 
 fn listen() -> Running {
-    let long = Bytes::from(vec![b'a'; BEYOND_THE_BOUND]);
-    let part = long.slice(..BEYOND_THE_BOUND / usize::from(STREAMS));
+    let long = Bytes::from(vec![b'a'; EXCESSIVE_BYTES]);
+    let part = long.slice(..EXCESSIVE_BYTES / usize::from(STREAMS));
     let router = Router::new()
         .route("/", get(async || "hello"))
         .route("/part", get(async move || part.clone()))
@@ -58,7 +58,7 @@ async fn unread_responses_close_their_connection(#[case] window: u8) {
     let running = listen();
     let mut unread = unread_parts(&running, window).await;
     read_to_end(&mut unread).await;
-    let part = BEYOND_THE_BOUND / usize::from(STREAMS);
+    let part = EXCESSIVE_BYTES / usize::from(STREAMS);
     assert_eq!(get_length(&running, "part").await, part);
 }
 
@@ -102,12 +102,12 @@ async fn response_that_is_read_is_not_cut_off() {
     };
     assert_eq!(length, "hello".len());
     assert!(
-        read < BEYOND_THE_BOUND,
-        "it was read before the others came"
+        read < EXCESSIVE_BYTES,
+        "all of it was read before the others were served"
     );
     drop(others);
     let mut rest = Vec::new();
     read += reader.read_to_end(&mut rest).await.unwrap();
-    assert!(read > BEYOND_THE_BOUND, "cut off after {read} bytes");
+    assert!(read > EXCESSIVE_BYTES, "cut off after {read} bytes");
     let _ = unread.shutdown().await;
 }

@@ -28,7 +28,7 @@ const TURNS: usize = 41;
 const TRIMMED_PERCENT: usize = 95;
 /// The requests of a turn. Their four spans each fill whole batches of 512, so that no partly
 /// filled batch is exported during the next turn.
-const REQUESTS: usize = 1_024;
+const REQUESTS_PER_TURN: usize = 1_024;
 
 struct Case {
     name: &'static str,
@@ -71,7 +71,7 @@ fn main() {
     .map(|(name, stack)| Case {
         name,
         mesh: serving.block_on(Mesh::start(stack)),
-        latencies: Vec::with_capacity(TURNS * REQUESTS),
+        latencies: Vec::with_capacity(TURNS * REQUESTS_PER_TURN),
         cpu: Duration::ZERO,
     });
     for case in &cases {
@@ -95,8 +95,8 @@ fn main() {
 fn turn(serving: &tokio::runtime::Runtime, mesh: &Mesh) -> Vec<Duration> {
     let latencies = mesh.inside(|| {
         serving.block_on(async {
-            let mut latencies = Vec::with_capacity(REQUESTS);
-            for _ in 0..REQUESTS {
+            let mut latencies = Vec::with_capacity(REQUESTS_PER_TURN);
+            for _ in 0..REQUESTS_PER_TURN {
                 let started = Instant::now();
                 mesh.request().await;
                 latencies.push(started.elapsed());

@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 use super::{DropReason, queue::Queue};
 use crate::export::{Export, ExportResponse, Failure};
 
-/// The first delay between attempts.
-const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// The longest first delay between attempts.
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// The longest delay between attempts. It is much shorter than a rollout, so that spans are
 /// exported soon after the receiver has restarted.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(3);
@@ -39,7 +39,10 @@ impl Delivery {
             let dropped = self.queue.counts.dropped(DropReason::QueueFull);
             if dropped > reported && overflow.admit().is_some() {
                 let spans = dropped - reported;
-                tracing::warn!(spans, "dropped spans: OTEL_BSP_MAX_QUEUE_SIZE was reached");
+                tracing::warn!(
+                    spans,
+                    "dropped spans because the queue was full; increase OTEL_BSP_MAX_QUEUE_SIZE"
+                );
                 reported = dropped;
             }
             let spans = u64::try_from(batch.len()).unwrap_or(u64::MAX);
@@ -95,7 +98,7 @@ impl Delivery {
     async fn send_with_retries(&self, batch: Bytes) -> Result<ExportResponse, Failure> {
         let settings = &self.queue.settings;
         let give_up_at = Instant::now() + settings.retry_budget;
-        let mut backoff = Backoff::new(MIN_RETRY_DELAY);
+        let mut backoff = Backoff::new(FIRST_RETRY_DELAY);
         loop {
             let sending = self.exporter.send(batch.clone());
             let failure = match tokio::time::timeout(settings.export_timeout, sending).await {

@@ -5,9 +5,9 @@ use opentelemetry_sdk::trace::SpanData;
 
 /// An upper bound on the encoded size of a span, an event or a link without its texts and attributes,
 /// in bytes.
-const ITEM_BYTES: usize = 128;
+const MAX_ITEM_OVERHEAD_BYTES: usize = 128;
 /// An upper bound on the encoded size of an attribute without its key and text, in bytes.
-const ATTRIBUTE_BYTES: usize = 20;
+const MAX_ATTRIBUTE_OVERHEAD_BYTES: usize = 20;
 
 /// Truncates the texts of a span to a number of characters, since clients choose some of them, such
 /// as the path of a URL. Returns an upper bound on the size of the encoded span, in bytes, except that
@@ -33,14 +33,14 @@ pub(super) fn truncate(span: &mut SpanData, max_chars: usize) -> usize {
 
 /// Like [`truncate`], but for the attributes of a span, an event or a link.
 fn truncate_item(attributes: &mut [KeyValue], max_chars: usize) -> usize {
-    let mut bytes = ITEM_BYTES;
+    let mut bytes = MAX_ITEM_OVERHEAD_BYTES;
     for attribute in attributes {
-        bytes += ATTRIBUTE_BYTES + attribute.key.as_str().len();
+        bytes += MAX_ATTRIBUTE_OVERHEAD_BYTES + attribute.key.as_str().len();
         match &mut attribute.value {
             Value::String(text) => bytes += truncate_text(text, max_chars),
             Value::Array(Array::String(texts)) => {
                 for text in texts {
-                    bytes += ATTRIBUTE_BYTES + truncate_text(text, max_chars);
+                    bytes += MAX_ATTRIBUTE_OVERHEAD_BYTES + truncate_text(text, max_chars);
                 }
             }
             _ => {}

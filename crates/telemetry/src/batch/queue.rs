@@ -36,7 +36,8 @@ struct Waiting {
     spans: VecDeque<(SpanData, usize)>,
     /// The sum of the sizes.
     bytes: usize,
-    /// The time from which the oldest span waits: its arrival, or the last batch if that is later.
+    /// The time since which the oldest span has waited: from its arrival, or from the last batch if
+    /// that is later.
     since: Option<Instant>,
     /// The number of spans that were ever queued, and of those that were exported or dropped.
     queued: u64,

@@ -42,10 +42,10 @@ pub struct Intervals {
     pub deadline: Duration,
     /// Deadline for the final report on shutdown.
     pub shutdown_notice: Duration,
-    /// Maximum between two attempts to connect.
-    pub retry: Duration,
-    /// Maximum between two attempts while the control plane denies access.
-    pub denied: Duration,
+    /// Maximum delay between two attempts to connect.
+    pub max_retry_delay: Duration,
+    /// Maximum delay between two attempts while the control plane denies access.
+    pub max_denied_delay: Duration,
     /// Interval and timeout of HTTP/2 pings.
     pub keep_alive: Duration,
 }
@@ -57,8 +57,8 @@ impl Default for Intervals {
             alive: Duration::from_secs(5),
             deadline: Duration::from_secs(2),
             shutdown_notice: Duration::from_secs(1),
-            retry: Duration::from_millis(800),
-            denied: Duration::from_secs(10),
+            max_retry_delay: Duration::from_millis(800),
+            max_denied_delay: Duration::from_secs(10),
             keep_alive: Duration::from_secs(5),
         }
     }

@@ -34,7 +34,7 @@ const MAX_MESSAGE_BYTES: usize = 16 << 20;
 const MAX_COUNTS_BYTES: usize = 512 << 10;
 
 /// The delay before the first retry. It is short, since a control plane restarts quickly.
-const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// The state that is kept between sessions.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub(super) struct ReconnectState {
 impl ReconnectState {
     pub(super) fn new() -> Self {
         Self {
-            backoff: Backoff::new(MIN_RETRY_DELAY),
+            backoff: Backoff::new(FIRST_RETRY_DELAY),
             is_accepted: false,
             has_pushed_faults: false,
         }
@@ -256,7 +256,7 @@ impl Session<'_> {
         };
         let ended = timeout(self.stream.intervals.shutdown_notice, shutdown_notice).await;
         if ended.is_err() {
-            tracing::debug!("the control plane has not confirmed the final report in time");
+            tracing::debug!("the control plane did not confirm the final report in time");
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ use crate::{
     settings::{OtlpCompression, OtlpSettings},
 };
 
-const EXPORT: PathAndQuery =
+const EXPORT_PATH: PathAndQuery =
     PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
 
 /// The time without a response to a batch after which the receiver is pinged, and the timeout of
@@ -77,7 +77,7 @@ impl Export for Grpc {
             ready.map_err(|error| Failure::temporary(with_causes(&*error)))?;
             let mut request = Request::new(batch);
             *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
-            let response = client.unary(request, EXPORT, EncodedCodec(raw)).await;
+            let response = client.unary(request, EXPORT_PATH, EncodedCodec(raw)).await;
             let response = response.map_err(|status| failure(&status))?;
             Ok::<ExportResponse, Failure>(accepted(&response.into_inner()))
         })

@@ -17,9 +17,9 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 
-/// The most that is read and discarded. A client that sends more may lose the response.
+/// The most bytes that are read and discarded. A client that sends more may lose the response.
 const MAX_DISCARDED_BYTES: usize = 1024 * 1024;
-/// The time for reading it.
+/// The longest time spent on reading them.
 const MAX_DISCARD_TIME: Duration = Duration::from_secs(1);
 
 /// Reads the body to its end after the handler has responded, so that the client reads the

@@ -83,7 +83,7 @@ mod tests {
     #[case(&[("origin", "http://wishes:8082")], false)]
     #[case(&[("origin", "http://evil.example")], false)]
     #[case(&[("origin", "null")], false)]
-    fn origins(#[case] sent: &[(&'static str, &'static str)], #[case] own: bool) {
+    fn accepts_only_own_origin(#[case] sent: &[(&'static str, &'static str)], #[case] own: bool) {
         let mut headers = HeaderMap::from_iter([(header::HOST, "wishes:8081".parse().unwrap())]);
         for (name, value) in sent {
             headers.insert(*name, HeaderValue::from_static(value));

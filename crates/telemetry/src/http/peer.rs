@@ -19,7 +19,7 @@ use crate::PeerUrl;
 
 /// On the same network a connection takes far less time, or fails.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Shorter than the idle timeout of [`crate::serve`].
+/// Shorter than the time for which [`crate::serve`] waits for a connection's next request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most idle connections that are kept.
 const MAX_IDLE_CONNECTIONS: usize = 64;

@@ -22,7 +22,7 @@ use super::exemplar::Exemplar;
 use crate::grpc::status;
 
 /// The boundaries that the semantic conventions recommend for request durations, in seconds.
-const BUCKETS: [f64; 14] = [
+const BUCKET_SECONDS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
 /// The most operations with metrics of their own; the others share `_OTHER`.
@@ -150,7 +150,8 @@ impl Side {
 
 impl Operations {
     pub(crate) fn register(side: Side, registry: &mut Registry) -> Self {
-        let durations = Durations::new_with_constructor(|| Histogram::new(BUCKETS.into_iter()));
+        let histogram = || Histogram::new(BUCKET_SECONDS.into_iter());
+        let durations = Durations::new_with_constructor(histogram);
         let (name, help) = side.metric();
         registry.register_with_unit(name, help, Unit::Seconds, durations.clone());
         Self {

@@ -30,7 +30,7 @@ impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let (seconds, bytes) = (Some(&Unit::Seconds), Some(&Unit::Bytes));
         let started = ConstGauge::new(self.started);
-        let help = "When the process started";
+        let help = "Start time of the process since the Unix epoch";
         encode(&mut encoder, "process_start_time", help, seconds, started)?;
         if let Some(used) = cpu_seconds() {
             let (help, used) = ("CPU time used", ConstCounter::new(used));

@@ -1,5 +1,7 @@
 //! `baggage`, by the SDK's propagator, with all its headers joined.
 
+use std::collections::HashMap;
+
 use opentelemetry::{
     Context,
     propagation::{Extractor, TextMapPropagator},
@@ -12,20 +14,9 @@ pub(super) fn extract(context: &Context, extractor: &dyn Extractor) -> Context {
     match extractor.get_all(BAGGAGE).as_deref() {
         None | Some([]) => context.clone(),
         Some(headers) => {
-            BaggagePropagator::new().extract_with_context(context, &Combined(headers.join(",")))
+            // Several headers of one name are one list.
+            let joined = HashMap::from([(BAGGAGE.to_owned(), headers.join(","))]);
+            BaggagePropagator::new().extract_with_context(context, &joined)
         }
-    }
-}
-
-/// The values of all `baggage` headers, joined: several headers of one name are one list.
-struct Combined(String);
-
-impl Extractor for Combined {
-    fn get(&self, key: &str) -> Option<&str> {
-        (key == BAGGAGE).then_some(self.0.as_str())
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        vec![BAGGAGE]
     }
 }

@@ -9,7 +9,7 @@ use opentelemetry::{
 
 use super::{RANDOM, tracestate::Member};
 
-/// Stored in the [`Context`], together with the extracted span context.
+/// The part of an incoming context that a [`Context`] holds beside the span context.
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
     trace_id: TraceId,

@@ -8,12 +8,12 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState}
 use super::RANDOM;
 
 /// The length of version 00, and of the known part of every later version.
-const LENGTH: usize = 55;
+const KNOWN_BYTES: usize = 55;
 
 /// Reads a value. `None` if it is invalid, and the trace must be restarted.
 pub(super) fn read(value: &str) -> Option<SpanContext> {
     let value = value.trim_matches([' ', '\t']);
-    let (known, future) = value.split_at_checked(LENGTH)?;
+    let (known, future) = value.split_at_checked(KNOWN_BYTES)?;
     let (version, rest) = field::<2>(known)?;
     let (trace_id, rest) = field::<32>(rest)?;
     let (parent_id, flags) = field::<16>(rest)?;
@@ -40,7 +40,7 @@ pub(super) fn read(value: &str) -> Option<SpanContext> {
 
 /// The header for this span with these flags.
 pub(super) fn write(context: &SpanContext, flags: TraceFlags) -> String {
-    let mut header = String::with_capacity(LENGTH);
+    let mut header = String::with_capacity(KNOWN_BYTES);
     header.push_str("00-");
     push(&mut header, &context.trace_id().to_bytes());
     header.push('-');
@@ -50,9 +50,9 @@ pub(super) fn write(context: &SpanContext, flags: TraceFlags) -> String {
     header
 }
 
-/// A field of `LENGTH` bytes, and the text after the dash that follows it.
-fn field<const LENGTH: usize>(text: &str) -> Option<(&str, &str)> {
-    let (field, rest) = text.split_at_checked(LENGTH)?;
+/// A field of `BYTES` bytes, and the text after the dash that follows it.
+fn field<const BYTES: usize>(text: &str) -> Option<(&str, &str)> {
+    let (field, rest) = text.split_at_checked(BYTES)?;
     Some((field, rest.strip_prefix('-')?))
 }
 

@@ -3,14 +3,13 @@
 use std::collections::HashSet;
 
 /// The most members in a list.
-pub const MAX_MEMBERS: usize = 32;
-/// The maximum length of a list, in characters over all its headers.
-pub const MAX_LENGTH: usize = 512;
-/// Members longer than this are removed first from a list that is too long.
-const LONG_MEMBER_LENGTH: usize = 128;
-// The grammar of Trace Context level 2, in characters.
-const MAX_KEY: usize = 256;
-const MAX_VALUE: usize = 256;
+const MAX_MEMBERS: usize = 32;
+/// The most characters of a list, over all its headers.
+const MAX_CHARS: usize = 512;
+/// The length above which members are removed first from a list that is too long, in characters.
+const LONG_MEMBER_CHARS: usize = 128;
+/// The most characters of a key, and of a value, by the grammar of Trace Context level 2.
+const MAX_PART_CHARS: usize = 256;
 
 /// A key and its value.
 pub(super) type Member = (String, String);
@@ -25,7 +24,7 @@ pub(super) fn read(headers: &[&str]) -> Vec<Member> {
     let Some(members) = texts.map(member).collect::<Option<Vec<_>>>() else {
         return Vec::new();
     };
-    if members.len() > MAX_MEMBERS || length(&members) > MAX_LENGTH {
+    if members.len() > MAX_MEMBERS || length(&members) > MAX_CHARS {
         return Vec::new();
     }
     let mut keys = HashSet::new();
@@ -40,10 +39,10 @@ pub(super) fn read(headers: &[&str]) -> Vec<Member> {
 pub(super) fn write(members: &[(&str, &str)]) -> String {
     let mut members = members.to_vec();
     members.truncate(MAX_MEMBERS);
-    while length(&members) > MAX_LENGTH {
+    while length(&members) > MAX_CHARS {
         let long = members
             .iter()
-            .rposition(|member| member_length(member) > LONG_MEMBER_LENGTH);
+            .rposition(|member| member_length(member) > LONG_MEMBER_CHARS);
         members.remove(long.unwrap_or(members.len() - 1));
     }
     members
@@ -70,11 +69,12 @@ fn member(text: &str) -> Option<(&str, &str)> {
 fn is_key(text: &str) -> bool {
     let starts = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let continues = |byte: u8| starts(byte) || matches!(byte, b'_' | b'-' | b'*' | b'/' | b'@');
-    text.len() <= MAX_KEY && text.bytes().next().is_some_and(starts) && text.bytes().all(continues)
+    let mut bytes = text.bytes();
+    text.len() <= MAX_PART_CHARS && bytes.next().is_some_and(starts) && bytes.all(continues)
 }
 
 /// True for printable ASCII without `,` and `=`, and without a space at the end.
 fn is_value(text: &str) -> bool {
     let allowed = |byte: u8| matches!(byte, b' '..=b'~') && byte != b',' && byte != b'=';
-    !text.is_empty() && text.len() <= MAX_VALUE && !text.ends_with(' ') && text.bytes().all(allowed)
+    (1..=MAX_PART_CHARS).contains(&text.len()) && !text.ends_with(' ') && text.bytes().all(allowed)
 }

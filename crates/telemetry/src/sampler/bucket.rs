@@ -28,7 +28,9 @@ const SAVED_TOKENS: f64 = 5.0;
 pub(super) struct TokenBucket {
     /// The rate of the plan. Shares change only the values below.
     tokens_per_second: f64,
+    /// The nanoseconds between two tokens.
     interval: AtomicU64,
+    /// The nanoseconds between the first and the last token of a full bucket.
     tolerance: AtomicU64,
     pub(super) level: Level,
 }
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn saves_at_most_a_second() {
+    fn fast_bucket_saves_at_most_a_second() {
         let bucket = TokenBucket::new(10.0, None, 0);
         assert_eq!(taken(&bucket, 100 * SECOND, 100 * SECOND + 50, 1), 10);
     }

@@ -48,7 +48,7 @@ struct Plans {
     forgotten: Decisions,
 }
 
-/// The version of the plan in force.
+/// The version and the digest of the plan in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The version.
@@ -169,7 +169,7 @@ impl Live {
             .find(|end| *end > now)
     }
 
-    /// The version of the plan in force; `None` before the first.
+    /// The version and the digest of the plan in force; `None` before the first.
     #[must_use]
     pub fn held(&self) -> Option<Held> {
         let plans = self.plans.lock();

@@ -143,7 +143,7 @@ impl<'a> Builder<'a> {
         let phases = phases
             .map(|(index, phase)| {
                 let prepared = self.phase(phase);
-                prepared.map_err(|problem| format!("phases[{index}] {problem}"))
+                prepared.map_err(|problem| format!("phases[{index}].{problem}"))
             })
             .collect::<Result<_, _>>()?;
         Ok(Prepared {
@@ -189,7 +189,11 @@ impl<'a> Builder<'a> {
             }
             None => "must have a strategy that this client supports".to_owned(),
         };
-        Err(format!("\"{operation}\": {problem}"))
+        let field = match operation {
+            "" => "default".to_owned(),
+            name => format!("operations[{name:?}]"),
+        };
+        Err(format!("{field}: {problem}"))
     }
 
     fn bucket(&mut self, operation: &str, rate: f64) -> TokenBucket {

@@ -6,7 +6,7 @@ use spoor_runtime::Environment;
 
 /// The settings for the longest text. The more specific one takes precedence, as the specification
 /// requires.
-const LENGTH_LIMITS: [&str; 2] = [
+const LENGTH_LIMIT_SETTINGS: [&str; 2] = [
     "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
 ];
@@ -17,8 +17,9 @@ pub struct BatchSettings {
     /// `OTEL_BSP_SCHEDULE_DELAY` (ms): the longest time that a span waits for its batch to
     /// fill. Default: 1 s, so that traces appear quickly.
     pub schedule_delay: Duration,
-    /// `OTEL_BSP_MAX_QUEUE_SIZE`: the most spans that wait. Default: 65 536, enough for a burst
-    /// with everything sampled, and for a receiver's restart.
+    /// `OTEL_BSP_MAX_QUEUE_SIZE`: the most spans that wait, which may also have at most 2 KiB each
+    /// on average. Default: 65 536, enough for a burst with everything sampled, and for a
+    /// receiver's restart.
     pub max_queue_size: usize,
     /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`: the most spans in a batch. Default: 512.
     pub max_export_batch_size: usize,
@@ -52,25 +53,21 @@ impl Default for BatchSettings {
 
 pub(super) fn read(environment: &mut Environment<'_>) -> BatchSettings {
     let default = BatchSettings::default();
-    let limit = environment.first(&LENGTH_LIMITS);
-    let limit = limit.map_or(LENGTH_LIMITS[0], |(setting, _)| setting);
-    let mut size = |setting, default: usize| {
-        let number = environment.number(setting, 1, u64::try_from(default).unwrap_or(u64::MAX));
-        usize::try_from(number).unwrap_or(default)
-    };
-    let max_queue_size = size("OTEL_BSP_MAX_QUEUE_SIZE", default.max_queue_size);
-    let batch = size(
+    let limit = environment.first(&LENGTH_LIMIT_SETTINGS);
+    let limit = limit.map_or(LENGTH_LIMIT_SETTINGS[0], |(setting, _)| setting);
+    let max_queue_size = environment.number("OTEL_BSP_MAX_QUEUE_SIZE", 1, default.max_queue_size);
+    let batch = environment.number(
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+        1,
         default.max_export_batch_size,
     );
-    let max_text_chars = size(limit, default.max_text_chars);
     BatchSettings {
         schedule_delay: environment
             .milliseconds(&["OTEL_BSP_SCHEDULE_DELAY"], default.schedule_delay),
         max_queue_size,
         // The specification: it must be less than or equal to the queue's size.
         max_export_batch_size: batch.min(max_queue_size),
-        max_text_chars,
+        max_text_chars: environment.number(limit, 1, default.max_text_chars),
         export_timeout: environment
             .milliseconds(&["OTEL_BSP_EXPORT_TIMEOUT"], default.export_timeout),
         ..default

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use spoor_runtime::{Environment, parse_endpoint};
+use spoor_runtime::{Environment, SettingError, parse_endpoint};
 
 use crate::credentials::Credentials;
 
@@ -21,7 +21,8 @@ pub(super) fn credentials(environment: &mut Environment<'_>) -> Credentials {
     let mut file = |setting| {
         let path = environment.text(setting)?;
         if is_plain {
-            environment.warn(setting, &path, "requires an https SPOOR_CONTROL_ENDPOINT");
+            let problem = "requires an https SPOOR_CONTROL_ENDPOINT".to_owned();
+            environment.warnings.push(SettingError { setting, problem });
         }
         Some(PathBuf::from(path))
     };

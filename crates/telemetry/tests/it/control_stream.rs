@@ -91,7 +91,7 @@ async fn applies_and_removes_faults() {
             faults: vec![fault],
         }))
         .await;
-    until("the fault", || client.faults.decide("GET /").fail).await;
+    until("the fault", || client.faults.decide("GET /").should_fail).await;
     assert_eq!(
         client.faults.decide("GET /").delay,
         Some(Duration::from_millis(300))
@@ -100,12 +100,12 @@ async fn applies_and_removes_faults() {
     stream
         .send(ToClient::Faults(WireFaults { faults: Vec::new() }))
         .await;
-    until("no fault", || !client.faults.decide("GET /").fail).await;
+    until("no fault", || !client.faults.decide("GET /").should_fail).await;
     client.stop().await;
 }
 
 #[tokio::test]
-async fn no_faults_leave_those_of_the_settings() {
+async fn empty_list_keeps_faults_of_the_settings() {
     let mut plane = plane().await;
     let client = Client::start(plane.address);
     let faults = spoor_telemetry::faults::parse("errors=100%").unwrap();
@@ -120,7 +120,7 @@ async fn no_faults_leave_those_of_the_settings() {
         stream.next_message().await,
         FromClient::Acknowledgement(_)
     ));
-    assert!(client.faults.decide("GET /").fail);
+    assert!(client.faults.decide("GET /").should_fail);
     client.stop().await;
 }
 

@@ -201,8 +201,8 @@ impl Pod {
             spans: Arc::new(SpanCounts::default()),
             intervals: Intervals {
                 report: Duration::from_millis(20),
-                retry: Duration::from_millis(50),
-                denied: Duration::from_millis(50),
+                max_retry_delay: Duration::from_millis(50),
+                max_denied_delay: Duration::from_millis(50),
                 ..Intervals::default()
             },
         };

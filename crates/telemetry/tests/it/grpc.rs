@@ -124,7 +124,7 @@ async fn a_call_is_a_client_and_a_server_span(#[case] code: Option<u32>, #[case]
 }
 
 #[tokio::test]
-async fn refusal_of_another_protocol_names_the_right_one() {
+async fn refusal_of_another_protocol_names_grpc() {
     let (callee, received) = telemetry(&[]);
     let stop = CancellationToken::new();
     let address = serve(&callee, &stop).await;

@@ -126,7 +126,7 @@ async fn trusted_peer_continues_its_trace() {
 }
 
 #[tokio::test]
-async fn trusted_peers_unsampled_trace_stays_so() {
+async fn trusted_unsampled_trace_stays_unsampled() {
     let (telemetry, fake) = telemetry(&[("SPOOR_TRUSTED_PEERS", "127.0.0.1")]);
     let address = serve(&telemetry).await;
     let (_, response, body) =

@@ -20,7 +20,7 @@ use crate::{
 };
 
 const INSTANCES: usize = 30;
-const LIMIT: u32 = 300;
+const LIMIT_PER_SECOND: u32 = 300;
 const REPORT_INTERVAL: Duration = Duration::from_millis(200);
 const WINDOW: Duration = Duration::from_secs(3);
 /// Generous, for a busy machine: on an idle one, shares follow demand within seconds.
@@ -51,11 +51,11 @@ async fn uneven_demand_uses_the_whole_limit(#[case] demand: f64, #[case] part: f
         let (before, from) = (lab.decisions(), Instant::now());
         sleep(WINDOW).await;
         let all = lab.decisions();
-        let allowed = f64::from(LIMIT) * from.elapsed().as_secs_f64();
+        let allowed = f64::from(LIMIT_PER_SECOND) * from.elapsed().as_secs_f64();
         let started = (all.started - before.started) as f64;
         let kept = (all.sampled - before.sampled) as f64;
-        let saved = f64::from(LIMIT) * 5.0;
-        let most = f64::from(LIMIT) * began.elapsed().as_secs_f64() + saved;
+        let saved = f64::from(LIMIT_PER_SECOND) * 5.0;
+        let most = f64::from(LIMIT_PER_SECOND) * began.elapsed().as_secs_f64() + saved;
         assert!(all.sampled as f64 <= most, "{all:?} of {most}");
         let clients = lab.clients();
         assert_eq!(
@@ -100,7 +100,7 @@ impl Lab {
     }
 
     fn publish(&self) -> Version {
-        let limit = TracesPerSecond::new(LIMIT.into()).unwrap();
+        let limit = TracesPerSecond::new(LIMIT_PER_SECOND.into()).unwrap();
         publish(&self.control, Strategy::RateLimit(limit))
     }
 

@@ -107,7 +107,7 @@ proptest! {
     }
 
     #[test]
-    fn higher_share_keeps_what_a_lower_keeps(
+    fn higher_probability_keeps_what_a_lower_keeps(
         id in 1_u128..,
         low in 0..=1_000_000_u32,
         high in 0..=1_000_000_u32,
@@ -135,7 +135,7 @@ proptest! {
 }
 
 #[test]
-fn shares_of_all_and_none_are_exact() {
+fn probabilities_0_and_1_are_exact() {
     for id in [1, u128::MAX, u128::from(LOW_56_BITS), 1 << 56] {
         assert!(keeps(&root(&always(1_000_000), id, "GET /")));
         assert!(!keeps(&root(&always(0), id, "GET /")));
@@ -353,7 +353,7 @@ fn repeated_plan_keeps_its_counts() {
 }
 
 #[test]
-fn the_plan_in_force_is_known() {
+fn held_plan_has_its_version_and_digest() {
     let (live, _) = sampler(vec![phase(None, &[])]);
     let held = live.held().unwrap();
     assert_eq!((held.version.epoch, held.version.sequence), (1, 1));
@@ -380,19 +380,19 @@ fn ending(until: i64, default: Strategy) -> Phase {
 )]
 #[case::too_much(
     vec![phase(Some(probability(1_000_001)), &[])],
-    "phases[0] \"\": probability_millionths must be at most 1000000, not 1000001"
+    "phases[0].default: probability_millionths must be at most 1000000, not 1000001"
 )]
 #[case::no_rate(
     vec![phase(None, &[("GET /", rate(0.0))])],
-    "phases[0] \"GET /\": traces_per_second must be greater than 0, not 0"
+    "phases[0].operations[\"GET /\"]: traces_per_second must be greater than 0, not 0"
 )]
 #[case::not_a_rate(
     vec![phase(Some(rate(f64::NAN)), &[])],
-    "phases[0] \"\": traces_per_second must be greater than 0, not NaN"
+    "phases[0].default: traces_per_second must be greater than 0, not NaN"
 )]
 #[case::unknown(
     vec![phase(Some(Strategy { strategy: None }), &[])],
-    "phases[0] \"\": must have a strategy that this client supports"
+    "phases[0].default: must have a strategy that this client supports"
 )]
 #[case::unnamed(
     vec![phase(None, &[("", probability(1))])],

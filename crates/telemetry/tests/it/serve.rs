@@ -62,7 +62,7 @@ async fn request_in_flight_is_completed_after_the_stop() {
 }
 
 #[tokio::test]
-async fn the_grace_period_ends() {
+async fn requests_are_cut_off_after_the_grace_period() {
     let (entered, entering) = oneshot::channel();
     let entered = std::sync::Mutex::new(Some(entered));
     let entered = std::sync::Arc::new(entered);

@@ -33,12 +33,12 @@ fn unset_variables_have_defaults() {
     assert_eq!(settings.service.as_str(), "unknown_service");
     assert_eq!(settings.namespace.as_str(), "default");
     assert_eq!(settings.instance.len(), 36);
-    assert!(!settings.disabled);
-    assert_eq!(settings.sampler, Probability::ALWAYS);
+    assert!(!settings.is_disabled);
+    assert_eq!(settings.fallback, Probability::ALWAYS);
     assert_eq!(settings.batch, BatchSettings::default());
     assert_eq!(settings.log_filter, "info,h2=error");
     assert_eq!(settings.log_format, LogFormat::Text);
-    assert_eq!(settings.control, None);
+    assert_eq!(settings.control_endpoint, None);
     assert_eq!(settings.faults, []);
     assert_eq!(settings.warnings, []);
     let otlp = settings.otlp.unwrap();
@@ -118,14 +118,18 @@ fn headers_merge_and_stay_secret() {
 #[case("parentbased_traceidratio", None, Probability::ALWAYS)]
 #[case("jaeger_remote", None, Probability::ALWAYS)]
 #[case("parentbased_jaeger_remote", Some("endpoint=http://policies:5779,pollingIntervalMs=5000,initialSamplingRate=0.25"), Probability::from_millionths(250_000).unwrap())]
-fn samplers(#[case] name: &str, #[case] argument: Option<&str>, #[case] sampler: Probability) {
+fn sampler_variables_set_the_fallback(
+    #[case] name: &str,
+    #[case] argument: Option<&str>,
+    #[case] fallback: Probability,
+) {
     let mut variables = vec![
         ("OTEL_TRACES_SAMPLER", name),
         ("SPOOR_CONTROL_ENDPOINT", "https://policies:5780"),
     ];
     variables.extend(argument.map(|text| ("OTEL_TRACES_SAMPLER_ARG", text)));
     let settings = settings(&variables);
-    assert_eq!((settings.sampler, settings.warnings), (sampler, vec![]));
+    assert_eq!((settings.fallback, settings.warnings), (fallback, vec![]));
 }
 
 #[rstest]
@@ -138,7 +142,7 @@ fn invalid_jaeger_remote_argument_is_ignored(#[case] argument: &str, #[case] inv
         ("OTEL_TRACES_SAMPLER_ARG", argument),
         ("SPOOR_CONTROL_ENDPOINT", "https://policies:5780"),
     ]);
-    assert_eq!(settings.sampler, Probability::ALWAYS);
+    assert_eq!(settings.fallback, Probability::ALWAYS);
     let [warning] = settings.warnings.as_slice() else {
         panic!("{:?}", settings.warnings)
     };
@@ -219,13 +223,13 @@ fn the_length_limit_for_spans_takes_precedence() {
 }
 
 #[test]
-fn none_exports_nowhere_and_disabled_is_disabled() {
+fn none_disables_export_and_disabled_tracing() {
     let settings = settings(&[
         ("OTEL_TRACES_EXPORTER", "none"),
         ("OTEL_SDK_DISABLED", "TRUE"),
     ]);
     assert!(settings.otlp.is_none());
-    assert!(settings.disabled);
+    assert!(settings.is_disabled);
 }
 
 /// The specification requires that invalid values are ignored with a warning.
@@ -261,7 +265,7 @@ fn a_ratio_out_of_range_is_ignored() {
         ("OTEL_TRACES_SAMPLER", "traceidratio"),
         ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
     ]);
-    assert_eq!(settings.sampler, Probability::ALWAYS);
+    assert_eq!(settings.fallback, Probability::ALWAYS);
     assert_eq!(settings.warnings.len(), 1);
 }
 

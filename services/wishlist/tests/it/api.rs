@@ -50,7 +50,7 @@ async fn adds_lists_and_deletes() {
 )]
 #[case(JSON, "{}", 422, "missing field `name`")]
 #[case(JSON, r#"{"name": "a", "size": 1}"#, 422, "unknown field `size`")]
-#[case(JSON, r#"{"name": "#, 400, "the body ends within its JSON")]
+#[case(JSON, r#"{"name": "#, 400, "the JSON in the body is incomplete")]
 #[case(
     JSON,
     "",

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn accepts_one_context_at_both_edges() {
+    fn passes_if_mesh_trusts_and_edge_only_links() {
         let other = "5cb28ab2ab2a7ffcb58a25f47c3a15e8";
         let inside = || of_reviews("smuggled=cargo");
         assert!(passes(inside(), of_bands(other, 9, "ot=th:0")));

@@ -42,7 +42,7 @@ fn busy_connection_is_not_closed() {
 }
 
 #[test]
-fn most_waiting_requests_are_closed_first() {
+fn closes_connection_with_most_waiting_requests() {
     let (registry, activities) = registry_of(2);
     let _registrations = add_all(&registry, &activities);
     let requests = [0, 1, 1, 1].map(|at: usize| activities[at].begin());
@@ -88,7 +88,7 @@ fn the_oldest_unfinished_head_is_closed() {
 }
 
 #[test]
-fn most_bytes_of_heads_are_closed_first() {
+fn closes_connection_with_most_head_bytes() {
     let (registry, activities) = registry_of(3);
     let _registrations = add_all(&registry, &activities);
     let requests: Vec<_> = activities.iter().map(|it| it.begin()).collect();

@@ -9,12 +9,12 @@ pub(super) fn read(environment: &mut Environment<'_>) -> Probability {
     let no_policies = environment
         .text(control::ENDPOINT)
         .is_none()
-        .then_some("requires SPOOR_CONTROL_ENDPOINT, which pushes policies");
+        .then_some("must be always_on, always_off or traceidratio without SPOOR_CONTROL_ENDPOINT");
     let probability = otel::sampling_probability(environment, no_policies);
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a number from 0 to 1 is at most a million, and is to be rounded"
+        reason = "from 0 to 1 000 000, and rounded before the cast"
     )]
     let millionths = (probability * 1e6).round() as u32;
     Probability::from_millionths(millionths).unwrap_or(Probability::ALWAYS)
