@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     instance::{Instance, InstanceState},
-    record::{MAX_REASONS, PlanState, Record},
+    record::{MAX_DROP_REASONS, PlanState, Record},
     served_plan::ServedPlan,
 };
 
@@ -107,7 +107,8 @@ impl Processes {
         let mut spans_dropped: BTreeMap<String, u64> = BTreeMap::new();
         for (reason, spans) in self.all().flat_map(|it| &it.spans_dropped) {
             // Each process may have reasons of its own.
-            let has_room = spans_dropped.len() < MAX_REASONS || spans_dropped.contains_key(reason);
+            let has_room =
+                spans_dropped.len() < MAX_DROP_REASONS || spans_dropped.contains_key(reason);
             let reason = if has_room { reason.as_str() } else { "Other" };
             let sum = spans_dropped.entry(reason.to_owned()).or_default();
             *sum = sum.saturating_add(*spans);

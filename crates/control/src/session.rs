@@ -48,9 +48,9 @@ enum MessageError {
 pub(crate) struct Session {
     control: Control,
     service: Arc<Service>,
-    /// The instance by its identity.
+    /// The instance's ID, from the client's identity.
     instance: Arc<str>,
-    /// The process of the instance, by its own claim.
+    /// The process's ID among those of its instance, as the client claims it.
     start: Arc<str>,
     generation: u64,
     /// Limits warnings to one for each stream, so that a faulty client cannot flood the log.
@@ -284,7 +284,7 @@ impl Session {
         };
         // A plan with rate limits is sent again, since its shares ended with the last stream.
         let is_current = held == Some(served.version)
-            && served.shares.is_none()
+            && served.sharers.is_none()
             && hello.held_digest[..] == served.digest.0.to_be_bytes()
             && record.was_sent(served.version, self.control.settings().epoch);
         if is_current {

@@ -25,7 +25,7 @@ pub struct ControlSettings {
     pub max_polling: usize,
     /// The most services with streams or expected instances.
     pub max_services: usize,
-    /// The longest time that a new stream may take to send its hello.
+    /// The longest time that a new stream may take to send its hello, and again to be identified.
     pub hello_timeout: Duration,
     /// The time without a message after which an instance is silent.
     pub silent_after: Duration,

@@ -34,7 +34,7 @@ impl Control {
     pub(crate) fn lend(&self, service: &Service) {
         let now = Instant::now();
         let mut state = service.state();
-        let is_shared = state.served.as_ref().is_some_and(|it| it.shares.is_some());
+        let is_shared = state.served.as_ref().is_some_and(|it| it.sharers.is_some());
         if !is_shared || state.next_lending.is_some_and(|next| now < next) {
             return;
         }
@@ -56,7 +56,7 @@ fn adjust(state: &mut ServiceState, next_number: impl Fn() -> u64) -> bool {
     let Some(served) = state.served.clone() else {
         return false;
     };
-    let (Some(plan), Some(sharers)) = (state.history.plan(served.version), served.shares) else {
+    let (Some(plan), Some(sharers)) = (state.history.plan(served.version), served.sharers) else {
         return false;
     };
     let limits = limits(plan);

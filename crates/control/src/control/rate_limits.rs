@@ -16,8 +16,8 @@ impl Control {
     ///
     /// [`ControlSettings::settle_delay`]: crate::settings::ControlSettings::settle_delay
     pub(crate) fn schedule_rebalance(&self, service: &Arc<Service>) {
-        let shares = service.state().served.as_ref().and_then(|it| it.shares);
-        let is_settled = shares.is_none_or(|shares| shares == self.0.sharers(service));
+        let sharers = service.state().served.as_ref().and_then(|it| it.sharers);
+        let is_settled = sharers.is_none_or(|sharers| sharers == self.0.sharers(service));
         if is_settled || !service.begin_rebalance() {
             return;
         }

@@ -68,7 +68,7 @@ async fn samples_all_by_default() {
 }
 
 #[tokio::test]
-async fn names_are_decoded() {
+async fn service_name_is_url_decoded() {
     let server = TestServer::with(&[policy("one", &[("my shop/ü", &[])], percent("25%"))]).await;
     let strategy = get_strategy(&server, "/sampling?service=my+shop%2F%C3%BC").await;
     assert!(strategy.contains(r#""samplingRate":0.25"#), "{strategy}");

@@ -116,7 +116,7 @@ fn half() -> Vec<Policy> {
 #[case::another_service("token-1", "b", "OtherService", Code::PermissionDenied)]
 #[case::not_watched_yet("token-unwatched", "a", "UnknownPod", Code::Unavailable)]
 #[tokio::test]
-async fn refusals_are_explained_and_counted(
+async fn refusals_are_counted_by_reason(
     #[case] token: &str,
     #[case] service: &str,
     #[case] reason: &str,
