@@ -1,6 +1,7 @@
 //! Suggestions for misspelled names.
 
-/// The letters of a name for each typing error that is tolerated in it. Any name may have one.
+/// The number of letters in a name for each typing error that is tolerated in it. Any name may have
+/// one.
 const LETTERS_PER_ERROR: usize = 3;
 
 /// The longest name that is compared, in bytes.
