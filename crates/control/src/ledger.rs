@@ -54,8 +54,8 @@ struct CumulativeCount {
     phases: (usize, usize),
 }
 
-/// The reason why a message is not applied, and its metric label. Of a report, [`Self::TooManyCounts`]
-/// affects only the counts.
+/// The reason why a message is not applied, and its metric label. [`Self::TooManyCounts`] affects
+/// only the counts of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue, thiserror::Error)]
 pub(crate) enum Rejection {
     #[error("message cannot be decoded")]
