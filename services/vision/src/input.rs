@@ -17,7 +17,7 @@ pub struct Size {
 
 /// The error for an invalid [`Size`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be a size such as 224 or 320x240 (width x height), each from 1 to {max}, not {0}", max = Size::MAX)]
+#[error("must be a size such as 224 or 320x240 (width x height), with sides from 1 to {max} pixels, not {0}", max = Size::MAX)]
 pub struct InvalidSize(String);
 
 /// A number for each of red, green and blue.

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_distribution_stays() {
+    fn distribution_is_left_unchanged() {
         let scores = distribution(&[0.25, 0.75]).unwrap();
         assert_eq!(scores, [0.25, 0.75]);
     }
