@@ -325,10 +325,9 @@ impl Control {
         attributed: &[AttributedCounts],
         (from, to): (Instant, Instant),
     ) {
-        let Inner {
-            tallies, published, ..
-        } = &*self.0;
-        tallies.add(service.key(), attributed, published, (from, to));
+        let inner = &*self.0;
+        let tallies = &inner.tallies;
+        tallies.add(service.key(), attributed, &inner.published, (from, to));
     }
 
     /// Keeps the records of an instance's disconnected processes in case they reconnect. If there are

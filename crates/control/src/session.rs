@@ -252,10 +252,12 @@ impl Session {
         // The claimed ID may differ from the one of the credentials, but must not be that of another
         // known instance.
         if *hello.instance != *self.instance && state.has_instance(&hello.instance) {
-            return Err(self.refuse(Denied::OtherInstance {
+            let denied = Denied::OtherInstance {
                 claimed: hello.instance.clone(),
                 actual: self.instance.to_string(),
-            }));
+            };
+            self.control.count_refused_stream(denied.reason());
+            return Err(denied.into());
         }
         let processes = state.instances.entry(self.instance.clone()).or_default();
         let Some(record) = processes.get_mut(&self.start) else {
@@ -268,7 +270,9 @@ impl Session {
             let record = Record::new(self.generation, ledger, now);
             if !processes.try_insert(self.start.clone(), record) {
                 self.control.count_refused_stream("TooManyStreams");
-                return Err(too_many_streams());
+                return Err(Status::resource_exhausted(
+                    "this instance has too many open streams; close some of them",
+                ));
             }
             state.connected += 1;
             return Ok(None);
@@ -292,11 +296,6 @@ impl Session {
             record.acknowledge(served.version, None);
         }
         Ok(is_current.then_some(served))
-    }
-
-    fn refuse(&self, denied: Denied) -> Status {
-        self.control.count_refused_stream(denied.reason());
-        denied.into()
     }
 
     fn disconnect(&self) {
@@ -329,7 +328,7 @@ impl Session {
         let processes = instances.get_mut(&self.instance);
         match processes.and_then(|it| it.get_mut(&self.start)) {
             Some(record) if record.generation == self.generation => Ok(record),
-            _ => Err(replaced()),
+            _ => Err(Status::aborted("this process has opened another stream")),
         }
     }
 }
@@ -350,14 +349,6 @@ fn process_start(hello: &proto::Hello) -> &str {
         "" => &hello.instance,
         start => start,
     }
-}
-
-fn replaced() -> Status {
-    Status::aborted("this process has opened another stream")
-}
-
-fn too_many_streams() -> Status {
-    Status::resource_exhausted("this instance has too many open streams; close some of them")
 }
 
 #[cfg(test)]
