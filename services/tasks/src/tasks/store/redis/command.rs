@@ -139,11 +139,8 @@ fn code(error: &RedisError) -> &'static str {
     ];
     let code = error.code().unwrap_or_default();
     // The client reports a failed login as a kind of its own, without the code of Redis.
-    let authentication = matches!(error.kind(), redis::ErrorKind::AuthenticationFailed);
+    let is_login = matches!(error.kind(), redis::ErrorKind::AuthenticationFailed);
+    let unknown = if is_login { "WRONGPASS" } else { "_OTHER" };
     let known = CODES.into_iter().find(|known| *known == code);
-    known.unwrap_or(if authentication {
-        "WRONGPASS"
-    } else {
-        "_OTHER"
-    })
+    known.unwrap_or(unknown)
 }
