@@ -278,7 +278,7 @@ mod tests {
     #[case(CountSource::Clients, Verdict::Unknown, 100, "1% (too few traces)")]
     #[case(CountSource::Clients, Verdict::Unknown, 10_000, "1% (no verdict yet)")]
     #[case(CountSource::Reported, Verdict::Unknown, 100, "1% Reported")]
-    fn rates_have_a_verdict(
+    fn rate_is_shown_with_its_verdict(
         #[case] source: CountSource,
         #[case] verdict: Verdict,
         #[case] started: u64,

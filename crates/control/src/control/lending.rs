@@ -23,7 +23,7 @@ const MIN_ADJUST_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The shortest time between two adjustments as a multiple of the duration of one, during which all
 /// messages of the service wait.
-const MIN_ADJUST_DURATIONS: u32 = 20;
+const MIN_ADJUST_INTERVAL_FACTOR: u32 = 20;
 
 /// The most shares of one service that are adjusted: each process has one of each rate limit. An
 /// adjustment takes about a microsecond for each. With more, the processes keep equal shares.
@@ -42,7 +42,7 @@ impl Control {
             self.0.next_share_number.fetch_add(1, Ordering::Relaxed)
         });
         // Set even if nothing has changed, since it is the computation that is limited.
-        let interval = (now.elapsed() * MIN_ADJUST_DURATIONS).max(MIN_ADJUST_INTERVAL);
+        let interval = (now.elapsed() * MIN_ADJUST_INTERVAL_FACTOR).max(MIN_ADJUST_INTERVAL);
         state.next_lending = Some(Instant::now() + interval);
         drop(state);
         if has_changed {

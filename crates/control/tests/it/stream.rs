@@ -71,7 +71,7 @@ async fn only_changed_plans_are_pushed() {
 }
 
 #[tokio::test]
-async fn plan_includes_expiry_and_what_follows() {
+async fn plan_includes_expiry_and_next_phase() {
     let expiry = Timestamp::now() + Duration::from_secs(3600);
     let policies = [
         expiring("override", &[("a", &[])], percent("100%"), Some(expiry)),
@@ -144,7 +144,7 @@ async fn reconnect_with_the_newest_plan_gets_no_push() {
 }
 
 #[tokio::test]
-async fn faults_are_pushed_and_end() {
+async fn faults_are_pushed_and_cleared() {
     let server = TestServer::with(&[]).await;
     let fault = Fault {
         operation: Some("GET /".parse().unwrap()),
