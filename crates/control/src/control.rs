@@ -116,15 +116,15 @@ impl Control {
         let mut sequence = inner.sequence.lock();
         *sequence += 1;
         let published = Arc::new(Publication::new(resolution, inner.version(*sequence)));
-        // Stored before the services are listed: a service added meanwhile starts with it.
+        // Stored before the services are listed: a service added in the meantime starts with it.
         let before = inner.published.swap(Some(published.clone()));
         for service in inner.services.all() {
             inner.serve(&service, &published, published.version, published.at);
         }
         drop(sequence);
         inner.metrics.publications.inc();
-        // After the new table is stored, so that counts of the old one that arrived meanwhile are
-        // forgotten too.
+        // After the new table is stored, so that counts of the old one that arrived in the meantime
+        // are forgotten too.
         inner.tallies.remove_outdated(&published, before.as_deref());
         self.notify_change();
         published.version

@@ -34,7 +34,7 @@ pub struct ControlSettings {
     /// The window of observed rates.
     pub window: Duration,
     /// The delay after a change in the number of instances before rate limits are divided again,
-    /// once for all changes meanwhile.
+    /// once for all changes during the delay.
     pub settle_delay: Duration,
     /// The longest interval of requests that counts as polling.
     pub max_polling_interval: Duration,
@@ -46,7 +46,7 @@ pub struct ControlSettings {
     /// Identifies clients.
     #[debug(skip)]
     pub identify: Arc<dyn Identify>,
-    /// Ends every stream.
+    /// Ends every stream when cancelled.
     pub shutdown: CancellationToken,
 }
 

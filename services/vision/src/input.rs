@@ -58,7 +58,7 @@ pub enum InvalidInput {
 }
 
 impl Size {
-    /// The longest side accepted. A tensor of this size has 3 MiB.
+    /// The longest side accepted. A tensor of this size takes 3 MiB.
     pub const MAX: u32 = 512;
 
     /// Validates both sides.

@@ -42,7 +42,7 @@ pub enum OpenModelError {
     Unsupported(String, #[source] UnsupportedModel),
 }
 
-/// The largest file accepted. EfficientNet-B7, the largest of the original family, has 265 MB.
+/// The largest file accepted. EfficientNet-B7, the largest of the original family, is 265 MB.
 const MAX_FILE_BYTES: u64 = 1024 * 1024 * 1024;
 
 impl Source {
