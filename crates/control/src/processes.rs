@@ -99,7 +99,7 @@ impl Processes {
     pub(crate) fn instance_state(
         &self,
         instance: Instance,
-        expected: bool,
+        is_expected: bool,
         served: Option<&ServedPlan>,
         silent_after: Duration,
         now: Instant,
@@ -115,10 +115,10 @@ impl Processes {
         }
         InstanceState {
             instance,
-            expected,
-            connected: self.is_connected(),
+            is_expected,
+            is_connected: self.is_connected(),
             held: self.representatives().map(|it| it.held).min().flatten(),
-            current: self.plan_state(served, silent_after, now) == PlanState::Current,
+            is_current: self.plan_state(served, silent_after, now) == PlanState::Current,
             took: self.took(),
             spans_exported: self
                 .all()

@@ -31,7 +31,7 @@ pub(crate) struct Record {
     pub(crate) is_connected: bool,
     pub(crate) first_seen: Instant,
     /// The start of its newest stream.
-    pub(crate) connected: Instant,
+    pub(crate) connected_at: Instant,
     pub(crate) last_message: Instant,
     /// The sequences sent to it, as far back as the history goes.
     pub(crate) sent: Vec<u64>,
@@ -71,7 +71,7 @@ impl Record {
             generation,
             is_connected: true,
             first_seen: now,
-            connected: now,
+            connected_at: now,
             last_message: now,
             sent: vec![],
             held: None,

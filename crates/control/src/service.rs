@@ -172,8 +172,8 @@ impl Service {
                 service: self.key.1.clone(),
                 id: id.to_owned(),
             };
-            let expected = state.expected.contains(id);
-            processes.instance_state(instance, expected, served, silent_after, now)
+            let is_expected = state.expected.contains(id);
+            processes.instance_state(instance, is_expected, served, silent_after, now)
         });
         let mut states: Vec<InstanceState> = states.collect();
         states.sort_by(|one, other| one.instance.id.cmp(&other.instance.id));

@@ -162,7 +162,7 @@ impl Session {
             // Repeated acknowledgements, and the time before the instance connected, are not part
             // of the propagation time.
             .filter(|served| served.version == version && record.held != Some(version))
-            .map(|served| now.saturating_duration_since(served.published.max(record.connected)));
+            .map(|served| now.saturating_duration_since(served.published.max(record.connected_at)));
         record.acknowledge(version, took);
         drop(state);
         self.control.metrics().acknowledgements.inc();
@@ -280,7 +280,7 @@ impl Session {
         let was_connected = record.is_connected;
         record.generation = self.generation;
         record.is_connected = true;
-        (record.connected, record.last_message) = (now, now);
+        (record.connected_at, record.last_message) = (now, now);
         // A new stream may replace one whose end has not been noticed yet.
         state.connected += usize::from(!was_connected);
         let Some(served) = served else {

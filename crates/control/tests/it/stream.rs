@@ -216,7 +216,7 @@ async fn newer_stream_replaces_the_older() {
     assert_eq!(first.end().await.unwrap_err().code(), Code::Aborted);
     let instances = server.control.instances();
     assert_eq!(instances.len(), 1);
-    assert!(instances[0].connected && !instances[0].current);
+    assert!(instances[0].is_connected && !instances[0].is_current);
 }
 
 #[tokio::test]
@@ -253,7 +253,7 @@ async fn convergence_waits_for_expected_instances() {
     let mut one = server.client("a", "1").await;
     one.accept_plan().await;
     eventually("the first instance is current", || {
-        server.control.instances().iter().any(|it| it.current)
+        server.control.instances().iter().any(|it| it.is_current)
     })
     .await;
     assert_eq!(server.control.convergence(version), None);
