@@ -12,7 +12,7 @@ const MAX_COMPARED_BYTES: usize = 64;
 const MAX_COMPARED_NAMES: usize = 200;
 
 /// The most operations that are listed if none is close.
-const MAX_LISTED: usize = 5;
+const MAX_LISTED_OPERATIONS: usize = 5;
 
 /// The known name closest to a misspelled one, if any is close. Of several equally close ones, the
 /// first in alphabetical order.
@@ -46,10 +46,10 @@ pub fn suggest_operation<'a>(
         return format!("; did you mean {meant:?}?");
     }
     // A part of a name, such as a path without its method, is not close to the whole.
-    let listed = known.into_iter().take(MAX_LISTED + 1);
+    let listed = known.into_iter().take(MAX_LISTED_OPERATIONS + 1);
     let listed: Vec<String> = listed.map(|name| format!("{name:?}")).collect();
     match listed.len() {
-        1..=MAX_LISTED => format!("; known operations: {}", listed.join(", ")),
+        1..=MAX_LISTED_OPERATIONS => format!("; known operations: {}", listed.join(", ")),
         _ => String::new(),
     }
 }

@@ -9,7 +9,7 @@ use spoor_policy::{Acceptance, Outcome, PolicyName, Setting};
 use crate::{places, tail_rules::TailRules};
 
 /// The most instances that a message names.
-const MAX_NAMED: usize = 5;
+const MAX_NAMED_INSTANCES: usize = 5;
 
 const NOT_PUBLISHED: &str = "the policy is not published";
 const NOT_APPLIED: &str = "no instance should apply this policy";
@@ -219,7 +219,7 @@ fn names(
         NotCurrentReason::Refused(cause) => format!("{} {} ({cause})", it.service, it.instance),
         _ => format!("{} {}", it.service, it.instance),
     };
-    let named: Vec<String> = matching.take(MAX_NAMED).map(name).collect();
+    let named: Vec<String> = matching.take(MAX_NAMED_INSTANCES).map(name).collect();
     match (named.len(), count.saturating_sub(named.len())) {
         (0, 1) => "1 instance".to_owned(),
         (0, count) => format!("{count} instances"),
