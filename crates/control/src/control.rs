@@ -116,15 +116,15 @@ impl Control {
         let mut sequence = inner.sequence.lock();
         *sequence += 1;
         let published = Arc::new(Publication::new(resolution, inner.version(*sequence)));
-        // Stored before the services are listed: a service added meanwhile starts with it.
+        // Stored before the services are listed: a service added in the meantime starts with it.
         let before = inner.published.swap(Some(published.clone()));
         for service in inner.services.all() {
             inner.serve(&service, &published, published.version, published.at);
         }
         drop(sequence);
         inner.metrics.publications.inc();
-        // After the new table is stored, so that counts of the old one that arrived meanwhile are
-        // forgotten too.
+        // After the new table is stored, so that counts of the old one that arrived in the meantime
+        // are forgotten too.
         inner.tallies.remove_outdated(&published, before.as_deref());
         self.notify_change();
         published.version
@@ -325,10 +325,9 @@ impl Control {
         attributed: &[AttributedCounts],
         (from, to): (Instant, Instant),
     ) {
-        let Inner {
-            tallies, published, ..
-        } = &*self.0;
-        tallies.add(service.key(), attributed, published, (from, to));
+        let inner = &*self.0;
+        let tallies = &inner.tallies;
+        tallies.add(service.key(), attributed, &inner.published, (from, to));
     }
 
     /// Keeps the records of an instance's disconnected processes in case they reconnect. If there are

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn jumps_of_a_clock_are_tolerated() {
+    fn clock_jumps_are_tolerated() {
         let forwards = [(10, 10), (9_999, 11), (10_000, 12)];
         assert_eq!(covered(&forwards), [(0, 10), (10, 11), (11, 12)]);
         let backwards = [(1_000, 1_000), (20, 1_001), (21, 1_002)];
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_time_the_arrival_counts() {
+    fn report_without_time_ends_on_arrival() {
         let start = Instant::now();
         let at = |second| start + Duration::from_secs(second);
         let mut coverage = Coverage::default();

@@ -25,13 +25,13 @@ pub struct InstanceState {
     /// The instance.
     pub instance: Instance,
     /// True if it is expected.
-    pub expected: bool,
+    pub is_expected: bool,
     /// True if it has an open stream.
-    pub connected: bool,
+    pub is_connected: bool,
     /// The version that it last acknowledged. With several processes, the oldest of their versions.
     pub held: Option<Version>,
     /// True if that is its service's newest plan, and the instance is not silent.
-    pub current: bool,
+    pub is_current: bool,
     /// The time from the publication to that acknowledgement, or from the start of the stream if
     /// that is later.
     pub took: Option<Duration>,

@@ -54,8 +54,8 @@ struct CumulativeCount {
     phases: (usize, usize),
 }
 
-/// The reason why a message is invalid, and its metric label. No part of an invalid message is
-/// applied.
+/// The reason why a message is not applied, and its metric label. [`Self::TooManyCounts`] affects
+/// only the counts of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue, thiserror::Error)]
 pub(crate) enum Rejection {
     #[error("message cannot be decoded")]

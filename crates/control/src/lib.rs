@@ -32,7 +32,7 @@
 //! 1. the sequence of versions (`control`): held while plans are served, so that a service never
 //!    receives versions out of order;
 //! 2. the list of services (`services`): held for writing while a service is created, so that a
-//!    publication meanwhile does not miss it;
+//!    concurrent publication does not miss it;
 //! 3. the faults of all services (`control`);
 //! 4. the state of one service (`service`), never of two;
 //! 5. the tallies (`tallies`).

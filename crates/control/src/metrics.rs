@@ -13,7 +13,7 @@ use crate::ledger::Rejection;
 
 /// The most reasons for refused plans that get a label of their own. Clients choose the reasons, so
 /// the number of series must be bounded.
-const MAX_REASONS: usize = 16;
+const MAX_REFUSAL_REASONS: usize = 16;
 
 /// The longest reason that gets a label of its own, in bytes.
 const MAX_REASON_BYTES: usize = 40;
@@ -21,9 +21,9 @@ const MAX_REASON_BYTES: usize = 40;
 /// A set of one label.
 type Label<T> = [(&'static str, T); 1];
 
-/// The labels of `refused`, which counts clients. `refusals` counts plans.
+/// The labels of requests that were refused. A stream is one request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusalLabels {
+struct RefusedRequestLabels {
     endpoint: Endpoint,
     reason: &'static str,
 }
@@ -51,9 +51,9 @@ pub(crate) struct Metrics {
     pub(crate) reports: Counter,
     pub(crate) metrics_requests: Counter,
     propagation: Propagation,
-    refusals: Family<Label<String>, Counter>,
+    refused_plans: Family<Label<String>, Counter>,
     rejected: Family<Label<Rejection>, Counter>,
-    refused: Family<RefusalLabels, Counter>,
+    refused_requests: Family<RefusedRequestLabels, Counter>,
     polls: Family<Label<Endpoint>, Counter>,
     known_reasons: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -73,23 +73,23 @@ impl Default for Propagation {
 impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("spoor_control");
-        let help = "Open policy streams";
+        let help = "Open policy streams with a registered client";
         registry.register("subscribers", help, self.subscribers.clone());
-        let help = "Versions of the table published";
+        let help = "Policy tables published";
         registry.register("publications", help, self.publications.clone());
         registry.register("pushes", "Plans sent over streams", self.pushes.clone());
         let help = "Plans that instances acknowledged";
         registry.register("acknowledgements", help, self.acknowledgements.clone());
         let help = "Plans that instances refused, by reason";
-        registry.register("refusals", help, self.refusals.clone());
-        let help = "Reports received from instances";
+        registry.register("refusals", help, self.refused_plans.clone());
+        let help = "Reports from instances that were applied";
         registry.register("reports", help, self.reports.clone());
         let help = "OTLP metrics requests accepted";
         registry.register("metrics_requests", help, self.metrics_requests.clone());
-        let help = "Invalid messages of instances that were ignored, by reason";
+        let help = "Messages from instances that were not applied, by reason";
         registry.register("rejected_messages", help, self.rejected.clone());
-        let help = "Clients refused, by endpoint and reason";
-        registry.register("refused", help, self.refused.clone());
+        let help = "Requests refused, by endpoint and reason";
+        registry.register("refused", help, self.refused_requests.clone());
         let help = "Strategies sent to polling clients, by endpoint";
         registry.register("polls", help, self.polls.clone());
         let help = "Time from a plan's publication to an instance's acknowledgement";
@@ -103,16 +103,17 @@ impl Metrics {
 
     pub(crate) fn count_refused_plan(&self, reason: &str) {
         let label = [("reason", self.reason_label(reason))];
-        self.refusals.get_or_create(&label).inc();
+        self.refused_plans.get_or_create(&label).inc();
     }
 
     pub(crate) fn count_rejected(&self, reason: Rejection) {
         self.rejected.get_or_create(&[("reason", reason)]).inc();
     }
 
+    /// Counts a refused request.
     pub(crate) fn count_refused(&self, endpoint: Endpoint, reason: &'static str) {
-        self.refused
-            .get_or_create(&RefusalLabels { endpoint, reason })
+        self.refused_requests
+            .get_or_create(&RefusedRequestLabels { endpoint, reason })
             .inc();
     }
 
@@ -125,7 +126,7 @@ impl Metrics {
     fn reason_label(&self, reason: &str) -> String {
         let mut known = self.known_reasons.lock();
         if !known.contains(reason) {
-            if !is_word(reason) || known.len() >= MAX_REASONS {
+            if !is_word(reason) || known.len() >= MAX_REFUSAL_REASONS {
                 return "Other".to_owned();
             }
             known.insert(reason.to_owned());

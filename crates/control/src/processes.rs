@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     instance::{Instance, InstanceState},
-    record::{MAX_REASONS, PlanState, Record},
+    record::{MAX_DROP_REASONS, PlanState, Record},
     served_plan::ServedPlan,
 };
 
@@ -99,7 +99,7 @@ impl Processes {
     pub(crate) fn instance_state(
         &self,
         instance: Instance,
-        expected: bool,
+        is_expected: bool,
         served: Option<&ServedPlan>,
         silent_after: Duration,
         now: Instant,
@@ -107,17 +107,18 @@ impl Processes {
         let mut spans_dropped: BTreeMap<String, u64> = BTreeMap::new();
         for (reason, spans) in self.all().flat_map(|it| &it.spans_dropped) {
             // Each process may have reasons of its own.
-            let has_room = spans_dropped.len() < MAX_REASONS || spans_dropped.contains_key(reason);
+            let has_room =
+                spans_dropped.len() < MAX_DROP_REASONS || spans_dropped.contains_key(reason);
             let reason = if has_room { reason.as_str() } else { "Other" };
             let sum = spans_dropped.entry(reason.to_owned()).or_default();
             *sum = sum.saturating_add(*spans);
         }
         InstanceState {
             instance,
-            expected,
-            connected: self.is_connected(),
+            is_expected,
+            is_connected: self.is_connected(),
             held: self.representatives().map(|it| it.held).min().flatten(),
-            current: self.plan_state(served, silent_after, now) == PlanState::Current,
+            is_current: self.plan_state(served, silent_after, now) == PlanState::Current,
             took: self.took(),
             spans_exported: self
                 .all()

@@ -18,7 +18,7 @@ use crate::{
 
 /// The most reasons for dropped spans that are kept. Clients choose them, and 20,000 processes are
 /// remembered, so they are few and short. Our own clients have four.
-pub(crate) const MAX_REASONS: usize = 8;
+pub(crate) const MAX_DROP_REASONS: usize = 8;
 
 /// The most characters of the reason for a refusal that are kept.
 const MAX_REASON_CHARS: usize = 256;
@@ -31,7 +31,7 @@ pub(crate) struct Record {
     pub(crate) is_connected: bool,
     pub(crate) first_seen: Instant,
     /// The start of its newest stream.
-    pub(crate) connected: Instant,
+    pub(crate) connected_at: Instant,
     pub(crate) last_message: Instant,
     /// The sequences sent to it, as far back as the history goes.
     pub(crate) sent: Vec<u64>,
@@ -71,7 +71,7 @@ impl Record {
             generation,
             is_connected: true,
             first_seen: now,
-            connected: now,
+            connected_at: now,
             last_message: now,
             sent: vec![],
             held: None,
@@ -125,11 +125,11 @@ impl Record {
 
     pub(crate) fn record_spans(&mut self, report: &proto::Report) {
         self.spans_exported = report.spans_exported;
-        let dropped = report.spans_dropped.iter().take(MAX_REASONS);
+        let dropped = report.spans_dropped.iter().take(MAX_DROP_REASONS);
         for DroppedSpans { reason, spans } in dropped.filter(|it| is_word(&it.reason)) {
             // If there are too many reasons, known ones are still updated.
             let is_known = self.spans_dropped.contains_key(reason);
-            if is_known || self.spans_dropped.len() < MAX_REASONS {
+            if is_known || self.spans_dropped.len() < MAX_DROP_REASONS {
                 self.spans_dropped.insert(reason.clone(), *spans);
             }
         }

@@ -79,10 +79,9 @@ impl Reporters {
         let Some(known) = reporters.get_mut(&reporter) else {
             // Only when there is no room, since this visits all reporters.
             if reporters.len() >= self.max {
-                let is_recent = |it: &Reporter| {
-                    now.saturating_duration_since(it.last_report) <= self.forget_after
-                };
-                reporters.retain(|_, known| is_recent(known));
+                reporters.retain(|_, known| {
+                    now.saturating_duration_since(known.last_report) <= self.forget_after
+                });
             }
             if reporters.len() < self.max {
                 let mut known = Reporter {

@@ -17,7 +17,7 @@ pub(crate) struct ServedPlan {
     pub(crate) digest: Digest,
     pub(crate) published: Instant,
     /// The number of instances that share its rate limits, if it has any.
-    pub(crate) shares: Option<usize>,
+    pub(crate) sharers: Option<usize>,
     pub(crate) message: Bytes,
 }
 
@@ -47,7 +47,7 @@ impl ServedPlan {
             version,
             digest,
             published,
-            shares: is_shared(plan).then_some(instances),
+            sharers: is_shared(plan).then_some(instances),
             message,
         }
     }

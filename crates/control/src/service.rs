@@ -32,7 +32,7 @@ const MAX_OPERATIONS_SEEN: usize = 4_096;
 pub(crate) struct Service {
     key: ServiceKey,
     outgoing: watch::Sender<Outgoing>,
-    is_rebalance_due: AtomicBool,
+    is_rebalance_claimed: AtomicBool,
     state: Mutex<ServiceState>,
 }
 
@@ -81,7 +81,7 @@ impl Service {
         Self {
             key,
             outgoing: watch::Sender::new(outgoing),
-            is_rebalance_due: AtomicBool::new(false),
+            is_rebalance_claimed: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -151,13 +151,13 @@ impl Service {
         });
     }
 
-    /// Claims the next division of the rate limit. Returns false if it is claimed already.
-    pub(crate) fn begin_rebalance(&self) -> bool {
-        !self.is_rebalance_due.swap(true, Ordering::AcqRel)
+    /// Claims the next division of the rate limits. Returns false if it is claimed already.
+    pub(crate) fn claim_rebalance(&self) -> bool {
+        !self.is_rebalance_claimed.swap(true, Ordering::AcqRel)
     }
 
-    pub(crate) fn end_rebalance(&self) {
-        self.is_rebalance_due.store(false, Ordering::Release);
+    pub(crate) fn release_rebalance(&self) {
+        self.is_rebalance_claimed.store(false, Ordering::Release);
     }
 
     /// Every instance that is expected or connected, by ID.
@@ -172,8 +172,8 @@ impl Service {
                 service: self.key.1.clone(),
                 id: id.to_owned(),
             };
-            let expected = state.expected.contains(id);
-            processes.instance_state(instance, expected, served, silent_after, now)
+            let is_expected = state.expected.contains(id);
+            processes.instance_state(instance, is_expected, served, silent_after, now)
         });
         let mut states: Vec<InstanceState> = states.collect();
         states.sort_by(|one, other| one.instance.id.cmp(&other.instance.id));

@@ -48,9 +48,9 @@ enum MessageError {
 pub(crate) struct Session {
     control: Control,
     service: Arc<Service>,
-    /// The instance by its identity.
+    /// The instance's ID, from the client's identity.
     instance: Arc<str>,
-    /// The process of the instance, by its own claim.
+    /// The process's ID among those of its instance, as the client claims it.
     start: Arc<str>,
     generation: u64,
     /// Limits warnings to one for each stream, so that a faulty client cannot flood the log.
@@ -162,7 +162,7 @@ impl Session {
             // Repeated acknowledgements, and the time before the instance connected, are not part
             // of the propagation time.
             .filter(|served| served.version == version && record.held != Some(version))
-            .map(|served| now.saturating_duration_since(served.published.max(record.connected)));
+            .map(|served| now.saturating_duration_since(served.published.max(record.connected_at)));
         record.acknowledge(version, took);
         drop(state);
         self.control.metrics().acknowledgements.inc();
@@ -252,10 +252,12 @@ impl Session {
         // The claimed ID may differ from the one of the credentials, but must not be that of another
         // known instance.
         if *hello.instance != *self.instance && state.has_instance(&hello.instance) {
-            return Err(self.refuse(Denied::OtherInstance {
+            let denied = Denied::OtherInstance {
                 claimed: hello.instance.clone(),
                 actual: self.instance.to_string(),
-            }));
+            };
+            self.control.count_refused_stream(denied.reason());
+            return Err(denied.into());
         }
         let processes = state.instances.entry(self.instance.clone()).or_default();
         let Some(record) = processes.get_mut(&self.start) else {
@@ -268,7 +270,9 @@ impl Session {
             let record = Record::new(self.generation, ledger, now);
             if !processes.try_insert(self.start.clone(), record) {
                 self.control.count_refused_stream("TooManyStreams");
-                return Err(too_many_streams());
+                return Err(Status::resource_exhausted(
+                    "this instance has too many open streams; close some of them",
+                ));
             }
             state.connected += 1;
             return Ok(None);
@@ -276,7 +280,7 @@ impl Session {
         let was_connected = record.is_connected;
         record.generation = self.generation;
         record.is_connected = true;
-        (record.connected, record.last_message) = (now, now);
+        (record.connected_at, record.last_message) = (now, now);
         // A new stream may replace one whose end has not been noticed yet.
         state.connected += usize::from(!was_connected);
         let Some(served) = served else {
@@ -284,7 +288,7 @@ impl Session {
         };
         // A plan with rate limits is sent again, since its shares ended with the last stream.
         let is_current = held == Some(served.version)
-            && served.shares.is_none()
+            && served.sharers.is_none()
             && hello.held_digest[..] == served.digest.0.to_be_bytes()
             && record.was_sent(served.version, self.control.settings().epoch);
         if is_current {
@@ -292,11 +296,6 @@ impl Session {
             record.acknowledge(served.version, None);
         }
         Ok(is_current.then_some(served))
-    }
-
-    fn refuse(&self, denied: Denied) -> Status {
-        self.control.count_refused_stream(denied.reason());
-        denied.into()
     }
 
     fn disconnect(&self) {
@@ -329,7 +328,7 @@ impl Session {
         let processes = instances.get_mut(&self.instance);
         match processes.and_then(|it| it.get_mut(&self.start)) {
             Some(record) if record.generation == self.generation => Ok(record),
-            _ => Err(replaced()),
+            _ => Err(Status::aborted("this process has opened another stream")),
         }
     }
 }
@@ -350,14 +349,6 @@ fn process_start(hello: &proto::Hello) -> &str {
         "" => &hello.instance,
         start => start,
     }
-}
-
-fn replaced() -> Status {
-    Status::aborted("this process has opened another stream")
-}
-
-fn too_many_streams() -> Status {
-    Status::resource_exhausted("this instance has too many open streams; close some of them")
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub struct ControlSettings {
     pub max_polling: usize,
     /// The most services with streams or expected instances.
     pub max_services: usize,
-    /// The longest time that a new stream may take to send its hello.
+    /// The longest time that a new stream may take to send its hello, and again to be identified.
     pub hello_timeout: Duration,
     /// The time without a message after which an instance is silent.
     pub silent_after: Duration,
@@ -34,7 +34,7 @@ pub struct ControlSettings {
     /// The window of observed rates.
     pub window: Duration,
     /// The delay after a change in the number of instances before rate limits are divided again,
-    /// once for all changes meanwhile.
+    /// once for all changes during the delay.
     pub settle_delay: Duration,
     /// The longest interval of requests that counts as polling.
     pub max_polling_interval: Duration,
@@ -46,7 +46,7 @@ pub struct ControlSettings {
     /// Identifies clients.
     #[debug(skip)]
     pub identify: Arc<dyn Identify>,
-    /// Ends every stream.
+    /// Ends every stream when cancelled.
     pub shutdown: CancellationToken,
 }
 

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn bursts_over_a_limit_use_it_up() {
+    fn bursts_at_the_limit_are_consistent() {
         let limit = Strategy::RateLimit(TracesPerSecond::new(10).unwrap());
         let start = Instant::now();
         let mut tally = Tally::new(limit, Duration::from_secs(60), start);

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use crate::counts::Counts;
 
 /// The number of buckets: one per second of the default window.
-const BUCKETS: usize = 60;
+const BUCKET_COUNT: usize = 60;
 
-/// Counts over a time that slides in steps of one bucket.
+/// Counts over a window that slides in steps of one bucket.
 #[derive(Debug)]
 pub(crate) struct Window {
     length: Duration,
@@ -16,7 +16,7 @@ pub(crate) struct Window {
     started: Instant,
     /// The number, since the origin, of the newest bucket.
     newest: u64,
-    buckets: [Counts; BUCKETS],
+    buckets: [Counts; BUCKET_COUNT],
 }
 
 impl Window {
@@ -28,7 +28,7 @@ impl Window {
             origin: now.checked_sub(length).unwrap_or(now),
             started: now,
             newest: 0,
-            buckets: [Counts::default(); BUCKETS],
+            buckets: [Counts::default(); BUCKET_COUNT],
         };
         window.newest = window.bucket(now);
         window
@@ -40,7 +40,7 @@ impl Window {
         self.slide(to);
         let from = from.min(to);
         self.started = self.started.min(from);
-        let oldest = (self.newest + 1).saturating_sub(BUCKETS as u64);
+        let oldest = (self.newest + 1).saturating_sub(BUCKET_COUNT as u64);
         let until = |at: Instant| counts.part(at.saturating_duration_since(from), to - from);
         let first = self.bucket(from).max(oldest);
         let mut before = match from == to {
@@ -86,7 +86,7 @@ impl Window {
     /// Advances to a moment, and empties the buckets that are reused.
     fn slide(&mut self, now: Instant) {
         let current = self.bucket(now);
-        let passed = current.saturating_sub(self.newest).min(BUCKETS as u64);
+        let passed = current.saturating_sub(self.newest).min(BUCKET_COUNT as u64);
         for step in 0..passed {
             if let Some(bucket) = self.buckets.get_mut(slot(current - step)) {
                 *bucket = Counts::default();
@@ -109,12 +109,12 @@ impl Window {
     }
 
     fn step(&self) -> Duration {
-        (self.length / BUCKETS as u32).max(Duration::from_nanos(1))
+        (self.length / BUCKET_COUNT as u32).max(Duration::from_nanos(1))
     }
 }
 
 fn slot(bucket: u64) -> usize {
-    usize::try_from(bucket % BUCKETS as u64).unwrap_or_default()
+    usize::try_from(bucket % BUCKET_COUNT as u64).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -13,11 +13,11 @@ use spoor_policy::{
 };
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
-const ROUNDS: usize = 50;
+const ROUND_COUNT: usize = 50;
 
 fn main() {
     println!(
-        "{:<58} {:>9} {:>9}",
+        "{:<64} {:>9} {:>9}",
         "resolve, 50 services", "median", "slowest"
     );
     let service = |at: usize| vec![target(at, 0)];
@@ -40,17 +40,17 @@ fn main() {
     );
     let many = |at: usize| (0..10).map(|step| target(at + step, 4)).collect();
     print(
-        "500 policies, each for 4 operations of 10 services",
+        "500 policies, each for 4 operations of 10 services, all expire",
         &policies(many, true),
     );
     let all = |at: usize| (0..50).map(|step| target(at + step, 0)).collect();
     print(
-        "500 policies, each for all 50 services",
+        "500 policies, each for all 50 services, all expire",
         &policies(all, true),
     );
     let namespace = |at: usize| if at < 50 { vec![target(at, 0)] } else { vec![] };
     print(
-        "450 policies for the namespace, 50 for a service",
+        "450 policies for the namespace, 50 for a service, all expire",
         &policies(namespace, true),
     );
 }
@@ -90,7 +90,7 @@ fn policies(targets: impl Fn(usize) -> Vec<Target>, expire: bool) -> Vec<Policy>
 }
 
 fn print(title: &str, policies: &[Policy]) {
-    let mut times: Vec<Duration> = (0..ROUNDS)
+    let mut times: Vec<Duration> = (0..ROUND_COUNT)
         .map(|_| {
             let start = Instant::now();
             black_box(resolve(black_box(policies), NOW));
@@ -100,8 +100,8 @@ fn print(title: &str, policies: &[Policy]) {
     times.sort();
     let millis = |time: Duration| format!("{:.2} ms", time.as_secs_f64() * 1e3);
     println!(
-        "{title:<58} {:>9} {:>9}",
-        millis(times[ROUNDS / 2]),
-        millis(times[ROUNDS - 1])
+        "{title:<64} {:>9} {:>9}",
+        millis(times[ROUND_COUNT / 2]),
+        millis(times[ROUND_COUNT - 1])
     );
 }

@@ -115,11 +115,7 @@ impl Binomial {
         let rest = (self.trials - successes) as f64;
         // Loader's form would multiply zero by the logarithm of zero here, and at both ends below.
         if self.success == 0.0 || self.failure == 0.0 {
-            let certain = if self.success == 0.0 {
-                k == 0.0
-            } else {
-                rest == 0.0
-            };
+            let certain = self.success == 0.0 && k == 0.0 || self.failure == 0.0 && rest == 0.0;
             return if certain { 0.0 } else { f64::NEG_INFINITY };
         }
         if successes == 0 {

@@ -37,7 +37,7 @@ macro_rules! name {
 
         impl $name {
             /// The maximum length, in bytes.
-            pub const MAX_LEN: usize = $max;
+            pub const MAX_BYTES: usize = $max;
 
             /// Validates a text.
             ///

@@ -55,8 +55,9 @@ pub fn interval(successes: u64, trials: u64, confidence: f64) -> Interval {
     }
     let tail = significance(confidence) / 2.0;
     let seen = successes as f64 / trials as f64;
+    let variance = trials as f64 * seen * (1.0 - seen);
     // The work of the exact interval grows with the standard deviation.
-    if variance(trials, seen) > MAX_EXACT_VARIANCE {
+    if variance > MAX_EXACT_VARIANCE {
         return wilson(successes, trials, tail);
     }
     // The upper end is the lower end for failures, mirrored: the log odds change their sign.
@@ -175,10 +176,6 @@ fn significance(confidence: f64) -> f64 {
         // 1.
         (1.0 - confidence).clamp(1e-15, 1.0)
     }
-}
-
-fn variance(trials: u64, share: f64) -> f64 {
-    trials as f64 * share * (1.0 - share)
 }
 
 /// The share with these log odds.

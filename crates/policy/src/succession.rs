@@ -48,7 +48,7 @@ impl<'a> Succession<'a> {
     }
 
     /// The strategy from a time on, or from now on if the time is `None`.
-    fn from(&self, time: Option<Timestamp>) -> Option<Assigned> {
+    fn strategy_from(&self, time: Option<Timestamp>) -> Option<Assigned> {
         let is_in_force =
             |policy: &Policy| time.zip(policy.expires_at).is_none_or(|(at, end)| at < end);
         let policy = self.0.iter().find(|policy| is_in_force(policy))?;
@@ -103,7 +103,7 @@ impl Places<'_> {
         let phases = starts.enumerate().map(|(at, start)| PolicyPhase {
             // The last phase of a truncated plan has no end. A later resolution adds the rest.
             until: ends.iter().nth(at).copied().filter(|_| at + 1 < max_phases),
-            strategies: self.from(start),
+            strategies: self.strategies_from(start),
         });
         Plan {
             phases: phases.collect(),
@@ -117,12 +117,13 @@ impl Places<'_> {
         (MAX_OPERATION_BYTES / bytes.sum::<usize>().max(1)).clamp(1, MAX_PHASES)
     }
 
-    fn from(&self, time: Option<Timestamp>) -> Strategies {
+    fn strategies_from(&self, time: Option<Timestamp>) -> Strategies {
         let operations = self.operations.iter();
-        let operations = operations
-            .filter_map(|(name, succession)| Some(((*name).clone(), succession.from(time)?)));
+        let operations = operations.filter_map(|(name, succession)| {
+            Some(((*name).clone(), succession.strategy_from(time)?))
+        });
         Strategies {
-            default: self.default.from(time),
+            default: self.default.strategy_from(time),
             operations: operations.collect(),
         }
     }

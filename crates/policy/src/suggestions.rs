@@ -1,6 +1,7 @@
 //! Suggestions for misspelled names.
 
-/// The letters of a name for each typing error that is tolerated in it. Any name may have one.
+/// The number of letters in a name for each typing error that is tolerated in it. Any name may have
+/// one.
 const LETTERS_PER_ERROR: usize = 3;
 
 /// The longest name that is compared, in bytes.
@@ -11,7 +12,7 @@ const MAX_COMPARED_BYTES: usize = 64;
 const MAX_COMPARED_NAMES: usize = 200;
 
 /// The most operations that are listed if none is close.
-const MAX_LISTED: usize = 5;
+const MAX_LISTED_OPERATIONS: usize = 5;
 
 /// The known name closest to a misspelled one, if any is close. Of several equally close ones, the
 /// first in alphabetical order.
@@ -45,10 +46,10 @@ pub fn suggest_operation<'a>(
         return format!("; did you mean {meant:?}?");
     }
     // A part of a name, such as a path without its method, is not close to the whole.
-    let listed = known.into_iter().take(MAX_LISTED + 1);
+    let listed = known.into_iter().take(MAX_LISTED_OPERATIONS + 1);
     let listed: Vec<String> = listed.map(|name| format!("{name:?}")).collect();
     match listed.len() {
-        1..=MAX_LISTED => format!("; known operations: {}", listed.join(", ")),
+        1..=MAX_LISTED_OPERATIONS => format!("; known operations: {}", listed.join(", ")),
         _ => String::new(),
     }
 }

@@ -58,7 +58,7 @@ impl RuleCondition {
     /// The most values that one attribute condition may list.
     pub const MAX_VALUES: usize = 64;
     /// The longest value, in bytes.
-    pub const MAX_VALUE_LEN: usize = 256;
+    pub const MAX_VALUE_BYTES: usize = 256;
 
     /// Checks durations and values against their limits.
     ///
@@ -83,7 +83,7 @@ fn check_values(values: &[String]) -> Result<(), InvalidCondition> {
         return Err(InvalidCondition::TooManyValues(values.len()));
     }
     let mut lengths = values.iter().map(String::len);
-    match lengths.find(|len| *len > RuleCondition::MAX_VALUE_LEN) {
+    match lengths.find(|len| *len > RuleCondition::MAX_VALUE_BYTES) {
         Some(len) => Err(InvalidCondition::ValueTooLong(len)),
         None => Ok(()),
     }
@@ -101,8 +101,8 @@ pub enum InvalidCondition {
     /// More values than [`RuleCondition::MAX_VALUES`].
     #[error("must have at most {max} values, not {0}", max = RuleCondition::MAX_VALUES)]
     TooManyValues(usize),
-    /// A value longer than [`RuleCondition::MAX_VALUE_LEN`].
-    #[error("must have values of at most {max} bytes, not {0}", max = RuleCondition::MAX_VALUE_LEN)]
+    /// A value longer than [`RuleCondition::MAX_VALUE_BYTES`].
+    #[error("must have values of at most {max} bytes, not {0}", max = RuleCondition::MAX_VALUE_BYTES)]
     ValueTooLong(usize),
 }
 

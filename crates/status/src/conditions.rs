@@ -9,7 +9,7 @@ use spoor_policy::{Acceptance, Outcome, PolicyName, Setting};
 use crate::{places, tail_rules::TailRules};
 
 /// The most instances that a message names.
-const MAX_NAMED: usize = 5;
+const MAX_NAMED_INSTANCES: usize = 5;
 
 const NOT_PUBLISHED: &str = "the policy is not published";
 const NOT_APPLIED: &str = "no instance should apply this policy";
@@ -89,7 +89,7 @@ fn head_programmed(evidence: Option<&Evidence>) -> ConditionUpdate {
         return ConditionUpdate::new(ConditionStatus::True, "Programmed", message);
     }
     let message = format!(
-        "Jaeger's remote sampling cannot express a rate limit for one operation, so polling clients of {} do not apply the policy",
+        "Jaeger's remote sampling can express neither a rate limit for one operation nor operations beside a service's rate limit, so polling clients of {} do not apply the policy",
         partly.join(", ")
     );
     ConditionUpdate::new(ConditionStatus::False, "PartlyExpressible", message)
@@ -219,7 +219,7 @@ fn names(
         NotCurrentReason::Refused(cause) => format!("{} {} ({cause})", it.service, it.instance),
         _ => format!("{} {}", it.service, it.instance),
     };
-    let named: Vec<String> = matching.take(MAX_NAMED).map(name).collect();
+    let named: Vec<String> = matching.take(MAX_NAMED_INSTANCES).map(name).collect();
     match (named.len(), count.saturating_sub(named.len())) {
         (0, 1) => "1 instance".to_owned(),
         (0, count) => format!("{count} instances"),

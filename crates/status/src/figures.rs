@@ -52,13 +52,7 @@ pub(crate) fn clients_summary(clients: &api::Clients) -> String {
 
 /// The observed rate of the policy's head.
 pub(crate) fn observed(policy: &Policy, evidence: &Evidence) -> api::Observed {
-    let is_limit = matches!(policy.head, Some(Strategy::RateLimit(_)));
     match &evidence.observed {
-        // A limit is a maximum, so a lower rate is explained rather than reported as an error.
-        Some(observed) if is_limit && observed.verdict == Verdict::TooLow => api::Observed {
-            message: Some(UNUSED_SHARES.to_owned()),
-            ..with_rate(observed, policy.head)
-        },
         Some(observed) => with_rate(observed, policy.head),
         None => {
             let (_, message) = absence(&evidence.clients);
@@ -103,9 +97,11 @@ fn with_rate(observed: &ObservedRate, strategy: Option<Strategy>) -> api::Observ
         rate: Some(percentage(observed.rate)),
         lower: Some(percentage(observed.interval.lower)),
         upper: Some(percentage(observed.interval.upper)),
-        message: message.or_else(|| {
-            let is_unknown = observed.verdict == Verdict::Unknown;
-            is_unknown.then(|| no_verdict_message(observed, strategy))
+        message: message.or_else(|| match (observed.verdict, strategy) {
+            (Verdict::Unknown, _) => Some(no_verdict_message(observed, strategy)),
+            // A limit is a maximum, so a lower rate is explained rather than reported as an error.
+            (Verdict::TooLow, Some(Strategy::RateLimit(_))) => Some(UNUSED_SHARES.to_owned()),
+            _ => None,
         }),
         verdict: observed.verdict.to_string(),
     }
@@ -282,7 +278,7 @@ mod tests {
     #[case(CountSource::Clients, Verdict::Unknown, 100, "1% (too few traces)")]
     #[case(CountSource::Clients, Verdict::Unknown, 10_000, "1% (no verdict yet)")]
     #[case(CountSource::Reported, Verdict::Unknown, 100, "1% Reported")]
-    fn rates_have_a_verdict(
+    fn rate_is_shown_with_its_verdict(
         #[case] source: CountSource,
         #[case] verdict: Verdict,
         #[case] started: u64,

@@ -27,8 +27,11 @@ pub fn unknown_services(policy: &Policy, known: &BTreeSet<ServiceName>) -> Vec<S
         None => format!("no span of {of} has arrived yet{location}"),
     };
     let warn = |service: &ServiceName| missing(service) + &did_you_mean(service, known);
-    let more = unknown.len().saturating_sub(MAX_NAMED);
-    let more = (more > 0).then(|| missing(&format_args!("{more} more services")));
+    let more = match unknown.len().saturating_sub(MAX_NAMED) {
+        0 => None,
+        1 => Some(missing(&"1 more service")),
+        more => Some(missing(&format_args!("{more} more services"))),
+    };
     let named = unknown.into_iter().take(MAX_NAMED).map(warn);
     named.chain(more).collect()
 }
@@ -62,8 +65,10 @@ pub fn unknown_operations(
             warnings.push(unseen_operation(operation, service, "the policy", names));
         }
     }
-    if more > 0 {
-        warnings.push(format!("{more} more operations have not been seen yet"));
+    match more {
+        0 => {}
+        1 => warnings.push("1 more operation has not been seen yet".to_owned()),
+        _ => warnings.push(format!("{more} more operations have not been seen yet")),
     }
     warnings
 }

@@ -21,7 +21,7 @@ pub enum TailRules {
     RouteIsDirect(String),
     /// The stack of this name uses a Collector that the operator does not run.
     #[display(
-        "TracingStack {_0:?} uses a Collector that the operator does not run (spec.collector.existing), so tail rules have no effect"
+        "TracingStack {_0:?} uses a Collector that the operator does not run (spec.collector.existing), so tail rules have no effect; configure tail sampling in that Collector, or unset the field"
     )]
     CollectorNotManaged(String),
     /// The namespace has no stack to apply the rules.

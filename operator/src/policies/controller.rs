@@ -201,7 +201,7 @@ impl PoliciesController {
     fn update_connected(&self) {
         let instances = self.control.instances().into_iter();
         let connected = instances
-            .filter(|it| it.connected)
+            .filter(|it| it.is_connected)
             .map(|it| (it.instance.namespace, it.instance.service));
         let known = self.state.connected.load_full().unwrap_or_default();
         let mut services: BTreeSet<NamespacedService> = connected.collect();

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_have_different_hashes() {
+    fn token_is_hashed_with_sha256() {
         let hex = |text| -> String {
             let digest = sha256(text).unwrap();
             digest.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -29,7 +29,7 @@ pub use store::{InvalidRedisUrl, RedisUrl};
 const MAX_BODY_BYTES: usize = 8 * 1024;
 /// The most tasks in the lists that are being built: 16 of the longest, or about 50 MB, since a task
 /// takes 3 kB as fields of Redis and in JSON.
-const MAX_LISTED_AT_ONCE: u16 = 16_000;
+const MAX_LISTED_TASKS: u16 = 16_000;
 
 /// The settings of tasks.
 #[derive(clap::Args, Clone, Debug)]
@@ -63,7 +63,7 @@ pub struct TasksArgs {
     pub deadline: Duration,
 }
 
-/// The error of running tasks.
+/// The error of running the service.
 #[derive(Debug, thiserror::Error)]
 pub enum TasksError {
     /// A Redis client cannot be created with these settings.
@@ -92,7 +92,7 @@ impl Program for TasksArgs {
         let api = Api {
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
-            lists: ListBudget::new(MAX_LISTED_AT_ONCE),
+            lists: ListBudget::new(MAX_LISTED_TASKS),
         };
         let bounds = Bounds {
             max_body_bytes: MAX_BODY_BYTES,
@@ -118,7 +118,7 @@ impl TasksArgs {
             tracing::info!("SPOOR_REDIS_URL is not set; tasks are kept in memory");
             return Ok(Arc::new(InProcess::default()));
         };
-        // This does not connect, so that tasks starts before Redis.
+        // This does not connect, so that the service can start before Redis.
         let store = Redis::new(url, self.redis_deadline).map_err(|source| TasksError::Redis {
             url: Box::new(url.clone()),
             source: Box::new(source),

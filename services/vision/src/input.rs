@@ -17,7 +17,7 @@ pub struct Size {
 
 /// The error for an invalid [`Size`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be a size such as 224 or 320x240 (width x height), each from 1 to {max}, not {0}", max = Size::MAX)]
+#[error("must be a size such as 224 or 320x240 (width x height), with sides from 1 to {max} pixels, not {0}", max = Size::MAX_SIDE_PIXELS)]
 pub struct InvalidSize(String);
 
 /// A number for each of red, green and blue.
@@ -58,15 +58,15 @@ pub enum InvalidInput {
 }
 
 impl Size {
-    /// The longest side accepted. A tensor of this size has 3 MiB.
-    pub const MAX: u32 = 512;
+    /// The longest side accepted. A tensor of this size takes 3 MiB.
+    pub const MAX_SIDE_PIXELS: u32 = 512;
 
     /// Validates both sides.
     ///
     /// # Errors
-    /// [`InvalidSize`] if a side is 0 or longer than [`Size::MAX`].
+    /// [`InvalidSize`] if a side is 0 or longer than [`Size::MAX_SIDE_PIXELS`].
     pub fn new(width: u32, height: u32) -> Result<Self, InvalidSize> {
-        let sides = 1..=Self::MAX;
+        let sides = 1..=Self::MAX_SIDE_PIXELS;
         if sides.contains(&width) && sides.contains(&height) {
             Ok(Self { height, width })
         } else {

@@ -31,7 +31,7 @@ use upload::Memory;
 pub use tensor::prepare;
 
 /// The memory for all uploads together.
-const MAX_UPLOADS_BYTES: usize = 4 * upload::MAX_BYTES;
+const MAX_UPLOADS_BYTES: usize = 4 * upload::MAX_BODY_BYTES;
 
 /// The settings of preprocessing.
 #[derive(clap::Args, Clone, Debug)]
@@ -82,7 +82,7 @@ impl Program for PreprocessingArgs {
             deadline,
         };
         let bounds = Bounds {
-            max_body_bytes: upload::MAX_BYTES,
+            max_body_bytes: upload::MAX_BODY_BYTES,
             // One for the upload, and one for the classification.
             deadline: deadline * 2,
         };

@@ -40,7 +40,7 @@ const COLOURS: [(&str, Colour); 4] = [
 /// The deviation of a colour from the named one.
 const TINT: RangeInclusive<f32> = -0.08..=0.08;
 /// The largest deviation of a pixel from the drawn colour.
-const NOISE: f32 = 0.12;
+const MAX_NOISE: f32 = 0.12;
 /// The points per side of a pixel that are tested to find the share covered.
 const SUBPIXELS: u16 = 2;
 
@@ -55,7 +55,7 @@ impl SamplePicture {
         let placed = PlacedShape::at_random(inside, &mut random);
         let ink = ink(pure, &mut random);
         let background = Background::random(&mut random);
-        let strength = random.random_range(0.0..=NOISE);
+        let strength = random.random_range(0.0..=MAX_NOISE);
         let side = side.get();
         let picture = RgbImage::from_fn(side.into(), side.into(), |x, y| {
             let cover = coverage(&placed, x, y, side);

@@ -16,14 +16,14 @@ COLOURS = {
 LABELS = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
 
 SUBPIXELS = 2
-CHUNK = 256
+CHUNK_SIZE = 256
 
 
 def pictures(count, seed):
     """`count` pictures as [n, SIDE, SIDE, 3] bytes, and the index of each one's label."""
     rng = np.random.default_rng(seed)
     classes = rng.integers(len(LABELS), size=count)
-    chunks = [draw(classes[i : i + CHUNK], rng) for i in range(0, count, CHUNK)]
+    chunks = [draw(classes[i : i + CHUNK_SIZE], rng) for i in range(0, count, CHUNK_SIZE)]
     return np.concatenate(chunks), classes
 
 

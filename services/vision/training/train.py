@@ -16,8 +16,8 @@ from models import MODELS
 from shapes import LABELS, SIDE, pictures
 
 HELD_OUT_SEED = 1_000_000
-BATCH = 64
-STATISTICS_BATCH = 1024
+BATCH_SIZE = 64
+STATISTICS_BATCH_SIZE = 1024
 PEAK_LEARNING_RATE = 4e-3
 
 
@@ -33,7 +33,7 @@ def main():
     describe(model, accuracy=f"{np.mean(given == truth):.4f}")
     onnx.save(model, args.to / f"{args.model}.onnx")
     report(args, model, given, truth)
-    print(f"{time.monotonic() - start:.0f} s, {time.process_time() - busy:.0f} s of processors")
+    print(f"{time.monotonic() - start:.0f} s, {time.process_time() - busy:.0f} s of CPU time")
 
 
 def arguments():
@@ -55,13 +55,13 @@ def train(name, inputs, classes, args):
     network(drawn, np.zeros((1, SIDE, SIDE, 3), np.float32), len(LABELS))
     parameters = drawn.parameters
 
-    batches = len(inputs) // BATCH
+    batches = len(inputs) // BATCH_SIZE
     schedule = optax.cosine_onecycle_schedule(args.epochs * batches, PEAK_LEARNING_RATE)
     optimiser = optax.adamw(schedule, weight_decay=1e-3)
     state = optimiser.init(parameters)
     step = jax.jit(partial(learn, network, optimiser))
     for epoch in range(args.epochs):
-        order = rng.permutation(len(inputs))[: batches * BATCH].reshape(batches, BATCH)
+        order = rng.permutation(len(inputs))[: batches * BATCH_SIZE].reshape(batches, BATCH_SIZE)
         losses = []
         for these in order:
             parameters, state, loss = step(parameters, state, inputs[these], classes[these])
@@ -91,7 +91,7 @@ def statistics(network, parameters, inputs):
         network(layers, inputs, len(LABELS))
         return layers.statistics
 
-    return measure(inputs[:STATISTICS_BATCH])
+    return measure(inputs[:STATISTICS_BATCH_SIZE])
 
 
 def report(args, model, given, truth):

@@ -114,7 +114,7 @@ async fn control_outage_changes_no_rate() {
             .control
             .instances()
             .iter()
-            .filter(|it| it.current)
+            .filter(|it| it.is_current)
             .count()
     };
     eventually("both are back", back, |current| *current == 2).await;

@@ -22,7 +22,7 @@ pub(super) fn rules() -> Vec<Rule> {
         Rule::text("spec.tail.keep[].name", &formats::RULE_NAME),
         Rule::bytes(
             "spec.tail.keep[].attribute.values[]",
-            RuleCondition::MAX_VALUE_LEN,
+            RuleCondition::MAX_VALUE_BYTES,
         ),
     ];
     let problems = [problem::RULE_NONE, problem::RULE_SEVERAL];
@@ -38,9 +38,9 @@ pub(super) fn rules() -> Vec<Rule> {
     let duration = (RuleCondition::MIN_DURATION, RuleCondition::MAX_DURATION);
     rules.extend(Rule::duration("spec.tail.keep[].slowerThan", duration));
     for (at, max) in [
-        ("spec.targets[].service", ServiceName::MAX_LEN),
-        ("spec.targets[].operations[]", OperationName::MAX_LEN),
-        ("spec.tail.keep[].attribute.key", AttributeKey::MAX_LEN),
+        ("spec.targets[].service", ServiceName::MAX_BYTES),
+        ("spec.targets[].operations[]", OperationName::MAX_BYTES),
+        ("spec.tail.keep[].attribute.key", AttributeKey::MAX_BYTES),
     ] {
         rules.extend(Rule::printable(at, max));
     }

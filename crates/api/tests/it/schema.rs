@@ -32,8 +32,8 @@ fn limits_are_those_of_validation() {
     let mut found = limits(&schema["metadata"], "metadata");
     found.extend(limits(&schema["spec"], "spec"));
     let expected = [
-        ("metadata.name maxLength", PolicyName::MAX_LEN),
-        ("metadata.namespace maxLength", Namespace::MAX_LEN),
+        ("metadata.name maxLength", PolicyName::MAX_BYTES),
+        ("metadata.namespace maxLength", Namespace::MAX_BYTES),
         ("spec.expiresAt maxLength", 64),
         ("spec.head.probability maxLength", 16),
         (
@@ -43,7 +43,7 @@ fn limits_are_those_of_validation() {
         ("spec.tail.keep maxItems", TailPolicy::MAX_RULES),
         (
             "spec.tail.keep[].attribute.key maxLength",
-            AttributeKey::MAX_LEN,
+            AttributeKey::MAX_BYTES,
         ),
         (
             "spec.tail.keep[].attribute.values maxItems",
@@ -51,18 +51,18 @@ fn limits_are_those_of_validation() {
         ),
         (
             "spec.tail.keep[].attribute.values[] maxLength",
-            RuleCondition::MAX_VALUE_LEN,
+            RuleCondition::MAX_VALUE_BYTES,
         ),
-        ("spec.tail.keep[].name maxLength", RuleName::MAX_LEN),
+        ("spec.tail.keep[].name maxLength", RuleName::MAX_BYTES),
         ("spec.tail.keep[].slowerThan maxLength", 32),
         ("spec.tail.otherwise maxLength", 16),
         ("spec.targets maxItems", Policy::MAX_TARGETS),
         ("spec.targets[].operations maxItems", Policy::MAX_OPERATIONS),
         (
             "spec.targets[].operations[] maxLength",
-            OperationName::MAX_LEN,
+            OperationName::MAX_BYTES,
         ),
-        ("spec.targets[].service maxLength", ServiceName::MAX_LEN),
+        ("spec.targets[].service maxLength", ServiceName::MAX_BYTES),
     ];
     let expected = expected.map(|(limit, most)| (limit.to_owned(), most));
     assert_eq!(found, BTreeMap::from(expected));

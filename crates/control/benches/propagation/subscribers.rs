@@ -24,10 +24,10 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use crate::Result;
 
 /// The most connections that are opened at a time.
-const MAX_OPENING: usize = 64;
+const MAX_OPENING_CONNECTIONS: usize = 64;
 
 /// The most acknowledgements that wait to be sent.
-const MAX_OUTGOING: usize = 16;
+const MAX_OUTGOING_MESSAGES: usize = 16;
 
 /// The length of a gRPC message's prefix: a flag for compression, and the message's length.
 const PREFIX_BYTES: usize = 5;
@@ -40,7 +40,7 @@ pub fn run(address: SocketAddr, count: usize) -> Result<()> {
 }
 
 async fn subscribe_all(address: SocketAddr, count: usize) -> Result<()> {
-    let opening = Arc::new(Semaphore::new(MAX_OPENING));
+    let opening = Arc::new(Semaphore::new(MAX_OPENING_CONNECTIONS));
     let mut subscribers = JoinSet::new();
     for number in 0..count {
         let permit = opening.clone().acquire_owned().await?;
@@ -50,7 +50,7 @@ async fn subscribe_all(address: SocketAddr, count: usize) -> Result<()> {
             let (mut sender, connection) =
                 http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
             tokio::spawn(connection);
-            let (outgoing, messages) = mpsc::channel(MAX_OUTGOING);
+            let (outgoing, messages) = mpsc::channel(MAX_OUTGOING_MESSAGES);
             outgoing.send(hello(number)).await?;
             let body = ReceiverStream::new(messages)
                 .map(|message| Ok::<_, std::convert::Infallible>(Frame::data(message)));

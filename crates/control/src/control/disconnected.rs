@@ -10,13 +10,13 @@ use crate::instance::ServiceKey;
 /// An instance of a service.
 pub(crate) type InstanceKey = (ServiceKey, Arc<str>);
 
-/// Instances in the order in which a process of theirs disconnected last. Each has one place, so
-/// that an instance that reconnects all the time takes none from others.
+/// Instances in the order in which a process of theirs disconnected last. Each has one
+/// position, so that an instance that keeps reconnecting takes none from others.
 #[derive(Debug, Default)]
 pub(super) struct DisconnectedInstances {
-    by_place: BTreeMap<u64, InstanceKey>,
-    /// The place of each instance, and the number of its disconnected processes.
-    places: HashMap<InstanceKey, (u64, usize)>,
+    by_position: BTreeMap<u64, InstanceKey>,
+    /// The position of each instance, and the number of its disconnected processes.
+    positions: HashMap<InstanceKey, (u64, usize)>,
     /// The number of disconnected processes of all instances.
     processes: usize,
 }
@@ -25,22 +25,22 @@ impl DisconnectedInstances {
     /// Adds an instance with this many disconnected processes at the end, or moves it there. Returns
     /// the number of disconnected processes of all instances.
     pub(super) fn push(&mut self, instance: InstanceKey, processes: usize) -> usize {
-        let last = self.by_place.last_key_value();
-        let place = last.map_or(0, |(last, _)| *last + 1);
-        let entry = (place, processes);
-        if let Some((place, processes)) = self.places.insert(instance.clone(), entry) {
-            self.by_place.remove(&place);
+        let last = self.by_position.last_key_value();
+        let position = last.map_or(0, |(last, _)| *last + 1);
+        let entry = (position, processes);
+        if let Some((position, processes)) = self.positions.insert(instance.clone(), entry) {
+            self.by_position.remove(&position);
             self.processes -= processes;
         }
-        self.by_place.insert(place, instance);
+        self.by_position.insert(position, instance);
         self.processes += processes;
         self.processes
     }
 
     /// Removes the instance that is first, if there is any.
     pub(super) fn pop_first(&mut self) -> Option<InstanceKey> {
-        let (_, instance) = self.by_place.pop_first()?;
-        let (_, processes) = self.places.remove(&instance)?;
+        let (_, instance) = self.by_position.pop_first()?;
+        let (_, processes) = self.positions.remove(&instance)?;
         self.processes -= processes;
         Some(instance)
     }
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn reconnecting_instance_has_one_place() {
+    fn reconnecting_instance_has_one_position() {
         let mut known = DisconnectedInstances::default();
         for (instance, count) in [("1", 1), ("2", 2), ("1", 2), ("1", 2)] {
             assert_eq!(known.push(key(instance), 1), count);

@@ -23,7 +23,7 @@ const MIN_ADJUST_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The shortest time between two adjustments as a multiple of the duration of one, during which all
 /// messages of the service wait.
-const MIN_ADJUST_DURATIONS: u32 = 20;
+const MIN_ADJUST_INTERVAL_FACTOR: u32 = 20;
 
 /// The most shares of one service that are adjusted: each process has one of each rate limit. An
 /// adjustment takes about a microsecond for each. With more, the processes keep equal shares.
@@ -34,7 +34,7 @@ impl Control {
     pub(crate) fn lend(&self, service: &Service) {
         let now = Instant::now();
         let mut state = service.state();
-        let is_shared = state.served.as_ref().is_some_and(|it| it.shares.is_some());
+        let is_shared = state.served.as_ref().is_some_and(|it| it.sharers.is_some());
         if !is_shared || state.next_lending.is_some_and(|next| now < next) {
             return;
         }
@@ -42,7 +42,7 @@ impl Control {
             self.0.next_share_number.fetch_add(1, Ordering::Relaxed)
         });
         // Set even if nothing has changed, since it is the computation that is limited.
-        let interval = (now.elapsed() * MIN_ADJUST_DURATIONS).max(MIN_ADJUST_INTERVAL);
+        let interval = (now.elapsed() * MIN_ADJUST_INTERVAL_FACTOR).max(MIN_ADJUST_INTERVAL);
         state.next_lending = Some(Instant::now() + interval);
         drop(state);
         if has_changed {
@@ -56,7 +56,7 @@ fn adjust(state: &mut ServiceState, next_number: impl Fn() -> u64) -> bool {
     let Some(served) = state.served.clone() else {
         return false;
     };
-    let (Some(plan), Some(sharers)) = (state.history.plan(served.version), served.shares) else {
+    let (Some(plan), Some(sharers)) = (state.history.plan(served.version), served.sharers) else {
         return false;
     };
     let limits = limits(plan);

@@ -16,15 +16,15 @@ impl Control {
     ///
     /// [`ControlSettings::settle_delay`]: crate::settings::ControlSettings::settle_delay
     pub(crate) fn schedule_rebalance(&self, service: &Arc<Service>) {
-        let shares = service.state().served.as_ref().and_then(|it| it.shares);
-        let is_settled = shares.is_none_or(|shares| shares == self.0.sharers(service));
-        if is_settled || !service.begin_rebalance() {
+        let sharers = service.state().served.as_ref().and_then(|it| it.sharers);
+        let is_settled = sharers.is_none_or(|sharers| sharers == self.0.sharers(service));
+        if is_settled || !service.claim_rebalance() {
             return;
         }
         let (control, service) = (self.clone(), service.clone());
         let Ok(runtime) = Handle::try_current() else {
             // If a session is dropped after its runtime, there are no streams to send plans to.
-            service.end_rebalance();
+            service.release_rebalance();
             return;
         };
         runtime.spawn(async move {
@@ -32,7 +32,7 @@ impl Control {
             let stop = settings.shutdown.cancelled();
             let stopped = tokio::time::timeout(settings.settle_delay, stop).await;
             // Before the division: a change during it must schedule another.
-            service.end_rebalance();
+            service.release_rebalance();
             if stopped.is_err() {
                 control.rebalance(&service);
             }

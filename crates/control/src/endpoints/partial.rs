@@ -23,7 +23,7 @@ const FREE_BYTES: usize = 4 << 10;
 /// The longest time from the beginning of a message to its end.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The compressed flag and the length of a message.
+/// The length of a gRPC message's prefix: a flag for compression, and the message's length.
 const PREFIX_BYTES: usize = 5;
 
 /// The body of a stream's request. Its incomplete message takes room that all streams share:

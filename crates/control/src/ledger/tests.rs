@@ -224,7 +224,7 @@ proptest! {
     /// Over reports, lost reports, forged ones and restarts, the increases add up to the last
     /// report of each process.
     #[test]
-    fn sums_are_right(steps in prop::collection::vec(step(), 0..60)) {
+    fn increases_add_up_to_last_reports(steps in prop::collection::vec(step(), 0..60)) {
         let history = history(&[1, 2]);
         let mut ledger = Ledger::default();
         let mut process: BTreeMap<(u64, bool), Counts> = BTreeMap::new();

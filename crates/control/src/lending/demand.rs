@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_without_a_duration_counts_once() {
+    fn zero_duration_does_not_inflate_demand() {
         let mut demands = Demands::default();
         demands.add(&[delta(15)], Duration::ZERO);
         let want = demands.of(&None, 1.0);

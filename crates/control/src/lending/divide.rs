@@ -49,14 +49,12 @@ pub(crate) fn divide(wants: &[ShareDemand]) -> Vec<f64> {
 /// Divides equally, but gives no process more than its demand.
 fn fill_equally(wanted: &[f64]) -> Vec<f64> {
     // In ascending order, so that each demand below the level leaves more for the larger ones.
-    let mut ascending: Vec<usize> = (0..wanted.len()).collect();
-    let value = |index: &usize| wanted.get(*index).copied().unwrap_or_default();
-    ascending.sort_by(|one, other| value(one).total_cmp(&value(other)));
+    let mut ascending = wanted.to_vec();
+    ascending.sort_by(f64::total_cmp);
     let mut left = wanted.len() as f64;
     let mut level = 0.0;
-    for (index, waiting) in ascending.iter().zip((1..=wanted.len()).rev()) {
+    for (smallest, waiting) in ascending.into_iter().zip((1..=wanted.len()).rev()) {
         level = left / waiting as f64;
-        let smallest = value(index);
         if smallest >= level {
             break;
         }
@@ -94,11 +92,8 @@ pub(crate) fn next_shares(has: &[f64], goals: &[f64]) -> Vec<f64> {
     // The shares of all processes add up to their number.
     let free = (has.len() as f64 - has.iter().sum::<f64>()).max(0.0);
     let lacking: f64 = pairs().map(|(has, goal)| lack(has, goal)).sum();
-    let part = if lacking > 0.0 {
-        (free / lacking).min(1.0)
-    } else {
-        0.0
-    };
+    // If no process lacks anything, this is 1 and has no effect: `min` also replaces NaN.
+    let part = (free / lacking).min(1.0);
     pairs()
         .map(|(has, goal)| {
             let grown = lack(has, goal) * part;

@@ -9,7 +9,7 @@ use spoor_proto::spoor::control::v1 as proto;
 use crate::{counts::PlanEntry, served_plan};
 
 /// The most messages that await confirmation. A process that confirms none receives no more.
-const MAX_PENDING: usize = 4;
+const MAX_PENDING_MESSAGES: usize = 4;
 
 /// Shares by plan entry, as multiples of the equal share in the plan. Missing entries are 1.
 type Shares = BTreeMap<PlanEntry, f64>;
@@ -75,7 +75,7 @@ impl Loan {
     /// Sets the share to send next. Returns true if that is a change.
     pub(crate) fn set(&mut self, operation: &PlanEntry, new: f64) -> bool {
         // Otherwise the list would grow without limit for a client that never confirms.
-        let is_full = self.pending.len() >= MAX_PENDING;
+        let is_full = self.pending.len() >= MAX_PENDING_MESSAGES;
         if is_full || share(&self.next, operation) == new {
             return false;
         }

@@ -119,7 +119,7 @@ async fn polling_clients_are_counted_one_by_one() {
 }
 
 #[tokio::test]
-async fn polling_clients_may_be_any_expected_one() {
+async fn polling_client_may_be_any_expected_instance() {
     let server = TestServer::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
     let expected = ["1", "2", "3"].map(|id| instance("a", id));
     server.control.set_expected(expected.to_vec());

@@ -21,7 +21,7 @@ async fn get_strategy(
 }
 
 #[tokio::test]
-async fn strategies_equal_those_over_http() {
+async fn strategies_are_served_over_grpc() {
     let policies = [
         policy("one", &[("a", &["GET /"])], percent("0.1%")),
         policy("all", &[("a", &[])], percent("50%")),
@@ -52,7 +52,7 @@ async fn strategies_equal_those_over_http() {
 }
 
 #[tokio::test]
-async fn rejects_bad_names_and_unpublished_policies() {
+async fn rejects_bad_names_and_early_requests() {
     let server = TestServer::with(&[]).await;
     let code = get_strategy(&server, "").await.unwrap_err().code();
     assert_eq!(code, Code::InvalidArgument);

@@ -44,7 +44,7 @@ async fn operations_have_their_own_probability() {
 }
 
 #[tokio::test]
-async fn rate_limit_is_a_whole_share_alone() {
+async fn rate_limit_is_sent_as_a_whole_share() {
     let policies = [
         policy("limit", &[("a", &[])], limit(3)),
         policy("one", &[("a", &["GET /"])], percent("1%")),
@@ -62,13 +62,13 @@ async fn rate_limit_is_a_whole_share_alone() {
 }
 
 #[tokio::test]
-async fn samples_all_by_default() {
+async fn polling_default_samples_all() {
     let server = TestServer::with(&[]).await;
     assert_snapshot!(get_strategy(&server, "/sampling?service=a&other=1").await, @r#"{"strategyType":"PROBABILISTIC","probabilisticSampling":{"samplingRate":1.0},"operationSampling":{"defaultSamplingProbability":1.0,"defaultLowerBoundTracesPerSecond":0.0,"perOperationStrategies":[],"defaultUpperBoundTracesPerSecond":0.0}}"#);
 }
 
 #[tokio::test]
-async fn names_are_decoded() {
+async fn service_name_is_url_decoded() {
     let server = TestServer::with(&[policy("one", &[("my shop/ü", &[])], percent("25%"))]).await;
     let strategy = get_strategy(&server, "/sampling?service=my+shop%2F%C3%BC").await;
     assert!(strategy.contains(r#""samplingRate":0.25"#), "{strategy}");

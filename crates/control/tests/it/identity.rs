@@ -116,7 +116,7 @@ fn half() -> Vec<Policy> {
 #[case::another_service("token-1", "b", "OtherService", Code::PermissionDenied)]
 #[case::not_watched_yet("token-unwatched", "a", "UnknownPod", Code::Unavailable)]
 #[tokio::test]
-async fn refusals_are_explained_and_counted(
+async fn refusals_are_counted_by_reason(
     #[case] token: &str,
     #[case] service: &str,
     #[case] reason: &str,
@@ -176,13 +176,13 @@ async fn instance_is_the_pod_not_its_own_claim() {
     let mut client = server.client_as("token-pod-1", hello).await.unwrap();
     client.accept_plan().await;
     eventually("current", || {
-        server.control.instances().iter().all(|it| it.current)
+        server.control.instances().iter().all(|it| it.is_current)
     })
     .await;
     let instances = server.control.instances();
     let named: Vec<_> = instances.iter().map(|it| it.instance.id.as_str()).collect();
     assert_eq!(named, ["pod-1"]);
-    assert!(instances[0].expected);
+    assert!(instances[0].is_expected);
 }
 
 #[tokio::test]
@@ -251,7 +251,7 @@ async fn shared_start_does_not_mix_up_pods() {
     let state = server.control.instances();
     let honest_is_current = state
         .iter()
-        .any(|it| it.instance.id == "honest" && it.current);
+        .any(|it| it.instance.id == "honest" && it.is_current);
     assert!(!honest_is_current);
     let plan = honest.accept_plan().await;
     honest.report(vec![count(&plan, "", 10, 5)]).await;

@@ -71,7 +71,7 @@ async fn only_changed_plans_are_pushed() {
 }
 
 #[tokio::test]
-async fn plan_includes_expiry_and_what_follows() {
+async fn plan_includes_expiry_and_next_phase() {
     let expiry = Timestamp::now() + Duration::from_secs(3600);
     let policies = [
         expiring("override", &[("a", &[])], percent("100%"), Some(expiry)),
@@ -144,7 +144,7 @@ async fn reconnect_with_the_newest_plan_gets_no_push() {
 }
 
 #[tokio::test]
-async fn faults_are_pushed_and_end() {
+async fn faults_are_pushed_and_cleared() {
     let server = TestServer::with(&[]).await;
     let fault = Fault {
         operation: Some("GET /".parse().unwrap()),
@@ -216,7 +216,7 @@ async fn newer_stream_replaces_the_older() {
     assert_eq!(first.end().await.unwrap_err().code(), Code::Aborted);
     let instances = server.control.instances();
     assert_eq!(instances.len(), 1);
-    assert!(instances[0].connected && !instances[0].current);
+    assert!(instances[0].is_connected && !instances[0].is_current);
 }
 
 #[tokio::test]
@@ -253,7 +253,7 @@ async fn convergence_waits_for_expected_instances() {
     let mut one = server.client("a", "1").await;
     one.accept_plan().await;
     eventually("the first instance is current", || {
-        server.control.instances().iter().any(|it| it.current)
+        server.control.instances().iter().any(|it| it.is_current)
     })
     .await;
     assert_eq!(server.control.convergence(version), None);

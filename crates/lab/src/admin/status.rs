@@ -80,9 +80,9 @@ fn instance_status(state: InstanceState) -> InstanceStatus {
     InstanceStatus {
         service: state.instance.service.to_string(),
         instance: state.instance.id,
-        expected: state.expected,
-        connected: state.connected,
-        current: state.current,
+        expected: state.is_expected,
+        connected: state.is_connected,
+        current: state.is_current,
         held: state.held.map(Into::into),
         spans_exported: state.spans_exported,
         spans_dropped: state.spans_dropped,

@@ -81,7 +81,7 @@ fn thresholds_omit_trailing_zeros(#[case] probability: Probability, #[case] text
 #[case(TracesPerSecond::new(0).is_err())]
 #[case(TracesPerSecond::new(1_000_000).is_ok())]
 #[case(TracesPerSecond::new(1_000_001).is_err())]
-fn names_and_rates_are_bounded(#[case] is_expected: bool) {
+fn names_and_rates_are_validated(#[case] is_expected: bool) {
     assert!(is_expected);
 }
 

@@ -32,7 +32,7 @@ fn close(computed: f64, reference: f64) -> bool {
 #[case(1_000_000_000, 1_000_000_000, "100%", 1.0)]
 #[case(999_999_999, 1_000_000_000, "100%", 0.0)]
 #[case(0, 0, "1%", 1.0)]
-fn p_values(
+fn p_value_equals_the_exact_sum(
     #[case] successes: u64,
     #[case] trials: u64,
     #[case] probability: Probability,
@@ -56,7 +56,7 @@ fn p_values(
 #[case(999, 1_000_000_000, 0.999, 8.9826076266626e-7, 1.10734195139557e-6)]
 #[case(999_999_999, 1_000_000_000, 0.999, 0.999999990001323, 0.9999999999995)]
 #[case(0, 0, 0.95, 0.0, 1.0)]
-fn intervals(
+fn interval_equals_the_exact_one(
     #[case] successes: u64,
     #[case] trials: u64,
     #[case] confidence: f64,
@@ -102,7 +102,7 @@ fn approximation_continues_the_exact_result(#[case] trials: u64, #[case] off: u6
 #[case::all_of_three("100%", 3, 3, Verdict::Unknown)]
 #[case::one_at_zero_percent("0%", 1, 10, Verdict::TooHigh)]
 #[case::none("0%", 0, 10, Verdict::Consistent)]
-fn verdicts(
+fn verdict_needs_enough_trials(
     #[case] probability: Probability,
     #[case] successes: u64,
     #[case] trials: u64,

@@ -71,7 +71,7 @@ fn policy_for_a_service_without_instances() {
 }
 
 #[test]
-fn policy_for_a_misspelled_service() {
+fn misspelled_service_gets_a_suggestion() {
     let control = Control::new(ControlSettings::default());
     expect(&control, "service-a", &["pod-1"]);
     let policies = [policy(

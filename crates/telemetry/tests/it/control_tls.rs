@@ -132,7 +132,7 @@ impl Plane {
     }
 
     fn is_current(&self) -> bool {
-        self.control.instances().iter().any(|it| it.current)
+        self.control.instances().iter().any(|it| it.is_current)
     }
 
     async fn kill(self) {

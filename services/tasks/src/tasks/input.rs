@@ -105,7 +105,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TaskId {
     }
 }
 
-/// The problem with all errors in a request.
+/// The problem that lists all errors of a request.
 fn invalid(errors: &[String]) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, errors.join("; "))
 }

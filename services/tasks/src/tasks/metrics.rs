@@ -12,7 +12,7 @@ use super::{store::TaskCounts, task::Task};
 // Static strings only, so that no request can create a new series.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
-/// The bucket bounds for the time a task is open, from half a second to 30 days.
+/// The bucket bounds for the time that a task is open, in seconds: from half a second to 30 days.
 const OPEN_DURATION_BUCKETS: [f64; 8] = [
     0.5,
     5.0,
@@ -53,16 +53,16 @@ impl Metrics {
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
-        let help = "Tasks created by this process";
+        let help = "Tasks created by this process, by priority";
         registry.register("spoor_tasks_created", help, self.created.clone());
-        let help = "Tasks completed by this process, by whether they were in time";
+        let help = "Tasks completed by this process, by priority and whether they were in time";
         registry.register("spoor_tasks_completed", help, self.completed.clone());
         let help = "Tasks deleted by this process";
         registry.register("spoor_tasks_deleted", help, self.deleted.clone());
         let name = "spoor_tasks_open_duration";
         let help = "Time from a task's creation to its completion";
         registry.register_with_unit(name, help, Unit::Seconds, self.open_for.clone());
-        let help = "Tasks in the store at the last count";
+        let help = "Tasks in the store at the last count, by state";
         registry.register("spoor_tasks", help, self.tasks.clone());
         let help = "Open tasks whose due time has passed";
         registry.register("spoor_tasks_overdue", help, self.overdue.clone());

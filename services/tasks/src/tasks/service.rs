@@ -114,7 +114,7 @@ async fn run_in_span<T>(
             // A full store is reported to the client, and is not a failure of the store.
             && !matches!(error, StoreError::Full)
         {
-            tracing::error!(error = error as &dyn Error, "task store unavailable");
+            tracing::error!(error = error as &dyn Error, "task store operation failed");
         }
         done
     };

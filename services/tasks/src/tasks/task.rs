@@ -63,7 +63,7 @@ impl Task {
     /// without one last. The value is exact as a double, the type by which Redis sorts.
     pub(crate) fn rank(&self) -> i64 {
         /// Later than any [`Moment`], in milliseconds.
-        const NEVER: i64 = 9_999_999_999_999;
+        const NEVER_MILLIS: i64 = 9_999_999_999_999;
         let urgency = match self.priority {
             Priority::Urgent => 0,
             Priority::High => 1,
@@ -71,7 +71,7 @@ impl Task {
             Priority::Low => 3,
         };
         // Each priority has a range of its own, which no due time exceeds.
-        urgency * (NEVER + 1) + self.due.map_or(NEVER, Moment::unix_millis)
+        urgency * (NEVER_MILLIS + 1) + self.due.map_or(NEVER_MILLIS, Moment::unix_millis)
     }
 }
 
@@ -99,14 +99,14 @@ impl FromStr for Priority {
 
 impl Moment {
     // 2000-01-01T00:00:00Z.
-    const FIRST: i64 = 946_684_800_000;
+    const MIN_UNIX_MILLIS: i64 = 946_684_800_000;
     // 2199-12-31T23:59:59.999Z.
-    const LAST: i64 = 7_258_118_399_999;
+    const MAX_UNIX_MILLIS: i64 = 7_258_118_399_999;
 
     pub(crate) fn now() -> Self {
         let now = Timestamp::now().as_millisecond();
         // A wrong clock, such as one that starts in 1970, should not make every request fail.
-        Self(now.clamp(Self::FIRST, Self::LAST))
+        Self(now.clamp(Self::MIN_UNIX_MILLIS, Self::MAX_UNIX_MILLIS))
     }
 
     pub(crate) fn unix_millis(self) -> i64 {
@@ -131,7 +131,7 @@ impl FromStr for Moment {
             .map(|timestamp: Timestamp| timestamp.as_millisecond());
         millis
             .ok()
-            .filter(|millis| (Self::FIRST..=Self::LAST).contains(millis))
+            .filter(|millis| (Self::MIN_UNIX_MILLIS..=Self::MAX_UNIX_MILLIS).contains(millis))
             .map(Self)
             .ok_or_else(|| InvalidMoment(excerpt(text)))
     }

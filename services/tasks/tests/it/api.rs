@@ -181,7 +181,11 @@ async fn all_errors_are_reported_at_once() {
 #[case("/tasks/00000000-0000-0000-0000-000000000000", 404, "no task")]
 #[case("/nothing", 404, "no resource at this path")]
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_paths_and_queries(#[case] path: &str, #[case] status: u16, #[case] part: &str) {
+async fn wrong_paths_and_queries_are_explained(
+    #[case] path: &str,
+    #[case] status: u16,
+    #[case] part: &str,
+) {
     let tasks = Tasks::in_process().await;
     let (got, problem) = read_json(tasks.get(path).await).await;
     let detail = problem["detail"].as_str().unwrap();
@@ -189,7 +193,7 @@ async fn wrong_paths_and_queries(#[case] path: &str, #[case] status: u16, #[case
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_in_process_store_names_itself() {
+async fn health_names_the_in_process_store() {
     let tasks = Tasks::with(&[], telemetry()).await;
     let health = read_json(tasks.get("/health").await).await;
     assert_eq!(

@@ -29,8 +29,8 @@ async fn until(tasks: &Tasks, expected: u16) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_redis_recovers_under_load() {
-    let test = "a_killed_redis_recovers_under_load";
+async fn recovers_from_a_killed_redis_under_load() {
+    let test = "recovers_from_a_killed_redis_under_load";
     let Some(mut redis) = RedisServer::start(test).await else {
         return;
     };
@@ -121,8 +121,8 @@ async fn a_redis_that_starts_later_is_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_corrected_password_is_enough_to_recover() {
-    let test = "a_corrected_password_is_enough_to_recover";
+async fn recovers_once_redis_accepts_the_password() {
+    let test = "recovers_once_redis_accepts_the_password";
     let Some(redis) = RedisServer::start(test).await else {
         return;
     };

@@ -11,8 +11,8 @@ async fn on(server: &RedisServer) -> Tasks {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_cli_sees_the_tasks() {
-    let Some(redis) = RedisServer::start("redis_cli_sees_the_tasks").await else {
+async fn tasks_are_readable_with_redis_cli() {
+    let Some(redis) = RedisServer::start("tasks_are_readable_with_redis_cli").await else {
         return;
     };
     let tasks = on(&redis).await;

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn five_labels_in_a_stable_order() {
+    fn decision_lists_five_labels_in_stable_order() {
         let scores: Vec<_> = ["f", "b", "c", "a", "e", "d"]
             .map(|it| (it, 1.0 / 6.0))
             .to_vec();

@@ -42,8 +42,8 @@ pub enum OpenModelError {
     Unsupported(String, #[source] UnsupportedModel),
 }
 
-/// The largest file accepted. EfficientNet-B7, the largest of the original family, has 265 MB.
-const MAX_BYTES: u64 = 1024 * 1024 * 1024;
+/// The largest file accepted. EfficientNet-B7, the largest of the original family, is 265 MB.
+const MAX_FILE_BYTES: u64 = 1024 * 1024 * 1024;
 
 impl Source {
     /// The name in messages and spans.
@@ -88,9 +88,9 @@ fn read(path: &Path, setting: &'static str) -> Result<Vec<u8>, OpenModelError> {
     // The size is checked first, so that a wrong path cannot fill the memory.
     let size = fs::metadata(path).map(|file| file.len());
     let bytes = size.and_then(|size| match size {
-        0..=MAX_BYTES => fs::read(path),
+        0..=MAX_FILE_BYTES => fs::read(path),
         _ => Err(io::Error::other(format!(
-            "the file has {size} bytes, more than {MAX_BYTES}"
+            "the file has {size} bytes, more than {MAX_FILE_BYTES}"
         ))),
     });
     bytes.map_err(|source| OpenModelError::Read {

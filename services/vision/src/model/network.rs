@@ -3,9 +3,12 @@
 use std::{error::Error, sync::Arc};
 
 use spoor_proto::spoor::vision::v1::Score;
-use tract_onnx::prelude::{
-    DatumExt, Framework, InferenceModelExt, IntoRunnable, IntoTValue, Tensor, TractError,
-    TractResult, TypedRunnableModel, tvec,
+use tract_onnx::{
+    pb::ModelProto,
+    prelude::{
+        DatumExt, Framework, InferenceModelExt, IntoRunnable, IntoTValue, Tensor, TractError,
+        TractResult, TypedRunnableModel, tvec,
+    },
 };
 
 use super::{file::Source, properties::ModelProperties};
@@ -65,7 +68,7 @@ impl Network {
         let size = properties.input.size;
         let shape = [1, CHANNELS, size.height() as usize, size.width() as usize];
         let failed = |error: TractError| LoadModelError::Prepare(source.name(), error.into());
-        let plan = prepare(source, shape)?.map_err(failed)?;
+        let plan = prepare(source.read()?, shape).map_err(failed)?;
         let classes = classes(&plan, shape).map_err(failed)?;
         let labels = match &properties.labels {
             Some(labels) => labels.clone(),
@@ -103,24 +106,17 @@ impl Network {
 
 /// Prepares a model for inference. The shapes that it declares are ignored, since current exporters
 /// write shapes that do not hold for an input of another size or batch.
-fn prepare(
-    source: &Source,
-    shape: [usize; 4],
-) -> Result<TractResult<Arc<TypedRunnableModel>>, super::OpenModelError> {
-    let proto = source.read()?;
+fn prepare(proto: ModelProto, shape: [usize; 4]) -> TractResult<Arc<TypedRunnableModel>> {
     let onnx = tract_onnx::onnx()
         .with_ignore_value_info(true)
         .with_ignore_output_shapes(true);
-    let prepare = || {
-        let model = onnx.model_for_proto_model(&proto)?;
-        // Its weights are in the model now, and would take as much memory again during optimisation.
-        drop(proto);
-        model
-            .with_input_fact(0, f32::fact(shape).into())?
-            .into_optimized()?
-            .into_runnable()
-    };
-    Ok(prepare())
+    let model = onnx.model_for_proto_model(&proto)?;
+    // Its weights are in the model now, and would take as much memory again during optimisation.
+    drop(proto);
+    model
+        .with_input_fact(0, f32::fact(shape).into())?
+        .into_optimized()?
+        .into_runnable()
 }
 
 /// The number of classes, from an inference on a grey picture.
@@ -172,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_distribution_stays() {
+    fn distribution_is_left_unchanged() {
         let scores = distribution(&[0.25, 0.75]).unwrap();
         assert_eq!(scores, [0.25, 0.75]);
     }

@@ -53,7 +53,7 @@ pub enum UnsupportedModel {
     Shape(String),
     /// The model does not fix the input's size, and it is not set.
     #[error("its input has no fixed size; set SPOOR_MODEL_SIZE, such as to 224")]
-    OpenSize,
+    DynamicSize,
     /// The size of the input differs from the setting.
     #[error("SPOOR_MODEL_SIZE is {set}, but its input is {own}")]
     OtherSize {
@@ -101,7 +101,7 @@ impl ModelProperties {
         labels: Option<Vec<String>>,
     ) -> Result<Self, UnsupportedModel> {
         let graph = model.graph.as_ref().ok_or(UnsupportedModel::NoGraph)?;
-        let size = size_of(picture(graph)?, overrides.size)?;
+        let size = size_of(sole_input(graph)?, overrides.size)?;
         let channels = |set: Option<Channels>, key, imagenet| match (set, metadata(model, key)) {
             (Some(set), _) => Ok(set),
             (None, Some(text)) => text
@@ -130,7 +130,7 @@ fn metadata<'a>(model: &'a ModelProto, key: &str) -> Option<&'a str> {
 }
 
 /// The model's only input that is not a weight.
-fn picture(graph: &GraphProto) -> Result<&ValueInfoProto, UnsupportedModel> {
+fn sole_input(graph: &GraphProto) -> Result<&ValueInfoProto, UnsupportedModel> {
     // Before IR version 4, ONNX required weights to be listed as inputs.
     let is_weight = |input: &&ValueInfoProto| {
         let mut weights = graph.initializer.iter();
@@ -142,15 +142,15 @@ fn picture(graph: &GraphProto) -> Result<&ValueInfoProto, UnsupportedModel> {
         .filter(|input| !is_weight(input))
         .collect();
     match inputs.as_slice() {
-        [picture] => Ok(*picture),
+        [input] => Ok(*input),
         other => Err(UnsupportedModel::Inputs(other.len())),
     }
 }
 
-fn size_of(picture: &ValueInfoProto, set: Option<Size>) -> Result<Size, UnsupportedModel> {
-    let (width, height) = sides(picture)?;
+fn size_of(input: &ValueInfoProto, set: Option<Size>) -> Result<Size, UnsupportedModel> {
+    let (width, height) = sides(input)?;
     let (Some(width), Some(height)) = (width, height) else {
-        return set.ok_or(UnsupportedModel::OpenSize);
+        return set.ok_or(UnsupportedModel::DynamicSize);
     };
     let own = Size::new(width, height)?;
     match set {
@@ -159,11 +159,11 @@ fn size_of(picture: &ValueInfoProto, set: Option<Size>) -> Result<Size, Unsuppor
     }
 }
 
-fn sides(picture: &ValueInfoProto) -> Result<(Side, Side), UnsupportedModel> {
+fn sides(input: &ValueInfoProto) -> Result<(Side, Side), UnsupportedModel> {
     let Some(TypeProto {
         value: Some(Value::TensorType(tensor)),
         ..
-    }) = &picture.r#type
+    }) = &input.r#type
     else {
         return Err(UnsupportedModel::Shape("no tensor".to_owned()));
     };

@@ -61,9 +61,8 @@ impl Service {
                 "the model expects a different input; call Describe again",
             ));
         }
-        let bytes = tensor.values.len();
-        if bytes != expected.byte_count() {
-            let expected = expected.byte_count();
+        let (bytes, expected) = (tensor.values.len(), expected.byte_count());
+        if bytes != expected {
             return Err(Status::invalid_argument(format!(
                 "values: must be {expected} bytes, not {bytes}"
             )));

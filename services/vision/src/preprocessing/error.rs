@@ -47,9 +47,9 @@ impl RequestError {
     fn status(&self) -> StatusCode {
         match self {
             Self::Upload(UploadError::TooLong)
-            | Self::Picture(InvalidPicture::TooLarge { .. } | InvalidPicture::TooMuch { .. }) => {
-                StatusCode::PAYLOAD_TOO_LARGE
-            }
+            | Self::Picture(
+                InvalidPicture::TooLarge { .. } | InvalidPicture::TooMuchMemory { .. },
+            ) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Upload(UploadError::Timeout) => StatusCode::REQUEST_TIMEOUT,
             Self::Upload(UploadError::Incomplete(_))
             | Self::Form(_)

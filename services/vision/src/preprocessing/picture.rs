@@ -10,14 +10,14 @@ use image::{
 };
 
 /// The most memory for a decoded picture: enough for 13 megapixels with three 8-bit channels.
-const MAX_BYTES: u64 = 40 * 1024 * 1024;
+const MAX_DECODED_BYTES: u64 = 40 * 1024 * 1024;
 /// The copies of the pixels in memory at a time: the decoded picture, the decoder's buffers, a crop,
 /// and the rotated picture.
 const COPIES_IN_MEMORY: u64 = 4;
 /// The most memory that a decoder may use besides the pixels, even to read only the header.
 pub(super) const MAX_OVERHEAD_BYTES: u64 = 4 * 1024 * 1024;
 /// The most memory that processing a picture may use.
-pub(super) const MAX_MEMORY_BYTES: u64 = MAX_BYTES * COPIES_IN_MEMORY + MAX_OVERHEAD_BYTES;
+pub(super) const MAX_MEMORY_BYTES: u64 = MAX_DECODED_BYTES * COPIES_IN_MEMORY + MAX_OVERHEAD_BYTES;
 
 /// The properties in a picture's header.
 #[derive(Clone, Copy, Debug)]
@@ -46,13 +46,13 @@ pub(super) enum InvalidPicture {
     #[error("the picture must be PNG or JPEG, not {0}")]
     Format(String),
     #[error(
-        "{width} x {height} pixels need {bytes} bytes of memory, more than {MAX_BYTES} (about 13 \
-         megapixels); send a smaller picture"
+        "{width} x {height} pixels need {bytes} bytes of memory, more than {MAX_DECODED_BYTES} (about \
+         13 megapixels); send a smaller picture"
     )]
     TooLarge { width: u32, height: u32, bytes: u64 },
     /// The decoder reached its memory limit before it knew the size.
     #[error("the {format} needs more memory than allowed; send a smaller picture")]
-    TooMuch { format: &'static str },
+    TooMuchMemory { format: &'static str },
     #[error("the {format} is invalid: {source}")]
     Broken {
         format: &'static str,
@@ -83,7 +83,7 @@ fn open(bytes: &Bytes) -> Result<(Header, Decoder), InvalidPicture> {
     let (width, height) = decoder.dimensions();
     let decoded = decoder.total_bytes();
     // Before any pixel is decoded: a small file may declare a huge picture.
-    if decoded > MAX_BYTES {
+    if decoded > MAX_DECODED_BYTES {
         return Err(InvalidPicture::TooLarge {
             width,
             height,
@@ -103,7 +103,7 @@ fn open(bytes: &Bytes) -> Result<(Header, Decoder), InvalidPicture> {
 impl InvalidPicture {
     fn of(format: &'static str, source: ImageError) -> Self {
         match source {
-            ImageError::Limits(_) => Self::TooMuch { format },
+            ImageError::Limits(_) => Self::TooMuchMemory { format },
             source => Self::Broken { format, source },
         }
     }

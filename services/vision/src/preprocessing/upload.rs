@@ -9,10 +9,10 @@ use spoor_telemetry::http::discard;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 /// The largest body accepted: enough for a photograph from a good camera.
-pub(super) const MAX_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 /// The most bytes that are read and discarded from a larger body, so that the client reads the
 /// response.
-const MAX_DISCARDED_BYTES: usize = 4 * MAX_BYTES;
+const MAX_DISCARDED_BYTES: usize = 4 * MAX_BODY_BYTES;
 
 /// A budget of memory in bytes, parts of which are reserved for uploads and pictures.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub(super) struct Upload {
 /// The error of reading a body.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UploadError {
-    #[error("the body is longer than {MAX_BYTES} bytes; send a smaller picture")]
+    #[error("the body is longer than {MAX_BODY_BYTES} bytes; send a smaller picture")]
     TooLong,
     #[error("too many pictures are being sent; try again in a moment")]
     NoMemory,
@@ -70,7 +70,7 @@ impl Memory {
             let Ok(data) = frame.map_err(UploadError::Incomplete)?.into_data() else {
                 continue;
             };
-            if bytes.len() + data.len() > MAX_BYTES {
+            if bytes.len() + data.len() > MAX_BODY_BYTES {
                 return Err(UploadError::TooLong);
             }
             held.merge(self.try_reserve(data.len())?);

@@ -53,7 +53,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-fn open(name: &str) -> Side {
+fn dynamic(name: &str) -> Side {
     Side::DimParam(name.to_owned())
 }
 
@@ -105,14 +105,14 @@ fn settings_override_metadata() {
 }
 
 #[test]
-fn open_dimensions_are_set() {
+fn dynamic_dimensions_are_set() {
     let mut model = colours(8);
-    model.dimensions[0] = open("batch");
+    model.dimensions[0] = dynamic("batch");
     let (properties, network) = Mounted::new(&model).load(&[]).unwrap();
     assert_eq!(best(&network, &properties.input).0, "class 1");
 
-    model.dimensions[2] = open("height");
-    model.dimensions[3] = open("width");
+    model.dimensions[2] = dynamic("height");
+    model.dimensions[3] = dynamic("width");
     let mounted = Mounted::new(&model);
     assert!(mounted.refused(&[]).contains("set SPOOR_MODEL_SIZE"));
     let (properties, network) = mounted.load(&["--size=32x16"]).unwrap();

@@ -33,7 +33,7 @@ async fn the_page_and_its_assets_are_served(
 #[case("POST", "/", 405)]
 #[case("GET", "/elsewhere", 404)]
 #[tokio::test(flavor = "multi_thread")]
-async fn unknown_paths_and_methods_are_problems(
+async fn unknown_paths_and_methods_return_problems(
     #[case] method: &str,
     #[case] path: &str,
     #[case] status: u16,

@@ -16,7 +16,7 @@ use super::{RedisUrl, StoreError};
 const SYSTEM: &str = "redis";
 const DEFAULT_PORT: u16 = 6379;
 /// The bucket bounds that the semantic conventions recommend for database calls, in seconds.
-const BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
+const DURATION_BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
 /// A command with the script that it runs.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +67,7 @@ impl CommandTelemetry {
             // The semantic conventions leave out the default port.
             port: (url.port != DEFAULT_PORT).then_some(url.port),
             database: url.database.to_string(),
-            durations: Durations::new_with_constructor(|| Histogram::new(BUCKETS)),
+            durations: Durations::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
         }
     }
 
@@ -139,11 +139,8 @@ fn code(error: &RedisError) -> &'static str {
     ];
     let code = error.code().unwrap_or_default();
     // The client reports a failed login as a kind of its own, without the code of Redis.
-    let authentication = matches!(error.kind(), redis::ErrorKind::AuthenticationFailed);
+    let is_login = matches!(error.kind(), redis::ErrorKind::AuthenticationFailed);
+    let unknown = if is_login { "WRONGPASS" } else { "_OTHER" };
     let known = CODES.into_iter().find(|known| *known == code);
-    known.unwrap_or(if authentication {
-        "WRONGPASS"
-    } else {
-        "_OTHER"
-    })
+    known.unwrap_or(unknown)
 }

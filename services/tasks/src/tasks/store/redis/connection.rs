@@ -83,7 +83,7 @@ impl Connection {
             StoreError::Timeout(server)
         } else if error.is_io_error() {
             StoreError::Unavailable(server, error)
-        } else if refuses_all(&error) {
+        } else if is_refusal(&error) {
             StoreError::Refused(server, error)
         } else {
             StoreError::Failed(server, error)
@@ -114,8 +114,8 @@ fn is_handshake_error(error: &RedisError) -> bool {
     ) || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "LOADING"))
 }
 
-/// True if Redis responds but currently refuses all commands.
-fn refuses_all(error: &RedisError) -> bool {
+/// True if Redis responds, but refuses commands in its present state.
+fn is_refusal(error: &RedisError) -> bool {
     let busy = matches!(
         error.kind(),
         ErrorKind::Server(

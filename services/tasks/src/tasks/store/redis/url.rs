@@ -95,7 +95,7 @@ mod tests {
         "redis://redis.example:7000/2"
     )]
     #[case("redis://:secret@redis/", "redis://redis:6379/0")]
-    fn displayed_without_the_password(#[case] text: &str, #[case] shown: &str) {
+    fn url_is_displayed_without_its_password(#[case] text: &str, #[case] shown: &str) {
         let url: RedisUrl = text.parse().unwrap();
         assert_eq!(
             (url.to_string(), format!("{url:?}")),
@@ -111,7 +111,7 @@ mod tests {
     #[case("unix:///run/redis.sock")]
     #[case("redis://:secret@host/one")]
     #[case("redis://:secret@host:99999")]
-    fn other_texts_are_refused(#[case] text: &str) {
+    fn invalid_urls_are_refused(#[case] text: &str) {
         let error = text.parse::<RedisUrl>().unwrap_err().to_string();
         assert!(
             error.starts_with("must be") && !error.contains("secret"),
