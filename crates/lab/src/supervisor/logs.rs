@@ -157,7 +157,8 @@ impl Output {
 }
 
 fn left_out_note(prefix: &str, count: u64) -> Vec<u8> {
-    format!("{prefix}({count} lines left out: the terminal was paused)\n").into_bytes()
+    let lines = if count == 1 { "line" } else { "lines" };
+    format!("{prefix}({count} {lines} left out: the terminal was paused)\n").into_bytes()
 }
 
 /// Writes lines, or holds them.
@@ -322,7 +323,7 @@ mod tests {
             received.recv().await.unwrap();
             received.recv().await
         });
-        let note = b"a | (1 lines left out: the terminal was paused)\n";
+        let note = b"a | (1 line left out: the terminal was paused)\n";
         assert!(matches!(read, Some(Entry::Line(_, written)) if written == note));
     }
 

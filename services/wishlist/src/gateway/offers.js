@@ -1,4 +1,4 @@
-// Shows offers as they arrive. Without this script, the page shows the offers found until it was loaded.
+// Shows offers as they arrive. Without this script, the page shows only those found before it was loaded.
 "use strict";
 
 (() => {
