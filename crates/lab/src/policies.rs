@@ -159,8 +159,8 @@ impl PolicyStore {
     /// policies could not be saved. The earlier policies stay in force.
     pub(crate) fn apply(&self, documents: &Documents) -> Result<ApplyResult, PolicyStoreError> {
         let sent = submitted::read(&documents.documents).map_err(PolicyStoreError::Validate)?;
-        // Held until the set is saved: of two changes at once, the later would otherwise undo the
-        // other.
+        // Held until the set is saved: of two concurrent changes, the later would otherwise undo the
+        // earlier.
         let mut state = self.0.state.lock();
         let changed = state.set.clone().apply(&sent, Timestamp::now());
         let (set, actions) = changed.map_err(PolicyStoreError::Validate)?;
@@ -297,7 +297,7 @@ impl PolicyStore {
         // Saved first, so that a policy in force still exists after a crash.
         self.0.file.write(&set, &state.first_accepted)?;
         state.set = set;
-        tracing::info!("policy {}", described(&changed));
+        tracing::info!(changes = described(&changed), "policies changed");
         for (key, _) in changed {
             // The conditions of the earlier policy do not apply to this one. If they were kept,
             // those of tail rules, which are in force at once, would keep their transition times.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io, iter,
+    io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::{
         LazyLock,
@@ -164,7 +164,7 @@ impl Endpoint {
         ];
         let of_services = Service::ALL
             .into_iter()
-            .flat_map(|service| iter::once(Self::Service(service)).chain([Self::Ops(service)]));
+            .flat_map(|service| [Self::Service(service), Self::Ops(service)]);
         own.into_iter().chain(of_services)
     }
 

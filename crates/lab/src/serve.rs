@@ -25,7 +25,7 @@ const OTLP: &[Api] = &[Api::OtlpTraces, Api::OtlpMetrics, Api::OtlpOthers];
 
 /// Serves on all ports.
 pub(super) async fn listen(
-    open: LabSockets,
+    own: LabSockets,
     hints: Hints,
     control: &Control,
     pipeline: &Pipeline,
@@ -55,19 +55,19 @@ pub(super) async fn listen(
     let api = http_only(admin::router(admin), "the lab's API is HTTP only");
     let api = hints.add(api, &[]);
     let mut listeners = Listeners::default();
-    let admin = Listener::new(open.admin, api).limits(limits);
+    let admin = Listener::new(own.admin, api).limits(limits);
     listeners.serve("the lab's API", admin);
     for (name, sockets, router) in [
-        ("OTLP over gRPC", open.otlp_grpc, otlp.clone()),
-        ("OTLP over HTTP", open.otlp_http, otlp),
-        ("traces over HTTP", open.query_http, query_http),
-        ("traces over gRPC", open.query_grpc, query_grpc),
+        ("OTLP over gRPC", own.otlp_grpc, otlp.clone()),
+        ("OTLP over HTTP", own.otlp_http, otlp),
+        ("traces over HTTP", own.query_http, query_http),
+        ("traces over gRPC", own.query_grpc, query_grpc),
         (
             "remote sampling over HTTP",
-            open.sampling_http,
+            own.sampling_http,
             sampling.clone(),
         ),
-        ("remote sampling over gRPC", open.sampling_grpc, sampling),
+        ("remote sampling over gRPC", own.sampling_grpc, sampling),
     ] {
         listeners.serve(name, Listener::new(sockets, router));
     }

@@ -31,8 +31,8 @@ pub(crate) struct Permits {
     pub(super) operations: Arc<Semaphore>,
     /// For the status, which must not wait for policies.
     pub(super) statuses: Arc<Semaphore>,
-    /// For requests that wait until policies are in force. Each has a connection, which the
-    /// listener cannot close for other clients.
+    /// For requests that wait until policies are in force. Each occupies a connection, which the
+    /// listener cannot close to make room for others.
     pub(super) waiting: Arc<Semaphore>,
     /// For the repeated checks of the requests that wait, whose number must not delay operations.
     pub(super) checks: Arc<Semaphore>,
