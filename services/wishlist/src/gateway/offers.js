@@ -19,12 +19,14 @@
 
   const createItem = (offer) => {
     const element = document.createElement("li");
+    const title = create("span", "title", offer.title);
+    title.dir = "auto";
     element.dataset.offer = key(offer);
     element.dataset.price = offer.price;
     element.append(
       create("span", "price", `${offer.price} ${offer.currency}`),
       " ",
-      create("span", "title", offer.title),
+      title,
       " ",
       create("span", "where", `${offer.seller} on ${offer.marketplace}`),
     );
