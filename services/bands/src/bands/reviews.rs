@@ -69,10 +69,9 @@ impl Reviews {
                 }
             }
         }
-        // A band without any review would have an empty list instead of null.
-        let none = reviews.is_empty() && degraded.is_some();
         Fetched {
-            reviews: (!none).then_some(reviews),
+            // An empty list would mean that the band has no reviews.
+            reviews: (!reviews.is_empty()).then_some(reviews),
             degraded,
         }
     }
