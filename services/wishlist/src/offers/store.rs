@@ -15,7 +15,7 @@ use spoor_proto::spoor::{
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
-use wishes::now;
+use wishes::unix_millis_now;
 
 pub(crate) use wishes::MAX_OFFERS;
 pub(super) use wishes::{Wish, Wishes};
@@ -84,7 +84,7 @@ impl OfferStore {
         let missing = MissingMarketplace {
             name: marketplace.to_owned(),
             why,
-            since_unix_millis: now(),
+            since_unix_millis: unix_millis_now(),
         };
         inner.missing.insert(marketplace.to_owned(), missing);
         self.send(News::Missing(inner.missing()));
