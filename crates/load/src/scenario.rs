@@ -122,9 +122,9 @@ impl Scenario {
         Schedule(match self {
             // In quarters, so that the table shows at which rate the latency begins to rise.
             Self::Ramp => quarters
-                .map(|quarter| rate * quarter / f64::from(QUARTERS))
-                .map(|to| (to - rate / f64::from(QUARTERS), to))
-                .map(|(from, to)| {
+                .map(|number| {
+                    let step = rate / f64::from(QUARTERS);
+                    let (from, to) = (step * (number - 1.0), step * number);
                     let name = format!("{from:.0} to {to:.0} per second");
                     LoadPhase::linear(name, quarter, from, to)
                 })

@@ -82,8 +82,8 @@ impl Reviews {
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status()));
         }
-        let Body { result } = serde_json::from_slice(response.body())?;
-        let Text { body } = result;
+        let parsed: Body = serde_json::from_slice(response.body())?;
+        let body = parsed.result.body;
         Ok(Review { uuid, body })
     }
 }
