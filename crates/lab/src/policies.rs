@@ -148,7 +148,7 @@ impl PolicyStore {
             next_expiry: tokio::sync::watch::Sender::new(None),
         }));
         store.read_folder();
-        store.resolve();
+        store.publish(&mut store.0.state.lock());
         Ok(store)
     }
 
@@ -307,11 +307,6 @@ impl PolicyStore {
     }
 
     /// Resolves the policies as of now and publishes the result.
-    fn resolve(&self) {
-        let mut state = self.0.state.lock();
-        self.publish(&mut state);
-    }
-
     #[tracing::instrument(skip_all, fields(otel.name = "publish policies", policies, version))]
     fn publish(&self, state: &mut State) -> Version {
         let policies = state.set.policies();

@@ -60,7 +60,7 @@ pub fn draw(title: &str, summary: &LoadSummary) -> Result<String, DrawError> {
         let (header, charts) = root.split_vertically(HEADER_HEIGHT);
         let (latency, rate) = charts.split_vertically(LATENCY_HEIGHT);
         write_header(&header, title, summary)?;
-        let seconds = length(summary);
+        let seconds = duration_seconds(summary);
         let (lowest, highest) = extremes(&summary.timeline.points);
         if highest > lowest * MAX_LINEAR_RATIO {
             let bottom = lowest * 0.7;
@@ -244,7 +244,7 @@ fn extremes(points: &[Point]) -> (f64, f64) {
     (lowest.max(0.001), highest.max(0.01))
 }
 
-fn length(summary: &LoadSummary) -> f64 {
+fn duration_seconds(summary: &LoadSummary) -> f64 {
     let last = summary.timeline.points.last();
     let length = last.map_or(0.0, |last| last.seconds + summary.timeline.interval_seconds);
     length.max(0.001)

@@ -88,7 +88,7 @@ impl Updates {
     }
 
     /// Opens the stream of updates from now on, for one page.
-    pub(super) fn read(
+    pub(super) fn subscribe(
         &self,
     ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, TooManyReaders> {
         let permit = Arc::clone(&self.0.permits).try_acquire_owned();
