@@ -44,7 +44,7 @@ impl Marketplace for Search {
         let what = WishName::new(&request.get_ref().what)
             .map_err(|error| Status::invalid_argument(format!("what: {error}")))?;
         // Before the latency: a real server also refuses such requests without doing the work.
-        let admitted = self.bucket.lock().take(Instant::now());
+        let admitted = self.bucket.lock().acquire(Instant::now());
         admitted.map_err(|wait| {
             let message = format!("at most {} searches per second", self.limit);
             let details = ErrorDetails::with_retry_info(Some(wait));
