@@ -70,7 +70,7 @@ struct State {
     set: PolicySet,
     resolution: Resolution,
     /// The times at which the folder's policies were first accepted, as saved by the last run.
-    /// Empty once the folder was read.
+    /// Empty once the folder has been read.
     first_accepted: BTreeMap<PolicyKey, Timestamp>,
     /// The last reported conditions of each policy.
     conditions: BTreeMap<PolicyKey, Vec<Condition>>,

@@ -201,7 +201,7 @@ impl Endpoint {
             Self::Admin => ("admin", 16600, "the lab's own API"),
             Self::Service(service) => (service.name(), service.port(), service.name()),
             Self::Ops(service) => {
-                let description = format!("metrics of {service}");
+                let description = format!("metrics and health of {service}");
                 return (format!("{service}-ops"), service.ops_port(), description);
             }
         };

@@ -240,9 +240,9 @@ fn pipeline_settings(settings: &LabSettings) -> spoor_traces::PipelineSettings {
 /// The memory for requests being received. It is less with a small store, but always enough for
 /// the largest JSON body, which needs twice its size, and the index of its spans.
 fn max_receiving_bytes(store_bytes: usize) -> usize {
-    const MIN: usize = 48 << 20;
+    const MIN_BYTES: usize = 48 << 20;
     let default = ReceiveSettings::default().max_receiving_bytes;
-    (store_bytes / 4).clamp(MIN, default)
+    (store_bytes / 4).clamp(MIN_BYTES, default)
 }
 
 /// The settings of the tail sampler, which may use at most half as much memory as the store.

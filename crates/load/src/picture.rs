@@ -12,12 +12,14 @@ use super::{
     timeline::Point,
 };
 
-/// The width and height in pixels.
+// All lengths are in pixels.
+
+/// The width and height.
 const SIZE: (u32, u32) = (1000, 640);
 const HEADER_HEIGHT: u32 = 70;
 const LATENCY_HEIGHT: u32 = 350;
 const LEGEND_HEIGHT: u32 = 24;
-/// The approximate width of a character, in pixels.
+/// The approximate width of a character.
 const CHARACTER_WIDTH: i32 = 6;
 const MARGIN: u32 = 16;
 const AXIS_WIDTH: u32 = 64;

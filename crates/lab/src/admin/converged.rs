@@ -16,7 +16,7 @@ use tokio::time::{timeout, timeout_at};
 use super::{
     policies::{blocking, key},
     problem::problem,
-    state::{Admin, MAX_WAITING},
+    state::{Admin, MAX_WAITING_REQUESTS},
 };
 use crate::{
     policies::Progress,
@@ -58,8 +58,8 @@ pub(super) async fn converged(
     let within = Duration::from_millis(parameters.within).min(MAX_WAIT);
     let _permit = admin.permits.waiting.try_acquire().map_err(|_| {
         let detail = format!(
-            "{MAX_WAITING} requests are waiting for policies, which is the limit; try again in a \
-             few seconds"
+            "{MAX_WAITING_REQUESTS} requests are waiting for policies, which is the limit; try again \
+             in a few seconds"
         );
         problem(StatusCode::SERVICE_UNAVAILABLE, "Busy", detail)
     })?;

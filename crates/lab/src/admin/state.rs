@@ -44,14 +44,14 @@ const MAX_OPERATIONS: usize = 2;
 const MAX_STATUSES: usize = 2;
 /// The most requests that wait concurrently: a small part of the requests that the listener
 /// accepts.
-pub(super) const MAX_WAITING: usize = 128;
+pub(super) const MAX_WAITING_REQUESTS: usize = 128;
 
 impl Default for Permits {
     fn default() -> Self {
         Self {
             operations: Arc::new(Semaphore::new(MAX_OPERATIONS)),
             statuses: Arc::new(Semaphore::new(MAX_STATUSES)),
-            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+            waiting: Arc::new(Semaphore::new(MAX_WAITING_REQUESTS)),
             checks: Arc::new(Semaphore::new(1)),
         }
     }

@@ -72,7 +72,7 @@
     }
   };
 
-  // A listing may be older than updates that arrive before it, so these are applied after it.
+  // A listing may be older than updates that arrive while it is fetched, so they are applied after it.
   let refreshes = 0;
   let pending = null;
   const refresh = async () => {

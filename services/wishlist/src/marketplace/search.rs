@@ -46,7 +46,7 @@ impl Marketplace for Search {
         // Before the latency: a real server also refuses such requests without doing the work.
         let admitted = self.bucket.lock().acquire(Instant::now());
         admitted.map_err(|wait| {
-            let message = format!("at most {} searches per second", self.limit);
+            let message = format!("rate limit of {} per second exceeded", self.limit);
             let details = ErrorDetails::with_retry_info(Some(wait));
             Status::with_error_details(Code::ResourceExhausted, message, details)
         })?;

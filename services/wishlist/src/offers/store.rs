@@ -21,7 +21,7 @@ pub(crate) use wishes::MAX_OFFERS;
 pub(super) use wishes::{Wish, Wishes};
 
 /// The most updates that a reader can lag behind.
-const MAX_LAG: usize = 256;
+const MAX_LAG_UPDATES: usize = 256;
 
 /// The wishes and their offers. They are in memory only, and searched for again after a restart.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl OfferStore {
     pub(super) fn new() -> Self {
         Self {
             inner: Mutex::default(),
-            updates: broadcast::channel(MAX_LAG).0,
+            updates: broadcast::channel(MAX_LAG_UPDATES).0,
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use spoor_api::read;
 
 use super::{Api, POLICY, request};
-use crate::{admin::state::MAX_WAITING, wire::MAX_BODY_BYTES};
+use crate::{admin::state::MAX_WAITING_REQUESTS, wire::MAX_BODY_BYTES};
 
 #[tokio::test]
 async fn faults_of_a_service_are_bounded() {
@@ -92,7 +92,7 @@ async fn too_many_waiting_requests_are_refused() {
     let api = Api::start(&[]);
     // A version that is never published.
     let path = "/v1/converged?within=600000&sequence=9999999999&policies=default/p";
-    let mut waiting: Vec<_> = (0..MAX_WAITING)
+    let mut waiting: Vec<_> = (0..MAX_WAITING_REQUESTS)
         .map(|_| Box::pin(api.call(Method::GET, path)))
         .collect();
     for request in &mut waiting {

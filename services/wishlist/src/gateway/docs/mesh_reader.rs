@@ -238,10 +238,10 @@ struct Status {
     code: Value,
 }
 
-/// The status code of OTLP for an error.
-const ERROR: u8 = 2;
-/// The kind of OTLP for a span of a call to another service.
-const CLIENT: u8 = 3;
+/// OTLP's status code for an error.
+const ERROR_CODE: u8 = 2;
+/// OTLP's span kind for a call to another service.
+const CLIENT_KIND: u8 = 3;
 
 impl Traces {
     fn mark_failures(&self, mesh: &mut Mesh) {
@@ -258,7 +258,7 @@ impl Traces {
             // A call whose caller gave up has no error at its callee, which only sees that it was
             // cancelled.
             if let Some((caller, parent)) = parent
-                && (span.is_failed() || parent.kind == CLIENT && parent.is_failed())
+                && (span.is_failed() || parent.kind == CLIENT_KIND && parent.is_failed())
             {
                 mesh.mark_call_failed(caller, service);
             }
@@ -279,7 +279,7 @@ impl Traces {
 impl Span {
     fn is_failed(&self) -> bool {
         let status = self.status.as_ref();
-        status.is_some_and(|status| status.code == ERROR)
+        status.is_some_and(|status| status.code == ERROR_CODE)
     }
 }
 
