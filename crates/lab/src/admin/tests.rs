@@ -343,7 +343,7 @@ async fn errors_are_problem_details(
 }
 
 #[tokio::test]
-async fn faults_of_unknown_service_are_refused() {
+async fn refuses_faults_for_an_unknown_service() {
     let api = Api::start(&[]);
     // Faults are set in the default namespace only.
     api.control.set_expected(vec![Instance {

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn number_of_marketplaces_is_bounded() {
+    fn marketplaces_are_bounded() {
         let text = |count: usize| {
             let members: Vec<String> = (0..count).map(|n| format!("m{n}=http://m:1")).collect();
             members.join(",").parse::<Peers>()

@@ -180,7 +180,7 @@ mod tests {
     #[rstest::rstest]
     #[case(BACKOFF, Ok(50))]
     #[case(BACKOFF + Duration::from_millis(1), Err("refused_by_breaker"))]
-    fn retry_refused_by_breaker_costs_no_token(
+    fn retry_refused_by_breaker_keeps_the_budget(
         #[case] open: Duration,
         #[case] expected: Result<u64, &str>,
     ) {
