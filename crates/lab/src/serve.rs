@@ -46,7 +46,7 @@ pub(super) async fn listen(
          16686",
     );
     let query_grpc = hints.add(query_grpc, &[]);
-    // Likewise on both ports.
+    // The same on both ports here, too.
     let sampling = hints.add(sampling(control).await?, &[Api::JaegerSampling]);
     let limits = Limits {
         max_body_bytes: MAX_ADMIN_BODY_BYTES,

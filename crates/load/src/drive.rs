@@ -92,7 +92,7 @@ pub async fn drive(
     Ok(LoadSummary::new(load, &recorded, elapsed, punctuality))
 }
 
-/// Waits until all tasks have ended, and calls `report` meanwhile.
+/// Waits until all tasks have ended, and calls `report` while it waits.
 async fn join(tasks: &mut JoinSet<()>, report: impl Fn()) -> Result<(), DriveError> {
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     loop {

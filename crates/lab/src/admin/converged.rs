@@ -123,7 +123,7 @@ async fn wait_for_policies(
     let mut changes = admin.control.changed();
     let keys = Arc::new(keys);
     let progress = loop {
-        // Before the progress is computed, so that a change meanwhile is not missed.
+        // Before the progress is computed, so that a change during it is not missed.
         changes.mark_unchanged();
         let (store, keys) = (admin.policies.clone(), Arc::clone(&keys));
         let check = move || store.progress(&keys);

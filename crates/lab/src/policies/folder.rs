@@ -202,7 +202,7 @@ fn read_files(folder: &Path) -> Result<Vec<Document>, FolderError> {
     Ok(documents)
 }
 
-/// Reads a file. `None` if it was deleted meanwhile.
+/// Reads a file. `None` if it has been deleted.
 fn read_file(path: PathBuf) -> Result<Option<Document>, FolderError> {
     match read_text(&path) {
         Ok(text) => Ok(Some(Document {

@@ -139,7 +139,7 @@ impl Updates {
     }
 
     fn send(&self, update: Update) {
-        // Sending fails if the last page was closed meanwhile.
+        // Sending fails if the last page has been closed.
         let _ = self.0.updates.send(update);
     }
 }
