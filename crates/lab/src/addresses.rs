@@ -129,7 +129,7 @@ pub(super) fn specs(
     services.iter().map(spec).collect()
 }
 
-/// The settings of a service besides those that all have.
+/// The settings of a service, in addition to those of every service.
 fn own_settings(
     service: Service,
     url: &impl Fn(&str) -> String,

@@ -64,15 +64,15 @@ impl DataFolder {
         // The kernel releases a lock however its holder ends, so that no stale lock can be left
         // behind.
         let lock = File::create(path.join("lock")).map_err(failed)?;
-        let (it, wait) = ("the lab that uses the data folder", MAX_WAIT_FOR_LAB);
-        if !lock_in_time(&lock, it, wait).await.map_err(failed)? {
+        let (holder, wait) = ("the lab that uses the data folder", MAX_WAIT_FOR_LAB);
+        if !lock_in_time(&lock, holder, wait).await.map_err(failed)? {
             return Err(DataFolderError::Lock(path));
         }
         // After the lab's own lock: while another lab runs, its services hold theirs, and the
         // wait would time out.
         let services_lock = File::create(path.join("services.lock")).map_err(failed)?;
-        let (they, wait) = ("the services of a killed lab", MAX_WAIT_FOR_SERVICES);
-        let locked = lock_in_time(&services_lock, they, wait).await;
+        let (holder, wait) = ("the services of a killed lab", MAX_WAIT_FOR_SERVICES);
+        let locked = lock_in_time(&services_lock, holder, wait).await;
         if !locked.map_err(failed)? {
             return Err(DataFolderError::AwaitServices(path));
         }

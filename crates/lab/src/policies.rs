@@ -70,7 +70,7 @@ struct State {
     set: PolicySet,
     resolution: Resolution,
     /// The times at which the folder's policies were first accepted, as saved by the last run.
-    /// Empty once the folder was read.
+    /// Empty once the folder has been read.
     first_accepted: BTreeMap<PolicyKey, Timestamp>,
     /// The last reported conditions of each policy.
     conditions: BTreeMap<PolicyKey, Vec<Condition>>,
@@ -148,7 +148,7 @@ impl PolicyStore {
             next_expiry: tokio::sync::watch::Sender::new(None),
         }));
         store.read_folder();
-        store.resolve();
+        store.publish(&mut store.0.state.lock());
         Ok(store)
     }
 
@@ -159,8 +159,8 @@ impl PolicyStore {
     /// policies could not be saved. The earlier policies stay in force.
     pub(crate) fn apply(&self, documents: &Documents) -> Result<ApplyResult, PolicyStoreError> {
         let sent = submitted::read(&documents.documents).map_err(PolicyStoreError::Validate)?;
-        // Held until the set is saved: of two changes at once, the later would otherwise undo the
-        // other.
+        // Held until the set is saved: of two concurrent changes, the later would otherwise undo the
+        // earlier.
         let mut state = self.0.state.lock();
         let changed = state.set.clone().apply(&sent, Timestamp::now());
         let (set, actions) = changed.map_err(PolicyStoreError::Validate)?;
@@ -297,7 +297,7 @@ impl PolicyStore {
         // Saved first, so that a policy in force still exists after a crash.
         self.0.file.write(&set, &state.first_accepted)?;
         state.set = set;
-        tracing::info!("policy {}", described(&changed));
+        tracing::info!(changes = described(&changed), "policies changed");
         for (key, _) in changed {
             // The conditions of the earlier policy do not apply to this one. If they were kept,
             // those of tail rules, which are in force at once, would keep their transition times.
@@ -307,11 +307,6 @@ impl PolicyStore {
     }
 
     /// Resolves the policies as of now and publishes the result.
-    fn resolve(&self) {
-        let mut state = self.0.state.lock();
-        self.publish(&mut state);
-    }
-
     #[tracing::instrument(skip_all, fields(otel.name = "publish policies", policies, version))]
     fn publish(&self, state: &mut State) -> Version {
         let policies = state.set.policies();

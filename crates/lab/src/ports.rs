@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io, iter,
+    io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::{
         LazyLock,
@@ -164,7 +164,7 @@ impl Endpoint {
         ];
         let of_services = Service::ALL
             .into_iter()
-            .flat_map(|service| iter::once(Self::Service(service)).chain([Self::Ops(service)]));
+            .flat_map(|service| [Self::Service(service), Self::Ops(service)]);
         own.into_iter().chain(of_services)
     }
 
@@ -201,7 +201,7 @@ impl Endpoint {
             Self::Admin => ("admin", 16600, "the lab's own API"),
             Self::Service(service) => (service.name(), service.port(), service.name()),
             Self::Ops(service) => {
-                let description = format!("metrics of {service}");
+                let description = format!("metrics and health of {service}");
                 return (format!("{service}-ops"), service.ops_port(), description);
             }
         };

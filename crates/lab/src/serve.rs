@@ -25,7 +25,7 @@ const OTLP: &[Api] = &[Api::OtlpTraces, Api::OtlpMetrics, Api::OtlpOthers];
 
 /// Serves on all ports.
 pub(super) async fn listen(
-    open: LabSockets,
+    own: LabSockets,
     hints: Hints,
     control: &Control,
     pipeline: &Pipeline,
@@ -37,36 +37,37 @@ pub(super) async fn listen(
     let query_http = query::http(&queries).merge(page::router(&queries));
     let query_http = http_only(
         query_http,
-        "Jaeger's query API over gRPC is on another, by default 16685",
+        "Jaeger's query API over gRPC is on another port, by default 16685",
     );
     let query_http = hints.add(query_http, &[Api::JaegerQuery]);
     let query_grpc = grpc_fallback(
         query::grpc(&queries).await?.into_axum_router(),
-        "this port has Jaeger's query API over gRPC; over HTTP it is on another, by default 16686",
+        "this port serves Jaeger's query API over gRPC; over HTTP it is on another port, by default \
+         16686",
     );
     let query_grpc = hints.add(query_grpc, &[]);
-    // Likewise on both ports.
+    // The same on both ports here, too.
     let sampling = hints.add(sampling(control).await?, &[Api::JaegerSampling]);
     let limits = Limits {
         max_body_bytes: MAX_ADMIN_BODY_BYTES,
         ..Limits::default()
     };
-    let api = http_only(admin::router(admin), "the lab's API uses HTTP");
+    let api = http_only(admin::router(admin), "the lab's API is HTTP only");
     let api = hints.add(api, &[]);
     let mut listeners = Listeners::default();
-    let admin = Listener::new(open.admin, api).limits(limits);
+    let admin = Listener::new(own.admin, api).limits(limits);
     listeners.serve("the lab's API", admin);
     for (name, sockets, router) in [
-        ("OTLP over gRPC", open.otlp_grpc, otlp.clone()),
-        ("OTLP over HTTP", open.otlp_http, otlp),
-        ("traces over HTTP", open.query_http, query_http),
-        ("traces over gRPC", open.query_grpc, query_grpc),
+        ("OTLP over gRPC", own.otlp_grpc, otlp.clone()),
+        ("OTLP over HTTP", own.otlp_http, otlp),
+        ("traces over HTTP", own.query_http, query_http),
+        ("traces over gRPC", own.query_grpc, query_grpc),
         (
             "remote sampling over HTTP",
-            open.sampling_http,
+            own.sampling_http,
             sampling.clone(),
         ),
-        ("remote sampling over gRPC", open.sampling_grpc, sampling),
+        ("remote sampling over gRPC", own.sampling_grpc, sampling),
     ] {
         listeners.serve(name, Listener::new(sockets, router));
     }
@@ -80,7 +81,7 @@ async fn otlp(pipeline: &Pipeline) -> Result<Router, ReflectionError> {
     let (routes, _) = with_introspection(routes, &[SERVICE], OTLP_DESCRIPTORS).await?;
     let grpc = grpc_fallback(
         routes.into_axum_router(),
-        "this port has OTLP's TraceService",
+        "this port serves OTLP's TraceService",
     );
     Ok(by_protocol(pipeline.otlp_http(), grpc))
 }
@@ -95,7 +96,7 @@ async fn sampling(control: &Control) -> Result<Router, ReflectionError> {
     let (routes, _) = with_introspection(routes, &SERVICES, spoor_proto::DESCRIPTORS).await?;
     let grpc = grpc_fallback(
         routes.into_axum_router(),
-        "this port has jaeger.api_v2.SamplingManager and spoor.control.v1.PolicyStream",
+        "this port serves jaeger.api_v2.SamplingManager and spoor.control.v1.PolicyStream",
     );
     Ok(by_protocol(control.sampling_http(), grpc))
 }

@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Service {
     /// An edge that calls service-b.
     ServiceA,
-    /// Waits as if for a database, then computes.
+    /// Simulates a database query, then computes.
     ServiceB,
     /// The wishlist's web page and JSON API.
     Gateway,
@@ -74,7 +74,7 @@ impl Service {
     pub fn description(self) -> &'static str {
         match self {
             Self::ServiceA => "An edge that calls service-b",
-            Self::ServiceB => "Waits as if for a database, then computes",
+            Self::ServiceB => "Simulates a database query, then computes",
             Self::Gateway => "The wishlist's web page and JSON API",
             Self::Wishlist => "Stores the wishes",
             Self::Offers => "Searches the marketplaces for offers",

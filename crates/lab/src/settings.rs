@@ -166,7 +166,11 @@ mod tests {
     #[case("traceidratio", Some(2.0), false)]
     #[case("traceidratio", Some(f64::NAN), false)]
     #[case("sometimes", None, false)]
-    fn samplers(#[case] name: &str, #[case] ratio: Option<f64>, #[case] is_valid: bool) {
+    fn validates_name_and_ratio(
+        #[case] name: &str,
+        #[case] ratio: Option<f64>,
+        #[case] is_valid: bool,
+    ) {
         assert_eq!(ServiceSampler::new(name, ratio).is_ok(), is_valid);
     }
 

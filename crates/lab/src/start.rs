@@ -89,7 +89,7 @@ impl Lab {
         let data = DataFolder::open(settings.data.as_deref()).await?;
         // All ports are bound before anything starts, so that a port in use is reported at once and
         // nothing has to be stopped.
-        let open = LabSockets::bind(&settings.ports)?;
+        let sockets = LabSockets::bind(&settings.ports)?;
         let reserved_ports = ReservedPorts::reserve(&settings.services, &settings.ports)?;
         let executable = std::env::current_exe().map_err(StartLabError::FindExecutable)?;
 
@@ -117,7 +117,7 @@ impl Lab {
         // As late as possible: until its service listens, any process can take a released port.
         let service_addresses = reserved_ports.release();
         let urls =
-            addresses::urls(&open, &service_addresses).map_err(StartLabError::ReadAddress)?;
+            addresses::urls(&sockets, &service_addresses).map_err(StartLabError::ReadAddress)?;
         let urls = Arc::new(urls);
         let admin = Admin {
             policies: policies.clone(),
@@ -129,9 +129,9 @@ impl Lab {
             permits: Permits::default(),
             fault_changes: Arc::default(),
         };
-        let hints = Hints::of(&open).map_err(StartLabError::ReadAddress)?;
+        let hints = Hints::of(&sockets).map_err(StartLabError::ReadAddress)?;
         // Before the services start, since they connect at once.
-        let listeners = listen(open, hints, &control, &pipeline, admin).await?;
+        let listeners = listen(sockets, hints, &control, &pipeline, admin).await?;
         let specs = addresses::specs(&service_addresses, &urls, &settings, &data, &executable);
         let supervisor = Supervisor::start(specs, roster.clone(), settings.grace)
             .map_err(StartLabError::StartPrinter)?;
@@ -148,7 +148,7 @@ impl Lab {
             end_streams,
             _data: data,
         };
-        match lab.supervisor.ready(READY_TIMEOUT).await {
+        match lab.supervisor.wait_until_ready(READY_TIMEOUT).await {
             Ok(()) => Ok(lab),
             Err(error) => {
                 // Dropping the lab would kill the services; this lets them end by themselves.
@@ -240,9 +240,9 @@ fn pipeline_settings(settings: &LabSettings) -> spoor_traces::PipelineSettings {
 /// The memory for requests being received. It is less with a small store, but always enough for
 /// the largest JSON body, which needs twice its size, and the index of its spans.
 fn max_receiving_bytes(store_bytes: usize) -> usize {
-    const MIN: usize = 48 << 20;
+    const MIN_BYTES: usize = 48 << 20;
     let default = ReceiveSettings::default().max_receiving_bytes;
-    (store_bytes / 4).clamp(MIN, default)
+    (store_bytes / 4).clamp(MIN_BYTES, default)
 }
 
 /// The settings of the tail sampler, which may use at most half as much memory as the store.
@@ -262,7 +262,7 @@ mod tests {
     #[case(512, 256, 128)]
     #[case(64, 32, 48)]
     #[case(4096, 256, 128)]
-    fn other_memory_follows_the_store(
+    fn memory_limits_depend_on_the_store(
         #[case] store: usize,
         #[case] gathering: usize,
         #[case] receiving: usize,

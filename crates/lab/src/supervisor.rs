@@ -35,7 +35,8 @@ struct Group {
 }
 
 impl Supervisor {
-    /// Starts a process for each service. Their output is held until [`Supervisor::ready`] returns.
+    /// Starts a process for each service. Their output is held until
+    /// [`Supervisor::wait_until_ready`] returns.
     ///
     /// # Errors
     /// If the thread that writes their output cannot be started.
@@ -76,8 +77,8 @@ impl Supervisor {
     ///
     /// # Errors
     /// [`NotReady`] if a service ends repeatedly, or not all are ready in time.
-    pub(crate) async fn ready(&self, within: Duration) -> Result<(), NotReady> {
-        let waited = tokio::time::timeout(within, self.roster.all_ready()).await;
+    pub(crate) async fn wait_until_ready(&self, within: Duration) -> Result<(), NotReady> {
+        let waited = tokio::time::timeout(within, self.roster.wait_until_ready()).await;
         let outcome = waited.unwrap_or_else(|_| {
             Err(NotReady::TimedOut {
                 services: self.roster.unready(),

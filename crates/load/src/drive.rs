@@ -54,7 +54,7 @@ pub async fn drive(
         std::iter::once(&operation.name).chain(follow_ups)
     });
     let shared = Arc::new(Shared {
-        recorded: Mutex::new(Recorded::new(load.phases(), names)?),
+        recorded: Mutex::new(Recorded::new(load.phase_count(), names)?),
         load: load.clone(),
         started,
         turns: AtomicU64::new(0),
@@ -92,7 +92,7 @@ pub async fn drive(
     Ok(LoadSummary::new(load, &recorded, elapsed, punctuality))
 }
 
-/// Waits until all tasks have ended, and calls `report` meanwhile.
+/// Waits until all tasks have ended, and calls `report` while it waits.
 async fn join(tasks: &mut JoinSet<()>, report: impl Fn()) -> Result<(), DriveError> {
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     loop {
@@ -284,7 +284,7 @@ async fn send_pending(shared: Arc<Shared>) {
         };
         let turn = Turn {
             left: 0,
-            phase: shared.load.phases().saturating_sub(1),
+            phase: shared.load.phase_count().saturating_sub(1),
             from: Instant::now(),
         };
         send_follow_up(&shared, &mut connections, pending, &turn).await;

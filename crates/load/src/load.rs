@@ -53,7 +53,7 @@ impl Load {
         }
     }
 
-    pub(super) fn phases(&self) -> usize {
+    pub(super) fn phase_count(&self) -> usize {
         let schedule = self.schedule.as_ref();
         schedule.map_or(1, |schedule| schedule.0.len())
     }

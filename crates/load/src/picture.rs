@@ -12,12 +12,14 @@ use super::{
     timeline::Point,
 };
 
-/// The width and height in pixels.
+// All lengths are in pixels.
+
+/// The width and height.
 const SIZE: (u32, u32) = (1000, 640);
 const HEADER_HEIGHT: u32 = 70;
 const LATENCY_HEIGHT: u32 = 350;
 const LEGEND_HEIGHT: u32 = 24;
-/// The approximate width of a character, in pixels.
+/// The approximate width of a character.
 const CHARACTER_WIDTH: i32 = 6;
 const MARGIN: u32 = 16;
 const AXIS_WIDTH: u32 = 64;
@@ -60,7 +62,7 @@ pub fn draw(title: &str, summary: &LoadSummary) -> Result<String, DrawError> {
         let (header, charts) = root.split_vertically(HEADER_HEIGHT);
         let (latency, rate) = charts.split_vertically(LATENCY_HEIGHT);
         write_header(&header, title, summary)?;
-        let seconds = length(summary);
+        let seconds = duration_seconds(summary);
         let (lowest, highest) = extremes(&summary.timeline.points);
         if highest > lowest * MAX_LINEAR_RATIO {
             let bottom = lowest * 0.7;
@@ -244,7 +246,7 @@ fn extremes(points: &[Point]) -> (f64, f64) {
     (lowest.max(0.001), highest.max(0.01))
 }
 
-fn length(summary: &LoadSummary) -> f64 {
+fn duration_seconds(summary: &LoadSummary) -> f64 {
     let last = summary.timeline.points.last();
     let length = last.map_or(0.0, |last| last.seconds + summary.timeline.interval_seconds);
     length.max(0.001)

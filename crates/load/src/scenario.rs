@@ -122,11 +122,11 @@ impl Scenario {
         Schedule(match self {
             // In quarters, so that the table shows at which rate the latency begins to rise.
             Self::Ramp => quarters
-                .map(|quarter| rate * quarter / f64::from(QUARTERS))
-                .map(|to| (to - rate / f64::from(QUARTERS), to))
-                .map(|(from, to)| {
+                .map(|number| {
+                    let step = rate / f64::from(QUARTERS);
+                    let (from, to) = (step * (number - 1.0), step * number);
                     let name = format!("{from:.0} to {to:.0} per second");
-                    LoadPhase::rising(name, quarter, from, to)
+                    LoadPhase::linear(name, quarter, from, to)
                 })
                 .collect(),
             // Half of the time is after the spike, to show how long it takes to recover.
@@ -156,7 +156,7 @@ mod tests {
     #[case(Scenario::Ramp, 8000)]
     #[case(Scenario::Spike, 5000)]
     #[case(Scenario::Soak, 180_000)]
-    fn schedule_has_this_number_of_requests(#[case] scenario: Scenario, #[case] requests: u64) {
+    fn schedule_has_expected_number_of_requests(#[case] scenario: Scenario, #[case] requests: u64) {
         let defaults = scenario.defaults();
         let schedule = scenario.schedule(defaults.rate.unwrap(), defaults.duration);
         assert_eq!(schedule.requests(), requests);

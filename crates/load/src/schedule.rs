@@ -23,12 +23,12 @@ impl LoadPhase {
     /// A phase with a constant rate.
     #[must_use]
     pub fn even(name: impl Into<String>, lasts: Duration, rate: f64) -> Self {
-        Self::rising(name, lasts, rate, rate)
+        Self::linear(name, lasts, rate, rate)
     }
 
     /// A phase whose rate changes from one value to another.
     #[must_use]
-    pub fn rising(name: impl Into<String>, lasts: Duration, from: f64, to: f64) -> Self {
+    pub fn linear(name: impl Into<String>, lasts: Duration, from: f64, to: f64) -> Self {
         Self {
             name: name.into(),
             lasts,
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_ramp_has_three_quarters_in_its_second_half() {
-        let schedule = Schedule(vec![LoadPhase::rising("up", 10 * SECOND, 0.0, 100.0)]);
+        let schedule = Schedule(vec![LoadPhase::linear("up", 10 * SECOND, 0.0, 100.0)]);
         assert_eq!(schedule.requests(), 500);
         assert_eq!(schedule.due(125), Some((5 * SECOND, 0)));
     }
@@ -132,7 +132,7 @@ mod tests {
             let phases: Vec<LoadPhase> = rates
                 .iter()
                 .map(|(from, to, millis)| {
-                    LoadPhase::rising("any", Duration::from_millis(*millis), *from, *to)
+                    LoadPhase::linear("any", Duration::from_millis(*millis), *from, *to)
                 })
                 .collect();
             let total: Duration = phases.iter().map(|phase| phase.lasts).sum();

@@ -12,7 +12,7 @@ const MIN_INTERVAL: Duration = Duration::from_millis(250);
 /// The most intervals. When there are more, pairs of them are merged.
 const MAX_INTERVALS: usize = 240;
 /// The significant digits of a latency in an interval.
-const DIGITS: u8 = 2;
+const SIGNIFICANT_DIGITS: u8 = 2;
 
 /// The results of each interval since the start.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl Timeline {
 impl Interval {
     fn new() -> Option<Self> {
         Some(Self {
-            latency: Histogram::new(DIGITS).ok()?,
+            latency: Histogram::new(SIGNIFICANT_DIGITS).ok()?,
             failed: 0,
             responses: 0,
         })

@@ -7,7 +7,7 @@ trace() { curl -sS --fail-with-body -D - -o /dev/null "$1" | sed -n 's/^x-trace-
 TIMEFORMAT=%R
 seen() { until spoor trace "$1" >/dev/null 2>&1; do sleep 0.1; done; }
 # The shortest of six, since a busy machine can only delay a trace. Services export once a second:
-# without the pauses, each request would follow an export, and wait for the next one the longest.
+# without the pauses, each request would directly follow an export, and wait longest for the next one.
 measure() {
   for pause in 0.1 0.5 0.9 0.3 0.7 0; do
     sleep "$pause"

@@ -2,8 +2,8 @@
 # No head below 100 %, a rule that keeps errors, and a tenth of the rest.
 set -euo pipefail
 
-for tried in service-a errors-and-slow-kept; do
-    spoor delete "$tried" 2> /dev/null || true
+for policy in service-a errors-and-slow-kept; do
+    spoor delete "$policy" 2> /dev/null || true
 done
 spoor apply -f k8s/samples/policies/errors-and-slow-kept.yaml --wait
 sleep 1 # The status has whole seconds, and only later requests count.

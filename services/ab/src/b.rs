@@ -1,4 +1,4 @@
-//! service-b: waits as if for a database, computes, and fails at a configured rate.
+//! service-b: simulates a database query, computes, and fails at a configured rate.
 
 mod calc;
 mod work;

@@ -11,7 +11,7 @@ use spoor_telemetry::{
 };
 use uuid::Uuid;
 
-use crate::{catalogue::BANDS, response::with_limits};
+use crate::{catalogue::BANDS, response::with_health_and_limits};
 use reviews::Reviews;
 
 /// The settings of bands.
@@ -43,7 +43,7 @@ impl Program for BandsArgs {
         let reviews = Reviews(server.telemetry.http_peer(&self.reviews, self.deadline));
         // The deadline for reviews passes first, so that bands are still sent, without them.
         let deadline = 2 * self.deadline;
-        let router = with_limits(edge::router(reviews), deadline);
+        let router = with_health_and_limits(edge::router(reviews), deadline);
         server.serve_http(router, deadline + GRACE).await
     }
 }

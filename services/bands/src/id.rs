@@ -9,16 +9,16 @@ use uuid::Uuid;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Id(pub(crate) Uuid);
 
-/// The length of the text.
-const LENGTH: usize = 36;
+/// The length of the text, in bytes.
+const TEXT_BYTES: usize = 36;
 /// The most characters of an invalid ID that an error repeats.
-const MAX_SHOWN: usize = 64;
+const MAX_SHOWN_CHARS: usize = 64;
 
 /// Parses an ID in upper or lower case.
 fn parse(text: &str) -> Option<Uuid> {
     // `Uuid::try_parse` also accepts other forms, such as one without hyphens.
     let id = Uuid::try_parse(text).ok();
-    id.filter(|_| text.len() == LENGTH)
+    id.filter(|_| text.len() == TEXT_BYTES)
 }
 
 /// Extracts `{uuid}` from the path. An invalid one is rejected with a 422 that quotes it.
@@ -29,7 +29,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
         let Ok(Path(text)) = Path::<String>::from_request_parts(parts, state).await else {
             return Err(malformed("text that is not UTF-8"));
         };
-        let shown = || text.chars().take(MAX_SHOWN).collect::<String>();
+        let shown = || text.chars().take(MAX_SHOWN_CHARS).collect::<String>();
         // Quoted as by `Debug`, so that control characters are escaped.
         let id = parse(&text).ok_or_else(|| malformed(&format!("{:?}", shown())))?;
         Ok(Self(id))

@@ -34,7 +34,7 @@ impl<T> Response<T> {
 }
 
 /// Adds the health route and the limits. `deadline` is the maximum time for a request.
-pub(crate) fn with_limits(router: Router, deadline: Duration) -> Router {
+pub(crate) fn with_health_and_limits(router: Router, deadline: Duration) -> Router {
     let health = get(async || Json(serde_json::json!({"status": "ok"})));
     let bounds = Bounds {
         // All routes are GET, which has no body.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{
     catalogue,
     id::Id,
-    response::{Response, with_limits},
+    response::{Response, with_health_and_limits},
 };
 
 /// The maximum time for a request, which needs no other service.
@@ -29,7 +29,7 @@ impl Program for ReviewsArgs {
 
     async fn serve(self, server: Server) -> Result<(), ServeError> {
         let router = Router::new().route("/reviews/{uuid}", get(review));
-        let router = with_limits(router, DEADLINE);
+        let router = with_health_and_limits(router, DEADLINE);
         // Callers are services in the mesh, whose trace context is trusted.
         server.serve_http_in_mesh(router, GRACE).await
     }

@@ -54,8 +54,8 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
 /// `/docs`.
 const EXTRA_TIME: Duration = Duration::from_secs(3);
 
-/// The most wishes and offers in the lists that are being built: 16 times all that there can be, or
-/// about 150 MB, since one takes up to 3 kB as a message and in HTML.
+/// The most wishes and offers in the lists that are being built: 16 lists of the maximum length, or
+/// about 150 MB, since an entry takes up to 3 kB as a message and in HTML.
 const MAX_LISTED_AT_ONCE: u16 = 48_000;
 
 /// The settings of gateway.
@@ -127,8 +127,8 @@ impl Program for GatewayArgs {
             trace_url: self.trace_url,
             lists: ListBudget::new(MAX_LISTED_AT_ONCE),
         };
-        // A change and then the list, each within the deadline, and the rest. If a request were cut off
-        // before its calls are, a wish that was added could be reported as failed.
+        // A change, then the list, each within the deadline, and the extra time. If a request were cut
+        // off before its calls are, a wish that was added could be reported as failed.
         let longest = 2 * deadline + EXTRA_TIME;
         // Merged last, since the proxy has bounds and a security policy of its own.
         let router = gateway.router(longest, peer).merge(jaeger.router());

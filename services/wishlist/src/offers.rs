@@ -39,7 +39,7 @@ pub use peers::{InvalidMarketplaces, Peers};
 pub(crate) use store::MAX_OFFERS;
 
 /// The most new wishes that wait for a search. Further ones wait for the next round.
-const MAX_TASKS: usize = 256;
+const MAX_QUEUED_TASKS: usize = 256;
 
 /// The settings of offers.
 #[derive(clap::Args, Clone, Debug)]
@@ -95,7 +95,7 @@ impl Program for OffersArgs {
         };
         let metrics = server.telemetry.metrics();
         metrics.register(|registry| registry.register_collector(Box::new(state_collector)));
-        let (tasks, queue) = mpsc::channel(MAX_TASKS);
+        let (tasks, queue) = mpsc::channel(MAX_QUEUED_TASKS);
         let watcher = Watcher {
             wishlist: WishlistClient::new(server.telemetry.grpc_channel(&self.wishlist)),
             marketplaces,

@@ -30,7 +30,7 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 pub enum RunService {
     /// An edge that calls service-b, over HTTP
     ServiceA(ServiceArgs<spoor_ab::a::ServiceAArgs>),
-    /// Waits as if for a database, then computes, over gRPC
+    /// Simulates a database query, then computes, over gRPC
     ServiceB(ServiceArgs<spoor_ab::b::ServiceBArgs>),
     /// The wishlist's web page and JSON API
     Gateway(ServiceArgs<spoor_wishlist::gateway::GatewayArgs>),

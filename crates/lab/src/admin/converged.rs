@@ -16,7 +16,7 @@ use tokio::time::{timeout, timeout_at};
 use super::{
     policies::{blocking, key},
     problem::problem,
-    state::{Admin, MAX_WAITING},
+    state::{Admin, MAX_WAITING_REQUESTS},
 };
 use crate::{
     policies::Progress,
@@ -25,8 +25,8 @@ use crate::{
 
 /// The longest that a request can wait.
 const MAX_WAIT: Duration = Duration::from_secs(600);
-/// The time after which a policy without instances counts as stuck. A service that is being
-/// restarted has none for a moment.
+/// The time after which a request no longer waits for a stuck policy. A service that is being
+/// restarted has no instances for a moment, during which its policies seem stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(3);
 /// The interval at which progress is computed without a notification, since clients that poll
 /// disappear without one.
@@ -37,7 +37,7 @@ const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 #[derive(Deserialize)]
 pub(super) struct Parameters {
-    /// Milliseconds.
+    /// The longest time to wait, in milliseconds.
     #[serde(default)]
     within: u64,
     /// The policies to wait for, as `NAMESPACE/NAME`, separated by commas. If unset, all.
@@ -47,8 +47,8 @@ pub(super) struct Parameters {
 }
 
 /// Responds once the policies have converged or, if none are named, once every instance has its
-/// newest plan in force. Responds without waiting longer than `within`. The result counts the
-/// instances of the services that have changed since the version given.
+/// newest plan in force, and at the latest after `within`. The result counts the instances of the
+/// services that have changed since the version given.
 pub(super) async fn converged(
     State(admin): State<Admin>,
     query: Result<QueryParameters<Parameters>, Problem>,
@@ -58,8 +58,8 @@ pub(super) async fn converged(
     let within = Duration::from_millis(parameters.within).min(MAX_WAIT);
     let _permit = admin.permits.waiting.try_acquire().map_err(|_| {
         let detail = format!(
-            "{MAX_WAITING} requests are waiting for policies, which is the limit; try again in a \
-             few seconds"
+            "{MAX_WAITING_REQUESTS} requests are waiting for policies, which is the limit; try again \
+             in a few seconds"
         );
         problem(StatusCode::SERVICE_UNAVAILABLE, "Busy", detail)
     })?;
@@ -123,7 +123,7 @@ async fn wait_for_policies(
     let mut changes = admin.control.changed();
     let keys = Arc::new(keys);
     let progress = loop {
-        // Before the progress is computed, so that a change meanwhile is not missed.
+        // Before the progress is computed, so that a change during it is not missed.
         changes.mark_unchanged();
         let (store, keys) = (admin.policies.clone(), Arc::clone(&keys));
         let check = move || store.progress(&keys);
@@ -161,7 +161,7 @@ fn milliseconds(took: Duration) -> Option<f64> {
 }
 
 /// The number of instances, and the names of those that have not acknowledged their newest plan or
-/// are silent. At most 100 are named; a last text has the number of the others.
+/// are silent. At most 100 are named; a last entry gives the number of the others.
 async fn unconverged_instances(admin: &Admin) -> Result<(usize, Vec<String>), Problem> {
     let control = admin.control.clone();
     // One at a time, and not on a worker thread: there may be thousands of instances.

@@ -90,8 +90,9 @@ fn within_limits(documents: Documents) -> Result<Documents, Problem> {
     for Document { source, text } in &documents.documents {
         if source.len() > MAX_SOURCE_BYTES {
             let len = source.len();
-            let detail =
-                format!("the source of a document has {len} bytes; the most is {MAX_SOURCE_BYTES}");
+            let detail = format!(
+                "the source of a document must be at most {MAX_SOURCE_BYTES} bytes, not {len}"
+            );
             return Err(bad_request("Invalid source", detail));
         }
         if text.len() > max {

@@ -8,7 +8,7 @@ use crate::{
     wire::{MAX_BODY_BYTES, Problem},
 };
 
-/// An error response of this kind.
+/// Creates an error response.
 pub(super) fn problem(
     status: StatusCode,
     title: &'static str,

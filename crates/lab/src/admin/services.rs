@@ -24,7 +24,7 @@ pub(super) async fn restart(
     let (service, child) = named.ok_or_else(|| not_found(format_args!("service {name:?}")))?;
     let before = service_status(*service, child);
     // Between two processes there is nothing to end, although the service exists.
-    if !admin.roster.restart(*service) {
+    if !admin.roster.request_restart(*service) {
         return Err(conflict(match child.state {
             ChildState::Stopped => format!("{name} is stopped, since the lab is stopping"),
             _ => format!("{name} is already restarting; try again once it is ready"),

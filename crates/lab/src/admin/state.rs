@@ -31,8 +31,8 @@ pub(crate) struct Permits {
     pub(super) operations: Arc<Semaphore>,
     /// For the status, which must not wait for policies.
     pub(super) statuses: Arc<Semaphore>,
-    /// For requests that wait until policies are in force. Each has a connection, which the
-    /// listener cannot close for other clients.
+    /// For requests that wait until policies are in force. Each occupies a connection, which the
+    /// listener cannot close to make room for others.
     pub(super) waiting: Arc<Semaphore>,
     /// For the repeated checks of the requests that wait, whose number must not delay operations.
     pub(super) checks: Arc<Semaphore>,
@@ -44,14 +44,14 @@ const MAX_OPERATIONS: usize = 2;
 const MAX_STATUSES: usize = 2;
 /// The most requests that wait concurrently: a small part of the requests that the listener
 /// accepts.
-pub(super) const MAX_WAITING: usize = 128;
+pub(super) const MAX_WAITING_REQUESTS: usize = 128;
 
 impl Default for Permits {
     fn default() -> Self {
         Self {
             operations: Arc::new(Semaphore::new(MAX_OPERATIONS)),
             statuses: Arc::new(Semaphore::new(MAX_STATUSES)),
-            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+            waiting: Arc::new(Semaphore::new(MAX_WAITING_REQUESTS)),
             checks: Arc::new(Semaphore::new(1)),
         }
     }

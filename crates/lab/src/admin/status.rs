@@ -4,14 +4,10 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{StatusCode, header};
+use http::header;
 use spoor_control::InstanceState;
 
-use super::{
-    policies::blocking,
-    problem::{internal, problem},
-    state::Admin,
-};
+use super::{policies::blocking, problem::internal, state::Admin};
 use crate::{
     service::Service,
     supervisor::{Child, State as ChildState},
@@ -46,18 +42,12 @@ fn current_status(admin: &Admin) -> Status {
 }
 
 /// The control plane's and the pipeline's metrics, as OpenMetrics text.
-pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
+pub(super) async fn metrics(State(admin): State<Admin>) -> Result<Response, Problem> {
     let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, &admin.metrics) {
-        Ok(()) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], text).into_response()
-        }
-        Err(error) => {
-            let status = StatusCode::INTERNAL_SERVER_ERROR;
-            problem(status, "Cannot encode the metrics", error.to_string()).into_response()
-        }
-    }
+    prometheus_client::encoding::text::encode(&mut text, &admin.metrics)
+        .map_err(|error| internal(format!("cannot encode the metrics: {error}")))?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
 
 pub(super) fn service_status(service: Service, child: &Child) -> ServiceStatus {

@@ -180,7 +180,7 @@ async fn applied_policy_can_be_deleted_once() {
 }
 
 #[tokio::test]
-async fn watched_policy_is_deleted_by_its_file_only() {
+async fn watched_policy_cannot_be_deleted() {
     let api = Api::start(&[("one.yaml", POLICY), ("broken.txt", "not a policy file")]);
     let refused = api.call(Method::DELETE, "/v1/policies/default/one").await;
     assert_eq!(refused.status, StatusCode::CONFLICT);
@@ -208,7 +208,7 @@ async fn invalid_watched_file_is_in_the_status() {
 }
 
 #[tokio::test]
-async fn fault_replaces_that_of_its_operation() {
+async fn fault_replaces_earlier_one_of_operation() {
     let api = Api::start(&[]);
     let path = "/v1/faults/service-b";
     for (fault, of_service) in [
@@ -235,7 +235,7 @@ async fn fault_replaces_that_of_its_operation() {
 }
 
 #[tokio::test]
-async fn nothing_to_wait_for_has_converged() {
+async fn converges_at_once_without_instances() {
     let api = Api::start(&[]);
     let converged = api
         .call(Method::GET, "/v1/converged?within=1000")
@@ -248,7 +248,7 @@ async fn nothing_to_wait_for_has_converged() {
 }
 
 #[tokio::test]
-async fn few_unconverged_instances_are_named() {
+async fn names_at_most_100_unconverged_instances() {
     let api = Api::start(&[]);
     let instance = |number: usize| Instance {
         namespace: Namespace::default(),
@@ -329,7 +329,11 @@ async fn ops_ports_are_scrape_targets() {
     r#""Invalid fault","status":400,"detail":"the header Content-Type is missing; set it to application/json; send a JSON object such as {\"operation\""#
 )]
 #[tokio::test]
-async fn errors_are_problems(#[case] method: Method, #[case] path: &str, #[case] rest: &str) {
+async fn errors_are_problem_details(
+    #[case] method: Method,
+    #[case] path: &str,
+    #[case] rest: &str,
+) {
     let response = Api::start(&[]).call(method, path).await;
     let expected = format!(r#"{{"type":"about:blank","title":{rest}"#);
     assert!(response.body.starts_with(&expected), "{}", response.body);

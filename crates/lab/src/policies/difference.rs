@@ -73,17 +73,11 @@ fn settings(
     for (key, outcome) in &resolution.outcomes {
         let tail = by_key.get(key).and_then(|policy| policy.tail.as_ref());
         // Shared by all places of the policy.
-        let tail: Option<Arc<str>> = tail.map(|tail| describe_tail(tail).into());
+        let tail: Arc<str> = tail.map(describe_tail).unwrap_or_default().into();
         for effective in &outcome.effective {
             let (part, setting): (Part, Arc<str>) = match &effective.setting {
                 Setting::Head(strategy) => (Part::Head, strategy.to_string().into()),
-                Setting::Tail { otherwise } => {
-                    let described = tail.clone();
-                    (
-                        Part::Tail,
-                        described.unwrap_or_else(|| otherwise.to_string().into()),
-                    )
-                }
+                Setting::Tail { .. } => (Part::Tail, Arc::clone(&tail)),
             };
             let place = (
                 key.namespace.clone(),

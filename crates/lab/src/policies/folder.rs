@@ -55,7 +55,7 @@ pub enum FolderError {
     #[error("cannot read {}", visible_path(.0))]
     Read(PathBuf, #[source] io::Error),
     /// The folder has more files than accepted.
-    #[error("more than {MAX_FILES} files in {}", .0.display())]
+    #[error("more than {MAX_FILES} policy files in {}; delete some", .0.display())]
     TooMany(PathBuf),
     /// The folder's files have more bytes than accepted.
     #[error("the policy files in {} have more than {MAX_TOTAL_BYTES} bytes in total; delete some", .0.display())]
@@ -166,8 +166,8 @@ impl Reader {
             *abandoned = Some(thread);
         }
         let problem = format!(
-            "no result within {} s; it is read again once this read has ended, or after the lab is \
-             restarted",
+            "no result within {} s; the folder is read again once this read has ended; if it never \
+             ends, restart the lab",
             limit.as_secs()
         );
         Err(io::Error::new(io::ErrorKind::TimedOut, problem))
@@ -202,7 +202,7 @@ fn read_files(folder: &Path) -> Result<Vec<Document>, FolderError> {
     Ok(documents)
 }
 
-/// Reads a file. `None` if it was deleted meanwhile.
+/// Reads a file. `None` if it has been deleted.
 fn read_file(path: PathBuf) -> Result<Option<Document>, FolderError> {
     match read_text(&path) {
         Ok(text) => Ok(Some(Document {
@@ -221,7 +221,7 @@ fn read_text(path: &Path) -> io::Result<String> {
     wire::read_file(File::from(rustix::fs::open(path, flags, Mode::empty())?))
 }
 
-/// A file's path in one line of visible characters.
+/// A file's path on one line, in visible characters.
 fn visible_path(path: &Path) -> String {
     // The author of a file chooses its name, which the log and terminals show with each error in
     // the file. A line break or a bidirectional override would falsify their output.
@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn file_names_stay_in_one_line() {
+    fn file_names_stay_on_one_line() {
         let folder = tempfile::tempdir().unwrap();
         let name = "a\nERROR forged \u{202e}.yaml";
         fs::write(folder.path().join(name), "spec: {}").unwrap();

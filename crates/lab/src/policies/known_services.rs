@@ -83,7 +83,8 @@ impl<'a> KnownServices<'a> {
             .entry(namespace.clone())
             .or_insert_with(|| self.control.known_services(namespace));
         let mut named = policy.targets.iter().map(|target| &target.service);
-        // Only then, since reading all names of the store takes longer than the rest of a status.
+        // The store is read only if necessary, since reading all its names takes longer than the rest
+        // of a status.
         if policy.head.is_some() || named.all(|service| with_instances.contains(service)) {
             return with_instances;
         }

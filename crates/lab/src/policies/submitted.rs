@@ -57,7 +57,7 @@ impl ReportedErrors {
     /// Returns the errors, if there are any.
     pub(super) fn ok_if_empty(mut self) -> Result<(), Vec<String>> {
         if self.more > 0 {
-            self.first.push(format!("and {} more errors", self.more));
+            self.first.push(format!("and {} more", self.more));
         }
         if self.first.is_empty() {
             Ok(())
@@ -115,8 +115,8 @@ mod tests {
         };
         let errors = read(&vec![document; MAX_ERRORS]).unwrap_err();
         assert_eq!(errors.len(), MAX_ERRORS + 1);
-        // Two for each document: `apiVersion` is missing, and `kind` is another.
-        let last = format!("and {MAX_ERRORS} more errors");
+        // Two for each document: `apiVersion` is missing, and `kind` is unknown.
+        let last = format!("and {MAX_ERRORS} more");
         assert_eq!(errors.last(), Some(&last));
     }
 }

@@ -148,7 +148,8 @@ impl PolicyStore {
             let policies = state.set.entries().map(|entry| &entry.policy);
             let expired = policies.filter(|policy| policy.expires_at == next);
             let expired: Vec<&PolicyName> = expired.map(|policy| &policy.key.name).collect();
-            tracing::info!("policy {} expired", listed(&expired, MAX_LOGGED));
+            let policies = listed(&expired, MAX_LOGGED);
+            tracing::info!(policies, "policies expired");
             self.publish(&mut state);
         }
     }

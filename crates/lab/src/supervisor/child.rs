@@ -65,28 +65,28 @@ impl Supervised {
         let mut backoff = Backoff::new(MIN_RESTART_DELAY);
         loop {
             let started = Instant::now();
-            let failure = match self.spawn() {
+            let reason = match self.spawn() {
                 Ok(process) => match self.watch(process).await {
                     Some(status) => format!("ended ({status})"),
                     None => break,
                 },
                 Err(error) => format!("could not be started ({error})"),
             };
-            let is_failure = self.roster.ended(service, failure.clone());
+            let is_failure = self.roster.record_ended(service, reason.clone());
             if started.elapsed() >= STABLE_AFTER {
                 backoff.reset();
             }
-            let wait = match is_failure {
+            let delay = match is_failure {
                 true => backoff.next_delay(MAX_RESTART_DELAY),
                 false => MIN_RESTART_DELAY,
             };
-            tracing::warn!("{service} {failure}; restarting it in {wait:.1?}");
+            tracing::warn!(%service, reason, ?delay, "restarting service");
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(delay) => {}
                 () = self.stop.cancelled() => break,
             }
         }
-        self.roster.stopped(service);
+        self.roster.record_stopped(service);
     }
 
     fn spawn(&self) -> io::Result<process::Child> {
@@ -114,7 +114,7 @@ impl Supervised {
         // There is an ID until the process has been waited for.
         let pid = child.id().unwrap_or_default();
         self.roster
-            .started(self.spec.service, Process { pid, instance });
+            .record_started(self.spec.service, Process { pid, instance });
         Ok(child)
     }
 
@@ -124,7 +124,7 @@ impl Supervised {
         let _stdin = child.stdin.take();
         let mut output = self.follow(&mut child);
         let ready = self.readiness.wait(self.spec.ops);
-        let restart = self.roster.restart_requested(self.spec.service);
+        let restart = self.roster.wait_for_restart_request(self.spec.service);
         tokio::pin!(ready, restart);
         // A future that has completed must not be polled again.
         let (mut is_ready, mut is_restarting) = (false, false);
@@ -133,7 +133,7 @@ impl Supervised {
                 status = child.wait() => break Some(self.status_or_default(status)),
                 () = &mut ready, if !is_ready => {
                     is_ready = true;
-                    self.roster.ready(self.spec.service);
+                    self.roster.record_ready(self.spec.service);
                 }
                 () = &mut restart, if !is_restarting => {
                     is_restarting = true;

@@ -25,8 +25,8 @@ const MAX_WAITING_LINES: usize = 256;
 const MAX_WAIT: Duration = Duration::from_secs(1);
 /// The most bytes that are held until the services are ready. The oldest lines are dropped first.
 const MAX_HELD_BYTES: usize = 256 * 1024;
-/// The common width of the names. Longer names are rare.
-const NAME_WIDTH: usize = 14;
+/// The width to which names are padded. Longer names are rare.
+const NAME_WIDTH_CHARS: usize = 14;
 /// ANSI colours that are legible on dark and light backgrounds: cyan, green, magenta, yellow, blue.
 const COLOURS: [u8; 5] = [36, 32, 35, 33, 34];
 
@@ -157,7 +157,8 @@ impl Output {
 }
 
 fn left_out_note(prefix: &str, count: u64) -> Vec<u8> {
-    format!("{prefix}({count} lines left out: the terminal was paused)\n").into_bytes()
+    let lines = if count == 1 { "line" } else { "lines" };
+    format!("{prefix}({count} {lines} left out: the terminal was paused)\n").into_bytes()
 }
 
 /// Writes lines, or holds them.
@@ -258,11 +259,11 @@ fn take_line(buffered: &[u8], line: &mut Vec<u8>) -> (usize, bool) {
 fn prefix(service: Service, colour: bool) -> String {
     let name = service.name();
     if !colour {
-        return format!("{name:<NAME_WIDTH$} | ");
+        return format!("{name:<NAME_WIDTH_CHARS$} | ");
     }
     let mut colours = COLOURS.iter().cycle();
     let colour = colours.nth(service as usize).unwrap_or(&36);
-    format!("\x1b[{colour}m{name:<NAME_WIDTH$} |\x1b[0m ")
+    format!("\x1b[{colour}m{name:<NAME_WIDTH_CHARS$} |\x1b[0m ")
 }
 
 #[cfg(test)]
@@ -322,7 +323,7 @@ mod tests {
             received.recv().await.unwrap();
             received.recv().await
         });
-        let note = b"a | (1 lines left out: the terminal was paused)\n";
+        let note = b"a | (1 line left out: the terminal was paused)\n";
         assert!(matches!(read, Some(Entry::Line(_, written)) if written == note));
     }
 

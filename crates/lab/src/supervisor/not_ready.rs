@@ -18,7 +18,10 @@ pub enum NotReady {
         reason: String,
     },
     /// Services were not ready in time.
-    #[error("{} not ready within {within:?}", listed(services, Service::ALL.len()))]
+    #[error(
+        "{} not ready within {within:?}; see their output above, if there is any",
+        listed(services, Service::ALL.len())
+    )]
     TimedOut {
         /// The services that are not ready.
         services: Vec<Service>,

@@ -33,7 +33,7 @@ pub(crate) struct Child {
     failures: u32,
     /// The reason why the last process failed.
     failure: Option<String>,
-    /// True if the process is to be replaced by another one, so that its end is no failure.
+    /// True if the process is to be replaced by another one, so that its end is not a failure.
     is_restarting: bool,
 }
 
@@ -83,7 +83,7 @@ impl Roster {
     ///
     /// Only the task that waits for the process may signal it: after its end, the process ID may
     /// belong to another one.
-    pub(crate) fn restart(&self, service: Service) -> bool {
+    pub(crate) fn request_restart(&self, service: Service) -> bool {
         let mut children = self.children.lock();
         let child = children.get_mut(&service);
         let Some(child) = child.filter(|child| child.process().is_some()) else {
@@ -95,7 +95,7 @@ impl Roster {
     }
 
     /// Waits until a restart of a service's process is requested.
-    pub(super) async fn restart_requested(&self, service: Service) {
+    pub(super) async fn wait_for_restart_request(&self, service: Service) {
         let mut changed = self.changed.subscribe();
         while !self.is_restarting(service) && changed.changed().await.is_ok() {}
     }
@@ -105,11 +105,11 @@ impl Roster {
         children.get(&service).is_some_and(|it| it.is_restarting)
     }
 
-    pub(super) fn started(&self, service: Service, process: Process) {
+    pub(super) fn record_started(&self, service: Service, process: Process) {
         self.update(service, |child| child.state = State::Starting(process));
     }
 
-    pub(super) fn ready(&self, service: Service) {
+    pub(super) fn record_ready(&self, service: Service) {
         self.update(service, |child| {
             // The process may have ended since it responded.
             if let State::Starting(process) = &child.state {
@@ -119,8 +119,8 @@ impl Roster {
     }
 
     /// Records that a process ended, or could not be started. Returns whether that is a failure,
-    /// and not the end of a process that [`Roster::restart`] has stopped.
-    pub(super) fn ended(&self, service: Service, reason: String) -> bool {
+    /// and not the end of a process that [`Roster::request_restart`] has stopped.
+    pub(super) fn record_ended(&self, service: Service, reason: String) -> bool {
         let mut is_failure = false;
         self.update(service, |child| {
             child.restarts += 1;
@@ -134,11 +134,11 @@ impl Roster {
         is_failure
     }
 
-    pub(super) fn stopped(&self, service: Service) {
+    pub(super) fn record_stopped(&self, service: Service) {
         self.update(service, |child| child.state = State::Stopped);
     }
 
-    pub(super) async fn all_ready(&self) -> Result<(), NotReady> {
+    pub(super) async fn wait_until_ready(&self) -> Result<(), NotReady> {
         let mut changed = self.changed.subscribe();
         loop {
             // Before the check, so that a change during it is not missed.
@@ -214,9 +214,9 @@ mod tests {
     use super::*;
 
     fn started_again(roster: &Roster) {
-        assert!(roster.ended(Service::Wishlist, "ended".to_owned()));
+        assert!(roster.record_ended(Service::Wishlist, "ended".to_owned()));
         let instance = "w".to_owned();
-        roster.started(Service::Wishlist, Process { pid: 1, instance });
+        roster.record_started(Service::Wishlist, Process { pid: 1, instance });
     }
 
     #[test]
@@ -227,7 +227,7 @@ mod tests {
         );
         started_again(&roster);
         assert!(!roster.check().unwrap());
-        roster.ready(Service::Wishlist);
+        roster.record_ready(Service::Wishlist);
         assert!(roster.check().unwrap());
         assert_eq!(roster.restarted(), [Service::Wishlist]);
     }
@@ -244,20 +244,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn requested_restarts_are_no_failures() {
+    async fn requested_restarts_are_not_failures() {
         let roster = Roster::new(
             [Service::Wishlist],
             Control::new(spoor_control::ControlSettings::default()),
         );
-        assert!(!roster.restart(Service::Wishlist));
+        assert!(!roster.request_restart(Service::Wishlist));
         for _ in 0..MAX_START_ATTEMPTS {
             let instance = "w".to_owned();
-            roster.started(Service::Wishlist, Process { pid: 1, instance });
+            roster.record_started(Service::Wishlist, Process { pid: 1, instance });
             assert!(!roster.is_restarting(Service::Wishlist));
-            let requested = roster.restart_requested(Service::Wishlist);
-            let restart = async { assert!(roster.restart(Service::Wishlist)) };
+            let requested = roster.wait_for_restart_request(Service::Wishlist);
+            let restart = async { assert!(roster.request_restart(Service::Wishlist)) };
             tokio::join!(requested, restart);
-            assert!(!roster.ended(Service::Wishlist, "ended".to_owned()));
+            assert!(!roster.record_ended(Service::Wishlist, "ended".to_owned()));
         }
         assert!(!roster.check().unwrap());
         // This process ends by itself.

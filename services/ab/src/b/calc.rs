@@ -86,8 +86,8 @@ impl Calculator {
 ///
 /// Source: Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014.
 fn heavy_calc(rounds: Rounds) -> u64 {
-    const STEPS: u64 = 250;
-    (0..u64::from(rounds.0) * STEPS).fold(0, |state: u64, step| {
+    const STEPS_PER_ROUND: u64 = 250;
+    (0..u64::from(rounds.0) * STEPS_PER_ROUND).fold(0, |state: u64, step| {
         let mut mixed = state.wrapping_add(step).wrapping_add(0x9e37_79b9_7f4a_7c15);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -69,10 +69,9 @@ impl Reviews {
                 }
             }
         }
-        // A band without any review would have an empty list instead of null.
-        let none = reviews.is_empty() && degraded.is_some();
         Fetched {
-            reviews: (!none).then_some(reviews),
+            // An empty list would mean that the band has no reviews.
+            reviews: (!reviews.is_empty()).then_some(reviews),
             degraded,
         }
     }
@@ -83,8 +82,8 @@ impl Reviews {
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status()));
         }
-        let Body { result } = serde_json::from_slice(response.body())?;
-        let Text { body } = result;
+        let parsed: Body = serde_json::from_slice(response.body())?;
+        let body = parsed.result.body;
         Ok(Review { uuid, body })
     }
 }

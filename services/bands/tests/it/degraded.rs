@@ -9,10 +9,10 @@ use tokio::{
     time::Instant,
 };
 
-use crate::pair::{CAPTURED, Running, bands, get, known, ok, reviews_at};
+use crate::pair::{CAPTURED, Running, band_path, bands, get, ok, reviews_at};
 
 async fn result(bands: &Running) -> (Value, String) {
-    let (body, id) = ok(get(bands.address, &known()).await).await;
+    let (body, id) = ok(get(bands.address, &band_path()).await).await;
     assert_eq!(body["result"]["name"], "The Tail Samplers");
     (body["result"].clone(), id)
 }

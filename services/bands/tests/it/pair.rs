@@ -65,7 +65,7 @@ pub async fn get_with(address: SocketAddr, path: &str, headers: &[(&str, &str)])
 }
 
 /// The path of a band that exists.
-pub fn known() -> String {
+pub fn band_path() -> String {
     format!("/bands/{}", bands::ids().next().unwrap())
 }
 

@@ -3,7 +3,7 @@ use rstest::rstest;
 use serde_json::{Value, json as value};
 use spoor_testing::unused_address;
 
-use crate::pair::{bands, get, json, known, ok, reviews};
+use crate::pair::{band_path, bands, get, json, ok, reviews};
 
 fn assert_times(body: &Value) {
     let time = |name: &str| body[name].as_str().unwrap().parse::<Timestamp>().unwrap();
@@ -17,9 +17,9 @@ fn assert_times(body: &Value) {
 async fn band_has_its_reviews() {
     let reviews = reviews().await;
     let bands = bands(reviews.address, &[]).await;
-    let (body, _) = ok(get(bands.address, &known()).await).await;
+    let (body, _) = ok(get(bands.address, &band_path()).await).await;
     assert_eq!(
-        known(),
+        band_path(),
         format!("/bands/{}", body["uuid"].as_str().unwrap())
     );
     assert_times(&body);
@@ -89,7 +89,7 @@ async fn unknown_paths_and_ids_are_problems(
 async fn other_methods_are_refused() {
     let bands = bands(unused_address(), &[]).await;
     let client = reqwest::Client::new();
-    let url = format!("http://{}{}", bands.address, known());
+    let url = format!("http://{}{}", bands.address, band_path());
     let (status, _) = json(client.post(url).body("{}").send().await.unwrap()).await;
     assert_eq!(status, 405);
 }

@@ -4,15 +4,15 @@ use opentelemetry::trace::{SpanId, SpanKind, TraceState};
 use opentelemetry_sdk::trace::SpanData;
 use spoor_testing::only_span;
 
-use crate::pair::{CAPTURED, bands, get_with, known, ok, reviews};
+use crate::pair::{CAPTURED, band_path, bands, get_with, ok, reviews};
 
-const ATTACKERS: &str = "0af7651916cd43dd8448eb211c80319c";
+const ATTACKERS_TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const FORCED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const UNSAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 
 /// The spans of one request: bands, its two calls, and reviews twice.
 async fn trace(bands: SocketAddr, headers: &[(&str, &str)]) -> (String, Vec<SpanData>) {
-    let (_, id) = ok(get_with(bands, &known(), headers).await).await;
+    let (_, id) = ok(get_with(bands, &band_path(), headers).await).await;
     let spans = CAPTURED.spans.trace(&id, 5).await;
     assert_eq!(spans.len(), 5, "{spans:#?}");
     (id, spans)
@@ -51,11 +51,14 @@ async fn an_untrusted_context_is_only_a_link() {
             ("baggage", "role=admin"),
         ];
         let (id, spans) = trace(bands.address, &headers).await;
-        assert_ne!(id, ATTACKERS);
+        assert_ne!(id, ATTACKERS_TRACE_ID);
         let edge = only_span(&spans, "GET /bands/{uuid}", &SpanKind::Server);
         let links: Vec<_> = edge.links.iter().collect();
         assert_eq!(links.len(), 1);
-        assert_eq!(links[0].span_context.trace_id().to_string(), ATTACKERS);
+        assert_eq!(
+            links[0].span_context.trace_id().to_string(),
+            ATTACKERS_TRACE_ID
+        );
         for span in &spans {
             assert!(!span.span_context.trace_state().header().contains("evil"));
         }
@@ -68,5 +71,5 @@ async fn reviews_trusts_every_callers_context() {
     let reviews = reviews().await;
     let path = format!("/reviews/{}", spoor_bands::reviews::ids().next().unwrap());
     let response = get_with(reviews.address, &path, &[("traceparent", FORCED)]).await;
-    assert_eq!(ok(response).await.1, ATTACKERS);
+    assert_eq!(ok(response).await.1, ATTACKERS_TRACE_ID);
 }

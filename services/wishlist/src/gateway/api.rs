@@ -74,6 +74,6 @@ async fn offers(State(gateway): State<Gateway>) -> Result<Json<Listing>, Problem
 }
 
 async fn stream(State(gateway): State<Gateway>) -> Result<impl IntoResponse, Problem> {
-    let read = gateway.updates.read();
-    read.map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+    let stream = gateway.updates.subscribe();
+    stream.map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
 }

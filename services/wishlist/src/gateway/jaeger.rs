@@ -11,7 +11,7 @@ use axum::{
     routing::get,
 };
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, uri::PathAndQuery};
 use http_body_util::Limited;
 use spoor_telemetry::{
     PeerUrl,
@@ -207,14 +207,12 @@ struct Address {
 
 impl Address {
     fn of(url: &PeerUrl) -> Self {
-        let url = url.to_string();
-        let url = url.trim_end_matches('/');
-        let host = url.find("://").map_or(0, |scheme| scheme + "://".len());
-        let path = url.get(host..).and_then(|rest| rest.find('/'));
-        let (origin, base) = url.split_at(path.map_or(url.len(), |path| host + path));
+        // Parsing cannot fail, since this is a URL.
+        let url: Uri = url.to_string().parse().unwrap_or_default();
+        let host = url.authority().map(ToString::to_string);
         Self {
-            origin: origin.to_owned(),
-            base: base.to_owned(),
+            origin: format!("http://{}", host.unwrap_or_default()),
+            base: url.path().trim_end_matches('/').to_owned(),
         }
     }
 

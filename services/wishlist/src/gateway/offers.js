@@ -1,4 +1,4 @@
-// Shows offers as they arrive. Without this script, the page shows the offers found until it was loaded.
+// Shows offers as they arrive. Without this script, the page shows only those found before it was loaded.
 "use strict";
 
 (() => {
@@ -19,12 +19,14 @@
 
   const createItem = (offer) => {
     const element = document.createElement("li");
+    const title = create("span", "title", offer.title);
+    title.dir = "auto";
     element.dataset.offer = key(offer);
     element.dataset.price = offer.price;
     element.append(
       create("span", "price", `${offer.price} ${offer.currency}`),
       " ",
-      create("span", "title", offer.title),
+      title,
       " ",
       create("span", "where", `${offer.seller} on ${offer.marketplace}`),
     );
@@ -70,7 +72,7 @@
     }
   };
 
-  // A listing may be older than updates that arrive before it, so these are applied after it.
+  // A listing may be older than updates that arrive while it is fetched, so they are applied after it.
   let refreshes = 0;
   let pending = null;
   const refresh = async () => {

@@ -44,7 +44,8 @@ struct Redirected {
 }
 
 /// The change that was made.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, derive_more::Display)]
+#[display(rename_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 enum Change {
     Added,
@@ -152,11 +153,7 @@ impl Change {
 
     /// Redirects to the page, so that reloading it does not repeat the change.
     fn redirect(self) -> Response {
-        let done = match self {
-            Self::Added => "added",
-            Self::Deleted => "deleted",
-        };
         let trace = trace_id().map(|id| format!("&trace={id}"));
-        Redirect::to(&format!("/?done={done}{}", trace.unwrap_or_default())).into_response()
+        Redirect::to(&format!("/?done={self}{}", trace.unwrap_or_default())).into_response()
     }
 }

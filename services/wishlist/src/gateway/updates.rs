@@ -15,7 +15,7 @@ use super::offers::{Offer, Offers, OffersError, UnavailableMarketplace, unavaila
 /// The most open pages, each of which holds a connection.
 const MAX_READERS: usize = 128;
 /// The most updates that a page can lag behind.
-const MAX_LAG: usize = 256;
+const MAX_LAG_UPDATES: usize = 256;
 /// The interval of keep-alive comments, which keep proxies from closing idle connections.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// The time after which a stream ends. Browsers reconnect by themselves.
@@ -57,7 +57,7 @@ impl Updates {
     pub(super) fn new(offers: Offers, stop: CancellationToken) -> Self {
         Self(Arc::new(Inner {
             offers,
-            updates: broadcast::channel(MAX_LAG).0,
+            updates: broadcast::channel(MAX_LAG_UPDATES).0,
             permits: Arc::new(Semaphore::new(MAX_READERS)),
             reader_joined: Notify::new(),
             stop,
@@ -88,7 +88,7 @@ impl Updates {
     }
 
     /// Opens the stream of updates from now on, for one page.
-    pub(super) fn read(
+    pub(super) fn subscribe(
         &self,
     ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, TooManyReaders> {
         let permit = Arc::clone(&self.0.permits).try_acquire_owned();
@@ -139,7 +139,7 @@ impl Updates {
     }
 
     fn send(&self, update: Update) {
-        // Sending fails if the last page was closed meanwhile.
+        // Sending fails if the last page has been closed.
         let _ = self.0.updates.send(update);
     }
 }

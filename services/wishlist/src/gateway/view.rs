@@ -90,7 +90,7 @@ pub(super) fn metadata(title: &str, stylesheet: &str) -> Markup {
 }
 
 fn title(content: &Content) -> &'static str {
-    // Screen readers read the title first, so it names an error.
+    // Screen readers read the title first, so it says whether there is an error.
     match (&content.notice, &content.name_error) {
         (Some(Notice::Failed(_)), _) | (_, Some(_)) => "Error: Wishlist",
         _ => "Wishlist",

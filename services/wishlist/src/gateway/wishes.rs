@@ -99,18 +99,16 @@ impl From<WishError> for Problem {
 
 impl From<Status> for WishError {
     fn from(status: Status) -> Self {
-        match status.code() {
+        let failure = match status.code() {
             // Caused by the user, so they are not logged as errors.
             Code::NotFound => return Self::NotFound,
             Code::ResourceExhausted => return Self::Full(status.message().to_owned()),
-            _ => {}
-        }
-        tracing::error!(error = &status as &dyn Error, "call to wishlist failed");
-        match status.code() {
             Code::Unavailable => Self::Unavailable,
             Code::DeadlineExceeded | Code::Cancelled => Self::TimedOut,
             _ => Self::Failed(status.message().to_owned()),
-        }
+        };
+        tracing::error!(error = &status as &dyn Error, "call to wishlist failed");
+        failure
     }
 }
 

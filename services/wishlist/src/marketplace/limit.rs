@@ -29,11 +29,11 @@ impl TokenBucket {
         Self { limit, full: None }
     }
 
-    /// Takes a token for one search.
+    /// Acquires a token for one search.
     ///
     /// # Errors
     /// The time until the next search is permitted.
-    pub(super) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+    pub(super) fn acquire(&mut self, now: Instant) -> Result<(), Duration> {
         let RateLimit(Some(per_second)) = self.limit else {
             return Ok(());
         };
@@ -86,19 +86,19 @@ mod tests {
         let mut bucket = TokenBucket::new("3".parse().unwrap());
         let now = Instant::now();
         for _ in 0..3 {
-            assert_eq!(bucket.take(now), Ok(()));
+            assert_eq!(bucket.acquire(now), Ok(()));
         }
-        let wait = bucket.take(now).unwrap_err();
+        let wait = bucket.acquire(now).unwrap_err();
         assert!(wait > Duration::from_millis(300) && wait <= Duration::from_millis(334));
-        assert_eq!(bucket.take(now + wait), Ok(()));
-        assert!(bucket.take(now + wait).is_err());
+        assert_eq!(bucket.acquire(now + wait), Ok(()));
+        assert!(bucket.acquire(now + wait).is_err());
     }
 
     #[test]
     fn none_admits_all() {
         let mut bucket = TokenBucket::new("none".parse().unwrap());
         let now = Instant::now();
-        assert!((0..1000).all(|_| bucket.take(now).is_ok()));
+        assert!((0..1000).all(|_| bucket.acquire(now).is_ok()));
     }
 
     proptest! {
@@ -113,11 +113,11 @@ mod tests {
             let mut admitted = 0_u32;
             for step in steps {
                 now += Duration::from_millis(step);
-                match bucket.take(now) {
+                match bucket.acquire(now) {
                     Ok(()) => admitted += 1,
                     Err(wait) => {
                         now += wait;
-                        prop_assert_eq!(bucket.take(now), Ok(()));
+                        prop_assert_eq!(bucket.acquire(now), Ok(()));
                         admitted += 1;
                     }
                 }

@@ -44,9 +44,9 @@ impl Marketplace for Search {
         let query = WishName::new(&request.get_ref().query)
             .map_err(|error| Status::invalid_argument(format!("query: {error}")))?;
         // Before the latency: a real server also refuses such requests without doing the work.
-        let admitted = self.bucket.lock().take(Instant::now());
+        let admitted = self.bucket.lock().acquire(Instant::now());
         admitted.map_err(|wait| {
-            let message = format!("at most {} searches per second", self.limit);
+            let message = format!("rate limit of {} per second exceeded", self.limit);
             let details = ErrorDetails::with_retry_info(Some(wait));
             Status::with_error_details(Code::ResourceExhausted, message, details)
         })?;

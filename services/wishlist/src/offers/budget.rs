@@ -13,23 +13,24 @@ impl Budget {
     /// The most tokens, and the initial number, which covers single failures at low load.
     pub(super) const MAX_TOKENS: u32 = 10;
     /// The share that a request adds, in hundredths of a token.
-    const SHARE: u32 = 50;
-    const TOKEN: u32 = 100;
+    const SHARE_HUNDREDTHS: u32 = 50;
+    const TOKEN_HUNDREDTHS: u32 = 100;
+    const MAX_HUNDREDTHS: u32 = Self::MAX_TOKENS * Self::TOKEN_HUNDREDTHS;
 
     pub(super) fn full() -> Self {
         Self {
-            hundredths: Self::MAX_TOKENS * Self::TOKEN,
+            hundredths: Self::MAX_HUNDREDTHS,
         }
     }
 
     /// Adds the share of a request's first attempt.
     pub(super) fn deposit(&mut self) {
-        self.hundredths = (self.hundredths + Self::SHARE).min(Self::MAX_TOKENS * Self::TOKEN);
+        self.hundredths = (self.hundredths + Self::SHARE_HUNDREDTHS).min(Self::MAX_HUNDREDTHS);
     }
 
     /// Takes a token for a retry. False if there is none.
     pub(super) fn withdraw(&mut self) -> bool {
-        match self.hundredths.checked_sub(Self::TOKEN) {
+        match self.hundredths.checked_sub(Self::TOKEN_HUNDREDTHS) {
             Some(left) => {
                 self.hundredths = left;
                 true
@@ -40,12 +41,12 @@ impl Budget {
 
     /// Returns the token of a retry that is not made.
     pub(super) fn refund(&mut self) {
-        self.hundredths = (self.hundredths + Self::TOKEN).min(Self::MAX_TOKENS * Self::TOKEN);
+        self.hundredths = (self.hundredths + Self::TOKEN_HUNDREDTHS).min(Self::MAX_HUNDREDTHS);
     }
 
     /// The tokens left.
     pub(super) fn tokens(&self) -> f64 {
-        f64::from(self.hundredths) / f64::from(Self::TOKEN)
+        f64::from(self.hundredths) / f64::from(Self::TOKEN_HUNDREDTHS)
     }
 }
 

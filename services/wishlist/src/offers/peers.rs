@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_urls() {
+    fn parses_names_and_urls() {
         let peers: Peers = "attic=http://a:1, bazaar = http://b:2,".parse().unwrap();
         let names: Vec<String> = peers.0.into_iter().map(|peer| peer.name).collect();
         assert_eq!(names, ["attic", "bazaar"]);

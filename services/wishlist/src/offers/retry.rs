@@ -11,7 +11,7 @@ use super::budget::Budget;
 pub(super) const MAX_RETRIES: u32 = 2;
 
 /// The most characters kept of a marketplace's error message, which pages and logs show.
-const MAX_CHARS: usize = 200;
+const MAX_MESSAGE_CHARS: usize = 200;
 
 /// A failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +99,7 @@ impl From<&Status> for AttemptError {
         let retry_delay = status.get_details_retry_info();
         Self {
             code: status.code(),
-            message: status.message().chars().take(MAX_CHARS).collect(),
+            message: status.message().chars().take(MAX_MESSAGE_CHARS).collect(),
             retry_delay: retry_delay.and_then(|info| info.retry_delay),
         }
     }
@@ -197,13 +197,13 @@ mod tests {
     #[case(Code::InvalidArgument, false)]
     #[case(Code::Unavailable, true)]
     #[case(Code::Unknown, true)]
-    fn a_rate_limit_is_no_peer_failure(#[case] code: Code, #[case] peer_failure: bool) {
+    fn a_rate_limit_is_not_a_peer_failure(#[case] code: Code, #[case] peer_failure: bool) {
         assert_eq!(failure(code).is_peer_failure(), peer_failure);
     }
 
     #[test]
     fn long_messages_are_cut() {
         let failure = AttemptError::from(&Status::unavailable("x".repeat(100_000)));
-        assert_eq!(failure.message.len(), MAX_CHARS);
+        assert_eq!(failure.message.len(), MAX_MESSAGE_CHARS);
     }
 }

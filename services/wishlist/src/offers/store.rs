@@ -15,13 +15,13 @@ use spoor_proto::spoor::{
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
-use wishes::now;
+use wishes::unix_millis_now;
 
 pub(crate) use wishes::MAX_OFFERS;
 pub(super) use wishes::{Wish, Wishes};
 
 /// The most updates that a reader can lag behind.
-const MAX_LAG: usize = 256;
+const MAX_LAG_UPDATES: usize = 256;
 
 /// The wishes and their offers. They are in memory only, and searched for again after a restart.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl OfferStore {
     pub(super) fn new() -> Self {
         Self {
             inner: Mutex::default(),
-            updates: broadcast::channel(MAX_LAG).0,
+            updates: broadcast::channel(MAX_LAG_UPDATES).0,
         }
     }
 
@@ -84,7 +84,7 @@ impl OfferStore {
         let missing = MissingMarketplace {
             name: marketplace.to_owned(),
             why,
-            since_unix_millis: now(),
+            since_unix_millis: unix_millis_now(),
         };
         inner.missing.insert(marketplace.to_owned(), missing);
         self.send(Update::Missing(inner.missing()));

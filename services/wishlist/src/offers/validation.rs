@@ -3,12 +3,12 @@
 use spoor_proto::spoor::marketplace::v1::Offer;
 
 /// The most offers of one marketplace for one wish.
-const MAX_OFFERS: usize = 5;
+const MAX_OFFERS_PER_SEARCH: usize = 5;
 
 /// The valid offers, up to the limit.
 pub(super) fn valid(offers: Vec<Offer>) -> Vec<Offer> {
     let valid = offers.into_iter().filter(is_valid);
-    valid.take(MAX_OFFERS).collect()
+    valid.take(MAX_OFFERS_PER_SEARCH).collect()
 }
 
 fn is_valid(offer: &Offer) -> bool {
@@ -59,6 +59,6 @@ mod tests {
 
     #[test]
     fn excess_offers_are_left_out() {
-        assert_eq!(valid(vec![offer(); 100]).len(), MAX_OFFERS);
+        assert_eq!(valid(vec![offer(); 100]).len(), MAX_OFFERS_PER_SEARCH);
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use spoor_api::read;
 
 use super::{Api, POLICY, request};
-use crate::{admin::state::MAX_WAITING, wire::MAX_BODY_BYTES};
+use crate::{admin::state::MAX_WAITING_REQUESTS, wire::MAX_BODY_BYTES};
 
 #[tokio::test]
 async fn faults_of_a_service_are_bounded() {
@@ -55,7 +55,7 @@ async fn policies_are_bounded_in_bytes() {
         refused.body
     );
     let kept = api.call(Method::GET, "/v1/policies").await.json();
-    assert_eq!(kept, json!([]), "nothing is half done");
+    assert_eq!(kept, json!([]), "nothing was applied");
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn too_many_waiting_requests_are_refused() {
     let api = Api::start(&[]);
     // A version that is never published.
     let path = "/v1/converged?within=600000&sequence=9999999999&policies=default/p";
-    let mut waiting: Vec<_> = (0..MAX_WAITING)
+    let mut waiting: Vec<_> = (0..MAX_WAITING_REQUESTS)
         .map(|_| Box::pin(api.call(Method::GET, path)))
         .collect();
     for request in &mut waiting {
@@ -162,7 +162,7 @@ async fn compressed_body_is_refused() {
 }
 
 #[tokio::test]
-async fn long_source_is_refused_once() {
+async fn source_over_the_limit_is_refused() {
     let api = Api::start(&[]);
     let fields: String = (0..60).map(|number| format!("a{number}: 1\n")).collect();
     let post = async |source: &str| {
@@ -172,7 +172,7 @@ async fn long_source_is_refused_once() {
     };
     let refused = post(&"s".repeat(100_000)).await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
-    let limit = "the source of a document has 100000 bytes; the most is 1024";
+    let limit = "the source of a document must be at most 1024 bytes, not 100000";
     assert!(refused.body.contains(limit), "{}", refused.body);
     assert!(refused.body.len() < 1_000);
     let refused = post(&"s".repeat(1_024)).await;

@@ -18,7 +18,7 @@ pub(super) fn svg(mesh: &Mesh) -> Markup {
     let layout = Layout::of(mesh);
     let (width, height) = layout.size();
     let title = format!(
-        "{} services and the calls between them",
+        "Services ({}) and the calls between them",
         mesh.services.len()
     );
     html! {

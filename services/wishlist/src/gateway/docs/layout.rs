@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{mesh::Mesh, visible::visible};
 
+// All lengths are in units of the diagram, which are pixels unless the page is narrow.
+
 pub(super) const BOX_HEIGHT: u32 = 44;
 const ROW_HEIGHT: u32 = 76;
 const COLUMN_GAP: u32 = 120;

@@ -17,7 +17,7 @@ use super::mesh::Mesh;
 /// The maximum age of traces considered.
 pub(super) const WINDOW: Duration = Duration::from_secs(60 * 60);
 /// The most failed traces read for each service.
-const MAX_FAILED: usize = 20;
+const MAX_FAILED_TRACES: usize = 20;
 /// The longest response accepted.
 const MAX_RESPONSE_BYTES: usize = 8 << 20;
 /// The most concurrent queries.
@@ -67,8 +67,8 @@ impl MeshReader {
         {
             return result.clone();
         }
-        // Reading traces adds none. Otherwise each empty search, a 404, would be a failed call of the
-        // gateway in the next diagram.
+        // Not traced: otherwise each empty search, a 404, would be a failed call of the gateway in the
+        // next diagram.
         let context = untraced_context(&Context::current());
         let read = self.read().with_context(context);
         let read = tokio::time::timeout(QUERY_TIMEOUT, read).await;
@@ -122,7 +122,7 @@ impl MeshReader {
         // the other.
         let path = format!(
             "/api/v3/traces?query.service_name={}&query.attributes={}\
-             &query.search_depth={MAX_FAILED}&query.num_traces={MAX_FAILED}\
+             &query.search_depth={MAX_FAILED_TRACES}&query.num_traces={MAX_FAILED_TRACES}\
              &query.start_time_min={start}&query.start_time_max={end}",
             utf8_percent_encode(&service, NON_ALPHANUMERIC),
             utf8_percent_encode(r#"{"error":"true"}"#, NON_ALPHANUMERIC)
@@ -238,10 +238,10 @@ struct Status {
     code: Value,
 }
 
-/// The status code of OTLP for an error.
-const ERROR: u8 = 2;
-/// The kind of OTLP for a span of a call to another service.
-const CLIENT: u8 = 3;
+/// OTLP's status code for an error.
+const ERROR_CODE: u8 = 2;
+/// OTLP's span kind for a call to another service.
+const CLIENT_KIND: u8 = 3;
 
 impl Traces {
     fn mark_failures(&self, mesh: &mut Mesh) {
@@ -258,7 +258,7 @@ impl Traces {
             // A call whose caller gave up has no error at its callee, which only sees that it was
             // cancelled.
             if let Some((caller, parent)) = parent
-                && (span.is_failed() || parent.kind == CLIENT && parent.is_failed())
+                && (span.is_failed() || parent.kind == CLIENT_KIND && parent.is_failed())
             {
                 mesh.mark_call_failed(caller, service);
             }
@@ -279,7 +279,7 @@ impl Traces {
 impl Span {
     fn is_failed(&self) -> bool {
         let status = self.status.as_ref();
-        status.is_some_and(|status| status.code == ERROR)
+        status.is_some_and(|status| status.code == ERROR_CODE)
     }
 }
 

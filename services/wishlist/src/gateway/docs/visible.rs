@@ -1,9 +1,9 @@
 //! Display of names from traces, which may contain any characters.
 
-/// Escapes control characters, separators of lines, and characters that change the direction of the
-/// text.
+/// Escapes control characters, line and paragraph separators, and characters that change the
+/// direction of the text.
 ///
-/// Source: Unicode, `Cc`, `Bidi_Control`, and the separators of lines and paragraphs.
+/// Source: Unicode, the categories `Cc`, `Zl` and `Zp`, and the property `Bidi_Control`.
 pub(super) fn visible(name: &str) -> String {
     let mut shown = String::with_capacity(name.len());
     for c in name.chars() {

@@ -176,7 +176,7 @@ impl Wishes {
                         wish_id: id.to_string(),
                         marketplace: marketplace.to_owned(),
                         offer: Some(offer),
-                        found_unix_millis: now(),
+                        found_unix_millis: unix_millis_now(),
                     };
                     new.push(found.clone());
                     found
@@ -215,7 +215,7 @@ impl Entry {
     }
 }
 
-pub(super) fn now() -> i64 {
+pub(super) fn unix_millis_now() -> i64 {
     Timestamp::now().as_millisecond()
 }
 

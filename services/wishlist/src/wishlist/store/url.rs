@@ -22,7 +22,7 @@ pub enum InvalidDatabaseUrl {
     #[error("must be sqlite::memory:, sqlite:FILE or postgres://USER@HOST/DATABASE")]
     Unknown,
     /// A part of it is wrong.
-    #[error("is not valid: {0}")]
+    #[error("cannot be parsed: {0}")]
     Part(sqlx::Error),
 }
 

@@ -81,7 +81,7 @@ async fn the_mesh_is_drawn_with_failures_in_red() {
     ]);
     let page = docs(api(&value!(["gateway", "wishlist", "tasks"]), &calls)).await;
     assert!(
-        page.contains("aria-label=\"5 services and the calls between them\""),
+        page.contains("aria-label=\"Services (5) and the calls between them\""),
         "{page}"
     );
     for shown in [">41</text>", ">7</text>", ">tasks</text>"] {
