@@ -317,7 +317,7 @@ fn may_follow(invalid: &FieldError, shape: &FieldError) -> bool {
     repaired.contains(at)
         // The unknown field may be the one that is missing.
         || problem::is_missing_choice(&invalid.problem) && at.contains(repaired)
-        // The example may be the name of another item.
+        // The example that replaced a value may equal another item's name.
         || invalid.problem.starts_with(problem::DUPLICATE) && at.is_related(repaired)
 }
 
