@@ -73,7 +73,7 @@ fn check_edge(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Fou
         report.missing(what, seen);
         return;
     };
-    // The link does not record a tracestate, so none may have been sent.
+    // The link does not record a tracestate, so it is unknown whether one was sent.
     let seen = "has a link to your traceparent; no span shows the tracestate that bands received";
     report.passed(what, format!("{} {seen}", found.id));
     if found.tree.rows().iter().any(|row| carries(&row.member)) {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn accepts_one_context_at_both_edges() {
+    fn accepts_one_context_at_both_services() {
         let other = "5cb28ab2ab2a7ffcb58a25f47c3a15e8";
         let inside = || of_reviews("smuggled=cargo");
         assert!(passes(inside(), of_bands(other, 9, "ot=th:0")));
