@@ -18,7 +18,8 @@ use crate::cli::{Output, PortArgs, exit_code};
   spoor demo --any-ports       while another lab is running
   spoor demo --output json     for scripts: print all figures as one line of JSON
 
-Exits with 0 if every observed rate matches its policy, and with 1 otherwise.")]
+Exits with 0 if every observed rate matches its policy, every sampled trace arrives and no service
+is restarted, and with 1 otherwise.")]
 pub struct DemoArgs {
     #[command(flatten)]
     ports: PortArgs,

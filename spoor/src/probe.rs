@@ -46,11 +46,12 @@ pub struct ProbeArgs {
     timeout: Duration,
 }
 
-/// The requests and responses so far.
+/// The requests and their traces so far.
 #[derive(Debug, Default)]
 struct Progress {
     sent: usize,
-    answered: usize,
+    /// The responses that name a trace.
+    traced: usize,
     sampled: usize,
     /// The error of the last attempt.
     last_error: Option<anyhow::Error>,
@@ -87,11 +88,11 @@ impl ProbeArgs {
         loop {
             progress.sent += 1;
             match request(http, &self.url).await {
-                Ok(traced) => {
-                    progress.answered += 1;
-                    if traced.is_sampled {
+                Ok(response) => {
+                    progress.traced += 1;
+                    if response.is_sampled {
                         progress.sampled += 1;
-                        awaited.push_back(traced.trace_id);
+                        awaited.push_back(response.trace_id);
                     }
                 }
                 // Not fatal, since services and the query API may still be starting.
@@ -122,10 +123,10 @@ impl ProbeArgs {
 
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (sent, answered, sampled) = (self.sent, self.answered, self.sampled);
+        let (sent, traced, sampled) = (self.sent, self.traced, self.sampled);
         let sent = pluralize(sent, "request", "requests");
-        write!(f, "{sent} sent, {answered} answered, {sampled} sampled")?;
-        if answered > 0 && sampled == 0 {
+        write!(f, "{sent} sent, {traced} traced, {sampled} sampled")?;
+        if traced > 0 && sampled == 0 {
             write!(f, " (a policy may sample too few)")?;
         }
         match &self.last_error {
@@ -157,13 +158,13 @@ mod tests {
     fn failure_describes_the_progress() {
         let progress = Progress {
             sent: 3,
-            answered: 2,
+            traced: 2,
             sampled: 0,
             last_error: Some(anyhow::anyhow!("refused").context("request to http://a/")),
         };
         assert_eq!(
             progress.to_string(),
-            "3 requests sent, 2 answered, 0 sampled \
+            "3 requests sent, 2 traced, 0 sampled \
              (a policy may sample too few); request to http://a/: refused"
         );
     }

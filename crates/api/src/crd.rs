@@ -78,7 +78,7 @@ fn definition(
                 "served": true,
                 "storage": true,
                 "schema": {"openAPIV3Schema": schema},
-                // Writing the status then takes a permission of its own and keeps
+                // Writing the status then requires a permission of its own, and does not increase
                 // `metadata.generation`.
                 "subresources": {"status": {}},
                 "additionalPrinterColumns": columns,
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
     use crate::KeepRule;
 
-    /// A field missing from one of these lists could be set beside another one, or not at all.
+    /// A field missing from one of these lists could be set beside another one, but not alone.
     #[test]
     fn one_of_rules_name_every_field() {
         use crate::problem::{RULE_NONE, RULE_SEVERAL, STORAGE_NONE, STORAGE_SEVERAL};

@@ -194,7 +194,7 @@ pub(crate) static RESOURCE: Format = Format::new(
         subdomain!(),
         "/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)$"
     ),
-    "must be resource names: \"cpu\", \"memory\", \"ephemeral-storage\", or an extended one such as \"example.com/device\"",
+    "must be a resource name: \"cpu\", \"memory\", \"ephemeral-storage\", or an extended one such as \"example.com/device\"",
 );
 pub(crate) static LABEL_KEY: Format = Format::new(
     317,
@@ -203,7 +203,7 @@ pub(crate) static LABEL_KEY: Format = Format::new(
         subdomain!(),
         "/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
     ),
-    "must have keys such as \"kubernetes.io/arch\"",
+    "must be a key such as \"kubernetes.io/arch\"",
 );
 pub(crate) static LABEL_VALUE: Format = Format::new(
     63,

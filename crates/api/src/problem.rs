@@ -32,7 +32,7 @@ pub(crate) const TOLERATION_SECONDS: &str =
 /// The beginning of the problem of an item that its list has already.
 pub(crate) const DUPLICATE: &str = "duplicate ";
 
-/// True for a problem that says that none of several fields is set, of which one must be.
+/// True for a problem of a value that has none of several fields, of which one must be set.
 pub(crate) fn is_missing_choice(problem: &str) -> bool {
     [NO_PART, HEAD_NONE, RULE_NONE].contains(&problem)
 }

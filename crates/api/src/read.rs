@@ -10,12 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{
-    FieldError, FieldPath, SamplingPolicy,
-    field::quoted,
-    problem, schema,
-    yaml::{self, Node},
-};
+use crate::{FieldError, FieldPath, SamplingPolicy, field::quoted, problem, schema, yaml};
 use documents::Document;
 
 /// The longest text accepted, in bytes.
@@ -58,15 +53,6 @@ pub struct PolicyManifest {
     name_line: usize,
 }
 
-/// The location of a resource in a text.
-#[derive(Clone, Debug)]
-struct Location {
-    document: Arc<Node>,
-    lines_before: usize,
-    /// The path in its document: the root, or an item of a list.
-    at: FieldPath,
-}
-
 impl PolicyManifest {
     /// The line where the policy begins, counted from 1.
     #[must_use]
@@ -81,22 +67,6 @@ impl PolicyManifest {
             source: self.source.clone(),
             line: Some(self.name_line),
             path: self.at.join(&error.path),
-            problem: error.problem,
-        }
-    }
-}
-
-impl Location {
-    fn line(&self, path: &FieldPath) -> usize {
-        self.lines_before + self.document.line(path)
-    }
-
-    fn error(&self, source: &Arc<str>, error: FieldError) -> ManifestError {
-        let path = self.at.join(&error.path);
-        ManifestError {
-            source: source.clone(),
-            line: Some(self.line(&path)),
-            path,
             problem: error.problem,
         }
     }
@@ -229,37 +199,39 @@ fn read(
     let node = yaml::parse(document.text, room).map_err(|error| {
         ManifestError::new(source, Some(lines_before + error.line), error.problem)
     })?;
-    let location = Location {
-        document: node.into(),
-        lines_before,
-        at: FieldPath::root(),
+    let line = |path: &FieldPath| lines_before + node.line(path);
+    // The error of a resource, which is at this path in the document.
+    let located = |at: &FieldPath, error: FieldError| {
+        let path = at.join(&error.path);
+        ManifestError {
+            source: source.clone(),
+            line: Some(line(&path)),
+            path,
+            problem: error.problem,
+        }
     };
-    let located = |error| location.error(source, error);
-    let value = location.document.to_json().map_err(located)?;
-    for (at, value) in list::resources(value).map_err(located)? {
+    let root = FieldPath::root();
+    let value = node.to_json().map_err(|error| located(&root, error))?;
+    for (at, value) in list::resources(value).map_err(|error| located(&root, error))? {
         // A long list of invalid items must not take more time than the reported ones.
         if errors.len() >= MAX_ERRORS {
             break;
         }
-        let location = Location {
-            at,
-            ..location.clone()
-        };
         match policy(value) {
             Ok(policy) => {
-                let name = FieldPath::root().field("metadata").field("name");
+                let name = root.field("metadata").field("name");
                 manifests.push(PolicyManifest {
                     bytes: json_bytes(&policy),
                     policy,
                     source: source.clone(),
-                    line: location.line(&location.at),
-                    name_line: location.line(&location.at.join(&name)),
-                    at: location.at,
+                    line: line(&at),
+                    name_line: line(&at.join(&name)),
+                    at,
                 });
             }
             Err(invalid) => {
                 let invalid = invalid.into_iter().take(MAX_ERRORS);
-                errors.extend(invalid.map(|error| location.error(source, error)));
+                errors.extend(invalid.map(|error| located(&at, error)));
             }
         }
     }
@@ -317,7 +289,7 @@ fn may_follow(invalid: &FieldError, shape: &FieldError) -> bool {
     repaired.contains(at)
         // The unknown field may be the one that is missing.
         || problem::is_missing_choice(&invalid.problem) && at.contains(repaired)
-        // The example may be the name of another item.
+        // The example that replaced a value may equal another item's name.
         || invalid.problem.starts_with(problem::DUPLICATE) && at.is_related(repaired)
 }
 

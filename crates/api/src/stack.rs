@@ -136,7 +136,7 @@ impl ManagedCollector {
     pub const MAX_EXPORTERS: usize = 16;
     /// The most entries of `envFromSecrets`.
     pub const MAX_SECRETS: usize = 8;
-    /// The most replicas, of Jaeger too.
+    /// The most replicas, of the Collector and of Jaeger.
     pub const MAX_REPLICAS: u16 = 16;
 }
 

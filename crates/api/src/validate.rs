@@ -18,7 +18,7 @@ impl SamplingPolicy {
     /// policies with equal priority, the older wins.
     ///
     /// # Errors
-    /// All errors, in the order of the document.
+    /// The errors in all fields.
     pub fn validate(&self, created: Timestamp) -> Result<Policy, Vec<FieldError>> {
         let mut errors = Errors::default();
         let root = FieldPath::root();
@@ -35,7 +35,7 @@ impl SamplingPolicy {
         let tail = tail.map(|tail| errors.tail(tail, &at.field("tail")));
         let expires_at = spec.expires_at.as_ref();
         let expires_at = expires_at.map(|text| errors.time(text, at.field("expiresAt")));
-        // Only here, so that an error in one field does not hide those in others.
+        // Not earlier, so that an error in one field does not hide those in others.
         let (Ok(key), Ok(head), Ok(tail), Ok(expires_at), true) = (
             key,
             head.transpose(),
@@ -131,7 +131,7 @@ impl Errors {
             .collect();
         let otherwise = self.probability(&tail.otherwise, at.field("otherwise"))?;
         self.none_since(before)?;
-        // Only here, since it would report duplicate names again, for the entire list.
+        // Only without errors, since it would report duplicate names again, for the entire list.
         self.check(keep, TailPolicy::new(rules, otherwise))
     }
 

@@ -1,4 +1,4 @@
-{{/* The name of the operator's objects: the release's name, with the chart's name in it. */}}
+{{/* The name of the operator's objects: the release's name, which includes or gets the chart's name. */}}
 {{- define "spoor.fullname" -}}
 {{- $name := .Values.nameOverride | default .Chart.Name -}}
 {{- if contains $name .Release.Name -}}

@@ -58,7 +58,7 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{/* Both probes, on the port `ops`. */}}
+{{/* The probes, on the port `ops`. */}}
 {{- define "spoor.probes" -}}
 startupProbe:
   httpGet: {path: /healthz, port: ops}

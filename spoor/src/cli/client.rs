@@ -41,7 +41,7 @@ pub enum ClientError {
     Invalid(Vec<String>),
     /// The documents have this many bytes, which is more than a lab accepts.
     #[error(
-        "the files have {0} bytes as a request, more than the {MAX_BODY_BYTES} that a lab accepts at once; give fewer of them"
+        "the request with all files would have {0} bytes, and the lab accepts at most {MAX_BODY_BYTES}; give fewer files at once"
     )]
     TooLarge(usize),
     /// The lab refused the request.
@@ -142,7 +142,7 @@ impl LabClient {
         self.json(self.request(Method::DELETE, &path)).await
     }
 
-    /// Restarts a service and returns its status from before.
+    /// Restarts a service and returns its status before the restart.
     pub async fn restart(&self, service: &str) -> Result<ServiceStatus, ClientError> {
         let path = format!("v1/services/{service}/restart");
         self.json(self.request(Method::POST, &path)).await
@@ -193,7 +193,7 @@ impl LabClient {
         // Any HTTP server may listen on the port, and a lab's services have problems as JSON, too.
         Err(match response.json::<Problem>().await {
             Ok(problem) if !problem.errors.is_empty() => ClientError::Invalid(problem.errors),
-            Ok(problem) if !is_from_any_server(status) || self.is_lab().await => {
+            Ok(problem) if !any_server_may_send(status) || self.is_lab().await => {
                 ClientError::Refused(problem.detail)
             }
             _ => ClientError::NotALab(lab, status),
@@ -209,9 +209,9 @@ impl LabClient {
     }
 }
 
-/// Returns whether a server that is not a lab may respond with this status, because it does not know
-/// the path or serves gRPC only.
-fn is_from_any_server(status: StatusCode) -> bool {
+/// Returns whether a server that is not a lab may respond with this status, because it does not
+/// know the path or serves gRPC only.
+fn any_server_may_send(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::NOT_FOUND | StatusCode::UNSUPPORTED_MEDIA_TYPE

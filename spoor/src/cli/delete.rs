@@ -26,7 +26,7 @@ pub struct DeleteArgs {
     /// The policies' names
     #[arg(value_name = "NAME", group = "policies")]
     names: Vec<PolicyName>,
-    /// A file, a folder or - (standard input) whose policies to delete; can be repeated
+    /// A file, a folder, or - for standard input, with the policies to delete; can be repeated
     #[arg(
         short = 'f',
         long = "filename",
@@ -69,8 +69,8 @@ impl DeleteArgs {
             changes.push(change);
         }
         let convergence = match before.filter(|_| !changes.is_empty()) {
-            // Waits for all instances, but counts only those of the services whose plans have changed
-            // since then.
+            // Waits for all instances, but counts only those of the services whose plans have
+            // changed since then.
             Some(before) => Some(client.converged(&[], before + 1, self.wait.timeout).await?),
             None => None,
         };
@@ -99,7 +99,7 @@ impl DeleteArgs {
                         metadata.name,
                     )
                 })),
-                Err(faults) => errors.extend(faults.iter().map(ToString::to_string)),
+                Err(invalid) => errors.extend(invalid.iter().map(ToString::to_string)),
             }
         }
         if !errors.is_empty() {
@@ -162,7 +162,7 @@ mod tests {
     #[case::files(&["-f", "one.yaml", "-f", "two.yaml"], None)]
     #[case::nothing(&[], Some("<NAME|--filename <FILE>>"))]
     #[case::both(&["one", "-f", "two.yaml"], Some("cannot be used with"))]
-    fn takes_names_or_files(#[case] arguments: &[&str], #[case] refusal: Option<&str>) {
+    fn accepts_names_or_files(#[case] arguments: &[&str], #[case] refusal: Option<&str>) {
         let parsed = Cli::try_parse_from(["spoor", "delete"].iter().chain(arguments));
         let refused = parsed.err().map(|error| error.to_string());
         match refusal {

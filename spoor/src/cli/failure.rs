@@ -88,12 +88,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_over_a_limit_are_invalid_input() {
-        let too_large: [anyhow::Error; 2] = [
+    fn unusable_files_are_invalid_input() {
+        let unusable: [anyhow::Error; 2] = [
             ClientError::TooLarge(5_000_000).into(),
             ReadFilesError::NoPolicies("p.yaml".to_owned()).into(),
         ];
-        assert!(too_large.iter().all(is_invalid_input));
+        assert!(unusable.iter().all(is_invalid_input));
         assert!(!is_invalid_input(
             &ClientError::Refused("busy".to_owned()).into()
         ));

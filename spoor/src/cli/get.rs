@@ -97,12 +97,12 @@ impl GetArgs {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Prints a policy that was named by itself, and others as a list, as kubectl does.
+    /// Prints a policy that was requested by name as it is, and others as a list.
     fn print_resources(&self, policies: Vec<SamplingPolicy>) -> anyhow::Result<()> {
         match (&self.name, policies.as_slice()) {
             (Some(_), [policy]) => self.print_resource(policy),
-            // kubectl prints even one item as a list unless it was requested by name, and scripts
-            // rely on that.
+            // kubectl, too, prints even one item as a list unless it was requested by name, and
+            // scripts rely on that.
             _ => self.print_resource(&List {
                 api_version: API_VERSION,
                 kind: "SamplingPolicyList",
@@ -160,8 +160,8 @@ async fn warn_about_folder_errors(client: &LabClient) -> anyhow::Result<()> {
     let folder = client.status().await?.folder;
     if let Some(folder) = folder.filter(|folder| !folder.errors.is_empty()) {
         errln!(
-            "\nThe watched folder {} has errors, so its files are not applied; policies that it \
-             applied before stay in force:",
+            "\nThe watched folder {} has errors, so its files are not applied; policies that were \
+             applied from it before stay in force:",
             folder.path
         );
         for error in folder.errors {

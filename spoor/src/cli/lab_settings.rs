@@ -173,7 +173,7 @@ mod tests {
     #[case("https://", false)]
     #[case("https://shop.example/", false)]
     #[case("https://*.example", false)]
-    fn origins(#[case] text: &str, #[case] is_valid: bool) {
+    fn accepts_origins_as_browsers_send_them(#[case] text: &str, #[case] is_valid: bool) {
         assert_eq!(origin(text).is_ok(), is_valid);
     }
 
@@ -187,7 +187,7 @@ mod tests {
     #[case("MiB", None)]
     #[case("1 MB", None)]
     #[case("99999999999999GiB", None)]
-    fn sizes(#[case] text: &str, #[case] size: Option<usize>) {
+    fn parses_sizes_with_units(#[case] text: &str, #[case] size: Option<usize>) {
         assert_eq!(bytes(text).ok(), size.and_then(StoreBytes::new));
     }
 }

@@ -44,9 +44,9 @@ impl ManualArgs {
     }
 }
 
-/// Gives the sections the names that man uses, and the options of the synopsis their values.
-/// `clap_mangen` has one section EXTRA for the text after the options, which it fills like prose, and
-/// leaves the values out.
+/// Gives the sections the names that man pages use, and adds the values of options to the synopsis.
+/// `clap_mangen` puts the text after the options into one section EXTRA, formatted as prose, and
+/// omits the values.
 fn corrected(page: String, command: &Command) -> String {
     let page = page
         .replacen(".SH EXTRA\nExamples:\n", ".SH EXAMPLES\n.nf\n", 1)

@@ -58,7 +58,7 @@ mod tests {
     #[case("1.1", false)]
     #[case("nan", false)]
     #[case("abc", false)]
-    fn ratios(#[case] text: &str, #[case] is_valid: bool) {
+    fn accepts_ratios_from_0_to_1(#[case] text: &str, #[case] is_valid: bool) {
         assert_eq!(ratio(text).is_ok(), is_valid);
     }
 }

@@ -31,7 +31,7 @@ macro_rules! errln {
 pub(crate) use {errln, out, outln};
 
 /// The exit code that shells report for a command ended by SIGPIPE: 128 + 13.
-const CLOSED_PIPE: i32 = 141;
+const SIGPIPE_EXIT_CODE: i32 = 141;
 
 /// Prints on standard output and ignores failures, for a command that continues in any case.
 pub(crate) fn try_write(text: fmt::Arguments<'_>) {
@@ -50,7 +50,7 @@ pub(crate) fn write(text: fmt::Arguments<'_>) {
     let mut stdout = io::stdout().lock();
     if let Err(error) = stdout.write_fmt(text).and_then(|()| stdout.flush()) {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            process::exit(CLOSED_PIPE);
+            process::exit(SIGPIPE_EXIT_CODE);
         }
         errln!("spoor: cannot write to standard output: {error}");
         process::exit(1);
@@ -96,7 +96,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     #[test]
-    fn json_hides_no_control_character() {
+    fn json_escapes_invisible_characters() {
         let name = "a\u{9b}2J\u{202e}\u{1b}é";
         let line = super::visible_json(&name).unwrap();
         assert_eq!(line, r#""a\u009b2J\u202e\u001bé""#);

@@ -5,7 +5,7 @@ use spoor_lab::{Endpoint, LabPorts};
 
 use super::number::whole_number;
 
-const ANY: &str = "any-ports";
+const ANY_PORTS: &str = "any-ports";
 
 /// The ports of the lab, as options. Each port has an option such as `--port-service-a`, and a
 /// variable such as `SPOOR_PORT_SERVICE_A`. They are built from the list of endpoints and not
@@ -15,8 +15,8 @@ pub struct PortArgs(pub LabPorts);
 
 impl Args for PortArgs {
     fn augment_args(command: Command) -> Command {
-        let any = Arg::new(ANY)
-            .long(ANY)
+        let any = Arg::new(ANY_PORTS)
+            .long(ANY_PORTS)
             .env("SPOOR_ANY_PORTS")
             .action(ArgAction::SetTrue)
             .help("Use free ports for all endpoints whose port is not set");
@@ -42,7 +42,7 @@ impl Args for PortArgs {
 
 impl FromArgMatches for PortArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let any = matches.get_flag(ANY);
+        let any = matches.get_flag(ANY_PORTS);
         let port = |endpoint| {
             let option = option(endpoint);
             // Every port has a value, at least its default.

@@ -18,8 +18,8 @@ fn for_lab(error: &StartLabError) -> Option<String> {
     let advice = match error {
         StartLabError::BindPort(BindPortError::InUse { endpoint, .. }) => {
             return Some(format!(
-                "stop the process that listens there, or choose another port with --{} or {} (0: \
-                 any free port), or any ports with --any-ports",
+                "stop the process that listens there, choose another port with --{} or {} (0: any \
+                 free port), or use free ports for all endpoints with --any-ports",
                 option(*endpoint),
                 variable(*endpoint)
             ));

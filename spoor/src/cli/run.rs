@@ -28,35 +28,35 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(2);
   SPOOR_CONTROL_ENDPOINT=http://127.0.0.1:5779 spoor run service-a
                                          follow the policies and faults of a lab")]
 pub enum RunService {
-    /// An edge that calls service-b, over HTTP
+    /// An edge that calls service-b; serves HTTP
     ServiceA(ServiceArgs<spoor_ab::a::ServiceAArgs>),
-    /// Simulates a database query, then computes, over gRPC
+    /// Simulates a database query, then computes; serves gRPC
     ServiceB(ServiceArgs<spoor_ab::b::ServiceBArgs>),
     /// The wishlist's web page and JSON API
     Gateway(ServiceArgs<spoor_wishlist::gateway::GatewayArgs>),
-    /// Stores the wishes, over gRPC
+    /// Stores the wishes; serves gRPC
     Wishlist(Box<ServiceArgs<spoor_wishlist::wishlist::WishlistArgs>>),
-    /// Searches the marketplaces for offers, over gRPC
+    /// Searches the marketplaces for offers; serves gRPC
     Offers(ServiceArgs<spoor_wishlist::offers::OffersArgs>),
-    /// A marketplace that is slow and reliable, over gRPC
+    /// A marketplace that is slow and reliable; serves gRPC
     MarketplaceAttic(ServiceArgs<spoor_wishlist::marketplace::MarketplaceArgs>),
-    /// A marketplace that is fast and often fails, over gRPC
+    /// A marketplace that is fast and often fails; serves gRPC
     MarketplaceBazaar(ServiceArgs<spoor_wishlist::marketplace::MarketplaceArgs>),
-    /// A marketplace that accepts few requests per second, over gRPC
+    /// A marketplace that accepts few requests per second; serves gRPC
     MarketplaceCorner(ServiceArgs<spoor_wishlist::marketplace::MarketplaceArgs>),
-    /// Bands with their reviews, over HTTP
+    /// Bands with their reviews; serves HTTP
     Bands(ServiceArgs<spoor_bands::bands::BandsArgs>),
-    /// Reviews of bands, over HTTP
+    /// Reviews of bands; serves HTTP
     Reviews(ServiceArgs<spoor_bands::reviews::ReviewsArgs>),
-    /// A to-do list, over HTTP
+    /// A to-do list; serves HTTP
     Tasks(ServiceArgs<spoor_tasks::tasks::TasksArgs>),
-    /// Accepts images to classify, over HTTP
+    /// Accepts images to classify; serves HTTP
     Preprocessing(ServiceArgs<spoor_vision::preprocessing::PreprocessingArgs>),
-    /// Queries both models and weights their votes, over gRPC
+    /// Queries both models and weights their votes; serves gRPC
     Ensemble(ServiceArgs<spoor_vision::ensemble::EnsembleArgs>),
-    /// A model of MBConv blocks, over gRPC
+    /// A model of MBConv blocks; serves gRPC
     Efficientnetb0(ServiceArgs<spoor_vision::model::ModelArgs>),
-    /// A model of inverted residuals, over gRPC
+    /// A model of inverted residuals; serves gRPC
     Mobilenetv2(ServiceArgs<spoor_vision::model::ModelArgs>),
 }
 

@@ -157,14 +157,11 @@ const ENDPOINTS: [(&str, Option<&str>, &str); 6] = [
 const MAX_LISTED_POLICIES: usize = 5;
 
 fn in_force(policies: &[String]) -> String {
-    let listed = listed(policies, MAX_LISTED_POLICIES);
-    match policies.len() {
-        0 => String::new(),
-        1..=MAX_LISTED_POLICIES => {
-            format!("Policies in force: {listed}. `spoor get policies` shows them.\n")
-        }
-        _ => format!("Policies in force: {listed}; see `spoor get policies`.\n"),
+    if policies.is_empty() {
+        return String::new();
     }
+    let listed = listed(policies, MAX_LISTED_POLICIES);
+    format!("Policies in force: {listed}; see `spoor get policies`.\n")
 }
 
 fn summary(
@@ -248,7 +245,7 @@ mod tests {
     fn ready_message_lists_few_policies() {
         let names = |count: usize| (1..=count).map(|it| format!("p{it}")).collect::<Vec<_>>();
         assert_eq!(in_force(&[]), "");
-        let few = "Policies in force: p1, p2. `spoor get policies` shows them.\n";
+        let few = "Policies in force: p1, p2; see `spoor get policies`.\n";
         assert_eq!(in_force(&names(2)), few);
         let many = "Policies in force: p1, p2, p3, p4, p5 and 2 more; see `spoor get policies`.\n";
         assert_eq!(in_force(&names(7)), many);

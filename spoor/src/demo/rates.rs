@@ -33,9 +33,9 @@ const FAST_PATH: &str = "/?wait=0ms&calc=0";
 #[serde(rename_all = "camelCase")]
 pub struct RateResult {
     /// The rate in the policy.
-    pub asked: String,
+    pub policy_rate: String,
     /// The time from the publication to the last instance's acknowledgement.
-    pub everywhere_milliseconds: f64,
+    pub convergence_milliseconds: f64,
     /// The requests sent.
     pub requests: u64,
     /// The root decisions counted.
@@ -71,8 +71,8 @@ impl fmt::Display for RateResult {
         write!(
             f,
             "  {:>6}  {:>9.1} ms  {:>9}  {:>8}  {:>9}  {:>9} – {:<9}  {}",
-            self.asked,
-            self.everywhere_milliseconds,
+            self.policy_rate,
+            self.convergence_milliseconds,
             self.requests,
             self.kept,
             share(self.rate),
@@ -92,15 +92,15 @@ pub(super) const HEADINGS: &str =
 pub(super) async fn observe(
     lab: &Lab,
     url: &BaseUrl,
-    asked: Probability,
+    policy_rate: Probability,
     version: Version,
-    everywhere: Duration,
+    convergence: Duration,
     show_bar: bool,
 ) -> anyhow::Result<RateResult> {
     // The store counts from its start, so the difference belongs to this rate.
     let kept_before = kept_traces(lab);
     let load = Load::closed_loop(url.clone(), FAST_PATH, DECISIONS, CONNECTIONS, TIMEOUT);
-    let bar = bar(show_bar, asked);
+    let bar = bar(show_bar, policy_rate);
     let never = CancellationToken::new();
     let summary = drive(&load, |done| bar.set_position(done), never).await;
     let summary = summary.context("cannot send load")?;
@@ -111,8 +111,8 @@ pub(super) async fn observe(
     let kept = wait_for_kept(lab, kept_before, sampled).await;
     let Interval { lower, upper } = interval(sampled, started, CONFIDENCE);
     Ok(RateResult {
-        asked: asked.to_string(),
-        everywhere_milliseconds: everywhere.as_secs_f64() * 1e3,
+        policy_rate: policy_rate.to_string(),
+        convergence_milliseconds: convergence.as_secs_f64() * 1e3,
         requests,
         started,
         sampled,
@@ -120,7 +120,7 @@ pub(super) async fn observe(
         rate: sampled as f64 / started.max(1) as f64,
         lower,
         upper,
-        verdict: judge(sampled, started, asked, CONFIDENCE).to_string(),
+        verdict: judge(sampled, started, policy_rate, CONFIDENCE).to_string(),
         requests_per_second: summary.requests_per_second,
     })
 }
@@ -144,7 +144,7 @@ async fn root_decisions(lab: &Lab, version: Version, expected: u64) -> anyhow::R
     within(TIMEOUT, what, all_reported).await
 }
 
-/// Waits until the pipeline has kept as many new traces as were sampled, or the time is over, and
+/// Waits until the pipeline has kept as many new traces as were sampled, or until the timeout, and
 /// returns their number.
 async fn wait_for_kept(lab: &Lab, before: u64, sampled: u64) -> u64 {
     let deadline = Instant::now() + TIMEOUT;
@@ -164,7 +164,7 @@ pub(super) fn kept_traces(lab: &Lab) -> u64 {
     occupancy.traces as u64 + occupancy.evicted.traces
 }
 
-fn bar(visible: bool, asked: Probability) -> ProgressBar {
+fn bar(visible: bool, policy_rate: Probability) -> ProgressBar {
     if !visible {
         return ProgressBar::hidden();
     }
@@ -173,6 +173,6 @@ fn bar(visible: bool, asked: Probability) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template(style) {
         bar.set_style(style);
     }
-    bar.set_message(asked.to_string());
+    bar.set_message(policy_rate.to_string());
     bar
 }

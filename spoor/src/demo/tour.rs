@@ -43,7 +43,8 @@ const FIRST_CONNECTIONS: usize = 4;
 const SPANS_PER_TRACE: usize = 5;
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Runs the tour. True if every observed rate matches its policy and no service was restarted.
+/// Runs the tour. True if every observed rate matches its policy, every sampled trace arrived and no
+/// service was restarted.
 pub(super) async fn run(ports: LabPorts, output: Output) -> anyhow::Result<bool> {
     let is_text = output == Output::Table;
     let folder = tempfile::Builder::new().prefix("spoor-demo-").tempdir();
@@ -152,7 +153,7 @@ async fn rate(
     text: &str,
     show_bar: bool,
 ) -> anyhow::Result<RateResult> {
-    let asked = probability(sample, text)?;
+    let policy_rate = probability(sample, text)?;
     let document = Document {
         source: sample.to_owned(),
         text: text.to_owned(),
@@ -162,10 +163,10 @@ async fn rate(
     applied.with_context(|| format!("cannot apply {sample}"))?;
     // Read after `apply` has returned, which publishes first.
     let version = lab.control().version();
-    let everywhere = lab.control().converged(version);
+    let converged = lab.control().converged(version);
     let what = format!("every instance to have {sample}");
-    let everywhere = within(TIMEOUT, what, everywhere).await?;
-    observe(lab, url, asked, version, everywhere.took, show_bar).await
+    let took = within(TIMEOUT, what, converged).await?.took;
+    observe(lab, url, policy_rate, version, took, show_bar).await
 }
 
 /// The probability in a sample policy.
@@ -190,10 +191,10 @@ fn restarted(before: &BTreeMap<String, u32>, after: &BTreeMap<String, u32>) -> V
 
 fn conclusion(results: &[RateResult], restarted: &[String]) -> String {
     let failed = results.iter().filter(|result| !result.passed());
-    let failed: Vec<&str> = failed.map(|result| &*result.asked).collect();
+    let failed: Vec<&str> = failed.map(|result| &*result.policy_rate).collect();
     match (failed.is_empty(), restarted.is_empty()) {
         (true, true) => "Every observed rate matches its policy, every sampled trace arrived, and no service was restarted.".to_owned(),
-        (false, _) => format!("These observed rates do not match their policies: {}.", failed.join(", ")),
+        (false, _) => format!("At these rates, the observed rate does not match the policy, or a sampled trace did not arrive: {}.", failed.join(", ")),
         (true, false) => format!("These services were restarted during the tour: {}.", restarted.join(", ")),
     }
 }

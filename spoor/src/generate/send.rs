@@ -30,7 +30,7 @@ pub(super) async fn send(
     stop: CancellationToken,
 ) -> anyhow::Result<GenerationSummary> {
     let otlp = settings.otlp.as_ref().context(
-        "OTEL_TRACES_EXPORTER: must be \"otlp\", since generate exports spans over OTLP",
+        "OTEL_TRACES_EXPORTER: must be \"otlp\", since `spoor generate` exports spans over OTLP",
     )?;
     let counts = Arc::new(SpanCounts::default());
     let start = |service: &ServiceName| exporter(service, settings, otlp, &counts);

@@ -28,7 +28,7 @@ pub enum Form {
     Service,
     /// A service and the name of a span.
     Span,
-    /// A whole number of at least 1.
+    /// A whole number from 1 to `MAX_NUMBER`.
     Number,
     /// A time in seconds.
     Seconds,
@@ -43,7 +43,7 @@ impl Form {
             Self::TraceId => ("TRACE_ID", ", which has 32 hexadecimal digits"),
             Self::Service => ("SERVICE", ""),
             Self::Span => ("'SERVICE: SPAN'", ", with the colon"),
-            Self::Number => ("NUMBER", ", a whole number of at least 1, such as 1200"),
+            Self::Number => ("NUMBER", ", a whole number from 1 to 1000000000"),
             Self::Seconds => ("SECONDS", ", a number such as 0.6"),
             Self::Interval => (
                 "LOWER..UPPER",
@@ -66,7 +66,7 @@ impl Form {
     }
 }
 
-/// Parses a whole number of at least 1.
+/// Parses a whole number from 1 to `MAX_NUMBER`.
 pub fn number(text: &str) -> Option<u64> {
     let number = text.parse().ok()?;
     (1..=MAX_NUMBER).contains(&number).then_some(number)
@@ -78,7 +78,7 @@ pub fn seconds(text: &str) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-/// Parses `0.8%..1.2%`. The first percent sign can be left out.
+/// Parses `0.8%..1.2%`. The percent signs can be left out.
 pub fn interval(text: &str) -> Option<Interval> {
     let (lower, upper) = text.split_once("..")?;
     let share = |end: &str| -> Option<f64> {
@@ -256,16 +256,16 @@ mod tests {
     #[case(
         AnswerFormat::Named(TWO),
         "b=10,000",
-        Some("asks for NUMBER here, a whole number of at least 1, such as 1200")
+        Some("asks for NUMBER here, a whole number from 1 to 1000000000")
     )]
     #[case(
         AnswerFormat::Named(TWO),
         "b=0",
-        Some("asks for NUMBER here, a whole number of at least 1, such as 1200")
+        Some("asks for NUMBER here, a whole number from 1 to 1000000000")
     )]
     #[case(AnswerFormat::Named(&[("w", Form::Seconds)]), "w=600ms", Some("asks for SECONDS here, a number such as 0.6"))]
     #[case(AnswerFormat::Named(&[("i", Form::Interval)]), "i=1%", Some("asks for LOWER..UPPER here, percentages such as 0.05%..1.2%, the lower one first"))]
-    fn refuses_unknown_answers(
+    fn refuses_unknown_and_malformed_answers(
         #[case] asked: AnswerFormat,
         #[case] answer: &str,
         #[case] refusal: Option<&str>,
@@ -327,6 +327,7 @@ mod tests {
     #[rstest::rstest]
     #[case("0.8%..1.2%", Some((0.008, 0.012)))]
     #[case("0.8..1.2%", Some((0.008, 0.012)))]
+    #[case("0.8..1.2", Some((0.008, 0.012)))]
     #[case(" 0 % .. 100 % ", Some((0.0, 1.0)))]
     #[case("1.2%..0.8%", None)]
     #[case("1%", None)]

@@ -178,9 +178,11 @@ impl CheckArgs {
         };
         if !report.is_passed() {
             let (lesson, report) = (self.lesson, &mut report);
-            context.report_services(report, lesson.needs()).await;
             context
-                .report_policies(report, lesson.services(), lesson.deciding_parts())
+                .report_services(report, lesson.requested_services())
+                .await;
+            context
+                .report_policies(report, lesson.traced_services(), lesson.deciding_parts())
                 .await;
         }
         self.print(&report)?;

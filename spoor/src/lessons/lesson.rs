@@ -125,7 +125,7 @@ impl Lesson {
     }
 
     /// The services of which the exercise needs every trace.
-    pub fn services(self) -> &'static [&'static str] {
+    pub fn traced_services(self) -> &'static [&'static str] {
         match self {
             Self::FirstTrace => &["by-hand"],
             Self::Bottleneck => &EDGES,
@@ -146,11 +146,11 @@ impl Lesson {
     }
 
     /// The services of a lab to which the exercise sends requests.
-    pub fn needs(self) -> &'static [&'static str] {
+    pub fn requested_services(self) -> &'static [&'static str] {
         match self {
             Self::FirstTrace => &[],
             Self::Route | Self::Rates | Self::KeepErrors | Self::Conflict => &["service-a"],
-            _ => self.services(),
+            _ => self.traced_services(),
         }
     }
 

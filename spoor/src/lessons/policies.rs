@@ -44,7 +44,7 @@ impl Policies {
         })
     }
 
-    /// The policies of the default namespace.
+    /// The policies of the lab's default namespace, or all that were read.
     pub async fn all(&self) -> anyhow::Result<Vec<SamplingPolicy>> {
         match self {
             Self::Read(policies) => Ok(policies.clone()),

@@ -68,21 +68,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn injected_delay_wins_clearly() {
-        // The latencies of the lab's marketplaces, and the timeout of an attempt of `offers`.
+    fn delayed_marketplace_is_clearly_slowest() {
+        // In milliseconds: the latencies of the lab's marketplaces, and the timeout of an attempt of
+        // `offers`.
         const LATENCIES: [(&str, u64, u64); 3] = [
             ("marketplace-attic", 400, 1_200),
             ("marketplace-bazaar", 20, 80),
             ("marketplace-corner", 80, 250),
         ];
-        const ATTEMPT_TIMEOUT: u64 = 2_000;
+        const ATTEMPT_TIMEOUT_MS: u64 = 2_000;
         for (name, shortest, longest) in LATENCIES {
             assert!(SlowPart::ALL.contains(&SlowPart::Marketplace(name)));
             let delay = delay_milliseconds(name);
             let others = LATENCIES.iter().filter(|(other, ..)| *other != name);
             let slowest = others.map(|(.., longest)| *longest).max().unwrap_or(0);
             assert!(delay + shortest > slowest + 400, "{name}");
-            assert!(delay + longest <= ATTEMPT_TIMEOUT - 100, "{name}");
+            assert!(delay + longest <= ATTEMPT_TIMEOUT_MS - 100, "{name}");
         }
     }
 }

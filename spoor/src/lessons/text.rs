@@ -4,7 +4,8 @@ use console::{Style, measure_text_width};
 
 /// The maximum line width. Longer lines are hard to read.
 const MAX_COLUMNS: usize = 100;
-const INDENT: &str = "    ";
+/// The most columns by which further lines of a list item are indented.
+const MAX_INDENT: usize = 4;
 
 /// Renders the text with colours and wraps its paragraphs. Code blocks are not wrapped, so that
 /// commands can be copied.
@@ -37,7 +38,7 @@ fn hanging_indent(line: &str) -> usize {
         rest if digits > 0 && rest.get(digits..digits + 2) == Some(b". ") => indent + digits + 2,
         _ => indent,
     }
-    .min(INDENT.len())
+    .min(MAX_INDENT)
 }
 
 /// Colours `code` and **strong** words.
@@ -48,7 +49,7 @@ fn coloured(line: &str) -> String {
     })
 }
 
-/// Styles the text between each pair of marks, and passes the rest on.
+/// Styles the text between each pair of marks, and formats the other parts with `rest`.
 fn alternate(line: &str, mark: &str, style: &Style, rest: impl Fn(&str) -> String) -> String {
     let part = |(index, part): (usize, &str)| {
         if index % 2 == 0 {

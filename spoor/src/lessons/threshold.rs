@@ -26,7 +26,8 @@ fn share(trace_state: &str) -> Option<f64> {
         return None;
     }
     let threshold = u64::from_str_radix(&format!("{digits:0<DIGITS$}"), 16).ok()?;
-    // The threshold is the rejected part of the 2^56 values that W3C level 2 randomises.
+    // The threshold is the rejected part of the 2^56 values of a trace ID's random bits (W3C Trace
+    // Context, Level 2).
     let all = 1_u64 << (DIGITS * 4);
     Some((all - threshold) as f64 / all as f64)
 }
@@ -44,7 +45,7 @@ mod tests {
     #[case("ot=th:xyz", None)]
     #[case("ot=th:000000000000000", None)]
     #[case("", None)]
-    fn shares(#[case] trace_state: &str, #[case] expected: Option<f64>) {
+    fn reads_the_share_of_a_threshold(#[case] trace_state: &str, #[case] expected: Option<f64>) {
         match (share(trace_state), expected) {
             (Some(share), Some(expected)) => assert!((share - expected).abs() < 1e-4, "{share}"),
             (share, expected) => assert_eq!(share, expected),

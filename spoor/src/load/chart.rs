@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use spoor_load::{Point, Points};
 
-/// The width when standard output is not a terminal.
+/// The width in columns when standard output is not a terminal.
 const DEFAULT_WIDTH: usize = 80;
 /// The columns left of the chart.
 const MARGIN: usize = 13;

@@ -31,8 +31,8 @@ pub(crate) fn effective_at<'a>(
     named
 }
 
-/// Names the policies, if any, that may be the reason why traces of the service are missing, and
-/// says what to do.
+/// Names the policies, if any, that may be the reason why traces of the service are missing, with
+/// the remedy.
 pub(crate) fn dropping_policies(policies: &[SamplingPolicy], service: &str) -> Option<String> {
     dropping_policies_of(policies, service, &[Part::Head, Part::Tail])
 }

@@ -15,7 +15,7 @@ use super::format::{offset, printable, short_duration};
 const MAX_SHOWN: usize = 5;
 /// The most characters shown of a text.
 const MAX_CHARACTERS: usize = 200;
-/// No event is this much older than its trace. A time that seems so is in another unit.
+/// An event's time that precedes its trace by more than this is in another unit.
 pub(crate) const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The lines for a span, with printable characters only.

@@ -37,7 +37,7 @@ async fn reported_traces_arrive() {
 }
 
 #[tokio::test]
-async fn rejected_spans_are_counted_and_fail() {
+async fn dropped_spans_are_counted_and_fail() {
     let mut generate = command();
     generate
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")

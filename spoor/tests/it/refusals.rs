@@ -89,7 +89,7 @@ async fn bad_policy_leaves_the_rate_in_force() {
 }
 
 #[tokio::test]
-async fn file_without_policies_exits_with_2() {
+async fn unusable_file_exits_with_2() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let huge = format!("{}{}", policy("p", "0%"), "# much\n".repeat(200_000));
     let files: [(&str, &[u8], &str); 4] = [

@@ -34,7 +34,7 @@ pub(super) fn rules() -> Vec<Rule> {
     rules.extend(search("opensearch"));
     rules.extend(search("elasticsearch"));
     for database in ["opensearch", "elasticsearch", "cassandra", "clickhouse"] {
-        rules.extend(login(database));
+        rules.extend(credentials_and_tls(database));
     }
     rules.extend(pod(JAEGER));
     rules.extend(pod(COLLECTOR));
@@ -158,7 +158,7 @@ fn search(kind: &str) -> [Rule; 3] {
     ]
 }
 
-fn login(kind: &str) -> [Rule; 4] {
+fn credentials_and_tls(kind: &str) -> [Rule; 4] {
     [
         ("credentials.secretName", &formats::OBJECT_NAME),
         ("tls.caSecretName", &formats::OBJECT_NAME),

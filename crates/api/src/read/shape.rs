@@ -22,7 +22,7 @@ pub(super) fn kind(value: &Value, kind: &str) -> Vec<FieldError> {
     for (field, expected) in [("apiVersion", API_VERSION), ("kind", kind)] {
         let problem = match fields.get(field) {
             Some(Value::String(found)) if found == expected => continue,
-            // A TracingStack is valid as well, but only the operator can apply one.
+            // A TracingStack is valid as well, but has an effect on a cluster only.
             Some(Value::String(found)) if found == TracingStack::KIND => {
                 format!("must be {expected:?}; apply a {found} to a cluster with `kubectl apply`")
             }

@@ -55,8 +55,8 @@ impl Errors {
     fn resources(&mut self, resources: &Resources, at: &FieldPath) {
         let requests = self.amounts(&resources.requests, &at.field("requests"));
         let limits = self.amounts(&resources.limits, &at.field("limits"));
-        // Otherwise Kubernetes would accept the stack and later refuse its pods. The same is true
-        // of tolerations.
+        // Otherwise Kubernetes would accept the stack and later refuse its pods, as with invalid
+        // tolerations.
         for (name, limit) in limits {
             if requests.get(name).is_some_and(|request| *request > limit) {
                 self.add(at.field("limits").field(name), problem::LIMITS);
@@ -135,7 +135,7 @@ impl Errors {
         }
     }
 
-    /// Checks a mapping whose keys are those of labels.
+    /// Checks a mapping whose keys have the format of label keys.
     fn entries(&mut self, entries: &BTreeMap<String, String>, values: &Format, at: &FieldPath) {
         self.at_most(entries.len(), PodSettings::MAX_ENTRIES, at);
         for (key, value) in entries {

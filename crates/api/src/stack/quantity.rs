@@ -33,6 +33,8 @@ impl Quantity {
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         // The format allows 12 digits before the point and 3 after it, which fit in 128 bits.
         let thousandths: u128 = format!("{whole}{fraction:0<3}").parse().unwrap_or_default();
-        Ok(thousandths * factor / 1_000)
+        // Every factor is a multiple of 1000. Divided first, since the product of the largest number
+        // and unit would not fit in 128 bits.
+        Ok(thousandths * (factor / 1_000))
     }
 }

@@ -33,14 +33,15 @@ pub struct CollectorSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16))]
     pub replicas: Option<i32>,
-    /// Time to gather the spans of a trace, from its first span on. Later spans are decided
-    /// separately. Spans that arrive at exactly this time may be lost, so avoid durations that
-    /// programs use as timeouts or delays. At most `decisionWait`. Defaults to `2s170ms`.
+    /// Time to gather the spans of a trace, from its first span on. Later spans are forwarded
+    /// separately, and affect the decision only if they arrive before it. Spans that arrive at
+    /// exactly this time may be lost, so avoid durations that programs use as timeouts or delays.
+    /// At most `decisionWait`. Defaults to `2s170ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), example = &"3s130ms")]
     pub gather_wait: Option<String>,
-    /// Time that a gathered trace waits for its decision, for spans that arrive through another
-    /// pod. Defaults to `5s`.
+    /// Time that a gathered trace waits for its decision, so that spans forwarded later, or by
+    /// another pod, are considered. Defaults to `5s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), example = &"5s")]
     pub decision_wait: Option<String>,
@@ -50,8 +51,8 @@ pub struct CollectorSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub exporters: BTreeMap<String, FreeForm>,
-    /// Secrets whose keys become environment variables of the exporting pods. An exporter refers
-    /// to one as `${env:KEY}`.
+    /// Secrets whose keys become environment variables of the Collector's pods. An exporter
+    /// refers to one as `${env:KEY}`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
     pub env_from_secrets: Vec<String>,

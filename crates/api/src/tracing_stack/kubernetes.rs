@@ -82,7 +82,7 @@ pub struct Resources {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub requests: BTreeMap<String, Quantity>,
-    /// Resources that a pod may use at most, such as `{memory: 512Mi}`.
+    /// Maximum amounts of resources that a pod may use, such as `{memory: 512Mi}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub limits: BTreeMap<String, Quantity>,
@@ -136,7 +136,7 @@ pub struct Scheduling {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub tolerations: Vec<Toleration>,
-    /// Affinity to nodes and other pods. Defaults to a preference for different nodes for replicas.
+    /// Affinity to nodes and other pods. By default, replicas prefer different nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "affinity")]
     pub affinity: Option<FreeForm>,

@@ -158,6 +158,10 @@ fn accepts_valid_spec(#[case] spec: &str) {
     "{collector: {resources: {requests: {memory: 1Gi}, limits: {memory: 1G}}}}",
     "spec.collector.resources.limits.memory: must be at least the request"
 )]
+#[case::largest_request(
+    "{collector: {resources: {requests: {memory: 999999999999Ei}, limits: {memory: 999999999998Ei}}}}",
+    "spec.collector.resources.limits.memory: must be at least the request"
+)]
 #[case::wait(
     "{collector: {gatherWait: 2m}}",
     "spec.collector.gatherWait: must be from 100ms to 1m, not 2m"

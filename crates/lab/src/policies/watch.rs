@@ -159,8 +159,8 @@ impl PolicyStore {
         let mut last = self.0.folder_errors.lock();
         if *last != errors && !errors.is_empty() {
             tracing::error!(
-                "the watched folder has errors, so its files are not applied; policies that it \
-                 applied before stay in force:\n  {}",
+                "the watched folder has errors, so its files are not applied; policies that were \
+                 applied from it before stay in force:\n  {}",
                 first_errors(&errors)
             );
         }

@@ -131,7 +131,7 @@ spec:
 {{- end }}
 {{- end -}}
 
-{{/* The environment of every application, and of this one. */}}
+{{/* The variables of every application, and those of this one. */}}
 {{- define "spoor.application.env" -}}
 - {name: SPOOR_LISTEN, value: "0.0.0.0:{{ .port }}"}
 - {name: SPOOR_OPS_LISTEN, value: "0.0.0.0:9464"}

@@ -1,6 +1,6 @@
 {{/*
 The edges that are installed, as a YAML list: the page that the notes name, and the request of `helm test` with
-the services that its trace has to have.
+the services that its trace must include.
 */}}
 {{- define "spoor.edges" -}}
 {{- with .Values.applications }}

@@ -25,7 +25,7 @@ type Operation = (String, String);
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let Some(marker) = newest_round(context).await? else {
-        return Ok(report.with_missing("a round", "start one with spoor lesson 2 --start"));
+        return Ok(report.with_missing("a round", "start one with `spoor lesson 2 --start`"));
     };
     let query = Query {
         tags: marker.tags(),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn round_counts_once_its_spans_arrived() {
+    fn round_settles_after_the_delay() {
         let end = 10_000_000_000;
         let at = |milliseconds| Timestamp::from_millisecond(milliseconds).unwrap_or_default();
         assert!(!has_settled(end, at(9_000)) && !has_settled(end, at(11_999)));

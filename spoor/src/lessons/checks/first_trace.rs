@@ -27,9 +27,10 @@ const EXAMPLE_TRACE_IDS: [&str; 3] = [
 /// The fewest different digits of an ID that counts as random. About one random ID in 10⁹ has
 /// fewer; an ID that was typed often has.
 const MIN_DISTINCT_DIGITS: usize = 7;
-/// The distance from an example up to which an ID counts as counted up from it.
-const MAX_COUNTED_UP: u128 = 1_000;
-/// Half of an ID's digits. A random ID practically never has equal halves.
+/// The largest difference from an example at which an ID counts as derived from it.
+const MAX_EXAMPLE_DISTANCE: u128 = 1_000;
+/// The longest repeated sequence of digits that is detected: half of an ID. A random ID practically
+/// never has equal halves.
 const MAX_PERIOD: usize = 16;
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
@@ -37,8 +38,8 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::best(
         found.iter().flat_map(|it| attempts(it, &found)),
         "a trace of the service by-hand",
-        "none has arrived that started within the last hour; service.name must be an attribute of the resource, not of \
-         a span, and times are in nanoseconds",
+        "none has arrived that started within --lookback (1h by default); service.name must be an \
+         attribute of the resource, not of a span, and times are in nanoseconds",
     );
     report.add_source(format!("the traces of {SERVICE}: {}", found.len()));
     context.report_older(&mut report, SERVICE).await;
@@ -168,7 +169,7 @@ fn report_no_child(report: &mut Report, tree: &Tree, all: &[FoundTrace]) {
         };
         match find_span(all, is_child) {
             Some((id, row)) => format!(
-                "{} names it, but is in trace {id}; both need the same traceId",
+                "{} names a span of this trace as its parent, but is in trace {id}; both need the same traceId",
                 name(row)
             ),
             None => {
@@ -197,7 +198,7 @@ fn name(row: &Row) -> String {
 /// like clock skew.
 pub(super) fn was_moved(member: &Member) -> bool {
     let mut warnings = warnings::of(&member.span).into_iter();
-    // Also if the times are in another unit, which is another warning.
+    // Both warnings about moved spans have these words: about clock skew, and about other units.
     warnings.any(|warning| warning.contains("timestamps were adjusted"))
 }
 
@@ -227,7 +228,7 @@ fn sign_of_typing(id: &str) -> Option<String> {
     let first = steps.next();
     if is_example(0) {
         Some("is an example from a specification".to_owned())
-    } else if is_example(MAX_COUNTED_UP) {
+    } else if is_example(MAX_EXAMPLE_DISTANCE) {
         Some("is next to an example from a specification".to_owned())
     } else if distinct < MIN_DISTINCT_DIGITS {
         Some(format!("has only {distinct} different digits"))

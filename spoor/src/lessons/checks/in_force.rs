@@ -16,7 +16,7 @@ pub(super) fn check_heads(report: &mut Report, policies: &[SamplingPolicy], serv
         Some((policy, entry)) => report.wrong(
             &what,
             format!(
-                "policy {} keeps {} there; a tail rule cannot keep a request that the head did not sample",
+                "policy {} keeps {} there; a tail rule cannot keep a trace that the head did not sample",
                 policy.metadata.name, entry.strategy
             ),
         ),

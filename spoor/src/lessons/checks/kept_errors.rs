@@ -150,7 +150,7 @@ fn check_traces(
     }
 }
 
-/// True unless the error seems to begin in a call, whose server's spans are missing.
+/// True unless the error seems to begin in a call whose server's spans are missing.
 fn is_complete(tree: &Tree) -> bool {
     let rows = tree.rows();
     let origin = tree.origin_of_errors().and_then(|origin| rows.get(origin));

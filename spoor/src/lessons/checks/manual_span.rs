@@ -25,8 +25,8 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::best(
         found.iter().flat_map(attempts),
         "a span of the service receipt",
-        "none has arrived that started within the last hour; service.name must be an attribute of the resource, and \
-         its times in nanoseconds",
+        "none has arrived that started within --lookback (1h by default); service.name must be an \
+         attribute of the resource, and times are in nanoseconds",
     );
     let traces = found.len();
     report.add_source(format!("the traces with a span of {SERVICE}: {traces}"));

@@ -73,7 +73,7 @@ fn check_edge(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Fou
         report.missing(what, seen);
         return;
     };
-    // The link does not record a tracestate, so none may have been sent.
+    // The link does not record a tracestate, so it is unknown whether one was sent.
     let seen = "has a link to your traceparent; no span shows the tracestate that bands received";
     report.passed(what, format!("{} {seen}", found.id));
     if found.tree.rows().iter().any(|row| carries(&row.member)) {

@@ -133,7 +133,7 @@ fn judge(report: &mut Report, what: &str, answered: Interval, exact: Interval) {
 
 /// Checks the number of requests in the answer by the interval that it would give.
 fn check_needed(report: &mut Report, context: &Context) -> anyhow::Result<()> {
-    let what = "the number of requests needed to know 0.1 % to within a tenth of itself";
+    let what = "the number of requests that narrows the interval at 0.1 % to ± a tenth of the rate";
     let Some(needed) = context.answers.named("needed").and_then(number) else {
         report.unanswered(what, "--answer needed=NUMBER");
         return Ok(());
@@ -172,11 +172,12 @@ async fn check_policy(report: &mut Report, context: &Context) -> anyhow::Result<
     let contradicts = verdict == "TooHigh" || verdict == "TooLow";
     // Ten thousand requests are few at 0.1 %, so the lesson cannot ask for more than this.
     let verdict = match verdict.as_str() {
-        "Unknown" => "no verdict yet",
+        "" | "Unknown" => "no verdict yet",
         known => known,
     };
     let holds = expected > 0 && current == expected && !contradicts;
-    report.expect(holds, what, format!("{current} of {expected}; {verdict}"));
+    let seen = format!("{current} of {expected} instances have it; {verdict}");
+    report.expect(holds, what, seen);
     Ok(())
 }
 

@@ -182,7 +182,7 @@ fn check_cost(
         return;
     }
     let Some(each) = mean_spans(held) else {
-        let seen = "no trace to count the spans of has arrived since then";
+        let seen = "no trace whose spans could be counted has arrived since then";
         report.missing(what, seen);
         return;
     };

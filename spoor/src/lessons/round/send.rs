@@ -29,10 +29,10 @@ const TIMEOUT_WITH_POLICY: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The time without a new span after which a round counts as complete. Services export every second.
 const SETTLE_DELAY: Duration = Duration::from_millis(1_200);
-/// A slow wait and a fast one.
-const WAIT: [&str; 2] = ["600ms", "5ms"];
-/// A slow calculation and a fast one, in rounds.
-const ROUNDS: [&str; 2] = ["60000", "500"];
+/// A slow and a fast value of the parameter `wait`.
+const WAITS: [&str; 2] = ["600ms", "5ms"];
+/// A slow and a fast value of the parameter `calc`.
+const CALCS: [&str; 2] = ["60000", "500"];
 /// The width and height of the images in pixels.
 const SIDE: NonZeroU16 = NonZeroU16::MIN.saturating_add(95);
 
@@ -82,8 +82,8 @@ impl Round<'_> {
     async fn run(&self, slow: SlowPart) -> anyhow::Result<()> {
         let requests = slow.requests();
         match slow {
-            SlowPart::Wait => self.call_service_a(WAIT[0], ROUNDS[1], requests).await,
-            SlowPart::HeavyCalc => self.call_service_a(WAIT[1], ROUNDS[0], requests).await,
+            SlowPart::Wait => self.call_service_a(WAITS[0], CALCS[1], requests).await,
+            SlowPart::HeavyCalc => self.call_service_a(WAITS[1], CALCS[0], requests).await,
             SlowPart::Marketplace(name) => self.search_offers(name, requests).await,
             SlowPart::ColdModel(name) => self.classify(name, requests).await,
         }
@@ -262,7 +262,7 @@ impl Round<'_> {
     }
 }
 
-/// The first error. That of the cleanup is printed, since it would hide the cause.
+/// Returns the first error. If both failed, prints that of the cleanup, which would be lost.
 fn first_error(result: anyhow::Result<()>, cleanup: anyhow::Result<()>) -> anyhow::Result<()> {
     if let (Err(_), Err(error)) = (&result, &cleanup) {
         errln!("spoor: cannot restore the lab: {error:#}");

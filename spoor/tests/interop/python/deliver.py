@@ -1,4 +1,4 @@
-"""Delivers a two-span trace by each of the stock OTLP exporters and prints the trace ids.
+"""Delivers a two-span trace with each of the stock OTLP exporters and prints the trace IDs.
 
 Usage: deliver.py GRPC_ENDPOINT HTTP_ENDPOINT SERVICE
 """

@@ -39,7 +39,7 @@ pub const REFUSED: &[Case] = &[
         "{jaeger: {resources: {limits: {ram: 1Gi}}}}",
         &[
             "spec.jaeger.resources.limits: ",
-            "must be resource names: \"cpu\", \"memory\"",
+            "must be a resource name: \"cpu\", \"memory\"",
             "not \"ram\"",
         ],
     ),
@@ -61,7 +61,7 @@ pub const REFUSED: &[Case] = &[
         "{collector: {scheduling: {nodeSelector: {'a b': c}}}}",
         &[
             "spec.collector.scheduling.nodeSelector: ",
-            "must have keys such as \"kubernetes.io/arch\"",
+            "must be a key such as \"kubernetes.io/arch\"",
         ],
     ),
     case(
