@@ -121,21 +121,30 @@ impl Receiver {
         let compression = compression(&parts.headers)?;
         // Read before the wait for a slot, so that a slow sender delays no other.
         let as_sent = read(body).await?;
-        let slot = tokio::time::timeout(MAX_QUEUE_TIME, self.slots.acquire()).await;
-        // Held until the points are applied, since it bounds the memory of decoded requests.
-        let _slot = slot
+        let slot = Arc::clone(&self.slots).acquire_owned();
+        let slot = tokio::time::timeout(MAX_QUEUE_TIME, slot).await;
+        let slot = slot
             .map_err(|_| MetricsError::Busy)?
             .map_err(|_| MetricsError::Busy)?;
-        let bytes: Result<Bytes, MetricsError> =
-            compression.decompress(as_sent, MAX_BODY_BYTES, |_| Ok(()));
-        let request = ExportMetricsServiceRequest::decode(bytes?)?;
-        let processes = request.resource_metrics.iter();
-        for process in processes.filter_map(points::of_root_spans) {
-            let key = (namespace.clone(), process.service);
-            self.control
-                .add_sdk_counts(&key, process.resource, &process.points);
-        }
-        Ok(())
+        let control = self.control.clone();
+        let namespace = namespace.clone();
+        // On a thread of its own, since compressed blocks without content take up to 0.22 µs for each
+        // byte.
+        let applied = tokio::task::spawn_blocking(move || {
+            // Held until the points are applied, since it bounds the memory of decoded requests.
+            let _slot = slot;
+            let bytes: Result<Bytes, MetricsError> =
+                compression.decompress(as_sent, MAX_BODY_BYTES, |_| Ok(()));
+            let request = ExportMetricsServiceRequest::decode(bytes?)?;
+            let processes = request.resource_metrics.iter();
+            for process in processes.filter_map(points::of_root_spans) {
+                let key = (namespace.clone(), process.service);
+                control.add_sdk_counts(&key, process.resource, &process.points);
+            }
+            Ok(())
+        });
+        // The task fails only if the runtime is shutting down.
+        applied.await.unwrap_or(Err(MetricsError::Busy))
     }
 }
 
