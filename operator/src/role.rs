@@ -32,7 +32,7 @@ pub enum RoleError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// A bound port has no address.
-    #[error("cannot read a port's address")]
+    #[error("cannot read the address of a bound port")]
     Address(#[from] std::io::Error),
     /// The descriptors that gRPC reflection serves cannot be read.
     #[error(transparent)]

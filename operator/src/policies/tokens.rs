@@ -98,7 +98,7 @@ impl TokenReviewer {
                     "cannot review a token"
                 );
                 Err(Denied::Unavailable(
-                    "the API server did not respond".to_owned(),
+                    "the API server did not review the token".to_owned(),
                 ))
             }
         };

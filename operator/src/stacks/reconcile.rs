@@ -305,8 +305,8 @@ fn certificate_problem(problem: &str) -> StackProblem {
     StackProblem {
         reason: "CertificateFailed",
         message: format!(
-            "cannot keep the certificate of the policy endpoints valid, so services may not \
-             connect: {problem}"
+            "cannot keep the certificate of the policy endpoints valid, so services may be unable \
+             to connect: {problem}"
         ),
     }
 }

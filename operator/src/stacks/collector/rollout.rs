@@ -56,28 +56,28 @@ pub struct RolloutPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, derive_more::Display)]
 pub enum RolloutWait {
     /// Gathering pods are being replaced.
-    #[display("new tail rules wait until all gathering pods are replaced")]
+    #[display("waiting to replace the deciding pod: gathering pods are being replaced")]
     GatherChanges,
     /// They have been replaced, but two of them may still hold parts of the same trace.
-    #[display("new tail rules wait until the traces of replaced gathering pods are complete")]
+    #[display("waiting to replace the deciding pod: traces of old gathering pods are incomplete")]
     GatherSettles,
     /// The deciding pod is being replaced.
-    #[display("the next change waits until the deciding pod is replaced")]
+    #[display("waiting to replace the gathering pods: the deciding pod is being replaced")]
     DecideChanges,
     /// The deciding pod of the last change is starting.
     #[display(
-        "the next change waits until the new deciding pod is ready or fails, for {} s at most",
+        "waiting for at most {} s to replace the deciding pod again: the new one is still starting",
         MAX_START_WAIT.as_secs()
     )]
     DecideStarts,
     /// No deciding pod is ready to receive traces from the gathering ones.
-    #[display("gathering pods wait until the deciding pod is ready")]
+    #[display("waiting to replace the gathering pods: the deciding pod is not ready")]
     DecideUnavailable,
     /// It is unknown whether the deciding pod can send what it keeps to Jaeger.
-    #[display("the deciding pod waits until it is known whether it can send its spans to Jaeger")]
+    #[display("checking whether the deciding pod can send its spans to Jaeger before replacing it")]
     ExporterUnknown,
     /// The deciding pod cannot send what it keeps to Jaeger.
-    #[display("new tail rules wait until the deciding pod can send its spans to Jaeger")]
+    #[display("waiting to apply new tail rules: the deciding pod cannot send its spans to Jaeger")]
     ExporterFails,
 }
 
