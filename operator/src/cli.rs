@@ -27,7 +27,7 @@ use crate::{
 const WORKER_THREADS: usize = 2;
 
 /// `service.name` of the spans of both roles, which `service.instance.id` distinguishes.
-const SERVICE: &str = "spoor-operator";
+const SERVICE_NAME: &str = "spoor-operator";
 
 /// Run Spoor's operator for tracing stacks and live sampling policies
 #[derive(Debug, Parser)]
@@ -129,7 +129,7 @@ fn run_role<S>(
     role_settings: impl FnOnce(&S) -> &RoleSettings,
     start: impl AsyncFnOnce(Client, S, CancellationToken) -> Result<RunningRole, RoleError>,
 ) -> anyhow::Result<()> {
-    let own_traces = SelfTracingSettings::from_env(SERVICE, &mut reader);
+    let own_traces = SelfTracingSettings::from_env(SERVICE_NAME, &mut reader);
     let ((log, own_traces), settings) = reader.finish(log.zip(own_traces).zip(settings))?;
     let instance = role_settings(&settings).identity.clone();
     run_until_signal(async |stop| {

@@ -23,7 +23,7 @@ use crate::{
 /// The time that responses of the ops port have to complete when the role ends.
 const OPS_GRACE: Duration = Duration::from_secs(2);
 /// The prefix of the names of the operator's own metrics.
-const PREFIX: &str = "spoor_operator";
+const METRIC_PREFIX: &str = "spoor_operator";
 
 /// The reason why a role ended or could not start.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +105,7 @@ impl Replica {
         let stop = stop.child_token();
         let tasks = TaskTracker::new();
         let mut registry = Registry::default();
-        let metrics = registry.sub_registry_with_prefix(PREFIX);
+        let metrics = registry.sub_registry_with_prefix(METRIC_PREFIX);
         let leader: Gauge = Gauge::default();
         metrics.register("leader", "1 if this replica is the leader", leader.clone());
         let watches = Watches::new(client.clone(), settings.scope.clone(), stop.clone());
@@ -146,7 +146,7 @@ impl Replica {
 
     /// The registry of the operator's own metrics, which adds their prefix.
     pub(crate) fn metrics(&mut self) -> &mut Registry {
-        self.registry.sub_registry_with_prefix(PREFIX)
+        self.registry.sub_registry_with_prefix(METRIC_PREFIX)
     }
 
     /// The readiness that both roles have in common, then that of the role itself.

@@ -133,7 +133,7 @@ impl PodsByAddress {
         // Read before the pods: a change in between makes the next call build the index again.
         let tick = *self.changed.borrow();
         let mut index = self.index.lock();
-        // Built by a request and not at each change: a rollout changes many pods in between.
+        // Built on request, since a rollout changes many pods between two requests.
         if index.at != Some(tick) {
             index.pods.clear();
             for pod in self.pods.all() {

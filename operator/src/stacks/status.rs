@@ -17,7 +17,7 @@ pub use self::health::{StackHealth, live};
 use super::{
     apply::{ApplyReport, StackProblem},
     build::{PoliciesService, jaeger, otlp_service},
-    collector::{SPAN_METRICS, rollout::RolloutWait},
+    collector::{ports, rollout::RolloutWait},
     parse::StackObject,
     route::{CollectorAction, RoutePlan, Traffic},
 };
@@ -36,7 +36,7 @@ pub struct Findings<'a> {
     pub previous: &'a TracingStackStatus,
     /// The health of its parts.
     pub health: &'a StackHealth,
-    /// The step of its change of route.
+    /// The next step of its change of route.
     pub route_plan: &'a RoutePlan,
     /// The reason why a tier of the Collector waits.
     pub waiting: Option<RolloutWait>,
@@ -192,13 +192,13 @@ impl Findings<'_> {
             query: match &self.stack.jaeger {
                 Jaeger::Managed(_) => {
                     let service = jaeger::query_name(self.stack);
-                    Some(format!("{service}.{namespace}.svc:{}", jaeger::HTTP_QUERY))
+                    Some(format!("{service}.{namespace}.svc:{}", jaeger::QUERY_PORT))
                 }
                 Jaeger::Existing(existing) => existing.query.as_ref().map(ToString::to_string),
             },
             sampling: Some(format!("{}:5778", self.policies_service.host())),
             prometheus: has_collector
-                .then(|| format!("{name}-gather.{namespace}.svc:{SPAN_METRICS}")),
+                .then(|| format!("{name}-gather.{namespace}.svc:{}", ports::SPAN_METRICS)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The ports of the tiers.
 
-use crate::stacks::objects::otlp::{OTLP_GRPC, OTLP_HTTP};
+use crate::stacks::objects::otlp::{OTLP_GRPC_PORT, OTLP_HTTP_PORT};
 
 /// The port of OTLP over gRPC between gathering pods.
 pub(super) const PEERS: u16 = 4316;
@@ -13,11 +13,12 @@ pub(super) const HEALTH: u16 = 13133;
 
 /// The ports of a gathering pod, by name.
 pub(super) const OF_GATHER: [(&str, u16); 5] = [
-    ("otlp-grpc", OTLP_GRPC),
-    ("otlp-http", OTLP_HTTP),
+    ("otlp-grpc", OTLP_GRPC_PORT),
+    ("otlp-http", OTLP_HTTP_PORT),
     ("peers-grpc", PEERS),
     ("metrics", OWN_METRICS),
     ("span-metrics", SPAN_METRICS),
 ];
 /// The ports of a deciding pod, by name.
-pub(super) const OF_DECIDE: [(&str, u16); 2] = [("otlp-grpc", OTLP_GRPC), ("metrics", OWN_METRICS)];
+pub(super) const OF_DECIDE: [(&str, u16); 2] =
+    [("otlp-grpc", OTLP_GRPC_PORT), ("metrics", OWN_METRICS)];

@@ -43,9 +43,9 @@ pub struct RolloutState<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RolloutPlan {
     /// True if the objects of the gathering tier may be applied.
-    pub gather: bool,
+    pub can_change_gather: bool,
     /// True if the objects of the deciding tier may be applied.
-    pub decide: bool,
+    pub can_change_decide: bool,
     /// The reason why a tier waits, if one does.
     pub waiting: Option<RolloutWait>,
     /// The delay after which to plan again even if nothing has changed.
@@ -108,8 +108,8 @@ pub fn plan(current: &RolloutState<'_>, desired: &CollectorObjects, now: Timesta
     };
     let waits = decide_waits.or(gather_waits);
     RolloutPlan {
-        gather: gather_waits.is_none(),
-        decide: decide_waits.is_none(),
+        can_change_gather: gather_waits.is_none(),
+        can_change_decide: decide_waits.is_none(),
         waiting: waits.map(|(waiting, _)| waiting),
         replan_in: waits.and_then(|(_, replan_in)| replan_in),
     }

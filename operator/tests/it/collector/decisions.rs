@@ -86,14 +86,14 @@ async fn collector_and_lab_decide_alike(#[case] number: usize) {
     let addresses = ListenAddresses::on_free_ports();
     let upstreams = Upstreams {
         next: sink.address,
-        reported: sink.address,
+        counts_endpoint: sink.address,
     };
     let config = relocated(&objects.decide, &addresses, &upstreams);
     let decide = Program::start(&program, &objects.decide, &config, addresses).await;
     let addresses = ListenAddresses::on_free_ports();
     let upstreams = Upstreams {
         next: decide.addresses.grpc,
-        reported: sink.address,
+        counts_endpoint: sink.address,
     };
     let config = relocated(&objects.gather, &addresses, &upstreams);
     let gather = Program::start(&program, &objects.gather, &config, addresses).await;

@@ -42,7 +42,7 @@ async fn collector_forwards_counts_of_sdks() {
     let addresses = ListenAddresses::on_free_ports();
     let upstreams = Upstreams {
         next: "127.0.0.1:1".parse().unwrap(),
-        reported: listener,
+        counts_endpoint: listener,
     };
     let config = relocated(&objects.gather, &addresses, &upstreams);
     let gather = Program::start(&collector, &objects.gather, &config, addresses).await;
