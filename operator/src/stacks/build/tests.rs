@@ -66,7 +66,7 @@ fn without_collector(stack: &Stack) -> Vec<Manifest> {
 }
 
 #[test]
-fn default_stack_builds_every_object() {
+fn default_stack_builds_jaeger_and_settings() {
     insta::assert_snapshot!(yaml(&without_collector(&stack(json!({})))));
 }
 

@@ -136,7 +136,7 @@ async fn killed_collector_loses_only_what_it_holds() {
     tokio::time::sleep(Duration::from_secs(8)).await;
     let killed = pods::kill(&lab, DECIDE).await;
     let sent = sender.exported().await;
-    pods::all_ready(&lab).await;
+    pods::wait_until_ready(&lab).await;
     let found = jaeger::all_traces(&lab, "killed-shop", since).await;
     let complete = found
         .values()

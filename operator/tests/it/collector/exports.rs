@@ -18,7 +18,7 @@ const LOAD: Load = Load {
     spread: Duration::from_millis(100),
 };
 
-async fn started(test: &str, collector: &str) -> Option<Tiers> {
+async fn start_tiers(test: &str, collector: &str) -> Option<Tiers> {
     let program = super::program(test)?;
     let nowhere = ([127, 0, 0, 1], 9).into();
     let stack = stack(collector);
@@ -29,7 +29,7 @@ async fn started(test: &str, collector: &str) -> Option<Tiers> {
 async fn failing_exporter_blocks_no_other() {
     const DEAD: &str =
         "{exporters: {otlp_grpc/vendor: {endpoint: '127.0.0.1:9', tls: {insecure: true}}}}";
-    let Some(tiers) = started("failing_exporter_blocks_no_other", DEAD).await else {
+    let Some(tiers) = start_tiers("failing_exporter_blocks_no_other", DEAD).await else {
         return;
     };
     let sent = send(LOAD, &[tiers.gather[0].addresses.grpc]).await;
@@ -49,7 +49,7 @@ async fn failing_exporter_blocks_no_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn span_metrics_have_jaegers_names() {
-    let Some(tiers) = started("span_metrics_have_jaegers_names", "{}").await else {
+    let Some(tiers) = start_tiers("span_metrics_have_jaegers_names", "{}").await else {
         return;
     };
     let gather = &tiers.gather[0].addresses;
