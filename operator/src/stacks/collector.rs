@@ -158,7 +158,7 @@ fn gather(input: &CollectorInput<'_>, replicas: i32) -> Tier {
         component: Component::Gather,
         config: text::yaml(&gather::config(input)),
         replicas,
-        ports: &ports::OF_GATHER,
+        ports: &ports::GATHERING_POD,
         feature_gates: None,
         drain_time: gather_drain_time(input.collector),
         annotations: BTreeMap::new(),
@@ -176,7 +176,7 @@ fn decide(input: &CollectorInput<'_>) -> Tier {
             config: text::yaml(&config),
             // One pod for any number of replicas, since the parts of a trace have to meet.
             replicas: 1,
-            ports: &ports::OF_DECIDE,
+            ports: &ports::DECIDING_POD,
             feature_gates: Some(decide::FEATURE_GATES),
             drain_time: ENDPOINTS_LAG + MAX_CONNECTION_AGE,
             annotations,

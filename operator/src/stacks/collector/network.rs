@@ -21,8 +21,8 @@ use crate::stacks::objects::{
 #[must_use]
 pub fn services(stack: &Stack) -> Vec<Service> {
     vec![
-        service(stack, Component::Gather, true, &ports::OF_GATHER),
-        service(stack, Component::Decide, false, &ports::OF_DECIDE),
+        service(stack, Component::Gather, true, &ports::GATHERING_POD),
+        service(stack, Component::Decide, false, &ports::DECIDING_POD),
     ]
 }
 

@@ -12,7 +12,7 @@ pub const OWN_METRICS: u16 = 8888;
 pub(super) const HEALTH: u16 = 13133;
 
 /// The ports of a gathering pod, by name.
-pub(super) const OF_GATHER: [(&str, u16); 5] = [
+pub(super) const GATHERING_POD: [(&str, u16); 5] = [
     ("otlp-grpc", OTLP_GRPC_PORT),
     ("otlp-http", OTLP_HTTP_PORT),
     ("peers-grpc", PEERS),
@@ -20,5 +20,5 @@ pub(super) const OF_GATHER: [(&str, u16); 5] = [
     ("span-metrics", SPAN_METRICS),
 ];
 /// The ports of a deciding pod, by name.
-pub(super) const OF_DECIDE: [(&str, u16); 2] =
+pub(super) const DECIDING_POD: [(&str, u16); 2] =
     [("otlp-grpc", OTLP_GRPC_PORT), ("metrics", OWN_METRICS)];

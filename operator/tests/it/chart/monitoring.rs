@@ -29,7 +29,7 @@ const ENABLED: [&str; 4] = [
 ];
 const KINDS: [&str; 3] = ["PodMonitor", "ServiceMonitor", "PrometheusRule"];
 /// The metrics that the dashboard shows, of a Collector that has received and exported spans.
-const OF_COLLECTOR: &str = "\
+const COLLECTOR_METRICS: &str = "\
 otelcol_receiver_accepted_spans_total{receiver=\"otlp\"} 7
 otelcol_receiver_refused_spans_total{receiver=\"otlp\"} 1
 otelcol_exporter_sent_spans_total{exporter=\"otlp/spoor\"} 7
@@ -146,7 +146,7 @@ async fn dashboard_queries_find_the_operator() {
     let namespace = server.namespace("spoor-dashboard").await;
     let policies = Policies::start(&namespace).await;
     let stacks = Release::new(&namespace, "stacks").await.start("stacks-0");
-    let collector = serve(OF_COLLECTOR).await;
+    let collector = serve(COLLECTOR_METRICS).await;
     let jobs = [
         ("spoor-policies", policies.running.role.ops),
         ("spoor-stacks", stacks.ops),

@@ -24,7 +24,7 @@ const MARKETPLACES: [&str; 3] = [
     "marketplace-bazaar",
     "marketplace-corner",
 ];
-/// Time in which Prometheus sees what has just been counted: a few scrapes.
+/// The time for Prometheus to read new counts: a few scrapes.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,8 +11,7 @@ use super::{
     lab::{Lab, STACK},
 };
 
-/// The time in which a trace is certainly gathered, decided on, and exported with a
-/// retry.
+/// The time in which a trace is certainly gathered, decided on, and exported with a retry.
 const MAX_TRACE_DELAY_SECONDS: &str = "15";
 /// The time for one script, which sends load and waits for statuses that are written every 30 s.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(240);

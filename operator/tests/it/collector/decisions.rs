@@ -99,15 +99,19 @@ async fn collector_and_lab_decide_alike(#[case] number: usize) {
     let gather = Program::start(&program, &objects.gather, &config, addresses).await;
 
     send(&gather, &fixtures).await;
-    eventually("all are decided", Duration::from_secs(60), async || {
-        let name = "otelcol_processor_tail_sampling_global_count_traces_sampled";
-        let decided = total(&decide.metrics().await, name);
-        if decided >= TRACE_COUNT as f64 {
-            Ok(())
-        } else {
-            Err(format!("{decided} are"))
-        }
-    })
+    eventually(
+        "all traces are decided",
+        Duration::from_secs(60),
+        async || {
+            let name = "otelcol_processor_tail_sampling_global_count_traces_sampled";
+            let decided = total(&decide.metrics().await, name);
+            if decided >= TRACE_COUNT as f64 {
+                Ok(())
+            } else {
+                Err(format!("{decided} of {TRACE_COUNT}"))
+            }
+        },
+    )
     .await;
     // On shutdown, it sends the traces that it holds.
     gather.stop().await;

@@ -34,14 +34,18 @@ async fn failing_exporter_blocks_no_other() {
     };
     let sent = send(LOAD, &[tiers.gather[0].addresses.grpc]).await;
     let expected = sent.len() * usize::from(SPANS);
-    eventually("all are with Jaeger", Duration::from_secs(30), async || {
-        let spans = tiers.sink.spans();
-        if spans == expected {
-            Ok(())
-        } else {
-            Err(format!("{spans} of {expected}"))
-        }
-    })
+    eventually(
+        "Jaeger has all spans",
+        Duration::from_secs(30),
+        async || {
+            let spans = tiers.sink.spans();
+            if spans == expected {
+                Ok(())
+            } else {
+                Err(format!("{spans} of {expected}"))
+            }
+        },
+    )
     .await;
     tiers.gather[0].kill();
     tiers.decide.kill();
@@ -55,19 +59,23 @@ async fn span_metrics_have_jaegers_names() {
     let gather = &tiers.gather[0].addresses;
     let sent = send(LOAD, &[gather.grpc]).await;
     let url = format!("http://{}/metrics", gather.span_metrics);
-    let metrics = eventually("they are counted", Duration::from_secs(60), async || {
-        let response = reqwest::get(&url)
-            .await
-            .map_err(|error| error.to_string())?;
-        let metrics = response.text().await.map_err(|error| error.to_string())?;
-        let calls = total(&metrics, "traces_span_metrics_calls_total");
-        // All spans are counted, including those of traces that policies drop.
-        if calls >= (sent.len() * usize::from(SPANS)) as f64 {
-            Ok(metrics)
-        } else {
-            Err(metrics)
-        }
-    })
+    let metrics = eventually(
+        "the spans are counted",
+        Duration::from_secs(60),
+        async || {
+            let response = reqwest::get(&url)
+                .await
+                .map_err(|error| error.to_string())?;
+            let metrics = response.text().await.map_err(|error| error.to_string())?;
+            let calls = total(&metrics, "traces_span_metrics_calls_total");
+            // All spans are counted, including those of traces that policies drop.
+            if calls >= (sent.len() * usize::from(SPANS)) as f64 {
+                Ok(metrics)
+            } else {
+                Err(metrics)
+            }
+        },
+    )
     .await;
     let durations = total(&metrics, "traces_span_metrics_duration_milliseconds_count");
     assert!(durations > 0.0, "{metrics}");
