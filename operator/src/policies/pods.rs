@@ -60,10 +60,7 @@ pub(super) fn resource() -> ApiResource {
 
 /// Parses a pod. Returns none if it has ended.
 pub(super) fn parse(raw: RawPod) -> Option<Pod> {
-    let Object {
-        metadata, status, ..
-    } = raw;
-    let status = status.unwrap_or_default();
+    let (metadata, status) = (raw.metadata, raw.status.unwrap_or_default());
     let labels = metadata.labels.unwrap_or_default();
     // The pod's address may belong to another pod by now.
     if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {

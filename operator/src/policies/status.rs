@@ -139,7 +139,7 @@ impl Statuses {
                     }
                 }
                 // The policy was deleted in the meantime.
-                Err(error) if is_gone(&error) => {}
+                Err(ApplyError::Call { source, .. }) if source.is_not_found() => {}
                 Err(error) => {
                     // One line for all writes that fail together.
                     if !std::mem::replace(&mut is_failing, true) {
@@ -253,8 +253,4 @@ impl Entry {
             _ => object.status.as_ref(),
         }
     }
-}
-
-fn is_gone(error: &ApplyError) -> bool {
-    matches!(error, ApplyError::Call { source, .. } if source.is_not_found())
 }

@@ -102,10 +102,7 @@ impl TokenReviewer {
                 ))
             }
         };
-        let result = match &bearer {
-            Ok(_) => "Pod",
-            Err(denied) => denied.reason(),
-        };
+        let result = bearer.as_ref().map_or_else(Denied::reason, |_| "Pod");
         self.reviews.get_or_create(&[("result", result)]).inc();
         // Only valid tokens are cached, so that a refusal does not outlast its reason.
         if let (Some(digest), Ok(bearer)) = (digest, &bearer) {

@@ -182,9 +182,7 @@ impl Findings<'_> {
     }
 
     fn endpoints(&self) -> StackEndpoints {
-        let Stack {
-            namespace, name, ..
-        } = self.stack;
+        let (namespace, name) = (&self.stack.namespace, &self.stack.name);
         let has_collector = matches!(self.stack.collector, Collector::Managed(_))
             && self.route_plan.collector == CollectorAction::Run;
         StackEndpoints {

@@ -100,10 +100,7 @@ pub fn plan(current: &RolloutState<'_>, desired: &CollectorObjects, now: Timesta
     };
     let changes_decide = decide_waits.is_none() && decide.as_ref().is_some_and(|it| it.is_outdated);
     let gather_waits = match (&decide, &gather) {
-        (Some(_), Some(gather)) if gather.is_outdated && changes_decide => {
-            Some((RolloutWait::DecideChanges, None))
-        }
-        (Some(decide), Some(gather)) if gather.is_outdated => gather_wait(decide),
+        (Some(decide), Some(gather)) if gather.is_outdated => gather_wait(decide, changes_decide),
         _ => None,
     };
     let waits = decide_waits.or(gather_waits);
@@ -229,8 +226,8 @@ fn decide_wait(
 /// The interval at which to check whether the exporter works again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-fn gather_wait(decide: &TierState<'_>) -> Wait {
-    if decide.is_changing {
+fn gather_wait(decide: &TierState<'_>, changes_decide: bool) -> Wait {
+    if changes_decide || decide.is_changing {
         Some((RolloutWait::DecideChanges, None))
     } else if !decide.live.has_ready_pod() {
         Some((RolloutWait::DecideUnavailable, None))
