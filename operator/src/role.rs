@@ -63,7 +63,7 @@ impl RunningRole {
     /// Waits for the end of the role.
     ///
     /// # Errors
-    /// The reason, if the role ended by itself.
+    /// The reason, if the role ended before it was stopped.
     pub async fn finished(self) -> Result<(), RoleError> {
         self.ended.await?
     }
@@ -101,7 +101,7 @@ impl Replica {
         stop: &CancellationToken,
     ) -> Result<Self, RoleError> {
         let ops_sockets = spoor_runtime::bind(settings.ops, "--ops-listen")?;
-        // A child, since the role also ends by itself: when it loses its leadership.
+        // A child token, since the role also ends when it loses its leadership.
         let stop = stop.child_token();
         let tasks = TaskTracker::new();
         let mut registry = Registry::default();

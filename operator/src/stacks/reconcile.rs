@@ -126,7 +126,7 @@ impl Reconciler {
             reason: "SpansLost",
             message: gather_losses::message(lost),
         });
-        // Lost spans are added after this line, since they are no reason to try again soon.
+        // Lost spans are added after this line, since another attempt does not help against them.
         let retry = (!report.problems.is_empty() || report.is_waiting).then_some(RETRY_DELAY);
         report.problems.extend(lost);
         let status = Findings {

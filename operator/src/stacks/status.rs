@@ -147,7 +147,7 @@ impl Findings<'_> {
         (!names.is_empty()).then_some(("RollingOut", message))
     }
 
-    /// The condition `Degraded`: something is wrong that does not pass by itself.
+    /// The condition `Degraded`: something is wrong that does not go away by itself.
     fn degraded(&self) -> ConditionUpdate {
         // A condition has one reason, so the first problem gives it; the message contains all.
         if let Some(first) = self.report.problems.first() {
@@ -163,7 +163,7 @@ impl Findings<'_> {
         let mut before = self.previous.conditions.iter();
         let before = before.find(|condition| condition.kind == Condition::DEGRADED);
         // The Collector lists valid values in another order at every start, since Go's maps have
-        // none. Its first text stays, so that a restart alone is no change of the status.
+        // none. The first text stays, so that a restart alone does not change the status.
         let message = match before {
             Some(before) if words(&before.message) == words(&message) => before.message.clone(),
             _ => message,

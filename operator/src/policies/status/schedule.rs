@@ -10,7 +10,7 @@ use spoor_api::{
 /// The time for which a change is given to settle before an intermediate status is written.
 /// Services apply a policy within milliseconds.
 const SETTLE_DELAY: Duration = Duration::from_millis(200);
-/// The shortest interval between two writes, however often clients come and go.
+/// The shortest interval between two writes, however often clients connect and disconnect.
 const MIN_WRITE_INTERVAL: Duration = Duration::from_millis(250);
 /// The shortest interval between two writes that change no condition's status or reason.
 const MIN_DETAIL_WRITE_INTERVAL: Duration = Duration::from_secs(5);

@@ -17,7 +17,7 @@ use crate::stacks::objects::{
 };
 
 /// The headless Service by which gathering pods find each other and scrapers find their metrics,
-/// and the Service of the deciding pod, whose address stays while pods come and go.
+/// and the Service of the deciding pod, whose address stays the same when the pod is replaced.
 #[must_use]
 pub fn services(stack: &Stack) -> Vec<Service> {
     vec![

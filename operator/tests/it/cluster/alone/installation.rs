@@ -85,7 +85,7 @@ async fn uninstall_leaves_only_definitions(lab: &Lab) {
                 *name,
                 "configmap/kube-root-ca.crt"
                     | "serviceaccount/default"
-                    // Expires by itself: an operator whose permissions go with it cannot remove it.
+                    // Expires: an operator that loses its permissions at once cannot remove it.
                     | "lease.coordination.k8s.io/spoor-operator"
             )
         });
