@@ -30,8 +30,8 @@ use crate::{
 /// The time for which changes are collected: the API server sends a change of many objects as many
 /// events.
 const DEBOUNCE_DELAY: Duration = Duration::from_millis(3);
-/// The longest wait for an expiry. The clock may be set meanwhile, so a later expiry is checked again
-/// after this time.
+/// The longest wait for an expiry. The clock may be set meanwhile, so a later expiry is checked
+/// again after this time.
 const MAX_EXPIRY_WAIT: Duration = Duration::from_secs(3600);
 /// The interval between reads of clients' reports while clients are applying something.
 const ACTIVE_INTERVAL: Duration = Duration::from_millis(50);
