@@ -144,12 +144,8 @@ fn gather_drain_time(collector: &ManagedCollector) -> Duration {
 
 fn settle_delay(collector: &ManagedCollector) -> Duration {
     // A single pod has no peers that could still send to a former one.
-    let dns_lag = if collector.replicas > 1 {
-        DNS_LAG
-    } else {
-        Duration::ZERO
-    };
-    dns_lag + collector.gather_wait + collector.decision_wait
+    let dns_lag = (collector.replicas > 1).then_some(DNS_LAG);
+    dns_lag.unwrap_or_default() + collector.gather_wait + collector.decision_wait
 }
 
 fn gather(input: &CollectorInput<'_>, replicas: i32) -> Tier {
