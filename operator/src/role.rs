@@ -172,9 +172,9 @@ impl Replica {
         })
     }
 
-    /// Starts the replica. While it is the leader it claims the `namespaces` and runs `lead`, which
-    /// begins once all watches have synced. A leader never becomes a standby again: what it holds
-    /// in memory may be outdated by then, so the process ends and the kubelet restarts it.
+    /// Starts the replica. While it is the leader it claims the `namespaces` and runs `leader_task`,
+    /// which begins once all watches have synced. A leader never becomes a standby again: what it
+    /// holds in memory may be outdated by then, so the process ends and the kubelet restarts it.
     ///
     /// # Errors
     /// [`RoleError::Address`].
@@ -182,10 +182,10 @@ impl Replica {
         self,
         readiness: RoleReadiness,
         namespaces: impl Fn() -> BTreeSet<String> + Send + 'static,
-        lead: impl Future<Output = Result<(), RoleError>> + Send + 'static,
+        leader_task: impl Future<Output = Result<(), RoleError>> + Send + 'static,
     ) -> Result<RunningRole, RoleError> {
         let ops = self.ops_sockets.local_addr()?;
-        let ended = tokio::spawn(self.run(readiness, namespaces, lead));
+        let ended = tokio::spawn(self.run(readiness, namespaces, leader_task));
         Ok(RunningRole { ops, ended })
     }
 
@@ -193,7 +193,7 @@ impl Replica {
         self,
         readiness: RoleReadiness,
         namespaces: impl Fn() -> BTreeSet<String>,
-        lead: impl Future<Output = Result<(), RoleError>>,
+        leader_task: impl Future<Output = Result<(), RoleError>>,
     ) -> Result<(), RoleError> {
         let ops_router = ops_router(metrics(self.registry), move || readiness());
         let ops = ops_listener(self.ops_sockets, ops_router);
@@ -206,7 +206,7 @@ impl Replica {
                 self.claimer.run(namespaces, leadership.clone()).await;
                 Ok(())
             };
-            match tokio::try_join!(claiming, lead) {
+            match tokio::try_join!(claiming, leader_task) {
                 // They return when the election has ended, and the role ends with it below.
                 Ok(_) => std::future::pending().await,
                 Err(error) => error,
@@ -220,8 +220,8 @@ impl Replica {
             () = self.stop.cancelled() => Ok(()),
         };
         self.stop.cancel();
-        // The election is one of these tasks: it releases the Lease, so that a standby can lead
-        // immediately.
+        // The election is one of these tasks: it releases the Lease, so that a standby can take
+        // over immediately.
         self.tasks.close();
         self.tasks.wait().await;
         self.watches.wait_until_stopped().await;

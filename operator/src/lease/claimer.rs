@@ -69,8 +69,8 @@ impl Claimer {
         }
     }
 
-    /// Claims the namespaces that `desired` returns and renews the claims, while this replica
-    /// leads.
+    /// Claims the namespaces that `desired` returns and renews the claims, while this replica is
+    /// the leader.
     pub async fn run(
         mut self,
         desired: impl Fn() -> BTreeSet<String>,

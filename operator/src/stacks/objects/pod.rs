@@ -134,7 +134,7 @@ pub fn resources(own: &Resources, default_memory_limit: &str) -> ResourceRequire
     }
 }
 
-/// A hook that delays SIGTERM until Services no longer lead to the pod.
+/// A hook that delays SIGTERM until Services no longer route to the pod.
 #[must_use]
 pub fn pre_stop_delay(seconds: i64) -> Lifecycle {
     Lifecycle {
