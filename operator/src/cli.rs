@@ -27,7 +27,7 @@ use crate::{
 const WORKER_THREADS: usize = 2;
 
 /// `service.name` of the spans of both roles, which `service.instance.id` distinguishes.
-const SERVICE: &str = "spoor-operator";
+const SERVICE_NAME: &str = "spoor-operator";
 
 /// Run Spoor's operator for tracing stacks and live sampling policies
 #[derive(Debug, Parser)]
@@ -43,7 +43,7 @@ struct Arguments {
 enum Command {
     /// Create Jaeger and the Collector for each TracingStack
     Stacks(stacks::StacksArguments),
-    /// Serve sampling policies to services, and report in their status what took effect
+    /// Serve sampling policies to services, and report in each policy's status what took effect
     Policies(policies::PoliciesArguments),
     /// Print the CustomResourceDefinitions as YAML, or apply them
     Crds {
@@ -56,8 +56,8 @@ enum Command {
 enum CrdsCommand {
     /// Update the cluster's CustomResourceDefinitions to this version by server-side apply
     Apply {
-        /// Field manager that owns them. As "helm" it does not conflict with definitions that Helm
-        /// installs
+        /// Field manager that owns the definitions. Use "helm" for definitions that Helm also
+        /// applies, so that the two do not conflict
         #[arg(long, value_name = "NAME", default_value = crds::FIELD_MANAGER)]
         field_manager: String,
         /// YAML files with definitions [default: this program's own]
@@ -129,7 +129,7 @@ fn run_role<S>(
     role_settings: impl FnOnce(&S) -> &RoleSettings,
     start: impl AsyncFnOnce(Client, S, CancellationToken) -> Result<RunningRole, RoleError>,
 ) -> anyhow::Result<()> {
-    let own_traces = SelfTracingSettings::from_env(SERVICE, &mut reader);
+    let own_traces = SelfTracingSettings::from_env(SERVICE_NAME, &mut reader);
     let ((log, own_traces), settings) = reader.finish(log.zip(own_traces).zip(settings))?;
     let instance = role_settings(&settings).identity.clone();
     run_until_signal(async |stop| {

@@ -4,10 +4,10 @@
 //! Both follow client-go's leader election and never compare clocks: a lease has expired once this
 //! process has not seen it change for as long as it lasts, by this process's own clock. The Rust
 //! libraries for leader election compare the local clock with the holder's `renewTime` instead, so
-//! two replicas may lead at the same time if their clocks differ. Hence the code here.
+//! two replicas may be leaders at the same time if their clocks differ. Hence this module.
 //!
-//! A leader that cannot reach the API server keeps serving, since as long as that holds for
-//! everyone no other replica can have become the leader. It steps down when it sees another holder.
+//! A leader that cannot reach the API server keeps serving: if no replica can reach it, none can
+//! have become the leader. It steps down when it sees another holder.
 
 mod claimer;
 mod claims;

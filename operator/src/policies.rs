@@ -49,7 +49,7 @@ const FIELD_MANAGER: &str = "spoor-policies";
 pub struct RunningPolicies {
     /// The role.
     pub role: RunningRole,
-    /// The addresses of the listeners, once this replica leads and has published.
+    /// The addresses of the listeners, once this replica is the leader and has published.
     pub endpoints: watch::Receiver<Option<PolicyEndpoints>>,
 }
 
@@ -113,7 +113,7 @@ pub async fn start(
     });
     let (applier, events) = (replica.applier.clone(), replica.events.clone());
     let claims = replica.claims.clone();
-    let lead = async move {
+    let leader_task = async move {
         // Without this wait the first version could lack the policies of a namespace that is about
         // to be claimed, and clients that reconnect would fall back to their default.
         claims.wait_until_read().await;
@@ -130,6 +130,6 @@ pub async fn start(
         Ok(())
     };
     let namespaces = move || sources.namespaces(&scope);
-    let role = replica.spawn(readiness, namespaces, lead)?;
+    let role = replica.spawn(readiness, namespaces, leader_task)?;
     Ok(RunningPolicies { role, endpoints })
 }

@@ -23,7 +23,7 @@ use crate::{
 /// The time that responses of the ops port have to complete when the role ends.
 const OPS_GRACE: Duration = Duration::from_secs(2);
 /// The prefix of the names of the operator's own metrics.
-const PREFIX: &str = "spoor_operator";
+const METRIC_PREFIX: &str = "spoor_operator";
 
 /// The reason why a role ended or could not start.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub enum RoleError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// A bound port has no address.
-    #[error("cannot read a port's address")]
+    #[error("cannot read the address of a bound port")]
     Address(#[from] std::io::Error),
     /// The descriptors that gRPC reflection serves cannot be read.
     #[error(transparent)]
@@ -63,7 +63,7 @@ impl RunningRole {
     /// Waits for the end of the role.
     ///
     /// # Errors
-    /// The reason, if the role ended by itself.
+    /// The reason, if the role ended before it was stopped.
     pub async fn finished(self) -> Result<(), RoleError> {
         self.ended.await?
     }
@@ -101,11 +101,11 @@ impl Replica {
         stop: &CancellationToken,
     ) -> Result<Self, RoleError> {
         let ops_sockets = spoor_runtime::bind(settings.ops, "--ops-listen")?;
-        // A child, since the role also ends by itself: when it loses its leadership.
+        // A child token, since the role also ends when it loses its leadership.
         let stop = stop.child_token();
         let tasks = TaskTracker::new();
         let mut registry = Registry::default();
-        let metrics = registry.sub_registry_with_prefix(PREFIX);
+        let metrics = registry.sub_registry_with_prefix(METRIC_PREFIX);
         let leader: Gauge = Gauge::default();
         metrics.register("leader", "1 if this replica is the leader", leader.clone());
         let watches = Watches::new(client.clone(), settings.scope.clone(), stop.clone());
@@ -146,7 +146,7 @@ impl Replica {
 
     /// The registry of the operator's own metrics, which adds their prefix.
     pub(crate) fn metrics(&mut self) -> &mut Registry {
-        self.registry.sub_registry_with_prefix(PREFIX)
+        self.registry.sub_registry_with_prefix(METRIC_PREFIX)
     }
 
     /// The readiness that both roles have in common, then that of the role itself.
@@ -172,9 +172,9 @@ impl Replica {
         })
     }
 
-    /// Starts the replica. While it is the leader it claims the `namespaces` and runs `lead`, which
-    /// begins once all watches have synced. A leader never becomes a standby again: what it holds
-    /// in memory may be outdated by then, so the process ends and the kubelet restarts it.
+    /// Starts the replica. While it is the leader it claims the `namespaces` and runs `leader_task`,
+    /// which begins once all watches have synced. A leader never becomes a standby again: what it
+    /// holds in memory may be outdated by then, so the process ends and the kubelet restarts it.
     ///
     /// # Errors
     /// [`RoleError::Address`].
@@ -182,10 +182,10 @@ impl Replica {
         self,
         readiness: RoleReadiness,
         namespaces: impl Fn() -> BTreeSet<String> + Send + 'static,
-        lead: impl Future<Output = Result<(), RoleError>> + Send + 'static,
+        leader_task: impl Future<Output = Result<(), RoleError>> + Send + 'static,
     ) -> Result<RunningRole, RoleError> {
         let ops = self.ops_sockets.local_addr()?;
-        let ended = tokio::spawn(self.run(readiness, namespaces, lead));
+        let ended = tokio::spawn(self.run(readiness, namespaces, leader_task));
         Ok(RunningRole { ops, ended })
     }
 
@@ -193,7 +193,7 @@ impl Replica {
         self,
         readiness: RoleReadiness,
         namespaces: impl Fn() -> BTreeSet<String>,
-        lead: impl Future<Output = Result<(), RoleError>>,
+        leader_task: impl Future<Output = Result<(), RoleError>>,
     ) -> Result<(), RoleError> {
         let ops_router = ops_router(metrics(self.registry), move || readiness());
         let ops = ops_listener(self.ops_sockets, ops_router);
@@ -206,7 +206,7 @@ impl Replica {
                 self.claimer.run(namespaces, leadership.clone()).await;
                 Ok(())
             };
-            match tokio::try_join!(claiming, lead) {
+            match tokio::try_join!(claiming, leader_task) {
                 // They return when the election has ended, and the role ends with it below.
                 Ok(_) => std::future::pending().await,
                 Err(error) => error,
@@ -220,8 +220,8 @@ impl Replica {
             () = self.stop.cancelled() => Ok(()),
         };
         self.stop.cancel();
-        // The election is one of these tasks: it releases the Lease, so that a standby can lead
-        // immediately.
+        // The election is one of these tasks: it releases the Lease, so that a standby can take
+        // over immediately.
         self.tasks.close();
         self.tasks.wait().await;
         self.watches.wait_until_stopped().await;

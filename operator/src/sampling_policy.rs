@@ -36,7 +36,6 @@ fn validate_spec(key: &Key, spec: &Value, created: Timestamp) -> Result<Policy, 
 fn format_errors(errors: &[FieldError]) -> Vec<String> {
     let more = errors.len().saturating_sub(MAX_ERRORS);
     let first = errors.iter().take(MAX_ERRORS).map(ToString::to_string);
-    first
-        .chain((more > 0).then(|| format!("and {more} more")))
-        .collect()
+    let more = (more > 0).then(|| format!("and {more} more"));
+    first.chain(more).collect()
 }

@@ -45,7 +45,7 @@ pub(crate) fn checked_name(
     let is_name = (1..=253).contains(&text.len()) && text.bytes().all(is_allowed);
     if !is_name {
         let problem =
-            format!("must consist of lower-case letters, digits, '-' and '.', not {text:?}");
+            format!("must be 1 to 253 lower-case letters, digits, '-' and '.', not {text:?}");
         reader.add_error(setting, problem);
     }
     text.to_owned()

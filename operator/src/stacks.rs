@@ -85,7 +85,7 @@ pub async fn start(
         None => Ok(()),
     });
     let (monitored, leadership) = (reconciler.clone(), replica.leadership.clone());
-    let lead = async move {
+    let leader_task = async move {
         tokio::join!(
             monitored.monitor_losses(&watches),
             certificates.run(leadership),
@@ -94,5 +94,5 @@ pub async fn start(
         Ok(())
     };
     let namespaces = move || reconciler.sources.namespaces(&scope);
-    replica.spawn(readiness, namespaces, lead)
+    replica.spawn(readiness, namespaces, leader_task)
 }

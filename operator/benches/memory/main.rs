@@ -24,10 +24,10 @@ use role::{
 };
 use subscriber::{Claim, Subscriber};
 
-const POLICIES: usize = 500;
-const SERVICES: usize = 50;
-const PODS: usize = 50;
-const MAX_CONCURRENT: usize = 16;
+const POLICY_COUNT: usize = 500;
+const SERVICE_COUNT: usize = 50;
+const POD_COUNT: usize = 50;
+const MAX_CONCURRENT_CALLS: usize = 16;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The time for which memory is measured once everything exists.
@@ -39,9 +39,11 @@ async fn main() {
         return;
     };
     let namespace = server.namespace("spoor-bench").await;
-    println!("resident memory with {POLICIES} policies, {SERVICES} services, {PODS} pods");
-    stream::iter(0..POLICIES)
-        .for_each_concurrent(MAX_CONCURRENT, |number| policy(&namespace, number))
+    println!(
+        "resident memory with {POLICY_COUNT} policies, {SERVICE_COUNT} services, {POD_COUNT} pods"
+    );
+    stream::iter(0..POLICY_COUNT)
+        .for_each_concurrent(MAX_CONCURRENT_CALLS, |number| policy(&namespace, number))
         .await;
     let stack = json!({
         "apiVersion": "spoor.dev/v1alpha1",
@@ -52,31 +54,31 @@ async fn main() {
     namespace.apply(stack).await.unwrap();
 
     let release = Release::new(&namespace, "policies").await;
-    let replica = started(&release).await;
-    let streams: Vec<Subscriber> = stream::iter(0..PODS)
+    let replica = start(&release).await;
+    let streams: Vec<Subscriber> = stream::iter(0..POD_COUNT)
         .map(|number| join(&namespace, &release, number))
-        .buffer_unordered(MAX_CONCURRENT)
+        .buffer_unordered(MAX_CONCURRENT_CALLS)
         .collect()
         .await;
-    let last = SamplingPolicy::named(&namespace, &format!("p-{}", POLICIES - 1));
+    let last = SamplingPolicy::named(&namespace, &format!("p-{}", POLICY_COUNT - 1));
     last.wait_for_condition("Accepted").await;
     report("policies", &replica).await;
     drop(streams);
 
     let release = Release::new(&namespace, "stacks").await;
-    let replica = started(&release).await;
+    let replica = start(&release).await;
     report("stacks", &replica).await;
 }
 
 /// Applies a policy for an operation of its own. The first ones also have tail rules.
 async fn policy(namespace: &Namespace<'_>, number: usize) {
-    let service = format!("service-{}", number % SERVICES);
-    let operation = format!("GET /{}", number / SERVICES);
+    let service = format!("service-{}", number % SERVICE_COUNT);
+    let operation = format!("GET /{}", number / SERVICE_COUNT);
     let mut spec = json!({
         "targets": [{"service": service, "operations": [operation]}],
         "head": {"probability": format!("{}%", 1 + number % 100)},
     });
-    if number < SERVICES {
+    if number < SERVICE_COUNT {
         spec["targets"] = json!([{"service": service}]);
         spec["tail"] = json!({"keep": [{"name": "errors", "error": {}}], "otherwise": "10%"});
     }
@@ -86,7 +88,7 @@ async fn policy(namespace: &Namespace<'_>, number: usize) {
 async fn join(namespace: &Namespace<'_>, release: &Release, number: usize) -> Subscriber {
     let (name, service) = (
         format!("pod-{number}"),
-        format!("service-{}", number % SERVICES),
+        format!("service-{}", number % SERVICE_COUNT),
     );
     let labels = [("spoor.dev/service", service.as_str())];
     let ip = format!("10.1.0.{}", 1 + number);
@@ -108,7 +110,7 @@ async fn join(namespace: &Namespace<'_>, release: &Release, number: usize) -> Su
     subscriber
 }
 
-async fn started(release: &Release) -> Replica {
+async fn start(release: &Release) -> Replica {
     let replica = release.start("replica-0");
     eventually("role is ready", TIMEOUT, async || {
         replica.check_ready().await

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The number of pods that are created and connected at a time.
-const MAX_CONCURRENT: usize = 32;
+const MAX_CONCURRENT_PODS: usize = 32;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -27,7 +27,7 @@ impl Instances {
     pub async fn connect(namespace: &Namespace<'_>, release: &Release, count: usize) -> Self {
         let subscribers: Vec<Subscriber> = stream::iter(0..count)
             .map(|number| join(namespace, release, number))
-            .buffer_unordered(MAX_CONCURRENT)
+            .buffer_unordered(MAX_CONCURRENT_PODS)
             .collect()
             .await;
         let mut listening = JoinSet::new();

@@ -28,7 +28,7 @@ use role::{
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The pause between rounds, so that they do not overlap.
-const PAUSE: Duration = Duration::from_millis(200);
+const ROUND_PAUSE: Duration = Duration::from_millis(200);
 
 fn main() {
     raise_file_limit();
@@ -62,16 +62,16 @@ async fn measure(count: usize, rounds: u32) {
     let start = Instant::now();
     let instances = Instances::connect(&namespace, &release, count).await;
     let joined = start.elapsed();
-    acknowledged(&replica, count as u64).await;
+    wait_for_acknowledgements(&replica, count as u64).await;
 
     let mut all = Histogram::<u64>::new(3).unwrap();
     let mut status = Histogram::<u64>::new(3).unwrap();
     for round in 1..=rounds {
-        sleep(PAUSE).await;
+        sleep(ROUND_PAUSE).await;
         let before = acknowledgements(&replica).await;
         let start = Instant::now();
         policy.patch(&format!("{round}%")).await;
-        acknowledged(&replica, before + count as u64).await;
+        wait_for_acknowledgements(&replica, before + count as u64).await;
         all.record(millis(start.elapsed())).unwrap();
         policy
             .wait_for("Converged", |status| {
@@ -94,7 +94,7 @@ async fn measure(count: usize, rounds: u32) {
 }
 
 /// Waits until the operator has received this many acknowledgements.
-async fn acknowledged(replica: &Replica, count: u64) {
+async fn wait_for_acknowledgements(replica: &Replica, count: u64) {
     let start = Instant::now();
     loop {
         let now = acknowledgements(replica).await;

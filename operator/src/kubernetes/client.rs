@@ -15,7 +15,7 @@ pub enum ConnectError {
     BuildClient(String, #[source] Box<kube::Error>),
 }
 
-/// The longest silence on a connection. Watches end before that by themselves.
+/// The longest silence on a connection. The API server ends a watch before that.
 const READ_TIMEOUT: Duration = Duration::from_secs(75);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

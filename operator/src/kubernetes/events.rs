@@ -93,7 +93,6 @@ impl EventQueue {
     pub fn publish(&self, event: Event) {
         let uid = event.regarding.uid.clone();
         let same = (uid, event.reason.clone(), event.note.clone());
-        let reason = event.reason.clone();
         let now = Instant::now();
         let mut published = self.published.lock();
         while published.len() >= MAX_REMEMBERED_EVENTS
@@ -113,7 +112,7 @@ impl EventQueue {
         } else if let Some(suppressed) = self.drops.admit() {
             // Not remembered, so that it is published when it is reported again.
             tracing::warn!(
-                reason,
+                reason = same.1,
                 suppressed,
                 "dropped an event, since too many are waiting"
             );
@@ -127,9 +126,8 @@ async fn send(
     instance: &str,
     event: Event,
 ) -> Result<(), ApiServerError> {
-    let namespace = event.regarding.namespace.clone();
-    let namespace = namespace.unwrap_or_else(|| "default".to_owned());
-    let api: Api<EventObject> = Api::namespaced(client.clone(), &namespace);
+    let namespace = event.regarding.namespace.as_deref().unwrap_or("default");
+    let api: Api<EventObject> = Api::namespaced(client.clone(), namespace);
     let object = object(controller, instance, event, Timestamp::now());
     with_deadline(CALL_DEADLINE, api.create(&PostParams::default(), &object)).await?;
     Ok(())

@@ -43,7 +43,7 @@ const WATCH_TIMEOUT_SECONDS: u32 = 60;
 
 /// The most objects in one response to a list. The allocator does not return the memory that
 /// decoding a large one takes.
-const MAX_PAGE_SIZE: u32 = 50;
+const MAX_PAGE_OBJECTS: u32 = 50;
 
 /// The delays between attempts to watch. They are short, since few processes wait for an API server
 /// that comes back, and each should notice soon.
@@ -141,7 +141,7 @@ impl Watches {
         let store = ObjectStore::empty();
         let config = config
             .timeout(WATCH_TIMEOUT_SECONDS)
-            .page_size(MAX_PAGE_SIZE);
+            .page_size(MAX_PAGE_OBJECTS);
         for namespace in self.0.scope.api_namespaces() {
             let (watches, config) = (self.clone(), config.clone());
             let api: Api<K> = resources::api(&self.0.client, namespace.as_deref(), resource);

@@ -69,8 +69,8 @@ impl Claimer {
         }
     }
 
-    /// Claims the namespaces that `desired` returns and renews the claims, while this replica
-    /// leads.
+    /// Claims the namespaces that `desired` returns and renews the claims, while this replica is
+    /// the leader.
     pub async fn run(
         mut self,
         desired: impl Fn() -> BTreeSet<String>,
@@ -175,7 +175,7 @@ impl Claimer {
         entry.note = observed.and_then(|it| RefusalNote::of(&it.lease, entry.note.take(), started));
         let note = entry.note.as_ref();
         let note = note.filter(|note| note.is_fresh(started, self.timing.duration));
-        let contender = note.map(|note| note.by.clone()).filter(|by| by != me);
+        let contender = note.map(|note| note.refused.clone()).filter(|it| it != me);
         let held = |until| NamespaceClaim::Held {
             until,
             contender: contender.clone(),
@@ -195,9 +195,9 @@ impl Claimer {
                 // Both roles claim under one identity. If the other one has renewed the Lease since
                 // the last read, this one writes nothing, but can only count on the time before
                 // that read.
-                let other_role_renewed =
+                let has_other_role_renewed =
                     was_observed && observed.holder() == Some(me) && observed.since == started;
-                if let (true, Some(last_read)) = (other_role_renewed, last_read) {
+                if let (true, Some(last_read)) = (has_other_role_renewed, last_read) {
                     (None, held(last_read + self.timing.duration))
                 } else {
                     let mut lease = record::held(*lease, &candidate, Timestamp::now());

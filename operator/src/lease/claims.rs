@@ -90,10 +90,8 @@ impl NamespaceClaims {
     /// Returns true if this installation serves the namespace, by the last read of its Lease.
     #[must_use]
     pub fn holds(&self, namespace: &str) -> bool {
-        matches!(
-            self.0.known.read().get(namespace),
-            Some(NamespaceClaim::Held { .. })
-        )
+        let known = self.0.known.read();
+        matches!(known.get(namespace), Some(NamespaceClaim::Held { .. }))
     }
 
     /// Returns true if this installation serves the namespace and no other one can have taken over.

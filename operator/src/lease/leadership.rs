@@ -49,7 +49,7 @@ pub enum Leadership {
         /// over before.
         until: Instant,
     },
-    /// Another candidate took over. This one never leads again.
+    /// Another candidate took over. This one never becomes the leader again.
     Lost {
         /// The identity of the new leader.
         to: String,
@@ -57,13 +57,13 @@ pub enum Leadership {
 }
 
 impl Leadership {
-    /// Returns true if the candidate leads and no other one can have taken over.
+    /// Returns true if the candidate is the leader and no other one can have taken over.
     #[must_use]
     pub fn is_certain(&self) -> bool {
         matches!(self, Self::Leader { until } if Instant::now() < *until)
     }
 
-    /// Returns true if the candidate leads, by its last read of the lease.
+    /// Returns true if the candidate is the leader, by its last read of the lease.
     #[must_use]
     pub fn is_leader(&self) -> bool {
         matches!(self, Self::Leader { .. })

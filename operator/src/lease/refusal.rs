@@ -14,7 +14,7 @@ const REFUSED_AT_ANNOTATION: &str = "spoor.dev/refused-at";
 /// the lease itself, no two machines' clocks are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RefusalNote {
-    pub(super) by: String,
+    pub(super) refused: String,
     pub(super) at: String,
     pub(super) since: Instant,
 }
@@ -23,14 +23,14 @@ impl RefusalNote {
     /// Reads the note of a Lease. `before` is the note that was read last.
     pub(super) fn of(lease: &Lease, before: Option<Self>, now: Instant) -> Option<Self> {
         let annotations = lease.metadata.annotations.as_ref()?;
-        let by = annotations.get(REFUSED_ANNOTATION)?.clone();
+        let refused = annotations.get(REFUSED_ANNOTATION)?.clone();
         let at = annotations.get(REFUSED_AT_ANNOTATION);
         let at = at.cloned().unwrap_or_default();
         // The other installation rewrites the time at each attempt, so an unchanged note means that
         // it has stopped trying.
-        let before = before.filter(|before| before.by == by && before.at == at);
+        let before = before.filter(|before| before.refused == refused && before.at == at);
         let since = before.map_or(now, |before| before.since);
-        Some(Self { by, at, since })
+        Some(Self { refused, at, since })
     }
 
     /// Returns true if the refused installation still tries to claim the namespace.
@@ -39,10 +39,10 @@ impl RefusalNote {
     }
 }
 
-/// Adds a note that `by` was refused.
-pub(super) fn add(lease: &mut Lease, by: &str, now: Timestamp) {
+/// Adds a note that this installation was refused.
+pub(super) fn add(lease: &mut Lease, refused: &str, now: Timestamp) {
     let annotations = lease.metadata.annotations.get_or_insert_default();
-    annotations.insert(REFUSED_ANNOTATION.to_owned(), by.to_owned());
+    annotations.insert(REFUSED_ANNOTATION.to_owned(), refused.to_owned());
     annotations.insert(REFUSED_AT_ANNOTATION.to_owned(), now.to_string());
 }
 

@@ -30,8 +30,8 @@ use crate::{
 /// The time for which changes are collected: the API server sends a change of many objects as many
 /// events.
 const DEBOUNCE_DELAY: Duration = Duration::from_millis(3);
-/// The longest wait for an expiry. A clock may be set in between, so a later expiry is checked again
-/// after this time.
+/// The longest wait for an expiry. The clock may be set meanwhile, so a later expiry is checked
+/// again after this time.
 const MAX_EXPIRY_WAIT: Duration = Duration::from_secs(3600);
 /// The interval between reads of clients' reports while clients are applying something.
 const ACTIVE_INTERVAL: Duration = Duration::from_millis(50);
@@ -175,14 +175,14 @@ impl PoliciesController {
                 mismatches: &self.sources.mismatches,
             };
             let next = statuses.write(policies, resolved, &evidence).await;
-            let began = Instant::now();
-            let interval = match next.has_pending_changes || began < active_until {
+            let now = Instant::now();
+            let interval = match next.has_pending_changes || now < active_until {
                 true => ACTIVE_INTERVAL,
                 false => IDLE_INTERVAL,
             };
             // Reports arrive continuously, so they are read at intervals; resolutions and due
             // writes are not delayed.
-            let due = next.at.unwrap_or(began + MAX_EXPIRY_WAIT);
+            let due = next.at.unwrap_or(now + MAX_EXPIRY_WAIT);
             tokio::select! {
                 ticked = resolutions.changed() => if ticked.is_err() { return },
                 () = tokio::time::sleep_until(due.into()) => {}
@@ -190,7 +190,7 @@ impl PoliciesController {
                     if reports.changed().await.is_err() {
                         std::future::pending::<()>().await;
                     }
-                    tokio::time::sleep_until((began + interval).into()).await;
+                    tokio::time::sleep_until((now + interval).into()).await;
                 } => {}
             }
         }

@@ -41,13 +41,10 @@ impl EvidenceSources<'_> {
             notes.extend(self.note(&policy.namespace, &service.service, now));
         }
         // There are many pods, so they are searched only where a service has no instance.
-        let services = match is_missing {
-            true => self.services(&policy.namespace),
-            false => BTreeSet::new(),
-        };
+        let services = is_missing.then(|| self.services(&policy.namespace));
         PolicyEvidence {
             evidence,
-            services,
+            services: services.unwrap_or_default(),
             notes,
         }
     }

@@ -92,7 +92,7 @@ async fn sampling(control: &Control) -> Result<Router, ReflectionError> {
     const SERVICE: &str = "jaeger.api_v2.SamplingManager";
     let routes = Routes::new(control.sampling_grpc());
     let (routes, _) = with_introspection(routes, &[SERVICE], spoor_proto::DESCRIPTORS).await?;
-    let serves = "this port has jaeger.api_v2.SamplingManager";
+    let serves = "this port serves jaeger.api_v2.SamplingManager";
     let grpc = grpc_fallback(routes.into_axum_router(), serves);
     Ok(by_protocol(control.sampling_http(), grpc))
 }
@@ -103,10 +103,11 @@ fn hint(api: Api, own: Api) -> Option<String> {
         api if api == own => return None,
         Api::JaegerSampling => "remote sampling is on port 5778",
         Api::OtlpTraces | Api::Zipkin => {
-            "send spans as OTLP to the Service STACK-otlp of a TracingStack, ports 4317 and 4318"
+            "send spans over OTLP to the Service STACK-otlp of a TracingStack, port 4317 or 4318"
         }
         Api::OtlpMetrics | Api::OtlpOthers => {
-            "metrics and logs are not accepted; port 4318 accepts the counts that Collectors send"
+            "port 4318 accepts sampling counts from gathering Collectors; other metrics and logs \
+             are not accepted"
         }
         Api::JaegerQuery => "traces are at the Service STACK-query of a TracingStack, port 16686",
     };
@@ -114,7 +115,7 @@ fn hint(api: Api, own: Api) -> Option<String> {
 }
 
 fn policy_stream(control: &Control) -> Router {
-    let serves = "this port has spoor.control.v1.PolicyStream over TLS";
+    let serves = "this port serves spoor.control.v1.PolicyStream over TLS";
     let routes = Routes::new(control.policy_stream());
     grpc_fallback(routes.into_axum_router(), serves)
 }

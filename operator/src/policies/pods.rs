@@ -60,10 +60,7 @@ pub(super) fn resource() -> ApiResource {
 
 /// Parses a pod. Returns none if it has ended.
 pub(super) fn parse(raw: RawPod) -> Option<Pod> {
-    let Object {
-        metadata, status, ..
-    } = raw;
-    let status = status.unwrap_or_default();
+    let (metadata, status) = (raw.metadata, raw.status.unwrap_or_default());
     let labels = metadata.labels.unwrap_or_default();
     // The pod's address may belong to another pod by now.
     if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
@@ -133,7 +130,7 @@ impl PodsByAddress {
         // Read before the pods: a change in between makes the next call build the index again.
         let tick = *self.changed.borrow();
         let mut index = self.index.lock();
-        // Built by a request and not at each change: a rollout changes many pods in between.
+        // Built on request, since a rollout changes many pods between two requests.
         if index.at != Some(tick) {
             index.pods.clear();
             for pod in self.pods.all() {

@@ -48,7 +48,7 @@ pub(super) struct Statuses {
     resource: ApiResource,
     claims: NamespaceClaims,
     observed_interval: Duration,
-    began: Instant,
+    leading_since: Instant,
     entries: HashMap<Key, Entry>,
 }
 
@@ -97,7 +97,7 @@ impl Statuses {
             claims,
             resource: resources::sampling_policies(),
             observed_interval,
-            began: Instant::now(),
+            leading_since: Instant::now(),
             entries: HashMap::new(),
         }
     }
@@ -139,7 +139,7 @@ impl Statuses {
                     }
                 }
                 // The policy was deleted in the meantime.
-                Err(error) if is_gone(&error) => {}
+                Err(ApplyError::Call { source, .. }) if source.is_not_found() => {}
                 Err(error) => {
                     // One line for all writes that fail together.
                     if !std::mem::replace(&mut is_failing, true) {
@@ -172,12 +172,12 @@ impl Statuses {
             .iter()
             .filter(|object| self.claims.is_certain(&object.key.namespace));
         for object in policies {
-            let began = self.began;
+            let leading_since = self.leading_since;
             let entry = self.entries.entry(object.key.clone());
-            let entry = entry.or_insert_with(|| Entry::new(object, began));
+            let entry = entry.or_insert_with(|| Entry::new(object, leading_since));
             // Deleted and created again between two checks.
             if entry.uid != object.uid {
-                *entry = Entry::new(object, began);
+                *entry = Entry::new(object, leading_since);
             }
             let current = entry.current(object);
             let previous = current.map(|status| status.conditions.as_slice());
@@ -194,7 +194,7 @@ impl Statuses {
                 current,
                 desired: &desired,
                 written: entry.written_at,
-                reconnect_until: began + RECONNECT_PERIOD,
+                reconnect_until: leading_since + RECONNECT_PERIOD,
                 observed_interval: self.observed_interval,
             };
             let mut differs_since = entry.differs_since;
@@ -230,11 +230,11 @@ impl Statuses {
 }
 
 impl Entry {
-    fn new(object: &PolicyObject, began: Instant) -> Self {
+    fn new(object: &PolicyObject, leading_since: Instant) -> Self {
         Self {
             uid: object.uid.clone(),
             written: None,
-            written_at: began,
+            written_at: leading_since,
             differs_since: None,
         }
     }
@@ -253,8 +253,4 @@ impl Entry {
             _ => object.status.as_ref(),
         }
     }
-}
-
-fn is_gone(error: &ApplyError) -> bool {
-    matches!(error, ApplyError::Call { source, .. } if source.is_not_found())
 }

@@ -98,14 +98,11 @@ impl TokenReviewer {
                     "cannot review a token"
                 );
                 Err(Denied::Unavailable(
-                    "the API server did not respond".to_owned(),
+                    "the API server did not review the token".to_owned(),
                 ))
             }
         };
-        let result = match &bearer {
-            Ok(_) => "Pod",
-            Err(denied) => denied.reason(),
-        };
+        let result = bearer.as_ref().map_or_else(Denied::reason, |_| "Pod");
         self.reviews.get_or_create(&[("result", result)]).inc();
         // Only valid tokens are cached, so that a refusal does not outlast its reason.
         if let (Some(digest), Ok(bearer)) = (digest, &bearer) {

@@ -89,8 +89,8 @@ pub async fn apply(
             }
             Err(error) => {
                 report.add_error(&error);
-                // Each further object would wait for its own deadline.
-                if is_unreachable(&error) {
+                // Without a response, each further object would wait for its own deadline.
+                if matches!(&error, ApplyError::Call { source, .. } if source.code().is_none()) {
                     return report;
                 }
             }
@@ -173,10 +173,6 @@ fn owned(mut manifest: Manifest, stack: &StackObject) -> Manifest {
         block_owner_deletion: None,
     }]);
     manifest
-}
-
-fn is_unreachable(error: &ApplyError) -> bool {
-    matches!(error, ApplyError::Call { source, .. } if source.code().is_none())
 }
 
 impl ApplyReport {

@@ -15,7 +15,7 @@ use super::{
     collector::{self, CollectorObjects},
     objects::{
         labels::Component,
-        otlp::{OTLP_GRPC, OTLP_HTTP},
+        otlp::{OTLP_GRPC_PORT, OTLP_HTTP_PORT},
         pod::PodDefaults,
         sort_by_kind,
     },
@@ -101,12 +101,13 @@ pub fn build(
     // same time.
     let mut tiers = None;
     if let (true, Collector::Managed(managed)) = (with_collector, &stack.collector) {
-        let reported = format!("http://{}:{OTLP_HTTP}", context.policies_service.host());
+        let host = context.policies_service.host();
+        let counts_endpoint = format!("http://{host}:{OTLP_HTTP_PORT}");
         let collector = collector::build(&collector::CollectorInput {
             stack,
             collector: managed,
             jaeger_otlp: &jaeger_otlp(stack),
-            reported: &reported,
+            counts_endpoint: &counts_endpoint,
             tail,
             pods: &context.pods,
         });
@@ -125,7 +126,7 @@ fn jaeger_otlp(stack: &Stack) -> String {
         Jaeger::Existing(existing) => existing.otlp.to_string(),
         Jaeger::Managed(_) => {
             let name = Component::Jaeger.name_in(stack);
-            format!("{name}.{}.svc:{OTLP_GRPC}", stack.namespace)
+            format!("{name}.{}.svc:{OTLP_GRPC_PORT}", stack.namespace)
         }
     }
 }

@@ -19,7 +19,7 @@ mod memory;
 mod network;
 mod ottl;
 mod parts;
-mod ports;
+pub mod ports;
 pub mod rollout;
 mod rules;
 pub mod samples;
@@ -34,9 +34,8 @@ use k8s_openapi::api::{
 use spoor_api::stack::{ManagedCollector, Stack};
 use spoor_policy::TailTable;
 
-pub use gather::{CLIENTS, PEERS};
+pub use gather::{CLIENT_RECEIVER, PEER_RECEIVER};
 pub use network::services;
-pub use ports::{OWN_METRICS, SPAN_METRICS};
 pub use workload::SPEC_HASH;
 
 use memory::TierMemory;
@@ -74,7 +73,7 @@ pub struct CollectorInput<'a> {
     /// The host and port of Jaeger's OTLP receiver over gRPC.
     pub jaeger_otlp: &'a str,
     /// The endpoint for clients' own counts, `http://HOST:PORT`.
-    pub reported: &'a str,
+    pub counts_endpoint: &'a str,
     /// The tail policies in force.
     pub tail: &'a TailTable,
     /// Defaults for the pods of every stack.
@@ -129,7 +128,7 @@ pub fn build(input: &CollectorInput<'_>) -> CollectorObjects {
 
 /// The time until the last span that reaches the gathering pods has left the deciding one.
 #[must_use]
-pub fn drain(collector: &ManagedCollector) -> Duration {
+pub fn drain_time(collector: &ManagedCollector) -> Duration {
     const SEND_TIME: Duration = Duration::from_secs(2);
     collector.gather_wait + collector.decision_wait + 2 * SEND_TIME
 }
@@ -137,7 +136,7 @@ pub fn drain(collector: &ManagedCollector) -> Duration {
 /// The time for which a gathering pod continues when it is deleted: until its clients have
 /// connected to other pods, their last spans are gathered, and its peers no longer resolve its
 /// address.
-fn gather_drain(collector: &ManagedCollector) -> Duration {
+fn gather_drain_time(collector: &ManagedCollector) -> Duration {
     let clients = ENDPOINTS_LAG + MAX_CONNECTION_AGE + MAX_CONNECTION_AGE_GRACE;
     // The last second is for sending.
     clients.max(DNS_LAG) + collector.gather_wait + Duration::from_secs(1)
@@ -145,12 +144,8 @@ fn gather_drain(collector: &ManagedCollector) -> Duration {
 
 fn settle_delay(collector: &ManagedCollector) -> Duration {
     // A single pod has no peers that could still send to a former one.
-    let dns_lag = if collector.replicas > 1 {
-        DNS_LAG
-    } else {
-        Duration::ZERO
-    };
-    dns_lag + collector.gather_wait + collector.decision_wait
+    let dns_lag = (collector.replicas > 1).then_some(DNS_LAG);
+    dns_lag.unwrap_or_default() + collector.gather_wait + collector.decision_wait
 }
 
 fn gather(input: &CollectorInput<'_>, replicas: i32) -> Tier {
@@ -159,9 +154,9 @@ fn gather(input: &CollectorInput<'_>, replicas: i32) -> Tier {
         component: Component::Gather,
         config: text::yaml(&gather::config(input)),
         replicas,
-        ports: &ports::OF_GATHER,
+        ports: &ports::GATHERING_POD,
         feature_gates: None,
-        drain: gather_drain(input.collector),
+        drain_time: gather_drain_time(input.collector),
         annotations: BTreeMap::new(),
     };
     pods.build()
@@ -177,9 +172,9 @@ fn decide(input: &CollectorInput<'_>) -> Tier {
             config: text::yaml(&config),
             // One pod for any number of replicas, since the parts of a trace have to meet.
             replicas: 1,
-            ports: &ports::OF_DECIDE,
+            ports: &ports::DECIDING_POD,
             feature_gates: Some(decide::FEATURE_GATES),
-            drain: ENDPOINTS_LAG + MAX_CONNECTION_AGE,
+            drain_time: ENDPOINTS_LAG + MAX_CONNECTION_AGE,
             annotations,
         };
         pods.build()

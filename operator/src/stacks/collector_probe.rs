@@ -19,8 +19,8 @@ use tokio::time::timeout;
 
 use super::{
     collector::{
-        OWN_METRICS,
         exporter::{ExporterHealth, ExporterReading},
+        ports,
     },
     pod_failure::not_terminating,
 };
@@ -143,10 +143,11 @@ impl CollectorProbe {
     /// The pod does not respond in time, or responds with something else.
     pub async fn metrics(&self, address: &str) -> Result<String, ReadError> {
         // An IPv6 address needs brackets in a URL.
-        let url = match address.contains(':') {
-            true => format!("http://[{address}]:{OWN_METRICS}/metrics"),
-            false => format!("http://{address}:{OWN_METRICS}/metrics"),
+        let host = match address.contains(':') {
+            true => format!("[{address}]"),
+            false => address.to_owned(),
         };
+        let url = format!("http://{host}:{}/metrics", ports::OWN_METRICS);
         let url = url.parse().map_err(ReadError::Address)?;
         let response = timeout(READ_DEADLINE, self.get(url)).await;
         response.unwrap_or(Err(ReadError::DeadlineExceeded))

@@ -1,5 +1,5 @@
 //! The leader's control loop: reconciles a stack when something changed, when its last attempt
-//! failed a while ago, or when the result of its last attempt expires by itself.
+//! failed a while ago, or when the result of its last attempt has expired.
 //!
 //! Stacks are reconciled concurrently, each in a task of its own and with its own time for the next
 //! attempt, so that a stack whose API calls hang or fail delays no other. kube's `Controller` would

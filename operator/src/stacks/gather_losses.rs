@@ -109,8 +109,8 @@ impl GatherLosses {
 #[must_use]
 pub fn message(lost: u64) -> String {
     format!(
-        "the gathering Collector lost at least {lost} spans that arrived gatherWait after the first \
-         span of their trace; raise spec.collector.gatherWait until a trace arrives within it"
+        "the gathering Collector lost at least {lost} spans that arrived just as gatherWait ended \
+         for their trace; raise spec.collector.gatherWait so that whole traces arrive within it"
     )
 }
 

@@ -12,7 +12,7 @@ use spoor_api::{
 
 use super::{
     children::belongs_to,
-    collector::{CLIENTS, PEERS},
+    collector::{CLIENT_RECEIVER, PEER_RECEIVER},
     gather_losses::GatherCounters,
     objects::labels::Component,
     parse::{StackObject, parse},
@@ -59,8 +59,8 @@ impl Reconciler {
         // With several pods the clients' receiver only distributes spans: the peers' receiver
         // accepts them again.
         let receivers: &[&str] = match collector.replicas {
-            1 => &[CLIENTS, PEERS],
-            _ => &[PEERS],
+            1 => &[CLIENT_RECEIVER, PEER_RECEIVER],
+            _ => &[PEER_RECEIVER],
         };
         let mut earlier = vec![];
         for pod in &pods {

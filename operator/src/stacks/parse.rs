@@ -49,9 +49,7 @@ pub struct ParsedStack {
 #[must_use]
 pub fn stack_object(object: DynamicObject) -> Option<StackObject> {
     let key = Key::of(&object);
-    let DynamicObject {
-        metadata, mut data, ..
-    } = object;
+    let (metadata, mut data) = (object.metadata, object.data);
     // Not parsed yet: a spec that cannot be parsed is an error in the status of this stack only.
     Some(StackObject {
         key,

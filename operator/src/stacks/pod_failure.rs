@@ -115,11 +115,9 @@ fn waiting_failure(container: &ContainerStatus) -> Option<String> {
         return None;
     }
     // The kubelet's own message only names the delay of the back-off.
-    if let Some(error) = last_termination(container).and_then(last_error) {
-        return Some(format!("{reason}: {error}"));
-    }
-    let message = waiting.message.as_deref().unwrap_or_default();
-    Some(format!("{reason} {message}").trim_end().to_owned())
+    let error = last_termination(container).and_then(last_error);
+    let detail = error.or_else(|| waiting.message.clone());
+    Some(detail.map_or_else(|| reason.to_owned(), |it| format!("{reason}: {it}")))
 }
 
 fn last_termination(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
@@ -253,7 +251,7 @@ mod tests {
         let state = json!({"waiting": {"reason": "ErrImagePull", "message": "no such image"}});
         assert_eq!(
             failure(&pod(state, None), now()).unwrap(),
-            "pod tracing-decide-1: ErrImagePull no such image"
+            "pod tracing-decide-1: ErrImagePull: no such image"
         );
     }
 

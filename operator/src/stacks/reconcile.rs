@@ -126,7 +126,7 @@ impl Reconciler {
             reason: "SpansLost",
             message: gather_losses::message(lost),
         });
-        // Lost spans are added after this line, since they are no reason to try again soon.
+        // Lost spans are added after this line, since another attempt does not help against them.
         let retry = (!report.problems.is_empty() || report.is_waiting).then_some(RETRY_DELAY);
         report.problems.extend(lost);
         let status = Findings {
@@ -197,15 +197,15 @@ impl Reconciler {
         let is_outdated = decide
             .as_ref()
             .is_some_and(|(workload, _)| spec_hash(workload) != spec_hash(&tiers.decide.workload));
-        if plan.decide && is_outdated {
+        if plan.can_change_decide && is_outdated {
             let pods = decide.as_ref().map(|(_, pods)| pods.as_slice());
             let pods = pods.unwrap_or_default();
             match self.collector_probe.check(&object.key, pods).await {
                 ProbeOutcome::Known(exporter) => plan = plan_with(exporter),
                 ProbeOutcome::RetryAfter(after) => {
                     // Neither tier changes until the exporter's health is known.
-                    plan.decide = false;
-                    plan.gather = false;
+                    plan.can_change_decide = false;
+                    plan.can_change_gather = false;
                     plan.waiting = Some(RolloutWait::ExporterUnknown);
                     plan.replan_in = [plan.replan_in, Some(after)].into_iter().flatten().min();
                 }
@@ -305,8 +305,8 @@ fn certificate_problem(problem: &str) -> StackProblem {
     StackProblem {
         reason: "CertificateFailed",
         message: format!(
-            "cannot keep the certificate of the policy endpoints valid, so services may not \
-             connect: {problem}"
+            "cannot keep the certificate of the policy endpoints valid, so services may be unable \
+             to connect: {problem}"
         ),
     }
 }
@@ -347,8 +347,8 @@ fn desired_objects(
     }
     if let Some(tiers) = built.tiers {
         let tiers = [
-            (plan.gather, tiers.gather, Component::Gather),
-            (plan.decide, tiers.decide, Component::Decide),
+            (plan.can_change_gather, tiers.gather, Component::Gather),
+            (plan.can_change_decide, tiers.decide, Component::Decide),
         ];
         for (is_allowed, tier, component) in tiers {
             if is_allowed {

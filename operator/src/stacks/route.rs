@@ -122,7 +122,7 @@ fn traffic(stack: &Stack, target: OtlpTarget, state: &RouteState, now: Timestamp
     let Some(since) = target.since else {
         return Traffic::Settled;
     };
-    let end = SignedDuration::try_from(old_route_drain(stack, opposite(target.route)))
+    let end = SignedDuration::try_from(old_route_drain_time(stack, opposite(target.route)))
         .ok()
         .and_then(|drain| since.checked_add(drain).ok());
     let left = end.map_or(SignedDuration::ZERO, |end| end.duration_since(now));
@@ -141,11 +141,11 @@ fn traffic(stack: &Stack, target: OtlpTarget, state: &RouteState, now: Timestamp
 }
 
 /// The time until no traffic takes the old route any more.
-fn old_route_drain(stack: &Stack, old: Route) -> Duration {
+fn old_route_drain_time(stack: &Stack, old: Route) -> Duration {
     // gRPC adds a jitter of 10 % to the maximum connection age.
     let connections = SERVICE_LAG + MAX_CONNECTION_AGE.mul_f64(1.1) + MAX_CONNECTION_AGE_GRACE;
     match (&stack.collector, old) {
-        (Collector::Managed(managed), Route::Collector) => connections + collector::drain(managed),
+        (Collector::Managed(own), Route::Collector) => connections + collector::drain_time(own),
         _ => connections,
     }
 }

@@ -17,7 +17,7 @@ pub use self::health::{StackHealth, live};
 use super::{
     apply::{ApplyReport, StackProblem},
     build::{PoliciesService, jaeger, otlp_service},
-    collector::{SPAN_METRICS, rollout::RolloutWait},
+    collector::{ports, rollout::RolloutWait},
     parse::StackObject,
     route::{CollectorAction, RoutePlan, Traffic},
 };
@@ -36,7 +36,7 @@ pub struct Findings<'a> {
     pub previous: &'a TracingStackStatus,
     /// The health of its parts.
     pub health: &'a StackHealth,
-    /// The step of its change of route.
+    /// The next step of its change of route.
     pub route_plan: &'a RoutePlan,
     /// The reason why a tier of the Collector waits.
     pub waiting: Option<RolloutWait>,
@@ -147,7 +147,7 @@ impl Findings<'_> {
         (!names.is_empty()).then_some(("RollingOut", message))
     }
 
-    /// The condition `Degraded`: something is wrong that does not pass by itself.
+    /// The condition `Degraded`: something is wrong that does not go away by itself.
     fn degraded(&self) -> ConditionUpdate {
         // A condition has one reason, so the first problem gives it; the message contains all.
         if let Some(first) = self.report.problems.first() {
@@ -163,7 +163,7 @@ impl Findings<'_> {
         let mut before = self.previous.conditions.iter();
         let before = before.find(|condition| condition.kind == Condition::DEGRADED);
         // The Collector lists valid values in another order at every start, since Go's maps have
-        // none. Its first text stays, so that a restart alone is no change of the status.
+        // none. The first text stays, so that a restart alone does not change the status.
         let message = match before {
             Some(before) if words(&before.message) == words(&message) => before.message.clone(),
             _ => message,
@@ -182,9 +182,7 @@ impl Findings<'_> {
     }
 
     fn endpoints(&self) -> StackEndpoints {
-        let Stack {
-            namespace, name, ..
-        } = self.stack;
+        let (namespace, name) = (&self.stack.namespace, &self.stack.name);
         let has_collector = matches!(self.stack.collector, Collector::Managed(_))
             && self.route_plan.collector == CollectorAction::Run;
         StackEndpoints {
@@ -192,13 +190,13 @@ impl Findings<'_> {
             query: match &self.stack.jaeger {
                 Jaeger::Managed(_) => {
                     let service = jaeger::query_name(self.stack);
-                    Some(format!("{service}.{namespace}.svc:{}", jaeger::HTTP_QUERY))
+                    Some(format!("{service}.{namespace}.svc:{}", jaeger::QUERY_PORT))
                 }
                 Jaeger::Existing(existing) => existing.query.as_ref().map(ToString::to_string),
             },
             sampling: Some(format!("{}:5778", self.policies_service.host())),
             prometheus: has_collector
-                .then(|| format!("{name}-gather.{namespace}.svc:{SPAN_METRICS}")),
+                .then(|| format!("{name}-gather.{namespace}.svc:{}", ports::SPAN_METRICS)),
         }
     }
 

@@ -44,8 +44,8 @@ fn check_ports_match(stack: &Stack, spec: &FieldPath, errors: &mut Vec<FieldErro
     if collector.port() != jaeger.port() {
         let at = spec.field("collector").field("existing").field("otlp");
         let problem = format!(
-            "must have the port of jaeger.existing.otlp, {}, not {}: services keep one port on \
-             either route",
+            "must have the same port as jaeger.existing.otlp, {}, not {}, since services use one \
+             port for both routes",
             jaeger.port(),
             collector.port()
         );
@@ -106,7 +106,7 @@ mod tests {
             "collector": {"existing": {"otlp": "collector.tools.svc:4317"}},
             "jaeger": {"existing": {"otlp": "jaeger.tools.svc:14317"}},
         }),
-        "spec.collector.existing.otlp: must have the port of jaeger.existing.otlp, 14317, not 4317"
+        "spec.collector.existing.otlp: must have the same port as jaeger.existing.otlp, 14317, not 4317"
     )]
     fn names_the_field(#[case] spec: Value, #[case] expected: &str) {
         let spec = serde_json::from_value(spec).unwrap();

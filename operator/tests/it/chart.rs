@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use render::{CHART, have_helm, notes, objects, refusal};
+use render::{CHART, has_helm, notes, objects, refusal};
 
 /// Values that enable every object of the chart.
 const EVERYTHING: [&str; 9] = [
@@ -79,7 +79,7 @@ pub fn without_applications_but(kept: &str) -> Vec<String> {
 
 #[test]
 fn pods_meet_the_restricted_standard() {
-    if !have_helm("chart::pods_meet_the_restricted_standard") {
+    if !has_helm("chart::pods_meet_the_restricted_standard") {
         return;
     }
     let pods = [objects(&[]), objects(&EVERYTHING)].concat();
@@ -112,7 +112,7 @@ fn pods_meet_the_restricted_standard() {
 
 #[test]
 fn probes_and_services_use_existing_ports() {
-    if !have_helm("chart::probes_and_services_use_existing_ports") {
+    if !has_helm("chart::probes_and_services_use_existing_ports") {
         return;
     }
     let objects = objects(&EVERYTHING);
@@ -146,7 +146,7 @@ fn probes_and_services_use_existing_ports() {
 
 #[test]
 fn services_have_tokens_and_stack_settings() {
-    if !have_helm("chart::services_have_tokens_and_stack_settings") {
+    if !has_helm("chart::services_have_tokens_and_stack_settings") {
         return;
     }
     let objects = objects(&["stack.name=mine"]);
@@ -184,7 +184,7 @@ fn services_have_tokens_and_stack_settings() {
 
 #[test]
 fn unready_standby_blocks_no_rollout() {
-    if !have_helm("chart::unready_standby_blocks_no_rollout") {
+    if !has_helm("chart::unready_standby_blocks_no_rollout") {
         return;
     }
     let objects = objects(&EVERYTHING);
@@ -224,7 +224,7 @@ fn disabled_parts_are_not_rendered(
     #[case] gone: &[&str],
     #[case] kept: &[&str],
 ) {
-    if !have_helm("chart::disabled_parts_are_not_rendered") {
+    if !has_helm("chart::disabled_parts_are_not_rendered") {
         return;
     }
     let objects = objects(&[value]);
@@ -238,7 +238,7 @@ fn disabled_parts_are_not_rendered(
 
 #[test]
 fn notes_list_the_port_forwards() {
-    if !have_helm("chart::notes_list_the_port_forwards") {
+    if !has_helm("chart::notes_list_the_port_forwards") {
         return;
     }
     let all = notes(&[]);
@@ -312,7 +312,7 @@ fn notes_list_the_port_forwards() {
     "applications.wishlist.wishlist.database.secretName"
 )]
 fn invalid_value_is_named(#[case] value: &str, #[case] message: &str) {
-    if !have_helm("chart::invalid_value_is_named") {
+    if !has_helm("chart::invalid_value_is_named") {
         return;
     }
     let refusal = refusal(&[value]);

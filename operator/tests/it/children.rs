@@ -138,7 +138,7 @@ async fn deleted_or_edited_children_are_restored() {
         .await
         .unwrap();
 
-    eventually("all is as before", MAX_WAIT, async || {
+    eventually("the children are restored", MAX_WAIT, async || {
         let after = children(&namespace).await;
         for (name, object) in &before {
             let now = after.get(name).ok_or_else(|| format!("no {name}"))?;

@@ -11,7 +11,7 @@ use crate::{
         MAX_WAIT, Policies, chart,
         sampling_policy::{SamplingPolicy, condition},
     },
-    stacks::{Stacks, is, until},
+    stacks::{Stacks, has_condition, until},
 };
 
 /// Makes an installation serve these namespaces.
@@ -114,14 +114,18 @@ async fn second_stacks_operator_is_refused_by_name() {
     .await;
     first.run_pods().await;
     first
-        .wait_for_status("tracing", |status| is(status, "Progressing", "False"))
+        .wait_for_status("tracing", |status| {
+            has_condition(status, "Progressing", "False")
+        })
         .await;
     let mark = one.server.mark();
     allow(&two, "stacks", &[&one]).await;
     let second = Stacks::start_with(&two, |settings| serving(&[&one])(&mut settings.role)).await;
 
     let status = first
-        .wait_for_status("tracing", |status| is(status, "Contested", "True"))
+        .wait_for_status("tracing", |status| {
+            has_condition(status, "Contested", "True")
+        })
         .await;
     assert_second_is_refused([&one, &two], &status, &second.ops("readyz").await).await;
     let contested = notes(&one, "AnotherOperator").await;
@@ -204,7 +208,9 @@ async fn operator_for_all_leaves_a_claimed_namespace() {
     })
     .await;
     narrow
-        .wait_for_status("tracing", |status| is(status, "Contested", "True"))
+        .wait_for_status("tracing", |status| {
+            has_condition(status, "Contested", "True")
+        })
         .await;
     // It serves one namespace of two.
     assert_eq!(broad.ops("readyz").await, "ok\n");

@@ -70,7 +70,7 @@ fn objects(stack: &Stack, tail: &TailTable) -> CollectorObjects {
         stack,
         collector: managed(stack),
         jaeger_otlp: "tracing-jaeger:4317",
-        reported: "http://spoor-policies:4318",
+        counts_endpoint: "http://spoor-policies:4318",
         tail,
         pods: &PodDefaults::default(),
     })

@@ -138,9 +138,10 @@ async fn stopped_leader_releases_its_lease() {
     .await;
     let standby = release.start("policies-1");
     eventually("the second replica runs", MAX_WAIT, async || {
-        let why = standby.check_ready().await;
-        why.err()
-            .filter(|why| !why.contains("error"))
+        let ready = standby.check_ready().await;
+        ready
+            .err()
+            .filter(|reason| !reason.contains("error"))
             .map(drop)
             .ok_or("not yet".to_owned())
     })

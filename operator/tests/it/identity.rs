@@ -138,7 +138,7 @@ async fn foreign_tokens_are_refused_and_counted() {
     for (what, token, reason) in tokens {
         let before = policies.count(REFUSED, reason).await;
         let Err(status) = subscribe(&policies, token.as_deref(), "a", "a-0").await else {
-            panic!("a token was accepted that is {what}");
+            panic!("a client was accepted whose token is {what}");
         };
         let is_refused = [Code::Unauthenticated, Code::PermissionDenied].contains(&status.code());
         assert!(is_refused, "{what}: {status:?}");
@@ -186,11 +186,8 @@ async fn client_cannot_act_for_another_instance() {
     let converged = condition(&status, "Converged");
     assert_ne!(converged["status"], "True");
     let message = converged["message"].as_str().unwrap();
-    assert!(
-        message.contains("a-1"),
-        "it names who is missing: {message}"
-    );
-    assert!(!message.contains("a-0"), "it names another pod: {message}");
+    assert!(message.contains("a-1"), "a-1 is not named: {message}");
+    assert!(!message.contains("a-0"), "a-0 is named: {message}");
 
     // Nor can it acknowledge or count for a plan that it was never sent.
     let never_sent = version_ahead_of(&plan);

@@ -121,7 +121,7 @@ fn start(program: &Path, config: &Value, folder: &Path) -> Process {
     Process::start(program, [argument], &login, folder.join("log"))
 }
 
-async fn ready(process: &Process, ports: &Ports) {
+async fn wait_until_ready(process: &Process, ports: &Ports) {
     let url = format!("http://127.0.0.1:{}/status", ports.health);
     eventually(
         "Jaeger is ready",
@@ -154,7 +154,7 @@ async fn send(ports: &Ports) {
     assert_eq!(response.status(), 200);
 }
 
-async fn finds(ports: &Ports, base_path: &str) {
+async fn wait_for_trace(ports: &Ports, base_path: &str) {
     let url = format!(
         "http://127.0.0.1:{}{base_path}/api/traces/{TRACE}",
         ports.query
@@ -188,9 +188,9 @@ async fn memory_storage_serves_a_base_path() {
     });
     let (config, ports) = configuration(jaeger, folder.path());
     let process = start(&program, &config, folder.path());
-    ready(&process, &ports).await;
+    wait_until_ready(&process, &ports).await;
     send(&ports).await;
-    finds(&ports, "/jaeger").await;
+    wait_for_trace(&ports, "/jaeger").await;
 }
 
 #[tokio::test]
@@ -202,17 +202,17 @@ async fn badger_traces_survive_a_restart() {
     let badger = json!({"storage": {"badger": {"retention": "24h"}}});
     let (config, ports) = configuration(badger, folder.path());
     let process = start(&program, &config, folder.path());
-    ready(&process, &ports).await;
+    wait_until_ready(&process, &ports).await;
     send(&ports).await;
-    finds(&ports, "").await;
+    wait_for_trace(&ports, "").await;
     process.terminate();
-    ended(&process).await;
+    wait_until_ended(&process).await;
     let process = start(&program, &config, folder.path());
-    ready(&process, &ports).await;
-    finds(&ports, "").await;
+    wait_until_ready(&process, &ports).await;
+    wait_for_trace(&ports, "").await;
 }
 
-async fn ended(process: &Process) {
+async fn wait_until_ended(process: &Process) {
     let output = eventually(
         "Jaeger has ended",
         Duration::from_secs(60),
@@ -268,7 +268,7 @@ async fn log_tail(program: &Path, jaeger: Value) -> String {
     secrets(&folder);
     let (config, _) = configuration(jaeger, folder.path());
     let process = start(program, &config, folder.path());
-    ended(&process).await;
+    wait_until_ended(&process).await;
     process.log_tail()
 }
 

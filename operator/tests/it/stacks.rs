@@ -209,12 +209,13 @@ impl<'a> Stacks<'a> {
     }
 }
 
-pub fn is(status: &Value, kind: &str, expected: &str) -> bool {
+/// Returns true if the condition of this type has this status.
+pub fn has_condition(status: &Value, kind: &str, expected: &str) -> bool {
     condition(status, kind)["status"] == expected
 }
 
 fn is_settled(status: &Value) -> bool {
-    is(status, "Available", "True") && is(status, "Progressing", "False")
+    has_condition(status, "Available", "True") && has_condition(status, "Progressing", "False")
 }
 
 pub async fn until(what: &str, is_met: impl AsyncFn() -> bool) {

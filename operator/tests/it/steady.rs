@@ -11,8 +11,8 @@ use crate::{
     subscriber::{Claim, Subscriber},
 };
 
-const IDLE: Duration = Duration::from_secs(20);
-const INSTANCES: usize = 3;
+const STEADY_PERIOD: Duration = Duration::from_secs(20);
+const INSTANCE_COUNT: usize = 3;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn steady_load_writes_only_the_lease() {
@@ -24,7 +24,7 @@ async fn steady_load_writes_only_the_lease() {
     let policies = Policies::start(&namespace).await;
     let endpoint = policies.endpoints().await.stream;
     let mut clients = Vec::new();
-    for number in 0..INSTANCES {
+    for number in 0..INSTANCE_COUNT {
         let name = format!("a-{number}");
         let ip = format!("127.0.0.{}", 2 + number);
         let pod = namespace
@@ -61,7 +61,7 @@ async fn steady_load_writes_only_the_lease() {
 
     let mark = server.mark();
     let start = Instant::now();
-    while start.elapsed() < IDLE {
+    while start.elapsed() < STEADY_PERIOD {
         load.report(&clients).await;
     }
 
@@ -76,7 +76,7 @@ async fn steady_load_writes_only_the_lease() {
     }
     assert!(
         statuses <= 1,
-        "a status is written every 30 s at most: {statuses} in {IDLE:?}"
+        "a status is written every 30 s at most: {statuses} in {STEADY_PERIOD:?}"
     );
     assert!(!calls.is_empty(), "the audit log has its lease");
     policies.stop().await;

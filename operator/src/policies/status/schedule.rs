@@ -10,7 +10,7 @@ use spoor_api::{
 /// The time for which a change is given to settle before an intermediate status is written.
 /// Services apply a policy within milliseconds.
 const SETTLE_DELAY: Duration = Duration::from_millis(200);
-/// The shortest interval between two writes, however often clients come and go.
+/// The shortest interval between two writes, however often clients connect and disconnect.
 const MIN_WRITE_INTERVAL: Duration = Duration::from_millis(250);
 /// The shortest interval between two writes that change no condition's status or reason.
 const MIN_DETAIL_WRITE_INTERVAL: Duration = Duration::from_secs(5);
@@ -49,10 +49,8 @@ pub(super) fn write_time(
     // From the first difference on: if each further one moved the time, a status that changes all
     // the time would never be written.
     let since = *differs_since.get_or_insert(now);
-    let settled = match is_converging(desired) {
-        true => since + SETTLE_DELAY,
-        false => since,
-    };
+    let delay = is_converging(desired).then_some(SETTLE_DELAY);
+    let settled = since + delay.unwrap_or_default();
     let settled = settled.max(change.written + MIN_WRITE_INTERVAL);
     let Some(current) = current else {
         return Some(settled);
@@ -70,11 +68,9 @@ pub(super) fn write_time(
 
 /// Returns true if clients are still applying the policy.
 fn is_converging(status: &SamplingPolicyStatus) -> bool {
-    let is_accepted = condition(status, Condition::ACCEPTED)
-        .is_some_and(|accepted| accepted.status == ConditionStatus::True);
-    is_accepted
-        && condition(status, Condition::CONVERGED)
-            .is_some_and(|converged| converged.status != ConditionStatus::True)
+    let status_of = |kind| condition(status, kind).map(|condition| condition.status);
+    status_of(Condition::ACCEPTED) == Some(ConditionStatus::True)
+        && status_of(Condition::CONVERGED).is_some_and(|it| it != ConditionStatus::True)
 }
 
 /// Returns true if the only change is that clients of the last leader have not reconnected yet.

@@ -24,7 +24,7 @@ use crate::{
     stacks::objects::{
         labels::{self, Component, component_metadata, label_selector, selector},
         network::service_port,
-        otlp::{OTLP_GRPC, OTLP_HTTP},
+        otlp::{OTLP_GRPC_PORT, OTLP_HTTP_PORT},
         pod::{self, PodDefaults},
         workload::{
             CONFIG_FILE, config_map, container_ports, disruption_budget, read_only_mount,
@@ -34,22 +34,22 @@ use crate::{
 };
 
 /// The port of Jaeger's page and its query API over HTTP.
-pub const HTTP_QUERY: u16 = 16686;
+pub const QUERY_PORT: u16 = 16686;
 /// The port of Jaeger's query API over gRPC.
-pub const GRPC_QUERY: u16 = 16685;
+pub const GRPC_QUERY_PORT: u16 = 16685;
 /// The port of probes.
-pub const HEALTH: u16 = 13133;
+pub const HEALTH_PORT: u16 = 13133;
 /// The port of Jaeger's own metrics.
-pub const METRICS: u16 = 8888;
+pub const METRICS_PORT: u16 = 8888;
 
 /// The ports of a pod, by name.
 const PORTS: [(&str, u16); 6] = [
-    ("otlp-grpc", OTLP_GRPC),
-    ("otlp-http", OTLP_HTTP),
-    ("http-query", HTTP_QUERY),
-    ("grpc-query", GRPC_QUERY),
-    ("health", HEALTH),
-    ("metrics", METRICS),
+    ("otlp-grpc", OTLP_GRPC_PORT),
+    ("otlp-http", OTLP_HTTP_PORT),
+    ("http-query", QUERY_PORT),
+    ("grpc-query", GRPC_QUERY_PORT),
+    ("health", HEALTH_PORT),
+    ("metrics", METRICS_PORT),
 ];
 const CONFIG_FOLDER: &str = "/etc/jaeger/config";
 
@@ -68,8 +68,8 @@ pub fn objects(stack: &Stack, jaeger: &ManagedJaeger, pods: &PodDefaults) -> Vec
     let parts = storage::parts(stack, &jaeger.storage);
     let config = config::yaml(jaeger, &parts);
     let config = config_map(stack, Component::Jaeger, &config);
-    let otlp = [("otlp-grpc", OTLP_GRPC), ("otlp-http", OTLP_HTTP)];
-    let query = [("http-query", HTTP_QUERY), ("grpc-query", GRPC_QUERY)];
+    let otlp = [("otlp-grpc", OTLP_GRPC_PORT), ("otlp-http", OTLP_HTTP_PORT)];
+    let query = [("http-query", QUERY_PORT), ("grpc-query", GRPC_QUERY_PORT)];
     let mut objects = vec![
         Manifest::of(&config),
         Manifest::of(&service(stack, Component::Jaeger.name_in(stack), &otlp)),
@@ -166,9 +166,9 @@ fn container(
         ports: Some(container_ports(&PORTS)),
         resources: Some(pod::resources(&jaeger.pod.resources, memory_limit)),
         volume_mounts: Some([vec![mount], parts.mounts].concat()),
-        startup_probe: Some(pod::http_probe("/status", HEALTH, 1, 120)),
-        readiness_probe: Some(pod::http_probe("/status", HEALTH, 5, 2)),
-        liveness_probe: Some(pod::http_probe("/status", HEALTH, 10, 6)),
+        startup_probe: Some(pod::http_probe("/status", HEALTH_PORT, 1, 120)),
+        readiness_probe: Some(pod::http_probe("/status", HEALTH_PORT, 5, 2)),
+        liveness_probe: Some(pod::http_probe("/status", HEALTH_PORT, 10, 6)),
         // With Badger no other pod takes over, and the next one waits for the volume, so a delay
         // only makes the gap longer.
         lifecycle: (!matches!(jaeger.storage, Storage::Badger { .. }))

@@ -12,7 +12,7 @@ use super::jaeger;
 use crate::stacks::objects::{
     labels::Component,
     network::{ingress, network_policy, pods},
-    otlp::{OTLP_GRPC, OTLP_HTTP},
+    otlp::{OTLP_GRPC_PORT, OTLP_HTTP_PORT},
 };
 
 /// Lets pods of the namespace send and query traces, and pods of every namespace read Jaeger's
@@ -24,10 +24,15 @@ pub fn jaeger(stack: &Stack, managed: &ManagedJaeger) -> NetworkPolicy {
         namespace_selector: Some(LabelSelector::default()),
         ..NetworkPolicyPeer::default()
     };
-    let ports = [OTLP_GRPC, OTLP_HTTP, jaeger::HTTP_QUERY, jaeger::GRPC_QUERY];
+    let ports = [
+        OTLP_GRPC_PORT,
+        OTLP_HTTP_PORT,
+        jaeger::QUERY_PORT,
+        jaeger::GRPC_QUERY_PORT,
+    ];
     let ingress = vec![
         ingress(Some(namespace), &ports),
-        ingress(Some(cluster), &[jaeger::METRICS]),
+        ingress(Some(cluster), &[jaeger::METRICS_PORT]),
     ];
     let needs_egress =
         matches!(managed.storage, Storage::External { .. }) || managed.prometheus.is_some();

@@ -10,7 +10,7 @@ use super::BuildContext;
 use crate::stacks::objects::{
     labels::{Component, selector, stack_metadata},
     network::service_port,
-    otlp::{OTLP_GRPC, OTLP_HTTP},
+    otlp::{OTLP_GRPC_PORT, OTLP_HTTP_PORT},
 };
 
 /// The annotation of the Service with its present route.
@@ -52,7 +52,7 @@ pub fn url(stack: &Stack) -> String {
 pub fn port(stack: &Stack) -> u16 {
     existing_address(stack, stack.route)
         .or_else(|| existing_address(stack, opposite(stack.route)))
-        .map_or(OTLP_GRPC, Address::port)
+        .map_or(OTLP_GRPC_PORT, Address::port)
 }
 
 /// The route that is not this one.
@@ -113,14 +113,14 @@ fn component(route: Route) -> Component {
 
 fn ports(stack: &Stack) -> Vec<ServicePort> {
     let mut ports = vec![
-        ("otlp-grpc", OTLP_GRPC, OTLP_GRPC),
-        ("otlp-http", OTLP_HTTP, OTLP_HTTP),
+        ("otlp-grpc", OTLP_GRPC_PORT, OTLP_GRPC_PORT),
+        ("otlp-http", OTLP_HTTP_PORT, OTLP_HTTP_PORT),
     ];
     // Services keep their address when the route changes, and that address may have the port of an
     // existing Collector or Jaeger.
     let own = port(stack);
-    if own != OTLP_GRPC && own != OTLP_HTTP {
-        ports.push(("otlp", own, OTLP_GRPC));
+    if own != OTLP_GRPC_PORT && own != OTLP_HTTP_PORT {
+        ports.push(("otlp", own, OTLP_GRPC_PORT));
     }
     let ports = ports.into_iter();
     let ports = ports.map(|(name, port, target)| service_port(name, port, target));

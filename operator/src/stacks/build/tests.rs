@@ -66,7 +66,7 @@ fn without_collector(stack: &Stack) -> Vec<Manifest> {
 }
 
 #[test]
-fn default_stack() {
+fn default_stack_builds_jaeger_and_settings() {
     insta::assert_snapshot!(yaml(&without_collector(&stack(json!({})))));
 }
 
@@ -124,7 +124,7 @@ const TLS: &str =
     "clickhouse_tls",
     "{clickhouse: {addresses: ['click:9440'], credentials: {secretName: login}, tls: TLS}}"
 )]
-fn storages(#[case] name: &str, #[case] storage: &str) {
+fn each_storage_configures_jaeger(#[case] name: &str, #[case] storage: &str) {
     let storage: Value = serde_yaml::from_str(&storage.replace("TLS", TLS)).unwrap();
     // The default image does not support TLS for ClickHouse.
     let image = "jaegertracing/jaeger:2.99.0";
@@ -145,7 +145,7 @@ fn storages(#[case] name: &str, #[case] storage: &str) {
 }
 
 #[test]
-fn replicas_base_path_prometheus_and_scheduling() {
+fn jaeger_has_every_setting_of_the_stack() {
     let stack = stack(json!({"jaeger": {
         "storage": {"opensearch": {"urls": ["http://search:9200"]}},
         "replicas": 3,

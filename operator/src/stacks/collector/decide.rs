@@ -18,8 +18,8 @@ pub(super) const JAEGER: &str = "otlp_grpc/spoor-jaeger";
 
 const GATHERED: &str = "otlp";
 const DECIDER: &str = "tail_sampling";
-/// The number of decisions of each kind that are remembered, so that late spans follow their trace.
-const CACHED_DECISIONS: u64 = 100_000;
+/// The most decisions of each kind that are remembered, so that late spans follow their trace.
+const MAX_CACHED_DECISIONS: u64 = 100_000;
 /// The most spans in one message to Jaeger, whose limit may be the usual 4 MiB.
 const MAX_BATCH_SPANS: u64 = 2000;
 
@@ -34,7 +34,7 @@ pub(super) fn config(input: &CollectorInput<'_>, policies: Vec<Value>) -> Value 
     let names: Vec<&String> = exporters.keys().collect();
     json!({
         "receivers": {GATHERED: {"protocols": {
-            "grpc": otlp::grpc_receiver(otlp::OTLP_GRPC, go_duration),
+            "grpc": otlp::grpc_receiver(otlp::OTLP_GRPC_PORT, go_duration),
         }}},
         "processors": {
             LIMITER: limiter(memory),
@@ -47,8 +47,8 @@ pub(super) fn config(input: &CollectorInput<'_>, policies: Vec<Value>) -> Value 
                 // Policies only ever keep traces, so the first match is the decision.
                 "sample_on_first_match": true,
                 "decision_cache": {
-                    "sampled_cache_size": CACHED_DECISIONS,
-                    "non_sampled_cache_size": CACHED_DECISIONS,
+                    "sampled_cache_size": MAX_CACHED_DECISIONS,
+                    "non_sampled_cache_size": MAX_CACHED_DECISIONS,
                 },
                 "policies": policies,
             },

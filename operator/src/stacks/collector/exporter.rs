@@ -43,9 +43,9 @@ impl ExporterReading {
     pub fn health_since(&self, earlier: &Self) -> ExporterHealth {
         // With unlimited retries no failure is counted while Jaeger is unavailable; only the queue
         // does not shrink.
-        let fails = self.failed > earlier.failed;
-        let stuck = self.queued > 0.0 && earlier.queued > 0.0 && self.sent <= earlier.sent;
-        if fails || stuck {
+        let has_failed = self.failed > earlier.failed;
+        let is_stuck = self.queued > 0.0 && earlier.queued > 0.0 && self.sent <= earlier.sent;
+        if has_failed || is_stuck {
             ExporterHealth::Failing
         } else {
             ExporterHealth::Working

@@ -16,9 +16,9 @@ use super::{
 use crate::stacks::objects::{labels::Component, otlp};
 
 /// The receiver for clients.
-pub const CLIENTS: &str = "otlp";
+pub const CLIENT_RECEIVER: &str = "otlp";
 /// The receiver for other gathering pods.
-pub const PEERS: &str = "otlp/spoor-peers";
+pub const PEER_RECEIVER: &str = "otlp/spoor-peers";
 const GATHERER: &str = "groupbytrace";
 const COUNTS_ONLY: &str = "filter/spoor-reported";
 const LOAD_BALANCER: &str = "load_balancing/spoor-peers";
@@ -36,12 +36,12 @@ pub(super) fn config(input: &CollectorInput<'_>) -> Value {
     let decide = Component::Decide.name_in(input.stack);
     let mut config = json!({
         "receivers": {
-            CLIENTS: {"protocols": {
-                "grpc": otlp::grpc_receiver(otlp::OTLP_GRPC, go_duration),
-                "http": otlp::http_receiver(otlp::OTLP_HTTP),
+            CLIENT_RECEIVER: {"protocols": {
+                "grpc": otlp::grpc_receiver(otlp::OTLP_GRPC_PORT, go_duration),
+                "http": otlp::http_receiver(otlp::OTLP_HTTP_PORT),
             }},
             // Needed with one pod, too: there are two while the number of replicas changes.
-            PEERS: {"protocols": {"grpc": otlp::grpc_receiver(ports::PEERS, go_duration)}},
+            PEER_RECEIVER: {"protocols": {"grpc": otlp::grpc_receiver(ports::PEERS, go_duration)}},
         },
         "processors": {
             LIMITER: limiter(memory),
@@ -67,7 +67,7 @@ pub(super) fn config(input: &CollectorInput<'_>) -> Value {
         "exporters": {
             DECIDE: sender(memory),
             REPORTED: {
-                "endpoint": input.reported,
+                "endpoint": input.counts_endpoint,
                 "compression": "none",
                 "timeout": "5s",
                 "retry_on_failure": {"enabled": true, "max_elapsed_time": "30s"},
@@ -86,7 +86,7 @@ pub(super) fn config(input: &CollectorInput<'_>) -> Value {
             "telemetry": telemetry(),
             "pipelines": {
                 "traces/gather": {
-                    "receivers": [PEERS],
+                    "receivers": [PEER_RECEIVER],
                     "processors": [LIMITER, GATHERER],
                     "exporters": [DECIDE, SPAN_METRICS],
                 },
@@ -95,24 +95,24 @@ pub(super) fn config(input: &CollectorInput<'_>) -> Value {
                     "exporters": [SCRAPED],
                 },
                 "metrics/reported": {
-                    "receivers": [CLIENTS],
+                    "receivers": [CLIENT_RECEIVER],
                     "processors": [LIMITER, COUNTS_ONLY],
                     "exporters": [REPORTED],
                 },
             },
         },
     });
-    config["exporters"][DECIDE]["endpoint"] = json!(format!("{decide}:{}", otlp::OTLP_GRPC));
+    config["exporters"][DECIDE]["endpoint"] = json!(format!("{decide}:{}", otlp::OTLP_GRPC_PORT));
     let pipelines = &mut config["service"]["pipelines"];
     if input.collector.replicas > 1 {
         pipelines["traces/spread"] = json!({
-            "receivers": [CLIENTS],
+            "receivers": [CLIENT_RECEIVER],
             "processors": [LIMITER],
             "exporters": [LOAD_BALANCER],
         });
         config["exporters"][LOAD_BALANCER] = load_balancer(input.stack, memory);
     } else {
-        pipelines["traces/gather"]["receivers"] = json!([CLIENTS, PEERS]);
+        pipelines["traces/gather"]["receivers"] = json!([CLIENT_RECEIVER, PEER_RECEIVER]);
     }
     config
 }

@@ -13,32 +13,32 @@ use super::ports;
 use crate::stacks::objects::{
     labels::{Component, component_metadata, label_selector, selector},
     network::{ingress, network_policy, pods, service_port},
-    otlp,
+    otlp::{OTLP_GRPC_PORT, OTLP_HTTP_PORT},
 };
 
 /// The headless Service by which gathering pods find each other and scrapers find their metrics,
-/// and the Service of the deciding pod, whose address stays while pods come and go.
+/// and the Service of the deciding pod, whose address stays the same when the pod is replaced.
 #[must_use]
 pub fn services(stack: &Stack) -> Vec<Service> {
     vec![
-        service(stack, Component::Gather, true, &ports::OF_GATHER),
-        service(stack, Component::Decide, false, &ports::OF_DECIDE),
+        service(stack, Component::Gather, true, &ports::GATHERING_POD),
+        service(stack, Component::Decide, false, &ports::DECIDING_POD),
     ]
 }
 
 /// Lets clients in the stack's namespace reach the gathering pods, and the gathering pods reach the
-/// deciding one. Metrics are open to every scraper.
+/// deciding one. The ports of metrics and probes are open to everyone.
 pub(super) fn network_policies(stack: &Stack) -> Vec<NetworkPolicy> {
     let namespace = pods(LabelSelector::default());
     let gather = pods(label_selector(stack, Component::Gather));
-    let scraped = [ports::OWN_METRICS, ports::SPAN_METRICS, ports::HEALTH];
+    let open = [ports::OWN_METRICS, ports::SPAN_METRICS, ports::HEALTH];
     let to_gather = vec![
-        ingress(Some(namespace), &[otlp::OTLP_GRPC, otlp::OTLP_HTTP]),
+        ingress(Some(namespace), &[OTLP_GRPC_PORT, OTLP_HTTP_PORT]),
         ingress(Some(gather.clone()), &[ports::PEERS]),
-        ingress(None, &scraped),
+        ingress(None, &open),
     ];
     let to_decide = vec![
-        ingress(Some(gather), &[otlp::OTLP_GRPC]),
+        ingress(Some(gather), &[OTLP_GRPC_PORT]),
         ingress(None, &[ports::OWN_METRICS, ports::HEALTH]),
     ];
     vec![

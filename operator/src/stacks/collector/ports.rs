@@ -1,6 +1,6 @@
 //! The ports of the tiers.
 
-use crate::stacks::objects::otlp::{OTLP_GRPC, OTLP_HTTP};
+use crate::stacks::objects::otlp::{OTLP_GRPC_PORT, OTLP_HTTP_PORT};
 
 /// The port of OTLP over gRPC between gathering pods.
 pub(super) const PEERS: u16 = 4316;
@@ -12,12 +12,13 @@ pub const OWN_METRICS: u16 = 8888;
 pub(super) const HEALTH: u16 = 13133;
 
 /// The ports of a gathering pod, by name.
-pub(super) const OF_GATHER: [(&str, u16); 5] = [
-    ("otlp-grpc", OTLP_GRPC),
-    ("otlp-http", OTLP_HTTP),
+pub(super) const GATHERING_POD: [(&str, u16); 5] = [
+    ("otlp-grpc", OTLP_GRPC_PORT),
+    ("otlp-http", OTLP_HTTP_PORT),
     ("peers-grpc", PEERS),
     ("metrics", OWN_METRICS),
     ("span-metrics", SPAN_METRICS),
 ];
 /// The ports of a deciding pod, by name.
-pub(super) const OF_DECIDE: [(&str, u16); 2] = [("otlp-grpc", OTLP_GRPC), ("metrics", OWN_METRICS)];
+pub(super) const DECIDING_POD: [(&str, u16); 2] =
+    [("otlp-grpc", OTLP_GRPC_PORT), ("metrics", OWN_METRICS)];

@@ -43,9 +43,9 @@ pub struct RolloutState<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RolloutPlan {
     /// True if the objects of the gathering tier may be applied.
-    pub gather: bool,
+    pub can_change_gather: bool,
     /// True if the objects of the deciding tier may be applied.
-    pub decide: bool,
+    pub can_change_decide: bool,
     /// The reason why a tier waits, if one does.
     pub waiting: Option<RolloutWait>,
     /// The delay after which to plan again even if nothing has changed.
@@ -56,28 +56,28 @@ pub struct RolloutPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, derive_more::Display)]
 pub enum RolloutWait {
     /// Gathering pods are being replaced.
-    #[display("new tail rules wait until all gathering pods are replaced")]
+    #[display("waiting to replace the deciding pod: gathering pods are being replaced")]
     GatherChanges,
     /// They have been replaced, but two of them may still hold parts of the same trace.
-    #[display("new tail rules wait until the traces of replaced gathering pods are complete")]
+    #[display("waiting to replace the deciding pod: traces of old gathering pods are incomplete")]
     GatherSettles,
     /// The deciding pod is being replaced.
-    #[display("the next change waits until the deciding pod is replaced")]
+    #[display("waiting to replace the gathering pods: the deciding pod is being replaced")]
     DecideChanges,
     /// The deciding pod of the last change is starting.
     #[display(
-        "the next change waits until the new deciding pod is ready or fails, for {} s at most",
+        "waiting for at most {} s to replace the deciding pod again: the new one is still starting",
         MAX_START_WAIT.as_secs()
     )]
     DecideStarts,
     /// No deciding pod is ready to receive traces from the gathering ones.
-    #[display("gathering pods wait until the deciding pod is ready")]
+    #[display("waiting to replace the gathering pods: the deciding pod is not ready")]
     DecideUnavailable,
     /// It is unknown whether the deciding pod can send what it keeps to Jaeger.
-    #[display("the deciding pod waits until it is known whether it can send its spans to Jaeger")]
+    #[display("checking whether the deciding pod can send its spans to Jaeger before replacing it")]
     ExporterUnknown,
     /// The deciding pod cannot send what it keeps to Jaeger.
-    #[display("new tail rules wait until the deciding pod can send its spans to Jaeger")]
+    #[display("waiting to apply new tail rules: the deciding pod cannot send its spans to Jaeger")]
     ExporterFails,
 }
 
@@ -100,16 +100,13 @@ pub fn plan(current: &RolloutState<'_>, desired: &CollectorObjects, now: Timesta
     };
     let changes_decide = decide_waits.is_none() && decide.as_ref().is_some_and(|it| it.is_outdated);
     let gather_waits = match (&decide, &gather) {
-        (Some(_), Some(gather)) if gather.is_outdated && changes_decide => {
-            Some((RolloutWait::DecideChanges, None))
-        }
-        (Some(decide), Some(gather)) if gather.is_outdated => gather_wait(decide),
+        (Some(decide), Some(gather)) if gather.is_outdated => gather_wait(decide, changes_decide),
         _ => None,
     };
     let waits = decide_waits.or(gather_waits);
     RolloutPlan {
-        gather: gather_waits.is_none(),
-        decide: decide_waits.is_none(),
+        can_change_gather: gather_waits.is_none(),
+        can_change_decide: decide_waits.is_none(),
         waiting: waits.map(|(waiting, _)| waiting),
         replan_in: waits.and_then(|(_, replan_in)| replan_in),
     }
@@ -229,8 +226,8 @@ fn decide_wait(
 /// The interval at which to check whether the exporter works again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-fn gather_wait(decide: &TierState<'_>) -> Wait {
-    if decide.is_changing {
+fn gather_wait(decide: &TierState<'_>, changes_decide: bool) -> Wait {
+    if changes_decide || decide.is_changing {
         Some((RolloutWait::DecideChanges, None))
     } else if !decide.live.has_ready_pod() {
         Some((RolloutWait::DecideUnavailable, None))

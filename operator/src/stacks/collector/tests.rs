@@ -42,7 +42,7 @@ fn built(stack: &Stack, tail: &TailTable) -> CollectorObjects {
         stack,
         collector: collector(stack),
         jaeger_otlp: "tracing-jaeger:4317",
-        reported: "http://spoor-policies.spoor.svc:4318",
+        counts_endpoint: "http://spoor-policies.spoor.svc:4318",
         tail,
         pods: &PodDefaults::default(),
     })
@@ -87,7 +87,7 @@ fn config(tier: &Tier) -> &str {
 }
 
 #[test]
-fn one_replica() {
+fn builds_both_tiers_with_one_replica() {
     let stack = stack("    {}");
     let objects = built(&stack, &TailTable::default());
     insta::assert_snapshot!("gather_config", config(&objects.gather));
@@ -100,7 +100,7 @@ fn one_replica() {
 }
 
 #[test]
-fn two_replicas_with_everything_set() {
+fn builds_both_tiers_with_every_setting() {
     let stack = stack(
         "    image: mirror/collector:1
     replicas: 2

@@ -38,7 +38,7 @@ pub(super) struct Pods<'a> {
     pub(super) ports: &'static [(&'static str, u16)],
     pub(super) feature_gates: Option<&'static str>,
     /// The time for which a pod continues after its deletion, before it gets SIGTERM.
-    pub(super) drain: Duration,
+    pub(super) drain_time: Duration,
     /// The annotations of the pods.
     pub(super) annotations: BTreeMap<String, String>,
 }
@@ -80,7 +80,7 @@ impl Pods<'_> {
         let (settings, defaults) = (&self.input.collector.pod, self.input.pods);
         PodSpec {
             // The preStop hook counts towards the grace period.
-            termination_grace_period_seconds: Some(seconds(self.drain + FLUSH_TIME)),
+            termination_grace_period_seconds: Some(seconds(self.drain_time + FLUSH_TIME)),
             ..pod::spec(self.container(), volumes, settings, &selector, defaults)
         }
     }
@@ -109,7 +109,7 @@ impl Pods<'_> {
             resources: Some(resources(collector)),
             readiness_probe: Some(pod::http_probe("/", ports::HEALTH, 2, 3)),
             liveness_probe: Some(pod::http_probe("/", ports::HEALTH, 10, 6)),
-            lifecycle: Some(pod::pre_stop_delay(seconds(self.drain))),
+            lifecycle: Some(pod::pre_stop_delay(seconds(self.drain_time))),
             volume_mounts: Some(vec![read_only_mount("config", CONFIG_FOLDER)]),
             ..Container::default()
         }

@@ -31,12 +31,12 @@ impl GatherCounters {
     }
 
     /// The minimum number of spans that were lost before `earlier`, which is so old that everything
-    /// accepted until then has been released since. None if the pod's counters have started again.
+    /// accepted until then has been released since. None if the pod has restarted in between.
     #[must_use]
     pub fn lost_since(&self, earlier: &Self) -> Option<u64> {
         // A counter that shrinks belongs to a new process, which may have lost spans unseen.
-        let is_same_start = self.accepted >= earlier.accepted && self.released >= earlier.released;
-        is_same_start.then(|| earlier.accepted.saturating_sub(self.released))
+        let is_same_run = self.accepted >= earlier.accepted && self.released >= earlier.released;
+        is_same_run.then(|| earlier.accepted.saturating_sub(self.released))
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 /// The port of OTLP over gRPC.
-pub const OTLP_GRPC: u16 = 4317;
+pub const OTLP_GRPC_PORT: u16 = 4317;
 /// The port of OTLP over HTTP.
-pub const OTLP_HTTP: u16 = 4318;
+pub const OTLP_HTTP_PORT: u16 = 4318;
 
 /// The address on all interfaces with this port.
 #[must_use]

@@ -68,6 +68,8 @@ pub fn spec(
     let constraints = scheduling.topology_spread_constraints.iter();
     let constraints = constraints.map(parsed_as::<TopologySpreadConstraint>);
     let affinity = scheduling.affinity.as_ref();
+    let pull_secrets = additions.image_pull_secrets.iter();
+    let pull_secrets = pull_secrets.map(|name| LocalObjectReference { name: name.clone() });
     PodSpec {
         containers: vec![Container {
             env: env(container.env, additions),
@@ -78,7 +80,7 @@ pub fn spec(
             ..container
         }],
         volumes: non_empty(volumes),
-        image_pull_secrets: pull_secrets(additions),
+        image_pull_secrets: non_empty(pull_secrets),
         security_context: Some(pod_security(defaults.user_ids)),
         // Neither Jaeger nor the Collector calls the API server.
         automount_service_account_token: Some(false),
@@ -132,7 +134,7 @@ pub fn resources(own: &Resources, default_memory_limit: &str) -> ResourceRequire
     }
 }
 
-/// A hook that delays SIGTERM until Services no longer lead to the pod.
+/// A hook that delays SIGTERM until Services no longer route to the pod.
 #[must_use]
 pub fn pre_stop_delay(seconds: i64) -> Lifecycle {
     Lifecycle {
@@ -184,11 +186,6 @@ fn env(own: Option<Vec<EnvVar>>, additions: &PodAdditions) -> Option<Vec<EnvVar>
         ..EnvVar::default()
     });
     non_empty(own.chain(added))
-}
-
-fn pull_secrets(additions: &PodAdditions) -> Option<Vec<LocalObjectReference>> {
-    let secrets = additions.image_pull_secrets.iter();
-    non_empty(secrets.map(|name| LocalObjectReference { name: name.clone() }))
 }
 
 fn pod_security(user_ids: UserIds) -> PodSecurityContext {

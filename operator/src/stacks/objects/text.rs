@@ -12,7 +12,7 @@ pub fn yaml(value: &Value) -> String {
     serde_saphyr::to_string_with_options(value, options).unwrap_or_else(|_| value.to_string())
 }
 
-/// A hash for the name of something that depends on the text.
+/// A hash of the text, for names and annotations that change with it.
 #[must_use]
 pub fn hash(text: &str) -> String {
     format!("{:016x}", xxh3_64(text.as_bytes()))

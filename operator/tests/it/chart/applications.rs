@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use super::{
     EVERYTHING, SERVICES, edges, list, named, names, of_kind, pod,
-    render::{have_helm, notes, objects},
+    render::{has_helm, notes, objects},
     variable, volume,
 };
 
 #[test]
 fn only_callers_may_connect_to_a_service() {
-    if !have_helm("chart::only_callers_may_connect_to_a_service") {
+    if !has_helm("chart::only_callers_may_connect_to_a_service") {
         return;
     }
     let objects = objects(&EVERYTHING);
@@ -34,7 +34,7 @@ fn only_callers_may_connect_to_a_service() {
 
 #[test]
 fn callers_have_addresses_of_their_services() {
-    if !have_helm("chart::callers_have_addresses_of_their_services") {
+    if !has_helm("chart::callers_have_addresses_of_their_services") {
         return;
     }
     let objects = objects(&[]);
@@ -55,7 +55,7 @@ fn callers_have_addresses_of_their_services() {
 
 #[test]
 fn only_edges_have_trusted_peers() {
-    if !have_helm("chart::only_edges_have_trusted_peers") {
+    if !has_helm("chart::only_edges_have_trusted_peers") {
         return;
     }
     let objects = objects(&["applications.trustedPeers=10.0.0.0/8"]);
@@ -69,7 +69,7 @@ fn only_edges_have_trusted_peers() {
 
 #[test]
 fn each_marketplace_has_its_own_settings() {
-    if !have_helm("chart::each_marketplace_has_its_own_settings") {
+    if !has_helm("chart::each_marketplace_has_its_own_settings") {
         return;
     }
     let objects = objects(&["applications.wishlist.marketplaces.corner.rateLimit=7"]);
@@ -89,7 +89,7 @@ fn each_marketplace_has_its_own_settings() {
 
 #[test]
 fn redis_password_is_in_no_object() {
-    if !have_helm("chart::redis_password_is_in_no_object") {
+    if !has_helm("chart::redis_password_is_in_no_object") {
         return;
     }
     let objects = objects(&EVERYTHING);
@@ -109,7 +109,7 @@ fn redis_password_is_in_no_object() {
 
 #[test]
 fn existing_redis_replaces_the_charts() {
-    if !have_helm("chart::existing_redis_replaces_the_charts") {
+    if !has_helm("chart::existing_redis_replaces_the_charts") {
         return;
     }
     let objects = objects(&["applications.tasks.redis.url.secretName=elsewhere"]);
@@ -127,7 +127,7 @@ fn existing_redis_replaces_the_charts() {
 
 #[test]
 fn custom_model_is_mounted() {
-    if !have_helm("chart::custom_model_is_mounted") {
+    if !has_helm("chart::custom_model_is_mounted") {
         return;
     }
     let own = "applications.vision.mobilenetv2.model";
@@ -166,7 +166,7 @@ fn custom_model_is_mounted() {
 
 #[test]
 fn scenario_runs_in_its_own_job() {
-    if !have_helm("chart::scenario_runs_in_its_own_job") {
+    if !has_helm("chart::scenario_runs_in_its_own_job") {
         return;
     }
     let values = [
@@ -186,7 +186,7 @@ fn scenario_runs_in_its_own_job() {
 
 #[test]
 fn every_edge_has_load_and_a_test() {
-    if !have_helm("chart::every_edge_has_load_and_a_test") {
+    if !has_helm("chart::every_edge_has_load_and_a_test") {
         return;
     }
     let objects = objects(&["load.scenario=mesh"]);
@@ -206,7 +206,7 @@ fn every_edge_has_load_and_a_test() {
 
 #[test]
 fn external_database_replaces_the_folder() {
-    if !have_helm("chart::external_database_replaces_the_folder") {
+    if !has_helm("chart::external_database_replaces_the_folder") {
         return;
     }
     let inside = objects(&[]);
@@ -233,7 +233,7 @@ fn external_database_replaces_the_folder() {
 
 #[test]
 fn base_path_reaches_all_users_of_jaeger() {
-    if !have_helm("chart::base_path_reaches_all_users_of_jaeger") {
+    if !has_helm("chart::base_path_reaches_all_users_of_jaeger") {
         return;
     }
     let values = ["stack.spec.jaeger.basePath=/traces"];

@@ -78,10 +78,10 @@ impl Prometheus {
         }
     }
 
-    /// Waits until a query finds something.
-    pub async fn finds(&self, query: &Query) {
+    /// Waits until a query has a result.
+    pub async fn wait_for_result(&self, query: &Query) {
         let http = reqwest::Client::new();
-        let what = format!("{} finds something: {}", query.panel, query.text);
+        let what = format!("{}: a result of {}", query.panel, query.text);
         eventually(&what, Duration::from_secs(60), async || {
             let request = http.get(&self.url).query(&[("query", &query.text)]);
             let response = request.send().await.map_err(|error| error.to_string())?;

@@ -14,7 +14,7 @@ use super::{
     SERVICES, contains,
     dashboard::{Prometheus, queries},
     list, named, of_kind,
-    render::{have_helm, notes, objects, objects_beside},
+    render::{has_helm, notes, objects, objects_beside},
 };
 use crate::{
     apiserver::{self},
@@ -29,7 +29,7 @@ const ENABLED: [&str; 4] = [
 ];
 const KINDS: [&str; 3] = ["PodMonitor", "ServiceMonitor", "PrometheusRule"];
 /// The metrics that the dashboard shows, of a Collector that has received and exported spans.
-const OF_COLLECTOR: &str = "\
+const COLLECTOR_METRICS: &str = "\
 otelcol_receiver_accepted_spans_total{receiver=\"otlp\"} 7
 otelcol_receiver_refused_spans_total{receiver=\"otlp\"} 1
 otelcol_exporter_sent_spans_total{exporter=\"otlp/spoor\"} 7
@@ -40,7 +40,7 @@ otelcol_exporter_queue_capacity{exporter=\"otlp/spoor\"} 10
 
 #[test]
 fn monitors_need_their_definitions() {
-    if !have_helm("chart::monitors_need_their_definitions") {
+    if !has_helm("chart::monitors_need_their_definitions") {
         return;
     }
     let without = objects(&ENABLED);
@@ -64,7 +64,7 @@ fn monitors_need_their_definitions() {
 
 #[test]
 fn pod_monitor_selects_services_and_roles() {
-    if !have_helm("chart::pod_monitor_selects_services_and_roles") {
+    if !has_helm("chart::pod_monitor_selects_services_and_roles") {
         return;
     }
     let objects = objects_beside(&ENABLED, &["monitoring.coreos.com/v1/PodMonitor"]);
@@ -89,7 +89,7 @@ fn pod_monitor_selects_services_and_roles() {
 
 #[test]
 fn dashboard_is_a_config_map() {
-    if !have_helm("chart::dashboard_is_a_config_map") {
+    if !has_helm("chart::dashboard_is_a_config_map") {
         return;
     }
     let objects = objects(&["monitoring.dashboard.enabled=true"]);
@@ -118,7 +118,7 @@ fn alerts_pass_their_promtool_tests() {
 
 #[test]
 fn charts_prometheus_has_the_alerts() {
-    if !have_helm("chart::charts_prometheus_has_the_alerts") {
+    if !has_helm("chart::charts_prometheus_has_the_alerts") {
         return;
     }
     let objects = objects(&["prometheus.enabled=true"]);
@@ -146,7 +146,7 @@ async fn dashboard_queries_find_the_operator() {
     let namespace = server.namespace("spoor-dashboard").await;
     let policies = Policies::start(&namespace).await;
     let stacks = Release::new(&namespace, "stacks").await.start("stacks-0");
-    let collector = serve(OF_COLLECTOR).await;
+    let collector = serve(COLLECTOR_METRICS).await;
     let jobs = [
         ("spoor-policies", policies.running.role.ops),
         ("spoor-stacks", stacks.ops),
@@ -161,7 +161,7 @@ async fn dashboard_queries_find_the_operator() {
             // without it.
             let text = query.text.trim_end_matches(" > 0").to_owned();
             prometheus
-                .finds(&super::dashboard::Query {
+                .wait_for_result(&super::dashboard::Query {
                     text,
                     panel: query.panel.clone(),
                 })

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     EVERYTHING, list, named, of_kind, pod,
-    render::{Release, have_helm, objects},
+    render::{Release, has_helm, objects},
     variable,
 };
 
@@ -14,7 +14,7 @@ const CLUSTER_SCOPED: [&str; 2] = ["ClusterRole", "ClusterRoleBinding"];
 
 #[test]
 fn permissions_have_no_wildcards() {
-    if !have_helm("chart::permissions_have_no_wildcards") {
+    if !has_helm("chart::permissions_have_no_wildcards") {
         return;
     }
     let objects = objects(&EVERYTHING);
@@ -60,7 +60,7 @@ fn permissions_have_no_wildcards() {
 
 #[test]
 fn served_namespaces_get_roles_and_env() {
-    if !have_helm("chart::served_namespaces_get_roles_and_env") {
+    if !has_helm("chart::served_namespaces_get_roles_and_env") {
         return;
     }
     let narrow = objects(&["operator.namespaces={lab,a}"]);
@@ -103,7 +103,7 @@ fn served_namespaces_get_roles_and_env() {
 
 #[test]
 fn releases_share_no_object_across_namespaces() {
-    if !have_helm("chart::releases_share_no_object_across_namespaces") {
+    if !has_helm("chart::releases_share_no_object_across_namespaces") {
         return;
     }
     // The last two releases could not be distinguished if name and namespace were joined by a
@@ -146,7 +146,7 @@ fn releases_share_no_object_across_namespaces() {
 
 #[test]
 fn people_get_permissions_by_aggregation() {
-    if !have_helm("chart::people_get_permissions_by_aggregation") {
+    if !has_helm("chart::people_get_permissions_by_aggregation") {
         return;
     }
     let objects = objects(&[]);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     EVERYTHING, list, named, of_kind, pod,
-    render::{have_helm, objects},
+    render::{has_helm, objects},
     variable,
 };
 
@@ -24,7 +24,7 @@ fn with_everything(values: &[&str]) -> Vec<Value> {
 
 #[test]
 fn every_pod_gets_the_common_additions() {
-    if !have_helm("chart::every_pod_gets_the_common_additions") {
+    if !has_helm("chart::every_pod_gets_the_common_additions") {
         return;
     }
     let objects = with_everything(&[
@@ -67,7 +67,7 @@ fn every_pod_gets_the_common_additions() {
 
 #[test]
 fn stack_keeps_its_own_pull_secrets() {
-    if !have_helm("chart::stack_keeps_its_own_pull_secrets") {
+    if !has_helm("chart::stack_keeps_its_own_pull_secrets") {
         return;
     }
     let objects = objects(&[
@@ -92,7 +92,7 @@ fn stack_keeps_its_own_pull_secrets() {
 
 #[test]
 fn stack_without_additions_is_unchanged() {
-    if !have_helm("chart::stack_without_additions_is_unchanged") {
+    if !has_helm("chart::stack_without_additions_is_unchanged") {
         return;
     }
     let spec = named(&objects(&[]), "TracingStack", "tracing")["spec"].clone();
@@ -102,7 +102,7 @@ fn stack_without_additions_is_unchanged() {
 
 #[test]
 fn every_image_comes_from_one_registry() {
-    if !have_helm("chart::every_image_comes_from_one_registry") {
+    if !has_helm("chart::every_image_comes_from_one_registry") {
         return;
     }
     let objects = with_everything(&[
@@ -134,7 +134,7 @@ fn every_image_comes_from_one_registry() {
 
 #[test]
 fn digest_replaces_the_tag() {
-    if !have_helm("chart::digest_replaces_the_tag") {
+    if !has_helm("chart::digest_replaces_the_tag") {
         return;
     }
     let digest = format!("images.operator.digest={DIGEST}");
@@ -146,7 +146,7 @@ fn digest_replaces_the_tag() {
 
 #[test]
 fn user_ids_can_be_left_to_the_platform() {
-    if !have_helm("chart::user_ids_can_be_left_to_the_platform") {
+    if !has_helm("chart::user_ids_can_be_left_to_the_platform") {
         return;
     }
     let fields = ["runAsUser", "runAsGroup", "fsGroup"];
@@ -167,7 +167,7 @@ fn user_ids_can_be_left_to_the_platform() {
 
 #[test]
 fn gateway_can_be_exposed() {
-    if !have_helm("chart::gateway_can_be_exposed") {
+    if !has_helm("chart::gateway_can_be_exposed") {
         return;
     }
     let gateway = "applications.wishlist.gateway";

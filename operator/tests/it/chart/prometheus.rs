@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use super::{
     EVERYTHING, SERVICES, contains, list, named, of_kind, pod,
-    render::{have_helm, objects},
+    render::{has_helm, objects},
     without_applications_but,
 };
 
 #[test]
 fn scrapes_every_service_and_the_operator() {
-    if !have_helm("chart::scrapes_every_service_and_the_operator") {
+    if !has_helm("chart::scrapes_every_service_and_the_operator") {
         return;
     }
     let objects = objects(&EVERYTHING);
@@ -38,7 +38,7 @@ fn scrapes_every_service_and_the_operator() {
 
 #[test]
 fn scrapes_only_what_is_installed() {
-    if !have_helm("chart::scrapes_only_what_is_installed") {
+    if !has_helm("chart::scrapes_only_what_is_installed") {
         return;
     }
     let off = without_applications_but("tasks");
@@ -54,7 +54,7 @@ fn scrapes_only_what_is_installed() {
 
 #[test]
 fn disabled_prometheus_is_not_rendered() {
-    if !have_helm("chart::disabled_prometheus_is_not_rendered") {
+    if !has_helm("chart::disabled_prometheus_is_not_rendered") {
         return;
     }
     let objects = objects(&[]);
@@ -67,7 +67,7 @@ fn disabled_prometheus_is_not_rendered() {
 
 #[test]
 fn prometheus_keeps_exemplars_unprivileged() {
-    if !have_helm("chart::prometheus_keeps_exemplars_unprivileged") {
+    if !has_helm("chart::prometheus_keeps_exemplars_unprivileged") {
         return;
     }
     let objects = objects(&EVERYTHING);

@@ -12,7 +12,7 @@ pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../helm/spoor");
 
 /// Returns true if there is a Helm. Without one the test passes with a message; with
 /// `SPOOR_REQUIRE_ALL=1` it fails.
-pub fn have_helm(test: &str) -> bool {
+pub fn has_helm(test: &str) -> bool {
     if helm().is_some() {
         return true;
     }

@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use super::{
     named,
-    render::{CHART, have_helm, objects, refusal},
+    render::{CHART, has_helm, objects, refusal},
 };
 use crate::{
     apiserver::{self, Namespace},
@@ -26,7 +26,7 @@ const STORAGE: &str = "stack.spec.jaeger.storage";
 #[case(&["badger=null"], json!({"memory": {"maxTraces": 50_000}}))]
 #[case(&["memory.maxTraces=7"], json!({"memory": {"maxTraces": 7}}))]
 fn chosen_storage_replaces_the_default(#[case] chosen: &[&str], #[case] expected: Value) {
-    if !have_helm("chart::chosen_storage_replaces_the_default") {
+    if !has_helm("chart::chosen_storage_replaces_the_default") {
         return;
     }
     let values: Vec<_> = chosen.iter().map(|it| format!("{STORAGE}.{it}")).collect();
@@ -37,7 +37,7 @@ fn chosen_storage_replaces_the_default(#[case] chosen: &[&str], #[case] expected
 
 #[test]
 fn two_storages_are_refused_by_name() {
-    if !have_helm("chart::two_storages_are_refused_by_name") {
+    if !has_helm("chart::two_storages_are_refused_by_name") {
         return;
     }
     let both = [
@@ -53,7 +53,7 @@ fn two_storages_are_refused_by_name() {
 
 #[test]
 fn existing_jaeger_is_the_only_field() {
-    if !have_helm("chart::existing_jaeger_is_the_only_field") {
+    if !has_helm("chart::existing_jaeger_is_the_only_field") {
         return;
     }
     let objects = objects(&["stack.spec.jaeger.existing.otlp=jaeger.elsewhere.svc:4317"]);
@@ -70,7 +70,7 @@ async fn reused_values_can_be_changed_back() {
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
-    if !have_helm(test) {
+    if !has_helm(test) {
         return;
     }
     let namespace = server.namespace("spoor-reuse").await;

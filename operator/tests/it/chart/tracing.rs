@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     list, named, pod,
-    render::{have_helm, objects, refusal},
+    render::{has_helm, objects, refusal},
     variable,
 };
 
@@ -33,7 +33,7 @@ fn both_roles_export_their_traces(
     #[case] endpoint: &str,
     #[case] probability: &str,
 ) {
-    if !have_helm("chart::both_roles_export_their_traces") {
+    if !has_helm("chart::both_roles_export_their_traces") {
         return;
     }
     let objects = objects(&[values, &[ENABLED]].concat());
@@ -54,7 +54,7 @@ fn both_roles_export_their_traces(
 #[case::disabled(&["operator.tracing.endpoint=http://collector:4317"])]
 #[case::null(&["operator.tracing.enabled=null"])]
 fn operator_is_not_traced_by_default(#[case] values: &[&str]) {
-    if !have_helm("chart::operator_is_not_traced_by_default") {
+    if !has_helm("chart::operator_is_not_traced_by_default") {
         return;
     }
     let objects = objects(values);
@@ -72,7 +72,7 @@ fn operator_is_not_traced_by_default(#[case] values: &[&str]) {
 
 #[test]
 fn tracing_needs_a_receiver() {
-    if !have_helm("chart::tracing_needs_a_receiver") {
+    if !has_helm("chart::tracing_needs_a_receiver") {
         return;
     }
     let refusal = refusal(&[ENABLED, "stack.enabled=false"]);

@@ -24,7 +24,7 @@ const MARKETPLACES: [&str; 3] = [
     "marketplace-bazaar",
     "marketplace-corner",
 ];
-/// Time in which Prometheus sees what has just been counted: a few scrapes.
+/// The time for Prometheus to read new counts: a few scrapes.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +32,7 @@ async fn each_application_has_a_complete_trace() {
     let Some(lab) = Lab::installed("applications").await else {
         return;
     };
-    have_complete_traces(&lab).await;
+    assert_complete_traces(&lab).await;
     let memory = pods::memory(&lab).await;
     lab.log(format_args!(
         "{} pods take {} MB of memory, the models loaded",
@@ -66,7 +66,7 @@ async fn exemplars_in_prometheus_lead_to_traces() {
         let response = edge::get(&lab, "tasks:8083", "/tasks").await;
         assert_eq!(response.status, StatusCode::OK, "{response:?}");
     }
-    everything_is_scraped(&lab).await;
+    wait_until_scraped(&lab).await;
     let series = "http_server_request_duration_seconds_bucket{job=\"tasks\",http_route=\"/tasks\"}";
     let ids = eventually("exemplars", SCRAPE_TIMEOUT, || async {
         let ids = exemplars(&lab, series, since).await;
@@ -79,7 +79,7 @@ async fn exemplars_in_prometheus_lead_to_traces() {
     .await;
     for id in &ids {
         let tree = tree::of(&lab, id, &["tasks"]).await;
-        tree.starts_at("tasks", "GET /tasks");
+        tree.assert_starts_at("tasks", "GET /tasks");
     }
     lab.log(format_args!(
         "{} exemplars, each a trace in Jaeger",
@@ -152,7 +152,7 @@ async fn load_scenario_runs_as_a_job() {
 }
 
 /// Sends a request to each application, and checks the services and the calls in its trace.
-pub async fn have_complete_traces(lab: &Lab) {
+pub async fn assert_complete_traces(lab: &Lab) {
     for edge in chart::edges() {
         match edge {
             "service-a" => service_a_calls_service_b(lab).await,
@@ -170,7 +170,7 @@ async fn service_a_calls_service_b(lab: &Lab) {
     let response = edge::get(lab, "service-a:8080", "/?wait=5ms&calc=10").await;
     assert_eq!(response.status, StatusCode::OK, "{response:?}");
     let tree = tree::of(lab, response.trace_id(), &reached_from("service-a")).await;
-    tree.starts_at("service-a", "GET /");
+    tree.assert_starts_at("service-a", "GET /");
     tree.call("service-a", "service-b");
 }
 
@@ -180,7 +180,7 @@ async fn a_wish_goes_to_the_database_and_the_marketplaces(lab: &Lab) {
     assert_eq!(added.status, StatusCode::CREATED, "{added:?}");
     let id = added.json()["id"].to_string().replace('"', "");
     let tree = tree::of(lab, added.trace_id(), &reached_from("gateway")).await;
-    tree.starts_at("gateway", "POST /api/wishes");
+    tree.assert_starts_at("gateway", "POST /api/wishes");
     tree.call("gateway", "wishlist");
     tree.statement("wishlist", "sqlite");
     tree.call("gateway", "offers");
@@ -197,7 +197,7 @@ async fn a_band_comes_with_its_reviews(lab: &Lab) {
     let response = edge::get(lab, "bands:8082", &format!("/bands/{band}")).await;
     assert_eq!(response.status, StatusCode::OK, "{response:?}");
     let tree = tree::of(lab, response.trace_id(), &reached_from("bands")).await;
-    tree.starts_at("bands", "GET /bands/{uuid}");
+    tree.assert_starts_at("bands", "GET /bands/{uuid}");
     tree.call("bands", "reviews");
 }
 
@@ -206,7 +206,7 @@ async fn a_task_is_in_redis(lab: &Lab) {
     let created = edge::post(lab, "tasks:8083", "/tasks", Some(&task)).await;
     assert_eq!(created.status, StatusCode::CREATED, "{created:?}");
     let tree = tree::of(lab, created.trace_id(), &reached_from("tasks")).await;
-    tree.starts_at("tasks", "POST /tasks");
+    tree.assert_starts_at("tasks", "POST /tasks");
     tree.statement("tasks", "redis");
 
     let created = created.json();
@@ -228,7 +228,7 @@ async fn models_classify_pictures_concurrently(lab: &Lab) {
     let (both, since) = (["efficientnetb0", "mobilenetv2"], SystemTime::now());
     let sent = load::images(lab, 6).await.answered().await;
     let requests = usize::try_from(sent.requests).unwrap();
-    let found = jaeger::started(lab, "preprocessing", since, requests).await;
+    let found = jaeger::wait_for_traces(lab, "preprocessing", since, requests).await;
     assert!(
         found.len() >= requests,
         "{} of {requests} traces",
@@ -238,7 +238,7 @@ async fn models_classify_pictures_concurrently(lab: &Lab) {
     let mut at_once = 0;
     for id in found.keys() {
         let tree = tree::of(lab, id, &services).await;
-        tree.starts_at("preprocessing", "POST /classify");
+        tree.assert_starts_at("preprocessing", "POST /classify");
         tree.call("preprocessing", "ensemble");
         let [one, other] = both.map(|model| tree.call("ensemble", model));
         at_once += usize::from(one.overlaps(other));
@@ -248,7 +248,7 @@ async fn models_classify_pictures_concurrently(lab: &Lab) {
 }
 
 /// Waits until Prometheus scrapes every target that it should.
-async fn everything_is_scraped(lab: &Lab) {
+async fn wait_until_scraped(lab: &Lab) {
     let services = chart::SERVICES.map(|(name, _)| name);
     let others = ["spoor-stacks", "spoor-policies", "tracing-gather"];
     let expected: BTreeSet<&str> = services.into_iter().chain(others).collect();
@@ -274,7 +274,7 @@ async fn query(lab: &Lab, expression: &str) -> Value {
     query_prometheus(lab, "query", &[("query", expression)]).await["result"].take()
 }
 
-/// The traces to which the exemplars since then lead.
+/// The IDs of the traces that exemplars refer to since this time.
 async fn exemplars(lab: &Lab, series: &str, since: SystemTime) -> BTreeSet<String> {
     let since = since.duration_since(UNIX_EPOCH).unwrap().as_secs();
     let (start, end) = (since.to_string(), (since + 3600).to_string());

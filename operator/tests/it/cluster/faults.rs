@@ -19,7 +19,7 @@ async fn killed_operator_completes_its_change() {
         return;
     };
     policies::apply(&lab, "service-a", &head("50%")).await;
-    policies::converged(&lab, "service-a", Instant::now()).await;
+    policies::wait_until_converged(&lab, "service-a", Instant::now()).await;
     let before = pods::of_services(&lab).await;
     let sender = load::requests(&lab, 50, load::UNTIL_STOPPED).await;
 
@@ -34,7 +34,7 @@ async fn killed_operator_completes_its_change() {
             pods::kill(&lab, &policies)
         );
         assert_eq!((stacks, policies), (1, 1));
-        let (policy, took) = policies::converged(&lab, "service-a", changed).await;
+        let (policy, took) = policies::wait_until_converged(&lab, "service-a", changed).await;
         lab.log(format_args!(
             "{rate}: in force {:.1} s after it was applied and the operator killed",
             took.as_secs_f64()
@@ -60,7 +60,7 @@ async fn services_keep_their_rate_without_operator() {
         return;
     };
     policies::apply(&lab, "service-a", &head("0%")).await;
-    policies::converged(&lab, "service-a", Instant::now()).await;
+    policies::wait_until_converged(&lab, "service-a", Instant::now()).await;
     let deployment = format!("deployment/{RELEASE}-policies");
     let scale = async |replicas: &str| {
         let replicas = format!("--replicas={replicas}");
@@ -100,7 +100,7 @@ async fn services_keep_their_rate_without_operator() {
     let back = Instant::now();
     scale("1").await;
     policies::apply(&lab, "service-a", &head("100%")).await;
-    let (_, took) = policies::converged(&lab, "service-a", back).await;
+    let (_, took) = policies::wait_until_converged(&lab, "service-a", back).await;
     lab.log(format_args!(
         "operator back, and 100 % in force after {:.1} s",
         took.as_secs_f64()
@@ -198,7 +198,7 @@ async fn children_deleted_by_hand_come_back() {
         .answered()
         .await;
     let spans = 3 * usize::try_from(sent.requests).unwrap();
-    let found = jaeger::complete(&lab, "service-a", since, spans).await;
+    let found = jaeger::wait_for_spans(&lab, "service-a", since, spans).await;
     assert_eq!(
         found.len() as u64,
         sent.requests,

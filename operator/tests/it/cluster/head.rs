@@ -26,7 +26,7 @@ async fn policy_changes_rate_of_running_services() {
 
     let applied = Instant::now();
     policies::apply_sample(&lab, "service-a-1-percent.yaml").await;
-    let (policy, took) = policies::converged(&lab, "service-a", applied).await;
+    let (policy, took) = policies::wait_until_converged(&lab, "service-a", applied).await;
     let clients = &policy["status"]["clients"];
     lab.log(format_args!(
         "1 %: every instance has it {} ms after kubectl was started, the slowest {} ms after it was sent",
@@ -41,7 +41,7 @@ async fn policy_changes_rate_of_running_services() {
 
     let patched = Instant::now();
     policies::patch(&lab, "service-a", &json!({"head": {"probability": "10%"}})).await;
-    let (_, took) = policies::converged(&lab, "service-a", patched).await;
+    let (_, took) = policies::wait_until_converged(&lab, "service-a", patched).await;
     lab.log(format_args!(
         "10 % by kubectl patch: every instance has it {} ms after kubectl was started",
         took.as_millis()
@@ -65,7 +65,7 @@ async fn assert_rate_is(lab: &Lab, rate: &str, lasts: Duration) {
     let rate: Probability = rate.parse().unwrap();
     let found = if rate == Probability::ALWAYS {
         let spans = 3 * usize::try_from(sent.requests).unwrap();
-        jaeger::complete(lab, "service-a", since, spans).await
+        jaeger::wait_for_spans(lab, "service-a", since, spans).await
     } else {
         jaeger::all_traces(lab, "service-a", since).await
     };
@@ -116,7 +116,7 @@ async fn wait_for_default(lab: &Lab) {
             .answered()
             .await;
         let spans = 3 * usize::try_from(sent.requests).unwrap();
-        let found = jaeger::complete(lab, "service-a", since, spans).await;
+        let found = jaeger::wait_for_spans(lab, "service-a", since, spans).await;
         if found.len() as u64 == sent.requests {
             return;
         }

@@ -106,13 +106,13 @@ pub async fn all_traces(lab: &Lab, service: &str, since: SystemTime) -> Traces {
 }
 
 /// Reads the same once there are this many spans, or none has arrived for the longest delay.
-pub async fn complete(lab: &Lab, service: &str, since: SystemTime, spans: usize) -> Traces {
+pub async fn wait_for_spans(lab: &Lab, service: &str, since: SystemTime, spans: usize) -> Traces {
     until(lab, service, since, |found| spans_of(found) >= spans).await
 }
 
 /// Reads the same once there are this many traces, each at least in part, or none has arrived for
 /// the longest delay.
-pub async fn started(lab: &Lab, service: &str, since: SystemTime, traces: usize) -> Traces {
+pub async fn wait_for_traces(lab: &Lab, service: &str, since: SystemTime, traces: usize) -> Traces {
     until(lab, service, since, |found| found.len() >= traces).await
 }
 

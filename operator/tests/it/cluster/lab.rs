@@ -152,7 +152,7 @@ impl Lab {
     /// Waits until the stack is available and not progressing, and every pod is ready.
     pub async fn wait_until_settled(&self) {
         stack::wait_until_settled(self).await;
-        pods::all_ready(self).await;
+        pods::wait_until_ready(self).await;
     }
 
     /// Deletes all policies, and restores the stack as it was installed.
@@ -167,7 +167,7 @@ impl Lab {
         .await;
         pods::delete_generators(self).await;
         stack::reset(self).await;
-        stack::without_tail_rules(self).await;
+        stack::wait_until_no_tail_rules(self).await;
         self.wait_until_settled().await;
     }
 }

@@ -11,9 +11,8 @@ use super::{
     lab::{Lab, STACK},
 };
 
-/// The time in seconds in which a trace is certainly gathered, decided on, and exported with a
-/// retry.
-const MAX_TRACE_DELAY: &str = "15";
+/// The time in which a trace is certainly gathered, decided on, and exported with a retry.
+const MAX_TRACE_DELAY_SECONDS: &str = "15";
 /// The time for one script, which sends load and waits for statuses that are written every 30 s.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(240);
 
@@ -73,7 +72,7 @@ async fn run(lab: &Lab, solution: &str) -> (bool, String) {
         .env("PATH", format!("{}:{path}", shims.path().display()))
         .env("KUBECTL", program("KUBECTL", "kubectl"))
         .env("NAMESPACE", lab.namespace)
-        .env("MAX_TRACE_DELAY", MAX_TRACE_DELAY)
+        .env("MAX_TRACE_DELAY", MAX_TRACE_DELAY_SECONDS)
         .env("TRACES_URL", format!("http://{STACK}-query:16686/jaeger"))
         .stdin(Stdio::null())
         .kill_on_drop(true)

@@ -50,7 +50,7 @@ pub async fn of_services(lab: &Lab) -> PodRuns {
 }
 
 /// Waits until every pod that is not a generator is ready and none is terminating.
-pub async fn all_ready(lab: &Lab) {
+pub async fn wait_until_ready(lab: &Lab) {
     eventually("every pod ready", ROLLOUT_TIMEOUT, || async {
         let pods = list(lab, &format!("!{GENERATOR},!job-name")).await;
         let waiting: Vec<_> = pods

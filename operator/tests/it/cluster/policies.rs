@@ -81,7 +81,7 @@ pub async fn until(lab: &Lab, name: &str, what: &str, is_right: impl Fn(&Value) 
 }
 
 /// Waits until every instance has acknowledged the policy. Returns it and the time since `since`.
-pub async fn converged(lab: &Lab, name: &str, since: Instant) -> (Value, Duration) {
+pub async fn wait_until_converged(lab: &Lab, name: &str, since: Instant) -> (Value, Duration) {
     let policy = wait_for(lab, name, "Converged", "True").await;
     (policy, since.elapsed())
 }

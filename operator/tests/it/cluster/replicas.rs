@@ -21,7 +21,7 @@ async fn scaling_collectors_loses_no_trace() {
     };
     policies::apply(&lab, "replicas", &tail::errors_kept("pair-shop", "0%")).await;
     tail::wait_until_in_force(&lab, "replicas").await;
-    scaled(&lab, 2).await;
+    scale(&lab, 2).await;
     let (ruled, free) = ("pair-shop", "pair-till");
 
     let since = SystemTime::now();
@@ -36,7 +36,7 @@ async fn scaling_collectors_loses_no_trace() {
     let since = SystemTime::now();
     let sender = load::traces(&lab, &[ruled, free], 60, load::UNTIL_STOPPED, SPREAD).await;
     for replicas in [1, 2] {
-        scaled(&lab, replicas).await;
+        scale(&lab, replicas).await;
     }
     let sent = sender.stop().await.exported().await;
     let found = jaeger::all_traces(&lab, free, since).await;
@@ -59,7 +59,7 @@ async fn spans_lost(lab: &Lab) -> f64 {
         .sum()
 }
 
-async fn scaled(lab: &Lab, replicas: u32) {
+async fn scale(lab: &Lab, replicas: u32) {
     let started = Instant::now();
     stack::patch(lab, &json!({"collector": {"replicas": replicas}})).await;
     lab.wait_until_settled().await;

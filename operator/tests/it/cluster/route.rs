@@ -20,11 +20,11 @@ async fn route_change_under_load_loses_no_span() {
     let before = pods::of_services(&lab).await;
     let since = SystemTime::now();
     let sender = load::requests(&lab, 60, load::UNTIL_STOPPED).await;
-    moved(&lab, "Direct").await;
-    moved(&lab, "Collector").await;
+    change_route(&lab, "Direct").await;
+    change_route(&lab, "Collector").await;
     let sent = sender.stop().await.answered().await;
     let spans = 3 * usize::try_from(sent.requests).unwrap();
-    let found = jaeger::complete(&lab, "service-a", since, spans).await;
+    let found = jaeger::wait_for_spans(&lab, "service-a", since, spans).await;
     let arrived: usize = found.values().map(|trace| trace.distinct).sum();
     let repeated: usize = found
         .values()
@@ -48,8 +48,8 @@ async fn direct_route_reports_tail_rules_as_inactive() {
     let Some(lab) = Lab::installed("without a Collector").await else {
         return;
     };
-    moved(&lab, "Direct").await;
-    applications::have_complete_traces(&lab).await;
+    change_route(&lab, "Direct").await;
+    applications::assert_complete_traces(&lab).await;
     policies::apply(
         &lab,
         "needs-collector",
@@ -65,7 +65,7 @@ async fn direct_route_reports_tail_rules_as_inactive() {
 }
 
 /// Changes the route, and waits until the status reports that traffic has moved and drained.
-async fn moved(lab: &Lab, route: &str) {
+async fn change_route(lab: &Lab, route: &str) {
     let started = Instant::now();
     stack::patch(lab, &json!({ "route": route })).await;
     eventually("traffic on the new route", ROLLOUT_TIMEOUT, || async {

@@ -57,7 +57,7 @@ async fn each_sample_of_a_stack_is_available() {
         }
         kubectl(&[&["apply"], &here[..]].concat()).await;
         for name in &documents {
-            available(&lab, name).await;
+            wait_until_available(&lab, name).await;
         }
         lab.log(format_args!("{file}: {documents:?} available"));
         stack::reset(&lab).await;
@@ -66,7 +66,7 @@ async fn each_sample_of_a_stack_is_available() {
     kubectl(&["delete", "secret", "vendor", "--namespace", lab.namespace]).await;
 }
 
-async fn available(lab: &Lab, name: &str) {
+async fn wait_until_available(lab: &Lab, name: &str) {
     crate::apiserver::eventually(name, Duration::from_secs(120), || async {
         let stack = objects::read(lab, "TracingStack", name).await;
         let stack = stack.ok_or("no such stack")?;

@@ -60,7 +60,7 @@ async fn sdks_follow_policies_by_otel_env_alone() {
         let applied = Instant::now();
         policies::apply(&lab, "sdks", &head(probability)).await;
         for (service, _) in SERVICES {
-            follows(&lab, service, &sampled).await;
+            wait_until_followed(&lab, service, &sampled).await;
             lab.log(format_args!(
                 "{service} samples at {probability} {:.1} s after kubectl was started",
                 applied.elapsed().as_secs_f64()
@@ -78,7 +78,7 @@ async fn sdks_follow_policies_by_otel_env_alone() {
 }
 
 /// Waits until the number of sampled traces among a service's latest 1000 is in this range.
-async fn follows(lab: &Lab, service: &str, sampled: &RangeInclusive<u64>) {
+async fn wait_until_followed(lab: &Lab, service: &str, sampled: &RangeInclusive<u64>) {
     eventually(service, FOLLOWS_WITHIN, || async {
         let latest = LogParams {
             tail_lines: Some(3),

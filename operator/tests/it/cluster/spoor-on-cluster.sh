@@ -56,12 +56,12 @@ fault)
     case $* in
     "service-b --errors "*) set_error_rate "$3" ;;
     --clear) set_error_rate 0% ;;
-    *) echo "spoor fault $*: not known on a cluster" >&2 && exit 2 ;;
+    *) echo "spoor fault $*: not supported on a cluster" >&2 && exit 2 ;;
     esac
     ;;
 check)
     [[ " $* " == *" --wait "* ]] || set -- "$@" --wait "${MAX_TRACE_DELAY}s"
     k get samplingpolicy --output json | run_in_pod check "$@" --policies - --traces-url "$TRACES_URL"
     ;;
-*) echo "spoor $verb: not known on a cluster" >&2 && exit 2 ;;
+*) echo "spoor $verb: not supported on a cluster" >&2 && exit 2 ;;
 esac

@@ -82,7 +82,7 @@ fn has_lost_spans(stack: &Value) -> bool {
 }
 
 /// Waits until no tail rule is in force.
-pub async fn without_tail_rules(lab: &Lab) {
+pub async fn wait_until_no_tail_rules(lab: &Lab) {
     eventually("no tail rules in force", ROLLOUT_TIMEOUT, || async {
         let tail = &read(lab).await["status"]["tail"];
         match tail["policies"].as_u64() {

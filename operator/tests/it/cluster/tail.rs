@@ -99,22 +99,22 @@ async fn rule_changes_under_load_keep_traces_complete() {
 /// Measures behaviour that is not guaranteed: a trace longer than the gathering time is decided in
 /// parts, and those without its root are kept.
 #[tokio::test(flavor = "multi_thread")]
-async fn wide_traces_are_decided_in_parts() {
-    let Some(lab) = Lab::installed("wide traces").await else {
+async fn long_traces_are_decided_in_parts() {
+    let Some(lab) = Lab::installed("long traces").await else {
         return;
     };
-    policies::apply(&lab, "wide", &errors_kept("wide-shop", "0%")).await;
-    wait_until_in_force(&lab, "wide").await;
-    let (since, wide) = (SystemTime::now(), Duration::from_secs(12));
-    let sent = load::traces(&lab, &["wide-shop"], 20, Duration::from_secs(20), wide)
+    policies::apply(&lab, "long", &errors_kept("long-shop", "0%")).await;
+    wait_until_in_force(&lab, "long").await;
+    let (since, spread) = (SystemTime::now(), Duration::from_secs(12));
+    let sent = load::traces(&lab, &["long-shop"], 20, Duration::from_secs(20), spread)
         .await
         .exported()
         .await;
-    let found = jaeger::all_traces(&lab, "wide-shop", since).await;
+    let found = jaeger::all_traces(&lab, "long-shop", since).await;
     let complete = found.values().filter(|trace| is_complete(trace)).count();
-    let errors = sent.services["wide-shop"].errors;
+    let errors = sent.services["long-shop"].errors;
     lab.log(format_args!(
-        "traces of 12 s, far wider than the gathering time: {errors} of {} have an error and nothing else is to be kept; \
+        "traces of 12 s, far longer than gatherWait: {errors} of {} have an error, and only those should be kept; \
          {} are in Jaeger, {complete} of them complete",
         sent.traces,
         found.len()
@@ -136,14 +136,14 @@ async fn killed_collector_loses_only_what_it_holds() {
     tokio::time::sleep(Duration::from_secs(8)).await;
     let killed = pods::kill(&lab, DECIDE).await;
     let sent = sender.exported().await;
-    pods::all_ready(&lab).await;
+    pods::wait_until_ready(&lab).await;
     let found = jaeger::all_traces(&lab, "killed-shop", since).await;
     let complete = found
         .values()
         .filter(|trace| trace.distinct == load::SPANS)
         .count();
     lab.log(format_args!(
-        "{killed} pod of decide deleted without grace: of {} traces {} are missing, {} are in part",
+        "{killed} deciding pod deleted without grace: of {} traces, {} are missing and {} incomplete",
         sent.traces,
         sent.traces - found.len() as u64,
         found.len() - complete
@@ -187,7 +187,7 @@ pub fn assert_nothing_is_missing(
     let kept = Kept::of(found, ruled);
     let broken = found.values().filter(|trace| !is_complete(trace)).count();
     lab.log(format_args!(
-        "{} traces with {} spans sent; {} of {} with an error kept, {} of {} without a rule, {broken} lost in part or repeated",
+        "{} traces with {} spans sent; {} of {} with an error kept, {} of {} without a rule; {broken} incomplete or with repeated spans",
         sent.traces,
         sent.spans,
         kept.errors,

@@ -155,7 +155,7 @@ impl Tree {
     }
 
     /// Asserts service and operation of the root.
-    pub fn starts_at(&self, service: &str, operation: &str) {
+    pub fn assert_starts_at(&self, service: &str, operation: &str) {
         let root = self.root().unwrap();
         let start = (root.service.as_str(), root.operation.as_str());
         assert_eq!(start, (service, operation), "{self:?}");
@@ -170,8 +170,8 @@ impl Tree {
     pub fn call(&self, from: &str, to: &str) -> &Span {
         let call = self.0.values().find(|span| {
             let parent = span.parent.as_ref().map(|parent| &self.0[parent]);
-            let is_response = span.service == to && span.kind == "server";
-            is_response && parent.is_some_and(|it| it.service == from && it.kind == "client")
+            let is_server_span = span.service == to && span.kind == "server";
+            is_server_span && parent.is_some_and(|it| it.service == from && it.kind == "client")
         });
         call.unwrap_or_else(|| panic!("{from} has not called {to}: {self:?}"))
     }

@@ -37,7 +37,7 @@ pub struct Upstreams {
     /// The second tier's address, or Jaeger's.
     pub next: SocketAddr,
     /// The endpoint for clients' own counts.
-    pub reported: SocketAddr,
+    pub counts_endpoint: SocketAddr,
 }
 
 /// The configuration in a tier's objects with these addresses in place of a pod's.
@@ -73,7 +73,7 @@ pub fn relocated(tier: &Tier, addresses: &ListenAddresses, upstreams: &Upstreams
     );
     set(
         "/exporters/otlp_http~1spoor-reported/endpoint",
-        json!(format!("http://{}", upstreams.reported)),
+        json!(format!("http://{}", upstreams.counts_endpoint)),
     );
     for exporter in ["otlp_grpc~1spoor-decide", "otlp_grpc~1spoor-jaeger"] {
         set(

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::apiserver::eventually;
 
-const COUNT: usize = 3000;
+const TRACE_COUNT: usize = 3000;
 
 /// Rules of every form, for services and operations whose names try to break out.
 fn specs() -> [Vec<String>; 3] {
@@ -77,7 +77,7 @@ async fn collector_and_lab_decide_alike(#[case] number: usize) {
     };
     let specs = specs()[number].clone();
     let table = table(&specs.iter().map(String::as_str).collect::<Vec<_>>());
-    let fixtures = fixtures(COUNT, number as u64);
+    let fixtures = fixtures(TRACE_COUNT, number as u64);
     let expected = kept_by_the_lab(&fixtures, &table).await;
 
     let stack = stack("{gatherWait: 1s, decisionWait: 3s}");
@@ -86,28 +86,32 @@ async fn collector_and_lab_decide_alike(#[case] number: usize) {
     let addresses = ListenAddresses::on_free_ports();
     let upstreams = Upstreams {
         next: sink.address,
-        reported: sink.address,
+        counts_endpoint: sink.address,
     };
     let config = relocated(&objects.decide, &addresses, &upstreams);
     let decide = Program::start(&program, &objects.decide, &config, addresses).await;
     let addresses = ListenAddresses::on_free_ports();
     let upstreams = Upstreams {
         next: decide.addresses.grpc,
-        reported: sink.address,
+        counts_endpoint: sink.address,
     };
     let config = relocated(&objects.gather, &addresses, &upstreams);
     let gather = Program::start(&program, &objects.gather, &config, addresses).await;
 
     send(&gather, &fixtures).await;
-    eventually("all are decided", Duration::from_secs(60), async || {
-        let name = "otelcol_processor_tail_sampling_global_count_traces_sampled";
-        let decided = total(&decide.metrics().await, name);
-        if decided >= COUNT as f64 {
-            Ok(())
-        } else {
-            Err(format!("{decided} are"))
-        }
-    })
+    eventually(
+        "all traces are decided",
+        Duration::from_secs(60),
+        async || {
+            let name = "otelcol_processor_tail_sampling_global_count_traces_sampled";
+            let decided = total(&decide.metrics().await, name);
+            if decided >= TRACE_COUNT as f64 {
+                Ok(())
+            } else {
+                Err(format!("{decided} of {TRACE_COUNT}"))
+            }
+        },
+    )
     .await;
     // On shutdown, it sends the traces that it holds.
     gather.stop().await;
@@ -149,7 +153,11 @@ async fn collector_and_lab_decide_alike(#[case] number: usize) {
             trace.description
         );
     }
-    assert!((1..COUNT).contains(&expected.len()), "{}", expected.len());
+    assert!(
+        (1..TRACE_COUNT).contains(&expected.len()),
+        "{}",
+        expected.len()
+    );
 }
 
 /// The ids of the traces that the lab's sampler keeps.

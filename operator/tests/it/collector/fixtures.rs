@@ -14,8 +14,8 @@ pub const HOSTILE_OPERATION: &str = "say \\\") or (IsRootSpan() ${file:/etc/host
 /// A hostile attribute key.
 pub const HOSTILE_KEY: &str = "a\"] != nil or span.attributes[\"b";
 
-const START: u64 = 1_800_000_000_000_000_000;
-const MS: u64 = 1_000_000;
+const START_UNIX_NANOS: u64 = 1_800_000_000_000_000_000;
+const NANOS_PER_MS: u64 = 1_000_000;
 
 /// A trace, in the requests in which it arrives.
 #[derive(Clone, Debug)]
@@ -72,18 +72,18 @@ fn fixture(random: &mut StdRng) -> Fixture {
     let duration = one_of(
         random,
         &[
-            MS,
-            2 * MS - 1,
-            2 * MS,
-            2 * MS + 1,
-            499 * MS,
-            500 * MS - 1,
-            500 * MS,
-            500 * MS + 1,
-            500 * MS + 900_000,
-            501 * MS,
-            502 * MS,
-            900 * MS,
+            NANOS_PER_MS,
+            2 * NANOS_PER_MS - 1,
+            2 * NANOS_PER_MS,
+            2 * NANOS_PER_MS + 1,
+            499 * NANOS_PER_MS,
+            500 * NANOS_PER_MS - 1,
+            500 * NANOS_PER_MS,
+            500 * NANOS_PER_MS + 1,
+            500 * NANOS_PER_MS + 900_000,
+            501 * NANOS_PER_MS,
+            502 * NANOS_PER_MS,
+            900 * NANOS_PER_MS,
         ],
     );
     let has_root = random.random_ratio(9, 10);
@@ -98,8 +98,8 @@ fn fixture(random: &mut StdRng) -> Fixture {
         span_id: [&trace_id[..7], &[number]].concat(),
         parent_span_id: parent,
         name: name.to_owned(),
-        start_time_unix_nano: START + start,
-        end_time_unix_nano: START + end,
+        start_time_unix_nano: START_UNIX_NANOS + start,
+        end_time_unix_nano: START_UNIX_NANOS + end,
         trace_state: if number == 1 || child_has_state {
             state.clone()
         } else {

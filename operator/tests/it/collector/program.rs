@@ -77,7 +77,7 @@ impl Program {
             Duration::from_secs(60),
             async || {
                 if self.process.is_running() {
-                    Err("it still runs".to_owned())
+                    Err("still running".to_owned())
                 } else {
                     Ok(())
                 }

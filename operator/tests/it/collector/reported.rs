@@ -29,7 +29,7 @@ use super::{
 };
 use crate::apiserver::eventually;
 
-const SECOND: u64 = 1_000_000_000;
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 #[tokio::test]
 async fn collector_forwards_counts_of_sdks() {
@@ -42,7 +42,7 @@ async fn collector_forwards_counts_of_sdks() {
     let addresses = ListenAddresses::on_free_ports();
     let upstreams = Upstreams {
         next: "127.0.0.1:1".parse().unwrap(),
-        reported: listener,
+        counts_endpoint: listener,
     };
     let config = relocated(&objects.gather, &addresses, &upstreams);
     let gather = Program::start(&collector, &objects.gather, &config, addresses).await;
@@ -115,8 +115,8 @@ fn request(second: u64) -> Vec<u8> {
             text("otel.span.parent.origin", "none"),
             text("otel.span.sampling_result", result),
         ],
-        start_time_unix_nano: SECOND,
-        time_unix_nano: (1 + second) * SECOND,
+        start_time_unix_nano: NANOS_PER_SECOND,
+        time_unix_nano: (1 + second) * NANOS_PER_SECOND,
         value: Some(number_data_point::Value::AsInt(value.cast_signed())),
         ..Default::default()
     };

@@ -34,7 +34,7 @@ fn outcomes(sent: &[Sent], sink: &Sink) -> TraceOutcomes {
     TraceOutcomes::of(sent, &sink.received(), share("10%"), share("20%"))
 }
 
-async fn started(program: &Path, collector: &str) -> Tiers {
+async fn start_tiers(program: &Path, collector: &str) -> Tiers {
     Tiers::start(program, stack(collector), &rules()[0], NOWHERE).await
 }
 
@@ -83,7 +83,7 @@ async fn rule_change_keeps_traces_complete() {
         return;
     };
     let outcomes = under_changes(
-        started(&program, &format!("{{{WAITS}}}")).await,
+        start_tiers(&program, &format!("{{{WAITS}}}")).await,
         load(100, 30, SPREAD_MILLISECONDS),
         2,
     )
@@ -100,7 +100,7 @@ async fn two_gatherers_decide_on_all_spans() {
     let Some(program) = super::program("two_gatherers_decide_on_all_spans") else {
         return;
     };
-    let tiers = started(&program, &format!("{{replicas: 2, {WAITS}}}")).await;
+    let tiers = start_tiers(&program, &format!("{{replicas: 2, {WAITS}}}")).await;
     let outcomes = under_changes(tiers, load(100, 12, SPREAD_MILLISECONDS), 1).await;
     assert_eq!(outcomes, outcomes.without_loss());
     assert!(outcomes.to_be_kept > 60, "{outcomes}");
@@ -111,7 +111,7 @@ async fn unavailable_jaeger_is_reported_without_loss() {
     let Some(program) = super::program("unavailable_jaeger_is_reported_without_loss") else {
         return;
     };
-    let tiers = started(&program, "{}").await;
+    let tiers = start_tiers(&program, "{}").await;
     assert_eq!(exporter_health(&tiers).await, ExporterHealth::Working);
     tiers.sink.refuse(true);
     let sent = send(load(50, 4, 100), &addresses(&tiers)).await;
@@ -163,7 +163,7 @@ async fn limits_of_changes(
     let Some(program) = super::program("limits_of_changes") else {
         return;
     };
-    let tiers = started(&program, collector).await;
+    let tiers = start_tiers(&program, collector).await;
     let outcomes = under_changes(tiers, load(200, seconds, spread), changes).await;
     eprintln!("{changes} changes, traces of {spread} ms, {collector}: {outcomes}");
 }
@@ -174,7 +174,7 @@ async fn limits_of_a_kill() {
     let Some(program) = super::program("limits_of_a_kill") else {
         return;
     };
-    let mut tiers = started(&program, "{}").await;
+    let mut tiers = start_tiers(&program, "{}").await;
     let to = addresses(&tiers);
     let sending = tokio::spawn(async move { send(load(200, 30, 1500), &to).await });
     tokio::time::sleep(Duration::from_secs(15)).await;
@@ -190,7 +190,7 @@ async fn limits_of_an_outage() {
     let Some(program) = super::program("limits_of_an_outage") else {
         return;
     };
-    let mut tiers = started(&program, "{}").await;
+    let mut tiers = start_tiers(&program, "{}").await;
     tiers.sink.refuse(true);
     let sent = send(load(200, 10, 1500), &addresses(&tiers)).await;
     tiers.change_rules(&rules()[1]).await;

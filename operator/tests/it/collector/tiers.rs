@@ -34,7 +34,7 @@ impl Tiers {
         program: &Path,
         stack: Stack,
         tail: &TailTable,
-        reported: SocketAddr,
+        counts_endpoint: SocketAddr,
     ) -> Self {
         let sink = Sink::start().await;
         let objects = objects(&stack, tail);
@@ -47,7 +47,7 @@ impl Tiers {
         let peers: Vec<SocketAddr> = addresses.iter().map(|addresses| addresses.peers).collect();
         let upstreams = Upstreams {
             next: proxy.address,
-            reported,
+            counts_endpoint,
         };
         let mut gather = Vec::new();
         for addresses in addresses {
@@ -102,7 +102,7 @@ async fn start_decide(program: &Path, tier: &Tier, sink: SocketAddr) -> Program 
     let addresses = ListenAddresses::on_free_ports();
     let upstreams = Upstreams {
         next: sink,
-        reported: sink,
+        counts_endpoint: sink,
     };
     let config = relocated(tier, &addresses, &upstreams);
     Program::start(program, tier, &config, addresses).await

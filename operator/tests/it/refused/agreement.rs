@@ -18,7 +18,7 @@ use super::validators::Validators;
 /// The number of concurrent requests.
 const MAX_CONCURRENT_REQUESTS: usize = 8;
 
-async fn agree(validators: &Validators, resources: Vec<Value>) {
+async fn assert_agreement(validators: &Validators, resources: Vec<Value>) {
     let results = stream::iter(&resources).map(|resource| async move {
         let server = validators.server(resource).await;
         (resource, server, validators.validation(resource))
@@ -34,7 +34,7 @@ async fn agree(validators: &Validators, resources: Vec<Value>) {
     println!("{} resources, {accepted} accepted", results.len());
     assert!(
         accepted * 20 > results.len(),
-        "hardly any was accepted: {accepted}"
+        "too few were accepted: {accepted}"
     );
     let wrong: Vec<String> = results
         .iter()
@@ -92,7 +92,7 @@ async fn agrees_on_texts_of_policies() {
     let Some(validators) = Validators::of("SamplingPolicy", "agreement on policies").await else {
         return;
     };
-    agree(&validators, with_texts(&validators, POLICIES)).await;
+    assert_agreement(&validators, with_texts(&validators, POLICIES)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,7 +116,7 @@ async fn agrees_on_texts_of_stacks() {
             resources.push(validators.resource("a", spec));
         }
     }
-    agree(&validators, resources).await;
+    assert_agreement(&validators, resources).await;
 }
 
 /// All combinations of members of `spec.jaeger`.
@@ -157,5 +157,5 @@ async fn agrees_on_members_of_stacks() {
             }
         }
     }
-    agree(&validators, resources).await;
+    assert_agreement(&validators, resources).await;
 }

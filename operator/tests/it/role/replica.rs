@@ -1,4 +1,4 @@
-//! A replica as a process of its own, to be killed.
+//! A replica in a process of its own, which a test can kill.
 
 use std::{
     net::SocketAddr,

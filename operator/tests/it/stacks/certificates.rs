@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
-use super::{Stacks, is, until};
+use super::{Stacks, has_condition, until};
 use crate::{
     apiserver,
     role::{chart, sampling_policy::condition},
@@ -121,7 +121,9 @@ async fn certificate_problem_is_reported_on_stacks() {
     let role = Stacks::start(&namespace).await;
     role.apply("tracing", json!({})).await;
     let status = role
-        .wait_for_status("tracing", |status| is(status, "Degraded", "True"))
+        .wait_for_status("tracing", |status| {
+            has_condition(status, "Degraded", "True")
+        })
         .await;
     let degraded = condition(&status, "Degraded");
     assert_eq!(degraded["reason"], "CertificateFailed");
@@ -132,8 +134,10 @@ async fn certificate_problem_is_reported_on_stacks() {
 
     let deleted = secrets.delete("spoor-ca", &DeleteParams::default()).await;
     deleted.unwrap();
-    role.wait_for_status("tracing", |status| is(status, "Degraded", "False"))
-        .await;
+    role.wait_for_status("tracing", |status| {
+        has_condition(status, "Degraded", "False")
+    })
+    .await;
     until("it is ready", async || role.ops("readyz").await == "ok\n").await;
     role.stop().await;
 }

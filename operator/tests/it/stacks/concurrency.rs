@@ -31,7 +31,7 @@ enum Fault {
     Fail,
 }
 
-/// The calls under way, as far as the tests need to know of them.
+/// The facts about calls that the tests check.
 #[derive(Debug, Default)]
 struct Calls {
     hanging: AtomicUsize,

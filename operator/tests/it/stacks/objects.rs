@@ -9,7 +9,7 @@ use k8s_openapi::api::{
 use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
-use super::{Stacks, is, is_settled, until};
+use super::{Stacks, has_condition, is_settled, until};
 use crate::{
     apiserver::{self, eventually},
     role::{MAX_WAIT, chart, sampling_policy::condition},
@@ -25,7 +25,9 @@ async fn available_stack_causes_no_more_writes() {
     let role = Stacks::start(&namespace).await;
     role.apply("tracing", json!({})).await;
     let status = role
-        .wait_for_status("tracing", |status| is(status, "Available", "False"))
+        .wait_for_status("tracing", |status| {
+            has_condition(status, "Available", "False")
+        })
         .await;
     assert_eq!(condition(&status, "Progressing")["reason"], "RollingOut");
     assert_eq!(
@@ -174,7 +176,9 @@ async fn invalid_stack_keeps_its_children() {
     role.apply("tracing", json!({"jaeger": {"scheduling": scheduling}}))
         .await;
     let status = role
-        .wait_for_status("tracing", |status| is(status, "Degraded", "True"))
+        .wait_for_status("tracing", |status| {
+            has_condition(status, "Degraded", "True")
+        })
         .await;
     let degraded = condition(&status, "Degraded");
     assert_eq!(degraded["reason"], "Invalid");
@@ -185,8 +189,10 @@ async fn invalid_stack_keeps_its_children() {
     );
     assert!(role.exists::<Deployment>("tracing-jaeger").await);
     role.apply("tracing", json!({})).await;
-    role.wait_for_status("tracing", |status| is(status, "Degraded", "False"))
-        .await;
+    role.wait_for_status("tracing", |status| {
+        has_condition(status, "Degraded", "False")
+    })
+    .await;
     role.stop().await;
 }
 
@@ -228,7 +234,9 @@ async fn recreated_stack_adopts_nothing() {
     })
     .await;
     role.run_pods().await;
-    role.wait_for_status("tracing", |status| is(status, "Degraded", "False"))
-        .await;
+    role.wait_for_status("tracing", |status| {
+        has_condition(status, "Degraded", "False")
+    })
+    .await;
     role.stop().await;
 }

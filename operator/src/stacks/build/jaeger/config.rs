@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 use spoor_api::stack::ManagedJaeger;
 
-use super::{GRPC_QUERY, HEALTH, HTTP_QUERY, METRICS, storage::StorageParts};
+use super::{GRPC_QUERY_PORT, HEALTH_PORT, METRICS_PORT, QUERY_PORT, storage::StorageParts};
 use crate::stacks::objects::{
-    otlp::{OTLP_GRPC, OTLP_HTTP, any_address, grpc_receiver, http_receiver},
+    otlp::{OTLP_GRPC_PORT, OTLP_HTTP_PORT, any_address, grpc_receiver, http_receiver},
     text,
 };
 
@@ -28,26 +28,26 @@ pub fn yaml(jaeger: &ManagedJaeger, storage: &StorageParts) -> String {
             "telemetry": {
                 "resource": {"service.name": "jaeger"},
                 "metrics": {"level": "normal", "readers": [
-                    {"pull": {"exporter": {"prometheus": {"host": "0.0.0.0", "port": METRICS}}}},
+                    {"pull": {"exporter": {"prometheus": {"host": "0.0.0.0", "port": METRICS_PORT}}}},
                 ]},
                 "logs": {"level": "info", "encoding": "json"},
             },
         },
         "extensions": {
-            "healthcheckv2": {"use_v2": true, "http": {"endpoint": any_address(HEALTH)}},
+            "healthcheckv2": {"use_v2": true, "http": {"endpoint": any_address(HEALTH_PORT)}},
             "jaeger_storage": {"backends": {"traces": storage.backend}},
             "jaeger_query": {
                 // The Collector's configuration expands `$`, so a literal one is doubled.
                 "base_path": jaeger.base_path.replace('$', "$$"),
                 "enable_tracing": false,
                 "storage": {"traces": "traces"},
-                "http": {"endpoint": any_address(HTTP_QUERY)},
-                "grpc": {"endpoint": any_address(GRPC_QUERY)},
+                "http": {"endpoint": any_address(QUERY_PORT)},
+                "grpc": {"endpoint": any_address(GRPC_QUERY_PORT)},
             },
         },
         "receivers": {"otlp": {"protocols": {
-            "grpc": grpc_receiver(OTLP_GRPC, seconds),
-            "http": http_receiver(OTLP_HTTP),
+            "grpc": grpc_receiver(OTLP_GRPC_PORT, seconds),
+            "http": http_receiver(OTLP_HTTP_PORT),
         }}},
         "processors": {"memory_limiter": {
             "check_interval": "1s",

@@ -20,7 +20,7 @@ fn at(seconds: i64) -> Timestamp {
 
 /// A step of the simulation.
 #[derive(Clone, Debug)]
-enum Act {
+enum Action {
     Rules(u8),
     Image(u8),
     Replicas(u8),
@@ -28,18 +28,18 @@ enum Act {
     Wait(i64),
 }
 
-fn act() -> impl Strategy<Value = Act> {
+fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        (0u8..4).prop_map(Act::Rules),
-        (0u8..2).prop_map(Act::Image),
-        (1u8..4).prop_map(Act::Replicas),
+        (0u8..4).prop_map(Action::Rules),
+        (0u8..2).prop_map(Action::Image),
+        (1u8..4).prop_map(Action::Replicas),
         prop_oneof![
             Just(ExporterHealth::Working),
             Just(ExporterHealth::Failing),
             Just(ExporterHealth::Unknown)
         ]
-        .prop_map(Act::ExporterHealth),
-        (1i64..120).prop_map(Act::Wait),
+        .prop_map(Action::ExporterHealth),
+        (1i64..120).prop_map(Action::Wait),
     ]
 }
 
@@ -84,24 +84,27 @@ impl World {
         let desired = self.desired.clone();
         let plan = self.plan(&desired);
         let apply =
-            |tier: &mut Option<FakeTier>, desired: &Deployment, now, takes_to_end| match tier {
-                None => *tier = Some(FakeTier::new(desired, now, takes_to_end)),
+            |tier: &mut Option<FakeTier>, desired: &Deployment, now, seconds_to_end| match tier {
+                None => *tier = Some(FakeTier::new(desired, now, seconds_to_end)),
                 Some(tier) => tier.applied = desired.clone(),
             };
         let held = self.decide.as_ref().is_some_and(|decide| {
-            plan.decide
+            plan.can_change_decide
                 && spec_hash(&decide.applied) != spec_hash(&desired.decide.workload)
                 && pipeline_hash(&decide.applied) == pipeline_hash(&desired.decide.workload)
                 && self.exporter == ExporterHealth::Failing
         });
         prop_assert!(!held, "rules are changed while the exporter fails");
-        if plan.gather {
+        if plan.can_change_gather {
             apply(&mut self.gather, &desired.gather.workload, self.now, 38);
         }
-        if plan.decide {
+        if plan.can_change_decide {
             apply(&mut self.decide, &desired.decide.workload, self.now, 8);
         }
-        prop_assert_eq!(plan.waiting.is_some(), !(plan.gather && plan.decide));
+        prop_assert_eq!(
+            plan.waiting.is_some(),
+            !(plan.can_change_gather && plan.can_change_decide)
+        );
         self.now += 1;
         for tier in [&mut self.gather, &mut self.decide].into_iter().flatten() {
             tier.tick(self.now);
@@ -124,7 +127,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn tiers_never_change_at_once_and_converge(acts in proptest::collection::vec(act(), 0..12)) {
+    fn tiers_never_change_at_once_and_converge(actions in proptest::collection::vec(action(), 0..12)) {
         let mut world = World {
             now: 0,
             spec: (0, 0, 1),
@@ -138,13 +141,13 @@ proptest! {
             world.step()?;
         }
         prop_assert!(world.is_done());
-        for act in acts {
-            match act {
-                Act::Rules(rules) => world.edit(|spec| spec.0 = rules),
-                Act::Image(image) => world.edit(|spec| spec.1 = image),
-                Act::Replicas(replicas) => world.edit(|spec| spec.2 = replicas),
-                Act::ExporterHealth(exporter) => world.exporter = exporter,
-                Act::Wait(seconds) => for _ in 0..seconds {
+        for action in actions {
+            match action {
+                Action::Rules(rules) => world.edit(|spec| spec.0 = rules),
+                Action::Image(image) => world.edit(|spec| spec.1 = image),
+                Action::Replicas(replicas) => world.edit(|spec| spec.2 = replicas),
+                Action::ExporterHealth(exporter) => world.exporter = exporter,
+                Action::Wait(seconds) => for _ in 0..seconds {
                     world.step()?;
                     let changing = |tier: &Option<FakeTier>| tier.as_ref().unwrap().is_changing();
                     prop_assert!(!(changing(&world.gather) && changing(&world.decide)));
@@ -206,8 +209,8 @@ fn new_rules_leave_gathering_pods_alone() {
     assert_eq!(
         plan,
         RolloutPlan {
-            gather: true,
-            decide: true,
+            can_change_gather: true,
+            can_change_decide: true,
             waiting: None,
             replan_in: None
         }
@@ -220,12 +223,15 @@ fn only_new_rules_wait_for_the_exporter() {
     let (gather, decide) = (settled(&old.gather), settled(&old.decide));
     let rules = planned(&gather, &decide, ExporterHealth::Failing, &objects(2, 0, 1));
     assert_eq!(
-        (rules.decide, rules.waiting),
+        (rules.can_change_decide, rules.waiting),
         (false, Some(RolloutWait::ExporterFails))
     );
     assert!(rules.replan_in.is_some());
     let image = planned(&gather, &decide, ExporterHealth::Failing, &objects(2, 1, 1));
-    assert!(image.decide && !image.gather, "{image:?}");
+    assert!(
+        image.can_change_decide && !image.can_change_gather,
+        "{image:?}"
+    );
 }
 
 #[test]
@@ -240,7 +246,7 @@ fn new_rules_wait_for_gathering_pods_to_settle() {
         &objects(2, 0, 2),
     );
     assert_eq!(
-        (plan.decide, plan.waiting),
+        (plan.can_change_decide, plan.waiting),
         (false, Some(RolloutWait::GatherSettles))
     );
     assert_eq!(
@@ -293,7 +299,7 @@ fn failed_deciding_pod_is_followed_at_once() {
     assert_eq!(starting.waiting, Some(RolloutWait::DecideStarts));
     assert_eq!(starting.replan_in, Some(Duration::from_secs(55)));
     let failed = plan_with(true);
-    assert!(failed.decide, "{failed:?}");
+    assert!(failed.can_change_decide, "{failed:?}");
 }
 
 #[test]

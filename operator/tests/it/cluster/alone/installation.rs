@@ -25,7 +25,7 @@ async fn installs_upgrades_and_uninstalls() {
 
     let since = SystemTime::now();
     upgrade_changes_what_it_should(&lab).await;
-    let own = jaeger::started(&lab, "spoor-operator", since, 1).await;
+    let own = jaeger::wait_for_traces(&lab, "spoor-operator", since, 1).await;
     assert!(!own.is_empty(), "no traces of the operator's own work");
     uninstall_leaves_only_definitions(&lab).await;
     lab.log("uninstalled: nothing is left but definitions, and what people wrote");
@@ -85,7 +85,7 @@ async fn uninstall_leaves_only_definitions(lab: &Lab) {
                 *name,
                 "configmap/kube-root-ca.crt"
                     | "serviceaccount/default"
-                    // Expires by itself: an operator whose permissions go with it cannot remove it.
+                    // Expires: an operator that loses its permissions at once cannot remove it.
                     | "lease.coordination.k8s.io/spoor-operator"
             )
         });

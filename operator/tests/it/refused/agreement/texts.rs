@@ -6,7 +6,7 @@ use proptest::{
 };
 
 /// The number of texts generated for each field.
-const GENERATED: usize = 40;
+const TEXTS_PER_FIELD: usize = 40;
 
 /// The texts for every field.
 pub fn everywhere() -> Vec<String> {
@@ -91,7 +91,7 @@ pub fn generated(pattern: &str) -> Vec<String> {
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let texts = proptest::string::string_regex(pattern).unwrap();
-    (0..GENERATED)
+    (0..TEXTS_PER_FIELD)
         .map(|_| texts.new_tree(&mut runner).unwrap().current())
         .collect()
 }

@@ -24,17 +24,17 @@ pub(super) struct FakePod {
 pub(super) struct FakeTier {
     pub(super) applied: Deployment,
     pub(super) pods: Vec<FakePod>,
-    pub(super) takes_to_start: i64,
-    pub(super) takes_to_end: i64,
+    pub(super) seconds_to_start: i64,
+    pub(super) seconds_to_end: i64,
 }
 
 impl FakeTier {
-    pub(super) fn new(applied: &Deployment, now: i64, takes_to_end: i64) -> Self {
+    pub(super) fn new(applied: &Deployment, now: i64, seconds_to_end: i64) -> Self {
         let mut tier = Self {
             applied: applied.clone(),
             pods: vec![],
-            takes_to_start: 3,
-            takes_to_end,
+            seconds_to_start: 3,
+            seconds_to_end,
         };
         tier.tick(now);
         tier
@@ -51,7 +51,7 @@ impl FakeTier {
     /// Simulates one second of the controller: creates a new pod, marks pods ready, ends old ones.
     pub(super) fn tick(&mut self, now: i64) {
         self.pods.retain(|pod| pod.ends.is_none_or(|end| end > now));
-        let (revision, replicas, start) = (self.revision(), self.replicas(), self.takes_to_start);
+        let (revision, replicas, start) = (self.revision(), self.replicas(), self.seconds_to_start);
         for pod in &mut self.pods {
             if pod.ready.is_none() && pod.ends.is_none() && now >= pod.created + start {
                 pod.ready = Some(now);
@@ -73,7 +73,7 @@ impl FakeTier {
             .iter()
             .filter(|pod| pod.ends.is_none() && pod.ready.is_some());
         let mut spare = ready.count().saturating_sub(replicas);
-        let end = now + self.takes_to_end;
+        let end = now + self.seconds_to_end;
         // Old ones go first.
         self.pods.sort_by_key(is_new);
         for pod in &mut self.pods {
