@@ -18,6 +18,10 @@ use crate::{
     tally::Tally,
 };
 
+/// The most tallies with which those of earlier strategies are kept: 5 MB. Otherwise, a thousand policies
+/// that change four times a second would have 240,000 recent ones.
+const MAX_EARLIER_TALLIES: usize = 4_000;
+
 /// A policy and its strategy. A policy whose strategy changes begins a new tally.
 type TallyKey = (PolicyKey, Strategy);
 
@@ -112,16 +116,68 @@ impl Tallies {
 
     /// Removes the tallies that no longer apply after a publication.
     ///
-    /// A policy with a new strategy keeps its old tally while it is recent. A policy that now
+    /// A policy with a new strategy keeps its old tally while it is recent and there are few. A policy that now
     /// decides in other places begins a new one, since the old counts come from places where it no
     /// longer decides.
     pub(crate) fn remove_outdated(&self, published: &Publication, before: Option<&Publication>) {
         let (now, time) = (Instant::now(), Timestamp::now());
         for tallies in [&self.clients, &self.reported] {
-            tallies.lock().retain(|(policy, strategy), tally| {
+            let mut tallies = tallies.lock();
+            let keeps_earlier = tallies.len() <= MAX_EARLIER_TALLIES;
+            tallies.retain(|(policy, strategy), tally| {
                 let is_in_force = || published.strategy_of(policy, time) == Some(*strategy);
-                !published.has_moved(policy, before) && (!tally.is_over(now) || is_in_force())
+                let is_recent = keeps_earlier && !tally.is_over(now);
+                !published.has_moved(policy, before) && (is_recent || is_in_force())
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use spoor_policy::{Namespace, Policy, PolicyFields, Probability, Version, resolve};
+
+    use super::*;
+
+    #[test]
+    fn earlier_tallies_are_bounded() {
+        let key = PolicyKey {
+            namespace: Namespace::default(),
+            name: "often-changed".parse().unwrap(),
+        };
+        let tallies = Tallies::new(Duration::from_secs(60));
+        let strategy = |n: u32| Strategy::Probability(Probability::from_millionths(n).unwrap());
+        let now = Instant::now();
+        for earlier in 0..=4_000 {
+            tallies.add_reported(
+                key.clone(),
+                strategy(earlier),
+                Counts::default(),
+                (now, now),
+            );
+        }
+        let policy = Policy::new(PolicyFields {
+            key,
+            priority: 0,
+            created: Timestamp::now(),
+            targets: Vec::new(),
+            head: Some(strategy(7)),
+            tail: None,
+            expires_at: None,
+        });
+        let resolution = resolve(&[policy.unwrap()], Timestamp::now());
+        let version = Version {
+            epoch: 1,
+            sequence: 1,
+        };
+        let published = Publication::new(resolution, version);
+        tallies.remove_outdated(&published, Some(&published));
+        let left = tallies.reported.lock();
+        assert_eq!(
+            left.keys().map(|key| key.1).collect::<Vec<_>>(),
+            [strategy(7)]
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! Suggestions for misspelled names.
 
+use rapidfuzz::distance::osa;
+
 /// The number of letters in a name for each typing error that is tolerated in it. Any name may have
 /// one.
 const LETTERS_PER_ERROR: usize = 3;
@@ -7,8 +9,8 @@ const LETTERS_PER_ERROR: usize = 3;
 /// The longest name that is compared, in bytes.
 const MAX_COMPARED_BYTES: usize = 64;
 
-/// The most names that one is compared with. Clients choose the names, each comparison takes time
-/// proportional to the product of both lengths, and one file may have hundreds of policies.
+/// The most names that one is compared with. Clients choose the names, and one file may have a
+/// thousand policies that name unknown ones.
 const MAX_COMPARED_NAMES: usize = 200;
 
 /// The most operations that are listed if none is close.
@@ -26,10 +28,13 @@ pub fn closest_name<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
     };
     let others = known.into_iter().filter(is_comparable);
     // Swapped letters count as one typing error.
-    let distance = |known: &str| strsim::osa_distance(&written, &known.to_lowercase());
-    let near = others.take(MAX_COMPARED_NAMES);
-    let near = near.map(|known| (distance(known), known));
-    let nearest = near.filter(|(distance, _)| *distance <= max_distance).min();
+    let written = osa::BatchComparator::new(written.chars());
+    let args = osa::Args::default().score_cutoff(max_distance);
+    let near = others.take(MAX_COMPARED_NAMES).filter_map(|known| {
+        let distance = written.distance_with_args(known.to_lowercase().chars(), &args)?;
+        Some((distance, known))
+    });
+    let nearest = near.min();
     nearest.map(|(_, known)| known)
 }
 

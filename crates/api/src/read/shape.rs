@@ -3,6 +3,7 @@
 
 use std::ops::RangeInclusive;
 
+use rapidfuzz::distance::levenshtein;
 use serde_json::{Map, Value};
 
 use super::MAX_ERRORS;
@@ -226,5 +227,5 @@ fn has_field(schema: &Value, field: &str) -> bool {
 fn distance(one: &str, other: &str) -> usize {
     // The document's field may be of any length, while names are short.
     let one: String = one.chars().take(64).collect();
-    strsim::levenshtein(&one.to_lowercase(), &other.to_lowercase())
+    levenshtein::distance(one.to_lowercase().chars(), other.to_lowercase().chars())
 }

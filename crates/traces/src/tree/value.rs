@@ -103,9 +103,9 @@ pub fn non_finite(number: f64) -> &'static str {
     }
 }
 
-/// The longest list or map that is shown, in bytes of JSON: as long as a response may be. Escapes
+/// The longest list or map that is shown, in bytes of JSON, since a span may have several. Escapes
 /// may make a text six times as long.
-const MAX_JSON_BYTES: usize = 32 << 20;
+const MAX_JSON_BYTES: usize = 8 << 20;
 
 /// The text shown in place of a longer list or map.
 const TOO_LONG: &str = "(this value is too long to be shown)";
