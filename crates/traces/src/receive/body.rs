@@ -14,6 +14,9 @@ use spoor_runtime::Compression;
 use super::error::ReceiveError;
 use crate::{ReceiveSettings, memory::Reservation};
 
+/// The capacity with which a body of several frames begins, unless it is shorter.
+const MIN_RESERVED_BYTES: usize = 64 << 10;
+
 /// Reads a body of at most `max` bytes to its end.
 pub(super) async fn read(
     body: &mut Body,
@@ -55,9 +58,11 @@ async fn collect(
         if all.is_empty() && body.is_end_stream() {
             return Ok(data);
         }
-        if all.is_empty() {
-            // The announced length may be false, so it reserves no more than the bound.
-            all.reserve(expected.min(max));
+        if all.len() + data.len() > all.capacity() {
+            // Doubles up to the announced length, which may be false: a kernel with huge pages may
+            // back each reservation with 2 MiB at its first byte.
+            let missing = expected.min(max).saturating_sub(all.len());
+            all.reserve(missing.min(all.len().max(MIN_RESERVED_BYTES)));
         }
         all.extend_from_slice(&data);
     }

@@ -19,6 +19,12 @@ pub(super) const MAX_OVERHEAD_BYTES: u64 = 4 * 1024 * 1024;
 /// The most memory that processing a picture may use.
 pub(super) const MAX_MEMORY_BYTES: u64 = MAX_DECODED_BYTES * COPIES_IN_MEMORY + MAX_OVERHEAD_BYTES;
 
+/// The most scans of a JPEG. A progressive one usually has ten. Each visits all blocks of pixels, so
+/// that 99 empty scans of 13 megapixels would take a second.
+const MAX_JPEG_SCANS: usize = 20;
+/// The marker before each scan (ITU-T T.81, table B.1). The data of a scan cannot have these bytes.
+const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
+
 /// The properties in a picture's header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
@@ -53,6 +59,8 @@ pub(super) enum InvalidPicture {
     /// The decoder reached its memory limit before it knew the size.
     #[error("the {format} needs more memory than allowed; send a smaller picture")]
     TooMuchMemory { format: &'static str },
+    #[error("the jpeg has {0} scans, more than {MAX_JPEG_SCANS}; save it as a baseline JPEG")]
+    TooManyScans(usize),
     #[error("the {format} is invalid: {source}")]
     Broken {
         format: &'static str,
@@ -123,6 +131,11 @@ fn decoder(bytes: Bytes) -> Result<(&'static str, ImageResult<Decoder>), Invalid
             Ok(("png", decoder.map(|it| Box::new(it) as _)))
         }
         Ok(ImageFormat::Jpeg) => {
+            let markers = bytes.windows(2).filter(|it| *it == START_OF_SCAN);
+            let scans = markers.count();
+            if scans > MAX_JPEG_SCANS {
+                return Err(InvalidPicture::TooManyScans(scans));
+            }
             let decoder = JpegDecoder::new(Cursor::new(bytes));
             Ok(("jpeg", decoder.map(|it| Box::new(it) as _)))
         }
@@ -208,6 +221,17 @@ mod tests {
         assert!(header.memory <= MAX_MEMORY_BYTES, "{}", header.memory);
         let picture = decode(&bytes).unwrap();
         assert_eq!(picture.width(), header.properties.width);
+    }
+
+    #[test]
+    fn jpeg_with_many_scans_is_refused() {
+        let scans = START_OF_SCAN.repeat(MAX_JPEG_SCANS);
+        let bytes = Bytes::from([jpeg(), scans].concat());
+        let refused = read_header(&bytes).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the jpeg has 21 scans, more than 20; save it as a baseline JPEG"
+        );
     }
 
     #[rstest::rstest]
