@@ -18,7 +18,7 @@ use crate::{
     memory::{Memory, Reservation},
     request_counts::RequestCounts,
     scan,
-    store::MAX_READ_TIME,
+    store::{MAX_READ_TIME, Writer},
     tail::TailSampler,
     turns::Turns,
 };
@@ -177,9 +177,8 @@ impl Pipeline {
 
     /// Decides on all waiting traces immediately.
     pub async fn drain(&self) {
-        while self.decide(|sampler, store| sampler.decide_waiting(store)) {
-            tokio::task::yield_now().await;
-        }
+        self.decide_while(|sampler, store| sampler.decide_waiting(store))
+            .await;
     }
 
     pub(crate) fn receive_settings(&self) -> &ReceiveSettings {
@@ -216,27 +215,38 @@ impl Pipeline {
                 () = shutdown.cancelled() => break,
                 _ = ticks.tick() => {}
             }
-            // Decides in rounds, between which receivers get the lock.
-            while self.decide(|sampler, store| {
+            self.decide_while(|sampler, store| {
                 sampler.decide_due(Instant::now(), MAX_DECISIONS_PER_LOCK, store)
-            }) {
-                tokio::task::yield_now().await;
-            }
-            while self.decide(|sampler, store| sampler.decide_for_refused(store)) {
-                tokio::task::yield_now().await;
-            }
+                    || sampler.decide_for_refused(store)
+            })
+            .await;
         }
         // Closes first: otherwise traces could arrive as fast as they are decided.
         self.shared.closed.store(true, Ordering::Relaxed);
         self.drain().await;
     }
 
-    fn decide(
+    /// Decides in rounds, between which receivers get the lock, for as long as there are more.
+    ///
+    /// On a thread of its own: a worker thread would handle all requests that are ready after each
+    /// round, and decisions would be made the later, the more requests are refused for lack of room.
+    async fn decide_while(
         &self,
-        decide_some: impl FnOnce(&mut TailSampler, &mut crate::store::Writer<'_>) -> bool,
-    ) -> bool {
-        let mut sampler = self.shared.sampler.lock();
-        decide_some(&mut sampler, &mut self.shared.store.write())
+        decide_some: impl Fn(&mut TailSampler, &mut Writer<'_>) -> bool + Send + 'static,
+    ) {
+        let shared = Arc::clone(&self.shared);
+        let decided = tokio::task::spawn_blocking(move || {
+            loop {
+                let mut sampler = shared.sampler.lock();
+                let has_more = decide_some(&mut sampler, &mut shared.store.write());
+                MutexGuard::unlock_fair(sampler);
+                if !has_more {
+                    break;
+                }
+            }
+        });
+        // The task fails only if the runtime is shutting down.
+        let _ = decided.await;
     }
 }
 
