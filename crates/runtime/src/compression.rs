@@ -1,9 +1,13 @@
 //! Decompression of request bodies, for all receivers.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, BufRead, Read},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use flate2::{bufread::GzDecoder, read::ZlibDecoder};
+use rustix::time::{ClockId, clock_gettime};
 use ruzstd::decoding::{
     StreamingDecoder,
     errors::{FrameDecoderError::ReadFrameHeaderError as Header, ReadFrameHeaderError::SkipFrame},
@@ -24,6 +28,12 @@ const MIN_ZSTD_WINDOW_LIMIT_BYTES: u64 = 8 << 20;
 /// The most members or frames of a body. Programs that compress in parallel write one for each
 /// piece of 64 KiB or more, of which the longest body has a few hundred.
 const MAX_PARTS: usize = 1_024;
+
+/// The processor time in which any body can be decompressed; 16 MiB take a tenth. Blocks without content
+/// take up to 0.22 µs for each byte, so 3.5 s for the longest body.
+const MIN_ALLOWED_TIME: Duration = Duration::from_millis(200);
+/// The processor time allowed for each byte beyond that.
+const ALLOWED_TIME_PER_BYTE: Duration = Duration::from_nanos(50);
 
 /// The compression of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,16 +88,17 @@ impl Compression {
         max: usize,
         count: impl FnMut(usize) -> Result<(), E>,
     ) -> Result<Bytes, E> {
+        let input = Input::new(&body);
         match self {
             Self::Identity => Ok(body),
             Self::Gzip => {
-                let member = GzDecoder::new(&*body);
+                let member = GzDecoder::new(input);
                 read_all(GzipMembers { member, parts: 0 }, max, count)
             }
-            Self::Deflate => read_all(ZlibDecoder::new(&*body), max, count),
+            Self::Deflate => read_all(ZlibDecoder::new(input), max, count),
             Self::Zstd => {
                 let frames = ZstdFrames {
-                    rest: &body,
+                    rest: input,
                     parts: 0,
                     frame: None,
                     max_window: MIN_ZSTD_WINDOW_LIMIT_BYTES.max(max as u64),
@@ -119,6 +130,56 @@ fn read_all<E: From<DecompressError>>(
     }
 }
 
+/// The rest of a compressed body. Reading it fails once decompression has taken too long, also without
+/// content, of which [`read_all`] would not see any.
+#[derive(Clone, Copy)]
+struct Input<'a> {
+    rest: &'a [u8],
+    length: usize,
+    start: Duration,
+}
+
+impl<'a> Input<'a> {
+    fn new(rest: &'a [u8]) -> Self {
+        Self {
+            rest,
+            length: rest.len(),
+            start: processor_time(),
+        }
+    }
+}
+
+impl Read for Input<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl BufRead for Input<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let read = u32::try_from(self.length - self.rest.len()).unwrap_or(u32::MAX);
+        let allowed = MIN_ALLOWED_TIME + ALLOWED_TIME_PER_BYTE * read;
+        if processor_time().saturating_sub(self.start) > allowed {
+            let problem = "it takes too long; use another encoder or no compression";
+            return Err(io::Error::other(problem));
+        }
+        Ok(self.rest.get(..CHUNK_BYTES).unwrap_or(self.rest))
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.rest = self.rest.get(count..).unwrap_or_default();
+    }
+}
+
+/// The processor time of this thread. Unlike the time of a clock, it does not depend on the load of the
+/// machine.
+fn processor_time() -> Duration {
+    // The time since the thread's start is never negative.
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
 /// Counts one more part of a body: a gzip member or a zstd frame. Without a limit, millions of
 /// parts without content would take seconds of CPU time, while the limits on content would not
 /// apply.
@@ -134,7 +195,7 @@ fn count_part(parts: &mut usize) -> io::Result<()> {
 
 /// The members of a gzip body, one after another. flate2's `MultiGzDecoder` has no limit on them.
 struct GzipMembers<'a> {
-    member: GzDecoder<&'a [u8]>,
+    member: GzDecoder<Input<'a>>,
     parts: usize,
 }
 
@@ -143,7 +204,7 @@ impl Read for GzipMembers<'_> {
         loop {
             let count = self.member.read(buffer)?;
             let rest = *self.member.get_ref();
-            if count > 0 || rest.is_empty() {
+            if count > 0 || rest.rest.is_empty() {
                 return Ok(count);
             }
             count_part(&mut self.parts)?;
@@ -154,9 +215,9 @@ impl Read for GzipMembers<'_> {
 
 /// The frames of a zstd body, one after another.
 struct ZstdFrames<'a> {
-    rest: &'a [u8],
+    rest: Input<'a>,
     parts: usize,
-    frame: Option<StreamingDecoder<&'a [u8], ruzstd::decoding::FrameDecoder>>,
+    frame: Option<StreamingDecoder<Input<'a>, ruzstd::decoding::FrameDecoder>>,
     max_window: u64,
 }
 
@@ -165,7 +226,7 @@ impl Read for ZstdFrames<'_> {
         loop {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,
-                None if self.rest.is_empty() => return Ok(0),
+                None if self.rest.rest.is_empty() => return Ok(0),
                 None => {
                     count_part(&mut self.parts)?;
                     match StreamingDecoder::new_with_max_window_size(self.rest, self.max_window) {
@@ -174,8 +235,9 @@ impl Read for ZstdFrames<'_> {
                         // (RFC 8878, section 3.1.2). Two numbers of four bytes precede the data.
                         Err(Header(SkipFrame { length, .. })) => {
                             let length = usize::try_from(length).ok();
-                            let rest = length.and_then(|it| self.rest.get(it.checked_add(8)?..));
-                            self.rest = rest.ok_or(io::ErrorKind::UnexpectedEof)?;
+                            let rest = &mut self.rest.rest;
+                            let after = length.and_then(|it| rest.get(it.checked_add(8)?..));
+                            *rest = after.ok_or(io::ErrorKind::UnexpectedEof)?;
                             continue;
                         }
                         Err(error) => return Err(io::Error::other(error)),
@@ -240,6 +302,19 @@ mod tests {
         assert_eq!(decompress(compression, &part.repeat(1_000)).unwrap(), "");
         let refused = decompress(compression, &part.repeat(1_026)).unwrap_err();
         assert!(refused.to_string().contains("1024 members or frames"));
+    }
+
+    #[test]
+    fn slow_decompression_is_refused() {
+        // Blocks with a table of 2,048 Huffman codes, and no content.
+        let block = b"\x3c\0\0\x02\xc0\0\x80\xb0\x01\0";
+        let body = |blocks| {
+            let blocks = block.repeat(blocks);
+            [&b"\x28\xb5\x2f\xfd\0\0"[..], &blocks, b"\x01\0\0"].concat()
+        };
+        assert_eq!(decompress(Compression::Zstd, &body(1_000)).unwrap(), "");
+        let refused = decompress(Compression::Zstd, &body(1_000_000)).unwrap_err();
+        assert!(refused.to_string().contains("takes too long"), "{refused}");
     }
 
     #[test]
