@@ -22,8 +22,6 @@ pub(super) const MAX_MEMORY_BYTES: u64 = MAX_DECODED_BYTES * COPIES_IN_MEMORY + 
 /// The most scans of a JPEG. A progressive one usually has ten. Each visits all blocks of pixels, so
 /// that 99 empty scans of 13 megapixels would take a second.
 const MAX_JPEG_SCANS: usize = 20;
-/// The marker before each scan (ITU-T T.81, table B.1). The data of a scan cannot have these bytes.
-const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
 
 /// The properties in a picture's header.
 #[derive(Clone, Copy, Debug)]
@@ -131,8 +129,7 @@ fn decoder(bytes: Bytes) -> Result<(&'static str, ImageResult<Decoder>), Invalid
             Ok(("png", decoder.map(|it| Box::new(it) as _)))
         }
         Ok(ImageFormat::Jpeg) => {
-            let markers = bytes.windows(2).filter(|it| *it == START_OF_SCAN);
-            let scans = markers.count();
+            let scans = count_scans(&bytes);
             if scans > MAX_JPEG_SCANS {
                 return Err(InvalidPicture::TooManyScans(scans));
             }
@@ -142,6 +139,28 @@ fn decoder(bytes: Bytes) -> Result<(&'static str, ImageResult<Decoder>), Invalid
         Ok(other) => Err(InvalidPicture::Format(format!("{other:?}").to_lowercase())),
         Err(_) => Err(InvalidPicture::Format("another format".to_owned())),
     }
+}
+
+/// The number of scans in a JPEG, by its markers (ITU-T T.81, table B.1).
+fn count_scans(mut jpeg: &[u8]) -> usize {
+    let mut scans = 0;
+    // In the data of a scan, 0xff is followed by 0 or by a restart marker. Other segments begin with
+    // their length, since their data may have any bytes.
+    while let Some(marker) = jpeg.iter().position(|byte| *byte == 0xff) {
+        jpeg = jpeg.get(marker + 1..).unwrap_or_default();
+        match *jpeg {
+            [0x00 | 0x01 | 0xd0..=0xd8 | 0xff, ..] => {}
+            // The end of the picture. Phones append films and other pictures.
+            [0xd9, ..] => break,
+            [kind, high, low, ..] => {
+                scans += usize::from(kind == 0xda);
+                let length = usize::from(u16::from_be_bytes([high, low]));
+                jpeg = jpeg.get(1 + length..).unwrap_or_default();
+            }
+            _ => break,
+        }
+    }
+    scans
 }
 
 /// The decoder's limits for data besides the pixels, such as colour profiles and text chunks.
@@ -223,15 +242,28 @@ mod tests {
         assert_eq!(picture.width(), header.properties.width);
     }
 
+    /// The header of a scan without components.
+    const SCAN: [u8; 4] = [0xff, 0xda, 0, 2];
+
     #[test]
     fn jpeg_with_many_scans_is_refused() {
-        let scans = START_OF_SCAN.repeat(MAX_JPEG_SCANS);
-        let bytes = Bytes::from([jpeg(), scans].concat());
-        let refused = read_header(&bytes).unwrap_err();
+        let mut jpeg = jpeg();
+        let end = jpeg.len() - 2;
+        jpeg.splice(end..end, SCAN.repeat(MAX_JPEG_SCANS));
+        let refused = read_header(&jpeg.into()).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "the jpeg has 21 scans, more than 20; save it as a baseline JPEG"
         );
+    }
+
+    #[test]
+    fn only_scans_of_the_picture_are_counted() {
+        let jpeg = jpeg();
+        let (start, rest) = jpeg.split_at(2);
+        let preview = [&[0xff, 0xe1, 0, 202][..], &SCAN.repeat(50)].concat();
+        let film = SCAN.repeat(50);
+        assert_eq!(count_scans(&[start, &preview, rest, &film].concat()), 1);
     }
 
     #[rstest::rstest]
