@@ -226,10 +226,10 @@ impl Pipeline {
         self.drain().await;
     }
 
-    /// Decides in rounds, between which receivers get the lock, for as long as there are more.
+    /// Decides in rounds, between which receivers get the lock, until `decide_some` returns false.
     ///
-    /// On a thread of its own: a worker thread would handle all requests that are ready after each
-    /// round, and decisions would be made the later, the more requests are refused for lack of room.
+    /// On a blocking thread: an asynchronous worker thread would handle all requests that are ready
+    /// after each round, so a flood of refused requests would delay the decisions that make room.
     async fn decide_while(
         &self,
         decide_some: impl Fn(&mut TailSampler, &mut Writer<'_>) -> bool + Send + 'static,

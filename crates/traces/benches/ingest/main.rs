@@ -1,7 +1,7 @@
 //! Measures the throughput of the pipeline, the memory of a stored span and the duration of a
 //! search. Prints a table; `--quick` does a tenth of the work.
 //!
-//! The pipeline runs in a separate process, on one thread pinned to one core; the sender runs in
+//! The pipeline runs in a separate process, whose threads are pinned to one core; the sender runs in
 //! this process.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
@@ -18,6 +18,7 @@ use std::{
 };
 
 use request::{Request, SPANS};
+use rustix::time::{ClockId, clock_gettime};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -56,17 +57,11 @@ fn pin(core: usize) {
     }
 }
 
-/// The processor time of a thread in seconds, which other programs do not affect, unlike wall time.
-/// `self` is the first thread of the process.
-fn processor_time(thread: &str) -> f64 {
-    let times = std::fs::read_to_string(format!("/proc/{thread}/schedstat")).expect("schedstat");
-    let nanos: u64 = times
-        .split(' ')
-        .next()
-        .expect("a field")
-        .parse()
-        .expect("a number");
-    nanos as f64 / 1e9
+/// The processor time of a thread or process in seconds, which other programs do not affect, unlike
+/// wall time.
+fn processor_time(clock: ClockId) -> f64 {
+    let time = Duration::try_from(clock_gettime(clock));
+    time.expect("a time").as_secs_f64()
 }
 
 fn stored(request: &mut Request, spans: u64, spans_in_trace: u64) {

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::time::ClockId;
 use spoor_policy::{
     Namespace, Policy, PolicyFields, PolicyKey, PolicyName, Probability, Rule, RuleCondition,
     RuleName, TailPolicy, resolve,
@@ -95,7 +96,7 @@ fn serve_queries(pipeline: &Pipeline) {
                     totals.traces_decided_early
                 )
             }
-            "processor_time" => crate::processor_time("self").to_string(),
+            "processor_time" => crate::processor_time(ClockId::ProcessCPUTime).to_string(),
             "search" => searches(pipeline.store()),
             other => format!("unknown: {other}"),
         };

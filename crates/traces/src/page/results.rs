@@ -135,7 +135,7 @@ fn no_results(site: &Site, filter: &Filter, store: &TraceStore) -> Markup {
         return html! {
             section .notice {
                 h1 { "No traces yet" }
-                p { "Spoor has not received any spans yet. To send some:" }
+                p { "The store is empty. To send spans:" }
                 ul {
                     li {
                         "In the lab, call the edge: " code { "curl http://127.0.0.1:8080/" }
@@ -146,7 +146,7 @@ fn no_results(site: &Site, filter: &Filter, store: &TraceStore) -> Markup {
                         code { "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317" } "."
                     }
                     li {
-                        "If requests leave no traces, the sampling probability may be low: "
+                        "If requests leave no traces, they were not sampled, or no tail rule kept them: "
                         code { "spoor get policies" } "."
                     }
                 }

@@ -145,8 +145,8 @@ fn item(view: &View<'_>, row: &Row, is_slowest: bool, with_details: bool) -> Mar
     }
 }
 
-/// The operation and its service, which CSS truncates in a narrow column. The title has both in
-/// full.
+/// The operation and its service, which CSS truncates in a narrow column. The title shows more of
+/// both.
 fn label(member: &Member) -> Markup {
     let operation = text::cut(display_name(&member.span.name), 240);
     let service = text::cut(member.service(), 60);

@@ -65,7 +65,7 @@ fn key_values(tags: Vec<Tag>) -> Vec<KeyValue> {
 }
 
 fn key_value(Tag { key, kind, value }: Tag) -> KeyValue {
-    // Numbers beyond the range of JSON are strings in the tag.
+    // Numbers that JavaScript or JSON cannot represent are strings in the tag.
     let text = value.as_str();
     let mut pair = KeyValue {
         key,

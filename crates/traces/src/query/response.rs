@@ -39,7 +39,8 @@ pub fn refused<E: From<TraceQueryError> + IntoResponse>(error: TraceQueryError) 
     response
 }
 
-/// A response with a body, which counts as unsent until the client has read it or was too slow.
+/// A response with a body. One longer than a piece counts as unsent until its last piece is handed to
+/// the connection, or the client was too slow.
 pub fn respond_with(queries: &Queries, bytes: Vec<u8>) -> Result<Response, TraceQueryError> {
     respond_within(MAX_SEND_TIME, queries, bytes)
 }

@@ -108,7 +108,7 @@ fn call_counts(request: ApiRequest) -> Result<Envelope<Vec<Dependency>>, V1Error
     }
     let errors = V1Errors::default();
     if found.left_out > 0 {
-        let message = format!("{} traces are too large to be counted", found.left_out);
+        let message = format!("traces too large to be counted: {}", found.left_out);
         errors.push(V1Error::missing(message, None));
     }
     if found.is_partial {

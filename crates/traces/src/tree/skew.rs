@@ -22,8 +22,8 @@ use prost::Message;
 
 use super::{member::spans_mut, value, warnings};
 
-/// Moves spans that start before their parent, and adds a warning to each. The batches may be of
-/// several traces. Corrected batches do not change again.
+/// Moves spans that start before their parent, with the spans below them on the same clock, and adds
+/// a warning to each. The batches may be of several traces. Corrected batches do not change again.
 pub fn correct_clock_skew(batches: &mut [ResourceSpans]) {
     let corrections = corrections(&timed(batches));
     for (span, nanos) in spans_mut(batches).zip(corrections) {
@@ -47,7 +47,7 @@ fn shift(span: &mut Span, nanos: u64) {
     let by = Duration::from_nanos(nanos);
     let warning = if by < MAX_CLOCK_ERROR {
         format!(
-            "Clock skew: this span's timestamps were adjusted by {by:?}, since it started before its parent"
+            "Clock skew: this span's timestamps were adjusted by {by:?}, since it or a span above it started before its parent"
         )
     } else {
         "Implausible start: this span's timestamps were adjusted by more than a year; check that they are in nanoseconds".to_owned()

@@ -103,8 +103,8 @@ pub fn non_finite(number: f64) -> &'static str {
     }
 }
 
-/// The longest list or map that is shown, in bytes of JSON, since a span may have several. Escapes
-/// may make a text six times as long.
+/// The longest list or map that is shown, in bytes of JSON. Escapes may make a text six times as
+/// long, and a span may have several such values.
 const MAX_JSON_BYTES: usize = 8 << 20;
 
 /// The text shown in place of a longer list or map.

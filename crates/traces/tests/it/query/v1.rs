@@ -211,12 +211,12 @@ async fn short_and_upper_case_ids_are_found() {
 async fn unknown_trace_is_404_with_its_id() {
     let (status, response) = server().await.query("/api/traces/abc", &[]).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    let fault = json!([{
+    let errors = json!([{
         "code": 404, "msg": "trace not found", "traceID": "00000000000000000000000000000abc",
     }]);
     assert_eq!(
         (&response["data"], &response["errors"]),
-        (&Value::Null, &fault)
+        (&Value::Null, &errors)
     );
 }
 
