@@ -37,7 +37,8 @@ impl Recorded {
         })
     }
 
-    /// Records the outcome of a request of an operation, which was due at this time since the start.
+    /// Records the outcome of an operation's request. `due` is the time from the start until it was
+    /// due.
     pub(super) fn record(
         &mut self,
         operation: &str,

@@ -29,10 +29,11 @@ const MIN_ZSTD_WINDOW_LIMIT_BYTES: u64 = 8 << 20;
 /// piece of 64 KiB or more, of which the longest body has a few hundred.
 const MAX_PARTS: usize = 1_024;
 
-/// The processor time in which any body can be decompressed; 16 MiB take a tenth. Blocks without content
-/// take up to 0.22 µs for each byte, so 3.5 s for the longest body.
+/// The processor time that every body may take, however short. Decompressing 16 MiB of content takes
+/// about a tenth of it. Blocks without content take up to 0.22 µs for each of their bytes, and so
+/// would take 3.5 s in the longest body.
 const MIN_ALLOWED_TIME: Duration = Duration::from_millis(200);
-/// The processor time allowed for each byte beyond that.
+/// The additional processor time for each byte of the compressed body that was read so far.
 const ALLOWED_TIME_PER_BYTE: Duration = Duration::from_nanos(50);
 
 /// The compression of a body.
@@ -130,8 +131,8 @@ fn read_all<E: From<DecompressError>>(
     }
 }
 
-/// The rest of a compressed body. Reading it fails once decompression has taken too long, also without
-/// content, of which [`read_all`] would not see any.
+/// The rest of a compressed body. Reading it fails once decompression has taken too long. The check
+/// is not in [`read_all`], which waits for content while a decoder reads blocks without any.
 #[derive(Clone, Copy)]
 struct Input<'a> {
     rest: &'a [u8],
@@ -173,7 +174,7 @@ impl BufRead for Input<'_> {
     }
 }
 
-/// The processor time of this thread. Unlike the time of a clock, it does not depend on the load of the
+/// The processor time of this thread. Unlike wall-clock time, it does not depend on the load of the
 /// machine.
 fn processor_time() -> Duration {
     // The time since the thread's start is never negative.

@@ -180,9 +180,10 @@ impl<S: Stream> Stream for HeldStream<S> {
     }
 }
 
-/// The wait of a stream's next item for the client: from each item until the client asks for the
-/// next one, and, if that is not ready then, again from when it is.
-// The second part needs a waker of its own: Tonic asks for one more item before it sends what it
+/// The wait of a stream for its client. It begins when the stream is opened or returns an item, and
+/// ends when the client asks for the next one. If that one is not ready, the wait begins again once
+/// it is.
+// The last part needs a waker of its own: Tonic asks for one more item before it sends what it
 // has, so the last poll before a stall usually returns `Pending`.
 struct Wait(Mutex<WaitState>);
 

@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The interval between reads of the files. The kubelet takes up to a minute to update them anyway.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
-/// The interval between reads until the first certificate is loaded. Clients cannot connect before.
+/// The interval between reads until the first certificate is loaded. Clients cannot connect
+/// before then.
 const FIRST_LOAD_INTERVAL: Duration = Duration::from_millis(250);
 /// The largest file accepted. Certificate chains are smaller.
 const MAX_FILE_BYTES: u64 = 256 * 1024;

@@ -62,7 +62,7 @@ async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
     }
 }
 
-/// An outage of the control plane, as this process sees it. It is logged when it changes.
+/// The kind of failure that keeps this process from the control plane. Logged when it changes.
 #[derive(Debug, PartialEq, Eq)]
 enum Outage {
     Unreachable,

@@ -254,8 +254,8 @@ impl Telemetry {
         grpc::lazy(peer, self.grpc_client_layer())
     }
 
-    /// `/metrics`, `/healthz` and `/readyz`, for a port of their own. It is ready only between
-    /// [`Telemetry::set_ready`] with `true` and the start of the shutdown.
+    /// `/metrics`, `/healthz` and `/readyz`, for a port of their own. The process is ready only
+    /// between [`Telemetry::set_ready`] with `true` and the start of the shutdown.
     pub fn ops(&self) -> axum::Router {
         let (metrics, readiness) = (self.clone(), self.clone());
         ops_router(

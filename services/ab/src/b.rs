@@ -18,7 +18,8 @@ pub use calc::{InvalidRounds, Rounds};
 /// The settings of service-b.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ServiceBArgs {
-    /// Wait of each request, such as 250ms, or uniformly distributed in a range such as 100ms..500ms
+    /// Time that each request waits, such as 250ms, or uniformly distributed in a range such as
+    /// 100ms..500ms
     #[arg(
         long,
         env = "SPOOR_B_WAIT",

@@ -146,9 +146,9 @@ impl Exchange {
         let held = self.held_bytes.fetch_add(bytes, Ordering::AcqRel);
         if held == 0 && self.is_partial() {
             let mut partial = PARTIAL_BODIES.lock();
-            // Removes the others only when the list is full, and then leaves as much room as it has
-            // entries, so that few requests visit the whole list. Streams in both directions are
-            // removed too: they live long after their response has begun.
+            // Bodies that are no longer partial are removed only when the list is full. Room for as
+            // many again is then reserved, so that few requests visit the whole list. Streams in
+            // both directions are removed too: they live long after their response has begun.
             if partial.len() == partial.capacity() {
                 partial.retain(|(_, other)| other.upgrade().is_some_and(|it| it.is_partial()));
                 let left = partial.len();

@@ -36,8 +36,8 @@ pub struct Limits {
 
 impl Limits {
     /// The most bytes of one HTTP/2 stream that are received but not read yet. While its handler
-    /// waits before it reads, for a turn or an injected delay, a request holds up to this much, so
-    /// the windows of all requests together should fit in `max_body_bytes`.
+    /// waits before it reads, for its turn or for an injected delay, a request holds up to this
+    /// much, so the windows of all requests together should fit in `max_body_bytes`.
     pub(super) fn stream_window_bytes(&self) -> u32 {
         let share = self.max_body_bytes / self.max_requests.max(1);
         u32::try_from(share)

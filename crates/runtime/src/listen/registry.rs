@@ -190,7 +190,7 @@ impl Registry {
         heads.sort_by_key(|(_, bytes)| *bytes);
         let closed = close_last(heads, self.max.head_bytes);
         drop(open);
-        self.warn(closed, "closed connections with large requests in progress");
+        self.warn(closed, "closed connections with large request heads");
     }
 
     /// Closes connections if the process holds too many unread bytes: first those whose peers have

@@ -28,7 +28,7 @@ pub(super) struct ResponseBody {
 #[derive(Debug)]
 pub(super) struct UnreadBytes {
     bytes: Bytes,
-    /// All bytes count until the last one is read, since the memory is not freed before.
+    /// All bytes count until the last one is read, since the memory is not freed before then.
     len: usize,
     /// Keeps the request in flight, with its permit, for as long as its response takes memory.
     exchange: Arc<Exchange>,

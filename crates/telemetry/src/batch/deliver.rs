@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::{DropReason, queue::Queue};
 use crate::export::{Export, ExportResponse, Failure};
 
-/// The longest first delay between attempts.
+/// The longest delay before the first retry.
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// The longest delay between attempts. It is much shorter than a rollout, so that spans are
 /// exported soon after the receiver has restarted.

@@ -66,6 +66,10 @@ impl Queue {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.waiting.lock().spans.len()
+    }
+
     pub(super) fn push(&self, span: SpanData, bytes: usize) {
         let max_len = self.settings.max_queue_size;
         let max_bytes = max_len.saturating_mul(MAX_MEAN_SPAN_BYTES);

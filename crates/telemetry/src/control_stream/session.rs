@@ -33,7 +33,7 @@ const MAX_MESSAGE_BYTES: usize = 16 << 20;
 /// operations under several plans take up to 19 MB.
 const MAX_COUNTS_BYTES: usize = 512 << 10;
 
-/// The delay before the first retry. It is short, since a control plane restarts quickly.
+/// The longest delay before the first retry. It is short, since a control plane restarts quickly.
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// The state that is kept between sessions.

@@ -26,19 +26,19 @@ pub(super) fn observe(call: Exchange, response: Response<Body>) -> Response<Body
         return response;
     }
     response.map(|inner| {
-        Body::new(Observed {
+        Body::new(ObservedBody {
             inner,
             call: Some(call),
         })
     })
 }
 
-struct Observed {
+struct ObservedBody {
     inner: Body,
     call: Option<Exchange>,
 }
 
-impl http_body::Body for Observed {
+impl http_body::Body for ObservedBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -106,7 +106,7 @@ mod tests {
         ] {
             let error = Err::<Frame<Bytes>, _>(Status::new(code, "lost"));
             let inner = Body::new(StreamBody::new(tokio_stream::iter([error])));
-            let mut observed = Observed { inner, call: None };
+            let mut observed = ObservedBody { inner, call: None };
             let status = observed.frame().await.unwrap().unwrap_err();
             assert_eq!((status.code(), status.message()), (expected, "lost"));
         }

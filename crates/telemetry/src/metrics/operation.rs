@@ -36,7 +36,7 @@ type Durations = Family<Labels, Histogram, fn() -> Histogram>;
 
 type ByTarget = HashMap<Box<str>, Arc<Operation>>;
 
-/// The layer that counts.
+/// The layer that counts an operation's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     HttpServer,

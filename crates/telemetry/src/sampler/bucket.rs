@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(taken(&bucket, 100 * SECOND, 100 * SECOND + 50, 1), expected);
     }
 
-    /// The tokens at a time when a share that was in force for long changes to another one.
+    /// The tokens that a full bucket holds right after its share changes.
     #[rstest]
     #[case::grown(1.0, 4.0, 10)]
     #[case::shrunk(1.0, 0.1, 5)]

@@ -17,9 +17,9 @@ pub struct BatchSettings {
     /// `OTEL_BSP_SCHEDULE_DELAY` (ms): the longest time that a span waits for its batch to
     /// fill. Default: 1 s, so that traces appear quickly.
     pub schedule_delay: Duration,
-    /// `OTEL_BSP_MAX_QUEUE_SIZE`: the most spans that wait, which may also have at most 2 KiB each
-    /// on average. Default: 65 536, enough for a burst with everything sampled, and for a
-    /// receiver's restart.
+    /// `OTEL_BSP_MAX_QUEUE_SIZE`: the most spans that wait. Their total size is limited as well, to
+    /// 2 KiB times this number. Default: 65 536, enough for a burst with everything sampled, and
+    /// for a receiver's restart.
     pub max_queue_size: usize,
     /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`: the most spans in a batch. Default: 512.
     pub max_export_batch_size: usize,

@@ -210,7 +210,7 @@ async fn lost_connection_keeps_the_plan() {
 }
 
 #[tokio::test]
-async fn refused_messages_are_sent_less_often() {
+async fn reconnect_delay_grows_under_overload() {
     let mut plane = plane().await;
     let client = Client::start(plane.address);
     let started = Instant::now();

@@ -223,7 +223,7 @@ fn the_length_limit_for_spans_takes_precedence() {
 }
 
 #[test]
-fn none_disables_export_and_disabled_tracing() {
+fn export_and_tracing_can_be_disabled() {
     let settings = settings(&[
         ("OTEL_TRACES_EXPORTER", "none"),
         ("OTEL_SDK_DISABLED", "TRUE"),

@@ -73,7 +73,7 @@ impl Calculator {
         let waiting = Arc::clone(&self.0).acquire_owned().instrument(span.clone());
         let slot = waiting.await.ok();
         let work = move || {
-            // Occupied until the computation ends, even if the request is cancelled before.
+            // Occupied until the computation ends, even if the request is cancelled earlier.
             let _slot = slot;
             // `spawn_blocking` does not carry the current span to its thread.
             span.in_scope(|| heavy_calc(rounds))
