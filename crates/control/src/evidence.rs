@@ -115,7 +115,7 @@ pub struct ServiceEvidence {
     /// The operations that the policy names there.
     pub operations: Vec<OperationEvidence>,
     /// True if Jaeger's remote sampling cannot express all of the policy there: it has no rate
-    /// limit for an operation, and no operations beside a rate limit.
+    /// limit for an operation, and no strategy for an operation of a service with a rate limit.
     pub is_partly_expressible: bool,
 }
 

@@ -64,7 +64,8 @@ fn probabilistic(strategies: &Strategies, default: Probability) -> SamplingStrat
 
 /// True if Jaeger's remote sampling can express all of a policy.
 ///
-/// It has no rate limit for an operation, and no operations beside a rate limit.
+/// It has no rate limit for an operation, and no strategy for an operation of a service with a rate
+/// limit.
 pub(crate) fn is_expressible(strategies: &Strategies, policy: &PolicyName) -> bool {
     let is_limit = |assigned: &Assigned| matches!(assigned.strategy, Strategy::RateLimit(_));
     let beside_a_limit = strategies.default.as_ref().is_some_and(is_limit);

@@ -25,7 +25,8 @@ pub struct ControlSettings {
     pub max_polling: usize,
     /// The most services with streams or expected instances.
     pub max_services: usize,
-    /// The longest time that a new stream may take to send its hello, and again to be identified.
+    /// The longest time that a new stream may take to send its hello, and that its identification may
+    /// then take.
     pub hello_timeout: Duration,
     /// The time without a message after which an instance is silent.
     pub silent_after: Duration,

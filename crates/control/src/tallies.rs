@@ -18,8 +18,9 @@ use crate::{
     tally::Tally,
 };
 
-/// The most tallies with which those of earlier strategies are kept: 5 MB. Otherwise, a thousand policies
-/// that change four times a second would have 240,000 recent ones.
+/// The number of tallies, about 5 MB, above which those of earlier strategies are removed even while
+/// they are recent. Without a limit, a thousand policies whose strategies change four times a second
+/// would have 240,000 recent tallies.
 const MAX_EARLIER_TALLIES: usize = 4_000;
 
 /// A policy and its strategy. A policy whose strategy changes begins a new tally.
@@ -116,9 +117,9 @@ impl Tallies {
 
     /// Removes the tallies that no longer apply after a publication.
     ///
-    /// A policy with a new strategy keeps its old tally while it is recent and there are few. A policy that now
-    /// decides in other places begins a new one, since the old counts come from places where it no
-    /// longer decides.
+    /// A policy with a new strategy keeps its old tally while that is recent, unless there are more than
+    /// [`MAX_EARLIER_TALLIES`] tallies. A policy that now decides in other places begins a new one, since
+    /// the old counts come from places where it no longer decides.
     pub(crate) fn remove_outdated(&self, published: &Publication, before: Option<&Publication>) {
         let (now, time) = (Instant::now(), Timestamp::now());
         for tallies in [&self.clients, &self.reported] {

@@ -89,7 +89,7 @@ fn head_programmed(evidence: Option<&Evidence>) -> ConditionUpdate {
         return ConditionUpdate::new(ConditionStatus::True, "Programmed", message);
     }
     let message = format!(
-        "Jaeger's remote sampling can express neither a rate limit for one operation nor operations beside a service's rate limit, so polling clients of {} do not apply the policy",
+        "Jaeger's remote sampling can express neither a rate limit for an operation nor a strategy for an operation of a service with a rate limit, so polling clients of {} do not apply the policy",
         partly.join(", ")
     );
     ConditionUpdate::new(ConditionStatus::False, "PartlyExpressible", message)

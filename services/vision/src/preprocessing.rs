@@ -44,7 +44,7 @@ pub struct PreprocessingArgs {
         default_value = "http://127.0.0.1:9008"
     )]
     pub ensemble: PeerUrl,
-    /// Maximum time for a picture to arrive, and again to be classified, such as 10s
+    /// Maximum time for a picture to arrive, and the same time again to classify it, such as 10s
     #[arg(
         long,
         env = "SPOOR_DEADLINE",

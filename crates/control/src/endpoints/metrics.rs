@@ -128,8 +128,8 @@ impl Receiver {
             .map_err(|_| MetricsError::Busy)?;
         let control = self.control.clone();
         let namespace = namespace.clone();
-        // On a thread of its own, since compressed blocks without content take up to 0.22 µs for each
-        // byte.
+        // On a blocking thread, since decompressing blocks without content takes up to 0.22 µs for each
+        // byte, so 0.1 s for the longest body.
         let applied = tokio::task::spawn_blocking(move || {
             // Held until the points are applied, since it bounds the memory of decoded requests.
             let _slot = slot;

@@ -77,7 +77,7 @@ fn service_without_policy_has_no_strategy() {
 }
 
 #[test]
-fn lost_part_falls_to_the_larger_place() {
+fn most_specific_policy_decides() {
     let resolution = resolved(&[
         Spec::new("operation").at("a", &["x"]),
         Spec::new("service").at("a", &[]),

@@ -102,7 +102,7 @@ fn approximation_continues_the_exact_result(#[case] trials: u64, #[case] off: u6
 #[case::all_of_three("100%", 3, 3, Verdict::Unknown)]
 #[case::one_at_zero_percent("0%", 1, 10, Verdict::TooHigh)]
 #[case::none("0%", 0, 10, Verdict::Consistent)]
-fn verdict_needs_enough_trials(
+fn verdict_compares_counts_with_probability(
     #[case] probability: Probability,
     #[case] successes: u64,
     #[case] trials: u64,

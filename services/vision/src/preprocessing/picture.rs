@@ -57,7 +57,7 @@ pub(super) enum InvalidPicture {
     /// The decoder reached its memory limit before it knew the size.
     #[error("the {format} needs more memory than allowed; send a smaller picture")]
     TooMuchMemory { format: &'static str },
-    #[error("the jpeg has {0} scans, more than {MAX_JPEG_SCANS}; save it as a baseline JPEG")]
+    #[error("the JPEG has {0} scans, more than {MAX_JPEG_SCANS}; save it as a baseline JPEG")]
     TooManyScans(usize),
     #[error("the {format} is invalid: {source}")]
     Broken {
@@ -253,7 +253,7 @@ mod tests {
         let refused = read_header(&jpeg.into()).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "the jpeg has 21 scans, more than 20; save it as a baseline JPEG"
+            "the JPEG has 21 scans, more than 20; save it as a baseline JPEG"
         );
     }
 

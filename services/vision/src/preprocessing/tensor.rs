@@ -43,7 +43,8 @@ fn scaled(picture: &DynamicImage, size: Size) -> RgbImage {
 /// The largest part of a picture with the aspect ratio of `size`.
 fn centre((width, height): (u32, u32), size: Size) -> (u32, u32) {
     let (wide, high) = (u64::from(size.width()), u64::from(size.height()));
-    // The ratios are multiplied out, so that equal ones compare as equal, in 64 bits, which hold the products.
+    // The ratios are cross-multiplied, so that equal ones compare as equal. The products fit in 64
+    // bits.
     let full_width = u64::from(width) * high;
     let full_height = u64::from(height) * wide;
     let part = |whole: u64, of: u64| u32::try_from((whole / of).max(1)).unwrap_or(u32::MAX);
