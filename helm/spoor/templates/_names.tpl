@@ -1,4 +1,5 @@
-{{/* The name of the operator's objects: the release's name, which includes or gets the chart's name. */}}
+{{/* The prefix of the names of the operator's objects: the release's name, followed by the chart's name unless it
+     contains that already. */}}
 {{- define "spoor.fullname" -}}
 {{- $name := .Values.nameOverride | default .Chart.Name -}}
 {{- if contains $name .Release.Name -}}

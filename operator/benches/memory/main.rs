@@ -70,7 +70,8 @@ async fn main() {
     report("stacks", &replica).await;
 }
 
-/// Applies a policy for an operation of its own. The first ones also have tail rules.
+/// Applies a policy for one operation. The first one for each service is for all of its operations,
+/// and has tail rules.
 async fn policy(namespace: &Namespace<'_>, number: usize) {
     let service = format!("service-{}", number % SERVICE_COUNT);
     let operation = format!("GET /{}", number / SERVICE_COUNT);

@@ -2,8 +2,9 @@
 //!
 //! The gathering tier receives spans and forwards complete traces to the deciding tier, which keeps
 //! or drops each trace by the tail policies and exports what it keeps. When its rules change, the
-//! Collector's sampler decides immediately on the spans it holds. Since it receives only complete
-//! traces, it never decides on a part of one. A change of rules replaces the deciding pod only.
+//! Collector's sampler decides immediately on the spans it holds. Since it receives a trace only
+//! once that is complete, it does not decide on a part of one (`docs/tail-rules.md` has the
+//! limits). A change of rules replaces the deciding pod only.
 //!
 //! With several replicas the gathering pods distribute spans among themselves by trace ID. While
 //! their number changes, parts of one trace may pass through two of them. The parts meet again in

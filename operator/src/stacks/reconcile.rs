@@ -40,7 +40,7 @@ use crate::{
     lease::NamespaceClaims,
 };
 
-/// The delay before the next attempt after a failure that may pass.
+/// The delay before the next attempt after a failure that may be temporary.
 const RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// Reconciles stacks.

@@ -21,8 +21,8 @@ use crate::{
 /// The time for which the API server is unavailable.
 const OUTAGE: Duration = Duration::from_secs(30);
 
-/// The deadline for a standby to lead. By default a lease holds for 15 s, and a standby reads it
-/// every 2 s.
+/// The deadline for a standby to become the leader. By default a lease holds for 15 s, and a standby
+/// reads it every 2 s.
 const TAKEOVER: Duration = Duration::from_secs(30);
 
 /// A pod of service `a` with its token.
@@ -84,7 +84,7 @@ async fn standby_replaces_a_killed_leader() {
     let release = Release::new(&namespace, "policies").await;
     let (endpoint, ca) = (release.endpoints.stream, release.certificate.ca_pem.clone());
     let leader = release.start("policies-0");
-    eventually("the first replica leads", TAKEOVER, async || {
+    eventually("the first replica is the leader", TAKEOVER, async || {
         leader.check_ready().await
     })
     .await;
@@ -96,7 +96,7 @@ async fn standby_replaces_a_killed_leader() {
         "the second replica reads the lease",
         MAX_WAIT,
         async || match standby.check_ready().await {
-            Ok(()) => panic!("two replicas lead at once"),
+            Ok(()) => panic!("two replicas are leaders at once"),
             Err(reason) if reason.contains("error") => Err(reason),
             Err(_) => Ok(()),
         },
@@ -132,7 +132,7 @@ async fn stopped_leader_releases_its_lease() {
     let namespace = server.namespace("spoor-handover").await;
     let release = Release::new(&namespace, "policies").await;
     let leader = release.start("policies-0");
-    eventually("the first replica leads", TAKEOVER, async || {
+    eventually("the first replica is the leader", TAKEOVER, async || {
         leader.check_ready().await
     })
     .await;
@@ -149,7 +149,7 @@ async fn stopped_leader_releases_its_lease() {
 
     leader.process.terminate();
     let stopped = Instant::now();
-    eventually("the second replica leads", TAKEOVER, async || {
+    eventually("the second replica is the leader", TAKEOVER, async || {
         standby.check_ready().await
     })
     .await;

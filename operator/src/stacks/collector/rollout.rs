@@ -59,7 +59,9 @@ pub enum RolloutWait {
     #[display("waiting to replace the deciding pod: gathering pods are being replaced")]
     GatherChanges,
     /// They have been replaced, but two of them may still hold parts of the same trace.
-    #[display("waiting to replace the deciding pod: traces of old gathering pods are incomplete")]
+    #[display(
+        "waiting to replace the deciding pod: traces of old gathering pods may be incomplete"
+    )]
     GatherSettles,
     /// The deciding pod is being replaced.
     #[display("waiting to replace the gathering pods: the deciding pod is being replaced")]

@@ -66,7 +66,7 @@ fn collector_stays_until_its_spans_are_sent() {
     let Traffic::Moving { left } = first.traffic else {
         panic!("{:?}", first.traffic);
     };
-    // Connections end within 5.5 s and 5 s of grace; the waits of both tiers are 2 s and 5 s.
+    // Connections end within 5.5 s and 5 s of grace; the waits of both tiers are 2.17 s and 5 s.
     let expected = Duration::from_secs(18)..Duration::from_secs(40);
     assert!(expected.contains(&left), "{left:?}");
 

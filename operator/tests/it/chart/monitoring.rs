@@ -157,8 +157,8 @@ async fn dashboard_queries_find_the_operator() {
         let queries = queries(row);
         assert!(queries.len() > 4, "{row}");
         for query in &queries {
-            // The threshold hides values of 0, and all values are 0 here, so the query is run
-            // without it.
+            // The threshold hides rates of 0, and no counter of the Collector changes here, so the
+            // query is run without it.
             let text = query.text.trim_end_matches(" > 0").to_owned();
             prometheus
                 .wait_for_result(&super::dashboard::Query {

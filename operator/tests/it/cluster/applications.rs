@@ -274,7 +274,7 @@ async fn query(lab: &Lab, expression: &str) -> Value {
     query_prometheus(lab, "query", &[("query", expression)]).await["result"].take()
 }
 
-/// The IDs of the traces that exemplars refer to since this time.
+/// The trace IDs of the exemplars since this time.
 async fn exemplars(lab: &Lab, series: &str, since: SystemTime) -> BTreeSet<String> {
     let since = since.duration_since(UNIX_EPOCH).unwrap().as_secs();
     let (start, end) = (since.to_string(), (since + 3600).to_string());

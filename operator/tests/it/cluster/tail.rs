@@ -96,10 +96,10 @@ async fn rule_changes_under_load_keep_traces_complete() {
     assert_nothing_is_missing(&lab, &sent, &found, "roll-shop", "roll-till");
 }
 
-/// Measures behaviour that is not guaranteed: a trace longer than the gathering time is decided in
-/// parts, and those without its root are kept.
+/// Measures behaviour that is not guaranteed: a trace longer than both waits is decided before its
+/// root arrives, and is kept.
 #[tokio::test(flavor = "multi_thread")]
-async fn long_traces_are_decided_in_parts() {
+async fn long_traces_are_decided_before_they_end() {
     let Some(lab) = Lab::installed("long traces").await else {
         return;
     };

@@ -234,7 +234,7 @@ async fn extreme_stacks_are_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn invalid_service_names_are_refused() {
+async fn invalid_stack_names_are_refused() {
     let Some(validators) = Validators::of("TracingStack", "names of stacks").await else {
         return;
     };

@@ -42,7 +42,7 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Starts a replica for the policies of this namespace alone, and waits until it leads.
+    /// Starts a replica for the policies of this namespace alone, and waits until it is the leader.
     pub async fn start(namespace: &Namespace<'_>) -> Self {
         let client = chart::account(namespace, "policies").await;
         let this = Self::start_as(client, namespace, "policies-0").await;
