@@ -125,7 +125,10 @@ impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sent, traced, sampled) = (self.sent, self.traced, self.sampled);
         let sent = pluralize(sent, "request", "requests");
-        write!(f, "{sent} sent, {traced} traced, {sampled} sampled")?;
+        write!(
+            f,
+            "{sent} sent, {traced} with a trace ID in the response, {sampled} sampled"
+        )?;
         if traced > 0 && sampled == 0 {
             write!(f, " (a policy may sample too few)")?;
         }
@@ -164,7 +167,7 @@ mod tests {
         };
         assert_eq!(
             progress.to_string(),
-            "3 requests sent, 2 traced, 0 sampled \
+            "3 requests sent, 2 with a trace ID in the response, 0 sampled \
              (a policy may sample too few); request to http://a/: refused"
         );
     }

@@ -190,10 +190,10 @@ fn warn_if_unknown(service: &str, known: &[String]) {
     }
     let hint = match closest_name(service, known.iter().map(String::as_str)) {
         Some(meant) => format!("did you mean {:?}?", printable(meant)),
-        None => "`spoor traces` lists all that do".to_owned(),
+        None => "`spoor traces` shows services that have some".to_owned(),
     };
     let service = printable(service);
-    errln!("Warning: no service {service:?} has traces; {hint}");
+    errln!("Warning: service {service:?} has no traces; {hint}");
 }
 
 async fn warn_if_no_span_has(

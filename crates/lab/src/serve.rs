@@ -46,7 +46,7 @@ pub(super) async fn listen(
          16686",
     );
     let query_grpc = hints.add(query_grpc, &[]);
-    // The same on both ports here, too.
+    // As with OTLP, both ports serve both protocols.
     let sampling = hints.add(sampling(control).await?, &[Api::JaegerSampling]);
     let limits = Limits {
         max_body_bytes: MAX_ADMIN_BODY_BYTES,

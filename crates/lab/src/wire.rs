@@ -14,8 +14,8 @@ pub use spoor_runtime::Problem;
 /// less.
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
-/// The largest file of policies accepted, in bytes. The largest useful file, of 1,000 policies, has
-/// a few hundred kilobytes.
+/// The largest file of policies accepted, in bytes. A file of 1,000 typical policies, the most that
+/// the lab accepts, has about half of that.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Reads a file of policies as text.
@@ -246,7 +246,7 @@ pub struct FolderStatus {
     /// The folder's path.
     pub path: String,
     /// The errors in its files. If there are any, the files are not applied, and policies
-    /// that the folder applied before stay in force.
+    /// that were applied from it before stay in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
 }

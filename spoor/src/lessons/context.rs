@@ -108,8 +108,8 @@ impl Context {
         }
     }
 
-    /// Reports the policies whose heads or tails, as far as `parts` has them, may be the reason why
-    /// traces of the services are missing.
+    /// Reports the policies that may be the reason why traces of the services are missing. Only
+    /// these parts of the policies are considered.
     pub async fn report_policies(&self, report: &mut Report, services: &[&str], parts: &[Part]) {
         // Most checks need traces only, so they must work where no policies can be read.
         let policies = self.policies.all().await.unwrap_or_default();

@@ -239,8 +239,8 @@ impl TraceClient {
             // A trace of several services is found once for each.
             all.extend(found.into_iter().filter(|it| ids.insert(it.id.clone())));
             // Jaeger returns no particular order. The lab's order stays where the starts are equal:
-            // it begins with the trace that arrived last. For each service, since dozens of large
-            // traces would take a gigabyte.
+            // it begins with the trace that arrived last. The list is cut after each service, since
+            // the traces of all services together could take a gigabyte.
             all.sort_by_key(|trace| Reverse(trace.tree.start()));
             all.truncate(usize::from(query.limit));
         }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Ends a service's process, which the supervisor then restarts, and responds with the status
-/// from before.
+/// before the restart.
 pub(super) async fn restart(
     State(admin): State<Admin>,
     PathParameters(name): PathParameters<String>,

@@ -10,7 +10,7 @@ use crate::lab::Lab;
 
 /// The longest time for a response, which takes a few milliseconds on an idle machine.
 const MAX_RESPONSE_TIME: Duration = Duration::from_secs(5);
-/// In addition to those already open.
+/// The descriptors that the lab may open in addition to those already open.
 const SPARE_DESCRIPTORS: u64 = 60;
 const IDLE_CONNECTIONS: usize = 200;
 pub const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
