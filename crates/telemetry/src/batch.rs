@@ -30,7 +30,7 @@ use crate::{export::Export, settings::BatchSettings};
 
 /// Queues spans and exports them in batches, on a thread of its own.
 #[derive(Clone, derive_more::Debug)]
-#[debug("BatchProcessor(waiting: {})", self.queue.len())]
+#[debug("BatchProcessor({queue:?})")]
 pub struct BatchProcessor {
     queue: Arc<Queue>,
     worker: Arc<Mutex<Option<JoinHandle<()>>>>,

@@ -18,6 +18,8 @@ const MAX_BATCH_BYTES: usize = 3 << 20;
 const MAX_MEAN_SPAN_BYTES: usize = 2 << 10;
 
 /// A bounded queue with one consumer.
+#[derive(derive_more::Debug)]
+#[debug("waiting: {}", self.waiting.lock().spans.len())]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     /// Wakes the consumer: there is a first span, a full batch, or a flush.
@@ -64,10 +66,6 @@ impl Queue {
             counts,
             settings,
         }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.waiting.lock().spans.len()
     }
 
     pub(super) fn push(&self, span: SpanData, bytes: usize) {
