@@ -15,7 +15,7 @@ use spoor_proto::spoor::control::v1 as proto;
 use tokio::sync::Semaphore;
 
 use crate::{
-    counts::{CountDelta, CountKey, Counts},
+    counts::{CountDelta, CountKey, Counts, PlanEntry},
     history::History,
     reservation::Reservation,
     served_plan,
@@ -143,6 +143,11 @@ impl Ledger {
         }
         self.counts.extend(reported);
         Ok(deltas)
+    }
+
+    /// The operations of all counts, some of them several times.
+    pub(crate) fn operations(&self) -> impl ExactSizeIterator<Item = &PlanEntry> {
+        self.counts.keys().map(|key| &key.operation)
     }
 
     /// Reserves room for the counts of a report, unless the process would then hold more than its

@@ -22,10 +22,12 @@ use crate::{
     served_plan::{self, ServedPlan},
 };
 
-/// The most operations of one service that are remembered as seen.
-///
-/// Those of earlier plans stay, so the set must be bounded.
+/// The most operations of one service that are remembered as seen, as many as a plan may have.
 const MAX_OPERATIONS_SEEN: usize = 4_096;
+
+/// The number of these above which only those of the newest plan stay at a publication. Policies
+/// may name new operations again and again, for each of thousands of services.
+const MAX_EARLIER_OPERATIONS_SEEN: usize = 128;
 
 /// A service with instances that are connected or expected.
 #[derive(Debug)]
@@ -113,6 +115,7 @@ impl Service {
         room: &Arc<Semaphore>,
     ) -> bool {
         let mut state = self.state();
+        state.forget_operations(plan);
         let is_short = room.available_permits() < MAX_PLAN_BYTES / 2;
         // Without instances, no process can report counts under earlier plans. When room is short,
         // those that disconnected processes might still report are given up.
@@ -199,6 +202,21 @@ impl ServiceState {
     /// True if an instance with this ID is known or expected.
     pub(crate) fn has_instance(&self, instance: &str) -> bool {
         self.expected.contains(instance) || self.instances.contains_key(instance)
+    }
+
+    /// Forgets the operations that were seen under earlier plans, if there are many or no process is
+    /// connected.
+    fn forget_operations(&mut self, plan: &Plan) {
+        if self.connected > 0 && self.operations_seen.len() <= MAX_EARLIER_OPERATIONS_SEEN {
+            return;
+        }
+        let phases = plan.phases();
+        let is_named = |it: &_| {
+            phases
+                .iter()
+                .any(|at| at.strategies.operations.contains_key(it))
+        };
+        self.operations_seen.retain(is_named);
     }
 
     /// Forgets the processes of an instance that have not reconnected.

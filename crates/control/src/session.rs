@@ -214,6 +214,7 @@ impl Session {
         record
             .demands
             .add(&deltas, to.saturating_duration_since(from));
+        record.demands.limit_to(record.ledger.operations());
         state.first_report.get_or_insert(now);
         let attributed = state.add(&deltas);
         self.control.tally(&self.service, &attributed, (from, to));

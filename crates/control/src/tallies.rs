@@ -71,8 +71,7 @@ impl Tallies {
                 };
                 tallies
                     .entry((policy, it.strategy))
-                    // Starts at `from`; otherwise the first counts would be before the window.
-                    .or_insert_with(|| Tally::new(it.strategy, self.window, from))
+                    .or_insert_with(|| self.tally(it.strategy, (from, to)))
                     .add(it.counts, from, to);
             }
         }
@@ -89,8 +88,15 @@ impl Tallies {
         self.reported
             .lock()
             .entry((policy, strategy))
-            .or_insert_with(|| Tally::new(strategy, self.window, from))
+            .or_insert_with(|| self.tally(strategy, (from, to)))
             .add(counts, from, to);
+    }
+
+    /// A tally that begins with the first counts; otherwise these would be before its window. A process
+    /// may claim to be centuries old.
+    fn tally(&self, strategy: Strategy, (from, to): (Instant, Instant)) -> Tally {
+        let earliest = to.checked_sub(self.window).unwrap_or(from);
+        Tally::new(strategy, self.window, from.max(earliest))
     }
 
     /// The observed rate of a policy: by its clients, or else as unmodified SDKs report it.
@@ -142,12 +148,33 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn earlier_tallies_are_bounded() {
-        let key = PolicyKey {
+    fn key() -> PolicyKey {
+        PolicyKey {
             namespace: Namespace::default(),
             name: "often-changed".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn first_counts_may_claim_to_be_old() {
+        let tallies = Tallies::new(Duration::from_secs(60));
+        let now = Instant::now();
+        let old = now - Duration::from_secs(700 * 365 * 24 * 3_600);
+        let strategy = Strategy::Probability(Probability::ALWAYS);
+        let counts = Counts {
+            started: 7,
+            sampled: 7,
         };
+        tallies.add_reported(key(), strategy, counts, (old, now));
+        tallies.add_reported(key(), strategy, counts, (now, now));
+        let observed = tallies.observed(&key(), strategy, now).unwrap();
+        // Rounding may put one of the old counts into the window.
+        assert!((7..=8).contains(&observed.started), "{observed:?}");
+    }
+
+    #[test]
+    fn earlier_tallies_are_bounded() {
+        let key = key();
         let tallies = Tallies::new(Duration::from_secs(60));
         let strategy = |n: u32| Strategy::Probability(Probability::from_millionths(n).unwrap());
         let now = Instant::now();

@@ -1,6 +1,10 @@
 //! The traces that a process starts, by plan entry.
 
-use std::{collections::BTreeMap, mem, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    time::Duration,
+};
 
 use crate::{
     counts::{CountDelta, PlanEntry},
@@ -66,6 +70,15 @@ impl Demands {
         });
     }
 
+    /// Forgets entries that are not among these, if it has more entries. The counts of all processes
+    /// have a bound, and demands must not exceed it.
+    pub(crate) fn limit_to<'a>(&mut self, known: impl ExactSizeIterator<Item = &'a PlanEntry>) {
+        if self.entries.len() > known.len() {
+            let known: BTreeSet<&PlanEntry> = known.collect();
+            self.entries.retain(|entry, _| known.contains(entry));
+        }
+    }
+
     /// The demand under a plan entry, as a multiple of an equal share of `equal` traces per second.
     pub(crate) fn of(&self, operation: &PlanEntry, equal: f64) -> ShareDemand {
         let demand = self.entries.get(operation).copied().unwrap_or_default();
@@ -123,6 +136,22 @@ mod tests {
     }
 
     /// The demand after some seconds with this many traces in each.
+    #[test]
+    fn entries_beyond_the_known_are_forgotten() {
+        let mut demands = Demands::default();
+        let entry = |name: &str| Some(name.parse().unwrap());
+        let deltas = ["new", "old"].map(|name| {
+            let mut delta = delta(1);
+            delta.key.operation = entry(name);
+            delta
+        });
+        demands.add(&deltas, Duration::from_secs(1));
+        demands.limit_to([entry("new"), entry("unused")].iter());
+        assert_eq!(demands.entries.len(), 2);
+        demands.limit_to([entry("new")].iter());
+        assert_eq!(demands.entries.keys().collect::<Vec<_>>(), [&entry("new")]);
+    }
+
     fn after(demands: &mut Demands, seconds: u32, started: u64) -> f64 {
         for _ in 0..seconds {
             demands.add(&[delta(started)], Duration::from_secs(1));

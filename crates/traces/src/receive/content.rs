@@ -19,7 +19,7 @@ const MAX_SMALL_PROTOBUF_BYTES: usize = 256 << 10;
 const MAX_SMALL_JSON_BYTES: usize = 32 << 10;
 /// The longest compressed body that is decompressed there. Blocks without content take up to 0.22 µs
 /// for each byte, so 14 ms. A batch of 512 spans takes about half as many bytes.
-const MAX_SMALL_COMPRESSED_BYTES: usize = 64 << 10;
+const MAX_SMALL_COMPRESSED_BYTES: usize = 16 << 10;
 
 /// A body as it was received.
 pub(super) struct Content {

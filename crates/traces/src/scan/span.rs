@@ -168,7 +168,8 @@ pub(crate) fn status_word(body: &[u8]) -> &'static str {
         STATUS => status_code(reader.message()?).map(|next| code = next.or(code)),
         other => reader.unknown(other, 0),
     });
-    match code {
+    // As an enumeration, of which decoders read 32 bits.
+    match code.map(|code| code as i32) {
         Some(1) => "OK",
         Some(2) => "ERROR",
         _ => "",

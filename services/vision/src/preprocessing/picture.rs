@@ -19,9 +19,9 @@ pub(super) const MAX_OVERHEAD_BYTES: u64 = 4 * 1024 * 1024;
 /// The most memory that processing a picture may use.
 pub(super) const MAX_MEMORY_BYTES: u64 = MAX_DECODED_BYTES * COPIES_IN_MEMORY + MAX_OVERHEAD_BYTES;
 
-/// The most scans of a JPEG. A progressive one usually has ten. Each visits all blocks of pixels, so
-/// that 99 empty scans of 13 megapixels would take a second.
-const MAX_JPEG_SCANS: usize = 20;
+/// The most pixels that the scans of a JPEG may visit in total: ten scans, as progressive ones usually
+/// have, of 15 megapixels. Each takes up to 8 ns for a pixel, even without any data.
+const MAX_SCANNED_PIXELS: u64 = 150_000_000;
 
 /// The properties in a picture's header.
 #[derive(Clone, Copy, Debug)]
@@ -57,8 +57,8 @@ pub(super) enum InvalidPicture {
     /// The decoder reached its memory limit before it knew the size.
     #[error("the {format} needs more memory than allowed; send a smaller picture")]
     TooMuchMemory { format: &'static str },
-    #[error("the JPEG has {0} scans, more than {MAX_JPEG_SCANS}; save it as a baseline JPEG")]
-    TooManyScans(usize),
+    #[error("the JPEG has {scans} scans of {pixels} pixels each; save it as a baseline JPEG")]
+    TooManyScans { scans: u64, pixels: u64 },
     #[error("the {format} is invalid: {source}")]
     Broken {
         format: &'static str,
@@ -96,6 +96,11 @@ fn open(bytes: &Bytes) -> Result<(Header, Decoder), InvalidPicture> {
             bytes: decoded,
         });
     }
+    let pixels = u64::from(width) * u64::from(height);
+    let scans = count_scans(bytes);
+    if format == "jpeg" && scans * pixels > MAX_SCANNED_PIXELS {
+        return Err(InvalidPicture::TooManyScans { scans, pixels });
+    }
     let properties = PictureProperties {
         format,
         width,
@@ -129,10 +134,6 @@ fn decoder(bytes: Bytes) -> Result<(&'static str, ImageResult<Decoder>), Invalid
             Ok(("png", decoder.map(|it| Box::new(it) as _)))
         }
         Ok(ImageFormat::Jpeg) => {
-            let scans = count_scans(&bytes);
-            if scans > MAX_JPEG_SCANS {
-                return Err(InvalidPicture::TooManyScans(scans));
-            }
             let decoder = JpegDecoder::new(Cursor::new(bytes));
             Ok(("jpeg", decoder.map(|it| Box::new(it) as _)))
         }
@@ -142,7 +143,7 @@ fn decoder(bytes: Bytes) -> Result<(&'static str, ImageResult<Decoder>), Invalid
 }
 
 /// The number of scans in a JPEG, by its markers (ITU-T T.81, table B.1).
-fn count_scans(mut jpeg: &[u8]) -> usize {
+fn count_scans(mut jpeg: &[u8]) -> u64 {
     let mut scans = 0;
     // In the data of a scan, 0xff is followed by 0 or by a restart marker. Other segments begin with
     // their length, since their data may have any bytes.
@@ -153,7 +154,7 @@ fn count_scans(mut jpeg: &[u8]) -> usize {
             // The end of the picture. Phones append films and other pictures.
             [0xd9, ..] => break,
             [kind, high, low, ..] => {
-                scans += usize::from(kind == 0xda);
+                scans += u64::from(kind == 0xda);
                 let length = usize::from(u16::from_be_bytes([high, low]));
                 jpeg = jpeg.get(1 + length..).unwrap_or_default();
             }
@@ -249,12 +250,11 @@ mod tests {
     fn jpeg_with_many_scans_is_refused() {
         let mut jpeg = jpeg();
         let end = jpeg.len() - 2;
-        jpeg.splice(end..end, SCAN.repeat(MAX_JPEG_SCANS));
+        jpeg.splice(end..end, SCAN.repeat(11));
         let refused = read_header(&jpeg.into()).unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "the JPEG has 21 scans, more than 20; save it as a baseline JPEG"
-        );
+        let pixels = RGB_SIDE * RGB_SIDE;
+        let problem = format!("the JPEG has 12 scans of {pixels} pixels each");
+        assert!(refused.to_string().starts_with(&problem), "{refused}");
     }
 
     #[test]
