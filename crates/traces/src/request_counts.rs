@@ -19,7 +19,8 @@ pub(crate) enum RefusalReason {
     TimedOut,
     /// The sender aborted the body.
     Aborted,
-    /// Too many bytes are being received at the same time, or wait for tail decisions.
+    /// Too many bytes or large bodies are being received at the same time, or too many traces wait for
+    /// their tail decision.
     Overloaded,
     /// The pipeline is shutting down.
     ShuttingDown,

@@ -48,7 +48,7 @@ impl NewSource<'_> {
     }
 }
 
-/// A small Bloom filter over a span's attributes, and three flags of the span.
+/// A small Bloom filter over the attributes of a span and its events, and three flags of the span.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Signature(u64);
 

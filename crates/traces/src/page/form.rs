@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{query::limits::Reader, service, tree::value::visible_line};
 
-/// The most choices in a list; other values can be typed.
+/// The most choices in a list. Another operation can be typed; another service can only be given in
+/// the URL.
 const MAX_CHOICES: usize = 500;
 
 /// The form, with the values of the request.

@@ -168,7 +168,7 @@ fn no_results(site: &Site, filter: &Filter, store: &TraceStore) -> Markup {
                     li { "The operation is the span's exact name, such as " code { "GET /" } "." }
                 }
                 @if !filter.search.tags.is_empty() {
-                    li { "One span must have all tags, with exactly these values: " code { "error=true" } "." }
+                    li { "One span must have all tags, each with its exact value, such as " code { "error=true" } "." }
                 }
                 @if filter.search.duration_min.is_some() || filter.search.duration_max.is_some() {
                     li { "Durations apply to a single span, not to the trace." }

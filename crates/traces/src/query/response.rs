@@ -1,4 +1,4 @@
-//! JSON responses, built within their bound and kept until they are sent.
+//! Response bodies: JSON is built within its bound, and each body is kept until it is sent.
 
 use std::{
     cell::RefCell,
@@ -39,8 +39,8 @@ pub fn refused<E: From<TraceQueryError> + IntoResponse>(error: TraceQueryError) 
     response
 }
 
-/// A response with a body. One longer than a piece counts as unsent until its last piece is handed to
-/// the connection, or the client was too slow.
+/// A response with this body. A body longer than a piece counts as unsent until its last piece is
+/// handed to the connection, or until it ends because its client is too slow.
 pub fn respond_with(queries: &Queries, bytes: Vec<u8>) -> Result<Response, TraceQueryError> {
     respond_within(MAX_SEND_TIME, queries, bytes)
 }

@@ -22,8 +22,9 @@ pub(super) type Messages<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Sen
 /// The memory that the messages of a trace take, in bytes, and the messages.
 pub(super) type Built<M> = (usize, Vec<M>);
 
-/// Sends traces one after the other, each as several messages, and builds each once the one before
-/// is sent. A truncated stream ends with an error status; reading stops when the client disconnects.
+/// Sends traces one after the other, each in one or more messages, and builds those of a trace once
+/// those of the one before are sent. A truncated stream ends with an error status; reading stops when
+/// the client disconnects.
 pub(super) fn stream<M: Message + 'static>(
     queries: &Queries,
     ids: Vec<TraceId>,

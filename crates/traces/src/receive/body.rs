@@ -14,7 +14,8 @@ use spoor_runtime::Compression;
 use super::error::ReceiveError;
 use crate::{ReceiveSettings, memory::Reservation};
 
-/// The capacity with which a body of several frames begins, unless it is shorter.
+/// The capacity with which a body of several frames begins, unless its announced length is shorter
+/// or missing.
 const MIN_RESERVED_BYTES: usize = 64 << 10;
 
 /// Reads a body of at most `max` bytes to its end.

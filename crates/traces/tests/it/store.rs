@@ -117,11 +117,11 @@ fn matches(search: &Search, service: &str, span: &Span) -> bool {
                 (key, value) => span
                     .attributes
                     .iter()
-                    .any(|pair| pair.key == key && is(pair, value)),
+                    .any(|pair| pair.key == key && has_value(pair, value)),
             })
 }
 
-fn is(pair: &KeyValue, text: &str) -> bool {
+fn has_value(pair: &KeyValue, text: &str) -> bool {
     match pair.value.as_ref().unwrap().value.as_ref().unwrap() {
         Value::StringValue(found) => found == text,
         Value::BoolValue(found) => found.to_string() == text,
