@@ -115,10 +115,10 @@ async fn closed_loop_counts_a_stall_once() {
 #[tokio::test]
 async fn each_phase_and_operation_has_its_own_figures() {
     let url = server(CREATED, Duration::ZERO).await;
-    let second = Duration::from_millis(500);
+    let half_second = Duration::from_millis(500);
     let phases = vec![
-        LoadPhase::even("calm", second, 20.0),
-        LoadPhase::even("spike", second, 80.0),
+        LoadPhase::even("calm", half_second, 20.0),
+        LoadPhase::even("spike", half_second, 80.0),
     ];
     let load = Load {
         operations: with_follow_up(&url),

@@ -31,7 +31,7 @@ const MAX_PARTS: usize = 1_024;
 
 /// The processor time that every body may take, however short. Decompressing 16 MiB of content takes
 /// about a tenth of it. Blocks without content take up to 0.22 µs for each of their bytes, and so
-/// would take 3.5 s in the longest body.
+/// would take 3.7 s in the longest body.
 const MIN_ALLOWED_TIME: Duration = Duration::from_millis(200);
 /// The additional processor time for each byte of the compressed body that was read so far.
 const ALLOWED_TIME_PER_BYTE: Duration = Duration::from_nanos(50);
@@ -99,7 +99,7 @@ impl Compression {
             Self::Deflate => read_all(ZlibDecoder::new(input), max, count),
             Self::Zstd => {
                 let frames = ZstdFrames {
-                    rest: input,
+                    input,
                     parts: 0,
                     frame: None,
                     max_window: MIN_ZSTD_WINDOW_LIMIT_BYTES.max(max as u64),
@@ -204,19 +204,19 @@ impl Read for GzipMembers<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let count = self.member.read(buffer)?;
-            let rest = *self.member.get_ref();
-            if count > 0 || rest.rest.is_empty() {
+            let input = *self.member.get_ref();
+            if count > 0 || input.rest.is_empty() {
                 return Ok(count);
             }
             count_part(&mut self.parts)?;
-            self.member = GzDecoder::new(rest);
+            self.member = GzDecoder::new(input);
         }
     }
 }
 
 /// The frames of a zstd body, one after another.
 struct ZstdFrames<'a> {
-    rest: Input<'a>,
+    input: Input<'a>,
     parts: usize,
     frame: Option<StreamingDecoder<Input<'a>, ruzstd::decoding::FrameDecoder>>,
     max_window: u64,
@@ -227,16 +227,16 @@ impl Read for ZstdFrames<'_> {
         loop {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,
-                None if self.rest.rest.is_empty() => return Ok(0),
+                None if self.input.rest.is_empty() => return Ok(0),
                 None => {
                     count_part(&mut self.parts)?;
-                    match StreamingDecoder::new_with_max_window_size(self.rest, self.max_window) {
+                    match StreamingDecoder::new_with_max_window_size(self.input, self.max_window) {
                         Ok(frame) => frame,
                         // Skippable frames with user-defined data may occur between the others
                         // (RFC 8878, section 3.1.2). Two numbers of four bytes precede the data.
                         Err(Header(SkipFrame { length, .. })) => {
                             let length = usize::try_from(length).ok();
-                            let rest = &mut self.rest.rest;
+                            let rest = &mut self.input.rest;
                             let after = length.and_then(|it| rest.get(it.checked_add(8)?..));
                             *rest = after.ok_or(io::ErrorKind::UnexpectedEof)?;
                             continue;
@@ -251,7 +251,7 @@ impl Read for ZstdFrames<'_> {
                 self.frame = Some(frame);
                 return Ok(count);
             }
-            self.rest = frame.into_inner();
+            self.input = frame.into_inner();
         }
     }
 }

@@ -20,7 +20,7 @@ pub use program::{ListenAddresses, Program, ServiceArgs};
 pub use server::Server;
 pub use spoor_runtime::{BindError, bind};
 
-/// The time that requests in flight have at a shutdown, whatever their own deadlines.
+/// The time that requests in flight have at a shutdown. Edges add the deadline of their requests.
 pub const GRACE: Duration = Duration::from_secs(15);
 
 /// Load generators use many connections to a service. Services make many concurrent calls on one

@@ -39,7 +39,7 @@ impl SpanExporter for LoggedExporter {
                     "cannot export this process's own spans; dropping them"
                 );
             }
-            Ok(()) if was_failing => tracing::info!("exporting this process's own spans again"),
+            Ok(()) if was_failing => tracing::info!("resumed exporting this process's own spans"),
             _ => {}
         }
         result

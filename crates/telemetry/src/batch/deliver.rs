@@ -104,7 +104,7 @@ impl Delivery {
             let failure = match tokio::time::timeout(settings.export_timeout, sending).await {
                 Ok(Ok(accepted)) => {
                     if self.is_failing.swap(false, Relaxed) {
-                        tracing::info!("exporting spans again");
+                        tracing::info!("resumed exporting spans");
                     }
                     return Ok(accepted);
                 }
@@ -115,7 +115,7 @@ impl Delivery {
                 return Err(failure);
             };
             if !self.is_failing.swap(true, Relaxed) {
-                tracing::warn!(reason, "cannot export spans, retrying");
+                tracing::warn!(reason, "cannot export spans; retrying");
             }
             // Not before the time that the receiver requests.
             let delay = backoff.next_delay(MAX_RETRY_DELAY);

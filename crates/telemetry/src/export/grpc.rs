@@ -92,7 +92,7 @@ fn tls(settings: &OtlpSettings) -> Result<ClientTlsConfig, ExporterError> {
     Ok(tls.ca_certificate(Certificate::from_pem(certificates(path)?)))
 }
 
-/// gRPC has its own paths, so that of the endpoint is ignored.
+/// The endpoint without its path, which is ignored, since gRPC defines the paths of its methods.
 fn origin(endpoint: &Uri) -> Uri {
     let mut parts = endpoint.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::from_static("/"));

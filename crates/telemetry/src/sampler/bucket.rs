@@ -8,14 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The state of a bucket: the time of its next token if it held none, in nanoseconds of [`now`]. It
-/// is kept when the rate changes.
+/// The state of a bucket: the time at which it is full, in nanoseconds of [`now`]. The buckets of
+/// later phases and plans for the same operation share it.
 pub(super) type Level = Arc<AtomicU64>;
 
 /// The time for which a slow bucket saves tokens, and their number.
 ///
-/// At 1 trace/s for each instance and two thirds of that in requests that arrive independently, a
-/// bucket of one token keeps 60 % of what the limit allows, of five tokens 98 % (M/D/1/K).
+/// With a limit of 1 trace/s for each instance, and requests that arrive independently at two thirds
+/// of that rate, a bucket of one token keeps 60 % of them, and one of five tokens 98 % (M/D/1/K).
 const SAVED_SECONDS: f64 = 5.0;
 const SAVED_TOKENS: f64 = 5.0;
 
@@ -78,7 +78,7 @@ impl TokenBucket {
     /// a time that depends on the rate, so it must be converted.
     pub(super) fn set_share_in_force(&self, factor: f64, now: u64) {
         let interval = self.interval.load(Ordering::Relaxed);
-        let full = now
+        let empty = now
             .saturating_add(self.tolerance.load(Ordering::Relaxed))
             .saturating_add(interval);
         self.set_share(factor);
@@ -86,7 +86,7 @@ impl TokenBucket {
         let room = self.tolerance.load(Ordering::Relaxed) + new_interval;
         self.level
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |level| {
-                let tokens = full.saturating_sub(level.max(now)) as f64 / interval.max(1) as f64;
+                let tokens = empty.saturating_sub(level.max(now)) as f64 / interval.max(1) as f64;
                 let held = nanos(tokens * new_interval as f64 / 1e9).min(room);
                 Some(now.saturating_add(room - held))
             })
@@ -173,8 +173,8 @@ mod tests {
         let now = 100 * SECOND;
         bucket.set_share_in_force(to, now);
         assert_eq!(taken(&bucket, now, now + 50, 1), expected);
-        let second = taken(&bucket, now + 50, now + 10 * SECOND + 50, 1_000_000);
-        assert!(second.abs_diff((100.0 * to) as u64) <= 1, "{second}");
+        let refilled = taken(&bucket, now + 50, now + 10 * SECOND + 50, 1_000_000);
+        assert!(refilled.abs_diff((100.0 * to) as u64) <= 1, "{refilled}");
     }
 
     #[test]

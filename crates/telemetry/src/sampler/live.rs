@@ -145,7 +145,7 @@ impl Live {
         for phase in plans.current.iter().flat_map(|plan| &plan.phases) {
             let is_in_force = Arc::ptr_eq(&phase.view, &in_force);
             for (operation, bucket) in phase.view.buckets() {
-                // A future phase holds no tokens yet.
+                // Phases share their levels, so only the bucket in force converts its level.
                 match is_in_force {
                     true => bucket.set_share_in_force(factor(operation), bucket::now()),
                     false => bucket.set_share(factor(operation)),

@@ -293,10 +293,16 @@ async fn waits_for_missing_files() {
 
     pod.write("ca.crt", "");
     let empty = "contains no PEM certificate";
-    until("another", || pod.log.lines_with(empty) == 1).await;
+    until("a warning about the empty file", || {
+        pod.log.lines_with(empty) == 1
+    })
+    .await;
     pod.write("ca.crt", &certificate.cert.pem());
     let token_file = pod.file("token").display().to_string();
-    until("a third", || pod.log.lines_with(&token_file) == 1).await;
+    until("a warning about the missing token", || {
+        pod.log.lines_with(&token_file) == 1
+    })
+    .await;
     pod.write("token", "s3cret");
     until("the plan", || plane.is_current()).await;
     pod.stop().await;

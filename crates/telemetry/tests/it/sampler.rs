@@ -167,7 +167,7 @@ fn dropped_trace_has_no_threshold() {
 #[case::old_threshold_is_replaced("ot=th:c;xy:1,foo=1", true, "ot=th:8;xy:1,foo=1")]
 #[case::malformed_randomness_is_ignored("ot=rv:00", true, "ot=th:8;rv:00")]
 #[case::upper_case_randomness_is_ignored("ot=rv:0000000000000A", true, "ot=th:8;rv:0000000000000A")]
-fn a_root_with_a_tracestate_keeps_what_is_in_it(
+fn root_decision_changes_only_the_threshold(
     #[case] incoming: &str,
     #[case] kept: bool,
     #[case] outgoing: &str,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{Json, Router, error_handling::HandleErrorLayer, extract::State, routing::get};
+use axum::{Json, Router, extract::State, routing::get};
 use http::StatusCode;
 use serde::Serialize;
 use spoor_telemetry::{
@@ -10,7 +10,6 @@ use spoor_telemetry::{
     http::{Problem, QueryParameters},
     trace_id,
 };
-use tower::ServiceBuilder;
 
 use super::{ServiceB, failure, query::Query};
 
@@ -20,9 +19,6 @@ pub(super) struct Edge {
     pub(super) service_b: ServiceB,
     pub(super) deadline: Duration,
 }
-
-/// The most requests in progress. More are refused.
-const MAX_REQUESTS: usize = 1024;
 
 /// The response body.
 #[derive(Debug, Serialize)]
@@ -38,16 +34,8 @@ struct Reply {
 
 impl Edge {
     pub(super) fn router(self) -> Router {
-        // Shedding is outside the limit: further requests are refused instead of queued.
-        let limits = ServiceBuilder::new()
-            .layer(HandleErrorLayer::new(async |_overload| {
-                let detail = "too many requests in progress; try again in a moment";
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-            }))
-            .load_shed()
-            .concurrency_limit(MAX_REQUESTS);
         Router::new()
-            .route("/", get(handle).layer(limits))
+            .route("/", get(handle))
             .fallback(async || Problem::new(StatusCode::NOT_FOUND, "the only path is /"))
             .method_not_allowed_fallback(async || {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "/ supports GET and HEAD")
