@@ -86,7 +86,7 @@ impl Metrics {
         registry.register("reports", help, self.reports.clone());
         let help = "OTLP metrics requests accepted";
         registry.register("metrics_requests", help, self.metrics_requests.clone());
-        let help = "Messages from instances that were not applied, by reason";
+        let help = "Messages from instances that were not applied, or only in part, by reason";
         registry.register("rejected_messages", help, self.rejected.clone());
         let help = "Requests refused, by endpoint and reason";
         registry.register("refused", help, self.refused_requests.clone());

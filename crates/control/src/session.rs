@@ -33,7 +33,7 @@ static WARNINGS: LogLimit = LogLimit::new();
 /// The reason why a message was not applied.
 #[derive(Debug, thiserror::Error)]
 enum MessageError {
-    /// The message is counted and ignored.
+    /// The message is counted as rejected, and the stream goes on.
     #[error(transparent)]
     Rejected(#[from] Rejection),
     /// The stream ends.

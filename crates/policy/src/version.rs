@@ -10,7 +10,7 @@
 pub struct Version {
     /// The start of the control plane, in Unix nanoseconds.
     pub epoch: u64,
-    /// The number of the publication since then, from 1.
+    /// The number of the publication, or of the new division of rate limits, since then, from 1.
     pub sequence: u64,
 }
 

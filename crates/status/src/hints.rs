@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 use spoor_control::{Evidence, ServiceEvidence};
 use spoor_policy::{Namespace, OperationName, Policy, ServiceName, closest_name, unseen_operation};
 
-/// The most services or operations that a message names.
+/// The most unknown services of a policy, and the most unknown operations, that have a warning of
+/// their own.
 const MAX_NAMED: usize = 5;
 
 /// Warnings about unknown services that a policy names, each a sentence without a full stop.

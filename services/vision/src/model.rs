@@ -23,7 +23,7 @@ pub use file::OpenModelError;
 pub use network::{ClassifyError, LoadModelError, Network};
 pub use properties::{ModelProperties, Overrides, UnsupportedModel};
 
-/// The bytes of a tensor's message besides its values.
+/// The most bytes of a tensor's message besides its values.
 const MESSAGE_OVERHEAD_BYTES: usize = 1024;
 
 /// The settings of a model.

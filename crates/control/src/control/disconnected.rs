@@ -10,8 +10,8 @@ use crate::instance::ServiceKey;
 /// An instance of a service.
 pub(crate) type InstanceKey = (ServiceKey, Arc<str>);
 
-/// Instances in the order in which a process of theirs disconnected last. Each has one
-/// position, so that an instance that keeps reconnecting takes none from others.
+/// Instances in the order in which a process of theirs disconnected last. Each is listed once, so
+/// that an instance that keeps reconnecting does not displace others.
 #[derive(Debug, Default)]
 pub(super) struct DisconnectedInstances {
     by_position: BTreeMap<u64, InstanceKey>,
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn reconnecting_instance_has_one_position() {
+    fn reconnecting_instance_is_listed_once() {
         let mut known = DisconnectedInstances::default();
         for (instance, count) in [("1", 1), ("2", 2), ("1", 2), ("1", 2)] {
             assert_eq!(known.push(key(instance), 1), count);

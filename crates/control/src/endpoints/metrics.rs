@@ -143,7 +143,7 @@ impl Receiver {
             }
             Ok(())
         });
-        // The task fails only if the runtime is shutting down.
+        // The task fails only if it panics, or if the runtime shuts down before it starts.
         applied.await.unwrap_or(Err(MetricsError::Busy))
     }
 }

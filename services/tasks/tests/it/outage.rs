@@ -1,4 +1,4 @@
-//! Redis stops, hangs or refuses logins: the responses meanwhile, and the recovery.
+//! Redis stops, hangs or refuses logins: the responses during the outage, and the recovery.
 
 use std::{
     sync::{

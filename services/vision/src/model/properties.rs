@@ -165,7 +165,7 @@ fn sides(input: &ValueInfoProto) -> Result<(Side, Side), UnsupportedModel> {
         ..
     }) = &input.r#type
     else {
-        return Err(UnsupportedModel::Shape("no tensor".to_owned()));
+        return Err(UnsupportedModel::Shape("another type".to_owned()));
     };
     let dimensions: Option<Vec<Side>> = tensor
         .shape
@@ -178,10 +178,14 @@ fn sides(input: &ValueInfoProto) -> Result<(Side, Side), UnsupportedModel> {
         }
         None if tensor.elem_type == FLOAT => Ok((None, None)),
         other => {
+            let side = |side: &Side| side.map_or_else(|| "?".to_owned(), |it| it.to_string());
+            let shape = match other {
+                Some(sides) => sides.iter().map(side).collect::<Vec<_>>().join(","),
+                None => "...".to_owned(),
+            };
             let kind = tensor.elem_type;
-            Err(UnsupportedModel::Shape(format!(
-                "{other:?} in data type {kind}"
-            )))
+            let found = format!("[{shape}] in ONNX data type {kind}");
+            Err(UnsupportedModel::Shape(found))
         }
     }
 }

@@ -151,7 +151,7 @@ fn count_scans(mut jpeg: &[u8]) -> u64 {
         jpeg = jpeg.get(marker + 1..).unwrap_or_default();
         match *jpeg {
             [0x00 | 0x01 | 0xd0..=0xd8 | 0xff, ..] => {}
-            // The end of the picture. Phones append films and other pictures.
+            // The end of the picture. Phones append videos and other pictures.
             [0xd9, ..] => break,
             [kind, high, low, ..] => {
                 scans += u64::from(kind == 0xda);
@@ -262,8 +262,8 @@ mod tests {
         let jpeg = jpeg();
         let (start, rest) = jpeg.split_at(2);
         let preview = [&[0xff, 0xe1, 0, 202][..], &SCAN.repeat(50)].concat();
-        let film = SCAN.repeat(50);
-        assert_eq!(count_scans(&[start, &preview, rest, &film].concat()), 1);
+        let video = SCAN.repeat(50);
+        assert_eq!(count_scans(&[start, &preview, rest, &video].concat()), 1);
     }
 
     #[rstest::rstest]

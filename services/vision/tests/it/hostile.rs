@@ -24,7 +24,7 @@ fn jpeg() -> Vec<u8> {
     sample(4).jpeg().unwrap()
 }
 
-/// The header of a PNG that declares this size, with a valid checksum.
+/// A small PNG whose header declares this size, with a valid checksum.
 fn claiming(width: u32, height: u32) -> Vec<u8> {
     let mut png = png();
     png[16..20].copy_from_slice(&width.to_be_bytes());

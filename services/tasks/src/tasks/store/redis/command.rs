@@ -139,8 +139,8 @@ fn code(error: &RedisError) -> &'static str {
     ];
     let code = error.code().unwrap_or_default();
     // The client reports a failed login as a kind of its own, without the code of Redis.
-    let is_login = matches!(error.kind(), redis::ErrorKind::AuthenticationFailed);
-    let unknown = if is_login { "WRONGPASS" } else { "_OTHER" };
+    let is_auth_error = matches!(error.kind(), redis::ErrorKind::AuthenticationFailed);
+    let unknown = if is_auth_error { "WRONGPASS" } else { "_OTHER" };
     let known = CODES.into_iter().find(|known| *known == code);
     known.unwrap_or(unknown)
 }
