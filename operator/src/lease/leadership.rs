@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 pub struct Timing {
     /// The time without a renewal after which another candidate may take over.
     pub duration: Duration,
-    /// The interval at which the holder renews the lease.
+    /// The interval at which the holder renews the lease, and at which a refused installation tries
+    /// to claim its namespace again.
     pub renew: Duration,
-    /// The interval at which other candidates read the lease, and everyone after a failure.
+    /// The interval at which a standby reads the lease, and everyone after a failure.
     pub retry: Duration,
 }
 
@@ -32,7 +33,8 @@ pub struct Candidate {
     pub namespace: String,
     /// The name of the Lease.
     pub name: String,
-    /// The unique identity of the candidate: its pod's name and a random suffix.
+    /// The identity of the candidate. For a leader election it is unique: the pod's name and a
+    /// random suffix. For a claim it is the installation's, which both roles share.
     pub identity: String,
     /// The timing of the lease.
     pub timing: Timing,

@@ -78,7 +78,7 @@ struct Due {
 /// The schedule of the next check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct NextWrite {
-    /// The latest time; none if nothing is pending.
+    /// The time by which to check again; none if nothing is pending.
     pub(super) at: Option<Instant>,
     /// True if clients are applying a change.
     pub(super) has_pending_changes: bool,

@@ -1,4 +1,5 @@
-//! Parses stacks and sampling policies. The watches keep what these functions return for an object.
+//! Parses stacks and sampling policies. The watches keep what [`stack_object`] and [`tail_policy`]
+//! return; a reconciliation calls [`parse`].
 
 use jiff::Timestamp;
 use kube::core::DynamicObject;

@@ -53,9 +53,9 @@ struct StoredCertificate {
     annotations: BTreeMap<String, String>,
 }
 
-/// A valid certificate, and the Secret to write if the stored one is not valid.
+/// A valid certificate, and the Secret to write if the certificate is new.
 pub struct CertificateState {
-    /// The Secret to apply, if the stored one is not valid.
+    /// The Secret to apply, if the certificate has just been issued.
     pub write: Option<Secret>,
     /// The certificates in it.
     pub certificates: String,

@@ -1,5 +1,5 @@
-//! The second tier: decides on complete traces by the policies in force, and exports those that it
-//! keeps. A change of policies replaces its pod.
+//! The deciding tier: decides on complete traces by the policies in force, and exports those that
+//! it keeps. A change of policies replaces its pod.
 
 use serde_json::{Map, Value, json};
 
@@ -23,7 +23,7 @@ const MAX_CACHED_DECISIONS: u64 = 100_000;
 /// The most spans in one message to Jaeger, whose limit may be the usual 4 MiB.
 const MAX_BATCH_SPANS: u64 = 2000;
 
-/// Builds the configuration of the second tier, with these policies of the tail sampler.
+/// Builds the configuration of the deciding tier, with these policies of the tail sampler.
 pub(super) fn config(input: &CollectorInput<'_>, policies: Vec<Value>) -> Value {
     let memory = memory(input.collector);
     let exporters = input.collector.exporters.iter();

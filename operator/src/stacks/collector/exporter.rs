@@ -5,7 +5,7 @@ use super::{decide::JAEGER, samples::MetricSample};
 /// The health of the exporter to Jaeger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExporterHealth {
-    /// The metrics were not read, or do not include the exporter.
+    /// No metrics of a deciding pod were read.
     #[default]
     Unknown,
     /// It sends its queued spans.

@@ -1,5 +1,5 @@
-//! The first tier: receives spans, gathers them into complete traces and forwards those to the
-//! second tier. It applies no policy, so that a change of policy does not affect the traces that
+//! The gathering tier: receives spans, gathers them into complete traces and forwards those to the
+//! deciding tier. It applies no policy, so that a change of policy does not affect the traces that
 //! are being gathered.
 
 use std::time::Duration;
@@ -30,7 +30,7 @@ const SCRAPED: &str = "prometheus/spoor";
 /// The interval at which a pod looks up its peers.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Builds the configuration of the first tier.
+/// Builds the configuration of the gathering tier.
 pub(super) fn config(input: &CollectorInput<'_>) -> Value {
     let memory = memory(input.collector);
     let decide = Component::Decide.name_in(input.stack);

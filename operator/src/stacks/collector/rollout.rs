@@ -6,7 +6,8 @@
 //!   be lost. For another pipeline it is replaced, since that may fix it.
 //! - The deciding pod has one replacement at a time: rules that change faster are combined.
 //!
-//! No tier waits for itself: a broken revision can always be replaced by a working one.
+//! No tier waits for its own pods for longer than `MAX_START_WAIT`, so a broken revision can always
+//! be replaced by a working one.
 
 use std::{collections::BTreeMap, time::Duration};
 

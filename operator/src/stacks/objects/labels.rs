@@ -19,9 +19,9 @@ pub const INSTANCE: &str = "app.kubernetes.io/instance";
 pub enum Component {
     /// Jaeger.
     Jaeger,
-    /// The Collector's first tier.
+    /// The Collector's gathering tier.
     Gather,
-    /// The Collector's second tier.
+    /// The Collector's deciding tier.
     Decide,
 }
 

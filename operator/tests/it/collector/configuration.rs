@@ -34,7 +34,7 @@ impl ListenAddresses {
 /// The addresses to which a tier's program sends.
 #[derive(Clone, Copy, Debug)]
 pub struct Upstreams {
-    /// The second tier's address, or Jaeger's.
+    /// The deciding tier's address, or Jaeger's.
     pub next: SocketAddr,
     /// The endpoint for clients' own counts.
     pub counts_endpoint: SocketAddr,

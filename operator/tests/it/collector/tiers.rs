@@ -88,7 +88,7 @@ impl Tiers {
         self.proxy.set_target(self.decide.addresses.grpc);
     }
 
-    /// Ends all programs, the first tier first. Returns the receiver.
+    /// Ends all programs, those of the gathering tier first. Returns the receiver.
     pub async fn stop(self) -> Sink {
         for gather in self.gather {
             gather.stop().await;
