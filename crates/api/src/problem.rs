@@ -29,7 +29,7 @@ pub(crate) const TOLERATION_VALUE: &str = "must not be set with `operator: Exist
 pub(crate) const TOLERATION_SECONDS: &str =
     "requires `effect: NoExecute`; set that or delete this field";
 
-/// The beginning of the problem of an item that its list has already.
+/// The beginning of the problem of an item that is in its list already.
 pub(crate) const DUPLICATE: &str = "duplicate ";
 
 /// True for a problem of a value that has none of several fields, of which one must be set.

@@ -93,7 +93,7 @@ pub struct GatewayArgs {
         default_value = "/jaeger/trace/{id}"
     )]
     pub trace_url: TraceUrl,
-    /// Maximum time for a call to wishlist or Jaeger, such as 5s
+    /// Maximum time for a call to wishlist, offers or Jaeger, such as 5s
     #[arg(
         long,
         env = "SPOOR_DEADLINE",

@@ -1,4 +1,5 @@
-//! A wishlist: a gateway with a page and a JSON API, and a gRPC service on SQLite or Postgres.
+//! A wishlist: a gateway with a page and a JSON API, a gRPC service on SQLite or Postgres, and a search
+//! for offers on simulated marketplaces.
 
 pub mod gateway;
 pub mod marketplace;

@@ -37,7 +37,7 @@ pub enum SaveError {
     Parse {
         /// The file.
         path: PathBuf,
-        /// The first error in it.
+        /// The syntax error, or the errors in the first invalid entry.
         reason: String,
     },
     /// The file cannot be replaced.

@@ -25,7 +25,7 @@ const MAX_WAITING_LINES: usize = 256;
 const MAX_WAIT: Duration = Duration::from_secs(1);
 /// The most bytes that are held until the services are ready. The oldest lines are dropped first.
 const MAX_HELD_BYTES: usize = 256 * 1024;
-/// The width to which names are padded. Longer names are rare.
+/// The width to which names are padded. Only those of the marketplaces are longer.
 const NAME_WIDTH_CHARS: usize = 14;
 /// ANSI colours that are legible on dark and light backgrounds: cyan, green, magenta, yellow, blue.
 const COLOURS: [u8; 5] = [36, 32, 35, 33, 34];
@@ -226,9 +226,9 @@ impl<W: Write> Printer<W> {
     }
 }
 
-/// Returns true for warnings and errors, except that the control plane is unavailable: on a busy
-/// machine a service may try to connect before the control plane responds. A ready service works
-/// without it, and logs when it is connected.
+/// Returns true for warnings and errors, except the warning that the control plane is unavailable: on
+/// a busy machine a service may try to connect before the control plane responds. A ready service
+/// works without it, and logs when it is connected.
 fn is_warning(line: &[u8]) -> bool {
     let line = String::from_utf8_lossy(line);
     (line.contains(" WARN ") || line.contains(" ERROR "))

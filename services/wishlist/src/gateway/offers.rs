@@ -38,7 +38,7 @@ pub(super) struct Offers {
 pub(super) struct Listing {
     /// The offers, cheapest first.
     pub(super) offers: Vec<Offer>,
-    /// The marketplaces that did not respond.
+    /// The marketplaces whose last search failed.
     pub(super) missing: Vec<UnavailableMarketplace>,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Offer {
     pub(super) found: Timestamp,
 }
 
-/// A marketplace that did not respond to the last search.
+/// A marketplace whose last search failed.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub(super) struct UnavailableMarketplace {
     pub(super) marketplace: String,
@@ -167,7 +167,7 @@ impl Offer {
     }
 }
 
-/// Converts the marketplaces that did not respond.
+/// Converts the marketplaces whose last search failed.
 pub(super) fn unavailable_marketplaces(missing: Missing) -> Vec<UnavailableMarketplace> {
     let convert = |missing: MissingMarketplace| UnavailableMarketplace {
         marketplace: missing.name,

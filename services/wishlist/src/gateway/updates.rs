@@ -64,7 +64,8 @@ impl Updates {
         }))
     }
 
-    /// Forwards updates of the offers service until stopped, while at least one page is open.
+    /// Forwards updates of the offers service until stopped. Opens a stream of them only while at least
+    /// one page is open.
     pub(super) async fn follow(&self) {
         let stop = self.0.stop.clone();
         let following = async {

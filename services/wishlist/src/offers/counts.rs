@@ -16,7 +16,7 @@ pub(super) struct SearchCounters {
 
 impl SearchCounters {
     pub(super) fn register(&self, registry: &mut Registry) {
-        let help = "Searches on a marketplace, retries included, by their outcome";
+        let help = "Searches on a marketplace by outcome, each counted once with its retries";
         registry.register("spoor_offers_searches", help, self.searches.clone());
         let help = "Attempts beyond the first";
         registry.register("spoor_offers_retries", help, self.retries.clone());

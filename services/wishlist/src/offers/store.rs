@@ -68,7 +68,7 @@ impl OfferStore {
         count
     }
 
-    /// Records that a marketplace did not respond.
+    /// Records that a search on a marketplace failed.
     pub(super) fn record_failure(&self, marketplace: &str, why: String) {
         let mut inner = self.inner.lock();
         if let Some(missing) = inner.missing.get_mut(marketplace) {
@@ -90,7 +90,7 @@ impl OfferStore {
         self.send(Update::Missing(inner.missing()));
     }
 
-    /// All offers, and the marketplaces that did not respond.
+    /// All offers, and the marketplaces whose last search failed.
     pub(super) fn list(&self) -> (Vec<Found>, Missing) {
         let inner = self.inner.lock();
         (inner.wishes.offers().cloned().collect(), inner.missing())

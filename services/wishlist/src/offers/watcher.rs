@@ -143,7 +143,7 @@ impl Watcher {
         new
     }
 
-    /// Searches one marketplace. `None` if it did not respond.
+    /// Searches one marketplace. `None` if the search failed.
     async fn search_one(&self, marketplace: &Marketplace, wish: &Wish) -> Option<usize> {
         let name = &*marketplace.name;
         match marketplace.search(&wish.name, &self.limits).await {

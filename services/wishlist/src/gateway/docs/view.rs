@@ -58,7 +58,7 @@ fn figure(mesh: &Mesh) -> Markup {
             "Services and calls with errors are red."
         }
         div.scroll tabindex="0" { (diagram::svg(mesh)) }
-        @if mesh.left_out > 0 { p { "Further services, not shown: " (mesh.left_out) "." } }
+        @if mesh.left_out > 0 { p { "Services not shown: " (mesh.left_out) "." } }
         @if mesh.calls.is_empty() {
             p { "There are no calls between services yet." }
         } @else {
