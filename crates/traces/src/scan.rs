@@ -13,7 +13,7 @@ use std::ops::{AddAssign, Range};
 
 pub(crate) use attribute::{AttributeMatcher, Value};
 pub(crate) use resource::{resource_attributes, scope_name};
-pub(crate) use span::{span_attributes, status_word, trace_state};
+pub(crate) use span::{searched_attributes, span_attributes, status_word, trace_state};
 pub(crate) use weight::decoded_bytes;
 
 use wire::{BYTES, key};

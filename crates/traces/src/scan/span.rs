@@ -149,8 +149,19 @@ fn event<'a, T: Texts<'a>>(
     Ok(())
 }
 
-/// Calls `apply` for each attribute of an encoded `Span` and its events.
+/// Calls `apply` for each attribute of an encoded `Span`.
 pub(crate) fn span_attributes<'a>(
+    body: &'a [u8],
+    mut apply: impl FnMut(&'a [u8], Value<&'a [u8]>),
+) {
+    visit(body, |reader, key| match key {
+        ATTRIBUTE => key_value::<Plain>(reader.message()?).map(|(name, value)| apply(name, value)),
+        other => reader.unknown(other, 0),
+    });
+}
+
+/// Calls `apply` for each attribute that a search finds: of an encoded `Span` and of its events.
+pub(crate) fn searched_attributes<'a>(
     body: &'a [u8],
     mut apply: impl FnMut(&'a [u8], Value<&'a [u8]>),
 ) {

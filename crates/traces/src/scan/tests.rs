@@ -223,7 +223,7 @@ fn assert_attribute(span: &NewSpan<'_>, pair: &KeyValue) {
             .any(|one| span.signature.contains(*one))
     );
     let mut has = false;
-    span_attributes(span.body, |name, value| has |= matcher.matches(name, value));
+    searched_attributes(span.body, |name, value| has |= matcher.matches(name, value));
     assert!(has, "{pair:?}");
 }
 

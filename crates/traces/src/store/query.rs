@@ -9,7 +9,7 @@ use crate::{
     TraceId, kind,
     log::{Segment, Snapshot, Source, SpanEntry},
     scan::{
-        AttributeMatcher, Value, resource_attributes, scope_name, span_attributes, status_word,
+        AttributeMatcher, Value, resource_attributes, scope_name, searched_attributes, status_word,
     },
     span::Signature,
 };
@@ -275,7 +275,7 @@ impl<'a> SegmentQuery<'a> {
             .collect();
         if !missing.is_empty() {
             let body = self.segment.body(span);
-            span_attributes(body, |name, value| {
+            searched_attributes(body, |name, value| {
                 missing.retain(|matcher| !matcher.matches(name, value));
             });
             if missing.iter().any(|matcher| matcher.has_key(STATUS_CODE)) {

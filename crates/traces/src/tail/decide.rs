@@ -127,8 +127,8 @@ fn resource_rule(
     })
 }
 
-/// The index of the first attribute rule that any of the spans, their events or their resources
-/// meets. The Collector does not read the attributes of events (docs/tail-rules.md).
+/// The index of the first attribute rule that any of the spans or their resources meets. As in the
+/// Collector, attributes of events count for none.
 fn first_attribute_rule(
     policy: &TailPolicy,
     resources: &mut ResourceRules,

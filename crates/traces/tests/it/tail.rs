@@ -7,7 +7,7 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::any_value::Value,
-    trace::v1::{ResourceSpans, Span, Status},
+    trace::v1::{ResourceSpans, Span, Status, span::Event},
 };
 use prost::Message;
 use rstest::rstest;
@@ -104,6 +104,13 @@ fn trace(low: u64) -> Span {
     span(low, 1, 0, "GET /", 1_000, 1_100)
 }
 
+fn gold_event() -> Event {
+    Event {
+        attributes: vec![text("customer.tier", "gold")],
+        ..Event::default()
+    }
+}
+
 fn with_state(low: u64, state: &str) -> Span {
     Span {
         trace_state: state.to_owned(),
@@ -165,6 +172,7 @@ const MOST: u64 = (1 << 56) - 1;
 #[case::gold(Span { attributes: vec![text("customer.tier", "gold")], ..trace(1) }, None, "0%", rule("gold"))]
 #[case::number(Span { attributes: vec![attribute("customer.tier", Value::IntValue(7))], ..trace(1) }, None, "0%", rule("gold"))]
 #[case::silver(Span { attributes: vec![text("customer.tier", "silver")], ..trace(1) }, None, "0%", None)]
+#[case::event(Span { events: vec![gold_event()], ..trace(1) }, None, "0%", None)]
 #[case::head_kept_fewer(with_state(MOST, "ot=th:fd70a3d70a3d71"), None, "10%", Some(KeepReason::Head { policy: name() }))]
 #[case::head_kept_more(with_state(MOST, "ot=th:8"), None, "10%", Some(KeepReason::Otherwise { policy: name() }))]
 #[case::too_many_for_otherwise(with_state(HALF, "ot=th:8"), None, "10%", None)]

@@ -3,7 +3,7 @@
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, KeyValue, any_value::Value},
     resource::v1::Resource,
-    trace::v1::{ResourceSpans, ScopeSpans, Span, Status, status::StatusCode},
+    trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::Event, status::StatusCode},
 };
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 
@@ -88,7 +88,8 @@ fn fixture(random: &mut StdRng) -> Fixture {
     );
     let has_root = random.random_ratio(9, 10);
     let fails = one_of(random, &[None, None, None, None, Some(0), Some(1)]);
-    let attribute = one_of(random, &[None, None, None, Some(0), Some(1)]);
+    // On the root, the child, or an event of the root, where it must not count.
+    let attribute = one_of(random, &[None, None, None, Some(0), Some(1), Some(2)]);
     let (key, value) = attribute_of(random);
     let state = state(random);
     let child_has_state = random.random_ratio(1, 4);
@@ -117,6 +118,13 @@ fn fixture(random: &mut StdRng) -> Fixture {
             vec![pair(&key, value.clone())]
         } else {
             vec![]
+        },
+        events: match attribute {
+            Some(2) if number == 1 => vec![Event {
+                attributes: vec![pair(&key, value.clone())],
+                ..Event::default()
+            }],
+            _ => vec![],
         },
         ..Span::default()
     };
