@@ -104,7 +104,7 @@ mod tests {
     #[case("http://a:1", "must be marketplaces such as attic=")]
     #[case("=http://a:1", "a marketplace's name must have")]
     #[case("a b=http://a:1", "a marketplace's name must have")]
-    #[case("a=ftp://a:1", "a: must be a URL")]
+    #[case("a=ftp://a:1", "a: must be an http:// URL")]
     #[case("a=http://a:1,a=http://b:1", "duplicate marketplace")]
     fn errors_show_a_valid_form(#[case] text: &str, #[case] message: &str) {
         let error = text.parse::<Peers>().unwrap_err().to_string();
