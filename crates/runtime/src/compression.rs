@@ -8,6 +8,8 @@ use std::{
 use bytes::Bytes;
 use flate2::{bufread::GzDecoder, read::ZlibDecoder};
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::with_causes;
 use ruzstd::decoding::{
     StreamingDecoder,
     errors::{FrameDecoderError::ReadFrameHeaderError as Header, ReadFrameHeaderError::SkipFrame},
@@ -53,7 +55,7 @@ pub enum Compression {
 #[derive(Debug, thiserror::Error)]
 pub enum DecompressError {
     /// The body does not match its encoding.
-    #[error("cannot decompress the body: {0}")]
+    #[error("cannot decompress the body: {}", with_causes(.0))]
     Invalid(#[from] io::Error),
     /// The decompressed body is larger than allowed.
     #[error("decompressed body is larger than {max} bytes; send smaller batches")]
