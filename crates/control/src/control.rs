@@ -219,6 +219,13 @@ impl Control {
         with_instances.map(|(name, _)| name).collect()
     }
 
+    /// True if any instance of a service is expected or connected.
+    #[must_use]
+    pub fn has_instances(&self, namespace: &Namespace, service: &ServiceName) -> bool {
+        let service = self.0.services.get(&(namespace.clone(), service.clone()));
+        service.is_some_and(|it| it.state().expected_or_connected().next().is_some())
+    }
+
     /// The operations under which traces of a service have started. Clients report only those that
     /// a plan names, whether sampled or not.
     #[must_use]

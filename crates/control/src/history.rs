@@ -136,8 +136,10 @@ impl History {
 /// Reserves the approximate memory of a plan, if there is room.
 fn reserve(plan: &Plan, room: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     let phases = plan.phases().iter().map(|phase| {
-        let operations = phase.strategies.operations.keys();
-        let operations = operations.map(|name| ENTRY_BYTES + name.as_str().len());
+        let operations = phase.strategies.operations.iter();
+        let operations = operations.map(|(name, assigned)| {
+            ENTRY_BYTES + name.as_str().len() + assigned.policy.as_str().len()
+        });
         ENTRY_BYTES + operations.sum::<usize>()
     });
     let bytes = u32::try_from(phases.sum::<usize>()).ok()?;

@@ -200,6 +200,8 @@ impl Session {
             room: self.control.count_room(),
         };
         let applied = record.ledger.apply(&report.counts, &context);
+        // Before an error, too: the ledger may have fewer counts than before.
+        record.demands.limit_to(record.ledger.operations());
         // Only once the ledger has checked the counts: an invalid report must add nothing. A report
         // whose counts do not fit is valid.
         if matches!(applied, Ok(_) | Err(Rejection::TooManyCounts)) {

@@ -1,9 +1,9 @@
 //! One open policy stream.
 
-use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{mem, net::IpAddr, pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use spoor_policy::ServiceName;
+use spoor_policy::{Digest, ServiceName, Version};
 use spoor_proto::spoor::control::v1::{ClientMessage, Hello, client_message::Message};
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
@@ -18,7 +18,6 @@ use crate::{
     control::Control,
     identity::{Caller, Denied},
     ledger::Rejection,
-    served_plan::ServedPlan,
     service::Outgoing,
     session::Session,
 };
@@ -51,7 +50,8 @@ pub(crate) struct Subscription {
 struct ActiveStream {
     session: Session,
     outgoing: watch::Receiver<Outgoing>,
-    sent_plan: Option<Arc<ServedPlan>>,
+    /// Not the plan itself: a stream that does not read would keep its long message in memory.
+    sent_plan: Option<(Version, Digest)>,
     sent_faults: Option<Bytes>,
     sent_shares: Option<u64>,
     /// The last value of [`Outgoing::shares`].
@@ -151,7 +151,9 @@ impl Subscription {
                 return Err(Status::deadline_exceeded("no hello in time; send it first"));
             }
         };
-        let caller = self.caller(&hello)?;
+        // Not needed again, and up to 48 KiB long.
+        let metadata = mem::take(&mut self.metadata);
+        let caller = self.caller(&hello, metadata)?;
         // In a cluster this calls the API server, so it needs a timeout.
         let identified = tokio::select! {
             () = &mut self.shutdown => return Err(stopping()),
@@ -162,12 +164,12 @@ impl Subscription {
         let identity = identified
             .unwrap_or_else(|_| Err(Denied::Unavailable("timed out".to_owned())))
             .inspect_err(|denied| self.control.count_refused_stream(denied.reason()))?;
-        let (session, sent_plan) = Session::register(&self.control, &identity, &hello)?;
+        let (session, held) = Session::register(&self.control, &identity, &hello)?;
         let now = Instant::now();
         Ok(Some(ActiveStream {
             outgoing: session.outgoing(),
             session,
-            sent_plan,
+            sent_plan: held.map(|plan| (plan.version, plan.digest)),
             sent_faults: None,
             sent_shares: None,
             seen_shares: 0,
@@ -189,7 +191,7 @@ impl Subscription {
         Err(status)
     }
 
-    fn caller(&self, hello: &Hello) -> Result<Caller, Status> {
+    fn caller(&self, hello: &Hello, metadata: MetadataMap) -> Result<Caller, Status> {
         let service = ServiceName::new(&hello.service)
             .map_err(|error| self.reject("Malformed", &format!("service {error}")))?;
         let (instance, start) = (&hello.instance, &hello.start);
@@ -202,7 +204,7 @@ impl Subscription {
             return Err(self.reject("Malformed", &detail));
         }
         Ok(Caller {
-            metadata: self.metadata.clone(),
+            metadata,
             peer: self.peer,
             service,
             instance: instance.clone(),
@@ -219,15 +221,13 @@ impl ActiveStream {
     /// The next message that was not sent yet: the plan, the faults, or the process's shares.
     fn next_message(&mut self) -> Result<Option<Bytes>, Status> {
         let outgoing = self.outgoing.borrow_and_update().clone();
-        let sent = self.sent_plan.as_ref();
         // The plan comes first: clients ignore shares for a plan that they do not have.
         if let Some(plan) = outgoing.plan
-            && !sent.is_some_and(|sent| Arc::ptr_eq(sent, &plan))
+            && self.sent_plan != Some((plan.version, plan.digest))
         {
             self.session.record_sent(&plan)?;
-            let message = plan.message.clone();
-            self.sent_plan = Some(plan);
-            return Ok(Some(message));
+            self.sent_plan = Some((plan.version, plan.digest));
+            return Ok(Some(plan.message.clone()));
         }
         // Sent even if there are none, which ends the faults of an earlier control plane.
         if self.sent_faults.as_ref() != Some(&outgoing.faults) {

@@ -27,6 +27,8 @@ const BUCKET_SECONDS: [f64; 14] = [
 ];
 /// The most operations with metrics of their own; the others share `_OTHER`.
 const MAX_OPERATIONS: usize = 1000;
+/// The longest name of such an operation. A path may have 48 KiB, and each metric repeats it.
+const MAX_TARGET_BYTES: usize = 256;
 /// The semantic conventions' name for unknown values.
 pub(crate) const OTHER: &str = "_OTHER";
 
@@ -195,8 +197,9 @@ impl Operations {
     pub(crate) fn add(&self, method: &'static str, target: &str) -> Arc<Operation> {
         let mut known = self.known.write();
         // A service's fallback, or a fault, responds to any name of a gRPC method, so their number
-        // must be bounded.
-        if known.values().map(HashMap::len).sum::<usize>() >= MAX_OPERATIONS {
+        // and length must be bounded.
+        let count: usize = known.values().map(HashMap::len).sum();
+        if count >= MAX_OPERATIONS || target.len() > MAX_TARGET_BYTES {
             return self.unrecognized(method, target);
         }
         let targets = known.entry(method).or_default();
