@@ -35,7 +35,8 @@ impl FinalCounts {
         let mut lost = BTreeMap::new();
         for instance in control.instances() {
             for (reason, spans) in instance.spans_dropped {
-                *lost.entry(reason).or_default() += spans;
+                let lost: &mut u64 = lost.entry(reason).or_default();
+                *lost = lost.saturating_add(spans);
             }
         }
         Self::new(&pipeline.totals(), lost)

@@ -92,6 +92,9 @@ fn compare(value: &Value, schema: &Value, at: &FieldPath, errors: &mut Vec<Field
                 return;
             };
             for (index, item) in items.iter().enumerate() {
+                if errors.len() >= MAX_ERRORS {
+                    return;
+                }
                 compare(item, schema, &at.index(index), errors);
             }
         }

@@ -1,6 +1,6 @@
 //! The handlers for faults.
 
-use std::{collections::BTreeSet, fmt::Display, time::Duration};
+use std::{fmt::Display, time::Duration};
 
 use axum::{Json, extract::State};
 use http::{HeaderMap, StatusCode};
@@ -156,15 +156,15 @@ fn service_name(text: &str) -> Result<ServiceName, Problem> {
 /// namespace, where faults are set: its name is probably misspelled.
 fn check_known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
     let children = admin.roster.children();
-    let mut known: BTreeSet<String> = children.keys().map(Service::to_string).collect();
-    let clients = admin.control.services_with_instances(&Namespace::default());
-    known.extend(clients.iter().map(ServiceName::to_string));
-    let service = service.as_str();
-    if known.contains(service) {
+    let mut known: Vec<String> = children.keys().map(Service::to_string).collect();
+    let is_known = known.iter().any(|it| it == service.as_str())
+        || admin.control.has_instances(&Namespace::default(), service);
+    if is_known {
         return Ok(());
     }
-    let known: Vec<String> = known.into_iter().collect();
+    known.sort();
     let known = listed(&known, MAX_NAMED);
+    let service = service.as_str();
     let detail = format!("unknown service {service:?}; the services are {known}");
     Err(problem(StatusCode::NOT_FOUND, "Not found", detail))
 }

@@ -51,8 +51,9 @@ pub(super) async fn stream_built<M: Message + 'static>(
     queries: &Queries,
     build: impl FnOnce(Reader) -> Result<Vec<M>, TraceQueryError> + Send + 'static,
 ) -> Result<Response<Messages<M>>, Status> {
-    let open = queries.reserve_stream()?;
     let messages = queries.run(build).await??;
+    // Only now, since a place whose response is being built cannot be given to another stream.
+    let open = queries.reserve_stream()?;
     let bytes = messages.iter().map(Message::encoded_len).sum();
     let messages = hold(queries, bytes, messages)?;
     Ok(Response::new(Box::pin(open.hold(messages, stalled))))

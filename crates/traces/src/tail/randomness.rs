@@ -21,18 +21,25 @@ const DIGITS: usize = 14;
 /// Source: W3C Trace Context Level 2; OTLP, `Span.flags`, bits 0 to 7.
 const RANDOM_FLAG: u32 = 2;
 
+/// The most members of a `tracestate` (W3C Trace Context, section 3.3.1.1), and parts of one. Receivers
+/// accept any length, and this is read under a lock.
+const MAX_MEMBERS: usize = 32;
+
 impl Head {
     /// Reads a `tracestate` and the trace flags. A malformed value counts as absent.
     pub(super) fn read(trace_state: &str, flags: u32) -> Self {
         let mut members = trace_state
             .split(',')
+            .take(MAX_MEMBERS)
             .filter_map(|member| member.trim().split_once('='));
         let own = members.find(|(key, _)| *key == "ot");
         let mut head = Self {
             has_random_id: flags & RANDOM_FLAG != 0,
             ..Self::default()
         };
-        let parts = own.into_iter().flat_map(|(_, own)| own.split(';'));
+        let parts = own
+            .into_iter()
+            .flat_map(|(_, own)| own.split(';').take(MAX_MEMBERS));
         for (key, value) in parts.filter_map(|part| part.split_once(':')) {
             match key {
                 // A threshold may omit trailing zeros; a randomness always has 14 digits.
