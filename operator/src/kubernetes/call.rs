@@ -55,12 +55,6 @@ impl ApiServerError {
     }
 }
 
-impl From<kube::Error> for ApiServerError {
-    fn from(error: kube::Error) -> Self {
-        Self::Failed(Box::new(error))
-    }
-}
-
 /// Makes a call with a deadline.
 ///
 /// # Errors
@@ -70,7 +64,7 @@ pub async fn with_deadline<T>(
     call: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, ApiServerError> {
     match tokio::time::timeout(deadline, call).await {
-        Ok(response) => Ok(response?),
+        Ok(response) => response.map_err(|error| ApiServerError::Failed(Box::new(error))),
         Err(_) => Err(ApiServerError::DeadlineExceeded(deadline)),
     }
 }

@@ -4,10 +4,7 @@ use k8s_openapi::{
     api::core::v1::ObjectReference,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use kube::{
-    Api, Client, Resource,
-    core::{ApiResource, GroupVersionKind, NamespaceScope},
-};
+use kube::core::{ApiResource, GroupVersionKind};
 use spoor_api::{API_VERSION, GROUP, Metadata, VERSION};
 
 use super::key::Key;
@@ -22,19 +19,6 @@ pub fn sampling_policies() -> ApiResource {
 #[must_use]
 pub fn tracing_stacks() -> ApiResource {
     resource("TracingStack", "tracingstacks")
-}
-
-/// An API for the objects of one namespace, or of all.
-#[must_use]
-pub fn api<K>(client: &Client, namespace: Option<&str>, resource: &K::DynamicType) -> Api<K>
-where
-    K: Resource<Scope: NamespaceScope>,
-{
-    let all: Api<K> = Api::all_with(client.clone(), resource);
-    match namespace {
-        Some(namespace) => all.constrain(namespace),
-        None => all,
-    }
 }
 
 /// A reference to an object, for events.

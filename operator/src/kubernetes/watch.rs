@@ -33,7 +33,6 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use super::key::Key;
-use super::resources;
 pub use store::ObjectStore;
 use store::StoreWriter;
 
@@ -75,7 +74,7 @@ impl WatchScope {
         }
     }
 
-    /// The arguments of [`api`](super::resources::api) that cover the scope.
+    /// The namespaces of the watches that cover the scope. `None` stands for all of the cluster.
     fn api_namespaces(&self) -> Vec<Option<String>> {
         match self {
             Self::All => vec![None],
@@ -144,7 +143,11 @@ impl Watches {
             .page_size(MAX_PAGE_OBJECTS);
         for namespace in self.0.scope.api_namespaces() {
             let (watches, config) = (self.clone(), config.clone());
-            let api: Api<K> = resources::api(&self.0.client, namespace.as_deref(), resource);
+            let all: Api<K> = Api::all_with(self.0.client.clone(), resource);
+            let api = match &namespace {
+                Some(namespace) => all.constrain(namespace),
+                None => all,
+            };
             let mut store = store.writer(namespace.clone(), convert.clone());
             let id = (K::plural(resource).into_owned(), namespace);
             // Registered before the task starts, so that the watches never count as synced too

@@ -60,14 +60,9 @@ impl<V> ObjectStore<V> {
     #[must_use]
     pub fn namespaces(&self) -> BTreeSet<String> {
         let objects = self.0.read();
-        let mut namespaces = BTreeSet::new();
+        let namespaces: BTreeSet<&String> = objects.keys().map(|key| &key.namespace).collect();
         // Cloned only once for each namespace: there may be thousands of pods in a few of them.
-        for key in objects.keys() {
-            if !namespaces.contains(&key.namespace) {
-                namespaces.insert(key.namespace.clone());
-            }
-        }
-        namespaces
+        namespaces.into_iter().cloned().collect()
     }
 
     /// The objects of one namespace.
