@@ -65,14 +65,13 @@ impl Election {
                 Some(Ok(())) => is_failing = false,
                 Some(Err(error)) => {
                     // One line for each outage.
-                    if !is_failing {
+                    if !std::mem::replace(&mut is_failing, true) {
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
                             lease = self.candidate.name,
                             "cannot read or renew the lease; retrying"
                         );
                     }
-                    is_failing = true;
                 }
             }
             if matches!(*self.leadership.borrow(), Leadership::Lost { .. }) {

@@ -124,31 +124,26 @@ where
         + Send
         + 'static,
 {
-    let keep = move |object: K| Some(child(object, detail));
+    let keep = move |object: K| {
+        let metadata = object.meta();
+        let owner = controller(metadata).filter(|owner| owner.kind == TracingStack::KIND);
+        Some(StackChild {
+            resource: ApiResource::erase::<K>(&()),
+            key: Key::of(&object),
+            live: LiveObject::of(&object),
+            instance: label(metadata, INSTANCE).cloned(),
+            component: label(metadata, NAME).cloned(),
+            owner: owner.cloned(),
+            changed_by: changed_by(metadata),
+            detail: detail(object),
+        })
+    };
     watches.start::<K, _>(&(), selected(), keep)
 }
 
 // Without the selector every Deployment and pod of the cluster would be decoded and kept.
 fn selected() -> Config {
     Config::default().labels(&format!("{MANAGED_BY}={OPERATOR}"))
-}
-
-fn child<K>(object: K, detail: fn(K) -> Detail) -> StackChild
-where
-    K: Resource<DynamicType = ()> + Serialize,
-{
-    let metadata = object.meta();
-    let owner = controller(metadata).filter(|owner| owner.kind == TracingStack::KIND);
-    StackChild {
-        resource: ApiResource::erase::<K>(&()),
-        key: Key::of(&object),
-        live: LiveObject::of(&object),
-        instance: label(metadata, INSTANCE).cloned(),
-        component: label(metadata, NAME).cloned(),
-        owner: owner.cloned(),
-        changed_by: changed_by(metadata),
-        detail: detail(object),
-    }
 }
 
 fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a String> {

@@ -9,7 +9,7 @@ use spoor_api::{
     TracingStack,
     tracing_stack::{TracingStackSpec, TracingStackStatus},
 };
-use spoor_policy::{Policy, TailTable, resolve};
+use spoor_policy::{Policy, Resolution, resolve};
 
 use crate::{
     kubernetes::{resources::metadata, watch::Key},
@@ -40,10 +40,8 @@ pub struct ParsedStack {
     pub stack: Result<TracingStack, String>,
     /// The status that was written last.
     pub status: TracingStackStatus,
-    /// The tail rules of its namespace.
-    pub tail: TailTable,
-    /// The time at which the next policy with tail rules expires.
-    pub next_expiry: Option<Timestamp>,
+    /// The policies of its namespace that have tail rules, resolved.
+    pub resolution: Resolution,
 }
 
 /// Keeps what reconciling a stack needs.
@@ -78,12 +76,10 @@ pub fn parse(object: &StackObject, policies: &[Policy], now: Timestamp) -> Parse
         Value::Null => Ok(TracingStackSpec::default()),
         spec => TracingStackSpec::deserialize(spec).map_err(|error| format!("spec: {error}")),
     };
-    let resolution = resolve(policies, now);
     ParsedStack {
         stack: spec.map(|spec| TracingStack::new(metadata(&object.key), spec)),
         // A status of another version of the operator is replaced as a whole.
         status: TracingStackStatus::deserialize(&object.status).unwrap_or_default(),
-        tail: resolution.tail,
-        next_expiry: resolution.next_expiry,
+        resolution: resolve(policies, now),
     }
 }

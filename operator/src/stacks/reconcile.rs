@@ -109,7 +109,7 @@ impl Reconciler {
         };
         let route_plan = route::plan(&stack, &state, now);
         let needs_collector = route_plan.collector == CollectorAction::Run;
-        let (next, tail) = (route_plan.target, &parsed.tail);
+        let (next, tail) = (route_plan.target, &parsed.resolution.tail);
         let built = build::build(&stack, context, next, needs_collector, tail);
         // What exists is read before anything is applied: a tier's rollout depends on the pods that
         // are there, not on those that this attempt causes.
@@ -159,7 +159,7 @@ impl Reconciler {
             Traffic::Moving { left } => Some(left),
             Traffic::Settled | Traffic::Waiting | Traffic::Held => None,
         };
-        let expiry = parsed.next_expiry.map(|end| {
+        let expiry = parsed.resolution.next_expiry.map(|end| {
             let left = end.duration_since(now);
             Duration::try_from(left).unwrap_or_default()
         });
@@ -194,12 +194,10 @@ impl Reconciler {
         // The exporter's health costs a request to the pod, so it is read only if everything else
         // allows the deciding pod to be replaced.
         let mut plan = plan_with(collector::exporter::ExporterHealth::Unknown);
-        let is_outdated = decide
-            .as_ref()
-            .is_some_and(|(workload, _)| spec_hash(workload) != spec_hash(&tiers.decide.workload));
-        if plan.can_change_decide && is_outdated {
-            let pods = decide.as_ref().map(|(_, pods)| pods.as_slice());
-            let pods = pods.unwrap_or_default();
+        if let Some((workload, pods)) = &decide
+            && plan.can_change_decide
+            && spec_hash(workload) != spec_hash(&tiers.decide.workload)
+        {
             match self.collector_probe.check(&object.key, pods).await {
                 ProbeOutcome::Known(exporter) => plan = plan_with(exporter),
                 ProbeOutcome::RetryAfter(after) => {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use spoor_api::{
     SamplingPolicyStatus,
-    status::{Condition, ConditionStatus},
+    status::{Condition, ConditionStatus, Observed},
 };
 
 /// The time for which a change is given to settle before an intermediate status is written.
@@ -112,15 +112,11 @@ fn without_numbers(status: &SamplingPolicyStatus) -> SamplingPolicyStatus {
     if let Some(summary) = &mut status.summary {
         summary.observed = None;
     }
-    if let Some(observed) = &mut status.observed {
-        observed.window_seconds = 0;
-        observed.started = 0;
-        observed.sampled = 0;
-        observed.rate = None;
-        observed.lower = None;
-        observed.upper = None;
-        observed.message = None;
-    }
+    status.observed = status.observed.map(|observed| Observed {
+        source: observed.source,
+        verdict: observed.verdict,
+        ..Observed::default()
+    });
     status
 }
 
@@ -129,7 +125,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use rstest::rstest;
-    use spoor_api::status::{Clients, Observed, ObservedSource};
+    use spoor_api::status::{Clients, ObservedSource};
 
     use super::*;
 

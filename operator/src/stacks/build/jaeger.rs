@@ -203,16 +203,14 @@ fn volume_claim(stack: &Stack, storage: &Storage) -> Option<PersistentVolumeClai
     else {
         return None;
     };
+    let request = ("storage".to_owned(), Quantity(size.to_string()));
     Some(PersistentVolumeClaim {
         metadata: component_metadata(stack, Component::Jaeger),
         spec: Some(PersistentVolumeClaimSpec {
             access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
             storage_class_name: storage_class_name.as_ref().map(ToString::to_string),
             resources: Some(VolumeResourceRequirements {
-                requests: Some(BTreeMap::from([(
-                    "storage".to_owned(),
-                    Quantity(size.to_string()),
-                )])),
+                requests: Some(BTreeMap::from([request])),
                 limits: None,
             }),
             ..PersistentVolumeClaimSpec::default()
