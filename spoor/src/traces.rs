@@ -19,7 +19,7 @@ use spoor_traces::tree::Tree;
 
 pub(crate) use client::MAX_TRACES;
 pub use client::{Query, QueryError, TraceClient};
-pub(crate) use dropping::{dropping_policies, dropping_policies_of, effective_at};
+pub(crate) use dropping::{dropping_policies, effective_at};
 pub use format::printable;
 pub(crate) use format::short_duration;
 pub use list::FoundTrace;
@@ -181,7 +181,7 @@ impl TracesArgs {
 async fn dropping_in(lab: &LabClient, service: &str) -> Option<String> {
     // Traces may come from elsewhere, without a lab, so its failure is no failure of the query.
     let policies = lab.policies("default").await.ok()?;
-    dropping_policies(&policies, service)
+    dropping_policies(&policies, service, &[Part::Head, Part::Tail])
 }
 
 fn warn_if_unknown(service: &str, known: &[String]) {

@@ -94,10 +94,8 @@ impl DeleteArgs {
                 Ok(manifests) => keys.extend(manifests.into_iter().map(|manifest| {
                     let metadata = manifest.policy.metadata;
                     let namespace = metadata.namespace;
-                    (
-                        namespace.unwrap_or_else(|| Namespace::default().to_string()),
-                        metadata.name,
-                    )
+                    let namespace = namespace.unwrap_or_else(|| Namespace::default().to_string());
+                    (namespace, metadata.name)
                 })),
                 Err(invalid) => errors.extend(invalid.iter().map(ToString::to_string)),
             }

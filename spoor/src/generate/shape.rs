@@ -47,7 +47,6 @@ impl GenerateArgs {
         // Not 0, which W3C Trace Context reserves for an invalid ID.
         let trace = TraceId::from(random.random_range(1..=u128::MAX));
         let root = SpanId::from(random.random_range(1..=u64::MAX));
-        let first = self.service_at(number);
         let planned = |index: u32, id, parent, starts, ends| PlannedSpan {
             ends,
             service: self.service_at(number + u64::from(index)),
@@ -67,7 +66,7 @@ impl GenerateArgs {
         let (no_parent, starts) = (SpanId::INVALID, Duration::ZERO);
         spans.push(planned(0, root, no_parent, starts, self.spread));
         Trace {
-            service: first,
+            service: self.service_at(number),
             has_error,
             spans,
         }

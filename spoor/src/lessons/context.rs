@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{answers::Answers, policies::Policies, report::Report};
 use crate::{
     cli::{LabClient, pluralize},
-    traces::{FoundTrace, MAX_TRACES, Part, Query, QueryError, TraceClient, dropping_policies_of},
+    traces::{FoundTrace, MAX_TRACES, Part, Query, QueryError, TraceClient, dropping_policies},
 };
 
 /// The most searches for the traces of one service, so that a check ends on a busy cluster.
@@ -95,16 +95,14 @@ impl Context {
     /// Reports those of the services that the lab does not run.
     pub async fn report_services(&self, report: &mut Report, needed: &[&str]) {
         // Most checks need traces only, so they must work without a lab.
-        let (Policies::Lab(lab), false) = (&self.policies, needed.is_empty()) else {
-            return;
-        };
-        let Ok(status) = lab.status().await else {
-            return;
-        };
-        let runs = |service: &str| status.services.iter().any(|it| it.name == service);
-        for service in needed.iter().filter(|service| !runs(service)) {
-            let what = format!("a lab with the service {service}");
-            report.wrong(&what, "this lab does not run it");
+        if let (Policies::Lab(lab), false) = (&self.policies, needed.is_empty())
+            && let Ok(status) = lab.status().await
+        {
+            let runs = |service: &str| status.services.iter().any(|it| it.name == service);
+            for service in needed.iter().filter(|service| !runs(service)) {
+                let what = format!("a lab with the service {service}");
+                report.wrong(&what, "this lab does not run it");
+            }
         }
     }
 
@@ -114,7 +112,7 @@ impl Context {
         // Most checks need traces only, so they must work where no policies can be read.
         let policies = self.policies.all().await.unwrap_or_default();
         for service in services {
-            if let Some(dropping) = dropping_policies_of(&policies, service, parts) {
+            if let Some(dropping) = dropping_policies(&policies, service, parts) {
                 let seen = format!("{dropping}, and send what is missing again");
                 report.missing(&format!("all traces of {service} are kept"), seen);
             }

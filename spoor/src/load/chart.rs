@@ -98,10 +98,9 @@ fn columns(timeline: &Points, max: usize) -> Vec<Column> {
 /// The cell of a column in a row of the chart, counted from below.
 fn cell(column: &Column, row: usize, top: f64) -> char {
     let rows = |value: f64| value / top.max(f64::MIN_POSITIVE) * HEIGHT as f64 - row as f64;
-    let solid = eighths(rows(column.p50));
-    match solid {
-        0 if rows(column.p99) > 0.5 => '░',
-        0 if rows(column.p99) > 0.0 && row == 0 => '░',
+    let least = if row == 0 { 0.0 } else { 0.5 };
+    match eighths(rows(column.p50)) {
+        0 if rows(column.p99) > least => '░',
         level => LEVELS.get(level).copied().unwrap_or(' '),
     }
 }

@@ -31,14 +31,9 @@ pub(crate) fn effective_at<'a>(
     named
 }
 
-/// Names the policies, if any, that may be the reason why traces of the service are missing, with
-/// the remedy.
-pub(crate) fn dropping_policies(policies: &[SamplingPolicy], service: &str) -> Option<String> {
-    dropping_policies_of(policies, service, &[Part::Head, Part::Tail])
-}
-
-/// As [`dropping_policies`], with only these parts of the policies.
-pub(crate) fn dropping_policies_of(
+/// Names the policies, if any, of which these parts may be the reason why traces of the service are
+/// missing, with the remedy.
+pub(crate) fn dropping_policies(
     policies: &[SamplingPolicy],
     service: &str,
     parts: &[Part],
@@ -87,7 +82,9 @@ mod tests {
         let all = policy("all", Some("bands"), "100%");
         let tail = policy("slow", None, "tail rules, otherwise 0%");
         let rest = policy("rest", None, "1%");
-        let named = |policies: &[SamplingPolicy], service| dropping_policies(policies, service);
+        let named = |policies: &[SamplingPolicy], service| {
+            dropping_policies(policies, service, &[Part::Head, Part::Tail])
+        };
         assert_eq!(named(std::slice::from_ref(&off), "reviews"), None);
         assert_eq!(named(&[all.clone(), rest], "bands"), None);
         assert_eq!(
@@ -95,7 +92,7 @@ mod tests {
             "policy slow (tail rules, otherwise 0%) is in force; delete it"
         );
         let by_tail =
-            |policies: &[SamplingPolicy]| dropping_policies_of(policies, "bands", &[Part::Tail]);
+            |policies: &[SamplingPolicy]| dropping_policies(policies, "bands", &[Part::Tail]);
         assert_eq!(by_tail(std::slice::from_ref(&off)), None);
         assert!(
             by_tail(&[off.clone(), tail.clone()])

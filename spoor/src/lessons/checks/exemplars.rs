@@ -25,10 +25,7 @@ pub(super) fn buckets(text: &str) -> Vec<Bucket> {
     let lines = text.lines().filter_map(|line| line.strip_prefix(METRIC));
     lines
         .filter_map(|line| {
-            let (sample, exemplar) = match line.split_once(" # ") {
-                Some((sample, exemplar)) => (sample, Some(exemplar)),
-                None => (line, None),
-            };
+            let (sample, exemplar) = line.split_once(" # ").unwrap_or((line, ""));
             let (labels, _count) = sample.rsplit_once("} ")?;
             let (before, rest) = labels.split_once("le=\"")?;
             let (bound, after) = rest.split_once('"')?;
@@ -43,7 +40,7 @@ pub(super) fn buckets(text: &str) -> Vec<Bucket> {
                 operation,
                 above,
                 up_to,
-                exemplar: exemplar.and_then(trace_id),
+                exemplar: trace_id(exemplar),
             })
         })
         .collect()

@@ -36,10 +36,7 @@ pub(super) fn check_no_tail(report: &mut Report, policies: &[SamplingPolicy], se
 
 /// True if the only target is this service with these operations, or with all if there are none.
 pub(super) fn targets_only(targets: &[TargetSpec], service: &str, operations: &[&str]) -> bool {
-    match targets {
-        [only] => only.service == service && only.operations == operations,
-        _ => false,
-    }
+    matches!(targets, [only] if only.service == service && only.operations == operations)
 }
 
 /// The time since which a condition of the current policy has been true.

@@ -51,7 +51,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         ),
     }
     check_no_tail(&mut report, &context.policies.all().await?, POLICY);
-    check_needed(&mut report, context)?;
+    check_needed(&mut report, context);
     check_policy(&mut report, context).await?;
     Ok(report)
 }
@@ -132,11 +132,11 @@ fn judge(report: &mut Report, what: &str, answered: Interval, exact: Interval) {
 }
 
 /// Checks the number of requests in the answer by the interval that it would give.
-fn check_needed(report: &mut Report, context: &Context) -> anyhow::Result<()> {
+fn check_needed(report: &mut Report, context: &Context) {
     let what = "the number of requests that narrows the interval at 0.1 % to ± a tenth of the rate";
     let Some(needed) = context.answers.named("needed").and_then(number) else {
         report.unanswered(what, "--answer needed=NUMBER");
-        return Ok(());
+        return;
     };
     // On average, one in a thousand is kept.
     let would_be = interval(needed / 1000, needed, CONFIDENCE);
@@ -155,7 +155,6 @@ fn check_needed(report: &mut Report, context: &Context) -> anyhow::Result<()> {
         };
         report.wrong(what, format!("{seen}: {side}"));
     }
-    Ok(())
 }
 
 async fn check_policy(report: &mut Report, context: &Context) -> anyhow::Result<()> {
