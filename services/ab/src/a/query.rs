@@ -1,7 +1,5 @@
 //! The query parameters of service-a.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 use spoor_proto::spoor::ab::v1::WorkRequest;
 use spoor_telemetry::duration::{self, DurationRange};
@@ -33,14 +31,13 @@ impl Query {
 
 fn wait_millis(text: &str) -> Result<u32, String> {
     let wait = duration::parse(text).map_err(|error| error.to_string())?;
-    if wait > MAX_WAIT {
-        return Err(format!("must be at most {MAX_WAIT:?}, not {text:?}"));
+    // The longest wait that service-b accepts.
+    let max = DurationRange::MAX;
+    if wait > max {
+        return Err(format!("must be at most {max:?}, not {text:?}"));
     }
     u32::try_from(wait.as_millis()).map_err(|error| error.to_string())
 }
-
-/// The longest wait that service-b accepts.
-const MAX_WAIT: Duration = DurationRange::MAX;
 
 #[cfg(test)]
 mod tests {

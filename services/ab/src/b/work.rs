@@ -63,11 +63,8 @@ impl Work {
     }
 
     fn rounds_of(&self, request: &WorkRequest) -> Result<Rounds, Status> {
-        let Some(rounds) = request.calc_rounds else {
-            return Ok(self.rounds);
-        };
-        Rounds::new(rounds)
-            .map_err(|error| Status::invalid_argument(format!("calc_rounds: {error}")))
+        let rounds = request.calc_rounds.map_or(Ok(self.rounds), Rounds::new);
+        rounds.map_err(|error| Status::invalid_argument(format!("calc_rounds: {error}")))
     }
 }
 
