@@ -122,19 +122,15 @@ impl Updates {
     }
 
     async fn forward(&self, mut replies: tonic::Streaming<WatchReply>) {
-        loop {
-            match replies.message().await {
-                Ok(Some(reply)) => {
+        // Streams end regularly and are opened again.
+        while let Some(reply) = replies.next().await {
+            match reply {
+                Ok(reply) => {
                     if let Some(update) = reply.update.and_then(Update::new) {
                         self.send(update);
                     }
                 }
-                // Streams end regularly and are opened again.
-                Ok(None) => return,
-                Err(status) => {
-                    self.send(Update::Unavailable(status.into()));
-                    return;
-                }
+                Err(status) => return self.send(Update::Unavailable(status.into())),
             }
         }
     }

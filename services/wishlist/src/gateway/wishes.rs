@@ -58,7 +58,7 @@ impl Wishes {
             name: name.as_str().to_owned(),
         };
         let add = async |request| self.client.add(request).await;
-        within(self.deadline, message, add).await?.try_into()
+        Wish::of(within(self.deadline, message, add).await?)
     }
 
     pub(super) async fn delete(mut self, id: &str) -> Result<(), WishError> {
@@ -74,7 +74,7 @@ impl Wishes {
         let reply = within(self.deadline, ListRequest {}, list).await?;
         let len = u32::try_from(reply.wishes.len()).unwrap_or(u32::MAX);
         self.last_len.store(len, Relaxed);
-        reply.wishes.into_iter().map(Wish::try_from).collect()
+        reply.wishes.into_iter().map(Wish::of).collect()
     }
 }
 
@@ -112,10 +112,8 @@ impl From<Status> for WishError {
     }
 }
 
-impl TryFrom<v1::Wish> for Wish {
-    type Error = WishError;
-
-    fn try_from(wish: v1::Wish) -> Result<Self, WishError> {
+impl Wish {
+    fn of(wish: v1::Wish) -> Result<Self, WishError> {
         let created = Timestamp::from_millisecond(wish.created_unix_millis)
             .map_err(|error| WishError::Failed(error.to_string()))?;
         Ok(Self {

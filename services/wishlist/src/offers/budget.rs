@@ -30,13 +30,9 @@ impl Budget {
 
     /// Takes a token for a retry. False if there is none.
     pub(super) fn withdraw(&mut self) -> bool {
-        match self.hundredths.checked_sub(Self::TOKEN_HUNDREDTHS) {
-            Some(left) => {
-                self.hundredths = left;
-                true
-            }
-            None => false,
-        }
+        let left = self.hundredths.checked_sub(Self::TOKEN_HUNDREDTHS);
+        self.hundredths = left.unwrap_or(self.hundredths);
+        left.is_some()
     }
 
     /// Returns the token of a retry that is not made.

@@ -174,7 +174,7 @@ impl Marketplace {
         };
         let result = match within(limit, message, search).await {
             Ok(reply) => Ok(validation::valid(reply.offers)),
-            Err(status) => Err(AttemptError::from(&status)),
+            Err(status) => Err(AttemptError::of(&status)),
         };
         self.report(permit, result.as_ref().err());
         result
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn a_refused_retry_is_refunded() {
         let mut health = opened();
-        let failure = || AttemptError::from(&Status::deadline_exceeded("late"));
+        let failure = || AttemptError::of(&Status::deadline_exceeded("late"));
         let refused = health.retry_after(failure(), 0, Duration::ZERO, ATTEMPT_TIMEOUT);
         assert_eq!(refused.unwrap_err().outcome(), "refused_by_breaker");
         assert_eq!(health.budget, Budget::full());

@@ -73,6 +73,15 @@ pub(super) fn after(
 }
 
 impl AttemptError {
+    pub(super) fn of(status: &Status) -> Self {
+        let retry_delay = status.get_details_retry_info();
+        Self {
+            code: status.code(),
+            message: status.message().chars().take(MAX_MESSAGE_CHARS).collect(),
+            retry_delay: retry_delay.and_then(|info| info.retry_delay),
+        }
+    }
+
     /// True if the failure shows that the marketplace is unhealthy. A rate limit does not.
     pub(super) fn is_peer_failure(&self) -> bool {
         matches!(
@@ -91,17 +100,6 @@ impl AttemptError {
     fn is_retryable(&self) -> bool {
         // The specification of gRPC recommends that clients retry at a higher level after ABORTED.
         self.is_peer_failure() || matches!(self.code, Code::ResourceExhausted | Code::Aborted)
-    }
-}
-
-impl From<&Status> for AttemptError {
-    fn from(status: &Status) -> Self {
-        let retry_delay = status.get_details_retry_info();
-        Self {
-            code: status.code(),
-            message: status.message().chars().take(MAX_MESSAGE_CHARS).collect(),
-            retry_delay: retry_delay.and_then(|info| info.retry_delay),
-        }
     }
 }
 
@@ -132,13 +130,13 @@ mod tests {
     const CLOSED: Duration = Duration::ZERO;
 
     fn failure(code: Code) -> AttemptError {
-        AttemptError::from(&Status::new(code, "why"))
+        AttemptError::of(&Status::new(code, "why"))
     }
 
     fn limited(millis: u64) -> AttemptError {
         let retry_delay = Some(Duration::from_millis(millis));
         let details = ErrorDetails::with_retry_info(retry_delay);
-        AttemptError::from(&Status::with_error_details(
+        AttemptError::of(&Status::with_error_details(
             Code::ResourceExhausted,
             "slowly",
             details,
@@ -203,7 +201,7 @@ mod tests {
 
     #[test]
     fn long_messages_are_cut() {
-        let failure = AttemptError::from(&Status::unavailable("x".repeat(100_000)));
+        let failure = AttemptError::of(&Status::unavailable("x".repeat(100_000)));
         assert_eq!(failure.message.len(), MAX_MESSAGE_CHARS);
     }
 }

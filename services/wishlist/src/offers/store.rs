@@ -7,6 +7,7 @@ mod wishes;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use spoor_proto::spoor::{
     marketplace::v1::Offer,
@@ -14,8 +15,6 @@ use spoor_proto::spoor::{
 };
 use tokio::sync::broadcast;
 use uuid::Uuid;
-
-use wishes::unix_millis_now;
 
 pub(crate) use wishes::MAX_OFFERS;
 pub(super) use wishes::{Wish, Wishes};
@@ -84,7 +83,7 @@ impl OfferStore {
         let missing = MissingMarketplace {
             name: marketplace.to_owned(),
             why,
-            since_unix_millis: unix_millis_now(),
+            since_unix_millis: Timestamp::now().as_millisecond(),
         };
         inner.missing.insert(marketplace.to_owned(), missing);
         self.send(Update::Missing(inner.missing()));

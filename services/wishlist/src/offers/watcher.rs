@@ -110,10 +110,13 @@ impl Watcher {
         let list = async |request| self.wishlist.clone().list(request).await;
         let reply = within(self.limits.deadline, ListRequest {}, list).await?;
         // Invalid wishes are skipped; wishlist should have none.
-        let wishes = reply.wishes.iter();
-        Ok(wishes
-            .filter_map(|wish| Wish::new(&wish.id, &wish.name))
-            .collect())
+        let wishes = reply.wishes.iter().filter_map(|wish| {
+            Some(Wish {
+                id: Uuid::parse_str(&wish.id).ok()?,
+                name: WishName::new(&wish.name).ok()?,
+            })
+        });
+        Ok(wishes.collect())
     }
 
     /// Searches all marketplaces for a wish and returns the number of new offers. The future is
@@ -153,15 +156,6 @@ impl Watcher {
                 None
             }
         }
-    }
-}
-
-impl Wish {
-    fn new(id: &str, name: &str) -> Option<Self> {
-        Some(Self {
-            id: Uuid::parse_str(id).ok()?,
-            name: WishName::new(name).ok()?,
-        })
     }
 }
 

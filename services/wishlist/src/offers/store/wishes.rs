@@ -176,7 +176,7 @@ impl Wishes {
                         wish_id: id.to_string(),
                         marketplace: marketplace.to_owned(),
                         offer: Some(offer),
-                        found_unix_millis: unix_millis_now(),
+                        found_unix_millis: Timestamp::now().as_millisecond(),
                     };
                     new.push(found.clone());
                     found
@@ -213,10 +213,6 @@ impl Entry {
         let mut offers = self.offers.iter();
         offers.any(|found| found.marketplace == marketplace && has_id(found, id))
     }
-}
-
-pub(super) fn unix_millis_now() -> i64 {
-    Timestamp::now().as_millisecond()
 }
 
 fn has_id(found: &Found, id: &str) -> bool {

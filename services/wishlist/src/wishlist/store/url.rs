@@ -52,13 +52,9 @@ impl fmt::Display for DatabaseUrl {
             Kind::Sqlite(options) => write!(f, "sqlite:{}", options.get_filename().display()),
             Kind::Postgres(options) => {
                 let (host, port) = (options.get_host(), options.get_port());
-                write!(f, "postgres://{host}:{port}/")?;
                 // Postgres connects to the database of the user's name by default.
-                f.write_str(
-                    options
-                        .get_database()
-                        .unwrap_or_else(|| options.get_username()),
-                )
+                let database = options.get_database().unwrap_or(options.get_username());
+                write!(f, "postgres://{host}:{port}/{database}")
             }
         }
     }
