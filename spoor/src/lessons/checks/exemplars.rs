@@ -54,12 +54,11 @@ fn trace_id(exemplar: &str) -> Option<String> {
 impl Bucket {
     /// True if the bucket counts requests whose span has this name, such as `GET /tasks`.
     pub(super) fn is_of(&self, span: &str) -> bool {
-        let Some((method, route)) = span.split_once(' ') else {
-            return false;
-        };
         let has =
             |label: &str, value: &str| self.operation.contains(&format!("{label}=\"{value}\""));
-        has("http_request_method", method) && has("http_route", route)
+        span.split_once(' ').is_some_and(|(method, route)| {
+            has("http_request_method", method) && has("http_route", route)
+        })
     }
 
     /// True if a request of this duration belongs to the bucket. The duration of a span differs a
