@@ -85,10 +85,8 @@ impl Jaeger {
             .route("/jaeger/", get(forward))
             .route("/jaeger/{*path}", get(forward))
             .method_not_allowed_fallback(async || {
-                Problem::new(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "traces are read-only; use GET or HEAD",
-                )
+                let detail = "traces are read-only; use GET or HEAD";
+                Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
             })
             .layer(middleware::map_response(add_security_headers))
             .with_state(self)

@@ -71,7 +71,11 @@ impl Updates {
         let following = async {
             let mut backoff = Backoff::new(MIN_BACKOFF);
             loop {
-                self.wait_for_reader().await;
+                // `notify_one` stores a permit, so that a page which opens between check and wait
+                // is not missed.
+                while self.0.updates.receiver_count() == 0 {
+                    self.0.reader_joined.notified().await;
+                }
                 match self.0.offers.watch().await {
                     Ok(replies) => {
                         backoff.reset();
@@ -112,13 +116,6 @@ impl Updates {
         let events = stream::iter([greeting]).chain(updates).map(Ok);
         let keep_alive = KeepAlive::new().interval(KEEP_ALIVE_INTERVAL);
         Ok(Sse::new(events.take_until(Box::pin(end))).keep_alive(keep_alive))
-    }
-
-    async fn wait_for_reader(&self) {
-        // `notify_one` stores a permit, so that a page which opens between check and wait is not missed.
-        while self.0.updates.receiver_count() == 0 {
-            self.0.reader_joined.notified().await;
-        }
     }
 
     async fn forward(&self, mut replies: tonic::Streaming<WatchReply>) {

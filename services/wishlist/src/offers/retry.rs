@@ -73,6 +73,7 @@ pub(super) fn after(
 }
 
 impl AttemptError {
+    /// The failure that a status stands for.
     pub(super) fn of(status: &Status) -> Self {
         let retry_delay = status.get_details_retry_info();
         Self {

@@ -89,9 +89,8 @@ impl Offers for Service {
     async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let permit = Arc::clone(&self.watchers).try_acquire_owned();
         let permit = permit.map_err(|_| {
-            Status::resource_exhausted(format!(
-                "too many streams ({MAX_WATCHERS}); try again later"
-            ))
+            let message = format!("too many streams ({MAX_WATCHERS}); try again later");
+            Status::resource_exhausted(message)
         })?;
         let stop = self.stop.clone();
         let end = async move {
@@ -100,14 +99,10 @@ impl Offers for Service {
         let replies = BroadcastStream::new(self.store.watch()).map(move |update| {
             // The permit is released when the stream is dropped.
             let _held = &permit;
-            update
-                .map(|update| WatchReply {
-                    update: Some(update),
-                })
-                // An error of its own, since the reader has to list what it missed.
-                .map_err(|_behind| {
-                    Status::data_loss("reader too slow; call Watch again, then List")
-                })
+            // An error of its own, since the reader has to list what it missed.
+            let behind = "reader too slow; call Watch again, then List";
+            let update = update.map(Some).map_err(|_| Status::data_loss(behind));
+            update.map(|update| WatchReply { update })
         });
         Ok(Response::new(Box::pin(replies.take_until(Box::pin(end)))))
     }
