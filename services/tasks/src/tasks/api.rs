@@ -133,7 +133,10 @@ impl From<StoreError> for Problem {
         let status = match &error {
             // Not 503: the request succeeds only after a task is completed or deleted.
             StoreError::Full => StatusCode::CONFLICT,
-            error if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
+            // The same request may succeed in a moment.
+            StoreError::Unavailable(..) | StoreError::Timeout(_) | StoreError::Refused(..) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string())

@@ -29,7 +29,7 @@ const OPEN_DURATION_BUCKETS: [f64; 8] = [
 pub(super) struct Metrics {
     created: Family<Labels<1>, Counter>,
     completed: Family<Labels<2>, Counter>,
-    deleted: Counter,
+    pub(super) deleted: Counter,
     open_for: Histogram,
     tasks: Family<Labels<1>, Gauge<u64, AtomicU64>>,
     overdue: Family<Labels<1>, Gauge<u64, AtomicU64>>,
@@ -89,10 +89,6 @@ impl Metrics {
         // The duration can be negative if another process with a different clock created the task.
         let open_for = completed.seconds_since(task.created).max(0.0);
         self.open_for.observe(open_for);
-    }
-
-    pub(super) fn count_deleted(&self) {
-        self.deleted.inc();
     }
 
     /// Sets the numbers of tasks in the store.

@@ -64,12 +64,7 @@ impl Task {
     pub(crate) fn rank(&self) -> i64 {
         /// Later than any [`Moment`], in milliseconds.
         const NEVER_MILLIS: i64 = 9_999_999_999_999;
-        let urgency = match self.priority {
-            Priority::Urgent => 0,
-            Priority::High => 1,
-            Priority::Normal => 2,
-            Priority::Low => 3,
-        };
+        let urgency = Priority::Urgent as i64 - self.priority as i64;
         // Each priority has a range of its own, which no due time exceeds.
         urgency * (NEVER_MILLIS + 1) + self.due.map_or(NEVER_MILLIS, Moment::unix_millis)
     }
