@@ -35,10 +35,8 @@ impl Live {
                 .filter(|copy| copy.generation == generation)?;
             Some(decide(&copy.view, &copy.shard))
         });
-        match decided {
-            Ok(Some(decision)) => decision,
-            Ok(None) | Err(_) => self.with_fresh_view(decide),
-        }
+        let decided = decided.ok().flatten();
+        decided.unwrap_or_else(|| self.with_fresh_view(decide))
     }
 
     #[cold]
@@ -53,10 +51,8 @@ impl Live {
             }
             copy.as_ref().map(|copy| decide(&copy.view, &copy.shard))
         });
-        match decided {
-            Ok(Some(decision)) => decision,
-            Ok(None) | Err(_) => decide_on_exit(&view, decide),
-        }
+        let decided = decided.ok().flatten();
+        decided.unwrap_or_else(|| decide_on_exit(&view, decide))
     }
 }
 
