@@ -127,13 +127,12 @@ impl<'a> Builder<'a> {
             }
         }
         let counters = Arc::new(Counters::new(Some(version), names));
-        let levels = Levels::new();
         Self {
             version,
             entries,
             counters,
             before,
-            levels,
+            levels: Levels::new(),
             now: bucket::now(),
         }
     }
