@@ -66,11 +66,8 @@ async fn create(
 ) -> Result<impl IntoResponse, Problem> {
     let task = api.create(task).await?;
     let location = [(header::LOCATION, format!("/tasks/{}", task.id))];
-    Ok((
-        StatusCode::CREATED,
-        location,
-        Json(TaskResponse::from(task)),
-    ))
+    let task = Json(TaskResponse::from(task));
+    Ok((StatusCode::CREATED, location, task))
 }
 
 async fn list(State(api): State<Api>, listing: Listing) -> Result<Json<List>, Problem> {

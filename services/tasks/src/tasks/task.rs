@@ -121,11 +121,9 @@ impl FromStr for Moment {
     type Err = InvalidMoment;
 
     fn from_str(text: &str) -> Result<Self, InvalidMoment> {
-        let millis = text
-            .parse()
-            .map(|timestamp: Timestamp| timestamp.as_millisecond());
-        millis
-            .ok()
+        let timestamp = text.parse::<Timestamp>().ok();
+        timestamp
+            .map(Timestamp::as_millisecond)
             .filter(|millis| (Self::MIN_UNIX_MILLIS..=Self::MAX_UNIX_MILLIS).contains(millis))
             .map(Self)
             .ok_or_else(|| InvalidMoment(excerpt(text)))
