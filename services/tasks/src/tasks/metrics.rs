@@ -34,8 +34,8 @@ pub(super) struct Metrics {
     tasks: Family<Labels<1>, Gauge<u64, AtomicU64>>,
     overdue: Family<Labels<1>, Gauge<u64, AtomicU64>>,
     store_up: Family<Labels<1>, Gauge<u64, AtomicU64>>,
-    /// The store's name.
-    store: &'static str,
+    /// The label with the store's name.
+    store: Labels<1>,
 }
 
 impl Metrics {
@@ -48,7 +48,7 @@ impl Metrics {
             tasks: Family::default(),
             overdue: Family::default(),
             store_up: Family::default(),
-            store,
+            store: [("store", store)],
         }
     }
 
@@ -96,16 +96,14 @@ impl Metrics {
         let state = |state| self.tasks.get_or_create_owned(&[("state", state)]);
         state("open").set(count.open);
         state("completed").set(count.completed);
-        let store = [("store", self.store)];
-        self.overdue.get_or_create(&store).set(count.overdue);
-        self.store_up.get_or_create(&store).set(1);
+        self.overdue.get_or_create(&self.store).set(count.overdue);
+        self.store_up.get_or_create(&self.store).set(1);
     }
 
     /// Removes the numbers of tasks, which are unknown while the store does not respond.
     pub(super) fn clear_counts(&self) {
         self.tasks.clear();
         self.overdue.clear();
-        let store = [("store", self.store)];
-        self.store_up.get_or_create(&store).set(0);
+        self.store_up.get_or_create(&self.store).set(0);
     }
 }
