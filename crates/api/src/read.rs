@@ -45,21 +45,16 @@ pub struct PolicyManifest {
     pub source: Arc<str>,
     /// The size of the policy as JSON, in bytes.
     pub bytes: usize,
-    /// The path in its document: the root, or an item of a list.
-    at: FieldPath,
+    /// The line where the policy begins, counted from 1.
     // Lines rather than the document itself, which may be much larger than the policy: with
     // aliases, a short text expands to thousands of values in fields that are ignored.
-    line: usize,
+    pub line: usize,
+    /// The path in its document: the root, or an item of a list.
+    at: FieldPath,
     name_line: usize,
 }
 
 impl PolicyManifest {
-    /// The line where the policy begins, counted from 1.
-    #[must_use]
-    pub fn line(&self) -> usize {
-        self.line
-    }
-
     /// An error in a field of this resource, with the line of its name.
     #[must_use]
     pub fn error(&self, error: FieldError) -> ManifestError {
@@ -322,7 +317,7 @@ fn duplicates(manifests: &[PolicyManifest]) -> Vec<ManifestError> {
                 let problem = format!(
                     "{} is already defined at line {}; rename or delete one of the two",
                     quoted(&metadata.name),
-                    first.line()
+                    first.line
                 );
                 let path = FieldPath::root().field("metadata").field("name");
                 errors.push(manifest.error(FieldError::new(path, problem)));

@@ -276,11 +276,8 @@ impl<'de> Visitor<'de> for ContentVisitor {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Content, E> {
-        Ok(
-            Number::from_f64(value).map_or(Content::NotFinite, |number| {
-                Content::Scalar(Value::Number(number))
-            }),
-        )
+        let number = Number::from_f64(value).map(Value::Number);
+        Ok(number.map_or(Content::NotFinite, Content::Scalar))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Content, E> {

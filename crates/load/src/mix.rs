@@ -29,19 +29,13 @@ pub fn operations(
         };
         return Ok(urls.iter().map(get).collect());
     }
-    let mut by_edge: Vec<_> = vec![];
+    let mut numbered: Vec<(usize, LoadOperation)> = vec![];
     for (edge, url) in urls {
-        by_edge.push(of_edge(*edge, url)?.into_iter());
+        numbered.extend(of_edge(*edge, url)?.into_iter().enumerate());
     }
-    // Edges alternate, so that none receives its requests in a row.
-    let mut operations = vec![];
-    loop {
-        let before = operations.len();
-        operations.extend(by_edge.iter_mut().filter_map(Iterator::next));
-        if operations.len() == before {
-            return Ok(operations);
-        }
-    }
+    // Edges alternate, so that none receives its requests in a row: the sort is stable.
+    numbered.sort_by_key(|(position, _)| *position);
+    Ok(numbered.into_iter().map(|(_, it)| it).collect())
 }
 
 fn of_edge(edge: Edge, url: &BaseUrl) -> Result<Vec<LoadOperation>, DriveError> {

@@ -115,11 +115,9 @@ fn no_verdict_message(observed: &ObservedRate, strategy: Option<Strategy>) -> St
         share > Probability::NEVER
             && observed.started as f64 * share.as_f64() < MIN_EXPECTED_DECISIONS
     };
-    let has_few = match strategy {
-        Some(Strategy::Probability(share)) => is_few(share) || is_few(share.complement()),
-        _ => false,
-    };
-    if has_few {
+    if let Some(Strategy::Probability(share)) = strategy
+        && (is_few(share) || is_few(share.complement()))
+    {
         format!("{TOO_FEW} for a verdict yet; wait up to a minute")
     } else {
         format!("{NOT_YET}; it takes ten seconds, or thirty after the rate has changed")

@@ -50,14 +50,11 @@ impl TailRules {
     /// The condition `Converged`: the rules are in force.
     pub(crate) fn converged(&self) -> ConditionUpdate {
         // A Collector applies rules as soon as it starts, so programmed rules have converged.
-        let programmed = self.programmed();
-        match self {
-            Self::InForce => ConditionUpdate {
-                reason: "Converged",
-                ..programmed
-            },
-            _ => programmed,
+        let mut condition = self.programmed();
+        if *self == Self::InForce {
+            condition.reason = "Converged";
         }
+        condition
     }
 }
 

@@ -93,15 +93,10 @@ impl Drop for Exchange {
         if self.is_over {
             return;
         }
+        let no_response = Outcome::NoResponse("cancelled");
         let (outcome, description) = match self.operation.side {
-            Side::HttpClient => (
-                Outcome::NoResponse("cancelled"),
-                "cancelled before the response",
-            ),
-            Side::HttpServer => (
-                Outcome::NoResponse("cancelled"),
-                "the client disconnected before the response",
-            ),
+            Side::HttpClient => (no_response, "cancelled before the response"),
+            Side::HttpServer => (no_response, "the client disconnected before the response"),
             Side::RpcClient | Side::RpcServer => {
                 (Outcome::Rpc(Code::Cancelled), "the call was cancelled")
             }

@@ -36,20 +36,16 @@ pub struct Metrics {
 impl Metrics {
     pub(crate) fn new(counts: Arc<SpanCounts>, live: Arc<Live>) -> Self {
         let mut registry = Registry::default();
-        let mut operations = |side| Arc::new(Operations::register(side, &mut registry));
-        let http_server = operations(Side::HttpServer);
-        let http_client = operations(Side::HttpClient);
-        let rpc_server = operations(Side::RpcServer);
-        let rpc_client = operations(Side::RpcClient);
         registry.register_collector(Box::new(sampling::Spans(counts)));
         registry.register_collector(Box::new(sampling::Roots(live)));
         registry.register_collector(Box::new(process::Process::new()));
+        let mut operations = |side| Arc::new(Operations::register(side, &mut registry));
         Self {
+            http_server: operations(Side::HttpServer),
+            http_client: operations(Side::HttpClient),
+            rpc_server: operations(Side::RpcServer),
+            rpc_client: operations(Side::RpcClient),
             registry: Mutex::new(registry),
-            http_server,
-            http_client,
-            rpc_server,
-            rpc_client,
         }
     }
 

@@ -77,7 +77,11 @@ pub(crate) fn traceparent(context: &Context) -> String {
 
 /// The span that a request comes from, without its `tracestate` and baggage.
 pub(crate) fn caller(extractor: &dyn Extractor) -> Option<SpanContext> {
-    only_value(extractor, TRACEPARENT).and_then(traceparent::read)
+    match extractor.get_all(TRACEPARENT)?.as_slice() {
+        // If there are several, an intermediary has added one, and the right one is unknown.
+        [one] => traceparent::read(one),
+        _ => None,
+    }
 }
 
 /// The flags that the context's span passes on: whether it is sampled, and whether its trace ID is
@@ -100,13 +104,5 @@ fn is_random(context: &Context, span_context: &SpanContext) -> bool {
         Some(origin) => origin.is_random,
         None if span_context.is_remote() => span_context.trace_flags() & RANDOM == RANDOM,
         None => span_context.is_valid(),
-    }
-}
-
-fn only_value<'a>(extractor: &'a dyn Extractor, name: &str) -> Option<&'a str> {
-    match extractor.get_all(name)?.as_slice() {
-        // If there are several, an intermediary has added one, and the right one is unknown.
-        [one] => Some(one),
-        _ => None,
     }
 }

@@ -388,7 +388,6 @@ fn control(
         intervals: Intervals::default(),
     };
     let runtime = tokio::runtime::Handle::try_current()?;
-    Ok(Some(
-        runtime.spawn(control_stream::run(stream, stop.clone())),
-    ))
+    let running = control_stream::run(stream, stop.clone());
+    Ok(Some(runtime.spawn(running)))
 }

@@ -34,22 +34,17 @@ impl Errors {
         additions: &Option<PodAdditions>,
         at: &FieldPath,
     ) -> Checked<PodSettings> {
-        let before = self.len();
-        if let Some(resources) = resources {
-            self.resources(resources, &at.field("resources"));
-        }
-        if let Some(scheduling) = scheduling {
-            self.scheduling(scheduling, &at.field("scheduling"));
-        }
-        if let Some(additions) = additions {
-            self.additions(additions, &at.field("pod"));
-        }
-        self.none_since(before)?;
-        Ok(PodSettings {
+        let settings = PodSettings {
             resources: resources.clone().unwrap_or_default(),
             scheduling: scheduling.clone().unwrap_or_default(),
             additions: additions.clone().unwrap_or_default(),
-        })
+        };
+        let before = self.len();
+        self.resources(&settings.resources, &at.field("resources"));
+        self.scheduling(&settings.scheduling, &at.field("scheduling"));
+        self.additions(&settings.additions, &at.field("pod"));
+        self.none_since(before)?;
+        Ok(settings)
     }
 
     fn resources(&mut self, resources: &Resources, at: &FieldPath) {
@@ -101,12 +96,9 @@ impl Errors {
         }
         // Checked as one list, since the schema is for the entire field.
         let spread = spread.iter().map(|it| Value::Object(it.0.clone()));
+        let spread: Value = spread.collect();
         let schema = kubernetes::topology_spread_constraints(&mut generator);
-        self.extend(shape::errors(
-            &spread.collect(),
-            schema.as_value(),
-            &spread_at,
-        ));
+        self.extend(shape::errors(&spread, schema.as_value(), &spread_at));
         if let Some(name) = &scheduling.priority_class_name {
             let at = at.field("priorityClassName");
             self.require(at, formats::OBJECT_NAME.check(name));

@@ -18,7 +18,7 @@ fn read_all(text: &str) {
             assert!(
                 manifests
                     .iter()
-                    .all(|manifest| lines.contains(&manifest.line()))
+                    .all(|manifest| lines.contains(&manifest.line))
             );
         }
         Err(errors) => {

@@ -33,7 +33,7 @@ fn reads_a_policy() {
     let [manifest @ PolicyManifest { policy, .. }] = manifests.as_slice() else {
         panic!("{manifests:?}")
     };
-    assert_eq!(manifest.line(), 1);
+    assert_eq!(manifest.line, 1);
     assert_eq!(policy.metadata.name, "service-a");
     assert_eq!(
         policy.spec.head.as_ref().unwrap().probability.as_deref(),
@@ -297,7 +297,7 @@ fn reads_a_list_from_kubectl() {
     let manifests = read::policies(LIST, "p.yaml").unwrap();
     let names: Vec<(&str, usize)> = manifests
         .iter()
-        .map(|manifest| (manifest.policy.metadata.name.as_str(), manifest.line()))
+        .map(|manifest| (manifest.policy.metadata.name.as_str(), manifest.line))
         .collect();
     assert_eq!(names, [("service-a", 3), ("service-b", 34)]);
     let own_list = LIST

@@ -35,9 +35,6 @@ impl DurationRange {
     /// Chooses a duration.
     #[must_use]
     pub fn pick(self) -> Duration {
-        if self.shortest == self.longest {
-            return self.shortest;
-        }
         rand::rng().random_range(self.shortest..=self.longest)
     }
 }

@@ -122,21 +122,14 @@ impl Side {
     }
 
     fn labels(self, method: &'static str, target: &str) -> Labels {
-        let mut labels = match self {
-            Self::HttpServer | Self::HttpClient => {
-                vec![("http_request_method", method.to_owned())]
-            }
-            Self::RpcServer | Self::RpcClient => vec![("rpc_system_name", "grpc".to_owned())],
+        let (first, key) = match self {
+            Self::HttpServer => (("http_request_method", method), "http_route"),
+            Self::HttpClient => (("http_request_method", method), "server_address"),
+            Self::RpcServer | Self::RpcClient => (("rpc_system_name", "grpc"), "rpc_method"),
         };
-        let key = match self {
-            Self::HttpServer => "http_route",
-            Self::HttpClient => "server_address",
-            Self::RpcServer | Self::RpcClient => "rpc_method",
-        };
-        if !target.is_empty() {
-            labels.push((key, target.to_owned()));
-        }
-        labels
+        let target = (!target.is_empty()).then_some((key, target));
+        let labels = iter::once(first).chain(target);
+        labels.map(|(key, it)| (key, it.to_owned())).collect()
     }
 
     /// HTTP servers: `{method} {route}`. RPC: the method. HTTP clients have no route to name.

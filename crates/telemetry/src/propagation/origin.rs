@@ -76,9 +76,8 @@ impl Origin {
 
 /// The members whose keys the SDK accepts. It uses the narrower grammar of level 1.
 fn representable(members: &[Member]) -> TraceState {
-    let taken = members.iter().filter(|(key, value)| {
-        TraceState::from_key_value([(key.as_str(), value.as_str())]).is_ok()
-    });
-    let taken = taken.map(|(key, value)| (key.as_str(), value.as_str()));
+    let all = members.iter();
+    let all = all.map(|(key, value)| (key.as_str(), value.as_str()));
+    let taken = all.filter(|member| TraceState::from_key_value([*member]).is_ok());
     TraceState::from_key_value(taken).unwrap_or(TraceState::NONE)
 }

@@ -96,7 +96,7 @@ impl Live {
         let current = plans.current.as_ref();
         let levels = current.map_or(&none, |current| &current.levels);
         let prepared = plan::prepare(plan, levels)?;
-        let version = prepared.version;
+        let version = prepared.held.version;
         plans.counters.push_front(Arc::clone(&prepared.counters));
         if plans.counters.len() > MAX_REMEMBERED_PLANS
             && let Some(oldest) = plans.counters.pop_back()
@@ -114,7 +114,8 @@ impl Live {
     pub fn apply_shares(&self, shares: &wire::Shares) -> bool {
         let mut plans = self.plans.lock();
         let current = plans.current.as_ref();
-        let is_current = current.is_some_and(|plan| shares.version == Some(to_wire(plan.version)));
+        let is_current =
+            current.is_some_and(|plan| shares.version == Some(to_wire(plan.held.version)));
         let mut factors = shares.shares.iter().map(|share| share.factor);
         // Zero or infinity would close or open a bucket for good.
         let is_valid = factors.all(|factor| factor.is_normal() && factor > 0.0);
@@ -173,11 +174,7 @@ impl Live {
     #[must_use]
     pub fn held(&self) -> Option<Held> {
         let plans = self.plans.lock();
-        let current = plans.current.as_ref()?;
-        Some(Held {
-            version: current.version,
-            digest: current.digest.clone(),
-        })
+        plans.current.as_ref().map(|current| current.held.clone())
     }
 
     /// The root decisions under each entry of the plan in force and of the last ones before it,
@@ -221,9 +218,8 @@ impl Live {
 impl Plans {
     /// The version of the plan, if it is already in force. Its counts then continue.
     fn installed(&self, plan: &wire::Plan) -> Option<Version> {
-        let current = self.current.as_ref()?;
-        let is_same =
-            plan.version == Some(to_wire(current.version)) && current.digest == plan.digest;
-        is_same.then_some(current.version)
+        let held = &self.current.as_ref()?.held;
+        let is_same = plan.version == Some(to_wire(held.version)) && held.digest == plan.digest;
+        is_same.then_some(held.version)
     }
 }

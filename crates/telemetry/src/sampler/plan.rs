@@ -7,6 +7,7 @@ use spoor_policy::{Probability, Strategies, Version};
 use spoor_proto::spoor::control::v1 as wire;
 
 use super::{
+    Held,
     bucket::{self, Level, TokenBucket},
     counts::Counters,
     view::{Entry, Rule, View},
@@ -28,8 +29,7 @@ pub struct PlanRefusal {
 /// A valid plan.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    pub(super) version: Version,
-    pub(super) digest: Vec<u8>,
+    pub(super) held: Held,
     pub(super) phases: Vec<PreparedPhase>,
     pub(super) counters: Arc<Counters>,
     /// The rate limits' levels by operation, for the next plan.
@@ -127,13 +127,12 @@ impl<'a> Builder<'a> {
             }
         }
         let counters = Arc::new(Counters::new(Some(version), names));
-        let levels = Levels::new();
         Self {
             version,
             entries,
             counters,
             before,
-            levels,
+            levels: Levels::new(),
             now: bucket::now(),
         }
     }
@@ -147,8 +146,10 @@ impl<'a> Builder<'a> {
             })
             .collect::<Result<_, _>>()?;
         Ok(Prepared {
-            version: self.version,
-            digest: plan.digest,
+            held: Held {
+                version: self.version,
+                digest: plan.digest,
+            },
             phases,
             counters: self.counters,
             levels: self.levels,

@@ -16,7 +16,6 @@ thread_local! {
 }
 
 struct ThreadView {
-    generation: u64,
     view: Arc<View>,
     shard: Arc<Shard>,
 }
@@ -32,13 +31,11 @@ impl Live {
             let current = copy.try_borrow().ok()?;
             let copy = current
                 .as_ref()
-                .filter(|copy| copy.generation == generation)?;
+                .filter(|copy| copy.view.generation == generation)?;
             Some(decide(&copy.view, &copy.shard))
         });
-        match decided {
-            Ok(Some(decision)) => decision,
-            Ok(None) | Err(_) => self.with_fresh_view(decide),
-        }
+        let decided = decided.ok().flatten();
+        decided.unwrap_or_else(|| self.with_fresh_view(decide))
     }
 
     #[cold]
@@ -48,15 +45,13 @@ impl Live {
             let mut copy = copy.try_borrow_mut().ok()?;
             match copy.as_mut().filter(|copy| copy.counts_in(&view.counters)) {
                 // A new phase of the same plan keeps the shard, and with it the counts.
-                Some(copy) => copy.change_phase(&view),
+                Some(copy) => copy.view = Arc::clone(&view),
                 None => *copy = Some(ThreadView::new(&view)),
             }
             copy.as_ref().map(|copy| decide(&copy.view, &copy.shard))
         });
-        match decided {
-            Ok(Some(decision)) => decision,
-            Ok(None) | Err(_) => decide_on_exit(&view, decide),
-        }
+        let decided = decided.ok().flatten();
+        decided.unwrap_or_else(|| decide_on_exit(&view, decide))
     }
 }
 
@@ -71,15 +66,9 @@ fn decide_on_exit<R>(view: &View, decide: impl Fn(&View, &Shard) -> R) -> R {
 impl ThreadView {
     fn new(view: &Arc<View>) -> Self {
         Self {
-            generation: view.generation,
             view: Arc::clone(view),
             shard: view.counters.shard(),
         }
-    }
-
-    fn change_phase(&mut self, view: &Arc<View>) {
-        self.generation = view.generation;
-        self.view = Arc::clone(view);
     }
 
     fn counts_in(&self, counters: &Arc<Counters>) -> bool {

@@ -44,9 +44,6 @@ pub(super) fn with_threshold(incoming: &TraceState, threshold: Threshold) -> Tra
 /// The incoming `tracestate` with no threshold.
 #[inline]
 pub(super) fn without_threshold(incoming: &TraceState) -> TraceState {
-    if *incoming == TraceState::NONE {
-        return TraceState::NONE;
-    }
     let has_threshold = incoming
         .get(MEMBER)
         .is_some_and(|value| value.split(';').any(is_threshold));

@@ -66,11 +66,8 @@ async fn create(
 ) -> Result<impl IntoResponse, Problem> {
     let task = api.create(task).await?;
     let location = [(header::LOCATION, format!("/tasks/{}", task.id))];
-    Ok((
-        StatusCode::CREATED,
-        location,
-        Json(TaskResponse::from(task)),
-    ))
+    let task = Json(TaskResponse::from(task));
+    Ok((StatusCode::CREATED, location, task))
 }
 
 async fn list(State(api): State<Api>, listing: Listing) -> Result<Json<List>, Problem> {
@@ -133,7 +130,10 @@ impl From<StoreError> for Problem {
         let status = match &error {
             // Not 503: the request succeeds only after a task is completed or deleted.
             StoreError::Full => StatusCode::CONFLICT,
-            error if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
+            // The same request may succeed in a moment.
+            StoreError::Unavailable(..) | StoreError::Timeout(_) | StoreError::Refused(..) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string())

@@ -29,13 +29,13 @@ const OPEN_DURATION_BUCKETS: [f64; 8] = [
 pub(super) struct Metrics {
     created: Family<Labels<1>, Counter>,
     completed: Family<Labels<2>, Counter>,
-    deleted: Counter,
+    pub(super) deleted: Counter,
     open_for: Histogram,
     tasks: Family<Labels<1>, Gauge<u64, AtomicU64>>,
     overdue: Family<Labels<1>, Gauge<u64, AtomicU64>>,
     store_up: Family<Labels<1>, Gauge<u64, AtomicU64>>,
-    /// The store's name.
-    store: &'static str,
+    /// The label with the store's name.
+    store: Labels<1>,
 }
 
 impl Metrics {
@@ -48,7 +48,7 @@ impl Metrics {
             tasks: Family::default(),
             overdue: Family::default(),
             store_up: Family::default(),
-            store,
+            store: [("store", store)],
         }
     }
 
@@ -91,25 +91,19 @@ impl Metrics {
         self.open_for.observe(open_for);
     }
 
-    pub(super) fn count_deleted(&self) {
-        self.deleted.inc();
-    }
-
     /// Sets the numbers of tasks in the store.
     pub(super) fn set_counts(&self, count: TaskCounts) {
         let state = |state| self.tasks.get_or_create_owned(&[("state", state)]);
         state("open").set(count.open);
         state("completed").set(count.completed);
-        let store = [("store", self.store)];
-        self.overdue.get_or_create(&store).set(count.overdue);
-        self.store_up.get_or_create(&store).set(1);
+        self.overdue.get_or_create(&self.store).set(count.overdue);
+        self.store_up.get_or_create(&self.store).set(1);
     }
 
     /// Removes the numbers of tasks, which are unknown while the store does not respond.
     pub(super) fn clear_counts(&self) {
         self.tasks.clear();
         self.overdue.clear();
-        let store = [("store", self.store)];
-        self.store_up.get_or_create(&store).set(0);
+        self.store_up.get_or_create(&self.store).set(0);
     }
 }

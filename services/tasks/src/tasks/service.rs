@@ -82,7 +82,7 @@ impl Api {
         span.record("task.id", tracing::field::display(id));
         let deleted = run_in_span(&span, self.store.delete(id)).await?;
         if deleted {
-            self.metrics.count_deleted();
+            self.metrics.deleted.inc();
         }
         Ok(deleted)
     }

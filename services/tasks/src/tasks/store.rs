@@ -48,9 +48,8 @@ pub(crate) trait TaskStore: Send + Sync {
 }
 
 /// The tasks to list.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Filter {
-    #[default]
     Open,
     Completed,
     All,
@@ -89,14 +88,4 @@ pub(crate) enum StoreError {
     Failed(String, ::redis::RedisError),
     #[error("task:{id} in Redis is not a valid task: {reason}")]
     InvalidTask { id: Uuid, reason: String },
-}
-
-impl StoreError {
-    /// True if the same request may succeed in a moment.
-    pub(crate) fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Unavailable(..) | Self::Timeout(_) | Self::Refused(..)
-        )
-    }
 }

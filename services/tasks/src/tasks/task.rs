@@ -64,12 +64,7 @@ impl Task {
     pub(crate) fn rank(&self) -> i64 {
         /// Later than any [`Moment`], in milliseconds.
         const NEVER_MILLIS: i64 = 9_999_999_999_999;
-        let urgency = match self.priority {
-            Priority::Urgent => 0,
-            Priority::High => 1,
-            Priority::Normal => 2,
-            Priority::Low => 3,
-        };
+        let urgency = Priority::Urgent as i64 - self.priority as i64;
         // Each priority has a range of its own, which no due time exceeds.
         urgency * (NEVER_MILLIS + 1) + self.due.map_or(NEVER_MILLIS, Moment::unix_millis)
     }
@@ -126,11 +121,9 @@ impl FromStr for Moment {
     type Err = InvalidMoment;
 
     fn from_str(text: &str) -> Result<Self, InvalidMoment> {
-        let millis = text
-            .parse()
-            .map(|timestamp: Timestamp| timestamp.as_millisecond());
-        millis
-            .ok()
+        let timestamp = text.parse::<Timestamp>().ok();
+        timestamp
+            .map(Timestamp::as_millisecond)
             .filter(|millis| (Self::MIN_UNIX_MILLIS..=Self::MAX_UNIX_MILLIS).contains(millis))
             .map(Self)
             .ok_or_else(|| InvalidMoment(excerpt(text)))

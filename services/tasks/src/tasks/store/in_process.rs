@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tracing::{Span, info_span};
+use tracing::info_span;
 use uuid::Uuid;
 
 use super::{Completed, Filter, MAX_COMPLETED, MAX_OPEN, StoreError, TaskCounts, TaskStore};
@@ -57,21 +57,18 @@ impl TaskStore for InProcess {
 }
 
 impl InProcess {
+    /// Runs an operation in a span with the semantic conventions' attributes for databases, but of
+    /// kind internal, since no other process is involved.
     fn run<T>(&self, operation: &'static str, run: impl FnOnce(&mut Tables) -> T) -> T {
-        span(operation).in_scope(|| run(&mut self.0.lock()))
+        let span = info_span!(
+            "in-process store",
+            otel.name = format!("{operation} tasks"),
+            db.system.name = NAME,
+            db.operation.name = operation,
+            db.collection.name = "tasks",
+        );
+        span.in_scope(|| run(&mut self.0.lock()))
     }
-}
-
-/// A span with the semantic conventions' attributes for databases, but of kind internal, since no
-/// other process is involved.
-fn span(operation: &'static str) -> Span {
-    info_span!(
-        "in-process store",
-        otel.name = format!("{operation} tasks"),
-        db.system.name = NAME,
-        db.operation.name = operation,
-        db.collection.name = "tasks",
-    )
 }
 
 impl Tables {

@@ -23,47 +23,34 @@ pub(super) fn of(task: &Task) -> Vec<String> {
 
 /// Parses a task from its fields.
 pub(super) fn read(id: Uuid, fields: &Fields) -> Result<Task, StoreError> {
-    let reader = FieldReader { id, fields };
-    Ok(Task {
-        id,
-        title: reader.required("title", Title::new)?,
-        priority: reader.required("priority", str::parse)?,
-        created: reader.required("created", str::parse)?,
-        due: reader.optional("due", str::parse)?,
-        completed: reader.optional("completed", str::parse)?,
-    })
+    let task = || -> Result<Task, String> {
+        Ok(Task {
+            id,
+            title: required(fields, "title", Title::new)?,
+            priority: required(fields, "priority", str::parse)?,
+            created: required(fields, "created", str::parse)?,
+            due: optional(fields, "due", str::parse)?,
+            completed: optional(fields, "completed", str::parse)?,
+        })
+    };
+    task().map_err(|reason| StoreError::InvalidTask { id, reason })
 }
 
-struct FieldReader<'a> {
-    id: Uuid,
-    fields: &'a Fields,
+fn required<T, E: Display>(
+    fields: &Fields,
+    name: &str,
+    read: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, String> {
+    optional(fields, name, read)?.ok_or_else(|| format!("{name} is missing"))
 }
 
-impl FieldReader<'_> {
-    fn required<T, E: Display>(
-        &self,
-        name: &str,
-        read: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Result<T, StoreError> {
-        self.optional(name, read)?
-            .ok_or_else(|| self.invalid(name, "is missing"))
-    }
-
-    fn optional<T, E: Display>(
-        &self,
-        name: &str,
-        read: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Result<Option<T>, StoreError> {
-        let field = self.fields.get(name).map(|text| read(text));
-        field.transpose().map_err(|error| self.invalid(name, error))
-    }
-
-    fn invalid(&self, name: &str, what: impl Display) -> StoreError {
-        StoreError::InvalidTask {
-            id: self.id,
-            reason: format!("{name} {what}"),
-        }
-    }
+fn optional<T, E: Display>(
+    fields: &Fields,
+    name: &str,
+    read: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Option<T>, String> {
+    let field = fields.get(name).map(|text| read(text));
+    field.transpose().map_err(|error| format!("{name} {error}"))
 }
 
 #[cfg(test)]
