@@ -1,6 +1,9 @@
 //! Decoding of pictures, whose format and size are checked before memory is used for them.
 
-use std::io::Cursor;
+use std::{
+    io::Cursor,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use bytes::Bytes;
 use image::{
@@ -67,15 +70,27 @@ pub(super) enum InvalidPicture {
         format: &'static str,
         source: ImageError,
     },
+    #[error("the picture is invalid: its decoder panicked")]
+    DecoderPanicked,
 }
 
 /// Reads a picture's header.
 pub(super) fn read_header(bytes: &Bytes) -> Result<Header, InvalidPicture> {
-    open(bytes).map(|(header, _)| header)
+    catch_panic(|| open(bytes).map(|(header, _)| header))
 }
 
 /// Decodes a picture and applies its orientation.
 pub(super) fn decode(bytes: &Bytes) -> Result<DynamicImage, InvalidPicture> {
+    catch_panic(|| decode_oriented(bytes))
+}
+
+/// Calls a decoder, which panics on some invalid JPEGs.
+fn catch_panic<T>(decode: impl FnOnce() -> Result<T, InvalidPicture>) -> Result<T, InvalidPicture> {
+    // The decoder is dropped by the panic, so its state is not used again.
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or(Err(InvalidPicture::DecoderPanicked))
+}
+
+fn decode_oriented(bytes: &Bytes) -> Result<DynamicImage, InvalidPicture> {
     let (header, mut decoder) = open(bytes)?;
     // An unreadable orientation is not an error: the picture is only rotated wrongly.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
