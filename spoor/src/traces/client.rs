@@ -17,7 +17,7 @@ use super::{
     format::printable,
     list::{self, FoundTrace},
 };
-use crate::cli::client_builder;
+use crate::cli::{client_builder, read_body};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -308,7 +308,7 @@ impl TraceClient {
         let request = self.http.get(&url).query(parameters);
         let response = request.send().await.map_err(failed)?;
         let status = response.status();
-        let body = response.bytes().await.map_err(failed)?;
+        let body = read_body(response).await.map_err(failed)?;
         if !status.is_success() {
             let json: Value = serde_json::from_slice(&body).unwrap_or_default();
             // The API also responds with 404 if there is no such trace, but in its own format.

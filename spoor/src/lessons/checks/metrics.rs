@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::exemplars::{Bucket, buckets};
 use crate::{
-    cli::client_builder,
+    cli::{client_builder, read_body},
     lessons::{context::Context, report::Report},
     traces::{FoundTrace, printable, short_duration},
 };
@@ -45,7 +45,8 @@ pub(super) async fn scrape(url: &str) -> Result<String, reqwest::Error> {
     let accepted = "application/openmetrics-text";
     let request = client.get(url).header("accept", accepted);
     let response = request.send().await?.error_for_status()?;
-    response.text().await
+    let text = read_body(response).await?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// The buckets of slow sampled requests. There may be several, since those of earlier load remain.
