@@ -81,24 +81,22 @@ pub(super) fn read_header(bytes: &Bytes) -> Result<Header, InvalidPicture> {
 
 /// Decodes a picture and applies its orientation.
 pub(super) fn decode(bytes: &Bytes) -> Result<DynamicImage, InvalidPicture> {
-    catch_panic(|| decode_oriented(bytes))
+    catch_panic(|| {
+        let (header, mut decoder) = open(bytes)?;
+        // An unreadable orientation is not an error: the picture is only rotated wrongly.
+        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+        let decoded = DynamicImage::from_decoder(decoder);
+        let mut picture =
+            decoded.map_err(|error| InvalidPicture::of(header.properties.format, error))?;
+        picture.apply_orientation(orientation);
+        Ok(picture)
+    })
 }
 
 /// Calls a decoder, which panics on some invalid JPEGs.
 fn catch_panic<T>(decode: impl FnOnce() -> Result<T, InvalidPicture>) -> Result<T, InvalidPicture> {
     // The decoder is dropped by the panic, so its state is not used again.
     catch_unwind(AssertUnwindSafe(decode)).unwrap_or(Err(InvalidPicture::DecoderPanicked))
-}
-
-fn decode_oriented(bytes: &Bytes) -> Result<DynamicImage, InvalidPicture> {
-    let (header, mut decoder) = open(bytes)?;
-    // An unreadable orientation is not an error: the picture is only rotated wrongly.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let decoded = DynamicImage::from_decoder(decoder);
-    let mut picture =
-        decoded.map_err(|error| InvalidPicture::of(header.properties.format, error))?;
-    picture.apply_orientation(orientation);
-    Ok(picture)
 }
 
 fn open(bytes: &Bytes) -> Result<(Header, Decoder), InvalidPicture> {
