@@ -11,7 +11,7 @@ use spoor_lab::wire::{
     MAX_BODY_BYTES, Problem, ServiceStatus, Status,
 };
 
-use super::{client_builder, read_body};
+use super::{http_client, read_body};
 
 /// The timeout of a request to which the lab responds immediately.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,8 +55,7 @@ pub enum ClientError {
 impl LabClient {
     /// Creates a client of the lab at this address.
     pub fn new(lab: Url) -> Self {
-        // Without TLS, building it cannot fail.
-        let http = client_builder(lab.as_str()).build().unwrap_or_default();
+        let http = http_client(lab.as_str());
         Self { lab, http }
     }
 
