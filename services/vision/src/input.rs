@@ -98,16 +98,14 @@ impl Channels {
     /// # Errors
     /// [`InvalidChannels`] if there are more or fewer, or one is not finite.
     pub fn new(values: &[f32]) -> Result<Self, InvalidChannels> {
+        // Not all of them, since a message may have thousands.
+        let shown = values.get(..=CHANNELS).unwrap_or(values);
         <[f32; CHANNELS]>::try_from(values)
             .ok()
             // Rust parses "NaN" and "inf", which would make every value of a tensor NaN.
             .filter(|values| values.iter().all(|value| value.is_finite()))
             .map(Self)
-            .ok_or_else(|| {
-                // Not all of them, since a message may have a million.
-                let shown = values.get(..=CHANNELS).unwrap_or(values);
-                InvalidChannels(format!("{shown:?}"))
-            })
+            .ok_or_else(|| InvalidChannels(format!("{shown:?}")))
     }
 }
 
