@@ -11,7 +11,7 @@ use spoor_lab::wire::{
     MAX_BODY_BYTES, Problem, ServiceStatus, Status,
 };
 
-use super::{http_client, read_body};
+use super::{exchange, http_client};
 
 /// The timeout of a request to which the lab responds immediately.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -184,9 +184,7 @@ impl LabClient {
             true => ClientError::NotRunning(lab.clone()),
             false => ClientError::Request(lab.clone(), source.into()),
         };
-        let response = request.send().await.map_err(failed)?;
-        let status = response.status();
-        let body = read_body(response).await.map_err(failed)?;
+        let (status, body) = exchange(request).await.map_err(failed)?;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| {
                 ClientError::Request(lab, format!("cannot decode the response: {error}").into())
@@ -204,11 +202,8 @@ impl LabClient {
 
     /// Returns whether a lab responds at the address.
     pub(super) async fn is_lab(&self) -> bool {
-        let Ok(response) = self.request(Method::GET, "v1/status").send().await else {
-            return false;
-        };
-        let body = read_body(response).await.unwrap_or_default();
-        serde_json::from_slice::<Status>(&body).is_ok()
+        let response = exchange(self.request(Method::GET, "v1/status")).await;
+        response.is_ok_and(|(_, body)| serde_json::from_slice::<Status>(&body).is_ok())
     }
 }
 

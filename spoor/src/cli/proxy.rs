@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
 /// The most bytes read of a response: twice the longest that a lab sends.
 const MAX_RESPONSE_BYTES: usize = 64 << 20;
@@ -16,6 +16,12 @@ pub(crate) fn http_client(url: &str) -> Client {
     };
     // Without TLS, building it cannot fail.
     builder.build().unwrap_or_default()
+}
+
+/// Sends a request, and returns the status and the body of the response as [`read_body`] does.
+pub(crate) async fn exchange(request: RequestBuilder) -> reqwest::Result<(StatusCode, Vec<u8>)> {
+    let response = request.send().await?;
+    Ok((response.status(), read_body(response).await?))
 }
 
 /// Reads the body of a response, but nothing after the limit. JSON that was cut off is invalid.

@@ -17,7 +17,7 @@ use super::{
     format::printable,
     list::{self, FoundTrace},
 };
-use crate::cli::{http_client, read_body};
+use crate::cli::{exchange, http_client};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -298,10 +298,8 @@ impl TraceClient {
             false => QueryError::Send(self.base.clone(), error),
         };
         let request = self.http.get(&url).query(parameters);
-        let response = request.timeout(REQUEST_TIMEOUT).send().await;
-        let response = response.map_err(failed)?;
-        let status = response.status();
-        let body = read_body(response).await.map_err(failed)?;
+        let response = exchange(request.timeout(REQUEST_TIMEOUT)).await;
+        let (status, body) = response.map_err(failed)?;
         if !status.is_success() {
             let json: Value = serde_json::from_slice(&body).unwrap_or_default();
             // The API also responds with 404 if there is no such trace, but in its own format.
