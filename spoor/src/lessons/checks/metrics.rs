@@ -44,8 +44,7 @@ pub(super) async fn scrape(url: &str) -> Result<String, reqwest::Error> {
     let accepted = "application/openmetrics-text";
     let request = http_client(url).get(url).header("accept", accepted);
     let response = request.timeout(SCRAPE_TIMEOUT).send().await?;
-    let response = response.error_for_status()?;
-    let text = read_body(response).await?;
+    let text = read_body(response.error_for_status()?).await?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
