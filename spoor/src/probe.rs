@@ -11,7 +11,7 @@ use spoor_load::TraceResponse;
 use spoor_runtime::with_causes;
 use spoor_traces::tree::Tree;
 
-use crate::cli::{client_builder, http_url, out::outln, pluralize};
+use crate::cli::{http_client, http_url, out::outln, pluralize};
 use crate::traces::{Source, TraceClient};
 
 const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -64,8 +64,7 @@ impl ProbeArgs {
     /// A summary of what is missing at the timeout.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let traces = self.source.open(None).await?;
-        let http = client_builder(self.url.as_str()).timeout(REQUEST_TIMEOUT);
-        let http = http.build()?;
+        let http = http_client(self.url.as_str());
         let mut progress = Progress::default();
         let search = self.find(&http, &traces, &mut progress);
         match tokio::time::timeout(self.timeout, search).await {
@@ -140,7 +139,7 @@ impl fmt::Display for Progress {
 }
 
 async fn request(http: &reqwest::Client, url: &Url) -> anyhow::Result<TraceResponse> {
-    let response = match http.get(url.clone()).send().await {
+    let response = match http.get(url.clone()).timeout(REQUEST_TIMEOUT).send().await {
         // The cause, a refused connection, adds no information.
         Err(error) if error.is_connect() => bail!(
             "nothing listens at {url}; start a lab with `spoor up`, or give another address with \

@@ -55,15 +55,13 @@ impl Source {
     /// address.
     ///
     /// # Errors
-    /// [`QueryError::Client`], or the lab's error.
+    /// The lab's error.
     pub async fn open(&self, lab: Option<&LabArgs>) -> anyhow::Result<TraceClient> {
         let mut url = self.traces_url.clone();
         if let (None, Some(lab)) = (&url, lab.filter(|lab| lab.is_custom())) {
             url = lab.client().status().await?.urls.remove("traces");
         }
-        Ok(TraceClient::at(
-            url.as_deref().unwrap_or(DEFAULT_QUERY_API),
-        )?)
+        Ok(TraceClient::at(url.as_deref().unwrap_or(DEFAULT_QUERY_API)))
     }
 }
 

@@ -88,25 +88,6 @@ impl BatchProcessor {
         let in_time = self.queue.flush(Instant::now() + timeout);
         in_time.then_some(()).ok_or(OTelSdkError::Timeout(timeout))
     }
-
-    /// Refuses new spans, exports those that are queued, and stops. Spans that are not exported
-    /// within the grace period are dropped as [`DropReason::ShutDown`]. Blocks the thread.
-    ///
-    /// # Errors
-    /// [`OTelSdkError::AlreadyShutdown`] the second time, [`OTelSdkError::Timeout`] if spans
-    /// were dropped.
-    pub fn drain(&self, grace: Duration) -> OTelSdkResult {
-        let worker = self.worker.lock().take();
-        let worker = worker.ok_or(OTelSdkError::AlreadyShutdown)?;
-        // Closed before joining: the worker ends when the queue is closed and empty.
-        let in_time = self.queue.close(Instant::now() + grace);
-        if worker.join().is_err() {
-            return Err(OTelSdkError::InternalFailure(
-                "the exporting thread panicked".to_owned(),
-            ));
-        }
-        in_time.then_some(()).ok_or(OTelSdkError::Timeout(grace))
-    }
 }
 
 impl SpanProcessor for BatchProcessor {
@@ -125,7 +106,22 @@ impl SpanProcessor for BatchProcessor {
         self.flush(DEADLINE)
     }
 
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.drain(timeout)
+    /// Refuses new spans, exports those that are queued, and stops. Spans that are not exported
+    /// within the grace period are dropped as [`DropReason::ShutDown`]. Blocks the thread.
+    ///
+    /// # Errors
+    /// [`OTelSdkError::AlreadyShutdown`] the second time, [`OTelSdkError::Timeout`] if spans
+    /// were dropped.
+    fn shutdown_with_timeout(&self, grace: Duration) -> OTelSdkResult {
+        let worker = self.worker.lock().take();
+        let worker = worker.ok_or(OTelSdkError::AlreadyShutdown)?;
+        // Closed before joining: the worker ends when the queue is closed and empty.
+        let in_time = self.queue.close(Instant::now() + grace);
+        if worker.join().is_err() {
+            return Err(OTelSdkError::InternalFailure(
+                "the exporting thread panicked".to_owned(),
+            ));
+        }
+        in_time.then_some(()).ok_or(OTelSdkError::Timeout(grace))
     }
 }

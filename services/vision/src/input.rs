@@ -98,12 +98,14 @@ impl Channels {
     /// # Errors
     /// [`InvalidChannels`] if there are more or fewer, or one is not finite.
     pub fn new(values: &[f32]) -> Result<Self, InvalidChannels> {
+        // Not all of them, since a message may have thousands.
+        let shown = values.get(..=CHANNELS).unwrap_or(values);
         <[f32; CHANNELS]>::try_from(values)
             .ok()
             // Rust parses "NaN" and "inf", which would make every value of a tensor NaN.
             .filter(|values| values.iter().all(|value| value.is_finite()))
             .map(Self)
-            .ok_or_else(|| InvalidChannels(format!("{values:?}")))
+            .ok_or_else(|| InvalidChannels(format!("{shown:?}")))
     }
 }
 
@@ -222,6 +224,12 @@ mod tests {
     #[case("", false)]
     fn channels_are_validated(#[case] text: &str, #[case] valid: bool) {
         assert_eq!(text.parse::<Channels>().is_ok(), valid);
+    }
+
+    #[test]
+    fn an_error_shows_few_of_many_values() {
+        let error = Channels::new(&[0.5; 1000]).unwrap_err().to_string();
+        assert!(error.ends_with("not \"[0.5, 0.5, 0.5, 0.5]\""), "{error}");
     }
 
     #[test]

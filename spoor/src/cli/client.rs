@@ -1,6 +1,6 @@
 //! A client of the lab's API.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use reqwest::{Method, RequestBuilder, StatusCode, Url, header::CONTENT_TYPE};
 use serde::de::DeserializeOwned;
@@ -11,7 +11,7 @@ use spoor_lab::wire::{
     MAX_BODY_BYTES, Problem, ServiceStatus, Status,
 };
 
-use super::client_builder;
+use super::{exchange, http_client};
 
 /// The timeout of a request to which the lab responds immediately.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ pub enum ClientError {
     NotRunning(Url),
     /// No response, or one that cannot be decoded.
     #[error("request to the lab at {0} failed")]
-    Request(Url, #[source] reqwest::Error),
+    Request(Url, #[source] Box<dyn Error + Send + Sync>),
     /// The input is invalid: one message for each error.
     #[error("{}", .0.join("\n"))]
     Invalid(Vec<String>),
@@ -55,8 +55,7 @@ pub enum ClientError {
 impl LabClient {
     /// Creates a client of the lab at this address.
     pub fn new(lab: Url) -> Self {
-        // Without TLS, building it cannot fail.
-        let http = client_builder(lab.as_str()).build().unwrap_or_default();
+        let http = http_client(lab.as_str());
         Self { lab, http }
     }
 
@@ -183,15 +182,16 @@ impl LabClient {
         // The one failure with a known fix; all others show their cause.
         let failed = |source: reqwest::Error| match source.is_connect() {
             true => ClientError::NotRunning(lab.clone()),
-            false => ClientError::Request(lab.clone(), source),
+            false => ClientError::Request(lab.clone(), source.into()),
         };
-        let response = request.send().await.map_err(failed)?;
-        let status = response.status();
+        let (status, body) = exchange(request).await.map_err(failed)?;
         if status.is_success() {
-            return response.json().await.map_err(failed);
+            return serde_json::from_slice(&body).map_err(|error| {
+                ClientError::Request(lab, format!("cannot decode the response: {error}").into())
+            });
         }
         // Any HTTP server may listen on the port, and a lab's services have problems as JSON, too.
-        Err(match response.json::<Problem>().await {
+        Err(match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) if !problem.errors.is_empty() => ClientError::Invalid(problem.errors),
             Ok(problem) if !any_server_may_send(status) || self.is_lab().await => {
                 ClientError::Refused(problem.detail)
@@ -202,10 +202,8 @@ impl LabClient {
 
     /// Returns whether a lab responds at the address.
     pub(super) async fn is_lab(&self) -> bool {
-        match self.request(Method::GET, "v1/status").send().await {
-            Ok(response) => response.json::<Status>().await.is_ok(),
-            Err(_) => false,
-        }
+        let response = exchange(self.request(Method::GET, "v1/status")).await;
+        response.is_ok_and(|(_, body)| serde_json::from_slice::<Status>(&body).is_ok())
     }
 }
 

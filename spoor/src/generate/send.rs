@@ -113,7 +113,7 @@ async fn drain(processors: Arc<[BatchProcessor]>, grace: Duration) -> anyhow::Re
     let mut draining = JoinSet::new();
     for processor in &*processors {
         let processor = processor.clone();
-        draining.spawn_blocking(move || processor.drain(grace));
+        draining.spawn_blocking(move || processor.shutdown_with_timeout(grace));
     }
     while let Some(drained) = draining.join_next().await {
         // If the time was too short, the counts show dropped spans.

@@ -17,7 +17,7 @@ use super::{
     format::printable,
     list::{self, FoundTrace},
 };
-use crate::cli::client_builder;
+use crate::cli::{exchange, http_client};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -34,9 +34,6 @@ pub struct TraceClient {
 /// The error of a query.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// The HTTP client cannot be created.
-    #[error("cannot create an HTTP client: {0}")]
-    Client(#[source] reqwest::Error),
     /// Nothing listens at the address.
     #[error(
         "no query API at {0}; start a lab with `spoor up`, or give another address with --traces-url"
@@ -127,16 +124,11 @@ struct Response {
 
 impl TraceClient {
     /// Creates a client of the API at a base URL.
-    ///
-    /// # Errors
-    /// [`QueryError::Client`].
-    pub fn at(base: &str) -> Result<Self, QueryError> {
-        let http = client_builder(base).timeout(REQUEST_TIMEOUT);
-        let http = http.build().map_err(QueryError::Client)?;
-        Ok(Self {
+    pub fn at(base: &str) -> Self {
+        Self {
             base: base.trim_end_matches('/').to_owned(),
-            http,
-        })
+            http: http_client(base),
+        }
     }
 
     /// Lists the services that have traces.
@@ -306,9 +298,8 @@ impl TraceClient {
             false => QueryError::Send(self.base.clone(), error),
         };
         let request = self.http.get(&url).query(parameters);
-        let response = request.send().await.map_err(failed)?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(failed)?;
+        let response = exchange(request.timeout(REQUEST_TIMEOUT)).await;
+        let (status, body) = response.map_err(failed)?;
         if !status.is_success() {
             let json: Value = serde_json::from_slice(&body).unwrap_or_default();
             // The API also responds with 404 if there is no such trace, but in its own format.
@@ -383,7 +374,7 @@ mod tests {
             ..Query::default()
         };
         let services = ["shop", "till", "stock"].map(str::to_owned);
-        let traces = TraceClient::at(&base).unwrap();
+        let traces = TraceClient::at(&base);
         let found = traces.newest(&services, &query).await.unwrap();
         assert!(found.is_empty(), "no span has the attribute");
         let mut unknown = 0;

@@ -26,6 +26,10 @@ use crate::{service::Service, settings::REDIS_URL};
 /// and so do not outlive the lab.
 pub const SUPERVISED: &str = "SPOOR_SUPERVISED";
 
+/// The variable for the most spans that wait for their export, and its value for services: a quarter
+/// of its default, since the spans of all services wait at the same time, up to 32 MiB of each.
+const MAX_QUEUE_SIZE: (&str, &str) = ("OTEL_BSP_MAX_QUEUE_SIZE", "16384");
+
 /// The delay before a service that ended is restarted, which doubles each time it ends early.
 const MIN_RESTART_DELAY: Duration = Duration::from_millis(100);
 const MAX_RESTART_DELAY: Duration = Duration::from_secs(10);
@@ -97,6 +101,9 @@ impl Supervised {
         // An endpoint or header meant for the lab's own exporter would divert the services' spans.
         for name in inherited_settings() {
             command.env_remove(name);
+        }
+        if std::env::var_os(MAX_QUEUE_SIZE.0).is_none() {
+            command.env(MAX_QUEUE_SIZE.0, MAX_QUEUE_SIZE.1);
         }
         let child = command
             .args(["run", self.spec.service.name()])

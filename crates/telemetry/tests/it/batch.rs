@@ -249,7 +249,7 @@ fn a_shutdown_drains_everything() {
     };
     let bench = bench(settings, &fake);
     bench.make(2050);
-    bench.processor.drain(DEADLINE).unwrap();
+    bench.processor.shutdown_with_timeout(DEADLINE).unwrap();
     assert_eq!((bench.counts.exported(), bench.dropped()), (2050, [0; 4]));
     assert_eq!(fake.spans().len(), 2050);
 }
@@ -264,7 +264,9 @@ fn shutdown_ends_in_time_and_counts_the_rest() {
     };
     let bench = bench(settings, &fake);
     bench.make(100);
-    let timeout = bench.processor.drain(Duration::from_millis(50));
+    let timeout = bench
+        .processor
+        .shutdown_with_timeout(Duration::from_millis(50));
     assert!(matches!(timeout, Err(OTelSdkError::Timeout(_))));
     assert_eq!(
         (bench.counts.exported(), bench.dropped()),
@@ -274,7 +276,7 @@ fn shutdown_ends_in_time_and_counts_the_rest() {
     assert_eq!(bench.dropped(), [0, 0, 0, 101]);
     assert!(matches!(bench.processor.force_flush(), Ok(())));
     assert!(matches!(
-        bench.processor.drain(DEADLINE),
+        bench.processor.shutdown_with_timeout(DEADLINE),
         Err(OTelSdkError::AlreadyShutdown)
     ));
 }

@@ -18,7 +18,7 @@ use super::{
     picture::{self, Header, InvalidPicture, PictureProperties},
     reply::Reply,
     tensor,
-    upload::{Memory, Upload, UploadError},
+    upload::{Memory, UploadError},
 };
 use crate::{
     model::BuiltIn,
@@ -51,7 +51,7 @@ pub(super) async fn classify(
 impl Classifier {
     async fn classify(&self, headers: &HeaderMap, body: Body) -> Result<Reply, RequestError> {
         let upload = timeout(self.deadline, self.uploads.read(body));
-        let Upload { bytes, memory } = upload.await.map_err(|_elapsed| UploadError::Timeout)??;
+        let (bytes, memory) = upload.await.map_err(|_elapsed| UploadError::Timeout)??;
         let bytes = form::picture(headers, bytes)?;
         // Only now, so that slow uploads do not occupy slots.
         let slot = self.workers.reserve()?;

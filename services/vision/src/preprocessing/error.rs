@@ -55,9 +55,7 @@ impl RequestError {
             | Self::Form(_)
             | Self::Picture(InvalidPicture::Empty) => StatusCode::BAD_REQUEST,
             Self::Picture(InvalidPicture::Format(_)) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Picture(InvalidPicture::TooManyScans | InvalidPicture::Broken { .. }) => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            Self::Picture(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Upload(UploadError::NoMemory) | Self::QueueFull(_) | Self::Busy(_) => {
                 StatusCode::TOO_MANY_REQUESTS
             }

@@ -1,6 +1,9 @@
 //! Decoding of pictures, whose format and size are checked before memory is used for them.
 
-use std::io::Cursor;
+use std::{
+    io::Cursor,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use bytes::Bytes;
 use image::{
@@ -67,23 +70,33 @@ pub(super) enum InvalidPicture {
         format: &'static str,
         source: ImageError,
     },
+    #[error("the picture is invalid: its decoder panicked")]
+    DecoderPanicked,
 }
 
 /// Reads a picture's header.
 pub(super) fn read_header(bytes: &Bytes) -> Result<Header, InvalidPicture> {
-    open(bytes).map(|(header, _)| header)
+    catch_panic(|| open(bytes).map(|(header, _)| header))
 }
 
 /// Decodes a picture and applies its orientation.
 pub(super) fn decode(bytes: &Bytes) -> Result<DynamicImage, InvalidPicture> {
-    let (header, mut decoder) = open(bytes)?;
-    // An unreadable orientation is not an error: the picture is only rotated wrongly.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let decoded = DynamicImage::from_decoder(decoder);
-    let mut picture =
-        decoded.map_err(|error| InvalidPicture::of(header.properties.format, error))?;
-    picture.apply_orientation(orientation);
-    Ok(picture)
+    catch_panic(|| {
+        let (header, mut decoder) = open(bytes)?;
+        // An unreadable orientation is not an error: the picture is only rotated wrongly.
+        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+        let decoded = DynamicImage::from_decoder(decoder);
+        let mut picture =
+            decoded.map_err(|error| InvalidPicture::of(header.properties.format, error))?;
+        picture.apply_orientation(orientation);
+        Ok(picture)
+    })
+}
+
+/// Calls a decoder, which panics on some invalid JPEGs.
+fn catch_panic<T>(decode: impl FnOnce() -> Result<T, InvalidPicture>) -> Result<T, InvalidPicture> {
+    // The decoder is dropped by the panic, so its state is not used again.
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or(Err(InvalidPicture::DecoderPanicked))
 }
 
 fn open(bytes: &Bytes) -> Result<(Header, Decoder), InvalidPicture> {

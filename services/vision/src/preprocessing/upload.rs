@@ -21,13 +21,6 @@ pub(super) struct Memory(Arc<Semaphore>);
 /// A reserved part of the memory, released when dropped.
 type Part = OwnedSemaphorePermit;
 
-/// A complete body.
-#[derive(Debug)]
-pub(super) struct Upload {
-    pub(super) bytes: Bytes,
-    pub(super) memory: Part,
-}
-
 /// The error of reading a body.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UploadError {
@@ -52,8 +45,8 @@ impl Memory {
         Arc::clone(&self.0).acquire_many_owned(bytes).await.ok()
     }
 
-    /// Reads a body and reserves memory as it arrives.
-    pub(super) async fn read(&self, mut body: Body) -> Result<Upload, UploadError> {
+    /// Reads a body and reserves memory as it arrives. Returns the complete body with its memory.
+    pub(super) async fn read(&self, mut body: Body) -> Result<(Bytes, Part), UploadError> {
         let read = self.read_all(&mut body).await;
         if matches!(read, Err(UploadError::TooLong | UploadError::NoMemory)) {
             discard(body, MAX_DISCARDED_BYTES).await;
@@ -61,7 +54,7 @@ impl Memory {
         read
     }
 
-    async fn read_all(&self, body: &mut Body) -> Result<Upload, UploadError> {
+    async fn read_all(&self, body: &mut Body) -> Result<(Bytes, Part), UploadError> {
         // An empty permit, into which those of the chunks are merged.
         let mut held = self.try_reserve(0)?;
         let mut bytes = BytesMut::new();
@@ -76,10 +69,7 @@ impl Memory {
             held.merge(self.try_reserve(data.len())?);
             bytes.extend_from_slice(&data);
         }
-        Ok(Upload {
-            bytes: bytes.freeze(),
-            memory: held,
-        })
+        Ok((bytes.freeze(), held))
     }
 
     fn try_reserve(&self, bytes: usize) -> Result<Part, UploadError> {

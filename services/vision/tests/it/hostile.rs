@@ -52,6 +52,16 @@ fn plain(width: u32, height: u32) -> Vec<u8> {
     png
 }
 
+/// A JPEG that makes zune-jpeg 0.5.15 panic: a progressive frame of two components, which an Adobe
+/// segment declares to be YCCK.
+fn two_components() -> Vec<u8> {
+    let adobe = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\x02";
+    let table = [b"\xff\xdb\0\x43\0".to_vec(), vec![1; 64]].concat();
+    let frame = b"\xff\xc2\0\x0e\x08\0\x01\0\x01\x02\x01\x11\0\x02\x11\0";
+    let scan = b"\xff\xda\0\x08\x01\x01\0\0\0\0";
+    [&b"\xff\xd8"[..], adobe, &table, frame, scan, b"\xff\xd9"].concat()
+}
+
 #[test]
 fn png_and_jpeg_are_classified() {
     for (bytes, format) in [(png(), "png"), (jpeg(), "jpeg")] {
@@ -74,6 +84,7 @@ fn png_and_jpeg_are_classified() {
 #[case::absurdly_many_pixels(claiming(u32::MAX >> 1, u32::MAX >> 1), 413, "send a smaller picture")]
 #[case::a_bomb(plain(7000, 7000), 413, "7000 x 7000 pixels")]
 #[case::claims_more_than_it_holds(claiming(2000, 2000), 422, "the png is invalid")]
+#[case::a_decoder_that_panics(two_components(), 422, "the picture is invalid")]
 #[case::too_long(vec![0x89; 8 * 1024 * 1024 + 1], 413, "longer than 8388608 bytes")]
 fn bodies_that_are_not_pictures_are_refused(
     #[case] body: Vec<u8>,

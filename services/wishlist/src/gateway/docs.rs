@@ -36,8 +36,8 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(jaeger: Peer) -> Router<S
 }
 
 async fn architecture(State(reader): State<MeshReader>) -> Html<String> {
-    let diagram = view::mesh(&reader.mesh().await);
-    Html(view::page(&ARCHITECTURE, Some(diagram)).into_string())
+    let mesh = reader.draw().await;
+    Html(view::page(&ARCHITECTURE, Some(&*mesh)).into_string())
 }
 
 async fn document(

@@ -1,5 +1,7 @@
 //! The HTML of the page. `maud` escapes all inserted values.
 
+use std::collections::HashMap;
+
 use http::StatusCode;
 use maud::{DOCTYPE, Markup, html};
 use opentelemetry::trace::TraceId;
@@ -127,7 +129,10 @@ fn form(content: &Content) -> Markup {
 }
 
 fn wish_list(wishes: &[Wish], offers: &Result<Listing, OffersError>) -> Markup {
-    let known = offers.as_ref().map(|listing| listing.offers.as_slice());
+    let mut by_wish: HashMap<&str, Vec<&Offer>> = HashMap::new();
+    for offer in offers.iter().flat_map(|listing| &listing.offers) {
+        by_wish.entry(&offer.wish_id).or_default().push(offer);
+    }
     html! {
         section aria-labelledby="wishes" {
             h2 #wishes { "Your wishes" span.count { (wishes.len()) } }
@@ -136,7 +141,7 @@ fn wish_list(wishes: &[Wish], offers: &Result<Listing, OffersError>) -> Markup {
             } @else {
                 // A live region, so that screen readers announce the script's updates.
                 p #offers-state .state role="status" { (offers_status(offers)) }
-                ul.wishes { @for wish in wishes { (wish_item(wish, known.unwrap_or_default())) } }
+                ul.wishes { @for wish in wishes { (wish_item(wish, by_wish.get(wish.id.as_str()))) } }
             }
         }
     }
@@ -156,7 +161,7 @@ fn offers_status(offers: &Result<Listing, OffersError>) -> String {
     }
 }
 
-fn wish_item(wish: &Wish, offers: &[Offer]) -> Markup {
+fn wish_item(wish: &Wish, offers: Option<&Vec<&Offer>>) -> Markup {
     html! {
         li {
             div.wish {
@@ -167,7 +172,7 @@ fn wish_item(wish: &Wish, offers: &[Offer]) -> Markup {
                 button.quiet type="submit" aria-label={ "Delete " (wish.name) } { "Delete" }
             }
             ul.offers data-wish=(wish.id) aria-label={ "Offers for " (wish.name) } {
-                @for offer in offers.iter().filter(|offer| offer.wish_id == wish.id) { (offer_item(offer)) }
+                @for offer in offers.into_iter().flatten() { (offer_item(offer)) }
             }
             p.none { "No offers yet." }
         }

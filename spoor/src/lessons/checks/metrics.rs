@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::exemplars::{Bucket, buckets};
 use crate::{
-    cli::client_builder,
+    cli::{http_client, read_body},
     lessons::{context::Context, report::Report},
     traces::{FoundTrace, printable, short_duration},
 };
@@ -40,12 +40,12 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 
 /// Gets the metrics of a service or of the lab.
 pub(super) async fn scrape(url: &str) -> Result<String, reqwest::Error> {
-    let client = client_builder(url).timeout(SCRAPE_TIMEOUT).build()?;
     // Only OpenMetrics has exemplars; the older text format has no place for them.
     let accepted = "application/openmetrics-text";
-    let request = client.get(url).header("accept", accepted);
-    let response = request.send().await?.error_for_status()?;
-    response.text().await
+    let request = http_client(url).get(url).header("accept", accepted);
+    let response = request.timeout(SCRAPE_TIMEOUT).send().await?;
+    let text = read_body(response.error_for_status()?).await?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// The buckets of slow sampled requests. There may be several, since those of earlier load remain.

@@ -31,9 +31,9 @@ pub(super) fn svg(mesh: &Mesh) -> Markup {
             @for ((from, to), call) in &mesh.calls {
                 @if let Some(curves) = layout.edge(from, to) { (arrow(&curves, from, to, call)) }
             }
-            @for (name, state) in &mesh.services {
+            @for (name, failed) in &mesh.services {
                 @if let Some(corner) = layout.corner(name) {
-                    (service(corner, layout.box_width, name, state.failed))
+                    (service(corner, layout.box_width, name, *failed))
                 }
             }
         }

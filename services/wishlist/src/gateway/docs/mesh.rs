@@ -8,19 +8,12 @@ pub(super) const MAX_SERVICES: usize = 40;
 /// The mesh.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mesh {
-    /// The services by name.
-    pub(super) services: BTreeMap<String, Service>,
+    /// The services by name, with true for those in which an operation has failed.
+    pub(super) services: BTreeMap<String, bool>,
     /// The calls by caller and callee.
     pub(super) calls: BTreeMap<(String, String), Call>,
     /// The number of services left out.
     pub(super) left_out: usize,
-}
-
-/// A service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Service {
-    /// True if an operation in it has failed.
-    pub(super) failed: bool,
 }
 
 /// The calls of one service to another.
@@ -46,7 +39,7 @@ impl Mesh {
         let left_out = names.len().saturating_sub(MAX_SERVICES);
         let names = names.into_iter().take(MAX_SERVICES);
         let mut mesh = Self {
-            services: names.map(|name| (name, Service::default())).collect(),
+            services: names.map(|name| (name, false)).collect(),
             calls: BTreeMap::new(),
             left_out,
         };
@@ -63,8 +56,8 @@ impl Mesh {
 
     /// Marks a service as failed.
     pub(super) fn mark_service_failed(&mut self, service: &str) {
-        if let Some(service) = self.services.get_mut(service) {
-            service.failed = true;
+        if let Some(failed) = self.services.get_mut(service) {
+            *failed = true;
         }
     }
 
@@ -102,7 +95,7 @@ mod tests {
         mesh.mark_service_failed("unknown");
         mesh.mark_call_failed("a", "b");
         mesh.mark_call_failed("unknown", "b");
-        assert!(mesh.services["b"].failed && !mesh.services["a"].failed);
+        assert!(mesh.services["b"] && !mesh.services["a"]);
         assert!(mesh.calls[&("a".to_owned(), "b".to_owned())].failed);
         assert!(!mesh.calls[&("c".to_owned(), "b".to_owned())].failed);
     }

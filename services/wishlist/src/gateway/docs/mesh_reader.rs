@@ -5,6 +5,7 @@ use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use jiff::Timestamp;
+use maud::Markup;
 use opentelemetry::{Context, trace::FutureExt};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -12,7 +13,7 @@ use serde_json::Value;
 use spoor_telemetry::http::{Peer, PeerCallError, untraced_context};
 use tokio::{sync::Mutex, time::Instant};
 
-use super::mesh::Mesh;
+use super::{mesh::Mesh, view};
 
 /// The maximum age of traces considered.
 pub(super) const WINDOW: Duration = Duration::from_secs(60 * 60);
@@ -24,19 +25,20 @@ const MAX_RESPONSE_BYTES: usize = 8 << 20;
 const MAX_QUERIES: usize = 4;
 /// The maximum time for all queries, after which the page is shown without the mesh.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
-/// The time for which a result is reused.
+/// The time for which a drawing is reused.
 const MAX_AGE: Duration = Duration::from_secs(2);
 
-/// A reader of the mesh. Clones share the last result, and concurrent requests share one query.
+/// A reader of the mesh. Clones share the last drawing, and concurrent requests share one query.
 #[derive(Clone)]
 pub(super) struct MeshReader {
     jaeger: Peer,
     // An async mutex, held during a query, so that requests which arrive meanwhile wait for its result.
-    last: Arc<Mutex<Option<(Instant, MeshResult)>>>,
+    // The drawing is kept instead of the mesh, since the layout of a large one takes 50 ms.
+    last: Arc<Mutex<Option<(Instant, Arc<Markup>)>>>,
 }
 
 /// The mesh, or the reason why it is unknown.
-pub(super) type MeshResult = Result<Arc<Mesh>, Arc<ReadMeshError>>;
+pub(super) type MeshResult = Result<Mesh, ReadMeshError>;
 
 /// The error of reading the mesh.
 #[derive(Debug, thiserror::Error)]
@@ -59,13 +61,13 @@ impl MeshReader {
         }
     }
 
-    /// The mesh of the last hour.
-    pub(super) async fn mesh(&self) -> MeshResult {
+    /// A drawing of the mesh of the last hour.
+    pub(super) async fn draw(&self) -> Arc<Markup> {
         let mut last = self.last.lock().await;
-        if let Some((read_at, result)) = &*last
+        if let Some((read_at, drawing)) = &*last
             && read_at.elapsed() < MAX_AGE
         {
-            return result.clone();
+            return Arc::clone(drawing);
         }
         // Not traced: otherwise each empty search, a 404, would be a failed call of the gateway in the
         // next diagram.
@@ -73,19 +75,17 @@ impl MeshReader {
         let read = self.read().with_context(context);
         let read = tokio::time::timeout(QUERY_TIMEOUT, read).await;
         let read = read.unwrap_or(Err(ReadMeshError::Timeout(QUERY_TIMEOUT)));
-        let result = read.map(Arc::new).map_err(|error| {
-            tracing::warn!(
-                error = &error as &dyn Error,
-                "cannot read the mesh from Jaeger"
-            );
-            Arc::new(error)
-        });
+        if let Err(error) = &read {
+            let error = error as &dyn Error;
+            tracing::warn!(error, "cannot read the mesh from Jaeger");
+        }
+        let drawing = Arc::new(view::mesh(&read));
         // Failures are reused as well, so that reloading the page does not add load to a failing Jaeger.
-        *last = Some((Instant::now(), result.clone()));
-        result
+        *last = Some((Instant::now(), Arc::clone(&drawing)));
+        drawing
     }
 
-    async fn read(&self) -> Result<Mesh, ReadMeshError> {
+    async fn read(&self) -> MeshResult {
         let end = Timestamp::now();
         let services = self.query::<Services>("/api/v3/services").await?;
         let dependencies = format!(

@@ -13,7 +13,7 @@ use super::{
 use crate::gateway::view::metadata;
 
 /// Renders a page with a document, and `above` before it.
-pub(super) fn page(document: &Document, above: Option<Markup>) -> Markup {
+pub(super) fn page(document: &Document, above: Option<&Markup>) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
