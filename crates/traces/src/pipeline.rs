@@ -11,6 +11,7 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 use spoor_policy::{Namespace, ServiceName, TailTable};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -35,6 +36,7 @@ struct Shared {
     store: TraceStore,
     sampler: Mutex<TailSampler>,
     memory: Memory,
+    small_bodies: Semaphore,
     large_bodies: Turns,
     requests: RequestCounts,
     closed: AtomicBool,
@@ -66,6 +68,7 @@ impl Pipeline {
             store,
             sampler: Mutex::new(sampler),
             memory: Memory::new(settings.receive.max_receiving_bytes),
+            small_bodies: Semaphore::new(1),
             large_bodies: Turns::new(MAX_CONCURRENT_LARGE_BODIES),
             requests: RequestCounts::default(),
             closed: AtomicBool::new(false),
@@ -187,6 +190,13 @@ impl Pipeline {
 
     pub(crate) fn memory(&self) -> &Memory {
         &self.shared.memory
+    }
+
+    /// The turns of small bodies, each read on the asynchronous worker thread of its request. Only
+    /// one at a time: the other threads serve the other listeners, whose requests would otherwise
+    /// wait behind thousands of bodies, and a thread may have to wait for the sampler's lock.
+    pub(crate) fn small_bodies(&self) -> &Semaphore {
+        &self.shared.small_bodies
     }
 
     /// The turns of bodies that are too large for an asynchronous worker thread.
