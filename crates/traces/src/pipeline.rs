@@ -335,6 +335,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn store_evicts_while_a_trace_is_kept() {
+        let tail = TailSettings {
+            decision_wait: Duration::from_secs(3600),
+            // Each segment has a 64th of it.
+            max_bytes: 16 << 20,
+            ..TailSettings::default()
+        };
+        let settings = PipelineSettings {
+            store_bytes: 256 << 10,
+            tail,
+            ..PipelineSettings::default()
+        };
+        let pipeline = Pipeline::start(settings, CancellationToken::new());
+        pipeline.set_tail(table());
+        let request = request(1);
+        for _ in 0..20_000 {
+            pipeline.accept(&request).unwrap();
+        }
+        assert_eq!(pipeline.totals().gathering, 20_000);
+        pipeline.drain().await;
+        let totals = pipeline.totals();
+        assert!(totals.kept > 0 && totals.late > 0, "{totals:?}");
+        assert_eq!(totals.kept + totals.late, 20_000);
+    }
+
+    #[tokio::test]
     async fn services_are_listed_until_the_deadline() {
         let pipeline = Pipeline::start(PipelineSettings::default(), CancellationToken::new());
         pipeline.accept(&request(1)).unwrap();
