@@ -19,7 +19,7 @@ use crate::{
     memory::{Memory, Reservation},
     request_counts::RequestCounts,
     scan,
-    store::{MAX_READ_TIME, Writer},
+    store::Writer,
     tail::TailSampler,
     turns::Turns,
 };
@@ -133,17 +133,10 @@ impl Pipeline {
     }
 
     /// The services of each of these namespaces that have spans in the store or in traces that wait
-    /// for their decision, as many as are found within 10 s. The names of all services are read
-    /// once, whatever the number of namespaces.
+    /// for their decision, as many as are found before the deadline. The names of all services are
+    /// read once, whatever the number of namespaces.
     #[must_use]
     pub fn services_in(
-        &self,
-        namespaces: &BTreeSet<Namespace>,
-    ) -> BTreeMap<Namespace, BTreeSet<ServiceName>> {
-        self.services_until(Instant::now() + MAX_READ_TIME, namespaces)
-    }
-
-    fn services_until(
         &self,
         deadline: Instant,
         namespaces: &BTreeSet<Namespace>,
@@ -158,8 +151,9 @@ impl Pipeline {
             .collect();
         let mut left = MAX_SERVICES;
         for (_, segment) in segments.take_while(|_| Instant::now() < deadline) {
-            let all = segment.sources.iter();
-            for (namespace, name) in all.filter_map(|source| segment.service_of(source)) {
+            // Not all sources, since a resource may have thousands of scopes.
+            let all = segment.resources.iter();
+            for (namespace, name) in all.filter_map(|resource| segment.service_of(resource)) {
                 if let Some(here) = services.get_mut(namespace)
                     && left > 0
                     && let Ok(name) = ServiceName::new(name)
@@ -367,12 +361,9 @@ mod tests {
         let namespace = Namespace::new("default").unwrap();
         let namespaces = BTreeSet::from([namespace.clone()]);
         let now = Instant::now();
-        assert!(pipeline.services_until(now, &namespaces)[&namespace].is_empty());
+        assert!(pipeline.services_in(now, &namespaces)[&namespace].is_empty());
         let later = now + Duration::from_secs(3600);
         let named = BTreeSet::from([ServiceName::new("service-a").unwrap()]);
-        assert_eq!(
-            pipeline.services_until(later, &namespaces)[&namespace],
-            named
-        );
+        assert_eq!(pipeline.services_in(later, &namespaces)[&namespace], named);
     }
 }
