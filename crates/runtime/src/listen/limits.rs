@@ -17,7 +17,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// The most HTTP/2 streams at a time on one connection. Clients wait before they open more.
     pub max_streams_per_connection: u32,
-    /// The most requests at a time over all connections. More are refused.
+    /// The most requests at a time over all connections. A quarter as many wait for up to a second;
+    /// more are refused.
     pub max_requests: usize,
     /// The most bytes of request bodies that handlers have read before they respond, over all
     /// connections. More are refused, and bodies that have been arriving for more than 2 s end, the
