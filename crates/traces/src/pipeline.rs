@@ -249,8 +249,12 @@ impl Pipeline {
                 }
             }
         });
-        // The task fails only if the runtime is shutting down.
-        let _ = decided.await;
+        // Otherwise the runtime is shutting down.
+        if let Err(error) = decided.await
+            && error.is_panic()
+        {
+            tracing::error!(%error, "deciding on traces panicked");
+        }
     }
 }
 
