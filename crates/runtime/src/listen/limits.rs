@@ -22,7 +22,8 @@ pub struct Limits {
     pub max_requests: usize,
     /// The most bytes of request bodies that handlers have read before they respond, over all
     /// connections. More are refused, and bodies that have been arriving for more than 2 s end, the
-    /// largest first. Bodies that no handler has read yet take as many bytes again.
+    /// largest first. Bodies that no handler has read yet take as many bytes again, and a quarter of
+    /// that for those of requests that wait.
     pub max_body_bytes: usize,
     /// The time for a TLS handshake, for a connection's first request, and for the head of each
     /// HTTP/1 request, including the wait for its first byte.
