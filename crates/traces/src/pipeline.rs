@@ -249,11 +249,8 @@ impl Pipeline {
                 }
             }
         });
-        // Otherwise the runtime is shutting down.
-        if let Err(error) = decided.await
-            && error.is_panic()
-        {
-            tracing::error!(%error, "deciding on traces panicked");
+        if let Err(error) = decided.await {
+            tracing::error!(%error, "cannot decide on traces");
         }
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct KnownServices<'a> {
     control: &'a Control,
     pipeline: &'a Pipeline,
     namespaces: BTreeSet<Namespace>,
-    read_deadline: Instant,
+    deadline: Instant,
     with_instances: BTreeMap<Namespace, BTreeSet<ServiceName>>,
     /// `None` until a policy needs them.
     with_spans: Option<BTreeMap<Namespace, BTreeSet<ServiceName>>>,
@@ -44,7 +44,7 @@ impl<'a> KnownServices<'a> {
             control: &inner.control,
             pipeline: &inner.pipeline,
             namespaces: keys.map(|key| key.namespace.clone()).collect(),
-            read_deadline: Instant::now() + MAX_READ_TIME,
+            deadline: Instant::now() + MAX_READ_TIME,
             with_instances: BTreeMap::new(),
             with_spans: None,
             operations: BTreeMap::new(),
@@ -70,8 +70,7 @@ impl<'a> KnownServices<'a> {
         let reported = self.operations.entry(key).or_insert_with(|| {
             let counted = self.control.operations_seen(namespace, service);
             let store = self.pipeline.store();
-            let stored =
-                store.root_operations(self.read_deadline, service.as_str(), MAX_OPERATIONS);
+            let stored = store.root_operations(self.deadline, service.as_str(), MAX_OPERATIONS);
             // Without all names, a known one could seem to be unknown.
             let Some(stored) = stored else {
                 return Arc::default();
@@ -97,8 +96,7 @@ impl<'a> KnownServices<'a> {
             return with_instances;
         }
         let with_spans = self.with_spans.get_or_insert_with(|| {
-            let (pipeline, deadline) = (self.pipeline, self.read_deadline);
-            let mut known = pipeline.services_in(deadline, &self.namespaces);
+            let mut known = self.pipeline.services_in(self.deadline, &self.namespaces);
             for (namespace, services) in &mut known {
                 services.extend(self.control.known_services(namespace));
             }
