@@ -20,7 +20,7 @@ const MAX_OPERATIONS: usize = 1_000;
 const MAX_SERVICES: usize = 64;
 
 /// The longest time in which the names in the store are read for one change or listing. Ordinary
-/// stores take milliseconds. Others wait for the lock of the policies meanwhile.
+/// stores take milliseconds. During a listing, others wait for the lock of the policies.
 const MAX_READ_TIME: Duration = Duration::from_millis(500);
 
 /// The services that policies may apply to, each namespace read at most once, and the store once
