@@ -18,8 +18,10 @@ const FILES: [&str; 10] = [
 ];
 
 /// Messages that are also sent over HTTP, in protobuf's JSON: the responses of Jaeger's remote
-/// sampling and of version 3 of its query API, and the opinions in a vote.
-const JSON_MESSAGES: [&str; 15] = [
+/// sampling and of version 3 of its query API, and the opinions in a vote. Dependencies are sent in
+/// the JSON of version 1, which has integers as numbers.
+const JSON_MESSAGES: [&str; 16] = [
+    "jaeger.api_v2.DependencyLink",
     "jaeger.api_v2.ProbabilisticSamplingStrategy",
     "jaeger.api_v2.RateLimitingSamplingStrategy",
     "jaeger.api_v2.OperationSamplingStrategy",
@@ -49,7 +51,8 @@ const JSON_LONG_FIELDS: [&str; 3] = [
 ///
 /// Protobuf's JSON leaves out all such fields. But clients of remote sampling differ in which numbers
 /// they require, so all numbers of a strategy are present.
-const JSON_OPTIONAL_FIELDS: [&str; 5] = [
+const JSON_OPTIONAL_FIELDS: [&str; 6] = [
+    "jaeger.api_v2.DependencyLink.source",
     "jaeger.api_v2.SamplingStrategyResponse.probabilisticSampling",
     "jaeger.api_v2.SamplingStrategyResponse.rateLimitingSampling",
     "jaeger.api_v2.SamplingStrategyResponse.operationSampling",

@@ -165,7 +165,10 @@ impl PolicyStore {
         let changed = state.set.clone().apply(&sent, Timestamp::now());
         let (set, actions) = changed.map_err(PolicyStoreError::Validate)?;
         let version = self.accept(&mut state, set, &actions)?;
-        let warnings = self.warnings(&state.set, &state.resolution, &actions);
+        // A copy, since others would wait for the lock while the names in the store are read.
+        let (set, resolution) = (state.set.clone(), state.resolution.clone());
+        drop(state);
+        let warnings = self.warnings(&set, &resolution, &actions);
         let change = |(key, action): &(PolicyKey, Action)| Change {
             warnings: warnings.get(key).cloned().unwrap_or_default(),
             ..change(key, *action)

@@ -45,11 +45,9 @@ impl ListBudget {
         // A list longer than the whole budget is built alone; otherwise it would wait forever.
         let entries = entries.min(self.max_entries);
         let reserving = Arc::clone(&self.free).acquire_many_owned(entries);
-        match tokio::time::timeout(MAX_WAIT, reserving).await {
-            Ok(Ok(reserved)) => Ok(reserved),
-            // The semaphore is never closed, so only the wait can fail.
-            Ok(Err(_)) | Err(_) => Err(ListBudgetSpent),
-        }
+        let reserved = tokio::time::timeout(MAX_WAIT, reserving).await;
+        // The semaphore is never closed, so only the wait can fail.
+        reserved.ok().and_then(Result::ok).ok_or(ListBudgetSpent)
     }
 }
 

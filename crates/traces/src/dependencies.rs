@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde::Serialize;
+use spoor_proto::jaeger::api_v2::DependencyLink;
 
 use crate::{
     Search,
@@ -16,22 +16,10 @@ pub(crate) const MAX_COUNTED_TRACES: usize = 500_000;
 /// The memory of a pair of services besides their names.
 const BYTES_PER_PAIR: usize = 128;
 
-/// The calls from one service to another, or to itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Dependency {
-    /// The service that called.
-    pub(crate) parent: String,
-    /// The service that was called.
-    pub(crate) child: String,
-    /// The number of spans of `child` that have a parent in `parent`.
-    pub(crate) call_count: u64,
-}
-
 /// The calls between services, sorted by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Dependencies {
-    pub(crate) calls: Vec<Dependency>,
+    pub(crate) calls: Vec<DependencyLink>,
     /// The number of traces that were too large to be counted.
     pub(crate) left_out: usize,
     /// True if there are more than [`MAX_COUNTED_TRACES`].
@@ -69,10 +57,11 @@ pub(crate) fn dependencies(
         }
     }
     let calls = counts.calls.into_iter();
-    let calls = calls.map(|((parent, child), call_count)| Dependency {
+    let calls = calls.map(|((parent, child), call_count)| DependencyLink {
         parent,
         child,
         call_count,
+        source: String::new(),
     });
     Ok(Dependencies {
         calls: calls.collect(),

@@ -11,6 +11,7 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 use spoor_policy::{Namespace, ServiceName, TailTable};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     memory::{Memory, Reservation},
     request_counts::RequestCounts,
     scan,
-    store::{MAX_READ_TIME, Writer},
+    store::Writer,
     tail::TailSampler,
     turns::Turns,
 };
@@ -35,6 +36,7 @@ struct Shared {
     store: TraceStore,
     sampler: Mutex<TailSampler>,
     memory: Memory,
+    small_bodies: Semaphore,
     large_bodies: Turns,
     requests: RequestCounts,
     closed: AtomicBool,
@@ -66,6 +68,7 @@ impl Pipeline {
             store,
             sampler: Mutex::new(sampler),
             memory: Memory::new(settings.receive.max_receiving_bytes),
+            small_bodies: Semaphore::new(1),
             large_bodies: Turns::new(MAX_CONCURRENT_LARGE_BODIES),
             requests: RequestCounts::default(),
             closed: AtomicBool::new(false),
@@ -130,17 +133,10 @@ impl Pipeline {
     }
 
     /// The services of each of these namespaces that have spans in the store or in traces that wait
-    /// for their decision, as many as are found within 10 s. The names of all services are read
-    /// once, whatever the number of namespaces.
+    /// for their decision, as many as are found before the deadline. The names of all services are
+    /// read once, whatever the number of namespaces.
     #[must_use]
     pub fn services_in(
-        &self,
-        namespaces: &BTreeSet<Namespace>,
-    ) -> BTreeMap<Namespace, BTreeSet<ServiceName>> {
-        self.services_until(Instant::now() + MAX_READ_TIME, namespaces)
-    }
-
-    fn services_until(
         &self,
         deadline: Instant,
         namespaces: &BTreeSet<Namespace>,
@@ -155,8 +151,9 @@ impl Pipeline {
             .collect();
         let mut left = MAX_SERVICES;
         for (_, segment) in segments.take_while(|_| Instant::now() < deadline) {
-            let all = segment.sources.iter();
-            for (namespace, name) in all.filter_map(|source| segment.service_of(source)) {
+            // Not all sources, since a resource may have thousands of scopes.
+            let all = segment.resources.iter();
+            for (namespace, name) in all.filter_map(|resource| segment.service_of(resource)) {
                 if let Some(here) = services.get_mut(namespace)
                     && left > 0
                     && let Ok(name) = ServiceName::new(name)
@@ -187,6 +184,13 @@ impl Pipeline {
 
     pub(crate) fn memory(&self) -> &Memory {
         &self.shared.memory
+    }
+
+    /// The turns of small bodies, each read on the asynchronous worker thread of its request. Only
+    /// one at a time: the other threads serve the other listeners, whose requests would otherwise
+    /// wait behind thousands of bodies, and a thread may have to wait for the sampler's lock.
+    pub(crate) fn small_bodies(&self) -> &Semaphore {
+        &self.shared.small_bodies
     }
 
     /// The turns of bodies that are too large for an asynchronous worker thread.
@@ -245,8 +249,9 @@ impl Pipeline {
                 }
             }
         });
-        // The task fails only if the runtime is shutting down.
-        let _ = decided.await;
+        if let Err(error) = decided.await {
+            tracing::error!(%error, "cannot decide on traces");
+        }
     }
 }
 
@@ -325,18 +330,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn store_evicts_while_a_trace_is_kept() {
+        let tail = TailSettings {
+            decision_wait: Duration::from_secs(3600),
+            // Each segment has a 64th of it.
+            max_bytes: 16 << 20,
+            ..TailSettings::default()
+        };
+        let settings = PipelineSettings {
+            store_bytes: 256 << 10,
+            tail,
+            ..PipelineSettings::default()
+        };
+        let pipeline = Pipeline::start(settings, CancellationToken::new());
+        pipeline.set_tail(table());
+        let request = request(1);
+        for _ in 0..20_000 {
+            pipeline.accept(&request).unwrap();
+        }
+        assert_eq!(pipeline.totals().gathering, 20_000);
+        pipeline.drain().await;
+        let totals = pipeline.totals();
+        assert!(totals.kept > 0 && totals.late > 0, "{totals:?}");
+        assert_eq!(totals.kept + totals.late, 20_000);
+    }
+
+    #[tokio::test]
     async fn services_are_listed_until_the_deadline() {
         let pipeline = Pipeline::start(PipelineSettings::default(), CancellationToken::new());
         pipeline.accept(&request(1)).unwrap();
         let namespace = Namespace::new("default").unwrap();
         let namespaces = BTreeSet::from([namespace.clone()]);
         let now = Instant::now();
-        assert!(pipeline.services_until(now, &namespaces)[&namespace].is_empty());
+        assert!(pipeline.services_in(now, &namespaces)[&namespace].is_empty());
         let later = now + Duration::from_secs(3600);
         let named = BTreeSet::from([ServiceName::new("service-a").unwrap()]);
-        assert_eq!(
-            pipeline.services_until(later, &namespaces)[&namespace],
-            named
-        );
+        assert_eq!(pipeline.services_in(later, &namespaces)[&namespace], named);
     }
 }

@@ -19,7 +19,7 @@ pub(crate) enum RefusalReason {
     TimedOut,
     /// The sender aborted the body.
     Aborted,
-    /// Too many bytes or large bodies are being received at the same time, or too many traces wait for
+    /// Too many bytes or bodies are being received at the same time, or too many traces wait for
     /// their tail decision.
     Overloaded,
     /// The pipeline is shutting down.

@@ -180,13 +180,9 @@ impl TraceStore {
     }
 
     /// The names of a service's spans without a parent; `None` if there are more than `max`, or if
-    /// reading them takes longer than 10 s. Names of more than 512 bytes are left out.
+    /// they are not read before the deadline. Names of more than 512 bytes are left out.
     #[must_use]
-    pub fn root_operations(&self, service: &str, max: usize) -> Option<BTreeSet<String>> {
-        self.root_operations_until(Instant::now() + MAX_READ_TIME, service, max)
-    }
-
-    fn root_operations_until(
+    pub fn root_operations(
         &self,
         deadline: Instant,
         service: &str,

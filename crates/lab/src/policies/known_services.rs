@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use spoor_control::Control;
@@ -15,9 +16,12 @@ use super::Inner;
 /// names of spans.
 const MAX_OPERATIONS: usize = 1_000;
 
-/// The most services whose operations are read for one change. Each takes milliseconds under the
-/// lock of the policies if clients have named a million services, and a change may name thousands.
+/// The most services whose operations are read for one change, which may name thousands.
 const MAX_SERVICES: usize = 64;
+
+/// The longest time in which the names in the store are read for one change or listing. Ordinary
+/// stores take milliseconds. During a listing, others wait for the lock of the policies.
+const MAX_READ_TIME: Duration = Duration::from_millis(500);
 
 /// The services that policies may apply to, each namespace read at most once, and the store once
 /// for all namespaces. A thousand policies may be compared with as many services as clients have
@@ -26,6 +30,7 @@ pub(super) struct KnownServices<'a> {
     control: &'a Control,
     pipeline: &'a Pipeline,
     namespaces: BTreeSet<Namespace>,
+    deadline: Instant,
     with_instances: BTreeMap<Namespace, BTreeSet<ServiceName>>,
     /// `None` until a policy needs them.
     with_spans: Option<BTreeMap<Namespace, BTreeSet<ServiceName>>>,
@@ -39,6 +44,7 @@ impl<'a> KnownServices<'a> {
             control: &inner.control,
             pipeline: &inner.pipeline,
             namespaces: keys.map(|key| key.namespace.clone()).collect(),
+            deadline: Instant::now() + MAX_READ_TIME,
             with_instances: BTreeMap::new(),
             with_spans: None,
             operations: BTreeMap::new(),
@@ -63,9 +69,10 @@ impl<'a> KnownServices<'a> {
         }
         let reported = self.operations.entry(key).or_insert_with(|| {
             let counted = self.control.operations_seen(namespace, service);
-            let stored = self.pipeline.store();
+            let store = self.pipeline.store();
+            let stored = store.root_operations(self.deadline, service.as_str(), MAX_OPERATIONS);
             // Without all names, a known one could seem to be unknown.
-            let Some(stored) = stored.root_operations(service.as_str(), MAX_OPERATIONS) else {
+            let Some(stored) = stored else {
                 return Arc::default();
             };
             let stored = stored.iter().filter_map(|it| OperationName::new(it).ok());
@@ -89,7 +96,7 @@ impl<'a> KnownServices<'a> {
             return with_instances;
         }
         let with_spans = self.with_spans.get_or_insert_with(|| {
-            let mut known = self.pipeline.services_in(&self.namespaces);
+            let mut known = self.pipeline.services_in(self.deadline, &self.namespaces);
             for (namespace, services) in &mut known {
                 services.extend(self.control.known_services(namespace));
             }

@@ -17,11 +17,13 @@ pub struct Limits {
     pub max_connections: usize,
     /// The most HTTP/2 streams at a time on one connection. Clients wait before they open more.
     pub max_streams_per_connection: u32,
-    /// The most requests at a time over all connections. More are refused.
+    /// The most requests at a time over all connections. A quarter as many wait for up to a second;
+    /// more are refused.
     pub max_requests: usize,
     /// The most bytes of request bodies that handlers have read before they respond, over all
     /// connections. More are refused, and bodies that have been arriving for more than 2 s end, the
-    /// largest first. Bodies that no handler has read yet take as many bytes again.
+    /// largest first. Bodies that no handler has read yet take as many bytes again, and a quarter of
+    /// that for those of requests that wait.
     pub max_body_bytes: usize,
     /// The time for a TLS handshake, for a connection's first request, and for the head of each
     /// HTTP/1 request, including the wait for its first byte.

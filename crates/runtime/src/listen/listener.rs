@@ -121,6 +121,7 @@ impl Listener {
             // On loopback only, as the protection against DNS rebinding; see `host`.
             hosts: is_loopback.then_some(hosts),
             free: Arc::new(Semaphore::new(limits.max_requests)),
+            waiting: Semaphore::new(limits.max_requests.div_ceil(4)),
             budget: Arc::new(Budget::new(limits.max_body_bytes)),
             stop: Stop(stop.clone()),
         });

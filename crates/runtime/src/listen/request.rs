@@ -38,6 +38,8 @@ pub(super) struct RequestHandler {
     /// `None` allows any host.
     pub(super) hosts: Option<AllowedHosts>,
     pub(super) free: Arc<Semaphore>,
+    /// The places of requests that wait for a permit.
+    pub(super) waiting: Semaphore,
     pub(super) budget: Arc<Budget>,
     pub(super) stop: Stop,
 }
@@ -136,6 +138,7 @@ impl RequestHandler {
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
             return Some(permit);
         }
+        let _waiting = self.waiting.try_acquire().ok()?;
         // Closes requests that only wait for their peer, which frees permits a moment later.
         PROCESS.evict_requests(self.listener);
         let acquiring = Arc::clone(&self.free).acquire_owned();

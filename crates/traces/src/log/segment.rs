@@ -30,7 +30,7 @@ pub(crate) struct Segment {
     pub(crate) sources: InternTable<Source>,
     /// The resources of all sources, each as a source without a scope, since a resource may have
     /// thousands of scopes.
-    resources: InternTable<Source>,
+    pub(crate) resources: InternTable<Source>,
     pub(crate) operations: InternTable<OperationEntry>,
     /// The latest start of its spans.
     pub(crate) latest_start: u64,

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 use super::{
     Queries, TraceQueryError,
     enrich::decoded,
-    grpc_queries::{search, unix_nanos},
+    grpc_queries::{dependency, search, unix_nanos},
     limits::Reader,
     stream::{Built, Messages, split, stream, stream_built},
     summary,
@@ -81,7 +81,7 @@ impl QueryService for Queries {
             return Err(Status::invalid_argument(message));
         }
         let calls = self.calls(start, end).await?;
-        let dependencies = calls.into_iter().map(Into::into).collect();
+        let dependencies = calls.into_iter().map(dependency).collect();
         Ok(Response::new(DependenciesResponse { dependencies }))
     }
 

@@ -3,18 +3,17 @@
 use std::time::Duration;
 
 use prost_types::Timestamp;
-use spoor_proto::jaeger::api_v3::{self, TraceQueryParameters};
+use spoor_proto::jaeger::{
+    api_v2::DependencyLink,
+    api_v3::{self, TraceQueryParameters},
+};
 use tonic::Status;
 
 use super::{
     MAX_TRACES, Queries, TraceQueryError, parameters,
     v3::{DEFAULT_DEPTH, FILTER_REFUSED},
 };
-use crate::{
-    Search, StoredOperation, TraceId,
-    dependencies::{Dependency, dependencies},
-    kind, service,
-};
+use crate::{Search, StoredOperation, TraceId, dependencies::dependencies, kind, service};
 
 impl Queries {
     pub(super) async fn services(&self) -> Result<Vec<String>, TraceQueryError> {
@@ -39,7 +38,7 @@ impl Queries {
         &self,
         start: u64,
         end: u64,
-    ) -> Result<Vec<Dependency>, TraceQueryError> {
+    ) -> Result<Vec<DependencyLink>, TraceQueryError> {
         let count = move |reader| dependencies(&reader, start, end);
         Ok(self.aggregates().run(count).await??.calls)
     }
@@ -76,13 +75,12 @@ impl From<StoredOperation> for api_v3::Operation {
     }
 }
 
-impl From<Dependency> for api_v3::Dependency {
-    fn from(call: Dependency) -> Self {
-        Self {
-            parent: call.parent,
-            child: call.child,
-            call_count: call.call_count,
-        }
+/// Converts calls to those of version 3.
+pub(super) fn dependency(call: DependencyLink) -> api_v3::Dependency {
+    api_v3::Dependency {
+        parent: call.parent,
+        child: call.child,
+        call_count: call.call_count,
     }
 }
 

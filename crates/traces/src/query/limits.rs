@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use spoor_runtime::{StreamLimit, StreamPermit};
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -153,10 +153,11 @@ impl Queries {
         // In this order: a query that waits for others of its kind must not hold a turn that another
         // kind could use. Both before a thread is used, so that waiting requests occupy none.
         let own = match &self.own_turns {
-            Some(turns) => Some(turn(turns, deadline).await?),
+            Some(turns) => Some(turns.next(deadline).await.ok_or(TraceQueryError::Busy)?),
             None => None,
         };
-        let turn = turn(&self.builds, deadline).await?;
+        let turn = self.builds.next(deadline).await;
+        let turn = turn.ok_or(TraceQueryError::Busy)?;
         let store = self.store.clone();
         let max_read_time = self.max_read_time;
         let work = move |cancelled| {
@@ -183,10 +184,6 @@ impl Queries {
     pub(crate) fn reserve_stream(&self) -> Result<StreamPermit, TraceQueryError> {
         self.streams.acquire(1).ok_or(TraceQueryError::Busy)
     }
-}
-
-async fn turn(turns: &Turns, deadline: Instant) -> Result<OwnedSemaphorePermit, TraceQueryError> {
-    turns.next(deadline).await.ok_or(TraceQueryError::Busy)
 }
 
 /// Reads the store for one response.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use http::StatusCode;
-use spoor_proto::jaeger::api_v3::Operation;
+use spoor_proto::jaeger::{api_v2::DependencyLink, api_v3::Operation};
 
 pub use envelope::V1Error;
 use envelope::{Envelope, V1Errors};
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     InvalidTraceId, TraceId,
-    dependencies::{Dependency, MAX_COUNTED_TRACES, dependencies},
+    dependencies::{MAX_COUNTED_TRACES, dependencies},
     service,
 };
 
@@ -94,7 +94,7 @@ fn trace(request: ApiRequest) -> Result<Envelope<[json::Trace; 1]>, V1Error> {
     Ok(Envelope::of([json::trace(&trace, raw.unwrap_or(false))]))
 }
 
-fn call_counts(request: ApiRequest) -> Result<Envelope<Vec<Dependency>>, V1Error> {
+fn call_counts(request: ApiRequest) -> Result<Envelope<Vec<DependencyLink>>, V1Error> {
     let parameters = &request.parameters;
     let end = parameters.time("endTs", MILLISECOND)?;
     let end = end.unwrap_or(request.received_at);

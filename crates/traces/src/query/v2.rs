@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use prost::Message;
 use spoor_proto::jaeger::{
     api_v2::{
-        ArchiveTraceRequest, ArchiveTraceResponse, DependencyLink, FindTracesRequest,
-        GetDependenciesRequest, GetDependenciesResponse, GetOperationsRequest,
-        GetOperationsResponse, GetServicesRequest, GetServicesResponse, GetTraceRequest, KeyValue,
-        Operation, Span, SpansResponseChunk, query_service_server::QueryService,
+        ArchiveTraceRequest, ArchiveTraceResponse, FindTracesRequest, GetDependenciesRequest,
+        GetDependenciesResponse, GetOperationsRequest, GetOperationsResponse, GetServicesRequest,
+        GetServicesResponse, GetTraceRequest, KeyValue, Operation, Span, SpansResponseChunk,
+        query_service_server::QueryService,
     },
     api_v3::TraceQueryParameters,
 };
@@ -111,16 +111,8 @@ impl QueryService for Queries {
         let request = request.into_inner();
         let start = unix_nanos(request.start_time).unwrap_or(0);
         let end = unix_nanos(request.end_time).unwrap_or(u64::MAX);
-        let calls = self.calls(start, end).await?;
-        let dependencies = calls.into_iter().map(|call| DependencyLink {
-            parent: call.parent,
-            child: call.child,
-            call_count: call.call_count,
-            source: String::new(),
-        });
-        Ok(Response::new(GetDependenciesResponse {
-            dependencies: dependencies.collect(),
-        }))
+        let dependencies = self.calls(start, end).await?;
+        Ok(Response::new(GetDependenciesResponse { dependencies }))
     }
 }
 

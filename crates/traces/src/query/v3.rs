@@ -24,6 +24,7 @@ pub use search::{DEFAULT_DEPTH, FILTER_REFUSED};
 use super::{
     Queries, TraceQueryError,
     api::{ApiRequest, get},
+    grpc_queries::dependency,
     summary,
 };
 use crate::{InvalidTraceId, TraceId, dependencies, kind, service};
@@ -139,7 +140,7 @@ fn dependencies(request: ApiRequest) -> Result<DependenciesResponse, V3Error> {
     // The format cannot report the traces that were left out.
     let found = dependencies::dependencies(&request.reader, start, end)?.calls;
     Ok(DependenciesResponse {
-        dependencies: found.into_iter().map(Into::into).collect(),
+        dependencies: found.into_iter().map(dependency).collect(),
     })
 }
 

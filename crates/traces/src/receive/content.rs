@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use spoor_runtime::{Compression, DecompressError};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     error::ReceiveError,
@@ -38,10 +38,11 @@ impl Content {
     ) -> Result<PartialSuccess, ReceiveError> {
         let settings = pipeline.receive_settings();
         let max = settings.max_body_bytes;
-        if let Some(small) = self.decompress_small(max, &mut reservation)? {
-            return accept(pipeline, small, self.encoding, &mut reservation);
-        }
         let deadline = Instant::now() + settings.body_deadline;
+        let small = self.accept_small(pipeline, deadline, &mut reservation);
+        if let Some(accepted) = small.await? {
+            return Ok(accepted);
+        }
         // In the order of arrival, so that a sender of many large bodies cannot overtake others.
         let turn = pipeline.large_bodies().next(deadline).await;
         let turn = turn.ok_or(ReceiveError::Busy)?;
@@ -55,27 +56,24 @@ impl Content {
                 false => Ok(reservation.grow(bytes)?),
             };
             let content = self.compression.decompress(self.bytes, max, count)?;
-            // The pipeline may have closed during the wait: spans accepted after its last decisions
-            // would be lost silently.
-            if pipeline.is_closed() {
-                return Err(ReceiveError::Closed);
-            }
             accept(&pipeline, content, self.encoding, &mut reservation)
         });
         // The task fails only if the runtime is shutting down.
         accepted.await.unwrap_or(Err(ReceiveError::Closed))
     }
 
-    /// Decompresses the body if its content is small, counting each piece before the next one.
+    /// Accepts the spans in the body if its content is small.
     ///
     /// A large body is decompressed again from its start later: its size is not known in advance,
     /// since a few hundred bytes may become megabytes.
-    fn decompress_small(
+    async fn accept_small(
         &self,
-        max: usize,
+        pipeline: &Pipeline,
+        deadline: Instant,
         reservation: &mut Reservation,
-    ) -> Result<Option<Bytes>, ReceiveError> {
-        let max = max.min(match self.encoding {
+    ) -> Result<Option<PartialSuccess>, ReceiveError> {
+        let max_body_bytes = pipeline.receive_settings().max_body_bytes;
+        let max = max_body_bytes.min(match self.encoding {
             Encoding::Protobuf => MAX_SMALL_PROTOBUF_BYTES,
             Encoding::Json => MAX_SMALL_JSON_BYTES,
         });
@@ -87,15 +85,20 @@ impl Content {
         if self.bytes.len() > max_received {
             return Ok(None);
         }
+        let Ok(Ok(_turn)) = timeout_at(deadline, pipeline.small_bodies().acquire()).await else {
+            return Err(ReceiveError::Busy);
+        };
         let before = reservation.bytes();
+        // Counts each piece before the next one.
         let count = |bytes| Ok(reservation.grow(bytes)?);
-        match self.compression.decompress(self.bytes.clone(), max, count) {
+        let content = match self.compression.decompress(self.bytes.clone(), max, count) {
             Err(ReceiveError::Compressed(DecompressError::TooLarge { .. })) => {
                 reservation.shrink_to(before);
-                Ok(None)
+                return Ok(None);
             }
-            content => content.map(Some),
-        }
+            content => content?,
+        };
+        accept(pipeline, content, self.encoding, reservation).map(Some)
     }
 }
 
@@ -105,6 +108,11 @@ fn accept(
     encoding: Encoding,
     reservation: &mut Reservation,
 ) -> Result<PartialSuccess, ReceiveError> {
+    // The pipeline may have closed since the body was sent: spans accepted after its last decisions
+    // would be lost silently.
+    if pipeline.is_closed() {
+        return Err(ReceiveError::Closed);
+    }
     let mut ignored = Ignored::default();
     if encoding == Encoding::Json {
         // The protobuf is at most as long as the JSON.
@@ -232,6 +240,21 @@ mod tests {
             post(&pipeline, PROTOBUF, &large).await.status(),
             StatusCode::OK
         );
+    }
+
+    #[tokio::test]
+    async fn small_body_without_a_turn_is_refused() {
+        let pipeline = pipeline(ReceiveSettings {
+            body_deadline: Duration::from_millis(20),
+            ..ReceiveSettings::default()
+        });
+        let content = empty_messages(PROTOBUF, 1000);
+        let turn = pipeline.small_bodies().acquire().await.unwrap();
+        let refused = post(&pipeline, PROTOBUF, &content).await;
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        drop(turn);
+        let accepted = post(&pipeline, PROTOBUF, &content).await;
+        assert_eq!(accepted.status(), StatusCode::OK);
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ pub(super) enum ReceiveError {
     Compressed(#[from] DecompressError),
     #[error(transparent)]
     OutOfMemory(#[from] OutOfMemory),
-    #[error("too many large bodies are being read at the same time; try again later")]
+    #[error("too many bodies are being read at the same time; try again later")]
     Busy,
     #[error("the sender disconnected")]
     Disconnected,

@@ -52,9 +52,6 @@ async fn export(pipeline: &Pipeline, request: Request) -> Result<Vec<u8>, Receiv
     let mut reservation = pipeline.memory().reservation();
     let max = settings.max_body_bytes + PREFIX_BYTES;
     let body = body::read(&mut body, max, settings, &mut reservation).await?;
-    if pipeline.is_closed() {
-        return Err(ReceiveError::Closed);
-    }
     let (bytes, is_compressed) = message(body)?;
     let compression = if is_compressed {
         body::compression(&parts.headers, "grpc-encoding")?

@@ -51,7 +51,7 @@ impl Encoding {
                 let partial = json!({
                     // Protobuf's JSON mapping writes 64-bit integers as strings.
                     "rejectedSpans": partial.rejected.to_string(),
-                    "errorMessage": partial.message(),
+                    "errorMessage": partial.messages.join("; "),
                 });
                 json!({ "partialSuccess": partial })
                     .to_string()
@@ -101,10 +101,6 @@ impl PartialSuccess {
         self.rejected == 0 && self.messages.is_empty()
     }
 
-    fn message(&self) -> String {
-        self.messages.join("; ")
-    }
-
     /// The `ExportTraceServiceResponse`, encoded.
     pub(super) fn response(&self) -> Vec<u8> {
         use opentelemetry_proto::tonic::collector::trace::v1::{
@@ -112,7 +108,7 @@ impl PartialSuccess {
         };
         let partial = || ExportTracePartialSuccess {
             rejected_spans: i64::try_from(self.rejected).unwrap_or(i64::MAX),
-            error_message: self.message(),
+            error_message: self.messages.join("; "),
         };
         let partial_success = (!self.is_complete()).then(partial);
         ExportTraceServiceResponse { partial_success }.encode_to_vec()

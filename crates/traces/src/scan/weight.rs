@@ -8,6 +8,9 @@ use crate::otlp_json::{Kind, Message, RESOURCE_SPANS};
 
 /// The allocator's overhead for each string and list, roughly.
 const ALLOCATION_BYTES: usize = 16;
+/// The length of a control character in JSON, as which lists and maps are shown. A response has the
+/// JSON of all lists of a span in memory at the same time.
+const ESCAPED_BYTES: usize = r"\u0000".len();
 
 /// The approximate size of an encoded `ResourceSpans` once decoded, in bytes, overestimated rather
 /// than underestimated.
@@ -32,8 +35,10 @@ fn add(
             // The recursion is as deep as the reader allows, which is `MAX_DEPTH`.
             (true, Some(Kind::Message(nested))) => add(nested, &mut reader.message()?, total)?,
             (true, _) => {
-                let len = reader.bytes()?.len();
-                *total = total.saturating_add(len + ALLOCATION_BYTES);
+                let bytes = reader.bytes()?;
+                let controls = bytes.iter().filter(|byte| byte.is_ascii_control()).count();
+                let escapes = controls * (ESCAPED_BYTES - 1);
+                *total = total.saturating_add(bytes.len() + escapes + ALLOCATION_BYTES);
             }
             (false, _) => reader.unknown(key, 0)?,
         }
@@ -79,5 +84,14 @@ mod tests {
         };
         let weight = weight(span);
         assert!(((1 << 20)..(1 << 20) + 4096).contains(&weight), "{weight}");
+    }
+
+    #[test]
+    fn control_characters_count_as_escapes() {
+        let span = Span {
+            name: "\0".repeat(1 << 20),
+            ..Span::default()
+        };
+        assert!(weight(span) >= 6 << 20);
     }
 }

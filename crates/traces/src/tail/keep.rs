@@ -19,7 +19,8 @@ pub(super) fn keep(
     // The store may have the trace already, if it began before the policy was applied, or if its
     // earlier decision has been forgotten.
     let mut to = store.destination(trace_id, hash, note);
-    let (mut last, mut last_resource) = (None, None);
+    let mut last: Option<(u64, u16)> = None;
+    let mut last_resource = None;
     let mut interned = Interned::default();
     for (segment, span) in spans {
         let (Some(source), Some(operation)) = (
@@ -31,6 +32,13 @@ pub(super) fn keep(
         let Some(service) = segment.services.get(usize::from(source.service)) else {
             continue;
         };
+        // A trace may take as much memory as all that wait, while a segment takes a few megabytes,
+        // or 16 MiB for a long span.
+        if last.is_some_and(|(serial, _)| serial != segment.serial) {
+            store.evict();
+            // The trace may have been evicted: then the store drops its other spans as late.
+            to = store.destination(trace_id, hash, note);
+        }
         let bytes = segment.bytes.as_slice();
         let new = NewSpan {
             trace_id,

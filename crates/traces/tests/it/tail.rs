@@ -2,7 +2,7 @@
 
 mod changes;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
@@ -144,7 +144,8 @@ async fn services_of_waiting_traces_are_listed() {
     pipeline.set_tail(table(rules(), "0%"));
     send(&pipeline, vec![batch("waiting", vec![trace(2)])]);
     let namespaces = ["demo", "default"].map(|name| Namespace::new(name).unwrap());
-    let services = pipeline.services_in(&namespaces.into());
+    let deadline = Instant::now() + Duration::from_secs(3600);
+    let services = pipeline.services_in(deadline, &namespaces.into());
     let services: Vec<(&str, Vec<&str>)> = services
         .iter()
         .map(|(namespace, services)| {
