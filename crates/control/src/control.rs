@@ -214,8 +214,7 @@ impl Control {
     #[must_use]
     pub fn services_with_instances(&self, namespace: &Namespace) -> BTreeSet<ServiceName> {
         let services = self.0.services.in_namespace(namespace).into_iter();
-        let with_instances = services
-            .filter(|(_, service)| service.state().expected_or_connected().next().is_some());
+        let with_instances = services.filter(|(_, service)| service.state().has_instances());
         with_instances.map(|(name, _)| name).collect()
     }
 
@@ -223,7 +222,7 @@ impl Control {
     #[must_use]
     pub fn has_instances(&self, namespace: &Namespace, service: &ServiceName) -> bool {
         let service = self.0.services.get(&(namespace.clone(), service.clone()));
-        service.is_some_and(|it| it.state().expected_or_connected().next().is_some())
+        service.is_some_and(|it| it.state().has_instances())
     }
 
     /// The operations under which traces of a service have started. Clients report only those that
