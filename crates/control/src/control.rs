@@ -205,17 +205,10 @@ impl Control {
     /// The services of a namespace with an instance that is expected, connected or polling.
     #[must_use]
     pub fn known_services(&self, namespace: &Namespace) -> BTreeSet<ServiceName> {
-        let mut known = self.services_with_instances(namespace);
-        known.extend(self.0.pollers.services(namespace, Instant::now()));
-        known
-    }
-
-    /// The services of a namespace with an instance that is expected or connected.
-    #[must_use]
-    pub fn services_with_instances(&self, namespace: &Namespace) -> BTreeSet<ServiceName> {
         let services = self.0.services.in_namespace(namespace).into_iter();
         let with_instances = services.filter(|(_, service)| service.state().has_instances());
-        with_instances.map(|(name, _)| name).collect()
+        let polled = self.0.pollers.services(namespace, Instant::now());
+        with_instances.map(|(name, _)| name).chain(polled).collect()
     }
 
     /// True if any instance of a service is expected or connected.
