@@ -205,25 +205,17 @@ impl Control {
     /// The services of a namespace with an instance that is expected, connected or polling.
     #[must_use]
     pub fn known_services(&self, namespace: &Namespace) -> BTreeSet<ServiceName> {
-        let mut known = self.services_with_instances(namespace);
-        known.extend(self.0.pollers.services(namespace, Instant::now()));
-        known
-    }
-
-    /// The services of a namespace with an instance that is expected or connected.
-    #[must_use]
-    pub fn services_with_instances(&self, namespace: &Namespace) -> BTreeSet<ServiceName> {
         let services = self.0.services.in_namespace(namespace).into_iter();
-        let with_instances = services
-            .filter(|(_, service)| service.state().expected_or_connected().next().is_some());
-        with_instances.map(|(name, _)| name).collect()
+        let with_instances = services.filter(|(_, service)| service.state().has_instances());
+        let polled = self.0.pollers.services(namespace, Instant::now());
+        with_instances.map(|(name, _)| name).chain(polled).collect()
     }
 
     /// True if any instance of a service is expected or connected.
     #[must_use]
     pub fn has_instances(&self, namespace: &Namespace, service: &ServiceName) -> bool {
         let service = self.0.services.get(&(namespace.clone(), service.clone()));
-        service.is_some_and(|it| it.state().expected_or_connected().next().is_some())
+        service.is_some_and(|it| it.state().has_instances())
     }
 
     /// The operations under which traces of a service have started. Clients report only those that

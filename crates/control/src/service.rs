@@ -199,6 +199,12 @@ impl ServiceState {
         expected.chain(others)
     }
 
+    /// True if any instance is expected or connected. Visits none of them: thousands that have
+    /// disconnected may be known.
+    pub(crate) fn has_instances(&self) -> bool {
+        self.connected > 0 || !self.expected.is_empty()
+    }
+
     /// True if an instance with this ID is known or expected.
     pub(crate) fn has_instance(&self, instance: &str) -> bool {
         self.expected.contains(instance) || self.instances.contains_key(instance)

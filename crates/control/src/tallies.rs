@@ -63,17 +63,20 @@ impl Tallies {
         let Some(published) = published.load_full() else {
             return;
         };
+        // Summed first, since adding to a tally divides the counts among its buckets: a report may have
+        // thousands of operations, most of them under the same few policies.
+        let mut sums: HashMap<_, Counts> = HashMap::new();
         for it in attributed {
             if published.decides(service, it) {
-                let policy = PolicyKey {
-                    namespace: service.0.clone(),
-                    name: it.policy.clone(),
-                };
-                tallies
-                    .entry((policy, it.strategy))
-                    .or_insert_with(|| self.tally(it.strategy, (from, to)))
-                    .add(it.counts, from, to);
+                *sums.entry((&it.policy, it.strategy)).or_default() += it.counts;
             }
+        }
+        for ((name, strategy), counts) in sums {
+            let policy = PolicyKey {
+                namespace: service.0.clone(),
+                name: name.clone(),
+            };
+            self.add_to(&mut tallies, (policy, strategy), counts, (from, to));
         }
     }
 
@@ -85,18 +88,22 @@ impl Tallies {
         counts: Counts,
         (from, to): (Instant, Instant),
     ) {
-        self.reported
-            .lock()
-            .entry((policy, strategy))
-            .or_insert_with(|| self.tally(strategy, (from, to)))
-            .add(counts, from, to);
+        let mut tallies = self.reported.lock();
+        self.add_to(&mut tallies, (policy, strategy), counts, (from, to));
     }
 
-    /// A tally that begins with the first counts; otherwise these would be before its window. A process
-    /// may claim to be centuries old.
-    fn tally(&self, strategy: Strategy, (from, to): (Instant, Instant)) -> Tally {
+    fn add_to(
+        &self,
+        tallies: &mut HashMap<TallyKey, Tally>,
+        key: TallyKey,
+        counts: Counts,
+        (from, to): (Instant, Instant),
+    ) {
+        // A tally begins with its first counts; otherwise these would be before its window. A process
+        // may claim to be centuries old.
         let earliest = to.checked_sub(self.window).unwrap_or(from);
-        Tally::new(strategy, self.window, from.max(earliest))
+        let new = Tally::new(key.1, self.window, from.max(earliest));
+        tallies.entry(key).or_insert(new).add(counts, from, to);
     }
 
     /// The observed rate of a policy: by its clients, or else as unmodified SDKs report it.

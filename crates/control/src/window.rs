@@ -39,7 +39,6 @@ impl Window {
         // Buckets are reused, so old counts must go before new ones are added.
         self.slide(to);
         let from = from.min(to);
-        self.started = self.started.min(from);
         let oldest = (self.newest + 1).saturating_sub(BUCKET_COUNT as u64);
         let until = |at: Instant| counts.part(at.saturating_duration_since(from), to - from);
         let first = self.bucket(from).max(oldest);
@@ -78,7 +77,8 @@ impl Window {
         started.map(|started| started.min(max_started)).sum()
     }
 
-    /// The time covered: the window's length, or its age while that is less.
+    /// The time covered: the window's length, or its age while that is less. Counts of a process that
+    /// claims to be older do not extend it: that would hide more sampled traces than a limit allows.
     pub(crate) fn covered(&self, now: Instant) -> Duration {
         self.length.min(now.saturating_duration_since(self.started))
     }
@@ -181,7 +181,7 @@ mod tests {
         };
         let before = start - Duration::from_secs(30);
         window.add(counts, before, start);
-        assert_eq!(window.covered(start), Duration::from_secs(30));
+        assert_eq!(window.covered(start), Duration::ZERO);
         assert_eq!(
             sums(&mut window, start, &[0, 29, 45, 61]),
             [300, 300, 140, 0]

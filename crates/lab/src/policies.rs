@@ -29,12 +29,12 @@ use spoor_status::{PolicyFindings, TailRules, unknown_operations, unknown_servic
 use spoor_traces::Pipeline;
 
 use self::{
-    folder::Folder,
+    folder::{Folder, FolderFiles},
     known_services::KnownServices,
     policy_set::{Entry, PolicySet},
     saved::SavedFile,
 };
-use super::wire::{Action, ApplyResult, Change, Comparison, Document, Documents, FolderStatus};
+use super::wire::{Action, ApplyResult, Change, Comparison, Documents, FolderStatus};
 
 pub use folder::FolderError;
 pub(crate) use progress::Progress;
@@ -61,7 +61,7 @@ struct Inner {
     folder_errors: Mutex<Vec<String>>,
     /// The folder's files as last read, and the version after they were applied, so that the same
     /// files are not parsed again. Locked while the folder is read, but never by a request.
-    folder_read: Mutex<Option<(Vec<Document>, Version)>>,
+    folder_read: Mutex<Option<(FolderFiles, Version)>>,
     /// The next time at which a policy expires.
     next_expiry: tokio::sync::watch::Sender<Option<Timestamp>>,
 }

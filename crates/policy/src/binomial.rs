@@ -45,6 +45,14 @@ impl Binomial {
         self.mean() * self.failure
     }
 
+    /// Half the deviance of the number of successes that is this far from the mean.
+    pub(crate) fn half_deviance(&self, distance: f64) -> f64 {
+        let failures = self.trials as f64 * self.failure;
+        // Rounding of huge numbers could result in a number that has no logarithm.
+        let half = |mean: f64, distance: f64| deviance((mean + distance).max(0.5), mean);
+        half(self.mean(), distance) + half(failures, -distance)
+    }
+
     /// The most probable number of successes.
     pub(crate) fn mode(&self) -> u64 {
         // The whole part of (n + 1)p, which is n + 1 where success is certain.

@@ -1,8 +1,9 @@
 //! Comparison of an observed rate with a policy: intervals, exact tests and verdicts.
 //!
 //! Root decisions are independent trials, so the number of sampled ones is binomial. All results
-//! are exact, not normal approximations, up to a variance of 10⁹. Above it, both agree to four
-//! digits, and the approximation is used to bound the work.
+//! are exact, not normal approximations, up to a variance of 10⁶. Above it, approximations bound the
+//! work: they differ by less than 1 % from p-values above 10⁻¹², and by 0.04 % of its width from the
+//! ends of an interval.
 
 use std::cmp::Ordering;
 
@@ -16,8 +17,9 @@ pub const CONFIDENCE: f64 = 0.999;
 /// The number of consecutive windows that must agree before a [`Judge`] changes its verdict.
 pub const MIN_AGREEING_WINDOWS: u8 = 3;
 
-/// The largest variance for exact sums, whose number of terms is about ten times its square root.
-const MAX_EXACT_VARIANCE: f64 = 1e9;
+/// The largest variance for exact sums, whose number of terms is about ten times its square root:
+/// 0.1 ms for each p-value. A thousand policies may be judged at once.
+const MAX_EXACT_VARIANCE: f64 = 1e6;
 
 /// A confidence interval of a share, each end from 0.0 to 1.0.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,16 +70,20 @@ pub fn interval(successes: u64, trials: u64, confidence: f64) -> Interval {
     }
 }
 
-/// The exact two-sided p-value: the probability of all results that are at most as probable as this
-/// one. Without trials, it is 1.
+/// The two-sided p-value: the probability of all results that are at most as probable as this one.
+/// Without trials, it is 1.
 #[must_use]
 pub fn p_value(successes: u64, trials: u64, probability: Probability) -> f64 {
     let successes = successes.min(trials);
     let binomial = Binomial::of(trials, probability);
     if binomial.variance() > MAX_EXACT_VARIANCE {
+        let distance = successes as f64 - binomial.mean();
         // Less the continuity correction: a count stands for all values that round to it.
-        let distance = (successes as f64 - binomial.mean()).abs() - 0.5;
-        return erfc(distance.max(0.0) / (2.0 * binomial.variance()).sqrt());
+        let corrected = (distance.abs() - 0.5).max(0.0).copysign(distance);
+        // The root of the deviance is closer to a normal variable than the count is (Peizer and
+        // Pratt, "A Normal Approximation for Binomial, F, Beta, and Other Common, Related Tail
+        // Probabilities", 1968). Their correction for the skewness cancels between both tails.
+        return erfc(binomial.half_deviance(corrected).sqrt());
     }
     let mode = binomial.mode();
     let probability = match successes.cmp(&mode) {

@@ -3,17 +3,11 @@
 use bytes::{BufMut, Bytes};
 use tonic::{
     Status,
-    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-/// The initial size of a stream's buffer. Tonic's default is 8 KiB, which adds up over thousands
-/// of streams whose messages are small. A larger message enlarges the buffer.
-const INITIAL_BUFFER_BYTES: usize = 512;
-/// The number of buffered bytes at which a stream sends them. This is Tonic's default.
-const YIELD_THRESHOLD_BYTES: usize = 32 * 1024;
-
-/// Sends messages that are encoded already, so that one encoding can be sent to many receivers or
-/// again, and decodes received messages with the given function.
+/// Sends messages that are encoded already, so that one encoding can be sent again, and decodes
+/// received messages with the given function.
 #[derive(Clone, Copy, Debug)]
 pub struct EncodedCodec<D>(pub fn(&mut DecodeBuf<'_>) -> Result<D, Status>);
 
@@ -37,14 +31,10 @@ impl<D> Encoder for EncodedCodec<D> {
     type Error = Status;
 
     fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        // Grows the buffer once, instead of doubling it from its small initial size.
+        // Grows the buffer once, instead of doubling it.
         buffer.reserve(item.len());
         buffer.put(item);
         Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(INITIAL_BUFFER_BYTES, YIELD_THRESHOLD_BYTES)
     }
 }
 
@@ -54,9 +44,5 @@ impl<D> Decoder for EncodedCodec<D> {
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<D>, Status> {
         (self.0)(buffer).map(Some)
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(INITIAL_BUFFER_BYTES, YIELD_THRESHOLD_BYTES)
     }
 }

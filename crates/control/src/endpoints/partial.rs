@@ -1,6 +1,8 @@
-//! A bound on partially received messages, over all streams.
+//! The messages of a stream's client, read in bounded memory.
 
 use std::{
+    future::poll_fn,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -8,14 +10,30 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::Frame;
+use http_body::Body as _;
+use prost::{
+    DecodeError, Message, decode_length_delimiter,
+    encoding::{DecodeContext, WireType, decode_key, skip_field},
+};
+use spoor_proto::spoor::control::v1::ClientMessage;
 use tokio::{
     sync::Semaphore,
     time::{Sleep, sleep},
 };
-use tonic::{Status, body::Body};
+use tonic::{Code, Status, body::Body};
 
 use crate::reservation::Reservation;
+
+/// The longest message accepted. Clients divide longer reports.
+const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// The field `report` of a client's message.
+const REPORT_TAG: u32 = 4;
+
+/// The most elements in the lists of a report. A count with a version and times has at least 32 bytes
+/// encoded. An empty one has only two, but takes 80 once decoded: 40 MiB for a message of the maximum
+/// length.
+pub(crate) const MAX_REPORT_ELEMENTS: usize = MAX_MESSAGE_BYTES / 32;
 
 /// The bytes of each message that need no reservation, so that ordinary messages need none.
 const FREE_BYTES: usize = 4 << 10;
@@ -26,15 +44,18 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The length of a gRPC message's prefix: a flag for compression, and the message's length.
 const PREFIX_BYTES: usize = 5;
 
-/// The body of a stream's request. Its incomplete message takes room that all streams share:
-/// otherwise thousands of streams could each hold a message of the maximum length.
+/// The messages in the body of a stream's request. An incomplete message takes room that all streams
+/// share: otherwise thousands of streams could each hold a message of the maximum length.
+///
+/// Replaces Tonic's `Streaming`, whose buffer stays as large as the longest message until the stream
+/// ends.
 pub(crate) struct BoundedMessages {
     body: Body,
     room: Arc<Semaphore>,
-    prefix: Vec<u8>,
-    /// The bytes of the current message that have arrived, and those that have not.
-    received: usize,
-    missing: usize,
+    /// Bytes that have arrived, after those in `partial`.
+    unread: Bytes,
+    /// The current message with its prefix, as far as it was read.
+    partial: Vec<u8>,
     held: Reservation,
     timeout: Option<Pin<Box<Sleep>>>,
 }
@@ -44,83 +65,130 @@ impl BoundedMessages {
         Self {
             body,
             room,
-            prefix: Vec::with_capacity(PREFIX_BYTES),
-            received: 0,
-            missing: 0,
+            unread: Bytes::new(),
+            partial: vec![],
             held: Reservation::default(),
             timeout: None,
         }
     }
 
-    fn count(&mut self, mut data: &[u8]) -> Result<(), Status> {
-        while !data.is_empty() {
-            let wanted = match self.missing {
-                0 => PREFIX_BYTES - self.prefix.len(),
-                missing => missing,
-            };
-            let (taken, rest) = data.split_at(wanted.min(data.len()));
-            data = rest;
-            if self.missing == 0 {
-                self.prefix.extend_from_slice(taken);
-                self.read_prefix();
-            } else {
-                self.received += taken.len();
-                self.missing -= taken.len();
+    /// Waits for the next message, or returns `None` at the end of the body. Loses nothing when
+    /// dropped: the next call continues the message.
+    pub(crate) async fn message(&mut self) -> Result<Option<ClientMessage>, Status> {
+        loop {
+            if let Some(message) = self.read_message()? {
+                return decode(message.get(PREFIX_BYTES..).unwrap_or_default()).map(Some);
             }
-            if self.missing == 0 && self.prefix.is_empty() {
-                self.received = 0;
-                self.held = Reservation::default();
-                self.timeout = None;
+            let data = poll_fn(|context| self.poll_data(context)).await?;
+            match data {
+                Some(data) => self.unread = data,
+                None if self.partial.is_empty() => return Ok(None),
+                None => return Err(Status::internal("Unexpected EOF decoding stream.")),
             }
         }
-        self.reserve()
     }
 
-    fn read_prefix(&mut self) {
-        if let [_compressed, a, b, c, d] = self.prefix[..] {
-            self.missing = u32::from_be_bytes([a, b, c, d]) as usize;
-            self.prefix.clear();
+    /// Reads the unread bytes up to the end of the current message. Returns it with its prefix if it
+    /// is complete.
+    fn read_message(&mut self) -> Result<Option<Vec<u8>>, Status> {
+        loop {
+            let length = match self.partial[..] {
+                [flag, a, b, c, d, ..] => message_length(flag, [a, b, c, d])?,
+                _ => 0,
+            };
+            let missing = (PREFIX_BYTES + length).saturating_sub(self.partial.len());
+            if missing == 0 {
+                self.held = Reservation::default();
+                self.timeout = None;
+                return Ok(Some(mem::take(&mut self.partial)));
+            }
+            if self.unread.is_empty() {
+                return self.reserve().map(|()| None);
+            }
+            let read = self.unread.split_to(missing.min(self.unread.len()));
+            self.partial.extend_from_slice(&read);
         }
     }
 
     /// Reserves room for the partially received message, if any.
     fn reserve(&mut self) -> Result<(), Status> {
-        if self.missing == 0 && self.prefix.is_empty() {
+        if self.partial.is_empty() {
             return Ok(());
         }
         self.timeout
             .get_or_insert_with(|| Box::pin(sleep(MESSAGE_TIMEOUT)));
-        let needed = self.received.saturating_sub(FREE_BYTES).div_ceil(1 << 10);
+        let needed = self.partial.len().saturating_sub(FREE_BYTES);
+        let needed = needed.div_ceil(1 << 10);
         self.held.grow_to(needed, &self.room).map_err(|_| {
             Status::resource_exhausted("too many long messages are being received; try again later")
         })
     }
-}
 
-impl http_body::Body for BoundedMessages {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = self.get_mut();
-        if let Some(timeout) = &mut this.timeout
+    fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
+        if let Some(timeout) = &mut self.timeout
             && timeout.as_mut().poll(context).is_ready()
         {
             let detail = format!("a message was not received within {MESSAGE_TIMEOUT:?}");
-            return Poll::Ready(Some(Err(Status::deadline_exceeded(detail))));
+            return Poll::Ready(Err(Status::deadline_exceeded(detail)));
         }
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-            && let Err(status) = this.count(data)
-        {
-            return Poll::Ready(Some(Err(status)));
-        }
-        Poll::Ready(frame)
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        // Trailers end the body.
+        Poll::Ready(match frame.transpose() {
+            Ok(frame) => Ok(frame.and_then(|frame| frame.into_data().ok())),
+            Err(status) if status.code() == Code::Cancelled => Ok(None),
+            Err(status) => Err(status),
+        })
     }
+}
+
+/// The length in a message's prefix. The refusals are those of Tonic.
+fn message_length(flag: u8, length: [u8; 4]) -> Result<usize, Status> {
+    let length = u32::from_be_bytes(length) as usize;
+    match flag {
+        0 if length <= MAX_MESSAGE_BYTES => Ok(length),
+        0 => Err(Status::out_of_range(format!(
+            "Error, decoded message length too large: found {length} bytes, the limit is: \
+             {MAX_MESSAGE_BYTES} bytes"
+        ))),
+        1 => Err(Status::internal(
+            "protocol error: received message with compressed-flag but no grpc-encoding was \
+             specified",
+        )),
+        flag => Err(Status::internal(format!(
+            "protocol error: received message with invalid compression flag: {flag} (valid flags \
+             are 0 and 1), while sending request"
+        ))),
+    }
+}
+
+fn decode(message: &[u8]) -> Result<ClientMessage, Status> {
+    let invalid = |error: DecodeError| Status::invalid_argument(error.to_string());
+    if count_report_elements(message).map_err(invalid)? > MAX_REPORT_ELEMENTS {
+        let detail = format!("a report must have at most {MAX_REPORT_ELEMENTS} elements");
+        return Err(Status::invalid_argument(detail));
+    }
+    ClientMessage::decode(message).map_err(invalid)
+}
+
+fn count_report_elements(mut message: &[u8]) -> Result<usize, DecodeError> {
+    let mut elements = 0;
+    while !message.is_empty() {
+        let (tag, wire_type) = decode_key(&mut message)?;
+        if (tag, wire_type) != (REPORT_TAG, WireType::LengthDelimited) {
+            skip_field(wire_type, tag, &mut message, DecodeContext::default())?;
+            continue;
+        }
+        let length = decode_length_delimiter(&mut message)?;
+        // Decoding refuses a report that is longer than its message.
+        let (mut report, rest) = message.split_at(length.min(message.len()));
+        message = rest;
+        while !report.is_empty() {
+            let (tag, wire_type) = decode_key(&mut report)?;
+            skip_field(wire_type, tag, &mut report, DecodeContext::default())?;
+            elements += 1;
+        }
+    }
+    Ok(elements)
 }
 
 #[cfg(test)]
@@ -141,20 +209,35 @@ mod tests {
         message
     }
 
+    /// The lengths, with their prefixes, of the messages that this piece of a stream completes.
+    fn receive(stream: &mut BoundedMessages, piece: &[u8]) -> Result<Vec<usize>, Status> {
+        stream.unread = Bytes::copy_from_slice(piece);
+        let mut lengths = vec![];
+        while let Some(message) = stream.read_message()? {
+            lengths.push(message.len());
+        }
+        Ok(lengths)
+    }
+
     #[tokio::test]
     async fn only_incomplete_messages_take_room() {
         let room = Arc::new(Semaphore::new(100));
         let mut stream = messages(&room);
-        let both = [message(50_000), message(3), message(0)].concat();
+        let all = [message(50_000), message(3), message(0)].concat();
+        let lengths: [usize; 3] = [50_005, 8, 5];
+        assert_eq!(receive(&mut stream, &all).unwrap(), lengths);
+        let mut received: Vec<usize> = vec![];
         // In pieces that end anywhere.
-        for piece in both.chunks(7) {
-            stream.count(piece).unwrap();
+        for piece in all.chunks(7) {
+            received.extend(receive(&mut stream, piece).unwrap());
             assert!(room.available_permits() >= 100 - 45);
         }
+        assert_eq!(received, lengths);
         assert_eq!(room.available_permits(), 100);
         assert!(stream.timeout.is_none());
+        assert_eq!(stream.partial.capacity(), 0);
         let long = message(50_000);
-        stream.count(&long[..40_000]).unwrap();
+        assert!(receive(&mut stream, &long[..40_000]).unwrap().is_empty());
         assert_eq!(room.available_permits(), 100 - 36);
         assert!(stream.timeout.is_some());
         drop(stream);
@@ -166,11 +249,36 @@ mod tests {
         let room = Arc::new(Semaphore::new(100));
         let (mut first, mut second) = (messages(&room), messages(&room));
         let long = message(200_000);
-        first.count(&long[..90_000]).unwrap();
-        second.count(&long[..10_000]).unwrap();
-        let refused = second.count(&long[10_000..90_000]).unwrap_err();
-        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+        receive(&mut first, &long[..90_000]).unwrap();
+        receive(&mut second, &long[..10_000]).unwrap();
+        let refused = receive(&mut second, &long[10_000..90_000]).unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted);
         let ordinary = message(4_000);
-        messages(&room).count(&ordinary[..3_000]).unwrap();
+        receive(&mut messages(&room), &ordinary[..3_000]).unwrap();
+    }
+
+    #[tokio::test]
+    async fn invalid_prefixes_are_refused() {
+        let room = Arc::new(Semaphore::new(100));
+        let refused = |prefix: &[u8]| receive(&mut messages(&room), prefix).unwrap_err();
+        assert!(receive(&mut messages(&room), &[0, 0, 16, 0, 0]).is_ok());
+        let too_long = refused(&[0, 0, 16, 0, 1]);
+        assert_eq!(too_long.code(), Code::OutOfRange);
+        assert!(too_long.message().contains("found 1048577 bytes"));
+        for flag in [1, 2] {
+            assert_eq!(refused(&[flag, 0, 0, 0, 1]).code(), Code::Internal);
+        }
+    }
+
+    #[tokio::test]
+    async fn body_that_ends_within_a_message_is_refused() {
+        let room = Arc::new(Semaphore::new(100));
+        let mut stream = messages(&room);
+        assert!(stream.message().await.unwrap().is_none());
+        stream.unread = Bytes::from_static(&[0, 0, 0, 0, 0, 0]);
+        let empty = ClientMessage { message: None };
+        assert_eq!(stream.message().await.unwrap(), Some(empty));
+        let refused = stream.message().await.unwrap_err();
+        assert_eq!(refused.code(), Code::Internal);
     }
 }

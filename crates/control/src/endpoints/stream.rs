@@ -9,21 +9,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{StreamExt, future::BoxFuture, stream::unfold};
 use http::{HeaderValue, header::CONTENT_TYPE};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use prost::{
-    DecodeError, Message, decode_length_delimiter,
-    encoding::{DecodeContext, WireType, decode_key, skip_field},
-};
-use spoor_proto::spoor::control::v1::{ClientMessage, policy_stream_server};
-use spoor_runtime::EncodedCodec;
-use tonic::{
-    Request, Status, Streaming, body::Body, codec::DecodeBuf, metadata::MetadataMap,
-    server::NamedService,
-};
+use spoor_proto::spoor::control::v1::policy_stream_server;
+use tonic::{Request, Status, body::Body, metadata::MetadataMap, server::NamedService};
 use tower::Service;
 
 use crate::{
@@ -32,17 +24,6 @@ use crate::{
 };
 
 const SUBSCRIBE_PATH: &str = "/spoor.control.v1.PolicyStream/Subscribe";
-
-/// The longest message accepted. Clients divide longer reports.
-const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
-
-/// The field `report` of a client's message.
-const REPORT_TAG: u32 = 4;
-
-/// The most elements in the lists of a report. A count with a version and times has at least 32 bytes
-/// encoded. An empty one has only two, but takes 80 once decoded: 40 MiB for a message of the maximum
-/// length.
-const MAX_REPORT_ELEMENTS: usize = MAX_MESSAGE_BYTES / 32;
 
 /// The gRPC service `spoor.control.v1.PolicyStream`, for a Tonic server.
 ///
@@ -89,9 +70,7 @@ fn subscribe(
     request: http::Request<Body>,
 ) -> Result<http::Response<Body>, Status> {
     let (head, body) = request.into_parts();
-    let body = BoundedMessages::new(body, control.partial_room());
-    let codec = EncodedCodec(decode);
-    let messages = Streaming::new_request(codec, body, None, Some(MAX_MESSAGE_BYTES));
+    let messages = BoundedMessages::new(body, control.partial_room());
     let metadata = MetadataMap::from_headers(head.headers);
     let request = Request::from_parts(metadata, head.extensions, messages);
     let subscription = Subscription::open(control, request)?;
@@ -128,37 +107,6 @@ fn end(status: &Status) -> Frame<Bytes> {
     Frame::trailers(head.headers)
 }
 
-fn decode(buffer: &mut DecodeBuf<'_>) -> Result<ClientMessage, Status> {
-    let invalid = |error: DecodeError| Status::invalid_argument(error.to_string());
-    // Tonic's buffer is contiguous, so this chunk is the whole message.
-    if count_report_elements(buffer.chunk()).map_err(invalid)? > MAX_REPORT_ELEMENTS {
-        let detail = format!("a report must have at most {MAX_REPORT_ELEMENTS} elements");
-        return Err(Status::invalid_argument(detail));
-    }
-    ClientMessage::decode(buffer).map_err(invalid)
-}
-
-fn count_report_elements(mut message: &[u8]) -> Result<usize, DecodeError> {
-    let mut elements = 0;
-    while !message.is_empty() {
-        let (tag, wire_type) = decode_key(&mut message)?;
-        if (tag, wire_type) != (REPORT_TAG, WireType::LengthDelimited) {
-            skip_field(wire_type, tag, &mut message, DecodeContext::default())?;
-            continue;
-        }
-        let length = decode_length_delimiter(&mut message)?;
-        // Decoding refuses a report that is longer than its message.
-        let (mut report, rest) = message.split_at(length.min(message.len()));
-        message = rest;
-        while !report.is_empty() {
-            let (tag, wire_type) = decode_key(&mut report)?;
-            skip_field(wire_type, tag, &mut report, DecodeContext::default())?;
-            elements += 1;
-        }
-    }
-    Ok(elements)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -166,11 +114,12 @@ mod tests {
     use futures_util::stream;
     use http_body_util::BodyExt;
     use prometheus_client::{encoding::text::encode, registry::Registry};
-    use spoor_proto::spoor::control::v1::{Count, Hello, Report, client_message};
+    use prost::Message;
+    use spoor_proto::spoor::control::v1::{ClientMessage, Count, Hello, Report, client_message};
     use tonic::Code;
 
     use super::*;
-    use crate::settings::ControlSettings;
+    use crate::{endpoints::partial::MAX_REPORT_ELEMENTS, settings::ControlSettings};
 
     /// The first bytes of a message of this length.
     fn message(length: usize, begin: &[u8]) -> Vec<u8> {

@@ -11,11 +11,12 @@ use tokio::{
     time::{Instant, Sleep, sleep_until, timeout},
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use tonic::{Code, Request, Status, Streaming, metadata::MetadataMap};
+use tonic::{Code, Request, Status, metadata::MetadataMap};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
     control::Control,
+    endpoints::partial::BoundedMessages,
     identity::{Caller, Denied},
     ledger::Rejection,
     service::Outgoing,
@@ -37,7 +38,7 @@ const FULL_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// neither a task nor a queue of its own.
 pub(crate) struct Subscription {
     control: Control,
-    inbound: Streaming<ClientMessage>,
+    inbound: BoundedMessages,
     metadata: MetadataMap,
     peer: Option<IpAddr>,
     /// `None` until the client has sent a hello.
@@ -65,7 +66,7 @@ impl Subscription {
     /// Accepts a stream, if there is room.
     pub(crate) fn open(
         control: &Control,
-        request: Request<Streaming<ClientMessage>>,
+        request: Request<BoundedMessages>,
     ) -> Result<Self, Status> {
         let Some(permit) = control.try_reserve_stream() else {
             control.count_refused_stream("TooManyClients");

@@ -63,6 +63,9 @@ pub(super) async fn converged(
         );
         problem(StatusCode::SERVICE_UNAVAILABLE, "Busy", detail)
     })?;
+    // The first check takes milliseconds if thousands of services are known. Without a pause before it,
+    // requests that need not wait would never hold more than one permit for each thread.
+    tokio::task::yield_now().await;
     let current = admin.control.version();
     let since = Version {
         sequence: parameters.sequence.unwrap_or(current.sequence),

@@ -248,6 +248,21 @@ async fn converges_at_once_without_instances() {
 }
 
 #[tokio::test]
+async fn limits_requests_that_need_not_wait() {
+    let api = Api::start(&[]);
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let request = request(Method::GET, "/v1/converged", Body::empty());
+        requests.spawn(api.router.clone().oneshot(request));
+    }
+    let responses = requests.join_all().await;
+    let statuses = responses.into_iter().map(|it| it.unwrap().status());
+    let (converged, refused): (Vec<_>, Vec<_>) = statuses.partition(|it| it.is_success());
+    assert!(converged.len() >= 128, "{converged:?}");
+    assert!(refused.contains(&StatusCode::SERVICE_UNAVAILABLE));
+}
+
+#[tokio::test]
 async fn names_at_most_100_unconverged_instances() {
     let api = Api::start(&[]);
     let instance = |number: usize| Instance {

@@ -11,6 +11,7 @@ use std::{
 use notify::{RecursiveMode, Watcher};
 use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags};
+use spoor_runtime::with_causes;
 use spoor_traces::tree::value::visible_line;
 use tokio::{
     sync::mpsc,
@@ -32,6 +33,9 @@ const MAX_FILES: usize = 1000;
 const MAX_TOTAL_BYTES: usize = 8 * 1024 * 1024;
 /// The longest time that reading the folder may take.
 const MAX_READ_TIME: Duration = Duration::from_secs(5);
+
+/// The files of a folder, and the errors of those that cannot be read.
+pub(super) type FolderFiles = (Vec<Document>, Vec<String>);
 
 /// A folder whose files are policies.
 #[derive(Debug)]
@@ -92,7 +96,7 @@ impl Folder {
 
     /// Reads all `.yaml`, `.yml` and `.json` files in the order of their names, except hidden ones.
     /// Takes at most [`MAX_READ_TIME`].
-    pub(super) fn read(&self) -> Result<Vec<Document>, FolderError> {
+    pub(super) fn read(&self) -> Result<FolderFiles, FolderError> {
         let path = self.path.clone();
         let read = self.reader.run(MAX_READ_TIME, move || read_files(&path));
         read.map_err(|error| FolderError::List(self.path.clone(), error))?
@@ -175,7 +179,7 @@ impl Reader {
 }
 
 /// Reads the files of a folder.
-fn read_files(folder: &Path) -> Result<Vec<Document>, FolderError> {
+fn read_files(folder: &Path) -> Result<FolderFiles, FolderError> {
     let failed = |error| FolderError::List(folder.to_owned(), error);
     let mut paths = vec![];
     for entry in fs::read_dir(folder).map_err(failed)? {
@@ -188,30 +192,23 @@ fn read_files(folder: &Path) -> Result<Vec<Document>, FolderError> {
         }
     }
     paths.sort();
-    let (mut documents, mut bytes) = (vec![], 0);
+    let (mut documents, mut errors, mut bytes) = (vec![], vec![], 0);
     for path in paths {
-        let Some(document) = read_file(path)? else {
-            continue;
-        };
-        bytes += document.text.len();
+        match read_text(&path) {
+            Ok(text) => {
+                bytes += text.len();
+                let source = visible_path(&path);
+                documents.push(Document { source, text });
+            }
+            // It has been deleted.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => errors.push(with_causes(&FolderError::Read(path, error))),
+        }
         if bytes > MAX_TOTAL_BYTES {
             return Err(FolderError::TooLargeInTotal(folder.to_owned()));
         }
-        documents.push(document);
     }
-    Ok(documents)
-}
-
-/// Reads a file. `None` if it has been deleted.
-fn read_file(path: PathBuf) -> Result<Option<Document>, FolderError> {
-    match read_text(&path) {
-        Ok(text) => Ok(Some(Document {
-            source: visible_path(&path),
-            text,
-        })),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(FolderError::Read(path, error)),
-    }
+    Ok((documents, errors))
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
@@ -241,8 +238,6 @@ fn is_policy_file(path: &Path) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use spoor_runtime::with_causes;
-
     use super::*;
 
     #[test]
@@ -250,7 +245,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let name = "a\nERROR forged \u{202e}.yaml";
         fs::write(folder.path().join(name), "spec: {}").unwrap();
-        let read = Folder::new(folder.path().to_owned()).read().unwrap();
+        let (read, _) = Folder::new(folder.path().to_owned()).read().unwrap();
         let source = &read.first().unwrap().source;
         assert!(
             source.ends_with("a␊ERROR forged \\u{202e}.yaml"),
@@ -267,7 +262,7 @@ mod tests {
         };
         (0..8).for_each(file);
         let watched = Folder::new(folder.path().to_owned());
-        assert_eq!(watched.read().unwrap().len(), 8);
+        assert_eq!(watched.read().unwrap().0.len(), 8);
         fs::write(folder.path().join("9.yaml"), "#").unwrap();
         let error = watched.read().unwrap_err().to_string();
         let expected = "have more than 8388608 bytes in total; delete some";
@@ -279,10 +274,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = File::create(folder.path().join("large.yaml")).unwrap();
         file.set_len(1 << 30).unwrap();
-        let error = Folder::new(folder.path().to_owned()).read().unwrap_err();
-        let error = with_causes(&error);
+        let (_, errors) = Folder::new(folder.path().to_owned()).read().unwrap();
         let expected = "large.yaml: the file is larger than 1 MiB; split it";
-        assert!(error.ends_with(expected), "{error}");
+        assert!(errors[0].ends_with(expected), "{errors:?}");
     }
 
     #[test]

@@ -10,10 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     MAX_LOGGED, PolicyStore,
-    folder::{Changes, Folder, FolderError},
+    folder::{Changes, Folder, FolderError, FolderFiles},
     submitted,
 };
-use crate::wire::Document;
 
 /// The longest sleep before an expiry is compared with the clock again, which may have been set, or
 /// have advanced while the computer was suspended.
@@ -43,19 +42,24 @@ impl PolicyStore {
         let mut last_read = self.0.folder_read.lock();
         let before = last_read.take();
         // Without the lock of the state: neither a slow disk nor long files may delay requests.
-        let documents = match folder.read() {
-            Ok(documents) => documents,
+        let files = match folder.read() {
+            Ok(files) => files,
             Err(error) => return self.set_folder_errors(vec![with_causes(&error)]),
         };
         // Under another version, other policies may be applied, and conflict with those of the folder.
-        let is_same = |(before, version): &(Vec<Document>, Version)| {
-            *before == documents && *version == self.0.control.version()
+        let is_same = |(before, version): &(FolderFiles, Version)| {
+            *before == files && *version == self.0.control.version()
         };
         if before.as_ref().is_some_and(is_same) {
             *last_read = before;
             return;
         }
-        let sent = submitted::read(&documents);
+        let (documents, unreadable) = &files;
+        let sent = match submitted::read(documents) {
+            Ok(sent) if unreadable.is_empty() => Ok(sent),
+            // The errors of all files are reported together.
+            sent => Err([unreadable.clone(), sent.err().unwrap_or_default()].concat()),
+        };
         let mut state = self.0.state.lock();
         let replaced = sent.and_then(|sent| {
             let set = state.set.clone();
@@ -73,7 +77,7 @@ impl PolicyStore {
             }
             Err(errors) => errors,
         };
-        *last_read = Some((documents, self.0.control.version()));
+        *last_read = Some((files, self.0.control.version()));
         self.set_folder_errors(errors);
     }
 }
@@ -211,7 +215,7 @@ mod tests {
     use spoor_traces::{Pipeline, PipelineSettings};
 
     use super::*;
-    use crate::wire::Documents;
+    use crate::wire::{Document, Documents};
 
     /// A store in a folder, whose subfolder `watched` is watched.
     fn store_in(folder: &Path) -> PolicyStore {
@@ -261,6 +265,27 @@ mod tests {
         let errors = store.folder_status().unwrap().errors;
         assert!(errors.is_empty(), "{errors:?}");
         assert!(store.get(&key).is_ok());
+    }
+
+    #[tokio::test]
+    async fn unreadable_file_hides_no_other_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store_in(folder.path());
+        let watched = |name: &str| folder.path().join("watched").join(name);
+        let large = fs::File::create(watched("large.yaml")).unwrap();
+        large.set_len(1 << 30).unwrap();
+        fs::write(watched("a.yaml"), policy("priority: 1")).unwrap();
+        fs::write(watched("b.yaml"), policy("priority: first")).unwrap();
+        store.read_folder();
+        let errors = store.folder_status().unwrap().errors;
+        assert!(errors[0].contains("large.yaml: the file is"), "{errors:?}");
+        assert!(errors[1].contains("b.yaml:"), "{errors:?}");
+        assert!(store.list(None).is_empty());
+        fs::remove_file(watched("b.yaml")).unwrap();
+        fs::remove_file(watched("large.yaml")).unwrap();
+        store.read_folder();
+        assert!(store.folder_status().unwrap().errors.is_empty());
+        assert_eq!(store.list(None).len(), 1);
     }
 
     #[tokio::test]
