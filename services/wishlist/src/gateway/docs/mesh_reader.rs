@@ -34,8 +34,11 @@ pub(super) struct MeshReader {
     jaeger: Peer,
     // An async mutex, held during a query, so that requests which arrive meanwhile wait for its result.
     // The drawing is kept instead of the mesh, since the layout of a large one takes 50 ms.
-    last: Arc<Mutex<Option<(Instant, Arc<Markup>)>>>,
+    last: Arc<Mutex<Option<Drawing>>>,
 }
+
+/// When the mesh was read, and its drawing.
+type Drawing = (Instant, Arc<Markup>);
 
 /// The mesh, or the reason why it is unknown.
 pub(super) type MeshResult = Result<Mesh, ReadMeshError>;
