@@ -26,7 +26,7 @@ pub(super) struct Submitted {
 impl Submitted {
     /// The file and line.
     pub(super) fn location(&self) -> String {
-        format!("{}:{}", self.manifest.source, self.manifest.line())
+        format!("{}:{}", self.manifest.source, self.manifest.line)
     }
 
     /// An error about the policy's name, with file and line.
