@@ -36,8 +36,8 @@ pub use introspection::{Health, ReflectionError, with_introspection};
 pub use line::{InvalidLine, Line};
 pub use list_budget::{ListBudget, ListBudgetSpent};
 pub use listen::{
-    AllowedHosts, BindError, CutOff, Limits, Listener, Sockets, bind, by_protocol, end_slow_bodies,
-    grpc_fallback,
+    AllowedHosts, BindError, ConnectionTurn, CutOff, Limits, Listener, Sockets, bind, by_protocol,
+    end_slow_bodies, grpc_fallback,
 };
 pub use log_limit::LogLimit;
 pub use logs::{DEFAULT_LOG_FILTER, LogFormat, LogLines};

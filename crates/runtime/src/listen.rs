@@ -21,6 +21,7 @@ mod totals;
 
 pub(crate) use request::Stop;
 
+pub use activity::ConnectionTurn;
 pub use body::end_slow_bodies;
 pub use host::AllowedHosts;
 pub use limits::Limits;

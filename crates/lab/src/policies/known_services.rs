@@ -82,7 +82,7 @@ impl<'a> KnownServices<'a> {
     }
 
     /// The services that have instances. For a policy with only tail rules, also the services that
-    /// send spans, as unmodified SDKs do.
+    /// send spans, as unmodified SDKs do; its own if these could not be read in time.
     pub(super) fn for_policy(&mut self, policy: &Policy) -> &BTreeSet<ServiceName> {
         let namespace = &policy.key.namespace;
         let with_instances = self
@@ -102,6 +102,11 @@ impl<'a> KnownServices<'a> {
             }
             known
         });
-        with_spans.entry(namespace.clone()).or_default()
+        let known = with_spans.entry(namespace.clone()).or_default();
+        // Without all names, a known one could seem to be unknown.
+        if Instant::now() >= self.deadline {
+            known.extend(policy.targets.iter().map(|it| it.service.clone()));
+        }
+        known
     }
 }

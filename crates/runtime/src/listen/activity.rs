@@ -13,6 +13,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 use super::{Limits, totals::Totals};
@@ -25,10 +26,26 @@ const MAX_READ_PAUSE: Duration = Duration::from_secs(5);
 /// head that fits in it takes no more memory than an idle connection does.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 
+/// A turn that the requests of one connection take in the order of their arrival. It is an extension
+/// of each request.
+///
+/// A handler that takes it before it waits for others is fair to each connection: otherwise one with
+/// a hundred requests would delay a request of another by all of them.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionTurn(Arc<tokio::sync::Mutex<()>>);
+
+impl ConnectionTurn {
+    /// Waits for the turn, which lasts until the guard is dropped.
+    pub async fn take(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.0).lock_owned().await
+    }
+}
+
 /// The activity on one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
     state: Mutex<State>,
+    turn: ConnectionTurn,
     totals: Arc<Totals>,
     close: CancellationToken,
 }
@@ -90,9 +107,14 @@ impl Activity {
                 is_parsed: false,
                 is_counted: false,
             }),
+            turn: ConnectionTurn::default(),
             totals: Arc::clone(totals),
             close: CancellationToken::new(),
         })
+    }
+
+    pub(super) fn turn(&self) -> &ConnectionTurn {
+        &self.turn
     }
 
     /// Ends the connection and all requests in progress on it.

@@ -112,6 +112,7 @@ impl Listener {
             .local_addr()
             .is_ok_and(|address| address.ip().is_loopback());
         let listener = PROCESS.next_listener();
+        let free = Arc::new(Semaphore::new(limits.max_connections));
         let handler = Arc::new(RequestHandler {
             listener,
             // axum recommends `with_state` before serving: it prepares the router once, not per
@@ -120,6 +121,7 @@ impl Listener {
             limits,
             // On loopback only, as the protection against DNS rebinding; see `host`.
             hosts: is_loopback.then_some(hosts),
+            free_connections: Arc::clone(&free),
             free: Arc::new(Semaphore::new(limits.max_requests)),
             waiting: Semaphore::new(limits.max_requests.div_ceil(4)),
             budget: Arc::new(Budget::new(limits.max_body_bytes)),
@@ -133,7 +135,6 @@ impl Listener {
             abort: CancellationToken::new(),
             cut_off: Arc::default(),
         };
-        let free = Arc::new(Semaphore::new(limits.max_connections));
         let accepting = async {
             loop {
                 let (stream, peer) = accept(&sockets).await;

@@ -37,6 +37,7 @@ pub(super) struct RequestHandler {
     pub(super) limits: Limits,
     /// `None` allows any host.
     pub(super) hosts: Option<AllowedHosts>,
+    pub(super) free_connections: Arc<Semaphore>,
     pub(super) free: Arc<Semaphore>,
     /// The places of requests that wait for a permit.
     pub(super) waiting: Semaphore,
@@ -54,7 +55,7 @@ impl RequestHandler {
         &self,
         activity: &Arc<Activity>,
         peer: SocketAddr,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Result<http::Response<ResponseBody>, Infallible> {
         let started = activity.begin();
         started.add_head(head_bytes(&request).saturating_sub(UNCOUNTED_HEAD_BYTES));
@@ -64,6 +65,7 @@ impl RequestHandler {
         let (response, exchange) = match admitted {
             Ok(permit) => {
                 let exchange = exchange(Some(permit));
+                request.extensions_mut().insert(activity.turn().clone());
                 (self.call_router(request, peer, &exchange).await, exchange)
             }
             Err(refusal) => (refusal.respond(is_grpc(request.headers())), exchange(None)),
@@ -90,7 +92,20 @@ impl RequestHandler {
         if activity.is_closing() {
             return Err(RequestRefusal::Busy);
         }
+        if self.is_over_share(activity) {
+            return Err(RequestRefusal::Busy);
+        }
         self.acquire_permit().await.ok_or(RequestRefusal::Busy)
+    }
+
+    /// True if few permits are free, and the connection has more requests than its equal share of
+    /// these. Otherwise some connections with as many requests as they may have would leave none for
+    /// the others.
+    fn is_over_share(&self, activity: &Activity) -> bool {
+        let last = self.limits.max_requests / 4;
+        let connections = self.limits.max_connections - self.free_connections.available_permits();
+        let share = last / connections.max(1);
+        self.free.available_permits() < last && activity.requests() > share.max(1)
     }
 
     async fn call_router(
@@ -210,7 +225,64 @@ fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use super::*;
+
+    fn handler(max_requests: usize, connections: usize) -> RequestHandler {
+        let limits = Limits {
+            max_requests,
+            max_connections: 1_000,
+            ..Limits::default()
+        };
+        RequestHandler {
+            listener: 0,
+            router: Router::new(),
+            limits,
+            hosts: None,
+            free_connections: Arc::new(Semaphore::new(limits.max_connections - connections)),
+            free: Arc::new(Semaphore::new(max_requests)),
+            waiting: Semaphore::new(1),
+            budget: Arc::new(Budget::new(limits.max_body_bytes)),
+            stop: Stop(CancellationToken::new()),
+        }
+    }
+
+    #[tokio::test]
+    async fn few_requests_wait_for_others() {
+        let handler = handler(1, 1);
+        let permit = handler.acquire_permit().await;
+        assert!(permit.is_some());
+        let mut waiting = std::pin::pin!(handler.acquire_permit());
+        tokio::select! {
+            biased;
+            _ = &mut waiting => panic!("no permit is free"),
+            () = ready(()) => {}
+        }
+        tokio::select! {
+            biased;
+            refused = handler.acquire_permit() => assert!(refused.is_none()),
+            () = ready(()) => panic!("too many requests wait"),
+        }
+        drop(permit);
+        assert!(waiting.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn connections_share_the_last_permits() {
+        let handler = handler(400, 10);
+        let connection = PROCESS.new_activity();
+        let mut requests = vec![];
+        for _ in 0..11 {
+            requests.push(connection.begin());
+        }
+        handler.free.forget_permits(300);
+        assert!(!handler.is_over_share(&connection));
+        handler.free.forget_permits(1);
+        assert!(handler.is_over_share(&connection));
+        requests.pop();
+        assert!(!handler.is_over_share(&connection));
+    }
 
     #[rstest::rstest]
     #[case("1H", Some(Duration::from_secs(3600)))]

@@ -1,7 +1,7 @@
 //! The content of a body: decompressed, converted to protobuf and accepted.
 
 use bytes::Bytes;
-use spoor_runtime::{Compression, DecompressError};
+use spoor_runtime::{Compression, ConnectionTurn, DecompressError};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -26,6 +26,8 @@ pub(super) struct Content {
     pub(super) bytes: Bytes,
     pub(super) compression: Compression,
     pub(super) encoding: Encoding,
+    /// `None` without a listener.
+    pub(super) connection: Option<ConnectionTurn>,
 }
 
 impl Content {
@@ -85,7 +87,15 @@ impl Content {
         if self.bytes.len() > max_received {
             return Ok(None);
         }
-        let Ok(Ok(_turn)) = timeout_at(deadline, pipeline.small_bodies().acquire()).await else {
+        let turns = async {
+            // First that of the connection, so that the bodies of each wait one behind the other.
+            let own = match &self.connection {
+                Some(connection) => Some(connection.take().await),
+                None => None,
+            };
+            (own, pipeline.small_bodies().acquire().await)
+        };
+        let Ok((_own, Ok(_turn))) = timeout_at(deadline, turns).await else {
             return Err(ReceiveError::Busy);
         };
         let before = reservation.bytes();
@@ -139,11 +149,15 @@ mod tests {
         response::Response,
     };
     use flate2::{Compression, write::GzEncoder};
-    use tokio::time::{Duration, Instant};
+    use tokio::{
+        sync::OwnedSemaphorePermit,
+        task::JoinSet,
+        time::{Duration, Instant},
+    };
     use tokio_util::sync::CancellationToken;
     use tower::ServiceExt;
 
-    use super::MAX_SMALL_COMPRESSED_BYTES;
+    use super::{ConnectionTurn, Content, Encoding, MAX_SMALL_COMPRESSED_BYTES};
     use crate::{
         Pipeline, PipelineSettings, ReceiveSettings, pipeline::MAX_CONCURRENT_LARGE_BODIES,
     };
@@ -168,6 +182,14 @@ mod tests {
         pipeline.otlp_http().oneshot(request).await.unwrap()
     }
 
+    async fn all_turns_of_large_bodies(pipeline: &Pipeline) -> Vec<OwnedSemaphorePermit> {
+        let mut turns = Vec::new();
+        for _ in 0..MAX_CONCURRENT_LARGE_BODIES {
+            turns.push(pipeline.large_bodies().next(Instant::now()).await.unwrap());
+        }
+        turns
+    }
+
     /// Empty `ResourceSpans`, the most work for each byte.
     fn empty_messages(content_type: &str, bytes: usize) -> Vec<u8> {
         match content_type {
@@ -185,9 +207,9 @@ mod tests {
     #[tokio::test]
     async fn small_bodies_overtake_large_ones(#[case] content_type: &str) {
         let pipeline = pipeline(ReceiveSettings::default());
+        let turns = all_turns_of_large_bodies(&pipeline).await;
         let content = empty_messages(content_type, 1 << 20);
         let mut large = pin!(post(&pipeline, content_type, &content));
-        // There is one thread: if it did the work, the first poll would return only afterwards.
         tokio::select! {
             biased;
             _ = &mut large => panic!("the large body was read on the worker thread"),
@@ -202,6 +224,7 @@ mod tests {
             }
             () = ready(()) => panic!("a small body waits for another thread"),
         }
+        drop(turns);
         assert_eq!(large.await.status(), StatusCode::OK);
     }
 
@@ -212,6 +235,7 @@ mod tests {
         let content =
             (0..MAX_SMALL_COMPRESSED_BYTES * 2).map(|n| (n as f64).sqrt().to_bits() as u8);
         let content: Vec<u8> = content.collect();
+        let _turns = all_turns_of_large_bodies(&pipeline).await;
         tokio::select! {
             biased;
             _ = post(&pipeline, PROTOBUF, &content) => panic!("read on the worker thread"),
@@ -225,10 +249,7 @@ mod tests {
             body_deadline: Duration::from_millis(20),
             ..ReceiveSettings::default()
         });
-        let mut turns = Vec::new();
-        for _ in 0..MAX_CONCURRENT_LARGE_BODIES {
-            turns.push(pipeline.large_bodies().next(Instant::now()).await.unwrap());
-        }
+        let turns = all_turns_of_large_bodies(&pipeline).await;
         let large = empty_messages(PROTOBUF, 1 << 20);
         let refused = post(&pipeline, PROTOBUF, &large).await;
         assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
@@ -255,6 +276,40 @@ mod tests {
         drop(turn);
         let accepted = post(&pipeline, PROTOBUF, &content).await;
         assert_eq!(accepted.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn connections_take_turns() {
+        let pipeline = pipeline(ReceiveSettings::default());
+        let turn = pipeline.small_bodies().acquire().await.unwrap();
+        let (busy, other) = (ConnectionTurn::default(), ConnectionTurn::default());
+        let mut accepting = JoinSet::new();
+        for (connection, is_other) in [
+            (&busy, false),
+            (&busy, false),
+            (&busy, false),
+            (&other, true),
+        ] {
+            let content = Content {
+                bytes: empty_messages(PROTOBUF, 1000).into(),
+                compression: spoor_runtime::Compression::Identity,
+                encoding: Encoding::Protobuf,
+                connection: Some(connection.clone()),
+            };
+            let pipeline = pipeline.clone();
+            accepting.spawn(async move {
+                let reservation = pipeline.memory().reservation();
+                content.accept(&pipeline, reservation).await.unwrap();
+                is_other
+            });
+        }
+        tokio::task::yield_now().await;
+        drop(turn);
+        let mut order = vec![];
+        while let Some(is_other) = accepting.join_next().await {
+            order.push(is_other.unwrap());
+        }
+        assert_eq!(order, [false, true, false, false]);
     }
 
     #[tokio::test]

@@ -62,6 +62,7 @@ async fn export(pipeline: &Pipeline, request: Request) -> Result<Vec<u8>, Receiv
         bytes,
         compression,
         encoding: Encoding::Protobuf,
+        connection: parts.extensions.get().cloned(),
     };
     Ok(content.accept(pipeline, reservation).await?.response())
 }

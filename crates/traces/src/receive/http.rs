@@ -5,7 +5,7 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::{
-        HeaderMap, HeaderValue, Method, StatusCode, Uri,
+        self, HeaderMap, HeaderValue, Method, StatusCode, Uri,
         header::{self, ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, EXPECT},
     },
     response::{IntoResponse, Response},
@@ -36,7 +36,7 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
     let response_encoding = *encoding.as_ref().unwrap_or(&Encoding::Json);
     let (parts, mut body) = request.into_parts();
     let result = match encoding {
-        Ok(encoding) => accept(&pipeline, encoding, &parts.headers, &mut body).await,
+        Ok(encoding) => accept(&pipeline, encoding, &parts, &mut body).await,
         Err(error) => Err(error),
     };
     match result {
@@ -68,10 +68,10 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
 async fn accept(
     pipeline: &Pipeline,
     encoding: Encoding,
-    headers: &HeaderMap,
+    head: &http::request::Parts,
     body: &mut Body,
 ) -> Result<PartialSuccess, ReceiveError> {
-    let compression = body::compression(headers, "Content-Encoding")?;
+    let compression = body::compression(&head.headers, "Content-Encoding")?;
     if pipeline.is_closed() {
         return Err(ReceiveError::Closed);
     }
@@ -82,6 +82,7 @@ async fn accept(
         bytes,
         compression,
         encoding,
+        connection: head.extensions.get().cloned(),
     };
     content.accept(pipeline, reservation).await
 }
