@@ -58,7 +58,7 @@ pub struct Queries {
 /// The reason that a well-formed query is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TraceQueryError {
-    /// Too many queries are in progress.
+    /// Too many queries are in progress, or too many bytes of responses are unsent.
     #[error("too many queries at the same time; try again in a few seconds")]
     Busy,
     /// The query did not end within its time.
