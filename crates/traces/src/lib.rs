@@ -4,7 +4,7 @@
 //!
 //! - **accept** a request: determine the outcome of each of its spans. [`Pipeline::accept`] scans
 //!   the request and hands its spans to the tail sampler; [`TraceStore::accept`] stores them all.
-//! - **append** a span to a log, where it stays in a segment until that is evicted. There are two
+//! - **append** a span to a log, where it stays in a segment until that is freed. There are two
 //!   logs: one for the traces that wait for their decision, one for the traces that are kept.
 //!
 //! A trace that has waited long enough is **decided** once: it is **kept**, and its spans are

@@ -15,7 +15,7 @@ pub(crate) struct Memory {
     max: usize,
 }
 
-/// The memory for requests is exhausted.
+/// There is no memory for a request, or for its spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutOfMemory {
     /// Other requests use it at the moment.

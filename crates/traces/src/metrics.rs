@@ -30,7 +30,7 @@ impl Collector for Pipeline {
 
         let help = "Spans received in requests that could be decoded";
         metrics.counter("spoor_traces_spans_received", help, totals.received)?;
-        let help = "Spans kept in the store";
+        let help = "Spans stored, including those evicted since";
         metrics.counter("spoor_traces_spans_kept", help, totals.kept)?;
         let help = "Spans dropped, by reason";
         let dropped = [

@@ -1,6 +1,6 @@
 //! The schema of an `ExportTraceServiceRequest` in OTLP/JSON. The receiver uses it to read JSON,
 //! the query API to write JSON, and the scan to validate protobuf messages whose content it does
-//! not use.
+//! not use, and to compute the decoded size of a trace.
 //!
 //! Source: opentelemetry-proto 1.9.
 

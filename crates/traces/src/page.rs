@@ -37,7 +37,8 @@ use palette::Palette;
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// `/`, `/search`, `/trace/{id}` and their assets; a page with status 404 for any other path.
+/// `/`, `/search`, `/trace`, `/trace/{id}` and their assets; a page with status 404 for any other
+/// path.
 pub fn router(queries: &Queries) -> Router {
     let style = asset("text/css; charset=utf-8", include_str!("page/style.css"));
     let icon = asset("image/svg+xml", include_str!("page/favicon.svg"));

@@ -50,7 +50,7 @@ pub(crate) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
 /// The most services that are listed, over all namespaces. Senders choose their names.
 const MAX_SERVICES: usize = 10_000;
 
-/// The most decisions made before the locks are released.
+/// The most decisions on due traces that the decision task makes before it releases the locks.
 const MAX_DECISIONS_PER_LOCK: usize = 256;
 
 /// The longest time spent on early decisions to make room for one request, during which they block
@@ -133,8 +133,8 @@ impl Pipeline {
     }
 
     /// The services of each of these namespaces that have spans in the store or in traces that wait
-    /// for their decision, as many as are found before the deadline. The names of all services are
-    /// read once, whatever the number of namespaces.
+    /// for their decision, as many as are found before the deadline, and at most 10,000. The names
+    /// of all services are read once, whatever the number of namespaces.
     #[must_use]
     pub fn services_in(
         &self,

@@ -13,7 +13,8 @@ pub(crate) enum RefusalReason {
     BadData,
     /// The body is neither protobuf nor JSON, or its compression is unknown.
     UnsupportedType,
-    /// The body is larger than allowed, before or after decompression.
+    /// The body is larger than allowed, before or after decompression, or takes more memory than
+    /// one request may use.
     TooLarge,
     /// The sender took too long.
     TimedOut,
@@ -27,7 +28,7 @@ pub(crate) enum RefusalReason {
 }
 
 impl RefusalReason {
-    /// Returns whether the same request may succeed later.
+    /// Returns whether the response asks the sender to try again later.
     pub(crate) fn is_temporary(self) -> bool {
         matches!(self, Self::Overloaded | Self::ShuttingDown)
     }

@@ -44,7 +44,7 @@ pub enum ScanError {
     /// The request cannot be decoded.
     #[error(transparent)]
     Invalid(#[from] InvalidRequest),
-    /// The index of the spans does not fit in memory.
+    /// There is no memory for the index of the spans, or for the spans themselves.
     #[error(transparent)]
     OutOfMemory(#[from] OutOfMemory),
 }

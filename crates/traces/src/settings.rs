@@ -50,7 +50,7 @@ impl Default for TailSettings {
 pub struct ReceiveSettings {
     /// The longest body, in bytes, also after decompression.
     pub max_body_bytes: usize,
-    /// The maximum time to receive a body.
+    /// The maximum time to receive a body, and then the maximum time that it waits for its turn.
     pub body_deadline: Duration,
     /// The memory for requests that are being received, over all senders, in bytes: bodies, also
     /// decompressed, and the index of their spans.

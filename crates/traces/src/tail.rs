@@ -8,9 +8,9 @@
 //!   immediately: that is its decision, which a later policy does not undo.
 //! - A waiting trace is decided once, by the table in force at that time, even an empty one.
 //!
-//! So each trace is decided once and whole for as long as its decision is remembered: a minute,
-//! for at most [`TailSettings::max_remembered_decisions`] traces. A trace that went to the store
-//! immediately is recognised there.
+//! So each trace is decided once and whole for as long as its decision is remembered: at least a
+//! minute, unless [`TailSettings::max_remembered_decisions`] others follow. A trace that went to
+//! the store immediately is recognised there.
 
 mod decide;
 mod keep;
@@ -54,11 +54,11 @@ pub(crate) struct TailSampler {
 
 /// The precision of arrival times. It delays decisions by at most this, and makes none early.
 const ARRIVAL_STEP: Duration = Duration::from_millis(1);
-/// The longest time for which decisions are made before others get the lock. Traces may be large
-/// and rules many, so a number of decisions would not bound the time; asynchronous threads wait for
-/// the lock.
+/// The longest time for which one call makes decisions, since others wait for the lock, also on
+/// asynchronous threads. Traces may be large and rules many, so a number of decisions would not
+/// bound the time.
 const MAX_DECISION_TIME: Duration = Duration::from_millis(10);
-/// The time that decisions are remembered.
+/// The time that decisions are remembered once their segment is stripped.
 const DECISION_RETENTION: Duration = Duration::from_secs(60);
 /// The memory of one remembered decision. All together take at most a quarter of the bound.
 const BYTES_PER_DECISION: usize = 64;
@@ -169,7 +169,8 @@ impl TailSampler {
         false
     }
 
-    /// Decides on waiting traces for [`MAX_DECISION_TIME`]; returns whether there are more.
+    /// Decides on waiting traces for at most [`MAX_DECISION_TIME`]; returns whether there may be
+    /// more.
     pub(crate) fn decide_waiting(&mut self, store: &mut Writer<'_>) -> bool {
         let started = Instant::now();
         while started.elapsed() <= MAX_DECISION_TIME {

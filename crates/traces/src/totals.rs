@@ -14,7 +14,7 @@ pub struct Totals {
     pub kept: u64,
     /// Spans of traces that a policy dropped.
     pub not_sampled: u64,
-    /// Spans with an invalid ID, or with a resource or scope that is too large.
+    /// Spans with an invalid ID, or with a resource, scope, name or version that is too long.
     pub rejected: Rejected,
     /// Spans for which there was no room.
     pub no_room: u64,

@@ -1,8 +1,8 @@
-//! Measures the throughput of the pipeline, the memory of a stored span and the duration of a
-//! search. Prints a table; `--quick` does a tenth of the work.
+//! Measures the throughput of the scan and of the pipeline, the memory of a stored span and the
+//! duration of a search. `--quick` sends a tenth of the spans.
 //!
-//! The pipeline runs in a separate process, whose threads are pinned to one core; the sender runs in
-//! this process.
+//! The pipeline runs in a separate process, whose threads are pinned to one core; the sender runs
+//! in this process.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 

@@ -95,7 +95,7 @@ fn attributes(heading: &str, attributes: &[KeyValue]) -> Markup {
 
 fn table(attributes: &[KeyValue]) -> Markup {
     let mut sorted: Vec<&KeyValue> = attributes.iter().collect();
-    // A resource may have a hundred thousand, and each of its spans shows a few.
+    // A resource may have tens of thousands, and each of its spans shows the first ones.
     if sorted.len() > MAX_LISTED {
         sorted.select_nth_unstable_by(MAX_LISTED, |a, b| a.key.cmp(&b.key));
         sorted.truncate(MAX_LISTED);

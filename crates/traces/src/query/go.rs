@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Reads a duration such as `1.5s`, `100ms` or `1h30m` (Go's `time.ParseDuration`).
 ///
 /// # Errors
-/// Go's error message.
+/// Go's error message, or another one for a negative duration, which Go accepts.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let quoted = || format!("time: invalid duration {text:?}");
     if let Some(unsigned) = text.strip_prefix('-') {

@@ -118,7 +118,8 @@ pub(super) fn search(query: Option<TraceQueryParameters>) -> Result<Search, Stat
     })
 }
 
-/// A time in nanoseconds since the Unix epoch; `None` for zero, the value of an unset field.
+/// A time in nanoseconds since the Unix epoch; `None` for zero, the value of an unset field, and
+/// for earlier times.
 pub(super) fn unix_nanos(time: Option<Timestamp>) -> Option<u64> {
     time.and_then(|time| nanos(time.seconds, time.nanos))
 }

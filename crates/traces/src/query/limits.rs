@@ -14,31 +14,31 @@ use crate::{
     turns::{self, Turns},
 };
 
-/// The longest body of a response; of a gRPC stream, the most bytes of spans in it.
+/// The longest body of a response; of a gRPC stream, the most bytes of messages in it.
 pub const MAX_RESPONSE_BYTES: usize = 32 << 20;
 /// The largest trace that a response shows, in stored bytes.
 pub const MAX_TRACE_BYTES: usize = 16 << 20;
-/// The most bytes of names that a page lists.
+/// The most memory for the names that a page lists, in bytes.
 const MAX_LISTED_BYTES: usize = 1 << 20;
 /// The most memory that one trace may take once decoded.
 pub const MAX_DECODED_BYTES: usize = 64 << 20;
 /// The most responses that are built at the same time; further requests wait.
 const MAX_CONCURRENT_BUILDS: usize = 4;
-/// The most responses built at the same time for which every trace in a time window is read. That
-/// takes seconds, while a search stops at its limit.
+/// The most responses built at the same time for which all traces in a time window are read, or
+/// the newest 500,000. That takes seconds, while a search stops at its limit.
 const MAX_CONCURRENT_AGGREGATES: usize = 1;
-/// The most responses built at the same time to searches. A search may read most of the store, and
-/// other requests must not wait for a client that sends many.
+/// The most responses to searches that are built at the same time. A search may read most of the
+/// store, and other requests must not wait for a client that sends many.
 const MAX_CONCURRENT_SEARCHES: usize = 2;
 /// The most gRPC streams that are open at the same time. Stalled ones end to make room for others.
 const MAX_CONCURRENT_STREAMS: usize = 16;
-/// The most bytes of bodies that are built and not yet sent, over all connections.
+/// The most bytes of bodies and messages that are built and not yet sent, over all connections.
 const MAX_UNSENT_BYTES: usize = 64 << 20;
 /// The bytes that one permit represents.
 const PERMIT_BYTES: usize = 1 << 10;
 /// The longest time that a request waits for its turn.
 const MAX_WAIT: Duration = Duration::from_secs(10);
-/// The longest time that a client may take to read a response.
+/// The longest time that a client may take to read a response over HTTP.
 pub(crate) const MAX_SEND_TIME: Duration = Duration::from_secs(60);
 
 /// A store with the bounds on queries over it. Cheap to clone; all servers of one store share one.
@@ -58,7 +58,7 @@ pub struct Queries {
 /// The reason that a well-formed query is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TraceQueryError {
-    /// Too many queries are in progress.
+    /// Too many queries are in progress, or too many bytes of responses are unsent.
     #[error("too many queries at the same time; try again in a few seconds")]
     Busy,
     /// The query did not end within its time.
@@ -115,7 +115,8 @@ impl Queries {
     pub fn new(store: TraceStore) -> Self {
         Self {
             store,
-            // Each may decode `MAX_DECODED_BYTES`: 256 MiB together, which docs/query.md states.
+            // Each may hold a trace of `MAX_TRACE_BYTES`, and of `MAX_DECODED_BYTES` once decoded:
+            // 320 MiB together, which docs/query.md states.
             builds: Turns::new(MAX_CONCURRENT_BUILDS),
             aggregates: Turns::new(MAX_CONCURRENT_AGGREGATES),
             searches: Turns::new(MAX_CONCURRENT_SEARCHES),
@@ -195,7 +196,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// The store, for reads that are small or split into small pieces and so need no bound.
+    /// The store, for reads that are small and so need no bound.
     pub(crate) fn store(&self) -> &TraceStore {
         &self.store
     }

@@ -77,7 +77,7 @@ impl Parameters {
     /// A duration such as `1.2s`.
     ///
     /// # Errors
-    /// If Go's `time.ParseDuration` would refuse it.
+    /// If Go's `time.ParseDuration` would refuse it, or if it is negative.
     pub fn duration(&self, name: &str) -> Result<Option<Duration>, String> {
         self.parsed(name, go::duration)
     }
@@ -113,7 +113,7 @@ pub fn tags(
 /// A number of traces to find.
 ///
 /// # Errors
-/// If it is not a number, or above the limit of one search.
+/// If it is not a number from 1 to the limit of one search.
 pub fn limit(text: &str) -> Result<usize, String> {
     let limit = go::integer(text)?;
     usize::try_from(limit)

@@ -31,8 +31,7 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Accepts the spans in the body. A large body waits for its turn, and stays compressed until
-    /// then.
+    /// Accepts the spans in the body, which waits for its turn and stays compressed until then.
     pub(super) async fn accept(
         self,
         pipeline: &Pipeline,
@@ -60,7 +59,7 @@ impl Content {
             let content = self.compression.decompress(self.bytes, max, count)?;
             accept(&pipeline, content, self.encoding, &mut reservation)
         });
-        // The task fails only if the runtime is shutting down.
+        // The task fails only if the runtime is shutting down, or if the work panics.
         accepted.await.unwrap_or(Err(ReceiveError::Closed))
     }
 
@@ -229,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn long_compressed_body_waits_for_its_turn() {
+    async fn worker_does_not_read_long_compressed_body() {
         let pipeline = pipeline(ReceiveSettings::default());
         // Consecutive square roots have no pattern that gzip finds.
         let content =

@@ -1,5 +1,5 @@
-//! Metrics, logs and profiles, which SDKs send by default: refused with an explanation, or accepted
-//! and discarded.
+//! Metrics, logs and profiles, some of which SDKs send by default: refused with an explanation, or
+//! accepted and discarded.
 
 use axum::{
     Router,

@@ -6,10 +6,10 @@
 use super::wire::{BYTES, Reader, WireError};
 use crate::otlp_json::{Kind, Message, RESOURCE_SPANS};
 
-/// The allocator's overhead for each string and list, roughly.
+/// The allocator's overhead for each string or byte array, roughly.
 const ALLOCATION_BYTES: usize = 16;
-/// The length of a control character in JSON, as which lists and maps are shown. A response has the
-/// JSON of all lists of a span in memory at the same time.
+/// The length of a control character in JSON. Lists and maps are shown as JSON, and a response has
+/// that of all lists and maps of a span in memory at the same time.
 const ESCAPED_BYTES: usize = r"\u0000".len();
 
 /// The approximate size of an encoded `ResourceSpans` once decoded, in bytes, overestimated rather

@@ -100,7 +100,8 @@ impl Tree {
         real.or_else(|| self.rows.first())
     }
 
-    /// The length of the critical path: the trace's duration without time outside of all spans.
+    /// The length of the critical path, without the parts of the trace that no span on the path
+    /// covers, such as work after the end of the root.
     #[must_use]
     pub fn critical_time(&self) -> Duration {
         self.rows.iter().map(Row::critical_time).sum()

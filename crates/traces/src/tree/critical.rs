@@ -13,7 +13,7 @@ pub(super) fn path(
 ) -> Vec<(usize, Segment)> {
     let roots =
         (0..rows.len()).filter(|row| rows.get(*row).is_some_and(|row| row.parent.is_none()));
-    // The first frame is the trace itself, above its roots; time between them is in no span.
+    // The first frame is the trace itself, above its roots; time between them is not on the path.
     let mut stack = vec![Frame {
         row: None,
         floor: trace.start,

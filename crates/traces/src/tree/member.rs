@@ -18,7 +18,7 @@ const MAX_ATTRIBUTES_BEFORE_NAME: usize = 128;
 /// A span with the resource and the scope that it was reported under.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Member {
-    /// The span as it was reported.
+    /// The span.
     pub span: Span,
     /// The resource that produced it.
     pub resource: Arc<Resource>,

@@ -50,7 +50,8 @@ impl Serialize for Batches {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         for id in &self.ids {
-            // The format cannot report a missing trace, so the whole response is refused.
+            // The format cannot report a trace that is left out, so the whole response is refused
+            // if one is too large.
             let trace = self.request.reader.trace(*id);
             let trace = trace.map_err(|error| self.request.buffer.refuse::<S::Error>(error))?;
             for batch in trace.iter().flat_map(|trace| decoded(trace, self.raw)) {

@@ -56,7 +56,7 @@ fn large_and_small() -> TraceStore {
     store
 }
 
-/// A trace in which each of 150 services with long names calls each other one.
+/// A trace in which each of 150 services with long names calls all of them.
 fn many_pairs() -> TraceStore {
     const SERVICES: u64 = 150;
     let store = TraceStore::new(64 << 20);
