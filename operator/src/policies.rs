@@ -115,7 +115,7 @@ pub async fn start(
     let claims = replica.claims.clone();
     let leader_task = async move {
         // Without this wait the first version could lack the policies of a namespace that is about
-        // to be claimed, and clients that reconnect would fall back to their default.
+        // to be claimed, and clients that reconnect would use their fallback.
         claims.wait_until_read().await;
         // Before the first resolution: objects also change while the listeners open.
         let changed = controller.watches.changed();

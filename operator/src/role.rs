@@ -90,10 +90,10 @@ pub(crate) struct Replica {
 
 impl Replica {
     /// Binds the ops port and starts the leader election. `field_manager` owns all that the
-    /// role writes and is the reporter of its events.
+    /// role applies and is the reporter of its events.
     ///
     /// # Errors
-    /// [`RoleError::Bind`] or [`RoleError::Address`] for the ops port.
+    /// [`RoleError::Bind`] for the ops port.
     pub(crate) fn new(
         client: &Client,
         settings: &RoleSettings,

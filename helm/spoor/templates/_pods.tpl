@@ -1,5 +1,4 @@
-{{/* The security context of every pod and container: the restricted Pod Security Standard, and a
-     read-only root file system. */}}
+{{/* The security context of every pod, for the restricted Pod Security Standard. */}}
 {{- define "spoor.pod.security" -}}
 runAsNonRoot: true
 {{- range $field, $id := .Values.securityContext }}
@@ -43,6 +42,7 @@ env: {{- toYaml . | nindent 0 }}
 {{- end }}
 {{- end -}}
 
+{{/* The security context of every container, for the same standard and with a read-only root file system. */}}
 {{- define "spoor.container.security" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true

@@ -59,8 +59,8 @@ pub enum WatchScope {
     /// Every namespace, by cluster-wide watches.
     #[default]
     All,
-    /// These namespaces, by one watch in each, so that the operator needs no permission in any
-    /// other.
+    /// These namespaces, by watches in each, so that the operator needs no permission to watch
+    /// others.
     Only(BTreeSet<String>),
 }
 

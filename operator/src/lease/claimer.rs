@@ -53,7 +53,7 @@ struct Entry {
     last_read: Option<Instant>,
     observed: Option<ObservedLease>,
     note: Option<RefusalNote>,
-    /// True once the Lease was read.
+    /// True once the Lease was read, or the API server has refused the request.
     is_known: bool,
 }
 

@@ -51,7 +51,7 @@ pub struct NamespaceClaims(Arc<Inner>);
 struct Inner {
     identity: String,
     known: RwLock<BTreeMap<String, NamespaceClaim>>,
-    /// True once the Lease of every namespace was read.
+    /// True once the Lease of every namespace was read or refused.
     all_read: watch::Sender<bool>,
     watches: Watches,
     held: Gauge,
@@ -167,12 +167,12 @@ impl NamespaceClaims {
         &self.0.watches
     }
 
-    /// Records that the Lease of every namespace was read.
+    /// Records that the Lease of every namespace was read or refused.
     pub(super) fn set_all_read(&self) {
         self.0.all_read.send_replace(true);
     }
 
-    /// Waits until the Lease of every namespace was read.
+    /// Waits until the Lease of every namespace was read or refused.
     pub async fn wait_until_read(&self) {
         let mut all_read = self.0.all_read.subscribe();
         // The sender outlives the wait, so it cannot fail.

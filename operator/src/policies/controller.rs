@@ -60,7 +60,8 @@ pub(super) struct ControllerState {
     resolutions: watch::Sender<u64>,
     /// Notified when the first client of a service opens a stream.
     new_services: Notify,
-    /// The services of which a client has opened a stream and that still have pods.
+    /// The services of which a client has opened a stream. Those that no longer have pods are
+    /// removed when another one is added.
     connected: ArcSwapOption<BTreeSet<NamespacedService>>,
 }
 
@@ -196,8 +197,8 @@ impl PoliciesController {
         }
     }
 
-    /// Remembers the services that have had clients, for as long as they have pods, so that the pod
-    /// of a client that has disconnected is still expected.
+    /// Remembers the services that have had clients, so that the pod of a client that has
+    /// disconnected is still expected.
     fn update_connected(&self) {
         let instances = self.control.instances().into_iter();
         let connected = instances

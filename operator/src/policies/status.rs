@@ -1,5 +1,5 @@
-//! Writes the statuses of policies: immediately when a condition changes, at intervals when only
-//! numbers do, and not at all while nothing changes.
+//! Writes the statuses of policies: within a fraction of a second when a condition changes, at
+//! longer intervals when only details or numbers do, and not at all while nothing changes.
 
 mod events;
 mod schedule;
@@ -80,7 +80,7 @@ struct Due {
 pub(super) struct NextWrite {
     /// The time by which to check again; none if nothing is pending.
     pub(super) at: Option<Instant>,
-    /// True if clients are applying a change.
+    /// True if a status is written now, or differs in more than its numbers.
     pub(super) has_pending_changes: bool,
 }
 

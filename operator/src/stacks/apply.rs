@@ -34,7 +34,7 @@ pub struct ApplyReport {
     /// The objects that could not be applied or deleted.
     pub problems: Vec<StackProblem>,
     /// The objects that another field manager had changed and that are restored now, each with
-    /// the name of that manager.
+    /// the name of that manager if it is known.
     pub repaired: Vec<String>,
     /// The Deployments that have changed. The observed state of their pods predates the change.
     pub rolled: Vec<String>,

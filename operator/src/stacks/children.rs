@@ -50,7 +50,7 @@ pub struct StackChild {
 /// Details that only some kinds have.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Detail {
-    /// The whole Deployment.
+    /// The Deployment, without its managed fields and resource version.
     Deployment(Box<Deployment>),
     /// The annotations of a Service.
     Service(BTreeMap<String, String>),
@@ -162,7 +162,7 @@ fn changed_by(metadata: &ObjectMeta) -> Option<String> {
 /// Removes the metadata that changes at every write.
 fn trimmed<K: Resource>(mut object: K) -> K {
     let metadata = object.meta_mut();
-    // Otherwise every write of a status by a controller would look like a change.
+    // Otherwise a write that changes only the owners of fields would count as a change.
     metadata.managed_fields = None;
     metadata.resource_version = None;
     object

@@ -95,7 +95,8 @@ impl Default for CollectorProbe {
 }
 
 impl CollectorProbe {
-    /// Checks the exporter of a stack's deciding pods, except terminating ones.
+    /// Checks the exporter of a stack's first deciding pod that has an address and is not
+    /// terminating.
     pub async fn check(&self, stack: &Key, pods: &[Pod]) -> ProbeOutcome {
         let Some((pod, address)) = not_terminating(pods).find_map(|pod| {
             let address = pod.status.as_ref()?.pod_ip.as_deref()?;

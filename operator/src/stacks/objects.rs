@@ -20,7 +20,7 @@ use k8s_openapi::{
 
 use crate::kubernetes::apply::Manifest;
 
-/// The field manager of all that the role writes, and the reporter of its events.
+/// The field manager of all that the role applies, and the reporter of its events.
 pub(super) const FIELD_MANAGER: &str = "spoor-stacks";
 
 /// The kinds of object that a stack consists of, in the order in which they are applied: what pods

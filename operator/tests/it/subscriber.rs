@@ -132,7 +132,7 @@ pub fn probability(plan: &Plan) -> Option<u32> {
     }
 }
 
-/// A version that was never published.
+/// The plan with a version that was never published.
 pub fn version_ahead_of(plan: &Plan) -> Plan {
     let version = plan.version.unwrap();
     Plan {

@@ -56,7 +56,8 @@ pub struct CollectorSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
     pub env_from_secrets: Vec<String>,
-    /// Resource requests and limits of a pod. Each quantity has a default.
+    /// Resource requests and limits of a pod. CPU and memory, unless set in either, have a default
+    /// request, and memory a default limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// Constraints on the nodes that pods run on.

@@ -1,6 +1,6 @@
 {{/*
-One application: its ServiceAccount, Deployment, Service, NetworkPolicy and disruption budget.
-dict: root, name, values, port, protocol (http or grpc), callers (the applications that may call it; without
+One service of an application: its ServiceAccount, Deployment, Service, NetworkPolicy and disruption budget.
+dict: root, name, values, port, protocol (http or grpc), callers (the services that may call it; without
 any, all clients may), env (list of EnvVar), writable (a writable folder), mounted (a volume mounted read-only:
 source, path).
 */}}
@@ -131,7 +131,7 @@ spec:
 {{- end }}
 {{- end -}}
 
-{{/* The variables of every application, and those of this one. */}}
+{{/* The variables of every service, and those of this one. */}}
 {{- define "spoor.application.env" -}}
 - {name: SPOOR_LISTEN, value: "0.0.0.0:{{ .port }}"}
 - {name: SPOOR_OPS_LISTEN, value: "0.0.0.0:9464"}

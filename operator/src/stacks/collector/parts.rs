@@ -9,7 +9,7 @@ use crate::stacks::objects::otlp::any_address;
 
 /// The extension that responds to probes.
 pub(super) const HEALTH: &str = "health_check";
-/// The first processor of each pipeline: refuses spans when memory is short.
+/// The first processor of each pipeline that receives OTLP: refuses data when memory is short.
 pub(super) const LIMITER: &str = "memory_limiter";
 
 /// Formats a duration for Go.

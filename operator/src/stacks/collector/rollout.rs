@@ -130,7 +130,7 @@ impl<'a> LiveTier<'a> {
     }
 
     /// The digest of the deciding tier's rules and the number of its policies. None while old and
-    /// new rules decide side by side.
+    /// new rules may decide side by side, or no pod is ready.
     #[must_use]
     pub fn tail_in_force(&self) -> Option<(&str, u32)> {
         if !self.is_complete() {

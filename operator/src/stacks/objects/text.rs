@@ -3,7 +3,7 @@
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The value as YAML, with sorted keys and every string in quotes: without
+/// The value as YAML, with sorted keys and every string value in quotes: without
 /// quotes, versions of YAML differ in how they read `0o17`, `1:30` or `yes`.
 #[must_use]
 pub fn yaml(value: &Value) -> String {

@@ -74,8 +74,8 @@ pub async fn wait_until_settled(lab: &Lab) -> Value {
     .await
 }
 
-/// Returns true if spans arrived too late to be gathered, as some tests send them on purpose. The
-/// stack reports this for ten minutes, and is otherwise healthy.
+/// Returns true if spans were lost because they arrived just as `gatherWait` ended for their trace,
+/// as in some tests. The stack reports this for ten minutes, and is otherwise healthy.
 fn has_lost_spans(stack: &Value) -> bool {
     let conditions = stack["status"]["conditions"].as_array();
     conditions.is_some_and(|all| all.iter().any(|it| it["reason"] == "SpansLost"))

@@ -128,7 +128,7 @@ async fn killed_collector_loses_only_what_it_holds() {
     let Some(lab) = Lab::installed("decide killed").await else {
         return;
     };
-    // A rule keeps everything, so the deciding pod holds each trace until it has decided.
+    // The policy keeps every trace, which the deciding pod holds until it has decided.
     policies::apply(&lab, "killed", &errors_kept("killed-shop", "100%")).await;
     wait_until_in_force(&lab, "killed").await;
     let since = SystemTime::now();

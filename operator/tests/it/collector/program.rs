@@ -69,7 +69,8 @@ impl Program {
         program
     }
 
-    /// Ends the program as the kubelet does, after the delay of its `preStop`.
+    /// Sends SIGTERM, as the kubelet does after the `preStop` hook, and waits until the program has
+    /// ended.
     pub async fn stop(self) {
         self.process.terminate();
         eventually(

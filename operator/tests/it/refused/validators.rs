@@ -1,4 +1,4 @@
-//! The two validations of a resource: the API server's, by its definition, and the operator's own.
+//! The two validations of a resource: the API server's, by its definition, and `spoor_api`'s.
 
 use jiff::Timestamp;
 use kube::Client;
@@ -51,7 +51,7 @@ impl Validators {
         }
     }
 
-    /// Reads and validates it as the operator does.
+    /// Reads and validates it with `spoor_api`, without the operator's further checks of stacks.
     pub(super) fn validation(&self, resource: &Value) -> Result<(), String> {
         let joined = |errors: Vec<spoor_api::FieldError>| {
             errors

@@ -1,4 +1,4 @@
-//! The certificates of a namespace with stacks.
+//! The certificates of the policy endpoints, and their authority in the namespace of a stack.
 
 use std::time::Duration;
 
