@@ -53,8 +53,8 @@ pub struct LoadArgs {
     /// responses to earlier ones are missing [default: the scenario's]
     #[arg(long, allow_negative_numbers = true, value_parser = whole_number::<u32>(1..=1_000_000, 50))]
     rate: Option<u32>,
-    /// Maximum number of requests; without --rate and --duration, they are sent as fast as
-    /// responses arrive
+    /// Maximum number of requests; steady sends them as fast as responses arrive, unless --rate or
+    /// --duration is given
     #[arg(long, allow_negative_numbers = true, value_parser = positive_number)]
     requests: Option<u64>,
     /// Duration of the load, such as 30s or 2m [default: the scenario's]

@@ -102,7 +102,8 @@ impl ProbeArgs {
                 // changed.
                 awaited.pop_front();
             }
-            // The spans of the request just sent cannot have arrived before this.
+            // Services export once per second, so the spans of the request just sent rarely arrive
+            // before this.
             tokio::time::sleep(REQUEST_INTERVAL).await;
             for id in &awaited {
                 match self.summarize(traces, id).await {

@@ -38,7 +38,7 @@ pub struct WaitArgs {
     /// Wait until every instance has acknowledged the change, and print how long it took
     #[arg(long)]
     wait: bool,
-    /// Maximum time for --wait
+    /// Maximum time for --wait; more than 10m counts as 10m
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub(super) timeout: Duration,
 }

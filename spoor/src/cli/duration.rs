@@ -24,12 +24,12 @@ pub fn positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Formats the time since a timestamp as kubectl does: its largest one or two units.
+/// Formats the time since a timestamp in the style of kubectl: its largest one or two units.
 pub fn age(since: Timestamp, now: Timestamp) -> String {
     let age = now.duration_since(since).max(SignedDuration::ZERO);
     let seconds = age.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    // The thresholds of kubectl, so that ages read the same in both.
+    // Thresholds of kubectl, which has more: it shows `4h5m` below 8 hours and `3d4h` below 8 days.
     if seconds < 120 {
         format!("{seconds}s")
     } else if minutes < 10 {
@@ -66,7 +66,7 @@ mod tests {
     #[case(660, "11m")]
     #[case(4 * 3600, "4h")]
     #[case(3 * 86_400, "3d")]
-    fn formats_ages_like_kubectl(#[case] seconds: i64, #[case] shown: &str) {
+    fn formats_ages_in_kubectl_style(#[case] seconds: i64, #[case] shown: &str) {
         let now = Timestamp::UNIX_EPOCH;
         assert_eq!(age(now - SignedDuration::from_secs(seconds), now), shown);
     }

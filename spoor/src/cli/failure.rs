@@ -73,7 +73,7 @@ pub fn explain(error: &clap::Error) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    // clap would list the subcommands of `run` with their descriptions, over two screens.
+    // clap's message does not list the services.
     if std::env::args().nth(1).as_deref() == Some("run") {
         let known = Service::ALL.map(Service::name).join(", ");
         errln!("spoor: unknown service {unknown:?}; the services are {known}");

@@ -71,7 +71,7 @@ pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 fn visible_json(value: &impl serde::Serialize) -> serde_json::Result<String> {
     let mut line = String::new();
     for c in serde_json::to_string(value)?.chars() {
-        // JSON allows most control characters in strings, and a terminal would interpret them.
+        // JSON allows some of these characters in strings, and a terminal would interpret them.
         match is_invisible(c) {
             true => line += &format!("\\u{:04x}", u32::from(c)),
             false => line.push(c),

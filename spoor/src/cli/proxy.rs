@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
-/// The most bytes read of a response: twice the longest that a lab sends.
+/// The size at which the reading of a response stops: twice the longest that a lab sends.
 const MAX_RESPONSE_BYTES: usize = 64 << 20;
 
 /// A client for a base URL. A proxy set in the environment does not apply to this machine's own
@@ -24,7 +24,8 @@ pub(crate) async fn exchange(request: RequestBuilder) -> reqwest::Result<(Status
     Ok((response.status(), read_body(response).await?))
 }
 
-/// Reads the body of a response, but nothing after the limit. JSON that was cut off is invalid.
+/// Reads the body of a response, up to the first piece that reaches the limit. JSON that was cut off
+/// is invalid.
 pub(crate) async fn read_body(mut response: Response) -> reqwest::Result<Vec<u8>> {
     let mut body = vec![];
     while body.len() < MAX_RESPONSE_BYTES

@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::within;
 
-/// The root decisions from which each verdict is computed.
+/// The requests sent for each rate. Each causes one root decision.
 pub(super) const DECISIONS: u64 = 50_000;
-/// The confidence of the verdict: by chance, one tour in ten thousand fails at each rate.
+/// The confidence of the verdict: by chance, at most one tour in ten thousand fails at each rate.
 const CONFIDENCE: f64 = 0.9999;
 /// The service at which the tour's traces start.
 const EDGE: &str = "service-a";
@@ -87,7 +87,7 @@ impl fmt::Display for RateResult {
 pub(super) const HEADINGS: &str =
     "    rate      in force   requests      kept   observed  99.99 % interval       verdict";
 
-/// Sends requests until enough root decisions are counted under a version, and computes the
+/// Sends requests, waits until their root decisions are counted under a version, and computes the
 /// verdict.
 pub(super) async fn observe(
     lab: &Lab,

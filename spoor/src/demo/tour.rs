@@ -51,7 +51,7 @@ pub(super) async fn run(ports: LabPorts, output: Output) -> anyhow::Result<bool>
     // Removed when dropped, after a failure too.
     let folder = folder.context("cannot create a folder for the tour's data")?;
     let began = Instant::now();
-    // All other settings are the defaults, and the environment is ignored.
+    // All other settings are the defaults, whatever variables such as SPOOR_STORE_BYTES say.
     let settings = LabSettings {
         data: Some(folder.path().to_owned()),
         // Not all services: offers starts traces by itself, which would be counted too.

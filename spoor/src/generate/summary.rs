@@ -16,7 +16,7 @@ pub(super) struct GenerationSummary {
     pub(super) spans: u64,
     /// The spans that the receiver accepted.
     pub(super) exported: u64,
-    /// The spans dropped before that, by reason.
+    /// The other spans, which were dropped, by reason.
     pub(super) dropped: BTreeMap<String, u64>,
     /// The duration from the start until the last trace has ended.
     pub(super) seconds: f64,

@@ -11,7 +11,7 @@ const MAX_NUMBER: u64 = 1_000_000_000;
 /// The answers that a lesson asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerFormat {
-    /// No answer: the check only reads traces.
+    /// No answer: the check reads only traces and policies.
     Nothing,
     /// One answer.
     One(Form),

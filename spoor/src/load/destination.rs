@@ -47,8 +47,9 @@ fn named(name: &str) -> Result<Edge, String> {
 /// running lab, else the default port on this machine.
 ///
 /// # Errors
-/// [`InvalidOption`] if `--url` does not fit the scenario, or [`ClientError`] if another program
-/// responds at the lab's address. It is also an error if the lab runs none of the services.
+/// [`InvalidOption`] if `--url` does not fit the scenario, or [`ClientError`] if the lab given with
+/// `--lab` is not running or another program responds at its address. It is also an error if the lab
+/// runs none of the services.
 pub(super) async fn find(
     scenario: Scenario,
     given: &[Destination],

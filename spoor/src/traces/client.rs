@@ -55,10 +55,10 @@ pub enum QueryError {
         /// The message in the response.
         message: String,
     },
-    /// The response is not trace data.
+    /// The response cannot be decoded.
     #[error("cannot read the response of {0}: {1}")]
     Read(String, #[source] serde_json::Error),
-    /// The service has no traces.
+    /// The service has no recent traces.
     #[error("no trace of {0} yet; send a request, and give its spans a second or two to arrive")]
     NoTrace(String),
     /// There is no trace with this ID.
@@ -267,10 +267,10 @@ impl TraceClient {
         Ok(found)
     }
 
-    /// Gets the ID of a service's newest trace.
+    /// Gets the ID of a service's newest trace of the last day.
     ///
     /// # Errors
-    /// [`QueryError::NoTrace`] if the service has none.
+    /// [`QueryError::NoTrace`] if there is none.
     pub async fn latest(&self, service: &str) -> Result<String, QueryError> {
         let found = self.newest(&[service], &Query::default()).await?;
         let newest = found.into_iter().next().map(|newest| newest.id);

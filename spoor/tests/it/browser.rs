@@ -99,7 +99,7 @@ async fn open_page_shows_new_offers() {
     .await;
 
     lab.ok(&["fault", "--clear"]).await;
-    // A new wish does not wait for the end of the current round.
+    // After a restart, `offers` begins a round within seconds. Otherwise the next could be 30 s away.
     let offers = lab.service("offers").await;
     send(
         "-KILL",

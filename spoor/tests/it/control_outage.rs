@@ -167,7 +167,7 @@ impl Load {
         self.counts.sampled.load(Ordering::Relaxed)
     }
 
-    /// Waits for this many more responses.
+    /// Waits for this many more responses whose traces are not sampled.
     async fn wait_for_responses(&self, count: u64) {
         let unsampled = async || self.counts.unsampled.load(Ordering::Relaxed);
         let goal = unsampled().await + count;

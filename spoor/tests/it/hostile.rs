@@ -1,5 +1,6 @@
 //! Hostile input to every port of the lab. No process panics, exits or grows without bound, no
-//! response is a server error, and afterwards the lab works as before.
+//! response is a server error (except 505, for an unknown version of HTTP), and afterwards the lab
+//! works as before.
 
 mod attempts;
 mod connection;

@@ -1,4 +1,4 @@
-//! The stock OTLP exporters, each installed from its registry.
+//! The stock OTLP exporters of Python, installed from PyPI.
 
 use serde_json::Value;
 

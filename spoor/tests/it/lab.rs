@@ -18,7 +18,7 @@ use tokio::{
 
 /// The deadline for steps that take milliseconds on an idle machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
-/// The deadline for a script. The script of one lesson sends twenty thousand requests.
+/// The deadline for a command or script. The script of one lesson sends twenty thousand requests.
 const SCRIPT_DEADLINE: Duration = Duration::from_secs(300);
 
 /// A running lab.

@@ -126,7 +126,7 @@ async fn unknown_trace_prints_one_line() {
 }
 
 #[tokio::test]
-async fn missing_query_api_prints_one_line() {
+async fn missing_server_prints_one_line() {
     let nowhere = "http://127.0.0.1:9";
     for arguments in [
         vec!["load", "--url", nowhere],

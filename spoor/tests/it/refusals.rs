@@ -147,10 +147,10 @@ async fn several_files_are_applied_atomically() {
     assert_eq!(lab.ok(&["get", "policies", "-o", "name"]).await, "");
 
     std::fs::write(&bad, policy("better", "1%")).unwrap();
-    let expected = lab.ok(&files).await;
+    let text = lab.ok(&files).await;
     assert!(
-        expected.contains("good created") && expected.contains("better created"),
-        "{expected}"
+        text.contains("good created") && text.contains("better created"),
+        "{text}"
     );
 }
 

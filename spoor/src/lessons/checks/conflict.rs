@@ -100,7 +100,7 @@ fn check_still_decides(report: &mut Report, first: &SamplingPolicy) {
 }
 
 /// Checks that another policy decides at 100% for the operation, that it has no other targets, and
-/// that no policy decides for other operations.
+/// that no policy but the first decides for other operations.
 fn check_second<'a>(
     report: &mut Report,
     policies: &'a [SamplingPolicy],

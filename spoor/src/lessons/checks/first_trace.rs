@@ -24,7 +24,7 @@ const EXAMPLE_TRACE_IDS: [&str; 3] = [
     "0af7651916cd43dd8448eb211c80319c",
     "5b8efff798038103d269b633813fc60c",
 ];
-/// The fewest different digits of an ID that counts as random. About one random ID in 10⁹ has
+/// The fewest different digits of an ID that counts as random. About one random ID in 5 × 10⁹ has
 /// fewer; an ID that was typed often has.
 const MIN_DISTINCT_DIGITS: usize = 7;
 /// The largest difference from an example at which an ID counts as derived from it.

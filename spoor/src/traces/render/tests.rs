@@ -108,7 +108,7 @@ fn control_characters_are_visible() {
     assert!(drawn.contains("a␀b␛[31mc\\u{202e}d"), "{drawn}");
 }
 
-/// The tree and a warning of the query API report it.
+/// Both the tree and a warning of the query API report the missing parent.
 #[test]
 fn reports_a_missing_parent_once() {
     let mut batches = vec![span("shop", "lost", 1, 9, 0, 10)];

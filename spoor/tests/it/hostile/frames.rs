@@ -43,7 +43,7 @@ pub async fn malformed(listener: &'static Listener, address: SocketAddr) {
 
 #[derive(Debug)]
 enum Ended {
-    /// Ended with a gRPC code, or an HTTP status below 500.
+    /// Ended with a gRPC code, or an HTTP status from 400 to 499.
     Responded,
     /// Ended without either.
     Broken(#[allow(dead_code, reason = "shown")] String),
