@@ -68,8 +68,9 @@ impl PolicyStore {
         let errors = match replaced {
             Ok((set, actions)) => {
                 // The set contains those times from now on.
-                state.first_accepted.clear();
+                let first_accepted = std::mem::take(&mut state.first_accepted);
                 if let Err(error) = self.accept(&mut state, set, &actions) {
+                    state.first_accepted = first_accepted;
                     // Without `last_read`, the next read tries again: the disk may have room then.
                     return self.set_folder_errors(vec![with_causes(&error)]);
                 }
