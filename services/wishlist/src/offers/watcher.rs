@@ -28,7 +28,7 @@ use crate::WishName;
 
 /// The most concurrent searches of a round, and as many of new wishes.
 const MAX_SEARCHES: usize = 4;
-/// The most wishes in a round. The others follow in the next one.
+/// The most wishes in a round. The others follow in later ones.
 const MAX_WISHES_PER_ROUND: usize = 20;
 /// The delay of the first round, so that services that start together are ready by then.
 const SETTLE_DELAY: Duration = Duration::from_secs(2);
