@@ -1,4 +1,4 @@
-//! Searches for offers: immediately for a new wish, and periodically for all wishes.
+//! Searches for offers: immediately for a new wish, and in periodic rounds for all wishes in turn.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -61,7 +61,7 @@ impl Watcher {
             .await;
     }
 
-    /// Searches for all wishes periodically until stopped.
+    /// Searches for all wishes in turn, in periodic rounds, until stopped.
     pub(super) async fn run_rounds(&self, every: Duration) {
         let mut timer = interval_at(Instant::now() + SETTLE_DELAY.min(every), every);
         // A round that took longer than the interval should not be followed by several at once.
