@@ -102,7 +102,7 @@ macro_rules! duration {
 pub(crate) static STACK_NAME: Format = Format::new(
     40,
     "^[a-z]([-a-z0-9]*[a-z0-9])?$",
-    "must be at most 40 lower-case letters, digits and '-', beginning with a letter; Services are named after it",
+    "must be at most 40 lower-case letters, digits and '-', beginning with a letter and not ending with '-'; Services are named after it",
 );
 pub(crate) static OBJECT_NAME: Format = Format::new(
     253,

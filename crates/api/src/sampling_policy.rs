@@ -71,7 +71,7 @@ pub struct SamplingPolicySpec {
     pub tail: Option<Tail>,
     /// Time at which the policy expires, in RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64), example = &"2027-01-01T12:00:00Z")]
+    #[schemars(length(max = 40), example = &"2027-01-01T12:00:00Z")]
     pub expires_at: Option<String>,
 }
 

@@ -68,8 +68,8 @@ enum Content {
     Mapping(Vec<(Spanned<String>, Node)>),
 }
 
-/// Parses one document. An empty one is null. Subtracts from `room` the number of values read
-/// before the end or an error, with aliases expanded.
+/// Parses one document. An empty one is null. Subtracts from `room` the number of values read before
+/// the end or an error, with aliases expanded, and one more for each [`BYTES_PER_VALUE`] bytes of text.
 pub(crate) fn parse(text: &str, room: &mut usize) -> Result<Node, Malformed> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {

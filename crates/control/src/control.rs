@@ -31,6 +31,7 @@ use crate::{
     instance::{Instance, InstanceState, ServiceKey},
     metrics::{Endpoint, Metrics},
     pollers::Pollers,
+    processes::Processes,
     publication::Publication,
     reporters::Reporters,
     service::Service,
@@ -200,6 +201,22 @@ impl Control {
             .iter()
             .flat_map(|service| service.instances(self.0.settings.silent_after, now))
             .collect()
+    }
+
+    /// The spans that processes have dropped, by reason. Includes those of processes that have
+    /// disconnected, as long as their records are kept.
+    #[must_use]
+    pub fn spans_dropped(&self) -> BTreeMap<String, u64> {
+        let mut dropped = BTreeMap::new();
+        for service in self.0.services.all() {
+            let state = service.state();
+            let processes = state.instances.values();
+            for (reason, spans) in processes.flat_map(Processes::spans_dropped) {
+                let sum: &mut u64 = dropped.entry(reason.clone()).or_default();
+                *sum = sum.saturating_add(*spans);
+            }
+        }
+        dropped
     }
 
     /// The services of a namespace with an instance that is expected, connected or polling.

@@ -105,7 +105,7 @@ impl Processes {
         now: Instant,
     ) -> InstanceState {
         let mut spans_dropped: BTreeMap<String, u64> = BTreeMap::new();
-        for (reason, spans) in self.all().flat_map(|it| &it.spans_dropped) {
+        for (reason, spans) in self.spans_dropped() {
             // Each process may have reasons of its own.
             let has_room =
                 spans_dropped.len() < MAX_DROP_REASONS || spans_dropped.contains_key(reason);
@@ -125,6 +125,11 @@ impl Processes {
                 .fold(0, |sum, it| sum.saturating_add(it.spans_exported)),
             spans_dropped,
         }
+    }
+
+    /// The spans that each process remembered has dropped, by reason.
+    pub(crate) fn spans_dropped(&self) -> impl Iterator<Item = (&String, &u64)> {
+        self.all().flat_map(|it| &it.spans_dropped)
     }
 
     /// Every process remembered, connected or not.

@@ -90,7 +90,7 @@ pub(super) fn urls(
     }
     for (service, at) in services {
         urls.insert(service.name().to_owned(), format!("http://{}", at.address));
-        // Scrapers select their targets by this suffix.
+        // The list of scrape targets selects by this suffix.
         urls.insert(format!("{service}-ops"), format!("http://{}", at.ops));
     }
     Ok(urls)

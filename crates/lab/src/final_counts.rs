@@ -32,14 +32,7 @@ impl FinalCounts {
     /// Collects the counts, once the services have ended and the pipeline has decided on all
     /// traces.
     pub(super) fn of(pipeline: &Pipeline, control: &Control) -> Self {
-        let mut lost = BTreeMap::new();
-        for instance in control.instances() {
-            for (reason, spans) in instance.spans_dropped {
-                let lost: &mut u64 = lost.entry(reason).or_default();
-                *lost = lost.saturating_add(spans);
-            }
-        }
-        Self::new(&pipeline.totals(), lost)
+        Self::new(&pipeline.totals(), control.spans_dropped())
     }
 
     fn new(totals: &Totals, lost: BTreeMap<String, u64>) -> Self {

@@ -70,7 +70,7 @@ struct State {
     set: PolicySet,
     resolution: Resolution,
     /// The times at which the folder's policies were first accepted, as saved by the last run.
-    /// Empty once the folder has been read.
+    /// Empty once the folder's policies have been accepted.
     first_accepted: BTreeMap<PolicyKey, Timestamp>,
     /// The last reported conditions of each policy.
     conditions: BTreeMap<PolicyKey, Vec<Condition>>,
@@ -182,7 +182,7 @@ impl PolicyStore {
     /// Computes what applying the documents would change.
     ///
     /// # Errors
-    /// As [`PolicyStore::apply`].
+    /// [`PolicyStoreError::Validate`], as for [`PolicyStore::apply`].
     pub(crate) fn diff(&self, documents: &Documents) -> Result<Comparison, PolicyStoreError> {
         let sent = submitted::read(&documents.documents).map_err(PolicyStoreError::Validate)?;
         let now = Timestamp::now();
@@ -245,7 +245,7 @@ impl PolicyStore {
         Ok(change(key, Action::Deleted))
     }
 
-    /// All policies, or those of a namespace, with their status and sorted by name.
+    /// All policies, or those of a namespace, with their status, sorted by namespace and name.
     pub(crate) fn list(&self, namespace: Option<&Namespace>) -> Vec<SamplingPolicy> {
         let mut state = self.0.state.lock();
         state.list(&self.0, |key| {

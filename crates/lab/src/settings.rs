@@ -10,8 +10,9 @@ use super::{ports::LabPorts, service::Service};
 /// The variable that names the Redis of the service `tasks`.
 pub(crate) const REDIS_URL: &str = "SPOOR_REDIS_URL";
 
-/// The time that services have to end unless set otherwise. It is longer than any of their requests
-/// takes, so that stopping the lab interrupts none.
+/// The time that services have to end unless set otherwise. It is longer than the deadlines of their
+/// requests, so that stopping the lab interrupts none, except slow downloads of traces through the
+/// gateway, and requests with a long injected delay.
 const DEFAULT_GRACE: Duration = Duration::from_secs(25);
 
 /// The settings of a lab. The default is a lab with all services on their own ports.

@@ -185,14 +185,14 @@ impl Lab {
         &self.pipeline
     }
 
-    /// The names of the policies that are effective for the lab's own services. Blocks while a change
-    /// is saved.
+    /// The names of the policies that decide anywhere in the default namespace, which is that of the
+    /// lab's own services. Blocks while a change is saved or policies are listed.
     #[must_use]
     pub fn effective_policies(&self) -> Vec<String> {
         self.policies.effective(&Namespace::default())
     }
 
-    /// Applies all policies in the documents, or none. Blocks while the policies are saved.
+    /// Applies all policies in the documents, or none. Blocks while policies are saved or listed.
     ///
     /// # Errors
     /// [`PolicyStoreError::Validate`] names file, line and field; [`PolicyStoreError::Save`] if the

@@ -112,14 +112,17 @@ pub struct PublishedVersion {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConvergenceResult {
-    /// True if all instances have what is published.
+    /// True if all instances have their newest plan or, if policies are named, if these have
+    /// converged.
     pub converged: bool,
-    /// The time from the publication to the last acknowledgement; unset if no instance was affected.
+    /// The time from the publication to the last acknowledgement; unset if no instance was affected,
+    /// or if an acknowledgement is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub milliseconds: Option<f64>,
     /// The number of instances concerned.
     pub expected: usize,
-    /// The instances that have not acknowledged.
+    /// The instances that have not acknowledged or are silent: at most 100, and then the number of
+    /// the others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<String>,
     /// The reasons why policies have not converged, each with the policy's name.
@@ -132,7 +135,7 @@ pub struct ConvergenceResult {
 pub struct Comparison {
     /// The places where sampling would change.
     pub differences: Vec<Difference>,
-    /// Warnings for the policies' authors, by policy.
+    /// Warnings for the policies' authors, by the policy's name.
     pub warnings: BTreeMap<String, Vec<String>>,
 }
 

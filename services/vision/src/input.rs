@@ -102,7 +102,7 @@ impl Channels {
         let shown = values.get(..=CHANNELS).unwrap_or(values);
         <[f32; CHANNELS]>::try_from(values)
             .ok()
-            // Rust parses "NaN" and "inf", which would make every value of a tensor NaN.
+            // Rust parses "NaN" and "inf", with which the values of a tensor would mean nothing.
             .filter(|values| values.iter().all(|value| value.is_finite()))
             .map(Self)
             .ok_or_else(|| InvalidChannels(format!("{shown:?}")))

@@ -21,7 +21,7 @@ def normalised(pictures):
 
 
 def export(name, parameters, statistics):
-    """Returns the model as ONNX, with its normalisation folded into the convolutions."""
+    """Returns the model as ONNX, with its batch normalisation folded into the convolutions."""
     layers = OnnxLayers(parameters, statistics)
     logits = MODELS[name](layers, layers.input("image", 3), len(LABELS))
     graph = helper.make_graph(

@@ -6,7 +6,7 @@ export.py write ONNX.
 
 
 def efficientnetb0(layers, x, classes):
-    """EfficientNet-B0's stages, each of one MBConv, at about a quarter of the width."""
+    """EfficientNet-B0's stages, each of one MBConv, at a fifth to a half of the width."""
     x = layers.silu(layers.conv(x, 8, kernel=3, stride=2))
     x = mb_conv(layers, x, 8, kernel=3, stride=1, expand=1)
     x = mb_conv(layers, x, 12, kernel=3, stride=2, expand=6)
@@ -20,7 +20,7 @@ def efficientnetb0(layers, x, classes):
 
 
 def mobilenetv2(layers, x, classes):
-    """MobileNetV2's inverted residuals, at about a third of the width and half the depth."""
+    """MobileNetV2's inverted residuals, at half the width and about half the depth."""
     x = layers.relu6(layers.conv(x, 12, kernel=3, stride=2))
     x = inverted_residual(layers, x, 8, stride=1, expand=1)
     for channels, stride in [(12, 2), (12, 1), (16, 2), (16, 1), (32, 2), (32, 1), (48, 1)]:

@@ -8,7 +8,7 @@ pub(super) fn structural(mut schema: Value) -> Value {
         // The definition fixes the values of these two, so constraints would be redundant.
         properties.insert("apiVersion".to_owned(), json!({"type": "string"}));
         properties.insert("kind".to_owned(), json!({"type": "string"}));
-        // The API server allows constraints on no field of `metadata` but the name.
+        // The API server allows constraints only on `name` and `generateName` of `metadata`.
         let name = json!({"name": {"type": "string"}});
         let metadata = json!({"type": "object", "properties": name});
         properties.insert("metadata".to_owned(), metadata);
@@ -49,7 +49,7 @@ fn clean(schema: &mut Value) {
 /// Converts integer formats.
 ///
 /// Kubernetes has no unsigned formats, so those become `int64` with a minimum of 0. It does not
-/// enforce formats either, so 32-bit numbers get explicit limits.
+/// enforce formats either, so `int32` gets explicit limits.
 fn whole_numbers(fields: &mut Map<String, Value>) {
     match fields.get("format").and_then(Value::as_str) {
         Some("uint32" | "uint64") => {

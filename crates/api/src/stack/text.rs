@@ -31,7 +31,7 @@ text!(
     StackName, |text| formats::STACK_NAME.check(text)
 );
 text!(
-    /// The name of a Secret, a StorageClass or a PriorityClass.
+    /// The name of a Secret or a StorageClass.
     ObjectName, |text| formats::OBJECT_NAME.check(text)
 );
 text!(

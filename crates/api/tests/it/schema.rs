@@ -34,7 +34,7 @@ fn limits_are_those_of_validation() {
     let expected = [
         ("metadata.name maxLength", PolicyName::MAX_BYTES),
         ("metadata.namespace maxLength", Namespace::MAX_BYTES),
-        ("spec.expiresAt maxLength", 64),
+        ("spec.expiresAt maxLength", 40),
         ("spec.head.probability maxLength", 16),
         (
             "spec.head.rateLimit.tracesPerSecond maximum",

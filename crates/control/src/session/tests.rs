@@ -123,6 +123,9 @@ fn reasons_of_an_instance_are_bounded() {
     let dropped = &instances[0].spans_dropped;
     assert_eq!((dropped.len(), dropped["Other"]), (9, 16));
     drop(streams);
+    // They still count after the processes have ended.
+    let dropped = control.spans_dropped();
+    assert_eq!((dropped.len(), dropped.values().sum::<u64>()), (24, 24));
 }
 
 #[test]

@@ -48,7 +48,8 @@ pub(super) struct Parameters {
 
 /// Responds once the policies have converged or, if none are named, once every instance has its
 /// newest plan in force, and at the latest after `within`. The result counts the instances of the
-/// services that have changed since the version given.
+/// policies' services; if no policies are named, of the services that have changed since the version
+/// given, or of all services if they have not converged in time.
 pub(super) async fn converged(
     State(admin): State<Admin>,
     query: Result<QueryParameters<Parameters>, Problem>,

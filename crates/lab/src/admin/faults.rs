@@ -22,9 +22,6 @@ use crate::{
 /// The most faults of a service. Each request looks its operation up among them.
 const MAX_FAULTS_PER_SERVICE: usize = 64;
 
-/// The most services that a refusal names: more than the lab has. Clients can name thousands.
-const MAX_NAMED: usize = 20;
-
 /// The most faults of all services. Each response lists them.
 const MAX_FAULTS: usize = 1_000;
 
@@ -163,7 +160,7 @@ fn check_known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
         return Ok(());
     }
     known.sort();
-    let known = listed(&known, MAX_NAMED);
+    let known = listed(&known, Service::ALL.len());
     let service = service.as_str();
     let detail = format!("unknown service {service:?}; the services are {known}");
     Err(problem(StatusCode::NOT_FOUND, "Not found", detail))

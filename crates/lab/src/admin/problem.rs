@@ -1,5 +1,5 @@
-//! The error responses of the API. Each kind has a title, which is more specific than the name of
-//! the status.
+//! The error responses of the API. Each kind has a title, which is usually more specific than the
+//! name of the status.
 
 use http::{HeaderMap, StatusCode, header};
 
@@ -38,7 +38,7 @@ pub(super) fn body_too_large() -> Problem {
     too_large(format!("send at most {} MiB at once", MAX_BODY_BYTES >> 20))
 }
 
-/// The response to a body with a part that is too large.
+/// The response to a body that is too large, or that has too many documents or too large a one.
 pub(super) fn too_large(detail: String) -> Problem {
     problem(StatusCode::PAYLOAD_TOO_LARGE, "Too large", detail)
 }

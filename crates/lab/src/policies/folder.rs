@@ -58,7 +58,7 @@ pub enum FolderError {
     /// A file in it cannot be read.
     #[error("cannot read {}", visible_path(.0))]
     Read(PathBuf, #[source] io::Error),
-    /// The folder has more files than accepted.
+    /// The folder has more policy files than accepted.
     #[error("more than {MAX_FILES} policy files in {}; delete some", .0.display())]
     TooMany(PathBuf),
     /// The folder's files have more bytes than accepted.
@@ -132,8 +132,8 @@ impl Folder {
 }
 
 impl Changes {
-    /// Waits for a change, and then until changes have settled. Loses none when dropped: the next
-    /// call continues the wait.
+    /// Waits for a change, and then until changes have settled, or for the next read without a
+    /// change. Loses none when dropped: the next call continues the wait.
     pub(super) async fn next(&mut self) {
         if self.settles_by.is_none() {
             tokio::select! {

@@ -52,8 +52,8 @@ impl<'a> KnownServices<'a> {
     }
 
     /// The operations with which traces of a service have started, by root spans that were kept or
-    /// by its counts of decisions. Empty for a service that the policy cannot apply to, and beyond the
-    /// first [`MAX_SERVICES`].
+    /// by its counts of decisions. Empty for a service that the policy cannot apply to, beyond the
+    /// first [`MAX_SERVICES`], and if the store has too many names or does not list them in time.
     pub(super) fn operations(
         &mut self,
         policy: &Policy,
@@ -81,8 +81,9 @@ impl<'a> KnownServices<'a> {
         Arc::clone(reported)
     }
 
-    /// The services that have instances. For a policy with only tail rules, also the services that
-    /// send spans, as unmodified SDKs do; its own if these could not be read in time.
+    /// The services that have instances or polling clients. For a policy with only tail rules, also
+    /// the services that send spans, as unmodified SDKs do, if one that it names is not among those;
+    /// all that it names if these could not be read in time.
     pub(super) fn for_policy(&mut self, policy: &Policy) -> &BTreeSet<ServiceName> {
         let namespace = &policy.key.namespace;
         let with_instances = self

@@ -70,7 +70,8 @@ impl ReportedErrors {
 /// Reads all policies of all documents.
 ///
 /// # Errors
-/// The errors in all documents, as `FILE:LINE: field: …`.
+/// The errors in all documents, as `FILE:LINE: field: …`, or the limit on all policies together
+/// that is exceeded.
 pub(super) fn read(documents: &[Document]) -> Result<Vec<Submitted>, Vec<String>> {
     let (mut sent, mut errors) = (vec![], ReportedErrors::default());
     let (mut bytes, mut room) = (0, read::MAX_VALUES);

@@ -68,8 +68,9 @@ impl PolicyStore {
         let errors = match replaced {
             Ok((set, actions)) => {
                 // The set contains those times from now on.
-                state.first_accepted.clear();
+                let first_accepted = std::mem::take(&mut state.first_accepted);
                 if let Err(error) = self.accept(&mut state, set, &actions) {
+                    state.first_accepted = first_accepted;
                     // Without `last_read`, the next read tries again: the disk may have room then.
                     return self.set_folder_errors(vec![with_causes(&error)]);
                 }
@@ -219,8 +220,13 @@ mod tests {
 
     /// A store in a folder, whose subfolder `watched` is watched.
     fn store_in(folder: &Path) -> PolicyStore {
+        fs::create_dir(folder.join("watched")).unwrap();
+        open_in(folder)
+    }
+
+    /// Opens a store in a folder that had one before.
+    fn open_in(folder: &Path) -> PolicyStore {
         let watched = folder.join("watched");
-        fs::create_dir(&watched).unwrap();
         let pipeline = Pipeline::start(PipelineSettings::default(), CancellationToken::new());
         let control = Control::new(ControlSettings::default());
         let saved = folder.join("policies.json");
@@ -265,6 +271,30 @@ mod tests {
         let errors = store.folder_status().unwrap().errors;
         assert!(errors.is_empty(), "{errors:?}");
         assert!(store.get(&key).is_ok());
+    }
+
+    #[tokio::test]
+    async fn creation_time_survives_a_failed_save() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store_in(folder.path());
+        fs::write(folder.path().join("watched/a.yaml"), policy("priority: 1")).unwrap();
+        store.read_folder();
+        let key = PolicyKey {
+            namespace: Namespace::default(),
+            name: "a".parse().unwrap(),
+        };
+        let created = store.get(&key).unwrap().metadata.creation_timestamp;
+        drop(store);
+
+        // The file cannot be replaced while a folder has the name of the new one.
+        let blocking = folder.path().join("policies.new");
+        fs::create_dir(&blocking).unwrap();
+        let store = open_in(folder.path());
+        assert!(!store.folder_status().unwrap().errors.is_empty());
+        fs::remove_dir(&blocking).unwrap();
+        store.read_folder();
+        let again = store.get(&key).unwrap().metadata.creation_timestamp;
+        assert_eq!(again, created);
     }
 
     #[tokio::test]

@@ -125,7 +125,7 @@ impl Supervised {
         Ok(child)
     }
 
-    /// Waits until the process ends by itself, and returns its status. `None` if it was stopped.
+    /// Waits until the process ends, and returns its status. `None` if the lab is stopping.
     async fn watch(&self, mut child: process::Child) -> Option<ExitStatus> {
         // Keeps the child's standard input open, which `Child::wait` would close.
         let _stdin = child.stdin.take();
@@ -214,7 +214,7 @@ fn inherited_settings() -> impl Iterator<Item = OsString> {
     })
 }
 
-/// The resource attributes of the lab's own environment, with the instance ID.
+/// The resource attributes of the lab's own environment, with the namespace and the instance ID.
 fn resource_attributes(instance: &str) -> String {
     let own = std::env::var("OTEL_RESOURCE_ATTRIBUTES")
         .ok()

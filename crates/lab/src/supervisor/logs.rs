@@ -1,5 +1,5 @@
 //! The services' output, line by line, each with the name of its service. It is held until all
-//! services are ready, so that the list of addresses comes first.
+//! services are ready and then mostly dropped, so that the list of addresses usually comes first.
 
 use std::{
     collections::VecDeque,
@@ -16,9 +16,9 @@ use tokio::{
 
 use crate::service::Service;
 
-/// The maximum length of a line. Longer ones are split, so that the memory for a line is bounded.
+/// The length at which an unfinished line is split, so that the memory for a line is bounded.
 const MAX_LINE_BYTES: usize = 16 * 1024;
-/// The most lines that wait to be written. Services wait while the queue is full.
+/// The most lines that wait to be written. While the queue is full, output waits up to [`MAX_WAIT`].
 const MAX_WAITING_LINES: usize = 256;
 /// The longest wait for a terminal. A terminal that is paused, with Ctrl-S or by a pager, must not
 /// stop the services, which block when their pipes are full.

@@ -23,7 +23,7 @@ impl Weights {
     }
 }
 
-/// The models' accuracies as weights, or equal weights if one is unknown.
+/// The models' accuracies as weights, or equal weights if one is unknown or 0.
 pub(super) fn by_accuracy(accuracies: &[Option<f64>]) -> Vec<f64> {
     // All or none: a measured accuracy cannot be compared with an unknown one.
     let known: Option<Vec<f64>> = accuracies.iter().copied().collect();

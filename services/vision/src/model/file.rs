@@ -85,7 +85,7 @@ pub(super) fn labels(path: &Path) -> Result<Vec<String>, OpenModelError> {
 }
 
 fn read(path: &Path, setting: &'static str) -> Result<Vec<u8>, OpenModelError> {
-    // The size is checked first, so that a wrong path cannot fill the memory.
+    // The size is checked first, so that a huge file does not fill the memory.
     let size = fs::metadata(path).map(|file| file.len());
     let bytes = size.and_then(|size| match size {
         0..=MAX_FILE_BYTES => fs::read(path),

@@ -55,7 +55,7 @@ impl Service {
         let expected = self.model.properties.input;
         let given = Input::try_from(tensor.input.as_ref())
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        // Before the length, which differs as well if the input does.
+        // Before the length, which differs as well if the input has another size.
         if given != expected {
             return Err(Status::failed_precondition(
                 "the model expects a different input; call Describe again",
@@ -94,6 +94,6 @@ impl Service {
 }
 
 fn failed(error: impl Error + 'static) -> Status {
-    tracing::error!(error = &error as &dyn Error, "inference failed");
+    tracing::error!(error = &error as &dyn Error, "classification failed");
     Status::internal(error.to_string())
 }

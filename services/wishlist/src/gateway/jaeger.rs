@@ -214,7 +214,7 @@ impl Address {
         }
     }
 
-    /// The target of a redirect on this host. `None` if it leads to another host.
+    /// The target of a redirect on this host. `None` if it leads anywhere but to Jaeger.
     fn rewrite(&self, location: &HeaderValue) -> Option<HeaderValue> {
         let location = location.to_str().ok()?;
         let from_origin = location.strip_prefix(&self.origin);

@@ -155,7 +155,7 @@ impl Update {
             Self::Unavailable(error) => ("unavailable", serde_json::to_string(&error.to_string())),
             Self::Available => ("available", Ok("{}".to_owned())),
         };
-        // Serialization to JSON cannot fail, since all fields are strings.
+        // Serialization to JSON cannot fail, since all fields become strings.
         Event::default().event(name).data(data.unwrap_or_default())
     }
 }

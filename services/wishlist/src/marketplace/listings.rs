@@ -1,4 +1,5 @@
-//! The offers of a marketplace, which are made up, but the same for equal searches.
+//! The offers of a marketplace, which are made up. Equal searches find the same ones, and sometimes a
+//! new one.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},

@@ -38,7 +38,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 pub(super) struct Marketplace {
     pub(super) name: Arc<str>,
     client: MarketplaceClient<Channel>,
-    // One lock for breaker and budget, since a retry needs both at the same moment. Never held in an await.
+    // One lock for breaker and budget, since a retry needs both at the same moment. Never held across an await.
     health: Mutex<Health>,
     counts: SearchCounters,
 }

@@ -1,5 +1,5 @@
-//! The store of wishes and their offers: for each wish, the results of the last search on each
-//! marketplace.
+//! The store of wishes and their offers: for each wish, the results of the last successful search on
+//! each marketplace.
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Searches for offers: immediately for a new wish, and periodically for all wishes.
+//! Searches for offers: immediately for a new wish, and in periodic rounds for all wishes in turn.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ use crate::WishName;
 
 /// The most concurrent searches of a round, and as many of new wishes.
 const MAX_SEARCHES: usize = 4;
-/// The most wishes in a round. The others follow in the next one.
+/// The most wishes in a round. The others follow in later ones.
 const MAX_WISHES_PER_ROUND: usize = 20;
 /// The delay of the first round, so that services that start together are ready by then.
 const SETTLE_DELAY: Duration = Duration::from_secs(2);
@@ -61,7 +61,7 @@ impl Watcher {
             .await;
     }
 
-    /// Searches for all wishes periodically until stopped.
+    /// Searches for all wishes in turn, in periodic rounds, until stopped.
     pub(super) async fn run_rounds(&self, every: Duration) {
         let mut timer = interval_at(Instant::now() + SETTLE_DELAY.min(every), every);
         // A round that took longer than the interval should not be followed by several at once.

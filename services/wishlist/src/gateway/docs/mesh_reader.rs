@@ -37,7 +37,7 @@ pub(super) struct MeshReader {
     last: Arc<Mutex<Option<Drawing>>>,
 }
 
-/// When the mesh was read, and its drawing.
+/// The time at which the mesh was read, and its drawing.
 type Drawing = (Instant, Arc<Markup>);
 
 /// The mesh, or the reason why it is unknown.

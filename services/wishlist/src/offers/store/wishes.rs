@@ -57,8 +57,8 @@ struct LinkedRequest {
 }
 
 impl Wishes {
-    /// Adds a wish with the span of the request that created it. If `searched` is `None`, the
-    /// wish is the next round's first.
+    /// Adds a wish with the span of the request that created it. If `searched` is `None`, a new wish
+    /// is among the next round's first.
     pub(in crate::offers) fn add_linked(
         &mut self,
         wish: &Wish,
