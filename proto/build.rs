@@ -39,8 +39,8 @@ const JSON_MESSAGES: [&str; 16] = [
     "spoor.vision.v1.Score",
 ];
 
-/// The 64-bit integers in these messages. Protobuf's JSON writes them as strings, since many
-/// readers parse JSON numbers as doubles.
+/// The 64-bit integers that are written as strings, as protobuf's JSON requires: many readers parse
+/// JSON numbers as doubles.
 const JSON_LONG_FIELDS: [&str; 3] = [
     "jaeger.api_v3.TraceSummary.min_start_time_unix_nano",
     "jaeger.api_v3.TraceSummary.max_end_time_unix_nano",
