@@ -111,7 +111,7 @@ async fn half_sent_request_makes_room_for_others() {
 }
 
 #[tokio::test]
-async fn few_requests_wait_for_others() {
+async fn excess_requests_are_refused_at_once() {
     let limits = Limits {
         max_requests: 1,
         ..Limits::default()
