@@ -18,8 +18,8 @@ const FILES: [&str; 10] = [
 ];
 
 /// Messages that are also sent over HTTP, in protobuf's JSON: the responses of Jaeger's remote
-/// sampling and of version 3 of its query API, and the opinions in a vote. Dependencies are sent in
-/// the JSON of version 1, which has integers as numbers.
+/// sampling and of version 3 of its query API, and the opinions in a vote. `DependencyLink` is sent in
+/// the JSON of version 1 of that API, which has integers as numbers.
 const JSON_MESSAGES: [&str; 16] = [
     "jaeger.api_v2.DependencyLink",
     "jaeger.api_v2.ProbabilisticSamplingStrategy",
