@@ -18,8 +18,8 @@ const FILES: [&str; 10] = [
 ];
 
 /// Messages that are also sent over HTTP, in protobuf's JSON: the responses of Jaeger's remote
-/// sampling and of version 3 of its query API, and the opinions in a vote. Dependencies are sent in
-/// the JSON of version 1, which has integers as numbers.
+/// sampling and of version 3 of its query API, and the opinions in a vote. `DependencyLink` is sent in
+/// the JSON of version 1 of that API, which has integers as numbers.
 const JSON_MESSAGES: [&str; 16] = [
     "jaeger.api_v2.DependencyLink",
     "jaeger.api_v2.ProbabilisticSamplingStrategy",
@@ -39,8 +39,8 @@ const JSON_MESSAGES: [&str; 16] = [
     "spoor.vision.v1.Score",
 ];
 
-/// The 64-bit integers in these messages. Protobuf's JSON writes them as strings, since many
-/// readers parse JSON numbers as doubles.
+/// The 64-bit integers that are written as strings, as protobuf's JSON requires: many readers parse
+/// JSON numbers as doubles.
 const JSON_LONG_FIELDS: [&str; 3] = [
     "jaeger.api_v3.TraceSummary.min_start_time_unix_nano",
     "jaeger.api_v3.TraceSummary.max_end_time_unix_nano",

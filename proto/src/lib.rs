@@ -1,7 +1,7 @@
 //! The wire formats: the mesh, the control plane, and Jaeger's sampling and query services.
 //!
-//! Everything here is generated from the `.proto` files beside it; their comments are the
-//! documentation.
+//! Everything public is generated from the `.proto` files in the parent folder; their comments are
+//! the documentation.
 // Generated code does not pass these lints, and cannot be changed.
 #![allow(missing_docs, clippy::all)]
 

@@ -7,7 +7,7 @@ pub struct Line(String);
 /// The error for text that is not a [`Line`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLine {
-    /// Nothing, or only spaces.
+    /// Nothing, or only white space.
     #[error("must not be empty")]
     Empty,
     /// Longer than [`Line::MAX_CHARS`].

@@ -42,7 +42,7 @@ impl ListBudget {
     /// # Errors
     /// [`ListBudgetSpent`] after a second.
     pub async fn reserve(&self, entries: u32) -> Result<OwnedSemaphorePermit, ListBudgetSpent> {
-        // A list longer than the whole budget is built alone; otherwise it would wait forever.
+        // A list longer than the whole budget is built alone; otherwise it would always be refused.
         let entries = entries.min(self.max_entries);
         let reserving = Arc::clone(&self.free).acquire_many_owned(entries);
         let reserved = tokio::time::timeout(MAX_WAIT, reserving).await;

@@ -25,7 +25,7 @@ pub struct Problem {
     /// The errors in the submitted documents.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
-    /// The ID of the trace that shows the failure.
+    /// The ID of the trace of the request, sampled or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
 }

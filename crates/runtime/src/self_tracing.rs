@@ -2,9 +2,9 @@
 //!
 //! The spans are those that Spoor's crates create with the macros of `tracing`. They are exported
 //! as OTLP over gRPC, configured by OpenTelemetry's standard variables. This module reads the
-//! variables of the endpoint and the sampler, and those that turn tracing off. The SDK itself reads
-//! `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_BSP_…`, and the exporter reads
-//! `OTEL_EXPORTER_OTLP_HEADERS`, `…_TIMEOUT` and `…_COMPRESSION`.
+//! variables of the endpoint, the protocol, the sampler and the service's name, and those that turn
+//! tracing off. The SDK itself reads `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_BSP_…`, and the exporter
+//! reads `OTEL_EXPORTER_OTLP_HEADERS`, `…_TIMEOUT` and `…_COMPRESSION`.
 //!
 //! The services record their requests with `spoor-telemetry` instead, whose sampler follows
 //! policies.
@@ -110,8 +110,9 @@ pub fn record_error(span: &Span, error: &str) {
 }
 
 fn is_recorded(metadata: &Metadata<'_>) -> bool {
-    // Warnings explain a span's outcome, and there are few: one for each series of failures. Other
-    // lines are in the log only; as events they would be encoded and stored a second time.
+    // Warnings and errors explain a span's outcome, and there are few: one for each series of
+    // failures. Other lines are in the log only; as events they would be encoded and stored a second
+    // time.
     is_own(metadata) && (metadata.is_span() || *metadata.level() <= Level::WARN)
 }
 

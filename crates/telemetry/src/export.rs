@@ -109,7 +109,7 @@ fn certificates(path: &Path) -> Result<Vec<u8>, ExporterError> {
         path: path.to_owned(),
         source,
     })?;
-    // One certificate shows that the path is not wrong. rustls checks all of them.
+    // One certificate shows that the path is not wrong. Others that rustls cannot use are skipped.
     match CertificateDer::pem_slice_iter(&pem).next() {
         Some(Ok(_)) => Ok(pem),
         _ => Err(ExporterError::NoCertificate(path.to_owned())),

@@ -101,7 +101,7 @@ impl Faults {
 /// Decides at random, at this rate, whether to inject the fault.
 #[must_use]
 pub fn should_inject(rate: Probability) -> bool {
-    // A random number is drawn only where it matters.
+    // No random number is drawn for a rate of zero, the usual one.
     rate != Probability::NEVER
         && rand::rng().random_range(0..Probability::ALWAYS.millionths()) < rate.millionths()
 }

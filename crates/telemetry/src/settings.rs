@@ -56,7 +56,8 @@ pub struct TelemetrySettings {
     pub untraced: UntracedPaths,
     /// `SPOOR_FAULTS`: in force from the start.
     pub faults: Vec<Fault>,
-    /// Settings that were ignored, as OpenTelemetry requires. They are logged at the start.
+    /// Settings that were ignored: as OpenTelemetry requires, or because they need `https`. They
+    /// are logged at the start.
     pub warnings: Vec<SettingError>,
     is_named: bool,
 }

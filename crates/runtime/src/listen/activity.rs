@@ -55,7 +55,8 @@ struct State {
     requests: usize,
     /// Requests that wait for the server.
     working: usize,
-    /// The time of the last action of either side.
+    /// The time of the last step: a request began or ended, the wait passed to the other side, or
+    /// the peer read a part of a response. Bytes of an unfinished head are no step.
     last_step: Instant,
     has_responded: bool,
     /// Bytes of the heads of requests whose response has not begun.
@@ -150,7 +151,7 @@ impl Activity {
         self.state.lock().head_bytes
     }
 
-    /// The requests that wait for the peer, and the time of the last action of either side.
+    /// The requests that wait for the peer, and the time of the last step.
     pub(super) fn waiting_requests(&self) -> (usize, Instant) {
         let state = self.state.lock();
         (state.requests - state.working, state.last_step)
@@ -231,9 +232,9 @@ impl Activity {
 }
 
 impl State {
-    /// Returns whether the connection may hold an incomplete head that takes more memory than an
-    /// idle connection does. Before the first request this is certain, since everything received
-    /// belongs to its head.
+    /// Returns whether the connection may hold an incomplete head. Before the first response, all
+    /// that was received counts as one, a TLS handshake or a preface too. After that, only what
+    /// takes more memory than an idle connection does.
     fn has_unfinished_head(&self) -> bool {
         let idle_bytes = if self.has_responded {
             READ_BUFFER_BYTES

@@ -30,7 +30,8 @@ const MAX_USUAL_BODY_TIME: Duration = Duration::from_secs(2);
 /// longest body that receivers accept.
 const MIN_FREED_BYTES: usize = 16 << 20;
 
-/// The bodies of this process that are incomplete, each with the time when its first part arrived.
+/// The incomplete bodies of this process, each with the time when its first part arrived. Bodies
+/// that have become complete stay in the list until it is full.
 static PARTIAL_BODIES: Mutex<Vec<(Instant, Weak<Exchange>)>> = Mutex::new(Vec::new());
 
 /// Ends slow bodies of this process, the largest first, to make room for others. Each holds its

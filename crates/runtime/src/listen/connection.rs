@@ -19,10 +19,10 @@ use super::{
 };
 use crate::LogLimit;
 
-/// The most headers of one request. The response to more of them is 431.
+/// The most headers of one HTTP/1 request. The response to more of them is 431.
 const MAX_HEADERS: usize = 100;
-/// The most bytes of a request's head. The query APIs accept 1,000 trace IDs in a URL, which take
-/// 41 KB; the rest is for the other headers.
+/// The most bytes of an HTTP/1 request's head. The query APIs accept 1,000 trace IDs in a URL, which
+/// take 41 KB; the rest is for the other headers.
 const MAX_HEAD_BYTES: usize = 48 * 1024;
 /// The most bytes of headers of one HTTP/2 stream.
 const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;

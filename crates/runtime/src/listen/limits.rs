@@ -11,9 +11,9 @@ const MAX_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// The limits of one listener on its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The most connections at a time. When there are more, those that have waited longest for
-    /// their peer are closed. If all of them have a request in progress, new ones wait in the
-    /// kernel's queue.
+    /// The most connections at a time. When there are more, some of those that wait for their peer
+    /// are closed, those without a request in progress first. If all of them wait for the server,
+    /// new ones wait, all but one in the kernel's queue.
     pub max_connections: usize,
     /// The most HTTP/2 streams at a time on one connection. Clients wait before they open more.
     pub max_streams_per_connection: u32,
@@ -22,8 +22,8 @@ pub struct Limits {
     pub max_requests: usize,
     /// The most bytes of request bodies that handlers have read before they respond, over all
     /// connections. More are refused, and bodies that have been arriving for more than 2 s end, the
-    /// largest first. Bodies that no handler has read yet take as many bytes again, and a quarter of
-    /// that for those of requests that wait.
+    /// largest first. Bodies that no handler has read yet take up to as many bytes again, and a
+    /// quarter of that for those of requests that wait.
     pub max_body_bytes: usize,
     /// The time for a TLS handshake, for a connection's first request, and for the head of each
     /// HTTP/1 request, including the wait for its first byte.

@@ -168,8 +168,8 @@ impl Registry {
         close_some(waiting.into_iter().map(|(entry, _)| entry));
     }
 
-    /// Closes connections if too many have sent a part of a head, beginning with those that have
-    /// waited longest.
+    /// Closes some connections if too many have sent a part of a head, in the order of
+    /// [`Registry::evict`].
     pub(super) fn limit_heads(&self) {
         if self.totals.unfinished_heads.get() > self.max.unfinished_heads {
             let closed = self.evict(Scope::Heads);

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A sum over the connections of a registry.
-// Atomic, because every request changes it, while the registry's lock is taken only once a bound is
-// exceeded.
+// Atomic, because every request changes it, while a request takes the registry's lock only once a
+// bound is exceeded.
 #[derive(Debug, Default)]
 pub(super) struct Total(AtomicUsize);
 

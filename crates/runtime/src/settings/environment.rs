@@ -10,7 +10,7 @@ use super::{SettingError, SettingsReader};
 pub struct Environment<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
     errors: &'a mut SettingsReader,
-    /// Values that were ignored, as OpenTelemetry's specification requires.
+    /// Settings that were ignored, most of them as OpenTelemetry's specification requires.
     pub warnings: Vec<SettingError>,
 }
 

@@ -49,7 +49,7 @@ async fn get_length(running: &Running, path: &str) -> usize {
 }
 
 #[rstest::rstest]
-// The listener holds the parts itself.
+// hyper holds the parts until the window opens.
 #[case::a_closed_window(0)]
 // The parts are in the send buffers of HTTP/2.
 #[case::a_window_of_a_byte(1)]

@@ -15,10 +15,10 @@ use tokio::task::JoinSet;
 use super::{DropReason, queue::Queue};
 use crate::export::{Export, ExportResponse, Failure};
 
-/// The longest delay before the first retry.
+/// The longest delay before the first retry, unless the receiver requests a longer one.
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
-/// The longest delay between attempts. It is much shorter than a rollout, so that spans are
-/// exported soon after the receiver has restarted.
+/// The longest delay between attempts, with the same exception. It is much shorter than a rollout,
+/// so that spans are exported soon after the receiver has restarted.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(3);
 
 #[derive(Clone)]

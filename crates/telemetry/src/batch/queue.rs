@@ -22,7 +22,7 @@ const MAX_MEAN_SPAN_BYTES: usize = 2 << 10;
 #[debug("waiting: {}", self.waiting.lock().spans.len())]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
-    /// Wakes the consumer: there is a first span, a full batch, or a flush.
+    /// Wakes the consumer: there is a first span, a full batch or a flush, or the queue was closed.
     wake: Notify,
     /// Wakes the threads that flush: spans were exported or dropped.
     finished: Condvar,

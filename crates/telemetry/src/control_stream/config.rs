@@ -38,7 +38,7 @@ pub struct Intervals {
     pub report: Duration,
     /// Maximum between two reports.
     pub alive: Duration,
-    /// Deadline for connecting and for sending each message.
+    /// Deadline for connecting, for opening the stream, and for sending each message.
     pub deadline: Duration,
     /// Deadline for the final report on shutdown.
     pub shutdown_notice: Duration,

@@ -26,7 +26,7 @@ pub(crate) fn name(code: Code) -> &'static str {
     }
 }
 
-/// Returns whether a server's span is an error. The other codes are the caller's errors.
+/// Returns whether a server's span is an error. The other codes but `OK` are the caller's errors.
 ///
 /// Source: semantic conventions for gRPC, "gRPC Status".
 pub(crate) fn is_server_error(code: Code) -> bool {

@@ -25,7 +25,7 @@ use crate::grpc::status;
 const BUCKET_SECONDS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
-/// The most operations with metrics of their own; the others share `_OTHER`.
+/// The most operations of a layer with metrics of their own; the others share `_OTHER`.
 const MAX_OPERATIONS: usize = 1000;
 /// The longest name of such an operation. A path may have 48 KiB, and each metric repeats it.
 const MAX_TARGET_BYTES: usize = 256;
@@ -65,11 +65,11 @@ pub(crate) struct Operations {
     known: RwLock<HashMap<&'static str, ByTarget>>,
 }
 
-/// One operation: method and route, or an RPC method.
+/// One operation: an HTTP method with a route (servers) or a host (clients), or an RPC method.
 pub(crate) struct Operation {
     /// The span's name. Owned only if the operation is not known: callers may invent such names.
     pub(crate) name: Cow<'static, str>,
-    /// The route or the RPC method. Empty if there is none.
+    /// The route, the server's host for HTTP clients, or the RPC method. Empty if there is none.
     pub(crate) target: &'static str,
     /// The layer that counts it.
     pub(crate) side: Side,
@@ -108,7 +108,7 @@ impl Side {
         }
     }
 
-    /// The attributes of an outcome: the status, and `error.type` when it counts
+    /// The attributes of an outcome: the status, if there is one, and `error.type` when it counts
     /// as an error on this side.
     fn outcome_labels(self, outcome: Outcome) -> Labels {
         let (key, status) = match outcome {

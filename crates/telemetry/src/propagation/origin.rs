@@ -46,8 +46,8 @@ impl Origin {
         context.with_remote_span_context(parent).with_value(origin)
     }
 
-    /// The origin of this span's trace. `None` for a trace that started here, and for one whose
-    /// incoming context the SDK's types hold completely.
+    /// The origin of this span's trace. `None` for a trace that started here, and for one that came
+    /// with the random flag and without a `tracestate`.
     pub(super) fn of<'a>(context: &'a Context, span: &SpanContext) -> Option<&'a Self> {
         context
             .get::<Self>()

@@ -15,7 +15,7 @@ pub(super) type Level = Arc<AtomicU64>;
 /// The time for which a slow bucket saves tokens, and their number.
 ///
 /// With a limit of 1 trace/s for each instance, and requests that arrive independently at two thirds
-/// of that rate, a bucket of one token keeps 60 % of them, and one of five tokens 98 % (M/D/1/K).
+/// of that rate, a bucket of one token keeps 60 % of them, and one of five tokens 99 % (M/D/1/K).
 const SAVED_SECONDS: f64 = 5.0;
 const SAVED_TOKENS: f64 = 5.0;
 

@@ -15,7 +15,7 @@ use super::{
     trace_state,
 };
 
-/// The rules in force, immutable.
+/// The rules of a phase. They do not change, except for the rates and levels of their buckets.
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) generation: u64,

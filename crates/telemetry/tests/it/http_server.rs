@@ -146,7 +146,7 @@ async fn unsampled_response_has_its_trace_id() {
     assert!(finish(&telemetry, &fake).await.is_empty());
 }
 
-/// The handler of such a request does not start a trace, and the caller's trace is not continued.
+/// The handler of such a request does not start a trace, nor add a span to a trusted peer's.
 #[rstest]
 #[case::from_an_untrusted_peer("")]
 #[case::from_a_trusted_peer("127.0.0.0/8")]
