@@ -83,7 +83,7 @@ struct Inner {
 }
 
 impl Control {
-    /// Creates a control plane that serves nothing until the first [`Control::publish`].
+    /// Creates a control plane that serves no strategy until the first [`Control::publish`].
     #[must_use]
     pub fn new(settings: ControlSettings) -> Self {
         Self(Arc::new(Inner {

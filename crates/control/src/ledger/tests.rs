@@ -221,8 +221,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Over reports, lost reports, forged ones and restarts, the increases add up to the last
-    /// report of each process.
+    /// Over reports, forged ones and restarts, the increases add up to the last report of each
+    /// process.
     #[test]
     fn increases_add_up_to_last_reports(steps in prop::collection::vec(step(), 0..60)) {
         let history = history(&[1, 2]);
