@@ -152,7 +152,8 @@ fn whole_milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
-/// A percentage with three significant digits: `0.989%`, `12.3%`, `100%`.
+/// A percentage with three significant digits, or five decimals below 0.1 %: `0.989%`, `12.3%`,
+/// `100%`.
 fn percentage(share: f64) -> String {
     let percent = share * 100.0;
     let decimals = match percent {

@@ -49,7 +49,7 @@ pub fn unknown_operations(
 ) -> Vec<String> {
     let (mut warnings, mut more) = (vec![], 0);
     for target in &policy.targets {
-        // Not read for a target without operations, since that takes longer than the rest.
+        // Not read for a target without operations, since reading takes longer than the rest.
         if target.operations.is_empty() {
             continue;
         }
