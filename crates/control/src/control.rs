@@ -44,7 +44,8 @@ use crate::{
 /// processes with few counts.
 const MAX_COUNTS: usize = 300_000;
 
-/// The largest total size of partially received messages, over all streams, in KiB.
+/// The largest total size of partially received messages, over all streams, in KiB. The first 4 KiB
+/// of each are not counted.
 const MAX_PARTIAL_KIB: usize = 32 << 10;
 
 /// The control plane. Clones share its state.

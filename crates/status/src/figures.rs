@@ -21,7 +21,7 @@ const UNUSED_SHARES: &str = "below the limit; this can happen if bursts of trace
 /// The explanation of counts that are not judged.
 const UNVERIFIED: &str = "from metrics, which get no verdict because anyone can send them";
 
-/// The text for clients of a policy with tail rules only, which a Collector applies.
+/// The text for clients of a policy with tail rules only, which a Collector or the lab applies.
 pub(crate) const NO_CLIENTS: &str = "none needed";
 
 /// The clients by state.
