@@ -18,7 +18,7 @@ pub struct Evidence {
     pub clients: ClientCounts,
     /// The time from publication to acknowledgement of the slowest current instance.
     pub slowest: Option<Duration>,
-    /// The recent sampling rate, or `None` before the first root decision under the policy.
+    /// The recent sampling rate, or `None` without recent root decisions under the policy.
     pub observed: Option<ObservedRate>,
     /// The services where the policy decides the head, and those for which it decides the tail by
     /// name.

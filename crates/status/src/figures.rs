@@ -137,7 +137,7 @@ fn absence(clients: &ClientCounts) -> (&'static str, &'static str) {
     } else if clients.never_asked == clients.expected {
         ("never asked", "no client has requested a strategy")
     } else if clients.silent + clients.never_asked == clients.expected {
-        ("silent", "all clients have stopped sending messages")
+        ("silent", "no client is sending messages")
     } else {
         // Counts are kept for a window only, so there may have been earlier requests.
         (
@@ -199,7 +199,7 @@ mod tests {
     #[rstest::rstest]
     #[case(0, 0, 0, "no instances", "no instance exists to count traces")]
     #[case(2, 2, 0, "not reported", "all clients only poll")]
-    #[case(2, 0, 2, "silent", "all clients have stopped sending messages")]
+    #[case(2, 0, 2, "silent", "no client is sending messages")]
     #[case(
         2,
         1,

@@ -1,4 +1,4 @@
-//! Hints about why a policy that all clients apply may have no effect.
+//! Hints about why a policy may have no effect.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
