@@ -9,7 +9,8 @@ use spoor_policy::{Policy, PolicyFields, PolicyKey, Strategy as Head, Target, Ve
 
 use super::*;
 
-/// The room for the counts of all tests: a ledger must always be given the same one.
+/// The room for the counts of tests that do not exhaust it: a ledger must always be given the same
+/// one.
 static ROOM: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1 << 20)));
 
 const EPOCH: u64 = 7;
