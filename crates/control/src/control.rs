@@ -45,7 +45,8 @@ use crate::{
 /// processes with few counts.
 const MAX_COUNTS: usize = 300_000;
 
-/// The largest total size of partially received messages, over all streams, in KiB.
+/// The largest total size of partially received messages, over all streams, in KiB. The first 4 KiB
+/// of each are not counted.
 const MAX_PARTIAL_KIB: usize = 32 << 10;
 
 /// The control plane. Clones share its state.
@@ -84,7 +85,7 @@ struct Inner {
 }
 
 impl Control {
-    /// Creates a control plane that serves nothing until the first [`Control::publish`].
+    /// Creates a control plane that serves no strategy until the first [`Control::publish`].
     #[must_use]
     pub fn new(settings: ControlSettings) -> Self {
         Self(Arc::new(Inner {

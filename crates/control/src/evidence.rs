@@ -18,7 +18,7 @@ pub struct Evidence {
     pub clients: ClientCounts,
     /// The time from publication to acknowledgement of the slowest current instance.
     pub slowest: Option<Duration>,
-    /// The recent sampling rate, or `None` before the first root decision under the policy.
+    /// The recent sampling rate, or `None` without recent root decisions under the policy.
     pub observed: Option<ObservedRate>,
     /// The services where the policy decides the head, and those for which it decides the tail by
     /// name.
@@ -30,7 +30,7 @@ pub struct Evidence {
 /// Numbers of instances by state. `expected` is the sum of the others and of those pending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientCounts {
-    /// Instances that are expected or connected.
+    /// Instances that are expected, connected or polling.
     pub expected: usize,
     /// Instances that acknowledged the newest plan.
     pub current: usize,
@@ -106,7 +106,7 @@ pub enum CountSource {
 pub struct ServiceEvidence {
     /// The service.
     pub service: ServiceName,
-    /// The number of instances that are expected or connected.
+    /// The number of instances that are expected, connected or polling.
     pub instances: usize,
     /// True if an instance has reported its decisions for long enough to rely on them.
     pub has_reports: bool,

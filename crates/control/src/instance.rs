@@ -33,11 +33,11 @@ pub struct InstanceState {
     /// True if that is its service's newest plan, and the instance is not silent.
     pub is_current: bool,
     /// The time from the publication to that acknowledgement, or from the start of the stream if
-    /// that is later.
+    /// that is later. With several processes, the longest.
     pub took: Option<Duration>,
     /// Spans that the receiver of its exporter has accepted since its processes started.
     pub spans_exported: u64,
-    /// Spans that it has dropped since then, by reason. If there are too many reasons, the spans of
-    /// the others are counted under `Other`.
+    /// Spans that it has dropped since then, by reason. At most eight reasons of each process are
+    /// counted. If its processes together have more, the others are counted under `Other`.
     pub spans_dropped: BTreeMap<String, u64>,
 }

@@ -6,7 +6,7 @@
 //! acknowledgements and counts; and OTLP metrics ([`Control::metrics_http`]) that unmodified SDKs
 //! report. [`Control::evidence`] combines all of this for each policy.
 //!
-//! Nothing is served before the first publication: a client of a control plane that has just
+//! No strategy is served before the first publication: a client of a control plane that has just
 //! started must not mistake "not known yet" for "no policy".
 //!
 //! # Layers

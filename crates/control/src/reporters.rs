@@ -21,7 +21,7 @@ type ReporterKey = (ServiceKey, u64);
 /// A data point of a series that counts root spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RootSpanPoint {
-    /// A digest of the series' attributes.
+    /// A digest of the series' scope and attributes.
     pub(crate) series: u64,
     /// True if the traces of these roots are kept.
     pub(crate) is_sampled: bool,

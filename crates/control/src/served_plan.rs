@@ -53,7 +53,7 @@ impl ServedPlan {
     }
 }
 
-/// Encodes a message once for every stream that it goes to.
+/// Encodes a message. All streams that it goes to share the bytes.
 pub(crate) fn encode(message: proto::server_message::Message) -> Bytes {
     let message = Some(message);
     proto::ServerMessage { message }.encode_to_vec().into()

@@ -25,8 +25,8 @@ use crate::{
 /// The most operations of one service that are remembered as seen, as many as a plan may have.
 const MAX_OPERATIONS_SEEN: usize = 4_096;
 
-/// The number of these above which only those of the newest plan stay at a publication. Policies
-/// may name new operations again and again, for each of thousands of services.
+/// The number of these above which only those that the new plan names stay at a publication.
+/// Policies may name new operations again and again, for each of thousands of services.
 const MAX_EARLIER_OPERATIONS_SEEN: usize = 128;
 
 /// A service with instances that are connected or expected.
@@ -210,8 +210,8 @@ impl ServiceState {
         self.expected.contains(instance) || self.instances.contains_key(instance)
     }
 
-    /// Forgets the operations that were seen under earlier plans, if there are many or no process is
-    /// connected.
+    /// Forgets the operations that were seen under earlier plans and that this one does not name, if
+    /// many were seen or no process is connected.
     fn forget_operations(&mut self, plan: &Plan) {
         if self.connected > 0 && self.operations_seen.len() <= MAX_EARLIER_OPERATIONS_SEEN {
             return;

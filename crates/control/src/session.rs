@@ -58,7 +58,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Registers a process, and returns the plan it already holds if that is the newest.
+    /// Registers a process. Returns the newest plan if the process holds it and need not receive it
+    /// again.
     pub(crate) fn register(
         control: &Control,
         identity: &Identity,

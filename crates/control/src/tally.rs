@@ -29,7 +29,8 @@ const MIN_LIMIT_USE: f64 = 0.8;
 const MIN_P_VALUE: f64 = 1e-9;
 
 /// The largest part of a rate limit that instances with small shares save up, in seconds of that
-/// limit.
+/// limit. It is more if shares are below one trace in this time, since each instance saves at least
+/// one.
 const MAX_SAVED_SECONDS: f64 = 5.0;
 
 /// The recent counts of one strategy of one policy, over all instances.

@@ -67,7 +67,7 @@ impl Window {
         sum
     }
 
-    /// The most traces that a limit per second allows in the window.
+    /// The most of the traces in the window that a limit per second allows.
     ///
     /// Buckets are independent: an unused part of the limit does not carry over to the next one.
     pub(crate) fn allowed(&mut self, per_second: f64, now: Instant) -> f64 {

@@ -40,7 +40,8 @@ const MAX_SEND_LAG: Duration = Duration::from_millis(100);
 /// to `progress`.
 ///
 /// # Errors
-/// [`DriveError`] before the first request. Later failures are counted in the summary.
+/// [`DriveError`] before the first request, or if the task of a connection fails. Failures of
+/// requests are counted in the summary.
 pub async fn drive(
     load: &Load,
     progress: impl Fn(u64),

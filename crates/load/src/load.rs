@@ -9,7 +9,7 @@ use super::{base_url::BaseUrl, operation::LoadOperation, schedule::Schedule};
 pub struct Load {
     /// The operations, which take turns.
     pub operations: Vec<LoadOperation>,
-    /// The times at which requests are sent. Without a schedule, in a closed loop, each connection
+    /// The times at which requests are due. Without a schedule, in a closed loop, each connection
     /// sends the next request when it has the response to the last.
     pub schedule: Option<Schedule>,
     /// The maximum number of requests, except for follow-ups to responses that arrive after the

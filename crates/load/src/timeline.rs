@@ -1,5 +1,5 @@
 //! Latency, rate and failures over time, in a bounded number of intervals, which become longer
-//! with the load.
+//! with the duration of the load.
 
 use std::time::Duration;
 

@@ -62,10 +62,8 @@ impl<'a> Drafts<'a> {
                 self.add_loss(place, part, *loser, *winner, because);
             }
             for outer in around.iter().filter_map(|it| it.winner(part)) {
-                // A policy may apply to both places, and does not override itself.
-                if outer.rank != winner.rank {
-                    self.add_loss(place, part, outer, *winner, specificity(place));
-                }
+                // No valid policy applies to both places, so none overrides itself.
+                self.add_loss(place, part, outer, *winner, specificity(place));
             }
         }
         self.add_tail_head(place, own, around);

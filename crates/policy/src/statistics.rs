@@ -2,8 +2,8 @@
 //!
 //! Root decisions are independent trials, so the number of sampled ones is binomial. All results
 //! are exact, not normal approximations, up to a variance of 10⁶. Above it, approximations bound the
-//! work: they differ by less than 1 % from p-values above 10⁻¹², and by 0.04 % of its width from the
-//! ends of an interval.
+//! work: they differ by less than 1 % from p-values above 10⁻¹², and by at most 0.04 % of its width
+//! from the ends of an interval of up to 99.9 %.
 
 use std::cmp::Ordering;
 
@@ -131,7 +131,7 @@ pub fn judge(successes: u64, trials: u64, probability: Probability, confidence: 
 
 /// Judges a sequence of windows, so that a single outlier does not change the verdict.
 ///
-/// The first consistent window counts at once. Every other change of the verdict takes
+/// One consistent window ends [`Verdict::Unknown`]. Every other change of the verdict takes
 /// [`MIN_AGREEING_WINDOWS`] consecutive windows that agree, each at [`CONFIDENCE`]. Windows must
 /// not overlap: they would not be independent.
 #[derive(Clone, Debug, Default)]

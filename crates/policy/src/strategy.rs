@@ -7,7 +7,7 @@ use crate::Probability;
 pub enum Strategy {
     /// Keeps each trace with this probability, consistently by its ID.
     Probability(Probability),
-    /// Keeps at most this rate of traces of the whole service.
+    /// Keeps at most this rate of traces, over all instances of the service.
     RateLimit(TracesPerSecond),
 }
 

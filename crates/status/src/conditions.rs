@@ -190,7 +190,8 @@ pub(crate) fn decides_head(outcome: &Outcome) -> bool {
     places.any(|place| matches!(place.setting, Setting::Head(_)))
 }
 
-/// True if the policy decides only the tail. Collectors apply it then, and clients do not.
+/// True if the policy decides only the tail. Collectors, or the lab, apply it then, and clients do
+/// not.
 pub(crate) fn decides_tail_only(outcome: &Outcome) -> bool {
     is_accepted(outcome) && decides_tail(outcome) && !decides_head(outcome)
 }

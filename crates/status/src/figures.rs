@@ -21,7 +21,7 @@ const UNUSED_SHARES: &str = "below the limit; this can happen if bursts of trace
 /// The explanation of counts that are not judged.
 const UNVERIFIED: &str = "from metrics, which get no verdict because anyone can send them";
 
-/// The text for clients of a policy with tail rules only, which a Collector applies.
+/// The text for clients of a policy with tail rules only, which a Collector or the lab applies.
 pub(crate) const NO_CLIENTS: &str = "none needed";
 
 /// The clients by state.
@@ -137,7 +137,7 @@ fn absence(clients: &ClientCounts) -> (&'static str, &'static str) {
     } else if clients.never_asked == clients.expected {
         ("never asked", "no client has requested a strategy")
     } else if clients.silent + clients.never_asked == clients.expected {
-        ("silent", "all clients have stopped sending messages")
+        ("silent", "no client is sending messages")
     } else {
         // Counts are kept for a window only, so there may have been earlier requests.
         (
@@ -152,7 +152,8 @@ fn whole_milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
-/// A percentage with three significant digits: `0.989%`, `12.3%`, `100%`.
+/// A percentage with three significant digits, or five decimals below 0.1 %: `0.989%`, `12.3%`,
+/// `100%`.
 fn percentage(share: f64) -> String {
     let percent = share * 100.0;
     let decimals = match percent {
@@ -198,7 +199,7 @@ mod tests {
     #[rstest::rstest]
     #[case(0, 0, 0, "no instances", "no instance exists to count traces")]
     #[case(2, 2, 0, "not reported", "all clients only poll")]
-    #[case(2, 0, 2, "silent", "all clients have stopped sending messages")]
+    #[case(2, 0, 2, "silent", "no client is sending messages")]
     #[case(
         2,
         1,

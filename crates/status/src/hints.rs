@@ -1,4 +1,4 @@
-//! Hints about why a policy that all clients apply may have no effect.
+//! Hints about why a policy may have no effect.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -49,7 +49,7 @@ pub fn unknown_operations(
 ) -> Vec<String> {
     let (mut warnings, mut more) = (vec![], 0);
     for target in &policy.targets {
-        // Not read for a target without operations, since that takes longer than the rest.
+        // Not read for a target without operations, since reading takes longer than the rest.
         if target.operations.is_empty() {
             continue;
         }

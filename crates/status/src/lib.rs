@@ -1,7 +1,7 @@
 //! The status of a policy's resource.
 //!
-//! [`PolicyFindings`] hold all inputs: the policy's resolution, the control plane's evidence and the
-//! state of its tail rules. The computation is pure: the same findings give the same status. A
+//! [`PolicyFindings`] holds all inputs: the policy's resolution, the control plane's evidence and
+//! the state of its tail rules. The computation is pure: the same findings give the same status. A
 //! condition keeps its `lastTransitionTime` as long as its status does not change.
 
 mod conditions;

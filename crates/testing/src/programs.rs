@@ -1,5 +1,5 @@
 //! Third-party programs. Tests are skipped with a message where these are missing, unless
-//! `SPOOR_REQUIRE_ALL` is set.
+//! `SPOOR_REQUIRE_ALL` is `1`.
 
 use std::io::{self, Write};
 

@@ -88,7 +88,7 @@ impl RedisServer {
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        // Fails if the server was killed already.
+        // Does nothing if the server was killed already.
         let _ = self.server.kill();
         self.server.wait().unwrap();
     }

@@ -15,15 +15,16 @@ pub(crate) type InstanceKey = (ServiceKey, Arc<str>);
 #[derive(Debug, Default)]
 pub(super) struct DisconnectedInstances {
     by_position: BTreeMap<u64, InstanceKey>,
-    /// The position of each instance, and the number of its disconnected processes.
+    /// The position of each instance, and the number of its disconnected processes when it was
+    /// pushed last. Some may have reconnected since.
     positions: HashMap<InstanceKey, (u64, usize)>,
-    /// The number of disconnected processes of all instances.
+    /// The sum of these numbers.
     processes: usize,
 }
 
 impl DisconnectedInstances {
     /// Adds an instance with this many disconnected processes at the end, or moves it there. Returns
-    /// the number of disconnected processes of all instances.
+    /// the sum of these numbers over all instances.
     pub(super) fn push(&mut self, instance: InstanceKey, processes: usize) -> usize {
         let last = self.by_position.last_key_value();
         let position = last.map_or(0, |(last, _)| *last + 1);

@@ -51,8 +51,8 @@ struct NamespaceServices {
 type CountedClients = (ClientCounts, Option<Duration>);
 
 impl EvidenceReader<'_> {
-    /// As [`Control::evidence`], except that services that are new since the first policy of the
-    /// namespace was read are missing.
+    /// As [`Control::evidence`], except that the services of a namespace are those known when its
+    /// first policy was read, and that the clients of each service are counted once.
     pub fn read(&mut self, policy: &PolicyKey) -> Option<Evidence> {
         let (control, namespace) = (self.control, &policy.namespace);
         let services = self.namespaces.entry(namespace.clone());

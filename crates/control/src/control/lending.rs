@@ -70,12 +70,9 @@ fn adjust(state: &mut ServiceState, next_number: impl Fn() -> u64) -> bool {
     if !members.iter().all(|it| it.held == Some(served.version)) {
         return false;
     }
+    let mut has_changed = false;
     for (operation, limit) in &limits {
         set_goals(&mut members, operation, limit.share(sharers));
-    }
-    let mut has_changed = false;
-    // All goals before any share: a share grows only by what the new goals have freed.
-    for operation in limits.keys() {
         has_changed |= set_shares(&mut members, operation);
     }
     if has_changed {

@@ -20,14 +20,14 @@ impl Control {
         source: Option<&PollSource>,
     ) -> Result<SamplingStrategyResponse, Denied> {
         let address = source.map(PollSource::address);
+        let count = |denied: &Denied| self.0.metrics.count_refused(endpoint, denied.reason());
         let namespace = self.0.settings.identify.polling(address, &service);
-        let namespace = namespace
-            .inspect_err(|denied| self.0.metrics.count_refused(endpoint, denied.reason()))?;
+        let namespace = namespace.inspect_err(count)?;
         let now = Instant::now();
         let key = (namespace, service);
-        // Before the first publication, a client gets no strategy and is not counted.
+        // Before the first publication, a client gets no strategy and is not recorded.
         let published = self.0.published.load_full();
-        let published = published.ok_or(Denied::NotPublished)?;
+        let published = published.ok_or(Denied::NotPublished).inspect_err(count)?;
         let known = self.0.services.get(&key);
         if let Some(source) = source {
             self.0.pollers.record(&key, source, now);

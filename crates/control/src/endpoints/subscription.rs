@@ -26,8 +26,8 @@ use crate::{
 /// The longest instance ID and process ID accepted, in bytes.
 const MAX_INSTANCE_ID_BYTES: usize = 256;
 
-/// The delay after which a client should try again if there are too many streams. Streams that
-/// never register are closed after [`ControlSettings::hello_timeout`], which is the same.
+/// The delay after which a client should try again if there are too many streams. Streams that send
+/// no hello are closed after [`ControlSettings::hello_timeout`], whose default is the same.
 ///
 /// [`ControlSettings::hello_timeout`]: crate::settings::ControlSettings::hello_timeout
 const FULL_RETRY_DELAY: Duration = Duration::from_secs(5);

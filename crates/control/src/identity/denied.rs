@@ -75,7 +75,7 @@ impl Denied {
         }
     }
 
-    /// The gRPC status code. Clients try again after `Unavailable`.
+    /// The gRPC status code. Spoor's clients try again sooner after `Unavailable`.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {

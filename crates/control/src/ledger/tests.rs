@@ -9,7 +9,8 @@ use spoor_policy::{Policy, PolicyFields, PolicyKey, Strategy as Head, Target, Ve
 
 use super::*;
 
-/// The room for the counts of all tests: a ledger must always be given the same one.
+/// The room for the counts of tests that do not exhaust it: a ledger must always be given the same
+/// one.
 static ROOM: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1 << 20)));
 
 const EPOCH: u64 = 7;
@@ -221,8 +222,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Over reports, lost reports, forged ones and restarts, the increases add up to the last
-    /// report of each process.
+    /// Over reports, forged ones and restarts, the increases add up to the last report of each
+    /// process.
     #[test]
     fn increases_add_up_to_last_reports(steps in prop::collection::vec(step(), 0..60)) {
         let history = history(&[1, 2]);

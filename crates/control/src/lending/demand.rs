@@ -82,7 +82,7 @@ impl Demands {
     /// The demand under a plan entry, as a multiple of an equal share of `equal` traces per second.
     pub(crate) fn of(&self, operation: &PlanEntry, equal: f64) -> ShareDemand {
         let demand = self.entries.get(operation).copied().unwrap_or_default();
-        // The variance of an exponential average of a Poisson process.
+        // The standard deviation of an exponential average of a Poisson process.
         let deviation = (demand.steady / (2.0 * STEADY_SECONDS)).sqrt();
         ShareDemand {
             demand: demand.steady / equal,
@@ -135,7 +135,6 @@ mod tests {
         }
     }
 
-    /// The demand after some seconds with this many traces in each.
     #[test]
     fn entries_beyond_the_known_are_forgotten() {
         let mut demands = Demands::default();
@@ -152,6 +151,7 @@ mod tests {
         assert_eq!(demands.entries.keys().collect::<Vec<_>>(), [&entry("new")]);
     }
 
+    /// The demand after some seconds with this many traces in each.
     fn after(demands: &mut Demands, seconds: u32, started: u64) -> f64 {
         for _ in 0..seconds {
             demands.add(&[delta(started)], Duration::from_secs(1));

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_request_is_not_a_client() {
+    fn few_irregular_requests_are_not_a_client() {
         assert_eq!(client_counts(&[(0, 1)]), [0]);
         assert_eq!(client_counts(&[(0, 1), (5_000, 2)]), [0, 0]);
         assert_eq!(
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_gone_after_its_interval() {
+    fn a_client_is_gone_once_it_is_overdue() {
         for keeps_connection in [false, true] {
             let start = Instant::now();
             let mut all = Requests::default();

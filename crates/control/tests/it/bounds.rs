@@ -150,7 +150,7 @@ async fn oversized_message_ends_its_stream() {
 }
 
 #[tokio::test]
-async fn clients_cannot_add_labels() {
+async fn labels_of_refusals_are_bounded() {
     let server = server(ControlSettings::default()).await;
     let mut client = server.client("a", "1").await;
     let version = client.plan().await.version;

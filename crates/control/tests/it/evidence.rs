@@ -154,7 +154,7 @@ async fn instance_without_messages_is_silent() {
 }
 
 #[tokio::test]
-async fn disconnected_instance_counts_only_if_expected() {
+async fn unexpected_instance_is_gone_once_disconnected() {
     let server = TestServer::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
     let mut client = server.client("a", "1").await;
     client.accept_plan().await;

@@ -106,6 +106,9 @@ async fn unavailable_before_the_first_publication() {
     let server = TestServer::empty(ControlSettings::default()).await;
     let (status, _, body) = get(&server, "/sampling?service=a").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+    server
+        .wait_for_metric(r#"spoor_control_refused_total{endpoint="Http",reason="NotPublished"} 1"#)
+        .await;
     Control::publish(&server.control, resolved(&[]));
     get_strategy(&server, "/sampling?service=a").await;
 }

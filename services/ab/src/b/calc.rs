@@ -59,8 +59,8 @@ impl Calculator {
         Self(Arc::new(Semaphore::new(cpus)))
     }
 
-    /// Computes the rounds in a span of their own. Zero rounds make no span. Fails if the computing
-    /// thread panicked.
+    /// Computes the rounds in a span of their own. Zero rounds make no span. Fails if the computation
+    /// panics, or if the runtime shuts down before it starts.
     pub(super) async fn run(&self, rounds: Rounds) -> Result<u64, task::JoinError> {
         if rounds == Rounds(0) {
             return Ok(heavy_calc(rounds));

@@ -56,7 +56,7 @@ async fn status(address: SocketAddr, request: &[u8]) -> Option<u16> {
 }
 
 #[test]
-fn malformed_requests_get_a_client_error() {
+fn malformed_requests_cause_no_server_error() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (bands, reviews) = runtime.block_on(async {
         let reviews = reviews().await;

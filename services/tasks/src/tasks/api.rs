@@ -100,8 +100,8 @@ async fn delete(State(api): State<Api>, TaskId(id): TaskId) -> Result<StatusCode
     }
 }
 
-/// Reports whether the store responds. The status is always 200, so that probes do not restart a
-/// service because Redis is down.
+/// Reports whether the store responds. The status is 200 even if it does not, so that probes do not
+/// restart a service because Redis is down.
 async fn health(State(api): State<Api>) -> Json<Health> {
     // Only a test of whether the store responds: the numbers are in the metrics.
     let counted = api.store.count(Moment::now()).await;

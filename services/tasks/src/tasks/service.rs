@@ -1,4 +1,5 @@
-//! Operations on tasks. Each has a span of its own with attributes and events, and is counted.
+//! Operations on tasks. Each has a span of its own with attributes. Those that change tasks are
+//! counted.
 
 use std::error::Error;
 

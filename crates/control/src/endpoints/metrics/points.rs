@@ -95,7 +95,7 @@ fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
     }
 }
 
-/// A digest of attributes that does not depend on their order.
+/// A digest of a scope's name and of attributes, which does not depend on their order.
 // `DefaultHasher` has fixed keys, so that a series keeps its digest.
 fn digest(scope: &str, attributes: &[KeyValue]) -> u64 {
     let mut encoded: Vec<Vec<u8>> = attributes.iter().map(Message::encode_to_vec).collect();

@@ -37,7 +37,7 @@ type Fields = HashMap<String, String>;
 pub(crate) struct Redis {
     connection: Connection,
     telemetry: CommandTelemetry,
-    // The script of each operation that changes or reads more than one key.
+    // The scripts of the operations that change several keys, and of the one that lists tasks.
     create: Script,
     list: Script,
     complete: Script,

@@ -10,8 +10,9 @@ use redis::{
 
 use super::{RedisUrl, StoreError};
 
-/// The delay between attempts to connect. While Redis is unavailable, requests wait for a shared
-/// attempt, and fail immediately between attempts.
+/// The delay between an attempt to connect and a second one. While Redis is unavailable, requests
+/// wait for the same two attempts. A request after both have failed fails immediately, and starts the
+/// next two.
 const RECONNECT_DELAY: Duration = Duration::from_millis(50);
 /// The most commands queued to be written. Further requests wait.
 const MAX_QUEUED_COMMANDS: usize = 256;

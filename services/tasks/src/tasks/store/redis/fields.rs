@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Fields, StoreError};
 use crate::tasks::task::{Task, Title};
 
-/// The alternating names and values of a task's fields. Unset ones are left out.
+/// The alternating names and values of an open task's fields. Unset ones are left out.
 pub(super) fn of(task: &Task) -> Vec<String> {
     let mut fields = vec![
         ("title", task.title.as_str().to_owned()),
