@@ -6,7 +6,7 @@ use std::{
 };
 
 use spoor_policy::Probability;
-use spoor_runtime::Limits;
+use spoor_runtime::{Limits, max_connections};
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::{AnyoneOnLoopback, Identify};
@@ -59,8 +59,9 @@ impl Default for ControlSettings {
         Self {
             // Versions of a control plane that starts later must be newer.
             epoch: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
-            // Streams stay open, so they must leave room for the requests on the same listener.
-            max_streams: Limits::default().max_requests / 4 * 3,
+            // Streams stay open, so they must leave room for the requests on the same listener, and for
+            // the connections of others if each stream has its own.
+            max_streams: (Limits::default().max_requests / 4 * 3).min(max_connections() / 2),
             max_clients: 20_000,
             max_polling: 10_000,
             max_services: 10_000,

@@ -27,4 +27,5 @@ pub use host::AllowedHosts;
 pub use limits::Limits;
 pub use listener::{CutOff, Listener};
 pub use protocol::{by_protocol, grpc_fallback};
+pub use registry::max_connections;
 pub use sockets::{BindError, Sockets, bind};

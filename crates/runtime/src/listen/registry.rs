@@ -23,15 +23,21 @@ use crate::LogLimit;
 // File descriptors are limited per process, so connections are counted over all its listeners.
 // Otherwise one listener could leave none for the others.
 pub(super) static PROCESS: LazyLock<Registry> = LazyLock::new(|| {
-    let limit = getrlimit(Resource::Nofile).current;
-    let limit = limit.and_then(|limit| usize::try_from(limit).ok());
     Registry::new(Bounds {
-        connections: limit.map_or(usize::MAX, connections_within),
+        connections: max_connections(),
         unread_bytes: MAX_UNREAD_BYTES,
         unfinished_heads: MAX_UNFINISHED_HEADS,
         head_bytes: MAX_TOTAL_HEAD_BYTES,
     })
 });
+
+/// The most connections of this process.
+#[must_use]
+pub fn max_connections() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok());
+    limit.map_or(usize::MAX, connections_within)
+}
 
 /// The most connections for a number of file descriptors.
 // The rest is for files, children's pipes, outgoing connections, and for the connections that

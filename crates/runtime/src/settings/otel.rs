@@ -93,8 +93,10 @@ pub fn sampling_probability(environment: &mut Environment<'_>, no_policies: Opti
     let Some(name) = environment.text(SAMPLER) else {
         return 1.0;
     };
+    // As the specification requires, case does not matter.
+    let lower = name.to_ascii_lowercase();
     // Spans with a parent follow it anyway, so the prefix makes no difference.
-    match name.strip_prefix("parentbased_").unwrap_or(&name) {
+    match lower.strip_prefix("parentbased_").unwrap_or(&lower) {
         "always_on" => 1.0,
         "always_off" => 0.0,
         "traceidratio" => ratio(environment),

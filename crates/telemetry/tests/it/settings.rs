@@ -113,6 +113,7 @@ fn headers_merge_and_stay_secret() {
 
 #[rstest]
 #[case("always_off", None, Probability::NEVER)]
+#[case("ParentBased_Always_Off", None, Probability::NEVER)]
 #[case("parentbased_always_on", None, Probability::ALWAYS)]
 #[case("traceidratio", Some("0.01"), Probability::from_millionths(10_000).unwrap())]
 #[case("parentbased_traceidratio", None, Probability::ALWAYS)]

@@ -27,9 +27,11 @@ pub fn form(site: &Site, filter: &Filter, reader: &Reader, services: &[String]) 
                             (text::cut(service, 80))
                         }
                     }
-                    @if !filter.service.is_empty() && !services.contains(&filter.service) {
+                    @let is_listed = services.iter().take(MAX_CHOICES).any(|it| *it == filter.service);
+                    @if !filter.service.is_empty() && !is_listed {
                         option value=(visible_line(&filter.service)) selected {
-                            (text::cut(&filter.service, 80)) " (no traces)"
+                            (text::cut(&filter.service, 80))
+                            @if !services.contains(&filter.service) { " (no traces)" }
                         }
                     }
                 }

@@ -82,11 +82,9 @@ impl Updates {
                         self.send(Update::Available);
                         self.forward(replies).await;
                     }
-                    Err(error) => {
-                        self.send(Update::Unavailable(error));
-                        tokio::time::sleep(backoff.next_delay(MAX_BACKOFF)).await;
-                    }
+                    Err(error) => self.send(Update::Unavailable(error)),
                 }
+                tokio::time::sleep(backoff.next_delay(MAX_BACKOFF)).await;
             }
         };
         stop.run_until_cancelled(following).await;
