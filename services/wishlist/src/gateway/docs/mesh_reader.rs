@@ -11,7 +11,12 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use spoor_telemetry::http::{Peer, PeerCallError, untraced_context};
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    task,
+    time::Instant,
+};
+use tracing::Instrument;
 
 use super::{mesh::Mesh, view};
 
@@ -52,6 +57,8 @@ pub(super) enum ReadMeshError {
     Timeout(Duration),
     #[error("HTTP status {0}")]
     Status(StatusCode),
+    #[error("the read was aborted")]
+    Aborted(#[from] task::JoinError),
     #[error("invalid response")]
     Response(#[from] serde_json::Error),
 }
@@ -66,7 +73,7 @@ impl MeshReader {
 
     /// A drawing of the mesh of the last hour.
     pub(super) async fn draw(&self) -> Arc<Markup> {
-        let mut last = self.last.lock().await;
+        let last = Arc::clone(&self.last).lock_owned().await;
         if let Some((read_at, drawing)) = &*last
             && read_at.elapsed() < MAX_AGE
         {
@@ -75,8 +82,14 @@ impl MeshReader {
         // Not traced: otherwise each empty search, a 404, would be a failed call of the gateway in the
         // next diagram.
         let context = untraced_context(&Context::current());
-        let read = self.read().with_context(context);
-        let read = tokio::time::timeout(QUERY_TIMEOUT, read).await;
+        let redraw = self.clone().redraw(last).with_context(context);
+        // In a task of its own: a client that leaves would otherwise end the read that others wait for.
+        let drawing = tokio::spawn(redraw.in_current_span()).await;
+        drawing.unwrap_or_else(|error| Arc::new(view::mesh(&Err(error.into()))))
+    }
+
+    async fn redraw(self, mut last: OwnedMutexGuard<Option<Drawing>>) -> Arc<Markup> {
+        let read = tokio::time::timeout(QUERY_TIMEOUT, self.read()).await;
         let read = read.unwrap_or(Err(ReadMeshError::Timeout(QUERY_TIMEOUT)));
         if let Err(error) = &read {
             let error = error as &dyn Error;

@@ -1,4 +1,7 @@
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
@@ -11,6 +14,7 @@ use http::StatusCode;
 use opentelemetry::trace::{SpanKind, Status};
 use serde_json::{Value, json as value};
 use spoor_testing::{json, only_span, unused_address};
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::peer::{Gateway, peer};
 use crate::spans::CAPTURED;
@@ -131,6 +135,34 @@ async fn drawing_the_mesh_makes_no_client_spans() {
     assert!(flags.len() >= 4, "{flags:?}");
     // The lowest bit is that of a sampled trace.
     assert!(flags.iter().all(|flags| flags & 1 == 0), "{flags:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_ends_no_read() {
+    let [begun, allowed, continued] = [(); 3].map(|()| Arc::new(Semaphore::new(0)));
+    let steps = [&begun, &allowed, &continued].map(Arc::clone);
+    let wait = middleware::map_request(move |request: Request| {
+        let [begun, allowed, continued] = steps.clone();
+        async move {
+            match request.uri().path() {
+                "/api/v3/services" => {
+                    begun.add_permits(1);
+                    allowed.acquire().await.unwrap().forget();
+                }
+                _ => continued.add_permits(1),
+            }
+            request
+        }
+    });
+    let jaeger = api(&value!(["gateway", "tasks"]), &value!([])).layer(wait);
+    let gateway = Gateway::of(&format!("http://{}", peer(jaeger).await), &[]).await;
+    tokio::select! {
+        _ = gateway.get("/docs") => panic!("the mesh cannot have been read"),
+        _ = begun.acquire() => {}
+    }
+    allowed.add_permits(1);
+    let continued = timeout(Duration::from_secs(30), continued.acquire()).await;
+    assert!(continued.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]
