@@ -1,10 +1,10 @@
 //! The routers on the lab's own ports.
 
-use axum::Router;
+use axum::{Router, middleware};
 use prometheus_client::registry::Registry;
 use spoor_control::Control;
 use spoor_runtime::{
-    Api, Limits, Listener, ReflectionError, by_protocol, grpc_fallback, with_introspection,
+    Api, Limits, Listener, ReflectionError, by_protocol, grpc_fallback, in_turn, with_introspection,
 };
 use spoor_traces::{OTLP_DESCRIPTORS, Pipeline, page, query};
 use tonic::service::Routes;
@@ -40,12 +40,15 @@ pub(super) async fn listen(
         "Jaeger's query API over gRPC is on another port, by default 16685",
     );
     let query_http = hints.add(query_http, &[Api::JaegerQuery]);
+    // A client with a hundred queries delays one of another by one of its own.
+    let query_http = query_http.layer(middleware::from_fn(in_turn));
     let query_grpc = grpc_fallback(
         query::grpc(&queries).await?.into_axum_router(),
         "this port serves Jaeger's query API over gRPC; over HTTP it is on another port, by default \
          16686",
     );
     let query_grpc = hints.add(query_grpc, &[]);
+    let query_grpc = query_grpc.layer(middleware::from_fn(in_turn));
     // As with OTLP, both ports serve both protocols.
     let sampling = hints.add(sampling(control).await?, &[Api::JaegerSampling]);
     let limits = Limits {

@@ -18,10 +18,10 @@ mod request;
 mod response;
 mod sockets;
 mod totals;
+mod turn;
 
 pub(crate) use request::Stop;
 
-pub use activity::ConnectionTurn;
 pub use body::end_slow_bodies;
 pub use host::AllowedHosts;
 pub use limits::Limits;
@@ -29,3 +29,4 @@ pub use listener::{CutOff, Listener};
 pub use protocol::{by_protocol, grpc_fallback};
 pub use registry::max_connections;
 pub use sockets::{BindError, Sockets, bind};
+pub use turn::{ConnectionTurn, in_turn};

@@ -13,10 +13,9 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
-use super::{Limits, totals::Totals};
+use super::{Limits, totals::Totals, turn::ConnectionTurn};
 
 /// The longest pause of a peer that still reads its response. A round trip takes less, even if a
 /// packet is lost and sent again.
@@ -25,21 +24,6 @@ const MAX_READ_PAUSE: Duration = Duration::from_secs(5);
 /// The size of the read buffer that hyper allocates for every connection. A part of a request's
 /// head that fits in it takes no more memory than an idle connection does.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
-
-/// A turn that the requests of one connection take in the order of their arrival. It is an extension
-/// of each request.
-///
-/// A handler that takes it before it waits for others is fair to each connection: otherwise one with
-/// a hundred requests would delay a request of another by all of them.
-#[derive(Clone, Debug, Default)]
-pub struct ConnectionTurn(Arc<tokio::sync::Mutex<()>>);
-
-impl ConnectionTurn {
-    /// Waits for the turn, which lasts until the guard is dropped.
-    pub async fn take(&self) -> OwnedMutexGuard<()> {
-        Arc::clone(&self.0).lock_owned().await
-    }
-}
 
 /// The activity on one connection.
 #[derive(Debug)]

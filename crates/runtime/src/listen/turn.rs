@@ -1,0 +1,63 @@
+//! Turns of the requests of one connection.
+
+use std::sync::Arc;
+
+use axum::{extract::Request, middleware::Next, response::Response};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+/// A turn that the requests of one connection take in the order of their arrival. It is an extension
+/// of each request.
+///
+/// A handler that takes it before it waits for others is fair to each connection: otherwise one with
+/// a hundred requests would delay a request of another by all of them.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionTurn(Arc<Mutex<()>>);
+
+impl ConnectionTurn {
+    /// Waits for the turn, which lasts until the guard is dropped.
+    pub async fn take(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.0).lock_owned().await
+    }
+}
+
+/// A middleware that handles the requests of a connection one after the other, up to the head of
+/// each response.
+pub async fn in_turn(request: Request, next: Next) -> Response {
+    let connection = request.extensions().get::<ConnectionTurn>().cloned();
+    let _turn = match connection {
+        Some(connection) => Some(connection.take().await),
+        None => None,
+    };
+    next.run(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{future::pending, pin::pin};
+
+    use axum::{Router, body::Body, middleware::from_fn, routing::get};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn requests_of_a_connection_take_turns() {
+        let router = Router::new()
+            .route("/", get(async || {}))
+            .route("/never", get(pending::<()>))
+            .layer(from_fn(in_turn));
+        let request = |path: &str, connection: &ConnectionTurn| {
+            let request = Request::get(path).extension(connection.clone());
+            router.clone().oneshot(request.body(Body::empty()).unwrap())
+        };
+        let (busy, other) = (ConnectionTurn::default(), ConnectionTurn::default());
+        tokio::select! {
+            biased;
+            _ = pin!(request("/never", &busy)) => panic!("the handler never responds"),
+            _ = pin!(request("/", &busy)) => panic!("it is not its turn"),
+            response = pin!(request("/", &other)) => assert!(response.unwrap().status().is_success()),
+        }
+    }
+}
