@@ -11,7 +11,7 @@ mod reply;
 mod tensor;
 mod upload;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{Router, routing::post};
 use spoor_proto::spoor::vision::v1::ensemble_client::EnsembleClient;
@@ -21,7 +21,6 @@ use spoor_telemetry::{
     http::{Bounds, bounded, guarded},
     serve::{GRACE, Program, ServeError, Server},
 };
-use tokio::sync::Semaphore;
 
 use crate::workers::Workers;
 use classify::Classifier;
@@ -33,8 +32,6 @@ pub use tensor::prepare;
 
 /// The memory for all uploads together.
 const MAX_UPLOADS_BYTES: usize = 4 * upload::MAX_BODY_BYTES;
-/// The most large pictures that wait for memory and a CPU, or are being prepared.
-const MAX_LARGE_PICTURES: usize = 4;
 
 /// The settings of preprocessing.
 #[derive(clap::Args, Clone, Debug)]
@@ -82,7 +79,6 @@ impl Program for PreprocessingArgs {
             uploads: Memory::new(MAX_UPLOADS_BYTES),
             // Enough for one picture of the largest size, or for several smaller ones.
             pictures: Memory::new(picture::MAX_MEMORY_BYTES as usize),
-            large_pictures: Arc::new(Semaphore::new(MAX_LARGE_PICTURES)),
             deadline,
         };
         let bounds = Bounds {

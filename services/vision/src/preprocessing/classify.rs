@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use spoor_proto::spoor::vision::v1::{self, Tensor, VoteReply, VoteRequest, failure::Reason};
 use spoor_telemetry::http::Problem;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 use tracing::{Instrument, info_span};
 
 use super::{
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     model::BuiltIn,
-    workers::{QueueFull, Slot, Workers},
+    workers::{Slot, Workers},
 };
 
 /// The state of the handler.
@@ -35,8 +35,6 @@ pub(super) struct Classifier {
     pub(super) uploads: Memory,
     /// The memory for decoded pictures.
     pub(super) pictures: Memory,
-    /// The places of large pictures.
-    pub(super) large_pictures: Arc<Semaphore>,
     /// The maximum time for an upload to arrive.
     pub(super) deadline: Duration,
 }
@@ -92,10 +90,6 @@ impl Classifier {
     ) -> Result<VoteReply, RequestError> {
         let (bytes, inputs) = (bytes.clone(), Arc::clone(inputs));
         let prepare = async {
-            // Small pictures wait behind all earlier ones, of which a large one may take a second.
-            let is_large = header.memory > picture::MAX_MEMORY_BYTES / 4;
-            let place = is_large.then(|| self.large_pictures.try_acquire());
-            let _place = place.transpose().map_err(|_| QueueFull)?;
             let memory = self.pictures.reserve(header.memory).await;
             let prepare = move || {
                 let _held = memory;
