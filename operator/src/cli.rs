@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use kube::Client;
 use spoor_runtime::{
-    SettingsReader, log_warnings,
+    SettingsReader, log_warnings, raise_descriptor_limit,
     self_tracing::{SelfTracing, SelfTracingSettings},
     shutdown_signal,
 };
@@ -25,6 +25,9 @@ use crate::{
 /// The number of the runtime's worker threads, enough for either role. Each costs a stack and an
 /// arena of the allocator.
 const WORKER_THREADS: usize = 2;
+
+/// The most file descriptors: enough for 20,000 policy streams, each with its own connection.
+const MAX_DESCRIPTORS: u64 = 1 << 16;
 
 /// `service.name` of the spans of both roles, which `service.instance.id` distinguishes.
 const SERVICE_NAME: &str = "spoor-operator";
@@ -79,6 +82,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
+    raise_descriptor_limit(MAX_DESCRIPTORS)
+        .context("cannot raise the limit of file descriptors")?;
     let mut reader = SettingsReader::default();
     let log = arguments.log.read(&mut reader);
     match arguments.command {

@@ -19,6 +19,9 @@ use cli::out::errln;
 /// starts one for each service.
 const WORKER_THREADS: usize = 2;
 
+/// The most file descriptors: enough for 1,152 policy streams, each with its own connection.
+const MAX_DESCRIPTORS: u64 = 4_096;
+
 /// The time for blocking work that is still running after the drain.
 const BLOCKING_GRACE: Duration = Duration::from_secs(1);
 
@@ -28,6 +31,9 @@ fn main() -> ExitCode {
         Ok(command) => command,
         Err(error) => return cli::explain(&error),
     };
+    if let Err(error) = spoor_runtime::raise_descriptor_limit(MAX_DESCRIPTORS) {
+        errln!("spoor: cannot raise the limit of file descriptors: {error}");
+    }
     if command.starts_a_lab()
         && let Err(error) = allocator::limit()
     {

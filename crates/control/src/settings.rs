@@ -61,7 +61,7 @@ impl Default for ControlSettings {
             epoch: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
             // Streams stay open, so they must leave room for the requests on the same listener, and for
             // the connections of others if each stream has its own.
-            max_streams: (Limits::default().max_requests / 4 * 3).min(max_connections() / 2),
+            max_streams: Limits::default().max_requests.min(max_connections() / 2) / 4 * 3,
             max_clients: 20_000,
             max_polling: 10_000,
             max_services: 10_000,

@@ -20,6 +20,7 @@ use axum::{
     middleware::from_fn,
     routing::{get, post},
 };
+use spoor_runtime::in_turn;
 pub(super) use state::{Admin, Permits};
 
 use crate::wire::MAX_BODY_BYTES;
@@ -37,7 +38,6 @@ pub(super) fn router(admin: Admin) -> Router {
         .route("/metrics", get(status::metrics))
         .route("/v1/status", get(status::status))
         .route("/v1/scrape-targets", get(scrape::targets))
-        .route("/v1/converged", get(converged::converged))
         .route(
             "/v1/policies",
             get(policies::list_all).post(policies::apply),
@@ -60,6 +60,9 @@ pub(super) fn router(admin: Admin) -> Router {
             let status = http::StatusCode::METHOD_NOT_ALLOWED;
             problem(status, "Method not allowed", detail)
         })
+        .layer(from_fn(in_turn))
+        // Not in turn, since its requests wait for minutes.
+        .route("/v1/converged", get(converged::converged))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         // The last layer is the outermost: a web page is refused before its body is read.
         .layer(from_fn(guard::local_programs_only))

@@ -51,6 +51,7 @@ pub(super) async fn listen(
     let query_grpc = query_grpc.layer(middleware::from_fn(in_turn));
     // As with OTLP, both ports serve both protocols.
     let sampling = hints.add(sampling(control).await?, &[Api::JaegerSampling]);
+    let sampling = sampling.layer(middleware::from_fn(in_turn));
     let limits = Limits {
         max_body_bytes: MAX_ADMIN_BODY_BYTES,
         ..Limits::default()

@@ -37,7 +37,7 @@ pub use line::{InvalidLine, Line};
 pub use list_budget::{ListBudget, ListBudgetSpent};
 pub use listen::{
     AllowedHosts, BindError, ConnectionTurn, CutOff, Limits, Listener, Sockets, bind, by_protocol,
-    end_slow_bodies, grpc_fallback, in_turn, max_connections,
+    end_slow_bodies, grpc_fallback, in_turn, max_connections, raise_descriptor_limit,
 };
 pub use log_limit::LogLimit;
 pub use logs::{DEFAULT_LOG_FILTER, LogFormat, LogLines};

@@ -27,6 +27,6 @@ pub use host::AllowedHosts;
 pub use limits::Limits;
 pub use listener::{CutOff, Listener};
 pub use protocol::{by_protocol, grpc_fallback};
-pub use registry::max_connections;
+pub use registry::{max_connections, raise_descriptor_limit};
 pub use sockets::{BindError, Sockets, bind};
 pub use turn::{ConnectionTurn, in_turn};

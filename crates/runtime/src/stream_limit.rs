@@ -1,6 +1,7 @@
 //! A limit on response streams. Stalled ones end when others need room.
 
 use std::{
+    cmp::Reverse,
     pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll, Wake, Waker},
@@ -13,14 +14,15 @@ use tokio_stream::Stream;
 
 use crate::LogLimit;
 
-/// The time for which a stream's next item has to wait for the client before the stream may end.
+/// The time for which a stream has to wait for its client, in total, before it may end.
 const MIN_STALL: Duration = Duration::from_secs(1);
 
 /// A limit on what response streams hold, in permits. Clones share it.
 ///
 /// A client may read its response as slowly as it likes, and the stream holds its permits
-/// meanwhile. So when others need permits, the limit ends the streams whose next item has waited
-/// longest for their client. Closing the connection is no alternative: it may have other requests,
+/// meanwhile. So when others need permits, the limit ends the streams that have waited longest for
+/// their client, all waits added: the longest single one would be short if the client reads a few
+/// bytes now and then. Closing the connection is no alternative: it may have other requests,
 /// and its peer may still read a byte now and then.
 #[derive(Clone, Debug)]
 pub struct StreamLimit {
@@ -68,13 +70,13 @@ impl StreamLimit {
     fn end_stalled(&self, now: Instant) -> bool {
         let mut open = self.open.lock();
         let waits = open.iter().enumerate().filter_map(|(at, stream)| {
-            let since = stream.upgrade()?.waits_since()?;
-            Some((since, at))
+            let waited = stream.upgrade()?.waited(now);
+            Some((waited, Reverse(at)))
         });
-        let Some((since, at)) = waits.min() else {
+        let Some((waited, Reverse(at))) = waits.max() else {
             return false;
         };
-        if now.saturating_duration_since(since) < MIN_STALL {
+        if waited < MIN_STALL {
             return false;
         }
         let longest = open.swap_remove(at);
@@ -105,6 +107,7 @@ impl StreamPermit {
             })),
             wait: Arc::new(Wait(Mutex::new(WaitState {
                 since: Some(Instant::now()),
+                before: Duration::ZERO,
                 reader: None,
             }))),
         });
@@ -137,16 +140,15 @@ struct Content<S> {
 
 /// A held stream, whatever its items are.
 trait AnyHeldStream: Send + Sync {
-    /// The time since which the next item has waited for the client, or `None` while the client
-    /// waits for the item.
-    fn waits_since(&self) -> Option<Instant>;
+    /// The total time for which the stream has waited for its client.
+    fn waited(&self, now: Instant) -> Duration;
 
     fn end(&self);
 }
 
 impl<S: Send> AnyHeldStream for Held<S> {
-    fn waits_since(&self) -> Option<Instant> {
-        self.wait.0.lock().since
+    fn waited(&self, now: Instant) -> Duration {
+        self.wait.0.lock().total(now)
     }
 
     fn end(&self) {
@@ -164,10 +166,7 @@ impl<S: Stream> Stream for HeldStream<S> {
             return Poll::Ready(Some((self.ended)()));
         };
         let wait = &self.held.wait;
-        *wait.0.lock() = WaitState {
-            since: None,
-            reader: Some(context.waker().clone()),
-        };
+        wait.0.lock().end(context.waker());
         let waker = Waker::from(Arc::clone(wait));
         let polled = content
             .stream
@@ -188,8 +187,24 @@ impl<S: Stream> Stream for HeldStream<S> {
 struct Wait(Mutex<WaitState>);
 
 struct WaitState {
+    /// The beginning of the current wait, or `None` while the client waits for the stream.
     since: Option<Instant>,
+    /// The waits before.
+    before: Duration,
     reader: Option<Waker>,
+}
+
+impl WaitState {
+    fn total(&self, now: Instant) -> Duration {
+        let current = self.since.map(|since| now.saturating_duration_since(since));
+        self.before + current.unwrap_or_default()
+    }
+
+    fn end(&mut self, reader: &Waker) {
+        self.before = self.total(Instant::now());
+        self.since = None;
+        self.reader = Some(reader.clone());
+    }
 }
 
 impl Wake for Wait {
@@ -227,13 +242,14 @@ mod tests {
     async fn longest_stalled_stream_ends() {
         let limit = StreamLimit::new(3);
         let mut streams = [open(&limit), open(&limit), open(&limit)];
-        for at in [1, 0, 2] {
+        // Reads do not make the waits before them shorter.
+        for at in [2, 1, 0] {
             assert_eq!(streams[at].next().await, Some("item"));
         }
         assert!(limit.acquire(1).is_none());
         let permit = limit.acquire_at(1, later()).unwrap();
-        assert_eq!(streams[1].next().await, Some("ended"));
-        assert_eq!(streams[0].next().await, Some("item"));
+        assert_eq!(streams[0].next().await, Some("ended"));
+        assert_eq!(streams[1].next().await, Some("item"));
         drop(permit);
         // More permits end more streams.
         assert!(limit.acquire_at(3, later()).is_some());

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Router, middleware};
 use spoor_control::Control;
 use spoor_runtime::{
-    Api, Limits, Listener, ReflectionError, TlsAcceptor, bind, by_protocol, grpc_fallback,
+    Api, Limits, Listener, ReflectionError, TlsAcceptor, bind, by_protocol, grpc_fallback, in_turn,
     with_hints, with_introspection,
 };
 use tokio::sync::watch;
@@ -94,7 +94,7 @@ async fn sampling(control: &Control) -> Result<Router, ReflectionError> {
     let (routes, _) = with_introspection(routes, &[SERVICE], spoor_proto::DESCRIPTORS).await?;
     let serves = "this port serves jaeger.api_v2.SamplingManager";
     let grpc = grpc_fallback(routes.into_axum_router(), serves);
-    Ok(by_protocol(control.sampling_http(), grpc))
+    Ok(by_protocol(control.sampling_http(), grpc).layer(middleware::from_fn(in_turn)))
 }
 
 /// The hint for a client that requests a well-known path on a port that serves another API.

@@ -23,7 +23,7 @@ use super::{
     AllowedHosts, Limits, Sockets,
     body::Budget,
     connection,
-    registry::{PROCESS, Scope},
+    registry::{PROCESS, Scope, max_connections},
     request::{RequestHandler, Stop},
 };
 use crate::LogLimit;
@@ -104,7 +104,7 @@ impl Listener {
         let Self {
             sockets,
             router,
-            limits,
+            mut limits,
             hosts,
             tls,
         } = self;
@@ -112,6 +112,9 @@ impl Listener {
             .local_addr()
             .is_ok_and(|address| address.ip().is_loopback());
         let listener = PROCESS.next_listener();
+        // Half of those that the process may have: connections that wait for the server are not closed
+        // to make room, and other listeners need some.
+        limits.max_connections = limits.max_connections.min(max_connections() / 2).max(1);
         let free = Arc::new(Semaphore::new(limits.max_connections));
         let handler = Arc::new(RequestHandler {
             listener,

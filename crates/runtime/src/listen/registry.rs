@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::HashMap,
+    io,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +12,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{
     activity::{Activity, Unread, Waiting},
@@ -30,6 +31,22 @@ pub(super) static PROCESS: LazyLock<Registry> = LazyLock::new(|| {
         head_bytes: MAX_TOTAL_HEAD_BYTES,
     })
 });
+
+/// Raises the limit of this process's file descriptors to at most `max`, and to no more than its hard
+/// limit. The soft limit is usually 1,024, for programs that use `select`. Bounds on connections
+/// follow from it, so call this first.
+///
+/// # Errors
+/// If the operating system refuses.
+pub fn raise_descriptor_limit(max: u64) -> io::Result<()> {
+    let limits = getrlimit(Resource::Nofile);
+    let raised = limits.maximum.map_or(max, |hard| hard.min(max));
+    if limits.current.is_none_or(|soft| soft >= raised) {
+        return Ok(());
+    }
+    let current = Some(raised);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current, ..limits })?)
+}
 
 /// The most connections of this process.
 #[must_use]

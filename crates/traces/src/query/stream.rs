@@ -5,6 +5,7 @@ use std::{pin::Pin, vec};
 use futures_util::{TryStreamExt, stream::try_unfold};
 use prost::Message;
 use tokio_stream::Stream;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Response, Status};
 
 use super::{
@@ -98,17 +99,26 @@ impl Remaining {
                 let trace = reader.trace(id)?;
                 trace.as_ref().map_or(Ok((0, Vec::new())), messages)
             };
-            let (memory, built) = match self.queries.run(read).await? {
-                Ok(built) => built,
-                Err(error) => {
-                    self.refused = Some(error);
-                    continue;
-                }
+            let queries = self.queries.clone();
+            let build = async move {
+                let (memory, built) = match queries.run(read).await? {
+                    Ok(built) => built,
+                    Err(error) => return Ok(Err(error)),
+                };
+                let bytes: usize = built.iter().map(Message::encoded_len).sum();
+                Ok(Ok((bytes, hold(&queries, memory, built)?)))
             };
-            let bytes = built.iter().map(Message::encoded_len).sum();
-            let left = self.bytes.checked_sub(bytes);
-            self.bytes = left.ok_or(TraceQueryError::ResponseTooLarge)?;
-            return hold(&self.queries, memory, built).map(Some);
+            // In a task of its own: this future is not polled while its client does not read, and would
+            // keep the turn that it waits for.
+            let built = AbortOnDropHandle::new(tokio::spawn(build)).await;
+            match built.map_err(|error| TraceQueryError::Failed(error.to_string()))?? {
+                Ok((bytes, messages)) => {
+                    let left = self.bytes.checked_sub(bytes);
+                    self.bytes = left.ok_or(TraceQueryError::ResponseTooLarge)?;
+                    return Ok(Some(messages));
+                }
+                Err(error) => self.refused = Some(error),
+            }
         }
         self.refused.take().map_or(Ok(None), Err)
     }
