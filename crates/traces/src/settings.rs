@@ -31,7 +31,8 @@ pub struct TailSettings {
     pub decision_wait: Duration,
     /// The memory for gathering, in bytes; beyond it the oldest traces are decided early.
     pub max_bytes: usize,
-    /// The most decisions remembered, so that late spans follow them.
+    /// The decisions remembered, so that late spans follow them: this many, and up to a segment
+    /// more, but at most as many as fit in a quarter of `max_bytes`.
     pub max_remembered_decisions: usize,
 }
 
