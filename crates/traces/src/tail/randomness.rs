@@ -5,7 +5,7 @@
 
 use crate::TraceId;
 
-/// The parts of the `ot` member that concern sampling.
+/// The parts of the `ot` member that concern sampling, and the random flag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Head {
     /// The threshold of the head's decision, in 56 bits.
