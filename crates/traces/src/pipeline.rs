@@ -209,7 +209,7 @@ impl Pipeline {
 
     async fn run_decisions(self, shutdown: CancellationToken) {
         let wait = self.shared.settings.tail.decision_wait;
-        // Decisions are late by about a tenth of the wait at most, within bounds that prevent a busy
+        // A tenth of the wait, since decisions are late by up to this much. The bounds prevent a busy
         // loop with a short wait and bursts of decisions with a long one.
         let period = (wait / 10).clamp(Duration::from_millis(5), Duration::from_millis(100));
         let mut ticks = tokio::time::interval(period);
