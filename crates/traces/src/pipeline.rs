@@ -132,9 +132,9 @@ impl Pipeline {
         self.shared.settings.tail.decision_wait
     }
 
-    /// The services of each of these namespaces that have spans in the store, or in traces that wait
-    /// for their decision or were decided recently, as many as are found before the deadline, and at
-    /// most 10,000 in all. The names of all services are read once, whatever the number of
+    /// The services of each of these namespaces that have spans in the store, or in traces that
+    /// wait for their decision or were decided recently, as many as are found before the deadline,
+    /// and at most 10,000 in all. The names of all services are read once, whatever the number of
     /// namespaces.
     #[must_use]
     pub fn services_in(
@@ -209,8 +209,8 @@ impl Pipeline {
 
     async fn run_decisions(self, shutdown: CancellationToken) {
         let wait = self.shared.settings.tail.decision_wait;
-        // A tenth of the wait, since decisions are late by up to this much. The bounds prevent a busy
-        // loop with a short wait and bursts of decisions with a long one.
+        // A tenth of the wait, since decisions are late by up to this much. The bounds prevent a
+        // busy loop with a short wait and bursts of decisions with a long one.
         let period = (wait / 10).clamp(Duration::from_millis(5), Duration::from_millis(100));
         let mut ticks = tokio::time::interval(period);
         // The next tick decides on all due traces, so missed ticks need not be made up for.

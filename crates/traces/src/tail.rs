@@ -295,8 +295,8 @@ impl TailSampler {
         })
     }
 
-    /// Appends a span to its trace, unless that was dropped; returns the trace's location, or `None`
-    /// if there is no room for the span or its trace was evicted.
+    /// Appends a span to its trace, unless that was dropped; returns the trace's location, or
+    /// `None` if there is no room for the span or its trace was evicted.
     fn append(
         &mut self,
         location: TraceLocation,
