@@ -46,8 +46,8 @@ pub(super) struct Parameters {
     sequence: Option<u64>,
 }
 
-/// Responds once the policies have converged or, if none are named, once every instance has its
-/// newest plan in force, and at the latest after `within`. The result counts the instances of the
+/// Responds once each policy has converged or is stuck or, if none are named, once every instance has
+/// its newest plan in force, and at the latest after `within`. The result counts the instances of the
 /// policies' services; if no policies are named, of the services that have changed since the version
 /// given, or of all services if they have not converged in time.
 pub(super) async fn converged(

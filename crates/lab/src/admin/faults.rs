@@ -149,8 +149,8 @@ fn service_name(text: &str) -> Result<ServiceName, Problem> {
     ServiceName::new(text).map_err(|error| invalid(format!("service {text:?}: {error}")))
 }
 
-/// Refuses a fault for a service that the lab does not run and that has no instances in the default
-/// namespace, where faults are set: its name is probably misspelled.
+/// Refuses a service that the lab does not run and that has no instances in the default namespace,
+/// where faults are set: its name is probably misspelled.
 fn check_known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
     let children = admin.roster.children();
     let mut known: Vec<String> = children.keys().map(Service::to_string).collect();
@@ -162,7 +162,7 @@ fn check_known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
     known.sort();
     let known = listed(&known, Service::ALL.len());
     let service = service.as_str();
-    let detail = format!("unknown service {service:?}; the services are {known}");
+    let detail = format!("unknown service {service:?}; the lab's services are {known}");
     Err(problem(StatusCode::NOT_FOUND, "Not found", detail))
 }
 

@@ -319,6 +319,11 @@ async fn ops_ports_are_scrape_targets() {
     r#""Method not allowed","status":405,"detail":"this path supports other methods; see the `Allow` header"}"#
 )]
 #[case(
+    Method::POST,
+    "/v1/converged",
+    r#""Method not allowed","status":405,"detail":"this path supports other methods; see the `Allow` header"}"#
+)]
+#[case(
     Method::GET,
     "/v1/converged?within=soon",
     r#""Invalid query","status":400,"detail":"within: must be a whole number, not \"soon\""}"#
@@ -371,7 +376,7 @@ async fn refuses_faults_for_an_unknown_service() {
         .post("/v1/faults/service-c", "application/json", fault)
         .await;
     assert_eq!(refused.status, StatusCode::NOT_FOUND);
-    let known = r#"unknown service \"service-c\"; the services are service-b"#;
+    let known = r#"unknown service \"service-c\"; the lab's services are service-b"#;
     assert!(refused.body.contains(known), "{}", refused.body);
     let path = "/v1/faults/service-c";
     assert_eq!(api.call(Method::DELETE, path).await.body, refused.body);
