@@ -98,9 +98,9 @@ impl RequestHandler {
         self.acquire_permit().await.ok_or(RequestRefusal::Busy)
     }
 
-    /// True if few permits are free, and the connection has more requests than its equal share of
-    /// these. Otherwise some connections with as many requests as they may have would leave none for
-    /// the others.
+    /// True if less than a quarter of the permits is free, and the connection has more than one
+    /// request and more than its equal share of that quarter. Otherwise some connections with as many
+    /// requests as they may have would leave none for the others.
     fn is_over_share(&self, activity: &Activity) -> bool {
         let last = self.limits.max_requests / 4;
         let connections = self.limits.max_connections - self.free_connections.available_permits();
