@@ -39,7 +39,7 @@ pub enum Verdict {
     TooHigh,
     /// Less was sampled than chance explains.
     TooLow,
-    /// There are too few observations.
+    /// There are too few observations, or too few windows that agree.
     #[default]
     Unknown,
 }
