@@ -33,11 +33,11 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
 /// The time for which a drawing is reused.
 const MAX_AGE: Duration = Duration::from_secs(2);
 
-/// A reader of the mesh. Clones share the last drawing, and concurrent requests share one query.
+/// A reader of the mesh. Clones share the last drawing, and concurrent requests share one read.
 #[derive(Clone)]
 pub(super) struct MeshReader {
     jaeger: Peer,
-    // An async mutex, held during a query, so that requests which arrive meanwhile wait for its result.
+    // An async mutex, held during a read, so that requests which arrive meanwhile wait for its result.
     // The drawing is kept instead of the mesh, since the layout of a large one takes 50 ms.
     last: Arc<Mutex<Option<Drawing>>>,
 }
