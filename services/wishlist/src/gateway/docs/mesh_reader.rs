@@ -20,7 +20,8 @@ use tracing::Instrument;
 
 use super::{mesh::Mesh, view};
 
-/// The maximum age of traces considered.
+/// The maximum age of the traces that calls and errors are read from. Services are listed whatever
+/// the age of their traces.
 pub(super) const WINDOW: Duration = Duration::from_secs(60 * 60);
 /// The most failed traces read for each service.
 const MAX_FAILED_TRACES: usize = 20;
@@ -71,7 +72,7 @@ impl MeshReader {
         }
     }
 
-    /// A drawing of the mesh of the last hour.
+    /// A drawing of the mesh, with the calls and errors of the last hour.
     pub(super) async fn draw(&self) -> Arc<Markup> {
         let last = Arc::clone(&self.last).lock_owned().await;
         if let Some((read_at, drawing)) = &*last
