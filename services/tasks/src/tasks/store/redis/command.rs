@@ -49,7 +49,7 @@ impl RedisCommand {
     }
 }
 
-/// The spans and durations of all commands to one Redis.
+/// The spans and durations of the commands to one Redis, except those that count tasks.
 pub(super) struct CommandTelemetry {
     host: String,
     port: Option<u16>,
