@@ -249,7 +249,7 @@ impl Control {
     }
 
     /// A service's root decisions under the plan in force at a version and under all later ones;
-    /// without a version, under its last 32 plans.
+    /// without a version, under all plans remembered, which are at most its last 32.
     #[must_use]
     pub fn counts(
         &self,
@@ -263,7 +263,8 @@ impl Control {
         })
     }
 
-    /// A receiver that is notified when acknowledgements, counts or instances change.
+    /// A receiver that is notified of each publication, and when acknowledgements, counts or
+    /// instances may have changed.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()

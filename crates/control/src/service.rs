@@ -29,7 +29,7 @@ const MAX_OPERATIONS_SEEN: usize = 4_096;
 /// Policies may name new operations again and again, for each of thousands of services.
 const MAX_EARLIER_OPERATIONS_SEEN: usize = 128;
 
-/// A service with instances that are connected or expected.
+/// A service with instances that are connected or expected, or whose SDKs report metrics.
 #[derive(Debug)]
 pub(crate) struct Service {
     key: ServiceKey,
