@@ -235,16 +235,14 @@ async fn models_classify_pictures_concurrently(lab: &Lab) {
         found.len()
     );
     let services = reached_from("preprocessing");
-    let mut at_once = 0;
     for id in found.keys() {
         let tree = tree::of(lab, id, &services).await;
         tree.assert_starts_at("preprocessing", "POST /classify");
         tree.call("preprocessing", "ensemble");
-        let [one, other] = both.map(|model| tree.call("ensemble", model));
-        at_once += usize::from(one.overlaps(other));
+        // The calls, since a busy node may run the models one after the other.
+        let [one, other] = both.map(|model| tree.parent(tree.call("ensemble", model)).unwrap());
+        assert!(one.overlaps(other), "{tree:?}");
     }
-    // On a busy node, the scheduler may now and then run the models one after the other.
-    assert!(2 * at_once > requests, "{at_once} of {requests} at once");
 }
 
 /// Waits until Prometheus scrapes every target that it should.

@@ -169,17 +169,22 @@ impl Tree {
     /// The server span of a call from one service to another.
     pub fn call(&self, from: &str, to: &str) -> &Span {
         let call = self.0.values().find(|span| {
-            let parent = span.parent.as_ref().map(|parent| &self.0[parent]);
+            let parent = self.parent(span);
             let is_server_span = span.service == to && span.kind == "server";
             is_server_span && parent.is_some_and(|it| it.service == from && it.kind == "client")
         });
         call.unwrap_or_else(|| panic!("{from} has not called {to}: {self:?}"))
     }
 
+    /// The parent of a span; `None` for the root.
+    pub fn parent(&self, span: &Span) -> Option<&Span> {
+        span.parent.as_ref().map(|parent| &self.0[parent])
+    }
+
     /// A statement that a service sent to a database of this kind.
     pub fn statement(&self, service: &str, system: &str) -> &Span {
         let found = self.0.values().find(|span| {
-            let parent = span.parent.as_ref().map(|parent| &self.0[parent]);
+            let parent = self.parent(span);
             span.service == service
                 && span
                     .tags
