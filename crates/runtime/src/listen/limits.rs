@@ -18,7 +18,9 @@ pub struct Limits {
     /// The most HTTP/2 streams at a time on one connection. Clients wait before they open more.
     pub max_streams_per_connection: u32,
     /// The most requests at a time over all connections. A quarter as many wait for up to a second;
-    /// more are refused.
+    /// more are refused. While less than a quarter of them is free, requests of a connection that has
+    /// more than an equal share of that quarter are refused, too. So a single connection, such as
+    /// that of a gateway to its upstream, has at most three quarters.
     pub max_requests: usize,
     /// The most bytes of request bodies that handlers have read before they respond, over all
     /// connections. More are refused, and bodies that have been arriving for more than 2 s end, the

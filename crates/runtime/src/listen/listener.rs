@@ -124,7 +124,7 @@ impl Listener {
             limits,
             // On loopback only, as the protection against DNS rebinding; see `host`.
             hosts: is_loopback.then_some(hosts),
-            free_connections: Arc::clone(&free),
+            busy: Arc::default(),
             free: Arc::new(Semaphore::new(limits.max_requests)),
             waiting: Semaphore::new(limits.max_requests.div_ceil(4)),
             budget: Arc::new(Budget::new(limits.max_body_bytes)),
@@ -167,7 +167,7 @@ struct Connections {
 
 impl Connections {
     fn spawn(&self, stream: TcpStream, peer: SocketAddr, permit: impl Send + 'static) {
-        let activity = PROCESS.new_activity();
+        let activity = PROCESS.new_activity(&self.handler.busy);
         let registered = PROCESS.add(self.handler.listener, Arc::clone(&activity));
         let stop = self.stop.clone();
         let tls = self.tls.clone();

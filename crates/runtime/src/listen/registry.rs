@@ -16,7 +16,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{
     activity::{Activity, Unread, Waiting},
-    totals::Totals,
+    totals::{Total, Totals},
 };
 use crate::LogLimit;
 
@@ -138,9 +138,9 @@ impl Registry {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The activity of a new connection.
-    pub(super) fn new_activity(&self) -> Arc<Activity> {
-        Activity::new(&self.totals)
+    /// The activity of a new connection, whose listener counts those that have requests.
+    pub(super) fn new_activity(&self, busy: &Arc<Total>) -> Arc<Activity> {
+        Activity::new(&self.totals, busy)
     }
 
     /// Adds a connection.

@@ -17,6 +17,7 @@ use super::{
     refusal::{RequestRefusal, is_grpc},
     registry::PROCESS,
     response::ResponseBody,
+    totals::Total,
 };
 
 /// The longest wait for a permit after connections were closed for a request.
@@ -37,7 +38,8 @@ pub(super) struct RequestHandler {
     pub(super) limits: Limits,
     /// `None` allows any host.
     pub(super) hosts: Option<AllowedHosts>,
-    pub(super) free_connections: Arc<Semaphore>,
+    /// The connections that have requests.
+    pub(super) busy: Arc<Total>,
     pub(super) free: Arc<Semaphore>,
     /// The places of requests that wait for a permit.
     pub(super) waiting: Semaphore,
@@ -100,11 +102,10 @@ impl RequestHandler {
 
     /// True if few permits are free, and the connection has more requests than its equal share of
     /// these. Otherwise some connections with as many requests as they may have would leave none for
-    /// the others.
+    /// the others. Idle connections have no share.
     fn is_over_share(&self, activity: &Activity) -> bool {
         let last = self.limits.max_requests / 4;
-        let connections = self.limits.max_connections - self.free_connections.available_permits();
-        let share = last / connections.max(1);
+        let share = last / self.busy.get().max(1);
         self.free.available_permits() < last && activity.requests() > share.max(1)
     }
 
@@ -229,10 +230,9 @@ mod tests {
 
     use super::*;
 
-    fn handler(max_requests: usize, connections: usize) -> RequestHandler {
+    fn handler(max_requests: usize) -> RequestHandler {
         let limits = Limits {
             max_requests,
-            max_connections: 1_000,
             ..Limits::default()
         };
         RequestHandler {
@@ -240,7 +240,7 @@ mod tests {
             router: Router::new(),
             limits,
             hosts: None,
-            free_connections: Arc::new(Semaphore::new(limits.max_connections - connections)),
+            busy: Arc::default(),
             free: Arc::new(Semaphore::new(max_requests)),
             waiting: Semaphore::new(1),
             budget: Arc::new(Budget::new(limits.max_body_bytes)),
@@ -250,7 +250,7 @@ mod tests {
 
     #[tokio::test]
     async fn few_requests_wait_for_others() {
-        let handler = handler(1, 1);
+        let handler = handler(1);
         let permit = handler.acquire_permit().await;
         assert!(permit.is_some());
         let mut waiting = std::pin::pin!(handler.acquire_permit());
@@ -270,8 +270,11 @@ mod tests {
 
     #[tokio::test]
     async fn connections_share_the_last_permits() {
-        let handler = handler(400, 10);
-        let connection = PROCESS.new_activity();
+        let handler = handler(400);
+        let connection = PROCESS.new_activity(&handler.busy);
+        // Connections without requests, such as this one, have no share.
+        let _idle = PROCESS.new_activity(&handler.busy);
+        handler.busy.add(9);
         let mut requests = vec![];
         for _ in 0..11 {
             requests.push(connection.begin());

@@ -9,7 +9,8 @@ fn registry_of(count: usize) -> (Registry, Vec<Arc<Activity>>) {
         unfinished_heads: 1,
         head_bytes: 100,
     });
-    let activities = (0..count).map(|_| registry.new_activity()).collect();
+    let activity = |_| registry.new_activity(&Arc::default());
+    let activities = (0..count).map(activity).collect();
     (registry, activities)
 }
 
