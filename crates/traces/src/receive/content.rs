@@ -59,8 +59,9 @@ impl Content {
             let content = self.compression.decompress(self.bytes, max, count)?;
             accept(&pipeline, content, self.encoding, &mut reservation)
         });
-        // The task fails only if the runtime is shutting down, or if the work panics.
-        accepted.await.unwrap_or(Err(ReceiveError::Closed))
+        // The task fails only if the work panics, or if the runtime is shutting down, which ends the
+        // connection, too.
+        accepted.await.unwrap_or(Err(ReceiveError::Internal))
     }
 
     /// Accepts the spans in the body if its content is small.
@@ -156,9 +157,10 @@ mod tests {
     use tokio_util::sync::CancellationToken;
     use tower::ServiceExt;
 
-    use super::{ConnectionTurn, Content, Encoding, MAX_SMALL_COMPRESSED_BYTES};
+    use super::{Bytes, ConnectionTurn, Content, Encoding, MAX_SMALL_COMPRESSED_BYTES};
     use crate::{
         Pipeline, PipelineSettings, ReceiveSettings, pipeline::MAX_CONCURRENT_LARGE_BODIES,
+        request_counts::RefusalReason,
     };
 
     /// A pipeline, whose router is called without a network.
@@ -225,6 +227,32 @@ mod tests {
         }
         drop(turns);
         assert_eq!(large.await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn sender_does_not_retry_after_a_panic() {
+        struct Panicking(Vec<u8>);
+        impl AsRef<[u8]> for Panicking {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+        impl Drop for Panicking {
+            fn drop(&mut self) {
+                panic!("the body was read");
+            }
+        }
+        let pipeline = pipeline(ReceiveSettings::default());
+        let content = Content {
+            bytes: Bytes::from_owner(Panicking(empty_messages(PROTOBUF, 1 << 20))),
+            compression: spoor_runtime::Compression::Identity,
+            encoding: Encoding::Protobuf,
+            connection: None,
+        };
+        let reservation = pipeline.memory().reservation();
+        let failed = content.accept(&pipeline, reservation).await.unwrap_err();
+        assert_eq!(failed.reason(), RefusalReason::InternalError);
+        assert!(!failed.reason().is_temporary());
     }
 
     #[tokio::test]

@@ -91,6 +91,7 @@ fn status(error: &ReceiveError) -> Status {
         RefusalReason::TimedOut => Code::DeadlineExceeded,
         RefusalReason::Aborted => Code::Cancelled,
         RefusalReason::ShuttingDown => Code::Unavailable,
+        RefusalReason::InternalError => Code::Internal,
     };
     match reason.is_temporary() {
         true => status::retry_later(code, &message),

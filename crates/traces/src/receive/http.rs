@@ -115,6 +115,7 @@ fn codes(reason: RefusalReason) -> (StatusCode, Code) {
         RefusalReason::Aborted => (StatusCode::BAD_REQUEST, Code::Cancelled),
         RefusalReason::Overloaded => (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted),
         RefusalReason::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+        RefusalReason::InternalError => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),
     }
 }
 
