@@ -208,9 +208,7 @@ impl Activity {
     /// Begins a request, which waits for the server at first.
     pub(super) fn begin(self: &Arc<Self>) -> RequestActivity {
         let mut state = self.state.lock();
-        if state.requests == 0 {
-            self.busy.add(1);
-        }
+        self.busy.add(usize::from(state.requests == 0));
         state.requests += 1;
         state.working += 1;
         state.last_step = Instant::now();
@@ -330,9 +328,8 @@ impl Drop for RequestActivity {
         self.remove_head();
         let mut state = self.activity.state.lock();
         state.requests -= 1;
-        if state.requests == 0 {
-            self.activity.busy.remove(1);
-        }
+        let is_last = state.requests == 0;
+        self.activity.busy.remove(usize::from(is_last));
         state.working -= usize::from(*self.is_waiting_for_server.get_mut());
         state.last_step = Instant::now();
         state.has_responded = true;

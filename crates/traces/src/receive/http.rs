@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use spoor_runtime::ACCEPTED_ENCODINGS;
+use spoor_runtime::{ACCEPTED_ENCODINGS, ConnectionTurn};
 use tonic::Code;
 
 use super::{
@@ -82,7 +82,7 @@ async fn accept(
         bytes,
         compression,
         encoding,
-        connection: head.extensions.get().cloned(),
+        connection: ConnectionTurn::of(&head.extensions),
     };
     content.accept(pipeline, reservation).await
 }
