@@ -23,7 +23,7 @@ use super::{
     AllowedHosts, Limits, Sockets,
     body::Budget,
     connection,
-    registry::{PROCESS, Scope, max_connections},
+    registry::{PROCESS, max_connections},
     request::{RequestHandler, Stop},
 };
 use crate::LogLimit;
@@ -214,7 +214,7 @@ async fn acquire_permit(free: &Arc<Semaphore>, listener: u64) -> Option<OwnedSem
         if let Ok(permit) = Arc::clone(free).try_acquire_owned() {
             return Some(permit);
         }
-        PROCESS.evict(Scope::Listener(listener));
+        PROCESS.evict(|of, _| of == listener);
         let acquiring = Arc::clone(free).acquire_owned();
         // Connections with a request in progress may wait for their peer a moment later.
         if let Ok(permit) = timeout(RETRY_DELAY, acquiring).await {
@@ -234,7 +234,7 @@ async fn accept(sockets: &Sockets) -> (TcpStream, SocketAddr) {
         if is_connection_error(&error) {
             continue;
         }
-        let evicted = PROCESS.evict(Scope::Process);
+        let evicted = PROCESS.evict(|_, _| true);
         if let Some(suppressed) = ACCEPT_FAILURES.admit() {
             tracing::error!(%error, evicted, suppressed, "cannot accept connections");
         }
