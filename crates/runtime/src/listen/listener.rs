@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    AllowedHosts, Limits, Sockets,
+    Limits, Sockets,
     body::Budget,
     connection,
     registry::{PROCESS, max_connections},
@@ -43,7 +43,6 @@ pub struct Listener {
     sockets: Sockets,
     router: Router,
     limits: Limits,
-    hosts: AllowedHosts,
     #[debug(skip)]
     tls: Option<TlsAcceptor>,
 }
@@ -69,7 +68,6 @@ impl Listener {
             sockets: sockets.into(),
             router,
             limits: Limits::default(),
-            hosts: AllowedHosts::default(),
             tls: None,
         }
     }
@@ -88,14 +86,6 @@ impl Listener {
         self
     }
 
-    /// Sets the host names to accept on loopback besides this machine's own. Listeners on other
-    /// addresses accept any.
-    #[must_use]
-    pub fn hosts(mut self, hosts: AllowedHosts) -> Self {
-        self.hosts = hosts;
-        self
-    }
-
     /// Accepts connections until `stop`, then waits for the requests in flight for at most `grace`.
     ///
     /// # Errors
@@ -105,7 +95,6 @@ impl Listener {
             sockets,
             router,
             mut limits,
-            hosts,
             tls,
         } = self;
         let is_loopback = sockets
@@ -123,7 +112,7 @@ impl Listener {
             router: router.with_state(()),
             limits,
             // On loopback only, as the protection against DNS rebinding; see `host`.
-            hosts: is_loopback.then_some(hosts),
+            checks_host: is_loopback,
             busy: Arc::default(),
             free: Arc::new(Semaphore::new(limits.max_requests)),
             waiting: Semaphore::new(limits.max_requests.div_ceil(4)),

@@ -11,9 +11,10 @@ use tonic::transport::server::TcpConnectInfo;
 use tower::ServiceExt;
 
 use super::{
-    AllowedHosts, Limits,
+    Limits,
     activity::Activity,
     body::{Budget, Exchange, RequestBody},
+    host::refused_host,
     refusal::{RequestRefusal, is_grpc},
     registry::PROCESS,
     response::ResponseBody,
@@ -36,8 +37,8 @@ pub(super) struct RequestHandler {
     pub(super) listener: u64,
     pub(super) router: Router,
     pub(super) limits: Limits,
-    /// `None` allows any host.
-    pub(super) hosts: Option<AllowedHosts>,
+    /// True if only names of this machine are allowed as a request's host.
+    pub(super) checks_host: bool,
     /// The connections that have requests.
     pub(super) busy: Arc<Total>,
     pub(super) free: Arc<Semaphore>,
@@ -83,9 +84,8 @@ impl RequestHandler {
         request: &Request<Incoming>,
     ) -> Result<OwnedSemaphorePermit, RequestRefusal> {
         // Before a permit is taken: requests of a web page must not displace others.
-        let hosts = self.hosts.as_ref();
-        if let Some(host) =
-            hosts.and_then(|hosts| hosts.refused_host(request.uri(), request.headers()))
+        if self.checks_host
+            && let Some(host) = refused_host(request.uri(), request.headers())
         {
             return Err(RequestRefusal::Host(host.to_owned()));
         }
@@ -239,7 +239,7 @@ mod tests {
             listener: 0,
             router: Router::new(),
             limits,
-            hosts: None,
+            checks_host: false,
             busy: Arc::default(),
             free: Arc::new(Semaphore::new(max_requests)),
             waiting: Semaphore::new(1),
