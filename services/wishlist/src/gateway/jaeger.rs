@@ -90,7 +90,7 @@ impl Jaeger {
             })
             // Each request has a connection to Jaeger of its own, so Jaeger cannot tell that they are one
             // client's.
-            .layer(middleware::from_fn(in_turn))
+            .route_layer(middleware::from_fn(in_turn))
             .layer(middleware::map_response(add_security_headers))
             .with_state(self)
     }
