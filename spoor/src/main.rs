@@ -19,7 +19,7 @@ use cli::out::errln;
 /// starts one for each service.
 const WORKER_THREADS: usize = 2;
 
-/// The limit of file descriptors, unless the process starts with a higher one: enough for 1,152 policy
+/// The limit of file descriptors, unless the process starts with a higher one: enough for 768 policy
 /// streams, each with its own connection.
 const MAX_DESCRIPTORS: u64 = 4_096;
 

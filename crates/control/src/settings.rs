@@ -60,8 +60,9 @@ impl Default for ControlSettings {
             // Versions of a control plane that starts later must be newer.
             epoch: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
             // Streams stay open, so they must leave room for the requests on the same listener, and for
-            // the connections of other clients if each stream has a connection of its own.
-            max_streams: Limits::default().max_requests.min(max_connections() / 2) / 4 * 3,
+            // the connections of other clients if each stream has a connection of its own. A listener of
+            // the lab has a third of the connections.
+            max_streams: Limits::default().max_requests.min(max_connections() / 3) / 4 * 3,
             max_clients: 20_000,
             max_polling: 10_000,
             max_services: 10_000,

@@ -108,7 +108,11 @@ impl Subscription {
             return Ok(None);
         };
         loop {
-            if let Some(message) = active.next_message()? {
+            // Not while a part of a message takes room: this is polled again only once the client has
+            // read what was sent, so one that reads nothing would keep the room, also from its timeout.
+            if !inbound.has_part()
+                && let Some(message) = active.next_message()?
+            {
                 return Ok(Some((message, self)));
             }
             tokio::select! {

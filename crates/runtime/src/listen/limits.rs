@@ -20,7 +20,8 @@ pub struct Limits {
     pub max_streams_per_connection: u32,
     /// The most requests at a time over all connections. While less than a quarter of them is free,
     /// requests of a connection with more than its equal share of that quarter are refused. When
-    /// none is free, a quarter as many wait for up to a second; more are refused.
+    /// none is free, a quarter as many wait for up to a second; more are refused. So a single
+    /// connection, such as that of a gateway to its upstream, has at most three quarters.
     pub max_requests: usize,
     /// The most bytes of request bodies that handlers have read before they respond, over all
     /// connections. More are refused, and the largest of the bodies that have been arriving for more
