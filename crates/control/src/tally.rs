@@ -90,18 +90,12 @@ impl Tally {
             sampled,
             rate: sampled as f64 / counts.started as f64,
             interval: interval(sampled, counts.started, CONFIDENCE),
-            verdict: self.verdict((sampled, counts.started), sharers, window, now),
+            verdict: self.verdict(sampled, counts.started, sharers, now),
         })
     }
 
     /// The verdict to show beside these counts.
-    fn verdict(
-        &mut self,
-        (sampled, started): (u64, u64),
-        sharers: &[usize],
-        window: Duration,
-        now: Instant,
-    ) -> Verdict {
+    fn verdict(&mut self, sampled: u64, started: u64, sharers: &[usize], now: Instant) -> Verdict {
         // The judge compares independent trials. Decisions under a rate limit are not independent,
         // so these are compared with what the limit allows.
         let limit = match self.strategy {
@@ -119,7 +113,7 @@ impl Tally {
         };
         // A tenth more allows for differences between clocks. Each place has the limit for itself,
         // and each instance there starts with one trace, however small its share is.
-        let seconds = window.as_secs_f64() * 1.1 + MAX_SAVED_SECONDS;
+        let seconds = self.window.covered(now).as_secs_f64() * 1.1 + MAX_SAVED_SECONDS;
         let places = sharers.len().max(1) as f64;
         let max_sampled = limit * places * seconds + sharers.iter().sum::<usize>() as f64;
         let expected = self.window.allowed(limit, now);

@@ -130,7 +130,7 @@ impl Control {
                 evidence.clients.add(clients);
             }
             if head.is_some() && found.has_roots {
-                // A rate limit applies to each operation that the policy names, or to the service.
+                // A rate limit applies to the service, or to each operation that the policy names.
                 let seen = found.operations.iter().filter(|it| it.seen != Some(false));
                 sharers.extend(iter::repeat_n(found.instances, seen.count().max(1)));
             }
