@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spoor_policy::Version;
+use spoor_policy::{Version, message::is_invisible};
 use spoor_proto::spoor::control::v1::{self as proto, DroppedSpans};
 
 use crate::{
@@ -160,11 +160,11 @@ impl Record {
     }
 }
 
-/// The beginning of a reason, without line breaks and other control characters, as statuses and the
-/// log show it.
+/// The beginning of a reason, without line breaks and other characters that control or reorder text,
+/// as statuses and the log show it.
 pub(crate) fn shortened(text: &str) -> String {
     text.chars()
-        .filter(|it| !it.is_control())
+        .filter(|it| !is_invisible(*it))
         .take(MAX_REASON_CHARS)
         .collect()
 }

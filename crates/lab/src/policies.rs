@@ -193,7 +193,7 @@ impl PolicyStore {
         let (before, after) = (before.policies(), set.policies());
         let resolution = resolve(&after, now);
         let warnings = self.warnings(&set, &resolution, &actions);
-        let named = |(key, warnings): (PolicyKey, Vec<String>)| (key.name.to_string(), warnings);
+        let named = |(key, warnings): (PolicyKey, Vec<String>)| (key.to_string(), warnings);
         Ok(Comparison {
             differences: difference::differences(
                 (&before, &resolve(&before, now)),

@@ -135,7 +135,7 @@ pub struct ConvergenceResult {
 pub struct Comparison {
     /// The places where sampling would change.
     pub differences: Vec<Difference>,
-    /// Warnings for the policies' authors, by the policy's name.
+    /// Warnings for the policies' authors, by `NAMESPACE/NAME` of the policy.
     pub warnings: BTreeMap<String, Vec<String>>,
 }
 

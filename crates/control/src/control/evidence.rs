@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    iter,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -98,6 +99,7 @@ impl Control {
         let nowhere = BTreeMap::new();
         let tail = published.tail.get(policy).unwrap_or(&nowhere);
         let mut strategy = strategy_for_others(&published, policy);
+        let mut sharers = vec![];
         for (name, service) in services {
             let service = service.map(|it| &**it);
             let plan = published
@@ -118,19 +120,25 @@ impl Control {
             } else if !tail.contains_key(&name) {
                 continue;
             }
-            evidence.services.push(ServiceEvidence {
+            let found = ServiceEvidence {
                 instances: clients.expected,
                 is_partly_expressible: head
                     .is_some_and(|(it, _)| !jaeger_strategy::is_expressible(it, &policy.name)),
                 ..self.service_evidence(&name, service, operations, now)
-            });
+            };
             if head.is_some() {
                 evidence.clients.add(clients);
             }
+            if head.is_some() && found.has_roots {
+                // A rate limit applies to the service, or to each operation that the policy names.
+                let seen = found.operations.iter().filter(|it| it.seen != Some(false));
+                sharers.extend(iter::repeat_n(found.instances, seen.count().max(1)));
+            }
+            evidence.services.push(found);
         }
         match strategy {
             Some(strategy) => {
-                evidence.observed = self.0.tallies.observed(policy, strategy, now);
+                evidence.observed = self.0.tallies.observed(policy, strategy, &sharers, now);
             }
             None if tail.is_empty() => return None,
             None => {}

@@ -43,7 +43,8 @@ async fn sampling(
     query: Result<Query<Parameters>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Json<SamplingStrategyResponse>, Problem> {
-    let service = service(query)?;
+    let service = service(query)
+        .inspect_err(|_| control.metrics().count_refused(Endpoint::Http, "Malformed"))?;
     let user_agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
     let source = peer.map(|Extension(ConnectInfo(peer))| PollSource::new(peer, user_agent));
     control

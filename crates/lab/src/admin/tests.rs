@@ -167,6 +167,18 @@ async fn diff_compares_without_applying() {
 }
 
 #[tokio::test]
+async fn equal_names_have_their_own_warnings() {
+    let api = Api::start(&[]);
+    let policy = POLICY.replace("service-b}", "service-b, operations: [GET /]}");
+    let policy = policy.replace("probability: 1%", "rateLimit: {tracesPerSecond: 1}");
+    let other = policy.replace("name: one", "name: one, namespace: shop");
+    let both = format!("{policy}\n---\n{other}");
+    let compared = api.post("/v1/diff", "application/yaml", both).await.json();
+    let warned = compared["warnings"].as_object().unwrap().keys();
+    assert_eq!(warned.collect::<Vec<_>>(), ["default/one", "shop/one"]);
+}
+
+#[tokio::test]
 async fn applied_policy_can_be_deleted_once() {
     let api = Api::start(&[]);
     api.post("/v1/policies", "application/yaml", POLICY)
