@@ -34,7 +34,9 @@ impl Control {
             // Before the division: a change during it must schedule another.
             service.release_rebalance();
             if stopped.is_err() {
-                control.rebalance(&service);
+                let rebalancing = control.clone();
+                let rebalance = move || rebalancing.rebalance(&service);
+                control.run_blocking(rebalance).await;
             }
         });
     }

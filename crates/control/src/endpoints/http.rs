@@ -6,10 +6,10 @@ use axum::{
     Extension, Json, Router,
     extract::{ConnectInfo, Query, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header::USER_AGENT},
+    response::{IntoResponse, Response},
     routing::get,
 };
 use spoor_policy::ServiceName;
-use spoor_proto::jaeger::api_v2::SamplingStrategyResponse;
 use spoor_runtime::Problem;
 
 use crate::{control::Control, metrics::Endpoint, pollers::PollSource};
@@ -42,14 +42,15 @@ async fn sampling(
     peer: Option<Extension<ConnectInfo<SocketAddr>>>,
     query: Result<Query<Parameters>, QueryRejection>,
     headers: HeaderMap,
-) -> Result<Json<SamplingStrategyResponse>, Problem> {
+) -> Result<Response, Problem> {
     let service = service(query)?;
     let user_agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
     let source = peer.map(|Extension(ConnectInfo(peer))| PollSource::new(peer, user_agent));
-    control
-        .poll(Endpoint::Http, service, source.as_ref())
-        .map(Json)
-        .map_err(|denied| Problem::new(denied.status_code(), denied.to_string()))
+    let response = control.poll(Endpoint::Http, service, source, |strategy| {
+        Json(strategy).into_response()
+    });
+    let response = response.await;
+    response.map_err(|denied| Problem::new(denied.status_code(), denied.to_string()))
 }
 
 /// A list of pairs rather than a map, which would hide duplicates.
