@@ -344,14 +344,14 @@ impl Control {
     /// Returns `None` if the work panics, or if the runtime shuts down before it begins.
     async fn run_blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Option<T> {
         let turn = Arc::clone(&self.0.blocking_turn).acquire_owned();
-        let turn = turn.await.ok()?;
+        let (turn, control) = (turn.await.ok()?, self.clone());
         let work = move || {
             // Held until the work ends, even if the request is cancelled before.
             let _turn = turn;
-            work()
+            work(&control)
         };
         tokio::task::spawn_blocking(work).await.ok()
     }

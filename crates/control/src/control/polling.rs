@@ -44,8 +44,7 @@ impl Control {
         let time = Timestamp::now();
         let strategies = published.plan(&key).at(time);
         let operations = strategies.map_or(0, |it| it.operations.len());
-        let control = self.clone();
-        let respond = move || {
+        let respond = move |control: &Self| {
             let none = Strategies::default();
             let strategies = published.plan(&key).at(time).unwrap_or(&none);
             // A closure, since only rate limits need the number, and counting takes locks.
@@ -57,7 +56,7 @@ impl Control {
             encode(jaeger_strategy::response(strategies, default, instances))
         };
         let response = if operations <= MAX_OPERATIONS_INLINE {
-            Some(respond())
+            Some(respond(self))
         } else {
             self.run_blocking(respond).await
         };

@@ -34,8 +34,7 @@ impl Control {
             // Before the division: a change during it must schedule another.
             service.release_rebalance();
             if stopped.is_err() {
-                let rebalancing = control.clone();
-                let rebalance = move || rebalancing.rebalance(&service);
+                let rebalance = move |control: &Self| control.rebalance(&service);
                 control.run_blocking(rebalance).await;
             }
         });

@@ -10,6 +10,7 @@ use axum::{
     routing::get,
 };
 use spoor_policy::ServiceName;
+use spoor_proto::jaeger::api_v2::SamplingStrategyResponse;
 use spoor_runtime::Problem;
 
 use crate::{control::Control, metrics::Endpoint, pollers::PollSource};
@@ -46,10 +47,8 @@ async fn sampling(
     let service = service(query)?;
     let user_agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
     let source = peer.map(|Extension(ConnectInfo(peer))| PollSource::new(peer, user_agent));
-    let response = control.poll(Endpoint::Http, service, source, |strategy| {
-        Json(strategy).into_response()
-    });
-    let response = response.await;
+    let encode = |strategy: SamplingStrategyResponse| Json(strategy).into_response();
+    let response = control.poll(Endpoint::Http, service, source, encode).await;
     response.map_err(|denied| Problem::new(denied.status_code(), denied.to_string()))
 }
 
