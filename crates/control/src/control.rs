@@ -78,6 +78,8 @@ struct Inner {
     plan_room: Arc<Semaphore>,
     /// The room for partially received messages, in KiB.
     partial_room: Arc<Semaphore>,
+    /// The turn for work on blocking threads.
+    blocking_turn: Arc<Semaphore>,
     next_generation: AtomicU64,
     next_share_number: AtomicU64,
     /// The instances with processes whose streams have ended.
@@ -104,6 +106,7 @@ impl Control {
             count_room: Arc::new(Semaphore::new(MAX_COUNTS)),
             plan_room: Arc::new(Semaphore::new(MAX_PLAN_BYTES)),
             partial_room: Arc::new(Semaphore::new(MAX_PARTIAL_KIB)),
+            blocking_turn: Arc::new(Semaphore::new(1)),
             next_generation: AtomicU64::new(0),
             // In reports, 0 means the shares of the plan.
             next_share_number: AtomicU64::new(1),
@@ -334,6 +337,24 @@ impl Control {
     /// A number for a stream, larger than those of all earlier streams.
     pub(crate) fn next_generation(&self) -> u64 {
         self.0.next_generation.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Runs work of several milliseconds on a blocking thread, one piece after the other. On a worker
+    /// thread, it would delay all requests to the process.
+    ///
+    /// Returns `None` if the work panics, or if the runtime shuts down before it begins.
+    async fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Option<T> {
+        let turn = Arc::clone(&self.0.blocking_turn).acquire_owned();
+        let (turn, control) = (turn.await.ok()?, self.clone());
+        let work = move || {
+            // Held until the work ends, even if the request is cancelled before.
+            let _turn = turn;
+            work(&control)
+        };
+        tokio::task::spawn_blocking(work).await.ok()
     }
 
     /// Adds a client's counts to the tallies of the policies that decided them.

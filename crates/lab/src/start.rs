@@ -127,7 +127,6 @@ impl Lab {
             urls: urls.clone(),
             metrics: Arc::new(metrics(&control, &pipeline)),
             permits: Permits::default(),
-            fault_changes: Arc::default(),
         };
         let hints = Hints::of(&sockets).map_err(StartLabError::ReadAddress)?;
         // Before the services start, since they connect at once.

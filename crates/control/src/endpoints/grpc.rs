@@ -40,7 +40,7 @@ impl SamplingManager for Sampling {
         let service = ServiceName::new(&request.get_ref().service_name)
             .inspect_err(|_| control.metrics().count_refused(Endpoint::Grpc, "Malformed"))
             .map_err(|error| Status::invalid_argument(format!("serviceName {error}")))?;
-        let strategy = control.poll(Endpoint::Grpc, service, source.as_ref())?;
-        Ok(Response::new(strategy))
+        let response = control.poll(Endpoint::Grpc, service, source, Response::new);
+        Ok(response.await?)
     }
 }

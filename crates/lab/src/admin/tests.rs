@@ -26,6 +26,7 @@ spec: {targets: [{service: service-b}], head: {probability: 1%}}";
 struct Api {
     router: Router,
     control: Control,
+    permits: Permits,
     folder: TempDir,
 }
 
@@ -62,9 +63,9 @@ impl Api {
             metrics: Arc::new(serve::metrics(&control, &pipeline)),
             control: control.clone(),
             permits: Permits::default(),
-            fault_changes: Arc::default(),
         };
         Self {
+            permits: admin.permits.clone(),
             router: router(admin),
             control,
             folder,
