@@ -182,7 +182,7 @@ impl Control {
             expected.entry(key).or_default().insert(instance.id);
         }
         for service in self.0.services.all() {
-            service.state().expected = expected.remove(service.key()).unwrap_or_default();
+            service.state().expected = expected.remove(&service.key).unwrap_or_default();
         }
         for (key, ids) in expected {
             match self.service_or_insert(&key) {
@@ -366,7 +366,7 @@ impl Control {
     ) {
         let inner = &*self.0;
         let tallies = &inner.tallies;
-        tallies.add(service.key(), attributed, &inner.published, (from, to));
+        tallies.add(&service.key, attributed, &inner.published, (from, to));
     }
 
     /// Keeps the records of an instance's disconnected processes in case they reconnect. If there are
@@ -412,7 +412,7 @@ impl Inner {
         version: Version,
         at: Instant,
     ) -> bool {
-        let plan = published.plan(service.key());
+        let plan = published.plan(&service.key);
         let sharers = self.sharers(service);
         service.publish(plan, version, at, sharers, &self.plan_room)
     }
@@ -420,7 +420,7 @@ impl Inner {
     /// The number of instances that share a service's rate limits, at least one.
     fn sharers(&self, service: &Service) -> usize {
         let connected = service.state().connected;
-        let polling = self.pollers.clients(service.key(), Instant::now());
+        let polling = self.pollers.clients(&service.key, Instant::now());
         (connected + polling.total).max(1)
     }
 }

@@ -12,7 +12,7 @@ use spoor_policy::{
 pub(crate) const MAX_LISTED: usize = 100;
 
 /// The observed effect of a policy.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence {
     /// The instances of the services where the policy decides the head.
     pub clients: ClientCounts,

@@ -32,7 +32,7 @@ const MAX_EARLIER_OPERATIONS_SEEN: usize = 128;
 /// A service with instances that are connected or expected, or whose SDKs report metrics.
 #[derive(Debug)]
 pub(crate) struct Service {
-    key: ServiceKey,
+    pub(crate) key: ServiceKey,
     outgoing: watch::Sender<Outgoing>,
     is_rebalance_claimed: AtomicBool,
     state: Mutex<ServiceState>,
@@ -86,10 +86,6 @@ impl Service {
             is_rebalance_claimed: AtomicBool::new(false),
             state: Mutex::default(),
         }
-    }
-
-    pub(crate) fn key(&self) -> &ServiceKey {
-        &self.key
     }
 
     /// Locks the state. `lib.rs` has the lock order.

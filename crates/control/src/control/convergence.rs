@@ -13,7 +13,7 @@ use crate::{record::PlanState, service::Service};
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The state in which every expected and connected instance has its newest plan in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Convergence {
     /// The number of instances.
     pub instances: usize,
@@ -59,10 +59,7 @@ impl Control {
             return None;
         }
         let now = Instant::now();
-        let mut all = Convergence {
-            instances: 0,
-            took: Duration::ZERO,
-        };
+        let mut all = Convergence::default();
         for service in self.0.services.all() {
             if only_changed && !has_plan_since(&service, version) {
                 continue;

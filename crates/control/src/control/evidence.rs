@@ -90,11 +90,8 @@ impl Control {
         let now = Instant::now();
         let services = published.services_of(policy, &known.running);
         let mut evidence = Evidence {
-            clients: ClientCounts::default(),
-            slowest: None,
-            observed: None,
-            services: vec![],
             roots_at: known.roots_at.clone(),
+            ..Evidence::default()
         };
         let nowhere = BTreeMap::new();
         let tail = published.tail.get(policy).unwrap_or(&nowhere);
@@ -206,7 +203,7 @@ impl Control {
 
     fn count_instances(&self, service: &Service, now: Instant) -> CountedClients {
         let (mut clients, mut slowest) = (ClientCounts::default(), None);
-        let (name, state) = (&service.key().1, service.state());
+        let (name, state) = (&service.key.1, service.state());
         for (id, processes) in state.expected_or_connected() {
             clients.expected += 1;
             let Some(processes) = processes else {

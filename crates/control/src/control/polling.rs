@@ -24,7 +24,7 @@ impl Control {
         source: Option<PollSource>,
         encode: impl FnOnce(SamplingStrategyResponse) -> T + Send + 'static,
     ) -> Result<T, Denied> {
-        let address = source.as_ref().map(PollSource::address);
+        let address = source.as_ref().map(|it| it.address);
         let count = |denied: &Denied| self.0.metrics.count_refused(endpoint, denied.reason());
         let namespace = self.0.settings.identify.polling(address, &service);
         let namespace = namespace.inspect_err(count)?;
