@@ -33,7 +33,7 @@ const READ_BUFFER_BYTES: usize = 8 * 1024;
 #[derive(Debug)]
 pub(super) struct Activity {
     state: Mutex<State>,
-    turn: ConnectionTurn,
+    pub(super) turn: ConnectionTurn,
     totals: Arc<Totals>,
     /// The connections of the same listener that have requests.
     busy: Arc<Total>,
@@ -103,10 +103,6 @@ impl Activity {
             busy: Arc::clone(busy),
             close: CancellationToken::new(),
         })
-    }
-
-    pub(super) fn turn(&self) -> &ConnectionTurn {
-        &self.turn
     }
 
     /// Ends the connection and all requests in progress on it.

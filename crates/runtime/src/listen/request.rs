@@ -68,7 +68,7 @@ impl RequestHandler {
         let (response, exchange) = match admitted {
             Ok(permit) => {
                 let exchange = exchange(Some(permit));
-                request.extensions_mut().insert(activity.turn().clone());
+                request.extensions_mut().insert(activity.turn.clone());
                 (self.call_router(request, peer, &exchange).await, exchange)
             }
             Err(refusal) => (refusal.respond(is_grpc(request.headers())), exchange(None)),
@@ -91,10 +91,7 @@ impl RequestHandler {
         }
         // Streams outlive their connection until they are next polled, and each would then build a
         // response that is never sent.
-        if activity.is_closing() {
-            return Err(RequestRefusal::Busy);
-        }
-        if self.is_over_share(activity) {
+        if activity.is_closing() || self.is_over_share(activity) {
             return Err(RequestRefusal::Busy);
         }
         self.acquire_permit().await.ok_or(RequestRefusal::Busy)
@@ -147,7 +144,9 @@ impl RequestHandler {
                 }
                 response
             }
-            () = sleep(deadline) => RequestRefusal::Deadline.respond(is_grpc),
+            () = tokio::time::sleep(deadline.unwrap_or_default()), if deadline.is_some() => {
+                RequestRefusal::Deadline.respond(is_grpc)
+            }
         }
     }
 
@@ -196,13 +195,6 @@ fn head_bytes(request: &Request<Incoming>) -> usize {
             .uri()
             .path_and_query()
             .map_or(0, |it| it.as_str().len())
-}
-
-async fn sleep(duration: Option<Duration>) {
-    match duration {
-        Some(duration) => tokio::time::sleep(duration).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// The caller's deadline, as gRPC over HTTP/2 writes it: at most eight digits and a unit.
