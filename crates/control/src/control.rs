@@ -364,9 +364,8 @@ impl Control {
         attributed: &[AttributedCounts],
         (from, to): (Instant, Instant),
     ) {
-        let inner = &*self.0;
-        let tallies = &inner.tallies;
-        tallies.add(&service.key, attributed, &inner.published, (from, to));
+        let tallies = &self.0.tallies;
+        tallies.add(&service.key, attributed, &self.0.published, (from, to));
     }
 
     /// Keeps the records of an instance's disconnected processes in case they reconnect. If there are

@@ -135,19 +135,16 @@ impl Record {
         let Some(served) = served else {
             return PlanState::Pending;
         };
+        let silence = now.saturating_duration_since(self.last_message);
         match &self.refused {
             // A refusal comes before silence: it is the reason that a person can act on.
             Some((refused, reason)) if *refused == served.version => {
                 PlanState::Refused(reason.clone())
             }
-            _ if self.is_silent(silent_after, now) => PlanState::Silent,
+            _ if silence > silent_after => PlanState::Silent,
             _ if self.held == Some(served.version) => PlanState::Current,
             _ => PlanState::Pending,
         }
-    }
-
-    fn is_silent(&self, silent_after: Duration, now: Instant) -> bool {
-        now.saturating_duration_since(self.last_message) > silent_after
     }
 }
 

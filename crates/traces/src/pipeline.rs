@@ -63,7 +63,7 @@ impl Pipeline {
     #[must_use]
     pub fn start(settings: PipelineSettings, shutdown: CancellationToken) -> Self {
         let store = TraceStore::new(settings.store_bytes);
-        let sampler = TailSampler::new(settings.tail.clone(), store.hasher().clone());
+        let sampler = TailSampler::new(settings.tail.clone(), store.hasher.clone());
         let shared = Shared {
             store,
             sampler: Mutex::new(sampler),

@@ -38,7 +38,7 @@ use shared::Shared;
 #[debug("TraceStore({:?})", self.occupancy())]
 pub struct TraceStore {
     shared: Arc<RwLock<Shared>>,
-    hasher: IdHasher,
+    pub(crate) hasher: IdHasher,
 }
 
 /// The store's contents and evictions.
@@ -252,10 +252,6 @@ impl TraceStore {
             max_bytes: shared.max_bytes,
             evicted: shared.evicted,
         }
-    }
-
-    pub(crate) fn hasher(&self) -> &IdHasher {
-        &self.hasher
     }
 
     /// Locks the store for one request or a few decisions.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use spoor_policy::{Namespace, OperationName, PolicyKey, ServiceName, Strategies, Strategy};
+use spoor_policy::{Namespace, OperationName, PolicyKey, ServiceName};
 
 use super::Control;
 use crate::{
@@ -16,7 +16,6 @@ use crate::{
         ClientCounts, Evidence, MAX_LISTED, NotCurrentReason, OperationEvidence, ServiceEvidence,
     },
     jaeger_strategy,
-    publication::Publication,
     record::PlanState,
     served_plan::decided_by,
     service::Service,
@@ -95,7 +94,10 @@ impl Control {
         };
         let nowhere = BTreeMap::new();
         let tail = published.tail.get(policy).unwrap_or(&nowhere);
-        let mut strategy = strategy_for_others(&published, policy);
+        // For services that no policy names.
+        let others = published.table.plan(policy.namespace.as_str(), "");
+        let others = others.at(Timestamp::now());
+        let mut strategy = others.and_then(|it| decided_by(it, policy));
         let mut sharers = vec![];
         for (name, service) in services {
             let service = service.map(|it| &**it);
@@ -113,7 +115,9 @@ impl Control {
             if let Some((strategies, here)) = head {
                 strategy = Some(here);
                 evidence.slowest = evidence.slowest.max(took);
-                operations.extend(operations_of(strategies, policy));
+                let decided = strategies.operations.iter();
+                let decided = decided.filter(|(_, assigned)| assigned.policy == policy.name);
+                operations.extend(decided.map(|(operation, _)| operation.clone()));
             } else if !tail.contains_key(&name) {
                 continue;
             }
@@ -265,20 +269,4 @@ impl Control {
         }
         (clients, slowest)
     }
-}
-
-/// The strategy of a policy for services that no policy names.
-fn strategy_for_others(published: &Publication, policy: &PolicyKey) -> Option<Strategy> {
-    let others = published.table.plan(policy.namespace.as_str(), "");
-    decided_by(others.at(Timestamp::now())?, policy)
-}
-
-/// The operations that a policy decides the head of.
-fn operations_of<'a>(
-    strategies: &'a Strategies,
-    policy: &'a PolicyKey,
-) -> impl Iterator<Item = OperationName> + 'a {
-    let operations = strategies.operations.iter();
-    let of_policy = operations.filter(|(_, assigned)| assigned.policy == policy.name);
-    of_policy.map(|(operation, _)| operation.clone())
 }

@@ -215,17 +215,13 @@ impl Queries {
 /// Reads the store for one response.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
-    store: TraceStore,
+    /// For reads that are small and so need no bound.
+    pub(crate) store: TraceStore,
     cancelled: CancellationToken,
     deadline: Instant,
 }
 
 impl Reader {
-    /// The store, for reads that are small and so need no bound.
-    pub(crate) fn store(&self) -> &TraceStore {
-        &self.store
-    }
-
     /// Returns an error if the time is over, or if the client has disconnected, which then receives
     /// no response.
     fn check(&self) -> Result<(), TraceQueryError> {

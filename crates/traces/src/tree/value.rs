@@ -72,10 +72,7 @@ pub fn is_zero(id: &[u8]) -> bool {
 }
 
 /// Bytes as lower-case hexadecimal digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    ::hex::encode(bytes)
-}
+pub use ::hex::encode as hex;
 
 /// Bytes in standard base64 with padding, as JSON carries them.
 #[must_use]
