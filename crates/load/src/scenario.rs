@@ -101,9 +101,7 @@ impl Scenario {
         match self {
             Self::Images => &[Edge::Preprocessing],
             Self::Mesh => &Edge::ALL,
-            Self::Steady | Self::Closed | Self::Ramp | Self::Spike | Self::Soak => {
-                &[Edge::ServiceA]
-            }
+            _ => &[Edge::ServiceA],
         }
     }
 
@@ -138,9 +136,7 @@ impl Scenario {
             Self::Soak => quarters
                 .map(|number| LoadPhase::even(format!("quarter {number:.0}"), quarter, rate))
                 .collect(),
-            Self::Steady | Self::Closed | Self::Images | Self::Mesh => {
-                vec![LoadPhase::even(self.to_string(), duration, rate)]
-            }
+            _ => vec![LoadPhase::even(self.to_string(), duration, rate)],
         })
     }
 }
