@@ -101,7 +101,9 @@ impl Scenario {
         match self {
             Self::Images => &[Edge::Preprocessing],
             Self::Mesh => &Edge::ALL,
-            _ => &[Edge::ServiceA],
+            Self::Steady | Self::Closed | Self::Ramp | Self::Spike | Self::Soak => {
+                &[Edge::ServiceA]
+            }
         }
     }
 
@@ -136,7 +138,9 @@ impl Scenario {
             Self::Soak => quarters
                 .map(|number| LoadPhase::even(format!("quarter {number:.0}"), quarter, rate))
                 .collect(),
-            _ => vec![LoadPhase::even(self.to_string(), duration, rate)],
+            Self::Steady | Self::Closed | Self::Images | Self::Mesh => {
+                vec![LoadPhase::even(self.to_string(), duration, rate)]
+            }
         })
     }
 }
