@@ -140,7 +140,7 @@ fn accept(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::panic, clippy::unwrap_used)]
 
     use std::{future::ready, io::Write, pin::pin};
 
