@@ -12,7 +12,7 @@ const LIMITS: [(&str, &str); 2] = [
     ("MALLOC_MMAP_THRESHOLD_", "262144"),
 ];
 
-/// Starts the program again with the limits, unless they are set.
+/// Starts the program again with the limits, unless the number of arenas is set.
 ///
 /// glibc reads them only at the start of a process. Setting them later takes unsafe code. mimalloc
 /// kept up to half as much memory again as glibc with these limits.

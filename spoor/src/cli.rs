@@ -38,5 +38,5 @@ pub use named::one_of;
 pub use number::{positive_number, whole_number};
 pub use out::{exit_code, pluralize, print_json};
 pub use ports::PortArgs;
-pub(crate) use proxy::{exchange, http_client, read_body};
+pub(crate) use proxy::{MAX_RESPONSE_BYTES, exchange, http_client, read_body};
 pub use table::TextTable;

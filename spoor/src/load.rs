@@ -94,7 +94,8 @@ impl LoadArgs {
     /// Sends the load with a progress bar and prints the summary. Ctrl-C ends it early.
     ///
     /// # Errors
-    /// If the options contradict each other, or nothing listens at an address.
+    /// If the options contradict each other, nothing listens at an address, or the picture cannot be
+    /// written.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         if self.list {
             match self.output {

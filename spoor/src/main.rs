@@ -19,7 +19,8 @@ use cli::out::errln;
 /// starts one for each service.
 const WORKER_THREADS: usize = 2;
 
-/// The most file descriptors: enough for 1,152 policy streams, each with its own connection.
+/// The limit of file descriptors, unless the process starts with a higher one: enough for 768 policy
+/// streams, each with its own connection.
 const MAX_DESCRIPTORS: u64 = 4_096;
 
 /// The time for blocking work that is still running after the drain.

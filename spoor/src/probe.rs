@@ -23,7 +23,7 @@ const MAX_AWAITED_TRACES: usize = 16;
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor probe
-  spoor probe --url http://service-a:8080/ --traces-url http://tracing-query:16686 \\
+  spoor probe --url http://service-a:8080/ --traces-url http://tracing-query:16686/jaeger \\
     --expect service-a,service-b --timeout 60s
 
 Exits with 1 if no complete trace arrives in time.")]

@@ -78,6 +78,8 @@ struct Inner {
     plan_room: Arc<Semaphore>,
     /// The room for partially received messages, in KiB.
     partial_room: Arc<Semaphore>,
+    /// The turn for work on blocking threads.
+    blocking_turn: Arc<Semaphore>,
     next_generation: AtomicU64,
     next_share_number: AtomicU64,
     /// The instances with processes whose streams have ended.
@@ -104,6 +106,7 @@ impl Control {
             count_room: Arc::new(Semaphore::new(MAX_COUNTS)),
             plan_room: Arc::new(Semaphore::new(MAX_PLAN_BYTES)),
             partial_room: Arc::new(Semaphore::new(MAX_PARTIAL_KIB)),
+            blocking_turn: Arc::new(Semaphore::new(1)),
             next_generation: AtomicU64::new(0),
             // In reports, 0 means the shares of the plan.
             next_share_number: AtomicU64::new(1),
@@ -179,7 +182,7 @@ impl Control {
             expected.entry(key).or_default().insert(instance.id);
         }
         for service in self.0.services.all() {
-            service.state().expected = expected.remove(service.key()).unwrap_or_default();
+            service.state().expected = expected.remove(&service.key).unwrap_or_default();
         }
         for (key, ids) in expected {
             match self.service_or_insert(&key) {
@@ -249,7 +252,7 @@ impl Control {
     }
 
     /// A service's root decisions under the plan in force at a version and under all later ones;
-    /// without a version, under its last 32 plans.
+    /// without a version, under all plans remembered, which are at most its last 32.
     #[must_use]
     pub fn counts(
         &self,
@@ -263,7 +266,8 @@ impl Control {
         })
     }
 
-    /// A receiver that is notified when acknowledgements, counts or instances change.
+    /// A receiver that is notified of each publication, and when acknowledgements, counts or
+    /// instances may have changed.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
@@ -335,6 +339,24 @@ impl Control {
         self.0.next_generation.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Runs work of several milliseconds on a blocking thread, one piece after the other. On a worker
+    /// thread, it would delay all requests to the process.
+    ///
+    /// Returns `None` if the work panics, or if the runtime shuts down before it begins.
+    async fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Option<T> {
+        let turn = Arc::clone(&self.0.blocking_turn).acquire_owned();
+        let (turn, control) = (turn.await.ok()?, self.clone());
+        let work = move || {
+            // Held until the work ends, even if the request is cancelled before.
+            let _turn = turn;
+            work(&control)
+        };
+        tokio::task::spawn_blocking(work).await.ok()
+    }
+
     /// Adds a client's counts to the tallies of the policies that decided them.
     pub(crate) fn tally(
         &self,
@@ -342,9 +364,8 @@ impl Control {
         attributed: &[AttributedCounts],
         (from, to): (Instant, Instant),
     ) {
-        let inner = &*self.0;
-        let tallies = &inner.tallies;
-        tallies.add(service.key(), attributed, &inner.published, (from, to));
+        let tallies = &self.0.tallies;
+        tallies.add(&service.key, attributed, &self.0.published, (from, to));
     }
 
     /// Keeps the records of an instance's disconnected processes in case they reconnect. If there are
@@ -390,7 +411,7 @@ impl Inner {
         version: Version,
         at: Instant,
     ) -> bool {
-        let plan = published.plan(service.key());
+        let plan = published.plan(&service.key);
         let sharers = self.sharers(service);
         service.publish(plan, version, at, sharers, &self.plan_room)
     }
@@ -398,7 +419,7 @@ impl Inner {
     /// The number of instances that share a service's rate limits, at least one.
     fn sharers(&self, service: &Service) -> usize {
         let connected = service.state().connected;
-        let polling = self.pollers.clients(service.key(), Instant::now());
+        let polling = self.pollers.clients(&service.key, Instant::now());
         (connected + polling.total).max(1)
     }
 }

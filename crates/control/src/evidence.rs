@@ -12,7 +12,7 @@ use spoor_policy::{
 pub(crate) const MAX_LISTED: usize = 100;
 
 /// The observed effect of a policy.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence {
     /// The instances of the services where the policy decides the head.
     pub clients: ClientCounts,
@@ -108,7 +108,8 @@ pub struct ServiceEvidence {
     pub service: ServiceName,
     /// The number of instances that are expected, connected or polling.
     pub instances: usize,
-    /// True if an instance has reported its decisions for long enough to rely on them.
+    /// True if its root decisions are reported: by a process for long enough to rely on that, or
+    /// recently by an unmodified SDK.
     pub has_reports: bool,
     /// True if any trace has started there.
     pub has_roots: bool,

@@ -12,8 +12,8 @@ use crate::counts::{CountKey, Counts};
 /// Counts under older plans are ignored.
 const MAX_PLANS: usize = 32;
 
-/// The approximate memory for a phase of a plan, and for each of its operations without the name, in
-/// bytes.
+/// The approximate memory for a phase of a plan, and for each of its operations without the names of
+/// the operation and its policy, in bytes.
 const ENTRY_BYTES: usize = 64;
 
 /// The most memory for the remembered plans of all services, in bytes.

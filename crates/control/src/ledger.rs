@@ -21,8 +21,8 @@ use crate::{
     served_plan,
 };
 
-/// The part of the room for counts that is reserved for processes with few of them. All 3,000 that may
-/// be connected then have room for [`MAX_FEW_COUNTS`].
+/// The part of the room for counts that is reserved for processes with few of them: enough for 3,000
+/// processes with [`MAX_FEW_COUNTS`] each.
 const RESERVED_COUNTS: usize = 100_000;
 
 /// The most counts of a process that may take the reserved part of the room.

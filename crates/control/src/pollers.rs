@@ -44,7 +44,7 @@ const NON_SDK_USER_AGENTS: [&str; 7] = [
 /// The sender of a request, as far as it can be identified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PollSource {
-    address: IpAddr,
+    pub(crate) address: IpAddr,
     port: u16,
     user_agent: Box<str>,
 }
@@ -97,10 +97,6 @@ impl PollSource {
             port: peer.port(),
             user_agent: user_agent.into(),
         }
-    }
-
-    pub(crate) fn address(&self) -> IpAddr {
-        self.address
     }
 
     fn may_be_sampler(&self) -> bool {

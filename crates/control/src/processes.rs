@@ -29,8 +29,8 @@ impl Processes {
         process.map(|(_, record)| record)
     }
 
-    /// Adds a process. If there are too many, it replaces the one that has been disconnected
-    /// longest.
+    /// Adds a process. If there are too many, it replaces the disconnected one whose last message is
+    /// the oldest.
     ///
     /// Returns `false` if there is no room because all are connected.
     pub(crate) fn try_insert(&mut self, start: Arc<str>, record: Record) -> bool {

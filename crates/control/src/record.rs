@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spoor_policy::Version;
+use spoor_policy::{Version, message::is_invisible};
 use spoor_proto::spoor::control::v1::{self as proto, DroppedSpans};
 
 use crate::{
@@ -39,21 +39,15 @@ pub(crate) struct Record {
     pub(crate) held: Option<Version>,
     /// The time from publication to that acknowledgement.
     pub(crate) took: Option<Duration>,
-    /// The plan refused last, unless it or a later one has been acknowledged since.
-    refused: Option<RefusedPlan>,
+    /// The version of the plan refused last and the reason, unless it or a later one has been
+    /// acknowledged since.
+    refused: Option<(Version, String)>,
     pub(crate) ledger: Ledger,
     pub(crate) coverage: Coverage,
     pub(crate) demands: Demands,
     pub(crate) loan: Loan,
     pub(crate) spans_exported: u64,
     pub(crate) spans_dropped: BTreeMap<String, u64>,
-}
-
-/// A plan that a process refused, with its reason.
-#[derive(Debug)]
-struct RefusedPlan {
-    version: Version,
-    reason: String,
 }
 
 /// The state of a process or instance with respect to its service's newest plan.
@@ -113,14 +107,11 @@ impl Record {
             self.took = took;
             self.held = Some(version);
         }
-        self.refused.take_if(|it| it.version <= version);
+        self.refused.take_if(|(refused, _)| *refused <= version);
     }
 
     pub(crate) fn refuse(&mut self, version: Version, reason: &str) {
-        self.refused = Some(RefusedPlan {
-            version,
-            reason: shortened(reason),
-        });
+        self.refused = Some((version, shortened(reason)));
     }
 
     pub(crate) fn record_spans(&mut self, report: &proto::Report) {
@@ -144,27 +135,24 @@ impl Record {
         let Some(served) = served else {
             return PlanState::Pending;
         };
+        let silence = now.saturating_duration_since(self.last_message);
         match &self.refused {
             // A refusal comes before silence: it is the reason that a person can act on.
-            Some(refused) if refused.version == served.version => {
-                PlanState::Refused(refused.reason.clone())
+            Some((refused, reason)) if *refused == served.version => {
+                PlanState::Refused(reason.clone())
             }
-            _ if self.is_silent(silent_after, now) => PlanState::Silent,
+            _ if silence > silent_after => PlanState::Silent,
             _ if self.held == Some(served.version) => PlanState::Current,
             _ => PlanState::Pending,
         }
     }
-
-    fn is_silent(&self, silent_after: Duration, now: Instant) -> bool {
-        now.saturating_duration_since(self.last_message) > silent_after
-    }
 }
 
-/// The beginning of a reason, without line breaks and other control characters, as statuses and the
-/// log show it.
+/// The beginning of a reason, without line breaks and other characters that control or reorder text,
+/// as statuses and the log show it.
 pub(crate) fn shortened(text: &str) -> String {
     text.chars()
-        .filter(|it| !it.is_control())
+        .filter(|it| !is_invisible(*it))
         .take(MAX_REASON_CHARS)
         .collect()
 }

@@ -29,10 +29,10 @@ const MAX_OPERATIONS_SEEN: usize = 4_096;
 /// Policies may name new operations again and again, for each of thousands of services.
 const MAX_EARLIER_OPERATIONS_SEEN: usize = 128;
 
-/// A service with instances that are connected or expected.
+/// A service with instances that are connected or expected, or whose SDKs report metrics.
 #[derive(Debug)]
 pub(crate) struct Service {
-    key: ServiceKey,
+    pub(crate) key: ServiceKey,
     outgoing: watch::Sender<Outgoing>,
     is_rebalance_claimed: AtomicBool,
     state: Mutex<ServiceState>,
@@ -86,10 +86,6 @@ impl Service {
             is_rebalance_claimed: AtomicBool::new(false),
             state: Mutex::default(),
         }
-    }
-
-    pub(crate) fn key(&self) -> &ServiceKey {
-        &self.key
     }
 
     /// Locks the state. `lib.rs` has the lock order.

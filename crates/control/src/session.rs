@@ -241,7 +241,7 @@ impl Session {
         if !self.has_warned.swap(true, Ordering::Relaxed)
             && let Some(suppressed) = WARNINGS.admit()
         {
-            let (service, instance) = (&self.service.key().1, &self.instance);
+            let (service, instance) = (&self.service.key.1, &self.instance);
             tracing::warn!(%service, %instance, %reason, suppressed, "{what}");
         }
     }
@@ -313,7 +313,7 @@ impl Session {
         let processes = state.instances.get(&self.instance);
         let disconnected = processes.map_or(0, Processes::disconnected);
         drop(state);
-        let instance = (self.service.key().clone(), self.instance.clone());
+        let instance = (self.service.key.clone(), self.instance.clone());
         self.control.remember_disconnected(instance, disconnected);
     }
 

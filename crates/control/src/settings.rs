@@ -23,7 +23,7 @@ pub struct ControlSettings {
     /// The most senders of polling requests that are remembered, by address and user agent. Others
     /// receive strategies but are not counted.
     pub max_polling: usize,
-    /// The most services with streams or expected instances.
+    /// The most services with streams, expected instances or metrics of unmodified SDKs.
     pub max_services: usize,
     /// The longest time that a new stream may take to send its hello, and that its identification may
     /// then take.
@@ -60,8 +60,9 @@ impl Default for ControlSettings {
             // Versions of a control plane that starts later must be newer.
             epoch: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
             // Streams stay open, so they must leave room for the requests on the same listener, and for
-            // the connections of others if each stream has its own.
-            max_streams: Limits::default().max_requests.min(max_connections() / 2) / 4 * 3,
+            // the connections of other clients if each stream has a connection of its own. A listener of
+            // the lab has a third of the connections.
+            max_streams: Limits::default().max_requests.min(max_connections() / 3) / 4 * 3,
             max_clients: 20_000,
             max_polling: 10_000,
             max_services: 10_000,

@@ -106,17 +106,19 @@ impl Tallies {
         tallies.entry(key).or_insert(new).add(counts, from, to);
     }
 
-    /// The observed rate of a policy: by its clients, or else as unmodified SDKs report it.
+    /// The observed rate of a policy: by its clients, or else as unmodified SDKs report it. `sharers`
+    /// are as in [`Tally::observed`].
     pub(crate) fn observed(
         &self,
         policy: &PolicyKey,
         strategy: Strategy,
+        sharers: &[usize],
         now: Instant,
     ) -> Option<ObservedRate> {
         let key = (policy.clone(), strategy);
         let observed_in = |tallies: &Mutex<HashMap<_, Tally>>| {
             let mut tallies = tallies.lock();
-            tallies.get_mut(&key)?.observed(now)
+            tallies.get_mut(&key)?.observed(sharers, now)
         };
         observed_in(&self.clients).or_else(|| {
             Some(ObservedRate {
@@ -174,7 +176,7 @@ mod tests {
         };
         tallies.add_reported(key(), strategy, counts, (old, now));
         tallies.add_reported(key(), strategy, counts, (now, now));
-        let observed = tallies.observed(&key(), strategy, now).unwrap();
+        let observed = tallies.observed(&key(), strategy, &[], now).unwrap();
         // Rounding may put one of the old counts into the window.
         assert!((7..=8).contains(&observed.started), "{observed:?}");
     }

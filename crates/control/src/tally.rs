@@ -29,8 +29,7 @@ const MIN_LIMIT_USE: f64 = 0.8;
 const MIN_P_VALUE: f64 = 1e-9;
 
 /// The largest part of a rate limit that instances with small shares save up, in seconds of that
-/// limit. It is more if shares are below one trace in this time, since each instance saves at least
-/// one.
+/// limit. If their shares are below one trace in this time, each saves one.
 const MAX_SAVED_SECONDS: f64 = 5.0;
 
 /// The recent counts of one strategy of one policy, over all instances.
@@ -74,8 +73,9 @@ impl Tally {
         now.saturating_duration_since(self.last) > self.length
     }
 
-    /// The observed rate, or `None` if the window is empty.
-    pub(crate) fn observed(&mut self, now: Instant) -> Option<ObservedRate> {
+    /// The observed rate, or `None` if the window is empty. `sharers` are the numbers of instances
+    /// that share the strategy's rate limit, for each place.
+    pub(crate) fn observed(&mut self, sharers: &[usize], now: Instant) -> Option<ObservedRate> {
         self.close_if_due(now);
         let counts = self.window.sum(now);
         if counts.started == 0 {
@@ -90,12 +90,12 @@ impl Tally {
             sampled,
             rate: sampled as f64 / counts.started as f64,
             interval: interval(sampled, counts.started, CONFIDENCE),
-            verdict: self.verdict(sampled, counts.started, window, now),
+            verdict: self.verdict(sampled, counts.started, sharers, now),
         })
     }
 
     /// The verdict to show beside these counts.
-    fn verdict(&mut self, sampled: u64, started: u64, window: Duration, now: Instant) -> Verdict {
+    fn verdict(&mut self, sampled: u64, started: u64, sharers: &[usize], now: Instant) -> Verdict {
         // The judge compares independent trials. Decisions under a rate limit are not independent,
         // so these are compared with what the limit allows.
         let limit = match self.strategy {
@@ -111,8 +111,11 @@ impl Tally {
             }
             Strategy::RateLimit(limit) => f64::from(limit.get()),
         };
-        // A tenth more allows for differences between clocks.
-        let max_sampled = limit * (window.as_secs_f64() * 1.1 + MAX_SAVED_SECONDS);
+        // A tenth more allows for differences between clocks. Each place has the limit for itself,
+        // and each instance there starts with one trace, however small its share is.
+        let seconds = self.window.covered(now).as_secs_f64() * 1.1 + MAX_SAVED_SECONDS;
+        let places = sharers.len().max(1) as f64;
+        let max_sampled = limit * places * seconds + sharers.iter().sum::<usize>() as f64;
         let expected = self.window.allowed(limit, now);
         let sampled = sampled as f64;
         if sampled > max_sampled {
@@ -155,6 +158,7 @@ impl Tally {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use rstest::rstest;
     use spoor_policy::{Probability, TracesPerSecond};
 
     use super::*;
@@ -177,7 +181,7 @@ mod tests {
             );
         }
         tally
-            .observed(start + Duration::from_secs(seconds))
+            .observed(&[1], start + Duration::from_secs(seconds))
             .unwrap()
     }
 
@@ -213,7 +217,7 @@ mod tests {
             let sampled = if second <= 12 { 100 } else { 1_000 };
             let started = 1_000;
             tally.add(Counts { started, sampled }, at(second - 1), at(second));
-            let verdict = tally.observed(at(second)).unwrap().verdict;
+            let verdict = tally.observed(&[], at(second)).unwrap().verdict;
             let expected = match second {
                 10..=12 => Verdict::Consistent,
                 _ => Verdict::Unknown,
@@ -256,8 +260,35 @@ mod tests {
             };
             tally.add(counts, now - Duration::from_secs(1), now);
         }
-        let observed = tally.observed(start + Duration::from_secs(60)).unwrap();
+        let at = start + Duration::from_secs(60);
+        let observed = tally.observed(&[1], at).unwrap();
         assert_eq!(observed.verdict, Verdict::Consistent);
+    }
+
+    #[rstest]
+    #[case::new_instances(&[12], 12, 13 + 12)]
+    #[case::places(&[1, 1, 1], 3, 3 * 13 + 3)]
+    fn sharers_and_places_raise_the_maximum(
+        #[case] sharers: &[usize],
+        #[case] at_once: u64,
+        #[case] max: u64,
+    ) {
+        let limit = Strategy::RateLimit(TracesPerSecond::new(1).unwrap());
+        let start = Instant::now();
+        let mut tally = Tally::new(limit, Duration::from_secs(60), start);
+        let mut verdict = |sampled, second| {
+            let at = start + Duration::from_secs(second);
+            let counts = Counts {
+                started: sampled,
+                sampled,
+            };
+            tally.add(counts, at, at);
+            tally.observed(sharers, at).unwrap().verdict
+        };
+        assert_eq!(verdict(at_once, 0), Verdict::Consistent);
+        // After eight seconds, the limit allows thirteen at each place.
+        assert_eq!(verdict(max - at_once, 8), Verdict::Consistent);
+        assert_eq!(verdict(sharers.len() as u64, 8), Verdict::TooHigh);
     }
 
     #[test]
@@ -287,7 +318,7 @@ mod tests {
                 sampled: 10,
             };
             tally.add(counts, from, to);
-            let observed = tally.observed(at(arrived)).unwrap();
+            let observed = tally.observed(&[1], at(arrived)).unwrap();
             assert_eq!(
                 observed.verdict,
                 Verdict::Consistent,

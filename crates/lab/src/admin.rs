@@ -55,14 +55,15 @@ pub(super) fn router(admin: Admin) -> Router {
             post(faults::add).delete(faults::clear),
         )
         .fallback(async |uri: axum::http::Uri| not_found(uri.path()))
+        .layer(from_fn(in_turn))
+        // Not in turn, since its requests wait for minutes.
+        .route("/v1/converged", get(converged::converged))
+        // Applies to the routes above only.
         .method_not_allowed_fallback(async || {
             let detail = "this path supports other methods; see the `Allow` header";
             let status = http::StatusCode::METHOD_NOT_ALLOWED;
             problem(status, "Method not allowed", detail)
         })
-        .layer(from_fn(in_turn))
-        // Not in turn, since its requests wait for minutes.
-        .route("/v1/converged", get(converged::converged))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         // The last layer is the outermost: a web page is refused before its body is read.
         .layer(from_fn(guard::local_programs_only))

@@ -3,8 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
-use spoor_control::Control;
-use spoor_traces::{Pipeline, Totals};
+use spoor_traces::Totals;
 
 /// The numbers of spans kept, dropped and lost.
 #[derive(Clone, Debug, Serialize)]
@@ -31,11 +30,7 @@ pub struct FinalCounts {
 impl FinalCounts {
     /// Collects the counts, once the services have ended and the pipeline has decided on all
     /// traces.
-    pub(super) fn of(pipeline: &Pipeline, control: &Control) -> Self {
-        Self::new(&pipeline.totals(), control.spans_dropped())
-    }
-
-    fn new(totals: &Totals, lost: BTreeMap<String, u64>) -> Self {
+    pub(super) fn new(totals: &Totals, lost: BTreeMap<String, u64>) -> Self {
         Self {
             received: totals.received,
             kept: totals.kept,
@@ -51,34 +46,28 @@ impl FinalCounts {
 
 impl fmt::Display for FinalCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            received,
-            kept,
-            dropped,
-            dropped_by_policy,
-            dropped_as_late,
-            dropped_as_invalid,
-            dropped_for_memory,
-            lost,
-        } = self;
+        let (received, kept) = (self.received, self.kept);
         write!(f, "Stopped. Spans: {received} received, {kept} kept")?;
-        if *dropped == 0 {
+        if self.dropped == 0 {
             f.write_str(", 0 dropped")?;
         }
         for (spans, reason) in [
-            (dropped_by_policy, "by tail policies"),
-            (dropped_as_late, "as late (their traces had been evicted)"),
+            (self.dropped_by_policy, "by tail policies"),
             (
-                dropped_as_invalid,
+                self.dropped_as_late,
+                "as late (their traces had been evicted)",
+            ),
+            (
+                self.dropped_as_invalid,
                 "as invalid (an ID, or the size of a resource or scope)",
             ),
-            (dropped_for_memory, "for lack of memory"),
+            (self.dropped_for_memory, "for lack of memory"),
         ] {
-            if *spans > 0 {
+            if spans > 0 {
                 write!(f, ", {spans} dropped {reason}")?;
             }
         }
-        for (reason, spans) in lost {
+        for (reason, spans) in &self.lost {
             write!(f, ", {spans} lost ({reason})")?;
         }
         f.write_str(".")

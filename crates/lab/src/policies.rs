@@ -129,7 +129,7 @@ impl PolicyStore {
         let folder = folder.map(Folder::new);
         // A folder that does not exist is a wrong setting, while its files may be corrected later.
         folder.as_ref().map_or(Ok(()), Folder::check)?;
-        let file = SavedFile::new(file);
+        let file = SavedFile(file);
         let saved = file.read()?;
         let state = State {
             set: PolicySet::new(saved.applied),
@@ -193,7 +193,7 @@ impl PolicyStore {
         let (before, after) = (before.policies(), set.policies());
         let resolution = resolve(&after, now);
         let warnings = self.warnings(&set, &resolution, &actions);
-        let named = |(key, warnings): (PolicyKey, Vec<String>)| (key.name.to_string(), warnings);
+        let named = |(key, warnings): (PolicyKey, Vec<String>)| (key.to_string(), warnings);
         Ok(Comparison {
             differences: difference::differences(
                 (&before, &resolve(&before, now)),
@@ -230,7 +230,7 @@ impl PolicyStore {
     /// If there is no such policy, the folder owns it, or the change could not be saved.
     pub(crate) fn delete(&self, key: &PolicyKey) -> Result<Change, PolicyStoreError> {
         let mut state = self.0.state.lock();
-        if let (true, Some(folder)) = (state.set.folder_owns(key), &self.0.folder) {
+        if let (true, Some(folder)) = (state.set.folder.contains_key(key), &self.0.folder) {
             let folder = folder.path().to_owned();
             return Err(PolicyStoreError::DeleteFromFolder {
                 key: key.clone(),

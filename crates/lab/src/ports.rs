@@ -21,7 +21,7 @@ const PORT_RANGE: std::ops::Range<u16> = 20_000..32_000;
 /// The number of ports to try before leaving the choice to the kernel.
 const MAX_ATTEMPTS: usize = 200;
 
-/// The ports of the lab and its services, all on 127.0.0.1. 0 means any free port.
+/// The ports of the lab and its services, all on loopback addresses. 0 means any free port.
 #[derive(Clone, Debug)]
 pub struct LabPorts(BTreeMap<Endpoint, u16>);
 

@@ -4,7 +4,8 @@ use axum::{Router, middleware};
 use prometheus_client::registry::Registry;
 use spoor_control::Control;
 use spoor_runtime::{
-    Api, Limits, Listener, ReflectionError, by_protocol, grpc_fallback, in_turn, with_introspection,
+    Api, Limits, Listener, ReflectionError, by_protocol, grpc_fallback, in_turn, max_connections,
+    with_introspection,
 };
 use spoor_traces::{OTLP_DESCRIPTORS, Pipeline, page, query};
 use tonic::service::Routes;
@@ -52,14 +53,20 @@ pub(super) async fn listen(
     // As with OTLP, both ports serve both protocols.
     let sampling = hints.add(sampling(control).await?, &[Api::JaegerSampling]);
     let sampling = sampling.layer(middleware::from_fn(in_turn));
+    // On three ports, the two for OTLP and that of the policy streams, most connections may wait for
+    // the lab. Those are not closed to make room, and must leave some to the other ports.
     let limits = Limits {
-        max_body_bytes: MAX_ADMIN_BODY_BYTES,
+        max_connections: Limits::default().max_connections.min(max_connections() / 3),
         ..Limits::default()
+    };
+    let admin_limits = Limits {
+        max_body_bytes: MAX_ADMIN_BODY_BYTES,
+        ..limits
     };
     let api = http_only(admin::router(admin), "the lab's API is HTTP only");
     let api = hints.add(api, &[]);
     let mut listeners = Listeners::default();
-    let admin = Listener::new(own.admin, api).limits(limits);
+    let admin = Listener::new(own.admin, api).limits(admin_limits);
     listeners.serve("the lab's API", admin);
     for (name, sockets, router) in [
         ("OTLP over gRPC", own.otlp_grpc, otlp.clone()),
@@ -73,7 +80,7 @@ pub(super) async fn listen(
         ),
         ("remote sampling over gRPC", own.sampling_grpc, sampling),
     ] {
-        listeners.serve(name, Listener::new(sockets, router));
+        listeners.serve(name, Listener::new(sockets, router).limits(limits));
     }
     Ok(listeners)
 }

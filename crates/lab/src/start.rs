@@ -116,9 +116,8 @@ impl Lab {
 
         // As late as possible: until its service listens, any process can take a released port.
         let service_addresses = reserved_ports.release();
-        let urls =
-            addresses::urls(&sockets, &service_addresses).map_err(StartLabError::ReadAddress)?;
-        let urls = Arc::new(urls);
+        let urls = addresses::urls(&sockets, &service_addresses);
+        let urls = Arc::new(urls.map_err(StartLabError::ReadAddress)?);
         let admin = Admin {
             policies: policies.clone(),
             control: control.clone(),
@@ -127,7 +126,6 @@ impl Lab {
             urls: urls.clone(),
             metrics: Arc::new(metrics(&control, &pipeline)),
             permits: Permits::default(),
-            fault_changes: Arc::default(),
         };
         let hints = Hints::of(&sockets).map_err(StartLabError::ReadAddress)?;
         // Before the services start, since they connect at once.
@@ -208,7 +206,8 @@ impl Lab {
         // reports.
         self.supervisor.stop().await;
         self.pipeline.drain().await;
-        let counts = FinalCounts::of(&self.pipeline, &self.control);
+        let totals = self.pipeline.totals();
+        let counts = FinalCounts::new(&totals, self.control.spans_dropped());
         // Policy streams never end by themselves, so closing would always wait for the whole grace
         // period.
         self.end_streams.cancel();

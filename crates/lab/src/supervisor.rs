@@ -73,7 +73,8 @@ impl Supervisor {
     }
 
     /// Waits until every service is ready. Then their output so far is dropped, except for warnings
-    /// and the lines of services that were restarted. On an error, all of it is printed.
+    /// and the lines of services that were restarted. On an error, or with `RUST_LOG`, all of it is
+    /// printed.
     ///
     /// # Errors
     /// [`NotReady`] if a service ends repeatedly, or not all are ready in time.

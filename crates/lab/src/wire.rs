@@ -135,7 +135,7 @@ pub struct ConvergenceResult {
 pub struct Comparison {
     /// The places where sampling would change.
     pub differences: Vec<Difference>,
-    /// Warnings for the policies' authors, by the policy's name.
+    /// Warnings for the policies' authors, by `NAMESPACE/NAME` of the policy.
     pub warnings: BTreeMap<String, Vec<String>>,
 }
 
@@ -248,8 +248,8 @@ pub struct InstanceStatus {
 pub struct FolderStatus {
     /// The folder's path.
     pub path: String,
-    /// The errors in its files. If there are any, the files are not applied, and policies
-    /// that were applied from it before stay in force.
+    /// The errors of the folder and in its files. If there are any, the files are not applied, and
+    /// policies that were applied from it before stay in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Parts of messages to people, bounded in length.
+//! Parts of messages to people: bounded in length, and of visible characters.
 
 use std::{borrow::Cow, fmt::Display};
 
@@ -20,4 +20,13 @@ pub fn shortened(text: &str, max: usize) -> Cow<'_, str> {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
         None => text.into(),
     }
+}
+
+/// True for the characters that move or reorder text. All are below U+10000.
+///
+/// Source: Unicode, `Cc`, `Bidi_Control`, and the separators of lines and paragraphs.
+#[must_use]
+pub fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -28,7 +28,7 @@ pub enum InvalidName {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $max:literal, $check:path) => {
+    ($(#[$doc:meta])* $name:ident, $max:literal, $is_valid:path, $error:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, derive_more::Debug, derive_more::Display)]
         #[debug("{_0:?}")]
@@ -51,7 +51,9 @@ macro_rules! name {
                 if text.len() > $max {
                     return Err(InvalidName::TooLong { len: text.len(), max: $max });
                 }
-                $check(text)?;
+                if !$is_valid(text) {
+                    return Err(InvalidName::$error);
+                }
                 Ok(Self(text.into()))
             }
 
@@ -80,27 +82,27 @@ macro_rules! name {
 
 name!(
     /// OpenTelemetry's `service.name`.
-    ServiceName, 253, printable
+    ServiceName, 253, is_printable, Control
 );
 name!(
     /// A span's name at its start.
-    OperationName, 512, printable
+    OperationName, 512, is_printable, Control
 );
 name!(
     /// A span or resource attribute's key.
-    AttributeKey, 256, printable
+    AttributeKey, 256, is_printable, Control
 );
 name!(
     /// A tail rule's name, unique in its policy.
-    RuleName, 63, label
+    RuleName, 63, is_label, NotDnsLabel
 );
 name!(
     /// A policy's `metadata.name`.
-    PolicyName, 253, subdomain
+    PolicyName, 253, is_subdomain, NotDns
 );
 name!(
     /// A policy's `metadata.namespace`.
-    Namespace, 63, label
+    Namespace, 63, is_label, NotDnsLabel
 );
 
 impl Default for Namespace {
@@ -126,19 +128,12 @@ pub(crate) fn first_duplicate<T: Ord + Copy>(items: impl IntoIterator<Item = T>)
     items.into_iter().find(|item| !seen.insert(*item))
 }
 
-fn printable(text: &str) -> Result<(), InvalidName> {
-    let is_printable = !text.chars().any(char::is_control);
-    is_printable.then_some(()).ok_or(InvalidName::Control)
+fn is_printable(text: &str) -> bool {
+    !text.contains(char::is_control)
 }
 
-fn label(text: &str) -> Result<(), InvalidName> {
-    let is_label = is_label(text);
-    is_label.then_some(()).ok_or(InvalidName::NotDnsLabel)
-}
-
-fn subdomain(text: &str) -> Result<(), InvalidName> {
-    let is_subdomain = text.split('.').all(is_label);
-    is_subdomain.then_some(()).ok_or(InvalidName::NotDns)
+fn is_subdomain(text: &str) -> bool {
+    text.split('.').all(is_label)
 }
 
 fn is_label(text: &str) -> bool {

@@ -35,7 +35,7 @@ pub enum Acceptance {
 /// A place where a policy decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effective {
-    /// The service, or `None` for every one that no policy names.
+    /// The service, or `None` for every one that no policy with this part names.
     pub service: Option<ServiceName>,
     /// The operation, or `None` for all others.
     pub operation: Option<OperationName>,
@@ -62,7 +62,7 @@ pub enum Setting {
 /// a policy for a service by one for an operation. A policy for a larger place overrides nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overridden {
-    /// The service, or `None` for every one that no policy names.
+    /// The service, or `None` for every one that no policy with this part names.
     pub service: Option<ServiceName>,
     /// The operation, or `None` for all others.
     pub operation: Option<OperationName>,

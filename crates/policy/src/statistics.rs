@@ -39,7 +39,7 @@ pub enum Verdict {
     TooHigh,
     /// Less was sampled than chance explains.
     TooLow,
-    /// There are too few observations.
+    /// There are too few observations, or too few windows that agree.
     #[default]
     Unknown,
 }
@@ -104,8 +104,8 @@ pub fn p_value(successes: u64, trials: u64, probability: Probability) -> f64 {
 /// Judges one observation at a confidence from 0.0 to 1.0.
 ///
 /// A contradiction needs no minimum number of trials. [`Verdict::Consistent`] needs enough trials
-/// that a result without successes would contradict the probability. With fewer, the result is
-/// [`Verdict::Unknown`].
+/// that a result without successes would contradict the probability, and at 0 % as many as at 100 %.
+/// With fewer, the result is [`Verdict::Unknown`].
 #[must_use]
 pub fn judge(successes: u64, trials: u64, probability: Probability, confidence: f64) -> Verdict {
     let significance = significance(confidence);

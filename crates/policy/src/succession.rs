@@ -59,7 +59,7 @@ impl<'a> Succession<'a> {
     }
 }
 
-/// The plans of every service that a policy names, and the plan of all others.
+/// The plans of every service that a policy with a head names, and the plan of all others.
 pub(crate) fn plans(rankings: &NamespaceRankings<'_>) -> NamespacePlans {
     // A service named only by policies without a head has no plan of its own: the plan of all
     // others applies.

@@ -59,7 +59,8 @@ pub fn suggest_operation<'a>(
     }
 }
 
-/// Returns whether two operations are different methods of one route, neither of them misspelled.
+/// Returns whether two operations are different methods of one route, of which the first is not
+/// misspelled.
 fn is_other_method(one: &str, other: &str) -> bool {
     const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     let (one, other) = (one.split_once(' '), other.split_once(' '));

@@ -17,7 +17,7 @@ pub struct PolicyTable {
 /// A namespace's part of a [`PolicyTable`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NamespacePlans {
-    /// The plans of services that a policy names.
+    /// The plans of services that a policy with a head names.
     pub(crate) services: BTreeMap<ServiceName, Plan>,
     /// The plan of all others.
     pub(crate) others: Plan,
@@ -67,7 +67,7 @@ impl PolicyTable {
         }
     }
 
-    /// The services that policies name.
+    /// The services that policies with a head name.
     pub fn services(&self) -> impl Iterator<Item = (&Namespace, &ServiceName, &Plan)> {
         let namespaces = self.namespaces.iter();
         namespaces.flat_map(|(namespace, plans)| {

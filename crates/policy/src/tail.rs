@@ -52,7 +52,7 @@ pub enum RuleCondition {
 impl RuleCondition {
     /// The shortest duration.
     pub const MIN_DURATION: Duration = Duration::from_millis(1);
-    /// The longest duration. Traces are not held longer.
+    /// The longest duration, far longer than traces are held before the decision.
     pub const MAX_DURATION: Duration = Duration::from_secs(3600);
     const DURATIONS: RangeInclusive<Duration> = Self::MIN_DURATION..=Self::MAX_DURATION;
     /// The most values that one attribute condition may list.

@@ -1,5 +1,5 @@
 //! Extractors for axum whose rejections are [`Problem`]s in the terms of the API: they name the
-//! field, the value received, and a valid one.
+//! field, the value received, and what is valid.
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
-//! The parts that every process of Spoor needs: listeners with limits and draining, limits on
-//! responses that are not read, TLS, gRPC health and reflection, refusals of HTTP requests, the ops
-//! port, settings and their errors, the log's format, backoff, lines of text that people enter, the
-//! signals that end a process, and self-tracing.
+//! The parts that Spoor's processes share: listeners with limits and draining, limits on responses
+//! that are not read, decompression, TLS, gRPC health and reflection, refusals of HTTP requests, the
+//! ops port, settings and their errors, the log's format and rate limit, backoff, lines of text that
+//! people enter, the signals that end a process, and self-tracing.
 
 mod backoff;
 mod causes;
@@ -36,7 +36,7 @@ pub use introspection::{Health, ReflectionError, with_introspection};
 pub use line::{InvalidLine, Line};
 pub use list_budget::{ListBudget, ListBudgetSpent};
 pub use listen::{
-    AllowedHosts, BindError, ConnectionTurn, CutOff, Limits, Listener, Sockets, bind, by_protocol,
+    BindError, ConnectionTurn, CutOff, Limits, Listener, Sockets, bind, by_protocol,
     end_slow_bodies, grpc_fallback, in_turn, max_connections, raise_descriptor_limit,
 };
 pub use log_limit::LogLimit;

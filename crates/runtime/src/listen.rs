@@ -23,7 +23,6 @@ mod turn;
 pub(crate) use request::Stop;
 
 pub use body::end_slow_bodies;
-pub use host::AllowedHosts;
 pub use limits::Limits;
 pub use listener::{CutOff, Listener};
 pub use protocol::{by_protocol, grpc_fallback};

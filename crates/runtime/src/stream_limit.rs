@@ -73,12 +73,10 @@ impl StreamLimit {
             let waited = stream.upgrade()?.waited(now);
             Some((waited, Reverse(at)))
         });
-        let Some((waited, Reverse(at))) = waits.max() else {
+        let stalled = waits.max().filter(|(waited, _)| *waited >= MIN_STALL);
+        let Some((_, Reverse(at))) = stalled else {
             return false;
         };
-        if waited < MIN_STALL {
-            return false;
-        }
         let longest = open.swap_remove(at);
         drop(open);
         if let Some(stream) = longest.upgrade() {

@@ -147,7 +147,7 @@ fn absence(clients: &ClientCounts) -> (&'static str, &'static str) {
     }
 }
 
-/// Milliseconds, rounded up, so that no duration becomes 0.
+/// Milliseconds, rounded up, so that a short duration does not become 0.
 fn whole_milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
 }

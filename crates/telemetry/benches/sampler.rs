@@ -1,4 +1,5 @@
-//! The cost of the live sampler at a root span's start, side by side with the SDK's sampler.
+//! The time of a root span's start and end with the live sampler, side by side with the SDK's
+//! sampler.
 //!
 //! `cargo bench -p spoor-telemetry --bench sampler`
 #![allow(missing_docs, clippy::expect_used)]

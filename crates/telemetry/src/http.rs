@@ -21,6 +21,6 @@ pub(crate) use server::Callers;
 pub use server::{HttpServer, HttpServerLayer, HttpServerState};
 pub use spoor_runtime::{
     JsonBody, ListBudget, ListBudgetSpent, Problem, QueryParameters, RequestBody, StreamLimit,
-    StreamPermit, page_headers,
+    StreamPermit, in_turn, page_headers,
 };
 pub use untraced::{InvalidUntracedPaths, UntracedPaths, untraced_context};

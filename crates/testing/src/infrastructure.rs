@@ -1,4 +1,5 @@
-//! Checks of the endpoints that every service has: health, reflection and the ops port.
+//! Checks of a service's endpoints besides its own API: the ops port, and with gRPC also health and
+//! reflection.
 
 use std::net::SocketAddr;
 

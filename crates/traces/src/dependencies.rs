@@ -22,7 +22,7 @@ pub(crate) struct Dependencies {
     pub(crate) calls: Vec<DependencyLink>,
     /// The number of traces that were too large to be counted.
     pub(crate) left_out: usize,
-    /// True if there are more than [`MAX_COUNTED_TRACES`].
+    /// True if the window has more than [`MAX_COUNTED_TRACES`] traces.
     pub(crate) is_partial: bool,
 }
 

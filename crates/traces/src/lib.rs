@@ -3,7 +3,8 @@
 //! Two verbs describe the path of a span through the crate, with one meaning at every stage:
 //!
 //! - **accept** a request: determine the outcome of each of its spans. [`Pipeline::accept`] scans
-//!   the request and hands its spans to the tail sampler; [`TraceStore::accept`] stores them all.
+//!   the request and hands its spans to the tail sampler; [`TraceStore::accept`] stores them
+//!   without sampling.
 //! - **append** a span to a log, where it stays in a segment until that is freed. There are two
 //!   logs: one for the traces that wait for their decision, one for the traces that are kept.
 //!

@@ -2,7 +2,7 @@
 //! the query API to write JSON, and the scan to validate protobuf messages whose content it does
 //! not use, and to compute the decoded size of a trace.
 //!
-//! Source: opentelemetry-proto 1.9.
+//! Source: opentelemetry-proto 1.10.
 
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, EntityRef, KeyValue},

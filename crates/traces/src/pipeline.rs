@@ -63,7 +63,7 @@ impl Pipeline {
     #[must_use]
     pub fn start(settings: PipelineSettings, shutdown: CancellationToken) -> Self {
         let store = TraceStore::new(settings.store_bytes);
-        let sampler = TailSampler::new(settings.tail.clone(), store.hasher().clone());
+        let sampler = TailSampler::new(settings.tail.clone(), store.hasher.clone());
         let shared = Shared {
             store,
             sampler: Mutex::new(sampler),
@@ -132,9 +132,10 @@ impl Pipeline {
         self.shared.settings.tail.decision_wait
     }
 
-    /// The services of each of these namespaces that have spans in the store or in traces that wait
-    /// for their decision, as many as are found before the deadline, and at most 10,000. The names
-    /// of all services are read once, whatever the number of namespaces.
+    /// The services of each of these namespaces that have spans in the store, or in traces that
+    /// wait for their decision or were decided recently, as many as are found before the deadline,
+    /// and at most 10,000 in all. The names of all services are read once, whatever the number of
+    /// namespaces.
     #[must_use]
     pub fn services_in(
         &self,
@@ -208,8 +209,8 @@ impl Pipeline {
 
     async fn run_decisions(self, shutdown: CancellationToken) {
         let wait = self.shared.settings.tail.decision_wait;
-        // Decisions are late by at most a tenth of the wait. The bounds prevent a busy loop with a
-        // short wait and bursts of decisions with a long one.
+        // A tenth of the wait, since decisions are late by up to this much. The bounds prevent a
+        // busy loop with a short wait and bursts of decisions with a long one.
         let period = (wait / 10).clamp(Duration::from_millis(5), Duration::from_millis(100));
         let mut ticks = tokio::time::interval(period);
         // The next tick decides on all due traces, so missed ticks need not be made up for.

@@ -25,6 +25,8 @@ pub(crate) enum RefusalReason {
     Overloaded,
     /// The pipeline is shutting down.
     ShuttingDown,
+    /// Reading the body failed because of a bug, so it would fail again.
+    InternalError,
 }
 
 impl RefusalReason {

@@ -31,7 +31,9 @@ pub struct TailSettings {
     pub decision_wait: Duration,
     /// The memory for gathering, in bytes; beyond it the oldest traces are decided early.
     pub max_bytes: usize,
-    /// The most decisions remembered, so that late spans follow them.
+    /// The most decisions remembered, so that late spans follow them; fewer if these would take
+    /// more than a quarter of `max_bytes`. Up to a segment more are remembered, since segments are
+    /// forgotten whole.
     pub max_remembered_decisions: usize,
 }
 

@@ -38,7 +38,7 @@ use shared::Shared;
 #[debug("TraceStore({:?})", self.occupancy())]
 pub struct TraceStore {
     shared: Arc<RwLock<Shared>>,
-    hasher: IdHasher,
+    pub(crate) hasher: IdHasher,
 }
 
 /// The store's contents and evictions.
@@ -91,7 +91,7 @@ impl TraceStore {
     /// The trace with this ID, if it has at most `max_bytes`.
     ///
     /// # Errors
-    /// [`TraceTooLarge`] if it is larger; then nothing is copied.
+    /// [`TraceTooLarge`] if it is larger. If its spans alone are, nothing is copied.
     pub fn trace_within(
         &self,
         id: TraceId,
@@ -133,6 +133,7 @@ impl TraceStore {
     }
 
     /// The names of the services that have spans, sorted. The name is empty for spans without one.
+    /// Names of more than 512 bytes are left out.
     #[must_use]
     pub fn services(&self) -> Vec<String> {
         self.services_while(&mut |_| true)
@@ -155,7 +156,8 @@ impl TraceStore {
         self.shared.read().log.snapshot()
     }
 
-    /// The operations of a service, of one kind or of all kinds, sorted.
+    /// The operations of a service, of one kind or of all kinds, sorted. Names of more than 512
+    /// bytes are left out.
     #[must_use]
     pub fn operations(&self, service: &str, kind: Option<SpanKind>) -> Vec<StoredOperation> {
         self.operations_while(service, kind, &mut |_| true)
@@ -252,18 +254,14 @@ impl TraceStore {
         }
     }
 
-    pub(crate) fn hasher(&self) -> &IdHasher {
-        &self.hasher
-    }
-
     /// Locks the store for one request or a few decisions.
     pub(crate) fn write(&self) -> Writer<'_> {
         Writer::new(self.shared.write(), &self.hasher)
     }
 }
 
-/// A limit on the names collected: called before each new name with its size in bytes, and once per
-/// segment with 0. Collecting stops when it returns false.
+/// A limit on the names collected: called before each new name with the memory that it takes, in
+/// bytes, and once per segment with 0. Collecting stops when it returns false.
 pub(crate) type Limit<'a> = &'a mut dyn FnMut(usize) -> bool;
 
 /// The longest name that is listed, in bytes. Otherwise three names of 12 MB, which OTLP allows,

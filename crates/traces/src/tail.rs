@@ -206,8 +206,8 @@ impl TailSampler {
     }
 
     /// Decides on the oldest traces while the waiting ones and `more` bytes exceed the memory bound,
-    /// for at most [`MAX_DECISION_TIME`], or not at all while requests are refused; returns whether
-    /// they still do.
+    /// for at most [`MAX_DECISION_TIME`], or not at all while requests are refused; returns true if
+    /// they still do and there may be traces left to decide on.
     pub(crate) fn decide_early(&mut self, more: usize, store: &mut Writer<'_>) -> bool {
         let started = Instant::now();
         let max_time = match self.is_refusing() {
@@ -295,7 +295,8 @@ impl TailSampler {
         })
     }
 
-    /// Appends a span to its trace; returns the trace's location, or `None` if it was not stored.
+    /// Appends a span to its trace, unless that was dropped; returns the trace's location, or
+    /// `None` if there is no room for the span or its trace was evicted.
     fn append(
         &mut self,
         location: TraceLocation,

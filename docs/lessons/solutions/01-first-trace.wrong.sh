@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The child gives the trace's ID as its parent, instead of the parent span's.
+# The child gives half of the trace's ID as its parent, instead of the parent span's ID.
 # The check reports: as its parent, but the trace has no such span
 set -euo pipefail
 

@@ -1,5 +1,5 @@
-{{/* The prefix of the names of the operator's objects: the release's name, followed by the chart's name unless it
-     contains that already. */}}
+{{/* The prefix of the names of the operator's objects: the release's name, followed by `nameOverride` or else the
+     chart's name, unless it contains that already. */}}
 {{- define "spoor.fullname" -}}
 {{- $name := .Values.nameOverride | default .Chart.Name -}}
 {{- if contains $name .Release.Name -}}

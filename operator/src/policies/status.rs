@@ -1,4 +1,4 @@
-//! Writes the statuses of policies: within a fraction of a second when a condition changes, at
+//! Writes the statuses of policies: promptly when a condition is found to have changed, at
 //! longer intervals when only details or numbers do, and not at all while nothing changes.
 
 mod events;

@@ -22,8 +22,8 @@ use super::{
 };
 use crate::kubernetes::watch::Watches;
 
-/// The interval between two rounds.
-const ROUND_INTERVAL: Duration = Duration::from_secs(30);
+/// The pause between two rounds.
+const ROUND_PAUSE: Duration = Duration::from_secs(30);
 /// The time after `gatherWait` by which a gathering pod has forwarded the spans it received.
 const RELEASE_LAG: Duration = Duration::from_secs(2);
 /// The most stacks whose pods are read at a time.
@@ -34,7 +34,7 @@ impl Reconciler {
     /// change, so that the stacks are reconciled.
     pub(super) async fn monitor_losses(&self, watches: &Watches) {
         loop {
-            tokio::time::sleep(ROUND_INTERVAL).await;
+            tokio::time::sleep(ROUND_PAUSE).await;
             let mut reads = vec![];
             for stack in self.sources.stacks.all() {
                 if self.claims.is_certain(&stack.key.namespace) {

@@ -123,7 +123,7 @@ impl Reconciler {
             .extend(trust_problem.map(certificate_problem));
         record_outcome(&report);
         let lost = self.losses.recent(&object.key).map(|lost| StackProblem {
-            reason: "SpansLost",
+            reason: status::SPANS_LOST,
             message: gather_losses::message(lost),
         });
         // Lost spans are added after this line, since another attempt does not help against them.

@@ -25,6 +25,9 @@ use super::{
 /// The reason of `Progressing` while traffic moves from one route to the other.
 pub const MOVING_TRAFFIC: &str = "MovingTraffic";
 
+/// The reason of `Degraded` while spans were lost recently, unless there is another problem.
+pub const SPANS_LOST: &str = "SpansLost";
+
 /// The findings about a reconciled stack.
 #[derive(Debug)]
 pub struct Findings<'a> {
@@ -149,17 +152,19 @@ impl Findings<'_> {
 
     /// The condition `Degraded`: something is wrong that does not go away by itself.
     fn degraded(&self) -> ConditionUpdate {
-        // A condition has one reason, so the first problem gives it; the message contains all.
-        if let Some(first) = self.report.problems.first() {
-            let messages = self.report.problems.iter().map(|it| it.message.as_str());
-            let message = messages.collect::<Vec<_>>().join("; ");
-            return ConditionUpdate::new(ConditionStatus::True, first.reason, message);
-        }
-        let failing = health::failing(self.pods, self.now);
-        if failing.is_empty() {
+        let problems = self.report.problems.iter();
+        let problems = problems.map(|it| (it.reason, it.message.clone()));
+        let failing = health::failing(self.pods, self.now).into_iter();
+        let failing = failing.map(|message| ("PodsFailing", message));
+        let mut problems: Vec<_> = problems.chain(failing).collect();
+        // A condition has one reason, so the first problem gives it; the message contains all. Lost
+        // spans come last, since they are no obstacle to new ones.
+        problems.sort_by_key(|(reason, _)| *reason == SPANS_LOST);
+        let (reasons, messages): (Vec<_>, Vec<_>) = problems.into_iter().unzip();
+        let Some(&reason) = reasons.first() else {
             return ConditionUpdate::new(ConditionStatus::False, "AsExpected", "no problems found");
-        }
-        let message = failing.join("; ");
+        };
+        let message = messages.join("; ");
         let mut before = self.previous.conditions.iter();
         let before = before.find(|condition| condition.kind == Condition::DEGRADED);
         // The Collector lists valid values in another order at every start, since Go's maps have
@@ -168,7 +173,7 @@ impl Findings<'_> {
             Some(before) if words(&before.message) == words(&message) => before.message.clone(),
             _ => message,
         };
-        ConditionUpdate::new(ConditionStatus::True, "PodsFailing", message)
+        ConditionUpdate::new(ConditionStatus::True, reason, message)
     }
 
     fn parts(&self) -> impl Iterator<Item = (&'static str, &health::PartHealth)> {

@@ -53,7 +53,7 @@ pub struct PreprocessingArgs {
         value_parser = parse_deadline
     )]
     pub deadline: Duration,
-    /// Maximum number of pictures that wait for a CPU; more are refused
+    /// Maximum number of pictures in progress besides one for each CPU; more are refused
     #[arg(
         long,
         env = "SPOOR_PICTURE_QUEUE",

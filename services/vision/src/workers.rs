@@ -12,13 +12,14 @@ use tracing::{Instrument, Span, info_span};
 /// The bounded pool of workers.
 #[derive(Clone, Debug)]
 pub(crate) struct Workers {
-    /// One permit for each job that waits or runs.
+    /// One permit for each reservation.
     slots: Arc<Semaphore>,
     /// One permit for each job that runs.
     running: Arc<Semaphore>,
 }
 
-/// A reservation for a job that waits or runs. It ends when all its clones are dropped.
+/// A reservation for jobs that wait or run, one after the other. It ends when all its clones are
+/// dropped.
 pub(crate) type Slot = Arc<OwnedSemaphorePermit>;
 
 /// The error if all slots are reserved.

@@ -19,12 +19,12 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, middleware};
 use spoor_proto::spoor::wishlist::v1::wishlist_client::WishlistClient;
 use spoor_telemetry::{
     duration::parse_deadline,
     grpc::{Channel, PeerUrl},
-    http::{Bounds, ListBudget, ListBudgetSpent, Peer, bounded, guarded},
+    http::{Bounds, ListBudget, ListBudgetSpent, Peer, bounded, guarded, in_turn},
     serve::{GRACE, Program, ServeError, Server},
 };
 use tokio::sync::OwnedSemaphorePermit;
@@ -179,6 +179,8 @@ impl Gateway {
         let routes = Router::new()
             .merge(page::router())
             .merge(api::router())
+            // One connection could otherwise fill the line for the memory of lists.
+            .route_layer(middleware::from_fn(in_turn))
             .merge(docs::router(jaeger))
             .with_state(self);
         let bounds = Bounds {

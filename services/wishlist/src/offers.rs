@@ -38,7 +38,7 @@ use watcher::Watcher;
 pub use peers::{InvalidMarketplaces, Peers};
 pub(crate) use store::MAX_OFFERS;
 
-/// The most new wishes that wait for a search. Further ones wait for the next round.
+/// The most new wishes that wait for a search of their own. Further ones wait for a round.
 const MAX_QUEUED_TASKS: usize = 256;
 
 /// The settings of offers.

@@ -64,9 +64,7 @@ impl Program for WishlistArgs {
 
     async fn serve(self, server: Server) -> Result<(), WishlistError> {
         let store = self.open().await?;
-        let service = WishlistServer::new(Service {
-            store: store.clone(),
-        });
+        let service = WishlistServer::new(Service(store.clone()));
         let service = service.max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES);
         let served = server.serve_grpc(Grpc::new(service, DESCRIPTORS)).await;
         // After the last request, so that its statements can finish.

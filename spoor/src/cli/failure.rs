@@ -65,22 +65,18 @@ fn is_invalid_input(error: &anyhow::Error) -> bool {
 /// Prints an error of the command line, or the requested help.
 #[must_use]
 pub fn explain(error: &clap::Error) -> ExitCode {
-    let unknown = match error.get(ContextKind::InvalidSubcommand) {
-        Some(ContextValue::String(name)) if error.kind() == ErrorKind::InvalidSubcommand => name,
-        _ => {
-            // If standard error itself is closed, there is nowhere to report that.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
-    };
-    // clap's message does not list the services.
-    if std::env::args().nth(1).as_deref() == Some("run") {
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && std::env::args().nth(1).as_deref() == Some("run")
+        && let Some(ContextValue::String(unknown)) = error.get(ContextKind::InvalidSubcommand)
+    {
+        // clap's message does not list the services.
         let known = Service::ALL.map(Service::name).join(", ");
         errln!("spoor: unknown service {unknown:?}; the services are {known}");
     } else {
+        // If standard error itself is closed, there is nowhere to report that.
         let _ = error.print();
     }
-    ExitCode::from(2)
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::{
     process,
 };
 
-use spoor_traces::tree::value::is_invisible;
+use spoor_policy::message::is_invisible;
 
 /// Prints a line.
 macro_rules! outln {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
 /// The size at which the reading of a response stops: twice the longest that a lab sends.
-const MAX_RESPONSE_BYTES: usize = 64 << 20;
+pub(crate) const MAX_RESPONSE_BYTES: usize = 64 << 20;
 
 /// A client for a base URL. A proxy set in the environment does not apply to this machine's own
 /// addresses, which it could not reach.

@@ -6,8 +6,8 @@ use spoor_load::{Point, Points};
 
 /// The width in columns when standard output is not a terminal.
 const DEFAULT_WIDTH: usize = 80;
-/// The columns left of the chart.
-const MARGIN: usize = 13;
+/// The columns beside the chart: the labels on its left, and the highest values on its right.
+const MARGIN: usize = 26;
 const HEIGHT: usize = 6;
 const MAX_COLUMNS: usize = 100;
 /// Eighths of a cell, from empty to full.
@@ -142,7 +142,7 @@ mod tests {
         let chart = draw(&timeline(240), 60.0, 60);
         assert!(chart.contains("responses/s"), "{chart}");
         assert!(!chart.contains("failed/s"), "{chart}");
-        let fits = |line: &str| line.chars().count() <= 72;
+        let fits = |line: &str| line.chars().count() <= 60;
         assert!(chart.lines().all(fits), "{chart}");
     }
 

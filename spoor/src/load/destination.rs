@@ -48,8 +48,8 @@ fn named(name: &str) -> Result<Edge, String> {
 ///
 /// # Errors
 /// [`InvalidOption`] if `--url` does not fit the scenario, or [`ClientError`] if the lab given with
-/// `--lab` is not running or another program responds at its address. It is also an error if the lab
-/// runs none of the services.
+/// `--lab` is not running, or another program responds at the lab's address. It is also an error if
+/// the lab runs none of the services.
 pub(super) async fn find(
     scenario: Scenario,
     given: &[Destination],

@@ -26,13 +26,10 @@ impl fmt::Display for TextSummary<'_> {
                  This machine or the services are too slow; try a lower --rate or more --connections."
             )?;
         }
-        let from = match summary.corrected {
-            true => "was due",
-            false => "was sent",
-        };
+        let from = if summary.corrected { "due" } else { "sent" };
         writeln!(
             f,
-            "\nLatency in milliseconds, measured from when each request {from}:\n"
+            "\nLatency in milliseconds, measured from when each request was {from}:\n"
         )?;
         write!(f, "{}", table(summary))?;
         if let Some(slowest) = &summary.all.slowest {

@@ -17,7 +17,7 @@ use super::{
     format::printable,
     list::{self, FoundTrace},
 };
-use crate::cli::{exchange, http_client};
+use crate::cli::{MAX_RESPONSE_BYTES, exchange, http_client};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -58,6 +58,12 @@ pub enum QueryError {
     /// The response cannot be decoded.
     #[error("cannot read the response of {0}: {1}")]
     Read(String, #[source] serde_json::Error),
+    /// The response was cut off because of its size.
+    #[error(
+        "the response of {0} is larger than {max} MiB; search for fewer traces with --limit, or for newer ones with --lookback",
+        max = MAX_RESPONSE_BYTES >> 20
+    )]
+    TooLarge(String),
     /// The service has no recent traces.
     #[error("no trace of {0} yet; send a request, and give its spans a second or two to arrive")]
     NoTrace(String),
@@ -313,7 +319,10 @@ impl TraceClient {
                 message,
             });
         }
-        serde_json::from_slice(&body).map_err(|error| QueryError::Read(url, error))
+        serde_json::from_slice(&body).map_err(|error| match body.len() < MAX_RESPONSE_BYTES {
+            true => QueryError::Read(url, error),
+            false => QueryError::TooLarge(url),
+        })
     }
 }
 
@@ -340,10 +349,8 @@ mod tests {
     use super::*;
     use crate::traces::spans::span;
 
-    /// Starts a query API that finds the same trace for any query, and forwards each request.
-    async fn serve_one_trace() -> (String, mpsc::Receiver<String>) {
-        let trace = span("shop", "GET /", 1, 0, 0, 5);
-        let body = serde_json::json!({ "result": { "resourceSpans": [trace] } }).to_string();
+    /// Starts a query API that responds to any query with this body, and forwards each request.
+    async fn serve(body: String) -> (String, mpsc::Receiver<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (requests, received) = mpsc::channel(64);
@@ -368,7 +375,9 @@ mod tests {
 
     #[tokio::test]
     async fn attribute_support_is_tested_once() {
-        let (base, mut requests) = serve_one_trace().await;
+        let trace = span("shop", "GET /", 1, 0, 0, 5);
+        let body = serde_json::json!({ "result": { "resourceSpans": [trace] } }).to_string();
+        let (base, mut requests) = serve(body).await;
         let query = Query {
             tags: vec![("key".to_owned(), "value".to_owned())],
             ..Query::default()
@@ -383,5 +392,12 @@ mod tests {
             unknown += usize::from(by_attribute && !request.contains("%22key%22"));
         }
         assert_eq!(unknown, 1);
+    }
+
+    #[tokio::test]
+    async fn responses_that_were_cut_off_are_too_large() {
+        let (base, _requests) = serve(" ".repeat(MAX_RESPONSE_BYTES)).await;
+        let refused = TraceClient::at(&base).services().await.unwrap_err();
+        assert!(matches!(refused, QueryError::TooLarge(_)), "{refused}");
     }
 }

@@ -25,7 +25,7 @@ async fn refuses_fault_of_unknown_service() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_eq!(
         ended.stderr,
-        "spoor: unknown service \"service-c\"; the services are service-b\n"
+        "spoor: unknown service \"service-c\"; the lab's services are service-b\n"
     );
     let ended = lab.spoor(&["fault", "service-b", "--errors", "0%"]).await;
     assert!(ended.stderr.contains("has no effect"), "{ended:?}");

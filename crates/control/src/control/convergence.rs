@@ -1,9 +1,6 @@
 //! The convergence of instances to a version.
 
-use std::{
-    future,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use spoor_policy::Version;
 
@@ -14,14 +11,9 @@ use crate::{record::PlanState, service::Service};
 ///
 /// A check after every acknowledgement would cost the square of the number of instances.
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(2);
-/// The longest time between two checks while changes arrive.
-const MAX_CHECK_INTERVAL: Duration = Duration::from_millis(50);
-/// The pause after a check, in multiples of its duration, since many callers may wait while
-/// thousands of services are known.
-const PAUSE_FACTOR: u32 = 200;
 
 /// The state in which every expected and connected instance has its newest plan in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Convergence {
     /// The number of instances.
     pub instances: usize,
@@ -34,39 +26,31 @@ impl Control {
     /// Waits until this version or a later one is published, every expected and connected instance
     /// has its service's newest plan in force, and none is silent. There is no timeout.
     pub async fn converged(&self, version: Version) -> Convergence {
-        self.until_converged(|control| control.convergence(version))
-            .await
+        let mut changed = self.changed();
+        loop {
+            // Before the check, so that a change during the check is not missed.
+            changed.mark_unchanged();
+            if let Some(convergence) = self.convergence(version) {
+                return convergence;
+            }
+            // The sender lives in `Control`, so it cannot close while this borrows it.
+            let _ = changed.changed().await;
+            tokio::time::sleep(MIN_CHECK_INTERVAL).await;
+        }
     }
 
-    /// Like [`Control::converged`], but only for the services whose plan has changed at this
-    /// version or later.
-    pub async fn converged_where_changed(&self, version: Version) -> Convergence {
-        self.until_converged(|control| control.convergence_of(version, true))
-            .await
-    }
-
-    /// The result of [`Control::converged`], if it is complete now.
+    /// The result of [`Control::converged`], if it is complete now. With thousands of services, this
+    /// takes milliseconds.
     #[must_use]
     pub fn convergence(&self, version: Version) -> Option<Convergence> {
         self.convergence_of(version, false)
     }
 
-    async fn until_converged(&self, check: impl Fn(&Self) -> Option<Convergence>) -> Convergence {
-        let mut changed = self.changed();
-        loop {
-            // Before the check, so that a change during the check is not missed.
-            changed.mark_unchanged();
-            let began = Instant::now();
-            if let Some(convergence) = check(self) {
-                return convergence;
-            }
-            let pause = began.elapsed().saturating_mul(PAUSE_FACTOR);
-            if changed.changed().await.is_err() {
-                // The sender lives in `Control`, so it cannot close while this borrows it.
-                future::pending::<()>().await;
-            }
-            tokio::time::sleep(pause.clamp(MIN_CHECK_INTERVAL, MAX_CHECK_INTERVAL)).await;
-        }
+    /// Like [`Control::convergence`], but only for the services whose plan has changed at this
+    /// version or later.
+    #[must_use]
+    pub fn convergence_where_changed(&self, version: Version) -> Option<Convergence> {
+        self.convergence_of(version, true)
     }
 
     fn convergence_of(&self, version: Version, only_changed: bool) -> Option<Convergence> {
@@ -75,10 +59,7 @@ impl Control {
             return None;
         }
         let now = Instant::now();
-        let mut all = Convergence {
-            instances: 0,
-            took: Duration::ZERO,
-        };
+        let mut all = Convergence::default();
         for service in self.0.services.all() {
             if only_changed && !has_plan_since(&service, version) {
                 continue;

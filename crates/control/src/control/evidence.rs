@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    iter,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
-use spoor_policy::{Namespace, OperationName, PolicyKey, ServiceName, Strategies, Strategy};
+use spoor_policy::{Namespace, OperationName, PolicyKey, ServiceName};
 
 use super::Control;
 use crate::{
@@ -15,7 +16,6 @@ use crate::{
         ClientCounts, Evidence, MAX_LISTED, NotCurrentReason, OperationEvidence, ServiceEvidence,
     },
     jaeger_strategy,
-    publication::Publication,
     record::PlanState,
     served_plan::decided_by,
     service::Service,
@@ -89,15 +89,16 @@ impl Control {
         let now = Instant::now();
         let services = published.services_of(policy, &known.running);
         let mut evidence = Evidence {
-            clients: ClientCounts::default(),
-            slowest: None,
-            observed: None,
-            services: vec![],
             roots_at: known.roots_at.clone(),
+            ..Evidence::default()
         };
         let nowhere = BTreeMap::new();
         let tail = published.tail.get(policy).unwrap_or(&nowhere);
-        let mut strategy = strategy_for_others(&published, policy);
+        // For services that no policy names.
+        let others = published.table.plan(policy.namespace.as_str(), "");
+        let others = others.at(Timestamp::now());
+        let mut strategy = others.and_then(|it| decided_by(it, policy));
+        let mut sharers = vec![];
         for (name, service) in services {
             let service = service.map(|it| &**it);
             let plan = published
@@ -114,23 +115,31 @@ impl Control {
             if let Some((strategies, here)) = head {
                 strategy = Some(here);
                 evidence.slowest = evidence.slowest.max(took);
-                operations.extend(operations_of(strategies, policy));
+                let decided = strategies.operations.iter();
+                let decided = decided.filter(|(_, assigned)| assigned.policy == policy.name);
+                operations.extend(decided.map(|(operation, _)| operation.clone()));
             } else if !tail.contains_key(&name) {
                 continue;
             }
-            evidence.services.push(ServiceEvidence {
+            let found = ServiceEvidence {
                 instances: clients.expected,
                 is_partly_expressible: head
                     .is_some_and(|(it, _)| !jaeger_strategy::is_expressible(it, &policy.name)),
                 ..self.service_evidence(&name, service, operations, now)
-            });
+            };
             if head.is_some() {
                 evidence.clients.add(clients);
             }
+            if head.is_some() && found.has_roots {
+                // A rate limit applies to the service, or to each operation that the policy names.
+                let seen = found.operations.iter().filter(|it| it.seen != Some(false));
+                sharers.extend(iter::repeat_n(found.instances, seen.count().max(1)));
+            }
+            evidence.services.push(found);
         }
         match strategy {
             Some(strategy) => {
-                evidence.observed = self.0.tallies.observed(policy, strategy, now);
+                evidence.observed = self.0.tallies.observed(policy, strategy, &sharers, now);
             }
             None if tail.is_empty() => return None,
             None => {}
@@ -198,7 +207,7 @@ impl Control {
 
     fn count_instances(&self, service: &Service, now: Instant) -> CountedClients {
         let (mut clients, mut slowest) = (ClientCounts::default(), None);
-        let (name, state) = (&service.key().1, service.state());
+        let (name, state) = (&service.key.1, service.state());
         for (id, processes) in state.expected_or_connected() {
             clients.expected += 1;
             let Some(processes) = processes else {
@@ -260,20 +269,4 @@ impl Control {
         }
         (clients, slowest)
     }
-}
-
-/// The strategy of a policy for services that no policy names.
-fn strategy_for_others(published: &Publication, policy: &PolicyKey) -> Option<Strategy> {
-    let others = published.table.plan(policy.namespace.as_str(), "");
-    decided_by(others.at(Timestamp::now())?, policy)
-}
-
-/// The operations that a policy decides the head of.
-fn operations_of<'a>(
-    strategies: &'a Strategies,
-    policy: &'a PolicyKey,
-) -> impl Iterator<Item = OperationName> + 'a {
-    let operations = strategies.operations.iter();
-    let of_policy = operations.filter(|(_, assigned)| assigned.policy == policy.name);
-    of_policy.map(|(operation, _)| operation.clone())
 }

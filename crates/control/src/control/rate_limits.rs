@@ -31,10 +31,13 @@ impl Control {
             let settings = &control.0.settings;
             let stop = settings.shutdown.cancelled();
             let stopped = tokio::time::timeout(settings.settle_delay, stop).await;
-            // Before the division: a change during it must schedule another.
-            service.release_rebalance();
             if stopped.is_err() {
-                control.rebalance(&service);
+                let rebalance = move |control: &Self| {
+                    // Before the division: a change during it must schedule another.
+                    service.release_rebalance();
+                    control.rebalance(&service);
+                };
+                control.run_blocking(rebalance).await;
             }
         });
     }

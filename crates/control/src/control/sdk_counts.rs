@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Control {
-    /// Adds the counts that a process reports, if its service is known.
+    /// Adds the counts that a process reports, if its service is known or a client of it polls.
     pub(crate) fn add_sdk_counts(&self, key: &ServiceKey, resource: u64, points: &[RootSpanPoint]) {
         let now = Instant::now();
         let service = match self.0.services.get(key) {

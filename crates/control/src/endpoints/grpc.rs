@@ -38,8 +38,9 @@ impl SamplingManager for Sampling {
             .remote_addr()
             .map(|peer| PollSource::new(peer, user_agent));
         let service = ServiceName::new(&request.get_ref().service_name)
+            .inspect_err(|_| control.metrics().count_refused(Endpoint::Grpc, "Malformed"))
             .map_err(|error| Status::invalid_argument(format!("serviceName {error}")))?;
-        let strategy = control.poll(Endpoint::Grpc, service, source.as_ref())?;
-        Ok(Response::new(strategy))
+        let response = control.poll(Endpoint::Grpc, service, source, Response::new);
+        Ok(response.await?)
     }
 }

@@ -6,6 +6,7 @@ use axum::{
     Extension, Json, Router,
     extract::{ConnectInfo, Query, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header::USER_AGENT},
+    response::{IntoResponse, Response},
     routing::get,
 };
 use spoor_policy::ServiceName;
@@ -42,14 +43,14 @@ async fn sampling(
     peer: Option<Extension<ConnectInfo<SocketAddr>>>,
     query: Result<Query<Parameters>, QueryRejection>,
     headers: HeaderMap,
-) -> Result<Json<SamplingStrategyResponse>, Problem> {
-    let service = service(query)?;
+) -> Result<Response, Problem> {
+    let service = service(query)
+        .inspect_err(|_| control.metrics().count_refused(Endpoint::Http, "Malformed"))?;
     let user_agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
     let source = peer.map(|Extension(ConnectInfo(peer))| PollSource::new(peer, user_agent));
-    control
-        .poll(Endpoint::Http, service, source.as_ref())
-        .map(Json)
-        .map_err(|denied| Problem::new(denied.status_code(), denied.to_string()))
+    let encode = |strategy: SamplingStrategyResponse| Json(strategy).into_response();
+    let response = control.poll(Endpoint::Http, service, source, encode).await;
+    response.map_err(|denied| Problem::new(denied.status_code(), denied.to_string()))
 }
 
 /// A list of pairs rather than a map, which would hide duplicates.

@@ -123,9 +123,7 @@ impl Receiver {
         let as_sent = read(body).await?;
         let slot = Arc::clone(&self.slots).acquire_owned();
         let slot = tokio::time::timeout(MAX_QUEUE_TIME, slot).await;
-        let slot = slot
-            .map_err(|_| MetricsError::Busy)?
-            .map_err(|_| MetricsError::Busy)?;
+        let slot = slot.ok().and_then(Result::ok).ok_or(MetricsError::Busy)?;
         let control = self.control.clone();
         let namespace = namespace.clone();
         // On a blocking thread, since decompressing blocks without content takes up to 0.22 µs for each

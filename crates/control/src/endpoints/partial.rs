@@ -72,6 +72,11 @@ impl BoundedMessages {
         }
     }
 
+    /// Returns whether a part of a message was read.
+    pub(crate) fn has_part(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
     /// Waits for the next message, or returns `None` at the end of the body. Loses nothing when
     /// dropped: the next call continues the message.
     pub(crate) async fn message(&mut self) -> Result<Option<ClientMessage>, Status> {

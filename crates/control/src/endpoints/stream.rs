@@ -111,10 +111,13 @@ fn end(status: &Status) -> Frame<Bytes> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use futures_util::stream;
+    use std::time::Duration;
+
+    use futures_util::{FutureExt, stream};
     use http_body_util::BodyExt;
     use prometheus_client::{encoding::text::encode, registry::Registry};
     use prost::Message;
+    use spoor_policy::{Fault, FaultDelay, Namespace, Probability};
     use spoor_proto::spoor::control::v1::{ClientMessage, Count, Hello, Report, client_message};
     use tonic::Code;
 
@@ -148,6 +151,39 @@ mod tests {
         let status = Status::from_header_map(received.trailers().unwrap()).unwrap();
         assert_eq!(status.code(), Code::InvalidArgument, "{status}");
         assert!(status.message().contains("32768 elements"), "{status}");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_while_a_part_takes_room() {
+        let control = Control::new(ControlSettings::default());
+        let hello = Hello {
+            service: "a".to_owned(),
+            instance: "1".to_owned(),
+            ..Hello::default()
+        };
+        let hello = ClientMessage {
+            message: Some(client_message::Message::Hello(hello)),
+        };
+        let hello = hello.encode_to_vec();
+        let sent = [message(hello.len(), &hello), message(100_000, &[0; 10_000])];
+        let frames = sent.map(|data| Ok::<_, Status>(Frame::data(Bytes::from(data))));
+        let body = StreamBody::new(stream::iter(frames).chain(stream::pending()));
+        let request = http::Request::post(SUBSCRIBE_PATH).body(Body::new(body));
+        let response = control.policy_stream().call(request.unwrap()).await;
+        let mut received = response.unwrap().into_body();
+        // The service has no faults.
+        assert!(received.frame().now_or_never().is_some());
+        let free = control.partial_room().available_permits();
+        assert!(received.frame().now_or_never().is_none());
+        assert!(control.partial_room().available_permits() < free);
+        let fault = Fault {
+            operation: None,
+            delay: FaultDelay::new(Duration::from_millis(1)).unwrap(),
+            error_rate: Probability::ALWAYS,
+        };
+        let service = "a".parse().unwrap();
+        control.set_faults(&Namespace::default(), &service, vec![fault]);
+        assert!(received.frame().now_or_never().is_none());
     }
 
     #[tokio::test]

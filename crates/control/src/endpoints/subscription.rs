@@ -3,7 +3,7 @@
 use std::{mem, net::IpAddr, pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use spoor_policy::{Digest, ServiceName, Version};
+use spoor_policy::{Digest, ServiceName, Version, message::is_invisible};
 use spoor_proto::spoor::control::v1::{ClientMessage, Hello, client_message::Message};
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
@@ -108,7 +108,11 @@ impl Subscription {
             return Ok(None);
         };
         loop {
-            if let Some(message) = active.next_message()? {
+            // Not while a part of a message takes room: this is polled again only once the client has
+            // read what was sent, so one that reads nothing would keep the room, also from its timeout.
+            if !inbound.has_part()
+                && let Some(message) = active.next_message()?
+            {
                 return Ok(Some((message, self)));
             }
             tokio::select! {
@@ -197,7 +201,7 @@ impl Subscription {
             .map_err(|error| self.reject("Malformed", &format!("service {error}")))?;
         let (instance, start) = (&hello.instance, &hello.start);
         let is_well_formed =
-            |name: &str| name.len() <= MAX_INSTANCE_ID_BYTES && !name.chars().any(char::is_control);
+            |name: &str| name.len() <= MAX_INSTANCE_ID_BYTES && !name.contains(is_invisible);
         if instance.is_empty() || !is_well_formed(instance) || !is_well_formed(start) {
             let detail = format!(
                 "instance and start must have at most {MAX_INSTANCE_ID_BYTES} bytes and no control characters, and instance must not be empty"

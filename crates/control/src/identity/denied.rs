@@ -50,6 +50,9 @@ pub enum Denied {
     /// The client polls before the first publication.
     #[error("no policies are published yet; try again in a moment")]
     NotPublished,
+    /// The response cannot be made.
+    #[error("the control plane is busy; try again")]
+    Busy,
     /// The client's identity cannot be checked.
     #[error("cannot check the identity: {0}; try again")]
     Unavailable(String),
@@ -71,6 +74,7 @@ impl Denied {
             Self::UnknownPeer => "UnknownPeer",
             Self::NotACollector => "NotACollector",
             Self::NotPublished => "NotPublished",
+            Self::Busy => "Busy",
             Self::Unavailable(_) => "Unavailable",
         }
     }
@@ -87,7 +91,7 @@ impl Denied {
             | Self::NotACollector => Code::PermissionDenied,
             // The watch of pods may lag behind a new pod, which then succeeds a moment later.
             Self::UnknownPod(_) | Self::UnknownPeer => Code::Unavailable,
-            Self::NotPublished | Self::Unavailable(_) => Code::Unavailable,
+            Self::NotPublished | Self::Busy | Self::Unavailable(_) => Code::Unavailable,
         }
     }
 

@@ -130,7 +130,10 @@ fn reasons_of_an_instance_are_bounded() {
 
 #[test]
 fn logged_reason_is_one_short_line() {
-    let sent = format!("a\r\n\u{1b}[31mb\u{85}{}", "x".repeat(1_000));
+    let sent = format!(
+        "a\r\n\u{1b}[31m\u{202e}b\u{85}\u{2066}{}",
+        "x".repeat(1_000)
+    );
     let reason = record::shortened(&sent);
     assert!(reason.starts_with("a[31mbx"), "{reason}");
     assert_eq!(reason.len(), 256);

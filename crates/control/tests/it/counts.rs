@@ -6,7 +6,7 @@ use spoor_proto::spoor::control::v1::{self as proto, client_message::Message};
 
 use crate::{
     evidence::numbers,
-    support::{Client, TestServer, count, eventually, key, percent, policy, resolved},
+    support::{Client, TestServer, count, eventually, key, limit, percent, policy, resolved},
 };
 
 fn counts(server: &TestServer, service: &str) -> Counts {
@@ -241,4 +241,26 @@ async fn decisions_under_no_policy_count_as_roots_only() {
     assert_eq!(evidence.roots_at, ["a".parse().unwrap()]);
     assert!(!evidence.services[0].has_roots);
     assert_eq!(server.control.evidence(&key("unknown")), None);
+}
+
+#[tokio::test]
+async fn each_service_has_the_limit_for_itself() {
+    let server = TestServer::with(&[policy("one", &[("a", &[]), ("b", &[])], limit(1))]).await;
+    let observed = |started| {
+        let evidence = server.control.evidence(&key("one")).unwrap();
+        evidence.observed.filter(|it| it.started == started)
+    };
+    let mut clients = vec![];
+    for service in ["a", "b"] {
+        let mut client = server.client(service, "1").await;
+        let plan = client.accept_plan().await;
+        client.report(vec![count(&plan, "", 6, 6)]).await;
+        clients.push((client, plan));
+    }
+    eventually("both reports", || observed(12).is_some()).await;
+    assert_eq!(observed(12).unwrap().verdict, Verdict::Consistent);
+    let (client, plan) = &clients[0];
+    client.report(vec![count(plan, "", 994, 994)]).await;
+    eventually("the third report", || observed(1_000).is_some()).await;
+    assert_eq!(observed(1_000).unwrap().verdict, Verdict::TooHigh);
 }

@@ -56,6 +56,9 @@ async fn rejects_bad_names_and_early_requests() {
     let server = TestServer::with(&[]).await;
     let code = get_strategy(&server, "").await.unwrap_err().code();
     assert_eq!(code, Code::InvalidArgument);
+    server
+        .wait_for_metric(r#"spoor_control_refused_total{endpoint="Grpc",reason="Malformed"} 1"#)
+        .await;
     let server = TestServer::empty(ControlSettings::default()).await;
     let code = get_strategy(&server, "a").await.unwrap_err().code();
     assert_eq!(code, Code::Unavailable);

@@ -91,6 +91,10 @@ async fn bad_requests_are_explained(#[case] path: &str, #[case] expected: Status
         (expected, "application/problem+json")
     );
     assert!(body.contains("service"), "{body}");
+    if expected == StatusCode::BAD_REQUEST {
+        let refused = r#"spoor_control_refused_total{endpoint="Http",reason="Malformed"} 1"#;
+        server.wait_for_metric(refused).await;
+    }
 }
 
 #[tokio::test]

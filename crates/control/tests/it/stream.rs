@@ -198,7 +198,13 @@ async fn stream_begins_with_one_hello() {
         Code::InvalidArgument
     );
 
-    for (service, instance) in [("", "1"), ("a", ""), ("a\n", "1"), ("a", "\u{7}")] {
+    for (service, instance) in [
+        ("", "1"),
+        ("a", ""),
+        ("a\n", "1"),
+        ("a", "\u{7}"),
+        ("a", "\u{202e}"),
+    ] {
         let mut client = server.client(service, instance).await;
         let code = client.end().await.unwrap_err().code();
         assert_eq!(code, Code::InvalidArgument, "{service:?} {instance:?}");

@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use spoor_policy::{PolicyKey, Version};
 use spoor_runtime::QueryParameters;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout_at;
 
 use super::{
     policies::{blocking, key},
@@ -46,8 +46,8 @@ pub(super) struct Parameters {
     sequence: Option<u64>,
 }
 
-/// Responds once the policies have converged or, if none are named, once every instance has its
-/// newest plan in force, and at the latest after `within`. The result counts the instances of the
+/// Responds once each policy has converged or is stuck or, if none are named, once every instance has
+/// its newest plan in force, and at the latest after `within`. The result counts the instances of the
 /// policies' services; if no policies are named, of the services that have changed since the version
 /// given, or of all services if they have not converged in time.
 pub(super) async fn converged(
@@ -64,10 +64,9 @@ pub(super) async fn converged(
         );
         problem(StatusCode::SERVICE_UNAVAILABLE, "Busy", detail)
     })?;
-    // The first check takes milliseconds if thousands of services are known. Without a pause before it,
-    // requests that need not wait would never hold more than one permit for each thread.
-    tokio::task::yield_now().await;
-    let current = admin.control.version();
+    let control = admin.control.clone();
+    // Waits until the plans of a version that is being published are served.
+    let current = blocking(&admin.permits.statuses, move || control.version()).await?;
     let since = Version {
         sequence: parameters.sequence.unwrap_or(current.sequence),
         ..current
@@ -95,11 +94,11 @@ async fn wait_for_all(
     since: Version,
     within: Duration,
 ) -> Result<ConvergenceResult, Problem> {
-    let converged = async {
-        admin.control.converged(since).await;
-        admin.control.converged_where_changed(since).await
+    let check = move |admin: &Admin| {
+        admin.control.convergence(since)?;
+        admin.control.convergence_where_changed(since)
     };
-    let reached = timeout(within, converged).await.ok();
+    let reached = wait_until(admin, Instant::now() + within, check, |it, _| it.is_some()).await?;
     let (expected, waiting) = match reached {
         Some(reached) => (reached.instances, vec![]),
         None => unconverged_instances(admin).await?,
@@ -122,25 +121,14 @@ async fn wait_for_policies(
     let began = Instant::now();
     let deadline = began + within;
     // The change may also affect services for which the policies no longer decide.
-    let changed = admin.control.converged_where_changed(since);
-    let changed = timeout(within, changed).await.ok();
-    let mut changes = admin.control.changed();
-    let keys = Arc::new(keys);
-    let progress = loop {
-        // Before the progress is computed, so that a change during it is not missed.
-        changes.mark_unchanged();
-        let (store, keys) = (admin.policies.clone(), Arc::clone(&keys));
-        let check = move || store.progress(&keys);
-        let progress = blocking(&admin.permits.checks, check).await?;
-        let now = Instant::now();
+    let check = move |admin: &Admin| admin.control.convergence_where_changed(since);
+    let changed = wait_until(admin, deadline, check, |it, _| it.is_some()).await?;
+    let check = move |admin: &Admin| admin.policies.progress(&keys);
+    let progress = wait_until(admin, deadline, check, |progress, now| {
         let is_over = |it: &Progress| it.is_converged || it.is_stuck && now > began + STUCK_AFTER;
-        if progress.iter().all(is_over) || now >= deadline {
-            break progress;
-        }
-        let next = deadline.min(now + CHECK_INTERVAL);
-        let _ = timeout_at(next.into(), changes.changed()).await;
-        tokio::time::sleep(MIN_CHECK_INTERVAL).await;
-    };
+        progress.iter().all(is_over)
+    })
+    .await?;
     let unconverged = progress.iter().filter(|it| !it.is_converged);
     let reasons: Vec<String> = unconverged
         .map(|it| format!("{}: {}", it.name, it.message))
@@ -157,6 +145,31 @@ async fn wait_for_policies(
         },
         reasons,
     })
+}
+
+/// Repeats a check after changes until its result is final or the deadline has passed. Checks run
+/// one at a time, and not on a worker thread: there may be thousands of services and policies.
+async fn wait_until<T: Send + 'static>(
+    admin: &Admin,
+    deadline: Instant,
+    check: impl Fn(&Admin) -> T + Send + Sync + 'static,
+    is_final: impl Fn(&T, Instant) -> bool,
+) -> Result<T, Problem> {
+    let mut changes = admin.control.changed();
+    let check = Arc::new(check);
+    loop {
+        // Before the check, so that a change during it is not missed.
+        changes.mark_unchanged();
+        let (current, check) = (admin.clone(), Arc::clone(&check));
+        let result = blocking(&admin.permits.checks, move || check(&current)).await?;
+        let now = Instant::now();
+        if is_final(&result, now) || now >= deadline {
+            return Ok(result);
+        }
+        let next = deadline.min(now + CHECK_INTERVAL);
+        let _ = timeout_at(next.into(), changes.changed()).await;
+        tokio::time::sleep(MIN_CHECK_INTERVAL).await;
+    }
 }
 
 fn milliseconds(took: Duration) -> Option<f64> {

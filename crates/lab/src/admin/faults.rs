@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, time::Duration};
 
-use axum::{Json, extract::State};
+use axum::{extract::State, response::Response};
 use http::{HeaderMap, StatusCode};
 use spoor_control::Control;
 use spoor_policy::{
@@ -11,6 +11,7 @@ use spoor_policy::{
 use spoor_runtime::{JsonBody, PathParameters, RequestBody};
 
 use super::{
+    policies::blocking_json,
     problem::{body_too_large, conflict, problem, refuse_compressed},
     state::Admin,
 };
@@ -30,8 +31,8 @@ impl RequestBody for FaultSetting {
         r#"{"operation": "GET /", "delayMilliseconds": 250, "errors": "20%"}"#;
 }
 
-pub(super) async fn list(State(admin): State<Admin>) -> Json<FaultsByService> {
-    Json(faults(&admin.control))
+pub(super) async fn list(State(admin): State<Admin>) -> Result<Response, Problem> {
+    respond(admin, |_| Ok(())).await
 }
 
 pub(super) async fn add(
@@ -39,7 +40,7 @@ pub(super) async fn add(
     PathParameters(service): PathParameters<String>,
     headers: HeaderMap,
     setting: Result<JsonBody<FaultSetting>, Problem>,
-) -> Result<Json<FaultsByService>, Problem> {
+) -> Result<Response, Problem> {
     let too_large = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
     if setting.as_ref().is_err_and(|it| it.status == too_large) {
         return Err(body_too_large());
@@ -49,9 +50,12 @@ pub(super) async fn add(
     check_known(&admin, &service)?;
     let JsonBody(setting) = setting.map_err(|refusal| invalid(refusal.detail))?;
     let fault = fault(&setting)?;
-    let _changing = admin.fault_changes.lock();
-    let mut of_service = faults_of(&admin.control, &service);
-    let all = admin.control.faults();
+    respond(admin, move |control| add_to(control, &service, fault)).await
+}
+
+fn add_to(control: &Control, service: &ServiceName, fault: Fault) -> Result<(), Problem> {
+    let mut of_service = faults_of(control, service);
+    let all = control.faults();
     let all: usize = all.iter().map(|it| it.faults.len()).sum();
     let others = all.saturating_sub(of_service.len());
     // The control plane replaces a service's faults as a whole.
@@ -67,37 +71,45 @@ pub(super) async fn add(
         )));
     }
     of_service.push(fault);
-    Ok(set_faults(&admin.control, &service, of_service))
+    control.set_faults(&Namespace::default(), service, of_service);
+    Ok(())
 }
 
 pub(super) async fn clear(
     State(admin): State<Admin>,
     PathParameters(service): PathParameters<String>,
-) -> Result<Json<FaultsByService>, Problem> {
+) -> Result<Response, Problem> {
     let service = service_name(&service)?;
-    let _changing = admin.fault_changes.lock();
-    // A service that has ended may still have faults.
-    if faults_of(&admin.control, &service).is_empty() {
-        check_known(&admin, &service)?;
-    }
-    Ok(set_faults(&admin.control, &service, vec![]))
+    let is_known = check_known(&admin, &service);
+    respond(admin, move |control| {
+        // A service that has ended may still have faults.
+        if faults_of(control, &service).is_empty() {
+            is_known?;
+        }
+        control.set_faults(&Namespace::default(), &service, vec![]);
+        Ok(())
+    })
+    .await
 }
 
-pub(super) async fn clear_all(State(admin): State<Admin>) -> Json<FaultsByService> {
-    let _changing = admin.fault_changes.lock();
-    for it in admin.control.faults() {
-        admin.control.set_faults(&it.namespace, &it.service, vec![]);
-    }
-    Json(faults(&admin.control))
+pub(super) async fn clear_all(State(admin): State<Admin>) -> Result<Response, Problem> {
+    respond(admin, |control| {
+        for it in control.faults() {
+            control.set_faults(&it.namespace, &it.service, vec![]);
+        }
+        Ok(())
+    })
+    .await
 }
 
-fn set_faults(
-    control: &Control,
-    service: &ServiceName,
-    of_service: Vec<Fault>,
-) -> Json<FaultsByService> {
-    control.set_faults(&Namespace::default(), service, of_service);
-    Json(faults(control))
+/// Changes the faults, and responds with all of them.
+async fn respond(
+    admin: Admin,
+    change: impl FnOnce(&Control) -> Result<(), Problem> + Send + 'static,
+) -> Result<Response, Problem> {
+    let control = admin.control;
+    let work = move || change(&control).map(|()| faults(&control));
+    blocking_json(&admin.permits.faults, work).await
 }
 
 fn faults(control: &Control) -> FaultsByService {
@@ -149,8 +161,8 @@ fn service_name(text: &str) -> Result<ServiceName, Problem> {
     ServiceName::new(text).map_err(|error| invalid(format!("service {text:?}: {error}")))
 }
 
-/// Refuses a fault for a service that the lab does not run and that has no instances in the default
-/// namespace, where faults are set: its name is probably misspelled.
+/// Refuses a service that the lab does not run and that has no instances in the default namespace,
+/// where faults are set: its name is probably misspelled.
 fn check_known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
     let children = admin.roster.children();
     let mut known: Vec<String> = children.keys().map(Service::to_string).collect();
@@ -162,7 +174,7 @@ fn check_known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
     known.sort();
     let known = listed(&known, Service::ALL.len());
     let service = service.as_str();
-    let detail = format!("unknown service {service:?}; the services are {known}");
+    let detail = format!("unknown service {service:?}; the lab's services are {known}");
     Err(problem(StatusCode::NOT_FOUND, "Not found", detail))
 }
 

@@ -3,12 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json,
     extract::State,
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
-use spoor_api::SamplingPolicy;
+use serde::Serialize;
 use spoor_policy::{Namespace, PolicyKey, PolicyName};
 use spoor_runtime::PathParameters;
 use tokio::{sync::Semaphore, time::timeout};
@@ -19,7 +18,7 @@ use super::{
 };
 use crate::{
     policies::{PolicyStore, PolicyStoreError},
-    wire::{ApplyResult, Change, Comparison, Documents, Problem},
+    wire::{Documents, Problem},
 };
 
 /// The longest time that a request waits for its turn.
@@ -28,21 +27,19 @@ const MAX_TURN_WAIT: Duration = Duration::from_secs(10);
 pub(super) async fn apply(
     State(admin): State<Admin>,
     documents: Documents,
-) -> Result<Json<ApplyResult>, Problem> {
-    let applied = run_blocking(&admin, move |store| store.apply(&documents));
-    applied.await.map(Json)
+) -> Result<Response, Problem> {
+    respond(admin, move |store| store.apply(&documents)).await
 }
 
 pub(super) async fn diff(
     State(admin): State<Admin>,
     documents: Documents,
-) -> Result<Json<Comparison>, Problem> {
-    let comparison = run_blocking(&admin, move |store| store.diff(&documents));
-    comparison.await.map(Json)
+) -> Result<Response, Problem> {
+    respond(admin, move |store| store.diff(&documents)).await
 }
 
 pub(super) async fn list_all(State(admin): State<Admin>) -> Result<Response, Problem> {
-    list_namespaces(admin, None).await
+    respond(admin, |store| Ok(store.list(None))).await
 }
 
 pub(super) async fn list(
@@ -50,44 +47,46 @@ pub(super) async fn list(
     PathParameters(namespace): PathParameters<String>,
 ) -> Result<Response, Problem> {
     let namespace = self::namespace(&namespace)?;
-    list_namespaces(admin, Some(namespace)).await
-}
-
-async fn list_namespaces(admin: Admin, only: Option<Namespace>) -> Result<Response, Problem> {
-    // Written here, so that the copy of the policies is gone when the operation ends.
-    let json = run_blocking(&admin, move |store| {
-        Ok(serde_json::to_vec(&store.list(only.as_ref())))
-    });
-    let json = json.await?.map_err(|error| internal(error.to_string()))?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
+    respond(admin, move |store| Ok(store.list(Some(&namespace)))).await
 }
 
 pub(super) async fn one(
     State(admin): State<Admin>,
     PathParameters((namespace, name)): PathParameters<(String, String)>,
-) -> Result<Json<SamplingPolicy>, Problem> {
+) -> Result<Response, Problem> {
     let key = key(&namespace, &name)?;
-    let policy = run_blocking(&admin, move |store| store.get(&key));
-    policy.await.map(Json)
+    respond(admin, move |store| store.get(&key)).await
 }
 
 pub(super) async fn delete(
     State(admin): State<Admin>,
     PathParameters((namespace, name)): PathParameters<(String, String)>,
-) -> Result<Json<Change>, Problem> {
+) -> Result<Response, Problem> {
     let key = key(&namespace, &name)?;
-    let change = run_blocking(&admin, move |store| store.delete(&key));
-    change.await.map(Json)
+    respond(admin, move |store| store.delete(&key)).await
 }
 
 /// Runs an operation of the store on a thread that may block. A change writes to disk, and a read
 /// waits for the lock that the change holds.
-async fn run_blocking<T: Send + 'static>(
-    admin: &Admin,
+async fn respond<T: Serialize + 'static>(
+    admin: Admin,
     operation: impl FnOnce(&PolicyStore) -> Result<T, PolicyStoreError> + Send + 'static,
-) -> Result<T, Problem> {
-    let store = admin.policies.clone();
-    Ok(blocking(&admin.permits.operations, move || operation(&store)).await??)
+) -> Result<Response, Problem> {
+    let store = admin.policies;
+    let work = move || operation(&store).map_err(Problem::from);
+    blocking_json(&admin.permits.operations, work).await
+}
+
+/// Runs work on a thread that may block, once it has a permit, and encodes its result there, which
+/// takes longer than a worker thread may be blocked.
+pub(super) async fn blocking_json<T: Serialize + 'static>(
+    permits: &Arc<Semaphore>,
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<Response, Problem> {
+    let encode =
+        |result: T| serde_json::to_vec(&result).map_err(|error| internal(error.to_string()));
+    let json = blocking(permits, move || work().and_then(encode)).await??;
+    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
 /// Runs work on a thread that may block, once it has a permit.

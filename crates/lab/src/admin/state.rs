@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use spoor_control::Control;
 use tokio::sync::Semaphore;
@@ -19,8 +18,6 @@ pub(crate) struct Admin {
     pub(crate) urls: Arc<BTreeMap<String, String>>,
     pub(crate) metrics: Arc<Registry>,
     pub(crate) permits: Permits,
-    /// Held while faults are read and replaced.
-    pub(crate) fault_changes: Arc<Mutex<()>>,
 }
 
 /// The permits for requests that use a limited resource for a long time.
@@ -31,6 +28,8 @@ pub(crate) struct Permits {
     pub(super) operations: Arc<Semaphore>,
     /// For the status, which must not wait for policies.
     pub(super) statuses: Arc<Semaphore>,
+    /// For reading and changing faults, one request after the other.
+    pub(super) faults: Arc<Semaphore>,
     /// For requests that wait until policies are in force. Each occupies a connection, which the
     /// listener cannot close to make room for others.
     pub(super) waiting: Arc<Semaphore>,
@@ -51,6 +50,7 @@ impl Default for Permits {
         Self {
             operations: Arc::new(Semaphore::new(MAX_OPERATIONS)),
             statuses: Arc::new(Semaphore::new(MAX_STATUSES)),
+            faults: Arc::new(Semaphore::new(1)),
             waiting: Arc::new(Semaphore::new(MAX_WAITING_REQUESTS)),
             checks: Arc::new(Semaphore::new(1)),
         }

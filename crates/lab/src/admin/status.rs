@@ -7,7 +7,7 @@ use axum::{
 use http::header;
 use spoor_control::InstanceState;
 
-use super::{policies::blocking, problem::internal, state::Admin};
+use super::{policies::blocking_json, problem::internal, state::Admin};
 use crate::{
     service::Service,
     supervisor::{Child, State as ChildState},
@@ -16,11 +16,8 @@ use crate::{
 
 pub(super) async fn status(State(admin): State<Admin>) -> Result<Response, Problem> {
     let current = admin.clone();
-    // Thousands of instances take longer than a worker thread may be blocked.
-    let encode = move || serde_json::to_vec(&current_status(&current));
-    let encoded = blocking(&admin.permits.statuses, encode).await?;
-    let encoded = encoded.map_err(|error| internal(error.to_string()))?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], encoded).into_response())
+    let work = move || Ok(current_status(&current));
+    blocking_json(&admin.permits.statuses, work).await
 }
 
 fn current_status(admin: &Admin) -> Status {

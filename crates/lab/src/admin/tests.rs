@@ -26,6 +26,7 @@ spec: {targets: [{service: service-b}], head: {probability: 1%}}";
 struct Api {
     router: Router,
     control: Control,
+    permits: Permits,
     folder: TempDir,
 }
 
@@ -62,9 +63,9 @@ impl Api {
             metrics: Arc::new(serve::metrics(&control, &pipeline)),
             control: control.clone(),
             permits: Permits::default(),
-            fault_changes: Arc::default(),
         };
         Self {
+            permits: admin.permits.clone(),
             router: router(admin),
             control,
             folder,
@@ -164,6 +165,18 @@ async fn diff_compares_without_applying() {
     assert_eq!(difference["after"]["setting"], "1%");
     let policies = api.call(Method::GET, "/v1/policies/default").await;
     assert_eq!(policies.json(), json!([]));
+}
+
+#[tokio::test]
+async fn equal_names_have_their_own_warnings() {
+    let api = Api::start(&[]);
+    let policy = POLICY.replace("service-b}", "service-b, operations: [GET /]}");
+    let policy = policy.replace("probability: 1%", "rateLimit: {tracesPerSecond: 1}");
+    let other = policy.replace("name: one", "name: one, namespace: shop");
+    let both = format!("{policy}\n---\n{other}");
+    let compared = api.post("/v1/diff", "application/yaml", both).await.json();
+    let warned = compared["warnings"].as_object().unwrap().keys();
+    assert_eq!(warned.collect::<Vec<_>>(), ["default/one", "shop/one"]);
 }
 
 #[tokio::test]
@@ -319,6 +332,11 @@ async fn ops_ports_are_scrape_targets() {
     r#""Method not allowed","status":405,"detail":"this path supports other methods; see the `Allow` header"}"#
 )]
 #[case(
+    Method::POST,
+    "/v1/converged",
+    r#""Method not allowed","status":405,"detail":"this path supports other methods; see the `Allow` header"}"#
+)]
+#[case(
     Method::GET,
     "/v1/converged?within=soon",
     r#""Invalid query","status":400,"detail":"within: must be a whole number, not \"soon\""}"#
@@ -371,7 +389,7 @@ async fn refuses_faults_for_an_unknown_service() {
         .post("/v1/faults/service-c", "application/json", fault)
         .await;
     assert_eq!(refused.status, StatusCode::NOT_FOUND);
-    let known = r#"unknown service \"service-c\"; the services are service-b"#;
+    let known = r#"unknown service \"service-c\"; the lab's services are service-b"#;
     assert!(refused.body.contains(known), "{}", refused.body);
     let path = "/v1/faults/service-c";
     assert_eq!(api.call(Method::DELETE, path).await.body, refused.body);

@@ -15,8 +15,8 @@ use crate::wire::Action;
 /// The policies by source. A name is in only one of the two.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PolicySet {
-    applied: BTreeMap<PolicyKey, Entry>,
-    folder: BTreeMap<PolicyKey, Entry>,
+    pub(super) applied: BTreeMap<PolicyKey, Entry>,
+    pub(super) folder: BTreeMap<PolicyKey, Entry>,
 }
 
 /// One policy.
@@ -40,14 +40,6 @@ impl PolicySet {
         }
     }
 
-    pub(super) fn applied(&self) -> impl Iterator<Item = &Entry> {
-        self.applied.values()
-    }
-
-    pub(super) fn of_folder(&self) -> impl Iterator<Item = &Entry> {
-        self.folder.values()
-    }
-
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         let keys: BTreeSet<&PolicyKey> = self.applied.keys().chain(self.folder.keys()).collect();
         keys.into_iter().filter_map(|key| self.get(key))
@@ -59,10 +51,6 @@ impl PolicySet {
 
     pub(super) fn policies(&self) -> Vec<Policy> {
         self.entries().map(|entry| entry.policy.clone()).collect()
-    }
-
-    pub(super) fn folder_owns(&self, key: &PolicyKey) -> bool {
-        self.folder.contains_key(key)
     }
 
     /// Adds or replaces policies.

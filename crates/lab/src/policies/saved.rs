@@ -16,7 +16,7 @@ use super::policy_set::{Entry, PolicySet};
 
 /// The path of the file.
 #[derive(Clone, Debug)]
-pub(super) struct SavedFile(PathBuf);
+pub(super) struct SavedFile(pub(super) PathBuf);
 
 /// The content of the file.
 #[derive(Debug, Default)]
@@ -61,10 +61,6 @@ struct FirstAccepted {
 }
 
 impl SavedFile {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self(path)
-    }
-
     /// Reads the file. If it does not exist, the result is empty.
     pub(super) fn read(&self) -> Result<Saved, SaveError> {
         let text = match fs::read_to_string(&self.0) {
@@ -87,13 +83,14 @@ impl SavedFile {
         not_read_yet: &BTreeMap<PolicyKey, Timestamp>,
     ) -> Result<(), SaveError> {
         let read = set
-            .of_folder()
+            .folder
+            .values()
             .map(|entry| (&entry.policy.key, entry.policy.created));
         let not_read_yet = not_read_yet.iter().map(|(key, at)| (key, *at));
         // Of two times for a policy the later in the chain wins: the one that was read.
         let folder: BTreeMap<&PolicyKey, Timestamp> = not_read_yet.chain(read).collect();
         let content = Content {
-            applied: set.applied().map(|entry| entry.resource.clone()).collect(),
+            applied: set.applied.values().map(|it| it.resource.clone()).collect(),
             folder: folder.into_iter().map(first_accepted).collect(),
         };
         let text = serde_json::to_vec_pretty(&content).map_err(io::Error::from);

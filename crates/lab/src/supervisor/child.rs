@@ -191,18 +191,14 @@ impl Supervised {
     /// Sends SIGTERM to the process, unless it has been waited for. Returns whether that succeeded.
     fn send_sigterm(&self, child: &process::Child) -> bool {
         // Without an ID, the process has ended by itself.
-        let signalled = child.id().map_or(Ok(()), send_sigterm);
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.and_then(Pid::from_raw);
+        let signalled = pid.map_or(Ok(()), |pid| kill_process(pid, Signal::TERM));
         if let Err(error) = &signalled {
             tracing::warn!(%error, service = %self.spec.service, "cannot send SIGTERM");
         }
         signalled.is_ok()
     }
-}
-
-/// Sends SIGTERM to a child process.
-fn send_sigterm(pid: u32) -> io::Result<()> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    pid.map_or(Ok(()), |pid| Ok(kill_process(pid, Signal::TERM)?))
 }
 
 /// The inherited variables to remove: those of the lab's own exporter, and the Redis URL, which the

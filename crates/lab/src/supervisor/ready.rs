@@ -7,18 +7,14 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A client of `/readyz`.
 #[derive(Clone)]
-pub(super) struct Readiness {
-    client: reqwest::Client,
-}
+pub(super) struct Readiness(reqwest::Client);
 
 impl Default for Readiness {
     fn default() -> Self {
         // The services are on this machine, which a proxy could not reach. Without TLS, building the
         // client cannot fail.
         let client = reqwest::Client::builder().no_proxy().build();
-        Self {
-            client: client.unwrap_or_default(),
-        }
+        Self(client.unwrap_or_default())
     }
 }
 
@@ -33,7 +29,7 @@ impl Readiness {
     }
 
     async fn is_ready(&self, url: &str) -> bool {
-        let response = self.client.get(url).timeout(REQUEST_TIMEOUT).send().await;
+        let response = self.0.get(url).timeout(REQUEST_TIMEOUT).send().await;
         response.is_ok_and(|response| response.status().is_success())
     }
 }

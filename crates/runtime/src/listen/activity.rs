@@ -15,7 +15,11 @@ use std::{
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Limits, totals::Totals, turn::ConnectionTurn};
+use super::{
+    Limits,
+    totals::{Total, Totals},
+    turn::ConnectionTurn,
+};
 
 /// The longest pause of a peer that still reads its response. A round trip takes less, even if a
 /// packet is lost and sent again.
@@ -29,8 +33,10 @@ const READ_BUFFER_BYTES: usize = 8 * 1024;
 #[derive(Debug)]
 pub(super) struct Activity {
     state: Mutex<State>,
-    turn: ConnectionTurn,
+    pub(super) turn: ConnectionTurn,
     totals: Arc<Totals>,
+    /// The connections of the same listener that have requests.
+    busy: Arc<Total>,
     close: CancellationToken,
 }
 
@@ -77,7 +83,7 @@ pub(super) struct Waiting {
 }
 
 impl Activity {
-    pub(super) fn new(totals: &Arc<Totals>) -> Arc<Self> {
+    pub(super) fn new(totals: &Arc<Totals>, busy: &Arc<Total>) -> Arc<Self> {
         let now = Instant::now();
         Arc::new(Self {
             state: Mutex::new(State {
@@ -94,12 +100,9 @@ impl Activity {
             }),
             turn: ConnectionTurn::default(),
             totals: Arc::clone(totals),
+            busy: Arc::clone(busy),
             close: CancellationToken::new(),
         })
-    }
-
-    pub(super) fn turn(&self) -> &ConnectionTurn {
-        &self.turn
     }
 
     /// Ends the connection and all requests in progress on it.
@@ -201,6 +204,7 @@ impl Activity {
     /// Begins a request, which waits for the server at first.
     pub(super) fn begin(self: &Arc<Self>) -> RequestActivity {
         let mut state = self.state.lock();
+        self.busy.add(usize::from(state.requests == 0));
         state.requests += 1;
         state.working += 1;
         state.last_step = Instant::now();
@@ -320,6 +324,8 @@ impl Drop for RequestActivity {
         self.remove_head();
         let mut state = self.activity.state.lock();
         state.requests -= 1;
+        let is_last = state.requests == 0;
+        self.activity.busy.remove(usize::from(is_last));
         state.working -= usize::from(*self.is_waiting_for_server.get_mut());
         state.last_step = Instant::now();
         state.has_responded = true;
@@ -335,13 +341,15 @@ mod tests {
 
     #[test]
     fn a_new_connection_waits_for_its_peer() {
-        let waiting = Activity::new(&Arc::default()).waiting().unwrap();
+        let waiting = Activity::new(&Arc::default(), &Arc::default())
+            .waiting()
+            .unwrap();
         assert!(!waiting.has_responded && !waiting.has_requests);
     }
 
     #[test]
     fn one_busy_request_makes_the_connection_busy() {
-        let activity = Activity::new(&Arc::default());
+        let activity = Activity::new(&Arc::default(), &Arc::default());
         let (one, other) = (activity.begin(), activity.begin());
         one.set_waiting_for_server(false);
         assert_eq!(activity.waiting(), None);
@@ -355,9 +363,22 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_is_busy_while_it_has_requests() {
+        let busy: Arc<Total> = Arc::default();
+        let connections = [(); 2].map(|()| Activity::new(&Arc::default(), &busy));
+        let requests = [0, 0, 1].map(|at: usize| connections[at].begin());
+        assert_eq!(busy.get(), 2);
+        let [one, other, last] = requests;
+        drop((one, last));
+        assert_eq!(busy.get(), 1);
+        drop(other);
+        assert_eq!(busy.get(), 0);
+    }
+
+    #[test]
     fn a_head_is_unfinished_until_its_request_begins() {
         let totals: Arc<Totals> = Arc::default();
-        let activity = Activity::new(&totals);
+        let activity = Activity::new(&totals, &Arc::default());
         assert_eq!(totals.unfinished_heads.get(), 0);
         activity.receive(1);
         assert!(activity.waiting().unwrap().has_unfinished_head);
@@ -377,7 +398,7 @@ mod tests {
     #[test]
     fn a_pipelined_head_is_unfinished() {
         let totals: Arc<Totals> = Arc::default();
-        let activity = Activity::new(&totals);
+        let activity = Activity::new(&totals, &Arc::default());
         activity.receive(READ_BUFFER_BYTES + 1);
         drop(activity.begin());
         assert_eq!(totals.unfinished_heads.get(), 1);
@@ -388,7 +409,7 @@ mod tests {
     #[test]
     fn head_counts_until_removed_or_dropped() {
         let totals: Arc<Totals> = Arc::default();
-        let activity = Activity::new(&totals);
+        let activity = Activity::new(&totals, &Arc::default());
         let (one, other) = (activity.begin(), activity.begin());
         one.add_head(10);
         other.add_head(5);
@@ -402,7 +423,7 @@ mod tests {
 
     #[test]
     fn no_next_check_after_the_longest_wait() {
-        let activity = Activity::new(&Arc::default());
+        let activity = Activity::new(&Arc::default(), &Arc::default());
         let none = Limits {
             header_timeout: Duration::ZERO,
             ..Limits::default()

@@ -4,7 +4,7 @@
 //! servers on this machine as the page's own origin, so the page can read their responses. Such
 //! requests have the page's name in `Host`.
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use http::{HeaderMap, Uri, header, uri::Authority};
 
@@ -12,37 +12,25 @@ use http::{HeaderMap, Uri, header, uri::Authority};
 /// reserved.
 const CONTAINER_HOST_NAMES: [&str; 2] = ["host.docker.internal", "host.containers.internal"];
 
-/// Host names that a listener on loopback accepts in addition to this machine's own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AllowedHosts(Arc<[String]>);
+/// The first host in a request that is not allowed. Requests without a host are allowed, since
+/// browsers always send one.
+pub(super) fn refused_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let named = headers.get_all(header::HOST).iter();
+    let named = named.map(|host| host.to_str().unwrap_or("(not ASCII)"));
+    // HTTP/2 has the host in `:authority`, which hyper puts into the URI; HTTP/1 may have one in the
+    // request line, which then counts instead of the header (RFC 9112, section 3.2.2).
+    let mut hosts = named.chain(uri.authority().map(Authority::as_str));
+    hosts.find(|host| !is_allowed(host))
+}
 
-impl AllowedHosts {
-    /// Allows these names, given without ports.
-    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
-        Self(names.into_iter().collect())
-    }
-
-    /// The first host in a request that is not allowed. Requests without a host are allowed, since
-    /// browsers always send one.
-    pub(super) fn refused_host<'a>(&self, uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
-        let named = headers.get_all(header::HOST).iter();
-        let named = named.map(|host| host.to_str().unwrap_or("(not ASCII)"));
-        // HTTP/2 has the host in `:authority`, which hyper puts into the URI; HTTP/1 may have one in
-        // the request line, which then counts instead of the header (RFC 9112, section 3.2.2).
-        let mut hosts = named.chain(uri.authority().map(Authority::as_str));
-        hosts.find(|host| !self.is_allowed(host))
-    }
-
-    fn is_allowed(&self, host: &str) -> bool {
-        let name = without_port(host);
-        let is = |other: &str| name.eq_ignore_ascii_case(other);
-        is("localhost")
-            || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-            // RFC 6761: names below `localhost` resolve to loopback everywhere.
-            || name.to_ascii_lowercase().ends_with(".localhost")
-            || CONTAINER_HOST_NAMES.into_iter().any(is)
-            || self.0.iter().any(|other| is(other))
-    }
+fn is_allowed(host: &str) -> bool {
+    let name = without_port(host);
+    let is = |other: &str| name.eq_ignore_ascii_case(other);
+    is("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        // RFC 6761: names below `localhost` resolve to loopback everywhere.
+        || name.to_ascii_lowercase().ends_with(".localhost")
+        || CONTAINER_HOST_NAMES.into_iter().any(is)
 }
 
 fn without_port(host: &str) -> &str {
@@ -61,21 +49,14 @@ mod tests {
 
     #[test]
     fn every_host_of_a_request_is_checked() {
-        let hosts = AllowedHosts::default();
         let mut headers = HeaderMap::new();
         headers.append(header::HOST, HeaderValue::from_static("localhost"));
         let absolute = Uri::from_static("http://evil.example/");
-        assert_eq!(
-            hosts.refused_host(&absolute, &headers),
-            Some("evil.example")
-        );
+        assert_eq!(refused_host(&absolute, &headers), Some("evil.example"));
         let relative = Uri::from_static("/");
-        assert_eq!(hosts.refused_host(&relative, &headers), None);
+        assert_eq!(refused_host(&relative, &headers), None);
         headers.append(header::HOST, HeaderValue::from_static("evil.example"));
-        assert_eq!(
-            hosts.refused_host(&relative, &headers),
-            Some("evil.example")
-        );
+        assert_eq!(refused_host(&relative, &headers), Some("evil.example"));
     }
 
     #[rstest::rstest]
@@ -86,7 +67,6 @@ mod tests {
     #[case("spoor.localhost:80", true)]
     #[case("[::1]:16600", true)]
     #[case("host.docker.internal:4317", true)]
-    #[case("my.proxy:1", true)]
     #[case("evil.example", false)]
     #[case("evil.example:16600", false)]
     #[case("127.0.0.1.evil.example:16600", false)]
@@ -95,7 +75,6 @@ mod tests {
     #[case("a b", false)]
     #[case("", false)]
     fn only_this_machines_names_are_allowed(#[case] host: &str, #[case] allowed: bool) {
-        let hosts = AllowedHosts::new(["my.proxy".to_owned()]);
-        assert_eq!(hosts.is_allowed(host), allowed);
+        assert_eq!(is_allowed(host), allowed);
     }
 }

@@ -11,19 +11,23 @@ const MAX_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// The limits of one listener on its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The most connections at a time. When there are more, some of those that wait for their peer
-    /// are closed, those without a request in progress first. If all of them wait for the server,
-    /// new ones wait, all but one in the kernel's queue.
+    /// The most connections at a time; a listener has at most half of those that its process may
+    /// have. When there are more, some of those that wait for their peer are closed, those without a
+    /// request in progress first. If all of them wait for the server, new ones wait, all but one in
+    /// the kernel's queue.
     pub max_connections: usize,
     /// The most HTTP/2 streams at a time on one connection. Clients wait before they open more.
     pub max_streams_per_connection: u32,
-    /// The most requests at a time over all connections. A quarter as many wait for up to a second;
-    /// more are refused.
+    /// The most requests at a time over all connections. While less than a quarter of them is free,
+    /// requests of a connection with more than its equal share of that quarter are refused. When
+    /// none is free, a quarter as many wait for up to a second; more are refused. So a single
+    /// connection, such as that of a gateway to its upstream, has at most three quarters.
     pub max_requests: usize,
     /// The most bytes of request bodies that handlers have read before they respond, over all
-    /// connections. More are refused, and bodies that have been arriving for more than 2 s end, the
-    /// largest first. Bodies that no handler has read yet take up to as many bytes again, and a
-    /// quarter of that for those of requests that wait.
+    /// connections. More are refused, and the largest of the bodies that have been arriving for more
+    /// than 2 s end. Bodies that no handler has read yet take up to as many bytes again, or 16 KiB
+    /// for each of `max_requests` if that is more, and a quarter of that for those of requests that
+    /// wait.
     pub max_body_bytes: usize,
     /// The time for a TLS handshake, for a connection's first request, and for the head of each
     /// HTTP/1 request, including the wait for its first byte.

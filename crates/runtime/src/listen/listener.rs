@@ -20,10 +20,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    AllowedHosts, Limits, Sockets,
+    Limits, Sockets,
     body::Budget,
     connection,
-    registry::{PROCESS, Scope, max_connections},
+    registry::{PROCESS, max_connections},
     request::{RequestHandler, Stop},
 };
 use crate::LogLimit;
@@ -43,7 +43,6 @@ pub struct Listener {
     sockets: Sockets,
     router: Router,
     limits: Limits,
-    hosts: AllowedHosts,
     #[debug(skip)]
     tls: Option<TlsAcceptor>,
 }
@@ -69,7 +68,6 @@ impl Listener {
             sockets: sockets.into(),
             router,
             limits: Limits::default(),
-            hosts: AllowedHosts::default(),
             tls: None,
         }
     }
@@ -88,14 +86,6 @@ impl Listener {
         self
     }
 
-    /// Sets the host names to accept on loopback besides this machine's own. Listeners on other
-    /// addresses accept any.
-    #[must_use]
-    pub fn hosts(mut self, hosts: AllowedHosts) -> Self {
-        self.hosts = hosts;
-        self
-    }
-
     /// Accepts connections until `stop`, then waits for the requests in flight for at most `grace`.
     ///
     /// # Errors
@@ -105,7 +95,6 @@ impl Listener {
             sockets,
             router,
             mut limits,
-            hosts,
             tls,
         } = self;
         let is_loopback = sockets
@@ -123,8 +112,8 @@ impl Listener {
             router: router.with_state(()),
             limits,
             // On loopback only, as the protection against DNS rebinding; see `host`.
-            hosts: is_loopback.then_some(hosts),
-            free_connections: Arc::clone(&free),
+            checks_host: is_loopback,
+            busy: Arc::default(),
             free: Arc::new(Semaphore::new(limits.max_requests)),
             waiting: Semaphore::new(limits.max_requests.div_ceil(4)),
             budget: Arc::new(Budget::new(limits.max_body_bytes)),
@@ -167,7 +156,7 @@ struct Connections {
 
 impl Connections {
     fn spawn(&self, stream: TcpStream, peer: SocketAddr, permit: impl Send + 'static) {
-        let activity = PROCESS.new_activity();
+        let activity = PROCESS.new_activity(&self.handler.busy);
         let registered = PROCESS.add(self.handler.listener, Arc::clone(&activity));
         let stop = self.stop.clone();
         let tls = self.tls.clone();
@@ -214,7 +203,7 @@ async fn acquire_permit(free: &Arc<Semaphore>, listener: u64) -> Option<OwnedSem
         if let Ok(permit) = Arc::clone(free).try_acquire_owned() {
             return Some(permit);
         }
-        PROCESS.evict(Scope::Listener(listener));
+        PROCESS.evict(|of, _| of == listener);
         let acquiring = Arc::clone(free).acquire_owned();
         // Connections with a request in progress may wait for their peer a moment later.
         if let Ok(permit) = timeout(RETRY_DELAY, acquiring).await {
@@ -234,7 +223,7 @@ async fn accept(sockets: &Sockets) -> (TcpStream, SocketAddr) {
         if is_connection_error(&error) {
             continue;
         }
-        let evicted = PROCESS.evict(Scope::Process);
+        let evicted = PROCESS.evict(|_, _| true);
         if let Some(suppressed) = ACCEPT_FAILURES.admit() {
             tracing::error!(%error, evicted, suppressed, "cannot accept connections");
         }

@@ -16,7 +16,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{
     activity::{Activity, Unread, Waiting},
-    totals::Totals,
+    totals::{Total, Totals},
 };
 use crate::LogLimit;
 
@@ -104,17 +104,6 @@ struct Entry {
     activity: Arc<Activity>,
 }
 
-/// The connections that may be closed to make room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
-    /// Those of all listeners.
-    Process,
-    /// Those of one listener.
-    Listener(u64),
-    /// Those of all listeners that have sent a part of a request's head.
-    Heads,
-}
-
 /// The registration of a connection. Dropping it removes the connection.
 #[derive(Debug)]
 pub(super) struct Registration<'a> {
@@ -138,9 +127,9 @@ impl Registry {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The activity of a new connection.
-    pub(super) fn new_activity(&self) -> Arc<Activity> {
-        Activity::new(&self.totals)
+    /// The activity of a new connection, whose listener counts those that have requests.
+    pub(super) fn new_activity(&self, busy: &Arc<Total>) -> Arc<Activity> {
+        Activity::new(&self.totals, busy)
     }
 
     /// Adds a connection.
@@ -156,18 +145,18 @@ impl Registry {
     /// Closes connections if the process has as many as allowed.
     pub(super) fn make_room(&self) {
         if self.open.lock().len() >= self.max.connections {
-            self.evict(Scope::Process);
+            self.evict(|_, _| true);
         }
     }
 
-    /// Closes some of the connections that wait for their peer. Those without a request come first;
-    /// among equals, those that have had no response yet, and then those that have waited longest.
-    /// Returns how many.
-    pub(super) fn evict(&self, scope: Scope) -> usize {
+    /// Closes some of the connections that wait for their peer, of those that are included, by their
+    /// listener and their wait. Those without a request come first; among equals, those that have had
+    /// no response yet, and then those that have waited longest. Returns how many.
+    pub(super) fn evict(&self, is_included: impl Fn(u64, &Waiting) -> bool) -> usize {
         let open = self.open.lock();
         let mut waiting: Vec<_> = staying(&open)
             .filter_map(|entry| Some((entry, entry.activity.waiting()?)))
-            .filter(|(entry, waiting)| scope.contains(entry.listener, waiting))
+            .filter(|(entry, waiting)| is_included(entry.listener, waiting))
             .collect();
         // By time alone, a client that sends a request slowly would be closed before the newer
         // connections of a flood.
@@ -195,7 +184,7 @@ impl Registry {
     /// [`Registry::evict`].
     pub(super) fn limit_heads(&self) {
         if self.totals.unfinished_heads.get() > self.max.unfinished_heads {
-            let closed = self.evict(Scope::Heads);
+            let closed = self.evict(|_, waiting| waiting.has_unfinished_head);
             self.warn(closed, "closed connections with incomplete requests");
         }
     }
@@ -294,16 +283,6 @@ fn close_last(mut connections: Vec<(&Entry, usize)>, max: usize) -> usize {
         closed += 1;
     }
     closed
-}
-
-impl Scope {
-    fn contains(self, listener: u64, waiting: &Waiting) -> bool {
-        match self {
-            Self::Process => true,
-            Self::Listener(this) => listener == this,
-            Self::Heads => waiting.has_unfinished_head,
-        }
-    }
 }
 
 impl Drop for Registration<'_> {

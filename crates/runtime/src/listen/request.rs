@@ -11,12 +11,14 @@ use tonic::transport::server::TcpConnectInfo;
 use tower::ServiceExt;
 
 use super::{
-    AllowedHosts, Limits,
+    Limits,
     activity::Activity,
     body::{Budget, Exchange, RequestBody},
+    host::refused_host,
     refusal::{RequestRefusal, is_grpc},
     registry::PROCESS,
     response::ResponseBody,
+    totals::Total,
 };
 
 /// The longest wait for a permit after connections were closed for a request.
@@ -35,9 +37,10 @@ pub(super) struct RequestHandler {
     pub(super) listener: u64,
     pub(super) router: Router,
     pub(super) limits: Limits,
-    /// `None` allows any host.
-    pub(super) hosts: Option<AllowedHosts>,
-    pub(super) free_connections: Arc<Semaphore>,
+    /// True if only names of this machine are allowed as a request's host.
+    pub(super) checks_host: bool,
+    /// The connections that have requests.
+    pub(super) busy: Arc<Total>,
     pub(super) free: Arc<Semaphore>,
     /// The places of requests that wait for a permit.
     pub(super) waiting: Semaphore,
@@ -65,7 +68,7 @@ impl RequestHandler {
         let (response, exchange) = match admitted {
             Ok(permit) => {
                 let exchange = exchange(Some(permit));
-                request.extensions_mut().insert(activity.turn().clone());
+                request.extensions_mut().insert(activity.turn.clone());
                 (self.call_router(request, peer, &exchange).await, exchange)
             }
             Err(refusal) => (refusal.respond(is_grpc(request.headers())), exchange(None)),
@@ -81,30 +84,26 @@ impl RequestHandler {
         request: &Request<Incoming>,
     ) -> Result<OwnedSemaphorePermit, RequestRefusal> {
         // Before a permit is taken: requests of a web page must not displace others.
-        let hosts = self.hosts.as_ref();
-        if let Some(host) =
-            hosts.and_then(|hosts| hosts.refused_host(request.uri(), request.headers()))
+        if self.checks_host
+            && let Some(host) = refused_host(request.uri(), request.headers())
         {
             return Err(RequestRefusal::Host(host.to_owned()));
         }
         // Streams outlive their connection until they are next polled, and each would then build a
         // response that is never sent.
-        if activity.is_closing() {
-            return Err(RequestRefusal::Busy);
-        }
-        if self.is_over_share(activity) {
+        if activity.is_closing() || self.is_over_share(activity) {
             return Err(RequestRefusal::Busy);
         }
         self.acquire_permit().await.ok_or(RequestRefusal::Busy)
     }
 
-    /// True if few permits are free, and the connection has more requests than its equal share of
-    /// these. Otherwise some connections with as many requests as they may have would leave none for
-    /// the others.
+    /// True if less than a quarter of the permits is free, and the connection has more than one
+    /// request and more than its equal share of that quarter. Otherwise some connections with as many
+    /// requests as they may have would leave none for the others.
+    /// Idle connections have no share.
     fn is_over_share(&self, activity: &Activity) -> bool {
         let last = self.limits.max_requests / 4;
-        let connections = self.limits.max_connections - self.free_connections.available_permits();
-        let share = last / connections.max(1);
+        let share = last / self.busy.get().max(1);
         self.free.available_permits() < last && activity.requests() > share.max(1)
     }
 
@@ -145,7 +144,9 @@ impl RequestHandler {
                 }
                 response
             }
-            () = sleep(deadline) => RequestRefusal::Deadline.respond(is_grpc),
+            () = tokio::time::sleep(deadline.unwrap_or_default()), if deadline.is_some() => {
+                RequestRefusal::Deadline.respond(is_grpc)
+            }
         }
     }
 
@@ -196,13 +197,6 @@ fn head_bytes(request: &Request<Incoming>) -> usize {
             .map_or(0, |it| it.as_str().len())
 }
 
-async fn sleep(duration: Option<Duration>) {
-    match duration {
-        Some(duration) => tokio::time::sleep(duration).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// The caller's deadline, as gRPC over HTTP/2 writes it: at most eight digits and a unit.
 fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
@@ -229,18 +223,17 @@ mod tests {
 
     use super::*;
 
-    fn handler(max_requests: usize, connections: usize) -> RequestHandler {
+    fn handler(max_requests: usize) -> RequestHandler {
         let limits = Limits {
             max_requests,
-            max_connections: 1_000,
             ..Limits::default()
         };
         RequestHandler {
             listener: 0,
             router: Router::new(),
             limits,
-            hosts: None,
-            free_connections: Arc::new(Semaphore::new(limits.max_connections - connections)),
+            checks_host: false,
+            busy: Arc::default(),
             free: Arc::new(Semaphore::new(max_requests)),
             waiting: Semaphore::new(1),
             budget: Arc::new(Budget::new(limits.max_body_bytes)),
@@ -250,7 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn few_requests_wait_for_others() {
-        let handler = handler(1, 1);
+        let handler = handler(1);
         let permit = handler.acquire_permit().await;
         assert!(permit.is_some());
         let mut waiting = std::pin::pin!(handler.acquire_permit());
@@ -270,8 +263,11 @@ mod tests {
 
     #[tokio::test]
     async fn connections_share_the_last_permits() {
-        let handler = handler(400, 10);
-        let connection = PROCESS.new_activity();
+        let handler = handler(400);
+        let connection = PROCESS.new_activity(&handler.busy);
+        // Connections without requests, such as this one, have no share.
+        let _idle = PROCESS.new_activity(&handler.busy);
+        handler.busy.add(9);
         let mut requests = vec![];
         for _ in 0..11 {
             requests.push(connection.begin());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{extract::Request, middleware::Next, response::Response};
+use http::Extensions;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// A turn that the requests of one connection take in the order of their arrival. It is an extension
@@ -14,6 +15,12 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 pub struct ConnectionTurn(Arc<Mutex<()>>);
 
 impl ConnectionTurn {
+    /// The turn in the extensions of a request; a new one if no listener received the request.
+    #[must_use]
+    pub fn of(extensions: &Extensions) -> Self {
+        extensions.get().cloned().unwrap_or_default()
+    }
+
     /// Waits for the turn, which lasts until the guard is dropped.
     pub async fn take(&self) -> OwnedMutexGuard<()> {
         Arc::clone(&self.0).lock_owned().await
@@ -23,11 +30,8 @@ impl ConnectionTurn {
 /// A middleware that handles the requests of a connection one after the other, up to the head of
 /// each response.
 pub async fn in_turn(request: Request, next: Next) -> Response {
-    let connection = request.extensions().get::<ConnectionTurn>().cloned();
-    let _turn = match connection {
-        Some(connection) => Some(connection.take().await),
-        None => None,
-    };
+    let connection = ConnectionTurn::of(request.extensions());
+    let _turn = connection.take().await;
     next.run(request).await
 }
 

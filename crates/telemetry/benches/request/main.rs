@@ -26,8 +26,8 @@ use stack::{Sampling, Stack};
 const TURNS: usize = 41;
 /// The share of the requests that the mean covers, the fastest first.
 const TRIMMED_PERCENT: usize = 95;
-/// The requests of a turn. With four spans for each, they fill whole batches of 512, so that no
-/// partly filled batch is exported during the next turn.
+/// The requests of a turn. At 100 %, with four spans for each, they fill whole batches of 512, so
+/// that no partly filled batch is exported during the next turn.
 const REQUESTS_PER_TURN: usize = 1_024;
 
 struct Case {

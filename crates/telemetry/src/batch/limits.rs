@@ -11,7 +11,7 @@ const MAX_ATTRIBUTE_OVERHEAD_BYTES: usize = 20;
 
 /// Truncates the texts of a span to a number of characters, since clients choose some of them, such
 /// as the path of a URL. Returns an upper bound on the size of the encoded span, in bytes, except that
-/// a list of numbers counts as one number.
+/// a list of numbers counts as one number, and the `tracestate` of a link is not counted.
 pub(super) fn truncate(span: &mut SpanData, max_chars: usize) -> usize {
     let mut bytes = truncate_text(&mut span.name, max_chars);
     bytes += truncate_item(&mut span.attributes, max_chars);

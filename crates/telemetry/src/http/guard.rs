@@ -9,7 +9,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use spoor_runtime::{LogLimit, Problem, page_headers};
 
-/// Protects a router that browsers use. Cross-site requests are refused unless they only read, and
+/// Protects a router that browsers use. Cross-origin requests are refused unless they only read, and
 /// the content security policy applies to the router's own pages.
 pub fn guarded(router: Router, content_security_policy: &'static str) -> Router {
     let headers = middleware::from_fn_with_state(content_security_policy, add_security_headers);
@@ -18,19 +18,20 @@ pub fn guarded(router: Router, content_security_policy: &'static str) -> Router 
         .layer(headers)
 }
 
-/// Refuses requests that another site's page makes a browser send, unless they only read.
+/// Refuses requests that a page of another origin makes a browser send, unless they only read.
 ///
-/// Browsers name a request's origin in `Sec-Fetch-Site` or, older ones, in `Origin`. A client that
-/// sends neither is not a browser, so no user's cookies or network position can be abused.
+/// Browsers report in `Sec-Fetch-Site` whether a request has the server's own origin; older ones name
+/// its origin in `Origin`. A client that sends neither is not a browser, so no user's cookies or
+/// network position can be abused.
 async fn require_same_origin(request: Request, next: Next) -> Response {
     if request.method().is_safe() || is_same_origin(request.headers(), request.uri()) {
         return next.run(request).await;
     }
     static WARNINGS: LogLimit = LogLimit::new();
     if let Some(suppressed) = WARNINGS.admit() {
-        tracing::warn!(suppressed, "refused a cross-site request");
+        tracing::warn!(suppressed, "refused a cross-origin request");
     }
-    Problem::new(StatusCode::FORBIDDEN, "cross-site requests are refused").into_response()
+    Problem::new(StatusCode::FORBIDDEN, "cross-origin requests are refused").into_response()
 }
 
 /// Adds headers that make browsers restrict the page.

@@ -1,7 +1,7 @@
 //! Operations of a layer, each with its span's name and its duration histograms.
 //!
-//! An operation is looked up once per request, without allocating. Its labels are created at its
-//! first request.
+//! A known operation is looked up once per request, without allocating. Its labels are created at
+//! its first request.
 
 use std::{
     borrow::Cow,
@@ -186,7 +186,7 @@ impl Operations {
         })
     }
 
-    /// Adds an operation to those that are known, up to their maximum.
+    /// Adds an operation to those that are known, unless there are too many or its name is too long.
     pub(crate) fn add(&self, method: &'static str, target: &str) -> Arc<Operation> {
         let mut known = self.known.write();
         // A service's fallback, or a fault, responds to any name of a gRPC method, so their number

@@ -1,4 +1,4 @@
-//! The crate through its public interface, against fakes in the process.
+//! The crate through its public interface, against fakes and the real control plane in the process.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod batch;

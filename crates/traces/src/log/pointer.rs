@@ -14,7 +14,7 @@ impl SpanAt {
     /// The bits that represent no span.
     pub(crate) const NONE: u32 = 0;
 
-    /// Creates a pointer. Slots are 0 to 65 534, so no pointer equals [`Self::NONE`].
+    /// Creates a pointer. Slots are 0 to 65,534, so no pointer equals [`Self::NONE`].
     pub(crate) fn new(slot: u16, index: usize) -> Option<Self> {
         // Slot and index have 16 bits each: a segment has at most `Segment::MAX_SPANS` spans.
         let slot = u32::from(slot) + 1;

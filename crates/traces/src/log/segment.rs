@@ -16,7 +16,7 @@ use crate::{
 ///
 /// Once it is sealed, only the atomic fields of its traces change, so a search can read it without
 /// a lock. Of the active segment, which still grows, a search reads a clone.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Segment {
     /// Increases with each segment, which distinguishes it from an earlier one in the same slot.
     pub(crate) serial: u64,
@@ -129,13 +129,7 @@ impl Segment {
         Self {
             serial,
             bytes: Vec::with_capacity(capacity),
-            spans: Vec::new(),
-            traces: Vec::new(),
-            services: Vec::new(),
-            sources: InternTable::default(),
-            resources: InternTable::default(),
-            operations: InternTable::default(),
-            latest_start: 0,
+            ..Self::default()
         }
     }
 

@@ -23,7 +23,7 @@ pub fn results(
     reader: &Reader,
     palette: &Palette,
 ) -> Result<Markup, TraceQueryError> {
-    let store = reader.store();
+    let store = &reader.store;
     if !filter.problems.is_empty() {
         return Ok(html! {
             section .notice role="alert" {

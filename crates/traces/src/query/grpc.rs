@@ -35,7 +35,7 @@ impl QueryService for Queries {
             .parse()
             .map_err(|error| Status::invalid_argument(format!("trace_id: {error}")))?;
         self.check_stored(id).await?;
-        stream(self, vec![id], request.raw_traces, messages)
+        stream(self, vec![id], request.raw_traces, messages).await
     }
 
     async fn find_traces(
@@ -43,7 +43,7 @@ impl QueryService for Queries {
         request: Request<FindTracesRequest>,
     ) -> Result<Response<Messages<TracesData>>, Status> {
         let (found, raw) = self.find(request.into_inner().query).await?;
-        stream(self, found, raw, messages)
+        stream(self, found, raw, messages).await
     }
 
     async fn get_services(

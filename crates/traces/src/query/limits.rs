@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use spoor_runtime::{StreamLimit, StreamPermit};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -32,6 +32,10 @@ const MAX_CONCURRENT_AGGREGATES: usize = 1;
 const MAX_CONCURRENT_SEARCHES: usize = 2;
 /// The most gRPC streams that are open at the same time. Stalled ones end to make room for others.
 const MAX_CONCURRENT_STREAMS: usize = 16;
+/// The most traces that are built at the same time for streams. All streams may belong to one client.
+const MAX_CONCURRENT_STREAMED: usize = 2;
+/// The interval at which a stream that waits for its place looks for a stalled one.
+const PLACE_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// The most bytes of bodies and messages that are built and not yet sent, over all connections.
 const MAX_UNSENT_BYTES: usize = 64 << 20;
 /// The bytes that one permit represents.
@@ -48,9 +52,12 @@ pub struct Queries {
     builds: Turns,
     aggregates: Turns,
     searches: Turns,
+    streamed: Turns,
     /// The turns of these queries' kind, needed in addition to those of all builds.
     own_turns: Option<Turns>,
     streams: StreamLimit,
+    /// The turn to look for a place among the streams.
+    places: Turns,
     unsent: StreamLimit,
     max_read_time: Duration,
 }
@@ -120,8 +127,10 @@ impl Queries {
             builds: Turns::new(MAX_CONCURRENT_BUILDS),
             aggregates: Turns::new(MAX_CONCURRENT_AGGREGATES),
             searches: Turns::new(MAX_CONCURRENT_SEARCHES),
+            streamed: Turns::new(MAX_CONCURRENT_STREAMED),
             own_turns: None,
             streams: StreamLimit::new(MAX_CONCURRENT_STREAMS),
+            places: Turns::new(1),
             unsent: StreamLimit::new(MAX_UNSENT_BYTES / PERMIT_BYTES),
             max_read_time: MAX_READ_TIME,
         }
@@ -129,16 +138,22 @@ impl Queries {
 
     /// These queries with the additional bound on those that read every trace in a time window.
     pub(crate) fn aggregates(&self) -> Self {
-        Self {
-            own_turns: Some(self.aggregates.clone()),
-            ..self.clone()
-        }
+        self.bounded_by(&self.aggregates)
     }
 
     /// These queries with the additional bound on searches.
     pub(crate) fn searches(&self) -> Self {
+        self.bounded_by(&self.searches)
+    }
+
+    /// These queries with the additional bound on the traces of streams.
+    pub(crate) fn streamed(&self) -> Self {
+        self.bounded_by(&self.streamed)
+    }
+
+    fn bounded_by(&self, own_turns: &Turns) -> Self {
         Self {
-            own_turns: Some(self.searches.clone()),
+            own_turns: Some(own_turns.clone()),
             ..self.clone()
         }
     }
@@ -182,25 +197,31 @@ impl Queries {
     }
 
     /// Reserves a place for a gRPC stream until it ends.
-    pub(crate) fn reserve_stream(&self) -> Result<StreamPermit, TraceQueryError> {
-        self.streams.acquire(1).ok_or(TraceQueryError::Busy)
+    pub(crate) async fn reserve_stream(&self) -> Result<StreamPermit, TraceQueryError> {
+        // In the order of arrival: one client may have all places, and ask for each that it frees.
+        let deadline = Instant::now() + MAX_WAIT;
+        let turn = self.places.next(deadline).await;
+        let _turn = turn.ok_or(TraceQueryError::Busy)?;
+        while Instant::now() < deadline {
+            if let Some(place) = self.streams.acquire(1) {
+                return Ok(place);
+            }
+            sleep(PLACE_CHECK_INTERVAL).await;
+        }
+        Err(TraceQueryError::Busy)
     }
 }
 
 /// Reads the store for one response.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
-    store: TraceStore,
+    /// For reads that are small and so need no bound.
+    pub(crate) store: TraceStore,
     cancelled: CancellationToken,
     deadline: Instant,
 }
 
 impl Reader {
-    /// The store, for reads that are small and so need no bound.
-    pub(crate) fn store(&self) -> &TraceStore {
-        &self.store
-    }
-
     /// Returns an error if the time is over, or if the client has disconnected, which then receives
     /// no response.
     fn check(&self) -> Result<(), TraceQueryError> {

@@ -26,13 +26,13 @@ pub(super) type Built<M> = (usize, Vec<M>);
 /// Sends traces one after the other, each in one or more messages, and builds those of a trace once
 /// those of the one before are sent. A truncated stream ends with an error status; reading stops when
 /// the client disconnects.
-pub(super) fn stream<M: Message + 'static>(
+pub(super) async fn stream<M: Message + 'static>(
     queries: &Queries,
     ids: Vec<TraceId>,
     raw: bool,
     messages: fn(&StoredTrace, bool) -> Result<Built<M>, TraceQueryError>,
 ) -> Result<Response<Messages<M>>, Status> {
-    let open = queries.reserve_stream()?;
+    let open = queries.reserve_stream().await?;
     let remaining = Remaining {
         queries: queries.clone(),
         ids: ids.into_iter(),
@@ -53,10 +53,11 @@ pub(super) async fn stream_built<M: Message + 'static>(
     build: impl FnOnce(Reader) -> Result<Vec<M>, TraceQueryError> + Send + 'static,
 ) -> Result<Response<Messages<M>>, Status> {
     let messages = queries.run(build).await??;
-    // Only now, since a place whose response is being built cannot be given to another stream.
-    let open = queries.reserve_stream()?;
     let bytes = messages.iter().map(Message::encoded_len).sum();
+    // Counted before they wait.
     let messages = hold(queries, bytes, messages)?;
+    // Only now, since a place whose response is being built cannot be given to another stream.
+    let open = queries.reserve_stream().await?;
     Ok(Response::new(Box::pin(open.hold(messages, stalled))))
 }
 
@@ -99,7 +100,7 @@ impl Remaining {
                 let trace = reader.trace(id)?;
                 trace.as_ref().map_or(Ok((0, Vec::new())), messages)
             };
-            let queries = self.queries.clone();
+            let queries = self.queries.streamed();
             let build = async move {
                 let (memory, built) = match queries.run(read).await? {
                     Ok(built) => built,

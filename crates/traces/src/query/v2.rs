@@ -46,7 +46,7 @@ impl QueryService for Queries {
         let invalid = || Status::invalid_argument("trace_id must be 16 bytes and not all zero");
         let id = TraceId::from_bytes(bytes.ok_or_else(invalid)?);
         self.check_stored(id).await?;
-        stream(self, vec![id], request.raw_traces, messages)
+        stream(self, vec![id], request.raw_traces, messages).await
     }
 
     async fn archive_trace(
@@ -76,7 +76,7 @@ impl QueryService for Queries {
                 filter: None,
             });
         let (found, raw) = self.find(query).await?;
-        stream(self, found, raw, messages)
+        stream(self, found, raw, messages).await
     }
 
     async fn get_services(

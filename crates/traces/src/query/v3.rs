@@ -102,7 +102,7 @@ fn operations(request: ApiRequest) -> Result<GetOperationsResponse, V3Error> {
     let found = service::operations(&request.reader, service, kind.map(|(_, name)| name))?;
     let mut operations: Vec<_> = found.into_iter().map(Operation::from).collect();
     for operation in &mut operations {
-        // OTLP specifies that an unspecified kind is treated as internal.
+        // OTLP allows receivers to treat an unspecified kind as internal.
         if operation.span_kind.is_empty() {
             kind::name(SpanKind::Internal).clone_into(&mut operation.span_kind);
         }

@@ -26,8 +26,7 @@ pub(super) struct Content {
     pub(super) bytes: Bytes,
     pub(super) compression: Compression,
     pub(super) encoding: Encoding,
-    /// `None` without a listener.
-    pub(super) connection: Option<ConnectionTurn>,
+    pub(super) connection: ConnectionTurn,
 }
 
 impl Content {
@@ -44,8 +43,13 @@ impl Content {
         if let Some(accepted) = small.await? {
             return Ok(accepted);
         }
-        // In the order of arrival, so that a sender of many large bodies cannot overtake others.
-        let turn = pipeline.large_bodies().next(deadline).await;
+        // In the order of arrival, so that a sender of many large bodies cannot overtake others. Of
+        // each connection one waits at a time; otherwise those of one could fill all places.
+        let turn = async {
+            let _own = self.connection.take().await;
+            pipeline.large_bodies().next(deadline).await
+        };
+        let turn = timeout_at(deadline, turn).await.ok().flatten();
         let turn = turn.ok_or(ReceiveError::Busy)?;
         let pipeline = pipeline.clone();
         // A separate thread rather than pieces with a yield between them: serde_json reads a
@@ -59,8 +63,9 @@ impl Content {
             let content = self.compression.decompress(self.bytes, max, count)?;
             accept(&pipeline, content, self.encoding, &mut reservation)
         });
-        // The task fails only if the runtime is shutting down, or if the work panics.
-        accepted.await.unwrap_or(Err(ReceiveError::Closed))
+        // The task fails only if the work panics, or if the runtime is shutting down, which ends the
+        // connection, too.
+        accepted.await.unwrap_or(Err(ReceiveError::Internal))
     }
 
     /// Accepts the spans in the body if its content is small.
@@ -88,10 +93,7 @@ impl Content {
         }
         let turns = async {
             // First that of the connection, so that the bodies of each wait one behind the other.
-            let own = match &self.connection {
-                Some(connection) => Some(connection.take().await),
-                None => None,
-            };
+            let own = self.connection.take().await;
             (own, pipeline.small_bodies().acquire().await)
         };
         let Ok((_own, Ok(_turn))) = timeout_at(deadline, turns).await else {
@@ -138,7 +140,7 @@ fn accept(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::panic, clippy::unwrap_used)]
 
     use std::{future::ready, io::Write, pin::pin};
 
@@ -156,9 +158,10 @@ mod tests {
     use tokio_util::sync::CancellationToken;
     use tower::ServiceExt;
 
-    use super::{ConnectionTurn, Content, Encoding, MAX_SMALL_COMPRESSED_BYTES};
+    use super::{Bytes, ConnectionTurn, Content, Encoding, MAX_SMALL_COMPRESSED_BYTES};
     use crate::{
         Pipeline, PipelineSettings, ReceiveSettings, pipeline::MAX_CONCURRENT_LARGE_BODIES,
+        request_counts::RefusalReason, turns::MAX_WAITING,
     };
 
     /// A pipeline, whose router is called without a network.
@@ -228,6 +231,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn sender_does_not_retry_after_a_panic() {
+        struct Panicking(Vec<u8>);
+        impl AsRef<[u8]> for Panicking {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+        impl Drop for Panicking {
+            fn drop(&mut self) {
+                panic!("the body was read");
+            }
+        }
+        let pipeline = pipeline(ReceiveSettings::default());
+        let content = Content {
+            bytes: Bytes::from_owner(Panicking(empty_messages(PROTOBUF, 1 << 20))),
+            compression: spoor_runtime::Compression::Identity,
+            encoding: Encoding::Protobuf,
+            connection: ConnectionTurn::default(),
+        };
+        let reservation = pipeline.memory().reservation();
+        let failed = content.accept(&pipeline, reservation).await.unwrap_err();
+        assert_eq!(failed.reason(), RefusalReason::InternalError);
+        assert!(!failed.reason().is_temporary());
+    }
+
+    #[tokio::test]
     async fn worker_does_not_read_long_compressed_body() {
         let pipeline = pipeline(ReceiveSettings::default());
         // Consecutive square roots have no pattern that gzip finds.
@@ -293,7 +322,7 @@ mod tests {
                 bytes: empty_messages(PROTOBUF, 1000).into(),
                 compression: spoor_runtime::Compression::Identity,
                 encoding: Encoding::Protobuf,
-                connection: Some(connection.clone()),
+                connection: connection.clone(),
             };
             let pipeline = pipeline.clone();
             accepting.spawn(async move {
@@ -309,6 +338,43 @@ mod tests {
             order.push(is_other.unwrap());
         }
         assert_eq!(order, [false, true, false, false]);
+    }
+
+    #[tokio::test]
+    async fn one_large_body_of_a_connection_waits() {
+        let pipeline = pipeline(ReceiveSettings::default());
+        let turns = all_turns_of_large_bodies(&pipeline).await;
+        let large = Bytes::from(empty_messages(PROTOBUF, 1 << 20));
+        let accept = |connection: &ConnectionTurn| {
+            let content = Content {
+                bytes: large.clone(),
+                compression: spoor_runtime::Compression::Identity,
+                encoding: Encoding::Protobuf,
+                connection: connection.clone(),
+            };
+            let pipeline = pipeline.clone();
+            async move {
+                let reservation = pipeline.memory().reservation();
+                content.accept(&pipeline, reservation).await
+            }
+        };
+        let (busy, other) = (ConnectionTurn::default(), ConnectionTurn::default());
+        let mut waiting = JoinSet::new();
+        for _ in 0..=MAX_WAITING {
+            waiting.spawn(accept(&busy));
+        }
+        // The runtime polls 61 tasks at a time.
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        let mut other = pin!(accept(&other));
+        tokio::select! {
+            biased;
+            _ = &mut other => panic!("one connection has all places"),
+            () = ready(()) => {}
+        }
+        drop((waiting, turns));
+        assert!(other.await.is_ok());
     }
 
     #[tokio::test]

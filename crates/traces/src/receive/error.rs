@@ -11,6 +11,8 @@ use crate::{InvalidRequest, OutOfMemory, ScanError, request_counts::RefusalReaso
 pub(super) enum ReceiveError {
     #[error("the receiver is shutting down; try again later")]
     Closed,
+    #[error("an internal error occurred while the body was read")]
+    Internal,
     #[error("Content-Type must be application/x-protobuf or application/json, not \"{0}\"")]
     ContentType(String),
     #[error("{header} must be one of {ACCEPTED_ENCODINGS} or identity, not \"{name}\"")]
@@ -53,6 +55,7 @@ impl ReceiveError {
     pub(super) fn reason(&self) -> RefusalReason {
         match self {
             Self::Closed => RefusalReason::ShuttingDown,
+            Self::Internal => RefusalReason::InternalError,
             Self::ContentType(_) | Self::Compression { .. } => RefusalReason::UnsupportedType,
             Self::TooLarge { .. }
             | Self::TooLargeAsJson

@@ -12,7 +12,7 @@ use axum::{
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
-use spoor_runtime::{ACCEPTED_ENCODINGS, Compression};
+use spoor_runtime::{ACCEPTED_ENCODINGS, Compression, ConnectionTurn};
 use tonic::{Code, Status, metadata::GRPC_CONTENT_TYPE};
 
 use super::{
@@ -62,7 +62,7 @@ async fn export(pipeline: &Pipeline, request: Request) -> Result<Vec<u8>, Receiv
         bytes,
         compression,
         encoding: Encoding::Protobuf,
-        connection: parts.extensions.get().cloned(),
+        connection: ConnectionTurn::of(&parts.extensions),
     };
     Ok(content.accept(pipeline, reservation).await?.response())
 }
@@ -91,6 +91,7 @@ fn status(error: &ReceiveError) -> Status {
         RefusalReason::TimedOut => Code::DeadlineExceeded,
         RefusalReason::Aborted => Code::Cancelled,
         RefusalReason::ShuttingDown => Code::Unavailable,
+        RefusalReason::InternalError => Code::Internal,
     };
     match reason.is_temporary() {
         true => status::retry_later(code, &message),

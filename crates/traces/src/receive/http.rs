@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use spoor_runtime::ACCEPTED_ENCODINGS;
+use spoor_runtime::{ACCEPTED_ENCODINGS, ConnectionTurn};
 use tonic::Code;
 
 use super::{
@@ -82,7 +82,7 @@ async fn accept(
         bytes,
         compression,
         encoding,
-        connection: head.extensions.get().cloned(),
+        connection: ConnectionTurn::of(&head.extensions),
     };
     content.accept(pipeline, reservation).await
 }
@@ -115,6 +115,7 @@ fn codes(reason: RefusalReason) -> (StatusCode, Code) {
         RefusalReason::Aborted => (StatusCode::BAD_REQUEST, Code::Cancelled),
         RefusalReason::Overloaded => (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted),
         RefusalReason::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+        RefusalReason::InternalError => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The decoded size of a trace, computed before it is decoded.
 //!
-//! A field of two bytes, such as an empty event, becomes a struct of a hundred bytes: the encoded
+//! A field of two bytes, such as an empty link, becomes a struct of a hundred bytes: the encoded
 //! length is no bound on the decoded size.
 
 use super::wire::{BYTES, Reader, WireError};
@@ -8,8 +8,8 @@ use crate::otlp_json::{Kind, Message, RESOURCE_SPANS};
 
 /// The allocator's overhead for each string or byte array, roughly.
 const ALLOCATION_BYTES: usize = 16;
-/// The length of a control character in JSON. Lists and maps are shown as JSON, and a response has
-/// that of all lists and maps of a span in memory at the same time.
+/// The most bytes of a control character in JSON. Lists and maps are shown as JSON, and a response
+/// holds the JSON of all lists and maps of a span at the same time.
 const ESCAPED_BYTES: usize = r"\u0000".len();
 
 /// The approximate size of an encoded `ResourceSpans` once decoded, in bytes, overestimated rather

@@ -14,7 +14,7 @@ pub(super) fn resource_spans(log: &Log, trace: TraceAt, max_bytes: usize) -> Opt
     let mut spans = Vec::new();
     let mut left = max_bytes;
     // Checked while they are collected, since a trace may have millions, and before copying, so that
-    // a trace beyond the bound costs no memory.
+    // spans beyond the bound cost no memory.
     for span in log.spans_of(trace) {
         let (_, segment, entry) = span;
         left = left.checked_sub(segment.field(entry).len())?;

@@ -12,7 +12,7 @@ const STORE_DIVISOR: usize = 64;
 /// The last evicted trace IDs, by their hashes; the oldest is forgotten first.
 pub(super) struct EvictedIds {
     // Hashes take half of the memory of IDs. Among a million of them, two are equal with a
-    // probability of 1 in 37 million; such a trace would be refused as late.
+    // probability of 1 in 37 million; such a trace would be dropped as late.
     hashes: HashTable<u64>,
     oldest_first: VecDeque<u64>,
     max: usize,

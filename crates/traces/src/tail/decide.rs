@@ -183,13 +183,10 @@ fn otherwise(
     if !threshold.keeps(head.randomness_of(id)) {
         return None;
     }
+    let policy = name.clone();
     Some(match head.threshold {
-        Some(of_head) if of_head > 0 && of_head >= threshold.value() => KeepReason::Head {
-            policy: name.clone(),
-        },
-        _ => KeepReason::Otherwise {
-            policy: name.clone(),
-        },
+        Some(of_head) if of_head > 0 && of_head >= threshold.value() => KeepReason::Head { policy },
+        _ => KeepReason::Otherwise { policy },
     })
 }
 

@@ -32,8 +32,8 @@ pub(super) fn keep(
         let Some(service) = segment.services.get(usize::from(source.service)) else {
             continue;
         };
-        // One trace may take all the memory of the gathering log, while a segment takes a few
-        // megabytes, or 16 MiB for a long span.
+        // Evicts once for each segment, which takes a few megabytes, or 16 MiB for a long span: one
+        // trace may take all the memory of the gathering log.
         if last.is_some_and(|(serial, _)| serial != segment.serial) {
             store.evict();
             // The trace may have been evicted: then the store drops its other spans as late.

@@ -5,7 +5,7 @@
 
 use crate::TraceId;
 
-/// The parts of the `ot` member that concern sampling.
+/// The parts of the `ot` member that concern sampling, and the random flag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Head {
     /// The threshold of the head's decision, in 56 bits.
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(randomness, expected.unwrap_or_else(|| mixed(id)));
     }
 
-    /// IDs of generators that are not random, and random IDs that a head has filtered.
+    /// IDs of generators that are not random.
     #[rstest]
     #[case::in_sequence(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef, 1)]
     #[case::from_one(1, 1)]

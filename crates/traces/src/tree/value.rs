@@ -5,6 +5,7 @@ use std::{borrow::Cow, io};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use serde::{Serialize, Serializer};
+use spoor_policy::message::is_invisible;
 
 /// A value as people read it: strings as they are, lists and maps as JSON, bytes as base64.
 #[must_use]
@@ -47,15 +48,6 @@ pub fn visible_line(text: &str) -> Cow<'_, str> {
     escaped(text, is_invisible)
 }
 
-/// True for the characters that move or reorder text. All are below U+10000.
-///
-/// Source: Unicode, `Cc`, `Bidi_Control`, and the separators of lines and paragraphs.
-#[must_use]
-pub fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 fn escaped(text: &str, is_hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.chars().any(&is_hidden) {
         return Cow::Borrowed(text);
@@ -80,10 +72,7 @@ pub fn is_zero(id: &[u8]) -> bool {
 }
 
 /// Bytes as lower-case hexadecimal digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    ::hex::encode(bytes)
-}
+pub use ::hex::encode as hex;
 
 /// Bytes in standard base64 with padding, as JSON carries them.
 #[must_use]

@@ -112,14 +112,14 @@ fn component(route: Route) -> Component {
 }
 
 fn ports(stack: &Stack) -> Vec<ServicePort> {
-    let mut ports = vec![
-        ("otlp-grpc", OTLP_GRPC_PORT, OTLP_GRPC_PORT),
-        ("otlp-http", OTLP_HTTP_PORT, OTLP_HTTP_PORT),
-    ];
+    let mut ports = vec![("otlp-grpc", OTLP_GRPC_PORT, OTLP_GRPC_PORT)];
     // Services keep their address when the route changes, and that address may have the port of an
-    // existing Collector or Jaeger.
+    // existing Collector or Jaeger, to which they send gRPC whatever the port is.
     let own = port(stack);
-    if own != OTLP_GRPC_PORT && own != OTLP_HTTP_PORT {
+    if own != OTLP_HTTP_PORT {
+        ports.push(("otlp-http", OTLP_HTTP_PORT, OTLP_HTTP_PORT));
+    }
+    if own != OTLP_GRPC_PORT {
         ports.push(("otlp", own, OTLP_GRPC_PORT));
     }
     let ports = ports.into_iter();

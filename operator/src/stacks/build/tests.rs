@@ -249,6 +249,11 @@ fn platform_may_choose_registry_and_users() {
     Route::Direct
 )]
 #[case(
+    "existing_on_the_http_port",
+    json!({"collector": {"existing": {"otlp": "collector:4318"}}}),
+    Route::Direct
+)]
+#[case(
     "existing_jaeger",
     json!({"route": "Direct", "jaeger": {"existing": {"otlp": "jaeger.example.com:4317"}}}),
     Route::Direct

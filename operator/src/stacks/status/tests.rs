@@ -275,6 +275,31 @@ fn status_with_problems() {
 }
 
 #[test]
+fn lost_spans_hide_no_failing_pod() {
+    let lost = StackProblem {
+        reason: SPANS_LOST,
+        message: "lost 3 spans".to_owned(),
+    };
+    let report = ApplyReport {
+        problems: vec![lost],
+        ..ApplyReport::default()
+    };
+    let unscheduled = json!({"type": "PodScheduled", "status": "False", "message": "no node"});
+    let pod = json!({
+        "metadata": {"name": "tracing-gather-1"},
+        "status": {"conditions": [unscheduled]},
+    });
+    let case = Case {
+        report,
+        pods: vec![serde_json::from_value(pod).unwrap()],
+        ..Case::default()
+    };
+    let text = conditions_of(&case.status());
+    let both = "Degraded=True PodsFailing: pod tracing-gather-1: no node; lost 3 spans";
+    assert!(text.contains(both), "{text}");
+}
+
+#[test]
 fn reordered_values_are_no_new_message() {
     let crashing = |values: &str, previous: TracingStackStatus| {
         let error = format!("Error: unknown type: \"kafkaa\" (valid values: [{values}])");

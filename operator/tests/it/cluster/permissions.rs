@@ -1,4 +1,4 @@
-//! With `operator.namespaces` the operator has no permission in any other namespace.
+//! With `operator.namespaces` the operator's only permission outside them is to create TokenReviews.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::{
 const REVIEWS_TOKENS: &str = "tokenreviews.authentication.k8s.io";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operator_has_no_permission_elsewhere() {
+async fn operator_may_only_create_token_reviews_elsewhere() {
     let Some(lab) = Lab::installed("permissions").await else {
         return;
     };

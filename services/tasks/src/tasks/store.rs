@@ -21,7 +21,7 @@ pub(crate) const MAX_COMPLETED: usize = 1000;
 /// A store of any kind.
 pub(crate) type SharedStore = Arc<dyn TaskStore>;
 
-/// A store of tasks. Changes are atomic, and each operation has a span of its own.
+/// A store of tasks. Changes are atomic, and all operations except counting have spans of their own.
 // The language's own `async fn` would not permit `dyn TaskStore`.
 #[async_trait]
 pub(crate) trait TaskStore: Send + Sync {
@@ -43,7 +43,7 @@ pub(crate) trait TaskStore: Send + Sync {
     /// Deletes a task. False if it does not exist.
     async fn delete(&self, id: Uuid) -> Result<bool, StoreError>;
 
-    /// Counts the tasks. This has no span, since it is not part of a request.
+    /// Counts the tasks. This has no span, since it is mostly not part of a request.
     async fn count(&self, now: Moment) -> Result<TaskCounts, StoreError>;
 }
 

@@ -16,8 +16,8 @@ use tokio::{
 use super::{ensemble::Ensemble, error::RequestError};
 use crate::input::{Input, InvalidInput};
 
-/// The time for which descriptions are valid. Meanwhile, a model that was replaced refuses old
-/// inputs.
+/// The time for which descriptions are valid. Meanwhile, a model that replaced another one refuses
+/// inputs for that one.
 const MAX_AGE: Duration = Duration::from_secs(60);
 /// The time for which descriptions are valid while a model is unavailable, and so the longest for
 /// which a model that has recovered is left out.

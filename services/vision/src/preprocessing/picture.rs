@@ -17,9 +17,10 @@ const MAX_DECODED_BYTES: u64 = 40 * 1024 * 1024;
 /// The copies of the pixels in memory at a time: the decoded picture, the decoder's buffers, a crop,
 /// and the rotated picture.
 const COPIES_IN_MEMORY: u64 = 4;
-/// The most memory that a decoder may use besides the pixels, even to read only the header.
+/// The most memory that a decoder may use besides the pixels and copies of a JPEG's file, even to read
+/// only the header.
 pub(super) const MAX_OVERHEAD_BYTES: u64 = 4 * 1024 * 1024;
-/// The most memory that processing a picture may use.
+/// The most memory that processing a picture may use, besides copies of a JPEG's file.
 pub(super) const MAX_MEMORY_BYTES: u64 = MAX_DECODED_BYTES * COPIES_IN_MEMORY + MAX_OVERHEAD_BYTES;
 
 /// The most pixels that the scans of a JPEG may visit, for all of their components. Progressive ones
@@ -33,7 +34,7 @@ const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
     pub(super) properties: PictureProperties,
-    /// The most memory that processing the picture will use, in bytes.
+    /// The most memory that processing the picture will use, in bytes, besides copies of a JPEG's file.
     pub(super) memory: u64,
 }
 
@@ -215,7 +216,7 @@ fn is_decoded(segment: &[u8]) -> bool {
     }
 }
 
-/// The decoder's limits for data besides the pixels, such as colour profiles and text chunks.
+/// The limits of PNG's decoder for data besides the pixels, such as colour profiles and text chunks.
 fn limits() -> Limits {
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_OVERHEAD_BYTES);

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, uri::Pat
 use http_body_util::Limited;
 use spoor_telemetry::{
     PeerUrl,
-    http::{Peer, PeerCallError, Problem, StreamLimit, StreamPermit, page_headers},
+    http::{Peer, PeerCallError, Problem, StreamLimit, StreamPermit, in_turn, page_headers},
 };
 use tokio::time::Instant;
 
@@ -88,6 +88,9 @@ impl Jaeger {
                 let detail = "traces are read-only; use GET or HEAD";
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
             })
+            // Each request has a connection to Jaeger of its own, so Jaeger cannot tell that they are one
+            // client's.
+            .route_layer(middleware::from_fn(in_turn))
             .layer(middleware::map_response(add_security_headers))
             .with_state(self)
     }

@@ -85,7 +85,7 @@ impl Offers {
         }
     }
 
-    /// Requests a search for a new wish. A failure is ignored, since the next round includes the wish.
+    /// Requests a search for a new wish. A failure is ignored, since a later round includes the wish.
     pub(super) async fn start_search(&self, wish: &Wish) {
         let message = StartSearchRequest {
             wish_id: wish.id.clone(),

@@ -141,7 +141,7 @@ impl Marketplace {
         }
     }
 
-    /// Gets a permit from the circuit breaker, and counts a retry if there is one.
+    /// Gets a permit from the circuit breaker. With one, an attempt after the first counts as a retry.
     fn acquire(&self, retries: u32) -> Result<Permit, SearchError> {
         let permit = self.health.lock().acquire(retries)?;
         if retries > 0 {

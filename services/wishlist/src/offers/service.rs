@@ -62,7 +62,7 @@ impl Offers for Service {
         match permit {
             Ok(permit) => permit.send(SearchTask { wish, context }),
             // No warning, which a client could repeat thousands of times a second.
-            Err(_) => tracing::debug!("too many new wishes; this one waits for the next round"),
+            Err(_) => tracing::debug!("too many new wishes; this one waits for a later round"),
         }
         Ok(Response::new(StartSearchReply {}))
     }

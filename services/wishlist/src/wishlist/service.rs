@@ -11,16 +11,14 @@ use crate::WishName;
 
 /// The gRPC service.
 #[derive(Clone, Debug)]
-pub(super) struct Service {
-    pub(super) store: WishStore,
-}
+pub(super) struct Service(pub(super) WishStore);
 
 #[tonic::async_trait]
 impl Wishlist for Service {
     async fn add(&self, request: Request<AddRequest>) -> Result<Response<Wish>, Status> {
         let name = WishName::new(&request.get_ref().name)
             .map_err(|error| Status::invalid_argument(format!("name: {error}")))?;
-        let wish = self.store.add(&name).await?;
+        let wish = self.0.add(&name).await?;
         tracing::debug!(wish.id = wish.id, "wish added");
         Ok(Response::new(wish))
     }
@@ -32,7 +30,7 @@ impl Wishlist for Service {
         let unknown = || Status::not_found("no wish with this ID");
         // No wish has an ID that is not a UUID.
         let id = Uuid::parse_str(&request.get_ref().id).map_err(|_| unknown())?;
-        if !self.store.delete(id).await? {
+        if !self.0.delete(id).await? {
             return Err(unknown());
         }
         tracing::debug!(wish.id = %id, "wish deleted");
@@ -40,7 +38,7 @@ impl Wishlist for Service {
     }
 
     async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListReply>, Status> {
-        let wishes = self.store.list().await?;
+        let wishes = self.0.list().await?;
         Ok(Response::new(ListReply { wishes }))
     }
 }

@@ -33,20 +33,20 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         let seen = "the last ones may not have arrived yet";
         return Ok(report.with_missing("all spans of the trace", seen));
     }
-    if check_trace(&mut report, &tree, began) {
+    if let Some(origin) = check_trace(&mut report, &tree, began) {
         report.add_source("the faults in force, and the later traces of service-a");
         check_faults_cleared(&mut report, &context.lab.faults().await?);
-        check_newest(&mut report, &context.traces_of(EDGE).await?, &tree);
+        check_newest(&mut report, &context.traces_of(EDGE).await?, &tree, origin);
     }
     Ok(report)
 }
 
-/// Checks the trace and the answer. False if the trace has no error.
-fn check_trace(report: &mut Report, tree: &Tree, answered: &str) -> bool {
+/// Checks the trace and the answer. Returns the service where the error began, if there is one.
+fn check_trace<'a>(report: &mut Report, tree: &'a Tree, answered: &str) -> Option<&'a str> {
     let rows = tree.rows();
     let Some(origin) = tree.origin_of_errors().and_then(|origin| rows.get(origin)) else {
         report.wrong("a trace that has an error", "none of its spans is red");
-        return false;
+        return None;
     };
     let (errors, spans) = (tree.errors(), pluralize(rows.len(), "span is", "spans are"));
     let seen = format!("{errors} of {spans} red");
@@ -73,7 +73,7 @@ fn check_trace(report: &mut Report, tree: &Tree, answered: &str) -> bool {
         let seen = format!("not in {answered}, where a span is red because one below it is");
         report.wrong(what, seen);
     }
-    true
+    Some(origin.member.service())
 }
 
 fn is_red(tree: &Tree, service: &str) -> bool {
@@ -109,10 +109,7 @@ fn check_faults_cleared(report: &mut Report, faults: &FaultsByService) {
 
 /// Checks that the newest request that reached the service where the error began succeeded. Others,
 /// such as one that service-a refuses, would prove nothing. `found` has the newest trace first.
-fn check_newest(report: &mut Report, found: &[FoundTrace], red: &Tree) {
-    let rows = red.rows();
-    let origin = red.origin_of_errors().and_then(|origin| rows.get(origin));
-    let origin = origin.map_or("", |row| row.member.service());
+fn check_newest(report: &mut Report, found: &[FoundTrace], red: &Tree, origin: &str) {
     let reached = |it: &&FoundTrace| it.tree.services().iter().any(|(name, _)| *name == origin);
     let newest = found.iter().find(reached);
     let newest = newest.filter(|it| it.tree.start() > red.start());
@@ -168,7 +165,7 @@ mod tests {
     fn accepts_only_the_lowest_failed_service() {
         let passes = |answer| {
             let mut report = Report::default();
-            check_trace(&mut report, &failed(), answer) && report.is_passed()
+            check_trace(&mut report, &failed(), answer).is_some() && report.is_passed()
         };
         assert!(passes("service-b"));
         assert!(!passes(EDGE) && !passes("gateway") && !passes(""));
@@ -198,7 +195,7 @@ mod tests {
                 id: "07".repeat(16),
                 tree: Tree::new(batches),
             };
-            check_newest(&mut report, &[found], &failed());
+            check_newest(&mut report, &[found], &failed(), "service-b");
             report.is_passed()
         };
         let complete = |start| {

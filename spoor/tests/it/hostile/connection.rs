@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-/// Longer than any timeout of the lab, even on a busy machine.
+/// Longer than the lab takes to end an unfinished request, even on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The outcome.

@@ -1,4 +1,4 @@
-//! Every port of the lab, with the requests that it accepts.
+//! Every port of the lab, with requests that it accepts.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 pub struct Listener {
     /// The name that the lab uses.
     pub name: &'static str,
-    /// The known paths, a valid GET first; for gRPC, the methods.
+    /// Known paths, a valid GET first; for gRPC, the methods.
     pub paths: &'static [&'static str],
 }
 

@@ -30,8 +30,9 @@ const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
-/// The most frames sent in a flood. The server must close the connection before that.
-const MAX_FLOOD_FRAMES: u32 = 400_000;
+/// The most parts of a flood, each of one or two frames. The server must close the connection before
+/// all are sent.
+const MAX_FLOOD_PARTS: u32 = 400_000;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -116,7 +117,7 @@ async fn half_open_streams_have_a_bound() {
     assert_others_respond(&lab).await;
 }
 
-/// The frames of the flood with this number.
+/// The part of a flood with this number.
 type Flood = fn(u32) -> Vec<u8>;
 
 const FLOODS: [(&str, Flood); 5] = [
@@ -152,12 +153,12 @@ async fn floods_end_their_connection() {
         connection.send(H2_PREFACE).await;
         let mut is_open = true;
         let mut sent = 0;
-        while is_open && sent < MAX_FLOOD_FRAMES {
+        while is_open && sent < MAX_FLOOD_PARTS {
             let some: Vec<u8> = (sent..sent + 100).flat_map(flood).collect();
             is_open = connection.send(&some).await;
             sent += 100;
         }
-        assert!(!is_open, "{what}: all {sent} frames were accepted");
+        assert!(!is_open, "{what}: all {sent} parts were accepted");
         assert_others_respond(&lab).await;
     }
 }

@@ -115,6 +115,23 @@ async fn too_many_waiting_requests_are_refused() {
 }
 
 #[tokio::test]
+async fn long_work_needs_a_permit() {
+    let api = Api::start(&[]);
+    let permits = &api.permits;
+    for (path, permits) in [
+        ("/v1/faults", &permits.faults),
+        ("/v1/converged", &permits.checks),
+    ] {
+        let permit = permits.acquire().await.unwrap();
+        let call = api.call(Method::GET, path);
+        let response = tokio::time::timeout(Duration::from_millis(50), call).await;
+        assert!(response.is_err(), "{path} waits");
+        drop(permit);
+        api.call(Method::GET, path).await.json();
+    }
+}
+
+#[tokio::test]
 async fn largest_body_is_accepted() {
     let api = Api::start(&[]);
     let documents = json!({"documents": [{"source": "a.yaml", "text": POLICY}]}).to_string();

@@ -14,8 +14,8 @@ use tonic::Code;
 use tower::ServiceExt;
 
 use super::{
-    MAX_CONCURRENT_BUILDS, MAX_CONCURRENT_SEARCHES, MAX_UNSENT_BYTES, Queries, Reader,
-    TraceQueryError,
+    MAX_CONCURRENT_BUILDS, MAX_CONCURRENT_SEARCHES, MAX_CONCURRENT_STREAMED,
+    MAX_CONCURRENT_STREAMS, MAX_UNSENT_BYTES, Queries, Reader, TraceQueryError,
 };
 use crate::{TraceId, TraceStore, page, query, store::Limit};
 
@@ -62,6 +62,42 @@ async fn searches_leave_turns_for_others() {
     }
     drop(turns);
     assert_eq!(search.await, Ok("searched"));
+}
+
+#[tokio::test]
+async fn streams_leave_turns_for_others() {
+    let queries = queries();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut turns = Vec::new();
+    for _ in 0..MAX_CONCURRENT_STREAMED {
+        turns.push(queries.streamed.next(deadline).await.unwrap());
+    }
+    let streamed = queries.streamed();
+    let mut next = std::pin::pin!(streamed.run(|_| "streamed"));
+    tokio::select! {
+        biased;
+        _ = &mut next => panic!("too many traces at the same time"),
+        listed = queries.run(|_| "listed") => assert_eq!(listed, Ok("listed")),
+    }
+    drop(turns);
+    assert_eq!(next.await, Ok("streamed"));
+}
+
+#[tokio::test]
+async fn stream_waits_for_a_place() {
+    let queries = queries();
+    let mut open = Vec::new();
+    for _ in 0..MAX_CONCURRENT_STREAMS {
+        open.push(queries.reserve_stream().await.unwrap());
+    }
+    let mut next = std::pin::pin!(queries.reserve_stream());
+    tokio::select! {
+        biased;
+        _ = &mut next => panic!("too many streams"),
+        () = std::future::ready(()) => {}
+    }
+    open.pop();
+    assert!(next.await.is_ok());
 }
 
 #[tokio::test]

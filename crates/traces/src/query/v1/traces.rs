@@ -18,7 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub struct V1Traces {
     pub request: ApiRequest,
-    /// The entries of `errors`, with one for each missing trace.
+    /// The entries of `errors`: one for each trace that is missing or too large, and one if the
+    /// list is truncated.
     pub errors: V1Errors,
     pub ids: Vec<TraceId>,
     pub raw: bool,

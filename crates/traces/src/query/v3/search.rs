@@ -1,5 +1,5 @@
-//! The parameters of `/api/v3/traces`. Names are in camelCase or, as in early versions, in
-//! snake_case.
+//! The parameters of searches, traces and dependencies below `/api/v3`. Names are in camelCase or,
+//! as in early versions, in snake_case.
 
 use std::collections::BTreeMap;
 

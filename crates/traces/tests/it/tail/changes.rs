@@ -131,7 +131,7 @@ async fn full_memory_causes_early_decisions() {
         let resource_spans = vec![batch("service-a", vec![trace(number + 1)])];
         let request = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
         // On a busy machine, the time for early decisions may pass while this thread does not run.
-        // The request is refused then, and so are later ones, until the decision task has made room.
+        // The request is refused then, and so are later ones, until the decision task makes room.
         let is_accepted = || pipeline.accept(&request).is_ok();
         eventually("the request is accepted", is_accepted).await;
     }

@@ -173,9 +173,10 @@ fn key(id: Uuid) -> String {
     format!("task:{id}")
 }
 
-/// Parses a listed task. An invalid one is skipped with a warning, so that the others are listed.
+/// Parses a listed task. One with invalid fields is skipped with a warning, so that the others are
+/// listed.
 fn parse_listed((id, fields): (String, Fields)) -> Option<Task> {
-    // Other programs may have added members that are not IDs.
+    // Other programs may have added members that are not IDs, which are skipped without a warning.
     let id = id.parse().ok()?;
     fields::read(id, &fields)
         .inspect_err(|error| {

@@ -13,7 +13,7 @@ use super::{
 /// The distance from a box at which an arrow bends towards it.
 const BEND: u32 = 60;
 
-/// Renders the diagram as SVG, which scales to the width of the page.
+/// Renders the diagram as SVG, which is scaled down if the page is narrower.
 pub(super) fn svg(mesh: &Mesh) -> Markup {
     let layout = Layout::of(mesh);
     let (width, height) = layout.size();

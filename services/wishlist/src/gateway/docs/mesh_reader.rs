@@ -20,7 +20,8 @@ use tracing::Instrument;
 
 use super::{mesh::Mesh, view};
 
-/// The maximum age of traces considered.
+/// The maximum age of the traces that calls and errors are read from. Services are listed whatever
+/// the age of their traces.
 pub(super) const WINDOW: Duration = Duration::from_secs(60 * 60);
 /// The most failed traces read for each service.
 const MAX_FAILED_TRACES: usize = 20;
@@ -33,11 +34,11 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
 /// The time for which a drawing is reused.
 const MAX_AGE: Duration = Duration::from_secs(2);
 
-/// A reader of the mesh. Clones share the last drawing, and concurrent requests share one query.
+/// A reader of the mesh. Clones share the last drawing, and concurrent requests share one read.
 #[derive(Clone)]
 pub(super) struct MeshReader {
     jaeger: Peer,
-    // An async mutex, held during a query, so that requests which arrive meanwhile wait for its result.
+    // An async mutex, held during a read, so that requests which arrive meanwhile wait for its result.
     // The drawing is kept instead of the mesh, since the layout of a large one takes 50 ms.
     last: Arc<Mutex<Option<Drawing>>>,
 }
@@ -71,7 +72,7 @@ impl MeshReader {
         }
     }
 
-    /// A drawing of the mesh of the last hour.
+    /// A drawing of the mesh, with the calls and errors of the last hour.
     pub(super) async fn draw(&self) -> Arc<Markup> {
         let last = Arc::clone(&self.last).lock_owned().await;
         if let Some((read_at, drawing)) = &*last

@@ -54,8 +54,8 @@ fn figure(mesh: &Mesh) -> Markup {
     let minutes = WINDOW.as_secs() / 60;
     html! {
         p {
-            "Based on the traces of the last " (minutes) " minutes that the sampling policies kept. "
-            "Services and calls with errors are red."
+            "Calls and errors are those in the traces of the last " (minutes) " minutes that "
+            "the sampling policies kept. Services and calls with errors are red."
         }
         div.scroll tabindex="0" { (diagram::svg(mesh)) }
         @if mesh.left_out > 0 { p { "Services not shown: " (mesh.left_out) "." } }

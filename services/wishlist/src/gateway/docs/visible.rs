@@ -1,5 +1,7 @@
 //! Display of names from traces, which may contain any characters.
 
+use spoor_policy::message::is_invisible;
+
 /// Escapes control characters, line and paragraph separators, and characters that change the
 /// direction of the text.
 ///
@@ -7,9 +9,7 @@
 pub(super) fn visible(name: &str) -> String {
     let mut shown = String::with_capacity(name.len());
     for c in name.chars() {
-        if c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        {
+        if is_invisible(c) {
             shown.extend(c.escape_unicode());
         } else {
             shown.push(c);

@@ -138,7 +138,7 @@ async fn drawing_the_mesh_makes_no_client_spans() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_leaves_ends_no_read() {
+async fn client_disconnect_does_not_end_the_read() {
     let [begun, allowed, continued] = [(); 3].map(|()| Arc::new(Semaphore::new(0)));
     let steps = [&begun, &allowed, &continued].map(Arc::clone);
     let wait = middleware::map_request(move |request: Request| {

@@ -18,7 +18,7 @@ const DEFAULT_PORT: u16 = 6379;
 /// The bucket bounds that the semantic conventions recommend for database calls, in seconds.
 const DURATION_BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
-/// A command with the script that it runs.
+/// A command as spans and metrics show it, with the name of its script if it runs one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RedisCommand {
     /// `db.query.summary`.
@@ -49,7 +49,7 @@ impl RedisCommand {
     }
 }
 
-/// The spans and durations of all commands to one Redis.
+/// The spans and durations of the commands to one Redis, except those that count tasks.
 pub(super) struct CommandTelemetry {
     host: String,
     port: Option<u16>,
