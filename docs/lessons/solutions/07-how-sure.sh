@@ -8,8 +8,9 @@ interval() { # SAMPLE
     local began=$SECONDS
     spoor load --requests 10000 --workers 16 --path '/?wait=0ms&calc=0' --output json >/dev/null
     sleep "${MAX_TRACE_DELAY:-3}" # until the last traces have arrived
-    # SECONDS is rounded, so one second is added. Nothing was sent in the second before.
-    spoor traces --service service-a --lookback "$((SECONDS - began + 1))s" --limit 1500 --output json |
+    # SECONDS is rounded, and a program takes time to start, so two seconds are added. Nothing was sent
+    # in the two seconds before.
+    spoor traces --service service-a --lookback "$((SECONDS - began + 2))s" --limit 1500 --output json |
         jq -r 'length as $k | 10000 as $n | 1.96 as $z
             | (($k + $z * $z / 2) / ($n + $z * $z)) as $middle
             | ($z * (($k * (1 - $k / $n) + $z * $z / 4) | sqrt) / ($n + $z * $z)) as $half
