@@ -74,7 +74,7 @@ pub(crate) fn dependencies(
 #[derive(Debug, Default)]
 struct Counts {
     calls: BTreeMap<(String, String), u64>,
-    /// The memory of all pairs. A few spans can have many pairs of services, each with two names.
+    /// The memory of all pairs. A few services can form many pairs, each with two names.
     bytes: usize,
 }
 

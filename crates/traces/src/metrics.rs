@@ -28,7 +28,7 @@ impl Collector for Pipeline {
         let held = self.store().occupancy();
         let mut metrics = Metrics(&mut encoder);
 
-        let help = "Spans received in requests that could be decoded";
+        let help = "Spans received in requests that were accepted";
         metrics.counter("spoor_traces_spans_received", help, totals.received)?;
         let help = "Spans stored, including those evicted since";
         metrics.counter("spoor_traces_spans_kept", help, totals.kept)?;

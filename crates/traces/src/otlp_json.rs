@@ -65,7 +65,8 @@ impl Message {
         self.fields.iter().find(|field| field.number == number)
     }
 
-    /// The field that has this name in the `.proto` file.
+    /// The field that has this name in the `.proto` file; `None` for a name without an underscore,
+    /// which is the same in JSON.
     pub(crate) fn field_by_proto_name(&self, name: &str) -> Option<&'static Field> {
         let letters = || name.bytes().filter(|byte| *byte != b'_');
         let is_same = |field: &&Field| {

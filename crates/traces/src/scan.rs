@@ -69,8 +69,8 @@ pub(crate) enum InvalidId {
 }
 
 /// The longest resource, in bytes: a `ResourceSpans` without its scopes. It is sent once for any
-/// number of spans, while decisions and queries read it for each trace, and some queries for each
-/// span. The resource of an SDK has a few hundred bytes, or a few thousand with all detectors.
+/// number of spans, while queries read it for each trace, and some of them for each span. The
+/// resource of an SDK has a few hundred bytes, or a few thousand with all detectors.
 const MAX_RESOURCE_BYTES: usize = 64 << 10;
 /// The longest scope, in bytes: a `ScopeSpans` without its spans. Shorter than a resource, since a
 /// request may have hundreds of thousands of scopes.

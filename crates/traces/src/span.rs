@@ -38,7 +38,7 @@ pub(crate) struct NewSource<'a> {
 }
 
 impl NewSource<'_> {
-    /// The bytes that the source takes in a log, unless the log has it already.
+    /// The bytes that the source takes in a segment that has neither it nor its resource.
     pub(crate) fn max_bytes(&self) -> usize {
         self.resource_bytes + self.scope_bytes() + self.service.len() + self.namespace.len()
     }

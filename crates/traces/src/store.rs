@@ -57,7 +57,7 @@ pub struct Occupancy {
 }
 
 impl TraceStore {
-    /// An empty store that uses at most `max_bytes` of memory.
+    /// An empty store that evicts traces once it uses more than `max_bytes` of memory.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         let hasher = IdHasher::default();

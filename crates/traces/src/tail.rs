@@ -1,16 +1,17 @@
 //! Gathers traces and decides on each once, whole.
 //!
 //! Invariants, each under the sampler's lock:
-//! - A trace that was ever gathered is in the gathering log: either waiting, or decided with a note
-//!   that contains the decision, which its late spans follow. Only a trace that is neither there
-//!   nor in the store is new.
+//! - A trace that was gathered is in the gathering log until its decision is forgotten: either
+//!   waiting, or decided with a note that contains the decision, which its late spans follow. Only
+//!   a trace that is neither there nor in the store is new.
 //! - A new trace is gathered if a tail policy is in force. Otherwise it goes to the store
 //!   immediately: that is its decision, which a later policy does not undo.
 //! - A waiting trace is decided once, by the table in force at that time, even an empty one.
 //!
 //! So each trace is decided once and whole for as long as its decision is remembered: at least a
 //! minute, unless [`TailSettings::max_remembered_decisions`] others follow. A trace that went to
-//! the store immediately is recognised there.
+//! the store immediately is recognised there until a minute after the last request without a policy
+//! in force.
 
 mod decide;
 mod keep;
@@ -194,8 +195,8 @@ impl TailSampler {
         self.refused_bytes = self.refused_bytes.max(Some(bytes));
     }
 
-    /// Makes room for the longest refused request, as [`Self::decide_early`] does; returns whether
-    /// there is still none.
+    /// Makes room for the longest refused request, as [`Self::decide_early`] does; returns true if
+    /// there is still none and there may be traces left to decide on.
     pub(crate) fn decide_for_refused(&mut self, store: &mut Writer<'_>) -> bool {
         let refused = self.refused_bytes.take();
         let is_over = self.decide_early(refused.unwrap_or(0), store);

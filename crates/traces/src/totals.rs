@@ -8,13 +8,14 @@ use crate::scan::Rejected;
 /// gathering.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Spans received in requests that could be decoded.
+    /// Spans received in requests that were accepted.
     pub received: u64,
     /// Spans that were stored.
     pub kept: u64,
     /// Spans of traces that a policy dropped.
     pub not_sampled: u64,
-    /// Spans with an invalid ID, or with a resource, scope, name or version that is too long.
+    /// Spans with an invalid ID, or whose resource or scope is too large or has a name or version
+    /// that is too long.
     pub rejected: Rejected,
     /// Spans for which there was no room.
     pub no_room: u64,

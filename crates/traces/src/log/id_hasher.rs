@@ -6,7 +6,7 @@ use hashbrown::DefaultHashBuilder;
 
 use crate::TraceId;
 
-/// Hashes trace IDs. All logs share it, so that each ID is hashed once.
+/// Hashes trace IDs. All logs share it, so that an ID has the same hash in each.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct IdHasher(DefaultHashBuilder);
 

@@ -27,8 +27,9 @@ impl Log {
     }
 }
 
-/// The segments of a log at one time, except those that the log has evicted since. A slow reader
-/// would otherwise keep as much memory as the log may use, which the log no longer counts.
+/// The segments of a log at one time, except those that the log has evicted or stripped since. A
+/// slow reader would otherwise keep as much memory as the log may use, which the log no longer
+/// counts.
 pub(crate) struct Snapshot {
     slots: Vec<Weak<Segment>>,
     order: Vec<u16>,

@@ -135,7 +135,7 @@ pub fn split_operation(operation: &str) -> (&str, &str) {
     }
 }
 
-/// The first digits of a trace ID, enough to distinguish the traces of a list.
+/// The first digits of a trace ID, which distinguish the traces of a list if their IDs are random.
 pub fn short(id: TraceId) -> String {
     id.to_string().chars().take(8).collect()
 }

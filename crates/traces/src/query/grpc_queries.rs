@@ -75,7 +75,7 @@ impl From<StoredOperation> for api_v3::Operation {
     }
 }
 
-/// Converts calls to those of version 3.
+/// Converts the calls between two services to version 3's message.
 pub(super) fn dependency(call: DependencyLink) -> api_v3::Dependency {
     api_v3::Dependency {
         parent: call.parent,

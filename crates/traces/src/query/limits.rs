@@ -25,7 +25,7 @@ pub const MAX_DECODED_BYTES: usize = 64 << 20;
 /// The most responses that are built at the same time; further requests wait.
 const MAX_CONCURRENT_BUILDS: usize = 4;
 /// The most responses built at the same time for which all traces in a time window are read, or
-/// the newest 500,000. That takes seconds, while a search stops at its limit.
+/// the newest 500,000. That takes seconds, while a search decodes only the traces that it returns.
 const MAX_CONCURRENT_AGGREGATES: usize = 1;
 /// The most responses to searches that are built at the same time. A search may read most of the
 /// store, and other requests must not wait for a client that sends many.
@@ -34,9 +34,10 @@ const MAX_CONCURRENT_SEARCHES: usize = 2;
 const MAX_CONCURRENT_STREAMS: usize = 16;
 /// The most traces that are built at the same time for streams. All streams may belong to one client.
 const MAX_CONCURRENT_STREAMED: usize = 2;
-/// The interval at which a stream that waits for its place looks for a stalled one.
+/// The interval at which a stream that waits for a place checks for a free or a stalled one.
 const PLACE_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// The most bytes of bodies and messages that are built and not yet sent, over all connections.
+/// Bodies of up to 64 KiB do not count.
 const MAX_UNSENT_BYTES: usize = 64 << 20;
 /// The bytes that one permit represents.
 const PERMIT_BYTES: usize = 1 << 10;
@@ -56,7 +57,7 @@ pub struct Queries {
     /// The turns of these queries' kind, needed in addition to those of all builds.
     own_turns: Option<Turns>,
     streams: StreamLimit,
-    /// The turn to look for a place among the streams.
+    /// The turn to wait for a place among the streams.
     places: Turns,
     unsent: StreamLimit,
     max_read_time: Duration,
@@ -196,7 +197,7 @@ impl Queries {
         self.unsent.acquire(permits).ok_or(TraceQueryError::Busy)
     }
 
-    /// Reserves a place for a gRPC stream until it ends.
+    /// Waits for a place for a gRPC stream, and reserves it until the stream ends.
     pub(crate) async fn reserve_stream(&self) -> Result<StreamPermit, TraceQueryError> {
         // In the order of arrival: one client may have all places, and ask for each that it frees.
         let deadline = Instant::now() + MAX_WAIT;

@@ -53,7 +53,7 @@ fn respond_within(
     if bytes.len() <= PIECE_BYTES {
         return Ok(Body::from(bytes).into_response());
     }
-    // Lets the client detect a truncated body, which chunked encoding would not.
+    // Lets a client that tolerates a missing last chunk detect a truncated body, too.
     let length = HeaderValue::from(bytes.len());
     let unsent = queries.reserve_unsent(bytes.len())?;
     let end = Instant::now() + time;

@@ -54,7 +54,7 @@ pub(super) async fn stream_built<M: Message + 'static>(
 ) -> Result<Response<Messages<M>>, Status> {
     let messages = queries.run(build).await??;
     let bytes = messages.iter().map(Message::encoded_len).sum();
-    // Counted before they wait.
+    // Counted as unsent before they wait for a place.
     let messages = hold(queries, bytes, messages)?;
     // Only now, since a place whose response is being built cannot be given to another stream.
     let open = queries.reserve_stream().await?;

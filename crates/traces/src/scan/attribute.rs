@@ -18,7 +18,7 @@ pub(crate) enum Value<T> {
     Bool(bool),
     Int(i64),
     Double(f64),
-    /// An array, a list of pairs or bytes.
+    /// An array, a list of pairs, bytes, or an index of a string.
     Other,
 }
 

@@ -19,7 +19,7 @@ pub(super) struct EvictedIds {
 }
 
 impl EvictedIds {
-    /// Remembers the IDs of a store with this bound.
+    /// An empty set, sized for a store with this bound.
     pub(super) fn new(store_bytes: usize) -> Self {
         Self {
             hashes: HashTable::new(),

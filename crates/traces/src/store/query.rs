@@ -199,7 +199,8 @@ const STATUS_CODE: &str = "otel.status_code";
 struct SegmentQuery<'a> {
     query: &'a Query<'a>,
     segment: &'a Segment,
-    /// For each operation, whether a match may have it. Empty if any operation matches.
+    /// For each operation, whether a match may have it. Empty if the search names neither a service,
+    /// an operation nor a kind.
     operations: Vec<bool>,
     /// For each source, the attributes that its resource or scope has, as a set of [`bit`]s. Empty
     /// for a search without attributes.

@@ -29,7 +29,7 @@ impl Shared {
         }
     }
 
-    /// The memory in use, in bytes.
+    /// The memory in use, in bytes, without the reasons, whose number has a bound of its own.
     pub(super) fn allocated(&self) -> usize {
         self.log.allocated() + self.evicted_ids.allocated()
     }

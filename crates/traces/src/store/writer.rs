@@ -15,8 +15,8 @@ use crate::{
 /// in addition to its encoding, so the store exceeds its bound by at most 2 MiB and these spans.
 pub(crate) const SPANS_BETWEEN_EVICTIONS: usize = 1 << 14;
 
-/// The most reasons that are recorded. With the longest names of policies and rules, they take about
-/// 8 MiB together.
+/// The most reasons that are recorded, besides those that name no policy. With the longest names of
+/// policies and rules, they take about 8 MiB together.
 const MAX_REASONS: usize = 1 << 14;
 
 /// Writes to the store, and evicts traces to keep it within its bound.
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn one_request_does_not_exceed_the_bound() {
+    fn one_request_stays_near_the_bound() {
         let request = request(1..300_001);
         let max_bytes = 8 << 20;
         let store = TraceStore::new(max_bytes);

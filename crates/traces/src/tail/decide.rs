@@ -128,7 +128,7 @@ fn resource_rule(
 }
 
 /// The index of the first attribute rule that any of the spans or their resources meets. As in the
-/// Collector, attributes of events count for none.
+/// Collector, attributes of events and scopes are not compared.
 fn first_attribute_rule(
     policy: &TailPolicy,
     resources: &mut ResourceRules,

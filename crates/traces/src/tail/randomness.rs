@@ -58,8 +58,9 @@ impl Head {
     ///
     /// A head with a threshold above 0 decided by the bits of the ID, so the same bits are used
     /// here for the share to be one of all traces. A head that kept everything used no bits of the
-    /// ID, and a head without a threshold may have kept a biased selection of IDs: the bits are
-    /// then used only if they are known to be random, which sequential IDs are not.
+    /// ID: they are used here only if they are known to be random, which those of sequential IDs
+    /// are not. A head without a threshold may have kept a biased selection of IDs, so their bits
+    /// are not used.
     pub(super) fn randomness_of(&self, id: TraceId) -> u64 {
         match (self.randomness, self.threshold) {
             (Some(explicit), _) => explicit,

@@ -47,7 +47,7 @@ impl Tree {
             }
         }
         let reversed = times.into_iter().enumerate().rev();
-        // `max_by_key` returns the last of equal items: in reversed order, the first row.
+        // `max_by_key` returns the last of equal items: in reversed order, the first group.
         let (largest, time) = reversed.max_by_key(|(_, time)| *time)?;
         let is_in = |(index, row): (usize, &Row)| {
             let is_same = groups.get(index) == Some(&largest);

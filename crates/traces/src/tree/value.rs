@@ -36,13 +36,13 @@ pub fn string<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
 }
 
 /// Escapes the characters that control a terminal or reorder text: NUL becomes `␀`, a
-/// bidirectional override `\u{202e}`. Line breaks and tabs stay.
+/// bidirectional override `\u{202e}`. Line feeds and tabs stay.
 #[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, |c| is_invisible(c) && !matches!(c, '\n' | '\t'))
 }
 
-/// Escapes a single line as [`visible`] does, and its line breaks and tabs, too.
+/// Escapes a text as [`visible`] does, but also its line feeds and tabs, so that it is one line.
 #[must_use]
 pub fn visible_line(text: &str) -> Cow<'_, str> {
     escaped(text, is_invisible)
