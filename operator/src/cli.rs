@@ -57,7 +57,7 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum CrdsCommand {
-    /// Update the cluster's CustomResourceDefinitions to this version by server-side apply
+    /// Create or update the cluster's CustomResourceDefinitions by server-side apply
     Apply {
         /// Field manager that owns the definitions. Use "helm" for definitions that Helm also
         /// applies, so that the two do not conflict
@@ -154,7 +154,7 @@ fn run_role<S>(
     })
 }
 
-/// Runs `run` until SIGTERM or Ctrl-C cancels its token.
+/// Runs `run` to its end. SIGTERM or Ctrl-C cancels its token.
 fn run_until_signal(
     run: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {

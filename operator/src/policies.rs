@@ -56,7 +56,7 @@ pub struct RunningPolicies {
 /// Starts the role, which runs until `stop`.
 ///
 /// # Errors
-/// The ops port cannot be bound, or TLS cannot be set up.
+/// The ops port cannot be bound, its address cannot be read, or TLS cannot be set up.
 pub async fn start(
     client: Client,
     settings: PoliciesSettings,

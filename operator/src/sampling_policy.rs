@@ -22,8 +22,8 @@ pub(crate) fn validate(object: &DynamicObject) -> Option<Result<Policy, Vec<Stri
     Some(validate_spec(&Key::of(object), spec, created))
 }
 
-/// Validates a spec. Returns an error for each invalid field. The API server has already refused
-/// most invalid specs.
+/// Validates a spec. Returns an error for each invalid field, or one if a field is unknown or has
+/// another type. The API server has already refused most invalid specs.
 fn validate_spec(key: &Key, spec: &Value, created: Timestamp) -> Result<Policy, Vec<String>> {
     let spec =
         SamplingPolicySpec::deserialize(spec).map_err(|error| vec![format!("spec: {error}")])?;

@@ -45,7 +45,7 @@ use objects::FIELD_MANAGER;
 /// Starts the role, which runs until `stop`.
 ///
 /// # Errors
-/// The ops port cannot be bound.
+/// The ops port cannot be bound, or its address cannot be read.
 pub async fn start(
     client: Client,
     settings: StacksSettings,

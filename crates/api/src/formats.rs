@@ -125,8 +125,8 @@ pub(crate) static BASE_PATH: Format = Format::new(
     "^/([-A-Za-z0-9_~][-A-Za-z0-9._~]*(/[-A-Za-z0-9_~][-A-Za-z0-9._~]*)*)?$",
     "must be a path such as \"/jaeger\" that begins with '/' and does not end with it",
 );
-/// The address of an existing Jaeger or Collector. It becomes a Service of type ExternalName, which
-/// cannot have an IP address.
+/// The address of an existing Jaeger or Collector. That of OTLP becomes a Service of type
+/// ExternalName, which cannot have an IP address.
 pub(crate) static NAMED_ADDRESS: Format = Format::new(
     260,
     concat!("^", dns_name!(), ":", port!(), "$"),

@@ -120,7 +120,7 @@ pub fn policies(text: &str, source: &str) -> Result<Vec<PolicyManifest>, Vec<Man
 }
 
 /// Reads policies as [`policies`] does, from one of several texts. Subtracts the values of the text
-/// from `room`, which is [`MAX_VALUES`] before the first text, and refuses the text if none are left.
+/// from `room`, which is [`MAX_VALUES`] before the first text, and refuses a text once none are left.
 ///
 /// # Errors
 /// As for [`policies`].

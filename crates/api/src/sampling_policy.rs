@@ -131,7 +131,7 @@ pub struct Tail {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeepRule {
-    /// Name of the rule, unique in the policy. A kept trace records the name of its rule.
+    /// Name of the rule, unique in the policy. In the lab, a kept trace records the name of its rule.
     #[schemars(length(min = 1, max = 63), example = &"errors")]
     pub name: String,
     /// Keep traces with an error in any span: `error: {}`.

@@ -36,8 +36,8 @@ pub use super::key::Key;
 pub use store::ObjectStore;
 use store::StoreWriter;
 
-/// The time after which the API server ends a watch, which then continues where it ended. It bounds
-/// the time for which a broken connection goes unnoticed.
+/// The time after which the API server ends a watch, which then continues where it ended. It is
+/// shorter than the client's read timeout, so only a broken connection is silent for that long.
 const WATCH_TIMEOUT_SECONDS: u32 = 60;
 
 /// The most objects in one response to a list. The allocator does not return the memory that

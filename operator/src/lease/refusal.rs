@@ -26,8 +26,8 @@ impl RefusalNote {
         let refused = annotations.get(REFUSED_ANNOTATION)?.clone();
         let at = annotations.get(REFUSED_AT_ANNOTATION);
         let at = at.cloned().unwrap_or_default();
-        // The other installation rewrites the time at each attempt, so an unchanged note means that
-        // it has stopped trying.
+        // The other installation rewrites the time as long as it tries, so an unchanged note means
+        // that it has stopped.
         let before = before.filter(|before| before.refused == refused && before.at == at);
         let since = before.map_or(now, |before| before.since);
         Some(Self { refused, at, since })

@@ -20,16 +20,16 @@ pub struct PoliciesSettings {
     /// The shortest interval between two writes of a status in which only observed numbers differ.
     pub observed_interval: Duration,
     /// The bounds and times of the control plane behind the listeners. The role itself sets how
-    /// callers are identified.
+    /// callers are identified, the most streams and the shutdown.
     pub control: spoor_control::ControlSettings,
 }
 
 /// The addresses of the role's listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PolicyEndpoints {
-    /// Jaeger's remote sampling API over HTTP.
+    /// Jaeger's remote sampling API, at its usual port for HTTP. Also serves gRPC.
     pub http: SocketAddr,
-    /// Jaeger's remote sampling API over gRPC.
+    /// Jaeger's remote sampling API, at its usual port for gRPC. Also serves HTTP.
     pub grpc: SocketAddr,
     /// Spoor's policy stream, over TLS.
     pub stream: SocketAddr,

@@ -124,8 +124,8 @@ fn last_termination(container: &ContainerStatus) -> Option<&ContainerStateTermin
     container.last_state.as_ref()?.terminated.as_ref()
 }
 
-/// The last lines of the container's log, which the kubelet keeps when a program ends with an
-/// error.
+/// The error at the end of the container's log, or else its last lines. The kubelet keeps the end
+/// of the log when a program ends with an error.
 fn last_error(ended: &ContainerStateTerminated) -> Option<String> {
     let lines = ended.message.as_ref()?.lines().map(str::trim);
     let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();

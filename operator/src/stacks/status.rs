@@ -150,7 +150,7 @@ impl Findings<'_> {
         (!names.is_empty()).then_some(("RollingOut", message))
     }
 
-    /// The condition `Degraded`: something is wrong that does not go away by itself.
+    /// The condition `Degraded`, which names the stack's problems.
     fn degraded(&self) -> ConditionUpdate {
         let problems = self.report.problems.iter();
         let problems = problems.map(|it| (it.reason, it.message.clone()));

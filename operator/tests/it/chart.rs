@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use render::{CHART, has_helm, notes, objects, refusal};
 
-/// Values that enable every object of the chart.
+/// Values that enable every object of the chart but those of `monitoring` and the gateway's routes.
 const EVERYTHING: [&str; 9] = [
     "operator.stacks.replicas=2",
     "operator.policies.replicas=2",

@@ -26,8 +26,8 @@ pub fn services(stack: &Stack) -> Vec<Service> {
     ]
 }
 
-/// Lets clients in the stack's namespace reach the gathering pods, and the gathering pods reach the
-/// deciding one. The ports of metrics and probes are open to everyone.
+/// Lets clients in the stack's namespace reach the gathering pods, and the gathering pods reach
+/// each other and the deciding one. The ports of metrics and probes are open to everyone.
 pub(super) fn network_policies(stack: &Stack) -> Vec<NetworkPolicy> {
     let namespace = pods(LabelSelector::default());
     let gather = pods(label_selector(stack, Component::Gather));

@@ -119,7 +119,7 @@ async fn agrees_on_texts_of_stacks() {
     assert_agreement(&validators, resources).await;
 }
 
-/// All combinations of members of `spec.jaeger`.
+/// All combinations of four members of `spec.jaeger`.
 #[tokio::test(flavor = "multi_thread")]
 async fn agrees_on_members_of_stacks() {
     let Some(validators) = Validators::of("TracingStack", "agreement on members").await else {
