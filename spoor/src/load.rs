@@ -19,8 +19,9 @@ use crate::cli::{
 };
 use destination::Destination;
 
-/// The most connections. Each is a task and a socket, and Linux has about 28 000 ephemeral ports
-/// for connections to one address.
+/// The most connections. Each is a task, and a socket for each address that it sends to; Linux has
+/// about 28 000 ephemeral ports for connections to one address. More than about 4,000 sockets also
+/// need a higher limit of file descriptors than `main` sets.
 const MAX_CONNECTIONS: u16 = 10_000;
 
 /// Send load to the mesh and measure the latency
