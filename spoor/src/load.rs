@@ -50,8 +50,8 @@ pub struct LoadArgs {
     /// List the scenarios with their defaults
     #[arg(long)]
     list: bool,
-    /// Requests per second, for a ramp or spike the highest rate; each is sent when due, even if
-    /// responses to earlier ones are missing [default: the scenario's]
+    /// Requests per second, for a ramp or spike the highest rate; each is sent when due if a
+    /// connection is free, even if responses to earlier ones are missing [default: the scenario's]
     #[arg(long, allow_negative_numbers = true, value_parser = whole_number::<u32>(1..=1_000_000, 50))]
     rate: Option<u32>,
     /// Maximum number of requests; steady sends them as fast as responses arrive, unless --rate or
