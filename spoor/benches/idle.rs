@@ -18,7 +18,7 @@ use std::{
 const SETTLE_DELAY: Duration = Duration::from_secs(6);
 const STARTS: usize = 5;
 
-/// The targets for the memory of the whole mesh, in kB of proportional set size.
+/// The targets for the memory of the lab and its services, in kB of proportional set size.
 const TARGET_BEFORE_MODELS_KB: u64 = 150_000;
 const TARGET_WITH_MODELS_KB: u64 = 250_000;
 const TARGET_READY: Duration = Duration::from_secs(3);

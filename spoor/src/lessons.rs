@@ -1,7 +1,7 @@
 //! `spoor lesson` and `spoor check`: exercises whose results are read from the traces themselves.
 //!
-//! A lesson is a text in `docs/lessons` and a check in [`checks`]. A check reads traces and
-//! policies through a `Context`, and lists its findings in a `Report`.
+//! A lesson is a text in `docs/lessons` and a check in [`checks`]. A check reads traces,
+//! policies, faults and metrics through a `Context`, and lists its findings in a `Report`.
 
 mod answers;
 mod checks;

@@ -19,8 +19,9 @@ use crate::cli::{
 };
 use destination::Destination;
 
-/// The most connections. Each is a task and a socket, and Linux has about 28 000 ephemeral ports
-/// for connections to one address.
+/// The most connections. Each is a task, and a socket for each address that it sends to; Linux has
+/// about 28 000 ephemeral ports for connections to one address. More than about 4,000 sockets also
+/// need a higher limit of file descriptors than `main` sets.
 const MAX_CONNECTIONS: u16 = 10_000;
 
 /// Send load to the mesh and measure the latency
@@ -49,8 +50,8 @@ pub struct LoadArgs {
     /// List the scenarios with their defaults
     #[arg(long)]
     list: bool,
-    /// Requests per second, for a ramp or spike the highest rate; each is sent when due, even if
-    /// responses to earlier ones are missing [default: the scenario's]
+    /// Requests per second, for a ramp or spike the highest rate; each is sent when due if a
+    /// connection is free, even if responses to earlier ones are missing [default: the scenario's]
     #[arg(long, allow_negative_numbers = true, value_parser = whole_number::<u32>(1..=1_000_000, 50))]
     rate: Option<u32>,
     /// Maximum number of requests; steady sends them as fast as responses arrive, unless --rate or

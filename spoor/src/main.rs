@@ -16,7 +16,7 @@ use clap::Parser;
 use cli::out::errln;
 
 /// Two threads are enough for the lab and for each service, and keep the processes small: the lab
-/// starts one for each service.
+/// starts a process for each service.
 const WORKER_THREADS: usize = 2;
 
 /// The limit of file descriptors, unless the process starts with a higher one: enough for 768 policy

@@ -28,7 +28,7 @@ const MAX_AWAITED_TRACES: usize = 16;
 
 Exits with 1 if no complete trace arrives in time.")]
 pub struct ProbeArgs {
-    /// The URL to request once per second
+    /// The URL to request, at most once per second
     #[arg(long, default_value = "http://127.0.0.1:8080/", value_parser = http_url)]
     url: Url,
     #[command(flatten)]

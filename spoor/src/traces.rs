@@ -44,7 +44,7 @@ pub struct Source {
 fn address(text: &str) -> Result<String, String> {
     match reqwest::Url::parse(text) {
         Ok(url) if url.scheme() == "http" && url.has_host() => Ok(text.to_owned()),
-        _ => Err("must be a URL such as http://127.0.0.1:16686".to_owned()),
+        _ => Err("must be an http:// URL such as http://127.0.0.1:16686".to_owned()),
     }
 }
 

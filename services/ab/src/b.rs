@@ -18,8 +18,8 @@ pub use calc::{InvalidRounds, Rounds};
 /// The settings of service-b.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ServiceBArgs {
-    /// Time that each request waits, such as 250ms, or uniformly distributed in a range such as
-    /// 100ms..500ms
+    /// Time that a request waits unless it sets its own, such as 250ms, or uniformly distributed in
+    /// a range such as 100ms..500ms
     #[arg(
         long,
         env = "SPOOR_B_WAIT",
@@ -27,7 +27,7 @@ pub struct ServiceBArgs {
         default_value = "100ms..500ms"
     )]
     pub wait: DurationRange,
-    /// Rounds of heavy_calc for each request, each of about a microsecond
+    /// Rounds of heavy_calc for a request that sets none, each of about a microsecond
     #[arg(long, env = "SPOOR_B_CALC", value_name = "ROUNDS", default_value_t = Rounds::DEFAULT)]
     pub calc: Rounds,
     /// Share of requests that fail, such as 20%

@@ -21,7 +21,8 @@ fn parse(text: &str) -> Option<Uuid> {
     id.filter(|_| text.len() == TEXT_BYTES)
 }
 
-/// Extracts `{uuid}` from the path. An invalid one is rejected with a 422 that quotes it.
+/// Extracts `{uuid}` from the path. An invalid one is rejected with a 422, which quotes it unless it
+/// is not UTF-8.
 impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Problem;
 

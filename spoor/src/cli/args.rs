@@ -48,7 +48,7 @@ pub(super) struct NamespaceArgs {
 pub fn http_url(text: &str) -> Result<Url, String> {
     match Url::parse(text) {
         Ok(url) if url.scheme() == "http" && url.has_host() => Ok(url),
-        _ => Err("must be a URL such as http://127.0.0.1:8080".into()),
+        _ => Err("must be an http:// URL such as http://127.0.0.1:8080".into()),
     }
 }
 

@@ -120,7 +120,7 @@ impl GetArgs {
     }
 }
 
-/// Prints, in place of an empty list, the namespaces that do have policies.
+/// Prints, in place of an empty list, which namespaces have policies, or that the lab has none.
 pub(super) async fn print_no_policies(
     client: &LabClient,
     namespace: &str,

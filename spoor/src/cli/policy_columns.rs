@@ -69,7 +69,7 @@ pub fn targets(policy: &SamplingPolicy) -> String {
 
 /// The policies that override this one, such as `one, two and 3 more`.
 pub fn winners(policy: &SamplingPolicy) -> String {
-    // A table column: `describe` and `-o yaml` list all of them.
+    // A table column: `describe` and `-o yaml` list every place that the status has.
     const MAX_NAMED: usize = 2;
     let overridden = policy.status.as_ref().map(|status| &status.overridden);
     // A policy may be overridden at many places by the same one, which is named once.

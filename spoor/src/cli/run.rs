@@ -108,7 +108,8 @@ where
     let drained = telemetry.shutdown(TELEMETRY_GRACE).await;
     let (dropped, exported) = (drained.dropped, drained.exported);
     if dropped > 0 {
-        tracing::warn!(dropped, exported, "spans dropped at shutdown");
+        // Both numbers count from the start of the process.
+        tracing::warn!(dropped, exported, "spans were dropped");
     }
     served?;
     Ok(ExitCode::SUCCESS)

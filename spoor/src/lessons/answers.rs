@@ -159,7 +159,8 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Validates the command line's answers to a lesson. Errors name the lesson.
+    /// Validates the command line's answers to a lesson. The message about an invalid answer names
+    /// the lesson.
     ///
     /// # Errors
     /// Messages about invalid and contradictory answers. The check would ignore them, so that they

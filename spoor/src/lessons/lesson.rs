@@ -29,7 +29,7 @@ pub enum Lesson {
     Route,
     /// The rates 1 % and 0.1 %, and their confidence intervals.
     Rates,
-    /// A tail rule that keeps every failed request and few others.
+    /// A tail rule that keeps every failed request, and a share of the others.
     KeepErrors,
     /// Two policies with the same target.
     Conflict,

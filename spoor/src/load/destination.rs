@@ -27,7 +27,7 @@ pub fn destination(text: &str) -> Result<Destination, String> {
     };
     let url = url.parse().map_err(|_| {
         format!(
-            "must be a URL such as http://127.0.0.1:8080 or gateway=http://127.0.0.1:8081, not {text:?}"
+            "must be an http:// URL such as http://127.0.0.1:8080 or gateway=http://127.0.0.1:8081, not {text:?}"
         )
     })?;
     Ok(Destination { edge, url })

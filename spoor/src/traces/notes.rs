@@ -1,4 +1,5 @@
-//! The notes of a span: its status, events, links and warnings, in lines below it.
+//! The notes of a span, in lines below it: its status, `tracestate`, warnings, events and links,
+//! and what is wrong with its parent.
 
 use std::time::Duration;
 

@@ -203,7 +203,7 @@ async fn bad_options_name_the_valid_values() {
         (&["traces", "--lookback", "0s"], "must be longer than 0"),
         (
             &["traces", "--traces-url", "ftp://x"],
-            "must be a URL such as http://127.0.0.1:16686",
+            "must be an http:// URL such as http://127.0.0.1:16686",
         ),
         (&["traces", "--service", ""], "'--service <SERVICE>'"),
         (&["generate", "--duration", "0s"], "must be longer than 0"),

@@ -103,7 +103,8 @@ async fn pour(address: SocketAddr, path: &str, length: &str) -> Option<Outcome> 
     connection.outcome().await
 }
 
-/// Input that is not HTTP is refused, and the connection ends.
+/// Input that is incomplete or not valid HTTP causes no server error except 505, and no connection
+/// waits forever.
 pub async fn broken(listener: &'static Listener, address: SocketAddr) {
     let noise: Vec<u8> = (0..5000_u32)
         .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)
