@@ -84,7 +84,7 @@ impl Drop for ReclaimableBody {
 }
 
 /// Reads and discards a body to its end, or until more than `max_bytes` were read. If the
-/// connection were closed while its client is still sending, the response would be lost.
+/// connection were closed while its client is still sending, the response could be lost.
 pub async fn discard(mut body: Body, max_bytes: usize) {
     let mut read = 0;
     while read <= max_bytes {
