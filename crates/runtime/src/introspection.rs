@@ -41,7 +41,7 @@ const HEALTH_CHECK_PATH: &str = "/grpc.health.v1.Health/Check";
 #[error("cannot set up gRPC reflection")]
 pub struct ReflectionError(#[from] tonic_reflection::server::Error);
 
-/// The longest message to either service. Both repeat an unknown name in their status message,
+/// The longest message to either service. Reflection repeats an unknown name in its status message,
 /// where percent-encoding triples its length, and trailers do not count as an unread response.
 const MAX_MESSAGE_BYTES: usize = 4 << 10;
 

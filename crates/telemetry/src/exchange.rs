@@ -105,8 +105,8 @@ impl Drop for Exchange {
     }
 }
 
-/// Starts a span, and returns its context. The sampler decides on the name alone: `describe` is
-/// called for recorded spans only.
+/// Starts a span, and returns its context. The sampler needs neither attributes nor links:
+/// `describe`, which adds them, is called for recorded spans only.
 pub(crate) fn start_span(
     tracer: &SdkTracer,
     kind: SpanKind,

@@ -22,7 +22,7 @@ use crate::settings::{OtlpSettings, Protocol};
 
 /// Sends batches of spans to a receiver.
 pub trait Export: Send + Sync + 'static {
-    /// The input of [`Export::send`]: an OTLP `ExportTraceServiceRequest`.
+    /// The input of [`Export::send`]: an OTLP `ExportTraceServiceRequest`, which may be compressed.
     fn encode(&self, spans: Vec<SpanData>) -> Bytes;
 
     /// Starts one attempt.

@@ -1,7 +1,7 @@
 //! Metrics for Prometheus: requests (rate, errors, duration), spans, sampling, the process.
 //!
-//! Names are those of the semantic conventions as OpenTelemetry's Prometheus compatibility
-//! document translates them: `http.server.request.duration` in seconds is
+//! The names for requests are those of the semantic conventions as OpenTelemetry's Prometheus
+//! compatibility document translates them: `http.server.request.duration` in seconds is
 //! `http_server_request_duration_seconds`. A bucket of a duration carries an exemplar: the trace of
 //! the last sampled request in it.
 

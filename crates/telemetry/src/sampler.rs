@@ -1,8 +1,8 @@
 //! The sampler that applies the plans of the control plane while the process runs.
 //!
-//! [`Live`] holds the plan in force, and [`LiveSampler`] decides by it. A decision reads one atomic
-//! and its thread's copy of the plan, takes no lock and, if the trace is dropped, allocates
-//! nothing.
+//! [`Live`] holds the plan in force, and [`LiveSampler`] decides by it. A decision reads one
+//! atomic, its thread's copy of the plan and, for a rate limit, the bucket. It takes no lock and,
+//! if the trace is dropped, allocates nothing, except for a thread's first decision under a plan.
 
 mod bucket;
 mod counts;

@@ -23,8 +23,8 @@ pub use spoor_runtime::{BindError, bind};
 /// The time that requests in flight have at a shutdown. Edges add the deadline of their requests.
 pub const GRACE: Duration = Duration::from_secs(15);
 
-/// Load generators use many connections to a service. Services make many concurrent calls on one
-/// connection.
+/// The limits of a service's own port. Load generators use many connections, and services make many
+/// concurrent calls on one.
 const LIMITS: Limits = Limits {
     max_connections: 10_000,
     max_streams_per_connection: 1_024,

@@ -52,7 +52,7 @@ pub async fn assert_listed(address: SocketAddr, service: &str) {
     );
 }
 
-/// Checks that a service's ops port reports it healthy, and returns its metrics.
+/// Checks that a service's ops port reports it healthy and ready, and returns its metrics.
 pub async fn metrics(ops: SocketAddr) -> String {
     for path in ["/healthz", "/readyz"] {
         let response = reqwest::get(format!("http://{ops}{path}")).await.unwrap();

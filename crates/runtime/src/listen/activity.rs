@@ -35,7 +35,7 @@ pub(super) struct Activity {
     state: Mutex<State>,
     pub(super) turn: ConnectionTurn,
     totals: Arc<Totals>,
-    /// The connections of the same listener that have requests.
+    /// The number of connections of the same listener that have requests.
     busy: Arc<Total>,
     close: CancellationToken,
 }
@@ -45,7 +45,7 @@ struct State {
     requests: usize,
     /// Requests that wait for the server.
     working: usize,
-    /// The time of the last step: a request began or ended, the wait passed to the other side, or
+    /// The time of the last step: a request began, ended or recorded the side that it waits for, or
     /// the peer read a part of a response. Bytes of an unfinished head are no step.
     last_step: Instant,
     has_responded: bool,

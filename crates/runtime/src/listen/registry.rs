@@ -127,7 +127,8 @@ impl Registry {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The activity of a new connection, whose listener counts those that have requests.
+    /// The activity of a new connection. `busy` is the number of its listener's connections that
+    /// have requests.
     pub(super) fn new_activity(&self, busy: &Arc<Total>) -> Arc<Activity> {
         Activity::new(&self.totals, busy)
     }
@@ -149,9 +150,9 @@ impl Registry {
         }
     }
 
-    /// Closes some of the connections that wait for their peer, of those that are included, by their
-    /// listener and their wait. Those without a request come first; among equals, those that have had
-    /// no response yet, and then those that have waited longest. Returns how many.
+    /// Closes some of the connections that wait for their peer and that `is_included` selects by
+    /// their listener and their wait. Those without a request come first; among equals, those that
+    /// have had no response yet, and then those that have waited longest. Returns how many.
     pub(super) fn evict(&self, is_included: impl Fn(u64, &Waiting) -> bool) -> usize {
         let open = self.open.lock();
         let mut waiting: Vec<_> = staying(&open)

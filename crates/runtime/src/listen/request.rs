@@ -39,7 +39,7 @@ pub(super) struct RequestHandler {
     pub(super) limits: Limits,
     /// True if only names of this machine are allowed as a request's host.
     pub(super) checks_host: bool,
-    /// The connections that have requests.
+    /// The number of connections that have requests.
     pub(super) busy: Arc<Total>,
     pub(super) free: Arc<Semaphore>,
     /// The places of requests that wait for a permit.
@@ -98,9 +98,9 @@ impl RequestHandler {
     }
 
     /// True if less than a quarter of the permits is free, and the connection has more than one
-    /// request and more than its equal share of that quarter. Otherwise some connections with as many
-    /// requests as they may have would leave none for the others.
-    /// Idle connections have no share.
+    /// request and more than its equal share of that quarter. Connections without requests have no
+    /// share. Without this check, some connections with as many requests as they may have would
+    /// leave none for the others.
     fn is_over_share(&self, activity: &Activity) -> bool {
         let last = self.limits.max_requests / 4;
         let share = last / self.busy.get().max(1);

@@ -1,8 +1,8 @@
-//! Sums over all connections of a process.
+//! Sums over all connections of a process, or of one listener.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// A sum over the connections of a registry.
+/// A sum over the connections of a registry or of a listener.
 // Atomic, because every request changes it, while a request takes the registry's lock only once a
 // bound is exceeded.
 #[derive(Debug, Default)]

@@ -54,7 +54,7 @@ impl<'a> Environment<'a> {
     }
 
     /// The value of the choice that a setting names. `None` if the setting is unset or, with a
-    /// warning, if there is no such choice. As the specification requires, case does not matter.
+    /// warning, if there is no such choice. As the specification recommends, case does not matter.
     pub fn choice<T: Copy>(
         &mut self,
         setting: Option<(&'static str, String)>,

@@ -93,7 +93,7 @@ pub fn sampling_probability(environment: &mut Environment<'_>, no_policies: Opti
     let Some(name) = environment.text(SAMPLER) else {
         return 1.0;
     };
-    // As the specification requires, case does not matter.
+    // As the specification recommends, case does not matter.
     let lower = name.to_ascii_lowercase();
     // Spans with a parent follow it anyway, so the prefix makes no difference.
     match lower.strip_prefix("parentbased_").unwrap_or(&lower) {

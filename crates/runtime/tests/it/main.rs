@@ -1,4 +1,5 @@
-//! Tests of listeners and self-tracing with real clients, well-behaved and hostile.
+//! Tests of listeners, gRPC health and reflection, and self-tracing, with real clients,
+//! well-behaved and hostile.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bounds;

@@ -91,7 +91,7 @@ fn main() {
     }
 }
 
-/// Sends the requests of a turn one at a time, and then waits until their spans have been received.
+/// Sends the requests of a turn one at a time, and then waits until no more spans arrive.
 fn turn(serving: &tokio::runtime::Runtime, mesh: &Mesh) -> Vec<Duration> {
     let latencies = mesh.inside(|| {
         serving.block_on(async {

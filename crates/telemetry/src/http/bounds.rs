@@ -1,4 +1,4 @@
-//! The bounds of an HTTP edge on the body and the time of each request.
+//! The bounds of an HTTP service on the body and the time of each request.
 
 use std::{error::Error, time::Duration};
 
@@ -13,12 +13,12 @@ use spoor_runtime::Problem;
 
 use super::drain::drain_unread_body;
 
-/// The bounds of an edge on each request. The listener limits the number of requests.
+/// The bounds of a service on each request. The listener limits the number of requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// The maximum length of a request's body.
     pub max_body_bytes: usize,
-    /// The maximum duration of a request, including the reading of its body.
+    /// The maximum time until the response to a request begins, including the reading of its body.
     pub deadline: Duration,
 }
 

@@ -22,8 +22,8 @@ const MAX_DISCARDED_BYTES: usize = 1024 * 1024;
 /// The longest time spent on reading them.
 const MAX_DISCARD_TIME: Duration = Duration::from_secs(1);
 
-/// Reads the body to its end after the handler has responded, so that the client reads the
-/// response.
+/// Reads the rest of the body, within bounds, after the handler has responded, so that the client
+/// reads the response.
 pub(super) async fn drain_unread_body(request: Request, next: Next) -> Response {
     let is_empty = request.body().is_end_stream();
     // A client that waits for `100 Continue` does not send a body that is refused.
@@ -84,7 +84,7 @@ impl Drop for ReclaimableBody {
 }
 
 /// Reads and discards a body to its end, or until more than `max_bytes` were read. If the
-/// connection were closed while its client is still sending, the response would be lost.
+/// connection were closed while its client is still sending, the response could be lost.
 pub async fn discard(mut body: Body, max_bytes: usize) {
     let mut read = 0;
     while read <= max_bytes {

@@ -1,7 +1,7 @@
 //! Counts root decisions for each entry of a plan.
 //!
-//! Each thread counts in a [`Shard`] of its own, so that a decision writes no memory that another
-//! thread writes. [`Counters`] adds the shards for a report.
+//! Each thread counts in a [`Shard`] of its own, so that counting a decision writes no memory that
+//! another thread writes. [`Counters`] adds the shards for a report.
 
 use std::sync::{
     Arc,

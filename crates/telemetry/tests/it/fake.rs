@@ -133,7 +133,8 @@ pub async fn finish(telemetry: &Telemetry, fake: &Fake) -> Vec<Span> {
     spans
 }
 
-/// Spans as text that is the same in each run, without IDs and ports.
+/// Spans as text that is the same in each run: without ports, and with no IDs but the trace IDs of
+/// links.
 pub fn text(spans: &[Span]) -> String {
     let mut text = String::new();
     for span in spans {

@@ -61,7 +61,7 @@ async fn metrics_cover_requests_spans_and_the_process() {
     stop.cancel();
 }
 
-/// The response of `/metrics` after one request, and that request's trace.
+/// The metrics after one request, as text, and the ID of that request's trace.
 async fn after_a_request(sampler: &'static str) -> (String, String) {
     let (telemetry, _fake) = telemetry(&[("OTEL_TRACES_SAMPLER", sampler)]);
     let stop = CancellationToken::new();

@@ -51,7 +51,8 @@ impl From<ScanError> for ReceiveError {
 }
 
 impl ReceiveError {
-    /// The reason under which the refusal is counted; it determines the status, too.
+    /// The reason under which the refusal is counted. It determines the status, too, except that of
+    /// `Framing`.
     pub(super) fn reason(&self) -> RefusalReason {
         match self {
             Self::Closed => RefusalReason::ShuttingDown,

@@ -53,7 +53,7 @@ pub(super) fn to_protobuf(json: &[u8]) -> Result<(Bytes, Ignored), serde_json::E
     }
     let mut output = Output(Vec::with_capacity(json.len()));
     let mut ignored = Ignored::default();
-    // serde_json refuses more than 128 levels, which bounds the recursion.
+    // serde_json refuses 128 levels and more, which bounds the recursion.
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     deserializer.deserialize_map(Fields {
         message: &REQUEST,

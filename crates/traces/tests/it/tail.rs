@@ -81,7 +81,7 @@ fn start(tail: TailSettings) -> (Pipeline, CancellationToken) {
     (Pipeline::start(settings, shutdown.clone()), shutdown)
 }
 
-/// A decision wait so long that only `drain` decides.
+/// A decision wait so long that it does not end during a test.
 fn long_wait() -> TailSettings {
     TailSettings {
         decision_wait: Duration::from_secs(3600),
