@@ -239,8 +239,8 @@ impl Control {
         service.is_some_and(|it| it.state().has_instances())
     }
 
-    /// The operations under which traces of a service have started. Clients report only those that
-    /// a plan names, whether sampled or not.
+    /// The operations under which traces of a service have started, as far as they are remembered.
+    /// Clients report only those that a plan names, whether sampled or not.
     #[must_use]
     pub fn operations_seen(
         &self,
@@ -340,7 +340,7 @@ impl Control {
     }
 
     /// Runs work of several milliseconds on a blocking thread, one piece after the other. On a worker
-    /// thread, it would delay all requests to the process.
+    /// thread, it would delay other requests to the process.
     ///
     /// Returns `None` if the work panics, or if the runtime shuts down before it begins.
     async fn run_blocking<T: Send + 'static>(
@@ -357,7 +357,7 @@ impl Control {
         tokio::task::spawn_blocking(work).await.ok()
     }
 
-    /// Adds a client's counts to the tallies of the policies that decided them.
+    /// Adds a client's counts to the tallies of the policies that decided them, if these still decide.
     pub(crate) fn tally(
         &self,
         service: &Service,
@@ -369,7 +369,7 @@ impl Control {
     }
 
     /// Keeps the records of an instance's disconnected processes in case they reconnect. If there are
-    /// too many such records, removes those of the instance that disconnected first.
+    /// too many such records, removes those of the instance whose last disconnection is the oldest.
     pub(crate) fn remember_disconnected(&self, instance: InstanceKey, processes: usize) {
         let known = self.0.disconnected.lock().push(instance, processes);
         if known > self.0.settings.max_clients {
@@ -383,7 +383,8 @@ impl Control {
         while self.forget_oldest() {}
     }
 
-    /// Removes the records of the instance that disconnected first; returns false if there is none.
+    /// Removes the records of the instance whose last disconnection is the oldest; returns false if
+    /// there is none.
     fn forget_oldest(&self) -> bool {
         let oldest = self.0.disconnected.lock().pop_first();
         if let Some((service, instance)) = &oldest
@@ -416,7 +417,8 @@ impl Inner {
         service.publish(plan, version, at, sharers, &self.plan_room)
     }
 
-    /// The number of instances that share a service's rate limits, at least one.
+    /// The number of clients that share a service's rate limits, at least one: connected processes
+    /// and polling clients.
     fn sharers(&self, service: &Service) -> usize {
         let connected = service.state().connected;
         let polling = self.pollers.clients(&service.key, Instant::now());

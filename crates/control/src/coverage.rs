@@ -9,8 +9,8 @@ const MAX_DRIFT_DIVISOR: u32 = 100;
 ///
 /// A report may be delayed, by a stalled process or a sleeping laptop, and then arrive together
 /// with later ones. Its counts belong to the time when they were made, so the process's own clock
-/// measures the time between two reports. Our clock only ensures that no report covers time in the
-/// future.
+/// measures the time between two reports. Our clock dates the first report, and ensures that no
+/// report covers time in the future.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Coverage(Option<LastReport>);
 

@@ -78,7 +78,7 @@ pub enum NotCurrentReason {
 pub struct ObservedRate {
     /// The origin of the counts.
     pub source: CountSource,
-    /// The window's length, which is shorter while the policy is new.
+    /// The time that the counts cover: the length of the window, or less while the tally is new.
     pub window: Duration,
     /// Root decisions.
     pub started: u64,

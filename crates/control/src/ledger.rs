@@ -40,7 +40,8 @@ pub(crate) struct Ledger {
     /// The room that the counts take of [`ReportContext::room`].
     room: Reservation,
     /// The newest sequence when a process reconnected after its record had been removed. The sums
-    /// already include its counts until then, so its first report is only a baseline.
+    /// already include its counts until then, so the first report of each count under this sequence
+    /// is only a baseline.
     resumed: Option<u64>,
     /// Counts under plans before this sequence have been forgotten, and are ignored.
     oldest: u64,

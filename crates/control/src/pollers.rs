@@ -23,8 +23,8 @@ const MAX_USER_AGENT_BYTES: usize = 64;
 const MAX_USER_AGENTS: usize = 64;
 
 /// The shortest time between two counts of the clients of a service with many sources, and between two
-/// removals of stale sources. Each poll and each message of a stream asks for the number of clients, and
-/// counting those of 10,000 sources takes tens of milliseconds.
+/// removals of stale sources. Under a rate limit, each poll and each message of a stream needs the
+/// number of clients, and counting those of 10,000 sources takes tens of milliseconds.
 const MIN_VISIT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The most sources of a service whose clients are counted each time.
@@ -178,7 +178,7 @@ impl Pollers {
         polled.collect()
     }
 
-    /// True if any SDK has recently polled for a service.
+    /// True if any SDK has recently requested the strategy of a service, even once.
     pub(crate) fn has_recent(&self, key: &ServiceKey, now: Instant) -> bool {
         let known = self.known.lock();
         let sources = known.by_service.get(key).into_iter();

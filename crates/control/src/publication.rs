@@ -84,7 +84,8 @@ impl Publication {
         services
     }
 
-    /// True if a policy decided the head somewhere before, and now decides it in other places.
+    /// True if a policy decided the head somewhere before, and now decides it in other places or
+    /// nowhere.
     pub(crate) fn has_moved(&self, policy: &PolicyKey, before: Option<&Self>) -> bool {
         let had = before.and_then(|before| before.heads.get(policy));
         had.is_some() && had != self.heads.get(policy)

@@ -102,7 +102,7 @@ impl Record {
     }
 
     pub(crate) fn acknowledge(&mut self, version: Version, took: Option<Duration>) {
-        // Acknowledgements of two streams of a process may arrive out of order.
+        // A client may acknowledge an older version again, which does not end the newer one.
         if self.held.is_none_or(|held| held < version) {
             self.took = took;
             self.held = Some(version);

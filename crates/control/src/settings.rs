@@ -20,8 +20,8 @@ pub struct ControlSettings {
     pub max_streams: usize,
     /// The most disconnected processes, and the most reporters, that are remembered.
     pub max_clients: usize,
-    /// The most senders of polling requests that are remembered, by address and user agent. Others
-    /// receive strategies but are not counted.
+    /// The most senders of polling requests that are remembered, by service, address and user agent.
+    /// Others receive strategies but are not counted.
     pub max_polling: usize,
     /// The most services with streams, expected instances or metrics of unmodified SDKs.
     pub max_services: usize,

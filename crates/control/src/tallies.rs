@@ -58,8 +58,8 @@ impl Tallies {
             return;
         }
         let mut tallies = self.clients.lock();
-        // Loaded under the lock: a later publication clears the tally after these counts are in.
-        // Loaded before it, counts of the old publication could enter a cleared tally.
+        // Loaded under the lock: a later publication clears the tally after these counts are in. If it
+        // were loaded earlier, counts of the old publication could enter a cleared tally.
         let Some(published) = published.load_full() else {
             return;
         };

@@ -11,7 +11,7 @@ const BUCKET_COUNT: usize = 60;
 #[derive(Debug)]
 pub(crate) struct Window {
     length: Duration,
-    /// One length before the window was made: reports may cover time before that.
+    /// One length before the window begins: reports may cover time before that.
     origin: Instant,
     started: Instant,
     /// The number, since the origin, of the newest bucket.

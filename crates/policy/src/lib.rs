@@ -1,7 +1,8 @@
 //! Sampling policies: validated types, resolution and statistics.
 //!
 //! Pure: no I/O, no async, no Kubernetes. Values of these types are valid by construction.
-//! [`resolve`] turns all policies into one [`PolicyTable`], with an [`Outcome`] for each policy.
+//! [`resolve`] turns all policies into one [`PolicyTable`] and one [`TailTable`], with an [`Outcome`]
+//! for each policy.
 
 mod binomial;
 mod fault;

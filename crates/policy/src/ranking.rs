@@ -23,7 +23,7 @@ pub(crate) struct Ranking<'a> {
 /// The policies that apply to one service or to its operations.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceRankings<'a> {
-    /// The policies for all operations that no policy names.
+    /// The policies for the whole service, which name no operation.
     pub(crate) others: Ranking<'a>,
     pub(crate) operations: BTreeMap<&'a OperationName, Ranking<'a>>,
 }
@@ -31,7 +31,7 @@ pub(crate) struct ServiceRankings<'a> {
 /// The policies that apply in one namespace.
 #[derive(Debug, Default)]
 pub(crate) struct NamespaceRankings<'a> {
-    /// The policies for all services that no policy names.
+    /// The policies for the whole namespace, which name no service.
     pub(crate) others: Ranking<'a>,
     pub(crate) services: BTreeMap<&'a ServiceName, ServiceRankings<'a>>,
 }

@@ -12,7 +12,7 @@ use crate::{record::PlanState, service::Service};
 /// A check after every acknowledgement would cost the square of the number of instances.
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(2);
 
-/// The state in which every expected and connected instance has its newest plan in force.
+/// The state in which every expected and connected instance has its service's newest plan in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Convergence {
     /// The number of instances.

@@ -21,8 +21,8 @@ use crate::{
     service::Service,
 };
 
-/// The number of a service's root decisions after which an operation without any is reported as not
-/// seen.
+/// The number of a service's root decisions, under plans that name an operation, after which that
+/// operation is reported as not seen if it has none.
 const MIN_ROOTS_FOR_UNSEEN: u64 = 20;
 
 /// The time for which a service must have reported before it is reported to start no traces, since
@@ -94,7 +94,7 @@ impl Control {
         };
         let nowhere = BTreeMap::new();
         let tail = published.tail.get(policy).unwrap_or(&nowhere);
-        // For services that no policy names.
+        // For services that no policy with a head names.
         let others = published.table.plan(policy.namespace.as_str(), "");
         let others = others.at(Timestamp::now());
         let mut strategy = others.and_then(|it| decided_by(it, policy));

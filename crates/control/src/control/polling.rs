@@ -14,7 +14,7 @@ use crate::{identity::Denied, jaeger_strategy, metrics::Endpoint, pollers::PollS
 const MAX_OPERATIONS_INLINE: usize = 64;
 
 impl Control {
-    /// The strategy for a client that polls, encoded as its endpoint does.
+    /// The strategy for a client that polls, encoded for its endpoint by `encode`.
     ///
     /// Records the request: clients that poll regularly count as instances.
     pub(crate) async fn poll<T: Send + 'static>(

@@ -14,12 +14,13 @@ use crate::{
 };
 
 impl Control {
-    /// Adds the counts that a process reports, if its service is known or a client of it polls.
+    /// Adds the counts that a process reports, if its service is known or a client has recently
+    /// requested its strategy.
     pub(crate) fn add_sdk_counts(&self, key: &ServiceKey, resource: u64, points: &[RootSpanPoint]) {
         let now = Instant::now();
         let service = match self.0.services.get(key) {
             Some(service) => Some(service),
-            // Metrics may name any service, so they add one only if a client of it polls.
+            // Metrics may name any service, so they add one only if a client requests its strategy.
             None if self.0.pollers.has_recent(key, now) => self.service_or_insert(key),
             None => None,
         };

@@ -108,8 +108,9 @@ impl Subscription {
             return Ok(None);
         };
         loop {
-            // Not while a part of a message takes room: this is polled again only once the client has
-            // read what was sent, so one that reads nothing would keep the room, also from its timeout.
+            // Nothing is sent while a message has arrived in part. This is polled again only once the
+            // client has read what was sent, so the part would keep its room, even beyond its timeout,
+            // if the client reads nothing.
             if !inbound.has_part()
                 && let Some(message) = active.next_message()?
             {

@@ -50,7 +50,7 @@ pub enum Denied {
     /// The client polls before the first publication.
     #[error("no policies are published yet; try again in a moment")]
     NotPublished,
-    /// The response cannot be made.
+    /// The response could not be computed, because the work failed or the process is ending.
     #[error("the control plane is busy; try again")]
     Busy,
     /// The client's identity cannot be checked.

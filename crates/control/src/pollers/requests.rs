@@ -23,7 +23,8 @@ const MIN_IRREGULAR_REQUESTS: usize = 32;
 /// than once a second unless configured to.
 const MIN_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The tolerance of an interval, for delays by timers, the network and a busy machine.
+/// The most that equal intervals may differ, besides a fiftieth of the interval, because of delays by
+/// timers, the network and a busy machine.
 const MAX_JITTER: Duration = Duration::from_millis(100);
 
 /// The most that a client may be late, in addition to the part of its interval that is tolerated.
