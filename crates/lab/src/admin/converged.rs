@@ -133,7 +133,11 @@ async fn wait_for_policies(
     let reasons: Vec<String> = unconverged
         .map(|it| format!("{}: {}", it.name, it.message))
         .collect();
-    let services = progress.iter().flat_map(|it| &it.instances);
+    // Policies may share services, but only within a namespace.
+    let services = progress.iter().flat_map(|it| {
+        let instances = it.instances.iter();
+        instances.map(move |(service, count)| ((&it.namespace, service), count))
+    });
     let services: BTreeMap<_, _> = services.collect();
     Ok(ConvergenceResult {
         converged: changed.is_some() && reasons.is_empty(),
