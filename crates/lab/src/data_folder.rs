@@ -139,8 +139,8 @@ mod tests {
 
     use super::*;
 
-    /// A process that another test starts holds this test's files between `fork` and `exec`, as if
-    /// a lab used the folder.
+    /// Opens the folder, and tries again while it is locked: a process that another test starts holds
+    /// this test's files between `fork` and `exec`, as if a lab used the folder.
     async fn open(path: PathBuf) -> DataFolder {
         loop {
             match DataFolder::open(Some(&path)).await {

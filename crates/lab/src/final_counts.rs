@@ -28,8 +28,8 @@ pub struct FinalCounts {
 }
 
 impl FinalCounts {
-    /// Collects the counts, once the services have ended and the pipeline has decided on all
-    /// traces.
+    /// Creates the counts from the pipeline's totals and the numbers of spans that services lost. Both
+    /// are final once the services have ended and the pipeline has decided on all traces.
     pub(super) fn new(totals: &Totals, lost: BTreeMap<String, u64>) -> Self {
         Self {
             received: totals.received,

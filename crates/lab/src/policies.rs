@@ -59,8 +59,8 @@ struct Inner {
     /// may lock it on a thread of the async runtime, where the wait would delay every listener.
     state: Mutex<State>,
     folder_errors: Mutex<Vec<String>>,
-    /// The folder's files as last read, and the version after they were applied, so that the same
-    /// files are not parsed again. Locked while the folder is read, but never by a request.
+    /// The folder's files as last read, and the version after they were applied or refused, so that the
+    /// same files are not parsed again. Locked while the folder is read, but never by a request.
     folder_read: Mutex<Option<(FolderFiles, Version)>>,
     /// The next time at which a policy expires.
     next_expiry: tokio::sync::watch::Sender<Option<Timestamp>>,
@@ -76,7 +76,7 @@ struct State {
     conditions: BTreeMap<PolicyKey, Vec<Condition>>,
 }
 
-/// The error of a change. Nothing was changed.
+/// The error of an operation on policies. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyStoreError {
     /// The policies are invalid: one message for each error.
@@ -155,8 +155,9 @@ impl PolicyStore {
     /// Applies all policies in the documents, or none.
     ///
     /// # Errors
-    /// [`PolicyStoreError::Validate`] names file, line and field; [`PolicyStoreError::Save`] if the
-    /// policies could not be saved. The earlier policies stay in force.
+    /// [`PolicyStoreError::Validate`] names file, line and field, or the limit on all policies together
+    /// that is exceeded; [`PolicyStoreError::Save`] if the policies could not be saved. The earlier
+    /// policies stay in force.
     pub(crate) fn apply(&self, documents: &Documents) -> Result<ApplyResult, PolicyStoreError> {
         let sent = submitted::read(&documents.documents).map_err(PolicyStoreError::Validate)?;
         // Held until the set is saved: of two concurrent changes, the later would otherwise undo the
@@ -294,7 +295,7 @@ impl PolicyStore {
             .filter(|(_, action)| *action != Action::Unchanged);
         let changed: Vec<&(PolicyKey, Action)> = changed.collect();
         if changed.is_empty() {
-            // No new version, which every service would have to acknowledge needlessly.
+            // No new version, since the policies are the same.
             return Ok(self.0.control.version());
         }
         // Saved first, so that a policy in force still exists after a crash.

@@ -41,7 +41,7 @@ pub(super) async fn listen(
         "Jaeger's query API over gRPC is on another port, by default 16685",
     );
     let query_http = hints.add(query_http, &[Api::JaegerQuery]);
-    // A client with a hundred queries delays one of another by one of its own.
+    // So that a connection with a hundred queries delays one of another connection by only one of them.
     let query_http = query_http.layer(middleware::from_fn(in_turn));
     let query_grpc = grpc_fallback(
         query::grpc(&queries).await?.into_axum_router(),

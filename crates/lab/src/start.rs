@@ -82,7 +82,7 @@ impl Lab {
     /// Starts everything, and returns when every service is ready.
     ///
     /// # Errors
-    /// [`StartLabError`]. Nothing is left running.
+    /// [`StartLabError`]. No service is left running, and no port is left bound.
     pub async fn start(settings: LabSettings) -> Result<Self, StartLabError> {
         // The data folder comes first: opening it waits for services of a lab that was killed,
         // which may still hold the ports.
@@ -193,8 +193,9 @@ impl Lab {
     /// Applies all policies in the documents, or none. Blocks while policies are saved or listed.
     ///
     /// # Errors
-    /// [`PolicyStoreError::Validate`] names file, line and field; [`PolicyStoreError::Save`] if the
-    /// policies could not be saved. The earlier policies stay in force.
+    /// [`PolicyStoreError::Validate`] names file, line and field, or the limit on all policies together
+    /// that is exceeded; [`PolicyStoreError::Save`] if the policies could not be saved. The earlier
+    /// policies stay in force.
     pub fn apply(&self, documents: &Documents) -> Result<ApplyResult, PolicyStoreError> {
         self.policies.apply(documents)
     }

@@ -112,8 +112,8 @@ pub struct PublishedVersion {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConvergenceResult {
-    /// True if all instances have their newest plan or, if policies are named, if these have
-    /// converged.
+    /// True if all instances have their newest plan or, if policies are named, if these have converged
+    /// and the instances of the services that have changed have their newest plan.
     pub converged: bool,
     /// The time from the publication to the last acknowledgement; unset if no instance was affected,
     /// or if an acknowledgement is missing.

@@ -262,7 +262,7 @@ impl Shared {
     }
 }
 
-/// Sends requests over one connection until there are no more.
+/// Sends requests, one at a time, until there are no more.
 async fn send_all(shared: Arc<Shared>) {
     let mut connections = Connections::default();
     while let Some(turn) = shared.next().await {

@@ -17,7 +17,8 @@ pub struct Load {
     pub requests: Option<u64>,
     /// The maximum duration.
     pub duration: Option<Duration>,
-    /// The number of connections, each with one request at a time.
+    /// The most requests at a time, each on a connection of its own. With several addresses, there are
+    /// up to as many connections to each.
     pub connections: NonZeroUsize,
     /// The maximum time to wait for a response.
     pub timeout: Duration,

@@ -179,7 +179,7 @@ impl Gateway {
         let routes = Router::new()
             .merge(page::router())
             .merge(api::router())
-            // One connection could otherwise fill the line for the memory of lists.
+            // The requests of one connection could otherwise fill the queue for the list budget.
             .route_layer(middleware::from_fn(in_turn))
             .merge(docs::router(jaeger))
             .with_state(self);

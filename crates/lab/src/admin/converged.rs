@@ -28,8 +28,8 @@ const MAX_WAIT: Duration = Duration::from_secs(600);
 /// The time after which a request no longer waits for a stuck policy. A service that is being
 /// restarted has no instances for a moment, during which its policies seem stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(3);
-/// The interval at which progress is computed without a notification, since clients that poll
-/// disappear without one.
+/// The interval at which a check is repeated without a notification, since instances become silent,
+/// and clients that poll disappear, without one.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// The delay after a notification, so that acknowledgements that arrive together are handled
 /// together. All requests that wait are checked one after another.
@@ -46,8 +46,9 @@ pub(super) struct Parameters {
     sequence: Option<u64>,
 }
 
-/// Responds once each policy has converged or is stuck or, if none are named, once every instance has
-/// its newest plan in force, and at the latest after `within`. The result counts the instances of the
+/// Responds once every instance has its newest plan in force or, if policies are named, once those of
+/// the services that have changed since the version given have it, and each of the policies has
+/// converged or is stuck; at the latest after `within`. The result counts the instances of the
 /// policies' services; if no policies are named, of the services that have changed since the version
 /// given, or of all services if they have not converged in time.
 pub(super) async fn converged(
@@ -133,7 +134,11 @@ async fn wait_for_policies(
     let reasons: Vec<String> = unconverged
         .map(|it| format!("{}: {}", it.name, it.message))
         .collect();
-    let services = progress.iter().flat_map(|it| &it.instances);
+    // Policies may share services, but only within a namespace.
+    let services = progress.iter().flat_map(|it| {
+        let instances = it.instances.iter();
+        instances.map(move |(service, count)| ((&it.namespace, service), count))
+    });
     let services: BTreeMap<_, _> = services.collect();
     Ok(ConvergenceResult {
         converged: changed.is_some() && reasons.is_empty(),
@@ -147,8 +152,9 @@ async fn wait_for_policies(
     })
 }
 
-/// Repeats a check after changes until its result is final or the deadline has passed. Checks run
-/// one at a time, and not on a worker thread: there may be thousands of services and policies.
+/// Repeats a check, after changes and at intervals, until its result is final or the deadline has
+/// passed. Checks run one at a time, and not on a worker thread: there may be thousands of services
+/// and policies.
 async fn wait_until<T: Send + 'static>(
     admin: &Admin,
     deadline: Instant,

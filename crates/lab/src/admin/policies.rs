@@ -66,8 +66,8 @@ pub(super) async fn delete(
     respond(admin, move |store| store.delete(&key)).await
 }
 
-/// Runs an operation of the store on a thread that may block. A change writes to disk, and a read
-/// waits for the lock that the change holds.
+/// Responds with the result of an operation of the store, which runs on a thread that may block: a
+/// change writes to disk, and a read waits for the lock that the change holds.
 async fn respond<T: Serialize + 'static>(
     admin: Admin,
     operation: impl FnOnce(&PolicyStore) -> Result<T, PolicyStoreError> + Send + 'static,
@@ -77,8 +77,8 @@ async fn respond<T: Serialize + 'static>(
     blocking_json(&admin.permits.operations, work).await
 }
 
-/// Runs work on a thread that may block, once it has a permit, and encodes its result there, which
-/// takes longer than a worker thread may be blocked.
+/// Runs work on a thread that may block, once it has a permit, and encodes its result there. With
+/// many policies or instances, both take longer than a worker thread may be blocked.
 pub(super) async fn blocking_json<T: Serialize + 'static>(
     permits: &Arc<Semaphore>,
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,

@@ -26,7 +26,8 @@ pub(crate) struct Permits {
     /// For operations of the policy store. Each uses a blocking thread, which queries of traces
     /// also need.
     pub(super) operations: Arc<Semaphore>,
-    /// For the status, which must not wait for policies.
+    /// For the status, and for the version with which a wait for policies begins. Neither must wait for
+    /// operations.
     pub(super) statuses: Arc<Semaphore>,
     /// For reading and changing faults, one request after the other.
     pub(super) faults: Arc<Semaphore>,

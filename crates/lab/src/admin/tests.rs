@@ -295,6 +295,26 @@ async fn names_at_most_100_unconverged_instances() {
 }
 
 #[tokio::test]
+async fn equal_services_count_in_each_namespace() {
+    let api = Api::start(&[]);
+    let other = POLICY.replace("name: one", "name: one, namespace: shop");
+    let both = format!("{POLICY}\n---\n{other}");
+    api.post("/v1/policies", "application/yaml", both)
+        .await
+        .json();
+    let instance = |namespace| Instance {
+        namespace,
+        service: ServiceName::new("service-b").unwrap(),
+        id: "1".to_owned(),
+    };
+    let namespaces = [Namespace::default(), Namespace::new("shop").unwrap()];
+    api.control.set_expected(namespaces.map(instance).into());
+    let path = "/v1/converged?policies=default/one,shop/one";
+    let converged = api.call(Method::GET, path).await.json();
+    assert_eq!(converged["expected"], 2, "{converged}");
+}
+
+#[tokio::test]
 async fn ops_ports_are_scrape_targets() {
     let api = Api::start(&[]);
     let targets = api.call(Method::GET, "/v1/scrape-targets").await.json();

@@ -23,9 +23,9 @@ const MAX_SERVICES: usize = 64;
 /// stores take milliseconds. During a listing, others wait for the lock of the policies.
 const MAX_READ_TIME: Duration = Duration::from_millis(500);
 
-/// The services that policies may apply to, each namespace read at most once, and the store once
-/// for all namespaces. A thousand policies may be compared with as many services as clients have
-/// named.
+/// The services that policies may apply to. Those of a namespace are read from the control plane at
+/// most twice, and those in the store once for all namespaces. A thousand policies may be compared
+/// with as many services as clients have named.
 pub(super) struct KnownServices<'a> {
     control: &'a Control,
     pipeline: &'a Pipeline,

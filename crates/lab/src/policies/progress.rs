@@ -7,13 +7,15 @@ use spoor_api::{
     status::{Condition, ConditionStatus},
 };
 use spoor_control::Evidence;
-use spoor_policy::{PolicyKey, ServiceName};
+use spoor_policy::{Namespace, PolicyKey, ServiceName};
 
 use super::PolicyStore;
 
 /// A policy's progress towards convergence, from its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Progress {
+    /// The policy's namespace.
+    pub(crate) namespace: Namespace,
     /// The policy's name.
     pub(crate) name: String,
     /// True if the condition `Converged` is true.
@@ -27,7 +29,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn of(policy: &SamplingPolicy, evidence: Option<&Evidence>) -> Self {
+    fn of(key: &PolicyKey, policy: &SamplingPolicy, evidence: Option<&Evidence>) -> Self {
         let status = policy.status.as_ref();
         let converged = policy.condition(Condition::CONVERGED);
         let reason = converged.map_or("", |condition| condition.reason.as_str());
@@ -35,6 +37,7 @@ impl Progress {
         let services = evidence.filter(|_| has_head).map(|it| it.services.iter());
         let instances = services.into_iter().flatten();
         Self {
+            namespace: key.namespace.clone(),
             name: policy.metadata.name.clone(),
             is_converged: converged.is_some_and(|it| it.status == ConditionStatus::True),
             // No acknowledgement changes these: polling clients, for example, never send one.
@@ -60,7 +63,7 @@ impl PolicyStore {
         found
             .into_iter()
             .zip(policies)
-            .map(|(key, policy)| Progress::of(&policy, evidence.read(key).as_ref()))
+            .map(|(key, policy)| Progress::of(key, &policy, evidence.read(key).as_ref()))
             .collect()
     }
 }

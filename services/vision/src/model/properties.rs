@@ -21,7 +21,7 @@ pub struct ModelProperties {
 /// Settings that override the model's own properties.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Overrides {
-    /// Mean of red, green and blue, from 0 to 1, to subtract from the input
+    /// Mean of red, green and blue, on a scale from 0 to 1, to subtract from the input
     /// [default: the model's metadata `mean`, else ImageNet's]
     #[arg(
         long,

@@ -10,9 +10,9 @@ use redis::{
 
 use super::{RedisUrl, StoreError};
 
-/// The delay between an attempt to connect and a second one. While Redis is unavailable, requests
-/// wait for the same two attempts. A request after both have failed fails immediately, and starts the
-/// next two.
+/// The minimum delay between an attempt to connect and a second one; the client adds up to as much at
+/// random. While Redis is unavailable, requests wait for the same two attempts, fail with them, and
+/// start the next two. If none waited, the next request fails immediately and starts them.
 const RECONNECT_DELAY: Duration = Duration::from_millis(50);
 /// The most commands queued to be written. Further requests wait.
 const MAX_QUEUED_COMMANDS: usize = 256;
