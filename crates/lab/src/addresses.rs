@@ -8,7 +8,7 @@ use super::{
     data_folder::DataFolder,
     ports::{BindPortError, Endpoint, LabPorts, ReservedPort},
     service::Service,
-    settings::{LabSettings, REDIS_URL},
+    settings::{LabSettings, REDIS_URL, ServiceSampler},
     supervisor::Spec,
 };
 
@@ -115,7 +115,12 @@ pub(super) fn specs(
             ("SPOOR_LISTEN", at.address.to_string()),
             ("SPOOR_OPS_LISTEN", at.ops.to_string()),
         ];
-        environment.extend(settings.sampler.variables());
+        environment.extend(
+            settings
+                .sampler
+                .into_iter()
+                .flat_map(ServiceSampler::variables),
+        );
         environment.extend(own_settings(*service, &url, settings, data));
         // Without a value, the service uses its own default.
         environment.retain(|(_, value)| !value.is_empty());

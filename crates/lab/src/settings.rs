@@ -26,8 +26,9 @@ pub struct LabSettings {
     pub store: StoreBytes,
     /// The services to start.
     pub services: Vec<Service>,
-    /// The sampler of the services where no policy applies.
-    pub sampler: ServiceSampler,
+    /// The sampler of the services where no policy applies; without one, that of the lab's own
+    /// environment.
+    pub sampler: Option<ServiceSampler>,
     /// The Redis in which the service `tasks` keeps its list. If unset, in memory.
     pub redis_url: Option<RedisUrl>,
     /// The treatment of metrics, logs and profiles that arrive on the OTLP ports.
@@ -47,7 +48,7 @@ impl Default for LabSettings {
             policies: None,
             store: StoreBytes::default(),
             services: Service::ALL.to_vec(),
-            sampler: ServiceSampler::default(),
+            sampler: None,
             redis_url: None,
             other_signals: OtherSignals::Refuse,
             otlp_origins: AllowedOrigins::Loopback,
@@ -100,9 +101,6 @@ impl ServiceSampler {
         "parentbased_traceidratio",
     ];
 
-    /// The name of the default: every trace, unless the caller has decided otherwise.
-    pub const DEFAULT: &str = "parentbased_always_on";
-
     /// Creates the sampler of this name. The ratio, from 0 to 1, is that of `traceidratio` and
     /// `parentbased_traceidratio`.
     ///
@@ -126,15 +124,6 @@ impl ServiceSampler {
         [("OTEL_TRACES_SAMPLER", self.name.to_owned())]
             .into_iter()
             .chain(ratio.map(|ratio| ("OTEL_TRACES_SAMPLER_ARG", ratio)))
-    }
-}
-
-impl Default for ServiceSampler {
-    fn default() -> Self {
-        Self {
-            name: Self::DEFAULT,
-            ratio: None,
-        }
     }
 }
 

@@ -125,7 +125,7 @@ pub struct ConvergenceResult {
     /// the others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<String>,
-    /// The reasons why policies have not converged, each with the policy's name.
+    /// The reasons why policies have not converged, each after the policy's namespace and name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::Problem;
+use crate::{ConnectionTurn, Problem};
 
 /// The longest wait for entries. Lists take milliseconds, so a longer wait would only collect
 /// requests that cannot be served.
@@ -37,14 +37,23 @@ impl ListBudget {
         }
     }
 
-    /// Reserves entries until the permit is dropped. Drop it once the list is in the response.
+    /// Reserves entries until the permit is dropped. Drop it once the list is in the response. Of
+    /// each connection, one request waits at a time.
     ///
     /// # Errors
     /// [`ListBudgetSpent`] after a second.
-    pub async fn reserve(&self, entries: u32) -> Result<OwnedSemaphorePermit, ListBudgetSpent> {
+    pub async fn reserve(
+        &self,
+        connection: &ConnectionTurn,
+        entries: u32,
+    ) -> Result<OwnedSemaphorePermit, ListBudgetSpent> {
         // A list longer than the whole budget is built alone; otherwise it would always be refused.
         let entries = entries.min(self.max_entries);
-        let reserving = Arc::clone(&self.free).acquire_many_owned(entries);
+        let reserving = async {
+            // The requests of one connection could otherwise fill the queue.
+            let _own = connection.take().await;
+            Arc::clone(&self.free).acquire_many_owned(entries).await
+        };
         let reserved = tokio::time::timeout(MAX_WAIT, reserving).await;
         // The semaphore is never closed, so only the wait can fail.
         reserved.ok().and_then(Result::ok).ok_or(ListBudgetSpent)
@@ -60,32 +69,65 @@ impl From<ListBudgetSpent> for Problem {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::panic, clippy::unwrap_used)]
+
+    use std::{future::ready, pin::pin};
 
     use super::*;
+
+    async fn reserve(
+        budget: &ListBudget,
+        entries: u32,
+    ) -> Result<OwnedSemaphorePermit, ListBudgetSpent> {
+        budget.reserve(&ConnectionTurn::default(), entries).await
+    }
 
     #[tokio::test]
     async fn spent_budget_refuses() {
         let budget = ListBudget::new(3);
-        let _reserved = budget.reserve(2).await.unwrap();
-        assert!(budget.reserve(1).await.is_ok());
-        let refused = budget.reserve(2).await.unwrap_err();
+        let _reserved = reserve(&budget, 2).await.unwrap();
+        assert!(reserve(&budget, 1).await.is_ok());
+        let refused = reserve(&budget, 2).await.unwrap_err();
         assert_eq!(Problem::from(refused).status, 503);
     }
 
     #[tokio::test]
     async fn dropped_reservation_is_free_again() {
         let budget = ListBudget::new(1);
-        drop(budget.reserve(1).await.unwrap());
-        assert!(budget.reserve(1).await.is_ok());
+        drop(reserve(&budget, 1).await.unwrap());
+        assert!(reserve(&budget, 1).await.is_ok());
     }
 
     #[tokio::test]
     async fn list_beyond_the_budget_is_built_alone() {
         let budget = ListBudget::new(3);
-        let reserved = budget.reserve(4).await.unwrap();
-        assert!(budget.reserve(1).await.is_err());
+        let reserved = reserve(&budget, 4).await.unwrap();
+        assert!(reserve(&budget, 1).await.is_err());
         drop(reserved);
-        assert!(budget.reserve(1).await.is_ok());
+        assert!(reserve(&budget, 1).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn connections_take_turns() {
+        let budget = ListBudget::new(1);
+        let (busy, other) = (ConnectionTurn::default(), ConnectionTurn::default());
+        let reserved = reserve(&budget, 1).await.unwrap();
+        let mut first = pin!(budget.reserve(&busy, 1));
+        let mut second = pin!(budget.reserve(&busy, 1));
+        let mut third = pin!(budget.reserve(&other, 1));
+        tokio::select! {
+            biased;
+            _ = &mut first => panic!("nothing is free"),
+            _ = &mut second => panic!("nothing is free"),
+            _ = &mut third => panic!("nothing is free"),
+            () = ready(()) => {}
+        }
+        drop(reserved);
+        drop(first.await.unwrap());
+        tokio::select! {
+            biased;
+            _ = &mut second => panic!("the other connection waits longer"),
+            reserved = &mut third => assert!(reserved.is_ok()),
+        }
     }
 }

@@ -20,7 +20,7 @@ pub use peer::{Peer, PeerCallError};
 pub(crate) use server::Callers;
 pub use server::{HttpServer, HttpServerLayer, HttpServerState};
 pub use spoor_runtime::{
-    JsonBody, ListBudget, ListBudgetSpent, Problem, QueryParameters, RequestBody, StreamLimit,
-    StreamPermit, in_turn, page_headers,
+    ConnectionTurn, JsonBody, ListBudget, ListBudgetSpent, Problem, QueryParameters, RequestBody,
+    StreamLimit, StreamPermit, in_turn, page_headers,
 };
 pub use untraced::{InvalidUntracedPaths, UntracedPaths, untraced_context};

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
-use k8s_openapi::api::core::v1::{PodCondition, PodIP};
+use k8s_openapi::api::core::v1::{HostIP, PodCondition, PodIP};
 use kube::core::{ApiResource, NotUsed, Object};
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -29,6 +29,8 @@ pub(super) struct RawPodStatus {
     conditions: Vec<PodCondition>,
     #[serde(rename = "hostIP")]
     host_ip: Option<String>,
+    #[serde(rename = "hostIPs", default)]
+    host_ips: Vec<HostIP>,
     #[serde(rename = "podIP")]
     pod_ip: Option<String>,
     #[serde(rename = "podIPs", default)]
@@ -93,7 +95,9 @@ impl RawPodStatus {
         let all = listed.chain(&self.pod_ip);
         // A pod on its node's network shares the address with every other such pod, so it
         // identifies none of them.
-        let own = all.filter(|address| Some(*address) != self.host_ip.as_ref());
+        let hosts = self.host_ips.iter().map(|address| &address.ip);
+        let hosts = hosts.chain(&self.host_ip);
+        let own = all.filter(|address| !hosts.clone().any(|host| host == *address));
         let mut own: Vec<IpAddr> = own.filter_map(|address| address.parse().ok()).collect();
         own.sort_unstable();
         own.dedup();
@@ -192,7 +196,11 @@ mod tests {
         assert!(pod.is_ready);
         let addresses: Vec<String> = pod.addresses.iter().map(ToString::to_string).collect();
         assert_eq!(addresses, ["10.1.0.7", "fd00::7"]);
-        let on_its_node = json!({"phase": "Running", "hostIP": "10.0.0.1", "podIP": "10.0.0.1"});
+        let on_its_node = json!({
+            "phase": "Running",
+            "hostIP": "10.0.0.1", "hostIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}],
+            "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}],
+        });
         let pod = read(labels.clone(), on_its_node).unwrap();
         assert!(pod.addresses.is_empty() && !pod.is_ready);
         assert!(read(labels, json!({"phase": "Succeeded"})).is_none());

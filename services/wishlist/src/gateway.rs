@@ -19,12 +19,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, middleware};
+use axum::Router;
 use spoor_proto::spoor::wishlist::v1::wishlist_client::WishlistClient;
 use spoor_telemetry::{
     duration::parse_deadline,
     grpc::{Channel, PeerUrl},
-    http::{Bounds, ListBudget, ListBudgetSpent, Peer, bounded, guarded, in_turn},
+    http::{Bounds, ConnectionTurn, ListBudget, ListBudgetSpent, Peer, bounded, guarded},
     serve::{GRACE, Program, ServeError, Server},
 };
 use tokio::sync::OwnedSemaphorePermit;
@@ -153,12 +153,15 @@ struct Gateway {
 
 impl Gateway {
     /// Reserves memory for the wishes and offers of one response.
-    async fn reserve(&self) -> Result<OwnedSemaphorePermit, ListBudgetSpent> {
+    async fn reserve(
+        &self,
+        connection: &ConnectionTurn,
+    ) -> Result<OwnedSemaphorePermit, ListBudgetSpent> {
         // The numbers of the last replies, since the next ones are known only when they are in
         // memory. With the largest possible numbers, few requests could wait for a slow wishlist.
         let [wishes, offers] = [&self.wishes.last_len, &self.offers.last_len];
         let entries = wishes.load(Relaxed).saturating_add(offers.load(Relaxed));
-        self.lists.reserve(entries).await
+        self.lists.reserve(connection, entries).await
     }
 
     /// Adds a wish and starts a search for offers.
@@ -179,8 +182,6 @@ impl Gateway {
         let routes = Router::new()
             .merge(page::router())
             .merge(api::router())
-            // The requests of one connection could otherwise fill the queue for the list budget.
-            .route_layer(middleware::from_fn(in_turn))
             .merge(docs::router(jaeger))
             .with_state(self);
         let bounds = Bounds {

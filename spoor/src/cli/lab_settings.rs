@@ -37,16 +37,12 @@ pub(super) struct LabSettingsArgs {
         value_parser = one_of(&Service::ALL, Service::description)
     )]
     services: Vec<Service>,
-    /// Sampler of the services where no policy applies
-    #[arg(
-        long,
-        env = "OTEL_TRACES_SAMPLER",
-        default_value = ServiceSampler::DEFAULT,
-        value_parser = ServiceSampler::NAMES
-    )]
-    sampler: String,
+    /// Sampler of the services where no policy applies [default: as OTEL_TRACES_SAMPLER and
+    /// OTEL_TRACES_SAMPLER_ARG say; parentbased_always_on without them]
+    #[arg(long, value_parser = ServiceSampler::NAMES)]
+    sampler: Option<String>,
     /// Ratio for traceidratio and parentbased_traceidratio, from 0 to 1
-    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "RATIO", value_parser = ratio)]
+    #[arg(long, value_name = "RATIO", value_parser = ratio, requires = "sampler")]
     sampler_arg: Option<f64>,
     /// Redis in which the service tasks keeps its list, such as
     /// redis://:PASSWORD@127.0.0.1:6379/0 [default: in memory]
@@ -92,7 +88,9 @@ impl LabSettingsArgs {
             services: Some(self.services)
                 .filter(|services| !services.is_empty())
                 .unwrap_or_else(all),
-            sampler: ServiceSampler::new(&self.sampler, self.sampler_arg)
+            sampler: (self.sampler.as_deref())
+                .map(|name| ServiceSampler::new(name, self.sampler_arg))
+                .transpose()
                 .map_err(|error| InvalidOption(format!("--sampler-arg: {error}")))?,
             redis_url: self.redis_url,
             other_signals: match self.discard_other_signals {

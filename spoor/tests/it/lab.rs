@@ -63,10 +63,10 @@ impl Lab {
         Self::start_program(program, folder, options).await
     }
 
-    /// A lab that exports the traces of its own work to an OTLP endpoint.
-    pub async fn start_exporting_to(endpoint: &str, options: &[&str]) -> Self {
+    /// A lab with these environment variables.
+    pub async fn start_in_environment(variables: &[(&str, &str)], options: &[&str]) -> Self {
         let mut program = command();
-        program.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
+        program.envs(variables.iter().copied());
         Self::start_program(program, tempfile::tempdir().unwrap(), options).await
     }
 

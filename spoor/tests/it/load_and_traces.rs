@@ -146,8 +146,8 @@ async fn missing_server_prints_one_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lab_exports_the_traces_of_its_own_work() {
     let receiver = Lab::start_with(&["--services", "service-b"]).await;
-    let endpoint = receiver.url("otlp-grpc");
-    let lab = Lab::start_exporting_to(endpoint, &["--services", "service-b"]).await;
+    let endpoint = [("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url("otlp-grpc"))];
+    let lab = Lab::start_in_environment(&endpoint, &["--services", "service-b"]).await;
     let policy = policy("own", "0%").replace("service-a", "service-b");
     lab.apply(&policy).await;
     let operation = "POST /v1/policies";

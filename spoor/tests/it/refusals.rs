@@ -221,8 +221,8 @@ async fn bad_options_name_the_valid_values() {
             "--answer \"42\": lesson 8 asks for --answer failed=N",
         ),
         (
-            &["up", "--sampler-arg", "0.5"],
-            "the sampler parentbased_always_on has no ratio; choose traceidratio or",
+            &["up", "--sampler", "always_on", "--sampler-arg", "0.5"],
+            "the sampler always_on has no ratio; choose traceidratio or",
         ),
         (
             &["check", "4", "--answer", "trace=1", "--answer", "end=2"],

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::lab::{DEADLINE, Lab, command, run};
+use crate::lab::{DEADLINE, Lab, command, eventually, policy, run};
 
 #[tokio::test]
 async fn every_printed_url_responds() {
@@ -66,6 +66,28 @@ async fn proxy_does_not_apply_to_the_lab() {
         .args(["get", "policies"]);
     let ended = run(&mut get, "").await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_have_the_sampler_of_the_environment() {
+    let sampler = [
+        ("OTEL_TRACES_SAMPLER", "parentbased_jaeger_remote"),
+        ("OTEL_TRACES_SAMPLER_ARG", "initialSamplingRate=0"),
+    ];
+    let lab = Lab::start_in_environment(&sampler, &["--services", "service-a,service-b"]).await;
+    let request = async || {
+        let response = reqwest::get(lab.url("service-a")).await.unwrap();
+        assert_eq!(response.status(), 200);
+    };
+    request().await;
+    lab.apply(&policy("all", "100%")).await;
+    request().await;
+    let traces = async || lab.traces(&["traces", "--service", "service-a"]).await;
+    let found = eventually("the second request's trace", &traces, |it| {
+        it[0].is_object()
+    })
+    .await;
+    assert_eq!(found.as_array().unwrap().len(), 1, "{found:#}");
 }
 
 #[tokio::test]

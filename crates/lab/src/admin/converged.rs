@@ -132,12 +132,12 @@ async fn wait_for_policies(
     .await?;
     let unconverged = progress.iter().filter(|it| !it.is_converged);
     let reasons: Vec<String> = unconverged
-        .map(|it| format!("{}: {}", it.name, it.message))
+        .map(|it| format!("{}: {}", it.key, it.message))
         .collect();
     // Policies may share services, but only within a namespace.
     let services = progress.iter().flat_map(|it| {
         let instances = it.instances.iter();
-        instances.map(move |(service, count)| ((&it.namespace, service), count))
+        instances.map(move |(service, count)| ((&it.key.namespace, service), count))
     });
     let services: BTreeMap<_, _> = services.collect();
     Ok(ConvergenceResult {

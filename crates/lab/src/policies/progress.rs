@@ -7,17 +7,15 @@ use spoor_api::{
     status::{Condition, ConditionStatus},
 };
 use spoor_control::Evidence;
-use spoor_policy::{Namespace, PolicyKey, ServiceName};
+use spoor_policy::{PolicyKey, ServiceName};
 
 use super::PolicyStore;
 
 /// A policy's progress towards convergence, from its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// The policy's namespace.
-    pub(crate) namespace: Namespace,
-    /// The policy's name.
-    pub(crate) name: String,
+    /// The policy.
+    pub(crate) key: PolicyKey,
     /// True if the condition `Converged` is true.
     pub(crate) is_converged: bool,
     /// True if it is not, and waiting for instances will not change that.
@@ -37,8 +35,7 @@ impl Progress {
         let services = evidence.filter(|_| has_head).map(|it| it.services.iter());
         let instances = services.into_iter().flatten();
         Self {
-            namespace: key.namespace.clone(),
-            name: policy.metadata.name.clone(),
+            key: key.clone(),
             is_converged: converged.is_some_and(|it| it.status == ConditionStatus::True),
             // No acknowledgement changes these: polling clients, for example, never send one.
             is_stuck: matches!(reason, "NotAccepted" | "NoInstances" | "Polling"),

@@ -1,10 +1,22 @@
 //! Turns of the requests of one connection.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::{extract::Request, middleware::Next, response::Response};
-use http::Extensions;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use axum::{
+    extract::{FromRequestParts, Request},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{Extensions, StatusCode, request::Parts};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::timeout,
+};
+
+use crate::Problem;
+
+/// The longest that a request waits in [`in_turn`] for the ones before it.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// A turn that the requests of one connection take in the order of their arrival. It is an extension
 /// of each request.
@@ -27,11 +39,23 @@ impl ConnectionTurn {
     }
 }
 
+impl<S: Sync> FromRequestParts<S> for ConnectionTurn {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.extensions))
+    }
+}
+
 /// A middleware that handles the requests of a connection one after the other, up to the head of
-/// each response.
+/// each response. A request that waits longer than ten seconds is refused.
 pub async fn in_turn(request: Request, next: Next) -> Response {
     let connection = ConnectionTurn::of(request.extensions());
-    let _turn = connection.take().await;
+    let Ok(_turn) = timeout(MAX_WAIT, connection.take()).await else {
+        let detail = "the requests before this one on its connection take too long; try again in a \
+                      moment, or on another connection";
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response();
+    };
     next.run(request).await
 }
 

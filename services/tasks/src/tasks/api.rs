@@ -10,7 +10,7 @@ use axum::{
 };
 use http::{StatusCode, header};
 use serde::Serialize;
-use spoor_telemetry::http::{ListBudget, Problem};
+use spoor_telemetry::http::{ConnectionTurn, ListBudget, Problem};
 
 use super::{
     input::{Listing, NewTask, TaskId},
@@ -70,8 +70,12 @@ async fn create(
     Ok((StatusCode::CREATED, location, task))
 }
 
-async fn list(State(api): State<Api>, listing: Listing) -> Result<Json<List>, Problem> {
-    let _reserved = api.lists.reserve(listing.limit.into()).await?;
+async fn list(
+    State(api): State<Api>,
+    connection: ConnectionTurn,
+    listing: Listing,
+) -> Result<Json<List>, Problem> {
+    let _reserved = api.lists.reserve(&connection, listing.limit.into()).await?;
     let tasks = api.list(listing).await?;
     let tasks = tasks.into_iter().map(TaskResponse::from).collect();
     Ok(Json(List { tasks }))

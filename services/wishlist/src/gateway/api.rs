@@ -8,7 +8,7 @@ use axum::{
 };
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
-use spoor_telemetry::http::{JsonBody, Problem, RequestBody};
+use spoor_telemetry::http::{ConnectionTurn, JsonBody, Problem, RequestBody};
 
 use super::{
     Gateway,
@@ -41,8 +41,11 @@ pub(super) fn router() -> Router<Gateway> {
         .route("/api/offers/stream", get(stream))
 }
 
-async fn list(State(gateway): State<Gateway>) -> Result<Json<List>, Problem> {
-    let _reserved = gateway.reserve().await?;
+async fn list(
+    State(gateway): State<Gateway>,
+    connection: ConnectionTurn,
+) -> Result<Json<List>, Problem> {
+    let _reserved = gateway.reserve(&connection).await?;
     Ok(Json(List {
         wishes: gateway.wishes.list().await?,
     }))
@@ -68,8 +71,11 @@ async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn offers(State(gateway): State<Gateway>) -> Result<Json<Listing>, Problem> {
-    let _reserved = gateway.reserve().await?;
+async fn offers(
+    State(gateway): State<Gateway>,
+    connection: ConnectionTurn,
+) -> Result<Json<Listing>, Problem> {
+    let _reserved = gateway.reserve(&connection).await?;
     Ok(Json(gateway.offers.list().await?))
 }
 

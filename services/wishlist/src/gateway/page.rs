@@ -12,7 +12,7 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use spoor_telemetry::{
-    http::{Problem, assets},
+    http::{ConnectionTurn, Problem, assets},
     trace_id,
 };
 
@@ -66,6 +66,7 @@ pub(super) fn router() -> Router<Gateway> {
 
 async fn show(
     State(gateway): State<Gateway>,
+    connection: ConnectionTurn,
     redirected: Result<Query<Redirected>, QueryRejection>,
 ) -> Response {
     // Invalid parameters are ignored, since a page is more useful than an error.
@@ -78,11 +79,12 @@ async fn show(
         notice,
         ..Content::default()
     };
-    page(gateway, content).await
+    page(gateway, &connection, content).await
 }
 
 async fn add(
     State(gateway): State<Gateway>,
+    connection: ConnectionTurn,
     form: Result<Form<NewWish>, FormRejection>,
 ) -> Response {
     let Form(NewWish { name }) = match form {
@@ -93,7 +95,7 @@ async fn add(
                 notice: Some(Notice::Failed(Problem::from(rejection).detail)),
                 ..Content::default()
             };
-            return page(gateway, content).await;
+            return page(gateway, &connection, content).await;
         }
     };
     let added = match WishName::new(&name) {
@@ -102,12 +104,13 @@ async fn add(
     };
     match added {
         Ok(()) => Change::Added.redirect(),
-        Err(failure) => page(gateway, Content::failed(&failure, name)).await,
+        Err(failure) => page(gateway, &connection, Content::failed(&failure, name)).await,
     }
 }
 
 async fn remove(
     State(gateway): State<Gateway>,
+    connection: ConnectionTurn,
     id: Result<Path<String>, PathRejection>,
 ) -> Response {
     let removed = match id {
@@ -116,13 +119,20 @@ async fn remove(
     };
     match removed {
         Ok(()) => Change::Deleted.redirect(),
-        Err(failure) => page(gateway, Content::failed(&failure, String::new())).await,
+        Err(failure) => {
+            page(
+                gateway,
+                &connection,
+                Content::failed(&failure, String::new()),
+            )
+            .await
+        }
     }
 }
 
 /// Renders the page with the current wishes, or without them if they are unavailable.
-async fn page(gateway: Gateway, mut content: Content) -> Response {
-    let _reserved = match gateway.reserve().await {
+async fn page(gateway: Gateway, connection: &ConnectionTurn, mut content: Content) -> Response {
+    let _reserved = match gateway.reserve(connection).await {
         Ok(reserved) => reserved,
         Err(error) => return Problem::from(error).into_response(),
     };

@@ -146,22 +146,6 @@ async fn requests_of_a_connection_take_turns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_of_a_connection_take_turns() {
-    // It accepts connections, and responds to nothing.
-    let wishlist = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let flag = format!("--wishlist=http://{}", wishlist.local_addr().unwrap());
-    let gateway = Gateway::of("http://127.0.0.1:9", &[&flag]).await;
-    let client = reqwest::Client::builder().http2_prior_knowledge();
-    let client = client.build().unwrap();
-    let _first = tokio::spawn(client.get(gateway.url("/")).send());
-    let _connection = wishlist.accept().await.unwrap();
-    let second = client.get(gateway.url("/style.css")).send();
-    let second = tokio::time::timeout(Duration::from_millis(100), second).await;
-    assert!(second.is_err(), "{second:?}");
-    assert_eq!(gateway.get("/style.css").await.status(), 200);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_disconnected_client_cancels_the_request() {
     let (gone, mut ended) = tokio::sync::mpsc::channel(1);
     let silent = async move || {
