@@ -19,7 +19,7 @@ use cli::out::errln;
 /// starts a process for each service.
 const WORKER_THREADS: usize = 2;
 
-/// The limit of file descriptors, unless the process starts with a higher one: enough for 768 policy
+/// The limit of file descriptors, unless the process starts with a higher one: enough for 512 policy
 /// streams, each with its own connection.
 const MAX_DESCRIPTORS: u64 = 4_096;
 

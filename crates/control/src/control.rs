@@ -21,7 +21,7 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use spoor_policy::{Fault, Namespace, OperationName, Resolution, ServiceName, Version};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use self::disconnected::{DisconnectedInstances, InstanceKey};
 use crate::{
@@ -37,6 +37,7 @@ use crate::{
     service::Service,
     services::Services,
     settings::ControlSettings,
+    stream_slots::StreamSlots,
     tallies::Tallies,
 };
 
@@ -71,7 +72,7 @@ struct Inner {
     faults: Mutex<BTreeMap<ServiceKey, Vec<Fault>>>,
     tallies: Tallies,
     changes: watch::Sender<u64>,
-    stream_slots: Arc<Semaphore>,
+    stream_slots: StreamSlots,
     /// The room for the counts of all processes.
     count_room: Arc<Semaphore>,
     /// The room for the remembered plans of all services, in bytes.
@@ -100,9 +101,7 @@ impl Control {
             faults: Mutex::default(),
             tallies: Tallies::new(settings.window),
             changes: watch::Sender::new(0),
-            stream_slots: Arc::new(Semaphore::new(
-                settings.max_streams.min(Semaphore::MAX_PERMITS),
-            )),
+            stream_slots: StreamSlots::new(settings.max_streams),
             count_room: Arc::new(Semaphore::new(MAX_COUNTS)),
             plan_room: Arc::new(Semaphore::new(MAX_PLAN_BYTES)),
             partial_room: Arc::new(Semaphore::new(MAX_PARTIAL_KIB)),
@@ -319,9 +318,9 @@ impl Control {
         self.0.metrics.count_refused(Endpoint::Stream, reason);
     }
 
-    /// Reserves a slot for a stream until the permit is dropped, unless all are taken.
-    pub(crate) fn try_reserve_stream(&self) -> Option<OwnedSemaphorePermit> {
-        self.0.stream_slots.clone().try_acquire_owned().ok()
+    /// The slots for streams.
+    pub(crate) fn stream_slots(&self) -> &StreamSlots {
+        &self.0.stream_slots
     }
 
     /// The room for the counts of all processes.

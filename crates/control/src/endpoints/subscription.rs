@@ -6,11 +6,11 @@ use bytes::Bytes;
 use spoor_policy::{Digest, ServiceName, Version, message::is_invisible};
 use spoor_proto::spoor::control::v1::{ClientMessage, Hello, client_message::Message};
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
     task::coop,
     time::{Instant, Sleep, sleep_until, timeout},
 };
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::{DropGuard, WaitForCancellationFutureOwned};
 use tonic::{Code, Request, Status, metadata::MetadataMap};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -43,8 +43,9 @@ pub(crate) struct Subscription {
     peer: Option<IpAddr>,
     /// `None` until the client has sent a hello.
     active: Option<ActiveStream>,
-    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
-    _permit: OwnedSemaphorePermit,
+    /// Ends when the control plane stops, and to make room for other clients.
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    _slot: DropGuard,
 }
 
 /// A stream whose client is registered.
@@ -68,25 +69,25 @@ impl Subscription {
         control: &Control,
         request: Request<BoundedMessages>,
     ) -> Result<Self, Status> {
-        let Some(permit) = control.try_reserve_stream() else {
+        let connection = request.remote_addr();
+        let end = control.settings().shutdown.child_token();
+        if !control.stream_slots().take(connection, &end) {
             control.count_refused_stream("TooManyClients");
             return Err(Status::with_error_details(
                 Code::ResourceExhausted,
                 "too many streams are open; try again later",
                 ErrorDetails::with_retry_info(Some(FULL_RETRY_DELAY)),
             ));
-        };
-        let peer = request.remote_addr().map(|peer| peer.ip().to_canonical());
-        let shutdown = control.settings().shutdown.clone().cancelled_owned();
+        }
         let (metadata, _, inbound) = request.into_parts();
         Ok(Self {
             control: control.clone(),
             inbound,
             metadata,
-            peer,
+            peer: connection.map(|peer| peer.ip().to_canonical()),
             active: None,
-            shutdown: Box::pin(shutdown),
-            _permit: permit,
+            ended: Box::pin(end.clone().cancelled_owned()),
+            _slot: end.drop_guard(),
         })
     }
 
@@ -101,7 +102,7 @@ impl Subscription {
         let Self {
             inbound,
             active: Some(active),
-            shutdown,
+            ended,
             ..
         } = &mut *self
         else {
@@ -117,7 +118,7 @@ impl Subscription {
                 return Ok(Some((message, self)));
             }
             tokio::select! {
-                () = &mut *shutdown => return Err(stopping()),
+                () = &mut *ended => return Err(stopping()),
                 message = inbound.message() => match message {
                     Ok(Some(message)) => {
                         active.handle_message(message)?;
@@ -140,7 +141,7 @@ impl Subscription {
     async fn receive_hello(&mut self) -> Result<Option<ActiveStream>, Status> {
         let settings = &self.control.settings();
         let hello = tokio::select! {
-            () = &mut self.shutdown => return Err(stopping()),
+            () = &mut self.ended => return Err(stopping()),
             hello = timeout(settings.hello_timeout, self.inbound.message()) => hello,
         };
         let hello = match hello {
@@ -162,7 +163,7 @@ impl Subscription {
         let caller = self.caller(&hello, metadata)?;
         // In a cluster this calls the API server, so it needs a timeout.
         let identified = tokio::select! {
-            () = &mut self.shutdown => return Err(stopping()),
+            () = &mut self.ended => return Err(stopping()),
             identified = timeout(settings.hello_timeout, settings.identify.stream(caller)) => {
                 identified
             }
@@ -269,5 +270,5 @@ impl ActiveStream {
 }
 
 fn stopping() -> Status {
-    Status::unavailable("the control plane is stopping")
+    Status::unavailable("the control plane is stopping, or needs room for other clients")
 }

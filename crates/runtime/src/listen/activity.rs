@@ -25,6 +25,10 @@ use super::{
 /// packet is lost and sent again.
 const MAX_READ_PAUSE: Duration = Duration::from_secs(5);
 
+/// The time for the first request of a connection to arrive and be read, during which the connection
+/// is not closed to make room.
+const MAX_FIRST_REQUEST_DELAY: Duration = Duration::from_millis(500);
+
 /// The size of the read buffer that hyper allocates for every connection. A part of a request's
 /// head that fits in it takes no more memory than an idle connection does.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
@@ -38,6 +42,7 @@ pub(super) struct Activity {
     /// The number of connections of the same listener that have requests.
     busy: Arc<Total>,
     close: CancellationToken,
+    end: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -82,6 +87,13 @@ pub(super) struct Waiting {
     pub(super) has_unfinished_head: bool,
 }
 
+impl Waiting {
+    /// Returns whether the connection may be so new that its request is on its way.
+    pub(super) fn is_new(&self) -> bool {
+        !self.has_responded && !self.has_requests && self.since.elapsed() < MAX_FIRST_REQUEST_DELAY
+    }
+}
+
 impl Activity {
     pub(super) fn new(totals: &Arc<Totals>, busy: &Arc<Total>) -> Arc<Self> {
         let now = Instant::now();
@@ -102,6 +114,7 @@ impl Activity {
             totals: Arc::clone(totals),
             busy: Arc::clone(busy),
             close: CancellationToken::new(),
+            end: CancellationToken::new(),
         })
     }
 
@@ -120,6 +133,21 @@ impl Activity {
     /// Waits until the connection has to end.
     pub(super) async fn closing(&self) {
         self.close.cancelled().await;
+    }
+
+    /// Ends the connection after the requests in progress, if there was one before and this was not
+    /// called yet. Returns whether it does.
+    pub(super) fn end_served(&self) -> bool {
+        let ends = self.state.lock().has_responded && !self.end.is_cancelled();
+        if ends {
+            self.end.cancel();
+        }
+        ends
+    }
+
+    /// Waits until the connection has to end after the requests in progress.
+    pub(super) async fn ending(&self) {
+        self.end.cancelled().await;
     }
 
     /// The wait for the peer, or `None` while a request waits for the server.
@@ -334,101 +362,4 @@ impl Drop for RequestActivity {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn a_new_connection_waits_for_its_peer() {
-        let waiting = Activity::new(&Arc::default(), &Arc::default())
-            .waiting()
-            .unwrap();
-        assert!(!waiting.has_responded && !waiting.has_requests);
-    }
-
-    #[test]
-    fn one_busy_request_makes_the_connection_busy() {
-        let activity = Activity::new(&Arc::default(), &Arc::default());
-        let (one, other) = (activity.begin(), activity.begin());
-        one.set_waiting_for_server(false);
-        assert_eq!(activity.waiting(), None);
-        other.set_waiting_for_server(false);
-        assert!(activity.waiting().unwrap().has_requests);
-        one.set_waiting_for_server(true);
-        assert_eq!(activity.waiting(), None);
-        drop((one, other));
-        let waiting = activity.waiting().unwrap();
-        assert!(waiting.has_responded && !waiting.has_requests);
-    }
-
-    #[test]
-    fn a_connection_is_busy_while_it_has_requests() {
-        let busy: Arc<Total> = Arc::default();
-        let connections = [(); 2].map(|()| Activity::new(&Arc::default(), &busy));
-        let requests = [0, 0, 1].map(|at: usize| connections[at].begin());
-        assert_eq!(busy.get(), 2);
-        let [one, other, last] = requests;
-        drop((one, last));
-        assert_eq!(busy.get(), 1);
-        drop(other);
-        assert_eq!(busy.get(), 0);
-    }
-
-    #[test]
-    fn a_head_is_unfinished_until_its_request_begins() {
-        let totals: Arc<Totals> = Arc::default();
-        let activity = Activity::new(&totals, &Arc::default());
-        assert_eq!(totals.unfinished_heads.get(), 0);
-        activity.receive(1);
-        assert!(activity.waiting().unwrap().has_unfinished_head);
-        assert_eq!(totals.unfinished_heads.get(), 1);
-        let request = activity.begin();
-        assert_eq!(totals.unfinished_heads.get(), 0);
-        // The body.
-        activity.receive(READ_BUFFER_BYTES);
-        drop(request);
-        assert_eq!(totals.unfinished_heads.get(), 0);
-        activity.receive(1);
-        assert_eq!(totals.unfinished_heads.get(), 1);
-        drop(activity);
-        assert_eq!(totals.unfinished_heads.get(), 0);
-    }
-
-    #[test]
-    fn a_pipelined_head_is_unfinished() {
-        let totals: Arc<Totals> = Arc::default();
-        let activity = Activity::new(&totals, &Arc::default());
-        activity.receive(READ_BUFFER_BYTES + 1);
-        drop(activity.begin());
-        assert_eq!(totals.unfinished_heads.get(), 1);
-        activity.close();
-        assert_eq!(totals.unfinished_heads.get(), 0);
-    }
-
-    #[test]
-    fn head_counts_until_removed_or_dropped() {
-        let totals: Arc<Totals> = Arc::default();
-        let activity = Activity::new(&totals, &Arc::default());
-        let (one, other) = (activity.begin(), activity.begin());
-        one.add_head(10);
-        other.add_head(5);
-        assert_eq!(totals.head_bytes.get(), 15);
-        one.remove_head();
-        drop(one);
-        assert_eq!(totals.head_bytes.get(), 5);
-        drop(other);
-        assert_eq!(totals.head_bytes.get(), 0);
-    }
-
-    #[test]
-    fn no_next_check_after_the_longest_wait() {
-        let activity = Activity::new(&Arc::default(), &Arc::default());
-        let none = Limits {
-            header_timeout: Duration::ZERO,
-            ..Limits::default()
-        };
-        assert_eq!(activity.next_check(&none), None);
-        assert!(activity.next_check(&Limits::default()).is_some());
-    }
-}
+mod tests;

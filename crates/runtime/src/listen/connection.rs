@@ -155,6 +155,10 @@ async fn serve_requests(
                 connection.as_mut().graceful_shutdown();
                 is_ending = true;
             }
+            () = activity.ending(), if !is_ending => {
+                connection.as_mut().graceful_shutdown();
+                is_ending = true;
+            }
             () = tokio::time::sleep(next_check) => {
                 if is_ending && activity.requests() == 0 {
                     return;

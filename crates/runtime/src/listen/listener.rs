@@ -133,7 +133,7 @@ impl Listener {
                 // Acquired after accepting, so that others are closed only for a connection that
                 // exists.
                 let permit = acquire_permit(&free, listener).await;
-                PROCESS.make_room();
+                PROCESS.limit_connections();
                 connections.spawn(stream, peer, permit);
             }
         };
@@ -203,7 +203,7 @@ async fn acquire_permit(free: &Arc<Semaphore>, listener: u64) -> Option<OwnedSem
         if let Ok(permit) = Arc::clone(free).try_acquire_owned() {
             return Some(permit);
         }
-        PROCESS.evict(|of, _| of == listener);
+        PROCESS.make_room(|of| of == listener);
         let acquiring = Arc::clone(free).acquire_owned();
         // Connections with a request in progress may wait for their peer a moment later.
         if let Ok(permit) = timeout(RETRY_DELAY, acquiring).await {
@@ -223,7 +223,7 @@ async fn accept(sockets: &Sockets) -> (TcpStream, SocketAddr) {
         if is_connection_error(&error) {
             continue;
         }
-        let evicted = PROCESS.evict(|_, _| true);
+        let evicted = PROCESS.make_room(|_| true);
         if let Some(suppressed) = ACCEPT_FAILURES.admit() {
             tracing::error!(%error, evicted, suppressed, "cannot accept connections");
         }

@@ -144,16 +144,35 @@ impl Registry {
     }
 
     /// Closes connections if the process has as many as allowed.
-    pub(super) fn make_room(&self) {
+    pub(super) fn limit_connections(&self) {
         if self.open.lock().len() >= self.max.connections {
-            self.evict(|_, _| true);
+            self.make_room(|_| true);
         }
+    }
+
+    /// Closes some connections of these listeners to make room for another one. If none can be
+    /// closed, some of those that were served end after their requests in progress: a client that
+    /// always has a next request would otherwise keep its connection, and others would get none.
+    /// Returns how many.
+    pub(super) fn make_room(&self, is_included: impl Fn(u64) -> bool) -> usize {
+        let evicted = self.evict(|of, waiting| is_included(of) && !waiting.is_new());
+        if evicted > 0 {
+            return evicted;
+        }
+        let open = self.open.lock();
+        let mut included: Vec<_> = open
+            .iter()
+            .filter(|(_, it)| is_included(it.listener))
+            .collect();
+        included.sort_unstable_by_key(|(key, _)| **key);
+        let ending = included.iter().filter(|(_, it)| it.activity.end_served());
+        ending.take(MAX_EVICTED_AT_ONCE).count()
     }
 
     /// Closes some of the connections that wait for their peer and that `is_included` selects by
     /// their listener and their wait. Those without a request come first; among equals, those that
     /// have had no response yet, and then those that have waited longest. Returns how many.
-    pub(super) fn evict(&self, is_included: impl Fn(u64, &Waiting) -> bool) -> usize {
+    fn evict(&self, is_included: impl Fn(u64, &Waiting) -> bool) -> usize {
         let open = self.open.lock();
         let mut waiting: Vec<_> = staying(&open)
             .filter_map(|entry| Some((entry, entry.activity.waiting()?)))

@@ -89,6 +89,24 @@ async fn busy_connection_is_not_closed() {
 }
 
 #[tokio::test]
+async fn pipelining_connection_makes_room_for_others() {
+    let limits = Limits {
+        max_connections: 1,
+        ..Limits::default()
+    };
+    let router = Router::new()
+        .route("/", get(async || "hello"))
+        .route("/slow", get(async || tokio::time::sleep(SHORT).await));
+    let running = listen_with(router, limits, DEADLINE);
+    // Takes longer than the deadline.
+    let requests = b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_000);
+    let mut pipelining = running.sending(&requests).await;
+    let response = tokio::time::timeout(DEADLINE, reqwest::get(running.url()));
+    assert_eq!(response.await.unwrap().unwrap().status(), 200);
+    read_to_end(&mut pipelining).await;
+}
+
+#[tokio::test]
 async fn half_sent_request_makes_room_for_others() {
     let limits = Limits {
         max_requests: 1,

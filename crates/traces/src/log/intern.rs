@@ -6,7 +6,7 @@ use super::Segment;
 use crate::span::NewSource;
 
 /// Part of a segment's bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Part {
     start: u32,
     len: u32,

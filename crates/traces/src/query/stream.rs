@@ -1,6 +1,6 @@
 //! Traces over gRPC, read from the store while they are sent, within the bounds.
 
-use std::{pin::Pin, vec};
+use std::{pin::Pin, time::Instant, vec};
 
 use futures_util::{TryStreamExt, stream::try_unfold};
 use prost::Message;
@@ -12,7 +12,7 @@ use super::{
     Queries, TraceQueryError,
     limits::{MAX_RESPONSE_BYTES, Reader},
 };
-use crate::{StoredTrace, TraceId};
+use crate::{StoredTrace, TraceId, store::MAX_READ_TIME};
 
 /// The approximate maximum size of a message, well below the default limit of clients (4 MiB).
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
@@ -95,7 +95,13 @@ impl Remaining {
         &mut self,
         messages: impl Fn(&StoredTrace) -> Result<Built<M>, TraceQueryError> + Copy + Send + 'static,
     ) -> Result<Option<Messages<M>>, TraceQueryError> {
+        // For all traces that cannot be sent: until there is a message, the stream does not wait for its
+        // client, and could not be ended for others.
+        let deadline = Instant::now() + MAX_READ_TIME;
         for id in self.ids.by_ref() {
+            if Instant::now() >= deadline {
+                return Err(TraceQueryError::TooSlow);
+            }
             let read = move |reader: Reader| {
                 let trace = reader.trace(id)?;
                 trace.as_ref().map_or(Ok((0, Vec::new())), messages)

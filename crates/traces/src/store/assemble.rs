@@ -3,13 +3,15 @@
 use bytes::Bytes;
 use prost::encoding::encode_varint;
 
-use crate::log::{CHILDREN_KEY, Log, MAX_FIELD_HEADER_BYTES, Segment, SpanEntry, TraceAt};
+use crate::log::{CHILDREN_KEY, Log, MAX_FIELD_HEADER_BYTES, Part, Segment, SpanEntry, TraceAt};
 
 /// The most bytes of spans in one `ResourceSpans`, so that each fits into a gRPC message.
 const MAX_RUN_BYTES: usize = 1 << 20;
 
-/// The trace's spans in the order of their arrival, each run with one resource and scope as an
-/// encoded `ResourceSpans`; `None` if they are larger than `max_bytes` together.
+/// The trace's spans as encoded `ResourceSpans`; `None` if they are larger than `max_bytes` together.
+///
+/// The spans of a segment are sorted by resource and scope, and in the order of arrival within each.
+/// So neither is repeated for every span that came between those of another.
 pub(super) fn resource_spans(log: &Log, trace: TraceAt, max_bytes: usize) -> Option<Vec<Bytes>> {
     let mut spans = Vec::new();
     let mut left = max_bytes;
@@ -22,32 +24,64 @@ pub(super) fn resource_spans(log: &Log, trace: TraceAt, max_bytes: usize) -> Opt
     }
     // The links lead from the last span to the first.
     spans.reverse();
-    let mut batches = Vec::new();
-    let same_source = |(slot, _, span): &SpanOf<'_>, (next_slot, _, next): &SpanOf<'_>| {
-        slot == next_slot && span.source == next.source
+    for in_segment in spans.chunk_by_mut(|(slot, ..), (next, ..)| slot == next) {
+        in_segment.sort_by_key(resource_and_source);
+    }
+    let same_resource = |one: &SpanOf<'_>, next: &SpanOf<'_>| {
+        one.0 == next.0 && resource_and_source(one).0 == resource_and_source(next).0
     };
-    for run in spans.chunk_by(same_source).flat_map(split_run) {
-        let Some((_, segment, first)) = run.first() else {
+    let mut batches = Vec::new();
+    for run in spans.chunk_by(same_resource).flat_map(split_run) {
+        let Some(resource) = run
+            .first()
+            .map(|span| resource_and_source(span).0.of(&span.1.bytes))
+        else {
             continue;
         };
-        let Some(source) = segment.sources.get(first.source) else {
-            continue;
-        };
-        let resource = source.resource.of(&segment.bytes);
-        let scope = source.scope.of(&segment.bytes);
-        let spans = run.iter().map(|(_, _, span)| segment.field(span));
-        let scope_spans_len = scope.len() + spans.clone().map(<[u8]>::len).sum::<usize>();
-        left = left.checked_sub(resource.len() + scope.len())?;
-        let mut bytes =
-            Vec::with_capacity(resource.len() + scope_spans_len + MAX_FIELD_HEADER_BYTES);
+        let scopes = || run.chunk_by(|(.., span), (.., next)| span.source == next.source);
+        let mut len = resource.len();
+        for spans in scopes() {
+            len += scope_spans_len(spans) + MAX_FIELD_HEADER_BYTES;
+            left = left.checked_sub(scope(spans).len())?;
+        }
+        left = left.checked_sub(resource.len())?;
+        let mut bytes = Vec::with_capacity(len);
         bytes.extend_from_slice(resource);
-        bytes.push(CHILDREN_KEY);
-        encode_varint(scope_spans_len as u64, &mut bytes);
-        bytes.extend_from_slice(scope);
-        spans.for_each(|span| bytes.extend_from_slice(span));
+        for spans in scopes() {
+            bytes.push(CHILDREN_KEY);
+            encode_varint(scope_spans_len(spans) as u64, &mut bytes);
+            bytes.extend_from_slice(scope(spans));
+            for (_, segment, span) in spans {
+                bytes.extend_from_slice(segment.field(span));
+            }
+        }
         batches.push(bytes.into());
     }
     Some(batches)
+}
+
+/// The resource and the source of a span, by which its segment's spans are sorted.
+fn resource_and_source((_, segment, span): &SpanOf<'_>) -> (Part, u16) {
+    let source = segment.sources.get(span.source);
+    (
+        source.map(|it| it.resource).unwrap_or_default(),
+        span.source,
+    )
+}
+
+/// The scope of spans that share it.
+fn scope<'a>(spans: &[SpanOf<'a>]) -> &'a [u8] {
+    let first = spans.first().and_then(|(_, segment, span)| {
+        let source = segment.sources.get(span.source)?;
+        Some(source.scope.of(&segment.bytes))
+    });
+    first.unwrap_or_default()
+}
+
+/// The length of spans that share a scope, with the scope.
+fn scope_spans_len(spans: &[SpanOf<'_>]) -> usize {
+    let fields = spans.iter().map(|(_, segment, span)| segment.field(span));
+    scope(spans).len() + fields.map(<[u8]>::len).sum::<usize>()
 }
 
 type SpanOf<'a> = (u16, &'a Segment, &'a SpanEntry);

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use opentelemetry_proto::tonic::{
-    common::v1::{KeyValue, any_value::Value},
-    trace::v1::{ResourceSpans, Span, Status, span::SpanKind},
+    common::v1::{InstrumentationScope, KeyValue, any_value::Value},
+    trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::SpanKind},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use spoor_traces::{KeepReason, Search, StoredOperation, TraceId, TraceStore};
@@ -163,13 +163,49 @@ proptest! {
         ids.dedup();
         prop_assert_eq!(ids.len(), found.len());
         for trace in found {
-            let sent: Vec<_> =
-                spans.iter().filter(|(_, span)| span.trace_id == trace.id.to_bytes()).collect();
             let parts = trace.decode();
-            let stored = parts.iter().flat_map(|part| &part.scope_spans).flat_map(|part| &part.spans);
-            prop_assert_eq!(stored.collect::<Vec<_>>(), sent.iter().map(|(_, span)| span).collect::<Vec<_>>());
+            for service in SERVICES {
+                let is_sent =
+                    |(of, span): &&(&str, Span)| *of == service && span.trace_id == trace.id.to_bytes();
+                let sent: Vec<_> = spans.iter().filter(is_sent).map(|(_, span)| span).collect();
+                let resource = batch(service, vec![]).resource;
+                let parts = parts.iter().filter(|part| part.resource == resource);
+                let stored = parts.flat_map(|part| &part.scope_spans).flat_map(|part| &part.spans);
+                prop_assert_eq!(stored.collect::<Vec<_>>(), sent);
+            }
         }
     }
+}
+
+#[test]
+fn resource_is_not_repeated_for_each_scope() {
+    let store = TraceStore::new(1 << 20);
+    let mut sent = batch("a", vec![]);
+    let filling = text("filling", &"x".repeat(10_000));
+    sent.resource.as_mut().unwrap().attributes.push(filling);
+    let scope_spans = |number: u64| ScopeSpans {
+        scope: Some(InstrumentationScope {
+            name: ["even", "odd"][number as usize % 2].to_owned(),
+            ..InstrumentationScope::default()
+        }),
+        spans: vec![span(1, number, 0, "x", number, number + 1)],
+        ..ScopeSpans::default()
+    };
+    sent.scope_spans = (1..=100).map(scope_spans).collect();
+    insert(&store, vec![sent.clone()]);
+    let stored = store.trace(id(1)).unwrap().decode();
+    assert_eq!(stored.len(), 1);
+    assert_eq!(stored[0].resource, sent.resource);
+    let starts = stored[0].scope_spans.iter().map(|part| {
+        let starts = part.spans.iter().map(|span| span.start_time_unix_nano / MS);
+        (part.scope.clone().unwrap().name, starts.collect::<Vec<_>>())
+    });
+    let odd: Vec<u64> = (1..=100).step_by(2).collect();
+    let even: Vec<u64> = (2..=100).step_by(2).collect();
+    assert_eq!(
+        starts.collect::<Vec<_>>(),
+        [("odd".to_owned(), odd), ("even".to_owned(), even)]
+    );
 }
 
 #[test]

@@ -30,8 +30,31 @@ fn connection_without_a_response_is_closed_first() {
     let (registry, activities) = registry_of(2);
     let _registrations = add_all(&registry, &activities);
     drop(activities[0].begin());
-    registry.make_room();
+    registry.evict(|_, _| true);
     assert_eq!(closing(&activities), [1]);
+}
+
+#[test]
+fn new_connection_is_not_closed_for_another() {
+    let (registry, activities) = registry_of(1);
+    let _registration = registry.add(1, Arc::clone(&activities[0]));
+    registry.limit_connections();
+    assert!(closing(&activities).is_empty());
+}
+
+#[test]
+fn served_connections_end_for_another() {
+    let (registry, activities) = registry_of(2);
+    let _registrations = add_all(&registry, &activities);
+    drop(activities[1].begin());
+    let _requests = [0, 1].map(|at: usize| activities[at].begin());
+    assert_eq!(registry.make_room(|_| true), 1);
+    assert_eq!(
+        registry.make_room(|_| true),
+        0,
+        "the first one was not served"
+    );
+    assert!(closing(&activities).is_empty());
 }
 
 #[test]
@@ -64,7 +87,7 @@ fn connection_with_a_request_is_closed_last() {
     let request = activities[0].begin();
     request.set_waiting_for_server(false);
     drop(activities[1].begin());
-    registry.make_room();
+    registry.limit_connections();
     assert_eq!(closing(&activities), [1]);
 }
 
@@ -72,7 +95,7 @@ fn connection_with_a_request_is_closed_last() {
 fn nothing_is_closed_while_there_is_room() {
     let (registry, activities) = registry_of(2);
     let _registration = registry.add(1, Arc::clone(&activities[0]));
-    registry.make_room();
+    registry.limit_connections();
     assert!(!activities[0].is_closing());
 }
 
