@@ -135,10 +135,12 @@ impl Activity {
         self.close.cancelled().await;
     }
 
-    /// Ends the connection after the requests in progress, if there was one before and this was not
-    /// called yet. Returns whether it does.
-    pub(super) fn end_served(&self) -> bool {
-        let ends = self.state.lock().has_responded && !self.end.is_cancelled();
+    /// Ends the connection after the requests in progress, unless its first request has not arrived
+    /// or it is ending already. Returns whether it does.
+    pub(super) fn end(&self) -> bool {
+        let state = self.state.lock();
+        let ends = (state.has_responded || state.requests > 0) && !self.end.is_cancelled();
+        drop(state);
         if ends {
             self.end.cancel();
         }

@@ -151,8 +151,8 @@ impl Registry {
     }
 
     /// Closes some connections of these listeners to make room for another one. If none can be
-    /// closed, some of those that were served end after their requests in progress: a client that
-    /// always has a next request would otherwise keep its connection, and others would get none.
+    /// closed, the oldest end after their requests in progress: a client that always has a next
+    /// request would otherwise keep its connection, and others would get none.
     /// Returns how many.
     pub(super) fn make_room(&self, is_included: impl Fn(u64) -> bool) -> usize {
         let evicted = self.evict(|of, waiting| is_included(of) && !waiting.is_new());
@@ -165,7 +165,7 @@ impl Registry {
             .filter(|(_, it)| is_included(it.listener))
             .collect();
         included.sort_unstable_by_key(|(key, _)| **key);
-        let ending = included.iter().filter(|(_, it)| it.activity.end_served());
+        let ending = included.iter().filter(|(_, it)| it.activity.end());
         ending.take(MAX_EVICTED_AT_ONCE).count()
     }
 
