@@ -9,13 +9,18 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::sleep,
+};
 use tokio_stream::Stream;
 
 use crate::LogLimit;
 
 /// The time for which a stream has to wait for its client, in total, before it may end.
 const MIN_STALL: Duration = Duration::from_secs(1);
+/// The interval at which a stream that waits for permits checks for free ones.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A limit on what response streams hold, in permits. Clones share it.
 ///
@@ -56,13 +61,33 @@ impl StreamLimit {
 
     fn acquire_at(&self, permits: u32, now: Instant) -> Option<StreamPermit> {
         loop {
-            if let Ok(permits) = Arc::clone(&self.free).try_acquire_many_owned(permits) {
-                let limit = self.clone();
-                return Some(StreamPermit { permits, limit });
+            let reserved = self.try_acquire(permits);
+            if reserved.is_some() || !self.end_stalled(now) {
+                return reserved;
             }
-            if !self.end_stalled(now) {
-                return None;
+        }
+    }
+
+    fn try_acquire(&self, permits: u32) -> Option<StreamPermit> {
+        let permits = Arc::clone(&self.free).try_acquire_many_owned(permits);
+        let limit = self.clone();
+        permits.ok().map(|permits| StreamPermit { permits, limit })
+    }
+
+    /// Waits for permits. For the first second no stalled stream ends: many short streams soon return
+    /// their permits, and would otherwise end a long one that its client reads slowly.
+    pub async fn wait(&self, permits: u32, max_wait: Duration) -> Option<StreamPermit> {
+        let began = Instant::now();
+        loop {
+            let waited = began.elapsed();
+            let reserved = match waited < MIN_STALL {
+                true => self.try_acquire(permits),
+                false => self.acquire(permits),
+            };
+            if reserved.is_some() || waited >= max_wait {
+                return reserved;
             }
+            sleep(CHECK_INTERVAL).await;
         }
     }
 

@@ -21,9 +21,11 @@ use super::{
     turn::ConnectionTurn,
 };
 
-/// The longest pause of a peer that still reads its response. A round trip takes less, even if a
-/// packet is lost and sent again.
+/// The longest time in which a peer that still reads its response reads [`MIN_READ_BYTES`]. A round
+/// trip takes less, even if a packet is lost and sent again.
 const MAX_READ_PAUSE: Duration = Duration::from_secs(5);
+/// With fewer, a peer could keep many responses in memory by reading a byte now and then.
+const MIN_READ_BYTES: usize = 64 << 10;
 
 /// The time for the first request of a connection to arrive and be read, during which the connection
 /// is not closed to make room.
@@ -58,8 +60,10 @@ struct State {
     head_bytes: usize,
     /// Bytes of responses that the peer has not read.
     unread_bytes: usize,
-    /// The last time that the peer read some of them, or had nothing to read.
+    /// The last time that the peer had read [`MIN_READ_BYTES`] of them, or had nothing to read.
     last_read: Instant,
+    /// Bytes read since then.
+    read_bytes: usize,
     /// An upper bound on the bytes received that do not belong to a request yet.
     unparsed_bytes: usize,
     /// True if a request began after the last bytes were received, and so consumed some of them.
@@ -106,6 +110,7 @@ impl Activity {
                 head_bytes: 0,
                 unread_bytes: 0,
                 last_read: now,
+                read_bytes: 0,
                 unparsed_bytes: 0,
                 is_parsed: false,
                 is_counted: false,
@@ -331,15 +336,20 @@ impl RequestActivity {
         let mut state = self.activity.state.lock();
         if state.unread_bytes == 0 {
             state.last_read = Instant::now();
+            state.read_bytes = 0;
         }
         state.unread_bytes += bytes;
     }
 
-    /// Records that the peer has read some of the response.
-    pub(super) fn record_read(&self) {
+    /// Records that the peer has read some bytes of the response.
+    pub(super) fn record_read(&self, bytes: usize) {
         let mut state = self.activity.state.lock();
-        state.last_read = Instant::now();
-        state.last_step = state.last_read;
+        state.last_step = Instant::now();
+        state.read_bytes += bytes;
+        if state.read_bytes >= MIN_READ_BYTES {
+            state.read_bytes = 0;
+            state.last_read = state.last_step;
+        }
     }
 
     /// Removes the bytes of a part that no longer takes memory.

@@ -103,7 +103,7 @@ impl Buf for UnreadBytes {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
-        self.exchange.activity.record_read();
+        self.exchange.activity.record_read(count);
     }
 }
 

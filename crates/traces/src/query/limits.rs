@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use spoor_runtime::{StreamLimit, StreamPermit};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -34,8 +34,6 @@ const MAX_CONCURRENT_SEARCHES: usize = 2;
 const MAX_CONCURRENT_STREAMS: usize = 16;
 /// The most traces that are built at the same time for streams. All streams may belong to one client.
 const MAX_CONCURRENT_STREAMED: usize = 2;
-/// The interval at which a stream that waits for a place checks for a free or a stalled one.
-const PLACE_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// The most bytes of bodies and messages that are built and not yet sent, over all connections.
 /// Bodies of up to 64 KiB do not count.
 const MAX_UNSENT_BYTES: usize = 64 << 20;
@@ -203,13 +201,9 @@ impl Queries {
         let deadline = Instant::now() + MAX_WAIT;
         let turn = self.places.next(deadline).await;
         let _turn = turn.ok_or(TraceQueryError::Busy)?;
-        while Instant::now() < deadline {
-            if let Some(place) = self.streams.acquire(1) {
-                return Ok(place);
-            }
-            sleep(PLACE_CHECK_INTERVAL).await;
-        }
-        Err(TraceQueryError::Busy)
+        let left = deadline.saturating_duration_since(Instant::now());
+        let place = self.streams.wait(1, left).await;
+        place.ok_or(TraceQueryError::Busy)
     }
 }
 

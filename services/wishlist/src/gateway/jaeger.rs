@@ -25,6 +25,8 @@ const PREFIX: &str = "/jaeger";
 /// The most requests in progress. To make room for another, a response whose client has stopped
 /// reading is aborted.
 const MAX_REQUESTS: usize = 64;
+/// The longest wait for one of them.
+const MAX_WAIT: Duration = Duration::from_secs(5);
 /// The longest response body, which is more than any page needs.
 const MAX_BODY_BYTES: usize = 64 << 20;
 /// The maximum time for a response body, however slowly it is read.
@@ -96,7 +98,7 @@ impl Jaeger {
     }
 
     async fn send(&self, request: Request) -> Result<Response, Problem> {
-        let Some(permit) = self.requests.acquire(1) else {
+        let Some(permit) = self.requests.wait(1, MAX_WAIT).await else {
             let detail = "too many requests for traces in progress; try again in a moment";
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
         };
