@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::EncodeLabelValue,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
@@ -20,13 +20,6 @@ const MAX_REASON_BYTES: usize = 40;
 
 /// A set of one label.
 type Label<T> = [(&'static str, T); 1];
-
-/// The labels of requests that were refused. A stream is one request.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusedRequestLabels {
-    endpoint: Endpoint,
-    reason: &'static str,
-}
 
 /// An endpoint for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -53,7 +46,8 @@ pub(crate) struct Metrics {
     propagation: Propagation,
     refused_plans: Family<Label<String>, Counter>,
     rejected: Family<Label<Rejection>, Counter>,
-    refused_requests: Family<RefusedRequestLabels, Counter>,
+    /// A stream is one request.
+    refused_requests: Family<(Label<Endpoint>, Label<&'static str>), Counter>,
     polls: Family<Label<Endpoint>, Counter>,
     known_reasons: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -112,9 +106,8 @@ impl Metrics {
 
     /// Counts a refused request.
     pub(crate) fn count_refused(&self, endpoint: Endpoint, reason: &'static str) {
-        self.refused_requests
-            .get_or_create(&RefusedRequestLabels { endpoint, reason })
-            .inc();
+        let labels = ([("endpoint", endpoint)], [("reason", reason)]);
+        self.refused_requests.get_or_create(&labels).inc();
     }
 
     pub(crate) fn count_poll(&self, endpoint: Endpoint) {

@@ -140,11 +140,9 @@ impl Strategies {
     /// True if both have the same strategies, regardless of the policies.
     fn decides_as(&self, other: &Self) -> bool {
         let strategy = |assigned: &Assigned| assigned.strategy;
-        let operations = |strategies: &Self| -> Vec<Strategy> {
-            strategies.operations.values().map(strategy).collect()
-        };
+        let operations = self.operations.values().map(strategy);
         self.default.as_ref().map(strategy) == other.default.as_ref().map(strategy)
             && self.operations.keys().eq(other.operations.keys())
-            && operations(self) == operations(other)
+            && operations.eq(other.operations.values().map(strategy))
     }
 }

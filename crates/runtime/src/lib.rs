@@ -43,7 +43,7 @@ pub use log_limit::LogLimit;
 pub use logs::{DEFAULT_LOG_FILTER, LogFormat, LogLines};
 pub use ops::{ops_listener, ops_router};
 pub use page_headers::page_headers;
-pub use problem::Problem;
+pub use problem::{Problem, add_retry_after};
 pub use settings::{
     Environment, InvalidSettings, SettingError, SettingsReader, log_warnings, otel, parse_endpoint,
 };

@@ -57,17 +57,6 @@ enum Stop {
     OutOfMemory(#[from] OutOfMemory),
 }
 
-/// The invalid ID for which a span of a valid request is rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum InvalidId {
-    /// The trace ID is zero or not 16 bytes long.
-    Trace,
-    /// The span ID is zero or not 8 bytes long.
-    Span,
-    /// The parent's span ID is neither empty nor 8 bytes long.
-    Parent,
-}
-
 /// The longest resource, in bytes: a `ResourceSpans` without its scopes. It is sent once for any
 /// number of spans, while queries read it for each trace, and some of them for each span. The
 /// resource of an SDK has a few hundred bytes, or a few thousand with all detectors.
@@ -91,11 +80,11 @@ pub struct Oversized {
 /// The numbers of spans rejected, by reason. Each span counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rejected {
-    /// Spans with an invalid trace ID.
+    /// Spans with a trace ID that is zero or not 16 bytes long.
     pub trace_id: u64,
-    /// Spans with an invalid span ID.
+    /// Spans with a span ID that is zero or not 8 bytes long.
     pub span_id: u64,
-    /// Spans with an invalid parent span ID.
+    /// Spans with a parent span ID that is neither empty nor 8 bytes long.
     pub parent_span_id: u64,
     /// Spans whose resource or scope is too large, or has a name or version that is too long.
     pub oversized: u64,
@@ -118,14 +107,6 @@ impl Rejected {
     #[must_use]
     pub fn total(self) -> u64 {
         self.trace_id + self.span_id + self.parent_span_id + self.oversized
-    }
-
-    fn count(&mut self, invalid: InvalidId) {
-        match invalid {
-            InvalidId::Trace => self.trace_id += 1,
-            InvalidId::Span => self.span_id += 1,
-            InvalidId::Parent => self.parent_span_id += 1,
-        }
     }
 }
 
@@ -347,11 +328,10 @@ impl<'a> Pass<'a, '_> {
                 SPAN => {
                     let part = reader.between(from, to);
                     keep_part(&mut self.scanned.scope_parts, part, self.reservation)?;
-                    match span::span(reader.message()?)? {
-                        Ok(span) => self.scanned.spans.push(span, self.reservation)?,
-                        // An invalid span does not fail the request: OTLP reports it as partial
-                        // success.
-                        Err(invalid) => self.scanned.rejected.count(invalid),
+                    // An invalid span does not fail the request: OTLP reports it as partial
+                    // success.
+                    if let Some(span) = span::span(reader.message()?, &mut self.scanned.rejected)? {
+                        self.scanned.spans.push(span, self.reservation)?;
                     }
                     from = reader.position();
                 }

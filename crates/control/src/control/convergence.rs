@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use spoor_policy::Version;
 
 use super::Control;
-use crate::{record::PlanState, service::Service};
+use crate::record::PlanState;
 
 /// The shortest time between two checks of all instances.
 ///
@@ -58,45 +58,26 @@ impl Control {
         if published.as_ref().is_none_or(|it| it.version < version) {
             return None;
         }
-        let now = Instant::now();
+        let (silent_after, now) = (self.0.settings.silent_after, Instant::now());
         let mut all = Convergence::default();
         for service in self.0.services.all() {
-            if only_changed && !has_plan_since(&service, version) {
+            let state = service.state();
+            let served = state.served.as_deref();
+            let has_changed = served.is_some_and(|served| served.version >= version);
+            if only_changed && !has_changed {
                 continue;
             }
-            let silent_after = self.0.settings.silent_after;
-            // Returns at the first instance that has not converged.
-            let of_service = convergence_of(&service, version, silent_after, now)?;
-            all.instances += of_service.instances;
-            all.took = all.took.max(of_service.took);
+            for (_, processes) in state.expected_or_connected() {
+                // Returns at the first instance that has not converged.
+                if processes?.plan_state(served, silent_after, now) != PlanState::Current {
+                    return None;
+                }
+                all.instances += 1;
+                if has_changed {
+                    all.took = all.took.max(processes?.took().unwrap_or_default());
+                }
+            }
         }
         Some(all)
     }
-}
-
-fn has_plan_since(service: &Service, version: Version) -> bool {
-    let state = service.state();
-    let served = state.served.as_ref();
-    served.is_some_and(|served| served.version >= version)
-}
-
-fn convergence_of(
-    service: &Service,
-    version: Version,
-    silent_after: Duration,
-    now: Instant,
-) -> Option<Convergence> {
-    let state = service.state();
-    let served = state.served.as_deref();
-    let (mut instances, mut took) = (0, Duration::ZERO);
-    for (_, processes) in state.expected_or_connected() {
-        if processes?.plan_state(served, silent_after, now) != PlanState::Current {
-            return None;
-        }
-        instances += 1;
-        if served.is_some_and(|served| served.version >= version) {
-            took = took.max(processes?.took().unwrap_or_default());
-        }
-    }
-    Some(Convergence { instances, took })
 }

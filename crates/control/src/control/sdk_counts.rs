@@ -8,10 +8,7 @@ use jiff::Timestamp;
 use spoor_policy::{PolicyKey, Strategy};
 
 use super::Control;
-use crate::{
-    instance::ServiceKey,
-    reporters::{RootSpanDelta, RootSpanPoint},
-};
+use crate::{instance::ServiceKey, reporters::RootSpanPoint};
 
 impl Control {
     /// Adds the counts that a process reports, if its service is known or a client has recently
@@ -38,20 +35,17 @@ impl Control {
         // Roots that started under the previous plan are not evidence for this one.
         let is_under_this_plan =
             in_force.is_some_and(|since| now.saturating_duration_since(since) >= delta.period);
-        if is_under_this_plan && delta.counts.started > 0 {
-            self.attribute(key, delta, now);
-        }
-        self.notify_change();
-    }
-
-    /// Attributes counts to the policy that decides for all of the service, if there is one: the
-    /// metric does not name operations.
-    fn attribute(&self, key: &ServiceKey, delta: RootSpanDelta, now: Instant) {
-        if let Some((policy, strategy)) = self.sole_policy(key, delta.period) {
+        // The metric does not name operations, so its counts are attributed only to a policy that
+        // decides for all of the service.
+        if is_under_this_plan
+            && delta.counts.started > 0
+            && let Some((policy, strategy)) = self.sole_policy(key, delta.period)
+        {
             let from = now.checked_sub(delta.period).unwrap_or(now);
             let tallies = &self.0.tallies;
             tallies.add_reported(policy, strategy, delta.counts, (from, now));
         }
+        self.notify_change();
     }
 
     /// The policy that has decided for all of a service for this long.

@@ -10,7 +10,7 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     http::{
         HeaderMap, HeaderValue, StatusCode,
-        header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
+        header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE},
     },
     response::{IntoResponse, Response},
     routing::post,
@@ -20,7 +20,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
 };
 use prost::Message;
 use spoor_policy::Namespace;
-use spoor_runtime::{ACCEPTED_ENCODINGS, Compression, DecompressError};
+use spoor_runtime::{ACCEPTED_ENCODINGS, Compression, DecompressError, add_retry_after};
 use tokio::sync::Semaphore;
 use tonic::Code;
 
@@ -215,14 +215,7 @@ impl IntoResponse for MetricsError {
         };
         let mut response = protobuf_response(status, body.encode_to_vec());
         // OTLP/HTTP: a client retries these after the time in `Retry-After`.
-        let is_retryable = matches!(
-            status,
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-        );
-        if is_retryable {
-            let headers = response.headers_mut();
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
+        add_retry_after(&mut response);
         if matches!(self, Self::ContentEncoding) {
             let accepted = HeaderValue::from_static(ACCEPTED_ENCODINGS);
             response.headers_mut().insert(ACCEPT_ENCODING, accepted);

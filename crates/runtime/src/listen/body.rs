@@ -12,6 +12,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
@@ -180,13 +181,13 @@ impl Drop for Exchange {
 
 /// A request's body.
 #[derive(Debug)]
-pub(super) struct RequestBody<B> {
-    body: B,
+pub(super) struct RequestBody {
+    body: Incoming,
     exchange: Arc<Exchange>,
 }
 
-impl<B: Body> RequestBody<B> {
-    pub(super) fn new(body: B, exchange: Arc<Exchange>) -> Self {
+impl RequestBody {
+    pub(super) fn new(body: Incoming, exchange: Arc<Exchange>) -> Self {
         // A body with a known end is not polled again, so its last `None` is never seen.
         if body.is_end_stream() {
             exchange.is_body_complete.store(true, Ordering::Release);
@@ -195,11 +196,7 @@ impl<B: Body> RequestBody<B> {
     }
 }
 
-impl<B> Body for RequestBody<B>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<BoxError>,
-{
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = BoxError;
 

@@ -74,7 +74,7 @@ impl RequestHandler {
             Err(refusal) => (refusal.respond(is_grpc(request.headers())), exchange(None)),
         };
         exchange.begin_response();
-        Ok(response.map(|body| ResponseBody::new(body, exchange)))
+        Ok(response.map(|body| ResponseBody { body, exchange }))
     }
 
     /// Checks a request's host and reserves a permit for it.

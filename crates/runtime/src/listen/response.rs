@@ -16,8 +16,8 @@ use super::{body::Exchange, registry::PROCESS};
 /// reading.
 #[derive(Debug)]
 pub(super) struct ResponseBody {
-    body: Body,
-    exchange: Arc<Exchange>,
+    pub(super) body: Body,
+    pub(super) exchange: Arc<Exchange>,
 }
 
 /// Bytes of a response that hyper holds and the peer has not read.
@@ -38,12 +38,6 @@ pub(super) struct UnreadBytes {
 #[derive(Debug, thiserror::Error)]
 #[error("connection closed to make room")]
 struct Closing;
-
-impl ResponseBody {
-    pub(super) fn new(body: Body, exchange: Arc<Exchange>) -> Self {
-        Self { body, exchange }
-    }
-}
 
 impl http_body::Body for ResponseBody {
     type Data = UnreadBytes;

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use prost::encoding::decode_varint;
+
 use super::{
     intern::{InternTable, OperationEntry, Part, Source},
     pointer::{SpanAt, TraceAt},
@@ -232,11 +234,8 @@ impl Segment {
         let Some(sibling) = sibling.or_else(|| self.find_resource(source)) else {
             return 0;
         };
-        match self.find_source(
-            source_hash(source.resource_hash, source.scope),
-            source,
-            &sibling,
-        ) {
+        let hash = source_hash(source.resource_hash, source.scope);
+        match self.find_source(hash, source, &sibling) {
             Some(_) => source.max_bytes(),
             None => source.max_bytes() - source.scope_bytes(),
         }
@@ -325,14 +324,10 @@ fn is_concatenation(mut bytes: &[u8], pieces: &[&[u8]]) -> bool {
 
 /// The size of a field's key and length prefix, and the length of its content.
 fn field_header(field: &[u8]) -> (usize, usize) {
-    let (mut len, mut shift) = (0, 0);
-    // After the key, a length of 32 bits takes at most five bytes.
-    for (at, byte) in field.iter().enumerate().skip(1).take(5) {
-        len |= usize::from(byte & 0x7f) << shift;
-        if *byte < 0x80 {
-            return (at + 1, len);
-        }
-        shift += 7;
+    // The key takes one byte.
+    let mut rest = field.get(1..).unwrap_or_default();
+    match decode_varint(&mut rest) {
+        Ok(len) => (field.len() - rest.len(), len as usize),
+        Err(_) => (0, 0),
     }
-    (0, 0)
 }

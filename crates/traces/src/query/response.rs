@@ -30,11 +30,8 @@ pub fn refused<E: From<TraceQueryError> + IntoResponse>(error: TraceQueryError) 
     let is_busy = error == TraceQueryError::Busy;
     let mut response = E::from(error).into_response();
     if is_busy {
-        let headers = response.headers_mut();
-        headers.insert(
-            header::RETRY_AFTER,
-            HeaderValue::from_static(RETRY_AFTER_SECONDS),
-        );
+        let seconds = HeaderValue::from_static(RETRY_AFTER_SECONDS);
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
     }
     response
 }

@@ -1,7 +1,7 @@
 //! Scanning of a span.
 
 use super::{
-    InvalidId,
+    Rejected,
     attribute::{Hashed, Plain, Texts, Value, check, key_value, signature_of},
     wire::{BYTES, FIXED32, FIXED64, Reader, VARINT, WireError, key, visit},
 };
@@ -28,9 +28,12 @@ const STATUS: u32 = key(15, BYTES);
 const FLAGS: u32 = key(16, FIXED32);
 const LAST_FIELD: u32 = 16;
 
-/// Reads a `Span`. The inner error is the reason why a valid message is not a valid span.
+/// Reads a `Span`. A valid message that is not a valid span is counted as rejected.
 #[inline]
-pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, InvalidId>, WireError> {
+pub(super) fn span<'a>(
+    mut reader: Reader<'a>,
+    rejected: &mut Rejected,
+) -> Result<Option<NewSpan<'a>>, WireError> {
     let body = reader.rest();
     let mut trace_id: &[u8] = &[];
     let mut span_id: &[u8] = &[];
@@ -84,17 +87,22 @@ pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, Invalid
     // Checked after the loop: of a repeated field, the last value counts.
     let trace_id = match <[u8; 16]>::try_from(trace_id) {
         Ok(id) if id != [0; 16] => TraceId::from_bytes(id),
-        _ => return Ok(Err(InvalidId::Trace)),
+        _ => {
+            rejected.trace_id += 1;
+            return Ok(None);
+        }
     };
     if span_id.len() != 8 || span_id.iter().all(|byte| *byte == 0) {
-        return Ok(Err(InvalidId::Span));
+        rejected.span_id += 1;
+        return Ok(None);
     }
     // A parent ID of another length matches no span, so the span would always be an orphan.
     if !matches!(parent.len(), 0 | 8) {
-        return Ok(Err(InvalidId::Parent));
+        rejected.parent_span_id += 1;
+        return Ok(None);
     }
     let kind = u8::try_from(kind as u32).ok();
-    Ok(Ok(NewSpan {
+    Ok(Some(NewSpan {
         trace_id,
         body,
         name,

@@ -1,8 +1,9 @@
 //! Attribute values as text, and text that can be shown.
 
-use std::{borrow::Cow, io};
+use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::BufMut;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use serde::{Serialize, Serializer};
 use spoor_policy::message::is_invisible;
@@ -15,9 +16,9 @@ pub fn text(value: Option<&AnyValue>) -> String {
         Some(Value::BytesValue(bytes)) => base64(bytes),
         Some(Value::DoubleValue(number)) if !number.is_finite() => non_finite(*number).to_owned(),
         Some(other) => {
-            let mut json = Bounded(Vec::new());
+            let mut json = Vec::<u8>::new().limit(MAX_JSON_BYTES).writer();
             match serde_json::to_writer(&mut json, &Json(other)) {
-                Ok(()) => String::from_utf8(json.0).unwrap_or_default(),
+                Ok(()) => String::from_utf8(json.into_inner().into_inner()).unwrap_or_default(),
                 Err(_) => TOO_LONG.to_owned(),
             }
         }
@@ -98,23 +99,6 @@ const MAX_JSON_BYTES: usize = 8 << 20;
 
 /// The text shown in place of a longer list or map.
 const TOO_LONG: &str = "(this value is too long to be shown)";
-
-/// A buffer that accepts at most [`MAX_JSON_BYTES`].
-struct Bounded(Vec<u8>);
-
-impl io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > MAX_JSON_BYTES {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// A value as JSON. Written directly: as a [`serde_json::Value`], a map of one entry would take a
 /// hundred times its encoded length.

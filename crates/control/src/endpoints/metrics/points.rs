@@ -14,11 +14,6 @@ use spoor_policy::ServiceName;
 
 use crate::reporters::RootSpanPoint;
 
-const SERVICE_NAME: &str = "service.name";
-const SPAN_STARTED: &str = "otel.sdk.span.started";
-const PARENT_ORIGIN: &str = "otel.span.parent.origin";
-const SAMPLING_RESULT: &str = "otel.span.sampling_result";
-
 /// The counts of one process.
 pub(super) struct ProcessPoints {
     pub(super) service: ServiceName,
@@ -30,13 +25,15 @@ pub(super) struct ProcessPoints {
 /// The counts of root spans of a process, if it names its service.
 pub(super) fn of_root_spans(metrics: &ResourceMetrics) -> Option<ProcessPoints> {
     let resource = metrics.resource.as_ref()?;
-    let service = text(&resource.attributes, SERVICE_NAME)?;
+    let service = text(&resource.attributes, "service.name")?;
     let service = ServiceName::new(service).ok()?;
     let mut points: Vec<RootSpanPoint> = vec![];
     for scope in &metrics.scope_metrics {
         let name = scope.scope.as_ref().map(|scope| scope.name.as_str());
-        for metric in scope.metrics.iter().filter(|it| it.name == SPAN_STARTED) {
-            if let Some(Data::Sum(sum)) = &metric.data {
+        for metric in &scope.metrics {
+            if let Some(Data::Sum(sum)) = &metric.data
+                && metric.name == "otel.sdk.span.started"
+            {
                 points.extend(of_sum(sum, name.unwrap_or_default()));
             }
         }
@@ -64,10 +61,10 @@ fn of_sum<'a>(sum: &'a Sum, scope: &'a str) -> impl Iterator<Item = RootSpanPoin
 
 /// Reads a point if it counts root spans. Without a parent origin, a point counts all spans.
 fn of_roots(point: &NumberDataPoint, is_delta: bool, scope: &str) -> Option<RootSpanPoint> {
-    if text(&point.attributes, PARENT_ORIGIN)? != "none" {
+    if text(&point.attributes, "otel.span.parent.origin")? != "none" {
         return None;
     }
-    let is_sampled = match text(&point.attributes, SAMPLING_RESULT)? {
+    let is_sampled = match text(&point.attributes, "otel.span.sampling_result")? {
         "RECORD_AND_SAMPLE" => true,
         "RECORD_ONLY" | "DROP" => false,
         _ => return None,

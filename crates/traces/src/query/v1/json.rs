@@ -162,6 +162,12 @@ fn span(member: &Member, process_id: &str, raw: bool) -> Span {
     let parent = parent.map(|parent| reference("CHILD_OF", &span.trace_id, parent));
     let links = span.links.iter();
     let links = links.map(|link| reference("FOLLOWS_FROM", &link.trace_id, &link.span_id));
+    let logs = span.events.iter().map(|event| Log {
+        timestamp: event.time_unix_nano / 1_000,
+        fields: event_fields(event, raw),
+    });
+    let warnings = member.warnings().into_iter();
+    let warnings: Vec<String> = warnings.map(str::to_owned).collect();
     Span {
         references: parent.into_iter().chain(links).collect(),
         trace_id: value::hex(&span.trace_id),
@@ -170,9 +176,9 @@ fn span(member: &Member, process_id: &str, raw: bool) -> Span {
         start_time: member.start() / 1_000,
         duration: (member.end() - member.start()) / 1_000,
         tags: span_tags(member, raw),
-        logs: span.events.iter().map(|event| log(event, raw)).collect(),
+        logs: logs.collect(),
         process_id: process_id.to_owned(),
-        warnings: span_warnings(member),
+        warnings: (!warnings.is_empty()).then_some(warnings),
     }
 }
 
@@ -211,13 +217,6 @@ pub fn span_tags(member: &Member, raw: bool) -> Vec<Tag> {
     all
 }
 
-fn log(event: &Event, raw: bool) -> Log {
-    Log {
-        timestamp: event.time_unix_nano / 1_000,
-        fields: event_fields(event, raw),
-    }
-}
-
 /// An event's attributes, with its name.
 pub fn event_fields(event: &Event, raw: bool) -> Vec<Tag> {
     let mut fields = Vec::with_capacity(event.attributes.len() + 1);
@@ -227,12 +226,6 @@ pub fn event_fields(event: &Event, raw: bool) -> Vec<Tag> {
     }
     fields.extend(tags(&event.attributes, raw));
     fields
-}
-
-fn span_warnings(member: &Member) -> Option<Vec<String>> {
-    let warnings = member.warnings().into_iter();
-    let warnings: Vec<String> = warnings.map(str::to_owned).collect();
-    (!warnings.is_empty()).then_some(warnings)
 }
 
 fn text(key: &str, value: &str) -> Option<Tag> {
