@@ -1,7 +1,7 @@
 //! The lifecycle that both roles share: watches, leader election, claims, the ops port and
 //! a graceful shutdown.
 
-use std::{collections::BTreeSet, fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use kube::Client;
 use prometheus_client::{encoding::text::encode, metrics::gauge::Gauge, registry::Registry};
@@ -195,7 +195,12 @@ impl Replica {
         namespaces: impl Fn() -> BTreeSet<String>,
         leader_task: impl Future<Output = Result<(), RoleError>>,
     ) -> Result<(), RoleError> {
-        let ops_router = ops_router(metrics(self.registry), move || readiness());
+        let registry = Arc::new(self.registry);
+        let metrics = move || {
+            let mut text = String::new();
+            encode(&mut text, &registry).map(|()| text)
+        };
+        let ops_router = ops_router(metrics, move || readiness());
         let ops = ops_listener(self.ops_sockets, ops_router);
         let ops = tokio::spawn(ops.serve(OPS_GRACE, self.stop.clone()));
         let leadership = self.leadership;
@@ -229,16 +234,6 @@ impl Replica {
             tracing::debug!(%cut_off, "the ops port closed before all responses were sent");
         }
         result
-    }
-}
-
-/// A function that writes the metrics for the ops port.
-fn metrics(registry: Registry) -> impl Fn() -> Result<String, fmt::Error> + Clone {
-    let registry = Arc::new(registry);
-    move || {
-        let mut text = String::new();
-        encode(&mut text, &registry)?;
-        Ok(text)
     }
 }
 

@@ -132,7 +132,11 @@ impl PolicyStore {
         let file = SavedFile(file);
         let saved = file.read()?;
         let state = State {
-            set: PolicySet::new(saved.applied),
+            // The policies of the folder are added when it is read.
+            set: PolicySet {
+                applied: saved.applied,
+                ..PolicySet::default()
+            },
             resolution: Resolution::default(),
             first_accepted: saved.first_accepted,
             conditions: BTreeMap::new(),
@@ -239,7 +243,7 @@ impl PolicyStore {
             });
         }
         let mut set = state.set.clone();
-        if !set.delete(key) {
+        if set.applied.remove(key).is_none() {
             return Err(not_found(&state.set, key));
         }
         self.accept(&mut state, set, &[(key.clone(), Action::Deleted)])?;

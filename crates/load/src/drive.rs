@@ -318,7 +318,8 @@ async fn send_follow_up(
 ) -> Option<()> {
     let operation = shared.load.operations.get(pending.operation)?;
     let follow_up = operation.follow_ups.get(pending.sent)?;
-    let request = operation.request_after(follow_up, &pending.created).ok()?;
+    let path = format!("{}{}", pending.created, follow_up.suffix);
+    let request = operation.build(&follow_up.method, &path, None).ok()?;
     shared
         .exchange(connections, &operation.url, request, &follow_up.name, turn)
         .await;

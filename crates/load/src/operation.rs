@@ -85,20 +85,11 @@ impl LoadOperation {
         self.build(&self.method, &self.path, self.bodies.get(position))
     }
 
-    /// Builds a follow-up request to a location.
+    /// Builds a request to the operation's service, such as a follow-up request to a location.
     ///
     /// # Errors
-    /// [`DriveError::BuildRequest`] if the location is not a valid path.
-    pub(super) fn request_after(
-        &self,
-        follow_up: &FollowUp,
-        location: &str,
-    ) -> Result<Request<Full<Bytes>>, DriveError> {
-        let path = format!("{location}{}", follow_up.suffix);
-        self.build(&follow_up.method, &path, None)
-    }
-
-    fn build(
+    /// [`DriveError::BuildRequest`] if the path is not valid in a request.
+    pub(super) fn build(
         &self,
         method: &Method,
         path: &str,

@@ -37,11 +37,6 @@ pub(super) enum RequestResult {
 }
 
 impl RequestResult {
-    /// True if there was a response.
-    pub(super) fn is_response(self) -> bool {
-        matches!(self, Self::Status(_))
-    }
-
     /// True if there was a response, and its status is neither 4xx nor 5xx.
     pub(super) fn is_success(self) -> bool {
         matches!(self, Self::Status(status) if !status.is_client_error() && !status.is_server_error())

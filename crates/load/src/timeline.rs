@@ -74,7 +74,7 @@ impl Timeline {
         let latency = micros(ended.saturating_sub(due)).clamp(1, MAX_LATENCY_MICROS);
         // A late response counts in a later interval than its request.
         if let Some(interval) = self.interval(ended) {
-            interval.responses += u64::from(result.is_response());
+            interval.responses += u64::from(matches!(result, RequestResult::Status(_)));
         }
         if let Some(interval) = self.interval(due) {
             interval.failed += u64::from(!result.is_success());

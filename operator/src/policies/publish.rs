@@ -21,7 +21,12 @@ pub(super) fn publish(
         // instances.
         control.set_expected(instances.clone());
     }
-    if before.is_none_or(|before| !before.serves_the_same_as(resolved)) {
+    // True if clients and evidence would see no difference.
+    let is_served = |before: &ResolvedPolicies| {
+        let (one, other) = (&before.resolution, &resolved.resolution);
+        one.table == other.table && one.tail == other.tail && one.outcomes == other.outcomes
+    };
+    if !before.is_some_and(is_served) {
         let span = tracing::info_span!(
             "publish",
             otel.name = "publish policies",
@@ -53,12 +58,4 @@ fn changed_services(before: Option<&ResolvedPolicies>, resolved: &ResolvedPolici
         before.plan(namespace, service) != after.plan(namespace, service)
     };
     services.into_iter().filter(is_changed).count()
-}
-
-impl ResolvedPolicies {
-    /// Returns true if clients and evidence would see no difference.
-    fn serves_the_same_as(&self, other: &Self) -> bool {
-        let (one, other) = (&self.resolution, &other.resolution);
-        one.table == other.table && one.tail == other.tail && one.outcomes == other.outcomes
-    }
 }

@@ -45,9 +45,7 @@ impl Program for ServiceBArgs {
 
     async fn serve(self, server: Server) -> Result<(), ServeError> {
         let work = Work {
-            wait: self.wait,
-            rounds: self.calc,
-            error_rate: self.error_rate,
+            settings: self,
             calculator: Calculator::new(),
         };
         let service = ServiceBServer::new(work).max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES);

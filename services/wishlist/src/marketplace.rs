@@ -59,11 +59,8 @@ impl Program for MarketplaceArgs {
 
     async fn serve(self, server: Server) -> Result<(), ServeError> {
         let search = Search {
-            name: self.name,
-            latency: self.latency,
-            error_rate: self.error_rate,
-            limit: self.rate_limit,
             bucket: Mutex::new(TokenBucket::new(self.rate_limit)),
+            settings: self,
         };
         let service = MarketplaceServer::new(search);
         let service = service.max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES);

@@ -32,14 +32,6 @@ pub(super) struct Entry {
 pub(super) type Actions = Vec<(PolicyKey, Action)>;
 
 impl PolicySet {
-    /// Creates the set from the saved policies. Those of the folder are added when it is read.
-    pub(super) fn new(applied: BTreeMap<PolicyKey, Entry>) -> Self {
-        Self {
-            applied,
-            folder: BTreeMap::new(),
-        }
-    }
-
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         let keys: BTreeSet<&PolicyKey> = self.applied.keys().chain(self.folder.keys()).collect();
         keys.into_iter().filter_map(|key| self.get(key))
@@ -75,7 +67,7 @@ impl PolicySet {
         let targets = self.entries().flat_map(|entry| &entry.policy.targets);
         let targets = targets.map(|target| target.operations.len().max(1)).sum();
         let policies = self.applied.len() + self.folder.len();
-        let bytes = self.entries().map(Entry::bytes).sum();
+        let bytes = self.entries().map(|it| json_bytes(&it.resource)).sum();
         check_sizes(policies, targets, bytes)?;
         self.check_plans()
     }
@@ -123,11 +115,6 @@ impl PolicySet {
         self.folder = entries;
         self.check_size()?;
         Ok((self, actions))
-    }
-
-    /// Deletes an applied policy. False if there is none.
-    pub(super) fn delete(&mut self, key: &PolicyKey) -> bool {
-        self.applied.remove(key).is_some()
     }
 }
 
@@ -212,10 +199,6 @@ impl Entry {
         resource.metadata.resource_version = None;
         resource.metadata.uid = None;
         Ok(Self { resource, policy })
-    }
-
-    fn bytes(&self) -> usize {
-        json_bytes(&self.resource)
     }
 }
 

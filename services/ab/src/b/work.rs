@@ -8,14 +8,12 @@ use spoor_telemetry::{database, duration::DurationRange, faults::should_inject};
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
-use super::calc::{Calculator, Rounds};
+use super::{Rounds, ServiceBArgs, calc::Calculator};
 
 /// `spoor.ab.v1.ServiceB`.
 #[derive(Clone, Debug)]
 pub(super) struct Work {
-    pub(super) wait: DurationRange,
-    pub(super) rounds: Rounds,
-    pub(super) error_rate: Probability,
+    pub(super) settings: ServiceBArgs,
     pub(super) calculator: Calculator,
 }
 
@@ -34,8 +32,8 @@ impl ServiceB for Work {
             .await
             .map_err(|_| Status::internal("heavy_calc was aborted"))?;
         // Only after the work, so that failed requests take as long as others.
-        if should_inject(self.error_rate) {
-            let error = DeliberateFailure(self.error_rate);
+        if should_inject(self.settings.error_rate) {
+            let error = DeliberateFailure(self.settings.error_rate);
             tracing::error!(error = &error as &dyn Error, "request failed");
             return Err(Status::internal(error.to_string()));
         }
@@ -50,7 +48,7 @@ impl ServiceB for Work {
 impl Work {
     fn wait_of(&self, request: &WorkRequest) -> Result<Duration, Status> {
         let Some(millis) = request.wait_millis else {
-            return Ok(self.wait.pick());
+            return Ok(self.settings.wait.pick());
         };
         let wait = Duration::from_millis(millis.into());
         if wait > DurationRange::MAX {
@@ -63,7 +61,8 @@ impl Work {
     }
 
     fn rounds_of(&self, request: &WorkRequest) -> Result<Rounds, Status> {
-        let rounds = request.calc_rounds.map_or(Ok(self.rounds), Rounds::new);
+        let default = self.settings.calc;
+        let rounds = request.calc_rounds.map_or(Ok(default), Rounds::new);
         rounds.map_err(|error| Status::invalid_argument(format!("calc_rounds: {error}")))
     }
 }

@@ -69,7 +69,10 @@ impl Network {
         let shape = [1, CHANNELS, size.height() as usize, size.width() as usize];
         let failed = |error: TractError| LoadModelError::Prepare(source.name(), error.into());
         let plan = prepare(source.read()?, shape).map_err(failed)?;
-        let classes = classes(&plan, shape).map_err(failed)?;
+        // From an inference on a grey picture, since the declared output shape may be missing or
+        // wrong.
+        let grey = vec![0.0; shape.iter().product()];
+        let classes = run(&plan, shape, &grey).map_err(failed)?.len();
         let labels = match &properties.labels {
             Some(labels) => labels.clone(),
             None => (0..classes).map(|class| format!("class {class}")).collect(),
@@ -117,13 +120,6 @@ fn prepare(proto: ModelProto, shape: [usize; 4]) -> TractResult<Arc<TypedRunnabl
         .with_input_fact(0, f32::fact(shape).into())?
         .into_optimized()?
         .into_runnable()
-}
-
-/// The number of classes, from an inference on a grey picture.
-fn classes(plan: &Arc<TypedRunnableModel>, shape: [usize; 4]) -> TractResult<usize> {
-    // Run instead of read, since the declared output shape may be missing or wrong.
-    let grey = vec![0.0; shape.iter().product()];
-    Ok(run(plan, shape, &grey)?.len())
 }
 
 fn run(plan: &Arc<TypedRunnableModel>, shape: [usize; 4], values: &[f32]) -> TractResult<Vec<f32>> {

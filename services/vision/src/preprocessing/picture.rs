@@ -147,7 +147,10 @@ fn decoder(bytes: Bytes) -> Result<(&'static str, ImageResult<Decoder>), Invalid
     let guessed = image::guess_format(&bytes);
     match guessed {
         Ok(ImageFormat::Png) => {
-            let decoder = PngDecoder::with_limits(Cursor::new(bytes), limits());
+            // For data besides the pixels, such as colour profiles and text chunks.
+            let mut limits = Limits::no_limits();
+            limits.max_alloc = Some(MAX_OVERHEAD_BYTES);
+            let decoder = PngDecoder::with_limits(Cursor::new(bytes), limits);
             Ok(("png", decoder.map(|it| Box::new(it) as _)))
         }
         Ok(ImageFormat::Jpeg) => {
@@ -214,13 +217,6 @@ fn is_decoded(segment: &[u8]) -> bool {
         [_, kind, ..] => matches!(kind, 0xc0..=0xcf | 0xda | 0xdb | 0xdd | 0xee),
         _ => false,
     }
-}
-
-/// The limits of PNG's decoder for data besides the pixels, such as colour profiles and text chunks.
-fn limits() -> Limits {
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MAX_OVERHEAD_BYTES);
-    limits
 }
 
 #[cfg(test)]

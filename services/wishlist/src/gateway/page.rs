@@ -120,12 +120,8 @@ async fn remove(
     match removed {
         Ok(()) => Change::Deleted.redirect(),
         Err(failure) => {
-            page(
-                gateway,
-                &connection,
-                Content::failed(&failure, String::new()),
-            )
-            .await
+            let content = Content::failed(&failure, String::new());
+            page(gateway, &connection, content).await
         }
     }
 }

@@ -10,23 +10,17 @@ use spoor_policy::Probability;
 use spoor_proto::spoor::marketplace::v1::{
     SearchReply, SearchRequest, marketplace_server::Marketplace,
 };
-use spoor_telemetry::{duration::DurationRange, faults::should_inject};
+use spoor_telemetry::faults::should_inject;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{
-    limit::{RateLimit, TokenBucket},
-    listings,
-};
+use super::{MarketplaceArgs, limit::TokenBucket, listings};
 use crate::WishName;
 
 /// The gRPC service.
 #[derive(Debug)]
 pub(super) struct Search {
-    pub(super) name: String,
-    pub(super) latency: DurationRange,
-    pub(super) error_rate: Probability,
-    pub(super) limit: RateLimit,
+    pub(super) settings: MarketplaceArgs,
     pub(super) bucket: Mutex<TokenBucket>,
 }
 
@@ -41,24 +35,26 @@ impl Marketplace for Search {
         &self,
         request: Request<SearchRequest>,
     ) -> Result<Response<SearchReply>, Status> {
+        let settings = &self.settings;
         let query = WishName::new(&request.get_ref().query)
             .map_err(|error| Status::invalid_argument(format!("query: {error}")))?;
         // Before the latency: a real server also refuses such requests without doing the work.
         let admitted = self.bucket.lock().acquire(Instant::now());
         admitted.map_err(|wait| {
-            let message = format!("rate limit of {} per second exceeded", self.limit);
+            let limit = settings.rate_limit;
+            let message = format!("rate limit of {limit} per second exceeded");
             let details = ErrorDetails::with_retry_info(Some(wait));
             Status::with_error_details(Code::ResourceExhausted, message, details)
         })?;
-        tokio::time::sleep(self.latency.pick()).await;
-        if should_inject(self.error_rate) {
-            let error = DeliberateFailure(self.error_rate);
+        tokio::time::sleep(settings.latency.pick()).await;
+        if should_inject(settings.error_rate) {
+            let error = DeliberateFailure(settings.error_rate);
             tracing::error!(error = &error as &dyn Error, "search failed");
             // UNAVAILABLE, so that clients retry.
             return Err(Status::unavailable(error.to_string()));
         }
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        let offers = listings::of(&self.name, &query, now);
+        let offers = listings::of(&settings.name, &query, now);
         Ok(Response::new(SearchReply { offers }))
     }
 }

@@ -123,12 +123,15 @@ impl WishStore {
     }
 
     fn span(&self, summary: &'static str, text: &'static str) -> tracing::Span {
-        let (system, server) = (self.pool.system(), self.server.as_deref());
         Statement {
-            system,
+            // `db.system.name` of OpenTelemetry's semantic conventions.
+            system: match self.pool {
+                Pool::Sqlite(_) => "sqlite",
+                Pool::Postgres(_) => "postgresql",
+            },
             summary,
             text,
-            server,
+            server: self.server.as_deref(),
             ..Statement::default()
         }
         .span()
@@ -137,14 +140,4 @@ impl WishStore {
 
 fn failed(operation: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
     move |error| StoreError::Failed(operation, error)
-}
-
-impl Pool {
-    /// `db.system.name` of OpenTelemetry's semantic conventions.
-    fn system(&self) -> &'static str {
-        match self {
-            Self::Sqlite(_) => "sqlite",
-            Self::Postgres(_) => "postgresql",
-        }
-    }
 }

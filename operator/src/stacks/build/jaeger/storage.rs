@@ -96,9 +96,7 @@ fn search(kind: &str, storage: &SearchCluster) -> StorageParts {
             "reload_interval": "10s",
         }});
     }
-    if let Some(tls) = &storage.tls {
-        backend["tls"] = parts.add_tls(tls);
-    }
+    parts.add_tls(&mut backend, storage.tls.as_ref());
     parts.backend = json!({kind: backend});
     parts
 }
@@ -111,12 +109,8 @@ fn cassandra(storage: &Cassandra) -> StorageParts {
         // Jaeger's Cassandra client uses TLS unless this is set.
         "tls": {"insecure": true},
     });
-    if let Some(credentials) = &storage.credentials {
-        connection["auth"] = parts.basic_auth(credentials);
-    }
-    if let Some(tls) = &storage.tls {
-        connection["tls"] = parts.add_tls(tls);
-    }
+    parts.add_basic_auth(&mut connection, storage.credentials.as_ref());
+    parts.add_tls(&mut connection, storage.tls.as_ref());
     parts.backend = json!({"cassandra": {
         "schema": {
             "keyspace": literal(&storage.keyspace),
@@ -135,25 +129,24 @@ fn clickhouse(storage: &ClickHouse) -> StorageParts {
         "database": literal(&storage.database),
         "create_schema": true,
     });
-    if let Some(credentials) = &storage.credentials {
-        backend["auth"] = parts.basic_auth(credentials);
-    }
-    if let Some(tls) = &storage.tls {
-        backend["tls"] = parts.add_tls(tls);
-    }
+    parts.add_basic_auth(&mut backend, storage.credentials.as_ref());
+    parts.add_tls(&mut backend, storage.tls.as_ref());
     parts.backend = json!({"clickhouse": backend});
     parts
 }
 
 impl StorageParts {
-    fn basic_auth(&mut self, credentials: &ObjectName) -> Value {
-        json!({"basic": {
-            "username": self.add_variable(USERNAME_VARIABLE, credentials, "username"),
-            "password": self.add_variable(PASSWORD_VARIABLE, credentials, "password"),
-        }})
+    fn add_basic_auth(&mut self, backend: &mut Value, credentials: Option<&ObjectName>) {
+        if let Some(credentials) = credentials {
+            backend["auth"] = json!({"basic": {
+                "username": self.add_variable(USERNAME_VARIABLE, credentials, "username"),
+                "password": self.add_variable(PASSWORD_VARIABLE, credentials, "password"),
+            }});
+        }
     }
 
-    fn add_tls(&mut self, tls: &Tls) -> Value {
+    fn add_tls(&mut self, backend: &mut Value, tls: Option<&Tls>) {
+        let Some(tls) = tls else { return };
         let mut fields = json!({});
         if let Some(secret) = &tls.ca {
             self.mount_secret("ca", secret, CA_PATH, &["ca.crt"]);
@@ -170,7 +163,7 @@ impl StorageParts {
         if let Some(server) = &tls.server_name {
             fields["server_name_override"] = json!(literal(server));
         }
-        fields
+        backend["tls"] = fields;
     }
 
     /// Adds an environment variable from a Secret. Returns a reference to it whose value is read as

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::{Fields, StoreError};
 use crate::tasks::task::{Task, Title};
 
-/// The alternating names and values of an open task's fields. Unset ones are left out.
-pub(super) fn of(task: &Task) -> Vec<String> {
+/// The names and values of an open task's fields. Unset ones are left out.
+pub(super) fn of(task: &Task) -> Vec<(&'static str, String)> {
     let mut fields = vec![
         ("title", task.title.as_str().to_owned()),
         ("priority", task.priority.as_str().to_owned()),
@@ -16,9 +16,6 @@ pub(super) fn of(task: &Task) -> Vec<String> {
     ];
     fields.extend(task.due.map(|due| ("due", due.to_string())));
     fields
-        .into_iter()
-        .flat_map(|(name, value)| [name.to_owned(), value])
-        .collect()
 }
 
 /// Parses a task from its fields.
@@ -74,8 +71,8 @@ mod tests {
             due: Some("2025-02-03T00:00:00Z".parse().unwrap()),
             completed: None,
         };
-        let written = of(&task);
-        let pairs = written.chunks(2).map(|it| (it[0].clone(), it[1].clone()));
+        let written = of(&task).into_iter();
+        let pairs = written.map(|(name, value)| (name.to_owned(), value));
         assert_eq!(read(task.id, &pairs.collect()).unwrap(), task);
     }
 
