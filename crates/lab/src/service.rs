@@ -115,7 +115,16 @@ impl Service {
             Self::Tasks => ("/tasks", "a to-do list"),
             Self::Preprocessing => ("", "image classification"),
             // A list and not a property of the port: `reviews` also serves HTTP and is not an edge.
-            _ => return None,
+            Self::ServiceB
+            | Self::Wishlist
+            | Self::Offers
+            | Self::MarketplaceAttic
+            | Self::MarketplaceBazaar
+            | Self::MarketplaceCorner
+            | Self::Reviews
+            | Self::Ensemble
+            | Self::Efficientnetb0
+            | Self::Mobilenetv2 => return None,
         })
     }
 

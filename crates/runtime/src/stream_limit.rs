@@ -74,10 +74,15 @@ impl StreamLimit {
         permits.ok().map(|permits| StreamPermit { permits, limit })
     }
 
-    /// Waits for permits. For the first second no stalled stream ends: many short streams soon return
-    /// their permits, and would otherwise end a long one that its client reads slowly.
-    pub async fn wait(&self, permits: u32, max_wait: Duration) -> Option<StreamPermit> {
-        let began = Instant::now();
+    /// Waits for permits. For the first second after `began` no stalled stream ends: many short
+    /// streams soon return their permits, and would otherwise end a long one that its client reads
+    /// slowly.
+    pub async fn wait(
+        &self,
+        permits: u32,
+        began: Instant,
+        max_wait: Duration,
+    ) -> Option<StreamPermit> {
         loop {
             let waited = began.elapsed();
             let reserved = match waited < MIN_STALL {
@@ -279,6 +284,16 @@ mod tests {
         for mut stream in streams {
             assert_eq!(stream.next().await, Some("ended"));
         }
+    }
+
+    #[tokio::test]
+    async fn no_stream_ends_in_the_first_second_of_a_wait() {
+        let limit = StreamLimit::new(1);
+        let mut stream = open(&limit);
+        let began = Instant::now();
+        let permit = limit.wait(1, began, 20 * MIN_STALL).await;
+        assert!(permit.is_some() && began.elapsed() >= MIN_STALL);
+        assert_eq!(stream.next().await, Some("ended"));
     }
 
     #[tokio::test]

@@ -61,7 +61,8 @@ pub(super) async fn start(
             .tls(tls)
             .limits(Limits {
                 max_connections: MAX_POLICY_STREAMS,
-                max_requests: MAX_POLICY_STREAMS,
+                // The control plane chooses the stream that ends for another one.
+                max_requests: MAX_POLICY_STREAMS + MAX_POLICY_STREAMS / 16,
                 max_streams_per_connection: MAX_STREAMS_PER_CONNECTION,
                 ..Limits::default()
             }),

@@ -76,7 +76,8 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unread {
     pub(super) bytes: usize,
-    /// True if the peer has stopped reading.
+    /// True if the peer has stopped reading, or almost: less than [`MIN_READ_BYTES`] in
+    /// [`MAX_READ_PAUSE`].
     pub(super) is_stalled: bool,
     /// True if they belong to the only request on the connection.
     pub(super) is_one_response: bool,

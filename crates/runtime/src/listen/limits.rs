@@ -13,8 +13,8 @@ const MAX_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 pub struct Limits {
     /// The most connections at a time; a listener has at most half of those that its process may
     /// have. When there are more, some of those that wait for their peer are closed, those without a
-    /// request in progress first. If all of them wait for the server, new ones wait, all but one in
-    /// the kernel's queue.
+    /// request in progress first. If all of them wait for the server, the oldest end after their
+    /// requests in progress, and new ones wait until then, all but one in the kernel's queue.
     pub max_connections: usize,
     /// The most HTTP/2 streams at a time on one connection. Clients wait before they open more.
     pub max_streams_per_connection: u32,

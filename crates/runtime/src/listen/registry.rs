@@ -155,15 +155,20 @@ impl Registry {
     /// request would otherwise keep its connection, and others would get none.
     /// Returns how many.
     pub(super) fn make_room(&self, is_included: impl Fn(u64) -> bool) -> usize {
-        let evicted = self.evict(|of, waiting| is_included(of) && !waiting.is_new());
+        let open = self.open.lock();
+        let included = || staying(&open).filter(|it| is_included(it.listener));
+        let waiting = included().filter_map(|it| it.activity.waiting());
+        // In a flood of new connections, they go first, before those of clients that were served.
+        let protects_new = waiting.filter(Waiting::is_new).count() <= included().count() / 2;
+        drop(open);
+        let evicted =
+            self.evict(|of, waiting| is_included(of) && !(protects_new && waiting.is_new()));
         if evicted > 0 {
             return evicted;
         }
         let open = self.open.lock();
-        let mut included: Vec<_> = open
-            .iter()
-            .filter(|(_, it)| is_included(it.listener))
-            .collect();
+        let included = open.iter().filter(|(_, it)| is_included(it.listener));
+        let mut included: Vec<_> = included.collect();
         included.sort_unstable_by_key(|(key, _)| **key);
         let ending = included.iter().filter(|(_, it)| it.activity.end());
         ending.take(MAX_EVICTED_AT_ONCE).count()

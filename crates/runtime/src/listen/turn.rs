@@ -13,6 +13,9 @@ use tokio::{
     time::timeout,
 };
 
+use tonic::Status;
+
+use super::refusal::is_grpc;
 use crate::Problem;
 
 /// The longest that a request waits in [`in_turn`] for the ones before it.
@@ -50,11 +53,18 @@ impl<S: Sync> FromRequestParts<S> for ConnectionTurn {
 /// A middleware that handles the requests of a connection one after the other, up to the head of
 /// each response. A request that waits longer than ten seconds is refused.
 pub async fn in_turn(request: Request, next: Next) -> Response {
+    in_turn_within(MAX_WAIT, request, next).await
+}
+
+async fn in_turn_within(max_wait: Duration, request: Request, next: Next) -> Response {
     let connection = ConnectionTurn::of(request.extensions());
-    let Ok(_turn) = timeout(MAX_WAIT, connection.take()).await else {
+    let Ok(_turn) = timeout(max_wait, connection.take()).await else {
         let detail = "the requests before this one on its connection take too long; try again in a \
                       moment, or on another connection";
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response();
+        return match is_grpc(request.headers()) {
+            true => Status::unavailable(detail).into_http(),
+            false => Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response(),
+        };
     };
     next.run(request).await
 }
@@ -86,6 +96,21 @@ mod tests {
             _ = pin!(request("/never", &busy)) => panic!("the handler never responds"),
             _ = pin!(request("/", &busy)) => panic!("it is not its turn"),
             response = pin!(request("/", &other)) => assert!(response.unwrap().status().is_success()),
+        }
+    }
+    #[tokio::test]
+    async fn request_that_waits_too_long_is_refused() {
+        let router = Router::new().route("/", get(async || {}));
+        let soon = async |request, next| in_turn_within(Duration::ZERO, request, next).await;
+        let router = router.layer(from_fn(soon));
+        let connection = ConnectionTurn::default();
+        let _turn = connection.take().await;
+        for (kind, status) in [("application/json", 503), ("application/grpc", 200)] {
+            let request = Request::get("/").extension(connection.clone());
+            let request = request.header("content-type", kind).body(Body::empty());
+            let refused = router.clone().oneshot(request.unwrap()).await.unwrap();
+            assert_eq!(refused.status(), status);
+            assert_eq!(refused.headers().contains_key("grpc-status"), status == 200);
         }
     }
 }

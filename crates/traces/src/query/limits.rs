@@ -198,11 +198,10 @@ impl Queries {
     /// Waits for a place for a gRPC stream, and reserves it until the stream ends.
     pub(crate) async fn reserve_stream(&self) -> Result<StreamPermit, TraceQueryError> {
         // In the order of arrival: one client may have all places, and ask for each that it frees.
-        let deadline = Instant::now() + MAX_WAIT;
-        let turn = self.places.next(deadline).await;
+        let began = Instant::now();
+        let turn = self.places.next(began + MAX_WAIT).await;
         let _turn = turn.ok_or(TraceQueryError::Busy)?;
-        let left = deadline.saturating_duration_since(Instant::now());
-        let place = self.streams.wait(1, left).await;
+        let place = self.streams.wait(1, began.into_std(), MAX_WAIT).await;
         place.ok_or(TraceQueryError::Busy)
     }
 }

@@ -95,8 +95,8 @@ impl Remaining {
         &mut self,
         messages: impl Fn(&StoredTrace) -> Result<Built<M>, TraceQueryError> + Copy + Send + 'static,
     ) -> Result<Option<Messages<M>>, TraceQueryError> {
-        // For all traces that cannot be sent: until there is a message, the stream does not wait for its
-        // client, and could not be ended for others.
+        // For all traces that cannot be sent, with the waits for their turns: until there is a message,
+        // the stream does not wait for its client, and could not be ended for others.
         let deadline = Instant::now() + MAX_READ_TIME;
         for id in self.ids.by_ref() {
             if Instant::now() >= deadline {

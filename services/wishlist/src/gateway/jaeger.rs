@@ -98,7 +98,11 @@ impl Jaeger {
     }
 
     async fn send(&self, request: Request) -> Result<Response, Problem> {
-        let Some(permit) = self.requests.wait(1, MAX_WAIT).await else {
+        let Some(permit) = self
+            .requests
+            .wait(1, Instant::now().into_std(), MAX_WAIT)
+            .await
+        else {
             let detail = "too many requests for traces in progress; try again in a moment";
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
         };

@@ -94,3 +94,16 @@ fn no_next_check_after_the_longest_wait() {
     assert_eq!(activity.next_check(&none), None);
     assert!(activity.next_check(&Limits::default()).is_some());
 }
+
+#[test]
+fn peer_that_reads_a_few_bytes_is_stalled() {
+    let activity = Activity::new(&Arc::default(), &Arc::default());
+    let request = activity.begin();
+    request.add_unread(1 << 20);
+    let later = Instant::now() + MAX_READ_PAUSE + Duration::from_millis(1);
+    std::thread::sleep(Duration::from_millis(5));
+    request.record_read(MIN_READ_BYTES - 1);
+    assert!(activity.unread(later).is_stalled);
+    request.record_read(1);
+    assert!(!activity.unread(later).is_stalled);
+}

@@ -36,10 +36,20 @@ fn connection_without_a_response_is_closed_first() {
 
 #[test]
 fn new_connection_is_not_closed_for_another() {
-    let (registry, activities) = registry_of(1);
-    let _registration = registry.add(1, Arc::clone(&activities[0]));
+    let (registry, activities) = registry_of(2);
+    let _registrations = add_all(&registry, &activities);
+    let _request = activities[0].begin();
     registry.limit_connections();
     assert!(closing(&activities).is_empty());
+}
+
+#[test]
+fn flood_of_new_connections_closes_no_other() {
+    let (registry, activities) = registry_of(4);
+    let _registrations = add_all(&registry, &activities);
+    drop(activities[0].begin());
+    registry.limit_connections();
+    assert_eq!(closing(&activities), [1]);
 }
 
 #[test]

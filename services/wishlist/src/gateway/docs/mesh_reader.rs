@@ -147,9 +147,9 @@ impl MeshReader {
         match self.query(&path).await {
             // Jaeger responds with 404 to a search that finds nothing. Without traces that are too large,
             // the mesh is still worth showing.
-            Err(ReadMeshError::Status(
-                StatusCode::NOT_FOUND | StatusCode::PAYLOAD_TOO_LARGE,
-            )) => Ok(Traces::default()),
+            Err(ReadMeshError::Status(StatusCode::NOT_FOUND | StatusCode::PAYLOAD_TOO_LARGE)) => {
+                Ok(Traces::default())
+            }
             Err(error) => Err(error),
             Ok(SearchResult { result }) => Ok(result),
         }
