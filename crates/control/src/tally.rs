@@ -239,6 +239,23 @@ mod tests {
     }
 
     #[test]
+    fn part_of_a_second_allows_a_part_of_the_limit() {
+        let limit = Strategy::RateLimit(TracesPerSecond::new(10).unwrap());
+        let start = Instant::now();
+        let mut tally = Tally::new(limit, Duration::from_secs(60), start);
+        for (from, to, sampled) in [(0, 1_000, 9), (1_000, 4_000, 30), (4_000, 4_100, 0)] {
+            let [from, to] = [from, to].map(|at| start + Duration::from_millis(at));
+            let counts = Counts {
+                started: 1_000,
+                sampled,
+            };
+            tally.add(counts, from, to);
+        }
+        let observed = tally.observed(&[1], start + Duration::from_millis(4_100));
+        assert_eq!(observed.unwrap().verdict, Verdict::Consistent);
+    }
+
+    #[test]
     fn unused_shares_of_a_limit_are_too_low() {
         let limit = Strategy::RateLimit(TracesPerSecond::new(30).unwrap());
         assert_eq!(run(limit, 60, 20, 12).verdict, Verdict::TooLow);

@@ -69,12 +69,14 @@ impl Window {
 
     /// The most of the traces in the window that a limit per second allows.
     ///
-    /// Buckets are independent: an unused part of the limit does not carry over to the next one.
+    /// Buckets are independent: an unused part of the limit does not carry over to the next one. The
+    /// first and the last one are not whole, so the time covered bounds the sum.
     pub(crate) fn allowed(&mut self, per_second: f64, now: Instant) -> f64 {
         self.slide(now);
         let max_started = per_second * self.step().as_secs_f64();
         let started = self.buckets.iter().map(|bucket| bucket.started as f64);
-        started.map(|started| started.min(max_started)).sum()
+        let by_bucket: f64 = started.map(|started| started.min(max_started)).sum();
+        by_bucket.min(per_second * self.covered(now).as_secs_f64())
     }
 
     /// The time covered: the window's length, or its age while that is less. Counts of a process that
