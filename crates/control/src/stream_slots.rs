@@ -1,9 +1,8 @@
 //! A limit on policy streams, fair to each connection.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr};
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// The slots of the open streams.
@@ -12,8 +11,6 @@ pub(crate) struct StreamSlots {
     max: usize,
     /// The connection of each stream and the token that ends it, the oldest first.
     open: Mutex<Vec<(Option<SocketAddr>, CancellationToken)>>,
-    /// Twice as many: a stream that has ended is not dropped while its client reads nothing.
-    undropped: Arc<Semaphore>,
 }
 
 impl StreamSlots {
@@ -21,24 +18,16 @@ impl StreamSlots {
         Self {
             max,
             open: Mutex::default(),
-            undropped: Arc::new(Semaphore::new(
-                max.saturating_mul(2).min(Semaphore::MAX_PERMITS),
-            )),
         }
     }
 
     /// Takes a slot for a stream until its token is cancelled. If none is free, the oldest stream of
     /// the connection with the most streams ends, if it has at least two more than this connection.
-    /// Returns the permit to hold until the stream is dropped, or `None` if there is no slot.
+    /// Returns false if there is no slot.
     ///
     /// Clients need one stream each, and open another when it ends. If all new streams were refused,
     /// two connections could lock out all other clients.
-    pub(crate) fn take(
-        &self,
-        connection: Option<SocketAddr>,
-        end: &CancellationToken,
-    ) -> Option<OwnedSemaphorePermit> {
-        let permit = Arc::clone(&self.undropped).try_acquire_owned().ok()?;
+    pub(crate) fn take(&self, connection: Option<SocketAddr>, end: &CancellationToken) -> bool {
         let mut open = self.open.lock();
         open.retain(|(_, end)| !end.is_cancelled());
         if open.len() >= self.max {
@@ -51,19 +40,21 @@ impl StreamSlots {
             let streams = open.iter().enumerate().rev();
             let most = streams.max_by_key(|(_, (of, _))| count(of));
             let most = most.filter(|(_, (of, _))| count(of) > count(&connection) + 1);
-            let (at, _) = most?;
+            let Some((at, _)) = most else {
+                return false;
+            };
+            // A stream whose client reads nothing is not dropped before its connection ends, but takes
+            // no slot any more; the listener bounds such requests.
             let (_, ended) = open.remove(at);
             ended.cancel();
         }
         open.push((connection, end.clone()));
-        Some(permit)
+        true
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     fn connection(port: u16) -> Option<SocketAddr> {
@@ -74,7 +65,7 @@ mod tests {
     fn stream_of_the_connection_with_the_most_ends() {
         let slots = StreamSlots::new(4);
         let tokens = [(); 6].map(|()| CancellationToken::new());
-        let take = |at: usize, port| slots.take(connection(port), &tokens[at]).is_some();
+        let take = |at: usize, port| slots.take(connection(port), &tokens[at]);
         assert!(take(0, 1) && take(1, 2) && take(2, 2) && take(3, 2));
         assert!(!take(4, 2), "its own connection has the most");
         assert!(take(4, 3));
@@ -91,16 +82,9 @@ mod tests {
     fn stream_alone_on_its_connection_stays() {
         let slots = StreamSlots::new(1);
         let (first, second) = (CancellationToken::new(), CancellationToken::new());
-        let permit = slots.take(connection(1), &first);
-        assert!(permit.is_some());
-        assert!(slots.take(connection(2), &second).is_none());
+        assert!(slots.take(connection(1), &first));
+        assert!(!slots.take(connection(2), &second));
         first.cancel();
-        let _undropped = (permit, slots.take(connection(2), &second).unwrap());
-        second.cancel();
-        assert!(
-            slots
-                .take(connection(2), &CancellationToken::new())
-                .is_none()
-        );
+        assert!(slots.take(connection(2), &second));
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use spoor_policy::{Digest, ServiceName, Version, message::is_invisible};
 use spoor_proto::spoor::control::v1::{ClientMessage, Hello, client_message::Message};
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
     task::coop,
     time::{Instant, Sleep, sleep_until, timeout},
 };
@@ -45,7 +45,7 @@ pub(crate) struct Subscription {
     active: Option<ActiveStream>,
     /// Ends when the control plane stops, and to make room for other clients.
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
-    _slot: (DropGuard, OwnedSemaphorePermit),
+    _slot: DropGuard,
 }
 
 /// A stream whose client is registered.
@@ -71,14 +71,14 @@ impl Subscription {
     ) -> Result<Self, Status> {
         let connection = request.remote_addr();
         let end = control.settings().shutdown.child_token();
-        let Some(permit) = control.stream_slots().take(connection, &end) else {
+        if !control.stream_slots().take(connection, &end) {
             control.count_refused_stream("TooManyClients");
             return Err(Status::with_error_details(
                 Code::ResourceExhausted,
                 "too many streams are open; try again later",
                 ErrorDetails::with_retry_info(Some(FULL_RETRY_DELAY)),
             ));
-        };
+        }
         let (metadata, _, inbound) = request.into_parts();
         Ok(Self {
             control: control.clone(),
@@ -87,7 +87,7 @@ impl Subscription {
             peer: connection.map(|peer| peer.ip().to_canonical()),
             active: None,
             ended: Box::pin(end.clone().cancelled_owned()),
-            _slot: (end.drop_guard(), permit),
+            _slot: end.drop_guard(),
         })
     }
 

@@ -145,12 +145,17 @@ impl Activity {
     /// or it is ending already. Returns whether it does.
     pub(super) fn end(&self) -> bool {
         let state = self.state.lock();
-        let ends = (state.has_responded || state.requests > 0) && !self.end.is_cancelled();
+        let ends = (state.has_responded || state.requests > 0) && !self.is_ending();
         drop(state);
         if ends {
             self.end.cancel();
         }
         ends
+    }
+
+    /// Returns whether the connection has to end after the requests in progress.
+    pub(super) fn is_ending(&self) -> bool {
+        self.end.is_cancelled()
     }
 
     /// Waits until the connection has to end after the requests in progress.

@@ -91,7 +91,8 @@ impl RequestHandler {
         }
         // Streams outlive their connection until they are next polled, and each would then build a
         // response that is never sent.
-        if activity.is_closing() || self.is_over_share(activity) {
+        // A peer that never acknowledges the graceful shutdown of HTTP/2 could begin streams for ever.
+        if activity.is_closing() || activity.is_ending() || self.is_over_share(activity) {
             return Err(RequestRefusal::Busy);
         }
         self.acquire_permit().await.ok_or(RequestRefusal::Busy)

@@ -1,6 +1,6 @@
 //! Traces over gRPC, read from the store while they are sent, within the bounds.
 
-use std::{pin::Pin, time::Instant, vec};
+use std::{pin::Pin, vec};
 
 use futures_util::{TryStreamExt, stream::try_unfold};
 use prost::Message;
@@ -12,10 +12,14 @@ use super::{
     Queries, TraceQueryError,
     limits::{MAX_RESPONSE_BYTES, Reader},
 };
-use crate::{StoredTrace, TraceId, store::MAX_READ_TIME};
+use crate::{StoredTrace, TraceId};
 
 /// The approximate maximum size of a message, well below the default limit of clients (4 MiB).
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+/// The most traces in a row that are too large to be sent. Until there is a message, a stream does not
+/// wait for its client, and so cannot be ended for others.
+const MAX_REFUSED_TRACES: usize = 16;
 
 /// The messages of a stream.
 pub(super) type Messages<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
@@ -95,12 +99,10 @@ impl Remaining {
         &mut self,
         messages: impl Fn(&StoredTrace) -> Result<Built<M>, TraceQueryError> + Copy + Send + 'static,
     ) -> Result<Option<Messages<M>>, TraceQueryError> {
-        // For all traces that cannot be sent, with the waits for their turns: until there is a message,
-        // the stream does not wait for its client, and could not be ended for others.
-        let deadline = Instant::now() + MAX_READ_TIME;
+        let mut refused = 0;
         for id in self.ids.by_ref() {
-            if Instant::now() >= deadline {
-                return Err(TraceQueryError::TooSlow);
+            if refused == MAX_REFUSED_TRACES {
+                break;
             }
             let read = move |reader: Reader| {
                 let trace = reader.trace(id)?;
@@ -124,7 +126,10 @@ impl Remaining {
                     self.bytes = left.ok_or(TraceQueryError::ResponseTooLarge)?;
                     return Ok(Some(messages));
                 }
-                Err(error) => self.refused = Some(error),
+                Err(error) => {
+                    self.refused = Some(error);
+                    refused += 1;
+                }
             }
         }
         self.refused.take().map_or(Ok(None), Err)
