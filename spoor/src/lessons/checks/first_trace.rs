@@ -27,6 +27,8 @@ const EXAMPLE_TRACE_IDS: [&str; 3] = [
 /// The fewest different digits of an ID that counts as random. About one random ID in 5 × 10⁹ has
 /// fewer; an ID that was typed often has.
 const MIN_DISTINCT_DIGITS: usize = 7;
+/// The most equal digits in a row. About one random ID in 10⁷ has more.
+const MAX_RUN: usize = 7;
 /// The largest difference from an example at which an ID counts as derived from it.
 const MAX_EXAMPLE_DISTANCE: u128 = 1_000;
 /// The longest repeated sequence of digits that is detected: half of an ID. A random ID practically
@@ -222,6 +224,7 @@ fn sign_of_typing(id: &str) -> Option<String> {
         let mut pairs = id.bytes().zip(id.bytes().skip(period));
         pairs.all(|(digit, later)| digit == later)
     };
+    let is_run = |digits: &[u8]| digits.iter().all(|digit| Some(digit) == digits.first());
     let bytes = number(id).to_be_bytes();
     let pairs = bytes.iter().zip(bytes.iter().skip(1));
     let mut steps = pairs.map(|(byte, next)| next.wrapping_sub(*byte));
@@ -232,6 +235,8 @@ fn sign_of_typing(id: &str) -> Option<String> {
         Some("is next to an example from a specification".to_owned())
     } else if distinct < MIN_DISTINCT_DIGITS {
         Some(format!("has only {distinct} different digits"))
+    } else if id.as_bytes().windows(MAX_RUN + 1).any(is_run) {
+        Some(format!("has more than {MAX_RUN} equal digits in a row"))
     } else if (1..=MAX_PERIOD).any(repeats) {
         Some("repeats the same digits".to_owned())
     } else if steps.all(|step| Some(step) == first) {
@@ -318,6 +323,7 @@ mod tests {
         "11111111222222223333333344444444",
         Some("has only 4 different digits")
     )]
+    #[case("00000000000000000000000012345678", Some("has more than 7 equal"))]
     #[case("4bf92f3577b34da6a3ce929d0e0e4736", Some("is an example"))]
     #[case("4bf92f3577b34da6a3ce929d0e0e4737", Some("is next to an example"))]
     #[case("0102030405060708090a0b0c0d0e0f10", Some("counts up"))]

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use spoor_api::{SamplingPolicy, TargetSpec, status::ConditionStatus};
+use spoor_policy::Probability;
 
 use crate::{
     lessons::report::Report,
@@ -26,7 +27,13 @@ pub(super) fn check_heads(report: &mut Report, policies: &[SamplingPolicy], serv
 
 /// Reports a policy with tail rules for the service, which drop traces that its head sampled.
 pub(super) fn check_no_tail(report: &mut Report, policies: &[SamplingPolicy], service: &str) {
-    if let Some((policy, _)) = effective_at(policies, service, Part::Tail).first() {
+    let drops = |policy: &SamplingPolicy| {
+        let tail = policy.spec.tail.as_ref();
+        let otherwise = tail.map(|tail| tail.otherwise.parse::<Probability>());
+        otherwise.is_some_and(|it| it.is_ok_and(|share| share < Probability::ALWAYS))
+    };
+    let mut tails = effective_at(policies, service, Part::Tail).into_iter();
+    if let Some((policy, _)) = tails.find(|(policy, _)| drops(policy)) {
         let what = format!("every sampled trace of {service} is kept");
         let name = &policy.metadata.name;
         let seen = format!("tail rules of {name} drop some; delete them, and send load again");

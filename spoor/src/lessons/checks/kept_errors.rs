@@ -66,6 +66,11 @@ fn no_rule(policies: &[SamplingPolicy]) -> String {
         (Some(name), Some(other)) => {
             format!("{name} has one, but {other} is effective there; delete {other}")
         }
+        (Some(name), None) if tails.is_empty() => {
+            format!(
+                "{name} has one, but does not decide for {SERVICE}; see `spoor describe {name}`"
+            )
+        }
         (Some(name), None) => {
             format!("{name} has one, but not for all operations there; see `spoor describe {name}`")
         }
@@ -274,6 +279,8 @@ mod tests {
             seen,
             "kept has one, but slow-only is effective there; delete slow-only"
         );
+        let elsewhere = no_rule(&[policy("0%")]);
+        assert!(elsewhere.starts_with("kept has one, but does not decide for service-a"));
         assert!(no_rule(&[slow]).starts_with("slow-only is effective there, without"));
         assert!(no_rule(&[]).starts_with("no policy with"));
     }

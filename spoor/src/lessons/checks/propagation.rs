@@ -35,6 +35,14 @@ fn judge(report: &mut Report, inside: &[FoundTrace], edge: &[FoundTrace]) {
         return;
     };
     report.passed("reviews continues your trace", &found.id);
+    // A forged context has no root: its first span was never sent.
+    let mut rows = found.tree.rows().iter();
+    if let Some(root) = rows.find(|row| row.position == Position::Root) {
+        let (id, service) = (&found.id, printable(root.member.service()));
+        let seen = format!("{id} is the ID of a trace of {service}; generate a random one");
+        report.wrong("a trace ID of its own", seen);
+        return;
+    }
     check_own_trace_id(report, &found.id);
     let state = printable(&span.span.trace_state);
     let what = "reviews passes on a tracestate with the member `smuggled`";
@@ -128,12 +136,13 @@ mod tests {
         }
     }
 
-    fn of_reviews(state: &str) -> FoundTrace {
+    fn forged_batch(state: &str) -> ResourceSpans {
         let batch = span(INSIDE, "GET /reviews/{id}", 1, 9, 0, 5);
-        found(
-            FORGED,
-            changed(batch, |span| span.trace_state = state.to_owned()),
-        )
+        changed(batch, |span| span.trace_state = state.to_owned())
+    }
+
+    fn of_reviews(state: &str) -> FoundTrace {
+        found(FORGED, forged_batch(state))
     }
 
     fn of_bands(id: &str, linked_span: u8, state: &str) -> FoundTrace {
@@ -166,6 +175,10 @@ mod tests {
         let smuggled = of_bands(other, 9, "smuggled=cargo");
         assert!(!passes(inside(), smuggled), "smuggled");
         assert!(!passes(of_reviews(""), of_bands(other, 9, "")), "no member");
+        let root = span("gateway", "GET /api/wishes", 2, 0, 0, 9);
+        let mut joined = inside();
+        joined.tree = Tree::new(vec![root, forged_batch("smuggled=cargo")]);
+        assert!(!passes(joined, of_bands(other, 9, "")), "another's trace");
         let without_link = found(other, span(EDGE, "GET /bands/{id}", 1, 0, 0, 5));
         assert!(!passes(inside(), without_link), "no link");
     }
