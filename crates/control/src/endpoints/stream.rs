@@ -153,9 +153,8 @@ mod tests {
         assert!(status.message().contains("32768 elements"), "{status}");
     }
 
-    #[tokio::test]
-    async fn nothing_is_sent_while_a_part_takes_room() {
-        let control = Control::new(ControlSettings::default());
+    /// A hello and the first part of a longer message.
+    fn hello_and_part() -> [Result<Frame<Bytes>, Status>; 2] {
         let hello = Hello {
             service: "a".to_owned(),
             instance: "1".to_owned(),
@@ -166,7 +165,13 @@ mod tests {
         };
         let hello = hello.encode_to_vec();
         let sent = [message(hello.len(), &hello), message(100_000, &[0; 10_000])];
-        let frames = sent.map(|data| Ok::<_, Status>(Frame::data(Bytes::from(data))));
+        sent.map(|data| Ok(Frame::data(Bytes::from(data))))
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_while_a_part_takes_room() {
+        let control = Control::new(ControlSettings::default());
+        let frames = hello_and_part();
         let body = StreamBody::new(stream::iter(frames).chain(stream::pending()));
         let request = http::Request::post(SUBSCRIBE_PATH).body(Body::new(body));
         let response = control.policy_stream().call(request.unwrap()).await;
@@ -192,17 +197,7 @@ mod tests {
         let room = control.partial_room();
         let all = u32::try_from(room.available_permits()).unwrap();
         let _taken = room.try_acquire_many_owned(all).unwrap();
-        let hello = Hello {
-            service: "a".to_owned(),
-            instance: "1".to_owned(),
-            ..Hello::default()
-        };
-        let hello = ClientMessage {
-            message: Some(client_message::Message::Hello(hello)),
-        };
-        let hello = hello.encode_to_vec();
-        let sent = [message(hello.len(), &hello), message(100_000, &[0; 10_000])];
-        let frames = sent.map(|data| Ok::<_, Status>(Frame::data(Bytes::from(data))));
+        let frames = hello_and_part();
         let body = Body::new(StreamBody::new(stream::iter(frames)));
         let request = http::Request::post(SUBSCRIBE_PATH).body(body).unwrap();
         let response = control.policy_stream().call(request).await.unwrap();
