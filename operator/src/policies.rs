@@ -18,6 +18,7 @@ mod publish;
 mod resolution;
 mod settings;
 mod sources;
+mod stack_tails;
 mod status;
 mod tokens;
 
@@ -73,6 +74,7 @@ pub async fn start(
     let control = Control::new(spoor_control::ControlSettings {
         identify: Arc::new(PodIdentifier {
             by_name: sources.pods.clone(),
+            stacks: sources.stacks.clone(),
             by_address: PodsByAddress::new(sources.pods.clone(), replica.watches.changed()),
             tokens,
             mismatches: sources.mismatches.clone(),

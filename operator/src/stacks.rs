@@ -20,6 +20,7 @@ mod parse;
 mod pod_failure;
 mod reconcile;
 mod route;
+pub mod sampler;
 mod settings;
 mod sources;
 mod status;

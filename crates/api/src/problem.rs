@@ -13,6 +13,13 @@ pub(crate) const RULE_SEVERAL: &str = "must have only one of \"error\", \"slower
 pub(crate) const EXISTING_JAEGER: &str = "must be the only field of spec.jaeger, since the operator does not change a Jaeger that it does not run; delete \"existing\" or the other fields";
 pub(crate) const EXISTING_COLLECTOR: &str = "must be the only field of spec.collector, since the operator does not change a Collector that it does not run; delete \"existing\" or the other fields";
 pub(crate) const GATHER_WAIT: &str = "must be at most decisionWait (5s by default), since spans would otherwise arrive after the decision on their trace; lower \"gatherWait\" or raise \"decisionWait\"";
+pub(crate) const SAMPLER_OF_EXISTING: &str = "must not be set with spec.collector.existing, since the operator runs no sampler behind a Collector that it does not run; delete it";
+pub(crate) const SAMPLER_ENGINE: &str = "must be the only field of spec.sampler if it is OpenTelemetry, whose settings are those of spec.collector; delete the other fields or set `engine: Spoor`";
+pub(crate) const SAMPLER_REPLICAS: &str =
+    "must be 1, since several samplers cannot divide the traces among themselves yet";
+pub(crate) const SAMPLER_DECISION_WAIT: &str = "must be at most maxTraceDuration (30s by default); lower \"decisionWait\" or raise \"maxTraceDuration\"";
+pub(crate) const MOVED_GATHER_WAIT: &str = "requires `sampler.engine: OpenTelemetry`; with Spoor's sampler, set spec.sampler.maxTraceDuration instead";
+pub(crate) const MOVED_DECISION_WAIT: &str = "requires `sampler.engine: OpenTelemetry`; with Spoor's sampler, set spec.sampler.decisionWait instead";
 pub(crate) const REPLICAS: &str = "must be 1 with storage in Jaeger's own pod; use storage.opensearch, .elasticsearch, .cassandra or .clickhouse for more";
 pub(crate) const STORAGE_NONE: &str = "must have one of \"memory\", \"badger\", \"opensearch\", \"elasticsearch\", \"cassandra\" and \"clickhouse\", such as `memory: {}`";
 pub(crate) const STORAGE_SEVERAL: &str = "must have only one of \"memory\", \"badger\", \"opensearch\", \"elasticsearch\", \"cassandra\" and \"clickhouse\"; delete the others";
@@ -35,4 +42,9 @@ pub(crate) const DUPLICATE: &str = "duplicate ";
 /// True for a problem of a value that has none of several fields, of which one must be set.
 pub(crate) fn is_missing_choice(problem: &str) -> bool {
     [NO_PART, HEAD_NONE, RULE_NONE].contains(&problem)
+}
+
+/// The problem of a quantity outside these limits.
+pub(crate) fn quantity_range([min, max]: [&str; 2]) -> String {
+    format!("must be from {min} to {max}")
 }

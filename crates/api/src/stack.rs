@@ -8,6 +8,7 @@ mod quantity;
 mod storage;
 mod text;
 mod validate;
+mod validate_sampler;
 mod validate_storage;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -19,8 +20,8 @@ pub use storage::{Backend, Cassandra, ClickHouse, SearchCluster, Storage, Tls};
 pub use text::{Address, ExporterName, ObjectName, StackName};
 
 pub use crate::tracing_stack::{
-    EnvVar, FreeForm, ImagePullPolicy, PodAdditions, Quantity, Resources, Route, Scheduling,
-    TaintEffect, Toleration, TolerationOperator,
+    EnvVar, FreeForm, ImagePullPolicy, PodAdditions, Quantity, Resources, Route, SamplerEngine,
+    Scheduling, TaintEffect, Toleration, TolerationOperator,
 };
 
 /// Jaeger and a Collector for the services of a namespace.
@@ -38,6 +39,8 @@ pub struct Stack {
     pub jaeger: Jaeger,
     /// The Collector, used with [`Route::Collector`].
     pub collector: Collector,
+    /// The sampler behind the Collector.
+    pub sampler: Sampler,
 }
 
 /// The Jaeger of a [`Stack`].
@@ -138,6 +141,88 @@ impl ManagedCollector {
     pub const MAX_SECRETS: usize = 8;
     /// The most replicas, of the Collector and of Jaeger.
     pub const MAX_REPLICAS: u16 = 16;
+}
+
+/// The sampler of a [`Stack`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sampler {
+    /// The Collector's own tail sampler. A Collector that the operator does not run decides by its
+    /// own configuration.
+    OpenTelemetry,
+    /// A sampler of Spoor to run.
+    // Boxed, since it is far larger than the other variant.
+    Spoor(Box<ManagedSampler>),
+}
+
+impl Sampler {
+    /// The program that decides.
+    #[must_use]
+    pub fn engine(&self) -> SamplerEngine {
+        match self {
+            Self::OpenTelemetry => SamplerEngine::OpenTelemetry,
+            Self::Spoor(_) => SamplerEngine::Spoor,
+        }
+    }
+}
+
+/// A sampler of Spoor to run.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ManagedSampler {
+    /// The number of pods.
+    pub replicas: u16,
+    /// The time from a trace's root span to the decision.
+    pub decision_wait: Duration,
+    /// The longest time from a trace's first span to the decision.
+    pub max_trace_duration: Duration,
+    /// The memory for traces that wait for their decision, in bytes.
+    pub memory: u64,
+    /// The volume.
+    pub storage: SamplerStorage,
+    /// Resources, scheduling and additions of its pods.
+    pub pod: PodSettings,
+}
+
+impl ManagedSampler {
+    /// The default of `decisionWait`.
+    pub const DEFAULT_DECISION_WAIT: Duration = Duration::from_secs(5);
+    /// The default of `maxTraceDuration`.
+    pub const DEFAULT_MAX_TRACE_DURATION: Duration = Duration::from_secs(30);
+    /// The limits of `decisionWait`.
+    pub(crate) const DECISION_WAIT_LIMITS: (Duration, Duration) =
+        (Duration::from_millis(100), Duration::from_secs(600));
+    /// The limits of `maxTraceDuration`.
+    pub(crate) const MAX_TRACE_DURATION_LIMITS: (Duration, Duration) =
+        (Duration::from_millis(100), Duration::from_secs(3600));
+    /// The default of `memory`.
+    pub(crate) const DEFAULT_MEMORY: &str = "256Mi";
+    /// The limits of `memory`.
+    pub(crate) const MEMORY_LIMITS: [&str; 2] = ["32Mi", "1Ti"];
+}
+
+/// The volume of a sampler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SamplerStorage {
+    /// Its size, in bytes.
+    pub size: u64,
+    /// The claim. If unset, the volume is an emptyDir.
+    pub claim: Option<SamplerClaim>,
+}
+
+impl SamplerStorage {
+    /// The default of `size`.
+    pub(crate) const DEFAULT_SIZE: &str = "1Gi";
+    /// The limits of `size`.
+    pub(crate) const SIZE_LIMITS: [&str; 2] = ["256Mi", "1Ti"];
+}
+
+/// The claim for the volume of a sampler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SamplerClaim {
+    /// The StorageClass. If unset, the cluster's default.
+    pub storage_class_name: Option<ObjectName>,
 }
 
 /// Resources, scheduling and additions of pods.

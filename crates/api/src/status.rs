@@ -35,6 +35,9 @@ pub struct SamplingPolicyStatus {
     /// Observed sampling rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<Observed>,
+    /// Observed decisions of the tail. Absent if no sampler of Spoor makes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<ObservedTail>,
 }
 
 /// Short strings about a policy for table columns.
@@ -55,6 +58,11 @@ pub struct PolicySummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub observed: Option<String>,
+    /// Share of traces that the tail kept, and the observed rate of `otherwise` with its verdict:
+    /// `14.3% of 12600, otherwise 10% Consistent`, `100% of 3`, `no traces yet`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 96))]
+    pub tail: Option<String>,
 }
 
 /// A condition, as in other Kubernetes resources.
@@ -219,4 +227,54 @@ pub enum ObservedSource {
     /// No counts yet.
     #[default]
     Nothing,
+}
+
+/// The observed decisions of a policy's tail on whole traces.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedTail {
+    /// Traces decided on since the tail or its places changed, or the control plane started.
+    pub decided: u64,
+    /// Traces kept among these.
+    pub kept: u64,
+    /// Traces kept among these by each rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub by_rule: Vec<RuleKept>,
+    /// Observed rate of `otherwise`.
+    pub otherwise: ObservedOtherwise,
+}
+
+/// The traces kept because of a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleKept {
+    /// Name of the rule.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// Traces kept because of the rule.
+    pub kept: u64,
+}
+
+/// The observed share of traces kept among those that no rule matched.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedOtherwise {
+    /// Share kept among the recent traces that no rule matched, as a percentage. Absent if there
+    /// are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub rate: Option<String>,
+    /// Lower end of the confidence interval of the rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub lower: Option<String>,
+    /// Upper end of the confidence interval of the rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub upper: Option<String>,
+    /// Comparison with the policy: `Consistent`, `TooHigh`, `TooLow` or `Unknown`. `Unknown` if a
+    /// head below 100% decides, too.
+    #[schemars(length(max = 32))]
+    pub verdict: String,
 }

@@ -3,6 +3,7 @@
 mod collector;
 mod jaeger;
 pub(crate) mod kubernetes;
+mod sampler;
 mod status;
 mod storage;
 
@@ -16,7 +17,8 @@ pub use kubernetes::{
     CredentialsSpec, EnvVar, FreeForm, ImagePullPolicy, PodAdditions, Quantity, Resources,
     Scheduling, TaintEffect, TlsSpec, Toleration, TolerationOperator,
 };
-pub use status::{StackEndpoints, TailInForce, TracingStackStatus};
+pub use sampler::{SamplerClaimSpec, SamplerEngine, SamplerSpec, SamplerStorageSpec};
+pub use status::{SamplerStatus, StackEndpoints, TailInForce, TracingStackStatus};
 pub use storage::{
     BadgerSpec, CassandraSpec, ClickhouseSpec, ElasticsearchSpec, MemorySpec, StorageSpec,
 };
@@ -59,8 +61,8 @@ impl TracingStack {
     }
 }
 
-/// The desired state of a [`TracingStack`]. Everything has a default: `spec: {}` is a Collector in
-/// front of a Jaeger with in-memory storage.
+/// The desired state of a [`TracingStack`]. Everything has a default: `spec: {}` is a Collector
+/// with a sampler, in front of a Jaeger with in-memory storage.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TracingStackSpec {
@@ -71,9 +73,12 @@ pub struct TracingStackSpec {
     /// Jaeger, which stores traces and serves queries.
     #[serde(default, skip_serializing_if = "is_default")]
     pub jaeger: JaegerSpec,
-    /// Collector, which applies tail rules.
+    /// Collector, which receives spans and exports the traces that are kept.
     #[serde(default, skip_serializing_if = "is_default")]
     pub collector: CollectorSpec,
+    /// Sampler, which applies tail rules.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sampler: SamplerSpec,
 }
 
 /// The route from the services to Jaeger.

@@ -6,7 +6,9 @@ pub(crate) mod evidence;
 mod lending;
 mod polling;
 mod rate_limits;
+mod samplers;
 mod sdk_counts;
+mod tail_metrics;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +21,6 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use prometheus_client::registry::Registry;
 use spoor_policy::{Fault, Namespace, OperationName, Resolution, ServiceName, Version};
 use tokio::sync::{Semaphore, watch};
 
@@ -34,6 +35,7 @@ use crate::{
     processes::Processes,
     publication::Publication,
     reporters::Reporters,
+    samplers::Samplers,
     service::Service,
     services::Services,
     settings::ControlSettings,
@@ -63,6 +65,7 @@ struct Inner {
     services: Services,
     pollers: Pollers,
     reporters: Reporters,
+    samplers: Samplers,
     metrics: Metrics,
     /// `None` before the first publication.
     published: ArcSwapOption<Publication>,
@@ -95,6 +98,7 @@ impl Control {
             services: Services::new(settings.max_services),
             pollers: Pollers::new(settings.max_polling, settings.max_polling_interval),
             reporters: Reporters::new(settings.max_clients, settings.reporting_for),
+            samplers: Samplers::new(settings.max_clients),
             metrics: Metrics::default(),
             published: ArcSwapOption::empty(),
             sequence: Mutex::new(0),
@@ -114,7 +118,8 @@ impl Control {
         }))
     }
 
-    /// Puts a table in force, and pushes plans to the services whose plan changed.
+    /// Puts a table in force. Pushes plans to the services whose plan changed, and tail rules to the
+    /// samplers of the namespaces whose rules changed.
     pub fn publish(&self, resolution: Resolution) -> Version {
         let inner = &*self.0;
         let mut sequence = inner.sequence.lock();
@@ -124,6 +129,9 @@ impl Control {
         let before = inner.published.swap(Some(published.clone()));
         for service in inner.services.all() {
             inner.serve(&service, &published, published.version, published.at);
+        }
+        for samplers in inner.samplers.all() {
+            samplers.publish(&published);
         }
         drop(sequence);
         inner.metrics.publications.inc();
@@ -271,11 +279,6 @@ impl Control {
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }
-
-    /// Registers the metrics, under `spoor_control_`.
-    pub fn register(&self, registry: &mut Registry) {
-        self.0.metrics.register(registry);
-    }
 }
 
 /// For sessions and endpoints.
@@ -314,8 +317,8 @@ impl Control {
     }
 
     /// Counts a stream as refused.
-    pub(crate) fn count_refused_stream(&self, reason: &'static str) {
-        self.0.metrics.count_refused(Endpoint::Stream, reason);
+    pub(crate) fn count_refused_stream(&self, endpoint: Endpoint, reason: &'static str) {
+        self.0.metrics.count_refused(endpoint, reason);
     }
 
     /// The slots for streams.

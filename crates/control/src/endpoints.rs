@@ -5,4 +5,6 @@ mod http;
 mod metrics;
 mod partial;
 pub(crate) mod stream;
+mod subscribe;
 mod subscription;
+pub(crate) mod tail_stream;

@@ -38,6 +38,30 @@ pub struct Identity {
     pub instance: String,
 }
 
+/// The sampler of a new stream, before it is identified.
+#[derive(Clone, Debug)]
+pub struct SamplerCaller {
+    /// The request's metadata, with its credentials.
+    pub metadata: MetadataMap,
+    /// The sampler's address, if known.
+    pub peer: Option<IpAddr>,
+    /// The TracingStack that the sampler claims to belong to. Empty outside a cluster.
+    pub stack: String,
+    /// The instance that the sampler claims to be.
+    pub instance: String,
+}
+
+/// The identity of a sampler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SamplerIdentity {
+    /// The namespace. The sampler receives the tail rules of this one only.
+    pub namespace: Namespace,
+    /// The TracingStack that it belongs to. Empty outside a cluster.
+    pub stack: String,
+    /// The instance, unique in the namespace. A newer stream of an instance replaces the older.
+    pub instance: String,
+}
+
 /// Identifies clients.
 pub trait Identify: Send + Sync {
     /// Identifies a stream's client.
@@ -57,9 +81,15 @@ pub trait Identify: Send + Sync {
     /// # Errors
     /// The reason why its metrics are refused.
     fn reporting(&self, peer: Option<IpAddr>) -> Result<Namespace, Denied>;
+
+    /// Identifies a sampler, which may receive tail rules and report its decisions.
+    ///
+    /// # Errors
+    /// The reason why its stream ends.
+    fn sampler(&self, caller: SamplerCaller) -> BoxFuture<'_, Result<SamplerIdentity, Denied>>;
 }
 
-/// Trusts every client, in the namespace `default`.
+/// Trusts every client, in the namespace `default`. Samplers must be on this machine.
 ///
 /// For listeners on loopback only: nothing else protects them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -81,5 +111,19 @@ impl Identify for AnyoneOnLoopback {
 
     fn reporting(&self, _peer: Option<IpAddr>) -> Result<Namespace, Denied> {
         Ok(Namespace::default())
+    }
+
+    fn sampler(&self, caller: SamplerCaller) -> BoxFuture<'_, Result<SamplerIdentity, Denied>> {
+        // Counts of a sampler are evidence of a policy's effect, so even where the listener is
+        // reachable from elsewhere, only this machine may send them.
+        let identity = match caller.peer {
+            Some(peer) if peer.is_loopback() => Ok(SamplerIdentity {
+                namespace: Namespace::default(),
+                stack: caller.stack,
+                instance: caller.instance,
+            }),
+            _ => Err(Denied::NotOnLoopback),
+        };
+        Box::pin(std::future::ready(identity))
     }
 }

@@ -9,7 +9,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use prometheus_client::encoding::EncodeLabelValue;
 use spoor_policy::{OperationName, Plan, PolicyPhase};
 use spoor_proto::spoor::control::v1 as proto;
 use tokio::sync::Semaphore;
@@ -17,6 +16,7 @@ use tokio::sync::Semaphore;
 use crate::{
     counts::{CountDelta, CountKey, Counts, PlanEntry},
     history::History,
+    rejection::Rejection,
     reservation::Reservation,
     served_plan,
 };
@@ -53,33 +53,6 @@ struct CumulativeCount {
     counts: Counts,
     /// The plan's phases of the first and of the last decision.
     phases: (usize, usize),
-}
-
-/// The reason why a message is not applied, and its metric label. [`Self::TooManyCounts`] affects
-/// only the counts of a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue, thiserror::Error)]
-pub(crate) enum Rejection {
-    #[error("message cannot be decoded")]
-    Unreadable,
-    /// There was no room for it, or it took too long.
-    #[error("message did not arrive in full")]
-    Incomplete,
-    #[error("version missing")]
-    NoVersion,
-    #[error("version was never sent to this process")]
-    NeverSent,
-    #[error("operation is not in the plan")]
-    UnknownOperation,
-    #[error("more traces sampled than started")]
-    SampledOverStarted,
-    #[error("count is smaller than in the last report")]
-    Decreased,
-    #[error("more decisions than one process can make")]
-    Implausible,
-    /// Even the counts under the newest plan do not fit. The next report has them again,
-    /// since counts are cumulative.
-    #[error("the counts of all processes take too much room; name fewer operations in policies")]
-    TooManyCounts,
 }
 
 /// The context that a report is checked against.

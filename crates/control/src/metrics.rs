@@ -9,10 +9,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::ledger::Rejection;
+use crate::rejection::Rejection;
 
-/// The most reasons for refused plans that get a label of their own. Clients choose the reasons, so
-/// the number of series must be bounded.
+/// The most reasons for refused plans and tail rules that get a label of their own. Clients choose
+/// the reasons, so the number of series must be bounded.
 const MAX_REFUSAL_REASONS: usize = 16;
 
 /// The longest reason that gets a label of its own, in bytes.
@@ -32,6 +32,8 @@ pub(crate) enum Endpoint {
     Grpc,
     /// Metrics of unmodified SDKs.
     Metrics,
+    /// The stream of tail rules to samplers.
+    TailRuleStream,
 }
 
 /// The metrics. Clones share them.
@@ -43,6 +45,7 @@ pub(crate) struct Metrics {
     pub(crate) acknowledgements: Counter,
     pub(crate) reports: Counter,
     pub(crate) metrics_requests: Counter,
+    pub(crate) samplers: SamplerMetrics,
     propagation: Propagation,
     refused_plans: Family<Label<String>, Counter>,
     rejected: Family<Label<Rejection>, Counter>,
@@ -50,6 +53,38 @@ pub(crate) struct Metrics {
     refused_requests: Family<(Label<Endpoint>, Label<&'static str>), Counter>,
     polls: Family<Label<Endpoint>, Counter>,
     known_reasons: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// The metrics of the stream of tail rules.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SamplerMetrics {
+    pub(crate) connected: Gauge,
+    pub(crate) pushes: Counter,
+    pub(crate) acknowledgements: Counter,
+    pub(crate) reports: Counter,
+    refused_rules: Family<Label<String>, Counter>,
+    rejected: Family<Label<Rejection>, Counter>,
+}
+
+impl SamplerMetrics {
+    fn register(&self, registry: &mut Registry) {
+        let help = "Open streams of tail rules with a registered sampler";
+        registry.register("samplers", help, self.connected.clone());
+        let help = "Tail rules sent over streams";
+        registry.register("tail_pushes", help, self.pushes.clone());
+        let help = "Tail rules that samplers acknowledged";
+        registry.register("tail_acknowledgements", help, self.acknowledgements.clone());
+        let help = "Tail rules that samplers refused, by reason";
+        registry.register("tail_refusals", help, self.refused_rules.clone());
+        let help = "Reports from samplers that were applied";
+        registry.register("tail_reports", help, self.reports.clone());
+        let help = "Messages from samplers that were not applied, by reason";
+        registry.register("tail_rejected_messages", help, self.rejected.clone());
+    }
+
+    pub(crate) fn count_rejected(&self, reason: Rejection) {
+        self.rejected.get_or_create(&[("reason", reason)]).inc();
+    }
 }
 
 /// The time from a plan's publication to its acknowledgement.
@@ -89,6 +124,7 @@ impl Metrics {
         let help = "Time from a plan's publication to an instance's acknowledgement";
         let propagation = self.propagation.0.clone();
         registry.register_with_unit("propagation", help, Unit::Seconds, propagation);
+        self.samplers.register(registry);
     }
 
     pub(crate) fn observe_propagation(&self, took: Duration) {
@@ -98,6 +134,11 @@ impl Metrics {
     pub(crate) fn count_refused_plan(&self, reason: &str) {
         let label = [("reason", self.reason_label(reason))];
         self.refused_plans.get_or_create(&label).inc();
+    }
+
+    pub(crate) fn count_refused_rules(&self, reason: &str) {
+        let label = [("reason", self.reason_label(reason))];
+        self.samplers.refused_rules.get_or_create(&label).inc();
     }
 
     pub(crate) fn count_rejected(&self, reason: Rejection) {

@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use spoor_policy::{
     OperationName, Outcome, Plan, PolicyKey, PolicyTable, Resolution, ServiceName, Setting,
-    Strategy, Version,
+    Strategy, TailTable, Version,
 };
 
 use crate::{
@@ -23,6 +23,7 @@ pub(crate) struct Publication {
     pub(crate) at: Instant,
     pub(crate) table: PolicyTable,
     pub(crate) tail: TailPlaces,
+    pub(crate) tail_table: TailTable,
     heads: HeadPlaces,
 }
 
@@ -41,6 +42,7 @@ impl Publication {
             tail: tail_places(&resolution.outcomes),
             heads: head_places(&resolution.outcomes),
             table: resolution.table,
+            tail_table: resolution.tail,
         }
     }
 

@@ -89,7 +89,7 @@ pub(crate) fn decided_by(strategies: &Strategies, policy: &PolicyKey) -> Option<
 }
 
 /// All strategies, of the default and of operations.
-fn assigned(strategies: &Strategies) -> impl Iterator<Item = &Assigned> {
+pub(crate) fn assigned(strategies: &Strategies) -> impl Iterator<Item = &Assigned> {
     strategies
         .default
         .iter()

@@ -1,18 +1,10 @@
 //! A connected process, from its hello to the end of its stream.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
+use std::{fmt, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use spoor_policy::Version;
 use spoor_proto::spoor::control::v1 as proto;
-use spoor_runtime::LogLimit;
 use tokio::sync::watch;
 use tonic::Status;
 
@@ -20,26 +12,15 @@ use crate::{
     control::Control,
     counts::MAX_DECISIONS_PER_SECOND,
     identity::{Denied, Identity},
-    ledger::{Ledger, Rejection, ReportContext},
+    ledger::{Ledger, ReportContext},
+    metrics::Endpoint,
     processes::Processes,
     record::{self, Record},
+    rejection::{MessageError, Rejection},
     served_plan::{self, ServedPlan},
     service::{Instances, Outgoing, Service},
+    stream_warnings::StreamWarnings,
 };
-
-/// Limits warnings, since one client can send an invalid message on each of thousands of streams.
-static WARNINGS: LogLimit = LogLimit::new();
-
-/// The reason why a message was not applied.
-#[derive(Debug, thiserror::Error)]
-enum MessageError {
-    /// The message is counted as rejected, and the stream goes on.
-    #[error(transparent)]
-    Rejected(#[from] Rejection),
-    /// The stream ends.
-    #[error(transparent)]
-    StreamEnded(#[from] Status),
-}
 
 /// The registration of a connected process. Dropping it disconnects the process.
 ///
@@ -53,8 +34,7 @@ pub(crate) struct Session {
     /// The process's ID among those of its instance, as the client claims it.
     start: Arc<str>,
     generation: u64,
-    /// Limits warnings to one for each stream, so that a faulty client cannot flood the log.
-    has_warned: AtomicBool,
+    warnings: StreamWarnings,
 }
 
 impl Session {
@@ -67,7 +47,7 @@ impl Session {
     ) -> Result<(Self, Option<Arc<ServedPlan>>), Status> {
         let key = (identity.namespace.clone(), identity.service.clone());
         let Some(service) = control.service_or_insert(&key) else {
-            control.count_refused_stream("TooManyServices");
+            control.count_refused_stream(Endpoint::Stream, "TooManyServices");
             return Err(Status::resource_exhausted(
                 "too many services are connected; try again later",
             ));
@@ -78,7 +58,7 @@ impl Session {
             start: process_start(hello).into(),
             generation: control.next_generation(),
             service,
-            has_warned: AtomicBool::new(false),
+            warnings: StreamWarnings::default(),
         };
         // Before the process is inserted, which may fail: dropping the session decrements it.
         control.metrics().subscribers.inc();
@@ -238,9 +218,7 @@ impl Session {
     }
 
     fn warn(&self, what: &str, reason: &dyn fmt::Display) {
-        if !self.has_warned.swap(true, Ordering::Relaxed)
-            && let Some(suppressed) = WARNINGS.admit()
-        {
+        if let Some(suppressed) = self.warnings.admit() {
             let (service, instance) = (&self.service.key.1, &self.instance);
             tracing::warn!(%service, %instance, %reason, suppressed, "{what}");
         }
@@ -260,7 +238,8 @@ impl Session {
                 claimed: hello.instance.clone(),
                 actual: self.instance.to_string(),
             };
-            self.control.count_refused_stream(denied.reason());
+            self.control
+                .count_refused_stream(Endpoint::Stream, denied.reason());
             return Err(denied.into());
         }
         let processes = state.instances.entry(self.instance.clone()).or_default();
@@ -273,7 +252,8 @@ impl Session {
             };
             let record = Record::new(self.generation, ledger, now);
             if !processes.try_insert(self.start.clone(), record) {
-                self.control.count_refused_stream("TooManyStreams");
+                self.control
+                    .count_refused_stream(Endpoint::Stream, "TooManyStreams");
                 return Err(Status::resource_exhausted(
                     "this instance has too many open streams; close some of them",
                 ));

@@ -16,9 +16,10 @@ use crate::identity::{AnyoneOnLoopback, Identify};
 pub struct ControlSettings {
     /// The epoch of every version: the start of this control plane, in Unix nanoseconds.
     pub epoch: u64,
-    /// The most streams at a time.
+    /// The most streams at a time, of processes and samplers together.
     pub max_streams: usize,
-    /// The most disconnected processes, and the most reporters, that are remembered.
+    /// The most disconnected processes, the most disconnected samplers, and the most reporters, that
+    /// are remembered.
     pub max_clients: usize,
     /// The most senders of polling requests that are remembered, by service, address and user agent.
     /// Others receive strategies but are not counted.

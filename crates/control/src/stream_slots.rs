@@ -1,4 +1,4 @@
-//! A limit on policy streams, fair to each connection.
+//! A limit on the streams of processes and samplers, fair to each connection.
 
 use std::{collections::HashMap, net::SocketAddr};
 

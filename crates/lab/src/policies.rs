@@ -4,6 +4,7 @@ mod difference;
 mod folder;
 mod known_services;
 mod limits;
+mod pipeline_decisions;
 mod policy_set;
 mod progress;
 mod saved;
@@ -21,7 +22,7 @@ use std::{
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use spoor_api::{SamplingPolicy, SamplingPolicyStatus, status::Condition};
-use spoor_control::{Control, Evidence};
+use spoor_control::{Control, Evidence, TailCounts};
 use spoor_policy::{
     Namespace, Outcome, PolicyKey, Resolution, ServiceName, Version, message::listed, resolve,
 };
@@ -31,6 +32,7 @@ use spoor_traces::Pipeline;
 use self::{
     folder::{Folder, FolderFiles},
     known_services::KnownServices,
+    pipeline_decisions::PipelineDecisions,
     policy_set::{Entry, PolicySet},
     saved::SavedFile,
 };
@@ -74,6 +76,7 @@ struct State {
     first_accepted: BTreeMap<PolicyKey, Timestamp>,
     /// The last reported conditions of each policy.
     conditions: BTreeMap<PolicyKey, Vec<Condition>>,
+    decisions: PipelineDecisions,
 }
 
 /// The error of an operation on policies. Nothing was changed.
@@ -140,6 +143,7 @@ impl PolicyStore {
             resolution: Resolution::default(),
             first_accepted: saved.first_accepted,
             conditions: BTreeMap::new(),
+            decisions: PipelineDecisions::new(&control, &pipeline),
         };
         let store = Self(Arc::new(Inner {
             control,
@@ -319,9 +323,7 @@ impl PolicyStore {
     fn publish(&self, state: &mut State) -> Version {
         let policies = state.set.policies();
         state.resolution = resolve(&policies, Timestamp::now());
-        // Before the version is published, since its status says that the tail rules are in force.
-        self.0.pipeline.set_tail(state.resolution.tail.clone());
-        let version = self.0.control.publish(state.resolution.clone());
+        let version = state.decisions.publish(&state.resolution);
         let span = tracing::Span::current();
         span.record("policies", policies.len());
         span.record("version", version.sequence);
@@ -335,6 +337,7 @@ impl PolicyStore {
 impl State {
     fn list(&mut self, inner: &Inner, filter: impl Fn(&PolicyKey) -> bool) -> Vec<SamplingPolicy> {
         let now = Timestamp::now();
+        self.decisions.update();
         let entries = self.set.entries();
         let entries: Vec<&Entry> = entries.filter(|it| filter(&it.policy.key)).collect();
         // Read for all policies together, since there may be as many services as policies.
@@ -347,8 +350,8 @@ impl State {
                 let key = &entry.policy.key;
                 let known = known.for_policy(&entry.policy);
                 let status = self.resolution.outcomes.get(key).map(|outcome| {
-                    let evidence = evidence.read(key);
-                    status(entry, outcome, evidence.as_ref(), known, conditions, now)
+                    let observed = (evidence.read(key), inner.control.tail_counts(key));
+                    status(entry, outcome, &observed, known, conditions, now)
                 });
                 SamplingPolicy {
                     status,
@@ -362,7 +365,7 @@ impl State {
 fn status(
     entry: &Entry,
     outcome: &Outcome,
-    evidence: Option<&Evidence>,
+    (evidence, decisions): &(Option<Evidence>, Option<TailCounts>),
     known: &BTreeSet<ServiceName>,
     conditions: &mut BTreeMap<PolicyKey, Vec<Condition>>,
     now: Timestamp,
@@ -373,9 +376,10 @@ fn status(
         policy: &entry.policy,
         generation: entry.resource.metadata.generation,
         outcome,
-        evidence,
+        evidence: evidence.as_ref(),
         // The pipeline is in this process: it has them as soon as they are published.
         tail: TailRules::InForce,
+        decisions: decisions.as_ref(),
         known,
         notes: &[],
         previous,

@@ -97,17 +97,21 @@ async fn otlp(pipeline: &Pipeline) -> Result<Router, ReflectionError> {
     Ok(by_protocol(pipeline.otlp_http(), grpc))
 }
 
-/// Jaeger's remote sampling over gRPC and HTTP, and the policy stream.
+/// Jaeger's remote sampling over gRPC and HTTP, the policy stream, and the stream of tail rules.
 async fn sampling(control: &Control) -> Result<Router, ReflectionError> {
-    const SERVICES: [&str; 2] = [
+    const SERVICES: [&str; 3] = [
         "jaeger.api_v2.SamplingManager",
         "spoor.control.v1.PolicyStream",
+        "spoor.control.v1.TailRuleStream",
     ];
-    let routes = Routes::new(control.sampling_grpc()).add_service(control.policy_stream());
+    let routes = Routes::new(control.sampling_grpc())
+        .add_service(control.policy_stream())
+        .add_service(control.tail_rule_stream());
     let (routes, _) = with_introspection(routes, &SERVICES, spoor_proto::DESCRIPTORS).await?;
     let grpc = grpc_fallback(
         routes.into_axum_router(),
-        "this port serves jaeger.api_v2.SamplingManager and spoor.control.v1.PolicyStream",
+        "this port serves jaeger.api_v2.SamplingManager, spoor.control.v1.PolicyStream and \
+         spoor.control.v1.TailRuleStream",
     );
     Ok(by_protocol(control.sampling_http(), grpc))
 }

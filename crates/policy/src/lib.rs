@@ -36,7 +36,7 @@ pub use strategy::{InvalidRate, Strategy, TracesPerSecond};
 pub use suggestions::{closest_name, suggest_operation, unseen_operation};
 pub use table::{Assigned, Plan, PolicyPhase, PolicyTable, Strategies};
 pub use tail::{
-    AttributeValue, InvalidCondition, InvalidTail, Rule, RuleCondition, TailPlace, TailPolicy,
-    TailTable,
+    AttributeValue, InvalidCondition, InvalidTail, InvalidTailTable, OwnedTailPlace, Rule,
+    RuleCondition, TailPlace, TailPolicy, TailTable,
 };
 pub use version::{Digest, Version};

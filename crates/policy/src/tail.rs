@@ -2,6 +2,7 @@
 
 mod attribute_index;
 mod digest;
+mod place;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
@@ -11,6 +12,7 @@ use crate::{
 };
 
 pub use attribute_index::AttributeValue;
+pub use place::{InvalidTailTable, OwnedTailPlace};
 
 use attribute_index::AttributeIndex;
 
@@ -244,12 +246,24 @@ impl TailTable {
         service: &str,
         operation: &str,
     ) -> Option<(&PolicyName, &TailPolicy)> {
-        let namespace = self.namespaces.get(namespace)?;
+        let (_, name, policy) = self.named_policy(namespace, service, operation)?;
+        Some((name, policy))
+    }
+
+    /// As [`TailTable::policy`], with the policy's namespace.
+    #[must_use]
+    pub fn named_policy(
+        &self,
+        namespace: &str,
+        service: &str,
+        operation: &str,
+    ) -> Option<(&Namespace, &PolicyName, &TailPolicy)> {
+        let (name, namespace) = self.namespaces.get_key_value(namespace)?;
         let own = namespace.services.get(service);
         // The most specific place decides: operation, service, namespace.
         own.and_then(|tail| tail.operations.get(operation))
             .or_else(|| own.and_then(|tail| tail.others.as_ref()))
             .or(namespace.others.as_ref())
-            .map(|(name, policy)| (name, policy))
+            .map(|(policy, tail)| (name, policy, tail))
     }
 }

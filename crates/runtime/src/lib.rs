@@ -22,6 +22,7 @@ mod problem;
 pub mod self_tracing;
 mod settings;
 mod signals;
+mod size;
 mod stream_limit;
 mod tls;
 
@@ -48,6 +49,7 @@ pub use settings::{
     Environment, InvalidSettings, SettingError, SettingsReader, log_warnings, otel, parse_endpoint,
 };
 pub use signals::{cancel_on_shutdown_signal, shutdown_signal};
+pub use size::parse_size;
 pub use stream_limit::{HeldStream, StreamLimit, StreamPermit};
 pub use tls::{CertificateError, ServerCertificate};
 pub use tokio_rustls::TlsAcceptor;

@@ -196,7 +196,8 @@ pub(crate) fn decides_tail_only(outcome: &Outcome) -> bool {
     is_accepted(outcome) && decides_tail(outcome) && !decides_head(outcome)
 }
 
-fn decides_tail(outcome: &Outcome) -> bool {
+/// True if the policy decides the tail anywhere.
+pub(crate) fn decides_tail(outcome: &Outcome) -> bool {
     let mut places = outcome.effective.iter();
     places.any(|place| matches!(place.setting, Setting::Tail { .. }))
 }

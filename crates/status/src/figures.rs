@@ -7,7 +7,7 @@ use spoor_control::{ClientCounts, CountSource, Evidence, MIN_EXPECTED_DECISIONS,
 use spoor_policy::{Policy, Probability, Strategy, statistics::Verdict};
 
 /// The text of [`Verdict::Unknown`].
-const UNKNOWN: &str = "Unknown";
+pub(crate) const UNKNOWN: &str = "Unknown";
 
 /// The explanation of [`UNKNOWN`] where there are few counts.
 const TOO_FEW: &str = "too few traces";
@@ -154,7 +154,7 @@ fn whole_milliseconds(time: Duration) -> u64 {
 
 /// A percentage with three significant digits, or five decimals below 0.1 %: `0.989%`, `12.3%`,
 /// `100%`.
-fn percentage(share: f64) -> String {
+pub(crate) fn percentage(share: f64) -> String {
     let percent = share * 100.0;
     let decimals = match percent {
         // The limits are where rounding adds a digit before the point.

@@ -8,6 +8,8 @@ mod conditions;
 mod figures;
 mod hints;
 mod places;
+mod samplers;
+mod tail_figures;
 mod tail_rules;
 
 use std::collections::BTreeSet;
@@ -17,11 +19,12 @@ use spoor_api::{
     SamplingPolicyStatus,
     status::{self as api, Condition, PolicySummary},
 };
-use spoor_control::Evidence;
+use spoor_control::{Evidence, TailCounts};
 use spoor_policy::{Outcome, Policy, ServiceName};
 
 pub use conditions::warnings;
 pub use hints::{unknown_operations, unknown_services};
+pub use samplers::SamplerProgress;
 pub use tail_rules::TailRules;
 
 /// All inputs for the status of a policy.
@@ -37,6 +40,8 @@ pub struct PolicyFindings<'a> {
     pub evidence: Option<&'a Evidence>,
     /// The state of its tail rules. Ignored if it has none.
     pub tail: TailRules,
+    /// The decisions by [`spoor_control::Control::tail_counts`].
+    pub decisions: Option<&'a TailCounts>,
     /// The services of its namespace, to suggest one for an unknown name. Tail rules apply to any
     /// service that sends spans, so for a policy without a head they may include those.
     pub known: &'a BTreeSet<ServiceName>,
@@ -80,17 +85,21 @@ impl PolicyFindings<'_> {
             true => Some(figures::NO_CLIENTS.to_owned()),
             false => clients.as_ref().map(figures::clients_summary),
         };
+        let decisions = self.decisions;
+        let tail = decisions.and_then(|counts| tail_figures::tail(policy, outcome, counts));
         SamplingPolicyStatus {
             conditions: api::conditions(updates, self.generation, self.previous, self.now),
             summary: Some(PolicySummary {
                 strategy: places::strategy(policy),
                 clients: clients_summary,
                 observed: observed.as_ref().zip(evidence).map(observed_summary),
+                tail: tail.as_ref().map(tail_figures::summary),
             }),
             effective: places::effective(outcome),
             overridden: places::overridden(outcome),
             clients,
             observed,
+            tail,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use spoor_api::status::{ConditionStatus, ConditionUpdate};
 
+use crate::samplers::SamplerProgress;
+
 /// The state of tail rules: in force, or the reason why not.
 ///
 /// Ordered by severity. With several stacks, the worst state counts: rules that one stack does not
@@ -11,9 +13,15 @@ pub enum TailRules {
     /// The rules decide about traces.
     #[display("the tail rules are in force")]
     InForce,
+    /// Not every sampler of the namespace is known to apply the rules.
+    #[display("{_0}")]
+    Samplers(SamplerProgress),
     /// The stack of this name is being changed to these rules.
     #[display("the Collector of TracingStack {_0:?} does not apply the tail rules yet")]
     RollingOut(String),
+    /// The stack of this name has no sampler that is Ready.
+    #[display("no sampler of TracingStack {_0:?} is ready to apply the tail rules")]
+    NoSamplerReady(String),
     /// The stack of this name sends traces to Jaeger without a Collector.
     #[display(
         "TracingStack {_0:?} sends traces to Jaeger without a Collector, so tail rules have no effect; set its spec.route to Collector"
@@ -36,10 +44,21 @@ impl TailRules {
         stacks.into_iter().max().unwrap_or(Self::NoTracingStack)
     }
 
+    /// The state of the stacks whose samplers apply the rules.
+    #[must_use]
+    pub fn of_samplers(progress: SamplerProgress) -> Self {
+        match progress.is_complete() {
+            true => Self::InForce,
+            false => Self::Samplers(progress),
+        }
+    }
+
     pub(crate) fn programmed(&self) -> ConditionUpdate {
         let (status, reason) = match self {
             Self::InForce => (ConditionStatus::True, "Programmed"),
+            Self::Samplers(progress) => progress.programmed(),
             Self::RollingOut(_) => (ConditionStatus::False, "RollingOut"),
+            Self::NoSamplerReady(_) => (ConditionStatus::False, "NoSamplerReady"),
             Self::RouteIsDirect(_) => (ConditionStatus::False, "RouteIsDirect"),
             Self::CollectorNotManaged(_) => (ConditionStatus::False, "CollectorNotManaged"),
             Self::NoTracingStack => (ConditionStatus::False, "NoTracingStack"),
@@ -49,7 +68,8 @@ impl TailRules {
 
     /// The condition `Converged`: the rules are in force.
     pub(crate) fn converged(&self) -> ConditionUpdate {
-        // A Collector applies rules as soon as it starts, so programmed rules have converged.
+        // A Collector applies rules as soon as it starts, and a sampler before it acknowledges
+        // them, so programmed rules have converged.
         let mut condition = self.programmed();
         if *self == Self::InForce {
             condition.reason = "Converged";

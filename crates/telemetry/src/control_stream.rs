@@ -3,8 +3,13 @@
 //! Receives plans, shares of rate limits and faults, acknowledges or refuses plans, and reports
 //! counts. It never fails: while there is no connection the last plan stays in force, its phases end
 //! on time, and the client reconnects until it is stopped.
+//!
+//! Other streams of the control plane share its parts: [`keep_connected`] runs one session after
+//! another, each over a [`Connection`] with an [`Exchange`] of messages.
 
 mod config;
+mod connection;
+mod reconnect;
 mod session;
 
 use std::time::Duration;
@@ -16,79 +21,17 @@ use crate::sampler::Live;
 
 pub use crate::credentials::{Credentials, CredentialsError};
 pub use config::{ControlStream, Intervals};
-use session::{ReconnectState, SessionError};
+pub use connection::{Connection, Exchange, SessionError};
+pub use reconnect::{Link, Sessions, keep_connected};
+use session::PolicySessions;
 
 /// Keeps the stream open until `shutdown`, and then sends a final report.
 pub async fn run(stream: ControlStream, shutdown: CancellationToken) {
+    let mut sessions = PolicySessions::new(&stream);
     tokio::select! {
-        () = keep_connected(&stream, &shutdown) => {}
+        () = keep_connected(&mut sessions, stream.intervals, &shutdown) => {}
         // Separate from the stream, since phases also end without a connection.
         () = end_phases(&stream.live) => {}
-    }
-}
-
-async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
-    let mut state = ReconnectState::new();
-    let mut outage = None;
-    loop {
-        let Err(error) = session::run(stream, shutdown, &mut state).await else {
-            return;
-        };
-        // After a connection the same kind of outage is a new one, which is logged again.
-        if state.is_accepted {
-            outage = None;
-            // A control plane without room for a message would refuse it in each new session, so
-            // the delays continue to grow.
-            if !error.is_overload() {
-                state.backoff.reset();
-            }
-        }
-        let new = Outage::of(&error);
-        if outage.as_ref() != Some(&new) {
-            new.log(&error);
-        }
-        // A denial lasts until a label or a token changes, so frequent attempts are useless.
-        let max = match new {
-            Outage::Denied(_) => stream.intervals.max_denied_delay,
-            Outage::Credentials(_) | Outage::Unreachable => stream.intervals.max_retry_delay,
-        };
-        outage = Some(new);
-        let stopped = shutdown
-            .run_until_cancelled(tokio::time::sleep(state.backoff.next_delay(max)))
-            .await;
-        if stopped.is_none() {
-            return;
-        }
-    }
-}
-
-/// The kind of failure that keeps this process from the control plane. Logged when it changes.
-#[derive(Debug, PartialEq, Eq)]
-enum Outage {
-    Unreachable,
-    Credentials(String),
-    Denied(String),
-}
-
-impl Outage {
-    fn of(error: &SessionError) -> Self {
-        match error {
-            SessionError::Denied(_) => Self::Denied(error.to_string()),
-            SessionError::Credentials(error) => Self::Credentials(error.to_string()),
-            _ => Self::Unreachable,
-        }
-    }
-
-    fn log(&self, error: &SessionError) {
-        let error = error as &dyn std::error::Error;
-        let message = match self {
-            Self::Unreachable => "control plane unavailable; keeping the last plan",
-            Self::Credentials(_) => {
-                "cannot load the control plane credentials; keeping the last plan"
-            }
-            Self::Denied(_) => "access denied by the control plane; keeping the last plan",
-        };
-        tracing::warn!(error, "{message}");
     }
 }
 

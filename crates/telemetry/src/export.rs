@@ -22,8 +22,15 @@ use crate::settings::{OtlpSettings, Protocol};
 
 /// Sends batches of spans to a receiver.
 pub trait Export: Send + Sync + 'static {
-    /// The input of [`Export::send`]: an OTLP `ExportTraceServiceRequest`, which may be compressed.
+    /// The input of [`Export::send`]: an OTLP `ExportTraceServiceRequest` with these spans, which may
+    /// be compressed.
     fn encode(&self, spans: Vec<SpanData>) -> Bytes;
+
+    /// Prepares an encoded `ExportTraceServiceRequest` for [`Export::send`], once for all attempts: it
+    /// may be compressed.
+    fn prepare(&self, request: Bytes) -> Bytes {
+        request
+    }
 
     /// Starts one attempt.
     fn send(&self, batch: Bytes) -> Sending<'_>;

@@ -9,9 +9,11 @@
 //!   logs: one for the traces that wait for their decision, one for the traces that are kept.
 //!
 //! A trace that has waited long enough is **decided** once: it is **kept**, and its spans are
-//! appended to the store, or it is **dropped**.
+//! appended to the store or forwarded, or it is **dropped**. [`Pipeline`] stores the traces that are
+//! kept, [`Forwarder`] forwards them.
 
 mod dependencies;
+mod forward;
 mod hash;
 mod id;
 mod keep_reason;
@@ -20,10 +22,12 @@ mod log;
 mod memory;
 mod metrics;
 mod otlp_json;
+mod output;
 pub mod page;
 mod pipeline;
 pub mod query;
 mod receive;
+mod receiver;
 mod request_counts;
 mod scan;
 mod service;
@@ -38,6 +42,9 @@ mod turns;
 /// The descriptors of OTLP's `TraceService`, encoded, for gRPC reflection.
 pub const OTLP_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+pub use forward::{
+    Backlog, Batch, Forwarder, ForwarderSettings, JournalError, JournalSettings, Recovery,
+};
 pub use id::{InvalidTraceId, TraceId};
 pub use keep_reason::KeepReason;
 pub use log::Evicted;
@@ -47,4 +54,5 @@ pub use receive::json::read_spans;
 pub use scan::{InvalidRequest, Oversized, Rejected, ScanError, validate};
 pub use settings::{AllowedOrigins, OtherSignals, PipelineSettings, ReceiveSettings, TailSettings};
 pub use store::{Occupancy, Search, StoredOperation, StoredTrace, TraceStore, TraceTooLarge};
+pub use tail::{PolicyDecisions, TailCount};
 pub use totals::Totals;

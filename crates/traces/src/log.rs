@@ -5,10 +5,10 @@
 //! its first span; its other spans are in the same segment or later ones. Freeing that segment
 //! therefore removes the whole trace, and no remaining trace refers to the freed memory.
 
-mod decided;
 mod id_hasher;
 mod intern;
 mod pointer;
+mod removal;
 mod segment;
 mod snapshot;
 
@@ -26,17 +26,16 @@ use crate::{
 pub(crate) use id_hasher::IdHasher;
 pub(crate) use intern::{Interned, OperationEntry, Part, Source};
 pub(crate) use pointer::TraceAt;
-pub(crate) use segment::{Segment, SpanEntry, TraceEntry};
+pub(crate) use segment::{Segment, SpanEntry, StoredSource, TraceEntry, is_concatenation};
 pub(crate) use snapshot::Snapshot;
 
-use decided::StrippedSegment;
 use pointer::SpanAt;
 
 /// The trace to append a span to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Destination {
-    /// A trace in the log.
-    Known(TraceAt),
+pub(crate) enum Destination<T = TraceAt> {
+    /// A trace that is there.
+    Known(T),
     /// A new trace, with the hash of its ID and its note.
     New { hash: u64, note: u32 },
 }
@@ -45,17 +44,15 @@ pub(crate) enum Destination {
 pub(crate) struct Log {
     hasher: IdHasher,
     by_id: HashTable<TraceAt>,
-    /// The sealed and the stripped segments.
+    /// The sealed segments.
     slots: Vec<Option<Arc<Segment>>>,
-    /// The slots of the sealed segments that are not stripped, the oldest first.
+    /// Their slots, the oldest first.
     order: VecDeque<u16>,
     free: Vec<u16>,
     active: Segment,
     active_slot: u16,
-    /// The number of decided traces in the oldest segment that is not stripped.
-    decided: usize,
-    stripped: VecDeque<StrippedSegment>,
-    stripped_traces: usize,
+    /// The traces before this one in the oldest segment are removed.
+    first_remaining: usize,
     spare: Vec<Segment>,
     serial: u64,
     segment_bytes: usize,
@@ -101,9 +98,7 @@ impl Log {
             free: Vec::new(),
             active: Segment::new(1, segment_bytes),
             active_slot: 0,
-            decided: 0,
-            stripped: VecDeque::new(),
-            stripped_traces: 0,
+            first_remaining: 0,
             spare: Vec::new(),
             serial: 1,
             segment_bytes,
@@ -112,7 +107,7 @@ impl Log {
         }
     }
 
-    /// The number of traces, including decided ones that are still remembered.
+    /// The number of traces.
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
@@ -208,15 +203,14 @@ impl Log {
     fn grow(&mut self) {
         let mut larger = HashTable::with_capacity((self.by_id.len() * 2).max(MIN_INDEX_CAPACITY));
         let newest = self.active_slot;
-        let stripped = self.stripped.iter().map(|stripped| stripped.slot);
-        let slots = stripped.chain(self.order.iter().copied());
-        for slot in slots.chain([newest]) {
+        for slot in self.order.iter().copied().chain([newest]) {
             let Some(segment) = self.segment(slot) else {
                 continue;
             };
             // The last trace of the newest segment is being added and not in the table yet.
             let count = segment.traces.len() - usize::from(slot == newest);
-            for (index, trace) in segment.traces.iter().take(count).enumerate() {
+            let traces = segment.traces.iter().take(count).enumerate();
+            for (index, trace) in traces.filter(|(_, trace)| !trace.is_removed()) {
                 let hash = self.hasher.hash(trace.id);
                 larger.insert_unique(hash, TraceAt::new(slot, index), |_| hash);
             }
@@ -367,16 +361,26 @@ impl Log {
                 on_evicted(hash);
             }
         }
+        drop(segment);
         self.spans -= evicted.spans as usize;
-        self.sealed_bytes -= segment.allocated();
-        self.order.pop_front();
+        self.release_oldest();
+        Some(evicted)
+    }
+
+    /// Frees the oldest sealed segment, whose traces are not in the index.
+    fn release_oldest(&mut self) {
+        let Some(slot) = self.order.pop_front() else {
+            return;
+        };
         self.free.push(slot);
-        drop(self.vacate(slot));
+        let Some(segment) = self.vacate(slot) else {
+            return;
+        };
+        self.sealed_bytes -= segment.allocated();
         // A segment that a reader of a snapshot still holds is freed once the reader drops it.
         if let Ok(segment) = Arc::try_unwrap(segment) {
             self.keep_spare(segment);
         }
-        Some(evicted)
     }
 
     /// Removes a trace from the index and returns the hash of its ID.

@@ -1,4 +1,4 @@
-//! The pipeline's metrics.
+//! The metrics of pipelines and forwarders.
 
 use std::fmt;
 
@@ -10,12 +10,14 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::Pipeline;
+use crate::{Pipeline, Totals};
+
+const PREFIX: &str = "spoor_traces";
 
 impl Pipeline {
     /// Adds the pipeline's metrics, named `spoor_traces_…`.
     pub fn register(&self, registry: &mut Registry) {
-        self.request_counts().register(registry);
+        self.request_counts().register(registry, PREFIX);
         registry.register_collector(Box::new(self.clone()));
     }
 }
@@ -28,40 +30,8 @@ impl Collector for Pipeline {
         let held = self.store().occupancy();
         let mut metrics = Metrics(&mut encoder);
 
-        let help = "Spans received in requests that were accepted";
-        metrics.counter("spoor_traces_spans_received", help, totals.received)?;
-        let help = "Spans stored, including those evicted since";
-        metrics.counter("spoor_traces_spans_kept", help, totals.kept)?;
-        let help = "Spans dropped, by reason";
-        let dropped = [
-            ("not_sampled", totals.not_sampled),
-            ("invalid_trace_id", totals.rejected.trace_id),
-            ("invalid_span_id", totals.rejected.span_id),
-            ("invalid_parent_span_id", totals.rejected.parent_span_id),
-            ("oversized", totals.rejected.oversized),
-            ("no_room", totals.no_room),
-            ("late", totals.late),
-        ];
-        metrics.counters("spoor_traces_spans_dropped", help, "reason", &dropped)?;
-        let help = "Spans that wait for their trace's decision";
-        metrics.gauge("spoor_traces_spans_gathering", help, None, totals.gathering)?;
-        let name = "spoor_traces_traces_gathering";
-        let help = "Traces that wait for their decision";
-        metrics.gauge(name, help, None, totals.traces_gathering)?;
-        let help = "Traces decided on";
-        let decided = [
-            ("kept", totals.traces_kept),
-            ("dropped", totals.traces_dropped),
-        ];
-        metrics.counters("spoor_traces_traces_decided", help, "decision", &decided)?;
-        let name = "spoor_traces_last_dropped_timestamp";
-        let help = "The time of the last decision to drop a trace; 0 before the first";
-        let last = totals.last_dropped.map_or(0, Timestamp::as_second);
-        let seconds = u64::try_from(last).unwrap_or(0);
-        metrics.gauge(name, help, Some(&Unit::Seconds), seconds)?;
-        let name = "spoor_traces_traces_decided_early";
-        let help = "Traces decided early because the memory for gathering was full";
-        metrics.counter(name, help, totals.traces_decided_early)?;
+        let kept_help = "Spans stored, including those evicted since";
+        metrics.totals(PREFIX, kept_help, &totals)?;
 
         let bytes = Some(&Unit::Bytes);
         let help = "Memory taken by the store";
@@ -79,11 +49,53 @@ impl Collector for Pipeline {
     }
 }
 
+/// A value with the names and values of its labels.
+pub(crate) type Labelled<const N: usize> = ([(&'static str, String); N], u64);
+
 /// Writes metrics whose values are held elsewhere.
-struct Metrics<'e, 'd>(&'e mut DescriptorEncoder<'d>);
+pub(crate) struct Metrics<'e, 'd>(pub(crate) &'e mut DescriptorEncoder<'d>);
 
 impl Metrics<'_, '_> {
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+    /// Writes the outcomes of spans and traces, with names that begin with the prefix. `kept_help` is
+    /// the help of the spans that are kept.
+    pub(crate) fn totals(&mut self, prefix: &str, kept_help: &str, totals: &Totals) -> fmt::Result {
+        let name = |name: &str| format!("{prefix}_{name}");
+        let help = "Spans received in requests that were accepted";
+        self.counter(&name("spans_received"), help, totals.received)?;
+        self.counter(&name("spans_kept"), kept_help, totals.kept)?;
+        let help = "Spans dropped, by reason";
+        let dropped = [
+            ("not_sampled", totals.not_sampled),
+            ("invalid_trace_id", totals.rejected.trace_id),
+            ("invalid_span_id", totals.rejected.span_id),
+            ("invalid_parent_span_id", totals.rejected.parent_span_id),
+            ("oversized", totals.rejected.oversized),
+            ("no_room", totals.no_room),
+            ("late", totals.late),
+        ];
+        self.counters(&name("spans_dropped"), help, "reason", &dropped)?;
+        let help = "Spans that wait for their trace's decision";
+        self.gauge(&name("spans_gathering"), help, None, totals.gathering)?;
+        let help = "Traces that wait for their decision";
+        let gathering = totals.traces_gathering;
+        self.gauge(&name("traces_gathering"), help, None, gathering)?;
+        let help = "Traces decided on";
+        let decided = [
+            ("kept", totals.traces_kept),
+            ("dropped", totals.traces_dropped),
+        ];
+        self.counters(&name("traces_decided"), help, "decision", &decided)?;
+        let help = "The time of the last decision to drop a trace; 0 before the first";
+        let last = totals.last_dropped.map_or(0, Timestamp::as_second);
+        let seconds = u64::try_from(last).unwrap_or(0);
+        let metric = name("last_dropped_timestamp");
+        self.gauge(&metric, help, Some(&Unit::Seconds), seconds)?;
+        let help = "Traces decided early because the memory for gathering was full";
+        let early = totals.traces_decided_early;
+        self.counter(&name("traces_decided_early"), help, early)
+    }
+
+    pub(crate) fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let metric = self
             .0
             .encode_descriptor(name, help, None, MetricType::Counter)?;
@@ -108,7 +120,30 @@ impl Metrics<'_, '_> {
         Ok(())
     }
 
-    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: u64) -> fmt::Result {
+    /// Writes a counter with several values, each with its labels.
+    pub(crate) fn labelled_counters<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: &[Labelled<N>],
+    ) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in values {
+            let one = metric.encode_family(labels)?;
+            ConstCounter::new(*value).encode(one)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        value: u64,
+    ) -> fmt::Result {
         let metric = self
             .0
             .encode_descriptor(name, help, unit, MetricType::Gauge)?;

@@ -2,26 +2,23 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use axum::Router;
 use parking_lot::{Mutex, MutexGuard};
-use spoor_policy::{Namespace, ServiceName, TailTable};
-use tokio::sync::Semaphore;
+use spoor_policy::{Namespace, ServiceName, TailTable, Version};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    OutOfMemory, PipelineSettings, ReceiveSettings, Rejected, ScanError, Totals, TraceStore,
-    memory::{Memory, Reservation},
+    OutOfMemory, PipelineSettings, Rejected, ScanError, TailCount, Totals, TraceStore,
+    memory::Reservation,
+    receiver::{AcceptError, MAX_EARLY_DECISION_TIME, Receiver, SpanSink},
     request_counts::RequestCounts,
     scan,
     store::Writer,
-    tail::TailSampler,
-    turns::Turns,
+    tail::{TailSampler, decide_in_rounds},
 };
 
 /// Accepts spans, decides on whole traces, and stores those that are kept. Cheap to clone.
@@ -29,23 +26,15 @@ use crate::{
 #[debug("Pipeline({:?})", self.totals())]
 pub struct Pipeline {
     shared: Arc<Shared>,
+    receiver: Receiver,
 }
 
+/// The tail sampler and the store.
 struct Shared {
-    settings: PipelineSettings,
+    decision_wait: Duration,
     store: TraceStore,
     sampler: Mutex<TailSampler>,
-    memory: Memory,
-    small_bodies: Semaphore,
-    large_bodies: Turns,
-    requests: RequestCounts,
-    closed: AtomicBool,
 }
-
-/// The most large bodies that are read at the same time, each on a blocking thread: as many as the
-/// process has asynchronous worker threads, which serve all its listeners. The operating system
-/// schedules threads fairly, so the workers still get half of the processor time.
-pub(crate) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
 
 /// The most services that are listed, over all namespaces. Senders choose their names.
 const MAX_SERVICES: usize = 10_000;
@@ -53,29 +42,20 @@ const MAX_SERVICES: usize = 10_000;
 /// The most decisions on due traces that the decision task makes before it releases the locks.
 const MAX_DECISIONS_PER_LOCK: usize = 256;
 
-/// The longest time spent on early decisions to make room for one request, during which they block
-/// an asynchronous worker thread. Deciding on all traces of a segment usually takes less.
-const MAX_EARLY_DECISION_TIME: Duration = Duration::from_millis(100);
-
 impl Pipeline {
     /// Starts the pipeline and its decision task. When the token is cancelled, the task decides on
     /// all waiting traces, and the receivers accept no more requests.
     #[must_use]
     pub fn start(settings: PipelineSettings, shutdown: CancellationToken) -> Self {
         let store = TraceStore::new(settings.store_bytes);
-        let sampler = TailSampler::new(settings.tail.clone(), store.hasher.clone());
-        let shared = Shared {
+        let shared = Arc::new(Shared {
+            decision_wait: settings.tail.decision_wait,
+            sampler: Mutex::new(TailSampler::new(settings.tail, store.hasher.clone())),
             store,
-            sampler: Mutex::new(sampler),
-            memory: Memory::new(settings.receive.max_receiving_bytes),
-            small_bodies: Semaphore::new(1),
-            large_bodies: Turns::new(MAX_CONCURRENT_LARGE_BODIES),
-            requests: RequestCounts::default(),
-            closed: AtomicBool::new(false),
-            settings,
-        };
+        });
         let pipeline = Self {
-            shared: Arc::new(shared),
+            receiver: Receiver::new(settings.receive, Arc::clone(&shared)),
+            shared,
         };
         tokio::spawn(pipeline.clone().run_decisions(shutdown));
         pipeline
@@ -86,38 +66,39 @@ impl Pipeline {
         self.shared.sampler.lock().set_table(table);
     }
 
+    /// As [`Pipeline::set_tail`], and counts the decisions by these rules under their version.
+    pub fn set_counted_tail(&self, version: Version, table: TailTable) {
+        let mut sampler = self.shared.sampler.lock();
+        sampler.set_counted_table(version, table);
+    }
+
+    /// The decisions by the rules of the latest versions, for each policy.
+    #[must_use]
+    pub fn tail_counts(&self) -> Vec<TailCount> {
+        self.shared.sampler.lock().counts()
+    }
+
     /// Accepts an encoded `ExportTraceServiceRequest`.
     ///
     /// # Errors
     /// [`ScanError`] if it cannot be decoded, if the index of its spans does not fit in
-    /// [`ReceiveSettings::max_receiving_bytes`], or if the traces that wait for their decision leave
-    /// no room for it; then none of its spans is accepted.
+    /// [`ReceiveSettings::max_receiving_bytes`][max], or if the traces that wait for their decision
+    /// leave no room for it; then none of its spans is accepted.
+    ///
+    /// [max]: crate::ReceiveSettings::max_receiving_bytes
     pub fn accept(&self, request: &[u8]) -> Result<Rejected, ScanError> {
-        self.accept_within(request, &mut self.shared.memory.reservation())
+        let mut reservation = self.receiver.memory().reservation();
+        self.shared.accept_within(request, &mut reservation)
     }
 
-    /// Accepts a request that has memory reserved already.
-    pub(crate) fn accept_within(
-        &self,
-        request: &[u8],
-        reservation: &mut Reservation,
-    ) -> Result<Rejected, ScanError> {
-        // The scan takes longest and shares nothing, so it comes before the lock.
-        let scanned = scan::scan(request, reservation)?;
-        let mut sampler = self.shared.sampler.lock();
-        // Lock order: the sampler, then the store. Queries lock the store alone. Room is made
-        // first, in steps between which others get the locks.
-        let deadline = Instant::now() + MAX_EARLY_DECISION_TIME;
-        while sampler.decide_early(request.len(), &mut self.shared.store.write()) {
-            // The decision task makes the room instead, with pauses for others.
-            if Instant::now() > deadline || sampler.is_refusing() {
-                sampler.record_refusal(request.len());
-                return Err(OutOfMemory::TooManyWaiting.into());
-            }
-            MutexGuard::bump(&mut sampler);
-        }
-        sampler.accept(&scanned, Instant::now(), &mut self.shared.store.write());
-        Ok(scanned.rejected)
+    /// The OTLP receiver over HTTP: `POST /v1/traces`, with responses for the other signals.
+    pub fn otlp_http(&self) -> Router {
+        self.receiver.otlp_http()
+    }
+
+    /// The OTLP receiver over gRPC, with responses for the other signals.
+    pub fn otlp_grpc(&self) -> Router {
+        self.receiver.otlp_grpc()
     }
 
     /// The store of the traces that were kept.
@@ -129,7 +110,7 @@ impl Pipeline {
     /// The decision wait, from the first span of a trace.
     #[must_use]
     pub fn decision_wait(&self) -> Duration {
-        self.shared.settings.tail.decision_wait
+        self.shared.decision_wait
     }
 
     /// The services of each of these namespaces that have spans in the store, or in traces that
@@ -179,36 +160,12 @@ impl Pipeline {
             .await;
     }
 
-    pub(crate) fn receive_settings(&self) -> &ReceiveSettings {
-        &self.shared.settings.receive
-    }
-
-    pub(crate) fn memory(&self) -> &Memory {
-        &self.shared.memory
-    }
-
-    /// The turns of small bodies, each read on the asynchronous worker thread of its request. Only
-    /// one at a time: the other threads serve the other listeners, whose requests would otherwise
-    /// wait behind thousands of bodies, and a thread may have to wait for the sampler's lock.
-    pub(crate) fn small_bodies(&self) -> &Semaphore {
-        &self.shared.small_bodies
-    }
-
-    /// The turns of bodies that are too large for an asynchronous worker thread.
-    pub(crate) fn large_bodies(&self) -> &Turns {
-        &self.shared.large_bodies
-    }
-
     pub(crate) fn request_counts(&self) -> &RequestCounts {
-        &self.shared.requests
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.shared.closed.load(Ordering::Relaxed)
+        self.receiver.request_counts()
     }
 
     async fn run_decisions(self, shutdown: CancellationToken) {
-        let wait = self.shared.settings.tail.decision_wait;
+        let wait = self.shared.decision_wait;
         // A tenth of the wait, since decisions are late by up to this much. The bounds prevent a
         // busy loop with a short wait and bursts of decisions with a long one.
         let period = (wait / 10).clamp(Duration::from_millis(5), Duration::from_millis(100));
@@ -227,32 +184,59 @@ impl Pipeline {
             .await;
         }
         // Closes first: otherwise traces could arrive as fast as they are decided.
-        self.shared.closed.store(true, Ordering::Relaxed);
+        self.receiver.close();
         self.drain().await;
     }
 
     /// Decides in rounds, between which receivers get the lock, until `decide_some` returns false.
-    ///
-    /// On a blocking thread: an asynchronous worker thread would handle all requests that are ready
-    /// after each round, so a flood of refused requests would delay the decisions that make room.
     async fn decide_while(
         &self,
         decide_some: impl Fn(&mut TailSampler, &mut Writer<'_>) -> bool + Send + 'static,
     ) {
         let shared = Arc::clone(&self.shared);
-        let decided = tokio::task::spawn_blocking(move || {
-            loop {
-                let mut sampler = shared.sampler.lock();
-                let has_more = decide_some(&mut sampler, &mut shared.store.write());
-                MutexGuard::unlock_fair(sampler);
-                if !has_more {
-                    break;
-                }
+        decide_in_rounds(move || {
+            let mut sampler = shared.sampler.lock();
+            let has_more = decide_some(&mut sampler, &mut shared.store.write());
+            MutexGuard::unlock_fair(sampler);
+            has_more
+        })
+        .await;
+    }
+}
+
+impl Shared {
+    /// Accepts a request that has memory reserved already.
+    fn accept_within(
+        &self,
+        request: &[u8],
+        reservation: &mut Reservation,
+    ) -> Result<Rejected, ScanError> {
+        // The scan takes longest and shares nothing, so it comes before the lock.
+        let scanned = scan::scan(request, reservation)?;
+        let mut sampler = self.sampler.lock();
+        // Lock order: the sampler, then the store. Queries lock the store alone. Room is made
+        // first, in steps between which others get the locks.
+        let deadline = Instant::now() + MAX_EARLY_DECISION_TIME;
+        while sampler.decide_early(request.len(), &mut self.store.write()) {
+            // The decision task makes the room instead, with pauses for others.
+            if Instant::now() > deadline || sampler.is_refusing() {
+                sampler.record_refusal(request.len());
+                return Err(OutOfMemory::TooManyWaiting.into());
             }
-        });
-        if let Err(error) = decided.await {
-            tracing::error!(%error, "cannot decide on traces");
+            MutexGuard::bump(&mut sampler);
         }
+        sampler.accept(&scanned, Instant::now(), &mut self.store.write());
+        Ok(scanned.rejected)
+    }
+}
+
+impl SpanSink for Arc<Shared> {
+    fn accept(
+        &self,
+        request: &[u8],
+        reservation: &mut Reservation,
+    ) -> Result<Rejected, AcceptError> {
+        Ok(self.accept_within(request, reservation)?)
     }
 }
 
@@ -305,6 +289,7 @@ mod tests {
     async fn request_is_refused_until_there_is_room() {
         let tail = TailSettings {
             decision_wait: Duration::from_secs(3600),
+            max_trace_duration: Duration::from_secs(3600),
             max_bytes: 1 << 20,
             ..TailSettings::default()
         };
@@ -334,6 +319,7 @@ mod tests {
     async fn store_evicts_while_a_trace_is_kept() {
         let tail = TailSettings {
             decision_wait: Duration::from_secs(3600),
+            max_trace_duration: Duration::from_secs(3600),
             // Each segment has a 64th of it.
             max_bytes: 16 << 20,
             ..TailSettings::default()

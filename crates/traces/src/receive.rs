@@ -14,12 +14,12 @@ mod status;
 
 use axum::{Router, middleware::from_fn_with_state};
 
-use crate::Pipeline;
+use crate::receiver::Receiver;
 
-impl Pipeline {
+impl Receiver {
     /// The OTLP receiver over HTTP: `POST /v1/traces`, with responses for the other signals.
-    pub fn otlp_http(&self) -> Router {
-        let origins = self.receive_settings().origins.clone();
+    pub(crate) fn otlp_http(&self) -> Router {
+        let origins = self.settings().origins.clone();
         http::routes()
             .merge(other_signals::http_routes())
             .fallback(http::not_found)
@@ -29,7 +29,7 @@ impl Pipeline {
     }
 
     /// The OTLP receiver over gRPC, with responses for the other signals.
-    pub fn otlp_grpc(&self) -> Router {
+    pub(crate) fn otlp_grpc(&self) -> Router {
         grpc::routes()
             .merge(other_signals::grpc_routes())
             .with_state(self.clone())

@@ -20,10 +20,10 @@ pub(crate) enum RefusalReason {
     TimedOut,
     /// The sender aborted the body.
     Aborted,
-    /// Too many bytes or bodies are being received at the same time, or too many traces wait for
-    /// their tail decision.
+    /// Too many bytes or bodies are being received at the same time, too many traces wait for their
+    /// tail decision, too many spans wait to be sent, or the journal has no room.
     Overloaded,
-    /// The pipeline is shutting down.
+    /// The receiver is shutting down.
     ShuttingDown,
     /// Reading the body failed because of a bug, so it would fail again.
     InternalError,
@@ -66,10 +66,12 @@ impl RequestCounts {
         self.discarded.get_or_create(&labels).inc();
     }
 
-    pub(crate) fn register(&self, registry: &mut Registry) {
+    /// Adds the counts, with names that begin with the prefix.
+    pub(crate) fn register(&self, registry: &mut Registry, prefix: &str) {
+        let name = format!("{prefix}_requests_refused");
         let help = "Export requests refused as a whole, by reason";
-        registry.register("spoor_traces_requests_refused", help, self.refused.clone());
-        let name = "spoor_traces_requests_discarded";
+        registry.register(name, help, self.refused.clone());
+        let name = format!("{prefix}_requests_discarded");
         let help = "Requests of other signals, accepted and discarded";
         registry.register(name, help, self.discarded.clone());
     }

@@ -27,13 +27,15 @@ impl Default for PipelineSettings {
 /// The settings of gathering traces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TailSettings {
-    /// The time that a trace is gathered, from its first span.
+    /// The time between a trace's root and its decision.
     pub decision_wait: Duration,
+    /// The longest time between a trace's first span and its decision, for a trace whose root does
+    /// not arrive.
+    pub max_trace_duration: Duration,
     /// The memory for gathering, in bytes; beyond it the oldest traces are decided early.
     pub max_bytes: usize,
     /// The most decisions remembered, so that late spans follow them; fewer if these would take
-    /// more than a quarter of `max_bytes`. Up to a segment more are remembered, since segments are
-    /// forgotten whole.
+    /// more than a quarter of `max_bytes`. At this number, the oldest quarter is forgotten.
     pub max_remembered_decisions: usize,
 }
 
@@ -41,6 +43,7 @@ impl Default for TailSettings {
     fn default() -> Self {
         Self {
             decision_wait: Duration::from_secs(2),
+            max_trace_duration: Duration::from_secs(2),
             max_bytes: 256 << 20,
             max_remembered_decisions: 250_000,
         }
@@ -59,6 +62,8 @@ pub struct ReceiveSettings {
     pub max_receiving_bytes: usize,
     /// The treatment of metrics, logs and profiles.
     pub other_signals: OtherSignals,
+    /// The advice to senders of other signals, at the end of the explanation of a refusal.
+    pub other_signals_advice: &'static str,
     /// The web pages whose scripts may send spans.
     pub origins: AllowedOrigins,
 }
@@ -70,6 +75,9 @@ impl Default for ReceiveSettings {
             body_deadline: Duration::from_secs(10),
             max_receiving_bytes: 128 << 20,
             other_signals: OtherSignals::default(),
+            other_signals_advice: "set OTEL_METRICS_EXPORTER and OTEL_LOGS_EXPORTER to none, send \
+                                   metrics and logs elsewhere, or start the lab with \
+                                   --discard-other-signals",
             origins: AllowedOrigins::default(),
         }
     }

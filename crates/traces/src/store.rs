@@ -29,6 +29,7 @@ use crate::{
     KeepReason, ScanError, Totals, TraceId,
     log::{Evicted, IdHasher, OperationEntry, Snapshot},
     memory::Reservation,
+    output::Output,
     scan,
 };
 use shared::Shared;
@@ -103,7 +104,7 @@ impl TraceStore {
         let Some((at, entry)) = found.and_then(|at| Some((at, shared.log.trace(at)?))) else {
             return Ok(None);
         };
-        let Some(kept) = shared.reasons.get(entry.note() as usize).cloned() else {
+        let Some(kept) = shared.reasons.get(entry.note()).cloned() else {
             return Ok(None);
         };
         // Copied under the lock: writers wait until at most `max_bytes` are copied.

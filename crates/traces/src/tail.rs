@@ -1,74 +1,74 @@
 //! Gathers traces and decides on each once, whole.
 //!
 //! Invariants, each under the sampler's lock:
-//! - A trace that was gathered is in the gathering log until its decision is forgotten: either
-//!   waiting, or decided with a note that contains the decision, which its late spans follow. Only
-//!   a trace that is neither there nor in the store is new.
-//! - A new trace is gathered if a tail policy is in force. Otherwise it goes to the store
+//! - A trace that was gathered waits in the gathering log, or is in the table of decisions until
+//!   its decision is forgotten; its late spans follow the decision. Only a trace that is in neither
+//!   of them nor in the output is new.
+//! - A new trace is gathered if a tail policy is in force. Otherwise it goes to the output
 //!   immediately: that is its decision, which a later policy does not undo.
 //! - A waiting trace is decided once, by the table in force at that time, even an empty one.
 //!
-//! So each trace is decided once and whole for as long as its decision is remembered: at least a
-//! minute, unless [`TailSettings::max_remembered_decisions`] others follow. A trace that went to
-//! the store immediately is recognised there until a minute after the last request without a policy
-//! in force.
+//! So each trace is decided once and whole for as long as its decision is remembered: at least ten
+//! minutes, unless about [`TailSettings::max_remembered_decisions`] others follow. A trace that
+//! went to the output immediately is recognised there until ten minutes after the last request
+//! without a policy in force.
+//!
+//! A trace is due [`TailSettings::decision_wait`] after its root, which usually ends last, and at
+//! the latest [`TailSettings::max_trace_duration`] after its first span.
 
+mod counts;
 mod decide;
+mod decisions;
 mod keep;
 mod randomness;
+mod replay;
+mod rounds;
+mod schedule;
+mod timers;
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use spoor_policy::TailTable;
+use spoor_policy::{PolicyKey, TailTable, Version};
 
 use crate::{
     KeepReason, TailSettings, Totals, TraceId,
-    log::{Destination, IdHasher, Interned, Log, Snapshot, TraceEntry},
+    log::{Destination, IdHasher, Interned, Log, Snapshot, TraceAt},
+    output::Output,
     scan::Scanned,
-    span::{NewSource, NewSpan},
-    store::{SPANS_BETWEEN_EVICTIONS, Writer},
+    span::{NewSource, NewSpan, Signature},
+    store::SPANS_BETWEEN_EVICTIONS,
 };
-use decide::{ResourceRules, WaitingSpan, decide};
-use keep::keep;
+use counts::Counts;
+pub use counts::{PolicyDecisions, TailCount};
+use decide::ResourceRules;
+pub(crate) use decisions::{Decision, Decisions};
+pub(crate) use randomness::Head;
+pub(crate) use rounds::decide_in_rounds;
+use timers::{Tick, Timers};
 
-/// Routes spans: into the gathering log, into the store, or nowhere.
+/// Routes spans: into the gathering log, into the output, or nowhere.
 pub(crate) struct TailSampler {
     settings: TailSettings,
     hasher: IdHasher,
     table: TailTable,
     resource_rules: ResourceRules,
+    /// The traces that wait, each with the tick at which it is due as its note.
     gathering: Log,
-    /// Arrival times, each with the number of traces that had begun by then.
-    arrivals: VecDeque<(Instant, u64)>,
-    begun: u64,
-    decided: u64,
-    /// The last time that a trace went to the store without waiting.
+    timers: Timers,
+    decisions: Decisions,
+    counts: Counts,
+    /// The last time that a trace went to the output without waiting.
     last_kept_immediately: Option<Instant>,
     /// The length of the longest request that was refused for lack of room, until there is room.
     refused_bytes: Option<usize>,
     totals: Totals,
 }
 
-/// The precision of arrival times. It delays decisions by at most this, and makes none early.
-const ARRIVAL_STEP: Duration = Duration::from_millis(1);
-/// The longest time for which one call makes decisions, since others wait for the lock, also on
-/// asynchronous threads. Traces may be large and rules many, so a number of decisions would not
-/// bound the time.
-const MAX_DECISION_TIME: Duration = Duration::from_millis(10);
-/// The time that decisions are remembered once their segment is stripped.
-const DECISION_RETENTION: Duration = Duration::from_secs(60);
-/// The memory of one remembered decision. All together take at most a quarter of the bound.
-const BYTES_PER_DECISION: usize = 64;
-
-/// The note of a trace in the gathering log: it waits, it was dropped, or it was kept, with the
-/// store's number for the reason added.
-const WAITING: u32 = 0;
-const DROPPED: u32 = 1;
-const KEPT: u32 = 2;
+/// The time that decisions are remembered.
+pub(crate) const DECISION_RETENTION: Duration = Duration::from_secs(600);
+/// The memory of one remembered decision, with the free slots of its table. All together take at
+/// most a quarter of the bound.
+const BYTES_PER_DECISION: usize = 21;
 
 impl TailSampler {
     pub(crate) fn new(mut settings: TailSettings, hasher: IdHasher) -> Self {
@@ -77,13 +77,13 @@ impl TailSampler {
             .min(settings.max_bytes / 4 / BYTES_PER_DECISION);
         Self {
             gathering: Log::new(settings.max_bytes, hasher.clone()),
+            timers: Timers::new(),
+            decisions: Decisions::new(settings.max_remembered_decisions, DECISION_RETENTION),
+            counts: Counts::default(),
             hasher,
             settings,
             table: TailTable::default(),
             resource_rules: ResourceRules::default(),
-            arrivals: VecDeque::new(),
-            begun: 0,
-            decided: 0,
             last_kept_immediately: None,
             refused_bytes: None,
             totals: Totals::default(),
@@ -96,6 +96,27 @@ impl TailSampler {
         self.resource_rules = ResourceRules::default();
     }
 
+    /// As [`Self::set_table`], and counts the decisions by these rules under their version.
+    pub(crate) fn set_counted_table(&mut self, version: Version, table: TailTable) {
+        self.counts.begin(version);
+        self.set_table(table);
+    }
+
+    /// The decisions by the rules of the latest versions.
+    pub(crate) fn counts(&self) -> Vec<TailCount> {
+        self.counts.by_version()
+    }
+
+    /// The decisions of each policy, over all versions.
+    pub(crate) fn decisions_by_policy(&self) -> Vec<(PolicyKey, PolicyDecisions)> {
+        self.counts.by_policy()
+    }
+
+    /// Returns whether new traces are gathered, or else passed straight on.
+    pub(crate) fn is_gathering(&self) -> bool {
+        !self.table.is_empty()
+    }
+
     /// The traces that wait or were decided recently.
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.gathering.snapshot()
@@ -104,7 +125,7 @@ impl TailSampler {
     pub(crate) fn totals(&self) -> Totals {
         Totals {
             gathering: self.gathering.spans() as u64,
-            traces_gathering: self.waiting(),
+            traces_gathering: self.gathering.len() as u64,
             ..self.totals
         }
     }
@@ -112,132 +133,68 @@ impl TailSampler {
     /// Accepts a request: appends each span to the log that has its trace, or drops it. The waiting
     /// traces may exceed the memory bound afterwards, by at most the index of the request's spans,
     /// until the next request or [`Self::decide_for_refused`].
-    pub(crate) fn accept(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
+    pub(crate) fn accept(&mut self, scanned: &Scanned<'_>, now: Instant, output: &mut impl Output) {
+        let before = self.gathering.len();
+        if !self.add(scanned, self.is_gathering(), now, output) {
+            return;
+        }
+        // Twice as many as have begun, so that due traces do not pile up between ticks.
+        let begun = self.gathering.len().saturating_sub(before);
+        self.decide_due(now, begun * 2 + 8, output);
+        self.decide_early(0, output);
+    }
+
+    /// Routes the spans of a request. Returns whether the request was routed by trace, and not to
+    /// the output as a whole.
+    fn add(
+        &mut self,
+        scanned: &Scanned<'_>,
+        is_gathering: bool,
+        now: Instant,
+        output: &mut impl Output,
+    ) -> bool {
         let count = scanned.spans.len() as u64;
         self.totals.received += count + scanned.rejected.total();
         self.totals.rejected += scanned.rejected;
-        if self.table.is_empty() {
-            // A policy that is applied within a minute finds these traces in the store, and does
-            // not gather them.
+        if !is_gathering {
+            // A policy that is applied within ten minutes finds these traces in the output, and
+            // does not gather them.
             self.last_kept_immediately = Some(now);
-            // Nothing waits and nothing is remembered, so the gathering log needs no look-ups.
-            if self.gathering.len() == 0 {
-                let note = store.note(&KeepReason::NoPolicy);
-                store.accept(scanned, note, &mut self.totals);
-                return;
-            }
-        }
-        let begun = self.begun;
-        self.append_all(scanned, now, store);
-        if self.begun > begun {
-            self.record_arrival(now);
-        }
-        // Twice as many as have begun, so that due traces do not pile up between ticks.
-        self.decide_due(now, (self.begun - begun) as usize * 2 + 8, store);
-        self.decide_early(0, store);
-    }
-
-    fn waiting(&self) -> u64 {
-        self.begun - self.decided
-    }
-
-    /// Decides on at most `max` traces whose wait is over, for at most [`MAX_DECISION_TIME`]; returns
-    /// whether there are more.
-    pub(crate) fn decide_due(&mut self, now: Instant, max: usize, store: &mut Writer<'_>) -> bool {
-        let started = Instant::now();
-        self.gathering
-            .forget(self.settings.max_remembered_decisions, DECISION_RETENTION);
-        if self.table.is_empty() {
-            // Without a policy no new traces push out the decided ones.
-            self.gathering.retire();
-        }
-        let mut left = max;
-        while let Some((time, count)) = self.arrivals.front().copied() {
-            if now.saturating_duration_since(time) < self.settings.decision_wait + ARRIVAL_STEP {
-                return false;
-            }
-            while self.decided < count {
-                if left == 0 || started.elapsed() > MAX_DECISION_TIME {
-                    return true;
-                }
-                left -= 1;
-                if !self.decide_oldest(store) {
-                    break;
-                }
-            }
-            self.arrivals.pop_front();
-        }
-        false
-    }
-
-    /// Decides on waiting traces for at most [`MAX_DECISION_TIME`]; returns whether there may be
-    /// more.
-    pub(crate) fn decide_waiting(&mut self, store: &mut Writer<'_>) -> bool {
-        let started = Instant::now();
-        while started.elapsed() <= MAX_DECISION_TIME {
-            if !self.decide_oldest(store) {
-                // All traces that the arrival times count are decided.
-                self.arrivals.clear();
+            // Nothing waits and nothing is remembered, so the traces need no look-ups.
+            if self.gathering.len() == 0 && self.decisions.is_empty() {
+                let note = output.note(&KeepReason::NoPolicy);
+                output.accept(scanned, note, &mut self.totals);
                 return false;
             }
         }
+        self.append_all(scanned, is_gathering, now, output);
         true
     }
 
-    /// Returns whether requests for which there is no room are refused at once. Early decisions for
-    /// each of them would leave no time for anything else.
-    pub(crate) fn is_refusing(&self) -> bool {
-        self.refused_bytes.is_some()
-    }
-
-    /// Records that a request of this length was refused for lack of room.
-    pub(crate) fn record_refusal(&mut self, bytes: usize) {
-        self.refused_bytes = self.refused_bytes.max(Some(bytes));
-    }
-
-    /// Makes room for the longest refused request, as [`Self::decide_early`] does; returns true if
-    /// there is still none and there may be traces left to decide on.
-    pub(crate) fn decide_for_refused(&mut self, store: &mut Writer<'_>) -> bool {
-        let refused = self.refused_bytes.take();
-        let is_over = self.decide_early(refused.unwrap_or(0), store);
-        if is_over {
-            self.refused_bytes = refused;
-        }
-        is_over
-    }
-
-    /// Decides on the oldest traces while the waiting ones and `more` bytes exceed the memory bound,
-    /// for at most [`MAX_DECISION_TIME`], or not at all while requests are refused; returns true if
-    /// they still do and there may be traces left to decide on.
-    pub(crate) fn decide_early(&mut self, more: usize, store: &mut Writer<'_>) -> bool {
-        let started = Instant::now();
-        let max_time = match self.is_refusing() {
-            true => Duration::ZERO,
-            false => MAX_DECISION_TIME,
-        };
-        // A decision frees nothing by itself: memory is freed when a segment's last trace is
-        // decided.
-        while self.gathering.allocated() + more > self.settings.max_bytes {
-            if started.elapsed() >= max_time {
-                return true;
-            }
-            if !self.decide_oldest(store) {
-                return false;
-            }
-            self.totals.traces_decided_early += 1;
-        }
-        false
-    }
-
-    fn append_all(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
-        let may_be_in_store = self
+    fn append_all(
+        &mut self,
+        scanned: &Scanned<'_>,
+        is_gathering: bool,
+        now: Instant,
+        output: &mut impl Output,
+    ) {
+        let may_be_in_output = self
             .last_kept_immediately
             .is_some_and(|last| now.saturating_duration_since(last) < DECISION_RETENTION);
-        let no_policy = store.note(&KeepReason::NoPolicy);
+        let no_policy = output.note(&KeepReason::NoPolicy);
+        let new = NewTraces {
+            is_gathering,
+            may_be_in_output,
+            no_policy,
+        };
+        let due = Due {
+            with_root: self.timers.tick_at(now + self.settings.decision_wait),
+            without_root: self.timers.tick_at(now + self.settings.max_trace_duration),
+        };
         let hashes = self.hasher.hash_all(scanned.trace_ids(), |id, hash| {
             self.gathering.find(id, hash).is_some()
         });
-        let mut last: Option<(TraceId, TraceLocation)> = None;
+        let mut last = None;
         let mut since_eviction = 0;
         let mut interned = (Interned::default(), Interned::default());
         for (source, spans) in scanned.by_source(&hashes) {
@@ -249,17 +206,19 @@ impl TailSampler {
                     since_eviction = 0;
                     // One round only, since the locks are not released within a request, and a
                     // segment is not freed before its last trace is decided.
-                    self.decide_early(0, store);
-                    // Evicts after the decisions, which move spans to the store.
-                    store.evict();
+                    if output.may_decide_within_request() {
+                        self.decide_early(0, output);
+                    }
+                    // Evicts after the decisions, which move spans to the output.
+                    output.evict();
                     last = None;
                 }
                 let id = (span.trace_id, hash);
                 let location = match last {
                     Some((last, location)) if last == span.trace_id => location,
-                    _ => self.locate(id, may_be_in_store, no_policy, store),
+                    _ => self.locate(id, new, output),
                 };
-                let appended = self.append(location, span, &source, &mut interned, store);
+                let appended = self.append(location, due, span, &source, &mut interned, output);
                 last = appended.map(|location| (span.trace_id, location));
             }
         }
@@ -267,116 +226,129 @@ impl TailSampler {
 
     /// Determines where a trace is, or where a new one belongs.
     #[inline]
-    fn locate(
+    fn locate<O: Output>(
         &self,
         (id, hash): (TraceId, u64),
-        may_be_in_store: bool,
-        no_policy: u32,
-        store: &Writer<'_>,
-    ) -> TraceLocation {
+        new: NewTraces,
+        output: &O,
+    ) -> TraceLocation<O::Trace> {
         if let Some(at) = self.gathering.find(id, hash) {
-            return match self.gathering.trace(at).map_or(DROPPED, TraceEntry::note) {
-                WAITING => TraceLocation::Gathering(Destination::Known(at)),
-                DROPPED => TraceLocation::Dropped,
-                // The trace may have been evicted since: then the store drops the span as late.
-                kept => TraceLocation::Store(store.destination(id, hash, kept - KEPT)),
-            };
+            return TraceLocation::Gathering(Destination::Known(at));
         }
-        if self.table.is_empty() {
-            return TraceLocation::Store(store.destination(id, hash, no_policy));
+        match self.decisions.find(hash) {
+            Some(Decision::Dropped) => return TraceLocation::Dropped,
+            // The trace may have been evicted since: then the store drops the span as late.
+            Some(Decision::Kept(reason)) => {
+                return TraceLocation::Late(output.destination(id, hash, reason));
+            }
+            None => {}
+        }
+        if !new.is_gathering {
+            return TraceLocation::Output(output.pass_to(id, hash, new.no_policy));
         }
         // This look-up costs a cache miss for each new trace, so it is limited to the time in which
-        // a trace in flight may be in the store.
-        if may_be_in_store && let Some(at) = store.find(id, hash) {
-            return TraceLocation::Store(Destination::Known(at));
+        // a trace in flight may be in the output.
+        if new.may_be_in_output
+            && let Some(at) = output.find(id, hash)
+        {
+            return TraceLocation::Output(Destination::Known(at));
         }
-        TraceLocation::Gathering(Destination::New {
-            hash,
-            note: WAITING,
-        })
+        TraceLocation::Gathering(Destination::New { hash, note: 0 })
     }
 
     /// Appends a span to its trace, unless that was dropped; returns the trace's location, or
     /// `None` if there is no room for the span or its trace was evicted.
-    fn append(
+    fn append<O: Output>(
         &mut self,
-        location: TraceLocation,
+        location: TraceLocation<O::Trace>,
+        due: Due,
         span: &NewSpan<'_>,
         source: &NewSource<'_>,
-        (in_gathering, in_store): &mut (Interned, Interned),
-        store: &mut Writer<'_>,
-    ) -> Option<TraceLocation> {
+        (in_gathering, in_output): &mut (Interned, Interned),
+        output: &mut O,
+    ) -> Option<TraceLocation<O::Trace>> {
+        if let TraceLocation::Late(_) | TraceLocation::Dropped = location {
+            self.totals.followed += 1;
+        }
         let appended = match location {
             TraceLocation::Gathering(to) => {
                 let at = self.gathering.append(to, span, source, in_gathering);
-                let is_new = matches!(to, Destination::New { .. });
-                self.begun += u64::from(is_new && at.is_ok());
+                if let Ok(at) = at {
+                    let is_new = matches!(to, Destination::New { .. });
+                    if is_new {
+                        output.wait(span.trace_id);
+                    }
+                    let is_root = span.signature.contains(Signature::ROOT);
+                    self.set_due(at, due, is_new, is_root);
+                }
                 at.map(|at| TraceLocation::Gathering(Destination::Known(at)))
             }
-            TraceLocation::Store(to) => {
-                let at = store.append(to, span, source, in_store);
-                at.map(|at| TraceLocation::Store(Destination::Known(at)))
+            TraceLocation::Output(to) => {
+                let at = output.append(to, span, source, in_output);
+                at.map(|at| TraceLocation::Output(Destination::Known(at)))
+            }
+            TraceLocation::Late(to) => {
+                let at = output.append(to, span, source, in_output);
+                at.map(|at| TraceLocation::Late(Destination::Known(at)))
             }
             TraceLocation::Dropped => Ok(location),
         };
         match appended {
             Ok(TraceLocation::Gathering(_)) => {}
             Ok(TraceLocation::Dropped) => self.totals.not_sampled += 1,
-            Ok(TraceLocation::Store(_)) | Err(_) => self.totals.count(&appended),
+            Ok(TraceLocation::Output(_) | TraceLocation::Late(_)) | Err(_) => {
+                self.totals.count(&appended);
+            }
         }
         appended.ok()
     }
 
-    fn record_arrival(&mut self, now: Instant) {
-        match self.arrivals.back_mut() {
-            // One entry per millisecond instead of one per trace.
-            Some((time, count)) if now.saturating_duration_since(*time) < ARRIVAL_STEP => {
-                *count = self.begun;
-            }
-            _ => self.arrivals.push_back((now, self.begun)),
+    /// Sets the time at which a trace is due, after a span was added to it.
+    #[inline]
+    fn set_due(&mut self, at: TraceAt, due: Due, is_new: bool, is_root: bool) {
+        let due = match (is_new, is_root) {
+            (true, false) => due.without_root,
+            (_, true) => due.with_root.min(due.without_root),
+            (false, false) => return,
+        };
+        let Some(trace) = self.gathering.trace(at) else {
+            return;
+        };
+        // A second root does not delay the decision.
+        if is_new || due < due.of_note(trace.note()) {
+            trace.set_note(due.note());
+            self.timers.add(due, at);
         }
     }
+}
 
-    /// Decides on the oldest waiting trace; returns false if there is none.
-    fn decide_oldest(&mut self, store: &mut Writer<'_>) -> bool {
-        let Some(at) = self.gathering.oldest() else {
-            return false;
-        };
-        let Some(id) = self.gathering.trace(at).map(|trace| trace.id) else {
-            return false;
-        };
-        let mut spans: Vec<WaitingSpan<'_>> = self
-            .gathering
-            .spans_of(at)
-            .map(|(_, segment, span)| (segment, span))
-            .collect();
-        spans.reverse();
-        let count = spans.len();
-        let note = match decide(&self.table, &mut self.resource_rules, id, &spans) {
-            Some(kept) => {
-                let reason = store.note(&kept);
-                let id = (id, self.hasher.hash(id));
-                keep(id, reason, &spans, store, &mut self.totals);
-                self.totals.traces_kept += 1;
-                KEPT + reason
-            }
-            None => {
-                self.totals.not_sampled += count as u64;
-                self.totals.traces_dropped += 1;
-                self.totals.last_dropped = Some(Timestamp::now());
-                DROPPED
-            }
-        };
-        self.gathering.mark_oldest_decided(note, count);
-        self.decided += 1;
-        true
-    }
+/// The treatment of the new traces of a request.
+#[derive(Clone, Copy)]
+struct NewTraces {
+    /// They wait; otherwise they are passed straight on.
+    is_gathering: bool,
+    /// The output may have the first spans of some of them.
+    may_be_in_output: bool,
+    /// The note of those that are passed straight on.
+    no_policy: u32,
+}
+
+/// The times at which a trace is due, of which a span arrived now.
+#[derive(Clone, Copy)]
+struct Due {
+    /// If the span is its root.
+    with_root: Tick,
+    /// If the span is its first one.
+    without_root: Tick,
 }
 
 /// The log that a trace is in, or that a new trace belongs to.
 #[derive(Clone, Copy, Debug)]
-enum TraceLocation {
+enum TraceLocation<T> {
     Gathering(Destination),
-    Store(Destination),
+    Output(Destination<T>),
+    /// The trace was kept before; its late spans follow.
+    Late(Destination<T>),
+    /// The trace was dropped before; its late spans follow.
     Dropped,
 }

@@ -10,6 +10,9 @@ use crate::scan::Rejected;
 pub struct Totals {
     /// Spans received in requests that were accepted.
     pub received: u64,
+    /// Those of them that were received before a restart and came from the journal: spans that wait
+    /// again, and kept spans that are sent again.
+    pub replayed: u64,
     /// Spans that were stored.
     pub kept: u64,
     /// Spans of traces that a policy dropped.
@@ -21,6 +24,9 @@ pub struct Totals {
     pub no_room: u64,
     /// Spans of traces that the store had already evicted.
     pub late: u64,
+    /// Spans that arrived after the decision on their trace and followed it. They are among those
+    /// kept and dropped.
+    pub followed: u64,
     /// Spans that wait for their trace's decision.
     pub gathering: u64,
     /// Traces that wait for their decision.

@@ -21,7 +21,14 @@
 {{- $_ := set $jaeger "storage" $storage }}
 {{- $_ := set $spec "jaeger" $jaeger }}
 {{- end }}
-{{- range list "jaeger" "collector" }}
+{{- $parts := list "jaeger" "collector" }}
+{{- $collector := $spec.collector | default dict }}
+{{- $sampler := $spec.sampler | default dict }}
+{{- /* Behind an existing Collector there is no sampler, and the Collector's own has no pods of its own. */}}
+{{- if and (not $collector.existing) (ne ($sampler.engine | default "Spoor") "OpenTelemetry") }}
+{{- $parts = append $parts "sampler" }}
+{{- end }}
+{{- range $parts }}
 {{- $name := . }}
 {{- $part := index $spec $name | default dict }}
 {{- if not $part.existing }}

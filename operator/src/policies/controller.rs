@@ -85,7 +85,7 @@ impl PoliciesController {
         let before = before.map(|before| before.resolved.clone());
         let resolved = match &before {
             Some(before) if before.is_current_for(&inputs, now) => {
-                let updated = before.with_stacks(&snapshot.stacks);
+                let updated = before.with_stacks(&snapshot);
                 updated.map_or_else(|| before.clone(), Arc::new)
             }
             _ => {
@@ -96,7 +96,7 @@ impl PoliciesController {
                     spoor.expected_instances = as_i64(inputs.instances.len()),
                 )
                 .entered();
-                let resolved = ResolvedPolicies::new(inputs, &snapshot.stacks, now);
+                let resolved = ResolvedPolicies::new(inputs, &snapshot, now);
                 publish(&self.control, &resolved, before.as_deref());
                 self.metrics.resolved(&resolved.inputs, started.elapsed());
                 Arc::new(resolved)

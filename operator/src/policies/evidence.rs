@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
-use spoor_control::{Control, Evidence, EvidenceReader};
+use spoor_control::{Control, Evidence, EvidenceReader, SamplerState, TailCounts};
 use spoor_policy::{Namespace, PolicyKey, ServiceName};
 
 use super::{identity_mismatches::IdentityMismatches, pods::Pod};
@@ -19,6 +19,10 @@ pub(super) struct EvidenceSources<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct PolicyEvidence {
     pub(super) evidence: Option<Evidence>,
+    /// The samplers of its namespace that are connected or were.
+    pub(super) samplers: Vec<SamplerState>,
+    /// Their decisions by the policy's tail.
+    pub(super) decisions: Option<TailCounts>,
     /// The services of its namespace, if one that the policy names has no instance.
     pub(super) services: BTreeSet<ServiceName>,
     /// Notes about refused pods, each a sentence without a full stop.
@@ -44,6 +48,8 @@ impl EvidenceSources<'_> {
         let services = is_missing.then(|| self.services(&policy.namespace));
         PolicyEvidence {
             evidence,
+            samplers: self.control.samplers(&policy.namespace),
+            decisions: self.control.tail_counts(policy),
             services: services.unwrap_or_default(),
             notes,
         }

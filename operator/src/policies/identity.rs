@@ -4,20 +4,23 @@
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use futures_util::future::BoxFuture;
-use spoor_control::{Caller, Denied, Identify, Identity};
+use spoor_control::{Caller, Denied, Identify, Identity, SamplerCaller, SamplerIdentity};
 use spoor_policy::{Namespace, ServiceName};
+use tonic::metadata::MetadataMap;
 
 use super::{
     identity_mismatches::IdentityMismatches,
+    objects::StackState,
     pods::{Pod, PodsByAddress},
     tokens::TokenReviewer,
 };
-use crate::kubernetes::watch::ObjectStore;
+use crate::kubernetes::watch::{Key, ObjectStore};
 
 /// Identifies callers by their pods in Kubernetes.
 pub(super) struct PodIdentifier {
     pub(super) by_name: ObjectStore<Pod>,
     pub(super) by_address: PodsByAddress,
+    pub(super) stacks: ObjectStore<StackState>,
     pub(super) tokens: Arc<TokenReviewer>,
     pub(super) mismatches: Arc<IdentityMismatches>,
 }
@@ -46,11 +49,31 @@ impl Identify for PodIdentifier {
             (None, true) => Err(Denied::UnknownPeer),
         }
     }
+
+    fn sampler(&self, caller: SamplerCaller) -> BoxFuture<'_, Result<SamplerIdentity, Denied>> {
+        Box::pin(self.sampler_by_token(caller))
+    }
 }
 
 impl PodIdentifier {
     async fn by_token(&self, caller: Caller) -> Result<Identity, Denied> {
-        let authorization = caller.metadata.get("authorization");
+        let pod = self.pod_of_token(&caller.metadata).await?;
+        self.check(&pod, &caller.service)?;
+        Ok(Identity {
+            namespace: pod.namespace.clone(),
+            service: caller.service,
+            instance: pod.name.clone(),
+        })
+    }
+
+    async fn sampler_by_token(&self, caller: SamplerCaller) -> Result<SamplerIdentity, Denied> {
+        let pod = self.pod_of_token(&caller.metadata).await?;
+        sampler(&pod, |stack| self.stacks.get(stack).is_some())
+    }
+
+    /// The pod that a caller's token is bound to.
+    async fn pod_of_token(&self, metadata: &MetadataMap) -> Result<Arc<Pod>, Denied> {
+        let authorization = metadata.get("authorization");
         let token = authorization
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "))
@@ -65,12 +88,7 @@ impl PodIdentifier {
             // either.
             return Err(unknown());
         }
-        self.check(&pod, &caller.service)?;
-        Ok(Identity {
-            namespace: pod.namespace.clone(),
-            service: caller.service,
-            instance: pod.name.clone(),
-        })
+        Ok(pod)
     }
 
     /// Checks that a pod is the service that it claims to be, and records a mismatch.
@@ -90,5 +108,66 @@ impl PodIdentifier {
         let address = peer.ok_or(Denied::UnknownPeer)?;
         // A listener on `::` sees IPv4 peers as IPv4-mapped IPv6 addresses.
         Ok(self.by_address.pods_at(address.to_canonical()))
+    }
+}
+
+/// The identity of a sampler: that of its pod, whatever the sampler claims. `exists` returns true
+/// if there is a stack of this name.
+fn sampler(pod: &Pod, exists: impl FnOnce(&Key) -> bool) -> Result<SamplerIdentity, Denied> {
+    let stack = pod.sampler_of.clone().ok_or(Denied::NotASampler)?;
+    let key = Key {
+        namespace: pod.namespace.to_string(),
+        name: stack,
+    };
+    // A pod with the labels of a sampler may be anyone's, but the stack is not.
+    if !exists(&key) {
+        return Err(Denied::NoStack(key.name));
+    }
+    Ok(SamplerIdentity {
+        namespace: pod.namespace.clone(),
+        stack: key.name,
+        instance: pod.name.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn pod(sampler_of: Option<&str>) -> Pod {
+        Pod {
+            namespace: "shop".parse().unwrap(),
+            name: "tracing-sampler-0".to_owned(),
+            uid: String::new(),
+            service: None,
+            has_spoor_label: false,
+            is_ready: false,
+            is_collector: false,
+            sampler_of: sampler_of.map(str::to_owned),
+            addresses: vec![],
+        }
+    }
+
+    #[test]
+    fn sampler_belongs_to_the_stack_of_its_pod() {
+        let identity = sampler(&pod(Some("tracing")), |stack| {
+            stack.to_string() == "shop/tracing"
+        });
+        let expected = SamplerIdentity {
+            namespace: "shop".parse().unwrap(),
+            stack: "tracing".to_owned(),
+            instance: "tracing-sampler-0".to_owned(),
+        };
+        assert_eq!(identity, Ok(expected));
+    }
+
+    #[test]
+    fn pods_that_are_no_samplers_are_denied() {
+        let denied = sampler(&pod(None), |_| true);
+        assert_eq!(denied, Err(Denied::NotASampler));
+        let denied = sampler(&pod(Some("other")), |_| false);
+        assert_eq!(denied, Err(Denied::NoStack("other".to_owned())));
     }
 }

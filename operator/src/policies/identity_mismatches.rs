@@ -102,6 +102,7 @@ mod tests {
             has_spoor_label: false,
             is_ready: true,
             is_collector: false,
+            sampler_of: None,
             addresses: vec![],
         }
     }

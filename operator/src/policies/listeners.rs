@@ -16,7 +16,8 @@ use tonic::service::Routes;
 use super::settings::PolicyEndpoints;
 use crate::role::RoleError;
 
-/// The most policy streams at a time. Each client opens one connection for its stream.
+/// The most streams of instances and samplers at a time. Each client opens one connection for its
+/// stream.
 pub(super) const MAX_POLICY_STREAMS: usize = 20_000;
 const MAX_STREAMS_PER_CONNECTION: u32 = 32;
 /// The most connections of Collectors, which are few.
@@ -53,19 +54,18 @@ pub(super) async fn start(
     let sampling = with_hints(sampling(control).await?, |api| {
         hint(api, Api::JaegerSampling)
     });
+    let streams = streams(control).await?;
     let reported = with_hints(control.metrics_http(), |api| hint(api, Api::OtlpMetrics));
     let listeners = [
         Listener::new(http, sampling.clone()),
         Listener::new(grpc, sampling),
-        Listener::new(stream, policy_stream(control))
-            .tls(tls)
-            .limits(Limits {
-                max_connections: MAX_POLICY_STREAMS,
-                // The control plane chooses the stream that ends for another one.
-                max_requests: MAX_POLICY_STREAMS + MAX_POLICY_STREAMS / 16,
-                max_streams_per_connection: MAX_STREAMS_PER_CONNECTION,
-                ..Limits::default()
-            }),
+        Listener::new(stream, streams).tls(tls).limits(Limits {
+            max_connections: MAX_POLICY_STREAMS,
+            // The control plane chooses the stream that ends for another one.
+            max_requests: MAX_POLICY_STREAMS + MAX_POLICY_STREAMS / 16,
+            max_streams_per_connection: MAX_STREAMS_PER_CONNECTION,
+            ..Limits::default()
+        }),
         Listener::new(metrics, reported).limits(Limits {
             max_connections: MAX_COLLECTOR_CONNECTIONS,
             max_requests: MAX_COLLECTOR_CONNECTIONS,
@@ -115,8 +115,15 @@ fn hint(api: Api, own: Api) -> Option<String> {
     Some(hint.to_owned())
 }
 
-fn policy_stream(control: &Control) -> Router {
-    let serves = "this port serves spoor.control.v1.PolicyStream over TLS";
-    let routes = Routes::new(control.policy_stream());
-    grpc_fallback(routes.into_axum_router(), serves)
+/// The streams of Spoor's own clients: plans for services, and tail rules for samplers.
+async fn streams(control: &Control) -> Result<Router, ReflectionError> {
+    const SERVICES: [&str; 2] = [
+        "spoor.control.v1.PolicyStream",
+        "spoor.control.v1.TailRuleStream",
+    ];
+    let routes = Routes::new(control.policy_stream()).add_service(control.tail_rule_stream());
+    let (routes, _) = with_introspection(routes, &SERVICES, spoor_proto::DESCRIPTORS).await?;
+    let serves = "this port serves spoor.control.v1.PolicyStream and \
+                  spoor.control.v1.TailRuleStream over TLS";
+    Ok(grpc_fallback(routes.into_axum_router(), serves))
 }

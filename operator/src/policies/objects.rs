@@ -31,6 +31,8 @@ pub(super) struct StackState {
     /// True if traffic takes the route through the Collector.
     pub(super) is_through_collector: bool,
     pub(super) has_own_collector: bool,
+    /// True if the Collector's own tail sampler should decide, and not Spoor's.
+    pub(super) is_stock_sampler_requested: bool,
     /// The digest of the tail rules in force in its Collector.
     pub(super) tail_digest: Option<String>,
 }
@@ -61,6 +63,7 @@ pub(super) fn parse_stack(object: DynamicObject) -> Option<StackState> {
         is_direct_requested: text("/spec/route") == Some("Direct"),
         is_through_collector: text("/status/route") == Some("Collector"),
         has_own_collector: at("/spec/collector/existing").is_none(),
+        is_stock_sampler_requested: text("/spec/sampler/engine") == Some("OpenTelemetry"),
         tail_digest: text("/status/tail/digest").map(str::to_owned),
     })
 }

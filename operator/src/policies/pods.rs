@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::{
     kubernetes::watch::ObjectStore,
-    stacks::objects::labels::{Component, MANAGED_BY, NAME, OPERATOR},
+    stacks::objects::labels::{Component, INSTANCE, MANAGED_BY, NAME, OPERATOR},
 };
 
 /// The label that names a pod's service for Spoor. Without it [`NAME`] does, which many pods have
@@ -49,8 +49,10 @@ pub(super) struct Pod {
     pub(super) has_spoor_label: bool,
     /// True if it is Ready and not being deleted.
     pub(super) is_ready: bool,
-    /// True if it is one of the operator's gathering Collectors.
+    /// True if it is one of the operator's Collectors that receive spans from services.
     pub(super) is_collector: bool,
+    /// The stack that it is a sampler of, if it is one of the operator's samplers.
+    pub(super) sampler_of: Option<String>,
     /// Its own addresses. Empty before it has one, and if it shares that of its node.
     pub(super) addresses: Vec<IpAddr>,
 }
@@ -75,8 +77,12 @@ pub(super) fn parse(raw: RawPod) -> Option<Pod> {
     let is_ready = metadata.deletion_timestamp.is_none()
         && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True");
     let has_label = |label: &str, value: &str| labels.get(label).is_some_and(|it| it == value);
-    let is_collector =
-        has_label(NAME, Component::Gather.as_str()) && has_label(MANAGED_BY, OPERATOR);
+    let is_of = |component: Component| {
+        has_label(NAME, component.as_str()) && has_label(MANAGED_BY, OPERATOR)
+    };
+    let is_collector = is_of(Component::Gather) || is_of(Component::Collector);
+    let is_sampler = is_of(Component::Sampler);
+    let sampler_of = labels.get(INSTANCE).filter(|_| is_sampler).cloned();
     Some(Pod {
         namespace: Namespace::new(metadata.namespace?).ok()?,
         name: metadata.name?,
@@ -85,6 +91,7 @@ pub(super) fn parse(raw: RawPod) -> Option<Pod> {
         has_spoor_label,
         is_ready,
         is_collector,
+        sampler_of,
         addresses: status.addresses(),
     })
 }
@@ -187,6 +194,24 @@ mod tests {
             .as_ref()
             .map(|it| (it.as_str(), pod.has_spoor_label));
         assert_eq!(found, expected);
+    }
+
+    #[rstest]
+    #[case("sampler", "spoor-operator", Some("tracing"))]
+    #[case("sampler", "Helm", None)]
+    #[case("other", "spoor-operator", None)]
+    fn operators_labels_name_the_stack_of_a_sampler(
+        #[case] component: &str,
+        #[case] manager: &str,
+        #[case] expected: Option<&str>,
+    ) {
+        let labels = json!({
+            "app.kubernetes.io/name": component,
+            "app.kubernetes.io/managed-by": manager,
+            "app.kubernetes.io/instance": "tracing",
+        });
+        let pod = read(labels, ready()).unwrap();
+        assert_eq!(pod.sampler_of.as_deref(), expected);
     }
 
     #[test]

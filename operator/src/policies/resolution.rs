@@ -1,9 +1,6 @@
 //! Resolves all policies. Pure, and nothing here can fail.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use spoor_api::{SamplingPolicyStatus, status::Condition};
@@ -12,9 +9,8 @@ use spoor_policy::{Digest, Namespace, Policy, PolicyKey, Resolution, ServiceName
 use spoor_status::{PolicyFindings, TailRules};
 
 use super::{
-    evidence::PolicyEvidence,
-    objects::{PolicyObject, StackState},
-    sources::SourcesSnapshot,
+    evidence::PolicyEvidence, objects::PolicyObject, sources::SourcesSnapshot,
+    stack_tails::StackTails,
 };
 
 /// A service in a namespace.
@@ -32,8 +28,8 @@ pub(super) struct ResolutionInputs {
 pub(super) struct ResolvedPolicies {
     pub(super) inputs: ResolutionInputs,
     pub(super) resolution: Resolution,
-    /// The rollout of each namespace's tail rules.
-    tails: BTreeMap<Namespace, TailRules>,
+    /// The stacks that apply each namespace's tail rules.
+    tails: BTreeMap<Namespace, StackTails>,
     /// The digest of each namespace's tail rules, by which stacks name those in force.
     digests: BTreeMap<Namespace, Digest>,
 }
@@ -57,7 +53,7 @@ impl ResolvedPolicies {
     /// Resolves the policies.
     pub(super) fn new(
         inputs: ResolutionInputs,
-        stacks: &[Arc<StackState>],
+        snapshot: &SourcesSnapshot,
         now: Timestamp,
     ) -> Self {
         let resolution = resolve(&inputs.policies, now);
@@ -68,7 +64,7 @@ impl ResolvedPolicies {
         let digest = |namespace: &Namespace| (namespace.clone(), resolution.tail.digest(namespace));
         let digests: BTreeMap<Namespace, Digest> = namespaces.into_iter().map(digest).collect();
         Self {
-            tails: tails(&digests, stacks),
+            tails: StackTails::of(&digests, snapshot),
             digests,
             resolution,
             inputs,
@@ -80,9 +76,10 @@ impl ResolvedPolicies {
         self.inputs == *inputs && self.resolution.next_expiry.is_none_or(|end| now < end)
     }
 
-    /// The same resolution with the present state of stacks. None if that has not changed.
-    pub(super) fn with_stacks(&self, stacks: &[Arc<StackState>]) -> Option<Self> {
-        let tails = tails(&self.digests, stacks);
+    /// The same resolution with the present state of stacks and their samplers. None if that has
+    /// not changed.
+    pub(super) fn with_stacks(&self, snapshot: &SourcesSnapshot) -> Option<Self> {
+        let tails = StackTails::of(&self.digests, snapshot);
         (tails != self.tails).then(|| Self {
             tails,
             ..self.clone()
@@ -112,43 +109,14 @@ impl ResolvedPolicies {
             generation: object.generation,
             outcome,
             evidence: known.evidence.as_ref(),
-            tail: tail.cloned().unwrap_or(TailRules::NoTracingStack),
+            tail: tail.map_or(TailRules::NoTracingStack, |it| it.rules(&known.samplers)),
+            decisions: known.decisions.as_ref(),
             known: &known.services,
             notes: &known.notes,
             previous,
             now,
         };
         Some(findings.status())
-    }
-}
-
-/// The rollout of each namespace's tail rules.
-fn tails(
-    digests: &BTreeMap<Namespace, Digest>,
-    stacks: &[Arc<StackState>],
-) -> BTreeMap<Namespace, TailRules> {
-    let tails = digests.iter().map(|(namespace, digest)| {
-        let own = stacks.iter().filter(|stack| stack.namespace == *namespace);
-        let digest = digest.to_string();
-        let rules = TailRules::worst_of(own.map(|stack| stack.tail_rules(&digest)));
-        (namespace.clone(), rules)
-    });
-    tails.collect()
-}
-
-impl StackState {
-    fn tail_rules(&self, digest: &str) -> TailRules {
-        let name = self.name.clone();
-        // From the spec first, since the status still shows the former route while traffic moves.
-        if self.is_direct_requested {
-            TailRules::RouteIsDirect(name)
-        } else if !self.has_own_collector {
-            TailRules::CollectorNotManaged(name)
-        } else if self.is_through_collector && self.tail_digest.as_deref() == Some(digest) {
-            TailRules::InForce
-        } else {
-            TailRules::RollingOut(name)
-        }
     }
 }
 

@@ -31,7 +31,7 @@ pub struct PolicyEndpoints {
     pub http: SocketAddr,
     /// Jaeger's remote sampling API, at its usual port for gRPC. Also serves HTTP.
     pub grpc: SocketAddr,
-    /// Spoor's policy stream, over TLS.
+    /// Spoor's streams to services and samplers, over TLS.
     pub stream: SocketAddr,
     /// OTLP metrics over HTTP, from Collectors.
     pub metrics: SocketAddr,
@@ -48,7 +48,7 @@ pub struct PoliciesArguments {
     /// Address of Jaeger's remote sampling API over gRPC
     #[arg(long, env = "SPOOR_LISTEN_GRPC", default_value = "0.0.0.0:5779")]
     listen_grpc: String,
-    /// Address of Spoor's policy stream, over TLS
+    /// Address of Spoor's streams to services and samplers, over TLS
     #[arg(long, env = "SPOOR_LISTEN_STREAM", default_value = "0.0.0.0:5780")]
     listen_stream: String,
     /// Address to which Collectors send the counts of unmodified SDKs, as OTLP over HTTP

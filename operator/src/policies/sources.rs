@@ -22,7 +22,7 @@ use crate::{
 pub(super) struct PolicySources {
     pub(super) policies: ObjectStore<PolicyObject>,
     pub(super) pods: ObjectStore<Pod>,
-    stacks: ObjectStore<StackState>,
+    pub(super) stacks: ObjectStore<StackState>,
     /// The pods that were refused because they claim to be a service other than the one that their
     /// labels name.
     pub(super) mismatches: Arc<IdentityMismatches>,

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use k8s_openapi::{
     Resource as _,
     api::{
-        apps::v1::Deployment,
+        apps::v1::{Deployment, StatefulSet},
         core::v1::{ConfigMap, PersistentVolumeClaim, PodSpec},
     },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
@@ -36,7 +36,8 @@ pub struct ApplyReport {
     /// The objects that another field manager had changed and that are restored now, each with
     /// the name of that manager if it is known.
     pub repaired: Vec<String>,
-    /// The Deployments that have changed. The observed state of their pods predates the change.
+    /// The Deployments and StatefulSets that have changed. The observed state of their pods predates
+    /// the change.
     pub rolled: Vec<String>,
     /// True if an object of an earlier stack of this name is still being deleted.
     pub is_waiting: bool,
@@ -72,7 +73,7 @@ pub async fn apply(
             continue;
         }
         let title = manifest.to_string();
-        let has_pods = resource.kind == Deployment::KIND;
+        let has_pods = [Deployment::KIND, StatefulSet::KIND].contains(&resource.kind.as_str());
         let manifest = owned(manifest, stack);
         let present = live.map(|child| &child.live);
         let applied = applier.apply(&manifest, present).await;
@@ -130,16 +131,17 @@ fn obsolete_children<'a>(
     obsolete.collect()
 }
 
-/// The ConfigMaps that pods and Deployments mount. A pod that restarts needs the one of its own
-/// revision.
+/// The ConfigMaps that pods, Deployments and StatefulSets mount. A pod that restarts needs the one of
+/// its own revision.
 fn config_maps_in_use(related: &RelatedObjects) -> HashSet<&str> {
     let children = related.children.iter();
-    let deployments = children.filter_map(|child| match &child.detail {
+    let workloads = children.filter_map(|child| match &child.detail {
         Detail::Deployment(deployment) => deployment.spec.as_ref()?.template.spec.as_ref(),
+        Detail::StatefulSet(set) => set.spec.as_ref()?.template.spec.as_ref(),
         Detail::Service(_) | Detail::None => None,
     });
     let pods = related.pods.iter().filter_map(|pod| pod.spec.as_ref());
-    deployments.chain(pods).flat_map(config_maps).collect()
+    workloads.chain(pods).flat_map(config_maps).collect()
 }
 
 fn config_maps(pod: &PodSpec) -> impl Iterator<Item = &str> {

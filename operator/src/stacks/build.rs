@@ -7,18 +7,19 @@ pub mod otlp_service;
 #[cfg(test)]
 mod tests;
 
-use spoor_api::stack::{Collector, Jaeger, Stack};
+use spoor_api::stack::{Collector, Jaeger, ManagedCollector, ManagedSampler, Sampler, Stack};
 use spoor_policy::TailTable;
 
 use self::otlp_service::OtlpTarget;
 use super::{
-    collector::{self, CollectorObjects},
+    collector::{self, CollectorInput, CollectorObjects},
     objects::{
         labels::Component,
         otlp::{OTLP_GRPC_PORT, OTLP_HTTP_PORT},
         pod::PodDefaults,
         sort_by_kind,
     },
+    sampler::{self, SamplerImage, SamplerInput},
 };
 use crate::kubernetes::apply::Manifest;
 
@@ -33,6 +34,8 @@ pub struct BuildContext {
     pub authority: String,
     /// Defaults for the pods of every stack.
     pub pods: PodDefaults,
+    /// The image of Spoor's sampler.
+    pub sampler_image: SamplerImage,
 }
 
 /// The Service in front of the `policies` role.
@@ -70,7 +73,8 @@ impl PoliciesService {
 pub struct BuiltStack {
     /// All objects but those of the Collector's tiers.
     pub objects: Vec<Manifest>,
-    /// The Collector's tiers, which are changed one at a time.
+    /// The Collector's tiers, which are changed one at a time. None with Spoor's sampler, whose
+    /// Collector has one tier.
     pub tiers: Option<CollectorObjects>,
 }
 
@@ -94,30 +98,74 @@ pub fn build(
         objects.extend(jaeger::objects(stack, managed, &context.pods));
         objects.push(Manifest::of(&network::jaeger(stack, managed)));
     }
-    if let Collector::Managed(_) = &stack.collector {
-        objects.extend(collector::services(stack).iter().map(Manifest::of));
-    }
     // Kept apart from the other objects, since the two tiers must never change at the
     // same time.
     let mut tiers = None;
-    if let (true, Collector::Managed(managed)) = (with_collector, &stack.collector) {
-        let host = context.policies_service.host();
-        let counts_endpoint = format!("http://{host}:{OTLP_HTTP_PORT}");
-        let collector = collector::build(&collector::CollectorInput {
-            stack,
-            collector: managed,
-            jaeger_otlp: &jaeger_otlp(stack),
-            counts_endpoint: &counts_endpoint,
-            tail,
-            pods: &context.pods,
-        });
-        objects.extend(collector.network_policies.iter().map(Manifest::of));
-        objects.extend(collector.disruption_budget.iter().map(Manifest::of));
-        tiers = Some(collector);
+    if let Collector::Managed(managed) = &stack.collector {
+        let services = match &stack.sampler {
+            Sampler::OpenTelemetry => collector::services(stack),
+            Sampler::Spoor(_) => [
+                collector::pipeline_services(stack),
+                sampler::services(stack),
+            ]
+            .concat(),
+        };
+        objects.extend(services.iter().map(Manifest::of));
+        match &stack.sampler {
+            _ if !with_collector => {}
+            Sampler::OpenTelemetry => {
+                let collector = build_collector(stack, managed, context, tail, collector::build);
+                objects.extend(collector.network_policies.iter().map(Manifest::of));
+                objects.extend(collector.disruption_budget.iter().map(Manifest::of));
+                tiers = Some(collector);
+            }
+            Sampler::Spoor(sampler) => {
+                let pipelines = collector::pipeline_objects;
+                objects.extend(build_collector(stack, managed, context, tail, pipelines));
+                objects.extend(sampler_objects(stack, sampler, context));
+            }
+        }
     }
     // A pod must not start before its ConfigMap and its NetworkPolicy exist.
     sort_by_kind(&mut objects);
     BuiltStack { objects, tiers }
+}
+
+/// Builds the Collector with one of the functions of [`collector`].
+fn build_collector<T>(
+    stack: &Stack,
+    collector: &ManagedCollector,
+    context: &BuildContext,
+    tail: &TailTable,
+    build: impl FnOnce(&CollectorInput<'_>) -> T,
+) -> T {
+    let host = context.policies_service.host();
+    let counts_endpoint = format!("http://{host}:{OTLP_HTTP_PORT}");
+    build(&CollectorInput {
+        stack,
+        collector,
+        jaeger_otlp: &jaeger_otlp(stack),
+        counts_endpoint: &counts_endpoint,
+        tail,
+        pods: &context.pods,
+    })
+}
+
+fn sampler_objects(
+    stack: &Stack,
+    sampler: &ManagedSampler,
+    context: &BuildContext,
+) -> Vec<Manifest> {
+    let authority = environment::authority_name(stack);
+    sampler::objects(&SamplerInput {
+        stack,
+        sampler,
+        image: &context.sampler_image,
+        control: &environment::control_url(context),
+        authority: (authority.as_str(), environment::CA_KEY),
+        output: &collector::pipelines::kept_url(stack),
+        pods: &context.pods,
+    })
 }
 
 /// The host and port of Jaeger's OTLP receiver over gRPC.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
-        apps::v1::Deployment,
+        apps::v1::{Deployment, StatefulSet},
         core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
@@ -52,6 +52,8 @@ pub struct StackChild {
 pub enum Detail {
     /// The Deployment, without its managed fields and resource version.
     Deployment(Box<Deployment>),
+    /// The StatefulSet, without its managed fields and resource version.
+    StatefulSet(Box<StatefulSet>),
     /// The annotations of a Service.
     Service(BTreeMap<String, String>),
     /// No details.
@@ -78,6 +80,9 @@ impl Children {
                 }),
                 watch_kind::<NetworkPolicy>(watches, |_| Detail::None),
                 watch_kind::<PodDisruptionBudget>(watches, |_| Detail::None),
+                watch_kind::<StatefulSet>(watches, |set| {
+                    Detail::StatefulSet(Box::new(trimmed(set)))
+                }),
                 watch_kind::<Deployment>(watches, |deployment| {
                     Detail::Deployment(Box::new(trimmed(deployment)))
                 }),

@@ -1,10 +1,11 @@
-//! The Collector of a stack, in two tiers.
+//! The Collector of a stack: with its own tail sampler in two tiers, or with Spoor's sampler between
+//! two pipelines ([`pipelines`]).
 //!
-//! The gathering tier receives spans and forwards complete traces to the deciding tier, which keeps
-//! or drops each trace by the tail policies and exports what it keeps. When its rules change, the
-//! Collector's sampler decides immediately on the spans it holds. Since it receives a trace only
-//! once that is complete, it does not decide on a part of one (`docs/tail-rules.md` has the
-//! limits). A change of rules replaces the deciding pod only.
+//! Of the two tiers, the gathering one receives spans and forwards complete traces to the deciding
+//! one, which keeps or drops each trace by the tail policies and exports what it keeps. When its
+//! rules change, the Collector's sampler decides immediately on the spans it holds. Since it
+//! receives a trace only once that is complete, it does not decide on a part of one
+//! (`docs/tail-rules.md` has the limits). A change of rules replaces the deciding pod only.
 //!
 //! With several replicas the gathering pods distribute spans among themselves by trace ID. While
 //! their number changes, parts of one trace may pass through two of them. The parts meet again in
@@ -20,6 +21,7 @@ mod memory;
 mod network;
 mod ottl;
 mod parts;
+pub mod pipelines;
 pub mod ports;
 pub mod rollout;
 mod rules;
@@ -36,7 +38,7 @@ use spoor_api::stack::{ManagedCollector, Stack};
 use spoor_policy::TailTable;
 
 pub use gather::{CLIENT_RECEIVER, PEER_RECEIVER};
-pub use network::services;
+pub use network::{pipeline_services, services};
 pub use workload::SPEC_HASH;
 
 use memory::TierMemory;
@@ -125,6 +127,28 @@ pub fn build(input: &CollectorInput<'_>) -> CollectorObjects {
         disruption_budget: disruption_budget(input.stack, Component::Gather, replicas),
         settle_delay: settle_delay(input.collector),
     }
+}
+
+/// The objects of a Collector with a sampler between two pipelines, besides its Services.
+#[must_use]
+pub fn pipeline_objects(input: &CollectorInput<'_>) -> Vec<Manifest> {
+    let replicas = i32::from(input.collector.replicas);
+    let pods = Pods {
+        input,
+        component: Component::Collector,
+        config: text::yaml(&pipelines::config(input)),
+        replicas,
+        ports: &ports::PIPELINES_POD,
+        feature_gates: None,
+        // Until clients and samplers have connected to other pods.
+        drain_time: ENDPOINTS_LAG + MAX_CONNECTION_AGE + MAX_CONNECTION_AGE_GRACE,
+        annotations: BTreeMap::new(),
+    };
+    let mut objects = Vec::from(pods.build().objects());
+    objects.push(Manifest::of(&network::pipeline_policy(input.stack)));
+    let budget = disruption_budget(input.stack, Component::Collector, replicas);
+    objects.extend(budget.iter().map(Manifest::of));
+    objects
 }
 
 /// The time until the last span that reaches the gathering pods has left the deciding one.

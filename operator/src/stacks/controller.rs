@@ -199,6 +199,7 @@ impl StacksController {
             cluster_domain: self.settings.cluster_domain.clone(),
             authority,
             pods: self.settings.pods.clone(),
+            sampler_image: self.settings.sampler_image.clone(),
         });
         let span = tracing::info_span!(
             "reconcile",

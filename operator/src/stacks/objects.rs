@@ -11,7 +11,7 @@ pub mod workload;
 use k8s_openapi::{
     Resource as _,
     api::{
-        apps::v1::Deployment,
+        apps::v1::{Deployment, StatefulSet},
         core::v1::{ConfigMap, PersistentVolumeClaim, Service},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
@@ -25,12 +25,13 @@ pub(super) const FIELD_MANAGER: &str = "spoor-stacks";
 
 /// The kinds of object that a stack consists of, in the order in which they are applied: what pods
 /// need comes first.
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 7] = [
     ConfigMap::KIND,
     PersistentVolumeClaim::KIND,
     Service::KIND,
     NetworkPolicy::KIND,
     PodDisruptionBudget::KIND,
+    StatefulSet::KIND,
     Deployment::KIND,
 ];
 

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use spoor_api::{
     TracingStack,
-    stack::{Route, Stack},
+    stack::{Collector, Route, SamplerEngine, Stack},
     status::{Condition, ConditionStatus},
     tracing_stack::TracingStackStatus,
 };
@@ -26,7 +26,7 @@ use super::{
     objects::{labels::Component, sort_by_kind},
     parse::{StackObject, parse},
     pod_failure::recovers_in,
-    route::{self, CollectorAction, Traffic},
+    route::{self, CollectorAction, RoutePlan},
     sources::{RelatedObjects, StackSources},
     status::{self, Findings, StackHealth},
     validate::validate,
@@ -101,11 +101,15 @@ impl Reconciler {
         };
         let health = StackHealth::of(&stack, &related);
         let target = current_target(&stack, &related);
+        let engine = stack.sampler.engine();
+        // An existing Collector takes over immediately, so nothing of another engine is kept for it.
+        let is_managed = matches!(stack.collector, Collector::Managed(_));
         let state = route::RouteState {
             target,
             jaeger_is_ready: health.jaeger.is_available,
-            collector_is_ready: health.gather.is_complete && health.decide.is_complete,
-            collector_exists: health.gather.exists || health.decide.exists,
+            collector_is_ready: health.is_collector_complete(engine),
+            collector_exists: health.has_engine(engine) || health.has_engine(engine.other()),
+            former_engine_exists: is_managed && health.has_engine(engine.other()),
         };
         let route_plan = route::plan(&stack, &state, now);
         let needs_collector = route_plan.collector == CollectorAction::Run;
@@ -116,7 +120,7 @@ impl Reconciler {
         let plan = self
             .plan_rollout(&stack, object, &related, built.tiers.as_ref(), now)
             .await;
-        let desired = desired_objects(built, &plan, route_plan.collector);
+        let desired = desired_objects(built, &plan, &route_plan, engine);
         let mut report = apply::apply(&self.applier, object, &related, desired).await;
         report
             .problems
@@ -155,17 +159,14 @@ impl Reconciler {
             self.publish_event(object, true, "Repaired", "Apply", note);
         }
         self.write_status(object, &parsed.status, &status).await?;
-        let moving = match route_plan.traffic {
-            Traffic::Moving { left } => Some(left),
-            Traffic::Settled | Traffic::Waiting | Traffic::Held => None,
-        };
         let expiry = parsed.resolution.next_expiry.map(|end| {
             let left = end.duration_since(now);
             Duration::try_from(left).unwrap_or_default()
         });
         let recovery = related.pods.iter();
         let recovery = recovery.filter_map(|pod| recovers_in(pod, now)).min();
-        let delays = [retry, moving, plan.replan_in, expiry, recovery];
+        let replan = route_plan.replan_in;
+        let delays = [retry, replan, plan.replan_in, expiry, recovery];
         Ok(delays.into_iter().flatten().min())
     }
 
@@ -323,9 +324,15 @@ fn current_target(stack: &Stack, related: &RelatedObjects) -> Option<otlp_servic
         "Direct" => Route::Direct,
         _ => Route::Collector,
     };
+    let engine = annotations.get(otlp_service::ENGINE_ANNOTATION);
+    let engine = match engine.map(String::as_str) {
+        Some("Spoor") => SamplerEngine::Spoor,
+        _ => SamplerEngine::OpenTelemetry,
+    };
     let since = annotations.get(otlp_service::ROUTE_SINCE_ANNOTATION);
     Some(otlp_service::OtlpTarget {
         route,
+        engine,
         since: since.and_then(|since| since.parse().ok()),
     })
 }
@@ -334,14 +341,20 @@ fn current_target(stack: &Stack, related: &RelatedObjects) -> Option<otlp_servic
 fn desired_objects(
     built: BuiltStack,
     plan: &RolloutPlan,
-    collector: CollectorAction,
+    route_plan: &RoutePlan,
+    engine: SamplerEngine,
 ) -> DesiredObjects {
     let mut desired = DesiredObjects {
         apply: built.objects,
         ..DesiredObjects::default()
     };
-    if collector == CollectorAction::Keep {
-        desired.leave_components = vec![Component::Gather.as_str(), Component::Decide.as_str()];
+    if route_plan.collector == CollectorAction::Keep {
+        desired.leave_components.extend(components_of(engine));
+    }
+    if route_plan.keeps_former_engine {
+        desired
+            .leave_components
+            .extend(components_of(engine.other()));
     }
     if let Some(tiers) = built.tiers {
         let tiers = [
@@ -358,4 +371,8 @@ fn desired_objects(
     }
     sort_by_kind(&mut desired.apply);
     desired
+}
+
+fn components_of(engine: SamplerEngine) -> [&'static str; 2] {
+    Component::of_engine(engine).map(Component::as_str)
 }

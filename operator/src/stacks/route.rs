@@ -1,20 +1,26 @@
 //! Moves a stack's traffic from the Collector to Jaeger and back without losing a span: the new
 //! route is ready before traffic takes it, and the old one stays until its last connection has
-//! ended and its spans have been forwarded.
+//! ended and its spans have been forwarded. A change of the sampler's engine moves traffic in the
+//! same way, from one Collector to the other.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use spoor_api::stack::{Collector, Route, Stack};
+use spoor_api::stack::{Collector, Route, Sampler, Stack};
 
 use super::{
     build::otlp_service::{OtlpTarget, existing_address, opposite},
     collector,
     objects::otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE},
+    sampler,
 };
 
 /// The time until kube-proxy on every node has applied a change of a Service's endpoints.
 const SERVICE_LAG: Duration = Duration::from_secs(3);
+/// The time for which the parts of the former engine stay after traffic has begun to leave them. Its
+/// waits are no longer in the spec, so this is the longest `gatherWait` and `decisionWait` together,
+/// and half a minute for the connections.
+const FORMER_ENGINE_DRAIN: Duration = Duration::from_secs(60 + 300 + 30);
 
 /// The present state of a stack, as far as its route depends on it.
 #[derive(Clone, Copy, Debug)]
@@ -23,10 +29,12 @@ pub struct RouteState {
     pub target: Option<OtlpTarget>,
     /// True if Jaeger accepts spans.
     pub jaeger_is_ready: bool,
-    /// True if the Collector accepts spans.
+    /// True if the Collector accepts spans, with the engine in the spec.
     pub collector_is_ready: bool,
-    /// True if any part of the Collector exists.
+    /// True if any part of the Collector exists, with either engine.
     pub collector_exists: bool,
+    /// True if any part of the engine that is not in the spec exists.
+    pub former_engine_exists: bool,
 }
 
 /// The next step of a change of route.
@@ -38,6 +46,12 @@ pub struct RoutePlan {
     pub collector: CollectorAction,
     /// The progress of traffic.
     pub traffic: Traffic,
+    /// True while the parts of the engine that is not in the spec stay.
+    pub keeps_former_engine: bool,
+    /// The delay after which to plan again even if nothing has changed.
+    pub replan_in: Option<Duration>,
+    /// The route that traffic leaves while it is moving.
+    from: Route,
 }
 
 /// The action on the Collector.
@@ -73,7 +87,7 @@ impl RoutePlan {
     #[must_use]
     pub fn route(&self) -> Route {
         match self.traffic {
-            Traffic::Moving { .. } => opposite(self.target.route),
+            Traffic::Moving { .. } => self.from,
             Traffic::Settled | Traffic::Waiting | Traffic::Held => self.target.route,
         }
     }
@@ -90,46 +104,81 @@ pub fn plan(stack: &Stack, state: &RouteState, now: Timestamp) -> RoutePlan {
         (Route::Direct, Route::Direct, Traffic::Settled) => CollectorAction::Remove,
         (Route::Direct, ..) => CollectorAction::Keep,
     };
+    let former_engine_drain = former_engine_drain(target, state, now);
+    let keeps_former_engine = state.former_engine_exists
+        && (traffic != Traffic::Settled || former_engine_drain.is_some());
+    let replan_in = match traffic {
+        Traffic::Moving { left } => Some(left),
+        Traffic::Settled => former_engine_drain,
+        Traffic::Waiting | Traffic::Held => None,
+    };
     RoutePlan {
         target,
         collector,
         traffic,
+        keeps_former_engine,
+        replan_in,
+        from: left_route(target, state),
     }
 }
 
+/// The route that traffic leaves for this target.
+fn left_route(target: OtlpTarget, state: &RouteState) -> Route {
+    match target.route {
+        // From one Collector to the other.
+        Route::Collector if state.former_engine_exists => Route::Collector,
+        route => opposite(route),
+    }
+}
+
+/// The time until the former engine has sent everything, if it exists and that is not the case yet.
+fn former_engine_drain(target: OtlpTarget, state: &RouteState, now: Timestamp) -> Option<Duration> {
+    let since = target.since.filter(|_| state.former_engine_exists)?;
+    time_left(since, FORMER_ENGINE_DRAIN, now)
+}
+
+/// The time until a period that began in the past ends, if it has not ended yet.
+fn time_left(since: Timestamp, period: Duration, now: Timestamp) -> Option<Duration> {
+    let end = SignedDuration::try_from(period)
+        .ok()
+        .and_then(|period| since.checked_add(period).ok())?;
+    let left = end.duration_since(now);
+    left.is_positive().then(|| left.unsigned_abs())
+}
+
+/// Returns true if a target is what the stack specifies.
+fn is_as_specified(stack: &Stack, target: OtlpTarget) -> bool {
+    let is_same_engine = target.engine == stack.sampler.engine();
+    target.route == stack.route && (target.route == Route::Direct || is_same_engine)
+}
+
 fn next_target(stack: &Stack, state: &RouteState, now: Timestamp) -> OtlpTarget {
+    let specified = |since| OtlpTarget {
+        route: stack.route,
+        engine: stack.sampler.engine(),
+        since,
+    };
     match state.target {
-        Some(target) if target.route == stack.route => target,
+        Some(target) if is_as_specified(stack, target) => target,
         // Traffic stays on a route that works rather than move to one that does not.
         Some(target) if !is_ready(stack, stack.route, state) => target,
-        Some(_) => OtlpTarget {
-            route: stack.route,
-            // In whole seconds: the time becomes an annotation, which people read.
-            since: Timestamp::from_second(now.as_second()).ok(),
-        },
+        // In whole seconds: the time becomes an annotation, which people read.
+        Some(_) => specified(Timestamp::from_second(now.as_second()).ok()),
         // No service has resolved the address yet, so there is nothing to move.
-        None => OtlpTarget {
-            route: stack.route,
-            since: None,
-        },
+        None => specified(None),
     }
 }
 
 fn traffic(stack: &Stack, target: OtlpTarget, state: &RouteState, now: Timestamp) -> Traffic {
-    if target.route != stack.route {
+    if !is_as_specified(stack, target) {
         return Traffic::Waiting;
     }
     let Some(since) = target.since else {
         return Traffic::Settled;
     };
-    let end = SignedDuration::try_from(old_route_drain_time(stack, opposite(target.route)))
-        .ok()
-        .and_then(|drain| since.checked_add(drain).ok());
-    let left = end.map_or(SignedDuration::ZERO, |end| end.duration_since(now));
-    if left.is_positive() {
-        return Traffic::Moving {
-            left: left.unsigned_abs(),
-        };
+    let drain = old_route_drain_time(stack, target, left_route(target, state));
+    if let Some(left) = time_left(since, drain, now) {
+        return Traffic::Moving { left };
     }
     // A Collector that cannot send keeps its spans. Deleting it would lose them.
     let may_hold_spans = target.route == Route::Direct && state.collector_exists;
@@ -141,11 +190,21 @@ fn traffic(stack: &Stack, target: OtlpTarget, state: &RouteState, now: Timestamp
 }
 
 /// The time until no traffic takes the old route any more.
-fn old_route_drain_time(stack: &Stack, old: Route) -> Duration {
+fn old_route_drain_time(stack: &Stack, target: OtlpTarget, old: Route) -> Duration {
     // gRPC adds a jitter of 10 % to the maximum connection age.
     let connections = SERVICE_LAG + MAX_CONNECTION_AGE.mul_f64(1.1) + MAX_CONNECTION_AGE_GRACE;
+    // The former engine stays for longer than its connections anyway.
+    if old == target.route {
+        return connections;
+    }
     match (&stack.collector, old) {
-        (Collector::Managed(own), Route::Collector) => connections + collector::drain_time(own),
+        (Collector::Managed(own), Route::Collector) => {
+            let held = match &stack.sampler {
+                Sampler::OpenTelemetry => collector::drain_time(own),
+                Sampler::Spoor(sampler) => sampler::drain_time(sampler),
+            };
+            connections + held
+        }
         _ => connections,
     }
 }

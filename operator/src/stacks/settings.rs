@@ -6,6 +6,7 @@ use super::{
     build::PoliciesService,
     certificates::CertificateLifetimes,
     objects::pod::{PodDefaults, UserIds},
+    sampler::SamplerImage,
 };
 use crate::settings::{RoleArguments, RoleSettings, checked_name};
 
@@ -20,6 +21,8 @@ pub struct StacksSettings {
     pub cluster_domain: String,
     /// Defaults for the pods of every stack.
     pub pods: PodDefaults,
+    /// The image of Spoor's sampler.
+    pub sampler_image: SamplerImage,
     /// The lifetimes of certificates.
     pub lifetimes: CertificateLifetimes,
 }
@@ -42,6 +45,20 @@ pub struct StacksArguments {
     /// "assigned" for those that the platform assigns, as OpenShift does
     #[arg(long, env = "SPOOR_POD_USER_IDS", default_value = "image")]
     pod_user_ids: String,
+    /// Image of Spoor's sampler, with its registry
+    #[arg(
+        long,
+        env = "SPOOR_SAMPLER_IMAGE",
+        default_value = concat!("spoor:", env!("CARGO_PKG_VERSION"))
+    )]
+    sampler_image: String,
+    /// Pull policy of that image: "Always", "IfNotPresent" or "Never"
+    #[arg(
+        long,
+        env = "SPOOR_SAMPLER_IMAGE_PULL_POLICY",
+        default_value = "IfNotPresent"
+    )]
+    sampler_image_pull_policy: String,
 }
 
 impl StacksArguments {
@@ -52,14 +69,36 @@ impl StacksArguments {
         let name = checked_name(reader, setting, &self.policies_service);
         let setting = "--cluster-domain (SPOOR_CLUSTER_DOMAIN)";
         let cluster_domain = checked_name(reader, setting, &self.cluster_domain);
-        let (pods, role) = (self.pods(reader)?, role?);
+        let (pods, sampler_image) = (self.pods(reader), self.sampler_image(reader));
+        let role = role?;
         let namespace = role.namespace.clone();
         Some(StacksSettings {
             role,
             policies_service: PoliciesService { name, namespace },
             cluster_domain,
-            pods,
+            pods: pods?,
+            sampler_image: sampler_image?,
             lifetimes: CertificateLifetimes::default(),
+        })
+    }
+
+    fn sampler_image(&self, reader: &mut SettingsReader) -> Option<SamplerImage> {
+        let policy = self.sampler_image_pull_policy.as_str();
+        if !["Always", "IfNotPresent", "Never"].contains(&policy) {
+            let problem =
+                format!("must be \"Always\", \"IfNotPresent\" or \"Never\", not {policy:?}");
+            let setting = "--sampler-image-pull-policy (SPOOR_SAMPLER_IMAGE_PULL_POLICY)";
+            reader.add_error(setting, problem);
+            return None;
+        }
+        if self.sampler_image.is_empty() {
+            let problem = "must be an image such as \"registry.example.com/spoor:1.0\"";
+            reader.add_error("--sampler-image (SPOOR_SAMPLER_IMAGE)", problem);
+            return None;
+        }
+        Some(SamplerImage {
+            reference: self.sampler_image.clone(),
+            pull_policy: policy.to_owned(),
         })
     }
 

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use spoor_api::{
     FieldError,
-    stack::{Collector, Jaeger, Route, Stack},
+    stack::{Collector, Jaeger, Route, Sampler, SamplerEngine, Stack},
     status::{Condition, ConditionStatus, ConditionUpdate, conditions},
-    tracing_stack::{StackEndpoints, TailInForce, TracingStackStatus},
+    tracing_stack::{SamplerStatus, StackEndpoints, TailInForce, TracingStackStatus},
 };
 
 pub use self::health::{StackHealth, live};
@@ -18,6 +18,7 @@ use super::{
     apply::{ApplyReport, StackProblem},
     build::{PoliciesService, jaeger, otlp_service},
     collector::{ports, rollout::RolloutWait},
+    objects::labels::Component,
     parse::StackObject,
     route::{CollectorAction, RoutePlan, Traffic},
 };
@@ -76,16 +77,19 @@ impl Findings<'_> {
                 Jaeger::Existing(_) => "Existing".to_owned(),
             }),
             tail: self.tail(),
+            sampler: self.sampler(),
         }
     }
 
     /// The condition `Available`: spans are accepted and traces can be queried.
     fn available(&self) -> ConditionUpdate {
-        let route = self.route_plan.target.route;
+        let target = self.route_plan.target;
         let mut missing = vec![];
-        if route == Route::Collector && matches!(self.stack.collector, Collector::Managed(_)) {
-            missing.extend((!self.health.gather.is_available).then_some("the gathering Collector"));
-            missing.extend((!self.health.decide.is_available).then_some("the deciding Collector"));
+        if target.route == Route::Collector && matches!(self.stack.collector, Collector::Managed(_))
+        {
+            let parts = self.collector_parts(target.engine).into_iter();
+            let unavailable = parts.filter(|(_, part)| !part.is_available);
+            missing.extend(unavailable.map(|(name, _)| name));
         }
         if matches!(self.stack.jaeger, Jaeger::Managed(_)) && !self.health.jaeger.is_available {
             missing.push("Jaeger");
@@ -112,6 +116,15 @@ impl Findings<'_> {
     fn change(&self) -> Option<(&'static str, String)> {
         let to = self.route_plan.target.route;
         match self.route_plan.traffic {
+            Traffic::Waiting if self.stack.route == to => {
+                let message = "the new sampler is not ready yet; traffic stays on the former one";
+                return Some(("WaitingForRoute", message.to_owned()));
+            }
+            Traffic::Moving { .. } if self.route_plan.route() == to => {
+                let message = "new connections take the Collector with the new sampler; those on \
+                               the former one are ending";
+                return Some((MOVING_TRAFFIC, message.to_owned()));
+            }
             Traffic::Waiting => {
                 let desired = self.stack.route;
                 let message = format!("route {desired} is not ready yet; traffic stays on {to}");
@@ -146,8 +159,14 @@ impl Findings<'_> {
         }
         let rolling = self.parts().filter(|(_, part)| !part.is_complete);
         let names: Vec<_> = rolling.map(|(name, _)| name).collect();
-        let message = format!("waiting for the pods of {}", names.join(" and "));
-        (!names.is_empty()).then_some(("RollingOut", message))
+        if !names.is_empty() {
+            let message = format!("waiting for the pods of {}", names.join(" and "));
+            return Some(("RollingOut", message));
+        }
+        self.route_plan.keeps_former_engine.then(|| {
+            let message = "the former sampler stays until it has sent the traces that it may hold";
+            (MOVING_TRAFFIC, message.to_owned())
+        })
     }
 
     /// The condition `Degraded`, which names the stack's problems.
@@ -181,13 +200,28 @@ impl Findings<'_> {
         let collector = self.route_plan.collector == CollectorAction::Run
             && matches!(self.stack.collector, Collector::Managed(_));
         let jaeger = jaeger.then_some(("Jaeger", &self.health.jaeger));
-        let gather = collector.then_some(("the gathering Collector", &self.health.gather));
-        let decide = collector.then_some(("the deciding Collector", &self.health.decide));
-        [jaeger, gather, decide].into_iter().flatten()
+        let collector = collector.then(|| self.collector_parts(self.stack.sampler.engine()));
+        jaeger.into_iter().chain(collector.into_iter().flatten())
+    }
+
+    /// The parts behind the route to the Collector, with their names.
+    fn collector_parts(&self, engine: SamplerEngine) -> [(&'static str, &health::PartHealth); 2] {
+        match engine {
+            SamplerEngine::OpenTelemetry => [
+                ("the gathering Collector", &self.health.gather),
+                ("the deciding Collector", &self.health.decide),
+            ],
+            SamplerEngine::Spoor => [
+                ("the Collector", &self.health.collector),
+                ("the sampler", &self.health.sampler),
+            ],
+        }
     }
 
     fn endpoints(&self) -> StackEndpoints {
-        let (namespace, name) = (&self.stack.namespace, &self.stack.name);
+        let namespace = &self.stack.namespace;
+        let [collector, _] = Component::of_engine(self.stack.sampler.engine());
+        let collector = collector.name_in(self.stack);
         let has_collector = matches!(self.stack.collector, Collector::Managed(_))
             && self.route_plan.collector == CollectorAction::Run;
         StackEndpoints {
@@ -201,14 +235,29 @@ impl Findings<'_> {
             },
             sampling: Some(format!("{}:5778", self.policies_service.host())),
             prometheus: has_collector
-                .then(|| format!("{name}-gather.{namespace}.svc:{}", ports::SPAN_METRICS)),
+                .then(|| format!("{collector}.{namespace}.svc:{}", ports::SPAN_METRICS)),
         }
+    }
+
+    /// The samplers of Spoor, if the stack has them.
+    fn sampler(&self) -> Option<SamplerStatus> {
+        let Sampler::Spoor(sampler) = &self.stack.sampler else {
+            return None;
+        };
+        let is_needed = self.route_plan.collector != CollectorAction::Remove;
+        is_needed.then(|| SamplerStatus {
+            engine: SamplerEngine::Spoor,
+            replicas: sampler.replicas.into(),
+            ready_replicas: self.health.ready_samplers,
+        })
     }
 
     /// The tail rules in force. During a rollout they are those from before.
     fn tail(&self) -> Option<TailInForce> {
         let is_managed = matches!(self.stack.collector, Collector::Managed(_));
-        if !is_managed || self.route_plan.collector == CollectorAction::Remove {
+        let target = self.route_plan.target;
+        let is_stock = target.engine == SamplerEngine::OpenTelemetry;
+        if !is_managed || !is_stock || self.route_plan.collector == CollectorAction::Remove {
             return None;
         }
         let in_force = self.health.tail.clone();

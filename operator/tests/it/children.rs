@@ -25,7 +25,11 @@ const STACK: &str = "tracing";
 /// Objects by `KIND/NAME`.
 pub type Names = BTreeMap<String, Value>;
 
-pub async fn apply_stack(namespace: &Namespace<'_>, spec: Value) {
+/// Applies a stack. If its spec chooses no sampler, the Collector itself decides.
+pub async fn apply_stack(namespace: &Namespace<'_>, mut spec: Value) {
+    if spec["sampler"].is_null() {
+        spec["sampler"] = json!({"engine": "OpenTelemetry"});
+    }
     let stack = json!({
         "apiVersion": "spoor.dev/v1alpha1",
         "kind": "TracingStack",
@@ -54,6 +58,7 @@ pub async fn delete_stack(namespace: &Namespace<'_>) {
 async fn children(namespace: &Namespace<'_>) -> Names {
     let kinds = [
         ("apps", "v1", "Deployment"),
+        ("apps", "v1", "StatefulSet"),
         ("", "v1", "Service"),
         ("", "v1", "ConfigMap"),
         ("", "v1", "PersistentVolumeClaim"),
@@ -81,10 +86,18 @@ async fn children(namespace: &Namespace<'_>) -> Names {
 
 /// Waits until the objects of a complete stack exist. Returns all of its objects.
 pub async fn wait_until_complete(namespace: &Namespace<'_>) -> Names {
+    let engine = stack(namespace).await["spec"]["sampler"]["engine"].clone();
+    let [first, second] = match engine == "Spoor" {
+        true => [
+            "Deployment/tracing-collector",
+            "StatefulSet/tracing-sampler",
+        ],
+        false => ["Deployment/tracing-gather", "Deployment/tracing-decide"],
+    };
     let needed = [
         "Deployment/tracing-jaeger",
-        "Deployment/tracing-gather",
-        "Deployment/tracing-decide",
+        first,
+        second,
         "Service/tracing-otlp",
         "Service/tracing-query",
         "ConfigMap/tracing-otel-env",

@@ -5,6 +5,7 @@ mod decisions;
 mod exports;
 mod fixtures;
 mod load;
+mod pipelines;
 mod program;
 mod proxy;
 mod reported;
@@ -42,10 +43,10 @@ fn program(test: &str) -> Option<PathBuf> {
     None
 }
 
-/// A stack with this `collector`.
+/// A stack with this `collector`, which decides itself.
 fn stack(collector: &str) -> Stack {
     let text = format!(
-        "{{apiVersion: spoor.dev/v1alpha1, kind: TracingStack, metadata: {{name: tracing, namespace: default}}, spec: {{collector: {collector}}}}}"
+        "{{apiVersion: spoor.dev/v1alpha1, kind: TracingStack, metadata: {{name: tracing, namespace: default}}, spec: {{sampler: {{engine: OpenTelemetry}}, collector: {collector}}}}}"
     );
     let stack: TracingStack = serde_yaml::from_str(&text).unwrap();
     stack.validate().unwrap()

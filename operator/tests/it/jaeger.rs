@@ -12,6 +12,7 @@ use spoor_api::{Metadata, TracingStack, stack::Stack};
 use spoor_operator::stacks::{
     build::{BuildContext, PoliciesService, build, otlp_service::OtlpTarget},
     objects::pod::PodDefaults,
+    sampler::SamplerImage,
 };
 use spoor_policy::TailTable;
 use spoor_testing::programs::skip;
@@ -55,9 +56,14 @@ fn config(stack: &Stack) -> String {
         cluster_domain: "cluster.local".to_owned(),
         authority: String::new(),
         pods: PodDefaults::default(),
+        sampler_image: SamplerImage {
+            reference: "spoor:dev".to_owned(),
+            pull_policy: "Never".to_owned(),
+        },
     };
     let target = OtlpTarget {
         route: stack.route,
+        engine: stack.sampler.engine(),
         since: None,
     };
     let built = build(stack, &context, target, false, &TailTable::default());

@@ -3,6 +3,7 @@
 
 mod leaders;
 mod listeners;
+mod samplers;
 mod tail;
 
 use std::time::Instant;

@@ -96,6 +96,7 @@ async fn stacks_role_has_no_unused_permissions() {
     let spec = json!({
         "jaeger": {"storage": {"badger": {"size": "1Gi"}}},
         "collector": {"replicas": 2},
+        "sampler": {"engine": "Spoor"},
     });
     children::apply_stack(&namespace, spec.clone()).await;
     let first = children::wait_until_complete(&namespace).await;

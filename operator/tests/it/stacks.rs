@@ -7,7 +7,7 @@ mod objects;
 mod route;
 
 use k8s_openapi::api::{
-    apps::v1::Deployment,
+    apps::v1::{Deployment, StatefulSet},
     core::v1::{Pod, Service},
 };
 use kube::{
@@ -21,7 +21,7 @@ use spoor_operator::{
     settings::RoleSettings,
     stacks::{
         self, CertificateLifetimes, StacksSettings, build::PoliciesService,
-        objects::pod::PodDefaults,
+        objects::pod::PodDefaults, sampler::SamplerImage,
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -76,6 +76,10 @@ impl<'a> Stacks<'a> {
             },
             cluster_domain: "cluster.local".to_owned(),
             pods: PodDefaults::default(),
+            sampler_image: SamplerImage {
+                reference: "spoor:dev".to_owned(),
+                pull_policy: "Never".to_owned(),
+            },
             lifetimes: CertificateLifetimes::default(),
         };
         change(&mut settings);
@@ -107,7 +111,12 @@ impl<'a> Stacks<'a> {
         self.running.finished().await.unwrap();
     }
 
-    pub async fn apply(&self, name: &str, spec: Value) {
+    /// Applies a stack. If its spec chooses no sampler, the Collector itself decides: most of these
+    /// tests are about its tiers.
+    pub async fn apply(&self, name: &str, mut spec: Value) {
+        if spec["sampler"].is_null() && spec["collector"]["existing"].is_null() {
+            spec["sampler"] = json!({"engine": "OpenTelemetry"});
+        }
         let stack = json!({
             "apiVersion": "spoor.dev/v1alpha1",
             "kind": "TracingStack",
@@ -140,8 +149,8 @@ impl<'a> Stacks<'a> {
         .await
     }
 
-    /// Stands in for the Deployment controller and the kubelet: gives every Deployment of the stack
-    /// its pods, which are ready.
+    /// Stands in for the controllers and the kubelet: gives every Deployment and StatefulSet of the
+    /// stack its pods, which are ready.
     pub async fn run_pods(&self) {
         let deployments = self.namespace.api::<Deployment>();
         for deployment in deployments.list(&ListParams::default()).await.unwrap() {
@@ -174,6 +183,22 @@ impl<'a> Stacks<'a> {
             let (parameters, status) = (PatchParams::default(), Patch::Merge(status));
             deployments
                 .patch_status(&name, &parameters, &status)
+                .await
+                .unwrap();
+        }
+        let sets = self.namespace.api::<StatefulSet>();
+        for set in sets.list(&ListParams::default()).await.unwrap() {
+            let name = set.metadata.name.unwrap();
+            let replicas = set.spec.unwrap().replicas;
+            let status = json!({"status": {
+                "observedGeneration": set.metadata.generation,
+                "replicas": replicas,
+                "updatedReplicas": replicas,
+                "readyReplicas": replicas,
+                "availableReplicas": replicas,
+            }});
+            let (parameters, status) = (PatchParams::default(), Patch::Merge(status));
+            sets.patch_status(&name, &parameters, &status)
                 .await
                 .unwrap();
         }

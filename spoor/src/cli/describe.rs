@@ -6,7 +6,7 @@ use clap::Args;
 use jiff::Timestamp;
 use spoor_api::{
     SamplingPolicy,
-    status::{Clients, Observed, SamplingPolicyStatus},
+    status::{Clients, Observed, ObservedOtherwise, ObservedTail, RuleKept, SamplingPolicyStatus},
 };
 use spoor_policy::PolicyName;
 
@@ -114,8 +114,11 @@ fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::R
     if let Some(clients) = &status.clients {
         write_clients(text, clients)?;
     }
-    let observed = status.observed.as_ref();
-    observed.map_or(Ok(()), |observed| write_observed(text, observed))
+    if let Some(observed) = &status.observed {
+        write_observed(text, observed)?;
+    }
+    let tail = status.tail.as_ref();
+    tail.map_or(Ok(()), |tail| write_tail(text, tail))
 }
 
 /// The names of a service and an operation, of which `None` means all, or all others.
@@ -177,6 +180,36 @@ fn write_observed(text: &mut String, observed: &Observed) -> std::fmt::Result {
     }
 }
 
+fn write_tail(text: &mut String, tail: &ObservedTail) -> std::fmt::Result {
+    let ObservedTail {
+        decided,
+        kept,
+        by_rule,
+        otherwise,
+    } = tail;
+    writeln!(text, "Tail:        kept {kept} of {decided} traces")?;
+    if !by_rule.is_empty() {
+        let mut rules = TextTable::new(&["RULE", "KEPT"]);
+        for RuleKept { name, kept } in by_rule {
+            rules.row([name.clone(), kept.to_string()]);
+        }
+        write!(text, "{}", indented(&rules))?;
+    }
+    let ObservedOtherwise {
+        rate,
+        lower,
+        upper,
+        verdict,
+    } = otherwise;
+    match (rate, lower, upper) {
+        (Some(rate), Some(lower), Some(upper)) => writeln!(
+            text,
+            "Otherwise:   {rate} ({lower} to {upper}) of recent traces that no rule matched, {verdict}"
+        ),
+        _ => writeln!(text, "Otherwise:   no recent traces that no rule matched"),
+    }
+}
+
 fn indented(table: &TextTable) -> String {
     let table = table.to_string();
     table.lines().map(|line| format!("  {line}\n")).collect()
@@ -185,6 +218,37 @@ fn indented(table: &TextTable) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tail_has_its_rules_and_the_rate_of_otherwise() {
+        let mut tail = ObservedTail {
+            decided: 12_600,
+            kept: 1_800,
+            by_rule: vec![RuleKept {
+                name: "errors".to_owned(),
+                kept: 600,
+            }],
+            ..ObservedTail::default()
+        };
+        let mut text = String::new();
+        assert_eq!(write_tail(&mut text, &tail), Ok(()));
+        assert_eq!(
+            text,
+            "Tail:        kept 1800 of 12600 traces\n  RULE     KEPT\n  errors   600\n\
+             Otherwise:   no recent traces that no rule matched\n"
+        );
+        tail.otherwise = ObservedOtherwise {
+            rate: Some("10%".to_owned()),
+            lower: Some("9.2%".to_owned()),
+            upper: Some("10.8%".to_owned()),
+            verdict: "Consistent".to_owned(),
+        };
+        let mut text = String::new();
+        assert_eq!(write_tail(&mut text, &tail), Ok(()));
+        let expected =
+            "Otherwise:   10% (9.2% to 10.8%) of recent traces that no rule matched, Consistent\n";
+        assert!(text.ends_with(expected), "{text}");
+    }
 
     #[test]
     fn all_others_need_a_named_operation() {

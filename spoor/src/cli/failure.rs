@@ -71,7 +71,10 @@ pub fn explain(error: &clap::Error) -> ExitCode {
     {
         // clap's message does not list the services.
         let known = Service::ALL.map(Service::name).join(", ");
-        errln!("spoor: unknown service {unknown:?}; the services are {known}");
+        errln!(
+            "spoor: unknown service {unknown:?}; the services are {known}; `sampler` is not a \
+             service, but runs in the same way"
+        );
     } else {
         // If standard error itself is closed, there is nowhere to report that.
         let _ = error.print();

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use spoor_lab::{LabSettings, Service, ServiceSampler, StoreBytes};
+use spoor_runtime::parse_size;
 use spoor_tasks::tasks::RedisUrl;
 use spoor_traces::{AllowedOrigins, OtherSignals};
 
@@ -139,21 +140,7 @@ fn origin(text: &str) -> Result<String, String> {
 
 /// Parses a size such as `64MiB`, `1GB` or `2000000`.
 fn bytes(text: &str) -> Result<StoreBytes, String> {
-    let wrong = || format!("must be a size such as 64MiB or 1GB, not {text:?}");
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let unit: usize = match unit {
-        "" | "B" => 1,
-        "kB" | "KB" => 1000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err(wrong()),
-    };
-    let number: usize = number.parse().map_err(|_| wrong())?;
-    let bytes = number.checked_mul(unit).ok_or_else(wrong)?;
+    let bytes = parse_size(text)?;
     StoreBytes::new(bytes).ok_or_else(|| format!("must be at least 1MiB, not {text:?}"))
 }
 

@@ -30,7 +30,8 @@ pub const COLUMNS: [Column; 7] = [
 ];
 
 /// The further columns of the wide table.
-pub const WIDE_COLUMNS: [Column; 4] = [
+pub const WIDE_COLUMNS: [Column; 5] = [
+    ("TAIL", |it| summary(it, |of| of.tail.as_ref())),
     ("PRIORITY", |policy| policy.spec.priority.to_string()),
     ("TARGETS", targets),
     ("EXPIRES", |policy| {
@@ -153,6 +154,7 @@ mod tests {
                 "strategy": "5% + tail rules, otherwise 1%",
                 "clients": "3/3",
                 "observed": "5% Consistent",
+                "tail": "14.3% of 12600, otherwise 1% Consistent",
             }},
         });
         let policy: SamplingPolicy = serde_json::from_value(written).unwrap();
@@ -172,6 +174,6 @@ mod tests {
             }
         }
         assert_eq!(compared["PRIORITY"], "0");
-        assert_eq!(compared.len(), 5, "{compared:?}");
+        assert_eq!(compared.len(), 6, "{compared:?}");
     }
 }

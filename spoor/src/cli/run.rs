@@ -1,9 +1,11 @@
-//! `spoor run`: runs one service, as in a container or as a child of the lab.
+//! `spoor run`: runs one service, as in a container or as a child of the lab, or a sampler.
 
 use std::{error::Error, io::Read, process::ExitCode, thread, time::Duration};
 
 use clap::Subcommand;
 use spoor_policy::ServiceName;
+use spoor_runtime::InvalidSettings;
+use spoor_sampler::{Sampler, SamplerArgs};
 use spoor_telemetry::{
     Telemetry, TelemetrySettings,
     serve::{Program, ServiceArgs},
@@ -20,13 +22,16 @@ const TELEMETRY_GRACE: Duration = Duration::from_secs(5);
 /// receiver of its spans is gone, and the next lab needs its ports.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 
-/// Run one service, configured with OTEL_* and SPOOR_* variables or options
+/// Run one service or a sampler, configured with OTEL_* and SPOOR_* variables or options
 #[derive(Subcommand, Debug)]
 #[command(after_help = "Examples:
   spoor run service-b --wait 0ms
   OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 spoor run service-a
   SPOOR_CONTROL_ENDPOINT=http://127.0.0.1:5779 spoor run service-a
-                                         follow the policies and faults of a lab")]
+                                         follow the policies and faults of a lab
+  SPOOR_CONTROL_ENDPOINT=http://127.0.0.1:5779 spoor run sampler --journal sampler/
+                                         keep or drop traces by a lab's tail rules, and send
+                                         those that are kept to its port 4317")]
 pub enum RunService {
     /// An edge that calls service-b; serves HTTP
     ServiceA(ServiceArgs<spoor_ab::a::ServiceAArgs>),
@@ -58,6 +63,9 @@ pub enum RunService {
     Efficientnetb0(ServiceArgs<spoor_vision::model::ModelArgs>),
     /// A model of inverted residuals; serves gRPC
     Mobilenetv2(ServiceArgs<spoor_vision::model::ModelArgs>),
+    /// Receives spans, keeps or drops whole traces by live tail rules, and forwards those kept
+    // Not a service of the mesh: the lab neither starts it nor expects an instance of it.
+    Sampler(Box<SamplerArgs>),
 }
 
 impl RunService {
@@ -84,6 +92,7 @@ impl RunService {
                 args.program = args.program.or_built_in(BuiltIn::Mobilenetv2);
                 run(Service::Mobilenetv2, args).await
             }
+            Self::Sampler(args) => run_sampler(*args).await,
         }
     }
 }
@@ -98,8 +107,7 @@ where
     if std::env::var_os(SUPERVISED).is_some() {
         shut_down_with_lab(shutdown.clone())?;
     }
-    let settings = TelemetrySettings::from_env()
-        .map_err(|errors| Invalid(errors.0.iter().map(ToString::to_string).collect()))?;
+    let settings = TelemetrySettings::from_env().map_err(invalid)?;
     let name = ServiceName::new(service.name())?;
     let telemetry = Telemetry::start(settings.or_service(name))?;
     args.listen.or_loopback(service.port(), service.ops_port());
@@ -113,6 +121,26 @@ where
     }
     served?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a sampler until a signal.
+async fn run_sampler(args: SamplerArgs) -> anyhow::Result<ExitCode> {
+    let shutdown = spoor_runtime::cancel_on_shutdown_signal()?;
+    let settings = args.settings(|name| std::env::var(name).ok());
+    let settings = settings.map_err(invalid)?;
+    // For the log only.
+    let telemetry = Telemetry::start(settings.log.clone())?;
+    let sampler = Sampler::start(settings)?;
+    let (address, ops) = (sampler.address()?, sampler.ops_address()?);
+    tracing::info!(%address, %ops, "sampler ready");
+    let ended = sampler.run(shutdown).await;
+    telemetry.shutdown(TELEMETRY_GRACE).await;
+    ended?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn invalid(InvalidSettings(errors): InvalidSettings) -> Invalid {
+    Invalid(errors.iter().map(ToString::to_string).collect())
 }
 
 /// Shuts down when standard input closes. The lab keeps the other end open while it runs, so this
@@ -146,9 +174,14 @@ mod tests {
     #[test]
     fn every_service_has_a_subcommand() {
         let command = RunService::augment_subcommands(Command::new("run"));
-        let subcommands: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
-        assert_eq!(subcommands, Service::ALL.map(Service::name));
-        for (service, subcommand) in Service::ALL.into_iter().zip(command.get_subcommands()) {
+        // The sampler is not a service of the mesh, and so not of the lab.
+        let subcommands = || {
+            let all = command.get_subcommands();
+            all.filter(|subcommand| subcommand.get_name() != "sampler")
+        };
+        let names: Vec<&str> = subcommands().map(Command::get_name).collect();
+        assert_eq!(names, Service::ALL.map(Service::name));
+        for (service, subcommand) in Service::ALL.into_iter().zip(subcommands()) {
             let about = subcommand.get_about().map(ToString::to_string);
             let about = about.unwrap_or_default();
             assert!(

@@ -59,6 +59,7 @@ async fn grpc_ports_have_health_and_reflection() {
         ("otlp-grpc", EXPORT),
         ("sampling-grpc", SAMPLING),
         ("sampling-grpc", "spoor.control.v1.PolicyStream/Subscribe"),
+        ("sampling-grpc", "spoor.control.v1.TailRuleStream/Subscribe"),
     ];
     for (port, method) in services {
         let address = lab.url(port).trim_start_matches("http://");

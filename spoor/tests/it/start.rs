@@ -218,6 +218,22 @@ async fn unknown_service_lists_the_known() {
 }
 
 #[tokio::test]
+async fn sampler_reports_all_invalid_settings() {
+    let ended = run(
+        command()
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4327")
+            .args(["run", "sampler", "--memory", "1MiB"]),
+        "",
+    )
+    .await;
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert_eq!(
+        ended.stderr,
+        "--memory: must be at least 32MiB, not 1048576 bytes\nOTEL_EXPORTER_OTLP_ENDPOINT: must be another receiver, not the sampler's own address 127.0.0.1:4327\n"
+    );
+}
+
+#[tokio::test]
 async fn names_the_fix_if_no_lab_is_running() {
     for subcommand in [&["get", "policies"][..], &["delete", "x"], &["fault"]] {
         let ended = run(

@@ -77,6 +77,7 @@ pub(super) fn columns() -> Vec<Value> {
         column("Strategy", ".status.summary.strategy", false),
         column("Clients", ".status.summary.clients", false),
         column("Observed", ".status.summary.observed", false),
+        column("Tail", ".status.summary.tail", true),
         condition(Condition::CONVERGED, false),
         condition(Condition::ACCEPTED, true),
         condition(Condition::PROGRAMMED, true),

@@ -7,12 +7,15 @@ use serde_json::Value;
 use super::{Rule, age, column, condition, message, rule::fits};
 use crate::{
     format_duration, formats, problem,
-    stack::{ExporterName, ManagedCollector, Storage},
+    stack::{
+        ExporterName, ManagedCollector, ManagedSampler, SamplerEngine, SamplerStorage, Storage,
+    },
     status::Condition,
 };
 
 const JAEGER: &str = "spec.jaeger";
 const COLLECTOR: &str = "spec.collector";
+const SAMPLER: &str = "spec.sampler";
 /// The fields of `spec.jaeger.storage`, of which exactly one must be set.
 pub(super) const STORAGES: [&str; 6] = [
     "memory",
@@ -30,6 +33,7 @@ pub(super) fn rules() -> Vec<Rule> {
     let mut rules = vec![Rule::new("", holds, name.problem).of_field("metadata.name")];
     rules.extend(jaeger());
     rules.extend(collector());
+    rules.extend(sampler());
     rules.extend(storage());
     rules.extend(search("opensearch"));
     rules.extend(search("elasticsearch"));
@@ -38,6 +42,7 @@ pub(super) fn rules() -> Vec<Rule> {
     }
     rules.extend(pod(JAEGER));
     rules.extend(pod(COLLECTOR));
+    rules.extend(pod(SAMPLER));
     rules
 }
 
@@ -101,21 +106,100 @@ fn collector() -> Vec<Rule> {
     rules
 }
 
-/// The rule that `gatherWait` is at most `decisionWait`. It holds if either text is not a duration,
-/// which another rule reports.
+/// The rule that `gatherWait` is at most `decisionWait`.
 fn gather_before_decision() -> Rule {
-    let wait = |field: &str, default: Duration| {
+    let holds = at_most(
+        ("gatherWait", ManagedCollector::DEFAULT_GATHER_WAIT),
+        ("decisionWait", ManagedCollector::DEFAULT_DECISION_WAIT),
+    );
+    Rule::new(COLLECTOR, holds, problem::GATHER_WAIT).of_field("gatherWait")
+}
+
+/// A CEL expression that is true if the first duration is at most the second, each a field with its
+/// default. It is true if either text is not a duration, which another rule reports.
+fn at_most(shorter: (&str, Duration), longer: (&str, Duration)) -> String {
+    let wait = |(field, default): (&str, Duration)| {
         let default = format_duration(default);
         format!("(has(self.{field}) ? self.{field} : '{default}')")
     };
-    let gather = wait("gatherWait", ManagedCollector::DEFAULT_GATHER_WAIT);
-    let decision = wait("decisionWait", ManagedCollector::DEFAULT_DECISION_WAIT);
-    let holds = format!(
-        "!{} || !{} || duration({gather}) <= duration({decision})",
-        fits(&gather, &formats::DURATION),
-        fits(&decision, &formats::DURATION)
+    let (shorter, longer) = (wait(shorter), wait(longer));
+    format!(
+        "!{} || !{} || duration({shorter}) <= duration({longer})",
+        fits(&shorter, &formats::DURATION),
+        fits(&longer, &formats::DURATION)
+    )
+}
+
+fn sampler() -> Vec<Rule> {
+    let fields = "has(self.replicas) || has(self.decisionWait) || has(self.maxTraceDuration) || has(self.memory) || has(self.storage) || has(self.resources) || has(self.scheduling) || has(self.pod)";
+    let (default, stock) = (SamplerEngine::default(), SamplerEngine::OpenTelemetry);
+    let is_stock = format!(
+        "(has(self.sampler) && has(self.sampler.engine) ? self.sampler.engine : '{default}') == '{stock}'"
     );
-    Rule::new(COLLECTOR, holds, problem::GATHER_WAIT).of_field("gatherWait")
+    let moved = |field: &str| format!("!has(self.collector) || !has(self.collector.{field})");
+    let mut rules = vec![
+        Rule::new(
+            "spec",
+            format!(
+                "!has(self.collector) || !has(self.collector.existing) || !has(self.sampler) || !(has(self.sampler.engine) || {})",
+                fields.replace("self.", "self.sampler.")
+            ),
+            problem::SAMPLER_OF_EXISTING,
+        )
+        .of_field("sampler"),
+        Rule::new(
+            "spec",
+            format!("{} || {is_stock}", moved("gatherWait")),
+            problem::MOVED_GATHER_WAIT,
+        )
+        .of_field("collector.gatherWait"),
+        Rule::new(
+            "spec",
+            format!("{} || {is_stock}", moved("decisionWait")),
+            problem::MOVED_DECISION_WAIT,
+        )
+        .of_field("collector.decisionWait"),
+        Rule::new(
+            SAMPLER,
+            format!("!has(self.engine) || self.engine != '{stock}' || !({fields})"),
+            problem::SAMPLER_ENGINE,
+        )
+        .of_field("engine"),
+        Rule::new(
+            SAMPLER,
+            at_most(
+                ("decisionWait", ManagedSampler::DEFAULT_DECISION_WAIT),
+                (
+                    "maxTraceDuration",
+                    ManagedSampler::DEFAULT_MAX_TRACE_DURATION,
+                ),
+            ),
+            problem::SAMPLER_DECISION_WAIT,
+        )
+        .of_field("decisionWait"),
+        Rule::new("spec.sampler.replicas", "self == 1", problem::SAMPLER_REPLICAS),
+        Rule::text(
+            "spec.sampler.storage.claim.storageClassName",
+            &formats::OBJECT_NAME,
+        ),
+    ];
+    rules.extend(Rule::duration(
+        "spec.sampler.decisionWait",
+        ManagedSampler::DECISION_WAIT_LIMITS,
+    ));
+    rules.extend(Rule::duration(
+        "spec.sampler.maxTraceDuration",
+        ManagedSampler::MAX_TRACE_DURATION_LIMITS,
+    ));
+    rules.extend(quantity_within(
+        "spec.sampler.memory",
+        ManagedSampler::MEMORY_LIMITS,
+    ));
+    rules.extend(quantity_within(
+        "spec.sampler.storage.size",
+        SamplerStorage::SIZE_LIMITS,
+    ));
+    rules
 }
 
 fn storage() -> Vec<Rule> {
@@ -217,6 +301,19 @@ fn pod(of: &str) -> Vec<Rule> {
         rules.push(quantity(&format!("{at}{{}}")));
     }
     rules
+}
+
+/// Rules for a quantity within limits.
+fn quantity_within(at: &str, limits: [&str; 2]) -> [Rule; 2] {
+    let [min, max] = limits;
+    // `quantity()` fails on other texts, which the first rule reports.
+    let holds = format!(
+        "!isQuantity(string(self)) || (quantity(string(self)).compareTo(quantity('{min}')) >= 0 && quantity(string(self)).compareTo(quantity('{max}')) <= 0)"
+    );
+    [
+        quantity(at),
+        Rule::new(at, holds, problem::quantity_range(limits)),
+    ]
 }
 
 /// A rule for a quantity, which may be written as a number.

@@ -31,9 +31,15 @@ impl TracingStack {
         let at = root.field("spec");
         let jaeger = errors.jaeger(&self.spec.jaeger, &at.field("jaeger"));
         let collector = errors.collector(&self.spec.collector, &at.field("collector"));
-        let (Ok(namespace), Ok(name), Ok(jaeger), Ok(collector), true) =
-            (namespace, name, jaeger, collector, errors.is_empty())
-        else {
+        let sampler = errors.sampler(&self.spec, &at);
+        let (Ok(namespace), Ok(name), Ok(jaeger), Ok(collector), Ok(sampler), true) = (
+            namespace,
+            name,
+            jaeger,
+            collector,
+            sampler,
+            errors.is_empty(),
+        ) else {
             return Err(errors.into_vec());
         };
         Ok(Stack {
@@ -42,6 +48,7 @@ impl TracingStack {
             route: self.spec.route,
             jaeger,
             collector,
+            sampler,
         })
     }
 }

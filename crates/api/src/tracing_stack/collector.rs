@@ -28,20 +28,20 @@ pub struct CollectorSpec {
     /// Pull policy of the image. Defaults to `IfNotPresent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<ImagePullPolicy>,
-    /// Number of pods that receive spans and gather them into traces. Defaults to 1. The tier that
-    /// decides which traces to keep is always one pod.
+    /// Number of pods that receive spans. Defaults to 1. With `sampler.engine: OpenTelemetry` these
+    /// pods also gather spans into traces, and one more pod decides which traces to keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16))]
     pub replicas: Option<i32>,
-    /// Time to gather the spans of a trace, from its first span on. Later spans are forwarded
-    /// separately, and affect the decision only if they arrive before it. Spans that arrive at
-    /// exactly this time may be lost, so avoid durations that programs use as timeouts or delays.
-    /// At most `decisionWait`. Defaults to `2s170ms`.
+    /// Requires `sampler.engine: OpenTelemetry`. Time to gather the spans of a trace, from its first
+    /// span on. Later spans are forwarded separately, and affect the decision only if they arrive
+    /// before it. Spans that arrive at exactly this time may be lost, so avoid durations that
+    /// programs use as timeouts or delays. At most `decisionWait`. Defaults to `2s170ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), example = &"3s130ms")]
     pub gather_wait: Option<String>,
-    /// Time that a gathered trace waits for its decision, so that spans forwarded later, or by
-    /// another pod, are considered. Defaults to `5s`.
+    /// Requires `sampler.engine: OpenTelemetry`. Time that a gathered trace waits for its decision,
+    /// so that spans forwarded later, or by another pod, are considered. Defaults to `5s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), example = &"5s")]
     pub decision_wait: Option<String>,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Route;
+use super::{Route, SamplerEngine};
 use crate::status::Condition;
 
 /// The status of a [`TracingStack`](crate::TracingStack).
@@ -29,9 +29,13 @@ pub struct TracingStackStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub storage: Option<String>,
-    /// Tail rules that the Collector applies.
+    /// Tail rules that the Collector applies, with `sampler.engine: OpenTelemetry`. Samplers of Spoor
+    /// acknowledge rules, which the status of each policy reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<TailInForce>,
+    /// Samplers of Spoor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampler: Option<SamplerStatus>,
 }
 
 /// The addresses of a stack, as host and port.
@@ -65,4 +69,16 @@ pub struct TailInForce {
     pub digest: String,
     /// Number of policies with these rules.
     pub policies: u32,
+}
+
+/// The samplers of a stack.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SamplerStatus {
+    /// Program that decides.
+    pub engine: SamplerEngine,
+    /// Number of samplers that should run.
+    pub replicas: u32,
+    /// Number of samplers that are ready.
+    pub ready_replicas: u32,
 }

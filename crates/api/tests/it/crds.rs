@@ -137,6 +137,7 @@ fn lists_with_keys_are_maps() {
         ("SamplingPolicy.status.conditions", "type"),
         ("TracingStack.spec.collector.pod.env", "name"),
         ("TracingStack.spec.jaeger.pod.env", "name"),
+        ("TracingStack.spec.sampler.pod.env", "name"),
         ("TracingStack.status.conditions", "type"),
     ];
     assert_eq!(

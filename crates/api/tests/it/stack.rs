@@ -5,7 +5,10 @@ use std::time::Duration;
 use rstest::rstest;
 use spoor_api::{
     TracingStack,
-    stack::{Backend, Collector, Jaeger, ManagedCollector, ManagedJaeger, Route, Stack, Storage},
+    stack::{
+        Backend, Collector, Jaeger, ManagedCollector, ManagedJaeger, ManagedSampler, Route,
+        Sampler, SamplerEngine, Stack, Storage,
+    },
 };
 
 /// A stack with this `spec`.
@@ -27,6 +30,13 @@ fn managed(stack: Stack) -> (ManagedJaeger, ManagedCollector) {
     }
 }
 
+fn sampler(stack: Stack) -> ManagedSampler {
+    match stack.sampler {
+        Sampler::Spoor(sampler) => *sampler,
+        Sampler::OpenTelemetry => panic!("the Collector decides"),
+    }
+}
+
 #[test]
 fn empty_spec_has_all_defaults() {
     let stack = valid("{}");
@@ -41,6 +51,38 @@ fn empty_spec_has_all_defaults() {
     assert_eq!(collector.replicas, 1);
     assert_eq!(collector.gather_wait, Duration::from_millis(2_170));
     assert_eq!(collector.decision_wait, Duration::from_secs(5));
+    let sampler = sampler(valid("{}"));
+    assert_eq!(sampler.replicas, 1);
+    assert_eq!(sampler.decision_wait, Duration::from_secs(5));
+    assert_eq!(sampler.max_trace_duration, Duration::from_secs(30));
+    assert_eq!(sampler.memory, 256 << 20);
+    assert_eq!(sampler.storage.size, 1 << 30);
+    assert_eq!(sampler.storage.claim, None);
+}
+
+#[test]
+fn sampler_has_the_written_settings() {
+    let sampler = sampler(valid(
+        "{sampler: {decisionWait: 2s, maxTraceDuration: 1m, memory: 1.5Gi, storage: {size: 4Gi, claim: {storageClassName: fast}}}}",
+    ));
+    assert_eq!(sampler.decision_wait, Duration::from_secs(2));
+    assert_eq!(sampler.max_trace_duration, Duration::from_secs(60));
+    assert_eq!(sampler.memory, 3 << 29);
+    assert_eq!(sampler.storage.size, 4 << 30);
+    let claim = sampler.storage.claim.unwrap();
+    assert_eq!(claim.storage_class_name.unwrap().as_str(), "fast");
+}
+
+#[rstest]
+#[case("{}", SamplerEngine::Spoor)]
+#[case("{sampler: {engine: Spoor}}", SamplerEngine::Spoor)]
+#[case("{sampler: {engine: OpenTelemetry}}", SamplerEngine::OpenTelemetry)]
+#[case(
+    "{collector: {existing: {otlp: 'c:4317'}}}",
+    SamplerEngine::OpenTelemetry
+)]
+fn stack_has_the_engine(#[case] spec: &str, #[case] engine: SamplerEngine) {
+    assert_eq!(valid(spec).sampler.engine(), engine);
 }
 
 #[test]
@@ -163,16 +205,56 @@ fn accepts_valid_spec(#[case] spec: &str) {
     "spec.collector.resources.limits.memory: must be at least the request"
 )]
 #[case::wait(
-    "{collector: {gatherWait: 2m}}",
+    "{sampler: {engine: OpenTelemetry}, collector: {gatherWait: 2m}}",
     "spec.collector.gatherWait: must be from 100ms to 1m, not 2m"
 )]
 #[case::gather_after_decision(
-    "{collector: {gatherWait: 10s}}",
+    "{sampler: {engine: OpenTelemetry}, collector: {gatherWait: 10s}}",
     "spec.collector.gatherWait: must be at most decisionWait"
 )]
 #[case::decision_before_default_gather(
-    "{collector: {decisionWait: 1s}}",
+    "{sampler: {engine: OpenTelemetry}, collector: {decisionWait: 1s}}",
     "spec.collector.gatherWait: must be at most decisionWait"
+)]
+#[case::moved_gather_wait(
+    "{collector: {gatherWait: 3s}}",
+    "spec.collector.gatherWait: requires `sampler.engine: OpenTelemetry`; with Spoor's sampler, set spec.sampler.maxTraceDuration"
+)]
+#[case::moved_decision_wait(
+    "{sampler: {engine: Spoor}, collector: {decisionWait: 5s}}",
+    "spec.collector.decisionWait: requires `sampler.engine: OpenTelemetry`; with Spoor's sampler, set spec.sampler.decisionWait"
+)]
+#[case::samplers(
+    "{sampler: {replicas: 2}}",
+    "spec.sampler.replicas: must be 1, since several samplers"
+)]
+#[case::stock_sampler_with_settings(
+    "{sampler: {engine: OpenTelemetry, memory: 1Gi}}",
+    "spec.sampler.engine: must be the only field of spec.sampler if it is OpenTelemetry"
+)]
+#[case::sampler_of_an_existing_collector(
+    "{collector: {existing: {otlp: 'c:4317'}}, sampler: {engine: Spoor}}",
+    "spec.sampler: must not be set with spec.collector.existing"
+)]
+#[case::decision_after_the_longest_trace(
+    "{sampler: {decisionWait: 31s}}",
+    "spec.sampler.decisionWait: must be at most maxTraceDuration"
+)]
+#[case::long_trace(
+    "{sampler: {maxTraceDuration: 2h}}",
+    "spec.sampler.maxTraceDuration: must be from 100ms to 1h, not 2h"
+)]
+#[case::little_memory(
+    "{sampler: {memory: 31Mi}}",
+    "spec.sampler.memory: must be from 32Mi to 1Ti"
+)]
+#[case::small_volume(
+    "{sampler: {storage: {size: 100}}}",
+    "spec.sampler.storage.size: must be from 256Mi to 1Ti"
+)]
+#[case::storage_class(
+    "{sampler: {storage: {claim: {storageClassName: A}}}}",
+    "spec.sampler.storage.claim.storageClassName: must be an object's name"
 )]
 #[case::retention(
     "{jaeger: {storage: {badger: {retention: 3 days}}}}",
@@ -207,10 +289,11 @@ fn rejects_invalid_spec(#[case] spec: &str, #[case] expected: &str) {
 
 #[test]
 fn all_errors_are_reported_at_once() {
-    let errors =
-        stack("{jaeger: {image: ' ', basePath: x}, collector: {replicas: 99, gatherWait: x}}")
-            .validate()
-            .unwrap_err();
+    let errors = stack(
+        "{jaeger: {image: ' ', basePath: x}, collector: {replicas: 99, exporters: {' ': {}}}}",
+    )
+    .validate()
+    .unwrap_err();
     assert_eq!(errors.len(), 4, "{errors:#?}");
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    marker::PhantomData,
     mem,
     pin::Pin,
     sync::Arc,
@@ -15,7 +16,6 @@ use prost::{
     DecodeError, Message, decode_length_delimiter,
     encoding::{DecodeContext, WireType, decode_key, skip_field},
 };
-use spoor_proto::spoor::control::v1::ClientMessage;
 use tokio::{
     sync::Semaphore,
     time::{Sleep, sleep},
@@ -24,16 +24,8 @@ use tonic::{Code, Status, body::Body};
 
 use crate::reservation::Reservation;
 
-/// The longest message accepted. Clients divide longer reports.
-const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
-
 /// The field `report` of a client's message.
 const REPORT_TAG: u32 = 4;
-
-/// The most elements in the lists of a report. A count with a version and times has at least 32 bytes
-/// encoded. An empty one has only two, but takes 80 once decoded: 40 MiB for a message of the maximum
-/// length.
-pub(crate) const MAX_REPORT_ELEMENTS: usize = MAX_MESSAGE_BYTES / 32;
 
 /// The bytes of each message that need no reservation, so that ordinary messages need none.
 const FREE_BYTES: usize = 4 << 10;
@@ -44,12 +36,23 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The length of a gRPC message's prefix: a flag for compression, and the message's length.
 const PREFIX_BYTES: usize = 5;
 
+/// A message of a stream's client.
+pub(crate) trait StreamMessage: Message + Default {
+    /// The longest message accepted, in bytes.
+    const MAX_BYTES: usize;
+    /// The most elements in the lists of a report. Empty ones have only two bytes encoded, but take
+    /// many times as much memory once decoded.
+    const MAX_REPORT_ELEMENTS: usize;
+    /// A list of the report whose elements have a list themselves: the field numbers of both lists.
+    const NESTED_LIST: Option<(u32, u32)>;
+}
+
 /// The messages in the body of a stream's request. An incomplete message takes room that all streams
 /// share: otherwise thousands of streams could each hold a message of the maximum length.
 ///
 /// Replaces Tonic's `Streaming`, whose buffer stays as large as the longest message until the stream
 /// ends.
-pub(crate) struct BoundedMessages {
+pub(crate) struct BoundedMessages<M> {
     body: Body,
     room: Arc<Semaphore>,
     /// Bytes that have arrived, after those in `partial`.
@@ -58,9 +61,10 @@ pub(crate) struct BoundedMessages {
     partial: Vec<u8>,
     held: Reservation,
     timeout: Option<Pin<Box<Sleep>>>,
+    message: PhantomData<fn() -> M>,
 }
 
-impl BoundedMessages {
+impl<M: StreamMessage> BoundedMessages<M> {
     pub(crate) fn new(body: Body, room: Arc<Semaphore>) -> Self {
         Self {
             body,
@@ -69,6 +73,7 @@ impl BoundedMessages {
             partial: vec![],
             held: Reservation::default(),
             timeout: None,
+            message: PhantomData,
         }
     }
 
@@ -79,7 +84,7 @@ impl BoundedMessages {
 
     /// Waits for the next message, or returns `None` at the end of the body. Loses nothing when
     /// dropped: the next call continues the message.
-    pub(crate) async fn message(&mut self) -> Result<Option<ClientMessage>, Status> {
+    pub(crate) async fn message(&mut self) -> Result<Option<M>, Status> {
         loop {
             if let Some(message) = self.read_message()? {
                 return decode(message.get(PREFIX_BYTES..).unwrap_or_default()).map(Some);
@@ -98,7 +103,7 @@ impl BoundedMessages {
     fn read_message(&mut self) -> Result<Option<Vec<u8>>, Status> {
         loop {
             let length = match self.partial[..] {
-                [flag, a, b, c, d, ..] => message_length(flag, [a, b, c, d])?,
+                [flag, a, b, c, d, ..] => message_length(flag, [a, b, c, d], M::MAX_BYTES)?,
                 _ => 0,
             };
             let missing = (PREFIX_BYTES + length).saturating_sub(self.partial.len());
@@ -147,13 +152,13 @@ impl BoundedMessages {
 }
 
 /// The length in a message's prefix. The refusals are those of Tonic.
-fn message_length(flag: u8, length: [u8; 4]) -> Result<usize, Status> {
+fn message_length(flag: u8, length: [u8; 4], max: usize) -> Result<usize, Status> {
     let length = u32::from_be_bytes(length) as usize;
     match flag {
-        0 if length <= MAX_MESSAGE_BYTES => Ok(length),
+        0 if length <= max => Ok(length),
         0 => Err(Status::out_of_range(format!(
             "Error, decoded message length too large: found {length} bytes, the limit is: \
-             {MAX_MESSAGE_BYTES} bytes"
+             {max} bytes"
         ))),
         1 => Err(Status::internal(
             "protocol error: received message with compressed-flag but no grpc-encoding was \
@@ -166,43 +171,66 @@ fn message_length(flag: u8, length: [u8; 4]) -> Result<usize, Status> {
     }
 }
 
-fn decode(message: &[u8]) -> Result<ClientMessage, Status> {
+fn decode<M: StreamMessage>(message: &[u8]) -> Result<M, Status> {
     let invalid = |error: DecodeError| Status::invalid_argument(error.to_string());
-    if count_report_elements(message).map_err(invalid)? > MAX_REPORT_ELEMENTS {
-        let detail = format!("a report must have at most {MAX_REPORT_ELEMENTS} elements");
+    let max = M::MAX_REPORT_ELEMENTS;
+    if count_report_elements::<M>(message).map_err(invalid)? > max {
+        let detail = format!("a report must have at most {max} elements");
         return Err(Status::invalid_argument(detail));
     }
-    ClientMessage::decode(message).map_err(invalid)
+    M::decode(message).map_err(invalid)
 }
 
-fn count_report_elements(mut message: &[u8]) -> Result<usize, DecodeError> {
+fn count_report_elements<M: StreamMessage>(message: &[u8]) -> Result<usize, DecodeError> {
     let mut elements = 0;
+    for_each_field(message, |tag, report| {
+        if tag != REPORT_TAG {
+            return Ok(());
+        }
+        for_each_field(report, |tag, element| {
+            elements += 1;
+            match M::NESTED_LIST {
+                Some((list, nested)) if list == tag => for_each_field(element, |tag, _| {
+                    elements += usize::from(tag == nested);
+                    Ok(())
+                }),
+                _ => Ok(()),
+            }
+        })
+    })?;
+    Ok(elements)
+}
+
+/// Visits the fields of a message: their numbers, and their bytes if they have a length.
+fn for_each_field(
+    mut message: &[u8],
+    mut visit: impl FnMut(u32, &[u8]) -> Result<(), DecodeError>,
+) -> Result<(), DecodeError> {
     while !message.is_empty() {
         let (tag, wire_type) = decode_key(&mut message)?;
-        if (tag, wire_type) != (REPORT_TAG, WireType::LengthDelimited) {
+        if wire_type == WireType::LengthDelimited {
+            let length = decode_length_delimiter(&mut message)?;
+            // Decoding refuses a field that is longer than its message.
+            let (field, rest) = message.split_at(length.min(message.len()));
+            message = rest;
+            visit(tag, field)?;
+        } else {
             skip_field(wire_type, tag, &mut message, DecodeContext::default())?;
-            continue;
-        }
-        let length = decode_length_delimiter(&mut message)?;
-        // Decoding refuses a report that is longer than its message.
-        let (mut report, rest) = message.split_at(length.min(message.len()));
-        message = rest;
-        while !report.is_empty() {
-            let (tag, wire_type) = decode_key(&mut report)?;
-            skip_field(wire_type, tag, &mut report, DecodeContext::default())?;
-            elements += 1;
+            visit(tag, &[])?;
         }
     }
-    Ok(elements)
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use spoor_proto::spoor::control::v1::ClientMessage;
+
     use super::*;
 
-    fn messages(room: &Arc<Semaphore>) -> BoundedMessages {
+    fn messages(room: &Arc<Semaphore>) -> BoundedMessages<ClientMessage> {
         BoundedMessages::new(Body::empty(), Arc::clone(room))
     }
 
@@ -215,7 +243,10 @@ mod tests {
     }
 
     /// The lengths, with their prefixes, of the messages that this piece of a stream completes.
-    fn receive(stream: &mut BoundedMessages, piece: &[u8]) -> Result<Vec<usize>, Status> {
+    fn receive(
+        stream: &mut BoundedMessages<ClientMessage>,
+        piece: &[u8],
+    ) -> Result<Vec<usize>, Status> {
         stream.unread = Bytes::copy_from_slice(piece);
         let mut lengths = vec![];
         while let Some(message) = stream.read_message()? {

@@ -1,26 +1,33 @@
 //! The gRPC service of Spoor's own clients.
-//!
-//! Written by hand rather than generated, since generated code would encode each plan again for
-//! every subscriber.
 
 use std::{
     convert::Infallible,
-    future::ready,
+    net::IpAddr,
     task::{Context, Poll},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::{StreamExt, future::BoxFuture, stream::unfold};
-use http::{HeaderValue, header::CONTENT_TYPE};
-use http_body::Frame;
-use http_body_util::StreamBody;
-use spoor_proto::spoor::control::v1::policy_stream_server;
-use tonic::{Request, Status, body::Body, metadata::MetadataMap, server::NamedService};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use spoor_policy::{Digest, ServiceName, Version};
+use spoor_proto::spoor::control::v1::{
+    ClientMessage, Hello, client_message::Message, policy_stream_server,
+};
+use tokio::sync::watch;
+use tonic::{Status, body::Body, metadata::MetadataMap, server::NamedService};
 use tower::Service;
 
 use crate::{
     control::Control,
-    endpoints::{partial::BoundedMessages, subscription::Subscription},
+    endpoints::{
+        partial::StreamMessage,
+        subscribe::{Responding, respond},
+        subscription::{StreamClient, check_ids},
+    },
+    identity::{Caller, Denied, Identify, Identity},
+    metrics::Endpoint,
+    rejection::Rejection,
+    service::Outgoing,
+    session::Session,
 };
 
 const SUBSCRIBE_PATH: &str = "/spoor.control.v1.PolicyStream/Subscribe";
@@ -47,64 +54,119 @@ impl NamedService for PolicyStreamService {
 impl Service<http::Request<Body>> for PolicyStreamService {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+    type Future = Responding;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        if request.uri().path() != SUBSCRIBE_PATH {
-            let status = Status::unimplemented("no such method; call Subscribe");
-            return Box::pin(ready(Ok(status.into_http())));
-        }
-        let response = subscribe(&self.0, request);
-        Box::pin(ready(Ok(
-            response.unwrap_or_else(|status| status.into_http())
-        )))
+        respond::<PolicyClient>(&self.0, SUBSCRIBE_PATH, request)
     }
 }
 
-fn subscribe(
-    control: &Control,
-    request: http::Request<Body>,
-) -> Result<http::Response<Body>, Status> {
-    let (head, body) = request.into_parts();
-    let messages = BoundedMessages::new(body, control.partial_room());
-    let metadata = MetadataMap::from_headers(head.headers);
-    let request = Request::from_parts(metadata, head.extensions, messages);
-    let subscription = Subscription::open(control, request)?;
-    // Polled only when the connection has room, so a slow client skips versions and delays no other
-    // client.
-    let frames = unfold(Some(Box::new(subscription)), async |subscription| {
-        Some(match subscription?.next().await {
-            Ok(Some((message, subscription))) => (frame(&message), Some(subscription)),
-            Ok(None) => (end(&Status::ok("")), None),
-            Err(status) => (end(&status), None),
+impl StreamMessage for ClientMessage {
+    /// Clients divide longer reports.
+    const MAX_BYTES: usize = 1024 * 1024;
+    /// A count with a version and times has at least 32 bytes encoded. An empty one has only two, but
+    /// takes 80 once decoded: 40 MiB for a message of the maximum length.
+    const MAX_REPORT_ELEMENTS: usize = Self::MAX_BYTES / 32;
+    const NESTED_LIST: Option<(u32, u32)> = None;
+}
+
+/// A process that is registered for its service's plans.
+struct PolicyClient {
+    session: Session,
+    outgoing: watch::Receiver<Outgoing>,
+    /// Not the plan itself: a stream that does not read would keep its long message in memory.
+    sent_plan: Option<(Version, Digest)>,
+    sent_faults: Option<Bytes>,
+    sent_shares: Option<u64>,
+    /// The last value of [`Outgoing::shares`].
+    seen_shares: u64,
+}
+
+impl StreamClient for PolicyClient {
+    type Message = ClientMessage;
+    type Hello = Hello;
+    type Identity = Identity;
+    type Outgoing = Outgoing;
+
+    const ENDPOINT: Endpoint = Endpoint::Stream;
+
+    fn hello(message: ClientMessage) -> Option<Hello> {
+        match message.message {
+            Some(Message::Hello(hello)) => Some(hello),
+            _ => None,
+        }
+    }
+
+    fn identify<'a>(
+        identify: &'a dyn Identify,
+        hello: &Hello,
+        metadata: MetadataMap,
+        peer: Option<IpAddr>,
+    ) -> Result<BoxFuture<'a, Result<Identity, Denied>>, String> {
+        let service =
+            ServiceName::new(&hello.service).map_err(|error| format!("service {error}"))?;
+        check_ids(&hello.instance, &hello.start)?;
+        Ok(identify.stream(Caller {
+            metadata,
+            peer,
+            service,
+            instance: hello.instance.clone(),
+        }))
+    }
+
+    fn register(control: &Control, identity: &Identity, hello: &Hello) -> Result<Self, Status> {
+        let (session, held) = Session::register(control, identity, hello)?;
+        Ok(Self {
+            outgoing: session.outgoing(),
+            session,
+            sent_plan: held.map(|plan| (plan.version, plan.digest)),
+            sent_faults: None,
+            sent_shares: None,
+            seen_shares: 0,
         })
-    });
-    let body = StreamBody::new(frames.map(Ok::<_, Status>));
-    let mut response = http::Response::new(Body::new(body));
-    let content_type = HeaderValue::from_static("application/grpc");
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
-    Ok(response)
-}
+    }
 
-/// A message with its prefix, in a buffer of its own. Tonic would copy all messages of a stream
-/// into one buffer, which stays as large as the longest plan until the stream ends.
-fn frame(message: &Bytes) -> Frame<Bytes> {
-    let mut framed = BytesMut::with_capacity(size_of::<u8>() + size_of::<u32>() + message.len());
-    framed.put_u8(0);
-    framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
-    framed.put_slice(message);
-    Frame::data(framed.freeze())
-}
+    fn outgoing(&mut self) -> &mut watch::Receiver<Outgoing> {
+        &mut self.outgoing
+    }
 
-/// The end of a stream.
-fn end(status: &Status) -> Frame<Bytes> {
-    let (mut head, ()) = status.clone().into_http::<()>().into_parts();
-    head.headers.remove(CONTENT_TYPE);
-    Frame::trailers(head.headers)
+    /// The next message that was not sent yet: the plan, the faults, or the process's shares.
+    fn next_message(&mut self) -> Result<Option<Bytes>, Status> {
+        let outgoing = self.outgoing.borrow_and_update().clone();
+        // The plan comes first: clients ignore shares for a plan that they do not have.
+        if let Some(plan) = outgoing.plan
+            && self.sent_plan != Some((plan.version, plan.digest))
+        {
+            self.session.record_sent(&plan)?;
+            self.sent_plan = Some((plan.version, plan.digest));
+            return Ok(Some(plan.message.clone()));
+        }
+        // Sent even if there are none, which ends the faults of an earlier control plane.
+        if self.sent_faults.as_ref() != Some(&outgoing.faults) {
+            self.sent_faults = Some(outgoing.faults.clone());
+            return Ok(Some(outgoing.faults));
+        }
+        if self.seen_shares != outgoing.shares {
+            self.seen_shares = outgoing.shares;
+            let newest = self.session.shares(self.sent_shares);
+            let (number, message) = newest.unzip();
+            self.sent_shares = number.or(self.sent_shares);
+            return Ok(message);
+        }
+        Ok(None)
+    }
+
+    fn handle_message(&mut self, message: ClientMessage) -> Result<(), Status> {
+        self.session.handle_message(message)
+    }
+
+    fn count_rejected(control: &Control, rejection: Rejection) {
+        control.metrics().count_rejected(rejection);
+    }
 }
 
 #[cfg(test)]
@@ -113,16 +175,17 @@ mod tests {
 
     use std::time::Duration;
 
-    use futures_util::{FutureExt, stream};
-    use http_body_util::BodyExt;
+    use futures_util::{FutureExt, StreamExt, stream};
+    use http_body::Frame;
+    use http_body_util::{BodyExt, StreamBody};
     use prometheus_client::{encoding::text::encode, registry::Registry};
     use prost::Message;
     use spoor_policy::{Fault, FaultDelay, Namespace, Probability};
-    use spoor_proto::spoor::control::v1::{ClientMessage, Count, Hello, Report, client_message};
+    use spoor_proto::spoor::control::v1::{Count, Report, client_message};
     use tonic::Code;
 
     use super::*;
-    use crate::{endpoints::partial::MAX_REPORT_ELEMENTS, settings::ControlSettings};
+    use crate::settings::ControlSettings;
 
     /// The first bytes of a message of this length.
     fn message(length: usize, begin: &[u8]) -> Vec<u8> {
@@ -136,7 +199,7 @@ mod tests {
     async fn report_of_empty_counts_is_refused() {
         let control = Control::new(ControlSettings::default());
         let report = Report {
-            counts: vec![Count::default(); MAX_REPORT_ELEMENTS + 1],
+            counts: vec![Count::default(); ClientMessage::MAX_REPORT_ELEMENTS + 1],
             ..Report::default()
         };
         let report = ClientMessage {

@@ -1,10 +1,10 @@
-//! One open policy stream.
+//! One open stream of a client.
 
 use std::{mem, net::IpAddr, pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use spoor_policy::{Digest, ServiceName, Version, message::is_invisible};
-use spoor_proto::spoor::control::v1::{ClientMessage, Hello, client_message::Message};
+use futures_util::future::BoxFuture;
+use spoor_policy::message::is_invisible;
 use tokio::{
     sync::watch,
     task::coop,
@@ -16,11 +16,10 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
     control::Control,
-    endpoints::partial::BoundedMessages,
-    identity::{Caller, Denied},
-    ledger::Rejection,
-    service::Outgoing,
-    session::Session,
+    endpoints::partial::{BoundedMessages, StreamMessage},
+    identity::{Denied, Identify},
+    metrics::Endpoint,
+    rejection::Rejection,
 };
 
 /// The longest instance ID and process ID accepted, in bytes.
@@ -32,47 +31,97 @@ const MAX_INSTANCE_ID_BYTES: usize = 256;
 /// [`ControlSettings::hello_timeout`]: crate::settings::ControlSettings::hello_timeout
 const FULL_RETRY_DELAY: Duration = Duration::from_secs(5);
 
+/// A registered client of one kind of stream. Dropping it disconnects the client.
+pub(crate) trait StreamClient: Sized + Send + 'static {
+    /// A message that the client sends.
+    type Message: StreamMessage + 'static;
+    /// The first message.
+    type Hello: Send + 'static;
+    /// The identity of the client.
+    type Identity: Send + 'static;
+    /// The newest messages for all streams of this kind that receive the same.
+    type Outgoing: Send + Sync + 'static;
+
+    /// The label of the endpoint in metrics.
+    const ENDPOINT: Endpoint;
+
+    /// The hello in a message, if it is one.
+    fn hello(message: Self::Message) -> Option<Self::Hello>;
+
+    /// Identifies the client that sent a hello.
+    ///
+    /// # Errors
+    /// The reason why the hello is malformed.
+    fn identify<'a>(
+        identify: &'a dyn Identify,
+        hello: &Self::Hello,
+        metadata: MetadataMap,
+        peer: Option<IpAddr>,
+    ) -> Result<BoxFuture<'a, Result<Self::Identity, Denied>>, String>;
+
+    /// Registers the client.
+    ///
+    /// # Errors
+    /// The status that the stream ends with.
+    fn register(
+        control: &Control,
+        identity: &Self::Identity,
+        hello: &Self::Hello,
+    ) -> Result<Self, Status>;
+
+    /// The receiver that is notified of new messages for the stream.
+    fn outgoing(&mut self) -> &mut watch::Receiver<Self::Outgoing>;
+
+    /// The next message that was not sent yet.
+    ///
+    /// # Errors
+    /// The status that the stream ends with.
+    fn next_message(&mut self) -> Result<Option<Bytes>, Status>;
+
+    /// Handles a message after the hello.
+    ///
+    /// # Errors
+    /// The status that the stream ends with.
+    fn handle_message(&mut self, message: Self::Message) -> Result<(), Status>;
+
+    /// Counts a message that was not applied.
+    fn count_rejected(control: &Control, rejection: Rejection);
+}
+
 /// A stream from its request to its end.
 ///
 /// Polling it for the next message to send also reads the client's messages, so a stream needs
 /// neither a task nor a queue of its own.
-pub(crate) struct Subscription {
+pub(crate) struct Subscription<C: StreamClient> {
     control: Control,
-    inbound: BoundedMessages,
+    inbound: BoundedMessages<C::Message>,
     metadata: MetadataMap,
     peer: Option<IpAddr>,
     /// `None` until the client has sent a hello.
-    active: Option<ActiveStream>,
+    active: Option<ActiveStream<C>>,
     /// Ends when the control plane stops, and to make room for other clients.
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
     _slot: DropGuard,
 }
 
 /// A stream whose client is registered.
-struct ActiveStream {
-    session: Session,
-    outgoing: watch::Receiver<Outgoing>,
-    /// Not the plan itself: a stream that does not read would keep its long message in memory.
-    sent_plan: Option<(Version, Digest)>,
-    sent_faults: Option<Bytes>,
-    sent_shares: Option<u64>,
-    /// The last value of [`Outgoing::shares`].
-    seen_shares: u64,
+struct ActiveStream<C> {
+    client: C,
     idle_timeout: Duration,
     last_message: Instant,
     idle: Pin<Box<Sleep>>,
 }
 
-impl Subscription {
+impl<C: StreamClient> Subscription<C> {
     /// Accepts a stream, if there is room.
     pub(crate) fn open(
         control: &Control,
-        request: Request<BoundedMessages>,
+        request: Request<BoundedMessages<C::Message>>,
     ) -> Result<Self, Status> {
         let connection = request.remote_addr();
         let end = control.settings().shutdown.child_token();
         if !control.stream_slots().take(connection, &end) {
-            control.count_refused_stream("TooManyClients");
+            control.count_refused_stream(C::ENDPOINT, "TooManyClients");
             return Err(Status::with_error_details(
                 Code::ResourceExhausted,
                 "too many streams are open; try again later",
@@ -113,7 +162,7 @@ impl Subscription {
             // client has read what was sent, so the part would keep its room, even beyond its timeout,
             // if the client reads nothing.
             if !inbound.has_part()
-                && let Some(message) = active.next_message()?
+                && let Some(message) = active.client.next_message()?
             {
                 return Ok(Some((message, self)));
             }
@@ -131,55 +180,48 @@ impl Subscription {
                 },
                 // The watch channel keeps the newest value only, so that a slow client skips
                 // versions.
-                changed = active.outgoing.changed() => changed.map_err(|_| stopping())?,
+                changed = active.client.outgoing().changed() => changed.map_err(|_| stopping())?,
                 () = &mut active.idle => active.check_idle()?,
             }
         }
     }
 
     /// Waits for the hello, identifies the client and registers it.
-    async fn receive_hello(&mut self) -> Result<Option<ActiveStream>, Status> {
+    async fn receive_hello(&mut self) -> Result<Option<ActiveStream<C>>, Status> {
         let settings = &self.control.settings();
-        let hello = tokio::select! {
+        let message = tokio::select! {
             () = &mut self.ended => return Err(stopping()),
-            hello = timeout(settings.hello_timeout, self.inbound.message()) => hello,
+            message = timeout(settings.hello_timeout, self.inbound.message()) => message,
         };
-        let hello = match hello {
-            Ok(Ok(Some(ClientMessage {
-                message: Some(Message::Hello(hello)),
-            }))) => hello,
-            Ok(Ok(Some(_))) => {
-                return Err(self.reject("NoHello", "the first message must be a hello"));
-            }
+        let hello = match message {
+            Ok(Ok(Some(message))) => C::hello(message)
+                .ok_or_else(|| self.reject("NoHello", "the first message must be a hello"))?,
             Ok(Ok(None)) => return Ok(None),
             Ok(Err(status)) => return Err(status),
             Err(_) => {
-                self.control.count_refused_stream("NoHello");
+                self.control.count_refused_stream(C::ENDPOINT, "NoHello");
                 return Err(Status::deadline_exceeded("no hello in time; send it first"));
             }
         };
         // Not needed again, and up to 48 KiB long.
         let metadata = mem::take(&mut self.metadata);
-        let caller = self.caller(&hello, metadata)?;
+        let identifying = C::identify(&*settings.identify, &hello, metadata, self.peer)
+            .map_err(|detail| self.reject("Malformed", &detail))?;
         // In a cluster this calls the API server, so it needs a timeout.
         let identified = tokio::select! {
             () = &mut self.ended => return Err(stopping()),
-            identified = timeout(settings.hello_timeout, settings.identify.stream(caller)) => {
-                identified
-            }
+            identified = timeout(settings.hello_timeout, identifying) => identified,
         };
         let identity = identified
             .unwrap_or_else(|_| Err(Denied::Unavailable("timed out".to_owned())))
-            .inspect_err(|denied| self.control.count_refused_stream(denied.reason()))?;
-        let (session, held) = Session::register(&self.control, &identity, &hello)?;
+            .inspect_err(|denied| {
+                self.control
+                    .count_refused_stream(C::ENDPOINT, denied.reason());
+            })?;
+        let client = C::register(&self.control, &identity, &hello)?;
         let now = Instant::now();
         Ok(Some(ActiveStream {
-            outgoing: session.outgoing(),
-            session,
-            sent_plan: held.map(|plan| (plan.version, plan.digest)),
-            sent_faults: None,
-            sent_shares: None,
-            seen_shares: 0,
+            client,
             idle_timeout: settings.idle_timeout,
             last_message: now,
             idle: Box::pin(sleep_until(now + settings.idle_timeout)),
@@ -194,66 +236,20 @@ impl Subscription {
             Code::ResourceExhausted | Code::DeadlineExceeded => Rejection::Incomplete,
             _ => return Ok(None),
         };
-        self.control.metrics().count_rejected(rejection);
+        C::count_rejected(&self.control, rejection);
         Err(status)
     }
 
-    fn caller(&self, hello: &Hello, metadata: MetadataMap) -> Result<Caller, Status> {
-        let service = ServiceName::new(&hello.service)
-            .map_err(|error| self.reject("Malformed", &format!("service {error}")))?;
-        let (instance, start) = (&hello.instance, &hello.start);
-        let is_well_formed =
-            |name: &str| name.len() <= MAX_INSTANCE_ID_BYTES && !name.contains(is_invisible);
-        if instance.is_empty() || !is_well_formed(instance) || !is_well_formed(start) {
-            let detail = format!(
-                "instance and start must have at most {MAX_INSTANCE_ID_BYTES} bytes and no control characters, and instance must not be empty"
-            );
-            return Err(self.reject("Malformed", &detail));
-        }
-        Ok(Caller {
-            metadata,
-            peer: self.peer,
-            service,
-            instance: instance.clone(),
-        })
-    }
-
     fn reject(&self, reason: &'static str, detail: &str) -> Status {
-        self.control.count_refused_stream(reason);
+        self.control.count_refused_stream(C::ENDPOINT, reason);
         Status::invalid_argument(detail)
     }
 }
 
-impl ActiveStream {
-    /// The next message that was not sent yet: the plan, the faults, or the process's shares.
-    fn next_message(&mut self) -> Result<Option<Bytes>, Status> {
-        let outgoing = self.outgoing.borrow_and_update().clone();
-        // The plan comes first: clients ignore shares for a plan that they do not have.
-        if let Some(plan) = outgoing.plan
-            && self.sent_plan != Some((plan.version, plan.digest))
-        {
-            self.session.record_sent(&plan)?;
-            self.sent_plan = Some((plan.version, plan.digest));
-            return Ok(Some(plan.message.clone()));
-        }
-        // Sent even if there are none, which ends the faults of an earlier control plane.
-        if self.sent_faults.as_ref() != Some(&outgoing.faults) {
-            self.sent_faults = Some(outgoing.faults.clone());
-            return Ok(Some(outgoing.faults));
-        }
-        if self.seen_shares != outgoing.shares {
-            self.seen_shares = outgoing.shares;
-            let newest = self.session.shares(self.sent_shares);
-            let (number, message) = newest.unzip();
-            self.sent_shares = number.or(self.sent_shares);
-            return Ok(message);
-        }
-        Ok(None)
-    }
-
-    fn handle_message(&mut self, message: ClientMessage) -> Result<(), Status> {
+impl<C: StreamClient> ActiveStream<C> {
+    fn handle_message(&mut self, message: C::Message) -> Result<(), Status> {
         self.last_message = Instant::now();
-        self.session.handle_message(message)
+        self.client.handle_message(message)
     }
 
     fn check_idle(&mut self) -> Result<(), Status> {
@@ -267,6 +263,23 @@ impl ActiveStream {
         self.idle.as_mut().reset(until);
         Ok(())
     }
+}
+
+/// Checks the IDs by which a hello names an instance and its process.
+///
+/// # Errors
+/// The limit that they violate.
+pub(crate) fn check_ids(instance: &str, start: &str) -> Result<(), String> {
+    if instance.is_empty() || !is_well_formed(instance) || !is_well_formed(start) {
+        return Err(format!(
+            "instance and start must have at most {MAX_INSTANCE_ID_BYTES} bytes and no control characters, and instance must not be empty"
+        ));
+    }
+    Ok(())
+}
+
+fn is_well_formed(name: &str) -> bool {
+    name.len() <= MAX_INSTANCE_ID_BYTES && !name.contains(is_invisible)
 }
 
 fn stopping() -> Status {

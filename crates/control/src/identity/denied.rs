@@ -47,6 +47,15 @@ pub enum Denied {
     /// The client is a pod, but not a Collector of a stack.
     #[error("only the Collector of a TracingStack may send metrics")]
     NotACollector,
+    /// The client is not a sampler of a stack.
+    #[error("only the sampler of a TracingStack may subscribe to tail rules")]
+    NotASampler,
+    /// The sampler's pod names a stack that does not exist in its namespace.
+    #[error("this pod belongs to TracingStack {0:?}, which its namespace does not have")]
+    NoStack(String),
+    /// The sampler is not on the control plane's own machine.
+    #[error("only a sampler on this machine may subscribe to tail rules")]
+    NotOnLoopback,
     /// The client polls before the first publication.
     #[error("no policies are published yet; try again in a moment")]
     NotPublished,
@@ -73,6 +82,9 @@ impl Denied {
             Self::UnknownPod(_) => "UnknownPod",
             Self::UnknownPeer => "UnknownPeer",
             Self::NotACollector => "NotACollector",
+            Self::NotASampler => "NotASampler",
+            Self::NoStack(_) => "NoStack",
+            Self::NotOnLoopback => "NotOnLoopback",
             Self::NotPublished => "NotPublished",
             Self::Busy => "Busy",
             Self::Unavailable(_) => "Unavailable",
@@ -88,7 +100,10 @@ impl Denied {
             | Self::OtherService { .. }
             | Self::OtherInstance { .. }
             | Self::NoService
-            | Self::NotACollector => Code::PermissionDenied,
+            | Self::NotACollector
+            | Self::NotASampler
+            | Self::NoStack(_)
+            | Self::NotOnLoopback => Code::PermissionDenied,
             // The watch of pods may lag behind a new pod, which then succeeds a moment later.
             Self::UnknownPod(_) | Self::UnknownPeer => Code::Unavailable,
             Self::NotPublished | Self::Busy | Self::Unavailable(_) => Code::Unavailable,

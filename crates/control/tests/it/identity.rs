@@ -9,7 +9,9 @@ use std::{
 
 use reqwest::StatusCode;
 use rstest::rstest;
-use spoor_control::{Caller, ControlSettings, Counts, Denied, Identify, Identity};
+use spoor_control::{
+    Caller, ControlSettings, Counts, Denied, Identify, Identity, SamplerCaller, SamplerIdentity,
+};
 use spoor_policy::{Namespace, Policy, ServiceName};
 use spoor_proto::{
     jaeger::api_v2::{SamplingStrategyParameters, sampling_manager_client::SamplingManagerClient},
@@ -39,6 +41,13 @@ impl Identify for Pods {
 
     fn reporting(&self, _: Option<IpAddr>) -> Result<Namespace, Denied> {
         Err(Denied::NotACollector)
+    }
+
+    fn sampler<'a>(
+        &'a self,
+        _: SamplerCaller,
+    ) -> Pin<Box<dyn Future<Output = Result<SamplerIdentity, Denied>> + Send + 'a>> {
+        Box::pin(ready(Err(Denied::NotASampler)))
     }
 }
 

@@ -8,5 +8,6 @@ mod grpc;
 mod http;
 mod identity;
 mod metrics;
+mod samplers;
 mod stream;
 mod support;

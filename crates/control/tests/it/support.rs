@@ -1,5 +1,7 @@
 //! A control plane with all its endpoints, and a client of the stream.
 
+pub mod sampler;
+
 use std::{
     future::Future,
     net::SocketAddr,
@@ -56,6 +58,7 @@ impl TestServer {
         let grpc = format!("http://{}", incoming.local_addr().unwrap());
         let server = Server::builder()
             .add_service(control.policy_stream())
+            .add_service(control.tail_rule_stream())
             .add_service(control.sampling_grpc())
             .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
         Self {

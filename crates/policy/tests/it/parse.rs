@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use rstest::rstest;
 use spoor_policy::{
-    InvalidTail, Namespace, OperationName, PolicyName, Probability, Rule, RuleCondition, RuleName,
-    ServiceName, TailPolicy, Threshold, TracesPerSecond,
+    InvalidTail, Namespace, OperationName, OwnedTailPlace, PolicyName, Probability, Rule,
+    RuleCondition, RuleName, ServiceName, TailPolicy, TailTable, Threshold, TracesPerSecond,
 };
 
 #[rstest]
@@ -161,4 +161,42 @@ proptest! {
         prop_assert!((kept - probability.as_f64()).abs() < 1e-15);
         prop_assert_eq!(threshold.keeps(randomness), randomness >= threshold.value());
     }
+}
+
+#[rstest]
+#[case::namespace_twice(
+    [(OwnedTailPlace::Namespace, "a", "1%"), (OwnedTailPlace::Namespace, "b", "1%")],
+    "duplicate place (every service); list it once"
+)]
+#[case::service_twice(
+    [(at_service(), "a", "1%"), (at_service(), "a", "1%")],
+    "duplicate place (shop); list it once"
+)]
+#[case::operation_twice(
+    [(at_operation(), "a", "1%"), (at_operation(), "b", "1%")],
+    "duplicate place (operation \"GET /\" of shop); list it once"
+)]
+#[case::different_rules(
+    [(at_service(), "a", "1%"), (at_operation(), "a", "2%")],
+    "policy \"a\" has different rules at different places; give it the same"
+)]
+fn rejects_invalid_tail_tables(
+    #[case] places: [(OwnedTailPlace, &str, &str); 2],
+    #[case] message: &str,
+) {
+    let places = places.map(|(place, name, otherwise)| {
+        let policy = TailPolicy::new(vec![], otherwise.parse().unwrap()).unwrap();
+        (place, PolicyName::new(name).unwrap(), policy)
+    });
+    let table = TailTable::new(Namespace::default(), places);
+    assert_eq!(table.unwrap_err().to_string(), message);
+}
+
+fn at_service() -> OwnedTailPlace {
+    OwnedTailPlace::Service(ServiceName::new("shop").unwrap())
+}
+
+fn at_operation() -> OwnedTailPlace {
+    let operation = OperationName::new("GET /").unwrap();
+    OwnedTailPlace::Operation(ServiceName::new("shop").unwrap(), operation)
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use jiff::{Timestamp, ToSpan};
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 use spoor_policy::{
-    Acceptance, Assigned, Namespace, Plan, Policy, PolicyName, Setting, Strategies,
-    Strategy as Head, TailPlace, resolve,
+    Acceptance, Assigned, Namespace, OwnedTailPlace, Plan, Policy, PolicyName, Setting, Strategies,
+    Strategy as Head, TailPlace, TailTable, resolve,
 };
 
 use crate::build::{NOW, Spec, key, table};
@@ -201,6 +201,18 @@ proptest! {
                 prop_assert_eq!(one.digest() == other.digest(), alike);
             }
         }
+    }
+
+    #[test]
+    fn tail_table_equals_one_of_its_places(policies in policies()) {
+        let tail = resolve(&policies, NOW).tail;
+        let namespace = Namespace::default();
+        let places = tail.places(&namespace).map(|(place, name, policy)| {
+            (OwnedTailPlace::from(place), name.clone(), policy.clone())
+        });
+        let built = TailTable::new(namespace.clone(), places).unwrap();
+        prop_assert_eq!(built.digest(&namespace), tail.digest(&namespace));
+        prop_assert_eq!(built, tail);
     }
 
     #[test]

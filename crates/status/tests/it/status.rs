@@ -1,11 +1,16 @@
+use std::{collections::BTreeMap, time::Duration};
+
 use insta::assert_yaml_snapshot;
 use jiff::Timestamp;
 use spoor_api::{
     SamplingPolicyStatus, read,
     status::{Condition, ConditionStatus},
 };
-use spoor_control::{Control, ControlSettings, Instance};
-use spoor_policy::{Namespace, Policy, resolve};
+use spoor_control::{Control, ControlSettings, Instance, OtherwiseRate, TailCounts, TailDecisions};
+use spoor_policy::{
+    Namespace, Policy, resolve,
+    statistics::{Verdict, interval},
+};
 use spoor_status::{PolicyFindings, TailRules, invalid};
 
 const NOW: &str = "2026-01-01T12:00:00.75Z";
@@ -51,6 +56,7 @@ fn status(
         outcome: &resolution.outcomes[&policy.key],
         evidence: control.evidence(&policy.key).as_ref(),
         tail,
+        decisions: control.tail_counts(&policy.key).as_ref(),
         known: &control.known_services(&policy.key.namespace),
         notes: &[],
         previous,
@@ -116,6 +122,53 @@ fn tail_rules_alone_need_no_client() {
         assert_eq!(summary.observed, None);
         assert_eq!(status.conditions[2].status, expected);
     }
+}
+
+#[test]
+fn decisions_of_samplers_are_listed_by_rule() {
+    let spec =
+        "{tail: {keep: [{name: slow, slowerThan: 1s}, {name: errors, error: {}}], otherwise: 10%}}";
+    let policy = policy("errors", spec);
+    let resolution = resolve(std::slice::from_ref(&policy), now());
+    let counts = TailCounts {
+        total: TailDecisions {
+            by_rule: BTreeMap::from([("errors".parse().unwrap(), 600)]),
+            unmatched: 12_000,
+            unmatched_kept: 1_200,
+        },
+        recent: TailDecisions::default(),
+        window: Duration::from_secs(60),
+        otherwise: Some(OtherwiseRate {
+            rate: 0.1,
+            interval: interval(1_200, 12_000, 0.95),
+            verdict: Verdict::Consistent,
+        }),
+    };
+    let status = PolicyFindings {
+        policy: &policy,
+        generation: Some(3),
+        outcome: &resolution.outcomes[&policy.key],
+        evidence: None,
+        tail: TailRules::InForce,
+        decisions: Some(&counts),
+        known: &Default::default(),
+        notes: &[],
+        previous: &[],
+        now: now(),
+    }
+    .status();
+    let tail = status.tail.unwrap();
+    assert_eq!((tail.decided, tail.kept), (12_600, 1_800));
+    let by_rule = tail.by_rule.iter();
+    let by_rule: Vec<_> = by_rule.map(|it| (it.name.as_str(), it.kept)).collect();
+    assert_eq!(by_rule, [("slow", 0), ("errors", 600)]);
+    assert_eq!(tail.otherwise.rate.as_deref(), Some("10%"));
+    assert_eq!(tail.otherwise.verdict, "Consistent");
+    let summary = status.summary.unwrap().tail;
+    assert_eq!(
+        summary.as_deref(),
+        Some("14.3% of 12600, otherwise 10% Consistent")
+    );
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::{mem, time::Duration};
 
-use http::header::AUTHORIZATION;
 use jiff::Timestamp;
 use prost::Message;
 use spoor_policy::Fault;
@@ -10,20 +9,15 @@ use spoor_proto::spoor::control::v1::{
     self, Acknowledgement, ClientMessage, DroppedSpans, Hello, Plan, Refusal, Report,
     ServerMessage, client_message, policy_stream_client::PolicyStreamClient, server_message,
 };
-use spoor_runtime::Backoff;
-use tokio::{
-    sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval, timeout},
-};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Status, Streaming};
 
-use super::config::{ControlStream, Intervals};
-use crate::{batch::DropReason, credentials::CredentialsError, faults, sampler::to_wire};
-
-/// The most messages that wait to be sent.
-const MAX_OUTGOING_MESSAGES: usize = 16;
+use super::{
+    config::ControlStream,
+    connection::{Connection, Exchange, SessionError},
+    reconnect::{Link, Sessions},
+};
+use crate::{batch::DropReason, faults, sampler::to_wire};
 
 /// The longest message accepted, in bytes. A plan with up to seven times the operations allowed fits,
 /// so that it is refused for that reason, and not for its length.
@@ -33,126 +27,64 @@ const MAX_MESSAGE_BYTES: usize = 16 << 20;
 /// operations under several plans take up to 19 MB.
 const MAX_COUNTS_BYTES: usize = 512 << 10;
 
-/// The longest delay before the first retry. It is short, since a control plane restarts quickly.
-const FIRST_RETRY_DELAY: Duration = Duration::from_millis(50);
-
-/// The state that is kept between sessions.
-#[derive(Debug)]
-pub(super) struct ReconnectState {
-    pub(super) backoff: Backoff,
-    /// True if the control plane has sent a message in the current session, or in the last one if
-    /// none is open. An open stream alone proves nothing: the process may still be denied.
-    pub(super) is_accepted: bool,
+/// The sessions of a service.
+pub(super) struct PolicySessions<'a> {
+    stream: &'a ControlStream,
     /// True if the faults in force are from a stream and not from the service's settings.
     has_pushed_faults: bool,
 }
 
-impl ReconnectState {
-    pub(super) fn new() -> Self {
+impl<'a> PolicySessions<'a> {
+    pub(super) fn new(stream: &'a ControlStream) -> Self {
         Self {
-            backoff: Backoff::new(FIRST_RETRY_DELAY),
-            is_accepted: false,
+            stream,
             has_pushed_faults: false,
         }
     }
 }
 
-/// The error of a session.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SessionError {
-    #[error("cannot prepare the connection to the control plane")]
-    Credentials(#[from] CredentialsError),
-    #[error("cannot connect to the control plane")]
-    Connect(#[source] tonic::transport::Error),
-    #[error("cannot subscribe to the control plane")]
-    Subscribe(#[source] Status),
-    #[error("{:?}: {}", .0.code(), .0.message())]
-    Denied(Status),
-    #[error("cannot receive from the control plane")]
-    Receive(#[source] Status),
-    #[error("the control plane ended the stream")]
-    Closed,
-    #[error("the control plane did not respond in time")]
-    Deadline,
-}
+impl Sessions for PolicySessions<'_> {
+    const HELD: &'static str = "plan";
 
-impl SessionError {
-    /// True if the control plane has no room for what this process sends.
-    pub(super) fn is_overload(&self) -> bool {
-        matches!(self, Self::Receive(status) if status.code() == Code::ResourceExhausted)
+    async fn run(
+        &mut self,
+        link: &mut Link,
+        shutdown: &CancellationToken,
+    ) -> Result<(), SessionError> {
+        let opening = open(self.stream);
+        let Some(exchange) = shutdown.run_until_cancelled(opening).await else {
+            return Ok(());
+        };
+        let mut session = Session {
+            stream: self.stream,
+            exchange: exchange?,
+            link,
+            has_pushed_faults: &mut self.has_pushed_faults,
+            last: None,
+        };
+        session.serve(shutdown).await
     }
 }
 
-/// Opens a session and serves it until the process shuts down and the final report is sent.
-pub(super) async fn run(
-    stream: &ControlStream,
-    shutdown: &CancellationToken,
-    state: &mut ReconnectState,
-) -> Result<(), SessionError> {
-    state.is_accepted = false;
-    match shutdown.run_until_cancelled(open(stream, state)).await {
-        None => Ok(()),
-        Some(session) => session?.serve(shutdown).await,
-    }
-}
+type PolicyExchange = Exchange<ClientMessage, ServerMessage>;
 
 struct Session<'a> {
     stream: &'a ControlStream,
-    outgoing: mpsc::Sender<ClientMessage>,
-    incoming: Streaming<ServerMessage>,
-    state: &'a mut ReconnectState,
+    exchange: PolicyExchange,
+    link: &'a mut Link,
+    has_pushed_faults: &'a mut bool,
     last: Option<(Report, Instant)>,
 }
 
-async fn open<'a>(
-    stream: &'a ControlStream,
-    state: &'a mut ReconnectState,
-) -> Result<Session<'a>, SessionError> {
+async fn open(stream: &ControlStream) -> Result<PolicyExchange, SessionError> {
     let intervals = stream.intervals;
-    let credentials = &stream.credentials;
-    let endpoint = credentials.secure(endpoint(stream, intervals)).await?;
-    let authorization = credentials.authorization(&endpoint).await?;
-    let connect = timeout(intervals.deadline, endpoint.connect()).await;
-    let channel = connect
-        .map_err(|_| SessionError::Deadline)?
-        .map_err(SessionError::Connect)?;
-    // The hello is queued before the call: the control plane refuses a stream that begins with
-    // anything else.
-    let (outgoing, messages) = mpsc::channel(MAX_OUTGOING_MESSAGES);
-    // The channel has room, since nothing has been sent yet.
-    outgoing
-        .try_send(message(hello(stream)))
-        .map_err(|_| SessionError::Closed)?;
-    let client = PolicyStreamClient::new(channel);
+    let connection = Connection::open(&stream.endpoint, &stream.credentials, intervals).await?;
+    let (request, outgoing) = connection.request(message(hello(stream)))?;
+    let client = PolicyStreamClient::new(connection.channel());
     let mut client = client.max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let mut request = Request::new(ReceiverStream::new(messages));
-    if let Some(authorization) = authorization {
-        let metadata = request.metadata_mut();
-        metadata.insert(AUTHORIZATION.as_str(), authorization);
-    }
-    let subscribe = timeout(intervals.deadline, client.subscribe(request)).await;
-    let incoming = subscribe
-        .map_err(|_| SessionError::Deadline)?
-        .map_err(|status| denied(status, SessionError::Subscribe))?
-        .into_inner();
-    Ok(Session {
-        stream,
-        outgoing,
-        incoming,
-        state,
-        last: None,
-    })
-}
-
-fn endpoint(stream: &ControlStream, intervals: Intervals) -> tonic::transport::Endpoint {
-    let endpoint = stream.endpoint.clone();
-    endpoint
-        .connect_timeout(intervals.deadline)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(intervals.keep_alive)
-        .keep_alive_timeout(intervals.keep_alive)
-        // Plans may not change for days, so only pings show that the peer is gone.
-        .keep_alive_while_idle(true)
+    connection
+        .exchange(outgoing, client.subscribe(request))
+        .await
 }
 
 impl Session<'_> {
@@ -165,21 +97,14 @@ impl Session<'_> {
                 // Shutdown has priority over messages, and messages over reports, which repeat.
                 biased;
                 () = shutdown.cancelled() => return self.shutdown_notice().await,
-                received = self.incoming.message() => match received {
-                    Ok(Some(received)) => self.handle_message(received).await?,
-                    Ok(None) => return Err(SessionError::Closed),
-                    Err(status) => return Err(denied(status, SessionError::Receive)),
-                },
+                received = self.exchange.receive() => self.handle_message(received?).await?,
                 _ = reports.tick() => self.report().await?,
             }
         }
     }
 
     async fn handle_message(&mut self, received: ServerMessage) -> Result<(), SessionError> {
-        if !self.state.is_accepted {
-            self.state.is_accepted = true;
-            tracing::info!(endpoint = %self.stream.endpoint.uri(), "control plane connected");
-        }
+        self.link.accepted_by(&self.stream.endpoint);
         match received.message {
             Some(server_message::Message::Plan(plan)) => self.send(self.install(plan)).await,
             Some(server_message::Message::Faults(faults)) => {
@@ -200,8 +125,8 @@ impl Session<'_> {
     /// An empty list removes the faults that were pushed. A control plane without faults sends it
     /// as well, and then those of the settings stay.
     fn set_faults(&mut self, faults: Vec<Fault>) {
-        if self.state.has_pushed_faults || !faults.is_empty() {
-            self.state.has_pushed_faults = true;
+        if *self.has_pushed_faults || !faults.is_empty() {
+            *self.has_pushed_faults = true;
             self.stream.faults.set(faults);
         }
     }
@@ -244,36 +169,15 @@ impl Session<'_> {
 
     /// Sends the final report and waits until the control plane has seen the end of the stream.
     async fn shutdown_notice(&mut self) -> Result<(), SessionError> {
-        let shutdown_notice = async {
-            let mut is_sent = true;
-            for part in parts(report(self.stream)) {
-                let part = message(client_message::Message::Report(part));
-                is_sent &= self.outgoing.send(part).await.is_ok();
-            }
-            // Without senders the stream of requests ends after the report.
-            self.outgoing = mpsc::channel(1).0;
-            while is_sent && matches!(self.incoming.message().await, Ok(Some(_))) {}
-        };
-        let ended = timeout(self.stream.intervals.shutdown_notice, shutdown_notice).await;
-        if ended.is_err() {
-            tracing::debug!("the control plane did not confirm the final report in time");
-        }
+        let parts = parts(report(self.stream)).into_iter();
+        let parts = parts.map(|part| message(client_message::Message::Report(part)));
+        let deadline = self.stream.intervals.shutdown_notice;
+        self.exchange.finish_in_parts(parts, deadline).await;
         Ok(())
     }
 
     async fn send(&self, kind: client_message::Message) -> Result<(), SessionError> {
-        let sending = self.outgoing.send(message(kind));
-        let sent = timeout(self.stream.intervals.deadline, sending).await;
-        sent.map_err(|_| SessionError::Deadline)?
-            .map_err(|_| SessionError::Closed)
-    }
-}
-
-/// The error of a denial, or `otherwise` for any other status.
-fn denied(status: Status, otherwise: fn(Status) -> SessionError) -> SessionError {
-    match status.code() {
-        Code::PermissionDenied | Code::Unauthenticated => SessionError::Denied(status),
-        _ => otherwise(status),
+        self.exchange.send(message(kind)).await
     }
 }
 

@@ -65,10 +65,13 @@ impl Http {
 
 impl Export for Http {
     fn encode(&self, spans: Vec<SpanData>) -> Bytes {
-        let bytes = encode(spans, &self.resource);
+        self.prepare(encode(spans, &self.resource))
+    }
+
+    fn prepare(&self, request: Bytes) -> Bytes {
         match self.settings.compression {
-            OtlpCompression::None => bytes,
-            OtlpCompression::Gzip => gzip(&bytes),
+            OtlpCompression::None => request,
+            OtlpCompression::Gzip => gzip(&request),
         }
     }
 

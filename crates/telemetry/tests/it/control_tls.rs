@@ -11,7 +11,9 @@ use std::{
 };
 
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
-use spoor_control::{Caller, Control, ControlSettings, Denied, Identify, Identity};
+use spoor_control::{
+    Caller, Control, ControlSettings, Denied, Identify, Identity, SamplerCaller, SamplerIdentity,
+};
 use spoor_policy::{Namespace, Resolution, ServiceName};
 use spoor_telemetry::{
     batch::SpanCounts,
@@ -84,6 +86,13 @@ impl Identify for Authenticator {
 
     fn reporting(&self, _: Option<IpAddr>) -> Result<Namespace, Denied> {
         Err(Denied::UnknownPeer)
+    }
+
+    fn sampler<'a>(
+        &'a self,
+        _: SamplerCaller,
+    ) -> Pin<Box<dyn Future<Output = Result<SamplerIdentity, Denied>> + Send + 'a>> {
+        Box::pin(ready(Err(Denied::NotASampler)))
     }
 }
 

@@ -22,6 +22,7 @@ pub fn run(mode: &str) {
     runtime.block_on(async {
         let tail = TailSettings {
             decision_wait: Duration::from_millis(500),
+            max_trace_duration: Duration::from_millis(500),
             max_bytes: 1 << 30,
             ..TailSettings::default()
         };

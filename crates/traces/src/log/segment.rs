@@ -1,12 +1,16 @@
 //! A segment of the log: the bytes of spans, and columns that index them.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::Instant,
+};
 
 use prost::encoding::decode_varint;
 
 use super::{
     intern::{InternTable, OperationEntry, Part, Source},
     pointer::{SpanAt, TraceAt},
+    removal::REMOVED,
 };
 use crate::{
     TraceId,
@@ -36,6 +40,8 @@ pub(crate) struct Segment {
     pub(crate) operations: InternTable<OperationEntry>,
     /// The latest start of its spans.
     pub(crate) latest_start: u64,
+    /// The time at which the segment was full.
+    pub(super) sealed_at: Option<Instant>,
 }
 
 /// The namespace of spans without one, as in Kubernetes.
@@ -84,7 +90,12 @@ impl TraceEntry {
         self.note.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_note(&self, note: u32) {
+    /// Returns whether its owner has removed it.
+    pub(super) fn is_removed(&self) -> bool {
+        self.note() == REMOVED
+    }
+
+    pub(crate) fn set_note(&self, note: u32) {
         self.note.store(note, Ordering::Relaxed);
     }
 
@@ -146,6 +157,7 @@ impl Segment {
         self.resources.clear();
         self.operations.clear();
         self.latest_start = 0;
+        self.sealed_at = None;
     }
 
     /// The namespace and the name of a source's service.
@@ -161,19 +173,13 @@ impl Segment {
 
     /// Frees memory that only a growing segment needs.
     pub(crate) fn seal(&mut self) {
+        self.sealed_at = Some(Instant::now());
         self.spans.shrink_to_fit();
         self.traces.shrink_to_fit();
         self.services.shrink_to_fit();
         self.sources.seal();
         self.resources.seal();
         self.operations.seal();
-    }
-
-    /// Moves the traces to a segment that has nothing else.
-    pub(super) fn strip(&mut self) -> Self {
-        let mut stripped = Self::new(self.serial, 0);
-        stripped.traces = std::mem::take(&mut self.traces);
-        stripped
     }
 
     /// Returns whether a span of `bytes` with a new source and operation still fits.
@@ -210,6 +216,34 @@ impl Segment {
         let rest = self.bytes.get(entry.offset as usize..).unwrap_or_default();
         let (header, len) = field_header(rest);
         rest.get(header..header + len).unwrap_or_default()
+    }
+
+    /// A span with its source, to append them to another log.
+    pub(crate) fn read(
+        &self,
+        trace_id: TraceId,
+        entry: &SpanEntry,
+    ) -> Option<(NewSpan<'_>, StoredSource<'_>)> {
+        let source = self.sources.get(entry.source)?;
+        let operation = self.operations.get(entry.operation)?;
+        let service = self.services.get(usize::from(source.service))?;
+        let span = NewSpan {
+            trace_id,
+            body: self.body(entry),
+            name: operation.name.of(&self.bytes),
+            kind: operation.kind,
+            start: entry.start,
+            duration: entry.duration,
+            signature: entry.signature,
+        };
+        let source = StoredSource {
+            resource: [source.resource.of(&self.bytes)],
+            resource_hash: source.resource_hash,
+            scope: [source.scope.of(&self.bytes)],
+            service: service.of(&self.bytes),
+            namespace: source.namespace.of(&self.bytes),
+        };
+        Some((span, source))
     }
 
     /// Finds a source or adds it. The caller may know a sibling, which has the same resource.
@@ -307,12 +341,37 @@ impl Segment {
     }
 }
 
+/// A resource and a scope in a log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredSource<'a> {
+    pub(crate) resource: [&'a [u8]; 1],
+    pub(crate) resource_hash: u64,
+    pub(crate) scope: [&'a [u8]; 1],
+    pub(crate) service: &'a [u8],
+    pub(crate) namespace: &'a [u8],
+}
+
+impl StoredSource<'_> {
+    /// The source, to append it to another log, possibly after another one with the same resource.
+    pub(crate) fn as_new(&self, shares_resource: bool) -> NewSource<'_> {
+        NewSource {
+            resource: &self.resource,
+            resource_hash: self.resource_hash,
+            resource_bytes: self.resource[0].len(),
+            shares_resource,
+            scope: &self.scope,
+            service: self.service,
+            namespace: self.namespace,
+        }
+    }
+}
+
 /// The most services that a new one is compared with. With more, one may be stored twice, which
 /// only wastes space.
 const MAX_SERVICES_COMPARED: usize = 64;
 
 /// Returns whether some bytes equal the concatenated pieces.
-fn is_concatenation(mut bytes: &[u8], pieces: &[&[u8]]) -> bool {
+pub(crate) fn is_concatenation(mut bytes: &[u8], pieces: &[&[u8]]) -> bool {
     for piece in pieces {
         match bytes.strip_prefix(*piece) {
             Some(rest) => bytes = rest,

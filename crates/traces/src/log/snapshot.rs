@@ -27,7 +27,7 @@ impl Log {
     }
 }
 
-/// The segments of a log at one time, except those that the log has evicted or stripped since. A
+/// The segments of a log at one time, except those that the log has evicted or freed since. A
 /// slow reader would otherwise keep as much memory as the log may use, which the log no longer
 /// counts.
 pub(crate) struct Snapshot {

@@ -1,13 +1,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::{Duration, Instant};
 
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{hash::resource_hash, span::Signature};
-
-const ONE_HOUR: Duration = Duration::from_secs(3600);
 
 fn id(number: u64) -> TraceId {
     TraceId::from_bytes((u128::from(number) + 1).to_be_bytes())
@@ -113,9 +111,8 @@ fn scopes_share_a_resource_and_its_namespace() {
     assert_eq!(sources[999].namespace.of(&log.active.bytes), [3; 1_024]);
 }
 
-fn note(log: &Log, trace: u64) -> Option<u32> {
-    let at = log.find(id(trace), log.hasher.hash(id(trace)))?;
-    Some(log.trace(at)?.note())
+fn find(log: &Log, trace: u64) -> Option<TraceAt> {
+    log.find(id(trace), log.hasher.hash(id(trace)))
 }
 
 #[derive(Clone, Debug)]
@@ -128,28 +125,30 @@ enum Step {
     Begin {
         len: usize,
     },
-    Decide,
-    Forget {
-        max: usize,
+    /// The trace that began `back` traces after the oldest.
+    Remove {
+        back: usize,
     },
+    Carry,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..20u64, 1..3_000usize).prop_map(|(back, len)| Step::Span { back, len }),
         4 => (1..3_000usize).prop_map(|len| Step::Begin { len }),
-        4 => Just(Step::Decide),
-        1 => (0..10usize).prop_map(|max| Step::Forget { max }),
+        4 => (0..5usize).prop_map(|back| Step::Remove { back }),
+        1 => Just(Step::Carry),
     ]
 }
 
 proptest! {
-    /// Traces begin, grow and are decided in order, and each keeps its spans and its note.
+    /// Traces begin, grow, are carried and are removed in any order, and each keeps its spans.
     #[test]
-    fn decides_in_the_order_of_arrival(steps in vec(step(), 1..300)) {
+    fn removes_in_any_order(steps in vec(step(), 1..300)) {
         // Segments of 8 KiB.
         let mut log = Log::new(0, IdHasher::default());
-        let mut waiting: VecDeque<(u64, usize)> = VecDeque::new();
+        // In the order of the log, each with the number of its spans.
+        let mut waiting: Vec<(u64, usize)> = Vec::new();
         let mut begun = 0;
         for step in steps {
             match step {
@@ -162,25 +161,29 @@ proptest! {
                 }
                 Step::Begin { len } => {
                     Spans::new(len).add(&mut log, begun);
-                    waiting.push_back((begun, 1));
+                    waiting.push((begun, 1));
                     begun += 1;
                 }
-                Step::Decide => {
-                    let oldest = log.oldest();
-                    prop_assert_eq!(oldest.is_some(), !waiting.is_empty());
-                    if let (Some(at), Some((trace, spans))) = (oldest, waiting.pop_front()) {
-                        prop_assert_eq!(log.trace(at).unwrap().id, id(trace));
-                        prop_assert_eq!(log.spans_of(at).count(), spans);
-                        log.mark_oldest_decided(trace as u32 + 1, spans);
-                        prop_assert_eq!(note(&log, trace), Some(trace as u32 + 1));
+                Step::Remove { back } if back < waiting.len() => {
+                    let (trace, spans) = waiting.remove(back);
+                    let at = find(&log, trace).unwrap();
+                    log.remove(at, spans);
+                    prop_assert_eq!(find(&log, trace), None);
+                }
+                Step::Remove { .. } => {}
+                Step::Carry => {
+                    if let Some(at) = log.oldest() {
+                        log.carry(at).unwrap();
+                        waiting.rotate_left(1);
                     }
                 }
-                Step::Forget { max } => log.forget(max, ONE_HOUR),
             }
+            let oldest = log.oldest().map(|at| log.trace(at).unwrap().id);
+            prop_assert_eq!(oldest, waiting.first().map(|(trace, _)| id(*trace)));
+            prop_assert_eq!(log.len(), waiting.len());
             prop_assert_eq!(log.spans(), waiting.iter().map(|(_, spans)| spans).sum::<usize>());
             for (trace, spans) in &waiting {
-                prop_assert_eq!(note(&log, *trace), Some(0));
-                let at = log.find(id(*trace), log.hasher.hash(id(*trace))).unwrap();
+                let at = find(&log, *trace).unwrap();
                 prop_assert_eq!(log.spans_of(at).count(), *spans);
             }
         }
@@ -188,39 +191,39 @@ proptest! {
 }
 
 #[test]
-fn forgets_decided_traces_beyond_a_limit() {
+fn removed_traces_take_no_memory() {
     let mut log = Log::new(0, IdHasher::default());
     let spans = Spans::new(1_000);
     for trace in 0..1_000 {
-        spans.add(&mut log, trace);
-        log.mark_oldest_decided(1, 1);
-        log.forget(100, ONE_HOUR);
+        let at = spans.add(&mut log, trace);
+        log.remove(at, 1);
+        assert_eq!(log.oldest(), None);
     }
-    assert!((100..130).contains(&log.len()), "{}", log.len());
-    assert_eq!(note(&log, 0), None);
-    assert_eq!(note(&log, 900), Some(1));
-    // Without their spans.
     assert!(log.allocated() < 150_000, "{}", log.allocated());
-    log.forget(100, Duration::ZERO);
-    assert!(log.len() < 10, "{}", log.len());
 }
 
 #[test]
-fn forgets_all_once_nothing_waits() {
+fn a_carried_trace_frees_its_segment() {
     let mut log = Log::new(0, IdHasher::default());
-    let spans = Spans::new(100);
+    let spans = Spans::new(1_000);
     spans.add(&mut log, 0);
-    spans.add(&mut log, 1);
-    log.mark_oldest_decided(1, 1);
-    log.retire();
-    assert_eq!(note(&log, 1), Some(0), "it waits");
-    log.mark_oldest_decided(1, 1);
-    log.retire();
-    assert_eq!(note(&log, 0), Some(1));
-    log.forget(100, Duration::ZERO);
-    assert_eq!(log.len(), 0);
-    spans.add(&mut log, 0);
-    assert_eq!(note(&log, 0), Some(0));
+    for trace in 1..1_000 {
+        let at = spans.add(&mut log, trace);
+        log.remove(at, 1);
+    }
+    assert!(log.allocated() > 1_000_000, "{}", log.allocated());
+    let later = Instant::now() + Duration::from_secs(1);
+    let at = log.oldest_before(later).unwrap();
+    let carried = log.carry(at).unwrap();
+    assert_eq!(log.trace(carried).unwrap().id, id(0));
+    assert_eq!(
+        log.oldest_before(later),
+        None,
+        "it is in the newest segment"
+    );
+    assert!(log.allocated() < 150_000, "{}", log.allocated());
+    let (_, segment, span) = log.spans_of(carried).next().unwrap();
+    assert_eq!(segment.body(span), spans.body);
 }
 
 #[test]
@@ -242,7 +245,7 @@ fn snapshot_does_not_keep_evicted_segments() {
 }
 
 #[test]
-fn decision_is_remembered_while_its_segment_is_read() {
+fn removed_segment_is_freed_after_it_is_read() {
     let mut log = Log::new(0, IdHasher::default());
     let spans = Spans::new(3_000);
     for trace in 0..10 {
@@ -250,12 +253,13 @@ fn decision_is_remembered_while_its_segment_is_read() {
     }
     let snapshot = log.snapshot();
     let read_now: Vec<_> = snapshot.newest_first().collect();
-    for _ in 0..10 {
-        log.mark_oldest_decided(1, 1);
-    }
-    log.retire();
-    drop(read_now);
     for trace in 0..10 {
-        assert_eq!(note(&log, trace), Some(1), "{trace}");
+        let at = find(&log, trace).unwrap();
+        log.remove(at, 1);
     }
+    assert_eq!(log.oldest(), None);
+    assert_eq!(snapshot.newest_first().count(), read_now.len());
+    drop(read_now);
+    // The newest one is a copy.
+    assert_eq!(snapshot.newest_first().count(), 1);
 }

@@ -114,7 +114,7 @@ fn reason(kept: &KeepReason) -> Markup {
             KeepReason::Rule { policy, rule } => {
                 "rule " b { (rule.to_string()) } " of policy " b { (policy.to_string()) } " matched"
             }
-            KeepReason::Otherwise { policy } => {
+            KeepReason::Otherwise { policy, .. } => {
                 "no rule matched, and it is in the share of other traces that policy "
                 b { (policy.to_string()) } " keeps"
             }

@@ -9,7 +9,7 @@ use super::{
     json::{self, Ignored},
     status::{Encoding, PartialSuccess},
 };
-use crate::{OutOfMemory, Pipeline, memory::Reservation, turns};
+use crate::{OutOfMemory, memory::Reservation, receiver::Receiver, turns};
 
 /// The longest content that is read on an asynchronous worker thread. Reading it blocks other
 /// requests of the process for about a millisecond if the content consists of empty messages. An
@@ -33,13 +33,13 @@ impl Content {
     /// Accepts the spans in the body, which waits for its turn and stays compressed until then.
     pub(super) async fn accept(
         self,
-        pipeline: &Pipeline,
+        receiver: &Receiver,
         mut reservation: Reservation,
     ) -> Result<PartialSuccess, ReceiveError> {
-        let settings = pipeline.receive_settings();
+        let settings = receiver.settings();
         let max = settings.max_body_bytes;
         let deadline = Instant::now() + settings.body_deadline;
-        let small = self.accept_small(pipeline, deadline, &mut reservation);
+        let small = self.accept_small(receiver, deadline, &mut reservation);
         if let Some(accepted) = small.await? {
             return Ok(accepted);
         }
@@ -47,11 +47,11 @@ impl Content {
         // each connection one waits at a time; otherwise those of one could fill all places.
         let turn = async {
             let _own = self.connection.take().await;
-            pipeline.large_bodies().next(deadline).await
+            receiver.large_bodies().next(deadline).await
         };
         let turn = timeout_at(deadline, turn).await.ok().flatten();
         let turn = turn.ok_or(ReceiveError::Busy)?;
-        let pipeline = pipeline.clone();
+        let receiver = receiver.clone();
         // A separate thread rather than pieces with a yield between them: serde_json reads a
         // document in one call, and a worker thread that always has another piece to process
         // delays other requests.
@@ -61,7 +61,7 @@ impl Content {
                 false => Ok(reservation.grow(bytes)?),
             };
             let content = self.compression.decompress(self.bytes, max, count)?;
-            accept(&pipeline, content, self.encoding, &mut reservation)
+            accept(&receiver, content, self.encoding, &mut reservation)
         });
         // The task fails only if the work panics, or if the runtime is shutting down, which ends the
         // connection, too.
@@ -74,11 +74,11 @@ impl Content {
     /// since a few hundred bytes may become megabytes.
     async fn accept_small(
         &self,
-        pipeline: &Pipeline,
+        receiver: &Receiver,
         deadline: Instant,
         reservation: &mut Reservation,
     ) -> Result<Option<PartialSuccess>, ReceiveError> {
-        let max_body_bytes = pipeline.receive_settings().max_body_bytes;
+        let max_body_bytes = receiver.settings().max_body_bytes;
         let max = max_body_bytes.min(match self.encoding {
             Encoding::Protobuf => MAX_SMALL_PROTOBUF_BYTES,
             Encoding::Json => MAX_SMALL_JSON_BYTES,
@@ -94,7 +94,7 @@ impl Content {
         let turns = async {
             // First that of the connection, so that the bodies of each wait one behind the other.
             let own = self.connection.take().await;
-            (own, pipeline.small_bodies().acquire().await)
+            (own, receiver.small_bodies().acquire().await)
         };
         let Ok((_own, Ok(_turn))) = timeout_at(deadline, turns).await else {
             return Err(ReceiveError::Busy);
@@ -109,19 +109,19 @@ impl Content {
             }
             content => content?,
         };
-        accept(pipeline, content, self.encoding, reservation).map(Some)
+        accept(receiver, content, self.encoding, reservation).map(Some)
     }
 }
 
 fn accept(
-    pipeline: &Pipeline,
+    receiver: &Receiver,
     mut bytes: Bytes,
     encoding: Encoding,
     reservation: &mut Reservation,
 ) -> Result<PartialSuccess, ReceiveError> {
-    // The pipeline may have closed since the body was sent: spans accepted after its last decisions
+    // The receiver may have closed since the body was sent: spans accepted after its last decisions
     // would be lost silently.
-    if pipeline.is_closed() {
+    if receiver.is_closed() {
         return Err(ReceiveError::Closed);
     }
     let mut ignored = Ignored::default();
@@ -133,7 +133,7 @@ fn accept(
         })?;
         (bytes, ignored) = json::to_protobuf(&bytes)?;
     }
-    let mut partial = PartialSuccess::of(pipeline.accept_within(&bytes, reservation)?);
+    let mut partial = PartialSuccess::of(receiver.accept(&bytes, reservation)?);
     partial.messages.extend(ignored.messages());
     Ok(partial)
 }
@@ -155,25 +155,37 @@ mod tests {
         task::JoinSet,
         time::{Duration, Instant},
     };
-    use tokio_util::sync::CancellationToken;
     use tower::ServiceExt;
 
     use super::{Bytes, ConnectionTurn, Content, Encoding, MAX_SMALL_COMPRESSED_BYTES};
     use crate::{
-        Pipeline, PipelineSettings, ReceiveSettings, pipeline::MAX_CONCURRENT_LARGE_BODIES,
-        request_counts::RefusalReason, turns::MAX_WAITING,
+        ReceiveSettings, Rejected,
+        memory::Reservation,
+        receiver::{AcceptError, MAX_CONCURRENT_LARGE_BODIES, Receiver, SpanSink},
+        request_counts::RefusalReason,
+        scan,
+        turns::MAX_WAITING,
     };
 
-    /// A pipeline, whose router is called without a network.
-    fn pipeline(receive: ReceiveSettings) -> Pipeline {
-        let settings = PipelineSettings {
-            receive,
-            ..PipelineSettings::default()
-        };
-        Pipeline::start(settings, CancellationToken::new())
+    /// Scans the spans and discards them.
+    struct Discard;
+
+    impl SpanSink for Discard {
+        fn accept(
+            &self,
+            request: &[u8],
+            reservation: &mut Reservation,
+        ) -> Result<Rejected, AcceptError> {
+            Ok(scan::scan(request, reservation)?.rejected)
+        }
     }
 
-    async fn post(pipeline: &Pipeline, content_type: &str, content: &[u8]) -> Response {
+    /// A receiver, whose router is called without a network.
+    fn receiver(settings: ReceiveSettings) -> Receiver {
+        Receiver::new(settings, Discard)
+    }
+
+    async fn post(receiver: &Receiver, content_type: &str, content: &[u8]) -> Response {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(content).unwrap();
         let request = Request::post("/v1/traces")
@@ -181,13 +193,13 @@ mod tests {
             .header(CONTENT_ENCODING, "gzip")
             .body(Body::from(encoder.finish().unwrap()))
             .unwrap();
-        pipeline.otlp_http().oneshot(request).await.unwrap()
+        receiver.otlp_http().oneshot(request).await.unwrap()
     }
 
-    async fn all_turns_of_large_bodies(pipeline: &Pipeline) -> Vec<OwnedSemaphorePermit> {
+    async fn all_turns_of_large_bodies(receiver: &Receiver) -> Vec<OwnedSemaphorePermit> {
         let mut turns = Vec::new();
         for _ in 0..MAX_CONCURRENT_LARGE_BODIES {
-            turns.push(pipeline.large_bodies().next(Instant::now()).await.unwrap());
+            turns.push(receiver.large_bodies().next(Instant::now()).await.unwrap());
         }
         turns
     }
@@ -208,10 +220,10 @@ mod tests {
     #[case::protobuf(PROTOBUF)]
     #[tokio::test]
     async fn small_bodies_overtake_large_ones(#[case] content_type: &str) {
-        let pipeline = pipeline(ReceiveSettings::default());
-        let turns = all_turns_of_large_bodies(&pipeline).await;
+        let receiver = receiver(ReceiveSettings::default());
+        let turns = all_turns_of_large_bodies(&receiver).await;
         let content = empty_messages(content_type, 1 << 20);
-        let mut large = pin!(post(&pipeline, content_type, &content));
+        let mut large = pin!(post(&receiver, content_type, &content));
         tokio::select! {
             biased;
             _ = &mut large => panic!("the large body was read on the worker thread"),
@@ -221,7 +233,7 @@ mod tests {
         let small = empty_messages(content_type, 16 << 10);
         tokio::select! {
             biased;
-            response = post(&pipeline, content_type, &small) => {
+            response = post(&receiver, content_type, &small) => {
                 assert_eq!(response.status(), StatusCode::OK);
             }
             () = ready(()) => panic!("a small body waits for another thread"),
@@ -243,73 +255,73 @@ mod tests {
                 panic!("the body was read");
             }
         }
-        let pipeline = pipeline(ReceiveSettings::default());
+        let receiver = receiver(ReceiveSettings::default());
         let content = Content {
             bytes: Bytes::from_owner(Panicking(empty_messages(PROTOBUF, 1 << 20))),
             compression: spoor_runtime::Compression::Identity,
             encoding: Encoding::Protobuf,
             connection: ConnectionTurn::default(),
         };
-        let reservation = pipeline.memory().reservation();
-        let failed = content.accept(&pipeline, reservation).await.unwrap_err();
+        let reservation = receiver.memory().reservation();
+        let failed = content.accept(&receiver, reservation).await.unwrap_err();
         assert_eq!(failed.reason(), RefusalReason::InternalError);
         assert!(!failed.reason().is_temporary());
     }
 
     #[tokio::test]
     async fn worker_does_not_read_long_compressed_body() {
-        let pipeline = pipeline(ReceiveSettings::default());
+        let receiver = receiver(ReceiveSettings::default());
         // Consecutive square roots have no pattern that gzip finds.
         let content =
             (0..MAX_SMALL_COMPRESSED_BYTES * 2).map(|n| (n as f64).sqrt().to_bits() as u8);
         let content: Vec<u8> = content.collect();
-        let _turns = all_turns_of_large_bodies(&pipeline).await;
+        let _turns = all_turns_of_large_bodies(&receiver).await;
         tokio::select! {
             biased;
-            _ = post(&pipeline, PROTOBUF, &content) => panic!("read on the worker thread"),
+            _ = post(&receiver, PROTOBUF, &content) => panic!("read on the worker thread"),
             () = ready(()) => {}
         }
     }
 
     #[tokio::test]
     async fn large_body_without_a_turn_is_refused() {
-        let pipeline = pipeline(ReceiveSettings {
+        let receiver = receiver(ReceiveSettings {
             body_deadline: Duration::from_millis(20),
             ..ReceiveSettings::default()
         });
-        let turns = all_turns_of_large_bodies(&pipeline).await;
+        let turns = all_turns_of_large_bodies(&receiver).await;
         let large = empty_messages(PROTOBUF, 1 << 20);
-        let refused = post(&pipeline, PROTOBUF, &large).await;
+        let refused = post(&receiver, PROTOBUF, &large).await;
         assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(refused.headers()["retry-after"], "1");
-        let small = post(&pipeline, PROTOBUF, &empty_messages(PROTOBUF, 1000)).await;
+        let small = post(&receiver, PROTOBUF, &empty_messages(PROTOBUF, 1000)).await;
         assert_eq!(small.status(), StatusCode::OK);
         drop(turns);
         assert_eq!(
-            post(&pipeline, PROTOBUF, &large).await.status(),
+            post(&receiver, PROTOBUF, &large).await.status(),
             StatusCode::OK
         );
     }
 
     #[tokio::test]
     async fn small_body_without_a_turn_is_refused() {
-        let pipeline = pipeline(ReceiveSettings {
+        let receiver = receiver(ReceiveSettings {
             body_deadline: Duration::from_millis(20),
             ..ReceiveSettings::default()
         });
         let content = empty_messages(PROTOBUF, 1000);
-        let turn = pipeline.small_bodies().acquire().await.unwrap();
-        let refused = post(&pipeline, PROTOBUF, &content).await;
+        let turn = receiver.small_bodies().acquire().await.unwrap();
+        let refused = post(&receiver, PROTOBUF, &content).await;
         assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
         drop(turn);
-        let accepted = post(&pipeline, PROTOBUF, &content).await;
+        let accepted = post(&receiver, PROTOBUF, &content).await;
         assert_eq!(accepted.status(), StatusCode::OK);
     }
 
     #[tokio::test]
     async fn connections_take_turns() {
-        let pipeline = pipeline(ReceiveSettings::default());
-        let turn = pipeline.small_bodies().acquire().await.unwrap();
+        let receiver = receiver(ReceiveSettings::default());
+        let turn = receiver.small_bodies().acquire().await.unwrap();
         let (busy, other) = (ConnectionTurn::default(), ConnectionTurn::default());
         let mut accepting = JoinSet::new();
         for (connection, is_other) in [
@@ -324,10 +336,10 @@ mod tests {
                 encoding: Encoding::Protobuf,
                 connection: connection.clone(),
             };
-            let pipeline = pipeline.clone();
+            let receiver = receiver.clone();
             accepting.spawn(async move {
-                let reservation = pipeline.memory().reservation();
-                content.accept(&pipeline, reservation).await.unwrap();
+                let reservation = receiver.memory().reservation();
+                content.accept(&receiver, reservation).await.unwrap();
                 is_other
             });
         }
@@ -342,8 +354,8 @@ mod tests {
 
     #[tokio::test]
     async fn one_large_body_of_a_connection_waits() {
-        let pipeline = pipeline(ReceiveSettings::default());
-        let turns = all_turns_of_large_bodies(&pipeline).await;
+        let receiver = receiver(ReceiveSettings::default());
+        let turns = all_turns_of_large_bodies(&receiver).await;
         let large = Bytes::from(empty_messages(PROTOBUF, 1 << 20));
         let accept = |connection: &ConnectionTurn| {
             let content = Content {
@@ -352,10 +364,10 @@ mod tests {
                 encoding: Encoding::Protobuf,
                 connection: connection.clone(),
             };
-            let pipeline = pipeline.clone();
+            let receiver = receiver.clone();
             async move {
-                let reservation = pipeline.memory().reservation();
-                content.accept(&pipeline, reservation).await
+                let reservation = receiver.memory().reservation();
+                content.accept(&receiver, reservation).await
             }
         };
         let (busy, other) = (ConnectionTurn::default(), ConnectionTurn::default());
@@ -379,10 +391,10 @@ mod tests {
 
     #[tokio::test]
     async fn disconnect_ends_the_work_on_a_body() {
-        let pipeline = pipeline(ReceiveSettings::default());
+        let receiver = receiver(ReceiveSettings::default());
         let content = empty_messages(PROTOBUF, 8 << 20);
         {
-            let mut large = pin!(post(&pipeline, PROTOBUF, &content));
+            let mut large = pin!(post(&receiver, PROTOBUF, &content));
             tokio::select! {
                 biased;
                 _ = &mut large => panic!("the large body was read on the worker thread"),
@@ -393,9 +405,9 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(30);
         let mut turns = Vec::new();
         for _ in 0..MAX_CONCURRENT_LARGE_BODIES {
-            turns.push(pipeline.large_bodies().next(deadline).await.unwrap());
+            turns.push(receiver.large_bodies().next(deadline).await.unwrap());
         }
-        let max = pipeline.receive_settings().max_receiving_bytes;
-        assert_eq!(pipeline.memory().reservation().grow(max), Ok(()));
+        let max = receiver.settings().max_receiving_bytes;
+        assert_eq!(receiver.memory().reservation().grow(max), Ok(()));
     }
 }

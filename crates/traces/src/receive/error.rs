@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use spoor_runtime::{ACCEPTED_ENCODINGS, DecompressError};
 
-use crate::{InvalidRequest, OutOfMemory, ScanError, request_counts::RefusalReason};
+use crate::{
+    InvalidRequest, OutOfMemory, ScanError, receiver::AcceptError, request_counts::RefusalReason,
+};
 
 /// Failure to accept a request, over HTTP or gRPC.
 #[derive(Debug, thiserror::Error)]
@@ -39,13 +41,16 @@ pub(super) enum ReceiveError {
     TooLargeAsJson,
     #[error(transparent)]
     Request(#[from] InvalidRequest),
+    #[error(transparent)]
+    NotAccepted(AcceptError),
 }
 
-impl From<ScanError> for ReceiveError {
-    fn from(error: ScanError) -> Self {
+impl From<AcceptError> for ReceiveError {
+    fn from(error: AcceptError) -> Self {
         match error {
-            ScanError::Invalid(error) => Self::Request(error),
-            ScanError::OutOfMemory(error) => Self::OutOfMemory(error),
+            AcceptError::Scan(ScanError::Invalid(error)) => Self::Request(error),
+            AcceptError::Scan(ScanError::OutOfMemory(error)) => Self::OutOfMemory(error),
+            error => Self::NotAccepted(error),
         }
     }
 }
@@ -61,17 +66,20 @@ impl ReceiveError {
             Self::TooLarge { .. }
             | Self::TooLargeAsJson
             | Self::Compressed(DecompressError::TooLarge { .. })
-            | Self::OutOfMemory(OutOfMemory::RequestTooLarge) => RefusalReason::TooLarge,
+            | Self::OutOfMemory(OutOfMemory::RequestTooLarge)
+            | Self::NotAccepted(AcceptError::TooLargeForJournal) => RefusalReason::TooLarge,
             Self::TimedOut { .. } => RefusalReason::TimedOut,
             Self::Aborted(_) | Self::Disconnected => RefusalReason::Aborted,
             Self::Busy
-            | Self::OutOfMemory(OutOfMemory::Overloaded | OutOfMemory::TooManyWaiting) => {
+            | Self::OutOfMemory(OutOfMemory::Overloaded | OutOfMemory::TooManyWaiting)
+            | Self::NotAccepted(AcceptError::OutputFull | AcceptError::Journal) => {
                 RefusalReason::Overloaded
             }
             Self::Compressed(DecompressError::Invalid(_))
             | Self::Framing
             | Self::Json(_)
-            | Self::Request(_) => RefusalReason::BadData,
+            | Self::Request(_)
+            | Self::NotAccepted(AcceptError::Scan(_)) => RefusalReason::BadData,
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{
     error::ReceiveError,
     status::{self, Encoding},
 };
-use crate::{Pipeline, request_counts::RefusalReason};
+use crate::{receiver::Receiver, request_counts::RefusalReason};
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// The compressed flag and the length of the message.
@@ -29,15 +29,15 @@ const PREFIX_BYTES: usize = 5;
 
 /// `opentelemetry.proto.collector.trace.v1.TraceService`, which accepts requests without
 /// decoding them.
-pub(super) fn routes() -> Router<Pipeline> {
+pub(super) fn routes() -> Router<Receiver> {
     Router::new().route(EXPORT, post(traces))
 }
 
-async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response {
-    match export(&pipeline, request).await {
+async fn traces(State(receiver): State<Receiver>, request: Request) -> Response {
+    match export(&receiver, request).await {
         Ok(reply) => respond(&reply).into_response(),
         Err(error) => {
-            pipeline.request_counts().count_refused(error.reason());
+            receiver.request_counts().count_refused(error.reason());
             let mut response = status(&error).into_http::<tonic::body::Body>();
             // gRPC's compression specification requires this header if an encoding is refused.
             accept_encoding(response.headers_mut());
@@ -46,10 +46,10 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
     }
 }
 
-async fn export(pipeline: &Pipeline, request: Request) -> Result<Vec<u8>, ReceiveError> {
-    let settings = pipeline.receive_settings();
+async fn export(receiver: &Receiver, request: Request) -> Result<Vec<u8>, ReceiveError> {
+    let settings = receiver.settings();
     let (parts, mut body) = request.into_parts();
-    let mut reservation = pipeline.memory().reservation();
+    let mut reservation = receiver.memory().reservation();
     let max = settings.max_body_bytes + PREFIX_BYTES;
     let body = body::read(&mut body, max, settings, &mut reservation).await?;
     let (bytes, is_compressed) = message(body)?;
@@ -64,7 +64,7 @@ async fn export(pipeline: &Pipeline, request: Request) -> Result<Vec<u8>, Receiv
         encoding: Encoding::Protobuf,
         connection: ConnectionTurn::of(&parts.extensions),
     };
-    Ok(content.accept(pipeline, reservation).await?.response())
+    Ok(content.accept(receiver, reservation).await?.response())
 }
 
 /// The one message of a unary call, and whether it is compressed.

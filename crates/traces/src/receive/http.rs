@@ -20,23 +20,23 @@ use super::{
     error::ReceiveError,
     status::{Encoding, PartialSuccess, RETRY_AFTER},
 };
-use crate::{Pipeline, request_counts::RefusalReason};
+use crate::{receiver::Receiver, request_counts::RefusalReason};
 
 /// The response to `GET /`, for people who open the address in a browser.
 const ABOUT: &str = "OTLP over HTTP: POST spans to /v1/traces, as protobuf or JSON\n";
 
 /// `POST /v1/traces`.
-pub(super) fn routes() -> Router<Pipeline> {
+pub(super) fn routes() -> Router<Receiver> {
     Router::new().route("/v1/traces", post(traces).fallback(method_not_allowed))
 }
 
-async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response {
+async fn traces(State(receiver): State<Receiver>, request: Request) -> Response {
     let encoding = encoding(request.headers());
     // A sender of an unknown type gets JSON, which people can read.
     let response_encoding = *encoding.as_ref().unwrap_or(&Encoding::Json);
     let (parts, mut body) = request.into_parts();
     let result = match encoding {
-        Ok(encoding) => accept(&pipeline, encoding, &parts, &mut body).await,
+        Ok(encoding) => accept(&receiver, encoding, &parts, &mut body).await,
         Err(error) => Err(error),
     };
     match result {
@@ -44,11 +44,11 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
         Err(error) => {
             let reason = error.reason();
             let (code, rpc_code) = codes(reason);
-            pipeline.request_counts().count_refused(reason);
+            receiver.request_counts().count_refused(reason);
             // A sender that expects `100 Continue` has not sent the body.
             let is_sending = !parts.headers.contains_key(EXPECT);
             if is_sending && !http_body::Body::is_end_stream(&body) {
-                tokio::spawn(body::drain_rest(body, pipeline.receive_settings().clone()));
+                tokio::spawn(body::drain_rest(body, receiver.settings().clone()));
             }
             let mut response = refuse(code, response_encoding, rpc_code, error.to_string());
             // Exporters wait for the time in this header, or else for their default.
@@ -66,17 +66,17 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
 }
 
 async fn accept(
-    pipeline: &Pipeline,
+    receiver: &Receiver,
     encoding: Encoding,
     head: &http::request::Parts,
     body: &mut Body,
 ) -> Result<PartialSuccess, ReceiveError> {
     let compression = body::compression(&head.headers, "Content-Encoding")?;
-    if pipeline.is_closed() {
+    if receiver.is_closed() {
         return Err(ReceiveError::Closed);
     }
-    let settings = pipeline.receive_settings();
-    let mut reservation = pipeline.memory().reservation();
+    let settings = receiver.settings();
+    let mut reservation = receiver.memory().reservation();
     let bytes = body::read(body, settings.max_body_bytes, settings, &mut reservation).await?;
     let content = Content {
         bytes,
@@ -84,7 +84,7 @@ async fn accept(
         encoding,
         connection: ConnectionTurn::of(&head.extensions),
     };
-    content.accept(pipeline, reservation).await
+    content.accept(receiver, reservation).await
 }
 
 pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, ReceiveError> {

@@ -15,13 +15,13 @@ use super::{
     body, grpc, http,
     status::{Encoding, PartialSuccess},
 };
-use crate::{OtherSignals, Pipeline, request_counts::Signal};
+use crate::{OtherSignals, ReceiveSettings, receiver::Receiver, request_counts::Signal};
 
 /// The paths over HTTP.
-pub(super) fn http_routes() -> Router<Pipeline> {
+pub(super) fn http_routes() -> Router<Receiver> {
     let over_http = |signal| {
-        let handler = move |State(pipeline): State<Pipeline>, request: Request| async move {
-            over_http(&pipeline, signal, request).await
+        let handler = move |State(receiver): State<Receiver>, request: Request| async move {
+            over_http(&receiver, signal, request).await
         };
         any(handler)
     };
@@ -33,16 +33,16 @@ pub(super) fn http_routes() -> Router<Pipeline> {
 }
 
 /// The methods over gRPC.
-pub(super) fn grpc_routes() -> Router<Pipeline> {
+pub(super) fn grpc_routes() -> Router<Receiver> {
     let services = [
         ("metrics.v1.MetricsService", Signal::Metrics),
         ("logs.v1.LogsService", Signal::Logs),
         ("profiles.v1development.ProfilesService", Signal::Profiles),
     ];
-    let mut router: Router<Pipeline> = Router::new();
+    let mut router: Router<Receiver> = Router::new();
     for (service, signal) in services {
-        let handler = move |State(pipeline): State<Pipeline>, request: Request| async move {
-            over_grpc(&pipeline, signal, request.into_body()).await
+        let handler = move |State(receiver): State<Receiver>, request: Request| async move {
+            over_grpc(&receiver, signal, request.into_body()).await
         };
         let method = format!("/opentelemetry.proto.collector.{service}/Export");
         router = router.route(&method, post(handler));
@@ -50,9 +50,9 @@ pub(super) fn grpc_routes() -> Router<Pipeline> {
     router
 }
 
-async fn over_http(pipeline: &Pipeline, signal: Signal, request: Request) -> Response {
+async fn over_http(receiver: &Receiver, signal: Signal, request: Request) -> Response {
     let encoding = http::encoding(request.headers()).unwrap_or(Encoding::Json);
-    match discard(pipeline, signal, request.into_body()).await {
+    match discard(receiver, signal, request.into_body()).await {
         Ok(()) => http::accepted(encoding, &PartialSuccess::default()),
         Err(status) => {
             let code = match status.code() {
@@ -65,29 +65,26 @@ async fn over_http(pipeline: &Pipeline, signal: Signal, request: Request) -> Res
     }
 }
 
-async fn over_grpc(pipeline: &Pipeline, signal: Signal, body: Body) -> Response {
-    let response = match discard(pipeline, signal, body).await {
+async fn over_grpc(receiver: &Receiver, signal: Signal, body: Body) -> Response {
+    let response = match discard(receiver, signal, body).await {
         Ok(()) => grpc::respond(&[]),
         Err(status) => status.into_http::<tonic::body::Body>(),
     };
     response.into_response()
 }
 
-async fn discard(pipeline: &Pipeline, signal: Signal, mut body: Body) -> Result<(), Status> {
-    let settings = pipeline.receive_settings();
+async fn discard(receiver: &Receiver, signal: Signal, mut body: Body) -> Result<(), Status> {
+    let settings = receiver.settings();
     if settings.other_signals == OtherSignals::Refuse {
-        return Err(Status::unimplemented(explanation(signal)));
+        return Err(Status::unimplemented(explanation(signal, settings)));
     }
     let drained = body::drain(&mut body, settings.max_body_bytes, settings.body_deadline).await;
     drained.map_err(|error| Status::invalid_argument(error.to_string()))?;
-    pipeline.request_counts().count_discarded(signal);
+    receiver.request_counts().count_discarded(signal);
     Ok(())
 }
 
-fn explanation(signal: Signal) -> String {
-    format!(
-        "this endpoint accepts only traces, not {signal}; set OTEL_METRICS_EXPORTER and \
-         OTEL_LOGS_EXPORTER to none, send metrics and logs elsewhere, or start the lab with \
-         --discard-other-signals"
-    )
+fn explanation(signal: Signal, settings: &ReceiveSettings) -> String {
+    let advice = settings.other_signals_advice;
+    format!("this endpoint accepts only traces, not {signal}; {advice}")
 }

@@ -1,18 +1,15 @@
 //! A store's contents, behind its lock.
 
-use std::collections::HashMap;
-
 use super::evicted::EvictedIds;
 use crate::{
-    KeepReason,
+    keep_reason::Reasons,
     log::{Evicted, IdHasher, Log},
 };
 
 pub(super) struct Shared {
     pub(super) log: Log,
     pub(super) max_bytes: usize,
-    pub(super) reasons: Vec<KeepReason>,
-    pub(super) reason_numbers: HashMap<KeepReason, u32>,
+    pub(super) reasons: Reasons,
     pub(super) evicted: Evicted,
     pub(super) evicted_ids: EvictedIds,
 }
@@ -22,8 +19,7 @@ impl Shared {
         Self {
             log: Log::new(max_bytes, hasher),
             max_bytes,
-            reasons: Vec::new(),
-            reason_numbers: HashMap::new(),
+            reasons: Reasons::default(),
             evicted: Evicted::default(),
             evicted_ids: EvictedIds::new(max_bytes),
         }

@@ -6,6 +6,7 @@ use super::shared::Shared;
 use crate::{
     KeepReason, Totals, TraceId,
     log::{Destination, IdHasher, Interned, TraceAt},
+    output::Output,
     scan::Scanned,
     span::{NewSource, NewSpan},
     totals::NotStored,
@@ -14,10 +15,6 @@ use crate::{
 /// The spans of one request that are stored between two evictions. Each takes about a hundred bytes
 /// in addition to its encoding, so the store exceeds its bound by at most 2 MiB and these spans.
 pub(crate) const SPANS_BETWEEN_EVICTIONS: usize = 1 << 14;
-
-/// The most reasons that are recorded, besides those that name no policy. With the longest names of
-/// policies and rules, they take about 8 MiB together.
-const MAX_REASONS: usize = 1 << 14;
 
 /// Writes to the store, and evicts traces to keep it within its bound.
 pub(crate) struct Writer<'a> {
@@ -29,42 +26,29 @@ impl<'a> Writer<'a> {
     pub(super) fn new(shared: RwLockWriteGuard<'a, Shared>, hasher: &'a IdHasher) -> Self {
         Self { shared, hasher }
     }
+}
 
-    /// The number of a reason, with which traces are annotated.
-    pub(crate) fn note(&mut self, kept: &KeepReason) -> u32 {
-        if let Some(number) = self.shared.reason_numbers.get(kept) {
-            return *number;
-        }
-        let names_policy = !matches!(
-            kept,
-            KeepReason::NoPolicy | KeepReason::NoRoot | KeepReason::UnnamedPolicy
-        );
-        if names_policy && self.shared.reasons.len() >= MAX_REASONS {
-            return self.note(&KeepReason::UnnamedPolicy);
-        }
-        // Never removed, since traces hold the numbers.
-        let number = self.shared.reasons.len() as u32;
-        self.shared.reasons.push(kept.clone());
-        self.shared.reason_numbers.insert(kept.clone(), number);
-        number
+impl Output for Writer<'_> {
+    type Trace = TraceAt;
+
+    fn note(&mut self, kept: &KeepReason) -> u32 {
+        self.shared.reasons.number(kept)
     }
 
     #[inline]
-    pub(crate) fn find(&self, id: TraceId, hash: u64) -> Option<TraceAt> {
+    fn find(&self, id: TraceId, hash: u64) -> Option<TraceAt> {
         self.shared.log.find(id, hash)
     }
 
-    /// The trace of this ID, or a new one with this note.
     #[inline]
-    pub(crate) fn destination(&self, id: TraceId, hash: u64, note: u32) -> Destination {
+    fn destination(&self, id: TraceId, hash: u64, note: u32) -> Destination {
         match self.find(id, hash) {
             Some(at) => Destination::Known(at),
             None => Destination::New { hash, note },
         }
     }
 
-    /// Appends a span; returns its trace.
-    pub(crate) fn append(
+    fn append(
         &mut self,
         to: Destination,
         span: &NewSpan<'_>,
@@ -80,8 +64,7 @@ impl<'a> Writer<'a> {
         self.shared.log.append(to, span, source, interned)
     }
 
-    /// Accepts a request: appends all its spans, and counts their outcomes.
-    pub(crate) fn accept(&mut self, scanned: &Scanned<'_>, note: u32, totals: &mut Totals) {
+    fn accept(&mut self, scanned: &Scanned<'_>, note: u32, totals: &mut Totals) {
         let mut last: Option<(TraceId, TraceAt)> = None;
         let mut since_eviction = 0;
         let hashes = self.hasher.hash_all(scanned.trace_ids(), |id, hash| {
@@ -112,9 +95,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Drops the oldest traces while the store is over its bound. No [`TraceAt`] from before is
-    /// valid afterwards.
-    pub(crate) fn evict(&mut self) {
+    fn evict(&mut self) {
         let shared = &mut *self.shared;
         while shared.allocated() > shared.max_bytes {
             let remember = |hash| shared.evicted_ids.remember(hash);
@@ -137,34 +118,10 @@ impl Drop for Writer<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use spoor_policy::PolicyName;
-
-    use super::MAX_REASONS;
     use crate::{
-        KeepReason, Totals, TraceStore, memory::Reservation, scan::scan, store::tests::request,
+        KeepReason, Totals, TraceStore, memory::Reservation, output::Output, scan::scan,
+        store::tests::request,
     };
-
-    #[test]
-    fn recorded_reasons_are_bounded() {
-        let store = TraceStore::new(1 << 20);
-        let mut writer = store.write();
-        let mut note = |kept: &KeepReason| {
-            let note = writer.note(kept);
-            writer.shared.reasons[note as usize].clone()
-        };
-        for number in 0..MAX_REASONS {
-            let policy = PolicyName::new(format!("policy-{number}")).unwrap();
-            let kept = KeepReason::Otherwise { policy };
-            assert_eq!(note(&kept), kept);
-        }
-        for name in ["one", "two"] {
-            let policy = PolicyName::new(name).unwrap();
-            let kept = KeepReason::Head { policy };
-            assert_eq!(note(&kept), KeepReason::UnnamedPolicy);
-        }
-        assert_eq!(note(&KeepReason::NoPolicy), KeepReason::NoPolicy);
-        assert_eq!(writer.shared.reasons.len(), MAX_REASONS + 2);
-    }
 
     #[test]
     fn one_request_stays_near_the_bound() {

@@ -5,7 +5,7 @@ use std::ptr;
 use hashbrown::HashMap;
 use spoor_policy::{PolicyName, Rule, RuleCondition, TailPolicy, TailTable};
 
-use super::randomness::Head;
+use super::{counts::PolicyRef, randomness::Head};
 use crate::{
     KeepReason, TraceId,
     log::{Part, Segment, SpanEntry},
@@ -16,15 +16,33 @@ use crate::{
 /// A span that waits for its trace's decision, with its segment.
 pub(super) type WaitingSpan<'a> = (&'a Segment, &'a SpanEntry);
 
-/// The reason to keep the trace, or `None` to drop it.
-pub(super) fn decide(
-    table: &TailTable,
+/// The decision on a trace.
+pub(super) struct Decided<'t> {
+    /// The reason to keep the trace, or `None` to drop it.
+    pub(super) kept: Option<KeepReason>,
+    /// The policy that decided, if one did.
+    pub(super) policy: Option<PolicyRef<'t>>,
+}
+
+impl Decided<'_> {
+    /// A trace on which no policy decides is kept.
+    fn without_policy(kept: KeepReason) -> Self {
+        Self {
+            kept: Some(kept),
+            policy: None,
+        }
+    }
+}
+
+/// Decides on a trace.
+pub(super) fn decide<'t>(
+    table: &'t TailTable,
     resources: &mut ResourceRules,
     id: TraceId,
     spans: &[WaitingSpan<'_>],
-) -> Option<KeepReason> {
+) -> Decided<'t> {
     if table.is_empty() {
-        return Some(KeepReason::NoPolicy);
+        return Decided::without_policy(KeepReason::NoPolicy);
     }
     let roots = spans
         .iter()
@@ -34,28 +52,34 @@ pub(super) fn decide(
     let Some(root) = roots.min_by_key(|(_, span)| span.start) else {
         // Without a root the service and so the policy are unknown. The Collector keeps such a
         // trace, too.
-        return Some(KeepReason::NoRoot);
+        return Decided::without_policy(KeepReason::NoRoot);
     };
-    let Some((name, policy)) = policy_for(table, *root) else {
-        return Some(KeepReason::NoPolicy);
+    let Some((decided_by, policy)) = policy_for(table, *root) else {
+        return Decided::without_policy(KeepReason::NoPolicy);
     };
-    match first_match(policy, resources, spans) {
+    let name = decided_by.name;
+    let kept = match first_match(policy, resources, spans) {
         Some(rule) => Some(KeepReason::Rule {
             policy: name.clone(),
             rule: rule.name.clone(),
         }),
         None => otherwise(name, policy, id, *root, spans),
+    };
+    Decided {
+        kept,
+        policy: Some(decided_by),
     }
 }
 
 fn policy_for<'t>(
     table: &'t TailTable,
     (segment, root): WaitingSpan<'_>,
-) -> Option<(&'t PolicyName, &'t TailPolicy)> {
+) -> Option<(PolicyRef<'t>, &'t TailPolicy)> {
     let operation = segment.operations.get(root.operation)?;
     let (namespace, service) = segment.service_of(segment.sources.get(root.source)?)?;
     let name = std::str::from_utf8(operation.name.of(&segment.bytes)).unwrap_or_default();
-    table.policy(namespace, service, name)
+    let (namespace, name, policy) = table.named_policy(namespace, service, name)?;
+    Some((PolicyRef { namespace, name }, policy))
 }
 
 /// The first rule that the trace meets.
@@ -178,7 +202,8 @@ fn otherwise(
     root: WaitingSpan<'_>,
     spans: &[WaitingSpan<'_>],
 ) -> Option<KeepReason> {
-    let threshold = policy.otherwise().threshold();
+    let rate = policy.otherwise();
+    let threshold = rate.threshold();
     let head = head(root, spans);
     if !threshold.keeps(head.randomness_of(id)) {
         return None;
@@ -186,7 +211,7 @@ fn otherwise(
     let policy = name.clone();
     Some(match head.threshold {
         Some(of_head) if of_head > 0 && of_head >= threshold.value() => KeepReason::Head { policy },
-        _ => KeepReason::Otherwise { policy },
+        _ => KeepReason::Otherwise { policy, rate },
     })
 }
 

@@ -7,13 +7,13 @@ use crate::TraceId;
 
 /// The parts of the `ot` member that concern sampling, and the random flag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Head {
+pub(crate) struct Head {
     /// The threshold of the head's decision, in 56 bits.
-    pub(super) threshold: Option<u64>,
+    pub(crate) threshold: Option<u64>,
     /// The explicit randomness, in 56 bits.
-    pub(super) randomness: Option<u64>,
+    pub(crate) randomness: Option<u64>,
     /// The flag by which the sender guarantees that the low 56 bits of the ID are random.
-    pub(super) has_random_id: bool,
+    pub(crate) has_random_id: bool,
 }
 
 /// The hexadecimal digits of 56 bits.
@@ -27,7 +27,7 @@ const MAX_MEMBERS: usize = 32;
 
 impl Head {
     /// Reads a `tracestate` and the trace flags. A malformed value counts as absent.
-    pub(super) fn read(trace_state: &str, flags: u32) -> Self {
+    pub(crate) fn read(trace_state: &str, flags: u32) -> Self {
         let mut members = trace_state
             .split(',')
             .take(MAX_MEMBERS)
@@ -61,12 +61,18 @@ impl Head {
     /// ID: they are used here only if they are known to be random, which those of sequential IDs
     /// are not. A head without a threshold may have kept a biased selection of IDs, so their bits
     /// are not used.
-    pub(super) fn randomness_of(&self, id: TraceId) -> u64 {
-        match (self.randomness, self.threshold) {
-            (Some(explicit), _) => explicit,
-            (None, Some(threshold)) if threshold > 0 || self.has_random_id => id.randomness(),
-            (None, _) => mixed(id),
+    pub(crate) fn randomness_of(&self, id: TraceId) -> u64 {
+        match self.randomness {
+            Some(explicit) => explicit,
+            None if self.uses_id() => id.randomness(),
+            None => mixed(id),
         }
+    }
+
+    /// Returns whether the bits of the ID are the randomness, unless it is explicit.
+    pub(crate) fn uses_id(&self) -> bool {
+        let is_by_id = |threshold| threshold > 0 || self.has_random_id;
+        self.threshold.is_some_and(is_by_id)
     }
 }
 

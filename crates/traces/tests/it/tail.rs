@@ -13,7 +13,7 @@ use prost::Message;
 use rstest::rstest;
 use spoor_policy::{
     AttributeKey, Namespace, Policy, PolicyFields, PolicyKey, PolicyName, Rule, RuleCondition,
-    RuleName, ServiceName, TailPolicy, TailTable, Target, resolve,
+    RuleName, ServiceName, TailPolicy, TailTable, Target, Version, resolve,
 };
 use spoor_traces::{KeepReason, Pipeline, PipelineSettings, TailSettings, TraceId};
 use tokio_util::sync::CancellationToken;
@@ -85,6 +85,7 @@ fn start(tail: TailSettings) -> (Pipeline, CancellationToken) {
 fn long_wait() -> TailSettings {
     TailSettings {
         decision_wait: Duration::from_secs(3600),
+        max_trace_duration: Duration::from_secs(3600),
         ..TailSettings::default()
     }
 }
@@ -122,6 +123,13 @@ fn rule(rule: &str) -> Option<KeepReason> {
     Some(KeepReason::Rule {
         policy: name(),
         rule: RuleName::new(rule).unwrap(),
+    })
+}
+
+fn by_otherwise(rate: &str) -> Option<KeepReason> {
+    Some(KeepReason::Otherwise {
+        policy: name(),
+        rate: rate.parse().unwrap(),
     })
 }
 
@@ -164,7 +172,7 @@ const MOST: u64 = (1 << 56) - 1;
 
 #[rstest]
 #[case::no_rule(trace(1), None, "0%", None)]
-#[case::otherwise(trace(1), None, "100%", Some(KeepReason::Otherwise { policy: name() }))]
+#[case::otherwise(trace(1), None, "100%", by_otherwise("100%"))]
 #[case::error(Span { status: failed(), ..trace(1) }, None, "0%", rule("errors"))]
 #[case::child_error(trace(1), Some(Span { status: failed(), ..span(1, 2, 1, "x", 1_000, 1_001) }), "0%", rule("errors"))]
 #[case::not_slow(span(1, 1, 0, "GET /", 1_000, 1_500), None, "0%", None)]
@@ -175,9 +183,14 @@ const MOST: u64 = (1 << 56) - 1;
 #[case::silver(Span { attributes: vec![text("customer.tier", "silver")], ..trace(1) }, None, "0%", None)]
 #[case::event(Span { events: vec![gold_event()], ..trace(1) }, None, "0%", None)]
 #[case::head_kept_fewer(with_state(MOST, "ot=th:fd70a3d70a3d71"), None, "10%", Some(KeepReason::Head { policy: name() }))]
-#[case::head_kept_more(with_state(MOST, "ot=th:8"), None, "10%", Some(KeepReason::Otherwise { policy: name() }))]
+#[case::head_kept_more(with_state(MOST, "ot=th:8"), None, "10%", by_otherwise("10%"))]
 #[case::too_many_for_otherwise(with_state(HALF, "ot=th:8"), None, "10%", None)]
-#[case::explicit_randomness(with_state(HALF, "ot=th:8;rv:ffffffffffffff"), None, "10%", Some(KeepReason::Otherwise { policy: name() }))]
+#[case::explicit_randomness(
+    with_state(HALF, "ot=th:8;rv:ffffffffffffff"),
+    None,
+    "10%",
+    by_otherwise("10%")
+)]
 #[case::state_of_a_child(trace(HALF), Some(Span { trace_state: "ot=th:8".into(), ..span(HALF, 2, 1, "x", 1_000, 1_001) }), "10%", None)]
 #[case::without_root(
     span(1, 1, 9, "GET /", 1_000, 1_100),
@@ -239,6 +252,40 @@ async fn rules_in_force_apply_to_a_shared_resource() {
     pipeline.drain().await;
     assert_eq!(pipeline.store().len(), 99);
     assert_eq!(pipeline.totals().traces_dropped, 101);
+}
+
+#[tokio::test]
+async fn decisions_are_counted_by_version_and_policy() {
+    let (pipeline, _) = start(long_wait());
+    let version = |sequence| Version { epoch: 1, sequence };
+    let failed = |number| Span {
+        status: failed(),
+        ..trace(number)
+    };
+    pipeline.set_counted_tail(version(1), table(rules(), "0%"));
+    let spans = vec![failed(1), trace(2), trace(3)];
+    send(&pipeline, vec![batch("service-a", spans)]);
+    send(&pipeline, vec![batch("service-b", vec![trace(4)])]);
+    pipeline.drain().await;
+    pipeline.set_counted_tail(version(2), table(rules(), "0%"));
+    send(&pipeline, vec![batch("service-a", vec![trace(5)])]);
+    pipeline.drain().await;
+    let counts = pipeline.tail_counts();
+    let decided: Vec<_> = counts
+        .iter()
+        .map(|it| {
+            (
+                it.version.sequence,
+                it.policy.to_string(),
+                it.decisions.decided,
+            )
+        })
+        .collect();
+    let policy = || "demo/tail".to_owned();
+    assert_eq!(decided, [(1, policy(), 3), (2, policy(), 1)]);
+    let by_first = &counts[0].decisions;
+    assert_eq!(by_first.rules, [(RuleName::new("errors").unwrap(), 1)]);
+    assert_eq!((by_first.unmatched, by_first.unmatched_kept), (2, 0));
 }
 
 #[tokio::test]

@@ -42,6 +42,9 @@
 {{- with (.Values.global | default dict).imageRegistry }}
 - {name: SPOOR_IMAGE_REGISTRY, value: {{ . | quote }}}
 {{- end }}
+# The samplers of stacks run in the image of the applications.
+- {name: SPOOR_SAMPLER_IMAGE, value: {{ include "spoor.images.applications" . | trim | quote }}}
+- {name: SPOOR_SAMPLER_IMAGE_PULL_POLICY, value: {{ .Values.images.pullPolicy }}}
 # If the chart sets no user ID, the platform assigns one, and does so for the pods of stacks, too.
 - name: SPOOR_POD_USER_IDS
   value: {{ kindIs "invalid" (.Values.securityContext | default dict).runAsUser | ternary "assigned" "image" }}

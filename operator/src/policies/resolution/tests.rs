@@ -1,13 +1,16 @@
 #![allow(clippy::unwrap_used)]
 
+use std::{sync::Arc, time::Duration};
+
 use jiff::ToSpan;
 use kube::core::DynamicObject;
 use rstest::rstest;
 use serde_json::{Value, json};
+use spoor_control::SamplerState;
 
 use super::*;
 use crate::policies::{
-    objects,
+    objects::{self, StackState},
     pods::{self, Pod},
 };
 
@@ -63,6 +66,11 @@ fn expected(snapshot: &SourcesSnapshot, connected: &[&str]) -> Vec<String> {
     inputs.instances.into_iter().map(|it| it.id).collect()
 }
 
+fn resolved(snapshot: &SourcesSnapshot) -> ResolvedPolicies {
+    let inputs = ResolutionInputs::of(snapshot, &BTreeSet::new());
+    ResolvedPolicies::new(inputs, snapshot, NOW)
+}
+
 fn status(built: &ResolvedPolicies, found: &PolicyObject) -> SamplingPolicyStatus {
     built
         .status(found, |_| PolicyEvidence::default(), &[], NOW)
@@ -95,7 +103,7 @@ fn invalid_policy_affects_no_other() {
         found("valid", head("a", "2%")),
     );
     let snapshot = snapshot(vec![invalid.clone(), valid.clone()], vec![]);
-    let built = ResolvedPolicies::new(ResolutionInputs::of(&snapshot, &BTreeSet::new()), &[], NOW);
+    let built = resolved(&snapshot);
     assert_eq!(built.resolution.outcomes.len(), 1);
     insta::assert_yaml_snapshot!("invalid", status(&built, &invalid));
     insta::assert_yaml_snapshot!("valid", status(&built, &valid));
@@ -108,7 +116,7 @@ fn resolution_is_current_until_change_or_expiry() {
     spec["expiresAt"] = end.to_string().into();
     let snapshot = snapshot(vec![found("brief", spec)], vec![]);
     let inputs = ResolutionInputs::of(&snapshot, &BTreeSet::new());
-    let built = ResolvedPolicies::new(inputs.clone(), &[], NOW);
+    let built = ResolvedPolicies::new(inputs.clone(), &snapshot, NOW);
     assert!(built.is_current_for(&inputs, NOW + 59.seconds()));
     assert!(!built.is_current_for(&inputs, end));
     assert!(!built.is_current_for(&ResolutionInputs::default(), NOW));
@@ -125,7 +133,7 @@ fn status_fits_the_api_servers_limits() {
         json!({"targets": targets, "head": {"probability": "1%"}}),
     );
     let snapshot = snapshot(vec![found.clone()], vec![]);
-    let built = ResolvedPolicies::new(ResolutionInputs::of(&snapshot, &BTreeSet::new()), &[], NOW);
+    let built = resolved(&snapshot);
     let status = status(&built, &found);
     assert_eq!(status.effective.len(), 256);
     let accepted = &status.conditions[0].message;
@@ -149,8 +157,8 @@ fn status_fits_the_api_servers_limits() {
 ], "RouteIsDirect")]
 fn tail_rules_need_every_stack(#[case] stacks: &[(Value, Value)], #[case] expected: &str) {
     let found = found("rules", tail());
-    let snapshot = snapshot(vec![found.clone()], vec![]);
-    let built = ResolvedPolicies::new(ResolutionInputs::of(&snapshot, &BTreeSet::new()), &[], NOW);
+    let mut snapshot = snapshot(vec![found.clone()], vec![]);
+    let built = resolved(&snapshot);
     let digest = built
         .resolution
         .tail
@@ -160,14 +168,112 @@ fn tail_rules_need_every_stack(#[case] stacks: &[(Value, Value)], #[case] expect
         let status = serde_json::from_str(&with_digest(status)).unwrap();
         stack(spec.clone(), status)
     });
-    let stacks: Vec<Arc<StackState>> = stacks.collect();
-    let built = built.with_stacks(&stacks).unwrap_or(built);
+    snapshot.stacks = stacks.collect();
+    let built = built.with_stacks(&snapshot).unwrap_or(built);
     let status = status(&built, &found);
-    let programmed = status
-        .conditions
-        .iter()
-        .find(|it| it.kind == Condition::PROGRAMMED);
-    assert_eq!(programmed.unwrap().reason, expected);
+    assert_eq!(programmed(&status).reason, expected);
+}
+
+fn programmed(status: &SamplingPolicyStatus) -> &Condition {
+    let mut conditions = status.conditions.iter();
+    let programmed = conditions.find(|it| it.kind == Condition::PROGRAMMED);
+    programmed.unwrap()
+}
+
+/// A pod of a sampler, Ready or not.
+fn sampler_pod(name: &str, stack: &str, ready: &str) -> Arc<Pod> {
+    let labels = json!({
+        "app.kubernetes.io/name": "sampler",
+        "app.kubernetes.io/managed-by": "spoor-operator",
+        "app.kubernetes.io/instance": stack,
+    });
+    pod(name, labels, ready)
+}
+
+/// A sampler with an open stream.
+fn sampler(name: &str, current: bool) -> SamplerState {
+    SamplerState {
+        stack: "tracing".to_owned(),
+        instance: name.to_owned(),
+        connected: true,
+        held: None,
+        current,
+        refused: None,
+        refuses_current: false,
+        last_message_ago: Duration::ZERO,
+    }
+}
+
+#[rstest]
+#[case::all_current(&[("tracing-0", "True")], &[("tracing-0", true)], "Programmed", "in force")]
+#[case::one_is_not(
+    &[("tracing-0", "True"), ("tracing-1", "True")],
+    &[("tracing-0", true), ("tracing-1", false)],
+    "Pending",
+    "1 of 2 samplers apply the tail rules; waiting for tracing-1"
+)]
+#[case::one_never_connected(
+    &[("tracing-0", "True"), ("tracing-1", "True")],
+    &[("tracing-0", true)],
+    "Disconnected",
+    "not connected: tracing-1"
+)]
+#[case::only_ready_ones_count(
+    &[("tracing-0", "True"), ("tracing-1", "False")],
+    &[("tracing-0", true), ("tracing-1", false)],
+    "Programmed",
+    "in force"
+)]
+#[case::none_is_ready(&[("tracing-0", "False")], &[], "NoSamplerReady", "\"tracing\"")]
+fn tail_rules_need_every_sampler(
+    #[case] pods: &[(&str, &str)],
+    #[case] samplers: &[(&str, bool)],
+    #[case] reason: &str,
+    #[case] message: &str,
+) {
+    let found = found("rules", tail());
+    let pods = pods.iter();
+    let pods = pods.map(|(name, ready)| sampler_pod(name, "tracing", ready));
+    let mut snapshot = snapshot(vec![found.clone()], pods.collect());
+    // The digest is of the stock sampler, which this stack does not have.
+    let status = json!({"route": "Collector", "tail": {"digest": "0"}});
+    snapshot.stacks = vec![stack(json!({}), status)];
+    let samplers = samplers.iter();
+    let evidence = PolicyEvidence {
+        samplers: samplers.map(|(name, is)| sampler(name, *is)).collect(),
+        ..PolicyEvidence::default()
+    };
+    let built = resolved(&snapshot);
+    let status = built.status(&found, |_| evidence, &[], NOW).unwrap();
+    let programmed = programmed(&status);
+    assert_eq!(programmed.reason, reason);
+    assert!(
+        programmed.message.contains(message),
+        "{}",
+        programmed.message
+    );
+}
+
+#[rstest]
+#[case::of_another_stack("other", json!({}), "Collector")]
+#[case::of_the_former_engine("tracing", json!({"sampler": {"engine": "OpenTelemetry"}}), "Collector")]
+#[case::without_traffic("tracing", json!({}), "Direct")]
+fn samplers_that_do_not_decide_are_ignored(
+    #[case] of_stack: &str,
+    #[case] spec: Value,
+    #[case] route: &str,
+) {
+    let found = found("rules", tail());
+    let pods = vec![sampler_pod("sampler-0", of_stack, "True")];
+    let mut snapshot = snapshot(vec![found.clone()], pods);
+    snapshot.stacks = vec![stack(spec, json!({"route": route}))];
+    let evidence = PolicyEvidence {
+        samplers: vec![sampler("sampler-0", true)],
+        ..PolicyEvidence::default()
+    };
+    let built = resolved(&snapshot);
+    let status = built.status(&found, |_| evidence, &[], NOW).unwrap();
+    assert_eq!(programmed(&status).reason, "RollingOut");
 }
 
 /// A placeholder for the digest of the rules of [`tail`].

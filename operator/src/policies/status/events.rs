@@ -50,10 +50,15 @@ pub(super) fn events(
             },
             Condition::CONTESTED if !is_new => return None,
             Condition::CONTESTED => true,
-            // While a rollout is under way there is nothing to report.
+            // While a rollout is under way there is nothing to report. A refusal is reported as not
+            // converged.
             _ if !is_new_reason || current.status != ConditionStatus::False => return None,
-            _ if matches!(current.reason.as_str(), "NotAccepted" | "RollingOut") => return None,
-            _ => true,
+            _ => match current.reason.as_str() {
+                "NotAccepted" | "RollingOut" | "Pending" | "NoSamplerReady" | "Refused" => {
+                    return None;
+                }
+                _ => true,
+            },
         };
         let mut note = note(status, current);
         if was_expired_when_written {

@@ -111,12 +111,23 @@ fn without_numbers(status: &SamplingPolicyStatus) -> SamplingPolicyStatus {
     }
     if let Some(summary) = &mut status.summary {
         summary.observed = None;
+        summary.tail = None;
     }
     status.observed = status.observed.map(|observed| Observed {
         source: observed.source,
         verdict: observed.verdict,
         ..Observed::default()
     });
+    if let Some(tail) = &mut status.tail {
+        tail.decided = 0;
+        tail.kept = 0;
+        for rule in &mut tail.by_rule {
+            rule.kept = 0;
+        }
+        tail.otherwise.rate = None;
+        tail.otherwise.lower = None;
+        tail.otherwise.upper = None;
+    }
     status
 }
 
@@ -125,7 +136,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use rstest::rstest;
-    use spoor_api::status::{Clients, ObservedSource};
+    use spoor_api::status::{Clients, ObservedSource, ObservedTail, RuleKept};
 
     use super::*;
 
@@ -176,6 +187,23 @@ mod tests {
         status
     }
 
+    fn with_tail(kept: u64, verdict: &str) -> SamplingPolicyStatus {
+        let mut tail = ObservedTail {
+            decided: kept,
+            kept,
+            by_rule: vec![RuleKept {
+                name: "errors".to_owned(),
+                kept,
+            }],
+            ..ObservedTail::default()
+        };
+        tail.otherwise.rate = Some(format!("{kept}%"));
+        tail.otherwise.verdict = verdict.to_owned();
+        let mut status = applied();
+        status.tail = Some(tail);
+        status
+    }
+
     fn with_verdict() -> SamplingPolicyStatus {
         let mut status = applied();
         status.observed.as_mut().unwrap().verdict = "TooHigh".to_owned();
@@ -212,6 +240,8 @@ mod tests {
     #[case::changed_and_not_applied_yet(Some(applied()), pending(2), Some(100_200))]
     #[case::applied(Some(pending(1)), applied(), Some(100_000))]
     #[case::numbers(Some(applied()), with_count(7), Some(30_000))]
+    #[case::tail_numbers(Some(with_tail(1, "Unknown")), with_tail(2, "Unknown"), Some(30_000))]
+    #[case::tail_verdict(Some(with_tail(1, "Unknown")), with_tail(2, "TooHigh"), Some(100_000))]
     #[case::a_verdict(Some(applied()), with_verdict(), Some(100_000))]
     #[case::clients(Some(applied()), with_clients(7), Some(100_000))]
     fn status_is_written_when_due(

@@ -29,7 +29,7 @@ pub fn settings(stack: &Stack, context: &BuildContext) -> ConfigMap {
         ("OTEL_TRACES_EXPORTER", "otlp".to_owned()),
         ("OTEL_TRACES_SAMPLER", sampler.to_owned()),
         ("OTEL_TRACES_SAMPLER_ARG", argument),
-        ("SPOOR_CONTROL_ENDPOINT", format!("https://{policies}:5780")),
+        ("SPOOR_CONTROL_ENDPOINT", control_url(context)),
     ];
     let settings = settings.map(|(name, value)| (name.to_owned(), value));
     ConfigMap {
@@ -39,12 +39,24 @@ pub fn settings(stack: &Stack, context: &BuildContext) -> ConfigMap {
     }
 }
 
+/// The endpoint from which Spoor's own clients stream policies.
+#[must_use]
+pub fn control_url(context: &BuildContext) -> String {
+    format!("https://{}:5780", context.policies_service.host())
+}
+
+/// The name of the ConfigMap with the certificate authority.
+#[must_use]
+pub fn authority_name(stack: &Stack) -> String {
+    format!("{}-ca", stack.name)
+}
+
 /// `NAME-ca`: the certificate authority of the `policies` role.
 #[must_use]
 pub fn authority(stack: &Stack, context: &BuildContext) -> ConfigMap {
     let certificates = context.authority.clone();
     ConfigMap {
-        metadata: stack_metadata(stack, format!("{}-ca", stack.name)),
+        metadata: stack_metadata(stack, authority_name(stack)),
         data: Some(BTreeMap::from([(CA_KEY.to_owned(), certificates)])),
         ..ConfigMap::default()
     }

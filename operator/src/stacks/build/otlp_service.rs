@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
-use spoor_api::stack::{Address, Collector, Jaeger, Route, Stack};
+use spoor_api::stack::{Address, Collector, Jaeger, Route, SamplerEngine, Stack};
 
 use super::BuildContext;
 use crate::stacks::objects::{
@@ -15,16 +15,21 @@ use crate::stacks::objects::{
 
 /// The annotation of the Service with its present route.
 pub const ROUTE_ANNOTATION: &str = "spoor.dev/route";
-/// The annotation of the Service with the time of its last change of route.
+/// The annotation of the Service with the time of its last change of route or engine.
 pub const ROUTE_SINCE_ANNOTATION: &str = "spoor.dev/route-since";
+/// The annotation of the Service with the engine behind the Collector. Without it, the Collector
+/// decides itself, as it always did before stacks had samplers.
+pub const ENGINE_ANNOTATION: &str = "spoor.dev/sampler-engine";
 
-/// The route of the Service, and the time of its last change.
+/// The route of the Service, the engine behind it, and the time of their last change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OtlpTarget {
     /// The route: to the Collector, or directly to Jaeger.
     pub route: Route,
-    /// The time of the change, in whole seconds. If unset, the Service has had this route from the
-    /// beginning.
+    /// The engine behind the Collector. Has no effect on the route to Jaeger.
+    pub engine: SamplerEngine,
+    /// The time of the change, in whole seconds. If unset, the Service has had this route and engine
+    /// from the beginning.
     pub since: Option<Timestamp>,
 }
 
@@ -82,6 +87,9 @@ pub fn service(stack: &Stack, target: OtlpTarget, context: &BuildContext) -> Ser
     let mut annotations = BTreeMap::from([(ROUTE_ANNOTATION.to_owned(), target.route.to_string())]);
     let since = target.since.map(|since| since.to_string());
     annotations.extend(since.map(|since| (ROUTE_SINCE_ANNOTATION.to_owned(), since)));
+    if component(target) == Component::Collector {
+        annotations.insert(ENGINE_ANNOTATION.to_owned(), target.engine.to_string());
+    }
     metadata.annotations = Some(annotations);
     let spec = match existing_address(stack, target.route) {
         // An alias, since a selector could only match pods of this namespace.
@@ -92,7 +100,7 @@ pub fn service(stack: &Stack, target: OtlpTarget, context: &BuildContext) -> Ser
         },
         None => ServiceSpec {
             type_: Some("ClusterIP".to_owned()),
-            selector: Some(selector(stack, component(target.route))),
+            selector: Some(selector(stack, component(target))),
             ports: Some(ports(stack)),
             ..ServiceSpec::default()
         },
@@ -104,10 +112,11 @@ pub fn service(stack: &Stack, target: OtlpTarget, context: &BuildContext) -> Ser
     }
 }
 
-fn component(route: Route) -> Component {
-    match route {
-        Route::Collector => Component::Gather,
-        Route::Direct => Component::Jaeger,
+fn component(target: OtlpTarget) -> Component {
+    match (target.route, target.engine) {
+        (Route::Collector, SamplerEngine::OpenTelemetry) => Component::Gather,
+        (Route::Collector, SamplerEngine::Spoor) => Component::Collector,
+        (Route::Direct, _) => Component::Jaeger,
     }
 }
 

@@ -1,10 +1,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod sampler;
+
 use std::{fs, path::Path};
 
 use rstest::rstest;
 use serde_json::{Value, json};
-use spoor_api::{Metadata, TracingStack, stack::Route};
+use spoor_api::{
+    Metadata, TracingStack,
+    stack::{Route, SamplerEngine},
+};
 
 use super::{otlp_service::OtlpTarget, *};
 use crate::stacks::{
@@ -12,7 +17,11 @@ use crate::stacks::{
     validate::validate,
 };
 
-fn stack(spec: Value) -> Stack {
+/// A stack whose Collector decides itself, unless the spec has another sampler.
+fn stack(mut spec: Value) -> Stack {
+    if spec["sampler"].is_null() && spec["collector"]["existing"].is_null() {
+        spec["sampler"] = json!({"engine": "OpenTelemetry"});
+    }
     let metadata = Metadata {
         namespace: Some("shop".to_owned()),
         ..Metadata::named("tracing")
@@ -30,6 +39,10 @@ fn context() -> BuildContext {
         cluster_domain: "cluster.local".to_owned(),
         authority: "-----BEGIN CERTIFICATE-----\n".to_owned(),
         pods: PodDefaults::default(),
+        sampler_image: SamplerImage {
+            reference: "registry.example.com/spoor:1".to_owned(),
+            pull_policy: "Always".to_owned(),
+        },
     }
 }
 
@@ -37,6 +50,7 @@ fn context() -> BuildContext {
 fn all(stack: &Stack) -> Vec<Manifest> {
     let target = OtlpTarget {
         route: stack.route,
+        engine: stack.sampler.engine(),
         since: None,
     };
     let built = build(stack, &context(), target, true, &TailTable::default());
@@ -172,6 +186,7 @@ fn jaeger_has_every_setting_of_the_stack() {
 fn templates(stack: &Stack, context: &BuildContext) -> Vec<Value> {
     let target = OtlpTarget {
         route: stack.route,
+        engine: stack.sampler.engine(),
         since: None,
     };
     let built = build(stack, context, target, true, &TailTable::default());
@@ -261,7 +276,12 @@ fn platform_may_choose_registry_and_users() {
 fn otlp_service_follows_the_route(#[case] name: &str, #[case] spec: Value, #[case] to: Route) {
     let stack = stack(spec);
     let since = Some("2027-01-01T12:00:00Z".parse().unwrap());
-    let service = otlp_service::service(&stack, OtlpTarget { route: to, since }, &context());
+    let target = OtlpTarget {
+        route: to,
+        engine: SamplerEngine::OpenTelemetry,
+        since,
+    };
+    let service = otlp_service::service(&stack, target, &context());
     let text = format!(
         "# {}\n{}",
         otlp_service::url(&stack),
@@ -290,6 +310,7 @@ fn collector_services_outlive_its_pods() {
     let stack = stack(json!({"route": "Direct"}));
     let target = OtlpTarget {
         route: stack.route,
+        engine: stack.sampler.engine(),
         since: None,
     };
     let built = build(&stack, &context(), target, false, &TailTable::default());
@@ -320,7 +341,7 @@ fn pods_meet_the_restricted_security_standard() {
     assert!(samples.len() > 10, "{} samples", samples.len());
     let mut pods = 0;
     for object in samples.iter().flat_map(all) {
-        if object.resource.kind != "Deployment" {
+        if !["Deployment", "StatefulSet"].contains(&object.resource.kind.as_str()) {
             continue;
         }
         let body = json!(object.object);

@@ -67,7 +67,8 @@ pub(super) fn config(input: &CollectorInput<'_>, policies: Vec<Value>) -> Value 
     })
 }
 
-fn jaeger(endpoint: &str, memory: TierMemory) -> Value {
+/// The exporter to Jaeger.
+pub(super) fn jaeger(endpoint: &str, memory: TierMemory) -> Value {
     let mut jaeger = sender(memory);
     jaeger["endpoint"] = json!(endpoint);
     jaeger["sending_queue"]["batch"]["max_size"] = json!(MAX_BATCH_SPANS);

@@ -20,12 +20,12 @@ pub const CLIENT_RECEIVER: &str = "otlp";
 /// The receiver for other gathering pods.
 pub const PEER_RECEIVER: &str = "otlp/spoor-peers";
 const GATHERER: &str = "groupbytrace";
-const COUNTS_ONLY: &str = "filter/spoor-reported";
+pub(super) const COUNTS_ONLY: &str = "filter/spoor-reported";
 const LOAD_BALANCER: &str = "load_balancing/spoor-peers";
 const DECIDE: &str = "otlp_grpc/spoor-decide";
-const REPORTED: &str = "otlp_http/spoor-reported";
-const SPAN_METRICS: &str = "span_metrics";
-const SCRAPED: &str = "prometheus/spoor";
+pub(super) const REPORTED: &str = "otlp_http/spoor-reported";
+pub(super) const SPAN_METRICS: &str = "span_metrics";
+pub(super) const SCRAPED: &str = "prometheus/spoor";
 
 /// The interval at which a pod looks up its peers.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(2);
@@ -50,34 +50,12 @@ pub(super) fn config(input: &CollectorInput<'_>) -> Value {
                 "num_traces": memory.traces(),
                 "num_workers": 2,
             },
-            // No metrics of clients are stored. Only the counter of started spans is forwarded, as
-            // evidence for the status of policies.
-            COUNTS_ONLY: {
-                "error_mode": "ignore",
-                "metrics": {"metric": ["name != \"otel.sdk.span.started\""]},
-            },
+            COUNTS_ONLY: counts_only(),
         },
-        "connectors": {
-            SPAN_METRICS: {
-                "metrics_flush_interval": "15s",
-                "metrics_expiration": "10m",
-                "aggregation_cardinality_limit": 2000,
-            },
-        },
+        "connectors": {SPAN_METRICS: span_metrics()},
         "exporters": {
             DECIDE: sender(memory),
-            REPORTED: {
-                "endpoint": input.counts_endpoint,
-                "compression": "none",
-                "timeout": "5s",
-                "retry_on_failure": {"enabled": true, "max_elapsed_time": "30s"},
-                "sending_queue": {
-                    "enabled": true,
-                    "queue_size": 100,
-                    "num_consumers": 1,
-                    "batch": {"flush_timeout": "1s", "sizer": "items", "min_size": 100, "max_size": 500},
-                },
-            },
+            REPORTED: reported(input.counts_endpoint),
             SCRAPED: {"endpoint": otlp::any_address(ports::SPAN_METRICS)},
         },
         "extensions": {HEALTH: health()},
@@ -115,6 +93,40 @@ pub(super) fn config(input: &CollectorInput<'_>) -> Value {
         pipelines["traces/gather"]["receivers"] = json!([CLIENT_RECEIVER, PEER_RECEIVER]);
     }
     config
+}
+
+/// The processor of clients' metrics. None of them are stored. Only the counter of started spans is
+/// forwarded, as evidence for the status of policies.
+pub(super) fn counts_only() -> Value {
+    json!({
+        "error_mode": "ignore",
+        "metrics": {"metric": ["name != \"otel.sdk.span.started\""]},
+    })
+}
+
+/// The connector that makes metrics from spans.
+pub(super) fn span_metrics() -> Value {
+    json!({
+        "metrics_flush_interval": "15s",
+        "metrics_expiration": "10m",
+        "aggregation_cardinality_limit": 2000,
+    })
+}
+
+/// The exporter of clients' own counts to this endpoint.
+pub(super) fn reported(endpoint: &str) -> Value {
+    json!({
+        "endpoint": endpoint,
+        "compression": "none",
+        "timeout": "5s",
+        "retry_on_failure": {"enabled": true, "max_elapsed_time": "30s"},
+        "sending_queue": {
+            "enabled": true,
+            "queue_size": 100,
+            "num_consumers": 1,
+            "batch": {"flush_timeout": "1s", "sizer": "items", "min_size": 100, "max_size": 500},
+        },
+    })
 }
 
 /// Builds the exporter that distributes spans among the gathering pods. Queue and retries are those

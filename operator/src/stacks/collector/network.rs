@@ -1,4 +1,4 @@
-//! The Services and NetworkPolicies of the tiers.
+//! The Services and NetworkPolicies of the Collector.
 
 use k8s_openapi::{
     api::{
@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use spoor_api::stack::Stack;
 
-use super::ports;
+use super::{pipelines, ports};
 use crate::stacks::objects::{
     labels::{Component, component_metadata, label_selector, selector},
     network::{ingress, network_policy, pods, service_port},
@@ -24,6 +24,34 @@ pub fn services(stack: &Stack) -> Vec<Service> {
         service(stack, Component::Gather, true, &ports::GATHERING_POD),
         service(stack, Component::Decide, false, &ports::DECIDING_POD),
     ]
+}
+
+/// The Services of a Collector with a sampler between two pipelines: a headless one by which
+/// scrapers find the pods, and one through which samplers return the spans that they keep, whose
+/// address stays the same when a pod is replaced.
+#[must_use]
+pub fn pipeline_services(stack: &Stack) -> Vec<Service> {
+    let kept = [("kept-grpc", ports::KEPT)];
+    let mut kept = service(stack, Component::Collector, false, &kept);
+    kept.metadata.name = Some(pipelines::kept_name(stack));
+    vec![
+        service(stack, Component::Collector, true, &ports::PIPELINES_POD),
+        kept,
+    ]
+}
+
+/// Lets clients in the stack's namespace reach the Collector, and only samplers the receiver for
+/// the spans that they keep. The ports of metrics and probes are open to everyone.
+pub(super) fn pipeline_policy(stack: &Stack) -> NetworkPolicy {
+    let namespace = pods(LabelSelector::default());
+    let samplers = pods(label_selector(stack, Component::Sampler));
+    let open = [ports::OWN_METRICS, ports::SPAN_METRICS, ports::HEALTH];
+    let rules = vec![
+        ingress(Some(namespace), &[OTLP_GRPC_PORT, OTLP_HTTP_PORT]),
+        ingress(Some(samplers), &[ports::KEPT]),
+        ingress(None, &open),
+    ];
+    network_policy(stack, Component::Collector, rules, None)
 }
 
 /// Lets clients in the stack's namespace reach the gathering pods, and the gathering pods reach

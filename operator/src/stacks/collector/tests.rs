@@ -8,7 +8,7 @@ use super::*;
 
 fn stack(yaml: &str) -> Stack {
     let stack: TracingStack = serde_yaml::from_str(&format!(
-        "apiVersion: spoor.dev/v1alpha1\nkind: TracingStack\nmetadata: {{name: tracing, namespace: shop}}\nspec:\n  collector:\n{yaml}"
+        "apiVersion: spoor.dev/v1alpha1\nkind: TracingStack\nmetadata: {{name: tracing, namespace: shop}}\nspec:\n  sampler: {{engine: OpenTelemetry}}\n  collector:\n{yaml}"
     ))
     .unwrap();
     stack.validate().unwrap()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use spoor_api::stack::Stack;
+use spoor_api::stack::{SamplerEngine, Stack};
 
 /// The label with the program that manages an object.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -23,9 +23,22 @@ pub enum Component {
     Gather,
     /// The Collector's deciding tier.
     Decide,
+    /// The Collector with a pipeline on each side of the sampler.
+    Collector,
+    /// Spoor's sampler.
+    Sampler,
 }
 
 impl Component {
+    /// The parts behind the route to the Collector: first the one that services send to.
+    #[must_use]
+    pub fn of_engine(engine: SamplerEngine) -> [Self; 2] {
+        match engine {
+            SamplerEngine::OpenTelemetry => [Self::Gather, Self::Decide],
+            SamplerEngine::Spoor => [Self::Collector, Self::Sampler],
+        }
+    }
+
     /// The label's value.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -33,6 +46,8 @@ impl Component {
             Self::Jaeger => "jaeger",
             Self::Gather => "collector-gather",
             Self::Decide => "collector-decide",
+            Self::Collector => "collector",
+            Self::Sampler => "sampler",
         }
     }
 

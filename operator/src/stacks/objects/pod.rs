@@ -82,7 +82,7 @@ pub fn spec(
         volumes: non_empty(volumes),
         image_pull_secrets: non_empty(pull_secrets),
         security_context: Some(pod_security(defaults.user_ids)),
-        // Neither Jaeger nor the Collector calls the API server.
+        // No component calls the API server.
         automount_service_account_token: Some(false),
         // Otherwise every Service of the namespace would add variables to the environment.
         enable_service_links: Some(false),

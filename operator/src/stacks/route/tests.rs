@@ -2,12 +2,16 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use spoor_api::{Metadata, TracingStack};
+use spoor_api::{Metadata, TracingStack, stack::SamplerEngine};
 
 use super::*;
 use crate::stacks::validate::validate;
 
-fn stack(spec: Value) -> Stack {
+/// A stack whose Collector decides itself, unless the spec has another sampler.
+fn stack(mut spec: Value) -> Stack {
+    if spec["sampler"].is_null() && spec["collector"]["existing"].is_null() {
+        spec["sampler"] = json!({"engine": "OpenTelemetry"});
+    }
     let spec = serde_json::from_value(spec).unwrap();
     validate(&TracingStack::new(Metadata::named("tracing"), spec)).unwrap()
 }
@@ -16,13 +20,22 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
+fn target(route: Route, since: Option<Timestamp>) -> OtlpTarget {
+    OtlpTarget {
+        route,
+        engine: SamplerEngine::OpenTelemetry,
+        since,
+    }
+}
+
 /// The state in which everything runs and traffic takes this route.
 fn running(to: Route, since: Option<Timestamp>) -> RouteState {
     RouteState {
-        target: Some(OtlpTarget { route: to, since }),
+        target: Some(target(to, since)),
         jaeger_is_ready: true,
         collector_is_ready: true,
         collector_exists: true,
+        former_engine_exists: false,
     }
 }
 
@@ -38,13 +51,10 @@ fn new_stack_has_its_route_at_once() {
             jaeger_is_ready: false,
             collector_is_ready: false,
             collector_exists: false,
+            former_engine_exists: false,
         };
         let progress = plan(&stack, &nothing, at(0));
-        let target = OtlpTarget {
-            route: stack.route,
-            since: None,
-        };
-        assert_eq!(progress.target, target);
+        assert_eq!(progress.target, target(stack.route, None));
         assert_eq!(
             (progress.collector, progress.traffic),
             (action, Traffic::Settled)
@@ -56,11 +66,7 @@ fn new_stack_has_its_route_at_once() {
 fn collector_stays_until_its_spans_are_sent() {
     let stack = stack(json!({"route": "Direct"}));
     let first = plan(&stack, &running(Route::Collector, None), at(0));
-    let switched = OtlpTarget {
-        route: Route::Direct,
-        since: Some(at(0)),
-    };
-    assert_eq!(first.target, switched);
+    assert_eq!(first.target, target(Route::Direct, Some(at(0))));
     assert_eq!(first.collector, CollectorAction::Keep);
     assert_eq!(first.route(), Route::Collector, "not all traffic has moved");
     let Traffic::Moving { left } = first.traffic else {
@@ -129,11 +135,7 @@ fn traffic_waits_for_a_ready_collector() {
     );
     assert_eq!(waiting.route(), Route::Direct);
     let switched = plan(&stack, &running(Route::Direct, None), at(7));
-    let target = OtlpTarget {
-        route: Route::Collector,
-        since: Some(at(7)),
-    };
-    assert_eq!(switched.target, target);
+    assert_eq!(switched.target, target(Route::Collector, Some(at(7))));
 }
 
 #[test]
@@ -161,6 +163,65 @@ fn existing_parts_are_assumed_ready() {
     assert_eq!(plan(&stack, &state, at(0)).target.route, Route::Collector);
 }
 
+/// A stack from before there were samplers, of which both Collectors run.
+fn upgraded(since: Option<Timestamp>, engine: SamplerEngine) -> RouteState {
+    RouteState {
+        target: Some(OtlpTarget {
+            engine,
+            ..target(Route::Collector, since)
+        }),
+        former_engine_exists: true,
+        ..running(Route::Collector, None)
+    }
+}
+
+#[test]
+fn upgraded_stack_moves_to_the_sampler() {
+    let stack = stack(json!({"sampler": {"engine": "Spoor"}}));
+    let starting = RouteState {
+        collector_is_ready: false,
+        ..upgraded(None, SamplerEngine::OpenTelemetry)
+    };
+    let waiting = plan(&stack, &starting, at(0));
+    assert_eq!(waiting.target, target(Route::Collector, None));
+    assert_eq!(waiting.traffic, Traffic::Waiting);
+    assert_eq!(waiting.collector, CollectorAction::Run);
+    assert!(waiting.keeps_former_engine);
+
+    let moving = plan(&stack, &upgraded(None, SamplerEngine::OpenTelemetry), at(0));
+    let switched = OtlpTarget {
+        engine: SamplerEngine::Spoor,
+        ..target(Route::Collector, Some(at(0)))
+    };
+    assert_eq!(moving.target, switched);
+    assert_eq!(moving.route(), Route::Collector);
+    assert!(matches!(moving.traffic, Traffic::Moving { .. }));
+    assert!(moving.keeps_former_engine);
+}
+
+#[test]
+fn former_engine_stays_until_its_spans_are_sent() {
+    let stack = stack(json!({"sampler": {"engine": "Spoor"}}));
+    let state = upgraded(Some(at(0)), SamplerEngine::Spoor);
+    let settled = plan(&stack, &state, at(60));
+    assert_eq!(settled.traffic, Traffic::Settled);
+    assert!(settled.keeps_former_engine);
+    let left = settled.replan_in.unwrap();
+    assert_eq!(left, FORMER_ENGINE_DRAIN - Duration::from_secs(60));
+    let later = plan(&stack, &state, at(1000));
+    assert!(!later.keeps_former_engine);
+    assert_eq!(later.replan_in, None);
+}
+
+#[test]
+fn engine_makes_no_difference_on_the_direct_route() {
+    let stack = stack(json!({"route": "Direct", "sampler": {"engine": "Spoor"}}));
+    let state = running(Route::Direct, None);
+    let settled = plan(&stack, &state, at(0));
+    assert_eq!(settled.target, target(Route::Direct, None));
+    assert_eq!(settled.traffic, Traffic::Settled);
+}
+
 proptest! {
     /// Traffic never takes a route that is not ready, and the Collector is never removed while traffic
     /// takes its route or is moving.
@@ -176,10 +237,11 @@ proptest! {
         let route = |direct| if direct { Route::Direct } else { Route::Collector };
         let stack = stack(json!({"route": route(spec_is_direct)}));
         let state = RouteState {
-            target: Some(OtlpTarget { route: route(is_direct), since: since.map(at) }),
+            target: Some(target(route(is_direct), since.map(at))),
             jaeger_is_ready,
             collector_is_ready,
             collector_exists: true,
+            former_engine_exists: false,
         };
         let progress = plan(&stack, &state, at(now));
         let is_ready = match progress.target.route {

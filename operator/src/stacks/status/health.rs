@@ -1,8 +1,14 @@
-//! The health of a stack's parts, from their Deployments and pods.
+//! The health of a stack's parts, from their Deployments, StatefulSets and pods.
 
 use jiff::Timestamp;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
-use spoor_api::{stack::Stack, tracing_stack::TailInForce};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::Pod,
+};
+use spoor_api::{
+    stack::{SamplerEngine, Stack},
+    tracing_stack::TailInForce,
+};
 
 use crate::stacks::{
     children::{Detail, belongs_to},
@@ -24,6 +30,12 @@ pub struct StackHealth {
     pub gather: PartHealth,
     /// The deciding tier.
     pub decide: PartHealth,
+    /// The Collector with a sampler between two pipelines.
+    pub collector: PartHealth,
+    /// Spoor's sampler.
+    pub sampler: PartHealth,
+    /// The number of its pods that are ready.
+    pub ready_samplers: u32,
     /// The tail rules of the deciding pod, if no other pod decides alongside it.
     pub tail: Option<TailInForce>,
 }
@@ -31,7 +43,7 @@ pub struct StackHealth {
 /// The health of one part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PartHealth {
-    /// True if the part has a Deployment.
+    /// True if the part has a Deployment or a StatefulSet.
     pub exists: bool,
     /// True if one of its pods is ready.
     pub is_available: bool,
@@ -60,13 +72,68 @@ impl StackHealth {
             Some((part, tail))
         };
         let (decide, tail) = part(Component::Decide).unwrap_or_default();
+        let (sampler, ready_samplers) = sampler(stack, related).unwrap_or_default();
         Self {
             jaeger: part(Component::Jaeger).unwrap_or_default().0,
             gather: part(Component::Gather).unwrap_or_default().0,
             decide,
+            collector: part(Component::Collector).unwrap_or_default().0,
+            sampler,
+            ready_samplers,
             tail,
         }
     }
+
+    /// Returns true if all parts behind the route to the Collector are complete.
+    #[must_use]
+    pub fn is_collector_complete(&self, engine: SamplerEngine) -> bool {
+        self.of_engine(engine).iter().all(|part| part.is_complete)
+    }
+
+    /// Returns true if any part of this engine exists.
+    #[must_use]
+    pub fn has_engine(&self, engine: SamplerEngine) -> bool {
+        self.of_engine(engine).iter().any(|part| part.exists)
+    }
+
+    fn of_engine(&self, engine: SamplerEngine) -> [&PartHealth; 2] {
+        match engine {
+            SamplerEngine::OpenTelemetry => [&self.gather, &self.decide],
+            SamplerEngine::Spoor => [&self.collector, &self.sampler],
+        }
+    }
+}
+
+/// The health of the sampler, and the number of its pods that are ready.
+fn sampler(stack: &Stack, related: &RelatedObjects) -> Option<(PartHealth, u32)> {
+    let name = Component::Sampler.name_in(stack);
+    let set = related
+        .children
+        .iter()
+        .find_map(|child| match &child.detail {
+            Detail::StatefulSet(set) if child.key.name == name => Some(&**set),
+            _ => None,
+        })?;
+    let status = set.status.clone().unwrap_or_default();
+    let ready = status.ready_replicas.unwrap_or(0);
+    let part = PartHealth {
+        exists: true,
+        is_available: status.available_replicas > Some(0),
+        is_complete: is_complete(set),
+    };
+    Some((part, u32::try_from(ready).unwrap_or(0)))
+}
+
+/// Returns true if all pods of a StatefulSet are ready and of its latest revision.
+fn is_complete(set: &StatefulSet) -> bool {
+    let spec = set.spec.as_ref();
+    let desired = spec.and_then(|spec| spec.replicas).unwrap_or(1);
+    let status = set.status.clone().unwrap_or_default();
+    // Until the controller has observed a change, the status describes the previous revision.
+    status.observed_generation >= set.metadata.generation
+        && status.replicas == desired
+        && status.ready_replicas.unwrap_or(0) == desired
+        && status.updated_replicas.unwrap_or(0) == desired
 }
 
 /// A part's Deployment and its pods, including terminating ones.

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod sampler;
+
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use spoor_api::{Metadata, TracingStack};
@@ -42,12 +44,16 @@ impl Default for Case {
             spec: json!({}),
             target: OtlpTarget {
                 route: Route::Collector,
+                engine: SamplerEngine::OpenTelemetry,
                 since: None,
             },
             health: StackHealth {
                 jaeger: READY,
                 gather: READY,
                 decide: READY,
+                collector: PartHealth::default(),
+                sampler: PartHealth::default(),
+                ready_samplers: 0,
                 tail: Some(TailInForce {
                     digest: "d1".to_owned(),
                     policies: 2,
@@ -81,7 +87,11 @@ fn object() -> StackObject {
 }
 
 impl Case {
-    fn status(self) -> TracingStackStatus {
+    /// The status of a stack whose Collector decides itself, unless the spec has another sampler.
+    fn status(mut self) -> TracingStackStatus {
+        if self.spec["sampler"].is_null() && self.spec["collector"]["existing"].is_null() {
+            self.spec["sampler"] = json!({"engine": "OpenTelemetry"});
+        }
         let metadata = Metadata {
             namespace: Some("shop".to_owned()),
             ..Metadata::named("tracing")
@@ -91,8 +101,9 @@ impl Case {
         let observed = RouteState {
             target: Some(self.target),
             jaeger_is_ready: self.health.jaeger.is_available,
-            collector_is_ready: self.health.gather.is_complete && self.health.decide.is_complete,
+            collector_is_ready: self.health.is_collector_complete(stack.sampler.engine()),
             collector_exists: self.health.gather.exists,
+            former_engine_exists: self.health.has_engine(stack.sampler.engine().other()),
         };
         let progress = route::plan(&stack, &observed, time(self.at));
         Findings {
@@ -160,6 +171,7 @@ fn status_of_a_starting_stack() {
 fn status_while_the_route_changes() {
     let target = OtlpTarget {
         route: Route::Direct,
+        engine: SamplerEngine::OpenTelemetry,
         since: Some(time(0)),
     };
     let moving = Case {

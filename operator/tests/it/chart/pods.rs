@@ -55,7 +55,7 @@ fn every_pod_gets_the_common_additions() {
         assert_eq!(of("GOMEMLIMIT").len(), 1, "{env:?}");
     }
     let stack = &named(&objects, "TracingStack", "tracing")["spec"];
-    for part in ["jaeger", "collector"] {
+    for part in ["jaeger", "collector", "sampler"] {
         let pod = &stack[part]["pod"];
         assert_eq!(pod["annotations"], json!({"team": "tracing"}));
         assert_eq!(
@@ -85,6 +85,10 @@ fn stack_keeps_its_own_pull_secrets() {
         stack["collector"]["pod"],
         json!({"imagePullSecrets": ["mine"], "env": [{"name": "A", "value": "own"}]})
     );
+    assert_eq!(
+        stack["sampler"]["pod"]["imagePullSecrets"],
+        json!(["registry"])
+    );
     for object in objects.iter().filter_map(pod) {
         assert_eq!(object["imagePullSecrets"], json!([{"name": "registry"}]));
     }
@@ -97,6 +101,7 @@ fn stack_without_additions_is_unchanged() {
     }
     let spec = named(&objects(&[]), "TracingStack", "tracing")["spec"].clone();
     assert!(spec["collector"].is_null(), "{spec}");
+    assert!(spec["sampler"].is_null(), "{spec}");
     assert!(spec["jaeger"]["pod"].is_null(), "{spec}");
 }
 

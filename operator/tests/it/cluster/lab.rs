@@ -142,6 +142,8 @@ impl Lab {
             format!("operator.namespaces={{{}}}", self.namespace),
             format!("applications.ab.serviceA.replicas={SERVICE_A_PODS}"),
             "prometheus.enabled=true".to_owned(),
+            // These tests are about the Collector's own tail sampler.
+            "stack.spec.sampler.engine=OpenTelemetry".to_owned(),
             // Without random failures, so that the circuit breaker never skips this marketplace.
             "applications.wishlist.marketplaces.bazaar.errorRate=0%".to_owned(),
             format!("stack.spec.jaeger.storage.memory.maxTraces={MAX_TRACES}"),

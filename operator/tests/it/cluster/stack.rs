@@ -28,6 +28,8 @@ pub async fn reset(lab: &Lab) {
     }
     let spec = json!({
         "route": "Collector",
+        // As at the installation.
+        "sampler": {"engine": "OpenTelemetry"},
         "jaeger": {
             "basePath": "/jaeger",
             "storage": {"memory": {"maxTraces": lab::MAX_TRACES}},

@@ -165,6 +165,7 @@ async fn kept_by_the_lab(fixtures: &[Fixture], table: &TailTable) -> BTreeSet<Ve
     let settings = PipelineSettings {
         tail: TailSettings {
             decision_wait: Duration::from_secs(600),
+            max_trace_duration: Duration::from_secs(600),
             ..TailSettings::default()
         },
         ..PipelineSettings::default()

@@ -40,9 +40,9 @@ async fn tail_rules_are_programmed_by_a_stack() {
     };
     programmed("NoTracingStack").await;
     let stack = Stack(&namespace);
-    stack.apply("Direct").await;
+    stack.apply("Direct", "OpenTelemetry").await;
     programmed("RouteIsDirect").await;
-    stack.apply("Collector").await;
+    stack.apply("Collector", "OpenTelemetry").await;
     stack.report("Collector", "0").await;
     programmed("RollingOut").await;
     let key = spoor_policy::Namespace::new(&namespace.name).unwrap();
@@ -69,20 +69,20 @@ async fn digest(policy: &SamplingPolicy, namespace: &spoor_policy::Namespace) ->
 }
 
 /// A stack whose status this test writes.
-struct Stack<'a>(&'a Namespace<'a>);
+pub(super) struct Stack<'a>(pub(super) &'a Namespace<'a>);
 
 impl Stack<'_> {
-    async fn apply(&self, route: &str) {
+    pub(super) async fn apply(&self, route: &str, engine: &str) {
         let object = json!({
             "apiVersion": "spoor.dev/v1alpha1",
             "kind": "TracingStack",
             "metadata": {"name": "tracing"},
-            "spec": {"route": route},
+            "spec": {"route": route, "sampler": {"engine": engine}},
         });
         self.0.apply(object).await.unwrap();
     }
 
-    async fn report(&self, route: &str, digest: &str) {
+    pub(super) async fn report(&self, route: &str, digest: &str) {
         let client = self.0.client.clone();
         let api: Api<DynamicObject> = Api::namespaced_with(client, &self.0.name, &tracing_stacks());
         let status = json!({"status": {"route": route, "tail": {"digest": digest, "policies": 1}}});

@@ -24,14 +24,14 @@ const REFUSED: &[Case] = &[
         ],
     ),
     case(
-        "{collector: {gatherWait: 6s}}",
+        "{sampler: {engine: OpenTelemetry}, collector: {gatherWait: 6s}}",
         &[
             "spec.collector.gatherWait: ",
             "must be at most decisionWait (5s by default)",
         ],
     ),
     case(
-        "{collector: {gatherWait: 3s, decisionWait: 2s}}",
+        "{sampler: {engine: OpenTelemetry}, collector: {gatherWait: 3s, decisionWait: 2s}}",
         &["spec.collector.gatherWait: ", "raise \"decisionWait\""],
     ),
     // Jaeger.
@@ -135,19 +135,19 @@ const REFUSED: &[Case] = &[
         &["spec.collector.replicas", "greater than or equal to 1"],
     ),
     case(
-        "{collector: {gatherWait: 2}}",
+        "{sampler: {engine: OpenTelemetry}, collector: {gatherWait: 2}}",
         &["spec.collector.gatherWait: ", "must be of type string"],
     ),
     case(
-        "{collector: {gatherWait: '2'}}",
+        "{sampler: {engine: OpenTelemetry}, collector: {gatherWait: '2'}}",
         &["spec.collector.gatherWait: ", "must be a duration such as"],
     ),
     case(
-        "{collector: {gatherWait: 61s}}",
+        "{sampler: {engine: OpenTelemetry}, collector: {gatherWait: 61s}}",
         &["spec.collector.gatherWait: ", "must be from 100ms to 1m"],
     ),
     case(
-        "{collector: {decisionWait: 10ms}}",
+        "{sampler: {engine: OpenTelemetry}, collector: {decisionWait: 10ms}}",
         &["spec.collector.decisionWait: ", "must be from 100ms to 5m"],
     ),
     case(
@@ -188,12 +188,78 @@ const REFUSED: &[Case] = &[
             "must be an object's name",
         ],
     ),
+    // The sampler.
+    case(
+        "{collector: {gatherWait: 3s}}",
+        &[
+            "spec.collector.gatherWait: ",
+            "requires `sampler.engine: OpenTelemetry`",
+            "set spec.sampler.maxTraceDuration instead",
+        ],
+    ),
+    case(
+        "{sampler: {engine: Spoor}, collector: {decisionWait: 3s}}",
+        &[
+            "spec.collector.decisionWait: ",
+            "set spec.sampler.decisionWait instead",
+        ],
+    ),
+    case(
+        "{sampler: {engine: Refinery}}",
+        &[
+            "spec.sampler.engine: ",
+            "supported values: \"Spoor\", \"OpenTelemetry\"",
+        ],
+    ),
+    case(
+        "{sampler: {engine: OpenTelemetry, resources: {}}}",
+        &[
+            "spec.sampler.engine: ",
+            "must be the only field of spec.sampler if it is OpenTelemetry",
+        ],
+    ),
+    case(
+        "{collector: {existing: {otlp: 'c:4317'}}, sampler: {memory: 1Gi}}",
+        &[
+            "spec.sampler: ",
+            "must not be set with spec.collector.existing",
+        ],
+    ),
+    case(
+        "{sampler: {replicas: 2}}",
+        &["spec.sampler.replicas: ", "must be 1, since several"],
+    ),
+    case(
+        "{sampler: {decisionWait: 31s}}",
+        &[
+            "spec.sampler.decisionWait: ",
+            "must be at most maxTraceDuration (30s by default)",
+        ],
+    ),
+    case(
+        "{sampler: {maxTraceDuration: 61m}}",
+        &[
+            "spec.sampler.maxTraceDuration: ",
+            "must be from 100ms to 1h",
+        ],
+    ),
+    case(
+        "{sampler: {memory: 31Mi}}",
+        &["spec.sampler.memory: ", "must be from 32Mi to 1Ti"],
+    ),
+    case(
+        "{sampler: {storage: {size: 2Ti}}}",
+        &["spec.sampler.storage.size: ", "must be from 256Mi to 1Ti"],
+    ),
 ];
 
 const ACCEPTED: &[&str] = &[
     "{}",
     "{route: Direct}",
-    "{jaeger: {}, collector: {}}",
+    "{jaeger: {}, collector: {}, sampler: {}}",
+    "{sampler: {engine: OpenTelemetry}}",
+    "{sampler: {engine: Spoor, replicas: 1, decisionWait: 10m, maxTraceDuration: 1h, memory: 33554432, storage: {size: 1Ti, claim: {}}}}",
+    "{sampler: {resources: {limits: {memory: 1Gi}}, scheduling: {priorityClassName: high}, pod: {labels: {a: b}}}}",
     "{jaeger: {basePath: /}}",
     "{jaeger: {basePath: /a/b-c_d.e~f}}",
     "{jaeger: {image: localhost:5000/a/b:1.2-x}}",
@@ -207,8 +273,8 @@ const ACCEPTED: &[&str] = &[
     "{jaeger: {existing: {otlp: 'jaeger:4317', query: 'jaeger.a.svc.cluster.local:16686'}}}",
     "{jaeger: {existing: {otlp: '1a.b:4317'}}}",
     "{collector: {existing: {otlp: 'c:4317'}, exporters: {}, envFromSecrets: []}}",
-    "{collector: {replicas: 16, gatherWait: 100ms, decisionWait: 5m}}",
-    "{collector: {gatherWait: 1m, decisionWait: 4m59s999ms}}",
+    "{sampler: {engine: OpenTelemetry}, collector: {replicas: 16, gatherWait: 100ms, decisionWait: 5m}}",
+    "{sampler: {engine: OpenTelemetry}, collector: {gatherWait: 1m, decisionWait: 4m59s999ms}}",
     "{collector: {exporters: {debug: {}, otlp_http/a.b-c_d: {endpoint: 'https://x', headers: {a: [1, {b: null}]}}, otlp/sporadic: {}}}}",
     "{jaeger: {resources: {requests: {cpu: 1, memory: 1Gi, example.com/gpu: 1}, limits: {cpu: 1000m, memory: 1024Mi, hugepages-2Mi: 4Mi}}}}",
     "{jaeger: {scheduling: {nodeSelector: {kubernetes.io/arch: amd64, a: ''}, tolerations: [{operator: Exists}, {key: a, value: b, effect: NoExecute, tolerationSeconds: 0}], affinity: {podAntiAffinity: {}}, topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}], priorityClassName: high}}}",

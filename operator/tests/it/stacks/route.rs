@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::Service,
+};
 use serde_json::{Value, json};
 
 use super::{Stacks, is_settled, until};
@@ -77,6 +80,47 @@ async fn route_switches_once_the_new_one_is_ready() {
         before,
         "pods resolve its address once and keep it"
     );
+    role.stop().await;
+}
+
+/// As an upgrade of the operator does with a stack that it created before there were samplers.
+#[tokio::test(flavor = "multi_thread")]
+async fn existing_stack_moves_to_the_sampler() {
+    let test = "existing_stack_moves_to_the_sampler";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-engine").await;
+    let role = Stacks::start(&namespace).await;
+    role.apply("tracing", json!({})).await;
+    until("the Collector", async || {
+        role.exists::<Deployment>("tracing-decide").await
+    })
+    .await;
+    role.run_pods().await;
+    role.wait_for_status("tracing", is_settled).await;
+
+    role.apply("tracing", json!({"sampler": {"engine": "Spoor"}}))
+        .await;
+    until("the Collector and the sampler", async || {
+        role.exists::<StatefulSet>("tracing-sampler").await
+            && role.exists::<Deployment>("tracing-collector").await
+    })
+    .await;
+    let waits = |status: &Value| condition(status, "Progressing")["reason"] == "WaitingForRoute";
+    role.wait_for_status("tracing", waits).await;
+    role.wait_until_route_is("collector-gather").await;
+    role.run_pods().await;
+    role.wait_until_route_is("collector").await;
+    let moves = |status: &Value| condition(status, "Progressing")["reason"] == "MovingTraffic";
+    let status = role.wait_for_status("tracing", moves).await;
+    assert_eq!(status["route"], "Collector");
+    assert_eq!(status["sampler"]["readyReplicas"], 1);
+    assert_eq!(status["tail"], Value::Null);
+    for former in ["tracing-gather", "tracing-decide"] {
+        assert!(role.exists::<Deployment>(former).await, "{former}");
+        assert!(role.exists::<Service>(former).await, "{former}");
+    }
     role.stop().await;
 }
 

@@ -166,6 +166,7 @@ pub const GRPC: &[Listener] = &[
         &[
             "/jaeger.api_v2.SamplingManager/GetSamplingStrategy",
             "/spoor.control.v1.PolicyStream/Subscribe",
+            "/spoor.control.v1.TailRuleStream/Subscribe",
         ],
     ),
 ];

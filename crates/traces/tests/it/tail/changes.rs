@@ -111,6 +111,49 @@ async fn decides_when_the_wait_is_over() {
 }
 
 #[tokio::test]
+async fn a_trace_waits_for_its_root() {
+    let (pipeline, _) = start(TailSettings {
+        decision_wait: Duration::from_millis(30),
+        max_trace_duration: Duration::from_secs(3600),
+        ..TailSettings::default()
+    });
+    pipeline.set_tail(table(rules(), "0%"));
+    let child = span(1, 2, 1, "x", 1_000, 1_010);
+    send(&pipeline, vec![batch("service-b", vec![child])]);
+    let other = Span {
+        status: failed(),
+        ..trace(2)
+    };
+    send(&pipeline, vec![batch("service-a", vec![other])]);
+    eventually("the other is decided on", || pipeline.store().len() == 1).await;
+    assert_eq!(pipeline.totals().traces_gathering, 1);
+    let root = Span {
+        status: failed(),
+        ..trace(1)
+    };
+    send(&pipeline, vec![batch("service-a", vec![root])]);
+    eventually("the trace is decided on", || pipeline.store().len() == 2).await;
+    let stored = pipeline.store().trace(id_of(&trace(1))).unwrap();
+    assert_eq!(spans_in(&stored), 2);
+    assert_balanced(&pipeline);
+}
+
+#[tokio::test]
+async fn a_trace_without_root_is_decided_in_the_end() {
+    let (pipeline, _) = start(TailSettings {
+        decision_wait: Duration::from_secs(3600),
+        max_trace_duration: Duration::from_millis(30),
+        ..TailSettings::default()
+    });
+    pipeline.set_tail(table(rules(), "0%"));
+    let child = span(1, 2, 1, "x", 1_000, 1_010);
+    send(&pipeline, vec![batch("service-b", vec![child])]);
+    eventually("the trace is decided on", || pipeline.store().len() == 1).await;
+    let stored = pipeline.store().trace(id_of(&trace(1))).unwrap();
+    assert_eq!(stored.kept, KeepReason::NoRoot);
+}
+
+#[tokio::test]
 async fn decides_on_all_when_it_shuts_down() {
     let (pipeline, shutdown) = start(long_wait());
     pipeline.set_tail(table(Vec::new(), "100%"));

@@ -212,18 +212,39 @@ pub const STACKS: &[Field] = &[
         HOST,
     ),
     field(
-        "{collector: {gatherWait: X}}",
+        "{sampler: {engine: OpenTelemetry}, collector: {gatherWait: X}}",
         "/collector/gatherWait",
         DURATION,
     ),
     field(
-        "{collector: {decisionWait: X}}",
+        "{sampler: {engine: OpenTelemetry}, collector: {decisionWait: X}}",
         "/collector/decisionWait",
         DURATION,
     ),
     field(
         "{collector: {envFromSecrets: [X]}}",
         "/collector/envFromSecrets/0",
+        NAME,
+    ),
+    field(
+        "{sampler: {decisionWait: X}}",
+        "/sampler/decisionWait",
+        DURATION,
+    ),
+    field(
+        "{sampler: {maxTraceDuration: X}}",
+        "/sampler/maxTraceDuration",
+        DURATION,
+    ),
+    field("{sampler: {memory: X}}", "/sampler/memory", QUANTITY),
+    field(
+        "{sampler: {storage: {size: X}}}",
+        "/sampler/storage/size",
+        QUANTITY,
+    ),
+    field(
+        "{sampler: {storage: {claim: {storageClassName: X}}}}",
+        "/sampler/storage/claim/storageClassName",
         NAME,
     ),
 ];

@@ -1,0 +1,196 @@
+//! The recent and all counts of one policy's tail, over all samplers.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use spoor_policy::{RuleName, Strategy};
+
+use crate::{
+    counts::Counts,
+    tail_counts::{OtherwiseRate, TailCounts, TailDecisions},
+    tail_rules::PolicyRules,
+    tally::Tally,
+    window::Window,
+};
+
+/// The counts of a policy's tail for as long as its rules and places stay the same.
+#[derive(Debug)]
+pub(crate) struct TailTally {
+    rules: Arc<PolicyRules>,
+    length: Duration,
+    /// The start of the time that the counts cover.
+    since: Instant,
+    total: TailDecisions,
+    /// The traces kept by each rule, as [`Counts::started`] and [`Counts::sampled`] alike.
+    by_rule: BTreeMap<RuleName, Window>,
+    /// The traces that no rule matched. Each is an independent trial of `otherwise`.
+    unmatched: Tally,
+}
+
+impl TailTally {
+    pub(crate) fn new(rules: Arc<PolicyRules>, length: Duration, now: Instant) -> Self {
+        let names = || rules.tail.keep().iter().map(|rule| &rule.name);
+        let windows = names().map(|name| (name.clone(), Window::new(length, now)));
+        let otherwise = Strategy::Probability(rules.tail.otherwise());
+        Self {
+            length,
+            since: now,
+            // Every rule is listed, also if it keeps no trace.
+            total: TailDecisions {
+                by_rule: names().map(|name| (name.clone(), 0)).collect(),
+                ..TailDecisions::default()
+            },
+            by_rule: windows.collect(),
+            unmatched: Tally::new(otherwise, length, now),
+            rules,
+        }
+    }
+
+    pub(crate) fn rules(&self) -> &Arc<PolicyRules> {
+        &self.rules
+    }
+
+    /// All decisions.
+    pub(crate) fn total(&self) -> &TailDecisions {
+        &self.total
+    }
+
+    /// Adds decisions made between two moments.
+    pub(crate) fn add(&mut self, decisions: &TailDecisions, from: Instant, to: Instant) {
+        self.since = self.since.min(from);
+        self.total.add(decisions);
+        for (rule, kept) in &decisions.by_rule {
+            if let Some(window) = self.by_rule.get_mut(rule) {
+                let counts = Counts {
+                    started: *kept,
+                    sampled: *kept,
+                };
+                window.add(counts, from, to);
+            }
+        }
+        let unmatched = Counts {
+            started: decisions.unmatched,
+            sampled: decisions.unmatched_kept,
+        };
+        if unmatched != Counts::default() {
+            self.unmatched.add(unmatched, from, to);
+        }
+    }
+
+    /// The counts until now.
+    pub(crate) fn counts(&mut self, now: Instant) -> TailCounts {
+        let observed = self.unmatched.observed(&[], now);
+        let kept = self
+            .by_rule
+            .iter_mut()
+            .map(|(rule, window)| (rule.clone(), window.sum(now).started));
+        let recent = TailDecisions {
+            by_rule: kept.collect(),
+            unmatched: observed.map_or(0, |it| it.started),
+            unmatched_kept: observed.map_or(0, |it| it.sampled),
+        };
+        TailCounts {
+            total: self.total.clone(),
+            recent,
+            window: self.length.min(now.saturating_duration_since(self.since)),
+            otherwise: observed.map(|it| OtherwiseRate {
+                rate: it.rate,
+                interval: it.interval,
+                verdict: it.verdict,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use spoor_policy::{Rule, RuleCondition, TailPolicy, statistics::Verdict};
+
+    use super::*;
+
+    fn tally(start: Instant) -> TailTally {
+        let rule = |name: &str| Rule {
+            name: name.parse().unwrap(),
+            condition: RuleCondition::Error,
+        };
+        let keep = vec![rule("errors"), rule("never")];
+        let rules = PolicyRules {
+            places: vec![(None, None)],
+            tail: TailPolicy::new(keep, "10%".parse().unwrap()).unwrap(),
+        };
+        TailTally::new(Arc::new(rules), Duration::from_secs(60), start)
+    }
+
+    fn decisions(errors: u64, unmatched: u64, unmatched_kept: u64) -> TailDecisions {
+        TailDecisions {
+            by_rule: BTreeMap::from([("errors".parse().unwrap(), errors)]),
+            unmatched,
+            unmatched_kept,
+        }
+    }
+
+    #[test]
+    fn recent_counts_slide_and_the_total_stays() {
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
+        let mut tally = tally(start);
+        for second in 1..=120 {
+            tally.add(&decisions(5, 100, 10), at(second - 1), at(second));
+        }
+        let counts = tally.counts(at(120));
+        let by_rule = |decisions: &TailDecisions| -> Vec<(String, u64)> {
+            let by_rule = decisions.by_rule.iter();
+            by_rule
+                .map(|(rule, kept)| (rule.to_string(), *kept))
+                .collect()
+        };
+        assert_eq!(
+            by_rule(&counts.total),
+            [("errors".to_owned(), 600), ("never".to_owned(), 0)]
+        );
+        assert_eq!(
+            (counts.total.decided(), counts.total.kept()),
+            (12_600, 1_800)
+        );
+        assert_eq!(counts.window, Duration::from_secs(60));
+        // The newest of the 60 buckets has only just begun.
+        assert_eq!(
+            by_rule(&counts.recent),
+            [("errors".to_owned(), 295), ("never".to_owned(), 0)]
+        );
+        assert_eq!(
+            (counts.recent.unmatched, counts.recent.unmatched_kept),
+            (5_900, 590)
+        );
+        let otherwise = counts.otherwise.unwrap();
+        assert_eq!(otherwise.verdict, Verdict::Consistent);
+        assert!(otherwise.interval.lower < 0.1 && 0.1 < otherwise.interval.upper);
+    }
+
+    #[test]
+    fn other_rate_is_contradicted() {
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
+        let mut tally = tally(start);
+        for second in 1..=60 {
+            tally.add(&decisions(5, 1_000, 300), at(second - 1), at(second));
+        }
+        let otherwise = tally.counts(at(60)).otherwise.unwrap();
+        assert_eq!(otherwise.verdict, Verdict::TooHigh);
+    }
+
+    #[test]
+    fn without_unmatched_traces_there_is_no_rate() {
+        let start = Instant::now();
+        let mut tally = tally(start);
+        tally.add(&decisions(5, 0, 0), start, start);
+        let counts = tally.counts(start);
+        assert_eq!(counts.otherwise, None);
+        assert_eq!((counts.recent.decided(), counts.recent.kept()), (5, 5));
+    }
+}

@@ -1,0 +1,81 @@
+//! The metrics of the sampler.
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text::encode},
+    metrics::{MetricType, counter::Counter, gauge::ConstGauge},
+    registry::{Registry, Unit},
+};
+use spoor_traces::Forwarder;
+
+use crate::{in_force::RulesInForce, send::SendCounts};
+
+/// All metrics of the sampler. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics(Arc<Registry>);
+
+impl Metrics {
+    pub(crate) fn new(forwarder: &Forwarder, sent: &SendCounts, rules: Arc<RulesInForce>) -> Self {
+        let mut registry = Registry::default();
+        forwarder.register(&mut registry);
+        sent.register(&mut registry);
+        let resent: Counter = Counter::default();
+        resent.inc_by(forwarder.recovery().resent);
+        let help = "Spans of the journal sent again after the start, as they were not confirmed";
+        registry.register("spoor_sampler_spans_resent", help, resent);
+        registry.register_collector(Box::new(RuleMetrics(rules)));
+        Self(Arc::new(registry))
+    }
+
+    /// The metrics in OpenMetrics' text format.
+    pub(crate) fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.0)?;
+        Ok(text)
+    }
+}
+
+impl SendCounts {
+    fn register(&self, registry: &mut Registry) {
+        let help = "Batches that the receiver accepted";
+        registry.register("spoor_sampler_batches_sent", help, self.batches.clone());
+        let name = "spoor_sampler_sent";
+        let help = "Size of the batches that the receiver accepted, before compression";
+        registry.register_with_unit(name, help, Unit::Bytes, self.bytes.clone());
+        let help = "Spans that the receiver accepted";
+        registry.register("spoor_sampler_spans_sent", help, self.spans.clone());
+        let help = "Spans that the receiver refused for good";
+        registry.register("spoor_sampler_spans_refused", help, self.refused.clone());
+        let help = "Attempts to send a batch that failed and are repeated";
+        registry.register("spoor_sampler_send_failures", help, self.failures.clone());
+        let name = "spoor_sampler_batches_in_flight";
+        let help = "Batches that are being sent";
+        registry.register(name, help, self.in_flight.clone());
+    }
+}
+
+/// Reads the state of the rules when it is scraped.
+#[derive(Debug)]
+struct RuleMetrics(Arc<RulesInForce>);
+
+impl Collector for RuleMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let name = "spoor_sampler_control_plane_connected";
+        let help = "Whether the stream of tail rules is connected";
+        let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(i64::from(self.0.is_connected())).encode(gauge)?;
+        let Some(held) = self.0.held() else {
+            return Ok(());
+        };
+        let name = "spoor_sampler_rules";
+        let help = "The tail rules in force, by version and digest";
+        let mut gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let labels = [
+            ("version", held.version.to_string()),
+            ("digest", held.digest.to_string()),
+        ];
+        ConstGauge::new(1_i64).encode(gauge.encode_family(&labels)?)
+    }
+}

@@ -1,0 +1,71 @@
+//! The file with the rules in force.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use prost::Message;
+use spoor_proto::spoor::control::v1::TailRules;
+use tokio::io::AsyncWriteExt;
+
+use crate::{InvalidRules, Rules, stream::MAX_MESSAGE_BYTES};
+
+const FILE: &str = "tail-rules.binpb";
+
+/// The file in which the rules in force survive a restart of the sampler: a `TailRules` message.
+#[derive(Clone, Debug)]
+pub(crate) struct RulesFile(PathBuf);
+
+/// A failure to load saved rules.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    /// The file is not a message.
+    #[error(transparent)]
+    Decode(#[from] prost::DecodeError),
+    /// The rules are invalid.
+    #[error(transparent)]
+    Invalid(#[from] InvalidRules),
+}
+
+impl RulesFile {
+    pub(crate) fn in_folder(folder: &Path) -> Self {
+        Self(folder.join(FILE))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Loads the rules, if there are any.
+    pub(crate) fn load(&self) -> Result<Option<Rules>, LoadError> {
+        let file = match File::open(&self.0) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut content = Vec::new();
+        file.take(MAX_MESSAGE_BYTES as u64)
+            .read_to_end(&mut content)?;
+        let message = TailRules::decode(content.as_slice())?;
+        Ok(Some(Rules::read(&message)?))
+    }
+
+    /// Replaces the file as a whole, so that a process that is killed meanwhile leaves the former
+    /// rules.
+    pub(crate) async fn save(&self, rules: &TailRules) -> io::Result<()> {
+        if let Some(folder) = self.0.parent() {
+            tokio::fs::create_dir_all(folder).await?;
+        }
+        let new = self.0.with_extension("new");
+        let mut file = tokio::fs::File::create(&new).await?;
+        file.write_all(&rules.encode_to_vec()).await?;
+        file.sync_all().await?;
+        drop(file);
+        tokio::fs::rename(&new, &self.0).await
+    }
+}

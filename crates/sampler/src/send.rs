@@ -1,0 +1,166 @@
+//! Sends batches of kept spans to the receiver.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+use spoor_runtime::{Backoff, LogLimit};
+use spoor_telemetry::export::{Export, ExportResponse, Failure};
+use spoor_traces::{Batch, Forwarder};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+/// The most requests in progress. More would not send faster to one receiver, and each may be sent
+/// twice if the sampler is killed.
+const MAX_REQUESTS: usize = 4;
+/// The deadline of one attempt. The exporter has its own for the beginning of the response.
+const ATTEMPT_DEADLINE: Duration = Duration::from_secs(30);
+/// The first delay between attempts.
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// Much shorter than a rollout, so that spans are sent soon after the receiver has restarted.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(3);
+/// The longest delay that a receiver may request. Spans wait meanwhile, and in the end services.
+const MAX_REQUESTED_DELAY: Duration = Duration::from_secs(60);
+
+/// The counts of what was sent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SendCounts {
+    pub(crate) batches: Counter,
+    pub(crate) bytes: Counter,
+    pub(crate) spans: Counter,
+    /// Spans that the receiver will never accept.
+    pub(crate) refused: Counter,
+    /// Attempts that failed and are repeated.
+    pub(crate) failures: Counter,
+    pub(crate) in_flight: Gauge,
+}
+
+/// Sends a forwarder's batches until it has no more. Clones share the state.
+#[derive(Clone)]
+pub(crate) struct Sender {
+    forwarder: Forwarder,
+    exporter: Arc<dyn Export>,
+    counts: SendCounts,
+    /// True while attempts fail. Only changes of it are logged.
+    is_failing: Arc<AtomicBool>,
+    refusals: Arc<LogLimit>,
+}
+
+impl Sender {
+    pub(crate) fn new(forwarder: Forwarder, exporter: Arc<dyn Export>, counts: SendCounts) -> Self {
+        Self {
+            forwarder,
+            exporter,
+            counts,
+            is_failing: Arc::default(),
+            refusals: Arc::default(),
+        }
+    }
+
+    /// Sends batches until the forwarder has shut down and all are sent, or `give_up`.
+    pub(crate) async fn run(self, give_up: CancellationToken) {
+        // Dropping the requests in progress ends them.
+        give_up.run_until_cancelled(self.send_all()).await;
+    }
+
+    async fn send_all(&self) {
+        let mut requests = JoinSet::new();
+        while let Some(batch) = self.forwarder.next_batch().await {
+            // More batches wait in the forwarder, which is bounded and refuses spans when it is
+            // full.
+            while requests.len() >= MAX_REQUESTS {
+                requests.join_next().await;
+            }
+            let sender = self.clone();
+            requests.spawn(async move { sender.deliver(batch).await });
+        }
+        while requests.join_next().await.is_some() {}
+    }
+
+    async fn deliver(&self, batch: Batch) {
+        let in_flight = InFlight::new(&self.counts.in_flight);
+        match self.send_with_retries(&batch).await {
+            Ok(accepted) => self.count(&accepted, &batch),
+            Err(reason) => self.count_refused(batch.spans, &reason),
+        }
+        drop(in_flight);
+        self.forwarder.sent(&batch);
+    }
+
+    /// Sends a batch until the receiver accepts it; an error is its reason for never doing so.
+    async fn send_with_retries(&self, batch: &Batch) -> Result<ExportResponse, String> {
+        let request = self.exporter.prepare(batch.request.clone());
+        let mut backoff = Backoff::new(MIN_RETRY_DELAY);
+        loop {
+            let sending = self.exporter.send(request.clone());
+            let (after, reason) = match timeout(ATTEMPT_DEADLINE, sending).await {
+                Ok(Ok(accepted)) => {
+                    self.log_recovery();
+                    return Ok(accepted);
+                }
+                Ok(Err(Failure::Refused(reason))) => return Err(reason),
+                Ok(Err(Failure::Retry { after, reason })) => (after, reason),
+                Err(_) => (None, "no response in time".to_owned()),
+            };
+            self.counts.failures.inc();
+            self.log_failure(&reason);
+            // Not before the time that the receiver requests.
+            let requested = after.unwrap_or_default().min(MAX_REQUESTED_DELAY);
+            sleep(backoff.next_delay(MAX_RETRY_DELAY).max(requested)).await;
+        }
+    }
+
+    fn count(&self, accepted: &ExportResponse, batch: &Batch) {
+        // A receiver may claim to have rejected more than it was sent.
+        let refused = accepted.rejected.min(batch.spans);
+        if refused > 0 {
+            self.count_refused(refused, &accepted.message);
+        }
+        self.counts.batches.inc();
+        self.counts.bytes.inc_by(batch.request.len() as u64);
+        self.counts.spans.inc_by(batch.spans - refused);
+    }
+
+    fn count_refused(&self, spans: u64, reason: &str) {
+        self.counts.refused.inc_by(spans);
+        if let Some(suppressed) = self.refusals.admit() {
+            tracing::warn!(spans, reason, suppressed, "the receiver refused spans");
+        }
+    }
+
+    fn log_failure(&self, reason: &str) {
+        if !self.is_failing.swap(true, Relaxed) {
+            tracing::warn!(reason, "cannot send spans; retrying");
+        }
+    }
+
+    fn log_recovery(&self) {
+        if self.is_failing.swap(false, Relaxed) {
+            tracing::info!("sending spans again");
+        }
+    }
+}
+
+/// Counts a request for as long as it is in progress, also if it is cancelled.
+struct InFlight(Gauge);
+
+impl InFlight {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

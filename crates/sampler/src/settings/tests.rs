@@ -1,0 +1,96 @@
+#![allow(clippy::unwrap_used)]
+
+use clap::Parser;
+use rstest::rstest;
+
+use super::*;
+
+#[derive(Parser)]
+struct Command {
+    #[command(flatten)]
+    args: SamplerArgs,
+}
+
+fn read(options: &[&str], variables: &[(&str, &str)]) -> Result<SamplerSettings, InvalidSettings> {
+    let options = ["sampler"].iter().chain(options);
+    let command = Command::try_parse_from(options).unwrap();
+    command.args.settings(|name| {
+        let variable = variables.iter().find(|(variable, _)| *variable == name);
+        variable.map(|(_, value)| (*value).to_owned())
+    })
+}
+
+#[test]
+fn defaults_lead_to_the_lab() {
+    let settings = read(&[], &[]).unwrap();
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:4327");
+    assert_eq!(settings.output.endpoint, "http://localhost:4317");
+    assert!(settings.control.is_none());
+    assert!(settings.forwarder.journal.is_none());
+    assert_eq!(
+        settings.forwarder.tail.decision_wait,
+        Duration::from_secs(5)
+    );
+    assert_eq!(settings.forwarder.tail.max_bytes, 256 << 20);
+    assert!(settings.log.is_disabled && settings.log.otlp.is_none());
+}
+
+#[test]
+fn options_and_variables_are_read() {
+    let options = [
+        "--journal",
+        "/data",
+        "--journal-size",
+        "2GiB",
+        "--stack",
+        "tracing",
+    ];
+    let variables = [
+        ("SPOOR_CONTROL_ENDPOINT", "https://spoor-operator:5780"),
+        ("SPOOR_CONTROL_TOKEN_FILE", "/token"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=sampler-0"),
+    ];
+    let settings = read(&options, &variables).unwrap();
+    let journal = settings.forwarder.journal.unwrap();
+    assert_eq!(journal.folder, PathBuf::from("/data"));
+    assert_eq!(journal.max_bytes, 2 << 30);
+    let control = settings.control.unwrap();
+    assert_eq!(control.endpoint, "https://spoor-operator:5780");
+    assert!(control.credentials.token_file.is_some());
+    assert_eq!(settings.output.endpoint, "http://collector:4317");
+    assert_eq!(
+        (&*settings.stack, &*settings.instance),
+        ("tracing", "sampler-0")
+    );
+}
+
+#[rstest]
+#[case::short_wait(&["--decision-wait", "10ms"], &[], "--decision-wait")]
+#[case::shorter_than_wait(&["--max-trace-duration", "1s"], &[], "--max-trace-duration")]
+#[case::memory(&["--memory", "1MiB"], &[], "--memory")]
+#[case::journal_size(&["--journal-size", "1MiB"], &[], "--journal-size")]
+#[case::stack(&["--stack", "A b"], &[], "--stack")]
+#[case::no_output(&[], &[("OTEL_TRACES_EXPORTER", "none")], "OTEL_TRACES_EXPORTER")]
+#[case::itself(
+    &["--listen", "127.0.0.1:4317"],
+    &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317")],
+    "OTEL_EXPORTER_OTLP_ENDPOINT"
+)]
+#[case::control(&[], &[("SPOOR_CONTROL_ENDPOINT", "operator")], "SPOOR_CONTROL_ENDPOINT")]
+fn invalid_setting_is_named(
+    #[case] options: &[&str],
+    #[case] variables: &[(&str, &str)],
+    #[case] setting: &str,
+) {
+    let InvalidSettings(errors) = read(options, variables).unwrap_err();
+    let named: Vec<_> = errors.iter().map(|error| error.setting).collect();
+    assert_eq!(named, [setting], "{errors:?}");
+}
+
+#[test]
+fn all_errors_are_reported_together() {
+    let variables = [("SPOOR_CONTROL_ENDPOINT", "operator")];
+    let InvalidSettings(errors) = read(&["--memory", "1MiB"], &variables).unwrap_err();
+    assert_eq!(errors.len(), 2, "{errors:?}");
+}

@@ -1,0 +1,174 @@
+//! The stream of tail rules from the control plane.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use spoor_proto::spoor::control::v1::{
+    Acknowledgement, Refusal, SamplerHello, SamplerMessage, TailCount, TailReport, TailRules,
+    sampler_message::Message, tail_rule_stream_client::TailRuleStreamClient,
+};
+use spoor_telemetry::control_stream::{
+    Connection, Credentials, Exchange, Intervals, Link, SessionError, Sessions,
+};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
+
+use crate::in_force::{RulesInForce, to_wire};
+
+/// The longest message with rules. A rule may take 16 KiB.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 32 << 20;
+
+/// The sessions in which the sampler receives its rules.
+#[derive(Debug)]
+pub(crate) struct RuleSessions {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) credentials: Credentials,
+    pub(crate) intervals: Intervals,
+    pub(crate) stack: String,
+    pub(crate) instance: String,
+    /// The ID of this start of the process.
+    pub(crate) start: String,
+    pub(crate) rules: Arc<RulesInForce>,
+}
+
+type RuleExchange = Exchange<SamplerMessage, TailRules>;
+
+impl Sessions for RuleSessions {
+    const HELD: &'static str = "tail rules";
+
+    async fn run(
+        &mut self,
+        link: &mut Link,
+        shutdown: &CancellationToken,
+    ) -> Result<(), SessionError> {
+        let Some(exchange) = shutdown.run_until_cancelled(self.open()).await else {
+            return Ok(());
+        };
+        let mut session = Session {
+            sessions: self,
+            exchange: exchange?,
+            link,
+            opened: Instant::now(),
+            last: None,
+        };
+        let ended = session.serve(shutdown).await;
+        self.rules.set_connected(false);
+        ended
+    }
+}
+
+impl RuleSessions {
+    async fn open(&self) -> Result<RuleExchange, SessionError> {
+        let connection =
+            Connection::open(&self.endpoint, &self.credentials, self.intervals).await?;
+        let (request, outgoing) = connection.request(message(self.hello()))?;
+        let mut client = TailRuleStreamClient::new(connection.channel())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        connection
+            .exchange(outgoing, client.subscribe(request))
+            .await
+    }
+
+    fn hello(&self) -> Message {
+        let held = self.rules.held();
+        let digest = held.map(|held| held.digest.0.to_be_bytes().to_vec());
+        Message::Hello(SamplerHello {
+            stack: self.stack.clone(),
+            instance: self.instance.clone(),
+            held: held.map(|held| to_wire(held.version)),
+            held_digest: digest.unwrap_or_default(),
+            start: self.start.clone(),
+        })
+    }
+}
+
+struct Session<'a> {
+    sessions: &'a RuleSessions,
+    exchange: RuleExchange,
+    link: &'a mut Link,
+    opened: Instant,
+    last: Option<(Vec<TailCount>, Instant)>,
+}
+
+impl Session<'_> {
+    async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), SessionError> {
+        let period = self.sessions.intervals.report;
+        let mut reports = interval(period.max(Duration::from_millis(1)));
+        // Counts are cumulative, so one report replaces all that were missed.
+        reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                // Shutdown has priority over rules, and rules over reports, which repeat.
+                biased;
+                () = shutdown.cancelled() => {
+                    self.shutdown_notice().await;
+                    return Ok(());
+                }
+                received = self.exchange.receive() => self.install(received?).await?,
+                _ = reports.tick() => self.report().await?,
+            }
+        }
+    }
+
+    async fn install(&mut self, received: TailRules) -> Result<(), SessionError> {
+        self.set_accepted();
+        let response = match self.sessions.rules.install(&received).await {
+            Ok(version) => Message::Acknowledgement(Acknowledgement {
+                version: Some(to_wire(version)),
+            }),
+            Err(reason) => {
+                tracing::warn!(%reason, "tail rules refused; keeping the previous ones");
+                Message::Refusal(Refusal {
+                    version: received.version,
+                    reason: reason.to_string(),
+                })
+            }
+        };
+        self.exchange.send(message(response)).await
+    }
+
+    fn set_accepted(&mut self) {
+        self.link.accepted_by(&self.sessions.endpoint);
+        self.sessions.rules.set_connected(true);
+    }
+
+    /// Sends a report if something has changed or the last is old.
+    async fn report(&mut self) -> Result<(), SessionError> {
+        let counts = self.sessions.rules.counts();
+        let intervals = self.sessions.intervals;
+        // No rules need to come if the sampler holds the current ones. A denial comes sooner.
+        if self.opened.elapsed() >= intervals.deadline {
+            self.set_accepted();
+        }
+        // One interval early, since the next tick would be too late.
+        let is_due = self.last.as_ref().is_none_or(|(last, at)| {
+            *last != counts || at.elapsed() + intervals.report > intervals.alive
+        });
+        if !is_due {
+            return Ok(());
+        }
+        self.last = Some((counts.clone(), Instant::now()));
+        self.exchange.send(message(report(counts))).await
+    }
+
+    /// Sends the final report.
+    async fn shutdown_notice(&mut self) {
+        let last = message(report(self.sessions.rules.counts()));
+        let deadline = self.sessions.intervals.shutdown_notice;
+        self.exchange.finish(last, deadline).await;
+    }
+}
+
+fn report(counts: Vec<TailCount>) -> Message {
+    Message::Report(TailReport {
+        counts,
+        unix_millis: Timestamp::now().as_millisecond(),
+    })
+}
+
+fn message(message: Message) -> SamplerMessage {
+    SamplerMessage {
+        message: Some(message),
+    }
+}

@@ -1,0 +1,9 @@
+//! The sampler between a sender, a receiver and a control plane.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod forward;
+mod plane;
+mod receiver;
+mod rules;
+mod running;
+mod spans;

@@ -1,0 +1,76 @@
+//! A receiver that keeps the spans it gets.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::{
+        ExportTraceServiceRequest, ExportTraceServiceResponse,
+        trace_service_server::{TraceService, TraceServiceServer},
+    },
+    trace::v1::Span,
+};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, transport::Server};
+
+use crate::{plane::listen, spans::trace_id};
+
+#[derive(Clone, Default)]
+pub struct Receiver {
+    spans: Arc<Mutex<Vec<Span>>>,
+    /// The response to the next request.
+    next: Arc<Mutex<Option<Status>>>,
+}
+
+impl Receiver {
+    /// A receiver on a port of its own.
+    pub async fn start() -> (Self, SocketAddr) {
+        let receiver = Self::default();
+        let address = receiver.listen(SocketAddr::from(([127, 0, 0, 1], 0))).await;
+        (receiver, address)
+    }
+
+    pub async fn listen(&self, address: SocketAddr) -> SocketAddr {
+        let listener: TcpListener = listen(address).await;
+        let address = listener.local_addr().unwrap();
+        let server = Server::builder().add_service(TraceServiceServer::new(self.clone()));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        address
+    }
+
+    /// Gives this response to the next request.
+    pub fn refuse_next(&self, status: Status) {
+        *self.next.lock().unwrap() = Some(status);
+    }
+
+    pub fn spans(&self) -> Vec<Span> {
+        self.spans.lock().unwrap().clone()
+    }
+
+    /// The spans of a trace.
+    pub fn trace(&self, number: u64) -> Vec<Span> {
+        let id = trace_id(number);
+        let spans = self.spans().into_iter();
+        spans.filter(|span| span.trace_id == id).collect()
+    }
+}
+
+#[tonic::async_trait]
+impl TraceService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        if let Some(status) = self.next.lock().unwrap().take() {
+            return Err(status);
+        }
+        let resources = request.into_inner().resource_spans.into_iter();
+        let scopes = resources.flat_map(|it| it.scope_spans);
+        let mut spans = self.spans.lock().unwrap();
+        spans.extend(scopes.flat_map(|it| it.spans));
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}

@@ -1,0 +1,278 @@
+//! The path of a span from a request, through the tail sampler, to the next receiver.
+
+mod annotation;
+mod batches;
+mod in_flight;
+mod journal;
+mod metrics;
+mod outgoing;
+mod position;
+mod recovery;
+mod state;
+mod tracker;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::Router;
+use parking_lot::{Mutex, MutexGuard};
+use spoor_policy::{TailTable, Version};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    OutOfMemory, ReceiveSettings, Rejected, ScanError, TailCount, TailSettings, Totals,
+    memory::Reservation,
+    receiver::{AcceptError, MAX_EARLY_DECISION_TIME, Receiver, SpanSink},
+    scan,
+    tail::{TailSampler, decide_in_rounds},
+};
+
+pub use batches::Batch;
+pub use journal::{JournalError, JournalSettings};
+use outgoing::Outgoing;
+pub use recovery::Recovery;
+use state::State;
+
+/// The settings of a [`Forwarder`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwarderSettings {
+    /// The limits on gathering traces until their decision.
+    pub tail: TailSettings,
+    /// The receiver's bounds.
+    pub receive: ReceiveSettings,
+    /// The most bytes of spans that wait to be sent; with more, requests are refused. With a
+    /// journal, a batch takes room until all batches before it are sent, too.
+    pub max_outgoing_bytes: usize,
+    /// The tail rules in force from the start, so that no trace is decided without them.
+    pub rules: Option<(Version, TailTable)>,
+    /// The journal. Without one, a restart loses the traces that wait and the spans that are not
+    /// sent.
+    pub journal: Option<JournalSettings>,
+    /// True to decide on all waiting traces at a shutdown, as without a journal: for a journal that
+    /// the next start does not find.
+    pub decides_at_shutdown: bool,
+}
+
+impl Default for ForwarderSettings {
+    /// 64 MiB of spans that wait to be sent, and no journal.
+    fn default() -> Self {
+        Self {
+            tail: TailSettings::default(),
+            receive: ReceiveSettings::default(),
+            max_outgoing_bytes: 64 << 20,
+            journal: None,
+            decides_at_shutdown: false,
+            rules: None,
+        }
+    }
+}
+
+/// The spans to send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// The complete batches that wait to be sent, without those that are being sent.
+    pub batches: usize,
+    /// The bytes of spans to send, also of those that are being sent.
+    pub bytes: usize,
+}
+
+/// Accepts spans, decides on whole traces, and forwards those that are kept. Cheap to clone.
+#[derive(Clone, derive_more::Debug)]
+#[debug("Forwarder({:?})", self.totals())]
+pub struct Forwarder {
+    shared: Arc<Shared>,
+    receiver: Receiver,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    recovery: Recovery,
+    decides_at_shutdown: bool,
+    /// Wakes the sender when a batch is complete.
+    has_batch: Notify,
+}
+
+/// The time for which spans are collected in a batch, and by which decisions are late at most.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
+/// The most decisions on due traces that the decision task makes before it releases the lock.
+const MAX_DECISIONS_PER_LOCK: usize = 256;
+
+impl Forwarder {
+    /// Starts the sampler and its decision task, where the journal ends if there is one. Blocks
+    /// until the journal is read.
+    ///
+    /// When the token is cancelled, the receivers accept no more requests. Without a journal, or
+    /// with [`ForwarderSettings::decides_at_shutdown`], the task then decides on all waiting traces.
+    /// Otherwise they wait for the next start.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal cannot be opened, or another process uses it. Corrupt files
+    /// are no error: [`Forwarder::recovery`] counts them.
+    pub fn start(
+        settings: ForwarderSettings,
+        shutdown: CancellationToken,
+    ) -> Result<Self, JournalError> {
+        let (state, recovery) = State::new(&settings)?;
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            recovery,
+            decides_at_shutdown: settings.decides_at_shutdown || settings.journal.is_none(),
+            has_batch: Notify::new(),
+        });
+        let forwarder = Self {
+            receiver: Receiver::new(settings.receive, Arc::clone(&shared)),
+            shared,
+        };
+        tokio::spawn(forwarder.clone().run_decisions(shutdown));
+        Ok(forwarder)
+    }
+
+    /// What was found in the journal at the start.
+    #[must_use]
+    pub fn recovery(&self) -> Recovery {
+        self.shared.recovery
+    }
+
+    /// Puts tail rules in force for all later decisions, including those on traces that wait.
+    pub fn set_tail(&self, version: Version, table: TailTable) {
+        let mut state = self.shared.state.lock();
+        state.sampler.set_counted_table(version, table);
+    }
+
+    /// The decisions by the rules of the latest versions, for each policy.
+    #[must_use]
+    pub fn tail_counts(&self) -> Vec<TailCount> {
+        self.shared.state.lock().sampler.counts()
+    }
+
+    /// The OTLP receiver over HTTP: `POST /v1/traces`, with responses for the other signals.
+    pub fn otlp_http(&self) -> Router {
+        self.receiver.otlp_http()
+    }
+
+    /// The OTLP receiver over gRPC, with responses for the other signals.
+    pub fn otlp_grpc(&self) -> Router {
+        self.receiver.otlp_grpc()
+    }
+
+    /// The outcomes of all spans so far, as a consistent snapshot.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.shared.state.lock().sampler.totals()
+    }
+
+    /// The spans to send.
+    #[must_use]
+    pub fn backlog(&self) -> Backlog {
+        self.shared.state.lock().backlog()
+    }
+
+    /// The next batch to send; `None` once the sampler has shut down and all are sent. The caller
+    /// reports the end of sending it with [`Forwarder::sent`].
+    pub async fn next_batch(&self) -> Option<Batch> {
+        loop {
+            // Created before the check, so that no batch is missed between check and wait.
+            let has_batch = self.shared.has_batch.notified();
+            {
+                let mut state = self.shared.state.lock();
+                if let Some(batch) = state.next_batch() {
+                    return Some(batch);
+                }
+                if state.is_drained {
+                    return None;
+                }
+            }
+            has_batch.await;
+        }
+    }
+
+    /// Frees the room of a batch that was sent, or given up. With a journal, a batch that is never
+    /// reported is sent again after a restart.
+    pub fn sent(&self, batch: &Batch) {
+        self.shared.state.lock().sent(batch);
+    }
+
+    async fn run_decisions(self, shutdown: CancellationToken) {
+        let mut ticks = tokio::time::interval(FLUSH_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = ticks.tick() => {}
+            }
+            self.decide_while(|sampler, outgoing| {
+                sampler.decide_due(Instant::now(), MAX_DECISIONS_PER_LOCK, outgoing)
+                    || sampler.decide_for_refused(outgoing)
+            })
+            .await;
+            self.flush(false);
+        }
+        // Closes first: otherwise traces could arrive as fast as they are decided.
+        self.receiver.close();
+        if self.shared.decides_at_shutdown {
+            self.decide_while(|sampler, outgoing| sampler.decide_waiting(outgoing))
+                .await;
+        }
+        self.flush(true);
+    }
+
+    /// Decides in rounds, between which receivers get the lock, until `decide_some` returns false.
+    async fn decide_while(
+        &self,
+        decide_some: impl Fn(&mut TailSampler, &mut Outgoing) -> bool + Send + 'static,
+    ) {
+        let shared = Arc::clone(&self.shared);
+        decide_in_rounds(move || {
+            let mut state = shared.state.lock();
+            let has_more = state.decide(&decide_some);
+            MutexGuard::unlock_fair(state);
+            has_more
+        })
+        .await;
+    }
+
+    fn flush(&self, is_last: bool) {
+        let mut state = self.shared.state.lock();
+        state.outgoing.batches.complete();
+        state.is_drained |= is_last;
+        let unneeded = state.clean_up();
+        drop(state);
+        self.shared.has_batch.notify_waiters();
+        journal::delete(&unneeded);
+    }
+}
+
+impl SpanSink for Arc<Shared> {
+    fn accept(
+        &self,
+        request: &[u8],
+        reservation: &mut Reservation,
+    ) -> Result<Rejected, AcceptError> {
+        // The scan takes longest and shares nothing, so it comes before the lock.
+        let scanned = scan::scan(request, reservation)?;
+        let mut state = self.state.lock();
+        // Room is made first, in steps between which others get the lock.
+        let deadline = Instant::now() + MAX_EARLY_DECISION_TIME;
+        while state.decide_early(request.len()) {
+            // The decision task makes the room instead, with pauses for others.
+            if Instant::now() > deadline || state.sampler.is_refusing() {
+                state.sampler.record_refusal(request.len());
+                return Err(ScanError::from(OutOfMemory::TooManyWaiting).into());
+            }
+            MutexGuard::bump(&mut state);
+        }
+        state.accept(request, &scanned)?;
+        let has_batch = state.outgoing.batches.has_complete();
+        drop(state);
+        if has_batch {
+            self.has_batch.notify_waiters();
+        }
+        Ok(scanned.rejected)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! The batches of spans to forward.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use prost::encoding::encode_varint;
+
+use super::{annotation::Annotation, position::Position};
+use crate::{
+    log::{CHILDREN_KEY, is_concatenation},
+    span::{NewSource, NewSpan},
+};
+
+/// The size at which a batch is complete, in bytes. The Collector accepts 4 MiB by default.
+const MAX_BATCH_BYTES: usize = 1 << 20;
+/// The key of `ExportTraceServiceRequest.resource_spans`.
+const RESOURCE_SPANS_FIELD: u8 = 1 << 3 | 2;
+
+/// Spans to send in one request.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// An encoded `ExportTraceServiceRequest`.
+    pub request: Bytes,
+    /// The number of spans in it.
+    pub spans: u64,
+    /// Batches are numbered in their order.
+    pub(super) number: u64,
+    /// The place of its first span.
+    pub(super) first_span: Position,
+    /// The record of the journal that caused its last span.
+    pub(super) last_record: u64,
+}
+
+/// Collects spans in batches.
+#[derive(Debug, Default)]
+pub(super) struct Batches {
+    complete: VecDeque<Batch>,
+    complete_bytes: usize,
+    /// The request of the next batch, without the spans of the last source.
+    request: Vec<u8>,
+    spans: u64,
+    first_span: Position,
+    last_record: u64,
+    /// The number of batches completed so far.
+    completed: u64,
+    /// The last source, and its spans as fields of `ScopeSpans`.
+    resource: Vec<u8>,
+    scope: Vec<u8>,
+    fields: Vec<u8>,
+    /// The fields that are added to a span.
+    added: Vec<u8>,
+}
+
+impl Batches {
+    /// The bytes that wait to be sent.
+    pub(super) fn bytes(&self) -> usize {
+        self.complete_bytes + self.request.len() + self.fields.len()
+    }
+
+    /// The place of the first span here, complete or not.
+    pub(super) fn first_span(&self) -> Option<Position> {
+        match self.complete.front() {
+            Some(batch) => Some(batch.first_span),
+            None => (self.spans > 0).then_some(self.first_span),
+        }
+    }
+
+    /// Adds a span, with its place.
+    pub(super) fn add(
+        &mut self,
+        span: &NewSpan<'_>,
+        source: &NewSource<'_>,
+        as_kept: &Annotation,
+        at: Position,
+    ) {
+        if self.spans == 0 {
+            self.first_span = at;
+        }
+        self.last_record = at.record;
+        if !is_concatenation(&self.resource, source.resource)
+            || !is_concatenation(&self.scope, source.scope)
+        {
+            self.end_source();
+            source
+                .resource
+                .iter()
+                .for_each(|it| self.resource.extend_from_slice(it));
+            source
+                .scope
+                .iter()
+                .for_each(|it| self.scope.extend_from_slice(it));
+        }
+        self.added.clear();
+        as_kept.write(span, &mut self.added);
+        self.fields.push(CHILDREN_KEY);
+        let len = span.body.len() + self.added.len();
+        encode_varint(len as u64, &mut self.fields);
+        self.fields.extend_from_slice(span.body);
+        self.fields.extend_from_slice(&self.added);
+        self.spans += 1;
+        if self.request.len() + self.fields.len() >= MAX_BATCH_BYTES {
+            self.complete();
+        }
+    }
+
+    /// Completes the batch that is being collected, if it has spans.
+    pub(super) fn complete(&mut self) {
+        self.end_source();
+        if self.spans == 0 {
+            return;
+        }
+        self.complete_bytes += self.request.len();
+        self.complete.push_back(Batch {
+            request: std::mem::take(&mut self.request).into(),
+            spans: std::mem::take(&mut self.spans),
+            number: self.completed,
+            first_span: self.first_span,
+            last_record: self.last_record,
+        });
+        self.completed += 1;
+    }
+
+    /// Returns whether a batch is complete.
+    pub(super) fn has_complete(&self) -> bool {
+        !self.complete.is_empty()
+    }
+
+    /// The number of complete batches.
+    pub(super) fn count(&self) -> usize {
+        self.complete.len()
+    }
+
+    /// The oldest complete batch, unless a record after this one caused a span in it.
+    pub(super) fn next(&mut self, last_record: u64) -> Option<Batch> {
+        if self.complete.front()?.last_record > last_record {
+            return None;
+        }
+        let batch = self.complete.pop_front()?;
+        self.complete_bytes -= batch.request.len();
+        Some(batch)
+    }
+
+    fn end_source(&mut self) {
+        if !self.fields.is_empty() {
+            let mut header = Vec::with_capacity(8);
+            header.push(CHILDREN_KEY);
+            let len = self.scope.len() + self.fields.len();
+            encode_varint(len as u64, &mut header);
+            let scope_spans = header.len() + self.scope.len() + self.fields.len();
+            self.request.push(RESOURCE_SPANS_FIELD);
+            let len = self.resource.len() + scope_spans;
+            encode_varint(len as u64, &mut self.request);
+            for part in [&self.resource, &header, &self.scope, &self.fields] {
+                self.request.extend_from_slice(part);
+            }
+        }
+        self.resource.clear();
+        self.scope.clear();
+        self.fields.clear();
+    }
+}

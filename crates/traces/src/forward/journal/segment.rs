@@ -1,0 +1,130 @@
+//! The segment that records are appended to.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    JournalError,
+    files::{self, FileKind},
+    reason,
+    record::{HEADER_BYTES, Kind, write_bytes},
+    remembered::{Code, Remembered},
+};
+use crate::{forward::position::Position, keep_reason::Reasons};
+
+/// The segment that records are appended to.
+pub(super) struct ActiveSegment {
+    pub(super) number: u64,
+    path: PathBuf,
+    file: File,
+    /// The bytes of complete records.
+    pub(super) bytes: u64,
+    /// A failed write may have left a part of a record after them.
+    is_torn: bool,
+    /// The reasons declared in this segment, by their number in the process.
+    reasons: HashMap<u32, usize>,
+    /// The decisions in this segment.
+    pub(super) remembered: Remembered,
+}
+
+/// The body of a segment's first record: the number of its first numbered record, and the place
+/// before which all spans were sent when it was created.
+pub(super) fn first_body(first_record: u64, confirmed: Position) -> [u8; 24] {
+    let mut body = [0; 24];
+    body[..8].copy_from_slice(&first_record.to_le_bytes());
+    body[8..].copy_from_slice(&position_body(confirmed));
+    body
+}
+
+/// The body of a record of the kind [`Kind::Confirmed`].
+pub(super) fn position_body(position: Position) -> [u8; 16] {
+    let mut body = [0; 16];
+    body[..8].copy_from_slice(&position.record.to_le_bytes());
+    body[8..].copy_from_slice(&position.spans.to_le_bytes());
+    body
+}
+
+impl ActiveSegment {
+    /// Creates a segment with its first record.
+    pub(super) fn create(
+        folder: &Path,
+        number: u64,
+        time: u64,
+        (first_record, confirmed): (u64, Position),
+    ) -> Result<Self, JournalError> {
+        let path = files::path(folder, FileKind::Segment, number);
+        let mut segment = Self {
+            number,
+            file: files::create(&path)?,
+            path,
+            bytes: 0,
+            is_torn: false,
+            reasons: HashMap::new(),
+            remembered: Remembered::default(),
+        };
+        let body = first_body(first_record, confirmed);
+        segment.append((Kind::Segment, 0, time), &body)?;
+        Ok(segment)
+    }
+
+    /// Returns whether the segment has no room for further reasons.
+    pub(super) fn is_out_of_reasons(&self) -> bool {
+        self.reasons.len() >= Code::MAX_REASONS
+    }
+
+    /// Appends a record.
+    pub(super) fn append(
+        &mut self,
+        fields: (Kind, u8, u64),
+        body: &[u8],
+    ) -> Result<(), JournalError> {
+        self.repair()?;
+        let place = (self.number, self.bytes);
+        if let Err(error) = files::append(&self.file, &self.path, place, fields, body) {
+            self.is_torn = true;
+            // If that fails too, no record is appended until it succeeds.
+            let _attempted_again_later = self.repair();
+            return Err(error);
+        }
+        self.bytes += (HEADER_BYTES + body.len()) as u64;
+        Ok(())
+    }
+
+    /// Removes the part of a record that a failed write left, so that the end of a segment is torn
+    /// only if the process is killed.
+    fn repair(&mut self) -> Result<(), JournalError> {
+        if self.is_torn {
+            let cut = self.file.set_len(self.bytes);
+            cut.map_err(|source| JournalError::Append {
+                path: self.path.clone(),
+                source,
+            })?;
+            self.is_torn = false;
+        }
+        Ok(())
+    }
+
+    /// The number of a reason in this segment, which declares it if it is new.
+    pub(super) fn reason(
+        &mut self,
+        number: u32,
+        time: u64,
+        reasons: &Reasons,
+    ) -> Result<usize, JournalError> {
+        if let Some(known) = self.reasons.get(&number) {
+            return Ok(*known);
+        }
+        let Some(reason) = reasons.get(number) else {
+            return Ok(Code::MAX_REASONS);
+        };
+        let body = reason::encode(reason);
+        self.append((Kind::Reason, 0, time), &body)?;
+        write_bytes(&mut self.remembered.reasons, &body);
+        let declared = self.reasons.len();
+        self.reasons.insert(number, declared);
+        Ok(declared)
+    }
+}

@@ -1,0 +1,7 @@
+//! Forwarders that are full, killed and started again.
+
+mod memory;
+pub(super) mod process;
+mod property;
+mod restart;
+mod shutdown;

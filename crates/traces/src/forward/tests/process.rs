@@ -1,0 +1,230 @@
+//! A forwarder's state, without tasks, which can be killed.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, io, path::Path, time::Duration};
+
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest,
+    common::v1::{AnyValue, KeyValue, any_value::Value},
+    resource::v1::Resource,
+    trace::v1::{ResourceSpans, ScopeSpans, Span, Status},
+};
+use prost::Message;
+use spoor_policy::{
+    Namespace, Policy, PolicyFields, PolicyKey, PolicyName, Rule, RuleCondition, RuleName,
+    ServiceName, TailPolicy, TailTable, Target, resolve,
+};
+use tempfile::TempDir;
+
+use crate::{
+    TailSettings,
+    forward::{Batch, ForwarderSettings, JournalSettings, Recovery, journal, state::State},
+    memory::Reservation,
+    receiver::AcceptError,
+    scan::scan,
+    tail::TailSampler,
+};
+
+/// The number of a trace, and that of a span in it. Traces with an even number have an error.
+pub(in crate::forward) type SpanNumber = (u64, u64);
+
+/// The number of the root span of each trace.
+pub(in crate::forward) const ROOT: u64 = 1;
+const MS: u64 = 1_000_000;
+
+fn attribute(key: &str, value: &str) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue {
+            value: Some(Value::StringValue(value.to_owned())),
+        }),
+        ..KeyValue::default()
+    }
+}
+
+fn span((trace, number): SpanNumber, padding: usize) -> Span {
+    Span {
+        trace_id: u128::from(trace + 1).to_be_bytes().to_vec(),
+        span_id: number.to_be_bytes().to_vec(),
+        parent_span_id: match number {
+            ROOT => Vec::new(),
+            _ => ROOT.to_be_bytes().to_vec(),
+        },
+        name: "GET /".to_owned(),
+        start_time_unix_nano: MS,
+        end_time_unix_nano: 2 * MS,
+        attributes: vec![attribute("padding", &"x".repeat(padding))],
+        status: trace.is_multiple_of(2).then(|| Status {
+            code: 2,
+            ..Status::default()
+        }),
+        ..Span::default()
+    }
+}
+
+/// A request with these spans, each with this number of additional bytes.
+pub(in crate::forward) fn request(spans: &[SpanNumber], padding: usize) -> Vec<u8> {
+    let spans = spans.iter().map(|number| span(*number, padding));
+    let resource = Resource {
+        attributes: vec![
+            attribute("service.name", "service-a"),
+            attribute("service.namespace", "demo"),
+        ],
+        ..Resource::default()
+    };
+    let resource_spans = ResourceSpans {
+        resource: Some(resource),
+        scope_spans: vec![ScopeSpans {
+            spans: spans.collect(),
+            ..ScopeSpans::default()
+        }],
+        ..ResourceSpans::default()
+    };
+    ExportTraceServiceRequest {
+        resource_spans: vec![resource_spans],
+    }
+    .encode_to_vec()
+}
+
+/// The spans of a batch, in their order.
+pub(in crate::forward) fn spans_of(batch: &Batch) -> Vec<SpanNumber> {
+    let request = ExportTraceServiceRequest::decode(batch.request.clone()).unwrap();
+    let mut numbers = Vec::new();
+    for resource in request.resource_spans {
+        for span in resource.scope_spans.into_iter().flat_map(|it| it.spans) {
+            let trace = u128::from_be_bytes(span.trace_id.try_into().unwrap());
+            let number = u64::from_be_bytes(span.span_id.try_into().unwrap());
+            numbers.push((u64::try_from(trace - 1).unwrap(), number));
+        }
+    }
+    numbers
+}
+
+/// Rules that keep traces with an error, if `errors`, and others with this probability.
+pub(in crate::forward) fn table(errors: bool, otherwise: &str) -> TailTable {
+    let rule = errors.then(|| Rule {
+        name: RuleName::new("errors").unwrap(),
+        condition: RuleCondition::Error,
+    });
+    let tail = TailPolicy::new(rule.into_iter().collect(), otherwise.parse().unwrap());
+    let target = Target {
+        service: ServiceName::new("service-a").unwrap(),
+        operations: Vec::new(),
+    };
+    let now = jiff::Timestamp::now();
+    let policy = Policy::new(PolicyFields {
+        key: PolicyKey {
+            namespace: Namespace::new("demo").unwrap(),
+            name: PolicyName::new("tail").unwrap(),
+        },
+        priority: 0,
+        created: now,
+        targets: vec![target],
+        head: None,
+        tail: Some(tail.unwrap()),
+        expires_at: None,
+    });
+    resolve(&[policy.unwrap()], now).tail
+}
+
+/// A running process.
+pub(in crate::forward) struct Process {
+    pub(in crate::forward) state: State,
+    pub(in crate::forward) recovery: Recovery,
+    pub(in crate::forward) settings: ForwarderSettings,
+    pub(in crate::forward) folder: TempDir,
+}
+
+impl Process {
+    /// Starts a process with an empty journal of this size. Traces are due directly after their
+    /// root, and without one after an hour.
+    pub(in crate::forward) fn start(max_bytes: u64) -> Self {
+        let folder = TempDir::new().unwrap();
+        let settings = ForwarderSettings {
+            tail: TailSettings {
+                decision_wait: Duration::ZERO,
+                max_trace_duration: Duration::from_secs(3600),
+                ..TailSettings::default()
+            },
+            journal: Some(JournalSettings {
+                folder: folder.path().to_owned(),
+                max_bytes,
+            }),
+            ..ForwarderSettings::default()
+        };
+        Self::open(folder, settings)
+    }
+
+    /// Starts a process with the journal in a folder.
+    pub(in crate::forward) fn open(folder: TempDir, mut settings: ForwarderSettings) -> Self {
+        if let Some(journal) = &mut settings.journal {
+            journal.folder = folder.path().to_owned();
+        }
+        let (state, recovery) = State::new(&settings).unwrap();
+        Self {
+            state,
+            recovery,
+            settings,
+            folder,
+        }
+    }
+
+    /// Kills the process and starts another one with what is on disk.
+    pub(in crate::forward) fn kill(self) -> Self {
+        Self::open(copy(self.folder.path()), self.settings.clone())
+    }
+
+    pub(in crate::forward) fn accept(&mut self, request: &[u8]) -> Result<(), AcceptError> {
+        let scanned = scan(request, &mut Reservation::unbounded()).unwrap();
+        self.state.accept(request, &scanned)
+    }
+
+    /// Decides on all waiting traces.
+    pub(in crate::forward) fn decide(&mut self) {
+        while self.state.decide(TailSampler::decide_waiting) {}
+    }
+
+    /// Does what happens at each tick after the decisions.
+    pub(in crate::forward) fn flush(&mut self) {
+        self.state.outgoing.batches.complete();
+        journal::delete(&self.state.clean_up());
+    }
+
+    /// Sends all that is to be sent; returns the spans in their order.
+    pub(in crate::forward) fn send(&mut self) -> Vec<SpanNumber> {
+        self.flush();
+        let mut spans = Vec::new();
+        while let Some(batch) = self.state.next_batch() {
+            spans.extend(spans_of(&batch));
+            self.state.sent(&batch);
+        }
+        self.flush();
+        spans
+    }
+}
+
+/// Copies the files of a folder.
+pub(in crate::forward) fn copy(from: &Path) -> TempDir {
+    let to = TempDir::new().unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        match fs::copy(entry.path(), to.path().join(entry.file_name())) {
+            // Deleted since it was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            copied => {
+                copied.unwrap();
+            }
+        }
+    }
+    to
+}
+
+/// The number of files of which the name begins like this.
+pub(in crate::forward) fn files(folder: &Path, prefix: &str) -> usize {
+    let entries = fs::read_dir(folder).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name());
+    names
+        .filter(|name| name.to_str().unwrap().starts_with(prefix))
+        .count()
+}

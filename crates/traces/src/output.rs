@@ -1,0 +1,57 @@
+//! The destination of the spans that the tail sampler keeps.
+
+use crate::{
+    KeepReason, Totals, TraceId,
+    log::{Destination, Interned},
+    scan::Scanned,
+    span::{NewSource, NewSpan},
+    tail::Decision,
+    totals::NotStored,
+};
+
+/// The store of a lab, or what a sampler forwards. Used under the sampler's lock.
+pub(crate) trait Output {
+    /// A trace that is here.
+    type Trace: Copy;
+
+    /// The number of a reason, with which traces are annotated.
+    fn note(&mut self, kept: &KeepReason) -> u32;
+
+    /// Finds a trace that is here.
+    fn find(&self, id: TraceId, hash: u64) -> Option<Self::Trace>;
+
+    /// The trace of this ID, or a new one with this note.
+    fn destination(&self, id: TraceId, hash: u64, note: u32) -> Destination<Self::Trace>;
+
+    /// The destination of a trace that is passed straight on.
+    fn pass_to(&self, id: TraceId, hash: u64, note: u32) -> Destination<Self::Trace> {
+        self.destination(id, hash, note)
+    }
+
+    /// Appends a span; returns its trace.
+    fn append(
+        &mut self,
+        to: Destination<Self::Trace>,
+        span: &NewSpan<'_>,
+        source: &NewSource<'_>,
+        interned: &mut Interned,
+    ) -> Result<Self::Trace, NotStored>;
+
+    /// Accepts a request: appends all its spans, and counts their outcomes.
+    fn accept(&mut self, scanned: &Scanned<'_>, note: u32, totals: &mut Totals);
+
+    /// Drops the oldest traces while the output is over its bound. No trace found before is
+    /// valid afterwards.
+    fn evict(&mut self);
+
+    /// Returns whether traces may be decided between the spans of a request.
+    fn may_decide_within_request(&self) -> bool {
+        true
+    }
+
+    /// Called when a trace begins to wait.
+    fn wait(&mut self, _id: TraceId) {}
+
+    /// Called when a waiting trace is decided, before its spans are appended.
+    fn decide(&mut self, _id: TraceId, _decision: Decision) {}
+}

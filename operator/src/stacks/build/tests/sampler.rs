@@ -1,0 +1,211 @@
+//! Stacks with Spoor's sampler.
+
+use super::*;
+
+fn spoor(mut spec: Value) -> Stack {
+    spec["sampler"]["engine"] = json!("Spoor");
+    stack(spec)
+}
+
+/// The body of an object, by its kind and name.
+fn body(objects: &[Manifest], title: &str) -> Value {
+    let titles: Vec<_> = objects.iter().map(ToString::to_string).collect();
+    let found = objects
+        .iter()
+        .find(|manifest| manifest.to_string() == title);
+    let found = found.unwrap_or_else(|| panic!("no {title} in {titles:#?}"));
+    json!(found.object)
+}
+
+/// The configuration of the Collector.
+fn config(objects: &[Manifest]) -> Value {
+    let config = objects.iter().find(|manifest| {
+        manifest.resource.kind == "ConfigMap" && manifest.name().starts_with("tracing-collector-")
+    });
+    let config = json!(config.unwrap().object);
+    serde_yaml::from_str(config["data"]["config.yaml"].as_str().unwrap()).unwrap()
+}
+
+/// The variables of a container, by name.
+fn variables(container: &Value) -> std::collections::BTreeMap<String, Value> {
+    let variables = container["env"].as_array().unwrap().iter();
+    variables
+        .map(|it| (it["name"].as_str().unwrap().to_owned(), it["value"].clone()))
+        .collect()
+}
+
+#[test]
+fn sampler_is_between_two_pipelines() {
+    let objects = all(&spoor(json!({"collector": {"exporters": {"debug": {}}}})));
+    let config = config(&objects);
+    let pipelines = &config["service"]["pipelines"];
+    let exporters = |name: &str| {
+        let exporters = pipelines[name]["exporters"].as_array().unwrap().iter();
+        let mut names: Vec<_> = exporters.map(|it| it.as_str().unwrap()).collect();
+        names.sort_unstable();
+        names
+    };
+    assert_eq!(pipelines["traces/in"]["receivers"], json!(["otlp"]));
+    assert_eq!(
+        exporters("traces/in"),
+        ["otlp_grpc/spoor-sampler", "span_metrics"]
+    );
+    assert_eq!(
+        pipelines["traces/out"]["receivers"],
+        json!(["otlp/spoor-kept"])
+    );
+    assert_eq!(exporters("traces/out"), ["debug", "otlp_grpc/spoor-jaeger"]);
+    // It would refuse kept spans while others fill the memory.
+    assert_eq!(pipelines["traces/out"]["processors"], Value::Null);
+    let to_sampler = &config["exporters"]["otlp_grpc/spoor-sampler"];
+    assert_eq!(to_sampler["endpoint"], "tracing-sampler:4317");
+    assert_eq!(to_sampler["sending_queue"]["block_on_overflow"], true);
+    assert_eq!(to_sampler["retry_on_failure"]["max_elapsed_time"], "0s");
+    let kept = "/receivers/otlp~1spoor-kept/protocols/grpc/endpoint";
+    assert_eq!(config.pointer(kept).unwrap(), "0.0.0.0:4319");
+}
+
+#[test]
+fn rules_are_in_no_configuration() {
+    let stack = spoor(json!({}));
+    let text = "{apiVersion: spoor.dev/v1alpha1, kind: SamplingPolicy, metadata: {name: errors, namespace: shop}, spec: {tail: {otherwise: 0%, keep: [{name: errors, error: {}}]}}}";
+    let policy: spoor_api::SamplingPolicy = serde_yaml::from_str(text).unwrap();
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let policy = policy.validate(now).unwrap();
+    let tail = spoor_policy::resolve(&[policy], now).tail;
+    let target = OtlpTarget {
+        route: stack.route,
+        engine: stack.sampler.engine(),
+        since: None,
+    };
+    let with_rules = build(&stack, &context(), target, true, &tail);
+    let without_rules = build(&stack, &context(), target, true, &TailTable::default());
+    assert_eq!(with_rules, without_rules);
+    assert_eq!(with_rules.tiers, None);
+}
+
+#[test]
+fn services_send_to_the_collector() {
+    let objects = all(&spoor(json!({})));
+    let service = body(&objects, "Service \"tracing-otlp\"");
+    let selector = &service["spec"]["selector"];
+    assert_eq!(selector["app.kubernetes.io/name"], "collector");
+    let engine = &service["metadata"]["annotations"]["spoor.dev/sampler-engine"];
+    assert_eq!(engine, "Spoor");
+    let kept = body(&objects, "Service \"tracing-collector-kept\"");
+    assert_eq!(kept["spec"]["ports"][0]["port"], 4319);
+    assert_eq!(kept["spec"]["clusterIP"], Value::Null);
+    let pods = body(&objects, "Service \"tracing-sampler-pods\"");
+    assert_eq!(pods["spec"]["clusterIP"], "None");
+    let sampler = body(&objects, "StatefulSet \"tracing-sampler\"");
+    assert_eq!(sampler["spec"]["serviceName"], "tracing-sampler-pods");
+}
+
+#[test]
+fn sampler_has_the_settings_of_the_stack() {
+    let objects = all(&spoor(json!({"sampler": {
+        "decisionWait": "2s",
+        "maxTraceDuration": "1m",
+        "memory": "512Mi",
+        "storage": {"size": "2Gi"},
+    }})));
+    let set = body(&objects, "StatefulSet \"tracing-sampler\"");
+    let template = &set["spec"]["template"];
+    let label = &template["metadata"]["labels"]["app.kubernetes.io/name"];
+    assert_eq!(label, "sampler");
+    let container = &template["spec"]["containers"][0];
+    assert_eq!(container["image"], "registry.example.com/spoor:1");
+    assert_eq!(container["imagePullPolicy"], "Always");
+    assert_eq!(container["args"], json!(["run", "sampler"]));
+    assert_eq!(container["resources"]["limits"]["memory"], "1280Mi");
+    let variables = variables(container);
+    for (name, value) in [
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "http://tracing-collector-kept:4319",
+        ),
+        (
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "service.namespace=shop,service.instance.id=$(POD_NAME)",
+        ),
+        ("SPOOR_CONTROL_CA_FILE", "/etc/spoor/ca/ca.crt"),
+        (
+            "SPOOR_CONTROL_ENDPOINT",
+            "https://spoor-policies.spoor.svc:5780",
+        ),
+        (
+            "SPOOR_CONTROL_TOKEN_FILE",
+            "/var/run/secrets/spoor.dev/token",
+        ),
+        ("SPOOR_DECIDE_AT_SHUTDOWN", "true"),
+        ("SPOOR_DECISION_WAIT", "2000ms"),
+        ("SPOOR_MAX_TRACE_DURATION", "60000ms"),
+        ("SPOOR_MEMORY", "536870912"),
+        ("SPOOR_STACK", "tracing"),
+    ] {
+        assert_eq!(variables[name], value, "{name}");
+    }
+    assert_eq!(container["env"][0]["name"], "POD_NAME");
+    let volumes = &template["spec"]["volumes"];
+    assert_eq!(volumes[0]["emptyDir"]["sizeLimit"], "2147483648");
+    let token = &volumes[1]["projected"]["sources"][0]["serviceAccountToken"];
+    assert_eq!(token["audience"], "spoor.dev");
+    assert_eq!(volumes[2]["configMap"]["name"], "tracing-ca");
+}
+
+#[test]
+fn claim_outlives_the_pod() {
+    let storage = json!({"size": "2Gi", "claim": {"storageClassName": "fast"}});
+    let objects = all(&spoor(json!({"sampler": {"storage": storage}})));
+    let name = "journal-tracing-sampler-0";
+    let claim = body(&objects, &format!("PersistentVolumeClaim \"{name}\""));
+    assert_eq!(claim["spec"]["storageClassName"], "fast");
+    let requests = &claim["spec"]["resources"]["requests"];
+    assert_eq!(requests["storage"], "2147483648");
+    let set = body(&objects, "StatefulSet \"tracing-sampler\"");
+    let pod = &set["spec"]["template"]["spec"];
+    let volume = &pod["volumes"][0];
+    assert_eq!(volume["persistentVolumeClaim"]["claimName"], name);
+    assert_eq!(volume["emptyDir"], Value::Null);
+    let variables = variables(&pod["containers"][0]);
+    assert_eq!(variables["SPOOR_DECIDE_AT_SHUTDOWN"], "false");
+}
+
+#[test]
+fn only_samplers_return_spans() {
+    let objects = all(&spoor(json!({})));
+    let from = |policy: &str, port: u16| {
+        let policy = body(&objects, policy);
+        let rules = policy["spec"]["ingress"].as_array().unwrap();
+        let rule = rules.iter().find(|rule| {
+            let ports = rule["ports"].as_array().unwrap();
+            ports.iter().any(|it| it["port"] == json!(port))
+        });
+        let peer = &rule.unwrap()["from"][0]["podSelector"]["matchLabels"];
+        peer["app.kubernetes.io/name"].clone()
+    };
+    assert_eq!(from("NetworkPolicy \"tracing-collector\"", 4319), "sampler");
+    assert_eq!(from("NetworkPolicy \"tracing-sampler\"", 4317), "collector");
+}
+
+#[test]
+fn services_outlive_the_pods_of_the_sampler() {
+    let stack = spoor(json!({"route": "Direct"}));
+    let target = OtlpTarget {
+        route: stack.route,
+        engine: stack.sampler.engine(),
+        since: None,
+    };
+    let built = build(&stack, &context(), target, false, &TailTable::default());
+    let names: Vec<_> = built.objects.iter().map(ToString::to_string).collect();
+    for service in [
+        "tracing-collector",
+        "tracing-collector-kept",
+        "tracing-sampler",
+    ] {
+        let title = format!("Service \"{service}\"");
+        assert!(names.contains(&title), "{names:?}");
+    }
+    let has_pods = |manifest: &Manifest| manifest.resource.kind == "StatefulSet";
+    assert!(!built.objects.iter().any(has_pods), "{names:?}");
+}

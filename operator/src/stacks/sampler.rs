@@ -1,0 +1,356 @@
+//! Spoor's sampler of a stack. It receives the spans of the Collector's first pipeline, decides on
+//! complete traces by the rules that the `policies` role streams to it, and returns those that it
+//! keeps to the Collector's second pipeline.
+//!
+//! There is one sampler: several would each decide on a part of a trace.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{StatefulSet, StatefulSetSpec},
+        core::v1::{
+            ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+            ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec,
+            PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, ProjectedVolumeSource,
+            Service, ServiceAccountTokenProjection, ServicePort, ServiceSpec, Volume, VolumeMount,
+            VolumeProjection, VolumeResourceRequirements,
+        },
+        networking::v1::NetworkPolicy,
+    },
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
+};
+use spoor_api::stack::{ManagedSampler, Stack};
+
+use super::objects::{
+    labels::{Component, component_metadata, label_selector, selector},
+    network::{ingress, network_policy, pods, service_port},
+    otlp::{OTLP_GRPC_PORT, any_address},
+    pod::{self, PodDefaults},
+    workload::{container_ports, disruption_budget, read_only_mount},
+};
+use crate::kubernetes::apply::Manifest;
+
+/// The port of metrics and probes.
+const OPS: u16 = 9464;
+const PORTS: [(&str, u16); 2] = [("otlp-grpc", OTLP_GRPC_PORT), ("ops", OPS)];
+
+const JOURNAL_VOLUME: &str = "journal";
+const JOURNAL_FOLDER: &str = "/var/lib/spoor";
+const TOKEN_FOLDER: &str = "/var/run/secrets/spoor.dev";
+const CA_FOLDER: &str = "/etc/spoor/ca";
+/// The audience of the token that identifies a pod to the `policies` role.
+const AUDIENCE: &str = "spoor.dev";
+/// The kubelet renews the token when a fifth of this time is left.
+const TOKEN_SECONDS: i64 = 3600;
+/// The sampler ends within 26 s of SIGTERM: 5 s for requests, 15 s for sending, 6 s for the rest.
+const GRACE_SECONDS: i64 = 40;
+const MIB: u64 = 1 << 20;
+
+/// The image of the sampler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SamplerImage {
+    /// Its reference, with the registry.
+    pub reference: String,
+    /// Its pull policy.
+    pub pull_policy: String,
+}
+
+/// The inputs of a stack's sampler.
+#[derive(Clone, Copy, Debug)]
+pub struct SamplerInput<'a> {
+    /// The stack.
+    pub stack: &'a Stack,
+    /// Its sampler.
+    pub sampler: &'a ManagedSampler,
+    /// The image.
+    pub image: &'a SamplerImage,
+    /// The endpoint from which rules are streamed, `https://HOST:PORT`.
+    pub control: &'a str,
+    /// The ConfigMap with the certificate authority of that endpoint, and the key in it.
+    pub authority: (&'a str, &'a str),
+    /// The receiver for the spans that are kept, `http://HOST:PORT`.
+    pub output: &'a str,
+    /// Defaults for the pods of every stack.
+    pub pods: &'a PodDefaults,
+}
+
+/// The time until the last span that reaches the sampler has left it.
+#[must_use]
+pub fn drain_time(sampler: &ManagedSampler) -> Duration {
+    const SEND_TIME: Duration = Duration::from_secs(2);
+    sampler.max_trace_duration + 2 * SEND_TIME
+}
+
+/// The Service to which the Collector sends, whose address stays while pods come and go, and the
+/// headless one that gives each pod its name and by which scrapers find the metrics.
+#[must_use]
+pub fn services(stack: &Stack) -> Vec<Service> {
+    let headless = Service {
+        metadata: named(stack, pods_service_name(stack)),
+        spec: Some(ServiceSpec {
+            cluster_ip: Some("None".to_owned()),
+            selector: Some(selector(stack, Component::Sampler)),
+            ports: Some(PORTS.map(port).to_vec()),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    };
+    let balanced = Service {
+        metadata: component_metadata(stack, Component::Sampler),
+        spec: Some(ServiceSpec {
+            selector: Some(selector(stack, Component::Sampler)),
+            ports: Some(vec![port(("otlp-grpc", OTLP_GRPC_PORT))]),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    };
+    vec![balanced, headless]
+}
+
+/// The objects of the sampler, besides its Services.
+#[must_use]
+pub fn objects(input: &SamplerInput<'_>) -> Vec<Manifest> {
+    let mut objects = vec![
+        Manifest::of(&stateful_set(input)),
+        Manifest::of(&policy(input.stack)),
+    ];
+    objects.extend(claim(input).iter().map(Manifest::of));
+    let replicas = i32::from(input.sampler.replicas);
+    let budget = disruption_budget(input.stack, Component::Sampler, replicas);
+    objects.extend(budget.iter().map(Manifest::of));
+    objects
+}
+
+fn named(stack: &Stack, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        ..component_metadata(stack, Component::Sampler)
+    }
+}
+
+fn pods_service_name(stack: &Stack) -> String {
+    format!("{}-pods", Component::Sampler.name_in(stack))
+}
+
+/// The name of the claim: the one that a StatefulSet would give to that of its first pod.
+fn claim_name(stack: &Stack) -> String {
+    let sampler = Component::Sampler.name_in(stack);
+    format!("{JOURNAL_VOLUME}-{sampler}-0")
+}
+
+fn port((name, number): (&str, u16)) -> ServicePort {
+    let protocol = if name == "ops" {
+        "http"
+    } else {
+        "kubernetes.io/h2c"
+    };
+    ServicePort {
+        app_protocol: Some(protocol.to_owned()),
+        ..service_port(name, number, number)
+    }
+}
+
+/// Lets only the Collector send spans. The port of metrics and probes is open to everyone.
+fn policy(stack: &Stack) -> NetworkPolicy {
+    let collector = pods(label_selector(stack, Component::Collector));
+    let rules = vec![
+        ingress(Some(collector), &[OTLP_GRPC_PORT]),
+        ingress(None, &[OPS]),
+    ];
+    network_policy(stack, Component::Sampler, rules, None)
+}
+
+/// The claim is an object of its own and not a template of the StatefulSet, whose templates cannot
+/// be changed: otherwise a stack could never switch between a claim and an emptyDir.
+fn claim(input: &SamplerInput<'_>) -> Option<PersistentVolumeClaim> {
+    let storage = &input.sampler.storage;
+    let claim = storage.claim.as_ref()?;
+    let class = claim.storage_class_name.as_ref();
+    let size = ("storage".to_owned(), Quantity(storage.size.to_string()));
+    Some(PersistentVolumeClaim {
+        metadata: named(input.stack, claim_name(input.stack)),
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+            storage_class_name: class.map(ToString::to_string),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some(BTreeMap::from([size])),
+                limits: None,
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        ..PersistentVolumeClaim::default()
+    })
+}
+
+fn stateful_set(input: &SamplerInput<'_>) -> StatefulSet {
+    let (stack, sampler) = (input.stack, input.sampler);
+    let labels = selector(stack, Component::Sampler);
+    let spread = label_selector(stack, Component::Sampler);
+    StatefulSet {
+        metadata: component_metadata(stack, Component::Sampler),
+        spec: Some(StatefulSetSpec {
+            replicas: Some(i32::from(sampler.replicas)),
+            selector: spread.clone(),
+            service_name: Some(pods_service_name(stack)),
+            // A pod that cannot start must not keep its replacement from starting.
+            pod_management_policy: Some("Parallel".to_owned()),
+            revision_history_limit: Some(2),
+            template: PodTemplateSpec {
+                metadata: Some(pod::metadata(
+                    &sampler.pod.additions,
+                    labels,
+                    BTreeMap::new(),
+                )),
+                spec: Some(PodSpec {
+                    termination_grace_period_seconds: Some(GRACE_SECONDS),
+                    ..pod::spec(
+                        container(input),
+                        volumes(input),
+                        &sampler.pod,
+                        &spread,
+                        input.pods,
+                    )
+                }),
+            },
+            ..StatefulSetSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn container(input: &SamplerInput<'_>) -> Container {
+    let sampler = input.sampler;
+    // Twice the memory of the waiting traces, since the spans to send and the decisions that are
+    // remembered take memory, too.
+    let limit = (2 * sampler.memory + 256 * MIB).div_ceil(MIB);
+    let journal = VolumeMount {
+        name: JOURNAL_VOLUME.to_owned(),
+        mount_path: JOURNAL_FOLDER.to_owned(),
+        ..VolumeMount::default()
+    };
+    Container {
+        name: "sampler".to_owned(),
+        image: Some(input.image.reference.clone()),
+        image_pull_policy: Some(input.image.pull_policy.clone()),
+        args: Some(vec!["run".to_owned(), "sampler".to_owned()]),
+        env: Some(env(input)),
+        ports: Some(container_ports(&PORTS)),
+        resources: Some(pod::resources(
+            &sampler.pod.resources,
+            &format!("{limit}Mi"),
+        )),
+        // The journal is read before the first response.
+        startup_probe: Some(pod::http_probe("/healthz", OPS, 1, 120)),
+        readiness_probe: Some(pod::http_probe("/readyz", OPS, 2, 3)),
+        liveness_probe: Some(pod::http_probe("/healthz", OPS, 10, 6)),
+        volume_mounts: Some(vec![
+            journal,
+            read_only_mount("token", TOKEN_FOLDER),
+            read_only_mount("ca", CA_FOLDER),
+        ]),
+        ..Container::default()
+    }
+}
+
+fn env(input: &SamplerInput<'_>) -> Vec<EnvVar> {
+    let (stack, sampler) = (input.stack, input.sampler);
+    let (_, ca_key) = input.authority;
+    let milliseconds = |duration: Duration| format!("{}ms", duration.as_millis());
+    // The file system takes a part of the volume, and the rules in force another.
+    let journal_bytes = sampler.storage.size / 5 * 4;
+    // What an emptyDir holds ends with the pod.
+    let ends_with_pod = sampler.storage.claim.is_none();
+    let resource = format!(
+        "service.namespace={},service.instance.id=$(POD_NAME)",
+        stack.namespace
+    );
+    let settings = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", input.output.to_owned()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
+        ("OTEL_RESOURCE_ATTRIBUTES", resource),
+        ("SPOOR_CONTROL_CA_FILE", format!("{CA_FOLDER}/{ca_key}")),
+        ("SPOOR_CONTROL_ENDPOINT", input.control.to_owned()),
+        ("SPOOR_CONTROL_TOKEN_FILE", format!("{TOKEN_FOLDER}/token")),
+        ("SPOOR_DECIDE_AT_SHUTDOWN", ends_with_pod.to_string()),
+        ("SPOOR_DECISION_WAIT", milliseconds(sampler.decision_wait)),
+        ("SPOOR_JOURNAL", format!("{JOURNAL_FOLDER}/journal")),
+        ("SPOOR_JOURNAL_SIZE", journal_bytes.to_string()),
+        ("SPOOR_LISTEN", any_address(OTLP_GRPC_PORT)),
+        ("SPOOR_LOG_FORMAT", "json".to_owned()),
+        (
+            "SPOOR_MAX_TRACE_DURATION",
+            milliseconds(sampler.max_trace_duration),
+        ),
+        ("SPOOR_MEMORY", sampler.memory.to_string()),
+        ("SPOOR_OPS_LISTEN", any_address(OPS)),
+        ("SPOOR_STACK", stack.name.to_string()),
+    ];
+    let settings = settings.map(|(name, value)| EnvVar {
+        name: name.to_owned(),
+        value: Some(value),
+        ..EnvVar::default()
+    });
+    // First, since only later variables can refer to it.
+    std::iter::once(pod_name()).chain(settings).collect()
+}
+
+fn pod_name() -> EnvVar {
+    EnvVar {
+        name: "POD_NAME".to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                field_path: "metadata.name".to_owned(),
+                ..ObjectFieldSelector::default()
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    }
+}
+
+fn volumes(input: &SamplerInput<'_>) -> Vec<Volume> {
+    let (authority, _) = input.authority;
+    let storage = &input.sampler.storage;
+    let claim = storage.claim.as_ref();
+    let claim = claim.map(|_| PersistentVolumeClaimVolumeSource {
+        claim_name: claim_name(input.stack),
+        ..PersistentVolumeClaimVolumeSource::default()
+    });
+    let empty_dir = claim.is_none().then(|| EmptyDirVolumeSource {
+        size_limit: Some(Quantity(storage.size.to_string())),
+        ..EmptyDirVolumeSource::default()
+    });
+    let token = ServiceAccountTokenProjection {
+        audience: Some(AUDIENCE.to_owned()),
+        expiration_seconds: Some(TOKEN_SECONDS),
+        path: "token".to_owned(),
+    };
+    vec![
+        Volume {
+            name: JOURNAL_VOLUME.to_owned(),
+            persistent_volume_claim: claim,
+            empty_dir,
+            ..Volume::default()
+        },
+        Volume {
+            name: "token".to_owned(),
+            projected: Some(ProjectedVolumeSource {
+                sources: Some(vec![VolumeProjection {
+                    service_account_token: Some(token),
+                    ..VolumeProjection::default()
+                }]),
+                ..ProjectedVolumeSource::default()
+            }),
+            ..Volume::default()
+        },
+        Volume {
+            name: "ca".to_owned(),
+            config_map: Some(ConfigMapVolumeSource {
+                name: authority.to_owned(),
+                ..ConfigMapVolumeSource::default()
+            }),
+            ..Volume::default()
+        },
+    ]
+}

@@ -1,0 +1,90 @@
+//! Stacks with Spoor's sampler.
+
+use super::*;
+
+/// A stack with Spoor's sampler, of which everything runs.
+fn with_sampler() -> Case {
+    Case {
+        spec: json!({"sampler": {"engine": "Spoor"}}),
+        target: OtlpTarget {
+            route: Route::Collector,
+            engine: SamplerEngine::Spoor,
+            since: None,
+        },
+        health: StackHealth {
+            jaeger: READY,
+            collector: READY,
+            sampler: READY,
+            ready_samplers: 1,
+            ..StackHealth::default()
+        },
+        ..Case::default()
+    }
+}
+
+#[test]
+fn status_of_a_stack_with_a_sampler() {
+    let status = with_sampler().status();
+    let expected = SamplerStatus {
+        engine: SamplerEngine::Spoor,
+        replicas: 1,
+        ready_replicas: 1,
+    };
+    assert_eq!(status.sampler, Some(expected));
+    assert_eq!(status.tail, None);
+    let prometheus = status.endpoints.as_ref().unwrap().prometheus.as_deref();
+    assert_eq!(prometheus, Some("tracing-collector.shop.svc:8889"));
+    let text = conditions_of(&status);
+    assert!(text.contains("Available=True Ready"), "{text}");
+    assert!(text.contains("Progressing=False Settled"), "{text}");
+}
+
+#[test]
+fn missing_sampler_is_named() {
+    let mut case = with_sampler();
+    case.health.sampler = STARTING;
+    case.health.ready_samplers = 0;
+    let text = conditions_of(&case.status());
+    let missing = "Available=False NotReady: no ready pods for the sampler";
+    assert!(text.contains(missing), "{text}");
+    let waiting = "Progressing=True RollingOut: waiting for the pods of the sampler";
+    assert!(text.contains(waiting), "{text}");
+}
+
+#[test]
+fn status_while_the_engine_changes() {
+    let former = OtlpTarget {
+        route: Route::Collector,
+        engine: SamplerEngine::OpenTelemetry,
+        since: None,
+    };
+    let mut starting = with_sampler();
+    starting.target = former;
+    starting.health.sampler = STARTING;
+    starting.health.gather = READY;
+    starting.health.decide = READY;
+    let starting = starting.status();
+    let text = conditions_of(&starting);
+    assert!(text.contains("Available=True Ready"), "{text}");
+    let waiting = "Progressing=True WaitingForRoute: the new sampler is not ready yet";
+    assert!(text.contains(waiting), "{text}");
+
+    let mut moving = with_sampler();
+    moving.target = former;
+    moving.health.gather = READY;
+    moving.health.decide = READY;
+    let moving = moving.status();
+    assert_eq!(moving.route, Some(Route::Collector));
+    let text = conditions_of(&moving);
+    let leaving = "Progressing=True MovingTraffic: new connections take the Collector with";
+    assert!(text.contains(leaving), "{text}");
+
+    let mut moved = with_sampler();
+    moved.target.since = Some(time(0));
+    moved.at = 60;
+    moved.health.gather = READY;
+    moved.health.decide = READY;
+    let text = conditions_of(&moved.status());
+    let staying = "Progressing=True MovingTraffic: the former sampler stays until";
+    assert!(text.contains(staying), "{text}");
+}

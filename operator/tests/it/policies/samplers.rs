@@ -1,0 +1,202 @@
+//! Tail rules that samplers apply, with this test in place of the samplers.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use spoor_proto::spoor::control::v1::{
+    Acknowledgement, RuleCount, SamplerHello, SamplerMessage, TailCount, TailReport, TailRules,
+    sampler_message::Message, tail_rule_stream_client::TailRuleStreamClient,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Code, Request, Status, Streaming,
+    transport::{Certificate, ClientTlsConfig, Endpoint},
+};
+
+use super::{message, reason, tail::Stack};
+use crate::{
+    apiserver::{self, Namespace, eventually},
+    role::{
+        MAX_WAIT, Policies, chart,
+        sampling_policy::{SamplingPolicy, condition},
+    },
+};
+
+const AUDIENCE: &str = "spoor.dev";
+const REFUSED: &str = "spoor_control_refused_total";
+
+/// A sampler with an open stream, and the first rules that it received.
+struct Sampler {
+    outgoing: mpsc::Sender<SamplerMessage>,
+    rules: TailRules,
+    _incoming: Streaming<TailRules>,
+}
+
+impl Sampler {
+    /// Subscribes with the token of a pod, as an instance that is none.
+    async fn subscribe(policies: &Policies, token: &str) -> Result<Self, Status> {
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(&policies.certificate.ca_pem))
+            .domain_name("localhost");
+        let address = policies.endpoints().await.stream;
+        let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap();
+        let channel = endpoint.tls_config(tls).unwrap().connect().await.unwrap();
+        let (outgoing, messages) = mpsc::channel(16);
+        let hello = SamplerHello {
+            stack: "claimed".to_owned(),
+            instance: "claimed-0".to_owned(),
+            start: "start-1".to_owned(),
+            ..SamplerHello::default()
+        };
+        outgoing
+            .send(sampler_message(Message::Hello(hello)))
+            .await
+            .unwrap();
+        let mut request = Request::new(ReceiverStream::new(messages));
+        let bearer = format!("Bearer {token}").parse().unwrap();
+        request.metadata_mut().insert("authorization", bearer);
+        let mut client = TailRuleStreamClient::new(channel);
+        let mut incoming = client.subscribe(request).await?.into_inner();
+        let received = tokio::time::timeout(MAX_WAIT, incoming.message()).await;
+        let rules = received.map_err(|_| Status::deadline_exceeded("no rules received"))??;
+        Ok(Self {
+            outgoing,
+            rules: rules.ok_or_else(|| Status::aborted("the stream ended"))?,
+            _incoming: incoming,
+        })
+    }
+
+    async fn acknowledge(&self) {
+        let version = self.rules.version;
+        self.send(Message::Acknowledgement(Acknowledgement { version }))
+            .await;
+    }
+
+    /// Reports five traces with an error, and 100 others of which ten were kept.
+    async fn report(&self) {
+        let count = TailCount {
+            version: self.rules.version,
+            policy: "rules".to_owned(),
+            decided: 105,
+            rules: vec![RuleCount {
+                rule: "errors".to_owned(),
+                kept: 5,
+            }],
+            unmatched: 100,
+            unmatched_kept: 10,
+        };
+        self.send(Message::Report(TailReport {
+            counts: vec![count],
+            ..TailReport::default()
+        }))
+        .await;
+    }
+
+    async fn send(&self, message: Message) {
+        self.outgoing.send(sampler_message(message)).await.unwrap();
+    }
+}
+
+fn sampler_message(message: Message) -> SamplerMessage {
+    SamplerMessage {
+        message: Some(message),
+    }
+}
+
+/// The token of a Ready pod with the labels of a sampler of this stack.
+async fn sampler_token(namespace: &Namespace<'_>, stack: &str, ip: &str) -> String {
+    let labels = [
+        ("app.kubernetes.io/name", "sampler"),
+        ("app.kubernetes.io/managed-by", "spoor-operator"),
+        ("app.kubernetes.io/instance", stack),
+    ];
+    let name = format!("{stack}-sampler-0");
+    let pod = namespace.ready_pod(&name, &labels, ip).await;
+    namespace.pod_token(&pod, AUDIENCE).await
+}
+
+async fn apply_rules(namespace: &Namespace<'_>) -> SamplingPolicy {
+    let spec = json!({
+        "tail": {"keep": [{"name": "errors", "error": {}}], "otherwise": "10%"},
+    });
+    SamplingPolicy::apply_spec(namespace, "rules", spec).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tail_rules_are_programmed_by_samplers() {
+    let test = "tail_rules_are_programmed_by_samplers";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-samplers").await;
+    let stack = Stack(&namespace);
+    stack.apply("Collector", "Spoor").await;
+    // The digest is of the stock sampler, which this stack does not have.
+    stack.report("Collector", "0").await;
+    let token = sampler_token(&namespace, "tracing", "127.0.0.2").await;
+    let policy = apply_rules(&namespace).await;
+    let client = chart::account(&namespace, "policies").await;
+    let role = Policies::start_with(client, &namespace, "policies-0", |settings| {
+        settings.observed_interval = Duration::from_millis(100);
+    })
+    .await;
+    role.endpoints().await;
+
+    let has =
+        |expected: &'static str| move |status: &Value| reason(status, "Programmed") == expected;
+    let status = policy.wait_for("no stream", has("Disconnected")).await;
+    assert_eq!(condition(&status, "Programmed")["status"], "Unknown");
+    let sampler = Sampler::subscribe(&role, &token).await.unwrap();
+    assert_eq!(sampler.rules.namespace, namespace.name);
+    let status = policy.wait_for("not acknowledged", has("Pending")).await;
+    // By the name of its pod, and not by the one that it claims.
+    let message = message(&status, "Programmed");
+    assert!(
+        message.ends_with("waiting for tracing-sampler-0"),
+        "{message}"
+    );
+    sampler.acknowledge().await;
+    let status = policy.wait_for("acknowledged", has("Programmed")).await;
+    assert_eq!(condition(&status, "Programmed")["status"], "True");
+
+    sampler.report().await;
+    let status = policy
+        .wait_for("decisions", |status| status["tail"]["decided"] == 105)
+        .await;
+    let tail = &status["tail"];
+    assert_eq!(tail["kept"], 15);
+    assert_eq!(tail["byRule"], json!([{"name": "errors", "kept": 5}]));
+    assert_eq!(tail["otherwise"]["rate"], "10%");
+    role.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_of_no_stack_get_no_tail_rules() {
+    let test = "pods_of_no_stack_get_no_tail_rules";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-strangers").await;
+    Stack(&namespace).apply("Collector", "Spoor").await;
+    apply_rules(&namespace).await;
+    let labels = [("spoor.dev/service", "a")];
+    let service = namespace.ready_pod("a-0", &labels, "127.0.0.2").await;
+    let of_service = namespace.pod_token(&service, AUDIENCE).await;
+    let of_no_stack = sampler_token(&namespace, "missing", "127.0.0.3").await;
+    let role = Policies::start(&namespace).await;
+    for (token, reason) in [(of_service, "NotASampler"), (of_no_stack, "NoStack")] {
+        // The watch of pods may lag behind the test that has just made one.
+        let status = eventually("a refusal", MAX_WAIT, async || {
+            match Sampler::subscribe(&role, &token).await {
+                Err(status) if status.code() != Code::Unavailable => Ok(status),
+                Err(status) => Err(format!("{status:?}")),
+                Ok(_) => Err(format!("accepted: {reason}")),
+            }
+        })
+        .await;
+        assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
+        assert_eq!(role.count(REFUSED, reason).await, 1);
+    }
+    role.stop().await;
+}
