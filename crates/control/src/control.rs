@@ -10,6 +10,7 @@ mod sdk_counts;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -21,6 +22,7 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use spoor_policy::{Fault, Namespace, OperationName, Resolution, ServiceName, Version};
+use spoor_runtime::StreamSlots;
 use tokio::sync::{Semaphore, watch};
 
 use self::disconnected::{DisconnectedInstances, InstanceKey};
@@ -37,7 +39,6 @@ use crate::{
     service::Service,
     services::Services,
     settings::ControlSettings,
-    stream_slots::StreamSlots,
     tallies::Tallies,
 };
 
@@ -72,7 +73,7 @@ struct Inner {
     faults: Mutex<BTreeMap<ServiceKey, Vec<Fault>>>,
     tallies: Tallies,
     changes: watch::Sender<u64>,
-    stream_slots: StreamSlots,
+    stream_slots: StreamSlots<Option<SocketAddr>>,
     /// The room for the counts of all processes.
     count_room: Arc<Semaphore>,
     /// The room for the remembered plans of all services, in bytes.
@@ -101,7 +102,8 @@ impl Control {
             faults: Mutex::default(),
             tallies: Tallies::new(settings.window),
             changes: watch::Sender::new(0),
-            stream_slots: StreamSlots::new(settings.max_streams),
+            // Clients need one stream each, and open another when it ends.
+            stream_slots: StreamSlots::new(settings.max_streams, 2),
             count_room: Arc::new(Semaphore::new(MAX_COUNTS)),
             plan_room: Arc::new(Semaphore::new(MAX_PLAN_BYTES)),
             partial_room: Arc::new(Semaphore::new(MAX_PARTIAL_KIB)),
@@ -318,8 +320,8 @@ impl Control {
         self.0.metrics.count_refused(Endpoint::Stream, reason);
     }
 
-    /// The slots for streams.
-    pub(crate) fn stream_slots(&self) -> &StreamSlots {
+    /// The slots for streams, fair to each connection.
+    pub(crate) fn stream_slots(&self) -> &StreamSlots<Option<SocketAddr>> {
         &self.0.stream_slots
     }
 

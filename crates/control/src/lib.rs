@@ -64,7 +64,6 @@ mod service;
 mod services;
 mod session;
 mod settings;
-mod stream_slots;
 mod tallies;
 mod tally;
 mod window;

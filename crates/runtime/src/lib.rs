@@ -23,6 +23,7 @@ pub mod self_tracing;
 mod settings;
 mod signals;
 mod stream_limit;
+mod stream_slots;
 mod tls;
 
 pub use backoff::Backoff;
@@ -49,5 +50,6 @@ pub use settings::{
 };
 pub use signals::{cancel_on_shutdown_signal, shutdown_signal};
 pub use stream_limit::{HeldStream, StreamLimit, StreamPermit};
+pub use stream_slots::StreamSlots;
 pub use tls::{CertificateError, ServerCertificate};
 pub use tokio_rustls::TlsAcceptor;

@@ -160,35 +160,17 @@ impl Registry {
         let waiting = included().filter_map(|it| it.activity.waiting());
         // In a flood of new connections, they go first, before those of clients that were served.
         let protects_new = waiting.filter(Waiting::is_new).count() <= included().count() / 2;
-        drop(open);
-        let evicted =
-            self.evict(|of, waiting| is_included(of) && !(protects_new && waiting.is_new()));
+        let may_close =
+            |of, waiting: &Waiting| is_included(of) && !(protects_new && waiting.is_new());
+        let evicted = evict(&open, may_close);
         if evicted > 0 {
             return evicted;
         }
-        let open = self.open.lock();
         let included = open.iter().filter(|(_, it)| is_included(it.listener));
         let mut included: Vec<_> = included.collect();
         included.sort_unstable_by_key(|(key, _)| **key);
         let ending = included.iter().filter(|(_, it)| it.activity.end());
         ending.take(MAX_EVICTED_AT_ONCE).count()
-    }
-
-    /// Closes some of the connections that wait for their peer and that `is_included` selects by
-    /// their listener and their wait. Those without a request come first; among equals, those that
-    /// have had no response yet, and then those that have waited longest. Returns how many.
-    fn evict(&self, is_included: impl Fn(u64, &Waiting) -> bool) -> usize {
-        let open = self.open.lock();
-        let mut waiting: Vec<_> = staying(&open)
-            .filter_map(|entry| Some((entry, entry.activity.waiting()?)))
-            .filter(|(entry, waiting)| is_included(entry.listener, waiting))
-            .collect();
-        // By time alone, a client that sends a request slowly would be closed before the newer
-        // connections of a flood.
-        waiting.sort_by_key(|(_, waiting)| {
-            (waiting.has_requests, waiting.has_responded, waiting.since)
-        });
-        close_some(waiting.into_iter().map(|(entry, _)| entry))
     }
 
     /// Closes some of the connections of a listener that have requests which wait for their peer,
@@ -206,10 +188,10 @@ impl Registry {
     }
 
     /// Closes some connections if too many have sent a part of a head, in the order of
-    /// [`Registry::evict`].
+    /// [`evict`].
     pub(super) fn limit_heads(&self) {
         if self.totals.unfinished_heads.get() > self.max.unfinished_heads {
-            let closed = self.evict(|_, waiting| waiting.has_unfinished_head);
+            let closed = evict(&self.open.lock(), |_, waiting| waiting.has_unfinished_head);
             self.warn(closed, "closed connections with incomplete requests");
         }
     }
@@ -284,6 +266,21 @@ impl Registry {
 /// and memory that it frees must not be counted twice.
 fn staying(open: &HashMap<u64, Entry>) -> impl Iterator<Item = &Entry> {
     open.values().filter(|entry| !entry.activity.is_closing())
+}
+
+/// Closes some of the connections that wait for their peer and that `is_included` selects by
+/// their listener and their wait. Those without a request come first; among equals, those that
+/// have had no response yet, and then those that have waited longest. Returns how many.
+fn evict(open: &HashMap<u64, Entry>, is_included: impl Fn(u64, &Waiting) -> bool) -> usize {
+    let mut waiting: Vec<_> = staying(open)
+        .filter_map(|entry| Some((entry, entry.activity.waiting()?)))
+        .filter(|(entry, waiting)| is_included(entry.listener, waiting))
+        .collect();
+    // By time alone, a client that sends a request slowly would be closed before the newer
+    // connections of a flood.
+    waiting
+        .sort_by_key(|(_, waiting)| (waiting.has_requests, waiting.has_responded, waiting.since));
+    close_some(waiting.into_iter().map(|(entry, _)| entry))
 }
 
 /// Closes the first of the connections. Returns how many.

@@ -93,6 +93,14 @@ struct Remaining {
     refused: Option<TraceQueryError>,
 }
 
+/// The outcome of building the messages of a trace.
+enum Outcome<M> {
+    /// The encoded messages' bytes and the messages.
+    Built(usize, Messages<M>),
+    /// The trace is left out.
+    Refused(TraceQueryError),
+}
+
 impl Remaining {
     /// Builds the messages of the next trace.
     async fn next<M: Message + 'static>(
@@ -112,21 +120,21 @@ impl Remaining {
             let build = async move {
                 let (memory, built) = match queries.run(read).await? {
                     Ok(built) => built,
-                    Err(error) => return Ok(Err(error)),
+                    Err(error) => return Ok(Outcome::Refused(error)),
                 };
-                let bytes: usize = built.iter().map(Message::encoded_len).sum();
-                Ok(Ok((bytes, hold(&queries, memory, built)?)))
+                let bytes = built.iter().map(Message::encoded_len).sum();
+                Ok(Outcome::Built(bytes, hold(&queries, memory, built)?))
             };
             // In a task of its own: this future is not polled while its client does not read, and would
             // keep the turn that it waits for.
             let built = AbortOnDropHandle::new(tokio::spawn(build)).await;
             match built.map_err(|error| TraceQueryError::Failed(error.to_string()))?? {
-                Ok((bytes, messages)) => {
+                Outcome::Built(bytes, messages) => {
                     let left = self.bytes.checked_sub(bytes);
                     self.bytes = left.ok_or(TraceQueryError::ResponseTooLarge)?;
                     return Ok(Some(messages));
                 }
-                Err(error) => {
+                Outcome::Refused(error) => {
                     self.refused = Some(error);
                     refused += 1;
                 }

@@ -1,7 +1,7 @@
 //! The content of a body: decompressed, converted to protobuf and accepted.
 
 use bytes::Bytes;
-use spoor_runtime::{Compression, ConnectionTurn, DecompressError};
+use spoor_runtime::{Compression, ConnectionTurn};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -103,7 +103,8 @@ impl Content {
         // Counts each piece before the next one.
         let count = |bytes| Ok(reservation.grow(bytes)?);
         let content = match self.compression.decompress(self.bytes.clone(), max, count) {
-            Err(ReceiveError::Compressed(DecompressError::TooLarge { .. })) => {
+            // It has more content, or a window that only a longer one may have.
+            Err(ReceiveError::Compressed(_)) => {
                 reservation.shrink_to(before);
                 return Ok(None);
             }
