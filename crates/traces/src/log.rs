@@ -298,12 +298,12 @@ impl Log {
         source: &NewSource<'_>,
         interned: &Interned,
     ) -> Result<(), NotStored> {
-        let of_source = source.max_bytes();
+        let source_bytes = source.max_bytes();
         if interned.serial == self.active.serial {
             // The next segment does not have the source.
-            return self.roll(bytes + of_source);
+            return self.roll(bytes + source_bytes);
         }
-        let known = match of_source > self.segment_bytes / LONG_DIVISOR {
+        let known = match source_bytes > self.segment_bytes / LONG_DIVISOR {
             true => {
                 let sibling = interned.sibling_in(&self.active);
                 self.active.known_bytes(source, sibling)

@@ -81,7 +81,7 @@ impl Pipeline {
         pipeline
     }
 
-    /// Puts tail rules in force for all later decisions, including those on traces that wait.
+    /// Puts tail rules in force for all later decisions, including those on traces that are already waiting.
     pub fn set_tail(&self, table: TailTable) {
         self.shared.sampler.lock().set_table(table);
     }
@@ -96,7 +96,7 @@ impl Pipeline {
         self.accept_within(request, &mut self.shared.memory.reservation())
     }
 
-    /// Accepts a request that has memory reserved already.
+    /// Accepts a request for which memory is already reserved.
     pub(crate) fn accept_within(
         &self,
         request: &[u8],

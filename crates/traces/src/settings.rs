@@ -24,12 +24,12 @@ impl Default for PipelineSettings {
     }
 }
 
-/// The settings of gathering traces.
+/// The settings for gathering traces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TailSettings {
     /// The time that a trace is gathered, from its first span.
     pub decision_wait: Duration,
-    /// The memory for gathering, in bytes; beyond it the oldest traces are decided early.
+    /// The memory for gathering, in bytes; beyond it, the oldest traces are decided early.
     pub max_bytes: usize,
     /// The most decisions remembered, so that late spans follow them; fewer if these would take
     /// more than a quarter of `max_bytes`. Up to a segment more are remembered, since segments are

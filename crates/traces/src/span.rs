@@ -69,7 +69,7 @@ impl Signature {
         self.0 |= other.0;
     }
 
-    /// The two bits of an attribute's hash.
+    /// The two bits of the filter that an attribute's hash selects.
     #[inline]
     pub(crate) fn of_hash(hash: u64) -> Self {
         let bit = |half: u64| 1 << ((half * Self::FILTER_BITS) >> 32);
