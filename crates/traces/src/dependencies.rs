@@ -27,8 +27,8 @@ pub(crate) struct Dependencies {
 }
 
 /// Counts the pairs of parent and child in traces that have a span starting in a window, which is
-/// given in nanoseconds since the Unix epoch. Children of the same service count too, whatever their kind, as in
-/// Jaeger's memory storage.
+/// given in nanoseconds since the Unix epoch. Children of the same service count too, whatever
+/// their kind, as in Jaeger's memory storage.
 ///
 /// # Errors
 /// [`TraceQueryError::ResponseTooLarge`] and [`TraceQueryError::TooSlow`].

@@ -395,7 +395,8 @@ impl Log {
 
     /// Keeps a segment's memory for reuse.
     fn keep_spare(&mut self, segment: Segment) {
-        // A segment of another size was made for a long span or source; keeping it would waste memory.
+        // A segment of another size was made for a long span or source; keeping it would waste
+        // memory.
         if self.spare.len() < MAX_SPARE_SEGMENTS && segment.bytes.capacity() == self.segment_bytes {
             self.spare.push(segment);
         }

@@ -23,8 +23,8 @@ pub(crate) struct NewSpan<'a> {
 pub(crate) struct NewSource<'a> {
     /// A `ResourceSpans` without its scopes, in pieces.
     pub(crate) resource: &'a [&'a [u8]],
-    /// The [`resource_hash`](crate::hash::resource_hash) of the resource. A request may have hundreds
-    /// of thousands of scopes under one resource, so it is computed once, like the length.
+    /// The [`resource_hash`](crate::hash::resource_hash) of the resource. A request may have
+    /// hundreds of thousands of scopes under one resource, so it is computed once, like the length.
     pub(crate) resource_hash: u64,
     pub(crate) resource_bytes: usize,
     /// True if the source before it, in the request or the trace, has the same resource.

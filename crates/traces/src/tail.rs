@@ -59,7 +59,7 @@ const ARRIVAL_STEP: Duration = Duration::from_millis(1);
 /// them on asynchronous threads. Traces may be large and rules many, so a limit on the number of
 /// decisions would not bound the time.
 const MAX_DECISION_TIME: Duration = Duration::from_millis(10);
-/// The time that decisions are remembered once their segment is stripped.
+/// The time for which decisions are remembered once their segment is stripped.
 const DECISION_RETENTION: Duration = Duration::from_secs(60);
 /// The memory of one remembered decision. All together take at most a quarter of the bound.
 const BYTES_PER_DECISION: usize = 64;
@@ -141,8 +141,8 @@ impl TailSampler {
         self.begun - self.decided
     }
 
-    /// Decides on at most `max` traces whose wait is over, for at most [`MAX_DECISION_TIME`]; returns
-    /// whether there are more.
+    /// Decides on at most `max` traces whose wait is over, for at most [`MAX_DECISION_TIME`];
+    /// returns whether there are more.
     pub(crate) fn decide_due(&mut self, now: Instant, max: usize, store: &mut Writer<'_>) -> bool {
         let started = Instant::now();
         self.gathering
@@ -206,9 +206,9 @@ impl TailSampler {
         is_over
     }
 
-    /// Decides on the oldest traces while the waiting ones and `more` bytes exceed the memory bound,
-    /// for at most [`MAX_DECISION_TIME`], or not at all while requests are refused; returns true if
-    /// they still do and there may be traces left to decide on.
+    /// Decides on the oldest traces while the waiting ones and `more` bytes exceed the memory
+    /// bound, for at most [`MAX_DECISION_TIME`], or not at all while requests are refused; returns
+    /// true if they still do and there may be traces left to decide on.
     pub(crate) fn decide_early(&mut self, more: usize, store: &mut Writer<'_>) -> bool {
         let started = Instant::now();
         let max_time = match self.is_refusing() {

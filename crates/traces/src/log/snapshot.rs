@@ -48,8 +48,8 @@ impl Snapshot {
         self.slots.get(usize::from(slot))?.upgrade()
     }
 
-    /// The trace of a span, given the span's slot and segment: the serial number of the trace's segment, the
-    /// trace's start and its ID; `None` if the trace has been evicted.
+    /// The trace of a span, given the span's slot and segment: the serial number of the trace's
+    /// segment, the trace's start and its ID; `None` if the trace has been evicted.
     pub(crate) fn trace_of(
         &self,
         slot: u16,

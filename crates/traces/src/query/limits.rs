@@ -25,14 +25,16 @@ pub const MAX_DECODED_BYTES: usize = 64 << 20;
 /// The most responses that are built at the same time; further requests wait.
 const MAX_CONCURRENT_BUILDS: usize = 4;
 /// The most responses that are built at the same time from all traces in a time window, or the
-/// newest 500,000 of them. That takes seconds, while a search decodes only the traces that it returns.
+/// newest 500,000 of them. That takes seconds, while a search decodes only the traces that it
+/// returns.
 const MAX_CONCURRENT_AGGREGATES: usize = 1;
 /// The most responses to searches that are built at the same time. A search may read most of the
 /// store, and other requests must not wait for a client that sends many.
 const MAX_CONCURRENT_SEARCHES: usize = 2;
 /// The most gRPC streams that are open at the same time. Stalled ones end to make room for others.
 const MAX_CONCURRENT_STREAMS: usize = 16;
-/// The most traces of streams that are built at the same time. All streams may belong to one client.
+/// The most traces of streams that are built at the same time. All streams may belong to one
+/// client.
 const MAX_CONCURRENT_STREAMED_TRACES: usize = 2;
 /// The most bytes of bodies and messages that are built and not yet sent, over all connections.
 /// Bodies of up to 64 KiB do not count.
@@ -165,8 +167,9 @@ impl Queries {
         work: impl FnOnce(Reader) -> T + Send + 'static,
     ) -> Result<T, TraceQueryError> {
         let deadline = Instant::now() + MAX_WAIT;
-        // In this order: a query that waits for others of its kind must not hold a turn that another
-        // kind could use. Both come before a thread is used, so that waiting requests occupy none.
+        // In this order: a query that waits for others of its kind must not hold a turn that
+        // another kind could use. Both come before a thread is used, so that waiting requests
+        // occupy none.
         let own = match &self.own_turns {
             Some(turns) => Some(turns.next(deadline).await.ok_or(TraceQueryError::Busy)?),
             None => None,
@@ -268,7 +271,7 @@ impl Reader {
     pub(crate) fn trace(&self, id: TraceId) -> Result<Option<StoredTrace>, TraceQueryError> {
         self.check()?;
         let too_large = || TraceQueryError::TraceTooLarge(id);
-        // Two bounds: few stored bytes may become many once decoded, such as a million empty
+        // Two bounds: a few stored bytes may become many once decoded, such as a million empty
         // events.
         let found = self.store.trace_within(id, MAX_TRACE_BYTES);
         let Some(trace) = found.map_err(|_| too_large())? else {

@@ -120,8 +120,8 @@ impl Buffer {
         self.0.borrow().traces
     }
 
-    /// Records the error with which the whole response is refused, and returns the one with which
-    /// to end the encoding.
+    /// Records the reason for refusing the whole response, and returns the error that ends its
+    /// encoding.
     pub fn refuse<E: serde::ser::Error>(&self, error: TraceQueryError) -> E {
         let refused = E::custom(&error);
         self.0.borrow_mut().error = Some(error);

@@ -17,8 +17,8 @@ use crate::{StoredTrace, TraceId};
 /// The approximate maximum size of a message, well below the default limit of clients (4 MiB).
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
-/// The most traces in a row that are too large to be sent. Until there is a message, a stream does not
-/// wait for its client, and so cannot be ended to make room for others.
+/// The most traces in a row that are too large to be sent. Until there is a message, a stream does
+/// not wait for its client, and so cannot be ended to make room for others.
 const MAX_REFUSED_TRACES: usize = 16;
 
 /// The messages of a stream.
@@ -27,9 +27,9 @@ pub(super) type Messages<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Sen
 /// The memory that the messages of a trace take, in bytes, and the messages.
 pub(super) type Built<M> = (usize, Vec<M>);
 
-/// Sends traces one after the other, each in one or more messages. The messages of a trace are built
-/// once those of the previous trace are sent. A truncated stream ends with an error status; reading stops when
-/// the client disconnects.
+/// Sends traces one after the other, each in one or more messages. The messages of a trace are
+/// built once those of the previous trace are sent. A truncated stream ends with an error status;
+/// reading stops when the client disconnects.
 pub(super) async fn stream<M: Message + 'static>(
     queries: &Queries,
     ids: Vec<TraceId>,
@@ -65,8 +65,8 @@ pub(super) async fn stream_built<M: Message + 'static>(
     Ok(Response::new(Box::pin(open.hold(messages, stalled))))
 }
 
-/// Counts built messages as unsent until the last one is sent, since all of them stay in memory until
-/// then. They end if they wait for their client while others need room.
+/// Counts built messages as unsent until the last one is sent, since all of them stay in memory
+/// until then. They end if they wait for their client while others need room.
 fn hold<M: Message + 'static>(
     queries: &Queries,
     bytes: usize,
@@ -117,8 +117,8 @@ impl Remaining {
                 let bytes: usize = built.iter().map(Message::encoded_len).sum();
                 Ok(Ok((bytes, hold(&queries, memory, built)?)))
             };
-            // In a task of its own: this future is not polled while its client does not read, and would
-            // keep the turn that it waits for.
+            // In a task of its own: this future is not polled while its client does not read, and
+            // would keep the turn that it waits for.
             let built = AbortOnDropHandle::new(tokio::spawn(build)).await;
             match built.map_err(|error| TraceQueryError::Failed(error.to_string()))?? {
                 Ok((bytes, messages)) => {

@@ -191,8 +191,9 @@ fn fold(one: u64, other: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// A hash that is fast to compute for a few bytes, and a flag that is true if they are all ASCII. It need not be stable, since
-/// signatures are never saved or sent, and a collision only costs a comparison with the span.
+/// A hash that is fast to compute for a few bytes, and a flag that is true if they are all ASCII.
+/// It need not be stable, since signatures are never saved or sent, and a collision only costs a
+/// comparison with the span.
 #[inline(always)]
 fn hash(bytes: &[u8]) -> (u64, bool) {
     const HIGH_BITS: u64 = 0x8080_8080_8080_8080;

@@ -10,13 +10,14 @@ const MAX_RUN_BYTES: usize = 1 << 20;
 
 /// The trace's spans as encoded `ResourceSpans`; `None` if together they exceed `max_bytes`.
 ///
-/// The spans of a segment are sorted by resource and scope, and in the order of arrival within each.
-/// So neither is repeated each time that spans of another resource or scope arrived in between.
+/// The spans of a segment are sorted by resource and scope, and in the order of arrival within
+/// each. So neither is repeated each time that spans of another resource or scope arrived in
+/// between.
 pub(super) fn resource_spans(log: &Log, trace: TraceAt, max_bytes: usize) -> Option<Vec<Bytes>> {
     let mut spans = Vec::new();
     let mut left = max_bytes;
-    // Checked while they are collected, since a trace may have millions, and before copying, so that
-    // spans beyond the bound cost no memory.
+    // Checked while they are collected, since a trace may have millions, and before copying, so
+    // that spans beyond the bound cost no memory.
     for span in log.spans_of(trace) {
         let (_, segment, entry) = span;
         left = left.checked_sub(segment.field(entry).len())?;

@@ -187,7 +187,7 @@ impl<'a> Query<'a> {
     }
 }
 
-/// The bit of an attribute in a set of a search's attributes, of which the APIs accept 64.
+/// The bit of an attribute in a set of a search's attributes, of which the APIs accept at most 64.
 fn bit(attribute: usize) -> u64 {
     1_u64.unbounded_shl(attribute as u32)
 }
@@ -199,8 +199,8 @@ const STATUS_CODE: &str = "otel.status_code";
 struct SegmentQuery<'a> {
     query: &'a Query<'a>,
     segment: &'a Segment,
-    /// For each operation, whether a match may have it. Empty if the search names neither a service,
-    /// an operation nor a kind.
+    /// For each operation, whether a match may have it. Empty if the search names neither a
+    /// service, an operation nor a kind.
     operations: Vec<bool>,
     /// For each source, the attributes that its resource or scope has, as a set of [`bit`]s. Empty
     /// for a search without attributes.

@@ -11,8 +11,9 @@ use crate::{
     totals::NotStored,
 };
 
-/// The number of spans of one request that are stored between two evictions. Each takes about a hundred bytes
-/// in addition to its encoding, so the store exceeds its bound by at most 2 MiB and these spans.
+/// The number of spans of one request that are stored between two evictions. Each takes about a
+/// hundred bytes in addition to its encoding, so the store exceeds its bound by at most 2 MiB and
+/// these spans.
 pub(crate) const SPANS_BETWEEN_EVICTIONS: usize = 1 << 14;
 
 /// The most reasons that are recorded, besides those that name no policy. With the longest names of

@@ -92,8 +92,8 @@ fn duration(spans: &[WaitingSpan<'_>]) -> u64 {
     last.unwrap_or(0).saturating_sub(first.unwrap_or(0))
 }
 
-/// The most attributes of one trace that are compared with rules. A request of 27 KB, compressed, may
-/// have a million; all receivers wait meanwhile.
+/// The most attributes of one trace that are compared with rules. A request of 27 KB, compressed,
+/// may have a million; all receivers wait meanwhile.
 const MAX_COMPARED_ATTRIBUTES: usize = 500_000;
 
 /// The first attribute rule that each resource matches, and the number of its attributes, for one

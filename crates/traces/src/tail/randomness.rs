@@ -21,8 +21,8 @@ const DIGITS: usize = 14;
 /// Source: W3C Trace Context Level 2; OTLP, `Span.flags`, bits 0 to 7.
 const RANDOM_FLAG: u32 = 2;
 
-/// The most members of a `tracestate` (W3C Trace Context, section 3.3.1.1), and parts of one. Receivers
-/// accept any length, and this is read under a lock.
+/// The most members of a `tracestate` (W3C Trace Context, section 3.3.1.1), and parts of one.
+/// Receivers accept any length, and this is read under a lock.
 const MAX_MEMBERS: usize = 32;
 
 impl Head {
@@ -57,10 +57,10 @@ impl Head {
     /// The 56 bits that determine whether a trace is in the share.
     ///
     /// A head with a threshold above 0 decided by the bits of the ID, so the same bits are used
-    /// here, which makes the share one of all traces. A head that kept everything used no bits of the
-    /// ID: they are used here only if they are known to be random, which those of sequential IDs
-    /// are not. A head without a threshold may have kept a biased selection of IDs, so their bits
-    /// are not used.
+    /// here, which makes the share one of all traces. A head that kept everything used no bits of
+    /// the ID: they are used here only if they are known to be random, which those of sequential
+    /// IDs are not. A head without a threshold may have kept a biased selection of IDs, so their
+    /// bits are not used.
     pub(super) fn randomness_of(&self, id: TraceId) -> u64 {
         match (self.randomness, self.threshold) {
             (Some(explicit), _) => explicit,

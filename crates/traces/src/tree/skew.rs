@@ -22,8 +22,9 @@ use prost::Message;
 
 use super::{member::spans_mut, value, warnings};
 
-/// Moves spans that start before their parent, with the spans below them on the same clock, and adds
-/// a warning to each. The batches may be of several traces. Corrected batches do not change again.
+/// Moves spans that start before their parent, with the spans below them on the same clock, and
+/// adds a warning to each. The batches may be of several traces. Corrected batches do not change
+/// again.
 pub fn correct_clock_skew(batches: &mut [ResourceSpans]) {
     let corrections = corrections(&timed(batches));
     for (span, nanos) in spans_mut(batches).zip(corrections) {
