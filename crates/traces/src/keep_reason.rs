@@ -31,8 +31,8 @@ pub enum KeepReason {
         /// The policy.
         policy: PolicyName,
     },
-    /// A policy keeps it, but its name is not recorded, since traces were kept for too many
-    /// different reasons.
+    /// A policy keeps it, but the policy's name is not recorded, since traces were kept for too
+    /// many different reasons.
     #[display("a policy whose name was not recorded")]
     UnnamedPolicy,
 }

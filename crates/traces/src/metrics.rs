@@ -43,10 +43,10 @@ impl Collector for Pipeline {
             ("late", totals.late),
         ];
         metrics.counters("spoor_traces_spans_dropped", help, "reason", &dropped)?;
-        let help = "Spans that wait for their trace's decision";
+        let help = "Spans waiting for their trace's decision";
         metrics.gauge("spoor_traces_spans_gathering", help, None, totals.gathering)?;
         let name = "spoor_traces_traces_gathering";
-        let help = "Traces that wait for their decision";
+        let help = "Traces waiting for their decision";
         metrics.gauge(name, help, None, totals.traces_gathering)?;
         let help = "Traces decided on";
         let decided = [

@@ -81,7 +81,8 @@ impl Pipeline {
         pipeline
     }
 
-    /// Puts tail rules in force for all later decisions, including those on traces that wait.
+    /// Puts tail rules in force for all later decisions, including those on traces that are already
+    /// waiting.
     pub fn set_tail(&self, table: TailTable) {
         self.shared.sampler.lock().set_table(table);
     }
@@ -90,13 +91,13 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`ScanError`] if it cannot be decoded, if the index of its spans does not fit in
-    /// [`ReceiveSettings::max_receiving_bytes`], or if the traces that wait for their decision leave
-    /// no room for it; then none of its spans is accepted.
+    /// [`ReceiveSettings::max_receiving_bytes`], or if the traces that wait for their decision
+    /// leave no room for it; then none of its spans is accepted.
     pub fn accept(&self, request: &[u8]) -> Result<Rejected, ScanError> {
         self.accept_within(request, &mut self.shared.memory.reservation())
     }
 
-    /// Accepts a request that has memory reserved already.
+    /// Accepts a request for which memory is already reserved.
     pub(crate) fn accept_within(
         &self,
         request: &[u8],

@@ -70,7 +70,7 @@ impl RequestCounts {
         let help = "Export requests refused as a whole, by reason";
         registry.register("spoor_traces_requests_refused", help, self.refused.clone());
         let name = "spoor_traces_requests_discarded";
-        let help = "Requests of other signals, accepted and discarded";
+        let help = "Requests with other signals, accepted and discarded";
         registry.register(name, help, self.discarded.clone());
     }
 }

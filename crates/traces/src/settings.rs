@@ -24,12 +24,12 @@ impl Default for PipelineSettings {
     }
 }
 
-/// The settings of gathering traces.
+/// The settings for gathering traces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TailSettings {
-    /// The time that a trace is gathered, from its first span.
+    /// The time for which a trace is gathered, from its first span.
     pub decision_wait: Duration,
-    /// The memory for gathering, in bytes; beyond it the oldest traces are decided early.
+    /// The memory for gathering, in bytes; beyond it, the oldest traces are decided early.
     pub max_bytes: usize,
     /// The most decisions remembered, so that late spans follow them; fewer if these would take
     /// more than a quarter of `max_bytes`. Up to a segment more are remembered, since segments are
@@ -50,12 +50,12 @@ impl Default for TailSettings {
 /// The receiver's bounds, and what it accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiveSettings {
-    /// The longest body, in bytes, also after decompression.
+    /// The longest body, in bytes, both before and after decompression.
     pub max_body_bytes: usize,
     /// The maximum time to receive a body, and then the maximum time that it waits for its turn.
     pub body_deadline: Duration,
-    /// The memory for requests that are being received, over all senders, in bytes: bodies, also
-    /// decompressed, and the index of their spans.
+    /// The memory for requests that are being received, over all senders, in bytes: bodies,
+    /// compressed and decompressed, and the index of their spans.
     pub max_receiving_bytes: usize,
     /// The treatment of metrics, logs and profiles.
     pub other_signals: OtherSignals,

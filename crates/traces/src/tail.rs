@@ -55,17 +55,17 @@ pub(crate) struct TailSampler {
 
 /// The precision of arrival times. It delays decisions by at most this, and makes none early.
 const ARRIVAL_STEP: Duration = Duration::from_millis(1);
-/// The longest time for which one call makes decisions, since others wait for the lock, also on
-/// asynchronous threads. Traces may be large and rules many, so a number of decisions would not
-/// bound the time.
+/// The longest time for which one call makes decisions, since others wait for the lock, some of
+/// them on asynchronous threads. Traces may be large and rules many, so a limit on the number of
+/// decisions would not bound the time.
 const MAX_DECISION_TIME: Duration = Duration::from_millis(10);
-/// The time that decisions are remembered once their segment is stripped.
+/// The time for which decisions are remembered once their segment is stripped.
 const DECISION_RETENTION: Duration = Duration::from_secs(60);
 /// The memory of one remembered decision. All together take at most a quarter of the bound.
 const BYTES_PER_DECISION: usize = 64;
 
-/// The note of a trace in the gathering log: it waits, it was dropped, or it was kept, with the
-/// store's number for the reason added.
+/// The notes of traces in the gathering log: waiting, dropped or kept. The note of a kept trace is
+/// the sum of `KEPT` and the store's number for the reason.
 const WAITING: u32 = 0;
 const DROPPED: u32 = 1;
 const KEPT: u32 = 2;
@@ -122,7 +122,7 @@ impl TailSampler {
             self.last_kept_immediately = Some(now);
             // Nothing waits and nothing is remembered, so the gathering log needs no look-ups.
             if self.gathering.len() == 0 {
-                let note = store.note(&KeepReason::NoPolicy);
+                let note = store.record_reason(&KeepReason::NoPolicy);
                 store.accept(scanned, note, &mut self.totals);
                 return;
             }
@@ -141,14 +141,14 @@ impl TailSampler {
         self.begun - self.decided
     }
 
-    /// Decides on at most `max` traces whose wait is over, for at most [`MAX_DECISION_TIME`]; returns
-    /// whether there are more.
+    /// Decides on at most `max` traces whose wait is over, for at most [`MAX_DECISION_TIME`];
+    /// returns whether there are more.
     pub(crate) fn decide_due(&mut self, now: Instant, max: usize, store: &mut Writer<'_>) -> bool {
         let started = Instant::now();
         self.gathering
             .forget(self.settings.max_remembered_decisions, DECISION_RETENTION);
         if self.table.is_empty() {
-            // Without a policy no new traces push out the decided ones.
+            // Without a policy, no new traces push out the decided ones.
             self.gathering.retire();
         }
         let mut left = max;
@@ -206,9 +206,9 @@ impl TailSampler {
         is_over
     }
 
-    /// Decides on the oldest traces while the waiting ones and `more` bytes exceed the memory bound,
-    /// for at most [`MAX_DECISION_TIME`], or not at all while requests are refused; returns true if
-    /// they still do and there may be traces left to decide on.
+    /// Decides on the oldest traces while the waiting ones and `more` bytes exceed the memory
+    /// bound, for at most [`MAX_DECISION_TIME`], or not at all while requests are refused; returns
+    /// true if they still do and there may be traces left to decide on.
     pub(crate) fn decide_early(&mut self, more: usize, store: &mut Writer<'_>) -> bool {
         let started = Instant::now();
         let max_time = match self.is_refusing() {
@@ -233,7 +233,7 @@ impl TailSampler {
         let may_be_in_store = self
             .last_kept_immediately
             .is_some_and(|last| now.saturating_duration_since(last) < DECISION_RETENTION);
-        let no_policy = store.note(&KeepReason::NoPolicy);
+        let no_policy = store.record_reason(&KeepReason::NoPolicy);
         let hashes = self.hasher.hash_all(scanned.trace_ids(), |id, hash| {
             self.gathering.find(id, hash).is_some()
         });
@@ -354,7 +354,7 @@ impl TailSampler {
         let count = spans.len();
         let note = match decide(&self.table, &mut self.resource_rules, id, &spans) {
             Some(kept) => {
-                let reason = store.note(&kept);
+                let reason = store.record_reason(&kept);
                 let id = (id, self.hasher.hash(id));
                 keep(id, reason, &spans, store, &mut self.totals);
                 self.totals.traces_kept += 1;

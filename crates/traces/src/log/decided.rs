@@ -91,7 +91,7 @@ impl Log {
         let mut segment = Arc::unwrap_or_clone(segment);
         let stripped = segment.strip();
         self.keep_spare(segment);
-        // All its spans were of traces that began earlier.
+        // All its spans belonged to traces that began in earlier segments.
         if stripped.traces.is_empty() {
             self.free.push(slot);
             return;

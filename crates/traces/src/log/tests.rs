@@ -213,7 +213,7 @@ fn forgets_all_once_nothing_waits() {
     spans.add(&mut log, 1);
     log.mark_oldest_decided(1, 1);
     log.retire();
-    assert_eq!(note(&log, 1), Some(0), "it waits");
+    assert_eq!(note(&log, 1), Some(0), "still waiting");
     log.mark_oldest_decided(1, 1);
     log.retire();
     assert_eq!(note(&log, 0), Some(1));

@@ -116,8 +116,8 @@ impl QueryService for Queries {
     }
 }
 
-/// Converts a trace to messages. Each span repeats its process, so few spans may become many bytes,
-/// and more once decoded: an empty tag has 2 bytes as a message.
+/// Converts a trace to messages. Each span repeats its process, so a few spans may become many
+/// bytes, and even more once decoded: an encoded empty tag has 2 bytes.
 fn messages(trace: &StoredTrace, raw: bool) -> Result<Built<SpansResponseChunk>, TraceQueryError> {
     let mut left = MAX_RESPONSE_BYTES;
     let mut decoded_left = MAX_TRACE_MESSAGES_BYTES;

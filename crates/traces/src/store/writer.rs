@@ -11,8 +11,9 @@ use crate::{
     totals::NotStored,
 };
 
-/// The spans of one request that are stored between two evictions. Each takes about a hundred bytes
-/// in addition to its encoding, so the store exceeds its bound by at most 2 MiB and these spans.
+/// The number of spans of one request that are stored between two evictions. Each takes about a
+/// hundred bytes in addition to its encoding, so the store exceeds its bound by at most 2 MiB and
+/// these spans.
 pub(crate) const SPANS_BETWEEN_EVICTIONS: usize = 1 << 14;
 
 /// The most reasons that are recorded, besides those that name no policy. With the longest names of
@@ -30,8 +31,8 @@ impl<'a> Writer<'a> {
         Self { shared, hasher }
     }
 
-    /// The number of a reason, with which traces are annotated.
-    pub(crate) fn note(&mut self, kept: &KeepReason) -> u32 {
+    /// Records a reason, and returns its number, which traces have as their note.
+    pub(crate) fn record_reason(&mut self, kept: &KeepReason) -> u32 {
         if let Some(number) = self.shared.reason_numbers.get(kept) {
             return *number;
         }
@@ -40,7 +41,7 @@ impl<'a> Writer<'a> {
             KeepReason::NoPolicy | KeepReason::NoRoot | KeepReason::UnnamedPolicy
         );
         if names_policy && self.shared.reasons.len() >= MAX_REASONS {
-            return self.note(&KeepReason::UnnamedPolicy);
+            return self.record_reason(&KeepReason::UnnamedPolicy);
         }
         // Never removed, since traces hold the numbers.
         let number = self.shared.reasons.len() as u32;
@@ -149,7 +150,7 @@ mod tests {
         let store = TraceStore::new(1 << 20);
         let mut writer = store.write();
         let mut note = |kept: &KeepReason| {
-            let note = writer.note(kept);
+            let note = writer.record_reason(kept);
             writer.shared.reasons[note as usize].clone()
         };
         for number in 0..MAX_REASONS {
@@ -172,13 +173,13 @@ mod tests {
         let max_bytes = 8 << 20;
         let store = TraceStore::new(max_bytes);
         let mut writer = store.write();
-        let note = writer.note(&KeepReason::NoPolicy);
+        let note = writer.record_reason(&KeepReason::NoPolicy);
         let scanned = scan(&request, &mut Reservation::unbounded()).unwrap();
         let mut totals = Totals::default();
         writer.accept(&scanned, note, &mut totals);
         assert_eq!(totals.kept, 300_000);
         // The writer enforces the bound once more when it is dropped.
-        let before_that = writer.shared.allocated();
-        assert!(before_that < max_bytes + (4 << 20), "{before_that}");
+        let allocated = writer.shared.allocated();
+        assert!(allocated < max_bytes + (4 << 20), "{allocated}");
     }
 }
