@@ -69,8 +69,8 @@ pub async fn observe<T, E: Error + 'static>(
     result
 }
 
-/// Records a statement's failure in its span. `error_type` must be one of few values: a code of the
-/// database, such as `OOM`, or the reason why there is no response, such as `timeout`.
+/// Records a statement's failure in its span. `error_type` must have a low cardinality: a code of
+/// the database, such as `OOM`, or the reason for the missing response, such as `timeout`.
 pub fn record_failure(span: &Span, error_type: &str, error: &(dyn Error + 'static)) {
     span.record("error.type", error_type);
     span.record("otel.status_code", "ERROR");

@@ -48,7 +48,7 @@ impl Exchange {
         // Metrics count every exchange, traced or not.
         self.operation
             .observe(outcome, self.started.elapsed(), span.span_context());
-        // Without a span of its own, the context holds another one, which is not recorded here.
+        // If this exchange has no span, its context holds another one, which is not recorded here.
         if !span.is_recording() {
             return;
         }

@@ -111,7 +111,7 @@ impl Telemetry {
         Ok(telemetry)
     }
 
-    /// As [`Telemetry::start`], without the process's global state: nothing is logged, and
+    /// Like [`Telemetry::start`], but without the process's global state: nothing is logged, and
     /// `tracing`'s spans are not collected unless [`Telemetry::subscriber`] is set as the default.
     /// For several services in one process, as in tests.
     ///
@@ -123,7 +123,7 @@ impl Telemetry {
         Self::build(settings, exporter)
     }
 
-    /// As [`Telemetry::local`], with another exporter.
+    /// Like [`Telemetry::local`], but with another exporter.
     ///
     /// # Errors
     /// As [`Telemetry::start`].
@@ -176,7 +176,7 @@ impl Telemetry {
         self.subscriber_to(io::stderr)
     }
 
-    /// As [`Telemetry::subscriber`], with another destination of the log.
+    /// Like [`Telemetry::subscriber`], but writes the log to another destination.
     ///
     /// # Errors
     /// As [`Telemetry::subscriber`].
@@ -187,16 +187,16 @@ impl Telemetry {
         subscriber::build(&self.inner.settings, self.inner.tracer.clone(), log)
     }
 
-    /// The router behind an HTTP edge: server spans, metrics, faults, the trust rule, and the
-    /// trace ID in every response. Add all routes first. Requests for the paths of
-    /// [`TelemetrySettings::untraced`] have no trace.
+    /// Adds the layer of an HTTP edge to a router: server spans, metrics, faults, the decision on
+    /// which callers to trust, and the trace ID in every response. Add all routes first. Requests
+    /// for the paths of [`TelemetrySettings::untraced`] have no trace.
     pub fn http_server(&self, router: axum::Router) -> axum::Router {
         let trusted = self.inner.settings.trusted.clone();
         self.http_server_for(http::Callers::Outside(trusted), router)
     }
 
-    /// As [`Telemetry::http_server`] for a service inside the mesh, which continues the trace
-    /// of any caller. Only for ports that cannot be reached from outside.
+    /// Like [`Telemetry::http_server`], but for a service inside the mesh, which continues the
+    /// trace of any caller. Only for ports that cannot be reached from outside.
     pub fn http_server_in_mesh(&self, router: axum::Router) -> axum::Router {
         self.http_server_for(http::Callers::Mesh, router)
     }

@@ -1,8 +1,8 @@
 //! The sampler that applies the plans of the control plane while the process runs.
 //!
-//! [`Live`] holds the plan in force, and [`LiveSampler`] decides by it. A decision reads one
-//! atomic, its thread's copy of the plan and, for a rate limit, the bucket. It takes no lock and,
-//! if the trace is dropped, allocates nothing, except for a thread's first decision under a plan.
+//! [`Live`] holds the plan in force, and [`LiveSampler`] applies it. A decision reads one atomic,
+//! its thread's copy of the plan and, for a rate limit, the bucket. It takes no lock and, if the
+//! trace is dropped, allocates nothing, except for a thread's first decision under a plan.
 
 mod bucket;
 mod counts;
@@ -28,8 +28,8 @@ pub use plan::PlanRefusal;
 
 use view::{Rule, View};
 
-/// Follows the parent's decision if there is one. For a root span it decides by the plan in
-/// [`Live`] and the span's name at its start.
+/// Follows the parent's decision if there is one. For a root span, the plan in [`Live`] and the
+/// span's name at its start determine the decision.
 #[derive(Clone, Debug)]
 pub struct LiveSampler {
     live: Arc<Live>,
@@ -37,7 +37,8 @@ pub struct LiveSampler {
 }
 
 impl LiveSampler {
-    /// Decides by `live`, and by `fallback` before the first plan and where a plan has no strategy.
+    /// Creates a sampler that follows `live`, and `fallback` before the first plan and where a plan
+    /// has no strategy.
     #[must_use]
     pub fn new(live: Arc<Live>, fallback: Probability) -> Self {
         Self {

@@ -13,8 +13,8 @@ use crate::settings::BatchSettings;
 /// The maximum size of a batch, in bytes. A single span that is larger is exported alone. This is less
 /// than gRPC's usual limit of 4 MiB for a message, since a receiver refuses a longer one as a whole.
 const MAX_BATCH_BYTES: usize = 3 << 20;
-/// The bytes that the queue may hold, for each span that it may hold: 128 MiB in total by default.
-/// Most spans have less than 1 KiB, but a client can make those of its requests much longer.
+/// The maximum mean size of the spans in a full queue, in bytes: 128 MiB in total by default. Most
+/// spans are smaller than 1 KiB, but a client can make those of its requests much larger.
 const MAX_MEAN_SPAN_BYTES: usize = 2 << 10;
 
 /// A bounded queue with one consumer.

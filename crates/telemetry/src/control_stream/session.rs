@@ -25,8 +25,8 @@ use crate::{batch::DropReason, credentials::CredentialsError, faults, sampler::t
 /// The most messages that wait to be sent.
 const MAX_OUTGOING_MESSAGES: usize = 16;
 
-/// The longest message accepted, in bytes. A plan with up to seven times the operations allowed fits,
-/// so that it is refused for that reason, and not for its length.
+/// The longest message accepted, in bytes. A plan with up to seven times the permitted number of
+/// operations fits, so it is refused for having too many, and not for its length.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
 /// The most bytes of counts in one report. The control plane accepts messages of 1 MiB, and 4,096
@@ -230,7 +230,7 @@ impl Session<'_> {
         // One interval early, since the next tick would be too late.
         let is_due = self.last.as_ref().is_none_or(|(last, at)| {
             *last != report
-                || at.elapsed() + self.stream.intervals.report > self.stream.intervals.alive
+                || at.elapsed() + self.stream.intervals.report > self.stream.intervals.heartbeat
         });
         if !is_due {
             return Ok(());

@@ -47,7 +47,7 @@ impl Service<Request<Body>> for Transport {
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
 
-    /// Always ready: the call waits for the connection, which may be replaced until then.
+    /// Always ready: the call itself waits for the connection, which may be replaced before then.
     fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }

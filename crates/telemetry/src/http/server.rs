@@ -112,7 +112,7 @@ impl HttpServerState {
             Callers::Mesh => Admitted::in_mesh(request.headers()),
         };
         let context = match &self.tracer {
-            // Even without tracing the caller's context is passed on.
+            // The caller's context is passed on even if tracing is off.
             None => parent,
             Some(_) if self.untraced.contains(request.uri().path()) => untraced_context(&parent),
             Some(tracer) => start_span(tracer, SpanKind::Server, &operation, &parent, |span| {

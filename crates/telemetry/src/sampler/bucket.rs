@@ -41,9 +41,9 @@ impl TokenBucket {
         let (interval, tolerance) = timing(tokens_per_second);
         let one_token = now.saturating_add(tolerance);
         let level = level.unwrap_or_else(|| Arc::new(AtomicU64::new(one_token)));
-        // The next token of a slower predecessor may be later than that of this bucket can be,
-        // which is one interval from now. Not earlier, or each change of the rate would add a
-        // token.
+        // A slower predecessor may have its next token later than one interval from now, which is
+        // the latest time for this bucket. A lower level would add a token at each change of the
+        // rate.
         level.fetch_min(one_token.saturating_add(interval), Ordering::Relaxed);
         Self {
             tokens_per_second,

@@ -43,7 +43,7 @@ struct Plans {
     /// The counts of the current plan and those before it, newest first.
     counters: VecDeque<Arc<Counters>>,
     /// The counts before the first plan.
-    unplanned: Arc<Counters>,
+    without_plan: Arc<Counters>,
     /// The sum of the counts that were removed.
     forgotten: Decisions,
 }
@@ -61,13 +61,13 @@ impl Default for Live {
     /// Without a plan, so the sampler's fallback decides.
     fn default() -> Self {
         let counters = Arc::new(Counters::new(None, vec!["".into()]));
-        let unplanned = Arc::clone(&counters);
+        let without_plan = Arc::clone(&counters);
         let view = View::new(None, HashMap::new(), counters);
         let plans = Plans {
             current: None,
             shares: 0,
             counters: VecDeque::new(),
-            unplanned,
+            without_plan,
             forgotten: Decisions::default(),
         };
         Self {
@@ -191,7 +191,7 @@ impl Live {
     pub fn decisions(&self) -> Decisions {
         let plans = self.plans.lock();
         let mut all = plans.forgotten;
-        for counters in plans.counters.iter().chain([&plans.unplanned]) {
+        for counters in plans.counters.iter().chain([&plans.without_plan]) {
             all += counters.decisions();
         }
         all
