@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::trace_id;
 
-/// An error response, as `application/problem+json`. With the status 429 or 503 it has the header
+/// An error response, as `application/problem+json`. With the status 429 or 503, it has the header
 /// `Retry-After: 1`.
 // Not the crate `problem_details`: its extension members are a type parameter, which would appear
 // in the signature of each handler.

@@ -149,7 +149,7 @@ impl Exchange {
         if held == 0 && self.is_partial() {
             let mut partial = PARTIAL_BODIES.lock();
             // Bodies that are no longer partial are removed only when the list is full. Room for as
-            // many again is then reserved, so that few requests visit the whole list. Streams in
+            // many again is then reserved, so that few requests scan the whole list. Streams in
             // both directions are removed too: they live long after their response has begun.
             if partial.len() == partial.capacity() {
                 partial.retain(|(_, other)| other.upgrade().is_some_and(|it| it.is_partial()));

@@ -41,10 +41,16 @@ async fn unfinished_heads_have_a_bound() {
         header_timeout: DEADLINE * 10,
         ..Limits::default()
     });
-    let mut oldest = running.sending(b"GET / HTTP/1.1\r\nHost: local").await;
+    let mut oldest = running
+        .connect_and_send(b"GET / HTTP/1.1\r\nHost: local")
+        .await;
     let mut others = Vec::new();
     for _ in 0..MAX_UNFINISHED_HEADS {
-        others.push(running.sending(b"GET / HTTP/1.1\r\nHost: local").await);
+        others.push(
+            running
+                .connect_and_send(b"GET / HTTP/1.1\r\nHost: local")
+                .await,
+        );
     }
     read_to_end(&mut oldest).await;
     let mut newest = others.pop().unwrap();
