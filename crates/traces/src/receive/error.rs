@@ -21,7 +21,7 @@ pub(super) enum ReceiveError {
     TooLarge { max: usize },
     #[error("the body was not received within {} s; send smaller batches", after.as_secs_f64())]
     TimedOut { after: Duration },
-    #[error("the sender aborted the body: {0}")]
+    #[error("the sender aborted the request: {0}")]
     Aborted(axum::Error),
     #[error(transparent)]
     Compressed(#[from] DecompressError),

@@ -152,7 +152,7 @@ fn repeated_calls_are_one_bottleneck() {
 }
 
 #[test]
-fn no_dominant_part_is_no_bottleneck() {
+fn bottleneck_of_equal_steps_is_not_dominant() {
     let step = |number: u64| {
         let start = number * 100;
         span(
@@ -262,7 +262,7 @@ fn a_second_correction_changes_nothing() {
     assert_eq!(batches, once);
 }
 
-/// The same span IDs in two traces are different spans.
+/// The same span ID in two traces identifies two spans.
 #[test]
 fn traces_are_corrected_separately() {
     let mut batches = vec![

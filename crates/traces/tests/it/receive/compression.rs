@@ -33,7 +33,7 @@ async fn accepts_compressed_bodies(#[case] name: &str, #[case] compress: fn(&[u8
 }
 
 #[tokio::test]
-async fn lists_the_compressions_it_accepts() {
+async fn refusal_lists_the_accepted_encodings() {
     let receiver = Receiver::start(PipelineSettings::default()).await;
     let sent = receiver.post(vec![7]).header("content-encoding", "snappy");
     let response = sent.send().await.unwrap();
