@@ -211,7 +211,7 @@ impl Telemetry {
         })))
     }
 
-    /// For an HTTP client: client spans, metrics, and the context in the request.
+    /// The layer for an HTTP client: client spans, metrics, and the context in the request.
     #[must_use]
     pub fn http_client_layer(&self) -> http::HttpClientLayer {
         TracedLayer(Arc::new(http::HttpClientState {
@@ -227,7 +227,8 @@ impl Telemetry {
         http::Peer::new(peer.clone(), deadline, &self.http_client_layer())
     }
 
-    /// For a tonic server: server spans, metrics and faults. [`crate::serve::grpc`] applies it.
+    /// The layer for a tonic server: server spans, metrics and faults. [`crate::serve::grpc`]
+    /// applies it.
     #[must_use]
     pub fn grpc_server_layer(&self) -> grpc::GrpcServerLayer {
         TracedLayer(Arc::new(grpc::RpcServerState {
@@ -237,7 +238,7 @@ impl Telemetry {
         }))
     }
 
-    /// For a tonic channel: client spans, metrics, and the context in the call.
+    /// The layer for a tonic channel: client spans, metrics, and the context in the call.
     #[must_use]
     pub fn grpc_client_layer(&self) -> grpc::GrpcClientLayer {
         TracedLayer(Arc::new(grpc::RpcClientState {

@@ -48,7 +48,7 @@ impl LiveSampler {
     }
 
     #[inline]
-    fn root(&self, trace_id: TraceId, name: &str, incoming: &TraceState) -> SamplingResult {
+    fn sample_root(&self, trace_id: TraceId, name: &str, incoming: &TraceState) -> SamplingResult {
         let kept = self.live.with_view(|view, shard| {
             let (entry, rule) = view
                 .rule(name)
@@ -59,8 +59,8 @@ impl LiveSampler {
             kept.then(|| rule.trace_state(incoming))
         });
         match kept {
-            Some(trace_state) => decided(true, trace_state),
-            None => decided(false, trace_state::without_threshold(incoming)),
+            Some(trace_state) => sampling_result(true, trace_state),
+            None => sampling_result(false, trace_state::without_threshold(incoming)),
         }
     }
 }
@@ -76,16 +76,16 @@ impl ShouldSample for LiveSampler {
         _links: &[Link],
     ) -> SamplingResult {
         match parent_context.filter(|context| context.has_active_span()) {
-            None => self.root(trace_id, name, &TraceState::NONE),
+            None => self.sample_root(trace_id, name, &TraceState::NONE),
             Some(context) => {
                 let span = context.span();
                 let parent = span.span_context();
                 if parent.is_valid() {
-                    decided(parent.is_sampled(), parent.trace_state().clone())
+                    sampling_result(parent.is_sampled(), parent.trace_state().clone())
                 } else {
                     // An invalid parent may still have the randomness by which other services
                     // decide on this trace.
-                    self.root(trace_id, name, parent.trace_state())
+                    self.sample_root(trace_id, name, parent.trace_state())
                 }
             }
         }
@@ -101,7 +101,7 @@ pub(crate) fn to_wire(version: Version) -> wire::Version {
 }
 
 #[inline]
-fn decided(kept: bool, trace_state: TraceState) -> SamplingResult {
+fn sampling_result(kept: bool, trace_state: TraceState) -> SamplingResult {
     let decision = match kept {
         true => SamplingDecision::RecordAndSample,
         false => SamplingDecision::Drop,

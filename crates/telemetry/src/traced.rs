@@ -19,7 +19,7 @@ pub struct Traced<S, T> {
     pub(crate) shared: Arc<T>,
 }
 
-/// The result of a call of a service.
+/// The result of a call to a service.
 pub(crate) type Called<S, R> = Result<<S as Service<R>>::Response, <S as Service<R>>::Error>;
 /// A call in progress.
 pub(crate) type Calling<S, R> = Pin<Box<dyn Future<Output = Called<S, R>> + Send>>;

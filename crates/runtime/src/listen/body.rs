@@ -27,8 +27,8 @@ const MIN_FRAME_BYTES: usize = 64;
 
 /// The time within which a body of any length usually arrives. Slower ones end when room is needed.
 const MAX_USUAL_BODY_TIME: Duration = Duration::from_secs(2);
-/// The fewest bytes to free at a time by ending slow bodies, if they hold as many: the length of the
-/// longest body that receivers accept.
+/// The fewest bytes to free at a time by ending slow bodies, if they hold that many: the length of
+/// the longest body that receivers accept.
 const MIN_FREED_BYTES: usize = 16 << 20;
 
 /// The incomplete bodies of this process, each with the time when its first part arrived. Bodies

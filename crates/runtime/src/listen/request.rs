@@ -100,8 +100,8 @@ impl RequestHandler {
 
     /// True if fewer than a quarter of the permits are free, and the connection has more than one
     /// request and more than its equal share of that quarter. Connections without requests have no
-    /// share. Without this check, some connections with as many requests as they may have would
-    /// leave none for the others.
+    /// share. Without this check, a few connections with the maximum number of requests would leave
+    /// none for the others.
     fn is_over_share(&self, activity: &Activity) -> bool {
         let last = self.limits.max_requests / 4;
         let share = last / self.busy.get().max(1);

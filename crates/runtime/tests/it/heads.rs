@@ -8,7 +8,8 @@ use crate::support::{DEADLINE, listen, read_to_end};
 
 /// The most connections of a process that may have sent a part of a head.
 const MAX_UNFINISHED_HEADS: usize = 1024;
-/// Enough for both ends of the connections: a listener may have three eighths as many.
+/// Enough for both ends of the connections: a listener may have three eighths as many connections
+/// as its process may have descriptors.
 const MIN_DESCRIPTORS: u64 = 4 * 1024;
 
 #[rstest::rstest]

@@ -197,8 +197,8 @@ impl Session<'_> {
         }
     }
 
-    /// An empty list removes the faults that were pushed. A control plane without faults sends it
-    /// as well, and then those of the settings stay.
+    /// Sets the faults in force. An empty list removes those that were pushed. A control plane
+    /// without faults sends one as well, and then the faults from the settings stay.
     fn set_faults(&mut self, faults: Vec<Fault>) {
         if self.state.has_pushed_faults || !faults.is_empty() {
             self.state.has_pushed_faults = true;

@@ -19,8 +19,9 @@ pub(super) type Level = Arc<AtomicU64>;
 const SAVED_SECONDS: f64 = 5.0;
 const SAVED_TOKENS: f64 = 5.0;
 
-/// A bucket that is filled at a rate. It holds the tokens of one second, or, if these are fewer
-/// than five, those of five seconds up to five. It holds at least one, and starts with one.
+/// A bucket that is filled at a rate. It holds the tokens of one second. If these are fewer than
+/// five, it holds those of five seconds, but at most five. It always has room for one, and starts
+/// with one.
 ///
 /// This is the generic cell rate algorithm: the state is one number, and taking a token is one
 /// compare-and-swap.

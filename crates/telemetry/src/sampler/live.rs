@@ -58,7 +58,7 @@ pub struct Held {
 }
 
 impl Default for Live {
-    /// Without a plan, so the sampler's fallback decides.
+    /// Creates a state without a plan, in which the sampler's fallback decides.
     fn default() -> Self {
         let counters = Arc::new(Counters::new(None, vec!["".into()]));
         let without_plan = Arc::clone(&counters);

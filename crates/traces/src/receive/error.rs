@@ -51,7 +51,7 @@ impl From<ScanError> for ReceiveError {
 }
 
 impl ReceiveError {
-    /// The reason under which the refusal is counted. It determines the status, too, except that of
+    /// The reason under which the refusal is counted. It also determines the status, except for
     /// `Framing`.
     pub(super) fn reason(&self) -> RefusalReason {
         match self {

@@ -334,8 +334,8 @@ fn deep_chain_needs_no_deep_stack() {
 }
 
 proptest! {
-    /// For any spans: each is included once, below its parent, and the critical path neither
-    /// overlaps nor leaves the trace.
+    /// Each span is included once, below its parent, and the critical path neither overlaps itself
+    /// nor leaves the trace.
     #[test]
     fn any_spans_make_a_tree(
         spans in prop::collection::vec((1_u64..12, 0_u64..12, 0_u64..50, 0_u64..50), 0..24),
