@@ -23,7 +23,7 @@ pub struct Statement<'a> {
 }
 
 /// Operations that are followed by the name of a procedure instead of a table.
-const CALLS: [&str; 3] = ["CALL", "EVALSHA", "FCALL"];
+const CALL_OPERATIONS: [&str; 3] = ["CALL", "EVALSHA", "FCALL"];
 
 /// The span of a statement, a child of the current span.
 ///
@@ -87,7 +87,7 @@ impl Statement<'_> {
             Some((operation, target)) => (operation, Some(target)),
             None => (self.summary, None),
         };
-        let is_call = CALLS.contains(&operation);
+        let is_call = CALL_OPERATIONS.contains(&operation);
         info_span!(
             "statement",
             otel.name = self.summary,

@@ -63,7 +63,7 @@ struct Inner {
 
 /// The outcomes of all spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drained {
+pub struct SpanOutcomes {
     /// The spans that the receiver accepted.
     pub exported: u64,
     /// The spans that were lost, for any reason.
@@ -311,7 +311,7 @@ impl Telemetry {
 
     /// Exports what has been collected, within the grace period, and stops. Spans that end later
     /// are counted as dropped.
-    pub async fn shutdown(&self, grace: Duration) -> Drained {
+    pub async fn shutdown(&self, grace: Duration) -> SpanOutcomes {
         const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(2);
         self.set_ready(false);
         if let Some(provider) = self.inner.provider.clone() {
@@ -333,7 +333,7 @@ impl Telemetry {
             tracing::warn!("the control stream did not end in time");
         }
         let counts = &self.inner.counts;
-        Drained {
+        SpanOutcomes {
             exported: counts.exported(),
             dropped: counts.all_dropped(),
         }

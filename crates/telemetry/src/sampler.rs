@@ -23,7 +23,7 @@ use spoor_policy::{Probability, Version};
 use spoor_proto::spoor::control::v1 as wire;
 
 pub use counts::Decisions;
-pub use live::{Held, Live};
+pub use live::{HeldPlan, Live};
 pub use plan::PlanRefusal;
 
 use view::{Rule, View};

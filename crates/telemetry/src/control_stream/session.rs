@@ -188,7 +188,7 @@ impl Session<'_> {
             }
             Some(server_message::Message::Shares(shares)) => {
                 if !self.stream.live.apply_shares(&shares) {
-                    tracing::debug!(number = shares.number, "shares ignored");
+                    tracing::debug!(number = shares.number, "ignored shares");
                 }
                 Ok(())
             }
@@ -326,7 +326,7 @@ fn parts(mut report: Report) -> Vec<Report> {
 
 fn fault(message: v1::Fault) -> Option<Fault> {
     faults::from_message(message)
-        .inspect_err(|error| tracing::warn!(%error, "fault ignored"))
+        .inspect_err(|error| tracing::warn!(%error, "ignored an invalid fault"))
         .ok()
 }
 

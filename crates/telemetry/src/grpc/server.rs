@@ -21,7 +21,7 @@ use crate::{
     faults::{self, Faults},
     metrics::{Operations, Outcome},
     outgoing,
-    traced::{Calling, Traced, TracedLayer, respond},
+    traced::{CallFuture, Traced, TracedLayer, respond},
 };
 
 /// Traces the calls to a tonic server.
@@ -47,7 +47,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Calling<S, Request<B>>;
+    type Future = CallFuture<S, Request<B>>;
 
     fn poll_ready(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(task)

@@ -18,7 +18,7 @@ use spoor_proto::spoor::control::v1 as wire;
 use super::{
     bucket,
     counts::{Counters, Decisions},
-    plan::{self, Levels, PlanRefusal, Prepared},
+    plan::{self, Levels, PlanRefusal, PreparedPlan},
     to_wire,
     view::View,
 };
@@ -37,7 +37,7 @@ pub struct Live {
 }
 
 struct Plans {
-    current: Option<Prepared>,
+    current: Option<PreparedPlan>,
     /// The number of the shares in force, or 0 while the plan's rates apply unchanged.
     shares: u64,
     /// The counts of the current plan and those before it, newest first.
@@ -50,7 +50,7 @@ struct Plans {
 
 /// The version and the digest of the plan in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldPlan {
     /// The version.
     pub version: Version,
     /// The digest from the control plane.
@@ -172,7 +172,7 @@ impl Live {
 
     /// The version and the digest of the plan in force; `None` before the first.
     #[must_use]
-    pub fn held(&self) -> Option<Held> {
+    pub fn held(&self) -> Option<HeldPlan> {
         let plans = self.plans.lock();
         plans.current.as_ref().map(|current| current.held.clone())
     }

@@ -7,7 +7,7 @@ use spoor_policy::{Probability, Strategies, Version};
 use spoor_proto::spoor::control::v1 as wire;
 
 use super::{
-    Held,
+    HeldPlan,
     bucket::{self, Level, TokenBucket},
     counts::Counters,
     view::{Entry, Rule, View},
@@ -28,8 +28,8 @@ pub struct PlanRefusal {
 
 /// A valid plan.
 #[derive(Debug)]
-pub(super) struct Prepared {
-    pub(super) held: Held,
+pub(super) struct PreparedPlan {
+    pub(super) held: HeldPlan,
     pub(super) phases: Vec<PreparedPhase>,
     pub(super) counters: Arc<Counters>,
     /// The rate limits' levels by operation, for the next plan.
@@ -45,7 +45,7 @@ pub(super) struct PreparedPhase {
 pub(super) type Levels = HashMap<Box<str>, Level>;
 
 /// Checks a plan and prepares it. `levels` are those of the plan in force.
-pub(super) fn prepare(plan: wire::Plan, levels: &Levels) -> Result<Prepared, PlanRefusal> {
+pub(super) fn prepare(plan: wire::Plan, levels: &Levels) -> Result<PreparedPlan, PlanRefusal> {
     let version = plan.version;
     let refusal = |reason| PlanRefusal {
         version: version.unwrap_or_default(),
@@ -137,7 +137,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn build(mut self, plan: wire::Plan) -> Result<Prepared, String> {
+    fn build(mut self, plan: wire::Plan) -> Result<PreparedPlan, String> {
         let phases = plan.phases.into_iter().enumerate();
         let phases = phases
             .map(|(index, phase)| {
@@ -145,8 +145,8 @@ impl<'a> Builder<'a> {
                 prepared.map_err(|problem| format!("phases[{index}].{problem}"))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Prepared {
-            held: Held {
+        Ok(PreparedPlan {
+            held: HeldPlan {
                 version: self.version,
                 digest: plan.digest,
             },
