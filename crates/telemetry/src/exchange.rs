@@ -60,7 +60,7 @@ impl Exchange {
                 // Not at the start, since a server may not know yet whether the service has the
                 // method.
                 let method = match &self.operation.name {
-                    // With any other code the service may have the method: the call may have been
+                    // With any other code, the service may have the method: the call may have been
                     // cancelled before the response, for example.
                     Cow::Owned(method) if code == Code::Unimplemented => {
                         span.update_name(OTHER);

@@ -133,8 +133,8 @@ impl Exchange {
         self.is_over_budget.load(Ordering::Acquire)
     }
 
-    /// Begins the response. From then on both sides may stream, so the rest of the body is
-    /// neither bounded in time nor counted.
+    /// Begins the response. From then on, both sides may stream, so the rest of the body is neither
+    /// bounded in time nor counted.
     pub(super) fn begin_response(&self) {
         self.has_response_begun.store(true, Ordering::Release);
         self.activity.set_waiting_for_server(true);

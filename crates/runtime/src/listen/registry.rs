@@ -191,9 +191,9 @@ impl Registry {
         close_some(waiting.into_iter().map(|(entry, _)| entry))
     }
 
-    /// Closes some of the connections of a listener that have requests which wait for their peer,
-    /// beginning with those that have the most. Requests of the same connection that wait for the
-    /// server do not protect it: otherwise one of them would suffice to keep a hundred permits.
+    /// Closes some of a listener's connections whose requests wait for their peer, beginning with
+    /// those that have the most. Requests of the same connection that wait for the server do not
+    /// protect it: otherwise one of them would suffice to keep a hundred permits.
     pub(super) fn evict_requests(&self, listener: u64) {
         let open = self.open.lock();
         let mut waiting: Vec<_> = staying(&open)

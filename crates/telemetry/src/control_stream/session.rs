@@ -250,7 +250,7 @@ impl Session<'_> {
                 let part = message(client_message::Message::Report(part));
                 is_sent &= self.outgoing.send(part).await.is_ok();
             }
-            // Without senders the stream of requests ends after the report.
+            // Without senders, the stream of requests ends after the report.
             self.outgoing = mpsc::channel(1).0;
             while is_sent && matches!(self.incoming.message().await, Ok(Some(_))) {}
         };

@@ -83,7 +83,7 @@ impl RpcServerState {
         let operation = self.operations.get("", method);
         let parent = edge::extract(request.headers());
         let context = match &self.tracer {
-            // In an unsampled trace the span would be dropped, so its parent is used.
+            // In an unsampled trace, the span would be dropped, so its parent is used.
             Some(tracer) if !outgoing::is_unsampled(&parent) => {
                 start_span(tracer, SpanKind::Server, &operation, &parent, |span| {
                     let mut all = attributes::of_call(request.uri().authority());

@@ -86,7 +86,7 @@ impl Live {
     /// [`PlanRefusal`], and the earlier plan stays in force.
     pub fn install(&self, plan: wire::Plan) -> Result<Version, PlanRefusal> {
         let mut plans = self.plans.lock();
-        // On a new connection the control plane may send the same plan again. Its counts continue,
+        // On a new connection, the control plane may send the same plan again. Its counts continue,
         // but the shares of the previous connection end.
         if let Some(same) = plans.installed(&plan) {
             self.set_shares(&mut plans, &wire::Shares::default());
