@@ -1,8 +1,8 @@
 //! The client of the control plane's stream.
 //!
 //! Receives plans, shares of rate limits and faults, acknowledges or refuses plans, and reports
-//! counts. It never fails: while there is no connection the last plan stays in force, its phases end
-//! on time, and the client reconnects until it is stopped.
+//! counts. It never fails: while there is no connection, the last plan stays in force, its phases
+//! end on time, and the client reconnects until it is stopped.
 
 mod config;
 mod session;
@@ -34,7 +34,7 @@ async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
         let Err(error) = session::run(stream, shutdown, &mut state).await else {
             return;
         };
-        // After a connection the same kind of outage is a new one, which is logged again.
+        // After a connection, the same kind of outage is a new one, which is logged again.
         if state.is_accepted {
             outage = None;
             // A control plane without room for a message would refuse it in each new session, so

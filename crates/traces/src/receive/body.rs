@@ -87,7 +87,7 @@ pub(super) fn compression(
 /// sending it can read the response.
 pub(super) async fn drain_rest(mut body: Body, settings: ReceiveSettings) {
     let max = settings.max_body_bytes.saturating_mul(MAX_DRAINED_BODIES);
-    // Beyond either bound the connection is closed, which is then intended.
+    // Beyond either bound, the connection is closed, which is then intended.
     let _ = drain(&mut body, max, settings.body_deadline).await;
 }
 

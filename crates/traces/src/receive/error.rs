@@ -21,7 +21,7 @@ pub(super) enum ReceiveError {
     TooLarge { max: usize },
     #[error("the body was not received within {} s; send smaller batches", after.as_secs_f64())]
     TimedOut { after: Duration },
-    #[error("the sender aborted the body: {0}")]
+    #[error("the sender aborted the request: {0}")]
     Aborted(axum::Error),
     #[error(transparent)]
     Compressed(#[from] DecompressError),
@@ -51,7 +51,7 @@ impl From<ScanError> for ReceiveError {
 }
 
 impl ReceiveError {
-    /// The reason under which the refusal is counted. It determines the status, too, except that of
+    /// The reason under which the refusal is counted. It also determines the status, except for
     /// `Framing`.
     pub(super) fn reason(&self) -> RefusalReason {
         match self {

@@ -47,7 +47,7 @@ async fn accepts_a_small_body_with_a_window_of_16_mib() {
 }
 
 #[tokio::test]
-async fn lists_the_compressions_it_accepts() {
+async fn refusal_lists_the_accepted_encodings() {
     let receiver = Receiver::start(PipelineSettings::default()).await;
     let sent = receiver.post(vec![7]).header("content-encoding", "snappy");
     let response = sent.send().await.unwrap();
