@@ -43,8 +43,8 @@ impl StreamSlots {
             let Some((at, _)) = most else {
                 return false;
             };
-            // A stream whose client reads nothing is not dropped before its connection ends, but takes
-            // no slot any more; the listener bounds such requests.
+            // A stream whose client reads nothing is not dropped before its connection ends, but no
+            // longer takes a slot; the listener bounds such requests.
             let (_, ended) = open.remove(at);
             ended.cancel();
         }
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn stream_of_the_connection_with_the_most_ends() {
+    fn stream_of_the_busiest_connection_ends() {
         let slots = StreamSlots::new(4);
         let tokens = [(); 6].map(|()| CancellationToken::new());
         let take = |at: usize, port| slots.take(connection(port), &tokens[at]);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn stream_alone_on_its_connection_stays() {
+    fn only_stream_of_a_connection_is_kept() {
         let slots = StreamSlots::new(1);
         let (first, second) = (CancellationToken::new(), CancellationToken::new());
         assert!(slots.take(connection(1), &first));
