@@ -94,7 +94,7 @@ impl Tally {
         })
     }
 
-    /// The verdict to show beside these counts.
+    /// The verdict to show with these counts.
     fn verdict(&mut self, sampled: u64, started: u64, sharers: &[usize], now: Instant) -> Verdict {
         // The judge compares independent trials. Decisions under a rate limit are not independent,
         // so these are compared with what the limit allows.

@@ -252,7 +252,7 @@ impl Control {
         let matched = clients.never_asked.min(total);
         clients.never_asked -= matched;
         if matched > 0 {
-            // Which of them poll is not known, so none is named as one that does not.
+            // It is not known which of these poll, so none of them is listed as never having asked.
             let listed = &mut clients.not_current;
             listed.retain(|it| it.reason != NotCurrentReason::NeverAsked);
         }
