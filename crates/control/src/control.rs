@@ -340,7 +340,7 @@ impl Control {
         self.0.next_generation.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Runs work of several milliseconds on a blocking thread, one piece after the other. On a worker
+    /// Runs work of several milliseconds on a blocking thread, one piece at a time. On a worker
     /// thread, it would delay other requests to the process.
     ///
     /// Returns `None` if the work panics, or if the runtime shuts down before it begins.

@@ -127,12 +127,12 @@ impl Processes {
         }
     }
 
-    /// The spans that each process remembered has dropped, by reason.
+    /// The spans that each remembered process has dropped, by reason.
     pub(crate) fn spans_dropped(&self) -> impl Iterator<Item = (&String, &u64)> {
         self.all().flat_map(|it| &it.spans_dropped)
     }
 
-    /// Every process remembered, connected or not.
+    /// Every remembered process, connected or not.
     fn all(&self) -> impl Iterator<Item = &Record> {
         self.0.iter().map(|(_, record)| record)
     }

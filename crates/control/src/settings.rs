@@ -37,7 +37,7 @@ pub struct ControlSettings {
     /// The delay after a change in the number of instances before rate limits are divided again,
     /// once for all changes during the delay.
     pub settle_delay: Duration,
-    /// The longest interval of requests that counts as polling.
+    /// The longest interval between requests that counts as polling.
     pub max_polling_interval: Duration,
     /// The time after its last metrics for which an unmodified SDK counts as reporting.
     pub reporting_for: Duration,

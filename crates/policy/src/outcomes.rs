@@ -190,7 +190,7 @@ impl Draft<'_> {
         let mut targets = policy.targets.iter();
         if is_limit && targets.any(|target| !target.operations.is_empty()) {
             warnings.push(
-                "polling clients cannot apply a rate limit to single operations; they sample these like the rest of the service".to_owned(),
+                "polling clients cannot apply a rate limit to individual operations; they sample these like the rest of the service".to_owned(),
             );
         }
         warnings

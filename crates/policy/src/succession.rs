@@ -1,4 +1,4 @@
-//! The policies that decide at a place one after the other, as they expire.
+//! The policies that decide at a place one after another, as they expire.
 
 use std::collections::BTreeSet;
 

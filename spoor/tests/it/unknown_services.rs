@@ -55,7 +55,7 @@ spec:
   targets: [{service: example-python}]
   tail: {keep: [{name: errors, error: {}}], otherwise: 10%}";
     let before = lab.spoor_given(tail, &["diff", "-f", "-"]).await;
-    let warning = "no span of example-python has arrived yet";
+    let warning = "no span from example-python has arrived yet";
     assert!(before.stderr.contains(warning), "{before:?}");
 
     let span = serde_json::json!({

@@ -33,7 +33,7 @@ fn overridden(resolution: &Resolution, policy: &str) -> Vec<String> {
 #[case::the_older(Spec::new("q").created(-2), Spec::new("p").created(-1))]
 #[case::the_first_by_name(Spec::new("p"), Spec::new("q"))]
 #[case::one_in_force_before_one_that_ended(Spec::new("p"), Spec::new("q").priority(9).ends(-1))]
-#[case::ended_to_the_nanosecond(Spec::new("p"), Spec::new("q").priority(9).ends(0))]
+#[case::one_in_force_before_one_that_ends_now(Spec::new("p"), Spec::new("q").priority(9).ends(0))]
 fn one_policy_wins(#[case] winner: Spec, #[case] loser: Spec) {
     for specs in [[winner.clone(), loser.clone()], [loser, winner.clone()]] {
         let resolution = resolved(&specs);
@@ -255,7 +255,7 @@ fn plan_of_many_operations_has_fewer_phases() {
 }
 
 #[test]
-fn phase_with_the_same_strategies_is_hidden() {
+fn equal_consecutive_phases_do_not_change_digest() {
     let same = resolved(&[Spec::new("now").priority(1).ends(10), Spec::new("then")]);
     let always = resolved(&[Spec::new("then")]);
     assert_eq!(table(&same, "a").phases().len(), 2);
@@ -276,7 +276,7 @@ fn phase_with_the_same_strategies_is_hidden() {
     "tail rules apply only to the traces that a head keeps: 1% by its own head at every service; where a head keeps less than `tail.otherwise`, the tail keeps every trace that it receives",
 ])]
 #[case::limit_for_operations(Spec::new("p").at("a", &["x"]).limit(3), &[
-    "polling clients cannot apply a rate limit to single operations; they sample these like the rest of the service",
+    "polling clients cannot apply a rate limit to individual operations; they sample these like the rest of the service",
 ])]
 fn fields_without_effect_cause_warnings(#[case] spec: Spec, #[case] expected: &[&str]) {
     assert_eq!(resolved(&[spec]).outcomes[&key("p")].warnings, expected);
@@ -290,7 +290,7 @@ fn fields_without_effect_cause_warnings(#[case] spec: Spec, #[case] expected: &[
 #[case::lower_for_an_operation(&[], &["everywhere", "y"], r#"1% by "y" at a "y", 2% by "head" at a (except "y")"#)]
 #[case::namespace(&[], &["everywhere", "rest", "x", "y"], r#"1% by "y" at a "y", 2% by "head" at a (except "x", "y"), 3% by "rest" at every service (except a)"#)]
 #[case::other_tail(&[], &["everywhere", "tail"], "")]
-fn tail_warns_of_heads_by_place(
+fn tail_warning_names_heads_by_place(
     #[case] operations: &[&str],
     #[case] others: &[&str],
     #[case] heads: &str,
@@ -332,7 +332,7 @@ fn tail_warning_names_three_operations() {
 }
 
 #[test]
-fn expired_policy_has_its_expiry() {
+fn expired_policy_reports_its_expiry() {
     let resolution = resolved(&[Spec::new("p").ends(-60)]);
     assert_eq!(
         acceptance(&resolution, "p"),
