@@ -167,8 +167,8 @@ fn own_settings(
             ("SPOOR_WISHLIST_URL", url("wishlist")),
             ("SPOOR_MARKETPLACES", marketplaces(url)),
         ],
-        // One is slow and reliable, one fast and failing, one limited in rate, so that the retries,
-        // the circuit breaker and the partial results of `offers` all occur in traces.
+        // One is slow and reliable, one fast and unreliable, and one rate-limited, so that the
+        // retries, the circuit breaker and the partial results of `offers` all occur in traces.
         Service::MarketplaceAttic => marketplace("attic", "400ms..1200ms", "0%", "none"),
         Service::MarketplaceBazaar => marketplace("bazaar", "20ms..80ms", "30%", "none"),
         Service::MarketplaceCorner => marketplace("corner", "80ms..250ms", "1%", "3"),

@@ -10,7 +10,7 @@ use super::{ports::LabPorts, service::Service};
 /// The variable that names the Redis of the service `tasks`.
 pub(crate) const REDIS_URL: &str = "SPOOR_REDIS_URL";
 
-/// The time that services have to end unless set otherwise. It is longer than the deadlines of their
+/// The default time within which services must end. It is longer than the deadlines of their
 /// requests, so that stopping the lab interrupts none, except slow downloads of traces through the
 /// gateway, and requests with a long injected delay.
 const DEFAULT_GRACE: Duration = Duration::from_secs(25);

@@ -1,4 +1,4 @@
-//! Start and stop of a lab.
+//! Starting and stopping a lab.
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 

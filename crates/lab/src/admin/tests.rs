@@ -168,7 +168,7 @@ async fn diff_compares_without_applying() {
 }
 
 #[tokio::test]
-async fn equal_names_have_their_own_warnings() {
+async fn same_names_have_separate_warnings() {
     let api = Api::start(&[]);
     let policy = POLICY.replace("service-b}", "service-b, operations: [GET /]}");
     let policy = policy.replace("probability: 1%", "rateLimit: {tracesPerSecond: 1}");
@@ -295,7 +295,7 @@ async fn names_at_most_100_unconverged_instances() {
 }
 
 #[tokio::test]
-async fn equal_services_count_in_each_namespace() {
+async fn same_service_counts_in_each_namespace() {
     let api = Api::start(&[]);
     let other = POLICY.replace("name: one", "name: one, namespace: shop");
     let both = format!("{POLICY}\n---\n{other}");

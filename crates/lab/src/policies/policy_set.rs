@@ -87,8 +87,8 @@ impl PolicySet {
         let max = Strategies::MAX_OPERATIONS;
         match operations.iter().find(|(_, names)| names.len() > max) {
             Some(((_, service), names)) => Err(vec![format!(
-                "{} operations of {service} with a head in total, more than the limit of {max}; \
-                 delete some policies",
+                "policies with a head apply to {} operations of {service}, more than the limit of \
+                 {max}; delete some policies",
                 names.len()
             )]),
             None => Ok(()),

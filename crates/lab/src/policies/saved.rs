@@ -75,8 +75,8 @@ impl SavedFile {
         })
     }
 
-    /// Replaces the file. `not_read_yet` has the times of the folder's policies until this run has
-    /// accepted them. A crash leaves either the old file or the new one.
+    /// Replaces the file. `not_read_yet` has the times at which the folder's policies were first
+    /// accepted, until this run has accepted them. A crash leaves either the old file or the new one.
     pub(super) fn write(
         &self,
         set: &PolicySet,
