@@ -206,7 +206,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn displayed_moments_parse_to_the_same(text in "\\PC{0,40}|20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z") {
+        fn displayed_moments_parse_to_the_same_value(text in "\\PC{0,40}|20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z") {
             if let Ok(moment) = text.parse::<Moment>() {
                 proptest::prop_assert_eq!(moment.to_string().parse(), Ok(moment));
             }

@@ -121,7 +121,7 @@ fn error_type(error: &StoreError) -> &'static str {
     }
 }
 
-/// The error code of Redis, if it is a well-known one.
+/// The error code that Redis sent, if it is a well-known one.
 fn code(error: &RedisError) -> &'static str {
     const CODES: [&str; 12] = [
         "ERR",
