@@ -25,7 +25,7 @@ const PREFIX: &str = "/jaeger";
 /// The most requests in progress. To make room for another, a response whose client has stopped
 /// reading is aborted.
 const MAX_REQUESTS: usize = 64;
-/// The longest wait for one of them.
+/// The longest time that a request waits until fewer are in progress.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 /// The longest response body, which is more than any page needs.
 const MAX_BODY_BYTES: usize = 64 << 20;
@@ -281,7 +281,7 @@ mod tests {
     #[case("http://lab:16686", "https://evil.example/", None)]
     #[case("http://lab:16686", "http://lab:16686.evil.example/", None)]
     #[case("http://lab:16686", "javascript:alert(1)", None)]
-    fn redirects_stay_here(
+    fn redirects_stay_on_this_host(
         #[case] url: &str,
         #[case] location: &str,
         #[case] expected: Option<&str>,

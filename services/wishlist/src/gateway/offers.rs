@@ -21,7 +21,7 @@ use tonic::{Code, Status, Streaming};
 use super::wishes::Wish;
 use crate::offers::MAX_OFFERS;
 
-/// The longest that a request waits for offers if it can do without them.
+/// The longest time that a request waits for offers if it can do without them.
 const MAX_OPTIONAL_WAIT: Duration = Duration::from_secs(1);
 
 /// A client of offers.
@@ -112,7 +112,7 @@ impl Offers {
     }
 
     /// Lists the offers for a page that can be shown without them.
-    pub(super) async fn list_soon(&self) -> Result<Listing, OffersError> {
+    pub(super) async fn list_for_page(&self) -> Result<Listing, OffersError> {
         self.list_within(self.optional_wait()).await
     }
 

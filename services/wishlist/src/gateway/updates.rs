@@ -14,7 +14,7 @@ use super::offers::{Offer, Offers, OffersError, UnavailableMarketplace, unavaila
 
 /// The most open pages, each of which holds a connection.
 const MAX_READERS: usize = 128;
-/// The most updates that a page can lag behind.
+/// The most updates by which a page can lag behind.
 const MAX_LAG_UPDATES: usize = 256;
 /// The interval of keep-alive comments, which keep proxies from closing idle connections.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);

@@ -226,7 +226,7 @@ impl Health {
                 if !is_first {
                     self.budget.refund();
                 }
-                Err(SearchError::Refused {
+                Err(SearchError::BreakerOpen {
                     wait,
                     last: self.last_failure.clone(),
                 })

@@ -27,11 +27,11 @@ pub(super) struct AttemptError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SearchError {
     #[error("the circuit breaker is open for another {:.1} s after {last}", .wait.as_secs_f64())]
-    Refused { wait: Duration, last: String },
+    BreakerOpen { wait: Duration, last: String },
     #[error("failed after {MAX_RETRIES} retries: {0}")]
     Failed(#[source] AttemptError),
     #[error("request refused: {0}")]
-    Final(#[source] AttemptError),
+    NotRetryable(#[source] AttemptError),
     #[error("no time left for another attempt: {0}")]
     NoTime(#[source] AttemptError),
     #[error("the retry budget is spent: {0}")]
@@ -40,7 +40,7 @@ pub(super) enum SearchError {
     Stopping(#[source] AttemptError),
 }
 
-/// The delay before the next attempt: the one that the marketplace requests, but at least
+/// Returns the delay before the next attempt: the one that the marketplace requests, but at least
 /// `backoff`. `left` is the time until the deadline, and `open` the time until the circuit breaker
 /// permits requests.
 pub(super) fn after(
@@ -52,7 +52,7 @@ pub(super) fn after(
     budget: &mut Budget,
 ) -> Result<Duration, SearchError> {
     if !failure.is_retryable() {
-        return Err(SearchError::Final(failure));
+        return Err(SearchError::NotRetryable(failure));
     }
     if retries >= MAX_RETRIES {
         return Err(SearchError::Failed(failure));
@@ -64,7 +64,7 @@ pub(super) fn after(
     // Before the budget, since a retry that the breaker would refuse must not use a token.
     if wait < open {
         let last = failure.to_string();
-        return Err(SearchError::Refused { wait: open, last });
+        return Err(SearchError::BreakerOpen { wait: open, last });
     }
     if !budget.withdraw() {
         return Err(SearchError::NoBudget(failure));
@@ -73,7 +73,7 @@ pub(super) fn after(
 }
 
 impl AttemptError {
-    /// The failure that a status stands for.
+    /// Converts the status of a failed call.
     pub(super) fn of(status: &Status) -> Self {
         let retry_delay = status.get_details_retry_info();
         Self {
@@ -108,9 +108,9 @@ impl SearchError {
     /// The outcome in metrics and spans.
     pub(super) fn outcome(&self) -> &'static str {
         match self {
-            Self::Refused { .. } => "refused_by_breaker",
+            Self::BreakerOpen { .. } => "refused_by_breaker",
             Self::Failed(_) => "failed",
-            Self::Final(_) => "refused",
+            Self::NotRetryable(_) => "refused",
             Self::NoTime(_) => "no_time",
             Self::NoBudget(_) => "no_budget",
             Self::Stopping(_) => "stopping",

@@ -145,8 +145,8 @@ impl MeshReader {
             utf8_percent_encode(r#"{"error":"true"}"#, NON_ALPHANUMERIC)
         );
         match self.query(&path).await {
-            // Jaeger responds with 404 to a search that finds nothing. Without traces that are too large,
-            // the mesh is still worth showing.
+            // Jaeger responds with 404 to a search that finds nothing. If the traces found are too large,
+            // the mesh is still worth showing without them.
             Err(ReadMeshError::Status(StatusCode::NOT_FOUND | StatusCode::PAYLOAD_TOO_LARGE)) => {
                 Ok(Traces::default())
             }
