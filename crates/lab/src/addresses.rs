@@ -134,7 +134,7 @@ pub(super) fn specs(
     services.iter().map(spec).collect()
 }
 
-/// The settings of a service, in addition to those of every service.
+/// The settings of one service, in addition to those common to all services.
 fn own_settings(
     service: Service,
     url: &impl Fn(&str) -> String,

@@ -26,8 +26,8 @@ pub struct LabSettings {
     pub store: StoreBytes,
     /// The services to start.
     pub services: Vec<Service>,
-    /// The sampler of the services where no policy applies; without one, that of the lab's own
-    /// environment.
+    /// The sampler of the services where no policy applies. If unset, the one that the lab's own
+    /// environment selects.
     pub sampler: Option<ServiceSampler>,
     /// The Redis in which the service `tasks` keeps its list. If unset, in memory.
     pub redis_url: Option<RedisUrl>,

@@ -183,8 +183,8 @@ impl Lab {
         &self.pipeline
     }
 
-    /// The names of the policies that decide anywhere in the default namespace, which is that of the
-    /// lab's own services. Blocks while a change is saved or policies are listed.
+    /// The names of the policies that are effective at any place in the default namespace, to which the
+    /// lab's own services belong. Blocks while a change is saved or policies are listed.
     #[must_use]
     pub fn effective_policies(&self) -> Vec<String> {
         self.policies.effective(&Namespace::default())

@@ -223,6 +223,6 @@ async fn long_settings_are_shortened_in_differences() {
     };
     assert_eq!(diff("gold").await, 64);
     assert_eq!(diff("gold").await, 0);
-    // A change beyond the part that is shown is a difference nevertheless.
+    // A change beyond the part that is shown still counts as a difference.
     assert_eq!(diff("silver").await, 64);
 }
