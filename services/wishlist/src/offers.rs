@@ -61,7 +61,7 @@ pub struct OffersArgs {
             corner=http://127.0.0.1:9006"
     )]
     pub marketplaces: Peers,
-    /// Interval of the rounds of searches, each for up to 20 wishes, such as 30s
+    /// Interval between rounds of searches, each for up to 20 wishes, such as 30s
     #[arg(
         long,
         env = "SPOOR_OFFERS_EVERY",

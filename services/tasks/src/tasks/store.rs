@@ -40,7 +40,7 @@ pub(crate) trait TaskStore: Send + Sync {
     /// Completes a task, unless it is completed already. `None` if it does not exist.
     async fn complete(&self, id: Uuid, now: Moment) -> Result<Option<Completed>, StoreError>;
 
-    /// Deletes a task. False if it does not exist.
+    /// Deletes a task. Returns false if it does not exist.
     async fn delete(&self, id: Uuid) -> Result<bool, StoreError>;
 
     /// Counts the tasks. This has no span, since it is mostly not part of a request.

@@ -34,7 +34,8 @@ pub(super) fn decide(ballots: &[Ballot]) -> Option<Decision> {
     let heaviest = ballots
         .iter()
         .max_by(|one, other| one.weight.total_cmp(&other.weight))?;
-    // Scores are shares of a model's own classes, so those of other classes are not comparable.
+    // A model's scores are shares among its own classes, so those of models with different classes are
+    // not comparable.
     if !have_same_labels(ballots) {
         let counted = |ballot: &Ballot| f64::from(u8::from(ballot.model == heaviest.model));
         return Some(Decision {

@@ -71,7 +71,7 @@ fn file(body: &Bytes, delimiter: &str) -> Result<Bytes, InvalidForm> {
     }
 }
 
-/// True if a part has a file name, and so is a file.
+/// True if a part has a file name, which makes it a file.
 fn is_of_file(head: &[u8]) -> bool {
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
     let mut lines = head.lines();

@@ -32,7 +32,7 @@ const MAX_BODY_BYTES: usize = 64 << 20;
 /// The maximum time for a response body, however slowly it is read.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The request headers that are forwarded, of which none identifies the user.
+/// The request headers that are forwarded, none of which identifies the user.
 const REQUEST_HEADERS: [HeaderName; 6] = [
     header::ACCEPT,
     header::ACCEPT_ENCODING,

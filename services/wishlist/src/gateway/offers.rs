@@ -96,7 +96,7 @@ impl Offers {
         let _ = within(self.optional_wait(), message, call).await;
     }
 
-    /// Requests that a wish's offers are removed. A failure is ignored, since the next round does it.
+    /// Requests the removal of a wish's offers. A failure is ignored, since the next round removes them.
     pub(super) async fn forget(&self, id: &str) {
         let message = ForgetRequest {
             wish_id: id.to_owned(),

@@ -71,8 +71,8 @@ impl Updates {
         let following = async {
             let mut backoff = Backoff::new(MIN_BACKOFF);
             loop {
-                // `notify_one` stores a permit, so that a page which opens between check and wait
-                // is not missed.
+                // `notify_one` stores a permit, so that a page which opens between the check and the
+                // wait is not missed.
                 while self.0.updates.receiver_count() == 0 {
                     self.0.reader_joined.notified().await;
                 }

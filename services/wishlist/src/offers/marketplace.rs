@@ -38,7 +38,8 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 pub(super) struct Marketplace {
     pub(super) name: Arc<str>,
     client: MarketplaceClient<Channel>,
-    // One lock for breaker and budget, since a retry needs both at the same moment. Never held across an await.
+    // One lock for the breaker and the budget, since a retry needs both at the same moment. It is never
+    // held across an await.
     health: Mutex<Health>,
     counts: SearchCounters,
 }
@@ -246,7 +247,7 @@ impl Health {
     }
 }
 
-/// Waits in a span of its own, so that a trace shows where the time goes. False if stopped before.
+/// Waits in a span of its own, so that a trace shows where the time goes. Returns false if stopped.
 async fn wait_for_retry(wait: Duration, is_requested: bool, stop: &CancellationToken) -> bool {
     let span = info_span!(
         "backoff",

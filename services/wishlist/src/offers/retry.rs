@@ -26,7 +26,7 @@ pub(super) struct AttemptError {
 /// The error of a search.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SearchError {
-    #[error("the circuit breaker is open for another {:.1} s after {last}", .wait.as_secs_f64())]
+    #[error("the circuit breaker is open for another {:.1} s; last failure: {last}", .wait.as_secs_f64())]
     BreakerOpen { wait: Duration, last: String },
     #[error("failed after {MAX_RETRIES} retries: {0}")]
     Failed(#[source] AttemptError),
