@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_shows_few_of_many_values() {
+    fn an_error_shows_only_a_few_values() {
         let error = Channels::new(&[0.5; 1000]).unwrap_err().to_string();
         assert!(error.ends_with("not \"[0.5, 0.5, 0.5, 0.5]\""), "{error}");
     }

@@ -221,7 +221,7 @@ async fn invalid_watched_file_is_in_the_status() {
 }
 
 #[tokio::test]
-async fn fault_replaces_earlier_one_of_operation() {
+async fn fault_replaces_earlier_fault_of_operation() {
     let api = Api::start(&[]);
     let path = "/v1/faults/service-b";
     for (fault, of_service) in [
@@ -261,7 +261,7 @@ async fn converges_at_once_without_instances() {
 }
 
 #[tokio::test]
-async fn limits_requests_that_need_not_wait() {
+async fn immediate_requests_count_towards_the_limit() {
     let api = Api::start(&[]);
     let mut requests = tokio::task::JoinSet::new();
     for _ in 0..200 {

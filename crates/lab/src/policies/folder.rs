@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_bounded_in_total() {
+    fn total_size_of_files_is_bounded() {
         let folder = tempfile::tempdir().unwrap();
         let file = |number: usize| {
             let file = File::create(folder.path().join(format!("{number}.yaml"))).unwrap();

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn models_with_equal_inputs_share_one() {
+    fn models_with_the_same_input_are_grouped() {
         assert_eq!(models([64, 64]), [["one", "other"]]);
         assert_eq!(models([64, 224]), [["one"], ["other"]]);
     }

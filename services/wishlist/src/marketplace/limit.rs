@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_has_the_searches_of_a_second() {
+    fn a_burst_admits_one_second_of_searches() {
         let mut bucket = TokenBucket::new("3".parse().unwrap());
         let now = Instant::now();
         for _ in 0..3 {

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn only_consecutive_failures_open_it() {
+    fn only_consecutive_failures_open_the_breaker() {
         let now = Instant::now();
         let mut breaker = Breaker::closed();
         for failure in 1..10 * Breaker::MAX_FAILURES {

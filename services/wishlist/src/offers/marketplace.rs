@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn only_permitted_first_attempts_are_deposited() {
+    fn only_permitted_first_attempts_add_to_budget() {
         let mut health = Health::new();
         while health.budget.withdraw() {}
         health.acquire(0).unwrap();
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_actual_retries_are_counted_and_paid() {
+    async fn only_actual_retries_use_the_budget() {
         let peer = Peer {
             name: "attic".to_owned(),
             url: format!("http://{}", unused_address()).parse().unwrap(),

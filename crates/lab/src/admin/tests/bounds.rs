@@ -27,7 +27,7 @@ async fn faults_of_a_service_are_bounded() {
 }
 
 #[tokio::test]
-async fn policies_are_bounded_in_bytes() {
+async fn total_size_of_policies_is_bounded() {
     let api = Api::start(&[]);
     let operations: Vec<String> = (0..60).map(|n| format!("{n:0>230}")).collect();
     let target = |number| json!({"service": format!("s{number}"), "operations": operations});

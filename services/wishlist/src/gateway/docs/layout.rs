@@ -251,7 +251,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn boxes_are_inside_and_apart(calls in prop::collection::vec(("[a-h]", "[a-h]"), 0..60)) {
+        fn boxes_are_inside_and_do_not_overlap(calls in prop::collection::vec(("[a-h]", "[a-h]"), 0..60)) {
             let calls = calls.into_iter().map(|(from, to)| (from, to, 1));
             let mesh = Mesh::new(["z".to_owned()], calls);
             let layout = Layout::of(&mesh);
