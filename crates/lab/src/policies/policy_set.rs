@@ -121,11 +121,11 @@ impl PolicySet {
 fn refuse_names_in(
     others: &BTreeMap<PolicyKey, Entry>,
     sent: &[Submitted],
-    why: impl Fn(&str) -> String,
+    message: impl Fn(&str) -> String,
 ) -> Result<(), Vec<String>> {
     let in_others = sent.iter().filter(|sent| others.contains_key(&sent.key));
     let mut errors = ReportedErrors::default();
-    errors.extend(in_others.map(|sent| sent.name_error(&why(sent.key.name.as_str()))));
+    errors.extend(in_others.map(|sent| sent.name_error(&message(sent.key.name.as_str()))));
     errors.ok_if_empty()
 }
 

@@ -30,9 +30,9 @@ impl Submitted {
     }
 
     /// An error about the policy's name, with file and line.
-    pub(super) fn name_error(&self, why: &str) -> ManifestError {
+    pub(super) fn name_error(&self, message: &str) -> ManifestError {
         let path = FieldPath::root().field("metadata").field("name");
-        self.manifest.error(FieldError::new(path, why))
+        self.manifest.error(FieldError::new(path, message))
     }
 }
 

@@ -77,7 +77,7 @@ impl OfferStore {
         }
         tracing::warn!(
             marketplace.name = marketplace,
-            why,
+            reason = why,
             "marketplace unavailable"
         );
         let missing = MissingMarketplace {
