@@ -60,8 +60,8 @@ impl ReservedPorts {
 
     /// Releases the ports, so that the services can bind them.
     pub(super) fn release(self) -> BTreeMap<Service, ServiceAddresses> {
-        // Dropping a reservation frees its port. The service binds it itself, so that a restarted
-        // process can do so again.
+        // Dropping a reservation frees its port. The service binds it itself, as it must do again
+        // after a restart.
         let addresses = |(service, (port, ops)): (Service, (ReservedPort, ReservedPort))| {
             let (address, ops) = (port.address, ops.address);
             (service, ServiceAddresses { address, ops })

@@ -7,7 +7,7 @@ use spoor_traces::{AllowedOrigins, OtherSignals};
 
 use super::{ports::LabPorts, service::Service};
 
-/// The variable that names the Redis of the service `tasks`.
+/// The variable with the URL of the Redis server that the service `tasks` uses.
 pub(crate) const REDIS_URL: &str = "SPOOR_REDIS_URL";
 
 /// The default time within which services must end. It is longer than the deadlines of their
@@ -29,7 +29,7 @@ pub struct LabSettings {
     /// The sampler of the services where no policy applies. If unset, the one that the lab's own
     /// environment selects.
     pub sampler: Option<ServiceSampler>,
-    /// The Redis in which the service `tasks` keeps its list. If unset, in memory.
+    /// The Redis server in which the service `tasks` keeps its list. If unset, the list is in memory.
     pub redis_url: Option<RedisUrl>,
     /// The treatment of metrics, logs and profiles that arrive on the OTLP ports.
     pub other_signals: OtherSignals,

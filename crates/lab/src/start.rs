@@ -55,7 +55,7 @@ pub enum StartLabError {
     /// A port cannot be bound.
     #[error(transparent)]
     BindPort(#[from] BindPortError),
-    /// The path of this program, which is also that of the services, is unknown.
+    /// The path of this program's executable, which the services also run, is unknown.
     #[error("cannot find this program's executable")]
     FindExecutable(#[source] io::Error),
     /// The policies cannot be loaded.
@@ -238,7 +238,7 @@ fn pipeline_settings(settings: &LabSettings) -> spoor_traces::PipelineSettings {
 }
 
 /// The memory for requests being received. It is less with a small store, but always enough for
-/// the largest JSON body, which needs twice its size, and the index of its spans.
+/// the largest JSON body, which takes twice its size, and for the index of its spans.
 fn max_receiving_bytes(store_bytes: usize) -> usize {
     const MIN_BYTES: usize = 48 << 20;
     let default = ReceiveSettings::default().max_receiving_bytes;

@@ -75,7 +75,7 @@ impl LoadOperation {
         self
     }
 
-    /// Builds the request of a turn.
+    /// Builds the request for a turn.
     ///
     /// # Errors
     /// [`DriveError::BuildRequest`] if the path is not valid in a request.

@@ -1,4 +1,4 @@
-//! The API over a control plane, a pipeline and a policy store, without processes.
+//! The API with a control plane, a pipeline and a policy store, but without service processes.
 #![allow(clippy::unwrap_used)]
 
 mod bounds;

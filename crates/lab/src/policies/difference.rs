@@ -1,4 +1,4 @@
-//! The effect of a change of policies on the services.
+//! The effect of a policy change on the services.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -173,7 +173,7 @@ impl PolicyStore {
     }
 }
 
-/// The first errors for the log, each in a line, and the number of the others.
+/// The first errors for the log, each on its own line, and the number of the others.
 fn first_errors(errors: &[String]) -> String {
     let (first, others) = errors.split_at(errors.len().min(MAX_LOGGED));
     let mut lines = first.join("\n  ");

@@ -338,7 +338,7 @@ mod tests {
         Entry::Line(service, text.as_bytes().to_vec())
     }
 
-    /// The lines printed of three before the release and one after it.
+    /// Returns which of three lines before the release and one after it are printed.
     fn printed(release: Release) -> String {
         let mut printer = Printer::new(vec![]);
         printer.handle(line(Service::Wishlist, "w1 "));

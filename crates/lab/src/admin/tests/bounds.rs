@@ -1,4 +1,4 @@
-//! Bounds of requests and responses.
+//! Bounds on requests and responses.
 
 use std::time::Duration;
 
