@@ -30,8 +30,8 @@ pub struct Channels([f32; CHANNELS]);
 #[error("must be three values such as 0.485,0.456,0.406, not {0:?}")]
 pub struct InvalidChannels(String);
 
-/// A model's input: its size, and the normalisation of each channel, from which the mean is
-/// subtracted and which is divided by the standard deviation.
+/// A model's input: its size, and the mean and standard deviation with which each channel is
+/// normalised.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Input {
     /// The size in pixels.

@@ -43,7 +43,7 @@ pub(crate) trait TaskStore: Send + Sync {
     /// Deletes a task. Returns false if it does not exist.
     async fn delete(&self, id: Uuid) -> Result<bool, StoreError>;
 
-    /// Counts the tasks. This has no span, since it is mostly not part of a request.
+    /// Counts the tasks. This has no span, since it is usually not part of a request.
     async fn count(&self, now: Moment) -> Result<TaskCounts, StoreError>;
 }
 

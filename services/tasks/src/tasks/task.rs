@@ -108,7 +108,7 @@ impl Moment {
         self.0
     }
 
-    /// The seconds since another time, which are negative if that is later.
+    /// The seconds since another time; negative if the other time is later.
     pub(crate) fn seconds_since(self, other: Self) -> f64 {
         // The conversion is exact: both are below 2^53.
         #[expect(clippy::cast_precision_loss)]

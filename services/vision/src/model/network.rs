@@ -91,7 +91,7 @@ impl Network {
         })
     }
 
-    /// Classifies a picture and returns every class with its score, the best first.
+    /// Classifies a picture and returns every class with its score, best first.
     ///
     /// # Errors
     /// [`ClassifyError`].

@@ -73,7 +73,7 @@ pub enum UnsupportedModel {
         /// The cause.
         source: InvalidChannels,
     },
-    /// The mean and the standard deviation are invalid together.
+    /// The normalisation of the input is invalid.
     #[error(transparent)]
     Input(#[from] InvalidInput),
     /// The metadata `accuracy` is invalid.

@@ -33,7 +33,7 @@ pub(super) enum BreakerState {
 /// A permission for one request, whose result must be reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Permit {
-    /// The state that it was given in.
+    /// The state in which it was granted.
     pub(super) state: BreakerState,
     generation: u64,
 }

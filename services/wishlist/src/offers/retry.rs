@@ -91,7 +91,7 @@ impl AttemptError {
                 | Code::DeadlineExceeded
                 | Code::Cancelled
                 | Code::Internal
-                // The status that gRPC gives to a proxy's error, or to a crash of the server.
+                // The status that gRPC assigns to a proxy's error, or to a crash of the server.
                 | Code::Unknown
                 | Code::DataLoss
         )
@@ -99,7 +99,7 @@ impl AttemptError {
 
     /// True if another attempt may succeed.
     fn is_retryable(&self) -> bool {
-        // The specification of gRPC recommends that clients retry at a higher level after ABORTED.
+        // The gRPC specification recommends that clients retry at a higher level after ABORTED.
         self.is_peer_failure() || matches!(self.code, Code::ResourceExhausted | Code::Aborted)
     }
 }

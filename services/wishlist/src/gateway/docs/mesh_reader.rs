@@ -84,7 +84,8 @@ impl MeshReader {
         // next diagram.
         let context = untraced_context(&Context::current());
         let redraw = self.clone().redraw(last).with_context(context);
-        // In a task of its own: a client that leaves would otherwise end the read that others wait for.
+        // In a task of its own: a client that disconnects would otherwise end the read that others wait
+        // for.
         let drawing = tokio::spawn(redraw.in_current_span()).await;
         drawing.unwrap_or_else(|error| Arc::new(view::mesh(&Err(error.into()))))
     }

@@ -113,7 +113,7 @@ impl Wishes {
     /// the request and are not in it.
     pub(in crate::offers) fn finish_sync(&mut self, before: &[Uuid], wishes: &[Wish]) {
         let removed = std::mem::take(&mut self.removed);
-        // A wish that was added during the request may be missing in the response, and stays.
+        // A wish that was added during the request may be missing from the response, and stays.
         for id in before {
             if !wishes.iter().any(|wish| wish.id == *id) {
                 self.remove_entry(*id);
@@ -163,7 +163,7 @@ impl Wishes {
         for offer in offers {
             let known = before.iter().position(|found| has_id(found, &offer.id));
             let found = match known {
-                // An offer that was found before keeps the time at which it was found first.
+                // An offer that was found before keeps the time at which it was first found.
                 Some(index) => Found {
                     offer: Some(offer),
                     ..before.swap_remove(index)
