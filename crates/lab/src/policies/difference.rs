@@ -1,4 +1,4 @@
-//! The effect of a change of policies on the services.
+//! The effect of a policy change on the services.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,8 +12,8 @@ use spoor_policy::{
 
 use crate::wire::{Difference, PlaceSetting};
 
-/// The most characters of a setting that are shown. Tail rules may have half a megabyte of text, and
-/// the policy may decide at thousands of places.
+/// The most characters of a setting that are shown. Tail rules may contain half a megabyte of text,
+/// and the policy may decide at thousands of places.
 const MAX_SETTING_CHARS: usize = 500;
 
 /// A place at which one policy decides: namespace, service and operation (`None` for all others),
