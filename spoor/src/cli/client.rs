@@ -92,9 +92,9 @@ impl LabClient {
             .await
     }
 
-    /// Waits until these policies have converged, for at most `within`. If none are given, waits until
-    /// every instance has what is currently published. `sequence` is the first version whose changes
-    /// count.
+    /// Waits until these policies have converged, for at most `within`. If none are given, waits
+    /// until every instance has what is currently published. `sequence` is the first version whose
+    /// changes count.
     pub async fn converged(
         &self,
         applied: &[Change],

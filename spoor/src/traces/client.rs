@@ -236,10 +236,10 @@ impl TraceClient {
             }
             // A trace of several services is found once for each.
             all.extend(found.into_iter().filter(|it| ids.insert(it.id.clone())));
-            // Jaeger returns traces in no particular order. Traces with equal starts stay in the order
-            // of the response, which in the lab begins with the trace that arrived last. The list is
-            // cut after each service, since the traces of all services together could take a
-            // gigabyte.
+            // Jaeger returns traces in no particular order. Traces with equal starts stay in the
+            // order of the response, which in the lab begins with the trace that arrived last. The
+            // list is cut after each service, since the traces of all services together could take
+            // a gigabyte.
             all.sort_by_key(|trace| Reverse(trace.tree.start()));
             all.truncate(usize::from(query.limit));
         }

@@ -116,7 +116,7 @@ async fn only_the_last_round_counts() {
     );
     let ended = run(&lab, check, &[]).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    for part in ["the round started last", "override-service-a (0%)"] {
+    for part in ["the latest round", "override-service-a (0%)"] {
         assert!(ended.stdout.contains(part), "{ended:?}");
     }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     if traces.len() < sent {
         let read = traces.len();
         let seen = format!("{read} of {sent} can be read; start another round");
-        return Ok(report.with_missing("the traces of the round started last", seen));
+        return Ok(report.with_missing("the traces of the latest round", seen));
     }
     let end = traces.iter().map(|it| it.tree.end()).max();
     if end.is_none_or(|end| !has_settled(end, Timestamp::now())) {
@@ -64,7 +64,7 @@ pub(super) fn has_settled(end: u64, now: Timestamp) -> bool {
     u128::try_from(since).is_ok_and(|since| since >= SETTLE_DELAY.as_nanos())
 }
 
-/// The round that was started last. Its announcement arrives even if its traces do not, so that no
+/// The round that was started last. Its announcement arrives even if its traces do not, so no
 /// earlier round is judged in its place.
 async fn newest_round(context: &Context) -> anyhow::Result<Option<Marker>> {
     let announcements = context.traces_of(ANNOUNCER).await?;

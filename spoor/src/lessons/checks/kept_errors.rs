@@ -6,7 +6,7 @@ use spoor_api::{SamplingPolicy, status::Condition};
 use spoor_policy::Probability;
 use spoor_traces::tree::{Row, Tree};
 
-use super::in_force::{check_heads, since};
+use super::in_force::{check_heads, true_since};
 use crate::{
     cli::pluralize,
     lessons::{context::Context, report::Report},
@@ -36,7 +36,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     };
     report.passed(KEPT, &keeping.metadata.name);
     check_otherwise(&mut report, keeping);
-    match since(keeping, Condition::PROGRAMMED) {
+    match true_since(keeping, Condition::PROGRAMMED) {
         Some(programmed) => {
             let found = context.traces_of(SERVICE).await?;
             let started = |found: &&FoundTrace| is_since(found, programmed);
@@ -116,7 +116,7 @@ fn check_traces(
         report.unanswered(ALL, seen);
         return;
     };
-    // The status has whole seconds, so that a trace of the same second may be of earlier load.
+    // The status has whole seconds, so a trace of the same second may be from earlier load.
     let certain = |it: &&&&FoundTrace| is_since(it, programmed + SignedDuration::from_secs(1));
     let certain = failed.iter().filter(certain).count();
     if answered < MIN_FAILED {
@@ -125,7 +125,7 @@ fn check_traces(
              `spoor fault service-b --errors 20%`"
         );
         report.wrong(ALL, seen);
-    // More traces than failures means that the number is of another run.
+    // More traces than failures means that the number is from another run.
     // No message reveals the number found, which would be the answer.
     } else if certain > answered {
         let seen = format!(
@@ -140,7 +140,7 @@ fn check_traces(
         report.missing(ALL, seen);
     } else if failed.len() > answered {
         let seen = format!(
-            "some failed within the second in which the policy was last changed, so that \
+            "some failed within the second in which the policy was last changed, so \
              {answered} may or may not be right; {START_AGAIN} after a second"
         );
         report.wrong(ALL, seen);
