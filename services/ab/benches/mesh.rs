@@ -159,8 +159,8 @@ fn print(cases: &[Case]) {
 }
 
 impl Case {
-    fn median(&self, of: impl Fn(&Round) -> f64) -> f64 {
-        let mut values: Vec<f64> = self.rounds.iter().map(of).collect();
+    fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
+        let mut values: Vec<f64> = self.rounds.iter().map(figure).collect();
         values.sort_unstable_by(f64::total_cmp);
         values[values.len() / 2]
     }

@@ -81,7 +81,7 @@ mod tests {
     #[rstest::rstest]
     #[case(DEFAULT_LAB, "")]
     #[case("http://127.0.0.1:16601", " --lab http://127.0.0.1:16601/")]
-    fn displayed_commands_name_another_lab(#[case] url: &str, #[case] expected: &str) {
+    fn suggested_commands_name_a_custom_lab(#[case] url: &str, #[case] expected: &str) {
         let lab = http_url(url).unwrap();
         assert_eq!(LabArgs { lab }.option(), expected);
     }

@@ -118,14 +118,14 @@ fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::R
     observed.map_or(Ok(()), |observed| write_observed(text, observed))
 }
 
-/// The names of a service and an operation, of which `None` means all, or all others.
+/// The names of a service and an operation. `None` stands for all, or for all others.
 type Place<'a> = (&'a Option<String>, &'a Option<String>);
 
 /// The cells of a place. Without a name, it covers all services or operations, or all others if
 /// other places of the policy have a name.
 fn place(places: &[Place<'_>], (service, operation): Place<'_>) -> [String; 2] {
     let names_service = places.iter().any(|(service, _)| service.is_some());
-    let mut of_service = places.iter().filter(|(of, _)| *of == service);
+    let mut of_service = places.iter().filter(|(other, _)| *other == service);
     let names_operation = of_service.any(|(_, operation)| operation.is_some());
     let cell = |name: &Option<String>, is_beside_others: bool| match name {
         None if !is_beside_others => "(all)".to_owned(),

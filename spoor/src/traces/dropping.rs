@@ -17,9 +17,9 @@ pub(crate) fn effective_at<'a>(
         effective.map(move |entry| (policy, entry))
     });
     let is_effective = |entry: &EffectivePlace| {
-        let of = entry.service.as_deref();
+        let target = entry.service.as_deref();
         let is_tail = entry.strategy.starts_with("tail");
-        is_tail == (part == Part::Tail) && of.is_none_or(|named| named == service)
+        is_tail == (part == Part::Tail) && target.is_none_or(|named| named == service)
     };
     let (mut named, others): (Vec<_>, Vec<_>) = entries
         .filter(|(_, entry)| is_effective(entry))

@@ -47,7 +47,7 @@ impl Lab {
         Self::start_in(tempfile::tempdir().unwrap(), options).await
     }
 
-    /// Replaces `{folder}` in an option by the lab's folder.
+    /// Replaces `{folder}` in an option with the lab's folder.
     pub async fn start_in(folder: TempDir, options: &[&str]) -> Self {
         Self::start_logging_to(Stdio::inherit(), folder, options).await
     }

@@ -297,7 +297,7 @@ mod tests {
     #[rstest::rstest]
     #[case::no_root(9, 2, "\"boil water\" below \"make tea\", which is not the root")]
     #[case::same_id(0, 1, "2 spans have the ID")]
-    fn present_but_wrong_is_not_missing(#[case] above: u8, #[case] id: u8, #[case] seen: &str) {
+    fn wrong_child_is_not_reported_missing(#[case] above: u8, #[case] id: u8, #[case] seen: &str) {
         let tea = span(SERVICE, ROOT, 1, above, 0, 80);
         let water = span(SERVICE, CHILD, id, 1, 10, 70);
         let found = FoundTrace {

@@ -115,7 +115,7 @@ http_server_request_duration_seconds_bucket{le="2.5",http_request_method="GET",h
     #[case("tasks", "POST /tasks", 400, false)]
     #[case("tasks", "GET /tasks/{id}", 400, false)]
     #[case("service-a", "GET /tasks", 400, false)]
-    fn only_traces_of_the_bucket_are_right(
+    fn accepts_only_traces_of_the_bucket(
         #[case] service: &str,
         #[case] name: &str,
         #[case] takes: u64,
