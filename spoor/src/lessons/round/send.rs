@@ -180,7 +180,7 @@ impl Round<'_> {
         self.url(slow)?;
         let before = self.lab.faults().await?.remove(slow);
         self.lab.add_fault(slow, &fault).await?;
-        // An error of this is returned only after the earlier faults are restored.
+        // An error from this call is returned only after the earlier faults are restored.
         let searched = self.add_wish_and_wait(slow, requests).await;
         first_error(searched, self.restore_faults(slow, before).await)
     }
