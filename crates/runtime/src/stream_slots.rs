@@ -47,8 +47,8 @@ impl<C: Copy + Eq + Hash> StreamSlots<C> {
             let Some((at, _)) = most.filter(|(_, (of, _))| count(of) >= min) else {
                 return false;
             };
-            // A stream whose client reads nothing is not dropped before its connection ends, but takes
-            // no slot any more; the listener bounds such requests.
+            // A stream whose client reads nothing is not dropped before its connection ends, but no
+            // longer takes a slot; the listener bounds such requests.
             let (_, ended) = open.remove(at);
             ended.cancel();
         }

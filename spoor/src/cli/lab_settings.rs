@@ -37,14 +37,14 @@ pub(super) struct LabSettingsArgs {
         value_parser = one_of(&Service::ALL, Service::description)
     )]
     services: Vec<Service>,
-    /// Sampler of the services where no policy applies [default: as OTEL_TRACES_SAMPLER and
-    /// OTEL_TRACES_SAMPLER_ARG say; parentbased_always_on without them]
+    /// Sampler of the services where no policy applies [default: from OTEL_TRACES_SAMPLER and
+    /// OTEL_TRACES_SAMPLER_ARG, or parentbased_always_on]
     #[arg(long, value_parser = ServiceSampler::NAMES)]
     sampler: Option<String>,
     /// Ratio for traceidratio and parentbased_traceidratio, from 0 to 1
     #[arg(long, value_name = "RATIO", value_parser = ratio, requires = "sampler")]
     sampler_arg: Option<f64>,
-    /// Redis in which the service tasks keeps its list, such as
+    /// Redis in which the tasks service keeps its list, such as
     /// redis://:PASSWORD@127.0.0.1:6379/0 [default: in memory]
     #[arg(
         long,
@@ -139,7 +139,7 @@ fn origin(text: &str) -> Result<String, String> {
 
 /// Parses a size such as `64MiB`, `1GB` or `2000000`.
 fn bytes(text: &str) -> Result<StoreBytes, String> {
-    let wrong = || format!("must be a size such as 64MiB or 1GB, not {text:?}");
+    let invalid = || format!("must be a size such as 64MiB or 1GB, not {text:?}");
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let unit: usize = match unit {
@@ -150,10 +150,10 @@ fn bytes(text: &str) -> Result<StoreBytes, String> {
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        _ => return Err(wrong()),
+        _ => return Err(invalid()),
     };
-    let number: usize = number.parse().map_err(|_| wrong())?;
-    let bytes = number.checked_mul(unit).ok_or_else(wrong)?;
+    let number: usize = number.parse().map_err(|_| invalid())?;
+    let bytes = number.checked_mul(unit).ok_or_else(invalid)?;
     StoreBytes::new(bytes).ok_or_else(|| format!("must be at least 1MiB, not {text:?}"))
 }
 

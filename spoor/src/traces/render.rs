@@ -25,12 +25,13 @@ const OTHER_WIDTH: usize = 28;
 /// The properties of the terminal.
 #[derive(Clone, Copy, Debug)]
 pub struct Canvas {
-    /// The columns of a line.
+    /// The width of a line, in columns.
     pub columns: usize,
     /// True if colours are shown.
     pub colour: bool,
-    /// True if longer lines are cut, which a terminal would wrap. Files and pipes get full lines.
-    pub cuts: bool,
+    /// True if longer lines, which a terminal would wrap, are truncated. Files and pipes get full
+    /// lines.
+    pub truncates: bool,
 }
 
 impl Canvas {
@@ -45,17 +46,17 @@ impl Canvas {
         Self {
             columns,
             colour: console::colors_enabled() && term.is_term(),
-            cuts: term.is_term(),
+            truncates: term.is_term(),
         }
     }
 
-    /// Cuts each line to the width.
-    pub fn cut(self, text: &str) -> String {
-        if !self.cuts {
+    /// Truncates each line to the width.
+    pub fn truncate(self, text: &str) -> String {
+        if !self.truncates {
             return text.to_owned();
         }
-        let cut = |line| truncate_str(line, self.columns, "…").into_owned();
-        text.split('\n').map(cut).collect::<Vec<_>>().join("\n")
+        let short = |line| truncate_str(line, self.columns, "…").into_owned();
+        text.split('\n').map(short).collect::<Vec<_>>().join("\n")
     }
 
     fn paint(self, style: Style, text: &str) -> String {
@@ -81,7 +82,7 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
         let _ = writeln!(out, "{}", line.trim_end());
         for note in notes::of(tree, row) {
             let indent = columns.service + 4 + branch(row).chars().count();
-            let line = canvas.cut(&format!("{:indent$}{note}", ""));
+            let line = canvas.truncate(&format!("{:indent$}{note}", ""));
             let _ = writeln!(out, "{}", canvas.paint(Style::new().dim(), &line));
         }
     }
@@ -107,7 +108,7 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
                  path."
             );
         }
-        // Not cut, since the figures are at its end.
+        // Not truncated, since the figures are at its end.
         let _ = writeln!(out, "{}", canvas.paint(Style::new().yellow().bold(), &text));
     }
     out

@@ -10,7 +10,7 @@ use tracing::Instrument;
 
 use super::{Rounds, ServiceBArgs, calc::Calculator};
 
-/// `spoor.ab.v1.ServiceB`.
+/// The gRPC service `spoor.ab.v1.ServiceB`.
 #[derive(Clone, Debug)]
 pub(super) struct Work {
     pub(super) settings: ServiceBArgs,
