@@ -89,7 +89,7 @@ async fn refused_at(lab: &Lab) -> String {
         .unwrap_or_default()
 }
 
-/// The first operator's objects, with what changes at every write. The status of
+/// The first operator's objects, with what changes with every write. The status of
 /// Deployments is Kubernetes' own.
 async fn written(lab: &Lab) -> BTreeMap<String, String> {
     let ours = format!("app.kubernetes.io/instance={STACK}");
