@@ -61,7 +61,7 @@ pub(super) async fn start(
             .tls(tls)
             .limits(Limits {
                 max_connections: MAX_POLICY_STREAMS,
-                // More than may stay: the control plane chooses which stream a new one replaces.
+                // Above `max_streams`: the control plane chooses which stream ends for a new one.
                 max_requests: MAX_POLICY_STREAMS + MAX_POLICY_STREAMS / 16,
                 max_streams_per_connection: MAX_STREAMS_PER_CONNECTION,
                 ..Limits::default()

@@ -1,5 +1,5 @@
-//! Parses policies and stacks. A policy that cannot be parsed is kept with its errors, and affects
-//! no other.
+//! Parses policies and stacks. A policy that cannot be parsed is kept with its errors, and does not
+//! affect the others.
 
 use kube::core::DynamicObject;
 use serde::Deserialize;

@@ -171,7 +171,7 @@ impl Tree {
         self.call_of(from, to, "")
     }
 
-    /// The server span of a call of an operation whose name ends with `operation`.
+    /// The server span of a call to an operation whose name ends with `operation`.
     pub fn call_of(&self, from: &str, to: &str, operation: &str) -> &Span {
         let call = self.0.values().find(|span| {
             let parent = self.parent(span);

@@ -127,7 +127,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn tiers_never_change_at_once_and_converge(actions in proptest::collection::vec(action(), 0..12)) {
+    fn tiers_never_change_together_and_converge(actions in proptest::collection::vec(action(), 0..12)) {
         let mut world = World {
             now: 0,
             spec: (0, 0, 1),

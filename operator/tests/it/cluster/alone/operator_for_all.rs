@@ -19,7 +19,7 @@ use crate::apiserver::eventually;
 const RENEWED_WITHIN: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operator_for_all_is_refused_by_name() {
+async fn operator_for_all_is_refused_and_named() {
     let Some(lab) = Lab::installed_alone("two operators").await else {
         return;
     };
@@ -79,7 +79,7 @@ async fn event(lab: &Lab, reason: &str) -> String {
     .await
 }
 
-/// The time at which the second operator was refused last.
+/// The time at which the second operator was last refused.
 async fn refused_at(lab: &Lab) -> String {
     let leases: Api<Lease> = Api::namespaced(lab.client.clone(), lab.namespace);
     let lease = leases.get("spoor-operator").await.unwrap();
