@@ -19,7 +19,8 @@ pub(super) struct EvidenceSources<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct PolicyEvidence {
     pub(super) evidence: Option<Evidence>,
-    /// The services of its namespace, if one that the policy names has no instance.
+    /// All services of the policy's namespace, if a service that the policy names has no instance;
+    /// otherwise empty.
     pub(super) services: BTreeSet<ServiceName>,
     /// Notes about refused pods, each a sentence without a full stop.
     pub(super) notes: Vec<String>,

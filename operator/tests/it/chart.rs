@@ -183,8 +183,8 @@ fn services_have_tokens_and_stack_settings() {
 }
 
 #[test]
-fn unready_standby_blocks_no_rollout() {
-    if !has_helm("chart::unready_standby_blocks_no_rollout") {
+fn unready_standby_does_not_block_rollout() {
+    if !has_helm("chart::unready_standby_does_not_block_rollout") {
         return;
     }
     let objects = objects(&EVERYTHING);

@@ -1,6 +1,6 @@
 //! Spoor on a real cluster: the chart in a namespace under the restricted Pod Security Standard,
 //! with the real Jaeger and Collector, on whatever cluster `KUBECONFIG` names. The images `spoor`
-//! and `spoor-operator` must be there (of the tag `dev`, or of `SPOOR_IMAGE_TAG`), and `helm` and
+//! and `spoor-operator` must be there (with the tag `dev` or `SPOOR_IMAGE_TAG`), and `helm` and
 //! `kubectl` on the `PATH` (or named by `HELM` and `KUBECTL`).
 //!
 //! # Tests at the same time

@@ -7,7 +7,7 @@ use spoor_api::{
     status::{Condition, ConditionStatus, Observed},
 };
 
-/// The time for which a change is given to settle before an intermediate status is written.
+/// The time that a change is given to settle before an intermediate status is written.
 /// Services apply a policy within milliseconds.
 const SETTLE_DELAY: Duration = Duration::from_millis(200);
 /// The shortest interval between two writes, however often clients connect and disconnect.

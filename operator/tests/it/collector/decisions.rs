@@ -185,7 +185,7 @@ async fn kept_by_the_lab(fixtures: &[Fixture], table: &TailTable) -> BTreeSet<Ve
     kept
 }
 
-/// Children first and then roots, a hundred traces a request.
+/// Children first and then roots, a hundred traces per request.
 fn requests(fixtures: &[Fixture]) -> impl Iterator<Item = ExportTraceServiceRequest> {
     fixtures.chunks(100).flat_map(|some| {
         [1, 0].map(|part| ExportTraceServiceRequest {
