@@ -1,8 +1,10 @@
 //! The winners of places and the outcomes of policies.
 
+use std::time::Duration;
+
 use jiff::{Timestamp, ToSpan};
 use rstest::rstest;
-use spoor_policy::{Acceptance, Namespace, Policy, Resolution, Strategy, resolve};
+use spoor_policy::{Acceptance, Namespace, Policy, Resolution, RuleCondition, Strategy, resolve};
 
 use crate::build::{NOW, Spec, key, name, table};
 
@@ -272,7 +274,7 @@ fn equal_consecutive_phases_do_not_change_digest() {
 #[case::own_head(Spec::new("p").percent(1).otherwise("1%"), &[
     "tail rules apply only to the traces that a head keeps: 1% by its own head at every service",
 ])]
-#[case::otherwise_is_out_of_reach(Spec::new("p").percent(1).otherwise("10%").no_rules(), &[
+#[case::otherwise_is_out_of_reach(Spec::new("p").percent(1).otherwise("10%").rules(vec![]), &[
     "tail rules apply only to the traces that a head keeps: 1% by its own head at every service; where a head keeps less than `tail.otherwise`, the tail keeps every trace that it receives",
 ])]
 #[case::limit_for_operations(Spec::new("p").at("a", &["x"]).limit(3), &[
@@ -349,7 +351,17 @@ fn tail_digest_is_stable() {
         let namespace = Namespace::default();
         resolved(specs).tail.digest(&namespace).to_string()
     };
+    // All conditions, since the number of each is part of stored digests.
+    let conditions = vec![
+        RuleCondition::Error,
+        RuleCondition::SlowerThan(Duration::from_millis(500)),
+        RuleCondition::Attribute {
+            key: "customer.tier".parse().unwrap(),
+            values: vec!["gold".to_owned(), "7".to_owned()],
+        },
+    ];
     let spec = Spec::new("p").at("a", &["x"]).otherwise("10%");
+    let spec = spec.rules(conditions);
     assert_eq!(
         digest(std::slice::from_ref(&spec)),
         "6d346b535e6d9bcf4cd310a7e56b1171"
@@ -365,7 +377,7 @@ fn tail_digest_is_stable() {
     let others = [
         vec![],
         vec![spec.clone().otherwise("11%")],
-        vec![spec.clone().no_rules()],
+        vec![spec.clone().rules(vec![])],
         vec![Spec::new("q").at("a", &["x"]).otherwise("10%")],
         vec![Spec::new("p").at("a", &["y"]).otherwise("10%")],
         vec![Spec::new("p").at("a", &[]).otherwise("10%")],
