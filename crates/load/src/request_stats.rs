@@ -29,7 +29,7 @@ pub(super) enum RequestResult {
     #[display("not connected")]
     NotConnected,
     /// The connection ended before the response was complete.
-    #[display("connection failed")]
+    #[display("connection lost")]
     Disconnected,
     /// The response did not arrive in time.
     #[display("timed out")]

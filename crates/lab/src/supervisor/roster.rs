@@ -29,7 +29,7 @@ pub(crate) struct Child {
     pub(crate) state: State,
     /// The number of restarts.
     pub(crate) restarts: u32,
-    /// The number of processes that ended without a request, or could not be started.
+    /// The number of processes that ended although no restart was requested, or that did not start.
     failures: u32,
     /// The reason why the last process failed.
     failure: Option<String>,

@@ -55,7 +55,7 @@ impl Metrics {
     pub(super) fn register(&self, registry: &mut Registry) {
         let help = "Tasks created by this process, by priority";
         registry.register("spoor_tasks_created", help, self.created.clone());
-        let help = "Tasks completed by this process, by priority and whether they were on time";
+        let help = "Tasks completed by this process, by priority and whether they were in time";
         registry.register("spoor_tasks_completed", help, self.completed.clone());
         let help = "Tasks deleted by this process";
         registry.register("spoor_tasks_deleted", help, self.deleted.clone());

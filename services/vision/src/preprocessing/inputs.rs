@@ -19,8 +19,8 @@ use crate::input::{Input, InvalidInput};
 /// The time for which descriptions are valid. If a model is replaced meanwhile, the new one refuses
 /// inputs for the old one.
 const MAX_AGE: Duration = Duration::from_secs(60);
-/// The time for which descriptions are valid while a model is unavailable. For at most as long, a
-/// model that has recovered is left out.
+/// The time for which descriptions are valid while a model is unavailable. A model that has recovered
+/// is left out for at most this long.
 const MAX_AGE_WHEN_INCOMPLETE: Duration = Duration::from_secs(1);
 /// The time a request waits for new descriptions before it uses the old ones.
 const REFRESH_TIMEOUT: Duration = Duration::from_millis(100);

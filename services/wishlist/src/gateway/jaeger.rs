@@ -90,8 +90,8 @@ impl Jaeger {
                 let detail = "traces are read-only; use GET or HEAD";
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
             })
-            // Each request has a connection to Jaeger of its own, so Jaeger cannot tell that they are one
-            // client's.
+            // Each request uses its own connection to Jaeger, so Jaeger cannot tell that they are from one
+            // client.
             .route_layer(middleware::from_fn(in_turn))
             .layer(middleware::map_response(add_security_headers))
             .with_state(self)

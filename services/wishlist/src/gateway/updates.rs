@@ -108,7 +108,7 @@ impl Updates {
                 let _held = &permit;
                 ready(update.ok().map(|update| update.event()))
             });
-        // After the subscription, so that the first update is not sent before this page receives it.
+        // After the subscription, so that the first update is not sent before this page can receive it.
         self.0.reader_joined.notify_one();
         let greeting = Event::default().retry(RECONNECT_DELAY).comment("offers");
         let events = stream::iter([greeting]).chain(updates).map(Ok);
