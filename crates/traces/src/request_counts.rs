@@ -18,7 +18,7 @@ pub(crate) enum RefusalReason {
     TooLarge,
     /// The sender took too long.
     TimedOut,
-    /// The sender aborted the body.
+    /// The sender aborted the request.
     Aborted,
     /// Too many bytes or bodies are being received at the same time, or too many traces wait for
     /// their tail decision.

@@ -57,7 +57,8 @@ pub struct Queries {
     /// The turns of these queries' kind, needed in addition to those of all builds.
     own_turns: Option<Turns>,
     streams: StreamLimit,
-    /// The turn to wait for a stream slot: one request waits for the slot, the others in line.
+    /// The turn to wait for a stream slot: one request waits for a slot, and the others wait for
+    /// this turn.
     slot_turns: Turns,
     unsent: StreamLimit,
     max_read_time: Duration,

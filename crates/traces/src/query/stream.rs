@@ -95,7 +95,7 @@ struct Remaining {
 
 /// The outcome of building the messages of a trace.
 enum Outcome<M> {
-    /// The encoded messages' bytes and the messages.
+    /// The encoded length of the messages, in bytes, and the messages.
     Built(usize, Messages<M>),
     /// The trace is left out.
     Refused(TraceQueryError),

@@ -70,7 +70,7 @@ async fn collect(
     Ok(all.freeze())
 }
 
-/// The compression in a header; `Identity` without the header.
+/// The compression that a header names; `Identity` if the header is absent.
 pub(super) fn compression(
     headers: &HeaderMap,
     header: &'static str,

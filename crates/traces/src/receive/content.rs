@@ -104,7 +104,8 @@ impl Content {
         // Counts each piece before the next one.
         let count = |bytes| Ok(reservation.grow(bytes)?);
         let content = match self.compression.decompress(self.bytes.clone(), max, count) {
-            // It has more content, or a window that only a longer one may have.
+            // It may have more content, or a larger zstd window, than a small body may. It is then
+            // read as a large one, where any other error occurs again.
             Err(ReceiveError::Compressed(_)) => {
                 reservation.shrink_to(before);
                 return Ok(None);

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_events_count_their_decoded_size() {
+    fn empty_events_count_by_decoded_size() {
         let events = 10_000;
         let span = Span {
             events: vec![Event::default(); events],
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_count_their_length() {
+    fn long_texts_count_by_length() {
         let span = Span {
             name: "x".repeat(1 << 20),
             ..Span::default()

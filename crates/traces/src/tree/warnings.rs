@@ -36,7 +36,7 @@ pub fn add(span: &mut Span, warning: impl Into<String>) {
 /// The warnings of a span.
 #[must_use]
 pub fn of(span: &Span) -> Vec<&str> {
-    // A span may come with values that are no lists, to which none can be added.
+    // A sender may set this key to a value that is not a list; `add` then adds another attribute.
     let attributes = span.attributes.iter().filter(|found| found.key == KEY);
     let lists = attributes.filter_map(|found| match found.value.as_ref()?.value.as_ref()? {
         Value::ArrayValue(list) => Some(list),
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn warning_is_kept_beside_a_value_that_is_no_list() {
+    fn warning_is_kept_beside_a_non_list_value() {
         let mut span = Span::default();
         let value = Some(Value::StringValue("text".to_owned()));
         span.attributes.push(KeyValue {
