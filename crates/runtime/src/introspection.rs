@@ -89,7 +89,8 @@ pub async fn with_introspection(
     for service in services.iter().chain(&[HEALTH_SERVICE, REFLECTION_SERVICE]) {
         reflection = reflection.with_service_name(*service);
     }
-    // With no excess, no stream is refused: all clients of a node may have the same address.
+    // With a minimum excess of 0, no stream is refused: all clients of a node may have the same
+    // address.
     let slots = Arc::new(StreamSlots::new(MAX_OPEN_STREAMS, 0));
     let reflection = reflection.build_v1()?;
     let reflection = reflection.max_decoding_message_size(MAX_MESSAGE_BYTES);

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The slots of the open streams, each of which belongs to a client `C`: an address or a connection.
 ///
-/// If a full limit refused all new streams, few clients could lock out all others.
+/// If a full limit refused all new streams, a few clients could lock out all others.
 #[derive(Debug)]
 pub struct StreamSlots<C> {
     max: usize,
@@ -17,9 +17,9 @@ pub struct StreamSlots<C> {
 }
 
 impl<C: Copy + Eq + Hash> StreamSlots<C> {
-    /// Slots for `max` streams. When all are taken, a stream of the client with the most ends for that
-    /// of another client, if the first has at least `min_excess` more streams. With an excess of 0 a
-    /// stream always ends, if need be one of the same client.
+    /// Creates slots for `max` streams. When all are taken, a new stream replaces one of the client
+    /// that has the most, if that client has at least `min_excess` more streams than the new one's.
+    /// With a `min_excess` of 0, a new stream always replaces one, if need be of the same client.
     #[must_use]
     pub fn new(max: usize, min_excess: usize) -> Self {
         Self {
@@ -30,7 +30,7 @@ impl<C: Copy + Eq + Hash> StreamSlots<C> {
     }
 
     /// Takes a slot for a stream until its token is cancelled. If none is free, the oldest stream of
-    /// the client with the most may end. Returns false if there is no slot.
+    /// the client that has the most may be ended. Returns false if there is no slot.
     pub fn take(&self, client: C, end: &CancellationToken) -> bool {
         let mut open = self.open.lock();
         open.retain(|(_, end)| !end.is_cancelled());

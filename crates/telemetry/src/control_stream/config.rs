@@ -19,7 +19,7 @@ pub struct ControlStream {
     pub service: ServiceName,
     /// OpenTelemetry's `service.instance.id`.
     pub instance: String,
-    /// The ID of this process. An instance that restarts is a new process.
+    /// The ID of this process, which is one run of the instance.
     pub start: String,
     /// Receives the plans.
     pub live: Arc<Live>,

@@ -17,7 +17,7 @@ use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use super::{HttpClient, HttpClientLayer};
 use crate::PeerUrl;
 
-/// The timeout of connecting. On the same network, it takes far less time, or fails.
+/// The timeout for connecting. On the same network, connecting takes far less time, or fails.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time for which an idle connection is kept. It is shorter than the time for which
 /// [`crate::serve`] waits for a connection's next request.

@@ -26,8 +26,8 @@ const WINDOW: Duration = Duration::from_secs(3);
 /// Generous, for a busy machine: on an idle one, shares follow demand within seconds.
 const DEADLINE: Duration = Duration::from_secs(90);
 
-/// The instances' demands are in the ratio 1 : 1/2 : 1/3 and so on: with equal shares, they would
-/// keep 68 and 77 % of the allowed traces.
+/// Instances whose demands are in the ratio 1 : 1/2 : 1/3 and so on. With equal shares, they would
+/// keep 68 and 77 % of the traces that the limit allows.
 #[rstest]
 #[case::demand_under_the_limit(200.0, 0.95)]
 #[case::demand_over_the_limit(500.0, 0.9)]
@@ -108,7 +108,7 @@ impl Fixture {
         self.control.evidence(&key("service-a")).unwrap().clients
     }
 
-    /// Waits until every instance has its share of the limit.
+    /// Waits until the limit is divided among all instances, and each has its share.
     async fn wait_until_all_current(&self) {
         let deadline = Instant::now() + DEADLINE;
         let mut steady = 0;

@@ -293,7 +293,7 @@ async fn otherwise_keeps_its_share_of_large_ids() {
     assert!((1_750..2_250).contains(&kept), "{kept}");
 }
 
-/// A generator of sequential IDs, with a head that records nothing, or that it kept all traces.
+/// A generator of sequential IDs, with a head that records either nothing or that it kept all.
 #[rstest]
 #[case::without_state("")]
 #[case::all_kept_by_the_head("ot=th:0")]

@@ -32,7 +32,7 @@ async fn accepts_compressed_bodies(#[case] name: &str, #[case] compress: fn(&[u8
     assert_eq!(sent.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
 }
 
-/// Encoders that are told to may use it for a body of any length.
+/// An encoder that is configured for this window uses it for a body of any length.
 #[tokio::test]
 async fn accepts_a_small_body_with_a_window_of_16_mib() {
     let receiver = Receiver::start(PipelineSettings::default()).await;
