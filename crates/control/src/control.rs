@@ -102,7 +102,8 @@ impl Control {
             faults: Mutex::default(),
             tallies: Tallies::new(settings.window),
             changes: watch::Sender::new(0),
-            // Clients need one stream each, and open another when it ends.
+            // Clients need one stream each, and open another when it ends: with an excess of 1, they
+            // would keep displacing each other.
             stream_slots: StreamSlots::new(settings.max_streams, 2),
             count_room: Arc::new(Semaphore::new(MAX_COUNTS)),
             plan_room: Arc::new(Semaphore::new(MAX_PLAN_BYTES)),

@@ -149,8 +149,8 @@ impl Pollers {
         sources.map_or_else(Arc::default, |sources| sources.clients(now))
     }
 
-    /// The number of clients that a rate limit is divided by for this one: the known ones, and
-    /// itself.
+    /// The number of clients that a rate limit is divided by in the response to `source`: the known
+    /// clients, and this one.
     pub(crate) fn sharers(
         &self,
         key: &ServiceKey,

@@ -18,8 +18,8 @@ use crate::{
 /// The most processes of an instance that are connected or remembered.
 const MAX_PROCESSES: usize = 16;
 
-/// The known processes of an instance, each with the `start` of its hello. If that is empty, with the
-/// instance ID of the hello.
+/// The known processes of an instance, each with the `start` of its hello or, if that is empty, with
+/// the instance ID of the hello.
 #[derive(Debug, Default)]
 pub(crate) struct Processes(Vec<(Arc<str>, Record)>);
 

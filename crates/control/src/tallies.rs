@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn first_counts_may_claim_to_be_old() {
+    fn old_first_counts_are_left_out() {
         let tallies = Tallies::new(Duration::from_secs(60));
         let now = Instant::now();
         let old = now - Duration::from_secs(700 * 365 * 24 * 3_600);

@@ -17,7 +17,7 @@ use crate::{
 const CONFIDENCE: f64 = 0.95;
 
 /// The number of sampled decisions, and of unsampled ones, that must be expected in a window before
-/// it can close early. A rate limit must allow as many before too few can be sampled.
+/// it can close early. A rate limit must allow as many before its verdict can be `TooLow`.
 pub const MIN_EXPECTED_DECISIONS: f64 = 50.0;
 
 /// The part of a rate limit that must be used where enough traces start. The rest may be in shares

@@ -110,7 +110,8 @@ fn with_rate(observed: &ObservedRate, strategy: Option<Strategy>) -> api::Observ
 /// The reason why there is no verdict. Counts are judged when there are enough, but not before a
 /// sixth of the window has passed, and otherwise at its end.
 fn no_verdict_message(observed: &ObservedRate, strategy: Option<Strategy>) -> String {
-    // As in a tally, a verdict needs enough decisions of both kinds, except of a kind never expected.
+    // As in a tally, a verdict needs enough sampled decisions, except at 0 %, and enough unsampled
+    // ones, except at 100 %.
     let is_few = |share: Probability| {
         share > Probability::NEVER
             && observed.started as f64 * share.as_f64() < MIN_EXPECTED_DECISIONS

@@ -70,8 +70,8 @@ impl Demands {
         });
     }
 
-    /// Forgets the entries that are not in `known`, if there are more entries than that. The counts of
-    /// all processes have a bound, and demands must not exceed it.
+    /// Forgets the entries that are not in `known`, if there are more entries than `known` has. The
+    /// counts of all processes have a bound, and demands must not exceed it.
     pub(crate) fn limit_to<'a>(&mut self, known: impl ExactSizeIterator<Item = &'a PlanEntry>) {
         if self.entries.len() > known.len() {
             let known: BTreeSet<&PlanEntry> = known.collect();

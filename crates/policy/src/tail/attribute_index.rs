@@ -26,7 +26,7 @@ pub(super) struct AttributeIndex(BTreeMap<Vec<u8>, KeyIndex>);
 /// The values of all rules for one key, sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct KeyIndex {
-    /// Each as the index of its rule and its index there.
+    /// Each as the index of its rule and its index among the values of that rule.
     texts: Vec<(usize, usize)>,
     // Parsed once: a string of hundreds of digits takes microseconds.
     ints: Vec<(i64, usize)>,
