@@ -20,8 +20,8 @@ pub const COLUMNS: [Column; 7] = [
     ("STRATEGY", strategy),
     ("ACCEPTED", accepted),
     ("CONVERGED", |it| condition(it, Condition::CONVERGED)),
-    ("CLIENTS", |it| summary(it, |of| of.clients.as_ref())),
-    ("OBSERVED", |it| summary(it, |of| of.observed.as_ref())),
+    ("CLIENTS", |it| summary(it, |it| it.clients.as_ref())),
+    ("OBSERVED", |it| summary(it, |it| it.observed.as_ref())),
     ("AGE", |policy| {
         let created = policy.metadata.creation_timestamp.as_deref();
         let created = created.and_then(|created| created.parse().ok());

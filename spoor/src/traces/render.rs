@@ -176,7 +176,7 @@ fn line(tree: &Tree, row: &Row, columns: &Columns, slowest: bool, canvas: Canvas
     let room = columns.name.saturating_sub(measure_text_width(&branch));
     let name = format!("{branch}{}", shortened(&row.member.span.name, room));
     let name = fit(&name, columns.name);
-    let (of_name, of_bar, mark) = match (row.member.is_error(), slowest) {
+    let (name_style, bar_style, mark) = match (row.member.is_error(), slowest) {
         (true, _) => (Style::new().red(), Style::new().red(), "  ✗ error"),
         (false, true) => (Style::new().yellow(), Style::new().yellow(), "  ◀ slowest"),
         (false, false) => (Style::new(), Style::new().cyan(), ""),
@@ -184,10 +184,10 @@ fn line(tree: &Tree, row: &Row, columns: &Columns, slowest: bool, canvas: Canvas
     format!(
         "  {}  {}  {} {:>9}{}",
         canvas.paint(Style::new().dim(), &service),
-        canvas.paint(of_name.clone(), &name),
-        canvas.paint(of_bar, &bar(tree, row, columns.bar)),
+        canvas.paint(name_style.clone(), &name),
+        canvas.paint(bar_style, &bar(tree, row, columns.bar)),
         short_duration(row.member.duration()),
-        canvas.paint(of_name, mark),
+        canvas.paint(name_style, mark),
     )
 }
 

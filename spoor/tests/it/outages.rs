@@ -166,7 +166,7 @@ async fn offers_come_from_the_other_marketplaces(#[case] marketplace: &'static s
     assert_eq!(page.unwrap().status(), 200);
 
     hung.kill_and_wait(&lab).await;
-    // On a busy machine the restart may make offers late once, which is a 504 without offers.
+    // On a busy machine `/api/offers` may time out once after the restart: a 504 without offers.
     eventually("the marketplace is back", offers, |offers| {
         let found = offers.body["offers"].as_array();
         found.is_some_and(|found| {

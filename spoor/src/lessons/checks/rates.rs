@@ -118,7 +118,7 @@ fn judge(report: &mut Report, what: &str, answered: Interval, exact: Interval) {
         let seen = format!("{seen}; the exact interval is {}", shown(exact));
         report.passed(what, seen);
     } else if answered.upper < exact.lower || exact.upper < answered.lower {
-        let why = "does not contain the observed rate; is it the interval of another load?";
+        let why = "does not contain the observed rate; is it the interval of another run?";
         report.wrong(what, format!("{seen} {why}"));
     } else if width < exact_width * (1.0 - TOLERANCE) {
         let why = "is narrower than so few traces allow at 95 %";

@@ -1,4 +1,4 @@
-//! A program of the page, running beside a lab.
+//! A program of docs/sdks.md, running beside a lab.
 
 use std::path::PathBuf;
 
