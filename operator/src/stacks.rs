@@ -76,8 +76,8 @@ pub async fn start(
         metrics: StacksMetrics::register(replica.metrics()),
     };
     let trust = certificates.trust();
-    // Without a valid certificate no service can stream policies. An administrator notices that
-    // first if this pod is not Ready.
+    // Without a valid certificate no service can stream policies. Administrators notice an unready
+    // pod first, so this one reports the problem by not being Ready.
     let readiness = replica.readiness(move || match &trust.borrow().problem {
         Some(problem) => Err(format!(
             "cannot keep the certificate of the policy endpoints valid: {problem}"

@@ -19,8 +19,8 @@ pub const MAX_BYTES: usize = 1 << 20;
 const MAX_EXPANDED_BYTES: usize = 4 << 20;
 /// The most documents accepted in one text.
 pub const MAX_DOCUMENTS: usize = 1_000;
-/// The most values in all texts of a change together, with aliases expanded. Reading one takes
-/// about 0.4 µs. Each 256 bytes of text count as one more value.
+/// The most values in all texts that are submitted together, with aliases expanded. Reading one
+/// takes about 0.4 µs. Each 256 bytes of text count as one more value.
 pub const MAX_VALUES: usize = 1_000_000;
 /// The most errors reported for one text.
 pub const MAX_ERRORS: usize = 50;

@@ -56,7 +56,7 @@ pub enum ApplyOutcome {
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// An object of this name was not created by Spoor. It is left as it is.
-    #[error("{kind} {key} exists but was not created by Spoor; delete it or use another name")]
+    #[error("{kind} {key} was not created by Spoor; delete it or recreate it under another name")]
     NameTaken {
         /// The kind of the object.
         kind: String,

@@ -87,8 +87,8 @@ pub(super) async fn start(
     Ok(())
 }
 
-/// Jaeger's remote sampling API in both protocols on one port: SDKs differ in the one they support,
-/// and the settings for `envFrom` name one address.
+/// Jaeger's remote sampling API in both protocols on one port: SDKs differ in which protocol they
+/// support, and the settings for `envFrom` name one address.
 async fn sampling(control: &Control) -> Result<Router, ReflectionError> {
     const SERVICE: &str = "jaeger.api_v2.SamplingManager";
     let routes = Routes::new(control.sampling_grpc());

@@ -45,7 +45,7 @@ pub(super) struct Pod {
     pub(super) uid: String,
     /// The service that its labels name.
     pub(super) service: Option<ServiceName>,
-    /// True if it has [`SERVICE_LABEL`].
+    /// True if [`SERVICE_LABEL`] names the service.
     pub(super) has_spoor_label: bool,
     /// True if it is Ready and not being deleted.
     pub(super) is_ready: bool,

@@ -3,7 +3,7 @@
 //! and `spoor-operator` must be there (with the tag `dev` or `SPOOR_IMAGE_TAG`), and `helm` and
 //! `kubectl` on the `PATH` (or named by `HELM` and `KUBECTL`).
 //!
-//! # Tests at the same time
+//! # Concurrent tests
 //!
 //! Tests mostly wait: for rollouts, for drains, for traces to be decided on. So up to three of them
 //! run at once, each with an installation of the whole chart in a namespace of its own (`lab`). A

@@ -189,7 +189,7 @@ async fn client_cannot_act_for_another_instance() {
     assert!(message.contains("a-1"), "a-1 is not named: {message}");
     assert!(!message.contains("a-0"), "a-0 is named: {message}");
 
-    // Nor can it acknowledge or count for a plan that it was never sent.
+    // Nor can it acknowledge a plan that it was never sent, or report counts for one.
     let never_sent = version_ahead_of(&plan);
     subscriber.acknowledge(&never_sent).await;
     wait_for_rejections(&policies, 1).await;

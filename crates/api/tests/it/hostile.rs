@@ -116,7 +116,7 @@ fn nested_anchors() -> String {
 #[case::many_empty_documents(&"---\n# nothing\n".repeat(2_000), true)]
 #[case::too_long(&"# a\n".repeat(MAX_BYTES / 4 + 1), false)]
 #[case::long_comment(&"# a\n".repeat(MAX_BYTES / 4), true)]
-#[case::long_name(&format!("{HEAD}spec: {{head: {{probability: {}%}}}}\n", "9".repeat(100_000)), false)]
+#[case::long_probability(&format!("{HEAD}spec: {{head: {{probability: {}%}}}}\n", "9".repeat(100_000)), false)]
 #[case::long_time(&format!("{HEAD}spec: {{expiresAt: {}}}\n", "9".repeat(100_000)), false)]
 #[case::long_key(&format!("{HEAD}spec: {{? {} : 1}}\n", "k".repeat(100_000)), false)]
 #[case::long_key_with_an_error(&format!("? {} \n: {{a: 1, a: 2}}\n", "k".repeat(100_000)), false)]

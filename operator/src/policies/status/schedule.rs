@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_for_reconnects_but_not_for_new_policies() {
+    fn waits_for_reconnects_unless_policy_changed() {
         let began = Instant::now();
         let start = began + MIN_WRITE_INTERVAL;
         let until = start + Duration::from_secs(10);

@@ -113,7 +113,7 @@ async fn collector_and_lab_decide_alike(#[case] number: usize) {
         },
     )
     .await;
-    // On shutdown, it sends the traces that it holds.
+    // On shutdown, a Collector sends the traces that it holds.
     gather.stop().await;
     decide.stop().await;
 

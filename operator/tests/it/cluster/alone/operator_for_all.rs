@@ -89,8 +89,8 @@ async fn refused_at(lab: &Lab) -> String {
         .unwrap_or_default()
 }
 
-/// The first operator's objects, with what changes with every write. The status of
-/// Deployments is Kubernetes' own.
+/// The first operator's objects, each with a version that the operator's writes change. For
+/// Deployments that is the generation, since Kubernetes writes their status.
 async fn written(lab: &Lab) -> BTreeMap<String, String> {
     let ours = format!("app.kubernetes.io/instance={STACK}");
     let version = async |kinds: &str, field: &str| {
