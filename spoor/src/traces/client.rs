@@ -21,7 +21,7 @@ use crate::cli::{MAX_RESPONSE_BYTES, exchange, http_client};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The most traces that one search requests, the limit of Jaeger's page. The lab allows more.
+/// The most traces that one search requests, the limit of Jaeger's UI. The lab allows more.
 pub(crate) const MAX_TRACES: u16 = 1500;
 
 /// A client of a query API.

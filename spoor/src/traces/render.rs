@@ -3,7 +3,7 @@
 use std::{fmt::Write, time::Duration};
 
 use console::{Alignment, Style, Term, measure_text_width, pad_str, truncate_str};
-use spoor_traces::tree::{Bottleneck, Row, Segment, Tree};
+use spoor_traces::tree::{Bottleneck, CriticalSegment, Row, Tree};
 
 use crate::cli::pluralize;
 
@@ -204,7 +204,7 @@ fn bar(tree: &Tree, row: &Row, cells: usize) -> String {
     let at = |time: u64| cell(offset(tree, time), tree.duration(), cells);
     let (from, to) = (at(row.member.start()), at(row.member.end()));
     let critical = |at_cell: usize| {
-        row.critical.iter().any(|Segment { start, end }| {
+        row.critical.iter().any(|CriticalSegment { start, end }| {
             (at(*start)..=at(*end).saturating_sub(1).max(at(*start))).contains(&at_cell)
         })
     };

@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-/// The port of Jaeger's page and its query API over HTTP.
+/// The port of Jaeger's UI and its query API over HTTP.
 pub const QUERY_PORT: u16 = 16686;
 /// The port of Jaeger's query API over gRPC.
 pub const GRPC_QUERY_PORT: u16 = 16685;
